@@ -1,0 +1,354 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use crate::engine::{Begun, Waiting};
+use crate::handle::Behind;
+use crate::{
+    Backend, CallSite, Caller, Granted, Guard, Hold, KeySet, Keys, Kind, LockBackend, LockError,
+    Mode, Op, Options, OwnedGuard, OwnerId, Request, Scope, Wait,
+};
+
+/// A lock to be acquired: its key or keys, and how (see [`Options`]).
+///
+/// ```
+/// use std::time::Duration;
+/// use locks_core::Backend;
+///
+/// let guard = Backend::process()
+///     .named("invoice:42")
+///     .wait(Duration::from_secs(2))
+///     .steal_after(Duration::from_secs(60))
+///     .acquire()?;
+/// println!("fencing token {}", guard.token());
+/// # Ok::<(), locks_core::LockError>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder acquires nothing until `acquire` or `acquire_async`"]
+pub struct LockBuilder<'k> {
+    keys: KeyInput<'k>,
+    options: Options,
+    choice: Choice,
+}
+
+#[derive(Clone, Debug)]
+enum KeyInput<'k> {
+    One(Cow<'k, str>),
+    Several(KeySet),
+}
+
+#[derive(Clone)]
+enum Choice {
+    Given(Backend),
+    /// Asked at the acquisition, with the kind of lock.
+    Asked(fn(Kind) -> Result<Backend, LockError>),
+}
+
+impl<'k> LockBuilder<'k> {
+    /// A lock on `key`, at the in-process engine unless [`on`](Self::on) says otherwise.
+    pub fn named(key: impl Into<Cow<'k, str>>) -> Self {
+        Self {
+            keys: KeyInput::One(key.into()),
+            options: Options::default(),
+            choice: Choice::Given(Backend::process()),
+        }
+    }
+
+    /// A lock on all of `keys`, granted all or none (C11).
+    pub fn all<K: Into<String>>(keys: impl IntoIterator<Item = K>) -> Self {
+        Self {
+            keys: KeyInput::Several(KeySet::new(keys)),
+            options: Options::default(),
+            choice: Choice::Given(Backend::process()),
+        }
+    }
+
+    /// At this backend.
+    pub fn on(mut self, backend: &Backend) -> Self {
+        self.choice = Choice::Given(backend.clone());
+        self
+    }
+
+    /// At the backend that `choose` names when the lock is acquired.
+    #[doc(hidden)]
+    pub fn on_choice(mut self, choose: fn(Kind) -> Result<Backend, LockError>) -> Self {
+        self.choice = Choice::Asked(choose);
+        self
+    }
+
+    /// How long to queue: `true` for ever, `false` not at all, or at most a [`Duration`] (C2).
+    pub fn wait(mut self, wait: impl Into<Wait>) -> Self {
+        self.options.wait = Some(wait.into());
+        self
+    }
+
+    /// Takes over a conflicting hold that is older than `age` (C6).
+    pub fn steal_after(mut self, age: Duration) -> Self {
+        self.options.steal_after = Some(age);
+        self
+    }
+
+    /// Shares the key with other shared holds.
+    pub fn shared(mut self) -> Self {
+        self.options.mixed |= matches!(self.options.mode, Mode::Permit { .. });
+        self.options.mode = Mode::Shared;
+        self
+    }
+
+    /// Takes one of `of` permits (C16).
+    pub fn permits(mut self, of: u32) -> Self {
+        self.options.mixed |= matches!(self.options.mode, Mode::Shared);
+        self.options.mode = Mode::Permit { of };
+        self
+    }
+
+    /// Nests in a hold of the same identity instead of failing with `Deadlock` (C9).
+    pub fn reentrant(mut self) -> Self {
+        self.options.reentrant = true;
+        self
+    }
+
+    /// `true`: overtakes nobody. `false`: overtakes everybody it can run beside (C3).
+    pub fn fair(mut self, fair: bool) -> Self {
+        self.options.fair = Some(fair);
+        self
+    }
+
+    /// How long the arbiter keeps the lock for a holder that has gone silent. Without effect
+    /// where holds cannot expire.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.options.lease = Some(lease);
+        self
+    }
+
+    /// Keeps the key reserved until `least` after the grant, even once released (C14).
+    pub fn hold_at_least(mut self, least: Duration) -> Self {
+        self.options.hold_at_least = Some(least);
+        self
+    }
+
+    /// Ends the hold `most` after the grant; the guard is lost then (C14).
+    pub fn hold_at_most(mut self, most: Duration) -> Self {
+        self.options.hold_at_most = Some(most);
+        self
+    }
+
+    /// Asks in the name of `owner`: all who name it count as one (C9).
+    pub fn owner(mut self, owner: impl Into<OwnerId>) -> Self {
+        self.options.owner = Some(owner.into());
+        self
+    }
+
+    /// How much the lock matters, and so which backend serves it.
+    pub fn kind(mut self, kind: Kind) -> Self {
+        self.options.kind = kind;
+        self
+    }
+
+    /// These options in place of those given so far.
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Acquires the lock, parking this thread while it has to wait.
+    ///
+    /// # Errors
+    /// `Contended` or `Timeout` when somebody else has it and [`wait`](Self::wait) says not to
+    /// queue (any longer), `Deadlock` when waiting would never end, and whatever keeps the
+    /// arbiter from granting it; see [`ErrorKind`](crate::ErrorKind).
+    #[track_caller]
+    pub fn acquire(self) -> Result<Guard, LockError> {
+        let site = CallSite::caller();
+        self.acquire_at(site)
+    }
+
+    /// [`acquire`](Self::acquire) in the name of `site`.
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    #[doc(hidden)]
+    pub fn acquire_at(self, site: CallSite) -> Result<Guard, LockError> {
+        self.options.check()?;
+        let backend = self.choice.resolve(self.options.kind)?;
+        let hold = match backend.behind() {
+            Behind::Engine(engine) => match &self.keys {
+                KeyInput::One(key) => engine.acquire_one(key, &self.options, site),
+                KeyInput::Several(_) => {
+                    engine.acquire_blocking(self.request(site, Caller::blocking))
+                }
+            },
+            Behind::Other(other) => other
+                .acquire(self.request(site, Caller::blocking))
+                .block()
+                .map(|granted| granted.hold),
+        }?;
+        Ok(Guard::new(OwnedGuard::new(hold, backend)))
+    }
+
+    /// Acquires the lock without blocking. Nothing happens until the future is first polled;
+    /// the deadline counts from there (C2).
+    ///
+    /// # Errors
+    /// As [`acquire`](Self::acquire).
+    ///
+    /// # Cancel safety
+    /// Dropping the future at any point withdraws the request: no hold and no place in the
+    /// queue is left, and whoever is next is woken (C5).
+    #[track_caller]
+    pub fn acquire_async(self) -> Acquire<'k> {
+        Acquire(Stage::Asked { builder: self, site: CallSite::caller(), caller: Caller::polling })
+    }
+
+    /// The acquisition of an annotated function, which opens `scope` with it. What can be
+    /// decided without waiting is decided before this returns.
+    #[doc(hidden)]
+    pub fn begin_in(self, scope: &Scope, site: CallSite) -> Acquire<'static> {
+        match self.begin(site, |explicit| Caller::opening(scope, explicit)) {
+            Ok(stage) => Acquire(stage),
+            Err(error) => Acquire(Stage::Failed(error)),
+        }
+    }
+
+    fn request<'a>(
+        &'a self,
+        site: CallSite,
+        caller: impl FnOnce(Option<OwnerId>) -> Caller,
+    ) -> Request<'a> {
+        let keys = match &self.keys {
+            KeyInput::One(key) => Keys::one(key),
+            KeyInput::Several(set) => Keys::all(set),
+        };
+        Request::new(keys, self.options, caller(self.options.owner).at(site))
+    }
+
+    fn begin(
+        self,
+        site: CallSite,
+        caller: impl FnOnce(Option<OwnerId>) -> Caller,
+    ) -> Result<Stage<'static>, LockError> {
+        self.options.check()?;
+        let backend = self.choice.resolve(self.options.kind)?;
+        if let Behind::Engine(engine) = backend.behind() {
+            return Ok(match engine.begin(self.request(site, caller)) {
+                Begun::Granted(hold) => Stage::Granted(OwnedGuard::new(hold, backend)),
+                Begun::Waiting(waiting) => Stage::Waiting { waiting, backend },
+                Begun::Refused(error) => Stage::Failed(error),
+            });
+        }
+        let caller = caller(self.options.owner).at(site);
+        let (keys, options, at) = (self.keys.into_owned(), self.options, backend.clone());
+        let granted = Op::later(async move {
+            let keys = match &keys {
+                KeyInput::One(key) => Keys::one(key),
+                KeyInput::Several(set) => Keys::all(set),
+            };
+            at.acquire(Request::new(keys, options, caller)).await
+        });
+        Ok(Stage::Elsewhere { granted, backend })
+    }
+}
+
+impl KeyInput<'_> {
+    fn into_owned(self) -> KeyInput<'static> {
+        match self {
+            KeyInput::One(key) => KeyInput::One(Cow::Owned(key.into_owned())),
+            KeyInput::Several(set) => KeyInput::Several(set),
+        }
+    }
+}
+
+impl Choice {
+    fn resolve(&self, kind: Kind) -> Result<Backend, LockError> {
+        match self {
+            Choice::Given(backend) => Ok(backend.clone()),
+            Choice::Asked(choose) => choose(kind),
+        }
+    }
+}
+
+impl fmt::Debug for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Choice::Given(backend) => backend.fmt(f),
+            Choice::Asked(_) => f.write_str("default"),
+        }
+    }
+}
+
+/// An acquisition under way; see [`LockBuilder::acquire_async`].
+#[must_use = "futures do nothing unless polled"]
+pub struct Acquire<'k>(Stage<'k>);
+
+enum Stage<'k> {
+    Asked {
+        builder: LockBuilder<'k>,
+        site: CallSite,
+        caller: fn(Option<OwnerId>) -> Caller,
+    },
+    Granted(OwnedGuard),
+    Failed(LockError),
+    Waiting {
+        waiting: Waiting,
+        backend: Backend,
+    },
+    Elsewhere {
+        granted: Op<'static, Granted>,
+        backend: Backend,
+    },
+    Done,
+}
+
+impl Future for Acquire<'_> {
+    type Output = Result<OwnedGuard, LockError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let stage = &mut self.0;
+        if let Stage::Asked { .. } = stage
+            && let Stage::Asked { builder, site, caller } =
+                std::mem::replace(stage, Stage::Done)
+        {
+            *stage = match builder.begin(site, caller) {
+                Ok(begun) => begun,
+                Err(error) => Stage::Failed(error),
+            };
+        }
+        let outcome: Result<Hold, LockError> = match stage {
+            Stage::Waiting { waiting, .. } => match Pin::new(waiting).poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(outcome) => outcome,
+            },
+            Stage::Elsewhere { granted, .. } => match Pin::new(granted).poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(outcome) => outcome.map(|granted| granted.hold),
+            },
+            Stage::Granted(_) | Stage::Failed(_) | Stage::Asked { .. } | Stage::Done => {
+                return match std::mem::replace(stage, Stage::Done) {
+                    Stage::Granted(guard) => Poll::Ready(Ok(guard)),
+                    Stage::Failed(error) => Poll::Ready(Err(error)),
+                    _ => panic!("`Acquire` polled after it had completed"),
+                };
+            }
+        };
+        let backend = match std::mem::replace(stage, Stage::Done) {
+            Stage::Waiting { backend, .. } | Stage::Elsewhere { backend, .. } => backend,
+            _ => unreachable!("only these two stages come here"),
+        };
+        Poll::Ready(outcome.map(|hold| OwnedGuard::new(hold, backend)))
+    }
+}
+
+impl fmt::Debug for Acquire<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Stage::Asked { .. } => "Acquire(not polled yet)",
+            Stage::Waiting { .. } | Stage::Elsewhere { .. } => "Acquire(waiting)",
+            Stage::Granted(_) => "Acquire(granted)",
+            Stage::Failed(_) => "Acquire(failed)",
+            Stage::Done => "Acquire(done)",
+        })
+    }
+}

@@ -1,0 +1,87 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::task::Waker;
+
+use parking_lot::Mutex;
+
+use super::Moment;
+
+/// Alarms that are still to go off, for those who implement a [`Clock`](super::Clock).
+#[derive(Default)]
+pub struct Alarms {
+    set: Mutex<Set>,
+}
+
+#[derive(Default)]
+struct Set {
+    /// By time, then in the order in which they were set.
+    due: BTreeMap<(Moment, u64), Waker>,
+    next: u64,
+}
+
+/// An alarm that was set; dropping it calls it off.
+#[must_use = "dropping an alarm calls it off"]
+pub struct Alarm {
+    alarms: Arc<Alarms>,
+    key: (Moment, u64),
+}
+
+impl Alarms {
+    /// None yet.
+    pub fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    /// Sets an alarm.
+    pub fn set(self: &Arc<Self>, at: Moment, waker: Waker) -> Alarm {
+        let mut set = self.set.lock();
+        let key = (at, set.next);
+        set.next += 1;
+        set.due.insert(key, waker);
+        Alarm { alarms: self.clone(), key }
+    }
+
+    /// When the next one goes off.
+    pub fn next(&self) -> Option<Moment> {
+        self.set.lock().due.keys().next().map(|key| key.0)
+    }
+
+    /// Wakes all whose time has come.
+    pub fn fire(&self, now: Moment) {
+        let rest = (now, u64::MAX);
+        loop {
+            let due = match self.set.lock().due.first_entry() {
+                Some(first) if *first.key() <= rest => first.remove(),
+                _ => return,
+            };
+            due.wake();
+        }
+    }
+}
+
+impl Alarm {
+    /// When it goes off.
+    pub fn at(&self) -> Moment {
+        self.key.0
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        let waker = self.alarms.set.lock().due.remove(&self.key);
+        drop(waker);
+    }
+}
+
+impl fmt::Debug for Alarms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Alarms({} set)", self.set.lock().due.len())
+    }
+}
+
+impl fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Alarm(at {:?})", self.key.0)
+    }
+}

@@ -1,0 +1,73 @@
+//! Time as the engine sees it: taken from outside, so that a test or a server can bring its own.
+
+mod alarms;
+mod manual;
+mod system;
+
+use std::fmt;
+use std::task::Waker;
+use std::time::Duration;
+
+pub use alarms::{Alarm, Alarms};
+pub use manual::ManualClock;
+pub use system::SystemClock;
+
+/// A point in time on one [`Clock`], in nanoseconds from an origin of the clock's choosing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// The moment this many nanoseconds after the clock's origin.
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos)
+    }
+
+    /// Nanoseconds since the clock's origin.
+    pub const fn nanos(self) -> u64 {
+        self.0
+    }
+
+    /// The moment `by` later, or the last one there is.
+    #[must_use]
+    pub fn after(self, by: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// The time from `earlier` until this moment; zero if that is later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl fmt::Debug for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", Duration::from_nanos(self.0))
+    }
+}
+
+/// Where an arbiter takes the time from: the time it has been awake, in C6's words.
+///
+/// # Contract
+/// `now` never goes back. `coarse` may lag behind `now` by up to `tick`, and is never ahead of
+/// it. An alarm wakes its waker once `now` has reached its moment, and soon after that.
+pub trait Clock: Send + Sync + 'static {
+    /// The time.
+    fn now(&self) -> Moment;
+
+    /// The time, cheaper, and up to [`tick`](Self::tick) late.
+    fn coarse(&self) -> Moment {
+        self.now()
+    }
+
+    /// How far [`coarse`](Self::coarse) lags at most.
+    fn tick(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Wakes `waker` at `at`, unless the alarm is dropped before.
+    fn wake_at(&self, at: Moment, waker: Waker) -> Alarm;
+
+    /// For a thread that wants to sleep until `at`: how long that is in real time; `None` if
+    /// only an alarm tells.
+    fn sleep_until(&self, at: Moment) -> Option<Duration>;
+}

@@ -1,0 +1,174 @@
+use std::sync::{Arc, LazyLock};
+use std::task::Waker;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use super::{Alarm, Alarms, Clock, Moment};
+
+/// The machine's time awake: `CLOCK_MONOTONIC` where there is one, which stops in suspend.
+///
+/// Its alarms are served by one thread of the process, `locks-timer`, which starts with the
+/// first alarm and ends once there has been none for a second.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl SystemClock {
+    /// [`Clock::coarse`] without a virtual call.
+    #[inline]
+    pub(crate) fn coarse_now() -> Moment {
+        time::coarse()
+    }
+
+    pub(crate) fn precise_now() -> Moment {
+        time::precise()
+    }
+
+    pub(crate) fn tick_length() -> Duration {
+        *TICK
+    }
+}
+
+static TICK: LazyLock<Duration> = LazyLock::new(time::tick);
+
+impl Clock for SystemClock {
+    fn now(&self) -> Moment {
+        time::precise()
+    }
+
+    fn coarse(&self) -> Moment {
+        time::coarse()
+    }
+
+    fn tick(&self) -> Duration {
+        Self::tick_length()
+    }
+
+    fn wake_at(&self, at: Moment, waker: Waker) -> Alarm {
+        let alarm = TIMER.alarms.set(at, waker);
+        TIMER.expect_by(at);
+        alarm
+    }
+
+    fn sleep_until(&self, at: Moment) -> Option<Duration> {
+        Some(at.since(time::precise()))
+    }
+}
+
+struct Timer {
+    alarms: Arc<Alarms>,
+    thread: Mutex<Sleeper>,
+    earlier: Condvar,
+}
+
+#[derive(Default)]
+struct Sleeper {
+    running: bool,
+    /// Until when the thread sleeps.
+    until: Option<Moment>,
+}
+
+static TIMER: LazyLock<Timer> = LazyLock::new(|| Timer {
+    alarms: Alarms::new(),
+    thread: Mutex::default(),
+    earlier: Condvar::new(),
+});
+
+impl Timer {
+    const IDLE: Duration = Duration::from_secs(1);
+
+    /// Sees to it that the thread is awake at `at`.
+    fn expect_by(&'static self, at: Moment) {
+        let mut sleeper = self.thread.lock();
+        if !sleeper.running {
+            let spawned = thread::Builder::new()
+                .name("locks-timer".into())
+                .stack_size(128 * 1024)
+                .spawn(|| TIMER.run());
+            sleeper.running = spawned.is_ok();
+        } else if sleeper.until.is_none_or(|until| at < until) {
+            self.earlier.notify_one();
+        }
+    }
+
+    fn run(&self) {
+        let mut idle_since = None;
+        loop {
+            self.alarms.fire(time::precise());
+            let mut sleeper = self.thread.lock();
+            let now = time::precise();
+            let until = match self.alarms.next() {
+                Some(next) if next <= now => continue,
+                Some(next) => {
+                    idle_since = None;
+                    next
+                }
+                None => idle_since.get_or_insert(now).after(Self::IDLE),
+            };
+            if until <= now {
+                // An alarm set from here on finds `running` unset, under the same mutex.
+                sleeper.running = false;
+                return;
+            }
+            sleeper.until = Some(until);
+            let limit = Instant::now() + until.since(now).min(Duration::from_secs(3600));
+            self.earlier.wait_until(&mut sleeper, limit);
+            sleeper.until = None;
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod time {
+    use std::time::Duration;
+
+    use super::Moment;
+
+    #[inline]
+    pub(super) fn coarse() -> Moment {
+        read(libc::CLOCK_MONOTONIC_COARSE)
+    }
+
+    pub(super) fn precise() -> Moment {
+        read(libc::CLOCK_MONOTONIC)
+    }
+
+    pub(super) fn tick() -> Duration {
+        let mut spec = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `spec` is a timespec to write to, and the clock exists on every Linux.
+        unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &raw mut spec) };
+        Duration::new(spec.tv_sec as u64, spec.tv_nsec as u32).max(Duration::from_millis(1))
+    }
+
+    #[inline]
+    fn read(clock: libc::clockid_t) -> Moment {
+        let mut spec = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        // SAFETY: `spec` is a timespec to write to, and both clocks exist on every Linux.
+        unsafe { libc::clock_gettime(clock, &raw mut spec) };
+        Moment::from_nanos(spec.tv_sec as u64 * 1_000_000_000 + spec.tv_nsec as u64)
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod time {
+    use std::sync::LazyLock;
+    use std::time::{Duration, Instant};
+
+    use super::Moment;
+
+    /// A little in the past, so that no moment is zero.
+    static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+    pub(super) fn coarse() -> Moment {
+        precise()
+    }
+
+    pub(super) fn precise() -> Moment {
+        Moment::from_nanos(1_000_000_000 + ORIGIN.elapsed().as_nanos() as u64)
+    }
+
+    pub(super) fn tick() -> Duration {
+        Duration::ZERO
+    }
+}

@@ -1,0 +1,316 @@
+//! The engine as a backend.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use super::effects::Effects;
+use super::queued::{Asked, Begun, Waiting};
+use super::registry::Pinned;
+use super::state::Ask;
+use super::upstream::{Turn, lost_error};
+use super::{Core, Engine};
+use crate::backend::{HoldRepr, SlotHold};
+use crate::clock::Moment;
+use crate::identity::SmallOwner;
+use crate::request::Swift;
+use crate::sync::{spin_loop, thread};
+use crate::{
+    About, CallSite, Caller, Granted, Hold, Keys, LockBackend, LockError, LockInfo, LostCause, Op,
+    Options, Query, Request, Token, Wait, check_key,
+};
+
+impl Engine {
+    /// One key, for a thread that waits itself.
+    #[inline]
+    pub(crate) fn acquire_one(
+        &self,
+        key: &str,
+        options: &Options,
+        site: CallSite,
+    ) -> Result<Hold, LockError> {
+        if self.core.swift && options.is_plain() {
+            check_key(key)?;
+            let holder = Swift { owner: SmallOwner::current(), site };
+            match self.core.take(key, holder) {
+                Ok(hold) => return Ok(Hold::slot(hold)),
+                Err(slot) => {
+                    if options.wait != Some(Wait::No)
+                        && let Some(hold) = self.core.spin(&slot, holder)
+                    {
+                        return Ok(Hold::slot(hold));
+                    }
+                }
+            }
+        }
+        let caller = Caller::blocking(options.owner).at(site);
+        self.acquire_blocking(Request::new(Keys::one(key), *options, caller))
+    }
+
+    /// Any request, for a thread that waits itself.
+    pub(crate) fn acquire_blocking(&self, request: Request<'_>) -> Result<Hold, LockError> {
+        match self.begin(request) {
+            Begun::Granted(hold) => Ok(hold),
+            Begun::Waiting(waiting) => waiting.block(),
+            Begun::Refused(error) => Err(error),
+        }
+    }
+
+    /// Decides at once what can be; the rest waits.
+    pub(crate) fn begin(&self, request: Request<'_>) -> Begun {
+        let core = &self.core;
+        if let Err(error) = core.about.check(&request) {
+            return Begun::Refused(error);
+        }
+        if let Some(hold) = core.take_plainly(&request) {
+            return Begun::Granted(Hold::slot(hold));
+        }
+        let since = core.clock.now();
+        let deadline = match request.wait() {
+            Wait::AtMost(limit) => Some(since.after(limit)),
+            Wait::Forever | Wait::No => None,
+        };
+        let Request { keys, options, caller } = request;
+        let ask = Ask::new(caller, &options);
+        match (&core.upstream, keys.single()) {
+            (None, Some(key)) => core.begin_one(key, ask, since, deadline),
+            (None, None) => {
+                let keys = keys.iter().map(Box::from).collect();
+                let core = core.clone();
+                further(core.acquire_several(keys, ask, options, since, deadline))
+            }
+            (Some(upstream), key) => {
+                let key = Box::from(key.expect("several keys are refused above"));
+                let (core, upstream) = (core.clone(), upstream.clone());
+                let turn = core.acquire_upstream(upstream, key, ask, options, deadline);
+                further(async { turn.await.map(Hold::slot) })
+            }
+        }
+    }
+
+    /// Gives a single hold back.
+    #[inline]
+    pub(crate) fn release_slot(&self, hold: SlotHold) -> Op<'static, ()> {
+        self.core.release(hold)
+    }
+
+    /// The hold belongs to no thread any more.
+    pub(crate) fn disown(&self, hold: &Hold) {
+        for hold in hold.slots() {
+            // A hold that is lost belongs to nobody as it is.
+            let _ = self.core.with_hold(hold, |entry, _| entry.disown());
+        }
+    }
+}
+
+/// Polls once, since most of these need no more.
+fn further(
+    future: impl Future<Output = Result<Hold, LockError>> + Send + 'static,
+) -> Begun {
+    let mut future = Box::pin(future);
+    match future.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())) {
+        Poll::Ready(Ok(hold)) => Begun::Granted(hold),
+        Poll::Ready(Err(error)) => Begun::Refused(error),
+        Poll::Pending => Begun::Waiting(Waiting::Further(future)),
+    }
+}
+
+impl Core {
+    /// The fast path, for requests that come as such.
+    fn take_plainly(&self, request: &Request<'_>) -> Option<SlotHold> {
+        let caller = &request.caller;
+        let plain = self.swift && request.options.is_plain() && caller.party.is_none();
+        let (key, site) = (request.keys.single().filter(|_| plain)?, caller.site?);
+        let owner = match caller.owner {
+            None => SmallOwner::NOBODY,
+            Some(owner) => owner.small()?,
+        };
+        self.take(key, Swift { owner, site }).ok()
+    }
+
+    fn begin_one(
+        self: &Arc<Self>,
+        key: &str,
+        ask: Ask,
+        since: Moment,
+        deadline: Option<Moment>,
+    ) -> Begun {
+        match self.ask(self.pin(key), ask, since, deadline) {
+            Asked::Granted(hold) => Begun::Granted(Hold::slot(hold)),
+            Asked::Queued(queued) => Begun::Waiting(Waiting::One(queued)),
+            Asked::Refused(error) => Begun::Refused(error),
+        }
+    }
+
+    /// Tries for a moment before it comes to queueing: most holds are short.
+    fn spin(&self, slot: &Pinned, holder: Swift) -> Option<SlotHold> {
+        for round in 1..=10_u32 {
+            if slot.is_frozen() {
+                return None;
+            }
+            if let Some(token) = slot.try_take() {
+                slot.write_record(holder, self.clock.coarse());
+                return Some(SlotHold { slot: slot.slot_ref(), token, level: 0, nested: false });
+            }
+            if round <= 3 {
+                (0..1 << round).for_each(|_| spin_loop());
+            } else {
+                thread::yield_now();
+            }
+        }
+        None
+    }
+
+    /// Calls `look` with the entry of a hold, if it has not ended.
+    pub(super) fn with_hold<R>(
+        self: &Arc<Self>,
+        hold: &SlotHold,
+        look: impl FnOnce(&mut super::state::HoldEntry, Moment) -> R,
+    ) -> Result<R, LostCause> {
+        let now = self.clock.now();
+        let mut frozen = self.freeze(hold.slot(), now);
+        let found = match frozen.lost(hold.token, hold.level) {
+            Some(cause) => Err(cause),
+            None => {
+                let entry = frozen.hold_mut(hold.token, hold.level);
+                Ok(look(entry.expect("it is not lost"), now))
+            }
+        };
+        self.finish(frozen, Effects::default());
+        found
+    }
+
+    fn poll_lost(
+        self: &Arc<Self>,
+        hold: &SlotHold,
+        mut cx: Option<&mut Context<'_>>,
+    ) -> Poll<LostCause> {
+        if cx.is_none() && self.upstream.is_none() && hold.slot().is_plainly_held(hold.token) == Some(true) {
+            return Poll::Pending;
+        }
+        let turn = self.with_hold(hold, |entry, _| {
+            if let Some(cx) = &cx
+                && !entry.watchers.iter().any(|watcher| watcher.will_wake(cx.waker()))
+            {
+                entry.watchers.push(cx.waker().clone());
+            }
+            entry.turn
+        });
+        let (upstream, turn) = match (turn, &self.upstream) {
+            (Err(cause), _) => return Poll::Ready(cause),
+            (Ok(Some(turn)), Some(upstream)) => (upstream, turn),
+            (Ok(_), _) => return Poll::Pending,
+        };
+        let key = hold.slot().key();
+        let lost = upstream.poll_lost(key, turn, cx.as_deref_mut());
+        if let Poll::Ready(cause) = lost {
+            self.end(key, hold.token, cause);
+        }
+        lost
+    }
+
+    fn refresh(self: &Arc<Self>, hold: &SlotHold) -> Result<Option<Turn>, LockError> {
+        let refreshed = self.with_hold(hold, |entry, now| {
+            entry.refresh(now);
+            entry.turn
+        });
+        refreshed.map_err(|cause| lost_error(hold.slot().key(), hold.token, cause))
+    }
+}
+
+impl LockBackend for Engine {
+    fn about(&self) -> &About {
+        &self.core.about
+    }
+
+    fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
+        match self.begin(request) {
+            Begun::Granted(hold) => Op::ready(Granted::new(hold)),
+            Begun::Waiting(waiting) => Op::later(async { waiting.await.map(Granted::new) }),
+            Begun::Refused(error) => Op::failed(error),
+        }
+    }
+
+    fn release(&self, hold: Hold) -> Op<'static, ()> {
+        match hold.0 {
+            HoldRepr::Slot(hold) => self.core.release(hold),
+            HoldRepr::Set(holds) => {
+                let ends = holds.into_iter().map(|hold| self.core.release(hold));
+                let failed = ends.filter_map(|end| match end {
+                    Op::Now(outcome) => outcome.err(),
+                    // Only with an upstream, which refuses several keys.
+                    Op::Later(_) => None,
+                });
+                // All of them, before the first failure is told.
+                failed.collect::<Vec<_>>().into_iter().next().map_or(Op::ready(()), Op::failed)
+            }
+            HoldRepr::Id { .. } => Op::failed(foreign(&self.core, hold.token())),
+        }
+    }
+
+    fn poll_lost(&self, hold: &Hold, mut cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
+        if let HoldRepr::Id { .. } = hold.0 {
+            return Poll::Ready(LostCause::Forgotten);
+        }
+        for hold in hold.slots() {
+            if let Poll::Ready(cause) = self.core.poll_lost(hold, cx.as_deref_mut()) {
+                return Poll::Ready(cause);
+            }
+        }
+        Poll::Pending
+    }
+
+    fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
+        if let HoldRepr::Id { token, .. } = hold.0 {
+            return Op::failed(foreign(&self.core, token));
+        }
+        let mut renewed = Op::ready(());
+        for hold in hold.slots() {
+            match (self.core.refresh(hold), &self.core.upstream) {
+                (Err(error), _) => return Op::failed(error),
+                (Ok(Some(turn)), Some(upstream)) => {
+                    renewed = upstream.refresh(hold.slot().key(), turn);
+                }
+                (Ok(_), _) => {}
+            }
+        }
+        renewed
+    }
+
+    fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
+        let mut here = self.core.list(&query);
+        let Some(upstream) = &self.core.upstream else { return Op::ready(here) };
+        let everywhere = upstream.inspect(query);
+        Op::later(async move {
+            let mut infos = everywhere.await?;
+            for local in here.drain(..) {
+                match infos.iter_mut().find(|info| info.key == local.key) {
+                    // The upstream knows the holders, the engine the waiters of this process.
+                    Some(info) => info.waiters.extend(local.waiters),
+                    None => infos.push(local),
+                }
+            }
+            infos.sort_by(|a, b| a.key.cmp(&b.key));
+            Ok(infos)
+        })
+    }
+
+    fn evict(&self, key: &str, token: Token) -> Op<'static, bool> {
+        if let Err(error) = check_key(key) {
+            return Op::failed(error);
+        }
+        let here = self.core.end(key, token, LostCause::Evicted);
+        match &self.core.upstream {
+            None => Op::ready(here),
+            Some(upstream) => {
+                let there = upstream.evict(key, token);
+                Op::later(async move { Ok(there.await? || here) })
+            }
+        }
+    }
+}
+
+#[cold]
+fn foreign(core: &Core, token: Token) -> LockError {
+    lost_error("", token, LostCause::Forgotten).with_backend(core.about.name.clone())
+}

@@ -1,0 +1,132 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use super::graph::Graph;
+use super::registry::Registry;
+use super::upstream::Upstream;
+use super::{Core, Engine};
+use crate::clock::{Alarm, Moment};
+use crate::sync::Mutex;
+use crate::{About, Clock, SystemClock, Token};
+
+/// Where an engine's fencing tokens come from, if they are not to start anew with each process
+/// (C7).
+///
+/// # Contract
+/// `next` is greater than `after`, greater than any token handed out before for the same key, and
+/// below 2^61. It is called with the key's mutex held: it neither blocks nor acquires locks.
+pub trait TokenSource: Send + Sync + 'static {
+    /// The next token of a key whose greatest one so far is `after`.
+    fn next(&self, after: Token) -> Token;
+}
+
+/// How an [`Engine`] is put together.
+#[must_use = "a builder makes no engine until `build`"]
+pub struct EngineBuilder {
+    about: About,
+    clock: Time,
+    tokens: Option<Arc<dyn TokenSource>>,
+    upstream: Option<Arc<dyn Upstream>>,
+}
+
+impl EngineBuilder {
+    pub(super) fn new(about: About) -> Self {
+        Self { about, clock: Time::System, tokens: None, upstream: None }
+    }
+
+    /// What the engine says of itself: its name, and no more than it can do.
+    pub fn about(mut self, about: About) -> Self {
+        self.about = about;
+        self
+    }
+
+    /// Takes the time from here instead of the system.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Time::Other(clock);
+        self
+    }
+
+    /// Takes tokens from here instead of counting up.
+    pub fn tokens(mut self, tokens: Arc<dyn TokenSource>) -> Self {
+        self.tokens = Some(tokens);
+        self
+    }
+
+    /// Stands the engine in front of `upstream`. Several keys in one request and upgrades are
+    /// refused then: the upstream's tokens are its own.
+    pub fn upstream(mut self, upstream: Arc<dyn Upstream>) -> Self {
+        self.about.capabilities.several_keys = false;
+        self.about.capabilities.upgrade = false;
+        self.upstream = Some(upstream);
+        self
+    }
+
+    /// The engine.
+    pub fn build(self) -> Engine {
+        let swift = self.tokens.is_none() && self.upstream.is_none();
+        Engine {
+            core: Arc::new(Core {
+                about: self.about,
+                registry: Arc::new(Registry::new()),
+                clock: self.clock,
+                tokens: self.tokens,
+                upstream: self.upstream,
+                graph: Mutex::new(Graph::default()),
+                swift,
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for EngineBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EngineBuilder({})", self.about.name)
+    }
+}
+
+/// The engine's clock, without a virtual call for the usual one.
+pub(super) enum Time {
+    System,
+    Other(Arc<dyn Clock>),
+}
+
+impl Time {
+    #[inline]
+    pub(super) fn coarse(&self) -> Moment {
+        match self {
+            Time::System => SystemClock::coarse_now(),
+            Time::Other(clock) => clock.coarse(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        match self {
+            Time::System => SystemClock::precise_now(),
+            Time::Other(clock) => clock.now(),
+        }
+    }
+
+    pub(super) fn tick(&self) -> Duration {
+        match self {
+            Time::System => SystemClock::tick_length(),
+            Time::Other(clock) => clock.tick(),
+        }
+    }
+
+    pub(super) fn wake_at(&self, at: Moment, waker: Waker) -> Alarm {
+        match self {
+            Time::System => SystemClock.wake_at(at, waker),
+            Time::Other(clock) => clock.wake_at(at, waker),
+        }
+    }
+
+    /// How long to sleep until then, in real time; `None`: only an alarm tells.
+    pub(super) fn sleep_until(&self, at: Moment) -> Option<Duration> {
+        match self {
+            Time::System => SystemClock.sleep_until(at),
+            Time::Other(clock) => clock.sleep_until(at),
+        }
+    }
+}

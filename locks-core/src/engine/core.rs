@@ -1,0 +1,143 @@
+use std::sync::{Arc, Weak};
+use std::task::{Wake, Waker};
+
+use super::builder::{Time, TokenSource};
+use super::effects::Effects;
+use super::graph::Graph;
+use super::registry::{Pinned, Registry};
+use super::slot::{Frozen, Slot};
+use super::state::Ended;
+use super::upstream::Upstream;
+use crate::backend::SlotHold;
+use crate::clock::Moment;
+use crate::request::Swift;
+use crate::sync::Mutex;
+use crate::{About, LostCause, Op, Token};
+
+/// What an engine is made of; shared by its handles, its waiters and its alarms.
+pub(crate) struct Core {
+    pub(super) about: About,
+    pub(super) registry: Arc<Registry>,
+    pub(super) clock: Time,
+    pub(super) tokens: Option<Arc<dyn TokenSource>>,
+    pub(super) upstream: Option<Arc<dyn Upstream>>,
+    pub(super) graph: Mutex<Graph>,
+    /// Whether free keys are granted by the fast path.
+    pub(super) swift: bool,
+}
+
+impl Core {
+    /// Takes `key` if it is free, else pins it for a closer look.
+    #[inline]
+    pub(super) fn take(&self, key: &str, holder: Swift) -> Result<SlotHold, Pinned> {
+        let taken = self.registry.with(key, |slot, alive| match alive.try_take() {
+            Some(token) => Ok(SlotHold { slot, token, level: 0, nested: false }),
+            None => Err(self.registry.pin(slot)),
+        });
+        if let Ok(hold) = &taken {
+            hold.slot().write_record(holder, self.clock.coarse());
+        }
+        taken
+    }
+
+    pub(super) fn pin(&self, key: &str) -> Pinned {
+        self.registry.with(key, |slot, _| self.registry.pin(slot))
+    }
+
+    /// A token for a grant that comes after this one.
+    pub(super) fn token_above(&self, token: Token) -> Token {
+        match &self.tokens {
+            None => Token::new(token.get() + 1),
+            Some(source) => source.next(token),
+        }
+    }
+
+    /// The slot's state, to be given to [`finish`](Self::finish).
+    pub(super) fn freeze<'a>(&self, slot: &'a Slot, now: Moment) -> Frozen<'a> {
+        slot.freeze(self, now)
+    }
+
+    /// Lets go of a slot's state: sets the alarm for what happens next by itself, and only then,
+    /// without the mutex, does what may run anybody's code.
+    pub(super) fn finish(self: &Arc<Self>, mut frozen: Frozen<'_>, effects: Effects) {
+        let next = frozen.next_event();
+        if frozen.alarm_mut().as_ref().map(|alarm| alarm.at()) != next {
+            let key: Box<str> = frozen.slot().key().into();
+            let ring = |at| {
+                let bell = Bell { core: Arc::downgrade(self), key: key.clone() };
+                self.clock.wake_at(at, Waker::from(Arc::new(bell)))
+            };
+            *frozen.alarm_mut() = next.map(ring);
+        }
+        if let Some(upstream) = &self.upstream {
+            for turn in &effects.ended {
+                // Under the mutex, so that no local turn asks before the upstream has heard of the
+                // end of this one. Nobody is there to hear how it ends.
+                drop(upstream.end(frozen.slot().key(), *turn));
+            }
+        }
+        drop(frozen);
+        effects.wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Ends a guard's hold (C4).
+    pub(super) fn release(self: &Arc<Self>, hold: SlotHold) -> Op<'static, ()> {
+        if self.registry.let_go(hold.slot, hold.token) {
+            return Op::ready(());
+        }
+        let pinned = self.registry.pin(hold.slot);
+        let now = self.clock.now();
+        let mut effects = Effects::default();
+        let mut frozen = self.freeze(&pinned, now);
+        let ended = frozen.release(hold.token, hold.level, now, &mut effects);
+        // The hold is gone from here on, and only the pin keeps the slot.
+        let confirmed = match (&self.upstream, ended) {
+            (Some(upstream), Ended::Released) => {
+                effects.ended.pop().map(|turn| upstream.end(pinned.key(), turn))
+            }
+            _ => None,
+        };
+        self.finish(frozen, effects);
+        match (confirmed, ended) {
+            (Some(op), _) => op,
+            (None, Ended::Released) => Op::ready(()),
+            (None, Ended::Lost(cause)) => Op::failed(lost(&pinned, hold.token, cause)),
+            (None, Ended::Unknown) => {
+                Op::failed(lost(&pinned, hold.token, LostCause::Forgotten))
+            }
+        }
+    }
+
+    /// Ends the hold or reservation with this token from outside.
+    pub(super) fn end(self: &Arc<Self>, key: &str, token: Token, cause: LostCause) -> bool {
+        let Some(slot) = self.registry.find(key) else { return false };
+        let now = self.clock.now();
+        let mut effects = Effects::default();
+        let mut frozen = self.freeze(&slot, now);
+        let ended = frozen.end(token, cause, now, &mut effects);
+        self.finish(frozen, effects);
+        ended
+    }
+}
+
+fn lost(slot: &Slot, token: Token, cause: LostCause) -> crate::LockError {
+    super::upstream::lost_error(slot.key(), token, cause)
+}
+
+/// Ends what is bounded in time (C14), when the time has come.
+struct Bell {
+    core: Weak<Core>,
+    key: Box<str>,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        let Some(core) = self.core.upgrade() else { return };
+        let Some(slot) = core.registry.find(&self.key) else { return };
+        let now = core.clock.now();
+        let mut effects = Effects::default();
+        let mut frozen = core.freeze(&slot, now);
+        frozen.expire(now, &mut effects);
+        core.finish(frozen, effects);
+    }
+}

@@ -1,0 +1,125 @@
+//! What the engine tells of holders and waiters (C12).
+
+use std::time::Duration;
+
+use super::Core;
+use super::slot::Frozen;
+use super::state::{Ask, HoldEntry, Waiter};
+use crate::clock::Moment;
+use crate::{
+    CallSite, Caller, ErrorKind, HolderInfo, LockError, LockInfo, OwnerId, Party, WaiterInfo,
+};
+
+/// Errors name so many holders and waiters, and count the rest.
+const NAMED: usize = 16;
+
+pub(super) fn holder(hold: &HoldEntry, now: Moment) -> HolderInfo {
+    HolderInfo {
+        token: Some(hold.token),
+        owner: hold.owner(),
+        who: hold.owner().and_then(OwnerId::describe),
+        party: party(hold.party.as_deref()),
+        site: hold.site,
+        age: hold.since.map(|since| now.since(since)),
+        ..HolderInfo::new(hold.mode)
+    }
+}
+
+pub(super) fn waiter(waiter: &Waiter, now: Moment) -> WaiterInfo {
+    asked(&waiter.ask.caller, waiter.ask.mode, now.since(waiter.since))
+}
+
+pub(super) fn asked(caller: &Caller, mode: crate::Mode, waited: Duration) -> WaiterInfo {
+    WaiterInfo {
+        owner: caller.owner,
+        who: caller.owner.and_then(OwnerId::describe),
+        party: party(caller.party.as_deref()),
+        site: caller.site,
+        ..WaiterInfo::new(mode, waited)
+    }
+}
+
+fn party(party: Option<&Party>) -> Party {
+    party.cloned().unwrap_or_default()
+}
+
+/// The error for a request that does not get in, with everybody who is in its way.
+#[cold]
+pub(super) fn in_the_way(
+    kind: ErrorKind,
+    frozen: &Frozen<'_>,
+    except: Option<u64>,
+    site: Option<CallSite>,
+    now: Moment,
+) -> LockError {
+    let granted = frozen.holds().iter().filter(|hold| hold.since.is_some());
+    let holders = granted.take(NAMED).map(|hold| holder(hold, now)).collect();
+    let others = || frozen.waiters().filter(|(place, _)| Some(place.ticket) != except);
+    let waiters = others().take(NAMED).map(|(_, found)| waiter(found, now)).collect();
+    let error = LockError::new(kind, frozen.slot().key())
+        .with_holders(holders)
+        .with_waiters(waiters)
+        .with_waiting(others().count())
+        .with_reserved_for(frozen.reserved_until().map(|until| until.since(now)));
+    match site {
+        Some(site) => error.with_site(site),
+        None => error,
+    }
+}
+
+/// What is going on around a key; `None` if nothing is.
+pub(super) fn info(frozen: &Frozen<'_>, now: Moment) -> Option<LockInfo> {
+    let mut info = LockInfo::new(frozen.slot().key());
+    for hold in frozen.holds() {
+        match hold.since {
+            Some(_) => info.holders.push(holder(hold, now)),
+            None => info.waiters.push(turn(hold)),
+        }
+    }
+    info.waiters.extend(frozen.waiters().map(|(_, found)| waiter(found, now)));
+    info.reserved_for = frozen.reserved_until().map(|until| until.since(now));
+    let empty = info.holders.is_empty() && info.waiters.is_empty() && info.reserved_for.is_none();
+    (!empty).then_some(info)
+}
+
+/// A turn is not a hold yet: whoever has it waits for the rest of its keys, or the upstream.
+fn turn(hold: &HoldEntry) -> WaiterInfo {
+    WaiterInfo {
+        owner: hold.owner(),
+        who: hold.owner().and_then(OwnerId::describe),
+        party: party(hold.party.as_deref()),
+        site: hold.site,
+        ..WaiterInfo::new(hold.mode, Duration::ZERO)
+    }
+}
+
+/// The error for a request of somebody who holds the key already (C9).
+#[cold]
+pub(super) fn own(frozen: &Frozen<'_>, ask: &Ask, why: Option<&str>, now: Moment) -> LockError {
+    let key = frozen.slot().key();
+    let asked = asked(&ask.caller, ask.mode, Duration::ZERO);
+    let own = frozen.holds().iter().find(|hold| {
+        hold.levels.iter().any(|level| ask.caller.counts_as(level.owner))
+    });
+    let steps = own.map(|hold| crate::DeadlockStep::new(key, asked, holder(hold, now)));
+    let error = LockError::new(ErrorKind::Deadlock, key).with_cycle(steps.into_iter().collect());
+    match why {
+        Some(why) => error.with_message(format!("waiting for `{key}` would deadlock: {why}")),
+        None => error,
+    }
+}
+
+impl Core {
+    /// What is going on around the keys that `query` asks for, in ascending order.
+    pub(super) fn list(self: &std::sync::Arc<Self>, query: &crate::Query) -> Vec<LockInfo> {
+        let now = self.clock.now();
+        let mut found = Vec::new();
+        for slot in self.registry.select(query) {
+            let frozen = self.freeze(&slot, now);
+            found.extend(info(&frozen, now));
+            self.finish(frozen, super::effects::Effects::default());
+        }
+        found.sort_by(|a: &LockInfo, b: &LockInfo| a.key.cmp(&b.key));
+        found
+    }
+}

@@ -1,0 +1,24 @@
+use std::task::Waker;
+
+use smallvec::SmallVec;
+
+use super::upstream::Turn;
+
+/// What is left to do once the slot's mutex is free: calls that may run anybody's code.
+#[derive(Default)]
+#[must_use = "effects take place when they are applied"]
+pub(super) struct Effects {
+    /// Grants of the upstream that have ended here.
+    pub(super) ended: SmallVec<[Turn; 1]>,
+    pub(super) wakers: SmallVec<[Waker; 2]>,
+}
+
+impl Effects {
+    pub(super) fn wake(&mut self, waker: Option<Waker>) {
+        self.wakers.extend(waker);
+    }
+
+    pub(super) fn end(&mut self, turn: Option<Turn>) {
+        self.ended.extend(turn);
+    }
+}

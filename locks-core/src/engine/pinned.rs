@@ -1,0 +1,71 @@
+use std::fmt;
+
+use super::slot::SlotRef;
+use super::Engine;
+use crate::backend::{Hold, HoldRepr, SlotHold};
+use crate::clock::SystemClock;
+use crate::identity::SmallOwner;
+use crate::request::Swift;
+use crate::{Backend, CallSite, Guard, LockError, OwnedGuard, Scope, check_key};
+
+/// A key of the [process's engine](Engine::process) that has been looked up once and for all: for a
+/// call site whose key never changes (A6).
+///
+/// The key stays in the engine's table for as long as the process runs.
+#[derive(Clone, Copy)]
+pub struct PinnedKey {
+    slot: SlotRef,
+}
+
+impl PinnedKey {
+    /// Looks `key` up.
+    ///
+    /// # Errors
+    /// [`InvalidKey`](crate::ErrorKind::InvalidKey).
+    pub fn new(key: &str) -> Result<Self, LockError> {
+        check_key(key)?;
+        let pin = Engine::process().core.pin(key);
+        pin.keep();
+        Ok(Self { slot: pin.slot_ref() })
+    }
+
+    /// Holds the key exclusively, in the name of whoever runs now, if nobody else is at it. `None`:
+    /// somebody is, and the [builder](crate::LockBuilder) has to see to it.
+    #[inline]
+    pub fn try_acquire(&self, site: CallSite) -> Option<Guard> {
+        let owner = SmallOwner::current();
+        Some(Guard::new(self.take(Swift { owner, site })?))
+    }
+
+    /// The same for an annotated asynchronous function that opens `scope`.
+    #[inline]
+    pub fn try_acquire_in(&self, scope: &Scope, site: CallSite) -> Option<OwnedGuard> {
+        self.take(Swift { owner: scope.small(), site })
+    }
+
+    #[inline]
+    fn take(&self, holder: Swift) -> Option<OwnedGuard> {
+        // SAFETY: the slot is pinned for ever, and the process's engine is never dropped.
+        let slot = unsafe { self.slot.get() };
+        let token = slot.try_take()?;
+        slot.write_record(holder, SystemClock::coarse_now());
+        let hold = SlotHold { slot: self.slot, token, level: 0, nested: false };
+        Some(OwnedGuard::new(Hold(HoldRepr::Slot(hold)), Backend::process()))
+    }
+}
+
+impl SlotHold {
+    /// Releases a plain hold of a key that is pinned for ever. `false`: it is not that simple.
+    #[inline]
+    pub(crate) fn release_pinned(&self) -> bool {
+        let slot = self.slot();
+        slot.is_kept() && slot.try_let_go(self.token)
+    }
+}
+
+impl fmt::Debug for PinnedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // SAFETY: the slot is pinned for ever, and the process's engine is never dropped.
+        write!(f, "PinnedKey({:?})", unsafe { self.slot.get() }.key())
+    }
+}

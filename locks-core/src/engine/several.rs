@@ -1,0 +1,133 @@
+//! Several keys in one request (C11).
+
+use std::sync::Arc;
+
+use super::Core;
+use super::effects::Effects;
+use super::queued::Asked;
+use super::state::Ask;
+use crate::backend::{Hold, HoldRepr, SlotHold};
+use crate::clock::Moment;
+use crate::{LockError, LostCause, Options, OwnerId, Token};
+
+/// The keys of a set that have been taken so far, in ascending order. They are turns, which do not
+/// age, until the set is complete. Dropping it gives them back.
+struct Taken {
+    core: Arc<Core>,
+    holds: Vec<SlotHold>,
+}
+
+impl Taken {
+    /// Gives back those from `index` on.
+    fn give_back(&mut self, index: usize) {
+        for hold in self.holds.drain(index..).rev() {
+            drop(self.core.release(hold));
+        }
+    }
+
+    /// The first of them that has been ended from outside.
+    fn first_lost(&self) -> Option<usize> {
+        let now = self.core.clock.now();
+        self.holds.iter().position(|hold| {
+            let frozen = self.core.freeze(hold.slot(), now);
+            let lost = frozen.lost(hold.token, hold.level).is_some();
+            self.core.finish(frozen, Effects::default());
+            lost
+        })
+    }
+
+    /// Makes the turns one grant: with one token, above every earlier one of each key, and with
+    /// age and bounds from now on.
+    fn commit(mut self, options: &Options) -> Hold {
+        let token = self.common_token();
+        let now = self.core.clock.now();
+        let (at_least, at_most) = options.bounds();
+        for hold in &mut self.holds {
+            let mut frozen = self.core.freeze(hold.slot(), now);
+            if let Some(entry) = frozen.hold_mut(hold.token, hold.level) {
+                entry.rename(hold.token, hold.level, token);
+                if !hold.nested {
+                    entry.begin(at_least, at_most, now);
+                }
+            }
+            self.core.finish(frozen, Effects::default());
+        }
+        // One that was ended just now keeps its name, under which it is known to be lost.
+        let mut holds = std::mem::take(&mut self.holds);
+        for hold in &mut holds {
+            let frozen = self.core.freeze(hold.slot(), now);
+            let renamed = frozen.lost(token, hold.level) != Some(LostCause::Forgotten);
+            self.core.finish(frozen, Effects::default());
+            if renamed {
+                hold.token = token;
+            }
+        }
+        Hold(HoldRepr::Set(holds.into_boxed_slice()))
+    }
+
+    /// Raises the tokens of all keys to one that is above what each has granted.
+    fn common_token(&self) -> Token {
+        let now = self.core.clock.now();
+        let mut greatest = Token::new(0);
+        'again: loop {
+            for hold in &self.holds {
+                let frozen = self.core.freeze(hold.slot(), now);
+                greatest = greatest.max(frozen.token());
+                self.core.finish(frozen, Effects::default());
+            }
+            greatest = self.core.token_above(greatest);
+            for hold in &self.holds {
+                let mut frozen = self.core.freeze(hold.slot(), now);
+                let overtaken = frozen.token() >= greatest;
+                frozen.raise_token(greatest);
+                self.core.finish(frozen, Effects::default());
+                if overtaken {
+                    continue 'again;
+                }
+            }
+            return greatest;
+        }
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.give_back(0);
+    }
+}
+
+impl Core {
+    /// Takes the keys one by one, in order, under one deadline.
+    pub(super) async fn acquire_several(
+        self: Arc<Self>,
+        keys: Vec<Box<str>>,
+        mut ask: Ask,
+        options: Options,
+        since: Moment,
+        deadline: Option<Moment>,
+    ) -> Result<Hold, LockError> {
+        ask.is_turn = true;
+        if ask.caller.owner.is_none() {
+            // The keys taken so far are held by this wait for the next one (C10).
+            let owner = OwnerId::acquisition();
+            ask.caller.owner = Some(owner);
+            ask.caller.within.insert(0, owner);
+        }
+        ask.caller.opens_scope = false;
+        let mut taken = Taken { core: self.clone(), holds: Vec::with_capacity(keys.len()) };
+        loop {
+            while let Some(key) = keys.get(taken.holds.len()) {
+                let hold = match self.ask(self.pin(key), ask.clone(), since, deadline) {
+                    Asked::Granted(hold) => hold,
+                    Asked::Queued(queued) => queued.await?,
+                    Asked::Refused(error) => return Err(error),
+                };
+                taken.holds.push(hold);
+            }
+            match taken.first_lost() {
+                Some(lost) => taken.give_back(lost),
+                None => return Ok(taken.commit(&options)),
+            }
+        }
+    }
+}

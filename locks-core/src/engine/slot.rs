@@ -1,0 +1,318 @@
+//! One key's slot: a word for the fast path, a record of its holder, and the state behind it.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+
+use super::Core;
+use super::state::State;
+use crate::clock::Moment;
+use crate::identity::SmallOwner;
+use crate::request::Swift;
+use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
+use crate::{CallSite, Token};
+
+/// Somebody holds the key.
+const HELD: u64 = 1;
+/// The state decides: nothing is acquired or released without the mutex.
+const SLOW: u64 = 2;
+/// Above these two bits: the greatest token granted so far.
+const TOKEN_SHIFT: u32 = 2;
+
+/// A key of the engine. The key's text follows it in memory.
+///
+/// A free or plainly held key is nothing but its `word`. Everything else (waiters, shared holds,
+/// permits, nests, bounds, lost guards) lives in the [`State`] behind `SLOW`.
+///
+/// * I1 (freeing): a slot is freed only under its shard's mutex, when `pins` is 0 and `word` has
+///   neither `HELD` nor `SLOW`. `pins` is raised from 0 only under that mutex.
+/// * I2 (looking): whoever dereferences a slot has found it under the shard's mutex and still has
+///   that, or has a pin, or has a hold that is not released: that keeps `HELD` or `SLOW` set.
+/// * I3 (mutex): `SLOW` is set and cleared only with the mutex; while it is set, `word` changes
+///   only with the mutex. `state` is `Some` exactly while `SLOW` is set.
+/// * I4 (record): while `HELD` and not `SLOW`, the record is its holder's, except that `stamp` is 0
+///   until the holder has written all of it. A holder sets `stamp` to 0 before it lets go. So a
+///   record is that of the present holder if `stamp` is not 0, read once `SLOW` is set.
+/// * I5 (late writes): a hold that was ended from outside keeps `SLOW` set until its guard is gone,
+///   so that whatever its holder still writes into the record is over before it counts again.
+pub(crate) struct Slot {
+    word: AtomicU64,
+    stamp: AtomicU64,
+    owner: AtomicU64,
+    site: AtomicPtr<u8>,
+    state: Mutex<Option<Box<State>>>,
+    pins: AtomicU32,
+    key_len: u16,
+    shard: u8,
+    /// Set once: some call site keeps the slot for ever (one of the `pins`).
+    kept: AtomicBool,
+}
+
+#[cfg(not(any(loom, shuttle)))]
+const _: () = assert!(size_of::<Slot>() == 56);
+
+/// A pointer to a slot; who may follow it is I2's matter.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SlotRef(NonNull<Slot>);
+
+// SAFETY: a slot is shared by design; all of its fields are `Sync`.
+unsafe impl Send for SlotRef {}
+// SAFETY: as above.
+unsafe impl Sync for SlotRef {}
+
+/// What the record says of the present holder.
+pub(super) struct Record {
+    pub(super) owner: SmallOwner,
+    pub(super) site: Option<CallSite>,
+    pub(super) since: Moment,
+}
+
+impl SlotRef {
+    /// A new slot for `key`, free, whose grants have tokens above `floor`.
+    pub(super) fn allocate(key: &str, shard: u8, floor: Token) -> Self {
+        let layout = layout(key.len());
+        let slot = Slot {
+            word: AtomicU64::new(floor.get() << TOKEN_SHIFT),
+            stamp: AtomicU64::new(0),
+            owner: AtomicU64::new(0),
+            site: AtomicPtr::new(std::ptr::null_mut()),
+            state: Mutex::new(None),
+            pins: AtomicU32::new(0),
+            key_len: u16::try_from(key.len()).expect("keys have at most 1,024 bytes"),
+            shard,
+            kept: AtomicBool::new(false),
+        };
+        // SAFETY: the layout has a size; the memory is large enough for the slot and, behind it,
+        // the key, and nobody else has it.
+        unsafe {
+            let Some(memory) = NonNull::new(alloc(layout)) else { handle_alloc_error(layout) };
+            let this = memory.cast::<Slot>();
+            this.write(slot);
+            let text = memory.add(size_of::<Slot>());
+            text.copy_from_nonoverlapping(NonNull::from(key).cast::<u8>(), key.len());
+            Self(this)
+        }
+    }
+
+    /// Frees the slot.
+    ///
+    /// # Safety
+    /// I1 holds, and the slot is in no table any more.
+    pub(super) unsafe fn free(self) {
+        // SAFETY: nobody else can reach it (I1, I2); it came from `allocate`.
+        unsafe {
+            let layout = layout(self.get().key_len.into());
+            self.0.drop_in_place();
+            dealloc(self.0.as_ptr().cast(), layout);
+        }
+    }
+
+    /// # Safety
+    /// I2, for as long as the reference is used.
+    #[inline]
+    pub(crate) unsafe fn get<'a>(self) -> &'a Slot {
+        // SAFETY: by I2 it is alive.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+fn layout(key_len: usize) -> Layout {
+    let size = size_of::<Slot>() + key_len;
+    Layout::from_size_align(size, align_of::<Slot>()).expect("keys have at most 1,024 bytes")
+}
+
+impl Slot {
+    #[inline]
+    pub(crate) fn key(&self) -> &str {
+        // SAFETY: `allocate` has put `key_len` bytes of a `str` right behind the slot, in the same
+        // allocation, and nobody changes them.
+        unsafe {
+            let text = std::ptr::from_ref(self).add(1).cast::<u8>();
+            let bytes = std::slice::from_raw_parts(text, self.key_len.into());
+            std::str::from_utf8_unchecked(bytes)
+        }
+    }
+
+    pub(super) fn shard(&self) -> usize {
+        self.shard.into()
+    }
+
+    /// Takes the key if it is free and nothing is going on around it.
+    #[inline]
+    pub(super) fn try_take(&self) -> Option<Token> {
+        let word = self.word.load(Ordering::Relaxed);
+        if word & (HELD | SLOW) != 0 {
+            return None;
+        }
+        let taken = word + (1 << TOKEN_SHIFT) | HELD;
+        self.word
+            .compare_exchange(word, taken, Ordering::Acquire, Ordering::Relaxed)
+            .is_ok()
+            .then(|| Token::new(taken >> TOKEN_SHIFT))
+    }
+
+    /// Writes the record; by the holder, right after [`try_take`](Self::try_take).
+    #[inline]
+    pub(super) fn write_record(&self, holder: Swift, now: Moment) {
+        self.owner.store(holder.owner.to_raw(), Ordering::Relaxed);
+        self.site.store(holder.site.to_raw(), Ordering::Relaxed);
+        // I4: last.
+        self.stamp.store(now.nanos().max(1), Ordering::Release);
+    }
+
+    /// Lets the key go if that is all there is to do: the hold is this one, and plain.
+    #[inline]
+    pub(super) fn try_let_go(&self, token: Token) -> bool {
+        let held = token.get() << TOKEN_SHIFT | HELD;
+        if self.word.load(Ordering::Relaxed) != held {
+            return false;
+        }
+        // I4: before letting go. If that fails, the state has read the record already or takes
+        // the hold for one granted just now, which ends in a moment.
+        let stamp = self.stamp.load(Ordering::Relaxed);
+        self.stamp.store(0, Ordering::Relaxed);
+        if self
+            .word
+            .compare_exchange(held, held & !HELD, Ordering::Release, Ordering::Relaxed)
+            .is_ok()
+        {
+            return true;
+        }
+        self.stamp.store(stamp, Ordering::Release);
+        false
+    }
+
+    /// Whether the hold with this token is the only one, exclusive and not ended. `None`: only
+    /// the state can tell.
+    #[inline]
+    pub(super) fn is_plainly_held(&self, token: Token) -> Option<bool> {
+        let word = self.word.load(Ordering::Acquire);
+        (word & SLOW == 0).then_some(word == token.get() << TOKEN_SHIFT | HELD)
+    }
+
+    /// Whether there is more to it than a plain holder; may be out of date at once.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & SLOW != 0
+    }
+
+    /// Whether nothing is going on: neither held nor waited for.
+    pub(super) fn is_idle(&self) -> bool {
+        self.word.load(Ordering::Acquire) & (HELD | SLOW) == 0
+    }
+
+    /// I1, but for the shard's mutex, which the caller has.
+    pub(super) fn can_be_freed(&self) -> bool {
+        self.pins.load(Ordering::Acquire) == 0 && self.is_idle()
+    }
+
+    /// By whoever has the shard's mutex or a pin already.
+    pub(super) fn pin(&self) {
+        self.pins.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Pins the slot for ever; by whoever has a pin already.
+    pub(super) fn keep(&self) {
+        if self.kept.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.pin();
+    }
+
+    /// Whether the slot is never freed.
+    #[inline]
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// Whether that was the last pin. The slot may be gone right after.
+    pub(super) fn unpin(&self) -> bool {
+        self.pins.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
+    /// The token of the latest grant; as a floor, under the shard's mutex, once I1 holds.
+    pub(super) fn last_token(&self) -> Token {
+        Token::new(self.word.load(Ordering::Relaxed) >> TOKEN_SHIFT)
+    }
+
+    /// The state, with the word frozen (I3). The returned guard gives the key back to the fast
+    /// path when it is dropped, if that can take over again.
+    pub(super) fn freeze(&self, core: &Core, now: Moment) -> Frozen<'_> {
+        let mut state = self.state.lock();
+        if let Some(state) = &mut *state {
+            state.complete(|| self.read_record());
+        } else {
+            let word = self.word.fetch_or(SLOW, Ordering::AcqRel);
+            let token = Token::new(word >> TOKEN_SHIFT);
+            let mut fresh = Box::new(State::new(token, core.tokens.clone()));
+            if word & HELD != 0 {
+                let record = self.read_record();
+                // A coarse stamp may lag behind the grant by a tick: never early (C6).
+                let since = record.as_ref().map_or(now, |record| record.since.after(core.clock.tick()));
+                fresh.adopt(record, since);
+            }
+            *state = Some(fresh);
+        }
+        Frozen { slot: self, state }
+    }
+
+    /// The present holder's record (I4); with `SLOW` set.
+    fn read_record(&self) -> Option<Record> {
+        let stamp = self.stamp.load(Ordering::Acquire);
+        if stamp == 0 {
+            return None;
+        }
+        let site = self.site.load(Ordering::Relaxed);
+        Some(Record {
+            owner: SmallOwner::from_raw(self.owner.load(Ordering::Relaxed)),
+            // SAFETY: only `write_record` writes it.
+            site: unsafe { CallSite::from_raw(site) },
+            since: Moment::from_nanos(stamp),
+        })
+    }
+}
+
+/// A slot's state, while nobody else sees it.
+pub(super) struct Frozen<'a> {
+    slot: &'a Slot,
+    state: MutexGuard<'a, Option<Box<State>>>,
+}
+
+impl Frozen<'_> {
+    pub(super) fn slot(&self) -> &Slot {
+        self.slot
+    }
+}
+
+impl std::ops::Deref for Frozen<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        self.state.as_ref().expect("I3: there is a state while the slot is frozen")
+    }
+}
+
+impl std::ops::DerefMut for Frozen<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        self.state.as_mut().expect("I3: there is a state while the slot is frozen")
+    }
+}
+
+impl Drop for Frozen<'_> {
+    fn drop(&mut self) {
+        let token = self.token().get() << TOKEN_SHIFT;
+        let held = if self.is_held() { HELD } else { 0 };
+        let word = match self.thaws() {
+            None => token | held | SLOW,
+            Some(holder) => {
+                if let Some((swift, since)) = holder {
+                    self.slot.write_record(swift, since);
+                } else if held == 0 {
+                    self.slot.stamp.store(0, Ordering::Relaxed);
+                }
+                *self.state = None;
+                token | held
+            }
+        };
+        self.slot.word.store(word, Ordering::Release);
+    }
+}

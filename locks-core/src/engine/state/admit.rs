@@ -1,0 +1,177 @@
+use super::super::effects::Effects;
+use super::ask::{Answer, Ask, Refusal, is_out_of_patience};
+use super::hold::HoldEntry;
+use super::queue::Class;
+use super::{Settled, State, Units};
+use crate::clock::Moment;
+use crate::{LostCause, Mode};
+
+impl State {
+    /// Asks for the key: granted, queued or refused.
+    pub(in crate::engine) fn ask(
+        &mut self,
+        ask: Ask,
+        now: Moment,
+        effects: &mut Effects,
+    ) -> Answer {
+        self.expire(now, effects);
+        if self.is_unused() {
+            self.units = ask.mode.capacity();
+        } else if self.units != ask.mode.capacity() {
+            return Answer::Refused(Refusal::PermitsMismatch);
+        }
+        let own = self.holds.iter().position(|hold| hold.is_own(&ask.caller));
+        if let Some(index) = own
+            && let Some(answer) = self.ask_again(index, &ask, now)
+        {
+            return answer;
+        }
+        if self.may_enter(&ask, now) {
+            return Answer::Granted(self.grant(&ask, now));
+        }
+        if self.due(&ask).is_some_and(|due| due <= now) {
+            let stolen = self.steal(&ask, now, effects);
+            self.settle(now, effects);
+            return Answer::Granted(stolen);
+        }
+        if !ask.waits {
+            return Answer::Refused(Refusal::Contended);
+        }
+        let waits_for_itself = own.is_some_and(|index| self.is_barred(index, &ask));
+        if waits_for_itself {
+            return Answer::Refused(Refusal::Own);
+        }
+        Answer::Queued(self.enqueue(ask, Class::Normal, now))
+    }
+
+    /// A request of somebody who holds the key already (C9). `None`: it is like any other.
+    fn ask_again(&mut self, index: usize, ask: &Ask, now: Moment) -> Option<Answer> {
+        if !ask.reentrant || !self.holds[index].lets_in(&ask.caller) {
+            return None;
+        }
+        if !ask.mode.is_stronger_than(self.holds[index].mode) {
+            return Some(Answer::Granted(self.nest(index, ask)));
+        }
+        if ask.has_upstream {
+            return Some(Answer::Refused(Refusal::NoUpgrade));
+        }
+        if self.used() == self.holds[index].mode.units() {
+            return Some(Answer::Granted(self.upgrade(index, ask)));
+        }
+        let upgrades = self.queue.keys().next().is_some_and(|first| first.class != Class::Normal);
+        if !ask.waits {
+            return Some(Answer::Refused(Refusal::Contended));
+        }
+        if upgrades {
+            return Some(Answer::Refused(Refusal::Upgrade));
+        }
+        let class = Class::Upgrade(self.holds[index].token);
+        Some(Answer::Queued(self.enqueue(ask.clone(), class, now)))
+    }
+
+    /// Whether the caller's own hold is in its way, so that waiting would be waiting for itself.
+    /// A permit is never waited for by name, and a nest opens when the guards inside it go.
+    fn is_barred(&self, own: usize, ask: &Ask) -> bool {
+        let hold = &self.holds[own];
+        let conflicts = ask.mode == Mode::Exclusive || hold.mode == Mode::Exclusive;
+        let nest_opens = ask.reentrant && !hold.lets_in(&ask.caller);
+        conflicts && !nest_opens && ask.steal_after.is_none()
+    }
+
+    /// Whether a newcomer gets in (C3).
+    fn may_enter(&self, ask: &Ask, now: Moment) -> bool {
+        if !self.fits(ask.mode) {
+            return ask.has_upstream && ask.steal_after.is_some() && self.only_turns();
+        }
+        let Some((first, waiter)) = self.queue.iter().next() else { return true };
+        match ask.fair {
+            Some(false) => true,
+            Some(true) => false,
+            None => {
+                first.class == Class::Normal
+                    && self.tally.fair == 0
+                    && self.used() == 0
+                    && !is_out_of_patience(waiter.since, now)
+            }
+        }
+    }
+
+    /// Whether those in the way have not been granted anything yet by the upstream, which
+    /// decides between them and a thief.
+    pub(super) fn only_turns(&self) -> bool {
+        !self.holds.is_empty() && self.holds.iter().all(|hold| hold.since.is_none())
+    }
+
+    /// When `ask` may steal what is in its way (C6). `None`: it does not, or nothing is, or not
+    /// as things are.
+    pub(super) fn due(&self, ask: &Ask) -> Option<Moment> {
+        let age = ask.steal_after?;
+        let in_the_way = || self.holds.iter().filter(|hold| self.is_in_the_way(hold, ask));
+        let due = match ask.mode {
+            Mode::Permit { .. } => in_the_way().filter_map(|hold| hold.due(age)).min()?,
+            Mode::Exclusive | Mode::Shared => {
+                let latest = in_the_way().map(|hold| hold.due(age));
+                latest.reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b)))??
+            }
+        };
+        // What is reserved cannot be stolen, and ends by itself.
+        Some(self.reserved_until().map_or(due, |until| due.max(until)))
+    }
+
+    fn is_in_the_way(&self, hold: &HoldEntry, ask: &Ask) -> bool {
+        let conflicts = match ask.mode {
+            Mode::Exclusive => true,
+            Mode::Shared => hold.mode == Mode::Exclusive,
+            Mode::Permit { .. } => !self.fits(ask.mode),
+        };
+        // Who upgrades does not steal from itself.
+        let upgrades = ask.reentrant && ask.mode == Mode::Exclusive && hold.mode == Mode::Shared;
+        conflicts && !(upgrades && hold.lets_in(&ask.caller))
+    }
+
+    /// Takes the key from those in the way, all of them, or from the oldest for a permit (C6).
+    pub(super) fn steal(&mut self, ask: &Ask, now: Moment, effects: &mut Effects) -> Settled {
+        let victims = match ask.mode {
+            Mode::Permit { .. } => {
+                let age = ask.steal_after.unwrap_or_default();
+                let due = self.holds.iter().filter_map(|hold| Some((hold.due(age)?, hold.token)));
+                due.min().map(|(_, token)| token).into_iter().collect()
+            }
+            Mode::Exclusive | Mode::Shared => {
+                let victims = self.holds.iter().filter(|hold| self.is_in_the_way(hold, ask));
+                victims.map(|hold| hold.token).collect::<Vec<_>>()
+            }
+        };
+        for token in victims {
+            if let Some(index) = self.holds.iter().position(|hold| hold.token == token) {
+                self.revoke(index, LostCause::Stolen, now, effects);
+            }
+        }
+        let own = self.holds.iter().position(|hold| hold.lets_in(&ask.caller));
+        match own {
+            Some(index) if ask.reentrant && ask.mode == Mode::Exclusive => self.upgrade(index, ask),
+            _ => self.grant(ask, now),
+        }
+    }
+
+    /// Grants the key to a newcomer or a waiter that fits.
+    pub(super) fn grant(&mut self, ask: &Ask, now: Moment) -> Settled {
+        let token = if ask.is_turn { self.next_turn() } else { self.next_token() };
+        self.holds.push(HoldEntry::granted(ask, token, now));
+        Settled { token, level: 0 }
+    }
+
+    /// Lets the caller into its own hold; the token stays (C7).
+    pub(super) fn nest(&mut self, index: usize, ask: &Ask) -> Settled {
+        let token = self.holds[index].token;
+        let level = self.holds[index].nest(ask, token);
+        Settled { token, level }
+    }
+
+    /// Makes the only shared hold the exclusive one, with a new token (C9).
+    pub(super) fn upgrade(&mut self, index: usize, ask: &Ask) -> Settled {
+        let token = self.next_token();
+        let level = self.holds[index].nest(ask, token);
+        Settled { token, level }
+    }
+}

@@ -1,0 +1,72 @@
+use std::time::Duration;
+
+use super::Settled;
+use crate::clock::Moment;
+use crate::request::Caller;
+use crate::{Mode, Options, Wait};
+
+/// A request for one key, on its own.
+#[derive(Clone, Debug)]
+pub(in crate::engine) struct Ask {
+    pub(in crate::engine) caller: Caller,
+    pub(in crate::engine) mode: Mode,
+    pub(in crate::engine) steal_after: Option<Duration>,
+    pub(in crate::engine) reentrant: bool,
+    pub(in crate::engine) fair: Option<bool>,
+    pub(in crate::engine) at_least: Option<Duration>,
+    pub(in crate::engine) at_most: Option<Duration>,
+    /// Whether it may queue.
+    pub(in crate::engine) waits: bool,
+    /// Whether a grant is only a turn: it does not age until it is committed.
+    pub(in crate::engine) is_turn: bool,
+    /// Whether an upstream decides between turns, so that a thief does not queue behind one.
+    pub(in crate::engine) has_upstream: bool,
+}
+
+/// What comes of asking.
+#[derive(Debug)]
+pub(in crate::engine) enum Answer {
+    Granted(Settled),
+    /// It is in the queue.
+    Queued(u64),
+    Refused(Refusal),
+}
+
+/// Why a request is turned down at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Refusal {
+    Contended,
+    /// The caller holds the key itself.
+    Own,
+    /// Another shared holder is waiting to be upgraded, and would wait for the caller for ever.
+    Upgrade,
+    PermitsMismatch,
+    /// The upstream cannot make a shared hold exclusive.
+    NoUpgrade,
+}
+
+impl Ask {
+    pub(in crate::engine) fn new(caller: Caller, options: &Options) -> Self {
+        let (at_least, at_most) = options.bounds();
+        Self {
+            caller,
+            mode: options.mode,
+            steal_after: options.steal_after,
+            reentrant: options.reentrant,
+            fair: options.fair,
+            at_least,
+            at_most,
+            waits: options.wait != Some(Wait::No),
+            is_turn: false,
+            has_upstream: false,
+        }
+    }
+}
+
+/// How long the first waiter lets newcomers barge past (C3).
+const PATIENCE: Duration = Duration::from_micros(500);
+
+/// Whether a waiter since then has had enough of newcomers (C3).
+pub(super) fn is_out_of_patience(since: Moment, now: Moment) -> bool {
+    now.since(since) >= PATIENCE
+}

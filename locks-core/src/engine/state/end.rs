@@ -1,0 +1,129 @@
+use super::super::effects::Effects;
+use super::State;
+use super::hold::HoldEntry;
+use crate::clock::Moment;
+use crate::{LostCause, Token};
+
+/// A hold that was ended from outside, until the last of its guards is gone.
+pub(super) struct LostHold {
+    cause: LostCause,
+    /// The guards of its nest that still live, by level and token.
+    guards: Vec<(u32, Token)>,
+}
+
+/// How a release went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Ended {
+    Released,
+    /// It had been lost before; nothing was touched (C4).
+    Lost(LostCause),
+    /// There is no such hold.
+    Unknown,
+}
+
+impl State {
+    /// A guard is given back (C4).
+    pub(in crate::engine) fn release(
+        &mut self,
+        token: Token,
+        level: u32,
+        now: Moment,
+        effects: &mut Effects,
+    ) -> Ended {
+        let Some((index, nested)) = self.find(token, level) else {
+            return self.release_lost(token, level, now, effects);
+        };
+        let hold = &mut self.holds[index];
+        hold.levels.remove(nested);
+        if hold.levels.is_empty() {
+            let hold = self.holds.remove(index);
+            self.reserved.extend(hold.reservation(now));
+            effects.end(hold.turn);
+        } else {
+            hold.restore_mode();
+        }
+        self.expire(now, effects);
+        self.settle(now, effects);
+        Ended::Released
+    }
+
+    /// Ends a hold from outside: its guards are lost at this moment (C8). The caller settles.
+    pub(super) fn revoke(
+        &mut self,
+        index: usize,
+        cause: LostCause,
+        now: Moment,
+        effects: &mut Effects,
+    ) {
+        let hold: HoldEntry = self.holds.remove(index);
+        if cause != LostCause::Evicted {
+            self.reserved.extend(hold.reservation(now));
+        }
+        let guards = hold.levels.iter().map(|level| (level.id, level.token)).collect();
+        self.lost.push(LostHold { cause, guards });
+        effects.end(hold.turn);
+        effects.wakers.extend(hold.watchers);
+    }
+
+    /// Ends the hold or reservation with this token, whoever has it.
+    pub(in crate::engine) fn end(
+        &mut self,
+        token: Token,
+        cause: LostCause,
+        now: Moment,
+        effects: &mut Effects,
+    ) -> bool {
+        self.expire(now, effects);
+        let held = self.holds.iter().position(|hold| {
+            hold.token == token || hold.levels.iter().any(|level| level.token == token)
+        });
+        let reserved = self.reserved.iter().position(|reservation| reservation.token == token);
+        match (held, reserved) {
+            (Some(index), _) => self.revoke(index, cause, now, effects),
+            (None, Some(index)) => drop(self.reserved.remove(index)),
+            (None, None) => return false,
+        }
+        self.settle(now, effects);
+        true
+    }
+
+    /// Why this guard is lost; `None`: it is not.
+    pub(in crate::engine) fn lost(&self, token: Token, level: u32) -> Option<LostCause> {
+        if self.find(token, level).is_some() {
+            return None;
+        }
+        let lost = self.lost.iter().find(|lost| lost.guards.contains(&(level, token)));
+        Some(lost.map_or(LostCause::Forgotten, |lost| lost.cause))
+    }
+
+    /// The hold with this guard, by its index, and the guard's index in the nest.
+    pub(in crate::engine) fn find(&self, token: Token, level: u32) -> Option<(usize, usize)> {
+        self.holds
+            .iter()
+            .enumerate()
+            .find_map(|(index, hold)| Some((index, hold.position(level, token)?)))
+    }
+
+    fn release_lost(
+        &mut self,
+        token: Token,
+        level: u32,
+        now: Moment,
+        effects: &mut Effects,
+    ) -> Ended {
+        self.expire(now, effects);
+        for index in 0..self.lost.len() {
+            let guards = &mut self.lost[index].guards;
+            let Some(guard) = guards.iter().position(|guard| *guard == (level, token)) else {
+                continue;
+            };
+            guards.swap_remove(guard);
+            let cause = self.lost[index].cause;
+            if self.lost[index].guards.is_empty() {
+                self.lost.swap_remove(index);
+            }
+            return Ended::Lost(cause);
+        }
+        Ended::Unknown
+    }
+}

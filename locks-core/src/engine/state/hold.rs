@@ -1,0 +1,235 @@
+use std::sync::Arc;
+use std::task::Waker;
+
+use smallvec::{SmallVec, smallvec};
+
+use super::super::slot::Record;
+use super::super::upstream::Turn;
+use super::ask::Ask;
+use super::{Units, small};
+use crate::clock::Moment;
+use crate::request::{Caller, Swift};
+use crate::{CallSite, Mode, OwnerId, Party, Token};
+
+/// One hold of the key: a nest of one or more guards.
+pub(in crate::engine) struct HoldEntry {
+    /// The token of the hold, and of its outermost level.
+    pub(in crate::engine) token: Token,
+    /// H1: the strongest of `levels`.
+    pub(in crate::engine) mode: Mode,
+    /// H2: never empty; the innermost last. One for each guard.
+    pub(in crate::engine) levels: SmallVec<[Level; 1]>,
+    /// From when on it ages; `None` while it is only a turn: part of an unfinished set of keys,
+    /// or not yet granted by the upstream.
+    pub(in crate::engine) since: Option<Moment>,
+    /// Nothing is stolen before this, and the key stays reserved until then (C14).
+    pub(in crate::engine) reserved_until: Option<Moment>,
+    /// When the arbiter ends it (C14).
+    pub(in crate::engine) ends_at: Option<Moment>,
+    pub(in crate::engine) site: Option<CallSite>,
+    pub(in crate::engine) party: Option<Arc<Party>>,
+    pub(in crate::engine) turn: Option<Turn>,
+    /// Who wants to know when it is lost.
+    pub(in crate::engine) watchers: Vec<Waker>,
+    /// H3: set on a hold of the fast path: the slot's record is its own.
+    adopted: Adopted,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Adopted {
+    No,
+    Recorded,
+    /// The holder has not finished writing its record.
+    Unrecorded,
+}
+
+/// One guard of a nest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) struct Level {
+    /// Unique within the hold; the outermost is 0.
+    pub(in crate::engine) id: u32,
+    pub(in crate::engine) token: Token,
+    pub(in crate::engine) mode: Mode,
+    pub(in crate::engine) owner: Option<OwnerId>,
+}
+
+/// What remains of a hold that ended before its `hold_at_least` (C14).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reservation {
+    pub(super) until: Moment,
+    pub(super) mode: Mode,
+    pub(super) token: Token,
+}
+
+impl HoldEntry {
+    /// A grant of what was asked.
+    pub(super) fn granted(ask: &Ask, token: Token, now: Moment) -> Self {
+        let owner = ask.caller.owner;
+        let mut hold = Self {
+            token,
+            mode: ask.mode,
+            levels: smallvec![Level { id: 0, token, mode: ask.mode, owner }],
+            since: None,
+            reserved_until: None,
+            ends_at: None,
+            site: ask.caller.site,
+            party: ask.caller.party.clone(),
+            turn: None,
+            watchers: Vec::new(),
+            adopted: Adopted::No,
+        };
+        if !ask.is_turn {
+            hold.begin(ask.at_least, ask.at_most, now);
+        }
+        hold
+    }
+
+    /// The hold of the fast path.
+    pub(super) fn adopted(token: Token, record: Option<Record>, since: Moment) -> Self {
+        let mode = Mode::Exclusive;
+        let mut hold = Self {
+            token,
+            mode,
+            levels: smallvec![Level { id: 0, token, mode, owner: None }],
+            since: Some(since),
+            reserved_until: None,
+            ends_at: None,
+            site: None,
+            party: None,
+            turn: None,
+            watchers: Vec::new(),
+            adopted: Adopted::Unrecorded,
+        };
+        if let Some(record) = record {
+            hold.record(record);
+        }
+        hold
+    }
+
+    pub(super) fn is_unrecorded(&self) -> bool {
+        self.adopted == Adopted::Unrecorded
+    }
+
+    pub(super) fn record(&mut self, record: Record) {
+        self.levels[0].owner = record.owner.full();
+        self.site = record.site;
+        self.adopted = Adopted::Recorded;
+    }
+
+    /// The grant is complete: age and bounds count from now.
+    pub(in crate::engine) fn begin(
+        &mut self,
+        at_least: Option<std::time::Duration>,
+        at_most: Option<std::time::Duration>,
+        now: Moment,
+    ) {
+        self.since = Some(now);
+        self.reserved_until = at_least.map(|least| now.after(least));
+        self.ends_at = at_most.map(|most| now.after(most));
+    }
+
+    /// A turn becomes a grant: its guard is known by this token from now on.
+    pub(in crate::engine) fn rename(&mut self, turn: Token, level: u32, token: Token) {
+        if let Some(index) = self.position(level, turn) {
+            self.levels[index].token = token;
+        }
+        if level == 0 {
+            self.token = token;
+        }
+    }
+
+    /// The holder is alive and well: age counts from now (C6).
+    pub(in crate::engine) fn refresh(&mut self, now: Moment) {
+        if self.since.is_some() {
+            self.since = Some(now);
+            if self.adopted == Adopted::Recorded {
+                self.adopted = Adopted::No;
+            }
+        }
+    }
+
+    /// The hold belongs to nobody in particular from now on.
+    pub(in crate::engine) fn disown(&mut self) {
+        if let [only] = self.levels.as_mut_slice()
+            && only.owner.is_some_and(OwnerId::is_thread)
+        {
+            only.owner = None;
+            self.adopted = Adopted::No;
+        }
+    }
+
+    pub(in crate::engine) fn innermost(&self) -> &Level {
+        self.levels.last().expect("H2: a hold has a level")
+    }
+
+    /// The outermost owner, for those who want to know who it is.
+    pub(in crate::engine) fn owner(&self) -> Option<OwnerId> {
+        self.levels.first().and_then(|level| level.owner)
+    }
+
+    /// Whether one of its guards is the caller's own (C9).
+    pub(super) fn is_own(&self, caller: &Caller) -> bool {
+        self.levels.iter().any(|level| caller.counts_as(level.owner))
+    }
+
+    /// Whether the caller may nest in it: the innermost guard is its own (C9).
+    pub(super) fn lets_in(&self, caller: &Caller) -> bool {
+        caller.counts_as(self.innermost().owner)
+    }
+
+    /// Adds a guard to the nest.
+    pub(super) fn nest(&mut self, ask: &Ask, token: Token) -> u32 {
+        let id = self.levels.iter().map(|level| level.id).max().unwrap_or(0) + 1;
+        self.levels.push(Level { id, token, mode: ask.mode, owner: ask.caller.owner });
+        self.restore_mode();
+        id
+    }
+
+    /// H1, after a change of the levels.
+    pub(super) fn restore_mode(&mut self) {
+        let modes = self.levels.iter().map(|level| level.mode);
+        let strongest = modes.reduce(|a, b| if b.is_stronger_than(a) { b } else { a });
+        self.mode = strongest.unwrap_or(self.mode);
+    }
+
+    pub(super) fn position(&self, level: u32, token: Token) -> Option<usize> {
+        self.levels.iter().position(|found| found.id == level && found.token == token)
+    }
+
+    pub(super) fn ended_by(&self, now: Moment) -> bool {
+        self.ends_at.is_some_and(|end| end <= now)
+    }
+
+    /// When a request that steals after `age` may take it (C6); `None`: never, as things are.
+    pub(super) fn due(&self, age: std::time::Duration) -> Option<Moment> {
+        let due = self.since?.after(age);
+        Some(self.reserved_until.map_or(due, |reserved| due.max(reserved)))
+    }
+
+    /// The reservation that outlives it (C14).
+    pub(super) fn reservation(&self, now: Moment) -> Option<Reservation> {
+        let until = self.reserved_until.filter(|until| *until > now)?;
+        Some(Reservation { until, mode: self.mode, token: self.token })
+    }
+
+    /// The hold as the fast path knows it, if that is all it is, with what the record has to say
+    /// where it does not yet.
+    #[expect(clippy::option_option, reason = "as `State::thaws`")]
+    pub(super) fn as_plain(&self, latest: Token) -> Option<Option<(Swift, Moment)>> {
+        let plain = self.mode == Mode::Exclusive
+            && matches!(self.levels.as_slice(), [only] if only.id == 0 && only.token == latest)
+            && self.reserved_until.is_none()
+            && self.ends_at.is_none()
+            && self.party.is_none()
+            && self.turn.is_none()
+            && self.watchers.is_empty();
+        if !plain {
+            return None;
+        }
+        if self.adopted != Adopted::No {
+            return Some(None);
+        }
+        let (owner, site, since) = (small(self.owner())?, self.site?, self.since?);
+        Some(Some((Swift { owner, site }, since)))
+    }
+}

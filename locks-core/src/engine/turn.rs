@@ -1,0 +1,110 @@
+//! Turns that the upstream has to grant.
+
+use std::sync::Arc;
+
+use super::Core;
+use super::effects::Effects;
+use super::queued::Asked;
+use super::state::Ask;
+use super::upstream::{Claim, Turn, Upstream, lost_error};
+use crate::backend::SlotHold;
+use crate::clock::Moment;
+use crate::{LockError, LostCause, Options, Query, Wait};
+
+/// A local turn; dropping it gives it back.
+struct Local {
+    core: Arc<Core>,
+    hold: Option<SlotHold>,
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        if let Some(hold) = self.hold.take() {
+            drop(self.core.release(hold));
+        }
+    }
+}
+
+impl Core {
+    /// Takes its turn among the waiters of this engine, and then asks the upstream.
+    pub(super) async fn acquire_upstream(
+        self: Arc<Self>,
+        upstream: Arc<dyn Upstream>,
+        key: Box<str>,
+        mut ask: Ask,
+        mut options: Options,
+        deadline: Option<Moment>,
+    ) -> Result<SlotHold, LockError> {
+        ask.is_turn = true;
+        ask.has_upstream = true;
+        // The upstream keeps the key reserved.
+        ask.at_least = None;
+        let since = self.clock.now();
+        let turned = match self.ask(self.pin(&key), ask.clone(), since, deadline) {
+            Asked::Granted(hold) => Ok(hold),
+            Asked::Queued(queued) => queued.await,
+            Asked::Refused(error) => Err(error),
+        };
+        let hold = match turned {
+            Ok(hold) => hold,
+            Err(error) => return Err(self.name_holders(&*upstream, error).await),
+        };
+        if hold.nested {
+            // Nested in what the upstream has granted.
+            return Ok(hold);
+        }
+        let mut local = Local { core: self.clone(), hold: Some(hold) };
+        if let Some(deadline) = deadline {
+            options.wait = Some(Wait::AtMost(deadline.since(self.clock.now())));
+        }
+        options.hold_at_most = None;
+        let claim = Claim { key: &key, options, caller: &ask.caller };
+        let turn = upstream.claim(claim).await?;
+        let hold = local.hold.take().expect("taken only here");
+        self.commit(&*upstream, hold, turn, &ask)
+    }
+
+    /// Makes a turn the grant that the upstream says it is.
+    fn commit(
+        self: &Arc<Self>,
+        upstream: &dyn Upstream,
+        mut hold: SlotHold,
+        turn: Turn,
+        ask: &Ask,
+    ) -> Result<SlotHold, LockError> {
+        let now = self.clock.now();
+        let mut frozen = self.freeze(hold.slot(), now);
+        let known = match frozen.hold_mut(hold.token, hold.level) {
+            Some(entry) => {
+                entry.rename(hold.token, hold.level, turn.token);
+                entry.turn = Some(turn);
+                entry.begin(None, ask.at_most, now);
+                true
+            }
+            None => false,
+        };
+        frozen.raise_token(turn.token);
+        self.finish(frozen, Effects::default());
+        if known {
+            hold.token = turn.token;
+            return Ok(hold);
+        }
+        // An administrator has ended the turn meanwhile.
+        let key: Box<str> = hold.slot().key().into();
+        drop(upstream.end(&key, turn));
+        drop(self.release(hold));
+        Err(lost_error(&key, turn.token, LostCause::Evicted))
+    }
+
+    /// While all who are in the way here are turns, it is the upstream's holder that is waited for.
+    async fn name_holders(&self, upstream: &dyn Upstream, error: LockError) -> LockError {
+        if !error.is_contended() || !error.holders().is_empty() {
+            return error;
+        }
+        let found = upstream.inspect(Query::Key(error.key().to_owned())).await;
+        match found.ok().and_then(|infos| infos.into_iter().next()) {
+            Some(info) => error.with_holders(info.holders).with_reserved_for(info.reserved_for),
+            None => error,
+        }
+    }
+}

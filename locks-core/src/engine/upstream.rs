@@ -1,0 +1,90 @@
+use std::task::{Context, Poll};
+
+use crate::{Caller, LockError, LockInfo, LostCause, Op, Options, Query, Token};
+
+/// Whoever has the last word behind an engine: an operating system's lock, a store with leases.
+///
+/// With an upstream the engine orders the waiters of this process and nothing more: a local turn
+/// becomes a grant only when [`claim`](Self::claim) says so, and until then the lock is not held.
+///
+/// # Contract
+/// 1. Of turns that were granted and have not ended, no two conflict, in this process or
+///    elsewhere. The engine itself lets conflicting claims come at the same time only where one
+///    of them may steal.
+/// 2. [`claim`](Self::claim) waits as its options say, and [`Contended`](crate::ErrorKind),
+///    `Timeout` name whoever is in the way. Dropping it withdraws it; a grant that races is given
+///    back by the upstream itself.
+/// 3. Tokens of a key only grow, and are below 2^61.
+/// 4. [`end`](Self::end) is idempotent and has begun when it returns. It is called with the key's
+///    mutex held: it does not call the engine.
+/// 5. When it takes a grant away it tells the engine by [`Engine::lose`](crate::Engine::lose), so
+///    that local waiters get their turn.
+pub trait Upstream: Send + Sync + 'static {
+    /// A local turn asks to become a grant.
+    ///
+    /// # Errors
+    /// Those of [`LockBackend::acquire`](crate::LockBackend::acquire).
+    fn claim<'a>(&'a self, claim: Claim<'a>) -> Op<'a, Turn>;
+
+    /// The grant has ended here: released, stolen by a local thief, evicted, or given up.
+    ///
+    /// # Errors
+    /// `Lost` if it had been taken away before, and whatever keeps the upstream from confirming.
+    fn end(&self, key: &str, turn: Turn) -> Op<'static, ()>;
+
+    /// Whether the upstream has taken the grant away; with a context, wakes when it does.
+    fn poll_lost(&self, key: &str, turn: Turn, cx: Option<&mut Context<'_>>) -> Poll<LostCause>;
+
+    /// The grant's age counts from now (C6).
+    ///
+    /// # Errors
+    /// `Lost`, and whatever keeps the upstream from answering.
+    fn refresh(&self, key: &str, turn: Turn) -> Op<'static, ()>;
+
+    /// Who holds what, in this process and elsewhere.
+    ///
+    /// # Errors
+    /// `Unsupported`, and whatever keeps the upstream from answering.
+    fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>>;
+
+    /// Ends the grant with this token, whoever has it.
+    ///
+    /// # Errors
+    /// `Unsupported`, and whatever keeps the upstream from answering.
+    fn evict(&self, key: &str, token: Token) -> Op<'static, bool>;
+}
+
+/// What an [`Upstream`] is asked for.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Claim<'a> {
+    /// The key.
+    pub key: &'a str,
+    /// How to wait and hold; `wait` is what is left of the request's, and `hold_at_most` is the
+    /// engine's to keep.
+    pub options: Options,
+    /// Who asks.
+    pub caller: &'a Caller,
+}
+
+/// A grant of an [`Upstream`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// What the upstream calls it.
+    pub id: u64,
+    /// Its fencing token.
+    pub token: Token,
+}
+
+impl Turn {
+    /// A grant called `id`, with this token.
+    pub const fn new(id: u64, token: Token) -> Self {
+        Self { id, token }
+    }
+}
+
+/// The error of an operation that concerns a hold that is not there any more.
+#[cold]
+pub(super) fn lost_error(key: &str, token: Token, cause: LostCause) -> LockError {
+    LockError::new(crate::ErrorKind::Lost { cause }, key).with_token(token)
+}

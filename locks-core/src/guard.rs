@@ -1,0 +1,248 @@
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::backend::{HoldRepr, SlotHold};
+use crate::handle::Behind;
+use crate::{Backend, ErrorKind, Hold, LockBackend, LockError, LostCause, Op, Token};
+
+/// Proof that this thread holds a lock; dropping it releases the lock (C4).
+///
+/// It stays on its thread, as the standard library's guards do; [`into_owned`](Self::into_owned)
+/// makes it one that can be sent.
+#[must_use = "the lock is released as soon as its guard is dropped"]
+pub struct Guard {
+    owned: OwnedGuard,
+    on_its_thread: PhantomData<*const ()>,
+}
+
+// SAFETY: a shared `Guard` only tells of its hold, as a shared `OwnedGuard` does.
+unsafe impl Sync for Guard {}
+
+/// Proof that its owner holds a lock; dropping it releases the lock, wherever that is (C4).
+#[must_use = "the lock is released as soon as its guard is dropped"]
+pub struct OwnedGuard {
+    /// I1: `Some` until the hold is given back.
+    hold: Option<Hold>,
+    backend: Backend,
+}
+
+const _: () = assert!(size_of::<Guard>() <= 32 && size_of::<OwnedGuard>() <= 32);
+
+impl Guard {
+    #[inline]
+    pub(crate) const fn new(owned: OwnedGuard) -> Self {
+        Self { owned, on_its_thread: PhantomData }
+    }
+
+    /// The same hold as a guard that can be sent to another thread.
+    ///
+    /// A hold that belonged to the thread becomes anonymous: nobody re-enters it, and waits of
+    /// this thread are no longer taken to block it (C9, C10).
+    pub fn into_owned(self) -> OwnedGuard {
+        self.owned.disown();
+        self.owned
+    }
+
+    /// The fencing token of the grant (C7).
+    pub fn token(&self) -> Token {
+        self.owned.token()
+    }
+
+    /// Whether the lock has been lost (C8); see [`check`](Self::check).
+    pub fn is_lost(&self) -> bool {
+        self.owned.is_lost()
+    }
+
+    /// Fails if the lock has been lost (C8). It speaks of the instant at which it looked.
+    ///
+    /// # Errors
+    /// [`Lost`](ErrorKind::Lost), with the cause.
+    pub fn check(&self) -> Result<(), LockError> {
+        self.owned.check()
+    }
+
+    /// Waits until the lock is lost; for ever if it never is (C8).
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub fn lost(&self) -> Lost<'_> {
+        self.owned.lost()
+    }
+
+    /// Renews the hold's age: `steal_after` of others counts from now (C6).
+    ///
+    /// # Errors
+    /// [`Lost`](ErrorKind::Lost), and whatever keeps the arbiter from answering.
+    pub fn refresh(&self) -> Result<(), LockError> {
+        self.owned.refresh()
+    }
+
+    /// Releases the lock and says how that went (C4).
+    ///
+    /// # Errors
+    /// [`Lost`](ErrorKind::Lost) if it had been lost before, and whatever keeps the arbiter from
+    /// confirming.
+    pub fn release(self) -> Result<(), LockError> {
+        self.owned.release()
+    }
+}
+
+impl OwnedGuard {
+    #[inline]
+    pub(crate) const fn new(hold: Hold, backend: Backend) -> Self {
+        Self { hold: Some(hold), backend }
+    }
+
+    /// The fencing token of the grant (C7).
+    pub fn token(&self) -> Token {
+        self.hold().token()
+    }
+
+    /// Whether the lock has been lost (C8); see [`check`](Self::check).
+    pub fn is_lost(&self) -> bool {
+        self.backend.poll_lost(self.hold(), None).is_ready()
+    }
+
+    /// Fails if the lock has been lost (C8). It speaks of the instant at which it looked.
+    ///
+    /// # Errors
+    /// [`Lost`](ErrorKind::Lost), with the cause.
+    pub fn check(&self) -> Result<(), LockError> {
+        match self.backend.poll_lost(self.hold(), None) {
+            Poll::Ready(cause) => Err(lost(self.hold(), cause)),
+            Poll::Pending => Ok(()),
+        }
+    }
+
+    /// Waits until the lock is lost; for ever if it never is (C8).
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub fn lost(&self) -> Lost<'_> {
+        Lost { guard: self }
+    }
+
+    /// Renews the hold's age: `steal_after` of others counts from now (C6). Blocks where the
+    /// arbiter is elsewhere.
+    ///
+    /// # Errors
+    /// [`Lost`](ErrorKind::Lost), and whatever keeps the arbiter from answering.
+    pub fn refresh(&self) -> Result<(), LockError> {
+        self.backend.refresh(self.hold()).block()
+    }
+
+    /// Like [`refresh`](Self::refresh), without blocking.
+    ///
+    /// # Errors
+    /// As [`refresh`](Self::refresh).
+    ///
+    /// # Cancel safety
+    /// The renewal has begun once this was polled; dropping it only means not to hear of it.
+    pub async fn refresh_async(&self) -> Result<(), LockError> {
+        self.backend.refresh(self.hold()).await
+    }
+
+    /// Releases the lock and says how that went (C4). Blocks where the arbiter is elsewhere.
+    ///
+    /// # Errors
+    /// [`Lost`](ErrorKind::Lost) if it had been lost before, and whatever keeps the arbiter from
+    /// confirming.
+    pub fn release(mut self) -> Result<(), LockError> {
+        self.begin_release().block()
+    }
+
+    /// Like [`release`](Self::release), without blocking.
+    ///
+    /// # Errors
+    /// As [`release`](Self::release).
+    ///
+    /// # Cancel safety
+    /// Once polled, the release is under way and ends whether or not it is polled again; before
+    /// that, dropping it drops the guard, which releases as well.
+    pub async fn release_async(mut self) -> Result<(), LockError> {
+        self.begin_release().await
+    }
+
+    fn begin_release(&mut self) -> Op<'static, ()> {
+        match self.hold.take() {
+            Some(hold) => self.backend.release(hold),
+            None => Op::ready(()),
+        }
+    }
+
+    fn disown(&self) {
+        if let Behind::Engine(engine) = self.backend.behind() {
+            engine.disown(self.hold());
+        }
+    }
+
+    fn hold(&self) -> &Hold {
+        self.hold.as_ref().expect("I1: a guard has its hold until it is released")
+    }
+}
+
+impl Drop for OwnedGuard {
+    #[inline]
+    fn drop(&mut self) {
+        match self.hold.take() {
+            Some(Hold(HoldRepr::Slot(hold))) => release_slot(hold, &self.backend),
+            Some(hold) => drop(self.backend.release(hold)),
+            None => {}
+        }
+    }
+}
+
+#[inline]
+fn release_slot(hold: SlotHold, backend: &Backend) {
+    if !hold.release_pinned() {
+        release_slowly(hold, backend);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn release_slowly(hold: SlotHold, backend: &Backend) {
+    match backend.behind() {
+        Behind::Engine(engine) => drop(engine.release_slot(hold)),
+        Behind::Other(other) => drop(other.release(Hold(HoldRepr::Slot(hold)))),
+    }
+}
+
+/// Resolves when the lock of a guard is lost, to the cause; see [`OwnedGuard::lost`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless polled"]
+pub struct Lost<'a> {
+    guard: &'a OwnedGuard,
+}
+
+impl Future for Lost<'_> {
+    type Output = LostCause;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LostCause> {
+        self.guard.backend.poll_lost(self.guard.hold(), Some(cx))
+    }
+}
+
+/// The error of a hold that is lost.
+pub(crate) fn lost(hold: &Hold, cause: LostCause) -> LockError {
+    let keys = hold.keys().collect::<Vec<_>>().join("`, `");
+    LockError::new(ErrorKind::Lost { cause }, keys).with_token(hold.token())
+}
+
+impl fmt::Debug for OwnedGuard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnedGuard").field("hold", &self.hold).field("at", &self.backend).finish()
+    }
+}
+
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard")
+            .field("hold", &self.owned.hold)
+            .field("at", &self.owned.backend)
+            .finish()
+    }
+}

@@ -1,0 +1,141 @@
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use crate::{
+    About, Engine, Granted, Hold, LockBackend, LockBuilder, LockError, LockInfo, LostCause, Op,
+    Query, Request, Token,
+};
+
+/// A handle to a backend; clones are handles to the same one.
+///
+/// One word wide, and free for the in-process engine of this process, which is what
+/// [`Backend::process`] and `Default` give.
+///
+/// ```
+/// use locks_core::{Backend, Engine};
+/// let backend = Backend::new(Engine::new());
+/// let guard = backend.named("invoice:42").wait(false).acquire()?;
+/// assert!(backend.named("invoice:42").wait(false).acquire().unwrap_err().is_contended());
+/// drop(guard);
+/// backend.named("invoice:42").wait(false).acquire()?;
+/// # Ok::<(), locks_core::LockError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct Backend(Option<Arc<Arbiter>>);
+
+enum Arbiter {
+    /// Apart from the others, so that no virtual call lies on the engine's paths.
+    Engine(Engine),
+    Other(Box<dyn LockBackend>),
+}
+
+/// The backend behind a handle, with the engine told apart.
+pub(crate) enum Behind<'a> {
+    Engine(&'a Engine),
+    Other(&'a dyn LockBackend),
+}
+
+impl Backend {
+    /// A handle to `backend`; of a handle, that handle itself.
+    pub fn new(backend: impl LockBackend) -> Self {
+        let mut backend = Some(backend);
+        let any: &mut dyn std::any::Any = &mut backend;
+        if let Some(handle) = any.downcast_mut::<Option<Self>>().and_then(Option::take) {
+            return handle;
+        }
+        let arbiter = match any.downcast_mut::<Option<Engine>>().and_then(Option::take) {
+            Some(engine) => Arbiter::Engine(engine),
+            None => Arbiter::Other(Box::new(backend.expect("only an engine was taken out"))),
+        };
+        Self(Some(Arc::new(arbiter)))
+    }
+
+    /// The in-process engine of this process.
+    pub const fn process() -> Self {
+        Self(None)
+    }
+
+    /// A builder for a lock on `key` at this backend.
+    pub fn named<'k>(&self, key: impl Into<std::borrow::Cow<'k, str>>) -> LockBuilder<'k> {
+        LockBuilder::named(key).on(self)
+    }
+
+    /// A builder for a lock on all of `keys` at this backend (C11).
+    pub fn all<K: Into<String>>(&self, keys: impl IntoIterator<Item = K>) -> LockBuilder<'static> {
+        LockBuilder::all(keys).on(self)
+    }
+
+    /// Everything that is held or waited for here (C12).
+    ///
+    /// # Errors
+    /// `Unsupported`, and whatever keeps the arbiter from answering.
+    pub fn list(&self) -> Result<Vec<LockInfo>, LockError> {
+        self.inspect(Query::All).block()
+    }
+
+    pub(crate) fn behind(&self) -> Behind<'_> {
+        match self.0.as_deref() {
+            None => Behind::Engine(Engine::process()),
+            Some(Arbiter::Engine(engine)) => Behind::Engine(engine),
+            Some(Arbiter::Other(other)) => Behind::Other(&**other),
+        }
+    }
+}
+
+impl LockBackend for Backend {
+    fn about(&self) -> &About {
+        match self.behind() {
+            Behind::Engine(engine) => engine.about(),
+            Behind::Other(other) => other.about(),
+        }
+    }
+
+    fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
+        match self.behind() {
+            Behind::Engine(engine) => engine.acquire(request),
+            Behind::Other(other) => other.acquire(request),
+        }
+    }
+
+    fn release(&self, hold: Hold) -> Op<'static, ()> {
+        match self.behind() {
+            Behind::Engine(engine) => engine.release(hold),
+            Behind::Other(other) => other.release(hold),
+        }
+    }
+
+    fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
+        match self.behind() {
+            Behind::Engine(engine) => engine.poll_lost(hold, cx),
+            Behind::Other(other) => other.poll_lost(hold, cx),
+        }
+    }
+
+    fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
+        match self.behind() {
+            Behind::Engine(engine) => engine.refresh(hold),
+            Behind::Other(other) => other.refresh(hold),
+        }
+    }
+
+    fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
+        match self.behind() {
+            Behind::Engine(engine) => engine.inspect(query),
+            Behind::Other(other) => other.inspect(query),
+        }
+    }
+
+    fn evict(&self, key: &str, token: Token) -> Op<'static, bool> {
+        match self.behind() {
+            Behind::Engine(engine) => engine.evict(key, token),
+            Behind::Other(other) => other.evict(key, token),
+        }
+    }
+}
+
+impl fmt::Debug for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Backend({})", self.about().name)
+    }
+}

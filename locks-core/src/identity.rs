@@ -1,0 +1,403 @@
+//! Who asks (C9): the thread, a scope of asynchronous code, or a name given by the caller.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll};
+
+use parking_lot::Mutex;
+use pin_project_lite::pin_project;
+use smallvec::SmallVec;
+
+/// An identity that holds and waits for locks (C9, C10).
+///
+/// Threads and scopes have one of their own. A caller can make one with [`OwnerId::unique`] or
+/// from a number, and pass it to the builder's `owner`: all who name it count as one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OwnerId {
+    realm: u32,
+    kind: OwnerKind,
+    number: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+enum OwnerKind {
+    Thread,
+    Scope,
+    /// Of one acquisition and nobody else: several keys taken together count as one holder.
+    Acquisition,
+    Explicit,
+    Unique,
+}
+
+impl OwnerId {
+    /// An identity unlike any other in this process.
+    pub fn unique() -> Self {
+        Self::local(OwnerKind::Unique, NEXT_NUMBER.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The same identity in another realm: an arbiter gives each of its clients a realm, so that
+    /// the identities of two clients never meet. Realm 0 is this process.
+    #[must_use]
+    pub const fn in_realm(self, realm: u32) -> Self {
+        Self { realm, ..self }
+    }
+
+    pub(crate) fn acquisition() -> Self {
+        Self::local(OwnerKind::Acquisition, NEXT_NUMBER.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(crate) const fn is_scope(self) -> bool {
+        matches!(self.kind, OwnerKind::Scope)
+    }
+
+    pub(crate) const fn is_thread(self) -> bool {
+        matches!(self.kind, OwnerKind::Thread)
+    }
+
+    /// As a slot's record holds it; `None` if it has no room for it.
+    pub(crate) const fn small(self) -> Option<SmallOwner> {
+        match self.kind {
+            OwnerKind::Thread if self.realm == 0 => Some(SmallOwner(self.number << 1)),
+            OwnerKind::Scope if self.realm == 0 => Some(SmallOwner::scope(self.number)),
+            _ => None,
+        }
+    }
+
+    /// What it calls itself, where that tells a person something.
+    pub(crate) fn describe(self) -> Option<String> {
+        if self.realm != 0 {
+            return None;
+        }
+        match self.kind {
+            OwnerKind::Thread => Some(match THREAD_NAMES.lock().get(&self.number) {
+                Some(name) => format!("thread `{name}`"),
+                None => format!("thread {}", self.number),
+            }),
+            OwnerKind::Scope => Some(format!("scope {}", self.number)),
+            OwnerKind::Explicit => Some(format!("owner {}", self.number)),
+            OwnerKind::Unique => Some(format!("owner #{}", self.number)),
+            OwnerKind::Acquisition => None,
+        }
+    }
+
+    const fn local(kind: OwnerKind, number: u64) -> Self {
+        Self { realm: 0, kind, number }
+    }
+}
+
+impl From<u64> for OwnerId {
+    fn from(number: u64) -> Self {
+        Self::local(OwnerKind::Explicit, number)
+    }
+}
+
+impl fmt::Debug for OwnerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}({}", self.kind, self.number)?;
+        match self.realm {
+            0 => f.write_str(")"),
+            realm => write!(f, " of {realm})"),
+        }
+    }
+}
+
+/// The identity that a slot's record has room for: a thread or a scope of this process, in one
+/// word. Zero is nobody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct SmallOwner(u64);
+
+impl SmallOwner {
+    pub(crate) const NOBODY: Self = Self(0);
+
+    /// Whoever runs now: the innermost scope, else the thread.
+    #[inline]
+    pub(crate) fn current() -> Self {
+        let scope = SCOPE_NUMBER.get();
+        if scope != 0 { Self(scope << 1 | 1) } else { Self(thread_number() << 1) }
+    }
+
+    pub(crate) const fn scope(number: u64) -> Self {
+        Self(number << 1 | 1)
+    }
+
+    pub(crate) const fn to_raw(self) -> u64 {
+        self.0
+    }
+
+    pub(crate) const fn from_raw(raw: u64) -> Self {
+        Self(raw)
+    }
+
+    pub(crate) fn full(self) -> Option<OwnerId> {
+        let kind = if self.0 & 1 == 1 { OwnerKind::Scope } else { OwnerKind::Thread };
+        (self != Self::NOBODY).then(|| OwnerId::local(kind, self.0 >> 1))
+    }
+}
+
+/// Starts at 1: in a slot's record zero is nobody.
+static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
+
+thread_local! {
+    static THREAD_NUMBER: Cell<u64> = const { Cell::new(0) };
+    static SCOPE_NUMBER: Cell<u64> = const { Cell::new(0) };
+    static SCOPE: RefCell<Option<Scope>> = const { RefCell::new(None) };
+    static NAMED: Named = const { Named(Cell::new(0)) };
+}
+
+/// The names of threads that have asked for locks and still run.
+static THREAD_NAMES: LazyLock<Mutex<HashMap<u64, String>>> = LazyLock::new(Mutex::default);
+
+/// Takes the thread's name off the list when the thread ends.
+struct Named(Cell<u64>);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        THREAD_NAMES.lock().remove(&self.0.get());
+    }
+}
+
+#[inline]
+fn thread_number() -> u64 {
+    match THREAD_NUMBER.get() {
+        0 => number_thread(),
+        number => number,
+    }
+}
+
+#[cold]
+fn number_thread() -> u64 {
+    let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
+    THREAD_NUMBER.set(number);
+    // A thread that is ending has no name any more, and needs none.
+    let _ = NAMED.try_with(|named| {
+        if let Some(name) = std::thread::current().name() {
+            THREAD_NAMES.lock().insert(number, name.to_owned());
+            named.0.set(number);
+        }
+    });
+    number
+}
+
+/// The enclosing scopes of a scope, innermost first. Lives on the heap, and only once a scope
+/// has a scope inside it or waits for something.
+#[derive(Debug)]
+struct Chain {
+    number: u64,
+    parent: Option<Arc<Chain>>,
+}
+
+/// A stretch of asynchronous code that counts as one holder (C9).
+///
+/// It records the scope that it was created in as its parent. Nothing is allocated until a
+/// scope is opened within it, or a request within it has to wait.
+#[derive(Debug)]
+pub struct Scope {
+    number: u64,
+    parent: Option<Arc<Chain>>,
+    shared: Option<Arc<Chain>>,
+}
+
+impl Scope {
+    /// A scope within the one that is being polled, if any.
+    pub fn open() -> Self {
+        let parent = SCOPE
+            .try_with(|scope| scope.borrow_mut().as_mut().map(Scope::chain))
+            .ok()
+            .flatten();
+        Self { number: next_scope_number(), parent, shared: None }
+    }
+
+    pub(crate) const fn small(&self) -> SmallOwner {
+        SmallOwner::scope(self.number)
+    }
+
+    /// The scope's own identity.
+    pub const fn owner(&self) -> OwnerId {
+        OwnerId::local(OwnerKind::Scope, self.number)
+    }
+
+    /// The scope and those around it, innermost first.
+    pub(crate) fn within(&self) -> Within {
+        let mut within = Within::default();
+        within.push(self.owner());
+        collect(self.parent.as_ref(), &mut within);
+        within
+    }
+
+    fn chain(&mut self) -> Arc<Chain> {
+        let (number, parent) = (self.number, &self.parent);
+        let make = || Arc::new(Chain { number, parent: parent.clone() });
+        self.shared.get_or_insert_with(make).clone()
+    }
+}
+
+/// The identities that a wait blocks: those it counts among itself (C9), and in whose names
+/// nothing is released until it ends (C10). Innermost first.
+pub type Within = SmallVec<[OwnerId; 2]>;
+
+fn collect(mut chain: Option<&Arc<Chain>>, within: &mut Within) {
+    while let Some(scope) = chain {
+        within.push(OwnerId::local(OwnerKind::Scope, scope.number));
+        chain = scope.parent.as_ref();
+    }
+}
+
+/// The identities of whoever runs now: the scopes being polled, innermost first, and then, if
+/// the caller is `blocking`, the thread, which nobody else can use meanwhile.
+pub(crate) fn current_within(blocking: bool) -> Within {
+    let scopes = SCOPE.try_with(|scope| scope.borrow().as_ref().map(Scope::within));
+    let mut within = scopes.ok().flatten().unwrap_or_default();
+    if blocking {
+        within.push(OwnerId::local(OwnerKind::Thread, thread_number()));
+    }
+    within
+}
+
+/// The identity of whoever runs now: the innermost scope being polled, else the thread (C9).
+///
+/// It can be handed to work done on this one's behalf elsewhere, and named there as `owner`.
+pub fn current() -> OwnerId {
+    SmallOwner::current().full().expect("a thread that runs has a number")
+}
+
+/// Scope numbers are taken in blocks, so that tasks on two cores do not fight over the counter.
+fn next_scope_number() -> u64 {
+    const BLOCK: u64 = 1024;
+    thread_local! {
+        static BLOCK_OF_THREAD: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+    }
+    let (next, end) = BLOCK_OF_THREAD.get();
+    let (next, end) = if next < end {
+        (next, end)
+    } else {
+        let start = NEXT_NUMBER.fetch_add(BLOCK, Ordering::Relaxed);
+        (start, start + BLOCK)
+    };
+    BLOCK_OF_THREAD.set((next + 1, end));
+    next
+}
+
+pin_project! {
+    /// A future that runs in a [`Scope`]; made by [`scope`].
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Scoped<F> {
+        scope: Option<Scope>,
+        #[pin]
+        future: F,
+    }
+}
+
+impl<F> Scoped<F> {
+    /// Runs `future` in `scope`.
+    pub const fn new(scope: Scope, future: F) -> Self {
+        Self { scope: Some(scope), future }
+    }
+}
+
+impl<F: Future> Future for Scoped<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let scope = this.scope.take().unwrap_or_else(Scope::open);
+        let _entered = Entered::enter(scope, this.scope);
+        this.future.poll(cx)
+    }
+}
+
+/// Runs `future` as one holder (C9): blocking requests and annotated functions inside nest in
+/// what it holds if they ask to, and a wait for what it holds itself is a deadlock, not a hang.
+///
+/// The scope opens at the first poll, within the scope that is being polled then.
+pub const fn scope<F: Future>(future: F) -> Scoped<F> {
+    Scoped { scope: None, future }
+}
+
+/// While this lives the scope is the thread's current one; then it goes back `home`, also when
+/// the poll panics, and the scope from before is current again.
+struct Entered<'a> {
+    home: &'a mut Option<Scope>,
+    outer: Option<Scope>,
+}
+
+impl<'a> Entered<'a> {
+    fn enter(scope: Scope, home: &'a mut Option<Scope>) -> Self {
+        let number = scope.number;
+        let mut scope = Some(scope);
+        let swapped =
+            SCOPE.try_with(|current| std::mem::replace(&mut *current.borrow_mut(), scope.take()));
+        let outer = swapped.ok().flatten();
+        if scope.is_some() {
+            // The thread is ending: its requests are anonymous.
+            *home = scope;
+        } else {
+            SCOPE_NUMBER.set(number);
+        }
+        Self { home, outer }
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        let outer = self.outer.take();
+        SCOPE_NUMBER.set(outer.as_ref().map_or(0, |scope| scope.number));
+        let _ = SCOPE.try_with(|current| {
+            if let Some(scope) = std::mem::replace(&mut *current.borrow_mut(), outer) {
+                *self.home = Some(scope);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Waker;
+
+    use super::*;
+
+    fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn c9_a_scope_is_current_only_while_polled_and_knows_its_parents() {
+        let thread = current();
+        let inner = scope(poll_fn(|_| Poll::Ready(current_within(false))));
+        let mut outer = std::pin::pin!(scope(async {
+            let me = current();
+            let mut inner = std::pin::pin!(inner);
+            let mut seen = None;
+            poll_fn(|cx| {
+                if let Poll::Ready(within) = inner.as_mut().poll(cx) {
+                    seen = Some(within);
+                }
+                Poll::Ready(())
+            })
+            .await;
+            (me, seen.unwrap())
+        }));
+        let Poll::Ready((me, within)) = poll_once(outer.as_mut()) else { panic!("pending") };
+        assert_eq!(within.len(), 2);
+        assert_eq!(within[1], me);
+        assert_ne!(within[0], me);
+        assert_eq!(current(), thread);
+    }
+
+    #[test]
+    fn c9_a_panic_in_a_poll_leaves_the_scope() {
+        let thread = current();
+        let mut future = Box::pin(scope(async { panic!("on purpose") }));
+        let poll = std::panic::AssertUnwindSafe(|| {
+            let _: Poll<()> = poll_once(future.as_mut());
+        });
+        std::panic::catch_unwind(poll).unwrap_err();
+        assert_eq!(current(), thread);
+    }
+}

@@ -1,0 +1,189 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::behind::Behind;
+use super::client::{Client, Settings};
+use super::clock::BootClock;
+use crate::{
+    About, Backend, Capabilities, Clock, Engine, Granted, Hold, LeaseStore, LockBackend, LockError,
+    LockInfo, LostCause, Op, Query, Request, Token, WaiterOrder,
+};
+
+/// A [`LeaseStore`] as a backend.
+///
+/// In front of the store stands an [`Engine`]: it orders the waiters of this process, lets holds
+/// nest and finds deadlocks within the process; only the first in line asks the store. Between
+/// processes it is a matter of chance who is next.
+///
+/// A grant is trusted until the send time of the newest step that the store has confirmed, plus
+/// the lease, less a margin of a twentieth of it, at least 100 ms (C8). A background thread,
+/// `locks-lease`, renews each hold at a third of its lease and tries again soon when that fails.
+/// If it gets nowhere, because the store hangs or the machine slept, the guard is lost at the
+/// end of that time all the same.
+///
+/// ```
+/// # use locks_core::{Leased, LeaseStore, LockError};
+/// # use std::time::Duration;
+/// # fn open<S: LeaseStore>(store: S) -> Result<(), LockError> {
+/// let backend = Leased::builder(store).lease(Duration::from_secs(30)).build().into_backend();
+/// let guard = backend.named("invoice:42").acquire()?;
+/// guard.check()?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Leased<S> {
+    engine: Engine,
+    store: PhantomData<fn() -> S>,
+}
+
+/// How a [`Leased`] is put together.
+#[must_use = "a builder makes no backend until `build`"]
+pub struct LeasedBuilder<S> {
+    store: S,
+    clock: Option<Arc<dyn Clock>>,
+    settings: Settings,
+}
+
+impl<S: LeaseStore> Leased<S> {
+    /// A backend on `store`, with a lease of ten seconds.
+    pub fn new(store: S) -> Self {
+        Self::builder(store).build()
+    }
+
+    /// A backend on `store`, with settings.
+    pub fn builder(store: S) -> LeasedBuilder<S> {
+        let settings = Settings {
+            lease: Duration::from_secs(10),
+            reach: Duration::from_secs(2),
+            poll: None,
+            label: String::new(),
+        };
+        LeasedBuilder { store, clock: None, settings }
+    }
+
+    /// A handle to it.
+    pub fn into_backend(self) -> Backend {
+        Backend::new(self.engine)
+    }
+}
+
+impl<S: LeaseStore> LeasedBuilder<S> {
+    /// How long the store keeps a lock for a process that has gone silent, where the request
+    /// does not say. From 300 ms to a day.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.settings.lease = lease;
+        self
+    }
+
+    /// How long the store may be silent before a request fails with `Unavailable`; two seconds
+    /// unless set. A request that is known to queue waits for one lease at least.
+    pub fn connect(mut self, reach: Duration) -> Self {
+        self.settings.reach = reach;
+        self
+    }
+
+    /// How long a waiter lets pass at most before it looks again by itself: 50 ms unless set, or
+    /// a second if the store gives [hints](LeaseStore::wakes).
+    pub fn poll(mut self, poll: Duration) -> Self {
+        self.settings.poll = Some(poll);
+        self
+    }
+
+    /// What this process calls itself in the errors and lists of others (C12).
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.settings.label = label.into();
+        self
+    }
+
+    /// Takes the time from here instead of the [machine](BootClock), for ages and leases.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// The backend.
+    pub fn build(self) -> Leased<S> {
+        let about = about(self.store.about());
+        let mut engine = Engine::builder().about(about);
+        let clock = match self.clock {
+            Some(clock) => {
+                engine = engine.clock(clock.clone());
+                clock
+            }
+            None => Arc::new(BootClock),
+        };
+        let client = Client::new(self.store, clock, self.settings);
+        let engine = engine.upstream(Arc::new(Behind(client.clone()))).build();
+        client.engine.get_or_init(|| engine.downgrade());
+        Leased { engine, store: PhantomData }
+    }
+}
+
+/// What the store can do, and what the adapter adds to it.
+fn about(store: &About) -> About {
+    let can = store.capabilities;
+    let capabilities = Capabilities {
+        order: WaiterOrder::WithinProcess,
+        deadlock_detection: true,
+        reentrant: true,
+        upgrade: false,
+        several_keys: false,
+        listing_waiters: can.listing,
+        ..can
+    };
+    About::new(store.name.clone(), capabilities)
+}
+
+impl<S: LeaseStore> LockBackend for Leased<S> {
+    fn about(&self) -> &About {
+        self.engine.about()
+    }
+
+    fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
+        self.engine.acquire(request)
+    }
+
+    fn release(&self, hold: Hold) -> Op<'static, ()> {
+        self.engine.release(hold)
+    }
+
+    fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
+        self.engine.poll_lost(hold, cx)
+    }
+
+    fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
+        self.engine.refresh(hold)
+    }
+
+    fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
+        self.engine.inspect(query)
+    }
+
+    fn evict(&self, key: &str, token: Token) -> Op<'static, bool> {
+        self.engine.evict(key, token)
+    }
+}
+
+impl<S: LeaseStore> From<Leased<S>> for Backend {
+    fn from(leased: Leased<S>) -> Self {
+        leased.into_backend()
+    }
+}
+
+impl<S> fmt::Debug for Leased<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Leased").field(&self.engine).finish()
+    }
+}
+
+impl<S: LeaseStore> fmt::Debug for LeasedBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeasedBuilder")
+            .field("store", &self.store.about().name)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}

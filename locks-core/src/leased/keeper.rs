@@ -1,0 +1,230 @@
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::{LockError, Op};
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// The thread, `locks-lease`, that carries on what no caller waits for: renewals, withdrawals,
+/// releases that are under way.
+///
+/// It starts with the first task and ends a second after the last one. A store that blocks
+/// blocks it; nothing that has to be told in time depends on it.
+pub(super) struct Keeper(Arc<Desk>);
+
+#[derive(Default)]
+struct Desk {
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// I1: a task that is being polled is not in here; it comes back unless it has finished.
+    tasks: HashMap<u64, Task>,
+    ready: VecDeque<u64>,
+    companions: HashSet<u64>,
+    next: u64,
+    /// Tasks that have not finished, wherever they are, companions apart.
+    unfinished: usize,
+    running: bool,
+    closing: bool,
+}
+
+struct Ring {
+    desk: Arc<Desk>,
+    task: u64,
+}
+
+impl Keeper {
+    const IDLE: Duration = Duration::from_secs(1);
+
+    pub(super) fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    /// Sees `task` through.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut state = self.0.state.lock();
+        state.unfinished += 1;
+        self.add(&mut state, Box::pin(task));
+    }
+
+    /// Carries `task` on as long as there is another one, and drops it then.
+    pub(super) fn accompany(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut state = self.0.state.lock();
+        let id = state.next;
+        state.companions.insert(id);
+        self.add(&mut state, Box::pin(task));
+    }
+
+    fn add(&self, state: &mut State, task: Task) {
+        let id = state.next;
+        state.next += 1;
+        state.tasks.insert(id, task);
+        state.ready.push_back(id);
+        if state.running {
+            self.0.work.notify_one();
+        } else {
+            let desk = self.0.clone();
+            let spawned = thread::Builder::new()
+                .name("locks-lease".into())
+                .spawn(move || desk.run());
+            // Without a thread the task waits for the next one that starts; until then holds are
+            // not renewed, which their validity accounts for.
+            state.running = spawned.is_ok();
+        }
+    }
+
+    /// Begins `future` at once and sees it through, whether or not anybody waits for it.
+    pub(super) fn begin<T: Send + Unpin + 'static>(
+        &self,
+        future: impl Future<Output = Result<T, LockError>> + Send + 'static,
+    ) -> Op<'static, T> {
+        let mut future = Box::pin(future);
+        if let Poll::Ready(outcome) =
+            future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        {
+            return Op::Now(outcome);
+        }
+        let slip = Arc::new(Mutex::new(Slip { outcome: None, reader: None }));
+        let report = Report(slip.clone());
+        self.spawn(async move { report.file(future.await) });
+        Op::later(Read(slip))
+    }
+
+    /// The thread ends with the last task, without waiting for more.
+    pub(super) fn close(&self) {
+        self.0.state.lock().closing = true;
+        self.0.work.notify_one();
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_running(&self) -> bool {
+        self.0.state.lock().running
+    }
+}
+
+impl Desk {
+    fn run(self: Arc<Self>) {
+        let mut state = self.state.lock();
+        let mut idle_since = None;
+        loop {
+            if state.unfinished > 0 {
+                idle_since = None;
+            } else {
+                let idle = idle_since.get_or_insert_with(Instant::now).elapsed();
+                if state.closing || idle >= Keeper::IDLE {
+                    break;
+                }
+            }
+            let Some(id) = state.ready.pop_front() else {
+                match idle_since {
+                    None => self.work.wait(&mut state),
+                    Some(_) => drop(self.work.wait_for(&mut state, Keeper::IDLE)),
+                }
+                continue;
+            };
+            let Some(task) = state.tasks.remove(&id) else { continue };
+            drop(state);
+            let pending = self.poll(id, task);
+            state = self.state.lock();
+            match pending {
+                Some(task) => drop(state.tasks.insert(id, task)),
+                None if state.companions.remove(&id) => {}
+                None => state.unfinished -= 1,
+            }
+        }
+        state.running = false;
+        // What is left accompanied the others. Dropped without the mutex: it may be anything.
+        let left = std::mem::take(&mut state.tasks);
+        state.companions.clear();
+        drop(state);
+        drop(left);
+    }
+
+    /// The task, unless it has finished.
+    fn poll(self: &Arc<Self>, id: u64, mut task: Task) -> Option<Task> {
+        let waker = Waker::from(Arc::new(Ring { desk: self.clone(), task: id }));
+        // A store that panics ends the step it was in, not the renewal of all other holds.
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let polled = task.as_mut().poll(&mut Context::from_waker(&waker));
+            polled.is_pending().then_some(task)
+        }));
+        polled.unwrap_or(None)
+    }
+}
+
+impl Wake for Ring {
+    fn wake(self: Arc<Self>) {
+        let mut state = self.desk.state.lock();
+        if !state.ready.contains(&self.task) {
+            state.ready.push_back(self.task);
+            self.desk.work.notify_one();
+        }
+    }
+}
+
+/// Where the outcome of a task is left for whoever began it.
+struct Slip<T> {
+    outcome: Option<Result<T, LockError>>,
+    reader: Option<Waker>,
+}
+
+/// The right to fill in a slip; dropped without that, it says so.
+struct Report<T>(Arc<Mutex<Slip<T>>>);
+
+struct Read<T>(Arc<Mutex<Slip<T>>>);
+
+impl<T> Report<T> {
+    fn file(&self, outcome: Result<T, LockError>) {
+        let mut slip = self.0.lock();
+        slip.outcome.get_or_insert(outcome);
+        let reader = slip.reader.take();
+        drop(slip);
+        if let Some(reader) = reader {
+            reader.wake();
+        }
+    }
+}
+
+impl<T> Drop for Report<T> {
+    fn drop(&mut self) {
+        let why = "the store's step was broken off by a panic";
+        self.file(Err(LockError::unavailable("", why).with_message(why)));
+    }
+}
+
+impl<T> Future for Read<T> {
+    type Output = Result<T, LockError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut slip = self.0.lock();
+        match slip.outcome.take() {
+            Some(outcome) => Poll::Ready(outcome),
+            None => {
+                slip.reader = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.0.state.lock();
+        f.debug_struct("Keeper")
+            .field("running", &state.running)
+            .field("tasks", &state.unfinished)
+            .finish()
+    }
+}

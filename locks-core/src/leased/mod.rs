@@ -1,0 +1,25 @@
+//! Stores with leases, and the adapter that makes backends of them.
+//!
+//! [`store`] is what a store has to do, [`adapter`] what a user sees. In between: the engine asks
+//! [`behind`] for grants; a [`claim`] asks the store until it grants; a [`client`] looks after
+//! what was granted; each [`held`] one is judged by its [`renewal`] and carried on by the
+//! [`keeper`]'s thread.
+
+mod adapter;
+mod behind;
+mod claim;
+mod client;
+mod clock;
+mod held;
+mod keeper;
+mod note;
+mod renewal;
+mod store;
+mod waiting;
+
+pub use adapter::{Leased, LeasedBuilder};
+pub use clock::BootClock;
+pub use store::{
+    AcquisitionId, Claimed, LeaseClaim, LeaseEnd, LeaseEntry, LeaseRenewal, LeaseStore, Renewed,
+    Wake,
+};

@@ -1,0 +1,99 @@
+//! What others are told of a holder: written into the store by whoever holds, read by whoever
+//! finds the key taken.
+
+use std::sync::LazyLock;
+
+use crate::{Caller, HolderInfo, LeaseEntry, Party};
+
+/// Between the parts of a note; no name contains it.
+const PART: char = '\u{1f}';
+/// Longer parts are cut off: a note is for people.
+const LONGEST_PART: usize = 120;
+
+/// Where this process runs and what it is called.
+struct Here {
+    host: String,
+    process: String,
+}
+
+static HERE: LazyLock<Here> = LazyLock::new(|| Here {
+    host: std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default(),
+    process: std::env::current_exe()
+        .ok()
+        .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+        .unwrap_or_default(),
+});
+
+/// The note of a claim by `caller`: label, host, process id, process, who, call site.
+pub(super) fn write(caller: &Caller, label: &str) -> String {
+    let party = caller.party.as_deref();
+    let given = |part: fn(&Party) -> Option<&String>| part(party?).cloned();
+    let here = |part: &String| party.is_none().then(|| part.clone());
+    let pid = match party {
+        Some(party) => party.pid,
+        None => Some(std::process::id()),
+    };
+    let label_here = party.is_none().then(|| label.to_owned());
+    [
+        given(|party| party.label.as_ref()).or(label_here),
+        given(|party| party.host.as_ref()).or_else(|| here(&HERE.host)),
+        pid.map(|pid| pid.to_string()),
+        given(|party| party.process.as_ref()).or_else(|| here(&HERE.process)),
+        caller.owner.and_then(crate::OwnerId::describe),
+        caller.site.map(|site| site.to_string()),
+    ]
+    .map(|part| {
+        let part = part.unwrap_or_default();
+        part.chars().filter(|&c| !c.is_control()).take(LONGEST_PART).collect::<String>()
+    })
+    .join(&PART.to_string())
+}
+
+/// The holder that an entry of the store tells of. A note that is not ours says nothing.
+pub(super) fn holder(entry: &LeaseEntry) -> HolderInfo {
+    let mut parts = entry.note.split(PART).map(|part| (!part.is_empty()).then(|| part.to_owned()));
+    let mut next = || parts.next().flatten();
+    let mut holder = HolderInfo::new(entry.mode);
+    holder.token = Some(entry.token);
+    holder.age = Some(entry.age);
+    holder.party.label = next();
+    holder.party.host = next();
+    holder.party.pid = next().and_then(|pid| pid.parse().ok());
+    holder.party.process = next();
+    holder.who = next();
+    holder.party.site = next();
+    holder
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{AcquisitionId, CallSite, Token};
+
+    fn read(note: String) -> HolderInfo {
+        let mut entry =
+            LeaseEntry::new("k", AcquisitionId::unique(), Token::new(3), Duration::ZERO);
+        entry.note = note;
+        holder(&entry)
+    }
+
+    #[test]
+    fn c12_a_note_says_who_and_where() {
+        let caller = Caller::blocking(None).at(CallSite::caller());
+        let holder = read(write(&caller, "billing\n\u{1f}"));
+        assert_eq!(holder.party.label.as_deref(), Some("billing"));
+        assert_eq!(holder.party.pid, Some(std::process::id()));
+        assert!(holder.party.site.unwrap().contains("note.rs:"));
+        assert!(holder.who.unwrap().starts_with("thread"));
+        assert_eq!(holder.token, Some(Token::new(3)));
+    }
+
+    #[test]
+    fn c12_somebody_elses_note_does_no_harm() {
+        for note in ["", "free text", "\u{1f}\u{1f}x\u{1f}"] {
+            assert_eq!(read(note.to_owned()).party.pid, None);
+        }
+    }
+}

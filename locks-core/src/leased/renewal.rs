@@ -1,0 +1,178 @@
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use crate::{LostCause, Moment};
+
+/// How long before its lease ends a hold stops being valid (C8), whatever the clocks' rates.
+pub(super) fn margin(lease: Duration) -> Duration {
+    (lease / 20).max(Duration::from_millis(100))
+}
+
+/// The leases that may be asked for. Much shorter ones than these leave nothing beside the margin.
+pub(super) const LEASES: RangeInclusive<Duration> =
+    Duration::from_millis(300)..=Duration::from_secs(86_400);
+
+/// Until when a hold may be trusted, when its lease is renewed, and how it was lost.
+///
+/// It knows no thread, no store and no clock: it is told what happened when.
+///
+/// I1: `valid_until` is the send time of the newest step whose acknowledgement has arrived, plus
+/// the lease, less the margin. The send time, not that of the reply: the store counts from some
+/// instant between the two, and only the earlier one is safe.
+/// I2: `lost` never goes back to `None`, however late an acknowledgement arrives.
+#[derive(Debug)]
+pub(super) struct Renewal {
+    lease: Duration,
+    valid_until: Moment,
+    renew_at: Moment,
+    failures: u32,
+    lost: Option<LostCause>,
+    ended: bool,
+}
+
+impl Renewal {
+    /// A lease that was granted by a claim sent at `sent`.
+    pub(super) fn granted(lease: Duration, sent: Moment) -> Self {
+        Self {
+            lease,
+            valid_until: sent.after(lease - margin(lease)),
+            renew_at: sent.after(lease / 3),
+            failures: 0,
+            lost: None,
+            ended: false,
+        }
+    }
+
+    /// The step sent at `sent` was acknowledged, and that is known `now`.
+    pub(super) fn acknowledged(&mut self, sent: Moment, now: Moment) {
+        if self.check(now).is_some() {
+            return;
+        }
+        self.failures = 0;
+        self.valid_until = self.valid_until.max(sent.after(self.lease - margin(self.lease)));
+        self.renew_at = sent.after(self.lease / 3);
+    }
+
+    /// A step failed, or was given up: its outcome is not known.
+    pub(super) fn failed(&mut self, now: Moment) {
+        self.failures = self.failures.saturating_add(1);
+        // A fortieth, a twentieth, then a tenth of the lease: half a dozen tries in the time that
+        // is left, none of them a storm.
+        let pause = self.lease / 10 / (1 << 2_u32.saturating_sub(self.failures - 1));
+        self.renew_at = now.after(pause);
+    }
+
+    /// The lease should be renewed without delay: there is a hint that it may be gone.
+    pub(super) fn hasten(&mut self, now: Moment) {
+        self.renew_at = self.renew_at.min(now);
+    }
+
+    /// The store says that the hold is gone.
+    pub(super) fn gone(&mut self, cause: LostCause, now: Moment) {
+        if self.check(now).is_none() && !self.ended {
+            self.lost = Some(cause);
+        }
+    }
+
+    /// It was released: nothing that comes later concerns anybody.
+    pub(super) fn end(&mut self) {
+        self.ended = true;
+    }
+
+    /// Whether it was released.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended
+    }
+
+    /// How the hold was lost, if it is `now`; its validity may end by this very call.
+    pub(super) fn check(&mut self, now: Moment) -> Option<LostCause> {
+        if self.lost.is_none() && now >= self.valid_until {
+            self.lost = Some(LostCause::Expired);
+        }
+        self.lost
+    }
+
+    /// When to renew next; never again once it is lost or over.
+    pub(super) fn renew_at(&self) -> Option<Moment> {
+        (self.lost.is_none() && !self.ended).then_some(self.renew_at)
+    }
+
+    /// How long to wait for an answer before the step is taken to have failed: a hung one must
+    /// leave time for others.
+    pub(super) fn patience(&self) -> Duration {
+        self.lease / 4
+    }
+
+    pub(super) fn valid_until(&self) -> Moment {
+        self.valid_until
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Duration = Duration::from_secs(30);
+
+    fn at(seconds: f64) -> Moment {
+        Moment::from_nanos(0).after(Duration::from_secs_f64(seconds))
+    }
+
+    #[test]
+    fn c8_the_margin_is_a_twentieth_and_at_least_100_ms() {
+        assert_eq!(margin(LEASE), Duration::from_millis(1500));
+        assert_eq!(margin(Duration::from_millis(500)), Duration::from_millis(100));
+    }
+
+    #[test]
+    fn c8_validity_counts_from_the_send_not_from_the_reply() {
+        let mut hold = Renewal::granted(LEASE, at(0.0));
+        hold.acknowledged(at(10.0), at(20.0));
+        assert_eq!(hold.check(at(38.4)), None);
+        assert_eq!(hold.check(at(38.5)), Some(LostCause::Expired));
+    }
+
+    #[test]
+    fn c8_an_older_acknowledgement_shortens_nothing() {
+        let mut hold = Renewal::granted(LEASE, at(0.0));
+        hold.acknowledged(at(12.0), at(12.1));
+        hold.acknowledged(at(10.0), at(12.2));
+        assert_eq!(hold.valid_until(), at(40.5));
+    }
+
+    #[test]
+    fn c8_a_lost_hold_stays_lost_when_the_answer_comes_late() {
+        let mut hold = Renewal::granted(LEASE, at(0.0));
+        hold.acknowledged(at(28.0), at(28.6));
+        assert_eq!(hold.check(at(29.0)), Some(LostCause::Expired));
+        assert_eq!(hold.renew_at(), None);
+    }
+
+    #[test]
+    fn c8_it_is_renewed_at_a_third_and_soon_again_after_an_error() {
+        let mut hold = Renewal::granted(LEASE, at(0.0));
+        assert_eq!(hold.renew_at(), Some(at(10.0)));
+        hold.failed(at(10.0));
+        assert_eq!(hold.renew_at(), Some(at(10.75)));
+        hold.failed(at(11.0));
+        assert_eq!(hold.renew_at(), Some(at(12.5)));
+        for _ in 0..40 {
+            hold.failed(at(13.0));
+        }
+        assert_eq!(hold.renew_at(), Some(at(16.0)));
+        hold.acknowledged(at(16.0), at(16.1));
+        assert_eq!(hold.renew_at(), Some(at(26.0)));
+        assert_eq!(hold.check(at(44.0)), None);
+    }
+
+    #[test]
+    fn c8_what_the_store_says_after_the_release_is_no_loss() {
+        let mut hold = Renewal::granted(LEASE, at(0.0));
+        hold.end();
+        hold.gone(LostCause::Forgotten, at(1.0));
+        assert_eq!((hold.check(at(1.0)), hold.renew_at()), (None, None));
+        let mut hold = Renewal::granted(LEASE, at(0.0));
+        hold.gone(LostCause::Stolen, at(1.0));
+        assert_eq!(hold.check(at(99.0)), Some(LostCause::Stolen));
+    }
+}

@@ -1,0 +1,40 @@
+//! The engine, the vocabulary and the backend contract of [`locks`](https://docs.rs/locks).
+//!
+//! Users depend on `locks`; this crate is for those who bring a backend of their own. Start at
+//! [`LockBackend`], or at [`LeaseStore`] for a store with leases.
+
+mod backend;
+mod builder;
+mod capabilities;
+mod clock;
+mod engine;
+mod error;
+mod guard;
+mod handle;
+mod identity;
+mod info;
+mod key;
+mod op;
+mod options;
+mod park;
+mod request;
+mod site;
+mod sync;
+mod token;
+
+pub use backend::{Granted, Hold, LockBackend};
+pub use builder::{Acquire, LockBuilder};
+pub use capabilities::{About, Capabilities, Exclusion, TokenScope, WaiterOrder};
+pub use clock::{Alarm, Alarms, Clock, ManualClock, Moment, SystemClock};
+pub use engine::{Claim, Engine, EngineBuilder, PinnedKey, TokenSource, Turn, Upstream, WeakEngine};
+pub use error::{DeadlockStep, ErrorKind, LockError, LostCause};
+pub use guard::{Guard, Lost, OwnedGuard};
+pub use handle::Backend;
+pub use identity::{OwnerId, Scope, Scoped, Within, current, scope};
+pub use info::{HolderInfo, LockInfo, Party, Query, WaiterInfo};
+pub use key::{KeySet, Keys, MAX_KEY_LEN, check_key};
+pub use op::Op;
+pub use options::{Kind, Mode, Options, Wait};
+pub use request::{Caller, Request};
+pub use site::{CallSite, FunctionSite};
+pub use token::Token;

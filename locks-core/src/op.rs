@@ -1,0 +1,93 @@
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use crate::LockError;
+
+/// The outcome of a backend's operation: known already, or still to come.
+///
+/// Backends answer at once where they can, so that an uncontended lock needs neither a future
+/// nor an allocation. It is itself a future; [`Op::block`] waits for it on this thread.
+///
+/// # Cancel safety
+/// Dropping a pending acquisition withdraws it (C5). Dropping a pending release means that
+/// nobody hears how it ended; it ends all the same.
+pub enum Op<'a, T> {
+    /// It is done.
+    Now(Result<T, LockError>),
+    /// It is under way.
+    Later(Pin<Box<dyn Future<Output = Result<T, LockError>> + Send + 'a>>),
+}
+
+impl<'a, T> Op<'a, T> {
+    /// A success that is known already.
+    pub fn ready(value: T) -> Self {
+        Op::Now(Ok(value))
+    }
+
+    /// A failure that is known already.
+    pub fn failed(error: LockError) -> Self {
+        Op::Now(Err(error))
+    }
+
+    /// An operation that `future` carries out.
+    pub fn later(future: impl Future<Output = Result<T, LockError>> + Send + 'a) -> Self {
+        Op::Later(Box::pin(future))
+    }
+
+    /// Waits for the outcome, parking this thread meanwhile.
+    ///
+    /// # Errors
+    /// Those of the operation.
+    pub fn block(self) -> Result<T, LockError> {
+        match self {
+            Op::Now(outcome) => outcome,
+            Op::Later(future) => crate::park::block_on(future),
+        }
+    }
+}
+
+impl<'a, T> Future for Op<'a, T>
+where
+    T: Unpin + 'a,
+{
+    type Output = Result<T, LockError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Op::Later(future) => future.as_mut().poll(cx),
+            Op::Now(_) => match std::mem::replace(&mut *self, Op::Later(Box::pin(Polled::new()))) {
+                Op::Now(outcome) => Poll::Ready(outcome),
+                Op::Later(_) => unreachable!("matched as `Now` above"),
+            },
+        }
+    }
+}
+
+impl<T> fmt::Debug for Op<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Op::Now(Ok(_)) => f.write_str("Op::Now(Ok(..))"),
+            Op::Now(Err(error)) => write!(f, "Op::Now(Err({error}))"),
+            Op::Later(_) => f.write_str("Op::Later(..)"),
+        }
+    }
+}
+
+/// What a finished operation turns into: polling it again is a mistake of the caller.
+struct Polled<T>(std::marker::PhantomData<fn() -> T>);
+
+impl<T> Polled<T> {
+    fn new() -> Self {
+        Self(std::marker::PhantomData)
+    }
+}
+
+impl<T> Future for Polled<T> {
+    type Output = Result<T, LockError>;
+
+    fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        panic!("`Op` polled after it had completed")
+    }
+}

@@ -1,0 +1,120 @@
+//! Blocking on a future by parking the thread.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::thread::{self, Thread};
+
+/// Wakes one thread. The flag, not the thread's own token, says whether there is reason to poll
+/// again: a blocking call inside a poll of another one would use up the token.
+struct Signal {
+    thread: Thread,
+    raised: AtomicBool,
+}
+
+impl Wake for Signal {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.raised.swap(true, Ordering::AcqRel) {
+            self.thread.unpark();
+        }
+    }
+}
+
+/// A thread's means to be woken; one is kept for each thread and lent to one call at a time.
+pub(crate) struct Parker {
+    signal: Arc<Signal>,
+    waker: Waker,
+}
+
+thread_local! {
+    static KEPT: Cell<Option<Parker>> = const { Cell::new(None) };
+}
+
+impl Parker {
+    /// Calls `run` with a parker of this thread.
+    pub(crate) fn with<R>(run: impl FnOnce(&Parker) -> R) -> R {
+        // A stale wake-up from its last use means one poll too many, no more.
+        let parker = Self::kept().unwrap_or_else(Self::new);
+        let outcome = run(&parker);
+        parker.keep();
+        outcome
+    }
+
+    pub(crate) fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
+    /// Parks until woken, or for `limit` at most.
+    pub(crate) fn park(&self, limit: Option<Duration>) {
+        if self.signal.raised.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        match limit {
+            Some(limit) => park_timeout(limit),
+            None => thread::park(),
+        }
+        self.signal.raised.store(false, Ordering::Release);
+    }
+
+    fn new() -> Self {
+        let signal = Arc::new(Signal {
+            thread: thread::current(),
+            raised: AtomicBool::new(false),
+        });
+        Self { waker: Waker::from(signal.clone()), signal }
+    }
+
+    #[cfg(not(any(loom, shuttle)))]
+    fn kept() -> Option<Self> {
+        KEPT.try_with(Cell::take).ok().flatten()
+    }
+
+    #[cfg(not(any(loom, shuttle)))]
+    fn keep(self) {
+        let _ = KEPT.try_with(|kept| kept.set(Some(self)));
+    }
+
+    /// The explorers start their threads anew in each run, on the same real thread.
+    #[cfg(any(loom, shuttle))]
+    fn kept() -> Option<Self> {
+        let _ = &KEPT;
+        None
+    }
+
+    #[cfg(any(loom, shuttle))]
+    fn keep(self) {}
+}
+
+#[cfg(not(any(loom, shuttle)))]
+fn park_timeout(limit: Duration) {
+    thread::park_timeout(limit);
+}
+
+/// The explorers know no time; their models bring a clock that needs none.
+#[cfg(any(loom, shuttle))]
+fn park_timeout(_: Duration) {
+    thread::yield_now();
+}
+
+/// Polls `future` to its end, parking this thread in between.
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    Parker::with(|parker| {
+        let mut cx = Context::from_waker(parker.waker());
+        loop {
+            match future.as_mut().poll(&mut cx) {
+                Poll::Ready(output) => return output,
+                Poll::Pending => parker.park(None),
+            }
+        }
+    })
+}
