@@ -284,21 +284,11 @@ impl fmt::Debug for Choice {
 pub struct Acquire<'k>(Stage<'k>);
 
 enum Stage<'k> {
-    Asked {
-        builder: LockBuilder<'k>,
-        site: CallSite,
-        caller: fn(Option<OwnerId>) -> Caller,
-    },
+    Asked { builder: LockBuilder<'k>, site: CallSite, caller: fn(Option<OwnerId>) -> Caller },
     Granted(OwnedGuard),
     Failed(LockError),
-    Waiting {
-        waiting: Waiting,
-        backend: Backend,
-    },
-    Elsewhere {
-        granted: Op<'static, Granted>,
-        backend: Backend,
-    },
+    Waiting { waiting: Waiting, backend: Backend },
+    Elsewhere { granted: Op<'static, Granted>, backend: Backend },
     Done,
 }
 
@@ -308,8 +298,7 @@ impl Future for Acquire<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let stage = &mut self.0;
         if let Stage::Asked { .. } = stage
-            && let Stage::Asked { builder, site, caller } =
-                std::mem::replace(stage, Stage::Done)
+            && let Stage::Asked { builder, site, caller } = std::mem::replace(stage, Stage::Done)
         {
             *stage = match builder.begin(site, caller) {
                 Ok(begun) => begun,

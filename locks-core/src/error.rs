@@ -139,10 +139,7 @@ impl LockError {
 
     /// The arbiter behind `backend` cannot be reached.
     #[cold]
-    pub fn unavailable(
-        backend: &str,
-        source: impl Into<Box<dyn Error + Send + Sync>>,
-    ) -> Self {
+    pub fn unavailable(backend: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(ErrorKind::Unavailable, "").with_backend(backend).with_source(source)
     }
 
@@ -354,10 +351,13 @@ impl Failure {
             steps => {
                 write!(f, "waiting for `{}` would deadlock", self.key)?;
                 for (index, step) in steps.iter().enumerate() {
-                    let separator = if index == 0 { ": " } else { ", which wants " };
-                    write!(f, "{separator}`{}` is held by {}", step.wants, step.holder)?;
+                    let (before, is) = match index {
+                        0 => (": ", "is "),
+                        _ => (", who waits for ", ""),
+                    };
+                    write!(f, "{before}`{}` {is}held by {}", step.wants, step.holder)?;
                 }
-                f.write_str(", who is asking; take the keys in one request, or in one order")
+                f.write_str(", who is asking; take the keys in one request, or always in one order")
             }
         }
     }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use crate::backend::{HoldRepr, SlotHold};
 use crate::handle::Behind;
-use crate::{Backend, ErrorKind, Hold, LockBackend, LockError, LostCause, Op, Token};
+use crate::{Backend, ErrorKind, Hold, LockBackend, LockError, LostCause, Op, Query, Token};
 
 /// Proof that this thread holds a lock; dropping it releases the lock (C4).
 ///
@@ -112,7 +112,7 @@ impl OwnedGuard {
     /// [`Lost`](ErrorKind::Lost), with the cause.
     pub fn check(&self) -> Result<(), LockError> {
         match self.backend.poll_lost(self.hold(), None) {
-            Poll::Ready(cause) => Err(lost(self.hold(), cause)),
+            Poll::Ready(cause) => Err(self.lost_error(cause)),
             Poll::Pending => Ok(()),
         }
     }
@@ -164,6 +164,22 @@ impl OwnedGuard {
     /// that, dropping it drops the guard, which releases as well.
     pub async fn release_async(mut self) -> Result<(), LockError> {
         self.begin_release().await
+    }
+
+    /// The error of a hold that is lost, with who has the key now where that is known here.
+    #[cold]
+    fn lost_error(&self, cause: LostCause) -> LockError {
+        let hold = self.hold();
+        let keys = hold.keys().collect::<Vec<_>>();
+        let error =
+            LockError::new(ErrorKind::Lost { cause }, keys.join("`, `")).with_token(hold.token());
+        let [key] = keys.as_slice() else { return error };
+        match self.backend.inspect(Query::Key((*key).to_owned())) {
+            Op::Now(Ok(infos)) => {
+                error.with_holders(infos.into_iter().flat_map(|info| info.holders).collect())
+            }
+            Op::Now(Err(_)) | Op::Later(_) => error,
+        }
     }
 
     fn begin_release(&mut self) -> Op<'static, ()> {
@@ -224,12 +240,6 @@ impl Future for Lost<'_> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LostCause> {
         self.guard.backend.poll_lost(self.guard.hold(), Some(cx))
     }
-}
-
-/// The error of a hold that is lost.
-pub(crate) fn lost(hold: &Hold, cause: LostCause) -> LockError {
-    let keys = hold.keys().collect::<Vec<_>>().join("`, `");
-    LockError::new(ErrorKind::Lost { cause }, keys).with_token(hold.token())
 }
 
 impl fmt::Debug for OwnedGuard {

@@ -205,10 +205,8 @@ pub struct Scope {
 impl Scope {
     /// A scope within the one that is being polled, if any.
     pub fn open() -> Self {
-        let parent = SCOPE
-            .try_with(|scope| scope.borrow_mut().as_mut().map(Scope::chain))
-            .ok()
-            .flatten();
+        let parent =
+            SCOPE.try_with(|scope| scope.borrow_mut().as_mut().map(Scope::chain)).ok().flatten();
         Self { number: next_scope_number(), parent, shared: None }
     }
 

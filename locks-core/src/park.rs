@@ -66,10 +66,7 @@ impl Parker {
     }
 
     fn new() -> Self {
-        let signal = Arc::new(Signal {
-            thread: thread::current(),
-            raised: AtomicBool::new(false),
-        });
+        let signal = Arc::new(Signal { thread: thread::current(), raised: AtomicBool::new(false) });
         Self { waker: Waker::from(signal.clone()), signal }
     }
 

@@ -48,13 +48,7 @@ impl<'a> Request<'a> {
 impl Caller {
     /// Nobody in particular.
     pub fn anonymous() -> Self {
-        Self {
-            owner: None,
-            within: Within::new(),
-            opens_scope: false,
-            site: None,
-            party: None,
-        }
+        Self { owner: None, within: Within::new(), opens_scope: false, site: None, party: None }
     }
 
     /// An owner that is known by name and blocks nobody else.

@@ -55,11 +55,6 @@ impl<F: Future> Driven<F> {
         self.future.as_mut().poll(&mut Context::from_waker(&waker))
     }
 
-    /// Whether it has been woken since the last poll.
-    pub(super) fn is_woken(&self) -> bool {
-        self.seen.is_some_and(|seen| self.wakes.count() > seen)
-    }
-
     /// Waits until it has been woken since the last poll.
     #[track_caller]
     pub(super) fn assert_woken(&self, patience: Duration, what: &str) {
@@ -107,11 +102,6 @@ impl Pending {
             self.outcome = Some(outcome);
         }
         self.outcome.is_some()
-    }
-
-    /// Whether it has been woken since the last poll, or has ended.
-    pub(super) fn is_woken(&self) -> bool {
-        self.outcome.is_some() || self.acquire.is_woken()
     }
 
     /// Waits until it is woken, without polling it.

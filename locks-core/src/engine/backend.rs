@@ -104,9 +104,7 @@ impl Engine {
 }
 
 /// Polls once, since most of these need no more.
-fn further(
-    future: impl Future<Output = Result<Hold, LockError>> + Send + 'static,
-) -> Begun {
+fn further(future: impl Future<Output = Result<Hold, LockError>> + Send + 'static) -> Begun {
     let mut future = Box::pin(future);
     match future.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())) {
         Poll::Ready(Ok(hold)) => Begun::Granted(hold),
@@ -183,9 +181,12 @@ impl Core {
     fn poll_lost(
         self: &Arc<Self>,
         hold: &SlotHold,
-        mut cx: Option<&mut Context<'_>>,
+        cx: Option<&mut Context<'_>>,
     ) -> Poll<LostCause> {
-        if cx.is_none() && self.upstream.is_none() && hold.slot().is_plainly_held(hold.token) == Some(true) {
+        if cx.is_none()
+            && self.upstream.is_none()
+            && hold.slot().is_plainly_held(hold.token) == Some(true)
+        {
             return Poll::Pending;
         }
         let turn = self.with_hold(hold, |entry, _| {
@@ -202,7 +203,7 @@ impl Core {
             (Ok(_), _) => return Poll::Pending,
         };
         let key = hold.slot().key();
-        let lost = upstream.poll_lost(key, turn, cx.as_deref_mut());
+        let lost = upstream.poll_lost(key, turn, cx);
         if let Poll::Ready(cause) = lost {
             self.end(key, hold.token, cause);
         }
@@ -214,7 +215,7 @@ impl Core {
             entry.refresh(now);
             entry.turn
         });
-        refreshed.map_err(|cause| lost_error(hold.slot().key(), hold.token, cause))
+        refreshed.map_err(|cause| self.lost(hold.slot(), hold.token, cause))
     }
 }
 

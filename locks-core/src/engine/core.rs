@@ -7,12 +7,12 @@ use super::graph::Graph;
 use super::registry::{Pinned, Registry};
 use super::slot::{Frozen, Slot};
 use super::state::Ended;
-use super::upstream::Upstream;
+use super::upstream::{Upstream, lost_error};
 use crate::backend::SlotHold;
 use crate::clock::Moment;
 use crate::request::Swift;
 use crate::sync::Mutex;
-use crate::{About, LostCause, Op, Token};
+use crate::{About, LockError, LostCause, Op, Token};
 
 /// What an engine is made of; shared by its handles, its waiters and its alarms.
 pub(crate) struct Core {
@@ -78,6 +78,7 @@ impl Core {
         }
         drop(frozen);
         effects.wakers.into_iter().for_each(Waker::wake);
+        drop(effects.discarded);
     }
 
     /// Ends a guard's hold (C4).
@@ -101,11 +102,21 @@ impl Core {
         match (confirmed, ended) {
             (Some(op), _) => op,
             (None, Ended::Released) => Op::ready(()),
-            (None, Ended::Lost(cause)) => Op::failed(lost(&pinned, hold.token, cause)),
+            (None, Ended::Lost(cause)) => Op::failed(self.lost(&pinned, hold.token, cause)),
             (None, Ended::Unknown) => {
-                Op::failed(lost(&pinned, hold.token, LostCause::Forgotten))
+                Op::failed(self.lost(&pinned, hold.token, LostCause::Forgotten))
             }
         }
+    }
+
+    /// The error of a hold that is lost, with who has the key now.
+    #[cold]
+    pub(super) fn lost(self: &Arc<Self>, slot: &Slot, token: Token, cause: LostCause) -> LockError {
+        let now = self.clock.now();
+        let frozen = self.freeze(slot, now);
+        let holders = super::describe::holders(&frozen, now);
+        self.finish(frozen, Effects::default());
+        lost_error(slot.key(), token, cause).with_holders(holders)
     }
 
     /// Ends the hold or reservation with this token from outside.
@@ -118,10 +129,6 @@ impl Core {
         self.finish(frozen, effects);
         ended
     }
-}
-
-fn lost(slot: &Slot, token: Token, cause: LostCause) -> crate::LockError {
-    super::upstream::lost_error(slot.key(), token, cause)
 }
 
 /// Ends what is bounded in time (C14), when the time has come.

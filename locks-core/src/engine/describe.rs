@@ -43,6 +43,12 @@ fn party(party: Option<&Party>) -> Party {
     party.cloned().unwrap_or_default()
 }
 
+/// Who holds the key.
+pub(super) fn holders(frozen: &Frozen<'_>, now: Moment) -> Vec<HolderInfo> {
+    let granted = frozen.holds().iter().filter(|hold| hold.since.is_some());
+    granted.take(NAMED).map(|hold| holder(hold, now)).collect()
+}
+
 /// The error for a request that does not get in, with everybody who is in its way.
 #[cold]
 pub(super) fn in_the_way(
@@ -52,8 +58,7 @@ pub(super) fn in_the_way(
     site: Option<CallSite>,
     now: Moment,
 ) -> LockError {
-    let granted = frozen.holds().iter().filter(|hold| hold.since.is_some());
-    let holders = granted.take(NAMED).map(|hold| holder(hold, now)).collect();
+    let holders = holders(frozen, now);
     let others = || frozen.waiters().filter(|(place, _)| Some(place.ticket) != except);
     let waiters = others().take(NAMED).map(|(_, found)| waiter(found, now)).collect();
     let error = LockError::new(kind, frozen.slot().key())
@@ -98,9 +103,10 @@ fn turn(hold: &HoldEntry) -> WaiterInfo {
 pub(super) fn own(frozen: &Frozen<'_>, ask: &Ask, why: Option<&str>, now: Moment) -> LockError {
     let key = frozen.slot().key();
     let asked = asked(&ask.caller, ask.mode, Duration::ZERO);
-    let own = frozen.holds().iter().find(|hold| {
-        hold.levels.iter().any(|level| ask.caller.counts_as(level.owner))
-    });
+    let own = frozen
+        .holds()
+        .iter()
+        .find(|hold| hold.levels.iter().any(|level| ask.caller.counts_as(level.owner)));
     let steps = own.map(|hold| crate::DeadlockStep::new(key, asked, holder(hold, now)));
     let error = LockError::new(ErrorKind::Deadlock, key).with_cycle(steps.into_iter().collect());
     match why {

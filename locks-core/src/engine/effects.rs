@@ -11,11 +11,17 @@ pub(super) struct Effects {
     /// Grants of the upstream that have ended here.
     pub(super) ended: SmallVec<[Turn; 1]>,
     pub(super) wakers: SmallVec<[Waker; 2]>,
+    /// Wakers that nobody needs any more. Dropping one can drop a whole task, and with it a guard.
+    pub(super) discarded: SmallVec<[Waker; 1]>,
 }
 
 impl Effects {
     pub(super) fn wake(&mut self, waker: Option<Waker>) {
         self.wakers.extend(waker);
+    }
+
+    pub(super) fn discard(&mut self, waker: Option<Waker>) {
+        self.discarded.extend(waker);
     }
 
     pub(super) fn end(&mut self, turn: Option<Turn>) {

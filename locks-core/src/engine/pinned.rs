@@ -1,7 +1,7 @@
 use std::fmt;
 
-use super::slot::SlotRef;
 use super::Engine;
+use super::slot::SlotRef;
 use crate::backend::{Hold, HoldRepr, SlotHold};
 use crate::clock::SystemClock;
 use crate::identity::SmallOwner;

@@ -81,8 +81,8 @@ impl Registry {
         let mut chosen = Vec::new();
         for shard in &self.shards {
             let table = shard.table.lock();
-            // SAFETY: I1 of the table, for both uses.
             let wanted = table.slots.iter().filter(|slot| {
+                // SAFETY: I1 of the table.
                 let slot = unsafe { slot.get() };
                 !slot.is_idle() && query.matches(slot.key())
             });

@@ -144,7 +144,7 @@ impl Slot {
         if word & (HELD | SLOW) != 0 {
             return None;
         }
-        let taken = word + (1 << TOKEN_SHIFT) | HELD;
+        let taken = (word + (1 << TOKEN_SHIFT)) | HELD;
         self.word
             .compare_exchange(word, taken, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
@@ -163,7 +163,7 @@ impl Slot {
     /// Lets the key go if that is all there is to do: the hold is this one, and plain.
     #[inline]
     pub(super) fn try_let_go(&self, token: Token) -> bool {
-        let held = token.get() << TOKEN_SHIFT | HELD;
+        let held = (token.get() << TOKEN_SHIFT) | HELD;
         if self.word.load(Ordering::Relaxed) != held {
             return false;
         }
@@ -187,7 +187,7 @@ impl Slot {
     #[inline]
     pub(super) fn is_plainly_held(&self, token: Token) -> Option<bool> {
         let word = self.word.load(Ordering::Acquire);
-        (word & SLOW == 0).then_some(word == token.get() << TOKEN_SHIFT | HELD)
+        (word & SLOW == 0).then_some(word == (token.get() << TOKEN_SHIFT) | HELD)
     }
 
     /// Whether there is more to it than a plain holder; may be out of date at once.
@@ -247,7 +247,8 @@ impl Slot {
             if word & HELD != 0 {
                 let record = self.read_record();
                 // A coarse stamp may lag behind the grant by a tick: never early (C6).
-                let since = record.as_ref().map_or(now, |record| record.since.after(core.clock.tick()));
+                let since =
+                    record.as_ref().map_or(now, |record| record.since.after(core.clock.tick()));
                 fresh.adopt(record, since);
             }
             *state = Some(fresh);

@@ -8,8 +8,8 @@ use super::behind::Behind;
 use super::client::{Client, Settings};
 use super::clock::BootClock;
 use crate::{
-    About, Backend, Capabilities, Clock, Engine, Granted, Hold, LeaseStore, LockBackend, LockError,
-    LockInfo, LostCause, Op, Query, Request, Token, WaiterOrder,
+    About, Backend, Capabilities, Clock, Engine, Granted, Hold, LeaseStore, LockBackend, LockInfo,
+    LostCause, Op, Query, Request, Token, WaiterOrder,
 };
 
 /// A [`LeaseStore`] as a backend.

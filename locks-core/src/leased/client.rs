@@ -46,8 +46,9 @@ pub(super) struct Client<S> {
 
 impl<S: LeaseStore> Client<S> {
     pub(super) fn new(store: S, clock: Arc<dyn Clock>, settings: Settings) -> Arc<Self> {
+        let hints = store.wakes().is_some();
         Arc::new(Self {
-            hints: store.wakes().is_some(),
+            hints,
             store,
             clock,
             settings,

@@ -49,7 +49,7 @@ impl State {
         if !ask.reentrant || !self.holds[index].lets_in(&ask.caller) {
             return None;
         }
-        if !ask.mode.is_stronger_than(self.holds[index].mode) {
+        if !ask.mode.outranks(self.holds[index].mode) {
             return Some(Answer::Granted(self.nest(index, ask)));
         }
         if ask.has_upstream {

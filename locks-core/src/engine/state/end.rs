@@ -39,6 +39,7 @@ impl State {
             let hold = self.holds.remove(index);
             self.reserved.extend(hold.reservation(now));
             effects.end(hold.turn);
+            effects.discarded.extend(hold.watchers);
         } else {
             hold.restore_mode();
         }

@@ -188,7 +188,7 @@ impl HoldEntry {
     /// H1, after a change of the levels.
     pub(super) fn restore_mode(&mut self) {
         let modes = self.levels.iter().map(|level| level.mode);
-        let strongest = modes.reduce(|a, b| if b.is_stronger_than(a) { b } else { a });
+        let strongest = modes.reduce(|a, b| if b.outranks(a) { b } else { a });
         self.mode = strongest.unwrap_or(self.mode);
     }
 

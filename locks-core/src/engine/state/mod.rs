@@ -22,8 +22,8 @@ pub(super) use queue::{Class, Look, Place, Waiter};
 
 use self::end::LostHold;
 use self::hold::Reservation;
-use super::effects::Effects;
 use super::TokenSource;
+use super::effects::Effects;
 use super::slot::Record;
 use crate::clock::{Alarm, Moment};
 use crate::identity::SmallOwner;
@@ -132,7 +132,11 @@ impl State {
         &self.holds
     }
 
-    pub(in crate::engine) fn hold_mut(&mut self, token: Token, level: u32) -> Option<&mut HoldEntry> {
+    pub(in crate::engine) fn hold_mut(
+        &mut self,
+        token: Token,
+        level: u32,
+    ) -> Option<&mut HoldEntry> {
         let (index, _) = self.find(token, level)?;
         Some(&mut self.holds[index])
     }
@@ -216,7 +220,7 @@ pub(in crate::engine) trait Units {
     fn units(self) -> u32;
     fn capacity(self) -> u32;
     /// Exclusive above the others.
-    fn is_stronger_than(self, other: Mode) -> bool;
+    fn outranks(self, other: Mode) -> bool;
 }
 
 impl Units for Mode {
@@ -235,7 +239,7 @@ impl Units for Mode {
         }
     }
 
-    fn is_stronger_than(self, other: Mode) -> bool {
+    fn outranks(self, other: Mode) -> bool {
         matches!((self, other), (Mode::Exclusive, Mode::Shared))
     }
 }

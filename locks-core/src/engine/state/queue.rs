@@ -35,7 +35,9 @@ pub(in crate::engine) struct Waiter {
 pub(in crate::engine) enum Look {
     Granted(Settled),
     /// It will be woken; but it should look again at this time, when a steal comes due.
-    Waiting { due: Option<Moment> },
+    Waiting {
+        due: Option<Moment>,
+    },
 }
 
 impl State {
@@ -76,25 +78,19 @@ impl State {
         let due = self.queue.get(&place).and_then(|waiter| self.due(&waiter.ask));
         if let Some(waiter) = self.queue.get_mut(&place) {
             waiter.hinted = false;
-            match &mut waiter.waker {
-                Some(known) => known.clone_from(waker),
-                none => *none = Some(waker.clone()),
+            if waiter.waker.as_ref().is_none_or(|known| !known.will_wake(waker)) {
+                effects.discard(waiter.waker.replace(waker.clone()));
             }
         }
         Look::Waiting { due: due.filter(|due| *due > now) }
     }
 
     /// A waiter gives up: it leaves the queue, or gives back what it was granted meanwhile (C5).
-    pub(in crate::engine) fn withdraw(
-        &mut self,
-        ticket: u64,
-        now: Moment,
-        effects: &mut Effects,
-    ) {
+    pub(in crate::engine) fn withdraw(&mut self, ticket: u64, now: Moment, effects: &mut Effects) {
         if let Some(settled) = self.settled.remove(&ticket) {
             let _ = self.release(settled.token, settled.level, now, effects);
         } else if let Some(place) = self.place(ticket) {
-            self.dequeue(place);
+            effects.discard(self.dequeue(place).and_then(|waiter| waiter.waker));
             self.settle(now, effects);
         }
     }
@@ -122,7 +118,9 @@ impl State {
         let is_first = self.queue.keys().next() == Some(&place);
         let fits = match place.class {
             Class::Upgrade(_) => false,
-            Class::Normal => (is_first || waiter.ask.fair == Some(false)) && self.fits(waiter.ask.mode),
+            Class::Normal => {
+                (is_first || waiter.ask.fair == Some(false)) && self.fits(waiter.ask.mode)
+            }
         };
         let due = self.due(&waiter.ask).is_some_and(|due| due <= now);
         if !fits && !due {
@@ -134,12 +132,10 @@ impl State {
                 return None;
             }
         }
-        let waiter = self.dequeue(place)?;
-        let settled = if fits {
-            self.grant(&waiter.ask, now)
-        } else {
-            self.steal(&waiter.ask, now, effects)
-        };
+        let mut waiter = self.dequeue(place)?;
+        effects.discard(waiter.waker.take());
+        let settled =
+            if fits { self.grant(&waiter.ask, now) } else { self.steal(&waiter.ask, now, effects) };
         self.settle(now, effects);
         Some(settled)
     }

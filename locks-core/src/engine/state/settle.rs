@@ -17,13 +17,12 @@ impl State {
 
     fn settle_one(&mut self, now: Moment, effects: &mut Effects) -> bool {
         if let Some(thief) = self.first_due_thief(now) {
-            return self.settle_with(thief, effects, |state, ask, effects| {
-                state.steal(ask, now, effects)
-            });
+            return self
+                .settle_with(thief, effects, |state, ask, effects| state.steal(ask, now, effects));
         }
         if let Some((place, hold)) = self.first_open_nest() {
             return self.settle_with(place, effects, |state, ask, _| match ask.mode {
-                mode if mode.is_stronger_than(state.holds[hold].mode) => state.upgrade(hold, ask),
+                mode if mode.outranks(state.holds[hold].mode) => state.upgrade(hold, ask),
                 _ => state.nest(hold, ask),
             });
         }
@@ -106,7 +105,7 @@ impl State {
         self.queue.iter().filter(|(_, waiter)| waiter.ask.reentrant).find_map(|(place, waiter)| {
             let ask = &waiter.ask;
             let own = self.holds.iter().position(|hold| hold.lets_in(&ask.caller))?;
-            let needs_upgrade = ask.mode.is_stronger_than(self.holds[own].mode);
+            let needs_upgrade = ask.mode.outranks(self.holds[own].mode);
             let alone = self.used() == self.holds[own].mode.units();
             (!needs_upgrade || alone).then_some((*place, own))
         })
