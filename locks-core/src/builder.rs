@@ -49,6 +49,7 @@ enum Choice {
 
 impl<'k> LockBuilder<'k> {
     /// A lock on `key`, at the in-process engine unless [`on`](Self::on) says otherwise.
+    #[inline]
     pub fn named(key: impl Into<Cow<'k, str>>) -> Self {
         Self {
             keys: KeyInput::One(key.into()),
@@ -67,6 +68,7 @@ impl<'k> LockBuilder<'k> {
     }
 
     /// At this backend.
+    #[inline]
     pub fn on(mut self, backend: &Backend) -> Self {
         self.choice = Choice::Given(backend.clone());
         self
@@ -74,24 +76,28 @@ impl<'k> LockBuilder<'k> {
 
     /// At the backend that `choose` names when the lock is acquired.
     #[doc(hidden)]
+    #[inline]
     pub fn on_choice(mut self, choose: fn(Kind) -> Result<Backend, LockError>) -> Self {
         self.choice = Choice::Asked(choose);
         self
     }
 
     /// How long to queue: `true` for ever, `false` not at all, or at most a [`Duration`] (C2).
+    #[inline]
     pub fn wait(mut self, wait: impl Into<Wait>) -> Self {
         self.options.wait = Some(wait.into());
         self
     }
 
     /// Takes over a conflicting hold that is older than `age` (C6).
+    #[inline]
     pub fn steal_after(mut self, age: Duration) -> Self {
         self.options.steal_after = Some(age);
         self
     }
 
     /// Shares the key with other shared holds.
+    #[inline]
     pub fn shared(mut self) -> Self {
         self.options.mixed |= matches!(self.options.mode, Mode::Permit { .. });
         self.options.mode = Mode::Shared;
@@ -99,6 +105,7 @@ impl<'k> LockBuilder<'k> {
     }
 
     /// Takes one of `of` permits (C16).
+    #[inline]
     pub fn permits(mut self, of: u32) -> Self {
         self.options.mixed |= matches!(self.options.mode, Mode::Shared);
         self.options.mode = Mode::Permit { of };
@@ -106,12 +113,14 @@ impl<'k> LockBuilder<'k> {
     }
 
     /// Nests in a hold of the same identity instead of failing with `Deadlock` (C9).
+    #[inline]
     pub fn reentrant(mut self) -> Self {
         self.options.reentrant = true;
         self
     }
 
     /// `true`: overtakes nobody. `false`: overtakes everybody it can run beside (C3).
+    #[inline]
     pub fn fair(mut self, fair: bool) -> Self {
         self.options.fair = Some(fair);
         self
@@ -119,36 +128,42 @@ impl<'k> LockBuilder<'k> {
 
     /// How long the arbiter keeps the lock for a holder that has gone silent. Without effect
     /// where holds cannot expire.
+    #[inline]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.options.lease = Some(lease);
         self
     }
 
     /// Keeps the key reserved until `least` after the grant, even once released (C14).
+    #[inline]
     pub fn hold_at_least(mut self, least: Duration) -> Self {
         self.options.hold_at_least = Some(least);
         self
     }
 
     /// Ends the hold `most` after the grant; the guard is lost then (C14).
+    #[inline]
     pub fn hold_at_most(mut self, most: Duration) -> Self {
         self.options.hold_at_most = Some(most);
         self
     }
 
     /// Asks in the name of `owner`: all who name it count as one (C9).
+    #[inline]
     pub fn owner(mut self, owner: impl Into<OwnerId>) -> Self {
         self.options.owner = Some(owner.into());
         self
     }
 
     /// How much the lock matters, and so which backend serves it.
+    #[inline]
     pub fn kind(mut self, kind: Kind) -> Self {
         self.options.kind = kind;
         self
     }
 
     /// These options in place of those given so far.
+    #[inline]
     pub fn options(mut self, options: Options) -> Self {
         self.options = options;
         self
@@ -160,6 +175,7 @@ impl<'k> LockBuilder<'k> {
     /// `Contended` or `Timeout` when somebody else has it and [`wait`](Self::wait) says not to
     /// queue (any longer), `Deadlock` when waiting would never end, and whatever keeps the
     /// arbiter from granting it; see [`ErrorKind`](crate::ErrorKind).
+    #[inline]
     #[track_caller]
     pub fn acquire(self) -> Result<Guard, LockError> {
         let site = CallSite::caller();
@@ -171,9 +187,22 @@ impl<'k> LockBuilder<'k> {
     /// # Errors
     /// As [`acquire`](Self::acquire).
     #[doc(hidden)]
+    #[inline]
     pub fn acquire_at(self, site: CallSite) -> Result<Guard, LockError> {
-        self.options.check()?;
         let backend = self.choice.resolve(self.options.kind)?;
+        if let KeyInput::One(key) = &self.keys
+            && self.options.is_plain()
+            && let Behind::Engine(engine) = backend.behind()
+            && let Some(hold) = engine.take_one(key, site)
+        {
+            return Ok(Guard::new(OwnedGuard::new(hold, backend)));
+        }
+        self.acquire_slowly(backend, site)
+    }
+
+    #[inline(never)]
+    fn acquire_slowly(self, backend: Backend, site: CallSite) -> Result<Guard, LockError> {
+        self.options.check()?;
         let hold = match backend.behind() {
             Behind::Engine(engine) => match &self.keys {
                 KeyInput::One(key) => engine.acquire_one(key, &self.options, site),
@@ -211,6 +240,13 @@ impl<'k> LockBuilder<'k> {
             Ok(stage) => Acquire(stage),
             Err(error) => Acquire(Stage::Failed(error)),
         }
+    }
+
+    /// The acquisition of a block of asynchronous code, which is anonymous (C9). What can be
+    /// decided without waiting is decided before this returns.
+    #[doc(hidden)]
+    pub fn begin_here(self, site: CallSite) -> Acquire<'static> {
+        Acquire(self.begin(site, Caller::polling).unwrap_or_else(Stage::Failed))
     }
 
     fn request<'a>(
@@ -262,6 +298,7 @@ impl KeyInput<'_> {
 }
 
 impl Choice {
+    #[inline]
     fn resolve(&self, kind: Kind) -> Result<Backend, LockError> {
         match self {
             Choice::Given(backend) => Ok(backend.clone()),

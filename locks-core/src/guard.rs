@@ -218,7 +218,6 @@ fn release_slot(hold: SlotHold, backend: &Backend) {
     }
 }
 
-#[cold]
 #[inline(never)]
 fn release_slowly(hold: SlotHold, backend: &Backend) {
     match backend.behind() {

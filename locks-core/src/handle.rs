@@ -57,6 +57,7 @@ impl Backend {
     }
 
     /// A builder for a lock on `key` at this backend.
+    #[inline]
     pub fn named<'k>(&self, key: impl Into<std::borrow::Cow<'k, str>>) -> LockBuilder<'k> {
         LockBuilder::named(key).on(self)
     }
@@ -74,6 +75,13 @@ impl Backend {
         self.inspect(Query::All).block()
     }
 
+    /// Whether it is the in-process engine of this process, where keys can be pinned.
+    #[doc(hidden)]
+    pub const fn is_process(&self) -> bool {
+        self.0.is_none()
+    }
+
+    #[inline]
     pub(crate) fn behind(&self) -> Behind<'_> {
         match self.0.as_deref() {
             None => Behind::Engine(Engine::process()),

@@ -7,6 +7,8 @@ mod backend;
 mod builder;
 mod capabilities;
 mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod engine;
 mod error;
 mod guard;
@@ -14,9 +16,11 @@ mod handle;
 mod identity;
 mod info;
 mod key;
+mod leased;
 mod op;
 mod options;
 mod park;
+mod report;
 mod request;
 mod site;
 mod sync;
@@ -35,8 +39,14 @@ pub use handle::Backend;
 pub use identity::{OwnerId, Scope, Scoped, Within, current, scope};
 pub use info::{HolderInfo, LockInfo, Party, Query, WaiterInfo};
 pub use key::{KeySet, Keys, MAX_KEY_LEN, check_key};
+pub use leased::{
+    AcquisitionId, BootClock, Claimed, LeaseClaim, LeaseEnd, LeaseEntry, LeaseRenewal, LeaseStore,
+    Leased, LeasedBuilder, Renewed, Wake,
+};
 pub use op::Op;
 pub use options::{Kind, Mode, Options, Wait};
+#[doc(hidden)]
+pub use report::report_release;
 pub use request::{Caller, Request};
 pub use site::{CallSite, FunctionSite};
 pub use token::Token;

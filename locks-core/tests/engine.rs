@@ -54,7 +54,8 @@ fn c6_and_c14_follow_the_clock_that_was_given() {
     let bounded = backend.named("k").hold_at_most(Duration::from_secs(1)).acquire().unwrap();
     clock.advance(Duration::from_secs(1));
     assert!(bounded.is_lost());
-    let next = backend.named("k").wait(false).hold_at_least(Duration::from_secs(9)).acquire().unwrap();
+    let next =
+        backend.named("k").wait(false).hold_at_least(Duration::from_secs(9)).acquire().unwrap();
     drop(bounded);
     drop(next);
     let err = backend.named("k").wait(false).acquire().unwrap_err();

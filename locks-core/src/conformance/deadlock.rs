@@ -11,7 +11,8 @@ fn detects(subject: &Subject) -> bool {
     if subject.can().deadlock_detection {
         return true;
     }
-    let (a, b) = (subject.take(subject.lock("a").owner(1)), subject.take(subject.lock("b").owner(2)));
+    let (a, b) =
+        (subject.take(subject.lock("a").owner(1)), subject.take(subject.lock("b").owner(2)));
     let unit = subject.unit();
     let since = subject.now();
     let one = subject.queue(subject.lock("b").owner(1).wait(unit));
@@ -160,7 +161,8 @@ pub(super) fn c10_a_chain_is_no_cycle(subject: &Subject) {
     drop(two);
     subject.settle();
     let three = subject.queue(subject.lock("a").owner(3));
-    drop((b, one.granted(subject), a));
+    drop(b);
+    drop((one.granted(subject), a));
     drop((three.granted(subject), c, free));
     for key in ["a", "b", "c", "d"] {
         subject.assert_free(key);

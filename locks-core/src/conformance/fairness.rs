@@ -1,7 +1,7 @@
 //! C3: who is served next.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::pending::Pending;
 use super::subject::Subject;
@@ -70,11 +70,7 @@ pub(super) fn c3_readers_do_not_starve_a_writer(subject: &Subject) {
     if !subject.can().shared {
         return subject.assert_unsupported("shared", subject.lock("k").shared());
     }
-    starves(
-        subject,
-        |subject| subject.lock("k").shared(),
-        |subject| subject.lock("k"),
-    );
+    starves(subject, |subject| subject.lock("k").shared(), |subject| subject.lock("k"));
 }
 
 /// Writers that keep coming do not keep a reader out.
@@ -82,11 +78,7 @@ pub(super) fn c3_writers_do_not_starve_a_reader(subject: &Subject) {
     if !subject.can().shared {
         return subject.assert_unsupported("shared", subject.lock("k").shared());
     }
-    starves(
-        subject,
-        |subject| subject.lock("k"),
-        |subject| subject.lock("k").shared(),
-    );
+    starves(subject, |subject| subject.lock("k"), |subject| subject.lock("k").shared());
 }
 
 /// Two of the many always overlap in time; the one gets in all the same.
@@ -228,27 +220,29 @@ pub(super) fn c3_keys_have_queues_of_their_own(subject: &Subject) {
 
 /// A thread that takes the lock again and again leaves room for one that waits.
 pub(super) fn c3_a_busy_thread_does_not_starve_a_waiter(subject: &Subject) {
-    let served = Arc::new(AtomicBool::new(false));
-    let guard = subject.take(subject.lock("k"));
-    let waiting = subject.queue(subject.lock("k"));
-    subject.outwait();
+    let (served, turns) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let busy = subject.thread("a busy thread", {
-        let served = served.clone();
+        let (served, turns) = (served.clone(), turns.clone());
         move |subject| {
-            let mut turns = 0;
             while !served.load(Ordering::SeqCst) {
                 match subject.outcome(subject.try_lock("k")) {
                     Ok(guard) => subject.release(guard),
                     Err(error) => assert_eq!(error.kind(), ErrorKind::Contended, "{error:?}"),
                 }
-                turns += 1;
+                turns.fetch_add(1, Ordering::SeqCst);
             }
-            turns
         }
     });
-    subject.release(guard);
-    drop(waiting.granted(subject));
+    for _ in 0..20 {
+        let guard = subject.take(subject.lock("k"));
+        let waiting = subject.queue(subject.lock("k"));
+        subject.outwait();
+        let before = turns.load(Ordering::SeqCst);
+        subject.until("the busy thread tries", || turns.load(Ordering::SeqCst) > before);
+        drop(guard);
+        drop(waiting.granted(subject));
+    }
     served.store(true, Ordering::SeqCst);
-    assert!(busy.finish() > 0, "it was not busy");
+    busy.finish();
     subject.assert_free("k");
 }

@@ -213,7 +213,7 @@ macro_rules! __conformance_cases {
                 c11_the_loss_of_one_is_the_loss_of_all,
                 c11_the_age_begins_when_the_set_is_complete,
                 c11_the_bounds_begin_when_the_set_is_complete,
-                c11_a_key_stolen_while_waiting_is_taken_again,
+                c11_a_key_lost_while_waiting_is_taken_again,
                 c11_a_set_can_steal,
                 c11_sets_can_be_shared,
             }

@@ -172,6 +172,7 @@ impl Pending {
     /// Lets time pass up to a tick before `after` since `since`; it may not end by then.
     #[track_caller]
     pub(super) fn not_before(&mut self, subject: &Subject, since: Duration, after: Duration) {
+        self.poll();
         let almost = since + after.saturating_sub(subject.tick());
         subject.advance(almost.saturating_sub(subject.now()));
         subject.settle();

@@ -116,7 +116,7 @@ pub(super) fn c16_one_and_very_many(subject: &Subject) {
     drop(only);
     let many = || subject.lock("k").permits(u32::MAX).wait(false);
     let held = Vec::from_iter((0..100).map(|_| subject.take(many())));
-    subject.refused(subject.lock("k").permits(u32::MAX - 1), ErrorKind::PermitsMismatch);
+    subject.refused(subject.lock("k").permits(u32::MAX - 2), ErrorKind::PermitsMismatch);
     drop(held);
     subject.assert_free("k");
 }

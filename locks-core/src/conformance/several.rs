@@ -185,28 +185,35 @@ pub(super) fn c11_the_bounds_begin_when_the_set_is_complete(subject: &Subject) {
     subject.assert_free("b");
 }
 
-/// A key that is stolen while the set waits for another is queued for again.
-pub(super) fn c11_a_key_stolen_while_waiting_is_taken_again(subject: &Subject) {
-    if !sets(subject) || !super::stealing::steals(subject) {
+/// A key that is taken away while the set waits for another is queued for again.
+pub(super) fn c11_a_key_lost_while_waiting_is_taken_again(subject: &Subject) {
+    if !sets(subject) {
         return;
     }
-    let age = subject.unit();
-    let busy = subject.take(subject.lock("b"));
-    let mut set = subject.queue(all(subject, ["a", "b"]));
-    subject.advance(age + subject.late());
-    let thief = subject.take(subject.lock("a").steal_after(age));
+    if !subject.can().evict {
+        return subject.assert_evict_unsupported();
+    }
+    if !subject.can().listing {
+        return super::holders::assert_listing_unsupported(subject);
+    }
+    let busy = subject.take(subject.lock("c"));
+    let mut set = subject.queue(all(subject, ["a", "b", "c"]));
+    let token = subject.holders("a")[0].token.expect("a hold has a token");
+    assert!(subject.evict("a", token), "what is listed can be evicted");
+    let taken = subject.take(subject.lock("a"));
     subject.release(busy);
     set.assert_waits(subject);
-    thief.check().expect("the set waits for its release");
-    drop(thief);
+    taken.check().expect("the set waits for its release");
+    drop(taken);
     let set = set.granted(subject);
     set.check().expect("it has been completed after all");
-    for key in ["a", "b"] {
+    for key in ["a", "b", "c"] {
         subject.contended(subject.lock(key));
     }
     drop(set);
-    subject.assert_free("a");
-    subject.assert_free("b");
+    for key in ["a", "b", "c"] {
+        subject.assert_free(key);
+    }
 }
 
 /// A set that steals steals what it has to, and waits for what it may not steal.

@@ -117,6 +117,7 @@ impl Subject {
     ///
     /// # Panics
     /// If it does not end although nothing is in its way, or if nothing wakes it.
+    #[track_caller]
     pub(super) fn outcome(&self, lock: LockBuilder<'_>) -> Result<OwnedGuard, LockError> {
         self.drive("the acquisition", lock.acquire_async())
     }

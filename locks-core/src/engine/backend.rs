@@ -21,26 +21,27 @@ use crate::{
 };
 
 impl Engine {
-    /// One key, for a thread that waits itself.
+    /// One key, held exclusively and without bounds by whoever runs now, if it is free.
     #[inline]
+    pub(crate) fn take_one(&self, key: &str, site: CallSite) -> Option<Hold> {
+        if !self.core.swift {
+            return None;
+        }
+        self.core.take(key, Swift { owner: SmallOwner::current(), site }).map(Hold::slot)
+    }
+
+    /// One key, for a thread that waits itself.
     pub(crate) fn acquire_one(
         &self,
         key: &str,
         options: &Options,
         site: CallSite,
     ) -> Result<Hold, LockError> {
-        if self.core.swift && options.is_plain() {
+        if self.core.swift && options.is_plain() && options.wait != Some(Wait::No) {
             check_key(key)?;
             let holder = Swift { owner: SmallOwner::current(), site };
-            match self.core.take(key, holder) {
-                Ok(hold) => return Ok(Hold::slot(hold)),
-                Err(slot) => {
-                    if options.wait != Some(Wait::No)
-                        && let Some(hold) = self.core.spin(&slot, holder)
-                    {
-                        return Ok(Hold::slot(hold));
-                    }
-                }
+            if let Some(hold) = self.core.spin(&self.core.pin(key), holder) {
+                return Ok(Hold::slot(hold));
             }
         }
         let caller = Caller::blocking(options.owner).at(site);
@@ -123,7 +124,7 @@ impl Core {
             None => SmallOwner::NOBODY,
             Some(owner) => owner.small()?,
         };
-        self.take(key, Swift { owner, site }).ok()
+        self.take(key, Swift { owner, site })
     }
 
     fn begin_one(

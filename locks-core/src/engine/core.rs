@@ -27,21 +27,20 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    /// Takes `key` if it is free, else pins it for a closer look.
+    /// Takes `key` if it is one, and free.
     #[inline]
-    pub(super) fn take(&self, key: &str, holder: Swift) -> Result<SlotHold, Pinned> {
-        let taken = self.registry.with(key, |slot, alive| match alive.try_take() {
-            Some(token) => Ok(SlotHold { slot, token, level: 0, nested: false }),
-            None => Err(self.registry.pin(slot)),
-        });
-        if let Ok(hold) = &taken {
-            hold.slot().write_record(holder, self.clock.coarse());
-        }
-        taken
+    pub(super) fn take(&self, key: &str, holder: Swift) -> Option<SlotHold> {
+        let (slot, token) =
+            self.registry.with(key, |slot, alive| Some((slot, alive.try_take()?)))??;
+        let hold = SlotHold { slot, token, level: 0, nested: false };
+        hold.slot().write_record(holder, self.clock.coarse());
+        Some(hold)
     }
 
+    /// The slot of a key that has been checked.
     pub(super) fn pin(&self, key: &str) -> Pinned {
-        self.registry.with(key, |slot, _| self.registry.pin(slot))
+        let pinned = self.registry.with(key, |slot, _| self.registry.pin(slot));
+        pinned.expect("the key was checked before")
     }
 
     /// A token for a grant that comes after this one.
@@ -77,15 +76,26 @@ impl Core {
             }
         }
         drop(frozen);
+        for (set, token, cause) in effects.broken {
+            for key in set.as_slice() {
+                self.end(key, token, cause);
+            }
+        }
         effects.wakers.into_iter().for_each(Waker::wake);
         drop(effects.discarded);
     }
 
     /// Ends a guard's hold (C4).
+    #[inline]
     pub(super) fn release(self: &Arc<Self>, hold: SlotHold) -> Op<'static, ()> {
         if self.registry.let_go(hold.slot, hold.token) {
             return Op::ready(());
         }
+        self.release_frozen(hold)
+    }
+
+    #[inline(never)]
+    fn release_frozen(self: &Arc<Self>, hold: SlotHold) -> Op<'static, ()> {
         let pinned = self.registry.pin(hold.slot);
         let now = self.clock.now();
         let mut effects = Effects::default();

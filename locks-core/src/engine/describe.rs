@@ -45,7 +45,7 @@ fn party(party: Option<&Party>) -> Party {
 
 /// Who holds the key.
 pub(super) fn holders(frozen: &Frozen<'_>, now: Moment) -> Vec<HolderInfo> {
-    let granted = frozen.holds().iter().filter(|hold| hold.since.is_some());
+    let granted = frozen.holds().iter().filter(|hold| hold.is_granted());
     granted.take(NAMED).map(|hold| holder(hold, now)).collect()
 }
 
@@ -76,9 +76,10 @@ pub(super) fn in_the_way(
 pub(super) fn info(frozen: &Frozen<'_>, now: Moment) -> Option<LockInfo> {
     let mut info = LockInfo::new(frozen.slot().key());
     for hold in frozen.holds() {
-        match hold.since {
-            Some(_) => info.holders.push(holder(hold, now)),
-            None => info.waiters.push(turn(hold)),
+        if hold.is_granted() {
+            info.holders.push(holder(hold, now));
+        } else {
+            info.waiters.push(turn(hold));
         }
     }
     info.waiters.extend(frozen.waiters().map(|(_, found)| waiter(found, now)));
@@ -87,7 +88,7 @@ pub(super) fn info(frozen: &Frozen<'_>, now: Moment) -> Option<LockInfo> {
     (!empty).then_some(info)
 }
 
-/// A turn is not a hold yet: whoever has it waits for the rest of its keys, or the upstream.
+/// A turn is not a hold yet: whoever has it waits for the upstream.
 fn turn(hold: &HoldEntry) -> WaiterInfo {
     WaiterInfo {
         owner: hold.owner(),

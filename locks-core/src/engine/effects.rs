@@ -1,8 +1,10 @@
+use std::sync::Arc;
 use std::task::Waker;
 
 use smallvec::SmallVec;
 
 use super::upstream::Turn;
+use crate::{KeySet, LostCause, Token};
 
 /// What is left to do once the slot's mutex is free: calls that may run anybody's code.
 #[derive(Default)]
@@ -11,6 +13,8 @@ pub(super) struct Effects {
     /// Grants of the upstream that have ended here.
     pub(super) ended: SmallVec<[Turn; 1]>,
     pub(super) wakers: SmallVec<[Waker; 2]>,
+    /// Sets of keys that have lost a member, their token, and why: the others go with it (C11).
+    pub(super) broken: Vec<(Arc<KeySet>, Token, LostCause)>,
     /// Wakers that nobody needs any more. Dropping one can drop a whole task, and with it a guard.
     pub(super) discarded: SmallVec<[Waker; 1]>,
 }

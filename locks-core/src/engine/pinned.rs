@@ -43,6 +43,12 @@ impl PinnedKey {
         self.take(Swift { owner: scope.small(), site })
     }
 
+    /// The same for a block of asynchronous code, which is anonymous (C9).
+    #[inline]
+    pub fn try_acquire_here(&self, site: CallSite) -> Option<OwnedGuard> {
+        self.take(Swift { owner: SmallOwner::NOBODY, site })
+    }
+
     #[inline]
     fn take(&self, holder: Swift) -> Option<OwnedGuard> {
         // SAFETY: the slot is pinned for ever, and the process's engine is never dropped.

@@ -9,7 +9,7 @@ use hashbrown::HashTable;
 use super::slot::{Slot, SlotRef};
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::{Query, Token};
+use crate::{Query, Token, check_key};
 
 /// The table of an engine's keys.
 ///
@@ -50,9 +50,9 @@ impl Registry {
     }
 
     /// Calls `use_it` with the slot of `key`, which is made if there is none, under the mutex of
-    /// its shard.
+    /// its shard. `None`: it cannot be a key (C1), which is looked at only when a slot is made.
     #[inline]
-    pub(super) fn with<R>(&self, key: &str, use_it: impl FnOnce(SlotRef, &Slot) -> R) -> R {
+    pub(super) fn with<R>(&self, key: &str, use_it: impl FnOnce(SlotRef, &Slot) -> R) -> Option<R> {
         let hash = self.hash(key);
         let index = self.index(hash);
         let shard = &self.shards[index];
@@ -61,10 +61,10 @@ impl Registry {
         let found = table.slots.find(hash, |slot| unsafe { slot.get() }.key() == key).copied();
         let slot = match found {
             Some(slot) => slot,
-            None => self.insert(shard, &mut table, key, hash, index),
+            None => self.insert(shard, &mut table, key, hash, index)?,
         };
         // SAFETY: it was found under the shard's mutex (I2 of `Slot`).
-        use_it(slot, unsafe { slot.get() })
+        Some(use_it(slot, unsafe { slot.get() }))
     }
 
     /// The slot of `key`, pinned, if there is one.
@@ -140,7 +140,8 @@ impl Registry {
         key: &str,
         hash: u64,
         index: usize,
-    ) -> SlotRef {
+    ) -> Option<SlotRef> {
+        check_key(key).ok()?;
         if table.slots.len() == SPARE {
             // SAFETY: I1 of the table.
             let spare = table.slots.extract_if(|slot| unsafe { slot.get() }.can_be_freed()).next();
@@ -153,7 +154,7 @@ impl Registry {
         let rehash = |slot: &SlotRef| self.hash(unsafe { slot.get() }.key());
         table.slots.insert_unique(hash, slot, rehash);
         shard.len.store(table.slots.len(), Ordering::Relaxed);
-        slot
+        Some(slot)
     }
 
     /// Takes the slot out and frees it if nobody has a use for it. The pointer may dangle.
@@ -176,6 +177,7 @@ impl Registry {
         }
     }
 
+    #[inline]
     fn hash(&self, key: &str) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(key.as_bytes());
@@ -183,6 +185,7 @@ impl Registry {
     }
 
     /// From bits that the table itself makes little use of.
+    #[inline]
     fn index(&self, hash: u64) -> usize {
         (hash >> 40) as usize & (self.shards.len() - 1)
     }

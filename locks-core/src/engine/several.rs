@@ -8,7 +8,7 @@ use super::queued::Asked;
 use super::state::Ask;
 use crate::backend::{Hold, HoldRepr, SlotHold};
 use crate::clock::Moment;
-use crate::{LockError, LostCause, Options, OwnerId, Token};
+use crate::{KeySet, LockError, LostCause, Options, OwnerId, Token};
 
 /// The keys of a set that have been taken so far, in ascending order. They are turns, which do not
 /// age, until the set is complete. Dropping it gives them back.
@@ -42,25 +42,33 @@ impl Taken {
         let token = self.common_token();
         let now = self.core.clock.now();
         let (at_least, at_most) = options.bounds();
-        for hold in &mut self.holds {
+        let set = Arc::new(KeySet::new(self.holds.iter().map(|hold| hold.slot().key())));
+        for hold in &self.holds {
             let mut frozen = self.core.freeze(hold.slot(), now);
             if let Some(entry) = frozen.hold_mut(hold.token, hold.level) {
                 entry.rename(hold.token, hold.level, token);
                 if !hold.nested {
                     entry.begin(at_least, at_most, now);
+                    entry.set = Some(set.clone());
                 }
             }
             self.core.finish(frozen, Effects::default());
         }
         // One that was ended just now keeps its name, under which it is known to be lost.
         let mut holds = std::mem::take(&mut self.holds);
+        let mut broken = None;
         for hold in &mut holds {
             let frozen = self.core.freeze(hold.slot(), now);
-            let renamed = frozen.lost(token, hold.level) != Some(LostCause::Forgotten);
+            let lost = frozen.lost(token, hold.level);
+            broken = broken.or(lost);
             self.core.finish(frozen, Effects::default());
-            if renamed {
+            if lost != Some(LostCause::Forgotten) {
                 hold.token = token;
             }
+        }
+        if let Some(cause) = broken {
+            // Before it was known to be one of a set.
+            set.as_slice().iter().for_each(|key| drop(self.core.end(key, token, cause)));
         }
         Hold(HoldRepr::Set(holds.into_boxed_slice()))
     }

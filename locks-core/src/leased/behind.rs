@@ -8,7 +8,7 @@ use super::renewal::LEASES;
 use crate::info::Brief;
 use crate::{
     AcquisitionId, Claim, ErrorKind, LeaseClaim, LeaseEnd, LeaseEntry, LeaseStore, LockError,
-    LockInfo, LostCause, Op, Query, Token, Turn, Upstream,
+    LockInfo, LostCause, Op, Query, Token, Turn, Upstream, Wake,
 };
 
 /// The store as an engine's upstream.
@@ -82,6 +82,7 @@ impl<S: LeaseStore> Upstream for Behind<S> {
             };
             let ended = client.store.end(&entry.key, entry.id, LeaseEnd::Remove).await?;
             client.evicted(entry.id);
+            client.waiters.hint(&Wake::Key(entry.key));
             Ok(ended)
         })
     }

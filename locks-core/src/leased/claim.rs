@@ -88,6 +88,11 @@ impl<S: LeaseStore> Pending<S> {
                 _ => {}
             }
             client.listen();
+            if waiter.is_none() && client.gives_hints() {
+                // From here on no hint is missed, but one may have been.
+                waiter = Some(client.waiters.join(&key));
+                continue;
+            }
             let until = now.after(outlook.look_again(backoff.next(), self.claim.steal_after));
             let until = outlook.deadline.map_or(until, |deadline| deadline.min(until));
             let waiter = waiter.get_or_insert_with(|| client.waiters.join(&key));
@@ -115,8 +120,7 @@ impl<S: LeaseStore> Pending<S> {
         while client.clock.now() >= sent.after(claim.lease - margin(claim.lease)) {
             sent = client.clock.now();
             let held = self.held(token, sent);
-            if let Renewed::Gone(_) =
-                client.renew_once(&held, false, client.settings.reach).await?
+            if let Renewed::Gone(_) = client.renew_once(&held, false, client.settings.reach).await?
             {
                 let fresh = LeaseClaim { id: AcquisitionId::unique(), ..(*claim).clone() };
                 self.claim = Arc::new(fresh);

@@ -1,8 +1,8 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -101,10 +101,7 @@ impl<S: LeaseStore> Client<S> {
     /// Renews the hold, its age as well (C6).
     pub(super) fn refresh(self: &Arc<Self>, id: u64) -> Op<'static, ()> {
         let Some(held) = self.held(id) else {
-            return Op::failed(LockError::new(
-                ErrorKind::Lost { cause: LostCause::Forgotten },
-                "",
-            ));
+            return Op::failed(LockError::new(ErrorKind::Lost { cause: LostCause::Forgotten }, ""));
         };
         if let Poll::Ready(cause) = held.poll_lost(None) {
             return Op::failed(lost(&held, cause));
@@ -219,6 +216,10 @@ impl<S: LeaseStore> Client<S> {
         if let Some(held) = held {
             held.gone(LostCause::Evicted);
         }
+    }
+
+    pub(super) fn gives_hints(&self) -> bool {
+        self.hints
     }
 
     /// Listens for the store's hints as long as there is anything to keep, if it gives any.

@@ -99,8 +99,7 @@ mod tests {
         let clock = ManualClock::new();
         let at = clock.now().after(Duration::from_secs(5));
         let mut waiting = Box::pin(by(&clock, at, std::future::pending::<()>()));
-        let mut poll =
-            || waiting.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));
+        let mut poll = || waiting.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop()));
         assert!(poll().is_pending());
         clock.advance(Duration::from_millis(4999));
         assert!(poll().is_pending());

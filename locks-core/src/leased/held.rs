@@ -96,10 +96,7 @@ impl Held {
     }
 
     /// How it was lost, if it is; with a context, its task is woken when it becomes so.
-    pub(super) fn poll_lost(
-        self: &Arc<Self>,
-        cx: Option<&mut Context<'_>>,
-    ) -> Poll<LostCause> {
+    pub(super) fn poll_lost(self: &Arc<Self>, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
         let mut state = self.state.lock();
         if let Some(cause) = state.renewal.check(self.clock.now()) {
             return Poll::Ready(cause);

@@ -76,9 +76,8 @@ impl Keeper {
             self.0.work.notify_one();
         } else {
             let desk = self.0.clone();
-            let spawned = thread::Builder::new()
-                .name("locks-lease".into())
-                .spawn(move || desk.run());
+            let spawned =
+                thread::Builder::new().name("locks-lease".into()).spawn(move || desk.run());
             // Without a thread the task waits for the next one that starts; until then holds are
             // not renewed, which their validity accounts for.
             state.running = spawned.is_ok();
@@ -91,8 +90,7 @@ impl Keeper {
         future: impl Future<Output = Result<T, LockError>> + Send + 'static,
     ) -> Op<'static, T> {
         let mut future = Box::pin(future);
-        if let Poll::Ready(outcome) =
-            future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        if let Poll::Ready(outcome) = future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
         {
             return Op::Now(outcome);
         }

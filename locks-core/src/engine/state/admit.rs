@@ -156,7 +156,7 @@ impl State {
 
     /// Grants the key to a newcomer or a waiter that fits.
     pub(super) fn grant(&mut self, ask: &Ask, now: Moment) -> Settled {
-        let token = if ask.is_turn { self.next_turn() } else { self.next_token() };
+        let token = if ask.has_upstream { self.next_turn() } else { self.next_token() };
         self.holds.push(HoldEntry::granted(ask, token, now));
         Settled { token, level: 0 }
     }

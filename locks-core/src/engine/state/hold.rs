@@ -6,10 +6,10 @@ use smallvec::{SmallVec, smallvec};
 use super::super::slot::Record;
 use super::super::upstream::Turn;
 use super::ask::Ask;
-use super::{Units, small};
+use super::{TURNS, Units, small};
 use crate::clock::Moment;
 use crate::request::{Caller, Swift};
-use crate::{CallSite, Mode, OwnerId, Party, Token};
+use crate::{CallSite, KeySet, Mode, OwnerId, Party, Token};
 
 /// One hold of the key: a nest of one or more guards.
 pub(in crate::engine) struct HoldEntry {
@@ -29,6 +29,8 @@ pub(in crate::engine) struct HoldEntry {
     pub(in crate::engine) site: Option<CallSite>,
     pub(in crate::engine) party: Option<Arc<Party>>,
     pub(in crate::engine) turn: Option<Turn>,
+    /// The other keys of the grant, which are lost together with this one (C11).
+    pub(in crate::engine) set: Option<Arc<KeySet>>,
     /// Who wants to know when it is lost.
     pub(in crate::engine) watchers: Vec<Waker>,
     /// H3: set on a hold of the fast path: the slot's record is its own.
@@ -75,6 +77,7 @@ impl HoldEntry {
             site: ask.caller.site,
             party: ask.caller.party.clone(),
             turn: None,
+            set: None,
             watchers: Vec::new(),
             adopted: Adopted::No,
         };
@@ -97,6 +100,7 @@ impl HoldEntry {
             site: None,
             party: None,
             turn: None,
+            set: None,
             watchers: Vec::new(),
             adopted: Adopted::Unrecorded,
         };
@@ -104,6 +108,11 @@ impl HoldEntry {
             hold.record(record);
         }
         hold
+    }
+
+    /// Whether it is more than a turn that waits for the upstream.
+    pub(in crate::engine) fn is_granted(&self) -> bool {
+        self.token.get() < TURNS
     }
 
     pub(super) fn is_unrecorded(&self) -> bool {
@@ -222,6 +231,7 @@ impl HoldEntry {
             && self.ends_at.is_none()
             && self.party.is_none()
             && self.turn.is_none()
+            && self.set.is_none()
             && self.watchers.is_empty();
         if !plain {
             return None;

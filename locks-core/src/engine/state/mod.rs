@@ -32,7 +32,7 @@ use crate::{Mode, OwnerId, Token};
 
 /// All units of a lock; an exclusive hold takes them all, a shared one takes one. A key used with
 /// permits has as many units as permits.
-pub(super) const LOCK_UNITS: u32 = u32::MAX;
+pub(super) const LOCK_UNITS: u64 = u64::MAX;
 
 /// Above all tokens, and below the end of what a slot's word has room for.
 const TURNS: u64 = 1 << 61;
@@ -41,15 +41,15 @@ const TURNS: u64 = 1 << 61;
 ///
 /// * S1: the units of `holds` and `reserved` together are at most `units`.
 /// * S2: an exclusive hold is alone.
-/// * S3: `token` is the greatest token granted for the key so far. A turn has a name of its own
-///   instead, above [`TURNS`], until it is committed.
+/// * S3: `token` is the greatest token granted for the key so far. A turn that the upstream has not
+///   granted yet has a name of its own instead, above [`TURNS`].
 /// * S4: a ticket is in `queue`, or in `settled`, or done with; never in two of them.
 /// * S5: between calls nobody waits who could be granted, but for a first waiter that has been
 ///   woken to come and take it (`hinted`).
 pub(in crate::engine) struct State {
     token: Token,
     /// How many units there are; settled by the first to use the key, until it is idle (C16).
-    units: u32,
+    units: u64,
     holds: SmallVec<[HoldEntry; 1]>,
     queue: BTreeMap<Place, Waiter>,
     /// What has become of waiters that have not looked yet.
@@ -152,9 +152,9 @@ impl State {
 
     /// The mode in which the key is in use, for the error of who asks for another capacity.
     pub(in crate::engine) fn used_as(&self) -> Mode {
-        match self.units {
-            LOCK_UNITS => Mode::Exclusive,
-            of => Mode::Permit { of },
+        match u32::try_from(self.units) {
+            Ok(of) => Mode::Permit { of },
+            Err(_) => Mode::Exclusive,
         }
     }
 
@@ -184,10 +184,10 @@ impl State {
         &mut self.alarm
     }
 
-    fn used(&self) -> u32 {
+    fn used(&self) -> u64 {
         let held = self.holds.iter().map(|hold| hold.mode.units());
         let reserved = self.reserved.iter().map(|reservation| reservation.mode.units());
-        held.chain(reserved).fold(0, u32::saturating_add)
+        held.chain(reserved).fold(0, u64::saturating_add)
     }
 
     fn fits(&self, mode: Mode) -> bool {
@@ -217,25 +217,24 @@ impl State {
 
 /// A mode in units.
 pub(in crate::engine) trait Units {
-    fn units(self) -> u32;
-    fn capacity(self) -> u32;
+    fn units(self) -> u64;
+    fn capacity(self) -> u64;
     /// Exclusive above the others.
     fn outranks(self, other: Mode) -> bool;
 }
 
 impl Units for Mode {
-    fn units(self) -> u32 {
+    fn units(self) -> u64 {
         match self {
             Mode::Exclusive => LOCK_UNITS,
             Mode::Shared | Mode::Permit { .. } => 1,
         }
     }
 
-    fn capacity(self) -> u32 {
+    fn capacity(self) -> u64 {
         match self {
             Mode::Exclusive | Mode::Shared => LOCK_UNITS,
-            // One less than a lock's, so that no number of permits is taken for a lock.
-            Mode::Permit { of } => of.min(LOCK_UNITS - 1),
+            Mode::Permit { of } => of.into(),
         }
     }
 

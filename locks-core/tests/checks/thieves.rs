@@ -1,0 +1,112 @@
+//! Steals that come due while something else changes (C6).
+
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::polled::{Polled, engine};
+
+const AGE: Duration = Duration::from_secs(5);
+
+#[test]
+fn c6_a_queued_thief_robs_whoever_barged_in() {
+    let (engine, backend, clock) = engine();
+    let first = backend.named("k").acquire().unwrap().into_owned();
+    let mut waiter = Polled::waiting(backend.named("k"));
+    let mut thief = Polled::waiting(backend.named("k").steal_after(AGE));
+    drop(first);
+    // The key is free, and the waiter on its way; the thief finds nobody to rob.
+    assert!(thief.poll().is_pending());
+    let barger = backend.named("k").wait(false).acquire().unwrap().into_owned();
+    assert!(waiter.poll().is_pending());
+    clock.advance(AGE);
+    let stolen = thief.granted();
+    assert!(barger.is_lost());
+    drop((stolen, barger, waiter));
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn c11_a_queued_thief_robs_a_set_that_has_become_complete() {
+    let (engine, backend, clock) = engine();
+    let last = backend.named("b").acquire().unwrap().into_owned();
+    let mut set = Polled::waiting(backend.all(["a", "b"]));
+    let mut thief = Polled::waiting(backend.named("a").steal_after(AGE));
+    clock.advance(AGE);
+    assert!(thief.poll().is_pending(), "an unfinished set does not age");
+    drop(last);
+    let held = set.granted();
+    clock.advance(AGE - Duration::from_nanos(1));
+    assert!(thief.poll().is_pending());
+    // Polled once more than needed above: what counts is what wakes it from its first poll.
+    let mut second = Polled::waiting(backend.named("b").steal_after(AGE));
+    clock.advance(Duration::from_nanos(1));
+    let stolen = thief.granted();
+    assert!(held.is_lost());
+    let _ = second.poll();
+    drop((stolen, held, second));
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn c11_completing_a_set_tells_the_thieves_that_wait_for_it() {
+    let (engine, backend, clock) = engine();
+    let last = backend.named("b").acquire().unwrap().into_owned();
+    let mut set = Polled::waiting(backend.all(["a", "b"]));
+    let mut thief = Polled::waiting(backend.named("a").steal_after(AGE));
+    drop(last);
+    let held = set.granted();
+    clock.advance(AGE);
+    let stolen = thief.granted();
+    assert!(held.is_lost());
+    drop((stolen, held));
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn c6_among_due_thieves_the_first_queued_wins_over_a_newcomer() {
+    let (engine, backend, clock) = engine();
+    let victim = backend.named("k").acquire().unwrap().into_owned();
+    let mut first = Polled::waiting(backend.named("k").steal_after(AGE));
+    clock.advance(AGE);
+    // Its alarm has rung, and it has not looked yet.
+    let newcomer = backend.named("k").wait(false).steal_after(AGE).acquire();
+    assert!(newcomer.unwrap_err().is_contended());
+    let stolen = first.granted();
+    assert!(victim.is_lost());
+    drop((stolen, victim));
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn c14_a_cancelled_grant_reserves_nothing() {
+    let (engine, backend, _clock) = engine();
+    let held = backend.named("k").acquire().unwrap();
+    let waiter = Polled::waiting(backend.named("k").fair(true).hold_at_least(AGE));
+    drop(held);
+    assert!(waiter.is_woken());
+    drop(waiter);
+    drop(backend.named("k").wait(false).acquire().expect("nobody has ever held it"));
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn c10_a_cycle_with_a_thief_that_never_comes_due_is_found() {
+    let (engine, backend, clock) = engine();
+    let b = backend.named("b").owner(7).acquire().unwrap().into_owned();
+    let set = Polled::waiting(backend.all(["a", "b"]));
+    // An unfinished set does not age, so this steal never comes due.
+    let mut thief = Polled::new(backend.named("a").owner(7).steal_after(AGE));
+    let mut polled = thief.poll();
+    for _ in 0..3 {
+        clock.advance(AGE);
+        if thief.is_woken() {
+            polled = thief.poll();
+        }
+    }
+    match polled {
+        Poll::Ready(outcome) => drop(outcome),
+        Poll::Pending => panic!("both wait for ever"),
+    }
+    drop((b, set, thief));
+    assert_eq!(engine.live_keys(), 0);
+}

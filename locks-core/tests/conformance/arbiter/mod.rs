@@ -1,0 +1,226 @@
+//! An arbiter as plain as can be: one list of requests, gone through from the beginning whenever
+//! anything changes. It shares nothing with the engine but the contract, so that the kit is not
+//! tested against the code that it was written for, and it can be given one [`Defect`].
+
+mod cycle;
+mod defect;
+mod grant;
+mod info;
+mod state;
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use locks_core::conformance::Fixture;
+use locks_core::{
+    About, Backend, Capabilities, ErrorKind, Granted, Hold, LockBackend, LockError, LockInfo,
+    LostCause, Mode, Op, Query, Request, Token, Wait,
+};
+
+pub(crate) use defect::Defect;
+use state::{Ask, Stage, State};
+
+/// The arbiter, and itself the fixture: its clock is set by hand.
+#[derive(Clone)]
+pub(crate) struct Arbiter {
+    about: Arc<About>,
+    state: Arc<Mutex<State>>,
+    patience: Duration,
+}
+
+impl Arbiter {
+    pub(crate) fn sound() -> Self {
+        let about = About::new("plain", Capabilities::process());
+        let state = Arc::new(Mutex::new(State::default()));
+        Self { about: Arc::new(about), state, patience: Duration::from_secs(10) }
+    }
+
+    pub(crate) fn with(defect: Defect) -> Self {
+        let mut capabilities = Capabilities::process();
+        if matches!(defect, Defect::OptionIgnored) {
+            capabilities.steal = false;
+        }
+        let state = Arc::new(Mutex::new(State { defect: Some(defect), ..State::default() }));
+        let about = Arc::new(About::new("broken", capabilities));
+        Self { about, state, patience: Duration::from_millis(200) }
+    }
+
+    /// Changes the state, draws the conclusions, and wakes whom they concern.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let (value, wakers) = {
+            let mut state = self.state.lock().unwrap();
+            let value = change(&mut state);
+            state.conclude();
+            (value, std::mem::take(&mut state.wakers))
+        };
+        wakers.into_iter().for_each(Waker::wake);
+        value
+    }
+
+    fn refuse_undeclared(&self, request: &Request<'_>) -> Result<(), LockError> {
+        let (can, options) = (self.about.capabilities, &request.options);
+        let refuse = |option: &str| Err(LockError::unsupported(&self.about.name, option, ""));
+        if options.steal_after.is_some() && !can.steal && !self.is(Defect::OptionIgnored) {
+            return refuse("steal_after");
+        }
+        if options.reentrant && request.caller.owner.is_none() && !self.is(Defect::AnonymousNests) {
+            return refuse("reentrant");
+        }
+        Ok(())
+    }
+
+    fn is(&self, defect: Defect) -> bool {
+        self.state.lock().unwrap().has(defect)
+    }
+}
+
+impl LockBackend for Arbiter {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
+        let checked = if self.is(Defect::BadKeysTaken) { Ok(()) } else { request.keys.check() };
+        let checked = checked.and_then(|()| request.options.check());
+        if let Err(error) = checked.and_then(|()| self.refuse_undeclared(&request)) {
+            return Op::failed(error);
+        }
+        let id = self.change(|state| state.ask(&request));
+        let mut asked = Asked { arbiter: self.clone(), id, done: false };
+        match asked.take(None) {
+            Poll::Ready(outcome) => Op::Now(outcome),
+            Poll::Pending if request.wait() == Wait::No && !self.is(Defect::NoWaitQueues) => {
+                let error = self.state.lock().unwrap().error(ErrorKind::Contended, id);
+                Op::failed(error)
+            }
+            Poll::Pending => Op::later(asked),
+        }
+    }
+
+    fn release(&self, hold: Hold) -> Op<'static, ()> {
+        let (id, lazy) = (hold.id().expect("its own holds have one"), self.is(Defect::LazyRelease));
+        if lazy {
+            let arbiter = self.clone();
+            return Op::later(async move { arbiter.change(|state| state.release(id)) });
+        }
+        Op::Now(self.change(|state| state.release(id)))
+    }
+
+    fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
+        let waker = cx.map(|cx| cx.waker().clone());
+        let id = hold.id().expect("its own holds have one");
+        self.change(|state| state.poll_lost(id, waker))
+    }
+
+    fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
+        let id = hold.id().expect("its own holds have one");
+        Op::Now(self.change(|state| state.refresh(id)))
+    }
+
+    fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
+        Op::ready(self.state.lock().unwrap().list(&query))
+    }
+
+    fn evict(&self, key: &str, token: Token) -> Op<'static, bool> {
+        Op::ready(self.change(|state| state.evict(key, token)))
+    }
+}
+
+/// A request under way; dropping it withdraws it.
+struct Asked {
+    arbiter: Arbiter,
+    id: u64,
+    done: bool,
+}
+
+impl Asked {
+    fn take(&mut self, waker: Option<&Waker>) -> Poll<Result<Granted, LockError>> {
+        let id = self.id;
+        let outcome = self.arbiter.change(|state| {
+            let leaks = state.has(Defect::TimeoutLeaksGrant) && state.is_past_deadline(id);
+            let ask = state.asks.get_mut(&id).expect("it has not been taken yet");
+            match &mut ask.stage {
+                Stage::Waiting => {
+                    ask.waker = waker.cloned();
+                    return Poll::Pending;
+                }
+                Stage::Refused(error) => {
+                    let error = error.take().expect("it has not been taken yet");
+                    state.asks.remove(&id);
+                    return Poll::Ready(Err(error));
+                }
+                Stage::Held(_) if leaks => {}
+                Stage::Held(held) | Stage::Lost(held, _) => {
+                    held.seen = true;
+                    return Poll::Ready(Ok(Granted::new(Hold::new(id, held.token))));
+                }
+            }
+            Poll::Ready(Err(state.error(ErrorKind::Timeout, id)))
+        });
+        self.done = outcome.is_ready();
+        outcome
+    }
+}
+
+impl Future for Asked {
+    type Output = Result<Granted, LockError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.take(Some(cx.waker()))
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if !self.done {
+            let id = self.id;
+            let quiet = self.arbiter.is(Defect::CancelWakesNobody);
+            if quiet {
+                self.arbiter.state.lock().unwrap().asks.remove(&id);
+            } else {
+                self.arbiter.change(|state| state.withdraw(id));
+            }
+        }
+    }
+}
+
+impl Fixture for Arbiter {
+    fn backend(&self) -> Backend {
+        Backend::new(self.clone())
+    }
+
+    fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    fn now(&self) -> Duration {
+        self.state.lock().unwrap().now
+    }
+
+    /// Stops at every moment at which something is due, as real time does.
+    fn advance(&self, by: Duration) {
+        let end = self.now() + by;
+        loop {
+            let now = self.change(|state| {
+                state.now = state.next_event().map_or(end, |next| next.min(end));
+                state.now
+            });
+            if now == end {
+                return;
+            }
+        }
+    }
+
+    fn live_keys(&self) -> Option<usize> {
+        let state = self.state.lock().unwrap();
+        let used = state.asks.values().flat_map(|ask| &ask.keys).collect::<Vec<_>>();
+        Some(used.len() + state.remembered.len() + state.reserved.len())
+    }
+}
+
+/// What one hold of this mode leaves for others.
+fn conflict(one: Mode, other: Mode) -> bool {
+    one == Mode::Exclusive || other == Mode::Exclusive
+}

@@ -1,0 +1,343 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use locks_core::{
+    Caller, ErrorKind, LockError, LostCause, Mode, Options, OwnerId, Request, Token, Wait,
+};
+
+use super::Defect;
+
+/// Everything the arbiter knows.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) defect: Option<Defect>,
+    pub(super) now: Duration,
+    /// Requests that wait, hold, or have lost, in their order of arrival.
+    pub(super) asks: BTreeMap<u64, Ask>,
+    pub(super) reserved: Vec<Reservation>,
+    pub(super) wakers: Vec<Waker>,
+    pub(super) last_token: u64,
+    last_id: u64,
+    /// For defects that mistake one hold for another, or keep what they should not.
+    pub(super) remembered: BTreeSet<String>,
+    pub(super) first_used: BTreeMap<String, Duration>,
+    pub(super) key_tokens: BTreeMap<String, u64>,
+    pub(super) ends: Vec<(String, Duration)>,
+}
+
+/// One request, from its arrival until its hold is given back.
+pub(super) struct Ask {
+    pub(super) id: u64,
+    pub(super) keys: Vec<String>,
+    pub(super) options: Options,
+    pub(super) caller: Caller,
+    pub(super) who: Option<String>,
+    pub(super) arrived: Duration,
+    pub(super) deadline: Option<Duration>,
+    /// How many of its keys it has, while it waits for the next.
+    pub(super) got: usize,
+    pub(super) first_got: Duration,
+    /// The request whose hold this one is nested in, or its own id.
+    pub(super) nest: u64,
+    /// The key whose queue it was last checked in for a deadlock.
+    pub(super) checked: Option<usize>,
+    pub(super) stage: Stage,
+    pub(super) waker: Option<Waker>,
+    pub(super) watchers: Vec<Waker>,
+}
+
+pub(super) enum Stage {
+    Waiting,
+    Refused(Option<LockError>),
+    Held(Held),
+    Lost(Held, LostCause),
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Held {
+    pub(super) token: Token,
+    pub(super) since: Duration,
+    pub(super) granted: Duration,
+    pub(super) seen: bool,
+}
+
+pub(super) struct Reservation {
+    pub(super) key: String,
+    pub(super) until: Duration,
+    pub(super) token: Token,
+    pub(super) mode: Mode,
+    pub(super) owner: Option<OwnerId>,
+}
+
+impl Ask {
+    pub(super) fn is_waiting(&self) -> bool {
+        matches!(self.stage, Stage::Waiting)
+    }
+
+    pub(super) fn held(&self) -> Option<&Held> {
+        match &self.stage {
+            Stage::Held(held) => Some(held),
+            _ => None,
+        }
+    }
+
+    /// The key it waits for.
+    pub(super) fn wants(&self) -> Option<&str> {
+        self.is_waiting().then(|| self.keys[self.got].as_str())
+    }
+
+    /// Whether it has this key, for good or on its way to a set.
+    pub(super) fn occupies(&self, key: &str) -> bool {
+        let has = match self.stage {
+            Stage::Held(_) => self.keys.as_slice(),
+            Stage::Waiting => &self.keys[..self.got],
+            Stage::Refused(_) | Stage::Lost(..) => &[],
+        };
+        has.iter().any(|had| had == key)
+    }
+}
+
+impl State {
+    pub(super) fn has(&self, defect: Defect) -> bool {
+        self.defect == Some(defect)
+    }
+
+    /// Takes in a request; what comes of it is found at the conclusion.
+    pub(super) fn ask(&mut self, request: &Request<'_>) -> u64 {
+        self.last_id += 1;
+        let id = self.last_id;
+        let mut keys = Vec::from_iter(request.keys.iter().map(|key| self.name(key)));
+        if self.has(Defect::SetUnsorted) {
+            keys.reverse();
+        }
+        let deadline = match request.wait() {
+            Wait::Forever | Wait::No => None,
+            Wait::AtMost(limit) if self.has(Defect::TimeoutEarly) => Some(self.now + limit / 2),
+            Wait::AtMost(limit) => self.now.checked_add(limit),
+        };
+        for key in &keys {
+            self.first_used.entry(key.clone()).or_insert(self.now);
+            if self.has(Defect::KeysRemembered) {
+                self.remembered.insert(key.clone());
+            }
+        }
+        let caller = request.caller.clone();
+        let who = caller.owner.map(super::info::describe);
+        let mut ask = Ask {
+            id,
+            keys,
+            options: request.options,
+            caller,
+            who,
+            arrived: self.now,
+            deadline,
+            got: 0,
+            first_got: self.now,
+            nest: id,
+            checked: None,
+            stage: Stage::Waiting,
+            waker: None,
+            watchers: Vec::new(),
+        };
+        if let Err(error) = self.refusal(&ask) {
+            ask.stage = Stage::Refused(Some(error));
+        }
+        self.asks.insert(id, ask);
+        self.admit(id);
+        if request.wait() == Wait::No && !self.has(Defect::NoWaitQueues) {
+            self.refuse_if_waiting(id, ErrorKind::Contended);
+        }
+        id
+    }
+
+    fn name(&self, key: &str) -> String {
+        match self.defect {
+            Some(Defect::KeysFoldCase) => key.to_lowercase(),
+            Some(Defect::KeysAreCut) => key.chars().take(1000).collect(),
+            _ => key.to_owned(),
+        }
+    }
+
+    pub(super) fn refuse_if_waiting(&mut self, id: u64, kind: ErrorKind) {
+        if self.asks[&id].is_waiting() {
+            let error = self.error(kind, id);
+            self.refuse(id, error);
+        }
+    }
+
+    pub(super) fn refuse(&mut self, id: u64, error: LockError) {
+        let keeps = self.has(Defect::SetKeepsFirst);
+        let ask = self.asks.get_mut(&id).expect("it waits");
+        if keeps && ask.got > 0 {
+            // What it has so far stays with nobody.
+            let key = ask.keys[0].clone();
+            let until = self.now + Duration::from_secs(1_000_000);
+            let (mode, token) = (ask.options.mode, Token::new(0));
+            self.reserved.push(Reservation { key, until, token, mode, owner: None });
+        }
+        let ask = self.asks.get_mut(&id).expect("it waits");
+        ask.stage = Stage::Refused(Some(error));
+        self.wakers.extend(ask.waker.take());
+    }
+
+    pub(super) fn is_past_deadline(&self, id: u64) -> bool {
+        self.asks[&id].deadline.is_some_and(|deadline| deadline <= self.now)
+    }
+
+    /// The next moment at which something happens by itself.
+    pub(super) fn next_event(&self) -> Option<Duration> {
+        let mut events = Vec::from_iter(self.reserved.iter().map(|reserved| reserved.until));
+        events.extend(self.ends.iter().map(|(_, at)| *at));
+        for ask in self.asks.values() {
+            events.extend(ask.deadline.filter(|_| ask.is_waiting()));
+            if let Some(held) = ask.held() {
+                let options = &ask.options;
+                events.extend(options.hold_at_most.map(|most| held.granted + most));
+                events.extend(options.hold_at_least.map(|least| held.granted + least));
+                let thieves = self.asks.values().filter(|thief| thief.is_waiting());
+                events.extend(
+                    thieves.filter_map(|t| t.options.steal_after).map(|age| held.since + age),
+                );
+            }
+        }
+        events.into_iter().filter(|at| *at > self.now).min()
+    }
+
+    pub(super) fn withdraw(&mut self, id: u64) {
+        if self.asks[&id].held().is_some() && self.has(Defect::LeakGrantOnCancel) {
+            return;
+        }
+        if self.asks[&id].is_waiting() && self.has(Defect::LeakOnCancel) {
+            return;
+        }
+        match self.asks[&id].stage {
+            Stage::Waiting | Stage::Refused(_) => drop(self.asks.remove(&id)),
+            Stage::Held(_) | Stage::Lost(..) => drop(self.release(id)),
+        }
+    }
+
+    pub(super) fn release(&mut self, id: u64) -> Result<(), LockError> {
+        let ask = self.asks.remove(&id).expect("a hold is released once");
+        if let Stage::Lost(held, cause) = ask.stage {
+            if self.has(Defect::ReleaseByNonOwner) {
+                self.asks.retain(|_, other| !(other.held().is_some() && other.keys == ask.keys));
+            }
+            let error = LockError::new(ErrorKind::Lost { cause }, ask.keys.join("`, `"));
+            return Err(error.with_token(held.token));
+        }
+        let nested = self.asks.values().any(|other| other.nest == ask.nest);
+        if self.has(Defect::NestEndsWithFirst) && nested {
+            self.end_nest(ask.nest, LostCause::Forgotten);
+        }
+        if nested && self.has(Defect::NestKeepsStrongest) && ask.options.mode == Mode::Exclusive {
+            for other in self.asks.values_mut().filter(|other| other.nest == ask.nest) {
+                other.options.mode = Mode::Exclusive;
+            }
+        }
+        if !nested {
+            self.reserve(&ask);
+        }
+        Ok(())
+    }
+
+    fn reserve(&mut self, ask: &Ask) {
+        let (Stage::Held(held) | Stage::Lost(held, _)) = &ask.stage else { return };
+        let Some(least) = ask.options.hold_at_least else { return };
+        let (until, token) = (held.granted + least, held.token);
+        if until > self.now && !self.has(Defect::AtLeastForgotten) {
+            let (mode, owner) = (ask.options.mode, ask.caller.owner);
+            let keys = ask.keys.iter().cloned();
+            self.reserved.extend(keys.map(|key| Reservation { key, until, token, mode, owner }));
+        }
+    }
+
+    /// Takes a whole nest away from its holder.
+    pub(super) fn end_nest(&mut self, nest: u64, cause: LostCause) {
+        let quiet = self.has(Defect::LossWakesNobody);
+        let lost = Vec::from_iter(
+            self.asks.values().filter(|ask| ask.nest == nest && ask.held().is_some()).map(|a| a.id),
+        );
+        for id in lost {
+            let mut ask = self.asks.remove(&id).expect("it was just found");
+            let held = *ask.held().expect("it holds");
+            if cause != LostCause::Evicted && id == nest {
+                self.reserve(&ask);
+            }
+            ask.stage = Stage::Lost(held, cause);
+            let watchers = std::mem::take(&mut ask.watchers);
+            if !quiet {
+                self.wakers.extend(watchers);
+            }
+            self.asks.insert(id, ask);
+        }
+    }
+
+    pub(super) fn poll_lost(&mut self, id: u64, waker: Option<Waker>) -> Poll<LostCause> {
+        let (untold, early) = (self.has(Defect::LossNotTold), self.has(Defect::LossWithoutCause));
+        let contended = self.asks.values().any(|ask| ask.is_waiting() && ask.arrived < self.now);
+        let ask = self.asks.get_mut(&id).expect("a hold is there until it is released");
+        match &ask.stage {
+            Stage::Lost(_, cause) if !untold => Poll::Ready(*cause),
+            _ if early && contended => Poll::Ready(LostCause::Expired),
+            _ => {
+                ask.watchers.extend(waker);
+                Poll::Pending
+            }
+        }
+    }
+
+    pub(super) fn refresh(&mut self, id: u64) -> Result<(), LockError> {
+        let (nest, now) = (self.asks[&id].nest, self.now);
+        let (forgets, revives) =
+            (self.has(Defect::RefreshForgotten), self.has(Defect::RefreshRevives));
+        if let Stage::Lost(held, cause) = &self.asks[&id].stage {
+            if !revives {
+                let error =
+                    LockError::new(ErrorKind::Lost { cause: *cause }, &self.asks[&id].keys[0]);
+                return Err(error.with_token(held.token));
+            }
+            let held = *held;
+            self.asks.get_mut(&id).expect("it is there").stage = Stage::Held(held);
+        }
+        for ask in self.asks.values_mut().filter(|ask| ask.nest == nest) {
+            if let Stage::Held(held) = &mut ask.stage
+                && !forgets
+            {
+                held.since = now;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn evict(&mut self, key: &str, token: Token) -> bool {
+        if self.has(Defect::EvictIgnored) {
+            return true;
+        }
+        let any = self.has(Defect::EvictAnyToken);
+        let held = self.asks.values().find(|ask| {
+            ask.occupies(key) && ask.held().is_some_and(|held| any || held.token == token)
+        });
+        if let Some(nest) = held.map(|ask| ask.nest) {
+            if self.has(Defect::SetLosesOne) {
+                let ask = self.asks.get_mut(&nest).expect("the outermost is there");
+                ask.keys.retain(|kept| kept != key);
+                return true;
+            }
+            self.end_nest(nest, LostCause::Evicted);
+            return true;
+        }
+        // What a set has on its way has no token yet: it goes by the number of the request.
+        let partial = self.asks.values_mut().find(|ask| {
+            ask.is_waiting() && ask.occupies(key) && super::info::turn(ask.id) == token
+        });
+        if let Some(ask) = partial {
+            ask.got = ask.keys.iter().position(|had| had == key).expect("it occupies it");
+            ask.checked = None;
+            return true;
+        }
+        let before = self.reserved.len();
+        self.reserved.retain(|reserved| reserved.key != key || reserved.token != token);
+        self.reserved.len() < before
+    }
+}

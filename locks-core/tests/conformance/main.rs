@@ -1,0 +1,7 @@
+//! The kit run over the engine and over a plain arbiter written apart from it; and, as the
+//! control, over that arbiter with one defect at a time.
+#![cfg(feature = "conformance")]
+
+mod arbiter;
+mod engine;
+mod plain;
