@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::engine::{Begun, Waiting};
 use crate::handle::Behind;
+use crate::observe::{self, Since};
 use crate::{
     Backend, CallSite, Caller, Granted, Guard, Hold, KeySet, Keys, Kind, LockBackend, LockError,
     Mode, Op, Options, OwnedGuard, OwnerId, Request, Scope, Wait,
@@ -189,21 +190,28 @@ impl<'k> LockBuilder<'k> {
     #[doc(hidden)]
     #[inline]
     pub fn acquire_at(self, site: CallSite) -> Result<Guard, LockError> {
+        let asked = Since::now();
         let backend = self.choice.resolve(self.options.kind)?;
         if let KeyInput::One(key) = &self.keys
             && self.options.is_plain()
             && let Behind::Engine(engine) = backend.behind()
             && let Some(hold) = engine.take_one(key, site)
         {
-            return Ok(Guard::new(OwnedGuard::new(hold, backend)));
+            return Ok(Guard::new(OwnedGuard::new(hold, backend, asked)));
         }
-        self.acquire_slowly(backend, site)
+        match self.acquire_slowly(&backend, site) {
+            Ok(hold) => Ok(Guard::new(OwnedGuard::new(hold, backend, asked))),
+            Err(error) => {
+                observe::refused(&error, asked);
+                Err(error)
+            }
+        }
     }
 
     #[inline(never)]
-    fn acquire_slowly(self, backend: Backend, site: CallSite) -> Result<Guard, LockError> {
+    fn acquire_slowly(self, backend: &Backend, site: CallSite) -> Result<Hold, LockError> {
         self.options.check()?;
-        let hold = match backend.behind() {
+        match backend.behind() {
             Behind::Engine(engine) => match &self.keys {
                 KeyInput::One(key) => engine.acquire_one(key, &self.options, site),
                 KeyInput::Several(_) => {
@@ -214,8 +222,7 @@ impl<'k> LockBuilder<'k> {
                 .acquire(self.request(site, Caller::blocking))
                 .block()
                 .map(|granted| granted.hold),
-        }?;
-        Ok(Guard::new(OwnedGuard::new(hold, backend)))
+        }
     }
 
     /// Acquires the lock without blocking. Nothing happens until the future is first polled;
@@ -229,16 +236,18 @@ impl<'k> LockBuilder<'k> {
     /// queue is left, and whoever is next is woken (C5).
     #[track_caller]
     pub fn acquire_async(self) -> Acquire<'k> {
-        Acquire(Stage::Asked { builder: self, site: CallSite::caller(), caller: Caller::polling })
+        let (site, caller) = (CallSite::caller(), Caller::polling);
+        Acquire { stage: Stage::Asked { builder: self, site, caller }, asked: None }
     }
 
     /// The acquisition of an annotated function, which opens `scope` with it. What can be
     /// decided without waiting is decided before this returns.
     #[doc(hidden)]
     pub fn begin_in(self, scope: &Scope, site: CallSite) -> Acquire<'static> {
+        let asked = Some(Since::now());
         match self.begin(site, |explicit| Caller::opening(scope, explicit)) {
-            Ok(stage) => Acquire(stage),
-            Err(error) => Acquire(Stage::Failed(error)),
+            Ok(stage) => Acquire { stage, asked },
+            Err(error) => Acquire { stage: Stage::Failed(error), asked },
         }
     }
 
@@ -246,7 +255,8 @@ impl<'k> LockBuilder<'k> {
     /// decided without waiting is decided before this returns.
     #[doc(hidden)]
     pub fn begin_here(self, site: CallSite) -> Acquire<'static> {
-        Acquire(self.begin(site, Caller::polling).unwrap_or_else(Stage::Failed))
+        let stage = self.begin(site, Caller::polling).unwrap_or_else(Stage::Failed);
+        Acquire { stage, asked: None }
     }
 
     fn request<'a>(
@@ -270,7 +280,7 @@ impl<'k> LockBuilder<'k> {
         let backend = self.choice.resolve(self.options.kind)?;
         if let Behind::Engine(engine) = backend.behind() {
             return Ok(match engine.begin(self.request(site, caller)) {
-                Begun::Granted(hold) => Stage::Granted(OwnedGuard::new(hold, backend)),
+                Begun::Granted(hold) => Stage::Granted { hold, backend },
                 Begun::Waiting(waiting) => Stage::Waiting { waiting, backend },
                 Begun::Refused(error) => Stage::Failed(error),
             });
@@ -318,11 +328,15 @@ impl fmt::Debug for Choice {
 
 /// An acquisition under way; see [`LockBuilder::acquire_async`].
 #[must_use = "futures do nothing unless polled"]
-pub struct Acquire<'k>(Stage<'k>);
+pub struct Acquire<'k> {
+    stage: Stage<'k>,
+    /// Since the first poll.
+    asked: Option<Since>,
+}
 
 enum Stage<'k> {
     Asked { builder: LockBuilder<'k>, site: CallSite, caller: fn(Option<OwnerId>) -> Caller },
-    Granted(OwnedGuard),
+    Granted { hold: Hold, backend: Backend },
     Failed(LockError),
     Waiting { waiting: Waiting, backend: Backend },
     Elsewhere { granted: Op<'static, Granted>, backend: Backend },
@@ -333,46 +347,47 @@ impl Future for Acquire<'_> {
     type Output = Result<OwnedGuard, LockError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let stage = &mut self.0;
-        if let Stage::Asked { .. } = stage
-            && let Stage::Asked { builder, site, caller } = std::mem::replace(stage, Stage::Done)
-        {
-            *stage = match builder.begin(site, caller) {
-                Ok(begun) => begun,
-                Err(error) => Stage::Failed(error),
-            };
-        }
-        let outcome: Result<Hold, LockError> = match stage {
-            Stage::Waiting { waiting, .. } => match Pin::new(waiting).poll(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(outcome) => outcome,
-            },
-            Stage::Elsewhere { granted, .. } => match Pin::new(granted).poll(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(outcome) => outcome.map(|granted| granted.hold),
-            },
-            Stage::Granted(_) | Stage::Failed(_) | Stage::Asked { .. } | Stage::Done => {
-                return match std::mem::replace(stage, Stage::Done) {
-                    Stage::Granted(guard) => Poll::Ready(Ok(guard)),
-                    Stage::Failed(error) => Poll::Ready(Err(error)),
-                    _ => panic!("`Acquire` polled after it had completed"),
-                };
+        let this = &mut *self;
+        let asked = *this.asked.get_or_insert_with(Since::now);
+        let (outcome, backend) = match std::mem::replace(&mut this.stage, Stage::Done) {
+            Stage::Asked { builder, site, caller } => {
+                this.stage = builder.begin(site, caller).unwrap_or_else(Stage::Failed);
+                return self.poll(cx);
             }
+            Stage::Granted { hold, backend } => (Ok(hold), backend),
+            Stage::Failed(error) => (Err(error), Backend::process()),
+            Stage::Waiting { mut waiting, backend } => match Pin::new(&mut waiting).poll(cx) {
+                Poll::Pending => {
+                    this.stage = Stage::Waiting { waiting, backend };
+                    return Poll::Pending;
+                }
+                Poll::Ready(outcome) => (outcome, backend),
+            },
+            Stage::Elsewhere { mut granted, backend } => match Pin::new(&mut granted).poll(cx) {
+                Poll::Pending => {
+                    this.stage = Stage::Elsewhere { granted, backend };
+                    return Poll::Pending;
+                }
+                Poll::Ready(outcome) => (outcome.map(|granted| granted.hold), backend),
+            },
+            Stage::Done => panic!("`Acquire` polled after it had completed"),
         };
-        let backend = match std::mem::replace(stage, Stage::Done) {
-            Stage::Waiting { backend, .. } | Stage::Elsewhere { backend, .. } => backend,
-            _ => unreachable!("only these two stages come here"),
-        };
-        Poll::Ready(outcome.map(|hold| OwnedGuard::new(hold, backend)))
+        Poll::Ready(match outcome {
+            Ok(hold) => Ok(OwnedGuard::new(hold, backend, asked)),
+            Err(error) => {
+                observe::refused(&error, asked);
+                Err(error)
+            }
+        })
     }
 }
 
 impl fmt::Debug for Acquire<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
+        f.write_str(match self.stage {
             Stage::Asked { .. } => "Acquire(not polled yet)",
             Stage::Waiting { .. } | Stage::Elsewhere { .. } => "Acquire(waiting)",
-            Stage::Granted(_) => "Acquire(granted)",
+            Stage::Granted { .. } => "Acquire(granted)",
             Stage::Failed(_) => "Acquire(failed)",
             Stage::Done => "Acquire(done)",
         })

@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use crate::backend::{HoldRepr, SlotHold};
 use crate::handle::Behind;
+use crate::observe::{self, Since};
 use crate::{Backend, ErrorKind, Hold, LockBackend, LockError, LostCause, Op, Query, Token};
 
 /// Proof that this thread holds a lock; dropping it releases the lock (C4).
@@ -27,8 +28,10 @@ pub struct OwnedGuard {
     /// I1: `Some` until the hold is given back.
     hold: Option<Hold>,
     backend: Backend,
+    granted: Since,
 }
 
+#[cfg(not(any(feature = "tracing", feature = "metrics")))]
 const _: () = assert!(size_of::<Guard>() <= 32 && size_of::<OwnedGuard>() <= 32);
 
 impl Guard {
@@ -92,8 +95,9 @@ impl Guard {
 
 impl OwnedGuard {
     #[inline]
-    pub(crate) const fn new(hold: Hold, backend: Backend) -> Self {
-        Self { hold: Some(hold), backend }
+    pub(crate) fn new(hold: Hold, backend: Backend, asked: Since) -> Self {
+        observe::acquired(&hold, asked);
+        Self { hold: Some(hold), backend, granted: Since::now() }
     }
 
     /// The fencing token of the grant (C7).
@@ -184,7 +188,10 @@ impl OwnedGuard {
 
     fn begin_release(&mut self) -> Op<'static, ()> {
         match self.hold.take() {
-            Some(hold) => self.backend.release(hold),
+            Some(hold) => {
+                observe::released(&hold, self.granted);
+                self.backend.release(hold)
+            }
             None => Op::ready(()),
         }
     }
@@ -203,6 +210,9 @@ impl OwnedGuard {
 impl Drop for OwnedGuard {
     #[inline]
     fn drop(&mut self) {
+        if let Some(hold) = &self.hold {
+            observe::released(hold, self.granted);
+        }
         match self.hold.take() {
             Some(Hold(HoldRepr::Slot(hold))) => release_slot(hold, &self.backend),
             Some(hold) => drop(self.backend.release(hold)),

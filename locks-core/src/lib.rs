@@ -17,6 +17,7 @@ mod identity;
 mod info;
 mod key;
 mod leased;
+mod observe;
 mod op;
 mod options;
 mod park;

@@ -75,6 +75,9 @@ impl Core {
                 drop(upstream.end(frozen.slot().key(), *turn));
             }
         }
+        for (token, cause) in &effects.lost {
+            crate::observe::lost(frozen.slot().key(), *token, *cause);
+        }
         drop(frozen);
         for (set, token, cause) in effects.broken {
             for key in set.as_slice() {

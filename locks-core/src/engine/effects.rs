@@ -13,6 +13,8 @@ pub(super) struct Effects {
     /// Grants of the upstream that have ended here.
     pub(super) ended: SmallVec<[Turn; 1]>,
     pub(super) wakers: SmallVec<[Waker; 2]>,
+    /// Holds that were ended from outside.
+    pub(super) lost: SmallVec<[(Token, LostCause); 1]>,
     /// Sets of keys that have lost a member, their token, and why: the others go with it (C11).
     pub(super) broken: Vec<(Arc<KeySet>, Token, LostCause)>,
     /// Wakers that nobody needs any more. Dropping one can drop a whole task, and with it a guard.

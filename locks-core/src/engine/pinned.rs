@@ -5,6 +5,7 @@ use super::slot::SlotRef;
 use crate::backend::{Hold, HoldRepr, SlotHold};
 use crate::clock::SystemClock;
 use crate::identity::SmallOwner;
+use crate::observe::Since;
 use crate::request::Swift;
 use crate::{Backend, CallSite, Guard, LockError, OwnedGuard, Scope, check_key};
 
@@ -51,12 +52,13 @@ impl PinnedKey {
 
     #[inline]
     fn take(&self, holder: Swift) -> Option<OwnedGuard> {
+        let asked = Since::now();
         // SAFETY: the slot is pinned for ever, and the process's engine is never dropped.
         let slot = unsafe { self.slot.get() };
         let token = slot.try_take()?;
         slot.write_record(holder, SystemClock::coarse_now());
         let hold = SlotHold { slot: self.slot, token, level: 0, nested: false };
-        Some(OwnedGuard::new(Hold(HoldRepr::Slot(hold)), Backend::process()))
+        Some(OwnedGuard::new(Hold(HoldRepr::Slot(hold)), Backend::process(), asked))
     }
 }
 

@@ -68,7 +68,9 @@ impl Taken {
         }
         if let Some(cause) = broken {
             // Before it was known to be one of a set.
-            set.as_slice().iter().for_each(|key| drop(self.core.end(key, token, cause)));
+            for key in set.as_slice() {
+                self.core.end(key, token, cause);
+            }
         }
         Hold(HoldRepr::Set(holds.into_boxed_slice()))
     }

@@ -3,5 +3,6 @@
 #![cfg(feature = "conformance")]
 
 mod arbiter;
+mod broken;
 mod engine;
 mod plain;

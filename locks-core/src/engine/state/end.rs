@@ -63,6 +63,7 @@ impl State {
         let guards = hold.levels.iter().map(|level| (level.id, level.token)).collect();
         self.lost.push(LostHold { cause, guards });
         effects.end(hold.turn);
+        effects.lost.push((hold.token, cause));
         effects.broken.extend(hold.set.map(|set| (set, hold.token, cause)));
         effects.wakers.extend(hold.watchers);
     }

@@ -20,7 +20,7 @@ use locks_core::{
 };
 
 pub(crate) use defect::Defect;
-use state::{Ask, Stage, State};
+use state::{Stage, State};
 
 /// The arbiter, and itself the fixture: its clock is set by hand.
 #[derive(Clone)]

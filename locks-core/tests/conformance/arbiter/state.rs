@@ -18,7 +18,7 @@ pub(super) struct State {
     pub(super) reserved: Vec<Reservation>,
     pub(super) wakers: Vec<Waker>,
     pub(super) last_token: u64,
-    last_id: u64,
+    pub(super) last_id: u64,
     /// For defects that mistake one hold for another, or keep what they should not.
     pub(super) remembered: BTreeSet<String>,
     pub(super) first_used: BTreeMap<String, Duration>,

@@ -1,0 +1,118 @@
+//! What is told to `tracing` and `metrics`, where their features are on; nothing otherwise.
+//!
+//! | event | level | metric |
+//! |---|---|---|
+//! | acquired | trace | `locks_acquired_total`, `locks_wait_seconds` |
+//! | refused: contended, timeout | debug | `locks_contended_total` |
+//! | refused: anything else | warn | `locks_failed_total` |
+//! | released | trace | `locks_hold_seconds` |
+//! | lost | warn | `locks_lost_total` and, by another's `steal_after`, `locks_stolen_total` |
+
+use crate::{Hold, LockError, LostCause, Token};
+
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+pub(crate) use on::Since;
+
+/// Nobody asks how long it took.
+#[cfg(not(any(feature = "tracing", feature = "metrics")))]
+#[derive(Clone, Copy)]
+pub(crate) struct Since;
+
+#[cfg(not(any(feature = "tracing", feature = "metrics")))]
+impl Since {
+    #[inline]
+    pub(crate) fn now() -> Self {
+        Self
+    }
+}
+
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+mod on {
+    use std::time::{Duration, Instant};
+
+    /// When something began.
+    #[derive(Clone, Copy)]
+    pub(crate) struct Since(Instant);
+
+    impl Since {
+        pub(crate) fn now() -> Self {
+            Self(Instant::now())
+        }
+
+        pub(super) fn elapsed(self) -> Duration {
+            self.0.elapsed()
+        }
+    }
+}
+
+/// A request was granted, after waiting since then.
+#[inline]
+pub(crate) fn acquired(hold: &Hold, asked: Since) {
+    let _ = (hold, asked);
+    #[cfg(feature = "tracing")]
+    tracing::trace!(
+        target: "locks",
+        keys = %keys(hold),
+        token = hold.token().get(),
+        waited = ?asked.elapsed(),
+        "acquired"
+    );
+    #[cfg(feature = "metrics")]
+    {
+        metrics::counter!("locks_acquired_total").increment(1);
+        metrics::histogram!("locks_wait_seconds").record(asked.elapsed().as_secs_f64());
+    }
+}
+
+/// A request was turned down.
+#[inline]
+pub(crate) fn refused(error: &LockError, asked: Since) {
+    let _ = (error, asked);
+    #[cfg(feature = "tracing")]
+    if error.is_contended() {
+        tracing::debug!(target: "locks", key = error.key(), waited = ?asked.elapsed(), "{error}");
+    } else {
+        tracing::warn!(target: "locks", key = error.key(), waited = ?asked.elapsed(), "{error}");
+    }
+    #[cfg(feature = "metrics")]
+    if error.is_contended() {
+        metrics::counter!("locks_contended_total").increment(1);
+    } else {
+        metrics::counter!("locks_failed_total").increment(1);
+    }
+}
+
+/// A guard gave its hold back.
+#[inline]
+pub(crate) fn released(hold: &Hold, granted: Since) {
+    let _ = (hold, granted);
+    #[cfg(feature = "tracing")]
+    tracing::trace!(
+        target: "locks",
+        keys = %keys(hold),
+        token = hold.token().get(),
+        held = ?granted.elapsed(),
+        "released"
+    );
+    #[cfg(feature = "metrics")]
+    metrics::histogram!("locks_hold_seconds").record(granted.elapsed().as_secs_f64());
+}
+
+/// A hold was ended from outside.
+pub(crate) fn lost(key: &str, token: Token, cause: LostCause) {
+    let _ = (key, token, cause);
+    #[cfg(feature = "tracing")]
+    tracing::warn!(target: "locks", key, token = token.get(), "the lock was lost: {cause}");
+    #[cfg(feature = "metrics")]
+    {
+        metrics::counter!("locks_lost_total").increment(1);
+        if cause == LostCause::Stolen {
+            metrics::counter!("locks_stolen_total").increment(1);
+        }
+    }
+}
+
+#[cfg(feature = "tracing")]
+fn keys(hold: &Hold) -> String {
+    hold.keys().collect::<Vec<_>>().join(", ")
+}
