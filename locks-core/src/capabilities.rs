@@ -113,7 +113,8 @@ pub struct Capabilities {
     pub steal: bool,
     /// Re-entry (C9).
     pub reentrant: bool,
-    /// Re-entry of a shared hold as exclusive (C9).
+    /// Re-entry of a shared hold as exclusive, and holds that grow weaker when the stronger
+    /// guards of a nest go (C9).
     pub upgrade: bool,
     /// `hold_at_least` and `hold_at_most` (C14).
     pub bounds: bool,

@@ -7,6 +7,7 @@ mod real {
     pub(crate) use std::sync::atomic;
     pub(crate) use std::thread;
 
+    pub(crate) use foldhash::quality::RandomState;
     pub(crate) use parking_lot::{Mutex, MutexGuard};
 }
 
@@ -15,6 +16,9 @@ mod real {
     pub(crate) use loom::hint::spin_loop;
     pub(crate) use loom::sync::atomic;
     pub(crate) use loom::thread;
+
+    /// Each run of a model has to put the keys where the last one did.
+    pub(crate) use foldhash::quality::FixedState as RandomState;
 
     pub(crate) type MutexGuard<'a, T> = loom::sync::MutexGuard<'a, T>;
 
@@ -37,6 +41,9 @@ mod real {
     pub(crate) use shuttle::hint::spin_loop;
     pub(crate) use shuttle::sync::atomic;
     pub(crate) use shuttle::thread;
+
+    /// Each run of a model has to put the keys where the last one did.
+    pub(crate) use foldhash::quality::FixedState as RandomState;
 
     pub(crate) type MutexGuard<'a, T> = shuttle::sync::MutexGuard<'a, T>;
 

@@ -168,6 +168,12 @@ pub(super) fn c9_a_nest_has_the_strongest_mode_that_remains(subject: &Subject) {
     subject.contended(subject.lock("k").shared());
     let waiting = subject.queue(subject.lock("k").shared());
     drop(outer);
+    if !subject.can().upgrade {
+        // Where a hold cannot change its mode, it stays as strong as it was.
+        subject.contended(subject.lock("k").shared());
+        drop(inner);
+        return drop(waiting.granted(subject));
+    }
     // What remains is shared, so readers may come in; writers may not.
     drop(waiting.granted(subject));
     subject.contended(subject.lock("k"));

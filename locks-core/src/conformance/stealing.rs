@@ -258,8 +258,8 @@ pub(super) fn c6_compatible_holds_are_left_alone(subject: &Subject) {
     subject.assert_free("k");
 }
 
-/// A thief that wants a permit takes that of the oldest hold.
-pub(super) fn c6_a_permit_is_stolen_from_the_oldest(subject: &Subject) {
+/// A thief that wants a permit takes that of a hold that is old enough, and no more.
+pub(super) fn c6_one_permit_is_stolen_when_due(subject: &Subject) {
     if !steals(subject) {
         return;
     }
@@ -278,6 +278,33 @@ pub(super) fn c6_a_permit_is_stolen_from_the_oldest(subject: &Subject) {
     drop(old);
     subject.contended(subject.lock("k").permits(2));
     drop((young, thief));
+    subject.assert_free("k");
+}
+
+/// Where several are old enough it is the oldest that is stolen.
+pub(super) fn c6_of_two_old_permits_the_older_is_stolen(subject: &Subject) {
+    if !steals(subject) {
+        return;
+    }
+    if !subject.can().permits {
+        return subject.assert_unsupported("permits", subject.lock("k").permits(3));
+    }
+    let age = subject.unit();
+    let permits = [(); 3].map(|()| {
+        let permit = subject.take(subject.lock("k").permits(3));
+        subject.advance(subject.late());
+        permit
+    });
+    subject.advance(age);
+    let steal = || subject.try_lock("k").permits(3).steal_after(age);
+    let [oldest, middle, youngest] = permits;
+    let first = subject.take(steal());
+    assert_stolen(subject, &oldest);
+    middle.check().expect("there was an older one");
+    let second = subject.take(steal());
+    assert_stolen(subject, &middle);
+    youngest.check().expect("there was an older one");
+    drop((oldest, middle, youngest, first, second));
     subject.assert_free("k");
 }
 

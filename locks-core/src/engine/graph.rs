@@ -119,7 +119,10 @@ impl Graph {
                 key: wait.slot.key().into(),
                 waiter: describe::waiter(waiter, now),
                 any_will_do: matches!(waiter.ask.mode, Mode::Permit { .. }),
+                // A thief whose steal will come due does not wait for ever (C10); one in whose way
+                // is a set that is not complete yet may.
                 blockers: in_the_way(&frozen, place, waiter)
+                    .filter(|_| frozen.due(&waiter.ask).is_none())
                     .map(|hold| Blocker {
                         leads_to: self.led_to(hold, waiter),
                         holder: describe::holder(hold, now),

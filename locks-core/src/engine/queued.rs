@@ -82,7 +82,7 @@ impl Core {
         deadline: Option<Moment>,
     ) -> Asked {
         let now = self.clock.now();
-        let (caller, mode, steals) = (ask.caller.clone(), ask.mode, ask.steal_after.is_some());
+        let (caller, mode) = (ask.caller.clone(), ask.mode);
         let mut effects = Effects::default();
         let mut frozen = self.freeze(&slot, now);
         let answer = frozen.ask(ask.clone(), now, &mut effects);
@@ -102,7 +102,7 @@ impl Core {
                 Refusal::PermitsMismatch => permits_mismatch(slot.key(), frozen.used_as(), mode),
                 Refusal::NoUpgrade => {
                     let why = "a shared hold cannot become exclusive here: release it first";
-                    LockError::unsupported(&self.about.name, "reentrant", why)
+                    LockError::unsupported(&self.about.name, "upgrade", why)
                 }
             })),
         };
@@ -123,9 +123,9 @@ impl Core {
             edge: None,
             pending: true,
         };
-        // Who opens a scope holds nothing yet; who steals does not wait for ever (C10).
+        // Who opens a scope holds nothing yet (C10).
         let opens = caller.opens_scope && caller.within.len() == 1;
-        if caller.within.is_empty() || opens || steals {
+        if caller.within.is_empty() || opens {
             return Asked::Queued(queued);
         }
         let (edge, found) = Graph::enter(self, &queued.slot, ticket, &caller.within);

@@ -3,12 +3,11 @@
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-use foldhash::quality::RandomState;
 use hashbrown::HashTable;
 
 use super::slot::{Slot, SlotRef};
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::{Mutex, RandomState};
 use crate::{Query, Token, check_key};
 
 /// The table of an engine's keys.

@@ -45,14 +45,16 @@ impl Taken {
         let set = Arc::new(KeySet::new(self.holds.iter().map(|hold| hold.slot().key())));
         for hold in &self.holds {
             let mut frozen = self.core.freeze(hold.slot(), now);
+            let mut effects = Effects::default();
             if let Some(entry) = frozen.hold_mut(hold.token, hold.level) {
                 entry.rename(hold.token, hold.level, token);
                 if !hold.nested {
                     entry.begin(at_least, at_most, now);
                     entry.set = Some(set.clone());
+                    frozen.wake_thieves(&mut effects);
                 }
             }
-            self.core.finish(frozen, Effects::default());
+            self.core.finish(frozen, effects);
         }
         // One that was ended just now keeps its name, under which it is known to be lost.
         let mut holds = std::mem::take(&mut self.holds);

@@ -84,7 +84,9 @@ impl Core {
             None => false,
         };
         frozen.raise_token(turn.token);
-        self.finish(frozen, Effects::default());
+        let mut effects = Effects::default();
+        frozen.wake_thieves(&mut effects);
+        self.finish(frozen, effects);
         if known {
             hold.token = turn.token;
             return Ok(hold);

@@ -6,3 +6,7 @@ mod arbiter;
 mod broken;
 mod engine;
 mod plain;
+#[cfg(target_os = "linux")]
+mod processes;
+#[cfg(target_os = "linux")]
+mod sockets;

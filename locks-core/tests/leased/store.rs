@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use locks_core::{
     About, AcquisitionId, Capabilities, Claimed, Clock, ErrorKind, Exclusion, LeaseClaim, LeaseEnd,
@@ -50,6 +50,8 @@ struct Hints {
 struct Row {
     entry: LeaseEntry,
     since: Moment,
+    /// Since it was claimed or renewed last.
+    renewed: Moment,
     lease_ends: Moment,
     reserved_until: Moment,
 }
@@ -160,6 +162,21 @@ impl MemoryStore {
         self.0.table.lock().rows.iter().filter(|row| row.stands(now)).count()
     }
 
+    /// Returns once no hold's renewal is due, or after a while: some are never renewed.
+    pub fn await_renewals(&self) {
+        let give_up = Instant::now() + Duration::from_secs(2);
+        let due = |row: &Row, now: Moment| {
+            row.is_held(now) && now.since(row.renewed) >= row.lease_ends.since(row.renewed) / 3
+        };
+        while Instant::now() < give_up {
+            let now = self.0.clock.now();
+            if !self.0.table.lock().rows.iter().any(|row| due(row, now)) {
+                return;
+            }
+            std::thread::yield_now();
+        }
+    }
+
     fn next_fault(&self, step: Step) -> Option<Fault> {
         let mut faults = self.0.faults.lock();
         faults.iter_mut().filter(|(of, _)| *of == step).find_map(|(_, next)| next.pop_front())
@@ -224,7 +241,7 @@ impl LeaseStore for MemoryStore {
                 let cause = if robbed { LostCause::Stolen } else { LostCause::Forgotten };
                 return Ok(Renewed::Gone(cause));
             };
-            row.lease_ends = now.after(asked.lease);
+            (row.renewed, row.lease_ends) = (now, now.after(asked.lease));
             if asked.refresh {
                 row.since = now;
             }
@@ -307,7 +324,7 @@ impl Store {
         entry.note = asked.note.clone();
         let reserved_until = asked.hold_at_least.map_or(now, |least| now.after(least));
         let lease_ends = now.after(asked.lease);
-        table.rows.push(Row { entry, since: now, lease_ends, reserved_until });
+        table.rows.push(Row { entry, since: now, renewed: now, lease_ends, reserved_until });
         drop(table);
         if !victims.is_empty() {
             self.hint(asked.key.clone());

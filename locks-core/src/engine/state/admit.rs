@@ -15,6 +15,18 @@ impl State {
         effects: &mut Effects,
     ) -> Answer {
         self.expire(now, effects);
+        if self.first_due_thief(now).is_some() {
+            // It was there first, and has only not looked yet (C6).
+            self.settle(now, effects);
+        }
+        let answer = self.answer(ask, now, effects);
+        if matches!(answer, Answer::Granted(_)) {
+            self.wake_thieves(effects);
+        }
+        answer
+    }
+
+    fn answer(&mut self, ask: Ask, now: Moment, effects: &mut Effects) -> Answer {
         if self.is_unused() {
             self.units = ask.mode.capacity();
         } else if self.units != ask.mode.capacity() {
@@ -104,7 +116,7 @@ impl State {
 
     /// When `ask` may steal what is in its way (C6). `None`: it does not, or nothing is, or not
     /// as things are.
-    pub(super) fn due(&self, ask: &Ask) -> Option<Moment> {
+    pub(in crate::engine) fn due(&self, ask: &Ask) -> Option<Moment> {
         let age = ask.steal_after?;
         let in_the_way = || self.holds.iter().filter(|hold| self.is_in_the_way(hold, ask));
         let due = match ask.mode {

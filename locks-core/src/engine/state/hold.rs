@@ -15,7 +15,7 @@ use crate::{CallSite, KeySet, Mode, OwnerId, Party, Token};
 pub(in crate::engine) struct HoldEntry {
     /// The token of the hold, and of its outermost level.
     pub(in crate::engine) token: Token,
-    /// H1: the strongest of `levels`.
+    /// H1: the strongest of `levels`; with an upstream, what that has granted.
     pub(in crate::engine) mode: Mode,
     /// H2: never empty; the innermost last. One for each guard.
     pub(in crate::engine) levels: SmallVec<[Level; 1]>,
@@ -196,6 +196,10 @@ impl HoldEntry {
 
     /// H1, after a change of the levels.
     pub(super) fn restore_mode(&mut self) {
+        if self.turn.is_some() {
+            // What the upstream has granted stays what it is.
+            return;
+        }
         let modes = self.levels.iter().map(|level| level.mode);
         let strongest = modes.reduce(|a, b| if b.outranks(a) { b } else { a });
         self.mode = strongest.unwrap_or(self.mode);

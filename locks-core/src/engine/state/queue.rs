@@ -88,6 +88,12 @@ impl State {
     /// A waiter gives up: it leaves the queue, or gives back what it was granted meanwhile (C5).
     pub(in crate::engine) fn withdraw(&mut self, ticket: u64, now: Moment, effects: &mut Effects) {
         if let Some(settled) = self.settled.remove(&ticket) {
+            if settled.level == 0
+                && let Some(hold) = self.hold_mut(settled.token, 0)
+            {
+                // Nobody has ever held it, so there is nothing to reserve (C14).
+                hold.reserved_until = None;
+            }
             let _ = self.release(settled.token, settled.level, now, effects);
         } else if let Some(place) = self.place(ticket) {
             effects.discard(self.dequeue(place).and_then(|waiter| waiter.waker));

@@ -129,7 +129,7 @@ impl State {
     }
 
     /// The holders have changed, and with them the times at which steals come due.
-    fn wake_thieves(&mut self, effects: &mut Effects) {
+    pub(in crate::engine) fn wake_thieves(&mut self, effects: &mut Effects) {
         if self.tally.thieves == 0 {
             return;
         }

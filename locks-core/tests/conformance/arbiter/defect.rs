@@ -19,7 +19,7 @@ pub(crate) enum Defect {
     FairIgnored,
     FairWaiterOvertaken,
     UnfairQueues,
-    OneGrantAtATime,
+    WaitingReadersOneByOne,
     ReadersOvertake,
     WritersOvertake,
     // C4

@@ -87,18 +87,13 @@ impl State {
         others
             .filter(|holder| match (self.defect, mode, holder.options.mode) {
                 (Some(Defect::SharedExcludesShared), Mode::Shared, Mode::Shared) => true,
+                (Some(Defect::WaitingReadersOneByOne), Mode::Shared, Mode::Shared) => {
+                    ask.waker.is_some()
+                }
                 (Some(Defect::SharedBesideExclusive), Mode::Shared, Mode::Exclusive) => false,
-                (Some(Defect::UpgradeLosesLock), ..) if self.upgrades(holder) => false,
                 (_, mode, held) => conflict(mode, held),
             })
             .collect()
-    }
-
-    fn upgrades(&self, holder: &Ask) -> bool {
-        let key = &holder.keys[0];
-        self.asks.values().any(|ask| {
-            ask.wants() == Some(key) && self.is_upgrade(ask, key) && self.is_own(ask, holder)
-        })
     }
 
     fn is_reserved(&self, ask: &Ask, key: &str) -> bool {
@@ -123,30 +118,17 @@ impl State {
         let unfair = ask.options.fair == Some(false) && !self.has(Defect::UnfairQueues);
         let own = self.nests(ask) && self.occupants(key).any(|own| self.is_own(ask, own));
         let own = own && !(self.has(Defect::UpgradeQueuesLast) && self.is_upgrade(ask, key));
-        let newcomer = ask.arrived == self.now && ask.waker.is_none();
-        let barges = match self.defect {
-            Some(Defect::NewcomersOvertake) => newcomer && ask.options.fair != Some(true),
-            Some(Defect::FairIgnored) => newcomer && ask.options.fair == Some(true),
-            Some(Defect::ReadersOvertake) => ask.options.mode == Mode::Shared,
-            Some(Defect::WritersOvertake) => ask.options.mode == Mode::Exclusive,
-            _ => false,
-        };
-        if unfair || own || barges {
+        if unfair || own {
             return Vec::new();
         }
-        let overtaken = |first: &&Ask| {
-            !(self.has(Defect::FairWaiterOvertaken) && first.options.fair == Some(true))
+        let before = |first: &Ask| match self.defect {
+            Some(Defect::LastComeFirstServed) => first.id > ask.id,
+            Some(Defect::ReadersOvertake) => first.options.mode == Mode::Shared,
+            Some(Defect::WritersOvertake) => first.options.mode == Mode::Exclusive,
+            _ => first.id < ask.id || self.is_upgrade(first, key),
         };
-        let first = self.asks.values().filter(|first| {
-            first.wants() == Some(key)
-                && match self.has(Defect::LastComeFirstServed) {
-                    true => first.id > ask.id,
-                    false => {
-                        first.id < ask.id || (first.id != ask.id && self.is_upgrade(first, key))
-                    }
-                }
-        });
-        first.filter(overtaken).collect()
+        let waits = |first: &&Ask| first.id != ask.id && first.wants() == Some(key);
+        self.asks.values().filter(waits).filter(|first| before(first)).collect()
     }
 
     /// Draws every conclusion there is.
@@ -172,9 +154,6 @@ impl State {
             if !first.into_iter().chain(then).any(|id| self.advance_ask(id)) {
                 break;
             }
-            if self.has(Defect::OneGrantAtATime) {
-                break;
-            }
         }
         self.refuse_deadlocks();
     }
@@ -182,7 +161,38 @@ impl State {
     /// A newcomer is looked at once before anybody is woken for it.
     pub(super) fn admit(&mut self, id: u64) {
         self.conclude();
+        self.barge(id);
         while self.asks[&id].is_waiting() && (self.steal(id) || self.advance_ask(id)) {}
+        if self.has(Defect::UpgradeLosesLock) {
+            self.let_go_of_own(id);
+        }
+    }
+
+    /// For the defect that gives up the shared lock in order to queue for the exclusive one.
+    fn let_go_of_own(&mut self, id: u64) {
+        let ask = &self.asks[&id];
+        let Some(key) = ask.wants().filter(|key| self.is_upgrade(ask, key)) else { return };
+        let own = self.occupants(key).filter(|own| self.is_own(ask, own)).map(|own| own.nest);
+        Vec::from_iter(own).into_iter().for_each(|own| self.end_nest(own, LostCause::Forgotten));
+    }
+
+    /// For the defects that let a newcomer take what a waiter has been given but not yet seen.
+    fn barge(&mut self, id: u64) {
+        let fair = |id: u64| self.asks[&id].options.fair == Some(true);
+        let Some(key) = self.asks[&id].wants() else { return };
+        let unseen = |ask: &&Ask| ask.held().is_some_and(|held| !held.seen);
+        let Some(given) = self.occupants(key).find(unseen).map(|ask| ask.id) else { return };
+        let barges = match self.defect {
+            Some(Defect::NewcomersOvertake) => !fair(id) && !fair(given),
+            Some(Defect::FairIgnored) => fair(id),
+            Some(Defect::FairWaiterOvertaken) => fair(given),
+            _ => false,
+        };
+        if barges {
+            let given = self.asks.get_mut(&given).expect("it was just found");
+            (given.stage, given.got) = (Stage::Waiting, 0);
+            self.grant(id);
+        }
     }
 
     fn end_old_holds(&mut self) {

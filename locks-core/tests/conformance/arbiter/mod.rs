@@ -9,7 +9,7 @@ mod info;
 mod state;
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -47,10 +47,20 @@ impl Arbiter {
         Self { about, state, patience: Duration::from_millis(200) }
     }
 
+    /// Whether it has broken down by a fault of its own, and not by its defect.
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.state.is_poisoned()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A guard that is dropped in a panic has to get through.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Changes the state, draws the conclusions, and wakes whom they concern.
     fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let (value, wakers) = {
-            let mut state = self.state.lock().unwrap();
+            let mut state = self.state();
             let value = change(&mut state);
             state.conclude();
             (value, std::mem::take(&mut state.wakers))
@@ -72,7 +82,7 @@ impl Arbiter {
     }
 
     fn is(&self, defect: Defect) -> bool {
-        self.state.lock().unwrap().has(defect)
+        self.state().has(defect)
     }
 }
 
@@ -92,7 +102,7 @@ impl LockBackend for Arbiter {
         match asked.take(None) {
             Poll::Ready(outcome) => Op::Now(outcome),
             Poll::Pending if request.wait() == Wait::No && !self.is(Defect::NoWaitQueues) => {
-                let error = self.state.lock().unwrap().error(ErrorKind::Contended, id);
+                let error = self.state().error(ErrorKind::Contended, id);
                 Op::failed(error)
             }
             Poll::Pending => Op::later(asked),
@@ -120,7 +130,7 @@ impl LockBackend for Arbiter {
     }
 
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
-        Op::ready(self.state.lock().unwrap().list(&query))
+        Op::ready(self.state().list(&query))
     }
 
     fn evict(&self, key: &str, token: Token) -> Op<'static, bool> {
@@ -178,7 +188,7 @@ impl Drop for Asked {
             let id = self.id;
             let quiet = self.arbiter.is(Defect::CancelWakesNobody);
             if quiet {
-                self.arbiter.state.lock().unwrap().asks.remove(&id);
+                self.arbiter.state().asks.remove(&id);
             } else {
                 self.arbiter.change(|state| state.withdraw(id));
             }
@@ -196,7 +206,7 @@ impl Fixture for Arbiter {
     }
 
     fn now(&self) -> Duration {
-        self.state.lock().unwrap().now
+        self.state().now
     }
 
     /// Stops at every moment at which something is due, as real time does.
@@ -214,7 +224,7 @@ impl Fixture for Arbiter {
     }
 
     fn live_keys(&self) -> Option<usize> {
-        let state = self.state.lock().unwrap();
+        let state = self.state();
         let used = state.asks.values().flat_map(|ask| &ask.keys).collect::<Vec<_>>();
         Some(used.len() + state.remembered.len() + state.reserved.len())
     }

@@ -218,7 +218,8 @@ impl State {
     }
 
     pub(super) fn release(&mut self, id: u64) -> Result<(), LockError> {
-        let ask = self.asks.remove(&id).expect("a hold is released once");
+        // Some defects end other holds than they should.
+        let Some(ask) = self.asks.remove(&id) else { return Err(forgotten()) };
         if let Stage::Lost(held, cause) = ask.stage {
             if self.has(Defect::ReleaseByNonOwner) {
                 self.asks.retain(|_, other| !(other.held().is_some() && other.keys == ask.keys));
@@ -276,7 +277,7 @@ impl State {
     pub(super) fn poll_lost(&mut self, id: u64, waker: Option<Waker>) -> Poll<LostCause> {
         let (untold, early) = (self.has(Defect::LossNotTold), self.has(Defect::LossWithoutCause));
         let contended = self.asks.values().any(|ask| ask.is_waiting() && ask.arrived < self.now);
-        let ask = self.asks.get_mut(&id).expect("a hold is there until it is released");
+        let Some(ask) = self.asks.get_mut(&id) else { return Poll::Ready(LostCause::Forgotten) };
         match &ask.stage {
             Stage::Lost(_, cause) if !untold => Poll::Ready(*cause),
             _ if early && contended => Poll::Ready(LostCause::Expired),
@@ -288,7 +289,8 @@ impl State {
     }
 
     pub(super) fn refresh(&mut self, id: u64) -> Result<(), LockError> {
-        let (nest, now) = (self.asks[&id].nest, self.now);
+        let Some(nest) = self.asks.get(&id).map(|ask| ask.nest) else { return Err(forgotten()) };
+        let now = self.now;
         let (forgets, revives) =
             (self.has(Defect::RefreshForgotten), self.has(Defect::RefreshRevives));
         if let Stage::Lost(held, cause) = &self.asks[&id].stage {
@@ -340,4 +342,8 @@ impl State {
         self.reserved.retain(|reserved| reserved.key != key || reserved.token != token);
         self.reserved.len() < before
     }
+}
+
+fn forgotten() -> LockError {
+    LockError::new(ErrorKind::Lost { cause: LostCause::Forgotten }, "")
 }

@@ -1,0 +1,270 @@
+//! The kit over holders in several processes: a backend that can do nothing but exclude. Who
+//! holds a key has bound a socket to its name, so the kernel arbitrates and frees what the dead
+//! leave behind. It polls; it shows that a backend with no capability at all can pass.
+
+use std::collections::HashMap;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use locks_core::{
+    About, Capabilities, ErrorKind, Exclusion, Granted, Hold, LockBackend, LockError, LockInfo,
+    LostCause, Mode, Op, Query, Request, Token, TokenScope, Wait,
+};
+
+/// One thing that the backend gets wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// Each client excludes only itself.
+    Apart,
+    /// Tokens are counted in memory.
+    TokensInMemory,
+    /// What a client holds is written to a file, which outlives it.
+    HoldsOutlive,
+    /// A wait goes on although nobody waits any more.
+    WaitsGoOn,
+}
+
+/// A client of the arbiter that a directory stands for.
+pub(crate) struct Sockets {
+    about: About,
+    held: Arc<Held>,
+}
+
+struct Held {
+    directory: PathBuf,
+    client: (u32, u64),
+    flaw: Option<Flaw>,
+    sockets: Mutex<HashMap<u64, Taken>>,
+    next: AtomicU64,
+    tokens: AtomicU64,
+}
+
+/// A key that is held.
+struct Taken {
+    _socket: UnixDatagram,
+    token: Token,
+    file: Option<PathBuf>,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if let Some(file) = &self.file {
+            fs::remove_file(file).unwrap();
+        }
+    }
+}
+
+impl Sockets {
+    pub(crate) fn new(directory: PathBuf, flaw: Option<Flaw>) -> Self {
+        static CLIENTS: AtomicU64 = AtomicU64::new(0);
+        let client = (std::process::id(), CLIENTS.fetch_add(1, Ordering::Relaxed));
+        let can = Capabilities::plain(Exclusion::Kernel, TokenScope::Directory);
+        let held = Held {
+            directory,
+            client,
+            flaw,
+            sockets: Mutex::default(),
+            next: AtomicU64::new(1),
+            tokens: AtomicU64::new(0),
+        };
+        Self { about: About::new("sockets", can), held: Arc::new(held) }
+    }
+
+    fn refuse_undeclared(&self, request: &Request<'_>) -> Result<(), LockError> {
+        let options = &request.options;
+        let asked = [
+            ("shared", options.mode == Mode::Shared),
+            ("permits", matches!(options.mode, Mode::Permit { .. })),
+            ("steal_after", options.steal_after.is_some()),
+            ("hold_at_least", options.hold_at_least.is_some()),
+            ("hold_at_most", options.hold_at_most.is_some()),
+            ("reentrant", options.reentrant),
+            ("several keys", request.keys.single().is_none()),
+            ("fair", options.fair == Some(true)),
+        ];
+        match asked.into_iter().find(|(_, asked)| *asked) {
+            Some((option, _)) => Err(self.cannot(option)),
+            None => Ok(()),
+        }
+    }
+
+    fn cannot(&self, option: &str) -> LockError {
+        LockError::unsupported(&self.about.name, option, "it only excludes")
+    }
+}
+
+impl Held {
+    /// Takes the key if nobody has it.
+    fn take(&self, key: &str) -> io::Result<Option<Taken>> {
+        let mut hasher = DefaultHasher::new();
+        let client = if self.flaw == Some(Flaw::Apart) { self.client } else { (0, 0) };
+        (&self.directory, key, client).hash(&mut hasher);
+        let name = format!("locks-conformance-{:x}", hasher.finish());
+        let socket = match UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name)?) {
+            Ok(socket) => socket,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut file = None;
+        if self.flaw == Some(Flaw::HoldsOutlive) {
+            let path = self.directory.join(format!("{name}.held"));
+            if fs::exists(&path)? {
+                return Ok(None);
+            }
+            fs::write(&path, "")?;
+            file = Some(path);
+        }
+        let token = self.next_token(&name)?;
+        Ok(Some(Taken { _socket: socket, token, file }))
+    }
+
+    /// Counted in a file that only the holder of the key writes.
+    fn next_token(&self, name: &str) -> io::Result<Token> {
+        if self.flaw == Some(Flaw::TokensInMemory) {
+            return Ok(Token::new(self.tokens.fetch_add(1, Ordering::Relaxed) + 1));
+        }
+        let (path, draft) = (self.directory.join(name), self.directory.join(format!("{name}.new")));
+        let last = match fs::read_to_string(&path) {
+            Ok(text) => text.parse::<u64>().map_err(io::Error::other)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        fs::write(&draft, (last + 1).to_string())?;
+        fs::rename(draft, path)?;
+        Ok(Token::new(last + 1))
+    }
+
+    fn keep(&self, taken: Taken) -> Granted {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let hold = Hold::new(id, taken.token);
+        self.sockets.lock().unwrap().insert(id, taken);
+        Granted::new(hold)
+    }
+}
+
+impl LockBackend for Sockets {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
+        let checked = request.keys.check().and_then(|()| request.options.check());
+        if let Err(error) = checked.and_then(|()| self.refuse_undeclared(&request)) {
+            return Op::failed(error);
+        }
+        let key = request.keys.single().expect("several keys have been refused").to_owned();
+        match self.held.take(&key) {
+            Ok(Some(taken)) => return Op::ready(self.held.keep(taken)),
+            Err(error) => return Op::failed(LockError::unavailable("sockets", error)),
+            Ok(None) => {}
+        }
+        let deadline = match request.wait() {
+            Wait::No => return Op::failed(LockError::new(ErrorKind::Contended, key)),
+            Wait::Forever => None,
+            Wait::AtMost(limit) => Instant::now().checked_add(limit),
+        };
+        Op::later(Waiting::start(self.held.clone(), key, deadline))
+    }
+
+    fn release(&self, hold: Hold) -> Op<'static, ()> {
+        let id = hold.id().expect("its own holds have one");
+        drop(self.held.sockets.lock().unwrap().remove(&id));
+        Op::ready(())
+    }
+
+    fn poll_lost(&self, _: &Hold, _: Option<&mut Context<'_>>) -> Poll<LostCause> {
+        Poll::Pending
+    }
+
+    fn refresh(&self, _: &Hold) -> Op<'static, ()> {
+        Op::ready(())
+    }
+
+    fn inspect(&self, _: Query) -> Op<'static, Vec<LockInfo>> {
+        Op::failed(self.cannot("list"))
+    }
+
+    fn evict(&self, _: &str, _: Token) -> Op<'static, bool> {
+        Op::failed(self.cannot("evict"))
+    }
+}
+
+/// A request that a thread tries again and again for.
+struct Waiting(Arc<Mutex<Tries>>, Arc<Held>);
+
+#[derive(Default)]
+struct Tries {
+    outcome: Option<Result<Taken, LockError>>,
+    waker: Option<Waker>,
+    given_up: bool,
+}
+
+impl Waiting {
+    fn start(held: Arc<Held>, key: String, deadline: Option<Instant>) -> Self {
+        let tries = Arc::new(Mutex::new(Tries::default()));
+        let waiting = Self(tries.clone(), held.clone());
+        thread::spawn(move || {
+            while !tries.lock().unwrap().once(&held, &key, deadline) {
+                thread::sleep(Duration::from_millis(1));
+            }
+        });
+        waiting
+    }
+}
+
+impl Tries {
+    /// Tries once; whether it was the last time. Whoever gives up waits for it, so that nothing
+    /// is taken afterwards.
+    fn once(&mut self, held: &Held, key: &str, deadline: Option<Instant>) -> bool {
+        if self.given_up && held.flaw != Some(Flaw::WaitsGoOn) {
+            return true;
+        }
+        let outcome = match held.take(key) {
+            Ok(Some(taken)) => Ok(taken),
+            Ok(None) if deadline.is_some_and(|deadline| deadline <= Instant::now()) => {
+                Err(LockError::new(ErrorKind::Timeout, key))
+            }
+            Ok(None) => return false,
+            Err(error) => Err(LockError::unavailable("sockets", error)),
+        };
+        match outcome {
+            Ok(taken) if self.given_up => drop(held.keep(taken)),
+            outcome => self.outcome = Some(outcome),
+        }
+        self.waker.take().into_iter().for_each(Waker::wake);
+        true
+    }
+}
+
+impl Future for Waiting {
+    type Output = Result<Granted, LockError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut tries = self.0.lock().unwrap();
+        match tries.outcome.take() {
+            Some(outcome) => Poll::Ready(outcome.map(|taken| self.1.keep(taken))),
+            None => {
+                tries.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let mut tries = self.0.lock().unwrap();
+        tries.given_up = true;
+        tries.outcome = None;
+    }
+}

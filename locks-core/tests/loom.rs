@@ -1,0 +1,353 @@
+//! Every schedule of a few threads at one engine, up to a number of preemptions (run with
+//! `RUSTFLAGS="--cfg loom"`).
+//!
+//! The explorer knows no time: the engine's clock stands still but where a model advances it.
+//! All of a model's threads are one real thread, so they ask without an identity, or with one
+//! given by name.
+
+#![cfg(loom)]
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use locks_core::{
+    Backend, Engine, ErrorKind, LockBackend, LockBuilder, LostCause, ManualClock, OwnedGuard,
+    OwnerId, Token,
+};
+use loom::cell::UnsafeCell;
+use loom::future::block_on;
+use loom::thread;
+
+const AGE: Duration = Duration::from_secs(5);
+
+/// An engine, and for each of a few keys a cell that only its holder may touch: the explorer
+/// fails a model that touches it without exclusion, or without seeing what the last holder did.
+struct Bench {
+    engine: Engine,
+    backend: Backend,
+    clock: ManualClock,
+    cells: [UnsafeCell<Token>; 2],
+}
+
+// SAFETY: the explorer watches over the cells.
+unsafe impl Sync for Bench {}
+// SAFETY: as above.
+unsafe impl Send for Bench {}
+
+impl Bench {
+    fn new() -> Arc<Self> {
+        let clock = ManualClock::new();
+        let engine = Engine::builder().clock(Arc::new(clock.clone())).build();
+        let cells = [0; 2].map(|none| UnsafeCell::new(Token::new(none)));
+        Arc::new(Self { backend: Backend::new(engine.clone()), engine, clock, cells })
+    }
+
+    fn named<'k>(&self, key: &'k str) -> LockBuilder<'k> {
+        self.backend.named(key)
+    }
+
+    /// Writes as the holder of the key with this cell: tokens only grow (C7).
+    fn write(&self, cell: usize, guard: &OwnedGuard) {
+        self.cells[cell].with_mut(|last| {
+            // SAFETY: the explorer fails the model if this is not exclusive.
+            let last = unsafe { &mut *last };
+            assert!(guard.token() > *last, "C7: {} after {last}", guard.token());
+            *last = guard.token();
+        });
+    }
+
+    /// Reads as one of the shared holders of the key with this cell.
+    fn read(&self, cell: usize) {
+        self.cells[cell].with(|_| {});
+    }
+
+    /// Acquires the key, writes, releases.
+    fn visit(&self, cell: usize, lock: LockBuilder<'_>) {
+        let guard = block_on(lock.acquire_async()).unwrap();
+        self.write(cell, &guard);
+        guard.release().unwrap();
+    }
+
+    /// Nothing is left behind (C13).
+    fn assert_idle(&self) {
+        assert_eq!(self.engine.live_keys(), 0);
+        assert!(self.engine.known_keys() <= 2);
+    }
+}
+
+/// Runs every schedule of `model` with up to `preemptions` of them.
+fn explore(preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.check(model);
+}
+
+fn spawn(bench: &Arc<Bench>, run: impl FnOnce(&Bench) + 'static) -> thread::JoinHandle<()> {
+    let bench = bench.clone();
+    thread::spawn(move || run(&bench))
+}
+
+/// Polls an acquisition once and drops it, whatever came of it.
+fn begin_and_cancel(lock: LockBuilder<'_>) {
+    let mut acquire = pin!(lock.acquire_async());
+    let _ = acquire.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+}
+
+#[test]
+fn c1_two_threads_take_turns() {
+    explore(3, || {
+        let bench = Bench::new();
+        let other = spawn(&bench, |bench| bench.visit(0, bench.named("k")));
+        bench.visit(0, bench.named("k"));
+        other.join().unwrap();
+        bench.assert_idle();
+    });
+}
+
+#[test]
+fn c1_the_fast_path_while_a_contender_freezes_and_thaws() {
+    explore(2, || {
+        let bench = Bench::new();
+        let contender = spawn(&bench, |bench| match bench.named("k").wait(false).acquire() {
+            Ok(guard) => bench.write(0, &guard.into_owned()),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Contended),
+        });
+        let other = spawn(&bench, |bench| bench.visit(0, bench.named("k")));
+        bench.visit(0, bench.named("k"));
+        contender.join().unwrap();
+        other.join().unwrap();
+        bench.assert_idle();
+    });
+}
+
+#[test]
+fn c3_a_waiter_that_queues_during_a_release_is_woken() {
+    explore(3, || {
+        let bench = Bench::new();
+        let held = block_on(bench.named("k").acquire_async()).unwrap();
+        bench.write(0, &held);
+        let waiter = spawn(&bench, |bench| bench.visit(0, bench.named("k")));
+        drop(held);
+        waiter.join().unwrap();
+        bench.assert_idle();
+    });
+}
+
+#[test]
+fn c3_blocking_threads_park_and_are_woken() {
+    explore(2, || {
+        let bench = Bench::new();
+        let visit = |bench: &Bench, owner: u64| {
+            let guard = bench.named("k").owner(OwnerId::from(owner)).acquire().unwrap();
+            bench.write(0, &guard.into_owned());
+        };
+        let other = spawn(&bench, move |bench| visit(bench, 1));
+        visit(&bench, 2);
+        other.join().unwrap();
+        bench.assert_idle();
+    });
+}
+
+#[test]
+fn c5_a_waiter_that_gives_up_passes_its_turn_on() {
+    explore(2, || {
+        let bench = Bench::new();
+        let held = block_on(bench.named("k").acquire_async()).unwrap();
+        let fickle = spawn(&bench, |bench| begin_and_cancel(bench.named("k")));
+        let waiter = spawn(&bench, |bench| bench.visit(0, bench.named("k")));
+        bench.write(0, &held);
+        drop(held);
+        fickle.join().unwrap();
+        waiter.join().unwrap();
+        bench.assert_idle();
+    });
+}
+
+#[test]
+fn c5_a_grant_that_races_its_cancellation_is_passed_on() {
+    explore(2, || {
+        let bench = Bench::new();
+        let held = block_on(bench.named("k").fair(true).acquire_async()).unwrap();
+        let mut fickle = Box::pin(bench.backend.named("k").fair(true).acquire_async());
+        assert!(fickle.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        let waiter = spawn(&bench, |bench| bench.visit(0, bench.named("k").fair(true)));
+        let cancel = thread::spawn(move || drop(fickle));
+        bench.write(0, &held);
+        drop(held);
+        cancel.join().unwrap();
+        waiter.join().unwrap();
+        bench.assert_idle();
+    });
+}
+
+#[test]
+fn c6_a_thief_against_the_release_of_its_victim_and_a_waiter() {
+    explore(2, || {
+        let bench = Bench::new();
+        let victim = block_on(bench.named("k").acquire_async()).unwrap();
+        bench.clock.advance(AGE);
+        let thief = spawn(&bench, |bench| bench.visit(0, bench.named("k").steal_after(AGE)));
+        let waiter = spawn(&bench, |bench| {
+            let guard = block_on(bench.named("k").acquire_async()).unwrap();
+            bench.write(0, &guard);
+            // Nobody robs it for its predecessor's age.
+            guard.release().unwrap();
+        });
+        if let Err(error) = victim.release() {
+            assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::Stolen });
+        }
+        thief.join().unwrap();
+        waiter.join().unwrap();
+        bench.assert_idle();
+    });
+}
+
+#[test]
+fn c6_two_thieves_rob_one_victim_once() {
+    explore(2, || {
+        let bench = Bench::new();
+        let victim = block_on(bench.named("k").acquire_async()).unwrap();
+        bench.clock.advance(AGE);
+        let thief = |bench: &Bench| match block_on(
+            bench.named("k").wait(false).steal_after(AGE).acquire_async(),
+        ) {
+            Ok(guard) => {
+                bench.write(0, &guard);
+                guard.release().unwrap();
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Contended),
+        };
+        let one = spawn(&bench, thief);
+        let two = spawn(&bench, thief);
+        one.join().unwrap();
+        two.join().unwrap();
+        assert!(victim.is_lost());
+        drop(victim);
+        bench.assert_idle();
+    });
+}
+
+#[test]
+fn c8_a_loss_wakes_whoever_waits_for_it() {
+    explore(3, || {
+        let bench = Bench::new();
+        let guard = block_on(bench.named("k").acquire_async()).unwrap();
+        let token = guard.token();
+        let evictor = spawn(&bench, move |bench| {
+            assert!(block_on(bench.backend.evict("k", token)).unwrap());
+        });
+        assert_eq!(block_on(guard.lost()), LostCause::Evicted);
+        drop(guard);
+        evictor.join().unwrap();
+        bench.assert_idle();
+    });
+}
+
+#[test]
+fn c3_adjacent_shared_waiters_are_granted_together() {
+    explore(2, || {
+        let bench = Bench::new();
+        let held = block_on(bench.named("k").acquire_async()).unwrap();
+        let reader = |bench: &Bench| {
+            let guard = block_on(bench.named("k").shared().acquire_async()).unwrap();
+            bench.read(0);
+            drop(guard);
+        };
+        let one = spawn(&bench, reader);
+        let two = spawn(&bench, reader);
+        bench.write(0, &held);
+        drop(held);
+        one.join().unwrap();
+        two.join().unwrap();
+        bench.assert_idle();
+    });
+}
+
+#[test]
+fn c11_two_threads_with_the_same_keys() {
+    explore(2, || {
+        let bench = Bench::new();
+        let visit = |bench: &Bench| {
+            let guard = block_on(bench.backend.all(["a", "b"]).acquire_async()).unwrap();
+            bench.write(0, &guard);
+            bench.write(1, &guard);
+            guard.release().unwrap();
+        };
+        let other = spawn(&bench, visit);
+        visit(&bench);
+        other.join().unwrap();
+        bench.assert_idle();
+    });
+}
+
+/// Two keys of one shard of the table, in which only one idle key may stay.
+fn neighbours() -> (&'static str, &'static str) {
+    use std::sync::OnceLock;
+    static FOUND: OnceLock<&'static str> = OnceLock::new();
+    explore(0, || {
+        let candidates = ["b", "c", "d", "e", "f", "g", "h", "i", "j", "l", "m", "n", "o", "p"]
+            .into_iter()
+            .chain(["q", "r", "s", "t", "u", "v", "w", "x", "y", "z", "aa", "bb", "cc", "dd"]);
+        for candidate in candidates {
+            let bench = Bench::new();
+            drop(block_on(bench.named("a").acquire_async()).unwrap());
+            drop(block_on(bench.named(candidate).acquire_async()).unwrap());
+            if bench.engine.known_keys() == 1 {
+                FOUND.get_or_init(|| candidate);
+                return;
+            }
+        }
+    });
+    ("a", FOUND.get().expect("one of so many is in the same shard"))
+}
+
+#[test]
+fn c13_a_key_is_forgotten_only_when_nobody_is_at_it() {
+    let (a, b) = neighbours();
+    explore(2, move || {
+        let bench = Bench::new();
+        let same = spawn(&bench, move |bench| bench.visit(0, bench.named(a)));
+        let next = spawn(&bench, move |bench| bench.visit(1, bench.named(b)));
+        bench.visit(0, bench.named(a));
+        same.join().unwrap();
+        next.join().unwrap();
+        bench.assert_idle();
+        assert!(bench.engine.known_keys() <= 1, "C13: one spare key for each shard");
+    });
+}
+
+#[test]
+fn c13_a_contender_keeps_a_key_from_being_forgotten() {
+    let (a, b) = neighbours();
+    explore(2, move || {
+        let bench = Bench::new();
+        let contender = spawn(&bench, move |bench| {
+            drop(bench.named(a).wait(false).owner(1).acquire());
+        });
+        let next = spawn(&bench, move |bench| bench.visit(1, bench.named(b)));
+        bench.visit(0, bench.named(a));
+        bench.visit(0, bench.named(a));
+        contender.join().unwrap();
+        next.join().unwrap();
+        bench.assert_idle();
+        assert!(bench.engine.known_keys() <= 1, "C13: one spare key for each shard");
+    });
+}
+
+#[test]
+fn c8_a_check_never_takes_a_hold_for_a_lost_one() {
+    explore(3, || {
+        let bench = Bench::new();
+        let guard = block_on(bench.named("k").acquire_async()).unwrap();
+        let contender = spawn(&bench, |bench| begin_and_cancel(bench.named("k")));
+        guard.check().unwrap();
+        let watched = block_on(poll_fn(|cx| Poll::Ready(pin!(guard.lost()).poll(cx))));
+        assert!(watched.is_pending());
+        guard.release().unwrap();
+        contender.join().unwrap();
+        bench.assert_idle();
+    });
+}
