@@ -193,9 +193,8 @@ impl<'k> LockBuilder<'k> {
         let asked = Since::now();
         let backend = self.choice.resolve(self.options.kind)?;
         if let KeyInput::One(key) = &self.keys
-            && self.options.is_plain()
             && let Behind::Engine(engine) = backend.behind()
-            && let Some(hold) = engine.take_one(key, site)
+            && let Some(hold) = engine.take_one(key, &self.options, site)
         {
             return Ok(Guard::new(OwnedGuard::new(hold, backend, asked)));
         }

@@ -45,11 +45,13 @@ impl CallSite {
     }
 
     /// A position that is known already.
+    #[inline]
     pub fn at(location: &'static Location<'static>) -> Self {
         Self { tagged: NonNull::from(location).cast() }
     }
 
     /// A position with the name of its function.
+    #[inline]
     pub fn within(site: &'static FunctionSite) -> Self {
         let site = NonNull::from(site).cast::<u8>();
         Self { tagged: site.map_addr(|address| address | 1) }

@@ -1,8 +1,19 @@
 //! Stores with leases: the adapter's promises over a store in memory that can be made to fail.
+//!
+//! `f` in a test's name stands for a row of the table of faults, `c` for a clause.
 
-#[path = "leased/store.rs"]
-mod store;
+#![cfg(not(any(loom, shuttle)))]
 
+#[path = "leased/claims.rs"]
+mod claims;
+#[path = "leased/gate.rs"]
+mod gate;
 #[cfg(feature = "conformance")]
 #[path = "leased/kit.rs"]
 mod kit;
+#[path = "leased/renewal.rs"]
+mod renewal;
+#[path = "leased/rig.rs"]
+mod rig;
+#[path = "leased/store.rs"]
+mod store;

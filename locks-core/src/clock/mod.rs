@@ -2,6 +2,7 @@
 
 mod alarms;
 mod manual;
+mod stamp;
 mod system;
 
 use std::fmt;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 pub use alarms::{Alarm, Alarms};
 pub use manual::ManualClock;
+pub(crate) use stamp::Stamp;
 pub use system::SystemClock;
 
 /// A point in time on one [`Clock`], in nanoseconds from an origin of the clock's choosing.
@@ -48,21 +50,11 @@ impl fmt::Debug for Moment {
 /// Where an arbiter takes the time from: the time it has been awake, in C6's words.
 ///
 /// # Contract
-/// `now` never goes back. `coarse` may lag behind `now` by up to `tick`, and is never ahead of
-/// it. An alarm wakes its waker once `now` has reached its moment, and soon after that.
+/// `now` never goes back. An alarm wakes its waker once `now` has reached its moment, and soon after
+/// that.
 pub trait Clock: Send + Sync + 'static {
     /// The time.
     fn now(&self) -> Moment;
-
-    /// The time, cheaper, and up to [`tick`](Self::tick) late.
-    fn coarse(&self) -> Moment {
-        self.now()
-    }
-
-    /// How far [`coarse`](Self::coarse) lags at most.
-    fn tick(&self) -> Duration {
-        Duration::ZERO
-    }
 
     /// Wakes `waker` at `at`, unless the alarm is dropped before.
     fn wake_at(&self, at: Moment, waker: Waker) -> Alarm;

@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::Waker;
 use std::thread;
@@ -5,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use super::{Alarm, Alarms, Clock, Moment};
+use super::{Alarm, Alarms, Clock, Moment, Stamp};
 
 /// The machine's time awake: `CLOCK_MONOTONIC` where there is one, which stops in suspend.
 ///
@@ -15,34 +16,36 @@ use super::{Alarm, Alarms, Clock, Moment};
 pub struct SystemClock;
 
 impl SystemClock {
-    /// [`Clock::coarse`] without a virtual call.
+    /// The time, for the record of a hold.
+    ///
+    /// It is coarse as long as nobody in the process has ever asked to steal: then it is only there
+    /// for people to read.
     #[inline]
-    pub(crate) fn coarse_now() -> Moment {
-        time::coarse()
+    pub(crate) fn stamp() -> Stamp {
+        if STEALING.load(Ordering::Relaxed) {
+            Stamp::exact(time::precise())
+        } else {
+            Stamp::coarse(time::coarse())
+        }
+    }
+
+    /// Somebody asks to steal: from now on stamps are exact (C6).
+    pub(crate) fn expect_thieves() {
+        if !STEALING.load(Ordering::Relaxed) {
+            STEALING.store(true, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn precise_now() -> Moment {
         time::precise()
     }
-
-    pub(crate) fn tick_length() -> Duration {
-        *TICK
-    }
 }
 
-static TICK: LazyLock<Duration> = LazyLock::new(time::tick);
+static STEALING: AtomicBool = AtomicBool::new(false);
 
 impl Clock for SystemClock {
     fn now(&self) -> Moment {
         time::precise()
-    }
-
-    fn coarse(&self) -> Moment {
-        time::coarse()
-    }
-
-    fn tick(&self) -> Duration {
-        Self::tick_length()
     }
 
     fn wake_at(&self, at: Moment, waker: Waker) -> Alarm {
@@ -121,8 +124,6 @@ impl Timer {
 
 #[cfg(target_os = "linux")]
 mod time {
-    use std::time::Duration;
-
     use super::Moment;
 
     #[inline]
@@ -132,13 +133,6 @@ mod time {
 
     pub(super) fn precise() -> Moment {
         read(libc::CLOCK_MONOTONIC)
-    }
-
-    pub(super) fn tick() -> Duration {
-        let mut spec = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: `spec` is a timespec to write to, and the clock exists on every Linux.
-        unsafe { libc::clock_getres(libc::CLOCK_MONOTONIC_COARSE, &raw mut spec) };
-        Duration::new(spec.tv_sec as u64, spec.tv_nsec as u32).max(Duration::from_millis(1))
     }
 
     #[inline]
@@ -153,7 +147,7 @@ mod time {
 #[cfg(not(target_os = "linux"))]
 mod time {
     use std::sync::LazyLock;
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::Moment;
 
@@ -166,9 +160,5 @@ mod time {
 
     pub(super) fn precise() -> Moment {
         Moment::from_nanos(1_000_000_000 + ORIGIN.elapsed().as_nanos() as u64)
-    }
-
-    pub(super) fn tick() -> Duration {
-        Duration::ZERO
     }
 }

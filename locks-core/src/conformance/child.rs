@@ -6,6 +6,7 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use super::pending::Pending;
 use super::subject::Subject;
 use crate::{Backend, LockBuilder, OwnedGuard, Token};
 
@@ -21,9 +22,9 @@ const REPLY: &str = "locks-conformance: ";
 /// # Errors
 /// If standard input or output fails.
 pub fn serve(backend: &Backend) -> io::Result<()> {
-    let mut held = HashMap::new();
+    let mut serving = Serving { backend, held: HashMap::new(), queued: Vec::new() };
     for line in io::stdin().lock().lines() {
-        let reply = obey(backend, &mut held, &line?);
+        let reply = serving.obey(&line?);
         // Not `print!`: a test's output would be caught and shown too late.
         let mut stdout = io::stdout().lock();
         writeln!(stdout, "\n{REPLY}{reply}")?;
@@ -32,40 +33,59 @@ pub fn serve(backend: &Backend) -> io::Result<()> {
     Ok(())
 }
 
-fn obey(backend: &Backend, held: &mut HashMap<String, OwnedGuard>, command: &str) -> String {
-    let words = Vec::from_iter(command.split(' '));
-    let outcome = match words.as_slice() {
-        ["take", key, options @ ..] => {
-            options_of(backend.named(*key), options).acquire().map(|guard| {
+/// What the child has, and what it waits for.
+struct Serving<'a> {
+    backend: &'a Backend,
+    held: HashMap<String, OwnedGuard>,
+    /// Acquisitions that are left where they are: they end with the process.
+    queued: Vec<Pending>,
+}
+
+impl Serving<'_> {
+    fn obey(&mut self, command: &str) -> String {
+        let words = Vec::from_iter(command.split(' '));
+        let outcome = match words.as_slice() {
+            ["take", key, options @ ..] => self.lock(key, options).acquire().map(|guard| {
                 let token = guard.token().to_string();
-                held.insert((*key).to_owned(), guard.into_owned());
+                self.held.insert((*key).to_owned(), guard.into_owned());
                 token
-            })
+            }),
+            ["queue", key, options @ ..] => {
+                let mut waiting = Pending::begin(self.lock(key, options));
+                if waiting.poll() {
+                    return format!("error: `{key}` is free");
+                }
+                self.queued.push(waiting);
+                Ok(String::new())
+            }
+            ["release", key] => match self.held.remove(*key) {
+                Some(guard) => guard.release().map(|()| String::new()),
+                None => return format!("error: `{key}` is not held"),
+            },
+            ["check", key] => match self.held.get(*key) {
+                Some(guard) => guard.check().map(|()| String::new()),
+                None => return format!("error: `{key}` is not held"),
+            },
+            _ => return format!("error: `{command}` is no command"),
+        };
+        match outcome {
+            Ok(value) => format!("ok {value}"),
+            Err(error) => format!("failed {:?}: {error}", error.kind()).replace('\n', " "),
         }
-        ["release", key] => match held.remove(*key) {
-            Some(guard) => guard.release().map(|()| String::new()),
-            None => return format!("error: `{key}` is not held"),
-        },
-        ["check", key] => match held.get(*key) {
-            Some(guard) => guard.check().map(|()| String::new()),
-            None => return format!("error: `{key}` is not held"),
-        },
-        _ => return format!("error: `{command}` is no command"),
-    };
-    match outcome {
-        Ok(value) => format!("ok {value}"),
-        Err(error) => format!("failed {:?}: {error}", error.kind()).replace('\n', " "),
+    }
+
+    fn lock(&self, key: &str, options: &[&str]) -> LockBuilder<'static> {
+        options_of(self.backend.named(key.to_owned()), options)
     }
 }
 
-fn options_of<'k>(mut lock: LockBuilder<'k>, options: &[&str]) -> LockBuilder<'k> {
+fn options_of(mut lock: LockBuilder<'static>, options: &[&str]) -> LockBuilder<'static> {
     for option in options {
         lock = match option.split_once('=') {
             Some(("lease", millis)) => {
                 lock.lease(Duration::from_millis(millis.parse().expect("the kit sends numbers")))
             }
             _ if *option == "no-wait" => lock.wait(false),
-            _ if *option == "shared" => lock.shared(),
             _ => panic!("`{option}` is no option"),
         };
     }

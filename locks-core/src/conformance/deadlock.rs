@@ -260,20 +260,29 @@ pub(super) fn c10_a_set_that_waits_holds_what_it_has(subject: &Subject) {
     drop(set.granted(subject));
 }
 
-/// Threads that take both keys in one order, or in one request, never hear of a deadlock.
+/// Threads that go from key to key in one order, hand over hand, wait for each other in chains
+/// all the time and never hear of a deadlock.
 pub(super) fn c10_no_false_alarm_under_load(subject: &Subject) {
-    let threads = [1_u64, 2, 3].map(|owner| {
+    let start = Arc::new(Barrier::new(4));
+    let threads = [1_u64, 2, 3, 4].map(|owner| {
+        let start = start.clone();
         subject.thread("a thread", move |subject| {
+            let take = |key| subject.take(subject.lock(key).owner(owner));
+            start.wait();
             for _ in 0..50 {
-                let a = subject.take(subject.lock("a").owner(owner));
-                let b = subject.take(subject.lock("b").owner(owner));
-                drop((a, b));
+                let mut held = take("a");
+                for key in ["b", "c", "d"] {
+                    std::thread::yield_now();
+                    held = take(key);
+                }
+                drop(held);
                 let mut fickle = Pending::begin(subject.lock("b").owner(owner));
                 fickle.poll();
             }
         })
     });
     threads.into_iter().for_each(|thread| thread.finish());
-    subject.assert_free("a");
-    subject.assert_free("b");
+    for key in ["a", "b", "c", "d"] {
+        subject.assert_free(key);
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::exclusion::overlaps;
 use super::subject::Subject;
-use crate::{ErrorKind, OwnedGuard};
+use crate::{Caller, ErrorKind, Keys, LockBackend, Mode, Options, OwnedGuard, Request};
 
 /// Whether the backend has permits; if not, asserts that it says so.
 fn permits(subject: &Subject) -> bool {
@@ -103,6 +103,12 @@ pub(super) fn c16_nonsense_is_refused(subject: &Subject) {
     for lock in nonsense {
         subject.refused(lock, ErrorKind::PermitsMismatch);
     }
+    // Nor does the backend count on others to have refused it.
+    let options = Options { mode: Mode::Permit { of: 0 }, ..Options::default() };
+    let request = Request::new(Keys::one("k"), options, Caller::anonymous());
+    let asked = subject.drive("the request", subject.backend().acquire(request));
+    let error = asked.expect_err("there is no permit to be had");
+    assert_eq!(error.kind(), ErrorKind::PermitsMismatch, "{error:?}");
     subject.assert_free("k");
 }
 

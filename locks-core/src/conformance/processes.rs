@@ -104,6 +104,8 @@ pub(super) fn c5_a_dropped_wait_of_another_client_leaves_nothing(subject: &Subje
             }
             drop(waiting);
             drop(guard);
+            // Time for whoever does not know yet that nobody waits.
+            subject.advance(subject.late());
             subject.assert_free("k");
             rival.assert_free("k");
         }
@@ -186,8 +188,8 @@ pub(super) fn c5_a_killed_process_leaves_the_queue(subject: &Subject) {
     with_child(subject, |mut child| {
         let guard = subject.take(subject.lock("k"));
         child.take("take other");
-        child.tell(&format!("take k lease={}", subject.fixture().lease().as_millis()));
-        subject.settle();
+        let lease = subject.fixture().lease().as_millis();
+        child.ask(&format!("queue k lease={lease}")).expect("it waits");
         let waiting = subject.queue(subject.lock("k"));
         child.kill();
         if subject.can().exclusion <= Exclusion::Lease {

@@ -112,10 +112,13 @@ pub(super) fn c11_overlapping_sets_do_not_deadlock(subject: &Subject) {
         subject.thread("a thread", move |subject| {
             start.wait();
             for round in 0..50 {
-                match round % 2 {
-                    0 => drop(subject.backend().all(keys).acquire().expect("it waits")),
-                    _ => drop(subject.take(subject.backend().all(keys))),
-                }
+                let lock = subject.backend().all(keys);
+                let guard = match round % 2 {
+                    0 => lock.acquire().expect("it waits for ever").into_owned(),
+                    _ => subject.take(lock),
+                };
+                std::thread::yield_now();
+                drop(guard);
             }
         })
     });

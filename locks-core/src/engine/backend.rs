@@ -17,15 +17,18 @@ use crate::request::Swift;
 use crate::sync::{spin_loop, thread};
 use crate::{
     About, CallSite, Caller, Granted, Hold, Keys, LockBackend, LockError, LockInfo, LostCause, Op,
-    Options, Query, Request, Token, Wait, check_key,
+    Options, Query, Request, SystemClock, Token, Wait, check_key,
 };
 
 impl Engine {
     /// One key, held exclusively and without bounds by whoever runs now, if it is free.
     #[inline]
-    pub(crate) fn take_one(&self, key: &str, site: CallSite) -> Option<Hold> {
-        if !self.core.swift {
+    pub(crate) fn take_one(&self, key: &str, options: &Options, site: CallSite) -> Option<Hold> {
+        if !self.core.swift || !options.is_plain() {
             return None;
+        }
+        if options.steal_after.is_some() {
+            SystemClock::expect_thieves();
         }
         self.core.take(key, Swift { owner: SmallOwner::current(), site }).map(Hold::slot)
     }
@@ -62,6 +65,9 @@ impl Engine {
         let core = &self.core;
         if let Err(error) = core.about.check(&request) {
             return Begun::Refused(error);
+        }
+        if request.options.steal_after.is_some() {
+            SystemClock::expect_thieves();
         }
         if let Some(hold) = core.take_plainly(&request) {
             return Begun::Granted(Hold::slot(hold));
@@ -148,7 +154,7 @@ impl Core {
                 return None;
             }
             if let Some(token) = slot.try_take() {
-                slot.write_record(holder, self.clock.coarse());
+                slot.write_record(holder, self.clock.stamp());
                 return Some(SlotHold { slot: slot.slot_ref(), token, level: 0, nested: false });
             }
             if round <= 3 {

@@ -7,7 +7,7 @@ use super::graph::Graph;
 use super::registry::Registry;
 use super::upstream::Upstream;
 use super::{Core, Engine};
-use crate::clock::{Alarm, Moment};
+use crate::clock::{Alarm, Moment, Stamp};
 use crate::sync::Mutex;
 use crate::{About, Clock, SystemClock, Token};
 
@@ -93,11 +93,12 @@ pub(super) enum Time {
 }
 
 impl Time {
+    /// The time, for the record of a hold.
     #[inline]
-    pub(super) fn coarse(&self) -> Moment {
+    pub(super) fn stamp(&self) -> Stamp {
         match self {
-            Time::System => SystemClock::coarse_now(),
-            Time::Other(clock) => clock.coarse(),
+            Time::System => SystemClock::stamp(),
+            Time::Other(clock) => Stamp::exact(clock.now()),
         }
     }
 
@@ -105,13 +106,6 @@ impl Time {
         match self {
             Time::System => SystemClock::precise_now(),
             Time::Other(clock) => clock.now(),
-        }
-    }
-
-    pub(super) fn tick(&self) -> Duration {
-        match self {
-            Time::System => SystemClock::tick_length(),
-            Time::Other(clock) => clock.tick(),
         }
     }
 

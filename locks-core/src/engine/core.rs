@@ -33,7 +33,7 @@ impl Core {
         let (slot, token) =
             self.registry.with(key, |slot, alive| Some((slot, alive.try_take()?)))??;
         let hold = SlotHold { slot, token, level: 0, nested: false };
-        hold.slot().write_record(holder, self.clock.coarse());
+        hold.slot().write_record(holder, self.clock.stamp());
         Some(hold)
     }
 
@@ -99,7 +99,7 @@ impl Core {
 
     #[inline(never)]
     fn release_frozen(self: &Arc<Self>, hold: SlotHold) -> Op<'static, ()> {
-        let pinned = self.registry.pin(hold.slot);
+        let pinned = self.registry.pin_held(hold.slot);
         let now = self.clock.now();
         let mut effects = Effects::default();
         let mut frozen = self.freeze(&pinned, now);

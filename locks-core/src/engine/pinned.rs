@@ -56,7 +56,7 @@ impl PinnedKey {
         // SAFETY: the slot is pinned for ever, and the process's engine is never dropped.
         let slot = unsafe { self.slot.get() };
         let token = slot.try_take()?;
-        slot.write_record(holder, SystemClock::coarse_now());
+        slot.write_record(holder, SystemClock::stamp());
         let hold = SlotHold { slot: self.slot, token, level: 0, nested: false };
         Some(OwnedGuard::new(Hold(HoldRepr::Slot(hold)), Backend::process(), asked))
     }

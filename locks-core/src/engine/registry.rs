@@ -105,7 +105,16 @@ impl Registry {
         self.shards.iter().map(|shard| shard.table.lock().slots.len()).sum()
     }
 
-    /// A pin on a slot that the caller may look at.
+    /// A pin for whoever has a hold of the slot.
+    pub(super) fn pin_held(self: &Arc<Self>, slot: SlotRef) -> Pinned {
+        // SAFETY: the caller has a hold (I2 of `Slot`).
+        let alive = unsafe { slot.get() };
+        // I1 of `Slot`. One that is kept has a pin for ever.
+        let _table = (!alive.is_kept()).then(|| self.shards[alive.shard()].table.lock());
+        self.pin(slot)
+    }
+
+    /// A pin on a slot that the caller may look at, by the shard's mutex or a pin.
     pub(super) fn pin(self: &Arc<Self>, slot: SlotRef) -> Pinned {
         // SAFETY: the caller may look at it (I2 of `Slot`).
         unsafe { slot.get() }.pin();

@@ -5,7 +5,7 @@ use std::ptr::NonNull;
 
 use super::Core;
 use super::state::State;
-use crate::clock::Moment;
+use crate::clock::{Moment, Stamp};
 use crate::identity::SmallOwner;
 use crate::request::Swift;
 use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -25,7 +25,7 @@ const TOKEN_SHIFT: u32 = 2;
 /// permits, nests, bounds, lost guards) lives in the [`State`] behind `SLOW`.
 ///
 /// * I1 (freeing): a slot is freed only under its shard's mutex, when `pins` is 0 and `word` has
-///   neither `HELD` nor `SLOW`. `pins` is raised from 0 only under that mutex.
+///   neither `HELD` nor `SLOW`. `pins` is raised from 0 only under that mutex, even by a holder.
 /// * I2 (looking): whoever dereferences a slot has found it under the shard's mutex and still has
 ///   that, or has a pin, or has a hold that is not released: that keeps `HELD` or `SLOW` set.
 /// * I3 (mutex): `SLOW` is set and cleared only with the mutex; while it is set, `word` changes
@@ -64,7 +64,7 @@ unsafe impl Sync for SlotRef {}
 pub(super) struct Record {
     pub(super) owner: SmallOwner,
     pub(super) site: Option<CallSite>,
-    pub(super) since: Moment,
+    pub(super) since: Stamp,
 }
 
 impl SlotRef {
@@ -153,11 +153,11 @@ impl Slot {
 
     /// Writes the record; by the holder, right after [`try_take`](Self::try_take).
     #[inline]
-    pub(super) fn write_record(&self, holder: Swift, now: Moment) {
+    pub(super) fn write_record(&self, holder: Swift, since: Stamp) {
         self.owner.store(holder.owner.to_raw(), Ordering::Relaxed);
         self.site.store(holder.site.to_raw(), Ordering::Relaxed);
         // I4: last.
-        self.stamp.store(now.nanos().max(1), Ordering::Release);
+        self.stamp.store(since.to_raw(), Ordering::Release);
     }
 
     /// Lets the key go if that is all there is to do: the hold is this one, and plain.
@@ -202,6 +202,7 @@ impl Slot {
 
     /// I1, but for the shard's mutex, which the caller has.
     pub(super) fn can_be_freed(&self) -> bool {
+        // In this order: a hold can end meanwhile, but no pin can come from it.
         self.pins.load(Ordering::Acquire) == 0 && self.is_idle()
     }
 
@@ -245,11 +246,7 @@ impl Slot {
             let token = Token::new(word >> TOKEN_SHIFT);
             let mut fresh = Box::new(State::new(token, core.tokens.clone()));
             if word & HELD != 0 {
-                let record = self.read_record();
-                // A coarse stamp may lag behind the grant by a tick: never early (C6).
-                let since =
-                    record.as_ref().map_or(now, |record| record.since.after(core.clock.tick()));
-                fresh.adopt(record, since);
+                fresh.adopt(self.read_record(), now);
             }
             *state = Some(fresh);
         }
@@ -258,16 +255,13 @@ impl Slot {
 
     /// The present holder's record (I4); with `SLOW` set.
     fn read_record(&self) -> Option<Record> {
-        let stamp = self.stamp.load(Ordering::Acquire);
-        if stamp == 0 {
-            return None;
-        }
+        let since = Stamp::from_raw(self.stamp.load(Ordering::Acquire))?;
         let site = self.site.load(Ordering::Relaxed);
         Some(Record {
             owner: SmallOwner::from_raw(self.owner.load(Ordering::Relaxed)),
             // SAFETY: only `write_record` writes it.
             site: unsafe { CallSite::from_raw(site) },
-            since: Moment::from_nanos(stamp),
+            since,
         })
     }
 }

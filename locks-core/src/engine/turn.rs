@@ -37,8 +37,6 @@ impl Core {
     ) -> Result<SlotHold, LockError> {
         ask.is_turn = true;
         ask.has_upstream = true;
-        // The upstream keeps the key reserved.
-        ask.at_least = None;
         let since = self.clock.now();
         let turned = match self.ask(self.pin(&key), ask.clone(), since, deadline) {
             Asked::Granted(hold) => Ok(hold),
@@ -78,7 +76,8 @@ impl Core {
             Some(entry) => {
                 entry.rename(hold.token, hold.level, turn.token);
                 entry.turn = Some(turn);
-                entry.begin(None, ask.at_most, now);
+                // The upstream keeps the key reserved as well.
+                entry.begin(ask.at_least, ask.at_most, now);
                 true
             }
             None => false,

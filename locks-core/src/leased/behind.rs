@@ -29,8 +29,7 @@ impl<S: LeaseStore> Behind<S> {
             return Err(LockError::new(ErrorKind::LimitExceeded, claim.key).with_message(why));
         }
         if self.0.is_forked() {
-            let why = "this process was forked from the one that opened it: open it again";
-            return Err(LockError::unavailable(name, why).with_key(claim.key));
+            return Err(self.0.forked().with_key(claim.key));
         }
         let mut asked = LeaseClaim::new(claim.key, AcquisitionId::unique(), lease);
         asked.mode = claim.options.mode;
@@ -70,17 +69,18 @@ impl<S: LeaseStore> Upstream for Behind<S> {
 
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
         let client = self.0.clone();
-        Op::later(async move { Ok(by_key(client.store.list(&query).await?)) })
+        Op::later(async move { Ok(by_key(client.within_reach(client.store.list(&query)).await?)) })
     }
 
     fn evict(&self, key: &str, token: Token) -> Op<'static, bool> {
         let (client, query) = (self.0.clone(), Query::Key(key.to_owned()));
         Op::later(async move {
-            let entries = client.store.list(&query).await?;
+            let entries = client.within_reach(client.store.list(&query)).await?;
             let Some(entry) = entries.into_iter().find(|entry| entry.token == token) else {
                 return Ok(false);
             };
-            let ended = client.store.end(&entry.key, entry.id, LeaseEnd::Remove).await?;
+            let end = client.store.end(&entry.key, entry.id, LeaseEnd::Remove);
+            let ended = client.within_reach(end).await?;
             client.evicted(entry.id);
             client.waiters.hint(&Wake::Key(entry.key));
             Ok(ended)

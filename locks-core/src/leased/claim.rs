@@ -3,8 +3,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::client::{Client, is_refusal};
+use super::client::Client;
 use super::clock::by;
+use super::ending::is_refusal;
 use super::held::Held;
 use super::note;
 use super::renewal::margin;
@@ -88,7 +89,7 @@ impl<S: LeaseStore> Pending<S> {
                 _ => {}
             }
             client.listen();
-            if waiter.is_none() && client.gives_hints() {
+            if waiter.is_none() && client.hints {
                 // From here on no hint is missed, but one may have been.
                 waiter = Some(client.waiters.join(&key));
                 continue;

@@ -1,6 +1,5 @@
 use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -8,14 +7,12 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::clock::{by, sleep};
+use super::clock::by;
 use super::held::Held;
 use super::keeper::Keeper;
-use super::waiting::{Backoff, Waiters};
+use super::waiting::Waiters;
 use crate::engine::WeakEngine;
-use crate::{
-    AcquisitionId, Clock, ErrorKind, LeaseEnd, LeaseStore, LockError, LostCause, Op, Renewed, Wake,
-};
+use crate::{AcquisitionId, Clock, ErrorKind, LeaseStore, LockError, LostCause, Op, Renewed};
 
 /// What the adapter was told when it was built.
 #[derive(Clone, Debug)]
@@ -32,12 +29,12 @@ pub(super) struct Client<S> {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) settings: Settings,
     pub(super) waiters: Waiters,
-    keeper: Keeper,
-    holds: Mutex<HashMap<u64, Arc<Held>>>,
+    pub(super) keeper: Keeper,
+    pub(super) holds: Mutex<HashMap<u64, Arc<Held>>>,
     next: AtomicU64,
     /// Whether the store gives hints, and whether they are being listened for.
-    hints: bool,
-    listening: AtomicBool,
+    pub(super) hints: bool,
+    pub(super) listening: AtomicBool,
     /// The engine in front, which is told of losses.
     pub(super) engine: OnceLock<WeakEngine>,
     /// The process that it was made in; a forked child has its memory, but not its holds.
@@ -106,6 +103,9 @@ impl<S: LeaseStore> Client<S> {
         if let Poll::Ready(cause) = held.poll_lost(None) {
             return Op::failed(lost(&held, cause));
         }
+        if self.is_forked() {
+            return Op::failed(self.forked());
+        }
         let client = self.clone();
         self.keeper.begin(async move {
             match client.renew_once(&held, true, client.settings.reach).await? {
@@ -113,82 +113,6 @@ impl<S: LeaseStore> Client<S> {
                 Renewed::Gone(cause) => Err(lost(&held, cause)),
             }
         })
-    }
-
-    /// Ends a hold that is over here (C4).
-    pub(super) fn release(self: &Arc<Self>, id: u64) -> Op<'static, ()> {
-        // In a forked child the hold is the parent's.
-        if self.is_forked() {
-            return Op::ready(());
-        }
-        let Some(held) = self.holds.lock().remove(&id) else { return Op::ready(()) };
-        if let Some(cause) = held.end() {
-            if cause == LostCause::Expired {
-                // It may still stand at the store. In the background: this may be the thread of
-                // all timers, and a store that let a lease expire may be slow to answer.
-                let client = self.clone();
-                let (key, id, lease) = (held.key.clone(), held.id, held.lease);
-                self.keeper.spawn(async move {
-                    client.end_surely(&key, id, LeaseEnd::Release, lease).await;
-                });
-            }
-            return Op::failed(lost(&held, cause));
-        }
-        let ended = self.end(&held.key, held.id, LeaseEnd::Release, held.lease);
-        self.hint_later(&held.key);
-        match ended {
-            Op::Now(ended) => Op::Now(ended.and_then(|was| confirm(&held, was))),
-            later => Op::later(async move { later.await.and_then(|was| confirm(&held, was)) }),
-        }
-    }
-
-    /// Ends an acquisition. Begun on return; tried again in the background, for as long as its
-    /// lease could run, if the store cannot be reached.
-    pub(super) fn end(
-        self: &Arc<Self>,
-        key: &str,
-        id: AcquisitionId,
-        how: LeaseEnd,
-        lease: Duration,
-    ) -> Op<'static, bool> {
-        let (client, key) = (self.clone(), key.to_owned());
-        self.keeper.begin(async move {
-            let first = client.end_once(&key, id, how).await;
-            if let Err(error) = &first
-                && !is_refusal(error)
-            {
-                let again = client.clone();
-                client.keeper.spawn(async move { again.end_surely(&key, id, how, lease).await });
-            }
-            first
-        })
-    }
-
-    /// Withdraws a claim, whether or not it was answered: a late grant is ended as well (C5).
-    pub(super) fn withdraw<F>(
-        self: &Arc<Self>,
-        key: &str,
-        id: AcquisitionId,
-        lease: Duration,
-        outstanding: Option<F>,
-    ) where
-        F: Future + Send + Unpin + 'static,
-    {
-        if self.is_forked() {
-            return;
-        }
-        drop(self.end(key, id, LeaseEnd::Remove, lease));
-        if let Some(step) = outstanding {
-            let (client, key) = (self.clone(), key.to_owned());
-            self.keeper.spawn(async move {
-                // The claim may reach the store after the end that followed it.
-                let until = client.clock.now().after(lease);
-                if by(&*client.clock, until, step).await.is_some() {
-                    client.end_surely(&key, id, LeaseEnd::Remove, lease).await;
-                    client.waiters.hint(&Wake::Key(key));
-                }
-            });
-        }
     }
 
     /// One renewal, and what it means for the hold's validity.
@@ -218,34 +142,13 @@ impl<S: LeaseStore> Client<S> {
         }
     }
 
-    pub(super) fn gives_hints(&self) -> bool {
-        self.hints
-    }
-
-    /// Listens for the store's hints as long as there is anything to keep, if it gives any.
-    pub(super) fn listen(self: &Arc<Self>) {
-        if self.hints && !self.listening.swap(true, Ordering::SeqCst) {
-            self.keeper.accompany(listen(Listening(self.clone())));
-        }
-    }
-
-    /// Waiters of this process for `key`, thieves beside a turn, look again. In the background,
-    /// because the engine calls with a mutex held that whoever is woken may want.
-    fn hint_later(self: &Arc<Self>, key: &str) {
-        if self.waiters.any(key) {
-            let (client, key) = (self.clone(), key.to_owned());
-            self.keeper.spawn(async move { client.waiters.hint(&Wake::Key(key)) });
-        }
-    }
-
-    /// How long a waiter goes without looking.
-    pub(super) fn longest_pause(&self) -> Duration {
-        let hinted = self.hints.then_some(Duration::from_secs(1));
-        self.settings.poll.or(hinted).unwrap_or(Duration::from_millis(50))
-    }
-
     pub(super) fn is_forked(&self) -> bool {
         std::process::id() != self.process
+    }
+
+    pub(super) fn forked(&self) -> LockError {
+        let why = "this process was forked from the one that opened it: open it again";
+        LockError::unavailable(&self.store.about().name, why)
     }
 
     /// The error of a store that did not answer in time.
@@ -254,32 +157,15 @@ impl<S: LeaseStore> Client<S> {
         LockError::unavailable(&self.store.about().name, why)
     }
 
-    fn held(&self, id: u64) -> Option<Arc<Held>> {
-        self.holds.lock().get(&id).cloned()
-    }
-
-    async fn end_once(
-        &self,
-        key: &str,
-        id: AcquisitionId,
-        how: LeaseEnd,
-    ) -> Result<bool, LockError> {
+    /// What the store answers, within the time that it may take.
+    pub(super) async fn within_reach<T: Unpin>(&self, step: Op<'_, T>) -> Result<T, LockError> {
         let patience = self.settings.reach;
-        let until = self.clock.now().after(patience);
-        let answer = by(&*self.clock, until, self.store.end(key, id, how)).await;
+        let answer = by(&*self.clock, self.clock.now().after(patience), step).await;
         answer.unwrap_or_else(|| Err(self.silent(patience)))
     }
 
-    async fn end_surely(&self, key: &str, id: AcquisitionId, how: LeaseEnd, lease: Duration) {
-        let give_up = self.clock.now().after(lease);
-        let mut backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1), id);
-        while let Err(error) = self.end_once(key, id, how).await {
-            let again = self.clock.now().after(backoff.next());
-            if is_refusal(&error) || again >= give_up {
-                return;
-            }
-            sleep(&*self.clock, again).await;
-        }
+    fn held(&self, id: u64) -> Option<Arc<Held>> {
+        self.holds.lock().get(&id).cloned()
     }
 }
 
@@ -291,57 +177,7 @@ async fn renew<S: LeaseStore>(client: Arc<Client<S>>, held: Arc<Held>) {
     }
 }
 
-/// That the store's hints are being listened for.
-struct Listening<S: LeaseStore>(Arc<Client<S>>);
-
-impl<S: LeaseStore> Drop for Listening<S> {
-    fn drop(&mut self) {
-        self.0.listening.store(false, Ordering::SeqCst);
-    }
-}
-
-/// Passes the store's hints on: to those who wait for a key, and to those who hold it, who may
-/// have been robbed.
-async fn listen<S: LeaseStore>(listening: Listening<S>) {
-    let client = &listening.0;
-    let pauses = || {
-        let id = AcquisitionId::unique();
-        Backoff::new(Duration::from_millis(10), Duration::from_secs(5), id)
-    };
-    let mut backoff = pauses();
-    while let Some(wakes) = client.store.wakes() {
-        match wakes.await {
-            Ok(wake) => {
-                backoff = pauses();
-                client.waiters.hint(&wake);
-                let holds = client.holds.lock().values().cloned().collect::<Vec<_>>();
-                for held in holds.iter().filter(|held| wake.concerns(&held.key)) {
-                    held.hasten();
-                }
-            }
-            Err(_) => sleep(&*client.clock, client.clock.now().after(backoff.next())).await,
-        }
-    }
-}
-
-/// Whether the store refused the step, so that there is no use in repeating it.
-pub(super) fn is_refusal(error: &LockError) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::PermitsMismatch
-            | ErrorKind::InvalidKey
-            | ErrorKind::Unsupported
-            | ErrorKind::Unauthorized
-            | ErrorKind::LimitExceeded
-    )
-}
-
-/// A hold that was not there any more when it was released had been lost.
-fn confirm(held: &Held, was_there: bool) -> Result<(), LockError> {
-    if was_there { Ok(()) } else { Err(lost(held, LostCause::Forgotten)) }
-}
-
-fn lost(held: &Held, cause: LostCause) -> LockError {
+pub(super) fn lost(held: &Held, cause: LostCause) -> LockError {
     LockError::new(ErrorKind::Lost { cause }, held.key.clone()).with_token(held.token)
 }
 

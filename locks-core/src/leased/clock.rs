@@ -10,7 +10,7 @@ use crate::{Alarm, Clock, Moment, SystemClock};
 /// The machine's time including suspend, which is what a store's clock measures meanwhile (C8).
 ///
 /// Alarms come from a timer that stops in suspend, so one set for far ahead goes off late by the
-/// time slept. What waits here sets them a [second](ALARM_AT_MOST) ahead at most, and looks.
+/// time slept. What waits here sets them a second ahead at most, and looks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct BootClock;
 

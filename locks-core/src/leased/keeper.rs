@@ -226,3 +226,107 @@ impl fmt::Debug for Keeper {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    struct CountsDrops(Arc<AtomicUsize>);
+
+    impl Drop for CountsDrops {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[track_caller]
+    fn until(what: &str, mut met: impl FnMut() -> bool) {
+        let give_up = Instant::now() + Duration::from_secs(10);
+        while !met() {
+            assert!(Instant::now() < give_up, "it never came about that {what}");
+            thread::yield_now();
+        }
+    }
+
+    /// Pending when polled first, ready when polled again; wakes itself.
+    async fn twice() {
+        let mut polled = false;
+        std::future::poll_fn(|cx| {
+            cx.waker().wake_by_ref();
+            if std::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    #[test]
+    fn what_is_begun_is_seen_through_though_nobody_waits() {
+        let (keeper, done) = (Keeper::new(), Arc::new(AtomicUsize::new(0)));
+        let count = CountsDrops(done.clone());
+        drop(keeper.begin(async move {
+            twice().await;
+            drop(count);
+            Ok(())
+        }));
+        until("it is done", || done.load(Ordering::SeqCst) == 1);
+        let answer = keeper.begin(async {
+            twice().await;
+            Ok(7)
+        });
+        assert_eq!(answer.block().unwrap(), 7);
+    }
+
+    fn panic_as_ordered() -> Result<(), LockError> {
+        panic!("as ordered")
+    }
+
+    #[test]
+    fn a_panic_in_a_step_is_told_and_hurts_no_other() {
+        let keeper = Keeper::new();
+        let broken = keeper.begin(async {
+            twice().await;
+            panic_as_ordered()
+        });
+        assert!(broken.block().unwrap_err().to_string().contains("panic"));
+        let sound = keeper.begin(async {
+            twice().await;
+            Ok(7)
+        });
+        assert_eq!(sound.block().unwrap(), 7);
+    }
+
+    #[test]
+    fn the_thread_ends_when_idle_and_starts_again() {
+        let (keeper, dropped) = (Keeper::new(), Arc::new(AtomicUsize::new(0)));
+        for round in 1..=2 {
+            keeper.spawn(twice());
+            let companion = CountsDrops(dropped.clone());
+            keeper.accompany(async move {
+                std::future::pending::<()>().await;
+                drop(companion);
+            });
+            assert!(keeper.is_running());
+            until("it has ended", || !keeper.is_running());
+            until("its companion went too", || dropped.load(Ordering::SeqCst) == round);
+        }
+    }
+
+    #[test]
+    fn closing_ends_it_when_the_work_is_done_and_not_before() {
+        let keeper = Keeper::new();
+        let (waiting, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(None::<Waker>)));
+        let (count, at) = (waiting.clone(), gate.clone());
+        keeper.spawn(std::future::poll_fn(move |cx| {
+            *at.lock() = Some(cx.waker().clone());
+            if count.fetch_add(1, Ordering::SeqCst) == 0 { Poll::Pending } else { Poll::Ready(()) }
+        }));
+        until("it waits", || waiting.load(Ordering::SeqCst) == 1);
+        keeper.close();
+        let begun = Instant::now();
+        assert!(keeper.is_running());
+        gate.lock().take().expect("it waits").wake();
+        until("it has ended", || !keeper.is_running());
+        assert!(begun.elapsed() < Keeper::IDLE, "it waited for more work");
+    }
+}

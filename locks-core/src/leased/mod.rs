@@ -2,15 +2,17 @@
 //!
 //! [`store`] is what a store has to do, [`adapter`] what a user sees. In between: the engine asks
 //! [`behind`] for grants; a [`claim`] asks the store until it grants; a [`client`] looks after
-//! what was granted; each [`held`] one is judged by its [`renewal`] and carried on by the
-//! [`keeper`]'s thread.
+//! what was granted until its [`ending`]; each [`held`] one is judged by its [`renewal`] and
+//! carried on by the [`keeper`]'s thread; [`hints`] wake those who are [`waiting`].
 
 mod adapter;
 mod behind;
 mod claim;
 mod client;
 mod clock;
+mod ending;
 mod held;
+mod hints;
 mod keeper;
 mod note;
 mod renewal;

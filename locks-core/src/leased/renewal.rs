@@ -175,4 +175,28 @@ mod tests {
         hold.gone(LostCause::Stolen, at(1.0));
         assert_eq!(hold.check(at(99.0)), Some(LostCause::Stolen));
     }
+
+    /// A holder that is cut off after some renewals, against a store that grants to the next as
+    /// soon as its lease has run out. Steps take `there` to the store and `back` to the holder.
+    /// For how long both believe that they hold it, if `trusted` is what the holder counts from.
+    fn overlap(there: f64, back: f64, trusted: fn(f64, f64) -> f64) -> Duration {
+        let lease = LEASE.as_secs_f64();
+        let (mut hold, mut sent) = (Renewal::granted(LEASE, at(trusted(0.0, there + back))), 0.0);
+        for _ in 0..3 {
+            sent = hold.renew_at.since(at(0.0)).as_secs_f64().max(sent + there + back);
+            let reply = sent + there + back;
+            assert_eq!(hold.check(at(reply)), None);
+            hold.acknowledged(at(trusted(sent, reply)), at(reply));
+        }
+        let passed_on = at(sent + there + lease);
+        hold.valid_until().since(passed_on)
+    }
+
+    #[test]
+    fn f16_counting_from_the_send_never_overlaps_and_from_the_reply_does() {
+        for (there, back) in [(0.0, 0.0), (0.1, 8.0), (8.0, 0.1), (4.0, 4.0)] {
+            assert_eq!(overlap(there, back, |sent, _| sent), Duration::ZERO, "{there} {back}");
+        }
+        assert!(overlap(0.1, 8.0, |_, reply| reply) > Duration::from_secs(6));
+    }
 }

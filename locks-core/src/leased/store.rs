@@ -24,7 +24,8 @@ use crate::{About, LostCause, Mode, Op, Query, Token};
 ///    begins when the step is carried out, never when it was sent.
 /// 3. **Repeatable.** A claim repeated with the id of a hold that still stands is granted again
 ///    with the same token; its lease may begin again or not. Renewing, or ending, what is not
-///    there says so and touches nothing: never the hold of another id (C4).
+///    there says so and touches nothing: never the hold of another id (C4). A hold whose lease
+///    has run out is not there, also if nobody has claimed the key since.
 /// 4. **Tokens (C7)** grow with every grant of a key, whatever became of the holds before, are
 ///    kept for as long as [`Capabilities::tokens`](crate::Capabilities::tokens) says, and are
 ///    below 2^61.
@@ -36,6 +37,9 @@ use crate::{About, LostCause, Mode, Op, Query, Token};
 /// 7. **Errors** mean that the outcome is not known; the adapter repeats or withdraws. The kinds
 ///    `PermitsMismatch`, `InvalidKey`, `Unsupported`, `Unauthorized` and `LimitExceeded` mean
 ///    that the step was refused, and it is not repeated.
+///
+/// The example `own_backend` implements it over a table in SQLite and puts it to the
+/// conformance kit.
 ///
 /// What the adapter promises: ids are never used for two acquisitions; a claim whose caller has
 /// given up is [ended](Self::end), also one that was not answered yet; and a hold that was not

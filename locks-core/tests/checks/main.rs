@@ -2,5 +2,6 @@
 
 #![cfg(not(any(loom, shuttle)))]
 
+mod model;
 mod polled;
 mod thieves;

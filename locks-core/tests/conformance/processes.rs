@@ -81,39 +81,38 @@ impl Fixture for Several {
 #[test]
 fn serves_the_kit() {
     if let Some(directory) = env::var_os(DIRECTORY) {
-        let flaws = [Flaw::Apart, Flaw::TokensInMemory, Flaw::HoldsOutlive, Flaw::WaitsGoOn];
         let told = env::var(FLAW).ok();
-        let flaw = flaws.into_iter().find(|flaw| Some(format!("{flaw:?}")) == told);
+        let mut flaws = CONTROLS.iter().map(|(flaw, _)| *flaw);
+        let flaw = flaws.find(|flaw| Some(format!("{flaw:?}")) == told);
         serve(&Backend::new(Sockets::new(directory.into(), flaw))).unwrap();
     }
 }
 
 conformance!(sockets, Several::new);
 
-/// Each flaw fails the cases that name it; that they pass without is what `sockets` shows.
+/// What each flaw fails; that the cases pass without is what `sockets` shows.
+pub(crate) const CONTROLS: [(Flaw, &[&str]); 5] = [
+    (
+        Flaw::Apart,
+        &[
+            "c1_clients_exclude_each_other",
+            "c1_processes_exclude_each_other",
+            "c3_clients_are_served_in_order",
+            "c8_a_stopped_process_learns_of_its_loss",
+        ],
+    ),
+    (
+        Flaw::TokensInMemory,
+        &["c7_tokens_of_two_clients_grow_together", "c7_tokens_outlive_the_arbiter_as_declared"],
+    ),
+    (Flaw::HoldsOutlive, &["c4_a_killed_process_frees_its_locks"]),
+    (Flaw::WaitsOutlive, &["c5_a_killed_process_leaves_the_queue"]),
+    (Flaw::WaitsGoOn, &["c5_a_dropped_wait_of_another_client_leaves_nothing"]),
+];
+
 #[test]
 fn flaws_between_clients_are_noticed() {
-    let controls: [(Flaw, &[&str]); 4] = [
-        (
-            Flaw::Apart,
-            &[
-                "c1_clients_exclude_each_other",
-                "c1_processes_exclude_each_other",
-                "c8_a_stopped_process_learns_of_its_loss",
-                "c3_clients_are_served_in_order",
-            ],
-        ),
-        (
-            Flaw::TokensInMemory,
-            &[
-                "c7_tokens_of_two_clients_grow_together",
-                "c7_tokens_outlive_the_arbiter_as_declared",
-            ],
-        ),
-        (Flaw::HoldsOutlive, &["c4_a_killed_process_frees_its_locks"]),
-        (Flaw::WaitsGoOn, &["c5_a_dropped_wait_of_another_client_leaves_nothing"]),
-    ];
-    for (flaw, cases) in controls {
+    for (flaw, cases) in CONTROLS {
         for case in cases {
             let passes = passes_case(Arc::new(Several::with(Some(flaw))), case);
             assert!(!passes, "`{case}` does not notice {flaw:?}");

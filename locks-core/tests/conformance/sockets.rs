@@ -30,6 +30,8 @@ pub(crate) enum Flaw {
     TokensInMemory,
     /// What a client holds is written to a file, which outlives it.
     HoldsOutlive,
+    /// Whoever waits writes that to a file, which outlives it and keeps others out.
+    WaitsOutlive,
     /// A wait goes on although nobody waits any more.
     WaitsGoOn,
 }
@@ -106,6 +108,9 @@ impl Sockets {
 impl Held {
     /// Takes the key if nobody has it.
     fn take(&self, key: &str) -> io::Result<Option<Taken>> {
+        if self.is_promised_elsewhere() {
+            return Ok(None);
+        }
         let mut hasher = DefaultHasher::new();
         let client = if self.flaw == Some(Flaw::Apart) { self.client } else { (0, 0) };
         (&self.directory, key, client).hash(&mut hasher);
@@ -126,6 +131,12 @@ impl Held {
         }
         let token = self.next_token(&name)?;
         Ok(Some(Taken { _socket: socket, token, file }))
+    }
+
+    /// For the flaw that lets nobody in while another process waits for anything.
+    fn is_promised_elsewhere(&self) -> bool {
+        let waiter = fs::read_to_string(self.directory.join("waiter")).ok();
+        waiter.is_some_and(|pid| pid != std::process::id().to_string())
     }
 
     /// Counted in a file that only the holder of the key writes.
@@ -211,6 +222,9 @@ struct Tries {
 
 impl Waiting {
     fn start(held: Arc<Held>, key: String, deadline: Option<Instant>) -> Self {
+        if held.flaw == Some(Flaw::WaitsOutlive) && !held.is_promised_elsewhere() {
+            fs::write(held.directory.join("waiter"), std::process::id().to_string()).unwrap();
+        }
         let tries = Arc::new(Mutex::new(Tries::default()));
         let waiting = Self(tries.clone(), held.clone());
         thread::spawn(move || {

@@ -22,7 +22,7 @@ fn client(store: &MemoryStore, clock: &ManualClock) -> Backend {
 
 fn clients() -> Clients {
     let clock = ManualClock::new();
-    let store = MemoryStore::with_hints(Arc::new(clock.clone()), true);
+    let store = MemoryStore::new(Arc::new(clock.clone()), true);
     let (ours, theirs) = (client(&store, &clock), client(&store, &clock));
     Clients { clock, store, ours, theirs }
 }

@@ -12,10 +12,12 @@ use locks_core::{
     LeaseEntry, LeaseRenewal, LeaseStore, LockError, LostCause, Mode, Moment, Op, Query, Renewed,
     Token, TokenScope, Wake,
 };
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
+
+use crate::gate::Gate;
 
 /// A client of a store; clones are other clients of the same one.
-pub struct MemoryStore(Arc<Store>, AtomicUsize);
+pub(crate) struct MemoryStore(Arc<Store>, AtomicUsize);
 
 impl Clone for MemoryStore {
     fn clone(&self) -> Self {
@@ -57,7 +59,7 @@ struct Row {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Step {
+pub(crate) enum Step {
     Claim,
     Renew,
     End,
@@ -65,7 +67,7 @@ pub enum Step {
 
 /// What goes wrong with a step.
 #[derive(Clone)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// It fails before anything is done.
     Fail,
     /// It is done, and the answer is lost.
@@ -78,45 +80,9 @@ pub enum Fault {
     Block(Gate),
 }
 
-#[derive(Clone, Default)]
-pub struct Gate(Arc<(Mutex<(bool, Vec<Waker>)>, Condvar)>);
-
-impl Gate {
-    pub fn open(&self) {
-        let mut state = self.0.0.lock();
-        state.0 = true;
-        self.0.1.notify_all();
-        let wakers = std::mem::take(&mut state.1);
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
-    }
-
-    async fn passed(&self) {
-        poll_fn(|cx| {
-            let mut state = self.0.0.lock();
-            if state.0 {
-                return Poll::Ready(());
-            }
-            state.1.push(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-
-    fn block(&self) {
-        let mut state = self.0.0.lock();
-        while !state.0 {
-            self.0.1.wait(&mut state);
-        }
-    }
-}
-
 impl MemoryStore {
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self::with_hints(clock, false)
-    }
-
-    pub fn with_hints(clock: Arc<dyn Clock>, hints: bool) -> Self {
+    /// A client of a new store.
+    pub(crate) fn new(clock: Arc<dyn Clock>, hints: bool) -> Self {
         let lossy = Exclusion::LeaseUnlessDataIsLost;
         let mut can = Capabilities::plain(lossy, TokenScope::Process);
         (can.shared, can.permits, can.steal) = (true, true, true);
@@ -133,21 +99,30 @@ impl MemoryStore {
     }
 
     /// The next steps of this kind go wrong like this, one after the other.
-    pub fn fail(&self, step: Step, faults: impl IntoIterator<Item = Fault>) {
+    pub(crate) fn fail(&self, step: Step, faults: impl IntoIterator<Item = Fault>) {
         self.0.faults.lock().push((step, faults.into_iter().collect()));
     }
 
     /// Data loss: everything but the counter is gone.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         self.0.table.lock().rows.clear();
     }
 
-    pub fn count(&self, step: Step) -> usize {
+    pub(crate) fn faults_left(&self) -> usize {
+        self.0.faults.lock().iter().map(|(_, left)| left.len()).sum()
+    }
+
+    /// A hint that means nothing.
+    pub(crate) fn hint(&self, key: &str) {
+        self.0.hint(key.to_owned());
+    }
+
+    pub(crate) fn count(&self, step: Step) -> usize {
         self.0.log.lock().iter().filter(|(done, _)| *done == step).count()
     }
 
     /// The ids that claimed, each once.
-    pub fn claimants(&self) -> Vec<AcquisitionId> {
+    pub(crate) fn claimants(&self) -> Vec<AcquisitionId> {
         let mut ids = Vec::new();
         for (step, id) in &*self.0.log.lock() {
             if *step == Step::Claim && !ids.contains(id) {
@@ -157,14 +132,17 @@ impl MemoryStore {
         ids
     }
 
-    pub fn rows(&self) -> usize {
+    pub(crate) fn rows(&self) -> usize {
         let now = self.0.clock.now();
         self.0.table.lock().rows.iter().filter(|row| row.stands(now)).count()
     }
 
     /// Returns once no hold's renewal is due, or after a while: some are never renewed.
-    pub fn await_renewals(&self) {
-        let give_up = Instant::now() + Duration::from_secs(2);
+    pub(crate) fn await_renewals(&self) {
+        // Where renewals fail there may be none to wait for, only a chance to be given.
+        let faulty = self.0.faults.lock().iter().any(|(step, _)| *step == Step::Renew);
+        let patience = if faulty { 5 } else { 2000 };
+        let give_up = Instant::now() + Duration::from_millis(patience);
         let due = |row: &Row, now: Moment| {
             row.is_held(now) && now.since(row.renewed) >= row.lease_ends.since(row.renewed) / 3
         };

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use smallvec::{SmallVec, smallvec};
 
@@ -7,7 +8,7 @@ use super::super::slot::Record;
 use super::super::upstream::Turn;
 use super::ask::Ask;
 use super::{TURNS, Units, small};
-use crate::clock::Moment;
+use crate::clock::{Moment, Stamp};
 use crate::request::{Caller, Swift};
 use crate::{CallSite, KeySet, Mode, OwnerId, Party, Token};
 
@@ -22,6 +23,8 @@ pub(in crate::engine) struct HoldEntry {
     /// From when on it ages; `None` while it is only a turn: part of an unfinished set of keys,
     /// or not yet granted by the upstream.
     pub(in crate::engine) since: Option<Moment>,
+    /// How much later than `since` it may have been: counted in favour of the holder (C6).
+    slack: Duration,
     /// Nothing is stolen before this, and the key stays reserved until then (C14).
     pub(in crate::engine) reserved_until: Option<Moment>,
     /// When the arbiter ends it (C14).
@@ -72,6 +75,7 @@ impl HoldEntry {
             mode: ask.mode,
             levels: smallvec![Level { id: 0, token, mode: ask.mode, owner }],
             since: None,
+            slack: Duration::ZERO,
             reserved_until: None,
             ends_at: None,
             site: ask.caller.site,
@@ -88,13 +92,14 @@ impl HoldEntry {
     }
 
     /// The hold of the fast path.
-    pub(super) fn adopted(token: Token, record: Option<Record>, since: Moment) -> Self {
+    pub(super) fn adopted(token: Token, record: Option<Record>, now: Moment) -> Self {
         let mode = Mode::Exclusive;
         let mut hold = Self {
             token,
             mode,
             levels: smallvec![Level { id: 0, token, mode, owner: None }],
-            since: Some(since),
+            since: Some(now),
+            slack: Duration::ZERO,
             reserved_until: None,
             ends_at: None,
             site: None,
@@ -105,6 +110,8 @@ impl HoldEntry {
             adopted: Adopted::Unrecorded,
         };
         if let Some(record) = record {
+            hold.since = Some(record.since.moment());
+            hold.slack = record.since.slack(now);
             hold.record(record);
         }
         hold
@@ -128,11 +135,12 @@ impl HoldEntry {
     /// The grant is complete: age and bounds count from now.
     pub(in crate::engine) fn begin(
         &mut self,
-        at_least: Option<std::time::Duration>,
-        at_most: Option<std::time::Duration>,
+        at_least: Option<Duration>,
+        at_most: Option<Duration>,
         now: Moment,
     ) {
         self.since = Some(now);
+        self.slack = Duration::ZERO;
         self.reserved_until = at_least.map(|least| now.after(least));
         self.ends_at = at_most.map(|most| now.after(most));
     }
@@ -151,6 +159,7 @@ impl HoldEntry {
     pub(in crate::engine) fn refresh(&mut self, now: Moment) {
         if self.since.is_some() {
             self.since = Some(now);
+            self.slack = Duration::ZERO;
             if self.adopted == Adopted::Recorded {
                 self.adopted = Adopted::No;
             }
@@ -214,8 +223,8 @@ impl HoldEntry {
     }
 
     /// When a request that steals after `age` may take it (C6); `None`: never, as things are.
-    pub(super) fn due(&self, age: std::time::Duration) -> Option<Moment> {
-        let due = self.since?.after(age);
+    pub(super) fn due(&self, age: Duration) -> Option<Moment> {
+        let due = self.since?.after(self.slack).after(age);
         Some(self.reserved_until.map_or(due, |reserved| due.max(reserved)))
     }
 
@@ -228,7 +237,7 @@ impl HoldEntry {
     /// The hold as the fast path knows it, if that is all it is, with what the record has to say
     /// where it does not yet.
     #[expect(clippy::option_option, reason = "as `State::thaws`")]
-    pub(super) fn as_plain(&self, latest: Token) -> Option<Option<(Swift, Moment)>> {
+    pub(super) fn as_plain(&self, latest: Token) -> Option<Option<(Swift, Stamp)>> {
         let plain = self.mode == Mode::Exclusive
             && matches!(self.levels.as_slice(), [only] if only.id == 0 && only.token == latest)
             && self.reserved_until.is_none()
@@ -244,6 +253,8 @@ impl HoldEntry {
             return Some(None);
         }
         let (owner, site, since) = (small(self.owner())?, self.site?, self.since?);
-        Some(Some((Swift { owner, site }, since)))
+        let exact = self.slack == Duration::ZERO;
+        let stamp = if exact { Stamp::exact(since) } else { Stamp::coarse(since) };
+        Some(Some((Swift { owner, site }, stamp)))
     }
 }

@@ -25,7 +25,7 @@ use self::hold::Reservation;
 use super::TokenSource;
 use super::effects::Effects;
 use super::slot::Record;
-use crate::clock::{Alarm, Moment};
+use crate::clock::{Alarm, Moment, Stamp};
 use crate::identity::SmallOwner;
 use crate::request::Swift;
 use crate::{Mode, OwnerId, Token};
@@ -101,8 +101,8 @@ impl State {
     }
 
     /// Takes over the hold of the fast path that was there when the slot was frozen.
-    pub(in crate::engine) fn adopt(&mut self, record: Option<Record>, since: Moment) {
-        self.holds.push(HoldEntry::adopted(self.token, record, since));
+    pub(in crate::engine) fn adopt(&mut self, record: Option<Record>, now: Moment) {
+        self.holds.push(HoldEntry::adopted(self.token, record, now));
     }
 
     /// Completes the hold that was adopted before its holder had written its record.
@@ -161,7 +161,7 @@ impl State {
     /// Whether the fast path can take over (I3 of the slot), and the record to write for it first.
     /// `None`: not yet.
     #[expect(clippy::option_option, reason = "no record to write is not the same as no thaw")]
-    pub(in crate::engine) fn thaws(&self) -> Option<Option<(Swift, Moment)>> {
+    pub(in crate::engine) fn thaws(&self) -> Option<Option<(Swift, Stamp)>> {
         let quiet = self.queue.is_empty()
             && self.settled.is_empty()
             && self.lost.is_empty()

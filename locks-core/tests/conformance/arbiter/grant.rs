@@ -90,6 +90,7 @@ impl State {
                 (Some(Defect::WaitingReadersOneByOne), Mode::Shared, Mode::Shared) => {
                     ask.waker.is_some()
                 }
+                (Some(Defect::ExclusiveBesideShared), Mode::Exclusive, Mode::Shared) => false,
                 (Some(Defect::SharedBesideExclusive), Mode::Shared, Mode::Exclusive) => false,
                 (_, mode, held) => conflict(mode, held),
             })
@@ -127,7 +128,10 @@ impl State {
             Some(Defect::WritersOvertake) => first.options.mode == Mode::Exclusive,
             _ => first.id < ask.id || self.is_upgrade(first, key),
         };
-        let waits = |first: &&Ask| first.id != ask.id && first.wants() == Some(key);
+        let waits = |first: &&Ask| {
+            let here = first.wants() == Some(key) || self.has(Defect::OneQueueForAll);
+            first.id != ask.id && first.is_waiting() && here
+        };
         self.asks.values().filter(waits).filter(|first| before(first)).collect()
     }
 
@@ -211,6 +215,14 @@ impl State {
             }
         }
         nests.into_iter().for_each(|nest| self.end_nest(nest, LostCause::HeldTooLong));
+        if self.has(Defect::LeaseNotRenewed) {
+            let over = |ask: &&Ask| match (ask.held(), ask.options.lease) {
+                (Some(held), Some(lease)) => held.granted + lease <= self.now,
+                _ => false,
+            };
+            let nests = Vec::from_iter(self.asks.values().filter(over).map(|ask| ask.nest));
+            nests.into_iter().for_each(|nest| self.end_nest(nest, LostCause::Expired));
+        }
     }
 
     fn time_out(&mut self) {
@@ -245,6 +257,9 @@ impl State {
         let late = ask.waker.is_some() && self.has(Defect::StealOnlyOnArrival);
         let behind = self.has(Defect::StealBehindQueue) && !self.ahead(ask, key).is_empty();
         let mut victims = self.conflicting(ask, key);
+        if self.has(Defect::StealsNeedlessly) {
+            victims = self.occupants(key).collect();
+        }
         if victims.is_empty() || late || behind {
             return false;
         }

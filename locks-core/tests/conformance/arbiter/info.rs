@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use locks_core::{ErrorKind, HolderInfo, LockError, LockInfo, OwnerId, Query, Token, WaiterInfo};
+use locks_core::{
+    ErrorKind, HolderInfo, LockError, LockInfo, Mode, OwnerId, Query, Token, WaiterInfo,
+};
 
 use super::Defect;
 use super::state::{Ask, State};
@@ -29,8 +31,14 @@ impl State {
     pub(super) fn holder_info(&self, ask: &Ask) -> HolderInfo {
         let mut info = HolderInfo::new(ask.options.mode);
         info.token = Some(ask.held().map_or(turn(ask.id), |held| held.token));
+        if self.has(Defect::ListedTokenIsAnother) {
+            info.token = Some(Token::new(self.last_token + 1));
+        }
+        if self.has(Defect::ListsEverythingExclusive) {
+            info.mode = Mode::Exclusive;
+        }
         info.owner = ask.caller.owner;
-        info.who = ask.who.clone();
+        info.who = ask.who.clone().filter(|_| !self.has(Defect::ScopesUnnamed));
         info.site = ask.caller.site;
         info.age = ask.held().map(|held| self.now - held.since);
         info
@@ -61,6 +69,7 @@ impl State {
     }
 
     pub(super) fn list(&self, query: &Query) -> Vec<LockInfo> {
+        let any = self.has(Defect::ListIgnoresQuery);
         let mut keys = BTreeSet::new();
         for ask in self.asks.values() {
             keys.extend(ask.keys.iter().filter(|key| ask.occupies(key)).map(String::as_str));
@@ -68,7 +77,10 @@ impl State {
         }
         keys.extend(self.reserved.iter().map(|reserved| reserved.key.as_str()));
         keys.extend(self.remembered.iter().map(String::as_str));
-        keys.into_iter().filter(|key| query.matches(key)).map(|key| self.info(key, 0)).collect()
+        keys.into_iter()
+            .filter(|key| any || query.matches(key))
+            .map(|key| self.info(key, 0))
+            .collect()
     }
 
     /// Everybody at `key` but `asking`.

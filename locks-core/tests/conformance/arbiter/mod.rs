@@ -26,15 +26,19 @@ use state::{Stage, State};
 #[derive(Clone)]
 pub(crate) struct Arbiter {
     about: Arc<About>,
+    /// What it says of itself while a key is in use, for the defect that says another thing.
+    in_use: Arc<About>,
     state: Arc<Mutex<State>>,
     patience: Duration,
+    /// Which client it is: the owners of two clients are not the same (C9).
+    client: u32,
 }
 
 impl Arbiter {
     pub(crate) fn sound() -> Self {
-        let about = About::new("plain", Capabilities::process());
-        let state = Arc::new(Mutex::new(State::default()));
-        Self { about: Arc::new(about), state, patience: Duration::from_secs(10) }
+        let about = Arc::new(About::new("plain", Capabilities::process()));
+        let (in_use, state) = (about.clone(), Arc::default());
+        Self { about, in_use, state, patience: Duration::from_secs(10), client: 0 }
     }
 
     pub(crate) fn with(defect: Defect) -> Self {
@@ -44,7 +48,8 @@ impl Arbiter {
         }
         let state = Arc::new(Mutex::new(State { defect: Some(defect), ..State::default() }));
         let about = Arc::new(About::new("broken", capabilities));
-        Self { about, state, patience: Duration::from_millis(200) }
+        let in_use = Arc::new(About::new("in use", capabilities));
+        Self { about, in_use, state, patience: Duration::from_millis(400), client: 0 }
     }
 
     /// Whether it has broken down by a fault of its own, and not by its defect.
@@ -88,12 +93,23 @@ impl Arbiter {
 
 impl LockBackend for Arbiter {
     fn about(&self) -> &About {
-        &self.about
+        let state = self.state();
+        let varies = state.has(Defect::DescriptionVaries) && !state.asks.is_empty();
+        if varies { &self.in_use } else { &self.about }
     }
 
-    fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
+    fn acquire<'a>(&'a self, mut request: Request<'a>) -> Op<'a, Granted> {
+        if !self.is(Defect::OwnersOfClientsMeet) {
+            let caller = &mut request.caller;
+            caller.owner = caller.owner.map(|owner| owner.in_realm(self.client));
+            caller.within.iter_mut().for_each(|owner| *owner = owner.in_realm(self.client));
+        }
         let checked = if self.is(Defect::BadKeysTaken) { Ok(()) } else { request.keys.check() };
-        let checked = checked.and_then(|()| request.options.check());
+        let options = || match self.is(Defect::NonsenseTaken) {
+            true => Ok(()),
+            false => request.options.check(),
+        };
+        let checked = checked.and_then(|()| options());
         if let Err(error) = checked.and_then(|()| self.refuse_undeclared(&request)) {
             return Op::failed(error);
         }
@@ -203,6 +219,10 @@ impl Fixture for Arbiter {
 
     fn patience(&self) -> Duration {
         self.patience
+    }
+
+    fn rival(&self) -> Option<Backend> {
+        Some(Backend::new(Self { client: 1, ..self.clone() }))
     }
 
     fn now(&self) -> Duration {

@@ -1,5 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::task::{Poll, Waker};
+use std::thread::ThreadId;
 use std::time::Duration;
 
 use locks_core::{
@@ -33,6 +34,7 @@ pub(super) struct Ask {
     pub(super) options: Options,
     pub(super) caller: Caller,
     pub(super) who: Option<String>,
+    pub(super) thread: ThreadId,
     pub(super) arrived: Duration,
     pub(super) deadline: Option<Duration>,
     /// How many of its keys it has, while it waits for the next.
@@ -112,6 +114,9 @@ impl State {
             keys.reverse();
         }
         let deadline = match request.wait() {
+            Wait::Forever if self.has(Defect::ForeverEnds) => {
+                Some(self.now + Duration::from_millis(500))
+            }
             Wait::Forever | Wait::No => None,
             Wait::AtMost(limit) if self.has(Defect::TimeoutEarly) => Some(self.now + limit / 2),
             Wait::AtMost(limit) => self.now.checked_add(limit),
@@ -122,14 +127,21 @@ impl State {
                 self.remembered.insert(key.clone());
             }
         }
-        let caller = request.caller.clone();
+        if self.has(Defect::SetForgetsKey) && keys.len() > 1 {
+            keys.pop();
+        }
+        let mut caller = request.caller.clone();
         let who = caller.owner.map(super::info::describe);
+        if self.has(Defect::AnonymousAreOne) && caller.owner.is_none() {
+            caller = Caller::named(OwnerId::from(u64::MAX));
+        }
         let mut ask = Ask {
             id,
             keys,
             options: request.options,
             caller,
             who,
+            thread: std::thread::current().id(),
             arrived: self.now,
             deadline,
             got: 0,
@@ -154,6 +166,9 @@ impl State {
     fn name(&self, key: &str) -> String {
         match self.defect {
             Some(Defect::KeysFoldCase) => key.to_lowercase(),
+            Some(Defect::KeysEndAtSeparator) => {
+                key.split_inclusive(['/', ':']).next().unwrap_or(key).to_owned()
+            }
             Some(Defect::KeysAreCut) => key.chars().take(1000).collect(),
             _ => key.to_owned(),
         }
@@ -220,6 +235,10 @@ impl State {
     pub(super) fn release(&mut self, id: u64) -> Result<(), LockError> {
         // Some defects end other holds than they should.
         let Some(ask) = self.asks.remove(&id) else { return Err(forgotten()) };
+        if self.has(Defect::ReleaseOnItsThreadOnly) && ask.thread != std::thread::current().id() {
+            self.asks.insert(id, ask);
+            return Ok(());
+        }
         if let Stage::Lost(held, cause) = ask.stage {
             if self.has(Defect::ReleaseByNonOwner) {
                 self.asks.retain(|_, other| !(other.held().is_some() && other.keys == ask.keys));
@@ -239,13 +258,17 @@ impl State {
         if !nested {
             self.reserve(&ask);
         }
-        Ok(())
+        if self.has(Defect::ReleaseReportsLoss) { Err(forgotten()) } else { Ok(()) }
     }
 
     fn reserve(&mut self, ask: &Ask) {
         let (Stage::Held(held) | Stage::Lost(held, _)) = &ask.stage else { return };
         let Some(least) = ask.options.hold_at_least else { return };
-        let (until, token) = (held.granted + least, held.token);
+        let from = match self.has(Defect::AtLeastFromRelease) {
+            true => self.now,
+            false => held.granted,
+        };
+        let (until, token) = (from + least, held.token);
         if until > self.now && !self.has(Defect::AtLeastForgotten) {
             let (mode, owner) = (ask.options.mode, ask.caller.owner);
             let keys = ask.keys.iter().cloned();
@@ -330,11 +353,18 @@ impl State {
             return true;
         }
         // What a set has on its way has no token yet: it goes by the number of the request.
+        let shrinks = self.has(Defect::SetCompletesWithoutLost);
         let partial = self.asks.values_mut().find(|ask| {
             ask.is_waiting() && ask.occupies(key) && super::info::turn(ask.id) == token
         });
         if let Some(ask) = partial {
-            ask.got = ask.keys.iter().position(|had| had == key).expect("it occupies it");
+            ask.got = match shrinks {
+                true => ask.got - 1,
+                false => ask.keys.iter().position(|had| had == key).expect("it occupies it"),
+            };
+            if shrinks {
+                ask.keys.retain(|kept| kept != key);
+            }
             ask.checked = None;
             return true;
         }
