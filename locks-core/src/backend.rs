@@ -59,6 +59,11 @@ pub trait LockBackend: Send + Sync + 'static {
     /// `Lost`, and whatever keeps the arbiter from answering.
     fn refresh(&self, hold: &Hold) -> Op<'static, ()>;
 
+    /// The hold belongs to nobody in particular any more: its guard may leave the thread that it
+    /// was granted to (C9, C10). For backends that keep no account of owners there is nothing to
+    /// do; one that wraps another passes it on.
+    fn disown(&self, _hold: &Hold) {}
+
     /// Who holds and waits, as far as the backend can tell (C12).
     ///
     /// # Errors

@@ -197,9 +197,7 @@ impl OwnedGuard {
     }
 
     fn disown(&self) {
-        if let Behind::Engine(engine) = self.backend.behind() {
-            engine.disown(self.hold());
-        }
+        self.backend.disown(self.hold());
     }
 
     fn hold(&self) -> &Hold {

@@ -127,6 +127,13 @@ impl LockBackend for Backend {
         }
     }
 
+    fn disown(&self, hold: &Hold) {
+        match self.behind() {
+            Behind::Engine(engine) => engine.disown(hold),
+            Behind::Other(other) => other.disown(hold),
+        }
+    }
+
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
         match self.behind() {
             Behind::Engine(engine) => engine.inspect(query),

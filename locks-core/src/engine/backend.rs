@@ -100,14 +100,6 @@ impl Engine {
     pub(crate) fn release_slot(&self, hold: SlotHold) -> Op<'static, ()> {
         self.core.release(hold)
     }
-
-    /// The hold belongs to no thread any more.
-    pub(crate) fn disown(&self, hold: &Hold) {
-        for hold in hold.slots() {
-            // A hold that is lost belongs to nobody as it is.
-            let _ = self.core.with_hold(hold, |entry, _| entry.disown());
-        }
-    }
 }
 
 /// Polls once, since most of these need no more.
@@ -283,6 +275,13 @@ impl LockBackend for Engine {
             }
         }
         renewed
+    }
+
+    fn disown(&self, hold: &Hold) {
+        for hold in hold.slots() {
+            // A hold that is lost belongs to nobody as it is.
+            let _ = self.core.with_hold(hold, |entry, _| entry.disown());
+        }
     }
 
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {

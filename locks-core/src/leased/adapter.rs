@@ -158,6 +158,10 @@ impl<S: LeaseStore> LockBackend for Leased<S> {
         self.engine.refresh(hold)
     }
 
+    fn disown(&self, hold: &Hold) {
+        self.engine.disown(hold);
+    }
+
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
         self.engine.inspect(query)
     }

@@ -222,7 +222,8 @@ impl Arbiter {
             key.queue.insert(0, waiter);
             return Ok(());
         }
-        let others_are_fair = key.queue.iter().any(|waiter| self.wants[waiter.request].fair == Some(true));
+        let others_are_fair =
+            key.queue.iter().any(|waiter| self.wants[waiter.request].fair == Some(true));
         let may_pass = match (key.queue.first(), want.fair) {
             (None, _) | (_, Some(false)) => true,
             (_, Some(true)) => false,
@@ -246,7 +247,8 @@ impl Arbiter {
             return Err(ErrorKind::Contended);
         }
         let own = key.holds.iter().find(|hold| hold.is_own(want.owner));
-        let conflicts = |hold: &Hold| Mode::Exclusive == want.mode || hold.mode() == Mode::Exclusive;
+        let conflicts =
+            |hold: &Hold| Mode::Exclusive == want.mode || hold.mode() == Mode::Exclusive;
         if want.steal_after.is_none() && own.is_some_and(conflicts) {
             return Err(ErrorKind::Deadlock);
         }
@@ -274,7 +276,11 @@ impl Arbiter {
         let turn = !upgrades && (at == 0 || want.fair == Some(false)) && key.fits(want.mode);
         if turn || self.first_due(want.key) == Some(at) {
             self.keys[want.key].queue.remove(at);
-            if turn { self.grant(request) } else { self.steal(request) }
+            if turn {
+                self.grant(request)
+            } else {
+                self.steal(request)
+            }
             self.serve(want.key);
             return self.look(request);
         }
@@ -463,12 +469,12 @@ impl Arbiter {
         }
         let Some(first) = key.queue.first() else { return false };
         let want = wants[first.request];
-        let own_is_gone = first.upgrades.is_none_or(|own| {
-            key.holds.iter().all(|hold| hold.grant != own)
-        });
+        let own_is_gone =
+            first.upgrades.is_none_or(|own| key.holds.iter().all(|hold| hold.grant != own));
         let mut next = None;
         if own_is_gone && key.fits(want.mode) {
-            let someone_is_fair = key.queue.iter().any(|waiter| wants[waiter.request].fair == Some(true));
+            let someone_is_fair =
+                key.queue.iter().any(|waiter| wants[waiter.request].fair == Some(true));
             let by_chance = want.mode == Mode::Exclusive
                 && first.upgrades.is_none()
                 && !someone_is_fair

@@ -82,7 +82,8 @@ impl Run {
             }
             Step::Evict(which) => {
                 if let Some(request) = choose(self.guards.keys(), which) {
-                    let (key, token) = (self.model.wants[request].key, self.guards[&request].token());
+                    let (key, token) =
+                        (self.model.wants[request].key, self.guards[&request].token());
                     let ended = self.backend.evict(KEYS[key], token).block().unwrap();
                     // The token may be that of a reservation by now.
                     if self.standing(request).is_ok() {
@@ -221,7 +222,9 @@ impl Run {
                 (Fate::Waiting, Some(at)) => {
                     key.queue[at].called
                         || self.model.first_due(want.key) == Some(at)
-                        || want.wait.is_some_and(|limit| key.queue[at].since + limit <= self.model.now)
+                        || want
+                            .wait
+                            .is_some_and(|limit| key.queue[at].since + limit <= self.model.now)
                 }
                 _ => true,
             };

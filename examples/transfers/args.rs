@@ -1,0 +1,139 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use lexopt::prelude::*;
+
+use crate::Failure;
+
+pub(crate) const HELP: &str = "\
+Applies a ledger of transfers with many threads and tasks at once, and checks
+that no cent was lost.
+
+usage: transfers [LEDGER.csv] [--without-locks] [--threads N] [--tasks N]
+       transfers --generate ROWS [--accounts N] [--seed N] > LEDGER.csv
+
+  LEDGER.csv        lines of `id,from,to,cents` below a header that says so
+                    (default: the one that comes with the example)
+  --without-locks   shows what goes wrong otherwise
+  --threads N       threads, for one half of the transfers (default 8)
+  --tasks N         tasks, for the other half (default 64)
+  --generate ROWS   writes a ledger instead, in which some accounts are hot
+  --accounts N      accounts in that ledger (default 200)
+  --seed N          another ledger of the same kind (default 1)
+  --help            this
+
+Ends with 0 if every balance is right (or was not protected), with 1 if one is
+wrong under locks, with 2 if the job could not be done.
+";
+
+/// What the user wants.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    Help,
+    Generate { rows: u64, accounts: u64, seed: u64 },
+    Apply(Plan),
+}
+
+/// How to apply which ledger.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) ledger: PathBuf,
+    pub(crate) locked: bool,
+    pub(crate) threads: usize,
+    pub(crate) tasks: usize,
+}
+
+pub(crate) fn parse() -> Result<Command, Failure> {
+    parse_from(lexopt::Parser::from_env())
+}
+
+fn parse_from(mut parser: lexopt::Parser) -> Result<Command, Failure> {
+    let mut ledger = None;
+    let mut rows = None;
+    let (mut accounts, mut seed) = (None, None);
+    let (mut threads, mut tasks) = (None, None);
+    let mut locked = true;
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Long("without-locks") => locked = false,
+            Long("generate") => rows = Some(number(&mut parser, "generate", 1)?),
+            Long("accounts") => accounts = Some(number(&mut parser, "accounts", 2)?),
+            Long("seed") => seed = Some(number(&mut parser, "seed", 0)?),
+            Long("threads") => threads = Some(number(&mut parser, "threads", 1)?),
+            Long("tasks") => tasks = Some(number(&mut parser, "tasks", 1)?),
+            Value(path) if ledger.is_none() => ledger = Some(PathBuf::from(path)),
+            other => return Err(format!("{}; see `--help`", other.unexpected()).into()),
+        }
+    }
+    if let Some(rows) = rows {
+        if ledger.is_some() || threads.is_some() || tasks.is_some() || !locked {
+            return Err("`--generate` goes with `--accounts` and `--seed` only".into());
+        }
+        let (accounts, seed) = (accounts.unwrap_or(200), seed.unwrap_or(1));
+        return Ok(Command::Generate { rows, accounts, seed });
+    }
+    if accounts.is_some() || seed.is_some() {
+        return Err("`--accounts` and `--seed` go with `--generate` only".into());
+    }
+    Ok(Command::Apply(Plan {
+        ledger: ledger.unwrap_or_else(enclosed_ledger),
+        locked,
+        threads: usize::try_from(threads.unwrap_or(8))?,
+        tasks: usize::try_from(tasks.unwrap_or(64))?,
+    }))
+}
+
+/// At most a million: a slip of the finger should not start a thread for each grain of sand.
+fn number(parser: &mut lexopt::Parser, option: &str, least: u64) -> Result<u64, Failure> {
+    let most = if option == "threads" { 1_000 } else { 10_000_000 };
+    let value = parser.value()?.string()?;
+    match value.parse() {
+        Ok(number) if (least..=most).contains(&number) => Ok(number),
+        _ => Err(format!("`--{option}` wants a number from {least} to {most}").into()),
+    }
+}
+
+/// The ledger that comes with the example, by the shortest path from here.
+fn enclosed_ledger() -> PathBuf {
+    let absolute = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/data/ledger.csv"));
+    match std::env::current_dir() {
+        Ok(here) => absolute.strip_prefix(here).map_or(absolute.clone(), PathBuf::from),
+        Err(_) => absolute,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        let words = line.split_whitespace();
+        parse_from(lexopt::Parser::from_args(words)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn reads_what_the_help_offers() {
+        assert_eq!(parsed("--help"), Ok(Command::Help));
+        let expected = Plan { ledger: "x.csv".into(), locked: false, threads: 3, tasks: 4 };
+        let line = "x.csv --without-locks --threads=3 --tasks 4";
+        assert_eq!(parsed(line), Ok(Command::Apply(expected)));
+        let expected = Command::Generate { rows: 5, accounts: 200, seed: 9 };
+        assert_eq!(parsed("--generate 5 --seed 9"), Ok(expected));
+    }
+
+    #[test]
+    fn refuses_the_rest() {
+        for line in [
+            "--frobnicate",
+            "a.csv b.csv",
+            "--threads 0",
+            "--threads x",
+            "--seed 1",
+            "a --generate 1",
+        ] {
+            assert!(parsed(line).is_err(), "{line}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The acquisition: which key, at which site, with which options.
+
+use proc_macro2::{Literal, Span, TokenStream};
+use quote::{quote, quote_spanned};
+
+use super::at;
+use crate::parse::{Piece, Template};
+use crate::validate::{Key, Lock};
+
+/// Who asks.
+pub(super) enum Asker<'a> {
+    /// A function, by its name.
+    Function(&'a str),
+    /// A block.
+    Block,
+}
+
+/// How the acquisition goes on.
+pub(super) enum Way {
+    /// `acquire`: to a `Result`, on this thread.
+    Blocking,
+    /// `begin`: to a future, in the scope `__scope`.
+    Scoped,
+    /// `begin_here`: to a future, anonymously.
+    Anonymous,
+}
+
+/// An expression that acquires `lock`, or begins to.
+///
+/// ```text
+/// // Input: "user_{user.id}", wait = false
+/// // Output:
+/// {
+///     static SITE: Site<FunctionSite> = Site::new(FunctionSite::new("module::function"));
+///     &SITE
+/// }.acquire(format_args!("user_{0}", user.id), |__lock| __lock.wait(false))
+/// ```
+pub(super) fn acquire(lock: &Lock, asker: &Asker<'_>, way: &Way) -> TokenStream {
+    let span = Span::mixed_site();
+    let private = lock.private(span);
+    let (place, new_place) = match asker {
+        Asker::Function(name) => {
+            let name = format!("::{name}");
+            (
+                quote_spanned!(span=> #private::FunctionSite),
+                quote_spanned!(span=> #private::FunctionSite::new(
+                    #private::concat!(#private::module_path!(), #name)
+                )),
+            )
+        }
+        Asker::Block => {
+            (quote_spanned!(span=> #private::Here), quote_spanned!(span=> #private::Here::new()))
+        }
+    };
+    let (site, key) = match lock.keys.as_slice() {
+        [Key::Constant(key, _)] if lock.plain => {
+            let kind = if lock.weak { quote!(Weak) } else { quote!(Strong) };
+            let site = quote_spanned!(span=> {
+                static SITE: #private::Pinned<#place> =
+                    #private::Pinned::new(#new_place, #key, #private::Kind::#kind);
+                &SITE
+            });
+            (site, None)
+        }
+        keys => {
+            let site = quote_spanned!(span=> {
+                static SITE: #private::Site<#place> = #private::Site::new(#new_place);
+                &SITE
+            });
+            (site, Some(self::key(keys, lock)))
+        }
+    };
+    let options = options(lock);
+    let key = key.into_iter();
+    let (method, scope) = match way {
+        Way::Blocking => (quote!(acquire), None),
+        Way::Scoped => (quote!(begin), Some(quote_spanned!(span=> &__scope))),
+        Way::Anonymous => (quote!(begin_here), None),
+    };
+    let scope = scope.into_iter();
+    quote_spanned!(span=> #site.#method(#(#key,)* #options #(, #scope)*))
+}
+
+fn options(lock: &Lock) -> TokenStream {
+    let span = Span::mixed_site();
+    let private = lock.private(span);
+    let calls = &lock.options;
+    let weak = lock.weak.then(|| quote_spanned!(span=> .kind(#private::Kind::Weak)));
+    let configured = quote_spanned!(span=> __lock #calls #weak);
+    match &lock.backend {
+        Some(backend) => {
+            let span = at(backend);
+            let private = lock.private(span);
+            quote_spanned!(span=> |__lock| #private::on(#configured, #backend))
+        }
+        None => quote_spanned!(span=> |__lock| #configured),
+    }
+}
+
+fn key(keys: &[Key], lock: &Lock) -> TokenStream {
+    match keys {
+        [Key::Constant(key, _)] => quote!(#key),
+        [key] => arguments(key, lock),
+        keys => {
+            let keys = keys.iter().map(|key| arguments(key, lock));
+            quote!([#(#keys),*])
+        }
+    }
+}
+
+/// A key as `fmt::Arguments`.
+fn arguments(key: &Key, lock: &Lock) -> TokenStream {
+    match key {
+        Key::Constant(key, literal) => {
+            let span = at(literal);
+            let private = lock.private(span);
+            let text = spelled(&escaped(key), literal.span());
+            quote_spanned!(span=> #private::format_args!(#text))
+        }
+        Key::Template(template) => filled(template, lock),
+        Key::Value(value) => {
+            let span = at(value);
+            let private = lock.private(span);
+            quote_spanned!(span=> #private::format_args!("{}", #value))
+        }
+    }
+}
+
+/// Where every hole is a name, the user's own literal goes to `format_args!`, and the compiler
+/// underlines inside of it. Else the holes become numbered arguments.
+fn filled(template: &Template, lock: &Lock) -> TokenStream {
+    let span = at(&template.literal);
+    let private = lock.private(span);
+    let literal = &template.literal;
+    let simple = |piece: &Piece| match piece {
+        Piece::Text(_) => true,
+        Piece::Hole { expr: syn::Expr::Path(path), .. } => {
+            path.path.get_ident().is_some_and(|name| name != "self" && name != "Self")
+        }
+        Piece::Hole { .. } => false,
+    };
+    if !template.angled && template.pieces.iter().all(simple) {
+        return quote_spanned!(span=> #private::format_args!(#literal));
+    }
+    let mut text = String::new();
+    let mut values = Vec::new();
+    for piece in &template.pieces {
+        match piece {
+            Piece::Text(plain) => text.push_str(&escaped(plain)),
+            Piece::Hole { expr, spec } => {
+                let colon = if spec.is_some() { ":" } else { "" };
+                let spec = spec.as_deref().unwrap_or_default();
+                text.push_str(&format!("{{{}{colon}{spec}}}", values.len()));
+                values.push(expr);
+            }
+        }
+    }
+    let text = spelled(&text, literal.span());
+    quote_spanned!(span=> #private::format_args!(#text, #(#values),*))
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('{', "{{").replace('}', "}}")
+}
+
+/// A literal that names in it (`{0:width$}`) reach the user's variables from.
+fn spelled(text: &str, span: Span) -> Literal {
+    let mut literal = Literal::string(text);
+    literal.set_span(span);
+    literal
+}

@@ -1,0 +1,102 @@
+use proc_macro2::{Group, Span, TokenStream};
+use quote::{quote, quote_spanned};
+
+use super::acquire::{Asker, Way, acquire};
+use crate::validate::{Lock, OnLost, Otherwise};
+
+/// An expression that runs `body` under the lock, in place: `return`, `break`, `continue` and `?`
+/// act on the code around it.
+///
+/// ```text
+/// // Input: "ledger" => { body }
+/// // Output:
+/// {
+///     let __acquired = SITE.acquire(..);
+///     match __acquired {
+///         Ok(__guard) => {
+///             let __output = match Some(()) { Some(()) => { body }, None => unreached() };
+///             Ok(__output)
+///         }
+///         Err(__error) => Err(__error),
+///     }
+/// }
+/// ```
+/// The second arm is never taken. Without it a body that ends in `return` would make what follows
+/// unreachable, and the compiler would say so to the user.
+pub(crate) fn expand(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStream {
+    let span = Span::mixed_site();
+    let private = lock.private(span);
+    let way = if asynchronous { Way::Anonymous } else { Way::Blocking };
+    let acquire = acquire(lock, &Asker::Block, &way);
+    let acquired = if asynchronous {
+        quote_spanned!(span=> __acquired.await)
+    } else {
+        quote_spanned!(span=> __acquired)
+    };
+    let held = held(lock, asynchronous, body);
+    let early = match &lock.otherwise {
+        None => quote_spanned!(span=> #private::Err(__error) => #private::Err(__error),),
+        Some(Otherwise::Closure(closure)) => quote_spanned!(span=>
+            #private::Err(__error) =>
+                #private::instead(#private::otherwise(#closure, __error)),
+        ),
+        Some(Otherwise::Value(value)) => quote_spanned!(span=>
+            #private::Err(__error) if #private::contended(&__error) =>
+                #private::instead(#value),
+            #private::Err(__error) => #private::Err(__error),
+        ),
+    };
+    quote_spanned!(span=> {
+        let __acquired = #acquire;
+        match #acquired {
+            #private::Ok(__guard) => { #held }
+            #early
+        }
+    })
+}
+
+fn held(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStream {
+    let span = Span::mixed_site();
+    let private = lock.private(span);
+    let (value, name) = match &lock.guard {
+        Some(name) => (quote_spanned!(span=> &__guard), quote!(#name)),
+        None => (quote_spanned!(span=> ()), quote!(())),
+    };
+    let body = quote_spanned!(span=>
+        match #private::Some(#value) {
+            #private::Some(#name) => #body,
+            #private::None => #private::unreached(),
+        }
+    );
+    match (&lock.on_lost, asynchronous) {
+        (OnLost::Continue, false) => quote_spanned!(span=>
+            let __output = #body;
+            #private::Ok(__output)
+        ),
+        (OnLost::Continue, true) => quote_spanned!(span=>
+            let __output = #body;
+            #private::release(__guard).await;
+            #private::Ok(__output)
+        ),
+        (OnLost::Error, true) => quote_spanned!(span=>
+            let __output = #body;
+            #private::keep_value_async(__guard, __output).await
+        ),
+        (OnLost::Cancel(_), true) => quote_spanned!(span=>
+            let __output = #private::cancel_when_lost(&__guard, async { #body }).await;
+            match __output {
+                #private::Ok(__output) => {
+                    #private::keep_value_async(__guard, __output).await
+                }
+                #private::Err(__error) => #private::Err(__error),
+            }
+        ),
+        (_, false) => {
+            let keep = quote!(keep_value);
+            quote_spanned!(span=>
+                let __output = #body;
+                #private::#keep(__guard, __output)
+            )
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What a function returns when its lock was not acquired (A2, A3).
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::quote_spanned;
+
+use crate::validate::{Lock, Otherwise, Returned};
+
+/// The arms for the failed acquisition.
+///
+/// ```text
+/// // Input: wait = false, -> Option<u8>
+/// // Output:
+/// Err(__error) => return bail(__error),
+/// ```
+pub(super) fn arms(lock: &Lock, returned: &Returned, probe_future: bool) -> TokenStream {
+    let span = Span::mixed_site();
+    let private = lock.private(span);
+    match &lock.otherwise {
+        Some(Otherwise::Closure(closure)) => {
+            quote_spanned!(span=>
+                #private::Err(__error) => return #private::otherwise(#closure, __error),
+            )
+        }
+        Some(Otherwise::Value(value)) => {
+            let fault = match returned {
+                Returned::Named(ty) => {
+                    let fault = asked(lock, ty, "fault", probe_future);
+                    quote_spanned!(span=> return #fault)
+                }
+                _ => quote_spanned!(span=> #private::fault(__error)),
+            };
+            quote_spanned!(span=>
+                #private::Err(__error) if #private::contended(&__error) => return #value,
+                #private::Err(__error) => #fault,
+            )
+        }
+        None => {
+            let failure = failure(lock, returned, probe_future);
+            quote_spanned!(span=> #private::Err(__error) => #failure,)
+        }
+    }
+}
+
+fn failure(lock: &Lock, returned: &Returned, probe_future: bool) -> TokenStream {
+    // Errors of type are about the return type, so they are shown there.
+    let span = returned.span().resolved_at(Span::mixed_site());
+    let private = lock.private(span);
+    let bail = quote_spanned!(span=> return #private::bail(__error));
+    match returned {
+        _ if lock.may_be_contended => bail,
+        Returned::Named(ty) => {
+            let early = asked(lock, ty, "early", probe_future);
+            quote_spanned!(span=> return #early)
+        }
+        Returned::Partly(_, true) => bail,
+        Returned::Partly(_, false) | Returned::Opaque(_) | Returned::Never(_) => {
+            quote_spanned!(span=> #private::fault(__error))
+        }
+    }
+}
+
+/// Asks the type what it can say: see `Returns` in the facade.
+fn asked(lock: &Lock, ty: &syn::Type, method: &str, probe_future: bool) -> TokenStream {
+    let span = super::at(ty);
+    let private = lock.private(span);
+    let method = Ident::new(method, span);
+    let probe = probe_future
+        .then(|| quote_spanned!(span=> #private::Returns::<#ty>::new().runs_in_time();));
+    quote_spanned!(span=> {
+        use #private::{AnyReturn as _, PlainResult as _};
+        #probe
+        #private::Returns::<#ty>::new().#method(__error)
+    })
+}

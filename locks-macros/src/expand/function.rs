@@ -1,0 +1,173 @@
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
+use quote::{ToTokens as _, quote, quote_spanned};
+use syn::ext::IdentExt as _;
+use syn::parse::Parser as _;
+
+use super::acquire::{Asker, Way, acquire};
+use super::{early, in_arm};
+use crate::parse::Function;
+use crate::validate::{Lock, OnLost, Returned, Target, in_tail};
+
+/// The function, with its body under the lock.
+pub(crate) fn expand(lock: &Lock, mut function: Function, target: &Target) -> TokenStream {
+    hoist_inner_attributes(&mut function);
+    let name = function.sig.ident.unraw().to_string();
+    let asker = Asker::Function(&name);
+    let body = match target {
+        Target::Sync(returned) => blocking(lock, &asker, returned, &function.body),
+        Target::Async(returned) => asynchronous(lock, &asker, returned, &function.body),
+        Target::Future(output) => {
+            let mut change = |group: Group| {
+                let under = asynchronous(lock, &asker, output, &group);
+                let mut braces = Group::new(Delimiter::Brace, under);
+                braces.set_span(group.span());
+                braces
+            };
+            in_tail(function.body.stream(), &mut change)
+                .expect("a body whose tail was found has that tail")
+        }
+    };
+    function.with_body(body)
+}
+
+/// ```text
+/// // Input: { body }
+/// // Output:
+/// let __acquired = SITE.acquire(..);
+/// match __acquired {
+///     Ok(__guard) => { body },
+///     Err(__error) => return bail(__error),
+/// }
+/// ```
+/// The `let` ends the key's temporaries, so that the body may move what the key names.
+fn blocking(lock: &Lock, asker: &Asker<'_>, returned: &Returned, body: &Group) -> TokenStream {
+    let span = Span::mixed_site();
+    let private = lock.private(span);
+    let acquire = acquire(lock, asker, &Way::Blocking);
+    let early = early::arms(lock, returned, true);
+    let held = match (&lock.on_lost, &lock.guard) {
+        (OnLost::Continue, None) => body.to_token_stream(),
+        (OnLost::Continue, Some(name)) => {
+            quote_spanned!(span=> match &__guard { #name => #body })
+        }
+        (_, name) => {
+            let name = name.as_ref().map_or_else(|| quote!(_), |name| quote!(#name));
+            let annotation = returned.annotation();
+            let keep = keep(lock, returned, "keep");
+            quote_spanned!(span=> {
+                let __held = &__guard;
+                let __output = #private::run_once(move || -> #annotation {
+                    match __held { #name => #body }
+                });
+                return #keep;
+            })
+        }
+    };
+    quote_spanned!(span=>
+        let __acquired = #acquire;
+        match __acquired {
+            #private::Ok(__guard) => #held,
+            #early
+        }
+    )
+}
+
+/// ```text
+/// // Input: { body }
+/// // Output:
+/// let __scope = Scope::open();
+/// let __begun = SITE.begin(.., &__scope);
+/// match __begun.await {
+///     Ok(__guard) => {
+///         let __output = Scoped::new(__scope, async move { edge; match () { () => { body } } }).await;
+///         release(__guard).await;
+///         return __output;
+///     }
+///     Err(__error) => return bail(__error),
+/// }
+/// ```
+fn asynchronous(lock: &Lock, asker: &Asker<'_>, returned: &Returned, body: &Group) -> TokenStream {
+    let span = Span::mixed_site();
+    let private = lock.private(span);
+    let acquire = acquire(lock, asker, &Way::Scoped);
+    let early = early::arms(lock, returned, false);
+    let edge = edge(lock, returned);
+    let (held, body) = match &lock.guard {
+        None => (None, in_arm(body)),
+        Some(name) => (
+            Some(quote_spanned!(span=> let __held = &__guard;)),
+            quote_spanned!(span=> match __held { #name => #body }),
+        ),
+    };
+    let run = quote_spanned!(span=>
+        #private::Scoped::new(__scope, async move { #edge #body })
+    );
+    let keep_async = keep(lock, returned, "keep_async");
+    let keep_unless_lost = keep(lock, returned, "keep_unless_lost");
+    let finish = match (&lock.on_lost, returned) {
+        (_, Returned::Never(_)) => quote_spanned!(span=> #private::never(#run).await),
+        (OnLost::Continue, _) => quote_spanned!(span=>
+            let __output = #run.await;
+            #private::release(__guard).await;
+            return __output;
+        ),
+        (OnLost::Error, _) => quote_spanned!(span=>
+            let __output = #run.await;
+            return #keep_async.await;
+        ),
+        (OnLost::Cancel(_), _) => quote_spanned!(span=>
+            let __output = #private::cancel_when_lost(&__guard, #run).await;
+            return #keep_unless_lost.await;
+        ),
+    };
+    quote_spanned!(span=>
+        let __scope = #private::Scope::open();
+        let __begun = #acquire;
+        match __begun.await {
+            #private::Ok(__guard) => { #held #finish }
+            #early
+        }
+    )
+}
+
+/// A call of one of the functions that replace a value by a loss, spanned where a type that cannot tell of
+/// one is to be shown.
+fn keep(lock: &Lock, returned: &Returned, function: &str) -> TokenStream {
+    let span = returned.span().resolved_at(Span::mixed_site());
+    let private = lock.private(span);
+    let function = Ident::new(function, span);
+    quote_spanned!(span=> #private::#function(__guard, __output))
+}
+
+/// Tells the block around the body what the function returns, so that coercions such as
+/// `Ok(Box::new(|| ()))` go on working.
+fn edge(lock: &Lock, returned: &Returned) -> TokenStream {
+    let Some(ty) = returned.annotation() else { return TokenStream::new() };
+    let span = super::at(ty);
+    let private = lock.private(span);
+    quote_spanned!(span=>
+        if let #private::Some(__output) = #private::None::<#ty> {
+            return __output;
+        }
+    )
+}
+
+/// `#![…]` at the top of the body applies to the function, and could not stand in an arm.
+fn hoist_inner_attributes(function: &mut Function) {
+    let begins = function.body.stream().into_iter().take(2).map(|token| token.to_string());
+    if begins.collect::<String>() != "#!" {
+        return;
+    }
+    let split = |input: syn::parse::ParseStream<'_>| {
+        let attrs = input.call(syn::Attribute::parse_inner)?;
+        Ok((attrs, input.parse::<TokenStream>()?))
+    };
+    let Ok((attrs, rest)) = split.parse2(function.body.stream()) else { return };
+    function.attrs.extend(attrs.into_iter().map(|mut attr| {
+        attr.style = syn::AttrStyle::Outer;
+        attr
+    }));
+    let mut body = Group::new(Delimiter::Brace, rest);
+    body.set_span(function.body.span());
+    function.body = body;
+}

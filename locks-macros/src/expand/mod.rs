@@ -1,0 +1,26 @@
+//! What has been validated, as code. Everything generated is spanned at mixed site, so that its
+//! names are invisible to the user's code and lints leave it alone.
+
+mod acquire;
+mod block;
+mod early;
+mod function;
+
+pub(crate) use block::expand as block;
+pub(crate) use function::expand as function;
+
+use proc_macro2::{Group, Span, TokenStream};
+use quote::{ToTokens, quote_spanned};
+
+/// `tokens`' span for what is shown, with the hygiene of generated code.
+fn at(tokens: &impl ToTokens) -> Span {
+    use syn::spanned::Spanned as _;
+    tokens.span().resolved_at(Span::mixed_site())
+}
+
+/// The user's braces as a match arm: there, unlike behind `=` or at the end of a block, they are
+/// not taken for superfluous, and their temporaries end with them (trap 14).
+fn in_arm(body: &Group) -> TokenStream {
+    let span = Span::mixed_site();
+    quote_spanned!(span=> match () { () => #body })
+}

@@ -1,0 +1,113 @@
+use proc_macro2::{Ident, TokenTree};
+use syn::ext::IdentExt as _;
+use syn::parse::{Parse, ParseStream};
+use syn::{Error, Expr, Lit, LitStr, Path, Result, Token, token};
+
+/// `"key", "key", option, option = value`
+pub(crate) struct Args {
+    pub(crate) keys: Vec<Key>,
+    pub(crate) settings: Vec<Setting>,
+    /// Where the arguments end; for errors about what is missing.
+    pub(crate) end: proc_macro2::Span,
+}
+
+pub(crate) enum Key {
+    /// `"refresh_{user.id}"`
+    Template(LitStr),
+    /// `key = expr`
+    Value(Expr),
+}
+
+/// `shared` or `wait = false`
+pub(crate) struct Setting {
+    pub(crate) name: Ident,
+    pub(crate) value: Option<Value>,
+}
+
+pub(crate) enum Value {
+    Expr(Expr),
+    /// Of `crate = path`.
+    Path(Path),
+}
+
+impl Parse for Args {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let mut args = Self { keys: Vec::new(), settings: Vec::new(), end: input.span() };
+        while !at_end(input) {
+            args.parse_one(input)?;
+            if at_end(input) {
+                break;
+            }
+            if !input.peek(Token![,]) {
+                return Err(input.error("expected `,` between keys and options"));
+            }
+            input.parse::<Token![,]>()?;
+        }
+        args.end = input.span();
+        Ok(args)
+    }
+}
+
+impl Args {
+    fn parse_one(&mut self, input: ParseStream<'_>) -> Result<()> {
+        if input.peek(Lit) {
+            let literal = input.parse()?;
+            let Lit::Str(template) = literal else {
+                return Err(Error::new(
+                    literal.span(),
+                    "a key is a string literal such as `\"user_{id}\"`, or `key = expression`",
+                ));
+            };
+            self.keys.push(Key::Template(template));
+            return Ok(());
+        }
+        let named = input.peek(Ident::peek_any)
+            && (input.peek2(Token![=]) && !input.peek2(Token![=>]) && !input.peek2(Token![==])
+                || input.peek2(Token![,])
+                || input.peek2(Token![=>])
+                || input.peek2(syn::parse::End));
+        if !named {
+            return Err(not_an_argument(input));
+        }
+        let name = input.call(Ident::parse_any)?;
+        let value = if input.peek(Token![=]) && !input.peek(Token![=>]) {
+            input.parse::<Token![=]>()?;
+            if at_end(input) || input.peek(Token![,]) {
+                return Err(Error::new(name.span(), format!("`{name} =` lacks its value")));
+            }
+            Some(if name == "crate" {
+                Value::Path(input.call(Path::parse_mod_style)?)
+            } else {
+                Value::Expr(input.parse()?)
+            })
+        } else {
+            None
+        };
+        match value {
+            Some(Value::Expr(value)) if name == "key" => self.keys.push(Key::Value(value)),
+            value => self.settings.push(Setting { name, value }),
+        }
+        Ok(())
+    }
+}
+
+/// At the end of an attribute's arguments, or where a block's body begins.
+fn at_end(input: ParseStream<'_>) -> bool {
+    input.is_empty() || input.peek(Token![=>]) || input.peek(token::Brace)
+}
+
+/// An expression where a key or an option should be.
+fn not_an_argument(input: ParseStream<'_>) -> Error {
+    let fork = input.fork();
+    let span = input.span();
+    let shown = match fork.parse::<TokenTree>() {
+        Ok(token) => format!("`{token}` is neither a key nor an option"),
+        Err(_) => "expected a key or an option".to_owned(),
+    };
+    Error::new(
+        span,
+        format!(
+            "{shown}: a key is a string literal such as `\"user_{{id}}\"`, or `key = expression`"
+        ),
+    )
+}

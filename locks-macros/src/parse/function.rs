@@ -1,0 +1,73 @@
+use proc_macro2::{Group, TokenStream};
+use quote::ToTokens;
+use syn::parse::{Parse, ParseStream};
+use syn::{Attribute, Error, FnModifiers, Result, Signature, Token, Visibility, token};
+
+/// A function whose body has been kept as it was written.
+pub(crate) struct Function {
+    pub(crate) attrs: Vec<Attribute>,
+    pub(crate) vis: Visibility,
+    pub(crate) default: Option<Token![default]>,
+    pub(crate) sig: Signature,
+    pub(crate) body: Group,
+}
+
+impl Parse for Function {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let attrs = input.call(Attribute::parse_outer)?;
+        let vis = input.parse()?;
+        let modifiers = parse_modifiers(input)?;
+        if !begins_function(input) {
+            return Err(input.error(
+                "`#[lock]` goes on a function or a method; around a block use `locks::block::lock!`",
+            ));
+        }
+        let sig = input.parse::<Signature>()?;
+        if input.peek(Token![;]) {
+            return Err(Error::new(
+                sig.ident.span(),
+                "this function has no body to hold a lock for: \
+                 put `#[lock]` on its implementations",
+            ));
+        }
+        if !input.peek(token::Brace) {
+            return Err(input.error("expected the function's body"));
+        }
+        let body = input.parse()?;
+        Ok(Self { attrs, vis, default: modifiers.defaultness, sig, body })
+    }
+}
+
+impl Function {
+    /// The function with `body` in place of its own. The outer braces stay the user's, which
+    /// lints of dead code depend on.
+    pub(crate) fn with_body(&self, body: TokenStream) -> TokenStream {
+        let mut braces = Group::new(proc_macro2::Delimiter::Brace, body);
+        braces.set_span(self.body.span());
+        let mut tokens = TokenStream::new();
+        for attr in &self.attrs {
+            attr.to_tokens(&mut tokens);
+        }
+        self.vis.to_tokens(&mut tokens);
+        self.default.to_tokens(&mut tokens);
+        self.sig.to_tokens(&mut tokens);
+        braces.to_tokens(&mut tokens);
+        tokens
+    }
+}
+
+fn parse_modifiers(input: ParseStream<'_>) -> Result<FnModifiers> {
+    let mut modifiers = FnModifiers::default();
+    if input.peek(Token![default]) && !input.peek2(Token![!]) {
+        modifiers.defaultness = Some(input.parse()?);
+    }
+    Ok(modifiers)
+}
+
+fn begins_function(input: ParseStream<'_>) -> bool {
+    input.peek(Token![fn])
+        || input.peek(Token![const]) && !input.peek3(Token![:])
+        || input.peek(Token![async])
+        || input.peek(Token![unsafe]) && !input.peek2(Token![impl]) && !input.peek2(Token![trait])
+        || input.peek(Token![extern]) && !input.peek2(Token![crate])
+}

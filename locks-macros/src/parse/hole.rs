@@ -1,0 +1,188 @@
+//! One hole of a template: how far it reaches, and what may stand in it.
+
+use std::str::FromStr as _;
+
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
+use syn::{Expr, UnOp};
+
+/// How far a hole reaches.
+pub(super) struct Extent {
+    /// The bytes between the brackets.
+    pub(super) len: usize,
+    /// Where in them the format begins: the first `:` that is not part of `::`.
+    pub(super) colon: Option<usize>,
+}
+
+/// Finds the closing bracket of a hole that begins with `text`: the first one outside of nested
+/// brackets, quotes and the fill of a format.
+pub(super) fn extent(text: &str, close: char) -> Option<Extent> {
+    let mut depth = 0_usize;
+    let mut chars = text.char_indices();
+    while let Some((at, char)) = chars.next() {
+        let rest = &text[at + char.len_utf8()..];
+        match char {
+            _ if char == close && depth == 0 => return Some(Extent { len: at, colon: None }),
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth = depth.checked_sub(1)?,
+            '<' if close == '>' => depth += 1,
+            '>' if close == '>' => depth = depth.checked_sub(1)?,
+            '"' => skip(&mut chars, quoted(rest)?),
+            '\'' => skip(&mut chars, character(rest)),
+            ':' if rest.starts_with(':') => skip(&mut chars, 1),
+            ':' if depth == 0 => {
+                let spec = spec_len(rest, close)?;
+                return Some(Extent { len: at + 1 + spec, colon: Some(at) });
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The length of a format, up to its closing bracket. `>` also aligns: it does where another
+/// one follows that can close.
+fn spec_len(text: &str, close: char) -> Option<usize> {
+    let aligned = text.strip_prefix(['<', '^', '>']).or_else(|| {
+        let fill = text.chars().next().filter(|&fill| fill != close)?;
+        text[fill.len_utf8()..].strip_prefix(['<', '^', '>'])
+    });
+    let end_of = |from: usize| {
+        let other = text[from..].find(['<', '{']).unwrap_or(text.len() - from);
+        text[from..].find(close).filter(|&end| end < other).map(|end| from + end)
+    };
+    aligned.and_then(|rest| end_of(text.len() - rest.len())).or_else(|| end_of(0))
+}
+
+/// The length of a string literal, whose opening quote has been read.
+fn quoted(text: &str) -> Option<usize> {
+    let mut escaped = false;
+    for (at, char) in text.char_indices() {
+        match char {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return Some(at + 1),
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The length of a character literal, or nothing if it is a lifetime.
+fn character(text: &str) -> usize {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some('\\') => text[2.min(text.len())..].find('\'').map_or(0, |end| end + 3),
+        Some(char) if chars.next() == Some('\'') => char.len_utf8() + 1,
+        _ => 0,
+    }
+}
+
+fn skip(chars: &mut std::str::CharIndices<'_>, bytes: usize) {
+    let rest = chars.as_str().len().saturating_sub(bytes);
+    while chars.as_str().len() > rest {
+        chars.next();
+    }
+}
+
+/// The expression in a hole, with the template's span and hygiene.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn expression(source: &str, span: Span) -> Result<Expr, String> {
+    let source = source.trim();
+    if source.is_empty() {
+        return Err("this hole is empty: name what goes in, as in `{id}`".into());
+    }
+    if source.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!(
+            "`{source}` refers to an argument by its position, and a key has none: \
+             name what goes in, as in `{{id}}`"
+        ));
+    }
+    let no_expression = || format!("`{source}` is not an expression");
+    let tokens = TokenStream::from_str(source).map_err(|_| no_expression())?;
+    let tokens = at(raw_keyword(tokens), span);
+    let expr = syn::parse2::<Expr>(tokens).map_err(|_| no_expression())?;
+    check(&expr)?;
+    Ok(expr)
+}
+
+/// `{type}` means `r#type`, as it does to `format!`.
+fn raw_keyword(tokens: TokenStream) -> TokenStream {
+    let mut tokens = tokens.into_iter().collect::<Vec<_>>();
+    if let Some(TokenTree::Ident(first)) = tokens.first() {
+        let word = first.to_string();
+        let path = ["self", "Self", "super", "crate", "true", "false", "if", "match", "unsafe"];
+        let keyword = syn::parse_str::<Ident>(&word).is_err() && !word.starts_with("r#");
+        if keyword && !path.contains(&word.as_str()) && word != "_" {
+            tokens[0] = TokenTree::Ident(Ident::new_raw(&word, first.span()));
+        }
+    }
+    tokens.into_iter().collect()
+}
+
+/// Members come from our expansion, as far as the compiler is told: else it would offer to replace
+/// the whole template by the member that was meant.
+fn at(tokens: TokenStream, span: Span) -> TokenStream {
+    let mut member = false;
+    let place = |mut token: TokenTree| {
+        if let TokenTree::Group(group) = &token {
+            token = Group::new(group.delimiter(), at(group.stream(), span)).into();
+        }
+        let ours = member && matches!(token, TokenTree::Ident(_));
+        token.set_span(if ours { span.resolved_at(Span::mixed_site()) } else { span });
+        member = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '.');
+        token
+    };
+    tokens.into_iter().map(place).collect()
+}
+
+/// Paths, literals, fields, calls, indices, parentheses, `&` and `*` (A1).
+fn check(expr: &Expr) -> Result<(), String> {
+    let refused = match expr {
+        Expr::Path(_) | Expr::Lit(_) => return Ok(()),
+        Expr::Field(field) => return check(&field.base),
+        Expr::Paren(inner) => return check(&inner.expr),
+        Expr::Group(inner) => return check(&inner.expr),
+        Expr::Reference(inner) => return check(&inner.expr),
+        Expr::Unary(inner) if matches!(inner.op, UnOp::Deref(_)) => return check(&inner.expr),
+        Expr::Index(index) => return check(&index.expr).and_then(|()| check(&index.index)),
+        Expr::MethodCall(call) => {
+            return check(&call.receiver).and_then(|()| call.args.iter().try_for_each(check));
+        }
+        Expr::Call(call) => {
+            return check(&call.func).and_then(|()| call.args.iter().try_for_each(check));
+        }
+        Expr::Try(_) => "`?`",
+        Expr::Await(_) => "`.await`",
+        Expr::Binary(_) | Expr::Unary(_) | Expr::Assign(_) | Expr::Range(_) | Expr::Cast(_) => {
+            "operators"
+        }
+        Expr::Macro(_) => "macros",
+        _ => "such expressions",
+    };
+    Err(format!("a key cannot contain {refused}: bind the value to a variable and name that"))
+}
+
+/// What follows the colon.
+pub(super) fn check_spec(spec: &str) -> Result<(), String> {
+    if spec.contains(".*") {
+        return Err("`.*` takes two arguments, and a hole has one: name the precision, \
+                    as in `{x:.digits$}`"
+            .into());
+    }
+    let mut words = spec
+        .split('$')
+        .filter_map(|word| word.rsplit(|char: char| !char.is_alphanumeric() && char != '_').next())
+        .collect::<Vec<_>>();
+    // Nothing refers to what comes after the last `$`.
+    words.pop();
+    let by_position =
+        |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    if let Some(word) = words.iter().find(|word| by_position(word)) {
+        return Err(format!(
+            "`{word}$` refers to an argument by its position, and a key has none: name it"
+        ));
+    }
+    Ok(())
+}

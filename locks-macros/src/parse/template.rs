@@ -1,0 +1,204 @@
+use std::iter::Peekable;
+use std::str::CharIndices;
+
+use syn::{Error, Expr, LitStr, Result};
+
+use super::hole;
+
+/// `user_{user.id}`: text with holes.
+pub(crate) struct Template {
+    pub(crate) literal: LitStr,
+    pub(crate) pieces: Vec<Piece>,
+    /// Written with `<` somewhere, so that `format_args!` would read the literal otherwise.
+    pub(crate) angled: bool,
+}
+
+pub(crate) enum Piece {
+    /// As it appears in the key.
+    Text(String),
+    Hole {
+        expr: Expr,
+        /// What follows the colon, if there is one.
+        spec: Option<String>,
+    },
+}
+
+impl Template {
+    /// Reads the holes of `literal` (A1).
+    ///
+    /// # Errors
+    /// They show the template and where in it they arose.
+    pub(crate) fn parse(literal: LitStr) -> Result<Self> {
+        let text = literal.value();
+        let mut reader = Reader {
+            literal: &literal,
+            text: &text,
+            chars: text.char_indices().peekable(),
+            pieces: Vec::new(),
+            plain: String::new(),
+            angled: false,
+        };
+        reader.read()?;
+        let (pieces, angled) = (reader.pieces, reader.angled);
+        Ok(Self { literal, pieces, angled })
+    }
+
+    /// The key, if it has no holes.
+    pub(crate) fn constant(&self) -> Option<&str> {
+        match self.pieces.as_slice() {
+            [] => Some(""),
+            [Piece::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+}
+
+struct Reader<'a> {
+    literal: &'a LitStr,
+    text: &'a str,
+    chars: Peekable<CharIndices<'a>>,
+    pieces: Vec<Piece>,
+    plain: String,
+    angled: bool,
+}
+
+impl Reader<'_> {
+    fn read(&mut self) -> Result<()> {
+        while let Some((at, char)) = self.chars.next() {
+            match char {
+                '{' | '<' if self.next_is(char) => self.plain.push(char),
+                '}' if self.next_is('}') => self.plain.push('}'),
+                '{' => self.hole(at, '}')?,
+                '<' => self.hole(at, '>')?,
+                '}' => {
+                    return Err(self.wrong(at, "`}` closes nothing: for a literal one write `}}`"));
+                }
+                _ => self.plain.push(char),
+            }
+            self.angled |= char == '<';
+        }
+        self.end_text();
+        Ok(())
+    }
+
+    fn next_is(&mut self, char: char) -> bool {
+        self.chars.next_if(|&(_, next)| next == char).is_some()
+    }
+
+    fn hole(&mut self, at: usize, close: char) -> Result<()> {
+        let Some(extent) = hole::extent(&self.text[at + 1..], close) else {
+            let missing = if close == '}' {
+                "this hole is not closed: write `}` after it, or `{{` for a literal `{`"
+            } else {
+                "this hole is not closed: write `>` after it, or `<<` for a literal `<`"
+            };
+            return Err(self.wrong(at, missing));
+        };
+        let end = at + 1 + extent.len;
+        let inner = &self.text[at + 1..end];
+        let (source, spec) = match extent.colon {
+            Some(colon) => (&inner[..colon], Some(&inner[colon + 1..])),
+            None => (inner, None),
+        };
+        let expr = hole::expression(source, self.literal.span())
+            .and_then(|expr| spec.map_or(Ok(()), hole::check_spec).map(|()| expr))
+            .map_err(|why| self.wrong(at + 1 + leading_space(inner), &why))?;
+        self.end_text();
+        self.pieces.push(Piece::Hole { expr, spec: spec.map(str::to_owned) });
+        // The closing bracket is one byte long.
+        while self.chars.next_if(|&(next, _)| next <= end).is_some() {}
+        Ok(())
+    }
+
+    fn end_text(&mut self) {
+        if !self.plain.is_empty() {
+            self.pieces.push(Piece::Text(std::mem::take(&mut self.plain)));
+        }
+    }
+
+    /// The compiler cannot underline a part of a literal for us, so the message draws it.
+    fn wrong(&self, at: usize, why: &str) -> Error {
+        let before = self.text[..at].chars().count();
+        let drawn = if self.text.contains(char::is_control) {
+            String::new()
+        } else {
+            format!("\n    {}\n    {}^", self.text, " ".repeat(before))
+        };
+        Error::new(self.literal.span(), format!("{why}{drawn}"))
+    }
+}
+
+fn leading_space(text: &str) -> usize {
+    text.len() - text.trim_start().len()
+}
+
+#[cfg(test)]
+mod tests {
+    use proc_macro2::Span;
+    use quote::ToTokens as _;
+
+    use super::*;
+
+    fn read(text: &str) -> std::result::Result<Vec<String>, String> {
+        let template = Template::parse(LitStr::new(text, Span::call_site()))
+            .map_err(|error| error.to_string())?;
+        let show = |piece: &Piece| match piece {
+            Piece::Text(text) => format!("text {text}"),
+            Piece::Hole { expr, spec } => {
+                let expr = expr.to_token_stream().to_string().replace(' ', "");
+                format!("hole {expr}|{}", spec.as_deref().unwrap_or("-"))
+            }
+        };
+        Ok(template.pieces.iter().map(show).collect())
+    }
+
+    #[test]
+    fn a1_reads_holes_of_both_spellings() {
+        for (text, pieces) in [
+            ("plain", &["text plain"][..]),
+            ("u_{user.id}", &["text u_", "hole user.id|-"]),
+            ("u_<user.id>", &["text u_", "hole user.id|-"]),
+            ("{id:08}", &["hole id|08"]),
+            ("<id:08>", &["hole id|08"]),
+            ("{id:>5}", &["hole id|>5"]),
+            ("<id:>5>", &["hole id|>5"]),
+            ("<id>>5", &["hole id|-", "text >5"]),
+            ("{p:?}", &["hole p|?"]),
+            ("{{{id}}}", &["text {", "hole id|-", "text }"]),
+            ("<<{id}>", &["text <", "hole id|-", "text >"]),
+            ("{t.1.0}{v[1]}{*n}", &["hole t.1.0|-", "hole v[1]|-", "hole *n|-"]),
+            (r#"{m["a:b}"]}"#, &[r#"hole m["a:b}"]|-"#]),
+            ("{Self::NAME}", &["hole Self::NAME|-"]),
+            ("{f::<u8>(':')}", &["hole f::<u8>(':')|-"]),
+            ("<f::<u8>()>", &["hole f::<u8>()|-"]),
+            ("{type}", &["hole r#type|-"]),
+            ("job->step", &["text job->step"]),
+            ("é{ä}ö", &["text é", "hole ä|-", "text ö"]),
+        ] {
+            assert_eq!(read(text).unwrap(), pieces, "{text}");
+        }
+    }
+
+    #[test]
+    fn a1_refuses_what_is_no_hole_and_draws_where() {
+        for (text, why) in [
+            ("user_{id", "not closed"),
+            ("a<b", "`<<`"),
+            ("{}", "is empty"),
+            ("{0}", "by its position"),
+            ("}", "closes nothing"),
+            ("{id.}", "not an expression"),
+            ("{id?}", "`?`"),
+            ("{a + b}", "operators"),
+            ("{id:1$}", "by its position"),
+            ("{id:.*}", "`.*`"),
+            ("{f().await}", "`.await`"),
+            ("{if a { b } else { c }}", "bind the value"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.contains(why), "{text}: {error}");
+        }
+        let drawn = read("user_{id").unwrap_err();
+        assert!(drawn.ends_with("\n    user_{id\n         ^"), "{drawn}");
+    }
+}

@@ -1,0 +1,70 @@
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
+use syn::{Error, Result};
+
+use super::{Lock, OnLost};
+
+/// Refuses what a block's body cannot do.
+pub(crate) fn check(lock: &Lock, asynchronous: bool, body: &Group) -> Result<()> {
+    if let OnLost::Cancel(span) = lock.on_lost {
+        if !asynchronous {
+            return Err(Error::new(span, CANCEL_IS_ASYNC));
+        }
+        return match leaves(body.stream()) {
+            Some(span) => Err(Error::new(
+                span,
+                "with `on_lost = \"cancel\"` the body is a future of its own, \
+                 which `return` and `?` would leave instead of the code around it: \
+                 make it a value and go on behind the block",
+            )),
+            None => Ok(()),
+        };
+    }
+    if asynchronous {
+        return Ok(());
+    }
+    match awaits(body.stream()) {
+        Some(span) => Err(Error::new(
+            span,
+            "this block holds its lock for a thread, which must not wait for a task: \
+             write `lock!(async \"key\" => { .. })`",
+        )),
+        None => Ok(()),
+    }
+}
+
+pub(super) const CANCEL_IS_ASYNC: &str = "`on_lost = \"cancel\"` drops the body at an await, and \
+     there is none here: use `\"error\"`, or make this asynchronous";
+
+/// The first `.await` outside of nested asynchronous code.
+fn awaits(tokens: TokenStream) -> Option<Span> {
+    let mut after_dot = false;
+    let mut tokens = tokens.into_iter();
+    while let Some(token) = tokens.next() {
+        match &token {
+            TokenTree::Ident(word) if after_dot && word == "await" => return Some(word.span()),
+            TokenTree::Ident(word) if word == "async" => {
+                tokens.find(
+                    |next| matches!(next, TokenTree::Group(g) if g.delimiter() == Delimiter::Brace),
+                );
+            }
+            TokenTree::Group(group) => {
+                if let Some(span) = awaits(group.stream()) {
+                    return Some(span);
+                }
+            }
+            _ => {}
+        }
+        after_dot = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '.');
+    }
+    None
+}
+
+/// The first `return` or `?`.
+fn leaves(tokens: TokenStream) -> Option<Span> {
+    tokens.into_iter().find_map(|token| match token {
+        TokenTree::Ident(word) if word == "return" => Some(word.span()),
+        TokenTree::Punct(punct) if punct.as_char() == '?' => Some(punct.span()),
+        TokenTree::Group(group) => leaves(group.stream()),
+        _ => None,
+    })
+}

@@ -1,0 +1,129 @@
+//! What has been parsed, made into something that can be expanded, or into an error that says
+//! what is allowed.
+
+mod body;
+mod duration;
+mod function;
+mod returned;
+mod settings;
+mod suggestion;
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::quote_spanned;
+use syn::{Error, Expr, LitStr, Path, Result};
+
+use crate::parse::{self, Args, Template};
+
+pub(crate) use body::check as body;
+pub(crate) use function::{Target, check as function, in_tail};
+pub(crate) use returned::Returned;
+
+/// A lock as the arguments describe it.
+pub(crate) struct Lock {
+    pub(crate) krate: Option<Path>,
+    pub(crate) keys: Vec<Key>,
+    /// Calls on the builder, in any order.
+    pub(crate) options: TokenStream,
+    pub(crate) backend: Option<Expr>,
+    pub(crate) weak: bool,
+    /// A free key can be granted without looking at the options.
+    pub(crate) plain: bool,
+    /// Whether the request may end because somebody else has the lock (A2).
+    pub(crate) may_be_contended: bool,
+    pub(crate) on_lost: OnLost,
+    pub(crate) otherwise: Option<Otherwise>,
+    pub(crate) guard: Option<Ident>,
+}
+
+pub(crate) enum Key {
+    /// Known when the program is compiled.
+    Constant(String, LitStr),
+    Template(Template),
+    Value(Expr),
+}
+
+#[derive(Default)]
+pub(crate) enum OnLost {
+    #[default]
+    Continue,
+    Error,
+    Cancel(Span),
+}
+
+pub(crate) enum Otherwise {
+    Value(Expr),
+    /// It gets the error.
+    Closure(Expr),
+}
+
+/// Makes sense of the arguments.
+///
+/// # Errors
+/// All that is wrong with them.
+pub(crate) fn lock(args: Args) -> Result<Lock> {
+    if args.keys.is_empty() && args.settings.is_empty() {
+        return Err(Error::new(args.end, "name the lock, as in `\"ledger\"` or `\"user_{id}\"`"));
+    }
+    let mut lock = Lock {
+        krate: None,
+        keys: Vec::new(),
+        options: TokenStream::new(),
+        backend: None,
+        weak: false,
+        plain: true,
+        may_be_contended: false,
+        on_lost: OnLost::Continue,
+        otherwise: None,
+        guard: None,
+    };
+    let mut errors = None::<Error>;
+    let mut note = |error: Error| match &mut errors {
+        Some(errors) => errors.combine(error),
+        None => errors = Some(error),
+    };
+    let none = args.keys.is_empty();
+    for key in args.keys {
+        match self::key(key) {
+            Ok(key) => lock.keys.push(key),
+            Err(error) => note(error),
+        }
+    }
+    if let Err(error) = settings::apply(args.settings, &mut lock) {
+        note(error);
+    } else if none {
+        note(Error::new(args.end, "name the lock, as in `\"ledger\"` or `\"user_{id}\"`"));
+    }
+    errors.map_or(Ok(lock), Err)
+}
+
+fn key(key: parse::Key) -> Result<Key> {
+    let literal = match key {
+        parse::Key::Value(value) => return Ok(Key::Value(value)),
+        parse::Key::Template(literal) => literal,
+    };
+    let template = Template::parse(literal)?;
+    let Some(text) = template.constant() else { return Ok(Key::Template(template)) };
+    let why = if text.is_empty() {
+        "the key is empty: give it at least one character"
+    } else if text.len() > MAX_KEY_LEN {
+        "the key is longer than 1,024 bytes: use a hash of it"
+    } else if text.contains('\0') {
+        "a key cannot contain a NUL byte"
+    } else {
+        return Ok(Key::Constant(text.to_owned(), template.literal.clone()));
+    };
+    Err(Error::new(template.literal.span(), why))
+}
+
+/// C1, as `locks_core::MAX_KEY_LEN`.
+const MAX_KEY_LEN: usize = 1024;
+
+impl Lock {
+    /// The facade's private module, written where `span` shows.
+    pub(crate) fn private(&self, span: Span) -> TokenStream {
+        match &self.krate {
+            Some(path) => quote_spanned!(span=> #path::__private),
+            None => quote_spanned!(span=> ::locks::__private),
+        }
+    }
+}

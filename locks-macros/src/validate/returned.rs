@@ -1,0 +1,138 @@
+//! What a function returns, as far as its signature tells.
+
+use proc_macro2::Span;
+use syn::spanned::Spanned as _;
+use syn::{GenericArgument, PathArguments, ReturnType, Type, TypeParamBound, parse_quote};
+
+/// A return type, by what an expansion can say about it.
+pub(crate) enum Returned {
+    /// It can be written down elsewhere.
+    Named(Box<Type>),
+    /// It contains `impl Trait`, here as `_`. The flag: it is a `Result` or an `Option`.
+    Partly(Box<Type>, bool),
+    /// `impl Trait`
+    Opaque(Span),
+    /// `!`
+    Never(Span),
+}
+
+impl Returned {
+    /// What `output` says. For the span of `()` where nothing is written: that of the name.
+    pub(crate) fn new(output: &ReturnType, name: Span) -> Self {
+        match output {
+            ReturnType::Default => {
+                let mut unit: Type = parse_quote!(());
+                if let Type::Tuple(tuple) = &mut unit {
+                    tuple.paren_token = syn::token::Paren(name);
+                }
+                Self::Named(Box::new(unit))
+            }
+            ReturnType::Type(_, ty) => Self::of(ty),
+        }
+    }
+
+    pub(crate) fn of(ty: &Type) -> Self {
+        let ty = peeled(ty);
+        match ty {
+            Type::Never(never) => return Self::Never(never.span()),
+            Type::ImplTrait(opaque) => return Self::Opaque(opaque.span()),
+            _ => {}
+        }
+        let mut known = ty.clone();
+        if !forget_impl(&mut known) {
+            return Self::Named(Box::new(known));
+        }
+        let last = match ty {
+            Type::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
+            _ => None,
+        };
+        let early = matches!(last.as_deref(), Some("Result" | "Option"));
+        Self::Partly(Box::new(known), early)
+    }
+
+    /// Where to show errors about it.
+    pub(crate) fn span(&self) -> Span {
+        match self {
+            Self::Named(ty) | Self::Partly(ty, _) => ty.span(),
+            Self::Opaque(span) | Self::Never(span) => *span,
+        }
+    }
+
+    /// The type as an annotation inside the function.
+    pub(crate) fn annotation(&self) -> Option<&Type> {
+        match self {
+            Self::Named(ty) | Self::Partly(ty, _) => Some(ty),
+            Self::Opaque(_) | Self::Never(_) => None,
+        }
+    }
+}
+
+/// The `Output` of the future that `ty` is, if it says that it is one.
+pub(super) fn future_output(ty: &Type) -> Option<&Type> {
+    let bounds = match peeled(ty) {
+        Type::ImplTrait(opaque) => &opaque.bounds,
+        Type::TraitObject(object) => &object.bounds,
+        Type::Path(path) => {
+            let last = path.path.segments.last()?;
+            let PathArguments::AngleBracketed(args) = &last.arguments else { return None };
+            let mut types = args.args.iter().filter_map(|arg| match arg {
+                GenericArgument::Type(ty) => Some(ty),
+                _ => None,
+            });
+            return match last.ident.to_string().as_str() {
+                "Pin" | "Box" => future_output(types.next()?),
+                "BoxFuture" | "LocalBoxFuture" => types.next_back(),
+                _ => None,
+            };
+        }
+        _ => return None,
+    };
+    bounds.iter().find_map(|bound| {
+        let TypeParamBound::Trait(bound) = bound else { return None };
+        let last = bound.path.segments.last().filter(|last| last.ident == "Future")?;
+        let PathArguments::AngleBracketed(args) = &last.arguments else { return None };
+        args.args.iter().find_map(|arg| match arg {
+            GenericArgument::AssocType(assoc) if assoc.ident == "Output" => Some(&assoc.ty),
+            _ => None,
+        })
+    })
+}
+
+/// Types from `macro_rules!` come wrapped.
+fn peeled(ty: &Type) -> &Type {
+    match ty {
+        Type::Group(group) => peeled(&group.elem),
+        Type::Paren(paren) => peeled(&paren.elem),
+        other => other,
+    }
+}
+
+/// Puts `_` for every `impl Trait` in `ty`; whether there was one.
+fn forget_impl(ty: &mut Type) -> bool {
+    match ty {
+        Type::ImplTrait(_) => {
+            *ty = parse_quote!(_);
+            true
+        }
+        Type::Group(inner) => forget_impl(&mut inner.elem),
+        Type::Paren(inner) => forget_impl(&mut inner.elem),
+        Type::Reference(inner) => forget_impl(&mut inner.elem),
+        Type::Array(inner) => forget_impl(&mut inner.elem),
+        Type::Slice(inner) => forget_impl(&mut inner.elem),
+        Type::Tuple(tuple) => {
+            tuple.elems.iter_mut().fold(false, |any, element| forget_impl(element) | any)
+        }
+        Type::Path(path) => {
+            path.path.segments.iter_mut().fold(false, |any, segment| match &mut segment.arguments {
+                PathArguments::AngleBracketed(args) => {
+                    args.args.iter_mut().fold(any, |any, arg| match arg {
+                        GenericArgument::Type(ty) => forget_impl(ty) | any,
+                        _ => any,
+                    })
+                }
+                _ => any,
+            })
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,268 @@
+//! The options of the attribute's table.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{format_ident, quote_spanned};
+use syn::spanned::Spanned as _;
+use syn::{Error, Expr, ExprLit, Lit, Result};
+
+use super::{Lock, OnLost, Otherwise, duration, suggestion};
+use crate::parse::{Setting, Value};
+
+const OPTIONS: [&str; 16] = [
+    "key",
+    "wait",
+    "steal_after",
+    "shared",
+    "permits",
+    "reentrant",
+    "fair",
+    "lease",
+    "hold_at_least",
+    "hold_at_most",
+    "on_lost",
+    "otherwise",
+    "guard",
+    "backend",
+    "kind",
+    "crate",
+];
+
+/// Puts `settings` into `lock`.
+pub(super) fn apply(settings: Vec<Setting>, lock: &mut Lock) -> Result<()> {
+    let mut given = Vec::<Ident>::new();
+    // `crate` first: the others' code begins with it.
+    for setting in &settings {
+        if let Some(Value::Path(path)) = &setting.value {
+            lock.krate = Some(path.clone());
+        }
+    }
+    for Setting { name, value } in settings {
+        if given.contains(&name) {
+            return Err(Error::new(name.span(), format!("`{name}` is given twice")));
+        }
+        let excluded = match name.to_string().as_str() {
+            "shared" => "permits",
+            "permits" => "shared",
+            _ => "",
+        };
+        if given.iter().any(|earlier| earlier == excluded) {
+            return Err(Error::new(
+                name.span(),
+                "`shared` and `permits` exclude each other: \
+                 a permit is shared with the other permits",
+            ));
+        }
+        apply_one(&name, value, lock)?;
+        given.push(name);
+    }
+    Ok(())
+}
+
+fn apply_one(name: &Ident, value: Option<Value>, lock: &mut Lock) -> Result<()> {
+    match (name.to_string().as_str(), value) {
+        ("shared" | "reentrant", None) => {
+            let span = name.span().resolved_at(Span::mixed_site());
+            lock.options.extend(quote_spanned!(span=> .#name()));
+            lock.plain &= name == "reentrant";
+            Ok(())
+        }
+        ("shared" | "reentrant", Some(_)) => {
+            Err(Error::new(name.span(), format!("`{name}` takes no value: give it by itself")))
+        }
+        ("crate", Some(Value::Path(_))) => Ok(()),
+        (option, Some(Value::Expr(value))) if OPTIONS.contains(&option) => {
+            apply_value(name, value, lock)
+        }
+        (option, _) if OPTIONS.contains(&option) => {
+            let example = example(option);
+            Err(Error::new(name.span(), format!("`{option}` needs a value: `{example}`")))
+        }
+        (unknown, value) => Err(Error::new(name.span(), self::unknown(unknown, value.is_none()))),
+    }
+}
+
+fn apply_value(name: &Ident, value: Expr, lock: &mut Lock) -> Result<()> {
+    let option = name.to_string();
+    let call = match option.as_str() {
+        "wait" => return wait(value, lock),
+        "steal_after" | "lease" | "hold_at_least" | "hold_at_most" => {
+            lock.plain &= !option.starts_with("hold_");
+            match literal(&value) {
+                Some(literal) => duration_of(&option, literal, lock)?,
+                None => computed(&value),
+            }
+        }
+        "permits" => {
+            lock.plain = false;
+            permits(&value)?
+        }
+        "fair" => match literal(&value) {
+            Some(Lit::Bool(_)) | None => computed(&value),
+            Some(other) => return Err(ill_typed(&option, other)),
+        },
+        "backend" => {
+            lock.backend = Some(value);
+            lock.plain = false;
+            return Ok(());
+        }
+        "otherwise" => {
+            lock.otherwise = Some(match peeled(&value) {
+                Expr::Closure(_) => Otherwise::Closure(value),
+                _ => Otherwise::Value(value),
+            });
+            return Ok(());
+        }
+        "guard" => {
+            lock.guard = Some(guard(&value)?);
+            return Ok(());
+        }
+        "kind" => {
+            lock.weak = word(&option, &value, &["strong", "weak"])? == "weak";
+            return Ok(());
+        }
+        "on_lost" => {
+            let allowed = ["continue", "error", "cancel"];
+            lock.on_lost = match word(&option, &value, &allowed)?.as_str() {
+                "error" => OnLost::Error,
+                "cancel" => OnLost::Cancel(value.span()),
+                _ => OnLost::Continue,
+            };
+            return Ok(());
+        }
+        _ => unreachable!("`OPTIONS` has no other options with values"),
+    };
+    push(name, &value, &call, lock);
+    Ok(())
+}
+
+/// A call on the builder whose errors of type are shown at the value.
+fn push(name: &Ident, value: &Expr, argument: &TokenStream, lock: &mut Lock) {
+    let span = value.span().resolved_at(Span::mixed_site());
+    let method = format_ident!("{name}", span = span);
+    lock.options.extend(quote_spanned!(span=> .#method(#argument)));
+}
+
+fn wait(value: Expr, lock: &mut Lock) -> Result<()> {
+    let argument = match literal(&value) {
+        Some(Lit::Bool(forever)) => {
+            lock.may_be_contended = !forever.value;
+            computed(&value)
+        }
+        Some(literal) => {
+            lock.may_be_contended = true;
+            duration_of("wait", literal, lock)?
+        }
+        None => {
+            lock.may_be_contended = true;
+            computed(&value)
+        }
+    };
+    push(&Ident::new("wait", value.span()), &value, &argument, lock);
+    Ok(())
+}
+
+fn duration_of(option: &str, literal: &Lit, lock: &Lock) -> Result<TokenStream> {
+    let Lit::Str(literal) = literal else { return Err(ill_typed(option, literal)) };
+    let duration = duration::parse(literal)?;
+    let (secs, nanos) = (duration.as_secs(), duration.subsec_nanos());
+    let span = literal.span().resolved_at(Span::mixed_site());
+    let private = lock.private(span);
+    Ok(quote_spanned!(span=> #private::Duration::new(#secs, #nanos)))
+}
+
+fn permits(value: &Expr) -> Result<TokenStream> {
+    let none = "`permits = 0` would let nobody in: give at least 1";
+    match literal(value) {
+        Some(Lit::Int(number)) if number.base10_parse::<u32>()? == 0 => {
+            Err(Error::new(number.span(), none))
+        }
+        Some(Lit::Int(_)) | None => Ok(computed(value)),
+        Some(other) => Err(ill_typed("permits", other)),
+    }
+}
+
+fn guard(value: &Expr) -> Result<Ident> {
+    match peeled(value) {
+        Expr::Path(path) => path.path.get_ident().cloned(),
+        _ => None,
+    }
+    .filter(|name| name != "self")
+    .ok_or_else(|| {
+        Error::new(value.span(), "`guard` takes the name of a new variable: `guard = lock`")
+    })
+}
+
+fn word(option: &str, value: &Expr, allowed: &[&str]) -> Result<String> {
+    if let Some(Lit::Str(text)) = literal(value)
+        && allowed.contains(&text.value().as_str())
+    {
+        return Ok(text.value());
+    }
+    let allowed = allowed.iter().map(|word| format!("`\"{word}\"`")).collect::<Vec<_>>();
+    let (last, others) = allowed.split_last().expect("every such option has words");
+    let list = format!("{} or {last}", others.join(", "));
+    Err(Error::new(value.span(), format!("`{option}` takes {list}")))
+}
+
+fn ill_typed(option: &str, literal: &Lit) -> Error {
+    let takes = match option {
+        "wait" => "`true`, `false`, a duration such as `\"2s\"` or an expression of either type",
+        "permits" => "a number such as `5` or an expression of type `u32`",
+        "fair" => "`true`, `false` or an expression of type `bool`",
+        _ => "a duration such as `\"5s\"` or an expression of type `Duration`",
+    };
+    Error::new(literal.span(), format!("`{option}` takes {takes}"))
+}
+
+fn unknown(name: &str, alone: bool) -> String {
+    let mut text = format!("there is no option `{name}`");
+    if let Some(known) = suggestion::closest(name, &OPTIONS) {
+        text.push_str(&format!(": did you mean `{known}`?"));
+        return text;
+    }
+    let list = OPTIONS.map(|option| format!("`{option}`")).join(", ");
+    text.push_str(&format!("; the options are {list}"));
+    if alone {
+        text.push_str(&format!(". If it is the key, write `\"{{{name}}}\"` or `key = {name}`"));
+    }
+    text
+}
+
+fn example(option: &str) -> &'static str {
+    match option {
+        "key" => "key = user.id",
+        "wait" => "wait = false",
+        "steal_after" => "steal_after = \"5s\"",
+        "permits" => "permits = 5",
+        "fair" => "fair = true",
+        "lease" => "lease = \"30s\"",
+        "hold_at_least" => "hold_at_least = \"1m\"",
+        "hold_at_most" => "hold_at_most = \"10m\"",
+        "on_lost" => "on_lost = \"error\"",
+        "otherwise" => "otherwise = 0",
+        "guard" => "guard = lock",
+        "backend" => "backend = &BACKEND",
+        "kind" => "kind = \"weak\"",
+        _ => "crate = my_locks",
+    }
+}
+
+fn computed(value: &Expr) -> TokenStream {
+    quote::ToTokens::to_token_stream(value)
+}
+
+fn literal(value: &Expr) -> Option<&Lit> {
+    match peeled(value) {
+        Expr::Lit(ExprLit { lit, .. }) => Some(lit),
+        _ => None,
+    }
+}
+
+/// Without the parentheses around it, visible or not.
+fn peeled(value: &Expr) -> &Expr {
+    match value {
+        Expr::Group(group) => peeled(&group.expr),
+        Expr::Paren(paren) => peeled(&paren.expr),
+        other => other,
+    }
+}

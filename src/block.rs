@@ -1,0 +1,4 @@
+//! The block macro.
+
+#[doc = include_str!("lock_block.md")]
+pub use locks_macros::lock_block as lock;

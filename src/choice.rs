@@ -1,0 +1,123 @@
+//! Which backend serves those who name none.
+
+use std::env::{self, VarError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+use locks_core::{Backend, ErrorKind, Kind, LockBackend, LockError};
+
+use crate::url;
+
+const VARIABLE: &str = "LOCKS_URL";
+
+/// The choices that have been made.
+///
+/// I1: each is set once, under the mutex of [`INSTALLED`], so that no installation slips in
+/// between looking for one and settling without it.
+static SETTLED: Settled = Settled { strong: OnceLock::new(), weak: OnceLock::new() };
+
+struct Settled {
+    strong: OnceLock<Backend>,
+    weak: OnceLock<Backend>,
+}
+
+static INSTALLED: Mutex<Installed> = Mutex::new(Installed { strong: None, weak: None });
+
+struct Installed {
+    strong: Option<Backend>,
+    weak: Option<Backend>,
+}
+
+/// The backend for locks of `kind` whose call site names none. The first call settles it.
+///
+/// # Errors
+/// `NotConfigured` if `LOCKS_URL` makes no sense. That settles nothing.
+#[inline]
+pub(crate) fn default_backend(kind: Kind) -> Result<Backend, LockError> {
+    match SETTLED.of(kind).get() {
+        Some(backend) => Ok(backend.clone()),
+        None => settle(kind, &mut installed()),
+    }
+}
+
+/// Installs `backend` for locks of `kind`.
+///
+/// # Errors
+/// `NotConfigured` if one is installed, or if the choice is settled.
+pub(crate) fn install(kind: Kind, backend: Backend) -> Result<(), LockError> {
+    let mut installed = installed();
+    let function = match kind {
+        Kind::Strong => "install",
+        Kind::Weak => "install_weak",
+    };
+    let refused = if let Some(earlier) = installed.of(kind) {
+        format!(
+            "`locks::{function}` was called before, with `{}`: call it once, first thing in `main`",
+            earlier.about().name
+        )
+    } else if let Some(used) = SETTLED.of(kind).get() {
+        format!(
+            "`locks::{function}` came too late: `{}` has been in use since the first acquisition; \
+             call it first thing in `main`",
+            used.about().name
+        )
+    } else {
+        *installed.of(kind) = Some(backend);
+        return Ok(());
+    };
+    Err(LockError::new(ErrorKind::NotConfigured, "").with_message(refused))
+}
+
+#[cold]
+fn settle(kind: Kind, installed: &mut Installed) -> Result<Backend, LockError> {
+    // Somebody else may have been here first.
+    if let Some(backend) = SETTLED.of(kind).get() {
+        return Ok(backend.clone());
+    }
+    let backend = match (installed.of(kind), kind) {
+        (Some(backend), _) => backend.clone(),
+        (None, Kind::Weak) => settle(Kind::Strong, installed)?,
+        (None, Kind::Strong) => from_environment()?.unwrap_or_else(widest),
+    };
+    Ok(SETTLED.of(kind).get_or_init(|| backend).clone())
+}
+
+fn from_environment() -> Result<Option<Backend>, LockError> {
+    match env::var(VARIABLE) {
+        Ok(url) if url.is_empty() => Ok(None),
+        Ok(url) => url::open(&url).map(Some).map_err(|error| in_variable(&error)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(in_variable("it is not UTF-8")),
+    }
+}
+
+fn in_variable(what: impl std::fmt::Display) -> LockError {
+    LockError::new(ErrorKind::NotConfigured, "").with_message(format!("`{VARIABLE}`: {what}"))
+}
+
+/// What serves where nobody has chosen: of the backends compiled in, the one that excludes most.
+fn widest() -> Backend {
+    Backend::process()
+}
+
+fn installed() -> MutexGuard<'static, Installed> {
+    INSTALLED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Settled {
+    #[inline]
+    const fn of(&self, kind: Kind) -> &OnceLock<Backend> {
+        match kind {
+            Kind::Strong => &self.strong,
+            Kind::Weak => &self.weak,
+        }
+    }
+}
+
+impl Installed {
+    const fn of(&mut self, kind: Kind) -> &mut Option<Backend> {
+        match kind {
+            Kind::Strong => &mut self.strong,
+            Kind::Weak => &mut self.weak,
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Named locks: one line makes a function, a block or a stretch of code run one at a time.
+//!
+//! ```
+//! use std::time::Duration;
+//! use locks::lock;
+//!
+//! # struct User { id: u32 }
+//! /// At most one refresh per user runs at a time; whoever comes second skips it.
+//! #[lock("refresh_{user.id}", wait = false, steal_after = "5s")]
+//! fn refresh_token(user: &User) { /* … */ }
+//!
+//! # fn main() -> Result<(), locks::LockError> {
+//! refresh_token(&User { id: 7 });
+//!
+//! // The same by hand.
+//! let guard = locks::named("invoice:42").wait(Duration::from_secs(2)).acquire()?;
+//! println!("fencing token {}", guard.token());
+//! # Ok(()) }
+//! ```
+//!
+//! - [`#[lock]`](macro@lock) puts a lock around a function, [`block::lock!`](block) around a block.
+//! - [`named`] and [`all`] give a builder, to hold a lock by hand.
+//! - [`scope`], [`current`] and the builder's `owner` say who counts as one holder.
+//! - [`list`] tells who holds and waits.
+//! - [`install`] and `LOCKS_URL` choose the backend.
+//! - [`backend`] is for those who bring one of their own.
+//!
+//! # Which backend
+//! In this order: what the call site names (`backend =`, or the builder's `on`); what the program
+//! [installed](install); the URL in the environment variable `LOCKS_URL` (see [`open`]); the widest
+//! backend compiled in, which in this version is the engine in this process. The choice settles
+//! at the first acquisition that needs it; an `install` after that is an error.
+//!
+//! # Both macros bare
+//! An attribute and a function-like macro of one name cannot both be imported into a module.
+//! Write one of them with its path:
+//! ```
+//! use locks::block::lock;
+//!
+//! #[locks::lock("ledger")]
+//! fn annotated() {}
+//!
+//! # fn main() -> Result<(), locks::LockError> {
+//! # annotated();
+//! let sum = lock!("ledger" => { 1 + 1 })?;
+//! # assert_eq!(sum, 2);
+//! # Ok(()) }
+//! ```
+//! or have the attribute come from the crate root, so that each module is free to import the
+//! block macro:
+//! ```
+//! #[macro_use]
+//! extern crate locks;
+//!
+//! mod books {
+//!     use locks::block::lock;
+//!
+//!     #[lock("ledger")]
+//!     pub fn annotated() {}
+//!
+//!     pub fn block() -> Result<u32, locks::LockError> {
+//!         lock!("ledger" => { 1 + 1 })
+//!     }
+//! }
+//! # fn main() {
+//! # books::annotated();
+//! # assert_eq!(books::block().unwrap(), 2);
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+use std::borrow::Cow;
+
+pub mod backend;
+pub mod block;
+mod choice;
+mod defaults;
+mod duration;
+mod url;
+
+#[doc(hidden)]
+#[path = "private/mod.rs"]
+pub mod __private;
+
+#[cfg(feature = "conformance")]
+pub use locks_core::conformance;
+pub use locks_core::{
+    Acquire, Backend, CallSite, DeadlockStep, ErrorKind, Guard, HolderInfo, Kind, LockBuilder,
+    LockError, LockInfo, Lost, LostCause, MAX_KEY_LEN, Mode, Options, OwnedGuard, OwnerId, Party,
+    Scope, Scoped, Token, Wait, WaiterInfo, current, scope,
+};
+#[doc = include_str!("lock_attribute.md")]
+pub use locks_macros::lock;
+
+/// A lock on `key` at the default backend, to be acquired by hand.
+///
+/// ```
+/// let builder = locks::named("report").shared();
+/// let first = builder.clone().acquire()?;
+/// let second = builder.acquire()?;
+/// assert!(locks::named("report").wait(false).acquire().unwrap_err().is_contended());
+/// # Ok::<(), locks::LockError>(())
+/// ```
+pub fn named<'k>(key: impl Into<Cow<'k, str>>) -> LockBuilder<'k> {
+    LockBuilder::named(key).on_choice(choice::default_backend)
+}
+
+/// A lock on all of `keys` at the default backend, granted all or none (C11).
+///
+/// Whatever their order, two such requests cannot deadlock each other.
+/// ```
+/// let guard = locks::all(["account_7", "account_3"]).acquire()?;
+/// assert!(locks::named("account_3").wait(false).acquire().is_err());
+/// # Ok::<(), locks::LockError>(())
+/// ```
+pub fn all<K: Into<String>>(keys: impl IntoIterator<Item = K>) -> LockBuilder<'static> {
+    LockBuilder::all(keys).on_choice(choice::default_backend)
+}
+
+/// Everything that is held or waited for at the default backend (C12). Blocks where the arbiter
+/// is elsewhere.
+///
+/// Like an acquisition, it settles which backend is the default one.
+///
+/// # Errors
+/// `Unsupported`, `NotConfigured`, and whatever keeps the arbiter from answering.
+pub fn list() -> Result<Vec<LockInfo>, LockError> {
+    choice::default_backend(Kind::Strong)?.list()
+}
+
+/// Makes `backend` the default one of this process, in place of what `LOCKS_URL` says.
+///
+/// Call it once, first thing in `main`.
+/// ```
+/// locks::install(locks::open("memory:?wait=20s")?)?;
+/// # Ok::<(), locks::LockError>(())
+/// ```
+///
+/// # Errors
+/// [`NotConfigured`](ErrorKind::NotConfigured) if one has been installed before, or if the
+/// default backend has been used already: some locks would then be arbitrated here, others there.
+pub fn install(backend: impl backend::LockBackend) -> Result<(), LockError> {
+    choice::install(Kind::Strong, Backend::new(backend))
+}
+
+/// Makes `backend` serve the locks of [`Kind::Weak`], for which mere avoidance is enough.
+///
+/// Without one, the default backend serves them too.
+///
+/// # Errors
+/// As [`install`].
+pub fn install_weak(backend: impl backend::LockBackend) -> Result<(), LockError> {
+    choice::install(Kind::Weak, Backend::new(backend))
+}
+
+/// The backend at `url`, as `LOCKS_URL` would choose it; for [`install`] and the builder's `on`.
+///
+/// This version knows `memory:`, the engine in this process. Options after a `?` are defaults for
+/// requests that do not say:
+///
+/// | option | meaning |
+/// |---|---|
+/// | `wait=20s`, `wait=true`, `wait=false` | how long to queue |
+/// | `lease=30s` | how long the arbiter keeps a lock for a holder that has gone silent; without effect where holds cannot expire, as in this process |
+/// | `namespace=billing` | put `billing/` before every key, so that programs that share an arbiter do not meet by accident; the longest key becomes shorter by as much |
+///
+/// ```
+/// let backend = locks::open("memory:?wait=50ms&namespace=billing")?;
+/// let guard = backend.named("invoice:42").acquire()?;
+/// assert_eq!(locks::list()?[0].key, "billing/invoice:42");
+/// assert!(backend.named("invoice:42").acquire().is_err());
+/// # Ok::<(), locks::LockError>(())
+/// ```
+///
+/// # Errors
+/// [`NotConfigured`](ErrorKind::NotConfigured), which names what is known and allowed. It never
+/// repeats the URL, which may hold a secret.
+pub fn open(url: &str) -> Result<Backend, LockError> {
+    url::open(url)
+}
+
+/// The README's examples, compiled and run as the others are.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

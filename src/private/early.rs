@@ -1,0 +1,182 @@
+//! How a function says that its body did not run (A2, A3).
+
+use std::future::Future;
+use std::marker::PhantomData;
+
+use locks_core::LockError;
+
+/// What a function can return instead of running its body.
+#[diagnostic::on_unimplemented(
+    message = "a function that returns `{Self}` cannot say that its lock was not acquired",
+    label = "the body does not always run, and this type has no value for that",
+    note = "four ways out: return `()`; return an `Option`, which will be `None`; return a \
+            `Result` whose error is `From<locks::LockError>`; or say what to return with \
+            `otherwise = value` or `otherwise = |error| value`"
+)]
+pub trait EarlyReturn: Sized {
+    /// The value that says why; panics with the error's text where it cannot say so.
+    fn early(error: LockError) -> Self;
+}
+
+impl EarlyReturn for () {
+    #[track_caller]
+    fn early(error: LockError) {
+        if !error.is_contended() {
+            fault(error);
+        }
+    }
+}
+
+impl<T> EarlyReturn for Option<T> {
+    #[track_caller]
+    fn early(error: LockError) -> Self {
+        if error.is_contended() { None } else { fault(error) }
+    }
+}
+
+#[diagnostic::do_not_recommend]
+impl<T, E: From<LockError>> EarlyReturn for Result<T, E> {
+    fn early(error: LockError) -> Self {
+        Err(error.into())
+    }
+}
+
+/// What a function returns whose lock may be contended.
+#[cold]
+#[track_caller]
+pub fn bail<R: EarlyReturn>(error: LockError) -> R {
+    R::early(error)
+}
+
+/// What a function does that has no value for a failed acquisition: `panic!`.
+#[cold]
+#[track_caller]
+pub fn fault(error: LockError) -> ! {
+    panic!("{error}")
+}
+
+/// Whether `otherwise = value` answers the error, which it does for contention alone (A3).
+pub fn contended(error: &LockError) -> bool {
+    error.is_contended()
+}
+
+/// The value of `otherwise = |error| value`.
+pub fn otherwise<R>(value: impl FnOnce(LockError) -> R, error: LockError) -> R {
+    value(error)
+}
+
+/// What a block evaluates to whose `otherwise` has answered.
+///
+/// # Errors
+/// None; it fixes the type.
+pub const fn instead<T>(value: T) -> Result<T, LockError> {
+    Ok(value)
+}
+
+/// Stands where nobody comes by, and has any type.
+#[cold]
+pub fn unreached<T>() -> T {
+    unreachable!("the first arm always matches")
+}
+
+/// Runs the body of a function that returns `!`.
+pub async fn never<F: Future<Output = Never>>(body: F) -> ! {
+    body.await
+}
+
+/// A name for `!`, which has none where it is not a return type.
+type Never = <fn() -> ! as Returning>::Output;
+
+/// What functions return.
+pub trait Returning {
+    /// The return type.
+    type Output;
+}
+
+impl<R> Returning for fn() -> R {
+    type Output = R;
+}
+
+/// The named return type of a function, to be asked what it can express.
+///
+/// `early` is found in this order: here, if the type can say it; in [`PlainResult`], which
+/// refuses to compile, if it is a `Result` of another error; in [`AnyReturn`], which panics.
+/// `fault` skips the second.
+#[derive(Debug)]
+pub struct Returns<R>(PhantomData<fn() -> R>);
+
+impl<R> Returns<R> {
+    /// The type `R`.
+    #[expect(clippy::new_without_default, reason = "only expansions make one")]
+    pub const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<R: EarlyReturn> Returns<R> {
+    /// The value that says why the body did not run.
+    #[cold]
+    #[track_caller]
+    pub fn early(self, error: LockError) -> R {
+        R::early(error)
+    }
+
+    /// The same where `otherwise` has answered contention.
+    #[cold]
+    #[track_caller]
+    pub fn fault(self, error: LockError) -> R {
+        R::early(error)
+    }
+}
+
+impl<R: Future> Returns<R> {
+    /// Refuses to compile: the lock would end before the future starts.
+    pub fn runs_in_time(self)
+    where
+        R: RunsUnderItsLock,
+    {
+    }
+}
+
+/// Implemented by nothing: what a function would have to return whose future runs after its end.
+#[diagnostic::on_unimplemented(
+    message = "the lock would be released before this future runs",
+    label = "returned by a function that is not `async`",
+    note = "make the function `async`, or end it in `Box::pin(async move {{ .. }})`"
+)]
+pub trait RunsUnderItsLock {}
+
+/// A `Result` whose error cannot say that the lock was not acquired.
+pub trait PlainResult<R>: Sized {
+    /// Does not compile: `R` says in its own words what it lacks.
+    fn early(self, error: LockError) -> R
+    where
+        R: EarlyReturn,
+    {
+        R::early(error)
+    }
+}
+
+impl<T, E> PlainResult<Result<T, E>> for Returns<Result<T, E>> {}
+
+/// Every other type.
+pub trait AnyReturn<R>: Sized {
+    /// Panics: there is no value for it.
+    #[cold]
+    #[track_caller]
+    fn early(self, error: LockError) -> R {
+        fault(error)
+    }
+
+    /// Panics: there is no value for it.
+    #[cold]
+    #[track_caller]
+    fn fault(self, error: LockError) -> R {
+        fault(error)
+    }
+
+    /// It does.
+    fn runs_in_time(self) {}
+}
+
+impl<R> AnyReturn<R> for &Returns<R> {}

@@ -1,0 +1,122 @@
+//! What becomes of a body's value when its lock has been lost (`on_lost`), or when the release
+//! fails.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use locks_core::{Guard, LockError, OwnedGuard};
+
+/// What a function returns that has to tell of a lost lock.
+#[diagnostic::on_unimplemented(
+    message = "a function that returns `{Self}` cannot say that its lock was lost",
+    label = "`on_lost = \"error\"` and `on_lost = \"cancel\"` replace this by an error",
+    note = "return a `Result` whose error is `From<locks::LockError>`"
+)]
+pub trait TellsLoss: Sized {
+    /// An error, unless `self` is one already.
+    fn or_lost(self, error: LockError) -> Self;
+
+    /// The error alone.
+    fn lost(error: LockError) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T, E: From<LockError>> TellsLoss for Result<T, E> {
+    fn or_lost(self, error: LockError) -> Self {
+        self.and(Err(error.into()))
+    }
+
+    fn lost(error: LockError) -> Self {
+        Err(error.into())
+    }
+}
+
+/// Runs a body that may leave early in as many ways as it likes, so that its value can be seen.
+#[inline]
+pub fn run_once<R>(body: impl FnOnce() -> R) -> R {
+    body()
+}
+
+/// Releases the lock of a function that ran. Its value stands, so a failure is only reported.
+pub async fn release(guard: OwnedGuard) {
+    let _ = lost(guard.release_async().await);
+}
+
+/// Releases the lock; `output` stands unless it is an `Ok` whose lock was lost.
+pub fn keep<R: TellsLoss>(guard: Guard, output: R) -> R {
+    match lost(guard.release()) {
+        Some(error) => output.or_lost(error),
+        None => output,
+    }
+}
+
+/// [`keep`] without blocking.
+pub async fn keep_async<R: TellsLoss>(guard: OwnedGuard, output: R) -> R {
+    match lost(guard.release_async().await) {
+        Some(error) => output.or_lost(error),
+        None => output,
+    }
+}
+
+/// [`keep`] for a block, whose value may be anything.
+///
+/// # Errors
+/// `Lost`.
+pub fn keep_value<T>(guard: Guard, output: T) -> Result<T, LockError> {
+    match lost(guard.release()) {
+        Some(error) => Err(error),
+        None => Ok(output),
+    }
+}
+
+/// [`keep_value`] without blocking.
+///
+/// # Errors
+/// `Lost`.
+pub async fn keep_value_async<T>(guard: OwnedGuard, output: T) -> Result<T, LockError> {
+    match lost(guard.release_async().await) {
+        Some(error) => Err(error),
+        None => Ok(output),
+    }
+}
+
+/// The loss, if that is what the release found, which was reported when it happened. Other
+/// failures are reported here.
+fn lost(released: Result<(), LockError>) -> Option<LockError> {
+    let error = released.err()?;
+    if error.is_lost() {
+        return Some(error);
+    }
+    locks_core::report_release(&error);
+    None
+}
+
+/// Runs `body` until it is done or `guard` is lost; then it is dropped where it waits.
+///
+/// # Errors
+/// `Lost`.
+pub async fn cancel_when_lost<F: Future>(
+    guard: &OwnedGuard,
+    body: F,
+) -> Result<F::Output, LockError> {
+    let mut body = pin!(body);
+    let mut loss = pin!(guard.lost());
+    std::future::poll_fn(|cx: &mut Context<'_>| {
+        if loss.as_mut().poll(cx).is_ready()
+            && let Err(error) = guard.check()
+        {
+            return Poll::Ready(Err(error));
+        }
+        Pin::as_mut(&mut body).poll(cx).map(Ok)
+    })
+    .await
+}
+
+/// What a function returns whose body was run by [`cancel_when_lost`].
+pub async fn keep_unless_lost<R: TellsLoss>(guard: OwnedGuard, output: Result<R, LockError>) -> R {
+    match output {
+        Ok(output) => keep_async(guard, output).await,
+        Err(error) => R::lost(error),
+    }
+}

@@ -1,0 +1,28 @@
+//! What the macros expand to. Nothing here is for direct use, and all of it may change with any
+//! release.
+
+mod begun;
+mod early;
+mod key;
+mod loss;
+mod site;
+
+pub use core::borrow::Borrow;
+pub use core::option::Option::{None, Some};
+pub use core::result::Result::{Err, Ok};
+pub use core::time::Duration;
+pub use core::{concat, format_args, module_path};
+
+pub use locks_core::{FunctionSite, Kind, LockBuilder, Scope, Scoped};
+
+pub use begun::Begun;
+pub use early::{
+    AnyReturn, EarlyReturn, PlainResult, Returning, Returns, RunsUnderItsLock, bail, contended,
+    fault, instead, never, otherwise, unreached,
+};
+pub use key::Key;
+pub use loss::{
+    TellsLoss, cancel_when_lost, keep, keep_async, keep_unless_lost, keep_value, keep_value_async,
+    release, run_once,
+};
+pub use site::{Here, Options, Pinned, Place, Site, on};

@@ -1,0 +1,183 @@
+//! Where a lock is asked for, and the way from there to its backend.
+
+use std::borrow::Borrow;
+use std::panic::Location;
+use std::sync::OnceLock;
+
+use locks_core::{
+    Backend, CallSite, FunctionSite, Guard, Kind, LockBuilder, LockError, PinnedKey, Scope,
+};
+
+use super::{Begun, Key};
+use crate::choice::default_backend;
+
+/// The options of a request, written as calls on its builder. Only made where they can matter.
+pub trait Options: FnOnce(LockBuilder<'_>) -> LockBuilder<'_> {}
+
+impl<F: FnOnce(LockBuilder<'_>) -> LockBuilder<'_>> Options for F {}
+
+/// What is known of a call site when the program is compiled.
+pub trait Place {
+    /// The site as holds remember it.
+    fn call(&'static self) -> CallSite;
+}
+
+impl Place for FunctionSite {
+    #[inline]
+    fn call(&'static self) -> CallSite {
+        CallSite::within(self)
+    }
+}
+
+/// The place of a block, whose function is not known.
+#[derive(Debug)]
+pub struct Here(&'static Location<'static>);
+
+impl Here {
+    /// The caller's position.
+    #[expect(clippy::new_without_default, reason = "only expansions make one")]
+    #[track_caller]
+    pub const fn new() -> Self {
+        Self(Location::caller())
+    }
+}
+
+impl Place for Here {
+    #[inline]
+    fn call(&'static self) -> CallSite {
+        CallSite::at(self.0)
+    }
+}
+
+/// A call site whose keys are made up anew by each call, or whose backend is its own.
+#[derive(Debug)]
+pub struct Site<P>(P);
+
+impl<P: Place> Site<P> {
+    /// The site at `place`.
+    pub const fn new(place: P) -> Self {
+        Self(place)
+    }
+
+    /// Acquires `key`, blocking.
+    ///
+    /// # Errors
+    /// As [`LockBuilder::acquire`].
+    #[inline]
+    pub fn acquire(
+        &'static self,
+        key: impl Key,
+        options: impl Options,
+    ) -> Result<Guard, LockError> {
+        key.lend(|lock| options(lock.on_choice(default_backend)).acquire_at(self.0.call()))
+    }
+
+    /// Begins to acquire `key` for a function that opens `scope`.
+    #[inline]
+    pub fn begin(&'static self, key: impl Key, options: impl Options, scope: &Scope) -> Begun {
+        key.lend(|lock| {
+            let lock = options(lock.on_choice(default_backend));
+            Begun::asked(lock.begin_in(scope, self.0.call()))
+        })
+    }
+
+    /// Begins to acquire `key` for a block, which is anonymous (C9).
+    #[inline]
+    pub fn begin_here(&'static self, key: impl Key, options: impl Options) -> Begun {
+        key.lend(|lock| {
+            let lock = options(lock.on_choice(default_backend));
+            Begun::asked(lock.begin_here(self.0.call()))
+        })
+    }
+}
+
+/// A call site with one literal key at the default backend. It finds the key once (A6).
+#[derive(Debug)]
+pub struct Pinned<P> {
+    site: Site<P>,
+    key: &'static str,
+    kind: Kind,
+    /// Set by the first call that knows the default backend; `None` inside if that is not the
+    /// engine of this process.
+    slot: OnceLock<Option<PinnedKey>>,
+}
+
+impl<P: Place> Pinned<P> {
+    /// The site at `place`, whose key is `key`.
+    pub const fn new(place: P, key: &'static str, kind: Kind) -> Self {
+        Self { site: Site(place), key, kind, slot: OnceLock::new() }
+    }
+
+    /// Acquires the key, blocking. `options` do not keep a free key from being granted.
+    ///
+    /// # Errors
+    /// As [`LockBuilder::acquire`].
+    #[inline]
+    pub fn acquire(&'static self, options: impl Options) -> Result<Guard, LockError> {
+        if let Some(Some(slot)) = self.slot.get()
+            && let Some(guard) = slot.try_acquire(self.site.0.call())
+        {
+            return Ok(guard);
+        }
+        self.acquire_slowly(options)
+    }
+
+    /// Begins to acquire the key for a function that opens `scope`.
+    #[inline]
+    pub fn begin(&'static self, options: impl Options, scope: &Scope) -> Begun {
+        if let Some(Some(slot)) = self.slot.get()
+            && let Some(guard) = slot.try_acquire_in(scope, self.site.0.call())
+        {
+            return Begun::granted(guard);
+        }
+        self.begin_slowly(options, scope)
+    }
+
+    /// Begins to acquire the key for a block, which is anonymous (C9).
+    #[inline]
+    pub fn begin_here(&'static self, options: impl Options) -> Begun {
+        if let Some(Some(slot)) = self.slot.get()
+            && let Some(guard) = slot.try_acquire_here(self.site.0.call())
+        {
+            return Begun::granted(guard);
+        }
+        self.begin_here_slowly(options)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn acquire_slowly(&'static self, options: impl Options) -> Result<Guard, LockError> {
+        self.find()?;
+        self.site.acquire(self.key, options)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_slowly(&'static self, options: impl Options, scope: &Scope) -> Begun {
+        // An error of the default backend comes up again there.
+        let _ = self.find();
+        self.site.begin(self.key, options, scope)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn begin_here_slowly(&'static self, options: impl Options) -> Begun {
+        // As above.
+        let _ = self.find();
+        self.site.begin_here(self.key, options)
+    }
+
+    fn find(&'static self) -> Result<(), LockError> {
+        if self.slot.get().is_none() {
+            let backend = default_backend(self.kind)?;
+            let slot = if backend.is_process() { Some(PinnedKey::new(self.key)?) } else { None };
+            let _ = self.slot.set(slot);
+        }
+        Ok(())
+    }
+}
+
+/// `lock` at the backend that `backend = …` names.
+pub fn on<'k>(lock: LockBuilder<'k>, backend: impl Borrow<Backend>) -> LockBuilder<'k> {
+    lock.on(backend.borrow())
+}

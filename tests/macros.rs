@@ -1,0 +1,24 @@
+//! `#[lock]` and `lock!`: what they do at run time.
+
+#[path = "macros/asynchronous.rs"]
+mod asynchronous;
+#[path = "macros/blocks.rs"]
+mod blocks;
+#[path = "macros/body.rs"]
+mod body;
+#[path = "macros/cost.rs"]
+mod cost;
+#[path = "macros/early.rs"]
+mod early;
+#[path = "macros/loss.rs"]
+mod loss;
+#[path = "macros/options.rs"]
+mod options;
+#[path = "macros/polling.rs"]
+mod polling;
+#[path = "macros/returned_futures.rs"]
+mod returned_futures;
+#[path = "macros/shapes.rs"]
+mod shapes;
+#[path = "macros/templates.rs"]
+mod templates;

@@ -1,0 +1,76 @@
+//! A6: an uncontended lock allocates nothing.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use locks::lock;
+
+use crate::polling::now;
+
+thread_local! {
+    static ALLOCATED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The system's allocator, which counts for each thread.
+struct Counting;
+
+// SAFETY: everything is the system allocator's doing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.set(ALLOCATED.get() + 1);
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+#[lock("cost_literal", wait = "5s", steal_after = "1h", reentrant)]
+fn literal() {}
+
+#[lock("cost_{text}")]
+fn template(text: &str) {}
+
+#[lock("cost_literal")]
+async fn literal_async() {}
+
+#[lock("cost_{text}")]
+async fn template_async(text: &str) {}
+
+fn blocks(text: &str) {
+    locks::block::lock!("cost_block" => {}).unwrap();
+    locks::block::lock!("cost_{text}" => {}).unwrap();
+}
+
+async fn blocks_async(text: &str) {
+    locks::block::lock!(async "cost_block" => {}).unwrap();
+    locks::block::lock!(async "cost_{text}" => {}).unwrap();
+}
+
+/// Gives the key a slot that stays. Those of other keys come and go with their holds, which is the
+/// engine's matter.
+#[lock("cost_short")]
+fn keep_the_slot() {}
+
+#[test]
+fn a6_an_uncontended_lock_allocates_nothing() {
+    let all = || {
+        literal();
+        template("short");
+        now(literal_async());
+        now(template_async("short"));
+        blocks("short");
+        now(blocks_async("short"));
+    };
+    keep_the_slot();
+    all();
+    let before = ALLOCATED.get();
+    all();
+    assert_eq!(ALLOCATED.get() - before, 0);
+}

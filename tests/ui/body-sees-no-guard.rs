@@ -1,0 +1,8 @@
+#[locks::lock("user")]
+fn refresh() {
+    drop(__guard);
+}
+
+fn main() {
+    refresh();
+}

@@ -1,0 +1,8 @@
+#[locks::lock("user")]
+const fn refresh() -> u32 {
+    1
+}
+
+fn main() {
+    refresh();
+}

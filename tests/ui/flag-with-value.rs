@@ -1,0 +1,6 @@
+#[locks::lock("user", shared = true)]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

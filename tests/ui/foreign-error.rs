@@ -1,0 +1,10 @@
+struct Mine;
+
+#[locks::lock("user")]
+fn refresh() -> Result<u32, Mine> {
+    Ok(1)
+}
+
+fn main() {
+    let _ = refresh();
+}

@@ -1,0 +1,13 @@
+use std::future::Future;
+use std::pin::Pin;
+
+type Work = Pin<Box<dyn Future<Output = ()>>>;
+
+#[locks::lock("user")]
+fn refresh() -> Work {
+    Box::pin(async {})
+}
+
+fn main() {
+    drop(refresh());
+}

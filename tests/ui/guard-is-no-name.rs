@@ -1,0 +1,6 @@
+#[locks::lock("user", guard = a.b)]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

@@ -1,0 +1,6 @@
+#[locks::lock(5)]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

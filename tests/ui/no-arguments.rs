@@ -1,0 +1,6 @@
+#[locks::lock]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

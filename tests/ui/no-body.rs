@@ -1,0 +1,6 @@
+trait Service {
+    #[locks::lock("user")]
+    fn refresh(&self);
+}
+
+fn main() {}

@@ -1,0 +1,6 @@
+#[locks::lock(wait = false)]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

@@ -1,0 +1,6 @@
+#[locks::lock("user", permits = 0)]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

@@ -1,0 +1,6 @@
+#[locks::lock("user")]
+struct User;
+
+fn main() {
+    let _ = User;
+}

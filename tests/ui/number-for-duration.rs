@@ -1,0 +1,6 @@
+#[locks::lock("user", wait = 5)]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

@@ -1,0 +1,6 @@
+#[locks::lock("user", steal_after)]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

@@ -1,0 +1,6 @@
+#[locks::lock("user", wait = false, wait = true)]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

@@ -1,0 +1,7 @@
+#[locks::lock("a")]
+#[locks::lock("b")]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

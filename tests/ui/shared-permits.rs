@@ -1,0 +1,6 @@
+#[locks::lock("user", shared, permits = 2)]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

@@ -1,0 +1,6 @@
+#[locks::lock("user}")]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

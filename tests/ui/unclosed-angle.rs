@@ -1,0 +1,6 @@
+#[locks::lock("a<b")]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

@@ -1,0 +1,6 @@
+#[locks::lock("user", timeout = "5s")]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

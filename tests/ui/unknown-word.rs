@@ -1,0 +1,6 @@
+#[locks::lock("user", on_lost = "panic")]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

@@ -1,0 +1,6 @@
+#![deny(dead_code)]
+
+#[locks::lock("user")]
+fn refresh() {}
+
+fn main() {}
