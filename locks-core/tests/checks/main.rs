@@ -2,6 +2,7 @@
 
 #![cfg(not(any(loom, shuttle)))]
 
+mod auto_traits;
 mod model;
 mod polled;
 mod thieves;

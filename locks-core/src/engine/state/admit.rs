@@ -120,7 +120,8 @@ impl State {
         let age = ask.steal_after?;
         let in_the_way = || self.holds.iter().filter(|hold| self.is_in_the_way(hold, ask));
         let due = match ask.mode {
-            Mode::Permit { .. } => in_the_way().filter_map(|hold| hold.due(age)).min()?,
+            // One will do, and that one is not reserved.
+            Mode::Permit { .. } => return in_the_way().filter_map(|hold| hold.due(age)).min(),
             Mode::Exclusive | Mode::Shared => {
                 let latest = in_the_way().map(|hold| hold.due(age));
                 latest.reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b)))??
@@ -173,9 +174,9 @@ impl State {
         Settled { token, level: 0 }
     }
 
-    /// Lets the caller into its own hold; the token stays (C7).
+    /// Lets the caller into its own hold; the token stays that of the guard around it (C7).
     pub(super) fn nest(&mut self, index: usize, ask: &Ask) -> Settled {
-        let token = self.holds[index].token;
+        let token = self.holds[index].innermost().token;
         let level = self.holds[index].nest(ask, token);
         Settled { token, level }
     }

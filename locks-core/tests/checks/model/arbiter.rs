@@ -1,5 +1,7 @@
 //! The contract for single keys, as plainly as it can be written down: lists, and no haste.
 
+use std::fmt;
+
 use locks_core::{ErrorKind, LostCause, Mode};
 
 /// Microseconds.
@@ -9,7 +11,7 @@ pub(super) type Time = u64;
 const PATIENCE: Time = 500;
 
 /// What a request asks for. No owner: anonymous.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct Want {
     pub(super) key: usize,
     pub(super) mode: Mode,
@@ -21,6 +23,26 @@ pub(super) struct Want {
     pub(super) owner: Option<u64>,
     pub(super) at_least: Option<Time>,
     pub(super) at_most: Option<Time>,
+}
+
+/// On one line, and only what it asks for.
+impl fmt::Debug for Want {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.mode, self.key)?;
+        for (name, value) in [
+            ("wait", self.wait),
+            ("steal_after", self.steal_after),
+            ("fair", self.fair.map(u64::from)),
+            ("owner", self.owner),
+            ("at_least", self.at_least),
+            ("at_most", self.at_most),
+        ] {
+            if let Some(value) = value {
+                write!(f, ", {name} {value}")?;
+            }
+        }
+        f.write_str(if self.reentrant { ", reentrant" } else { "" })
+    }
 }
 
 /// What has become of a request. Grants of a key are numbered in their order.

@@ -83,8 +83,18 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// So many sequences, or as many as `LOCKS_MODEL_CASES` says.
+fn config() -> ProptestConfig {
+    let cases = std::env::var("LOCKS_MODEL_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig {
+        cases: cases.unwrap_or(2000),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn c1_to_c16_the_engine_does_as_the_model(steps in prop::collection::vec(step(), 1..60)) {
