@@ -8,8 +8,7 @@ use crate::{About, LockInfo, LostCause, Op, Query, Request, Token};
 ///
 /// Users never call this; they use guards. It is for those who bring a backend of their own.
 /// A store with leases (a database table, a key-value service) implements the smaller
-/// [`LeaseStore`](crate::LeaseStore) instead and gets all of this from
-/// [`Leased`](crate::Leased). The conformance kit (feature `conformance`) tests an
+/// `LeaseStore` instead and gets all of this from `Leased` (feature `leases`). The conformance kit (feature `conformance`) tests an
 /// implementation clause by clause.
 ///
 /// # Contract
@@ -118,8 +117,15 @@ pub(crate) struct SlotHold {
     pub(crate) token: Token,
     /// Which guard of a nest it is; see `engine::state`.
     pub(crate) level: u32,
-    /// Whether it is nested in another guard's hold.
-    pub(crate) nested: bool,
+    pub(crate) nested: Nested,
+}
+
+/// Whether a hold is nested in another guard's. A whole word, so that a guard is moved in words.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Nested {
+    No,
+    Yes,
 }
 
 const _: () = assert!(size_of::<Hold>() == 24 && size_of::<Option<Hold>>() == 24);

@@ -193,8 +193,9 @@ impl<'k> LockBuilder<'k> {
         let asked = Since::now();
         let backend = self.choice.resolve(self.options.kind)?;
         if let KeyInput::One(key) = &self.keys
+            && self.options.is_plain()
             && let Behind::Engine(engine) = backend.behind()
-            && let Some(hold) = engine.take_one(key, &self.options, site)
+            && let Some(hold) = engine.take_one(key, self.options.steal_after.is_some(), site)
         {
             return Ok(Guard::new(OwnedGuard::new(hold, backend, asked)));
         }

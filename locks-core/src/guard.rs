@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::backend::{HoldRepr, SlotHold};
+use crate::backend::HoldRepr;
 use crate::handle::Behind;
 use crate::observe::{self, Since};
 use crate::{Backend, ErrorKind, Hold, LockBackend, LockError, LostCause, Op, Query, Token};
@@ -210,27 +210,27 @@ impl Drop for OwnedGuard {
     fn drop(&mut self) {
         if let Some(hold) = &self.hold {
             observe::released(hold, self.granted);
-        }
-        match self.hold.take() {
-            Some(Hold(HoldRepr::Slot(hold))) => release_slot(hold, &self.backend),
-            Some(hold) => drop(self.backend.release(hold)),
-            None => {}
+            // By reference: moving the hold out would cost more than the release itself.
+            if let Hold(HoldRepr::Slot(hold)) = hold
+                && hold.release_pinned()
+            {
+                return;
+            }
+            self.release_slowly();
         }
     }
 }
 
-#[inline]
-fn release_slot(hold: SlotHold, backend: &Backend) {
-    if !hold.release_pinned() {
-        release_slowly(hold, backend);
-    }
-}
-
-#[inline(never)]
-fn release_slowly(hold: SlotHold, backend: &Backend) {
-    match backend.behind() {
-        Behind::Engine(engine) => drop(engine.release_slot(hold)),
-        Behind::Other(other) => drop(other.release(Hold(HoldRepr::Slot(hold)))),
+impl OwnedGuard {
+    #[inline(never)]
+    fn release_slowly(&mut self) {
+        let Some(hold) = self.hold.take() else { return };
+        match (hold, self.backend.behind()) {
+            (Hold(HoldRepr::Slot(hold)), Behind::Engine(engine)) => {
+                drop(engine.release_slot(hold));
+            }
+            (hold, _) => drop(self.backend.release(hold)),
+        }
     }
 }
 

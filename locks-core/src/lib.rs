@@ -1,7 +1,7 @@
 //! The engine, the vocabulary and the backend contract of [`locks`](https://docs.rs/locks).
 //!
 //! Users depend on `locks`; this crate is for those who bring a backend of their own. Start at
-//! [`LockBackend`], or at [`LeaseStore`] for a store with leases.
+//! [`LockBackend`], or, for a store with leases, at `LeaseStore` (feature `leases`).
 
 mod backend;
 mod builder;
@@ -16,6 +16,7 @@ mod handle;
 mod identity;
 mod info;
 mod key;
+#[cfg(feature = "leases")]
 mod leased;
 mod observe;
 mod op;
@@ -40,6 +41,7 @@ pub use handle::Backend;
 pub use identity::{OwnerId, Scope, Scoped, Within, current, scope};
 pub use info::{HolderInfo, LockInfo, Party, Query, WaiterInfo};
 pub use key::{KeySet, Keys, MAX_KEY_LEN, check_key};
+#[cfg(feature = "leases")]
 pub use leased::{
     AcquisitionId, BootClock, Claimed, LeaseClaim, LeaseEnd, LeaseEntry, LeaseRenewal, LeaseStore,
     Leased, LeasedBuilder, Renewed, Wake,

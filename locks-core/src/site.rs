@@ -39,6 +39,7 @@ impl FunctionSite {
 
 impl CallSite {
     /// The position of whoever calls the function that calls this.
+    #[inline]
     #[track_caller]
     pub fn caller() -> Self {
         Self::at(Location::caller())
@@ -76,6 +77,7 @@ impl CallSite {
     }
 
     /// For a slot's record: the site as a bare pointer.
+    #[inline]
     pub(crate) fn to_raw(self) -> *mut u8 {
         self.tagged.as_ptr()
     }

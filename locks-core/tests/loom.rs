@@ -10,11 +10,12 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    Backend, Engine, ErrorKind, LockBackend, LockBuilder, LostCause, ManualClock, OwnedGuard,
+    Backend, Engine, ErrorKind, LockBackend, LockBuilder, LockError, LostCause, ManualClock, OwnedGuard,
     OwnerId, Token,
 };
 use loom::cell::UnsafeCell;
@@ -335,6 +336,58 @@ fn c13_a_contender_keeps_a_key_from_being_forgotten() {
         bench.assert_idle();
         assert!(bench.engine.known_keys() <= 1, "C13: one spare key for each shard");
     });
+}
+
+#[test]
+fn c13_a_thread_that_spins_for_a_key_keeps_it_from_being_forgotten() {
+    let (a, b) = neighbours();
+    explore(2, move || {
+        let bench = Bench::new();
+        let spin = move |bench: &Bench| match bench.named(a).acquire() {
+            Ok(guard) => bench.write(0, &guard.into_owned()),
+            // Both are the same real thread.
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Deadlock),
+        };
+        let spinner = spawn(&bench, spin);
+        let next = spawn(&bench, move |bench| bench.visit(1, bench.named(b)));
+        spin(&bench);
+        spinner.join().unwrap();
+        next.join().unwrap();
+        bench.assert_idle();
+        assert!(bench.engine.known_keys() <= 1, "C13: one spare key for each shard");
+    });
+}
+
+#[test]
+fn c10_of_a_cycle_exactly_one_is_told() {
+    explore(2, || {
+        let bench = Bench::new();
+        let cross = |first: &'static str, second: &'static str, owner: u64| {
+            move |bench: &Bench| {
+                let first = block_on(bench.named(first).owner(owner).acquire_async()).unwrap();
+                let second = block_on(bench.named(second).owner(owner).acquire_async());
+                let refused = second.as_ref().err().map(LockError::kind);
+                drop((first, second));
+                refused
+            }
+        };
+        let told = Arc::new(AtomicUsize::new(0));
+        let other = spawn(&bench, {
+            let (run, told) = (cross("b", "a", 2), told.clone());
+            move |bench| note(run(bench), &told)
+        });
+        note(cross("a", "b", 1)(&bench), &told);
+        other.join().unwrap();
+        assert!(told.load(Ordering::Relaxed) <= 1, "C10: both are told");
+        bench.assert_idle();
+    });
+}
+
+fn note(refused: Option<ErrorKind>, told: &AtomicUsize) {
+    if let Some(kind) = refused {
+        assert_eq!(kind, ErrorKind::Deadlock);
+        told.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 #[test]

@@ -77,7 +77,7 @@ impl<P: Place> Site<P> {
     pub fn begin(&'static self, key: impl Key, options: impl Options, scope: &Scope) -> Begun {
         key.lend(|lock| {
             let lock = options(lock.on_choice(default_backend));
-            Begun::asked(lock.begin_in(scope, self.0.call()))
+            Begun::Asked(lock.begin_in(scope, self.0.call()))
         })
     }
 
@@ -86,7 +86,7 @@ impl<P: Place> Site<P> {
     pub fn begin_here(&'static self, key: impl Key, options: impl Options) -> Begun {
         key.lend(|lock| {
             let lock = options(lock.on_choice(default_backend));
-            Begun::asked(lock.begin_here(self.0.call()))
+            Begun::Asked(lock.begin_here(self.0.call()))
         })
     }
 }
@@ -128,7 +128,7 @@ impl<P: Place> Pinned<P> {
         if let Some(Some(slot)) = self.slot.get()
             && let Some(guard) = slot.try_acquire_in(scope, self.site.0.call())
         {
-            return Begun::granted(guard);
+            return Begun::Granted(guard);
         }
         self.begin_slowly(options, scope)
     }
@@ -139,7 +139,7 @@ impl<P: Place> Pinned<P> {
         if let Some(Some(slot)) = self.slot.get()
             && let Some(guard) = slot.try_acquire_here(self.site.0.call())
         {
-            return Begun::granted(guard);
+            return Begun::Granted(guard);
         }
         self.begin_here_slowly(options)
     }

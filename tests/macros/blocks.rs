@@ -8,12 +8,12 @@ use crate::polling::{is_free, now, pause, poll};
 #[test]
 fn braces_commas_and_angles() -> Result<(), LockError> {
     let n = 2;
-    assert_eq!(lock!("blk_{n}" => { is_free("blk_2") })?, false);
-    assert_eq!(lock!("blk_{n}", { is_free("blk_2") })?, false);
-    assert_eq!(lock!("blk_{n}" => < is_free("blk_2") >)?, false);
-    assert_eq!(lock!("blk_<n>", wait = false => { is_free("blk_2") })?, false);
-    assert_eq!(lock!("blk_<n>", wait = false, { is_free("blk_2") },)?, false);
-    assert_eq!(lock!(key = n, wait = "1s" => < is_free("2") >)?, false);
+    assert!(!lock!("blk_{n}" => { is_free("blk_2") })?);
+    assert!(!lock!("blk_{n}", { is_free("blk_2") })?);
+    assert!(!lock!("blk_{n}" => < is_free("blk_2") >)?);
+    assert!(!lock!("blk_<n>", wait = false => { is_free("blk_2") })?);
+    assert!(!lock!("blk_<n>", wait = false, { is_free("blk_2") },)?);
+    assert!(!lock!(key = n, wait = "1s" => < is_free("2") >)?);
     assert!(is_free("blk_2") && is_free("2"));
     Ok(())
 }

@@ -47,6 +47,7 @@ fn generated<'async_trait>(
 }
 
 #[lock("fut_{n}")]
+#[expect(clippy::manual_async_fn, reason = "that is what is tested")]
 fn opaque(n: u8) -> impl Future<Output = u8> + Send {
     async move {
         pause().await;
@@ -55,6 +56,7 @@ fn opaque(n: u8) -> impl Future<Output = u8> + Send {
 }
 
 #[lock("fut_{name}")]
+#[expect(clippy::manual_async_fn, reason = "that is what is tested")]
 fn borrows(name: &str) -> impl Future<Output = usize> {
     async {
         pause().await;

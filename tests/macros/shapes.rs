@@ -110,8 +110,8 @@ impl Service {
     }
 
     #[lock("shape_{self.name}")]
-    fn boxed(self: Box<Self>) -> Vec<u8> {
-        self.values
+    fn boxed(self: Box<Self>) -> Box<Self> {
+        self
     }
 
     #[lock("shape_{self.name}")]
@@ -139,15 +139,15 @@ fn receivers_and_traits() {
     assert_eq!(now(Service::new().first(1)), Some(&mut 1));
     assert_eq!(Rc::new(Service::new()).rc(), 2);
     assert_eq!(now(Arc::new(Service::new()).arc()), 2);
-    assert_eq!(Box::new(Service::new()).boxed(), [1, 2]);
+    assert_eq!(Box::new(Service::new()).boxed().values, [1, 2]);
     assert_eq!(Pin::new(&mut Service::new()).pinned(), 2);
     assert_eq!(Service::new().by_value().name, "new");
 }
 
 #[lock("shape_generic_{value}_{N}")]
-fn generic<'a, T: Display, const N: usize>(value: &'a T, list: [u8; N]) -> (&'a T, [u8; N])
+fn generic<'a, T, const N: usize>(value: &'a T, list: [u8; N]) -> (&'a T, [u8; N])
 where
-    T: PartialEq,
+    T: Display + PartialEq,
 {
     (value, list)
 }

@@ -75,7 +75,7 @@ keys! {
     twice(n: u8) "tpl_{n}_{n}" => "tpl_3_3", twice(3);
     keyword(r#type: u8) "tpl_{type}_kw" => "tpl_4_kw", keyword(4);
     no_holes() "tpl_{{plain}}" => "tpl_{plain}", no_holes();
-    turbofish(n: u8) "tpl_{max::<u8>(*&n, 9)}_t" => "tpl_9_t", turbofish(6);
+    turbofish(n: u8) "tpl_{max::<u8>(n, 9)}_t" => "tpl_9_t", turbofish(6);
 }
 
 fn max<T: Ord>(a: T, b: T) -> T {

@@ -56,12 +56,12 @@ pub(super) fn run(pace: Pace) -> Vec<Report> {
 fn literal(pace: Pace) -> Report {
     let (ours, peer) = ("#[lock(\"…\")]", "keyed-lock");
     let mut contestants = Vec::new();
-    contestants.extend(one_and_two("parking_lot::Mutex", || bare_mutex(0), || bare_mutex(1)));
-    contestants.extend(one_and_two(ours, left, right));
+    contestants.extend(one_and_two("parking_lot::Mutex", |_| bare_mutex(0), |_| bare_mutex(1)));
+    contestants.extend(one_and_two(ours, |_| left(), |_| right()));
     contestants.extend(one_and_two(
         peer,
-        || keyed_lock_literal("left"),
-        || keyed_lock_literal("right"),
+        |_| keyed_lock_literal("left"),
+        |_| keyed_lock_literal("right"),
     ));
     let goals = vec![
         Goal::ratio(&two(ours), &one(ours), Bound::AtLeast(1.6)),
@@ -70,24 +70,41 @@ fn literal(pace: Pace) -> Report {
     report("literal keys", race(pace, contestants), goals)
 }
 
+/// Sixteen keys on each side: with one, it would be a matter of luck in each run whether the two
+/// meet in a part of somebody's table.
+struct Sides([Vec<String>; 2]);
+
+impl Sides {
+    fn new() -> Self {
+        Self(["left", "right"].map(|side| (0..16).map(|id| format!("{side}:{id}")).collect()))
+    }
+
+    /// Locks the keys of either side in turn.
+    fn with<'a>(
+        &'a self,
+        name: &str,
+        lock: impl Fn(&str) + Sync + Copy + 'a,
+    ) -> [Contestant<'a>; 2] {
+        let [left, right] = &self.0;
+        one_and_two(name, move |turn| lock(&left[turn % 16]), move |turn| lock(&right[turn % 16]))
+    }
+}
+
 fn named(pace: Pace) -> Report {
     let ours = "locks::named(key)";
+    let sides = Sides::new();
     let dashmap = DashMapOfArcs::default();
     let key_mutex = KeyMutex::default();
     let keyed_lock = KeyedLock::default();
     let lockable = Lockable::default();
     let mut contestants = Vec::new();
-    contestants.extend(one_and_two(ours, || by_name("left"), || by_name("right")));
-    contestants.extend(both("DashMap, leaks", &dashmap));
-    contestants.extend(both("key-mutex", &key_mutex));
-    contestants.extend(both("keyed-lock", &keyed_lock));
-    contestants.extend(both("lockable", &lockable));
+    contestants.extend(sides.with(ours, by_name));
+    contestants.extend(sides.with("DashMap, leaks", |key| with(&dashmap, key)));
+    contestants.extend(sides.with("key-mutex", |key| with(&key_mutex, key)));
+    contestants.extend(sides.with("keyed-lock", |key| with(&keyed_lock, key)));
+    contestants.extend(sides.with("lockable", |key| with(&lockable, key)));
     let goals = vec![Goal::ratio(&two(ours), &one(ours), Bound::AtLeast(1.6))];
-    report("keys looked up by `&str`", race(pace, contestants), goals)
-}
-
-fn both<'a>(name: &str, locks: &'a impl Named) -> [Contestant<'a>; 2] {
-    one_and_two(name, || with(locks, "left"), || with(locks, "right"))
+    report("16 keys each, looked up by `&str`", race(pace, contestants), goals)
 }
 
 fn one(name: &str) -> String {
@@ -98,30 +115,32 @@ fn two(name: &str) -> String {
     format!("{name}, two threads")
 }
 
-/// `left` on one thread; `left` and `right` on a thread each.
+/// `left` on one thread; `left` and `right` on a thread each. They are told which turn it is.
 fn one_and_two<'a>(
     name: &str,
-    left: impl Fn() + Sync + Copy + 'a,
-    right: impl Fn() + Sync + Copy + 'a,
+    left: impl Fn(usize) + Sync + Copy + 'a,
+    right: impl Fn(usize) + Sync + Copy + 'a,
 ) -> [Contestant<'a>; 2] {
-    let alone = Contestant::repeat(&one(name), left);
+    let alone = Contestant::timed(&one(name), move |times| timed(times, left));
     let together = Contestant::timed(&two(name), move |times| {
-        let start = Barrier::new(2);
-        let timed = |operation: &dyn Fn()| {
-            start.wait();
-            let begin = Instant::now();
-            operation();
-            begin.elapsed()
-        };
-        let repeat = times.div_ceil(2);
+        let (start, half) = (Barrier::new(2), times.div_ceil(2));
         let (left, right) = thread::scope(|scope| {
-            let other = scope.spawn(|| timed(&|| (0..repeat).for_each(|_| right())));
-            let this = timed(&|| (0..repeat).for_each(|_| left()));
-            (this, other.join().expect("the other thread only locks"))
+            let other = scope.spawn(|| {
+                start.wait();
+                timed(half, right)
+            });
+            start.wait();
+            (timed(half, left), other.join().expect("the other thread only locks"))
         });
         together_as_one(left, right)
     });
     [alone, together]
+}
+
+fn timed(times: u64, operation: impl Fn(usize)) -> Duration {
+    let start = Instant::now();
+    (0..times as usize).for_each(operation);
+    start.elapsed()
 }
 
 /// How long both together took for what each did half of: rates add up.

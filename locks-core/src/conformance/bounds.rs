@@ -109,6 +109,22 @@ pub(super) fn c14_hold_at_least_protects_from_theft(subject: &Subject) {
     drop(thief.due(subject, since, unit * 3).expect("the reservation is over"));
 }
 
+/// A reservation beside a hold that could be stolen is not: the thief waits for both.
+pub(super) fn c14_a_thief_waits_for_reservations(subject: &Subject) {
+    if !bounds(subject) || !super::stealing::steals(subject) {
+        return;
+    }
+    if !subject.can().shared {
+        return subject.assert_unsupported("shared", subject.lock("k").shared());
+    }
+    let (unit, since) = (subject.unit(), subject.now());
+    let beside = subject.take(subject.lock("k").shared());
+    drop(subject.take(subject.lock("k").shared().hold_at_least(unit * 3)));
+    let thief = subject.queue(subject.lock("k").steal_after(unit));
+    drop(thief.due(subject, since, unit * 3).expect("the reservation is over"));
+    super::stealing::assert_stolen(subject, &beside);
+}
+
 /// An administrator ends a reservation, by the token that made it.
 pub(super) fn c14_eviction_ends_a_reservation(subject: &Subject) {
     if !bounds(subject) {

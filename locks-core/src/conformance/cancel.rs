@@ -1,5 +1,6 @@
 //! C5: an acquisition that is dropped.
 
+use super::fairness::serve_all;
 use super::pending::Pending;
 use super::subject::Subject;
 use crate::LockBuilder;
@@ -48,10 +49,12 @@ pub(super) fn c5_dropped_anywhere_in_the_queue(subject: &Subject) {
         subject.settle();
         assert_eq!(subject.waiters("k").unwrap_or(3), 3, "it still queues");
         subject.release(guard);
-        if subject.orders() {
-            for waiting in waiting {
-                drop(waiting.granted(subject));
-            }
+        if !subject.orders() {
+            serve_all(subject, waiting);
+            continue;
+        }
+        for waiting in waiting {
+            drop(waiting.granted(subject));
         }
         subject.assert_free("k");
     }

@@ -252,12 +252,16 @@ pub(super) fn c10_a_set_that_waits_holds_what_it_has(subject: &Subject) {
     if !subject.can().several_keys {
         return subject.assert_unsupported("several keys", subject.backend().all(["a", "b"]));
     }
-    let b = subject.take(subject.lock("b").owner(2));
-    let set = subject.queue(subject.backend().all(["a", "b"]).owner(1));
-    let error = subject.refused(subject.lock("a").owner(2), ErrorKind::Deadlock);
-    assert_eq!(error.key(), "a", "{error:?}");
-    drop(b);
-    drop(set.granted(subject));
+    let set = || subject.backend().all(["a", "b"]);
+    // Also one that is nobody's: it is its own wait that keeps it from letting go.
+    for set in [set().owner(1), set()] {
+        let b = subject.take(subject.lock("b").owner(2));
+        let set = subject.queue(set);
+        let error = subject.refused(subject.lock("a").owner(2), ErrorKind::Deadlock);
+        assert_eq!(error.key(), "a", "{error:?}");
+        drop(b);
+        drop(set.granted(subject));
+    }
 }
 
 /// Threads that go from key to key in one order, hand over hand, wait for each other in chains

@@ -28,7 +28,7 @@ pub(super) fn c3_waiters_are_served_in_their_order(subject: &Subject) {
 }
 
 /// Where no order is promised everybody is served all the same.
-fn serve_all(subject: &Subject, mut waiting: Vec<Pending>) {
+pub(super) fn serve_all(subject: &Subject, mut waiting: Vec<Pending>) {
     while !waiting.is_empty() {
         subject.until("one of the waiters is served", || waiting.iter_mut().any(Pending::poll));
         let served = waiting.iter_mut().position(Pending::poll).expect("one was");
@@ -125,6 +125,21 @@ pub(super) fn c3_newcomers_do_not_overtake_who_has_waited(subject: &Subject) {
     subject.assert_free("k");
 }
 
+/// The same where it was woken in time but has not come for its lock yet.
+pub(super) fn c3_newcomers_do_not_overtake_who_was_woken_long_ago(subject: &Subject) {
+    let guard = subject.take(subject.lock("k"));
+    let first = subject.queue(subject.lock("k"));
+    subject.release(guard);
+    first.assert_woken(subject);
+    subject.outwait();
+    if !subject.orders() {
+        return serve_all(subject, vec![first, Pending::begin(subject.lock("k"))]);
+    }
+    subject.contended(subject.lock("k"));
+    drop(first.granted(subject));
+    subject.assert_free("k");
+}
+
 /// With `fair(true)` a newcomer overtakes nobody, however short they have waited.
 pub(super) fn c3_a_fair_newcomer_overtakes_nobody(subject: &Subject) {
     if !subject.orders() {
@@ -153,6 +168,17 @@ pub(super) fn c3_nobody_overtakes_a_fair_waiter(subject: &Subject) {
         drop(guard);
         subject.contended(subject.lock("k"));
         drop(first.granted(subject));
+
+        // Nor one that stands behind another, whom it could have overtaken.
+        let guard = subject.take(subject.lock("k"));
+        let mut first = Pending::begin(subject.lock("k"));
+        first.poll();
+        drop(guard);
+        let mut second = Pending::begin(subject.lock("k").fair(true));
+        second.poll();
+        subject.contended(subject.lock("k"));
+        drop(first.granted(subject));
+        drop(second.granted(subject));
     }
     subject.assert_free("k");
 }

@@ -18,6 +18,7 @@
 mod bounds;
 mod cancel;
 mod capabilities;
+mod case;
 mod child;
 mod deadlock;
 mod exclusion;
@@ -39,17 +40,12 @@ mod several;
 mod stealing;
 mod subject;
 mod upgrade;
+mod victims;
 mod waiting;
 
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
-
+pub use case::{Case, Made};
 pub use child::serve;
 pub use fixture::Fixture;
-
-use running::Running;
-use subject::Subject;
 
 /// Every case there is, in the order of the clauses: the one place that lists them.
 ///
@@ -94,6 +90,7 @@ macro_rules! __conformance_cases {
                 c3_readers_do_not_starve_a_writer,
                 c3_writers_do_not_starve_a_reader,
                 c3_newcomers_do_not_overtake_who_has_waited,
+                c3_newcomers_do_not_overtake_who_was_woken_long_ago,
                 c3_a_fair_newcomer_overtakes_nobody,
                 c3_nobody_overtakes_a_fair_waiter,
                 c3_an_unfair_reader_goes_in_past_the_queue,
@@ -131,17 +128,23 @@ macro_rules! __conformance_cases {
                 c6_a_successor_is_not_judged_by_its_predecessor,
                 c6_a_new_hold_is_young,
                 c6_a_due_thief_goes_ahead_of_the_queue,
+                c6_a_due_thief_goes_ahead_of_a_fair_waiter,
                 c6_the_first_of_the_due_thieves_wins,
                 c6_each_thief_is_due_in_its_own_time,
                 c6_refresh_renews_the_age,
+                c6_racing_thieves_win_one_at_a_time,
+                c6_an_age_of_nothing_steals_at_once,
+                c6_a_newcomer_does_not_overtake_a_due_thief,
+                c6_a_thief_judges_who_came_in_after_it,
+            }
+            victims {
                 c6_an_exclusive_thief_takes_all_shared_holds_or_none,
                 c6_a_shared_thief_takes_an_exclusive_hold,
+                c6_a_shared_thief_lets_waiting_readers_in,
                 c6_compatible_holds_are_left_alone,
                 c6_one_permit_is_stolen_when_due,
                 c6_of_two_old_permits_the_older_is_stolen,
                 c6_a_late_release_of_the_victim_frees_nothing,
-                c6_racing_thieves_win_one_at_a_time,
-                c6_an_age_of_nothing_steals_at_once,
             }
             fencing {
                 c7_tokens_grow_with_every_grant,
@@ -183,6 +186,7 @@ macro_rules! __conformance_cases {
                 c9_a_cancelled_upgrade_leaves_the_reader,
                 c9_a_second_upgrade_is_a_deadlock,
                 c9_an_upgrade_does_not_renew_the_age,
+                c9_an_upgrade_outlives_the_loss_of_its_reader,
             }
             scopes {
                 c9_a_scope_is_one_holder,
@@ -241,6 +245,7 @@ macro_rules! __conformance_cases {
                 c14_hold_at_least_is_over_when_the_time_is,
                 c14_a_reservation_outlives_a_panic,
                 c14_hold_at_least_protects_from_theft,
+                c14_a_thief_waits_for_reservations,
                 c14_eviction_ends_a_reservation,
                 c14_hold_at_most_ends_the_hold,
                 c14_hold_at_most_needs_no_waiter,
@@ -336,58 +341,3 @@ macro_rules! __conformance_table {
 }
 
 __conformance_cases!(__conformance_table);
-
-/// What `conformance!` implements for its module.
-#[doc(hidden)]
-pub trait Made {
-    /// A fresh fixture.
-    fn make() -> Arc<dyn Fixture>;
-}
-
-/// One case of the kit; its name begins with the number of the clause it checks.
-#[derive(Clone, Copy)]
-pub struct Case {
-    name: &'static str,
-    body: fn(&Subject),
-}
-
-/// Longer than any case takes, in units of a fixture's patience.
-const LIMIT: u32 = 12;
-
-impl Case {
-    /// All cases.
-    pub fn all() -> &'static [Self] {
-        CASES
-    }
-
-    /// The case of this name.
-    ///
-    /// # Panics
-    /// If there is none.
-    pub fn named(name: &str) -> Self {
-        let case = CASES.iter().find(|case| case.name == name);
-        *case.unwrap_or_else(|| panic!("there is no case `{name}`"))
-    }
-
-    /// What it is called.
-    pub const fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// Puts the fixture to it.
-    ///
-    /// # Panics
-    /// If the backend does not do what the clause says, and if the case hangs.
-    pub fn run(&self, fixture: Arc<dyn Fixture>) {
-        let limit = (fixture.patience() * LIMIT).max(Duration::from_secs(1));
-        let (body, subject) = (self.body, Subject::new(fixture));
-        // On a thread of its own: a fresh identity, and one that can be left hanging.
-        Running::start(self.name, limit, move || body(&subject)).finish();
-    }
-}
-
-impl fmt::Debug for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Case({})", self.name)
-    }
-}

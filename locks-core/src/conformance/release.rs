@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::pending::{Driven, Pending};
+use super::pending::Driven;
 use super::subject::Subject;
 use crate::{ErrorKind, LostCause};
 
@@ -124,10 +124,9 @@ pub(super) fn c4_dropping_a_lost_guard_does_not_touch_the_next(subject: &Subject
     }
     let lost = subject.take(subject.lock("k"));
     let next = subject.queue(subject.lock("k"));
-    let mut last = Pending::begin(subject.lock("k"));
-    last.assert_waits(subject);
     assert!(subject.evict("k", lost.token()));
     let next = next.granted(subject);
+    let mut last = subject.queue(subject.lock("k"));
     drop(lost);
     last.assert_waits(subject);
     next.check().expect("it is held by its successor");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::fairness::serve_all;
 use super::pending::Pending;
 use super::subject::Subject;
 use crate::{ErrorKind, LostCause, OwnedGuard};
@@ -120,18 +121,41 @@ pub(super) fn c6_a_due_thief_goes_ahead_of_the_queue(subject: &Subject) {
     let (age, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k"));
     let mut first = subject.queue(subject.lock("k"));
-    let mut second = subject.queue(subject.lock("k").fair(true));
+    let mut second = subject.queue(subject.lock("k"));
     let thief = subject.queue(subject.lock("k").steal_after(age));
     let thief = thief.due(subject, since, age).expect("it was old enough");
     assert_stolen(subject, &victim);
     first.assert_waits(subject);
     second.assert_waits(subject);
     subject.release(thief);
+    if !subject.orders() {
+        return serve_all(subject, vec![first, second]);
+    }
     let guard = first.granted(subject);
     second.assert_waits(subject);
     drop(guard);
     drop(second.granted(subject));
     drop(victim);
+    subject.assert_free("k");
+}
+
+/// Also of those who let nobody overtake them.
+pub(super) fn c6_a_due_thief_goes_ahead_of_a_fair_waiter(subject: &Subject) {
+    if !steals(subject) {
+        return;
+    }
+    if !subject.orders() {
+        return subject.assert_unsupported("fair", subject.lock("k").fair(true));
+    }
+    let (age, since) = (subject.unit(), subject.now());
+    let victim = subject.take(subject.lock("k"));
+    let mut fair = subject.queue(subject.lock("k").fair(true));
+    let thief = subject.queue(subject.lock("k").steal_after(age));
+    let thief = thief.due(subject, since, age).expect("it was old enough");
+    assert_stolen(subject, &victim);
+    fair.assert_waits(subject);
+    subject.release(thief);
+    drop(fair.granted(subject));
     subject.assert_free("k");
 }
 
@@ -144,6 +168,10 @@ pub(super) fn c6_the_first_of_the_due_thieves_wins(subject: &Subject) {
     let victim = subject.take(subject.lock("k"));
     let first = subject.queue(subject.lock("k").steal_after(age));
     let mut second = subject.queue(subject.lock("k").steal_after(age));
+    if !subject.orders() {
+        subject.advance(age + subject.late());
+        return serve_all(subject, vec![first, second]);
+    }
     let winner = first.due(subject, since, age).expect("it was old enough");
     assert_stolen(subject, &victim);
     // What the first has taken is young.
@@ -196,144 +224,6 @@ pub(super) fn c6_refresh_renews_the_age(subject: &Subject) {
     assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::Stolen }, "{error:?}");
 }
 
-/// An exclusive thief takes the key from all readers or from none.
-pub(super) fn c6_an_exclusive_thief_takes_all_shared_holds_or_none(subject: &Subject) {
-    if !steals(subject) {
-        return;
-    }
-    if !subject.can().shared {
-        return subject.assert_unsupported("shared", subject.lock("k").shared());
-    }
-    let age = subject.unit();
-    let old = subject.take(subject.lock("k").shared());
-    subject.advance(age / 2);
-    let since = subject.now();
-    let young = subject.take(subject.lock("k").shared());
-    let mut thief = subject.queue(subject.lock("k").steal_after(age));
-    thief.not_before(subject, since, age);
-    if !young.is_lost() {
-        old.check().expect("one of the two is too young, so neither is stolen");
-    }
-    let thief = thief.due(subject, since, age).expect("both were old enough");
-    assert_stolen(subject, &old);
-    assert_stolen(subject, &young);
-    subject.contended(subject.lock("k").shared());
-    drop((old, young));
-    thief.check().expect("late releases free nothing");
-    subject.contended(subject.lock("k").shared());
-}
-
-/// A shared thief takes the key from an exclusive holder, and then shares it.
-pub(super) fn c6_a_shared_thief_takes_an_exclusive_hold(subject: &Subject) {
-    if !steals(subject) {
-        return;
-    }
-    if !subject.can().shared {
-        return subject.assert_unsupported("shared", subject.lock("k").shared());
-    }
-    let (age, since) = (subject.unit(), subject.now());
-    let victim = subject.take(subject.lock("k"));
-    let thief = subject.queue(subject.lock("k").shared().steal_after(age));
-    let thief = thief.due(subject, since, age).expect("it was old enough");
-    assert_stolen(subject, &victim);
-    let beside = subject.take(subject.lock("k").shared());
-    subject.contended(subject.lock("k"));
-    drop((thief, beside, victim));
-    subject.assert_free("k");
-}
-
-/// One who steals takes nothing from those it can run beside.
-pub(super) fn c6_compatible_holds_are_left_alone(subject: &Subject) {
-    if !steals(subject) {
-        return;
-    }
-    if !subject.can().shared {
-        return subject.assert_unsupported("shared", subject.lock("k").shared());
-    }
-    let reader = subject.take(subject.lock("k").shared());
-    subject.advance(subject.unit() * 2);
-    let beside = subject.take(subject.lock("k").shared().steal_after(subject.tick()));
-    reader.check().expect("there was no need to steal it");
-    drop((reader, beside));
-    subject.assert_free("k");
-}
-
-/// A thief that wants a permit takes that of a hold that is old enough, and no more.
-pub(super) fn c6_one_permit_is_stolen_when_due(subject: &Subject) {
-    if !steals(subject) {
-        return;
-    }
-    if !subject.can().permits {
-        return subject.assert_unsupported("permits", subject.lock("k").permits(2));
-    }
-    let (age, since) = (subject.unit(), subject.now());
-    let old = subject.take(subject.lock("k").permits(2));
-    subject.advance(subject.late());
-    let young = subject.take(subject.lock("k").permits(2));
-    let thief = subject.queue(subject.lock("k").permits(2).steal_after(age));
-    let thief = thief.due(subject, since, age).expect("one was old enough");
-    assert_stolen(subject, &old);
-    young.check().expect("one permit was enough");
-    subject.contended(subject.lock("k").permits(2));
-    drop(old);
-    subject.contended(subject.lock("k").permits(2));
-    drop((young, thief));
-    subject.assert_free("k");
-}
-
-/// Where several are old enough it is the oldest that is stolen.
-pub(super) fn c6_of_two_old_permits_the_older_is_stolen(subject: &Subject) {
-    if !steals(subject) {
-        return;
-    }
-    if !subject.can().permits {
-        return subject.assert_unsupported("permits", subject.lock("k").permits(3));
-    }
-    let age = subject.unit();
-    let permits = [(); 3].map(|()| {
-        let permit = subject.take(subject.lock("k").permits(3));
-        subject.advance(subject.late());
-        permit
-    });
-    subject.advance(age);
-    let steal = || subject.try_lock("k").permits(3).steal_after(age);
-    let [oldest, middle, youngest] = permits;
-    let first = subject.take(steal());
-    assert_stolen(subject, &oldest);
-    middle.check().expect("there was an older one");
-    let second = subject.take(steal());
-    assert_stolen(subject, &middle);
-    youngest.check().expect("there was an older one");
-    drop((oldest, middle, youngest, first, second));
-    subject.assert_free("k");
-}
-
-/// What the victim does late concerns nobody any more.
-pub(super) fn c6_a_late_release_of_the_victim_frees_nothing(subject: &Subject) {
-    if !steals(subject) {
-        return;
-    }
-    let age = subject.unit();
-    for confirmed in [true, false] {
-        let victim = subject.take(subject.lock("k"));
-        subject.advance(age + subject.late());
-        let thief = subject.take(subject.try_lock("k").steal_after(age));
-        let mut waiting = subject.queue(subject.lock("k"));
-        if confirmed {
-            let release = subject.drive("the release", victim.release_async());
-            let error = release.expect_err("it is lost");
-            assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::Stolen }, "{error:?}");
-        } else {
-            drop(victim);
-        }
-        waiting.assert_waits(subject);
-        thief.check().expect("it is the thief's");
-        drop(thief);
-        drop(waiting.granted(subject));
-    }
-    subject.assert_free("k");
-}
-
 /// Many thieves, one victim: one of them at a time.
 pub(super) fn c6_racing_thieves_win_one_at_a_time(subject: &Subject) {
     if !steals(subject) {
@@ -363,4 +253,60 @@ pub(super) fn c6_an_age_of_nothing_steals_at_once(subject: &Subject) {
     let thief = Pending::begin(subject.lock("k").steal_after(Duration::ZERO));
     drop(thief.due(subject, since, Duration::ZERO).expect("any age is enough"));
     assert_stolen(subject, &victim);
+}
+
+/// A thief that is due but has not looked yet was there before a thief that has just come.
+pub(super) fn c6_a_newcomer_does_not_overtake_a_due_thief(subject: &Subject) {
+    if !steals(subject) {
+        return;
+    }
+    let age = subject.unit();
+    let victim = subject.take(subject.lock("k"));
+    let first = subject.queue(subject.lock("k").steal_after(age));
+    subject.advance(age + subject.late());
+    match subject.outcome(subject.try_lock("k").steal_after(age)) {
+        Ok(second) => {
+            // Where the clock cannot be held the first may have been granted, and be old by now.
+            let first = first.granted(subject);
+            assert!(first.is_lost(), "{second:?} overtook one that was due");
+            assert!(first.token() < second.token(), "{second:?} overtook one that was due");
+        }
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Contended, "{error:?}");
+            first.granted(subject).check().expect("the first of the thieves holds it");
+        }
+    }
+    assert_stolen(subject, &victim);
+    subject.assert_free("k");
+}
+
+/// A thief that came while nobody held the key judges whoever takes it then.
+pub(super) fn c6_a_thief_judges_who_came_in_after_it(subject: &Subject) {
+    if !steals(subject) {
+        return;
+    }
+    if !subject.orders() {
+        return subject.assert_unsupported("fair", subject.lock("k").fair(true));
+    }
+    let age = subject.unit();
+    for newcomer in [true, false] {
+        let guard = subject.take(subject.lock("k"));
+        let first = subject.queue(subject.lock("k"));
+        subject.release(guard);
+        let mut thief = Pending::begin(subject.lock("k").steal_after(age).fair(true));
+        assert!(!thief.poll(), "it overtook one that was there before");
+        let since = subject.now();
+        // A newcomer may be quicker than the first, and the thief may not have heard of it.
+        let barged = match newcomer {
+            true => subject.outcome(subject.try_lock("k")).ok(),
+            false => None,
+        };
+        let mut first = Some(first);
+        let victim = barged.or_else(|| first.take().map(|first| first.granted(subject)));
+        let stolen = thief.due(subject, since, age).expect("it was old enough");
+        assert_stolen(subject, &victim.expect("somebody was"));
+        drop(stolen);
+        drop(first.map(|first| first.granted(subject)));
+        subject.assert_free("k");
+    }
 }

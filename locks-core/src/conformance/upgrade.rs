@@ -134,3 +134,28 @@ pub(super) fn c9_an_upgrade_does_not_renew_the_age(subject: &Subject) {
     super::stealing::assert_stolen(subject, &reader);
     super::stealing::assert_stolen(subject, &writer);
 }
+
+/// Where the reader loses its hold meanwhile the upgrade is a request like any other.
+pub(super) fn c9_an_upgrade_outlives_the_loss_of_its_reader(subject: &Subject) {
+    if !upgrades(subject) {
+        return;
+    }
+    if !subject.can().evict {
+        return subject.assert_evict_unsupported();
+    }
+    let reader = read(subject, 1);
+    let other = subject.take(subject.lock("k").shared());
+    let upgraded = subject.queue(upgrade(subject, 1));
+    assert!(subject.evict("k", reader.token()));
+    drop(other);
+    match upgraded.finish(subject) {
+        Ok(guard) => {
+            subject.contended(subject.lock("k").shared());
+            guard.check().expect("it is held");
+            drop(reader);
+            guard.check().expect("a late release frees nothing");
+        }
+        Err(error) => assert!(error.is_lost(), "{error:?}"),
+    }
+    subject.assert_free("k");
+}

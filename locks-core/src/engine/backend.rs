@@ -10,7 +10,7 @@ use super::registry::Pinned;
 use super::state::Ask;
 use super::upstream::{Turn, lost_error};
 use super::{Core, Engine};
-use crate::backend::{HoldRepr, SlotHold};
+use crate::backend::{HoldRepr, Nested, SlotHold};
 use crate::clock::Moment;
 use crate::identity::SmallOwner;
 use crate::request::Swift;
@@ -23,11 +23,11 @@ use crate::{
 impl Engine {
     /// One key, held exclusively and without bounds by whoever runs now, if it is free.
     #[inline]
-    pub(crate) fn take_one(&self, key: &str, options: &Options, site: CallSite) -> Option<Hold> {
-        if !self.core.swift || !options.is_plain() {
+    pub(crate) fn take_one(&self, key: &str, steals: bool, site: CallSite) -> Option<Hold> {
+        if !self.core.swift {
             return None;
         }
-        if options.steal_after.is_some() {
+        if steals {
             SystemClock::expect_thieves();
         }
         self.core.take(key, Swift { owner: SmallOwner::current(), site }).map(Hold::slot)
@@ -147,7 +147,12 @@ impl Core {
             }
             if let Some(token) = slot.try_take() {
                 slot.write_record(holder, self.clock.stamp());
-                return Some(SlotHold { slot: slot.slot_ref(), token, level: 0, nested: false });
+                return Some(SlotHold {
+                    slot: slot.slot_ref(),
+                    token,
+                    level: 0,
+                    nested: Nested::No,
+                });
             }
             if round <= 3 {
                 (0..1 << round).for_each(|_| spin_loop());

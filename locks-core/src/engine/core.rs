@@ -8,7 +8,7 @@ use super::registry::{Pinned, Registry};
 use super::slot::{Frozen, Slot};
 use super::state::Ended;
 use super::upstream::{Upstream, lost_error};
-use crate::backend::SlotHold;
+use crate::backend::{Nested, SlotHold};
 use crate::clock::Moment;
 use crate::request::Swift;
 use crate::sync::Mutex;
@@ -32,7 +32,7 @@ impl Core {
     pub(super) fn take(&self, key: &str, holder: Swift) -> Option<SlotHold> {
         let (slot, token) =
             self.registry.with(key, |slot, alive| Some((slot, alive.try_take()?)))??;
-        let hold = SlotHold { slot, token, level: 0, nested: false };
+        let hold = SlotHold { slot, token, level: 0, nested: Nested::No };
         hold.slot().write_record(holder, self.clock.stamp());
         Some(hold)
     }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use super::Engine;
 use super::slot::SlotRef;
-use crate::backend::{Hold, HoldRepr, SlotHold};
+use crate::backend::{Hold, HoldRepr, Nested, SlotHold};
 use crate::clock::SystemClock;
 use crate::identity::SmallOwner;
 use crate::observe::Since;
@@ -57,7 +57,7 @@ impl PinnedKey {
         let slot = unsafe { self.slot.get() };
         let token = slot.try_take()?;
         slot.write_record(holder, SystemClock::stamp());
-        let hold = SlotHold { slot: self.slot, token, level: 0, nested: false };
+        let hold = SlotHold { slot: self.slot, token, level: 0, nested: Nested::No };
         Some(OwnedGuard::new(Hold(HoldRepr::Slot(hold)), Backend::process(), asked))
     }
 }

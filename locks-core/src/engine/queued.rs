@@ -10,7 +10,7 @@ use super::graph::{Edge, Graph};
 use super::registry::Pinned;
 use super::state::{Answer, Ask, Look, Refusal, Settled};
 use super::{Core, describe};
-use crate::backend::SlotHold;
+use crate::backend::{Nested, SlotHold};
 use crate::clock::{Alarm, Moment};
 use crate::error::permits_mismatch;
 use crate::park::Parker;
@@ -139,7 +139,8 @@ impl Core {
 
 fn hold(slot: &Pinned, settled: Settled) -> SlotHold {
     let Settled { token, level } = settled;
-    SlotHold { slot: slot.slot_ref(), token, level, nested: level != 0 }
+    let nested = if level == 0 { Nested::No } else { Nested::Yes };
+    SlotHold { slot: slot.slot_ref(), token, level, nested }
 }
 
 impl Queued {

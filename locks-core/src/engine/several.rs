@@ -6,7 +6,7 @@ use super::Core;
 use super::effects::Effects;
 use super::queued::Asked;
 use super::state::Ask;
-use crate::backend::{Hold, HoldRepr, SlotHold};
+use crate::backend::{Hold, HoldRepr, Nested, SlotHold};
 use crate::clock::Moment;
 use crate::{KeySet, LockError, LostCause, Options, OwnerId, Token};
 
@@ -48,7 +48,7 @@ impl Taken {
             let mut effects = Effects::default();
             if let Some(entry) = frozen.hold_mut(hold.token, hold.level) {
                 entry.rename(hold.token, hold.level, token);
-                if !hold.nested {
+                if hold.nested == Nested::No {
                     entry.begin(at_least, at_most, now);
                     entry.set = Some(set.clone());
                     frozen.wake_thieves(&mut effects);

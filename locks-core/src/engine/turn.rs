@@ -7,7 +7,7 @@ use super::effects::Effects;
 use super::queued::Asked;
 use super::state::Ask;
 use super::upstream::{Claim, Turn, Upstream, lost_error};
-use crate::backend::SlotHold;
+use crate::backend::{Nested, SlotHold};
 use crate::clock::Moment;
 use crate::{LockError, LostCause, Options, Query, Wait};
 
@@ -47,7 +47,7 @@ impl Core {
             Ok(hold) => hold,
             Err(error) => return Err(self.name_holders(&*upstream, error).await),
         };
-        if hold.nested {
+        if hold.nested == Nested::Yes {
             // Nested in what the upstream has granted.
             return Ok(hold);
         }

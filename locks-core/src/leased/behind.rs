@@ -81,7 +81,6 @@ impl<S: LeaseStore> Upstream for Behind<S> {
             };
             let end = client.store.end(&entry.key, entry.id, LeaseEnd::Remove);
             let ended = client.within_reach(end).await?;
-            client.evicted(entry.id);
             client.waiters.hint(&Wake::Key(entry.key));
             Ok(ended)
         })

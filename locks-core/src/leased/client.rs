@@ -12,7 +12,7 @@ use super::held::Held;
 use super::keeper::Keeper;
 use super::waiting::Waiters;
 use crate::engine::WeakEngine;
-use crate::{AcquisitionId, Clock, ErrorKind, LeaseStore, LockError, LostCause, Op, Renewed};
+use crate::{Clock, ErrorKind, LeaseStore, LockError, LostCause, Op, Renewed};
 
 /// What the adapter was told when it was built.
 #[derive(Clone, Debug)]
@@ -70,16 +70,19 @@ impl<S: LeaseStore> Client<S> {
     /// Takes a granted hold into its care, and says what it is called from now on.
     pub(super) fn take_in(self: &Arc<Self>, held: Arc<Held>) -> u64 {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let ousted = {
+        let conflicts = {
             let mut holds = self.holds.lock();
-            let ousted = holds.values().filter_map(|old| Some((held.ousts(old)?, old.clone())));
-            let ousted = ousted.collect::<Vec<_>>();
+            let conflicts = holds.values().filter(|other| held.conflicts(other)).cloned();
+            let conflicts = conflicts.collect::<Vec<_>>();
             holds.insert(id, held.clone());
-            ousted
+            conflicts
         };
-        // The store has granted this one, so those are gone: no need to wait for it to say so.
-        for (cause, old) in ousted {
-            old.gone(cause);
+        // A thief and its victim, granted one after the other, whose answers may come in any
+        // order: no need to wait for the store to say that the earlier one is gone.
+        for other in conflicts {
+            let (earlier, later) =
+                if other.token < held.token { (&other, &held) } else { (&held, &other) };
+            earlier.gone(later.takes_by());
         }
         held.watch(self.engine.get().cloned());
         self.keeper.spawn(renew(self.clone(), held));
@@ -131,15 +134,6 @@ impl<S: LeaseStore> Client<S> {
             Some(Err(_)) | None => held.failed(),
         }
         answer.unwrap_or_else(|| Err(self.silent(patience)))
-    }
-
-    /// The hold of this acquisition, if it is one of this process, has been ended by an
-    /// administrator.
-    pub(super) fn evicted(&self, id: AcquisitionId) {
-        let held = self.holds.lock().values().find(|held| held.id == id).cloned();
-        if let Some(held) = held {
-            held.gone(LostCause::Evicted);
-        }
     }
 
     pub(super) fn is_forked(&self) -> bool {

@@ -79,14 +79,15 @@ impl Held {
         self.set_alarm(&mut state, at);
     }
 
-    /// How `old` was lost, if it cannot stand beside this one, which was granted after it.
-    pub(super) fn ousts(&self, old: &Held) -> Option<LostCause> {
-        let together = match (self.mode, old.mode) {
-            (Mode::Exclusive, _) | (_, Mode::Exclusive) => false,
-            (Mode::Shared | Mode::Permit { .. }, _) => true,
-        };
-        let cause = if self.steals { LostCause::Stolen } else { LostCause::Forgotten };
-        (self.key == old.key && self.id != old.id && !together).then_some(cause)
+    /// Whether the two cannot both stand.
+    pub(super) fn conflicts(&self, other: &Held) -> bool {
+        let alone = |held: &Held| held.mode == Mode::Exclusive;
+        self.key == other.key && (alone(self) || alone(other))
+    }
+
+    /// How those were lost that it took the key from.
+    pub(super) fn takes_by(&self) -> LostCause {
+        if self.steals { LostCause::Stolen } else { LostCause::Forgotten }
     }
 
     pub(super) fn renewal_step(&self, refresh: bool) -> LeaseRenewal {

@@ -59,13 +59,13 @@ fn every_public_type_is_as_sendable_as_it_promises() {
         1 1 1: Scope, Scoped<std::future::Ready<()>>;
         1 1 0: Scoped<std::marker::PhantomPinned>;
         0 0 1: Scoped<*const ()>;
-        1 1 1: dyn LockBackend, dyn Upstream, dyn TokenSource, dyn Clock;
+        1 1 0: dyn LockBackend, dyn Upstream, dyn TokenSource, dyn Clock;
         1 1 1: AcquisitionId, BootClock, Claimed, LeaseClaim, LeaseEnd, LeaseEntry, LeaseRenewal;
         1 1 1: Renewed, locks_core::Wake;
     };
-    let is = all.map(|(name, is, _)| (name, is));
-    let promised = all.map(|(name, _, promised)| (name, promised));
-    assert_eq!(is, promised);
+    for (name, is, promised) in all {
+        assert_eq!(is, promised, "whether `{name}` is `Send`, `Sync`, `Unpin`");
+    }
 }
 
 #[test]

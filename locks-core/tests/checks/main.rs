@@ -3,6 +3,9 @@
 #![cfg(not(any(loom, shuttle)))]
 
 mod auto_traits;
+mod cancel;
 mod model;
 mod polled;
 mod thieves;
+mod torture;
+mod witness;

@@ -88,14 +88,16 @@ control! {
         c3_waiters_are_served_in_their_order,
         c3_clients_are_served_in_order,
         c16_permits_are_handed_on_in_order;
-    c3_newcomers_overtake: NewcomersOvertake fails c3_newcomers_do_not_overtake_who_has_waited;
+    c3_newcomers_overtake: NewcomersOvertake fails c3_newcomers_do_not_overtake_who_has_waited,
+        c3_newcomers_do_not_overtake_who_was_woken_long_ago;
     c3_fair_ignored: FairIgnored fails c3_a_fair_newcomer_overtakes_nobody;
     c3_fair_waiter_overtaken: FairWaiterOvertaken fails c3_nobody_overtakes_a_fair_waiter;
     c3_unfair_queues: UnfairQueues fails
         c3_an_unfair_reader_goes_in_past_the_queue,
         c3_an_unfair_waiter_does_not_stand_in_line;
     c3_waiting_readers_one_by_one: WaitingReadersOneByOne fails
-        c3_adjacent_shared_waiters_are_granted_together;
+        c3_adjacent_shared_waiters_are_granted_together,
+        c6_a_shared_thief_lets_waiting_readers_in;
     c3_readers_overtake: ReadersOvertake fails c3_readers_do_not_starve_a_writer;
     c3_writers_overtake: WritersOvertake fails c3_writers_do_not_starve_a_reader;
     c3_one_queue_for_all: OneQueueForAll fails c3_keys_have_queues_of_their_own;
@@ -110,7 +112,8 @@ control! {
     c4_lost_wake_up: LostWakeUp fails
         c4_every_release_wakes_the_next,
         c3_a_busy_thread_does_not_starve_a_waiter,
-        c11_overlapping_sets_do_not_deadlock;
+        c11_overlapping_sets_do_not_deadlock,
+        c9_an_upgrade_outlives_the_loss_of_its_reader;
     c4_release_by_non_owner: ReleaseByNonOwner fails
         c4_releasing_a_lost_hold_does_not_touch_the_next,
         c6_a_late_release_of_the_victim_frees_nothing,
@@ -138,11 +141,14 @@ control! {
     c6_steal_only_on_arrival: StealOnlyOnArrival fails
         c6_a_waiting_thief_is_served_when_due_and_never_early,
         c6_each_thief_is_due_in_its_own_time,
-        c6_a_shared_thief_takes_an_exclusive_hold;
+        c6_a_shared_thief_takes_an_exclusive_hold,
+        c6_a_newcomer_does_not_overtake_a_due_thief,
+        c6_a_thief_judges_who_came_in_after_it;
     c6_steal_by_key_age: StealByKeyAge fails
         c6_a_successor_is_not_judged_by_its_predecessor,
         c6_a_new_hold_is_young;
-    c6_steal_behind_queue: StealBehindQueue fails c6_a_due_thief_goes_ahead_of_the_queue;
+    c6_steal_behind_queue: StealBehindQueue fails c6_a_due_thief_goes_ahead_of_the_queue,
+        c6_a_due_thief_goes_ahead_of_a_fair_waiter;
     c6_last_thief_wins: LastThiefWins fails c6_the_first_of_the_due_thieves_wins;
     c6_steals_the_old_only: StealsTheOldOnly fails
         c6_an_exclusive_thief_takes_all_shared_holds_or_none;
@@ -248,7 +254,8 @@ control! {
         c14_a_reservation_is_listed,
         c14_a_reservation_outlives_a_panic,
         c14_the_bounds_go_together,
-        c14_a_reserved_permit_is_one_permit;
+        c14_a_reserved_permit_is_one_permit,
+        c14_a_thief_waits_for_reservations;
     c14_at_least_free_for_owner: AtLeastFreeForOwner fails
         c14_a_reservation_binds_its_former_owner_too;
     c14_at_least_stolen: AtLeastStolen fails c14_hold_at_least_protects_from_theft;

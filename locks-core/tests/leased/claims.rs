@@ -45,10 +45,7 @@ fn f13_a_release_repeated_after_the_hand_over_does_nothing() {
     rig.store.fail(Step::End, [Fault::LoseAnswer]);
     assert_eq!(guard.release().unwrap_err().kind(), ErrorKind::Unavailable);
     let successor = take(&rig.theirs, "k");
-    until("the release has been repeated", || {
-        rig.clock.advance(MILLI);
-        rig.store.count(Step::End) == 2
-    });
+    rig.pass_until("the release has been repeated", || rig.store.count(Step::End) == 2);
     successor.check().expect("it is held");
     assert_eq!(rig.store.rows(), 1);
 }
@@ -60,10 +57,7 @@ fn f11_a_release_that_fails_says_so_and_is_made_good() {
     rig.store.fail(Step::End, [Fault::Fail, Fault::Fail]);
     assert_eq!(guard.release().unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(rig.store.rows(), 1);
-    until("the hold is ended", || {
-        rig.clock.advance(MILLI);
-        rig.store.rows() == 0
-    });
+    rig.pass_until("the hold is ended", || rig.store.rows() == 0);
 }
 
 #[test]
@@ -210,6 +204,60 @@ fn c6_the_victim_of_another_client_hears_of_it_and_harms_nobody() {
     assert!(guard.release().unwrap_err().is_lost());
     thief.check().expect("a late release frees nothing");
     assert_eq!(rig.store.rows(), 1);
+}
+
+#[test]
+fn c6_a_grant_that_was_stolen_on_its_way_is_lost_and_the_thiefs_is_not() {
+    let rig = Rig::new();
+    let gate = Gate::default();
+    rig.store.fail(Step::Claim, [Fault::HoldAnswer(gate.clone())]);
+    let mut robbed = Driven::new(rig.ours.named("k").acquire_async());
+    assert!(robbed.poll().is_pending());
+    rig.pass(MILLI * 2);
+    let thief = rig.ours.named("k").steal_after(MILLI).wait(false).acquire().expect("it is due");
+    gate.open();
+    let Poll::Ready(Ok(robbed)) = robbed.poll() else { panic!("it was granted") };
+    assert!(robbed.token() < thief.token());
+    let stolen = ErrorKind::Lost { cause: LostCause::Stolen };
+    assert_eq!(robbed.check().unwrap_err().kind(), stolen);
+    drop(robbed);
+    thief.check().expect("it came later, though its answer came first");
+    assert!(rig.theirs.named("k").wait(false).acquire().unwrap_err().is_contended());
+}
+
+#[test]
+fn waiters_look_again_when_something_is_due_and_not_only_in_their_own_time() {
+    let hour = Duration::from_secs(3600);
+    let rig = Rig::with(false, |builder| builder.poll(hour));
+    let _guard = take(&rig.theirs, "k");
+    // By now the pauses are long: some seconds.
+    let mut thief = Driven::new(rig.ours.named("k").steal_after(LEASE * 6).acquire_async());
+    for _ in 0..599 {
+        assert!(thief.poll().is_pending());
+        rig.pass(Duration::from_millis(100));
+    }
+    assert!(thief.poll().is_pending());
+    drop(thief.within(&rig, Duration::from_millis(110)).expect("it is due"));
+}
+
+#[test]
+fn no_hint_is_missed_between_the_refusal_and_the_wait() {
+    let hour = Duration::from_secs(3600);
+    let rig = Rig::with(true, |builder| builder.poll(hour));
+    let guard = take(&rig.theirs, "k");
+    let _listens = take(&rig.ours, "other");
+    let gate = Gate::default();
+    rig.store.fail(Step::Claim, [Fault::HoldAnswer(gate.clone())]);
+    let mut waiter = Driven::new(rig.ours.named("k").acquire_async());
+    assert!(waiter.poll().is_pending());
+    guard.release().expect("it is held");
+    // Hints come in order: once this one has been followed, the one of the release is gone.
+    let renewed = rig.store.count(Step::Renew);
+    rig.store.hint("other");
+    until("the hints are read", || rig.store.count(Step::Renew) > renewed);
+    gate.open();
+    let Poll::Ready(granted) = waiter.poll() else { panic!("the refusal was stale") };
+    drop(granted.expect("it is free"));
 }
 
 #[test]

@@ -78,6 +78,20 @@ impl Rig {
         }
     }
 
+    /// Lets time pass, a millisecond in one of real time, until other threads have brought it
+    /// about: too little for any lease to run out.
+    #[track_caller]
+    pub(crate) fn pass_until(&self, what: &str, mut met: impl FnMut() -> bool) {
+        for _ in 0..5000 {
+            if met() {
+                return;
+            }
+            self.clock.advance(MILLI);
+            std::thread::park_timeout(MILLI);
+        }
+        panic!("it never came about that {what}");
+    }
+
     /// From now on no renewal gets to the store.
     pub(crate) fn cut_renewals(&self) {
         self.store.fail(Step::Renew, std::iter::repeat_n(Fault::Fail, 10_000));

@@ -81,6 +81,22 @@ pub(super) fn acquire(lock: &Lock, asker: &Asker<'_>, way: &Way) -> TokenStream 
     quote_spanned!(span=> #site.#method(#(#key,)* #options #(, #scope)*))
 }
 
+/// The outcome of what [`acquire`] has left in `__begun`. Only what has to wait becomes a part of the
+/// future; the key's temporaries never do.
+pub(super) fn outcome(lock: &Lock, way: &Way) -> TokenStream {
+    let span = Span::mixed_site();
+    let private = lock.private(span);
+    match way {
+        Way::Blocking => quote_spanned!(span=> __begun),
+        Way::Scoped | Way::Anonymous => quote_spanned!(span=>
+            match __begun {
+                #private::Begun::Granted(__guard) => #private::Ok(__guard),
+                #private::Begun::Asked(__acquire) => __acquire.await,
+            }
+        ),
+    }
+}
+
 fn options(lock: &Lock) -> TokenStream {
     let span = Span::mixed_site();
     let private = lock.private(span);

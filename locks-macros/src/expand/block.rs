@@ -1,7 +1,7 @@
 use proc_macro2::{Group, Span, TokenStream};
 use quote::{quote, quote_spanned};
 
-use super::acquire::{Asker, Way, acquire};
+use super::acquire::{Asker, Way, acquire, outcome};
 use crate::validate::{Lock, OnLost, Otherwise};
 
 /// An expression that runs `body` under the lock, in place: `return`, `break`, `continue` and `?`
@@ -11,8 +11,8 @@ use crate::validate::{Lock, OnLost, Otherwise};
 /// // Input: "ledger" => { body }
 /// // Output:
 /// {
-///     let __acquired = SITE.acquire(..);
-///     match __acquired {
+///     let __begun = SITE.acquire(..);
+///     match __begun {
 ///         Ok(__guard) => {
 ///             let __output = match Some(()) { Some(()) => { body }, None => unreached() };
 ///             Ok(__output)
@@ -28,11 +28,7 @@ pub(crate) fn expand(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStre
     let private = lock.private(span);
     let way = if asynchronous { Way::Anonymous } else { Way::Blocking };
     let acquire = acquire(lock, &Asker::Block, &way);
-    let acquired = if asynchronous {
-        quote_spanned!(span=> __acquired.await)
-    } else {
-        quote_spanned!(span=> __acquired)
-    };
+    let outcome = outcome(lock, &way);
     let held = held(lock, asynchronous, body);
     let early = match &lock.otherwise {
         None => quote_spanned!(span=> #private::Err(__error) => #private::Err(__error),),
@@ -47,8 +43,8 @@ pub(crate) fn expand(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStre
         ),
     };
     quote_spanned!(span=> {
-        let __acquired = #acquire;
-        match #acquired {
+        let __begun = #acquire;
+        match #outcome {
             #private::Ok(__guard) => { #held }
             #early
         }

@@ -3,7 +3,7 @@ use quote::{ToTokens as _, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::parse::Parser as _;
 
-use super::acquire::{Asker, Way, acquire};
+use super::acquire::{Asker, Way, acquire, outcome};
 use super::{early, in_arm};
 use crate::parse::Function;
 use crate::validate::{Lock, OnLost, Returned, Target, in_tail};
@@ -77,7 +77,7 @@ fn blocking(lock: &Lock, asker: &Asker<'_>, returned: &Returned, body: &Group) -
 /// // Output:
 /// let __scope = Scope::open();
 /// let __begun = SITE.begin(.., &__scope);
-/// match __begun.await {
+/// match outcome_of(__begun).await {
 ///     Ok(__guard) => {
 ///         let __output = Scoped::new(__scope, async move { edge; match () { () => { body } } }).await;
 ///         release(__guard).await;
@@ -90,6 +90,7 @@ fn asynchronous(lock: &Lock, asker: &Asker<'_>, returned: &Returned, body: &Grou
     let span = Span::mixed_site();
     let private = lock.private(span);
     let acquire = acquire(lock, asker, &Way::Scoped);
+    let outcome = outcome(lock, &Way::Scoped);
     let early = early::arms(lock, returned, false);
     let edge = edge(lock, returned);
     let (held, body) = match &lock.guard {
@@ -123,7 +124,7 @@ fn asynchronous(lock: &Lock, asker: &Asker<'_>, returned: &Returned, body: &Grou
     quote_spanned!(span=>
         let __scope = #private::Scope::open();
         let __begun = #acquire;
-        match __begun.await {
+        match #outcome {
             #private::Ok(__guard) => { #held #finish }
             #early
         }

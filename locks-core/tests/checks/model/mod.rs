@@ -2,12 +2,13 @@
 //! done to three keys, polled by hand, on a clock that the sequence advances.
 
 mod arbiter;
+mod key;
 mod run;
 
 use locks_core::Mode;
 use proptest::prelude::*;
 
-use self::arbiter::{Time, Want};
+use self::key::{Time, Want};
 
 /// One step of a sequence. A number says which of those that can be meant.
 #[derive(Clone, Debug)]

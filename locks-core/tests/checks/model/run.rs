@@ -9,7 +9,8 @@ use locks_core::{
 };
 
 use super::Step;
-use super::arbiter::{Arbiter, Fate, Time, Want};
+use super::arbiter::{Arbiter, Fate};
+use super::key::{Time, Want};
 use crate::polled::{Polled, engine};
 
 const KEYS: [&str; 3] = ["a", "b", "c"];

@@ -1,0 +1,179 @@
+//! One key, and what can be said of it.
+
+use std::fmt;
+
+use locks_core::Mode;
+
+/// Microseconds.
+pub(super) type Time = u64;
+
+/// What a request asks for. No owner: anonymous.
+#[derive(Clone, Copy)]
+pub(super) struct Want {
+    pub(super) key: usize,
+    pub(super) mode: Mode,
+    /// `None`: for ever; 0: not at all.
+    pub(super) wait: Option<Time>,
+    pub(super) steal_after: Option<Time>,
+    pub(super) fair: Option<bool>,
+    pub(super) reentrant: bool,
+    pub(super) owner: Option<u64>,
+    pub(super) at_least: Option<Time>,
+    pub(super) at_most: Option<Time>,
+}
+
+/// On one line, and only what it asks for.
+impl fmt::Debug for Want {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.mode, self.key)?;
+        for (name, value) in [
+            ("wait", self.wait),
+            ("steal_after", self.steal_after),
+            ("fair", self.fair.map(u64::from)),
+            ("owner", self.owner),
+            ("at_least", self.at_least),
+            ("at_most", self.at_most),
+        ] {
+            if let Some(value) = value {
+                write!(f, ", {name} {value}")?;
+            }
+        }
+        f.write_str(if self.reentrant { ", reentrant" } else { "" })
+    }
+}
+
+/// A key: who holds it, who waits for it, first come first.
+#[derive(Default)]
+pub(super) struct Key {
+    pub(super) capacity: Option<u32>,
+    pub(super) holds: Vec<Hold>,
+    pub(super) queue: Vec<Waiter>,
+    pub(super) reserved: Vec<Reserved>,
+}
+
+/// A hold: its guards, the outermost first.
+pub(super) struct Hold {
+    pub(super) grant: u64,
+    pub(super) guards: Vec<Guard>,
+    pub(super) since: Time,
+    pub(super) at_least: Option<Time>,
+    pub(super) at_most: Option<Time>,
+}
+
+/// What is left of a hold of these guards.
+pub(super) struct Reserved {
+    pub(super) until: Time,
+    pub(super) mode: Mode,
+    pub(super) grant: u64,
+}
+
+pub(super) struct Guard {
+    pub(super) request: usize,
+    pub(super) grant: u64,
+    pub(super) want: Want,
+}
+
+pub(super) struct Waiter {
+    pub(super) request: usize,
+    pub(super) since: Time,
+    /// It waits to make this shared hold of its own exclusive, by the hold's first grant.
+    pub(super) upgrades: Option<u64>,
+    /// The key is free for it, and it has been woken to come and take it.
+    pub(super) called: bool,
+}
+
+pub(super) fn capacity(mode: Mode) -> Option<u32> {
+    match mode {
+        Mode::Permit { of } => Some(of),
+        Mode::Exclusive | Mode::Shared => None,
+    }
+}
+
+impl Hold {
+    pub(super) fn mode(&self) -> Mode {
+        let modes = || self.guards.iter().map(|guard| guard.want.mode);
+        modes().find(|mode| *mode == Mode::Exclusive).unwrap_or(self.guards[0].want.mode)
+    }
+
+    pub(super) fn is_own(&self, owner: Option<u64>) -> bool {
+        owner.is_some() && self.guards.iter().any(|guard| guard.want.owner == owner)
+    }
+
+    pub(super) fn is_open_to(&self, owner: Option<u64>) -> bool {
+        owner.is_some() && self.guards.last().is_some_and(|guard| guard.want.owner == owner)
+    }
+
+    pub(super) fn reservation(&self, now: Time) -> Option<Reserved> {
+        let until = self.at_least.filter(|until| *until > now)?;
+        Some(Reserved { until, mode: self.mode(), grant: self.grant })
+    }
+
+    pub(super) fn due(&self, age: Time) -> Time {
+        (self.since + age).max(self.at_least.unwrap_or(0))
+    }
+}
+
+impl Key {
+    pub(super) fn fits(&self, mode: Mode) -> bool {
+        let taken = || {
+            let held = self.holds.iter().map(Hold::mode);
+            held.chain(self.reserved.iter().map(|left| left.mode))
+        };
+        match mode {
+            Mode::Exclusive => taken().next().is_none(),
+            Mode::Shared => taken().all(|mode| mode == Mode::Shared),
+            Mode::Permit { of } => taken().count() < of as usize,
+        }
+    }
+
+    pub(super) fn is_free(&self) -> bool {
+        self.holds.is_empty() && self.reserved.is_empty()
+    }
+
+    /// The hold that the request nests in, if it does.
+    pub(super) fn nest(&self, want: &Want) -> Option<usize> {
+        let own = self.holds.iter().position(|hold| hold.is_own(want.owner))?;
+        (want.reentrant && self.holds[own].is_open_to(want.owner)).then_some(own)
+    }
+
+    pub(super) fn needs_upgrade(&self, hold: usize, want: &Want) -> bool {
+        want.mode == Mode::Exclusive && self.holds[hold].mode() == Mode::Shared
+    }
+
+    pub(super) fn is_alone(&self, hold: usize) -> bool {
+        self.reserved.is_empty() && self.holds.len() == 1 && hold == 0
+    }
+
+    pub(super) fn in_the_way(&self, want: &Want) -> Vec<usize> {
+        let upgraded = self.nest(want).filter(|own| self.needs_upgrade(*own, want));
+        let conflicts = |hold: &Hold| match want.mode {
+            Mode::Exclusive => true,
+            Mode::Shared => hold.mode() == Mode::Exclusive,
+            Mode::Permit { .. } => !self.fits(want.mode),
+        };
+        let holds = self.holds.iter().enumerate();
+        holds
+            .filter(|(at, hold)| Some(*at) != upgraded && conflicts(hold))
+            .map(|(at, _)| at)
+            .collect()
+    }
+
+    /// Who would be robbed, and when that is due (C6).
+    pub(super) fn victims(&self, want: &Want) -> Option<(Time, Vec<usize>)> {
+        let age = want.steal_after?;
+        let due = |at: &usize| self.holds[*at].due(age);
+        let all = self.in_the_way(want);
+        if let Mode::Permit { .. } = want.mode {
+            let oldest = *all.iter().min_by_key(|at| due(at))?;
+            return Some((due(&oldest), vec![oldest]));
+        }
+        let latest = all.iter().map(due).max()?;
+        let reserved = self.reserved.iter().map(|left| left.until).max().unwrap_or(0);
+        Some((latest.max(reserved), all))
+    }
+
+    pub(super) fn next_event(&self) -> Option<Time> {
+        let ends = self.holds.iter().filter_map(|hold| hold.at_most);
+        ends.chain(self.reserved.iter().map(|left| left.until)).min()
+    }
+}
