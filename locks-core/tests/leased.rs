@@ -2,7 +2,7 @@
 //!
 //! `f` in a test's name stands for a row of the table of faults, `c` for a clause.
 
-#![cfg(not(any(loom, shuttle)))]
+#![cfg(all(feature = "leases", not(any(loom, shuttle))))]
 
 #[path = "leased/claims.rs"]
 mod claims;

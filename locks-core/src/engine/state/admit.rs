@@ -93,7 +93,7 @@ impl State {
     /// Whether a newcomer gets in (C3).
     fn may_enter(&self, ask: &Ask, now: Moment) -> bool {
         if !self.fits(ask.mode) {
-            return ask.has_upstream && ask.steal_after.is_some() && self.only_turns();
+            return self.bypasses(ask);
         }
         let Some((first, waiter)) = self.queue.iter().next() else { return true };
         match ask.fair {
@@ -108,10 +108,14 @@ impl State {
         }
     }
 
-    /// Whether those in the way have not been granted anything yet by the upstream, which
-    /// decides between them and a thief.
-    pub(super) fn only_turns(&self) -> bool {
-        !self.holds.is_empty() && self.holds.iter().all(|hold| hold.since.is_none())
+    /// Whether `ask` need not stand behind those in its way: they have not been granted anything
+    /// yet, would steal later than it or not at all, and the upstream decides between them (C6).
+    pub(super) fn bypasses(&self, ask: &Ask) -> bool {
+        let Some(age) = ask.steal_after.filter(|_| ask.has_upstream) else { return false };
+        let gives_way = |hold: &HoldEntry| {
+            hold.since.is_none() && hold.steal_after.is_none_or(|theirs| age < theirs)
+        };
+        !self.holds.is_empty() && self.holds.iter().all(gives_way)
     }
 
     /// When `ask` may steal what is in its way (C6). `None`: it does not, or nothing is, or not

@@ -31,6 +31,8 @@ pub(in crate::engine) struct HoldEntry {
     pub(in crate::engine) ends_at: Option<Moment>,
     pub(in crate::engine) site: Option<CallSite>,
     pub(in crate::engine) party: Option<Arc<Party>>,
+    /// What it asked for, while it is only a turn.
+    pub(super) steal_after: Option<Duration>,
     pub(in crate::engine) turn: Option<Turn>,
     /// The other keys of the grant, which are lost together with this one (C11).
     pub(in crate::engine) set: Option<Arc<KeySet>>,
@@ -80,6 +82,7 @@ impl HoldEntry {
             ends_at: None,
             site: ask.caller.site,
             party: ask.caller.party.clone(),
+            steal_after: ask.steal_after,
             turn: None,
             set: None,
             watchers: Vec::new(),
@@ -104,6 +107,7 @@ impl HoldEntry {
             ends_at: None,
             site: None,
             party: None,
+            steal_after: None,
             turn: None,
             set: None,
             watchers: Vec::new(),

@@ -121,11 +121,10 @@ impl State {
 
     /// A thief that leaves it to the upstream who is next (C6).
     fn first_bypassing(&self) -> Option<Place> {
-        if self.tally.thieves == 0 || !self.only_turns() {
+        if self.tally.thieves == 0 {
             return None;
         }
-        let bypasses = |ask: &super::Ask| ask.has_upstream && ask.steal_after.is_some();
-        self.queue.iter().find(|(_, waiter)| bypasses(&waiter.ask)).map(|(place, _)| *place)
+        self.queue.iter().find(|(_, waiter)| self.bypasses(&waiter.ask)).map(|(place, _)| *place)
     }
 
     /// The holders have changed, and with them the times at which steals come due.
