@@ -11,8 +11,8 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    Alarm, Alarms, Backend, Clock, Engine, ErrorKind, LockBackend, LockBuilder, LockError, Mode,
-    Moment, OwnedGuard, Token,
+    Alarm, Alarms, Backend, Clock, Engine, ErrorKind, LockBackend, LockBuilder, LockError,
+    LostCause, Mode, Moment, OwnedGuard, Token,
 };
 use shuttle::future::block_on;
 use shuttle::rand::{Rng, thread_rng};
@@ -222,6 +222,10 @@ fn c6_c8_c14_thieves_evictions_bounds_and_timeouts() {
             let lost = guard.is_lost();
             let released = bench.leave(&[key], guard);
             assert!(!lost || released.is_err(), "C8: a lost guard is never found again");
+            if let Err(error) = released {
+                let forgotten = ErrorKind::Lost { cause: LostCause::Forgotten };
+                assert!(error.is_lost() && error.kind() != forgotten, "C8: {error}");
+            }
         }
         // Whoever waits for this thread's time to pass.
         bench.clock.advance(AGE);

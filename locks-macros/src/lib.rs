@@ -1,8 +1,8 @@
 //! The attribute `#[lock]` and the block macro `lock!` of [`locks`](https://docs.rs/locks), which
 //! exports and documents them.
 //!
-//! Each goes through the same steps: [`parse`] reads the tokens, [`validate`] makes sense of them
-//! or says what is wrong, [`expand`] writes the code. Where something is wrong, [`fallback`] emits
+//! Each goes through the same steps: `parse` reads the tokens, `validate` makes sense of them
+//! or says what is wrong, `expand` writes the code. Where something is wrong, `fallback` emits
 //! the untouched item beside the error, so that one mistake gives one message.
 #![forbid(unsafe_code)]
 

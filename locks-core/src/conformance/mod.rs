@@ -286,7 +286,7 @@ macro_rules! __conformance_cases {
     };
 }
 
-/// Makes a module of tests, one for each case of the [kit](crate::conformance).
+/// Makes a module of tests, one for each case of the [kit](mod@crate::conformance).
 ///
 /// Takes the module's name, and a function or closure that makes a
 /// [`Fixture`](crate::conformance::Fixture): a fresh one for each case. A

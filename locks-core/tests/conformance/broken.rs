@@ -289,6 +289,7 @@ control! {
 }
 
 /// Every case can fail: a defect here, or a flaw between processes, names it.
+#[cfg(target_os = "linux")]
 #[test]
 fn every_case_has_a_control() {
     let between = crate::processes::CONTROLS.iter().flat_map(|(_, cases)| *cases);

@@ -1,6 +1,6 @@
 //! The kit run over the engine and over a plain arbiter written apart from it; and, as the
 //! control, over that arbiter with one defect at a time.
-#![cfg(feature = "conformance")]
+#![cfg(all(feature = "conformance", not(any(loom, shuttle))))]
 
 mod arbiter;
 mod broken;

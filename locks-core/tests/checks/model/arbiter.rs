@@ -7,13 +7,13 @@ use super::key::{Guard, Hold, Key, Time, Waiter, Want, capacity};
 /// How long the first waiter lets others barge past (C3).
 const PATIENCE: Time = 500;
 
-/// What has become of a request. Grants of a key are numbered in their order.
+/// What has become of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     Waiting,
     /// Granted, and not looked at yet.
-    Granted(u64),
-    Held(u64),
+    Granted,
+    Held,
     Lost(LostCause),
     Refused(ErrorKind),
     Gone,
@@ -26,6 +26,8 @@ pub(super) struct Arbiter {
     /// By the number of the request, like `fates`.
     pub(super) wants: Vec<Want>,
     pub(super) fates: Vec<Fate>,
+    /// The number of its grant; grants are numbered in their order.
+    pub(super) numbers: Vec<u64>,
     grants: u64,
 }
 
@@ -35,6 +37,7 @@ impl Arbiter {
         let request = self.wants.len();
         self.wants.push(want);
         self.fates.push(Fate::Waiting);
+        self.numbers.push(0);
         self.expire(want.key);
         if self.first_due(want.key).is_some() {
             self.serve(want.key);
@@ -110,7 +113,7 @@ impl Arbiter {
         let want = self.wants[request];
         self.expire(want.key);
         match self.fates[request] {
-            Fate::Granted(grant) => self.fates[request] = Fate::Held(grant),
+            Fate::Granted => self.fates[request] = Fate::Held,
             Fate::Waiting => self.look_again(request, &want),
             _ => {}
         }
@@ -143,7 +146,7 @@ impl Arbiter {
     /// A pending request is dropped.
     pub(super) fn cancel(&mut self, request: usize) {
         let at = self.wants[request].key;
-        if let Fate::Granted(_) = self.fates[request] {
+        if self.fates[request] == Fate::Granted {
             // It never ran, so it reserves nothing (C14).
             let holds = self.keys[at].holds.iter_mut();
             for hold in holds.filter(|hold| hold.guards[0].request == request) {
@@ -267,7 +270,8 @@ impl Arbiter {
             at_least: want.at_least.map(|least| now + least),
             at_most: want.at_most.map(|most| now + most),
         });
-        self.fates[request] = Fate::Granted(self.grants);
+        self.fates[request] = Fate::Granted;
+        self.numbers[request] = self.grants;
     }
 
     /// Lets a request into the hold of its owner; only an upgrade is a new grant (C7).
@@ -281,7 +285,8 @@ impl Arbiter {
             key.holds[hold].guards.last().unwrap().grant
         };
         key.holds[hold].guards.push(Guard { request, grant, want });
-        self.fates[request] = Fate::Granted(grant);
+        self.fates[request] = Fate::Granted;
+        self.numbers[request] = grant;
     }
 
     /// Where in the queue the first thief is whose steal is due (C6).

@@ -91,8 +91,7 @@ impl Run {
                         assert!(ended);
                         self.model.evict(request);
                     } else if ended {
-                        let grant = self.tokens[key].iter().find(|(_, known)| **known == token);
-                        self.model.end_reservation(key, *grant.unwrap().0);
+                        self.model.end_reservation(key, self.model.numbers[request]);
                     }
                 }
             }
@@ -173,11 +172,8 @@ impl Run {
         let fate = self.model.fates[request];
         match (outcome, fate) {
             (Poll::Pending, Fate::Waiting) => return,
-            (Poll::Ready(Ok(guard)), Fate::Held(grant)) => {
-                self.note_token(request, grant, guard.token());
-                self.guards.insert(request, guard);
-            }
-            (Poll::Ready(Ok(guard)), Fate::Lost(_)) => {
+            (Poll::Ready(Ok(guard)), Fate::Held | Fate::Lost(_)) => {
+                self.note_token(request, guard.token());
                 self.guards.insert(request, guard);
             }
             (Poll::Ready(Err(error)), Fate::Refused(kind)) => assert_eq!(error.kind(), kind),
@@ -187,9 +183,10 @@ impl Run {
     }
 
     /// Tokens grow with the grants of a key, and a nest keeps its own (C7).
-    fn note_token(&mut self, request: usize, grant: u64, token: Token) {
+    fn note_token(&mut self, request: usize, token: Token) {
+        let number = self.model.numbers[request];
         let tokens = &mut self.tokens[self.model.wants[request].key];
-        assert_eq!(*tokens.entry(grant).or_insert(token), token, "C7: a nest has one token");
+        assert_eq!(*tokens.entry(number).or_insert(token), token, "C7: a nest has one token");
         let ascending = tokens.values().zip(tokens.values().skip(1)).all(|(a, b)| a < b);
         assert!(ascending, "C7: {tokens:?}");
     }
