@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Core;
 use super::slot::Frozen;
-use super::state::{Ask, HoldEntry, Waiter};
+use super::state::{Ask, HoldEntry, Place, Waiter};
 use crate::clock::Moment;
 use crate::{
     CallSite, Caller, ErrorKind, HolderInfo, LockError, LockInfo, OwnerId, Party, WaiterInfo,
@@ -54,12 +54,12 @@ pub(super) fn holders(frozen: &Frozen<'_>, now: Moment) -> Vec<HolderInfo> {
 pub(super) fn in_the_way(
     kind: ErrorKind,
     frozen: &Frozen<'_>,
-    except: Option<u64>,
+    except: Option<Place>,
     site: Option<CallSite>,
     now: Moment,
 ) -> LockError {
     let holders = holders(frozen, now);
-    let others = || frozen.waiters().filter(|(place, _)| Some(place.ticket) != except);
+    let others = || frozen.waiters().filter(|(place, _)| Some(*place) != except);
     let waiters = others().take(NAMED).map(|(_, found)| waiter(found, now)).collect();
     let error = LockError::new(kind, frozen.slot().key())
         .with_holders(holders)

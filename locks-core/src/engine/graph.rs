@@ -9,7 +9,7 @@ use super::Core;
 use super::describe;
 use super::effects::Effects;
 use super::registry::Pinned;
-use super::state::{Class, HoldEntry, Place, State, Waiter};
+use super::state::{HoldEntry, Place, State, Waiter};
 use crate::identity::Within;
 use crate::{DeadlockStep, HolderInfo, Mode, OwnerId, WaiterInfo};
 
@@ -27,7 +27,7 @@ pub(super) struct Graph {
 
 struct Wait {
     slot: Pinned,
-    ticket: u64,
+    place: Place,
     within: Within,
 }
 
@@ -50,10 +50,10 @@ impl Graph {
     pub(super) fn enter(
         core: &Arc<Core>,
         slot: &Pinned,
-        ticket: u64,
+        place: Place,
         within: &Within,
     ) -> (Edge, Result<(), Vec<DeadlockStep>>) {
-        let wait = Wait { slot: slot.clone(), ticket, within: within.clone() };
+        let wait = Wait { slot: slot.clone(), place, within: within.clone() };
         let mut graph = core.graph.lock();
         let id = graph.next;
         graph.next += 1;
@@ -114,14 +114,14 @@ impl Graph {
         let wait = &self.waits[&id];
         let now = core.clock.now();
         let frozen = core.freeze(&wait.slot, now);
-        let node = match frozen.waiter(wait.ticket) {
-            Some((place, waiter)) => Node {
+        let node = match frozen.waiter(wait.place) {
+            Some(waiter) => Node {
                 key: wait.slot.key().into(),
                 waiter: describe::waiter(waiter, now),
                 any_will_do: matches!(waiter.ask.mode, Mode::Permit { .. }),
                 // A thief whose steal will come due does not wait for ever (C10); one in whose way
                 // is a set that is not complete yet may.
-                blockers: in_the_way(&frozen, place, waiter)
+                blockers: in_the_way(&frozen, wait.place, waiter)
                     .filter(|_| frozen.due(&waiter.ask).is_none())
                     .map(|hold| Blocker {
                         leads_to: self.led_to(hold, waiter),
@@ -194,12 +194,9 @@ fn in_the_way<'a>(
         || waits_in_line
             && state
                 .waiters()
-                .take_while(|(before, _)| **before < place)
+                .take_while(|(before, _)| *before < place)
                 .any(|(_, before)| before.ask.mode == Mode::Exclusive);
-    let upgrades = match place.class {
-        Class::Upgrade(token) => Some(token),
-        Class::Normal => None,
-    };
+    let upgrades = waiter.upgrades;
     state.holds().iter().filter(move |hold| {
         let conflicts =
             exclusively || hold.mode == Mode::Exclusive || matches!(mode, Mode::Permit { .. });

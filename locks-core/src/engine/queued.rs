@@ -8,11 +8,13 @@ use std::task::{Context, Poll, Waker};
 use super::effects::Effects;
 use super::graph::{Edge, Graph};
 use super::registry::Pinned;
-use super::state::{Answer, Ask, Look, Refusal, Settled};
+use super::slot::Frozen;
+use super::state::{Answer, Ask, Look, Place, Refusal, Settled};
 use super::{Core, describe};
 use crate::backend::{Nested, SlotHold};
 use crate::clock::{Alarm, Moment};
 use crate::error::permits_mismatch;
+use crate::identity::Within;
 use crate::park::Parker;
 use crate::{ErrorKind, Hold, LockError};
 
@@ -55,7 +57,7 @@ impl Waiting {
 pub(crate) struct Queued {
     core: Arc<Core>,
     slot: Pinned,
-    ticket: u64,
+    place: Place,
     since: Moment,
     deadline: Option<Moment>,
     site: Option<crate::CallSite>,
@@ -82,57 +84,69 @@ impl Core {
         deadline: Option<Moment>,
     ) -> Asked {
         let now = self.clock.now();
-        let (caller, mode) = (ask.caller.clone(), ask.mode);
+        // Who opens a scope holds nothing yet, and who has no name cannot be waited for (C10).
+        let caller = &ask.caller;
+        let opens = caller.opens_scope && caller.within.len() == 1;
+        let within = if opens { Within::new() } else { caller.within.clone() };
+        let site = caller.site;
         let mut effects = Effects::default();
         let mut frozen = self.freeze(&slot, now);
-        let answer = frozen.ask(ask.clone(), now, &mut effects);
-        let asked = match answer {
+        let asked = match frozen.ask(ask, now, &mut effects) {
             Answer::Granted(settled) => Ok(Asked::Granted(hold(&slot, settled))),
-            Answer::Queued(ticket) => Err(ticket),
-            Answer::Refused(refusal) => Ok(Asked::Refused(match refusal {
-                Refusal::Contended => {
-                    describe::in_the_way(ErrorKind::Contended, &frozen, None, caller.site, now)
-                }
-                Refusal::Own => describe::own(&frozen, &ask, None, now),
-                Refusal::Upgrade => {
-                    let why = "another shared holder is waiting to become exclusive already, and \
-                               neither would ever let go; release the shared lock first";
-                    describe::own(&frozen, &ask, Some(why), now)
-                }
-                Refusal::PermitsMismatch => permits_mismatch(slot.key(), frozen.used_as(), mode),
-                Refusal::NoUpgrade => {
-                    let why = "a shared hold cannot become exclusive here: release it first";
-                    LockError::unsupported(&self.about.name, "upgrade", why)
-                }
-            })),
+            Answer::Queued(place) => Err(place),
+            Answer::Refused(refusal, ask) => {
+                Ok(Asked::Refused(self.refuse(refusal, &ask, &frozen, now)))
+            }
         };
         self.finish(frozen, effects);
-        let ticket = match asked {
+        let place = match asked {
             Ok(asked) => return asked,
-            Err(ticket) => ticket,
+            Err(place) => place,
         };
         let core = self.clone();
         let mut queued = Queued {
             core,
             slot,
-            ticket,
+            place,
             since,
             deadline,
-            site: caller.site,
+            site,
             alarm: None,
             edge: None,
             pending: true,
         };
-        // Who opens a scope holds nothing yet (C10).
-        let opens = caller.opens_scope && caller.within.len() == 1;
-        if caller.within.is_empty() || opens {
+        if within.is_empty() {
             return Asked::Queued(queued);
         }
-        let (edge, found) = Graph::enter(self, &queued.slot, ticket, &caller.within);
+        let (edge, found) = Graph::enter(self, &queued.slot, place, &within);
         queued.edge = Some(edge);
         match found {
             Ok(()) => Asked::Queued(queued),
             Err(cycle) => queued.refuse(cycle),
+        }
+    }
+}
+
+impl Core {
+    #[cold]
+    fn refuse(&self, refusal: Refusal, ask: &Ask, frozen: &Frozen<'_>, now: Moment) -> LockError {
+        let key = frozen.slot().key();
+        match refusal {
+            Refusal::Contended => {
+                let site = ask.caller.site;
+                describe::in_the_way(ErrorKind::Contended, frozen, None, site, now)
+            }
+            Refusal::Own => describe::own(frozen, ask, None, now),
+            Refusal::Upgrade => {
+                let why = "another shared holder is waiting to become exclusive already, and \
+                           neither would ever let go; release the shared lock first";
+                describe::own(frozen, ask, Some(why), now)
+            }
+            Refusal::PermitsMismatch => permits_mismatch(key, frozen.used_as(), ask.mode),
+            Refusal::NoUpgrade => {
+                let why = "a shared hold cannot become exclusive here: release it first";
+                LockError::unsupported(&self.about.name, "upgrade", why)
+            }
         }
     }
 }
@@ -149,7 +163,7 @@ impl Queued {
         let now = self.core.clock.now();
         let mut effects = Effects::default();
         let mut frozen = self.core.freeze(&self.slot, now);
-        let looked = match frozen.look(self.ticket, waker, now, &mut effects) {
+        let looked = match frozen.look(self.place, waker, now, &mut effects) {
             Look::Granted(settled) => {
                 self.pending = false;
                 Looked::Granted(hold(&self.slot, settled))
@@ -157,10 +171,10 @@ impl Queued {
             Look::Waiting { due } => match self.deadline {
                 Some(deadline) if deadline <= now => {
                     self.pending = false;
-                    let (kind, except) = (ErrorKind::Timeout, Some(self.ticket));
+                    let (kind, except) = (ErrorKind::Timeout, Some(self.place));
                     let error = describe::in_the_way(kind, &frozen, except, self.site, now)
                         .with_waited(now.since(self.since));
-                    frozen.withdraw(self.ticket, now, &mut effects);
+                    frozen.withdraw(self.place, now, &mut effects);
                     Looked::TimedOut(error)
                 }
                 deadline => Looked::Waiting([deadline, due].into_iter().flatten().min()),
@@ -247,7 +261,7 @@ impl Drop for Queued {
         let now = self.core.clock.now();
         let mut effects = Effects::default();
         let mut frozen = self.core.freeze(&self.slot, now);
-        frozen.withdraw(self.ticket, now, &mut effects);
+        frozen.withdraw(self.place, now, &mut effects);
         self.core.finish(frozen, effects);
     }
 }

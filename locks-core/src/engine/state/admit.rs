@@ -1,7 +1,6 @@
 use super::super::effects::Effects;
 use super::ask::{Answer, Ask, Refusal, is_out_of_patience};
 use super::hold::HoldEntry;
-use super::queue::Class;
 use super::{Settled, State, Units};
 use crate::clock::Moment;
 use crate::{LostCause, Mode};
@@ -30,7 +29,7 @@ impl State {
         if self.is_unused() {
             self.units = ask.mode.capacity();
         } else if self.units != ask.mode.capacity() {
-            return Answer::Refused(Refusal::PermitsMismatch);
+            return Answer::Refused(Refusal::PermitsMismatch, Box::new(ask));
         }
         let own = self.holds.iter().position(|hold| hold.is_own(&ask.caller));
         if let Some(index) = own
@@ -47,13 +46,13 @@ impl State {
             return Answer::Granted(stolen);
         }
         if !ask.waits {
-            return Answer::Refused(Refusal::Contended);
+            return Answer::Refused(Refusal::Contended, Box::new(ask));
         }
         let waits_for_itself = own.is_some_and(|index| self.is_barred(index, &ask));
         if waits_for_itself {
-            return Answer::Refused(Refusal::Own);
+            return Answer::Refused(Refusal::Own, Box::new(ask));
         }
-        Answer::Queued(self.enqueue(ask, Class::Normal, now))
+        Answer::Queued(self.enqueue(ask, None, now))
     }
 
     /// A request of somebody who holds the key already (C9). `None`: it is like any other.
@@ -65,20 +64,21 @@ impl State {
             return Some(Answer::Granted(self.nest(index, ask)));
         }
         if ask.has_upstream {
-            return Some(Answer::Refused(Refusal::NoUpgrade));
+            return Some(Answer::Refused(Refusal::NoUpgrade, Box::new(ask.clone())));
         }
         if self.used() == self.holds[index].mode.units() {
             return Some(Answer::Granted(self.upgrade(index, ask)));
         }
-        let upgrades = self.queue.keys().next().is_some_and(|first| first.class != Class::Normal);
+        let first = self.queue.values().next();
+        let upgrades = first.is_some_and(|first| first.upgrades.is_some());
         if !ask.waits {
-            return Some(Answer::Refused(Refusal::Contended));
+            return Some(Answer::Refused(Refusal::Contended, Box::new(ask.clone())));
         }
         if upgrades {
-            return Some(Answer::Refused(Refusal::Upgrade));
+            return Some(Answer::Refused(Refusal::Upgrade, Box::new(ask.clone())));
         }
-        let class = Class::Upgrade(self.holds[index].token);
-        Some(Answer::Queued(self.enqueue(ask.clone(), class, now)))
+        let token = self.holds[index].token;
+        Some(Answer::Queued(self.enqueue(ask.clone(), Some(token), now)))
     }
 
     /// Whether the caller's own hold is in its way, so that waiting would be waiting for itself.
@@ -95,15 +95,15 @@ impl State {
         if !self.fits(ask.mode) {
             return self.bypasses(ask);
         }
-        let Some((first, waiter)) = self.queue.iter().next() else { return true };
+        let Some(first) = self.queue.values().next() else { return true };
         match ask.fair {
             Some(false) => true,
             Some(true) => false,
             None => {
-                first.class == Class::Normal
+                first.upgrades.is_none()
                     && self.tally.fair == 0
                     && self.used() == 0
-                    && !is_out_of_patience(waiter.since, now)
+                    && !is_out_of_patience(first.since, now)
             }
         }
     }

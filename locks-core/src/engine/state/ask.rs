@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::Settled;
+use super::{Place, Settled};
 use crate::clock::Moment;
 use crate::request::Caller;
 use crate::{Mode, Options, Wait};
@@ -28,8 +28,8 @@ pub(in crate::engine) struct Ask {
 pub(in crate::engine) enum Answer {
     Granted(Settled),
     /// It is in the queue.
-    Queued(u64),
-    Refused(Refusal),
+    Queued(Place),
+    Refused(Refusal, Box<Ask>),
 }
 
 /// Why a request is turned down at once.

@@ -18,7 +18,7 @@ use smallvec::SmallVec;
 pub(super) use ask::{Answer, Ask, Refusal};
 pub(super) use end::Ended;
 pub(super) use hold::HoldEntry;
-pub(super) use queue::{Class, Look, Place, Waiter};
+pub(super) use queue::{Look, Place, Waiter};
 
 use self::end::LostHold;
 use self::hold::Reservation;
@@ -43,7 +43,7 @@ const TURNS: u64 = 1 << 61;
 /// * S2: an exclusive hold is alone.
 /// * S3: `token` is the greatest token granted for the key so far. A turn that the upstream has not
 ///   granted yet has a name of its own instead, above [`TURNS`].
-/// * S4: a ticket is in `queue`, or in `settled`, or done with; never in two of them.
+/// * S4: a place is in `queue`, or in `settled`, or done with; never in two of them.
 /// * S5: between calls nobody waits who could be granted, but for a first waiter that has been
 ///   woken to come and take it (`hinted`).
 pub(in crate::engine) struct State {
@@ -51,9 +51,9 @@ pub(in crate::engine) struct State {
     /// How many units there are; settled by the first to use the key, until it is idle (C16).
     units: u64,
     holds: SmallVec<[HoldEntry; 1]>,
-    queue: BTreeMap<Place, Waiter>,
+    queue: BTreeMap<Place, Box<Waiter>>,
     /// What has become of waiters that have not looked yet.
-    settled: BTreeMap<u64, Settled>,
+    settled: BTreeMap<Place, Settled>,
     /// Holds that were ended from outside and whose guards still live.
     lost: Vec<LostHold>,
     reserved: Vec<Reservation>,
@@ -141,8 +141,8 @@ impl State {
         Some(&mut self.holds[index])
     }
 
-    pub(in crate::engine) fn waiters(&self) -> impl Iterator<Item = (&Place, &Waiter)> {
-        self.queue.iter()
+    pub(in crate::engine) fn waiters(&self) -> impl Iterator<Item = (Place, &Waiter)> {
+        self.queue.iter().map(|(place, waiter)| (*place, &**waiter))
     }
 
     /// Until when the key is reserved, although nobody holds it for that (C14).

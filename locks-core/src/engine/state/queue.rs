@@ -6,25 +6,24 @@ use super::{Settled, State};
 use crate::Token;
 use crate::clock::Moment;
 
-/// A place in the queue, in the order in which it is served.
+/// A place in the queue, in the order in which they are served: upgrades first (C9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::engine) struct Place {
-    pub(in crate::engine) class: Class,
-    pub(in crate::engine) ticket: u64,
-}
+pub(in crate::engine) struct Place(u64);
 
-/// Upgrades come before everybody else (C9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::engine) enum Class {
-    /// A shared holder that waits to become the exclusive one, and the token of its hold.
-    Upgrade(Token),
-    Normal,
+impl Place {
+    const NORMAL: u64 = 1 << 63;
+
+    fn new(number: u64, upgrades: bool) -> Self {
+        Self(if upgrades { number } else { number | Self::NORMAL })
+    }
 }
 
 /// A request that waits.
 pub(in crate::engine) struct Waiter {
     pub(in crate::engine) ask: Ask,
     pub(in crate::engine) since: Moment,
+    /// The token of its shared hold, if it waits to make that exclusive (C9).
+    pub(in crate::engine) upgrades: Option<Token>,
     pub(super) waker: Option<Waker>,
     /// It has been woken to take the key, which is free; others may be quicker (C3).
     pub(super) hinted: bool,
@@ -41,17 +40,17 @@ pub(in crate::engine) enum Look {
 }
 
 impl State {
-    pub(super) fn enqueue(&mut self, ask: Ask, class: Class, now: Moment) -> u64 {
-        let ticket = self.next_ticket;
+    pub(super) fn enqueue(&mut self, ask: Ask, upgrades: Option<Token>, now: Moment) -> Place {
+        let place = Place::new(self.next_ticket, upgrades.is_some());
         self.next_ticket += 1;
         self.count(&ask, true);
-        let waiter = Waiter { ask, since: now, waker: None, hinted: false };
-        self.queue.insert(Place { class, ticket }, waiter);
-        ticket
+        let waiter = Waiter { ask, since: now, upgrades, waker: None, hinted: false };
+        self.queue.insert(place, Box::new(waiter));
+        place
     }
 
     /// Takes a waiter out of the queue, with the tally kept.
-    pub(super) fn dequeue(&mut self, place: Place) -> Option<Waiter> {
+    pub(super) fn dequeue(&mut self, place: Place) -> Option<Box<Waiter>> {
         let waiter = self.queue.remove(&place)?;
         self.count(&waiter.ask, false);
         Some(waiter)
@@ -60,34 +59,35 @@ impl State {
     /// Looks after a waiter: fetches its grant, or leaves the waker to be woken with.
     pub(in crate::engine) fn look(
         &mut self,
-        ticket: u64,
+        place: Place,
         waker: &Waker,
         now: Moment,
         effects: &mut Effects,
     ) -> Look {
         self.expire(now, effects);
-        if let Some(settled) = self.settled.remove(&ticket) {
+        if let Some(settled) = self.settled.remove(&place) {
             return Look::Granted(settled);
         }
-        let Some(place) = self.place(ticket) else {
-            unreachable!("S4: a waiter is in the queue until it is settled")
-        };
         if let Some(settled) = self.claim(place, now, effects) {
             return Look::Granted(settled);
         }
-        let due = self.queue.get(&place).and_then(|waiter| self.due(&waiter.ask));
-        if let Some(waiter) = self.queue.get_mut(&place) {
-            waiter.hinted = false;
-            if waiter.waker.as_ref().is_none_or(|known| !known.will_wake(waker)) {
-                effects.discard(waiter.waker.replace(waker.clone()));
-            }
+        let Some(waiter) = self.queue.get_mut(&place) else {
+            unreachable!("S4: a waiter is in the queue until it is settled")
+        };
+        waiter.hinted = false;
+        if waiter.waker.as_ref().is_none_or(|known| !known.will_wake(waker)) {
+            effects.discard(waiter.waker.replace(waker.clone()));
         }
+        if self.tally.thieves == 0 {
+            return Look::Waiting { due: None };
+        }
+        let due = self.due(&self.queue[&place].ask);
         Look::Waiting { due: due.filter(|due| *due > now) }
     }
 
     /// A waiter gives up: it leaves the queue, or gives back what it was granted meanwhile (C5).
-    pub(in crate::engine) fn withdraw(&mut self, ticket: u64, now: Moment, effects: &mut Effects) {
-        if let Some(settled) = self.settled.remove(&ticket) {
+    pub(in crate::engine) fn withdraw(&mut self, place: Place, now: Moment, effects: &mut Effects) {
+        if let Some(settled) = self.settled.remove(&place) {
             if settled.level == 0
                 && let Some(hold) = self.hold_mut(settled.token, 0)
             {
@@ -95,48 +95,32 @@ impl State {
                 hold.reserved_until = None;
             }
             let _ = self.release(settled.token, settled.level, now, effects);
-        } else if let Some(place) = self.place(ticket) {
-            effects.discard(self.dequeue(place).and_then(|waiter| waiter.waker));
+        } else if let Some(waiter) = self.dequeue(place) {
+            effects.discard(waiter.waker);
             self.settle(now, effects);
         }
     }
 
-    /// Where a ticket is in the queue.
-    pub(in crate::engine) fn place(&self, ticket: u64) -> Option<Place> {
-        let normal = Place { class: Class::Normal, ticket };
-        if self.queue.contains_key(&normal) {
-            return Some(normal);
-        }
-        // Upgrades come first, and there are few of them: at most one per shared hold.
-        let upgrades = self.queue.keys().take_while(|place| place.class != Class::Normal);
-        upgrades.copied().find(|place| place.ticket == ticket)
-    }
-
-    pub(in crate::engine) fn waiter(&self, ticket: u64) -> Option<(Place, &Waiter)> {
-        let place = self.place(ticket)?;
-        Some((place, &self.queue[&place]))
+    pub(in crate::engine) fn waiter(&self, place: Place) -> Option<&Waiter> {
+        self.queue.get(&place).map(|waiter| &**waiter)
     }
 
     /// A waiter that looks takes what it can have: it heads the queue and fits, or its steal is
-    /// due, or its nest is open.
+    /// due.
     fn claim(&mut self, place: Place, now: Moment, effects: &mut Effects) -> Option<Settled> {
-        let waiter = &self.queue[&place];
-        let is_first = self.queue.keys().next() == Some(&place);
-        let fits = match place.class {
-            Class::Upgrade(_) => false,
-            Class::Normal => {
-                (is_first || waiter.ask.fair == Some(false)) && self.fits(waiter.ask.mode)
-            }
+        let (first, head) = self.queue.first_key_value()?;
+        let fits = if *first == place {
+            head.upgrades.is_none() && self.fits(head.ask.mode)
+        } else if self.tally.unfair > 0 {
+            let waiter = self.queue.get(&place)?;
+            waiter.ask.fair == Some(false)
+                && waiter.upgrades.is_none()
+                && self.fits(waiter.ask.mode)
+        } else {
+            false
         };
-        let due = self.due(&waiter.ask).is_some_and(|due| due <= now);
-        if !fits && !due {
+        if !fits && self.first_due_thief(now) != Some(place) {
             return None;
-        }
-        if !fits {
-            let first_due = self.first_due_thief(now);
-            if first_due != Some(place) {
-                return None;
-            }
         }
         let mut waiter = self.dequeue(place)?;
         effects.discard(waiter.waker.take());

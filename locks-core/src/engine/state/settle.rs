@@ -1,6 +1,6 @@
 use super::super::effects::Effects;
 use super::ask::is_out_of_patience;
-use super::queue::{Class, Place};
+use super::queue::{Place, Waiter};
 use super::{Settled, State, Units};
 use crate::Mode;
 use crate::clock::Moment;
@@ -26,24 +26,14 @@ impl State {
                 _ => state.nest(hold, ask),
             });
         }
-        let Some((&first, waiter)) = self.queue.iter().next() else { return false };
-        match first.class {
-            Class::Upgrade(token) => {
-                // Its shared hold was lost meanwhile: it is a request like any other. If it was
-                // not, `first_open_nest` sees to the upgrade.
-                let lost = self.holds.iter().all(|hold| hold.token != token);
-                if lost && self.fits(Mode::Exclusive) {
-                    return self.settle_with(first, effects, |state, ask, _| state.grant(ask, now));
-                }
-            }
-            Class::Normal if self.fits(waiter.ask.mode) => {
-                if self.leaves_it_to_chance(waiter.ask.fair, waiter.ask.mode, waiter.since, now) {
-                    self.hint(first, effects);
-                } else {
-                    return self.settle_with(first, effects, |state, ask, _| state.grant(ask, now));
-                }
-            }
-            Class::Normal => {}
+        let Some((&first, waiter)) = self.queue.first_key_value() else { return false };
+        match waiter.upgrades {
+            // Its shared hold was lost meanwhile: it is a request like any other. If it was not,
+            // `first_open_nest` sees to the upgrade.
+            Some(token) if self.holds.iter().any(|hold| hold.token == token) => {}
+            _ if !self.fits(waiter.ask.mode) => {}
+            None if self.leaves_it_to_chance(waiter, now) => self.hint(first, effects),
+            _ => return self.settle_with(first, effects, |state, ask, _| state.grant(ask, now)),
         }
         match self.first_unfair().or_else(|| self.first_bypassing()) {
             Some(place) => self.settle_with(place, effects, |state, ask, _| state.grant(ask, now)),
@@ -52,17 +42,11 @@ impl State {
     }
 
     /// Whether the first waiter is merely woken, and whoever comes first gets the key (C3).
-    fn leaves_it_to_chance(
-        &self,
-        fair: Option<bool>,
-        mode: Mode,
-        since: Moment,
-        now: Moment,
-    ) -> bool {
-        fair != Some(true)
+    fn leaves_it_to_chance(&self, waiter: &Waiter, now: Moment) -> bool {
+        waiter.ask.fair != Some(true)
             && self.tally.fair == 0
-            && mode == Mode::Exclusive
-            && !is_out_of_patience(since, now)
+            && waiter.ask.mode == Mode::Exclusive
+            && !is_out_of_patience(waiter.since, now)
     }
 
     fn hint(&mut self, place: Place, effects: &mut Effects) {
@@ -82,7 +66,7 @@ impl State {
     ) -> bool {
         let Some(waiter) = self.dequeue(place) else { return false };
         let settled = grant(self, &waiter.ask, effects);
-        self.settled.insert(place.ticket, settled);
+        self.settled.insert(place, settled);
         effects.wake(waiter.waker);
         true
     }
