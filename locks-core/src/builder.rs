@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::engine::{Begun, Waiting};
@@ -349,31 +349,30 @@ impl Future for Acquire<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         let asked = *this.asked.get_or_insert_with(Since::now);
-        let (outcome, backend) = match std::mem::replace(&mut this.stage, Stage::Done) {
-            Stage::Asked { builder, site, caller } => {
-                this.stage = builder.begin(site, caller).unwrap_or_else(Stage::Failed);
-                return self.poll(cx);
+        if matches!(this.stage, Stage::Asked { .. })
+            && let Stage::Asked { builder, site, caller } =
+                std::mem::replace(&mut this.stage, Stage::Done)
+        {
+            this.stage = builder.begin(site, caller).unwrap_or_else(Stage::Failed);
+        }
+        // Where it is: a stage is large, and most polls of a waiting one change nothing.
+        let waited = match &mut this.stage {
+            Stage::Waiting { waiting, .. } => Some(ready!(Pin::new(waiting).poll(cx))),
+            Stage::Elsewhere { granted, .. } => {
+                Some(ready!(Pin::new(granted).poll(cx)).map(|granted| granted.hold))
             }
-            Stage::Granted { hold, backend } => (Ok(hold), backend),
-            Stage::Failed(error) => (Err(error), Backend::process()),
-            Stage::Waiting { mut waiting, backend } => match Pin::new(&mut waiting).poll(cx) {
-                Poll::Pending => {
-                    this.stage = Stage::Waiting { waiting, backend };
-                    return Poll::Pending;
-                }
-                Poll::Ready(outcome) => (outcome, backend),
-            },
-            Stage::Elsewhere { mut granted, backend } => match Pin::new(&mut granted).poll(cx) {
-                Poll::Pending => {
-                    this.stage = Stage::Elsewhere { granted, backend };
-                    return Poll::Pending;
-                }
-                Poll::Ready(outcome) => (outcome.map(|granted| granted.hold), backend),
-            },
-            Stage::Done => panic!("`Acquire` polled after it had completed"),
+            _ => None,
+        };
+        let outcome = match (std::mem::replace(&mut this.stage, Stage::Done), waited) {
+            (Stage::Granted { hold, backend }, _) => Ok((hold, backend)),
+            (Stage::Waiting { backend, .. } | Stage::Elsewhere { backend, .. }, Some(waited)) => {
+                waited.map(|hold| (hold, backend))
+            }
+            (Stage::Failed(error), _) => Err(error),
+            _ => panic!("`Acquire` polled after it had completed"),
         };
         Poll::Ready(match outcome {
-            Ok(hold) => Ok(OwnedGuard::new(hold, backend, asked)),
+            Ok((hold, backend)) => Ok(OwnedGuard::new(hold, backend, asked)),
             Err(error) => {
                 observe::refused(&error, asked);
                 Err(error)

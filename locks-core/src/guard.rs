@@ -190,7 +190,10 @@ impl OwnedGuard {
         match self.hold.take() {
             Some(hold) => {
                 observe::released(&hold, self.granted);
-                self.backend.release(hold)
+                match &hold.0 {
+                    HoldRepr::Slot(slot) if slot.release_pinned() => Op::ready(()),
+                    _ => self.backend.release(hold),
+                }
             }
             None => Op::ready(()),
         }

@@ -1,9 +1,10 @@
 //! Who asks (C9): the thread, a scope of asynchronous code, or a name given by the caller.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -117,8 +118,10 @@ impl SmallOwner {
     /// Whoever runs now: the innermost scope, else the thread.
     #[inline]
     pub(crate) fn current() -> Self {
-        let scope = SCOPE_NUMBER.get();
-        if scope != 0 { Self(scope << 1 | 1) } else { Self(thread_number() << 1) }
+        with_scope(|scope| match scope {
+            Some(scope) => scope.small(),
+            None => Self(thread_number() << 1),
+        })
     }
 
     pub(crate) const fn scope(number: u64) -> Self {
@@ -144,8 +147,9 @@ static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
     static THREAD_NUMBER: Cell<u64> = const { Cell::new(0) };
-    static SCOPE_NUMBER: Cell<u64> = const { Cell::new(0) };
-    static SCOPE: RefCell<Option<Scope>> = const { RefCell::new(None) };
+    /// I1: null, or the scope that is being polled on this thread, which the [`Entered`] of that
+    /// poll borrows for as long as it is here.
+    static SCOPE: Cell<*mut Scope> = const { Cell::new(std::ptr::null_mut()) };
     static NAMED: Named = const { Named(Cell::new(0)) };
 }
 
@@ -205,8 +209,7 @@ pub struct Scope {
 impl Scope {
     /// A scope within the one that is being polled, if any.
     pub fn open() -> Self {
-        let parent =
-            SCOPE.try_with(|scope| scope.borrow_mut().as_mut().map(Scope::chain)).ok().flatten();
+        let parent = with_scope(|scope| scope.map(Scope::chain));
         Self { number: next_scope_number(), parent, shared: None }
     }
 
@@ -248,8 +251,7 @@ fn collect(mut chain: Option<&Arc<Chain>>, within: &mut Within) {
 /// The identities of whoever runs now: the scopes being polled, innermost first, and then, if
 /// the caller is `blocking`, the thread, which nobody else can use meanwhile.
 pub(crate) fn current_within(blocking: bool) -> Within {
-    let scopes = SCOPE.try_with(|scope| scope.borrow().as_ref().map(Scope::within));
-    let mut within = scopes.ok().flatten().unwrap_or_default();
+    let mut within = with_scope(|scope| scope.map(|scope| scope.within())).unwrap_or_default();
     if blocking {
         within.push(OwnerId::local(OwnerKind::Thread, thread_number()));
     }
@@ -303,8 +305,7 @@ impl<F: Future> Future for Scoped<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let scope = this.scope.take().unwrap_or_else(Scope::open);
-        let _entered = Entered::enter(scope, this.scope);
+        let _entered = Entered::enter(this.scope.get_or_insert_with(Scope::open));
         this.future.poll(cx)
     }
 }
@@ -317,40 +318,34 @@ pub const fn scope<F: Future>(future: F) -> Scoped<F> {
     Scoped { scope: None, future }
 }
 
-/// While this lives the scope is the thread's current one; then it goes back `home`, also when
-/// the poll panics, and the scope from before is current again.
+/// While this lives the scope is the thread's current one; then the one from before is again, also
+/// when the poll panics.
 struct Entered<'a> {
-    home: &'a mut Option<Scope>,
-    outer: Option<Scope>,
+    outer: *mut Scope,
+    borrowed: PhantomData<&'a mut Scope>,
 }
 
 impl<'a> Entered<'a> {
-    fn enter(scope: Scope, home: &'a mut Option<Scope>) -> Self {
-        let number = scope.number;
-        let mut scope = Some(scope);
-        let swapped =
-            SCOPE.try_with(|current| std::mem::replace(&mut *current.borrow_mut(), scope.take()));
-        let outer = swapped.ok().flatten();
-        if scope.is_some() {
-            // The thread is ending: its requests are anonymous.
-            *home = scope;
-        } else {
-            SCOPE_NUMBER.set(number);
-        }
-        Self { home, outer }
+    #[inline]
+    fn enter(scope: &'a mut Scope) -> Self {
+        Self { outer: SCOPE.replace(scope), borrowed: PhantomData }
     }
 }
 
 impl Drop for Entered<'_> {
+    #[inline]
     fn drop(&mut self) {
-        let outer = self.outer.take();
-        SCOPE_NUMBER.set(outer.as_ref().map_or(0, |scope| scope.number));
-        let _ = SCOPE.try_with(|current| {
-            if let Some(scope) = std::mem::replace(&mut *current.borrow_mut(), outer) {
-                *self.home = Some(scope);
-            }
-        });
+        SCOPE.set(self.outer);
     }
+}
+
+/// Calls `look` with the scope that is being polled. `look` polls nothing and enters nothing.
+#[inline]
+fn with_scope<R>(look: impl FnOnce(Option<&mut Scope>) -> R) -> R {
+    let scope = SCOPE.get();
+    // SAFETY: by I1 it is null, or alive and borrowed by the `Entered` of a poll further up this
+    // thread's stack, which does not look at it meanwhile. `look` comes by here no second time.
+    look(unsafe { scope.as_mut() })
 }
 
 #[cfg(test)]

@@ -18,8 +18,10 @@ type Attempt = Pin<Box<dyn Future<Output = Result<(), LockError>>>>;
 
 const AGE: Duration = Duration::from_secs(5);
 
+type Begin = fn(&Backend) -> Attempt;
+
 /// What can be asked for, one way each. `b` is held by somebody else.
-const KINDS: &[(&str, fn(&Backend) -> Attempt)] = &[
+const KINDS: &[(&str, Begin)] = &[
     ("plain", |at| attempt(at.named("b").acquire_async())),
     ("fair", |at| attempt(at.named("b").fair(true).acquire_async())),
     ("unfair", |at| attempt(at.named("b").fair(false).acquire_async())),

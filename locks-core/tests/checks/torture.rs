@@ -325,13 +325,15 @@ async fn run_tasks(field: &Arc<Field>) {
     }
 }
 
+type Actor = Box<dyn FnOnce(&Arc<Field>) + Send>;
+
 #[test]
 fn c1_to_c16_nothing_gives_way_under_torture() {
     let seconds = std::env::var("LOCKS_TORTURE_SECONDS").ok();
     let seconds = seconds.map_or(3, |seconds| seconds.parse().expect("a number of seconds"));
     let field = Field::new();
     let (done, ended) = mpsc::channel();
-    let mut actors: Vec<Box<dyn FnOnce(&Arc<Field>) + Send>> = Vec::new();
+    let mut actors = Vec::<Actor>::new();
     for number in 0..THREADS {
         actors.push(Box::new(move |field| run_thread(field, number)));
     }

@@ -146,16 +146,21 @@ impl Arbiter {
     /// A pending request is dropped.
     pub(super) fn cancel(&mut self, request: usize) {
         let at = self.wants[request].key;
-        if self.fates[request] == Fate::Granted {
-            // It never ran, so it reserves nothing (C14).
-            let holds = self.keys[at].holds.iter_mut();
-            for hold in holds.filter(|hold| hold.guards[0].request == request) {
-                hold.at_least = None;
+        match self.fates[request] {
+            Fate::Granted => {
+                // It never ran, so it reserves nothing (C14).
+                let holds = self.keys[at].holds.iter_mut();
+                for hold in holds.filter(|hold| hold.guards[0].request == request) {
+                    hold.at_least = None;
+                }
+                let _ = self.release(request);
             }
-            let _ = self.release(request);
-        } else {
-            self.keys[at].queue.retain(|waiter| waiter.request != request);
-            self.serve(at);
+            Fate::Waiting => {
+                self.keys[at].queue.retain(|waiter| waiter.request != request);
+                self.serve(at);
+            }
+            // Lost before it was looked at: there is nothing to give back.
+            _ => self.expire(at),
         }
         self.fates[request] = Fate::Gone;
     }
