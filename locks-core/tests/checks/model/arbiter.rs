@@ -148,9 +148,9 @@ impl Arbiter {
         let at = self.wants[request].key;
         match self.fates[request] {
             Fate::Granted => {
-                // It never ran, so it reserves nothing (C14).
+                // It never ran, so it reserves nothing of its own (C14).
                 let holds = self.keys[at].holds.iter_mut();
-                for hold in holds.filter(|hold| hold.guards[0].request == request) {
+                for hold in holds.filter(|hold| hold.request == request) {
                     hold.at_least = None;
                 }
                 let _ = self.release(request);
@@ -269,6 +269,7 @@ impl Arbiter {
         let (want, now) = (self.wants[request], self.now);
         self.grants += 1;
         self.keys[want.key].holds.push(Hold {
+            request,
             grant: self.grants,
             guards: vec![Guard { request, grant: self.grants, want }],
             since: now,

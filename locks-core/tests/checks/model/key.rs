@@ -53,6 +53,8 @@ pub(super) struct Key {
 
 /// A hold: its guards, the outermost first.
 pub(super) struct Hold {
+    /// Whom it was granted to.
+    pub(super) request: usize,
     pub(super) grant: u64,
     pub(super) guards: Vec<Guard>,
     pub(super) since: Time,
