@@ -18,8 +18,9 @@ use crate::{About, LockInfo, LostCause, Op, Query, Request, Token};
 /// 2. **Waiting (C2).** [`acquire`](Self::acquire) fails with `Contended` at once for
 ///    [`Wait::No`](crate::Wait::No), with `Timeout` at the deadline for `AtMost`, and otherwise
 ///    waits. One deadline covers all keys and begins at the call.
-/// 3. **Withdrawal (C5).** Dropping the returned operation at any point leaves nothing behind:
-///    no hold, no place in a queue; whoever is next is woken.
+/// 3. **Withdrawal (C5).** Dropping the returned operation while it is pending leaves nothing
+///    behind: no hold, no place in a queue; whoever is next is woken. Once it has answered, the
+///    hold is the caller's to release.
 /// 4. **Several keys (C11)** are granted all or none, with one token.
 /// 5. **Tokens (C7)** of a key only grow.
 /// 6. **Release (C4)** concerns the hold given and no other, lost or not: a late release never

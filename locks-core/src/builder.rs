@@ -135,14 +135,16 @@ impl<'k> LockBuilder<'k> {
         self
     }
 
-    /// Keeps the key reserved until `least` after the grant, even once released (C14).
+    /// Keeps the key reserved until `least` after the grant, even once released (C14). A nested hold
+    /// has the bounds of the one around it.
     #[inline]
     pub fn hold_at_least(mut self, least: Duration) -> Self {
         self.options.hold_at_least = Some(least);
         self
     }
 
-    /// Ends the hold `most` after the grant; the guard is lost then (C14).
+    /// Ends the hold `most` after the grant; the guard is lost then (C14). A nested hold has the
+    /// bounds of the one around it.
     #[inline]
     pub fn hold_at_most(mut self, most: Duration) -> Self {
         self.options.hold_at_most = Some(most);
@@ -378,6 +380,15 @@ impl Future for Acquire<'_> {
                 Err(error)
             }
         })
+    }
+}
+
+impl Drop for Acquire<'_> {
+    fn drop(&mut self) {
+        // Granted before it was first polled, and never fetched (C5).
+        if let Stage::Granted { hold, backend } = std::mem::replace(&mut self.stage, Stage::Done) {
+            drop(OwnedGuard::new(hold, backend, Since::now()));
+        }
     }
 }
 

@@ -51,7 +51,8 @@ impl fmt::Debug for Moment {
 ///
 /// # Contract
 /// `now` never goes back. An alarm wakes its waker once `now` has reached its moment, and soon after
-/// that.
+/// that. It is called with mutexes of the engine held, and does not call the engine; nor does it wake
+/// anybody from within `wake_at`.
 pub trait Clock: Send + Sync + 'static {
     /// The time.
     fn now(&self) -> Moment;

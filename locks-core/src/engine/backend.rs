@@ -170,7 +170,9 @@ impl Core {
         look: impl FnOnce(&mut super::state::HoldEntry, Moment) -> R,
     ) -> Result<R, LostCause> {
         let now = self.clock.now();
+        let mut effects = Effects::default();
         let mut frozen = self.freeze(hold.slot(), now);
+        frozen.expire(now, &mut effects);
         let found = match frozen.lost(hold.token, hold.level) {
             Some(cause) => Err(cause),
             None => {
@@ -178,7 +180,7 @@ impl Core {
                 Ok(look(entry.expect("it is not lost"), now))
             }
         };
-        self.finish(frozen, Effects::default());
+        self.finish(frozen, effects);
         found
     }
 
@@ -215,10 +217,22 @@ impl Core {
     }
 
     fn refresh(self: &Arc<Self>, hold: &SlotHold) -> Result<Option<Turn>, LockError> {
-        let refreshed = self.with_hold(hold, |entry, now| {
-            entry.refresh(now);
-            entry.turn
-        });
+        let now = self.clock.now();
+        let mut effects = Effects::default();
+        let mut frozen = self.freeze(hold.slot(), now);
+        frozen.expire(now, &mut effects);
+        let refreshed = match frozen.lost(hold.token, hold.level) {
+            Some(cause) => Err(cause),
+            None => {
+                let entry = frozen.hold_mut(hold.token, hold.level).expect("it is not lost");
+                entry.refresh(now);
+                let turn = entry.turn;
+                // One that was due, but not the first, has no alarm (C6).
+                frozen.wake_thieves(&mut effects);
+                Ok(turn)
+            }
+        };
+        self.finish(frozen, effects);
         refreshed.map_err(|cause| self.lost(hold.slot(), hold.token, cause))
     }
 }
@@ -285,7 +299,7 @@ impl LockBackend for Engine {
     fn disown(&self, hold: &Hold) {
         for hold in hold.slots() {
             // A hold that is lost belongs to nobody as it is.
-            let _ = self.core.with_hold(hold, |entry, _| entry.disown());
+            let _ = self.core.with_hold(hold, |entry, _| entry.disown(hold.level, hold.token));
         }
     }
 

@@ -9,7 +9,7 @@ use super::upstream::Upstream;
 use super::{Core, Engine};
 use crate::clock::{Alarm, Moment, Stamp};
 use crate::sync::Mutex;
-use crate::{About, Clock, SystemClock, Token};
+use crate::{About, Capabilities, Clock, SystemClock, Token};
 
 /// Where an engine's fencing tokens come from, if they are not to start anew with each process
 /// (C7).
@@ -57,15 +57,20 @@ impl EngineBuilder {
     /// Stands the engine in front of `upstream`. Several keys in one request and upgrades are
     /// refused then: the upstream's tokens are its own.
     pub fn upstream(mut self, upstream: Arc<dyn Upstream>) -> Self {
-        self.about.capabilities.several_keys = false;
-        self.about.capabilities.upgrade = false;
         self.upstream = Some(upstream);
         self
     }
 
     /// The engine.
-    pub fn build(self) -> Engine {
-        let swift = self.tokens.is_none() && self.upstream.is_none();
+    pub fn build(mut self) -> Engine {
+        if self.upstream.is_some() {
+            self.about.capabilities.several_keys = false;
+            self.about.capabilities.upgrade = false;
+        }
+        // The fast path looks at no capabilities.
+        let swift = self.tokens.is_none()
+            && self.upstream.is_none()
+            && self.about.capabilities == Capabilities::process();
         Engine {
             core: Arc::new(Core {
                 about: self.about,

@@ -12,7 +12,7 @@ use crate::backend::{Nested, SlotHold};
 use crate::clock::Moment;
 use crate::request::Swift;
 use crate::sync::Mutex;
-use crate::{About, LockError, LostCause, Op, Token};
+use crate::{About, KeySet, LockError, LostCause, Op, Token};
 
 /// What an engine is made of; shared by its handles, its waiters and its alarms.
 pub(crate) struct Core {
@@ -75,14 +75,13 @@ impl Core {
                 drop(upstream.end(frozen.slot().key(), *turn));
             }
         }
-        for (token, cause) in &effects.lost {
-            crate::observe::lost(frozen.slot().key(), *token, *cause);
-        }
+        let key = (!effects.lost.is_empty()).then(|| Box::<str>::from(frozen.slot().key()));
         drop(frozen);
+        for (token, cause) in effects.lost {
+            crate::observe::lost(key.as_deref().unwrap_or_default(), token, cause);
+        }
         for (set, token, cause) in effects.broken {
-            for key in set.as_slice() {
-                self.end(key, token, cause);
-            }
+            self.end_set(&set, token, cause);
         }
         effects.wakers.into_iter().for_each(Waker::wake);
         drop(effects.discarded);
@@ -99,22 +98,23 @@ impl Core {
 
     #[inline(never)]
     fn release_frozen(self: &Arc<Self>, hold: SlotHold) -> Op<'static, ()> {
-        let pinned = self.registry.pin_held(hold.slot);
+        let Some(pinned) = self.registry.pin_held(hold.slot) else {
+            // Of another engine, which it is left to.
+            return Op::failed(lost_error("", hold.token, LostCause::Forgotten));
+        };
         let now = self.clock.now();
         let mut effects = Effects::default();
         let mut frozen = self.freeze(&pinned, now);
         let ended = frozen.release(hold.token, hold.level, now, &mut effects);
         // The hold is gone from here on, and only the pin keeps the slot.
         let confirmed = match (&self.upstream, ended) {
-            (Some(upstream), Ended::Released) => {
-                effects.ended.pop().map(|turn| upstream.end(pinned.key(), turn))
-            }
+            (Some(upstream), Ended::Released(Some(turn))) => Some(upstream.end(pinned.key(), turn)),
             _ => None,
         };
         self.finish(frozen, effects);
         match (confirmed, ended) {
             (Some(op), _) => op,
-            (None, Ended::Released) => Op::ready(()),
+            (None, Ended::Released(_)) => Op::ready(()),
             (None, Ended::Lost(cause)) => Op::failed(self.lost(&pinned, hold.token, cause)),
             (None, Ended::Unknown) => {
                 Op::failed(self.lost(&pinned, hold.token, LostCause::Forgotten))
@@ -130,6 +130,18 @@ impl Core {
         let holders = super::describe::holders(&frozen, now);
         self.finish(frozen, Effects::default());
         lost_error(slot.key(), token, cause).with_holders(holders)
+    }
+
+    /// Ends what is left of a grant of several keys (C11).
+    pub(super) fn end_set(self: &Arc<Self>, set: &KeySet, token: Token, cause: LostCause) {
+        for key in set.as_slice() {
+            let Some(slot) = self.registry.find(key) else { continue };
+            let now = self.clock.now();
+            let mut effects = Effects::default();
+            let mut frozen = self.freeze(&slot, now);
+            frozen.end_member(token, cause, now, &mut effects);
+            self.finish(frozen, effects);
+        }
     }
 
     /// Ends the hold or reservation with this token from outside.

@@ -52,7 +52,7 @@ impl Graph {
         slot: &Pinned,
         place: Place,
         within: &Within,
-    ) -> (Edge, Result<(), Vec<DeadlockStep>>) {
+    ) -> Result<Edge, Vec<DeadlockStep>> {
         let wait = Wait { slot: slot.clone(), place, within: within.clone() };
         let mut graph = core.graph.lock();
         let id = graph.next;
@@ -61,9 +61,14 @@ impl Graph {
             graph.by_owner.entry(*owner).or_default().push(id);
         }
         graph.waits.insert(id, wait);
-        let found = graph.find_cycle(core, id);
+        let Some(cycle) = graph.find_cycle(core, id) else {
+            return Ok(Edge { core: core.clone(), id });
+        };
+        // G1: at once, so that nobody else takes a wait that is refused for one that is stuck.
+        let refused = graph.remove(id);
         drop(graph);
-        (Edge { core: core.clone(), id }, found.map_or(Ok(()), Err))
+        drop(refused);
+        Err(cycle)
     }
 
     fn remove(&mut self, id: u64) -> Option<Wait> {
@@ -121,7 +126,12 @@ impl Graph {
                 any_will_do: matches!(waiter.ask.mode, Mode::Permit { .. }),
                 // A thief whose steal will come due does not wait for ever (C10); one in whose way
                 // is a set that is not complete yet may.
+                // Nor does a permit wait for ever that is only reserved.
                 blockers: in_the_way(&frozen, wait.place, waiter)
+                    .filter(|_| {
+                        let permit = matches!(waiter.ask.mode, Mode::Permit { .. });
+                        !permit || frozen.reserved_until().is_none()
+                    })
                     .filter(|_| frozen.due(&waiter.ask).is_none())
                     .map(|hold| Blocker {
                         leads_to: self.led_to(hold, waiter),
@@ -147,8 +157,9 @@ impl Graph {
             return Vec::new();
         }
         let caller = &waiter.ask.caller;
-        // A waiter that may nest waits for the guards inside its own only (C9).
-        let nests = waiter.ask.reentrant && !caller.counts_as(hold.innermost().owner);
+        // A waiter that may nest waits for the guards inside its own only, or for a turn to become a
+        // grant (C9).
+        let nests = waiter.ask.reentrant && !hold.lets_in(caller);
         let owners = hold.levels.iter().filter_map(|level| level.owner);
         let owners = owners.filter(|owner| !(nests && caller.counts_as(Some(*owner))));
         owners.filter_map(|owner| self.by_owner.get(&owner)).flatten().copied().collect()

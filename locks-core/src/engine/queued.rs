@@ -118,10 +118,11 @@ impl Core {
         if within.is_empty() {
             return Asked::Queued(queued);
         }
-        let (edge, found) = Graph::enter(self, &queued.slot, place, &within);
-        queued.edge = Some(edge);
-        match found {
-            Ok(()) => Asked::Queued(queued),
+        match Graph::enter(self, &queued.slot, place, &within) {
+            Ok(edge) => {
+                queued.edge = Some(edge);
+                Asked::Queued(queued)
+            }
             Err(cycle) => queued.refuse(cycle),
         }
     }

@@ -77,6 +77,9 @@ impl Registry {
 
     /// The slots of the keys that `query` asks for, pinned.
     pub(super) fn select(self: &Arc<Self>, query: &Query) -> Vec<Pinned> {
+        if let Query::Key(key) = query {
+            return self.find(key).into_iter().collect();
+        }
         let mut chosen = Vec::new();
         for shard in &self.shards {
             let table = shard.table.lock();
@@ -105,13 +108,14 @@ impl Registry {
         self.shards.iter().map(|shard| shard.table.lock().slots.len()).sum()
     }
 
-    /// A pin for whoever has a hold of the slot.
-    pub(super) fn pin_held(self: &Arc<Self>, slot: SlotRef) -> Pinned {
+    /// A pin for whoever has a hold of the slot. `None`: the slot is another engine's.
+    pub(super) fn pin_held(self: &Arc<Self>, slot: SlotRef) -> Option<Pinned> {
         // SAFETY: the caller has a hold (I2 of `Slot`).
-        let alive = unsafe { slot.get() };
-        // I1 of `Slot`. One that is kept has a pin for ever.
-        let _table = (!alive.is_kept()).then(|| self.shards[alive.shard()].table.lock());
-        self.pin(slot)
+        let hash = self.hash(unsafe { slot.get() }.key());
+        // I1 of `Slot`: under the mutex of its own table.
+        let table = self.shards[self.index(hash)].table.lock();
+        let found = table.slots.find(hash, |found| *found == slot)?;
+        Some(self.pin(*found))
     }
 
     /// A pin on a slot that the caller may look at, by the shard's mutex or a pin.
@@ -127,7 +131,7 @@ impl Registry {
     pub(super) fn let_go(&self, slot: SlotRef, token: Token) -> bool {
         // SAFETY: the caller has the hold (I2 of `Slot`), until `try_let_go` has succeeded.
         let alive = unsafe { slot.get() };
-        let shard = &self.shards[alive.shard()];
+        let shard = &self.shards[alive.shard() & (self.shards.len() - 1)];
         if alive.is_kept() || shard.len.load(Ordering::Relaxed) <= SPARE {
             return alive.try_let_go(token);
         }

@@ -51,6 +51,7 @@ impl Taken {
                 if hold.nested == Nested::No {
                     entry.begin(at_least, at_most, now);
                     entry.set = Some(set.clone());
+                    frozen.settle(now, &mut effects);
                     frozen.wake_thieves(&mut effects);
                 }
             }
@@ -70,9 +71,7 @@ impl Taken {
         }
         if let Some(cause) = broken {
             // Before it was known to be one of a set.
-            for key in set.as_slice() {
-                self.core.end(key, token, cause);
-            }
+            self.core.end_set(&set, token, cause);
         }
         Hold(HoldRepr::Set(holds.into_boxed_slice()))
     }

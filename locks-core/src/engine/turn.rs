@@ -84,6 +84,7 @@ impl Core {
         };
         frozen.raise_token(turn.token);
         let mut effects = Effects::default();
+        frozen.settle(now, &mut effects);
         frozen.wake_thieves(&mut effects);
         self.finish(frozen, effects);
         if known {

@@ -110,3 +110,21 @@ fn c10_a_cycle_with_a_thief_that_never_comes_due_is_found() {
     drop((b, set, thief));
     assert_eq!(engine.live_keys(), 0);
 }
+
+#[test]
+fn c6_a_refresh_leaves_no_thief_behind() {
+    let (engine, backend, clock) = engine();
+    let victim = backend.named("k").acquire().unwrap();
+    let mut patient = Polled::waiting(backend.named("k").steal_after(2 * AGE));
+    let mut hasty = Polled::waiting(backend.named("k").steal_after(AGE));
+    clock.advance(2 * AGE);
+    // Both are due, and the other one is the first.
+    assert!(hasty.poll().is_pending());
+    victim.refresh().unwrap();
+    assert!(patient.poll().is_pending());
+    clock.advance(AGE);
+    let stolen = hasty.granted();
+    assert!(victim.is_lost());
+    drop((stolen, victim, patient));
+    assert_eq!(engine.live_keys(), 0);
+}

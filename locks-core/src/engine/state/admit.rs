@@ -69,6 +69,9 @@ impl State {
         if self.used() == self.holds[index].mode.units() {
             return Some(Answer::Granted(self.upgrade(index, ask)));
         }
+        if self.due(ask).is_some_and(|due| due <= now) {
+            return None;
+        }
         let first = self.queue.values().next();
         let upgrades = first.is_some_and(|first| first.upgrades.is_some());
         if !ask.waits {
@@ -111,7 +114,9 @@ impl State {
     /// Whether `ask` need not stand behind those in its way: they have not been granted anything
     /// yet, would steal later than it or not at all, and the upstream decides between them (C6).
     pub(super) fn bypasses(&self, ask: &Ask) -> bool {
-        let Some(age) = ask.steal_after.filter(|_| ask.has_upstream) else { return false };
+        // A fair one might find at the upstream that there is nothing to steal, and overtake.
+        let joins = ask.has_upstream && ask.fair != Some(true);
+        let Some(age) = ask.steal_after.filter(|_| joins) else { return false };
         let gives_way = |hold: &HoldEntry| {
             hold.since.is_none() && hold.steal_after.is_none_or(|theirs| age < theirs)
         };

@@ -1,4 +1,5 @@
 use super::super::effects::Effects;
+use super::super::upstream::Turn;
 use super::State;
 use super::hold::HoldEntry;
 use crate::clock::Moment;
@@ -14,7 +15,8 @@ pub(super) struct LostHold {
 /// How a release went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Ended {
-    Released,
+    /// The grant of the upstream that ended with it, if it was the last of its nest.
+    Released(Option<Turn>),
     /// It had been lost before; nothing was touched (C4).
     Lost(LostCause),
     /// There is no such hold.
@@ -33,19 +35,20 @@ impl State {
         let Some((index, nested)) = self.find(token, level) else {
             return self.release_lost(token, level, now, effects);
         };
+        let mut turn = None;
         let hold = &mut self.holds[index];
         hold.levels.remove(nested);
         if hold.levels.is_empty() {
             let hold = self.holds.remove(index);
             self.reserved.extend(hold.reservation(now));
-            effects.end(hold.turn);
+            turn = hold.turn;
             effects.discarded.extend(hold.watchers);
         } else {
             hold.restore_mode();
         }
         self.expire(now, effects);
         self.settle(now, effects);
-        Ended::Released
+        Ended::Released(turn)
     }
 
     /// Ends a hold from outside: its guards are lost at this moment (C8). The caller settles.
@@ -88,6 +91,23 @@ impl State {
         }
         self.settle(now, effects);
         true
+    }
+
+    /// Ends the hold that is a member of a set which has lost another one (C11). One that is nested
+    /// stays, in the hold around it.
+    pub(in crate::engine) fn end_member(
+        &mut self,
+        token: Token,
+        cause: LostCause,
+        now: Moment,
+        effects: &mut Effects,
+    ) {
+        if let Some(index) = self.holds.iter().position(|hold| hold.token == token) {
+            // The others hear of it from whoever asked.
+            self.holds[index].set = None;
+            self.revoke(index, cause, now, effects);
+            self.settle(now, effects);
+        }
     }
 
     /// Why this guard is lost; `None`: it is not.

@@ -170,12 +170,12 @@ impl HoldEntry {
         }
     }
 
-    /// The hold belongs to nobody in particular from now on.
-    pub(in crate::engine) fn disown(&mut self) {
-        if let [only] = self.levels.as_mut_slice()
-            && only.owner.is_some_and(OwnerId::is_thread)
+    /// The guard belongs to nobody in particular from now on, if it belonged to a thread.
+    pub(in crate::engine) fn disown(&mut self, level: u32, token: Token) {
+        if let Some(index) = self.position(level, token)
+            && self.levels[index].owner.is_some_and(OwnerId::is_thread)
         {
-            only.owner = None;
+            self.levels[index].owner = None;
             self.adopted = Adopted::No;
         }
     }
@@ -194,9 +194,10 @@ impl HoldEntry {
         self.levels.iter().any(|level| caller.counts_as(level.owner))
     }
 
-    /// Whether the caller may nest in it: the innermost guard is its own (C9).
-    pub(super) fn lets_in(&self, caller: &Caller) -> bool {
-        caller.counts_as(self.innermost().owner)
+    /// Whether the caller may nest in it: the innermost guard is its own (C9), and it is more than a
+    /// turn.
+    pub(in crate::engine) fn lets_in(&self, caller: &Caller) -> bool {
+        self.since.is_some() && caller.counts_as(self.innermost().owner)
     }
 
     /// Adds a guard to the nest.

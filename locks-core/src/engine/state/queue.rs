@@ -2,7 +2,7 @@ use std::task::Waker;
 
 use super::super::effects::Effects;
 use super::ask::Ask;
-use super::{Settled, State};
+use super::{Ended, Settled, State};
 use crate::Token;
 use crate::clock::Moment;
 
@@ -94,7 +94,10 @@ impl State {
                 // Nobody has ever held it, so there is nothing to reserve (C14).
                 hold.reserved_until = None;
             }
-            let _ = self.release(settled.token, settled.level, now, effects);
+            if let Ended::Released(turn) = self.release(settled.token, settled.level, now, effects)
+            {
+                effects.end(turn);
+            }
         } else if let Some(waiter) = self.dequeue(place) {
             effects.discard(waiter.waker);
             self.settle(now, effects);

@@ -7,7 +7,7 @@ use crate::clock::Moment;
 
 impl State {
     /// Grants what can be granted, after something was given back (S5).
-    pub(super) fn settle(&mut self, now: Moment, effects: &mut Effects) {
+    pub(in crate::engine) fn settle(&mut self, now: Moment, effects: &mut Effects) {
         if self.queue.is_empty() {
             return;
         }
