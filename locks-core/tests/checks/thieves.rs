@@ -128,3 +128,19 @@ fn c6_a_refresh_leaves_no_thief_behind() {
     drop((stolen, victim, patient));
     assert_eq!(engine.live_keys(), 0);
 }
+
+#[test]
+fn c6_an_upgrade_that_steals_is_alone_afterwards() {
+    let (engine, backend, clock) = engine();
+    let shared = || backend.named("k").shared().owner(7).acquire().unwrap();
+    let (upgraded, beside) = (shared(), shared());
+    let other = backend.named("k").shared().acquire().unwrap();
+    clock.advance(AGE);
+    let upgrade = backend.named("k").owner(7).reentrant().wait(false).steal_after(AGE);
+    let alone = upgrade.acquire().unwrap();
+    alone.check().unwrap();
+    assert!(other.is_lost());
+    assert!(upgraded.is_lost() || beside.is_lost(), "C1: shared beside exclusive");
+    drop((alone, other, upgraded, beside));
+    assert_eq!(engine.live_keys(), 0);
+}

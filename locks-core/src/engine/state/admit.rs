@@ -146,9 +146,10 @@ impl State {
             Mode::Shared => hold.mode == Mode::Exclusive,
             Mode::Permit { .. } => !self.fits(ask.mode),
         };
-        // Who upgrades does not steal from itself.
+        // Who upgrades does not steal from the hold that it upgrades.
         let upgrades = ask.reentrant && ask.mode == Mode::Exclusive && hold.mode == Mode::Shared;
-        conflicts && !(upgrades && hold.lets_in(&ask.caller))
+        let first = || self.holds.iter().find(|hold| hold.lets_in(&ask.caller));
+        conflicts && !(upgrades && first().is_some_and(|first| first.token == hold.token))
     }
 
     /// Takes the key from those in the way, all of them, or from the oldest for a permit (C6).

@@ -64,6 +64,11 @@ impl Arbiter {
                 self.enter(request, hold);
                 return Ok(());
             }
+            if key.victims(&want).is_some_and(|(due, _)| due <= now) {
+                self.steal(request);
+                self.serve(want.key);
+                return Ok(());
+            }
             if !waits {
                 return Err(ErrorKind::Contended);
             }
