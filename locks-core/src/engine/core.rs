@@ -5,7 +5,7 @@ use super::builder::{Time, TokenSource};
 use super::effects::Effects;
 use super::graph::Graph;
 use super::registry::{Pinned, Registry};
-use super::slot::{Frozen, Slot};
+use super::slot::{Frozen, Slot, SlotRef};
 use super::state::Ended;
 use super::upstream::{Upstream, lost_error};
 use crate::backend::{Nested, SlotHold};
@@ -30,11 +30,17 @@ impl Core {
     /// Takes `key` if it is one, and free.
     #[inline]
     pub(super) fn take(&self, key: &str, holder: Swift) -> Option<SlotHold> {
-        let (slot, token) =
-            self.registry.with(key, |slot, alive| Some((slot, alive.try_take()?)))??;
+        let taken = self.registry.take_over(key);
+        let (slot, token) = taken.or_else(|| self.take_known(key))?;
         let hold = SlotHold { slot, token, level: 0, nested: Nested::No };
         hold.slot().write_record(holder, self.clock.stamp());
         Some(hold)
+    }
+
+    /// Takes a key that has or needs a slot of its own.
+    #[inline(never)]
+    fn take_known(&self, key: &str) -> Option<(SlotRef, Token)> {
+        self.registry.with(key, |slot, alive| Some((slot, alive.try_take()?)))?
     }
 
     /// The slot of a key that has been checked.

@@ -14,6 +14,7 @@ mod graph;
 mod pinned;
 mod queued;
 mod registry;
+mod resident;
 mod several;
 mod slot;
 mod state;
@@ -81,8 +82,8 @@ impl Engine {
         self.core.registry.live_keys()
     }
 
-    /// How many keys the engine remembers: those in use, at most one spare per shard of the table,
-    /// and those that a call site has pinned (C13).
+    /// How many keys the engine remembers: those in use, and those that a call site has pinned
+    /// (C13).
     pub fn known_keys(&self) -> usize {
         self.core.registry.slots()
     }

@@ -25,8 +25,7 @@ impl PinnedKey {
     /// [`InvalidKey`](crate::ErrorKind::InvalidKey).
     pub fn new(key: &str) -> Result<Self, LockError> {
         check_key(key)?;
-        let pin = Engine::process().core.pin(key);
-        pin.keep();
+        let pin = Engine::process().core.registry.pin_for_ever(key);
         Ok(Self { slot: pin.slot_ref() })
     }
 
@@ -63,11 +62,11 @@ impl PinnedKey {
 }
 
 impl SlotHold {
-    /// Releases a plain hold of a key that is pinned for ever. `false`: it is not that simple.
+    /// Releases a plain hold whose slot stays behind. `false`: it is not that simple.
     #[inline]
     pub(crate) fn release_pinned(&self) -> bool {
         let slot = self.slot();
-        slot.is_kept() && slot.try_let_go(self.token)
+        slot.stays() && slot.try_let_go(self.token)
     }
 }
 

@@ -5,74 +5,125 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
+use super::resident::Resident;
 use super::slot::{Slot, SlotRef};
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, RandomState};
 use crate::{Query, Token, check_key};
 
-/// The table of an engine's keys.
+/// The keys of an engine that are in use.
 ///
-/// A key that becomes idle is taken out, except that each shard may keep one idle slot until the
-/// next key comes: a key used over and over is not made anew each time.
+/// A key is looked after by the resident of its shard if that is free, and else by a slot of its own
+/// in the shard's table, which goes when the key is idle.
 pub(super) struct Registry {
     shards: Box<[Shard]>,
     hasher: RandomState,
 }
 
-/// On a cache line of its own, so that threads on different shards do not disturb each other.
-#[repr(align(64))]
+/// On cache lines of its own, so that threads on different shards do not disturb each other; what
+/// the fast path needs comes first.
+#[repr(C, align(64))]
 struct Shard {
-    table: Mutex<Table>,
-    /// `table.slots.len()`, to be looked at without the mutex.
-    len: AtomicUsize,
-}
-
-struct Table {
+    resident: Resident,
+    /// The [bits](bit) of all keys in the table, and maybe others: whoever takes the resident over
+    /// has found the bit of the key unset.
+    told: AtomicU64,
+    /// No less than any token granted for a key of this shard by a slot that is gone (C7).
+    floor: AtomicU64,
     /// I1: every slot in it is alive; it is freed by whoever takes it out.
-    slots: HashTable<SlotRef>,
-    /// I2: no less than any token granted for a key of this shard that is not in it (C7).
-    floor: Token,
+    table: Mutex<Table>,
 }
 
-/// How many idle slots a shard may keep.
-const SPARE: usize = 1;
+type Table = HashTable<SlotRef>;
+
+#[cfg(not(any(loom, shuttle)))]
+const _: () = assert!(size_of::<Shard>() <= 192);
 
 impl Registry {
     pub(super) fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let count = (cores * 8).next_power_of_two().clamp(16, 256);
-        let shard = || Shard {
-            table: Mutex::new(Table { slots: HashTable::new(), floor: Token::new(0) }),
-            len: AtomicUsize::new(0),
+        // The explorers have all keys meet.
+        let explored = cfg!(any(loom, shuttle));
+        let count = if explored { 1 } else { (cores * 8).next_power_of_two().clamp(16, 256) };
+        let shard = |index| Shard {
+            resident: Resident::new(index as u8),
+            told: AtomicU64::new(0),
+            floor: AtomicU64::new(0),
+            table: Mutex::new(Table::new()),
         };
-        Self { shards: (0..count).map(|_| shard()).collect(), hasher: RandomState::default() }
+        let shards = (0..count).map(shard).collect::<Box<[Shard]>>();
+        shards.iter().for_each(|shard| shard.resident.settle_in());
+        Self { shards, hasher: RandomState::default() }
     }
 
-    /// Calls `use_it` with the slot of `key`, which is made if there is none, under the mutex of
-    /// its shard. `None`: it cannot be a key (C1), which is looked at only when a slot is made.
+    /// Takes a key that nobody else is at, if it is one (C1). `None` says nothing about the key.
     #[inline]
+    pub(super) fn take_over(&self, key: &str) -> Option<(SlotRef, Token)> {
+        let hash = self.hash(key);
+        let shard = &self.shards[self.index(hash)];
+        let told = || shard.told.load(Ordering::Relaxed) & bit(hash) != 0;
+        let token = shard.resident.take_over(key, &shard.floor, told)?;
+        Some((shard.resident.slot_ref(), token))
+    }
+
+    /// Calls `use_it` with the slot of `key`, which gets one if it has none, under the mutex of its
+    /// shard. `None`: it cannot be a key (C1), which is looked at only when there is none.
     pub(super) fn with<R>(&self, key: &str, use_it: impl FnOnce(SlotRef, &Slot) -> R) -> Option<R> {
         let hash = self.hash(key);
-        let index = self.index(hash);
-        let shard = &self.shards[index];
+        let shard = &self.shards[self.index(hash)];
         let mut table = shard.table.lock();
-        // SAFETY: I1 of the table.
-        let found = table.slots.find(hash, |slot| unsafe { slot.get() }.key() == key).copied();
-        let slot = match found {
-            Some(slot) => slot,
-            None => self.insert(shard, &mut table, key, hash, index)?,
+        if let Some(slot) = find(&table, hash, key) {
+            // SAFETY: it was found under the shard's mutex (I2 of `Slot`).
+            return Some(use_it(slot, unsafe { slot.get() }));
+        }
+        check_key(key).ok()?;
+        let told = shard.told.load(Ordering::Relaxed);
+        // R1: before the resident is looked at.
+        shard.told.store(told | bit(hash), Ordering::Relaxed);
+        let fixed = Fixed::new(&shard.resident);
+        let lives_here = match fixed.key() {
+            Some(found) => found == key,
+            None => shard.resident.assign(key, shard.floor()),
         };
-        // SAFETY: it was found under the shard's mutex (I2 of `Slot`).
+        if lives_here {
+            shard.told.store(told, Ordering::Relaxed);
+            return Some(use_it(shard.resident.slot_ref(), shard.resident.slot()));
+        }
+        let slot = self.insert(shard, &mut table, key, hash);
+        // SAFETY: as above.
         Some(use_it(slot, unsafe { slot.get() }))
+    }
+
+    /// The slot of a key that has been checked, for a call site that keeps it: of its own, unless
+    /// somebody is at the key right now.
+    pub(super) fn pin_for_ever(self: &Arc<Self>, key: &str) -> Pinned {
+        let hash = self.hash(key);
+        let shard = &self.shards[self.index(hash)];
+        let mut table = shard.table.lock();
+        let mut fixed = None;
+        let slot = find(&table, hash, key).unwrap_or_else(|| {
+            let told = shard.told.load(Ordering::Relaxed);
+            shard.told.store(told | bit(hash), Ordering::Relaxed);
+            match fixed.insert(Fixed::new(&shard.resident)).key() {
+                Some(found) if found == key => shard.resident.slot_ref(),
+                _ => self.insert(shard, &mut table, key, hash),
+            }
+        });
+        let pinned = self.pin(slot);
+        pinned.keep();
+        pinned
     }
 
     /// The slot of `key`, pinned, if there is one.
     pub(super) fn find(self: &Arc<Self>, key: &str) -> Option<Pinned> {
         let hash = self.hash(key);
-        let table = self.shards[self.index(hash)].table.lock();
-        // SAFETY: I1 of the table.
-        let slot = *table.slots.find(hash, |slot| unsafe { slot.get() }.key() == key)?;
-        Some(self.pin(slot))
+        let shard = &self.shards[self.index(hash)];
+        let table = shard.table.lock();
+        if let Some(slot) = find(&table, hash, key) {
+            return Some(self.pin(slot));
+        }
+        let fixed = Fixed::new(&shard.resident);
+        (fixed.key() == Some(key)).then(|| self.pin(shard.resident.slot_ref()))
     }
 
     /// The slots of the keys that `query` asks for, pinned.
@@ -83,8 +134,12 @@ impl Registry {
         let mut chosen = Vec::new();
         for shard in &self.shards {
             let table = shard.table.lock();
-            let wanted = table.slots.iter().filter(|slot| {
-                // SAFETY: I1 of the table.
+            let fixed = Fixed::new(&shard.resident);
+            if fixed.key().is_some_and(|key| query.matches(key)) {
+                chosen.push(self.pin(shard.resident.slot_ref()));
+            }
+            let wanted = table.iter().filter(|slot| {
+                // SAFETY: I1.
                 let slot = unsafe { slot.get() };
                 !slot.is_idle() && query.matches(slot.key())
             });
@@ -97,42 +152,53 @@ impl Registry {
     pub(super) fn live_keys(&self) -> usize {
         let live = |shard: &Shard| {
             let table = shard.table.lock();
-            // SAFETY: I1 of the table.
-            table.slots.iter().filter(|slot| !unsafe { slot.get() }.is_idle()).count()
+            // SAFETY: I1.
+            let live = table.iter().filter(|slot| !unsafe { slot.get() }.is_idle()).count();
+            live + usize::from(!shard.resident.slot().is_idle())
         };
         self.shards.iter().map(live).sum()
     }
 
-    /// How many slots there are, idle ones included.
+    /// How many keys have a slot.
     pub(super) fn slots(&self) -> usize {
-        self.shards.iter().map(|shard| shard.table.lock().slots.len()).sum()
+        let slots = |shard: &Shard| {
+            let table = shard.table.lock();
+            table.len() + usize::from(Fixed::new(&shard.resident).key().is_some())
+        };
+        self.shards.iter().map(slots).sum()
     }
 
     /// A pin for whoever has a hold of the slot. `None`: the slot is another engine's.
     pub(super) fn pin_held(self: &Arc<Self>, slot: SlotRef) -> Option<Pinned> {
         // SAFETY: the caller has a hold (I2 of `Slot`).
-        let hash = self.hash(unsafe { slot.get() }.key());
+        let alive = unsafe { slot.get() };
+        let hash = self.hash(alive.key());
         // I1 of `Slot`: under the mutex of its own table.
-        let table = self.shards[self.index(hash)].table.lock();
-        let found = table.slots.find(hash, |found| *found == slot)?;
+        let shard = &self.shards[self.index(hash)];
+        let table = shard.table.lock();
+        if alive.is_resident() {
+            let _fixed =
+                (shard.resident.slot_ref() == slot).then(|| Fixed::new(&shard.resident))?;
+            return Some(self.pin(slot));
+        }
+        let found = table.find(hash, |found| *found == slot)?;
         Some(self.pin(*found))
     }
 
-    /// A pin on a slot that the caller may look at, by the shard's mutex or a pin.
+    /// A pin on a slot that the caller may look at, by the shard's mutex or a pin. R3: a resident is
+    /// fixed.
     pub(super) fn pin(self: &Arc<Self>, slot: SlotRef) -> Pinned {
         // SAFETY: the caller may look at it (I2 of `Slot`).
         unsafe { slot.get() }.pin();
         Pinned { slot, registry: self.clone() }
     }
 
-    /// Lets a plainly held key go, and takes it out if it is one idle slot too many. Says whether
-    /// the hold was plain.
+    /// Lets a plainly held key go, and takes its slot out. Says whether the hold was plain.
     #[inline]
     pub(super) fn let_go(&self, slot: SlotRef, token: Token) -> bool {
         // SAFETY: the caller has the hold (I2 of `Slot`), until `try_let_go` has succeeded.
         let alive = unsafe { slot.get() };
-        let shard = &self.shards[alive.shard() & (self.shards.len() - 1)];
-        if alive.is_kept() || shard.len.load(Ordering::Relaxed) <= SPARE {
+        if alive.stays() {
             return alive.try_let_go(token);
         }
         let hash = self.hash(alive.key());
@@ -143,30 +209,16 @@ impl Registry {
         done
     }
 
+    /// Gives `key` a slot of its own, R1 having been seen to.
     #[cold]
     #[inline(never)]
-    fn insert(
-        &self,
-        shard: &Shard,
-        table: &mut Table,
-        key: &str,
-        hash: u64,
-        index: usize,
-    ) -> Option<SlotRef> {
-        check_key(key).ok()?;
-        if table.slots.len() == SPARE {
-            // SAFETY: I1 of the table.
-            let spare = table.slots.extract_if(|slot| unsafe { slot.get() }.can_be_freed()).next();
-            if let Some(spare) = spare {
-                table.dispose(spare);
-            }
-        }
-        let slot = SlotRef::allocate(key, index as u8, table.floor);
-        // SAFETY: I1 of the table.
-        let rehash = |slot: &SlotRef| self.hash(unsafe { slot.get() }.key());
-        table.slots.insert_unique(hash, slot, rehash);
-        shard.len.store(table.slots.len(), Ordering::Relaxed);
-        Some(slot)
+    fn insert(&self, shard: &Shard, table: &mut Table, key: &str, hash: u64) -> SlotRef {
+        let index = self.index(hash) as u8;
+        let floor = shard.floor().max(shard.resident.slot().last_token());
+        let slot = SlotRef::allocate(key, index, floor);
+        // SAFETY: I1.
+        table.insert_unique(hash, slot, |slot| self.hash(unsafe { slot.get() }.key()));
+        slot
     }
 
     /// Takes the slot out and frees it if nobody has a use for it. The pointer may dangle.
@@ -174,18 +226,34 @@ impl Registry {
     fn remove_if_idle(&self, slot: SlotRef, hash: u64) {
         let shard = &self.shards[self.index(hash)];
         let mut table = shard.table.lock();
-        let Ok(entry) = table.slots.find_entry(hash, |found| *found == slot) else { return };
+        let Ok(entry) = table.find_entry(hash, |found| *found == slot) else { return };
         // SAFETY: it is in the table, so it is alive (I1).
-        if !unsafe { slot.get() }.can_be_freed() {
+        let alive = unsafe { slot.get() };
+        if !alive.can_be_freed() {
             return;
         }
         entry.remove();
-        table.dispose(slot);
-        let (len, capacity) = (table.slots.len(), table.slots.capacity());
-        shard.len.store(len, Ordering::Relaxed);
-        if capacity > 16 && len < capacity / 8 {
-            // SAFETY: I1 of the table.
-            table.slots.shrink_to(len * 2, |slot| self.hash(unsafe { slot.get() }.key()));
+        // R2: before the resident can have the key.
+        shard.raise_floor(alive.last_token());
+        // SAFETY: I1 of `Slot` holds, and the slot is in no table any more.
+        unsafe { slot.free() };
+        self.tidy(shard, &mut table);
+    }
+
+    /// Something was taken out of the table.
+    fn tidy(&self, shard: &Shard, table: &mut Table) {
+        let (len, capacity) = (table.len(), table.capacity());
+        if len == 0 {
+            *table = Table::new();
+        } else if capacity > 16 && len < capacity / 8 {
+            // SAFETY: I1.
+            table.shrink_to(len * 2, |slot| self.hash(unsafe { slot.get() }.key()));
+        }
+        if len <= FEW {
+            // SAFETY: I1.
+            let keys = table.iter().map(|slot| unsafe { slot.get() }.key());
+            let told = keys.fold(0, |told, key| told | bit(self.hash(key)));
+            shard.told.store(told, Ordering::Relaxed);
         }
     }
 
@@ -203,27 +271,81 @@ impl Registry {
     }
 }
 
-impl Table {
-    /// Frees a slot that has just been taken out, with I1 of `Slot` established.
-    fn dispose(&mut self, slot: SlotRef) {
-        // SAFETY: it was in the table until now, under the mutex that we have.
-        self.floor = self.floor.max(unsafe { slot.get() }.last_token());
-        // SAFETY: I1 of `Slot` holds, and the slot is in no table any more.
-        unsafe { slot.free() };
+/// With how many keys in a table it is still worth while to tell them apart by their bits.
+const FEW: usize = 8;
+
+/// The bit of a key in `told`.
+#[inline]
+const fn bit(hash: u64) -> u64 {
+    1 << ((hash >> 48) & 63)
+}
+
+fn find(table: &Table, hash: u64, key: &str) -> Option<SlotRef> {
+    // SAFETY: I1, and the caller has the mutex.
+    table.find(hash, |slot| unsafe { slot.get() }.key() == key).copied()
+}
+
+impl Shard {
+    fn floor(&self) -> Token {
+        Token::new(self.floor.load(Ordering::Relaxed))
+    }
+
+    /// R2; under the mutex.
+    fn raise_floor(&self, token: Token) {
+        if token <= self.floor() {
+            return;
+        }
+        self.floor.store(token.get(), Ordering::Relaxed);
+        let fixed = Fixed::new(&self.resident);
+        if fixed.key().is_none() {
+            self.resident.slot().raise_to(token);
+        }
+    }
+}
+
+/// A resident that keeps the key it has, if any, while this lives and while there are pins after
+/// that; under the shard's mutex (R3).
+struct Fixed<'a> {
+    slot: &'a Slot,
+    in_use: bool,
+}
+
+impl<'a> Fixed<'a> {
+    fn new(resident: &'a Resident) -> Self {
+        let slot = resident.slot();
+        Self { slot, in_use: slot.fix() }
+    }
+
+    /// The key that the resident had when it was fixed.
+    fn key(&self) -> Option<&'a str> {
+        self.in_use.then(|| self.slot.key())
+    }
+}
+
+impl Drop for Fixed<'_> {
+    fn drop(&mut self) {
+        if !self.slot.is_pinned() {
+            self.slot.unfix();
+        }
     }
 }
 
 impl Drop for Registry {
     fn drop(&mut self) {
+        // A hold whose guard outlives everything else keeps its slot for ever.
+        let mut outlived = false;
         for shard in &self.shards {
-            for slot in shard.table.lock().slots.drain() {
-                // A hold whose guard outlives everything else keeps its slot for ever.
+            outlived |= !shard.resident.slot().can_be_freed();
+            for slot in shard.table.lock().drain() {
                 // SAFETY: it was in the table, so it is alive (I1).
                 if unsafe { slot.get() }.can_be_freed() {
                     // SAFETY: I1 of `Slot` holds, and the slot is in no table any more.
                     unsafe { slot.free() };
                 }
             }
+        }
+        if outlived {
+            Box::leak(std::mem::take(&mut self.shards));
         }
     }
 }
@@ -257,14 +379,22 @@ impl Clone for Pinned {
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        let crowded = {
-            let shard = &self.registry.shards[self.shard()];
-            shard.len.load(Ordering::Relaxed) > SPARE && !self.is_kept()
-        };
-        let hash = if crowded { self.registry.hash(self.key()) } else { 0 };
-        // From here on the slot may be gone.
-        if self.unpin() && crowded {
-            self.registry.remove_if_idle(self.slot, hash);
+        let registry = &self.registry;
+        if self.is_resident() {
+            if self.unpin() {
+                let shard = &registry.shards[self.shard()];
+                let _table = shard.table.lock();
+                // R3, unless somebody has pinned it in between.
+                if !self.is_pinned() {
+                    self.unfix();
+                }
+            }
+            return;
+        }
+        let hash = if self.stays() { 0 } else { registry.hash(self.key()) };
+        // From here on the slot may be gone. One that stays has a pin more.
+        if self.unpin() {
+            registry.remove_if_idle(self.slot, hash);
         }
     }
 }

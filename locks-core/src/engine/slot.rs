@@ -8,16 +8,23 @@ use super::state::State;
 use crate::clock::{Moment, Stamp};
 use crate::identity::SmallOwner;
 use crate::request::Swift;
-use crate::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard, spin_loop, thread};
 use crate::{CallSite, Token};
 
 /// Somebody holds the key.
 const HELD: u64 = 1;
 /// The state decides: nothing is acquired or released without the mutex.
 const SLOW: u64 = 2;
-/// Above these two bits: the greatest token granted so far.
-const TOKEN_SHIFT: u32 = 2;
+/// The slot keeps its key: always, unless it is a shard's [`Resident`](super::resident::Resident).
+const FIXED: u64 = 4;
+/// Above these bits: the greatest token granted so far.
+const TOKEN_SHIFT: u32 = 3;
+
+/// The slot is never freed: some call site keeps it for ever, by one of its `pins`.
+const KEPT: u8 = 1;
+/// The slot is never freed, and has another key each time it is taken.
+const RESIDENT: u8 = 2;
 
 /// A key of the engine. The key's text follows it in memory.
 ///
@@ -29,12 +36,15 @@ const TOKEN_SHIFT: u32 = 2;
 /// * I2 (looking): whoever dereferences a slot has found it under the shard's mutex and still has
 ///   that, or has a pin, or has a hold that is not released: that keeps `HELD` or `SLOW` set.
 /// * I3 (mutex): `SLOW` is set and cleared only with the mutex; while it is set, `word` changes
-///   only with the mutex. `state` is `Some` exactly while `SLOW` is set.
+///   only with the mutex, but for `FIXED`. `state` is `Some` exactly while `SLOW` is set.
 /// * I4 (record): while `HELD` and not `SLOW`, the record is its holder's, except that `stamp` is 0
 ///   until the holder has written all of it. A holder sets `stamp` to 0 before it lets go. So a
 ///   record is that of the present holder if `stamp` is not 0, read once `SLOW` is set.
 /// * I5 (late writes): a hold that was ended from outside keeps `SLOW` set until its guard is gone,
 ///   so that whatever its holder still writes into the record is over before it counts again.
+/// * I6 (key): a slot of the table has one key for all its life, and `FIXED` set. That of a resident
+///   is part of the record: whoever takes it writes the key before the stamp. It is read by the
+///   holder, or with `SLOW` or a pin, or under the shard's mutex with `FIXED` set and the stamp seen.
 pub(crate) struct Slot {
     word: AtomicU64,
     stamp: AtomicU64,
@@ -42,14 +52,16 @@ pub(crate) struct Slot {
     site: AtomicPtr<u8>,
     state: Mutex<Option<Box<State>>>,
     pins: AtomicU32,
-    key_len: u16,
+    key_len: AtomicU16,
     shard: u8,
-    /// Set once: some call site keeps the slot for ever (one of the `pins`).
-    kept: AtomicBool,
+    /// `KEPT`, `RESIDENT`.
+    stays: AtomicU8,
 }
 
 #[cfg(not(any(loom, shuttle)))]
-const _: () = assert!(size_of::<Slot>() == 56);
+pub(super) const SLOT_SIZE: usize = 56;
+#[cfg(not(any(loom, shuttle)))]
+const _: () = assert!(size_of::<Slot>() == SLOT_SIZE);
 
 /// A pointer to a slot; who may follow it is I2's matter.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -71,17 +83,9 @@ impl SlotRef {
     /// A new slot for `key`, free, whose grants have tokens above `floor`.
     pub(super) fn allocate(key: &str, shard: u8, floor: Token) -> Self {
         let layout = layout(key.len());
-        let slot = Slot {
-            word: AtomicU64::new(floor.get() << TOKEN_SHIFT),
-            stamp: AtomicU64::new(0),
-            owner: AtomicU64::new(0),
-            site: AtomicPtr::new(std::ptr::null_mut()),
-            state: Mutex::new(None),
-            pins: AtomicU32::new(0),
-            key_len: u16::try_from(key.len()).expect("keys have at most 1,024 bytes"),
-            shard,
-            kept: AtomicBool::new(false),
-        };
+        let slot = Slot::new(shard, floor, FIXED, 0);
+        let key_len = u16::try_from(key.len()).expect("keys have at most 1,024 bytes");
+        slot.key_len.store(key_len, Ordering::Relaxed);
         // SAFETY: the layout has a size; the memory is large enough for the slot and, behind it,
         // the key, and nobody else has it.
         unsafe {
@@ -90,8 +94,14 @@ impl SlotRef {
             this.write(slot);
             let text = memory.add(size_of::<Slot>());
             text.copy_from_nonoverlapping(NonNull::from(key).cast::<u8>(), key.len());
+            // For `Slot::key`.
+            text.as_ptr().expose_provenance();
             Self(this)
         }
+    }
+
+    pub(super) fn of_resident(slot: &Slot) -> Self {
+        Self(NonNull::from(slot))
     }
 
     /// Frees the slot.
@@ -101,7 +111,7 @@ impl SlotRef {
     pub(super) unsafe fn free(self) {
         // SAFETY: nobody else can reach it (I1, I2); it came from `allocate`.
         unsafe {
-            let layout = layout(self.get().key_len.into());
+            let layout = layout(self.get().key_len().into());
             self.0.drop_in_place();
             dealloc(self.0.as_ptr().cast(), layout);
         }
@@ -122,13 +132,38 @@ fn layout(key_len: usize) -> Layout {
 }
 
 impl Slot {
+    fn new(shard: u8, floor: Token, flags: u64, stays: u8) -> Self {
+        Self {
+            word: AtomicU64::new(floor.get() << TOKEN_SHIFT | flags),
+            stamp: AtomicU64::new(0),
+            owner: AtomicU64::new(0),
+            site: AtomicPtr::new(std::ptr::null_mut()),
+            state: Mutex::new(None),
+            pins: AtomicU32::new(0),
+            key_len: AtomicU16::new(0),
+            shard,
+            stays: AtomicU8::new(stays),
+        }
+    }
+
+    /// That of a [`Resident`](super::resident::Resident).
+    pub(super) fn resident(shard: u8) -> Self {
+        Self::new(shard, Token::new(0), 0, RESIDENT)
+    }
+
+    fn key_len(&self) -> u16 {
+        self.key_len.load(Ordering::Relaxed)
+    }
+
+    /// I6.
     #[inline]
     pub(crate) fn key(&self) -> &str {
-        // SAFETY: `allocate` has put `key_len` bytes of a `str` right behind the slot, in the same
-        // allocation, and nobody changes them.
+        let text = std::ptr::from_ref(self).addr() + size_of::<Self>();
+        // SAFETY: there are `key_len` bytes of a `str` right behind the slot, in the same allocation,
+        // whose provenance has been exposed; nobody changes them while they may be looked at (I6).
         unsafe {
-            let text = std::ptr::from_ref(self).add(1).cast::<u8>();
-            let bytes = std::slice::from_raw_parts(text, self.key_len.into());
+            let text = std::ptr::with_exposed_provenance::<u8>(text);
+            let bytes = std::slice::from_raw_parts(text, self.key_len().into());
             std::str::from_utf8_unchecked(bytes)
         }
     }
@@ -137,7 +172,8 @@ impl Slot {
         self.shard.into()
     }
 
-    /// Takes the key if it is free and nothing is going on around it.
+    /// Takes the key if it is free and nothing is going on around it; by whoever may look at the
+    /// key.
     #[inline]
     pub(super) fn try_take(&self) -> Option<Token> {
         let word = self.word.load(Ordering::Relaxed);
@@ -163,8 +199,9 @@ impl Slot {
     /// Lets the key go if that is all there is to do: the hold is this one, and plain.
     #[inline]
     pub(super) fn try_let_go(&self, token: Token) -> bool {
+        let word = self.word.load(Ordering::Relaxed);
         let held = (token.get() << TOKEN_SHIFT) | HELD;
-        if self.word.load(Ordering::Relaxed) != held {
+        if word & !FIXED != held {
             return false;
         }
         // I4: before letting go. If that fails, the state has read the record already or takes
@@ -173,7 +210,7 @@ impl Slot {
         self.stamp.store(0, Ordering::Relaxed);
         if self
             .word
-            .compare_exchange(held, held & !HELD, Ordering::Release, Ordering::Relaxed)
+            .compare_exchange(word, word & !HELD, Ordering::Release, Ordering::Relaxed)
             .is_ok()
         {
             return true;
@@ -187,7 +224,7 @@ impl Slot {
     #[inline]
     pub(super) fn is_plainly_held(&self, token: Token) -> Option<bool> {
         let word = self.word.load(Ordering::Acquire);
-        (word & SLOW == 0).then_some(word == (token.get() << TOKEN_SHIFT) | HELD)
+        (word & SLOW == 0).then_some(word & !FIXED == (token.get() << TOKEN_SHIFT) | HELD)
     }
 
     /// Whether there is more to it than a plain holder; may be out of date at once.
@@ -213,16 +250,23 @@ impl Slot {
 
     /// Pins the slot for ever; by whoever has a pin already.
     pub(super) fn keep(&self) {
-        if self.kept.swap(true, Ordering::Relaxed) {
-            return;
+        if self.stays.fetch_or(KEPT, Ordering::Relaxed) & KEPT == 0 {
+            self.pin();
         }
-        self.pin();
     }
 
     /// Whether the slot is never freed.
     #[inline]
-    pub(super) fn is_kept(&self) -> bool {
-        self.kept.load(Ordering::Relaxed)
+    pub(super) fn stays(&self) -> bool {
+        self.stays.load(Ordering::Relaxed) != 0
+    }
+
+    pub(super) fn is_resident(&self) -> bool {
+        self.stays.load(Ordering::Relaxed) & RESIDENT != 0
+    }
+
+    pub(super) fn is_pinned(&self) -> bool {
+        self.pins.load(Ordering::Acquire) != 0
     }
 
     /// Whether that was the last pin. The slot may be gone right after.
@@ -266,6 +310,92 @@ impl Slot {
     }
 }
 
+/// The steps by which a resident changes its key; see [`Resident`](super::resident::Resident).
+impl Slot {
+    /// Takes the slot if nothing at all is going on around it, whatever its last key was, with a
+    /// token above `floor`, which is read after it was found free.
+    #[inline]
+    pub(super) fn try_take_over(&self, floor: &AtomicU64) -> Option<Token> {
+        let word = self.word.load(Ordering::Acquire);
+        if word & (HELD | SLOW | FIXED) != 0 {
+            return None;
+        }
+        let token = (word >> TOKEN_SHIFT).max(floor.load(Ordering::Relaxed)) + 1;
+        self.word
+            .compare_exchange(
+                word,
+                token << TOKEN_SHIFT | HELD,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+            .then(|| Token::new(token))
+    }
+
+    /// Gives back what [`try_take_over`](Self::try_take_over) took, before anything was written.
+    #[cold]
+    pub(super) fn give_up(&self) {
+        self.word.fetch_and(!HELD, Ordering::Release);
+    }
+
+    /// The length of the key, by whoever has just taken the slot over, or fixed it while it was free.
+    #[inline]
+    pub(super) fn set_key_len(&self, len: usize) {
+        self.key_len.store(len as u16, Ordering::Relaxed);
+    }
+
+    /// Keeps the slot's key what it is; under the shard's mutex. Says whether the slot is in use.
+    pub(super) fn fix(&self) -> bool {
+        let word = self.word.fetch_or(FIXED, Ordering::AcqRel);
+        if word & FIXED != 0 {
+            // In this order: a pin can turn into a hold meanwhile, but no hold into a pin.
+            return self.is_pinned() || !self.is_idle();
+        }
+        let mut rounds = 0_u32;
+        // Whoever has just taken it is about to write the key, or to give up.
+        while self.word.load(Ordering::Acquire) & (HELD | SLOW) == HELD {
+            if self.stamp.load(Ordering::Acquire) != 0 {
+                return true;
+            }
+            pause(rounds);
+            rounds += 1;
+        }
+        !self.is_idle()
+    }
+
+    /// Lets the key change again; under the shard's mutex, without any pins.
+    pub(super) fn unfix(&self) {
+        self.word.fetch_and(!FIXED, Ordering::Release);
+    }
+
+    /// Raises the token of a free slot that is fixed.
+    pub(super) fn raise_to(&self, floor: Token) {
+        let word = self.word.load(Ordering::Relaxed);
+        let token = (word >> TOKEN_SHIFT).max(floor.get());
+        self.word.store(token << TOKEN_SHIFT | FIXED, Ordering::Release);
+    }
+}
+
+/// Waits a moment for another thread to come on by a few instructions.
+fn pause(rounds: u32) {
+    match rounds {
+        0..8 => spin_loop(),
+        8..64 => thread::yield_now(),
+        // It does not run, and may have less of a claim to this core than we have.
+        _ => rest(),
+    }
+}
+
+#[cfg(not(any(loom, shuttle)))]
+fn rest() {
+    thread::sleep(std::time::Duration::from_micros(50));
+}
+
+#[cfg(any(loom, shuttle))]
+fn rest() {
+    thread::yield_now();
+}
+
 /// A slot's state, while nobody else sees it.
 pub(super) struct Frozen<'a> {
     slot: &'a Slot,
@@ -296,7 +426,7 @@ impl Drop for Frozen<'_> {
     fn drop(&mut self) {
         let token = self.token().get() << TOKEN_SHIFT;
         let held = if self.is_held() { HELD } else { 0 };
-        let word = match self.thaws() {
+        let settled = match self.thaws() {
             None => token | held | SLOW,
             Some(holder) => {
                 if let Some((swift, since)) = holder {
@@ -308,6 +438,9 @@ impl Drop for Frozen<'_> {
                 token | held
             }
         };
-        self.slot.word.store(word, Ordering::Release);
+        // I3: `FIXED` is not ours.
+        let word = &self.slot.word;
+        let update = |found: u64| Some(found & FIXED | settled);
+        let _ = word.fetch_update(Ordering::Release, Ordering::Relaxed, update);
     }
 }

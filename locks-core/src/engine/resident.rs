@@ -1,0 +1,169 @@
+//! The slot that lives in each shard of the registry and lends itself to one key after another.
+
+use std::cell::UnsafeCell;
+
+use super::slot::{Slot, SlotRef};
+use crate::Token;
+use crate::sync::atomic::AtomicU64;
+
+/// A slot that is part of its shard. A key that nobody else is at is held here, without a look at
+/// the table, the shard's mutex, or the heap: whoever takes the slot writes the key into it.
+///
+/// * R1 (one slot for a key): a key is here or in the table, never in both. Who takes the slot
+///   [over](Self::take_over) checks afterwards that the key cannot be in the table; who puts a key into the
+///   table has fixed the slot since that was told, and looks at its key.
+/// * R2 (tokens): whoever takes it over does so above the shard's floor, which is raised, and the slot
+///   fixed after that, before a key leaves the table (C7).
+/// * R3 (fixing): `FIXED` is set and cleared under the shard's mutex. It is set while there are pins.
+#[repr(C)]
+pub(super) struct Resident {
+    slot: Slot,
+    /// Right behind the slot, where [`Slot::key`] looks for it. I6 says who may touch it.
+    text: UnsafeCell<[u64; WORDS]>,
+}
+
+const WORDS: usize = 7;
+
+/// The longest key that finds room in a resident.
+pub(super) const ROOM: usize = WORDS * 8;
+
+// SAFETY: the slot is `Sync`; the text is written only by whoever has the slot to itself (I6).
+unsafe impl Sync for Resident {}
+// SAFETY: as above.
+unsafe impl Send for Resident {}
+
+impl Resident {
+    pub(super) fn new(shard: u8) -> Self {
+        Self { slot: Slot::resident(shard), text: UnsafeCell::new([0; WORDS]) }
+    }
+
+    /// Once it is where it stays: makes its text known to [`Slot::key`].
+    pub(super) fn settle_in(&self) {
+        std::ptr::from_ref(self).expose_provenance();
+    }
+
+    pub(super) fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    pub(super) fn slot_ref(&self) -> SlotRef {
+        SlotRef::of_resident(&self.slot)
+    }
+
+    /// Takes the slot for `key`, unless somebody is at it, the key is none (C1) or too long, or it
+    /// `may_be_elsewhere`: in the table.
+    #[inline]
+    pub(super) fn take_over(
+        &self,
+        key: &str,
+        floor: &AtomicU64,
+        may_be_elsewhere: impl Fn() -> bool,
+    ) -> Option<Token> {
+        if key.is_empty() || key.len() > ROOM || may_be_elsewhere() {
+            return None;
+        }
+        let token = self.slot.try_take_over(floor)?;
+        // R1: again, since the table may have got the key in between.
+        // SAFETY: the slot was free, is held by us now, and has no stamp yet (I6); the length fits.
+        if may_be_elsewhere() || !unsafe { self.write(key.as_bytes()) } {
+            self.slot.give_up();
+            return None;
+        }
+        Some(token)
+    }
+
+    /// Gives the slot to `key`, above `floor`; under the shard's mutex, when it is fixed and free, and
+    /// the key is not in the table. Says whether it has room for the key.
+    pub(super) fn assign(&self, key: &str, floor: Token) -> bool {
+        if key.len() > ROOM {
+            return false;
+        }
+        self.slot.raise_to(floor);
+        // SAFETY: it is fixed and free, so nobody looks at the key or writes one (I6); it fits.
+        unsafe { self.write(key.as_bytes()) };
+        true
+    }
+
+    /// Writes the key, and says whether it can be one (C1).
+    ///
+    /// # Safety
+    /// I6 lets us write it, and it has between one and [`ROOM`] bytes.
+    #[inline]
+    unsafe fn write(&self, key: &[u8]) -> bool {
+        let (from, to) = (key.as_ptr(), self.text.get().cast::<u8>());
+        let len = key.len();
+        let copy = |at: usize| {
+            // SAFETY: the callers below stay within the key, and so within the text.
+            unsafe {
+                let piece = from.add(at).cast::<u64>().read_unaligned();
+                to.add(at).cast::<u64>().write_unaligned(piece);
+                has_nul(piece)
+            }
+        };
+        self.slot.set_key_len(len);
+        if len >= 8 {
+            let mut nul = copy(len - 8);
+            let mut at = 0;
+            while at + 8 < len {
+                nul |= copy(at);
+                at += 8;
+            }
+            return !nul;
+        }
+        let mut nul = false;
+        for at in 0..len {
+            // SAFETY: as above.
+            unsafe {
+                nul |= *from.add(at) == 0;
+                *to.add(at) = *from.add(at);
+            }
+        }
+        !nul
+    }
+}
+
+/// Whether one of the eight bytes is zero.
+const fn has_nul(piece: u64) -> bool {
+    const ONES: u64 = u64::MAX / 0xff;
+    piece.wrapping_sub(ONES) & !piece & (ONES << 7) != 0
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c1_every_key_that_has_room_is_read_back_and_a_nul_is_found_wherever_it_is() {
+        let resident = Resident::new(0);
+        resident.settle_in();
+        let floor = AtomicU64::new(0);
+        for len in 1..=ROOM {
+            let key = (0..len).map(|at| (b'a' + (at % 26) as u8) as char).collect::<String>();
+            let token = resident.take_over(&key, &floor, || false).unwrap();
+            assert_eq!(resident.slot().key(), key);
+            assert!(resident.slot().try_let_go(token));
+            for at in 0..len {
+                let mut bad = key.clone();
+                bad.replace_range(at..=at, "\0");
+                assert!(resident.take_over(&bad, &floor, || false).is_none(), "{bad:?}");
+            }
+        }
+        assert!(resident.take_over("", &floor, || false).is_none());
+        assert!(resident.take_over(&"x".repeat(ROOM + 1), &floor, || false).is_none());
+        assert!(resident.slot().is_idle());
+    }
+
+    #[test]
+    fn c7_a_slot_is_taken_over_above_the_floor_and_above_its_own_tokens() {
+        let resident = Resident::new(0);
+        let floor = AtomicU64::new(0);
+        let mut last = Token::new(0);
+        for raised in [0, 5, 3, 9] {
+            floor.store(raised, std::sync::atomic::Ordering::Relaxed);
+            let token = resident.take_over("k", &floor, || false).unwrap();
+            assert!(token > last && token.get() > raised, "{token} after {last}");
+            last = token;
+            assert!(resident.slot().try_let_go(token));
+        }
+    }
+}
