@@ -156,6 +156,13 @@ impl Hold {
         }
     }
 
+    /// One key, held exclusively, by a single guard.
+    #[inline]
+    pub(crate) const fn plain(slot: SlotRef, token: Token) -> Self {
+        Self::slot(SlotHold { slot, token, level: 0, nested: Nested::No })
+    }
+
+    #[inline]
     pub(crate) const fn slot(hold: SlotHold) -> Self {
         Self(HoldRepr::Slot(hold))
     }

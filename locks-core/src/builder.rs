@@ -178,7 +178,7 @@ impl<'k> LockBuilder<'k> {
     /// `Contended` or `Timeout` when somebody else has it and [`wait`](Self::wait) says not to
     /// queue (any longer), `Deadlock` when waiting would never end, and whatever keeps the
     /// arbiter from granting it; see [`ErrorKind`](crate::ErrorKind).
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     pub fn acquire(self) -> Result<Guard, LockError> {
         let site = CallSite::caller();
@@ -189,42 +189,54 @@ impl<'k> LockBuilder<'k> {
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire).
+    // Always inlined: at most call sites the options are known when the program is compiled, and no
+    // builder is ever made.
     #[doc(hidden)]
-    #[inline]
+    #[inline(always)]
     pub fn acquire_at(self, site: CallSite) -> Result<Guard, LockError> {
         let asked = Since::now();
-        let backend = self.choice.resolve(self.options.kind)?;
-        if let KeyInput::One(key) = &self.keys
-            && self.options.is_plain()
-            && let Behind::Engine(engine) = backend.behind()
-            && let Some(hold) = engine.take_one(key, self.options.steal_after.is_some(), site)
-        {
-            return Ok(Guard::new(OwnedGuard::new(hold, backend, asked)));
-        }
-        match self.acquire_slowly(&backend, site) {
-            Ok(hold) => Ok(Guard::new(OwnedGuard::new(hold, backend, asked))),
-            Err(error) => {
-                observe::refused(&error, asked);
-                Err(error)
+        let Self { keys, options, choice } = self;
+        // By value, so that a key that is merely lent is at hand, and not in a builder.
+        let (keys, took) = match keys {
+            KeyInput::One(Cow::Borrowed(key)) => {
+                (KeyInput::One(Cow::Borrowed(key)), take_plainly(key, &options, choice, site))
             }
+            KeyInput::One(Cow::Owned(key)) => {
+                let took = take_plainly(&key, &options, choice, site);
+                (KeyInput::One(Cow::Owned(key)), took)
+            }
+            KeyInput::Several(set) => (KeyInput::Several(set), Took::Nothing(choice)),
+        };
+        match took {
+            Took::Hold(hold, backend) => Ok(Guard::new(OwnedGuard::new(hold, backend, asked))),
+            Took::Nothing(choice) => Self { keys, options, choice }.acquire_slowly(site, asked),
         }
     }
 
+    #[cold]
     #[inline(never)]
-    fn acquire_slowly(self, backend: &Backend, site: CallSite) -> Result<Hold, LockError> {
-        self.options.check()?;
-        match backend.behind() {
-            Behind::Engine(engine) => match &self.keys {
-                KeyInput::One(key) => engine.acquire_one(key, &self.options, site),
-                KeyInput::Several(_) => {
-                    engine.acquire_blocking(self.request(site, Caller::blocking))
-                }
-            },
-            Behind::Other(other) => other
-                .acquire(self.request(site, Caller::blocking))
-                .block()
-                .map(|granted| granted.hold),
+    fn acquire_slowly(self, site: CallSite, asked: Since) -> Result<Guard, LockError> {
+        match self.acquire_hold(site) {
+            Ok((hold, backend)) => Ok(Guard::new(OwnedGuard::new(hold, backend, asked))),
+            Err(error) => refused(error, asked),
         }
+    }
+
+    fn acquire_hold(mut self, site: CallSite) -> Result<(Hold, Backend), LockError> {
+        self.options.check()?;
+        let backend = self.take_choice().settle(self.options.kind)?;
+        let hold = match (backend.behind(), &self.keys) {
+            (Behind::Engine(engine), KeyInput::One(key)) => {
+                engine.acquire_one(key, &self.options, site)?
+            }
+            (Behind::Engine(engine), KeyInput::Several(_)) => {
+                engine.acquire_blocking(self.request(site, Caller::blocking))?
+            }
+            (Behind::Other(other), _) => {
+                other.acquire(self.request(site, Caller::blocking)).block()?.hold
+            }
+        };
+        Ok((hold, backend))
     }
 
     /// Acquires the lock without blocking. Nothing happens until the future is first polled;
@@ -273,13 +285,18 @@ impl<'k> LockBuilder<'k> {
         Request::new(keys, self.options, caller(self.options.owner).at(site))
     }
 
+    /// What is left is not asked for its backend any more.
+    fn take_choice(&mut self) -> Choice {
+        std::mem::replace(&mut self.choice, Choice::Given(Backend::process()))
+    }
+
     fn begin(
-        self,
+        mut self,
         site: CallSite,
         caller: impl FnOnce(Option<OwnerId>) -> Caller,
     ) -> Result<Stage<'static>, LockError> {
         self.options.check()?;
-        let backend = self.choice.resolve(self.options.kind)?;
+        let backend = self.take_choice().settle(self.options.kind)?;
         if let Behind::Engine(engine) = backend.behind() {
             return Ok(match engine.begin(self.request(site, caller)) {
                 Begun::Granted(hold) => Stage::Granted { hold, backend },
@@ -311,12 +328,47 @@ impl KeyInput<'_> {
 
 impl Choice {
     #[inline]
-    fn resolve(&self, kind: Kind) -> Result<Backend, LockError> {
+    fn settle(self, kind: Kind) -> Result<Backend, LockError> {
         match self {
-            Choice::Given(backend) => Ok(backend.clone()),
+            Choice::Given(backend) => Ok(backend),
             Choice::Asked(choose) => choose(kind),
         }
     }
+}
+
+/// What comes of trying the fast path.
+enum Took {
+    Hold(Hold, Backend),
+    /// What is left to choose from.
+    Nothing(Choice),
+}
+
+/// Takes the key if it is free and nothing but a plain lock is asked for, at an engine.
+#[inline(always)]
+fn take_plainly(key: &str, options: &Options, choice: Choice, site: CallSite) -> Took {
+    if !options.is_plain() {
+        return Took::Nothing(choice);
+    }
+    let backend = match choice {
+        Choice::Given(backend) => backend,
+        Choice::Asked(choose) => match choose(options.kind) {
+            Ok(backend) => backend,
+            // It comes up again.
+            Err(_) => return Took::Nothing(choice),
+        },
+    };
+    if let Behind::Engine(engine) = backend.behind()
+        && let Some((slot, token)) = engine.take_one(key, options.steal_after.is_some(), site)
+    {
+        return Took::Hold(Hold::plain(slot, token), backend);
+    }
+    Took::Nothing(Choice::Given(backend))
+}
+
+#[cold]
+fn refused<T>(error: LockError, asked: Since) -> Result<T, LockError> {
+    observe::refused(&error, asked);
+    Err(error)
 }
 
 impl fmt::Debug for Choice {

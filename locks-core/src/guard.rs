@@ -1,6 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -25,9 +26,10 @@ unsafe impl Sync for Guard {}
 /// Proof that its owner holds a lock; dropping it releases the lock, wherever that is (C4).
 #[must_use = "the lock is released as soon as its guard is dropped"]
 pub struct OwnedGuard {
-    /// I1: `Some` until the hold is given back.
-    hold: Option<Hold>,
-    backend: Backend,
+    /// I1: this and `backend` are taken out once: by whoever has taken the guard itself apart, or by
+    /// its `drop`.
+    hold: ManuallyDrop<Hold>,
+    backend: ManuallyDrop<Backend>,
     granted: Since,
 }
 
@@ -38,6 +40,21 @@ impl Guard {
     #[inline]
     pub(crate) const fn new(owned: OwnedGuard) -> Self {
         Self { owned, on_its_thread: PhantomData }
+    }
+
+    /// The same guard, piece by piece: whoever gets it does not see where it was before.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn moved(self) -> Self {
+        let mut this = ManuallyDrop::new(self.owned);
+        // SAFETY: I1: `this` is never dropped.
+        let (hold, backend) =
+            unsafe { (ManuallyDrop::take(&mut this.hold), ManuallyDrop::take(&mut this.backend)) };
+        Self::new(OwnedGuard {
+            hold: ManuallyDrop::new(hold),
+            backend: ManuallyDrop::new(backend),
+            granted: this.granted,
+        })
     }
 
     /// The same hold as a guard that can be sent to another thread.
@@ -97,17 +114,21 @@ impl OwnedGuard {
     #[inline]
     pub(crate) fn new(hold: Hold, backend: Backend, asked: Since) -> Self {
         observe::acquired(&hold, asked);
-        Self { hold: Some(hold), backend, granted: Since::now() }
+        Self {
+            hold: ManuallyDrop::new(hold),
+            backend: ManuallyDrop::new(backend),
+            granted: Since::now(),
+        }
     }
 
     /// The fencing token of the grant (C7).
     pub fn token(&self) -> Token {
-        self.hold().token()
+        self.hold.token()
     }
 
     /// Whether the lock has been lost (C8); see [`check`](Self::check).
     pub fn is_lost(&self) -> bool {
-        self.backend.poll_lost(self.hold(), None).is_ready()
+        self.backend.poll_lost(&self.hold, None).is_ready()
     }
 
     /// Fails if the lock has been lost (C8). It speaks of the instant at which it looked.
@@ -115,7 +136,7 @@ impl OwnedGuard {
     /// # Errors
     /// [`Lost`](ErrorKind::Lost), with the cause.
     pub fn check(&self) -> Result<(), LockError> {
-        match self.backend.poll_lost(self.hold(), None) {
+        match self.backend.poll_lost(&self.hold, None) {
             Poll::Ready(cause) => Err(self.lost_error(cause)),
             Poll::Pending => Ok(()),
         }
@@ -135,7 +156,7 @@ impl OwnedGuard {
     /// # Errors
     /// [`Lost`](ErrorKind::Lost), and whatever keeps the arbiter from answering.
     pub fn refresh(&self) -> Result<(), LockError> {
-        self.backend.refresh(self.hold()).block()
+        self.backend.refresh(&self.hold).block()
     }
 
     /// Like [`refresh`](Self::refresh), without blocking.
@@ -146,7 +167,7 @@ impl OwnedGuard {
     /// # Cancel safety
     /// The renewal has begun once this was polled; dropping it only means not to hear of it.
     pub async fn refresh_async(&self) -> Result<(), LockError> {
-        self.backend.refresh(self.hold()).await
+        self.backend.refresh(&self.hold).await
     }
 
     /// Releases the lock and says how that went (C4). Blocks where the arbiter is elsewhere.
@@ -154,7 +175,7 @@ impl OwnedGuard {
     /// # Errors
     /// [`Lost`](ErrorKind::Lost) if it had been lost before, and whatever keeps the arbiter from
     /// confirming.
-    pub fn release(mut self) -> Result<(), LockError> {
+    pub fn release(self) -> Result<(), LockError> {
         self.begin_release().block()
     }
 
@@ -166,14 +187,14 @@ impl OwnedGuard {
     /// # Cancel safety
     /// Once polled, the release is under way and ends whether or not it is polled again; before
     /// that, dropping it drops the guard, which releases as well.
-    pub async fn release_async(mut self) -> Result<(), LockError> {
+    pub async fn release_async(self) -> Result<(), LockError> {
         self.begin_release().await
     }
 
     /// The error of a hold that is lost, with who has the key now where that is known here.
     #[cold]
     fn lost_error(&self, cause: LostCause) -> LockError {
-        let hold = self.hold();
+        let hold = &*self.hold;
         let keys = hold.keys().collect::<Vec<_>>();
         let error =
             LockError::new(ErrorKind::Lost { cause }, keys.join("`, `")).with_token(hold.token());
@@ -186,54 +207,45 @@ impl OwnedGuard {
         }
     }
 
-    fn begin_release(&mut self) -> Op<'static, ()> {
-        match self.hold.take() {
-            Some(hold) => {
-                observe::released(&hold, self.granted);
-                match &hold.0 {
-                    HoldRepr::Slot(slot) if slot.release_pinned() => Op::ready(()),
-                    _ => self.backend.release(hold),
-                }
-            }
-            None => Op::ready(()),
-        }
+    fn begin_release(self) -> Op<'static, ()> {
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: I1: `this` is never dropped.
+        let (hold, backend) = unsafe { this.take_apart() };
+        if hold.release_in_place() { Op::ready(()) } else { backend.release(hold) }
+    }
+
+    /// # Safety
+    /// I1.
+    #[inline(always)]
+    unsafe fn take_apart(&mut self) -> (Hold, Backend) {
+        observe::released(&self.hold, self.granted);
+        // SAFETY: by the caller.
+        unsafe { (ManuallyDrop::take(&mut self.hold), ManuallyDrop::take(&mut self.backend)) }
     }
 
     fn disown(&self) {
-        self.backend.disown(self.hold());
-    }
-
-    fn hold(&self) -> &Hold {
-        self.hold.as_ref().expect("I1: a guard has its hold until it is released")
+        self.backend.disown(&self.hold);
     }
 }
 
 impl Drop for OwnedGuard {
-    #[inline]
+    // Always inlined, and with everything passed on by value: so the guard of an uncontended lock
+    // need not be in memory.
+    #[inline(always)]
     fn drop(&mut self) {
-        if let Some(hold) = &self.hold {
-            observe::released(hold, self.granted);
-            // By reference: moving the hold out would cost more than the release itself.
-            if let Hold(HoldRepr::Slot(hold)) = hold
-                && hold.release_pinned()
-            {
-                return;
-            }
-            self.release_slowly();
+        // SAFETY: I1: nobody looks at it after this.
+        let (hold, backend) = unsafe { self.take_apart() };
+        if !hold.release_in_place() {
+            release(hold, backend);
         }
     }
 }
 
-impl OwnedGuard {
-    #[inline(never)]
-    fn release_slowly(&mut self) {
-        let Some(hold) = self.hold.take() else { return };
-        match (hold, self.backend.behind()) {
-            (Hold(HoldRepr::Slot(hold)), Behind::Engine(engine)) => {
-                drop(engine.release_slot(hold));
-            }
-            (hold, _) => drop(self.backend.release(hold)),
-        }
+#[inline(never)]
+fn release(hold: Hold, backend: Backend) {
+    match (hold, backend.behind()) {
+        (Hold(HoldRepr::Slot(hold)), Behind::Engine(engine)) => drop(engine.release_slot(hold)),
+        (hold, _) => drop(backend.release(hold)),
     }
 }
 
@@ -248,21 +260,21 @@ impl Future for Lost<'_> {
     type Output = LostCause;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LostCause> {
-        self.guard.backend.poll_lost(self.guard.hold(), Some(cx))
+        self.guard.backend.poll_lost(&self.guard.hold, Some(cx))
     }
 }
 
 impl fmt::Debug for OwnedGuard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OwnedGuard").field("hold", &self.hold).field("at", &self.backend).finish()
+        f.debug_struct("OwnedGuard").field("hold", &*self.hold).field("at", &*self.backend).finish()
     }
 }
 
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guard")
-            .field("hold", &self.owned.hold)
-            .field("at", &self.owned.backend)
+            .field("hold", &*self.owned.hold)
+            .field("at", &*self.owned.backend)
             .finish()
     }
 }

@@ -119,7 +119,11 @@ impl<P: Place> Pinned<P> {
         {
             return Ok(guard);
         }
-        self.acquire_slowly(options)
+        // Moved once more, so that the guard from above need not be in memory for this one's sake.
+        match self.acquire_slowly(options) {
+            Ok(guard) => Ok(guard.moved()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Begins to acquire the key for a function that opens `scope`.

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use super::effects::Effects;
 use super::queued::{Asked, Begun, Waiting};
 use super::registry::Pinned;
+use super::slot::SlotRef;
 use super::state::Ask;
 use super::upstream::{Turn, lost_error};
 use super::{Core, Engine};
@@ -22,15 +23,20 @@ use crate::{
 
 impl Engine {
     /// One key, held exclusively and without bounds by whoever runs now, if it is free.
-    #[inline]
-    pub(crate) fn take_one(&self, key: &str, steals: bool, site: CallSite) -> Option<Hold> {
+    #[inline(never)]
+    pub(crate) fn take_one(
+        &self,
+        key: &str,
+        steals: bool,
+        site: CallSite,
+    ) -> Option<(SlotRef, Token)> {
         if !self.core.swift {
             return None;
         }
         if steals {
             SystemClock::expect_thieves();
         }
-        self.core.take(key, Swift { owner: SmallOwner::current(), site }).map(Hold::slot)
+        self.core.take(key, Swift { owner: SmallOwner::current(), site })
     }
 
     /// One key, for a thread that waits itself.
@@ -70,7 +76,7 @@ impl Engine {
             SystemClock::expect_thieves();
         }
         if let Some(hold) = core.take_plainly(&request) {
-            return Begun::Granted(Hold::slot(hold));
+            return Begun::Granted(hold);
         }
         let since = core.clock.now();
         let deadline = match request.wait() {
@@ -114,7 +120,7 @@ fn further(future: impl Future<Output = Result<Hold, LockError>> + Send + 'stati
 
 impl Core {
     /// The fast path, for requests that come as such.
-    fn take_plainly(&self, request: &Request<'_>) -> Option<SlotHold> {
+    fn take_plainly(&self, request: &Request<'_>) -> Option<Hold> {
         let caller = &request.caller;
         let plain = self.swift && request.options.is_plain() && caller.party.is_none();
         let (key, site) = (request.keys.single().filter(|_| plain)?, caller.site?);
@@ -122,7 +128,8 @@ impl Core {
             None => SmallOwner::NOBODY,
             Some(owner) => owner.small()?,
         };
-        self.take(key, Swift { owner, site })
+        let (slot, token) = self.take(key, Swift { owner, site })?;
+        Some(Hold::plain(slot, token))
     }
 
     fn begin_one(

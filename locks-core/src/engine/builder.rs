@@ -74,7 +74,7 @@ impl EngineBuilder {
         Engine {
             core: Arc::new(Core {
                 about: self.about,
-                registry: Arc::new(Registry::new()),
+                registry: Registry::new(),
                 clock: self.clock,
                 tokens: self.tokens,
                 upstream: self.upstream,

@@ -8,7 +8,7 @@ use super::registry::{Pinned, Registry};
 use super::slot::{Frozen, Slot, SlotRef};
 use super::state::Ended;
 use super::upstream::{Upstream, lost_error};
-use crate::backend::{Nested, SlotHold};
+use crate::backend::SlotHold;
 use crate::clock::Moment;
 use crate::request::Swift;
 use crate::sync::Mutex;
@@ -17,7 +17,7 @@ use crate::{About, KeySet, LockError, LostCause, Op, Token};
 /// What an engine is made of; shared by its handles, its waiters and its alarms.
 pub(crate) struct Core {
     pub(super) about: About,
-    pub(super) registry: Arc<Registry>,
+    pub(super) registry: Registry,
     pub(super) clock: Time,
     pub(super) tokens: Option<Arc<dyn TokenSource>>,
     pub(super) upstream: Option<Arc<dyn Upstream>>,
@@ -29,12 +29,12 @@ pub(crate) struct Core {
 impl Core {
     /// Takes `key` if it is one, and free.
     #[inline]
-    pub(super) fn take(&self, key: &str, holder: Swift) -> Option<SlotHold> {
+    pub(super) fn take(&self, key: &str, holder: Swift) -> Option<(SlotRef, Token)> {
         let taken = self.registry.take_over(key);
         let (slot, token) = taken.or_else(|| self.take_known(key))?;
-        let hold = SlotHold { slot, token, level: 0, nested: Nested::No };
-        hold.slot().write_record(holder, self.clock.stamp());
-        Some(hold)
+        // SAFETY: we hold it (I2 of `Slot`).
+        unsafe { slot.get() }.write_record(holder, self.clock.stamp());
+        Some((slot, token))
     }
 
     /// Takes a key that has or needs a slot of its own.
@@ -44,9 +44,14 @@ impl Core {
     }
 
     /// The slot of a key that has been checked.
-    pub(super) fn pin(&self, key: &str) -> Pinned {
-        let pinned = self.registry.with(key, |slot, _| self.registry.pin(slot));
+    pub(super) fn pin(self: &Arc<Self>, key: &str) -> Pinned {
+        let pinned = self.registry.with(key, |slot, _| Pinned::new(self, slot));
         pinned.expect("the key was checked before")
+    }
+
+    /// The slot of a key, if it has one.
+    pub(super) fn find(self: &Arc<Self>, key: &str) -> Option<Pinned> {
+        self.registry.find(key, |slot| Pinned::new(self, slot))
     }
 
     /// A token for a grant that comes after this one.
@@ -104,7 +109,8 @@ impl Core {
 
     #[inline(never)]
     fn release_frozen(self: &Arc<Self>, hold: SlotHold) -> Op<'static, ()> {
-        let Some(pinned) = self.registry.pin_held(hold.slot) else {
+        let pinned = self.registry.with_held(hold.slot, |slot| Pinned::new(self, slot));
+        let Some(pinned) = pinned else {
             // Of another engine, which it is left to.
             return Op::failed(lost_error("", hold.token, LostCause::Forgotten));
         };
@@ -141,7 +147,7 @@ impl Core {
     /// Ends what is left of a grant of several keys (C11).
     pub(super) fn end_set(self: &Arc<Self>, set: &KeySet, token: Token, cause: LostCause) {
         for key in set.as_slice() {
-            let Some(slot) = self.registry.find(key) else { continue };
+            let Some(slot) = self.find(key) else { continue };
             let now = self.clock.now();
             let mut effects = Effects::default();
             let mut frozen = self.freeze(&slot, now);
@@ -152,7 +158,7 @@ impl Core {
 
     /// Ends the hold or reservation with this token from outside.
     pub(super) fn end(self: &Arc<Self>, key: &str, token: Token, cause: LostCause) -> bool {
-        let Some(slot) = self.registry.find(key) else { return false };
+        let Some(slot) = self.find(key) else { return false };
         let now = self.clock.now();
         let mut effects = Effects::default();
         let mut frozen = self.freeze(&slot, now);
@@ -171,7 +177,7 @@ struct Bell {
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         let Some(core) = self.core.upgrade() else { return };
-        let Some(slot) = core.registry.find(&self.key) else { return };
+        let Some(slot) = core.find(&self.key) else { return };
         let now = core.clock.now();
         let mut effects = Effects::default();
         let mut frozen = core.freeze(&slot, now);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::Core;
+use super::registry::Pinned;
 use super::slot::Frozen;
 use super::state::{Ask, HoldEntry, Place, Waiter};
 use crate::clock::Moment;
@@ -121,7 +122,9 @@ impl Core {
     pub(super) fn list(self: &std::sync::Arc<Self>, query: &crate::Query) -> Vec<LockInfo> {
         let now = self.clock.now();
         let mut found = Vec::new();
-        for slot in self.registry.select(query) {
+        let mut slots = Vec::new();
+        self.registry.select(query, |slot| slots.push(Pinned::new(self, slot)));
+        for slot in slots {
             let frozen = self.freeze(&slot, now);
             found.extend(info(&frozen, now));
             self.finish(frozen, super::effects::Effects::default());

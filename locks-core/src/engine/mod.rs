@@ -61,6 +61,7 @@ impl Engine {
     }
 
     /// The engine that everybody in this process shares.
+    #[inline]
     pub fn process() -> &'static Self {
         &PROCESS
     }

@@ -2,7 +2,7 @@ use std::fmt;
 
 use super::Engine;
 use super::slot::SlotRef;
-use crate::backend::{Hold, HoldRepr, Nested, SlotHold};
+use crate::backend::{Hold, HoldRepr};
 use crate::clock::SystemClock;
 use crate::identity::SmallOwner;
 use crate::observe::Since;
@@ -25,8 +25,7 @@ impl PinnedKey {
     /// [`InvalidKey`](crate::ErrorKind::InvalidKey).
     pub fn new(key: &str) -> Result<Self, LockError> {
         check_key(key)?;
-        let pin = Engine::process().core.registry.pin_for_ever(key);
-        Ok(Self { slot: pin.slot_ref() })
+        Ok(Self { slot: Engine::process().core.registry.keep(key, |slot| slot) })
     }
 
     /// Holds the key exclusively, in the name of whoever runs now, if nobody else is at it. `None`:
@@ -56,17 +55,17 @@ impl PinnedKey {
         let slot = unsafe { self.slot.get() };
         let token = slot.try_take()?;
         slot.write_record(holder, SystemClock::stamp());
-        let hold = SlotHold { slot: self.slot, token, level: 0, nested: Nested::No };
-        Some(OwnedGuard::new(Hold(HoldRepr::Slot(hold)), Backend::process(), asked))
+        Some(OwnedGuard::new(Hold::plain(self.slot, token), Backend::process(), asked))
     }
 }
 
-impl SlotHold {
+impl Hold {
     /// Releases a plain hold whose slot stays behind. `false`: it is not that simple.
-    #[inline]
-    pub(crate) fn release_pinned(&self) -> bool {
-        let slot = self.slot();
-        slot.stays() && slot.try_let_go(self.token)
+    #[inline(always)]
+    pub(crate) fn release_in_place(&self) -> bool {
+        let HoldRepr::Slot(hold) = &self.0 else { return false };
+        let slot = hold.slot();
+        slot.stays() && slot.try_let_go(hold.token)
     }
 }
 

@@ -55,7 +55,6 @@ impl Waiting {
 
 /// A place in the queue of one key.
 pub(crate) struct Queued {
-    core: Arc<Core>,
     slot: Pinned,
     place: Place,
     since: Moment,
@@ -103,18 +102,8 @@ impl Core {
             Ok(asked) => return asked,
             Err(place) => place,
         };
-        let core = self.clone();
-        let mut queued = Queued {
-            core,
-            slot,
-            place,
-            since,
-            deadline,
-            site,
-            alarm: None,
-            edge: None,
-            pending: true,
-        };
+        let mut queued =
+            Queued { slot, place, since, deadline, site, alarm: None, edge: None, pending: true };
         if within.is_empty() {
             return Asked::Queued(queued);
         }
@@ -161,9 +150,9 @@ fn hold(slot: &Pinned, settled: Settled) -> SlotHold {
 impl Queued {
     /// Looks whether it is granted; otherwise leaves `waker`.
     fn look(&mut self, waker: &Waker) -> Looked {
-        let now = self.core.clock.now();
+        let now = self.slot.core().clock.now();
         let mut effects = Effects::default();
-        let mut frozen = self.core.freeze(&self.slot, now);
+        let mut frozen = self.slot.core().freeze(&self.slot, now);
         let looked = match frozen.look(self.place, waker, now, &mut effects) {
             Look::Granted(settled) => {
                 self.pending = false;
@@ -181,7 +170,7 @@ impl Queued {
                 deadline => Looked::Waiting([deadline, due].into_iter().flatten().min()),
             },
         };
-        self.core.finish(frozen, effects);
+        self.slot.core().finish(frozen, effects);
         if !self.pending {
             self.edge = None;
             self.alarm = None;
@@ -198,7 +187,7 @@ impl Queued {
                     Looked::TimedOut(error) => return Err(error),
                     Looked::Waiting(until) => until,
                 };
-                let limit = until.map(|until| self.core.clock.sleep_until(until));
+                let limit = until.map(|until| self.slot.core().clock.sleep_until(until));
                 if limit == Some(None) {
                     self.set_alarm(until, parker.waker());
                 }
@@ -227,7 +216,7 @@ impl Queued {
         if self.alarm.as_ref().map(Alarm::at) == at && at.is_none() {
             return;
         }
-        self.alarm = at.map(|at| self.core.clock.wake_at(at, waker.clone()));
+        self.alarm = at.map(|at| self.slot.core().clock.wake_at(at, waker.clone()));
     }
 }
 
@@ -259,10 +248,10 @@ impl Drop for Queued {
         if !self.pending {
             return;
         }
-        let now = self.core.clock.now();
+        let now = self.slot.core().clock.now();
         let mut effects = Effects::default();
-        let mut frozen = self.core.freeze(&self.slot, now);
+        let mut frozen = self.slot.core().freeze(&self.slot, now);
         frozen.withdraw(self.place, now, &mut effects);
-        self.core.finish(frozen, effects);
+        self.slot.core().finish(frozen, effects);
     }
 }

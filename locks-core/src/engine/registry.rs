@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
+use super::Core;
 use super::resident::Resident;
 use super::slot::{Slot, SlotRef};
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -96,7 +97,7 @@ impl Registry {
 
     /// The slot of a key that has been checked, for a call site that keeps it: of its own, unless
     /// somebody is at the key right now.
-    pub(super) fn pin_for_ever(self: &Arc<Self>, key: &str) -> Pinned {
+    pub(super) fn keep<R>(&self, key: &str, use_it: impl FnOnce(SlotRef) -> R) -> R {
         let hash = self.hash(key);
         let shard = &self.shards[self.index(hash)];
         let mut table = shard.table.lock();
@@ -109,43 +110,42 @@ impl Registry {
                 _ => self.insert(shard, &mut table, key, hash),
             }
         });
-        let pinned = self.pin(slot);
-        pinned.keep();
-        pinned
+        // SAFETY: it was found under the shard's mutex (I2 of `Slot`).
+        unsafe { slot.get() }.keep();
+        use_it(slot)
     }
 
-    /// The slot of `key`, pinned, if there is one.
-    pub(super) fn find(self: &Arc<Self>, key: &str) -> Option<Pinned> {
+    /// Calls `use_it` with the slot of `key`, if there is one, under the mutex of its shard.
+    pub(super) fn find<R>(&self, key: &str, use_it: impl FnOnce(SlotRef) -> R) -> Option<R> {
         let hash = self.hash(key);
         let shard = &self.shards[self.index(hash)];
         let table = shard.table.lock();
         if let Some(slot) = find(&table, hash, key) {
-            return Some(self.pin(slot));
+            return Some(use_it(slot));
         }
         let fixed = Fixed::new(&shard.resident);
-        (fixed.key() == Some(key)).then(|| self.pin(shard.resident.slot_ref()))
+        (fixed.key() == Some(key)).then(|| use_it(shard.resident.slot_ref()))
     }
 
-    /// The slots of the keys that `query` asks for, pinned.
-    pub(super) fn select(self: &Arc<Self>, query: &Query) -> Vec<Pinned> {
+    /// Calls `use_it` with each slot whose key `query` asks for, under the mutex of its shard.
+    pub(super) fn select(&self, query: &Query, mut use_it: impl FnMut(SlotRef)) {
         if let Query::Key(key) = query {
-            return self.find(key).into_iter().collect();
+            self.find(key, use_it);
+            return;
         }
-        let mut chosen = Vec::new();
         for shard in &self.shards {
             let table = shard.table.lock();
             let fixed = Fixed::new(&shard.resident);
             if fixed.key().is_some_and(|key| query.matches(key)) {
-                chosen.push(self.pin(shard.resident.slot_ref()));
+                use_it(shard.resident.slot_ref());
             }
             let wanted = table.iter().filter(|slot| {
                 // SAFETY: I1.
                 let slot = unsafe { slot.get() };
                 !slot.is_idle() && query.matches(slot.key())
             });
-            chosen.extend(wanted.map(|slot| self.pin(*slot)));
+            wanted.for_each(|slot| use_it(*slot));
         }
-        chosen
     }
 
     /// How many keys are held, waited for, reserved, or have a lost guard.
@@ -168,29 +168,47 @@ impl Registry {
         self.shards.iter().map(slots).sum()
     }
 
-    /// A pin for whoever has a hold of the slot. `None`: the slot is another engine's.
-    pub(super) fn pin_held(self: &Arc<Self>, slot: SlotRef) -> Option<Pinned> {
+    /// Calls `use_it` for whoever has a hold of the slot, under the mutex of its shard: where a pin
+    /// may be had. `None`: the slot is another engine's.
+    pub(super) fn with_held<R>(
+        &self,
+        slot: SlotRef,
+        use_it: impl FnOnce(SlotRef) -> R,
+    ) -> Option<R> {
         // SAFETY: the caller has a hold (I2 of `Slot`).
         let alive = unsafe { slot.get() };
         let hash = self.hash(alive.key());
         // I1 of `Slot`: under the mutex of its own table.
         let shard = &self.shards[self.index(hash)];
         let table = shard.table.lock();
+        let _fixed;
         if alive.is_resident() {
-            let _fixed =
-                (shard.resident.slot_ref() == slot).then(|| Fixed::new(&shard.resident))?;
-            return Some(self.pin(slot));
+            _fixed = (shard.resident.slot_ref() == slot).then(|| Fixed::new(&shard.resident))?;
+        } else {
+            table.find(hash, |found| *found == slot)?;
         }
-        let found = table.find(hash, |found| *found == slot)?;
-        Some(self.pin(*found))
+        Some(use_it(slot))
     }
 
-    /// A pin on a slot that the caller may look at, by the shard's mutex or a pin. R3: a resident is
-    /// fixed.
-    pub(super) fn pin(self: &Arc<Self>, slot: SlotRef) -> Pinned {
-        // SAFETY: the caller may look at it (I2 of `Slot`).
-        unsafe { slot.get() }.pin();
-        Pinned { slot, registry: self.clone() }
+    /// A pin is gone; the slot may be as well, if it was the last one.
+    fn unpin(&self, slot: SlotRef) {
+        // SAFETY: the caller has a pin (I2 of `Slot`), until `Slot::unpin` below.
+        let alive = unsafe { slot.get() };
+        if alive.is_resident() {
+            if alive.unpin() {
+                let _table = self.shards[alive.shard()].table.lock();
+                // R3, unless somebody has pinned it in between.
+                if !alive.is_pinned() {
+                    alive.unfix();
+                }
+            }
+            return;
+        }
+        let hash = if alive.stays() { 0 } else { self.hash(alive.key()) };
+        // One that stays has a pin more.
+        if alive.unpin() {
+            self.remove_if_idle(slot, hash);
+        }
     }
 
     /// Lets a plainly held key go, and takes its slot out. Says whether the hold was plain.
@@ -350,15 +368,26 @@ impl Drop for Registry {
     }
 }
 
-/// A slot that stays while this lives.
+/// A slot that stays, and keeps its key, while this lives.
 pub(super) struct Pinned {
     slot: SlotRef,
-    registry: Arc<Registry>,
+    core: Arc<Core>,
 }
 
 impl Pinned {
+    /// By whoever has the shard's mutex, with the slot fixed if it is a resident (R3), or a pin.
+    pub(super) fn new(core: &Arc<Core>, slot: SlotRef) -> Self {
+        // SAFETY: the caller may look at it (I2 of `Slot`).
+        unsafe { slot.get() }.pin();
+        Self { slot, core: core.clone() }
+    }
+
     pub(super) fn slot_ref(&self) -> SlotRef {
         self.slot
+    }
+
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 }
 
@@ -373,28 +402,12 @@ impl std::ops::Deref for Pinned {
 
 impl Clone for Pinned {
     fn clone(&self) -> Self {
-        self.registry.pin(self.slot)
+        Self::new(&self.core, self.slot)
     }
 }
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        let registry = &self.registry;
-        if self.is_resident() {
-            if self.unpin() {
-                let shard = &registry.shards[self.shard()];
-                let _table = shard.table.lock();
-                // R3, unless somebody has pinned it in between.
-                if !self.is_pinned() {
-                    self.unfix();
-                }
-            }
-            return;
-        }
-        let hash = if self.stays() { 0 } else { registry.hash(self.key()) };
-        // From here on the slot may be gone. One that stays has a pin more.
-        if self.unpin() {
-            registry.remove_if_idle(self.slot, hash);
-        }
+        self.core.registry.unpin(self.slot);
     }
 }

@@ -92,30 +92,34 @@ impl Resident {
     unsafe fn write(&self, key: &[u8]) -> bool {
         let (from, to) = (key.as_ptr(), self.text.get().cast::<u8>());
         let len = key.len();
-        let copy = |at: usize| {
+        self.slot.set_key_len(len);
+        // Word by word, without a loop, which would become calls of `memcpy` and a search: the words
+        // overlap where the length is none of theirs.
+        let mut nul = false;
+        let mut copy = |at: usize| {
             // SAFETY: the callers below stay within the key, and so within the text.
             unsafe {
                 let piece = from.add(at).cast::<u64>().read_unaligned();
                 to.add(at).cast::<u64>().write_unaligned(piece);
-                has_nul(piece)
+                nul |= has_nul(piece);
             }
         };
-        self.slot.set_key_len(len);
-        if len >= 8 {
-            let mut nul = copy(len - 8);
-            let mut at = 0;
-            while at + 8 < len {
-                nul |= copy(at);
-                at += 8;
+        match len {
+            0..8 => {
+                for at in 0..len {
+                    // SAFETY: as above. Volatile, because of what is said above.
+                    unsafe {
+                        let byte = from.add(at).read_volatile();
+                        to.add(at).write(byte);
+                        nul |= byte == 0;
+                    }
+                }
             }
-            return !nul;
-        }
-        let mut nul = false;
-        for at in 0..len {
-            // SAFETY: as above.
-            unsafe {
-                nul |= *from.add(at) == 0;
-                *to.add(at) = *from.add(at);
+            8..=16 => [0, len - 8].into_iter().for_each(copy),
+            17..=32 => [0, 8, len - 16, len - 8].into_iter().for_each(copy),
+            _ => {
+                [0, 8, 16, 24].into_iter().for_each(&mut copy);
+                [len - 32, len - 24, len - 16, len - 8].into_iter().for_each(copy);
             }
         }
         !nul
