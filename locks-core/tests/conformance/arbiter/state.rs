@@ -335,6 +335,14 @@ impl State {
         Ok(())
     }
 
+    /// A hold of a thread becomes nobody's; others stay whose they are.
+    pub(super) fn disown(&mut self, id: u64) {
+        let ignored = self.has(Defect::DisownIgnored);
+        let Some(ask) = self.asks.get_mut(&id).filter(|_| !ignored) else { return };
+        let thread = |owner: &OwnerId| super::info::describe(*owner).starts_with("thread");
+        ask.caller.owner = ask.caller.owner.filter(|owner| !thread(owner));
+    }
+
     pub(super) fn evict(&mut self, key: &str, token: Token) -> bool {
         if self.has(Defect::EvictIgnored) {
             return true;
