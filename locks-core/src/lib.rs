@@ -4,6 +4,7 @@
 //! [`LockBackend`], or, for a store with leases, at `LeaseStore` (feature `leases`).
 
 mod backend;
+mod brief;
 mod builder;
 mod capabilities;
 mod clock;

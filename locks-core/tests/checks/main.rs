@@ -14,3 +14,4 @@ mod thieves;
 mod torture;
 mod turns;
 mod witness;
+mod words;
