@@ -13,6 +13,10 @@ use crate::{Backend, ErrorKind, Hold, LockBackend, LockError, LostCause, Op, Que
 ///
 /// It stays on its thread, as the standard library's guards do; [`into_owned`](Self::into_owned)
 /// makes it one that can be sent.
+///
+/// Where the arbiter is elsewhere a release can fail. [`release`](Self::release) returns that; a drop
+/// does not wait for the arbiter, and tells of a failure by an event and a metric, if the features
+/// `tracing` and `metrics` are on.
 #[must_use = "the lock is released as soon as its guard is dropped"]
 pub struct Guard {
     owned: OwnedGuard,
@@ -22,7 +26,8 @@ pub struct Guard {
 // SAFETY: a shared `Guard` only tells of its hold, as a shared `OwnedGuard` does.
 unsafe impl Sync for Guard {}
 
-/// Proof that its owner holds a lock; dropping it releases the lock, wherever that is (C4).
+/// Proof that its owner holds a lock; dropping it releases the lock, wherever that is (C4). A release
+/// that fails is told of as [`Guard`] says.
 #[must_use = "the lock is released as soon as its guard is dropped"]
 pub struct OwnedGuard {
     /// I1: `Some` until the hold is given back.
@@ -228,12 +233,10 @@ impl OwnedGuard {
     #[inline(never)]
     fn release_slowly(&mut self) {
         let Some(hold) = self.hold.take() else { return };
-        match (hold, self.backend.behind()) {
-            (Hold(HoldRepr::Slot(hold)), Behind::Engine(engine)) => {
-                drop(engine.release_slot(hold));
-            }
-            (hold, _) => drop(self.backend.release(hold)),
-        }
+        observe::unheard(match (hold, self.backend.behind()) {
+            (Hold(HoldRepr::Slot(hold)), Behind::Engine(engine)) => engine.release_slot(hold),
+            (hold, _) => self.backend.release(hold),
+        });
     }
 }
 

@@ -13,5 +13,8 @@ mod sets;
 mod thieves;
 mod torture;
 mod turns;
+mod unheard;
+#[cfg(feature = "tracing")]
+mod warnings;
 mod witness;
 mod words;

@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 
 use locks_core::{Backend, Engine, LockBackend};
 
+#[cfg(feature = "tracing")]
+use crate::warnings::Warnings;
+
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -111,50 +114,19 @@ fn c8_who_hears_of_a_loss_can_ask_the_engine() {
 }
 
 #[cfg(feature = "tracing")]
-mod events {
-    use tracing::span::{Attributes, Id, Record};
-    use tracing::{Event, Level, Metadata, Subscriber};
-
-    use super::*;
-
-    /// Asks the engine about every loss that it is told of.
-    struct Listens(Backend, Sender<usize>);
-
-    impl Subscriber for Listens {
-        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-            *metadata.level() == Level::WARN
-        }
-
-        fn new_span(&self, _: &Attributes<'_>) -> Id {
-            Id::from_u64(1)
-        }
-
-        fn record(&self, _: &Id, _: &Record<'_>) {}
-
-        fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-        fn event(&self, _: &Event<'_>) {
-            self.1.send(self.0.list().unwrap().len()).unwrap();
-        }
-
-        fn enter(&self, _: &Id) {}
-
-        fn exit(&self, _: &Id) {}
-    }
-
-    #[test]
-    fn c8_a_subscriber_can_ask_the_engine_that_tells_it() {
-        ends("a subscriber that asks", || {
-            let backend = Backend::new(Engine::new());
-            let held = backend.named("k").acquire().unwrap();
-            let (told, losses) = channel();
-            let listens = Listens(backend.clone(), told);
-            tracing::subscriber::with_default(listens, || {
-                assert!(backend.evict("k", held.token()).block().unwrap());
-            });
-            assert_eq!(losses.try_recv(), Ok(0), "it was told of the loss after the fact");
+#[test]
+fn c8_a_subscriber_can_ask_the_engine_that_tells_it() {
+    ends("a subscriber that asks", || {
+        let backend = Backend::new(Engine::new());
+        let held = backend.named("k").acquire().unwrap();
+        let (told, losses) = channel();
+        let asked = backend.clone();
+        let asks = Warnings(move |_| told.send(asked.list().unwrap().len()).unwrap());
+        tracing::subscriber::with_default(asks, || {
+            assert!(backend.evict("k", held.token()).block().unwrap());
         });
-    }
+        assert_eq!(losses.try_recv(), Ok(0), "it was told of the loss after the fact");
+    });
 }
 
 /// Notes that it was woken, and then panics, if it is that kind.
