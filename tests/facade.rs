@@ -1,4 +1,4 @@
-//! The facade: which backend serves, and what a URL's options do.
+//! The facade: which backend serves, what a URL's options do, and what a failed release does.
 
 #[path = "facade/choice.rs"]
 mod choice;
@@ -6,3 +6,8 @@ mod choice;
 mod defaults;
 #[path = "facade/fresh_process.rs"]
 mod fresh_process;
+#[path = "facade/unheard.rs"]
+mod unheard;
+#[cfg(feature = "tracing")]
+#[path = "../locks-core/tests/checks/warnings.rs"]
+mod warnings;

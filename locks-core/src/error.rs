@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::info::Brief;
+use crate::brief::{After, Left};
 use crate::{CallSite, HolderInfo, Mode, Token, WaiterInfo};
 
 /// Why a lock was not acquired, not kept or not confirmed as released.
@@ -296,7 +296,7 @@ impl fmt::Display for LockError {
             ErrorKind::Timeout => {
                 write!(f, "gave up waiting for `{key}`")?;
                 if let Some(waited) = failure.waited {
-                    write!(f, " after {}", Brief(waited))?;
+                    write!(f, " {}", After(waited))?;
                 }
                 f.write_str(": it ")?;
                 failure.write_in_the_way(f)
@@ -326,7 +326,7 @@ impl Failure {
                 others => write!(f, " and {others} others")?,
             }
         } else if let Some(left) = self.reserved_for {
-            write!(f, "is reserved for another {} by `hold_at_least`", Brief(left))?;
+            write!(f, "is reserved for {} by `hold_at_least`", Left(left))?;
         } else if let Some(waiter) = self.waiters.first() {
             write!(f, "is promised to {waiter}")?;
         } else {

@@ -14,6 +14,10 @@ use crate::{Backend, ErrorKind, Hold, LockBackend, LockError, LostCause, Op, Que
 ///
 /// It stays on its thread, as the standard library's guards do; [`into_owned`](Self::into_owned)
 /// makes it one that can be sent.
+///
+/// Where the arbiter is elsewhere a release can fail. [`release`](Self::release) returns that; a drop
+/// does not wait for the arbiter, and tells of a failure by an event and a metric, if the features
+/// `tracing` and `metrics` are on.
 #[must_use = "the lock is released as soon as its guard is dropped"]
 pub struct Guard {
     owned: OwnedGuard,
@@ -23,7 +27,8 @@ pub struct Guard {
 // SAFETY: a shared `Guard` only tells of its hold, as a shared `OwnedGuard` does.
 unsafe impl Sync for Guard {}
 
-/// Proof that its owner holds a lock; dropping it releases the lock, wherever that is (C4).
+/// Proof that its owner holds a lock; dropping it releases the lock, wherever that is (C4). A release
+/// that fails is told of as [`Guard`] says.
 #[must_use = "the lock is released as soon as its guard is dropped"]
 pub struct OwnedGuard {
     /// I1: this and `backend` are taken out once: by whoever has taken the guard itself apart, or by
@@ -243,10 +248,10 @@ impl Drop for OwnedGuard {
 
 #[inline(never)]
 fn release(hold: Hold, backend: Backend) {
-    match (hold, backend.behind()) {
-        (Hold(HoldRepr::Slot(hold)), Behind::Engine(engine)) => drop(engine.release_slot(hold)),
-        (hold, _) => drop(backend.release(hold)),
-    }
+    observe::unheard(match (hold, backend.behind()) {
+        (Hold(HoldRepr::Slot(hold)), Behind::Engine(engine)) => engine.release_slot(hold),
+        (hold, _) => backend.release(hold),
+    });
 }
 
 /// Resolves when the lock of a guard is lost, to the cause; see [`OwnedGuard::lost`].

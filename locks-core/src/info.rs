@@ -1,6 +1,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
+use crate::brief::{Left, Since};
 use crate::{CallSite, Mode, OwnerId, Token};
 
 /// Somebody who holds or waits: which process of which host, and what it calls itself.
@@ -153,7 +154,7 @@ impl fmt::Display for HolderInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_who(f, self.who.as_deref(), &self.party)?;
         if let Some(age) = self.age {
-            write!(f, ", for {}", Brief(age))?;
+            write!(f, ", {}", Since(age))?;
         }
         write_site(f, self.site, &self.party)?;
         write!(f, " ({}", self.mode)?;
@@ -167,7 +168,7 @@ impl fmt::Display for HolderInfo {
 impl fmt::Display for WaiterInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_who(f, self.who.as_deref(), &self.party)?;
-        write!(f, ", for {}", Brief(self.waited))?;
+        write!(f, ", {}", Since(self.waited))?;
         write_site(f, self.site, &self.party)?;
         write!(f, " ({})", self.mode)
     }
@@ -183,7 +184,7 @@ impl fmt::Display for LockInfo {
             write!(f, " held by {holder};")?;
         }
         if let Some(left) = self.reserved_for {
-            write!(f, " reserved for another {};", Brief(left))?;
+            write!(f, " reserved for {};", Left(left))?;
         }
         for waiter in &self.waiters {
             write!(f, " wanted by {waiter};")?;
@@ -206,21 +207,5 @@ fn write_site(f: &mut fmt::Formatter<'_>, site: Option<CallSite>, party: &Party)
         (Some(site), _) => write!(f, ", at {site}"),
         (None, Some(site)) => write!(f, ", at {site}"),
         (None, None) => Ok(()),
-    }
-}
-
-/// A duration as a person says it: `350 µs`, `12 ms`, `2.1 s`, `3 min 20 s`, `5 h 10 min`.
-pub(crate) struct Brief(pub(crate) Duration);
-
-impl fmt::Display for Brief {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whole = self.0.as_secs();
-        match self.0 {
-            d if d < Duration::from_millis(1) => write!(f, "{} µs", d.as_micros()),
-            d if whole < 1 => write!(f, "{} ms", d.as_millis()),
-            d if whole < 60 => write!(f, "{}.{} s", whole, d.subsec_millis() / 100),
-            _ if whole < 3600 => write!(f, "{} min {} s", whole / 60, whole % 60),
-            _ => write!(f, "{} h {} min", whole / 3600, whole % 3600 / 60),
-        }
     }
 }

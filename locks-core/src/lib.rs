@@ -4,6 +4,7 @@
 //! [`LockBackend`], or, for a store with leases, at `LeaseStore` (feature `leases`).
 
 mod backend;
+mod brief;
 mod builder;
 mod capabilities;
 mod clock;
@@ -22,7 +23,6 @@ mod observe;
 mod op;
 mod options;
 mod park;
-mod report;
 mod request;
 mod site;
 mod sync;
@@ -46,10 +46,10 @@ pub use leased::{
     AcquisitionId, BootClock, Claimed, LeaseClaim, LeaseEnd, LeaseEntry, LeaseRenewal, LeaseStore,
     Leased, LeasedBuilder, Renewed, Wake,
 };
+#[doc(hidden)]
+pub use observe::report_release;
 pub use op::Op;
 pub use options::{Kind, Mode, Options, Wait};
-#[doc(hidden)]
-pub use report::report_release;
 pub use request::{Caller, Request};
 pub use site::{CallSite, FunctionSite};
 pub use token::Token;

@@ -6,9 +6,10 @@
 //! | refused: contended, timeout | debug | `locks_contended_total` |
 //! | refused: anything else | warn | `locks_failed_total` |
 //! | released | trace | `locks_hold_seconds` |
+//! | not released as it should be | warn | `locks_release_failed_total` |
 //! | lost | warn | `locks_lost_total` and, by another's `steal_after`, `locks_stolen_total` |
 
-use crate::{Hold, LockError, LostCause, Token};
+use crate::{Hold, LockError, LostCause, Op, Token};
 
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 pub(crate) use on::Since;
@@ -96,6 +97,27 @@ pub(crate) fn released(hold: &Hold, granted: Since) {
     );
     #[cfg(feature = "metrics")]
     metrics::histogram!("locks_hold_seconds").record(granted.elapsed().as_secs_f64());
+}
+
+/// A release whose outcome nobody waits for: what is known of it by now is told.
+#[inline]
+pub(crate) fn unheard(release: Op<'static, ()>) {
+    if let Op::Now(Err(error)) = &release {
+        report_release(error);
+    }
+}
+
+/// A release failed: the code under the lock has run and its value stands, so there is nobody to
+/// return the error to. That it had been lost was told when it was.
+#[doc(hidden)]
+#[cold]
+pub fn report_release(error: &LockError) {
+    if !error.is_lost() {
+        #[cfg(feature = "tracing")]
+        tracing::warn!(target: "locks", key = error.key(), "not released as it should be: {error}");
+        #[cfg(feature = "metrics")]
+        metrics::counter!("locks_release_failed_total").increment(1);
+    }
 }
 
 /// A hold was ended from outside.

@@ -17,3 +17,9 @@ mod renewal;
 mod rig;
 #[path = "leased/store.rs"]
 mod store;
+#[cfg(feature = "tracing")]
+#[path = "leased/unheard.rs"]
+mod unheard;
+#[cfg(feature = "tracing")]
+#[path = "checks/warnings.rs"]
+mod warnings;

@@ -177,6 +177,7 @@ macro_rules! __conformance_cases {
                 c9_the_holder_steals_from_itself_when_due,
                 c9_others_do_not_nest,
                 c9_the_anonymous_cannot_nest,
+                c9_a_guard_that_may_leave_its_thread_is_nobodys,
                 c9_a_nest_has_the_strongest_mode_that_remains,
                 c9_an_ending_thread_can_lock,
             }

@@ -155,6 +155,39 @@ pub(super) fn c9_the_anonymous_cannot_nest(subject: &Subject) {
     subject.assert_free("k");
 }
 
+/// A guard made owned can be anywhere, so its thread does not nest in it: not in the hold alone, nor
+/// in a nest of which it is a part.
+pub(super) fn c9_a_guard_that_may_leave_its_thread_is_nobodys(subject: &Subject) {
+    if !nests(subject) {
+        return;
+    }
+    let thread = subject.thread("a thread", |subject| {
+        let lock = || subject.try_lock("k").reentrant().acquire();
+        let refused = || {
+            let error = lock().expect_err("the guard belongs to nobody any more");
+            assert_eq!(error.kind(), ErrorKind::Contended, "{error:?}");
+        };
+        let alone = lock().expect("it is free").into_owned();
+        refused();
+        drop(alone);
+        let outer = lock().expect("it is free");
+        let inner = lock().expect("it nests");
+        let outer = outer.into_owned();
+        drop(inner);
+        refused();
+        drop(outer);
+        let outer = lock().expect("it is free");
+        let inner = lock().expect("it nests").into_owned();
+        refused();
+        drop(inner);
+        // What remains has stayed with the thread.
+        drop(lock().expect("it nests"));
+        drop(outer);
+    });
+    thread.finish();
+    subject.assert_free("k");
+}
+
 /// The mode of a nest is the strongest of the guards that remain.
 pub(super) fn c9_a_nest_has_the_strongest_mode_that_remains(subject: &Subject) {
     if !nests(subject) {

@@ -5,7 +5,7 @@ use super::claim::Pending;
 use super::client::Client;
 use super::note;
 use super::renewal::LEASES;
-use crate::info::Brief;
+use crate::brief::Brief;
 use crate::{
     AcquisitionId, Claim, ErrorKind, LeaseClaim, LeaseEnd, LeaseEntry, LeaseStore, LockError,
     LockInfo, LostCause, Op, Query, Token, Turn, Upstream, Wake,

@@ -110,12 +110,14 @@ impl<S: LeaseStore> Client<S> {
             return Op::failed(self.forked());
         }
         let client = self.clone();
-        self.keeper.begin(async move {
+        let renewed = async move {
             match client.renew_once(&held, true, client.settings.reach).await? {
                 Renewed::Kept => Ok(()),
                 Renewed::Gone(cause) => Err(lost(&held, cause)),
             }
-        })
+        };
+        // The renewals of its own go on, and tell of a loss.
+        self.keeper.begin(renewed, |_| {})
     }
 
     /// One renewal, and what it means for the hold's validity.

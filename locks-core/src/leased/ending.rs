@@ -9,6 +9,7 @@ use super::clock::{by, sleep};
 use super::held::Held;
 use super::renewal::margin;
 use super::waiting::Backoff;
+use crate::observe::report_release;
 use crate::{AcquisitionId, ErrorKind, LeaseEnd, LeaseStore, LockError, LostCause, Op, Wake};
 
 impl<S: LeaseStore> Client<S> {
@@ -51,16 +52,23 @@ impl<S: LeaseStore> Client<S> {
         lease: Duration,
     ) -> Op<'static, bool> {
         let (client, key) = (self.clone(), key.to_owned());
-        self.keeper.begin(async move {
-            let first = client.end_once(&key, id, how).await;
-            if let Err(error) = &first
-                && !is_refusal(error)
-            {
+        let ended = async move {
+            let error = match client.end_once(&key, id, how).await {
+                Err(error) => error.with_key(&*key),
+                ended => return ended,
+            };
+            if !is_refusal(&error) {
                 let again = client.clone();
                 client.keeper.spawn(async move { again.end_surely(&key, id, how, lease).await });
             }
-            first
-        })
+            Err(error)
+        };
+        let untold: fn(&LockError) = match how {
+            LeaseEnd::Release => report_release,
+            // Of a claim that was withdrawn: perhaps there was never anything to end.
+            LeaseEnd::Remove => |_| {},
+        };
+        self.keeper.begin(ended, untold)
     }
 
     /// Withdraws a claim, whether or not it was answered: a late grant is ended as well (C5).

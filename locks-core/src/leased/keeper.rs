@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::slip::slip;
 use crate::{LockError, Op};
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -21,10 +22,11 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// blocks it; nothing that has to be told in time depends on it.
 pub(super) struct Keeper(Arc<Desk>);
 
-#[derive(Default)]
 struct Desk {
     state: Mutex<State>,
     work: Condvar,
+    /// How long it waits for more work before it ends.
+    idle: Duration,
 }
 
 #[derive(Default)]
@@ -46,10 +48,12 @@ struct Ring {
 }
 
 impl Keeper {
-    const IDLE: Duration = Duration::from_secs(1);
-
     pub(super) fn new() -> Self {
-        Self(Arc::default())
+        Self::idle_for(Duration::from_secs(1))
+    }
+
+    fn idle_for(idle: Duration) -> Self {
+        Self(Arc::new(Desk { state: Mutex::default(), work: Condvar::new(), idle }))
     }
 
     /// Sees `task` through.
@@ -84,20 +88,21 @@ impl Keeper {
         }
     }
 
-    /// Begins `future` at once and sees it through, whether or not anybody waits for it.
+    /// Begins `future` at once and sees it through, whether or not anybody waits for it. A failure
+    /// that nobody waits for any more is `untold`'s.
     pub(super) fn begin<T: Send + Unpin + 'static>(
         &self,
         future: impl Future<Output = Result<T, LockError>> + Send + 'static,
+        untold: fn(&LockError),
     ) -> Op<'static, T> {
         let mut future = Box::pin(future);
         if let Poll::Ready(outcome) = future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
         {
             return Op::Now(outcome);
         }
-        let slip = Arc::new(Mutex::new(Slip { outcome: None, reader: None }));
-        let report = Report(slip.clone());
+        let (report, read) = slip(Self(self.0.clone()), untold);
         self.spawn(async move { report.file(future.await) });
-        Op::later(Read(slip))
+        Op::later(read)
     }
 
     /// The thread ends with the last task, without waiting for more.
@@ -121,14 +126,14 @@ impl Desk {
                 idle_since = None;
             } else {
                 let idle = idle_since.get_or_insert_with(Instant::now).elapsed();
-                if state.closing || idle >= Keeper::IDLE {
+                if state.closing || idle >= self.idle {
                     break;
                 }
             }
             let Some(id) = state.ready.pop_front() else {
                 match idle_since {
                     None => self.work.wait(&mut state),
-                    Some(_) => drop(self.work.wait_for(&mut state, Keeper::IDLE)),
+                    Some(_) => drop(self.work.wait_for(&mut state, self.idle)),
                 }
                 continue;
             };
@@ -168,51 +173,6 @@ impl Wake for Ring {
         if !state.ready.contains(&self.task) {
             state.ready.push_back(self.task);
             self.desk.work.notify_one();
-        }
-    }
-}
-
-/// Where the outcome of a task is left for whoever began it.
-struct Slip<T> {
-    outcome: Option<Result<T, LockError>>,
-    reader: Option<Waker>,
-}
-
-/// The right to fill in a slip; dropped without that, it says so.
-struct Report<T>(Arc<Mutex<Slip<T>>>);
-
-struct Read<T>(Arc<Mutex<Slip<T>>>);
-
-impl<T> Report<T> {
-    fn file(&self, outcome: Result<T, LockError>) {
-        let mut slip = self.0.lock();
-        slip.outcome.get_or_insert(outcome);
-        let reader = slip.reader.take();
-        drop(slip);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
-    }
-}
-
-impl<T> Drop for Report<T> {
-    fn drop(&mut self) {
-        let why = "the store's step was broken off by a panic";
-        self.file(Err(LockError::unavailable("", why).with_message(why)));
-    }
-}
-
-impl<T> Future for Read<T> {
-    type Output = Result<T, LockError>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut slip = self.0.lock();
-        match slip.outcome.take() {
-            Some(outcome) => Poll::Ready(outcome),
-            None => {
-                slip.reader = Some(cx.waker().clone());
-                Poll::Pending
-            }
         }
     }
 }
@@ -260,21 +220,23 @@ mod tests {
         .await;
     }
 
+    async fn seven() -> Result<u8, LockError> {
+        twice().await;
+        Ok(7)
+    }
+
     #[test]
     fn what_is_begun_is_seen_through_though_nobody_waits() {
         let (keeper, done) = (Keeper::new(), Arc::new(AtomicUsize::new(0)));
         let count = CountsDrops(done.clone());
-        drop(keeper.begin(async move {
+        let begun = async move {
             twice().await;
             drop(count);
             Ok(())
-        }));
+        };
+        drop(keeper.begin(begun, |_| {}));
         until("it is done", || done.load(Ordering::SeqCst) == 1);
-        let answer = keeper.begin(async {
-            twice().await;
-            Ok(7)
-        });
-        assert_eq!(answer.block().unwrap(), 7);
+        assert_eq!(keeper.begin(seven(), |_| {}).block().unwrap(), 7);
     }
 
     fn panic_as_ordered() -> Result<(), LockError> {
@@ -284,49 +246,87 @@ mod tests {
     #[test]
     fn a_panic_in_a_step_is_told_and_hurts_no_other() {
         let keeper = Keeper::new();
-        let broken = keeper.begin(async {
+        let broken = async {
             twice().await;
             panic_as_ordered()
-        });
-        assert!(broken.block().unwrap_err().to_string().contains("panic"));
-        let sound = keeper.begin(async {
-            twice().await;
-            Ok(7)
-        });
-        assert_eq!(sound.block().unwrap(), 7);
+        };
+        let broken = keeper.begin(broken, |_| {}).block().unwrap_err();
+        assert!(broken.to_string().contains("panic"));
+        assert_eq!(keeper.begin(seven(), |_| {}).block().unwrap(), 7);
+    }
+
+    /// Holds a task up until it is opened.
+    #[derive(Default)]
+    struct Gate(Mutex<Passage>);
+
+    #[derive(Default)]
+    struct Passage {
+        open: bool,
+        waiting: Option<Waker>,
+        passed: bool,
+    }
+
+    impl Gate {
+        async fn pass(self: Arc<Self>) {
+            std::future::poll_fn(|cx| {
+                let mut passage = self.0.lock();
+                passage.waiting = Some(cx.waker().clone());
+                passage.passed = passage.open;
+                if passage.open { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+        }
+
+        fn is_waited_for(&self) -> bool {
+            self.0.lock().waiting.is_some()
+        }
+
+        fn is_passed(&self) -> bool {
+            self.0.lock().passed
+        }
+
+        fn open(&self) {
+            let mut passage = self.0.lock();
+            passage.open = true;
+            let waiting = passage.waiting.take();
+            drop(passage);
+            waiting.into_iter().for_each(Waker::wake);
+        }
     }
 
     #[test]
     fn the_thread_ends_when_idle_and_starts_again() {
-        let (keeper, dropped) = (Keeper::new(), Arc::new(AtomicUsize::new(0)));
+        let keeper = Keeper::idle_for(Duration::from_millis(1));
+        let dropped = Arc::new(AtomicUsize::new(0));
         for round in 1..=2 {
-            keeper.spawn(twice());
+            let gate = Arc::new(Gate::default());
+            keeper.spawn(gate.clone().pass());
             let companion = CountsDrops(dropped.clone());
             keeper.accompany(async move {
                 std::future::pending::<()>().await;
                 drop(companion);
             });
+            until("it waits", || gate.is_waited_for());
             assert!(keeper.is_running());
+            assert_eq!(dropped.load(Ordering::SeqCst), round - 1, "there is another task");
+            gate.open();
             until("it has ended", || !keeper.is_running());
+            assert!(gate.is_passed(), "it ended before its work was done");
             until("its companion went too", || dropped.load(Ordering::SeqCst) == round);
         }
     }
 
     #[test]
     fn closing_ends_it_when_the_work_is_done_and_not_before() {
-        let keeper = Keeper::new();
-        let (waiting, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(None::<Waker>)));
-        let (count, at) = (waiting.clone(), gate.clone());
-        keeper.spawn(std::future::poll_fn(move |cx| {
-            *at.lock() = Some(cx.waker().clone());
-            if count.fetch_add(1, Ordering::SeqCst) == 0 { Poll::Pending } else { Poll::Ready(()) }
-        }));
-        until("it waits", || waiting.load(Ordering::SeqCst) == 1);
+        // Far longer than anybody here waits for it to end.
+        let keeper = Keeper::idle_for(Duration::from_secs(3600));
+        let gate = Arc::new(Gate::default());
+        keeper.spawn(gate.clone().pass());
+        until("it waits", || gate.is_waited_for());
         keeper.close();
-        let begun = Instant::now();
         assert!(keeper.is_running());
-        gate.lock().take().expect("it waits").wake();
+        gate.open();
         until("it has ended", || !keeper.is_running());
-        assert!(begun.elapsed() < Keeper::IDLE, "it waited for more work");
+        assert!(gate.is_passed(), "it ended before its work was done");
     }
 }

@@ -3,7 +3,8 @@
 //! [`store`] is what a store has to do, [`adapter`] what a user sees. In between: the engine asks
 //! [`behind`] for grants; a [`claim`] asks the store until it grants; a [`client`] looks after
 //! what was granted until its [`ending`]; each [`held`] one is judged by its [`renewal`] and
-//! carried on by the [`keeper`]'s thread; [`hints`] wake those who are [`waiting`].
+//! carried on by the [`keeper`]'s thread, which leaves outcomes on a [`slip`]; [`hints`] wake those
+//! who are [`waiting`].
 
 mod adapter;
 mod behind;
@@ -16,6 +17,7 @@ mod hints;
 mod keeper;
 mod note;
 mod renewal;
+mod slip;
 mod store;
 mod waiting;
 

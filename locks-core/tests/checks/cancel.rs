@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use locks_core::{
     Backend, CallSite, Caller, Engine, Keys, LockBackend, LockError, ManualClock, Options,
-    OwnedGuard, Request, scope,
+    OwnedGuard, Request, Scope, scope,
 };
 
 use crate::polled::{Polled, Wakes, engine};
@@ -176,6 +176,22 @@ fn c5_an_upgrade_granted_and_dropped_gives_back_what_it_added() {
     mine.check().unwrap();
     drop(mine);
     drop(reader);
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn c5_a_grant_that_is_never_fetched_is_given_back() {
+    let (engine, backend, _clock) = engine();
+    let site = CallSite::caller();
+    let held = |key: &str| backend.named(key.to_owned()).wait(false).acquire().is_err();
+    let in_place = backend.named("k").begin_here(site);
+    assert!(held("k"), "what can be decided without waiting is");
+    let scope = Scope::open();
+    let in_scope = backend.named("l").begin_in(&scope, site);
+    let several = backend.all(["m", "n"]).begin_here(site);
+    assert!(held("l") && held("m") && held("n"));
+    // None of them has been polled.
+    drop((in_place, in_scope, several));
     assert_eq!(engine.live_keys(), 0);
 }
 

@@ -4,8 +4,17 @@
 
 mod auto_traits;
 mod cancel;
+mod foreign;
 mod model;
+mod outside;
 mod polled;
+mod refused;
+mod sets;
 mod thieves;
 mod torture;
+mod turns;
+mod unheard;
+#[cfg(feature = "tracing")]
+mod warnings;
 mod witness;
+mod words;

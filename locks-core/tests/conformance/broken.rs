@@ -189,6 +189,7 @@ control! {
         c9_scopes_on_one_thread_are_apart,
         c9_what_is_spawned_starts_fresh;
     c9_anonymous_nests: AnonymousNests fails c9_the_anonymous_cannot_nest;
+    c9_disown_ignored: DisownIgnored fails c9_a_guard_that_may_leave_its_thread_is_nobodys;
     c9_siblings_nest: SiblingsNest fails c9_siblings_wait_for_each_other;
     c9_nest_ends_with_first: NestEndsWithFirst fails c9_a_nest_is_released_with_its_last_guard;
     c9_nest_keeps_strongest: NestKeepsStrongest fails c9_a_nest_has_the_strongest_mode_that_remains;

@@ -63,6 +63,7 @@ pub(crate) enum Defect {
     AnybodyNests,
     AnonymousNests,
     AnonymousAreOne,
+    DisownIgnored,
     OwnersOfClientsMeet,
     SiblingsNest,
     NestEndsWithFirst,

@@ -2,25 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use locks_core::{
-    ErrorKind, HolderInfo, LockError, LockInfo, Mode, OwnerId, Query, Token, WaiterInfo,
-};
+use locks_core::{ErrorKind, HolderInfo, LockError, LockInfo, Mode, Query, Token, WaiterInfo};
 
 use super::Defect;
 use super::state::{Ask, State};
-
-/// What the owner calls itself, for a request that has just arrived on its own thread.
-pub(super) fn describe(owner: OwnerId) -> String {
-    let text = format!("{owner:?}");
-    let thread = std::thread::current();
-    match (text.split_once('('), thread.name()) {
-        (Some(("Thread", _)), Some(name)) => format!("thread `{name}`"),
-        (Some((kind, number)), _) => {
-            format!("{} {}", kind.to_lowercase(), number.trim_end_matches(')'))
-        }
-        (None, _) => text,
-    }
-}
 
 /// What a key that a set has on its way goes by, as long as there is no token for it.
 pub(super) const fn turn(id: u64) -> Token {

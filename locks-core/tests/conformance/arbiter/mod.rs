@@ -145,6 +145,11 @@ impl LockBackend for Arbiter {
         Op::Now(self.change(|state| state.refresh(id)))
     }
 
+    fn disown(&self, hold: &Hold) {
+        let id = hold.id().expect("its own holds have one");
+        self.change(|state| state.disown(id));
+    }
+
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
         Op::ready(self.state().list(&query))
     }

@@ -131,7 +131,7 @@ impl State {
             keys.pop();
         }
         let mut caller = request.caller.clone();
-        let who = caller.owner.map(super::info::describe);
+        let who = caller.owner.map(|owner| owner.to_string());
         if self.has(Defect::AnonymousAreOne) && caller.owner.is_none() {
             caller = Caller::named(OwnerId::from(u64::MAX));
         }
@@ -333,6 +333,14 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// A hold of a thread becomes nobody's; others stay whose they are.
+    pub(super) fn disown(&mut self, id: u64) {
+        let ignored = self.has(Defect::DisownIgnored);
+        let Some(ask) = self.asks.get_mut(&id).filter(|_| !ignored) else { return };
+        let thread = |owner: &OwnerId| owner.to_string().starts_with("thread");
+        ask.caller.owner = ask.caller.owner.filter(|owner| !thread(owner));
     }
 
     pub(super) fn evict(&mut self, key: &str, token: Token) -> bool {

@@ -1,16 +1,16 @@
 //! Who asks (C9): the thread, a scope of asynchronous code, or a name given by the caller.
 
+mod names;
+
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 
-use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 
@@ -18,6 +18,15 @@ use smallvec::SmallVec;
 ///
 /// Threads and scopes have one of their own. A caller can make one with [`OwnerId::unique`] or
 /// from a number, and pass it to the builder's `owner`: all who name it count as one.
+///
+/// `Display` is what errors and lists call it: ``thread `worker-3` ``, or `thread 5` for one that
+/// has no name or has ended; `scope 17`, `owner 42`, or `owner #8` for a unique one.
+///
+/// ```
+/// use locks_core::OwnerId;
+/// assert_eq!(OwnerId::from(42).to_string(), "owner 42");
+/// assert_eq!(OwnerId::from(42).in_realm(3).to_string(), "owner 42 of client 3");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct OwnerId {
     realm: u32,
@@ -66,23 +75,6 @@ impl OwnerId {
             OwnerKind::Thread if self.realm == 0 => Some(SmallOwner(self.number << 1)),
             OwnerKind::Scope if self.realm == 0 => Some(SmallOwner::scope(self.number)),
             _ => None,
-        }
-    }
-
-    /// What it calls itself, where that tells a person something.
-    pub(crate) fn describe(self) -> Option<String> {
-        if self.realm != 0 {
-            return None;
-        }
-        match self.kind {
-            OwnerKind::Thread => Some(match THREAD_NAMES.lock().get(&self.number) {
-                Some(name) => format!("thread `{name}`"),
-                None => format!("thread {}", self.number),
-            }),
-            OwnerKind::Scope => Some(format!("scope {}", self.number)),
-            OwnerKind::Explicit => Some(format!("owner {}", self.number)),
-            OwnerKind::Unique => Some(format!("owner #{}", self.number)),
-            OwnerKind::Acquisition => None,
         }
     }
 
@@ -150,19 +142,6 @@ thread_local! {
     /// I1: null, or the scope that is being polled on this thread, which the [`Entered`] of that
     /// poll borrows for as long as it is here.
     static SCOPE: Cell<*mut Scope> = const { Cell::new(std::ptr::null_mut()) };
-    static NAMED: Named = const { Named(Cell::new(0)) };
-}
-
-/// The names of threads that have asked for locks and still run.
-static THREAD_NAMES: LazyLock<Mutex<HashMap<u64, String>>> = LazyLock::new(Mutex::default);
-
-/// Takes the thread's name off the list when the thread ends.
-struct Named(Cell<u64>);
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        THREAD_NAMES.lock().remove(&self.0.get());
-    }
 }
 
 #[inline]
@@ -177,13 +156,7 @@ fn thread_number() -> u64 {
 fn number_thread() -> u64 {
     let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
     THREAD_NUMBER.set(number);
-    // A thread that is ending has no name any more, and needs none.
-    let _ = NAMED.try_with(|named| {
-        if let Some(name) = std::thread::current().name() {
-            THREAD_NAMES.lock().insert(number, name.to_owned());
-            named.0.set(number);
-        }
-    });
+    names::note(number);
     number
 }
 

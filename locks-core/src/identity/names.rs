@@ -1,0 +1,101 @@
+//! What identities are called (C12).
+
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::LazyLock;
+
+use parking_lot::Mutex;
+
+use super::{OwnerId, OwnerKind};
+
+/// The names of threads that have asked for locks and still run.
+static THREAD_NAMES: LazyLock<Mutex<HashMap<u64, String>>> = LazyLock::new(Mutex::default);
+
+thread_local! {
+    static NAMED: Named = const { Named(Cell::new(0)) };
+}
+
+/// Takes the thread's name off the list when the thread ends.
+struct Named(Cell<u64>);
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        THREAD_NAMES.lock().remove(&self.0.get());
+    }
+}
+
+/// Puts the name of this thread, which has this number from now on, on the list.
+pub(super) fn note(number: u64) {
+    // A thread that is ending has no name any more, and needs none.
+    let _ = NAMED.try_with(|named| {
+        if let Some(name) = std::thread::current().name() {
+            THREAD_NAMES.lock().insert(number, name.to_owned());
+            named.0.set(number);
+        }
+    });
+}
+
+impl OwnerId {
+    /// What it calls itself, where that tells a person something.
+    pub(crate) fn describe(self) -> Option<String> {
+        let tells = self.realm == 0 && self.kind != OwnerKind::Acquisition;
+        tells.then(|| self.to_string())
+    }
+
+    /// Known of threads of this process only.
+    fn thread_name(self) -> Option<String> {
+        // Copied, so that nobody's code runs with the list locked.
+        if self.realm == 0 { THREAD_NAMES.lock().get(&self.number).cloned() } else { None }
+    }
+}
+
+impl fmt::Display for OwnerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.number;
+        match self.kind {
+            OwnerKind::Thread => match self.thread_name() {
+                Some(name) => write!(f, "thread `{name}`")?,
+                None => write!(f, "thread {number}")?,
+            },
+            OwnerKind::Scope => write!(f, "scope {number}")?,
+            OwnerKind::Acquisition => write!(f, "acquisition {number}")?,
+            OwnerKind::Explicit => write!(f, "owner {number}")?,
+            OwnerKind::Unique => write!(f, "owner #{number}")?,
+        }
+        match self.realm {
+            0 => Ok(()),
+            realm => write!(f, " of client {realm}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::super::{Scope, current};
+    use super::*;
+
+    #[test]
+    fn c12_an_owner_says_what_it_is() {
+        assert_eq!(OwnerId::from(42).to_string(), "owner 42");
+        let unique = OwnerId::unique();
+        assert_eq!(unique.to_string(), format!("owner #{}", unique.number));
+        let scope = Scope::open();
+        assert_eq!(scope.owner().to_string(), format!("scope {}", scope.number));
+        assert_eq!(OwnerId::acquisition().describe(), None, "it says nothing to anybody else");
+    }
+
+    #[test]
+    fn c12_a_thread_has_its_name_while_it_runs() {
+        let named = thread::Builder::new().name("worker-3".into());
+        let run = || (current(), current().to_string(), current().in_realm(2).to_string());
+        let (owner, name, elsewhere) = named.spawn(run).unwrap().join().unwrap();
+        assert_eq!(name, "thread `worker-3`");
+        assert_eq!(elsewhere, format!("thread {} of client 2", owner.number));
+        assert_eq!(owner.to_string(), format!("thread {}", owner.number), "its name is forgotten");
+        let (owner, name, _) = thread::spawn(run).join().unwrap();
+        assert_eq!(name, format!("thread {}", owner.number));
+    }
+}

@@ -1,0 +1,176 @@
+//! Code of others that the engine runs: wakers and subscribers may do what they like (C5, C8).
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use locks_core::{Backend, Engine, LockBackend};
+
+#[cfg(feature = "tracing")]
+use crate::warnings::Warnings;
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Runs `body` on a thread of its own; whether it came to an end.
+#[track_caller]
+fn ends(what: &str, body: impl FnOnce() + Send + 'static) {
+    let (done, ended) = channel();
+    thread::spawn(move || {
+        let outcome = catch_unwind(AssertUnwindSafe(body));
+        // Nobody may be listening any more: then the test has failed already.
+        let _ = done.send(outcome);
+    });
+    match ended.recv_timeout(PATIENCE) {
+        Ok(Ok(())) => {}
+        Ok(Err(panic)) => std::panic::resume_unwind(panic),
+        Err(_) => panic!("{what} hangs"),
+    }
+}
+
+/// Asks the engine when woken, and again when it is dropped.
+struct Asks(Backend, Mutex<Sender<usize>>);
+
+impl Asks {
+    fn ask(&self) {
+        let known = self.0.list().unwrap().len();
+        drop(self.0.named("k").wait(false).acquire());
+        // The last waker may outlive the test.
+        let _ = self.1.lock().unwrap().send(known);
+    }
+}
+
+impl Wake for Asks {
+    fn wake(self: Arc<Self>) {
+        self.ask();
+    }
+}
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        self.ask();
+    }
+}
+
+fn asks(backend: &Backend) -> (Waker, std::sync::mpsc::Receiver<usize>) {
+    let (asked, answers) = channel();
+    (Waker::from(Arc::new(Asks(backend.clone(), Mutex::new(asked)))), answers)
+}
+
+#[test]
+fn c5_a_waker_can_ask_the_engine_that_wakes_it() {
+    ends("a waker that asks", || {
+        let backend = Backend::new(Engine::new());
+        let held = backend.named("k").acquire().unwrap();
+        let (waker, answers) = asks(&backend);
+        let mut waiting = Box::pin(backend.named("k").fair(true).acquire_async());
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        drop(held);
+        answers.try_recv().expect("it was woken by the release");
+        // What is left of the waker went with the wake-up.
+        answers.try_recv().expect("it was dropped");
+        drop(waiting);
+    });
+}
+
+#[test]
+fn c5_a_waker_can_ask_the_engine_that_drops_it() {
+    ends("a waker that is dropped", || {
+        let backend = Backend::new(Engine::new());
+        let _held = backend.named("k").acquire().unwrap();
+        let (waker, answers) = asks(&backend);
+        let mut waiting = Box::pin(backend.named("k").acquire_async());
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        // Another one takes its place.
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        answers.try_recv().expect("it was dropped");
+        let (waker, answers) = asks(&backend);
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        drop(waiting);
+        answers.try_recv().expect("it was dropped with the request");
+    });
+}
+
+#[test]
+fn c8_who_hears_of_a_loss_can_ask_the_engine() {
+    ends("a watcher that asks", || {
+        let backend = Backend::new(Engine::new());
+        let held = backend.named("k").acquire().unwrap();
+        let (waker, answers) = asks(&backend);
+        assert!(pin!(held.lost()).poll(&mut Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        assert!(backend.evict("k", held.token()).block().unwrap());
+        assert_eq!(answers.try_recv(), Ok(0), "it was woken, and nobody has `k` any more");
+    });
+}
+
+#[cfg(feature = "tracing")]
+#[test]
+fn c8_a_subscriber_can_ask_the_engine_that_tells_it() {
+    ends("a subscriber that asks", || {
+        let backend = Backend::new(Engine::new());
+        let held = backend.named("k").acquire().unwrap();
+        let (told, losses) = channel();
+        let asked = backend.clone();
+        let asks = Warnings(move |_| told.send(asked.list().unwrap().len()).unwrap());
+        tracing::subscriber::with_default(asks, || {
+            assert!(backend.evict("k", held.token()).block().unwrap());
+        });
+        assert_eq!(losses.try_recv(), Ok(0), "it was told of the loss after the fact");
+    });
+}
+
+/// Notes that it was woken, and then panics, if it is that kind.
+#[derive(Default)]
+struct Woken {
+    panics: bool,
+    woken: AtomicBool,
+}
+
+/// What a waker panics with, without a word from the hook.
+struct OnPurpose;
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.woken.store(true, Ordering::SeqCst);
+        if self.panics {
+            std::panic::resume_unwind(Box::new(OnPurpose));
+        }
+    }
+}
+
+#[track_caller]
+fn until(what: &str, met: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !met() {
+        assert!(start.elapsed() < PATIENCE, "it never came about that {what}");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn c2_a_waker_that_panics_does_not_end_the_timeouts_of_others() {
+    let backend = Backend::new(Engine::new());
+    let _held = backend.named("k").acquire().unwrap();
+    let times_out = |panics| {
+        let woken = Arc::new(Woken { panics, ..Woken::default() });
+        let lock = backend.named("k").wait(Duration::from_millis(5));
+        let mut waiting: Pin<Box<_>> = Box::pin(lock.acquire_async());
+        let waker = Waker::from(woken.clone());
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        until("its time is up", || woken.woken.load(Ordering::SeqCst));
+        waiting
+    };
+    let one = times_out(true);
+    let other = times_out(false);
+    drop((one, other));
+}

@@ -1,0 +1,118 @@
+//! Turns: what has been granted here and is not a hold yet (C1, C9, C11).
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use locks_core::{
+    Backend, Claim, Engine, ErrorKind, LockInfo, LostCause, Op, Query, Token, Turn, Upstream,
+};
+
+use crate::polled::{Polled, engine};
+
+const AGE: Duration = Duration::from_secs(5);
+const TURN: Turn = Turn::new(1, Token::new(77));
+
+/// An upstream that grants nothing until it is told to, and counts what has ended.
+#[derive(Default)]
+struct Gate {
+    open: AtomicBool,
+    ended: AtomicUsize,
+}
+
+impl Upstream for Gate {
+    fn claim<'a>(&'a self, _: Claim<'a>) -> Op<'a, Turn> {
+        Op::later(poll_fn(|_| match self.open.load(Ordering::SeqCst) {
+            true => Poll::Ready(Ok(TURN)),
+            false => Poll::Pending,
+        }))
+    }
+
+    fn end(&self, _: &str, turn: Turn) -> Op<'static, ()> {
+        assert_eq!(turn, TURN);
+        self.ended.fetch_add(1, Ordering::SeqCst);
+        Op::ready(())
+    }
+
+    fn poll_lost(&self, _: &str, _: Turn, _: Option<&mut Context<'_>>) -> Poll<LostCause> {
+        Poll::Pending
+    }
+
+    fn refresh(&self, _: &str, _: Turn) -> Op<'static, ()> {
+        Op::ready(())
+    }
+
+    fn inspect(&self, _: Query) -> Op<'static, Vec<LockInfo>> {
+        Op::ready(Vec::new())
+    }
+
+    fn evict(&self, _: &str, _: Token) -> Op<'static, bool> {
+        Op::ready(false)
+    }
+}
+
+fn behind_a_gate() -> (Engine, Backend, Arc<Gate>) {
+    let gate = Arc::new(Gate::default());
+    let engine = Engine::builder().upstream(gate.clone()).build();
+    (engine.clone(), Backend::new(engine), gate)
+}
+
+#[test]
+fn c9_nobody_nests_in_a_turn_that_the_upstream_has_not_granted() {
+    let (engine, backend, gate) = behind_a_gate();
+    let lock = || backend.named("k").owner(7).reentrant();
+    let mut first = Polled::waiting(lock());
+    let mut second = Polled::new(lock());
+    if let Poll::Ready(Ok(guard)) = second.poll() {
+        panic!("C1: held with token {} and without the upstream", guard.token());
+    }
+    let refused = lock().wait(false).acquire().expect_err("the upstream has granted nothing");
+    assert_eq!(refused.kind(), ErrorKind::Contended);
+    gate.open.store(true, Ordering::SeqCst);
+    let Poll::Ready(Ok(outer)) = first.poll() else { panic!("the upstream has granted it") };
+    // The turn has become a grant, in which it can nest.
+    let inner = second.granted();
+    assert_eq!((outer.token(), inner.token()), (TURN.token, TURN.token));
+    drop(outer);
+    inner.check().unwrap();
+    assert_eq!(gate.ended.load(Ordering::SeqCst), 0, "the nest is held");
+    drop(inner);
+    assert_eq!(gate.ended.load(Ordering::SeqCst), 1);
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn c9_a_turn_given_up_leaves_nobody_inside() {
+    let (engine, backend, gate) = behind_a_gate();
+    let lock = || backend.named("k").owner(7).reentrant();
+    let first = Polled::waiting(lock());
+    let mut second = Polled::waiting(lock());
+    drop(first);
+    gate.open.store(true, Ordering::SeqCst);
+    // It has a turn of its own now, and asks the upstream itself.
+    let guard = second.granted();
+    guard.check().unwrap();
+    drop(guard);
+    assert_eq!(gate.ended.load(Ordering::SeqCst), 1);
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn c11_nobody_nests_in_a_set_that_is_not_complete() {
+    let (engine, backend, clock) = engine();
+    let other = backend.named("b").owner(1).acquire().unwrap();
+    let set = Polled::waiting(backend.all(["a", "b"]).owner(2).reentrant());
+    // An unfinished set does not age: what nests in its turn could not be stolen for ever after.
+    let nested = backend.named("a").owner(2).reentrant().wait(false).acquire();
+    assert_eq!(nested.expect_err("`a` is a turn").kind(), ErrorKind::Contended);
+    drop(set);
+    let held = backend.named("a").owner(2).acquire().unwrap();
+    let mut thief = Polled::waiting(backend.named("a").owner(3).steal_after(AGE));
+    clock.advance(AGE);
+    let stolen = thief.granted();
+    assert!(held.is_lost());
+    drop((stolen, held, other));
+    assert_eq!(engine.live_keys(), 0);
+}

@@ -1,0 +1,78 @@
+//! What errors and lists say to a person (C12).
+
+use std::time::Duration;
+
+use locks_core::{ErrorKind, HolderInfo, LockError, LockInfo, Mode, OwnerId, Token, WaiterInfo};
+
+use crate::polled::{Polled, engine};
+
+fn holder(age: Duration) -> HolderInfo {
+    let mut holder = HolderInfo::new(Mode::Exclusive);
+    (holder.who, holder.age, holder.token) = (Some("thread `main`".into()), Some(age), None);
+    holder
+}
+
+fn timeout(waited: Duration, age: Duration) -> String {
+    let error = LockError::new(ErrorKind::Timeout, "k").with_waited(waited);
+    error.with_holders(vec![holder(age)]).to_string()
+}
+
+#[test]
+fn c12_a_timeout_reads_as_a_sentence() {
+    let (nothing, short, long) =
+        (Duration::ZERO, Duration::from_micros(20), Duration::from_millis(3_200));
+    assert_eq!(
+        timeout(long, long),
+        "gave up waiting for `k` after 3.2 s: it is held by thread `main`, for 3.2 s (exclusive)"
+    );
+    assert_eq!(
+        timeout(nothing, short),
+        "gave up waiting for `k` at once: it is held by thread `main`, since just now (exclusive)"
+    );
+}
+
+#[test]
+fn c12_a_reservation_reads_as_a_sentence() {
+    let error = |left| LockError::new(ErrorKind::Contended, "k").with_reserved_for(Some(left));
+    let (short, long) = (Duration::from_nanos(5), Duration::from_secs(90));
+    let (short, long) = (error(short).to_string(), error(long).to_string());
+    assert_eq!(short, "`k` is reserved for another moment by `hold_at_least`");
+    assert_eq!(long, "`k` is reserved for another 1 min 30 s by `hold_at_least`");
+}
+
+#[test]
+fn c12_a_list_reads_as_a_sentence() {
+    let mut info = LockInfo::new("k");
+    assert_eq!(info.to_string(), "`k`: free");
+    info.holders.push(holder(Duration::ZERO));
+    info.waiters.push(WaiterInfo::new(Mode::Shared, Duration::from_secs(3600)));
+    info.reserved_for = Some(Duration::ZERO);
+    assert_eq!(
+        info.to_string(),
+        "`k`: held by thread `main`, since just now (exclusive); reserved for another moment; \
+         wanted by a task of this process, for 1 h (shared);"
+    );
+}
+
+#[test]
+fn c12_no_error_of_a_hold_just_granted_tells_of_nothing() {
+    let (_engine, backend, clock) = engine();
+    let held = backend.named("k").owner(7).acquire().unwrap().into_owned();
+    let contended = backend.named("k").wait(false).acquire().unwrap_err();
+    let own = backend.named("k").owner(7).acquire().unwrap_err();
+    let mut waiting = Polled::waiting(backend.named("k").wait(Duration::from_micros(1)));
+    clock.advance(Duration::from_micros(1));
+    let timeout = waiting.outcome().unwrap_err();
+    let list = backend.list().unwrap().remove(0);
+    for text in [&contended, &own, &timeout].map(LockError::to_string) {
+        assert!(text.contains("owner 7, since just now, at "), "{text}");
+        assert!(!text.contains("µs"), "{text}");
+    }
+    assert!(list.to_string().contains("since just now"), "{list}");
+    clock.advance(Duration::from_millis(1));
+    let contended = backend.named("k").wait(false).acquire().unwrap_err();
+    assert!(contended.to_string().contains("owner 7, for 1 ms, at "), "{contended}");
+    assert_eq!(contended.holders()[0].owner, Some(OwnerId::from(7)));
+    assert_eq!(contended.holders()[0].token, Some(Token::new(1)));
+    drop(held);
+}
