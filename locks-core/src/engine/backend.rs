@@ -1,11 +1,12 @@
 //! The engine as a backend.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use super::effects::Effects;
-use super::queued::{Asked, Begun, Waiting};
+use super::queued::{Begun, Queued, Waiting};
 use super::registry::Pinned;
 use super::slot::SlotRef;
 use super::state::Ask;
@@ -66,7 +67,7 @@ impl Engine {
         }
     }
 
-    /// Decides at once what can be; the rest waits.
+    /// Grants a plain lock on a free key at once. Anything else is asked for when it is first polled.
     pub(crate) fn begin(&self, request: Request<'_>) -> Begun {
         let core = &self.core;
         if let Err(error) = core.about.check(&request) {
@@ -78,18 +79,20 @@ impl Engine {
         if let Some(hold) = core.take_plainly(&request) {
             return Begun::Granted(hold);
         }
-        let since = core.clock.now();
+        let mut since = None;
         let deadline = match request.wait() {
-            Wait::AtMost(limit) => Some(since.after(limit)),
+            Wait::AtMost(limit) => Some(since.insert(core.clock.now()).after(limit)),
             Wait::Forever | Wait::No => None,
         };
         let Request { keys, options, caller } = request;
         let ask = Ask::new(caller, &options);
         match (&core.upstream, keys.single()) {
-            (None, Some(key)) => core.begin_one(key, ask, since, deadline),
+            (None, Some(key)) => {
+                Begun::Waiting(Waiting::One(Queued::new(core.pin(key), ask, since, deadline)))
+            }
             (None, None) => {
                 let keys = keys.iter().map(Box::from).collect();
-                let core = core.clone();
+                let (core, since) = (core.clone(), since.unwrap_or_else(|| core.clock.now()));
                 further(core.acquire_several(keys, ask, options, since, deadline))
             }
             (Some(upstream), key) => {
@@ -111,7 +114,7 @@ impl Engine {
 /// Polls once, since most of these need no more.
 fn further(future: impl Future<Output = Result<Hold, LockError>> + Send + 'static) -> Begun {
     let mut future = Box::pin(future);
-    match future.as_mut().poll(&mut Context::from_waker(std::task::Waker::noop())) {
+    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(hold)) => Begun::Granted(hold),
         Poll::Ready(Err(error)) => Begun::Refused(error),
         Poll::Pending => Begun::Waiting(Waiting::Further(future)),
@@ -130,20 +133,6 @@ impl Core {
         };
         let (slot, token) = self.take(key, Swift { owner, site })?;
         Some(Hold::plain(slot, token))
-    }
-
-    fn begin_one(
-        self: &Arc<Self>,
-        key: &str,
-        ask: Ask,
-        since: Moment,
-        deadline: Option<Moment>,
-    ) -> Begun {
-        match self.ask(self.pin(key), ask, since, deadline) {
-            Asked::Granted(hold) => Begun::Granted(Hold::slot(hold)),
-            Asked::Queued(queued) => Begun::Waiting(Waiting::One(queued)),
-            Asked::Refused(error) => Begun::Refused(error),
-        }
     }
 
     /// Tries for a moment before it comes to queueing: most holds are short.
@@ -252,7 +241,12 @@ impl LockBackend for Engine {
     fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
         match self.begin(request) {
             Begun::Granted(hold) => Op::ready(Granted::new(hold)),
-            Begun::Waiting(waiting) => Op::later(async { waiting.await.map(Granted::new) }),
+            Begun::Waiting(mut waiting) => {
+                match Pin::new(&mut waiting).poll(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready(outcome) => Op::Now(outcome.map(Granted::new)),
+                    Poll::Pending => Op::later(async { waiting.await.map(Granted::new) }),
+                }
+            }
             Begun::Refused(error) => Op::failed(error),
         }
     }

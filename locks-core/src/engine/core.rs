@@ -79,23 +79,32 @@ impl Core {
             };
             *frozen.alarm_mut() = next.map(ring);
         }
-        if let Some(upstream) = &self.upstream {
-            for turn in &effects.ended {
+        let Effects { waker, discarded, more } = effects;
+        if let (Some(upstream), Some(more)) = (&self.upstream, &more) {
+            for turn in &more.ended {
                 // Under the mutex, so that no local turn asks before the upstream has heard of the
                 // end of this one. Nobody is there to hear how it ends.
                 drop(upstream.end(frozen.slot().key(), *turn));
             }
         }
-        let key = (!effects.lost.is_empty()).then(|| Box::<str>::from(frozen.slot().key()));
+        let Some(more) = more else {
+            drop(frozen);
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+            drop(discarded);
+            return;
+        };
+        let key = Box::<str>::from(frozen.slot().key());
         drop(frozen);
-        for (token, cause) in effects.lost {
-            crate::observe::lost(key.as_deref().unwrap_or_default(), token, cause);
+        for (token, cause) in more.lost {
+            crate::observe::lost(&key, token, cause);
         }
-        for (set, token, cause) in effects.broken {
+        for (set, token, cause) in more.broken {
             self.end_set(&set, token, cause);
         }
-        effects.wakers.into_iter().for_each(Waker::wake);
-        drop(effects.discarded);
+        waker.into_iter().chain(more.wakers).for_each(Waker::wake);
+        drop((discarded, more.discarded));
     }
 
     /// Ends a guard's hold (C4).
@@ -109,28 +118,33 @@ impl Core {
 
     #[inline(never)]
     fn release_frozen(self: &Arc<Self>, hold: SlotHold) -> Op<'static, ()> {
-        let pinned = self.registry.with_held(hold.slot, |slot| Pinned::new(self, slot));
-        let Some(pinned) = pinned else {
-            // Of another engine, which it is left to.
-            return Op::failed(lost_error("", hold.token, LostCause::Forgotten));
+        let pinned;
+        let slot = if hold.slot().is_kept() {
+            hold.slot()
+        } else {
+            let found = self.registry.with_held(hold.slot, |slot| Pinned::new(self, slot));
+            let Some(found) = found else {
+                // Of another engine, which it is left to.
+                return Op::failed(lost_error("", hold.token, LostCause::Forgotten));
+            };
+            pinned = found;
+            &*pinned
         };
         let now = self.clock.now();
         let mut effects = Effects::default();
-        let mut frozen = self.freeze(&pinned, now);
+        let mut frozen = self.freeze(slot, now);
         let ended = frozen.release(hold.token, hold.level, now, &mut effects);
-        // The hold is gone from here on, and only the pin keeps the slot.
+        // The hold is gone from here on, and only the pin keeps the slot, or its call site for ever.
         let confirmed = match (&self.upstream, ended) {
-            (Some(upstream), Ended::Released(Some(turn))) => Some(upstream.end(pinned.key(), turn)),
+            (Some(upstream), Ended::Released(Some(turn))) => Some(upstream.end(slot.key(), turn)),
             _ => None,
         };
         self.finish(frozen, effects);
         match (confirmed, ended) {
             (Some(op), _) => op,
             (None, Ended::Released(_)) => Op::ready(()),
-            (None, Ended::Lost(cause)) => Op::failed(self.lost(&pinned, hold.token, cause)),
-            (None, Ended::Unknown) => {
-                Op::failed(self.lost(&pinned, hold.token, LostCause::Forgotten))
-            }
+            (None, Ended::Lost(cause)) => Op::failed(self.lost(slot, hold.token, cause)),
+            (None, Ended::Unknown) => Op::failed(self.lost(slot, hold.token, LostCause::Forgotten)),
         }
     }
 

@@ -2,14 +2,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::effects::Effects;
 use super::graph::{Edge, Graph};
 use super::registry::Pinned;
 use super::slot::Frozen;
-use super::state::{Answer, Ask, Look, Place, Refusal, Settled};
+use super::state::{Answer, Ask, Look, Place, Refusal, Settled, Waiter};
 use super::{Core, describe};
 use crate::backend::{Nested, SlotHold};
 use crate::clock::{Alarm, Moment};
@@ -53,68 +52,31 @@ impl Waiting {
     }
 }
 
-/// A place in the queue of one key.
+/// A request for one key, which may have to queue.
 pub(crate) struct Queued {
     slot: Pinned,
-    place: Place,
-    since: Moment,
+    stage: Stage,
+    /// Since when it waits; from its first step on, unless it was given.
+    since: Option<Moment>,
     deadline: Option<Moment>,
-    site: Option<crate::CallSite>,
     alarm: Option<Alarm>,
     edge: Option<Edge>,
-    /// Neither granted nor given up yet.
-    pending: bool,
 }
 
-/// What comes of asking for one key.
-pub(super) enum Asked {
+enum Stage {
+    /// It has not asked yet.
+    Asking(Box<Waiter>),
+    /// It stands in the queue, or has a grant to fetch.
+    Placed(Place),
+    Over,
+}
+
+/// What comes of a step.
+enum Stepped {
     Granted(SlotHold),
-    Queued(Queued),
     Refused(LockError),
-}
-
-impl Core {
-    /// Asks for one key, by way of its state.
-    pub(super) fn ask(
-        self: &Arc<Self>,
-        slot: Pinned,
-        ask: Ask,
-        since: Moment,
-        deadline: Option<Moment>,
-    ) -> Asked {
-        let now = self.clock.now();
-        // Who opens a scope holds nothing yet, and who has no name cannot be waited for (C10).
-        let caller = &ask.caller;
-        let opens = caller.opens_scope && caller.within.len() == 1;
-        let within = if opens { Within::new() } else { caller.within.clone() };
-        let site = caller.site;
-        let mut effects = Effects::default();
-        let mut frozen = self.freeze(&slot, now);
-        let asked = match frozen.ask(ask, now, &mut effects) {
-            Answer::Granted(settled) => Ok(Asked::Granted(hold(&slot, settled))),
-            Answer::Queued(place) => Err(place),
-            Answer::Refused(refusal, ask) => {
-                Ok(Asked::Refused(self.refuse(refusal, &ask, &frozen, now)))
-            }
-        };
-        self.finish(frozen, effects);
-        let place = match asked {
-            Ok(asked) => return asked,
-            Err(place) => place,
-        };
-        let mut queued =
-            Queued { slot, place, since, deadline, site, alarm: None, edge: None, pending: true };
-        if within.is_empty() {
-            return Asked::Queued(queued);
-        }
-        match Graph::enter(self, &queued.slot, place, &within) {
-            Ok(edge) => {
-                queued.edge = Some(edge);
-                Asked::Queued(queued)
-            }
-            Err(cycle) => queued.refuse(cycle),
-        }
-    }
+    /// It will be woken; until then at most.
+    Waiting(Option<Moment>),
 }
 
 impl Core {
@@ -148,44 +110,104 @@ fn hold(slot: &Pinned, settled: Settled) -> SlotHold {
 }
 
 impl Queued {
-    /// Looks whether it is granted; otherwise leaves `waker`.
-    fn look(&mut self, waker: &Waker) -> Looked {
-        let now = self.slot.core().clock.now();
-        let mut effects = Effects::default();
-        let mut frozen = self.slot.core().freeze(&self.slot, now);
-        let looked = match frozen.look(self.place, waker, now, &mut effects) {
-            Look::Granted(settled) => {
-                self.pending = false;
-                Looked::Granted(hold(&self.slot, settled))
-            }
-            Look::Waiting { due } => match self.deadline {
-                Some(deadline) if deadline <= now => {
-                    self.pending = false;
-                    let (kind, except) = (ErrorKind::Timeout, Some(self.place));
-                    let error = describe::in_the_way(kind, &frozen, except, self.site, now)
-                        .with_waited(now.since(self.since));
-                    frozen.withdraw(self.place, now, &mut effects);
-                    Looked::TimedOut(error)
-                }
-                deadline => Looked::Waiting([deadline, due].into_iter().flatten().min()),
-            },
-        };
-        self.slot.core().finish(frozen, effects);
-        if !self.pending {
-            self.edge = None;
-            self.alarm = None;
+    /// Asks when it is first polled.
+    pub(super) fn new(
+        slot: Pinned,
+        ask: Ask,
+        since: Option<Moment>,
+        deadline: Option<Moment>,
+    ) -> Self {
+        let stage = Stage::Asking(Waiter::new(ask));
+        Self { slot, stage, since, deadline, alarm: None, edge: None }
+    }
+
+    /// Asks or looks whether it is granted; otherwise leaves `waker` to be woken with.
+    fn step(&mut self, waker: &Waker) -> Stepped {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Asking(waiter) => self.ask(waiter, waker),
+            Stage::Placed(place) => self.look(place, waker),
+            Stage::Over => panic!("polled after it had completed"),
         }
-        looked
+    }
+
+    fn ask(&mut self, waiter: Box<Waiter>, waker: &Waker) -> Stepped {
+        let core = self.slot.core();
+        let now = core.clock.now();
+        self.since.get_or_insert(now);
+        // Who opens a scope holds nothing yet, and who has no name cannot be waited for (C10).
+        let caller = &waiter.ask.caller;
+        let opens = caller.opens_scope && caller.within.len() == 1;
+        let within = if opens { Within::new() } else { caller.within.clone() };
+        let mut effects = Effects::default();
+        let mut frozen = core.freeze(&self.slot, now);
+        let place = match frozen.ask(waiter, now, &mut effects) {
+            Answer::Granted(settled) => {
+                core.finish(frozen, effects);
+                return Stepped::Granted(hold(&self.slot, settled));
+            }
+            Answer::Refused(refusal, waiter) => {
+                let error = core.refuse(refusal, &waiter.ask, &frozen, now);
+                core.finish(frozen, effects);
+                return Stepped::Refused(error);
+            }
+            Answer::Queued(place) => place,
+        };
+        frozen.leave(place, waker);
+        let due = frozen.due_at(place, now);
+        core.finish(frozen, effects);
+        self.stage = Stage::Placed(place);
+        if !within.is_empty() {
+            match Graph::enter(core, &self.slot, place, &within) {
+                Ok(edge) => self.edge = Some(edge),
+                Err(cycle) => return self.refuse(place, cycle),
+            }
+        }
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            return self.look(place, waker);
+        }
+        Stepped::Waiting(earliest(self.deadline, due))
+    }
+
+    fn look(&mut self, place: Place, waker: &Waker) -> Stepped {
+        let core = self.slot.core();
+        let mut frozen = self.slot.frozen();
+        if let Some(settled) = frozen.fetch(place) {
+            core.finish(frozen, Effects::default());
+            let granted = hold(&self.slot, settled);
+            self.done();
+            return Stepped::Granted(granted);
+        }
+        let now = core.clock.now();
+        let mut effects = Effects::default();
+        let (stepped, done) = match frozen.look(place, waker, now, &mut effects) {
+            Look::Granted(settled) => (Stepped::Granted(hold(&self.slot, settled)), true),
+            Look::Waiting { .. } if self.deadline.is_some_and(|deadline| deadline <= now) => {
+                let kind = ErrorKind::Timeout;
+                let site = frozen.waiter(place).and_then(|waiter| waiter.ask.caller.site);
+                let waited = now.since(self.since.unwrap_or(now));
+                let error = describe::in_the_way(kind, &frozen, Some(place), site, now);
+                frozen.withdraw(place, now, &mut effects);
+                (Stepped::Refused(error.with_waited(waited)), true)
+            }
+            Look::Waiting { due } => (Stepped::Waiting(earliest(self.deadline, due)), false),
+        };
+        core.finish(frozen, effects);
+        if done {
+            self.done();
+        } else {
+            self.stage = Stage::Placed(place);
+        }
+        stepped
     }
 
     /// Waits on this thread, which sleeps until the deadline itself.
     pub(super) fn block(mut self) -> Result<SlotHold, LockError> {
         Parker::with(|parker| {
             loop {
-                let until = match self.look(parker.waker()) {
-                    Looked::Granted(hold) => return Ok(hold),
-                    Looked::TimedOut(error) => return Err(error),
-                    Looked::Waiting(until) => until,
+                let until = match self.step(parker.waker()) {
+                    Stepped::Granted(hold) => return Ok(hold),
+                    Stepped::Refused(error) => return Err(error),
+                    Stepped::Waiting(until) => until,
                 };
                 let limit = until.map(|until| self.slot.core().clock.sleep_until(until));
                 if limit == Some(None) {
@@ -197,45 +219,59 @@ impl Queued {
     }
 
     /// Leaves the queue, because the wait would never end.
-    fn refuse(mut self, cycle: Vec<crate::DeadlockStep>) -> Asked {
+    fn refuse(&mut self, place: Place, cycle: Vec<crate::DeadlockStep>) -> Stepped {
         // It may have been granted between being found and being refused.
-        match self.look(Waker::noop()) {
-            Looked::Granted(hold) => Asked::Granted(hold),
-            Looked::TimedOut(error) => Asked::Refused(error),
-            Looked::Waiting(_) => {
-                let error = LockError::new(ErrorKind::Deadlock, self.slot.key());
-                Asked::Refused(match self.site {
-                    Some(site) => error.with_cycle(cycle).with_site(site),
-                    None => error.with_cycle(cycle),
-                })
-            }
+        let stepped = self.look(place, Waker::noop());
+        if !matches!(stepped, Stepped::Waiting(_)) {
+            return stepped;
         }
+        let site = self.withdraw(place);
+        let error = LockError::new(ErrorKind::Deadlock, self.slot.key()).with_cycle(cycle);
+        Stepped::Refused(match site {
+            Some(site) => error.with_site(site),
+            None => error,
+        })
+    }
+
+    /// Gives its place up, or the grant that it has not fetched; says where it was asked for.
+    fn withdraw(&mut self, place: Place) -> Option<crate::CallSite> {
+        let core = self.slot.core();
+        let now = core.clock.now();
+        let mut effects = Effects::default();
+        let mut frozen = core.freeze(&self.slot, now);
+        let site = frozen.waiter(place).and_then(|waiter| waiter.ask.caller.site);
+        frozen.withdraw(place, now, &mut effects);
+        core.finish(frozen, effects);
+        self.done();
+        site
+    }
+
+    fn done(&mut self) {
+        self.stage = Stage::Over;
+        self.edge = None;
+        self.alarm = None;
     }
 
     fn set_alarm(&mut self, at: Option<Moment>, waker: &Waker) {
-        if self.alarm.as_ref().map(Alarm::at) == at && at.is_none() {
+        if self.alarm.is_none() && at.is_none() {
             return;
         }
         self.alarm = at.map(|at| self.slot.core().clock.wake_at(at, waker.clone()));
     }
 }
 
-enum Looked {
-    Granted(SlotHold),
-    TimedOut(LockError),
-    /// Until then at most.
-    Waiting(Option<Moment>),
+fn earliest(one: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
+    [one, other].into_iter().flatten().min()
 }
 
 impl Future for Queued {
     type Output = Result<SlotHold, LockError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        assert!(self.pending, "polled after it had completed");
-        match self.look(cx.waker()) {
-            Looked::Granted(hold) => Poll::Ready(Ok(hold)),
-            Looked::TimedOut(error) => Poll::Ready(Err(error)),
-            Looked::Waiting(until) => {
+        match self.step(cx.waker()) {
+            Stepped::Granted(hold) => Poll::Ready(Ok(hold)),
+            Stepped::Refused(error) => Poll::Ready(Err(error)),
+            Stepped::Waiting(until) => {
                 self.set_alarm(until, cx.waker());
                 Poll::Pending
             }
@@ -245,13 +281,8 @@ impl Future for Queued {
 
 impl Drop for Queued {
     fn drop(&mut self) {
-        if !self.pending {
-            return;
+        if let Stage::Placed(place) = self.stage {
+            self.withdraw(place);
         }
-        let now = self.slot.core().clock.now();
-        let mut effects = Effects::default();
-        let mut frozen = self.slot.core().freeze(&self.slot, now);
-        frozen.withdraw(self.place, now, &mut effects);
-        self.slot.core().finish(frozen, effects);
     }
 }

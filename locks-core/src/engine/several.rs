@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Core;
 use super::effects::Effects;
-use super::queued::Asked;
+use super::queued::Queued;
 use super::state::Ask;
 use crate::backend::{Hold, HoldRepr, Nested, SlotHold};
 use crate::clock::Moment;
@@ -128,12 +128,8 @@ impl Core {
         let mut taken = Taken { core: self.clone(), holds: Vec::with_capacity(keys.len()) };
         loop {
             while let Some(key) = keys.get(taken.holds.len()) {
-                let hold = match self.ask(self.pin(key), ask.clone(), since, deadline) {
-                    Asked::Granted(hold) => hold,
-                    Asked::Queued(queued) => queued.await?,
-                    Asked::Refused(error) => return Err(error),
-                };
-                taken.holds.push(hold);
+                let queued = Queued::new(self.pin(key), ask.clone(), Some(since), deadline);
+                taken.holds.push(queued.await?);
             }
             match taken.first_lost() {
                 Some(lost) => taken.give_back(lost),

@@ -261,6 +261,11 @@ impl Slot {
         self.stays.load(Ordering::Relaxed) != 0
     }
 
+    /// Whether a call site keeps the slot for ever.
+    pub(super) fn is_kept(&self) -> bool {
+        self.stays.load(Ordering::Relaxed) & KEPT != 0
+    }
+
     pub(super) fn is_resident(&self) -> bool {
         self.stays.load(Ordering::Relaxed) & RESIDENT != 0
     }
@@ -294,6 +299,14 @@ impl Slot {
             }
             *state = Some(fresh);
         }
+        Frozen { slot: self, state }
+    }
+
+    /// The state, by somebody who has a place in it, and so keeps the word frozen.
+    pub(super) fn frozen(&self) -> Frozen<'_> {
+        let mut state = self.state.lock();
+        let waited_in = state.as_mut().expect("I3: whoever has a place keeps the slot frozen");
+        waited_in.complete(|| self.read_record());
         Frozen { slot: self, state }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Core;
 use super::effects::Effects;
-use super::queued::Asked;
+use super::queued::Queued;
 use super::state::Ask;
 use super::upstream::{Claim, Turn, Upstream, lost_error};
 use crate::backend::{Nested, SlotHold};
@@ -37,13 +37,8 @@ impl Core {
     ) -> Result<SlotHold, LockError> {
         ask.is_turn = true;
         ask.has_upstream = true;
-        let since = self.clock.now();
-        let turned = match self.ask(self.pin(&key), ask.clone(), since, deadline) {
-            Asked::Granted(hold) => Ok(hold),
-            Asked::Queued(queued) => queued.await,
-            Asked::Refused(error) => Err(error),
-        };
-        let hold = match turned {
+        let queued = Queued::new(self.pin(&key), ask.clone(), None, deadline);
+        let hold = match queued.await {
             Ok(hold) => hold,
             Err(error) => return Err(self.name_holders(&*upstream, error).await),
         };

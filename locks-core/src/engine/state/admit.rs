@@ -1,15 +1,23 @@
 use super::super::effects::Effects;
 use super::ask::{Answer, Ask, Refusal, is_out_of_patience};
 use super::hold::HoldEntry;
-use super::{Settled, State, Units};
+use super::{Settled, State, Units, Waiter};
 use crate::clock::Moment;
-use crate::{LostCause, Mode};
+use crate::{LostCause, Mode, Token};
+
+/// What comes of a request of somebody who holds the key already.
+enum Again {
+    Granted(Settled),
+    /// It waits to make the shared hold with this token exclusive.
+    Upgrades(Token),
+    Refused(Refusal),
+}
 
 impl State {
     /// Asks for the key: granted, queued or refused.
     pub(in crate::engine) fn ask(
         &mut self,
-        ask: Ask,
+        waiter: Box<Waiter>,
         now: Moment,
         effects: &mut Effects,
     ) -> Answer {
@@ -18,70 +26,73 @@ impl State {
             // It was there first, and has only not looked yet (C6).
             self.settle(now, effects);
         }
-        let answer = self.answer(ask, now, effects);
+        let answer = self.answer(waiter, now, effects);
         if matches!(answer, Answer::Granted(_)) {
             self.wake_thieves(effects);
         }
         answer
     }
 
-    fn answer(&mut self, ask: Ask, now: Moment, effects: &mut Effects) -> Answer {
+    fn answer(&mut self, waiter: Box<Waiter>, now: Moment, effects: &mut Effects) -> Answer {
+        let ask = &waiter.ask;
         if self.is_unused() {
             self.units = ask.mode.capacity();
         } else if self.units != ask.mode.capacity() {
-            return Answer::Refused(Refusal::PermitsMismatch, Box::new(ask));
+            return Answer::Refused(Refusal::PermitsMismatch, waiter);
         }
         let own = self.holds.iter().position(|hold| hold.is_own(&ask.caller));
         if let Some(index) = own
-            && let Some(answer) = self.ask_again(index, &ask, now)
+            && let Some(again) = self.ask_again(index, ask, now)
         {
-            return answer;
+            return match again {
+                Again::Granted(settled) => Answer::Granted(settled),
+                Again::Upgrades(token) => Answer::Queued(self.enqueue(waiter, Some(token), now)),
+                Again::Refused(refusal) => Answer::Refused(refusal, waiter),
+            };
         }
-        if self.may_enter(&ask, now) {
-            return Answer::Granted(self.grant(&ask, now));
+        if self.may_enter(ask, now) {
+            return Answer::Granted(self.grant(ask, now));
         }
-        if self.due(&ask).is_some_and(|due| due <= now) {
-            let stolen = self.steal(&ask, now, effects);
+        if self.due(ask).is_some_and(|due| due <= now) {
+            let stolen = self.steal(ask, now, effects);
             self.settle(now, effects);
             return Answer::Granted(stolen);
         }
         if !ask.waits {
-            return Answer::Refused(Refusal::Contended, Box::new(ask));
+            return Answer::Refused(Refusal::Contended, waiter);
         }
-        let waits_for_itself = own.is_some_and(|index| self.is_barred(index, &ask));
+        let waits_for_itself = own.is_some_and(|index| self.is_barred(index, ask));
         if waits_for_itself {
-            return Answer::Refused(Refusal::Own, Box::new(ask));
+            return Answer::Refused(Refusal::Own, waiter);
         }
-        Answer::Queued(self.enqueue(ask, None, now))
+        Answer::Queued(self.enqueue(waiter, None, now))
     }
 
     /// A request of somebody who holds the key already (C9). `None`: it is like any other.
-    fn ask_again(&mut self, index: usize, ask: &Ask, now: Moment) -> Option<Answer> {
+    fn ask_again(&mut self, index: usize, ask: &Ask, now: Moment) -> Option<Again> {
         if !ask.reentrant || !self.holds[index].lets_in(&ask.caller) {
             return None;
         }
         if !ask.mode.outranks(self.holds[index].mode) {
-            return Some(Answer::Granted(self.nest(index, ask)));
+            return Some(Again::Granted(self.nest(index, ask)));
         }
         if ask.has_upstream {
-            return Some(Answer::Refused(Refusal::NoUpgrade, Box::new(ask.clone())));
+            return Some(Again::Refused(Refusal::NoUpgrade));
         }
         if self.used() == self.holds[index].mode.units() {
-            return Some(Answer::Granted(self.upgrade(index, ask)));
+            return Some(Again::Granted(self.upgrade(index, ask)));
         }
         if self.due(ask).is_some_and(|due| due <= now) {
             return None;
         }
-        let first = self.queue.values().next();
-        let upgrades = first.is_some_and(|first| first.upgrades.is_some());
+        let upgrades = self.queue.first().is_some_and(|(_, first)| first.upgrades.is_some());
         if !ask.waits {
-            return Some(Answer::Refused(Refusal::Contended, Box::new(ask.clone())));
+            return Some(Again::Refused(Refusal::Contended));
         }
         if upgrades {
-            return Some(Answer::Refused(Refusal::Upgrade, Box::new(ask.clone())));
+            return Some(Again::Refused(Refusal::Upgrade));
         }
-        let token = self.holds[index].token;
-        Some(Answer::Queued(self.enqueue(ask.clone(), Some(token), now)))
+        Some(Again::Upgrades(self.holds[index].token))
     }
 
     /// Whether the caller's own hold is in its way, so that waiting would be waiting for itself.
@@ -98,7 +109,7 @@ impl State {
         if !self.fits(ask.mode) {
             return self.bypasses(ask);
         }
-        let Some(first) = self.queue.values().next() else { return true };
+        let Some((_, first)) = self.queue.first() else { return true };
         match ask.fair {
             Some(false) => true,
             Some(true) => false,

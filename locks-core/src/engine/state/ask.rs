@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Place, Settled};
+use super::{Place, Settled, Waiter};
 use crate::clock::Moment;
 use crate::request::Caller;
 use crate::{Mode, Options, Wait};
@@ -24,12 +24,11 @@ pub(in crate::engine) struct Ask {
 }
 
 /// What comes of asking.
-#[derive(Debug)]
 pub(in crate::engine) enum Answer {
     Granted(Settled),
     /// It is in the queue.
     Queued(Place),
-    Refused(Refusal, Box<Ask>),
+    Refused(Refusal, Box<Waiter>),
 }
 
 /// Why a request is turned down at once.

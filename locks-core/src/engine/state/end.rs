@@ -42,7 +42,7 @@ impl State {
             let hold = self.holds.remove(index);
             self.reserved.extend(hold.reservation(now));
             turn = hold.turn;
-            effects.discarded.extend(hold.watchers);
+            hold.watchers.into_iter().for_each(|waker| effects.discard(Some(waker)));
         } else {
             hold.restore_mode();
         }
@@ -66,9 +66,10 @@ impl State {
         let guards = hold.levels.iter().map(|level| (level.id, level.token)).collect();
         self.lost.push(LostHold { cause, guards });
         effects.end(hold.turn);
-        effects.lost.push((hold.token, cause));
-        effects.broken.extend(hold.set.map(|set| (set, hold.token, cause)));
-        effects.wakers.extend(hold.watchers);
+        let more = effects.more();
+        more.lost.push((hold.token, cause));
+        more.broken.extend(hold.set.map(|set| (set, hold.token, cause)));
+        more.wakers.extend(hold.watchers);
     }
 
     /// Ends the hold or reservation with this token, whoever has it.

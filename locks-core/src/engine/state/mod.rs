@@ -7,10 +7,10 @@ mod admit;
 mod ask;
 mod end;
 mod hold;
+mod line;
 mod queue;
 mod settle;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -22,6 +22,7 @@ pub(super) use queue::{Look, Place, Waiter};
 
 use self::end::LostHold;
 use self::hold::Reservation;
+use self::line::Line;
 use super::TokenSource;
 use super::effects::Effects;
 use super::slot::Record;
@@ -51,9 +52,9 @@ pub(in crate::engine) struct State {
     /// How many units there are; settled by the first to use the key, until it is idle (C16).
     units: u64,
     holds: SmallVec<[HoldEntry; 1]>,
-    queue: BTreeMap<Place, Box<Waiter>>,
+    queue: Line<Box<Waiter>>,
     /// What has become of waiters that have not looked yet.
-    settled: BTreeMap<Place, Settled>,
+    settled: Line<Settled>,
     /// Holds that were ended from outside and whose guards still live.
     lost: Vec<LostHold>,
     reserved: Vec<Reservation>,
@@ -89,8 +90,8 @@ impl State {
             token,
             units: LOCK_UNITS,
             holds: SmallVec::new(),
-            queue: BTreeMap::new(),
-            settled: BTreeMap::new(),
+            queue: Line::new(),
+            settled: Line::new(),
             lost: Vec::new(),
             reserved: Vec::new(),
             next_ticket: 0,
@@ -142,7 +143,7 @@ impl State {
     }
 
     pub(in crate::engine) fn waiters(&self) -> impl Iterator<Item = (Place, &Waiter)> {
-        self.queue.iter().map(|(place, waiter)| (*place, &**waiter))
+        self.queue.iter().map(|(place, waiter)| (place, &**waiter))
     }
 
     /// Until when the key is reserved, although nobody holds it for that (C14).

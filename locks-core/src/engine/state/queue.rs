@@ -13,7 +13,7 @@ pub(in crate::engine) struct Place(u64);
 impl Place {
     const NORMAL: u64 = 1 << 63;
 
-    fn new(number: u64, upgrades: bool) -> Self {
+    pub(super) fn new(number: u64, upgrades: bool) -> Self {
         Self(if upgrades { number } else { number | Self::NORMAL })
     }
 }
@@ -21,12 +21,21 @@ impl Place {
 /// A request that waits.
 pub(in crate::engine) struct Waiter {
     pub(in crate::engine) ask: Ask,
+    /// Since when it stands in the queue.
     pub(in crate::engine) since: Moment,
     /// The token of its shared hold, if it waits to make that exclusive (C9).
     pub(in crate::engine) upgrades: Option<Token>,
     pub(super) waker: Option<Waker>,
     /// It has been woken to take the key, which is free; others may be quicker (C3).
     pub(super) hinted: bool,
+}
+
+impl Waiter {
+    /// One that is yet to ask.
+    pub(in crate::engine) fn new(ask: Ask) -> Box<Self> {
+        let since = Moment::from_nanos(0);
+        Box::new(Self { ask, since, upgrades: None, waker: None, hinted: false })
+    }
 }
 
 /// What a waiter sees when it looks.
@@ -40,18 +49,31 @@ pub(in crate::engine) enum Look {
 }
 
 impl State {
-    pub(super) fn enqueue(&mut self, ask: Ask, upgrades: Option<Token>, now: Moment) -> Place {
+    pub(super) fn enqueue(
+        &mut self,
+        mut waiter: Box<Waiter>,
+        upgrades: Option<Token>,
+        now: Moment,
+    ) -> Place {
         let place = Place::new(self.next_ticket, upgrades.is_some());
         self.next_ticket += 1;
-        self.count(&ask, true);
-        let waiter = Waiter { ask, since: now, upgrades, waker: None, hinted: false };
-        self.queue.insert(place, Box::new(waiter));
+        self.count(&waiter.ask, true);
+        waiter.since = now;
+        waiter.upgrades = upgrades;
+        self.queue.insert(place, waiter);
         place
+    }
+
+    /// Leaves the waker that a new waiter is to be woken with.
+    pub(in crate::engine) fn leave(&mut self, place: Place, waker: &Waker) {
+        if let Some(waiter) = self.queue.get_mut(place) {
+            waiter.waker = Some(waker.clone());
+        }
     }
 
     /// Takes a waiter out of the queue, with the tally kept.
     pub(super) fn dequeue(&mut self, place: Place) -> Option<Box<Waiter>> {
-        let waiter = self.queue.remove(&place)?;
+        let waiter = self.queue.remove(place)?;
         self.count(&waiter.ask, false);
         Some(waiter)
     }
@@ -65,29 +87,39 @@ impl State {
         effects: &mut Effects,
     ) -> Look {
         self.expire(now, effects);
-        if let Some(settled) = self.settled.remove(&place) {
+        if let Some(settled) = self.fetch(place) {
             return Look::Granted(settled);
         }
         if let Some(settled) = self.claim(place, now, effects) {
             return Look::Granted(settled);
         }
-        let Some(waiter) = self.queue.get_mut(&place) else {
+        let Some(waiter) = self.queue.get_mut(place) else {
             unreachable!("S4: a waiter is in the queue until it is settled")
         };
         waiter.hinted = false;
         if waiter.waker.as_ref().is_none_or(|known| !known.will_wake(waker)) {
             effects.discard(waiter.waker.replace(waker.clone()));
         }
+        Look::Waiting { due: self.due_at(place, now) }
+    }
+
+    /// When the steal of a waiter comes due, if that is still to come.
+    pub(in crate::engine) fn due_at(&self, place: Place, now: Moment) -> Option<Moment> {
         if self.tally.thieves == 0 {
-            return Look::Waiting { due: None };
+            return None;
         }
-        let due = self.due(&self.queue[&place].ask);
-        Look::Waiting { due: due.filter(|due| *due > now) }
+        let due = self.waiter(place).and_then(|waiter| self.due(&waiter.ask));
+        due.filter(|due| *due > now)
+    }
+
+    /// The grant of a waiter, if it has one.
+    pub(in crate::engine) fn fetch(&mut self, place: Place) -> Option<Settled> {
+        if self.settled.is_empty() { None } else { self.settled.remove(place) }
     }
 
     /// A waiter gives up: it leaves the queue, or gives back what it was granted meanwhile (C5).
     pub(in crate::engine) fn withdraw(&mut self, place: Place, now: Moment, effects: &mut Effects) {
-        if let Some(settled) = self.settled.remove(&place) {
+        if let Some(settled) = self.settled.remove(place) {
             if settled.level == 0
                 && let Some(hold) = self.hold_mut(settled.token, 0)
             {
@@ -105,17 +137,17 @@ impl State {
     }
 
     pub(in crate::engine) fn waiter(&self, place: Place) -> Option<&Waiter> {
-        self.queue.get(&place).map(|waiter| &**waiter)
+        self.queue.get(place).map(|waiter| &**waiter)
     }
 
     /// A waiter that looks takes what it can have: it heads the queue and fits, or its steal is
     /// due.
     fn claim(&mut self, place: Place, now: Moment, effects: &mut Effects) -> Option<Settled> {
-        let (first, head) = self.queue.first_key_value()?;
-        let fits = if *first == place {
+        let (first, head) = self.queue.first()?;
+        let fits = if first == place {
             head.upgrades.is_none() && self.fits(head.ask.mode)
         } else if self.tally.unfair > 0 {
-            let waiter = self.queue.get(&place)?;
+            let waiter = self.queue.get(place)?;
             waiter.ask.fair == Some(false)
                 && waiter.upgrades.is_none()
                 && self.fits(waiter.ask.mode)

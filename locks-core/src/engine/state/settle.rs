@@ -26,7 +26,7 @@ impl State {
                 _ => state.nest(hold, ask),
             });
         }
-        let Some((&first, waiter)) = self.queue.first_key_value() else { return false };
+        let Some((first, waiter)) = self.queue.first() else { return false };
         match waiter.upgrades {
             // Its shared hold was lost meanwhile: it is a request like any other. If it was not,
             // `first_open_nest` sees to the upgrade.
@@ -50,7 +50,7 @@ impl State {
     }
 
     fn hint(&mut self, place: Place, effects: &mut Effects) {
-        let Some(waiter) = self.queue.get_mut(&place) else { return };
+        let Some(waiter) = self.queue.get_mut(place) else { return };
         if !waiter.hinted {
             waiter.hinted = true;
             effects.wake(waiter.waker.take());
@@ -78,7 +78,7 @@ impl State {
         }
         let due = |ask| self.due(ask).is_some_and(|due| due <= now);
         let thief = self.queue.iter().find(|(_, waiter)| due(&waiter.ask));
-        thief.map(|(place, _)| *place)
+        thief.map(|(place, _)| place)
     }
 
     /// A waiter that can nest in a hold of its own by now, and that hold (C9).
@@ -91,7 +91,7 @@ impl State {
             let own = self.holds.iter().position(|hold| hold.lets_in(&ask.caller))?;
             let needs_upgrade = ask.mode.outranks(self.holds[own].mode);
             let alone = self.used() == self.holds[own].mode.units();
-            (!needs_upgrade || alone).then_some((*place, own))
+            (!needs_upgrade || alone).then_some((place, own))
         })
     }
 
@@ -100,7 +100,7 @@ impl State {
             return None;
         }
         let mut unfair = self.queue.iter().filter(|(_, waiter)| waiter.ask.fair == Some(false));
-        unfair.find(|(_, waiter)| self.fits(waiter.ask.mode)).map(|(place, _)| *place)
+        unfair.find(|(_, waiter)| self.fits(waiter.ask.mode)).map(|(place, _)| place)
     }
 
     /// A thief that leaves it to the upstream who is next (C6).
@@ -108,7 +108,7 @@ impl State {
         if self.tally.thieves == 0 {
             return None;
         }
-        self.queue.iter().find(|(_, waiter)| self.bypasses(&waiter.ask)).map(|(place, _)| *place)
+        self.queue.iter().find(|(_, waiter)| self.bypasses(&waiter.ask)).map(|(place, _)| place)
     }
 
     /// The holders have changed, and with them the times at which steals come due.

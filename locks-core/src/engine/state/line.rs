@@ -1,0 +1,139 @@
+use std::collections::VecDeque;
+
+use super::Place;
+
+/// What stands at places, in their order.
+///
+/// Nearly everything happens at its two ends. Who leaves from the middle leaves a gap.
+///
+/// * L1: places ascend, and a gap keeps its place.
+/// * L2: there is no gap at either end, and there are not many more gaps than others.
+pub(super) struct Line<T> {
+    entries: VecDeque<(Place, Option<T>)>,
+    gaps: usize,
+}
+
+/// So many gaps are no reason to close them up.
+const FEW: usize = 16;
+
+impl<T> Line<T> {
+    pub(super) const fn new() -> Self {
+        Self { entries: VecDeque::new(), gaps: 0 }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len() - self.gaps
+    }
+
+    pub(super) fn first(&self) -> Option<(Place, &T)> {
+        self.iter().next()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Place, &T)> {
+        self.entries.iter().filter_map(|(place, entry)| Some((*place, entry.as_ref()?)))
+    }
+
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries.iter_mut().filter_map(|(_, entry)| entry.as_mut())
+    }
+
+    pub(super) fn get(&self, place: Place) -> Option<&T> {
+        self.entries[self.find(place)?].1.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut T> {
+        let index = self.find(place)?;
+        self.entries[index].1.as_mut()
+    }
+
+    /// Puts `value` at a place where nothing has stood before.
+    pub(super) fn insert(&mut self, place: Place, value: T) {
+        let entry = (place, Some(value));
+        match self.entries.back() {
+            Some((last, _)) if *last > place => {
+                let index = self.entries.partition_point(|(found, _)| *found < place);
+                self.entries.insert(index, entry);
+            }
+            _ => self.entries.push_back(entry),
+        }
+    }
+
+    pub(super) fn remove(&mut self, place: Place) -> Option<T> {
+        let index = self.find(place)?;
+        let value = self.entries[index].1.take()?;
+        self.gaps += 1;
+        while matches!(self.entries.front(), Some((_, None))) {
+            self.entries.pop_front();
+            self.gaps -= 1;
+        }
+        while matches!(self.entries.back(), Some((_, None))) {
+            self.entries.pop_back();
+            self.gaps -= 1;
+        }
+        if self.gaps > FEW && self.gaps > self.len() {
+            self.entries.retain(|(_, entry)| entry.is_some());
+            self.entries.shrink_to(self.entries.len() * 2);
+            self.gaps = 0;
+        }
+        Some(value)
+    }
+
+    fn find(&self, place: Place) -> Option<usize> {
+        match self.entries.front() {
+            Some((first, _)) if *first == place => Some(0),
+            _ => self.entries.binary_search_by_key(&place, |(found, _)| *found).ok(),
+        }
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn it_is_a_map_whose_places_are_used_once() {
+        let mut line = Line::new();
+        let mut naive = BTreeMap::new();
+        let mut random = 7_u64;
+        let (mut back, mut front) = (0, 0);
+        for step in 0..20_000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            // More come than go, and then the other way round.
+            let come = if step % 4_000 < 2_000 { 6 } else { 3 };
+            let place = match random >> 60 {
+                0 => Some((&mut front, true)),
+                chance if chance < come => Some((&mut back, false)),
+                _ => None,
+            };
+            if let Some((next, upgrades)) = place {
+                *next += 1;
+                let place = Place::new(*next, upgrades);
+                line.insert(place, step);
+                naive.insert(place, step);
+            } else if !naive.is_empty() {
+                let nth = (random >> 20) as usize % naive.len();
+                let nth = if random >> 63 == 0 { 0 } else { nth };
+                let place = *naive.keys().nth(nth).unwrap();
+                assert_eq!(line.get(place), naive.get(&place));
+                assert_eq!(line.get_mut(place), naive.get_mut(&place));
+                assert_eq!(line.remove(place), naive.remove(&place));
+                assert_eq!(line.remove(place), None);
+                assert_eq!(line.get(place), None);
+            }
+            assert_eq!((line.len(), line.is_empty()), (naive.len(), naive.is_empty()));
+            assert!(line.gaps <= FEW.max(line.len()), "L2: {} of {}", line.gaps, line.len());
+            let first = naive.first_key_value().map(|(place, value)| (*place, value));
+            assert_eq!(line.first(), first);
+            if step % 100 == 0 {
+                assert!(line.iter().eq(naive.iter().map(|(place, value)| (*place, value))));
+                assert!(line.values_mut().eq(naive.values_mut()));
+            }
+        }
+    }
+}
