@@ -10,7 +10,7 @@ use crate::handle::Behind;
 use crate::observe::{self, Since};
 use crate::{
     Backend, CallSite, Caller, Granted, Guard, Hold, KeySet, Keys, Kind, LockBackend, LockError,
-    Mode, Op, Options, OwnedGuard, OwnerId, Request, Scope, Wait,
+    Mode, Op, Options, OwnedGuard, OwnerId, PinnedKey, Request, Scope, Wait,
 };
 
 /// A lock to be acquired: its key or keys, and how (see [`Options`]).
@@ -38,6 +38,8 @@ pub struct LockBuilder<'k> {
 #[derive(Clone, Debug)]
 enum KeyInput<'k> {
     One(Cow<'k, str>),
+    /// Of the in-process engine of this process.
+    Kept(PinnedKey),
     Several(KeySet),
 }
 
@@ -54,6 +56,16 @@ impl<'k> LockBuilder<'k> {
     pub fn named(key: impl Into<Cow<'k, str>>) -> Self {
         Self {
             keys: KeyInput::One(key.into()),
+            options: Options::default(),
+            choice: Choice::Given(Backend::process()),
+        }
+    }
+
+    /// A lock on a key that its call site has looked up.
+    #[doc(hidden)]
+    pub fn kept(key: PinnedKey) -> Self {
+        Self {
+            keys: KeyInput::Kept(key),
             options: Options::default(),
             choice: Choice::Given(Backend::process()),
         }
@@ -205,7 +217,7 @@ impl<'k> LockBuilder<'k> {
                 let took = take_plainly(&key, &options, choice, site);
                 (KeyInput::One(Cow::Owned(key)), took)
             }
-            KeyInput::Several(set) => (KeyInput::Several(set), Took::Nothing(choice)),
+            keys @ (KeyInput::Kept(_) | KeyInput::Several(_)) => (keys, Took::Nothing(choice)),
         };
         match took {
             Took::Hold(hold, backend) => Ok(Guard::new(OwnedGuard::new(hold, backend, asked))),
@@ -226,10 +238,13 @@ impl<'k> LockBuilder<'k> {
         self.options.check()?;
         let backend = self.take_choice().settle(self.options.kind)?;
         let hold = match (backend.behind(), &self.keys) {
+            (Behind::Engine(engine), KeyInput::Kept(key)) if backend.is_process() => {
+                engine.acquire_kept(*key, &self.options, site)?
+            }
             (Behind::Engine(engine), KeyInput::One(key)) => {
                 engine.acquire_one(key, &self.options, site)?
             }
-            (Behind::Engine(engine), KeyInput::Several(_)) => {
+            (Behind::Engine(engine), KeyInput::Kept(_) | KeyInput::Several(_)) => {
                 engine.acquire_blocking(self.request(site, Caller::blocking))?
             }
             (Behind::Other(other), _) => {
@@ -278,11 +293,7 @@ impl<'k> LockBuilder<'k> {
         site: CallSite,
         caller: impl FnOnce(Option<OwnerId>) -> Caller,
     ) -> Request<'a> {
-        let keys = match &self.keys {
-            KeyInput::One(key) => Keys::one(key),
-            KeyInput::Several(set) => Keys::all(set),
-        };
-        Request::new(keys, self.options, caller(self.options.owner).at(site))
+        Request::new(self.keys.lend(), self.options, caller(self.options.owner).at(site))
     }
 
     /// What is left is not asked for its backend any more.
@@ -298,7 +309,11 @@ impl<'k> LockBuilder<'k> {
         self.options.check()?;
         let backend = self.take_choice().settle(self.options.kind)?;
         if let Behind::Engine(engine) = backend.behind() {
-            return Ok(match engine.begin(self.request(site, caller)) {
+            let kept = match &self.keys {
+                KeyInput::Kept(key) if backend.is_process() => Some(*key),
+                _ => None,
+            };
+            return Ok(match engine.begin(self.request(site, caller), kept) {
                 Begun::Granted(hold) => Stage::Granted { hold, backend },
                 Begun::Waiting(waiting) => Stage::Waiting { waiting, backend },
                 Begun::Refused(error) => Stage::Failed(error),
@@ -306,21 +321,25 @@ impl<'k> LockBuilder<'k> {
         }
         let caller = caller(self.options.owner).at(site);
         let (keys, options, at) = (self.keys.into_owned(), self.options, backend.clone());
-        let granted = Op::later(async move {
-            let keys = match &keys {
-                KeyInput::One(key) => Keys::one(key),
-                KeyInput::Several(set) => Keys::all(set),
-            };
-            at.acquire(Request::new(keys, options, caller)).await
-        });
+        let granted =
+            Op::later(async move { at.acquire(Request::new(keys.lend(), options, caller)).await });
         Ok(Stage::Elsewhere { granted, backend })
     }
 }
 
 impl KeyInput<'_> {
+    fn lend(&self) -> Keys<'_> {
+        match self {
+            KeyInput::One(key) => Keys::one(key),
+            KeyInput::Kept(key) => Keys::one(key.key()),
+            KeyInput::Several(set) => Keys::all(set),
+        }
+    }
+
     fn into_owned(self) -> KeyInput<'static> {
         match self {
             KeyInput::One(key) => KeyInput::One(Cow::Owned(key.into_owned())),
+            KeyInput::Kept(key) => KeyInput::Kept(key),
             KeyInput::Several(set) => KeyInput::Several(set),
         }
     }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::spin_loop;
 use crate::sync::thread::{self, Thread};
 
 /// Wakes one thread. The flag, not the thread's own token, says whether there is reason to poll
@@ -35,6 +36,10 @@ pub(crate) struct Parker {
     waker: Waker,
 }
 
+/// How often a thread looks again before it parks: waking a parked one costs both sides more than a
+/// short hold takes.
+const ROUNDS: u32 = 10;
+
 thread_local! {
     static KEPT: Cell<Option<Parker>> = const { Cell::new(None) };
 }
@@ -55,6 +60,16 @@ impl Parker {
 
     /// Parks until woken, or for `limit` at most.
     pub(crate) fn park(&self, limit: Option<Duration>) {
+        for round in 0..ROUNDS {
+            if self.signal.raised.load(Ordering::Relaxed) {
+                break;
+            }
+            if round < 3 {
+                (0..2 << round).for_each(|_| spin_loop());
+            } else {
+                thread::yield_now();
+            }
+        }
         if self.signal.raised.swap(false, Ordering::AcqRel) {
             return;
         }

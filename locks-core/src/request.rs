@@ -130,6 +130,12 @@ impl Options {
             && self.owner.is_none()
     }
 
+    /// Whether it is plain, and asks for nothing that a backend might not have.
+    #[inline]
+    pub(crate) const fn is_simple(&self) -> bool {
+        self.is_plain() && self.steal_after.is_none() && !self.reentrant && !self.mixed
+    }
+
     /// The reservation and the end that a grant brings with it (C14).
     pub(crate) const fn bounds(&self) -> (Option<Duration>, Option<Duration>) {
         (self.hold_at_least, self.hold_at_most)

@@ -151,33 +151,46 @@ impl<P: Place> Pinned<P> {
     #[cold]
     #[inline(never)]
     fn acquire_slowly(&'static self, options: impl Options) -> Result<Guard, LockError> {
-        self.find()?;
-        self.site.acquire(self.key, options)
+        match self.find()? {
+            Some(key) => options(LockBuilder::kept(key)).acquire_at(self.site.0.call()),
+            None => self.site.acquire(self.key, options),
+        }
     }
 
     #[cold]
     #[inline(never)]
     fn begin_slowly(&'static self, options: impl Options, scope: &Scope) -> Begun {
-        // An error of the default backend comes up again there.
-        let _ = self.find();
-        self.site.begin(self.key, options, scope)
+        match self.find() {
+            Ok(Some(key)) => {
+                let lock = options(LockBuilder::kept(key));
+                Begun::Asked(lock.begin_in(scope, self.site.0.call()))
+            }
+            // An error of the default backend comes up again there.
+            Ok(None) | Err(_) => self.site.begin(self.key, options, scope),
+        }
     }
 
     #[cold]
     #[inline(never)]
     fn begin_here_slowly(&'static self, options: impl Options) -> Begun {
-        // As above.
-        let _ = self.find();
-        self.site.begin_here(self.key, options)
+        match self.find() {
+            Ok(Some(key)) => {
+                let lock = options(LockBuilder::kept(key));
+                Begun::Asked(lock.begin_here(self.site.0.call()))
+            }
+            // As above.
+            Ok(None) | Err(_) => self.site.begin_here(self.key, options),
+        }
     }
 
-    fn find(&'static self) -> Result<(), LockError> {
-        if self.slot.get().is_none() {
-            let backend = default_backend(self.kind)?;
-            let slot = if backend.is_process() { Some(PinnedKey::new(self.key)?) } else { None };
-            let _ = self.slot.set(slot);
+    /// The key, if the default backend is the engine of this process.
+    fn find(&'static self) -> Result<Option<PinnedKey>, LockError> {
+        if let Some(found) = self.slot.get() {
+            return Ok(*found);
         }
-        Ok(())
+        let backend = default_backend(self.kind)?;
+        let slot = if backend.is_process() { Some(PinnedKey::new(self.key)?) } else { None };
+        Ok(*self.slot.get_or_init(|| slot))
     }
 }
 

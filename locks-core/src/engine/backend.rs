@@ -8,11 +8,11 @@ use std::task::{Context, Poll, Waker};
 use super::effects::Effects;
 use super::queued::{Begun, Queued, Waiting};
 use super::registry::Pinned;
-use super::slot::SlotRef;
+use super::slot::{Slot, SlotRef};
 use super::state::Ask;
 use super::upstream::{Turn, lost_error};
-use super::{Core, Engine};
-use crate::backend::{HoldRepr, Nested, SlotHold};
+use super::{Core, Engine, PinnedKey};
+use crate::backend::{HoldRepr, SlotHold};
 use crate::clock::Moment;
 use crate::identity::SmallOwner;
 use crate::request::Swift;
@@ -49,18 +49,42 @@ impl Engine {
     ) -> Result<Hold, LockError> {
         if self.core.swift && options.is_plain() && options.wait != Some(Wait::No) {
             check_key(key)?;
-            let holder = Swift { owner: SmallOwner::current(), site };
-            if let Some(hold) = self.core.spin(&self.core.pin(key), holder) {
-                return Ok(Hold::slot(hold));
+            let slot = self.core.pin(key);
+            if let Some(hold) = self.core.spin(slot.slot_ref(), &slot, site) {
+                return Ok(hold);
             }
         }
         let caller = Caller::blocking(options.owner).at(site);
         self.acquire_blocking(Request::new(Keys::one(key), *options, caller))
     }
 
+    /// One key that a call site has looked up, for a thread that waits itself. By the engine of the
+    /// process.
+    pub(crate) fn acquire_kept(
+        &self,
+        key: PinnedKey,
+        options: &Options,
+        site: CallSite,
+    ) -> Result<Hold, LockError> {
+        if options.is_plain() && options.wait != Some(Wait::No) {
+            // SAFETY: the slot is pinned for ever.
+            let slot = unsafe { key.slot_ref().get() };
+            if let Some(hold) = self.core.spin(key.slot_ref(), slot, site) {
+                return Ok(hold);
+            }
+        }
+        let caller = Caller::blocking(options.owner).at(site);
+        let request = Request::new(Keys::one(key.key()), *options, caller);
+        self.wait(self.begin(request, Some(key)))
+    }
+
     /// Any request, for a thread that waits itself.
     pub(crate) fn acquire_blocking(&self, request: Request<'_>) -> Result<Hold, LockError> {
-        match self.begin(request) {
+        self.wait(self.begin(request, None))
+    }
+
+    fn wait(&self, begun: Begun) -> Result<Hold, LockError> {
+        match begun {
             Begun::Granted(hold) => Ok(hold),
             Begun::Waiting(waiting) => waiting.block(),
             Begun::Refused(error) => Err(error),
@@ -68,15 +92,29 @@ impl Engine {
     }
 
     /// Grants a plain lock on a free key at once. Anything else is asked for when it is first polled.
-    pub(crate) fn begin(&self, request: Request<'_>) -> Begun {
+    /// A single key may have been looked up before, if this is the engine of the process.
+    pub(crate) fn begin(&self, request: Request<'_>, kept: Option<PinnedKey>) -> Begun {
         let core = &self.core;
-        if let Err(error) = core.about.check(&request) {
+        // What is no more than plain needs no check, and its key is checked where it is new.
+        let simple = request.options.is_simple();
+        if simple && let Some(hold) = core.take_plainly(&request, kept) {
+            return Begun::Granted(hold);
+        }
+        if !(simple && kept.is_some())
+            && let Err(error) = core.about.check(&request)
+        {
             return Begun::Refused(error);
         }
         if request.options.steal_after.is_some() {
             SystemClock::expect_thieves();
         }
-        if let Some(hold) = core.take_plainly(&request) {
+        if !simple && let Some(hold) = core.take_plainly(&request, kept) {
+            return Begun::Granted(hold);
+        }
+        if simple
+            && request.wait() != Wait::No
+            && let Some(hold) = core.spin_briefly(&request, kept)
+        {
             return Begun::Granted(hold);
         }
         let mut since = None;
@@ -88,7 +126,11 @@ impl Engine {
         let ask = Ask::new(caller, &options);
         match (&core.upstream, keys.single()) {
             (None, Some(key)) => {
-                Begun::Waiting(Waiting::One(Queued::new(core.pin(key), ask, since, deadline)))
+                let slot = match kept {
+                    Some(kept) => Pinned::new(core, kept.slot_ref()),
+                    None => core.pin(key),
+                };
+                Begun::Waiting(Waiting::One(Queued::new(slot, ask, since, deadline)))
             }
             (None, None) => {
                 let keys = keys.iter().map(Box::from).collect();
@@ -123,7 +165,7 @@ fn further(future: impl Future<Output = Result<Hold, LockError>> + Send + 'stati
 
 impl Core {
     /// The fast path, for requests that come as such.
-    fn take_plainly(&self, request: &Request<'_>) -> Option<Hold> {
+    fn take_plainly(&self, request: &Request<'_>, kept: Option<PinnedKey>) -> Option<Hold> {
         let caller = &request.caller;
         let plain = self.swift && request.options.is_plain() && caller.party.is_none();
         let (key, site) = (request.keys.single().filter(|_| plain)?, caller.site?);
@@ -131,24 +173,47 @@ impl Core {
             None => SmallOwner::NOBODY,
             Some(owner) => owner.small()?,
         };
-        let (slot, token) = self.take(key, Swift { owner, site })?;
+        let holder = Swift { owner, site };
+        if let Some(kept) = kept {
+            // SAFETY: the slot is pinned for ever.
+            let slot = unsafe { kept.slot_ref().get() };
+            let token = slot.try_take()?;
+            slot.write_record(holder, self.clock.stamp());
+            return Some(Hold::plain(kept.slot_ref(), token));
+        }
+        let (slot, token) = self.take(key, holder)?;
         Some(Hold::plain(slot, token))
     }
 
-    /// Tries for a moment before it comes to queueing: most holds are short.
-    fn spin(&self, slot: &Pinned, holder: Swift) -> Option<SlotHold> {
-        for round in 1..=10_u32 {
-            if slot.is_frozen() {
+    /// Waits a few hundred nanoseconds for a holder on another core, where that costs no look-up. A
+    /// thread that polls has other things to do than to wait longer, or to yield.
+    fn spin_briefly(&self, request: &Request<'_>, kept: Option<PinnedKey>) -> Option<Hold> {
+        // SAFETY: the slot is pinned for ever.
+        let alive = unsafe { kept?.slot_ref().get() };
+        for round in 1..=3_u32 {
+            if alive.is_frozen() {
                 return None;
             }
-            if let Some(token) = slot.try_take() {
-                slot.write_record(holder, self.clock.stamp());
-                return Some(SlotHold {
-                    slot: slot.slot_ref(),
-                    token,
-                    level: 0,
-                    nested: Nested::No,
-                });
+            (0..1 << round).for_each(|_| spin_loop());
+            if let Some(hold) = self.take_plainly(request, kept) {
+                return Some(hold);
+            }
+        }
+        None
+    }
+
+    /// Tries for a moment before it comes to queueing: most holds are short.
+    fn spin(&self, slot: SlotRef, alive: &Slot, site: CallSite) -> Option<Hold> {
+        for round in 1..=10_u32 {
+            if alive.is_frozen() {
+                // The state decides, once there is something to be had.
+                if !alive.is_held() {
+                    return None;
+                }
+            } else if let Some(token) = alive.try_take() {
+                let holder = Swift { owner: SmallOwner::current(), site };
+                alive.write_record(holder, self.clock.stamp());
+                return Some(Hold::plain(slot, token));
             }
             if round <= 3 {
                 (0..1 << round).for_each(|_| spin_loop());
@@ -239,7 +304,7 @@ impl LockBackend for Engine {
     }
 
     fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
-        match self.begin(request) {
+        match self.begin(request, None) {
             Begun::Granted(hold) => Op::ready(Granted::new(hold)),
             Begun::Waiting(mut waiting) => {
                 match Pin::new(&mut waiting).poll(&mut Context::from_waker(Waker::noop())) {

@@ -48,6 +48,16 @@ impl PinnedKey {
         self.take(Swift { owner: SmallOwner::NOBODY, site })
     }
 
+    /// The key itself.
+    pub fn key(&self) -> &'static str {
+        // SAFETY: the slot is pinned for ever, and the process's engine is never dropped.
+        unsafe { self.slot.get() }.key()
+    }
+
+    pub(super) const fn slot_ref(self) -> SlotRef {
+        self.slot
+    }
+
     #[inline]
     fn take(&self, holder: Swift) -> Option<OwnedGuard> {
         let asked = Since::now();
@@ -71,7 +81,6 @@ impl Hold {
 
 impl fmt::Debug for PinnedKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // SAFETY: the slot is pinned for ever, and the process's engine is never dropped.
-        write!(f, "PinnedKey({:?})", unsafe { self.slot.get() }.key())
+        write!(f, "PinnedKey({:?})", self.key())
     }
 }

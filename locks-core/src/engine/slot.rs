@@ -232,6 +232,11 @@ impl Slot {
         self.word.load(Ordering::Relaxed) & SLOW != 0
     }
 
+    /// Whether somebody holds the key; may be out of date at once.
+    pub(super) fn is_held(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & HELD != 0
+    }
+
     /// Whether nothing is going on: neither held nor waited for.
     pub(super) fn is_idle(&self) -> bool {
         self.word.load(Ordering::Acquire) & (HELD | SLOW) == 0
