@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use crate::engine::{Begun, Waiting};
 use crate::handle::Behind;
+use crate::identity::SmallOwner;
 use crate::observe::{self, Since};
+use crate::request::Swift;
 use crate::{
     Backend, CallSite, Caller, Granted, Guard, Hold, KeySet, Keys, Kind, LockBackend, LockError,
     Mode, Op, Options, OwnedGuard, OwnerId, PinnedKey, Request, Scope, Wait,
@@ -207,21 +209,36 @@ impl<'k> LockBuilder<'k> {
     #[inline(always)]
     pub fn acquire_at(self, site: CallSite) -> Result<Guard, LockError> {
         let asked = Since::now();
+        match self.take_plainly(SmallOwner::current, site, asked) {
+            Ok(owned) => Ok(Guard::new(owned)),
+            Err(slow) => slow.acquire_slowly(site, asked),
+        }
+    }
+
+    /// The guard for a free key if nothing but a plain lock is asked for, at an engine.
+    #[inline(always)]
+    fn take_plainly(
+        self,
+        owner: impl FnOnce() -> SmallOwner,
+        site: CallSite,
+        asked: Since,
+    ) -> Result<OwnedGuard, Self> {
         let Self { keys, options, choice } = self;
         // By value, so that a key that is merely lent is at hand, and not in a builder.
         let (keys, took) = match keys {
             KeyInput::One(Cow::Borrowed(key)) => {
-                (KeyInput::One(Cow::Borrowed(key)), take_plainly(key, &options, choice, site))
+                let took = take_plainly(key, &options, choice, owner, site);
+                (KeyInput::One(Cow::Borrowed(key)), took)
             }
             KeyInput::One(Cow::Owned(key)) => {
-                let took = take_plainly(&key, &options, choice, site);
+                let took = take_plainly(&key, &options, choice, owner, site);
                 (KeyInput::One(Cow::Owned(key)), took)
             }
             keys @ (KeyInput::Kept(_) | KeyInput::Several(_)) => (keys, Took::Nothing(choice)),
         };
         match took {
-            Took::Hold(hold, backend) => Ok(Guard::new(OwnedGuard::new(hold, backend, asked))),
-            Took::Nothing(choice) => Self { keys, options, choice }.acquire_slowly(site, asked),
+            Took::Hold(hold, backend) => Ok(OwnedGuard::new(hold, backend, asked)),
+            Took::Nothing(choice) => Err(Self { keys, options, choice }),
         }
     }
 
@@ -269,8 +286,37 @@ impl<'k> LockBuilder<'k> {
         Acquire { stage: Stage::Asked { builder: self, site, caller }, asked: None }
     }
 
-    /// The acquisition of an annotated function, which opens `scope` with it. What can be
-    /// decided without waiting is decided before this returns.
+    /// The guard of an annotated function, which opens `scope` with it, if the key is free.
+    ///
+    /// # Errors
+    /// Itself, for [`begin_in`](Self::begin_in).
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn take_in(self, scope: &Scope, site: CallSite) -> Result<OwnedGuard, Self> {
+        self.take_plainly(|| scope.small(), site, Since::now())
+    }
+
+    /// The guard of a block of asynchronous code, which is anonymous (C9), if the key is free.
+    ///
+    /// # Errors
+    /// Itself, for [`begin_here`](Self::begin_here).
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn take_here(self, site: CallSite) -> Result<OwnedGuard, Self> {
+        self.take_for_nobody(site, Since::now())
+    }
+
+    /// Who is nobody has nothing to re-enter, and is told so (C9).
+    #[inline(always)]
+    fn take_for_nobody(self, site: CallSite, asked: Since) -> Result<OwnedGuard, Self> {
+        if self.options.reentrant {
+            return Err(self);
+        }
+        self.take_plainly(|| SmallOwner::NOBODY, site, asked)
+    }
+
+    /// The acquisition of an annotated function, which opens `scope` with it. It asks when it is
+    /// first polled.
     #[doc(hidden)]
     pub fn begin_in(self, scope: &Scope, site: CallSite) -> Acquire<'static> {
         let asked = Some(Since::now());
@@ -280,8 +326,8 @@ impl<'k> LockBuilder<'k> {
         }
     }
 
-    /// The acquisition of a block of asynchronous code, which is anonymous (C9). What can be
-    /// decided without waiting is decided before this returns.
+    /// The acquisition of a block of asynchronous code, which is anonymous (C9). It asks when it is
+    /// first polled.
     #[doc(hidden)]
     pub fn begin_here(self, site: CallSite) -> Acquire<'static> {
         let stage = self.begin(site, Caller::polling).unwrap_or_else(Stage::Failed);
@@ -364,7 +410,13 @@ enum Took {
 
 /// Takes the key if it is free and nothing but a plain lock is asked for, at an engine.
 #[inline(always)]
-fn take_plainly(key: &str, options: &Options, choice: Choice, site: CallSite) -> Took {
+fn take_plainly(
+    key: &str,
+    options: &Options,
+    choice: Choice,
+    owner: impl FnOnce() -> SmallOwner,
+    site: CallSite,
+) -> Took {
     if !options.is_plain() {
         return Took::Nothing(choice);
     }
@@ -377,7 +429,8 @@ fn take_plainly(key: &str, options: &Options, choice: Choice, site: CallSite) ->
         },
     };
     if let Behind::Engine(engine) = backend.behind()
-        && let Some((slot, token)) = engine.take_one(key, options.steal_after.is_some(), site)
+        && let holder = (Swift { owner: owner(), site })
+        && let Some((slot, token)) = engine.take_one(key, options.steal_after.is_some(), holder)
     {
         return Took::Hold(Hold::plain(slot, token), backend);
     }
@@ -426,6 +479,10 @@ impl Future for Acquire<'_> {
             && let Stage::Asked { builder, site, caller } =
                 std::mem::replace(&mut this.stage, Stage::Done)
         {
+            let builder = match builder.take_for_nobody(site, asked) {
+                Ok(guard) => return Poll::Ready(Ok(guard)),
+                Err(builder) => builder,
+            };
             this.stage = builder.begin(site, caller).unwrap_or_else(Stage::Failed);
         }
         // Where it is: a stage is large, and most polls of a waiting one change nothing.

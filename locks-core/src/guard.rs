@@ -196,6 +196,22 @@ impl OwnedGuard {
         self.begin_release().await
     }
 
+    /// Releases a plain hold, which takes no more than an exchange and cannot fail.
+    ///
+    /// # Errors
+    /// Itself, if it is not that simple.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn try_release(self) -> Result<(), Self> {
+        if !self.hold.release_in_place() {
+            return Err(self);
+        }
+        let mut this = ManuallyDrop::new(self);
+        // SAFETY: I1: `this` is never dropped.
+        drop(unsafe { this.take_apart() });
+        Ok(())
+    }
+
     /// The error of a hold that is lost, with who has the key now where that is known here.
     #[cold]
     fn lost_error(&self, cause: LostCause) -> LockError {

@@ -39,8 +39,11 @@ pub fn run_once<R>(body: impl FnOnce() -> R) -> R {
 }
 
 /// Releases the lock of a function that ran. Its value stands, so a failure is only reported.
+#[inline]
 pub async fn release(guard: OwnedGuard) {
-    let _ = lost(guard.release_async().await);
+    if let Err(guard) = guard.try_release() {
+        let _ = lost(guard.release_async().await);
+    }
 }
 
 /// Releases the lock; `output` stands unless it is an `Ok` whose lock was lost.

@@ -76,17 +76,19 @@ impl<P: Place> Site<P> {
     #[inline]
     pub fn begin(&'static self, key: impl Key, options: impl Options, scope: &Scope) -> Begun {
         key.lend(|lock| {
-            let lock = options(lock.on_choice(default_backend));
-            Begun::Asked(lock.begin_in(scope, self.0.call()))
+            match options(lock.on_choice(default_backend)).take_in(scope, self.0.call()) {
+                Ok(guard) => Begun::Granted(guard),
+                Err(lock) => Begun::Asked(lock.begin_in(scope, self.0.call())),
+            }
         })
     }
 
     /// Begins to acquire `key` for a block, which is anonymous (C9).
     #[inline]
     pub fn begin_here(&'static self, key: impl Key, options: impl Options) -> Begun {
-        key.lend(|lock| {
-            let lock = options(lock.on_choice(default_backend));
-            Begun::Asked(lock.begin_here(self.0.call()))
+        key.lend(|lock| match options(lock.on_choice(default_backend)).take_here(self.0.call()) {
+            Ok(guard) => Begun::Granted(guard),
+            Err(lock) => Begun::Asked(lock.begin_here(self.0.call())),
         })
     }
 }

@@ -23,13 +23,13 @@ use crate::{
 };
 
 impl Engine {
-    /// One key, held exclusively and without bounds by whoever runs now, if it is free.
+    /// One key, held exclusively and without bounds, if it is free.
     #[inline(never)]
     pub(crate) fn take_one(
         &self,
         key: &str,
         steals: bool,
-        site: CallSite,
+        holder: Swift,
     ) -> Option<(SlotRef, Token)> {
         if !self.core.swift {
             return None;
@@ -37,7 +37,7 @@ impl Engine {
         if steals {
             SystemClock::expect_thieves();
         }
-        self.core.take(key, Swift { owner: SmallOwner::current(), site })
+        self.core.take(key, holder)
     }
 
     /// One key, for a thread that waits itself.
