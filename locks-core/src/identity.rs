@@ -10,9 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 
-use parking_lot::Mutex;
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
+
+use crate::sync::plain::Mutex;
 
 /// An identity that holds and waits for locks (C9, C10).
 ///

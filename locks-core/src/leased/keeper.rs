@@ -8,8 +8,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
-
+use crate::sync::plain::{Condvar, Mutex};
 use crate::{LockError, Op};
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -126,10 +125,7 @@ impl Desk {
                 }
             }
             let Some(id) = state.ready.pop_front() else {
-                match idle_since {
-                    None => self.work.wait(&mut state),
-                    Some(_) => drop(self.work.wait_for(&mut state, Keeper::IDLE)),
-                }
+                state = self.work.wait(state, idle_since.map(|_| Keeper::IDLE));
                 continue;
             };
             let Some(task) = state.tasks.remove(&id) else { continue };
