@@ -8,7 +8,60 @@ mod real {
     pub(crate) use std::thread;
 
     pub(crate) use foldhash::quality::RandomState;
-    pub(crate) use parking_lot::{Mutex, MutexGuard};
+
+    pub(crate) use super::plain::{Mutex, MutexGuard};
+}
+
+/// What stays itself while an explorer runs: no schedule of the engine depends on it.
+pub(crate) mod plain {
+    use std::sync;
+    use std::time::Duration;
+
+    pub(crate) use std::sync::MutexGuard;
+
+    /// The standard library's, without its poison: no invariant here is broken while anybody's
+    /// code runs, and a panic must not keep others from their locks.
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T>(sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) const fn new(value: T) -> Self {
+            Self(sync::Mutex::new(value))
+        }
+
+        #[inline]
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(sync::PoisonError::into_inner)
+        }
+    }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Condvar(sync::Condvar);
+
+    impl Condvar {
+        pub(crate) const fn new() -> Self {
+            Self(sync::Condvar::new())
+        }
+
+        pub(crate) fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        /// Sleeps until notified, or for `limit` at most; at times for less.
+        pub(crate) fn wait<'a, T>(
+            &self,
+            guard: MutexGuard<'a, T>,
+            limit: Option<Duration>,
+        ) -> MutexGuard<'a, T> {
+            match limit {
+                None => self.0.wait(guard).unwrap_or_else(sync::PoisonError::into_inner),
+                Some(limit) => {
+                    let woken = self.0.wait_timeout(guard, limit);
+                    woken.unwrap_or_else(sync::PoisonError::into_inner).0
+                }
+            }
+        }
+    }
 }
 
 #[cfg(loom)]
@@ -62,3 +115,21 @@ mod real {
 }
 
 pub(crate) use real::*;
+
+#[cfg(test)]
+mod tests {
+    use super::plain::Mutex;
+
+    #[test]
+    fn a_panic_keeps_nobody_out() {
+        let mutex = Mutex::new(1);
+        std::thread::scope(|scope| {
+            let panics = scope.spawn(|| {
+                let _guard = mutex.lock();
+                panic!("on purpose");
+            });
+            panics.join().unwrap_err();
+        });
+        assert_eq!(*mutex.lock(), 1);
+    }
+}

@@ -5,9 +5,11 @@ mod async_tasks;
 mod build;
 mod eight_threads;
 mod formatted;
+mod functions;
 mod literal;
 mod memory;
 mod name;
+mod package;
 mod two_threads;
 
 use locks_benches::measure::Pace;
@@ -38,4 +40,5 @@ pub(crate) const ROWS: &[Row] = &[
     Row { name: "async-keys", about: "1,000 tasks on 1,000 keys", run: async_tasks::many_keys },
     Row { name: "memory", about: "bytes per key, and what is left", run: memory::run },
     Row { name: "build", about: "clean build of a hello world", run: build::run },
+    Row { name: "functions", about: "build of 200 annotated functions", run: functions::run },
 ];

@@ -3,9 +3,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::Waker;
 
-use parking_lot::Mutex;
-
 use super::Moment;
+use crate::sync::plain::Mutex;
 
 /// Alarms that are still to go off, for those who implement a [`Clock`](super::Clock).
 #[derive(Default)]

@@ -1,12 +1,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::task::Waker;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{panic, thread};
 
-use parking_lot::{Condvar, Mutex};
-
 use super::{Alarm, Alarms, Clock, Moment, Stamp};
+use crate::sync::plain::{Condvar, Mutex};
 
 /// The machine's time awake: `CLOCK_MONOTONIC` where there is one, which stops in suspend.
 ///
@@ -74,7 +73,7 @@ struct Sleeper {
 
 static TIMER: LazyLock<Timer> = LazyLock::new(|| Timer {
     alarms: Alarms::new(),
-    thread: Mutex::default(),
+    thread: Mutex::new(Sleeper::default()),
     earlier: Condvar::new(),
 });
 
@@ -117,36 +116,52 @@ impl Timer {
                 return;
             }
             sleeper.until = Some(until);
-            let limit = Instant::now() + until.since(now).min(Duration::from_secs(3600));
-            self.earlier.wait_until(&mut sleeper, limit);
-            sleeper.until = None;
+            let limit = until.since(now).min(Duration::from_secs(3600));
+            self.earlier.wait(sleeper, Some(limit)).until = None;
         }
     }
 }
 
-#[cfg(target_os = "linux")]
+/// Declared here: the crate `libc` would be a tenth of the whole build.
+#[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod time {
+    use std::ffi::{c_int, c_long};
+
     use super::Moment;
+
+    const CLOCK_MONOTONIC: c_int = 1;
+    const CLOCK_MONOTONIC_COARSE: c_int = 6;
+
+    /// The C library's `timespec`: with 64 bits, both of its fields are as long as a `long`.
+    #[repr(C)]
+    struct Timespec {
+        secs: c_long,
+        nanos: c_long,
+    }
+
+    unsafe extern "C" {
+        fn clock_gettime(clock: c_int, time: *mut Timespec) -> c_int;
+    }
 
     #[inline]
     pub(super) fn coarse() -> Moment {
-        read(libc::CLOCK_MONOTONIC_COARSE)
+        read(CLOCK_MONOTONIC_COARSE)
     }
 
     pub(super) fn precise() -> Moment {
-        read(libc::CLOCK_MONOTONIC)
+        read(CLOCK_MONOTONIC)
     }
 
     #[inline]
-    fn read(clock: libc::clockid_t) -> Moment {
-        let mut spec = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: `spec` is a timespec to write to, and both clocks exist on every Linux.
-        unsafe { libc::clock_gettime(clock, &raw mut spec) };
-        Moment::from_nanos(spec.tv_sec as u64 * 1_000_000_000 + spec.tv_nsec as u64)
+    fn read(clock: c_int) -> Moment {
+        let mut time = Timespec { secs: 0, nanos: 0 };
+        // SAFETY: `time` is a timespec to write to, and both clocks exist on every Linux.
+        unsafe { clock_gettime(clock, &raw mut time) };
+        Moment::from_nanos(time.secs as u64 * 1_000_000_000 + time.nanos as u64)
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+#[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 mod time {
     use std::sync::LazyLock;
     use std::time::Instant;

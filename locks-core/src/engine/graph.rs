@@ -1,6 +1,7 @@
 //! Deadlock detection (C10): who waits for whom, across all keys of the engine.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::cell::Cell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -29,6 +30,8 @@ struct Wait {
     slot: Pinned,
     place: Place,
     within: Within,
+    /// Where it stands in the search that began at the wait of the first number.
+    found: Cell<(u64, usize)>,
 }
 
 /// An entered wait; dropping it takes it out.
@@ -53,14 +56,14 @@ impl Graph {
         place: Place,
         within: &Within,
     ) -> Result<Edge, Vec<DeadlockStep>> {
-        let wait = Wait { slot: slot.clone(), place, within: within.clone() };
+        let (slot, within) = (slot.clone(), within.clone());
         let mut graph = core.graph.lock();
         let id = graph.next;
         graph.next += 1;
-        for owner in within {
+        for owner in &within {
             graph.by_owner.entry(*owner).or_default().push(id);
         }
-        graph.waits.insert(id, wait);
+        graph.waits.insert(id, Wait { slot, place, within, found: Cell::new((id, START)) });
         let Some(cycle) = graph.find_cycle(core, id) else {
             return Ok(Edge { core: core.clone(), id });
         };
@@ -86,36 +89,30 @@ impl Graph {
 
     fn find_cycle(&self, core: &Arc<Core>, start: u64) -> Option<Vec<DeadlockStep>> {
         let nodes = self.explore(core, start);
-        let everybody = nodes.keys().copied().collect::<HashSet<_>>();
-        let stuck = settle_on_stuck(&nodes, everybody.clone());
-        if !stuck.contains(&start) {
+        let stuck = settle_on_stuck(&nodes, vec![true; nodes.len()]);
+        if !stuck[START] {
             return None;
         }
         // A cycle that does not need this wait is not this wait's to report.
-        let mut others = everybody;
-        others.remove(&start);
-        if nodes[&start].is_stuck(&settle_on_stuck(&nodes, others)) {
+        let mut others = vec![true; nodes.len()];
+        others[START] = false;
+        if nodes[START].is_stuck(&settle_on_stuck(&nodes, others)) {
             return None;
         }
-        Some(walk(&nodes, &stuck, start))
+        Some(walk(&nodes, &stuck))
     }
 
     /// The waits that can be reached from `start`, with what is in the way of each.
-    fn explore(&self, core: &Arc<Core>, start: u64) -> HashMap<u64, Node> {
-        let mut nodes = HashMap::new();
-        let mut open = VecDeque::from([start]);
-        while let Some(id) = open.pop_front() {
-            if nodes.contains_key(&id) {
-                continue;
-            }
-            let node = self.node(core, id);
-            open.extend(node.blockers.iter().flat_map(|blocker| blocker.leads_to.iter().copied()));
-            nodes.insert(id, node);
+    fn explore(&self, core: &Arc<Core>, start: u64) -> Vec<Node> {
+        let mut reached = vec![start];
+        let mut nodes = Vec::new();
+        while let Some(id) = reached.get(nodes.len()).copied() {
+            nodes.push(self.node(core, id, &mut reached));
         }
         nodes
     }
 
-    fn node(&self, core: &Arc<Core>, id: u64) -> Node {
+    fn node(&self, core: &Arc<Core>, id: u64, reached: &mut Vec<u64>) -> Node {
         let wait = &self.waits[&id];
         let now = core.clock.now();
         let frozen = core.freeze(&wait.slot, now);
@@ -134,7 +131,7 @@ impl Graph {
                     })
                     .filter(|_| frozen.due(&waiter.ask).is_none())
                     .map(|hold| Blocker {
-                        leads_to: self.led_to(hold, waiter),
+                        leads_to: self.led_to(hold, waiter, reached),
                         holder: describe::holder(hold, now),
                     })
                     .collect(),
@@ -151,8 +148,8 @@ impl Graph {
         node
     }
 
-    /// The waits that keep `hold` from ending.
-    fn led_to(&self, hold: &HoldEntry, waiter: &Waiter) -> Vec<u64> {
+    /// The waits that keep `hold` from ending, by where they stand in `reached`.
+    fn led_to(&self, hold: &HoldEntry, waiter: &Waiter, reached: &mut Vec<u64>) -> Vec<usize> {
         if hold.ends_at.is_some() {
             return Vec::new();
         }
@@ -162,9 +159,25 @@ impl Graph {
         let nests = waiter.ask.reentrant && !hold.lets_in(caller);
         let owners = hold.levels.iter().filter_map(|level| level.owner);
         let owners = owners.filter(|owner| !(nests && caller.counts_as(Some(*owner))));
-        owners.filter_map(|owner| self.by_owner.get(&owner)).flatten().copied().collect()
+        let waits = owners.filter_map(|owner| self.by_owner.get(&owner)).flatten();
+        waits.map(|id| self.waits[id].stand(*id, reached)).collect()
     }
 }
+
+impl Wait {
+    /// Where this wait, which is `id`, stands in `reached`: at its end, if it is new there.
+    fn stand(&self, id: u64, reached: &mut Vec<u64>) -> usize {
+        let search = reached[START];
+        if self.found.get().0 != search {
+            self.found.set((search, reached.len()));
+            reached.push(id);
+        }
+        self.found.get().1
+    }
+}
+
+/// Where the wait stands that a search begins at.
+const START: usize = 0;
 
 /// A wait, as the search for cycles sees it.
 struct Node {
@@ -177,14 +190,14 @@ struct Node {
 
 /// A hold in the way of a wait.
 struct Blocker {
-    leads_to: Vec<u64>,
+    leads_to: Vec<usize>,
     holder: HolderInfo,
 }
 
 impl Node {
-    /// Whether the wait never ends if those of `stuck` do not.
-    fn is_stuck(&self, stuck: &HashSet<u64>) -> bool {
-        let is_stuck = |blocker: &Blocker| blocker.leads_to.iter().any(|id| stuck.contains(id));
+    /// Whether the wait never ends if those that are `stuck` do not.
+    fn is_stuck(&self, stuck: &[bool]) -> bool {
+        let is_stuck = |blocker: &Blocker| blocker.leads_to.iter().any(|at| stuck[*at]);
         if self.any_will_do {
             !self.blockers.is_empty() && self.blockers.iter().all(is_stuck)
         } else {
@@ -216,46 +229,50 @@ fn in_the_way<'a>(
 }
 
 /// What is left of `waits` when those that will end are taken out, again and again.
-fn settle_on_stuck(nodes: &HashMap<u64, Node>, mut waits: HashSet<u64>) -> HashSet<u64> {
+fn settle_on_stuck(nodes: &[Node], mut waits: Vec<bool>) -> Vec<bool> {
     loop {
-        let ends = waits.iter().copied().filter(|id| !nodes[id].is_stuck(&waits));
-        let ends = ends.collect::<Vec<_>>();
-        if ends.is_empty() {
-            return waits;
+        let mut ended = false;
+        for (at, node) in nodes.iter().enumerate() {
+            if waits[at] && !node.is_stuck(&waits) {
+                waits[at] = false;
+                ended = true;
+            }
         }
-        for id in ends {
-            waits.remove(&id);
+        if !ended {
+            return waits;
         }
     }
 }
 
-/// The shortest way from `start` back to itself.
-fn walk(nodes: &HashMap<u64, Node>, stuck: &HashSet<u64>, start: u64) -> Vec<DeadlockStep> {
-    let mut came_from = HashMap::<u64, (u64, usize)>::new();
-    let mut open = VecDeque::from([start]);
-    'search: while let Some(id) = open.pop_front() {
-        for (index, blocker) in nodes[&id].blockers.iter().enumerate() {
-            for next in blocker.leads_to.iter().filter(|next| stuck.contains(next)) {
-                if !came_from.contains_key(next) {
-                    came_from.insert(*next, (id, index));
-                    open.push_back(*next);
-                }
-                if *next == start {
-                    break 'search;
+/// The shortest way from the start back to itself.
+fn walk(nodes: &[Node], stuck: &[bool]) -> Vec<DeadlockStep> {
+    let mut came_from = vec![None; nodes.len()];
+    let mut open = vec![START];
+    let mut done = 0;
+    while let Some(at) = open.get(done).copied()
+        && came_from[START].is_none()
+    {
+        done += 1;
+        for (index, blocker) in nodes[at].blockers.iter().enumerate() {
+            for next in blocker.leads_to.iter().copied().filter(|next| stuck[*next]) {
+                if came_from[next].is_none() {
+                    came_from[next] = Some((at, index));
+                    open.push(next);
                 }
             }
         }
     }
-    let mut steps = VecDeque::new();
-    let mut at = start;
-    while let Some((from, blocker)) = came_from.get(&at) {
+    let mut steps = Vec::new();
+    let mut at = START;
+    while let Some((from, blocker)) = came_from[at] {
         let node = &nodes[from];
-        let holder = node.blockers[*blocker].holder.clone();
-        steps.push_front(DeadlockStep::new(&node.key, node.waiter.clone(), holder));
-        at = *from;
-        if at == start {
+        let holder = node.blockers[blocker].holder.clone();
+        steps.push(DeadlockStep::new(&node.key, node.waiter.clone(), holder));
+        at = from;
+        if at == START {
             break;
         }
     }
-    steps.into()
+    steps.reverse();
+    steps
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::LazyLock;
 
-use parking_lot::Mutex;
+use crate::sync::plain::Mutex;
 
 use super::{OwnerId, OwnerKind};
 

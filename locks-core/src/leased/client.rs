@@ -5,13 +5,12 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use super::clock::by;
 use super::held::Held;
 use super::keeper::Keeper;
 use super::waiting::Waiters;
 use crate::engine::WeakEngine;
+use crate::sync::plain::Mutex;
 use crate::{Clock, ErrorKind, LeaseStore, LockError, LostCause, Op, Renewed};
 
 /// What the adapter was told when it was built.

@@ -4,11 +4,10 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use super::clock::alarm;
 use super::renewal::Renewal;
 use crate::engine::WeakEngine;
+use crate::sync::plain::Mutex;
 use crate::{
     AcquisitionId, Alarm, Clock, LeaseClaim, LeaseRenewal, LostCause, Mode, Moment, Token,
 };

@@ -8,9 +8,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
-
 use super::slip::slip;
+use crate::sync::plain::{Condvar, Mutex};
 use crate::{LockError, Op};
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -131,10 +130,7 @@ impl Desk {
                 }
             }
             let Some(id) = state.ready.pop_front() else {
-                match idle_since {
-                    None => self.work.wait(&mut state),
-                    Some(_) => drop(self.work.wait_for(&mut state, self.idle)),
-                }
+                state = self.work.wait(state, idle_since.map(|_| self.idle));
                 continue;
             };
             let Some(task) = state.tasks.remove(&id) else { continue };

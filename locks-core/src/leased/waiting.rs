@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use parking_lot::Mutex;
-
 use super::clock::alarm;
+use crate::sync::plain::Mutex;
 use crate::{AcquisitionId, Clock, Moment, Wake};
 
 /// Those who were refused and mean to ask again, by key.

@@ -10,7 +10,7 @@ mod suggestion;
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
-use syn::{Error, Expr, LitStr, Path, Result};
+use syn::{Error, Expr, LitStr, Result};
 
 use crate::parse::{self, Args, Template};
 
@@ -20,7 +20,8 @@ pub(crate) use returned::Returned;
 
 /// A lock as the arguments describe it.
 pub(crate) struct Lock {
-    pub(crate) krate: Option<Path>,
+    /// The path of `crate = …`.
+    pub(crate) krate: Option<TokenStream>,
     pub(crate) keys: Vec<Key>,
     /// Calls on the builder, in any order.
     pub(crate) options: TokenStream,
@@ -110,7 +111,7 @@ fn key(key: parse::Key) -> Result<Key> {
     } else if text.contains('\0') {
         "a key cannot contain a NUL byte"
     } else {
-        return Ok(Key::Constant(text.to_owned(), template.literal.clone()));
+        return Ok(Key::Constant(text.to_owned(), template.literal));
     };
     Err(Error::new(template.literal.span(), why))
 }

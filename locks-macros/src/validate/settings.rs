@@ -1,7 +1,7 @@
 //! The options of the attribute's table.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote_spanned};
+use quote::{ToTokens as _, format_ident, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{Error, Expr, ExprLit, Lit, Result};
 
@@ -33,7 +33,7 @@ pub(super) fn apply(settings: Vec<Setting>, lock: &mut Lock) -> Result<()> {
     // `crate` first: the others' code begins with it.
     for setting in &settings {
         if let Some(Value::Path(path)) = &setting.value {
-            lock.krate = Some(path.clone());
+            lock.krate = Some(path.to_token_stream());
         }
     }
     for Setting { name, value } in settings {
@@ -248,7 +248,7 @@ fn example(option: &str) -> &'static str {
 }
 
 fn computed(value: &Expr) -> TokenStream {
-    quote::ToTokens::to_token_stream(value)
+    value.to_token_stream()
 }
 
 fn literal(value: &Expr) -> Option<&Lit> {
