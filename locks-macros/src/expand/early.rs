@@ -17,8 +17,15 @@ pub(super) fn arms(lock: &Lock, returned: &Returned, probe_future: bool) -> Toke
     let private = lock.private(span);
     match &lock.otherwise {
         Some(Otherwise::Closure(closure)) => {
+            let probe = match returned {
+                Returned::Named(ty) if probe_future => probe(lock, ty),
+                _ => TokenStream::new(),
+            };
             quote_spanned!(span=>
-                #private::Err(__error) => return #private::otherwise(#closure, __error),
+                #private::Err(__error) => {
+                    #probe
+                    return #private::otherwise(#closure, __error);
+                }
             )
         }
         Some(Otherwise::Value(value)) => {
@@ -64,11 +71,20 @@ fn asked(lock: &Lock, ty: &syn::Type, method: &str, probe_future: bool) -> Token
     let span = super::at(ty);
     let private = lock.private(span);
     let method = Ident::new(method, span);
-    let probe = probe_future
-        .then(|| quote_spanned!(span=> #private::Returns::<#ty>::new().runs_in_time();));
+    let probe = probe_future.then(|| probe(lock, ty));
     quote_spanned!(span=> {
-        use #private::{AnyReturn as _, PlainResult as _};
         #probe
+        use #private::{AnyReturn as _, PlainResult as _};
         #private::Returns::<#ty>::new().#method(__error)
+    })
+}
+
+/// Refuses a future that would run after the function's end.
+fn probe(lock: &Lock, ty: &syn::Type) -> TokenStream {
+    let span = super::at(ty);
+    let private = lock.private(span);
+    quote_spanned!(span=> {
+        use #private::AnyReturn as _;
+        #private::Returns::<#ty>::new().runs_in_time();
     })
 }
