@@ -5,6 +5,7 @@ mod acquire;
 mod block;
 mod early;
 mod function;
+mod parameters;
 
 pub(crate) use block::expand as block;
 pub(crate) use function::expand as function;
