@@ -152,7 +152,7 @@ impl Lock {
                 Key::Constant(..) => {}
                 Key::Value(value) => variables(value.to_token_stream(), &mut names),
                 Key::Template(template) => template.pieces.iter().for_each(|piece| {
-                    if let Piece::Hole { expr, spec } = piece {
+                    if let Piece::Hole { expr, spec, .. } = piece {
                         variables(expr.to_token_stream(), &mut names);
                         let spec =
                             spec.iter().flat_map(|spec| spec.split(['$', '.', '>', '<', '^']));
