@@ -14,6 +14,10 @@ mod early;
 mod loss;
 #[path = "macros/options.rs"]
 mod options;
+#[path = "macros/parameters.rs"]
+mod parameters;
+#[path = "macros/peers/mod.rs"]
+mod peers;
 #[path = "macros/polling.rs"]
 mod polling;
 #[path = "macros/returned_futures.rs"]
