@@ -36,11 +36,14 @@ pub(crate) fn expand(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStre
             #private::Err(__error) =>
                 #private::instead(#private::otherwise(#closure, __error)),
         ),
-        Some(Otherwise::Value(value)) => quote_spanned!(span=>
-            #private::Err(__error) if #private::contended(&__error) =>
-                #private::instead(#value),
-            #private::Err(__error) => #private::Err(__error),
-        ),
+        Some(Otherwise::Value(value)) => {
+            let value = super::instead(lock, value);
+            quote_spanned!(span=>
+                #private::Err(__error) if #private::contended(&__error) =>
+                    #private::instead(#value),
+                #private::Err(__error) => #private::Err(__error),
+            )
+        }
     };
     quote_spanned!(span=> {
         let __begun = #acquire;

@@ -15,6 +15,11 @@ use crate::validate::{Lock, Otherwise, Returned};
 pub(super) fn arms(lock: &Lock, returned: &Returned, probe_future: bool) -> TokenStream {
     let span = Span::mixed_site();
     let private = lock.private(span);
+    // What never comes back cannot be returned: the `return` would be unreachable.
+    let leave = match returned {
+        Returned::Never(_) => None,
+        _ => Some(quote_spanned!(span=> return)),
+    };
     match &lock.otherwise {
         Some(Otherwise::Closure(closure)) => {
             let probe = match returned {
@@ -24,7 +29,7 @@ pub(super) fn arms(lock: &Lock, returned: &Returned, probe_future: bool) -> Toke
             quote_spanned!(span=>
                 #private::Err(__error) => {
                     #probe
-                    return #private::otherwise(#closure, __error);
+                    #leave #private::otherwise(#closure, __error)
                 }
             )
         }
@@ -36,8 +41,9 @@ pub(super) fn arms(lock: &Lock, returned: &Returned, probe_future: bool) -> Toke
                 }
                 _ => quote_spanned!(span=> #private::fault(__error)),
             };
+            let value = super::instead(lock, value);
             quote_spanned!(span=>
-                #private::Err(__error) if #private::contended(&__error) => return #value,
+                #private::Err(__error) if #private::contended(&__error) => #leave #value,
                 #private::Err(__error) => #fault,
             )
         }

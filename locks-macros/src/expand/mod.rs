@@ -13,6 +13,8 @@ pub(crate) use function::expand as function;
 use proc_macro2::{Group, Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
 
+use crate::validate::Lock;
+
 /// `tokens`' span for what is shown, with the hygiene of generated code.
 fn at(tokens: &impl ToTokens) -> Span {
     use syn::spanned::Spanned as _;
@@ -24,4 +26,17 @@ fn at(tokens: &impl ToTokens) -> Span {
 fn in_arm(body: &Group) -> TokenStream {
     let span = Span::mixed_site();
     quote_spanned!(span=> match () { () => #body })
+}
+
+/// The value of `otherwise`, which may be none: behind a `return` or a `panic!` what follows would
+/// be unreachable, and the compiler would say so to the user.
+fn instead(lock: &Lock, value: &syn::Expr) -> TokenStream {
+    let span = Span::mixed_site();
+    let private = lock.private(span);
+    quote_spanned!(span=>
+        match #private::Some(()) {
+            #private::Some(()) => #value,
+            #private::None => #private::unreached(),
+        }
+    )
 }
