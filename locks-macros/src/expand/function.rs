@@ -91,7 +91,11 @@ fn blocking(
 /// let __begun = SITE.begin(.., &__scope);
 /// match outcome_of(__begun).await {
 ///     Ok(__guard) => {
-///         let __output = Scoped::new(__scope, async move { order; edge; match () { () => { body } } }).await;
+///         let __output = Scoped::new(__scope, async move {
+///             order;
+///             edge;
+///             return match Some(()) { Some(()) => { body }, None => unreached() };
+///         }).await;
 ///         release(__guard).await;
 ///         return __output;
 ///     }
@@ -111,12 +115,16 @@ fn asynchronous(
     let outcome = outcome(lock, &Way::Scoped);
     let early = early::arms(lock, returned, false);
     let edge = edge(lock, returned);
-    let (held, body) = match &lock.guard {
-        None => (None, in_arm(body)),
-        Some(name) => (
-            Some(quote_spanned!(span=> let __held = &__guard;)),
-            quote_spanned!(span=> match __held { #name => #body }),
-        ),
+    let held = lock.guard.as_ref().map(|_| quote_spanned!(span=> let __held = &__guard;));
+    let (value, name) = match &lock.guard {
+        None => (quote_spanned!(span=> ()), quote_spanned!(span=> ())),
+        Some(name) => (quote_spanned!(span=> __held), name.to_token_stream()),
+    };
+    let body = in_arm(lock, &value, &name, body);
+    // With a value at its end, a block that yields a future would look as if an `.await` was missing.
+    let body = match returned {
+        Returned::Never(_) => body,
+        _ => quote_spanned!(span=> return #body;),
     };
     let run = quote_spanned!(span=>
         #private::Scoped::new(__scope, async move { #order #edge #body })

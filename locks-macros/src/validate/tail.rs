@@ -16,6 +16,12 @@ pub(crate) fn in_tail(
         let at = tokens.len().checked_sub(back);
         at.is_some_and(|at| matches!(&tokens[at], TokenTree::Ident(ident) if ident == word))
     };
+    if own_return(&tokens).is_some() && is_punct(tokens.last()?, ';') {
+        // `return Box::pin(async move { .. });`
+        let semicolon = tokens.pop();
+        let before = in_tail(tokens.into_iter().collect(), change)?;
+        return Some(before.into_iter().chain(semicolon).collect());
+    }
     let TokenTree::Group(last) = tokens.last()?.clone() else { return None };
     let changed = match last.delimiter() {
         Delimiter::Brace if is(&tokens, 2, "async") => {
@@ -59,15 +65,21 @@ fn without_comma(tokens: TokenStream) -> TokenStream {
     tokens.into_iter().collect()
 }
 
-/// A `return` before the last statement, with a future that is not the one at the end.
+/// A `return` with a future that is not the one at the end.
 pub(super) fn other_return(body: TokenStream) -> Option<Span> {
     let tokens = body.into_iter().collect::<Vec<_>>();
-    let last = tokens.iter().rposition(|token| is_punct(token, ';')).map_or(0, |at| at + 1);
-    let is_return = |token: &TokenTree| matches!(token, TokenTree::Ident(word) if word == "return");
-    // The last statement may itself be a `return`.
-    let own = tokens.get(last).is_some_and(is_return).then_some(last);
+    let own = own_return(&tokens);
     let others = tokens.into_iter().enumerate().filter(|(at, _)| Some(*at) != own);
     returns(others.map(|(_, token)| token))
+}
+
+/// Where the last statement says `return` itself.
+fn own_return(tokens: &[TokenTree]) -> Option<usize> {
+    let (last, before) = tokens.split_last()?;
+    let whole = if is_punct(last, ';') { before } else { tokens };
+    let begin = whole.iter().rposition(|token| is_punct(token, ';')).map_or(0, |at| at + 1);
+    let is_return = |token: &TokenTree| matches!(token, TokenTree::Ident(word) if word == "return");
+    whole[begin..].iter().position(is_return).map(|at| begin + at)
 }
 
 /// The first `return` that leaves the function: neither a closure, nor an inner function or block
