@@ -10,6 +10,8 @@ mod body;
 mod cost;
 #[path = "macros/early.rs"]
 mod early;
+#[path = "macros/futures.rs"]
+mod futures;
 #[path = "macros/loss.rs"]
 mod loss;
 #[path = "macros/options.rs"]

@@ -76,7 +76,7 @@ fn held(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStream {
             #private::keep_value_async(__guard, __output).await
         ),
         (OnLost::Cancel(_), true) => quote_spanned!(span=>
-            let __output = #private::cancel_when_lost(&__guard, async { return #body; }).await;
+            let __output = #private::cancel_when_lost(&__guard, #private::pin!(async { return #body; })).await;
             match __output {
                 #private::Ok(__output) => {
                     #private::keep_value_async(__guard, __output).await

@@ -143,7 +143,7 @@ fn asynchronous(
             return #keep_async.await;
         ),
         (OnLost::Cancel(_), _) => quote_spanned!(span=>
-            let __output = #private::cancel_when_lost(&__guard, #run).await;
+            let __output = #private::cancel_when_lost(&__guard, #private::pin!(#run)).await;
             return #keep_unless_lost.await;
         ),
     };

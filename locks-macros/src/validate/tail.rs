@@ -23,6 +23,7 @@ pub(crate) fn in_tail(
         return Some(before.into_iter().chain(semicolon).collect());
     }
     let TokenTree::Group(last) = tokens.last()?.clone() else { return None };
+    let last = unwrapped(last);
     let changed = match last.delimiter() {
         Delimiter::Brace if is(&tokens, 2, "async") => {
             let moves = Ident::new("move", Span::mixed_site());
@@ -55,6 +56,15 @@ pub(crate) fn in_tail(
     };
     *tokens.last_mut()? = changed.into();
     Some(tokens.into_iter().collect())
+}
+
+/// The braces in a `$body:block` of `macro_rules!`.
+fn unwrapped(group: Group) -> Group {
+    let mut inner = group.stream().into_iter();
+    match (group.delimiter(), inner.next(), inner.next()) {
+        (Delimiter::None, Some(TokenTree::Group(only)), None) => unwrapped(only),
+        _ => group,
+    }
 }
 
 fn without_comma(tokens: TokenStream) -> TokenStream {
