@@ -3,14 +3,13 @@
 
 use std::cell::Cell;
 use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Mutex;
 use std::task::Poll;
 
 use locks::{LockError, lock};
 
-use crate::polling::{is_free, now, pause, poll};
+use crate::polling::{is_free, pause, poll};
 
 /// Asks whether a value is `Send`: its own method is found first if it is, else the trait's.
 struct Asked<'a, T> {
@@ -57,7 +56,6 @@ macro_rules! twins {
         mod cancelled {
             use super::*;
             $(#[lock("fut_twins", on_lost = "cancel", otherwise = |error| Err(error))]
-            #[expect(clippy::redundant_closure, reason = "`otherwise` takes a closure")]
             pub(super) async fn $name($($arg: $ty),*) -> Result<(), LockError> $body)*
         }
         mod boxed {
@@ -234,52 +232,6 @@ fn a4_c5_locked_from_the_first_poll_to_the_end_and_never_else() {
     sweep("fut_sweep_there", &There);
     sweep("fut_sweep_boxed", &Boxed);
     sweep("fut_sweep_awaited", &Awaited);
-}
-
-trait Ext: Future + Sized + Send {
-    fn boxed<'a>(self) -> Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>
-    where
-        Self: 'a,
-    {
-        Box::pin(self)
-    }
-}
-
-impl<F: Future + Send> Ext for F {}
-
-type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-#[lock("fut_recursive_{depth}")]
-fn recursive<'a>(depth: u8, seen: &'a Mutex<Vec<u8>>) -> BoxFuture<'a, u8> {
-    async move {
-        seen.lock().unwrap().push(depth);
-        if depth == 0 {
-            return 0;
-        }
-        assert!(!is_free(&format!("fut_recursive_{depth}")));
-        recursive(depth - 1, seen).await + 1
-    }
-    .boxed()
-}
-
-#[lock("fut_statements_{n}")]
-fn after_statements(n: u8) -> BoxFuture<'static, u8> {
-    fn helper(n: u8) -> u8 {
-        return n + 1;
-    }
-    let twice = |n: u8| {
-        return n * 2;
-    };
-    let m = twice(helper(n));
-    return Box::pin(async move { m });
-}
-
-#[test]
-fn a4_boxed_futures_in_the_spellings_of_users() {
-    let seen = Mutex::new(Vec::new());
-    assert_eq!(now(recursive(3, &seen)), 3);
-    assert_eq!(*seen.lock().unwrap(), [3, 2, 1, 0]);
-    assert_eq!(now(after_statements(1)), 4);
 }
 
 #[lock("fut_recursive_send_{depth}")]
