@@ -61,7 +61,6 @@ macro_rules! twins {
         mod boxed {
             use super::*;
             $(#[lock("fut_twins")]
-            #[expect(clippy::manual_async_fn, reason = "that is what is tested")]
             pub(super) fn $name($($arg: $ty),*) -> impl Future<Output = Result<(), LockError>> {
                 async move $body
             })*
