@@ -1,6 +1,6 @@
 use proc_macro2::Span;
 use syn::spanned::Spanned as _;
-use syn::{Attribute, Error, Result, ReturnType, Type, parse_quote_spanned};
+use syn::{Attribute, Error, Path, Result, ReturnType, Type, parse_quote_spanned};
 
 use super::body::CANCEL_IS_ASYNC;
 use super::returned::{future_output, may_be_future};
@@ -27,7 +27,7 @@ pub(crate) fn check(function: &Function, lock: &Lock) -> Result<Target> {
              or lock where it is called at run time",
         ));
     }
-    if let Some(other) = function.attrs.iter().find(|attr| is_lock(attr)) {
+    if let Some(other) = function.attrs.iter().find(|attr| is_lock(attr, lock)) {
         let name = other.path().segments.last().map_or_else(|| other.span(), |last| last.span());
         return Err(Error::new(
             name,
@@ -132,9 +132,17 @@ fn output_of(output: Option<&Type>, returned: Returned, lock: &Lock) -> Result<R
     }
 }
 
-/// `#[lock(..)]` or `#[locks::lock(..)]`
-fn is_lock(attr: &Attribute) -> bool {
-    let path = attr.path();
-    let segments = path.segments.iter().map(|segment| segment.ident.to_string());
-    matches!(segments.collect::<Vec<_>>().join("::").as_str(), "lock" | "locks::lock")
+/// `#[lock(..)]` or `#[locks::lock(..)]`, whatever `locks` is called.
+fn is_lock(attr: &Attribute, lock: &Lock) -> bool {
+    let path = words(attr.path());
+    let krate = lock.krate.as_ref().map_or_else(|| vec!["locks".to_owned()], words);
+    match path.split_last() {
+        Some((last, [])) => last == "lock",
+        Some((last, module)) => last == "lock" && module == krate,
+        None => false,
+    }
+}
+
+fn words(path: &Path) -> Vec<String> {
+    path.segments.iter().map(|segment| segment.ident.to_string()).collect()
 }
