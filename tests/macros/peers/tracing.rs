@@ -29,6 +29,16 @@ fn opaque_in_an_object(n: u8) -> Option<Box<dyn Iterator<Item = impl std::fmt::D
     Some(Box::new(0..n))
 }
 
+#[lock("peer_tr_dyn")]
+fn opaque_in_an_object_that_waits(n: u8) -> Box<dyn Iterator<Item = impl std::fmt::Debug>> {
+    Box::new(0..n)
+}
+
+#[lock("peer_tr_dyn")]
+async fn opaque_in_an_object_async(n: u8) -> Box<dyn Iterator<Item = impl std::fmt::Debug>> {
+    Box::new(0..n)
+}
+
 // Issue 2294: attributes at the top of the body.
 #[deny(unused_variables)]
 #[lock("peer_tr_inner")]
@@ -88,6 +98,8 @@ fn a4_bodies_and_types_that_instrument_met() {
     assert_eq!(opaque(3).unwrap().count(), 4);
     assert_eq!(now(opaque_async(3)).unwrap().count(), 3);
     assert_eq!(opaque_in_an_object(3).unwrap().count(), 3);
+    assert_eq!(opaque_in_an_object_that_waits(3).count(), 3);
+    assert_eq!(now(opaque_in_an_object_async(3)).count(), 3);
     assert_eq!(now(inner_attributes()), 2);
     // SAFETY: it points to a byte.
     assert_eq!(now(unsafe { unsafe_and_async(&7) }), 7);
