@@ -3,11 +3,12 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Mutex;
 use std::task::Poll;
 
 use locks::{LockError, lock};
 
-use crate::polling::{is_free, pause, poll};
+use crate::polling::{is_free, now, pause, poll};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -64,6 +65,36 @@ fn borrows(name: &str) -> impl Future<Output = usize> {
     }
 }
 
+type Work<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+#[lock("fut_alias_{n}", wait = false)]
+fn behind_an_alias(n: u8) -> Work<'static, Option<u8>> {
+    Box::pin(async move {
+        pause().await;
+        Some(n)
+    })
+}
+
+/// A service as `tower` has them.
+trait Call {
+    type Future: Future<Output = Result<u8, LockError>>;
+
+    fn call(&mut self, n: u8) -> Self::Future;
+}
+
+impl Call for Echo {
+    type Future = Work<'static, Result<u8, LockError>>;
+
+    #[lock("fut_call_{n}", wait = false)]
+    fn call(&mut self, n: u8) -> Self::Future {
+        let m = self.0;
+        Box::pin(async move {
+            pause().await;
+            Ok(m + n)
+        })
+    }
+}
+
 fn locks_while_it_runs<F: Future>(key: &str, future: F) -> F::Output {
     let mut future = Box::pin(future);
     assert!(is_free(key), "not before the first poll");
@@ -76,13 +107,63 @@ fn locks_while_it_runs<F: Future>(key: &str, future: F) -> F::Output {
 
 #[test]
 fn a4_a_returned_future_holds_the_lock_while_it_runs() {
-    assert_eq!(locks_while_it_runs("fut_1_2", Echo(1).call(2)).unwrap(), 4);
+    assert_eq!(locks_while_it_runs("fut_1_2", Service::call(&Echo(1), 2)).unwrap(), 4);
     assert_eq!(locks_while_it_runs("fut_7", generated(7)), Some(7));
     assert_eq!(locks_while_it_runs("fut_8", opaque(8)), 8);
     assert_eq!(locks_while_it_runs("fut_abc", borrows("abc")), 3);
-    let _held = locks::named("fut_1_2").acquire().unwrap();
-    match poll(Echo(1).call(2).as_mut()) {
+    assert_eq!(locks_while_it_runs("fut_alias_1", behind_an_alias(1)), Some(1));
+    assert_eq!(locks_while_it_runs("fut_call_2", Call::call(&mut Echo(1), 2)).unwrap(), 3);
+    let held = ["fut_1_2", "fut_alias_1", "fut_call_2"];
+    let _held = locks::all(held).acquire().unwrap();
+    assert_eq!(now(behind_an_alias(1)), None);
+    assert!(now(Call::call(&mut Echo(1), 2)).unwrap_err().is_contended());
+    match poll(Service::call(&Echo(1), 2).as_mut()) {
         Poll::Ready(output) => assert!(output.unwrap_err().is_contended()),
         Poll::Pending => panic!("it waits"),
     }
+}
+
+trait Ext: Future + Sized + Send {
+    fn boxed<'a>(self) -> Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>
+    where
+        Self: 'a,
+    {
+        Box::pin(self)
+    }
+}
+
+impl<F: Future + Send> Ext for F {}
+
+#[lock("fut_recursive_{depth}")]
+fn recursive<'a>(depth: u8, seen: &'a Mutex<Vec<u8>>) -> BoxFuture<'a, u8> {
+    async move {
+        seen.lock().unwrap().push(depth);
+        if depth == 0 {
+            return 0;
+        }
+        assert!(!is_free(&format!("fut_recursive_{depth}")));
+        recursive(depth - 1, seen).await + 1
+    }
+    .boxed()
+}
+
+#[lock("fut_statements_{n}")]
+#[expect(clippy::needless_return, reason = "those of others may stay")]
+fn after_statements(n: u8) -> BoxFuture<'static, u8> {
+    fn helper(n: u8) -> u8 {
+        return n + 1;
+    }
+    let twice = |n: u8| {
+        return n * 2;
+    };
+    let m = twice(helper(n));
+    return Box::pin(async move { m });
+}
+
+#[test]
+fn a4_boxed_futures_in_the_spellings_of_users() {
+    let seen = Mutex::new(Vec::new());
+    assert_eq!(now(recursive(3, &seen)), 3);
+    assert_eq!(*seen.lock().unwrap(), [3, 2, 1, 0]);
+    assert_eq!(now(after_statements(1)), 4);
 }

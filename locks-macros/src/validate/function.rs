@@ -1,10 +1,10 @@
-use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
+use proc_macro2::Span;
 use syn::spanned::Spanned as _;
-use syn::{Attribute, Error, Result, ReturnType, Type};
+use syn::{Attribute, Error, Path, Result, ReturnType, Type, parse_quote_spanned};
 
 use super::body::CANCEL_IS_ASYNC;
-use super::returned::future_output;
-use super::{Lock, OnLost, Returned};
+use super::returned::{future_output, may_be_future};
+use super::{Lock, OnLost, Returned, tail};
 use crate::parse::Function;
 
 /// What runs under the lock.
@@ -27,7 +27,7 @@ pub(crate) fn check(function: &Function, lock: &Lock) -> Result<Target> {
              or lock where it is called at run time",
         ));
     }
-    if let Some(other) = function.attrs.iter().find(|attr| is_lock(attr)) {
+    if let Some(other) = function.attrs.iter().find(|attr| is_lock(attr, lock)) {
         let name = other.path().segments.last().map_or_else(|| other.span(), |last| last.span());
         return Err(Error::new(
             name,
@@ -35,7 +35,7 @@ pub(crate) fn check(function: &Function, lock: &Lock) -> Result<Target> {
              as in `#[lock(\"a\", \"b\")]`, so that they are taken in one order",
         ));
     }
-    let target = target(function)?;
+    let target = target(function, lock)?;
     let (returned, asynchronous) = match &target {
         Target::Sync(returned) => (returned, false),
         Target::Async(returned) | Target::Future(returned) => (returned, true),
@@ -65,93 +65,84 @@ const WAYS_OUT: &str = "this return type cannot say that the lock was not acquir
      whose error is `From<locks::LockError>`; or say what to return with `otherwise = value` or \
      `otherwise = |error| value`";
 
-fn target(function: &Function) -> Result<Target> {
+fn target(function: &Function, lock: &Lock) -> Result<Target> {
     let sig = &function.sig;
     let returned = Returned::new(&sig.output, sig.ident.span());
     if sig.asyncness.is_some() {
         return Ok(Target::Async(returned));
     }
-    let output = match &sig.output {
-        ReturnType::Type(_, ty) => future_output(ty),
-        ReturnType::Default => None,
-    };
-    match output {
-        Some(output) => returns_future(function, output, &returned),
-        None => Ok(Target::Sync(returned)),
+    let ReturnType::Type(_, ty) = &sig.output else { return Ok(Target::Sync(returned)) };
+    let output = future_output(ty);
+    if output.is_none() && !may_be_future(ty) {
+        return Ok(Target::Sync(returned));
     }
-}
-
-fn returns_future(function: &Function, output: &Type, returned: &Returned) -> Result<Target> {
-    if in_tail(function.body.stream(), &mut |group| group).is_none() {
-        return Err(Error::new(
+    let asynchronous = tail::in_tail(function.body.stream(), &mut |group| group).is_some();
+    match (asynchronous, output) {
+        (false, None) => Ok(Target::Sync(returned)),
+        (false, Some(_)) => Err(Error::new(
             returned.span(),
             "the lock would be released before this future runs: \
              make the function `async`, or end it in `Box::pin(async move { .. })`",
+        )),
+        (true, output) => {
+            alone(function, lock)?;
+            output_of(output.flatten(), returned, lock).map(Target::Future)
+        }
+    }
+}
+
+/// Refuses what would make another future of it, or another key, than the block at the end of
+/// `function`.
+fn alone(function: &Function, lock: &Lock) -> Result<()> {
+    let body = function.body.stream();
+    if let Some(span) = tail::other_return(body.clone()) {
+        return Err(Error::new(
+            span,
+            "the future that this returns would run without the lock: make the function `async`, \
+             or return from within the block at its end",
         ));
     }
-    Ok(Target::Future(Returned::of(output)))
-}
-
-/// `body` with the asynchronous block that it ends in put through `change`; `None` if it ends
-/// otherwise.
-///
-/// The block becomes an `async move` if it is none: as it is returned, it borrows nothing of the
-/// function's own, but what the key names has to go along.
-pub(crate) fn in_tail(
-    body: TokenStream,
-    change: &mut dyn FnMut(Group) -> Group,
-) -> Option<TokenStream> {
-    let mut tokens = body.into_iter().collect::<Vec<_>>();
-    let is = |tokens: &[TokenTree], back: usize, word: &str| {
-        let at = tokens.len().checked_sub(back);
-        at.is_some_and(|at| matches!(&tokens[at], TokenTree::Ident(ident) if ident == word))
-    };
-    let TokenTree::Group(last) = tokens.last()?.clone() else { return None };
-    let changed = match last.delimiter() {
-        Delimiter::Brace if is(&tokens, 2, "async") => {
-            let moves = Ident::new("move", Span::mixed_site());
-            tokens.insert(tokens.len() - 1, moves.into());
-            change(last)
-        }
-        Delimiter::Brace if is(&tokens, 2, "move") && is(&tokens, 3, "async") => change(last),
-        Delimiter::Parenthesis if is(&tokens, 2, "pin") => {
-            let inner = without_comma(last.stream());
-            let mut group = Group::new(Delimiter::Parenthesis, in_tail(inner, change)?);
-            group.set_span(last.span());
-            group
-        }
-        Delimiter::Parenthesis
-            if last.stream().is_empty()
-                && (is(&tokens, 2, "boxed") || is(&tokens, 2, "boxed_local"))
-                && tokens.len() >= 3 =>
-        {
-            // `async move { .. }.boxed()`
-            let method = tokens.split_off(tokens.len() - 3);
-            let before = in_tail(tokens.into_iter().collect(), change)?;
-            return Some(before.into_iter().chain(method).collect());
-        }
-        Delimiter::None => {
-            let mut group = Group::new(Delimiter::None, in_tail(last.stream(), change)?);
-            group.set_span(last.span());
-            group
-        }
-        _ => return None,
-    };
-    *tokens.last_mut()? = changed.into();
-    Some(tokens.into_iter().collect())
-}
-
-fn without_comma(tokens: TokenStream) -> TokenStream {
-    let mut tokens = tokens.into_iter().collect::<Vec<_>>();
-    if matches!(tokens.last(), Some(TokenTree::Punct(punct)) if punct.as_char() == ',') {
-        tokens.pop();
+    match tail::shadowed(body, &lock.names()) {
+        None => Ok(()),
+        Some(name) => Err(Error::new(
+            name.span(),
+            format!(
+                "the key is made up when the future runs, and would be made of this `{name}` \
+                 instead of the parameter: give one of them another name"
+            ),
+        )),
     }
-    tokens.into_iter().collect()
 }
 
-/// `#[lock(..)]` or `#[locks::lock(..)]`
-fn is_lock(attr: &Attribute) -> bool {
-    let path = attr.path();
-    let segments = path.segments.iter().map(|segment| segment.ident.to_string());
-    matches!(segments.collect::<Vec<_>>().join("::").as_str(), "lock" | "locks::lock")
+/// What the future yields that a function returns: as its type says, or, behind an alias or an
+/// associated type, whatever that is.
+fn output_of(output: Option<&Type>, returned: Returned, lock: &Lock) -> Result<Returned> {
+    match (output, returned) {
+        (Some(output), _) => Ok(Returned::of(output)),
+        (None, Returned::Named(ty)) => {
+            let span = ty.span().resolved_at(Span::mixed_site());
+            let private = lock.private(span);
+            let ty = parse_quote_spanned!(span=> <#ty as #private::Future>::Output);
+            Ok(Returned::Named(Box::new(ty)))
+        }
+        (None, other) => Err(Error::new(
+            other.span(),
+            "say that this is a future, and what it yields: `impl Future<Output = ()>`",
+        )),
+    }
+}
+
+/// `#[lock(..)]` or `#[locks::lock(..)]`, whatever `locks` is called.
+fn is_lock(attr: &Attribute, lock: &Lock) -> bool {
+    let path = words(attr.path());
+    let krate = lock.krate.as_ref().map_or_else(|| vec!["locks".to_owned()], words);
+    match path.split_last() {
+        Some((last, [])) => last == "lock",
+        Some((last, module)) => last == "lock" && module == krate,
+        None => false,
+    }
+}
+
+fn words(path: &Path) -> Vec<String> {
+    path.segments.iter().map(|segment| segment.ident.to_string()).collect()
 }
