@@ -2,17 +2,18 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::engine::{Begun, Waiting};
+use crate::begun::{self, Begun};
+use crate::engine;
 use crate::handle::Behind;
 use crate::identity::SmallOwner;
 use crate::observe::{self, Since};
 use crate::request::Swift;
 use crate::{
-    Backend, CallSite, Caller, Granted, Guard, Hold, KeySet, Keys, Kind, LockBackend, LockError,
-    Mode, Op, Options, OwnedGuard, OwnerId, PinnedKey, Request, Scope, Wait,
+    Backend, CallSite, Caller, Guard, Hold, KeySet, Keys, Kind, LockBackend, LockError, Mode, Op,
+    Options, OwnedGuard, OwnerId, PinnedKey, Request, Scope, Wait,
 };
 
 /// A lock to be acquired: its key or keys, and how (see [`Options`]).
@@ -283,7 +284,7 @@ impl<'k> LockBuilder<'k> {
     #[track_caller]
     pub fn acquire_async(self) -> Acquire<'k> {
         let (site, caller) = (CallSite::caller(), Caller::polling);
-        Acquire { stage: Stage::Asked { builder: self, site, caller }, asked: None }
+        Acquire(Stage::Asked { builder: self, site, caller })
     }
 
     /// The guard of an annotated function, which opens `scope` with it, if the key is free.
@@ -318,20 +319,15 @@ impl<'k> LockBuilder<'k> {
     /// The acquisition of an annotated function, which opens `scope` with it. It asks when it is
     /// first polled.
     #[doc(hidden)]
-    pub fn begin_in(self, scope: &Scope, site: CallSite) -> Acquire<'static> {
-        let asked = Some(Since::now());
-        match self.begin(site, |explicit| Caller::opening(scope, explicit)) {
-            Ok(stage) => Acquire { stage, asked },
-            Err(error) => Acquire { stage: Stage::Failed(error), asked },
-        }
+    pub fn begin_in(self, scope: &Scope, site: CallSite) -> Begun {
+        self.begin(site, |explicit| Caller::opening(scope, explicit), Since::now())
     }
 
     /// The acquisition of a block of asynchronous code, which is anonymous (C9). It asks when it is
     /// first polled.
     #[doc(hidden)]
-    pub fn begin_here(self, site: CallSite) -> Acquire<'static> {
-        let stage = self.begin(site, Caller::polling).unwrap_or_else(Stage::Failed);
-        Acquire { stage, asked: None }
+    pub fn begin_here(self, site: CallSite) -> Begun {
+        self.begin(site, Caller::polling, Since::now())
     }
 
     fn request<'a>(
@@ -351,25 +347,32 @@ impl<'k> LockBuilder<'k> {
         mut self,
         site: CallSite,
         caller: impl FnOnce(Option<OwnerId>) -> Caller,
-    ) -> Result<Stage<'static>, LockError> {
-        self.options.check()?;
-        let backend = self.take_choice().settle(self.options.kind)?;
+        asked: Since,
+    ) -> Begun {
+        let checked = self.options.check();
+        let backend = match checked.and_then(|()| self.take_choice().settle(self.options.kind)) {
+            Ok(backend) => backend,
+            Err(error) => {
+                return Begun::new(begun::Stage::Refused(error), Backend::process(), asked);
+            }
+        };
         if let Behind::Engine(engine) = backend.behind() {
             let kept = match &self.keys {
                 KeyInput::Kept(key) if backend.is_process() => Some(*key),
                 _ => None,
             };
-            return Ok(match engine.begin(self.request(site, caller), kept) {
-                Begun::Granted(hold) => Stage::Granted { hold, backend },
-                Begun::Waiting(waiting) => Stage::Waiting { waiting, backend },
-                Begun::Refused(error) => Stage::Failed(error),
-            });
+            let stage = match engine.begin(self.request(site, caller), kept) {
+                engine::Begun::Granted(hold) => begun::Stage::Granted(hold),
+                engine::Begun::Waiting(waiting) => begun::Stage::Waiting(waiting),
+                engine::Begun::Refused(error) => begun::Stage::Refused(error),
+            };
+            return Begun::new(stage, backend, asked);
         }
         let caller = caller(self.options.owner).at(site);
         let (keys, options, at) = (self.keys.into_owned(), self.options, backend.clone());
         let granted =
             Op::later(async move { at.acquire(Request::new(keys.lend(), options, caller)).await });
-        Ok(Stage::Elsewhere { granted, backend })
+        Begun::new(begun::Stage::Elsewhere(granted), backend, asked)
     }
 }
 
@@ -452,82 +455,48 @@ impl fmt::Debug for Choice {
     }
 }
 
-/// An acquisition under way; see [`LockBuilder::acquire_async`].
+/// An acquisition that has yet to begin, or is under way; see [`LockBuilder::acquire_async`].
 #[must_use = "futures do nothing unless polled"]
-pub struct Acquire<'k> {
-    stage: Stage<'k>,
-    /// Since the first poll.
-    asked: Option<Since>,
-}
+pub struct Acquire<'k>(Stage<'k>);
 
 enum Stage<'k> {
     Asked { builder: LockBuilder<'k>, site: CallSite, caller: fn(Option<OwnerId>) -> Caller },
-    Granted { hold: Hold, backend: Backend },
-    Failed(LockError),
-    Waiting { waiting: Waiting, backend: Backend },
-    Elsewhere { granted: Op<'static, Granted>, backend: Backend },
-    Done,
+    Begun(Begun),
+}
+
+impl From<Begun> for Acquire<'_> {
+    fn from(begun: Begun) -> Self {
+        Self(Stage::Begun(begun))
+    }
 }
 
 impl Future for Acquire<'_> {
     type Output = Result<OwnedGuard, LockError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        let asked = *this.asked.get_or_insert_with(Since::now);
-        if matches!(this.stage, Stage::Asked { .. })
-            && let Stage::Asked { builder, site, caller } =
-                std::mem::replace(&mut this.stage, Stage::Done)
+        let stage = &mut self.0;
+        if let Stage::Begun(begun) = stage {
+            return Pin::new(begun).poll(cx);
+        }
+        let asked = Since::now();
+        if let Stage::Asked { builder, site, caller } =
+            std::mem::replace(stage, Stage::Begun(Begun::over(asked)))
         {
             let builder = match builder.take_for_nobody(site, asked) {
                 Ok(guard) => return Poll::Ready(Ok(guard)),
                 Err(builder) => builder,
             };
-            this.stage = builder.begin(site, caller).unwrap_or_else(Stage::Failed);
+            *stage = Stage::Begun(builder.begin(site, caller, asked));
         }
-        // Where it is: a stage is large, and most polls of a waiting one change nothing.
-        let waited = match &mut this.stage {
-            Stage::Waiting { waiting, .. } => Some(ready!(Pin::new(waiting).poll(cx))),
-            Stage::Elsewhere { granted, .. } => {
-                Some(ready!(Pin::new(granted).poll(cx)).map(|granted| granted.hold))
-            }
-            _ => None,
-        };
-        let outcome = match (std::mem::replace(&mut this.stage, Stage::Done), waited) {
-            (Stage::Granted { hold, backend }, _) => Ok((hold, backend)),
-            (Stage::Waiting { backend, .. } | Stage::Elsewhere { backend, .. }, Some(waited)) => {
-                waited.map(|hold| (hold, backend))
-            }
-            (Stage::Failed(error), _) => Err(error),
-            _ => panic!("`Acquire` polled after it had completed"),
-        };
-        Poll::Ready(match outcome {
-            Ok((hold, backend)) => Ok(OwnedGuard::new(hold, backend, asked)),
-            Err(error) => {
-                observe::refused(&error, asked);
-                Err(error)
-            }
-        })
-    }
-}
-
-impl Drop for Acquire<'_> {
-    fn drop(&mut self) {
-        // Granted before it was first polled, and never fetched (C5).
-        if let Stage::Granted { hold, backend } = std::mem::replace(&mut self.stage, Stage::Done) {
-            drop(OwnedGuard::new(hold, backend, Since::now()));
-        }
+        self.poll(cx)
     }
 }
 
 impl fmt::Debug for Acquire<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.stage {
-            Stage::Asked { .. } => "Acquire(not polled yet)",
-            Stage::Waiting { .. } | Stage::Elsewhere { .. } => "Acquire(waiting)",
-            Stage::Granted { .. } => "Acquire(granted)",
-            Stage::Failed(_) => "Acquire(failed)",
-            Stage::Done => "Acquire(done)",
-        })
+        match &self.0 {
+            Stage::Asked { .. } => f.write_str("Acquire(not polled yet)"),
+            Stage::Begun(begun) => begun.fmt(f),
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! [`LockBackend`], or, for a store with leases, at `LeaseStore` (feature `leases`).
 
 mod backend;
+mod begun;
 mod brief;
 mod builder;
 mod capabilities;
@@ -29,6 +30,8 @@ mod sync;
 mod token;
 
 pub use backend::{Granted, Hold, LockBackend};
+#[doc(hidden)]
+pub use begun::Begun;
 pub use builder::{Acquire, LockBuilder};
 pub use capabilities::{About, Capabilities, Exclusion, TokenScope, WaiterOrder};
 pub use clock::{Alarm, Alarms, Clock, ManualClock, Moment, SystemClock};

@@ -20,6 +20,10 @@ pub enum Op<'a, T> {
     Later(Pin<Box<dyn Future<Output = Result<T, LockError>> + Send + 'a>>),
 }
 
+// SAFETY: a shared `Op` shows that there is a future, which cannot be reached but by `&mut`: as `dyn
+// Future` it has no method that takes `&self`.
+unsafe impl<T: Sync> Sync for Op<'_, T> {}
+
 impl<'a, T> Op<'a, T> {
     /// A success that is known already.
     pub fn ready(value: T) -> Self {

@@ -1,4 +1,4 @@
-use locks_core::{Acquire, OwnedGuard};
+use locks_core::OwnedGuard;
 
 /// An acquisition that has begun: everything that needs the key has been done. Not boxed, as that
 /// would be an allocation for each template (A6).
@@ -7,5 +7,5 @@ pub enum Begun {
     /// The fast path got it.
     Granted(OwnedGuard),
     /// To be awaited.
-    Asked(Acquire<'static>),
+    Asked(locks_core::Begun),
 }

@@ -3,7 +3,10 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use locks::lock;
+use std::sync::LazyLock;
+
+use locks::backend::Engine;
+use locks::{Backend, lock};
 
 use crate::polling::now;
 
@@ -75,12 +78,38 @@ fn a6_an_uncontended_lock_allocates_nothing() {
     assert_eq!(ALLOCATED.get() - before, 0);
 }
 
+/// One of its own: at that of the process another test's key may be where this one's would be.
+static APART: LazyLock<Backend> = LazyLock::new(|| Backend::new(Engine::new()));
+
+#[lock("{text}", backend = &*APART)]
+fn any(text: &str) {}
+
+#[lock("{text}", backend = &*APART)]
+async fn any_async(text: &str) {}
+
 #[lock("cost_once", wait = "5s", steal_after = "1h", reentrant)]
 fn first_and_second() {}
 
 #[lock("cost_once_async", wait = "5s")]
 async fn first_and_second_async() -> Option<u8> {
     Some(1)
+}
+
+/// Nobody else keeps a slot for these keys: it comes and goes with each hold.
+#[test]
+fn a6_a_template_of_up_to_56_bytes_allocates_nothing() {
+    let longest = "k".repeat(56);
+    let keys = (1..=56).map(|len| &longest[..len]);
+    let all = || {
+        for key in keys.clone() {
+            any(key);
+            now(any_async(key));
+        }
+    };
+    all();
+    let before = ALLOCATED.get();
+    all();
+    assert_eq!(ALLOCATED.get() - before, 0);
 }
 
 #[test]

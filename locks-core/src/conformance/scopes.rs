@@ -62,7 +62,7 @@ pub(super) fn c9_siblings_wait_for_each_other(subject: &Subject) {
         let first = nested().begin_in(&one, site).await.expect("it nests in its parent's hold");
         let refused = nested().wait(false).begin_in(&two, site).await;
         assert_eq!(refused.expect_err("its sibling is in").kind(), ErrorKind::Contended);
-        let mut second = Pending::of(nested().begin_in(&two, site));
+        let mut second = Pending::of(nested().begin_in(&two, site).into());
         second.assert_waits(subject);
         drop(first);
         let second = second.granted(subject);

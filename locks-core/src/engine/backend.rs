@@ -155,11 +155,11 @@ impl Engine {
 
 /// Polls once, since most of these need no more.
 fn further(future: impl Future<Output = Result<Hold, LockError>> + Send + 'static) -> Begun {
-    let mut future = Box::pin(future);
-    match future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+    let mut op = Op::later(future);
+    match Pin::new(&mut op).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(Ok(hold)) => Begun::Granted(hold),
         Poll::Ready(Err(error)) => Begun::Refused(error),
-        Poll::Pending => Begun::Waiting(Waiting::Further(future)),
+        Poll::Pending => Begun::Waiting(Waiting::Further(op)),
     }
 }
 

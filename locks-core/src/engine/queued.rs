@@ -15,7 +15,7 @@ use crate::clock::{Alarm, Moment};
 use crate::error::permits_mismatch;
 use crate::identity::Within;
 use crate::park::Parker;
-use crate::{ErrorKind, Hold, LockError};
+use crate::{ErrorKind, Hold, LockError, Op};
 
 /// What comes of a request at once.
 pub(crate) enum Begun {
@@ -28,7 +28,7 @@ pub(crate) enum Begun {
 pub(crate) enum Waiting {
     One(Queued),
     /// For several keys, or for the upstream.
-    Further(Pin<Box<dyn Future<Output = Result<Hold, LockError>> + Send>>),
+    Further(Op<'static, Hold>),
 }
 
 impl Future for Waiting {
@@ -37,7 +37,7 @@ impl Future for Waiting {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
             Waiting::One(queued) => Pin::new(queued).poll(cx).map_ok(Hold::slot),
-            Waiting::Further(future) => future.as_mut().poll(cx),
+            Waiting::Further(op) => Pin::new(op).poll(cx),
         }
     }
 }
@@ -47,7 +47,7 @@ impl Waiting {
     pub(super) fn block(self) -> Result<Hold, LockError> {
         match self {
             Waiting::One(queued) => queued.block().map(Hold::slot),
-            Waiting::Further(future) => crate::park::block_on(future),
+            Waiting::Further(op) => op.block(),
         }
     }
 }

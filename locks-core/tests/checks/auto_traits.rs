@@ -49,7 +49,7 @@ fn every_public_type_is_as_sendable_as_it_promises() {
         // Send Sync Unpin
         0 1 1: Guard;
         1 1 1: OwnedGuard, Lost<'static>, Hold, Granted;
-        1 0 1: Acquire<'static>, Op<'static, ()>, Op<'static, Granted>;
+        1 1 1: Acquire<'static>, Op<'static, ()>, Op<'static, Granted>;
         1 1 1: LockBuilder<'static>, Backend, Engine, EngineBuilder, WeakEngine, PinnedKey;
         1 1 1: Request<'static>, Caller, Options, Wait, Mode, Kind, Keys<'static>, KeySet;
         1 1 1: LockError, ErrorKind, LostCause, DeadlockStep;

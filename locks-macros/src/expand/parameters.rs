@@ -21,7 +21,7 @@ pub(super) fn in_order(sig: &Signature, body: TokenStream) -> TokenStream {
     for input in &sig.inputs {
         match input {
             FnArg::Receiver(receiver) => {
-                all.push((receiver.attrs.as_slice(), Ident::from(receiver.self_token)));
+                all.push((receiver.attrs.as_slice(), Ident::new("self", receiver.self_token.span)));
             }
             FnArg::Typed(typed) => bound(&typed.pat, &typed.attrs, &mut all),
         }

@@ -106,7 +106,7 @@ fn key(key: parse::Key) -> Result<Key> {
             Some(Lit::Str(literal)) if literal.value().contains(['{', '}', '<']) => {
                 return Err(Error::new(literal.span(), NO_TEMPLATE));
             }
-            Some(Lit::Str(literal)) => literal.clone(),
+            Some(Lit::Str(literal)) => syn::parse2(literal.to_token_stream())?,
             _ => return Ok(Key::Value(value)),
         },
     };
