@@ -4,7 +4,6 @@
 //! [`LockBackend`], or, for a store with leases, at `LeaseStore` (feature `leases`).
 
 mod backend;
-mod begun;
 mod brief;
 mod builder;
 mod capabilities;
@@ -31,7 +30,7 @@ mod token;
 
 pub use backend::{Granted, Hold, LockBackend};
 #[doc(hidden)]
-pub use begun::Begun;
+pub use builder::Begun;
 pub use builder::{Acquire, LockBuilder};
 pub use capabilities::{About, Capabilities, Exclusion, TokenScope, WaiterOrder};
 pub use clock::{Alarm, Alarms, Clock, ManualClock, Moment, SystemClock};

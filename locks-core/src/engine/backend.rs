@@ -6,17 +6,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::effects::Effects;
+use super::pin::Pinned;
 use super::queued::{Begun, Queued, Waiting};
-use super::registry::Pinned;
-use super::slot::{Slot, SlotRef};
+use super::slot::SlotRef;
 use super::state::Ask;
 use super::upstream::{Turn, lost_error};
 use super::{Core, Engine, PinnedKey};
 use crate::backend::{HoldRepr, SlotHold};
 use crate::clock::Moment;
-use crate::identity::SmallOwner;
 use crate::request::Swift;
-use crate::sync::{spin_loop, thread};
 use crate::{
     About, CallSite, Caller, Granted, Hold, Keys, LockBackend, LockError, LockInfo, LostCause, Op,
     Options, Query, Request, SystemClock, Token, Wait, check_key,
@@ -164,66 +162,6 @@ fn further(future: impl Future<Output = Result<Hold, LockError>> + Send + 'stati
 }
 
 impl Core {
-    /// The fast path, for requests that come as such.
-    fn take_plainly(&self, request: &Request<'_>, kept: Option<PinnedKey>) -> Option<Hold> {
-        let caller = &request.caller;
-        let plain = self.swift && request.options.is_plain() && caller.party.is_none();
-        let (key, site) = (request.keys.single().filter(|_| plain)?, caller.site?);
-        let owner = match caller.owner {
-            None => SmallOwner::NOBODY,
-            Some(owner) => owner.small()?,
-        };
-        let holder = Swift { owner, site };
-        if let Some(kept) = kept {
-            // SAFETY: the slot is pinned for ever.
-            let slot = unsafe { kept.slot_ref().get() };
-            let token = slot.try_take()?;
-            slot.write_record(holder, self.clock.stamp());
-            return Some(Hold::plain(kept.slot_ref(), token));
-        }
-        let (slot, token) = self.take(key, holder)?;
-        Some(Hold::plain(slot, token))
-    }
-
-    /// Waits a few hundred nanoseconds for a holder on another core, where that costs no look-up. A
-    /// thread that polls has other things to do than to wait longer, or to yield.
-    fn spin_briefly(&self, request: &Request<'_>, kept: Option<PinnedKey>) -> Option<Hold> {
-        // SAFETY: the slot is pinned for ever.
-        let alive = unsafe { kept?.slot_ref().get() };
-        for round in 1..=3_u32 {
-            if alive.is_frozen() {
-                return None;
-            }
-            (0..1 << round).for_each(|_| spin_loop());
-            if let Some(hold) = self.take_plainly(request, kept) {
-                return Some(hold);
-            }
-        }
-        None
-    }
-
-    /// Tries for a moment before it comes to queueing: most holds are short.
-    fn spin(&self, slot: SlotRef, alive: &Slot, site: CallSite) -> Option<Hold> {
-        for round in 1..=10_u32 {
-            if alive.is_frozen() {
-                // The state decides, once there is something to be had.
-                if !alive.is_held() {
-                    return None;
-                }
-            } else if let Some(token) = alive.try_take() {
-                let holder = Swift { owner: SmallOwner::current(), site };
-                alive.write_record(holder, self.clock.stamp());
-                return Some(Hold::plain(slot, token));
-            }
-            if round <= 3 {
-                (0..1 << round).for_each(|_| spin_loop());
-            } else {
-                thread::yield_now();
-            }
-        }
-        None
-    }
-
     /// Calls `look` with the entry of a hold, if it has not ended.
     pub(super) fn with_hold<R>(
         self: &Arc<Self>,

@@ -4,13 +4,13 @@ use std::task::{Wake, Waker};
 use super::builder::{Time, TokenSource};
 use super::effects::Effects;
 use super::graph::Graph;
-use super::registry::{Pinned, Registry};
-use super::slot::{Frozen, Slot, SlotRef};
+use super::pin::Pinned;
+use super::registry::Registry;
+use super::slot::{Frozen, Slot};
 use super::state::Ended;
 use super::upstream::{Upstream, lost_error};
 use crate::backend::SlotHold;
 use crate::clock::Moment;
-use crate::request::Swift;
 use crate::sync::Mutex;
 use crate::{About, KeySet, LockError, LostCause, Op, Token};
 
@@ -27,22 +27,6 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    /// Takes `key` if it is one, and free.
-    #[inline]
-    pub(super) fn take(&self, key: &str, holder: Swift) -> Option<(SlotRef, Token)> {
-        let taken = self.registry.take_over(key);
-        let (slot, token) = taken.or_else(|| self.take_known(key))?;
-        // SAFETY: we hold it (I2 of `Slot`).
-        unsafe { slot.get() }.write_record(holder, self.clock.stamp());
-        Some((slot, token))
-    }
-
-    /// Takes a key that has or needs a slot of its own.
-    #[inline(never)]
-    fn take_known(&self, key: &str) -> Option<(SlotRef, Token)> {
-        self.registry.with(key, |slot, alive| Some((slot, alive.try_take()?)))?
-    }
-
     /// The slot of a key that has been checked.
     pub(super) fn pin(self: &Arc<Self>, key: &str) -> Pinned {
         let pinned = self.registry.with(key, |slot, _| Pinned::new(self, slot));

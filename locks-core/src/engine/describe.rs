@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Core;
-use super::registry::Pinned;
+use super::pin::Pinned;
 use super::slot::Frozen;
 use super::state::{Ask, HoldEntry, Place, Waiter};
 use crate::clock::Moment;

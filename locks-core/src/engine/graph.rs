@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::Core;
 use super::describe;
 use super::effects::Effects;
-use super::registry::Pinned;
+use super::pin::Pinned;
 use super::state::{HoldEntry, Place, State, Waiter};
 use crate::identity::Within;
 use crate::{DeadlockStep, HolderInfo, Mode, OwnerId, WaiterInfo};

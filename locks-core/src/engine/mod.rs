@@ -11,6 +11,7 @@ mod core;
 mod describe;
 mod effects;
 mod graph;
+mod pin;
 mod pinned;
 mod queued;
 mod registry;
@@ -18,6 +19,7 @@ mod resident;
 mod several;
 mod slot;
 mod state;
+mod swift;
 mod turn;
 mod upstream;
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::effects::Effects;
 use super::graph::{Edge, Graph};
-use super::registry::Pinned;
+use super::pin::Pinned;
 use super::slot::Frozen;
 use super::state::{Answer, Ask, Look, Place, Refusal, Settled, Waiter};
 use super::{Core, describe};

@@ -1,11 +1,9 @@
 //! Which keys there are: a sharded table of slots that is as empty as the keys are idle (C13).
 
 use std::hash::{BuildHasher, Hasher};
-use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use super::Core;
 use super::resident::Resident;
 use super::slot::{Slot, SlotRef};
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -191,7 +189,7 @@ impl Registry {
     }
 
     /// A pin is gone; the slot may be as well, if it was the last one.
-    fn unpin(&self, slot: SlotRef) {
+    pub(super) fn unpin(&self, slot: SlotRef) {
         // SAFETY: the caller has a pin (I2 of `Slot`), until `Slot::unpin` below.
         let alive = unsafe { slot.get() };
         if alive.is_resident() {
@@ -365,49 +363,5 @@ impl Drop for Registry {
         if outlived {
             Box::leak(std::mem::take(&mut self.shards));
         }
-    }
-}
-
-/// A slot that stays, and keeps its key, while this lives.
-pub(super) struct Pinned {
-    slot: SlotRef,
-    core: Arc<Core>,
-}
-
-impl Pinned {
-    /// By whoever has the shard's mutex, with the slot fixed if it is a resident (R3), or a pin.
-    pub(super) fn new(core: &Arc<Core>, slot: SlotRef) -> Self {
-        // SAFETY: the caller may look at it (I2 of `Slot`).
-        unsafe { slot.get() }.pin();
-        Self { slot, core: core.clone() }
-    }
-
-    pub(super) fn slot_ref(&self) -> SlotRef {
-        self.slot
-    }
-
-    pub(super) fn core(&self) -> &Arc<Core> {
-        &self.core
-    }
-}
-
-impl std::ops::Deref for Pinned {
-    type Target = Slot;
-
-    fn deref(&self) -> &Slot {
-        // SAFETY: this is a pin (I2 of `Slot`).
-        unsafe { self.slot.get() }
-    }
-}
-
-impl Clone for Pinned {
-    fn clone(&self) -> Self {
-        Self::new(&self.core, self.slot)
-    }
-}
-
-impl Drop for Pinned {
-    fn drop(&mut self) {
-        self.core.registry.unpin(self.slot);
     }
 }

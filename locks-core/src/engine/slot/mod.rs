@@ -1,15 +1,19 @@
 //! One key's slot: a word for the fast path, a record of its holder, and the state behind it.
 
+mod frozen;
+mod steps;
+
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
+pub(super) use self::frozen::Frozen;
 use super::Core;
 use super::state::State;
 use crate::clock::{Moment, Stamp};
 use crate::identity::SmallOwner;
 use crate::request::Swift;
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
-use crate::sync::{Mutex, MutexGuard, spin_loop, thread};
 use crate::{CallSite, Token};
 
 /// Somebody holds the key.
@@ -71,15 +75,15 @@ unsafe impl Send for SlotRef {}
 unsafe impl Sync for SlotRef {}
 
 /// What the record says of the present holder.
-pub(super) struct Record {
-    pub(super) owner: SmallOwner,
-    pub(super) site: Option<CallSite>,
-    pub(super) since: Stamp,
+pub(in crate::engine) struct Record {
+    pub(in crate::engine) owner: SmallOwner,
+    pub(in crate::engine) site: Option<CallSite>,
+    pub(in crate::engine) since: Stamp,
 }
 
 impl SlotRef {
     /// A new slot for `key`, free, whose grants have tokens above `floor`.
-    pub(super) fn allocate(key: &str, shard: u8, floor: Token) -> Self {
+    pub(in crate::engine) fn allocate(key: &str, shard: u8, floor: Token) -> Self {
         let layout = layout(key.len());
         let slot = Slot::new(shard, floor, FIXED, 0);
         let key_len = u16::try_from(key.len()).expect("keys have at most 1,024 bytes");
@@ -98,7 +102,7 @@ impl SlotRef {
         }
     }
 
-    pub(super) fn of_resident(slot: &Slot) -> Self {
+    pub(in crate::engine) fn of_resident(slot: &Slot) -> Self {
         Self(NonNull::from(slot))
     }
 
@@ -106,7 +110,7 @@ impl SlotRef {
     ///
     /// # Safety
     /// I1 holds, and the slot is in no table any more.
-    pub(super) unsafe fn free(self) {
+    pub(in crate::engine) unsafe fn free(self) {
         // SAFETY: nobody else can reach it (I1, I2); it came from `allocate`.
         unsafe {
             let layout = layout(self.get().key_len().into());
@@ -145,7 +149,7 @@ impl Slot {
     }
 
     /// That of a [`Resident`](super::resident::Resident).
-    pub(super) fn resident(shard: u8) -> Self {
+    pub(in crate::engine) fn resident(shard: u8) -> Self {
         Self::new(shard, Token::new(0), 0, RESIDENT)
     }
 
@@ -166,14 +170,14 @@ impl Slot {
         }
     }
 
-    pub(super) fn shard(&self) -> usize {
+    pub(in crate::engine) fn shard(&self) -> usize {
         self.shard.into()
     }
 
     /// Takes the key if it is free and nothing is going on around it; by whoever may look at the
     /// key.
     #[inline]
-    pub(super) fn try_take(&self) -> Option<Token> {
+    pub(in crate::engine) fn try_take(&self) -> Option<Token> {
         let word = self.word.load(Ordering::Relaxed);
         if word & (HELD | SLOW) != 0 {
             return None;
@@ -187,7 +191,7 @@ impl Slot {
 
     /// Writes the record; by the holder, right after [`try_take`](Self::try_take).
     #[inline]
-    pub(super) fn write_record(&self, holder: Swift, since: Stamp) {
+    pub(in crate::engine) fn write_record(&self, holder: Swift, since: Stamp) {
         self.owner.store(holder.owner.to_raw(), Ordering::Relaxed);
         self.site.store(holder.site.to_raw(), Ordering::Relaxed);
         // I4: last.
@@ -196,7 +200,7 @@ impl Slot {
 
     /// Lets the key go if that is all there is to do: the hold is this one, and plain.
     #[inline]
-    pub(super) fn try_let_go(&self, token: Token) -> bool {
+    pub(in crate::engine) fn try_let_go(&self, token: Token) -> bool {
         let word = self.word.load(Ordering::Relaxed);
         let held = (token.get() << TOKEN_SHIFT) | HELD;
         if word & !FIXED != held {
@@ -220,39 +224,39 @@ impl Slot {
     /// Whether the hold with this token is the only one, exclusive and not ended. `None`: only
     /// the state can tell.
     #[inline]
-    pub(super) fn is_plainly_held(&self, token: Token) -> Option<bool> {
+    pub(in crate::engine) fn is_plainly_held(&self, token: Token) -> Option<bool> {
         let word = self.word.load(Ordering::Acquire);
         (word & SLOW == 0).then_some(word & !FIXED == (token.get() << TOKEN_SHIFT) | HELD)
     }
 
     /// Whether there is more to it than a plain holder; may be out of date at once.
-    pub(super) fn is_frozen(&self) -> bool {
+    pub(in crate::engine) fn is_frozen(&self) -> bool {
         self.word.load(Ordering::Relaxed) & SLOW != 0
     }
 
     /// Whether somebody holds the key; may be out of date at once.
-    pub(super) fn is_held(&self) -> bool {
+    pub(in crate::engine) fn is_held(&self) -> bool {
         self.word.load(Ordering::Relaxed) & HELD != 0
     }
 
     /// Whether nothing is going on: neither held nor waited for.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(in crate::engine) fn is_idle(&self) -> bool {
         self.word.load(Ordering::Acquire) & (HELD | SLOW) == 0
     }
 
     /// I1, but for the shard's mutex, which the caller has.
-    pub(super) fn can_be_freed(&self) -> bool {
+    pub(in crate::engine) fn can_be_freed(&self) -> bool {
         // In this order: a hold can end meanwhile, but no pin can come from it.
         self.pins.load(Ordering::Acquire) == 0 && self.is_idle()
     }
 
     /// By whoever has the shard's mutex or a pin already.
-    pub(super) fn pin(&self) {
+    pub(in crate::engine) fn pin(&self) {
         self.pins.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Pins the slot for ever; by whoever has a pin already.
-    pub(super) fn keep(&self) {
+    pub(in crate::engine) fn keep(&self) {
         if self.stays.fetch_or(KEPT, Ordering::Relaxed) & KEPT == 0 {
             self.pin();
         }
@@ -260,36 +264,36 @@ impl Slot {
 
     /// Whether the slot is never freed.
     #[inline]
-    pub(super) fn stays(&self) -> bool {
+    pub(in crate::engine) fn stays(&self) -> bool {
         self.stays.load(Ordering::Relaxed) != 0
     }
 
     /// Whether a call site keeps the slot for ever.
-    pub(super) fn is_kept(&self) -> bool {
+    pub(in crate::engine) fn is_kept(&self) -> bool {
         self.stays.load(Ordering::Relaxed) & KEPT != 0
     }
 
-    pub(super) fn is_resident(&self) -> bool {
+    pub(in crate::engine) fn is_resident(&self) -> bool {
         self.stays.load(Ordering::Relaxed) & RESIDENT != 0
     }
 
-    pub(super) fn is_pinned(&self) -> bool {
+    pub(in crate::engine) fn is_pinned(&self) -> bool {
         self.pins.load(Ordering::Acquire) != 0
     }
 
     /// Whether that was the last pin. The slot may be gone right after.
-    pub(super) fn unpin(&self) -> bool {
+    pub(in crate::engine) fn unpin(&self) -> bool {
         self.pins.fetch_sub(1, Ordering::AcqRel) == 1
     }
 
     /// The token of the latest grant; as a floor, under the shard's mutex, once I1 holds.
-    pub(super) fn last_token(&self) -> Token {
+    pub(in crate::engine) fn last_token(&self) -> Token {
         Token::new(self.word.load(Ordering::Relaxed) >> TOKEN_SHIFT)
     }
 
     /// The state, with the word frozen (I3). The returned guard gives the key back to the fast
     /// path when it is dropped, if that can take over again.
-    pub(super) fn freeze(&self, core: &Core, now: Moment) -> Frozen<'_> {
+    pub(in crate::engine) fn freeze(&self, core: &Core, now: Moment) -> Frozen<'_> {
         let mut state = self.state.lock();
         if let Some(state) = &mut *state {
             state.complete(|| self.read_record());
@@ -306,7 +310,7 @@ impl Slot {
     }
 
     /// The state, by somebody who has a place in it, and so keeps the word frozen.
-    pub(super) fn frozen(&self) -> Frozen<'_> {
+    pub(in crate::engine) fn frozen(&self) -> Frozen<'_> {
         let mut state = self.state.lock();
         let waited_in = state.as_mut().expect("I3: whoever has a place keeps the slot frozen");
         waited_in.complete(|| self.read_record());
@@ -323,140 +327,5 @@ impl Slot {
             site: unsafe { CallSite::from_raw(site) },
             since,
         })
-    }
-}
-
-/// The steps by which a resident changes its key; see [`Resident`](super::resident::Resident).
-impl Slot {
-    /// Takes the slot if nothing at all is going on around it, whatever its last key was, with a
-    /// token above `floor`, which is read after it was found free.
-    #[inline]
-    pub(super) fn try_take_over(&self, floor: &AtomicU64) -> Option<Token> {
-        let word = self.word.load(Ordering::Acquire);
-        if word & (HELD | SLOW | FIXED) != 0 {
-            return None;
-        }
-        let token = (word >> TOKEN_SHIFT).max(floor.load(Ordering::Relaxed)) + 1;
-        self.word
-            .compare_exchange(
-                word,
-                token << TOKEN_SHIFT | HELD,
-                Ordering::Acquire,
-                Ordering::Relaxed,
-            )
-            .is_ok()
-            .then(|| Token::new(token))
-    }
-
-    /// Gives back what [`try_take_over`](Self::try_take_over) took, before anything was written.
-    #[cold]
-    pub(super) fn give_up(&self) {
-        self.word.fetch_and(!HELD, Ordering::Release);
-    }
-
-    /// The length of the key, by whoever has just taken the slot over, or fixed it while it was free.
-    #[inline]
-    pub(super) fn set_key_len(&self, len: usize) {
-        self.key_len.store(len as u16, Ordering::Relaxed);
-    }
-
-    /// Keeps the slot's key what it is; under the shard's mutex. Says whether the slot is in use.
-    pub(super) fn fix(&self) -> bool {
-        let word = self.word.fetch_or(FIXED, Ordering::AcqRel);
-        if word & FIXED != 0 {
-            // In this order: a pin can turn into a hold meanwhile, but no hold into a pin.
-            return self.is_pinned() || !self.is_idle();
-        }
-        let mut rounds = 0_u32;
-        // Whoever has just taken it is about to write the key, or to give up.
-        while self.word.load(Ordering::Acquire) & (HELD | SLOW) == HELD {
-            if self.stamp.load(Ordering::Acquire) != 0 {
-                return true;
-            }
-            pause(rounds);
-            rounds += 1;
-        }
-        !self.is_idle()
-    }
-
-    /// Lets the key change again; under the shard's mutex, without any pins.
-    pub(super) fn unfix(&self) {
-        self.word.fetch_and(!FIXED, Ordering::Release);
-    }
-
-    /// Raises the token of a free slot that is fixed.
-    pub(super) fn raise_to(&self, floor: Token) {
-        let word = self.word.load(Ordering::Relaxed);
-        let token = (word >> TOKEN_SHIFT).max(floor.get());
-        self.word.store(token << TOKEN_SHIFT | FIXED, Ordering::Release);
-    }
-}
-
-/// Waits a moment for another thread to come on by a few instructions.
-fn pause(rounds: u32) {
-    match rounds {
-        0..8 => spin_loop(),
-        8..64 => thread::yield_now(),
-        // It does not run, and may have less of a claim to this core than we have.
-        _ => rest(),
-    }
-}
-
-#[cfg(not(any(loom, shuttle)))]
-fn rest() {
-    thread::sleep(std::time::Duration::from_micros(50));
-}
-
-#[cfg(any(loom, shuttle))]
-fn rest() {
-    thread::yield_now();
-}
-
-/// A slot's state, while nobody else sees it.
-pub(super) struct Frozen<'a> {
-    slot: &'a Slot,
-    state: MutexGuard<'a, Option<Box<State>>>,
-}
-
-impl Frozen<'_> {
-    pub(super) fn slot(&self) -> &Slot {
-        self.slot
-    }
-}
-
-impl std::ops::Deref for Frozen<'_> {
-    type Target = State;
-
-    fn deref(&self) -> &State {
-        self.state.as_ref().expect("I3: there is a state while the slot is frozen")
-    }
-}
-
-impl std::ops::DerefMut for Frozen<'_> {
-    fn deref_mut(&mut self) -> &mut State {
-        self.state.as_mut().expect("I3: there is a state while the slot is frozen")
-    }
-}
-
-impl Drop for Frozen<'_> {
-    fn drop(&mut self) {
-        let token = self.token().get() << TOKEN_SHIFT;
-        let held = if self.is_held() { HELD } else { 0 };
-        let settled = match self.thaws() {
-            None => token | held | SLOW,
-            Some(holder) => {
-                if let Some((swift, since)) = holder {
-                    self.slot.write_record(swift, since);
-                } else if held == 0 {
-                    self.slot.stamp.store(0, Ordering::Relaxed);
-                }
-                *self.state = None;
-                token | held
-            }
-        };
-        // I3: `FIXED` is not ours.
-        let word = &self.slot.word;
-        let update = |found: u64| Some(found & FIXED | settled);
-        let _ = word.fetch_update(Ordering::Release, Ordering::Relaxed, update);
     }
 }
