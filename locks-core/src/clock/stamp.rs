@@ -15,6 +15,9 @@ impl Stamp {
     /// How far a coarse clock is taken to lag at most, so that nothing is stolen early (C6).
     const LAG: Duration = Duration::from_millis(100);
 
+    /// In place of a stamp: that one will follow in a moment. No clock reads as much.
+    pub(crate) const UNDATED: u64 = u64::MAX;
+
     #[inline]
     pub(crate) const fn exact(now: Moment) -> Self {
         Self((now.nanos() << 1) | EXACT)
@@ -33,7 +36,7 @@ impl Stamp {
     }
 
     pub(crate) const fn from_raw(raw: u64) -> Option<Self> {
-        if raw == 0 { None } else { Some(Self(raw)) }
+        if raw == 0 || raw == Self::UNDATED { None } else { Some(Self(raw)) }
     }
 
     pub(crate) const fn moment(self) -> Moment {
@@ -61,6 +64,8 @@ mod tests {
         assert_eq!(Stamp::exact(at).slack(later(500)), Duration::ZERO);
         assert_eq!(Stamp::coarse(at).slack(later(500)), Stamp::LAG);
         assert_eq!(Stamp::coarse(at).slack(later(30)), Duration::from_millis(30));
-        assert!(Stamp::from_raw(Stamp::coarse(Moment::from_nanos(0)).to_raw()).is_some());
+        for stamp in [Stamp::coarse, Stamp::exact] {
+            assert!(Stamp::from_raw(stamp(Moment::from_nanos(0)).to_raw()).is_some());
+        }
     }
 }

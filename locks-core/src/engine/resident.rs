@@ -69,6 +69,7 @@ impl Resident {
             self.slot.give_up();
             return None;
         }
+        self.slot.announce();
         Some(token)
     }
 

@@ -41,13 +41,13 @@ const RESIDENT: u8 = 2;
 ///   that, or has a pin, or has a hold that is not released: that keeps `HELD` or `SLOW` set.
 /// * I3 (mutex): `SLOW` is set and cleared only with the mutex; while it is set, `word` changes
 ///   only with the mutex, but for `FIXED`. `state` is `Some` exactly while `SLOW` is set.
-/// * I4 (record): while `HELD` and not `SLOW`, the record is its holder's, except that `stamp` is 0
-///   until the holder has written all of it. A holder sets `stamp` to 0 before it lets go. So a
-///   record is that of the present holder if `stamp` is not 0, read once `SLOW` is set.
+/// * I4 (record): while `HELD` and not `SLOW`, the record is its holder's, except that `stamp` is 0, or
+///   `UNDATED`, until the holder has written all of it. A holder sets `stamp` to 0 before it lets go. So a
+///   record is that of the present holder if `stamp` is one, read once `SLOW` is set.
 /// * I5 (late writes): a hold that was ended from outside keeps `SLOW` set until its guard is gone,
 ///   so that whatever its holder still writes into the record is over before it counts again.
 /// * I6 (key): a slot of the table has one key for all its life, and `FIXED` set. That of a resident
-///   is part of the record: whoever takes it writes the key before the stamp. It is read by the
+///   is part of the record: whoever takes it writes the key before any stamp, `UNDATED` at once. It is read by the
 ///   holder, or with `SLOW` or a pin, or under the shard's mutex with `FIXED` set and the stamp seen.
 pub(crate) struct Slot {
     word: AtomicU64,
@@ -201,7 +201,8 @@ impl Slot {
     /// Lets the key go if that is all there is to do: the hold is this one, and plain.
     #[inline]
     pub(in crate::engine) fn try_let_go(&self, token: Token) -> bool {
-        let word = self.word.load(Ordering::Relaxed);
+        // Acquire: another thread may have written the stamp, when it thawed the slot.
+        let word = self.word.load(Ordering::Acquire);
         let held = (token.get() << TOKEN_SHIFT) | HELD;
         if word & !FIXED != held {
             return false;

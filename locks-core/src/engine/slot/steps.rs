@@ -2,6 +2,7 @@
 
 use super::{FIXED, HELD, SLOW, Slot, TOKEN_SHIFT};
 use crate::Token;
+use crate::clock::Stamp;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{spin_loop, thread};
 
@@ -31,6 +32,13 @@ impl Slot {
     #[cold]
     pub(in crate::engine) fn give_up(&self) {
         self.word.fetch_and(!HELD, Ordering::Release);
+    }
+
+    /// Says that the key is written, although the rest of the record is not: for who would have to
+    /// wait for it while its shard does.
+    #[inline]
+    pub(in crate::engine) fn announce(&self) {
+        self.stamp.store(Stamp::UNDATED, Ordering::Release);
     }
 
     /// The length of the key, by whoever has just taken the slot over, or fixed it while it was free.
