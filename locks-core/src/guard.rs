@@ -49,7 +49,7 @@ impl Guard {
 
     /// The same guard, piece by piece: whoever gets it does not see where it was before.
     #[doc(hidden)]
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn moved(self) -> Self {
         let mut this = ManuallyDrop::new(self.owned);
         // SAFETY: I1: `this` is never dropped.
@@ -201,7 +201,7 @@ impl OwnedGuard {
     /// # Errors
     /// Itself, if it is not that simple.
     #[doc(hidden)]
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn try_release(self) -> Result<(), Self> {
         if !self.hold.release_in_place() {
             return Err(self);
@@ -237,7 +237,7 @@ impl OwnedGuard {
 
     /// # Safety
     /// I1.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn take_apart(&mut self) -> (Hold, Backend) {
         observe::released(&self.hold, self.granted);
         // SAFETY: by the caller.
@@ -252,7 +252,7 @@ impl OwnedGuard {
 impl Drop for OwnedGuard {
     // Always inlined, and with everything passed on by value: so the guard of an uncontended lock
     // need not be in memory.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn drop(&mut self) {
         // SAFETY: I1: nobody looks at it after this.
         let (hold, backend) = unsafe { self.take_apart() };

@@ -26,7 +26,7 @@ impl<'k> LockBuilder<'k> {
     /// `Contended` or `Timeout` when somebody else has it and [`wait`](Self::wait) says not to
     /// queue (any longer), `Deadlock` when waiting would never end, and whatever keeps the
     /// arbiter from granting it; see [`ErrorKind`](crate::ErrorKind).
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     #[track_caller]
     pub fn acquire(self) -> Result<Guard, LockError> {
         let site = CallSite::caller();
@@ -37,10 +37,10 @@ impl<'k> LockBuilder<'k> {
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire).
-    // Always inlined: at most call sites the options are known when the program is compiled, and no
-    // builder is ever made.
+    // Always inlined where the program is optimized: at most call sites the options are known then,
+    // and no builder is ever made. Elsewhere it would only be compiled again for each call site.
     #[doc(hidden)]
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn acquire_at(self, site: CallSite) -> Result<Guard, LockError> {
         let asked = Since::now();
         match self.take_plainly(SmallOwner::current, site, asked) {
@@ -50,7 +50,7 @@ impl<'k> LockBuilder<'k> {
     }
 
     /// The guard for a free key if nothing but a plain lock is asked for, at an engine.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn take_plainly(
         self,
         owner: impl FnOnce() -> SmallOwner,
@@ -125,7 +125,7 @@ impl<'k> LockBuilder<'k> {
     /// # Errors
     /// Itself, for [`begin_in`](Self::begin_in).
     #[doc(hidden)]
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn take_in(self, scope: &Scope, site: CallSite) -> Result<OwnedGuard, Self> {
         self.take_plainly(|| scope.small(), site, Since::now())
     }
@@ -135,13 +135,13 @@ impl<'k> LockBuilder<'k> {
     /// # Errors
     /// Itself, for [`begin_here`](Self::begin_here).
     #[doc(hidden)]
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn take_here(self, site: CallSite) -> Result<OwnedGuard, Self> {
         self.take_for_nobody(site, Since::now())
     }
 
     /// Who is nobody has nothing to re-enter, and is told so (C9).
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn take_for_nobody(self, site: CallSite, asked: Since) -> Result<OwnedGuard, Self> {
         if self.options.reentrant {
             return Err(self);
@@ -217,7 +217,7 @@ enum Took {
 }
 
 /// Takes the key if it is free and nothing but a plain lock is asked for, at an engine.
-#[inline(always)]
+#[cfg_attr(not(debug_assertions), inline(always))]
 fn take_plainly(
     key: &str,
     options: &Options,

@@ -71,7 +71,7 @@ impl PinnedKey {
 
 impl Hold {
     /// Releases a plain hold whose slot stays behind. `false`: it is not that simple.
-    #[inline(always)]
+    #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn release_in_place(&self) -> bool {
         let HoldRepr::Slot(hold) = &self.0 else { return false };
         let slot = hold.slot();
