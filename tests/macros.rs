@@ -10,10 +10,16 @@ mod body;
 mod cost;
 #[path = "macros/early.rs"]
 mod early;
+#[path = "macros/futures.rs"]
+mod futures;
 #[path = "macros/loss.rs"]
 mod loss;
 #[path = "macros/options.rs"]
 mod options;
+#[path = "macros/parameters.rs"]
+mod parameters;
+#[path = "macros/peers/mod.rs"]
+mod peers;
 #[path = "macros/polling.rs"]
 mod polling;
 #[path = "macros/returned_futures.rs"]

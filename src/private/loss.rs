@@ -92,15 +92,15 @@ fn lost(released: Result<(), LockError>) -> Option<LockError> {
     None
 }
 
-/// Runs `body` until it is done or `guard` is lost; then it is dropped where it waits.
+/// Runs `body` until it is done or `guard` is lost; then the caller drops it where it waits. Taken by
+/// reference, as an `async fn` keeps its arguments twice.
 ///
 /// # Errors
 /// `Lost`.
 pub async fn cancel_when_lost<F: Future>(
     guard: &OwnedGuard,
-    body: F,
+    mut body: Pin<&mut F>,
 ) -> Result<F::Output, LockError> {
-    let mut body = pin!(body);
     let mut loss = pin!(guard.lost());
     std::future::poll_fn(|cx: &mut Context<'_>| {
         if loss.as_mut().poll(cx).is_ready()

@@ -9,6 +9,7 @@ mod site;
 
 pub use core::borrow::Borrow;
 pub use core::option::Option::{None, Some};
+pub use core::pin::pin;
 pub use core::result::Result::{Err, Ok};
 pub use core::time::Duration;
 pub use core::{concat, format_args, module_path};

@@ -134,6 +134,31 @@ fn a_guard_and_otherwise() {
 }
 
 #[test]
+#[deny(warnings)]
+fn a2_otherwise_may_leave_the_code_around_a_block() {
+    fn returns() -> Option<u8> {
+        let n = lock!("blk_leave", wait = false, otherwise = return None => { 1 });
+        n.ok()
+    }
+    fn loops() -> u8 {
+        let mut seen = 0;
+        for n in 1..4 {
+            seen += match lock!("blk_leave", wait = false, otherwise = continue => { n }) {
+                Ok(n) => n,
+                Err(error) => panic!("{error}"),
+            };
+        }
+        seen
+    }
+    async fn returns_async() -> Option<u8> {
+        lock!(async "blk_leave", wait = false, otherwise = return None => { 1 }).ok()
+    }
+    assert_eq!((returns(), loops(), now(returns_async())), (Some(1), 6, Some(1)));
+    let _held = locks::named("blk_leave").acquire().unwrap();
+    assert_eq!((returns(), loops(), now(returns_async())), (None, 0, None));
+}
+
+#[test]
 fn an_asynchronous_block_awaits() {
     let n = 2;
     let mut block = Box::pin(async {

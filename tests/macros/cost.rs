@@ -74,3 +74,28 @@ fn a6_an_uncontended_lock_allocates_nothing() {
     all();
     assert_eq!(ALLOCATED.get() - before, 0);
 }
+
+#[lock("cost_once", wait = "5s", steal_after = "1h", reentrant)]
+fn first_and_second() {}
+
+#[lock("cost_once_async", wait = "5s")]
+async fn first_and_second_async() -> Option<u8> {
+    Some(1)
+}
+
+#[test]
+fn a6_a_literal_key_is_resolved_by_the_first_call() {
+    first_and_second();
+    assert_eq!(now(first_and_second_async()), Some(1));
+    let before = ALLOCATED.get();
+    first_and_second();
+    assert_eq!(now(first_and_second_async()), Some(1));
+    assert_eq!(ALLOCATED.get() - before, 0);
+}
+
+#[test]
+fn a6_the_counter_counts() {
+    let before = ALLOCATED.get();
+    drop(std::hint::black_box(Box::new(1)));
+    assert_eq!(ALLOCATED.get() - before, 1);
+}

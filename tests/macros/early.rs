@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::task::Poll;
 
 use locks::{ErrorKind, LockError, lock};
 
@@ -58,6 +59,25 @@ fn otherwise() -> u8 {
     1
 }
 
+impl std::str::FromStr for Mine {
+    type Err = Self;
+
+    #[lock("early", wait = false)]
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        unreachable!("the key is held, and `{text}` is not read")
+    }
+}
+
+#[lock("early", wait = false, otherwise = Poll::Pending)]
+fn ready() -> Poll<u8> {
+    Poll::Ready(1)
+}
+
+#[lock("early", wait = false, otherwise = I::Item::default())]
+fn first<I: Iterator<Item: Default>>(mut items: I) -> I::Item {
+    items.next().unwrap()
+}
+
 #[lock("early", wait = false)]
 async fn unit_async(ran: &mut bool) {
     *ran = true;
@@ -99,6 +119,9 @@ fn a2_a_contended_lock_returns_early() {
     assert!(mine().unwrap_err().0.is_contended());
     assert!(generic::<LockError>().unwrap_err().is_contended());
     assert_eq!(otherwise(), 9);
+    assert!("".parse::<Mine>().unwrap_err().0.is_contended());
+    assert_eq!(ready(), Poll::Pending);
+    assert_eq!(first([5].into_iter()), 0);
     assert!(opaque_ok().unwrap_err().is_contended());
     assert!(opaque_some().is_none());
     drop(held);
@@ -109,6 +132,8 @@ fn a2_a_contended_lock_returns_early() {
     assert_eq!(result().unwrap(), 1);
     assert_eq!(generic::<LockError>().unwrap(), 1);
     assert_eq!(otherwise(), 1);
+    assert_eq!(ready(), Poll::Ready(1));
+    assert_eq!(first([5].into_iter()), 5);
 }
 
 #[lock("early_{bad}")]

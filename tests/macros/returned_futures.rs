@@ -3,11 +3,12 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Mutex;
 use std::task::Poll;
 
 use locks::{LockError, lock};
 
-use crate::polling::{is_free, pause, poll};
+use crate::polling::{is_free, now, pause, poll};
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -85,4 +86,49 @@ fn a4_a_returned_future_holds_the_lock_while_it_runs() {
         Poll::Ready(output) => assert!(output.unwrap_err().is_contended()),
         Poll::Pending => panic!("it waits"),
     }
+}
+
+trait Ext: Future + Sized + Send {
+    fn boxed<'a>(self) -> Pin<Box<dyn Future<Output = Self::Output> + Send + 'a>>
+    where
+        Self: 'a,
+    {
+        Box::pin(self)
+    }
+}
+
+impl<F: Future + Send> Ext for F {}
+
+#[lock("fut_recursive_{depth}")]
+fn recursive<'a>(depth: u8, seen: &'a Mutex<Vec<u8>>) -> BoxFuture<'a, u8> {
+    async move {
+        seen.lock().unwrap().push(depth);
+        if depth == 0 {
+            return 0;
+        }
+        assert!(!is_free(&format!("fut_recursive_{depth}")));
+        recursive(depth - 1, seen).await + 1
+    }
+    .boxed()
+}
+
+#[lock("fut_statements_{n}")]
+#[expect(clippy::needless_return, reason = "those of others may stay")]
+fn after_statements(n: u8) -> BoxFuture<'static, u8> {
+    fn helper(n: u8) -> u8 {
+        return n + 1;
+    }
+    let twice = |n: u8| {
+        return n * 2;
+    };
+    let m = twice(helper(n));
+    return Box::pin(async move { m });
+}
+
+#[test]
+fn a4_boxed_futures_in_the_spellings_of_users() {
+    let seen = Mutex::new(Vec::new());
+    assert_eq!(now(recursive(3, &seen)), 3);
+    assert_eq!(*seen.lock().unwrap(), [3, 2, 1, 0]);
+    assert_eq!(now(after_statements(1)), 4);
 }

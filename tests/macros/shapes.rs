@@ -215,6 +215,12 @@ extern "C" fn external(n: u8) -> u8 {
     n
 }
 
+#[lock("shape_no_mangle")]
+#[unsafe(no_mangle)]
+extern "C" fn locks_test_shape(n: u8) -> u8 {
+    n
+}
+
 #[lock("shape_attributes")]
 #[inline(never)]
 #[must_use]
@@ -256,6 +262,7 @@ fn generics_opaque_types_and_attributes() {
     // SAFETY: it points to a byte.
     assert_eq!(unsafe { not_safe(&7) }, 7);
     assert_eq!(external(8), 8);
+    assert_eq!(locks_test_shape(8), 8);
     assert_eq!(attributes(), line!());
     assert_eq!(inner_attributes(), 2);
     assert_eq!(names(1, 2, 3), 6);

@@ -150,7 +150,7 @@ fn filled(template: &Template, lock: &Lock) -> TokenStream {
     let literal = &template.literal;
     let simple = |piece: &Piece| match piece {
         Piece::Text(_) => true,
-        Piece::Hole { expr: syn::Expr::Path(path), .. } => {
+        Piece::Hole { expr: syn::Expr::Path(path), spaced: false, .. } => {
             path.path.get_ident().is_some_and(|name| name != "self" && name != "Self")
         }
         Piece::Hole { .. } => false,
@@ -163,7 +163,7 @@ fn filled(template: &Template, lock: &Lock) -> TokenStream {
     for piece in &template.pieces {
         match piece {
             Piece::Text(plain) => text.push_str(&escaped(plain)),
-            Piece::Hole { expr, spec } => {
+            Piece::Hole { expr, spec, .. } => {
                 let colon = if spec.is_some() { ":" } else { "" };
                 let spec = spec.as_deref().unwrap_or_default();
                 text.push_str(&format!("{{{}{colon}{spec}}}", values.len()));

@@ -2,6 +2,7 @@ use proc_macro2::{Group, Span, TokenStream};
 use quote::{quote, quote_spanned};
 
 use super::acquire::{Asker, Way, acquire, outcome};
+use super::in_arm;
 use crate::validate::{Lock, OnLost, Otherwise};
 
 /// An expression that runs `body` under the lock, in place: `return`, `break`, `continue` and `?`
@@ -21,8 +22,6 @@ use crate::validate::{Lock, OnLost, Otherwise};
 ///     }
 /// }
 /// ```
-/// The second arm is never taken. Without it a body that ends in `return` would make what follows
-/// unreachable, and the compiler would say so to the user.
 pub(crate) fn expand(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStream {
     let span = Span::mixed_site();
     let private = lock.private(span);
@@ -36,11 +35,14 @@ pub(crate) fn expand(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStre
             #private::Err(__error) =>
                 #private::instead(#private::otherwise(#closure, __error)),
         ),
-        Some(Otherwise::Value(value)) => quote_spanned!(span=>
-            #private::Err(__error) if #private::contended(&__error) =>
-                #private::instead(#value),
-            #private::Err(__error) => #private::Err(__error),
-        ),
+        Some(Otherwise::Value(value)) => {
+            let value = super::instead(lock, value);
+            quote_spanned!(span=>
+                #private::Err(__error) if #private::contended(&__error) =>
+                    #private::instead(#value),
+                #private::Err(__error) => #private::Err(__error),
+            )
+        }
     };
     quote_spanned!(span=> {
         let __begun = #acquire;
@@ -58,12 +60,7 @@ fn held(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStream {
         Some(name) => (quote_spanned!(span=> &__guard), quote!(#name)),
         None => (quote_spanned!(span=> ()), quote!(())),
     };
-    let body = quote_spanned!(span=>
-        match #private::Some(#value) {
-            #private::Some(#name) => #body,
-            #private::None => #private::unreached(),
-        }
-    );
+    let body = in_arm(lock, &value, &name, body);
     match (&lock.on_lost, asynchronous) {
         (OnLost::Continue, false) => quote_spanned!(span=>
             let __output = #body;
@@ -79,7 +76,7 @@ fn held(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStream {
             #private::keep_value_async(__guard, __output).await
         ),
         (OnLost::Cancel(_), true) => quote_spanned!(span=>
-            let __output = #private::cancel_when_lost(&__guard, async { #body }).await;
+            let __output = #private::cancel_when_lost(&__guard, #private::pin!(async { return #body; })).await;
             match __output {
                 #private::Ok(__output) => {
                     #private::keep_value_async(__guard, __output).await

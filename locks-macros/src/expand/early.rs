@@ -15,10 +15,22 @@ use crate::validate::{Lock, Otherwise, Returned};
 pub(super) fn arms(lock: &Lock, returned: &Returned, probe_future: bool) -> TokenStream {
     let span = Span::mixed_site();
     let private = lock.private(span);
+    // What never comes back cannot be returned: the `return` would be unreachable.
+    let leave = match returned {
+        Returned::Never(_) => None,
+        _ => Some(quote_spanned!(span=> return)),
+    };
     match &lock.otherwise {
         Some(Otherwise::Closure(closure)) => {
+            let probe = match returned {
+                Returned::Named(ty) if probe_future => probe(lock, ty),
+                _ => TokenStream::new(),
+            };
             quote_spanned!(span=>
-                #private::Err(__error) => return #private::otherwise(#closure, __error),
+                #private::Err(__error) => {
+                    #probe
+                    #leave #private::otherwise(#closure, __error)
+                }
             )
         }
         Some(Otherwise::Value(value)) => {
@@ -29,8 +41,9 @@ pub(super) fn arms(lock: &Lock, returned: &Returned, probe_future: bool) -> Toke
                 }
                 _ => quote_spanned!(span=> #private::fault(__error)),
             };
+            let value = super::instead(lock, value);
             quote_spanned!(span=>
-                #private::Err(__error) if #private::contended(&__error) => return #value,
+                #private::Err(__error) if #private::contended(&__error) => #leave #value,
                 #private::Err(__error) => #fault,
             )
         }
@@ -64,11 +77,20 @@ fn asked(lock: &Lock, ty: &syn::Type, method: &str, probe_future: bool) -> Token
     let span = super::at(ty);
     let private = lock.private(span);
     let method = Ident::new(method, span);
-    let probe = probe_future
-        .then(|| quote_spanned!(span=> #private::Returns::<#ty>::new().runs_in_time();));
+    let probe = probe_future.then(|| probe(lock, ty));
     quote_spanned!(span=> {
-        use #private::{AnyReturn as _, PlainResult as _};
         #probe
+        use #private::{AnyReturn as _, PlainResult as _};
         #private::Returns::<#ty>::new().#method(__error)
+    })
+}
+
+/// Refuses a future that would run after the function's end.
+fn probe(lock: &Lock, ty: &syn::Type) -> TokenStream {
+    let span = super::at(ty);
+    let private = lock.private(span);
+    quote_spanned!(span=> {
+        use #private::AnyReturn as _;
+        #private::Returns::<#ty>::new().runs_in_time();
     })
 }

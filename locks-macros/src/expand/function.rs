@@ -4,6 +4,7 @@ use syn::ext::IdentExt as _;
 use syn::parse::Parser as _;
 
 use super::acquire::{Asker, Way, acquire, outcome};
+use super::parameters::in_order;
 use super::{early, in_arm};
 use crate::parse::Function;
 use crate::validate::{Lock, OnLost, Returned, Target, in_tail};
@@ -14,11 +15,14 @@ pub(crate) fn expand(lock: &Lock, mut function: Function, target: &Target) -> To
     let name = function.sig.ident.unraw().to_string();
     let asker = Asker::Function(&name);
     let body = match target {
-        Target::Sync(returned) => blocking(lock, &asker, returned, &function.body),
-        Target::Async(returned) => asynchronous(lock, &asker, returned, &function.body),
+        Target::Sync(returned) => blocking(lock, &asker, returned, &function),
+        Target::Async(returned) => {
+            let order = in_order(&function.sig, function.body.stream());
+            asynchronous(lock, &asker, returned, &order, &function.body)
+        }
         Target::Future(output) => {
             let mut change = |group: Group| {
-                let under = asynchronous(lock, &asker, output, &group);
+                let under = asynchronous(lock, &asker, output, &TokenStream::new(), &group);
                 let mut braces = Group::new(Delimiter::Brace, under);
                 braces.set_span(group.span());
                 braces
@@ -40,7 +44,13 @@ pub(crate) fn expand(lock: &Lock, mut function: Function, target: &Target) -> To
 /// }
 /// ```
 /// The `let` ends the key's temporaries, so that the body may move what the key names.
-fn blocking(lock: &Lock, asker: &Asker<'_>, returned: &Returned, body: &Group) -> TokenStream {
+fn blocking(
+    lock: &Lock,
+    asker: &Asker<'_>,
+    returned: &Returned,
+    function: &Function,
+) -> TokenStream {
+    let body = &function.body;
     let span = Span::mixed_site();
     let private = lock.private(span);
     let acquire = acquire(lock, asker, &Way::Blocking);
@@ -54,9 +64,11 @@ fn blocking(lock: &Lock, asker: &Asker<'_>, returned: &Returned, body: &Group) -
             let name = name.as_ref().map_or_else(|| quote!(_), |name| quote!(#name));
             let annotation = returned.annotation();
             let keep = keep(lock, returned, "keep");
+            let order = in_order(&function.sig, body.stream());
             quote_spanned!(span=> {
                 let __held = &__guard;
                 let __output = #private::run_once(move || -> #annotation {
+                    #order
                     match __held { #name => #body }
                 });
                 return #keep;
@@ -79,29 +91,43 @@ fn blocking(lock: &Lock, asker: &Asker<'_>, returned: &Returned, body: &Group) -
 /// let __begun = SITE.begin(.., &__scope);
 /// match outcome_of(__begun).await {
 ///     Ok(__guard) => {
-///         let __output = Scoped::new(__scope, async move { edge; match () { () => { body } } }).await;
+///         let __output = Scoped::new(__scope, async move {
+///             order;
+///             edge;
+///             return match Some(()) { Some(()) => { body }, None => unreached() };
+///         }).await;
 ///         release(__guard).await;
 ///         return __output;
 ///     }
 ///     Err(__error) => return bail(__error),
 /// }
 /// ```
-fn asynchronous(lock: &Lock, asker: &Asker<'_>, returned: &Returned, body: &Group) -> TokenStream {
+fn asynchronous(
+    lock: &Lock,
+    asker: &Asker<'_>,
+    returned: &Returned,
+    order: &TokenStream,
+    body: &Group,
+) -> TokenStream {
     let span = Span::mixed_site();
     let private = lock.private(span);
     let acquire = acquire(lock, asker, &Way::Scoped);
     let outcome = outcome(lock, &Way::Scoped);
     let early = early::arms(lock, returned, false);
     let edge = edge(lock, returned);
-    let (held, body) = match &lock.guard {
-        None => (None, in_arm(body)),
-        Some(name) => (
-            Some(quote_spanned!(span=> let __held = &__guard;)),
-            quote_spanned!(span=> match __held { #name => #body }),
-        ),
+    let held = lock.guard.as_ref().map(|_| quote_spanned!(span=> let __held = &__guard;));
+    let (value, name) = match &lock.guard {
+        None => (quote_spanned!(span=> ()), quote_spanned!(span=> ())),
+        Some(name) => (quote_spanned!(span=> __held), name.to_token_stream()),
+    };
+    let body = in_arm(lock, &value, &name, body);
+    // With a value at its end, a block that yields a future would look as if an `.await` was missing.
+    let body = match returned {
+        Returned::Never(_) => body,
+        _ => quote_spanned!(span=> return #body;),
     };
     let run = quote_spanned!(span=>
-        #private::Scoped::new(__scope, async move { #edge #body })
+        #private::Scoped::new(__scope, async move { #order #edge #body })
     );
     let keep_async = keep(lock, returned, "keep_async");
     let keep_unless_lost = keep(lock, returned, "keep_unless_lost");
@@ -117,7 +143,7 @@ fn asynchronous(lock: &Lock, asker: &Asker<'_>, returned: &Returned, body: &Grou
             return #keep_async.await;
         ),
         (OnLost::Cancel(_), _) => quote_spanned!(span=>
-            let __output = #private::cancel_when_lost(&__guard, #run).await;
+            let __output = #private::cancel_when_lost(&__guard, #private::pin!(#run)).await;
             return #keep_unless_lost.await;
         ),
     };

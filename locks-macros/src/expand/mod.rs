@@ -5,12 +5,15 @@ mod acquire;
 mod block;
 mod early;
 mod function;
+mod parameters;
 
 pub(crate) use block::expand as block;
 pub(crate) use function::expand as function;
 
-use proc_macro2::{Group, Span, TokenStream};
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
+
+use crate::validate::Lock;
 
 /// `tokens`' span for what is shown, with the hygiene of generated code.
 fn at(tokens: &impl ToTokens) -> Span {
@@ -18,9 +21,30 @@ fn at(tokens: &impl ToTokens) -> Span {
     tokens.span().resolved_at(Span::mixed_site())
 }
 
-/// The user's braces as a match arm: there, unlike behind `=` or at the end of a block, they are
-/// not taken for superfluous, and their temporaries end with them (trap 14).
-fn in_arm(body: &Group) -> TokenStream {
+/// The user's code as a match arm that is always taken, with `value` bound to `name`.
+///
+/// In an arm, unlike behind `=` or at the end of a block, braces are not taken for superfluous,
+/// and their temporaries end with them (trap 14). The other arm is never taken. Without it, code that
+/// ends in `return` or `panic!` would make what follows unreachable, and the compiler would say so
+/// to the user.
+fn in_arm(
+    lock: &Lock,
+    value: &TokenStream,
+    name: &TokenStream,
+    code: &impl ToTokens,
+) -> TokenStream {
     let span = Span::mixed_site();
-    quote_spanned!(span=> match () { () => #body })
+    let private = lock.private(span);
+    quote_spanned!(span=>
+        match #private::Some(#value) {
+            #private::Some(#name) => #code,
+            #private::None => #private::unreached(),
+        }
+    )
+}
+
+/// The value of `otherwise`, if it is one that comes back.
+fn instead(lock: &Lock, value: &syn::Expr) -> TokenStream {
+    let unit = quote_spanned!(Span::mixed_site()=> ());
+    in_arm(lock, &unit, &unit, value)
 }

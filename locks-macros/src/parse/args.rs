@@ -58,6 +58,9 @@ impl Args {
                     "a key is a string literal such as `\"user_{id}\"`, or `key = expression`",
                 ));
             };
+            if !template.suffix().is_empty() {
+                return Err(Error::new(template.span(), "a key takes no suffix: drop it"));
+            }
             self.keys.push(Key::Template(template));
             return Ok(());
         }
@@ -76,7 +79,10 @@ impl Args {
                 return Err(Error::new(name.span(), format!("`{name} =` lacks its value")));
             }
             Some(if name == "crate" {
-                Value::Path(input.call(Path::parse_mod_style)?)
+                Value::Path(input.call(Path::parse_mod_style).map_err(|error| {
+                    let takes = "`crate` takes the path of this crate, as in `crate = my_locks`";
+                    Error::new(error.span(), takes)
+                })?)
             } else {
                 Value::Expr(input.parse()?)
             })

@@ -2,7 +2,7 @@ use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use syn::parse::{Parse, ParseStream};
 use syn::{Error, Result, Token, token};
 
-use super::Args;
+use super::{Args, braces};
 
 /// `async "key", options => { body }`
 pub(crate) struct Block {
@@ -17,7 +17,7 @@ impl Parse for Block {
         let args = input.parse()?;
         let arrow = input.parse::<Option<Token![=>]>>()?;
         let body = if input.peek(token::Brace) {
-            let body = input.parse()?;
+            let body = braces(input)?;
             input.parse::<Option<Token![,]>>()?;
             if !input.is_empty() {
                 return Err(input.error("nothing can follow the body"));

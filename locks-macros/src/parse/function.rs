@@ -1,7 +1,9 @@
-use proc_macro2::{Group, TokenStream};
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, Error, FnModifiers, Result, Signature, Token, Visibility, token};
+use syn::{Attribute, Error, FnModifiers, LitStr, Result, Signature, Token, Visibility, token};
+
+use super::braces;
 
 /// A function whose body has been kept as it was written.
 pub(crate) struct Function {
@@ -33,7 +35,7 @@ impl Parse for Function {
         if !input.peek(token::Brace) {
             return Err(input.error("expected the function's body"));
         }
-        let body = input.parse()?;
+        let body = braces(input)?;
         Ok(Self { attrs, vis, default: modifiers.defaultness, sig, body })
     }
 }
@@ -42,7 +44,7 @@ impl Function {
     /// The function with `body` in place of its own. The outer braces stay the user's, which
     /// lints of dead code depend on.
     pub(crate) fn with_body(&self, body: TokenStream) -> TokenStream {
-        let mut braces = Group::new(proc_macro2::Delimiter::Brace, body);
+        let mut braces = Group::new(Delimiter::Brace, body);
         braces.set_span(self.body.span());
         let mut tokens = TokenStream::new();
         for attr in &self.attrs {
@@ -64,10 +66,18 @@ fn parse_modifiers(input: ParseStream<'_>) -> Result<FnModifiers> {
     Ok(modifiers)
 }
 
+/// Whether what stands before the name, in whatever order, ends in `fn`.
 fn begins_function(input: ParseStream<'_>) -> bool {
-    input.peek(Token![fn])
-        || input.peek(Token![const]) && !input.peek3(Token![:])
-        || input.peek(Token![async])
-        || input.peek(Token![unsafe]) && !input.peek2(Token![impl]) && !input.peek2(Token![trait])
-        || input.peek(Token![extern]) && !input.peek2(Token![crate])
+    let ahead = input.fork();
+    while ahead.peek(Token![const])
+        || ahead.peek(Token![async])
+        || ahead.peek(Token![unsafe])
+        || ahead.peek(Token![extern])
+        || ahead.peek(LitStr)
+    {
+        if ahead.parse::<TokenTree>().is_err() {
+            return false;
+        }
+    }
+    ahead.peek(Token![fn])
 }

@@ -107,18 +107,31 @@ pub(super) fn expression(source: &str, span: Span) -> Result<Expr, String> {
     Ok(expr)
 }
 
-/// `{type}` means `r#type`, as it does to `format!`.
+/// `{type}` means `r#type`, as it does to `format!`, and `{self.type}` the field of that name.
 fn raw_keyword(tokens: TokenStream) -> TokenStream {
-    let mut tokens = tokens.into_iter().collect::<Vec<_>>();
-    if let Some(TokenTree::Ident(first)) = tokens.first() {
-        let word = first.to_string();
-        let path = ["self", "Self", "super", "crate", "true", "false", "if", "match", "unsafe"];
-        let keyword = syn::parse_str::<Ident>(&word).is_err() && !word.starts_with("r#");
-        if keyword && !path.contains(&word.as_str()) && word != "_" {
-            tokens[0] = TokenTree::Ident(Ident::new_raw(&word, first.span()));
+    let path = ["self", "Self", "super", "crate", "true", "false", "if", "match", "unsafe"];
+    let mut allowed = &path[..];
+    let raw = |token: TokenTree| {
+        let taken = std::mem::replace(
+            &mut allowed,
+            match &token {
+                TokenTree::Punct(punct) if punct.as_char() == '.' => &["await"],
+                _ => &[],
+            },
+        );
+        match token {
+            TokenTree::Ident(word) if !taken.is_empty() => {
+                let text = word.to_string();
+                let keyword = syn::parse_str::<Ident>(&text).is_err() && !text.starts_with("r#");
+                if keyword && !taken.contains(&text.as_str()) && text != "_" {
+                    return Ident::new_raw(&text, word.span()).into();
+                }
+                word.into()
+            }
+            other => other,
         }
-    }
-    tokens.into_iter().collect()
+    };
+    tokens.into_iter().map(raw).collect()
 }
 
 /// Members come from our expansion, as far as the compiler is told: else it would offer to replace

@@ -18,6 +18,8 @@ pub(crate) enum Piece {
     Text(String),
     Hole {
         expr: Expr,
+        /// Written with blanks around it, which `format_args!` does not read.
+        spaced: bool,
         /// What follows the colon, if there is one.
         spec: Option<String>,
     },
@@ -104,7 +106,8 @@ impl Reader<'_> {
             .and_then(|expr| spec.map_or(Ok(()), hole::check_spec).map(|()| expr))
             .map_err(|why| self.wrong(at + 1 + leading_space(inner), &why))?;
         self.end_text();
-        self.pieces.push(Piece::Hole { expr, spec: spec.map(str::to_owned) });
+        let spaced = source.contains(char::is_whitespace);
+        self.pieces.push(Piece::Hole { expr, spaced, spec: spec.map(str::to_owned) });
         // The closing bracket is one byte long.
         while self.chars.next_if(|&(next, _)| next <= end).is_some() {}
         Ok(())
@@ -144,7 +147,7 @@ mod tests {
             .map_err(|error| error.to_string())?;
         let show = |piece: &Piece| match piece {
             Piece::Text(text) => format!("text {text}"),
-            Piece::Hole { expr, spec } => {
+            Piece::Hole { expr, spec, .. } => {
                 let expr = expr.to_token_stream().to_string().replace(' ', "");
                 format!("hole {expr}|{}", spec.as_deref().unwrap_or("-"))
             }
@@ -172,6 +175,8 @@ mod tests {
             ("{f::<u8>(':')}", &["hole f::<u8>(':')|-"]),
             ("<f::<u8>()>", &["hole f::<u8>()|-"]),
             ("{type}", &["hole r#type|-"]),
+            ("{self.type.fn()}", &["hole self.r#type.r#fn()|-"]),
+            ("{ id }{ id : >3}", &["hole id|-", "hole id| >3"]),
             ("job->step", &["text job->step"]),
             ("é{ä}ö", &["text é", "hole ä|-", "text ö"]),
         ] {

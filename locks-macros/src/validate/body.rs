@@ -1,4 +1,6 @@
-use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
+use std::iter::Peekable;
+
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree, token_stream};
 use syn::{Error, Result};
 
 use super::{Lock, OnLost};
@@ -38,15 +40,11 @@ pub(super) const CANCEL_IS_ASYNC: &str = "`on_lost = \"cancel\"` drops the body 
 /// The first `.await` outside of nested asynchronous code.
 fn awaits(tokens: TokenStream) -> Option<Span> {
     let mut after_dot = false;
-    let mut tokens = tokens.into_iter();
+    let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {
         match &token {
             TokenTree::Ident(word) if after_dot && word == "await" => return Some(word.span()),
-            TokenTree::Ident(word) if word == "async" => {
-                tokens.find(
-                    |next| matches!(next, TokenTree::Group(g) if g.delimiter() == Delimiter::Brace),
-                );
-            }
+            TokenTree::Ident(word) if word == "async" => skip_async(&mut tokens),
             TokenTree::Group(group) => {
                 if let Some(span) = awaits(group.stream()) {
                     return Some(span);
@@ -57,6 +55,24 @@ fn awaits(tokens: TokenStream) -> Option<Span> {
         after_dot = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '.');
     }
     None
+}
+
+/// Goes to the end of the block, closure or function whose `async` has been read.
+fn skip_async(tokens: &mut Peekable<token_stream::IntoIter>) {
+    let is = |token: &TokenTree, wanted| matches!(token, TokenTree::Punct(punct) if punct.as_char() == wanted);
+    let mut bars = 0;
+    while let Some(token) = tokens.peek() {
+        bars += u8::from(is(token, '|'));
+        // A closure without braces ends where its expression does.
+        if bars == 2 && (is(token, ',') || is(token, ';')) {
+            return;
+        }
+        let braces = matches!(token, TokenTree::Group(g) if g.delimiter() == Delimiter::Brace);
+        tokens.next();
+        if braces {
+            return;
+        }
+    }
 }
 
 /// The first `return` or `?`.

@@ -1,10 +1,9 @@
-use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use syn::spanned::Spanned as _;
 use syn::{Attribute, Error, Result, ReturnType, Type};
 
 use super::body::CANCEL_IS_ASYNC;
 use super::returned::future_output;
-use super::{Lock, OnLost, Returned};
+use super::{Lock, OnLost, Returned, tail};
 use crate::parse::Function;
 
 /// What runs under the lock.
@@ -35,7 +34,7 @@ pub(crate) fn check(function: &Function, lock: &Lock) -> Result<Target> {
              as in `#[lock(\"a\", \"b\")]`, so that they are taken in one order",
         ));
     }
-    let target = target(function)?;
+    let target = target(function, lock)?;
     let (returned, asynchronous) = match &target {
         Target::Sync(returned) => (returned, false),
         Target::Async(returned) | Target::Future(returned) => (returned, true),
@@ -65,7 +64,7 @@ const WAYS_OUT: &str = "this return type cannot say that the lock was not acquir
      whose error is `From<locks::LockError>`; or say what to return with `otherwise = value` or \
      `otherwise = |error| value`";
 
-fn target(function: &Function) -> Result<Target> {
+fn target(function: &Function, lock: &Lock) -> Result<Target> {
     let sig = &function.sig;
     let returned = Returned::new(&sig.output, sig.ident.span());
     if sig.asyncness.is_some() {
@@ -76,77 +75,48 @@ fn target(function: &Function) -> Result<Target> {
         ReturnType::Default => None,
     };
     match output {
-        Some(output) => returns_future(function, output, &returned),
+        Some(output) => returns_future(function, lock, output, &returned),
         None => Ok(Target::Sync(returned)),
     }
 }
 
-fn returns_future(function: &Function, output: &Type, returned: &Returned) -> Result<Target> {
-    if in_tail(function.body.stream(), &mut |group| group).is_none() {
+fn returns_future(
+    function: &Function,
+    lock: &Lock,
+    output: Option<&Type>,
+    returned: &Returned,
+) -> Result<Target> {
+    let body = function.body.stream();
+    if tail::in_tail(body.clone(), &mut |group| group).is_none() {
         return Err(Error::new(
             returned.span(),
             "the lock would be released before this future runs: \
              make the function `async`, or end it in `Box::pin(async move { .. })`",
         ));
     }
-    Ok(Target::Future(Returned::of(output)))
-}
-
-/// `body` with the asynchronous block that it ends in put through `change`; `None` if it ends
-/// otherwise.
-///
-/// The block becomes an `async move` if it is none: as it is returned, it borrows nothing of the
-/// function's own, but what the key names has to go along.
-pub(crate) fn in_tail(
-    body: TokenStream,
-    change: &mut dyn FnMut(Group) -> Group,
-) -> Option<TokenStream> {
-    let mut tokens = body.into_iter().collect::<Vec<_>>();
-    let is = |tokens: &[TokenTree], back: usize, word: &str| {
-        let at = tokens.len().checked_sub(back);
-        at.is_some_and(|at| matches!(&tokens[at], TokenTree::Ident(ident) if ident == word))
-    };
-    let TokenTree::Group(last) = tokens.last()?.clone() else { return None };
-    let changed = match last.delimiter() {
-        Delimiter::Brace if is(&tokens, 2, "async") => {
-            let moves = Ident::new("move", Span::mixed_site());
-            tokens.insert(tokens.len() - 1, moves.into());
-            change(last)
-        }
-        Delimiter::Brace if is(&tokens, 2, "move") && is(&tokens, 3, "async") => change(last),
-        Delimiter::Parenthesis if is(&tokens, 2, "pin") => {
-            let inner = without_comma(last.stream());
-            let mut group = Group::new(Delimiter::Parenthesis, in_tail(inner, change)?);
-            group.set_span(last.span());
-            group
-        }
-        Delimiter::Parenthesis
-            if last.stream().is_empty()
-                && (is(&tokens, 2, "boxed") || is(&tokens, 2, "boxed_local"))
-                && tokens.len() >= 3 =>
-        {
-            // `async move { .. }.boxed()`
-            let method = tokens.split_off(tokens.len() - 3);
-            let before = in_tail(tokens.into_iter().collect(), change)?;
-            return Some(before.into_iter().chain(method).collect());
-        }
-        Delimiter::None => {
-            let mut group = Group::new(Delimiter::None, in_tail(last.stream(), change)?);
-            group.set_span(last.span());
-            group
-        }
-        _ => return None,
-    };
-    *tokens.last_mut()? = changed.into();
-    Some(tokens.into_iter().collect())
-}
-
-fn without_comma(tokens: TokenStream) -> TokenStream {
-    let mut tokens = tokens.into_iter().collect::<Vec<_>>();
-    if matches!(tokens.last(), Some(TokenTree::Punct(punct)) if punct.as_char() == ',') {
-        tokens.pop();
+    if let Some(span) = tail::other_return(body.clone()) {
+        return Err(Error::new(
+            span,
+            "the future that this returns would run without the lock: make the function `async`, \
+             or return from within the block at its end",
+        ));
     }
-    tokens.into_iter().collect()
+    if let Some(name) = tail::shadowed(body, &lock.names()) {
+        return Err(Error::new(
+            name.span(),
+            format!(
+                "the key is made up when the future runs, and would be made of this `{name}` \
+                 instead of the parameter: give one of them another name"
+            ),
+        ));
+    }
+    match output {
+        Some(output) => Ok(Target::Future(Returned::of(output))),
+        None => Err(Error::new(
+            returned.span(),
+            "say what this future yields, as in `impl Future<Output = ()>`",
+        )),
+    }
 }
 
 /// `#[lock(..)]` or `#[locks::lock(..)]`

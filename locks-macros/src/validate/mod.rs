@@ -7,16 +7,18 @@ mod function;
 mod returned;
 mod settings;
 mod suggestion;
+mod tail;
 
-use proc_macro2::{Ident, Span, TokenStream};
-use quote::quote_spanned;
-use syn::{Error, Expr, LitStr, Result};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens as _, quote_spanned};
+use syn::{Error, Expr, Lit, LitStr, Result};
 
-use crate::parse::{self, Args, Template};
+use crate::parse::{self, Args, Piece, Template};
 
 pub(crate) use body::check as body;
-pub(crate) use function::{Target, check as function, in_tail};
+pub(crate) use function::{Target, check as function};
 pub(crate) use returned::Returned;
+pub(crate) use tail::in_tail;
 
 /// A lock as the arguments describe it.
 pub(crate) struct Lock {
@@ -99,8 +101,14 @@ pub(crate) fn lock(args: Args) -> Result<Lock> {
 
 fn key(key: parse::Key) -> Result<Key> {
     let literal = match key {
-        parse::Key::Value(value) => return Ok(Key::Value(value)),
         parse::Key::Template(literal) => literal,
+        parse::Key::Value(value) => match settings::literal(&value) {
+            Some(Lit::Str(literal)) if literal.value().contains(['{', '}', '<']) => {
+                return Err(Error::new(literal.span(), NO_TEMPLATE));
+            }
+            Some(Lit::Str(literal)) => LitStr::new(&literal.value(), literal.span()),
+            _ => return Ok(Key::Value(value)),
+        },
     };
     let template = Template::parse(literal)?;
     let Some(text) = template.constant() else { return Ok(Key::Template(template)) };
@@ -116,10 +124,49 @@ fn key(key: parse::Key) -> Result<Key> {
     Err(Error::new(template.literal.span(), why))
 }
 
+/// The words of an expression that are no members.
+fn variables(expr: TokenStream, names: &mut Vec<String>) {
+    let mut member = false;
+    for token in expr {
+        match &token {
+            TokenTree::Ident(word) if !member => names.push(word.to_string()),
+            TokenTree::Group(group) => variables(group.stream(), names),
+            _ => {}
+        }
+        member = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '.');
+    }
+}
+
+/// Taken as it stands, it would be one key for all.
+const NO_TEMPLATE: &str = "behind `key =` stands a value, whose braces mean nothing: \
+     write the template by itself, as in `#[lock(\"user_{id}\")]`";
+
 /// C1, as `locks_core::MAX_KEY_LEN`.
 const MAX_KEY_LEN: usize = 1024;
 
 impl Lock {
+    /// The variables that its keys name.
+    fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for key in &self.keys {
+            match key {
+                Key::Constant(..) => {}
+                Key::Value(value) => variables(value.to_token_stream(), &mut names),
+                Key::Template(template) => template.pieces.iter().for_each(|piece| {
+                    if let Piece::Hole { expr, spec, .. } = piece {
+                        variables(expr.to_token_stream(), &mut names);
+                        let spec =
+                            spec.iter().flat_map(|spec| spec.split(['$', '.', '>', '<', '^']));
+                        let spec =
+                            spec.map(|word| word.trim_start_matches(|c: char| c.is_ascii_digit()));
+                        names.extend(spec.map(str::to_owned));
+                    }
+                }),
+            }
+        }
+        names
+    }
+
     /// The facade's private module, written where `span` shows.
     pub(crate) fn private(&self, span: Span) -> TokenStream {
         match &self.krate {

@@ -3,7 +3,7 @@
 use proc_macro2::Span;
 use quote::ToTokens as _;
 use syn::spanned::Spanned as _;
-use syn::{GenericArgument, PathArguments, ReturnType, Type, TypeParamBound, parse_quote};
+use syn::{GenericArgument, Path, PathArguments, ReturnType, Type, TypeParamBound, parse_quote};
 
 /// A return type, by what an expansion can say about it.
 pub(crate) enum Returned {
@@ -70,8 +70,9 @@ impl Returned {
     }
 }
 
-/// The `Output` of the future that `ty` is, if it says that it is one.
-pub(super) fn future_output(ty: &Type) -> Option<&Type> {
+/// The `Output` of the future that `ty` is, if it says that it is one: itself `None` where that is
+/// not written.
+pub(super) fn future_output(ty: &Type) -> Option<Option<&Type>> {
     let bounds = match peeled(ty) {
         Type::ImplTrait(opaque) => &opaque.bounds,
         Type::TraitObject(object) => &object.bounds,
@@ -84,7 +85,7 @@ pub(super) fn future_output(ty: &Type) -> Option<&Type> {
             });
             return match last.ident.to_string().as_str() {
                 "Pin" | "Box" => future_output(types.next()?),
-                "BoxFuture" | "LocalBoxFuture" => types.next_back(),
+                "BoxFuture" | "LocalBoxFuture" => types.next_back().map(Some),
                 _ => None,
             };
         }
@@ -93,11 +94,11 @@ pub(super) fn future_output(ty: &Type) -> Option<&Type> {
     bounds.iter().find_map(|bound| {
         let TypeParamBound::Trait(bound) = bound else { return None };
         let last = bound.path.segments.last().filter(|last| last.ident == "Future")?;
-        let PathArguments::AngleBracketed(args) = &last.arguments else { return None };
-        args.args.iter().find_map(|arg| match arg {
+        let PathArguments::AngleBracketed(args) = &last.arguments else { return Some(None) };
+        Some(args.args.iter().find_map(|arg| match arg {
             GenericArgument::AssocType(assoc) if assoc.ident == "Output" => Some(&assoc.ty),
             _ => None,
-        })
+        }))
     })
 }
 
@@ -125,17 +126,27 @@ fn forget_impl(ty: &mut Type) -> bool {
         Type::Tuple(tuple) => {
             tuple.elems.iter_mut().fold(false, |any, element| forget_impl(element) | any)
         }
-        Type::Path(path) => {
-            path.path.segments.iter_mut().fold(false, |any, segment| match &mut segment.arguments {
-                PathArguments::AngleBracketed(args) => {
-                    args.args.iter_mut().fold(any, |any, arg| match arg {
-                        GenericArgument::Type(ty) => forget_impl(ty) | any,
-                        _ => any,
-                    })
-                }
+        Type::Ptr(inner) => forget_impl(&mut inner.elem),
+        Type::Path(path) => forget_in(&mut path.path),
+        Type::TraitObject(object) => {
+            object.bounds.iter_mut().fold(false, |any, bound| match bound {
+                TypeParamBound::Trait(bound) => forget_in(&mut bound.path) | any,
                 _ => any,
             })
         }
         _ => false,
     }
+}
+
+/// The same for the arguments of `path`.
+fn forget_in(path: &mut Path) -> bool {
+    let arguments = path.segments.iter_mut().filter_map(|segment| match &mut segment.arguments {
+        PathArguments::AngleBracketed(args) => Some(&mut args.args),
+        _ => None,
+    });
+    arguments.flatten().fold(false, |any, argument| match argument {
+        GenericArgument::Type(ty) => forget_impl(ty) | any,
+        GenericArgument::AssocType(assoc) => forget_impl(&mut assoc.ty) | any,
+        _ => any,
+    })
 }

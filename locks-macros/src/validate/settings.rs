@@ -251,7 +251,8 @@ fn computed(value: &Expr) -> TokenStream {
     value.to_token_stream()
 }
 
-fn literal(value: &Expr) -> Option<&Lit> {
+/// The literal that `value` is.
+pub(super) fn literal(value: &Expr) -> Option<&Lit> {
     match peeled(value) {
         Expr::Lit(ExprLit { lit, .. }) => Some(lit),
         _ => None,

@@ -1,0 +1,150 @@
+//! The asynchronous block that a function ends in which returns a future, and what stands before it.
+
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
+
+/// `body` with the asynchronous block that it ends in put through `change`; `None` if it ends
+/// otherwise.
+///
+/// The block becomes an `async move` if it is none: as it is returned, it borrows nothing of the
+/// function's own, but what the key names has to go along.
+pub(crate) fn in_tail(
+    body: TokenStream,
+    change: &mut dyn FnMut(Group) -> Group,
+) -> Option<TokenStream> {
+    let mut tokens = body.into_iter().collect::<Vec<_>>();
+    let is = |tokens: &[TokenTree], back: usize, word: &str| {
+        let at = tokens.len().checked_sub(back);
+        at.is_some_and(|at| matches!(&tokens[at], TokenTree::Ident(ident) if ident == word))
+    };
+    if own_return(&tokens).is_some() && is_punct(tokens.last()?, ';') {
+        // `return Box::pin(async move { .. });`
+        let semicolon = tokens.pop();
+        let before = in_tail(tokens.into_iter().collect(), change)?;
+        return Some(before.into_iter().chain(semicolon).collect());
+    }
+    let TokenTree::Group(last) = tokens.last()?.clone() else { return None };
+    let last = unwrapped(last);
+    let changed = match last.delimiter() {
+        Delimiter::Brace if is(&tokens, 2, "async") => {
+            let moves = Ident::new("move", Span::mixed_site());
+            tokens.insert(tokens.len() - 1, moves.into());
+            change(last)
+        }
+        Delimiter::Brace if is(&tokens, 2, "move") && is(&tokens, 3, "async") => change(last),
+        Delimiter::Parenthesis if is(&tokens, 2, "pin") => {
+            let inner = without_comma(last.stream());
+            let mut group = Group::new(Delimiter::Parenthesis, in_tail(inner, change)?);
+            group.set_span(last.span());
+            group
+        }
+        Delimiter::Parenthesis
+            if last.stream().is_empty()
+                && (is(&tokens, 2, "boxed") || is(&tokens, 2, "boxed_local"))
+                && tokens.len() >= 3 =>
+        {
+            // `async move { .. }.boxed()`
+            let method = tokens.split_off(tokens.len() - 3);
+            let before = in_tail(tokens.into_iter().collect(), change)?;
+            return Some(before.into_iter().chain(method).collect());
+        }
+        Delimiter::None => {
+            let mut group = Group::new(Delimiter::None, in_tail(last.stream(), change)?);
+            group.set_span(last.span());
+            group
+        }
+        _ => return None,
+    };
+    *tokens.last_mut()? = changed.into();
+    Some(tokens.into_iter().collect())
+}
+
+/// The braces in a `$body:block` of `macro_rules!`.
+fn unwrapped(group: Group) -> Group {
+    let mut inner = group.stream().into_iter();
+    match (group.delimiter(), inner.next(), inner.next()) {
+        (Delimiter::None, Some(TokenTree::Group(only)), None) => unwrapped(only),
+        _ => group,
+    }
+}
+
+fn without_comma(tokens: TokenStream) -> TokenStream {
+    let mut tokens = tokens.into_iter().collect::<Vec<_>>();
+    if matches!(tokens.last(), Some(TokenTree::Punct(punct)) if punct.as_char() == ',') {
+        tokens.pop();
+    }
+    tokens.into_iter().collect()
+}
+
+/// A `return` with a future that is not the one at the end.
+pub(super) fn other_return(body: TokenStream) -> Option<Span> {
+    let tokens = body.into_iter().collect::<Vec<_>>();
+    let own = own_return(&tokens);
+    let others = tokens.into_iter().enumerate().filter(|(at, _)| Some(*at) != own);
+    returns(others.map(|(_, token)| token))
+}
+
+/// Where the last statement says `return` itself.
+fn own_return(tokens: &[TokenTree]) -> Option<usize> {
+    let (last, before) = tokens.split_last()?;
+    let whole = if is_punct(last, ';') { before } else { tokens };
+    let begin = whole.iter().rposition(|token| is_punct(token, ';')).map_or(0, |at| at + 1);
+    let is_return = |token: &TokenTree| matches!(token, TokenTree::Ident(word) if word == "return");
+    whole[begin..].iter().position(is_return).map(|at| begin + at)
+}
+
+/// The first `return` that leaves the function: neither a closure, nor an inner function or block
+/// of asynchronous code.
+fn returns(tokens: impl IntoIterator<Item = TokenTree>) -> Option<Span> {
+    let mut elsewhere = false;
+    for token in tokens {
+        match &token {
+            TokenTree::Ident(word) if word == "return" && !elsewhere => return Some(word.span()),
+            TokenTree::Ident(word) if word == "async" || word == "fn" => elsewhere = true,
+            TokenTree::Punct(punct) if punct.as_char() == '|' => elsewhere = true,
+            TokenTree::Punct(punct) if punct.as_char() == ';' => elsewhere = false,
+            TokenTree::Group(group) => {
+                let braces = group.delimiter() == Delimiter::Brace;
+                if !(braces && elsewhere)
+                    && let Some(span) = returns(group.stream())
+                {
+                    return Some(span);
+                }
+                elsewhere &= !braces;
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// A variable of the function's own by the name of something that its key names.
+pub(super) fn shadowed(body: TokenStream, names: &[String]) -> Option<Ident> {
+    let mut in_pattern = false;
+    for token in body {
+        match &token {
+            TokenTree::Ident(word) if word == "let" => in_pattern = true,
+            TokenTree::Punct(punct) if matches!(punct.as_char(), '=' | ':' | ';') => {
+                in_pattern = false;
+            }
+            _ if in_pattern => {
+                if let Some(name) = named(token.into(), names) {
+                    return Some(name);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+fn named(tokens: TokenStream, names: &[String]) -> Option<Ident> {
+    tokens.into_iter().find_map(|token| match token {
+        TokenTree::Ident(word) if names.contains(&word.to_string()) => Some(word),
+        TokenTree::Group(group) => named(group.stream(), names),
+        _ => None,
+    })
+}
+
+fn is_punct(token: &TokenTree, wanted: char) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == wanted)
+}

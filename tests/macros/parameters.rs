@@ -1,0 +1,69 @@
+//! What becomes of the parameters, in the order of
+//! <https://github.com/dtolnay/async-trait/pull/125> and issue 199 there: dropped as those of a
+//! plain function are.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::task::Poll;
+
+use locks::{LockError, lock};
+
+use crate::polling::{pause, poll};
+
+/// Says when it is dropped.
+struct Dropped<'a>(&'static str, &'a RefCell<Vec<&'static str>>);
+
+impl Drop for Dropped<'_> {
+    fn drop(&mut self) {
+        self.1.borrow_mut().push(self.0);
+    }
+}
+
+type Three<'a> = [Dropped<'a>; 3];
+
+async fn plain(a: Dropped<'_>, (b, _b): (Dropped<'_>, u8), c: Dropped<'_>) {
+    let _local = Dropped("local", a.1);
+    pause().await;
+    let _used = (&a, &b, &c);
+}
+
+#[lock("peer_at_order")]
+async fn locked(a: Dropped<'_>, (b, _b): (Dropped<'_>, u8), c: Dropped<'_>) {
+    let _local = Dropped("local", a.1);
+    pause().await;
+    let _used = (&a, &b, &c);
+}
+
+#[lock("peer_at_order", on_lost = "error")]
+fn told(a: Dropped<'_>, (b, _b): (Dropped<'_>, u8), c: Dropped<'_>) -> Result<(), LockError> {
+    let _local = Dropped("local", a.1);
+    let _used = (&a, &b, &c);
+    Ok(())
+}
+
+fn second_poll<F: Future>(future: F) -> F::Output {
+    let mut future = Box::pin(future);
+    assert!(poll(future.as_mut()).is_pending());
+    match poll(future.as_mut()) {
+        Poll::Ready(output) => output,
+        Poll::Pending => panic!("it waits"),
+    }
+}
+
+#[test]
+fn a4_parameters_are_dropped_in_order() {
+    let log = RefCell::new(Vec::new());
+    let three = || -> Three<'_> { ["a", "b", "c"].map(|name| Dropped(name, &log)) };
+    let [a, b, c] = three();
+    second_poll(plain(a, (b, 0), c));
+    assert_eq!(log.take(), ["local", "c", "b", "a"]);
+    let [a, b, c] = three();
+    second_poll(locked(a, (b, 0), c));
+    assert_eq!(log.take(), ["local", "c", "b", "a"]);
+    let [a, b, c] = three();
+    told(a, (b, 0), c).unwrap();
+    assert_eq!(log.take(), ["local", "c", "b", "a"]);
+    let [a, b, c] = three();
+    drop(locked(a, (b, 0), c));
+    assert_eq!(log.take().len(), 3, "those of a future that is never polled, too");
+}

@@ -1,0 +1,3 @@
+fn main() {
+    let _: Result<(), _> = locks::lock!("user" => {});
+}

@@ -1,0 +1,6 @@
+#[locks::lock("user", crate = ::guards)]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

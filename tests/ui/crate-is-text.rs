@@ -1,0 +1,6 @@
+#[locks::lock("user", crate = "locks")]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

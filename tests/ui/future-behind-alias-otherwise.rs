@@ -1,0 +1,12 @@
+use std::pin::Pin;
+
+type Work = Pin<Box<dyn Future<Output = ()>>>;
+
+#[locks::lock("user", wait = false, otherwise = |_| Box::pin(async {}))]
+fn refresh() -> Work {
+    Box::pin(async {})
+}
+
+fn main() {
+    drop(refresh());
+}

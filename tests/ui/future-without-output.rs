@@ -1,0 +1,8 @@
+#[locks::lock("user")]
+fn refresh() -> impl Future {
+    async {}
+}
+
+fn main() {
+    drop(refresh());
+}

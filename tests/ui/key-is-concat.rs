@@ -1,0 +1,6 @@
+#[locks::lock(concat!("user_", "1"))]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

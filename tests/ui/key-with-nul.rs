@@ -1,0 +1,6 @@
+#[locks::lock("user\0")]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

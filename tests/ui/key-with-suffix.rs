@@ -1,0 +1,6 @@
+#[locks::lock("user"s)]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

@@ -1,0 +1,6 @@
+#[locks::lock("user", wait = )]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

@@ -1,0 +1,6 @@
+#[locks::lock("user" "other")]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

@@ -1,0 +1,6 @@
+#[locks::lock("user", fair = 1)]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

@@ -1,0 +1,10 @@
+struct User;
+
+#[locks::lock("user")]
+impl User {
+    fn refresh(&self) {}
+}
+
+fn main() {
+    User.refresh();
+}

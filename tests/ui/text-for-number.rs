@@ -1,0 +1,6 @@
+#[locks::lock("user", permits = "5")]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}
