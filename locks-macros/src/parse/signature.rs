@@ -71,3 +71,30 @@ impl ToTokens for Signature {
         tokens.extend(self.tokens.clone());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_its_parts_and_keeps_the_rest() {
+        for (text, inputs, output) in [
+            ("fn f()", "()", ""),
+            ("async unsafe extern \"C\" fn f(a: u8) -> u8 where u8: Copy", "(a : u8)", "-> u8"),
+            (
+                "const fn f<F: Fn(u8) -> u8, const N: usize>(f: F) -> A<{ N }> where F: B<{ N }>",
+                "(f : F)",
+                "-> A < { N } >",
+            ),
+        ] {
+            let sig = syn::parse_str::<Signature>(text).unwrap();
+            assert_eq!(sig.ident, "f", "{text}");
+            assert_eq!(sig.is_async, text.starts_with("async"), "{text}");
+            assert_eq!(sig.constness.is_some(), text.starts_with("const"), "{text}");
+            assert_eq!(sig.inputs.to_string(), inputs, "{text}");
+            assert_eq!(sig.output.to_token_stream().to_string(), output, "{text}");
+            let all = text.parse::<TokenStream>().unwrap();
+            assert_eq!(sig.to_token_stream().to_string(), all.to_string());
+        }
+    }
+}
