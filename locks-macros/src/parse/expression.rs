@@ -1,14 +1,15 @@
-use proc_macro2::{Delimiter, Ident, Spacing, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
-use syn::{Lit, Result, Token};
+use syn::{Ident, Lit, Result, Token};
 
 /// An expression as it was written: only how far it reaches matters here, and the compiler reads
 /// the rest.
 pub(crate) struct Expression(TokenStream);
 
 impl Parse for Expression {
-    /// Up to a comma or `=>` that belongs neither to a closure's parameters nor to a type's arguments.
+    /// Up to a comma or `=>` that belongs neither to a closure's parameters nor to a type's arguments,
+    /// or to a second operand where an operator should be: a comma is missing there.
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let mut tokens = TokenStream::new();
         let mut reader = Reader { begins: true, ..Reader::default() };
@@ -16,11 +17,14 @@ impl Parse for Expression {
             if !reader.is_inside() && (input.peek(Token![,]) || input.peek(Token![=>])) {
                 break;
             }
+            if reader.ends && (input.peek(Ident) || input.peek(Lit)) {
+                break;
+            }
             let token = input.parse::<TokenTree>()?;
             reader.read(&token);
             tokens.extend([token]);
         }
-        if tokens.is_empty() {
+        if tokens.is_empty() || reader.lacks_operand() {
             return Err(input.error("expected an expression"));
         }
         Ok(Self(tokens))
@@ -67,6 +71,8 @@ impl Expression {
 struct Reader {
     /// An operand begins here, not an operator.
     begins: bool,
+    /// An operand may end here.
+    ends: bool,
     in_parameters: bool,
     /// Behind `as` or `->`.
     in_type: bool,
@@ -82,20 +88,25 @@ impl Reader {
         self.in_parameters || self.angles > 0
     }
 
+    fn lacks_operand(&self) -> bool {
+        // A range may lack its end; and `continue` is a whole expression.
+        self.begins && matches!(self.last, Some((punct, _)) if punct != '.')
+    }
+
     fn read(&mut self, token: &TokenTree) {
-        match token {
-            TokenTree::Punct(punct) => {
-                self.read_punct(punct.as_char());
-                self.begins = !matches!(punct.as_char(), '?' | '>' | ':' | '\'');
-                self.last = Some((punct.as_char(), punct.spacing()));
-                return;
-            }
-            TokenTree::Ident(word) => {
-                self.in_type |= word == "as";
-                self.begins = word == "move" || word == "async" || word == "return";
-            }
-            _ => self.begins = false,
+        if let TokenTree::Punct(punct) = token {
+            self.read_punct(punct.as_char());
+            self.begins = !matches!(punct.as_char(), '?' | '>' | ':' | '\'');
+            self.ends = false;
+            self.last = Some((punct.as_char(), punct.spacing()));
+            return;
         }
+        self.begins = false;
+        if let TokenTree::Ident(word) = token {
+            self.in_type |= word == "as";
+            self.begins = is_keyword(word);
+        }
+        self.ends = !self.begins && !self.is_inside();
         self.last = None;
     }
 
@@ -117,6 +128,12 @@ impl Reader {
             _ => {}
         }
     }
+}
+
+/// A word that is no operand.
+fn is_keyword(word: &Ident) -> bool {
+    let operands = ["self", "Self", "super", "crate", "true", "false", "await", "_"];
+    syn::parse2::<Ident>(word.to_token_stream()).is_err() && operands.iter().all(|it| word != it)
 }
 
 impl ToTokens for Expression {
@@ -161,6 +178,29 @@ mod tests {
             ("|x: Map<A, B>, y| x, c", 2),
         ] {
             assert_eq!(count(text), expressions, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_expression_ends_where_it_goes_wrong() {
+        let read = |input: ParseStream<'_>| {
+            let expression = Expression::parse(input)?;
+            let rest = input.parse::<TokenStream>()?;
+            Ok(format!("{} / {rest}", expression.to_token_stream()))
+        };
+        for (text, outcome) in [
+            ("false shared", "false / shared"),
+            ("f() \"5s\"", "f () / \"5s\""),
+            ("|e| e e", "| e | e / e"),
+            ("if a { b } else { c }", "if a { b } else { c } / "),
+            ("&mut a as u8", "& mut a as u8 / "),
+            ("a..", "a .. / "),
+            ("continue", "continue / "),
+        ] {
+            assert_eq!(syn::parse::Parser::parse_str(read, text).unwrap(), outcome);
+        }
+        for text in ["", "5 +", "|e|", "a.b(c) &&"] {
+            assert!(syn::parse::Parser::parse_str(read, text).is_err(), "{text}");
         }
     }
 
