@@ -8,6 +8,7 @@ mod loss;
 mod site;
 
 pub use core::borrow::Borrow;
+pub use core::future::Future;
 pub use core::option::Option::{None, Some};
 pub use core::pin::pin;
 pub use core::result::Result::{Err, Ok};

@@ -93,6 +93,40 @@ fn a6_a_literal_key_is_resolved_by_the_first_call() {
     assert_eq!(ALLOCATED.get() - before, 0);
 }
 
+thread_local! {
+    static ASKED: Cell<u32> = const { Cell::new(0) };
+}
+
+/// An option that counts how often it is looked at.
+fn patient() -> bool {
+    ASKED.set(ASKED.get() + 1);
+    true
+}
+
+#[lock("cost_pinned", wait = patient())]
+fn pinned() -> Option<u8> {
+    Some(1)
+}
+
+#[lock("cost_pinned", wait = patient())]
+async fn pinned_async() -> Option<u8> {
+    Some(1)
+}
+
+/// Only the way through the registry makes a request with options of the call.
+#[test]
+fn a6_a_free_literal_key_is_granted_at_its_own_slot() {
+    let all = || {
+        assert!(pinned().is_some() && now(pinned_async()).is_some());
+        locks::block::lock!("cost_pinned", wait = patient() => {}).unwrap();
+        now(async { locks::block::lock!(async "cost_pinned", wait = patient() => {}) }).unwrap();
+    };
+    all();
+    assert_eq!(ASKED.replace(0), 4, "each site has to find its slot");
+    all();
+    assert_eq!(ASKED.get(), 0);
+}
+
 #[test]
 fn a6_the_counter_counts() {
     let before = ALLOCATED.get();

@@ -151,6 +151,13 @@ fn blocks_tell_of_a_loss_if_asked() {
     let lost =
         now(async { lock!(async "loss_block", on_lost = "error" => { take_away("loss_block") }) });
     assert!(lost.unwrap_err().is_lost());
+    let nested = now(async {
+        lock!(async "loss_block", on_lost = "cancel" => {
+            let parse = async |text: &str| -> Option<u8> { Some(text.parse::<u8>().ok()? + 1) };
+            async { return parse("1").await }.await
+        })
+    });
+    assert_eq!(nested.unwrap(), Some(2));
     let dropped = Cell::new(0);
     let mut block = Box::pin(async {
         lock!(async "loss_block", on_lost = "cancel" => {

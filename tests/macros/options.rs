@@ -216,12 +216,21 @@ fn closure_otherwise() -> String {
     "ran".to_owned()
 }
 
+#[lock("opt_otherwise", wait = patient, otherwise = { let one = 1; one + 1 })]
+fn blocks_as_values(patient: bool) -> u8 {
+    u8::from(patient)
+}
+
 #[test]
 fn a2_otherwise_is_returned_instead() {
     assert_eq!(value_otherwise(4), 1);
     assert_eq!(closure_otherwise(), "ran");
+    assert_eq!(blocks_as_values(true), 1);
     let _held = locks::named("opt_otherwise").acquire().unwrap();
     assert_eq!(value_otherwise(4), 8);
+    assert_eq!(blocks_as_values(false), 2);
+    let n = locks::block::lock!("opt_otherwise", wait = false, otherwise = { 3 }, { 4 });
+    assert_eq!(n.unwrap(), 3);
     assert!(closure_otherwise().contains("`opt_otherwise` is held by"));
 }
 

@@ -65,6 +65,36 @@ fn borrows(name: &str) -> impl Future<Output = usize> {
     }
 }
 
+type Work<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+#[lock("fut_alias_{n}", wait = false)]
+fn behind_an_alias(n: u8) -> Work<'static, Option<u8>> {
+    Box::pin(async move {
+        pause().await;
+        Some(n)
+    })
+}
+
+/// A service as `tower` has them.
+trait Call {
+    type Future: Future<Output = Result<u8, LockError>>;
+
+    fn call(&mut self, n: u8) -> Self::Future;
+}
+
+impl Call for Echo {
+    type Future = Work<'static, Result<u8, LockError>>;
+
+    #[lock("fut_call_{n}", wait = false)]
+    fn call(&mut self, n: u8) -> Self::Future {
+        let m = self.0;
+        Box::pin(async move {
+            pause().await;
+            Ok(m + n)
+        })
+    }
+}
+
 fn locks_while_it_runs<F: Future>(key: &str, future: F) -> F::Output {
     let mut future = Box::pin(future);
     assert!(is_free(key), "not before the first poll");
@@ -77,12 +107,17 @@ fn locks_while_it_runs<F: Future>(key: &str, future: F) -> F::Output {
 
 #[test]
 fn a4_a_returned_future_holds_the_lock_while_it_runs() {
-    assert_eq!(locks_while_it_runs("fut_1_2", Echo(1).call(2)).unwrap(), 4);
+    assert_eq!(locks_while_it_runs("fut_1_2", Service::call(&Echo(1), 2)).unwrap(), 4);
     assert_eq!(locks_while_it_runs("fut_7", generated(7)), Some(7));
     assert_eq!(locks_while_it_runs("fut_8", opaque(8)), 8);
     assert_eq!(locks_while_it_runs("fut_abc", borrows("abc")), 3);
-    let _held = locks::named("fut_1_2").acquire().unwrap();
-    match poll(Echo(1).call(2).as_mut()) {
+    assert_eq!(locks_while_it_runs("fut_alias_1", behind_an_alias(1)), Some(1));
+    assert_eq!(locks_while_it_runs("fut_call_2", Call::call(&mut Echo(1), 2)).unwrap(), 3);
+    let held = ["fut_1_2", "fut_alias_1", "fut_call_2"];
+    let _held = locks::all(held).acquire().unwrap();
+    assert_eq!(now(behind_an_alias(1)), None);
+    assert!(now(Call::call(&mut Echo(1), 2)).unwrap_err().is_contended());
+    match poll(Service::call(&Echo(1), 2).as_mut()) {
         Poll::Ready(output) => assert!(output.unwrap_err().is_contended()),
         Poll::Pending => panic!("it waits"),
     }

@@ -1,5 +1,6 @@
 //! A1: what a template becomes.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 
 use locks::lock;
@@ -60,6 +61,7 @@ keys! {
     hex(id: u8) "tpl_{id:x}|{id:>5}" => "tpl_a|   10", hex(10);
     debug(path: &Path) "tpl_{path:?}" => "tpl_\"a b\"", debug(Path::new("a b"));
     escaped(id: u8) "tpl_{{{id}}}" => "tpl_{7}", escaped(7);
+    escaped_field(user: &User) "tpl_{{{user.id}}}_f" => "tpl_{7}_f", escaped_field(&USER);
     angle_escaped(id: u8) "tpl_<<{id}>" => "tpl_<7>", angle_escaped(7);
     arrow(id: u8) "tpl_<id>->step" => "tpl_7->step", arrow(7);
     angle_format(id: u8) "tpl_<id:03>" => "tpl_007", angle_format(7);
@@ -123,4 +125,25 @@ fn c1_a_key_that_is_too_long_is_refused() {
     long(&"x".repeat(1_000)).unwrap();
     let error = long(&"x".repeat(1_020)).unwrap_err();
     assert_eq!(error.kind(), locks::ErrorKind::InvalidKey);
+}
+
+#[lock("tpl_borrowed_{count.borrow()}")]
+fn borrows_again(count: &RefCell<u8>) -> u8 {
+    *count.borrow_mut() += 1;
+    count.replace(0)
+}
+
+#[lock("tpl_borrowed_{count.borrow()}")]
+async fn borrows_again_async(count: &RefCell<u8>) -> u8 {
+    *count.borrow_mut() += 1;
+    count.replace(0)
+}
+
+#[test]
+fn a1_what_the_key_borrows_is_given_back_before_the_body_runs() {
+    assert_eq!(borrows_again(&RefCell::new(1)), 2);
+    assert_eq!(crate::polling::now(borrows_again_async(&RefCell::new(1))), 2);
+    let count = RefCell::new(1);
+    locks::block::lock!("tpl_borrowed_{count.borrow()}" => { *count.borrow_mut() += 1 }).unwrap();
+    assert_eq!(count.take(), 2);
 }

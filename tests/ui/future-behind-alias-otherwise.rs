@@ -4,7 +4,7 @@ type Work = Pin<Box<dyn Future<Output = ()>>>;
 
 #[locks::lock("user", wait = false, otherwise = |_| Box::pin(async {}))]
 fn refresh() -> Work {
-    Box::pin(async {})
+    Box::pin(std::future::ready(()))
 }
 
 fn main() {

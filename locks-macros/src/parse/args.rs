@@ -77,7 +77,7 @@ impl Args {
         let name = input.call(Ident::parse_any)?;
         let value = if input.peek(Token![=]) && !input.peek(Token![=>]) {
             input.parse::<Token![=]>()?;
-            if at_end(input) || input.peek(Token![,]) {
+            if input.is_empty() || input.peek(Token![=>]) || input.peek(Token![,]) {
                 return Err(Error::new(name.span(), format!("`{name} =` lacks its value")));
             }
             Some(if name == "crate" {

@@ -75,12 +75,24 @@ fn skip_async(tokens: &mut Peekable<token_stream::IntoIter>) {
     }
 }
 
-/// The first `return` or `?`.
+/// The first `return` or `?` outside of nested asynchronous code and functions.
 fn leaves(tokens: TokenStream) -> Option<Span> {
-    tokens.into_iter().find_map(|token| match token {
-        TokenTree::Ident(word) if word == "return" => Some(word.span()),
-        TokenTree::Punct(punct) if punct.as_char() == '?' => Some(punct.span()),
-        TokenTree::Group(group) => leaves(group.stream()),
-        _ => None,
-    })
+    let mut nested = false;
+    for token in tokens {
+        match token {
+            TokenTree::Ident(word) if word == "return" => return Some(word.span()),
+            TokenTree::Ident(word) => nested |= word == "async" || word == "fn",
+            TokenTree::Punct(punct) if punct.as_char() == '?' => return Some(punct.span()),
+            TokenTree::Group(group) if nested && group.delimiter() == Delimiter::Brace => {
+                nested = false;
+            }
+            TokenTree::Group(group) => {
+                if let Some(span) = leaves(group.stream()) {
+                    return Some(span);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }

@@ -1,8 +1,9 @@
+use proc_macro2::Span;
 use syn::spanned::Spanned as _;
-use syn::{Attribute, Error, Result, ReturnType, Type};
+use syn::{Attribute, Error, Path, Result, ReturnType, Type, parse_quote_spanned};
 
 use super::body::CANCEL_IS_ASYNC;
-use super::returned::future_output;
+use super::returned::{future_output, may_be_future};
 use super::{Lock, OnLost, Returned, tail};
 use crate::parse::Function;
 
@@ -26,7 +27,7 @@ pub(crate) fn check(function: &Function, lock: &Lock) -> Result<Target> {
              or lock where it is called at run time",
         ));
     }
-    if let Some(other) = function.attrs.iter().find(|attr| is_lock(attr)) {
+    if let Some(other) = function.attrs.iter().find(|attr| is_lock(attr, lock)) {
         let name = other.path().segments.last().map_or_else(|| other.span(), |last| last.span());
         return Err(Error::new(
             name,
@@ -70,30 +71,30 @@ fn target(function: &Function, lock: &Lock) -> Result<Target> {
     if sig.is_async {
         return Ok(Target::Async(returned));
     }
-    let output = match &sig.output {
-        ReturnType::Type(_, ty) => future_output(ty),
-        ReturnType::Default => None,
-    };
-    match output {
-        Some(output) => returns_future(function, lock, output, &returned),
-        None => Ok(Target::Sync(returned)),
+    let ReturnType::Type(_, ty) = &sig.output else { return Ok(Target::Sync(returned)) };
+    let output = future_output(ty);
+    if output.is_none() && !may_be_future(ty) {
+        return Ok(Target::Sync(returned));
     }
-}
-
-fn returns_future(
-    function: &Function,
-    lock: &Lock,
-    output: Option<&Type>,
-    returned: &Returned,
-) -> Result<Target> {
-    let body = function.body.stream();
-    if tail::in_tail(body.clone(), &mut |group| group).is_none() {
-        return Err(Error::new(
+    let asynchronous = tail::in_tail(function.body.stream(), &mut |group| group).is_some();
+    match (asynchronous, output) {
+        (false, None) => Ok(Target::Sync(returned)),
+        (false, Some(_)) => Err(Error::new(
             returned.span(),
             "the lock would be released before this future runs: \
              make the function `async`, or end it in `Box::pin(async move { .. })`",
-        ));
+        )),
+        (true, output) => {
+            alone(function, lock)?;
+            output_of(output.flatten(), returned, lock).map(Target::Future)
+        }
     }
+}
+
+/// Refuses what would make another future of it, or another key, than the block at the end of
+/// `function`.
+fn alone(function: &Function, lock: &Lock) -> Result<()> {
+    let body = function.body.stream();
     if let Some(span) = tail::other_return(body.clone()) {
         return Err(Error::new(
             span,
@@ -101,27 +102,47 @@ fn returns_future(
              or return from within the block at its end",
         ));
     }
-    if let Some(name) = tail::shadowed(body, &lock.names()) {
-        return Err(Error::new(
+    match tail::shadowed(body, &lock.names()) {
+        None => Ok(()),
+        Some(name) => Err(Error::new(
             name.span(),
             format!(
                 "the key is made up when the future runs, and would be made of this `{name}` \
                  instead of the parameter: give one of them another name"
             ),
-        ));
-    }
-    match output {
-        Some(output) => Ok(Target::Future(Returned::of(output))),
-        None => Err(Error::new(
-            returned.span(),
-            "say what this future yields, as in `impl Future<Output = ()>`",
         )),
     }
 }
 
-/// `#[lock(..)]` or `#[locks::lock(..)]`
-fn is_lock(attr: &Attribute) -> bool {
-    let path = attr.path();
-    let segments = path.segments.iter().map(|segment| segment.ident.to_string());
-    matches!(segments.collect::<Vec<_>>().join("::").as_str(), "lock" | "locks::lock")
+/// What the future yields that a function returns: as its type says, or, behind an alias or an
+/// associated type, whatever that is.
+fn output_of(output: Option<&Type>, returned: Returned, lock: &Lock) -> Result<Returned> {
+    match (output, returned) {
+        (Some(output), _) => Ok(Returned::of(output)),
+        (None, Returned::Named(ty)) => {
+            let span = ty.span().resolved_at(Span::mixed_site());
+            let private = lock.private(span);
+            let ty = parse_quote_spanned!(span=> <#ty as #private::Future>::Output);
+            Ok(Returned::Named(Box::new(ty)))
+        }
+        (None, other) => Err(Error::new(
+            other.span(),
+            "say that this is a future, and what it yields: `impl Future<Output = ()>`",
+        )),
+    }
+}
+
+/// `#[lock(..)]` or `#[locks::lock(..)]`, whatever `locks` is called.
+fn is_lock(attr: &Attribute, lock: &Lock) -> bool {
+    let path = words(attr.path());
+    let krate = lock.krate.as_ref().map_or_else(|| vec!["locks".to_owned()], words);
+    match path.split_last() {
+        Some((last, [])) => last == "lock",
+        Some((last, module)) => last == "lock" && module == krate,
+        None => false,
+    }
+}
+
+fn words(path: &Path) -> Vec<String> {
+    path.segments.iter().map(|segment| segment.ident.to_string()).collect()
 }

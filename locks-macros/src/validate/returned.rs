@@ -102,6 +102,19 @@ pub(super) fn future_output(ty: &Type) -> Option<Option<&Type>> {
     })
 }
 
+/// Whether `ty` is a future for all that its name tells: an alias, an associated type, `impl Trait`.
+pub(super) fn may_be_future(ty: &Type) -> bool {
+    match peeled(ty) {
+        Type::ImplTrait(_) => true,
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| {
+            let name = last.ident.to_string();
+            name.starts_with(char::is_uppercase)
+                && !matches!(name.as_str(), "Option" | "Result" | "String" | "Vec")
+        }),
+        _ => false,
+    }
+}
+
 /// Types from `macro_rules!` come wrapped.
 fn peeled(ty: &Type) -> &Type {
     match ty {

@@ -132,7 +132,7 @@ trait Shapes<'a, T = ()> {
     async fn patterns(one: Tuple<Unit, u8>, two: &(u8, u8), three: Unit) -> u8;
     // Issue 15: a trait object in a parameter.
     async fn object(&self, _: PhantomData<dyn Debug + Send>) {}
-    // Issue 46 and 149: type parameters from elsewhere, `return` that has to coerce.
+    // Issue 149: a `return` that has to coerce.
     async fn coerced(&self) -> &'static (dyn Debug + Sync);
     // Issue 106: a future that the caller brings.
     async fn run<F, Fut>(&self, work: F) -> u8
@@ -270,4 +270,49 @@ fn a4_receivers_without_send_and_from_macros() {
     assert_eq!(now(5.consumed()), 6);
     assert_eq!(finish(Unit.stays(std::rc::Rc::new(3))), 3);
     assert_eq!(now(Number(1).number()), 2);
+}
+
+/// Issue 281: an opaque type in a `Result`. Issue 53: `Self` as a constructor. Issue 45, and
+/// tokio-rs/tracing 711 and 875: `#[instrument]` on the same method, naming `self`.
+#[async_trait]
+trait Others: Sized {
+    async fn text(&self) -> Result<impl AsRef<str> + Send + Sync, LockError>;
+
+    async fn made(n: u8) -> Self;
+
+    async fn traced(&mut self, n: u8) -> Result<u8, LockError>;
+}
+
+#[async_trait]
+impl Others for Number {
+    #[lock("peer_at_text_{self.0}", wait = false)]
+    async fn text(&self) -> Result<impl AsRef<str> + Send + Sync, LockError> {
+        Ok("text")
+    }
+
+    #[lock("peer_at_made_{n}")]
+    async fn made(n: u8) -> Self {
+        Self(n)
+    }
+
+    #[lock("peer_at_traced_{self.0}_{n}", wait = false)]
+    #[tracing::instrument(skip(self), fields(id = self.0), ret, err)]
+    async fn traced(&mut self, n: u8) -> Result<u8, LockError> {
+        pause().await;
+        self.0 += n;
+        Ok(u8::from(is_free("peer_at_traced_1_2")) + self.0)
+    }
+}
+
+#[test]
+fn a4_opaque_types_constructors_and_instrument_under_async_trait() {
+    let mut number = now(Number::made(1));
+    assert_eq!(now(number.text()).unwrap().as_ref(), "text");
+    assert_eq!(finish(number.traced(2)).unwrap(), 3);
+    number = Number(1);
+    let held = locks::named("peer_at_text_1").acquire().unwrap();
+    assert!(now(number.text()).is_err_and(|error| error.is_contended()));
+    drop(held);
+    let _held = locks::named("peer_at_traced_1_2").acquire().unwrap();
+    assert!(now(number.traced(2)).unwrap_err().is_contended());
 }

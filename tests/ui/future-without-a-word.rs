@@ -1,0 +1,8 @@
+#[locks::lock("user")]
+fn refresh() -> impl Send {
+    async {}
+}
+
+fn main() {
+    refresh();
+}
