@@ -11,7 +11,7 @@ mod tail;
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote_spanned};
-use syn::{Error, Lit, LitStr, Result};
+use syn::{Error, Lit, LitStr, Path, Result};
 
 use crate::parse::{self, Args, Expression, Piece, Template};
 
@@ -23,7 +23,7 @@ pub(crate) use tail::in_tail;
 /// A lock as the arguments describe it.
 pub(crate) struct Lock {
     /// The path of `crate = …`.
-    pub(crate) krate: Option<TokenStream>,
+    pub(crate) krate: Option<Path>,
     pub(crate) keys: Vec<Key>,
     /// Calls on the builder, in any order.
     pub(crate) options: TokenStream,

@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, format_ident, quote_spanned};
 use syn::spanned::Spanned as _;
-use syn::{Error, Lit, Result};
+use syn::{Error, Lit, Result, parse_quote};
 
 use super::{Lock, OnLost, Otherwise, duration, suggestion};
 use crate::parse::{Expression, Setting, Value};
@@ -33,7 +33,7 @@ pub(super) fn apply(settings: Vec<Setting>, lock: &mut Lock) -> Result<()> {
     // `crate` first: the others' code begins with it.
     for setting in &settings {
         if let Some(Value::Path(path)) = &setting.value {
-            lock.krate = Some(path.to_token_stream());
+            lock.krate = Some(parse_quote!(#path));
         }
     }
     for Setting { name, value } in settings {
