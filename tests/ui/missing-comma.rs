@@ -1,6 +1,6 @@
-#[locks::lock("user" "other")]
-fn refresh() {}
+#[locks::lock("ledger", wait = false shared)]
+fn f() {}
 
 fn main() {
-    refresh();
+    f();
 }

@@ -13,6 +13,7 @@ pub(crate) use function::expand as function;
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote_spanned};
 
+use crate::parse::Expression;
 use crate::validate::Lock;
 
 /// `tokens`' span for what is shown, with the hygiene of generated code.
@@ -44,7 +45,7 @@ fn in_arm(
 }
 
 /// The value of `otherwise`, if it is one that comes back.
-fn instead(lock: &Lock, value: &syn::Expr) -> TokenStream {
+fn instead(lock: &Lock, value: &Expression) -> TokenStream {
     let unit = quote_spanned!(Span::mixed_site()=> ());
     in_arm(lock, &unit, &unit, value)
 }

@@ -1,7 +1,9 @@
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::quote_spanned;
-use syn::punctuated::Punctuated;
-use syn::{Attribute, FnArg, Pat, Signature, Token};
+use syn::parse::{ParseStream, Parser as _};
+use syn::{Attribute, Token};
+
+use crate::parse::{Signature, until};
 
 /// What makes the parameters that `body` names be dropped in the order in which the function itself
 /// drops them: the last one first.
@@ -18,13 +20,9 @@ use syn::{Attribute, FnArg, Pat, Signature, Token};
 /// ```
 pub(super) fn in_order(sig: &Signature, body: TokenStream) -> TokenStream {
     let mut all = Vec::new();
-    for input in &sig.inputs {
-        match input {
-            FnArg::Receiver(receiver) => {
-                all.push((receiver.attrs.as_slice(), Ident::new("self", receiver.self_token.span)));
-            }
-            FnArg::Typed(typed) => bound(&typed.pat, &typed.attrs, &mut all),
-        }
+    let inputs = variables.parse2(sig.inputs.stream()).expect("the compiler has read it");
+    for (attrs, names) in &inputs {
+        all.extend(names.iter().map(|name| (attrs.as_slice(), name)));
     }
     let mut words = Vec::new();
     collect(body, &mut words);
@@ -43,21 +41,55 @@ pub(super) fn in_order(sig: &Signature, body: TokenStream) -> TokenStream {
     quote_spanned!(span=> if false { #(#mentions)* })
 }
 
-/// The variables that a pattern makes, in its order.
-fn bound<'a>(pat: &'a Pat, attrs: &'a [Attribute], all: &mut Vec<(&'a [Attribute], Ident)>) {
-    let mut each = |pats: &'a Punctuated<Pat, Token![,]>| {
-        pats.iter().for_each(|pat| bound(pat, attrs, all));
-    };
-    match pat {
-        Pat::Ident(pat) => all.push((attrs, pat.ident.clone())),
-        Pat::Tuple(pat) => each(&pat.elems),
-        Pat::TupleStruct(pat) => each(&pat.elems),
-        Pat::Slice(pat) => each(&pat.elems),
-        Pat::Struct(pat) => pat.fields.iter().for_each(|field| bound(&field.pat, attrs, all)),
-        Pat::Paren(pat) => bound(&pat.pat, attrs, all),
-        Pat::Reference(pat) => bound(&pat.pat, attrs, all),
-        Pat::Type(pat) => bound(&pat.pat, attrs, all),
-        _ => {}
+/// The variables that each parameter makes, in their order.
+fn variables(input: ParseStream<'_>) -> syn::Result<Vec<(Vec<Attribute>, Vec<Ident>)>> {
+    let mut all = Vec::new();
+    while !input.is_empty() {
+        let attrs = input.call(Attribute::parse_outer)?;
+        let mut pattern = TokenStream::new();
+        let is_type = |input: ParseStream<'_>| input.peek(Token![:]) && !input.peek(Token![::]);
+        while !input.is_empty() && !input.peek(Token![,]) && !is_type(input) {
+            if input.peek(Token![::]) {
+                quote::ToTokens::to_tokens(&input.parse::<Token![::]>()?, &mut pattern);
+            } else {
+                pattern.extend([input.parse::<TokenTree>()?]);
+            }
+        }
+        if input.peek(Token![:]) {
+            until(input, &mut TokenStream::new(), |input| input.peek(Token![,]))?;
+        }
+        input.parse::<Option<Token![,]>>()?;
+        let mut names = Vec::new();
+        bound(pattern, &mut names);
+        all.push((attrs, names));
+    }
+    Ok(all)
+}
+
+/// The variables that a pattern makes, in its order: its words that are no path, no field's name and
+/// no keyword.
+fn bound(pattern: TokenStream, names: &mut Vec<Ident>) {
+    let (mut in_path, mut in_lifetime) = (false, false);
+    let mut tokens = pattern.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        let colon = matches!(tokens.peek(), Some(TokenTree::Punct(p)) if p.as_char() == ':');
+        match token {
+            TokenTree::Ident(word) => {
+                let braces = matches!(tokens.peek(), Some(TokenTree::Group(_)));
+                let keyword = ["ref", "mut", "_"].iter().any(|keyword| word == keyword);
+                if !(in_path || in_lifetime || colon || braces || keyword) {
+                    names.push(word);
+                }
+                (in_path, in_lifetime) = (false, false);
+            }
+            TokenTree::Group(group) => bound(group.stream(), names),
+            // Of `::`, but not of `field: pattern`.
+            TokenTree::Punct(punct) => {
+                in_path = punct.as_char() == ':' && (in_path || colon);
+                in_lifetime = punct.as_char() == '\'';
+            }
+            TokenTree::Literal(_) => {}
+        }
     }
 }
 
@@ -83,5 +115,25 @@ fn collect(tokens: TokenStream, words: &mut Vec<String>) {
             TokenTree::Punct(punct) => Some(punct.as_char()),
             _ => None,
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_variables_of_patterns() {
+        for (inputs, names) in [
+            ("&'a mut self, n: u8", "self n"),
+            ("self: Rc<Self>, mut n: Map<A, B>", "self n"),
+            ("(a, b): (u8, u8), _: String, [h, ..]: [u8; 3], &r: &u8", "a b h r"),
+            ("P { x, y: _, z: w, .. }: m::P, m::Q(a, ref b): Q", "x w a b"),
+            ("#[cfg(test)] a: impl Fn(u8) -> Map<A, B>, b @ (c, _): T,", "a b c"),
+        ] {
+            let all = variables.parse_str(inputs).unwrap();
+            let all = all.iter().flat_map(|(_, names)| names).map(Ident::to_string);
+            assert_eq!(all.collect::<Vec<_>>().join(" "), names, "{inputs}");
+        }
     }
 }

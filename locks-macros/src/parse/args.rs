@@ -1,7 +1,9 @@
 use proc_macro2::{Ident, TokenTree};
 use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
-use syn::{Error, Expr, Lit, LitStr, Path, Result, Token, token};
+use syn::{Error, Lit, LitStr, Path, Result, Token, token};
+
+use super::Expression;
 
 /// `"key", "key", option, option = value`
 pub(crate) struct Args {
@@ -15,7 +17,7 @@ pub(crate) enum Key {
     /// `"refresh_{user.id}"`
     Template(LitStr),
     /// `key = expr`
-    Value(Expr),
+    Value(Expression),
 }
 
 /// `shared` or `wait = false`
@@ -25,7 +27,7 @@ pub(crate) struct Setting {
 }
 
 pub(crate) enum Value {
-    Expr(Expr),
+    Expr(Expression),
     /// Of `crate = path`.
     Path(Path),
 }

@@ -1,9 +1,9 @@
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
-use syn::{Attribute, Error, FnModifiers, LitStr, Result, Signature, Token, Visibility, token};
+use syn::{Attribute, Error, LitStr, Result, Token, Visibility, token};
 
-use super::braces;
+use super::{Signature, braces};
 
 /// A function whose body has been kept as it was written.
 pub(crate) struct Function {
@@ -18,7 +18,7 @@ impl Parse for Function {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let attrs = input.call(Attribute::parse_outer)?;
         let vis = input.parse()?;
-        let modifiers = parse_modifiers(input)?;
+        let default = default(input)?;
         if !begins_function(input) {
             return Err(input.error(
                 "`#[lock]` goes on a function or a method; around a block use `locks::block::lock!`",
@@ -36,7 +36,7 @@ impl Parse for Function {
             return Err(input.error("expected the function's body"));
         }
         let body = braces(input)?;
-        Ok(Self { attrs, vis, default: modifiers.defaultness, sig, body })
+        Ok(Self { attrs, vis, default, sig, body })
     }
 }
 
@@ -58,12 +58,11 @@ impl Function {
     }
 }
 
-fn parse_modifiers(input: ParseStream<'_>) -> Result<FnModifiers> {
-    let mut modifiers = FnModifiers::default();
+fn default(input: ParseStream<'_>) -> Result<Option<Token![default]>> {
     if input.peek(Token![default]) && !input.peek2(Token![!]) {
-        modifiers.defaultness = Some(input.parse()?);
+        return input.parse().map(Some);
     }
-    Ok(modifiers)
+    Ok(None)
 }
 
 /// Whether what stands before the name, in whatever order, ends in `fn`.

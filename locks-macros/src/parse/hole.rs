@@ -2,7 +2,8 @@
 
 use std::str::FromStr as _;
 
-use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
+use quote::ToTokens as _;
 use syn::{Expr, UnOp};
 
 /// How far a hole reaches.
@@ -102,9 +103,10 @@ pub(super) fn expression(source: &str, span: Span) -> Result<Expr, String> {
     let no_expression = || format!("`{source}` is not an expression");
     let tokens = TokenStream::from_str(source).map_err(|_| no_expression())?;
     let tokens = at(raw_keyword(tokens), span);
-    let expr = syn::parse2::<Expr>(tokens).map_err(|_| no_expression())?;
-    check(&expr)?;
-    Ok(expr)
+    match syn::parse2::<Expr>(tokens.clone()) {
+        Ok(expr) => check(&expr).map(|()| expr),
+        Err(_) => Err(unread(tokens).map_or_else(no_expression, refusal)),
+    }
 }
 
 /// `{type}` means `r#type`, as it does to `format!`, and `{self.type}` the field of that name.
@@ -166,15 +168,50 @@ fn check(expr: &Expr) -> Result<(), String> {
         Expr::Call(call) => {
             return check(&call.func).and_then(|()| call.args.iter().try_for_each(check));
         }
-        Expr::Try(_) => "`?`",
-        Expr::Await(_) => "`.await`",
-        Expr::Binary(_) | Expr::Unary(_) | Expr::Assign(_) | Expr::Range(_) | Expr::Cast(_) => {
-            "operators"
-        }
+        Expr::Binary(_) | Expr::Unary(_) | Expr::Cast(_) => "operators",
         Expr::Macro(_) => "macros",
-        _ => "such expressions",
+        other => unread(other.to_token_stream()).unwrap_or("such expressions"),
     };
-    Err(format!("a key cannot contain {refused}: bind the value to a variable and name that"))
+    Err(refusal(refused))
+}
+
+fn refusal(refused: &str) -> String {
+    format!("a key cannot contain {refused}: bind the value to a variable and name that")
+}
+
+/// What `syn` reads only with its feature `full`, which takes it half as long again to compile, and
+/// which some other macro may have asked for. All of that is refused.
+fn unread(tokens: TokenStream) -> Option<&'static str> {
+    let statement = ["if", "match", "loop", "while", "for", "unsafe", "async", "move", "return"];
+    let (mut first, mut after_dot) = (true, false);
+    for token in tokens {
+        match &token {
+            TokenTree::Punct(punct) => match punct.as_char() {
+                '?' => return Some("`?`"),
+                '=' => return Some("operators"),
+                '.' if after_dot => return Some("operators"),
+                '|' if first => return Some("such expressions"),
+                _ => {}
+            },
+            TokenTree::Ident(word) if after_dot && word == "await" => return Some("`.await`"),
+            TokenTree::Ident(word) if first && statement.iter().any(|it| word == it) => {
+                return Some("such expressions");
+            }
+            TokenTree::Group(group) => {
+                let delimiter = group.delimiter();
+                if first && matches!(delimiter, Delimiter::Brace | Delimiter::Bracket) {
+                    return Some("such expressions");
+                }
+                if let Some(refused) = unread(group.stream()) {
+                    return Some(refused);
+                }
+            }
+            _ => {}
+        }
+        after_dot = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '.');
+        first = matches!(&token, TokenTree::Punct(punct) if matches!(punct.as_char(), '&' | '*'));
+    }
+    None
 }
 
 /// What follows the colon.

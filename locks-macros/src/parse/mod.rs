@@ -2,13 +2,17 @@
 
 mod args;
 mod block;
+mod expression;
 mod function;
 mod hole;
+mod signature;
 mod template;
 
 pub(crate) use args::{Args, Key, Setting, Value};
 pub(crate) use block::Block;
+pub(crate) use expression::Expression;
 pub(crate) use function::Function;
+pub(crate) use signature::{Signature, until};
 pub(crate) use template::{Piece, Template};
 
 use proc_macro2::{Delimiter, Group, TokenTree};

@@ -20,9 +20,9 @@ pub(crate) enum Target {
 /// Refuses what cannot run under a lock, and finds out how the rest does.
 pub(crate) fn check(function: &Function, lock: &Lock) -> Result<Target> {
     let sig = &function.sig;
-    if let Some(constness) = &sig.constness {
+    if let Some(constness) = sig.constness {
         return Err(Error::new(
-            constness.span(),
+            constness,
             "a `const fn` cannot wait for a lock: drop the `const`, \
              or lock where it is called at run time",
         ));
@@ -68,7 +68,7 @@ const WAYS_OUT: &str = "this return type cannot say that the lock was not acquir
 fn target(function: &Function, lock: &Lock) -> Result<Target> {
     let sig = &function.sig;
     let returned = Returned::new(&sig.output, sig.ident.span());
-    if sig.asyncness.is_some() {
+    if sig.is_async {
         return Ok(Target::Async(returned));
     }
     let ReturnType::Type(_, ty) = &sig.output else { return Ok(Target::Sync(returned)) };

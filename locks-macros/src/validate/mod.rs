@@ -11,9 +11,9 @@ mod tail;
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote_spanned};
-use syn::{Error, Expr, Lit, LitStr, Path, Result};
+use syn::{Error, Lit, LitStr, Path, Result};
 
-use crate::parse::{self, Args, Piece, Template};
+use crate::parse::{self, Args, Expression, Piece, Template};
 
 pub(crate) use body::check as body;
 pub(crate) use function::{Target, check as function};
@@ -27,7 +27,7 @@ pub(crate) struct Lock {
     pub(crate) keys: Vec<Key>,
     /// Calls on the builder, in any order.
     pub(crate) options: TokenStream,
-    pub(crate) backend: Option<Expr>,
+    pub(crate) backend: Option<Expression>,
     pub(crate) weak: bool,
     /// A free key can be granted without looking at the options.
     pub(crate) plain: bool,
@@ -42,7 +42,7 @@ pub(crate) enum Key {
     /// Known when the program is compiled.
     Constant(String, LitStr),
     Template(Template),
-    Value(Expr),
+    Value(Expression),
 }
 
 #[derive(Default)]
@@ -54,9 +54,9 @@ pub(crate) enum OnLost {
 }
 
 pub(crate) enum Otherwise {
-    Value(Expr),
+    Value(Expression),
     /// It gets the error.
-    Closure(Expr),
+    Closure(Expression),
 }
 
 /// Makes sense of the arguments.
@@ -102,11 +102,11 @@ pub(crate) fn lock(args: Args) -> Result<Lock> {
 fn key(key: parse::Key) -> Result<Key> {
     let literal = match key {
         parse::Key::Template(literal) => literal,
-        parse::Key::Value(value) => match settings::literal(&value) {
+        parse::Key::Value(value) => match value.literal() {
             Some(Lit::Str(literal)) if literal.value().contains(['{', '}', '<']) => {
                 return Err(Error::new(literal.span(), NO_TEMPLATE));
             }
-            Some(Lit::Str(literal)) => syn::parse2(literal.to_token_stream())?,
+            Some(Lit::Str(literal)) => literal,
             _ => return Ok(Key::Value(value)),
         },
     };

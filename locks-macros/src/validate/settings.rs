@@ -3,10 +3,10 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens as _, format_ident, quote_spanned};
 use syn::spanned::Spanned as _;
-use syn::{Error, Expr, ExprLit, Lit, Result, parse_quote};
+use syn::{Error, Lit, Result, parse_quote};
 
 use super::{Lock, OnLost, Otherwise, duration, suggestion};
-use crate::parse::{Setting, Value};
+use crate::parse::{Expression, Setting, Value};
 
 const OPTIONS: [&str; 16] = [
     "key",
@@ -81,14 +81,14 @@ fn apply_one(name: &Ident, value: Option<Value>, lock: &mut Lock) -> Result<()> 
     }
 }
 
-fn apply_value(name: &Ident, value: Expr, lock: &mut Lock) -> Result<()> {
+fn apply_value(name: &Ident, value: Expression, lock: &mut Lock) -> Result<()> {
     let option = name.to_string();
     let call = match option.as_str() {
         "wait" => return wait(value, lock),
         "steal_after" | "lease" | "hold_at_least" | "hold_at_most" => {
             lock.plain &= !option.starts_with("hold_");
-            match literal(&value) {
-                Some(literal) => duration_of(&option, literal, lock)?,
+            match value.literal() {
+                Some(literal) => duration_of(&option, &literal, lock)?,
                 None => computed(&value),
             }
         }
@@ -96,9 +96,9 @@ fn apply_value(name: &Ident, value: Expr, lock: &mut Lock) -> Result<()> {
             lock.plain = false;
             permits(&value)?
         }
-        "fair" => match literal(&value) {
+        "fair" => match value.literal() {
             Some(Lit::Bool(_)) | None => computed(&value),
-            Some(other) => return Err(ill_typed(&option, other)),
+            Some(other) => return Err(ill_typed(&option, &other)),
         },
         "backend" => {
             lock.backend = Some(value);
@@ -106,10 +106,9 @@ fn apply_value(name: &Ident, value: Expr, lock: &mut Lock) -> Result<()> {
             return Ok(());
         }
         "otherwise" => {
-            lock.otherwise = Some(match peeled(&value) {
-                Expr::Closure(_) => Otherwise::Closure(value),
-                _ => Otherwise::Value(value),
-            });
+            let closure = value.is_closure();
+            lock.otherwise =
+                Some(if closure { Otherwise::Closure(value) } else { Otherwise::Value(value) });
             return Ok(());
         }
         "guard" => {
@@ -136,21 +135,21 @@ fn apply_value(name: &Ident, value: Expr, lock: &mut Lock) -> Result<()> {
 }
 
 /// A call on the builder whose errors of type are shown at the value.
-fn push(name: &Ident, value: &Expr, argument: &TokenStream, lock: &mut Lock) {
+fn push(name: &Ident, value: &Expression, argument: &TokenStream, lock: &mut Lock) {
     let span = value.span().resolved_at(Span::mixed_site());
     let method = format_ident!("{name}", span = span);
     lock.options.extend(quote_spanned!(span=> .#method(#argument)));
 }
 
-fn wait(value: Expr, lock: &mut Lock) -> Result<()> {
-    let argument = match literal(&value) {
+fn wait(value: Expression, lock: &mut Lock) -> Result<()> {
+    let argument = match value.literal() {
         Some(Lit::Bool(forever)) => {
             lock.may_be_contended = !forever.value;
             computed(&value)
         }
         Some(literal) => {
             lock.may_be_contended = true;
-            duration_of("wait", literal, lock)?
+            duration_of("wait", &literal, lock)?
         }
         None => {
             lock.may_be_contended = true;
@@ -170,30 +169,25 @@ fn duration_of(option: &str, literal: &Lit, lock: &Lock) -> Result<TokenStream> 
     Ok(quote_spanned!(span=> #private::Duration::new(#secs, #nanos)))
 }
 
-fn permits(value: &Expr) -> Result<TokenStream> {
+fn permits(value: &Expression) -> Result<TokenStream> {
     let none = "`permits = 0` would let nobody in: give at least 1";
-    match literal(value) {
+    match value.literal() {
         Some(Lit::Int(number)) if number.base10_parse::<u32>()? == 0 => {
             Err(Error::new(number.span(), none))
         }
         Some(Lit::Int(_)) | None => Ok(computed(value)),
-        Some(other) => Err(ill_typed("permits", other)),
+        Some(other) => Err(ill_typed("permits", &other)),
     }
 }
 
-fn guard(value: &Expr) -> Result<Ident> {
-    match peeled(value) {
-        Expr::Path(path) => path.path.get_ident().cloned(),
-        _ => None,
-    }
-    .filter(|name| name != "self")
-    .ok_or_else(|| {
+fn guard(value: &Expression) -> Result<Ident> {
+    value.name().ok_or_else(|| {
         Error::new(value.span(), "`guard` takes the name of a new variable: `guard = lock`")
     })
 }
 
-fn word(option: &str, value: &Expr, allowed: &[&str]) -> Result<String> {
-    if let Some(Lit::Str(text)) = literal(value)
+fn word(option: &str, value: &Expression, allowed: &[&str]) -> Result<String> {
+    if let Some(Lit::Str(text)) = value.literal()
         && allowed.contains(&text.value().as_str())
     {
         return Ok(text.value());
@@ -247,23 +241,6 @@ fn example(option: &str) -> &'static str {
     }
 }
 
-fn computed(value: &Expr) -> TokenStream {
+fn computed(value: &Expression) -> TokenStream {
     value.to_token_stream()
-}
-
-/// The literal that `value` is.
-pub(super) fn literal(value: &Expr) -> Option<&Lit> {
-    match peeled(value) {
-        Expr::Lit(ExprLit { lit, .. }) => Some(lit),
-        _ => None,
-    }
-}
-
-/// Without the parentheses around it, visible or not.
-fn peeled(value: &Expr) -> &Expr {
-    match value {
-        Expr::Group(group) => peeled(&group.expr),
-        Expr::Paren(paren) => peeled(&paren.expr),
-        other => other,
-    }
 }
