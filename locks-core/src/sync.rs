@@ -9,6 +9,8 @@ mod real {
 
     pub(crate) use foldhash::quality::RandomState;
     pub(crate) use parking_lot::{Mutex, MutexGuard};
+
+    pub(crate) use super::unwatched::Witness;
 }
 
 #[cfg(loom)]
@@ -34,6 +36,21 @@ mod real {
             self.0.lock().expect("no test panics in the engine")
         }
     }
+
+    /// Stands for memory that is not atomic: a model fails if somebody looks at it while another
+    /// changes it, or without having seen that.
+    #[derive(Debug, Default)]
+    pub(crate) struct Witness(loom::cell::UnsafeCell<()>);
+
+    impl Witness {
+        pub(crate) fn looked_at(&self) {
+            self.0.with(|_| {});
+        }
+
+        pub(crate) fn changed(&self) {
+            self.0.with_mut(|_| {});
+        }
+    }
 }
 
 #[cfg(all(shuttle, not(loom)))]
@@ -41,6 +58,8 @@ mod real {
     pub(crate) use shuttle::hint::spin_loop;
     pub(crate) use shuttle::sync::atomic;
     pub(crate) use shuttle::thread;
+
+    pub(crate) use super::unwatched::Witness;
 
     /// Each run of a model has to put the keys where the last one did.
     pub(crate) use foldhash::quality::FixedState as RandomState;
@@ -58,6 +77,21 @@ mod real {
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().expect("no test panics in the engine")
         }
+    }
+}
+
+/// Where nobody watches.
+#[cfg(not(loom))]
+mod unwatched {
+    #[derive(Debug, Default)]
+    pub(crate) struct Witness;
+
+    impl Witness {
+        #[inline(always)]
+        pub(crate) fn looked_at(&self) {}
+
+        #[inline(always)]
+        pub(crate) fn changed(&self) {}
     }
 }
 

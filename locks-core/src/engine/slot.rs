@@ -9,7 +9,7 @@ use crate::clock::{Moment, Stamp};
 use crate::identity::SmallOwner;
 use crate::request::Swift;
 use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
-use crate::sync::{Mutex, MutexGuard, spin_loop, thread};
+use crate::sync::{Mutex, MutexGuard, Witness, spin_loop, thread};
 use crate::{CallSite, Token};
 
 /// Somebody holds the key.
@@ -56,6 +56,8 @@ pub(crate) struct Slot {
     shard: u8,
     /// `KEPT`, `RESIDENT`.
     stays: AtomicU8,
+    /// Of the key's text (I6).
+    text: Witness,
 }
 
 #[cfg(not(any(loom, shuttle)))]
@@ -143,6 +145,7 @@ impl Slot {
             key_len: AtomicU16::new(0),
             shard,
             stays: AtomicU8::new(stays),
+            text: Witness::default(),
         }
     }
 
@@ -158,6 +161,7 @@ impl Slot {
     /// I6.
     #[inline]
     pub(crate) fn key(&self) -> &str {
+        self.text.looked_at();
         let text = std::ptr::from_ref(self).addr() + size_of::<Self>();
         // SAFETY: there are `key_len` bytes of a `str` right behind the slot, in the same allocation,
         // whose provenance has been exposed; nobody changes them while they may be looked at (I6).
@@ -359,6 +363,7 @@ impl Slot {
     /// The length of the key, by whoever has just taken the slot over, or fixed it while it was free.
     #[inline]
     pub(super) fn set_key_len(&self, len: usize) {
+        self.text.changed();
         self.key_len.store(len as u16, Ordering::Relaxed);
     }
 
