@@ -190,6 +190,18 @@ impl Registry {
         Some(use_it(slot))
     }
 
+    /// Whether the slot of a hold is one of these; by whoever has the hold.
+    pub(super) fn has(&self, slot: SlotRef) -> bool {
+        // SAFETY: the caller has a hold (I2 of `Slot`).
+        let alive = unsafe { slot.get() };
+        let hash = self.hash(alive.key());
+        let shard = &self.shards[self.index(hash)];
+        if alive.is_resident() {
+            return shard.resident.slot_ref() == slot;
+        }
+        shard.table.lock().find(hash, |found| *found == slot).is_some()
+    }
+
     /// A pin is gone; the slot may be as well, if it was the last one.
     fn unpin(&self, slot: SlotRef) {
         // SAFETY: the caller has a pin (I2 of `Slot`), until `Slot::unpin` below.
