@@ -201,7 +201,8 @@ impl OwnedGuard {
     #[doc(hidden)]
     #[inline(always)]
     pub fn try_release(self) -> Result<(), Self> {
-        if !self.hold.release_in_place() {
+        // A subscriber is told the key, which is the holder's to read only until then.
+        if cfg!(feature = "tracing") || !self.hold.release_in_place() {
             return Err(self);
         }
         let mut this = ManuallyDrop::new(self);
