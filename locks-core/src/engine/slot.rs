@@ -241,6 +241,11 @@ impl Slot {
         self.word.load(Ordering::Relaxed) & HELD != 0
     }
 
+    /// Whether the record names this owner; may be out of date, or be that of the holder before.
+    pub(super) fn is_recorded_of(&self, owner: SmallOwner) -> bool {
+        self.owner.load(Ordering::Relaxed) == owner.to_raw()
+    }
+
     /// Whether nothing is going on: neither held nor waited for.
     pub(super) fn is_idle(&self) -> bool {
         self.word.load(Ordering::Acquire) & (HELD | SLOW) == 0
