@@ -104,7 +104,7 @@ impl Core {
         for (set, token, cause) in more.broken {
             self.end_set(&set, token, cause);
         }
-        while let Some(waker) = wakers.0.next() {
+        for waker in wakers.0.by_ref() {
             waker.wake();
         }
         drop((discarded, more.discarded));

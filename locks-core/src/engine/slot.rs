@@ -145,7 +145,7 @@ impl Slot {
             key_len: AtomicU16::new(0),
             shard,
             stays: AtomicU8::new(stays),
-            text: Witness::default(),
+            text: Witness::new(),
         }
     }
 
