@@ -347,6 +347,23 @@ fn c1_a_key_that_is_looked_up_and_then_taken_stays_what_it_is() {
 }
 
 #[test]
+fn c1_a_key_that_is_looked_up_while_another_is_given_up_stays_what_it_is() {
+    explore(2, || {
+        let bench = Bench::new();
+        let ask = |key| bench.backend.named(key).owner(1).begin_here(CallSite::caller());
+        let given_up = ask("b");
+        let other = thread::spawn(move || drop(given_up));
+        let asks = ask("a");
+        bench.visit(1, bench.named("b"));
+        let guard = block_on(asks).unwrap();
+        assert!(format!("{guard:?}").contains("\"a\""));
+        guard.release().unwrap();
+        other.join().unwrap();
+        bench.assert_idle();
+    });
+}
+
+#[test]
 fn c1_a_key_of_the_table_is_not_taken_beside_it() {
     explore(2, || {
         let bench = Bench::new();
