@@ -5,8 +5,6 @@ use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::backend::HoldRepr;
-use crate::handle::Behind;
 use crate::observe::{self, Since};
 use crate::{Backend, ErrorKind, Hold, LockBackend, LockError, LostCause, Op, Query, Token};
 
@@ -133,7 +131,7 @@ impl OwnedGuard {
 
     /// Whether the lock has been lost (C8); see [`check`](Self::check).
     pub fn is_lost(&self) -> bool {
-        self.backend.poll_lost(&self.hold, None).is_ready()
+        self.backend.poll_own(&self.hold, None).is_ready()
     }
 
     /// Fails if the lock has been lost (C8). It speaks of the instant at which it looked.
@@ -141,7 +139,7 @@ impl OwnedGuard {
     /// # Errors
     /// [`Lost`](ErrorKind::Lost), with the cause.
     pub fn check(&self) -> Result<(), LockError> {
-        match self.backend.poll_lost(&self.hold, None) {
+        match self.backend.poll_own(&self.hold, None) {
             Poll::Ready(cause) => Err(self.lost_error(cause)),
             Poll::Pending => Ok(()),
         }
@@ -203,7 +201,8 @@ impl OwnedGuard {
     #[doc(hidden)]
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn try_release(self) -> Result<(), Self> {
-        if !self.hold.release_in_place() {
+        // A subscriber is told the key, which is the holder's to read only until then.
+        if cfg!(feature = "tracing") || !self.hold.release_in_place() {
             return Err(self);
         }
         let mut this = ManuallyDrop::new(self);
@@ -232,7 +231,7 @@ impl OwnedGuard {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: I1: `this` is never dropped.
         let (hold, backend) = unsafe { this.take_apart() };
-        if hold.release_in_place() { Op::ready(()) } else { backend.release(hold) }
+        if hold.release_in_place() { Op::ready(()) } else { backend.release_own(hold) }
     }
 
     /// # Safety
@@ -264,10 +263,7 @@ impl Drop for OwnedGuard {
 
 #[inline(never)]
 fn release(hold: Hold, backend: Backend) {
-    observe::unheard(match (hold, backend.behind()) {
-        (Hold(HoldRepr::Slot(hold)), Behind::Engine(engine)) => engine.release_slot(hold),
-        (hold, _) => backend.release(hold),
-    });
+    observe::unheard(backend.release_own(hold));
 }
 
 /// Resolves when the lock of a guard is lost, to the cause; see [`OwnedGuard::lost`].
@@ -281,7 +277,7 @@ impl Future for Lost<'_> {
     type Output = LostCause;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LostCause> {
-        self.guard.backend.poll_lost(&self.guard.hold, Some(cx))
+        self.guard.backend.poll_own(&self.guard.hold, Some(cx))
     }
 }
 

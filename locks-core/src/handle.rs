@@ -81,6 +81,23 @@ impl Backend {
         self.0.is_none()
     }
 
+    /// [Releases](LockBackend::release) a guard's hold, which was granted here.
+    #[inline]
+    pub(crate) fn release_own(&self, hold: Hold) -> Op<'static, ()> {
+        match self.behind() {
+            Behind::Engine(engine) => engine.release_own(hold),
+            Behind::Other(other) => other.release(hold),
+        }
+    }
+
+    /// [`poll_lost`](LockBackend::poll_lost) for a guard's hold, which was granted here.
+    pub(crate) fn poll_own(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
+        match self.behind() {
+            Behind::Engine(engine) => engine.poll_own(hold, cx),
+            Behind::Other(other) => other.poll_lost(hold, cx),
+        }
+    }
+
     #[inline]
     pub(crate) fn behind(&self) -> Behind<'_> {
         match self.0.as_deref() {

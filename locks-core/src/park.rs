@@ -77,7 +77,8 @@ impl Parker {
             Some(limit) => park_timeout(limit),
             None => thread::park(),
         }
-        self.signal.raised.store(false, Ordering::Release);
+        // An exchange, to see what was done before a wake-up that came together with another.
+        self.signal.raised.swap(false, Ordering::AcqRel);
     }
 
     fn new() -> Self {

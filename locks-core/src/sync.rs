@@ -10,6 +10,7 @@ mod real {
     pub(crate) use foldhash::quality::RandomState;
 
     pub(crate) use super::plain::{Mutex, MutexGuard};
+    pub(crate) use super::unwatched::Witness;
 }
 
 /// What stays itself while an explorer runs: no schedule of the engine depends on it.
@@ -87,6 +88,25 @@ mod real {
             self.0.lock().expect("no test panics in the engine")
         }
     }
+
+    /// Stands for memory that is not atomic: a model fails if somebody looks at it while another
+    /// changes it, or without having seen that.
+    #[derive(Debug, Default)]
+    pub(crate) struct Witness(loom::cell::UnsafeCell<()>);
+
+    impl Witness {
+        pub(crate) fn new() -> Self {
+            Self::default()
+        }
+
+        pub(crate) fn looked_at(&self) {
+            self.0.with(|_| {});
+        }
+
+        pub(crate) fn changed(&self) {
+            self.0.with_mut(|_| {});
+        }
+    }
 }
 
 #[cfg(all(shuttle, not(loom)))]
@@ -94,6 +114,8 @@ mod real {
     pub(crate) use shuttle::hint::spin_loop;
     pub(crate) use shuttle::sync::atomic;
     pub(crate) use shuttle::thread;
+
+    pub(crate) use super::unwatched::Witness;
 
     /// Each run of a model has to put the keys where the last one did.
     pub(crate) use foldhash::quality::FixedState as RandomState;
@@ -111,6 +133,25 @@ mod real {
         pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().expect("no test panics in the engine")
         }
+    }
+}
+
+/// Where nobody watches.
+#[cfg(not(loom))]
+mod unwatched {
+    #[derive(Debug)]
+    pub(crate) struct Witness;
+
+    impl Witness {
+        pub(crate) const fn new() -> Self {
+            Self
+        }
+
+        #[inline(always)]
+        pub(crate) fn looked_at(&self) {}
+
+        #[inline(always)]
+        pub(crate) fn changed(&self) {}
     }
 }
 

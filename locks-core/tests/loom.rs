@@ -15,8 +15,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    Backend, Engine, ErrorKind, LockBackend, LockBuilder, LockError, LostCause, ManualClock,
-    OwnedGuard, OwnerId, Token,
+    Backend, CallSite, Engine, ErrorKind, LockBackend, LockBuilder, LockError, LostCause,
+    ManualClock, OwnedGuard, OwnerId, Token,
 };
 use loom::cell::UnsafeCell;
 use loom::future::block_on;
@@ -314,6 +314,54 @@ fn c7_a_key_that_moves_between_table_and_resident_keeps_its_tokens_growing() {
         next.join().unwrap();
         bench.visit(0, bench.named("a"));
         bench.visit(1, bench.named("b"));
+        bench.assert_idle();
+    });
+}
+
+#[test]
+fn c7_a_key_that_is_looked_up_and_not_taken_hides_no_token_of_another() {
+    explore(2, || {
+        let bench = Bench::new();
+        let other = spawn(&bench, |bench| bench.visit(1, bench.named("b")));
+        // It has the resident, and has asked for nothing yet.
+        let asks = bench.named("a").shared().begin_here(CallSite::caller());
+        bench.visit(1, bench.named("b"));
+        drop(asks);
+        other.join().unwrap();
+        bench.assert_idle();
+    });
+}
+
+#[test]
+fn c1_a_key_that_is_looked_up_and_then_taken_stays_what_it_is() {
+    explore(3, || {
+        let bench = Bench::new();
+        let asks = bench.named("a").owner(1).begin_here(CallSite::caller());
+        let other = spawn(&bench, |bench| {
+            let guard = block_on(asks).unwrap();
+            bench.write(0, &guard);
+            assert!(format!("{guard:?}").contains("\"a\""));
+            guard.release().unwrap();
+        });
+        bench.visit(1, bench.named("b"));
+        other.join().unwrap();
+        bench.assert_idle();
+    });
+}
+
+#[test]
+fn c1_a_key_that_is_looked_up_while_another_is_given_up_stays_what_it_is() {
+    explore(2, || {
+        let bench = Bench::new();
+        let ask = |key| bench.backend.named(key).owner(1).begin_here(CallSite::caller());
+        let given_up = ask("b");
+        let other = thread::spawn(move || drop(given_up));
+        let asks = ask("a");
+        bench.visit(1, bench.named("b"));
+        let guard = block_on(asks).unwrap();
+        assert!(format!("{guard:?}").contains("\"a\""));
+        guard.release().unwrap();
+        other.join().unwrap();
         bench.assert_idle();
     });
 }

@@ -144,10 +144,43 @@ impl Engine {
         }
     }
 
-    /// Gives a single hold back.
+    /// Gives back a hold that this engine has granted.
     #[inline]
-    pub(crate) fn release_slot(&self, hold: SlotHold) -> Op<'static, ()> {
-        self.core.release(hold)
+    pub(crate) fn release_own(&self, hold: Hold) -> Op<'static, ()> {
+        match hold.0 {
+            HoldRepr::Slot(hold) => self.core.release(hold),
+            HoldRepr::Set(holds) => {
+                let ends = holds.into_iter().map(|hold| self.core.release(hold));
+                let failed = ends.filter_map(|end| match end {
+                    Op::Now(outcome) => outcome.err(),
+                    // Only with an upstream, which refuses several keys.
+                    Op::Later(_) => None,
+                });
+                // All of them, before the first failure is told.
+                failed.collect::<Vec<_>>().into_iter().next().map_or(Op::ready(()), Op::failed)
+            }
+            HoldRepr::Id { token, .. } => Op::failed(foreign(&self.core, token)),
+        }
+    }
+
+    /// Whether a hold that this engine has granted is lost.
+    pub(crate) fn poll_own(
+        &self,
+        hold: &Hold,
+        mut cx: Option<&mut Context<'_>>,
+    ) -> Poll<LostCause> {
+        for hold in hold.slots() {
+            if let Poll::Ready(cause) = self.core.poll_lost(hold, cx.as_deref_mut()) {
+                return Poll::Ready(cause);
+            }
+        }
+        Poll::Pending
+    }
+
+    /// Whether it was this engine that granted it; what another has granted is not touched (C4).
+    fn granted(&self, hold: &Hold) -> bool {
+        let slots = hold.slots();
+        !slots.is_empty() && slots.iter().all(|hold| self.core.registry.has(hold.slot))
     }
 }
 
@@ -255,37 +288,22 @@ impl LockBackend for Engine {
     }
 
     fn release(&self, hold: Hold) -> Op<'static, ()> {
-        match hold.0 {
-            HoldRepr::Slot(hold) => self.core.release(hold),
-            HoldRepr::Set(holds) => {
-                let ends = holds.into_iter().map(|hold| self.core.release(hold));
-                let failed = ends.filter_map(|end| match end {
-                    Op::Now(outcome) => outcome.err(),
-                    // Only with an upstream, which refuses several keys.
-                    Op::Later(_) => None,
-                });
-                // All of them, before the first failure is told.
-                failed.collect::<Vec<_>>().into_iter().next().map_or(Op::ready(()), Op::failed)
-            }
-            HoldRepr::Id { .. } => Op::failed(foreign(&self.core, hold.token())),
+        if !self.granted(&hold) {
+            return Op::failed(foreign(&self.core, hold.token()));
         }
+        self.release_own(hold)
     }
 
-    fn poll_lost(&self, hold: &Hold, mut cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
-        if let HoldRepr::Id { .. } = hold.0 {
+    fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
+        if !self.granted(hold) {
             return Poll::Ready(LostCause::Forgotten);
         }
-        for hold in hold.slots() {
-            if let Poll::Ready(cause) = self.core.poll_lost(hold, cx.as_deref_mut()) {
-                return Poll::Ready(cause);
-            }
-        }
-        Poll::Pending
+        self.poll_own(hold, cx)
     }
 
     fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
-        if let HoldRepr::Id { token, .. } = hold.0 {
-            return Op::failed(foreign(&self.core, token));
+        if !self.granted(hold) {
+            return Op::failed(foreign(&self.core, hold.token()));
         }
         let mut renewed = Op::ready(());
         for hold in hold.slots() {
@@ -301,6 +319,9 @@ impl LockBackend for Engine {
     }
 
     fn disown(&self, hold: &Hold) {
+        if !self.granted(hold) {
+            return;
+        }
         for hold in hold.slots() {
             // A hold that is lost belongs to nobody as it is.
             let _ = self.core.with_hold(hold, |entry, _| entry.disown(hold.level, hold.token));

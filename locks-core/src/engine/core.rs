@@ -81,13 +81,16 @@ impl Core {
         };
         let key = Box::<str>::from(frozen.slot().key());
         drop(frozen);
+        let mut wakers = Wakers(waker.into_iter().chain(more.wakers));
         for (token, cause) in more.lost {
             crate::observe::lost(&key, token, cause);
         }
         for (set, token, cause) in more.broken {
             self.end_set(&set, token, cause);
         }
-        waker.into_iter().chain(more.wakers).for_each(Waker::wake);
+        for waker in wakers.0.by_ref() {
+            waker.wake();
+        }
         drop((discarded, more.discarded));
     }
 
@@ -163,6 +166,15 @@ impl Core {
         let ended = frozen.end(token, cause, now, &mut effects);
         self.finish(frozen, effects);
         ended
+    }
+}
+
+/// Wakers to be woken, also if somebody's code panics before all of them are.
+struct Wakers<I: Iterator<Item = Waker>>(I);
+
+impl<I: Iterator<Item = Waker>> Drop for Wakers<I> {
+    fn drop(&mut self) {
+        self.0.by_ref().for_each(Waker::wake);
     }
 }
 

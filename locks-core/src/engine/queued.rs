@@ -123,10 +123,13 @@ impl Queued {
 
     /// Asks or looks whether it is granted; otherwise leaves `waker` to be woken with.
     fn step(&mut self, waker: &Waker) -> Stepped {
+        // A place is kept while it looks, to be given up should a waker or the clock panic.
+        if let Stage::Placed(place) = self.stage {
+            return self.look(place, waker);
+        }
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Asking(waiter) => self.ask(waiter, waker),
-            Stage::Placed(place) => self.look(place, waker),
-            Stage::Over => panic!("polled after it had completed"),
+            Stage::Placed(_) | Stage::Over => panic!("polled after it had completed"),
         }
     }
 
@@ -152,10 +155,10 @@ impl Queued {
             }
             Answer::Queued(place) => place,
         };
+        self.stage = Stage::Placed(place);
         frozen.leave(place, waker);
         let due = frozen.due_at(place, now);
         core.finish(frozen, effects);
-        self.stage = Stage::Placed(place);
         if !within.is_empty() {
             match Graph::enter(core, &self.slot, place, &within) {
                 Ok(edge) => self.edge = Some(edge),
@@ -194,8 +197,6 @@ impl Queued {
         core.finish(frozen, effects);
         if done {
             self.done();
-        } else {
-            self.stage = Stage::Placed(place);
         }
         stepped
     }

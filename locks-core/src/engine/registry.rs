@@ -188,6 +188,18 @@ impl Registry {
         Some(use_it(slot))
     }
 
+    /// Whether the slot of a hold is one of these; by whoever has the hold.
+    pub(super) fn has(&self, slot: SlotRef) -> bool {
+        // SAFETY: the caller has a hold (I2 of `Slot`).
+        let alive = unsafe { slot.get() };
+        let hash = self.hash(alive.key());
+        let shard = &self.shards[self.index(hash)];
+        if alive.is_resident() {
+            return shard.resident.slot_ref() == slot;
+        }
+        shard.table.lock().find(hash, |found| *found == slot).is_some()
+    }
+
     /// A pin is gone; the slot may be as well, if it was the last one.
     pub(super) fn unpin(&self, slot: SlotRef) {
         // SAFETY: the caller has a pin (I2 of `Slot`), until `Slot::unpin` below.
@@ -265,7 +277,8 @@ impl Registry {
             // SAFETY: I1.
             table.shrink_to(len * 2, |slot| self.hash(unsafe { slot.get() }.key()));
         }
-        if len <= FEW {
+        let told = shard.told.load(Ordering::Relaxed);
+        if len <= FEW || len <= SOME && told.count_ones() > 48 {
             // SAFETY: I1.
             let keys = table.iter().map(|slot| unsafe { slot.get() }.key());
             let told = keys.fold(0, |told, key| told | bit(self.hash(key)));
@@ -289,6 +302,8 @@ impl Registry {
 
 /// With how many keys in a table it is still worth while to tell them apart by their bits.
 const FEW: usize = 8;
+/// And with how many once nearly all bits are set.
+const SOME: usize = 32;
 
 /// The bit of a key in `told`.
 #[inline]

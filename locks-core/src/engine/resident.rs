@@ -79,7 +79,10 @@ impl Resident {
         if key.len() > ROOM {
             return false;
         }
-        self.slot.raise_to(floor);
+        // Raised in any case: whoever saw it free before this must not take it over after it, with
+        // the floor as it was then (R2).
+        let next = Token::new(self.slot.last_token().get() + 1);
+        self.slot.raise_to(floor.max(next));
         // SAFETY: it is fixed and free, so nobody looks at the key or writes one (I6); it fits.
         unsafe { self.write(key.as_bytes()) };
         true

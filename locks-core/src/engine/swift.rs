@@ -72,14 +72,19 @@ impl Core {
 
     /// Tries for a moment before it comes to queueing: most holds are short.
     pub(super) fn spin(&self, slot: SlotRef, alive: &Slot, site: CallSite) -> Option<Hold> {
+        let owner = SmallOwner::current();
         for round in 1..=10_u32 {
+            if round > 3 && alive.is_recorded_of(owner) {
+                // One's own hold is not waited for; a record that is older has been written over.
+                return None;
+            }
             if alive.is_frozen() {
                 // The state decides, once there is something to be had.
                 if !alive.is_held() {
                     return None;
                 }
             } else if let Some(token) = alive.try_take() {
-                let holder = Swift { owner: SmallOwner::current(), site };
+                let holder = Swift { owner, site };
                 alive.write_record(holder, self.clock.stamp());
                 return Some(Hold::plain(slot, token));
             }

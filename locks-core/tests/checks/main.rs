@@ -9,6 +9,8 @@ mod model;
 mod outside;
 mod polled;
 mod refused;
+#[cfg(feature = "tracing")]
+mod released;
 mod sets;
 mod thieves;
 mod torture;

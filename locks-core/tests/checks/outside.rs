@@ -10,7 +10,7 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use locks_core::{Backend, Engine, LockBackend};
+use locks_core::{Alarm, Backend, Clock, Engine, LockBackend, ManualClock, Moment};
 
 #[cfg(feature = "tracing")]
 use crate::warnings::Warnings;
@@ -173,4 +173,64 @@ fn c2_a_waker_that_panics_does_not_end_the_timeouts_of_others() {
     let one = times_out(true);
     let other = times_out(false);
     drop((one, other));
+}
+
+#[test]
+fn c3_a_waker_that_panics_keeps_no_other_from_being_woken() {
+    let backend = Backend::new(Engine::new());
+    let held = backend.named("k").fair(true).acquire().unwrap();
+    let waits = |panics| {
+        let woken = Arc::new(Woken { panics, ..Woken::default() });
+        let mut waiting = Box::pin(backend.named("k").shared().acquire_async());
+        let waker = Waker::from(woken.clone());
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        (woken, waiting)
+    };
+    let waiting = [true, false, false].map(waits);
+    catch_unwind(AssertUnwindSafe(|| drop(held))).unwrap_err();
+    for (woken, mut waiting) in waiting {
+        assert!(woken.woken.load(Ordering::SeqCst));
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
+    }
+}
+
+/// A clock that panics when it is asked for the time, if it is told to.
+#[derive(Default)]
+struct Panics {
+    clock: ManualClock,
+    panics: AtomicBool,
+}
+
+impl Clock for Panics {
+    fn now(&self) -> Moment {
+        if self.panics.load(Ordering::SeqCst) {
+            std::panic::resume_unwind(Box::new(OnPurpose));
+        }
+        self.clock.now()
+    }
+
+    fn wake_at(&self, at: Moment, waker: Waker) -> Alarm {
+        self.clock.wake_at(at, waker)
+    }
+
+    fn sleep_until(&self, at: Moment) -> Option<Duration> {
+        self.clock.sleep_until(at)
+    }
+}
+
+#[test]
+fn c5_a_waiter_whose_poll_panics_leaves_the_queue_when_it_is_dropped() {
+    let clock = Arc::new(Panics::default());
+    let engine = Engine::builder().clock(clock.clone()).build();
+    let backend = Backend::new(engine.clone());
+    let held = backend.named("k").acquire().unwrap();
+    let mut waiting = Box::pin(backend.named("k").acquire_async());
+    let mut poll = || waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+    assert!(!poll());
+    clock.panics.store(true, Ordering::SeqCst);
+    catch_unwind(AssertUnwindSafe(poll)).unwrap_err();
+    clock.panics.store(false, Ordering::SeqCst);
+    drop(waiting);
+    drop(held);
+    assert_eq!((engine.live_keys(), engine.known_keys()), (0, 0));
 }

@@ -9,7 +9,8 @@ use tracing::{Event, Level, Metadata, Subscriber};
 /// A subscriber that calls a function with the fields of each warning, as text.
 pub(crate) struct Warnings<F>(pub(crate) F);
 
-struct Text(String);
+/// The fields of an event.
+pub(crate) struct Text(pub(crate) String);
 
 impl Visit for Text {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {

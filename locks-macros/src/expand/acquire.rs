@@ -52,8 +52,10 @@ pub(super) fn acquire(lock: &Lock, asker: &Asker<'_>, way: &Way) -> TokenStream 
             (quote_spanned!(span=> #private::Here), quote_spanned!(span=> #private::Here::new()))
         }
     };
+    // To be refused, also where the key is free (C9).
+    let refused = lock.reentrant && matches!(way, Way::Anonymous);
     let (site, key) = match lock.keys.as_slice() {
-        [Key::Constant(key, _)] if lock.plain => {
+        [Key::Constant(key, _)] if lock.plain && !refused => {
             let kind = if lock.weak { quote!(Weak) } else { quote!(Strong) };
             let site = quote_spanned!(span=> {
                 static SITE: #private::Pinned<#place> =

@@ -31,6 +31,8 @@ pub(crate) struct Lock {
     pub(crate) weak: bool,
     /// A free key can be granted without looking at the options.
     pub(crate) plain: bool,
+    /// Whether it asks to nest, which who is anonymous cannot (C9).
+    pub(crate) reentrant: bool,
     /// Whether the request may end because somebody else has the lock (A2).
     pub(crate) may_be_contended: bool,
     pub(crate) on_lost: OnLost,
@@ -74,6 +76,7 @@ pub(crate) fn lock(args: Args) -> Result<Lock> {
         backend: None,
         weak: false,
         plain: true,
+        reentrant: false,
         may_be_contended: false,
         on_lost: OnLost::Continue,
         otherwise: None,

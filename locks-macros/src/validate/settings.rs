@@ -64,6 +64,7 @@ fn apply_one(name: &Ident, value: Option<Value>, lock: &mut Lock) -> Result<()> 
             let span = name.span().resolved_at(Span::mixed_site());
             lock.options.extend(quote_spanned!(span=> .#name()));
             lock.plain &= name == "reentrant";
+            lock.reentrant |= name == "reentrant";
             Ok(())
         }
         ("shared" | "reentrant", Some(_)) => {

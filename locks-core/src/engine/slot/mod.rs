@@ -12,8 +12,8 @@ use super::state::State;
 use crate::clock::{Moment, Stamp};
 use crate::identity::SmallOwner;
 use crate::request::Swift;
-use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Mutex, Witness};
 use crate::{CallSite, Token};
 
 /// Somebody holds the key.
@@ -60,6 +60,8 @@ pub(crate) struct Slot {
     shard: u8,
     /// `KEPT`, `RESIDENT`.
     stays: AtomicU8,
+    /// Of the key's text (I6).
+    text: Witness,
 }
 
 #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
@@ -145,6 +147,7 @@ impl Slot {
             key_len: AtomicU16::new(0),
             shard,
             stays: AtomicU8::new(stays),
+            text: Witness::new(),
         }
     }
 
@@ -160,6 +163,7 @@ impl Slot {
     /// I6.
     #[inline]
     pub(crate) fn key(&self) -> &str {
+        self.text.looked_at();
         let text = std::ptr::from_ref(self).addr() + size_of::<Self>();
         // SAFETY: there are `key_len` bytes of a `str` right behind the slot, in the same allocation,
         // whose provenance has been exposed; nobody changes them while they may be looked at (I6).
@@ -238,6 +242,11 @@ impl Slot {
     /// Whether somebody holds the key; may be out of date at once.
     pub(in crate::engine) fn is_held(&self) -> bool {
         self.word.load(Ordering::Relaxed) & HELD != 0
+    }
+
+    /// Whether the record names this owner; may be out of date, or be that of the holder before.
+    pub(in crate::engine) fn is_recorded_of(&self, owner: SmallOwner) -> bool {
+        self.owner.load(Ordering::Relaxed) == owner.to_raw()
     }
 
     /// Whether nothing is going on: neither held nor waited for.

@@ -44,6 +44,7 @@ impl Slot {
     /// The length of the key, by whoever has just taken the slot over, or fixed it while it was free.
     #[inline]
     pub(in crate::engine) fn set_key_len(&self, len: usize) {
+        self.text.changed();
         self.key_len.store(len as u16, Ordering::Relaxed);
     }
 
