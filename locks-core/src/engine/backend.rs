@@ -45,7 +45,7 @@ impl Engine {
         options: &Options,
         site: CallSite,
     ) -> Result<Hold, LockError> {
-        if self.core.swift && options.is_plain() && options.wait != Some(Wait::No) {
+        if self.core.swift && options.is_plain() && options.has_time() {
             check_key(key)?;
             let slot = self.core.pin(key);
             if let Some(hold) = self.core.spin(slot.slot_ref(), &slot, site) {
@@ -64,7 +64,7 @@ impl Engine {
         options: &Options,
         site: CallSite,
     ) -> Result<Hold, LockError> {
-        if options.is_plain() && options.wait != Some(Wait::No) {
+        if options.is_plain() && options.has_time() {
             // SAFETY: the slot is pinned for ever.
             let slot = unsafe { key.slot_ref().get() };
             if let Some(hold) = self.core.spin(key.slot_ref(), slot, site) {
@@ -110,7 +110,7 @@ impl Engine {
             return Begun::Granted(hold);
         }
         if simple
-            && request.wait() != Wait::No
+            && request.options.has_time()
             && let Some(hold) = core.spin_briefly(&request, kept)
         {
             return Begun::Granted(hold);
