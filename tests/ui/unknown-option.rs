@@ -1,4 +1,4 @@
-#[locks::lock("user", timeout = "5s")]
+#[locks::lock("user", colour = "blue")]
 fn refresh() {}
 
 fn main() {

@@ -109,13 +109,40 @@ fn not_an_argument(input: ParseStream<'_>) -> Error {
     let fork = input.fork();
     let span = input.span();
     let shown = match fork.parse::<TokenTree>() {
-        Ok(token) => format!("`{token}` is neither a key nor an option"),
+        Ok(TokenTree::Ident(name)) if fork.peek(Token![:]) && !fork.peek(Token![::]) => {
+            return Error::new(span, format!("an option takes its value by `=`: `{name} = ..`"));
+        }
+        Ok(TokenTree::Ident(name)) if fork.peek(Token![-]) => match with_hyphens(name, &fork) {
+            Ok(name) => {
+                let text = format!("options are spelled with underscores: `{name}`");
+                return Error::new(span, text);
+            }
+            Err(name) => neither(&name),
+        },
+        Ok(token) => neither(&token),
         Err(_) => "expected a key or an option".to_owned(),
     };
-    Error::new(
-        span,
-        format!(
-            "{shown}: a key is a string literal such as `\"user_{{id}}\"`, or `key = expression`"
-        ),
-    )
+    let keys = "a key is a string literal that names what goes in, as in `\"user_{id}\"`, or \
+                `key = expression`";
+    Error::new(span, format!("{shown}: {keys}"))
+}
+
+fn neither(token: &impl std::fmt::Display) -> String {
+    format!("`{token}` is neither a key nor an option")
+}
+
+/// `steal-after`, of which the first word has been read, as it should be.
+///
+/// # Errors
+/// The first word, if it begins an expression instead.
+fn with_hyphens(first: Ident, rest: ParseStream<'_>) -> std::result::Result<String, Ident> {
+    let mut name = first.to_string();
+    while rest.parse::<Token![-]>().is_ok() {
+        match rest.call(Ident::parse_any) {
+            Ok(word) => name.push_str(&format!("_{word}")),
+            Err(_) => return Err(first),
+        }
+    }
+    let ends = at_end(rest) || rest.peek(Token![,]) || rest.peek(Token![=]);
+    if ends { Ok(name) } else { Err(first) }
 }

@@ -176,7 +176,13 @@ fn check(expr: &Expr) -> Result<(), String> {
 }
 
 fn refusal(refused: &str) -> String {
-    format!("a key cannot contain {refused}: bind the value to a variable and name that")
+    let instead = match refused {
+        "`?`" | "`.await`" => {
+            "do that before, and name the variable or parameter that has the value"
+        }
+        _ => "name a variable that has the value, or give the whole key as `key = format!(..)`",
+    };
+    format!("a hole cannot contain {refused}: {instead}")
 }
 
 /// What `syn` reads only with its feature `full`, which takes it half as long again to compile, and

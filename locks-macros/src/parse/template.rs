@@ -198,7 +198,7 @@ mod tests {
             ("{id:1$}", "by its position"),
             ("{id:.*}", "`.*`"),
             ("{f().await}", "`.await`"),
-            ("{if a { b } else { c }}", "bind the value"),
+            ("{if a { b } else { c }}", "`key = format!(..)`"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");

@@ -87,16 +87,21 @@ pub(crate) fn lock(args: Args) -> Result<Lock> {
         Some(errors) => errors.combine(error),
         None => errors = Some(error),
     };
-    let none = args.keys.is_empty();
+    let keys = args.keys.len();
     for key in args.keys {
         match self::key(key) {
             Ok(key) => lock.keys.push(key),
             Err(error) => note(error),
         }
     }
-    if let Err(error) = settings::apply(args.settings, &mut lock) {
+    let mut settings = args.settings;
+    if lock.keys.len() < keys {
+        // An argument for a hole, as `format!` takes it: what is wrong with the hole is said.
+        settings.retain(|setting| setting.value.is_some() || settings::is_option(&setting.name));
+    }
+    if let Err(error) = settings::apply(settings, &mut lock) {
         note(error);
-    } else if none {
+    } else if keys == 0 {
         note(Error::new(args.end, "name the lock, as in `\"ledger\"` or `\"user_{id}\"`"));
     }
     errors.map_or(Ok(lock), Err)

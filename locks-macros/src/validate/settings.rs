@@ -27,6 +27,11 @@ const OPTIONS: [&str; 16] = [
     "crate",
 ];
 
+/// Whether there is an option by this name.
+pub(super) fn is_option(name: &Ident) -> bool {
+    OPTIONS.contains(&name.to_string().as_str())
+}
+
 /// Puts `settings` into `lock`.
 pub(super) fn apply(settings: Vec<Setting>, lock: &mut Lock) -> Result<()> {
     let mut given = Vec::<Ident>::new();
@@ -163,6 +168,10 @@ fn wait(value: Expression, lock: &mut Lock) -> Result<()> {
 
 fn duration_of(option: &str, literal: &Lit, lock: &Lock) -> Result<TokenStream> {
     let Lit::Str(literal) = literal else { return Err(ill_typed(option, literal)) };
+    if let ("wait", word @ ("true" | "false")) = (option, literal.value().as_str()) {
+        let text = format!("`{word}` takes no quotes: `wait = {word}`");
+        return Err(Error::new(literal.span(), text));
+    }
     let duration = duration::parse(literal)?;
     let (secs, nanos) = (duration.as_secs(), duration.subsec_nanos());
     let span = literal.span().resolved_at(Span::mixed_site());
@@ -211,7 +220,7 @@ fn ill_typed(option: &str, literal: &Lit) -> Error {
 
 fn unknown(name: &str, alone: bool) -> String {
     let mut text = format!("there is no option `{name}`");
-    if let Some(known) = suggestion::closest(name, &OPTIONS) {
+    if let Some(known) = elsewhere(name).or_else(|| suggestion::closest(name, &OPTIONS)) {
         text.push_str(&format!(": did you mean `{known}`?"));
         return text;
     }
@@ -221,6 +230,17 @@ fn unknown(name: &str, alone: bool) -> String {
         text.push_str(&format!(". If it is the key, write `\"{{{name}}}\"` or `key = {name}`"));
     }
     text
+}
+
+/// The option that goes by `name` in other libraries.
+fn elsewhere(name: &str) -> Option<&'static str> {
+    match name {
+        "timeout" => Some("wait"),
+        "name" => Some("key"),
+        "ttl" => Some("lease"),
+        "default" => Some("otherwise"),
+        _ => None,
+    }
 }
 
 fn example(option: &str) -> &'static str {
