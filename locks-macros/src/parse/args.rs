@@ -61,7 +61,9 @@ impl Args {
                 ));
             };
             if !template.suffix().is_empty() {
-                return Err(Error::new(template.span(), "a key takes no suffix: drop it"));
+                let why = "a key takes no suffix: drop it; a template with quotes in it is written \
+                           `r#\"{map[\"a\"]}\"#`";
+                return Err(Error::new(template.span(), why));
             }
             self.keys.push(Key::Template(template));
             return Ok(());
