@@ -76,6 +76,7 @@ pub mod block;
 mod choice;
 mod defaults;
 mod duration;
+pub mod testing;
 mod url;
 
 #[doc(hidden)]

@@ -1,4 +1,5 @@
-//! The facade: which backend serves, what a URL's options do, and what a failed release does.
+//! The facade: which backend serves, what a URL's options do, what a failed release does, and the
+//! backend for tests.
 
 #[path = "facade/choice.rs"]
 mod choice;
@@ -6,6 +7,8 @@ mod choice;
 mod defaults;
 #[path = "facade/fresh_process.rs"]
 mod fresh_process;
+#[path = "facade/testing.rs"]
+mod testing;
 #[path = "facade/unheard.rs"]
 mod unheard;
 #[cfg(feature = "tracing")]

@@ -1,0 +1,178 @@
+//! For tests of code that uses locks: a backend that does as it is told.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use locks_core::{
+    About, Backend, Capabilities, Engine, Granted, Hold, LockBackend, LockError, LockInfo,
+    LostCause, ManualClock, Op, OwnedGuard, Query, Request, Token,
+};
+
+/// How long, in real time, [`TestBackend::until_waiting`] has patience.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A backend for tests: the in-process engine with a clock that stands still, holds that can be
+/// taken away, and an arbiter that can go out of reach.
+///
+/// It shares no lock with any other backend, so tests that run at the same time and have one each
+/// do not meet. Clones are the same backend.
+///
+/// ```
+/// use locks::LostCause;
+/// use locks::testing::TestBackend;
+///
+/// let locks = TestBackend::new();
+/// let guard = locks.backend().named("report").acquire()?;
+/// locks.lose("report", LostCause::Expired);
+/// assert!(guard.is_lost());
+/// # Ok::<(), locks::LockError>(())
+/// ```
+#[derive(Clone)]
+pub struct TestBackend {
+    engine: Engine,
+    clock: ManualClock,
+    reachable: Arc<AtomicBool>,
+    backend: Backend,
+}
+
+impl TestBackend {
+    /// A backend at which nobody holds anything.
+    pub fn new() -> Self {
+        let clock = ManualClock::new();
+        let about = About::new("test:", Capabilities::process());
+        let engine = Engine::builder().about(about).clock(Arc::new(clock.clone())).build();
+        let reachable = Arc::new(AtomicBool::new(true));
+        let arbiter = Arbiter { engine: engine.clone(), reachable: reachable.clone() };
+        Self { engine, clock, reachable, backend: Backend::new(arbiter) }
+    }
+
+    /// The backend, for the attribute's `backend`, the builder's `on`, or
+    /// [`install`](crate::install).
+    pub fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// Holds `key` as somebody else does, until the guard is dropped: nobody's request re-enters
+    /// it, and nobody's wait for it is a deadlock.
+    ///
+    /// # Panics
+    /// If the key is held already, or is none.
+    #[track_caller]
+    pub fn contend(&self, key: &str) -> OwnedGuard {
+        match Backend::new(self.engine.clone()).named(key).wait(false).acquire() {
+            Ok(guard) => guard.into_owned(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Takes `key` away from all who hold it, as if for this `cause`; their guards are lost. Says
+    /// how many holds that were.
+    pub fn lose(&self, key: &str, cause: LostCause) -> usize {
+        let holders = self.found(key).into_iter().flat_map(|lock| lock.holders);
+        let tokens = holders.filter_map(|holder| holder.token);
+        tokens.filter(|token| self.engine.lose(key, *token, cause)).count()
+    }
+
+    /// Moves the clock on, which otherwise stands still: waits end, holds become old enough to be
+    /// stolen, bounds run out. A wait counts from when it began, so let it begin first; see
+    /// [`until_waiting`](Self::until_waiting).
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+    }
+
+    /// How many requests queue for `key` at this moment.
+    pub fn waiting(&self, key: &str) -> usize {
+        self.found(key).iter().map(|lock| lock.waiters.len()).sum()
+    }
+
+    /// Blocks until another thread queues for `key`. A task of this thread cannot get there
+    /// meanwhile: let it run, and look at [`waiting`](Self::waiting).
+    ///
+    /// # Panics
+    /// If nobody does for ten seconds of real time.
+    #[track_caller]
+    pub fn until_waiting(&self, key: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.waiting(key) == 0 {
+            assert!(Instant::now() < deadline, "nobody waits for `{key}` after {PATIENCE:?}");
+            thread::yield_now();
+        }
+    }
+
+    /// With `false`, every request fails with [`Unavailable`](crate::ErrorKind::Unavailable) from
+    /// now on, as if the arbiter were out of reach. Who holds or waits already goes on.
+    pub fn set_reachable(&self, reachable: bool) {
+        self.reachable.store(reachable, Ordering::SeqCst);
+    }
+
+    fn found(&self, key: &str) -> Vec<LockInfo> {
+        let found = self.engine.inspect(Query::Key(key.to_owned())).block();
+        found.expect("the engine can list")
+    }
+}
+
+impl Default for TestBackend {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for TestBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TestBackend({:?}, {:?})", self.engine, self.clock)
+    }
+}
+
+/// The engine, as far as it can be reached.
+struct Arbiter {
+    engine: Engine,
+    reachable: Arc<AtomicBool>,
+}
+
+impl Arbiter {
+    fn reach(&self) -> Result<&Engine, LockError> {
+        if self.reachable.load(Ordering::SeqCst) {
+            return Ok(&self.engine);
+        }
+        let why = "the test said `set_reachable(false)`";
+        Err(LockError::unavailable(&self.engine.about().name, why))
+    }
+}
+
+impl LockBackend for Arbiter {
+    fn about(&self) -> &About {
+        self.engine.about()
+    }
+
+    fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
+        self.reach().map_or_else(Op::failed, |engine| engine.acquire(request))
+    }
+
+    fn release(&self, hold: Hold) -> Op<'static, ()> {
+        self.engine.release(hold)
+    }
+
+    fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
+        self.engine.poll_lost(hold, cx)
+    }
+
+    fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
+        self.reach().map_or_else(Op::failed, |engine| engine.refresh(hold))
+    }
+
+    fn disown(&self, hold: &Hold) {
+        self.engine.disown(hold);
+    }
+
+    fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
+        self.reach().map_or_else(Op::failed, |engine| engine.inspect(query))
+    }
+
+    fn evict(&self, key: &str, token: Token) -> Op<'static, bool> {
+        self.reach().map_or_else(Op::failed, |engine| engine.evict(key, token))
+    }
+}

@@ -1,0 +1,82 @@
+//! `TestBackend`: it does as it is told.
+
+use std::thread;
+use std::time::Duration;
+
+use locks::testing::TestBackend;
+use locks::{ErrorKind, LostCause};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[test]
+fn a_contended_key_is_somebody_elses_even_for_the_same_thread() {
+    let locks = TestBackend::new();
+    let guard = locks.contend("key");
+    let report = || locks.backend().named("key");
+    assert_eq!(report().wait(false).acquire().unwrap_err().kind(), ErrorKind::Contended);
+    // Were it the thread's own, the first would be a deadlock and the second be let in.
+    thread::scope(|threads| {
+        let waiter =
+            threads.spawn(|| report().wait(HOUR).reentrant().acquire().unwrap_err().kind());
+        locks.until_waiting("key");
+        assert_eq!(locks.waiting("key"), 1);
+        locks.advance(HOUR);
+        assert_eq!(waiter.join().unwrap(), ErrorKind::Timeout);
+    });
+    drop(guard);
+    drop(report().wait(false).acquire().unwrap());
+}
+
+#[test]
+#[should_panic = "`key` is held by thread"]
+fn what_is_held_already_cannot_be_contended() {
+    let locks = TestBackend::new();
+    let _guard = locks.backend().named("key").acquire().unwrap();
+    drop(locks.contend("key"));
+}
+
+#[test]
+fn all_holders_of_one_key_lose_it_and_those_of_others_do_not() {
+    let locks = TestBackend::new();
+    let shared = || locks.backend().named("key").shared().acquire().unwrap();
+    let (first, second) = (shared(), shared());
+    let other = locks.backend().named("other").acquire().unwrap();
+    assert_eq!(locks.lose("key", LostCause::Expired), 2);
+    for guard in [first, second] {
+        let lost = ErrorKind::Lost { cause: LostCause::Expired };
+        assert_eq!(guard.check().unwrap_err().kind(), lost);
+    }
+    assert!(!other.is_lost());
+    assert_eq!(locks.lose("key", LostCause::Expired), 0, "nobody holds it any more");
+}
+
+#[test]
+fn only_the_test_makes_a_hold_old_enough_to_be_stolen() {
+    let locks = TestBackend::new();
+    let guard = locks.contend("key");
+    let steal = || locks.backend().named("key").wait(false).steal_after(HOUR).acquire();
+    locks.advance(HOUR - Duration::from_millis(1));
+    assert!(steal().unwrap_err().is_contended());
+    locks.advance(Duration::from_millis(1));
+    let thief = steal().unwrap();
+    assert!(guard.is_lost() && thief.token() > guard.token());
+}
+
+#[test]
+fn out_of_reach_is_no_contention_and_ends_no_hold() {
+    let locks = TestBackend::new();
+    let guard = locks.backend().named("held").acquire().unwrap();
+    locks.set_reachable(false);
+    let error = locks.backend().named("key").wait(false).acquire().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(locks.backend().list().is_err() && !guard.is_lost());
+    guard.release().unwrap();
+    locks.set_reachable(true);
+    drop(locks.backend().all(["key", "held"]).wait(false).acquire().unwrap());
+}
+
+#[test]
+fn two_of_them_do_not_meet() {
+    let _guard = TestBackend::new().contend("key");
+    drop(TestBackend::new().contend("key"));
+}
