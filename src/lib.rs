@@ -22,14 +22,19 @@
 //! - [`named`] and [`all`] give a builder, to hold a lock by hand.
 //! - [`scope`], [`current`] and the builder's `owner` say who counts as one holder.
 //! - [`list`] tells who holds and waits.
-//! - [`install`] and `LOCKS_URL` choose the backend.
-//! - [`backend`] is for those who bring one of their own.
+//! - [`install`] and `LOCKS_URL` choose the [backend](manual::backends), which without them is the
+//!   engine in this process.
+//! - [`testing`] is for tests of code that uses locks, [`backend`] for those who bring one of their
+//!   own.
 //!
-//! # Which backend
-//! In this order: what the call site names (`backend =`, or the builder's `on`); what the program
-//! [installed](install); the URL in the environment variable `LOCKS_URL` (see [`open`]); the widest
-//! backend compiled in, which in this version is the engine in this process. The choice settles
-//! at the first acquisition that needs it; an `install` after that is an error.
+//! The [manual] has a page for each topic. Begin with what [surprises](manual::surprises), or with
+//! what you [come from](manual::coming_from).
+//!
+//! # Options
+//!
+//! Those of the attribute and of the block macro; the builder's methods bear the same names.
+//!
+#![doc = include_str!("lock_options.md")]
 //!
 //! # Both macros bare
 //! An attribute and a function-like macro of one name cannot both be imported into a module.
@@ -76,6 +81,7 @@ pub mod block;
 mod choice;
 mod defaults;
 mod duration;
+pub mod manual;
 pub mod testing;
 mod url;
 
@@ -91,6 +97,10 @@ pub use locks_core::{
     Scope, Scoped, Token, Wait, WaiterInfo, current, scope,
 };
 #[doc = include_str!("lock_attribute.md")]
+#[doc = ""]
+#[doc = include_str!("lock_options.md")]
+#[doc = ""]
+#[doc = include_str!("lock_outcome.md")]
 pub use locks_macros::lock;
 
 /// A lock on `key` at the default backend, to be acquired by hand.

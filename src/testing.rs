@@ -1,4 +1,5 @@
-//! For tests of code that uses locks: a backend that does as it is told.
+//! For tests of code that uses locks: a backend that does as it is told. How to bring it to the
+//! code under test is on the manual's page on [testing](crate::manual::testing).
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,0 +1,31 @@
+#![doc = include_str!("manual/contents.md")]
+
+#[doc = include_str!("manual/keys.md")]
+pub mod keys {}
+
+#[doc = include_str!("manual/early_return.md")]
+pub mod early_return {}
+
+#[doc = include_str!("manual/async_code.md")]
+pub mod async_code {}
+
+#[doc = include_str!("manual/blocks.md")]
+pub mod blocks {}
+
+#[doc = include_str!("manual/backends.md")]
+pub mod backends {}
+
+#[doc = include_str!("manual/promises.md")]
+pub mod promises {}
+
+#[doc = include_str!("manual/deadlocks.md")]
+pub mod deadlocks {}
+
+#[doc = include_str!("manual/testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("manual/surprises.md")]
+pub mod surprises {}
+
+#[doc = include_str!("manual/coming_from.md")]
+pub mod coming_from {}
