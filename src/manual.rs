@@ -27,5 +27,6 @@ pub mod testing {}
 #[doc = include_str!("manual/surprises.md")]
 pub mod surprises {}
 
+#[expect(clippy::test_attr_in_doctest, reason = "it shows how tests are annotated")]
 #[doc = include_str!("manual/coming_from.md")]
 pub mod coming_from {}

@@ -13,14 +13,15 @@ fn a_contended_key_is_somebody_elses_even_for_the_same_thread() {
     let locks = TestBackend::new();
     let guard = locks.contend("key");
     let report = || locks.backend().named("key");
-    assert_eq!(report().wait(false).acquire().unwrap_err().kind(), ErrorKind::Contended);
-    // Were it the thread's own, the first would be a deadlock and the second be let in.
+    for ask in [report(), report().shared(), report().reentrant()] {
+        assert_eq!(ask.wait(false).acquire().unwrap_err().kind(), ErrorKind::Contended);
+    }
     thread::scope(|threads| {
-        let waiter =
-            threads.spawn(|| report().wait(HOUR).reentrant().acquire().unwrap_err().kind());
+        let waiter = threads.spawn(|| report().wait(HOUR).acquire().unwrap_err().kind());
         locks.until_waiting("key");
-        assert_eq!(locks.waiting("key"), 1);
+        let waiting = (locks.waiting("key"), locks.waiting("other"));
         locks.advance(HOUR);
+        assert_eq!(waiting, (1, 0));
         assert_eq!(waiter.join().unwrap(), ErrorKind::Timeout);
     });
     drop(guard);
