@@ -103,7 +103,8 @@ pub use locks_core::{
 #[doc = include_str!("lock_outcome.md")]
 pub use locks_macros::lock;
 
-/// A lock on `key` at the default backend, to be acquired by hand.
+/// A lock on `key` at the default backend, to be acquired by hand. Nothing is checked or asked before
+/// that.
 ///
 /// ```
 /// let builder = locks::named("report").shared();
@@ -118,7 +119,8 @@ pub fn named<'k>(key: impl Into<Cow<'k, str>>) -> LockBuilder<'k> {
 
 /// A lock on all of `keys` at the default backend, granted all or none (C11).
 ///
-/// Whatever their order, two such requests cannot deadlock each other.
+/// Whatever their order, two such requests cannot deadlock each other. A key that is there twice counts
+/// once; none at all are refused when the lock is acquired.
 /// ```
 /// let guard = locks::all(["account_7", "account_3"]).acquire()?;
 /// assert!(locks::named("account_3").wait(false).acquire().is_err());

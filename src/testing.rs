@@ -80,7 +80,7 @@ impl TestBackend {
 
     /// Moves the clock on, which otherwise stands still: waits end, holds become old enough to be
     /// stolen, bounds run out. A wait counts from when it began, so let it begin first; see
-    /// [`until_waiting`](Self::until_waiting).
+    /// [`until_waiting`](Self::until_waiting). Who is woken by it may still have to run.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }

@@ -41,12 +41,18 @@ pub trait LockBackend: Send + Sync + 'static {
     /// # Errors
     /// `Contended`, `Timeout`, `Deadlock`, `InvalidKey`, `Unsupported`, `PermitsMismatch`, and
     /// whatever keeps the arbiter from answering.
+    ///
+    /// # Cancel safety
+    /// Dropping the operation withdraws the request (C5).
     fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted>;
 
     /// Ends the hold; the operation says how it went.
     ///
     /// # Errors
     /// `Lost` if the hold was lost before; then nothing is touched.
+    ///
+    /// # Cancel safety
+    /// Dropping the operation means not to hear of it; the hold ends all the same.
     fn release(&self, hold: Hold) -> Op<'static, ()>;
 
     /// Whether the hold is lost, by what is known here and now; with a context, the task is

@@ -22,7 +22,8 @@ impl ManualClock {
         Self { nanos: Arc::new(AtomicU64::new(start)), alarms: Alarms::new() }
     }
 
-    /// Moves the time on, and sets off the alarms that this passes, each at its own time.
+    /// Moves the time on, and sets off the alarms that this passes, each at its own time. Wakers are
+    /// called on this thread; what they wake may still have to run.
     pub fn advance(&self, by: Duration) {
         let end = self.now().after(by);
         while let Some(next) = self.alarms.next().filter(|next| *next <= end) {

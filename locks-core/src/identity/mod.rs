@@ -287,6 +287,9 @@ impl<F: Future> Future for Scoped<F> {
 /// what it holds if they ask to, and a wait for what it holds itself is a deadlock, not a hang.
 ///
 /// The scope opens at the first poll, within the scope that is being polled then.
+///
+/// # Cancel safety
+/// As `future`'s: dropping it drops what that holds and waits for.
 pub const fn scope<F: Future>(future: F) -> Scoped<F> {
     Scoped { scope: None, future }
 }

@@ -72,7 +72,7 @@ impl<S: LeaseStore> Leased<S> {
 
 impl<S: LeaseStore> LeasedBuilder<S> {
     /// How long the store keeps a lock for a process that has gone silent, where the request
-    /// does not say. From 300 ms to a day.
+    /// does not say. From 300 ms to a day; with any other, requests fail with `LimitExceeded`.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = lease;
         self
