@@ -20,7 +20,8 @@ use crate::{
 
 #[expect(clippy::result_large_err, reason = "what is always inlined moves nothing")]
 impl<'k> LockBuilder<'k> {
-    /// Acquires the lock, parking this thread while it has to wait.
+    /// Acquires the lock, parking this thread while it has to wait: in async code, where a parked
+    /// thread holds up everything else on it, use [`acquire_async`](Self::acquire_async).
     ///
     /// # Errors
     /// `Contended` or `Timeout` when somebody else has it and [`wait`](Self::wait) says not to

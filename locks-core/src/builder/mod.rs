@@ -94,7 +94,8 @@ impl<'k> LockBuilder<'k> {
         self
     }
 
-    /// How long to queue: `true` for ever, `false` not at all, or at most a [`Duration`] (C2).
+    /// How long to queue: `true` for ever, `false` not at all, or at most a [`Duration`] (C2); with a
+    /// duration of zero it queues, and gives up as soon as it has to wait.
     #[inline]
     pub fn wait(mut self, wait: impl Into<Wait>) -> Self {
         self.options.wait = Some(wait.into());
@@ -108,7 +109,8 @@ impl<'k> LockBuilder<'k> {
         self
     }
 
-    /// Shares the key with other shared holds.
+    /// Shares the key with other shared holds. Not together with [`permits`](Self::permits): that is
+    /// refused with `PermitsMismatch`.
     #[inline]
     pub fn shared(mut self) -> Self {
         self.options.mixed |= matches!(self.options.mode, Mode::Permit { .. });
@@ -116,7 +118,8 @@ impl<'k> LockBuilder<'k> {
         self
     }
 
-    /// Takes one of `of` permits (C16).
+    /// Takes one of `of` permits (C16). With `of` 0, or another number than the key is in use with, it
+    /// is refused with `PermitsMismatch`.
     #[inline]
     pub fn permits(mut self, of: u32) -> Self {
         self.options.mixed |= matches!(self.options.mode, Mode::Shared);
