@@ -126,6 +126,7 @@ impl Timer {
 #[cfg(all(target_os = "linux", target_pointer_width = "64"))]
 mod time {
     use std::ffi::{c_int, c_long};
+    use std::mem::MaybeUninit;
 
     use super::Moment;
 
@@ -154,9 +155,13 @@ mod time {
 
     #[inline]
     fn read(clock: c_int) -> Moment {
-        let mut time = Timespec { secs: 0, nanos: 0 };
-        // SAFETY: `time` is a timespec to write to, and both clocks exist on every Linux.
-        unsafe { clock_gettime(clock, &raw mut time) };
+        let mut time = MaybeUninit::<Timespec>::uninit();
+        // SAFETY: `time` is a timespec to write to, and both clocks exist on every Linux, so that it
+        // is written.
+        let time = unsafe {
+            clock_gettime(clock, time.as_mut_ptr());
+            time.assume_init()
+        };
         Moment::from_nanos(time.secs as u64 * 1_000_000_000 + time.nanos as u64)
     }
 }
