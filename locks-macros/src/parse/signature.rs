@@ -1,7 +1,7 @@
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
-use syn::{Result, ReturnType, Token, token};
+use syn::{Result, ReturnType, Token, Type, token};
 
 /// What of a signature is looked at; the rest is passed through. The compiler has read it before
 /// us, so it is one.
@@ -11,6 +11,7 @@ pub(crate) struct Signature {
     pub(crate) ident: Ident,
     /// The parentheses and what is between them.
     pub(crate) inputs: Group,
+    /// Without the `use<..>` in it.
     pub(crate) output: ReturnType,
     /// All of it.
     tokens: TokenStream,
@@ -34,11 +35,55 @@ impl Parse for Signature {
         until(input, &mut tokens, |input| input.peek(token::Paren))?;
         let inputs = input.parse::<Group>()?;
         inputs.to_tokens(&mut tokens);
-        let output = input.parse::<ReturnType>()?;
-        output.to_tokens(&mut tokens);
+        let output = output(input, &mut tokens)?;
         until(input, &mut tokens, |input| input.peek(token::Brace) || input.peek(Token![;]))?;
         Ok(Self { constness, is_async, ident, inputs, output, tokens })
     }
+}
+
+/// What `syn` reads of a type depends on whether somebody asked for its feature `full`. So `use<..>` is kept
+/// from it: what it belongs to cannot be written down elsewhere anyhow. And what it cannot read, such
+/// as a length with statements in it, stays the tokens that it is.
+fn output(input: ParseStream<'_>, tokens: &mut TokenStream) -> Result<ReturnType> {
+    let Some(arrow) = input.parse::<Option<Token![->]>>()? else {
+        return Ok(ReturnType::Default);
+    };
+    arrow.to_tokens(tokens);
+    let mut written = TokenStream::new();
+    until(input, &mut written, |input| {
+        input.peek(Token![where]) || input.peek(token::Brace) || input.peek(Token![;])
+    })?;
+    written.to_tokens(tokens);
+    let ty = syn::parse2(without_captures(written.clone())).unwrap_or(Type::Verbatim(written));
+    Ok(ReturnType::Type(arrow, Box::new(ty)))
+}
+
+/// `tokens` without the bounds `use<..>` in them.
+fn without_captures(tokens: TokenStream) -> TokenStream {
+    let is = |token: Option<&TokenTree>, wanted| matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == wanted);
+    let mut kept = Vec::<TokenTree>::new();
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        match token {
+            TokenTree::Ident(word) if word == "use" && is(tokens.peek(), '<') => {
+                // Nothing in it nests.
+                while tokens.next_if(|token| !is(Some(token), '>')).is_some() {}
+                tokens.next();
+                if is(kept.last(), '+') {
+                    kept.pop();
+                } else if is(tokens.peek(), '+') {
+                    tokens.next();
+                }
+            }
+            TokenTree::Group(group) => {
+                let mut inner = Group::new(group.delimiter(), without_captures(group.stream()));
+                inner.set_span(group.span());
+                kept.push(inner.into());
+            }
+            other => kept.push(other),
+        }
+    }
+    kept.into_iter().collect()
 }
 
 /// Takes tokens until what comes next, outside of angle brackets, `ends`.
@@ -75,6 +120,32 @@ impl ToTokens for Signature {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a4_reads_return_types_without_all_of_syn() {
+        for (text, output) in [
+            ("fn f() -> impl Sized + use<'_, T> where T: A {}", "-> impl Sized"),
+            ("fn f() -> R<impl use<> + Sized, E> {}", "-> R < impl Sized , E >"),
+            ("fn f() -> (impl A + use<T> + B, u8);", "-> (impl A + B , u8)"),
+            ("fn f() -> [u8; { let x = 3; x }] {}", "-> [u8 ; { let x = 3 ; x }]"),
+            (
+                "fn f() -> A<{ if B { 1 } else { 2 } }> where u8: B {}",
+                "-> A < { if B { 1 } else { 2 } } >",
+            ),
+        ] {
+            let sig = syn::parse::Parser::parse_str(
+                |input: ParseStream<'_>| {
+                    let sig = input.parse::<Signature>()?;
+                    input.parse::<TokenStream>().map(|_| sig)
+                },
+                text,
+            )
+            .unwrap();
+            assert_eq!(sig.output.to_token_stream().to_string(), output, "{text}");
+            let all = text.parse::<TokenStream>().unwrap().to_string();
+            assert!(all.starts_with(&sig.to_token_stream().to_string()), "{text}");
+        }
+    }
 
     #[test]
     fn finds_its_parts_and_keeps_the_rest() {

@@ -1,6 +1,6 @@
 //! What a function returns, as far as its signature tells.
 
-use proc_macro2::Span;
+use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::spanned::Spanned as _;
 use syn::{GenericArgument, Path, PathArguments, ReturnType, Type, TypeParamBound, parse_quote};
@@ -37,6 +37,13 @@ impl Returned {
         match ty {
             Type::Never(never) => return Self::Never(never.span()),
             Type::ImplTrait(opaque) => return Self::Opaque(opaque.span()),
+            // As somebody wrote it who knows more of types than we do.
+            Type::Verbatim(tokens) if names_impl(tokens.clone()) => {
+                return Self::Partly(Box::new(parse_quote!(_)), true);
+            }
+            Type::Verbatim(tokens) => {
+                return Self::Named(Box::new(Type::Verbatim(tokens.clone())));
+            }
             _ => {}
         }
         // Not cloned: that all of `syn` can be is a tenth of the time that it takes to compile.
@@ -122,6 +129,15 @@ fn peeled(ty: &Type) -> &Type {
         Type::Paren(paren) => peeled(&paren.elem),
         other => other,
     }
+}
+
+/// Whether there is an `impl Trait` in the tokens of a type.
+fn names_impl(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(word) => word == "impl",
+        TokenTree::Group(group) => names_impl(group.stream()),
+        _ => false,
+    })
 }
 
 /// Puts `_` for every `impl Trait` in `ty`; whether there was one.
