@@ -72,7 +72,10 @@ fn quoted(text: &str) -> Option<usize> {
 fn character(text: &str) -> usize {
     let mut chars = text.chars();
     match chars.next() {
-        Some('\\') => text[2.min(text.len())..].find('\'').map_or(0, |end| end + 3),
+        Some('\\') => {
+            let escaped = 1 + chars.next().map_or(0, char::len_utf8);
+            text[escaped..].find('\'').map_or(0, |end| escaped + end + 1)
+        }
         Some(char) if chars.next() == Some('\'') => char.len_utf8() + 1,
         _ => 0,
     }

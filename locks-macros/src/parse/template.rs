@@ -194,6 +194,7 @@ mod tests {
             ("}", "closes nothing"),
             ("{id.}", "not an expression"),
             ("{id?}", "`?`"),
+            (r"{'\é'}", "not an expression"),
             ("{a + b}", "operators"),
             ("{id:1$}", "by its position"),
             ("{id:.*}", "`.*`"),
