@@ -123,6 +123,8 @@ impl Reader {
                 self.angles += 1;
             }
             '>' if joint('-') => self.in_type = true,
+            // Of a type it would be the beginning: `as *const T`.
+            '&' | '*' | '|' if !self.begins => self.in_type = false,
             '>' => self.angles = self.angles.saturating_sub(1),
             '+' | '-' | '/' | '%' | '^' | '=' | '?' | '.' => self.in_type = false,
             _ => {}
@@ -175,6 +177,9 @@ mod tests {
             ("|x| -> Result<A, B> { x }, c", 2),
             ("x as Map<A, B>, c", 2),
             ("x as u8 + y < z, w > v", 2),
+            ("x as bool && y < z, w", 2),
+            ("x as u8 * y < z, w", 2),
+            ("x as *const Map<A, B>, w", 2),
             ("|x: Map<A, B>, y| x, c", 2),
         ] {
             assert_eq!(count(text), expressions, "{text}");
