@@ -133,7 +133,7 @@ impl Reader {
 }
 
 /// A word that is no operand.
-fn is_keyword(word: &Ident) -> bool {
+pub(crate) fn is_keyword(word: &Ident) -> bool {
     let operands = ["self", "Self", "super", "crate", "true", "false", "await", "_"];
     syn::parse2::<Ident>(word.to_token_stream()).is_err() && operands.iter().all(|it| word != it)
 }

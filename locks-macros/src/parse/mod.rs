@@ -10,7 +10,7 @@ mod template;
 
 pub(crate) use args::{Args, Key, Setting, Value};
 pub(crate) use block::Block;
-pub(crate) use expression::Expression;
+pub(crate) use expression::{Expression, is_keyword};
 pub(crate) use function::Function;
 pub(crate) use signature::{Signature, until};
 pub(crate) use template::{Piece, Template};

@@ -1,6 +1,8 @@
 //! The asynchronous block that a function ends in which returns a future, and what stands before it.
 
-use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Ident, Spacing, Span, TokenStream, TokenTree};
+
+use crate::parse::is_keyword;
 
 /// `body` with the asynchronous block that it ends in put through `change`; `None` if it ends
 /// otherwise.
@@ -95,13 +97,25 @@ fn own_return(tokens: &[TokenTree]) -> Option<usize> {
 /// The first `return` that leaves the function: neither a closure, nor an inner function or block
 /// of asynchronous code.
 fn returns(tokens: impl IntoIterator<Item = TokenTree>) -> Option<Span> {
-    let mut elsewhere = false;
+    let (mut elsewhere, mut in_parameters, mut operand, mut equals) = (false, false, false, false);
     for token in tokens {
+        let (mut ends_operand, mut is_equals) = (false, false);
         match &token {
             TokenTree::Ident(word) if word == "return" && !elsewhere => return Some(word.span()),
-            TokenTree::Ident(word) if word == "async" || word == "fn" => elsewhere = true,
-            TokenTree::Punct(punct) if punct.as_char() == '|' => elsewhere = true,
-            TokenTree::Punct(punct) if punct.as_char() == ';' => elsewhere = false,
+            TokenTree::Ident(word) => {
+                elsewhere |= word == "async" || word == "fn";
+                ends_operand = !is_keyword(word);
+            }
+            TokenTree::Punct(punct) => match punct.as_char() {
+                '|' if in_parameters => in_parameters = false,
+                '|' if !operand => (elsewhere, in_parameters) = (true, true),
+                // Behind an operand it is `a || b`, or one pattern of several.
+                '|' => ends_operand = punct.spacing() == Spacing::Joint,
+                ';' => elsewhere = false,
+                // An arm begins.
+                '>' if equals => elsewhere = false,
+                other => (ends_operand, is_equals) = (other == '?', other == '='),
+            },
             TokenTree::Group(group) => {
                 let braces = group.delimiter() == Delimiter::Brace;
                 if !(braces && elsewhere)
@@ -110,9 +124,11 @@ fn returns(tokens: impl IntoIterator<Item = TokenTree>) -> Option<Span> {
                     return Some(span);
                 }
                 elsewhere &= !braces;
+                ends_operand = true;
             }
-            _ => {}
+            TokenTree::Literal(_) => ends_operand = true,
         }
+        (operand, equals) = (ends_operand, is_equals);
     }
     None
 }
@@ -120,11 +136,17 @@ fn returns(tokens: impl IntoIterator<Item = TokenTree>) -> Option<Span> {
 /// A variable of the function's own by the name of something that its key names.
 pub(super) fn shadowed(body: TokenStream, names: &[String]) -> Option<Ident> {
     let mut in_pattern = false;
-    for token in body {
+    let mut tokens = body.into_iter().peekable();
+    while let Some(token) = tokens.next() {
         match &token {
             TokenTree::Ident(word) if word == "let" => in_pattern = true,
-            TokenTree::Punct(punct) if matches!(punct.as_char(), '=' | ':' | ';') => {
-                in_pattern = false;
+            TokenTree::Punct(punct) if matches!(punct.as_char(), '=' | ';') => in_pattern = false,
+            TokenTree::Punct(punct) if punct.as_char() == ':' => {
+                // `let Kind::Known(id) = ..` or `let id: u8 = ..`
+                match tokens.next_if(|token| is_punct(token, ':')) {
+                    Some(_) => {}
+                    None => in_pattern = false,
+                }
             }
             _ if in_pattern => {
                 if let Some(name) = named(token.into(), names) {
@@ -147,4 +169,48 @@ fn named(tokens: TokenStream, names: &[String]) -> Option<Ident> {
 
 fn is_punct(token: &TokenTree, wanted: char) -> bool {
     matches!(token, TokenTree::Punct(punct) if punct.as_char() == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a4_finds_a_return_of_another_future() {
+        for (body, found) in [
+            ("if a { return x; } async {}", true),
+            ("if a || b { return x; } async {}", true),
+            ("if a | b { return x; } async {}", true),
+            ("if f() || g[0] || y? || true || { z } { return x; } async {}", true),
+            ("match a { A | B => { return x; } _ => {} } async {}", true),
+            ("match a { | A => { return x; } _ => {} } async {}", true),
+            ("let f = |a| a + 1; if a { return x; } async {}", true),
+            ("let f = |a, b: u8| { return 1; }; async {}", false),
+            ("let f = || { return 1; }; async {}", false),
+            ("let f = a || (move |_| { return true })(1); async {}", false),
+            ("g(|a| { return 1; }, move || { return 2; }); async {}", false),
+            ("fn f() -> u8 { return 1; } async { return 1; }", false),
+            ("return async { return 1; };", false),
+        ] {
+            let tokens = body.parse().unwrap();
+            assert_eq!(other_return(tokens).is_some(), found, "{body}");
+        }
+    }
+
+    #[test]
+    fn a4_finds_a_variable_in_the_way_of_the_key() {
+        for (body, found) in [
+            ("let id = 1;", true),
+            ("let id: u8 = 1;", true),
+            ("let (a, [id, ..]) = x;", true),
+            ("let Kind::Known(id) = x else { panic!() };", true),
+            ("let ::a::Kind { id, .. } = x;", true),
+            ("let x: Id<id> = id;", false),
+            ("let x = id;", false),
+            ("{ let id = 1; }", false),
+        ] {
+            let tokens = body.parse().unwrap();
+            assert_eq!(shadowed(tokens, &["id".into()]).is_some(), found, "{body}");
+        }
+    }
 }
