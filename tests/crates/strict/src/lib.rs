@@ -156,6 +156,15 @@ pub fn opaque<T: Display + Clone>(
     Ok(std::iter::once(first).chain(rest))
 }
 
+/// What it captures is said.
+///
+/// # Errors
+/// Contended.
+#[locks::lock("bytes", wait = "5ms")]
+pub fn captures(bytes: &[u8]) -> Result<impl Iterator<Item = u8> + use<'_>, LockError> {
+    Ok(bytes.iter().copied())
+}
+
 /// Nothing at all.
 #[locks::lock("unit")]
 pub fn unit() {}
