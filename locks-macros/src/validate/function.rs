@@ -102,6 +102,15 @@ fn alone(function: &Function, lock: &Lock) -> Result<()> {
              or return from within the block at its end",
         ));
     }
+    if let Some(name) = tail::changing(function.sig.inputs.stream(), &body, &lock.names()) {
+        return Err(Error::new(
+            name.span(),
+            format!(
+                "the key is made up when the future runs, and `{name}` may be another by then: \
+                 take the `mut` into the block at the end, as in `let mut {name} = {name};`"
+            ),
+        ));
+    }
     match tail::shadowed(body, &lock.names()) {
         None => Ok(()),
         Some(name) => Err(Error::new(

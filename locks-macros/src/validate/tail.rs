@@ -159,6 +159,35 @@ pub(super) fn shadowed(body: TokenStream, names: &[String]) -> Option<Ident> {
     None
 }
 
+/// A `mut` parameter that its key names, where there are statements that can change it before the
+/// block at the end.
+pub(super) fn changing(inputs: TokenStream, body: &TokenStream, names: &[String]) -> Option<Ident> {
+    if !body.clone().into_iter().any(|token| is_punct(&token, ';')) {
+        return None;
+    }
+    let (mut before, mut is_mut) = (None, false);
+    for token in inputs {
+        match &token {
+            // Not of a reference's type.
+            TokenTree::Ident(word) if word == "mut" => {
+                is_mut = !before.is_some_and(|token| is_punct(&token, '&'));
+            }
+            TokenTree::Ident(word) if is_mut && names.contains(&word.to_string()) => {
+                return Some(word.clone());
+            }
+            TokenTree::Group(group) => {
+                if let Some(name) = changing(group.stream(), body, names) {
+                    return Some(name);
+                }
+                is_mut = false;
+            }
+            _ => is_mut = false,
+        }
+        before = Some(token);
+    }
+    None
+}
+
 fn named(tokens: TokenStream, names: &[String]) -> Option<Ident> {
     tokens.into_iter().find_map(|token| match token {
         TokenTree::Ident(word) if names.contains(&word.to_string()) => Some(word),
@@ -194,6 +223,21 @@ mod tests {
         ] {
             let tokens = body.parse().unwrap();
             assert_eq!(other_return(tokens).is_some(), found, "{body}");
+        }
+    }
+
+    #[test]
+    fn a1_finds_a_parameter_that_may_change_before_the_key_is_made() {
+        for (inputs, body, found) in [
+            ("mut id: u8", "id += 1; async {}", true),
+            ("(a, mut id): (u8, u8)", "f(); async {}", true),
+            ("mut id: u8", "async { id += 1; }", false),
+            ("mut a: u8, id: u8", "a += 1; async {}", false),
+            ("id: &mut u8", "f(); async {}", false),
+            ("a: &mut id", "f(); async {}", false),
+        ] {
+            let (inputs, body) = (inputs.parse().unwrap(), body.parse().unwrap());
+            assert_eq!(changing(inputs, &body, &["id".into()]).is_some(), found, "{body}");
         }
     }
 
