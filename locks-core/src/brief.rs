@@ -8,15 +8,11 @@ use std::time::Duration;
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// How long something has been going on: `for 2.1 s`, or `since just now`.
-pub(crate) struct Since(pub(crate) Duration);
+pub(crate) struct Lasting(pub(crate) Duration);
 
-impl fmt::Display for Since {
+impl fmt::Display for Lasting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 < MOMENT {
-            f.write_str("since just now")
-        } else {
-            write!(f, "for {}", Brief(self.0))
-        }
+        tell(f, self.0, "since just now", "for")
     }
 }
 
@@ -25,11 +21,7 @@ pub(crate) struct Left(pub(crate) Duration);
 
 impl fmt::Display for Left {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 < MOMENT {
-            f.write_str("another moment")
-        } else {
-            write!(f, "another {}", Brief(self.0))
-        }
+        tell(f, self.0, "another moment", "another")
     }
 }
 
@@ -38,8 +30,12 @@ pub(crate) struct After(pub(crate) Duration);
 
 impl fmt::Display for After {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 < MOMENT { f.write_str("at once") } else { write!(f, "after {}", Brief(self.0)) }
+        tell(f, self.0, "at once", "after")
     }
+}
+
+fn tell(f: &mut fmt::Formatter<'_>, time: Duration, moment: &str, word: &str) -> fmt::Result {
+    if time < MOMENT { f.write_str(moment) } else { write!(f, "{word} {}", Brief(time)) }
 }
 
 /// A duration as a person says it: `350 µs`, `12 ms`, `2.1 s`, `3 min 20 s`, `5 h 10 min`, `2 d 3 h`.
@@ -89,8 +85,8 @@ mod tests {
     #[test]
     fn c12_what_is_too_short_for_numbers_is_told_in_words() {
         let (short, long) = (Duration::from_micros(999), MOMENT);
-        assert_eq!(Since(short).to_string(), "since just now");
-        assert_eq!(Since(long).to_string(), "for 1 ms");
+        assert_eq!(Lasting(short).to_string(), "since just now");
+        assert_eq!(Lasting(long).to_string(), "for 1 ms");
         assert_eq!(Left(short).to_string(), "another moment");
         assert_eq!(Left(long).to_string(), "another 1 ms");
         assert_eq!(After(Duration::ZERO).to_string(), "at once");

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use crate::brief::{Left, Since};
+use crate::brief::{Lasting, Left};
 use crate::{CallSite, Mode, OwnerId, Token};
 
 /// Somebody who holds or waits: which process of which host, and what it calls itself.
@@ -154,7 +154,7 @@ impl fmt::Display for HolderInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_who(f, self.who.as_deref(), &self.party)?;
         if let Some(age) = self.age {
-            write!(f, ", {}", Since(age))?;
+            write!(f, ", {}", Lasting(age))?;
         }
         write_site(f, self.site, &self.party)?;
         write!(f, " ({}", self.mode)?;
@@ -168,7 +168,7 @@ impl fmt::Display for HolderInfo {
 impl fmt::Display for WaiterInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_who(f, self.who.as_deref(), &self.party)?;
-        write!(f, ", {}", Since(self.waited))?;
+        write!(f, ", {}", Lasting(self.waited))?;
         write_site(f, self.site, &self.party)?;
         write!(f, " ({})", self.mode)
     }

@@ -1,0 +1,269 @@
+mod kind;
+mod text;
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::io;
+use std::time::Duration;
+
+pub use self::kind::{ErrorKind, LostCause};
+use crate::{CallSite, HolderInfo, Mode, Token, WaiterInfo};
+
+/// Why a lock was not acquired, not kept or not confirmed as released.
+///
+/// One word wide. Sort by [`kind`](Self::kind), which follows what a caller does next;
+/// `Display` is one sentence for a person, `Debug` tells everything.
+///
+/// ```
+/// use locks_core::{ErrorKind, LockError};
+/// let error = LockError::new(ErrorKind::Contended, "invoice:42");
+/// assert!(error.is_contended());
+/// assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::WouldBlock);
+/// ```
+pub struct LockError(Box<Failure>);
+
+/// One step of a deadlock: somebody who holds one key and wants the next (C10).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct DeadlockStep {
+    /// The key it waits for.
+    pub wants: String,
+    /// How, where and for how long it waits.
+    pub waiter: WaiterInfo,
+    /// Who holds that key; this holder is the waiter of the next step.
+    pub holder: HolderInfo,
+}
+
+#[derive(Debug)]
+struct Failure {
+    kind: ErrorKind,
+    key: String,
+    holders: Vec<HolderInfo>,
+    waiters: Vec<WaiterInfo>,
+    cycle: Vec<DeadlockStep>,
+    /// How many wait, of whom `waiters` may be only the first.
+    waiting: usize,
+    reserved_for: Option<Duration>,
+    waited: Option<Duration>,
+    token: Option<Token>,
+    site: Option<CallSite>,
+    backend: Option<String>,
+    message: Option<Cow<'static, str>>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl LockError {
+    /// An error about `key`; for those about no key in particular, an empty one.
+    #[cold]
+    pub fn new(kind: ErrorKind, key: impl Into<String>) -> Self {
+        Self(Box::new(Failure {
+            kind,
+            key: key.into(),
+            holders: Vec::new(),
+            waiters: Vec::new(),
+            cycle: Vec::new(),
+            waiting: 0,
+            reserved_for: None,
+            waited: None,
+            token: None,
+            site: None,
+            backend: None,
+            message: None,
+            source: None,
+        }))
+    }
+
+    /// `backend` cannot do `option`, and why or what to do instead.
+    #[cold]
+    pub fn unsupported(backend: &str, option: &str, why: &str) -> Self {
+        let mut text = format!("`{backend}` cannot do `{option}`");
+        if !why.is_empty() {
+            text.push_str(": ");
+            text.push_str(why);
+        }
+        Self::new(ErrorKind::Unsupported, "").with_backend(backend).with_message(text)
+    }
+
+    /// The arbiter behind `backend` cannot be reached.
+    #[cold]
+    pub fn unavailable(backend: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::new(ErrorKind::Unavailable, "").with_backend(backend).with_source(source)
+    }
+
+    /// With those who hold the key.
+    #[must_use]
+    pub fn with_holders(mut self, holders: Vec<HolderInfo>) -> Self {
+        self.0.holders = holders;
+        self
+    }
+
+    /// With those who wait for the key, first come first.
+    #[must_use]
+    pub fn with_waiters(mut self, waiters: Vec<WaiterInfo>) -> Self {
+        self.0.waiting = waiters.len();
+        self.0.waiters = waiters;
+        self
+    }
+
+    /// With how many wait for the key, if [`with_waiters`](Self::with_waiters) names only the first.
+    #[must_use]
+    pub fn with_waiting(mut self, waiting: usize) -> Self {
+        self.0.waiting = waiting;
+        self
+    }
+
+    /// With the steps of a deadlock, the refused wait first.
+    #[must_use]
+    pub fn with_cycle(mut self, cycle: Vec<DeadlockStep>) -> Self {
+        self.0.cycle = cycle;
+        self
+    }
+
+    /// With how long the key stays reserved (C14).
+    #[must_use]
+    pub fn with_reserved_for(mut self, left: Option<Duration>) -> Self {
+        self.0.reserved_for = left;
+        self
+    }
+
+    /// With how long the request waited.
+    #[must_use]
+    pub fn with_waited(mut self, waited: Duration) -> Self {
+        self.0.waited = Some(waited);
+        self
+    }
+
+    /// With the token of the hold in question.
+    #[must_use]
+    pub fn with_token(mut self, token: Token) -> Self {
+        self.0.token = Some(token);
+        self
+    }
+
+    /// With the call site of the request.
+    #[must_use]
+    pub fn with_site(mut self, site: CallSite) -> Self {
+        self.0.site = Some(site);
+        self
+    }
+
+    /// With the name of the backend.
+    #[must_use]
+    pub fn with_backend(mut self, backend: impl Into<String>) -> Self {
+        self.0.backend = Some(backend.into());
+        self
+    }
+
+    /// With a sentence in place of the usual one.
+    #[must_use]
+    pub fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+        self.0.message = Some(message.into());
+        self
+    }
+
+    /// With the error that lies behind it.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// About this key instead.
+    #[must_use]
+    pub fn with_key(mut self, key: impl Into<String>) -> Self {
+        self.0.key = key.into();
+        self
+    }
+
+    /// What happened, sorted by what a caller does next.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// Whether somebody else had the lock: `Contended` or `Timeout`.
+    pub fn is_contended(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Contended | ErrorKind::Timeout)
+    }
+
+    /// Whether a lock that had been held is lost.
+    pub fn is_lost(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Lost { .. })
+    }
+
+    /// The key; empty where the error is about none in particular.
+    pub fn key(&self) -> &str {
+        &self.0.key
+    }
+
+    /// Who held the key at that moment (C12).
+    pub fn holders(&self) -> &[HolderInfo] {
+        &self.0.holders
+    }
+
+    /// Who waited for the key at that moment, or the first of them (C12).
+    pub fn waiters(&self) -> &[WaiterInfo] {
+        &self.0.waiters
+    }
+
+    /// The cycle of a [`Deadlock`](ErrorKind::Deadlock), beginning with the refused wait (C10).
+    pub fn cycle(&self) -> &[DeadlockStep] {
+        &self.0.cycle
+    }
+
+    /// The token of the hold in question.
+    pub fn token(&self) -> Option<Token> {
+        self.0.token
+    }
+
+    /// The backend it came from, where it says.
+    pub fn backend(&self) -> Option<&str> {
+        self.0.backend.as_deref()
+    }
+}
+
+impl DeadlockStep {
+    /// A step: `waiter` wants `wants`, which `holder` holds.
+    pub fn new(wants: impl Into<String>, waiter: WaiterInfo, holder: HolderInfo) -> Self {
+        Self { wants: wants.into(), waiter, holder }
+    }
+}
+
+impl Error for LockError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as &(dyn Error + 'static))
+    }
+}
+
+impl From<LockError> for io::Error {
+    fn from(error: LockError) -> Self {
+        let kind = match error.kind() {
+            ErrorKind::Contended => io::ErrorKind::WouldBlock,
+            ErrorKind::Timeout => io::ErrorKind::TimedOut,
+            ErrorKind::Deadlock => io::ErrorKind::Deadlock,
+            ErrorKind::InvalidKey | ErrorKind::PermitsMismatch => io::ErrorKind::InvalidInput,
+            ErrorKind::Unsupported => io::ErrorKind::Unsupported,
+            ErrorKind::Unavailable => io::ErrorKind::NotConnected,
+            ErrorKind::Unauthorized => io::ErrorKind::PermissionDenied,
+            ErrorKind::LimitExceeded => io::ErrorKind::QuotaExceeded,
+            ErrorKind::Protocol => io::ErrorKind::InvalidData,
+            ErrorKind::Lost { .. } | ErrorKind::NotConfigured | ErrorKind::Io => {
+                io::ErrorKind::Other
+            }
+        };
+        io::Error::new(kind, error)
+    }
+}
+
+/// What a permit, shared or exclusive request finds on a key of another capacity (C16).
+#[cold]
+pub(crate) fn permits_mismatch(key: &str, used_as: Mode, asked: Mode) -> LockError {
+    let uses = |mode: Mode| match mode {
+        Mode::Permit { of } => format!("{of} permits"),
+        Mode::Shared | Mode::Exclusive => "a lock".to_owned(),
+    };
+    LockError::new(ErrorKind::PermitsMismatch, key).with_message(format!(
+        "`{key}` is in use as {}, not as {}: everybody who uses a key has to agree on that",
+        uses(used_as),
+        uses(asked)
+    ))
+}
