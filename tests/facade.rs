@@ -5,12 +5,14 @@
 mod choice;
 #[path = "facade/defaults.rs"]
 mod defaults;
+#[path = "../locks-core/tests/checks/fails.rs"]
+mod fails;
 #[path = "facade/fresh_process.rs"]
 mod fresh_process;
+#[cfg(feature = "tracing")]
+#[path = "../locks-core/tests/checks/listens.rs"]
+mod listens;
 #[path = "facade/testing.rs"]
 mod testing;
 #[path = "facade/unheard.rs"]
 mod unheard;
-#[cfg(feature = "tracing")]
-#[path = "../locks-core/tests/checks/warnings.rs"]
-mod warnings;

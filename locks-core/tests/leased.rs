@@ -11,6 +11,9 @@ mod gate;
 #[cfg(feature = "conformance")]
 #[path = "leased/kit.rs"]
 mod kit;
+#[cfg(feature = "tracing")]
+#[path = "checks/listens.rs"]
+mod listens;
 #[path = "leased/renewal.rs"]
 mod renewal;
 #[path = "leased/rig.rs"]
@@ -20,6 +23,3 @@ mod store;
 #[cfg(feature = "tracing")]
 #[path = "leased/unheard.rs"]
 mod unheard;
-#[cfg(feature = "tracing")]
-#[path = "checks/warnings.rs"]
-mod warnings;

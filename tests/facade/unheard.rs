@@ -2,44 +2,12 @@
 
 use std::task::{Context, Poll, Waker};
 
-use locks::backend::{About, Capabilities, Granted, Hold, LockBackend, Op, Query, Request};
-use locks::{Backend, LockError, LockInfo, LostCause, Token, lock};
+use locks::{Backend, LockError, lock};
 
-/// Grants everything, and cannot be reached for a release.
-struct OutOfReach(About);
+use crate::fails::fails;
 
 fn out_of_reach() -> Backend {
-    Backend::new(OutOfReach(About::new("far:", Capabilities::process())))
-}
-
-impl LockBackend for OutOfReach {
-    fn about(&self) -> &About {
-        &self.0
-    }
-
-    fn acquire<'a>(&'a self, _: Request<'a>) -> Op<'a, Granted> {
-        Op::ready(Granted::new(Hold::new(1, Token::new(1))))
-    }
-
-    fn release(&self, _: Hold) -> Op<'static, ()> {
-        Op::failed(LockError::unavailable("far:", "as ordered").with_key("unheard"))
-    }
-
-    fn poll_lost(&self, _: &Hold, _: Option<&mut Context<'_>>) -> Poll<LostCause> {
-        Poll::Pending
-    }
-
-    fn refresh(&self, _: &Hold) -> Op<'static, ()> {
-        Op::ready(())
-    }
-
-    fn inspect(&self, _: Query) -> Op<'static, Vec<LockInfo>> {
-        Op::ready(Vec::new())
-    }
-
-    fn evict(&self, _: &str, _: Token) -> Op<'static, bool> {
-        Op::ready(false)
-    }
+    fails(|| LockError::unavailable("far:", "as ordered").with_key("unheard"))
 }
 
 type Outcome = Result<u8, anyhow::Error>;
@@ -91,15 +59,15 @@ fn f11_the_value_stands_though_the_release_fails() {
 fn f11_every_release_that_fails_is_told_once() {
     use std::sync::mpsc::channel;
 
-    use crate::warnings::Warnings;
+    use crate::listens::warnings;
 
     for function in FUNCTIONS {
-        let (told, warnings) = channel();
-        let listens = Warnings(move |text| told.send(text).unwrap());
+        let (told, heard) = channel();
+        let listens = warnings(move |text| told.send(text).unwrap());
         let outcome = tracing::subscriber::with_default(listens, || function(true));
         assert_eq!(outcome.unwrap(), 7);
-        let warnings = warnings.iter().collect::<Vec<_>>();
-        let [warning] = warnings.as_slice() else { panic!("{warnings:?}") };
+        let heard = heard.iter().collect::<Vec<String>>();
+        let [warning] = heard.as_slice() else { panic!("{heard:?}") };
         assert!(warning.contains("not released as it should be"), "{warning}");
         assert!(warning.contains("`unheard` at `far:` cannot be reached: as ordered"), "{warning}");
     }

@@ -38,25 +38,31 @@ fn a1_fields_methods_and_constants() {
     assert!(!USER.by_self_angled());
 }
 
+/// Functions with a template each; a test, which is named first, sees what key each one locks.
 macro_rules! keys {
-    ($($name:ident($($arg:ident: $ty:ty),*) $template:literal => $key:expr, $call:expr;)*) => {$(
-        #[lock($template)]
-        fn $name($($arg: $ty),*) -> bool {
-            $(let _ = &$arg;)*
-            is_free($key)
-        }
-    )*
-
-    #[test]
-    fn a1_templates_become_keys() {
+    ($test:ident: $($name:ident($($arg:ident: $ty:ty),*) $template:literal => $key:expr, $call:expr;)*) => {
         $(
-            assert!(!$call, "{} is not {}", $template, $key);
-            assert!(is_free($key), "{} is kept", $key);
+            #[lock($template)]
+            fn $name($($arg: $ty),*) -> bool {
+                $(let _ = &$arg;)*
+                is_free($key)
+            }
         )*
-    }};
+
+        #[test]
+        fn $test() {
+            $(
+                assert!(!$call, "{} is not {}", $template, $key);
+                assert!(is_free($key), "{} is kept", $key);
+            )*
+        }
+    };
 }
 
+pub(crate) use keys;
+
 keys! {
+    a1_templates_become_keys:
     padded(id: u8) "tpl_{id:08}" => "tpl_00000007", padded(7);
     hex(id: u8) "tpl_{id:x}|{id:>5}" => "tpl_a|   10", hex(10);
     debug(path: &Path) "tpl_{path:?}" => "tpl_\"a b\"", debug(Path::new("a b"));

@@ -4,7 +4,11 @@
 
 mod auto_traits;
 mod cancel;
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+mod fails;
 mod foreign;
+#[cfg(feature = "tracing")]
+mod listens;
 mod model;
 mod outside;
 mod polled;
@@ -16,7 +20,5 @@ mod thieves;
 mod torture;
 mod turns;
 mod unheard;
-#[cfg(feature = "tracing")]
-mod warnings;
 mod witness;
 mod words;

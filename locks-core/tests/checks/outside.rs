@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use locks_core::{Alarm, Backend, Clock, Engine, LockBackend, ManualClock, Moment};
 
 #[cfg(feature = "tracing")]
-use crate::warnings::Warnings;
+use crate::listens::warnings;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -121,7 +121,7 @@ fn c8_a_subscriber_can_ask_the_engine_that_tells_it() {
         let held = backend.named("k").acquire().unwrap();
         let (told, losses) = channel();
         let asked = backend.clone();
-        let asks = Warnings(move |_| told.send(asked.list().unwrap().len()).unwrap());
+        let asks = warnings(move |_| told.send(asked.list().unwrap().len()).unwrap());
         tracing::subscriber::with_default(asks, || {
             assert!(backend.evict("k", held.token()).block().unwrap());
         });

@@ -3,23 +3,10 @@
 #![cfg(any(feature = "tracing", feature = "metrics"))]
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use locks_core::{
-    About, Backend, Capabilities, ErrorKind, Granted, Hold, LockBackend, LockError, LockInfo,
-    LostCause, Op, Query, Request, Token,
-};
+use locks_core::{ErrorKind, LockError, LostCause};
 
-/// Grants everything, and fails to take it back.
-struct Fails {
-    about: About,
-    how: fn() -> LockError,
-}
-
-fn fails(how: fn() -> LockError) -> Backend {
-    let about = About::new("fails:", Capabilities::process());
-    Backend::new(Fails { about, how })
-}
+use crate::fails::fails;
 
 fn out_of_reach() -> LockError {
     LockError::unavailable("fails:", "as ordered").with_key("k")
@@ -27,36 +14,6 @@ fn out_of_reach() -> LockError {
 
 fn stolen() -> LockError {
     LockError::new(ErrorKind::Lost { cause: LostCause::Stolen }, "k")
-}
-
-impl LockBackend for Fails {
-    fn about(&self) -> &About {
-        &self.about
-    }
-
-    fn acquire<'a>(&'a self, _: Request<'a>) -> Op<'a, Granted> {
-        Op::ready(Granted::new(Hold::new(1, Token::new(1))))
-    }
-
-    fn release(&self, _: Hold) -> Op<'static, ()> {
-        Op::failed((self.how)())
-    }
-
-    fn poll_lost(&self, _: &Hold, _: Option<&mut Context<'_>>) -> Poll<LostCause> {
-        Poll::Pending
-    }
-
-    fn refresh(&self, _: &Hold) -> Op<'static, ()> {
-        Op::ready(())
-    }
-
-    fn inspect(&self, _: Query) -> Op<'static, Vec<LockInfo>> {
-        Op::ready(Vec::new())
-    }
-
-    fn evict(&self, _: &str, _: Token) -> Op<'static, bool> {
-        Op::ready(false)
-    }
 }
 
 /// Drops a guard of each kind whose release fails like that.
@@ -76,13 +33,13 @@ mod by_event {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::warnings::Warnings;
+    use crate::listens;
 
     fn warnings(run: impl FnOnce()) -> Vec<String> {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let hears = heard.clone();
-        let warnings = Warnings(move |text| hears.lock().unwrap().push(text));
-        tracing::subscriber::with_default(warnings, run);
+        let listens = listens::warnings(move |text| hears.lock().unwrap().push(text));
+        tracing::subscriber::with_default(listens, run);
         std::mem::take(&mut *heard.lock().unwrap())
     }
 

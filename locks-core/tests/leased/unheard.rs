@@ -6,9 +6,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::gate::Gate;
+use crate::listens::warnings;
 use crate::rig::{Rig, take};
 use crate::store::{Fault, Step};
-use crate::warnings::Warnings;
 
 /// The texts of warnings, of all threads.
 static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -16,7 +16,7 @@ static WARNINGS: Mutex<Vec<String>> = Mutex::new(Vec::new());
 fn listen() {
     static LISTENING: Once = Once::new();
     LISTENING.call_once(|| {
-        let listens = Warnings(|text| WARNINGS.lock().push(text));
+        let listens = warnings(|text| WARNINGS.lock().push(text));
         tracing::subscriber::set_global_default(listens).unwrap();
     });
 }

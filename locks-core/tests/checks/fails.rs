@@ -1,0 +1,50 @@
+//! A backend that does not take back what it grants.
+
+use std::task::{Context, Poll};
+
+use locks_core::{
+    About, Backend, Capabilities, Granted, Hold, LockBackend, LockError, LockInfo, LostCause, Op,
+    Query, Request, Token,
+};
+
+/// Grants everything, and fails to take it back.
+struct Fails {
+    about: About,
+    how: fn() -> LockError,
+}
+
+/// A backend whose releases fail like that.
+pub(crate) fn fails(how: fn() -> LockError) -> Backend {
+    let about = About::new("fails:", Capabilities::process());
+    Backend::new(Fails { about, how })
+}
+
+impl LockBackend for Fails {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn acquire<'a>(&'a self, _: Request<'a>) -> Op<'a, Granted> {
+        Op::ready(Granted::new(Hold::new(1, Token::new(1))))
+    }
+
+    fn release(&self, _: Hold) -> Op<'static, ()> {
+        Op::failed((self.how)())
+    }
+
+    fn poll_lost(&self, _: &Hold, _: Option<&mut Context<'_>>) -> Poll<LostCause> {
+        Poll::Pending
+    }
+
+    fn refresh(&self, _: &Hold) -> Op<'static, ()> {
+        Op::ready(())
+    }
+
+    fn inspect(&self, _: Query) -> Op<'static, Vec<LockInfo>> {
+        Op::ready(Vec::new())
+    }
+
+    fn evict(&self, _: &str, _: Token) -> Op<'static, bool> {
+        Op::ready(false)
+    }
+}
