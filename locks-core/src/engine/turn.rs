@@ -54,13 +54,12 @@ impl Core {
         let claim = Claim { key: &key, options, caller: &ask.caller };
         let turn = upstream.claim(claim).await?;
         let hold = local.hold.take().expect("taken only here");
-        self.commit(&*upstream, hold, turn, &ask)
+        self.commit(hold, turn, &ask)
     }
 
     /// Makes a turn the grant that the upstream says it is.
     fn commit(
         self: &Arc<Self>,
-        upstream: &dyn Upstream,
         mut hold: SlotHold,
         turn: Turn,
         ask: &Ask,
@@ -79,6 +78,10 @@ impl Core {
         };
         frozen.raise_token(turn.token);
         let mut effects = Effects::default();
+        if !known {
+            // An administrator has ended the turn meanwhile.
+            effects.end(Some(turn));
+        }
         frozen.settle(now, &mut effects);
         frozen.wake_thieves(&mut effects);
         self.finish(frozen, effects);
@@ -86,9 +89,7 @@ impl Core {
             hold.token = turn.token;
             return Ok(hold);
         }
-        // An administrator has ended the turn meanwhile.
         let key: Box<str> = hold.slot().key().into();
-        drop(upstream.end(&key, turn));
         drop(self.release(hold));
         Err(lost_error(&key, turn.token, LostCause::Evicted))
     }

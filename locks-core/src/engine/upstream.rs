@@ -28,9 +28,13 @@ pub trait Upstream: Send + Sync + 'static {
 
     /// The grant has ended here: released, stolen by a local thief, evicted, or given up.
     ///
+    /// `wanted`: whether somebody here waits for the key; an upstream may then keep what it has for
+    /// the next turn, for a short time of its own choosing, but must not rely on that turn to come
+    /// (the waiter may give up).
+    ///
     /// # Errors
     /// `Lost` if it had been taken away before, and whatever keeps the upstream from confirming.
-    fn end(&self, key: &str, turn: Turn) -> Op<'static, ()>;
+    fn end(&self, key: &str, turn: Turn, wanted: bool) -> Op<'static, ()>;
 
     /// Whether the upstream has taken the grant away; with a context, wakes when it does.
     fn poll_lost(&self, key: &str, turn: Turn, cx: Option<&mut Context<'_>>) -> Poll<LostCause>;

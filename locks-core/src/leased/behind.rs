@@ -55,7 +55,7 @@ impl<S: LeaseStore> Upstream for Behind<S> {
         }
     }
 
-    fn end(&self, _: &str, turn: Turn) -> Op<'static, ()> {
+    fn end(&self, _: &str, turn: Turn, _: bool) -> Op<'static, ()> {
         self.0.release(turn.id)
     }
 

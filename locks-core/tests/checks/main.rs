@@ -16,9 +16,11 @@ mod refused;
 #[cfg(feature = "tracing")]
 mod released;
 mod sets;
+mod table;
 mod thieves;
 mod torture;
 mod turns;
 mod unheard;
+mod upstream;
 mod witness;
 mod words;

@@ -30,7 +30,7 @@ impl Upstream for Gate {
         }))
     }
 
-    fn end(&self, _: &str, turn: Turn) -> Op<'static, ()> {
+    fn end(&self, _: &str, turn: Turn, _: bool) -> Op<'static, ()> {
         assert_eq!(turn, TURN);
         self.ended.fetch_add(1, Ordering::SeqCst);
         Op::ready(())

@@ -1,0 +1,219 @@
+//! An upstream for tests: a table that holds its grants to the contract and notes what it is asked.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use locks_core::{
+    Alarm, Backend, Claim, Clock, Engine, ErrorKind, LockError, LockInfo, LostCause, ManualClock,
+    Mode, Moment, Op, Options, Query, Token, Turn, Upstream, Wait,
+};
+
+/// What the table was told, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Note {
+    Claimed { key: String, options: Options },
+    Withdrawn { key: String },
+    Refreshed { key: String, token: u64 },
+    Ended { key: String, token: u64, wanted: bool },
+}
+
+/// Clones are the same table.
+#[derive(Clone)]
+pub(crate) struct Table {
+    rows: Arc<Mutex<Rows>>,
+    pub(crate) clock: ManualClock,
+}
+
+#[derive(Default)]
+struct Rows {
+    keys: BTreeMap<String, Row>,
+    notes: Vec<Note>,
+    next_id: u64,
+    wakers: Vec<Waker>,
+}
+
+/// What there is to know of one key.
+#[derive(Default)]
+pub(crate) struct Row {
+    /// The greatest token so far.
+    pub(crate) token: u64,
+    /// Whether somebody elsewhere holds it.
+    pub(crate) is_taken: bool,
+    /// How ends and refreshments of it fail, if they do.
+    pub(crate) fails: Option<fn() -> LockError>,
+    grants: Vec<Grant>,
+}
+
+struct Grant {
+    turn: Turn,
+    mode: Mode,
+    lost: Option<LostCause>,
+}
+
+/// An engine in front of a table.
+pub(crate) fn behind() -> (Engine, Backend, Table) {
+    let table = Table { rows: Arc::default(), clock: ManualClock::new() };
+    let clock = Arc::new(table.clock.clone());
+    let engine = Engine::builder().clock(clock).upstream(Arc::new(table.clone())).build();
+    (engine.clone(), Backend::new(engine), table)
+}
+
+impl Table {
+    /// Changes a row and wakes those who may have waited for that.
+    pub(crate) fn change(&self, key: &str, change: impl FnOnce(&mut Row)) {
+        let mut rows = self.rows();
+        change(rows.keys.entry(key.to_owned()).or_default());
+        let wakers = std::mem::take(&mut rows.wakers);
+        drop(rows);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Somebody elsewhere takes the key, or lets it go.
+    pub(crate) fn take(&self, key: &str, is_taken: bool) {
+        self.change(key, |row| row.is_taken = is_taken);
+    }
+
+    /// What was noted since it was last asked for.
+    pub(crate) fn notes(&self) -> Vec<Note> {
+        std::mem::take(&mut self.rows().notes)
+    }
+
+    /// What has ended since the notes were last asked for: key, token, whether it was wanted.
+    pub(crate) fn ended(&self) -> Vec<(String, u64, bool)> {
+        let ended = |note| match note {
+            Note::Ended { key, token, wanted } => Some((key, token, wanted)),
+            _ => None,
+        };
+        self.notes().into_iter().filter_map(ended).collect()
+    }
+
+    /// How many grants have not ended.
+    pub(crate) fn live(&self) -> usize {
+        self.rows().keys.values().map(|row| row.grants.len()).sum()
+    }
+
+    fn rows(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap()
+    }
+
+    fn try_grant(&self, key: &str, mode: Mode) -> Option<Turn> {
+        let mut rows = self.rows();
+        rows.next_id += 1;
+        let id = rows.next_id;
+        let row = rows.keys.entry(key.to_owned()).or_default();
+        let conflicts = |grant: &Grant| mode == Mode::Exclusive || grant.mode == Mode::Exclusive;
+        if row.is_taken || row.grants.iter().any(conflicts) {
+            return None;
+        }
+        row.token += 1;
+        let turn = Turn::new(id, Token::new(row.token));
+        row.grants.push(Grant { turn, mode, lost: None });
+        Some(turn)
+    }
+}
+
+impl Rows {
+    fn grant(&mut self, key: &str, turn: Turn) -> Option<&mut Grant> {
+        let grants = &mut self.keys.get_mut(key)?.grants;
+        let grant = grants.iter_mut().find(|grant| grant.turn.id == turn.id)?;
+        assert_eq!(grant.turn, turn, "the engine calls `{key}` by the name it has");
+        Some(grant)
+    }
+
+    fn fail(&self, key: &str) -> Result<(), LockError> {
+        self.keys[key].fails.map_or(Ok(()), |how| Err(how()))
+    }
+}
+
+/// A claim on its way, which is withdrawn when it is dropped.
+struct Claiming {
+    table: Table,
+    key: String,
+    options: Options,
+    deadline: Option<Moment>,
+    alarm: Option<Alarm>,
+    is_over: bool,
+}
+
+impl Claiming {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Turn, LockError>> {
+        let outcome = match self.table.try_grant(&self.key, self.options.mode) {
+            Some(turn) => Ok(turn),
+            None if self.options.wait == Some(Wait::No) => Err(ErrorKind::Contended),
+            None if self.deadline.is_some_and(|at| at <= self.table.clock.now()) => {
+                Err(ErrorKind::Timeout)
+            }
+            None => {
+                let wake = |at| self.table.clock.wake_at(at, cx.waker().clone());
+                self.alarm = self.deadline.map(wake);
+                self.table.rows().wakers.push(cx.waker().clone());
+                return Poll::Pending;
+            }
+        };
+        self.is_over = true;
+        Poll::Ready(outcome.map_err(|kind| LockError::new(kind, &*self.key)))
+    }
+}
+
+impl Drop for Claiming {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let key = std::mem::take(&mut self.key);
+            self.table.rows().notes.push(Note::Withdrawn { key });
+        }
+    }
+}
+
+impl Upstream for Table {
+    fn claim<'a>(&'a self, claim: Claim<'a>) -> Op<'a, Turn> {
+        let (key, options) = (claim.key.to_owned(), claim.options);
+        self.rows().notes.push(Note::Claimed { key: key.clone(), options });
+        let deadline = match options.wait {
+            Some(Wait::AtMost(limit)) => Some(self.clock.now().after(limit)),
+            _ => None,
+        };
+        let table = self.clone();
+        let mut claiming = Claiming { table, key, options, deadline, alarm: None, is_over: false };
+        Op::later(poll_fn(move |cx| claiming.poll(cx)))
+    }
+
+    fn end(&self, key: &str, turn: Turn, wanted: bool) -> Op<'static, ()> {
+        let mut rows = self.rows();
+        let lost = rows.grant(key, turn).expect("a grant ends once").lost;
+        let note = Note::Ended { key: key.to_owned(), token: turn.token.get(), wanted };
+        rows.notes.push(note);
+        let outcome = match lost {
+            Some(cause) => Err(LockError::new(ErrorKind::Lost { cause }, key)),
+            None => rows.fail(key),
+        };
+        drop(rows);
+        self.change(key, |row| row.grants.retain(|grant| grant.turn.id != turn.id));
+        // Known only later, like the answer of somebody far away.
+        Op::later(async { outcome })
+    }
+
+    fn poll_lost(&self, key: &str, turn: Turn, _: Option<&mut Context<'_>>) -> Poll<LostCause> {
+        match self.rows().grant(key, turn).and_then(|grant| grant.lost) {
+            Some(cause) => Poll::Ready(cause),
+            None => Poll::Pending,
+        }
+    }
+
+    fn refresh(&self, key: &str, turn: Turn) -> Op<'static, ()> {
+        let mut rows = self.rows();
+        let token = turn.token.get();
+        rows.notes.push(Note::Refreshed { key: key.to_owned(), token });
+        let outcome = rows.fail(key);
+        Op::later(async { outcome })
+    }
+
+    fn inspect(&self, _: Query) -> Op<'static, Vec<LockInfo>> {
+        Op::ready(Vec::new())
+    }
+
+    fn evict(&self, _: &str, _: Token) -> Op<'static, bool> {
+        Op::ready(false)
+    }
+}
