@@ -50,7 +50,6 @@ impl Core {
         if let Some(deadline) = deadline {
             options.wait = Some(Wait::AtMost(deadline.since(self.clock.now())));
         }
-        options.hold_at_most = None;
         let claim = Claim { key: &key, options, caller: &ask.caller };
         let turn = upstream.claim(claim).await?;
         let hold = local.hold.take().expect("taken only here");

@@ -64,8 +64,8 @@ pub trait Upstream: Send + Sync + 'static {
 pub struct Claim<'a> {
     /// The key.
     pub key: &'a str,
-    /// How to wait and hold; `wait` is what is left of the request's, and `hold_at_most` is the
-    /// engine's to keep.
+    /// How to wait and hold; `wait` is what is left of the request's. The engine keeps
+    /// `hold_at_most` itself; an upstream may record it, so that others know when the hold is overdue.
     pub options: Options,
     /// Who asks.
     pub caller: &'a Caller,

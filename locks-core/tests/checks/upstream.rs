@@ -4,7 +4,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::polled::Polled;
-use crate::table::behind;
+use crate::table::{Note, behind};
 
 const AGE: Duration = Duration::from_secs(5);
 
@@ -58,6 +58,19 @@ fn c6_the_end_by_a_thief_is_wanted() {
     assert_eq!(table.ended(), [("k".to_owned(), 1, true)]);
     drop((held, thief));
     assert_eq!(table.ended(), [("k".to_owned(), 2, false)]);
+}
+
+#[test]
+fn c14_an_upstream_sees_the_bounds_and_the_engine_keeps_the_upper_one() {
+    let (_engine, backend, table) = behind();
+    let held = backend.named("k").hold_at_least(AGE / 5).hold_at_most(AGE).acquire().unwrap();
+    let notes = table.notes();
+    let [Note::Claimed { options, .. }] = notes.as_slice() else { panic!("{notes:?}") };
+    assert_eq!((options.hold_at_least, options.hold_at_most), (Some(AGE / 5), Some(AGE)));
+    held.check().unwrap();
+    table.clock.advance(AGE);
+    assert!(held.is_lost());
+    assert_eq!(table.ended(), [("k".to_owned(), 1, false)]);
 }
 
 #[test]
