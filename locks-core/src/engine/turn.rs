@@ -9,7 +9,7 @@ use super::state::Ask;
 use super::upstream::{Claim, Turn, Upstream, lost_error};
 use crate::backend::{Nested, SlotHold};
 use crate::clock::Moment;
-use crate::{LockError, LostCause, Options, Query, Wait};
+use crate::{ErrorKind, LockError, LostCause, Options, Query, Wait};
 
 /// A local turn; dropping it gives it back.
 struct Local {
@@ -25,22 +25,45 @@ impl Drop for Local {
     }
 }
 
+/// What a request asks the upstream for, key by key.
+pub(super) struct Bid {
+    pub(super) ask: Ask,
+    pub(super) options: Options,
+    /// Since when it waits, if that is not since the key's turn has come.
+    pub(super) since: Option<Moment>,
+    pub(super) deadline: Option<Moment>,
+    /// One of several keys.
+    pub(super) part: bool,
+}
+
 impl Core {
-    /// Takes its turn among the waiters of this engine, and then asks the upstream.
+    /// One key that the upstream has to grant.
     pub(super) async fn acquire_upstream(
         self: Arc<Self>,
         upstream: Arc<dyn Upstream>,
         key: Box<str>,
         mut ask: Ask,
-        mut options: Options,
+        options: Options,
         deadline: Option<Moment>,
     ) -> Result<SlotHold, LockError> {
         ask.is_turn = true;
         ask.has_upstream = true;
-        let queued = Queued::new(self.pin(&key), ask.clone(), None, deadline);
+        let bid = Bid { ask, options, since: None, deadline, part: false };
+        self.take_turn(&*upstream, &key, &bid).await
+    }
+
+    /// Takes its turn among the waiters of this engine, and then asks the upstream.
+    pub(super) async fn take_turn(
+        self: &Arc<Self>,
+        upstream: &dyn Upstream,
+        key: &str,
+        bid: &Bid,
+    ) -> Result<SlotHold, LockError> {
+        let &Bid { ref ask, mut options, since, deadline, part } = bid;
+        let queued = Queued::new(self.pin(key), ask.clone(), since, deadline);
         let hold = match queued.await {
             Ok(hold) => hold,
-            Err(error) => return Err(self.name_holders(&*upstream, error).await),
+            Err(error) => return Err(self.name_holders(upstream, error).await),
         };
         if hold.nested == Nested::Yes {
             // Nested in what the upstream has granted.
@@ -50,10 +73,15 @@ impl Core {
         if let Some(deadline) = deadline {
             options.wait = Some(Wait::AtMost(deadline.since(self.clock.now())));
         }
-        let claim = Claim { key: &key, options, caller: &ask.caller };
-        let turn = upstream.claim(claim).await?;
+        let claim = Claim { key, options, caller: &ask.caller, part };
+        let turn = upstream.claim(claim).await.map_err(|error| match since {
+            Some(since) if error.kind() == ErrorKind::Timeout => {
+                error.with_waited(self.clock.now().since(since))
+            }
+            _ => error,
+        })?;
         let hold = local.hold.take().expect("taken only here");
-        self.commit(hold, turn, &ask)
+        self.commit(hold, turn, bid)
     }
 
     /// Makes a turn the grant that the upstream says it is.
@@ -61,7 +89,7 @@ impl Core {
         self: &Arc<Self>,
         mut hold: SlotHold,
         turn: Turn,
-        ask: &Ask,
+        bid: &Bid,
     ) -> Result<SlotHold, LockError> {
         let now = self.clock.now();
         let mut frozen = self.freeze(hold.slot(), now);
@@ -69,8 +97,10 @@ impl Core {
             Some(entry) => {
                 entry.rename(hold.token, hold.level, turn.token);
                 entry.turn = Some(turn);
-                // The upstream keeps the key reserved as well.
-                entry.begin(ask.at_least, ask.at_most, now);
+                if !bid.part {
+                    // The upstream keeps the key reserved as well.
+                    entry.begin(bid.ask.at_least, bid.ask.at_most, now);
+                }
                 true
             }
             None => false,

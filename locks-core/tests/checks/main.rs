@@ -21,6 +21,7 @@ mod thieves;
 mod torture;
 mod turns;
 mod unheard;
+mod united;
 mod upstream;
 mod witness;
 mod words;

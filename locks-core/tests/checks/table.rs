@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 use locks_core::{
-    Alarm, Backend, Claim, Clock, Engine, ErrorKind, LockError, LockInfo, LostCause, ManualClock,
-    Mode, Moment, Op, Options, Query, Token, Turn, Upstream, Wait,
+    Alarm, Backend, Bounds, Claim, Clock, Completion, Engine, ErrorKind, LockError, LockInfo,
+    LostCause, ManualClock, Mode, Moment, Op, Options, Query, Token, Turn, Upstream, Wait,
 };
 
 /// What the table was told, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Note {
-    Claimed { key: String, options: Options },
+    Claimed { key: String, options: Options, part: bool },
+    Completed { key: String, token: u64, begins: Option<Bounds> },
     Withdrawn { key: String },
     Refreshed { key: String, token: u64 },
     Ended { key: String, token: u64, wanted: bool },
@@ -41,8 +42,10 @@ pub(crate) struct Row {
     pub(crate) token: u64,
     /// Whether somebody elsewhere holds it.
     pub(crate) is_taken: bool,
-    /// How ends and refreshments of it fail, if they do.
+    /// How whatever is done to its grants fails, if it does.
     pub(crate) fails: Option<fn() -> LockError>,
+    /// Whether it answers nothing that completes a grant.
+    pub(crate) is_slow: bool,
     grants: Vec<Grant>,
 }
 
@@ -75,6 +78,11 @@ impl Table {
         self.change(key, |row| row.is_taken = is_taken);
     }
 
+    /// The key's grants are taken away, for this reason, and the engine is not told.
+    pub(crate) fn lose(&self, key: &str, cause: LostCause) {
+        self.change(key, |row| row.grants.iter_mut().for_each(|grant| grant.lost = Some(cause)));
+    }
+
     /// What was noted since it was last asked for.
     pub(crate) fn notes(&self) -> Vec<Note> {
         std::mem::take(&mut self.rows().notes)
@@ -96,6 +104,39 @@ impl Table {
 
     fn rows(&self) -> MutexGuard<'_, Rows> {
         self.rows.lock().unwrap()
+    }
+
+    /// `Pending`: the row is slow.
+    fn try_complete(
+        &self,
+        key: &str,
+        turn: Turn,
+        completion: Completion,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), LockError>> {
+        let Completion { token, begins, .. } = completion;
+        let mut rows = self.rows();
+        if rows.keys[key].is_slow {
+            rows.wakers.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        let greatest = rows.keys[key].token;
+        let own = turn.token;
+        assert!(token >= own, "C7: {own} became {token}");
+        let lost = rows.grant(key, turn).map_or(Some(LostCause::Forgotten), |grant| grant.lost);
+        let overtaken = token.get() < greatest || token.get() == greatest && token != own;
+        let forgotten = Some(LostCause::Forgotten).filter(|_| overtaken && begins.is_some());
+        if let Some(cause) = lost.or(forgotten) {
+            return Poll::Ready(Err(LockError::new(ErrorKind::Lost { cause }, key)));
+        }
+        rows.fail(key)?;
+        if begins.is_some() {
+            rows.grant(key, turn).expect("it was there").turn.token = token;
+        }
+        rows.keys.get_mut(key).expect("it was there").token = greatest.max(token.get());
+        let note = Note::Completed { key: key.to_owned(), token: token.get(), begins };
+        rows.notes.push(note);
+        Poll::Ready(Ok(()))
     }
 
     fn try_grant(&self, key: &str, mode: Mode) -> Option<Turn> {
@@ -168,8 +209,8 @@ impl Drop for Claiming {
 
 impl Upstream for Table {
     fn claim<'a>(&'a self, claim: Claim<'a>) -> Op<'a, Turn> {
-        let (key, options) = (claim.key.to_owned(), claim.options);
-        self.rows().notes.push(Note::Claimed { key: key.clone(), options });
+        let (key, options, part) = (claim.key.to_owned(), claim.options, claim.part);
+        self.rows().notes.push(Note::Claimed { key: key.clone(), options, part });
         let deadline = match options.wait {
             Some(Wait::AtMost(limit)) => Some(self.clock.now().after(limit)),
             _ => None,
@@ -177,6 +218,11 @@ impl Upstream for Table {
         let table = self.clone();
         let mut claiming = Claiming { table, key, options, deadline, alarm: None, is_over: false };
         Op::later(poll_fn(move |cx| claiming.poll(cx)))
+    }
+
+    fn complete(&self, key: &str, turn: Turn, completion: Completion) -> Op<'static, ()> {
+        let (table, key) = (self.clone(), key.to_owned());
+        Op::later(poll_fn(move |cx| table.try_complete(&key, turn, completion, cx)))
     }
 
     fn end(&self, key: &str, turn: Turn, wanted: bool) -> Op<'static, ()> {
@@ -205,7 +251,10 @@ impl Upstream for Table {
         let mut rows = self.rows();
         let token = turn.token.get();
         rows.notes.push(Note::Refreshed { key: key.to_owned(), token });
-        let outcome = rows.fail(key);
+        let outcome = match rows.grant(key, turn) {
+            Some(_) => rows.fail(key),
+            None => panic!("`{key}` has ended"),
+        };
         Op::later(async { outcome })
     }
 
