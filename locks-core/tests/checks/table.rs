@@ -46,6 +46,8 @@ pub(crate) struct Row {
     pub(crate) fails: Option<fn() -> LockError>,
     /// Whether it answers nothing that completes a grant.
     pub(crate) is_slow: bool,
+    /// What happens elsewhere just when one of its grants is completed.
+    pub(crate) on_complete: Option<Box<dyn FnOnce() + Send>>,
     grants: Vec<Grant>,
 }
 
@@ -53,6 +55,8 @@ struct Grant {
     turn: Turn,
     mode: Mode,
     lost: Option<LostCause>,
+    /// What it was called before it was completed, until the engine has heard.
+    was: Option<Token>,
 }
 
 /// An engine in front of a table.
@@ -131,11 +135,18 @@ impl Table {
         }
         rows.fail(key)?;
         if begins.is_some() {
-            rows.grant(key, turn).expect("it was there").turn.token = token;
+            let grant = rows.grant(key, turn).expect("it was there");
+            (grant.was, grant.turn.token) = (Some(own), token);
         }
         rows.keys.get_mut(key).expect("it was there").token = greatest.max(token.get());
         let note = Note::Completed { key: key.to_owned(), token: token.get(), begins };
         rows.notes.push(note);
+        let meanwhile = rows.keys.get_mut(key).and_then(|row| row.on_complete.take());
+        drop(rows);
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
+        self.change(key, |row| row.grants.iter_mut().for_each(|grant| grant.was = None));
         Poll::Ready(Ok(()))
     }
 
@@ -150,7 +161,7 @@ impl Table {
         }
         row.token += 1;
         let turn = Turn::new(id, Token::new(row.token));
-        row.grants.push(Grant { turn, mode, lost: None });
+        row.grants.push(Grant { turn, mode, lost: None, was: None });
         Some(turn)
     }
 }
@@ -159,7 +170,8 @@ impl Rows {
     fn grant(&mut self, key: &str, turn: Turn) -> Option<&mut Grant> {
         let grants = &mut self.keys.get_mut(key)?.grants;
         let grant = grants.iter_mut().find(|grant| grant.turn.id == turn.id)?;
-        assert_eq!(grant.turn, turn, "the engine calls `{key}` by the name it has");
+        let name = grant.was.unwrap_or(grant.turn.token);
+        assert_eq!(name, turn.token, "the engine calls `{key}` by the name it has");
         Some(grant)
     }
 

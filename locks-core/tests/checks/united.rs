@@ -95,8 +95,10 @@ fn c7_the_token_is_above_one_that_a_key_has_granted_to_a_sharer_meanwhile() {
     let mut all = Polled::waiting(backend.all(["a", "b"]).shared());
     let sharer = at_once(backend.named("a").shared()).unwrap();
     assert_eq!(sharer.token(), Token::new(2));
+    table.notes();
     table.take("b", false);
     let all = all.granted();
+    assert_eq!(told(&table), ["complete a", "complete b"], "the engine knows of the sharer itself");
     assert_eq!(all.token(), Token::new(3));
     drop((sharer, all));
     // The sharer is elsewhere: only the upstream knows.
@@ -278,6 +280,22 @@ fn c11_a_key_lost_while_the_others_are_completed_is_taken_again() {
         drop(all);
         assert_eq!((engine.live_keys(), table.live()), (0, 0));
     }
+}
+
+#[test]
+fn c11_a_key_lost_at_the_moment_of_its_completion_is_taken_again() {
+    let (engine, backend, table) = behind();
+    let losing = engine.clone();
+    table.change("b", |row| {
+        row.on_complete = Some(Box::new(move || {
+            assert!(losing.lose("b", Token::new(1), LostCause::Evicted));
+        }));
+    });
+    let all = at_once(backend.all(KEYS)).unwrap();
+    all.check().unwrap();
+    assert_eq!(told(&table)[3..8], ["complete a", "complete b", "end b", "end c", "claim b"]);
+    drop(all);
+    assert_eq!((engine.live_keys(), table.live()), (0, 0));
 }
 
 #[test]

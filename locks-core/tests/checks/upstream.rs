@@ -25,6 +25,18 @@ fn c4_an_upstream_hears_whether_the_key_is_wanted_when_a_grant_ends() {
 }
 
 #[test]
+fn c4_a_waiter_that_is_only_woken_wants_the_key() {
+    let (_engine, backend, table) = behind();
+    let held = backend.named("k").acquire().unwrap();
+    // It has not waited for long: whoever is quicker may have the key (C3).
+    let mut next = Polled::waiting(backend.named("k"));
+    drop(held);
+    assert_eq!(table.ended(), [("k".to_owned(), 1, true)]);
+    drop(next.granted());
+    assert_eq!(table.ended(), [("k".to_owned(), 2, false)]);
+}
+
+#[test]
 fn c4_who_has_given_up_wants_nothing() {
     let (_engine, backend, table) = behind();
     let held = backend.named("k").acquire().unwrap();
