@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::Core;
 use super::effects::Effects;
+use super::graph::Graph;
 use super::queued::Queued;
 use super::state::Ask;
 use super::upstream::{Claim, Turn, Upstream, lost_error};
 use crate::backend::{Nested, SlotHold};
 use crate::clock::Moment;
+use crate::identity::Within;
 use crate::{ErrorKind, LockError, LostCause, Options, Query, Wait};
 
 /// A local turn; dropping it gives it back.
@@ -60,7 +62,8 @@ impl Core {
         bid: &Bid,
     ) -> Result<SlotHold, LockError> {
         let &Bid { ref ask, mut options, since, deadline, part } = bid;
-        let queued = Queued::new(self.pin(key), ask.clone(), since, deadline);
+        let slot = self.pin(key);
+        let queued = Queued::new(slot.clone(), ask.clone(), since, deadline);
         let hold = match queued.await {
             Ok(hold) => hold,
             Err(error) => return Err(self.name_holders(upstream, error).await),
@@ -69,10 +72,15 @@ impl Core {
             // Nested in what the upstream has granted.
             return Ok(hold);
         }
+        let token = hold.token;
         let mut local = Local { core: self.clone(), hold: Some(hold) };
         if let Some(deadline) = deadline {
             options.wait = Some(Wait::AtMost(deadline.since(self.clock.now())));
         }
+        // Nobody else stands beside what is not complete: others wait in the queue, and are in the
+        // graph there.
+        let blocks = if ask.steal_after.is_some() { ask.caller.blocks() } else { Within::new() };
+        let _edge = (!blocks.is_empty()).then(|| Graph::enter_turn(self, slot, token, blocks));
         let claim = Claim { key, options, caller: &ask.caller, part };
         let turn = upstream.claim(claim).await.map_err(|error| match since {
             Some(since) if error.kind() == ErrorKind::Timeout => {

@@ -134,9 +134,11 @@ fn c9_a_nested_member_leaves_the_hold_around_it_what_it_is() {
     outer.check().unwrap();
     drop(all);
     outer.check().unwrap();
-    drop(outer);
+    let next = at_once(backend.all(["b", "d"]).owner(1).reentrant()).unwrap();
+    assert_eq!(next.token(), Token::new(79), "above the set before it as well");
+    drop((next, outer));
     assert_eq!((engine.live_keys(), table.live()), (0, 0));
-    assert_eq!(at_once(backend.named("b")).unwrap().token(), Token::new(79));
+    assert_eq!(at_once(backend.named("b")).unwrap().token(), Token::new(80));
 }
 
 /// What happens around a request for all keys, which waits for each of them, twice.
@@ -409,5 +411,23 @@ fn c10_a_cycle_through_what_a_set_has_been_granted_is_found() {
     assert_eq!(error.kind(), ErrorKind::Deadlock, "{error}");
     drop(mine);
     drop(granted(&mut all));
+    assert_eq!((engine.live_keys(), table.live()), (0, 0));
+}
+
+#[test]
+fn c10_a_cycle_through_a_thief_at_the_upstream_is_found() {
+    let (engine, backend, table) = behind();
+    let mine = at_once(backend.named("c").owner(1)).unwrap();
+    table.take("b", true);
+    let mut all = Polled::waiting(backend.all(KEYS));
+    // There is nothing here yet that it would have to stand behind.
+    let mut thief = Polled::waiting(backend.named("b").owner(1).steal_after(AGE));
+    let asks = |note: &String| note.as_str() == "claim b alone";
+    assert!(told(&table).iter().any(asks), "it asks the upstream");
+    table.take("b", false);
+    let error = refused(&mut all);
+    assert_eq!(error.kind(), ErrorKind::Deadlock, "{error}");
+    assert_eq!(error.cycle().len(), 2, "{error:?}");
+    drop((mine, thief.granted()));
     assert_eq!((engine.live_keys(), table.live()), (0, 0));
 }
