@@ -40,9 +40,10 @@ pub trait Upstream: Send + Sync + 'static {
     /// that is no smaller.
     ///
     /// # Errors
-    /// `Lost` if it is not there any more, or if the key has granted a token meanwhile, to
-    /// somebody who shares it, that is not below the new one: the key and those behind it are then
-    /// given back and taken again. Whatever else keeps the upstream from it fails the whole request.
+    /// `Lost` if it is not there any more; also, for one that [begins](Completion::begins) now, if
+    /// the key has granted a token meanwhile, to somebody who shares it, that is not below the new
+    /// one. The key and those behind it are then given back and taken again. Whatever else keeps
+    /// the upstream from it fails the whole request.
     ///
     /// # Cancel safety
     /// Where the operation is dropped, [`end`](Self::end) follows.
