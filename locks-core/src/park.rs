@@ -38,7 +38,11 @@ impl Wake for Signal {
         if !self.raised.swap(true, Ordering::SeqCst) {
             #[cfg(not(any(loom, shuttle)))]
             if let Some(point) = self.elsewhere.get() {
-                return point.interrupt();
+                // Whoever is woken by what he has read himself looks anyway.
+                if self.thread.id() != thread::current().id() {
+                    point.interrupt();
+                }
+                return;
             }
             self.thread.unpark();
         }

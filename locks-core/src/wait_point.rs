@@ -12,7 +12,8 @@ pub trait WaitPoint: Send + Sync + 'static {
     /// called; it may also come back for no reason. `false`: not now, somebody else is waiting here
     /// and passes on what comes in; the thread parks instead.
     ///
-    /// `woken` is to be asked after an interruption could no longer be missed.
+    /// `woken` is to be asked after an interruption could no longer be missed, and whenever something
+    /// has been passed on: no interruption comes of what this thread itself does.
     fn wait(&self, woken: &dyn Fn() -> bool) -> bool;
 
     /// Has whoever waits here look at its `woken`.

@@ -7,9 +7,10 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::panic;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::Duration;
-use std::{panic, thread};
 
 use locks_core::{WaitPoint, wait_at};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
@@ -44,8 +45,8 @@ struct Watcher {
     process: u32,
     /// W1: a number is here exactly while the kernel watches a file by it.
     watched: Option<HashMap<i32, Vec<Watch>>>,
-    /// W2: who reads. If somebody watches who does not read for himself, and nobody else reads, the
-    /// thread does.
+    /// W2: who reads. While anybody watches somebody reads, or is about to: a blocked thread that has
+    /// not come to wait yet, one that has been raised to do so, or the thread.
     reader: Reading,
     /// Whether there is a thread.
     thread: bool,
@@ -67,8 +68,8 @@ struct Descriptors {
 
 struct Watch {
     signal: Arc<Signal>,
-    /// Whether a blocked thread waits for it, who reads himself if nobody else does.
-    reads: bool,
+    /// The blocked thread that waits for it, if there is one: it reads itself if nobody else does.
+    reads: Option<ThreadId>,
 }
 
 /// A file being watched for somebody, until it is dropped.
@@ -92,9 +93,10 @@ pub(crate) fn watch(file: &File, signal: &Arc<Signal>, also_written: bool) -> Op
     let events = events.union(WatchFlags::MASK_ADD);
     let number = inotify::add_watch(&descriptors.events, path.as_str(), events).ok()?;
     let process = watcher.process;
-    watcher.watched().entry(number).or_default().push(Watch { signal: signal.clone(), reads });
+    let by = reads.then(|| thread::current().id());
+    watcher.watched().entry(number).or_default().push(Watch { signal: signal.clone(), reads: by });
     let watching = Watching { number, signal: signal.clone(), process };
-    let is_read = reads || watcher.see_to_a_reader();
+    let is_read = reads || watcher.see_to_the_thread();
     drop(watcher);
     is_read.then_some(watching)
 }
@@ -128,9 +130,9 @@ impl Watcher {
         self.watched.get_or_insert_default()
     }
 
-    /// W2. Says whether it holds.
-    fn see_to_a_reader(&mut self) -> bool {
-        let needed = self.watched().values().flatten().any(|watch| !watch.reads);
+    /// W2, for those who do not read themselves. Says whether it holds.
+    fn see_to_the_thread(&mut self) -> bool {
+        let needed = self.watched().values().flatten().any(|watch| watch.reads.is_none());
         if self.reader != Reading::Nobody || !needed {
             return true;
         }
@@ -145,6 +147,16 @@ impl Watcher {
             .spawn(move || run(&descriptors));
         self.thread = spawned.is_ok();
         self.thread
+    }
+}
+
+impl Watcher {
+    /// Somebody who could read instead of this thread.
+    fn another_blocked(&mut self) -> Option<Arc<Signal>> {
+        let me = thread::current().id();
+        let mut watches = self.watched().values().flatten();
+        let other = watches.find(|watch| watch.reads.is_some_and(|thread| thread != me));
+        other.map(|watch| watch.signal.clone())
     }
 }
 
@@ -184,12 +196,20 @@ impl WaitPoint for BlockedReader {
         };
         while !woken() {
             descriptors.wait_for_events(None);
-            read(&descriptors);
-            descriptors.settle();
+            read(&descriptors, woken);
+            if !woken() {
+                descriptors.settle();
+            }
         }
         let mut watcher = lock();
         watcher.reader = Reading::Nobody;
-        watcher.see_to_a_reader();
+        watcher.see_to_the_thread();
+        // W2: what is left unread is the next one's.
+        let next = if watcher.reader == Reading::Nobody { watcher.another_blocked() } else { None };
+        drop(watcher);
+        if let Some(signal) = next {
+            signal.raise();
+        }
         true
     }
 
@@ -240,7 +260,7 @@ fn run(descriptors: &Descriptors) {
         let idle = watcher.watched().is_empty();
         drop(watcher);
         let something = descriptors.wait_for_events(idle.then_some(IDLE));
-        read(descriptors);
+        read(descriptors, &|| false);
         descriptors.settle();
         let mut watcher = lock();
         watcher.reader = Reading::Nobody;
@@ -252,8 +272,8 @@ fn run(descriptors: &Descriptors) {
     }
 }
 
-/// Reads what there is and raises the signals that it concerns.
-fn read(descriptors: &Descriptors) {
+/// Reads what there is and raises the signals that it concerns, until `done` says that it will do.
+fn read(descriptors: &Descriptors, done: &dyn Fn() -> bool) {
     let mut buffer = [MaybeUninit::uninit(); 4096];
     let mut events = Reader::new(&descriptors.events, &mut buffer);
     loop {
@@ -261,6 +281,10 @@ fn read(descriptors: &Descriptors) {
             Ok(event) => raise(event.wd(), event.events()),
             Err(Errno::INTR) => {}
             Err(_) => return,
+        }
+        // What has been read concerns others as well.
+        if events.is_buffer_empty() && done() {
+            return;
         }
     }
 }
