@@ -80,7 +80,8 @@ pub mod backend;
 pub mod block;
 mod choice;
 mod defaults;
-mod duration;
+#[doc(hidden)]
+pub mod duration;
 pub mod manual;
 pub mod testing;
 mod url;
