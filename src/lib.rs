@@ -197,6 +197,13 @@ pub fn open(url: &str) -> Result<Backend, LockError> {
     url::open(url)
 }
 
+/// The file backend at a `file:` URL, for the command's `clean`.
+#[cfg(feature = "file")]
+#[doc(hidden)]
+pub fn open_files(url: &str) -> Result<file::FileBackend, LockError> {
+    url::open_files(url)
+}
+
 /// The README's examples, compiled and run as the others are.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -4,6 +4,7 @@ use std::env::{self, VarError};
 
 use locks::Backend;
 use locks::backend::{Exclusion, LockBackend};
+use locks::file::FileBackend;
 
 use crate::status::Failure;
 
@@ -47,7 +48,12 @@ impl Place {
         Ok(backend)
     }
 
-    pub(crate) fn refused(&self, why: impl std::fmt::Display) -> Failure {
+    /// The files there, where locks are files.
+    pub(crate) fn open_files(&self) -> Result<FileBackend, Failure> {
+        locks::open_files(&self.url).map_err(|error| self.refused(error))
+    }
+
+    fn refused(&self, why: impl std::fmt::Display) -> Failure {
         Failure::during(&format!("`{}`", self.said_by), why)
     }
 }

@@ -1,6 +1,7 @@
 //! How the command ends: exit statuses, and what is said on the way.
 
 use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use locks::LockError;
@@ -79,9 +80,14 @@ impl From<Status> for ExitCode {
     }
 }
 
-/// One line of the command's own on standard error.
+/// A line of the command's own on standard error. What came from elsewhere, a key or a name, steers no
+/// terminal.
 pub(crate) fn say(text: impl Display) {
-    use std::io::Write;
+    let mut line = String::from("locks: ");
+    for c in text.to_string().chars() {
+        if c.is_control() && c != '\n' { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    line.push('\n');
     // Nobody is left to be told that standard error is closed.
-    let _ = writeln!(std::io::stderr(), "locks: {text}");
+    let _ = io::stderr().write_all(line.as_bytes());
 }

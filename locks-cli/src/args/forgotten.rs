@@ -14,6 +14,7 @@ const WITH_VALUE: &[&str] = &[
     "--hold-at-least",
     "--hold-at-most",
     "--kill-after",
+    "--label",
     "--lease",
     "--conflict-exit-code",
     "--backend",

@@ -23,6 +23,8 @@ pub(crate) struct RunArgs {
     pub(crate) conflict: u8,
     /// How long before the end of the lock the command is asked to end.
     pub(crate) kill_after: Duration,
+    /// What the holder is called, beside the command's name.
+    pub(crate) label: Option<String>,
     /// Not a word when somebody else has the lock.
     pub(crate) quiet: bool,
 }
@@ -58,6 +60,10 @@ pub(super) fn command() -> Command {
             .value_parser(value_parser!(u8))
             .help(format!("The exit status when somebody else has the lock [default: {CONFLICT}]")),
         flag("quiet").short('q').help("Say nothing when somebody else has the lock"),
+        Arg::new("label")
+            .long("label")
+            .value_name("TEXT")
+            .help("What to call this holder in lists and errors, beside the command's name"),
         super::backend(),
     ];
     Command::new("run")
@@ -114,6 +120,7 @@ impl RunArgs {
             kill_after: kill_after(matches.remove_one("kill-after"), options.hold_at_most)?,
             options,
             place: super::place(matches)?,
+            label: matches.remove_one("label"),
             conflict: matches.remove_one("conflict").unwrap_or(CONFLICT),
             quiet: matches.get_flag("quiet"),
         })

@@ -1,19 +1,21 @@
 //! Before the command: the wait for the lock, which signals can end.
 
 use std::future::Future;
+use std::path::Path;
 use std::pin::pin;
 use std::task::Poll;
 
-use locks::{Backend, LockError, OwnedGuard};
+use locks::{Backend, LockError, Party};
 use rustix::process::Signal;
 
 use super::events::{Event, Events};
+use super::held::{Asked, Held};
 use super::{jobs, signals};
 use crate::args::RunArgs;
 
 /// How a wait ended.
 pub(super) enum Waited {
-    Granted(OwnedGuard),
+    Granted(Held),
     /// By a signal; the place in the queue is given up.
     Ended(Signal),
 }
@@ -27,14 +29,11 @@ pub(super) fn acquire(
     asked: &RunArgs,
     events: &Events,
 ) -> Result<Waited, LockError> {
-    let builder = match asked.keys.as_slice() {
-        [key] => backend.named(key.as_str()),
-        keys => backend.all(keys),
-    };
-    let mut acquisition = pin!(builder.options(asked.options).acquire_async());
+    let wanted = Asked::new(&asked.keys, asked.options, party(asked));
+    let mut acquisition = pin!(wanted.of(backend));
     loop {
         if let Poll::Ready(outcome) = acquisition.as_mut().poll(&mut events.context()) {
-            return outcome.map(Waited::Granted);
+            return outcome.map(|granted| Waited::Granted(wanted.held(backend, granted)));
         }
         // Dropping the acquisition withdraws it (C5).
         match events.next(None) {
@@ -46,4 +45,14 @@ pub(super) fn acquire(
             Event::Signal(_) | Event::Look => {}
         }
     }
+}
+
+/// Who is going to hold it, in lists and errors: the command. The process is this one, which passes
+/// signals on.
+fn party(asked: &RunArgs) -> Party {
+    let command = asked.command.first().map(Path::new).and_then(Path::file_name);
+    let mut party = Party::default();
+    party.label.clone_from(&asked.label);
+    party.process = command.map(|name| name.to_string_lossy().into_owned());
+    party
 }

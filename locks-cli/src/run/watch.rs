@@ -1,16 +1,15 @@
 //! While the command runs: the child, the lock and the signals, until the child has ended.
 
-use std::future::Future;
 use std::io;
-use std::pin::pin;
 use std::task::Poll;
 use std::time::Instant;
 
-use locks::{LockError, OwnedGuard};
+use locks::LockError;
 use rustix::process::Signal;
 
 use super::child::{Change, Child, Ended};
 use super::events::{Event, Events};
+use super::held::Held;
 use super::jobs;
 use super::schedule::{Due, Schedule};
 use super::terminal::Terminal;
@@ -25,15 +24,15 @@ pub(super) enum Cut {
 }
 
 pub(super) struct Watch<'a> {
-    guard: &'a OwnedGuard,
+    held: &'a Held,
     events: &'a Events,
     schedule: Schedule,
     cut: Option<Cut>,
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(guard: &'a OwnedGuard, events: &'a Events, schedule: Schedule) -> Self {
-        Self { guard, events, schedule, cut: None }
+    pub(super) fn new(held: &'a Held, events: &'a Events, schedule: Schedule) -> Self {
+        Self { held, events, schedule, cut: None }
     }
 
     /// Watches over the child until it has ended, or has been ended because of the lock.
@@ -42,7 +41,6 @@ impl<'a> Watch<'a> {
         child: &mut Child,
         mut terminal: Option<&mut Terminal>,
     ) -> io::Result<Ended> {
-        let mut lost = pin!(self.guard.lost());
         loop {
             match child.look()? {
                 Change::Ended => break,
@@ -54,11 +52,11 @@ impl<'a> Watch<'a> {
                 Change::Nothing => {}
             }
             if !matches!(self.cut, Some(Cut::Lost(_)))
-                && let Poll::Ready(_) = lost.as_mut().poll(&mut self.events.context())
+                && let Poll::Ready(error) = self.held.poll_lost(Some(&mut self.events.context()))
             {
                 // At once: somebody else may run already.
                 child.kill();
-                self.cut = self.guard.check().err().map(Cut::Lost);
+                self.cut = Some(Cut::Lost(error));
             }
             self.end_what_is_due(child);
             if let Event::Signal(signal) = self.events.next(self.schedule.next()) {
@@ -94,7 +92,7 @@ impl<'a> Watch<'a> {
 
     fn pass_on(&self, signal: Signal, child: &Child) {
         // Whoever was stopped for long may wake up without the lock: not for the command to see.
-        if signal != Signal::CONT || !self.guard.is_lost() {
+        if signal != Signal::CONT || self.held.check().is_ok() {
             child.signal(signal);
         }
     }

@@ -13,7 +13,7 @@ fn c12_a_holder_is_listed_with_all_that_is_known() {
     let place = Place::new();
     let script =
         "echo $LOCKS_TOKEN >held.new; mv held.new held; until [ -e end ]; do sleep 0.02; done";
-    let holder = place.run(&["a"], script);
+    let holder = place.run(&["--label", "nightly", "a"], script);
     let token = place.content("held").trim().parse::<u64>().unwrap();
     let listed = place.listed();
     assert_eq!(listed.len(), 1, "{listed:?}");
@@ -22,7 +22,9 @@ fn c12_a_holder_is_listed_with_all_that_is_known() {
     assert_eq!(held["token"].as_u64(), Some(token));
     assert_eq!(held["pid"].as_u64(), Some(u64::from(holder.id())));
     let command = held["command"].as_str().unwrap_or_default();
-    assert!(command.contains("run a -- sh -c "), "{command}");
+    assert!(command.contains("run --label nightly a -- sh -c "), "{command}");
+    let called = [&held["label"], &held["process"], &held["site"]].map(|text| text.as_str());
+    assert_eq!(called, [Some("nightly"), Some("sh"), None]);
     assert!(held["age_ms"].is_u64(), "{held}");
     place.touch("end");
     assert_eq!(holder.end().status.code(), Some(0));

@@ -32,11 +32,20 @@ fn c2_a_conflict_is_75_and_says_who_has_the_lock() {
     let output = place.output(["run", "--no-wait", "a", "--", "touch", "ran"]);
     let said = errors(&output);
     assert_eq!(output.status.code(), Some(75));
-    let pid = holder.pid().as_raw_nonzero().to_string();
-    assert!(said.starts_with("locks: `a` is held by ") && said.contains(&pid), "{said}");
+    let expected = format!("locks: `a` is held by `sh` (process {}), for ", holder.id());
+    assert!(said.starts_with(&expected) && said.contains("(exclusive, token "), "{said}");
     assert!(!place.has("ran"));
     place.touch("end");
     assert_eq!(holder.end().status.code(), Some(0));
+}
+
+#[test]
+fn an_error_steers_no_terminal() {
+    let place = Place::new();
+    let _holder = place.hold(&["a\x1b[2J"]);
+    let output = place.output(["run", "-n", "a\x1b[2J", "--", "true"]);
+    let said = errors(&output);
+    assert!(said.starts_with(r"locks: `a\u{1b}[2J` is held"), "{said}");
 }
 
 #[test]
