@@ -31,6 +31,13 @@ pub(super) const MAIN: &[Section] = &[
     },
     URLS,
     Section {
+        title: "More",
+        lines: &[
+            "locks man [COMMAND] | man -l -   the manual page of `locks`, or of a command",
+            "locks completions SHELL          what a shell completes: bash, zsh, fish, elvish, powershell",
+        ],
+    },
+    Section {
         title: "Exit status",
         lines: &[
             "0    done",
@@ -57,7 +64,7 @@ pub(super) const RUN: &[Section] = &[
             "locks run -w 30s account_3 account_7 -- ./transfer",
             "    both locks or none; give up after half a minute",
             "locks run --hold-at-least 50s -n report -- ./report",
-            "    once a minute, although several machines' clocks start it: with a shared backend",
+            "    at most once in 50 seconds, however soon it is done",
             "locks run --steal-after 2h nightly -- ./nightly",
             "    take over from a run that has been stuck for two hours",
             "locks run db -- sh -c 'psql -v token=$LOCKS_TOKEN -f migrate.sql'",
@@ -76,13 +83,14 @@ pub(super) const RUN: &[Section] = &[
     Section {
         title: "Signals",
         lines: &[
-            "While it waits, INT, TERM, HUP and QUIT end it at once: it leaves the queue.",
+            "While it waits, INT, TERM, HUP and QUIT end it at once: it leaves the queue. USR1, USR2 and",
+            "ALRM are for the command, and forgotten if there is none yet.",
             "While the command runs, INT, TERM, HUP, QUIT, USR1, USR2, ALRM, WINCH, TSTP and CONT are",
             "passed on to the command's process group, each time; what it does with them is up to it.",
             "Signals that were ignored when it started (`nohup`) are left alone.",
             "The command has a process group of its own and gets the terminal when it needs it.",
-            "If `locks run` itself is killed, so is the command (on Linux, and unless it is set-uid);",
-            "processes that the command has started are not.",
+            "If `locks run` itself is killed, so is the command (on Linux, and unless it is set-uid), an",
+            "instant after the lock has become free; processes that the command has started are not.",
         ],
     },
     Section {

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Stdio;
 
 use rustix::process::{Pid, getpgrp, getpid};
-use rustix::termios::{tcgetpgrp, tcsetpgrp};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
 
 use super::before;
 use crate::status::Status;
@@ -14,6 +14,8 @@ use crate::status::Status;
 /// The terminal that this process belongs to.
 pub(super) struct Terminal {
     device: File,
+    /// How it was when the child's group was first given it.
+    modes: Option<Termios>,
     /// Whether the child's group was given it, and nobody has taken it back yet.
     given: bool,
 }
@@ -22,7 +24,7 @@ impl Terminal {
     /// `None` for those that have no terminal, such as what cron starts.
     pub(super) fn open() -> Option<Self> {
         let device = File::options().read(true).write(true).open("/dev/tty").ok()?;
-        Some(Self { device, given: false })
+        Some(Self { device, modes: None, given: false })
     }
 
     /// Whether this is the group that has it now.
@@ -42,7 +44,10 @@ impl Terminal {
 
     /// Gives it to the child's group if this group has it. Says whether that has it now.
     pub(super) fn give_to(&mut self, group: Pid) -> bool {
-        self.given |= self.is_with(getpgrp()) && tcsetpgrp(&self.device, group).is_ok();
+        if self.is_with(getpgrp()) {
+            self.modes = self.modes.take().or_else(|| tcgetattr(&self.device).ok());
+            self.given |= tcsetpgrp(&self.device, group).is_ok();
+        }
         self.is_with(group)
     }
 
@@ -59,6 +64,16 @@ impl Terminal {
             let _ = giver.process_group(group.as_raw_nonzero().get()).stdin(Stdio::null()).status();
         }
         was_given
+    }
+
+    /// Makes it what it was before the child had it, for a child that could not do that itself. A shell
+    /// does so after a command that a signal has ended, but of that it is told by a status only.
+    pub(super) fn restore(&self) {
+        if let Some(modes) = &self.modes
+            && self.is_with(getpgrp())
+        {
+            let _ = tcsetattr(&self.device, OptionalActions::Drain, modes);
+        }
     }
 }
 

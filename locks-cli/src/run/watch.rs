@@ -67,10 +67,14 @@ impl<'a> Watch<'a> {
             // What the child has left behind is not to outlive the lock.
             child.kill();
         }
-        if let Some(terminal) = terminal {
+        if let Some(terminal) = terminal.as_deref_mut() {
             terminal.take_back();
         }
-        child.reap()
+        let ended = child.reap()?;
+        if let (Ended::Killed(_), Some(terminal)) = (ended, terminal) {
+            terminal.restore();
+        }
+        Ok(ended)
     }
 
     pub(super) fn into_cut(self) -> Option<Cut> {

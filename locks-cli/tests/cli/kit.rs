@@ -188,6 +188,18 @@ pub(crate) fn until_dead(pid: Pid) {
     until("the process is dead", || (!lives(pid)).then_some(()));
 }
 
+/// Waits until the process has signal handlers, and sleeps.
+#[track_caller]
+pub(crate) fn until_listening(pid: Pid) {
+    until("it waits, with its signal handlers in place", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
+        let listens = caught >> (Signal::TERM.as_raw() - 1) & 1 == 1;
+        (listens && state(pid) == 'S').then_some(())
+    });
+}
+
 /// Whether the process runs; one that is dead, and waits for its parent to notice, does not.
 pub(crate) fn lives(pid: Pid) -> bool {
     test_kill_process(pid).is_ok() && !"ZX".contains(state(pid))

@@ -9,7 +9,7 @@ use std::thread;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::kit::{Place, Process, until};
+use crate::kit::{Place, Process, until, until_listening};
 
 const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
@@ -199,4 +199,26 @@ fn ctrl_c_in_a_script_ends_the_script_too() {
     terminal.types(CTRL_C);
     terminal.ended_with(130);
     assert!(!terminal.screen.lock().unwrap().contains("not-reached"));
+}
+
+#[test]
+fn ctrl_c_ends_a_wait() {
+    let place = Place::new();
+    let _holder = place.hold(&["a"]);
+    let mut terminal = Terminal::new(&place);
+    terminal.types("sh -c 'echo $$ >pid.new; mv pid.new pid; exec locks run a -- touch granted'\n");
+    until_listening(place.pid("pid"));
+    terminal.types(CTRL_C);
+    terminal.ended_with(130);
+    assert!(!place.has("granted"));
+}
+
+#[test]
+fn a_terminal_is_as_before_when_a_command_was_killed() {
+    let place = Place::new();
+    let mut terminal = Terminal::new(&place);
+    terminal.types("locks run a -- sh -c 'stty raw -echo; kill -KILL $$'\n");
+    terminal.ended_with(137);
+    terminal.types("echo modes:$(stty -a | grep -Eow -e '-?(icanon|echo)' | tr '\\n' ' ').\n");
+    terminal.shows("modes:icanon echo .");
 }

@@ -4,25 +4,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::kit::{Place, Process, errors, state, until};
+use crate::kit::{Place, Process, errors, state, until, until_listening};
 
 /// A `locks run` that waits for `a`, which is held; it writes `granted` if it ever gets it.
 fn waiter(place: &Place) -> Process {
     let process = place.run(&["a"], "echo >granted");
-    // It has opened the lock's file by then, and the handlers are in place.
-    until("it waits", || waits(place, &process).then_some(()));
+    until_listening(process.pid());
     process
-}
-
-/// Whether the process is past its start: it has its signal handlers, and its threads sleep.
-fn waits(place: &Place, process: &Process) -> bool {
-    let _ = place;
-    let status =
-        std::fs::read_to_string(format!("/proc/{}/status", process.pid().as_raw_nonzero()));
-    let status = status.unwrap_or_default();
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-    let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
-    caught >> (Signal::TERM.as_raw() - 1) & 1 == 1 && state(process.pid()) == 'S'
 }
 
 #[test]
