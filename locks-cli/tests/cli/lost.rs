@@ -53,6 +53,18 @@ fn f32_the_group_is_gone_before_a_lock_with_an_end_passes_on() {
     assert!(said.contains("`--hold-at-most` is over"), "{said}");
 }
 
+#[test]
+fn f32_what_a_command_leaves_behind_is_gone_too_when_its_time_is_up() {
+    let place = Place::new();
+    let polite =
+        STUBBORN.replace("trap '' TERM INT HUP", "").replace("sh -c '", "sh -c 'trap \"\" TERM; ");
+    let options = ["--hold-at-most", "2s", "--kill-after", "1500ms", "a"];
+    let victim = Victim::start(&place, &options, &polite);
+    let (child, grandchild) = (victim.child, victim.grandchild);
+    victim.has_lost();
+    assert!(!lives(child) && !lives(grandchild));
+}
+
 /// The witness sees what it is there to see: a process that has left the group is not ended, as the
 /// manual says, and is found running under the next holder's lock.
 #[test]

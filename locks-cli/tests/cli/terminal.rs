@@ -27,6 +27,14 @@ struct Terminal {
 impl Terminal {
     /// An interactive shell, with job control.
     fn new(place: &Place) -> Self {
+        let shell = ["bash", "--norc", "--noprofile", "--noediting", "-i"];
+        let mut terminal = Self::of(place, &shell);
+        terminal.shows("$ ");
+        terminal
+    }
+
+    /// A terminal on which this program is all there is.
+    fn of(place: &Place, program: &[&str]) -> Self {
         let master =
             openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&master).unwrap();
@@ -40,7 +48,7 @@ impl Terminal {
         };
         // `setsid` and `bash` are needed here: a session of its own, which is what a terminal belongs to.
         let mut shell = Command::new("setsid");
-        shell.args(["--ctty", "bash", "--norc", "--noprofile", "--noediting", "-i"]);
+        shell.arg("--ctty").args(program);
         shell.current_dir(place.dir()).env("LOCKS_URL", place.url()).env("PS1", "$ ");
         shell.env("PATH", path_with_locks()).env_remove("PROMPT_COMMAND");
         shell.stdin(device()).stdout(device()).stderr(device());
@@ -54,9 +62,7 @@ impl Terminal {
                 shown.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
             }
         });
-        let mut terminal = Self { keyboard: File::from(master), screen, seen: 0, _shell: shell };
-        terminal.shows("$ ");
-        terminal
+        Self { keyboard: File::from(master), screen, seen: 0, _shell: shell }
     }
 
     fn types(&mut self, keys: &str) {
@@ -221,4 +227,16 @@ fn a_terminal_is_as_before_when_a_command_was_killed() {
     terminal.ended_with(137);
     terminal.types("echo modes:$(stty -a | grep -Eow -e '-?(icanon|echo)' | tr '\\n' ' ').\n");
     terminal.shows("modes:icanon echo .");
+}
+
+#[test]
+fn where_nobody_could_go_on_with_it_nothing_stops() {
+    let place = Place::new();
+    let script = "echo go-on:$LOCKS_KEY; read x; echo got:$x.";
+    // As by `ssh -t`: no shell that minds its jobs.
+    let mut terminal = Terminal::of(&place, &["locks", "run", "a", "--", "sh", "-c", script]);
+    terminal.shows("go-on:a");
+    terminal.types(CTRL_Z);
+    terminal.types("hello\n");
+    terminal.shows("got:hello.");
 }
