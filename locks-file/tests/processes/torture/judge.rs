@@ -61,6 +61,14 @@ struct Inside {
     lost_since: Option<u64>,
 }
 
+/// Until when a key is kept for nobody, and from whom.
+#[derive(Clone, Copy, Debug)]
+struct Reservation {
+    until: u64,
+    token: u64,
+    shared: bool,
+}
+
 #[derive(Debug)]
 pub(crate) struct Judge {
     plan: Plan,
@@ -75,7 +83,7 @@ pub(crate) struct Judge {
     /// The greatest token that was about at a time.
     greatest: Vec<(u64, u64)>,
     greatest_exclusive: u64,
-    reserved: Option<(u64, u64)>,
+    reserved: Vec<Reservation>,
     recent: VecDeque<Record>,
     pub(crate) counts: Counts,
 }
@@ -92,7 +100,7 @@ impl Judge {
             tokens: HashSet::new(),
             greatest: Vec::new(),
             greatest_exclusive: 0,
-            reserved: None,
+            reserved: Vec::new(),
             recent: VecDeque::new(),
             counts: Counts::default(),
         }
@@ -142,12 +150,13 @@ impl Judge {
         let mut new = Inside { entry, at, lost_since: None };
         let others = self.inside.values().filter(|other| !(other.entry.shared && entry.shared));
         for other in others.copied().collect::<Vec<_>>() {
-            let older = self.victim(&other, &new)?;
-            if older == other.entry.hold {
-                let other = self.inside.get_mut(&older).expect("it is inside");
-                other.lost_since.get_or_insert(at);
-            } else {
-                new.lost_since = Some(at);
+            match self.victim(&other, &new)? {
+                Some(victim) if victim == other.entry.hold => {
+                    let other = self.inside.get_mut(&victim).expect("it is inside");
+                    other.lost_since.get_or_insert(at);
+                }
+                Some(_) => new.lost_since = Some(at),
+                None => {}
             }
         }
         self.inside.insert(entry.hold, new);
@@ -177,62 +186,61 @@ impl Judge {
     }
 
     fn see_reservation(&mut self, at: u64, entry: Entry) -> Result<(), Violation> {
-        if let Some((until, token)) = self.reserved
-            && entry.token > token
-            && at < until
-        {
-            return Err(self.wrong(Wrong::Reserved, format!("{entry:?} before {until}")));
+        // Readers reserve it from writers only: whether they have gone makes no difference to them.
+        self.reserved.retain(|reservation| reservation.until > at);
+        let mut before = self.reserved.iter().filter(|before| before.token < entry.token);
+        if let Some(before) = before.find(|before| !(before.shared && entry.shared)) {
+            return Err(self.wrong(Wrong::Reserved, format!("{entry:?} within {before:?}")));
         }
         if entry.least > 0 {
             // It was granted after it was asked for, so this is not too late.
-            self.reserved = Some((entry.asked + entry.least, entry.token));
+            let Entry { asked, token, shared, least, .. } = entry;
+            self.reserved.push(Reservation { until: asked + least, token, shared });
         }
         Ok(())
     }
 
-    /// Who of the two has lost it, if that can be.
-    fn victim(&mut self, other: &Inside, new: &Inside) -> Result<HoldId, Violation> {
-        let tokens = (other.entry.token, new.entry.token);
-        let known = tokens.0 != 0 && tokens.1 != 0;
+    /// Who of the two has lost it, if that can be; `None` where it may be either.
+    fn victim(&mut self, other: &Inside, new: &Inside) -> Result<Option<HoldId>, Violation> {
+        let known = other.entry.token != 0 && new.entry.token != 0;
+        if !known && self.is_deleted(other.entry.asked.min(new.entry.asked)) {
+            // Outsiders have no token that would say who was there first.
+            self.counts.deleted += 1;
+            return Ok(None);
+        }
         for (victim, heir) in [(other, new), (new, other)] {
             if known && victim.entry.token > heir.entry.token {
                 continue;
             }
             let victims = &victim.entry;
             if victim.lost_since.is_some() {
-                return Ok(victims.hold);
+                return Ok(Some(victims.hold));
+            }
+            if self.is_deleted(victims.asked) {
+                self.counts.deleted += 1;
+                return Ok(Some(victims.hold));
             }
             if self.plan.steals
                 && let Some(age) = heir.entry.steals
             {
                 // It had been granted at the earliest when it was asked for.
-                if heir.at.saturating_sub(victims.asked) < age && known && !self.is_excused(victim)
-                {
+                if heir.at.saturating_sub(victims.asked) < age && known && !victims.of_set {
                     let text = format!("{heir:?} stole from {victim:?}");
                     return Err(self.wrong(Wrong::Early, text));
                 }
                 self.counts.stolen += 1;
-                return Ok(victims.hold);
-            }
-            if self.is_deleted(victims.asked) {
-                self.counts.deleted += 1;
-                return Ok(victims.hold);
+                return Ok(Some(victims.hold));
             }
             if self.plan.steals && self.last_kill >= victims.asked {
                 self.counts.stolen_unseen += 1;
-                return Ok(victims.hold);
+                return Ok(Some(victims.hold));
             }
             if victims.of_set && !self.plan.is_strict() {
                 self.counts.with_others += 1;
-                return Ok(victims.hold);
+                return Ok(Some(victims.hold));
             }
         }
         Err(self.wrong(Wrong::Overlap, format!("{other:?} beside {new:?}")))
-    }
-
-    /// Whether it may be lost for another reason than its age.
-    fn is_excused(&self, victim: &Inside) -> bool {
-        victim.entry.of_set || self.is_deleted(victim.entry.asked)
     }
 
     /// Whether the file may have been deleted since then.
