@@ -14,6 +14,7 @@ mod fairness;
 mod foreign;
 mod keys;
 mod leaks;
+mod namespaces;
 mod peer;
 mod places;
 mod planted;

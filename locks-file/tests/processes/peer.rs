@@ -251,7 +251,11 @@ pub(crate) struct Refused {
 
 impl Peer {
     pub(crate) fn start(directory: &Directory) -> Self {
-        let mut command = program("peer");
+        Self::start_as(program("peer"), directory)
+    }
+
+    /// A peer that something else starts.
+    pub(crate) fn start_as(mut command: Command, directory: &Directory) -> Self {
         tell_directory(&mut command, directory.path());
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = piped.spawn().unwrap();

@@ -14,7 +14,7 @@ use locks_file::FileBackend;
 use crate::directory::Directory;
 use crate::peer::{Refused, tell_directory, told_directory};
 use crate::planted::assert_fault;
-use crate::program::{command_line, program, program_after};
+use crate::program::{can_unshare, command_line, program, program_after, program_under};
 
 /// A shell script that is run once a first lock has been taken, and another once a second was
 /// refused.
@@ -22,6 +22,9 @@ const MEANWHILE: &str = "LOCKS_FILE_MEANWHILE";
 const AT_LAST: &str = "LOCKS_FILE_AT_LAST";
 /// Whether to use up all descriptors first.
 const DESCRIPTORS: &str = "LOCKS_FILE_DESCRIPTORS";
+
+/// Where to go once the backend is there.
+const GOES_TO: &str = "LOCKS_FILE_GOES_TO";
 
 const SAYS: &str = "locks-file places: ";
 
@@ -41,8 +44,10 @@ fn try_all() -> Result<(), LockError> {
     let backend = FileBackend::new(told_directory())?.into_backend();
     let taken = || backend.named("k").acquire().and_then(|guard| guard.release());
     let mut descriptors = Vec::new();
-    if run_script(MEANWHILE, || backend.named("before").acquire().unwrap().release().unwrap()) {
-        // What follows finds everything in use already.
+    // What follows finds everything in use already.
+    run_script(MEANWHILE, || backend.named("before").acquire().unwrap().release().unwrap());
+    if let Some(place) = std::env::var_os(GOES_TO) {
+        std::env::set_current_dir(place).unwrap();
     }
     if std::env::var_os(DESCRIPTORS).is_some() {
         while let Ok(file) = fs::File::open("/dev/null") {
@@ -75,30 +80,14 @@ pub(crate) fn program_in(directory: &Path) -> Command {
 /// The same in a mount namespace of its own, once `script` has been run there; `None` where that
 /// cannot be had.
 fn program_in_mounts(directory: &Path, script: &str) -> Option<Command> {
-    let unshared = |command: &Command| {
-        let mut unshared = Command::new("unshare");
-        unshared.arg("--mount");
-        if !rustix::process::geteuid().is_root() {
-            unshared.arg("--map-root-user");
-        }
-        unshared.arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            unshared.env(name, value.expect("nothing is taken out"));
-        }
-        unshared
-    };
-    let mut trial = Command::new("mount");
-    trial.args(["-t", "tmpfs", "none"]).arg(std::env::temp_dir());
-    match unshared(&trial).output() {
-        Ok(output) if output.status.success() => {}
-        output => {
-            eprintln!("row 23: nothing can be mounted here: {output:?}");
-            return None;
-        }
+    let unshare = ["--mount"];
+    let trial = format!("mount -t tmpfs none '{}'", directory.display());
+    if !can_unshare(&unshare, &trial) {
+        return None;
     }
-    let mut command = program_after("places", script);
+    let mut command = program_under("places", &unshare, script);
     tell_directory(&mut command, directory);
-    Some(unshared(&command))
+    Some(command)
 }
 
 /// What the program says, which has to be at once.
@@ -142,6 +131,37 @@ fn row_23_a_missing_directory_is_made() {
         outcome(&mut program_in(&path)).unwrap();
         assert!(path.is_dir());
     }
+}
+
+/// One that is named relative to where the process is, and stays where it was.
+#[test]
+fn row_23_a_process_that_goes_elsewhere() {
+    let directory = Directory::new();
+    let mut command = program_in(Path::new("relative"));
+    command.current_dir(directory.path()).env(GOES_TO, "/");
+    outcome(&mut command).unwrap();
+    let file = directory.path().join("relative");
+    let file = file.join(directory.file_of("k").file_name().unwrap());
+    assert!(file.is_file(), "the lock went with the process");
+    assert!(!Path::new("/relative").exists(), "the lock went with the process");
+}
+
+/// One directory by two names is one arbiter, or is refused.
+#[test]
+fn c1_two_names_of_one_directory() {
+    let directory = Directory::new();
+    let guard = directory.backend().named("k").acquire().unwrap();
+    let link = Directory::missing();
+    std::os::unix::fs::symlink(directory.path(), link.path()).unwrap();
+    let dots = directory.path().join("../").join(directory.path().file_name().unwrap());
+    for name in [link.path(), &dots] {
+        let Ok(backend) = FileBackend::new(name) else { continue };
+        let backend = backend.into_backend();
+        let outcome = backend.named("k").wait(false).acquire();
+        assert!(outcome.is_err(), "C1: {outcome:?} by the name of {name:?}");
+    }
+    drop(guard);
+    fs::remove_file(link.path()).unwrap();
 }
 
 #[test]

@@ -124,3 +124,79 @@ fn row_12_a_released_guard_has_no_part_in_the_next_hold() {
         second.release(theirs).unwrap();
     }
 }
+
+/// Who stands still while it waits does not get the lock, and is in nobody's way.
+#[test]
+fn c3_a_waiter_that_stands_still_is_in_nobodys_way() {
+    let directory = Directory::new();
+    let [mut holder, mut first, mut second] = Peer::start_many(&directory);
+    for _ in 0..5 {
+        let held = holder.take("k", "");
+        let standing = first.begin("k", "");
+        standing.assert_waits();
+        first.stop();
+        let waiting = second.begin("k", "");
+        waiting.assert_waits();
+        holder.release(held).unwrap();
+        let limit = Duration::from_secs(2);
+        assert!(waiting.reply_within(limit).is_some(), "one that stands still has got it");
+        let held = waiting.granted();
+        first.go_on();
+        standing.assert_waits();
+        second.release(held).unwrap();
+        let held = standing.granted();
+        first.release(held).unwrap();
+    }
+}
+
+/// Wherever a process is stopped, requests of others end in their time: also for keys that are new,
+/// and for those that it has.
+#[test]
+fn c2_requests_end_in_their_time_wherever_another_process_stands_still() {
+    let directory = Directory::new();
+    let [mut standing, mut other] = Peer::start_many(&directory);
+    let keys = Vec::from_iter((0..200).map(|number| format!("key {number}")));
+    let keys = Vec::from_iter(keys.iter().map(String::as_str));
+    let churns = [
+        standing.churn(&keys, Duration::ZERO, ""),
+        standing.churn(&keys, Duration::from_micros(50), "steal=1"),
+        standing.churn(&["k"], Duration::ZERO, ""),
+        standing.churn(&["k"], Duration::from_micros(50), "steal=1"),
+    ];
+    let client = directory.client();
+    let limit = Duration::from_secs(3);
+    let mut refused = 0;
+    for round in 0..60_u64 {
+        let at = now() + 100_000 + round * 7_919 % 1_000_000;
+        while now() < at {
+            std::hint::spin_loop();
+        }
+        standing.stop();
+        for (key, options) in
+            [("k", "wait=50"), ("k", "no-wait"), (&*format!("new {round}"), "wait=50")]
+        {
+            let asked = other.begin(key, options);
+            let Some(_) = asked.reply_within(limit) else {
+                panic!("C2: `{key}` with `{options}` does not end while another stands still")
+            };
+            match asked.outcome() {
+                Ok(held) => other.release(held).unwrap(),
+                Err(error) => {
+                    let contended = ["Contended", "Timeout"].contains(&error.kind.as_str());
+                    assert!(contended, "{error:?}");
+                    refused += u32::from(key != "k");
+                }
+            }
+        }
+        standing.go_on();
+        if round % 10 == 0 {
+            // New files and epochs, for what is stopped next.
+            client.clean(Duration::ZERO).unwrap();
+        }
+    }
+    for churn in churns {
+        let reply = standing.ask("settle 0");
+        let _ = (reply.reply(), churn);
+    }
+    eprintln!("C2: {refused} keys that nobody had were refused for one that stood still");
+}
