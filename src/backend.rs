@@ -8,9 +8,10 @@
 #[cfg(feature = "conformance")]
 pub use locks_core::conformance;
 pub use locks_core::{
-    About, Alarm, Alarms, Caller, Capabilities, Claim, Clock, Engine, EngineBuilder, Exclusion,
-    Granted, Hold, KeySet, Keys, LockBackend, ManualClock, Moment, Op, Query, Request, SystemClock,
-    TokenScope, TokenSource, Turn, Upstream, WaiterOrder, WeakEngine, Within, check_key,
+    About, Alarm, Alarms, Bounds, Caller, Capabilities, Claim, Clock, Completion, Engine,
+    EngineBuilder, Exclusion, Granted, Hold, KeySet, Keys, LockBackend, ManualClock, Moment, Op,
+    Query, Request, SystemClock, TokenScope, TokenSource, Turn, Upstream, WaiterOrder, WeakEngine,
+    Within, check_key,
 };
 #[cfg(feature = "leases")]
 pub use locks_core::{

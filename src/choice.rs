@@ -76,7 +76,10 @@ fn settle(kind: Kind, installed: &mut Installed) -> Result<Backend, LockError> {
     let backend = match (installed.of(kind), kind) {
         (Some(backend), _) => backend.clone(),
         (None, Kind::Weak) => settle(Kind::Strong, installed)?,
-        (None, Kind::Strong) => from_environment()?.unwrap_or_else(widest),
+        (None, Kind::Strong) => match from_environment()? {
+            Some(backend) => backend,
+            None => widest()?,
+        },
     };
     Ok(SETTLED.of(kind).get_or_init(|| backend).clone())
 }
@@ -95,8 +98,20 @@ fn in_variable(what: impl std::fmt::Display) -> LockError {
 }
 
 /// What serves where nobody has chosen: of the backends compiled in, the one that excludes most.
-fn widest() -> Backend {
-    Backend::process()
+fn widest() -> Result<Backend, LockError> {
+    #[cfg(feature = "file")]
+    return locks_file::FileBackend::open_default().map(Backend::new).map_err(in_default);
+    #[cfg(not(feature = "file"))]
+    Ok(Backend::process())
+}
+
+/// Nobody asked for this backend by name, so the error says what would be another.
+#[cfg(feature = "file")]
+fn in_default(error: LockError) -> LockError {
+    let text = format!(
+        "{error}; it is the default here (feature `file`): `{VARIABLE}` or `locks::install` choose another"
+    );
+    error.with_message(text)
 }
 
 fn installed() -> MutexGuard<'static, Installed> {

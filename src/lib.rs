@@ -23,7 +23,7 @@
 //! - [`scope`], [`current`] and the builder's `owner` say who counts as one holder.
 //! - [`list`] tells who holds and waits.
 //! - [`install`] and `LOCKS_URL` choose the [backend](manual::backends), which without them is the
-//!   engine in this process.
+//!   engine in this process, or with the feature `file` the files of this user.
 //! - [`testing`] is for tests of code that uses locks, [`backend`] for those who bring one of their
 //!   own.
 //!
@@ -96,6 +96,9 @@ pub use locks_core::{
     LockError, LockInfo, Lost, LostCause, MAX_KEY_LEN, Mode, Options, OwnedGuard, OwnerId, Party,
     Scope, Scoped, Token, Wait, WaiterInfo, current, scope,
 };
+#[cfg(feature = "file")]
+#[doc(inline)]
+pub use locks_file as file;
 #[doc = include_str!("lock_attribute.md")]
 #[doc = ""]
 #[doc = include_str!("lock_options.md")]
@@ -168,8 +171,9 @@ pub fn install_weak(backend: impl backend::LockBackend) -> Result<(), LockError>
 
 /// The backend at `url`, as `LOCKS_URL` would choose it; for [`install`] and the builder's `on`.
 ///
-/// This version knows `memory:`, the engine in this process. Options after a `?` are defaults for
-/// requests that do not say:
+/// This version knows `memory:`, the engine in this process, and, with the feature `file`, `file:` and
+/// `file:///directory` for the processes of one machine; the [manual](manual::backends) tells which
+/// reaches how far. Options after a `?` are defaults for requests that do not say:
 ///
 /// | option | meaning |
 /// |---|---|
@@ -186,8 +190,8 @@ pub fn install_weak(backend: impl backend::LockBackend) -> Result<(), LockError>
 /// ```
 ///
 /// # Errors
-/// [`NotConfigured`](ErrorKind::NotConfigured), which names what is known and allowed. It never
-/// repeats the URL, which may hold a secret.
+/// [`NotConfigured`](ErrorKind::NotConfigured), which names what is known and allowed, and whatever
+/// keeps the backend from being opened. No error repeats a URL that may hold a secret.
 pub fn open(url: &str) -> Result<Backend, LockError> {
     url::open(url)
 }

@@ -10,7 +10,7 @@ use crate::duration;
 /// Every scheme that means something, whether or not this build can serve it.
 const SCHEMES: &[Scheme] = &[
     Scheme { name: "memory", serves: "the threads and tasks of this process", open: Ok(memory) },
-    Scheme { name: "file", serves: "the processes of one machine", open: LATER },
+    Scheme { name: "file", serves: "the processes of one machine", open: FILE },
     Scheme { name: "net", serves: "the processes of one machine", open: LATER },
     Scheme { name: "locks", serves: "the clients of a lock server", open: LATER },
     Scheme { name: "lockss", serves: "the clients of a lock server, by TLS", open: LATER },
@@ -30,8 +30,25 @@ struct Scheme {
     open: Result<Open, Missing>,
 }
 
-/// Opens the backend at what follows the scheme and its colon, options taken off.
-type Open = fn(&str) -> Result<Backend, LockError>;
+/// What every backend takes.
+const OPTIONS: [&str; 3] = ["wait", "lease", "namespace"];
+
+impl Scheme {
+    /// The options of its URLs beside [`OPTIONS`].
+    fn own(&self) -> &'static [&'static str] {
+        match self.name {
+            "file" => &["label", "users", "network_fs"],
+            _ => &[],
+        }
+    }
+}
+
+/// Opens the backend at what follows the scheme and its colon, with the options that are the scheme's
+/// own.
+type Open = fn(&str, Own) -> Result<Backend, LockError>;
+
+/// Options that are not everybody's: names, which are the scheme's, and values.
+type Own = Vec<(String, String)>;
 
 /// Why a build cannot serve a scheme.
 struct Missing(&'static str);
@@ -53,16 +70,54 @@ pub(crate) fn open(url: &str) -> Result<Backend, LockError> {
         Some((place, query)) => (place, query),
         None => (rest, ""),
     };
-    let defaults = parse_options(query)?;
-    let backend = open(place)?;
-    Ok(defaults.around(backend))
+    let (defaults, own) = parse_options(query, scheme)?;
+    Ok(defaults.around(open(place, own)?))
 }
 
-fn memory(place: &str) -> Result<Backend, LockError> {
+fn memory(place: &str, _: Own) -> Result<Backend, LockError> {
     match place {
         "" | "//" => Ok(Backend::process()),
         _ => Err(refused("`memory:` is this process and takes neither host nor path".into())),
     }
+}
+
+#[cfg(feature = "file")]
+const FILE: Result<Open, Missing> = Ok(file);
+#[cfg(not(feature = "file"))]
+const FILE: Result<Open, Missing> = Err(Missing("this build lacks the feature `file`"));
+
+#[cfg(feature = "file")]
+fn file(place: &str, own: Own) -> Result<Backend, LockError> {
+    use locks_file::FileBackend;
+
+    let path = match place.strip_prefix("//") {
+        None | Some("") if place.trim_start_matches('/').is_empty() && place.len() != 1 => None,
+        Some(path) if path.starts_with('/') => Some(path),
+        None if place.starts_with('/') => Some(place),
+        _ => {
+            let why = "`file:` takes an absolute path, as in `file:///var/lock/app`, or none for this \
+                       user's own directory";
+            return Err(refused(why.into()));
+        }
+    };
+    let path = match path {
+        Some(path) => decode(path)
+            .ok_or_else(|| refused("`file:`: its path is not percent-encoded UTF-8".into()))?
+            .into_owned()
+            .into(),
+        None => FileBackend::default_directory()?,
+    };
+    let mut builder = FileBackend::builder(path);
+    for (name, value) in own {
+        builder = match (&*name, &*value) {
+            ("network_fs", "allow") => builder.allow_network_fs(),
+            ("network_fs", _) => return Err(refused("option `network_fs` wants `allow`".into())),
+            ("users", "several") => builder.of_several_users(),
+            ("users", _) => return Err(refused("option `users` wants `several`".into())),
+            (_, label) => builder.label(label),
+        };
+    }
+    Ok(Backend::new(builder.open()?))
 }
 
 /// The scheme, and what follows its colon.
@@ -74,8 +129,8 @@ fn split_scheme(url: &str) -> Option<(&str, &str)> {
     ours.then_some((scheme, rest))
 }
 
-fn parse_options(query: &str) -> Result<Defaults, LockError> {
-    let mut defaults = Defaults::default();
+fn parse_options(query: &str, scheme: &Scheme) -> Result<(Defaults, Own), LockError> {
+    let (mut defaults, mut own) = (Defaults::default(), Own::new());
     for option in query.split('&').filter(|option| !option.is_empty()) {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         let value = decode(value)
@@ -92,17 +147,30 @@ fn parse_options(query: &str) -> Result<Defaults, LockError> {
                 let namespace = Namespace::new(&value).map_err(|why| refused(why.into()))?;
                 defaults.namespace.replace(namespace).is_none()
             }
+            _ if !scheme.own().contains(&name) => {
+                let known = [&OPTIONS[..], scheme.own()].concat();
+                return Err(refused(format!("no option `{name}`: there are {}", listed(&known))));
+            }
             _ => {
-                return Err(refused(format!(
-                    "no option `{name}`: there are `wait`, `lease` and `namespace`"
-                )));
+                let first = own.iter().all(|(earlier, _)| earlier != name);
+                own.push((name.to_owned(), value.into_owned()));
+                first
             }
         };
         if !first {
             return Err(refused(format!("option `{name}` is given twice")));
         }
     }
-    Ok(defaults)
+    Ok((defaults, own))
+}
+
+/// The names, as the end of a sentence.
+fn listed(names: &[&str]) -> String {
+    let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
 }
 
 fn parse_wait(value: &str) -> Result<Wait, LockError> {
@@ -165,6 +233,12 @@ impl std::fmt::Display for Known {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(feature = "file")]
+    use std::env;
+
+    #[cfg(feature = "file")]
+    use locks_core::LockBackend as _;
+
     use super::*;
 
     fn text(url: &str) -> String {
@@ -230,6 +304,34 @@ mod tests {
         ] {
             assert!(text(url).contains(expected), "{url}: {}", text(url));
         }
+    }
+
+    #[cfg(feature = "file")]
+    #[test]
+    fn file_urls_say_what_is_wrong_with_them() {
+        for (url, expected) in [
+            ("file:relative/dir", "`file:` takes an absolute path, as in `file:///var/lock/app`"),
+            ("file://host/dir", "`file:` takes an absolute path"),
+            ("file:///tmp/%ff", "its path is not percent-encoded UTF-8"),
+            ("file:///tmp?user=several", "`namespace`, `label`, `users` and `network_fs`"),
+            ("file:///tmp?users=all", "option `users` wants `several`"),
+            ("file:///tmp?network_fs=yes", "option `network_fs` wants `allow`"),
+            ("file:///tmp?label=a&label=b", "option `label` is given twice"),
+        ] {
+            assert!(text(url).contains(expected), "{url}: {}", text(url));
+        }
+    }
+
+    #[cfg(feature = "file")]
+    #[test]
+    fn file_urls_name_a_directory() {
+        let directory = env::temp_dir().join(format!("locks url é {}", std::process::id()));
+        let encoded = directory.display().to_string().replace(' ', "%20").replace('é', "%C3%A9");
+        for url in [format!("file://{encoded}"), format!("file:{encoded}?label=x&users=several")] {
+            let backend = open(&url).unwrap();
+            assert_eq!(backend.about().name, format!("file://{}", directory.display()));
+        }
+        std::fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]

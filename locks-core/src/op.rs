@@ -52,6 +52,30 @@ impl<'a, T> Op<'a, T> {
     }
 }
 
+impl Op<'static, ()> {
+    /// Ends when all of `ops` have, which are begun before the first is waited for; fails as the
+    /// first of them to be known to.
+    pub(crate) fn all(ops: impl IntoIterator<Item = Self>) -> Self {
+        let mut outcome = Ok(());
+        let mut unknown = Vec::new();
+        for op in ops {
+            match op {
+                Op::Now(known) => outcome = outcome.and(known),
+                Op::Later(op) => unknown.push(op),
+            }
+        }
+        if unknown.is_empty() {
+            return Op::Now(outcome);
+        }
+        Op::later(async move {
+            for op in unknown {
+                outcome = outcome.and(op.await);
+            }
+            outcome
+        })
+    }
+}
+
 impl<'a, T> Future for Op<'a, T>
 where
     T: Unpin + 'a,

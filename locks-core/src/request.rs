@@ -102,6 +102,13 @@ impl Caller {
         self
     }
 
+    /// In whose names something may be held while this caller waits (C10): who opens a scope holds
+    /// nothing yet, and who has no name cannot be waited for.
+    pub(crate) fn blocks(&self) -> Within {
+        let opens = self.opens_scope && self.within.len() == 1;
+        if opens { Within::new() } else { self.within.clone() }
+    }
+
     /// Whether a hold of `owner` is this caller's own (C9).
     pub(crate) fn counts_as(&self, owner: Option<OwnerId>) -> bool {
         match (owner, self.owner) {

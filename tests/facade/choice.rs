@@ -15,21 +15,36 @@ fn is_not_configured(error: &locks::LockError, saying: &str) {
     assert!(error.to_string().contains(saying), "{error}");
 }
 
+#[cfg(not(feature = "file"))]
+fn assert_the_default_serves() {
+    let _guard = locks::named("k").acquire().unwrap();
+    assert_eq!(keys(&Backend::process()), ["k"]);
+    assert_eq!(locks::list().unwrap()[0].key, "k");
+}
+
+/// The widest backend that is compiled in: this user's files, whatever the environment says of homes.
+#[cfg(feature = "file")]
+fn assert_the_default_serves() {
+    let key = format!("locks-test-{}", std::process::id());
+    let guard = locks::named(&*key).acquire().unwrap();
+    assert!(keys(&Backend::process()).is_empty());
+    let files = locks::file::FileBackend::open_default().unwrap();
+    let lock_file = files.path_of(&key).unwrap();
+    let files = Backend::new(files);
+    assert!(files.named(&*key).wait(false).acquire().unwrap_err().is_contended());
+    assert!(locks::list().unwrap().iter().any(|lock| lock.key == key));
+    drop(guard);
+    std::fs::remove_file(lock_file).unwrap();
+}
+
 #[test]
-fn by_default_the_engine_of_this_process_serves() {
-    with_url("choice::by_default_the_engine_of_this_process_serves", None, || {
-        let _guard = locks::named("k").acquire().unwrap();
-        assert_eq!(keys(&Backend::process()), ["k"]);
-        assert_eq!(locks::list().unwrap()[0].key, "k");
-    });
+fn by_default_the_widest_backend_serves() {
+    with_url("choice::by_default_the_widest_backend_serves", None, assert_the_default_serves);
 }
 
 #[test]
 fn an_empty_url_is_none() {
-    with_url("choice::an_empty_url_is_none", Some(""), || {
-        let _guard = locks::named("k").acquire().unwrap();
-        assert_eq!(keys(&Backend::process()), ["k"]);
-    });
+    with_url("choice::an_empty_url_is_none", Some(""), assert_the_default_serves);
 }
 
 #[test]
@@ -55,9 +70,9 @@ fn the_url_serves_functions_blocks_and_builders() {
 #[test]
 fn a_url_that_makes_no_sense_fails_the_acquisition_and_settles_nothing() {
     let test = "choice::a_url_that_makes_no_sense_fails_the_acquisition_and_settles_nothing";
-    with_url(test, Some("file:///var/lock"), || {
+    with_url(test, Some("net:///var/lock"), || {
         let error = locks::named("k").acquire().unwrap_err();
-        is_not_configured(&error, "`LOCKS_URL`: `file:` is for the processes of one machine, and");
+        is_not_configured(&error, "`LOCKS_URL`: `net:` is for the processes of one machine, and");
         is_not_configured(&locks::list().unwrap_err(), "`LOCKS_URL`");
         locks::install(Engine::new()).unwrap();
         drop(locks::named("k").acquire().unwrap());
@@ -89,7 +104,7 @@ fn installing_twice_is_refused() {
 
 #[test]
 fn installing_after_the_first_acquisition_is_refused() {
-    with_url("choice::installing_after_the_first_acquisition_is_refused", None, || {
+    with_url("choice::installing_after_the_first_acquisition_is_refused", Some("memory:"), || {
         let _guard = locks::named("k").acquire().unwrap();
         let error = locks::install(Engine::new()).unwrap_err();
         is_not_configured(&error, "`locks::install` came too late");
@@ -101,11 +116,15 @@ fn installing_after_the_first_acquisition_is_refused() {
 fn installing_after_an_annotated_function_ran_is_refused() {
     #[lock("literal")]
     fn annotated() {}
-    with_url("choice::installing_after_an_annotated_function_ran_is_refused", None, || {
-        annotated();
-        let error = locks::install(Engine::new()).unwrap_err();
-        is_not_configured(&error, "`locks::install` came too late");
-    });
+    with_url(
+        "choice::installing_after_an_annotated_function_ran_is_refused",
+        Some("memory:"),
+        || {
+            annotated();
+            let error = locks::install(Engine::new()).unwrap_err();
+            is_not_configured(&error, "`locks::install` came too late");
+        },
+    );
 }
 
 #[test]

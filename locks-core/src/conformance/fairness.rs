@@ -94,8 +94,13 @@ fn starves(
         let mut next = Pending::begin(many(subject));
         next.poll();
         subject.release(held);
-        subject.settle();
-        if one.poll() {
+        let (mut first, mut second) = (false, false);
+        subject.until("one of the two is served", || {
+            first = one.poll();
+            second = !first && next.poll();
+            first || second
+        });
+        if first {
             drop(one.granted(subject));
             drop(next.granted(subject));
             return subject.assert_free("k");

@@ -122,24 +122,23 @@ impl Engine {
         };
         let Request { keys, options, caller } = request;
         let ask = Ask::new(caller, &options);
-        match (&core.upstream, keys.single()) {
-            (None, Some(key)) => {
+        match (keys.single(), &core.upstream) {
+            (Some(key), None) => {
                 let slot = match kept {
                     Some(kept) => Pinned::new(core, kept.slot_ref()),
                     None => core.pin(key),
                 };
                 Begun::Waiting(Waiting::One(Queued::new(slot, ask, since, deadline)))
             }
-            (None, None) => {
+            (Some(key), Some(upstream)) => {
+                let (core, upstream) = (core.clone(), upstream.clone());
+                let turn = core.acquire_upstream(upstream, key.into(), ask, options, deadline);
+                further(async { turn.await.map(Hold::slot) })
+            }
+            (None, _) => {
                 let keys = keys.iter().map(Box::from).collect();
                 let (core, since) = (core.clone(), since.unwrap_or_else(|| core.clock.now()));
                 further(core.acquire_several(keys, ask, options, since, deadline))
-            }
-            (Some(upstream), key) => {
-                let key = Box::from(key.expect("several keys are refused above"));
-                let (core, upstream) = (core.clone(), upstream.clone());
-                let turn = core.acquire_upstream(upstream, key, ask, options, deadline);
-                further(async { turn.await.map(Hold::slot) })
             }
         }
     }
@@ -149,16 +148,7 @@ impl Engine {
     pub(crate) fn release_own(&self, hold: Hold) -> Op<'static, ()> {
         match hold.0 {
             HoldRepr::Slot(hold) => self.core.release(hold),
-            HoldRepr::Set(holds) => {
-                let ends = holds.into_iter().map(|hold| self.core.release(hold));
-                let failed = ends.filter_map(|end| match end {
-                    Op::Now(outcome) => outcome.err(),
-                    // Only with an upstream, which refuses several keys.
-                    Op::Later(_) => None,
-                });
-                // All of them, before the first failure is told.
-                failed.collect::<Vec<_>>().into_iter().next().map_or(Op::ready(()), Op::failed)
-            }
+            HoldRepr::Set(holds) => Op::all(holds.into_iter().map(|hold| self.core.release(hold))),
             HoldRepr::Id { token, .. } => Op::failed(foreign(&self.core, token)),
         }
     }
@@ -305,17 +295,17 @@ impl LockBackend for Engine {
         if !self.granted(hold) {
             return Op::failed(foreign(&self.core, hold.token()));
         }
-        let mut renewed = Op::ready(());
+        let mut renewed = Vec::new();
         for hold in hold.slots() {
             match (self.core.refresh(hold), &self.core.upstream) {
                 (Err(error), _) => return Op::failed(error),
                 (Ok(Some(turn)), Some(upstream)) => {
-                    renewed = upstream.refresh(hold.slot().key(), turn);
+                    renewed.push(upstream.refresh(hold.slot().key(), turn));
                 }
                 (Ok(_), _) => {}
             }
         }
-        renewed
+        Op::all(renewed)
     }
 
     fn disown(&self, hold: &Hold) {

@@ -54,8 +54,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Stands the engine in front of `upstream`. Several keys in one request and upgrades are
-    /// refused then: the upstream's tokens are its own.
+    /// Stands the engine in front of `upstream`. Upgrades are refused then: what the upstream has
+    /// granted does not change its mode.
     pub fn upstream(mut self, upstream: Arc<dyn Upstream>) -> Self {
         self.upstream = Some(upstream);
         self
@@ -64,7 +64,6 @@ impl EngineBuilder {
     /// The engine.
     pub fn build(mut self) -> Engine {
         if self.upstream.is_some() {
-            self.about.capabilities.several_keys = false;
             self.about.capabilities.upgrade = false;
         }
         // The fast path looks at no capabilities.

@@ -65,10 +65,11 @@ impl Core {
         }
         let Effects { waker, discarded, more } = effects;
         if let (Some(upstream), Some(more)) = (&self.upstream, &more) {
+            let wanted = frozen.is_wanted();
             for turn in &more.ended {
                 // Under the mutex, so that no local turn asks before the upstream has heard of the
                 // end of this one. Nobody is there to hear how it ends.
-                drop(upstream.end(frozen.slot().key(), *turn));
+                drop(upstream.end(frozen.slot().key(), *turn, wanted));
             }
         }
         let Some(more) = more else {
@@ -123,7 +124,9 @@ impl Core {
         let ended = frozen.release(hold.token, hold.level, now, &mut effects);
         // The hold is gone from here on, and only the pin keeps the slot, or its call site for ever.
         let confirmed = match (&self.upstream, ended) {
-            (Some(upstream), Ended::Released(Some(turn))) => Some(upstream.end(slot.key(), turn)),
+            (Some(upstream), Ended::Released(Some(turn))) => {
+                Some(upstream.end(slot.key(), turn, frozen.is_wanted()))
+            }
             _ => None,
         };
         self.finish(frozen, effects);

@@ -90,7 +90,7 @@ pub(super) fn info(frozen: &Frozen<'_>, now: Moment) -> Option<LockInfo> {
 }
 
 /// A turn is not a hold yet: whoever has it waits for the upstream.
-fn turn(hold: &HoldEntry) -> WaiterInfo {
+pub(super) fn turn(hold: &HoldEntry) -> WaiterInfo {
     WaiterInfo {
         owner: hold.owner(),
         who: hold.owner().and_then(OwnerId::describe),

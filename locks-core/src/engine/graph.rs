@@ -10,9 +10,11 @@ use super::Core;
 use super::describe;
 use super::effects::Effects;
 use super::pin::Pinned;
+use super::slot::Frozen;
 use super::state::{HoldEntry, Place, State, Waiter};
+use crate::clock::Moment;
 use crate::identity::Within;
-use crate::{DeadlockStep, HolderInfo, Mode, OwnerId, WaiterInfo};
+use crate::{DeadlockStep, HolderInfo, Mode, OwnerId, Token, WaiterInfo};
 
 /// The waits in whose names something may be held.
 ///
@@ -28,10 +30,18 @@ pub(super) struct Graph {
 
 struct Wait {
     slot: Pinned,
-    place: Place,
+    stand: Stand,
     within: Within,
     /// Where it stands in the search that began at the wait of the first number.
     found: Cell<(u64, usize)>,
+}
+
+/// Where somebody waits for a key.
+#[derive(Clone, Copy)]
+enum Stand {
+    InQueue(Place),
+    /// At the upstream, with the turn of this name, beside holds that it may steal.
+    WithTurn(Token),
 }
 
 /// An entered wait; dropping it takes it out.
@@ -58,12 +68,7 @@ impl Graph {
     ) -> Result<Edge, Vec<DeadlockStep>> {
         let (slot, within) = (slot.clone(), within.clone());
         let mut graph = core.graph.lock();
-        let id = graph.next;
-        graph.next += 1;
-        for owner in &within {
-            graph.by_owner.entry(*owner).or_default().push(id);
-        }
-        graph.waits.insert(id, Wait { slot, place, within, found: Cell::new((id, START)) });
+        let id = graph.insert(slot, Stand::InQueue(place), within);
         let Some(cycle) = graph.find_cycle(core, id) else {
             return Ok(Edge { core: core.clone(), id });
         };
@@ -72,6 +77,23 @@ impl Graph {
         drop(graph);
         drop(refused);
         Err(cycle)
+    }
+
+    /// Enters the wait of a thief that is at the upstream, beside whoever else has a turn of the key.
+    /// It closes no cycle: whoever is granted the key first and goes on to wait enters later.
+    pub(super) fn enter_turn(core: &Arc<Core>, slot: Pinned, turn: Token, within: Within) -> Edge {
+        let id = core.graph.lock().insert(slot, Stand::WithTurn(turn), within);
+        Edge { core: core.clone(), id }
+    }
+
+    fn insert(&mut self, slot: Pinned, stand: Stand, within: Within) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        for owner in &within {
+            self.by_owner.entry(*owner).or_default().push(id);
+        }
+        self.waits.insert(id, Wait { slot, stand, within, found: Cell::new((id, START)) });
+        id
     }
 
     fn remove(&mut self, id: u64) -> Option<Wait> {
@@ -116,7 +138,15 @@ impl Graph {
         let wait = &self.waits[&id];
         let now = core.clock.now();
         let frozen = core.freeze(&wait.slot, now);
-        let node = match frozen.waiter(wait.place) {
+        let place = match wait.stand {
+            Stand::InQueue(place) => place,
+            Stand::WithTurn(turn) => {
+                let node = self.turn_node(&frozen, turn, now, reached);
+                core.finish(frozen, Effects::default());
+                return node;
+            }
+        };
+        let node = match frozen.waiter(place) {
             Some(waiter) => Node {
                 key: wait.slot.key().into(),
                 waiter: describe::waiter(waiter, now),
@@ -124,41 +154,72 @@ impl Graph {
                 // A thief whose steal will come due does not wait for ever (C10); one in whose way
                 // is a set that is not complete yet may.
                 // Nor does a permit wait for ever that is only reserved.
-                blockers: in_the_way(&frozen, wait.place, waiter)
+                blockers: in_the_way(&frozen, place, waiter)
                     .filter(|_| {
                         let permit = matches!(waiter.ask.mode, Mode::Permit { .. });
                         !permit || frozen.reserved_until().is_none()
                     })
                     .filter(|_| frozen.due(&waiter.ask).is_none())
                     .map(|hold| Blocker {
-                        leads_to: self.led_to(hold, waiter, reached),
+                        leads_to: self.led_to(hold, Some(waiter), reached),
                         holder: describe::holder(hold, now),
                     })
                     .collect(),
             },
             // It has been granted meanwhile, and waits for nobody.
-            None => Node {
-                key: String::new(),
-                waiter: WaiterInfo::new(Mode::Exclusive, std::time::Duration::ZERO),
-                any_will_do: false,
-                blockers: Vec::new(),
-            },
+            None => Node::over(),
         };
         core.finish(frozen, Effects::default());
         node
     }
 
-    /// The waits that keep `hold` from ending, by where they stand in `reached`.
-    fn led_to(&self, hold: &HoldEntry, waiter: &Waiter, reached: &mut Vec<u64>) -> Vec<usize> {
+    /// A thief at the upstream waits for as long as what is in its way does not age: for parts of
+    /// what is not complete (C11).
+    fn turn_node(
+        &self,
+        frozen: &Frozen<'_>,
+        turn: Token,
+        now: Moment,
+        reached: &mut Vec<u64>,
+    ) -> Node {
+        let Some(thief) = frozen.holds().iter().find(|hold| hold.token == turn) else {
+            return Node::over();
+        };
+        let exclusive = |hold: &HoldEntry| hold.mode == Mode::Exclusive;
+        let is_part = |hold: &&HoldEntry| hold.is_granted() && hold.since.is_none();
+        let parts = frozen.holds().iter().filter(is_part);
+        Node {
+            key: frozen.slot().key().into(),
+            waiter: describe::turn(thief),
+            any_will_do: false,
+            blockers: parts
+                // One of several permits may become free elsewhere.
+                .filter(|part| exclusive(part) || exclusive(thief))
+                .map(|part| Blocker {
+                    leads_to: self.led_to(part, None, reached),
+                    holder: describe::holder(part, now),
+                })
+                .collect(),
+        }
+    }
+
+    /// The waits that keep `hold` from ending, by where they stand in `reached`; for one in the queue.
+    fn led_to(
+        &self,
+        hold: &HoldEntry,
+        waiter: Option<&Waiter>,
+        reached: &mut Vec<u64>,
+    ) -> Vec<usize> {
         if hold.ends_at.is_some() {
             return Vec::new();
         }
-        let caller = &waiter.ask.caller;
         // A waiter that may nest waits for the guards inside its own only, or for a turn to become a
         // grant (C9).
-        let nests = waiter.ask.reentrant && !hold.lets_in(caller);
+        let nests = waiter.map(|waiter| &waiter.ask).filter(|ask| ask.reentrant);
+        let nests = nests.map(|ask| &ask.caller).filter(|caller| !hold.lets_in(caller));
         let owners = hold.levels.iter().filter_map(|level| level.owner);
-        let owners = owners.filter(|owner| !(nests && caller.counts_as(Some(*owner))));
+        let owners =
+            owners.filter(|owner| !nests.is_some_and(|caller| caller.counts_as(Some(*owner))));
         let waits = owners.filter_map(|owner| self.by_owner.get(&owner)).flatten();
         waits.map(|id| self.waits[id].stand(*id, reached)).collect()
     }
@@ -195,6 +256,16 @@ struct Blocker {
 }
 
 impl Node {
+    /// That of a wait which is over, for nobody.
+    fn over() -> Self {
+        Self {
+            key: String::new(),
+            waiter: WaiterInfo::new(Mode::Exclusive, std::time::Duration::ZERO),
+            any_will_do: false,
+            blockers: Vec::new(),
+        }
+    }
+
     /// Whether the wait never ends if those that are `stuck` do not.
     fn is_stuck(&self, stuck: &[bool]) -> bool {
         let is_stuck = |blocker: &Blocker| blocker.leads_to.iter().any(|at| stuck[*at]);

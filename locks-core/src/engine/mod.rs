@@ -7,6 +7,7 @@
 
 mod backend;
 mod builder;
+mod completion;
 mod core;
 mod describe;
 mod effects;
@@ -31,7 +32,7 @@ pub(crate) use self::core::Core;
 pub use self::pinned::PinnedKey;
 pub(crate) use self::queued::{Begun, Waiting};
 pub(crate) use self::slot::{Slot, SlotRef};
-pub use self::upstream::{Claim, Turn, Upstream};
+pub use self::upstream::{Bounds, Claim, Completion, Turn, Upstream};
 use crate::{About, Capabilities, LostCause, Token};
 
 /// A complete arbiter of named locks in this process's memory: queues, shared and exclusive holds,

@@ -13,7 +13,6 @@ use super::{Core, describe};
 use crate::backend::{Nested, SlotHold};
 use crate::clock::{Alarm, Moment};
 use crate::error::permits_mismatch;
-use crate::identity::Within;
 use crate::park::Parker;
 use crate::{ErrorKind, Hold, LockError, Op};
 
@@ -137,10 +136,7 @@ impl Queued {
         let core = self.slot.core();
         let now = core.clock.now();
         self.since.get_or_insert(now);
-        // Who opens a scope holds nothing yet, and who has no name cannot be waited for (C10).
-        let caller = &waiter.ask.caller;
-        let opens = caller.opens_scope && caller.within.len() == 1;
-        let within = if opens { Within::new() } else { caller.within.clone() };
+        let within = waiter.ask.caller.blocks();
         let mut effects = Effects::default();
         let mut frozen = core.freeze(&self.slot, now);
         let place = match frozen.ask(waiter, now, &mut effects) {

@@ -6,27 +6,28 @@ use super::Core;
 use super::effects::Effects;
 use super::queued::Queued;
 use super::state::Ask;
+use super::turn::Bid;
 use crate::backend::{Hold, HoldRepr, Nested, SlotHold};
 use crate::clock::Moment;
 use crate::{KeySet, LockError, LostCause, Options, OwnerId, Token};
 
 /// The keys of a set that have been taken so far, in ascending order. They are turns, which do not
 /// age, until the set is complete. Dropping it gives them back.
-struct Taken {
-    core: Arc<Core>,
-    holds: Vec<SlotHold>,
+pub(super) struct Taken {
+    pub(super) core: Arc<Core>,
+    pub(super) holds: Vec<SlotHold>,
 }
 
 impl Taken {
     /// Gives back those from `index` on.
-    fn give_back(&mut self, index: usize) {
+    pub(super) fn give_back(&mut self, index: usize) {
         for hold in self.holds.drain(index..).rev() {
             drop(self.core.release(hold));
         }
     }
 
     /// The first of them that has been ended from outside.
-    fn first_lost(&self) -> Option<usize> {
+    pub(super) fn first_lost(&self) -> Option<usize> {
         let now = self.core.clock.now();
         self.holds.iter().position(|hold| {
             let frozen = self.core.freeze(hold.slot(), now);
@@ -38,8 +39,7 @@ impl Taken {
 
     /// Makes the turns one grant: with one token, above every earlier one of each key, and with
     /// age and bounds from now on.
-    fn commit(mut self, options: &Options) -> Hold {
-        let token = self.common_token();
+    fn commit(mut self, options: &Options, token: Token) -> Hold {
         let now = self.core.clock.now();
         let (at_least, at_most) = options.bounds();
         let set = Arc::new(KeySet::new(self.holds.iter().map(|hold| hold.slot().key())));
@@ -125,15 +125,32 @@ impl Core {
             ask.caller.within.insert(0, owner);
         }
         ask.caller.opens_scope = false;
+        ask.has_upstream = self.upstream.is_some();
+        let bid = Bid { ask, options, since: Some(since), deadline, part: true };
         let mut taken = Taken { core: self.clone(), holds: Vec::with_capacity(keys.len()) };
         loop {
             while let Some(key) = keys.get(taken.holds.len()) {
-                let queued = Queued::new(self.pin(key), ask.clone(), Some(since), deadline);
-                taken.holds.push(queued.await?);
+                let hold = match &self.upstream {
+                    None => {
+                        let queued =
+                            Queued::new(self.pin(key), bid.ask.clone(), bid.since, deadline);
+                        queued.await?
+                    }
+                    // In a box, so that the others need no room for it.
+                    Some(upstream) => Box::pin(self.take_turn(&**upstream, key, &bid)).await?,
+                };
+                taken.holds.push(hold);
             }
-            match taken.first_lost() {
-                Some(lost) => taken.give_back(lost),
-                None => return Ok(taken.commit(&options)),
+            if let Some(lost) = taken.first_lost() {
+                taken.give_back(lost);
+                continue;
+            }
+            let token = match &self.upstream {
+                None => Some(taken.common_token()),
+                Some(upstream) => Box::pin(taken.complete(&**upstream, &options)).await?,
+            };
+            if let Some(token) = token {
+                return Ok(taken.commit(&options, token));
             }
         }
     }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use super::Core;
 use super::effects::Effects;
+use super::graph::Graph;
 use super::queued::Queued;
 use super::state::Ask;
 use super::upstream::{Claim, Turn, Upstream, lost_error};
 use crate::backend::{Nested, SlotHold};
 use crate::clock::Moment;
-use crate::{LockError, LostCause, Options, Query, Wait};
+use crate::identity::Within;
+use crate::{ErrorKind, LockError, LostCause, Options, Query, Wait};
 
 /// A local turn; dropping it gives it back.
 struct Local {
@@ -25,45 +27,77 @@ impl Drop for Local {
     }
 }
 
+/// What a request asks the upstream for, key by key.
+pub(super) struct Bid {
+    pub(super) ask: Ask,
+    pub(super) options: Options,
+    /// Since when it waits, if that is not since the key's turn has come.
+    pub(super) since: Option<Moment>,
+    pub(super) deadline: Option<Moment>,
+    /// One of several keys.
+    pub(super) part: bool,
+}
+
 impl Core {
-    /// Takes its turn among the waiters of this engine, and then asks the upstream.
+    /// One key that the upstream has to grant.
     pub(super) async fn acquire_upstream(
         self: Arc<Self>,
         upstream: Arc<dyn Upstream>,
         key: Box<str>,
         mut ask: Ask,
-        mut options: Options,
+        options: Options,
         deadline: Option<Moment>,
     ) -> Result<SlotHold, LockError> {
         ask.is_turn = true;
         ask.has_upstream = true;
-        let queued = Queued::new(self.pin(&key), ask.clone(), None, deadline);
+        let bid = Bid { ask, options, since: None, deadline, part: false };
+        self.take_turn(&*upstream, &key, &bid).await
+    }
+
+    /// Takes its turn among the waiters of this engine, and then asks the upstream.
+    pub(super) async fn take_turn(
+        self: &Arc<Self>,
+        upstream: &dyn Upstream,
+        key: &str,
+        bid: &Bid,
+    ) -> Result<SlotHold, LockError> {
+        let &Bid { ref ask, mut options, since, deadline, part } = bid;
+        let slot = self.pin(key);
+        let queued = Queued::new(slot.clone(), ask.clone(), since, deadline);
         let hold = match queued.await {
             Ok(hold) => hold,
-            Err(error) => return Err(self.name_holders(&*upstream, error).await),
+            Err(error) => return Err(self.name_holders(upstream, error).await),
         };
         if hold.nested == Nested::Yes {
             // Nested in what the upstream has granted.
             return Ok(hold);
         }
+        let token = hold.token;
         let mut local = Local { core: self.clone(), hold: Some(hold) };
         if let Some(deadline) = deadline {
             options.wait = Some(Wait::AtMost(deadline.since(self.clock.now())));
         }
-        options.hold_at_most = None;
-        let claim = Claim { key: &key, options, caller: &ask.caller };
-        let turn = upstream.claim(claim).await?;
+        // Nobody else stands beside what is not complete: others wait in the queue, and are in the
+        // graph there.
+        let blocks = if ask.steal_after.is_some() { ask.caller.blocks() } else { Within::new() };
+        let _edge = (!blocks.is_empty()).then(|| Graph::enter_turn(self, slot, token, blocks));
+        let claim = Claim { key, options, caller: &ask.caller, part };
+        let turn = upstream.claim(claim).await.map_err(|error| match since {
+            Some(since) if error.kind() == ErrorKind::Timeout => {
+                error.with_waited(self.clock.now().since(since))
+            }
+            _ => error,
+        })?;
         let hold = local.hold.take().expect("taken only here");
-        self.commit(&*upstream, hold, turn, &ask)
+        self.commit(hold, turn, bid)
     }
 
     /// Makes a turn the grant that the upstream says it is.
     fn commit(
         self: &Arc<Self>,
-        upstream: &dyn Upstream,
         mut hold: SlotHold,
         turn: Turn,
-        ask: &Ask,
+        bid: &Bid,
     ) -> Result<SlotHold, LockError> {
         let now = self.clock.now();
         let mut frozen = self.freeze(hold.slot(), now);
@@ -71,14 +105,20 @@ impl Core {
             Some(entry) => {
                 entry.rename(hold.token, hold.level, turn.token);
                 entry.turn = Some(turn);
-                // The upstream keeps the key reserved as well.
-                entry.begin(ask.at_least, ask.at_most, now);
+                if !bid.part {
+                    // The upstream keeps the key reserved as well.
+                    entry.begin(bid.ask.at_least, bid.ask.at_most, now);
+                }
                 true
             }
             None => false,
         };
         frozen.raise_token(turn.token);
         let mut effects = Effects::default();
+        if !known {
+            // An administrator has ended the turn meanwhile.
+            effects.end(Some(turn));
+        }
         frozen.settle(now, &mut effects);
         frozen.wake_thieves(&mut effects);
         self.finish(frozen, effects);
@@ -86,9 +126,7 @@ impl Core {
             hold.token = turn.token;
             return Ok(hold);
         }
-        // An administrator has ended the turn meanwhile.
         let key: Box<str> = hold.slot().key().into();
-        drop(upstream.end(&key, turn));
         drop(self.release(hold));
         Err(lost_error(&key, turn.token, LostCause::Evicted))
     }

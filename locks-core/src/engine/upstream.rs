@@ -1,4 +1,5 @@
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use crate::{Caller, LockError, LockInfo, LostCause, Op, Options, Query, Token};
 
@@ -19,6 +20,10 @@ use crate::{Caller, LockError, LockInfo, LostCause, Op, Options, Query, Token};
 ///    mutex held: it does not call the engine.
 /// 5. When it takes a grant away it tells the engine by [`Engine::lose`](crate::Engine::lose), so
 ///    that local waiters get their turn.
+/// 6. A grant that is [part](Claim::part) of a request for several keys neither ages nor has bounds
+///    until it is [complete](Self::complete): it is not stolen for its age, and leaves no
+///    reservation behind. An upstream that cannot promise that says so in its
+///    [capabilities](crate::Capabilities::several_keys).
 pub trait Upstream: Send + Sync + 'static {
     /// A local turn asks to become a grant.
     ///
@@ -26,11 +31,33 @@ pub trait Upstream: Send + Sync + 'static {
     /// Those of [`LockBackend::acquire`](crate::LockBackend::acquire).
     fn claim<'a>(&'a self, claim: Claim<'a>) -> Op<'a, Turn>;
 
+    /// The keys of a request that this grant is [part](Claim::part) of are all there: its token
+    /// becomes the greater one that the whole has, and age and bounds count from now (C11).
+    ///
+    /// All later tokens of the key are above that one. The grant keeps its `id` and is called by the
+    /// new token from the answer on; while there is none it can be ended by the name it had. A
+    /// request that has to take one of its keys again completes the others once more, with a token
+    /// that is no smaller.
+    ///
+    /// # Errors
+    /// `Lost` if it is not there any more; also, for one that [begins](Completion::begins) now, if
+    /// the key has granted a token meanwhile, to somebody who shares it, that is not below the new
+    /// one. The key and those behind it are then given back and taken again. Whatever else keeps
+    /// the upstream from it fails the whole request.
+    ///
+    /// # Cancel safety
+    /// Where the operation is dropped, [`end`](Self::end) follows.
+    fn complete(&self, key: &str, turn: Turn, completion: Completion) -> Op<'static, ()>;
+
     /// The grant has ended here: released, stolen by a local thief, evicted, or given up.
+    ///
+    /// `wanted`: whether somebody here waits for the key; an upstream may then keep what it has for
+    /// the next turn, for a short time of its own choosing, but must not rely on that turn to come
+    /// (the waiter may give up).
     ///
     /// # Errors
     /// `Lost` if it had been taken away before, and whatever keeps the upstream from confirming.
-    fn end(&self, key: &str, turn: Turn) -> Op<'static, ()>;
+    fn end(&self, key: &str, turn: Turn, wanted: bool) -> Op<'static, ()>;
 
     /// Whether the upstream has taken the grant away; with a context, wakes when it does.
     fn poll_lost(&self, key: &str, turn: Turn, cx: Option<&mut Context<'_>>) -> Poll<LostCause>;
@@ -60,11 +87,36 @@ pub trait Upstream: Send + Sync + 'static {
 pub struct Claim<'a> {
     /// The key.
     pub key: &'a str,
-    /// How to wait and hold; `wait` is what is left of the request's, and `hold_at_most` is the
-    /// engine's to keep.
+    /// How to wait and hold; `wait` is what is left of the request's. The engine keeps
+    /// `hold_at_most` itself; an upstream may record it, so that others know when the hold is overdue.
     pub options: Options,
     /// Who asks.
     pub caller: &'a Caller,
+    /// One of several keys: the grant must not age, nor be stolen for its age, until it is
+    /// [complete](Upstream::complete).
+    pub part: bool,
+}
+
+/// What becomes of a grant that was [part](Claim::part) of a request, once all of that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Completion {
+    /// The token of the whole: no smaller than the grant's own.
+    pub token: Token,
+    /// The bounds that count from now, like the age. `None`: the member is nested in a hold of its
+    /// own caller, which keeps its token, its age and its bounds; only later tokens have to be above
+    /// this one.
+    pub begins: Option<Bounds>,
+}
+
+/// The bounds of a hold (C14).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Bounds {
+    /// For how long the key stays reserved, from the grant on.
+    pub hold_at_least: Option<Duration>,
+    /// When the hold ends by itself; the engine sees to that.
+    pub hold_at_most: Option<Duration>,
 }
 
 /// A grant of an [`Upstream`].

@@ -7,8 +7,8 @@ use super::note;
 use super::renewal::LEASES;
 use crate::brief::Brief;
 use crate::{
-    AcquisitionId, Claim, ErrorKind, LeaseClaim, LeaseEnd, LeaseEntry, LeaseStore, LockError,
-    LockInfo, LostCause, Op, Query, Token, Turn, Upstream, Wake,
+    AcquisitionId, Claim, Completion, ErrorKind, LeaseClaim, LeaseEnd, LeaseEntry, LeaseStore,
+    LockError, LockInfo, LostCause, Op, Query, Token, Turn, Upstream, Wake,
 };
 
 /// The store as an engine's upstream.
@@ -55,7 +55,13 @@ impl<S: LeaseStore> Upstream for Behind<S> {
         }
     }
 
-    fn end(&self, _: &str, turn: Turn) -> Op<'static, ()> {
+    fn complete(&self, key: &str, _: Turn, _: Completion) -> Op<'static, ()> {
+        let why = "leave it out, or choose a backend that can";
+        let name = &self.0.store.about().name;
+        Op::failed(LockError::unsupported(name, "several keys", why).with_key(key))
+    }
+
+    fn end(&self, _: &str, turn: Turn, _: bool) -> Op<'static, ()> {
         self.0.release(turn.id)
     }
 

@@ -16,9 +16,12 @@ mod refused;
 #[cfg(feature = "tracing")]
 mod released;
 mod sets;
+mod table;
 mod thieves;
 mod torture;
 mod turns;
 mod unheard;
+mod united;
+mod upstream;
 mod witness;
 mod words;

@@ -7,7 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use locks_core::{
-    Backend, Claim, Engine, ErrorKind, LockInfo, LostCause, Op, Query, Token, Turn, Upstream,
+    Backend, Claim, Completion, Engine, ErrorKind, LockInfo, LostCause, Op, Query, Token, Turn,
+    Upstream,
 };
 
 use crate::polled::{Polled, engine};
@@ -30,7 +31,11 @@ impl Upstream for Gate {
         }))
     }
 
-    fn end(&self, _: &str, turn: Turn) -> Op<'static, ()> {
+    fn complete(&self, _: &str, _: Turn, _: Completion) -> Op<'static, ()> {
+        unreachable!("nobody asks for several keys")
+    }
+
+    fn end(&self, _: &str, turn: Turn, _: bool) -> Op<'static, ()> {
         assert_eq!(turn, TURN);
         self.ended.fetch_add(1, Ordering::SeqCst);
         Op::ready(())

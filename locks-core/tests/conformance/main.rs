@@ -8,5 +8,7 @@ mod engine;
 mod plain;
 #[cfg(target_os = "linux")]
 mod processes;
+mod shelf;
 #[cfg(target_os = "linux")]
 mod sockets;
+mod upstream;

@@ -122,14 +122,14 @@ impl State {
         }
     }
 
-    /// Whether `ask` need not stand behind those in its way: they have not been granted anything
-    /// yet, would steal later than it or not at all, and the upstream decides between them (C6).
+    /// Whether `ask` need not stand behind those in its way: the upstream has not granted them
+    /// anything yet, they would steal later than it or not at all, and the upstream decides between them (C6).
     pub(super) fn bypasses(&self, ask: &Ask) -> bool {
         // A fair one might find at the upstream that there is nothing to steal, and overtake.
         let joins = ask.has_upstream && ask.fair != Some(true);
         let Some(age) = ask.steal_after.filter(|_| joins) else { return false };
         let gives_way = |hold: &HoldEntry| {
-            hold.since.is_none() && hold.steal_after.is_none_or(|theirs| age < theirs)
+            !hold.is_granted() && hold.steal_after.is_none_or(|theirs| age < theirs)
         };
         !self.holds.is_empty() && self.holds.iter().all(gives_way)
     }

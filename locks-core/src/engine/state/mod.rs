@@ -129,6 +129,11 @@ impl State {
         !self.holds.is_empty()
     }
 
+    /// Whether somebody waits: in the queue, or with a turn for the upstream to grant it.
+    pub(in crate::engine) fn is_wanted(&self) -> bool {
+        !self.queue.is_empty() || self.holds.iter().any(|hold| !hold.is_granted())
+    }
+
     pub(in crate::engine) fn holds(&self) -> &[HoldEntry] {
         &self.holds
     }

@@ -1,0 +1,95 @@
+//! Several keys that an upstream has granted become one grant (C11).
+
+use super::effects::Effects;
+use super::several::Taken;
+use super::upstream::{Bounds, Completion, Turn, Upstream};
+use crate::backend::Nested;
+use crate::{ErrorKind, LockError, Options, Token};
+
+impl Taken {
+    /// Has the upstream give all of them one token, with age and bounds from now on. `None`: one of
+    /// them was lost before; it has been given back, with those behind it, and is to be taken again.
+    pub(super) async fn complete(
+        &mut self,
+        upstream: &dyn Upstream,
+        options: &Options,
+    ) -> Result<Option<Token>, LockError> {
+        let token = self.greatest_token();
+        let (hold_at_least, hold_at_most) = options.bounds();
+        for index in 0..self.holds.len() {
+            let hold = &self.holds[index];
+            let Ok(Some(turn)) = self.core.with_hold(hold, |entry, _| entry.turn) else {
+                self.give_back(index);
+                return Ok(None);
+            };
+            let outermost = hold.nested == Nested::No;
+            let begins = outermost.then_some(Bounds { hold_at_least, hold_at_most });
+            let completion = Completion { token, begins };
+            let completed = upstream.complete(hold.slot().key(), turn, completion).await;
+            let stands = match completed.map_err(|error| (error.kind(), error)) {
+                Ok(()) => self.rename(index, turn, token),
+                Err((ErrorKind::Lost { cause }, _)) => {
+                    self.core.end(hold.slot().key(), hold.token, cause);
+                    false
+                }
+                Err((_, error)) => return Err(error),
+            };
+            if !stands {
+                self.give_back(index);
+                return Ok(None);
+            }
+        }
+        // One that was completed first may have been lost before the last one was.
+        if let Some(lost) = self.first_lost() {
+            self.give_back(lost);
+            return Ok(None);
+        }
+        Ok(Some(token))
+    }
+
+    /// The greatest of their tokens: each is above every earlier one of its own key, so that this one
+    /// is above all of each.
+    ///
+    /// Unless somebody shares a key with them who has come later, or one of them is nested: a nest
+    /// has the token of the guard around it, from which the set must be told apart. Then it is one
+    /// above all of these.
+    fn greatest_token(&self) -> Token {
+        let now = self.core.clock.now();
+        let (mut own, mut others) = (Token::new(0), Token::new(0));
+        for hold in &self.holds {
+            let frozen = self.core.freeze(hold.slot(), now);
+            if hold.nested == Nested::Yes {
+                others = others.max(frozen.token());
+            } else {
+                own = own.max(hold.token);
+                let shares = frozen.holds().iter().filter(|other| other.token != hold.token);
+                let granted = shares.filter(|other| other.is_granted()).map(|other| other.token);
+                others = granted.fold(others, Token::max);
+            }
+            self.core.finish(frozen, Effects::default());
+        }
+        if own > others { own } else { Token::new(others.get() + 1) }
+    }
+
+    /// A member is known by the token of the whole from now on. Says whether it is still there.
+    fn rename(&mut self, index: usize, turn: Turn, token: Token) -> bool {
+        let hold = &mut self.holds[index];
+        let mut frozen = self.core.freeze(hold.slot(), self.core.clock.now());
+        frozen.raise_token(token);
+        let stands = match frozen.hold_mut(hold.token, hold.level) {
+            Some(entry) => {
+                entry.rename(hold.token, hold.level, token);
+                if hold.nested == Nested::No {
+                    entry.turn = Some(Turn { token, ..turn });
+                }
+                true
+            }
+            None => false,
+        };
+        self.core.finish(frozen, Effects::default());
+        if stands {
+            hold.token = token;
+        }
+        stands
+    }
+}

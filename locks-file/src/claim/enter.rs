@@ -1,0 +1,170 @@
+use std::fs::File;
+use std::sync::Arc;
+
+use locks_core::{LockError, Turn};
+
+use super::Attempt;
+use super::look::SOON;
+use crate::directory::Inode;
+use crate::held::{Held, Terms};
+use crate::kernel::{self, Nanos};
+use crate::record::{Found, Record, Text};
+
+/// What a locked file came to.
+pub(super) enum Entry {
+    In(Turn),
+    /// It is not the one at the path any more.
+    Again,
+    /// It cannot be had yet.
+    Out {
+        file: File,
+        again: Nanos,
+        doubtful: bool,
+    },
+}
+
+impl Attempt<'_> {
+    /// Makes a locked file a grant: writes the record, then compares (G2).
+    pub(super) fn enter(&mut self, file: File, inode: Inode) -> Result<Entry, LockError> {
+        if self.exclusive { self.enter_alone(file, inode) } else { self.enter_shared(file, inode) }
+    }
+
+    fn enter_alone(&mut self, file: File, inode: Inode) -> Result<Entry, LockError> {
+        let text = Text::read(&file).map_err(|error| self.failed("read", error))?;
+        let found = text.record();
+        let now = kernel::now();
+        let over = found.as_ref().and_then(|record| record.over);
+        let (token, entered) = match found.as_ref().and_then(next_token) {
+            Some(token) => {
+                let until = found.map_or(0, |record| record.reserved_until(true, now));
+                if until > now {
+                    self.reserved = until;
+                    return Ok(Entry::Out { file, again: until, doubtful: false });
+                }
+                (token, None)
+            }
+            None => {
+                let Some(mut entered) = self.files.directory.epochs.enter_soon()? else {
+                    return Ok(Entry::Out { file, again: now + SOON, doubtful: true });
+                };
+                // A theft that was not finished has been undone just now.
+                if !self.is_at_path(inode)? {
+                    return Ok(Entry::Again);
+                }
+                (first_token(entered.next_epoch()?), Some(entered))
+            }
+        };
+        let held = self.hold(file, inode, token, over);
+        held.write_alone(&held.terms()).map_err(|error| self.failed("written", error))?;
+        drop(entered);
+        if !self.is_at_path(inode)? {
+            return Ok(Entry::Again);
+        }
+        Ok(Entry::In(self.files.take_in(held)))
+    }
+
+    fn enter_shared(&mut self, file: File, inode: Inode) -> Result<Entry, LockError> {
+        let now = kernel::now();
+        let Some(mut entered) = self.files.directory.epochs.enter_soon()? else {
+            return Ok(Entry::Out { file, again: now + SOON, doubtful: true });
+        };
+        if !self.is_at_path(inode)? {
+            return Ok(Entry::Again);
+        }
+        let text = Text::read(&file).map_err(|error| self.failed("read", error))?;
+        let mut record = match text.parse() {
+            Found::Record(record) => record,
+            Found::Empty | Found::Torn => Record::default(),
+        };
+        let token = match next_token(&record) {
+            Some(token) => token,
+            None => {
+                // What it says of holds is of another start of the machine.
+                record.entries.clear();
+                first_token(entered.next_epoch()?)
+            }
+        };
+        let until = record.reserved_until(false, now);
+        if until > now {
+            self.reserved = until;
+            return Ok(Entry::Out { file, again: until, doubtful: false });
+        }
+        // Exclusive holds have ended, now that the file is ours.
+        record.entries.retain(|entry| !entry.exclusive);
+        crate::shared::forget_the_dead(&mut record, self.files, inode);
+        let held = self.hold(file, inode, token, record.over);
+        let terms = held.terms();
+        record.boot = kernel::boot();
+        record.token = token;
+        record.removed = false;
+        record.key = held.names_key.then_some(&*held.key);
+        record.entries.push(held.entry(&terms));
+        record.write(&held.file).map_err(|error| self.failed("written", error))?;
+        drop(entered);
+        if !self.is_at_path(inode)? {
+            return Ok(Entry::Again);
+        }
+        Ok(Entry::In(self.files.take_in(held)))
+    }
+
+    /// Takes the file whose lock was kept for this turn (F6).
+    pub(super) fn enter_kept(&mut self) -> Result<Option<Turn>, LockError> {
+        let Some(kept) = self.files.take_kept(self.key) else { return Ok(None) };
+        let token = kept.terms().greatest;
+        // It was taken out of the books, and nobody else has it.
+        let Some(kept) = self.exclusive.then(|| Arc::into_inner(kept)).flatten() else {
+            return Ok(None);
+        };
+        if u32::try_from(token & 0xffff_ffff) == Ok(u32::MAX) {
+            return Ok(None);
+        }
+        let (locked_since, passed) = (kept.locked_since, kept.passed);
+        let (file, inode, over) = (kept.file, kept.inode, kept.over);
+        let mut held = self.hold(file, inode, token + 1, over);
+        held.locked_since = locked_since;
+        held.passed = passed + 1;
+        held.write_alone(&held.terms()).map_err(|error| self.failed("written", error))?;
+        if !self.is_at_path(inode)? {
+            return Ok(None);
+        }
+        Ok(Some(self.files.take_in(held)))
+    }
+
+    /// The grant that the file is about to be.
+    pub(super) fn hold(
+        &self,
+        file: File,
+        inode: Inode,
+        token: u64,
+        over: Option<(u64, locks_core::LostCause)>,
+    ) -> Held {
+        let mut terms = Terms { token, greatest: token, ..Terms::default() };
+        if !self.part {
+            let (at_least, at_most) = (self.options.hold_at_least, self.options.hold_at_most);
+            terms.begin(at_least, at_most, kernel::now());
+        }
+        let place = (file, inode);
+        let (about, process) = (self.about.clone(), self.process.clone());
+        Held::new(self.key, self.path.clone(), place, self.exclusive, about, process, over, terms)
+    }
+
+    pub(super) fn is_at_path(&self, inode: Inode) -> Result<bool, LockError> {
+        let there = Inode::at(&self.path).map_err(|error| self.failed("found", error))?;
+        Ok(there == Some(inode))
+    }
+}
+
+/// The token after those of a record; `None` if the count is in doubt (F3).
+fn next_token(record: &Record<'_>) -> Option<u64> {
+    let sound = record.boot == kernel::boot()
+        && record.boot != 0
+        && !record.removed
+        && record.token >> 32 > 0
+        && record.token & 0xffff_ffff < 0xffff_ffff;
+    sound.then(|| record.token + 1)
+}
+
+/// The first token of an epoch.
+pub(super) fn first_token(epoch: u32) -> u64 {
+    (u64::from(epoch) << 32) | 1
+}

@@ -1,0 +1,92 @@
+use locks_core::LockError;
+
+use super::Attempt;
+use super::look::GRACE;
+use crate::directory::Inode;
+use crate::kernel::{self, LockTable, Nanos};
+use crate::record::{Entry, Text};
+
+/// When a file may be taken from whoever has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// The kernel knows of nobody.
+    Nobody,
+    /// From then on; [`Nanos::MAX`]: never, as things are.
+    Due(Nanos),
+}
+
+impl Judged {
+    pub(super) fn is_nobody(self) -> bool {
+        self == Judged::Nobody
+    }
+
+    pub(super) fn due(self) -> Nanos {
+        match self {
+            Judged::Nobody => Nanos::MAX,
+            Judged::Due(at) => at,
+        }
+    }
+}
+
+impl Attempt<'_> {
+    /// When this request may take the file: all of it, so what counts is whoever came last (C6).
+    ///
+    /// A record speaks for a holder only if the kernel says that its process has the file; whoever has
+    /// it otherwise ages from the first time it was seen (F3).
+    pub(super) fn judge(&mut self, text: &Text, inode: Inode) -> Result<Judged, LockError> {
+        let directory = &self.files.directory;
+        let table = LockTable::read().map_err(|error| self.failed("judged", error))?;
+        let Some(named) = directory.in_table(inode) else { return Ok(Judged::Due(Nanos::MAX)) };
+        let record = text.record().unwrap_or_default();
+        let exclusive = self.exclusive;
+        let conflicting = record.entries.iter().filter(|entry| entry.conflicts(exclusive));
+        let conflicting = conflicting.collect::<Vec<_>>();
+        let now = kernel::now();
+        // What is reserved is not stolen, whether or not its holder is there.
+        let mut due = record.reserved_until(exclusive, now);
+        let mut somebody = false;
+        for grip in table.of(named).filter(|grip| !grip.waits && (exclusive || grip.exclusive)) {
+            somebody = true;
+            let mut known = false;
+            for entry in conflicting.iter().filter(|entry| entry.is_of(grip.pid)) {
+                known = true;
+                due = due.max(self.due(entry));
+            }
+            if !known {
+                due = due.max(self.stranger_due(inode, grip.pid, now));
+            }
+        }
+        Ok(if somebody { Judged::Due(due) } else { Judged::Nobody })
+    }
+
+    fn due(&self, entry: &Entry<'_>) -> Nanos {
+        let overdue = match entry.ends_at {
+            0 => Nanos::MAX,
+            at => at.saturating_add(GRACE),
+        };
+        let aged = match (self.options.steal_after, entry.since) {
+            (Some(age), since @ 1..) => since.saturating_add(nanos(age)),
+            // Part of an unfinished set (C11), or nobody asks to steal.
+            _ => Nanos::MAX,
+        };
+        aged.min(overdue).max(entry.keep_until)
+    }
+
+    fn stranger_due(&mut self, inode: Inode, pid: u32, now: Nanos) -> Nanos {
+        let Some(age) = self.options.steal_after else { return Nanos::MAX };
+        let seen = self.strangers.iter().find(|(file, who, _)| *file == inode && *who == pid);
+        let first = match seen {
+            Some((_, _, first)) => *first,
+            None => {
+                self.strangers.push((inode, pid, now));
+                now
+            }
+        };
+        // Not at the very first look, whatever the age: nothing is known of it but that.
+        first.saturating_add(nanos(age).max(1))
+    }
+}
+
+fn nanos(age: std::time::Duration) -> Nanos {
+    u64::try_from(age.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,124 @@
+use super::enter::Entry;
+use super::{Attempt, DOUBT, Look};
+use crate::directory::Inode;
+use crate::kernel;
+use crate::record::{Found, Text};
+use locks_core::{LockError, Wait};
+
+/// How soon to come again to books that somebody else has.
+pub(super) const SOON: kernel::Nanos = 200_000;
+/// How often a file may turn out to be another before it is left for a moment.
+const ROUNDS: usize = 100;
+/// How much longer than it was to last a hold may take to end (C14), before it is ended from outside.
+pub(super) const GRACE: kernel::Nanos = 100_000_000;
+
+impl Attempt<'_> {
+    /// Takes the file if it can be had, by whatever means the request allows.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being locked, other than that somebody has it.
+    pub(super) fn look(&mut self) -> Result<Look, LockError> {
+        if let Some(turn) = self.enter_kept()? {
+            return Ok(Look::Granted(turn));
+        }
+        let now = kernel::now();
+        if let Some(until) = self.files.off_until(self.key).filter(|until| *until > now)
+            && self.options.wait != Some(Wait::No)
+        {
+            return Ok(Look::Busy { again: until, doubtful: false });
+        }
+        for _ in 0..ROUNDS {
+            let (file, inode) = match self.file.take() {
+                Some(open) => open,
+                None => self.files.directory.open_file(&self.path)?,
+            };
+            if self.reserved > now && self.is_reserved_still(&file) {
+                self.file = Some((file, inode));
+                return Ok(Look::Busy { again: self.reserved, doubtful: false });
+            }
+            let locked = if self.exclusive {
+                fs4::FileExt::try_lock(&file)
+            } else {
+                fs4::FileExt::try_lock_shared(&file)
+            };
+            match locked {
+                Ok(()) => {}
+                Err(fs4::TryLockError::WouldBlock) => {
+                    let there =
+                        Inode::at(&self.path).map_err(|error| self.failed("found", error))?;
+                    if there != Some(inode) {
+                        continue;
+                    }
+                    if let Some(look) = self.look_at_holder(file, inode)? {
+                        return Ok(look);
+                    }
+                    continue;
+                }
+                Err(fs4::TryLockError::Error(error)) => return Err(self.failed("locked", error)),
+            }
+            match self.enter(file, inode)? {
+                Entry::In(turn) => return Ok(Look::Granted(turn)),
+                Entry::Again => {}
+                Entry::Out { file, again, doubtful } => {
+                    // Not closed, which would tell all others to try.
+                    fs4::FileExt::unlock(&file).map_err(|error| self.failed("unlocked", error))?;
+                    self.file = Some((file, inode));
+                    return Ok(Look::Busy { again, doubtful });
+                }
+            }
+        }
+        Ok(Look::Busy { again: kernel::now() + DOUBT, doubtful: true })
+    }
+
+    /// Somebody has the file. `None`: it is another's by now, so look again.
+    fn look_at_holder(
+        &mut self,
+        file: std::fs::File,
+        inode: Inode,
+    ) -> Result<Option<Look>, LockError> {
+        let text = Text::read(&file).map_err(|error| self.failed("read", error))?;
+        let now = kernel::now();
+        let mut again = kernel::Nanos::MAX;
+        let mut doubtful = false;
+        let overdue = match text.parse() {
+            Found::Record(record) => {
+                doubtful = record.removed;
+                let ours = |entry: &&crate::record::Entry<'_>| entry.conflicts(self.exclusive);
+                let ends = record.entries.iter().filter(ours).map(|entry| entry.ends_at);
+                ends.filter(|ends_at| *ends_at > 0).map(|ends_at| ends_at + GRACE).min()
+            }
+            Found::Empty | Found::Torn => None,
+        };
+        let without_waiting = self.options.wait == Some(Wait::No);
+        if self.files.directory.exchanges
+            && self.files.directory.has_table()
+            && (self.options.steal_after.is_some() || overdue.is_some_and(|at| at <= now))
+        {
+            match self.judge(&text, inode)? {
+                judged if judged.is_nobody() => doubtful = true,
+                judged if judged.due() <= now => match self.steal(&file, inode)? {
+                    super::steal::Theft::Done(turn) => return Ok(Some(Look::Granted(turn))),
+                    super::steal::Theft::Changed => return Ok(None),
+                    super::steal::Theft::Later(at) => again = at,
+                },
+                judged => again = judged.due(),
+            }
+        } else if without_waiting && !doubtful {
+            doubtful = self.judge(&text, inode).is_ok_and(|judged| judged.is_nobody());
+        }
+        if let Some(at) = overdue {
+            again = again.min(at.max(now + SOON));
+        }
+        self.file = Some((file, inode));
+        Ok(Some(Look::Busy { again, doubtful }))
+    }
+
+    /// Whether the reservation that was seen stands; it could have been ended by an administrator.
+    fn is_reserved_still(&mut self, file: &std::fs::File) -> bool {
+        let now = kernel::now();
+        let text = Text::read(file).unwrap_or_default();
+        let until = text.record().map_or(0, |record| record.reserved_until(self.exclusive, now));
+        self.reserved = until;
+        until > now
+    }
+}

@@ -1,0 +1,212 @@
+//! A turn of this process's asks for a file.
+//!
+//! [`Attempt::look`] does all that can be done at a moment; [`claim`] waits between looks.
+
+mod enter;
+mod judge;
+mod look;
+mod steal;
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use locks_core::{Claim, ErrorKind, LockError, Mode, Op, Options, Turn, Wait};
+
+use crate::directory::Inode;
+use crate::files::Files;
+use crate::kernel::{self, Nanos, Process};
+use crate::record::About;
+use crate::watch::{Signal, pause, watch};
+use crate::{fault, list, name};
+
+/// For how long a lock that seems to be nobody's is tried before it counts as contended (F4).
+const DOUBT: Nanos = 10_000_000;
+/// How often a waiter looks by itself where the kernel tells it of changes, and where it does not.
+const SAFETY_POLL: Nanos = 50_000_000;
+const POLL: (Nanos, Nanos) = (1_000_000, 16_000_000);
+/// When to look again after a change: the kernel tells of a close before it gives up the lock.
+const AFTERWARDS: [Nanos; 4] = [50_000, 250_000, 1_500_000, 8_000_000];
+
+/// One claim, from its first look to its end.
+pub(crate) struct Attempt<'a> {
+    files: &'a Arc<Files>,
+    key: &'a str,
+    path: PathBuf,
+    exclusive: bool,
+    options: Options,
+    /// One of several keys: it does not age yet (C11).
+    part: bool,
+    about: About,
+    process: Arc<Process>,
+    /// The file, kept open between looks.
+    file: Option<(File, Inode)>,
+    /// When holders of whom no record tells were seen first (F3).
+    strangers: Vec<(Inode, u32, Nanos)>,
+    /// Until when the key was seen to be reserved.
+    reserved: Nanos,
+}
+
+/// What a look came to.
+pub(crate) enum Look {
+    Granted(Turn),
+    /// Somebody has it.
+    Busy {
+        /// When something may be different by itself.
+        again: Nanos,
+        /// Whether nobody is known to have it, so that it may be free in a moment.
+        doubtful: bool,
+    },
+}
+
+/// Grants a turn what it claims, waiting as its options say.
+pub(crate) fn claim<'a>(files: &'a Arc<Files>, claim: Claim<'a>) -> Op<'a, Turn> {
+    let wait = claim.options.wait.unwrap_or_default();
+    let deadline = match wait {
+        Wait::No => Some(kernel::now()),
+        Wait::AtMost(limit) => {
+            let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+            Some(kernel::now().saturating_add(limit))
+        }
+        Wait::Forever => None,
+    };
+    let key = claim.key;
+    let mut attempt = match Attempt::new(files, &claim) {
+        Ok(attempt) => attempt,
+        Err(error) => return Op::failed(named(error, key)),
+    };
+    match attempt.look() {
+        Ok(Look::Granted(turn)) => Op::ready(turn),
+        Ok(Look::Busy { doubtful: false, .. }) if wait == Wait::No => {
+            Op::failed(list::contended(files, key, ErrorKind::Contended))
+        }
+        Ok(Look::Busy { .. }) => Op::later(queue(attempt, wait, deadline)),
+        Err(error) => Op::failed(named(error, key)),
+    }
+}
+
+/// Looks again and again until it is granted or the time is over.
+async fn queue(
+    mut attempt: Attempt<'_>,
+    wait: Wait,
+    deadline: Option<Nanos>,
+) -> Result<Turn, LockError> {
+    let (files, key) = (attempt.files, attempt.key);
+    let start = kernel::now();
+    let last = match wait {
+        Wait::No => start + DOUBT,
+        Wait::AtMost(_) | Wait::Forever => deadline.unwrap_or(u64::MAX),
+    };
+    let mut watched = Watched::default();
+    let mut rhythm = Rhythm::new(files.directory.settings.unwatched);
+    loop {
+        // Before the look, so that what happens from here on is not missed.
+        watched.follow(&attempt, wait == Wait::No);
+        let (again, doubtful) = match attempt.look().map_err(|error| named(error, key))? {
+            Look::Granted(turn) => return Ok(turn),
+            Look::Busy { again, doubtful } => (again, doubtful),
+        };
+        watched.follow(&attempt, wait == Wait::No);
+        let now = kernel::now();
+        if wait == Wait::No && !doubtful || now >= last {
+            let kind = if wait == Wait::No { ErrorKind::Contended } else { ErrorKind::Timeout };
+            return Err(list::contended(files, key, kind)
+                .with_waited(std::time::Duration::from_nanos(now - start)));
+        }
+        let by_itself = rhythm.next(now, watched.is_told(), doubtful);
+        if pause(&watched.signal, again.min(by_itself).min(last)).await {
+            rhythm.changed();
+        }
+    }
+}
+
+fn named(error: LockError, key: &str) -> LockError {
+    if error.key().is_empty() { error.with_key(key) } else { error }
+}
+
+/// The file that is watched for a claim.
+#[derive(Default)]
+struct Watched {
+    signal: Arc<Signal>,
+    watching: Option<(crate::watch::Watching, Inode)>,
+}
+
+impl Watched {
+    /// Watches the file that the attempt has open now.
+    fn follow(&mut self, attempt: &Attempt<'_>, briefly: bool) {
+        if briefly || attempt.files.directory.settings.unwatched {
+            return;
+        }
+        let Some((file, inode)) = &attempt.file else { return };
+        if self.watching.as_ref().is_none_or(|(_, watched)| watched != inode) {
+            // The new one first: the thread is kept.
+            let watching = watch(file, &self.signal);
+            self.watching = watching.map(|watching| (watching, *inode));
+            // It may have changed before it was watched.
+            self.signal.raise();
+        }
+    }
+
+    fn is_told(&self) -> bool {
+        self.watching.is_some()
+    }
+}
+
+/// When a waiter looks although nothing told it to.
+struct Rhythm {
+    /// How many looks ago something changed.
+    since_change: usize,
+    pause: Nanos,
+}
+
+impl Rhythm {
+    fn new(unwatched: bool) -> Self {
+        Self { since_change: if unwatched { AFTERWARDS.len() } else { 0 }, pause: POLL.0 }
+    }
+
+    fn changed(&mut self) {
+        self.since_change = 0;
+    }
+
+    fn next(&mut self, now: Nanos, told: bool, doubtful: bool) -> Nanos {
+        let pause = match AFTERWARDS.get(self.since_change) {
+            Some(pause) => *pause,
+            None if doubtful => AFTERWARDS[1],
+            None if told => SAFETY_POLL,
+            None => {
+                let pause = self.pause;
+                self.pause = (pause * 3 / 2).min(POLL.1);
+                pause
+            }
+        };
+        self.since_change += 1;
+        // Two who wait for one file are not to stay in step.
+        now + pause + (now ^ (now >> 7)) % (pause / 4)
+    }
+}
+
+impl<'a> Attempt<'a> {
+    fn new(files: &'a Arc<Files>, claim: &Claim<'a>) -> Result<Self, LockError> {
+        files.check_process()?;
+        let exclusive = claim.options.mode != Mode::Shared;
+        let process = Process::this();
+        Ok(Self {
+            files,
+            key: claim.key,
+            path: files.directory.file(&name::of_key(claim.key)),
+            exclusive,
+            options: claim.options,
+            part: claim.part,
+            about: About::new(claim.caller, &files.directory.settings.label, &process),
+            process,
+            file: None,
+            strangers: Vec::new(),
+            reserved: 0,
+        })
+    }
+
+    /// Something with the file went wrong.
+    fn failed(&self, verb: &str, error: std::io::Error) -> LockError {
+        fault::at(&self.files.directory, &self.path, verb, error)
+    }
+}

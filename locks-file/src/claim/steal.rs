@@ -1,0 +1,64 @@
+use std::fs::File;
+
+use locks_core::{LockError, LostCause, Turn};
+
+use super::Attempt;
+use super::enter::first_token;
+use super::look::SOON;
+use crate::directory::{Exchange, Inode, Outcome};
+use crate::kernel::{self, Nanos};
+use crate::record::Text;
+
+/// How a theft went.
+pub(super) enum Theft {
+    Done(Turn),
+    /// The file is no longer what it was.
+    Changed,
+    /// Not before then, or not just now.
+    Later(Nanos),
+}
+
+impl Attempt<'_> {
+    /// Takes the file's place from whoever has it, if it is due (F4).
+    pub(super) fn steal(&mut self, old: &File, inode: Inode) -> Result<Theft, LockError> {
+        let files = self.files;
+        let Some(mut entered) = files.directory.epochs.enter_soon()? else {
+            return Ok(Theft::Later(kernel::now() + SOON));
+        };
+        if !self.is_at_path(inode)? {
+            return Ok(Theft::Changed);
+        }
+        // Once more, now that no other thief is about: this is the hold that is judged.
+        let text = Text::read(old).map_err(|error| self.failed("read", error))?;
+        let judged = self.judge(&text, inode)?;
+        if judged.is_nobody() {
+            return Ok(Theft::Later(kernel::now() + SOON));
+        }
+        if judged.due() > kernel::now() {
+            return Ok(Theft::Later(judged.due()));
+        }
+        let record = text.record().unwrap_or_default();
+        let victims = record.entries.iter().filter(|entry| entry.conflicts(self.exclusive));
+        let over = victims.map(|entry| entry.token).max().map(|token| (token, LostCause::Stolen));
+        let over = over.or(Some((0, LostCause::Stolen)));
+        let token = first_token(entered.next_epoch()?);
+        let exchange =
+            Exchange::prepare(&files.directory, &mut entered, &self.path, self.exclusive)?;
+        let mut placeholder = None;
+        let outcome = exchange.carry_out(
+            || Text::read(old).is_ok_and(|now| now.is_same(&text)),
+            |new| {
+                let held = self.hold(new.try_clone()?, Inode::of(new)?, token, over);
+                held.write_alone(&held.terms())?;
+                placeholder = Some(held);
+                Ok(())
+            },
+        )?;
+        drop(entered);
+        match (outcome, placeholder) {
+            // The copy of the descriptor in `held` is the same open file, and keeps the lock.
+            (Outcome::Taken, Some(held)) => Ok(Theft::Done(files.take_in(held))),
+            _ => Ok(Theft::Changed),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Whether a directory will do (F7).
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use locks_core::LockError;
+use rustix::fs::Mode;
+
+use crate::fault;
+
+/// What is asked of a directory.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Settings {
+    /// What this process calls itself for others.
+    pub(crate) label: String,
+    /// Whether a network file system will do.
+    pub(crate) on_network: bool,
+    /// Whether the directory may be somebody else's, and others may write to it.
+    pub(crate) of_several_users: bool,
+    /// Whether waiters are told by the kernel when to look again; otherwise they look by themselves.
+    pub(crate) unwatched: bool,
+}
+
+impl Settings {
+    /// Whether a file of this user may be used.
+    pub(crate) fn is_own(&self, uid: u32) -> bool {
+        self.of_several_users || uid == rustix::process::geteuid().as_raw()
+    }
+
+    /// The permissions of a new file: the user's alone, or whoever's the directory is.
+    pub(crate) fn file_mode(&self, directory: &Path) -> Mode {
+        let own = Mode::RUSR | Mode::WUSR;
+        if !self.of_several_users {
+            return own;
+        }
+        let mode = fs::symlink_metadata(directory).map_or(0, |metadata| metadata.mode());
+        let others = [(0o020, Mode::RGRP | Mode::WGRP), (0o002, Mode::ROTH | Mode::WOTH)];
+        let granted = others.into_iter().filter(|(bit, _)| mode & bit != 0).map(|(_, mode)| mode);
+        granted.fold(own, |mode, more| mode | more)
+    }
+}
+
+/// Makes the directory if there is none, and looks at what is there. Its path without links.
+pub(super) fn prepare(path: &Path, settings: &Settings) -> Result<PathBuf, LockError> {
+    let absolute = std::path::absolute(path).map_err(|error| fault::directory(path, error))?;
+    // So that a link at the end is seen as one.
+    let path =
+        Path::new(absolute.as_os_str().to_str().map_or("", |text| text.trim_end_matches('/')));
+    let path = if path.as_os_str().is_empty() { absolute.as_path() } else { path };
+    let metadata = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            refuse_network(&nearest(path), settings)?;
+            make(path).map_err(|error| fault::directory(path, error))?;
+            fs::symlink_metadata(path)
+        }
+        outcome => outcome,
+    };
+    let metadata = metadata.map_err(|error| fault::directory(path, error))?;
+    if metadata.is_symlink() {
+        return Err(fault::linked_directory(path));
+    }
+    if !metadata.is_dir() {
+        return Err(fault::no_directory(path));
+    }
+    if !settings.is_own(metadata.uid()) {
+        return Err(fault::foreign_directory(path, metadata.uid()));
+    }
+    if !settings.of_several_users && metadata.mode() & 0o022 != 0 {
+        return Err(fault::open_directory(path, metadata.mode() & 0o777));
+    }
+    refuse_network(path, settings)?;
+    fs::canonicalize(path).map_err(|error| fault::directory(path, error))
+}
+
+fn make(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        // Somebody else was quicker.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn refuse_network(path: &Path, settings: &Settings) -> Result<(), LockError> {
+    if settings.on_network {
+        return Ok(());
+    }
+    match is_network(path) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(fault::network(path)),
+        Err(error) => Err(fault::directory(path, error)),
+    }
+}
+
+/// The path itself, or the nearest above it that exists.
+pub(super) fn nearest(path: &Path) -> PathBuf {
+    path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/")).to_owned()
+}
+
+/// Whether a path lies on a file system of another machine, by the magic numbers of
+/// `linux/magic.h` and of the file systems' own sources.
+pub(super) fn is_network(path: &Path) -> io::Result<bool> {
+    const NETWORKS: [u64; 13] = [
+        0x6969,      // NFS
+        0x517b,      // SMB
+        0xff53_4d42, // CIFS
+        0xfe53_4d42, // SMB 2
+        0x0102_1997, // 9P
+        0x00c3_6400, // Ceph
+        0x5346_414f, // AFS
+        0x6b41_4653, // kAFS
+        0x7375_7245, // Coda
+        0x7461_636f, // OCFS2
+        0x0116_1970, // GFS2
+        0x0bd0_0bd0, // Lustre
+        0x4750_4653, // GPFS
+    ];
+    #[cfg(target_os = "linux")]
+    {
+        #[expect(clippy::cast_sign_loss, reason = "a magic number is 32 bits, whatever holds it")]
+        let kind = rustix::fs::statfs(path)?.f_type as u64 & 0xffff_ffff;
+        Ok(NETWORKS.contains(&kind))
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (path, NETWORKS);
+        Ok(false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f7_a_local_directory_is_no_network() {
+        assert!(!is_network(Path::new("/")).unwrap());
+        assert_eq!(nearest(Path::new("/no such thing/at all")), Path::new("/"));
+    }
+}

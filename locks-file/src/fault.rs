@@ -1,0 +1,210 @@
+//! Errors about directories and files: what is wrong with which, and what mends it.
+
+use std::io;
+use std::path::Path;
+
+use locks_core::{ErrorKind, LockError};
+use rustix::fs::FileType;
+
+use crate::directory::Directory;
+
+const ANOTHER: &str = "name another directory by `file:///dir`";
+
+fn refused(path: &Path, why: String) -> LockError {
+    let backend = format!("file://{}", path.display());
+    LockError::new(ErrorKind::NotConfigured, "").with_backend(backend).with_message(why)
+}
+
+fn unavailable(backend: &str, why: String, error: io::Error) -> LockError {
+    LockError::unavailable(backend, error).with_message(why)
+}
+
+/// The directory cannot be made, looked at or used.
+#[cold]
+pub(crate) fn directory(path: &Path, error: io::Error) -> LockError {
+    let shown = path.display();
+    let advice = match error.kind() {
+        io::ErrorKind::PermissionDenied => "give this user the right to it, or ",
+        io::ErrorKind::ReadOnlyFilesystem => "it is on a file system that is mounted read-only: ",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room, or ",
+        io::ErrorKind::NotADirectory => "something above it is not a directory: ",
+        _ => "",
+    };
+    let why = format!("lock directory `{shown}` cannot be used: {error}; {advice}{ANOTHER}");
+    unavailable(&format!("file://{shown}"), why, error)
+}
+
+#[cold]
+pub(crate) fn linked_directory(path: &Path) -> LockError {
+    let shown = path.display();
+    let target = std::fs::read_link(path).unwrap_or_default();
+    let target = target.display();
+    refused(
+        path,
+        format!(
+            "lock directory `{shown}` is a symbolic link, to `{target}`, which could be turned \
+             elsewhere under the holders of locks: name the directory itself"
+        ),
+    )
+}
+
+#[cold]
+pub(crate) fn no_directory(path: &Path) -> LockError {
+    let shown = path.display();
+    refused(path, format!("`{shown}` is not a directory: remove it, or {ANOTHER}"))
+}
+
+#[cold]
+pub(crate) fn foreign_directory(path: &Path, owner: u32) -> LockError {
+    let (shown, me) = (path.display(), rustix::process::geteuid().as_raw());
+    refused(
+        path,
+        format!(
+            "lock directory `{shown}` belongs to user {owner}, and this is user {me}: {ANOTHER}, or, \
+             if several users share it, say `?users=several`"
+        ),
+    )
+}
+
+#[cold]
+pub(crate) fn open_directory(path: &Path, mode: u32) -> LockError {
+    let shown = path.display();
+    refused(
+        path,
+        format!(
+            "lock directory `{shown}` can be written to by others (mode {mode:03o}): `chmod 700` it, \
+             or, if several users share it, say `?users=several`"
+        ),
+    )
+}
+
+#[cold]
+pub(crate) fn network(path: &Path) -> LockError {
+    let shown = path.display();
+    refused(
+        path,
+        format!(
+            "`{shown}` is on a network file system, where locks depend on its server and its options: \
+             name a local directory, or say `?network_fs=allow`"
+        ),
+    )
+}
+
+/// The file system says yes to everybody.
+#[cold]
+pub(crate) fn no_exclusion(path: &Path) -> LockError {
+    let shown = path.display();
+    refused(
+        path,
+        format!(
+            "the file system of `{shown}` does not keep locks: a file that was locked could be locked \
+             again; {ANOTHER}"
+        ),
+    )
+}
+
+/// The file system knows no locks.
+#[cold]
+pub(crate) fn no_locks(path: &Path, error: io::Error) -> LockError {
+    let shown = path.display();
+    let why = format!("no file can be locked in `{shown}`: {error}; {ANOTHER}");
+    unavailable(&format!("file://{shown}"), why, error)
+}
+
+/// A lock file cannot be opened or made.
+#[cold]
+pub(crate) fn opening(directory: &Directory, path: &Path, error: io::Error) -> LockError {
+    let shown = path.display();
+    let why = match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+        Some(rustix::io::Errno::LOOP) => {
+            format!("lock file `{shown}` is a symbolic link, and is left alone: remove it")
+        }
+        Some(rustix::io::Errno::ISDIR) => {
+            format!("lock file `{shown}` is a directory, and is left alone: remove it")
+        }
+        Some(rustix::io::Errno::NXIO) => {
+            format!("lock file `{shown}` is no regular file, and is left alone: remove it")
+        }
+        Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => format!(
+            "lock file `{shown}` cannot be opened: {error}; every lock that is held takes one: raise \
+             the limit (`ulimit -n`)"
+        ),
+        Some(rustix::io::Errno::NOENT) => format!(
+            "lock directory `{}` is gone: make it again, or {ANOTHER}",
+            directory.path.display()
+        ),
+        _ => return at(directory, path, "opened", error),
+    };
+    LockError::new(ErrorKind::Io, "")
+        .with_backend(&*directory.name)
+        .with_message(why)
+        .with_source(error)
+}
+
+#[cold]
+pub(crate) fn no_lock_file(directory: &Directory, path: &Path, kind: FileType) -> LockError {
+    let shown = path.display();
+    let what = match kind {
+        FileType::Fifo => "a named pipe",
+        FileType::Directory => "a directory",
+        FileType::Socket => "a socket",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        _ => "no regular file",
+    };
+    LockError::new(ErrorKind::Io, "")
+        .with_backend(&*directory.name)
+        .with_message(format!("lock file `{shown}` is {what}, and is left alone: remove it"))
+}
+
+#[cold]
+pub(crate) fn foreign_file(directory: &Directory, path: &Path, owner: u32) -> LockError {
+    let (shown, me) = (path.display(), rustix::process::geteuid().as_raw());
+    LockError::new(ErrorKind::Io, "").with_backend(&*directory.name).with_message(format!(
+        "lock file `{shown}` belongs to user {owner}, and this is user {me}: remove it, or, if several \
+         users share the directory, say `?users=several`"
+    ))
+}
+
+/// Something else went wrong with a lock file.
+#[cold]
+pub(crate) fn at(directory: &Directory, path: &Path, verb: &str, error: io::Error) -> LockError {
+    let shown = path.display();
+    let advice = match error.kind() {
+        io::ErrorKind::PermissionDenied => "; give this user the right to it",
+        io::ErrorKind::StorageFull => {
+            "; make room: a lock is not granted before it is written down"
+        }
+        io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            "; raise the limit: a lock is not granted before it is written down"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => "; name a directory that can be written to",
+        _ => "",
+    };
+    let why = format!("lock file `{shown}` cannot be {verb}: {error}{advice}");
+    unavailable(&directory.name, why, error)
+}
+
+/// The directory's own bookkeeping is held up.
+#[cold]
+pub(crate) fn held_up(backend: &str, by: Option<u32>) -> LockError {
+    let who = match by {
+        Some(pid) => format!("process {pid}, which may have been stopped"),
+        None => "another process, which may have been stopped".to_owned(),
+    };
+    let why = format!("the books of `{backend}` are held up by {who}");
+    LockError::new(ErrorKind::Unavailable, "").with_backend(backend).with_message(why)
+}
+
+/// The books of the directory cannot be kept.
+#[cold]
+pub(crate) fn books(backend: &str, path: &Path, error: io::Error) -> LockError {
+    let shown = path.display();
+    let why = format!("`{shown}`, which keeps the tokens growing, cannot be used: {error}");
+    unavailable(backend, why, error)
+}
+
+#[cold]
+pub(crate) fn forked(backend: &str) -> LockError {
+    let why = "this process was forked from the one that opened it: open it again";
+    LockError::unavailable(backend, why).with_message(format!("`{backend}`: {why}"))
+}

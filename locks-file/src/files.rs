@@ -1,0 +1,222 @@
+//! What this process has in a directory: its grants, and what it keeps for the next one.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use locks_core::{
+    Alarm, Clock, ErrorKind, LockError, LostCause, SystemClock, Token, Turn, WeakEngine,
+};
+
+use crate::directory::Directory;
+use crate::fault;
+use crate::held::{Held, Standing};
+use crate::kernel::{self, Nanos};
+
+/// For how many grants, and for how long, a file's lock may stay in this process (F6).
+const PASSES: u32 = 1000;
+const TENURE: Nanos = 10_000_000;
+/// For how long it stays there for a turn that does not come.
+const LINGER: Nanos = 1_000_000;
+/// For how long this process then keeps off the file.
+const RECESS: Nanos = 1_000_000;
+/// How often to look whether grants still stand, for those behind them in this process.
+const PATROL: Nanos = 50_000_000;
+
+pub(crate) struct Files {
+    pub(crate) directory: Directory,
+    held: Mutex<HashMap<u64, Arc<Held>>>,
+    passed_on: Mutex<PassedOn>,
+    next: AtomicU64,
+    rounds: Mutex<Option<Alarm>>,
+    /// The engine in front, which is told of losses.
+    pub(crate) engine: OnceLock<WeakEngine>,
+    /// The process that it was opened in: a forked child has its memory, but not its locks.
+    process: u32,
+}
+
+/// Files whose locks are kept for the next turn, and those that others are to have first.
+#[derive(Default)]
+struct PassedOn {
+    kept: HashMap<Box<str>, (Arc<Held>, Nanos)>,
+    off: HashMap<Box<str>, Nanos>,
+}
+
+impl Files {
+    pub(crate) fn new(directory: Directory) -> Arc<Self> {
+        Arc::new(Self {
+            directory,
+            held: Mutex::default(),
+            passed_on: Mutex::default(),
+            next: AtomicU64::new(1),
+            rounds: Mutex::new(None),
+            engine: OnceLock::new(),
+            process: std::process::id(),
+        })
+    }
+
+    /// # Errors
+    /// `Unavailable` in a forked child.
+    pub(crate) fn check_process(&self) -> Result<(), LockError> {
+        if self.is_forked() { Err(fault::forked(&self.directory.name)) } else { Ok(()) }
+    }
+
+    pub(crate) fn is_forked(&self) -> bool {
+        std::process::id() != self.process
+    }
+
+    /// Takes a grant into the books of this process, and says what it is called from now on.
+    pub(crate) fn take_in(self: &Arc<Self>, held: Held) -> Turn {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let token = Token::new(held.terms().token);
+        lock(&self.held).insert(id, Arc::new(held));
+        self.go_round(PATROL);
+        Turn::new(id, token)
+    }
+
+    pub(crate) fn held(&self, id: u64) -> Option<Arc<Held>> {
+        lock(&self.held).get(&id).cloned()
+    }
+
+    /// The file that was kept for this turn.
+    pub(crate) fn take_kept(&self, key: &str) -> Option<Arc<Held>> {
+        lock(&self.passed_on).kept.remove(key).map(|(held, _)| held)
+    }
+
+    /// Until when others are to have the key first.
+    pub(crate) fn off_until(&self, key: &str) -> Option<Nanos> {
+        lock(&self.passed_on).off.get(key).copied()
+    }
+
+    /// Ends a grant. Its file's lock is kept for a turn that is `wanted`, for a while (F6).
+    pub(crate) fn end(self: &Arc<Self>, id: u64, wanted: bool) -> Result<(), LockError> {
+        let Some(held) = lock(&self.held).remove(&id) else { return Ok(()) };
+        held.forget_watchers();
+        if self.is_forked() {
+            return Ok(());
+        }
+        let outcome = match held.standing() {
+            Standing::Lost(cause) => Err(lost(&held, cause)),
+            Standing::Held | Standing::Undecided => Ok(()),
+        };
+        let now = kernel::now();
+        let reserved = held.terms().keep_until > now;
+        if wanted && outcome.is_ok() && held.exclusive && !reserved {
+            if held.passed < PASSES && now.saturating_sub(held.locked_since) < TENURE {
+                lock(&self.passed_on).kept.insert(held.key.clone(), (held, now + LINGER));
+                self.go_round(LINGER);
+                return outcome;
+            }
+            lock(&self.passed_on).off.insert(held.key.clone(), now + RECESS);
+            self.go_round(RECESS);
+        }
+        crate::shared::leave(self, &held);
+        let unlocked = held.unlock();
+        outcome.and(unlocked.map_err(|error| {
+            fault::at(&self.directory, &held.path, "unlocked", error).with_key(&*held.key)
+        }))
+    }
+
+    /// Sees to it that [`round`](Self::round) is made soon.
+    fn go_round(self: &Arc<Self>, within: Nanos) {
+        let mut rounds = lock(&self.rounds);
+        let at = SystemClock.now().after(Duration::from_nanos(within));
+        if rounds.as_ref().is_none_or(|alarm| alarm.at() > at) {
+            let waker = Waker::from(Arc::new(Rounds(Arc::downgrade(self))));
+            *rounds = Some(SystemClock.wake_at(at, waker));
+        }
+    }
+
+    /// Gives back what was kept for nobody, and tells the engine of grants that are lost.
+    fn round(self: &Arc<Self>) {
+        *lock(&self.rounds) = None;
+        if self.is_forked() {
+            return;
+        }
+        let now = kernel::now();
+        let (mut due, mut next) = (Vec::new(), None::<Nanos>);
+        {
+            let mut passed_on = lock(&self.passed_on);
+            passed_on.kept.retain(|_, (held, until)| {
+                let stays = *until > now;
+                if !stays {
+                    due.push(held.clone());
+                }
+                stays
+            });
+            passed_on.off.retain(|_, until| *until > now);
+            if !passed_on.kept.is_empty() || !passed_on.off.is_empty() {
+                next = Some(LINGER);
+            }
+        }
+        for held in due {
+            // Should it fail, the file is closed, which unlocks as well.
+            let _ = held.unlock();
+        }
+        let held = lock(&self.held).values().cloned().collect::<Vec<_>>();
+        if !held.is_empty() {
+            next = next.or(Some(PATROL));
+        }
+        for held in held {
+            if held.lost().is_none()
+                && let Standing::Lost(cause) = held.standing()
+            {
+                self.tell(&held, cause);
+            }
+        }
+        if let Some(next) = next {
+            self.go_round(next);
+        }
+    }
+
+    /// Tells the engine that a grant is lost, so that those behind it here get their turn.
+    pub(crate) fn tell(&self, held: &Held, cause: LostCause) {
+        let token = Token::new(held.terms().token);
+        if let Some(engine) = self.engine.get().and_then(WeakEngine::upgrade) {
+            engine.lose(&held.key, token, cause);
+        }
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        if self.is_forked() {
+            return;
+        }
+        let kept = std::mem::take(&mut lock(&self.passed_on).kept);
+        for (held, _) in kept.into_values() {
+            let _ = held.unlock();
+        }
+    }
+}
+
+struct Rounds(Weak<Files>);
+
+impl Wake for Rounds {
+    fn wake(self: Arc<Self>) {
+        if let Some(files) = self.0.upgrade() {
+            files.round();
+        }
+    }
+}
+
+/// The error of a grant that is lost.
+pub(crate) fn lost(held: &Held, cause: LostCause) -> LockError {
+    let token = Token::new(held.terms().token);
+    LockError::new(ErrorKind::Lost { cause }, &*held.key).with_token(token)
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::fmt::Debug for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Files")
+            .field("directory", &self.directory.path)
+            .field("held", &lock(&self.held).len())
+            .finish_non_exhaustive()
+    }
+}

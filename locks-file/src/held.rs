@@ -1,0 +1,290 @@
+//! A grant of this process's: a locked file, and what its record says.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Wake, Waker};
+use std::time::Duration;
+
+use locks_core::{Alarm, Clock, LostCause, SystemClock};
+
+use crate::directory::{Inode, open_existing};
+use crate::kernel::{self, Nanos};
+use crate::record::{About, Entry, Found, Record, Text};
+use crate::watch::{Signal, Watching, watch};
+
+/// How soon to look again at a theft that was under way.
+const UNDECIDED: Duration = Duration::from_millis(1);
+
+/// One grant.
+///
+/// G1: until it ends, the file's `flock` is ours. G2: its record was in the file before the file was
+/// seen to be the one at the path, and is again before every change of it counts.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) key: Box<str>,
+    pub(crate) path: PathBuf,
+    pub(crate) file: File,
+    pub(crate) inode: Inode,
+    pub(crate) exclusive: bool,
+    pub(crate) about: About,
+    pub(crate) process: Arc<kernel::Process>,
+    /// Since when this process has the file's `flock`, and how many grants that has served.
+    pub(crate) locked_since: Nanos,
+    pub(crate) passed: u32,
+    /// What the file's record says besides: from before.
+    pub(crate) over: Option<(u64, LostCause)>,
+    pub(crate) names_key: bool,
+    terms: Mutex<Terms>,
+    loss: Mutex<Loss>,
+}
+
+/// What changes of a grant while it lasts.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terms {
+    pub(crate) token: u64,
+    /// The greatest that the file has to remember.
+    pub(crate) greatest: u64,
+    /// Since when it ages; 0: not yet.
+    pub(crate) since: Nanos,
+    pub(crate) keep_until: Nanos,
+    pub(crate) ends_at: Nanos,
+}
+
+/// Whether it is lost, and who wants to know.
+#[derive(Debug, Default)]
+struct Loss {
+    cause: Option<LostCause>,
+    watchers: Vec<Waker>,
+    told: Option<Told>,
+}
+
+/// Whether a grant stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Held,
+    /// Somebody is about to take it over, or not.
+    Undecided,
+    Lost(LostCause),
+}
+
+impl Held {
+    #[expect(clippy::too_many_arguments, reason = "all of what a grant is, once")]
+    pub(crate) fn new(
+        key: &str,
+        path: PathBuf,
+        (file, inode): (File, Inode),
+        exclusive: bool,
+        about: About,
+        process: Arc<kernel::Process>,
+        over: Option<(u64, LostCause)>,
+        terms: Terms,
+    ) -> Self {
+        let names_key =
+            path.file_name().is_some_and(|name| crate::name::is_hashed(&name.to_string_lossy()));
+        Self {
+            key: key.into(),
+            path,
+            file,
+            inode,
+            exclusive,
+            about,
+            process,
+            locked_since: kernel::now(),
+            passed: 0,
+            over,
+            names_key,
+            terms: Mutex::new(terms),
+            loss: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn terms(&self) -> Terms {
+        *lock(&self.terms)
+    }
+
+    pub(crate) fn set_terms(&self, terms: Terms) {
+        *lock(&self.terms) = terms;
+    }
+
+    /// How it was found to be lost.
+    pub(crate) fn lost(&self) -> Option<LostCause> {
+        lock(&self.loss).cause
+    }
+
+    /// What the record says of it.
+    pub(crate) fn entry(&self, terms: &Terms) -> Entry<'_> {
+        Entry {
+            token: terms.token,
+            exclusive: self.exclusive,
+            pid: self.process.pid,
+            started: self.process.started,
+            since: terms.since,
+            keep_until: terms.keep_until,
+            ends_at: terms.ends_at,
+            about: self.about.as_str(),
+        }
+    }
+
+    /// Writes the record of an exclusive grant.
+    pub(crate) fn write_alone(&self, terms: &Terms) -> io::Result<()> {
+        let record = Record {
+            boot: kernel::boot(),
+            token: terms.greatest,
+            removed: false,
+            over: self.over,
+            key: self.names_key.then_some(&*self.key),
+            entries: vec![self.entry(terms)],
+        };
+        record.write(&self.file)
+    }
+
+    /// Whether the file is the one at its path.
+    pub(crate) fn is_at_path(&self) -> io::Result<bool> {
+        Ok(Inode::at(&self.path)? == Some(self.inode))
+    }
+
+    /// Whether the grant stands (F4).
+    pub(crate) fn standing(&self) -> Standing {
+        if let Some(cause) = self.lost() {
+            return Standing::Lost(cause);
+        }
+        let standing = match self.is_at_path() {
+            Ok(true) if self.exclusive => Standing::Held,
+            Ok(true) => self.standing_among_others(),
+            Ok(false) => self.after_removal(),
+            // Nothing can be told without looking; whoever takes it over can look.
+            Err(_) => Standing::Held,
+        };
+        if let Standing::Lost(cause) = standing {
+            lock(&self.loss).cause = Some(cause);
+        }
+        standing
+    }
+
+    /// A shared hold can be taken off the record by an administrator.
+    fn standing_among_others(&self) -> Standing {
+        let token = self.terms().token;
+        let Ok(text) = Text::read(&self.file) else { return Standing::Held };
+        match text.parse() {
+            Found::Record(record) if record.entries.iter().all(|entry| entry.token != token) => {
+                Standing::Lost(LostCause::Evicted)
+            }
+            _ => Standing::Held,
+        }
+    }
+
+    /// Another file, or none, is at the path. One without a record is a theft that is not done yet, or
+    /// a new file that nobody has been granted.
+    fn after_removal(&self) -> Standing {
+        let Ok(file) = open_existing(&self.path) else {
+            return match self.is_at_path() {
+                Ok(true) => Standing::Held,
+                _ => Standing::Lost(LostCause::Replaced),
+            };
+        };
+        let Ok(text) = Text::read(&file) else { return Standing::Undecided };
+        match text.record() {
+            Some(record) if Inode::of(&file).ok() != Some(self.inode) => {
+                Standing::Lost(match record.over {
+                    Some((token, cause)) if token == self.terms().token => cause,
+                    Some(_) => LostCause::Stolen,
+                    None => LostCause::Replaced,
+                })
+            }
+            _ => Standing::Undecided,
+        }
+    }
+
+    /// Whether it is lost; with a waker, that is woken when there may be more to say.
+    pub(crate) fn poll_lost(self: &Arc<Self>, waker: Option<&Waker>) -> Option<LostCause> {
+        if let Some(waker) = waker {
+            let mut loss = lock(&self.loss);
+            loss.watchers.retain(|watcher| !watcher.will_wake(waker));
+            loss.watchers.push(waker.clone());
+            if loss.told.is_none() {
+                loss.told = Some(Told::new(self));
+            }
+        }
+        // After the watch has begun, so that nothing is missed.
+        match self.standing() {
+            Standing::Lost(cause) => Some(cause),
+            Standing::Held => None,
+            Standing::Undecided => {
+                if waker.is_some() {
+                    let soon = SystemClock.now().after(UNDECIDED);
+                    let bell = Waker::from(Arc::new(Bell(Arc::downgrade(self))));
+                    if let Some(told) = &mut lock(&self.loss).told {
+                        told.alarm = Some(SystemClock.wake_at(soon, bell));
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    /// Nobody can be told of it any more.
+    pub(crate) fn forget_watchers(&self) {
+        let mut loss = lock(&self.loss);
+        let forgotten = (loss.told.take(), std::mem::take(&mut loss.watchers));
+        drop(loss);
+        drop(forgotten);
+    }
+
+    /// Gives the file's lock back. In a forked child it only closes: the lock is the parent's.
+    pub(crate) fn unlock(&self) -> io::Result<()> {
+        if self.process.pid == std::process::id() {
+            fs4::FileExt::unlock(&self.file)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// What tells a grant that something has happened to its file.
+#[derive(Debug)]
+struct Told {
+    _watching: Option<Watching>,
+    alarm: Option<Alarm>,
+}
+
+impl Told {
+    fn new(held: &Arc<Held>) -> Self {
+        let bell = Waker::from(Arc::new(Bell(Arc::downgrade(held))));
+        Self { _watching: watch(&held.file, &Signal::for_good(bell)), alarm: None }
+    }
+}
+
+/// Has those look who wait for a grant to be lost.
+struct Bell(Weak<Held>);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        let Some(held) = self.0.upgrade() else { return };
+        let watchers = std::mem::take(&mut lock(&held.loss).watchers);
+        watchers.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Terms {
+    /// Age and bounds count from `now`.
+    pub(crate) fn begin(
+        &mut self,
+        at_least: Option<Duration>,
+        at_most: Option<Duration>,
+        now: Nanos,
+    ) {
+        let after = |by: Option<Duration>| {
+            let nanos = by.map(|by| u64::try_from(by.as_nanos()).unwrap_or(u64::MAX));
+            nanos.map_or(0, |nanos| now.saturating_add(nanos))
+        };
+        self.since = now;
+        self.keep_until = after(at_least);
+        self.ends_at = after(at_most);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

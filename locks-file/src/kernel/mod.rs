@@ -1,0 +1,9 @@
+//! What the operating system knows: which process holds which file, who is who, what time it is.
+
+mod process;
+mod table;
+mod time;
+
+pub(crate) use process::{Process, boot, started};
+pub(crate) use table::LockTable;
+pub(crate) use time::{Nanos, duration_until, now};

@@ -1,0 +1,89 @@
+use std::fs;
+use std::io::{self, Read};
+
+use crate::directory::Inode;
+
+/// The kernel's table of file locks, as far as it concerns `flock`.
+#[derive(Debug, Default)]
+pub(crate) struct LockTable {
+    held: Vec<(Inode, Grip)>,
+}
+
+/// One process's `flock` on a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grip {
+    pub(crate) pid: u32,
+    pub(crate) exclusive: bool,
+    /// Whether it only waits in the kernel: users of blocking `flock`.
+    pub(crate) waits: bool,
+}
+
+impl LockTable {
+    /// The table as it is now.
+    ///
+    /// # Errors
+    /// Where there is none: only Linux shows it.
+    pub(crate) fn read() -> io::Result<Self> {
+        let mut text = Vec::with_capacity(1 << 14);
+        fs::File::open("/proc/locks")?.read_to_end(&mut text)?;
+        Ok(Self::parse(&String::from_utf8_lossy(&text)))
+    }
+
+    /// Lines such as `3: FLOCK  ADVISORY  WRITE 3093 fe:00:10011839 0 EOF`, and with `->` before
+    /// the kind those who wait.
+    fn parse(text: &str) -> Self {
+        let held = text.lines().filter_map(|line| {
+            let mut words = line.split_ascii_whitespace().skip(1).peekable();
+            let waits = words.next_if_eq(&"->").is_some();
+            if words.next()? != "FLOCK" {
+                return None;
+            }
+            let exclusive = words.nth(1)? == "WRITE";
+            let pid = words.next()?.parse().ok()?;
+            let mut place = words.next()?.split(':');
+            let major = u32::from_str_radix(place.next()?, 16).ok()?;
+            let minor = u32::from_str_radix(place.next()?, 16).ok()?;
+            let ino = place.next()?.parse().ok()?;
+            let dev = rustix::fs::makedev(major, minor);
+            Some((Inode { dev, ino }, Grip { pid, exclusive, waits }))
+        });
+        Self { held: held.collect() }
+    }
+
+    /// Who has, or waits for, this file.
+    pub(crate) fn of(&self, inode: Inode) -> impl Iterator<Item = Grip> {
+        self.held.iter().filter(move |(held, _)| *held == inode).map(|(_, grip)| *grip)
+    }
+
+    /// The devices that this process holds a file of this number on.
+    pub(crate) fn devices_of(&self, ino: u64, pid: u32) -> impl Iterator<Item = u64> {
+        let found = self.held.iter().filter(move |(held, grip)| held.ino == ino && grip.pid == pid);
+        found.map(|(held, _)| held.dev)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_understood() {
+        let table = LockTable::parse(
+            "1: FLOCK  ADVISORY  WRITE 3093 fe:00:10011839 0 EOF\n\
+             1: -> FLOCK  ADVISORY  READ 77 fe:00:10011839 0 EOF\n\
+             2: POSIX  ADVISORY  READ 12 fe:00:10011839 128 128\n\
+             3: FLOCK  ADVISORY  READ 12 00:1a:7 0 EOF\n\
+             4: nonsense\n",
+        );
+        let inode = Inode { dev: rustix::fs::makedev(0xfe, 0), ino: 10_011_839 };
+        let grips = table.of(inode).collect::<Vec<_>>();
+        assert_eq!(
+            grips,
+            [
+                Grip { pid: 3093, exclusive: true, waits: false },
+                Grip { pid: 77, exclusive: false, waits: true },
+            ]
+        );
+        assert_eq!(table.devices_of(7, 12).collect::<Vec<_>>(), [rustix::fs::makedev(0, 0x1a)]);
+    }
+}

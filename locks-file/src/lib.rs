@@ -1,0 +1,31 @@
+//! The backend of [`locks`](https://docs.rs/locks) that excludes the processes of one machine, on
+//! `flock`.
+//!
+//! Users depend on `locks` with its feature `file`, where this is `locks::file`. The letters and
+//! numbers in brackets (F1, C6, …) are clauses of the project's contract.
+
+#[cfg(not(unix))]
+compile_error!(
+    "`locks-file` needs `flock`, which only Unix has: leave out the feature `file` here"
+);
+
+mod backend;
+mod behind;
+mod claim;
+mod clean;
+mod directory;
+mod evict;
+mod fault;
+mod files;
+mod held;
+mod kernel;
+mod list;
+mod name;
+mod record;
+mod shared;
+mod terms;
+mod waiting;
+mod watch;
+
+pub use backend::{FileBackend, FileBackendBuilder};
+pub use clean::Cleaned;

@@ -1,0 +1,99 @@
+//! What a lock file says of its holders (F3): for people, for thieves, and for the next token.
+//!
+//! It is text that `cat` shows. It is written by whoever has the file's `flock` alone, or shares it
+//! and has the [directory's](crate::directory::Epochs) as well, and by nobody else.
+
+mod about;
+mod text;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use locks_core::{LostCause, Mode};
+
+pub(crate) use self::about::{About, describe, stranger};
+pub(crate) use self::text::Text;
+use crate::kernel::{self, Nanos};
+
+/// A record to be written.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Record<'a> {
+    /// During which start of the machine it was written.
+    pub(crate) boot: u64,
+    /// The greatest token granted so far: the file's epoch in the high half, a count in the low.
+    pub(crate) token: u64,
+    /// Whether the file is being removed by whoever has it.
+    pub(crate) removed: bool,
+    /// What became of the hold that this file's predecessor was for.
+    pub(crate) over: Option<(u64, LostCause)>,
+    /// The key, where the name of the file does not tell it.
+    pub(crate) key: Option<&'a str>,
+    pub(crate) entries: Vec<Entry<'a>>,
+}
+
+/// One hold, or what is reserved of one that has ended (C14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry<'a> {
+    pub(crate) token: u64,
+    pub(crate) exclusive: bool,
+    pub(crate) pid: u32,
+    /// When the process began.
+    pub(crate) started: u64,
+    /// Since when it ages; 0: not yet, being part of an unfinished set (C11).
+    pub(crate) since: Nanos,
+    /// Until when the key is reserved (C14); 0: not.
+    pub(crate) keep_until: Nanos,
+    /// When its arbiter was to end it (C14); 0: never.
+    pub(crate) ends_at: Nanos,
+    /// Who and where, see [`About`].
+    pub(crate) about: &'a str,
+}
+
+/// What was found in a lock file.
+#[derive(Debug)]
+pub(crate) enum Found<'a> {
+    /// Nothing: new, or somebody else's, or a theft that is undecided.
+    Empty,
+    /// A record.
+    Record(Record<'a>),
+    /// Something that is no record, or is being written.
+    Torn,
+}
+
+impl Entry<'_> {
+    /// Whether it is of the process that has this number now.
+    pub(crate) fn is_of(&self, pid: u32) -> bool {
+        self.pid == pid && kernel::started(pid).is_none_or(|started| started == self.started)
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        if self.exclusive { Mode::Exclusive } else { Mode::Shared }
+    }
+
+    pub(crate) fn is_reserved(&self, now: Nanos) -> bool {
+        self.keep_until > now
+    }
+
+    /// Whether a hold of this mode has to stay away from it.
+    pub(crate) fn conflicts(&self, exclusive: bool) -> bool {
+        self.exclusive || exclusive
+    }
+}
+
+impl Record<'_> {
+    /// Until when a hold of this mode has to stay away, whoever is there (C14).
+    pub(crate) fn reserved_until(&self, exclusive: bool, now: Nanos) -> Nanos {
+        let apart = self.entries.iter().filter(|entry| entry.conflicts(exclusive));
+        let reserved = apart.filter(|entry| entry.is_reserved(now)).map(|entry| entry.keep_until);
+        reserved.max().unwrap_or(0)
+    }
+
+    /// Writes it over what the file has.
+    ///
+    /// # Errors
+    /// Those of writing: a full disk, for one.
+    pub(crate) fn write(&self, file: &File) -> io::Result<()> {
+        file.write_all_at(Text::of(self).as_bytes(), 0)
+    }
+}
