@@ -13,6 +13,7 @@ use crate::program::program;
 
 struct Clients {
     directory: Directory,
+    own: FileBackend,
     ours: Backend,
     theirs: Backend,
 }
@@ -20,7 +21,8 @@ struct Clients {
 impl Clients {
     fn new() -> Self {
         let directory = Directory::new();
-        Self { ours: directory.backend(), theirs: directory.backend(), directory }
+        let own = directory.client();
+        Self { ours: own.clone().into_backend(), theirs: directory.backend(), own, directory }
     }
 }
 
@@ -37,6 +39,10 @@ impl Fixture for Clients {
         let mut command = program("kit");
         tell_directory(&mut command, self.directory.path());
         Some(command)
+    }
+
+    fn live_keys(&self) -> Option<usize> {
+        Some(self.own.live_keys())
     }
 
     fn restart(&self) -> Option<Backend> {

@@ -30,7 +30,10 @@ fn f3_holder_and_thief_do_not_see_each_other() {
         let asked = now();
         let held = victim.take("k", "");
         thief.contended("k", "");
-        let stolen = thief.take("k", &format!("steal={}", AGE.as_millis()));
+        let stealing = thief.begin("k", &format!("steal={}", AGE.as_millis()));
+        let stolen = stealing.reply_within(Duration::from_secs(5));
+        assert!(stolen.is_some(), "F3: it is never stolen in round {round}");
+        let stolen = stealing.granted();
         let waited = Duration::from_nanos(stolen.at - asked);
         assert!(waited >= AGE, "C6: stolen after {waited:?} in round {round}");
         assert!(last < held.token && held.token < stolen.token, "C7");

@@ -186,12 +186,10 @@ fn row_23_a_file_system_that_is_read_only() {
     let Some(mut command) = program_in_mounts(directory.path(), &script) else { return };
     assert_refused(&mut command, directory.path(), "a read-only file system");
 
-    // It turns so while it is in use, as after an error of the disk.
-    let script = format!("mount -t tmpfs -o mode=700 none '{path}'");
-    let mut command = program_in_mounts(directory.path(), &script).unwrap();
-    command.env(MEANWHILE, format!("mount -o remount,ro '{path}'"));
-    command.env(AT_LAST, format!("mount -o remount,rw '{path}'"));
-    assert_refused(&mut command, directory.path(), "a file system that has turned read-only");
+    // While it is in use something is mounted over it.
+    let mut command = program_in_mounts(directory.path(), "true").unwrap();
+    command.env(MEANWHILE, &script).env(AT_LAST, format!("umount '{path}'"));
+    assert_refused(&mut command, directory.path(), "a file system that has come in between");
 }
 
 #[test]

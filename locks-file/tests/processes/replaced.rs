@@ -60,7 +60,9 @@ fn row_25_replaced_under_the_holder_without_a_rival() {
             replace(&directory.file_of(key));
         }
         let [k, l, m] = held;
-        until("the holder finds out", || holder.check(k).is_err() && holder.check(l).is_err());
+        until(&format!("the holder finds out that it was {how}"), || {
+            holder.check(k).is_err() && holder.check(l).is_err()
+        });
         assert!(holder.refresh(k).unwrap_err().is_lost(), "row 25: {how}");
         assert!(holder.release(l).unwrap_err().is_lost(), "row 25: {how}");
         assert!(holder.release(m).unwrap_err().is_lost(), "row 25: {how}");
@@ -115,9 +117,6 @@ fn row_25_deleted_all_the_time() {
         assert_ne!(first.token, second.token, "C7: round {round}");
         assert!(first.token.min(second.token) > last, "C7: round {round} after {last}");
         last = first.token.max(second.token);
-        if first.until < second.from || second.until < first.from {
-            assert_eq!(first.token < second.token, first.from < second.from, "C7");
-        }
     }
     one.assert_free("k");
 }

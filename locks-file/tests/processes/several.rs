@@ -85,6 +85,35 @@ fn c11_earlier_keys_are_held_meanwhile_and_all_are_in_the_end() {
     }
 }
 
+/// Readers that come while a set of readers has one key and waits for the next were there before it.
+#[test]
+fn c7_the_token_of_a_set_is_above_those_granted_meanwhile() {
+    let directory = Directory::new();
+    let [mut holder, mut taker, mut other] = Peer::start_many(&directory);
+    for round in 0..4 {
+        // Whichever of the two files has the greater tokens.
+        for _ in 0..round {
+            other.assert_free(["a", "b"][round % 2]);
+        }
+        let held = holder.take("b", "");
+        let waiting = taker.begin_all(&["a", "b"], "shared");
+        until("the first is held", || {
+            other.begin("a", "no-wait").outcome().map(|held| other.release(held).unwrap()).is_err()
+        });
+        let meanwhile = [(); 3].map(|()| other.take("a", "shared"));
+        holder.release(held).unwrap();
+        let set = waiting.granted();
+        for reader in meanwhile {
+            assert!(set.token > reader.token, "C7: {} after {}", set.token, reader.token);
+            other.release(reader).unwrap();
+        }
+        taker.check(set).unwrap();
+        taker.release(set).unwrap();
+        let after = [other.assert_free("a"), other.assert_free("b")];
+        assert!(after.iter().all(|token| *token > set.token), "C7: {after:?} after {}", set.token);
+    }
+}
+
 /// Killed while it has some of them.
 #[test]
 fn row_1_killed_with_some_of_its_keys() {

@@ -160,6 +160,28 @@ fn excuses_are_looked_into() {
     assert!(judged("stolen-0", backwards).is_err());
 }
 
+/// A thief that is killed, or gives up, after the theft and before it has written anything down.
+#[test]
+fn thieves_that_are_not_seen_are_thought_of() {
+    let tries = |at| Record { at, event: Event::Tries { hold: hold(2), steals: 20 * MILLI } };
+    let withdrew = |at| Record { at, event: Event::Withdrew { hold: hold(2) } };
+    let killing = |at| Record { at, event: Event::Killing { life: 2 } };
+    let (victim, next) = (entered(1, 5, 10 * MILLI), entered(3, 7, 50 * MILLI));
+    let lost = left(1, 60 * MILLI, true);
+    for ends in [withdrew, killing] as [fn(u64) -> Record; 2] {
+        let history = [victim, tries(12 * MILLI), ends(35 * MILLI), next];
+        assert_eq!(judged("stolen-0", history.into_iter().chain(lost)), Ok(()));
+        // Over before the victim was old enough.
+        let early = [victim, tries(12 * MILLI), ends(28 * MILLI), next];
+        assert_eq!(judged("stolen-0", early), Err(Wrong::Overlap));
+        assert_eq!(judged("strict-0", history), Err(Wrong::Overlap));
+    }
+    // One that has entered is no such thief any more.
+    let [l2, r2] = left(2, 8 * MILLI, false);
+    let others = [tries(5 * MILLI), entered(2, 4, 6 * MILLI), l2, r2, victim, next];
+    assert_eq!(judged("stolen-0", others), Err(Wrong::Overlap));
+}
+
 #[test]
 fn losses_that_nobody_caused_are_noticed() {
     for (key, at, verdict) in [

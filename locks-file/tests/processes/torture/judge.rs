@@ -3,8 +3,8 @@
 //!
 //! Two holds that conflict may overlap in three cases, in each of which the older one is a
 //! *victim* that is lost from then on and has to find out, at the latest at its release:
-//! - it was stolen: by the other one, which steals at no greater age, or by one that was killed
-//!   before it could write anything down;
+//! - it was stolen: by the other one, which steals at no greater age, or by one that was killed, or
+//!   gave up, when it had stolen it and before it could write that down;
 //! - its lock file was deleted between the victim's request and the other's entry;
 //! - it is one of several keys, of which another may have been lost in one of these ways.
 //!
@@ -61,6 +61,18 @@ struct Inside {
     lost_since: Option<u64>,
 }
 
+/// A request that steals, until it has entered.
+#[derive(Clone, Copy, Debug)]
+struct Trying {
+    hold: HoldId,
+    age: u64,
+    /// When it was over, if it is.
+    until: u64,
+}
+
+/// For how long a request that is over may explain a loss: longer than anybody stays.
+const EXPLAINS: u64 = 10_000_000_000;
+
 /// Until when a key is kept for nobody, and from whom.
 #[derive(Clone, Copy, Debug)]
 struct Reservation {
@@ -76,7 +88,8 @@ pub(crate) struct Judge {
     /// Those who have left and are to say what came of their release, with when they last looked.
     leaving: HashMap<HoldId, (Inside, u64)>,
     killed: HashSet<u32>,
-    last_kill: u64,
+    /// Requests that steal, and of which it is not known whether they have.
+    trying: Vec<Trying>,
     /// From when until when each deletion may have happened.
     deletions: VecDeque<(u64, Option<u64>)>,
     tokens: HashSet<u64>,
@@ -95,7 +108,7 @@ impl Judge {
             inside: HashMap::new(),
             leaving: HashMap::new(),
             killed: HashSet::new(),
-            last_kill: 0,
+            trying: Vec::new(),
             deletions: VecDeque::new(),
             tokens: HashSet::new(),
             greatest: Vec::new(),
@@ -118,12 +131,19 @@ impl Judge {
         self.recent.push_back(record);
         let at = record.at;
         match record.event {
+            Event::Tries { hold, steals } => {
+                self.trying.retain(|trying| trying.until > at.saturating_sub(EXPLAINS));
+                // Of a process that is being killed nobody knows how far it gets.
+                let until = if self.killed.contains(&hold.life) { at } else { u64::MAX };
+                self.trying.push(Trying { hold, age: steals, until });
+            }
+            Event::Withdrew { hold } => self.end_trying(at, |tried| tried == hold),
             Event::Entered(entry) => self.enter(at, entry)?,
             Event::Left { hold, looked, lost } => self.leave(hold, looked, lost)?,
             Event::Released { hold, lost } => self.release(at, hold, lost)?,
             Event::Killing { life } => {
                 self.killed.insert(life);
-                self.last_kill = at;
+                self.end_trying(at, |hold| hold.life == life);
                 self.inside.retain(|hold, _| hold.life != life);
                 self.leaving.retain(|hold, _| hold.life != life);
             }
@@ -139,6 +159,7 @@ impl Judge {
 
     fn enter(&mut self, at: u64, entry: Entry) -> Result<(), Violation> {
         self.counts.grants += 1;
+        self.trying.retain(|trying| trying.hold != entry.hold);
         if entry.token != 0 {
             self.see_token(at, entry)?;
             self.see_reservation(at, entry)?;
@@ -231,7 +252,7 @@ impl Judge {
                 self.counts.stolen += 1;
                 return Ok(Some(victims.hold));
             }
-            if self.plan.steals && self.last_kill >= victims.asked {
+            if self.plan.steals && self.is_stolen_unseen(victims) {
                 self.counts.stolen_unseen += 1;
                 return Ok(Some(victims.hold));
             }
@@ -241,6 +262,17 @@ impl Judge {
             }
         }
         Err(self.wrong(Wrong::Overlap, format!("{other:?} beside {new:?}")))
+    }
+
+    fn end_trying(&mut self, at: u64, whose: impl Fn(HoldId) -> bool) {
+        for trying in self.trying.iter_mut().filter(|trying| whose(trying.hold)) {
+            trying.until = trying.until.min(at);
+        }
+    }
+
+    /// Whether one that has not entered may have stolen it.
+    fn is_stolen_unseen(&self, victim: &Entry) -> bool {
+        self.trying.iter().any(|thief| thief.until >= victim.asked + thief.age)
     }
 
     /// Whether the file may have been deleted since then.

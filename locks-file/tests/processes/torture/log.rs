@@ -41,6 +41,10 @@ pub(crate) struct Entry {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
+    /// It is about to ask for the lock, and to steal it at this age.
+    Tries { hold: HoldId, steals: u64 },
+    /// It was refused or gave up, whatever it had done by then.
+    Withdrew { hold: HoldId },
     /// It has the lock.
     Entered(Entry),
     /// It goes: whether it knew, when it last looked, that the lock was lost.
@@ -115,6 +119,8 @@ impl Record {
                 let steals = steals.map_or("-".to_owned(), |age| age.to_string());
                 format!("entered {at} {hold} {shared} {token} {asked} {steals} {least} {of_set}")
             }
+            Event::Tries { hold, steals } => format!("tries {at} {hold} {steals}"),
+            Event::Withdrew { hold } => format!("withdrew {at} {hold}"),
             Event::Left { hold, looked, lost } => {
                 format!("left {at} {hold} {looked} {}", u8::from(lost))
             }
@@ -146,6 +152,8 @@ impl Record {
                 least: words.next()?.parse().ok()?,
                 of_set: words.next()? == "1",
             }),
+            "tries" => Event::Tries { hold: hold()?, steals: number()? },
+            "withdrew" => Event::Withdrew { hold: hold()? },
             "left" => Event::Left { hold: hold()?, looked: number()?, lost: number()? == 1 },
             "released" => Event::Released { hold: hold()?, lost: number()? == 1 },
             "killing" => Event::Killing { life: number()?.try_into().ok()? },

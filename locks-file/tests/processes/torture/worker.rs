@@ -146,15 +146,23 @@ impl Worker<'_> {
             (plans.iter().all(|plan| plan.steals) && dice.one_in(2)).then(|| *dice.of(&AGES));
         let least = plans.iter().any(|plan| plan.least).then_some(LEAST);
         let lock = self.lock(&plans, shared, steals, least);
-        let asked = now();
-        let outcome = if self.dice.one_in(4) { self.poll(lock) } else { self.wait(lock) };
-        let Some(guard) = outcome else { return };
         self.serial += 1;
         let hold = HoldId { life: self.life, thread: self.thread, serial: self.serial };
+        let steals = steals.map(|age| age.as_nanos() as u64);
+        if let Some(steals) = steals {
+            self.tell(keys, Event::Tries { hold, steals });
+        }
+        let asked = now();
+        let outcome = if self.dice.one_in(4) { self.poll(lock) } else { self.wait(lock) };
+        let Some(guard) = outcome else {
+            if steals.is_some() {
+                self.tell(keys, Event::Withdrew { hold });
+            }
+            return;
+        };
         let token = guard.token().get();
         // A pair of grants has one token, then.
         let token = if self.tokens_repeat { token & !1 } else { token };
-        let steals = steals.map(|age| age.as_nanos() as u64);
         let least = least.map_or(0, |least| least.as_nanos() as u64);
         let entry = Entry { hold, shared, token, asked, steals, least, of_set };
         self.tell(keys, Event::Entered(entry));
