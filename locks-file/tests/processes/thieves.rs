@@ -5,6 +5,7 @@ use std::time::Duration;
 use locks_core::LockBackend;
 
 use crate::directory::{Directory, until};
+use crate::foreign::lock_as_an_outsider;
 use crate::peer::{Peer, Visit, now};
 
 const AGE: Duration = Duration::from_millis(60);
@@ -153,6 +154,40 @@ fn c6_a_hold_that_is_renewed_is_not_stolen() {
     let waited = Duration::from_nanos(stolen.at - renewed);
     assert!(waited >= age, "C6: stolen after {waited:?}");
     assert!(holder.release(held).unwrap_err().is_lost());
+    thief.release(stolen).unwrap();
+}
+
+/// A foreign holder is as old as the thief's first look at *it* (F3): not as old as another hold of the
+/// same process on a file before, even where that file had the same number.
+#[test]
+fn row_35_a_foreign_holder_is_not_judged_by_an_earlier_one() {
+    let directory = Directory::new();
+    let mut thief = Peer::start(&directory);
+    let (file, other) = (directory.file_of("k"), directory.path().join("other"));
+    let age = AGE * 8;
+    // Locked before it is there, so that the thief never finds it free.
+    let replace = || {
+        let handle = lock_as_an_outsider(&other);
+        std::fs::rename(&other, &file).unwrap();
+        handle
+    };
+    let mut handle = replace();
+    let stealing = thief.begin("k", &format!("steal={}", age.as_millis()));
+    let mut since = now();
+    for _ in 0..8 {
+        let start = now();
+        until("the thief has seen it for a while", || {
+            now() > start + age.as_nanos() as u64 / 4 || stealing.is_answered()
+        });
+        if stealing.is_answered() {
+            break;
+        }
+        since = now();
+        drop(std::mem::replace(&mut handle, replace()));
+    }
+    let stolen = stealing.granted();
+    let held = Duration::from_nanos(stolen.at - since);
+    assert!(held >= age, "row 35: a foreign hold was stolen after {held:?}");
     thief.release(stolen).unwrap();
 }
 

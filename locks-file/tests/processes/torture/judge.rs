@@ -241,14 +241,9 @@ impl Judge {
                 self.counts.deleted += 1;
                 return Ok(Some(victims.hold));
             }
-            if self.plan.steals
-                && let Some(age) = heir.entry.steals
-            {
-                // It had been granted at the earliest when it was asked for.
-                if heir.at.saturating_sub(victims.asked) < age && known && !victims.of_set {
-                    let text = format!("{heir:?} stole from {victim:?}");
-                    return Err(self.wrong(Wrong::Early, text));
-                }
+            // It had been granted at the earliest when it was asked for.
+            let age = heir.at.saturating_sub(victims.asked);
+            if self.plan.steals && heir.entry.steals.is_some_and(|steals| steals <= age) {
                 self.counts.stolen += 1;
                 return Ok(Some(victims.hold));
             }
@@ -259,6 +254,10 @@ impl Judge {
             if victims.of_set && !self.plan.is_strict() {
                 self.counts.with_others += 1;
                 return Ok(Some(victims.hold));
+            }
+            if self.plan.steals && heir.entry.steals.is_some() && known {
+                let text = format!("{heir:?} stole from {victim:?}");
+                return Err(self.wrong(Wrong::Early, text));
             }
         }
         Err(self.wrong(Wrong::Overlap, format!("{other:?} beside {new:?}")))
