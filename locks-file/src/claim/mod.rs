@@ -189,7 +189,7 @@ impl<'a> Attempt<'a> {
     fn new(files: &'a Arc<Files>, claim: &Claim<'a>) -> Result<Self, LockError> {
         files.check_process()?;
         let exclusive = claim.options.mode != Mode::Shared;
-        let process = Process::this();
+        let process = files.process.clone();
         Ok(Self {
             files,
             key: claim.key,
