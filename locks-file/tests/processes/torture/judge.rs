@@ -241,8 +241,10 @@ impl Judge {
                 self.counts.deleted += 1;
                 return Ok(Some(victims.hold));
             }
-            // It had been granted at the earliest when it was asked for.
-            let age = heir.at.saturating_sub(victims.asked);
+            // It had been granted at the earliest when it was asked for. Of an outsider nobody knows
+            // when: what a thief has seen may have been the hold before (F3).
+            let age =
+                if victims.token == 0 { u64::MAX } else { heir.at.saturating_sub(victims.asked) };
             if self.plan.steals && heir.entry.steals.is_some_and(|steals| steals <= age) {
                 self.counts.stolen += 1;
                 return Ok(Some(victims.hold));
@@ -307,7 +309,8 @@ impl Judge {
 
     fn assert_may_be_lost(&mut self, inside: &Inside, at: u64) -> Result<(), Violation> {
         let (plan, entry) = (self.plan, inside.entry);
-        let old_enough = at.saturating_sub(entry.asked) >= AGES[0].as_nanos() as u64;
+        let old_enough =
+            entry.token == 0 || at.saturating_sub(entry.asked) >= AGES[0].as_nanos() as u64;
         let may = (plan.steals && old_enough)
             || self.is_deleted(entry.asked)
             // Of keys in one request one may be subject to more than the others are.

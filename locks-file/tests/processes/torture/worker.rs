@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use locks_core::{Backend, LockBuilder, LockError, OwnedGuard};
+use locks_core::{Backend, ErrorKind, LockBuilder, LockError, OwnedGuard};
 use locks_file::FileBackend;
 
 use super::dice::Dice;
 use super::log::{Entry, Event, HoldId, Log};
 use super::plan::{AGES, LEAST, PLANS, Plan, SETS};
+use crate::directory::PATIENCE;
 use crate::peer::{now, told_directory};
 use crate::polled::Polled;
 
@@ -71,10 +72,7 @@ pub(crate) fn work() {
         // Everybody has locks of their own, and so none.
         directory.push(life.to_string());
     }
-    let backend = match FileBackend::new(directory) {
-        Ok(backend) => backend.into_backend(),
-        Err(error) => fail(&witness, &format!("the directory: {error:?}")),
-    };
+    let backend = open(&directory, &witness).into_backend();
     let logs = PLANS.map(|plan| Log::open(&witness, plan.key));
     end_with_input();
     thread::scope(|threads| {
@@ -102,13 +100,26 @@ pub(crate) fn work() {
 /// The program that cleans.
 pub(crate) fn clean() {
     let witness = told_witness();
-    let backend = FileBackend::new(told_directory()).unwrap();
+    let backend = open(&told_directory(), &witness);
     end_with_input();
     while !OVER.load(Ordering::Relaxed) {
         if let Err(error) = backend.clean(Duration::ZERO) {
             fail(&witness, &format!("cleaning: {error:?}"));
         }
         thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// The directory, as soon as it can be had: whoever is stopped may have its books in hand, and
+/// opening it does not wait for that for long.
+fn open(directory: &Path, witness: &Path) -> FileBackend {
+    let start = Instant::now();
+    loop {
+        match FileBackend::new(directory) {
+            Ok(backend) => return backend,
+            Err(error) if error.kind() == ErrorKind::Unavailable && start.elapsed() < PATIENCE => {}
+            Err(error) => fail(witness, &format!("the directory: {error:?}")),
+        }
     }
 }
 
