@@ -60,7 +60,13 @@ fn f5_nothing_left_to_watch_files_with() {
         for _ in 0..5 {
             let held = holder.take("k", "");
             let waiting = waiter.begin("k", "");
+            let (start, worked) = (now(), waiter.processor_time());
             waiting.assert_waits();
+            let (took, worked) = (now() - start, waiter.processor_time() - worked);
+            assert!(
+                worked.as_nanos() < u128::from(took) / 5,
+                "F5: it worked for {worked:?} of {took} ns while it waited without {limit}"
+            );
             holder.release(held).unwrap();
             let soon = Duration::from_secs(2);
             assert!(waiting.reply_within(soon).is_some(), "F5: not served without {limit}");

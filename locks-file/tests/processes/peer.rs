@@ -256,6 +256,8 @@ impl Peer {
 
     /// A peer that something else starts.
     pub(crate) fn start_as(mut command: Command, directory: &Directory) -> Self {
+        // The first to open a directory waits for the disk, and the others do not wait for it for long.
+        drop(directory.client());
         tell_directory(&mut command, directory.path());
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = piped.spawn().unwrap();
@@ -393,6 +395,16 @@ impl Peer {
 
     pub(crate) fn go_on(&self) {
         kill_process(self.pid(), Signal::CONT).unwrap();
+    }
+
+    /// For how long it has kept processors busy.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
+        let spent = tasks.flatten().filter_map(|task| {
+            let spent = std::fs::read_to_string(task.path().join("schedstat")).ok()?;
+            spent.split(' ').next()?.parse::<u64>().ok()
+        });
+        Duration::from_nanos(spent.sum())
     }
 
     /// Its descriptors of what was created as `file`.

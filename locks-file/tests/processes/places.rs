@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use locks_core::LockError;
 use locks_file::FileBackend;
@@ -31,17 +31,21 @@ const SAYS: &str = "locks-file places: ";
 /// The program: takes a lock, in circumstances that the environment brings about, and says what
 /// came of it.
 pub(crate) fn try_once() {
-    let outcome = try_all();
-    let text = match outcome {
+    let mut longest = Duration::ZERO;
+    let text = match try_all(&mut longest) {
         Ok(()) => "granted".to_owned(),
         Err(error) => format!("refused {:?}|{error}", error.kind()).replace('\n', " "),
     };
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "\n{SAYS}{text}").unwrap();
+    writeln!(stdout, "\n{SAYS}{} {text}", longest.as_millis()).unwrap();
 }
 
-fn try_all() -> Result<(), LockError> {
-    let backend = FileBackend::new(told_directory())?.into_backend();
+/// Says as well how long the slowest step took.
+fn try_all(longest: &mut Duration) -> Result<(), LockError> {
+    let start = Instant::now();
+    let opened = FileBackend::new(told_directory());
+    *longest = start.elapsed();
+    let backend = opened?.into_backend();
     let taken = || backend.named("k").acquire().and_then(|guard| guard.release());
     let mut descriptors = Vec::new();
     // What follows finds everything in use already.
@@ -54,7 +58,9 @@ fn try_all() -> Result<(), LockError> {
             descriptors.push(file);
         }
     }
+    let start = Instant::now();
     let outcome = taken();
+    *longest = start.elapsed().max(*longest);
     drop(descriptors);
     let refused_first = outcome.is_err();
     if run_script(AT_LAST, || ()) && refused_first {
@@ -106,7 +112,12 @@ pub(crate) fn outcome(command: &mut Command) -> Result<(), Refused> {
     let said = said.recv_timeout(Duration::from_secs(10));
     let _ = process.kill();
     process.wait().unwrap();
-    match said.expect("row 23: it says what came of it, at once").as_str() {
+    let said = said.expect("row 23: it says what came of it");
+    let (longest, said) = said.split_once(' ').unwrap();
+    // Opening a directory writes to the disk once, which may take its time.
+    let longest = Duration::from_millis(longest.parse().unwrap());
+    assert!(longest < Duration::from_millis(1900), "row 23: not at once: {longest:?} until {said}");
+    match said {
         "granted" => Ok(()),
         text => {
             let refusal = text.strip_prefix("refused ").and_then(|text| text.split_once('|'));
