@@ -252,7 +252,7 @@ struct Told {
 impl Told {
     fn new(held: &Arc<Held>) -> Self {
         let bell = Waker::from(Arc::new(Bell(Arc::downgrade(held))));
-        Self { _watching: watch(&held.file, &Signal::for_good(bell)), alarm: None }
+        Self { _watching: watch(&held.file, &Signal::for_good(bell), true), alarm: None }
     }
 }
 
