@@ -80,7 +80,8 @@ pub mod backend;
 pub mod block;
 mod choice;
 mod defaults;
-mod duration;
+#[doc(hidden)]
+pub mod duration;
 pub mod manual;
 pub mod testing;
 mod url;
@@ -194,6 +195,13 @@ pub fn install_weak(backend: impl backend::LockBackend) -> Result<(), LockError>
 /// keeps the backend from being opened. No error repeats a URL that may hold a secret.
 pub fn open(url: &str) -> Result<Backend, LockError> {
     url::open(url)
+}
+
+/// The file backend at a `file:` URL, for the command's `clean`.
+#[cfg(feature = "file")]
+#[doc(hidden)]
+pub fn open_files(url: &str) -> Result<file::FileBackend, LockError> {
+    url::open_files(url)
 }
 
 /// The README's examples, compiled and run as the others are.

@@ -41,6 +41,10 @@ impl Scheme {
             _ => &[],
         }
     }
+
+    fn refuse(&self, Missing(why): &Missing) -> LockError {
+        refused(format!("`{}:` is for {}, and {why}; {Known}", self.name, self.serves))
+    }
 }
 
 /// Opens the backend at what follows the scheme and its colon, with the options that are the scheme's
@@ -57,21 +61,44 @@ const LATER: Result<Open, Missing> = Err(Missing("this version of `locks` does n
 
 /// The backend at `url`; see [`crate::open`].
 pub(crate) fn open(url: &str) -> Result<Backend, LockError> {
+    let Parsed { open, place, defaults, own, .. } = parse(url)?;
+    Ok(defaults.around(open(place, own)?))
+}
+
+/// The file backend at `url`; see [`crate::open_files`].
+#[cfg(feature = "file")]
+pub(crate) fn open_files(url: &str) -> Result<locks_file::FileBackend, LockError> {
+    let Parsed { scheme, place, own, .. } = parse(url)?;
+    match scheme.name {
+        "file" => file_backend(place, own),
+        other => Err(refused(format!("`{other}:` has no lock files, as `file:` does"))),
+    }
+}
+
+/// A URL taken apart.
+#[cfg_attr(not(feature = "file"), expect(dead_code, reason = "the scheme tells files apart"))]
+struct Parsed<'a> {
+    scheme: &'static Scheme,
+    open: Open,
+    place: &'a str,
+    defaults: Defaults,
+    own: Own,
+}
+
+fn parse(url: &str) -> Result<Parsed<'_>, LockError> {
     let (name, rest) = split_scheme(url)
         .ok_or_else(|| refused(format!("not a URL: it begins with no scheme; {}", Known)))?;
     let scheme = SCHEMES
         .iter()
         .find(|scheme| name.eq_ignore_ascii_case(scheme.name))
         .ok_or_else(|| refused(format!("`{name}:` is no scheme known here; {Known}")))?;
-    let open = scheme.open.as_ref().map_err(|Missing(why)| {
-        refused(format!("`{}:` is for {}, and {why}; {Known}", scheme.name, scheme.serves))
-    })?;
+    let open = *scheme.open.as_ref().map_err(|missing| scheme.refuse(missing))?;
     let (place, query) = match rest.split_once('?') {
         Some((place, query)) => (place, query),
         None => (rest, ""),
     };
     let (defaults, own) = parse_options(query, scheme)?;
-    Ok(defaults.around(open(place, own)?))
+    Ok(Parsed { scheme, open, place, defaults, own })
 }
 
 fn memory(place: &str, _: Own) -> Result<Backend, LockError> {
@@ -88,6 +115,11 @@ const FILE: Result<Open, Missing> = Err(Missing("this build lacks the feature `f
 
 #[cfg(feature = "file")]
 fn file(place: &str, own: Own) -> Result<Backend, LockError> {
+    file_backend(place, own).map(Backend::new)
+}
+
+#[cfg(feature = "file")]
+fn file_backend(place: &str, own: Own) -> Result<locks_file::FileBackend, LockError> {
     use locks_file::FileBackend;
 
     let path = match place.strip_prefix("//") {
@@ -117,7 +149,7 @@ fn file(place: &str, own: Own) -> Result<Backend, LockError> {
             (_, label) => builder.label(label),
         };
     }
-    Ok(Backend::new(builder.open()?))
+    builder.open()
 }
 
 /// The scheme, and what follows its colon.

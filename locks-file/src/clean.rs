@@ -11,6 +11,7 @@ use crate::fault;
 use crate::kernel;
 use crate::name;
 use crate::record::{Record, Text};
+use crate::waiting;
 
 /// What [`clean`](crate::FileBackend::clean) has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +30,7 @@ pub struct Cleaned {
 pub(crate) fn clean(directory: &Directory, unused_for: Duration) -> Result<Cleaned, LockError> {
     let path = &directory.path;
     let mut cleaned = Cleaned::default();
+    waiting::clean(directory);
     for entry in fs::read_dir(path).map_err(|error| fault::directory(path, error))? {
         let entry = entry.map_err(|error| fault::directory(path, error))?;
         if name::to_key(&entry.file_name().to_string_lossy()) == name::Named::Other {

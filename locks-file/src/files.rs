@@ -14,6 +14,7 @@ use crate::directory::Directory;
 use crate::fault;
 use crate::held::{Held, Standing};
 use crate::kernel::{self, Nanos, Process};
+use crate::waiting::Waits;
 
 /// For how many grants, and for how long, a file's lock may stay in this process (F6).
 const PASSES: u32 = 1000;
@@ -31,6 +32,7 @@ pub(crate) struct Files {
     passed_on: Mutex<PassedOn>,
     next: AtomicU64,
     rounds: Mutex<Option<Alarm>>,
+    pub(crate) waits: Waits,
     /// The engine in front, which is told of losses.
     pub(crate) engine: OnceLock<WeakEngine>,
     /// The process that it was opened in: a forked child has its memory, but not its locks.
@@ -52,6 +54,7 @@ impl Files {
             passed_on: Mutex::default(),
             next: AtomicU64::new(1),
             rounds: Mutex::new(None),
+            waits: Waits::default(),
             engine: OnceLock::new(),
             process: Process::this(),
         })
@@ -193,6 +196,7 @@ impl Drop for Files {
         if self.is_forked() {
             return;
         }
+        self.waits.close();
         let kept = std::mem::take(&mut lock(&self.passed_on).kept);
         for (held, _) in kept.into_values() {
             let _ = held.unlock();

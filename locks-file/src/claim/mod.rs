@@ -19,6 +19,7 @@ use crate::directory::Inode;
 use crate::files::Files;
 use crate::kernel::{self, Nanos, Process};
 use crate::record::About;
+use crate::waiting::Waits;
 use crate::watch::{Signal, pause, wait_here, watch};
 use crate::{fault, list, name};
 
@@ -27,6 +28,8 @@ const DOUBT: Nanos = 10_000_000;
 /// How often a waiter looks by itself where the kernel tells it of changes, and where it does not.
 const SAFETY_POLL: Nanos = 50_000_000;
 const POLL: (Nanos, Nanos) = (1_000_000, 16_000_000);
+/// From when on others are told of a wait (C12): short ones are not to pay for that.
+const TOLD_AFTER: Nanos = 50_000_000;
 /// When to look again after a change: the kernel tells of a close before it gives up the lock.
 const AFTERWARDS: [Nanos; 4] = [50_000, 250_000, 1_500_000, 8_000_000];
 
@@ -101,7 +104,7 @@ async fn queue(
     };
     await_whoever_waits().await;
     let mut watched = Watched::default();
-    let mut rhythm = Rhythm::new();
+    let (mut rhythm, mut told) = (Rhythm::new(), None);
     loop {
         wait_here();
         let (again, doubtful) = match attempt.look().map_err(|error| named(error, key))? {
@@ -117,6 +120,9 @@ async fn queue(
             let kind = if wait == Wait::No { ErrorKind::Contended } else { ErrorKind::Timeout };
             return Err(list::contended(files, key, kind)
                 .with_waited(std::time::Duration::from_nanos(now - start)));
+        }
+        if told.is_none() && now - start >= TOLD_AFTER {
+            told = Waits::tell(files, key, attempt.exclusive, start, &attempt.about);
         }
         let by_itself = rhythm.next(now, watched.is_told(), doubtful);
         if pause(&watched.signal, again.min(by_itself).min(last)).await {

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 pub(crate) use self::default::default_directory;
 pub(crate) use self::epochs::{Entered, Epochs};
 pub(crate) use self::exchange::{Exchange, Outcome};
-pub(crate) use self::fitness::Settings;
+pub(crate) use self::fitness::{Settings, is_network};
 use crate::fault;
 
 /// A file, whatever it is called.

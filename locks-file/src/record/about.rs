@@ -76,17 +76,24 @@ impl fmt::Write for Parts {
 
 /// The holder that an entry tells of.
 pub(crate) fn describe(entry: &Entry<'_>, now: Nanos) -> HolderInfo {
-    let mut parts = entry.about.split(PART).map(|part| (!part.is_empty()).then(|| part.to_owned()));
-    let mut next = || parts.next().flatten();
     let mut holder = HolderInfo::new(entry.mode());
     holder.token = Some(Token::new(entry.token));
-    holder.party.label = next();
-    holder.party.process = next();
-    holder.party.pid = Some(entry.pid);
-    holder.who = next();
-    holder.party.site = next();
+    (holder.party, holder.who) = tell(entry.about, entry.pid);
     holder.age = (entry.since > 0).then(|| Duration::from_nanos(now.saturating_sub(entry.since)));
     holder
+}
+
+/// The process, and who in it, that a text of [`About`] tells of.
+pub(crate) fn tell(about: &str, pid: u32) -> (Party, Option<String>) {
+    let mut parts = about.split(PART).map(|part| (!part.is_empty()).then(|| part.to_owned()));
+    let mut next = || parts.next().flatten();
+    let mut party = Party::default();
+    party.label = next();
+    party.process = next();
+    party.pid = Some(pid);
+    let who = next();
+    party.site = next();
+    (party, who)
 }
 
 /// Somebody of whom only the kernel tells.

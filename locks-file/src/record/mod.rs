@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 
 use locks_core::{LostCause, Mode};
 
-pub(crate) use self::about::{About, describe, stranger};
+pub(crate) use self::about::{About, describe, stranger, tell};
 pub(crate) use self::text::Text;
 use crate::kernel::{self, Nanos};
 

@@ -1,0 +1,188 @@
+//! What the command is asked to do.
+
+mod forgotten;
+mod list;
+mod pages;
+mod run;
+mod text;
+mod upkeep;
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::builder::ValueParser;
+use clap::error::ErrorKind;
+use clap::{Arg, ArgMatches, Command};
+use locks::duration;
+
+pub(crate) use self::list::ListArgs;
+pub(crate) use self::run::RunArgs;
+pub(crate) use self::upkeep::{CleanArgs, PingArgs, ReleaseArgs};
+use crate::place::Place;
+use crate::status::Failure;
+
+/// One of the things that the command does.
+#[derive(Debug)]
+pub(crate) enum Task {
+    Run(RunArgs),
+    List(ListArgs),
+    Clean(CleanArgs),
+    Release(ReleaseArgs),
+    Ping(PingArgs),
+    /// Help, the version, a manual page, completions.
+    Print(String),
+}
+
+/// The task that `given` asks for, the program's own name first.
+pub(crate) fn parse(given: impl IntoIterator<Item = OsString>) -> Result<Task, Failure> {
+    let given = given.into_iter().collect::<Vec<_>>();
+    let mut matches = match command().try_get_matches_from(&given) {
+        Ok(matches) => matches,
+        Err(error) => return explain(&error, &given),
+    };
+    let (name, mut of) = matches.remove_subcommand().expect("one is required");
+    Ok(match name.as_str() {
+        "run" => Task::Run(RunArgs::read(&mut of)?),
+        "ls" => Task::List(ListArgs::read(&mut of)?),
+        "clean" => Task::Clean(CleanArgs::read(&mut of)?),
+        "release" => Task::Release(ReleaseArgs::read(&mut of)?),
+        "ping" => Task::Ping(PingArgs::read(&mut of)?),
+        "completions" => Task::Print(pages::completions(command(), &of)),
+        "man" => Task::Print(pages::manual(command(), &of)?),
+        other => unreachable!("`{other}` is not among the commands"),
+    })
+}
+
+fn command() -> Command {
+    Command::new("locks")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Runs a command while it holds a named lock, and shows who holds what")
+        .long_about(text::ABOUT)
+        .after_long_help(text::help(text::MAIN))
+        .max_term_width(100)
+        .subcommand_required(true)
+        .subcommand_value_name("COMMAND")
+        .disable_help_subcommand(true)
+        .args_override_self(true)
+        .subcommand(run::command())
+        .subcommand(list::command())
+        .subcommand(upkeep::release())
+        .subcommand(upkeep::clean())
+        .subcommand(upkeep::ping())
+        .subcommand(pages::completions_command())
+        .subcommand(pages::manual_command())
+}
+
+/// Help that was asked for, or what is wrong.
+fn explain(error: &clap::Error, given: &[OsString]) -> Result<Task, Failure> {
+    let text = error.render().to_string();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Task::Print(text)),
+        kind => {
+            let text = forgotten::separator(kind, given).unwrap_or(text);
+            Err(Failure::new(text.trim_start_matches("error: ").trim_end()))
+        }
+    }
+}
+
+fn backend() -> Arg {
+    Arg::new("backend").long("backend").value_name("URL").help(
+        "The backend to ask: `file:` (the user's own directory), `file:///dir`, …; default: LOCKS_URL, else `file:`",
+    )
+}
+
+fn json() -> Arg {
+    Arg::new("json").long("json").action(clap::ArgAction::SetTrue).help("Answer in JSON")
+}
+
+fn place(matches: &mut ArgMatches) -> Result<Place, Failure> {
+    Place::choose(matches.remove_one("backend"))
+}
+
+/// Durations as everywhere else in `locks`: `500ms`, `1m30s`.
+fn lasting() -> ValueParser {
+    ValueParser::new(|text: &str| -> Result<Duration, String> {
+        duration::parse(text).ok_or_else(|| format!("a duration is {}", duration::SHAPE))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(line: &[&str]) -> Result<Task, String> {
+        let line = ["locks"].iter().chain(line).map(OsString::from);
+        parse(line).map_err(|failure| failure.text().to_owned())
+    }
+
+    #[test]
+    fn the_description_of_the_arguments_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn a_forgotten_separator_is_told_with_what_to_write() {
+        for (line, expected) in [
+            (&["run", "backup", "tar", "cf", "x"][..], "locks run backup -- tar cf x"),
+            (&["run", "-n", "backup", "tar", "-czf", "x"], "locks run -n backup -- tar -czf x"),
+            (&["run", "--timeout", "5s", "a", "sleep", "1"], "locks run --timeout 5s a -- sleep 1"),
+            (&["run", "backup"], "locks run backup -- COMMAND"),
+            (&["run", "backup", "--"], "locks run backup -- COMMAND"),
+            (&["run", "--", "tar"], "locks run KEY -- tar"),
+            (&["run", "-n", "--", "tar"], "locks run -n KEY -- tar"),
+            (&["run"], "locks run KEY -- COMMAND"),
+        ] {
+            let text = read(line).unwrap_err();
+            assert!(text.contains(&format!("`{expected}`")), "{line:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn other_mistakes_are_told_as_they_are() {
+        for (line, expected) in [
+            (&["run", "--no-wait", "--timeout", "1s", "a", "--", "b"][..], "cannot be used with"),
+            (&["run", "--timeout", "5", "a", "--", "b"], "as in `500ms`"),
+            (&["run", "--shared", "--permits", "3", "a", "--", "b"], "cannot be used with"),
+            (&["run", "--permits", "0", "a", "--", "b"], "0"),
+            (&["run", "-E", "256", "a", "--", "b"], "256"),
+            (&["run", "--kill-after", "1s", "a", "--", "b"], "--hold-at-most"),
+            (&["run", "--steel-after", "1s", "a", "--", "b"], "--steal-after"),
+            (&["list"], "list"),
+            (&["ls", "--watch", "0s"], "0s"),
+        ] {
+            let text = read(line).unwrap_err();
+            assert!(text.contains(expected), "{line:?}: {text}");
+        }
+    }
+
+    #[test]
+    fn help_and_pages_name_every_exit_status() {
+        for line in [&["run", "--help"][..], &["man", "run"]] {
+            let Ok(Task::Print(text)) = read(line) else { panic!("{line:?} prints") };
+            for status in ["75", "124", "125", "126", "127", "128"] {
+                assert!(text.contains(status), "{line:?} does not name {status}: {text}");
+            }
+        }
+    }
+
+    #[test]
+    fn completions_know_the_commands() {
+        for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+            let Ok(Task::Print(text)) = read(&["completions", shell]) else { panic!("{shell}") };
+            assert!(text.contains("steal-after") && text.contains("release"), "{shell}");
+        }
+    }
+
+    #[test]
+    fn what_is_read_is_what_is_meant() {
+        let Ok(Task::Run(asked)) = read(&[
+            "run", "a", "b", "-w", "2s", "-s", "-E", "3", "--", "sh", "-c", "exit 0", "--", "-n",
+        ]) else {
+            panic!("it is a run")
+        };
+        assert_eq!(asked.keys, ["a", "b"]);
+        assert_eq!(asked.command, ["sh", "-c", "exit 0", "--", "-n"]);
+        assert_eq!(asked.options.wait, Some(locks::Wait::AtMost(Duration::from_secs(2))));
+        assert_eq!((asked.options.mode, asked.conflict), (locks::Mode::Shared, 3));
+    }
+}

@@ -1,0 +1,84 @@
+//! Who is behind a hold or a wait, beyond what the backend knows.
+
+use locks::{HolderInfo, Mode, Party, WaiterInfo};
+
+/// The command line of the party's process, where that runs on this machine and lets us look.
+pub(super) fn command(party: &Party) -> Option<String> {
+    // The number means nothing on another machine.
+    if party.host.as_deref().is_some_and(|host| Some(host) != this_host().as_deref()) {
+        return None;
+    }
+    let line = std::fs::read(format!("/proc/{}/cmdline", party.pid?)).ok()?;
+    let words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect::<Vec<_>>();
+    let words = words.strip_suffix(&["".into()]).unwrap_or(&words);
+    let line = words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ");
+    (!line.is_empty()).then_some(line)
+}
+
+/// The name of the mode in JSON and in the table.
+pub(super) fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Exclusive => "exclusive",
+        Mode::Shared => "shared",
+        Mode::Permit { .. } => "permit",
+    }
+}
+
+pub(super) fn permits(mode: Mode) -> Option<u32> {
+    match mode {
+        Mode::Permit { of } => Some(of),
+        Mode::Exclusive | Mode::Shared => None,
+    }
+}
+
+/// Where a holder acquired its lock.
+pub(super) fn holder_site(holder: &HolderInfo) -> Option<String> {
+    holder.site.map(|site| site.to_string()).or_else(|| holder.party.site.clone())
+}
+
+/// Where a waiter asked for its lock.
+pub(super) fn waiter_site(waiter: &WaiterInfo) -> Option<String> {
+    waiter.site.map(|site| site.to_string()).or_else(|| waiter.party.site.clone())
+}
+
+fn this_host() -> Option<String> {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned())
+}
+
+/// A word as a shell would want it, where it is not plain.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "-_=+./:,@%^".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_line_can_be_typed_again() {
+        for (word, shown) in [
+            ("tar", "tar"),
+            ("--file=/tmp/ä.tgz", "--file=/tmp/ä.tgz"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+            ("", "''"),
+        ] {
+            assert_eq!(quoted(word), shown);
+        }
+    }
+
+    #[test]
+    fn the_command_of_this_process_is_known_and_that_of_another_machine_is_not() {
+        let mut party = Party::default();
+        assert_eq!(command(&party), None);
+        party.pid = Some(std::process::id());
+        assert!(command(&party).is_some());
+        party.host = Some("no such host, I hope".into());
+        assert_eq!(command(&party), None);
+    }
+}

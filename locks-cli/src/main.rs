@@ -1,0 +1,35 @@
+//! The command `locks`: runs a command while it holds a named lock, and shows who holds what.
+#![forbid(unsafe_code)]
+
+mod args;
+mod clean;
+mod list;
+mod out;
+mod ping;
+mod place;
+mod release;
+mod run;
+mod status;
+
+use std::process::ExitCode;
+
+use args::Task;
+use status::Status;
+
+fn main() -> ExitCode {
+    let mut given = std::env::args_os().skip(1);
+    // What it starts itself as, on the way to a command.
+    if let Some(status) = given.next().and_then(|first| run::within(&first, given)) {
+        return status.into();
+    }
+    let outcome = match args::parse(std::env::args_os()) {
+        Ok(Task::Run(asked)) => run::run(asked),
+        Ok(Task::List(asked)) => list::list(&asked),
+        Ok(Task::Clean(asked)) => clean::clean(&asked),
+        Ok(Task::Release(asked)) => release::release(&asked),
+        Ok(Task::Ping(asked)) => ping::ping(&asked),
+        Ok(Task::Print(text)) => out::print(&text).map(|()| Status::Done),
+        Err(wrong) => Err(wrong),
+    };
+    outcome.unwrap_or_else(|failure| failure.report()).into()
+}

@@ -1,0 +1,105 @@
+//! `locks ping`: whether the backend answers, and what it can do.
+
+use std::fmt::Write;
+use std::time::{Duration, Instant};
+
+use locks::backend::{About, Capabilities, Exclusion, LockBackend, Query, TokenScope, WaiterOrder};
+use serde_json::{Value, json};
+
+use crate::args::PingArgs;
+use crate::out;
+use crate::status::{Failure, Status};
+
+/// Asks the backend something, and says what it is.
+pub(crate) fn ping(asked: &PingArgs) -> Result<Status, Failure> {
+    let backend = asked.place.open()?;
+    let about = backend.about();
+    let asked_at = Instant::now();
+    if about.capabilities.listing {
+        // A key like any other; it need not be held.
+        backend.inspect(Query::Key("ping".into())).block()?;
+    }
+    let took = about.capabilities.listing.then(|| asked_at.elapsed());
+    let text = if asked.json { json(about, took) } else { words(about, took) };
+    out::print(&text).map(|()| Status::Done)
+}
+
+fn words(about: &About, took: Option<Duration>) -> String {
+    let can = &about.capabilities;
+    let mut text = about.name.clone();
+    match took {
+        Some(took) => _ = writeln!(text, " answered in {:.1} ms", took.as_secs_f64() * 1e3),
+        None => text.push_str(" can be opened; it has no listing to ask for\n"),
+    }
+    _ = writeln!(text, "exclusion  {}", exclusion(can.exclusion));
+    _ = writeln!(text, "tokens     {}", tokens(can.tokens));
+    _ = writeln!(text, "waiters    {}", order(can.order));
+    let (yes, no): (Vec<_>, Vec<_>) = abilities(can).into_iter().partition(|(_, able)| *able);
+    let list =
+        |of: &[(&str, bool)]| of.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    _ = writeln!(text, "can        {}", list(&yes));
+    if !no.is_empty() {
+        _ = writeln!(text, "cannot     {}", list(&no));
+    }
+    text
+}
+
+fn json(about: &About, took: Option<Duration>) -> String {
+    let can = &about.capabilities;
+    let abilities = abilities(can).into_iter();
+    let abilities = abilities.map(|(name, able)| (name.to_owned(), json!(able))).collect::<Value>();
+    let object = json!({
+        "name": about.name,
+        "answered_ms": took.map(|took| took.as_secs_f64() * 1e3),
+        "exclusion": exclusion(can.exclusion),
+        "tokens": tokens(can.tokens),
+        "waiters": order(can.order),
+        "can": abilities,
+    });
+    format!("{object:#}\n")
+}
+
+fn exclusion(of: Exclusion) -> &'static str {
+    match of {
+        Exclusion::Process => "within one process",
+        Exclusion::Kernel => "by the kernel of this machine",
+        Exclusion::Arbiter => "by an arbiter that knows when a holder is gone",
+        Exclusion::Lease => "by lease",
+        Exclusion::LeaseUnlessDataIsLost => "by lease, unless the store loses data",
+        _ => "in a way that this version has no word for",
+    }
+}
+
+fn tokens(of: TokenScope) -> &'static str {
+    match of {
+        TokenScope::Process => "grow as long as the process lives",
+        TokenScope::Directory => "grow as long as the directory is kept",
+        TokenScope::Durable => "grow for ever",
+        _ => "grow for a time that this version has no word for",
+    }
+}
+
+fn order(of: WaiterOrder) -> &'static str {
+    match of {
+        WaiterOrder::None => "in no order",
+        WaiterOrder::WithinProcess => "first come, first served within a process",
+        WaiterOrder::All => "first come, first served",
+        _ => "in an order that this version has no word for",
+    }
+}
+
+fn abilities(can: &Capabilities) -> [(&'static str, bool); 11] {
+    [
+        ("shared", can.shared),
+        ("permits", can.permits),
+        ("steal", can.steal),
+        ("reentrant", can.reentrant),
+        ("upgrade", can.upgrade),
+        ("bounds", can.bounds),
+        ("several keys", can.several_keys),
+        ("deadlock detection", can.deadlock_detection),
+        ("listing", can.listing),
+        ("listing of waiters", can.listing_waiters),
+        ("release by others", can.evict),
+    ]
+}

@@ -1,0 +1,57 @@
+//! `locks release`: takes a lock away from whoever holds it.
+
+use locks::backend::{LockBackend, Query};
+use locks::{Backend, LockError, Token};
+use serde_json::json;
+
+use crate::args::ReleaseArgs;
+use crate::out;
+use crate::status::{Failure, Status, say};
+
+/// Ends one hold of the key, or all.
+pub(crate) fn release(asked: &ReleaseArgs) -> Result<Status, Failure> {
+    let backend = asked.place.open()?;
+    let tokens = match asked.token {
+        Some(token) => vec![token],
+        None => holds(&backend, &asked.key)?,
+    };
+    let mut released = Vec::new();
+    for token in tokens {
+        if backend.evict(&asked.key, token).block()? {
+            released.push(token.get());
+        }
+    }
+    if asked.json {
+        out::print(&format!("{}\n", json!({ "key": asked.key, "released": released })))?;
+    }
+    if !released.is_empty() {
+        return Ok(Status::Done);
+    }
+    if !asked.json {
+        say(explain(&backend, asked)?);
+    }
+    Ok(Status::Nothing)
+}
+
+/// The tokens of those who hold the key now.
+fn holds(backend: &Backend, key: &str) -> Result<Vec<Token>, LockError> {
+    let found = backend.inspect(Query::Key(key.to_owned())).block()?;
+    let holders = found.iter().flat_map(|lock| &lock.holders);
+    Ok(holders.filter_map(|holder| holder.token).collect())
+}
+
+/// Why there was nothing to release.
+fn explain(backend: &Backend, asked: &ReleaseArgs) -> Result<String, LockError> {
+    let key = &asked.key;
+    if let Some(token) = asked.token {
+        return Ok(format!("`{key}` is not held with token {token}"));
+    }
+    let found = backend.inspect(Query::Key(key.clone())).block()?;
+    Ok(match found.iter().any(|lock| lock.reserved_for.is_some()) {
+        true => format!(
+            "`{key}` is reserved, and held by nobody: the reservation ends with \
+             `--token` and the token of the hold that made it"
+        ),
+        false => format!("nobody holds `{key}`"),
+    })
+}

@@ -1,0 +1,65 @@
+//! What a run waits for, in one place: signals, and word of the lock.
+
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::task::{Context, Wake, Waker};
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+/// Something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    Signal(Signal),
+    /// It is worth looking again: at the lock, or at the child.
+    Look,
+}
+
+pub(super) struct Events {
+    sender: Sender<Event>,
+    receiver: Receiver<Event>,
+    waker: Waker,
+}
+
+/// Wakes by sending an event, so that whoever waits for events needs nothing else.
+struct Bell(Sender<Event>);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        // Nobody listens any more: then there is nobody to wake.
+        let _ = self.0.send(Event::Look);
+    }
+}
+
+impl Events {
+    pub(super) fn new() -> Self {
+        let (sender, receiver) = mpsc::channel();
+        let waker = Waker::from(Arc::new(Bell(sender.clone())));
+        Self { sender, receiver, waker }
+    }
+
+    pub(super) fn sender(&self) -> Sender<Event> {
+        self.sender.clone()
+    }
+
+    /// For what is polled between events.
+    pub(super) fn context(&self) -> Context<'_> {
+        Context::from_waker(&self.waker)
+    }
+
+    /// The next event; `Look` at the deadline.
+    pub(super) fn next(&self, deadline: Option<Instant>) -> Event {
+        let event = match deadline {
+            // The sender is kept, so it cannot end.
+            None => self.receiver.recv().ok(),
+            Some(at) => {
+                self.receiver.recv_timeout(at.saturating_duration_since(Instant::now())).ok()
+            }
+        };
+        event.unwrap_or(Event::Look)
+    }
+}

@@ -1,0 +1,78 @@
+//! Job control: stopping with the command, and going on with it.
+
+use rustix::process::{Pid, Signal, getpgrp, getpid, kill_current_process_group, kill_process};
+
+use super::child::Child;
+use super::terminal::Terminal;
+
+/// The child's group was stopped by `signal`.
+pub(super) fn child_stopped(child: &Child, terminal: &mut Terminal, signal: Signal) {
+    let wants_terminal = [Signal::TTIN, Signal::TTOU].contains(&signal);
+    if wants_terminal && terminal.give_to(child.group()) {
+        return child.signal(Signal::CONT);
+    }
+    if !wants_terminal && signal != Signal::TSTP {
+        // A plain STOP is between the child and whoever sent it.
+        return;
+    }
+    let had_terminal = terminal.take_back();
+    if is_orphaned() {
+        // No shell would continue us. The kernel would not have stopped such a command either: it
+        // would have hung up on one that reads.
+        if wants_terminal {
+            child.signal(Signal::HUP);
+        }
+        return child.signal(Signal::CONT);
+    }
+    if had_terminal {
+        // Ctrl-Z reached the child's group alone; without it all of the job would have stopped.
+        let _ = kill_current_process_group(Signal::STOP);
+    } else {
+        stop_myself();
+    }
+    if had_terminal {
+        // It goes on where it was.
+        terminal.give_to(child.group());
+    }
+}
+
+/// Stops, as by Ctrl-Z, until continued.
+pub(super) fn stop_myself() {
+    let _ = kill_process(getpid(), Signal::STOP);
+}
+
+/// Whether nobody is left who could continue this job: no member of its group has a parent that is
+/// outside of it and in the same session.
+fn is_orphaned() -> bool {
+    let group = getpgrp();
+    let Some(mut place) = Place::of(getpid()) else { return false };
+    let session = place.session;
+    while let Some(parent) = Pid::from_raw(place.parent).and_then(Place::of) {
+        if parent.session != session {
+            return true;
+        }
+        if parent.group != group.as_raw_nonzero().get() {
+            return false;
+        }
+        place = parent;
+    }
+    true
+}
+
+/// Where a process stands among the others.
+struct Place {
+    parent: i32,
+    group: i32,
+    session: i32,
+}
+
+impl Place {
+    fn of(pid: Pid) -> Option<Self> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+        // The name comes before, in brackets, and may have anything in it.
+        let (_, fields) = stat.rsplit_once(')')?;
+        let mut numbers = fields.split_whitespace().skip(1).map(str::parse);
+        let mut next = || numbers.next()?.ok();
+        Some(Self { parent: next()?, group: next()?, session: next()? })
+    }
+}

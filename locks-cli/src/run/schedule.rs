@@ -1,0 +1,89 @@
+//! When the command has to end, where that is known beforehand.
+
+use std::time::{Duration, Instant};
+
+/// How long before the end of the lock the command is gone, where there is time enough.
+const MARGIN: Duration = Duration::from_millis(50);
+
+/// The two steps that end a command before its lock ends: TERM, then KILL.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Schedule {
+    term: Option<Instant>,
+    kill: Option<Instant>,
+}
+
+/// What is due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    Nothing,
+    Term,
+    Kill,
+}
+
+impl Schedule {
+    /// For a lock that was granted at `granted` and lasts `most`.
+    pub(super) fn new(granted: Instant, most: Option<Duration>, kill_after: Duration) -> Self {
+        // Too far off to be an instant is never.
+        let end = most.and_then(|most| granted.checked_add(most));
+        let margin = MARGIN.min(kill_after / 2);
+        Self {
+            term: end.and_then(|end| end.checked_sub(kill_after)),
+            kill: end.and_then(|end| end.checked_sub(margin)),
+        }
+    }
+
+    /// The time to look at it again.
+    pub(super) fn next(&self) -> Option<Instant> {
+        self.term.or(self.kill)
+    }
+
+    /// What is due now, each step once.
+    pub(super) fn take_due(&mut self, now: Instant) -> Due {
+        if self.kill.is_some_and(|at| at <= now) {
+            (self.term, self.kill) = (None, None);
+            Due::Kill
+        } else if self.term.is_some_and(|at| at <= now) {
+            self.term = None;
+            Due::Term
+        } else {
+            Due::Nothing
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn term_comes_before_the_end_and_kill_just_before_it() {
+        let start = Instant::now();
+        let after = |millis| start + Duration::from_millis(millis);
+        let (most, kill_after) = (Duration::from_secs(10), Duration::from_secs(1));
+        let mut schedule = Schedule::new(start, Some(most), kill_after);
+        assert_eq!(schedule.next(), Some(after(9_000)));
+        assert_eq!(schedule.take_due(after(8_999)), Due::Nothing);
+        assert_eq!(schedule.take_due(after(9_000)), Due::Term);
+        assert_eq!(schedule.next(), Some(after(9_950)));
+        assert_eq!(schedule.take_due(after(9_949)), Due::Nothing);
+        assert_eq!(schedule.take_due(after(9_950)), Due::Kill);
+        assert_eq!((schedule.next(), schedule.take_due(after(20_000))), (None, Due::Nothing));
+    }
+
+    #[test]
+    fn whoever_looks_too_late_kills_at_once() {
+        let start = Instant::now();
+        let mut schedule =
+            Schedule::new(start, Some(Duration::from_secs(1)), Duration::from_millis(10));
+        assert_eq!(schedule.take_due(start + Duration::from_millis(995)), Due::Kill);
+        assert_eq!(schedule.next(), None);
+    }
+
+    #[test]
+    fn without_an_end_nothing_is_ever_due() {
+        for most in [None, Some(Duration::MAX)] {
+            let schedule = Schedule::new(Instant::now(), most, Duration::from_secs(5));
+            assert_eq!(schedule.next(), None);
+        }
+    }
+}

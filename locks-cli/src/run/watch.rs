@@ -1,0 +1,103 @@
+//! While the command runs: the child, the lock and the signals, until the child has ended.
+
+use std::io;
+use std::task::Poll;
+use std::time::Instant;
+
+use locks::LockError;
+use rustix::process::Signal;
+
+use super::child::{Change, Child, Ended};
+use super::events::{Event, Events};
+use super::held::Held;
+use super::jobs;
+use super::schedule::{Due, Schedule};
+use super::terminal::Terminal;
+
+/// Why a command was not left to end by itself.
+#[derive(Debug)]
+pub(super) enum Cut {
+    /// The lock was taken away.
+    Lost(LockError),
+    /// The lock was about to end.
+    TimeIsUp,
+}
+
+pub(super) struct Watch<'a> {
+    held: &'a Held,
+    events: &'a Events,
+    schedule: Schedule,
+    cut: Option<Cut>,
+}
+
+impl<'a> Watch<'a> {
+    pub(super) fn new(held: &'a Held, events: &'a Events, schedule: Schedule) -> Self {
+        Self { held, events, schedule, cut: None }
+    }
+
+    /// Watches over the child until it has ended, or has been ended because of the lock.
+    pub(super) fn until_it_ends(
+        &mut self,
+        child: &mut Child,
+        mut terminal: Option<&mut Terminal>,
+    ) -> io::Result<Ended> {
+        loop {
+            match child.look()? {
+                Change::Ended => break,
+                Change::Stopped(signal) => {
+                    if let Some(terminal) = terminal.as_deref_mut() {
+                        jobs::child_stopped(child, terminal, signal);
+                    }
+                }
+                Change::Nothing => {}
+            }
+            if !matches!(self.cut, Some(Cut::Lost(_)))
+                && let Poll::Ready(error) = self.held.poll_lost(Some(&mut self.events.context()))
+            {
+                // At once: somebody else may run already.
+                child.kill();
+                self.cut = Some(Cut::Lost(error));
+            }
+            self.end_what_is_due(child);
+            if let Event::Signal(signal) = self.events.next(self.schedule.next()) {
+                self.pass_on(signal, child);
+            }
+        }
+        if self.cut.is_some() {
+            // What the child has left behind is not to outlive the lock.
+            child.kill();
+        }
+        if let Some(terminal) = terminal.as_deref_mut() {
+            terminal.take_back();
+        }
+        let ended = child.reap()?;
+        if let (Ended::Killed(_), Some(terminal)) = (ended, terminal) {
+            terminal.restore();
+        }
+        Ok(ended)
+    }
+
+    pub(super) fn into_cut(self) -> Option<Cut> {
+        self.cut
+    }
+
+    fn end_what_is_due(&mut self, child: &Child) {
+        match self.schedule.take_due(Instant::now()) {
+            Due::Nothing => return,
+            Due::Term => {
+                child.signal(Signal::TERM);
+                // A stopped process would hear of it too late.
+                child.signal(Signal::CONT);
+            }
+            Due::Kill => child.kill(),
+        }
+        self.cut.get_or_insert(Cut::TimeIsUp);
+    }
+
+    fn pass_on(&self, signal: Signal, child: &Child) {
+        // Whoever was stopped for long may wake up without the lock: not for the command to see.
+        if signal != Signal::CONT || self.held.check().is_ok() {
+            child.signal(signal);
+        }
+    }
+}

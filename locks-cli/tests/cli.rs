@@ -1,0 +1,18 @@
+//! The command with real processes, over lock files in a directory of each test's own.
+
+#[path = "cli/kit.rs"]
+mod kit;
+#[path = "cli/list.rs"]
+mod list;
+#[path = "cli/lost.rs"]
+mod lost;
+#[path = "cli/signals.rs"]
+mod signals;
+#[path = "cli/status.rs"]
+mod status;
+#[path = "cli/terminal.rs"]
+mod terminal;
+#[path = "cli/upkeep.rs"]
+mod upkeep;
+#[path = "cli/waiting.rs"]
+mod waiting;

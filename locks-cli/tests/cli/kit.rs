@@ -1,0 +1,225 @@
+//! What the tests have in common: a directory, processes in it, and patience.
+
+use std::fs::{self, File};
+use std::ops::{Deref, DerefMut};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+
+/// How long anything may take that has to happen.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A directory of a test's own, with a backend in it; removed in the end.
+pub(crate) struct Place {
+    dir: PathBuf,
+    started: AtomicU32,
+}
+
+impl Place {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("locks-cli-{}-{number}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        fs::create_dir_all(&dir).unwrap();
+        Self { dir: dir.canonicalize().unwrap(), started: AtomicU32::new(0) }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("file://{}", self.dir.join("locks").display())
+    }
+
+    /// `locks` with these arguments, in this directory, on its backend; nothing to read from.
+    pub(crate) fn locks<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_locks"));
+        command.args(arguments).current_dir(&self.dir).env("LOCKS_URL", self.url());
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `locks` to its end.
+    pub(crate) fn output<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Output {
+        self.locks(arguments).output().unwrap()
+    }
+
+    /// `locks run`, with these options and keys, of a shell script; started.
+    pub(crate) fn run(&self, options: &[&str], script: &str) -> Process {
+        let mut command = self.locks(["run"]);
+        command.args(options).args(["--", "sh", "-c", script]);
+        // Files, since processes that stay behind would keep pipes open.
+        let number = self.started.fetch_add(1, Ordering::Relaxed);
+        let [stdout, stderr] = ["out", "err"].map(|name| self.path(&format!("{name}.{number}")));
+        command.stdout(File::create(&stdout).unwrap()).stderr(File::create(&stderr).unwrap());
+        Process { child: command.spawn().unwrap(), written: Some([stdout, stderr]) }
+    }
+
+    /// `locks run` of a script that goes on until the file `end` is there; returned once it runs.
+    pub(crate) fn hold(&self, options: &[&str]) -> Process {
+        let _ = fs::remove_file(self.path("held"));
+        let process = self.run(
+            options,
+            "echo $$ >held.new; mv held.new held; until [ -e end ]; do sleep 0.02; done",
+        );
+        self.content("held");
+        process
+    }
+
+    /// What the file says, once it is there.
+    pub(crate) fn content(&self, name: &str) -> String {
+        until(&format!("`{name}` is there"), || fs::read_to_string(self.path(name)).ok())
+    }
+
+    /// The process that has written its number there.
+    pub(crate) fn pid(&self, name: &str) -> Pid {
+        pid(self.content(name).trim())
+    }
+
+    pub(crate) fn touch(&self, name: &str) {
+        fs::write(self.path(name), "").unwrap();
+    }
+
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.path(name).exists()
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What `locks ls` shows.
+    pub(crate) fn listed(&self) -> Vec<serde_json::Value> {
+        let output = self.output(["ls", "--json"]);
+        assert!(output.status.success(), "{}", errors(&output));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Whatever a test that failed has left behind works in its directory.
+        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+            let works_here =
+                fs::read_link(process.path().join("cwd")).is_ok_and(|at| at == self.dir);
+            if works_here && let Ok(number) = process.file_name().to_string_lossy().parse() {
+                let _ = Pid::from_raw(number).map(|pid| kill_process(pid, Signal::KILL));
+            }
+        }
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A process that does not outlive its test.
+pub(crate) struct Process {
+    child: Child,
+    /// Where its standard output and error go, if to files.
+    written: Option<[PathBuf; 2]>,
+}
+
+impl Process {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        Self { child: command.spawn().unwrap(), written: None }
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        pid(&self.child.id().to_string())
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// How it ended, and what it wrote.
+    pub(crate) fn end(mut self) -> Output {
+        let status = self.until_ended();
+        let written = self.written.take().unwrap_or_default();
+        let [stdout, stderr] = written.map(|path| fs::read(path).unwrap_or_default());
+        Output { status, stdout, stderr }
+    }
+
+    pub(crate) fn until_ended(&mut self) -> ExitStatus {
+        until("the process has ended", || self.child.try_wait().unwrap())
+    }
+}
+
+impl Deref for Process {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.child
+    }
+}
+
+impl DerefMut for Process {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.child
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Looks again and again until there is an answer.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "after {PATIENCE:?} it is still not so that {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[track_caller]
+pub(crate) fn until_dead(pid: Pid) {
+    until("the process is dead", || (!lives(pid)).then_some(()));
+}
+
+/// Waits until the process has signal handlers, and sleeps.
+#[track_caller]
+pub(crate) fn until_listening(pid: Pid) {
+    until("it waits, with its signal handlers in place", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
+        let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
+        let listens = caught >> (Signal::TERM.as_raw() - 1) & 1 == 1;
+        (listens && state(pid) == 'S').then_some(())
+    });
+}
+
+/// Whether the process runs; one that is dead, and waits for its parent to notice, does not.
+pub(crate) fn lives(pid: Pid) -> bool {
+    test_kill_process(pid).is_ok() && !"ZX".contains(state(pid))
+}
+
+/// The letter for what a process does: `R`, `S`, `T`, `Z`; `X` if there is none.
+pub(crate) fn state(pid: Pid) -> char {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    let letter = stat.ok().and_then(|stat| stat.rsplit_once(") ")?.1.chars().next());
+    letter.unwrap_or('X')
+}
+
+pub(crate) fn pid(text: &str) -> Pid {
+    Pid::from_raw(text.parse().unwrap()).unwrap()
+}
+
+pub(crate) fn words(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+pub(crate) fn errors(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
