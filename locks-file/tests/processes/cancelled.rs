@@ -87,6 +87,26 @@ fn row_8_dropped_with_some_of_its_keys() {
     directory.assert_closed(&["a", "b", "c"]);
 }
 
+/// What is kept within the process for a turn that does not come is given back soon (F6).
+#[test]
+fn row_8_what_is_kept_for_one_that_gives_up_is_given_back() {
+    let directory = Directory::new();
+    let (backend, [mut next]) = (directory.backend(), Peer::start_many(&directory));
+    for polls in 1..POLLS {
+        let held = backend.named("k").acquire().unwrap();
+        let mut pending = Polled::begin(backend.named("k"));
+        assert!((0..polls).all(|_| pending.poll().is_none()));
+        let waiting = next.begin("k", "");
+        // Its turn has come when it goes.
+        held.release().unwrap();
+        drop(pending);
+        assert!(waiting.reply_within(Duration::from_secs(2)).is_some(), "F6: it is kept");
+        let held = waiting.granted();
+        next.release(held).unwrap();
+    }
+    directory.assert_closed(&["k"]);
+}
+
 /// Whoever stands behind one that gives up is served.
 #[test]
 fn row_8_who_is_next_is_woken() {

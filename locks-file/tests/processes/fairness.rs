@@ -61,13 +61,17 @@ fn row_29_one_writer_among_endless_writers() {
 fn f6_a_process_of_many_does_not_keep_it_to_itself() {
     let directory = Directory::new();
     let [mut crowd, mut single] = Peer::start_many(&directory);
-    let churning = [(); 8].map(|()| crowd.churn(&["k"], Duration::from_micros(200), ""));
+    let churning = [(); 8].map(|()| crowd.churn(&["k"], Duration::from_millis(1), ""));
+    let begun = Instant::now();
     for _ in 0..20 {
         let served = single.begin("k", "");
         assert!(served.reply_within(BOUND).is_some(), "F6: not served within {BOUND:?}");
         let held = served.granted();
         single.release(held).unwrap();
     }
+    // The crowd keeps it for ten milliseconds at a time; this is six times that.
+    let taken = begun.elapsed();
+    assert!(taken < Duration::from_millis(1200), "F6: 20 turns took {taken:?}");
     for churn in churning {
         assert!(crowd.settle(&churn) > 0, "one of the crowd starves");
     }

@@ -378,9 +378,14 @@ impl Peer {
         self.process.wait().unwrap();
     }
 
+    /// Stops it, and returns at once.
+    pub(crate) fn send_stop(&self) {
+        kill_process(self.pid(), Signal::STOP).unwrap();
+    }
+
     /// Stops it, and returns once it stands still.
     pub(crate) fn stop(&self) {
-        kill_process(self.pid(), Signal::STOP).unwrap();
+        self.send_stop();
         let tasks = format!("/proc/{}/task", self.process.id());
         until("all threads stand still", || {
             std::fs::read_dir(&tasks).unwrap().flatten().all(|task| {

@@ -127,6 +127,49 @@ fn row_35_two_thieves_a_victim_that_leaves_and_a_waiter() {
     assert!(robbed > 0 && left > 0, "{robbed} robbed, {left} left: it never raced");
 }
 
+/// Stopped at any moment of its theft, a thief takes what it judged or nothing: not the place of who
+/// came in the meantime (F4).
+#[test]
+fn row_35_a_thief_that_stands_still_does_not_strike_the_next() {
+    let directory = Directory::new();
+    let [mut victim, mut thief, mut waiter] = Peer::start_many(&directory);
+    let age = AGE / 3;
+    let (mut robbed, mut left) = (0, 0);
+    for round in 0..rounds() * 6 {
+        let held = victim.take("k", "");
+        let steals = format!("steal={}", age.as_millis());
+        let stealing = thief.visit("k", Duration::from_millis(1), &steals);
+        let visit = waiter.visit("k", Duration::from_millis(4), "");
+        let strikes = held.at + age.as_nanos() as u64 + round * 37_000 % 1_500_000;
+        while now() < strikes {
+            std::hint::spin_loop();
+        }
+        thief.send_stop();
+        // Unless it has been robbed, it makes room for the waiter.
+        let lost = victim.release(held).is_err();
+        let goes_on = now() + 1_500_000;
+        while now() < goes_on {
+            std::hint::spin_loop();
+        }
+        thief.go_on();
+        let (stolen, visit) = (stealing.visited().unwrap(), visit.visited().unwrap());
+        let stayed = Duration::from_nanos(visit.until - visit.from);
+        assert!(
+            !visit.lost || stayed >= age,
+            "row 35: the waiter was robbed after {stayed:?} in round {round}"
+        );
+        assert!(
+            visit.lost || !overlap(stolen, visit),
+            "C1: {stolen:?}, {visit:?} in round {round}"
+        );
+        assert!(held.token < visit.token.min(stolen.token), "C7");
+        robbed += u32::from(lost);
+        left += u32::from(!lost);
+    }
+    eprintln!("row 35: {robbed} robbed, {left} left in time");
+    assert!(robbed > 0 && left > 0, "{robbed} robbed, {left} left: it never raced");
+}
+
 fn overlap(one: Visit, other: Visit) -> bool {
     one.from < other.until && other.from < one.until
 }

@@ -147,6 +147,13 @@ fn excuses_are_looked_into() {
     // Too young.
     let early = [entered(1, 5, 10 * MILLI), steals(2, 6, 15 * MILLI, 20 * MILLI)];
     assert_eq!(judged("stolen-0", early), Err(Wrong::Early));
+    // It asked long ago, but was not granted before another had gone.
+    let [l9, r9] = left(9, 38 * MILLI, false);
+    let waited = Entry { asked: 12 * MILLI, ..entry(1, 5, 40 * MILLI) };
+    let waited = Record { at: 40 * MILLI, event: Event::Entered(waited) };
+    let thief = steals(2, 6, 50 * MILLI, 20 * MILLI);
+    let early = [entered(9, 4, 10 * MILLI), l9, r9, waited, thief];
+    assert_eq!(judged("stolen-0", early), Err(Wrong::Early));
     // On a key that nobody steals.
     let strict = [entered(1, 5, 10 * MILLI), steals(2, 6, 60 * MILLI, 20 * MILLI)];
     assert_eq!(judged("strict-0", strict), Err(Wrong::Overlap));

@@ -57,6 +57,8 @@ pub(crate) struct Counts {
 struct Inside {
     entry: Entry,
     at: u64,
+    /// It had been granted at the earliest then.
+    since: u64,
     /// Since when it has certainly been lost.
     lost_since: Option<u64>,
 }
@@ -96,6 +98,8 @@ pub(crate) struct Judge {
     /// The greatest token that was about at a time.
     greatest: Vec<(u64, u64)>,
     greatest_exclusive: u64,
+    /// Those who left lately: when they were seen to hold it still, with what token, shared or not.
+    held_still: VecDeque<(u64, u64, bool)>,
     reserved: Vec<Reservation>,
     recent: VecDeque<Record>,
     pub(crate) counts: Counts,
@@ -113,6 +117,7 @@ impl Judge {
             tokens: HashSet::new(),
             greatest: Vec::new(),
             greatest_exclusive: 0,
+            held_still: VecDeque::new(),
             reserved: Vec::new(),
             recent: VecDeque::new(),
             counts: Counts::default(),
@@ -168,7 +173,7 @@ impl Judge {
             // It wrote this down with its last breath.
             return Ok(());
         }
-        let mut new = Inside { entry, at, lost_since: None };
+        let mut new = Inside { entry, at, since: self.granted_after(&entry), lost_since: None };
         let others = self.inside.values().filter(|other| !(other.entry.shared && entry.shared));
         for other in others.copied().collect::<Vec<_>>() {
             match self.victim(&other, &new)? {
@@ -182,6 +187,16 @@ impl Judge {
         }
         self.inside.insert(entry.hold, new);
         Ok(())
+    }
+
+    /// A hold was granted after it was asked for, and after those that it excludes were seen to be
+    /// held still.
+    fn granted_after(&self, entry: &Entry) -> u64 {
+        let before = self
+            .held_still
+            .iter()
+            .filter(|(_, token, shared)| *token < entry.token && !(*shared && entry.shared));
+        before.map(|(looked, ..)| *looked).fold(entry.asked, u64::max)
     }
 
     fn see_token(&mut self, at: u64, entry: Entry) -> Result<(), Violation> {
@@ -241,15 +256,15 @@ impl Judge {
                 self.counts.deleted += 1;
                 return Ok(Some(victims.hold));
             }
-            // It had been granted at the earliest when it was asked for. Of an outsider nobody knows
-            // when: what a thief has seen may have been the hold before (F3).
+            // Of an outsider nobody knows when it came: what a thief has seen may have been the hold
+            // before (F3).
             let age =
-                if victims.token == 0 { u64::MAX } else { heir.at.saturating_sub(victims.asked) };
+                if victims.token == 0 { u64::MAX } else { heir.at.saturating_sub(victim.since) };
             if self.plan.steals && heir.entry.steals.is_some_and(|steals| steals <= age) {
                 self.counts.stolen += 1;
                 return Ok(Some(victims.hold));
             }
-            if self.plan.steals && self.is_stolen_unseen(victims) {
+            if self.plan.steals && self.is_stolen_unseen(victim) {
                 self.counts.stolen_unseen += 1;
                 return Ok(Some(victims.hold));
             }
@@ -272,8 +287,8 @@ impl Judge {
     }
 
     /// Whether one that has not entered may have stolen it.
-    fn is_stolen_unseen(&self, victim: &Entry) -> bool {
-        self.trying.iter().any(|thief| thief.until >= victim.asked + thief.age)
+    fn is_stolen_unseen(&self, victim: &Inside) -> bool {
+        self.trying.iter().any(|thief| thief.until >= victim.since + thief.age)
     }
 
     /// Whether the file may have been deleted since then.
@@ -288,6 +303,11 @@ impl Judge {
             self.assert_may_be_lost(&inside, looked)?;
         } else if inside.lost_since.is_some_and(|since| since < looked) {
             self.counts.told_late += 1;
+        } else if inside.entry.token != 0 && inside.lost_since.is_none() {
+            if self.held_still.len() == 16 {
+                self.held_still.pop_front();
+            }
+            self.held_still.push_back((looked, inside.entry.token, inside.entry.shared));
         }
         self.leaving.insert(hold, (inside, looked));
         Ok(())
@@ -310,7 +330,7 @@ impl Judge {
     fn assert_may_be_lost(&mut self, inside: &Inside, at: u64) -> Result<(), Violation> {
         let (plan, entry) = (self.plan, inside.entry);
         let old_enough =
-            entry.token == 0 || at.saturating_sub(entry.asked) >= AGES[0].as_nanos() as u64;
+            entry.token == 0 || at.saturating_sub(inside.since) >= AGES[0].as_nanos() as u64;
         let may = (plan.steals && old_enough)
             || self.is_deleted(entry.asked)
             // Of keys in one request one may be subject to more than the others are.
