@@ -94,6 +94,19 @@ impl Place {
         &self.dir
     }
 
+    /// Whether a process with this command line works in this directory.
+    pub(crate) fn runs(&self, line: &str) -> bool {
+        let mut lines =
+            self.processes().filter_map(|process| fs::read(process.join("cmdline")).ok());
+        lines.any(|found| found == line.as_bytes())
+    }
+
+    /// Those that work in this directory.
+    fn processes(&self) -> impl Iterator<Item = PathBuf> {
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+        all.filter(|process| fs::read_link(process.join("cwd")).is_ok_and(|at| at == self.dir))
+    }
+
     /// What `locks ls` shows.
     pub(crate) fn listed(&self) -> Vec<serde_json::Value> {
         let output = self.output(["ls", "--json"]);
@@ -104,13 +117,10 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Whatever a test that failed has left behind works in its directory.
-        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let works_here =
-                fs::read_link(process.path().join("cwd")).is_ok_and(|at| at == self.dir);
-            if works_here && let Ok(number) = process.file_name().to_string_lossy().parse() {
-                let _ = Pid::from_raw(number).map(|pid| kill_process(pid, Signal::KILL));
-            }
+        // Whatever a test that failed has left behind.
+        for process in self.processes() {
+            let number = process.file_name().and_then(|name| name.to_str()?.parse().ok());
+            let _ = number.and_then(Pid::from_raw).map(|pid| kill_process(pid, Signal::KILL));
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
@@ -172,13 +182,19 @@ impl Drop for Process {
 
 /// Looks again and again until there is an answer.
 #[track_caller]
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    within_patience(look)
+        .unwrap_or_else(|| panic!("after {PATIENCE:?} it is still not so that {what}"))
+}
+
+/// The answer, if there is one in time.
+pub(crate) fn within_patience<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if let Some(found) = look() {
+        let found = look();
+        if found.is_some() || Instant::now() >= deadline {
             return found;
         }
-        assert!(Instant::now() < deadline, "after {PATIENCE:?} it is still not so that {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }
