@@ -8,10 +8,16 @@ use std::process::ExitCode;
 
 use locks_benches::report::Summary;
 use options::Wanted;
+use rows::Run;
 
 #[expect(clippy::print_stdout, reason = "the tables are what this program is for")]
 fn main() -> ExitCode {
-    let options = match options::parse(std::env::args().skip(1)) {
+    let arguments = std::env::args().skip(1).collect::<Vec<_>>();
+    #[cfg(unix)]
+    if arguments.first().is_some_and(|first| first == rows::file::child::COMMAND) {
+        return rows::file::child::main(&arguments[1..]);
+    }
+    let options = match options::parse(arguments.into_iter()) {
         Ok(Wanted::Run(options)) => options,
         Ok(Wanted::Text(text)) => {
             println!("{text}");
@@ -22,11 +28,17 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    // The rows that name no backend are about the engine, whatever the environment says.
+    locks::install(locks::Backend::process()).expect("nothing has been locked yet");
     println!("{}\n", machine());
     let mut verdicts = Vec::new();
     for row in options.rows() {
         eprintln!("measuring {} …", row.name);
-        for report in (row.run)(options.pace) {
+        let reports = match row.run {
+            Run::Anywhere(run) => run(options.pace),
+            Run::In(run) => run(options.pace, &options.directory),
+        };
+        for report in reports {
             println!("{report}");
             verdicts.extend(report.verdicts());
         }

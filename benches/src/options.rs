@@ -1,4 +1,5 @@
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use locks_benches::measure::Pace;
@@ -11,6 +12,8 @@ pub(crate) struct Options {
     /// Empty for all rows.
     names: Vec<String>,
     pub(crate) pace: Pace,
+    /// Where to lock files.
+    pub(crate) directory: PathBuf,
     /// Whether a goal that is missed makes the program fail.
     pub(crate) strict: bool,
 }
@@ -32,7 +35,8 @@ impl Options {
 /// Reads the arguments.
 pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Wanted, String> {
     let pace = Pace { rounds: 7, turns: 15, slice: Duration::from_millis(2) };
-    let mut options = Options { names: Vec::new(), pace, strict: false };
+    let mut options =
+        Options { names: Vec::new(), pace, directory: std::env::temp_dir(), strict: false };
     let mut arguments = arguments;
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -45,6 +49,10 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Wanted, S
                 let rounds = arguments.next().and_then(|n| n.parse().ok()).filter(|n| *n > 0);
                 options.pace.rounds = rounds.ok_or("`--rounds` takes a number from 1")?;
             }
+            "--dir" => {
+                let directory = arguments.next().map(PathBuf::from).filter(|path| path.is_dir());
+                options.directory = directory.ok_or("`--dir` takes a directory that is there")?;
+            }
             name if ROWS.iter().any(|row| row.name == name) => {
                 options.names.push(argument);
             }
@@ -56,9 +64,10 @@ pub(crate) fn parse(arguments: impl Iterator<Item = String>) -> Result<Wanted, S
 
 fn help() -> String {
     let mut text = String::from(
-        "usage: locks-benches [ROW…] [--rounds N] [--quick] [--strict]\n\n\
+        "usage: locks-benches [ROW…] [--rounds N] [--dir PATH] [--quick] [--strict]\n\n\
          Measures `locks` side by side with what one would pick instead; all rows if none is named.\n\n  \
          --rounds N   figures per contestant (7); their median counts\n  \
+         --dir PATH   where to lock files (the system's directory for temporary files)\n  \
          --quick      one short round: shows that everything runs, the figures mean nothing\n  \
          --strict     exit with 1 if a goal is missed\n\nrows:\n",
     );
@@ -89,6 +98,7 @@ mod tests {
     #[test]
     fn an_unknown_row_is_refused() {
         assert!(run(&["litteral"]).unwrap_err().contains("`litteral`"));
+        assert!(run(&["--dir", "/no/such/place"]).unwrap_err().contains("--dir"));
         assert!(run(&["--rounds", "0"]).unwrap_err().contains("--rounds"));
     }
 }

@@ -1,78 +1,88 @@
 //! Applies transfers with threads and tasks at once: the reason for the locks, and the locks.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use locks::lock;
+use locks::{Token, lock};
 use tokio::task::JoinSet;
 
 use crate::Failure;
 use crate::ledger::{Ledger, Transfer};
-use crate::store::Store;
+use crate::outcome::{Outcome, Waits};
+use crate::store::{Grant, Store};
+use crate::workers::Share;
 
 /// Only one at a time touches either account. Both keys are taken together, so that a transfer
 /// from A to B and one from B to A cannot deadlock.
-#[lock("account_{transfer.from}", "account_{transfer.to}")]
+#[lock("account_{transfer.from}", "account_{transfer.to}", guard = held)]
 fn apply(run: &Run, transfer: &Transfer, asked: Instant) -> Result<(), Failure> {
-    run.note_wait(transfer, asked);
-    apply_without_lock(run, transfer)
+    match run.begin(transfer, held.token(), asked)? {
+        Some(grant) => apply_without_lock(run, transfer, Some(grant)),
+        None => Ok(()),
+    }
 }
 
 /// The same in async code. Tasks and threads queue for the same locks.
-#[lock("account_{transfer.from}", "account_{transfer.to}")]
+#[lock("account_{transfer.from}", "account_{transfer.to}", guard = held)]
 async fn apply_async(run: &Run, transfer: &Transfer, asked: Instant) -> Result<(), Failure> {
-    run.note_wait(transfer, asked);
-    apply_without_lock_async(run, transfer).await
+    match run.begin(transfer, held.token(), asked)? {
+        Some(grant) => apply_without_lock_async(run, transfer, Some(grant)).await,
+        None => Ok(()),
+    }
 }
 
-fn apply_without_lock(run: &Run, transfer: &Transfer) -> Result<(), Failure> {
+fn apply_without_lock(run: &Run, transfer: &Transfer, grant: Option<Grant>) -> Result<(), Failure> {
     let (from, to) = run.read(transfer)?;
     thread::yield_now(); // Others run now; without the lock, with the same two balances.
-    run.write(transfer, from, to)
+    run.write(transfer, from, to, grant)
 }
 
-async fn apply_without_lock_async(run: &Run, transfer: &Transfer) -> Result<(), Failure> {
+async fn apply_without_lock_async(
+    run: &Run,
+    transfer: &Transfer,
+    grant: Option<Grant>,
+) -> Result<(), Failure> {
     let (from, to) = run.read(transfer)?;
     tokio::task::yield_now().await;
-    run.write(transfer, from, to)
+    run.write(transfer, from, to, grant)
 }
 
-/// One application of a ledger, shared by everybody who works at it.
+/// One application of a ledger, or of a share of it, shared by everybody in this process who
+/// works at it.
 pub(crate) struct Run {
-    pub(crate) transfers: Vec<Transfer>,
-    pub(crate) store: Box<dyn Store>,
-    waits: HashMap<String, Waits>,
+    ledger: Arc<Ledger>,
+    store: Box<dyn Store>,
     locked: bool,
+    share: Share,
+    waits: HashMap<String, Mutex<Waits>>,
     applied: AtomicUsize,
     failed: AtomicBool,
 }
 
-/// How long transfers of one account waited for their locks.
-#[derive(Default)]
-pub(crate) struct Waits {
-    pub(crate) transfers: AtomicU64,
-    pub(crate) total_nanos: AtomicU64,
-    pub(crate) longest_nanos: AtomicU64,
-}
-
 impl Run {
-    pub(crate) fn new(ledger: Ledger, store: impl Store + 'static, locked: bool) -> Arc<Self> {
+    pub(crate) fn new(
+        ledger: Arc<Ledger>,
+        store: impl Store + 'static,
+        locked: bool,
+        share: Share,
+    ) -> Arc<Self> {
         let accounts = ledger.opening_balances().into_keys();
         Arc::new(Self {
-            waits: accounts.map(|account| (account, Waits::default())).collect(),
-            transfers: ledger.transfers,
+            waits: accounts.map(|account| (account, Mutex::default())).collect(),
+            ledger,
             store: Box::new(store),
             locked,
+            share,
             applied: AtomicUsize::new(0),
             failed: AtomicBool::new(false),
         })
     }
 
-    /// Applies every transfer, the even lines by threads and the odd ones by tasks, and says how
-    /// long that took.
+    /// Applies every transfer of its share, every other one by threads and the rest by tasks, and
+    /// says how long that took.
     pub(crate) fn go(self: &Arc<Self>, threads: usize, tasks: usize) -> Result<Duration, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread().build()?;
         let lines = [0, 1].map(|first| Arc::new(Lines { next: AtomicUsize::new(first) }));
@@ -104,16 +114,25 @@ impl Run {
         self.applied.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn waits(&self) -> impl Iterator<Item = (&String, &Waits)> {
-        self.waits.iter()
+    /// What became of a run that was the only one.
+    pub(crate) fn outcome(&self, took: Duration) -> Result<Outcome, Failure> {
+        let waits = self.waits.iter();
+        Ok(Outcome {
+            took,
+            applied: self.applied(),
+            balances: self.store.balances(self.ledger.opening_balances().into_keys())?,
+            waits: waits.map(|(account, waits)| (account.clone(), *lock(waits))).collect(),
+            workers: Vec::new(),
+            found: 0,
+        })
     }
 
     fn work(&self, lines: &Lines) -> Result<(), Failure> {
-        while let Some(transfer) = self.next(lines) {
+        while let Some(transfer) = self.next(lines)? {
             if self.locked {
                 apply(self, transfer, Instant::now())?;
             } else {
-                apply_without_lock(self, transfer)?;
+                apply_without_lock(self, transfer, None)?;
             }
             self.applied.fetch_add(1, Ordering::Relaxed);
         }
@@ -121,22 +140,27 @@ impl Run {
     }
 
     async fn work_async(&self, lines: &Lines) -> Result<(), Failure> {
-        while let Some(transfer) = self.next(lines) {
+        while let Some(transfer) = self.next(lines)? {
             if self.locked {
                 apply_async(self, transfer, Instant::now()).await?;
             } else {
-                apply_without_lock_async(self, transfer).await?;
+                apply_without_lock_async(self, transfer, None).await?;
             }
             self.applied.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    fn next(&self, lines: &Lines) -> Option<&Transfer> {
-        if self.failed.load(Ordering::Relaxed) {
-            return None;
+    /// The next transfer that a predecessor, who may have been killed, has not done.
+    fn next(&self, lines: &Lines) -> Result<Option<&Transfer>, Failure> {
+        while !self.failed.load(Ordering::Relaxed) {
+            let line = self.share.line(lines.next.fetch_add(2, Ordering::Relaxed));
+            let Some(transfer) = self.ledger.transfers.get(line) else { break };
+            if !self.store.is_done(transfer)? {
+                return Ok(Some(transfer));
+            }
         }
-        self.transfers.get(lines.next.fetch_add(2, Ordering::Relaxed))
+        Ok(None)
     }
 
     fn stop_others_on_error(&self, outcome: Result<(), Failure>) -> Result<(), Failure> {
@@ -148,24 +172,39 @@ impl Run {
         Ok((self.store.read(&transfer.from)?, self.store.read(&transfer.to)?))
     }
 
-    fn write(&self, transfer: &Transfer, from: i64, to: i64) -> Result<(), Failure> {
-        self.store.write(&transfer.from, from - transfer.cents)?;
-        self.store.write(&transfer.to, to + transfer.cents)
+    fn write(
+        &self,
+        transfer: &Transfer,
+        from: i64,
+        to: i64,
+        grant: Option<Grant>,
+    ) -> Result<(), Failure> {
+        self.store.write(transfer, from - transfer.cents, to + transfer.cents, grant)
     }
 
-    fn note_wait(&self, transfer: &Transfer, asked: Instant) {
-        let nanos = u64::try_from(asked.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    /// What comes first under the locks; `None` if the transfer turns out to be done.
+    fn begin(
+        &self,
+        transfer: &Transfer,
+        token: Token,
+        asked: Instant,
+    ) -> Result<Option<Grant>, Failure> {
+        let grant = Grant { token, waited: asked.elapsed() };
         for account in [&transfer.from, &transfer.to] {
             if let Some(waits) = self.waits.get(account) {
-                waits.transfers.fetch_add(1, Ordering::Relaxed);
-                waits.total_nanos.fetch_add(nanos, Ordering::Relaxed);
-                waits.longest_nanos.fetch_max(nanos, Ordering::Relaxed);
+                lock(waits).add(grant.waited);
             }
         }
+        Ok(self.store.begin(transfer, grant)?.then_some(grant))
     }
 }
 
-/// Every second line, handed out one by one.
+/// Of counters, which nobody leaves half counted.
+fn lock(waits: &Mutex<Waits>) -> MutexGuard<'_, Waits> {
+    waits.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Every second transfer of a share, handed out one by one.
 struct Lines {
     next: AtomicUsize,
 }
@@ -179,7 +218,8 @@ mod tests {
 
     fn report(locked: bool) -> Report {
         let ledger = concat!(env!("CARGO_MANIFEST_DIR"), "/data/ledger.csv").into();
-        crate::apply_ledger(&Plan { ledger, locked, threads: 8, tasks: 64 }).unwrap()
+        let plan = Plan { ledger, locked, threads: 8, tasks: 64, processes: 0, kill: false };
+        crate::apply_ledger(&plan).unwrap()
     }
 
     #[test]
@@ -202,7 +242,8 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         let ledger = Ledger::read(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
-        let run = Run::new(ledger, Memory::new(&[("a".into(), 1)].into()), true);
+        let ledger = Arc::new(ledger);
+        let run = Run::new(ledger, Memory::new(&[("a".into(), 1)].into()), true, Share::WHOLE);
         assert_eq!(run.go(1, 1).unwrap_err().to_string(), "no account `b`");
         assert_eq!(run.applied(), 0);
     }

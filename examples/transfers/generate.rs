@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use crate::dice::Dice;
 use crate::ledger::HEADER;
 
 /// Writes a ledger of `rows` transfers over `accounts` accounts; the same for the same `seed`.
@@ -20,26 +21,6 @@ pub(crate) fn write(out: &mut impl Write, rows: u64, accounts: u64, seed: u64) -
         writeln!(out, "{id},A{:03},A{:03},{cents}", from + 1, to + 1)?;
     }
     Ok(())
-}
-
-/// The splitmix64 sequence: short, and the same on every machine.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut word = self.0;
-        word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        word ^ (word >> 31)
-    }
-
-    /// A number below `end`, where small ones come up far more often: the square of a fraction.
-    fn hot_below(&mut self, end: u64) -> u64 {
-        let fraction = u128::from(self.roll() >> 32);
-        let square = (fraction * fraction * u128::from(end)) >> 64;
-        u64::try_from(square).expect("less than `end`")
-    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ const MOST_CENTS: i64 = 100_000_000_000;
 /// One line of the ledger.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Transfer {
+    /// Its place among the transfers of the ledger, from 0.
+    pub(crate) at: usize,
     pub(crate) id: u64,
     pub(crate) from: String,
     pub(crate) to: String,
@@ -37,7 +39,7 @@ impl Ledger {
     }
 
     /// The transfers in `text`; or the number of the first bad line, and what is wrong with it.
-    fn parse(text: &str) -> Result<Self, (usize, String)> {
+    pub(crate) fn parse(text: &str) -> Result<Self, (usize, String)> {
         let mut lines = (1..).zip(text.lines().map(str::trim));
         match lines.next() {
             Some((_, header)) if header.trim_start_matches('\u{feff}') == HEADER => {}
@@ -46,7 +48,7 @@ impl Ledger {
         let mut transfers = Vec::new();
         let mut seen = HashMap::new();
         for (number, line) in lines.filter(|(_, line)| !line.is_empty()) {
-            let transfer = parse_line(line).map_err(|why| (number, why))?;
+            let transfer = parse_line(transfers.len(), line).map_err(|why| (number, why))?;
             if let Some(earlier) = seen.insert(transfer.id, number) {
                 let why = format!("transfer {} was on line {earlier} already", transfer.id);
                 return Err((number, why));
@@ -81,7 +83,7 @@ impl Ledger {
     }
 }
 
-fn parse_line(line: &str) -> Result<Transfer, String> {
+fn parse_line(at: usize, line: &str) -> Result<Transfer, String> {
     if line.contains('"') {
         return Err("quoted fields are not understood: leave out the quotes".into());
     }
@@ -100,7 +102,7 @@ fn parse_line(line: &str) -> Result<Transfer, String> {
         cents.parse().ok().filter(|cents| (1..=MOST_CENTS).contains(cents)).ok_or_else(|| {
             format!("`{cents}` is not an amount: give whole cents from 1 to {MOST_CENTS}")
         })?;
-    Ok(Transfer { id, from: from.into(), to: to.into(), cents })
+    Ok(Transfer { at, id, from: from.into(), to: to.into(), cents })
 }
 
 #[cfg(test)]

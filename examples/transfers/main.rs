@@ -1,26 +1,40 @@
-//! Applies a ledger of transfers with many threads and tasks at once, and checks that no cent was
-//! lost. See `--help`.
+//! Applies a ledger of transfers with many threads and tasks at once, in one process or in several,
+//! and checks that no cent was lost. See `--help`.
 //!
-//! The heart is `apply.rs`: two functions under `#[lock]`. The rest reads, counts and reports.
+//! The heart is `apply.rs`: two functions under `#[lock]`, which are the same for one process and
+//! for several. `files.rs` is a store that outlives whoever is killed over it, and `workers.rs`
+//! starts processes and kills them. The rest reads, counts and reports.
 
 mod apply;
 mod args;
+mod dice;
+mod files;
 mod generate;
+mod journal;
 mod ledger;
+mod outcome;
 mod progress;
 mod report;
 mod store;
+mod words;
+mod workers;
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::{self, BufWriter, Write};
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
+use std::sync::Arc;
+
+use locks::Backend;
 
 use crate::apply::Run;
 use crate::args::{Command, Plan};
 use crate::ledger::Ledger;
+use crate::outcome::Outcome;
 use crate::progress::Progress;
 use crate::report::Report;
 use crate::store::Memory;
+use crate::workers::Share;
 
 /// Whatever keeps the program from its job; a refused lock is one of the reasons.
 type Failure = Box<dyn Error + Send + Sync>;
@@ -43,7 +57,12 @@ fn obey(command: Command) -> Result<ExitCode, Failure> {
             generate::write(&mut out, rows, accounts, seed)?;
             out.flush()?;
         }
+        Command::Work { plan, directory, share } => workers::work(&plan, &directory, share)?,
         Command::Apply(plan) => {
+            if plan.processes == 0 && std::env::var_os("LOCKS_URL").is_none() {
+                // Nobody else is concerned, so it need not be files, which are the default here.
+                locks::install(Backend::process())?;
+            }
             let report = apply_ledger(&plan)?;
             print!("{report}");
             if plan.locked && !report.is_sound() {
@@ -55,11 +74,29 @@ fn obey(command: Command) -> Result<ExitCode, Failure> {
 }
 
 fn apply_ledger(plan: &Plan) -> Result<Report, Failure> {
-    let ledger = Ledger::read(&plan.ledger)?;
-    let before = ledger.opening_balances();
-    let run = Run::new(ledger, Memory::new(&before), plan.locked);
-    let progress = Progress::show(run.clone());
+    let ledger = Arc::new(Ledger::read(&plan.ledger)?);
+    let outcome = match plan.processes {
+        0 => apply_here(plan, &ledger)?,
+        _ => workers::apply_ledger(plan, &ledger, itself)?,
+    };
+    Ok(Report::new(plan, &ledger, outcome))
+}
+
+/// Applies the ledger in this process alone, in memory.
+fn apply_here(plan: &Plan, ledger: &Arc<Ledger>) -> Result<Outcome, Failure> {
+    let store = Memory::new(&ledger.opening_balances());
+    let run = Run::new(Arc::clone(ledger), store, plan.locked, Share::WHOLE);
+    let progress = Progress::show(ledger.transfers.len(), {
+        let run = Arc::clone(&run);
+        move || run.applied()
+    });
     let took = run.go(plan.threads, plan.tasks);
     progress.finish();
-    Report::new(plan, &run, &before, took?)
+    run.outcome(took?)
+}
+
+fn itself(arguments: Vec<OsString>) -> Result<process::Command, Failure> {
+    let mut command = process::Command::new(std::env::current_exe()?);
+    command.args(arguments);
+    Ok(command)
 }

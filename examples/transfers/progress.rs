@@ -1,12 +1,10 @@
 //! One line that says how far the run is, on stderr.
 
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use crate::apply::Run;
 use crate::report::Thousands;
 
 /// Shows how far a run is until it is finished.
@@ -16,7 +14,8 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn show(run: Arc<Run>) -> Self {
+    /// `applied` counts how many of `all` transfers have been applied.
+    pub(crate) fn show(all: usize, applied: impl Fn() -> usize + Send + 'static) -> Self {
         let (stop, stopped) = mpsc::channel();
         let terminal = std::io::stderr().is_terminal();
         // A terminal's line is written over; a log gets a new one, and so fewer of them.
@@ -26,7 +25,7 @@ impl Progress {
         };
         let thread = thread::spawn(move || {
             let say = || {
-                let (applied, all) = (Thousands(run.applied()), Thousands(run.transfers.len()));
+                let (applied, all) = (Thousands(applied()), Thousands(all));
                 let mut stderr = std::io::stderr().lock();
                 // Nobody can be told that telling failed.
                 let _ = write!(stderr, "{before}{applied} of {all} transfers applied{after}");

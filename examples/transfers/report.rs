@@ -1,89 +1,72 @@
 //! The table at the end: is every cent where it belongs?
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::Failure;
-use crate::apply::Run;
 use crate::args::Plan;
 use crate::ledger::Ledger;
+use crate::outcome::{Outcome, Waits};
 
 /// How many of the most contended accounts are listed.
 const SHOWN: usize = 5;
 
-/// What became of a run.
+/// What became of a run, beside what should have.
 pub(crate) struct Report {
     ledger: String,
     workers: String,
     locked: bool,
-    transfers: usize,
-    accounts: usize,
     expected_total: i64,
     found_total: i64,
     /// Account, expected, found.
     wrong: Vec<(String, i64, i64)>,
-    took: Duration,
-    contended: Vec<Contended>,
-}
-
-struct Contended {
-    account: String,
-    transfers: u64,
-    waited: Duration,
-    longest: Duration,
+    contended: Vec<(String, Waits)>,
+    /// Transfers that should have been applied.
+    transfers: usize,
+    outcome: Outcome,
 }
 
 impl Report {
-    pub(crate) fn new(
-        plan: &Plan,
-        run: &Run,
-        before: &BTreeMap<String, i64>,
-        took: Duration,
-    ) -> Result<Self, Failure> {
-        let expected = Ledger::closing_balances(&run.transfers, before);
-        let mut found_total = 0;
-        let mut wrong = Vec::new();
-        for (account, &expected) in &expected {
-            let found = run.store.read(account)?;
-            found_total += found;
-            if found != expected {
-                wrong.push((account.clone(), expected, found));
-            }
-        }
+    pub(crate) fn new(plan: &Plan, ledger: &Ledger, outcome: Outcome) -> Self {
+        let before = ledger.opening_balances();
+        let expected = Ledger::closing_balances(&ledger.transfers, &before);
+        let found = |account| outcome.balances.get(account).copied().unwrap_or_default();
+        let accounts = expected.iter().map(|(account, &cents)| (account, cents, found(account)));
+        let wrong = accounts.filter(|(_, expected, found)| expected != found);
+        let mut wrong = wrong.map(|(name, a, b)| (name.clone(), a, b)).collect::<Vec<_>>();
         wrong.sort_by_key(|(_, expected, found)| std::cmp::Reverse((expected - found).abs()));
-        Ok(Self {
+        Self {
             ledger: plan.ledger.display().to_string(),
-            workers: format!("{} threads and {} tasks at once", plan.threads, plan.tasks),
+            workers: workers(plan),
             locked: plan.locked,
-            transfers: run.applied(),
-            accounts: before.len(),
             expected_total: before.values().sum(),
-            found_total,
+            found_total: outcome.balances.values().sum(),
             wrong,
-            took,
-            contended: most_contended(run),
-        })
+            contended: most_contended(&outcome),
+            transfers: ledger.transfers.len(),
+            outcome,
+        }
     }
 
-    /// Whether every account has what it should have.
+    /// Whether every account has what it should have, and every transfer was applied.
     pub(crate) fn is_sound(&self) -> bool {
-        self.wrong.is_empty() && self.found_total == self.expected_total
+        let complete = self.outcome.applied == self.transfers;
+        self.wrong.is_empty() && self.found_total == self.expected_total && complete
     }
 }
 
-fn most_contended(run: &Run) -> Vec<Contended> {
-    let nanos =
-        |cell: &std::sync::atomic::AtomicU64| Duration::from_nanos(cell.load(Ordering::Relaxed));
-    let accounts = run.waits().map(|(account, waits)| Contended {
-        account: account.clone(),
-        transfers: waits.transfers.load(Ordering::Relaxed),
-        waited: nanos(&waits.total_nanos),
-        longest: nanos(&waits.longest_nanos),
-    });
-    let mut accounts = accounts.filter(|found| found.transfers > 0).collect::<Vec<_>>();
-    accounts.sort_by_key(|found| std::cmp::Reverse(found.waited));
+fn workers(plan: &Plan) -> String {
+    let (threads, tasks) = (plan.threads, plan.tasks);
+    match plan.processes {
+        0 => format!("{threads} threads and {tasks} tasks at once"),
+        1 => format!("1 process of {threads} threads and {tasks} tasks"),
+        many => format!("{many} processes at once, each of {threads} threads and {tasks} tasks"),
+    }
+}
+
+fn most_contended(outcome: &Outcome) -> Vec<(String, Waits)> {
+    let accounts = outcome.waits.iter().filter(|(_, waits)| waits.transfers > 0);
+    let mut accounts = accounts.map(|(name, waits)| (name.clone(), *waits)).collect::<Vec<_>>();
+    accounts.sort_by_key(|(_, waits)| std::cmp::Reverse(waits.total));
     accounts.truncate(SHOWN);
     accounts
 }
@@ -91,23 +74,25 @@ fn most_contended(run: &Run) -> Vec<Contended> {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let locks = if self.locked { "one per account, two per transfer" } else { "none" };
-        let per_second = self.transfers as f64 / self.took.as_secs_f64();
+        let Outcome { applied, took, .. } = self.outcome;
+        let per_second = applied as f64 / took.as_secs_f64();
         writeln!(f, "ledger        {}", self.ledger)?;
         writeln!(
             f,
             "transfers     {}, over {} accounts",
-            Thousands(self.transfers),
-            Thousands(self.accounts)
+            Thousands(applied),
+            Thousands(self.outcome.balances.len())
         )?;
         writeln!(f, "workers       {}", self.workers)?;
         writeln!(f, "locks         {locks}")?;
-        writeln!(f, "time          {:.3} s", self.took.as_secs_f64())?;
+        writeln!(f, "time          {:.3} s", took.as_secs_f64())?;
         if self.locked {
             let rate = Thousands(per_second as usize);
             writeln!(f, "acquisitions  {rate} per second, of two keys each")?;
         }
         writeln!(f)?;
         self.write_balances(f)?;
+        self.write_workers(f)?;
         self.write_contended(f)?;
         let verdict = match (self.is_sound(), self.locked) {
             (true, true) => "every cent is where it belongs",
@@ -122,11 +107,15 @@ impl fmt::Display for Report {
 impl Report {
     fn write_balances(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (expected, found) = (Money(self.expected_total), Money(self.found_total));
+        let missing = self.transfers.abs_diff(self.outcome.applied);
         let conserved = if self.found_total == self.expected_total { "conserved" } else { "WRONG" };
         let lost = if self.wrong.is_empty() { "no lost update" } else { "UPDATES LOST" };
         writeln!(f, "{:20}{:>16}{:>16}", "", "expected", "found")?;
         writeln!(f, "{:20}{expected:>16}{found:>16}  {conserved}", "total of balances")?;
         writeln!(f, "{:20}{:>16}{:>16}  {lost}", "wrong accounts", 0, self.wrong.len())?;
+        if missing > 0 {
+            writeln!(f, "{:20}{:>16}{:>16}  TRANSFERS LOST", "missing transfers", 0, missing)?;
+        }
         for (account, expected, found) in self.wrong.iter().take(SHOWN) {
             let (expected, found) = (Money(*expected), Money(*found));
             writeln!(f, "  {account:18}{expected:>16}{found:>16}")?;
@@ -144,17 +133,41 @@ impl Report {
         let head = ["transfers", "waited in sum", "longest wait"];
         writeln!(f)?;
         writeln!(f, "{:20}{:>16}{:>16}{:>16}", "most contended", head[0], head[1], head[2])?;
-        for Contended { account, transfers, waited, longest } in &self.contended {
-            let transfers = Thousands(*transfers as usize).to_string();
-            let (waited, longest) = (millis(*waited), millis(*longest));
+        for (account, Waits { transfers, total, longest }) in &self.contended {
+            let transfers = Thousands(*transfers as usize);
+            let (waited, longest) = (Millis(*total), Millis(*longest));
             writeln!(f, "  {account:18}{transfers:>16}{waited:>16}{longest:>16}")?;
+        }
+        Ok(())
+    }
+
+    fn write_workers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Outcome { workers, found, .. } = &self.outcome;
+        if workers.is_empty() {
+            return Ok(());
+        }
+        let head = ["transfers", "longest wait", "killed"];
+        writeln!(f)?;
+        writeln!(f, "{:20}{:>16}{:>16}{:>16}", "processes", head[0], head[1], head[2])?;
+        for (number, worker) in (1..).zip(workers) {
+            let (applied, longest) = (Thousands(worker.applied), Millis(worker.longest));
+            writeln!(f, "  {number:<18}{applied:>16}{longest:>16}{:>16}", worker.killed)?;
+        }
+        if self.locked && workers.iter().any(|worker| worker.killed > 0) {
+            let left = "accounts that killed ones left in the middle of a transfer, and others put";
+            writeln!(f, "  {left} in order: {}", Thousands(*found as usize))?;
         }
         Ok(())
     }
 }
 
-fn millis(time: Duration) -> String {
-    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+/// A time in milliseconds.
+struct Millis(Duration);
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{:.1} ms", self.0.as_secs_f64() * 1e3))
+    }
 }
 
 /// A number with a comma at every third digit.

@@ -53,6 +53,8 @@ pub use leased::{
 pub use observe::report_release;
 pub use op::Op;
 pub use options::{Kind, Mode, Options, Wait};
+#[cfg(not(any(loom, shuttle)))]
+pub use park::{WaitPoint, wait_at};
 pub use request::{Caller, Request};
 pub use site::{CallSite, FunctionSite};
 pub use token::Token;

@@ -7,15 +7,26 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
+#[cfg(not(any(loom, shuttle)))]
+#[path = "wait_point.rs"]
+mod wait_point;
+
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::spin_loop;
 use crate::sync::thread::{self, Thread};
+
+#[cfg(not(any(loom, shuttle)))]
+pub use self::wait_point::{WaitPoint, wait_at};
 
 /// Wakes one thread. The flag, not the thread's own token, says whether there is reason to poll
 /// again: a blocking call inside a poll of another one would use up the token.
 struct Signal {
     thread: Thread,
     raised: AtomicBool,
+    /// Where the thread waits, if not parked. Set before it looks at `raised` for the last time, and
+    /// looked at after `raised` has been set: one of the two sees the other.
+    #[cfg(not(any(loom, shuttle)))]
+    elsewhere: wait_point::Elsewhere,
 }
 
 impl Wake for Signal {
@@ -24,7 +35,15 @@ impl Wake for Signal {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.raised.swap(true, Ordering::AcqRel) {
+        if !self.raised.swap(true, Ordering::SeqCst) {
+            #[cfg(not(any(loom, shuttle)))]
+            if let Some(point) = self.elsewhere.get() {
+                // Whoever is woken by what he has read himself looks anyway.
+                if self.thread.id() != thread::current().id() {
+                    point.interrupt();
+                }
+                return;
+            }
             self.thread.unpark();
         }
     }
@@ -81,8 +100,26 @@ impl Parker {
         self.signal.raised.swap(false, Ordering::AcqRel);
     }
 
+    /// Waits at a backend's own place, if that has room, until woken.
+    #[cfg(not(any(loom, shuttle)))]
+    fn wait_at(&self, point: &'static dyn WaitPoint) {
+        self.signal.elsewhere.set(Some(point));
+        let woken = || self.signal.raised.load(Ordering::SeqCst);
+        let waited = woken() || point.wait(&woken);
+        self.signal.elsewhere.set(None);
+        if !waited {
+            return self.park(None);
+        }
+        self.signal.raised.swap(false, Ordering::SeqCst);
+    }
+
     fn new() -> Self {
-        let signal = Arc::new(Signal { thread: thread::current(), raised: AtomicBool::new(false) });
+        let signal = Arc::new(Signal {
+            thread: thread::current(),
+            raised: AtomicBool::new(false),
+            #[cfg(not(any(loom, shuttle)))]
+            elsewhere: wait_point::Elsewhere::default(),
+        });
         Self { waker: Waker::from(signal.clone()), signal }
     }
 
@@ -124,9 +161,15 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     Parker::with(|parker| {
         let mut cx = Context::from_waker(parker.waker());
         loop {
-            match future.as_mut().poll(&mut cx) {
-                Poll::Ready(output) => return output,
-                Poll::Pending => parker.park(None),
+            #[cfg(not(any(loom, shuttle)))]
+            let polled = wait_point::polling(|| future.as_mut().poll(&mut cx));
+            #[cfg(any(loom, shuttle))]
+            let polled = (future.as_mut().poll(&mut cx), None::<()>);
+            match polled {
+                (Poll::Ready(output), _) => return output,
+                #[cfg(not(any(loom, shuttle)))]
+                (Poll::Pending, Some(point)) => parker.wait_at(point),
+                (Poll::Pending, _) => parker.park(None),
             }
         }
     })

@@ -11,7 +11,7 @@ use locks_core::{
 
 use crate::behind::Behind;
 use crate::clean::{Cleaned, clean};
-use crate::directory::{Directory, Settings, default_directory};
+use crate::directory::{Directory, Inode, Settings, default_directory};
 use crate::files::Files;
 use crate::name;
 
@@ -110,6 +110,19 @@ impl FileBackend {
     /// How many keys are in use in this process; see [`Engine::live_keys`].
     pub fn live_keys(&self) -> usize {
         self.engine.live_keys()
+    }
+
+    pub(crate) fn is_forked(&self) -> bool {
+        self.files.is_forked()
+    }
+
+    pub(crate) fn allows_network_fs(&self) -> bool {
+        self.files.directory.settings.on_network
+    }
+
+    /// A file as the kernel's table names it.
+    pub(crate) fn in_table(&self, inode: Inode) -> Option<Inode> {
+        self.files.directory.in_table(inode)
     }
 
     /// A handle to it.

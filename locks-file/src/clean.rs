@@ -1,5 +1,6 @@
 //! Removing the files of keys that nobody uses: the only thing that removes any (F4).
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 use std::{fs, io};
@@ -11,6 +12,7 @@ use crate::fault;
 use crate::kernel;
 use crate::name;
 use crate::record::{Record, Text};
+use crate::waiting;
 
 /// What [`clean`](crate::FileBackend::clean) has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -29,6 +31,7 @@ pub struct Cleaned {
 pub(crate) fn clean(directory: &Directory, unused_for: Duration) -> Result<Cleaned, LockError> {
     let path = &directory.path;
     let mut cleaned = Cleaned::default();
+    waiting::clean(directory);
     for entry in fs::read_dir(path).map_err(|error| fault::directory(path, error))? {
         let entry = entry.map_err(|error| fault::directory(path, error))?;
         if name::to_key(&entry.file_name().to_string_lossy()) == name::Named::Other {
@@ -62,7 +65,7 @@ fn remove(directory: &Directory, path: &Path, unused_for: Duration) -> Result<bo
     let metadata = fs::symlink_metadata(path)?;
     // Every grant writes.
     let used = SystemTime::now().duration_since(metadata.modified()?).unwrap_or_default();
-    if !metadata.is_file() || used < unused_for {
+    if !metadata.is_file() || !directory.settings.is_own(metadata.uid()) || used < unused_for {
         return Ok(false);
     }
     let file = open_existing(path)?;

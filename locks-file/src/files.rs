@@ -13,7 +13,8 @@ use locks_core::{
 use crate::directory::Directory;
 use crate::fault;
 use crate::held::{Held, Standing};
-use crate::kernel::{self, Nanos};
+use crate::kernel::{self, Nanos, Process};
+use crate::waiting::Waits;
 
 /// For how many grants, and for how long, a file's lock may stay in this process (F6).
 const PASSES: u32 = 1000;
@@ -31,10 +32,11 @@ pub(crate) struct Files {
     passed_on: Mutex<PassedOn>,
     next: AtomicU64,
     rounds: Mutex<Option<Alarm>>,
+    pub(crate) waits: Waits,
     /// The engine in front, which is told of losses.
     pub(crate) engine: OnceLock<WeakEngine>,
     /// The process that it was opened in: a forked child has its memory, but not its locks.
-    process: u32,
+    pub(crate) process: Arc<Process>,
 }
 
 /// Files whose locks are kept for the next turn, and those that others are to have first.
@@ -52,8 +54,9 @@ impl Files {
             passed_on: Mutex::default(),
             next: AtomicU64::new(1),
             rounds: Mutex::new(None),
+            waits: Waits::default(),
             engine: OnceLock::new(),
-            process: std::process::id(),
+            process: Process::this(),
         })
     }
 
@@ -64,7 +67,7 @@ impl Files {
     }
 
     pub(crate) fn is_forked(&self) -> bool {
-        std::process::id() != self.process
+        std::process::id() != self.process.pid
     }
 
     /// Takes a grant into the books of this process, and says what it is called from now on.
@@ -82,12 +85,20 @@ impl Files {
 
     /// The file that was kept for this turn.
     pub(crate) fn take_kept(&self, key: &str) -> Option<Arc<Held>> {
-        lock(&self.passed_on).kept.remove(key).map(|(held, _)| held)
+        let mut passed_on = lock(&self.passed_on);
+        if passed_on.kept.is_empty() {
+            return None;
+        }
+        passed_on.kept.remove(key).map(|(held, _)| held)
     }
 
     /// Until when others are to have the key first.
     pub(crate) fn off_until(&self, key: &str) -> Option<Nanos> {
-        lock(&self.passed_on).off.get(key).copied()
+        let passed_on = lock(&self.passed_on);
+        if passed_on.off.is_empty() {
+            return None;
+        }
+        passed_on.off.get(key).copied()
     }
 
     /// Ends a grant. Its file's lock is kept for a turn that is `wanted`, for a while (F6).
@@ -97,9 +108,9 @@ impl Files {
         if self.is_forked() {
             return Ok(());
         }
-        let outcome = match held.standing() {
-            Standing::Lost(cause) => Err(lost(&held, cause)),
-            Standing::Held | Standing::Undecided => Ok(()),
+        let outcome = match held.lost_by_the_end() {
+            Some(cause) => Err(lost(&held, cause)),
+            None => Ok(()),
         };
         let now = kernel::now();
         let reserved = held.terms().keep_until > now;
@@ -185,6 +196,7 @@ impl Drop for Files {
         if self.is_forked() {
             return;
         }
+        self.waits.close();
         let kept = std::mem::take(&mut lock(&self.passed_on).kept);
         for (held, _) in kept.into_values() {
             let _ = held.unlock();

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use locks_core::{Alarm, Clock, LostCause, SystemClock};
 
-use crate::directory::{Inode, open_existing};
+use crate::directory::{Inode, open_existing, theft_under_way};
 use crate::kernel::{self, Nanos};
 use crate::record::{About, Entry, Found, Record, Text};
 use crate::watch::{Signal, Watching, watch};
@@ -134,6 +134,7 @@ impl Held {
             token: terms.greatest,
             removed: false,
             over: self.over,
+            wanted: 0,
             key: self.names_key.then_some(&*self.key),
             entries: vec![self.entry(terms)],
         };
@@ -163,6 +164,22 @@ impl Held {
         standing
     }
 
+    /// Whether the grant that ends had been lost: a cheaper look than [`standing`](Self::standing). Whoever
+    /// takes a file's place removes it.
+    pub(crate) fn lost_by_the_end(&self) -> Option<LostCause> {
+        if let Some(cause) = self.lost() {
+            return Some(cause);
+        }
+        let is_there = rustix::fs::fstat(&self.file).is_ok_and(|stat| stat.st_nlink > 0);
+        match self.exclusive && is_there {
+            true => None,
+            false => match self.standing() {
+                Standing::Lost(cause) => Some(cause),
+                Standing::Held | Standing::Undecided => None,
+            },
+        }
+    }
+
     /// A shared hold can be taken off the record by an administrator.
     fn standing_among_others(&self) -> Standing {
         let token = self.terms().token;
@@ -184,16 +201,26 @@ impl Held {
                 _ => Standing::Lost(LostCause::Replaced),
             };
         };
-        let Ok(text) = Text::read(&file) else { return Standing::Undecided };
+        let (Ok(text), Ok(there)) = (Text::read(&file), Inode::of(&file)) else {
+            return Standing::Undecided;
+        };
+        if there == self.inode {
+            return Standing::Undecided;
+        }
         match text.record() {
-            Some(record) if Inode::of(&file).ok() != Some(self.inode) => {
-                Standing::Lost(match record.over {
-                    Some((token, cause)) if token == self.terms().token => cause,
-                    Some(_) => LostCause::Stolen,
-                    None => LostCause::Replaced,
-                })
+            Some(record) => Standing::Lost(match record.over {
+                Some((token, cause)) if token == self.terms().token => cause,
+                Some(_) => LostCause::Stolen,
+                None => LostCause::Replaced,
+            }),
+            None if theft_under_way(&self.path) == Some(there.ino) => Standing::Undecided,
+            // The theft may have ended since it was looked at, one way or the other.
+            None if Inode::at(&self.path).ok().flatten() != Some(there) => Standing::Undecided,
+            None if Text::read(&file).is_ok_and(|text| text.record().is_some()) => {
+                Standing::Undecided
             }
-            _ => Standing::Undecided,
+            // Nobody of ours has put it there.
+            None => Standing::Lost(LostCause::Replaced),
         }
     }
 
@@ -232,13 +259,9 @@ impl Held {
         drop(forgotten);
     }
 
-    /// Gives the file's lock back. In a forked child it only closes: the lock is the parent's.
+    /// Gives the file's lock back. Not in a forked child, which only closes: the lock is the parent's.
     pub(crate) fn unlock(&self) -> io::Result<()> {
-        if self.process.pid == std::process::id() {
-            fs4::FileExt::unlock(&self.file)
-        } else {
-            Ok(())
-        }
+        fs4::FileExt::unlock(&self.file)
     }
 }
 
@@ -252,7 +275,7 @@ struct Told {
 impl Told {
     fn new(held: &Arc<Held>) -> Self {
         let bell = Waker::from(Arc::new(Bell(Arc::downgrade(held))));
-        Self { _watching: watch(&held.file, &Signal::for_good(bell)), alarm: None }
+        Self { _watching: watch(&held.file, &Signal::for_good(bell), true), alarm: None }
     }
 }
 

@@ -21,6 +21,7 @@ mod held;
 mod kernel;
 mod list;
 mod name;
+mod path;
 mod record;
 mod shared;
 mod terms;
@@ -29,3 +30,4 @@ mod watch;
 
 pub use backend::{FileBackend, FileBackendBuilder};
 pub use clean::Cleaned;
+pub use path::{OwnedPathGuard, PathGuard, PathLock, lock_path, read_path};

@@ -47,6 +47,8 @@ const WHAT: [(&str, &[&str]); 4] = [
 const WHO: [&str; 6] = ["locks", "HashMap", "DashMap", "key-mutex", "keyed-lock", "lockable"];
 
 fn main() {
+    // It counts what the engine costs, whatever the environment says.
+    locks::install(locks::Backend::process()).expect("nothing has been locked yet");
     let arguments = std::env::args().skip(1).collect::<Vec<String>>();
     match arguments.as_slice() {
         [] => all(),

@@ -267,6 +267,8 @@ impl LockBackend for Engine {
     fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
         match self.begin(request, None) {
             Begun::Granted(hold) => Op::ready(Granted::new(hold)),
+            // It has been polled once.
+            Begun::Waiting(Waiting::Further(op)) => Op::later(async { op.await.map(Granted::new) }),
             Begun::Waiting(mut waiting) => {
                 match Pin::new(&mut waiting).poll(&mut Context::from_waker(Waker::noop())) {
                     Poll::Ready(outcome) => Op::Now(outcome.map(Granted::new)),

@@ -8,8 +8,10 @@ mod look;
 mod steal;
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::Poll;
 
 use locks_core::{Claim, ErrorKind, LockError, Mode, Op, Options, Turn, Wait};
 
@@ -17,7 +19,8 @@ use crate::directory::Inode;
 use crate::files::Files;
 use crate::kernel::{self, Nanos, Process};
 use crate::record::About;
-use crate::watch::{Signal, pause, watch};
+use crate::waiting::Waits;
+use crate::watch::{Signal, pause, wait_here, watch};
 use crate::{fault, list, name};
 
 /// For how long a lock that seems to be nobody's is tried before it counts as contended (F4).
@@ -25,6 +28,8 @@ const DOUBT: Nanos = 10_000_000;
 /// How often a waiter looks by itself where the kernel tells it of changes, and where it does not.
 const SAFETY_POLL: Nanos = 50_000_000;
 const POLL: (Nanos, Nanos) = (1_000_000, 16_000_000);
+/// From when on others are told of a wait (C12): short ones are not to pay for that.
+const TOLD_AFTER: Nanos = 50_000_000;
 /// When to look again after a change: the kernel tells of a close before it gives up the lock.
 const AFTERWARDS: [Nanos; 4] = [50_000, 250_000, 1_500_000, 8_000_000];
 
@@ -41,8 +46,10 @@ pub(crate) struct Attempt<'a> {
     process: Arc<Process>,
     /// The file, kept open between looks.
     file: Option<(File, Inode)>,
-    /// When holders of whom no record tells were seen first (F3).
-    strangers: Vec<(Inode, u32, Nanos)>,
+    /// When holders of whom no record tells were seen first (F3): the process, or 0 for one that
+    /// cannot be seen, and the token of the record meanwhile.
+    strangers: Vec<(u32, u64, Nanos)>,
+    begun: Nanos,
     /// Until when the key was seen to be reserved.
     reserved: Nanos,
 }
@@ -97,27 +104,47 @@ async fn queue(
         Wait::No => start + DOUBT,
         Wait::AtMost(_) | Wait::Forever => deadline.unwrap_or(u64::MAX),
     };
+    await_whoever_waits().await;
     let mut watched = Watched::default();
-    let mut rhythm = Rhythm::new(files.directory.settings.unwatched);
+    let (mut rhythm, mut told) = (Rhythm::new(), None);
     loop {
-        // Before the look, so that what happens from here on is not missed.
-        watched.follow(&attempt, wait == Wait::No);
+        wait_here();
         let (again, doubtful) = match attempt.look().map_err(|error| named(error, key))? {
             Look::Granted(turn) => return Ok(turn),
             Look::Busy { again, doubtful } => (again, doubtful),
         };
-        watched.follow(&attempt, wait == Wait::No);
+        if wait != Wait::No && watched.follow(&attempt) {
+            // It may have become free before it was watched.
+            continue;
+        }
         let now = kernel::now();
         if wait == Wait::No && !doubtful || now >= last {
             let kind = if wait == Wait::No { ErrorKind::Contended } else { ErrorKind::Timeout };
             return Err(list::contended(files, key, kind)
                 .with_waited(std::time::Duration::from_nanos(now - start)));
         }
+        if told.is_none() && now - start >= TOLD_AFTER {
+            told = Waits::tell(files, key, attempt.exclusive, start, &attempt.about);
+        }
         let by_itself = rhythm.next(now, watched.is_told(), doubtful);
         if pause(&watched.signal, again.min(by_itself).min(last)).await {
             rhythm.changed();
         }
     }
+}
+
+/// The engine polls once before anybody waits, with a waker that wakes nobody: whether that will be a
+/// blocked thread or a task is known with the next poll.
+async fn await_whoever_waits() {
+    let mut polled = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut polled, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 fn named(error: LockError, key: &str) -> LockError {
@@ -132,19 +159,18 @@ struct Watched {
 }
 
 impl Watched {
-    /// Watches the file that the attempt has open now.
-    fn follow(&mut self, attempt: &Attempt<'_>, briefly: bool) {
-        if briefly || attempt.files.directory.settings.unwatched {
-            return;
+    /// Watches the file that the attempt has open now. Says whether that is new.
+    fn follow(&mut self, attempt: &Attempt<'_>) -> bool {
+        let Some((file, inode)) = &attempt.file else { return false };
+        if attempt.files.directory.settings.unwatched
+            || self.watching.as_ref().is_some_and(|(_, watched)| watched == inode)
+        {
+            return false;
         }
-        let Some((file, inode)) = &attempt.file else { return };
-        if self.watching.as_ref().is_none_or(|(_, watched)| watched != inode) {
-            // The new one first: the thread is kept.
-            let watching = watch(file, &self.signal);
-            self.watching = watching.map(|watching| (watching, *inode));
-            // It may have changed before it was watched.
-            self.signal.raise();
-        }
+        // The new one first: whoever reads goes on.
+        let watching = watch(file, &self.signal, false);
+        self.watching = watching.map(|watching| (watching, *inode));
+        self.watching.is_some()
     }
 
     fn is_told(&self) -> bool {
@@ -160,8 +186,8 @@ struct Rhythm {
 }
 
 impl Rhythm {
-    fn new(unwatched: bool) -> Self {
-        Self { since_change: if unwatched { AFTERWARDS.len() } else { 0 }, pause: POLL.0 }
+    fn new() -> Self {
+        Self { since_change: AFTERWARDS.len(), pause: POLL.0 }
     }
 
     fn changed(&mut self) {
@@ -189,7 +215,7 @@ impl<'a> Attempt<'a> {
     fn new(files: &'a Arc<Files>, claim: &Claim<'a>) -> Result<Self, LockError> {
         files.check_process()?;
         let exclusive = claim.options.mode != Mode::Shared;
-        let process = Process::this();
+        let process = files.process.clone();
         Ok(Self {
             files,
             key: claim.key,
@@ -201,6 +227,7 @@ impl<'a> Attempt<'a> {
             process,
             file: None,
             strangers: Vec::new(),
+            begun: kernel::now(),
             reserved: 0,
         })
     }

@@ -103,7 +103,7 @@ pub(super) fn nearest(path: &Path) -> PathBuf {
 
 /// Whether a path lies on a file system of another machine, by the magic numbers of
 /// `linux/magic.h` and of the file systems' own sources.
-pub(super) fn is_network(path: &Path) -> io::Result<bool> {
+pub(crate) fn is_network(path: &Path) -> io::Result<bool> {
     const NETWORKS: [u64; 13] = [
         0x6969,      // NFS
         0x517b,      // SMB

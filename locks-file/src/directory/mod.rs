@@ -15,9 +15,9 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 pub(crate) use self::default::default_directory;
-pub(crate) use self::epochs::{Entered, Epochs};
+pub(crate) use self::epochs::{Entered, Epochs, theft_under_way};
 pub(crate) use self::exchange::{Exchange, Outcome};
-pub(crate) use self::fitness::Settings;
+pub(crate) use self::fitness::{Settings, is_network};
 use crate::fault;
 
 /// A file, whatever it is called.
@@ -36,6 +36,8 @@ pub(crate) struct Directory {
     pub(crate) name: String,
     pub(crate) settings: Settings,
     pub(crate) epochs: Epochs,
+    /// Whose process this is.
+    user: u32,
     /// The file system's device, as `stat` and as the lock table have it.
     devices: Devices,
     /// Whether two files can be exchanged by one step, without which nothing is stolen.
@@ -81,7 +83,8 @@ impl Directory {
         let stat = Inode::at(&path).ok().flatten().map_or(0, |inode| inode.dev);
         let found = epochs.examine(&path, &name, &settings)?;
         let devices = Devices { stat, table: found.table_device };
-        Ok(Self { path, name, settings, epochs, devices, exchanges: found.exchanges })
+        let user = rustix::process::geteuid().as_raw();
+        Ok(Self { path, name, settings, epochs, user, devices, exchanges: found.exchanges })
     }
 
     /// Where a file of this name is.
@@ -118,7 +121,7 @@ impl Directory {
         if kind != FileType::RegularFile {
             return Err(fault::no_lock_file(self, path, kind));
         }
-        if !self.settings.is_own(stat.st_uid) {
+        if stat.st_uid != self.user && !self.settings.of_several_users {
             return Err(fault::foreign_file(self, path, stat.st_uid));
         }
         Ok((file, Inode::from_stat(&stat)))

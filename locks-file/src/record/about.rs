@@ -1,3 +1,4 @@
+use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use locks_core::{Caller, HolderInfo, Mode, Party, Token};
@@ -17,24 +18,24 @@ pub(crate) struct About(String);
 impl About {
     /// What to write of `caller`.
     pub(crate) fn new(caller: &Caller, label: &str, process: &Process) -> Self {
-        let mut text = String::with_capacity(96);
         let party = caller.party.as_deref();
         let given =
             |part: fn(&Party) -> &Option<String>| party.and_then(|party| part(party).as_deref());
-        push(&mut text, given(|party| &party.label).unwrap_or(label));
-        text.push(PART);
-        push(&mut text, given(|party| &party.process).unwrap_or(&process.name));
-        text.push(PART);
+        let mut parts = Parts { text: String::with_capacity(128), begins: 0 };
+        let _ = parts.write_str(given(|party| &party.label).unwrap_or(label));
+        parts.end();
+        let _ = parts.write_str(given(|party| &party.process).unwrap_or(&process.name));
+        parts.end();
         if let Some(owner) = caller.owner {
-            push(&mut text, &owner.to_string());
+            let _ = write!(parts, "{owner}");
         }
-        text.push(PART);
+        parts.end();
         match (caller.site, given(|party| &party.site)) {
-            (Some(site), _) => push(&mut text, &site.to_string()),
-            (None, Some(site)) => push(&mut text, site),
+            (Some(site), _) => drop(write!(parts, "{site}")),
+            (None, Some(site)) => drop(parts.write_str(site)),
             (None, None) => {}
         }
-        Self(text)
+        Self(parts.text)
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -42,23 +43,57 @@ impl About {
     }
 }
 
-fn push(text: &mut String, part: &str) {
-    text.extend(part.chars().filter(|c| !c.is_control()).take(LONGEST));
+/// Parts being written: without control characters, and not too long. Writing does not fail.
+struct Parts {
+    text: String,
+    /// Where the present one begins.
+    begins: usize,
+}
+
+impl Parts {
+    fn end(&mut self) {
+        self.text.push(PART);
+        self.begins = self.text.len();
+    }
+}
+
+impl fmt::Write for Parts {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        let room = LONGEST.saturating_sub(self.text.len() - self.begins);
+        if part.len() <= room && !part.bytes().any(|byte| byte.is_ascii_control()) {
+            self.text.push_str(part);
+        } else {
+            let mut room = room;
+            self.text.extend(part.chars().filter(|c| !c.is_control()).take_while(|c| {
+                let fits = c.len_utf8() <= room;
+                room = room.saturating_sub(c.len_utf8());
+                fits
+            }));
+        }
+        Ok(())
+    }
 }
 
 /// The holder that an entry tells of.
 pub(crate) fn describe(entry: &Entry<'_>, now: Nanos) -> HolderInfo {
-    let mut parts = entry.about.split(PART).map(|part| (!part.is_empty()).then(|| part.to_owned()));
-    let mut next = || parts.next().flatten();
     let mut holder = HolderInfo::new(entry.mode());
     holder.token = Some(Token::new(entry.token));
-    holder.party.label = next();
-    holder.party.process = next();
-    holder.party.pid = Some(entry.pid);
-    holder.who = next();
-    holder.party.site = next();
+    (holder.party, holder.who) = tell(entry.about, entry.pid);
     holder.age = (entry.since > 0).then(|| Duration::from_nanos(now.saturating_sub(entry.since)));
     holder
+}
+
+/// The process, and who in it, that a text of [`About`] tells of.
+pub(crate) fn tell(about: &str, pid: u32) -> (Party, Option<String>) {
+    let mut parts = about.split(PART).map(|part| (!part.is_empty()).then(|| part.to_owned()));
+    let mut next = || parts.next().flatten();
+    let mut party = Party::default();
+    party.label = next();
+    party.process = next();
+    party.pid = Some(pid);
+    let who = next();
+    party.site = next();
+    (party, who)
 }
 
 /// Somebody of whom only the kernel tells.

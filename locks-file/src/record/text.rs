@@ -17,6 +17,7 @@ pub(crate) struct Text(Vec<u8>);
 const MAGIC: &[u8] = b"locks1 ";
 /// `locks1 `, eight digits, a space, eight digits, a line feed.
 const HEADER: usize = MAGIC.len() + 18;
+const HEX: &[u8; 16] = b"0123456789abcdef";
 /// More is no record: about what ten thousand shared holds take.
 const LONGEST: usize = 1 << 22;
 
@@ -31,8 +32,8 @@ impl Text {
         // Writing to a string does not fail.
         let _ = write!(
             text,
-            "boot {:x} token {} mark {mark} over {token} {cause} key ",
-            record.boot, record.token
+            "boot {:x} token {} mark {mark} over {token} {cause} wanted {} key ",
+            record.boot, record.token, record.wanted
         );
         match record.key {
             Some(key) => name::push_escaped(&mut text, key),
@@ -51,7 +52,16 @@ impl Text {
         let mut text = text.into_bytes();
         let (header, body) = text.split_at_mut(HEADER);
         let sum = crc32fast::hash(body);
-        header[MAGIC.len()..].copy_from_slice(format!("{sum:08x} {:08}\n", body.len()).as_bytes());
+        // Digits by hand: this is on the way of every grant.
+        let digits = &mut header[MAGIC.len()..];
+        for (index, digit) in digits[..8].iter_mut().enumerate() {
+            *digit = HEX[(sum >> (28 - 4 * index) & 0xf) as usize];
+        }
+        let mut len = body.len();
+        for digit in digits[9..17].iter_mut().rev() {
+            *digit = HEX[len % 10];
+            len /= 10;
+        }
         Self(text)
     }
 
@@ -113,11 +123,13 @@ impl Text {
             token: after(&mut words, "token")?.parse().ok()?,
             removed: after(&mut words, "mark")? == "removed",
             over: None,
+            wanted: 0,
             key: None,
             entries: Vec::new(),
         };
         let token = after(&mut words, "over")?.parse().ok()?;
         record.over = cause(words.next()?).map(|cause| (token, cause));
+        record.wanted = after(&mut words, "wanted")?.parse().ok()?;
         record.key = Some(after(&mut words, "key")?).filter(|key| *key != "-");
         record.entries = lines.map(entry).collect::<Option<_>>()?;
         Some(record)
@@ -201,6 +213,7 @@ mod tests {
             token: (3 << 32) | 9,
             removed: true,
             over: Some((7, LostCause::Evicted)),
+            wanted: 12,
             key: Some("%41%20"),
             entries: vec![entry(), Entry { exclusive: true, about: "", ..entry() }],
         }

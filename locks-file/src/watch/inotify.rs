@@ -1,40 +1,75 @@
-//! inotify: one descriptor for the process, kept for good because closing it takes milliseconds, and
-//! one thread, `locks-watch`, while anybody waits.
+//! inotify: one descriptor for the process, kept for good because closing it takes milliseconds.
+//!
+//! Somebody has to read it while anybody waits: a blocked thread that waits itself, or else, for
+//! those whom a runtime polls, a thread `locks-watch`, which ends when nobody has waited for a while.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::{panic, thread};
+use std::panic;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use locks_core::{WaitPoint, wait_at};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 use rustix::io::Errno;
 
 use super::Signal;
 
 /// What may mean that a lock has become free, or that its file is no longer the one at its path.
-const EVENTS: WatchFlags = WatchFlags::CLOSE_WRITE
+const FREED: WatchFlags = WatchFlags::CLOSE_WRITE
     .union(WatchFlags::CLOSE_NOWRITE)
     .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::DELETE_SELF)
-    .union(WatchFlags::ATTRIB)
-    .union(WatchFlags::MODIFY);
+    .union(WatchFlags::ATTRIB);
 
 /// For how long the thread stays when there is nothing to watch.
-const IDLE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+const IDLE: Duration = Duration::from_secs(1);
 
-static WATCHER: Mutex<Watcher> =
-    Mutex::new(Watcher { descriptor: None, process: 0, watched: None, running: false });
+static WATCHER: Mutex<Watcher> = Mutex::new(Watcher {
+    descriptors: None,
+    process: 0,
+    watched: None,
+    reader: Reading::Nobody,
+    thread: false,
+});
+/// For the thread, which waits for those to leave who read in its stead.
+static LEFT: Condvar = Condvar::new();
 
 struct Watcher {
-    descriptor: Option<Arc<OwnedFd>>,
-    /// Whose the descriptor is: a forked child would take the parent's events away.
+    descriptors: Option<Arc<Descriptors>>,
+    /// Whose the descriptors are: a forked child would take the parent's events away.
     process: u32,
     /// W1: a number is here exactly while the kernel watches a file by it.
-    watched: Option<HashMap<i32, Vec<Arc<Signal>>>>,
-    running: bool,
+    watched: Option<HashMap<i32, Vec<Watch>>>,
+    /// W2: who reads. While anybody watches somebody reads, or is about to: a blocked thread that has
+    /// not come to wait yet, one that has been raised to do so, or the thread.
+    reader: Reading,
+    /// Whether there is a thread.
+    thread: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Nobody,
+    Blocked,
+    Thread,
+}
+
+/// What the events come in by, and what calls a reader away from them.
+#[derive(Debug)]
+struct Descriptors {
+    events: OwnedFd,
+    interruption: OwnedFd,
+}
+
+struct Watch {
+    signal: Arc<Signal>,
+    /// The blocked thread that waits for it, if there is one: it reads itself if nobody else does.
+    reads: Option<ThreadId>,
 }
 
 /// A file being watched for somebody, until it is dropped.
@@ -46,40 +81,82 @@ pub(crate) struct Watching {
 }
 
 /// Raises `signal` when something happens to the file; `None` if the kernel will not watch it.
-pub(crate) fn watch(file: &File, signal: &Arc<Signal>) -> Option<Watching> {
+///
+/// `also_written`: not only when its lock may be free, but also when it is written to.
+pub(crate) fn watch(file: &File, signal: &Arc<Signal>, also_written: bool) -> Option<Watching> {
+    let reads = !also_written && wait_at(&READER);
     let mut watcher = lock();
-    let descriptor = watcher.descriptor()?;
+    let descriptors = watcher.descriptors()?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let number = inotify::add_watch(&descriptor, path.as_str(), EVENTS).ok()?;
-    watcher.watched().entry(number).or_default().push(signal.clone());
-    if !watcher.running {
-        let spawned = thread::Builder::new()
-            .name("locks-watch".into())
-            .stack_size(128 * 1024)
-            .spawn(move || run(&descriptor));
-        watcher.running = spawned.is_ok();
-    }
-    let watching = Watching { number, signal: signal.clone(), process: watcher.process };
-    let running = watcher.running;
+    // Of one file there is one watch, whoever asked for it.
+    let events = if also_written { FREED.union(WatchFlags::MODIFY) } else { FREED };
+    let events = events.union(WatchFlags::MASK_ADD);
+    let number = inotify::add_watch(&descriptors.events, path.as_str(), events).ok()?;
+    let process = watcher.process;
+    let by = reads.then(|| thread::current().id());
+    watcher.watched().entry(number).or_default().push(Watch { signal: signal.clone(), reads: by });
+    let watching = Watching { number, signal: signal.clone(), process };
+    let is_read = reads || watcher.see_to_the_thread();
     drop(watcher);
-    running.then_some(watching)
+    is_read.then_some(watching)
+}
+
+/// Has a blocked thread that watches something read for itself in its next wait as well.
+pub(crate) fn wait_here() {
+    wait_at(&READER);
 }
 
 impl Watcher {
-    fn descriptor(&mut self) -> Option<Arc<OwnedFd>> {
+    fn descriptors(&mut self) -> Option<Arc<Descriptors>> {
         let process = std::process::id();
         if self.process != process {
-            *self = Self { descriptor: None, process, watched: None, running: false };
+            *self = Self {
+                descriptors: None,
+                process,
+                watched: None,
+                reader: Reading::Nobody,
+                thread: false,
+            };
         }
-        if self.descriptor.is_none() {
-            let flags = CreateFlags::CLOEXEC | CreateFlags::NONBLOCK;
-            self.descriptor = Some(Arc::new(inotify::init(flags).ok()?));
+        if self.descriptors.is_none() {
+            let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
+            let interruption = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;
+            self.descriptors = Some(Arc::new(Descriptors { events, interruption }));
         }
-        self.descriptor.clone()
+        self.descriptors.clone()
     }
 
-    fn watched(&mut self) -> &mut HashMap<i32, Vec<Arc<Signal>>> {
+    fn watched(&mut self) -> &mut HashMap<i32, Vec<Watch>> {
         self.watched.get_or_insert_default()
+    }
+
+    /// W2, for those who do not read themselves. Says whether it holds.
+    fn see_to_the_thread(&mut self) -> bool {
+        let needed = self.watched().values().flatten().any(|watch| watch.reads.is_none());
+        if self.reader != Reading::Nobody || !needed {
+            return true;
+        }
+        if self.thread {
+            LEFT.notify_all();
+            return true;
+        }
+        let Some(descriptors) = self.descriptors() else { return false };
+        let spawned = thread::Builder::new()
+            .name("locks-watch".into())
+            .stack_size(128 * 1024)
+            .spawn(move || run(&descriptors));
+        self.thread = spawned.is_ok();
+        self.thread
+    }
+}
+
+impl Watcher {
+    /// Somebody who could read instead of this thread.
+    fn another_blocked(&mut self) -> Option<Arc<Signal>> {
+        let me = thread::current().id();
+        let mut watches = self.watched().values().flatten();
+        let other = watches.find(|watch| watch.reads.is_some_and(|thread| thread != me));
+        other.map(|watch| watch.signal.clone())
     }
 }
 
@@ -89,60 +166,143 @@ impl Drop for Watching {
         if watcher.process != self.process {
             return;
         }
-        let Some(signals) = watcher.watched().get_mut(&self.number) else { return };
-        signals.retain(|signal| !Arc::ptr_eq(signal, &self.signal));
-        if signals.is_empty() {
+        let Some(watches) = watcher.watched().get_mut(&self.number) else { return };
+        watches.retain(|watch| !Arc::ptr_eq(&watch.signal, &self.signal));
+        if watches.is_empty() {
             watcher.watched().remove(&self.number);
-            if let Some(descriptor) = watcher.descriptor() {
+            if let Some(descriptors) = watcher.descriptors() {
                 // It fails where the file is gone, and the watch with it.
-                let _ = inotify::remove_watch(&descriptor, self.number);
+                let _ = inotify::remove_watch(&descriptors.events, self.number);
             }
         }
     }
 }
 
-/// The thread: raises the signals of what happens, and ends when nobody has waited for a while.
-fn run(descriptor: &OwnedFd) {
+/// Where blocked threads wait: the first of them reads, and raises the signals of the others too.
+struct BlockedReader;
+
+static READER: BlockedReader = BlockedReader;
+
+impl WaitPoint for BlockedReader {
+    fn wait(&self, woken: &dyn Fn() -> bool) -> bool {
+        let descriptors = {
+            let mut watcher = lock();
+            let Some(descriptors) = watcher.descriptors() else { return false };
+            if watcher.reader != Reading::Nobody {
+                return false;
+            }
+            watcher.reader = Reading::Blocked;
+            descriptors
+        };
+        while !woken() {
+            descriptors.wait_for_events(None);
+            read(&descriptors, woken);
+            if !woken() {
+                descriptors.settle();
+            }
+        }
+        let mut watcher = lock();
+        watcher.reader = Reading::Nobody;
+        watcher.see_to_the_thread();
+        // W2: what is left unread is the next one's.
+        let next = if watcher.reader == Reading::Nobody { watcher.another_blocked() } else { None };
+        drop(watcher);
+        if let Some(signal) = next {
+            signal.raise();
+        }
+        true
+    }
+
+    fn interrupt(&self) {
+        if let Some(descriptors) = &lock().descriptors {
+            descriptors.interrupt();
+        }
+    }
+}
+
+impl Descriptors {
+    /// Waits for events or an interruption. Says whether there was either.
+    fn wait_for_events(&self, limit: Option<Duration>) -> bool {
+        let mut ready = [
+            PollFd::new(&self.events, PollFlags::IN),
+            PollFd::new(&self.interruption, PollFlags::IN),
+        ];
+        let limit = limit.and_then(|limit| limit.try_into().ok());
+        poll(&mut ready, limit.as_ref()) != Ok(0)
+    }
+
+    fn interrupt(&self) {
+        // It fails only where there is an interruption already.
+        let _ = rustix::io::write(&self.interruption, &1_u64.to_ne_bytes());
+    }
+
+    /// Takes note of interruptions so far.
+    fn settle(&self) {
+        let _ = rustix::io::read(&self.interruption, &mut [0; 8]);
+    }
+}
+
+/// The thread: reads while nobody does so himself, and ends when nobody has waited for a while.
+fn run(descriptors: &Descriptors) {
+    loop {
+        let mut watcher = lock();
+        while watcher.reader == Reading::Blocked {
+            let (again, waited) =
+                LEFT.wait_timeout(watcher, IDLE).unwrap_or_else(PoisonError::into_inner);
+            watcher = again;
+            if waited.timed_out() && watcher.reader == Reading::Blocked {
+                // Should he leave others behind, he begins another thread.
+                watcher.thread = false;
+                return;
+            }
+        }
+        watcher.reader = Reading::Thread;
+        let idle = watcher.watched().is_empty();
+        drop(watcher);
+        let something = descriptors.wait_for_events(idle.then_some(IDLE));
+        read(descriptors, &|| false);
+        descriptors.settle();
+        let mut watcher = lock();
+        watcher.reader = Reading::Nobody;
+        if !something && watcher.watched().is_empty() {
+            // Whoever comes from here on finds it unset, under the same mutex.
+            watcher.thread = false;
+            return;
+        }
+    }
+}
+
+/// Reads what there is and raises the signals that it concerns, until `done` says that it will do.
+fn read(descriptors: &Descriptors, done: &dyn Fn() -> bool) {
     let mut buffer = [MaybeUninit::uninit(); 4096];
-    let mut events = Reader::new(descriptor, &mut buffer);
+    let mut events = Reader::new(&descriptors.events, &mut buffer);
     loop {
         match events.next() {
             Ok(event) => raise(event.wd(), event.events()),
-            Err(Errno::AGAIN) => {
-                let idle = lock().watched().is_empty();
-                let mut ready = [PollFd::new(descriptor, PollFlags::IN)];
-                let nothing = poll(&mut ready, idle.then_some(&IDLE)) == Ok(0);
-                let mut watcher = lock();
-                if nothing && watcher.watched().is_empty() {
-                    // Whoever comes from here on finds it unset, under the same mutex.
-                    watcher.running = false;
-                    return;
-                }
-            }
             Err(Errno::INTR) => {}
-            Err(_) => {
-                // Nobody would be told of anything: waiters are left to their own looks.
-                let mut watcher = lock();
-                watcher.running = false;
-                watcher.descriptor = None;
-                return;
-            }
+            Err(_) => return,
+        }
+        // What has been read concerns others as well.
+        if events.is_buffer_empty() && done() {
+            return;
         }
     }
 }
 
 fn raise(number: i32, events: ReadFlags) {
-    let concerned = {
-        let mut watcher = lock();
-        if events.contains(ReadFlags::QUEUE_OVERFLOW) {
-            watcher.watched().values().flatten().cloned().collect()
-        } else if events.contains(ReadFlags::IGNORED) {
-            // W1: the kernel may give the number to another file.
-            watcher.watched().remove(&number).unwrap_or_default()
-        } else {
-            watcher.watched().get(&number).cloned().unwrap_or_default()
-        }
+    let mut watcher = lock();
+    let concerned: Vec<Arc<Signal>> = if events.contains(ReadFlags::QUEUE_OVERFLOW) {
+        watcher.watched().values().flatten().map(|watch| watch.signal.clone()).collect()
+    } else {
+        // W1: after the last event the kernel may give the number to another file.
+        let watches = match events.contains(ReadFlags::IGNORED) {
+            true => watcher.watched().remove(&number),
+            false => None,
+        };
+        let watches = watches.as_ref().or_else(|| watcher.watched.as_ref()?.get(&number));
+        watches.into_iter().flatten().map(|watch| watch.signal.clone()).collect()
     };
+    drop(watcher);
     for signal in concerned {
         // Whatever a waker does wrong is its own affair: the hook has told of it, and others wait.
         let _ = panic::catch_unwind(panic::AssertUnwindSafe(|| signal.raise()));
@@ -155,19 +315,26 @@ fn lock() -> MutexGuard<'static, Watcher> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::super::pause;
     use super::*;
     use crate::kernel;
 
+    fn open(path: &std::path::Path) -> File {
+        File::options().create(true).append(true).open(path).unwrap()
+    }
+
+    fn file(name: &str) -> std::path::PathBuf {
+        std::env::temp_dir().join(format!("locks-watch-{name}-{}", std::process::id()))
+    }
+
     #[test]
     fn f5_closing_a_file_tells_whoever_watches_it() {
-        let path = std::env::temp_dir().join(format!("locks-watch-{}", std::process::id()));
-        let open = || File::options().create(true).append(true).open(&path).unwrap();
-        let (watched, signal) = (open(), Arc::<Signal>::default());
-        let watching = watch(&watched, &signal).unwrap();
-        drop(open());
+        let path = file("close");
+        let (watched, signal) = (open(&path), Arc::<Signal>::default());
+        let watching = watch(&watched, &signal, false).unwrap();
+        drop(open(&path));
         let until = kernel::now() + 20_000_000_000;
         let raised = locks_core::Op::later(async { Ok(pause(&signal, until).await) }).block();
         assert!(raised.unwrap());
@@ -175,15 +342,46 @@ mod tests {
         drop(watching);
     }
 
+    /// Both wait in blocked threads, of which one reads for the two.
+    #[test]
+    fn f5_blocked_threads_read_for_each_other() {
+        let paths = [file("one"), file("other")];
+        let (ready, go) = (std::sync::Barrier::new(3), std::sync::Barrier::new(3));
+        thread::scope(|threads| {
+            for path in &paths {
+                threads.spawn(|| {
+                    let (watched, signal) = (open(path), Arc::<Signal>::default());
+                    let until = kernel::now() + 20_000_000_000;
+                    let waiting = async {
+                        let watching = watch(&watched, &signal, false).unwrap();
+                        ready.wait();
+                        go.wait();
+                        wait_here();
+                        let raised = pause(&signal, until).await;
+                        drop(watching);
+                        Ok(raised)
+                    };
+                    assert!(locks_core::Op::later(waiting).block().unwrap());
+                });
+            }
+            ready.wait();
+            go.wait();
+            for path in paths.iter().rev() {
+                drop(open(path));
+            }
+        });
+        paths.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    }
+
     #[test]
     fn f5_the_thread_ends_when_nobody_watches() {
-        let path = std::env::temp_dir().join(format!("locks-watched-{}", std::process::id()));
+        let path = file("idle");
         let file = File::create(&path).unwrap();
-        drop(watch(&file, &Arc::default()).unwrap());
+        drop(watch(&file, &Arc::default(), false).unwrap());
         std::fs::remove_file(&path).unwrap();
         let start = Instant::now();
         // Another test of this process may be watching still.
-        while lock().running {
+        while lock().thread {
             assert!(start.elapsed() < Duration::from_secs(20));
             thread::yield_now();
         }

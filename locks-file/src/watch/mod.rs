@@ -16,10 +16,12 @@ mod inotify {
     #[derive(Debug)]
     pub(crate) struct Watching;
 
-    pub(crate) fn watch(_: &File, _: &Arc<Signal>) -> Option<Watching> {
+    pub(crate) fn watch(_: &File, _: &Arc<Signal>, _: bool) -> Option<Watching> {
         None
     }
+
+    pub(crate) fn wait_here() {}
 }
 
-pub(crate) use self::inotify::{Watching, watch};
+pub(crate) use self::inotify::{Watching, wait_here, watch};
 pub(crate) use self::signal::{Signal, pause};

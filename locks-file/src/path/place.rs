@@ -1,0 +1,108 @@
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use locks_core::{ErrorKind, LockError};
+use rustix::fs::OFlags;
+
+use crate::FileBackend;
+use crate::directory::{self, Inode};
+use crate::fault;
+
+/// Where a file that is to be locked was found.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Without links: those are followed once.
+    pub(super) path: PathBuf,
+    pub(super) inode: Inode,
+    pub(super) files: FileBackend,
+}
+
+impl Place {
+    /// Opens the file, or makes it.
+    pub(super) fn open(
+        given: &Path,
+        writable: bool,
+        create: bool,
+        files: &FileBackend,
+    ) -> Result<(Self, File), LockError> {
+        let path = match fs::canonicalize(given) {
+            Err(error) if create && error.kind() == io::ErrorKind::NotFound => {
+                made(given).map_err(|error| refused(given, "opened", error))?
+            }
+            outcome => outcome.map_err(|error| refused(given, "opened", error))?,
+        };
+        // A pipe would be waited for, and a device might do something.
+        let kind = fs::symlink_metadata(&path).map_err(|error| refused(given, "opened", error))?;
+        if !kind.is_file() {
+            let what = if kind.is_dir() { "a directory" } else { "no regular file" };
+            let why = format!("`{}` is {what}, and cannot be locked", given.display());
+            return Err(LockError::new(ErrorKind::Io, "").with_message(why));
+        }
+        if !files.allows_network_fs() && directory::is_network(&path).unwrap_or(false) {
+            return Err(fault::network(&path));
+        }
+        let mut options = File::options();
+        let options = options.read(true).write(writable);
+        let options =
+            options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
+        let file = options.open(&path).map_err(|error| refused(given, "opened", error))?;
+        let inode = Inode::of(&file).map_err(|error| refused(given, "opened", error))?;
+        Ok((Self { path, inode, files: files.clone() }, file))
+    }
+
+    /// By which users of this library meet before they lock the file itself. It tells where it is.
+    pub(super) fn key(&self) -> String {
+        let Inode { dev, ino } = self.inode;
+        let path = self.path.to_string_lossy();
+        // The end of a path says more than its beginning.
+        let mut begin = path.len().saturating_sub(900);
+        while !path.is_char_boundary(begin) {
+            begin += 1;
+        }
+        format!("path:{dev:x}:{ino}:{}", path[begin..].replace('\0', "?"))
+    }
+
+    /// What errors call it.
+    pub(super) fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// The error as one about the file.
+    pub(super) fn named(&self, error: LockError) -> LockError {
+        if error.key() == self.key() { error.with_key(self.name()) } else { error }
+    }
+
+    /// Fails if another file, or none, is at the path.
+    pub(super) fn check(&self) -> Result<(), LockError> {
+        if Inode::at(&self.path).ok().flatten() == Some(self.inode) {
+            return Ok(());
+        }
+        let cause = locks_core::LostCause::Replaced;
+        Err(LockError::new(ErrorKind::Lost { cause }, self.name()))
+    }
+
+    pub(super) fn failed(&self, verb: &str, error: io::Error) -> LockError {
+        refused(&self.path, verb, error)
+    }
+}
+
+/// Makes the file, and says where it is, without links.
+fn made(given: &Path) -> io::Result<PathBuf> {
+    // Not `create_new`: somebody else may have been quicker.
+    File::options().create(true).truncate(false).write(true).open(given)?;
+    fs::canonicalize(given)
+}
+
+#[cold]
+fn refused(path: &Path, verb: &str, error: io::Error) -> LockError {
+    let shown = path.display();
+    let advice = match error.kind() {
+        io::ErrorKind::NotFound => "; `create(true)` makes it, if its directory is there",
+        io::ErrorKind::PermissionDenied => "; to read it alone, `read_path` will do",
+        _ => "",
+    };
+    let why = format!("`{shown}` cannot be {verb}: {error}{advice}");
+    LockError::new(ErrorKind::Io, "").with_message(why).with_source(error)
+}

@@ -1,0 +1,63 @@
+//! Directories that will not do (F7), and what is there for those that will.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::time::Duration;
+
+use locks_core::{Backend, ErrorKind};
+use locks_file::FileBackend;
+
+use crate::places::Temp;
+
+fn refused(path: impl AsRef<std::path::Path>, kind: ErrorKind, saying: &str) {
+    let error = FileBackend::new(path).unwrap_err();
+    assert_eq!(error.kind(), kind, "{error}");
+    assert!(error.to_string().contains(saying), "{error}");
+}
+
+#[test]
+fn f7_a_directory_is_made_for_its_user_alone() {
+    let temp = Temp::new();
+    let backend = FileBackend::new(temp.at("a/b")).unwrap();
+    let mode = fs::metadata(temp.at("a/b")).unwrap().mode() & 0o777;
+    assert_eq!(mode, 0o700);
+    drop(Backend::new(backend.clone()).named("k").acquire().unwrap());
+    let mode = fs::metadata(backend.path_of("k").unwrap()).unwrap().mode() & 0o777;
+    assert_eq!(mode, 0o600);
+}
+
+#[test]
+fn f7_links_files_and_open_directories_are_refused() {
+    let temp = Temp::new();
+    fs::create_dir(temp.at("real")).unwrap();
+    symlink(temp.at("real"), temp.at("link")).unwrap();
+    refused(temp.at("link"), ErrorKind::NotConfigured, "is a symbolic link, to `");
+    refused(temp.at("link/"), ErrorKind::NotConfigured, "is a symbolic link, to `");
+    assert_eq!(fs::read_dir(temp.at("real")).unwrap().count(), 0, "it is untouched");
+    fs::write(temp.at("file"), "").unwrap();
+    refused(temp.at("file"), ErrorKind::NotConfigured, "is not a directory");
+    refused(temp.at("file/below"), ErrorKind::Unavailable, "cannot be used");
+    fs::create_dir(temp.at("open")).unwrap();
+    fs::set_permissions(temp.at("open"), Permissions::from_mode(0o777)).unwrap();
+    refused(temp.at("open"), ErrorKind::NotConfigured, "can be written to by others (mode 777)");
+    FileBackend::builder(temp.at("open")).of_several_users().open().unwrap();
+}
+
+#[test]
+fn f5_without_notifications_waiters_look_by_themselves() {
+    let temp = Temp::new();
+    let open = || FileBackend::builder(temp.path()).without_notifications().open();
+    fs::set_permissions(temp.path(), Permissions::from_mode(0o700)).unwrap();
+    let (ours, theirs) = (Backend::new(open().unwrap()), Backend::new(open().unwrap()));
+    let guard = ours.named("k").acquire().unwrap().into_owned();
+    std::thread::scope(|threads| {
+        let waiting = threads.spawn(|| {
+            drop(theirs.named("k").wait(Duration::from_secs(20)).acquire().unwrap());
+        });
+        while theirs.list().unwrap().iter().all(|lock| lock.waiters.is_empty()) {
+            std::thread::yield_now();
+        }
+        drop(guard);
+        waiting.join().unwrap();
+    });
+}

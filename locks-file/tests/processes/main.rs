@@ -1,0 +1,27 @@
+//! The file backend among real processes: holders that are killed, stopped and forked, outsiders
+//! that lock, delete and replace its files, and file systems that refuse.
+//!
+//! `c` and `f` in a test's name stand for a clause of the contract, `row` for a row of the table
+//! of faults. `README.md` beside this directory says what each was seen to notice.
+#![cfg(target_os = "linux")]
+
+mod cancelled;
+mod conformance;
+mod crashes;
+mod cycles;
+mod directory;
+mod fairness;
+mod foreign;
+mod keys;
+mod leaks;
+mod namespaces;
+mod peer;
+mod places;
+mod planted;
+mod polled;
+mod program;
+mod replaced;
+mod several;
+mod thieves;
+mod torture;
+mod waiting;

@@ -1,0 +1,391 @@
+//! The storm: processes that are killed, stopped and replaced, and outsiders among their files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::dice::Dice;
+use super::judge::{Counts, Judge, Violation, Wrong};
+use super::log::{Entry, Event, HoldId, Log, Reader};
+use super::plan::PLANS;
+use super::worker::{DEFECT, FAULTS, LIFE, REFUSALS, SEED, WITNESS};
+use crate::directory::{Directory, PATIENCE};
+use crate::foreign::{is_at, lock_as_an_outsider};
+use crate::peer::{now, tell_directory};
+use crate::program::program;
+
+/// Processes that lock.
+const WORKERS: usize = 8;
+
+/// The life of whoever is no process of the storm.
+const OUTSIDER: u32 = u32::MAX;
+
+/// The longest stops, in microseconds: shorter than any age at which somebody steals, and longer.
+const STOPS: [u64; 3] = [5_000, 30_000, 200_000];
+
+/// What a storm consists of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Storm {
+    pub(crate) lasts: Duration,
+    pub(crate) seed: u64,
+    /// Whether anything happens to processes and files.
+    pub(crate) blows: bool,
+    pub(crate) defect: Option<&'static str>,
+}
+
+/// How it went, if nothing went wrong.
+#[derive(Debug)]
+pub(crate) struct Report {
+    counts: Counts,
+    timeouts: u64,
+    cancelled: u64,
+    killed: u64,
+    stopped: u64,
+    files_deleted: u64,
+    foreign: u64,
+}
+
+/// What went wrong.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Violation(Violation),
+    Fault(String),
+}
+
+/// What the outsiders share with the storm.
+struct Outside {
+    /// The lock file of each key.
+    files: Vec<PathBuf>,
+    logs: Vec<Log>,
+    over: AtomicBool,
+    deleted: AtomicU64,
+    foreign: AtomicU64,
+}
+
+/// A process of the storm. It is killed when this is dropped.
+struct Life {
+    life: u32,
+    cleans: bool,
+    process: Child,
+    stopped_until: Option<Instant>,
+}
+
+impl Storm {
+    pub(crate) fn run(self) -> Result<Report, Failure> {
+        let (locks, witness) = (Directory::new(), Directory::new());
+        let outside = Arc::new(Outside {
+            files: PLANS.iter().map(|plan| locks.file_of(plan.key)).collect(),
+            logs: PLANS.iter().map(|plan| Log::open(witness.path(), plan.key)).collect(),
+            over: AtomicBool::new(false),
+            deleted: AtomicU64::new(0),
+            foreign: AtomicU64::new(0),
+        });
+        let mut court = Court::new(witness.path());
+        let mut outsiders = Vec::new();
+        if self.blows {
+            let seed = self.seed;
+            for role in [Outside::delete, Outside::lock] as [fn(&Outside, Dice); 2] {
+                let outside = outside.clone();
+                outsiders.push(thread::spawn(move || role(&outside, Dice::new(seed))));
+            }
+        }
+        let outcome = self.blow(&outside, &locks, &witness, &mut court);
+        outside.over.store(true, Ordering::Relaxed);
+        outsiders.into_iter().for_each(|outsider| outsider.join().unwrap());
+        let (killed, stopped) = outcome?;
+        court.sit()?;
+        court.assert_all_free(&locks)?;
+        let (timeouts, cancelled) = refusals(witness.path());
+        Ok(Report {
+            counts: court.counts(),
+            timeouts,
+            cancelled,
+            killed,
+            stopped,
+            files_deleted: outside.deleted.load(Ordering::Relaxed),
+            foreign: outside.foreign.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Until it has blown over and every process has ended by itself: how many were killed and
+    /// stopped.
+    fn blow(
+        &self,
+        outside: &Outside,
+        locks: &Directory,
+        witness: &Directory,
+        court: &mut Court,
+    ) -> Result<(u64, u64), Failure> {
+        let (start, mut dice) = (Instant::now(), Dice::new(self.seed ^ 0x5704));
+        let mut lives = 0;
+        let mut give_life = |cleans| {
+            lives += 1;
+            self.start(lives, cleans, locks, witness)
+        };
+        let mut processes = Vec::from_iter((0..WORKERS).map(|_| give_life(false)));
+        processes.push(give_life(true));
+        let (mut killed, mut stopped) = (0, 0);
+        let mut next = Instant::now();
+        while start.elapsed() < self.lasts {
+            court.sit()?;
+            for process in &mut processes {
+                process.go_on_if_due();
+                if let Some(status) = process.process.try_wait().unwrap() {
+                    return Err(Failure::Fault(format!("a process ended with {status}")));
+                }
+            }
+            if self.blows && Instant::now() >= next {
+                next = Instant::now() + dice.micros(40_000);
+                let chosen = dice.below(processes.len() as u64) as usize;
+                if dice.one_in(5) {
+                    let cleans = processes[chosen].cleans;
+                    // Known before it can happen.
+                    let life = processes[chosen].life;
+                    outside.logs.iter().for_each(|log| log.append(Event::Killing { life }));
+                    processes[chosen] = give_life(cleans);
+                    killed += 1;
+                } else {
+                    stopped += 1;
+                    let longest = *dice.of(&STOPS);
+                    processes[chosen].stop(dice.micros(longest));
+                }
+            }
+            thread::park_timeout(Duration::from_millis(5));
+        }
+        for process in &mut processes {
+            process.go_on();
+            drop(process.process.stdin.take());
+        }
+        let end = Instant::now();
+        for mut process in processes {
+            loop {
+                court.sit()?;
+                match process.process.try_wait().unwrap() {
+                    Some(status) if status.success() => break,
+                    Some(status) => {
+                        court.sit()?;
+                        return Err(Failure::Fault(format!("a process ended with {status}")));
+                    }
+                    None if end.elapsed() > PATIENCE => {
+                        return Err(Failure::Fault(process.describe(locks)));
+                    }
+                    None => thread::park_timeout(Duration::from_millis(1)),
+                }
+            }
+        }
+        Ok((killed, stopped))
+    }
+
+    fn start(&self, life: u32, cleans: bool, locks: &Directory, witness: &Directory) -> Life {
+        let mut command = program(if cleans { "cleaner" } else { "worker" });
+        tell_directory(&mut command, locks.path());
+        command.env(WITNESS, witness.path()).env(LIFE, life.to_string());
+        command.env(SEED, self.seed.to_string());
+        if let Some(defect) = self.defect {
+            command.env(DEFECT, defect);
+        }
+        let process = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        Life { life, cleans, process, stopped_until: None }
+    }
+}
+
+impl Life {
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.process)
+    }
+
+    fn stop(&mut self, time: Duration) {
+        kill_process(self.pid(), Signal::STOP).unwrap();
+        self.stopped_until = Some(Instant::now() + time);
+    }
+
+    fn go_on_if_due(&mut self) {
+        if self.stopped_until.is_some_and(|until| until <= Instant::now()) {
+            self.go_on();
+        }
+    }
+
+    fn go_on(&mut self) {
+        kill_process(self.pid(), Signal::CONT).unwrap();
+        self.stopped_until = None;
+    }
+
+    /// What it hangs in.
+    fn describe(&self, locks: &Directory) -> String {
+        let tasks = format!("/proc/{}/task", self.process.id());
+        let tasks = fs::read_dir(tasks).into_iter().flatten().flatten().map(|task| {
+            let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+            let place = fs::read_to_string(task.path().join("wchan")).unwrap_or_default();
+            format!("{} in {place}", name.trim())
+        });
+        let (life, tasks) = (self.life, tasks.collect::<Vec<_>>().join(", "));
+        format!("process {life} hangs: {tasks}; listed: {:#?}", locks.backend().list())
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Outside {
+    /// Deletes lock files.
+    fn delete(&self, mut dice: Dice) {
+        while !self.over.load(Ordering::Relaxed) {
+            for (plan, (file, log)) in PLANS.iter().zip(self.files.iter().zip(&self.logs)) {
+                if plan.deletes && dice.one_in(2) {
+                    log.append(Event::Deleting);
+                    let deleted = fs::remove_file(file).is_ok();
+                    log.append(Event::Deleted);
+                    self.deleted.fetch_add(u64::from(deleted), Ordering::Relaxed);
+                }
+            }
+            thread::park_timeout(dice.micros(30_000));
+        }
+    }
+
+    /// Locks as a program does that knows of nothing but `flock`.
+    fn lock(&self, mut dice: Dice) {
+        let mut serial = 0;
+        while !self.over.load(Ordering::Relaxed) {
+            for (plan, (file, log)) in PLANS.iter().zip(self.files.iter().zip(&self.logs)) {
+                if !plan.outsider {
+                    continue;
+                }
+                serial += 1;
+                let hold = HoldId { life: OUTSIDER, thread: 0, serial };
+                let asked = now();
+                let handle = lock_as_an_outsider(file);
+                let entry = Entry {
+                    hold,
+                    shared: false,
+                    token: 0,
+                    asked,
+                    steals: None,
+                    least: 0,
+                    of_set: false,
+                };
+                log.append(Event::Entered(entry));
+                thread::park_timeout(dice.micros(2000));
+                let looked = now();
+                let lost = !is_at(&handle, file);
+                log.append(Event::Left { hold, looked, lost });
+                drop(handle);
+                log.append(Event::Released { hold, lost });
+                self.foreign.fetch_add(1, Ordering::Relaxed);
+            }
+            thread::park_timeout(dice.micros(10_000));
+        }
+    }
+}
+
+/// The judges of all keys.
+struct Court {
+    witness: PathBuf,
+    cases: Vec<(Reader, Judge)>,
+}
+
+impl Court {
+    fn new(witness: &Path) -> Self {
+        let cases = PLANS.map(|plan| (Reader::open(witness, plan.key), Judge::new(plan)));
+        Self { witness: witness.to_owned(), cases: cases.into() }
+    }
+
+    /// Hears what has happened since the last time.
+    fn sit(&mut self) -> Result<(), Failure> {
+        if let Ok(faults) = fs::read_to_string(self.witness.join(FAULTS)) {
+            return Err(Failure::Fault(faults));
+        }
+        for (reader, judge) in &mut self.cases {
+            for record in reader.news() {
+                judge.hear(record).map_err(Failure::Violation)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn counts(&self) -> Counts {
+        let mut all = Counts::default();
+        self.cases.iter().for_each(|(_, judge)| all += judge.counts);
+        all
+    }
+
+    /// After the storm nobody has anything (C13), and tokens go on growing (C7).
+    fn assert_all_free(&self, locks: &Directory) -> Result<(), Failure> {
+        let backend = locks.backend();
+        for (plan, (_, judge)) in PLANS.iter().zip(&self.cases) {
+            let key = plan.key;
+            match backend.named(key).wait(Duration::from_secs(1)).acquire() {
+                Ok(guard) if guard.token().get() > judge.greatest() => {}
+                Ok(guard) => {
+                    let text = format!("`{key}`: {} after {}", guard.token(), judge.greatest());
+                    return Err(Failure::Violation(Violation { wrong: Wrong::Token, text }));
+                }
+                Err(error) => {
+                    return Err(Failure::Fault(format!("after the storm: {error:?}")));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refusals(witness: &Path) -> (u64, u64) {
+    let text = fs::read_to_string(witness.join(REFUSALS)).unwrap_or_default();
+    let pairs = text.lines().filter_map(|line| line.split_once(' '));
+    let numbers = pairs.map(|(one, other)| (one.parse().unwrap(), other.parse().unwrap()));
+    numbers.fold((0, 0), |sum: (u64, u64), pair: (u64, u64)| (sum.0 + pair.0, sum.1 + pair.1))
+}
+
+impl Report {
+    /// Whether everything that a storm is there for came about.
+    pub(crate) fn assert_stormy(&self) {
+        let Counts { grants, lost, stolen, deleted, .. } = self.counts;
+        let happened = [
+            ("grants", grants),
+            ("lost", lost),
+            ("stolen", stolen),
+            ("overlaps by deletion", deleted),
+            ("timeouts", self.timeouts),
+            ("cancelled", self.cancelled),
+            ("killed", self.killed),
+            ("stopped", self.stopped),
+            ("deleted", self.files_deleted),
+            ("foreign", self.foreign),
+        ];
+        let missing = happened.iter().filter(|(_, count)| *count == 0);
+        let missing = missing.map(|(what, _)| *what).collect::<Vec<_>>();
+        assert!(missing.is_empty(), "no storm: none of {missing:?} in {self}");
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Counts { grants, lost, stolen, stolen_unseen, deleted, with_others, told_late } =
+            self.counts;
+        write!(
+            f,
+            "{grants} grants, {} foreign ones, {} timeouts, {} cancelled, {} killed, {} stopped, \
+             {} files deleted, {lost} lost; overlaps: {stolen} stolen, {stolen_unseen} by the dead, \
+             {deleted} deleted, {with_others} of a set; {told_late} told late",
+            self.foreign,
+            self.timeouts,
+            self.cancelled,
+            self.killed,
+            self.stopped,
+            self.files_deleted,
+        )
+    }
+}
+
+/// One storm at a time: they are full of processes, and each other's weather.
+pub(crate) static ALONE: Mutex<()> = Mutex::new(());
