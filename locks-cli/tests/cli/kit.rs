@@ -107,6 +107,18 @@ impl Place {
         all.filter(|process| fs::read_link(process.join("cwd")).is_ok_and(|at| at == self.dir))
     }
 
+    /// Waits until `locks ls` shows that the process waits for the first key there is.
+    pub(crate) fn until_waiting(&self, pid: Pid) {
+        until("it is listed as a waiter", || {
+            let listed = self.listed();
+            let waiters = listed.first()?["waiters"].as_array()?;
+            let waits = |waiter: &serde_json::Value| {
+                waiter["pid"].as_i64() == Some(pid.as_raw_nonzero().get().into())
+            };
+            waiters.iter().any(waits).then_some(())
+        });
+    }
+
     /// What `locks ls` shows.
     pub(crate) fn listed(&self) -> Vec<serde_json::Value> {
         let output = self.output(["ls", "--json"]);
@@ -202,18 +214,6 @@ pub(crate) fn within_patience<T>(mut look: impl FnMut() -> Option<T>) -> Option<
 #[track_caller]
 pub(crate) fn until_dead(pid: Pid) {
     until("the process is dead", || (!lives(pid)).then_some(()));
-}
-
-/// Waits until the process has signal handlers, and sleeps.
-#[track_caller]
-pub(crate) fn until_listening(pid: Pid) {
-    until("it waits, with its signal handlers in place", || {
-        let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
-        let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
-        let listens = caught >> (Signal::TERM.as_raw() - 1) & 1 == 1;
-        (listens && state(pid) == 'S').then_some(())
-    });
 }
 
 /// Whether the process runs; one that is dead, and waits for its parent to notice, does not.

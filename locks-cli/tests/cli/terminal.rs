@@ -12,11 +12,14 @@ use std::thread;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::kit::{Place, Process, until, until_listening, within_patience};
+use crate::kit::{Place, Process, until, within_patience};
 
 const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
 const CTRL_Z: &str = "\x1a";
+
+/// What the shell writes when it is ready for the next line.
+const PROMPT: &str = "next> ";
 
 /// Says so if its group has the terminal.
 const LOOK: &str =
@@ -36,7 +39,7 @@ impl Terminal {
     fn new(place: &Place) -> Self {
         let shell = ["bash", "--norc", "--noprofile", "--noediting", "-i"];
         let mut terminal = Self::of(place, &shell);
-        terminal.shows("$ ");
+        terminal.shows(PROMPT);
         terminal
     }
 
@@ -56,7 +59,7 @@ impl Terminal {
         // `setsid` and `bash` are needed here: a session of its own, which is what a terminal belongs to.
         let mut shell = Command::new("setsid");
         shell.arg("--ctty").args(program);
-        shell.current_dir(place.dir()).env("LOCKS_URL", place.url()).env("PS1", "$ ");
+        shell.current_dir(place.dir()).env("LOCKS_URL", place.url()).env("PS1", PROMPT);
         shell.env("PATH", path_with_locks()).env_remove("PROMPT_COMMAND");
         shell.stdin(device()).stdout(device()).stderr(device());
         let shell = Process::start(&mut shell);
@@ -94,7 +97,7 @@ impl Terminal {
     #[track_caller]
     fn ended_with(&mut self, status: i32) {
         // Typed any sooner, it could be what the command reads.
-        self.shows("$ ");
+        self.shows(PROMPT);
         self.types("echo ended-with:$?.\n");
         self.shows(&format!("ended-with:{status}."));
     }
@@ -237,7 +240,7 @@ fn ctrl_c_ends_a_wait() {
     let _holder = place.hold(&["a"]);
     let mut terminal = Terminal::new(&place);
     terminal.types("sh -c 'echo $$ >pid.new; mv pid.new pid; exec locks run a -- touch granted'\n");
-    until_listening(place.pid("pid"));
+    place.until_waiting(place.pid("pid"));
     terminal.types(CTRL_C);
     terminal.ended_with(130);
     assert!(!place.has("granted"));
