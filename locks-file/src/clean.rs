@@ -1,5 +1,6 @@
 //! Removing the files of keys that nobody uses: the only thing that removes any (F4).
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 use std::{fs, io};
@@ -64,7 +65,7 @@ fn remove(directory: &Directory, path: &Path, unused_for: Duration) -> Result<bo
     let metadata = fs::symlink_metadata(path)?;
     // Every grant writes.
     let used = SystemTime::now().duration_since(metadata.modified()?).unwrap_or_default();
-    if !metadata.is_file() || used < unused_for {
+    if !metadata.is_file() || !directory.settings.is_own(metadata.uid()) || used < unused_for {
         return Ok(false);
     }
     let file = open_existing(path)?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use locks_core::{Alarm, Clock, LostCause, SystemClock};
 
-use crate::directory::{Inode, open_existing};
+use crate::directory::{Inode, open_existing, theft_under_way};
 use crate::kernel::{self, Nanos};
 use crate::record::{About, Entry, Found, Record, Text};
 use crate::watch::{Signal, Watching, watch};
@@ -134,6 +134,7 @@ impl Held {
             token: terms.greatest,
             removed: false,
             over: self.over,
+            wanted: 0,
             key: self.names_key.then_some(&*self.key),
             entries: vec![self.entry(terms)],
         };
@@ -184,16 +185,26 @@ impl Held {
                 _ => Standing::Lost(LostCause::Replaced),
             };
         };
-        let Ok(text) = Text::read(&file) else { return Standing::Undecided };
+        let (Ok(text), Ok(there)) = (Text::read(&file), Inode::of(&file)) else {
+            return Standing::Undecided;
+        };
+        if there == self.inode {
+            return Standing::Undecided;
+        }
         match text.record() {
-            Some(record) if Inode::of(&file).ok() != Some(self.inode) => {
-                Standing::Lost(match record.over {
-                    Some((token, cause)) if token == self.terms().token => cause,
-                    Some(_) => LostCause::Stolen,
-                    None => LostCause::Replaced,
-                })
+            Some(record) => Standing::Lost(match record.over {
+                Some((token, cause)) if token == self.terms().token => cause,
+                Some(_) => LostCause::Stolen,
+                None => LostCause::Replaced,
+            }),
+            None if theft_under_way(&self.path) == Some(there.ino) => Standing::Undecided,
+            // The theft may have ended since it was looked at, one way or the other.
+            None if Inode::at(&self.path).ok().flatten() != Some(there) => Standing::Undecided,
+            None if Text::read(&file).is_ok_and(|text| text.record().is_some()) => {
+                Standing::Undecided
             }
-            _ => Standing::Undecided,
+            // Nobody of ours has put it there.
+            None => Standing::Lost(LostCause::Replaced),
         }
     }
 

@@ -1,12 +1,16 @@
 //! Shared holds: several in one record, which changes only with the books in hand.
 
+use std::fs::File;
+use std::path::Path;
+
 use locks_core::LockError;
 
 use crate::directory::Inode;
 use crate::fault;
 use crate::files::Files;
 use crate::held::{Held, Terms};
-use crate::kernel::LockTable;
+use crate::kernel::{LockTable, Nanos};
+use crate::name;
 use crate::record::{Record, Text};
 
 /// From how many entries on to look which of them are of the living.
@@ -35,22 +39,70 @@ pub(crate) fn leave(files: &Files, held: &Held) {
     }
 }
 
+/// What became of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rewritten {
+    Done,
+    /// The books cannot be had just now.
+    NotNow,
+    /// Somebody else was granted the key, and with a token that this grant would have to be above.
+    Overtaken,
+}
+
+/// Has new shared holds keep off for a while, because somebody waits for the key alone (C3). He does
+/// not have the file, and so takes a share in it for as long as he writes.
+pub(crate) fn keep_others_off(
+    files: &Files,
+    file: &File,
+    path: &Path,
+    inode: Inode,
+    until: Nanos,
+) -> Result<(), LockError> {
+    let failed = |error| fault::at(&files.directory, path, "written", error);
+    let Some(entered) = files.directory.epochs.enter_soon()? else { return Ok(()) };
+    if Inode::at(path).map_err(failed)? != Some(inode)
+        || fs4::FileExt::try_lock_shared(file).is_err()
+    {
+        return Ok(());
+    }
+    let text = Text::read(file).map_err(failed)?;
+    if let Some(mut record) = text.record() {
+        record.wanted = until;
+        let key = record.key.and_then(name::unescape);
+        record.key = key.as_deref();
+        record.write(file).map_err(failed)?;
+    }
+    fs4::FileExt::unlock(file).map_err(failed)?;
+    drop(entered);
+    Ok(())
+}
+
 /// Puts what changes of a shared hold into the record: its terms, or its end.
 ///
-/// The hold is known there by the token `before`. `Ok(false)`: the books cannot be had just now.
+/// The hold is known there by the token `before`.
 pub(crate) fn change(
     files: &Files,
     held: &Held,
     before: u64,
     terms: Option<&Terms>,
-) -> Result<bool, LockError> {
+) -> Result<Rewritten, LockError> {
     let failed = |error| fault::at(&files.directory, &held.path, "written", error);
-    let Some(entered) = files.directory.epochs.enter_soon()? else { return Ok(false) };
+    let Some(entered) = files.directory.epochs.enter_soon()? else {
+        return Ok(Rewritten::NotNow);
+    };
     let text = Text::read(&held.file).map_err(failed)?;
     if let Some(mut record) = text.record()
         && let Some(index) = record.entries.iter().position(|entry| entry.token == before)
     {
         match terms {
+            // A grant that is complete only now has to have a token above all before it (C7).
+            Some(terms)
+                if record.entries[index].since == 0
+                    && record.token > before
+                    && record.token >= terms.token =>
+            {
+                return Ok(Rewritten::Overtaken);
+            }
             Some(terms) => {
                 record.entries[index] = held.entry(terms);
                 record.token = record.token.max(terms.greatest);
@@ -61,5 +113,5 @@ pub(crate) fn change(
         record.write(&held.file).map_err(failed)?;
     }
     drop(entered);
-    Ok(true)
+    Ok(Rewritten::Done)
 }

@@ -9,7 +9,7 @@ use crate::fault;
 use crate::files::{Files, lost};
 use crate::held::{Held, Standing, Terms};
 use crate::kernel;
-use crate::shared;
+use crate::shared::{self, Rewritten};
 use crate::watch::{Signal, pause};
 
 /// How soon to try again where something is under way, and for how long.
@@ -67,8 +67,12 @@ fn attempt(files: &Files, held: &Held, update: &impl Fn(&mut Terms)) -> Result<C
     if held.exclusive {
         held.write_alone(&terms)
             .map_err(|error| fault::at(&files.directory, &held.path, "written", error))?;
-    } else if !shared::change(files, held, before.token, Some(&terms))? {
-        return Ok(Changed::Later);
+    } else {
+        match shared::change(files, held, before.token, Some(&terms))? {
+            Rewritten::Done => {}
+            Rewritten::NotNow => return Ok(Changed::Later),
+            Rewritten::Overtaken => return Ok(Changed::Lost(LostCause::Forgotten)),
+        }
     }
     held.set_terms(terms);
     Ok(match held.standing() {

@@ -84,7 +84,10 @@ impl Attempt<'_> {
                 first_token(entered.next_epoch()?)
             }
         };
-        let until = record.reserved_until(false, now);
+        let until = match self.options.fair {
+            Some(false) => record.reserved_until(false, now),
+            _ => record.closed_until(false, now),
+        };
         if until > now {
             self.reserved = until;
             return Ok(Entry::Out { file, again: until, doubtful: false });

@@ -1,10 +1,13 @@
 use locks_core::LockError;
 
-use super::Attempt;
 use super::look::GRACE;
+use super::{Attempt, DOUBT};
 use crate::directory::Inode;
 use crate::kernel::{self, LockTable, Nanos};
 use crate::record::{Entry, Text};
+
+/// The number of a process that the kernel does not show here.
+const UNSEEN: u32 = 0;
 
 /// When a file may be taken from whoever has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,10 +56,18 @@ impl Attempt<'_> {
                 due = due.max(self.due(entry));
             }
             if !known {
-                due = due.max(self.stranger_due(inode, grip.pid, now));
+                due = due.max(self.stranger_due(grip.pid, record.token, now));
             }
         }
-        Ok(if somebody { Judged::Due(due) } else { Judged::Nobody })
+        if somebody {
+            self.strangers.retain(|(pid, ..)| *pid != UNSEEN);
+            return Ok(Judged::Due(due));
+        }
+        // A process that cannot be seen from here, or a moment at which nobody has it.
+        let unseen = self.stranger_due(UNSEEN, record.token, now);
+        let first = self.strangers.iter().find(|(pid, ..)| *pid == UNSEEN);
+        let doubtful = first.is_none_or(|(.., first)| now < first + DOUBT);
+        Ok(if doubtful { Judged::Nobody } else { Judged::Due(due.max(unseen)) })
     }
 
     fn due(&self, entry: &Entry<'_>) -> Nanos {
@@ -72,16 +83,18 @@ impl Attempt<'_> {
         aged.min(overdue).max(entry.keep_until)
     }
 
-    fn stranger_due(&mut self, inode: Inode, pid: u32, now: Nanos) -> Nanos {
-        let Some(age) = self.options.steal_after else { return Nanos::MAX };
-        let seen = self.strangers.iter().find(|(file, who, _)| *file == inode && *who == pid);
+    fn stranger_due(&mut self, pid: u32, token: u64, now: Nanos) -> Nanos {
+        // Whoever had it when the record was another was another.
+        self.strangers.retain(|(who, then, _)| *who != pid || *then == token);
+        let seen = self.strangers.iter().find(|(who, ..)| *who == pid);
         let first = match seen {
-            Some((_, _, first)) => *first,
+            Some((.., first)) => *first,
             None => {
-                self.strangers.push((inode, pid, now));
+                self.strangers.push((pid, token, now));
                 now
             }
         };
+        let Some(age) = self.options.steal_after else { return Nanos::MAX };
         // Not at the very first look, whatever the age: nothing is known of it but that.
         first.saturating_add(nanos(age).max(1))
     }

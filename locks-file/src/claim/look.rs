@@ -3,12 +3,18 @@ use super::{Attempt, DOUBT, Look};
 use crate::directory::Inode;
 use crate::kernel;
 use crate::record::{Found, Text};
+use crate::shared;
 use locks_core::{LockError, Wait};
 
 /// How soon to come again to books that somebody else has.
 pub(super) const SOON: kernel::Nanos = 200_000;
 /// How often a file may turn out to be another before it is left for a moment.
 const ROUNDS: usize = 100;
+/// From when on somebody who waits for the key alone has new shared holds keep off (C3), for how long
+/// at a time, and how soon he says so again.
+const PATIENCE: kernel::Nanos = 5_000_000;
+const WANTED: kernel::Nanos = 20_000_000;
+const RENEWED: kernel::Nanos = 8_000_000;
 /// How much longer than it was to last a hold may take to end (C14), before it is ended from outside.
 pub(super) const GRACE: kernel::Nanos = 100_000_000;
 
@@ -30,7 +36,11 @@ impl Attempt<'_> {
         for _ in 0..ROUNDS {
             let (file, inode) = match self.file.take() {
                 Some(open) => open,
-                None => self.files.directory.open_file(&self.path)?,
+                None => {
+                    // Another file, with other holders.
+                    self.strangers.clear();
+                    self.files.directory.open_file(&self.path)?
+                }
             };
             if self.reserved > now && self.is_reserved_still(&file) {
                 self.file = Some((file, inode));
@@ -80,9 +90,12 @@ impl Attempt<'_> {
         let now = kernel::now();
         let mut again = kernel::Nanos::MAX;
         let mut doubtful = false;
+        let mut readers = false;
         let overdue = match text.parse() {
             Found::Record(record) => {
                 doubtful = record.removed;
+                readers = record.entries.iter().all(|entry| !entry.exclusive)
+                    && record.wanted < now + RENEWED;
                 let ours = |entry: &&crate::record::Entry<'_>| entry.conflicts(self.exclusive);
                 let ends = record.entries.iter().filter(ours).map(|entry| entry.ends_at);
                 ends.filter(|ends_at| *ends_at > 0).map(|ends_at| ends_at + GRACE).min()
@@ -106,6 +119,12 @@ impl Attempt<'_> {
         } else if without_waiting && !doubtful {
             doubtful = self.judge(&text, inode).is_ok_and(|judged| judged.is_nobody());
         }
+        if self.exclusive && !without_waiting && now >= self.begun + PATIENCE {
+            if readers {
+                shared::keep_others_off(self.files, &file, &self.path, inode, now + WANTED)?;
+            }
+            again = again.min(now + RENEWED);
+        }
         if let Some(at) = overdue {
             again = again.min(at.max(now + SOON));
         }
@@ -117,7 +136,7 @@ impl Attempt<'_> {
     fn is_reserved_still(&mut self, file: &std::fs::File) -> bool {
         let now = kernel::now();
         let text = Text::read(file).unwrap_or_default();
-        let until = text.record().map_or(0, |record| record.reserved_until(self.exclusive, now));
+        let until = text.record().map_or(0, |record| record.closed_until(self.exclusive, now));
         self.reserved = until;
         until > now
     }

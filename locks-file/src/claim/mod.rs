@@ -46,8 +46,10 @@ pub(crate) struct Attempt<'a> {
     process: Arc<Process>,
     /// The file, kept open between looks.
     file: Option<(File, Inode)>,
-    /// When holders of whom no record tells were seen first (F3).
-    strangers: Vec<(Inode, u32, Nanos)>,
+    /// When holders of whom no record tells were seen first (F3): the process, or 0 for one that
+    /// cannot be seen, and the token of the record meanwhile.
+    strangers: Vec<(u32, u64, Nanos)>,
+    begun: Nanos,
     /// Until when the key was seen to be reserved.
     reserved: Nanos,
 }
@@ -225,6 +227,7 @@ impl<'a> Attempt<'a> {
             process,
             file: None,
             strangers: Vec::new(),
+            begun: kernel::now(),
             reserved: 0,
         })
     }

@@ -201,6 +201,13 @@ impl Epochs {
     }
 }
 
+/// The inode that a theft under way puts in somebody's place, in the directory of this file. Read
+/// without having the books in hand.
+pub(crate) fn theft_under_way(path: &Path) -> Option<u64> {
+    let books = open_existing(&path.with_file_name(BOOKS)).ok()?;
+    Books::read(&books).ok()??.theft.map(|(_, inode)| inode)
+}
+
 impl Entered<'_> {
     /// The next epoch of the directory (E1).
     ///

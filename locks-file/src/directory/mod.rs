@@ -15,7 +15,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 pub(crate) use self::default::default_directory;
-pub(crate) use self::epochs::{Entered, Epochs};
+pub(crate) use self::epochs::{Entered, Epochs, theft_under_way};
 pub(crate) use self::exchange::{Exchange, Outcome};
 pub(crate) use self::fitness::{Settings, is_network};
 use crate::fault;

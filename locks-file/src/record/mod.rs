@@ -27,6 +27,8 @@ pub(crate) struct Record<'a> {
     pub(crate) removed: bool,
     /// What became of the hold that this file's predecessor was for.
     pub(crate) over: Option<(u64, LostCause)>,
+    /// Until when new shared holds keep off, because somebody wants the key alone (C3).
+    pub(crate) wanted: Nanos,
     /// The key, where the name of the file does not tell it.
     pub(crate) key: Option<&'a str>,
     pub(crate) entries: Vec<Entry<'a>>,
@@ -82,6 +84,13 @@ impl Entry<'_> {
 }
 
 impl Record<'_> {
+    /// Until when a newcomer of this mode has to stay away, whoever is there: because the key is
+    /// reserved (C14) or, with shared holds, wanted alone (C3).
+    pub(crate) fn closed_until(&self, exclusive: bool, now: Nanos) -> Nanos {
+        let wanted = if exclusive { 0 } else { self.wanted };
+        self.reserved_until(exclusive, now).max(wanted)
+    }
+
     /// Until when a hold of this mode has to stay away, whoever is there (C14).
     pub(crate) fn reserved_until(&self, exclusive: bool, now: Nanos) -> Nanos {
         let apart = self.entries.iter().filter(|entry| entry.conflicts(exclusive));

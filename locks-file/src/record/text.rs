@@ -32,8 +32,8 @@ impl Text {
         // Writing to a string does not fail.
         let _ = write!(
             text,
-            "boot {:x} token {} mark {mark} over {token} {cause} key ",
-            record.boot, record.token
+            "boot {:x} token {} mark {mark} over {token} {cause} wanted {} key ",
+            record.boot, record.token, record.wanted
         );
         match record.key {
             Some(key) => name::push_escaped(&mut text, key),
@@ -123,11 +123,13 @@ impl Text {
             token: after(&mut words, "token")?.parse().ok()?,
             removed: after(&mut words, "mark")? == "removed",
             over: None,
+            wanted: 0,
             key: None,
             entries: Vec::new(),
         };
         let token = after(&mut words, "over")?.parse().ok()?;
         record.over = cause(words.next()?).map(|cause| (token, cause));
+        record.wanted = after(&mut words, "wanted")?.parse().ok()?;
         record.key = Some(after(&mut words, "key")?).filter(|key| *key != "-");
         record.entries = lines.map(entry).collect::<Option<_>>()?;
         Some(record)
@@ -211,6 +213,7 @@ mod tests {
             token: (3 << 32) | 9,
             removed: true,
             over: Some((7, LostCause::Evicted)),
+            wanted: 12,
             key: Some("%41%20"),
             entries: vec![entry(), Entry { exclusive: true, about: "", ..entry() }],
         }
