@@ -15,6 +15,10 @@ pub mod blocks {}
 #[doc = include_str!("manual/backends.md")]
 pub mod backends {}
 
+#[cfg(feature = "file")]
+#[doc = include_str!("manual/files.md")]
+pub mod files {}
+
 #[doc = include_str!("manual/promises.md")]
 pub mod promises {}
 

@@ -164,6 +164,22 @@ impl Held {
         standing
     }
 
+    /// Whether the grant that ends had been lost: a cheaper look than [`standing`](Self::standing). Whoever
+    /// takes a file's place removes it.
+    pub(crate) fn lost_by_the_end(&self) -> Option<LostCause> {
+        if let Some(cause) = self.lost() {
+            return Some(cause);
+        }
+        let is_there = rustix::fs::fstat(&self.file).is_ok_and(|stat| stat.st_nlink > 0);
+        match self.exclusive && is_there {
+            true => None,
+            false => match self.standing() {
+                Standing::Lost(cause) => Some(cause),
+                Standing::Held | Standing::Undecided => None,
+            },
+        }
+    }
+
     /// A shared hold can be taken off the record by an administrator.
     fn standing_among_others(&self) -> Standing {
         let token = self.terms().token;
@@ -243,13 +259,9 @@ impl Held {
         drop(forgotten);
     }
 
-    /// Gives the file's lock back. In a forked child it only closes: the lock is the parent's.
+    /// Gives the file's lock back. Not in a forked child, which only closes: the lock is the parent's.
     pub(crate) fn unlock(&self) -> io::Result<()> {
-        if self.process.pid == std::process::id() {
-            fs4::FileExt::unlock(&self.file)
-        } else {
-            Ok(())
-        }
+        fs4::FileExt::unlock(&self.file)
     }
 }
 

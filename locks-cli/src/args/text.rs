@@ -98,8 +98,9 @@ pub(super) const RUN: &[Section] = &[
         lines: &[
             "When somebody takes the lock over (`--steal-after`, `locks release`), the command's process",
             "group gets KILL at once. Until then both may have run: only tokens protect against that.",
-            "With `--hold-at-most` the end is known: the group gets TERM `--kill-after` before it, and",
-            "KILL just before it, so it is gone when the lock passes on.",
+            "With `--hold-at-most` the end is known: the group gets TERM `--kill-after` before it, and KILL",
+            "half of that, at most half a second, before it. So it is gone when the lock passes on, unless",
+            "the machine is too busy for that.",
         ],
     },
     Section {

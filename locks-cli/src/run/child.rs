@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 
+use rustix::io::Errno;
 use rustix::process::{
-    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
+    Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, test_kill_process_group,
+    waitid,
 };
 
 use super::before;
@@ -66,6 +68,11 @@ impl Child {
     pub(super) fn kill(&self) {
         let _ = kill_process_group(self.pid, Signal::KILL);
         let _ = kill_process(self.pid, Signal::KILL);
+    }
+
+    /// Whether nobody is left in its group. For a child that has been reaped.
+    pub(super) fn is_group_gone(&self) -> bool {
+        test_kill_process_group(self.pid) == Err(Errno::SRCH)
     }
 
     /// What has changed; does not wait.

@@ -2,14 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-/// How long before the end of the lock the command is gone, where there is time enough.
-const MARGIN: Duration = Duration::from_millis(50);
+/// How long before the end of the lock KILL comes, where there is time enough: those who are killed
+/// have to be scheduled once more, and a busy machine takes its time with that.
+const MARGIN: Duration = Duration::from_millis(500);
 
 /// The two steps that end a command before its lock ends: TERM, then KILL.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Schedule {
     term: Option<Instant>,
     kill: Option<Instant>,
+    /// The end of the lock.
+    end: Option<Instant>,
 }
 
 /// What is due.
@@ -29,7 +32,12 @@ impl Schedule {
         Self {
             term: end.and_then(|end| end.checked_sub(kill_after)),
             kill: end.and_then(|end| end.checked_sub(margin)),
+            end,
         }
+    }
+
+    pub(super) fn end(&self) -> Option<Instant> {
+        self.end
     }
 
     /// The time to look at it again.
@@ -64,9 +72,9 @@ mod tests {
         assert_eq!(schedule.next(), Some(after(9_000)));
         assert_eq!(schedule.take_due(after(8_999)), Due::Nothing);
         assert_eq!(schedule.take_due(after(9_000)), Due::Term);
-        assert_eq!(schedule.next(), Some(after(9_950)));
-        assert_eq!(schedule.take_due(after(9_949)), Due::Nothing);
-        assert_eq!(schedule.take_due(after(9_950)), Due::Kill);
+        assert_eq!(schedule.next(), Some(after(9_500)));
+        assert_eq!(schedule.take_due(after(9_499)), Due::Nothing);
+        assert_eq!(schedule.take_due(after(9_500)), Due::Kill);
         assert_eq!((schedule.next(), schedule.take_due(after(20_000))), (None, Due::Nothing));
     }
 

@@ -2,7 +2,8 @@
 
 use std::io;
 use std::task::Poll;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use locks::LockError;
 use rustix::process::Signal;
@@ -13,6 +14,9 @@ use super::held::Held;
 use super::jobs;
 use super::schedule::{Due, Schedule};
 use super::terminal::Terminal;
+
+/// How soon to look again whether a killed group is gone.
+const SOON: Duration = Duration::from_millis(1);
 
 /// Why a command was not left to end by itself.
 #[derive(Debug)]
@@ -73,6 +77,13 @@ impl<'a> Watch<'a> {
         let ended = child.reap()?;
         if let (Ended::Killed(_), Some(terminal)) = (ended, terminal) {
             terminal.restore();
+        }
+        if let (Some(Cut::TimeIsUp), Some(end)) = (&self.cut, self.schedule.end()) {
+            // They are killed, but may have to be scheduled once more to notice. Nobody tells of the end
+            // of those that are no children of ours.
+            while !child.is_group_gone() && Instant::now() < end {
+                thread::sleep(SOON);
+            }
         }
         Ok(ended)
     }

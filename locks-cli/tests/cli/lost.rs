@@ -44,7 +44,8 @@ impl Victim {
 #[test]
 fn f32_the_group_is_gone_before_a_lock_with_an_end_passes_on() {
     let place = Place::new();
-    let victim = Victim::start(&place, &["--hold-at-most", "1s", "a"], STUBBORN);
+    let victim =
+        Victim::start(&place, &["--hold-at-most", "2s", "--kill-after", "1s", "a"], STUBBORN);
     let output = place.run(&["a"], WITNESS).end();
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     assert!(place.has("witnessed"));
@@ -61,8 +62,10 @@ fn f32_what_a_command_leaves_behind_is_gone_too_when_its_time_is_up() {
     let options = ["--hold-at-most", "2s", "--kill-after", "1500ms", "a"];
     let victim = Victim::start(&place, &options, &polite);
     let (child, grandchild) = (victim.child, victim.grandchild);
-    victim.has_lost();
+    let output = victim.process.end();
+    // Not a moment later: the lock is free when `locks run` ends.
     assert!(!lives(child) && !lives(grandchild));
+    assert_eq!(output.status.code(), Some(124), "{}", errors(&output));
 }
 
 /// The witness sees what it is there to see: a process that has left the group is not ended, as the
@@ -130,7 +133,7 @@ fn f32_a_release_by_others_kills_the_group_at_once() {
 #[test]
 fn a_stopped_locks_run_that_has_lost_its_lock_does_not_go_on_with_its_command() {
     let place = Place::new();
-    let ticking = "echo $$ >child.new; mv child.new child; cp child grandchild; \
+    let ticking = "echo $$ >child.new; mv child.new child; cp child g.new; mv g.new grandchild; \
                    until [ -e robbed ]; do :; done; echo >ran-on";
     let victim = Victim::start(&place, &["a"], ticking);
     // Both stop, as by Ctrl-Z.

@@ -98,7 +98,7 @@ fn a_command_stops_and_goes_on_with_tstp_and_cont() {
     let mut process = place.run(
         &["a"],
         "echo $$ >pid.new; mv pid.new pid; \
-                                 until [ -e end ]; do sleep 0.02; done; exit 5",
+                                 until [ -e end ]; do :; done; exit 5",
     );
     let command = place.pid("pid");
     process.signal(Signal::TSTP);

@@ -15,6 +15,10 @@ const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
 const CTRL_Z: &str = "\x1a";
 
+/// Says so if its group has the terminal.
+const LOOK: &str =
+    "s=$(cut -d\" \" -f5,8 /proc/$$/stat); set -- $s; [ $1 = $2 ] && echo fore-$LOCKS_KEY";
+
 /// A terminal with somebody at the keyboard.
 struct Terminal {
     keyboard: File,
@@ -111,9 +115,7 @@ fn a_command_at_a_terminal_begins_in_its_foreground() {
     let place = Place::new();
     let mut terminal = Terminal::new(&place);
     // Programs look at that once, when they begin.
-    let look =
-        "s=$(cut -d\" \" -f5,8 /proc/$$/stat); set -- $s; [ $1 = $2 ] && echo fore-$LOCKS_KEY";
-    terminal.types(&format!("locks run a -- sh -c '{look}'\n"));
+    terminal.types(&format!("locks run a -- sh -c '{LOOK}'\n"));
     terminal.shows("fore-a");
     terminal.ended_with(0);
 }
@@ -150,6 +152,22 @@ fn ctrl_z_stops_the_command_and_fg_goes_on_with_it() {
 }
 
 #[test]
+fn a_command_that_goes_on_in_the_foreground_is_there_though_it_does_not_ask() {
+    let place = Place::new();
+    let mut terminal = Terminal::new(&place);
+    let wait = "echo go-on:$LOCKS_KEY; until [ -e end ]; do sleep 0.02; done";
+    terminal.types(&format!("locks run a -- sh -c '{wait}; {LOOK}'\n"));
+    terminal.shows("go-on:a");
+    terminal.types(CTRL_Z);
+    terminal.shows("Stopped");
+    terminal.types("fg\n");
+    terminal.shows("until");
+    place.touch("end");
+    terminal.shows("fore-a");
+    terminal.ended_with(0);
+}
+
+#[test]
 fn a_command_in_the_background_stops_when_it_reads_and_goes_on_in_the_foreground() {
     let place = Place::new();
     let mut terminal = Terminal::new(&place);
@@ -169,7 +187,8 @@ fn others_of_a_pipeline_keep_the_terminal() {
     let place = Place::new();
     let mut terminal = Terminal::new(&place);
     terminal.types(
-        "locks run a -- echo piped | sh -c 'cat; echo go-on:$((1 + 1)); read x </dev/tty; echo got:$x.'\n",
+        "locks run a -- sh -c 'echo; until [ -e end ]; do sleep 0.02; done' | \
+         sh -c 'read _; echo go-on:$((1 + 1)); read x </dev/tty; echo got:$x.; echo >end'\n",
     );
     terminal.shows("go-on:2");
     terminal.types("hello\n");

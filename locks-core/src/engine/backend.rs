@@ -268,9 +268,7 @@ impl LockBackend for Engine {
         match self.begin(request, None) {
             Begun::Granted(hold) => Op::ready(Granted::new(hold)),
             // It has been polled once.
-            Begun::Waiting(Waiting::Further(op)) => {
-                Op::later(async { op.await.map(Granted::new) })
-            }
+            Begun::Waiting(Waiting::Further(op)) => Op::later(async { op.await.map(Granted::new) }),
             Begun::Waiting(mut waiting) => {
                 match Pin::new(&mut waiting).poll(&mut Context::from_waker(Waker::noop())) {
                     Poll::Ready(outcome) => Op::Now(outcome.map(Granted::new)),

@@ -22,8 +22,8 @@ fn assert_storm_shows(defect: &'static str, wrong: &[Wrong]) {
 
 #[test]
 fn locks_that_are_bypassed_are_noticed() {
-    // Where locks are apart so are tokens; whichever is seen first.
-    assert_storm_shows("locks", &[Wrong::Overlap, Wrong::Token]);
+    // Where locks are apart so are tokens, and nobody hears of a theft; whichever is seen first.
+    assert_storm_shows("locks", &[Wrong::Overlap, Wrong::Token, Wrong::Unheard]);
 }
 
 #[test]
