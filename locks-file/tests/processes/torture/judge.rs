@@ -147,7 +147,7 @@ impl Judge {
             }
             Event::Withdrew { hold } => self.end_trying(at, |tried| tried == hold),
             Event::Entered(entry) => self.enter(at, entry)?,
-            Event::Left { hold, looked, lost } => self.leave(hold, looked, lost)?,
+            Event::Left { hold, looked, lost } => self.leave(at, hold, looked, lost)?,
             Event::Released { hold, lost } => self.release(at, hold, lost)?,
             Event::Killing { life } => {
                 self.killed.insert(life);
@@ -300,10 +300,11 @@ impl Judge {
         self.plan.deletes && deletions.any(|(_, until)| until.is_none_or(|until| until >= since))
     }
 
-    fn leave(&mut self, hold: HoldId, looked: u64, lost: bool) -> Result<(), Violation> {
+    fn leave(&mut self, at: u64, hold: HoldId, looked: u64, lost: bool) -> Result<(), Violation> {
         let Some(inside) = self.inside.remove(&hold) else { return Ok(()) };
         if lost {
-            self.assert_may_be_lost(&inside, looked)?;
+            // It may have stood still before it looked.
+            self.assert_may_be_lost(&inside, at)?;
         } else if inside.lost_since.is_some_and(|since| since < looked) {
             self.counts.told_late += 1;
         } else if inside.entry.token != 0 && inside.lost_since.is_none() {
