@@ -73,7 +73,7 @@ fn c14_a_reservation_is_released_like_a_hold() {
     assert_eq!(listed[0]["reserved_by"].to_string(), format!("[{token}]"));
     assert!(words(&place.output(["ls"])).contains(&token));
     for asked in [&["release", "a", "--token", &token][..], &["release", "a"]] {
-        let output = place.output(asked);
+        let output = place.output(asked.iter().copied());
         assert_eq!((output.status.code(), errors(&output).as_str()), (Some(0), ""));
         let again = place.output(["run", "-n", "--hold-at-least", "1h", "a", "--", "true"]);
         assert_eq!(again.status.code(), Some(0));
