@@ -314,7 +314,7 @@ impl Upstream for Shelf {
                 info.holders = held.into_iter().map(|grant| grant.info(now)).collect();
                 let until = over.iter().filter_map(|grant| grant.reserved_until).max();
                 info.reserved_for = until.map(|until| until.since(now));
-                info.reserved_by = over.into_iter().map(|grant| grant.token).collect();
+                info.reserved_by = over.into_iter().map(|grant| grant.turn.token).collect();
                 info
             };
             wanted.map(info).collect()
