@@ -1,5 +1,6 @@
 //! Who holds what, without disturbing anyone: out of the kernel's table and the records (C12).
 
+use std::cmp::Reverse;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -31,6 +32,10 @@ pub(crate) fn inspect(files: &Files, query: &Query) -> Result<Vec<LockInfo>, Loc
         }
     }
     waiting::add_to(files, &mut found);
+    for info in &mut found {
+        // Found process by process; of those that wait in the kernel it is not known since when.
+        info.waiters.sort_by_key(|waiter| Reverse(waiter.waited));
+    }
     found.retain(|info| query.matches(&info.key) && !is_idle(info));
     found.sort_by(|a, b| a.key.cmp(&b.key));
     Ok(found)
