@@ -108,6 +108,7 @@ impl Files {
         if self.is_forked() {
             return Ok(());
         }
+        held.end();
         let outcome = match held.standing() {
             Standing::Lost(cause) => Err(lost(&held, cause)),
             Standing::Held | Standing::Undecided => Ok(()),
