@@ -124,6 +124,29 @@ fn row_26_a_release_frees_although_a_forked_child_has_a_copy() {
     }
 }
 
+/// A lock that is kept for the next turn, which is of no use to it, is given back as a release does.
+#[test]
+fn row_26_a_reader_follows_a_writer_although_a_forked_child_has_a_copy() {
+    let directory = Directory::new();
+    let mut peer = Peer::start(&directory);
+    let file = directory.file_of("k");
+    let pidfd = pidfd_open(peer.pid(), PidfdFlags::empty()).unwrap();
+    for _ in 0..10 {
+        // It is kept only where it has not been here for long.
+        let (held, waiting) = (peer.take("k", ""), peer.begin("k", "shared"));
+        let descriptors = peer.descriptors_of(&file).into_iter();
+        let copies = Vec::from_iter(descriptors.map(|number| {
+            pidfd_getfd(&pidfd, number, PidfdGetfdFlags::empty()).expect("it is our child")
+        }));
+        assert!(!copies.is_empty(), "the holder has its lock file open");
+        peer.release(held).unwrap();
+        let limit = Duration::from_secs(2);
+        assert!(waiting.reply_within(limit).is_some(), "row 26: the copy keeps the lock");
+        let held = waiting.granted();
+        peer.release(held).unwrap();
+    }
+}
+
 /// A guard that a forked child drops is the parent's all the same (C4).
 #[test]
 fn row_26_a_guard_dropped_in_a_forked_child_is_still_the_parents() {
