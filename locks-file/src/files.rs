@@ -173,13 +173,26 @@ impl Files {
         }
         for held in held {
             if held.lost().is_none()
-                && let Standing::Lost(cause) = held.standing()
+                && let Standing::Lost(cause) = self.standing(&held)
             {
                 self.tell(&held, cause);
             }
         }
         if let Some(next) = next {
             self.go_round(next);
+        }
+    }
+
+    /// Whether a grant stands. Where a theft is under way that nobody goes on with it is undone first,
+    /// or nobody could tell for as long as nobody asks for the key (E2).
+    pub(crate) fn standing(&self, held: &Held) -> Standing {
+        match held.standing() {
+            Standing::Undecided => {
+                let entered = self.directory.epochs.try_enter();
+                drop(entered);
+                held.standing()
+            }
+            standing => standing,
         }
     }
 

@@ -78,7 +78,7 @@ fn attempt(files: &Files, held: &Held, update: &impl Fn(&mut Terms)) -> Result<C
         }
     }
     held.set_terms(terms);
-    Ok(match held.standing() {
+    Ok(match files.standing(held) {
         Standing::Held => Changed::Done,
         Standing::Undecided => Changed::Later,
         Standing::Lost(cause) => Changed::Lost(cause),
@@ -93,7 +93,7 @@ mod tests {
     use locks_core::{Caller, Turn};
 
     use super::*;
-    use crate::directory::{Directory, Settings};
+    use crate::directory::{Directory, Exchange, Settings};
     use crate::record::{About, Text};
 
     /// Files with one grant.
@@ -147,6 +147,22 @@ mod tests {
             std::fs::write(next, "the next holder's").unwrap();
         });
         assert_eq!(std::fs::read_to_string(path).unwrap(), "the next holder's");
+        std::fs::remove_dir_all(&files.directory.path).unwrap();
+    }
+
+    /// A thief dies after it has put its file at the path, and before it has said that it is done.
+    #[test]
+    fn f4_a_theft_that_nobody_goes_on_with_is_undone_by_its_victim() {
+        let (files, turn) = granted("undone", true);
+        let held = files.held(turn.id).unwrap();
+        let mut entered = files.directory.epochs.try_enter().unwrap().unwrap();
+        let theft = Exchange::prepare(&files.directory, &mut entered, &held.path, true).unwrap();
+        let dying = || theft.carry_out(|| panic!("on purpose"), |_| Ok(()));
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(dying)).err().unwrap();
+        drop(entered);
+        assert_eq!(held.standing(), Standing::Undecided);
+        change(&files, held.clone(), |terms| terms.since = 2).block().unwrap();
+        assert_eq!(held.standing(), Standing::Held);
         std::fs::remove_dir_all(&files.directory.path).unwrap();
     }
 
