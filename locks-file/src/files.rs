@@ -172,9 +172,8 @@ impl Files {
             next = next.or(Some(PATROL));
         }
         for held in held {
-            if held.lost().is_none()
-                && let Standing::Lost(cause) = self.standing(&held)
-            {
+            // Also of what somebody has heard of before: it stays here until the engine has ended it.
+            if let Standing::Lost(cause) = self.standing(&held) {
                 self.tell(&held, cause);
             }
         }
