@@ -104,8 +104,8 @@ pub(crate) fn watch(file: &File, signal: &Arc<Signal>, also_written: bool) -> Op
     is_read.then_some(watching)
 }
 
-/// Has a blocked thread that watches something read for itself in its next wait as well.
-pub(crate) fn wait_here() {
+/// Has a blocked thread read for itself while it waits for what is being polled.
+pub(super) fn wait_here() {
     wait_at(&READER);
 }
 
@@ -332,6 +332,8 @@ fn lock() -> MutexGuard<'static, Watcher> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::{Future, poll_fn};
+    use std::pin::pin;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Instant;
 
@@ -374,7 +376,6 @@ mod tests {
                         let watching = watch(&watched, &signal, false).unwrap();
                         ready.wait();
                         go.wait();
-                        wait_here();
                         let raised = pause(&signal, until).await;
                         drop(watching);
                         Ok(raised)
@@ -455,6 +456,45 @@ mod tests {
             first.lock().unwrap().take().unwrap().raise();
             turn(6, turns);
             // Long enough after the others have closed the file.
+            thread::sleep(Duration::from_millis(20));
+            drop(open(&path));
+            assert!(waiting.join().unwrap(), "nobody reads");
+        });
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    /// Woken by something else than its signal: it has nothing to do, and reads on.
+    #[test]
+    fn f5_woken_for_no_reason_a_blocked_thread_reads_on() {
+        let path = file("no-reason");
+        let (waker, wakes) = &(Mutex::new(None::<std::task::Waker>), AtomicUsize::new(0));
+        thread::scope(|threads| {
+            let waiting = threads.spawn(|| {
+                let waiting = async {
+                    let (watched, signal) = (open(&path), Arc::<Signal>::default());
+                    let watching = watch(&watched, &signal, false).unwrap();
+                    let mut paused = pin!(pause(&signal, kernel::now() + 5_000_000_000));
+                    let raised = poll_fn(|cx| {
+                        *waker.lock().unwrap() = Some(cx.waker().clone());
+                        wakes.fetch_add(1, Ordering::SeqCst);
+                        paused.as_mut().poll(cx)
+                    });
+                    let raised = raised.await;
+                    drop(watching);
+                    Ok(raised)
+                };
+                locks_core::Op::later(waiting).block().unwrap()
+            });
+            while wakes.load(Ordering::SeqCst) < 2 {
+                // As soon as it waits.
+                if lock().reader != Reading::Nobody
+                    && let Some(waker) = &*waker.lock().unwrap()
+                {
+                    waker.wake_by_ref();
+                }
+                thread::yield_now();
+            }
+            // For it to be parked, if it is going to be.
             thread::sleep(Duration::from_millis(20));
             drop(open(&path));
             assert!(waiting.join().unwrap(), "nobody reads");
