@@ -173,7 +173,8 @@ fn row_26_a_guard_dropped_in_a_forked_child_is_still_the_parents() {
 
 /// Holds two locks, forks a child that drops both, and checks that they are held still.
 pub(crate) fn drop_a_guard_in_a_forked_child() {
-    let backend = FileBackend::new(told_directory()).unwrap().into_backend();
+    let files = FileBackend::new(told_directory()).unwrap();
+    let backend = files.clone().into_backend();
     let plain = backend.named("k").acquire().unwrap().into_owned();
     let set = backend.all(["set", "set of two"]).acquire().unwrap().into_owned();
     let guards = Arc::new(Mutex::new(Some((plain, set))));
@@ -185,7 +186,11 @@ pub(crate) fn drop_a_guard_in_a_forked_child() {
     unsafe {
         command.pre_exec(move || {
             drop(theirs.lock().unwrap().take());
-            Ok(())
+            // The books are open here as well, with the parent's lock on them.
+            match files.clean(Duration::ZERO) {
+                Err(_) => Ok(()),
+                Ok(_) => Err(std::io::Error::other("a forked child has cleaned")),
+            }
         })
     };
     assert!(command.status().unwrap().success());
