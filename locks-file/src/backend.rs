@@ -102,8 +102,9 @@ impl FileBackend {
     /// for this long. Others may go on acquiring meanwhile.
     ///
     /// # Errors
-    /// If the directory cannot be read or a file cannot be removed.
+    /// If the directory cannot be read or a file cannot be removed; `Unavailable` in a forked child.
     pub fn clean(&self, unused_for: Duration) -> Result<Cleaned, LockError> {
+        self.files.check_process()?;
         clean(&self.files.directory, unused_for)
     }
 

@@ -108,6 +108,7 @@ impl Files {
         if self.is_forked() {
             return Ok(());
         }
+        held.end();
         let outcome = match held.standing() {
             Standing::Lost(cause) => Err(lost(&held, cause)),
             Standing::Held | Standing::Undecided => Ok(()),
@@ -171,14 +172,26 @@ impl Files {
             next = next.or(Some(PATROL));
         }
         for held in held {
-            if held.lost().is_none()
-                && let Standing::Lost(cause) = held.standing()
-            {
+            // Also of what somebody has heard of before: it stays here until the engine has ended it.
+            if let Standing::Lost(cause) = self.standing(&held) {
                 self.tell(&held, cause);
             }
         }
         if let Some(next) = next {
             self.go_round(next);
+        }
+    }
+
+    /// Whether a grant stands. Where a theft is under way that nobody goes on with it is undone first,
+    /// or nobody could tell for as long as nobody asks for the key (E2).
+    pub(crate) fn standing(&self, held: &Held) -> Standing {
+        match held.standing() {
+            Standing::Undecided => {
+                let entered = self.directory.epochs.try_enter();
+                drop(entered);
+                held.standing()
+            }
+            standing => standing,
         }
     }
 

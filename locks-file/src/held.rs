@@ -20,7 +20,8 @@ const UNDECIDED: Duration = Duration::from_millis(1);
 /// One grant.
 ///
 /// G1: until it ends, the file's `flock` is ours. G2: its record was in the file before the file was
-/// seen to be the one at the path, and is again before every change of it counts.
+/// seen to be the one at the path, and is again before every change of it counts. G3: nothing is
+/// written of it once it has ended, when the file may be somebody else's.
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) key: Box<str>,
@@ -37,6 +38,9 @@ pub(crate) struct Held {
     pub(crate) over: Option<(u64, LostCause)>,
     pub(crate) names_key: bool,
     terms: Mutex<Terms>,
+    /// Whether it has ended. Locked for as long as the terms change, so that one change comes after the
+    /// other (G3).
+    ended: Mutex<bool>,
     loss: Mutex<Loss>,
 }
 
@@ -96,6 +100,7 @@ impl Held {
             over,
             names_key,
             terms: Mutex::new(terms),
+            ended: Mutex::new(false),
             loss: Mutex::default(),
         }
     }
@@ -106,6 +111,16 @@ impl Held {
 
     pub(crate) fn set_terms(&self, terms: Terms) {
         *lock(&self.terms) = terms;
+    }
+
+    /// The right to change its terms, which one has at a time; `None` once it has ended.
+    pub(crate) fn changing(&self) -> Option<impl Drop> {
+        Some(lock(&self.ended)).filter(|ended| !**ended)
+    }
+
+    /// Has its terms stay as they are.
+    pub(crate) fn end(&self) {
+        *lock(&self.ended) = true;
     }
 
     /// How it was found to be lost.

@@ -58,6 +58,9 @@ pub(crate) fn change(
 
 /// Writes first, then compares (F4): a thief that has judged the old terms finds the new ones.
 fn attempt(files: &Files, held: &Held, update: &impl Fn(&mut Terms)) -> Result<Changed, LockError> {
+    let Some(_changing) = held.changing() else {
+        return Ok(Changed::Lost(LostCause::Forgotten));
+    };
     if let Standing::Lost(cause) = held.standing() {
         return Ok(Changed::Lost(cause));
     }
@@ -75,9 +78,107 @@ fn attempt(files: &Files, held: &Held, update: &impl Fn(&mut Terms)) -> Result<C
         }
     }
     held.set_terms(terms);
-    Ok(match held.standing() {
+    Ok(match files.standing(held) {
         Standing::Held => Changed::Done,
         Standing::Undecided => Changed::Later,
         Standing::Lost(cause) => Changed::Lost(cause),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use locks_core::{Caller, Turn};
+
+    use super::*;
+    use crate::directory::{Directory, Exchange, Settings};
+    use crate::record::{About, Text};
+
+    /// Files with one grant.
+    fn granted(name: &str, exclusive: bool) -> (Arc<Files>, Turn) {
+        let path = std::env::temp_dir().join(format!("locks-terms-{name}-{}", std::process::id()));
+        let files = Files::new(Directory::open(&path, Settings::default()).unwrap());
+        let path = files.directory.file("k.lock");
+        let place = files.directory.open_file(&path).unwrap();
+        fs4::FileExt::try_lock(&place.0).unwrap();
+        let process = files.process.clone();
+        let about = About::new(&Caller::anonymous(), "", &process);
+        let terms = Terms { token: 1 << 32, greatest: 1 << 32, since: 1, ..Terms::default() };
+        let held = Held::new("k", path, place, exclusive, about, process, None, terms);
+        held.write_alone(&terms).unwrap();
+        let turn = files.take_in(held);
+        (files, turn)
+    }
+
+    /// Has `other` run between the look at a grant and the change of its record, if it may.
+    fn meanwhile(
+        files: &Arc<Files>,
+        turn: Turn,
+        other: impl FnOnce() + Send + 'static,
+    ) -> Result<(), LockError> {
+        let (done, is_done) = mpsc::channel();
+        let (begin, begun) = mpsc::channel();
+        let thread = thread::spawn(move || {
+            begun.recv().unwrap();
+            other();
+            let _ = done.send(());
+        });
+        let is_done = std::sync::Mutex::new(is_done);
+        let changed = change(files, files.held(turn.id).unwrap(), move |terms| {
+            begin.send(()).unwrap();
+            let _ = is_done.lock().unwrap().recv_timeout(Duration::from_millis(100));
+            terms.since = 2;
+        });
+        let changed = changed.block();
+        thread.join().unwrap();
+        changed
+    }
+
+    /// What it says there would be taken for the next holder's, with tokens that have been granted.
+    #[test]
+    fn f4_nothing_is_written_of_a_hold_that_has_ended() {
+        let (files, turn) = granted("ended", true);
+        let path = files.directory.file("k.lock");
+        let (ending, next) = (files.clone(), path.clone());
+        let _ = meanwhile(&files, turn, move || {
+            ending.end(turn.id, false).unwrap();
+            std::fs::write(next, "the next holder's").unwrap();
+        });
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "the next holder's");
+        std::fs::remove_dir_all(&files.directory.path).unwrap();
+    }
+
+    /// A thief dies after it has put its file at the path, and before it has said that it is done.
+    #[test]
+    fn f4_a_theft_that_nobody_goes_on_with_is_undone_by_its_victim() {
+        let (files, turn) = granted("undone", true);
+        let held = files.held(turn.id).unwrap();
+        let mut entered = files.directory.epochs.try_enter().unwrap().unwrap();
+        let theft = Exchange::prepare(&files.directory, &mut entered, &held.path, true).unwrap();
+        let dying = || theft.carry_out(|| panic!("on purpose"), |_| Ok(()));
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(dying)).err().unwrap();
+        drop(entered);
+        assert_eq!(held.standing(), Standing::Undecided);
+        change(&files, held.clone(), |terms| terms.since = 2).block().unwrap();
+        assert_eq!(held.standing(), Standing::Held);
+        std::fs::remove_dir_all(&files.directory.path).unwrap();
+    }
+
+    #[test]
+    fn c7_of_two_changes_at_once_none_is_forgotten() {
+        let (files, turn) = granted("two", true);
+        let (other, greatest) = (files.clone(), turn.token.get() + 7);
+        let outcome = meanwhile(&files, turn, move || {
+            let held = other.held(turn.id).unwrap();
+            change(&other, held, move |terms| terms.greatest = greatest).block().unwrap();
+        });
+        outcome.unwrap();
+        let held = files.held(turn.id).unwrap();
+        assert_eq!((held.terms().since, held.terms().greatest), (2, greatest));
+        let text = Text::read(&held.file).unwrap();
+        assert_eq!(text.record().unwrap().token, greatest);
+        std::fs::remove_dir_all(&files.directory.path).unwrap();
+    }
 }

@@ -114,16 +114,17 @@ impl Attempt<'_> {
     pub(super) fn enter_kept(&mut self) -> Result<Option<Turn>, LockError> {
         let Some(kept) = self.files.take_kept(self.key) else { return Ok(None) };
         let token = kept.terms().greatest;
-        if !self.exclusive {
-            // Should it fail, the file is closed next, which unlocks as well.
-            let _ = kept.unlock();
-            return Ok(None);
-        }
-        // Whoever goes round looking may have it in hand just now.
-        let Some(kept) = Arc::into_inner(kept) else { return Ok(None) };
-        if u32::try_from(token & 0xffff_ffff) == Ok(u32::MAX) {
-            return Ok(None);
-        }
+        let counts = u32::try_from(token & 0xffff_ffff) != Ok(u32::MAX);
+        // It was taken out of the books, and nobody else has it but for a moment.
+        let kept = if self.exclusive && counts { Arc::try_unwrap(kept) } else { Err(kept) };
+        let kept = match kept {
+            Ok(kept) => kept,
+            Err(unused) => {
+                // Should it fail, the file is closed, which unlocks as well.
+                let _ = unused.unlock();
+                return Ok(None);
+            }
+        };
         let (locked_since, passed) = (kept.locked_since, kept.passed);
         let (file, inode, over) = (kept.file, kept.inode, kept.over);
         let mut held = self.hold(file, inode, token + 1, over);

@@ -91,21 +91,23 @@ impl Attempt<'_> {
         let mut again = kernel::Nanos::MAX;
         let mut doubtful = false;
         let mut readers = false;
-        let overdue = match text.parse() {
-            Found::Record(record) => {
-                doubtful = record.removed;
-                readers = record.entries.iter().all(|entry| !entry.exclusive)
-                    && record.wanted < now + RENEWED;
-                let ours = |entry: &&crate::record::Entry<'_>| entry.conflicts(self.exclusive);
-                let ends = record.entries.iter().filter(ours).map(|entry| entry.ends_at);
-                ends.filter(|ends_at| *ends_at > 0).map(|ends_at| ends_at + GRACE).min()
-            }
-            Found::Empty | Found::Torn => None,
-        };
+        let mut is_wanted = false;
+        // Whether a bound has been passed that only others can see to, and when the next one is.
+        let (mut is_overdue, mut overdue) = (false, None);
+        if let Found::Record(record) = text.parse() {
+            doubtful = record.removed;
+            readers = record.entries.iter().all(|entry| !entry.exclusive);
+            is_wanted = record.wanted >= now + RENEWED;
+            let ours = record.entries.iter().filter(|entry| entry.conflicts(self.exclusive));
+            let ends = ours.map(|entry| entry.ends_at).filter(|ends_at| *ends_at > 0);
+            let ends = ends.map(|ends_at| ends_at.saturating_add(GRACE)).collect::<Vec<_>>();
+            is_overdue = ends.iter().any(|at| *at <= now);
+            overdue = ends.into_iter().filter(|at| *at > now).min();
+        }
         let without_waiting = self.options.wait == Some(Wait::No);
         if self.files.directory.exchanges
             && self.files.directory.has_table()
-            && (self.options.steal_after.is_some() || overdue.is_some_and(|at| at <= now))
+            && (self.options.steal_after.is_some() || is_overdue)
         {
             match self.judge(&text, inode)? {
                 judged if judged.is_nobody() => doubtful = true,
@@ -119,14 +121,14 @@ impl Attempt<'_> {
         } else if without_waiting && !doubtful {
             doubtful = self.judge(&text, inode).is_ok_and(|judged| judged.is_nobody());
         }
-        if self.exclusive && !without_waiting && now >= self.begun + PATIENCE {
-            if readers {
+        if readers && self.exclusive && !without_waiting && now >= self.begun + PATIENCE {
+            if !is_wanted {
                 shared::keep_others_off(self.files, &file, &self.path, inode, now + WANTED)?;
             }
             again = again.min(now + RENEWED);
         }
         if let Some(at) = overdue {
-            again = again.min(at.max(now + SOON));
+            again = again.min(at);
         }
         self.file = Some((file, inode));
         Ok(Some(Look::Busy { again, doubtful }))

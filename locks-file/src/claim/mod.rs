@@ -20,7 +20,7 @@ use crate::files::Files;
 use crate::kernel::{self, Nanos, Process};
 use crate::record::About;
 use crate::waiting::Waits;
-use crate::watch::{Signal, pause, wait_here, watch};
+use crate::watch::{Signal, pause, watch};
 use crate::{fault, list, name};
 
 /// For how long a lock that seems to be nobody's is tried before it counts as contended (F4).
@@ -108,7 +108,6 @@ async fn queue(
     let mut watched = Watched::default();
     let (mut rhythm, mut told) = (Rhythm::new(), None);
     loop {
-        wait_here();
         let (again, doubtful) = match attempt.look().map_err(|error| named(error, key))? {
             Look::Granted(turn) => return Ok(turn),
             Look::Busy { again, doubtful } => (again, doubtful),

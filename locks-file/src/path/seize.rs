@@ -12,7 +12,7 @@ use super::place::Place;
 use crate::directory::Inode;
 use crate::kernel::{self, LockTable, Nanos};
 use crate::record::stranger;
-use crate::watch::{Signal, pause, wait_here, watch};
+use crate::watch::{Signal, pause, watch};
 
 /// How often to look without being told.
 const SAFETY_POLL: Nanos = 50_000_000;
@@ -49,7 +49,6 @@ pub(super) async fn seize(
     let (signal, start) = (Arc::<Signal>::default(), kernel::now());
     let mut watching = None;
     loop {
-        wait_here();
         let tried = match shared {
             true => fs4::FileExt::try_lock_shared(file),
             false => fs4::FileExt::try_lock(file),

@@ -34,6 +34,7 @@ static WATCHER: Mutex<Watcher> = Mutex::new(Watcher {
     process: 0,
     watched: None,
     reader: Reading::Nobody,
+    called: None,
     thread: false,
 });
 /// For the thread, which waits for those to leave who read in its stead.
@@ -48,6 +49,8 @@ struct Watcher {
     /// W2: who reads. While anybody watches somebody reads, or is about to: a blocked thread that has
     /// not come to wait yet, one that has been raised to do so, or the thread.
     reader: Reading,
+    /// The blocked thread that has been raised to read, and has not come yet.
+    called: Option<ThreadId>,
     /// Whether there is a thread.
     thread: bool,
 }
@@ -101,8 +104,8 @@ pub(crate) fn watch(file: &File, signal: &Arc<Signal>, also_written: bool) -> Op
     is_read.then_some(watching)
 }
 
-/// Has a blocked thread that watches something read for itself in its next wait as well.
-pub(crate) fn wait_here() {
+/// Has a blocked thread read for itself while it waits for what is being polled.
+pub(super) fn wait_here() {
     wait_at(&READER);
 }
 
@@ -115,6 +118,7 @@ impl Watcher {
                 process,
                 watched: None,
                 reader: Reading::Nobody,
+                called: None,
                 thread: false,
             };
         }
@@ -151,12 +155,15 @@ impl Watcher {
 }
 
 impl Watcher {
-    /// Somebody who could read instead of this thread.
-    fn another_blocked(&mut self) -> Option<Arc<Signal>> {
+    /// W2: calls somebody to read instead of this thread, whose signal is to be raised then.
+    fn call_another(&mut self) -> Option<Arc<Signal>> {
         let me = thread::current().id();
         let mut watches = self.watched().values().flatten();
         let other = watches.find(|watch| watch.reads.is_some_and(|thread| thread != me));
-        other.map(|watch| watch.signal.clone())
+        let (called, signal) =
+            other.map(|watch| (watch.reads, Some(watch.signal.clone()))).unwrap_or_default();
+        self.called = called;
+        signal
     }
 }
 
@@ -166,14 +173,22 @@ impl Drop for Watching {
         if watcher.process != self.process {
             return;
         }
-        let Some(watches) = watcher.watched().get_mut(&self.number) else { return };
-        watches.retain(|watch| !Arc::ptr_eq(&watch.signal, &self.signal));
-        if watches.is_empty() {
-            watcher.watched().remove(&self.number);
-            if let Some(descriptors) = watcher.descriptors() {
-                // It fails where the file is gone, and the watch with it.
-                let _ = inotify::remove_watch(&descriptors.events, self.number);
+        if let Some(watches) = watcher.watched().get_mut(&self.number) {
+            watches.retain(|watch| !Arc::ptr_eq(&watch.signal, &self.signal));
+            if watches.is_empty() {
+                watcher.watched().remove(&self.number);
+                if let Some(descriptors) = watcher.descriptors() {
+                    // It fails where the file is gone, and the watch with it.
+                    let _ = inotify::remove_watch(&descriptors.events, self.number);
+                }
             }
+        }
+        // Whoever was called and goes instead leaves that to the next.
+        let was_called = watcher.called == Some(thread::current().id());
+        let next = if was_called { watcher.call_another() } else { None };
+        drop(watcher);
+        if let Some(signal) = next {
+            signal.raise();
         }
     }
 }
@@ -192,6 +207,7 @@ impl WaitPoint for BlockedReader {
                 return false;
             }
             watcher.reader = Reading::Blocked;
+            watcher.called = None;
             descriptors
         };
         while !woken() {
@@ -205,7 +221,7 @@ impl WaitPoint for BlockedReader {
         watcher.reader = Reading::Nobody;
         watcher.see_to_the_thread();
         // W2: what is left unread is the next one's.
-        let next = if watcher.reader == Reading::Nobody { watcher.another_blocked() } else { None };
+        let next = watcher.call_another();
         drop(watcher);
         if let Some(signal) = next {
             signal.raise();
@@ -257,6 +273,7 @@ fn run(descriptors: &Descriptors) {
             }
         }
         watcher.reader = Reading::Thread;
+        watcher.called = None;
         let idle = watcher.watched().is_empty();
         drop(watcher);
         let something = descriptors.wait_for_events(idle.then_some(IDLE));
@@ -315,6 +332,9 @@ fn lock() -> MutexGuard<'static, Watcher> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::{Future, poll_fn};
+    use std::pin::pin;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Instant;
 
     use super::super::pause;
@@ -356,7 +376,6 @@ mod tests {
                         let watching = watch(&watched, &signal, false).unwrap();
                         ready.wait();
                         go.wait();
-                        wait_here();
                         let raised = pause(&signal, until).await;
                         drop(watching);
                         Ok(raised)
@@ -371,6 +390,116 @@ mod tests {
             }
         });
         paths.iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    }
+
+    /// The first reads and leaves; the second, whom it calls, goes without having come; the third
+    /// waits. All watch one file, and are called in the order in which they began to.
+    #[test]
+    fn f5_whoever_is_called_to_read_and_goes_calls_the_next() {
+        let path = file("called");
+        let begin = || {
+            let (watched, signal) = (open(&path), Arc::<Signal>::default());
+            let watching = watch(&watched, &signal, false).unwrap();
+            (watched, signal, watching)
+        };
+        let until = kernel::now() + 5_000_000_000;
+        let turn = |at: usize, turns: &AtomicUsize| {
+            while turns.load(Ordering::SeqCst) != at {
+                thread::yield_now();
+            }
+        };
+        let (turns, first) = (&AtomicUsize::new(0), &Mutex::new(None));
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                let going = async {
+                    let watching = begin();
+                    turns.store(1, Ordering::SeqCst);
+                    turn(4, turns);
+                    drop(watching);
+                    turns.store(5, Ordering::SeqCst);
+                    Ok(())
+                };
+                locks_core::Op::later(going).block().unwrap();
+            });
+            threads.spawn(|| {
+                turn(1, turns);
+                let reading = async {
+                    let (_watched, signal, watching) = begin();
+                    *first.lock().unwrap() = Some(signal.clone());
+                    turns.store(2, Ordering::SeqCst);
+                    pause(&signal, until).await;
+                    Ok(watching)
+                };
+                let watching = locks_core::Op::later(reading).block().unwrap();
+                turns.store(4, Ordering::SeqCst);
+                turn(5, turns);
+                drop(watching);
+                turns.store(6, Ordering::SeqCst);
+            });
+            let waiting = threads.spawn(|| {
+                turn(2, turns);
+                while lock().reader == Reading::Nobody {
+                    thread::yield_now();
+                }
+                let waiting = async {
+                    let (_watched, signal, watching) = begin();
+                    turns.store(3, Ordering::SeqCst);
+                    let raised = pause(&signal, until).await;
+                    drop(watching);
+                    Ok(raised)
+                };
+                locks_core::Op::later(waiting).block().unwrap()
+            });
+            turn(3, turns);
+            // For the third to be waiting; if it is not yet, it reads itself.
+            thread::sleep(Duration::from_millis(20));
+            first.lock().unwrap().take().unwrap().raise();
+            turn(6, turns);
+            // Long enough after the others have closed the file.
+            thread::sleep(Duration::from_millis(20));
+            drop(open(&path));
+            assert!(waiting.join().unwrap(), "nobody reads");
+        });
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    /// Woken by something else than its signal: it has nothing to do, and reads on.
+    #[test]
+    fn f5_woken_for_no_reason_a_blocked_thread_reads_on() {
+        let path = file("no-reason");
+        let (waker, wakes) = &(Mutex::new(None::<std::task::Waker>), AtomicUsize::new(0));
+        thread::scope(|threads| {
+            let waiting = threads.spawn(|| {
+                let waiting = async {
+                    let (watched, signal) = (open(&path), Arc::<Signal>::default());
+                    let watching = watch(&watched, &signal, false).unwrap();
+                    let mut paused = pin!(pause(&signal, kernel::now() + 5_000_000_000));
+                    let raised = poll_fn(|cx| {
+                        *waker.lock().unwrap() = Some(cx.waker().clone());
+                        wakes.fetch_add(1, Ordering::SeqCst);
+                        paused.as_mut().poll(cx)
+                    });
+                    let raised = raised.await;
+                    drop(watching);
+                    Ok(raised)
+                };
+                locks_core::Op::later(waiting).block().unwrap()
+            });
+            while wakes.load(Ordering::SeqCst) < 2 {
+                // As soon as it waits.
+                if lock().reader != Reading::Nobody
+                    && let Some(waker) = &*waker.lock().unwrap()
+                {
+                    waker.wake_by_ref();
+                }
+                thread::yield_now();
+            }
+            // For it to be parked, if it is going to be.
+            thread::sleep(Duration::from_millis(20));
+            drop(open(&path));
+            assert!(waiting.join().unwrap(), "nobody reads");
+        });
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

@@ -20,8 +20,9 @@ mod inotify {
         None
     }
 
-    pub(crate) fn wait_here() {}
+    pub(super) fn wait_here() {}
 }
 
-pub(crate) use self::inotify::{Watching, wait_here, watch};
+use self::inotify::wait_here;
+pub(crate) use self::inotify::{Watching, watch};
 pub(crate) use self::signal::{Signal, pause};

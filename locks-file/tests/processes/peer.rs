@@ -412,6 +412,18 @@ impl Peer {
         Duration::from_nanos(spent.sum())
     }
 
+    /// How often its threads have been woken.
+    pub(crate) fn wakeups(&self) -> u64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
+        let slept = tasks.flatten().filter_map(|task| {
+            let status = std::fs::read_to_string(task.path().join("status")).ok()?;
+            let slept =
+                status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            slept?.trim().parse::<u64>().ok()
+        });
+        slept.sum()
+    }
+
     /// Its descriptors of what was created as `file`.
     pub(crate) fn descriptors_of(&self, file: &std::path::Path) -> Vec<i32> {
         let open = open_files(&self.process.id().to_string()).into_iter();

@@ -16,6 +16,22 @@ fn rounds() -> u64 {
     told.map_or(25, |rounds| rounds.parse().expect("a number of rounds"))
 }
 
+/// Somebody who has heard of a theft, and does not let go, is in nobody's way (C6): those of its process
+/// that wait behind it get their turn.
+#[test]
+fn c6_a_victim_that_knows_keeps_nobody_waiting() {
+    let directory = Directory::new();
+    let (backend, [mut thief]) = (directory.backend(), Peer::start_many(&directory));
+    for _ in 0..5 {
+        let victim = backend.named("k").acquire().unwrap().into_owned();
+        let stolen = thief.take("k", "steal=10");
+        assert!(victim.refresh().unwrap_err().is_lost(), "C6");
+        thief.release(stolen).unwrap();
+        drop(backend.named("k").wait(Duration::from_secs(2)).acquire().unwrap());
+        drop(victim);
+    }
+}
+
 /// The victim stands still, and two that do not wait come in the same instant.
 #[test]
 fn row_27_of_two_thieves_that_race_one_wins() {

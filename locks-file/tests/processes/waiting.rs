@@ -57,6 +57,47 @@ fn is_held(file: &std::path::Path) -> bool {
     matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
 }
 
+/// How often a waiter has been woken within a second, once it has waited for a while.
+fn wakeups_in_a_second(waiter: &Peer) -> u64 {
+    std::thread::sleep(Duration::from_millis(500));
+    let before = waiter.wakeups();
+    std::thread::sleep(Duration::from_secs(1));
+    waiter.wakeups() - before
+}
+
+/// Nothing is looked at again and again for a holder who goes on for long (F5).
+#[test]
+fn f5_who_waits_for_a_holder_sleeps() {
+    let directory = Directory::new();
+    let [mut holder, mut waiter] = Peer::start_many(&directory);
+    let held = holder.take("k", "");
+    let waiting = waiter.begin("k", "");
+    let woken = wakeups_in_a_second(&waiter);
+    // Twenty looks, of two threads each.
+    assert!(woken < 120, "it was woken {woken} times in a second");
+    holder.release(held).unwrap();
+    let held = waiting.granted();
+    waiter.release(held).unwrap();
+}
+
+/// One of several readers died and has overstayed by its record; the other goes on (C14).
+#[test]
+fn f5_who_waits_behind_one_that_is_overdue_sleeps() {
+    let directory = Directory::new();
+    let [mut dead, mut reader, mut waiter] = Peer::start_many(&directory);
+    let held = reader.take("k", "shared");
+    dead.take("k", "shared most=50");
+    dead.send_kill();
+    dead.reap();
+    let waiting = waiter.begin("k", "");
+    let woken = wakeups_in_a_second(&waiter);
+    // It has other readers keep off each 8 ms.
+    assert!(woken < 1000, "it was woken {woken} times in a second");
+    reader.release(held).unwrap();
+    let held = waiting.granted();
+    waiter.release(held).unwrap();
+}
+
 /// The wait of each request ends in its time, also while the holder stands still (C2).
 #[test]
 fn c2_a_timeout_comes_although_the_holder_stands_still() {
