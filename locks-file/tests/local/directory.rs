@@ -44,6 +44,20 @@ fn f7_links_files_and_open_directories_are_refused() {
 }
 
 #[test]
+fn f7_what_lies_where_the_books_should_be_is_named() {
+    let temp = Temp::new();
+    let books = temp.at("locks/.epochs");
+    fs::create_dir_all(&books).unwrap();
+    fs::set_permissions(temp.at("locks"), Permissions::from_mode(0o700)).unwrap();
+    let saying = format!("`{}` is a directory, and is left alone: remove it", books.display());
+    refused(temp.at("locks"), ErrorKind::Unavailable, &saying);
+    fs::remove_dir(&books).unwrap();
+    symlink(temp.at("elsewhere"), &books).unwrap();
+    refused(temp.at("locks"), ErrorKind::Unavailable, "is a symbolic link, and is left alone");
+    assert!(!temp.at("elsewhere").exists(), "nothing is made through it");
+}
+
+#[test]
 fn f5_without_notifications_waiters_look_by_themselves() {
     let temp = Temp::new();
     let open = || FileBackend::builder(temp.path()).without_notifications().open();
