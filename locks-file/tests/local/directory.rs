@@ -57,6 +57,28 @@ fn f7_what_lies_where_the_books_should_be_is_named() {
     assert!(!temp.at("elsewhere").exists(), "nothing is made through it");
 }
 
+/// Of processes that are no more, which could not remove it (C13).
+#[test]
+fn c13_whoever_waits_removes_what_earlier_waiters_have_left() {
+    let temp = Temp::new();
+    let open = || FileBackend::new(temp.at("locks")).unwrap();
+    let (ours, theirs) = (Backend::new(open()), Backend::new(open()));
+    let left = temp.at("locks/.waiting-1-1-0");
+    fs::write(&left, "").unwrap();
+    let guard = ours.named("k").acquire().unwrap().into_owned();
+    std::thread::scope(|threads| {
+        let waiting = threads.spawn(|| {
+            drop(theirs.named("k").wait(Duration::from_secs(20)).acquire().unwrap());
+        });
+        while left.exists() && !waiting.is_finished() {
+            std::thread::yield_now();
+        }
+        assert!(!waiting.is_finished(), "it gave up, and nothing was removed");
+        drop(guard);
+        waiting.join().unwrap();
+    });
+}
+
 #[test]
 fn f5_without_notifications_waiters_look_by_themselves() {
     let temp = Temp::new();
