@@ -50,7 +50,8 @@ pub fn lock_path(path: impl AsRef<Path>) -> PathLock {
     PathLock::new(path.as_ref(), false)
 }
 
-/// A lock on this very file, shared with others who only read it.
+/// A lock on this very file, shared with others who only read it. It is opened for reading: writing
+/// through the guard fails.
 pub fn read_path(path: impl AsRef<Path>) -> PathLock {
     PathLock::new(path.as_ref(), true)
 }

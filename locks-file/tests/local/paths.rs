@@ -205,6 +205,9 @@ fn f7_what_is_no_file_is_refused_untouched() {
     assert_eq!(error.kind(), ErrorKind::Io);
     assert!(error.to_string().contains("`create(true)` makes it"), "{error}");
     assert!(!set.temp.at("none").exists());
+    let below = lock_path(set.temp.at("none/below")).within(&set.files).create(true);
+    let error = below.acquire().unwrap_err();
+    assert!(error.to_string().ends_with("; its directory is not there"), "{error}");
     drop(missing.create(true).acquire().unwrap());
     assert_eq!(fs::read(set.temp.at("none")).unwrap(), b"");
     let error = lock_path(set.temp.path()).within(&set.files).acquire().unwrap_err();
