@@ -79,6 +79,28 @@ fn c13_whoever_waits_removes_what_earlier_waiters_have_left() {
     });
 }
 
+/// Also what it waited for others of its own process counts (C2).
+#[test]
+fn c2_an_error_tells_the_whole_wait() {
+    let temp = Temp::new();
+    let open = || Backend::new(FileBackend::new(temp.at("locks")).unwrap());
+    let (ours, theirs) = (open(), open());
+    let _guard = ours.named("k").acquire().unwrap();
+    let (first, second) = (Duration::from_millis(100), Duration::from_millis(150));
+    let ask = |limit| theirs.named("k").wait(limit).acquire().unwrap_err();
+    std::thread::scope(|threads| {
+        threads.spawn(|| ask(first));
+        // The other has the turn of the process by then, and is in the list for that.
+        while theirs.list().unwrap().iter().all(|lock| lock.waiters.is_empty()) {
+            std::thread::yield_now();
+        }
+        let text = ask(second).to_string();
+        let told = text.split_once("after ").unwrap().1.split_once(": ").unwrap().0;
+        let told = told.strip_suffix(" ms").map(|millis| millis.parse::<u64>().unwrap());
+        assert!(told.is_none_or(|millis| millis >= 150), "{text}");
+    });
+}
+
 #[test]
 fn f5_without_notifications_waiters_look_by_themselves() {
     let temp = Temp::new();
