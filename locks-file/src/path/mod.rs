@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use locks_core::{Backend, LockBuilder, LockError, OwnerId, Wait};
+use locks_core::{Backend, ErrorKind, LockBuilder, LockError, OwnerId, Wait};
 
 use self::guard::Locked;
 pub use self::guard::{OwnedPathGuard, PathGuard};
@@ -149,12 +149,14 @@ impl PathLock {
     /// it lies on a network file system that the backend was not told to allow.
     #[track_caller]
     pub fn acquire(self) -> Result<PathGuard, LockError> {
-        let deadline = deadline(self.wait);
+        let asked = kernel::now();
+        let deadline = deadline(self.wait, asked);
         loop {
             let (place, file, builder) = self.prepare(deadline)?;
-            let guard = builder.acquire().map_err(|error| place.named(error))?;
+            let guard = builder.acquire().map_err(|error| told(place.named(error), asked))?;
             let seized = seize(&place, &file, self.shared, guard.token(), self.wait, deadline);
-            if let Seized::Locked(lock) = locks_core::Op::later(seized).block()? {
+            let seized = locks_core::Op::later(seized).block();
+            if let Seized::Locked(lock) = seized.map_err(|error| told(error, asked))? {
                 return Ok(PathGuard::new(Locked::new(place, file, lock), guard));
             }
         }
@@ -168,12 +170,14 @@ impl PathLock {
     /// # Cancel safety
     /// Dropping the future at any point leaves nothing behind (C5).
     pub async fn acquire_async(self) -> Result<OwnedPathGuard, LockError> {
-        let deadline = deadline(self.wait);
+        let asked = kernel::now();
+        let deadline = deadline(self.wait, asked);
         loop {
             let (place, file, builder) = self.prepare(deadline)?;
-            let guard = builder.acquire_async().await.map_err(|error| place.named(error))?;
+            let guard = builder.acquire_async().await;
+            let guard = guard.map_err(|error| told(place.named(error), asked))?;
             let seized = seize(&place, &file, self.shared, guard.token(), self.wait, deadline);
-            if let Seized::Locked(lock) = seized.await? {
+            if let Seized::Locked(lock) = seized.await.map_err(|error| told(error, asked))? {
                 return Ok(OwnedPathGuard::new(Locked::new(place, file, lock), guard));
             }
         }
@@ -217,13 +221,21 @@ impl PathLock {
     }
 }
 
-fn deadline(wait: Wait) -> Option<Nanos> {
+fn deadline(wait: Wait, asked: Nanos) -> Option<Nanos> {
     match wait {
         Wait::AtMost(limit) => {
             let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-            Some(kernel::now().saturating_add(limit))
+            Some(asked.saturating_add(limit))
         }
         Wait::Forever | Wait::No => None,
+    }
+}
+
+/// The error with the whole wait, of which it may have seen only a part.
+fn told(error: LockError, asked: Nanos) -> LockError {
+    match error.kind() {
+        ErrorKind::Timeout => error.with_waited(Duration::from_nanos(kernel::now() - asked)),
+        _ => error,
     }
 }
 
