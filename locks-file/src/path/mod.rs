@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use locks_core::{Backend, ErrorKind, LockBuilder, LockError, OwnerId, Wait};
+use locks_core::{Backend, ErrorKind, HolderInfo, LockBuilder, LockError, OwnerId, Wait};
 
 use self::guard::Locked;
 pub use self::guard::{OwnedPathGuard, PathGuard};
 use self::place::Place;
-use self::seize::{Seized, seize};
+use self::seize::{Seized, holders, seize};
 use crate::FileBackend;
 use crate::kernel::{self, Nanos};
 
@@ -153,10 +153,11 @@ impl PathLock {
         let deadline = deadline(self.wait, asked);
         loop {
             let (place, file, builder) = self.prepare(deadline)?;
-            let guard = builder.acquire().map_err(|error| told(place.named(error), asked))?;
+            let guard = builder.acquire().map_err(|error| self.told(&place, asked, error))?;
             let seized = seize(&place, &file, self.shared, guard.token(), self.wait, deadline);
             let seized = locks_core::Op::later(seized).block();
-            if let Seized::Locked(lock) = seized.map_err(|error| told(error, asked))? {
+            let seized = seized.map_err(|error| self.told(&place, asked, error))?;
+            if let Seized::Locked(lock) = seized {
                 return Ok(PathGuard::new(Locked::new(place, file, lock), guard));
             }
         }
@@ -175,9 +176,10 @@ impl PathLock {
         loop {
             let (place, file, builder) = self.prepare(deadline)?;
             let guard = builder.acquire_async().await;
-            let guard = guard.map_err(|error| told(place.named(error), asked))?;
+            let guard = guard.map_err(|error| self.told(&place, asked, error))?;
             let seized = seize(&place, &file, self.shared, guard.token(), self.wait, deadline);
-            if let Seized::Locked(lock) = seized.await.map_err(|error| told(error, asked))? {
+            let seized = seized.await.map_err(|error| self.told(&place, asked, error))?;
+            if let Seized::Locked(lock) = seized {
                 return Ok(OwnedPathGuard::new(Locked::new(place, file, lock), guard));
             }
         }
@@ -219,6 +221,24 @@ impl PathLock {
         };
         Ok((place, file, builder))
     }
+
+    /// The error as one about the file, with the whole wait and with who has the file itself: whoever
+    /// is next among users of this library may be waiting for that one.
+    fn told(&self, place: &Place, asked: Nanos, error: LockError) -> LockError {
+        let mut error = place.named(error);
+        if !matches!(error.kind(), ErrorKind::Contended | ErrorKind::Timeout) {
+            return error;
+        }
+        if error.kind() == ErrorKind::Timeout {
+            error = error.with_waited(Duration::from_nanos(kernel::now() - asked));
+        }
+        let others = holders(place, self.shared);
+        let is_told = |other: &HolderInfo| {
+            error.holders().iter().any(|known| known.party.pid == other.party.pid)
+        };
+        let told = others.is_empty() || others.iter().any(is_told);
+        if told { error } else { error.with_holders(others) }
+    }
 }
 
 fn deadline(wait: Wait, asked: Nanos) -> Option<Nanos> {
@@ -228,14 +248,6 @@ fn deadline(wait: Wait, asked: Nanos) -> Option<Nanos> {
             Some(asked.saturating_add(limit))
         }
         Wait::Forever | Wait::No => None,
-    }
-}
-
-/// The error with the whole wait, of which it may have seen only a part.
-fn told(error: LockError, asked: Nanos) -> LockError {
-    match error.kind() {
-        ErrorKind::Timeout => error.with_waited(Duration::from_nanos(kernel::now() - asked)),
-        _ => error,
     }
 }
 

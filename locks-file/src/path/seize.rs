@@ -61,7 +61,7 @@ pub(super) async fn seize(
         let now = kernel::now();
         if wait == Wait::No || deadline.is_some_and(|deadline| deadline <= now) {
             let kind = if wait == Wait::No { ErrorKind::Contended } else { ErrorKind::Timeout };
-            return Err(LockError::new(kind, place.name()).with_holders(holders(place, shared)));
+            return Err(LockError::new(kind, place.name()));
         }
         if watching.is_none() {
             watching = watch(file, &signal, false);
@@ -100,7 +100,7 @@ pub(super) fn let_go(lock: &Arc<File>, nest: Nest) -> io::Result<()> {
 }
 
 /// Whoever has the file, as far as the kernel tells.
-fn holders(place: &Place, shared: bool) -> Vec<HolderInfo> {
+pub(super) fn holders(place: &Place, shared: bool) -> Vec<HolderInfo> {
     let (Ok(table), Some(inode)) = (LockTable::read(), place.files.in_table(place.inode)) else {
         return Vec::new();
     };

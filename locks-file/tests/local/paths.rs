@@ -3,9 +3,10 @@
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::symlink;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use locks_core::{ErrorKind, LostCause, Op};
+use locks_core::{Backend, ErrorKind, LostCause, Op};
 use locks_file::{FileBackend, PathLock, lock_path, read_path};
 
 use crate::places::Temp;
@@ -115,6 +116,32 @@ fn f5_whoever_waits_is_woken_when_a_user_of_flock_closes_the_file() {
         drop(foreign);
         waiting.join().unwrap();
     });
+}
+
+/// Who is next among ourselves has what we meet by, and not the file.
+#[test]
+fn f2_it_is_the_user_of_flock_who_is_told_of_and_not_who_waits_for_him() {
+    let set = Setting::new();
+    let mut flock = Command::new("flock");
+    flock.arg(set.temp.at("data")).args(["sh", "-c", "echo; read end"]);
+    let mut flock = flock.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    flock.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+    std::thread::scope(|threads| {
+        let waiting = threads.spawn(|| {
+            drop(set.lock().wait(Duration::from_secs(20)).acquire().unwrap());
+        });
+        let listed = Backend::new(set.files.clone());
+        while listed.list().unwrap().iter().all(|lock| lock.holders.is_empty()) {
+            assert!(!waiting.is_finished());
+            std::thread::yield_now();
+        }
+        let error = set.lock().acquire().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Contended);
+        assert_eq!(error.holders()[0].party.pid, Some(flock.id()), "{error}");
+        drop(flock.stdin.take());
+        waiting.join().unwrap();
+    });
+    flock.wait().unwrap();
 }
 
 #[test]
