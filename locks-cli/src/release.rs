@@ -47,6 +47,13 @@ fn explain(backend: &Backend, asked: &ReleaseArgs) -> Result<String, LockError> 
         return Ok(format!("`{key}` is not held with token {token}"));
     }
     let found = backend.inspect(Query::Key(key.clone())).block()?;
+    let mut holders = found.iter().flat_map(|lock| &lock.holders);
+    if let Some(stranger) = holders.find(|holder| holder.token.is_none()) {
+        return Ok(format!(
+            "`{key}` is held by {stranger}, who is no user of `locks` and would not notice: end that \
+             process, or take the lock by `locks run --steal-after`"
+        ));
+    }
     Ok(match found.iter().any(|lock| lock.reserved_for.is_some()) {
         true => format!(
             "`{key}` is reserved, and held by nobody: the reservation ends with \
