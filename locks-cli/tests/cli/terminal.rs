@@ -228,7 +228,7 @@ fn ctrl_c_in_a_script_ends_the_script_too() {
     std::fs::write(place.path("script"), script).unwrap();
     let mut terminal = Terminal::new(&place);
     terminal.types("sh script\n");
-    until("the command runs", || place.runs("sleep\0600\0").then_some(()));
+    until("the command runs", || place.runs("sleep\x00600\0").then_some(()));
     terminal.types(CTRL_C);
     terminal.ended_with(130);
     assert!(!terminal.screen.lock().unwrap().contains("not-2-reached"));
