@@ -108,9 +108,9 @@ impl Files {
         if self.is_forked() {
             return Ok(());
         }
-        let outcome = match held.lost_by_the_end() {
-            Some(cause) => Err(lost(&held, cause)),
-            None => Ok(()),
+        let outcome = match held.standing() {
+            Standing::Lost(cause) => Err(lost(&held, cause)),
+            Standing::Held | Standing::Undecided => Ok(()),
         };
         let now = kernel::now();
         let reserved = held.terms().keep_until > now;

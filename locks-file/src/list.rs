@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use locks_core::{ErrorKind, HolderInfo, LockError, LockInfo, Mode, Query, WaiterInfo};
+use locks_core::{ErrorKind, HolderInfo, LockError, LockInfo, Mode, Query, Token, WaiterInfo};
 
 use crate::directory::{Inode, open_existing};
 use crate::files::Files;
@@ -94,9 +94,13 @@ fn look_at(files: &Files, name: &str, table: &LockTable) -> Option<LockInfo> {
         }
     }
     let ended = record.entries.iter().filter(|entry| !listed.iter().any(|pid| entry.is_of(*pid)));
-    let reserved = ended.filter(|entry| entry.is_reserved(now) && record.boot == kernel::boot());
-    let left = reserved.map(|entry| Duration::from_nanos(entry.keep_until - now)).max();
-    info.reserved_for = left;
+    for entry in ended {
+        if entry.is_reserved(now) && record.boot == kernel::boot() {
+            let left = Duration::from_nanos(entry.keep_until - now);
+            info.reserved_for = info.reserved_for.max(Some(left));
+            info.reserved_by.push(Token::new(entry.token));
+        }
+    }
     Some(info)
 }
 

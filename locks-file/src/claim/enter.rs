@@ -114,10 +114,13 @@ impl Attempt<'_> {
     pub(super) fn enter_kept(&mut self) -> Result<Option<Turn>, LockError> {
         let Some(kept) = self.files.take_kept(self.key) else { return Ok(None) };
         let token = kept.terms().greatest;
-        // It was taken out of the books, and nobody else has it.
-        let Some(kept) = self.exclusive.then(|| Arc::into_inner(kept)).flatten() else {
+        if !self.exclusive {
+            // Should it fail, the file is closed next, which unlocks as well.
+            let _ = kept.unlock();
             return Ok(None);
-        };
+        }
+        // Whoever goes round looking may have it in hand just now.
+        let Some(kept) = Arc::into_inner(kept) else { return Ok(None) };
         if u32::try_from(token & 0xffff_ffff) == Ok(u32::MAX) {
             return Ok(None);
         }
