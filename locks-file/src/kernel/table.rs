@@ -24,9 +24,19 @@ impl LockTable {
     /// # Errors
     /// Where there is none: only Linux shows it.
     pub(crate) fn read() -> io::Result<Self> {
-        let mut text = Vec::with_capacity(1 << 14);
-        fs::File::open("/proc/locks")?.read_to_end(&mut text)?;
-        Ok(Self::parse(&String::from_utf8_lossy(&text)))
+        let text = read_once()?;
+        let mut table = Self::parse(&text);
+        if text.len() > PIECE {
+            for _ in 0..AGAIN {
+                table.held.append(&mut Self::parse(&read_once()?).held);
+            }
+            let order = |(inode, grip): &(Inode, Grip)| {
+                (inode.dev, inode.ino, grip.pid, grip.exclusive, grip.waits)
+            };
+            table.held.sort_by_key(order);
+            table.held.dedup();
+        }
+        Ok(table)
     }
 
     /// Lines such as `3: FLOCK  ADVISORY  WRITE 3093 fe:00:10011839 0 EOF`, and with `->` before
@@ -62,8 +72,24 @@ impl LockTable {
     }
 }
 
+/// What the kernel gives out at once, less a line. It counts the lines to find where the next piece
+/// begins, so that locks which are given back in between make it leave others out: measured, 2 in 100
+/// times on a busy machine.
+const PIECE: usize = 3_900;
+/// How often more a longer table is read: a lock that lasts is hardly left out each time.
+const AGAIN: usize = 3;
+
+fn read_once() -> io::Result<String> {
+    let mut text = Vec::with_capacity(1 << 14);
+    fs::File::open("/proc/locks")?.read_to_end(&mut text)?;
+    Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -85,5 +111,36 @@ mod tests {
             ]
         );
         assert_eq!(table.devices_of(7, 12).collect::<Vec<_>>(), [rustix::fs::makedev(0, 0x1a)]);
+    }
+
+    #[test]
+    fn f3_a_lock_that_lasts_is_seen_whatever_comes_and_goes() {
+        let dir = std::env::temp_dir().join(format!("locks-table-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let locked = |name: String| {
+            let file = fs::File::create(dir.join(name)).unwrap();
+            fs4::FileExt::lock(&file).unwrap();
+            file
+        };
+        let (lasting, over) = (locked("lasting".into()), AtomicBool::new(false));
+        let inode = Inode::of(&lasting).unwrap();
+        thread::scope(|scope| {
+            for thread in 0..4 {
+                let (locked, over) = (&locked, &over);
+                scope.spawn(move || {
+                    while !over.load(Ordering::Relaxed) {
+                        drop((0..60).map(|n| locked(format!("{thread}-{n}"))).collect::<Vec<_>>());
+                    }
+                });
+            }
+            let seen = (0..300).filter(|_| {
+                let table = LockTable::read().unwrap();
+                table.held.iter().any(|(held, _)| held.ino == inode.ino)
+            });
+            let seen = seen.count();
+            over.store(true, Ordering::Relaxed);
+            assert_eq!(seen, 300);
+        });
+        fs::remove_dir_all(dir).unwrap();
     }
 }
