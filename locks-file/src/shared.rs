@@ -25,8 +25,9 @@ pub(crate) fn forget_the_dead(record: &mut Record<'_>, files: &Files, inode: Ino
     let (Ok(table), Some(named)) = (LockTable::read(), files.directory.in_table(inode)) else {
         return;
     };
+    let holders = table.holders(named);
     record.entries.retain(|entry| {
-        entry.is_reserved(now) || table.of(named).any(|grip| entry.is_of(grip.pid))
+        entry.is_reserved(now) || holders.iter().any(|(holder, _)| entry.is_of(*holder))
     });
 }
 

@@ -1,6 +1,7 @@
 use std::fs;
 use std::io::{self, Read};
 
+use super::Seen;
 use crate::directory::Inode;
 
 /// The kernel's table of file locks, as far as it concerns `flock`.
@@ -53,6 +54,18 @@ impl LockTable {
     /// Who has, or waits for, this file.
     pub(crate) fn of(&self, inode: Inode) -> impl Iterator<Item = Grip> {
         self.held.iter().filter(move |(held, _)| *held == inode).map(|(_, grip)| *grip)
+    }
+
+    /// The processes that have this file, each once, and whether it has it alone.
+    pub(crate) fn holders(&self, inode: Inode) -> Vec<(Seen, bool)> {
+        let mut holders: Vec<(Seen, bool)> = Vec::new();
+        for Grip { pid, exclusive, .. } in self.of(inode).filter(|grip| !grip.waits) {
+            match holders.iter_mut().find(|(known, _)| known.pid == pid) {
+                Some((_, alone)) => *alone |= exclusive,
+                None => holders.push((Seen::at(pid), exclusive)),
+            }
+        }
+        holders
     }
 
     /// The devices that this process holds a file of this number on.
