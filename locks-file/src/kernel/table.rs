@@ -4,14 +4,18 @@ use std::io::{self, Read};
 use super::Seen;
 use crate::directory::Inode;
 
+/// How much the kernel tells at once, and how often to read what is longer.
+const PAGE: usize = 4096;
+const READINGS: usize = 2;
+
 /// The kernel's table of file locks, as far as it concerns `flock`.
 #[derive(Debug, Default)]
 pub(crate) struct LockTable {
     held: Vec<(Inode, Grip)>,
 }
 
-/// One process's `flock` on a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One process's `flock` on a file, or several that are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Grip {
     pub(crate) pid: u32,
     pub(crate) exclusive: bool,
@@ -20,20 +24,36 @@ pub(crate) struct Grip {
 }
 
 impl LockTable {
-    /// The table as it is now.
+    /// The table as it is now: all that is held all along is there, unless others come and go at a
+    /// great rate.
+    ///
+    /// The kernel tells as much as a page holds at a time, and goes on by number: if one of those that
+    /// it has told of is taken off meanwhile, the next is passed over. So a long table is read again.
     ///
     /// # Errors
     /// Where there is none: only Linux shows it.
     pub(crate) fn read() -> io::Result<Self> {
         let mut text = Vec::with_capacity(1 << 14);
-        fs::File::open("/proc/locks")?.read_to_end(&mut text)?;
-        Ok(Self::parse(&String::from_utf8_lossy(&text)))
+        let mut table = Self::default();
+        for _ in 0..READINGS {
+            text.clear();
+            fs::File::open("/proc/locks")?.read_to_end(&mut text)?;
+            table.add(&String::from_utf8_lossy(&text));
+            if text.len() <= PAGE {
+                break;
+            }
+        }
+        if text.len() > PAGE {
+            table.held.sort_unstable();
+            table.held.dedup();
+        }
+        Ok(table)
     }
 
     /// Lines such as `3: FLOCK  ADVISORY  WRITE 3093 fe:00:10011839 0 EOF`, and with `->` before
     /// the kind those who wait.
-    fn parse(text: &str) -> Self {
-        let held = text.lines().filter_map(|line| {
+    fn add(&mut self, text: &str) {
+        let found = text.lines().filter_map(|line| {
             let mut words = line.split_ascii_whitespace().skip(1).peekable();
             let waits = words.next_if_eq(&"->").is_some();
             if words.next()? != "FLOCK" {
@@ -48,7 +68,7 @@ impl LockTable {
             let dev = rustix::fs::makedev(major, minor);
             Some((Inode { dev, ino }, Grip { pid, exclusive, waits }))
         });
-        Self { held: held.collect() }
+        self.held.extend(found);
     }
 
     /// Who has, or waits for, this file.
@@ -81,7 +101,8 @@ mod tests {
 
     #[test]
     fn the_table_is_understood() {
-        let table = LockTable::parse(
+        let mut table = LockTable::default();
+        table.add(
             "1: FLOCK  ADVISORY  WRITE 3093 fe:00:10011839 0 EOF\n\
              1: -> FLOCK  ADVISORY  READ 77 fe:00:10011839 0 EOF\n\
              2: POSIX  ADVISORY  READ 12 fe:00:10011839 128 128\n\
@@ -90,13 +111,8 @@ mod tests {
         );
         let inode = Inode { dev: rustix::fs::makedev(0xfe, 0), ino: 10_011_839 };
         let grips = table.of(inode).collect::<Vec<_>>();
-        assert_eq!(
-            grips,
-            [
-                Grip { pid: 3093, exclusive: true, waits: false },
-                Grip { pid: 77, exclusive: false, waits: true },
-            ]
-        );
+        let held = Grip { pid: 3093, exclusive: true, waits: false };
+        assert_eq!(grips, [held, Grip { pid: 77, exclusive: false, waits: true }]);
         assert_eq!(table.devices_of(7, 12).collect::<Vec<_>>(), [rustix::fs::makedev(0, 0x1a)]);
     }
 }
