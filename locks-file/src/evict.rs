@@ -10,7 +10,7 @@ use locks_core::{LockError, LostCause, Op, Token};
 use crate::directory::{Exchange, Inode, open_existing};
 use crate::fault;
 use crate::files::Files;
-use crate::kernel::{self, LockTable};
+use crate::kernel::{self, LockTable, Seen};
 use crate::name;
 use crate::record::{Record, Text};
 use crate::watch::{Signal, pause};
@@ -58,8 +58,9 @@ fn attempt(files: &Files, key: &str, token: u64) -> Result<Option<bool>, LockErr
     let Some(index) = record.entries.iter().position(|entry| entry.token == token) else {
         return Ok(Some(false));
     };
-    let (mine, others) = grips(files, inode, record.entries[index].pid);
-    let is_held = mine && record.entries[index].is_of(record.entries[index].pid);
+    let holder = Seen::at(record.entries[index].pid);
+    let (mine, others) = grips(files, inode, holder.pid);
+    let is_held = mine && record.entries[index].is_of(holder);
     let reserved = record.entries[index].is_reserved(kernel::now());
     if !is_held && !reserved {
         return Ok(Some(false));

@@ -10,7 +10,7 @@ use locks_core::{ErrorKind, HolderInfo, LockError, LockInfo, Mode, Query, Token,
 
 use crate::directory::{Inode, open_existing};
 use crate::files::Files;
-use crate::kernel::{self, LockTable};
+use crate::kernel::{self, LockTable, Seen};
 use crate::name::{self, Named};
 use crate::record::{Text, describe, stranger};
 use crate::{fault, waiting};
@@ -80,11 +80,12 @@ fn look_at(files: &Files, name: &str, table: &LockTable) -> Option<LockInfo> {
             info.waiters.push(waiter);
             continue;
         }
-        if listed.contains(&grip.pid) {
+        if listed.iter().any(|known: &Seen| known.pid == grip.pid) {
             continue;
         }
-        listed.push(grip.pid);
-        let of_it = record.entries.iter().filter(|entry| entry.is_of(grip.pid));
+        let holder = Seen::at(grip.pid);
+        listed.push(holder);
+        let of_it = record.entries.iter().filter(|entry| entry.is_of(holder));
         let mode = if grip.exclusive { Mode::Exclusive } else { Mode::Shared };
         let known = of_it.filter(|entry| entry.mode() == mode);
         let known = known.map(|entry| describe(entry, now)).collect::<Vec<HolderInfo>>();
@@ -93,7 +94,8 @@ fn look_at(files: &Files, name: &str, table: &LockTable) -> Option<LockInfo> {
             false => info.holders.extend(known),
         }
     }
-    let ended = record.entries.iter().filter(|entry| !listed.iter().any(|pid| entry.is_of(*pid)));
+    let ended =
+        record.entries.iter().filter(|entry| !listed.iter().any(|known| entry.is_of(*known)));
     for entry in ended {
         if entry.is_reserved(now) && record.boot == kernel::boot() {
             let left = Duration::from_nanos(entry.keep_until - now);

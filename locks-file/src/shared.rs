@@ -9,12 +9,14 @@ use crate::directory::Inode;
 use crate::fault;
 use crate::files::Files;
 use crate::held::{Held, Terms};
-use crate::kernel::{LockTable, Nanos};
+use crate::kernel::{LockTable, Nanos, Seen};
 use crate::name;
-use crate::record::{Record, Text};
+use crate::record::{Entry, Record, Text};
 
 /// From how many entries on to look which of them are of the living.
 const MANY: usize = 16;
+/// How often to look before somebody is taken to be dead.
+const READINGS: usize = 3;
 
 /// Takes out what is left of holders that have died.
 pub(crate) fn forget_the_dead(record: &mut Record<'_>, files: &Files, inode: Inode) {
@@ -22,12 +24,20 @@ pub(crate) fn forget_the_dead(record: &mut Record<'_>, files: &Files, inode: Ino
         return;
     }
     let now = crate::kernel::now();
-    let (Ok(table), Some(named)) = (LockTable::read(), files.directory.in_table(inode)) else {
-        return;
+    let Some(named) = files.directory.in_table(inode) else { return };
+    let mut holders = Vec::new();
+    let stays = |entry: &Entry<'_>, holders: &[(Seen, bool)]| {
+        entry.is_reserved(now) || holders.iter().any(|(holder, _)| entry.is_of(*holder))
     };
-    record.entries.retain(|entry| {
-        entry.is_reserved(now) || table.of(named).any(|grip| entry.is_of(grip.pid))
-    });
+    // Whoever is forgotten loses the lock, so nobody is for not being told of once.
+    for _ in 0..READINGS {
+        let Ok(table) = LockTable::read() else { return };
+        holders.extend(table.holders(named));
+        if record.entries.iter().all(|entry| stays(entry, &holders)) {
+            return;
+        }
+    }
+    record.entries.retain(|entry| stays(entry, &holders));
 }
 
 /// Takes a shared hold that ends off the record. Should that fail it stays for a while, as something

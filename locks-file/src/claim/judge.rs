@@ -48,15 +48,16 @@ impl Attempt<'_> {
         // What is reserved is not stolen, whether or not its holder is there.
         let mut due = record.reserved_until(exclusive, now);
         let mut somebody = false;
-        for grip in table.of(named).filter(|grip| !grip.waits && (exclusive || grip.exclusive)) {
+        let holders = table.holders(named).into_iter();
+        for (holder, _) in holders.filter(|(_, alone)| exclusive || *alone) {
             somebody = true;
             let mut known = false;
-            for entry in conflicting.iter().filter(|entry| entry.is_of(grip.pid)) {
+            for entry in conflicting.iter().filter(|entry| entry.is_of(holder)) {
                 known = true;
                 due = due.max(self.due(entry));
             }
             if !known {
-                due = due.max(self.stranger_due(grip.pid, record.token, now));
+                due = due.max(self.stranger_due(holder.pid, record.token, now));
             }
         }
         if somebody {

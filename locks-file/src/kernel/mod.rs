@@ -4,6 +4,6 @@ mod process;
 mod table;
 mod time;
 
-pub(crate) use process::{Process, boot, started};
+pub(crate) use process::{Process, Seen, boot, started};
 pub(crate) use table::LockTable;
 pub(crate) use time::{Nanos, duration_until, now};

@@ -33,6 +33,21 @@ impl Process {
     }
 }
 
+/// Whoever has a number, as far as can be seen from here. To find that out takes a file to be read, so
+/// it is done once for all that is compared with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) pid: u32,
+    /// `None`: there is nobody, or nobody who can be seen.
+    pub(crate) started: Option<u64>,
+}
+
+impl Seen {
+    pub(crate) fn at(pid: u32) -> Self {
+        Self { pid, started: started(pid) }
+    }
+}
+
 /// When a process began; `None` if there is none by that number, or none that can be seen.
 pub(crate) fn started(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -1,7 +1,12 @@
 use std::fs;
 use std::io::{self, Read};
 
+use super::Seen;
 use crate::directory::Inode;
+
+/// How much the kernel tells at once, and how often to read what is longer.
+const PAGE: usize = 4096;
+const READINGS: usize = 2;
 
 /// The kernel's table of file locks, as far as it concerns `flock`.
 #[derive(Debug, Default)]
@@ -9,8 +14,8 @@ pub(crate) struct LockTable {
     held: Vec<(Inode, Grip)>,
 }
 
-/// One process's `flock` on a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One process's `flock` on a file, or several that are alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Grip {
     pub(crate) pid: u32,
     pub(crate) exclusive: bool,
@@ -19,21 +24,27 @@ pub(crate) struct Grip {
 }
 
 impl LockTable {
-    /// The table as it is now.
+    /// The table as it is now: all that is held all along is there, unless others come and go at a
+    /// great rate.
+    ///
+    /// The kernel tells as much as a page holds at a time, and goes on by number: if one of those that
+    /// it has told of is taken off meanwhile, the next is passed over. So a long table is read again.
     ///
     /// # Errors
     /// Where there is none: only Linux shows it.
     pub(crate) fn read() -> io::Result<Self> {
-        let text = read_once()?;
-        let mut table = Self::parse(&text);
-        if text.len() > PIECE {
-            for _ in 0..AGAIN {
-                table.held.append(&mut Self::parse(&read_once()?).held);
+        let mut text = Vec::with_capacity(1 << 14);
+        let mut table = Self::default();
+        for _ in 0..READINGS {
+            text.clear();
+            fs::File::open("/proc/locks")?.read_to_end(&mut text)?;
+            table.add(&String::from_utf8_lossy(&text));
+            if text.len() <= PAGE {
+                break;
             }
-            let order = |(inode, grip): &(Inode, Grip)| {
-                (inode.dev, inode.ino, grip.pid, grip.exclusive, grip.waits)
-            };
-            table.held.sort_by_key(order);
+        }
+        if text.len() > PAGE {
+            table.held.sort_unstable();
             table.held.dedup();
         }
         Ok(table)
@@ -41,8 +52,8 @@ impl LockTable {
 
     /// Lines such as `3: FLOCK  ADVISORY  WRITE 3093 fe:00:10011839 0 EOF`, and with `->` before
     /// the kind those who wait.
-    fn parse(text: &str) -> Self {
-        let held = text.lines().filter_map(|line| {
+    fn add(&mut self, text: &str) {
+        let found = text.lines().filter_map(|line| {
             let mut words = line.split_ascii_whitespace().skip(1).peekable();
             let waits = words.next_if_eq(&"->").is_some();
             if words.next()? != "FLOCK" {
@@ -57,7 +68,7 @@ impl LockTable {
             let dev = rustix::fs::makedev(major, minor);
             Some((Inode { dev, ino }, Grip { pid, exclusive, waits }))
         });
-        Self { held: held.collect() }
+        self.held.extend(found);
     }
 
     /// Who has, or waits for, this file.
@@ -65,24 +76,23 @@ impl LockTable {
         self.held.iter().filter(move |(held, _)| *held == inode).map(|(_, grip)| *grip)
     }
 
+    /// The processes that have this file, each once, and whether it has it alone.
+    pub(crate) fn holders(&self, inode: Inode) -> Vec<(Seen, bool)> {
+        let mut holders: Vec<(Seen, bool)> = Vec::new();
+        for Grip { pid, exclusive, .. } in self.of(inode).filter(|grip| !grip.waits) {
+            match holders.iter_mut().find(|(known, _)| known.pid == pid) {
+                Some((_, alone)) => *alone |= exclusive,
+                None => holders.push((Seen::at(pid), exclusive)),
+            }
+        }
+        holders
+    }
+
     /// The devices that this process holds a file of this number on.
     pub(crate) fn devices_of(&self, ino: u64, pid: u32) -> impl Iterator<Item = u64> {
         let found = self.held.iter().filter(move |(held, grip)| held.ino == ino && grip.pid == pid);
         found.map(|(held, _)| held.dev)
     }
-}
-
-/// What the kernel gives out at once, less a line. It counts the lines to find where the next piece
-/// begins, so that locks which are given back in between make it leave others out: measured, 2 in 100
-/// times on a busy machine.
-const PIECE: usize = 3_900;
-/// How often more a longer table is read: a lock that lasts is hardly left out each time.
-const AGAIN: usize = 3;
-
-fn read_once() -> io::Result<String> {
-    let mut text = Vec::with_capacity(1 << 14);
-    fs::File::open("/proc/locks")?.read_to_end(&mut text)?;
-    Ok(String::from_utf8_lossy(&text).into_owned())
 }
 
 #[cfg(test)]
@@ -94,7 +104,8 @@ mod tests {
 
     #[test]
     fn the_table_is_understood() {
-        let table = LockTable::parse(
+        let mut table = LockTable::default();
+        table.add(
             "1: FLOCK  ADVISORY  WRITE 3093 fe:00:10011839 0 EOF\n\
              1: -> FLOCK  ADVISORY  READ 77 fe:00:10011839 0 EOF\n\
              2: POSIX  ADVISORY  READ 12 fe:00:10011839 128 128\n\
@@ -103,13 +114,8 @@ mod tests {
         );
         let inode = Inode { dev: rustix::fs::makedev(0xfe, 0), ino: 10_011_839 };
         let grips = table.of(inode).collect::<Vec<_>>();
-        assert_eq!(
-            grips,
-            [
-                Grip { pid: 3093, exclusive: true, waits: false },
-                Grip { pid: 77, exclusive: false, waits: true },
-            ]
-        );
+        let held = Grip { pid: 3093, exclusive: true, waits: false };
+        assert_eq!(grips, [held, Grip { pid: 77, exclusive: false, waits: true }]);
         assert_eq!(table.devices_of(7, 12).collect::<Vec<_>>(), [rustix::fs::makedev(0, 0x1a)]);
     }
 

@@ -14,7 +14,7 @@ use locks_core::{LostCause, Mode};
 
 pub(crate) use self::about::{About, describe, stranger, tell};
 pub(crate) use self::text::Text;
-use crate::kernel::{self, Nanos};
+use crate::kernel::{Nanos, Seen};
 
 /// A record to be written.
 #[derive(Clone, Debug, Default)]
@@ -64,9 +64,9 @@ pub(crate) enum Found<'a> {
 }
 
 impl Entry<'_> {
-    /// Whether it is of the process that has this number now.
-    pub(crate) fn is_of(&self, pid: u32) -> bool {
-        self.pid == pid && kernel::started(pid).is_none_or(|started| started == self.started)
+    /// Whether it is of this process.
+    pub(crate) fn is_of(&self, process: Seen) -> bool {
+        self.pid == process.pid && process.started.is_none_or(|started| started == self.started)
     }
 
     pub(crate) fn mode(&self) -> Mode {

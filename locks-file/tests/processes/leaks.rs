@@ -123,6 +123,34 @@ fn c13_nothing_is_left_of_many_acquisitions() {
 }
 
 /// What has been used lately stays.
+/// The kernel tells of many locks in parts, between which others come and go: nobody is taken to be
+/// dead who was not told of.
+#[test]
+fn c8_readers_are_not_forgotten_while_they_live() {
+    let directory = Directory::new();
+    let mut readers = Vec::from_iter((0..18).map(|_| Peer::start(&directory)));
+    let held = Vec::from_iter(readers.iter_mut().map(|reader| reader.take("k", "shared")));
+    let backend = directory.backend();
+    let _many =
+        Vec::from_iter((0..150).map(|number| backend.named(key(number)).acquire().unwrap()));
+    let [mut one, mut other, mut reader] = Peer::start_many(&directory);
+    let others = Vec::from_iter((200..240).map(key));
+    let others = Vec::from_iter(others.iter().map(String::as_str));
+    let churns = [
+        one.churn(&others[..20], Duration::ZERO, ""),
+        other.churn(&others[20..], Duration::ZERO, ""),
+        reader.churn(&["k"], Duration::ZERO, "shared"),
+    ];
+    std::thread::sleep(Duration::from_secs(3));
+    for (peer, churn) in [&mut one, &mut other, &mut reader].into_iter().zip(&churns) {
+        peer.settle(churn);
+    }
+    for (reader, held) in readers.iter_mut().zip(held) {
+        reader.check(held).unwrap();
+        reader.release(held).unwrap();
+    }
+}
+
 #[test]
 fn f4_cleaning_leaves_young_files_alone() {
     let directory = Directory::new();

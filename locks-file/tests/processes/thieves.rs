@@ -32,6 +32,20 @@ fn c6_a_victim_that_knows_keeps_nobody_waiting() {
     }
 }
 
+/// What is known of a process is found out once, not for each of its holds.
+#[test]
+fn c6_hundreds_of_readers_are_judged_in_no_time() {
+    let directory = Directory::new();
+    let (readers, thief) = (directory.backend(), directory.backend());
+    let reader = || readers.named("k").shared().acquire().unwrap().into_owned();
+    let guards = Vec::from_iter(std::iter::repeat_with(reader).take(300));
+    let start = now();
+    drop(thief.named("k").steal_after(Duration::from_millis(1)).acquire().unwrap());
+    let took = Duration::from_nanos(now() - start);
+    assert!(took < Duration::from_secs(1), "it took {took:?}");
+    assert!(guards.iter().all(|guard| guard.is_lost()), "C6");
+}
+
 /// The victim stands still, and two that do not wait come in the same instant.
 #[test]
 fn row_27_of_two_thieves_that_race_one_wins() {
