@@ -165,7 +165,7 @@ impl Epochs {
         name: &str,
         settings: &Settings,
     ) -> Result<Examined, LockError> {
-        let patience = kernel::now() + 2_000_000_000;
+        let patience = kernel::now() + 5_000_000_000;
         let mut entered = loop {
             if let Some(entered) = self.try_enter()? {
                 break entered;
