@@ -24,12 +24,12 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn choose(option: Option<String>) -> Result<Self, Failure> {
         if let Some(url) = option {
-            return Ok(Self { url, said_by: "--backend" });
+            return Ok(Self { url, said_by: "`--backend`" });
         }
         match env::var(VARIABLE) {
-            Ok(url) if !url.is_empty() => Ok(Self { url, said_by: VARIABLE }),
+            Ok(url) if !url.is_empty() => Ok(Self { url, said_by: "`LOCKS_URL`" }),
             Ok(_) | Err(VarError::NotPresent) => {
-                Ok(Self { url: DEFAULT.to_owned(), said_by: "the default" })
+                Ok(Self { url: DEFAULT.to_owned(), said_by: "the default backend" })
             }
             Err(VarError::NotUnicode(_)) => Err(Failure::new(format!("`{VARIABLE}` is not UTF-8"))),
         }
@@ -54,6 +54,6 @@ impl Place {
     }
 
     fn refused(&self, why: impl std::fmt::Display) -> Failure {
-        Failure::during(&format!("`{}`", self.said_by), why)
+        Failure::during(self.said_by, why)
     }
 }

@@ -86,7 +86,11 @@ impl Epochs {
             let shown = self.path.display();
             io::Error::other(format!("`{shown}` is {what}, and is left alone: remove it"))
         };
-        let file = match open_at(&self.path, OFlags::CREATE, self.mode) {
+        let file = match open_at(&self.path, OFlags::empty(), Mode::empty()) {
+            Err(Errno::NOENT) => self.make_file(),
+            outcome => outcome,
+        };
+        let file = match file {
             Err(Errno::LOOP) => return Err(is("a symbolic link")),
             Err(Errno::ISDIR) => return Err(is("a directory")),
             Err(Errno::NXIO) => return Err(is("no regular file")),
@@ -97,6 +101,13 @@ impl Epochs {
             FileType::RegularFile => Ok(file),
             _ => Err(is("no regular file")),
         }
+    }
+
+    fn make_file(&self) -> Result<File, Errno> {
+        let file = open_at(&self.path, OFlags::CREATE, self.mode)?;
+        // The umask is each user's own, and the books may be everybody's. Of another's it fails.
+        let _ = rustix::fs::fchmod(&file, self.mode);
+        Ok(file)
     }
 
     /// Opens the books, if nobody else has them just now.

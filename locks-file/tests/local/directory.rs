@@ -44,6 +44,19 @@ fn f7_links_files_and_open_directories_are_refused() {
 }
 
 #[test]
+fn f7_what_several_users_share_is_as_open_as_its_directory() {
+    let temp = Temp::new();
+    fs::set_permissions(temp.path(), Permissions::from_mode(0o770)).unwrap();
+    let backend = FileBackend::builder(temp.path()).of_several_users().open().unwrap();
+    let _guard = Backend::new(backend).named("k").acquire().unwrap();
+    let entries = fs::read_dir(temp.path()).unwrap().map(|entry| entry.unwrap());
+    let found = Vec::from_iter(
+        entries.map(|entry| (entry.file_name(), entry.metadata().unwrap().mode() & 0o777)),
+    );
+    assert!(found.len() >= 2 && found.iter().all(|(_, mode)| *mode == 0o660), "{found:?}");
+}
+
+#[test]
 fn f7_what_lies_where_the_books_should_be_is_named() {
     let temp = Temp::new();
     let books = temp.at("locks/.epochs");
