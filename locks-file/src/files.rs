@@ -1,6 +1,6 @@
 //! What this process has in a directory: its grants, and what it keeps for the next one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Wake, Waker};
@@ -10,7 +10,7 @@ use locks_core::{
     Alarm, Clock, ErrorKind, LockError, LostCause, SystemClock, Token, Turn, WeakEngine,
 };
 
-use crate::directory::Directory;
+use crate::directory::{Directory, Inode};
 use crate::fault;
 use crate::held::{Held, Standing};
 use crate::kernel::{self, Nanos, Process};
@@ -171,9 +171,14 @@ impl Files {
         if !held.is_empty() {
             next = next.or(Some(PATROL));
         }
+        let mut recorded = HashMap::new();
         for held in held {
+            // A token that is just being changed is not to be looked for.
+            let Some(changing) = held.changing() else { continue };
+            let standing = self.standing_beside(&held, &mut recorded);
+            drop(changing);
             // Also of what somebody has heard of before: it stays here until the engine has ended it.
-            if let Standing::Lost(cause) = self.standing(&held) {
+            if let Standing::Lost(cause) = standing {
                 self.tell(&held, cause);
             }
         }
@@ -185,7 +190,15 @@ impl Files {
     /// Whether a grant stands. Where a theft is under way that nobody goes on with it is undone first,
     /// or nobody could tell for as long as nobody asks for the key (E2).
     pub(crate) fn standing(&self, held: &Held) -> Standing {
-        match held.standing() {
+        self.standing_beside(held, &mut HashMap::new())
+    }
+
+    fn standing_beside(
+        &self,
+        held: &Held,
+        recorded: &mut HashMap<Inode, HashSet<u64>>,
+    ) -> Standing {
+        match held.standing_beside(recorded) {
             Standing::Undecided => {
                 let entered = self.directory.epochs.try_enter();
                 drop(entered);

@@ -151,6 +151,20 @@ fn c8_readers_are_not_forgotten_while_they_live() {
     }
 }
 
+/// That holds still stand is looked at for a file at once, not for each of its readers.
+#[test]
+fn c13_readers_who_stay_keep_no_processor_busy() {
+    let directory = Directory::new();
+    let mut peer = Peer::start(&directory);
+    for _ in 0..200 {
+        peer.take("k", "shared");
+    }
+    let before = peer.processor_time();
+    std::thread::sleep(Duration::from_secs(2));
+    let busy = peer.processor_time() - before;
+    assert!(busy < Duration::from_millis(500), "it was busy for {busy:?} of 2 s");
+}
+
 #[test]
 fn f4_cleaning_leaves_young_files_alone() {
     let directory = Directory::new();
