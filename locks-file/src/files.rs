@@ -14,6 +14,7 @@ use crate::directory::{Directory, Inode};
 use crate::fault;
 use crate::held::{Held, Standing};
 use crate::kernel::{self, Nanos, Process};
+use crate::shared::{self, Left};
 use crate::waiting::Waits;
 
 /// For how many grants, and for how long, a file's lock may stay in this process (F6).
@@ -39,11 +40,13 @@ pub(crate) struct Files {
     pub(crate) process: Arc<Process>,
 }
 
-/// Files whose locks are kept for the next turn, and those that others are to have first.
+/// Files whose locks are kept for the next turn, those that others are to have first, and what is to be
+/// taken off the records of others.
 #[derive(Default)]
 struct PassedOn {
     kept: HashMap<Box<str>, (Arc<Held>, Nanos)>,
     off: HashMap<Box<str>, Nanos>,
+    left: Vec<Left>,
 }
 
 impl Files {
@@ -124,7 +127,10 @@ impl Files {
             lock(&self.passed_on).off.insert(held.key.clone(), now + RECESS);
             self.go_round(RECESS);
         }
-        crate::shared::leave(self, &held);
+        if let Some(left) = shared::leave(self, &held) {
+            lock(&self.passed_on).left.push(left);
+            self.go_round(PATROL);
+        }
         let unlocked = held.unlock();
         outcome.and(unlocked.map_err(|error| {
             fault::at(&self.directory, &held.path, "unlocked", error).with_key(&*held.key)
@@ -162,6 +168,12 @@ impl Files {
             if !passed_on.kept.is_empty() || !passed_on.off.is_empty() {
                 next = Some(LINGER);
             }
+        }
+        let mut left = std::mem::take(&mut lock(&self.passed_on).left);
+        left.retain(|left| !shared::take_off(self, left));
+        if !left.is_empty() {
+            next = next.or(Some(PATROL));
+            lock(&self.passed_on).left.append(&mut left);
         }
         for held in due {
             // Should it fail, the file is closed, which unlocks as well.
@@ -223,6 +235,10 @@ impl Drop for Files {
             return;
         }
         self.waits.close();
+        for left in std::mem::take(&mut lock(&self.passed_on).left) {
+            // Should it fail, it stays as what a killed process leaves.
+            shared::take_off(self, &left);
+        }
         let kept = std::mem::take(&mut lock(&self.passed_on).kept);
         for (held, _) in kept.into_values() {
             let _ = held.unlock();
