@@ -1,6 +1,6 @@
 //! What this process has in a directory: its grants, and what it keeps for the next one.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Wake, Waker};
@@ -10,10 +10,11 @@ use locks_core::{
     Alarm, Clock, ErrorKind, LockError, LostCause, SystemClock, Token, Turn, WeakEngine,
 };
 
-use crate::directory::Directory;
+use crate::directory::{Directory, Inode};
 use crate::fault;
 use crate::held::{Held, Standing};
 use crate::kernel::{self, Nanos, Process};
+use crate::shared::{self, Left};
 use crate::waiting::Waits;
 
 /// For how many grants, and for how long, a file's lock may stay in this process (F6).
@@ -39,11 +40,13 @@ pub(crate) struct Files {
     pub(crate) process: Arc<Process>,
 }
 
-/// Files whose locks are kept for the next turn, and those that others are to have first.
+/// Files whose locks are kept for the next turn, those that others are to have first, and what is to be
+/// taken off the records of others.
 #[derive(Default)]
 struct PassedOn {
     kept: HashMap<Box<str>, (Arc<Held>, Nanos)>,
     off: HashMap<Box<str>, Nanos>,
+    left: Vec<Left>,
 }
 
 impl Files {
@@ -124,7 +127,10 @@ impl Files {
             lock(&self.passed_on).off.insert(held.key.clone(), now + RECESS);
             self.go_round(RECESS);
         }
-        crate::shared::leave(self, &held);
+        if let Some(left) = shared::leave(self, &held) {
+            lock(&self.passed_on).left.push(left);
+            self.go_round(PATROL);
+        }
         let unlocked = held.unlock();
         outcome.and(unlocked.map_err(|error| {
             fault::at(&self.directory, &held.path, "unlocked", error).with_key(&*held.key)
@@ -163,6 +169,12 @@ impl Files {
                 next = Some(LINGER);
             }
         }
+        let mut left = std::mem::take(&mut lock(&self.passed_on).left);
+        left.retain(|left| !shared::take_off(self, left));
+        if !left.is_empty() {
+            next = next.or(Some(PATROL));
+            lock(&self.passed_on).left.append(&mut left);
+        }
         for held in due {
             // Should it fail, the file is closed, which unlocks as well.
             let _ = held.unlock();
@@ -171,9 +183,14 @@ impl Files {
         if !held.is_empty() {
             next = next.or(Some(PATROL));
         }
+        let mut recorded = HashMap::new();
         for held in held {
+            // A token that is just being changed is not to be looked for.
+            let Some(changing) = held.changing() else { continue };
+            let standing = self.standing_beside(&held, &mut recorded);
+            drop(changing);
             // Also of what somebody has heard of before: it stays here until the engine has ended it.
-            if let Standing::Lost(cause) = self.standing(&held) {
+            if let Standing::Lost(cause) = standing {
                 self.tell(&held, cause);
             }
         }
@@ -185,7 +202,15 @@ impl Files {
     /// Whether a grant stands. Where a theft is under way that nobody goes on with it is undone first,
     /// or nobody could tell for as long as nobody asks for the key (E2).
     pub(crate) fn standing(&self, held: &Held) -> Standing {
-        match held.standing() {
+        self.standing_beside(held, &mut HashMap::new())
+    }
+
+    fn standing_beside(
+        &self,
+        held: &Held,
+        recorded: &mut HashMap<Inode, HashSet<u64>>,
+    ) -> Standing {
+        match held.standing_beside(recorded) {
             Standing::Undecided => {
                 let entered = self.directory.epochs.try_enter();
                 drop(entered);
@@ -210,6 +235,10 @@ impl Drop for Files {
             return;
         }
         self.waits.close();
+        for left in std::mem::take(&mut lock(&self.passed_on).left) {
+            // Should it fail, it stays as what a killed process leaves.
+            shared::take_off(self, &left);
+        }
         let kept = std::mem::take(&mut lock(&self.passed_on).kept);
         for (held, _) in kept.into_values() {
             let _ = held.unlock();

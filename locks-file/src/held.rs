@@ -1,5 +1,6 @@
 //! A grant of this process's: a locked file, and what its record says.
 
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
@@ -163,12 +164,25 @@ impl Held {
 
     /// Whether the grant stands (F4).
     pub(crate) fn standing(&self) -> Standing {
+        self.standing_beside(&mut HashMap::new())
+    }
+
+    /// As [`standing`](Self::standing), for one of many: what was on the record of a file for one
+    /// need not be read again for the others, but where it speaks against them.
+    pub(crate) fn standing_beside(&self, recorded: &mut HashMap<Inode, HashSet<u64>>) -> Standing {
         if let Some(cause) = self.lost() {
             return Standing::Lost(cause);
         }
         let standing = match self.is_at_path() {
             Ok(true) if self.exclusive => Standing::Held,
-            Ok(true) => self.standing_among_others(),
+            Ok(true)
+                if recorded
+                    .get(&self.inode)
+                    .is_some_and(|known| known.contains(&self.terms().token)) =>
+            {
+                Standing::Held
+            }
+            Ok(true) => self.standing_among_others(recorded),
             Ok(false) => self.after_removal(),
             // Nothing can be told without looking; whoever takes it over can look.
             Err(_) => Standing::Held,
@@ -180,15 +194,13 @@ impl Held {
     }
 
     /// A shared hold can be taken off the record by an administrator.
-    fn standing_among_others(&self) -> Standing {
-        let token = self.terms().token;
+    fn standing_among_others(&self, recorded: &mut HashMap<Inode, HashSet<u64>>) -> Standing {
         let Ok(text) = Text::read(&self.file) else { return Standing::Held };
-        match text.parse() {
-            Found::Record(record) if record.entries.iter().all(|entry| entry.token != token) => {
-                Standing::Lost(LostCause::Evicted)
-            }
-            _ => Standing::Held,
-        }
+        let Found::Record(record) = text.parse() else { return Standing::Held };
+        let tokens = record.entries.iter().map(|entry| entry.token).collect::<HashSet<_>>();
+        let is_there = tokens.contains(&self.terms().token);
+        recorded.insert(self.inode, tokens);
+        if is_there { Standing::Held } else { Standing::Lost(LostCause::Evicted) }
     }
 
     /// Another file, or none, is at the path. One without a record is a theft that is not done yet, or

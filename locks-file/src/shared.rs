@@ -1,11 +1,11 @@
 //! Shared holds: several in one record, which changes only with the books in hand.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use locks_core::LockError;
 
-use crate::directory::Inode;
+use crate::directory::{Inode, open_existing};
 use crate::fault;
 use crate::files::Files;
 use crate::held::{Held, Terms};
@@ -40,13 +40,36 @@ pub(crate) fn forget_the_dead(record: &mut Record<'_>, files: &Files, inode: Ino
     record.entries.retain(|entry| stays(entry, &holders));
 }
 
-/// Takes a shared hold that ends off the record. Should that fail it stays for a while, as something
+/// What is on a record of a shared hold that has ended: the books could not be had.
+#[derive(Debug)]
+pub(crate) struct Left {
+    path: PathBuf,
+    inode: Inode,
+    token: u64,
+}
+
+/// Takes a shared hold that ends off the record. Until what could not be taken off is, it is something
 /// that the kernel's table may or may not confirm: never as more than a hold of this process's.
-pub(crate) fn leave(files: &Files, held: &Held) {
+pub(crate) fn leave(files: &Files, held: &Held) -> Option<Left> {
     let terms = held.terms();
-    if !held.exclusive && held.lost().is_none() && terms.keep_until <= crate::kernel::now() {
-        let _ = change(files, held, terms.token, None);
+    if held.exclusive || held.lost().is_some() || terms.keep_until > crate::kernel::now() {
+        return None;
     }
+    match change(files, held, terms.token, None) {
+        Ok(Rewritten::NotNow) => {
+            Some(Left { path: held.path.clone(), inode: held.inode, token: terms.token })
+        }
+        _ => None,
+    }
+}
+
+/// Takes off what was left. Says whether there is nothing more to do.
+pub(crate) fn take_off(files: &Files, left: &Left) -> bool {
+    let Ok(file) = open_existing(&left.path) else { return true };
+    let off = rewrite(files, &file, &left.path, left.inode, |record| {
+        record.entries.retain(|entry| entry.token != left.token);
+    });
+    !matches!(off, Ok(Rewritten::NotNow))
 }
 
 /// What became of a change.
@@ -59,8 +82,7 @@ pub(crate) enum Rewritten {
     Overtaken,
 }
 
-/// Has new shared holds keep off for a while, because somebody waits for the key alone (C3). He does
-/// not have the file, and so takes a share in it for as long as he writes.
+/// Has new shared holds keep off for a while, because somebody waits for the key alone (C3).
 pub(crate) fn keep_others_off(
     files: &Files,
     file: &File,
@@ -68,23 +90,37 @@ pub(crate) fn keep_others_off(
     inode: Inode,
     until: Nanos,
 ) -> Result<(), LockError> {
+    rewrite(files, file, path, inode, |record| record.wanted = until).map(drop)
+}
+
+/// Changes a record for somebody who does not have the file, and so takes a share in it for as long as he
+/// writes. Where another has it alone there is nothing to change.
+fn rewrite(
+    files: &Files,
+    file: &File,
+    path: &Path,
+    inode: Inode,
+    change: impl FnOnce(&mut Record<'_>),
+) -> Result<Rewritten, LockError> {
     let failed = |error| fault::at(&files.directory, path, "written", error);
-    let Some(entered) = files.directory.epochs.enter_soon()? else { return Ok(()) };
+    let Some(entered) = files.directory.epochs.enter_soon()? else {
+        return Ok(Rewritten::NotNow);
+    };
     if Inode::at(path).map_err(failed)? != Some(inode)
         || fs4::FileExt::try_lock_shared(file).is_err()
     {
-        return Ok(());
+        return Ok(Rewritten::Done);
     }
     let text = Text::read(file).map_err(failed)?;
     if let Some(mut record) = text.record() {
-        record.wanted = until;
+        change(&mut record);
         let key = record.key.and_then(name::unescape);
         record.key = key.as_deref();
         record.write(file).map_err(failed)?;
     }
     fs4::FileExt::unlock(file).map_err(failed)?;
     drop(entered);
-    Ok(())
+    Ok(Rewritten::Done)
 }
 
 /// Puts what changes of a shared hold into the record: its terms, or its end.

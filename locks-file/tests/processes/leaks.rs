@@ -151,6 +151,41 @@ fn c8_readers_are_not_forgotten_while_they_live() {
     }
 }
 
+/// Readers who come and go all the time, so that the books are hard to come by, leave no holds on record.
+#[test]
+fn c12_readers_who_have_gone_are_not_listed() {
+    let directory = Directory::new();
+    let backend = directory.backend();
+    let stays = backend.named("k").shared().acquire().unwrap();
+    let mut peers = Vec::from_iter((0..6).map(|_| Peer::start(&directory)));
+    let stay = Vec::from_iter(peers.iter_mut().map(|peer| peer.take("k", "shared")));
+    let churn = |peer: &mut Peer| peer.churn(&["k"], Duration::ZERO, "shared");
+    let churns = Vec::from_iter(peers.iter_mut().map(churn));
+    std::thread::sleep(Duration::from_secs(2));
+    for (peer, churn) in peers.iter_mut().zip(&churns) {
+        peer.settle(churn);
+    }
+    until("those who are there are listed", || {
+        backend.list().unwrap().iter().map(|info| info.holders.len()).sum::<usize>() == 7
+    });
+    peers.iter_mut().zip(stay).for_each(|(peer, held)| peer.release(held).unwrap());
+    drop(stays);
+}
+
+/// That holds still stand is looked at for a file at once, not for each of its readers.
+#[test]
+fn c13_readers_who_stay_keep_no_processor_busy() {
+    let directory = Directory::new();
+    let mut peer = Peer::start(&directory);
+    for _ in 0..200 {
+        peer.take("k", "shared");
+    }
+    let before = peer.processor_time();
+    std::thread::sleep(Duration::from_secs(2));
+    let busy = peer.processor_time() - before;
+    assert!(busy < Duration::from_millis(500), "it was busy for {busy:?} of 2 s");
+}
+
 #[test]
 fn f4_cleaning_leaves_young_files_alone() {
     let directory = Directory::new();

@@ -165,6 +165,9 @@ fn row_25_the_directory_is_removed_under_the_holder() {
         peer.assert_free("k");
     }
     let held = holder.take("k", "");
+    // They have opened it, and make no file any more.
+    rival.contended("k", "");
+    third.contended("k", "");
     fs::remove_dir_all(directory.path()).unwrap();
     until("the holder finds out", || holder.check(held).is_err());
     assert!(holder.release(held).unwrap_err().is_lost());
