@@ -6,7 +6,7 @@ use crate::directory::Inode;
 
 /// How much the kernel tells at once, and how often to read what is longer.
 const PAGE: usize = 4096;
-const READINGS: usize = 2;
+const READINGS: usize = 4;
 
 /// The kernel's table of file locks, as far as it concerns `flock`.
 #[derive(Debug, Default)]
