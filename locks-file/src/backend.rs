@@ -147,8 +147,8 @@ impl FileBackendBuilder {
     }
 
     /// Takes a directory that belongs to somebody else or can be written to by others: several users
-    /// share it. New files are as open as the directory is. Whoever can write there can take and keep
-    /// any lock.
+    /// share it. New files are as open as the directory is; for them to be of its group, it has to be
+    /// set-group-ID (`chmod 2770`). Whoever can write there can take and keep any lock.
     pub fn of_several_users(mut self) -> Self {
         self.settings.of_several_users = true;
         self

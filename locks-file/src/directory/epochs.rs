@@ -76,7 +76,12 @@ impl Epochs {
             mode: settings.file_mode(path),
             file: Mutex::new(None),
         };
-        let file = epochs.open_file().map_err(|error| fault::directory(path, error))?;
+        let file = epochs.open_file().map_err(|error| match error.kind() {
+            io::ErrorKind::PermissionDenied if epochs.path.exists() => {
+                fault::books(name, &epochs.path, error)
+            }
+            _ => fault::directory(path, error),
+        })?;
         *epochs.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(file);
         Ok(epochs)
     }
