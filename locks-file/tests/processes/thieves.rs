@@ -32,6 +32,26 @@ fn c6_a_victim_that_knows_keeps_nobody_waiting() {
     }
 }
 
+/// Somebody else is in the books for a moment, for another key perhaps: who does not wait steals what is
+/// due all the same.
+#[test]
+fn c6_busy_books_do_not_refuse_a_due_theft() {
+    let directory = Directory::new();
+    let (backend, other) = (directory.backend(), directory.backend());
+    let stolen = (0..20).any(|_| {
+        let _victim = backend.named("k").acquire().unwrap();
+        let books = lock_as_an_outsider(&directory.path().join(".epochs"));
+        let busy = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(3));
+            drop(books);
+        });
+        let thief = other.named("k").steal_after(Duration::ZERO).wait(false).acquire();
+        busy.join().unwrap();
+        thief.is_ok()
+    });
+    assert!(stolen, "C6: each was refused");
+}
+
 /// What is known of a process is found out once, not for each of its holds.
 #[test]
 fn c6_hundreds_of_readers_are_judged_in_no_time() {
