@@ -100,7 +100,7 @@ fn in_variable(what: impl std::fmt::Display) -> LockError {
 /// What serves where nobody has chosen: of the backends compiled in, the one that excludes most.
 fn widest() -> Result<Backend, LockError> {
     #[cfg(feature = "file")]
-    return locks_file::FileBackend::open_default().map(Backend::new).map_err(in_default);
+    return locks_file::FileBackend::open_default().map(Backend::from).map_err(in_default);
     #[cfg(not(feature = "file"))]
     Ok(Backend::process())
 }

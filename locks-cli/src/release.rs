@@ -28,30 +28,24 @@ pub(crate) fn release(asked: &ReleaseArgs) -> Result<Status, Failure> {
         return Ok(Status::Done);
     }
     if !asked.json {
-        say(explain(&backend, asked)?);
+        say(explain(asked));
     }
     Ok(Status::Nothing)
 }
 
-/// The tokens of those who hold the key now.
+/// The tokens of those who hold the key now, and of those who have left it reserved.
 fn holds(backend: &Backend, key: &str) -> Result<Vec<Token>, LockError> {
     let found = backend.inspect(Query::Key(key.to_owned())).block()?;
     let holders = found.iter().flat_map(|lock| &lock.holders);
-    Ok(holders.filter_map(|holder| holder.token).collect())
+    let reserved = found.iter().flat_map(|lock| &lock.reserved_by).copied();
+    Ok(holders.filter_map(|holder| holder.token).chain(reserved).collect())
 }
 
 /// Why there was nothing to release.
-fn explain(backend: &Backend, asked: &ReleaseArgs) -> Result<String, LockError> {
+fn explain(asked: &ReleaseArgs) -> String {
     let key = &asked.key;
-    if let Some(token) = asked.token {
-        return Ok(format!("`{key}` is not held with token {token}"));
+    match asked.token {
+        Some(token) => format!("`{key}` is not held with token {token}"),
+        None => format!("nobody holds `{key}`"),
     }
-    let found = backend.inspect(Query::Key(key.clone())).block()?;
-    Ok(match found.iter().any(|lock| lock.reserved_for.is_some()) {
-        true => format!(
-            "`{key}` is reserved, and held by nobody: the reservation ends with \
-             `--token` and the token of the hold that made it"
-        ),
-        false => format!("nobody holds `{key}`"),
-    })
 }

@@ -70,6 +70,8 @@ pub struct LockInfo {
     pub waiters: Vec<WaiterInfo>,
     /// How long the key stays reserved although nobody holds it (C14, `hold_at_least`).
     pub reserved_for: Option<Duration>,
+    /// The tokens of the holds that have left it reserved, for [`evict`](crate::LockBackend::evict).
+    pub reserved_by: Vec<Token>,
     /// When this was looked up; ages and waits count back from here.
     pub at: SystemTime,
 }
@@ -121,6 +123,7 @@ impl LockInfo {
             holders: Vec::new(),
             waiters: Vec::new(),
             reserved_for: None,
+            reserved_by: Vec::new(),
             at: SystemTime::now(),
         }
     }

@@ -126,9 +126,9 @@ impl FileBackend {
         self.files.directory.in_table(inode)
     }
 
-    /// A handle to it.
+    /// A handle to it. Without a detour by this type, which the engine in front does not need.
     pub fn into_backend(self) -> Backend {
-        Backend::new(self)
+        Backend::new(self.engine)
     }
 }
 

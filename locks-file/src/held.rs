@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use locks_core::{Alarm, Clock, LostCause, SystemClock};
 
-use crate::directory::{Inode, open_existing, theft_under_way};
+use crate::directory::{ASIDE, Inode, open_existing, theft_under_way};
 use crate::kernel::{self, Nanos};
 use crate::record::{About, Entry, Found, Record, Text};
 use crate::watch::{Signal, Watching, watch};
@@ -224,15 +224,25 @@ impl Held {
                 Some(_) => LostCause::Stolen,
                 None => LostCause::Replaced,
             }),
-            None if theft_under_way(&self.path) == Some(there.ino) => Standing::Undecided,
-            // The theft may have ended since it was looked at, one way or the other.
-            None if Inode::at(&self.path).ok().flatten() != Some(there) => Standing::Undecided,
-            None if Text::read(&file).is_ok_and(|text| text.record().is_some()) => {
-                Standing::Undecided
-            }
-            // Nobody of ours has put it there.
-            None => Standing::Lost(LostCause::Replaced),
+            None => self.beside_an_empty_file(&file, there),
         }
+    }
+
+    /// A file without a record is at the path: a theft that is not done yet, or a new file that nobody
+    /// has been granted.
+    fn beside_an_empty_file(&self, file: &File, there: Inode) -> Standing {
+        // A theft is decided about the file that it has put aside, and no other.
+        let aside = self.path.with_file_name(ASIDE);
+        let of_this = theft_under_way(&self.path) == Some(there.ino)
+            && Inode::at(&aside).ok().flatten() == Some(self.inode);
+        // It may have ended since it was looked at, one way or the other.
+        let still = Inode::at(&self.path).ok().flatten() == Some(there)
+            && Text::read(file).is_ok_and(|text| text.record().is_none());
+        if of_this || !still {
+            return Standing::Undecided;
+        }
+        // Nobody of ours has put it there.
+        Standing::Lost(LostCause::Replaced)
     }
 
     /// Whether it is lost; with a waker, that is woken when there may be more to say.
@@ -270,13 +280,9 @@ impl Held {
         drop(forgotten);
     }
 
-    /// Gives the file's lock back. In a forked child it only closes: the lock is the parent's.
+    /// Gives the file's lock back. Not in a forked child, which only closes: the lock is the parent's.
     pub(crate) fn unlock(&self) -> io::Result<()> {
-        if self.process.pid == std::process::id() {
-            fs4::FileExt::unlock(&self.file)
-        } else {
-            Ok(())
-        }
+        fs4::FileExt::unlock(&self.file)
     }
 }
 

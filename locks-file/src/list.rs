@@ -1,11 +1,12 @@
 //! Who holds what, without disturbing anyone: out of the kernel's table and the records (C12).
 
+use std::cmp::Reverse;
 use std::fs;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use locks_core::{ErrorKind, HolderInfo, LockError, LockInfo, Mode, Query, WaiterInfo};
+use locks_core::{ErrorKind, HolderInfo, LockError, LockInfo, Mode, Query, Token, WaiterInfo};
 
 use crate::directory::{Inode, open_existing};
 use crate::files::Files;
@@ -31,6 +32,10 @@ pub(crate) fn inspect(files: &Files, query: &Query) -> Result<Vec<LockInfo>, Loc
         }
     }
     waiting::add_to(files, &mut found);
+    for info in &mut found {
+        // Found process by process; of those that wait in the kernel it is not known since when.
+        info.waiters.sort_by_key(|waiter| Reverse(waiter.waited));
+    }
     found.retain(|info| query.matches(&info.key) && !is_idle(info));
     found.sort_by(|a, b| a.key.cmp(&b.key));
     Ok(found)
@@ -91,9 +96,13 @@ fn look_at(files: &Files, name: &str, table: &LockTable) -> Option<LockInfo> {
     }
     let ended =
         record.entries.iter().filter(|entry| !listed.iter().any(|known| entry.is_of(*known)));
-    let reserved = ended.filter(|entry| entry.is_reserved(now) && record.boot == kernel::boot());
-    let left = reserved.map(|entry| Duration::from_nanos(entry.keep_until - now)).max();
-    info.reserved_for = left;
+    for entry in ended {
+        if entry.is_reserved(now) && record.boot == kernel::boot() {
+            let left = Duration::from_nanos(entry.keep_until - now);
+            info.reserved_for = info.reserved_for.max(Some(left));
+            info.reserved_by.push(Token::new(entry.token));
+        }
+    }
     Some(info)
 }
 

@@ -143,7 +143,7 @@ pub(crate) fn change(
         match terms {
             // A grant that is complete only now has to have a token above all before it (C7).
             Some(terms)
-                if record.entries[index].since == 0
+                if (record.entries[index].since == 0 || terms.token != before)
                     && record.token > before
                     && record.token >= terms.token =>
             {

@@ -128,6 +128,7 @@ pub(super) const LIST: &[Section] = &[
             "             source), age_ms",
             "waiters      the same, with waited_ms instead of token and age_ms; first come first",
             "reserved_ms  how long `hold-at-least` still keeps it, though nobody holds it",
+            "reserved_by  the tokens of the holds that have left it so",
             "at           when this was so, in seconds since 1970",
             "What is not known is null. `command` is what the process was started as, where it runs on",
             "this machine and may be looked at.",

@@ -27,6 +27,7 @@ fn lock(lock: &LockInfo) -> Value {
         "holders": lock.holders.iter().map(holder).collect::<Vec<_>>(),
         "waiters": lock.waiters.iter().map(waiter).collect::<Vec<_>>(),
         "reserved_ms": lock.reserved_for.map(millis),
+        "reserved_by": lock.reserved_by.iter().map(|token| token.get()).collect::<Vec<_>>(),
         "at": lock.at.duration_since(UNIX_EPOCH).ok().map(|at| at.as_secs_f64()),
     })
 }

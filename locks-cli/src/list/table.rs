@@ -70,6 +70,10 @@ fn nobody(lock: &LockInfo) -> Row {
     let mut row: Row = std::array::from_fn(|_| "-".to_owned());
     if let Some(left) = lock.reserved_for {
         row[1] = "reserved".into();
+        let tokens = lock.reserved_by.iter().map(ToString::to_string).collect::<Vec<_>>();
+        if !tokens.is_empty() {
+            row[4] = tokens.join(" ");
+        }
         row[6] = format!("nobody, for another {}", brief(left));
     }
     row

@@ -78,14 +78,21 @@ impl Child {
     /// What has changed; does not wait.
     pub(super) fn look(&self) -> io::Result<Change> {
         // Not reaped yet, so that its group can still be dealt with.
-        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-        if waitid(WaitId::Pid(self.pid), ended)?.is_some() {
-            return Ok(Change::Ended);
+        let either = WaitIdOptions::EXITED | WaitIdOptions::STOPPED;
+        let at_once = WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
+        match waitid(WaitId::Pid(self.pid), either | at_once)? {
+            None => Ok(Change::Nothing),
+            Some(status) if !status.stopped() => Ok(Change::Ended),
+            Some(_) => Ok(self.take_stop().map_or(Change::Nothing, Change::Stopped)),
         }
+    }
+
+    /// What has stopped it, told once. Whoever has gone on or ended meanwhile is not stopped: of an end
+    /// there is a signal of its own.
+    fn take_stop(&self) -> Option<Signal> {
         let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
-        let by =
-            waitid(WaitId::Pid(self.pid), stopped)?.and_then(|status| status.stopping_signal());
-        Ok(by.and_then(Signal::from_named_raw).map_or(Change::Nothing, Change::Stopped))
+        let status = waitid(WaitId::Pid(self.pid), stopped).ok()??;
+        status.stopping_signal().and_then(Signal::from_named_raw)
     }
 
     /// How it ended. From then on its number may be somebody else's.

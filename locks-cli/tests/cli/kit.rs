@@ -94,6 +94,31 @@ impl Place {
         &self.dir
     }
 
+    /// Whether a process with this command line works in this directory.
+    pub(crate) fn runs(&self, line: &str) -> bool {
+        let mut lines =
+            self.processes().filter_map(|process| fs::read(process.join("cmdline")).ok());
+        lines.any(|found| found == line.as_bytes())
+    }
+
+    /// Those that work in this directory.
+    fn processes(&self) -> impl Iterator<Item = PathBuf> {
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());
+        all.filter(|process| fs::read_link(process.join("cwd")).is_ok_and(|at| at == self.dir))
+    }
+
+    /// Waits until `locks ls` shows that the process waits for the first key there is.
+    pub(crate) fn until_waiting(&self, pid: Pid) {
+        until("it is listed as a waiter", || {
+            let listed = self.listed();
+            let waiters = listed.first()?["waiters"].as_array()?;
+            let waits = |waiter: &serde_json::Value| {
+                waiter["pid"].as_i64() == Some(pid.as_raw_nonzero().get().into())
+            };
+            waiters.iter().any(waits).then_some(())
+        });
+    }
+
     /// What `locks ls` shows.
     pub(crate) fn listed(&self) -> Vec<serde_json::Value> {
         let output = self.output(["ls", "--json"]);
@@ -104,13 +129,10 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        // Whatever a test that failed has left behind works in its directory.
-        for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
-            let works_here =
-                fs::read_link(process.path().join("cwd")).is_ok_and(|at| at == self.dir);
-            if works_here && let Ok(number) = process.file_name().to_string_lossy().parse() {
-                let _ = Pid::from_raw(number).map(|pid| kill_process(pid, Signal::KILL));
-            }
+        // Whatever a test that failed has left behind.
+        for process in self.processes() {
+            let number = process.file_name().and_then(|name| name.to_str()?.parse().ok());
+            let _ = number.and_then(Pid::from_raw).map(|pid| kill_process(pid, Signal::KILL));
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
@@ -172,13 +194,19 @@ impl Drop for Process {
 
 /// Looks again and again until there is an answer.
 #[track_caller]
-pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    within_patience(look)
+        .unwrap_or_else(|| panic!("after {PATIENCE:?} it is still not so that {what}"))
+}
+
+/// The answer, if there is one in time.
+pub(crate) fn within_patience<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        if let Some(found) = look() {
+        let found = look();
+        if found.is_some() || Instant::now() >= deadline {
             return found;
         }
-        assert!(Instant::now() < deadline, "after {PATIENCE:?} it is still not so that {what}");
         thread::sleep(Duration::from_millis(2));
     }
 }
@@ -186,18 +214,6 @@ pub(crate) fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 #[track_caller]
 pub(crate) fn until_dead(pid: Pid) {
     until("the process is dead", || (!lives(pid)).then_some(()));
-}
-
-/// Waits until the process has signal handlers, and sleeps.
-#[track_caller]
-pub(crate) fn until_listening(pid: Pid) {
-    until("it waits, with its signal handlers in place", || {
-        let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"))?;
-        let caught = u64::from_str_radix(caught.trim(), 16).ok()?;
-        let listens = caught >> (Signal::TERM.as_raw() - 1) & 1 == 1;
-        (listens && state(pid) == 'S').then_some(())
-    });
 }
 
 /// Whether the process runs; one that is dead, and waits for its parent to notice, does not.

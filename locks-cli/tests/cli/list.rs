@@ -32,6 +32,28 @@ fn c12_a_holder_is_listed_with_all_that_is_known() {
 }
 
 #[test]
+fn c12_waiters_are_listed_first_come_first() {
+    let place = Place::new();
+    let _holder = place.hold(&["a"]);
+    let waiters = ["first", "second"].map(|label| {
+        let waiter = place.run(&["--label", label, "a"], "true");
+        place.until_waiting(waiter.pid());
+        waiter
+    });
+    let listed = place.listed();
+    let listed = listed[0]["waiters"].as_array().unwrap();
+    for ((waiter, shown), label) in waiters.iter().zip(listed).zip(["first", "second"]) {
+        assert_eq!(shown["pid"].as_u64(), Some(u64::from(waiter.id())), "{listed:?}");
+        let said = [&shown["label"], &shown["process"], &shown["mode"]].map(|text| text.as_str());
+        assert_eq!(said, [Some(label), Some("sh"), Some("exclusive")]);
+        assert!(shown["waited_ms"].is_u64() && shown["command"].is_string(), "{shown}");
+    }
+    let text = words(&place.output(["ls"]));
+    let [first, second] = waiters.each_ref().map(|waiter| waiter.id());
+    assert!(text.contains(&format!(" 2 ({first}, {second}) ")), "{text}");
+}
+
+#[test]
 fn what_is_listed_is_true_while_holders_are_stopped_and_killed() {
     let place = Place::new();
     let holders = |place: &Place| {

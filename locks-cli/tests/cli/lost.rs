@@ -76,7 +76,7 @@ fn f32_negative_control_whatever_has_left_the_group_is_witnessed() {
     let away =
         "setsid sh -c 'echo $$ >grandchild.new; mv grandchild.new grandchild; exec sleep 600' &
         echo $$ >child.new; mv child.new child; while :; do sleep 0.05; done";
-    let victim = Victim::start(&place, &["--hold-at-most", "500ms", "a"], away);
+    let victim = Victim::start(&place, &["--hold-at-most", "2s", "--kill-after", "1s", "a"], away);
     let output = place.run(&["a"], WITNESS).end();
     kill_process(victim.grandchild, Signal::KILL).unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));

@@ -1,4 +1,7 @@
 //! Interactive use: a shell with job control on a terminal, and what somebody types.
+//!
+//! What is stopped or interrupted here starts no processes: a shell that is caught by Ctrl-Z or Ctrl-C
+//! between fork and exec may hang or overhear it, with or without `locks`.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -9,11 +12,14 @@ use std::thread;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::kit::{Place, Process, until, until_listening};
+use crate::kit::{Place, Process, until, within_patience};
 
 const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
 const CTRL_Z: &str = "\x1a";
+
+/// What the shell writes when it is ready for the next line.
+const PROMPT: &str = "next> ";
 
 /// Says so if its group has the terminal.
 const LOOK: &str =
@@ -33,7 +39,7 @@ impl Terminal {
     fn new(place: &Place) -> Self {
         let shell = ["bash", "--norc", "--noprofile", "--noediting", "-i"];
         let mut terminal = Self::of(place, &shell);
-        terminal.shows("$ ");
+        terminal.shows(PROMPT);
         terminal
     }
 
@@ -53,7 +59,7 @@ impl Terminal {
         // `setsid` and `bash` are needed here: a session of its own, which is what a terminal belongs to.
         let mut shell = Command::new("setsid");
         shell.arg("--ctty").args(program);
-        shell.current_dir(place.dir()).env("LOCKS_URL", place.url()).env("PS1", "$ ");
+        shell.current_dir(place.dir()).env("LOCKS_URL", place.url()).env("PS1", PROMPT);
         shell.env("PATH", path_with_locks()).env_remove("PROMPT_COMMAND");
         shell.stdin(device()).stdout(device()).stderr(device());
         let shell = Process::start(&mut shell);
@@ -77,10 +83,12 @@ impl Terminal {
     /// as well: so commands are written in such a way that their output is not in them.
     #[track_caller]
     fn shows(&mut self, text: &str) {
-        let found = until(&format!("the screen shows {text:?}"), || {
+        let look = || {
             let screen = self.screen.lock().unwrap();
-            let found = screen[self.seen..].find(text).map(|at| self.seen + at + text.len());
-            found.ok_or_else(|| screen.clone()).ok()
+            screen[self.seen..].find(text).map(|at| self.seen + at + text.len())
+        };
+        let found = within_patience(look).unwrap_or_else(|| {
+            panic!("the screen does not show {text:?}:\n{}", self.screen.lock().unwrap())
         });
         self.seen = found;
     }
@@ -88,6 +96,8 @@ impl Terminal {
     /// The status of what ran last.
     #[track_caller]
     fn ended_with(&mut self, status: i32) {
+        // Typed any sooner, it could be what the command reads.
+        self.shows(PROMPT);
         self.types("echo ended-with:$?.\n");
         self.shows(&format!("ended-with:{status}."));
     }
@@ -124,7 +134,7 @@ fn a_command_at_a_terminal_begins_in_its_foreground() {
 fn ctrl_c_ends_the_command_and_nothing_else() {
     let place = Place::new();
     let mut terminal = Terminal::new(&place);
-    terminal.types("locks run a -- sh -c 'echo go-on:$LOCKS_KEY; sleep 600'\n");
+    terminal.types("locks run a -- sh -c 'echo go-on:$LOCKS_KEY; read x'\n");
     terminal.shows("go-on:a");
     terminal.types(CTRL_C);
     terminal.ended_with(130);
@@ -134,17 +144,15 @@ fn ctrl_c_ends_the_command_and_nothing_else() {
 fn ctrl_z_stops_the_command_and_fg_goes_on_with_it() {
     let place = Place::new();
     let mut terminal = Terminal::new(&place);
-    terminal.types("locks run a -- sh -c 'echo go-on:$LOCKS_KEY; cat; echo over:$LOCKS_KEY.'\n");
+    terminal.types("locks run a -- sh -c 'echo go-on:$LOCKS_KEY; while read x; do echo back:$x; done; echo over:$LOCKS_KEY.'\n");
     terminal.shows("go-on:a");
     for round in ["one", "two"] {
         terminal.types(CTRL_Z);
         terminal.shows("Stopped");
         terminal.types("fg\n");
-        terminal.shows("cat; echo over");
+        terminal.shows("locks run");
         terminal.types(&format!("{round}\n"));
-        // Once by the terminal, once by the command.
-        terminal.shows(round);
-        terminal.shows(round);
+        terminal.shows(&format!("back:{round}"));
     }
     terminal.types(CTRL_D);
     terminal.shows("over:a.");
@@ -155,7 +163,7 @@ fn ctrl_z_stops_the_command_and_fg_goes_on_with_it() {
 fn a_command_that_goes_on_in_the_foreground_is_there_though_it_does_not_ask() {
     let place = Place::new();
     let mut terminal = Terminal::new(&place);
-    let wait = "echo go-on:$LOCKS_KEY; until [ -e end ]; do sleep 0.02; done";
+    let wait = "echo go-on:$LOCKS_KEY; until [ -e end ]; do :; done";
     terminal.types(&format!("locks run a -- sh -c '{wait}; {LOOK}'\n"));
     terminal.shows("go-on:a");
     terminal.types(CTRL_Z);
@@ -216,14 +224,14 @@ fn a_script_has_the_terminal_back_when_the_command_has_ended() {
 #[test]
 fn ctrl_c_in_a_script_ends_the_script_too() {
     let place = Place::new();
-    let script = "locks run a -- sh -c 'echo go-on:$LOCKS_KEY; sleep 600'\necho not-reached\n";
+    let script = "locks run a -- sleep 600\necho not-$((1 + 1))-reached\n";
     std::fs::write(place.path("script"), script).unwrap();
     let mut terminal = Terminal::new(&place);
     terminal.types("sh script\n");
-    terminal.shows("go-on:a");
+    until("the command runs", || place.runs("sleep\x00600\0").then_some(()));
     terminal.types(CTRL_C);
     terminal.ended_with(130);
-    assert!(!terminal.screen.lock().unwrap().contains("not-reached"));
+    assert!(!terminal.screen.lock().unwrap().contains("not-2-reached"));
 }
 
 #[test]
@@ -232,7 +240,7 @@ fn ctrl_c_ends_a_wait() {
     let _holder = place.hold(&["a"]);
     let mut terminal = Terminal::new(&place);
     terminal.types("sh -c 'echo $$ >pid.new; mv pid.new pid; exec locks run a -- touch granted'\n");
-    until_listening(place.pid("pid"));
+    place.until_waiting(place.pid("pid"));
     terminal.types(CTRL_C);
     terminal.ended_with(130);
     assert!(!place.has("granted"));

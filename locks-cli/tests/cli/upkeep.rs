@@ -62,7 +62,7 @@ fn f4_clean_removes_what_nobody_has_used_and_nothing_else() {
 }
 
 #[test]
-fn c14_a_reservation_ends_with_the_token_that_made_it() {
+fn c14_a_reservation_is_released_like_a_hold() {
     let place = Place::new();
     let output =
         place.output(["run", "--hold-at-least", "1h", "a", "--", "printenv", "LOCKS_TOKEN"]);
@@ -70,10 +70,12 @@ fn c14_a_reservation_ends_with_the_token_that_made_it() {
     let listed = place.listed();
     assert!(listed[0]["reserved_ms"].as_u64().is_some_and(|left| left > 3_500_000), "{listed:?}");
     assert!(words(&place.output(["ls"])).contains("reserved"));
-    let output = place.output(["release", "a"]);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(errors(&output).contains("`--token`"), "{}", errors(&output));
-    let output = place.output(["release", "a", "--token", &token]);
-    assert_eq!((output.status.code(), errors(&output).as_str()), (Some(0), ""));
-    assert_eq!(place.output(["run", "-n", "a", "--", "true"]).status.code(), Some(0));
+    assert_eq!(listed[0]["reserved_by"].to_string(), format!("[{token}]"));
+    assert!(words(&place.output(["ls"])).contains(&token));
+    for asked in [&["release", "a", "--token", &token][..], &["release", "a"]] {
+        let output = place.output(asked.iter().copied());
+        assert_eq!((output.status.code(), errors(&output).as_str()), (Some(0), ""));
+        let again = place.output(["run", "-n", "--hold-at-least", "1h", "a", "--", "true"]);
+        assert_eq!(again.status.code(), Some(0));
+    }
 }

@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::kit::{Place, Process, errors, state, until, until_listening};
+use crate::kit::{Place, Process, errors, state, until};
 
-/// A `locks run` that waits for `a`, which is held; it writes `granted` if it ever gets it.
+/// A `locks run` that is seen to wait for `a`, which is held; it writes `granted` if it ever gets it.
 fn waiter(place: &Place) -> Process {
     let process = place.run(&["a"], "echo >granted");
-    until_listening(process.pid());
+    place.until_waiting(process.pid());
     process
 }
 

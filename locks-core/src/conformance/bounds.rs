@@ -56,11 +56,13 @@ pub(super) fn c14_a_reservation_is_listed(subject: &Subject) {
     let least = subject.unit() * 1000;
     let guard = subject.take(subject.lock("k").hold_at_least(least));
     assert_eq!(subject.holders("k").len(), 1);
+    let token = guard.token();
     drop(guard);
     let info = subject.list("k").expect("it is reserved");
     assert!(info.holders.is_empty(), "a reservation is nobody's: {info:?}");
     let left = info.reserved_for.expect("it says for how long");
     assert!(left <= least && left > least / 2, "{left:?} of {least:?}");
+    assert_eq!(info.reserved_by, [token], "by which an administrator can end it");
     let error = subject.contended(subject.lock("k"));
     assert!(error.to_string().contains("hold_at_least"), "{error} does not say why");
 }

@@ -85,6 +85,7 @@ pub(super) fn info(frozen: &Frozen<'_>, now: Moment) -> Option<LockInfo> {
     }
     info.waiters.extend(frozen.waiters().map(|(_, found)| waiter(found, now)));
     info.reserved_for = frozen.reserved_until().map(|until| until.since(now));
+    info.reserved_by = frozen.reserved_by();
     let empty = info.holders.is_empty() && info.waiters.is_empty() && info.reserved_for.is_none();
     (!empty).then_some(info)
 }

@@ -110,6 +110,7 @@ fn by_key(mut entries: Vec<LeaseEntry>) -> Vec<LockInfo> {
         let Some(info) = found.last_mut() else { continue };
         if entry.reserved {
             info.reserved_for = info.reserved_for.max(Some(entry.ends_in));
+            info.reserved_by.push(entry.token);
         } else {
             info.holders.push(note::holder(&entry));
         }

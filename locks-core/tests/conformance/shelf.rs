@@ -312,8 +312,9 @@ impl Upstream for Shelf {
                 let mut info = LockInfo::new(key.clone());
                 let (over, held): (Vec<_>, Vec<_>) = grants.iter().partition(|grant| grant.is_over);
                 info.holders = held.into_iter().map(|grant| grant.info(now)).collect();
-                let until = over.into_iter().filter_map(|grant| grant.reserved_until).max();
+                let until = over.iter().filter_map(|grant| grant.reserved_until).max();
                 info.reserved_for = until.map(|until| until.since(now));
+                info.reserved_by = over.into_iter().map(|grant| grant.turn.token).collect();
                 info
             };
             wanted.map(info).collect()

@@ -170,26 +170,26 @@ impl Epochs {
             std::thread::sleep(std::time::Duration::from_micros(200));
         };
         let failed = |error| fault::books(&self.name, &self.path, error);
+        let inode = Inode::of(entered.file()).map_err(failed)?;
         let second = self.open_file().map_err(failed)?;
         match fs4::FileExt::try_lock(&second) {
             Err(fs4::TryLockError::WouldBlock) => {}
-            Ok(()) => return Err(fault::no_exclusion(path)),
+            // Unless somebody has removed the books meanwhile, and these are others.
+            Ok(()) if Inode::of(&second).map_err(failed)? == inode => {
+                return Err(fault::no_exclusion(path));
+            }
+            Ok(()) => {}
             Err(fs4::TryLockError::Error(error)) => return Err(fault::no_locks(path, error)),
         }
-        let inode = Inode::of(&second).map_err(failed)?;
-        let table_device = LockTable::read().ok().and_then(|table| {
-            let mut devices = table.devices_of(inode.ino, std::process::id());
-            // Some file systems tell `stat` of another device than the table has.
-            let first = devices.next();
-            if devices.any(|dev| dev == inode.dev) { Some(inode.dev) } else { first }
-        });
+        drop(second);
+        let table_device = table_device(inode);
         let boot = kernel::boot();
         let exchanges = match entered.books.exchanges.filter(|_| entered.books.boot == boot) {
             Some(known) => known,
             None => {
                 let can = exchange::probe(path, settings);
                 entered.books.exchanges = Some(can);
-                entered.settle()?;
+                entered.write_books()?;
                 can
             }
         };
@@ -199,6 +199,19 @@ impl Epochs {
     fn directory(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))
     }
+}
+
+/// The device that the kernel's table has for a file which this process has locked. The table is not
+/// read in one piece: where locks come and go, an entry can be missed.
+fn table_device(inode: Inode) -> Option<u64> {
+    const LOOKS: usize = 50;
+    (0..LOOKS).find_map(|_| {
+        let table = LockTable::read().ok()?;
+        let mut devices = table.devices_of(inode.ino, std::process::id());
+        // Some file systems tell `stat` of another device than the table has.
+        let first = devices.next()?;
+        Some(if devices.any(|dev| dev == inode.dev) { inode.dev } else { first })
+    })
 }
 
 /// The inode that a theft under way puts in somebody's place, in the directory of this file. Read
@@ -229,8 +242,13 @@ impl Entered<'_> {
 
     /// Notes the theft that begins, or that there is none any more.
     pub(crate) fn note_theft(&mut self, theft: Option<(String, u64)>) -> Result<(), LockError> {
+        self.books.theft = theft;
+        self.write_books()
+    }
+
+    fn write_books(&mut self) -> Result<(), LockError> {
         self.settle()?;
-        self.write(Books { theft, ..self.books.clone() })
+        self.write(self.books.clone())
     }
 
     /// Sees to it that the books are of this start of the machine and have a promised epoch.

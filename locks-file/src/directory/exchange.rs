@@ -15,7 +15,7 @@ use crate::fault;
 use crate::record::Text;
 
 /// Where the file is that does not stand at its path: the new one before, the old one after.
-const ASIDE: &str = ".exchange";
+pub(crate) const ASIDE: &str = ".exchange";
 /// For finding out whether it can be done.
 const PROBE: &str = ".probe";
 

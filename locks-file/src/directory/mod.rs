@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 pub(crate) use self::default::default_directory;
 pub(crate) use self::epochs::{Entered, Epochs, theft_under_way};
-pub(crate) use self::exchange::{Exchange, Outcome};
+pub(crate) use self::exchange::{ASIDE, Exchange, Outcome};
 pub(crate) use self::fitness::{Settings, is_network};
 use crate::fault;
 

@@ -156,6 +156,11 @@ impl State {
         self.reserved.iter().map(|reservation| reservation.until).max()
     }
 
+    /// The tokens of the holds that have left it reserved (C14).
+    pub(in crate::engine) fn reserved_by(&self) -> Vec<Token> {
+        self.reserved.iter().map(|reservation| reservation.token).collect()
+    }
+
     /// The mode in which the key is in use, for the error of who asks for another capacity.
     pub(in crate::engine) fn used_as(&self) -> Mode {
         match u32::try_from(self.units) {

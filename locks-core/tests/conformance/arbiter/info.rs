@@ -83,7 +83,8 @@ impl State {
             info.waiters.reverse();
         }
         let reserved = self.reserved.iter().filter(|reserved| reserved.key == key);
-        info.reserved_for = reserved.map(|reserved| reserved.until - self.now).max();
+        info.reserved_for = reserved.clone().map(|reserved| reserved.until - self.now).max();
+        info.reserved_by = reserved.map(|reserved| reserved.token).collect();
         info
     }
 }

@@ -178,11 +178,15 @@ fn thieves_that_are_not_seen_are_thought_of() {
     for ends in [withdrew, killing] as [fn(u64) -> Record; 2] {
         let history = [victim, tries(12 * MILLI), ends(35 * MILLI), next];
         assert_eq!(judged("stolen-0", history.into_iter().chain(lost)), Ok(()));
-        // Over before the victim was old enough.
-        let early = [victim, tries(12 * MILLI), ends(28 * MILLI), next];
-        assert_eq!(judged("stolen-0", early), Err(Wrong::Overlap));
         assert_eq!(judged("strict-0", history), Err(Wrong::Overlap));
     }
+    // It comes in with its last breath.
+    let history =
+        [victim, tries(12 * MILLI), killing(35 * MILLI), steals(2, 6, 36 * MILLI, 20 * MILLI)];
+    assert_eq!(judged("stolen-0", history.into_iter().chain([next]).chain(lost)), Ok(()));
+    // Over before the victim was old enough.
+    let early = [victim, tries(12 * MILLI), withdrew(28 * MILLI), next];
+    assert_eq!(judged("stolen-0", early), Err(Wrong::Overlap));
     // One that has entered is no such thief any more.
     let [l2, r2] = left(2, 8 * MILLI, false);
     let others = [tries(5 * MILLI), entered(2, 4, 6 * MILLI), l2, r2, victim, next];

@@ -75,6 +75,9 @@ struct Trying {
 /// For how long a request that is over may explain a loss: longer than anybody stays.
 const EXPLAINS: u64 = 10_000_000_000;
 
+/// For how long a process may go on that is being killed.
+const DYING: u64 = 50_000_000;
+
 /// Until when a key is kept for nobody, and from whom.
 #[derive(Clone, Copy, Debug)]
 struct Reservation {
@@ -139,16 +142,16 @@ impl Judge {
             Event::Tries { hold, steals } => {
                 self.trying.retain(|trying| trying.until > at.saturating_sub(EXPLAINS));
                 // Of a process that is being killed nobody knows how far it gets.
-                let until = if self.killed.contains(&hold.life) { at } else { u64::MAX };
+                let until = if self.killed.contains(&hold.life) { at + DYING } else { u64::MAX };
                 self.trying.push(Trying { hold, age: steals, until });
             }
             Event::Withdrew { hold } => self.end_trying(at, |tried| tried == hold),
             Event::Entered(entry) => self.enter(at, entry)?,
-            Event::Left { hold, looked, lost } => self.leave(hold, looked, lost)?,
+            Event::Left { hold, looked, lost } => self.leave(at, hold, looked, lost)?,
             Event::Released { hold, lost } => self.release(at, hold, lost)?,
             Event::Killing { life } => {
                 self.killed.insert(life);
-                self.end_trying(at, |hold| hold.life == life);
+                self.end_trying(at + DYING, |hold| hold.life == life);
                 self.inside.retain(|hold, _| hold.life != life);
                 self.leaving.retain(|hold, _| hold.life != life);
             }
@@ -164,15 +167,15 @@ impl Judge {
 
     fn enter(&mut self, at: u64, entry: Entry) -> Result<(), Violation> {
         self.counts.grants += 1;
-        self.trying.retain(|trying| trying.hold != entry.hold);
         if entry.token != 0 {
             self.see_token(at, entry)?;
             self.see_reservation(at, entry)?;
         }
         if self.killed.contains(&entry.hold.life) {
-            // It wrote this down with its last breath.
+            // It wrote this down with its last breath, and may have stolen it just before.
             return Ok(());
         }
+        self.trying.retain(|trying| trying.hold != entry.hold);
         let mut new = Inside { entry, at, since: self.granted_after(&entry), lost_since: None };
         let others = self.inside.values().filter(|other| !(other.entry.shared && entry.shared));
         for other in others.copied().collect::<Vec<_>>() {
@@ -297,10 +300,11 @@ impl Judge {
         self.plan.deletes && deletions.any(|(_, until)| until.is_none_or(|until| until >= since))
     }
 
-    fn leave(&mut self, hold: HoldId, looked: u64, lost: bool) -> Result<(), Violation> {
+    fn leave(&mut self, at: u64, hold: HoldId, looked: u64, lost: bool) -> Result<(), Violation> {
         let Some(inside) = self.inside.remove(&hold) else { return Ok(()) };
         if lost {
-            self.assert_may_be_lost(&inside, looked)?;
+            // It may have stood still before it looked.
+            self.assert_may_be_lost(&inside, at)?;
         } else if inside.lost_since.is_some_and(|since| since < looked) {
             self.counts.told_late += 1;
         } else if inside.entry.token != 0 && inside.lost_since.is_none() {

@@ -28,7 +28,7 @@ fn c1_to_c14_nothing_gives_way_under_torture() {
     match storm.run() {
         Ok(report) => {
             eprintln!("torture: {report}");
-            report.assert_stormy();
+            report.assert_stormy(lasts);
         }
         Err(Failure::Violation(violation)) => {
             panic!("{:?}, seed {seed}: {}", violation.wrong, violation.text)

@@ -347,8 +347,8 @@ fn refusals(witness: &Path) -> (u64, u64) {
 }
 
 impl Report {
-    /// Whether everything that a storm is there for came about.
-    pub(crate) fn assert_stormy(&self) {
+    /// Whether everything that a storm is there for came about; in a short one, what is rare need not.
+    pub(crate) fn assert_stormy(&self, lasted: Duration) {
         let Counts { grants, lost, stolen, deleted, .. } = self.counts;
         let happened = [
             ("grants", grants),
@@ -362,7 +362,9 @@ impl Report {
             ("deleted", self.files_deleted),
             ("foreign", self.foreign),
         ];
-        let missing = happened.iter().filter(|(_, count)| *count == 0);
+        let rare = ["lost", "stolen", "overlaps by deletion"];
+        let is_due = |what| lasted >= Duration::from_secs(20) || !rare.contains(what);
+        let missing = happened.iter().filter(|(what, count)| *count == 0 && is_due(what));
         let missing = missing.map(|(what, _)| *what).collect::<Vec<_>>();
         assert!(missing.is_empty(), "no storm: none of {missing:?} in {self}");
     }
