@@ -114,17 +114,17 @@ const FILE: Result<Open, Missing> = Err(Missing("this build lacks the feature `f
 
 #[cfg(feature = "file")]
 fn file(place: &str, own: Own) -> Result<Backend, LockError> {
-    file_backend(place, own).map(Backend::new)
+    file_backend(place, own).map(Backend::from)
 }
 
 #[cfg(feature = "file")]
 fn file_backend(place: &str, own: Own) -> Result<locks_file::FileBackend, LockError> {
     use locks_file::FileBackend;
 
-    let path = match place.strip_prefix("//") {
-        None | Some("") if place.trim_start_matches('/').is_empty() && place.len() != 1 => None,
-        Some(path) if path.starts_with('/') => Some(path),
-        None if place.starts_with('/') => Some(place),
+    let path = match place.strip_prefix("//").unwrap_or(place) {
+        "" => None,
+        path if path.starts_with('/') && path.contains(|c| c != '/') => Some(path),
+        // Such as `file:///$UNSET`, which is not meant to be another directory.
         _ => {
             let why = "`file:` takes an absolute path, as in `file:///var/lock/app`, or none for this \
                        user's own directory";
@@ -355,6 +355,8 @@ mod tests {
         for (url, expected) in [
             ("file:relative/dir", "`file:` takes an absolute path, as in `file:///var/lock/app`"),
             ("file://host/dir", "`file:` takes an absolute path"),
+            ("file:///", "`file:` takes an absolute path"),
+            ("file:/", "`file:` takes an absolute path"),
             ("file:///tmp/%ff", "its path is not percent-encoded UTF-8"),
             ("file:///tmp?user=several", "`namespace`, `label`, `users` and `network_fs`"),
             ("file:///tmp?users=all", "option `users` wants `several`"),

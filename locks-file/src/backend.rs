@@ -70,7 +70,7 @@ impl FileBackend {
     }
 
     /// Where this user's locks are unless told otherwise: `.local/state/locks` at home, as the user
-    /// database has it, or `/var/tmp/locks-<uid>` where there is no home on a local disk. The
+    /// database has it, or `/var/tmp/locks-<uid>` where there is no home of its own on a local disk. The
     /// environment has no say, so that a cron job, a service and a shell of one user meet.
     ///
     /// # Errors
