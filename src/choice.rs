@@ -30,7 +30,8 @@ struct Installed {
 /// The backend for locks of `kind` whose call site names none. The first call settles it.
 ///
 /// # Errors
-/// `NotConfigured` if `LOCKS_URL` makes no sense. That settles nothing.
+/// `NotConfigured` if `LOCKS_URL` makes no sense, and what keeps the backend from being opened. That
+/// settles nothing.
 #[inline]
 pub(crate) fn default_backend(kind: Kind) -> Result<Backend, LockError> {
     match SETTLED.of(kind).get() {
@@ -87,14 +88,16 @@ fn settle(kind: Kind, installed: &mut Installed) -> Result<Backend, LockError> {
 fn from_environment() -> Result<Option<Backend>, LockError> {
     match env::var(VARIABLE) {
         Ok(url) if url.is_empty() => Ok(None),
-        Ok(url) => url::open(&url).map(Some).map_err(|error| in_variable(&error)),
+        Ok(url) => url::open(&url).map(Some).map_err(|error| {
+            let text = format!("`{VARIABLE}`: {error}");
+            error.with_message(text)
+        }),
         Err(VarError::NotPresent) => Ok(None),
-        Err(VarError::NotUnicode(_)) => Err(in_variable("it is not UTF-8")),
+        Err(VarError::NotUnicode(_)) => {
+            let text = format!("`{VARIABLE}`: it is not UTF-8");
+            Err(LockError::new(ErrorKind::NotConfigured, "").with_message(text))
+        }
     }
-}
-
-fn in_variable(what: impl std::fmt::Display) -> LockError {
-    LockError::new(ErrorKind::NotConfigured, "").with_message(format!("`{VARIABLE}`: {what}"))
 }
 
 /// What serves where nobody has chosen: of the backends compiled in, the one that excludes most.

@@ -181,6 +181,7 @@ pub fn install_weak(backend: impl backend::LockBackend) -> Result<(), LockError>
 /// | `wait=20s`, `wait=true`, `wait=false` | how long to queue |
 /// | `lease=30s` | how long the arbiter keeps a lock for a holder that has gone silent; without effect where holds cannot expire, as in this process |
 /// | `namespace=billing` | put `billing/` before every key, so that programs that share an arbiter do not meet by accident; the longest key becomes shorter by as much |
+/// | `label=billing`, `users=several`, `network_fs=allow` | of `file:` alone; see the [manual](manual::backends#the-url) |
 ///
 /// ```
 /// let backend = locks::open("memory:?wait=50ms&namespace=billing")?;

@@ -86,8 +86,7 @@ struct Parsed<'a> {
 }
 
 fn parse(url: &str) -> Result<Parsed<'_>, LockError> {
-    let (name, rest) = split_scheme(url)
-        .ok_or_else(|| refused(format!("not a URL: it begins with no scheme; {}", Known)))?;
+    let (name, rest) = split_scheme(url).ok_or_else(|| no_scheme(url))?;
     let scheme = SCHEMES
         .iter()
         .find(|scheme| name.eq_ignore_ascii_case(scheme.name))
@@ -235,6 +234,11 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
+fn no_scheme(url: &str) -> LockError {
+    let hint = if url.starts_with('/') { ": write `file://` before a directory" } else { "" };
+    refused(format!("not a URL: it begins with no scheme{hint}; {Known}"))
+}
+
 fn refused(why: String) -> LockError {
     LockError::new(ErrorKind::NotConfigured, "").with_message(why)
 }
@@ -294,6 +298,13 @@ mod tests {
         for scheme in SCHEMES {
             assert!(text.contains(&format!("`{}:`", scheme.name)), "{}: {text}", scheme.name);
         }
+    }
+
+    #[test]
+    fn a_path_is_told_what_makes_it_a_url() {
+        let text = text("/var/lock/hunter2");
+        assert!(text.contains("write `file://` before a directory"), "{text}");
+        assert!(!text.contains("hunter2"), "{text}");
     }
 
     #[test]

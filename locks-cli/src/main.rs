@@ -7,6 +7,7 @@ mod list;
 mod out;
 mod ping;
 mod place;
+mod quoted;
 mod release;
 mod run;
 mod status;

@@ -28,7 +28,7 @@ pub(crate) fn release(asked: &ReleaseArgs) -> Result<Status, Failure> {
         return Ok(Status::Done);
     }
     if !asked.json {
-        say(explain(asked));
+        say(explain(&backend, asked)?);
     }
     Ok(Status::Nothing)
 }
@@ -42,10 +42,18 @@ fn holds(backend: &Backend, key: &str) -> Result<Vec<Token>, LockError> {
 }
 
 /// Why there was nothing to release.
-fn explain(asked: &ReleaseArgs) -> String {
+fn explain(backend: &Backend, asked: &ReleaseArgs) -> Result<String, LockError> {
     let key = &asked.key;
-    match asked.token {
-        Some(token) => format!("`{key}` is not held with token {token}"),
-        None => format!("nobody holds `{key}`"),
+    if let Some(token) = asked.token {
+        return Ok(format!("`{key}` is not held with token {token}"));
     }
+    let found = backend.inspect(Query::Key(key.clone())).block()?;
+    let mut holders = found.iter().flat_map(|lock| &lock.holders);
+    Ok(match holders.find(|holder| holder.token.is_none()) {
+        Some(stranger) => format!(
+            "`{key}` is held by {stranger}, who is no user of `locks` and would not notice: end that \
+             process, or take the lock by `locks run --steal-after`"
+        ),
+        None => format!("nobody holds `{key}`"),
+    })
 }

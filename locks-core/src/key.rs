@@ -28,7 +28,7 @@ fn refuse(key: &str) -> LockError {
             key.len()
         )
     } else {
-        format!("the key `{}` contains a NUL byte", shown().escape_debug())
+        format!("the key `{}` contains a NUL byte: leave it out", shown().escape_debug())
     };
     let kept = key.chars().take(MAX_KEY_LEN).collect::<String>();
     LockError::new(ErrorKind::InvalidKey, kept).with_message(why)

@@ -16,7 +16,7 @@ use crate::record::{Record, Text};
 use crate::watch::{Signal, pause};
 
 const SOON: kernel::Nanos = 200_000;
-const PATIENCE: kernel::Nanos = 2_000_000_000;
+const PATIENCE: kernel::Nanos = 10_000_000_000;
 
 /// Ends the hold or the reservation of `key` with this token, whoever has it.
 pub(crate) fn evict(files: &Arc<Files>, key: &str, token: Token) -> Op<'static, bool> {

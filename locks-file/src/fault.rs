@@ -5,6 +5,7 @@ use std::path::Path;
 
 use locks_core::{ErrorKind, LockError};
 use rustix::fs::FileType;
+use rustix::io::Errno;
 
 use crate::directory::Directory;
 
@@ -28,6 +29,9 @@ pub(crate) fn directory(path: &Path, error: io::Error) -> LockError {
         io::ErrorKind::ReadOnlyFilesystem => "it is on a file system that is mounted read-only: ",
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room, or ",
         io::ErrorKind::NotADirectory => "something above it is not a directory: ",
+        // It says itself what mends it.
+        io::ErrorKind::Other => "or ",
+        _ if is_out_of_files(&error) => "raise the limit (`ulimit -n`), or ",
         _ => "",
     };
     let why = format!("lock directory `{shown}` cannot be used: {error}; {advice}{ANOTHER}");
@@ -115,21 +119,21 @@ pub(crate) fn no_locks(path: &Path, error: io::Error) -> LockError {
 #[cold]
 pub(crate) fn opening(directory: &Directory, path: &Path, error: io::Error) -> LockError {
     let shown = path.display();
-    let why = match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
-        Some(rustix::io::Errno::LOOP) => {
+    let why = match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::LOOP) => {
             format!("lock file `{shown}` is a symbolic link, and is left alone: remove it")
         }
-        Some(rustix::io::Errno::ISDIR) => {
+        Some(Errno::ISDIR) => {
             format!("lock file `{shown}` is a directory, and is left alone: remove it")
         }
-        Some(rustix::io::Errno::NXIO) => {
+        Some(Errno::NXIO) => {
             format!("lock file `{shown}` is no regular file, and is left alone: remove it")
         }
-        Some(rustix::io::Errno::MFILE | rustix::io::Errno::NFILE) => format!(
+        Some(Errno::MFILE | Errno::NFILE) => format!(
             "lock file `{shown}` cannot be opened: {error}; every lock that is held takes one: raise \
              the limit (`ulimit -n`)"
         ),
-        Some(rustix::io::Errno::NOENT) => format!(
+        Some(Errno::NOENT) => format!(
             "lock directory `{}` is gone: make it again, or {ANOTHER}",
             directory.path.display()
         ),
@@ -191,7 +195,7 @@ pub(crate) fn held_up(backend: &str, by: Option<u32>) -> LockError {
         Some(pid) => format!("process {pid}, which may have been stopped"),
         None => "another process, which may have been stopped".to_owned(),
     };
-    let why = format!("the books of `{backend}` are held up by {who}");
+    let why = format!("the books of `{backend}` are held up by {who}: let it go on, or end it");
     LockError::new(ErrorKind::Unavailable, "").with_backend(backend).with_message(why)
 }
 
@@ -199,8 +203,21 @@ pub(crate) fn held_up(backend: &str, by: Option<u32>) -> LockError {
 #[cold]
 pub(crate) fn books(backend: &str, path: &Path, error: io::Error) -> LockError {
     let shown = path.display();
-    let why = format!("`{shown}`, which keeps the tokens growing, cannot be used: {error}");
+    let advice = match error.kind() {
+        io::ErrorKind::PermissionDenied => "; give this user the right to it",
+        io::ErrorKind::StorageFull => "; make room",
+        io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => "; raise the limit",
+        io::ErrorKind::ReadOnlyFilesystem => "; name a directory that can be written to",
+        _ if is_out_of_files(&error) => "; raise the limit (`ulimit -n`)",
+        _ => "",
+    };
+    let why = format!("`{shown}`, which keeps the tokens growing, cannot be used: {error}{advice}");
     unavailable(backend, why, error)
+}
+
+fn is_out_of_files(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
 }
 
 #[cold]

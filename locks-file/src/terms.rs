@@ -14,7 +14,7 @@ use crate::watch::{Signal, pause};
 
 /// How soon to try again where something is under way, and for how long.
 const SOON: kernel::Nanos = 200_000;
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 enum Changed {
     Done,

@@ -54,6 +54,8 @@ impl Waits {
         let _ = write!(line, " by {}", about.as_str());
         let mut told = files.waits.told();
         if told.file.is_none() {
+            // A process that ends leaves its own: should nobody ever list, they would only get more.
+            clean(&files.directory);
             let path = files.directory.file(&new_name(&files.process));
             told.file = Some((files.directory.make_file(&path).ok()?, path));
         }

@@ -79,6 +79,17 @@ fn a_url_that_makes_no_sense_fails_the_acquisition_and_settles_nothing() {
     });
 }
 
+#[cfg(feature = "file")]
+#[test]
+fn a_url_that_makes_sense_fails_as_its_backend_does() {
+    let test = "choice::a_url_that_makes_sense_fails_as_its_backend_does";
+    with_url(test, Some("file:///dev/null/locks"), || {
+        let error = locks::named("k").acquire().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.to_string().starts_with("`LOCKS_URL`: lock directory `"), "{error}");
+    });
+}
+
 #[test]
 fn what_is_installed_goes_before_the_url() {
     with_url("choice::what_is_installed_goes_before_the_url", Some("nonsense"), || {

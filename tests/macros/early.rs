@@ -249,7 +249,7 @@ fn a3_a_fault_panics_with_its_text_where_it_cannot() {
         panic_of(|| fault_otherwise_other_error(bad)),
         panic_of(|| now(fault_async(bad))),
     ] {
-        assert_eq!(text, "the key `early_\\0` contains a NUL byte");
+        assert_eq!(text, "the key `early_\\0` contains a NUL byte: leave it out");
     }
     assert_eq!(fault_generic::<u8>("good"), 0);
     assert_eq!(fault_option("good"), Some(1));

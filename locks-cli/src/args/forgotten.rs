@@ -4,6 +4,8 @@ use std::ffi::OsString;
 
 use clap::error::ErrorKind;
 
+use crate::quoted::quoted;
+
 /// Options of `locks run` whose value is a word of its own.
 const WITH_VALUE: &[&str] = &[
     "-w",
@@ -45,12 +47,12 @@ pub(super) fn separator(kind: ErrorKind, given: &[OsString]) -> Option<String> {
         ("there is no", _) => "there is no `--` before the command".to_owned(),
         (missing, _) => format!("{missing} missing"),
     };
-    let mut line = vec!["locks run"];
-    line.extend(before.iter().map(AsRef::as_ref));
-    line.extend(key.is_none().then_some("KEY"));
-    line.push("--");
-    line.extend(after.iter().map(AsRef::as_ref));
-    line.extend(after.is_empty().then_some("COMMAND"));
+    let mut line = vec!["locks run".to_owned()];
+    line.extend(before.iter().map(|word| quoted(word)));
+    line.extend(key.is_none().then(|| "KEY".to_owned()));
+    line.push("--".to_owned());
+    line.extend(after.iter().map(|word| quoted(word)));
+    line.extend(after.is_empty().then(|| "COMMAND".to_owned()));
     Some(format!("{missing}: write `{}`", line.join(" ")))
 }
 

@@ -126,6 +126,7 @@ mod tests {
             (&["run", "backup", "tar", "cf", "x"][..], "locks run backup -- tar cf x"),
             (&["run", "-n", "backup", "tar", "-czf", "x"], "locks run -n backup -- tar -czf x"),
             (&["run", "--timeout", "5s", "a", "sleep", "1"], "locks run --timeout 5s a -- sleep 1"),
+            (&["run", "a", "sh", "-c", "a b"], "locks run a -- sh -c 'a b'"),
             (&["run", "backup"], "locks run backup -- COMMAND"),
             (&["run", "backup", "--"], "locks run backup -- COMMAND"),
             (&["run", "--", "tar"], "locks run KEY -- tar"),

@@ -2,6 +2,8 @@
 
 use locks::{HolderInfo, Mode, Party, WaiterInfo};
 
+use crate::quoted::quoted;
+
 /// The command line of the party's process, where that runs on this machine and lets us look.
 pub(super) fn command(party: &Party) -> Option<String> {
     // The number means nothing on another machine.
@@ -45,32 +47,9 @@ fn this_host() -> Option<String> {
     std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned())
 }
 
-/// A word as a shell would want it, where it is not plain.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_=+./:,@%^".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_command_line_can_be_typed_again() {
-        for (word, shown) in [
-            ("tar", "tar"),
-            ("--file=/tmp/ä.tgz", "--file=/tmp/ä.tgz"),
-            ("a b", "'a b'"),
-            ("it's", r"'it'\''s'"),
-            ("", "''"),
-        ] {
-            assert_eq!(quoted(word), shown);
-        }
-    }
 
     #[test]
     fn the_command_of_this_process_is_known_and_that_of_another_machine_is_not() {

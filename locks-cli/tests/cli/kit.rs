@@ -101,6 +101,15 @@ impl Place {
         lines.any(|found| found == line.as_bytes())
     }
 
+    /// How many processes that are not dead work in this directory.
+    pub(crate) fn living(&self) -> usize {
+        let numbers = self.processes().filter_map(|process| {
+            let number = process.file_name()?.to_str()?.parse().ok()?;
+            Pid::from_raw(number)
+        });
+        numbers.filter(|pid| lives(*pid)).count()
+    }
+
     /// Those that work in this directory.
     fn processes(&self) -> impl Iterator<Item = PathBuf> {
         let all = fs::read_dir("/proc").into_iter().flatten().flatten().map(|entry| entry.path());

@@ -93,6 +93,8 @@ fn the_table_has_a_line_for_each_holder_and_no_control_characters() {
 fn a_prefix_chooses() {
     let place = Place::new();
     let _one = place.hold(&["app/1", "app/2", "other"]);
+    let holder = &place.listed()[0]["holders"][0];
+    assert_eq!(holder["who"], Value::Null, "an acquisition of several keys is nobody to speak of");
     let keys = |line: &[&str]| {
         let output = place.output(line.iter().copied());
         let listed: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();

@@ -1,5 +1,8 @@
 //! `locks release`, `locks clean` and `locks ping`.
 
+use std::io::Read;
+use std::process::{Command, Stdio};
+
 use serde_json::{Value, json};
 
 use crate::kit::{Place, errors, words};
@@ -13,6 +16,23 @@ fn releasing_what_nobody_holds_is_told() {
     let output = place.output(["release", "--json", "a"]);
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((output.status.code(), said), (Some(1), json!({"key": "a", "released": []})));
+}
+
+#[test]
+fn who_holds_it_by_flock_is_named_and_keeps_it() {
+    let place = Place::new();
+    assert!(place.output(["run", "a", "--", "true"]).status.success());
+    let mut flock = Command::new("flock");
+    flock.arg(place.path("locks/a.lock")).args(["sh", "-c", "echo; read end"]);
+    let mut flock = flock.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    flock.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+    let output = place.output(["release", "a"]);
+    let text = errors(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    let expected = format!("locks: `a` is held by `flock` (process {})", flock.id());
+    assert!(text.starts_with(&expected), "{text}");
+    drop(flock.stdin.take());
+    flock.wait().unwrap();
 }
 
 #[test]

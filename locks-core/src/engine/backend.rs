@@ -132,7 +132,8 @@ impl Engine {
             }
             (Some(key), Some(upstream)) => {
                 let (core, upstream) = (core.clone(), upstream.clone());
-                let turn = core.acquire_upstream(upstream, key.into(), ask, options, deadline);
+                let turn =
+                    core.acquire_upstream(upstream, key.into(), ask, options, since, deadline);
                 further(async { turn.await.map(Hold::slot) })
             }
             (None, _) => {

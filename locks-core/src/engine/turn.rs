@@ -31,7 +31,7 @@ impl Drop for Local {
 pub(super) struct Bid {
     pub(super) ask: Ask,
     pub(super) options: Options,
-    /// Since when it waits, if that is not since the key's turn has come.
+    /// Since when it waits, if its wait has an end or it is one of several.
     pub(super) since: Option<Moment>,
     pub(super) deadline: Option<Moment>,
     /// One of several keys.
@@ -46,11 +46,12 @@ impl Core {
         key: Box<str>,
         mut ask: Ask,
         options: Options,
+        since: Option<Moment>,
         deadline: Option<Moment>,
     ) -> Result<SlotHold, LockError> {
         ask.is_turn = true;
         ask.has_upstream = true;
-        let bid = Bid { ask, options, since: None, deadline, part: false };
+        let bid = Bid { ask, options, since, deadline, part: false };
         self.take_turn(&*upstream, &key, &bid).await
     }
 

@@ -49,7 +49,7 @@ pub enum LostCause {
     Evicted,
     /// The session that it belonged to has ended.
     SessionEnded,
-    /// What was locked is no longer what it was: the file was replaced.
+    /// What was locked is no longer what it was: the file was removed or replaced.
     Replaced,
     /// The arbiter no longer knows of it.
     Forgotten,
@@ -83,7 +83,7 @@ impl LostCause {
             LostCause::Expired => "its lease ran out before it could be renewed",
             LostCause::Evicted => "an administrator released it",
             LostCause::SessionEnded => "the session it belonged to has ended",
-            LostCause::Replaced => "what was locked has been replaced",
+            LostCause::Replaced => "what was locked has been removed or replaced",
             LostCause::Forgotten => "the arbiter no longer knows of it",
         }
     }

@@ -38,7 +38,8 @@ pub(super) fn note(number: u64) {
 
 impl OwnerId {
     /// What it calls itself, where that tells a person something.
-    pub(crate) fn describe(self) -> Option<String> {
+    #[doc(hidden)]
+    pub fn describe(self) -> Option<String> {
         let tells = self.realm == 0 && self.kind != OwnerKind::Acquisition;
         tells.then(|| self.to_string())
     }

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, TryLockError};
 
 use locks_core::LockError;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use super::{Inode, Settings, exchange, open_at, open_existing};
 use crate::fault;
@@ -81,15 +82,21 @@ impl Epochs {
     }
 
     fn open_file(&self) -> io::Result<File> {
-        let file = open_at(&self.path, OFlags::CREATE, self.mode)?;
+        let is = |what| {
+            let shown = self.path.display();
+            io::Error::other(format!("`{shown}` is {what}, and is left alone: remove it"))
+        };
+        let file = match open_at(&self.path, OFlags::CREATE, self.mode) {
+            Err(Errno::LOOP) => return Err(is("a symbolic link")),
+            Err(Errno::ISDIR) => return Err(is("a directory")),
+            Err(Errno::NXIO) => return Err(is("no regular file")),
+            outcome => outcome?,
+        };
         let stat = rustix::fs::fstat(&file)?;
-        if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
-            return Err(io::Error::other(format!(
-                "`{}` is no regular file, and is left alone: remove it",
-                self.path.display()
-            )));
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => Ok(file),
+            _ => Err(is("no regular file")),
         }
-        Ok(file)
     }
 
     /// Opens the books, if nobody else has them just now.
@@ -158,7 +165,7 @@ impl Epochs {
         name: &str,
         settings: &Settings,
     ) -> Result<Examined, LockError> {
-        let patience = kernel::now() + 2_000_000_000;
+        let patience = kernel::now() + 5_000_000_000;
         let mut entered = loop {
             if let Some(entered) = self.try_enter()? {
                 break entered;

@@ -75,9 +75,9 @@ impl<'a, 'e> Exchange<'a, 'e> {
         let outcome = match swap(&aside, &path) {
             Ok(()) if still() => match write(&file) {
                 Ok(()) => Ok(Outcome::Taken),
-                Err(error) => swap(&aside, &path).and(Err(error)),
+                Err(error) => put_back(&aside, &path).and(Err(error)),
             },
-            Ok(()) => swap(&aside, &path).map(|()| Outcome::Undone),
+            Ok(()) => put_back(&aside, &path).map(|()| Outcome::Undone),
             // Somebody has removed the old one.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Outcome::Undone),
             Err(error) => Err(error),
@@ -94,6 +94,15 @@ impl<'a, 'e> Exchange<'a, 'e> {
     }
 }
 
+/// Undoes an exchange. If somebody has removed the new file meanwhile, there is nothing to put in the
+/// place of, and the old one is gone with it.
+fn put_back(aside: &Path, path: &Path) -> io::Result<()> {
+    match swap(aside, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
 /// Finishes or undoes the exchange that somebody had begun who is dead.
 pub(super) fn recover(directory: &Path, name: &str, inode: u64) -> io::Result<()> {
     let (aside, path) = (directory.join(ASIDE), directory.join(name));
@@ -102,7 +111,7 @@ pub(super) fn recover(directory: &Path, name: &str, inode: u64) -> io::Result<()
         let file = open_existing(&path)?;
         if Text::read(&file)?.record().is_none() {
             // It was not written down, so it was not done.
-            swap(&aside, &path)?;
+            put_back(&aside, &path)?;
         }
     }
     remove(&aside)

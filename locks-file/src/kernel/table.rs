@@ -97,6 +97,9 @@ impl LockTable {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
+
     use super::*;
 
     #[test]
@@ -114,5 +117,36 @@ mod tests {
         let held = Grip { pid: 3093, exclusive: true, waits: false };
         assert_eq!(grips, [held, Grip { pid: 77, exclusive: false, waits: true }]);
         assert_eq!(table.devices_of(7, 12).collect::<Vec<_>>(), [rustix::fs::makedev(0, 0x1a)]);
+    }
+
+    #[test]
+    fn f3_a_lock_that_lasts_is_seen_whatever_comes_and_goes() {
+        let dir = std::env::temp_dir().join(format!("locks-table-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let locked = |name: String| {
+            let file = fs::File::create(dir.join(name)).unwrap();
+            fs4::FileExt::lock(&file).unwrap();
+            file
+        };
+        let (lasting, over) = (locked("lasting".into()), AtomicBool::new(false));
+        let inode = Inode::of(&lasting).unwrap();
+        thread::scope(|scope| {
+            for thread in 0..4 {
+                let (locked, over) = (&locked, &over);
+                scope.spawn(move || {
+                    while !over.load(Ordering::Relaxed) {
+                        drop((0..60).map(|n| locked(format!("{thread}-{n}"))).collect::<Vec<_>>());
+                    }
+                });
+            }
+            let seen = (0..300).filter(|_| {
+                let table = LockTable::read().unwrap();
+                table.held.iter().any(|(held, _)| held.ino == inode.ino)
+            });
+            let seen = seen.count();
+            over.store(true, Ordering::Relaxed);
+            assert_eq!(seen, 300);
+        });
+        fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use locks_core::{Backend, LockBuilder, LockError, OwnerId, Wait};
+use locks_core::{Backend, ErrorKind, HolderInfo, LockBuilder, LockError, OwnerId, Wait};
 
 use self::guard::Locked;
 pub use self::guard::{OwnedPathGuard, PathGuard};
 use self::place::Place;
-use self::seize::{Seized, seize};
+use self::seize::{Seized, holders, seize};
 use crate::FileBackend;
 use crate::kernel::{self, Nanos};
 
@@ -50,7 +50,8 @@ pub fn lock_path(path: impl AsRef<Path>) -> PathLock {
     PathLock::new(path.as_ref(), false)
 }
 
-/// A lock on this very file, shared with others who only read it.
+/// A lock on this very file, shared with others who only read it. It is opened for reading: writing
+/// through the guard fails.
 pub fn read_path(path: impl AsRef<Path>) -> PathLock {
     PathLock::new(path.as_ref(), true)
 }
@@ -148,12 +149,15 @@ impl PathLock {
     /// it lies on a network file system that the backend was not told to allow.
     #[track_caller]
     pub fn acquire(self) -> Result<PathGuard, LockError> {
-        let deadline = deadline(self.wait);
+        let asked = kernel::now();
+        let deadline = deadline(self.wait, asked);
         loop {
             let (place, file, builder) = self.prepare(deadline)?;
-            let guard = builder.acquire().map_err(|error| place.named(error))?;
+            let guard = builder.acquire().map_err(|error| self.told(&place, asked, error))?;
             let seized = seize(&place, &file, self.shared, guard.token(), self.wait, deadline);
-            if let Seized::Locked(lock) = locks_core::Op::later(seized).block()? {
+            let seized = locks_core::Op::later(seized).block();
+            let seized = seized.map_err(|error| self.told(&place, asked, error))?;
+            if let Seized::Locked(lock) = seized {
                 return Ok(PathGuard::new(Locked::new(place, file, lock), guard));
             }
         }
@@ -167,12 +171,15 @@ impl PathLock {
     /// # Cancel safety
     /// Dropping the future at any point leaves nothing behind (C5).
     pub async fn acquire_async(self) -> Result<OwnedPathGuard, LockError> {
-        let deadline = deadline(self.wait);
+        let asked = kernel::now();
+        let deadline = deadline(self.wait, asked);
         loop {
             let (place, file, builder) = self.prepare(deadline)?;
-            let guard = builder.acquire_async().await.map_err(|error| place.named(error))?;
+            let guard = builder.acquire_async().await;
+            let guard = guard.map_err(|error| self.told(&place, asked, error))?;
             let seized = seize(&place, &file, self.shared, guard.token(), self.wait, deadline);
-            if let Seized::Locked(lock) = seized.await? {
+            let seized = seized.await.map_err(|error| self.told(&place, asked, error))?;
+            if let Seized::Locked(lock) = seized {
                 return Ok(OwnedPathGuard::new(Locked::new(place, file, lock), guard));
             }
         }
@@ -214,13 +221,31 @@ impl PathLock {
         };
         Ok((place, file, builder))
     }
+
+    /// The error as one about the file, with the whole wait and with who has the file itself: whoever
+    /// is next among users of this library may be waiting for that one.
+    fn told(&self, place: &Place, asked: Nanos, error: LockError) -> LockError {
+        let mut error = place.named(error);
+        if !matches!(error.kind(), ErrorKind::Contended | ErrorKind::Timeout) {
+            return error;
+        }
+        if error.kind() == ErrorKind::Timeout {
+            error = error.with_waited(Duration::from_nanos(kernel::now() - asked));
+        }
+        let others = holders(place, self.shared);
+        let is_told = |other: &HolderInfo| {
+            error.holders().iter().any(|known| known.party.pid == other.party.pid)
+        };
+        let told = others.is_empty() || others.iter().any(is_told);
+        if told { error } else { error.with_holders(others) }
+    }
 }
 
-fn deadline(wait: Wait) -> Option<Nanos> {
+fn deadline(wait: Wait, asked: Nanos) -> Option<Nanos> {
     match wait {
         Wait::AtMost(limit) => {
             let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-            Some(kernel::now().saturating_add(limit))
+            Some(asked.saturating_add(limit))
         }
         Wait::Forever | Wait::No => None,
     }

@@ -27,14 +27,26 @@ impl Place {
         create: bool,
         files: &FileBackend,
     ) -> Result<(Self, File), LockError> {
+        let refused = |error| {
+            let advice = match io::Error::kind(&error) {
+                io::ErrorKind::NotFound if create => "; its directory is not there",
+                io::ErrorKind::NotFound => "; `create(true)` makes it, if its directory is there",
+                io::ErrorKind::PermissionDenied if writable => {
+                    "; where reading it is enough, `read_path` may do"
+                }
+                io::ErrorKind::PermissionDenied => "; give this user the right to it",
+                _ => "",
+            };
+            refused(given, "opened", error, advice)
+        };
         let path = match fs::canonicalize(given) {
             Err(error) if create && error.kind() == io::ErrorKind::NotFound => {
-                made(given).map_err(|error| refused(given, "opened", error))?
+                made(given).map_err(refused)?
             }
-            outcome => outcome.map_err(|error| refused(given, "opened", error))?,
+            outcome => outcome.map_err(refused)?,
         };
         // A pipe would be waited for, and a device might do something.
-        let kind = fs::symlink_metadata(&path).map_err(|error| refused(given, "opened", error))?;
+        let kind = fs::symlink_metadata(&path).map_err(refused)?;
         if !kind.is_file() {
             let what = if kind.is_dir() { "a directory" } else { "no regular file" };
             let why = format!("`{}` is {what}, and cannot be locked", given.display());
@@ -47,8 +59,8 @@ impl Place {
         let options = options.read(true).write(writable);
         let options =
             options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
-        let file = options.open(&path).map_err(|error| refused(given, "opened", error))?;
-        let inode = Inode::of(&file).map_err(|error| refused(given, "opened", error))?;
+        let file = options.open(&path).map_err(refused)?;
+        let inode = Inode::of(&file).map_err(refused)?;
         Ok((Self { path, inode, files: files.clone() }, file))
     }
 
@@ -84,7 +96,7 @@ impl Place {
     }
 
     pub(super) fn failed(&self, verb: &str, error: io::Error) -> LockError {
-        refused(&self.path, verb, error)
+        refused(&self.path, verb, error, "")
     }
 }
 
@@ -96,13 +108,7 @@ fn made(given: &Path) -> io::Result<PathBuf> {
 }
 
 #[cold]
-fn refused(path: &Path, verb: &str, error: io::Error) -> LockError {
-    let shown = path.display();
-    let advice = match error.kind() {
-        io::ErrorKind::NotFound => "; `create(true)` makes it, if its directory is there",
-        io::ErrorKind::PermissionDenied => "; to read it alone, `read_path` will do",
-        _ => "",
-    };
-    let why = format!("`{shown}` cannot be {verb}: {error}{advice}");
+fn refused(path: &Path, verb: &str, error: io::Error, advice: &str) -> LockError {
+    let why = format!("`{}` cannot be {verb}: {error}{advice}", path.display());
     LockError::new(ErrorKind::Io, "").with_message(why).with_source(error)
 }

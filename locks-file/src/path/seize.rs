@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
 
 use locks_core::{ErrorKind, HolderInfo, LockError, Token, Wait};
 
@@ -46,7 +45,7 @@ pub(super) async fn seize(
     if let Some(outer) = locked().as_ref().and_then(|locked| locked.get(&nest)?.upgrade()) {
         return Ok(Seized::Locked((outer, nest)));
     }
-    let (signal, start) = (Arc::<Signal>::default(), kernel::now());
+    let signal = Arc::<Signal>::default();
     let mut watching = None;
     loop {
         let tried = match shared {
@@ -61,8 +60,7 @@ pub(super) async fn seize(
         let now = kernel::now();
         if wait == Wait::No || deadline.is_some_and(|deadline| deadline <= now) {
             let kind = if wait == Wait::No { ErrorKind::Contended } else { ErrorKind::Timeout };
-            let error = LockError::new(kind, place.name()).with_holders(holders(place, shared));
-            return Err(error.with_waited(Duration::from_nanos(now - start)));
+            return Err(LockError::new(kind, place.name()));
         }
         if watching.is_none() {
             watching = watch(file, &signal, false);
@@ -101,7 +99,7 @@ pub(super) fn let_go(lock: &Arc<File>, nest: Nest) -> io::Result<()> {
 }
 
 /// Whoever has the file, as far as the kernel tells.
-fn holders(place: &Place, shared: bool) -> Vec<HolderInfo> {
+pub(super) fn holders(place: &Place, shared: bool) -> Vec<HolderInfo> {
     let (Ok(table), Some(inode)) = (LockTable::read(), place.files.in_table(place.inode)) else {
         return Vec::new();
     };

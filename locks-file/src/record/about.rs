@@ -1,7 +1,7 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use locks_core::{Caller, HolderInfo, Mode, Party, Token};
+use locks_core::{Caller, HolderInfo, Mode, OwnerId, Party, Token};
 
 use super::Entry;
 use crate::kernel::{Nanos, Process};
@@ -26,8 +26,8 @@ impl About {
         parts.end();
         let _ = parts.write_str(given(|party| &party.process).unwrap_or(&process.name));
         parts.end();
-        if let Some(owner) = caller.owner {
-            let _ = write!(parts, "{owner}");
+        if let Some(who) = caller.owner.and_then(OwnerId::describe) {
+            let _ = parts.write_str(&who);
         }
         parts.end();
         match (caller.site, given(|party| &party.site)) {

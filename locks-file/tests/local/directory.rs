@@ -44,6 +44,64 @@ fn f7_links_files_and_open_directories_are_refused() {
 }
 
 #[test]
+fn f7_what_lies_where_the_books_should_be_is_named() {
+    let temp = Temp::new();
+    let books = temp.at("locks/.epochs");
+    fs::create_dir_all(&books).unwrap();
+    fs::set_permissions(temp.at("locks"), Permissions::from_mode(0o700)).unwrap();
+    let saying = format!("`{}` is a directory, and is left alone: remove it", books.display());
+    refused(temp.at("locks"), ErrorKind::Unavailable, &saying);
+    fs::remove_dir(&books).unwrap();
+    symlink(temp.at("elsewhere"), &books).unwrap();
+    refused(temp.at("locks"), ErrorKind::Unavailable, "is a symbolic link, and is left alone");
+    assert!(!temp.at("elsewhere").exists(), "nothing is made through it");
+}
+
+/// Of processes that are no more, which could not remove it (C13).
+#[test]
+fn c13_whoever_waits_removes_what_earlier_waiters_have_left() {
+    let temp = Temp::new();
+    let open = || FileBackend::new(temp.at("locks")).unwrap();
+    let (ours, theirs) = (Backend::new(open()), Backend::new(open()));
+    let left = temp.at("locks/.waiting-1-1-0");
+    fs::write(&left, "").unwrap();
+    let guard = ours.named("k").acquire().unwrap().into_owned();
+    std::thread::scope(|threads| {
+        let waiting = threads.spawn(|| {
+            drop(theirs.named("k").wait(Duration::from_secs(20)).acquire().unwrap());
+        });
+        while left.exists() && !waiting.is_finished() {
+            std::thread::yield_now();
+        }
+        assert!(!waiting.is_finished(), "it gave up, and nothing was removed");
+        drop(guard);
+        waiting.join().unwrap();
+    });
+}
+
+/// Also what it waited for others of its own process counts (C2).
+#[test]
+fn c2_an_error_tells_the_whole_wait() {
+    let temp = Temp::new();
+    let open = || Backend::new(FileBackend::new(temp.at("locks")).unwrap());
+    let (ours, theirs) = (open(), open());
+    let _guard = ours.named("k").acquire().unwrap();
+    let (first, second) = (Duration::from_millis(100), Duration::from_millis(150));
+    let ask = |limit| theirs.named("k").wait(limit).acquire().unwrap_err();
+    std::thread::scope(|threads| {
+        threads.spawn(|| ask(first));
+        // The other has the turn of the process by then, and is in the list for that.
+        while theirs.list().unwrap().iter().all(|lock| lock.waiters.is_empty()) {
+            std::thread::yield_now();
+        }
+        let text = ask(second).to_string();
+        let told = text.split_once("after ").unwrap().1.split_once(": ").unwrap().0;
+        let told = told.strip_suffix(" ms").map(|millis| millis.parse::<u64>().unwrap());
+        assert!(told.is_none_or(|millis| millis >= 150), "{text}");
+    });
+}
+
+#[test]
 fn f5_without_notifications_waiters_look_by_themselves() {
     let temp = Temp::new();
     let open = || FileBackend::builder(temp.path()).without_notifications().open();

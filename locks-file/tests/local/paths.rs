@@ -3,9 +3,10 @@
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::symlink;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use locks_core::{ErrorKind, LostCause, Op};
+use locks_core::{Backend, ErrorKind, LostCause, Op};
 use locks_file::{FileBackend, PathLock, lock_path, read_path};
 
 use crate::places::Temp;
@@ -117,6 +118,32 @@ fn f5_whoever_waits_is_woken_when_a_user_of_flock_closes_the_file() {
     });
 }
 
+/// Who is next among ourselves has what we meet by, and not the file.
+#[test]
+fn f2_it_is_the_user_of_flock_who_is_told_of_and_not_who_waits_for_him() {
+    let set = Setting::new();
+    let mut flock = Command::new("flock");
+    flock.arg(set.temp.at("data")).args(["sh", "-c", "echo; read end"]);
+    let mut flock = flock.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    flock.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+    std::thread::scope(|threads| {
+        let waiting = threads.spawn(|| {
+            drop(set.lock().wait(Duration::from_secs(20)).acquire().unwrap());
+        });
+        let listed = Backend::new(set.files.clone());
+        while listed.list().unwrap().iter().all(|lock| lock.holders.is_empty()) {
+            assert!(!waiting.is_finished());
+            std::thread::yield_now();
+        }
+        let error = set.lock().acquire().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Contended);
+        assert_eq!(error.holders()[0].party.pid, Some(flock.id()), "{error}");
+        drop(flock.stdin.take());
+        waiting.join().unwrap();
+    });
+    flock.wait().unwrap();
+}
+
 #[test]
 fn c2_a_wait_for_a_user_of_flock_ends_in_time_and_leaves_nothing() {
     let set = Setting::new();
@@ -126,6 +153,7 @@ fn c2_a_wait_for_a_user_of_flock_ends_in_time_and_leaves_nothing() {
     let error = set.lock().wait(Duration::from_millis(30)).acquire().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(start.elapsed() >= Duration::from_millis(30));
+    assert!(!error.to_string().contains("after 29 ms"), "{error}");
     foreign.unlock().unwrap();
     drop(set.lock().acquire().unwrap());
     assert_eq!(set.files.live_keys(), 0);
@@ -205,6 +233,9 @@ fn f7_what_is_no_file_is_refused_untouched() {
     assert_eq!(error.kind(), ErrorKind::Io);
     assert!(error.to_string().contains("`create(true)` makes it"), "{error}");
     assert!(!set.temp.at("none").exists());
+    let below = lock_path(set.temp.at("none/below")).within(&set.files).create(true);
+    let error = below.acquire().unwrap_err();
+    assert!(error.to_string().ends_with("; its directory is not there"), "{error}");
     drop(missing.create(true).acquire().unwrap());
     assert_eq!(fs::read(set.temp.at("none")).unwrap(), b"");
     let error = lock_path(set.temp.path()).within(&set.files).acquire().unwrap_err();
