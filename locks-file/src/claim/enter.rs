@@ -55,7 +55,7 @@ impl Attempt<'_> {
             }
         };
         let held = self.hold(file, inode, token, over);
-        held.write_alone(&held.terms()).map_err(|error| self.failed("written", error))?;
+        self.write_first(&held)?;
         drop(entered);
         if !self.is_at_path(inode)? {
             return Ok(Entry::Again);
@@ -130,11 +130,20 @@ impl Attempt<'_> {
         let mut held = self.hold(file, inode, token + 1, over);
         held.locked_since = locked_since;
         held.passed = passed + 1;
-        held.write_alone(&held.terms()).map_err(|error| self.failed("written", error))?;
+        self.write_first(&held)?;
         if !self.is_at_path(inode)? {
             return Ok(None);
         }
         Ok(Some(self.files.take_in(held)))
+    }
+
+    /// Writes the record of a grant that is about to be. Without it there is none, and the file is
+    /// unlocked, not merely closed: a forked child might have a copy of it.
+    fn write_first(&self, held: &Held) -> Result<(), LockError> {
+        held.write_alone(&held.terms()).map_err(|error| {
+            let _ = held.unlock();
+            self.failed("written", error)
+        })
     }
 
     /// The grant that the file is about to be.

@@ -29,7 +29,7 @@ impl Attempt<'_> {
         }
         let now = kernel::now();
         if let Some(until) = self.files.off_until(self.key).filter(|until| *until > now)
-            && self.options.wait != Some(Wait::No)
+            && self.waits_beyond(until)
         {
             return Ok(Look::Busy { again: until, doubtful: false });
         }
@@ -80,6 +80,18 @@ impl Attempt<'_> {
         Ok(Look::Busy { again: kernel::now() + DOUBT, doubtful: true })
     }
 
+    /// Whether there is time to let others be first until then.
+    fn waits_beyond(&self, until: kernel::Nanos) -> bool {
+        match self.options.wait {
+            Some(Wait::No) => false,
+            Some(Wait::AtMost(limit)) => {
+                let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+                self.begun.saturating_add(limit) > until
+            }
+            Some(Wait::Forever) | None => true,
+        }
+    }
+
     /// Somebody has the file. `None`: it is another's by now, so look again.
     fn look_at_holder(
         &mut self,
@@ -114,7 +126,11 @@ impl Attempt<'_> {
                 judged if judged.due() <= now => match self.steal(&file, inode)? {
                     super::steal::Theft::Done(turn) => return Ok(Some(Look::Granted(turn))),
                     super::steal::Theft::Changed => return Ok(None),
-                    super::steal::Theft::Later(at) => again = at,
+                    super::steal::Theft::Later(at) => {
+                        again = at;
+                        // The books are somebody else's for a moment: nothing is known by that.
+                        doubtful = at <= now + SOON;
+                    }
                 },
                 judged => again = judged.due(),
             }

@@ -14,20 +14,23 @@ pub(super) struct Locked {
     /// Read and written through. In a nest each guard has its own.
     file: File,
     /// P1: as long as this is there, the file's `flock` is ours. The guards of a nest share it.
-    lock: Arc<File>,
+    lock: Option<Arc<File>>,
     nest: Nest,
     process: u32,
 }
 
 impl Locked {
     pub(super) fn new(place: Place, file: File, (lock, nest): (Arc<File>, Nest)) -> Self {
-        Self { place, file, lock, nest, process: std::process::id() }
+        Self { place, file, lock: Some(lock), nest, process: std::process::id() }
     }
 
     /// Gives the file's lock back, if nobody else of the nest is left. In a forked child it is only
     /// closed: the lock is the parent's.
-    fn unlock(&self) -> io::Result<()> {
-        if self.process == std::process::id() { let_go(&self.lock, self.nest) } else { Ok(()) }
+    fn unlock(&mut self) -> io::Result<()> {
+        match self.lock.take() {
+            Some(lock) if self.process == std::process::id() => let_go(lock, self.nest),
+            _ => Ok(()),
+        }
     }
 
     fn rewrite(&mut self, content: &[u8]) -> io::Result<()> {
@@ -110,7 +113,7 @@ macro_rules! path_guard {
             /// # Errors
             /// As [`check`](Self::check), and what keeps the file from being unlocked.
             pub fn release(self) -> Result<(), LockError> {
-                let Self { locked, guard } = self;
+                let Self { mut locked, guard } = self;
                 let stands = locked.place.check();
                 let unlocked =
                     locked.unlock().map_err(|error| locked.place.failed("unlocked", error));

@@ -86,16 +86,15 @@ pub(super) async fn seize(
 }
 
 /// Unlocks the file, unless other guards of the nest need it.
-pub(super) fn let_go(lock: &Arc<File>, nest: Nest) -> io::Result<()> {
+pub(super) fn let_go(lock: Arc<File>, nest: Nest) -> io::Result<()> {
+    // With the mutex locked, so that of two who let go at once one is the last.
     let mut locked = locked();
-    if Arc::strong_count(lock) > 1 {
-        return Ok(());
-    }
+    let Ok(lock) = Arc::try_unwrap(lock) else { return Ok(()) };
     if let Some(known) = locked.as_mut() {
         known.remove(&nest);
     }
     drop(locked);
-    fs4::FileExt::unlock(&**lock)
+    fs4::FileExt::unlock(&lock)
 }
 
 /// Whoever has the file, as far as the kernel tells.
