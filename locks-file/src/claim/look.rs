@@ -126,10 +126,10 @@ impl Attempt<'_> {
                 judged if judged.due() <= now => match self.steal(&file, inode)? {
                     super::steal::Theft::Done(turn) => return Ok(Some(Look::Granted(turn))),
                     super::steal::Theft::Changed => return Ok(None),
-                    super::steal::Theft::Later(at) => {
-                        again = at;
-                        // The books are somebody else's for a moment: nothing is known by that.
-                        doubtful = at <= now + SOON;
+                    super::steal::Theft::Later(at) => again = at,
+                    super::steal::Theft::NotNow => {
+                        again = kernel::now() + SOON;
+                        doubtful = true;
                     }
                 },
                 judged => again = judged.due(),

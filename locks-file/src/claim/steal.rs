@@ -4,7 +4,6 @@ use locks_core::{LockError, LostCause, Turn};
 
 use super::Attempt;
 use super::enter::first_token;
-use super::look::SOON;
 use crate::directory::{Exchange, Inode, Outcome};
 use crate::kernel::{self, Nanos};
 use crate::record::Text;
@@ -14,8 +13,10 @@ pub(super) enum Theft {
     Done(Turn),
     /// The file is no longer what it was.
     Changed,
-    /// Not before then, or not just now.
+    /// Not before then.
     Later(Nanos),
+    /// The books are somebody else's for a moment, or the file nobody's: nothing is known by that.
+    NotNow,
 }
 
 impl Attempt<'_> {
@@ -23,7 +24,7 @@ impl Attempt<'_> {
     pub(super) fn steal(&mut self, old: &File, inode: Inode) -> Result<Theft, LockError> {
         let files = self.files;
         let Some(mut entered) = files.directory.epochs.enter_soon()? else {
-            return Ok(Theft::Later(kernel::now() + SOON));
+            return Ok(Theft::NotNow);
         };
         if !self.is_at_path(inode)? {
             return Ok(Theft::Changed);
@@ -32,7 +33,7 @@ impl Attempt<'_> {
         let text = Text::read(old).map_err(|error| self.failed("read", error))?;
         let judged = self.judge(&text, inode)?;
         if judged.is_nobody() {
-            return Ok(Theft::Later(kernel::now() + SOON));
+            return Ok(Theft::NotNow);
         }
         if judged.due() > kernel::now() {
             return Ok(Theft::Later(judged.due()));
