@@ -16,14 +16,41 @@ impl Taken {
     ) -> Result<Option<Token>, LockError> {
         let token = self.greatest_token();
         let (hold_at_least, hold_at_most) = options.bounds();
+        if !self
+            .complete_with(upstream, token, Bounds { hold_at_least: None, hold_at_most })
+            .await?
+        {
+            return Ok(None);
+        }
+        // Nothing is reserved for a set that comes to nothing after all.
+        if hold_at_least.is_some()
+            && !self.complete_with(upstream, token, Bounds { hold_at_least, hold_at_most }).await?
+        {
+            return Ok(None);
+        }
+        // One that was completed first may have been lost before the last one was.
+        if let Some(lost) = self.first_lost() {
+            self.give_back(lost);
+            return Ok(None);
+        }
+        Ok(Some(token))
+    }
+
+    /// Has each of them completed. `false`: one was lost before, and has been given back with those
+    /// behind it.
+    async fn complete_with(
+        &mut self,
+        upstream: &dyn Upstream,
+        token: Token,
+        bounds: Bounds,
+    ) -> Result<bool, LockError> {
         for index in 0..self.holds.len() {
             let hold = &self.holds[index];
             let Ok(Some(turn)) = self.core.with_hold(hold, |entry, _| entry.turn) else {
                 self.give_back(index);
-                return Ok(None);
+                return Ok(false);
             };
-            let outermost = hold.nested == Nested::No;
-            let begins = outermost.then_some(Bounds { hold_at_least, hold_at_most });
+            let begins = (hold.nested == Nested::No).then_some(bounds);
             let completion = Completion { token, begins };
             let completed = upstream.complete(hold.slot().key(), turn, completion).await;
             let stands = match completed.map_err(|error| (error.kind(), error)) {
@@ -36,15 +63,10 @@ impl Taken {
             };
             if !stands {
                 self.give_back(index);
-                return Ok(None);
+                return Ok(false);
             }
         }
-        // One that was completed first may have been lost before the last one was.
-        if let Some(lost) = self.first_lost() {
-            self.give_back(lost);
-            return Ok(None);
-        }
-        Ok(Some(token))
+        Ok(true)
     }
 
     /// The greatest of their tokens: each is above every earlier one of its own key, so that this one

@@ -37,7 +37,8 @@ pub trait Upstream: Send + Sync + 'static {
     /// All later tokens of the key are above that one. The grant keeps its `id` and is called by the
     /// new token from the answer on; while there is none it can be ended by the name it had. A
     /// request that has to take one of its keys again completes the others once more, with a token
-    /// that is no smaller.
+    /// that is no smaller; one with `hold_at_least` does so too, with that bound, when all of them
+    /// stand: a set that comes to nothing reserves nothing.
     ///
     /// # Errors
     /// `Lost` if it is not there any more; also, for one that [begins](Completion::begins) now, if

@@ -360,7 +360,9 @@ fn c6_age_and_bounds_count_from_when_the_last_key_is_there() {
         _ => None,
     };
     let begun = table.notes().into_iter().filter_map(begun).collect::<Vec<_>>();
-    assert_eq!(begun, [(Some(AGE / 5), Some(AGE * 2)); 3]);
+    // What reserves comes last: for a set that came to nothing in between, nothing is reserved.
+    assert_eq!(begun[..3], [(None, Some(AGE * 2)); 3]);
+    assert_eq!(begun[3..], [(Some(AGE / 5), Some(AGE * 2)); 3]);
     table.clock.advance(AGE - Duration::from_millis(1));
     assert!(thief.poll().is_pending());
     all.check().unwrap();
