@@ -12,29 +12,13 @@ use crate::fault;
 use crate::files::Files;
 use crate::kernel::{self, LockTable, Seen};
 use crate::name;
+use crate::persist::persist;
 use crate::record::{Record, Text};
-use crate::watch::{Signal, pause};
-
-const SOON: kernel::Nanos = 200_000;
-const PATIENCE: kernel::Nanos = 10_000_000_000;
 
 /// Ends the hold or the reservation of `key` with this token, whoever has it.
 pub(crate) fn evict(files: &Arc<Files>, key: &str, token: Token) -> Op<'static, bool> {
     let (files, key) = (files.clone(), key.to_owned());
-    Op::later(async move {
-        let (signal, end) = (Signal::default(), kernel::now() + PATIENCE);
-        loop {
-            if let Some(ended) = attempt(&files, &key, token.get())? {
-                return Ok(ended);
-            }
-            if kernel::now() > end {
-                let directory = &files.directory;
-                let pid = directory.epochs.holder(|inode| directory.in_table(inode));
-                return Err(fault::held_up(&directory.name, pid).with_key(key));
-            }
-            pause(&signal, kernel::now() + SOON).await;
-        }
-    })
+    Op::later(async move { persist(&files, &key, || attempt(&files, &key, token.get())).await })
 }
 
 /// Whether there was one; `None`: not just now.

@@ -22,6 +22,7 @@ mod kernel;
 mod list;
 mod name;
 mod path;
+mod persist;
 mod record;
 mod shared;
 mod terms;

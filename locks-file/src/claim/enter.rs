@@ -4,10 +4,10 @@ use std::sync::Arc;
 use locks_core::{LockError, Turn};
 
 use super::Attempt;
-use super::look::SOON;
 use crate::directory::Inode;
 use crate::held::{Held, Terms};
 use crate::kernel::{self, Nanos};
+use crate::persist::SOON;
 use crate::record::{Found, Record, Text};
 
 /// What a locked file came to.

@@ -2,12 +2,11 @@ use super::enter::Entry;
 use super::{Attempt, DOUBT, Look};
 use crate::directory::Inode;
 use crate::kernel;
+use crate::persist::SOON;
 use crate::record::{Found, Text};
 use crate::shared;
 use locks_core::{LockError, Wait};
 
-/// How soon to come again to books that somebody else has.
-pub(super) const SOON: kernel::Nanos = 200_000;
 /// How often a file may turn out to be another before it is left for a moment.
 const ROUNDS: usize = 100;
 /// From when on somebody who waits for the key alone has new shared holds keep off (C3), for how long
