@@ -215,6 +215,27 @@ impl LockError {
         self.0.token
     }
 
+    /// How many waited for the key at that moment, of whom [`waiters`](Self::waiters) may be only the
+    /// first.
+    pub fn waiting(&self) -> usize {
+        self.0.waiting
+    }
+
+    /// How long the key stays reserved although nobody holds it (C14).
+    pub fn reserved_for(&self) -> Option<Duration> {
+        self.0.reserved_for
+    }
+
+    /// How long the request waited.
+    pub fn waited(&self) -> Option<Duration> {
+        self.0.waited
+    }
+
+    /// The sentence in place of the usual one, if it was given one.
+    pub fn message(&self) -> Option<&str> {
+        self.0.message.as_deref()
+    }
+
     /// The backend it came from, where it says.
     pub fn backend(&self) -> Option<&str> {
         self.0.backend.as_deref()

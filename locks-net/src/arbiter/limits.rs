@@ -1,0 +1,54 @@
+use std::time::Duration;
+
+/// What a server lets its clients have (N6). Who hits a limit gets `LimitExceeded`; sessions that resume,
+/// and holds that there are, pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Sessions, connected or not. 4,096 by default.
+    pub sessions: usize,
+    /// Connections that have not opened their session yet; when there are more, the oldest of them is
+    /// closed. 256 by default.
+    pub newcomers: usize,
+    /// Bytes of one frame, at least 4 KiB. 256 KiB by default.
+    pub frame: usize,
+    /// Keys held, waited for or reserved. 1,000,000 by default.
+    pub keys: usize,
+    /// Requests that wait. 100,000 by default.
+    pub waiters: usize,
+    /// Requests of one session that wait or hold. 1,000,000 by default.
+    pub requests_per_session: usize,
+    /// Bytes that wait for one client to read or to acknowledge them; then its connection is closed.
+    /// 4 MiB by default.
+    pub write_buffer: usize,
+    /// How long a connection may take to open its session, a frame to arrive once it has begun, and a
+    /// client to read what was written to it. 10 s by default.
+    pub patience: Duration,
+    /// The lease of those who ask for none. 10 s by default.
+    pub lease: Duration,
+    /// The shortest lease, 1 s by default.
+    pub shortest_lease: Duration,
+    /// The longest lease, 1 h by default.
+    pub longest_lease: Duration,
+    /// The longest hold: every hold ends by then, as if by `hold_at_most`. None by default.
+    pub longest_hold: Option<Duration>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 4096,
+            newcomers: 256,
+            frame: 256 * 1024,
+            keys: 1_000_000,
+            waiters: 100_000,
+            requests_per_session: 1_000_000,
+            write_buffer: 4 * 1024 * 1024,
+            patience: Duration::from_secs(10),
+            lease: Duration::from_secs(10),
+            shortest_lease: Duration::from_secs(1),
+            longest_lease: Duration::from_secs(3600),
+            longest_hold: None,
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! One side of a session's numbered frames (N2).
+
+use std::collections::VecDeque;
+
+use locks_core::Moment;
+
+use crate::wire::{FrameWriter, Malformed, join_frame};
+
+/// The numbered frames of a session, as one of its ends sees them: what it has sent and the other has not
+/// acknowledged, and how far it has applied what the other has sent. It outlives connections.
+///
+/// * H1: `unacknowledged` has the numbers from the first that the other side may lack to the last sent,
+///   without a gap.
+/// * H2: `applied` only grows, by one.
+#[derive(Debug, Default)]
+pub(crate) struct Channel {
+    last_sent: u64,
+    unacknowledged: VecDeque<Sent>,
+    applied: u64,
+    /// The acknowledgement that the other side has been sent last.
+    told: u64,
+    /// Bytes in `unacknowledged`.
+    kept: usize,
+}
+
+#[derive(Debug)]
+struct Sent {
+    message: Box<[u8]>,
+    /// When it was sent first.
+    at: Moment,
+}
+
+/// What has arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arrived {
+    /// To be applied.
+    New,
+    /// It was applied before.
+    Repeated,
+}
+
+impl Channel {
+    /// Numbers a message and keeps it until it is acknowledged; also puts it into `out`, if there is a
+    /// connection.
+    pub(crate) fn send(
+        &mut self,
+        message: &[u8],
+        now: Moment,
+        connection: Option<(&mut FrameWriter, &mut Vec<u8>)>,
+    ) -> u64 {
+        self.last_sent += 1;
+        self.unacknowledged.push_back(Sent { message: message.into(), at: now });
+        self.kept += message.len();
+        if let Some((writer, out)) = connection {
+            self.told = self.applied;
+            writer.put(out, |body| join_frame(body, self.last_sent, self.applied, message));
+        }
+        self.last_sent
+    }
+
+    /// The other side has applied everything up to `ack`. When the newest frame among what is acknowledged
+    /// by this was first sent, if there is one.
+    ///
+    /// # Errors
+    /// If it acknowledges what was never sent.
+    pub(crate) fn acknowledged(&mut self, ack: u64) -> Result<Option<Moment>, Malformed> {
+        if ack > self.last_sent {
+            return Err(Malformed("acknowledges a frame that was never sent"));
+        }
+        let mut newest = None;
+        while let Some(first) = self.first_unacknowledged()
+            && first <= ack
+        {
+            let sent = self.unacknowledged.pop_front().expect("H1");
+            self.kept -= sent.message.len();
+            newest = Some(sent.at);
+        }
+        if self.unacknowledged.is_empty() && self.unacknowledged.capacity() > 64 {
+            self.unacknowledged = VecDeque::new();
+        }
+        Ok(newest)
+    }
+
+    /// The other side's frame `number` has arrived.
+    ///
+    /// # Errors
+    /// If one before it is missing.
+    pub(crate) fn arrived(&mut self, number: u64) -> Result<Arrived, Malformed> {
+        if number <= self.applied {
+            return Ok(Arrived::Repeated);
+        }
+        if number != self.applied + 1 {
+            return Err(Malformed("a frame is missing"));
+        }
+        self.applied = number;
+        Ok(Arrived::New)
+    }
+
+    /// Puts everything into `out` that the other side has not received, after a new connection was made.
+    ///
+    /// # Errors
+    /// If it claims to have received what was never sent, or lacks what it had acknowledged.
+    pub(crate) fn repeat(
+        &mut self,
+        received: u64,
+        writer: &mut FrameWriter,
+        out: &mut Vec<u8>,
+    ) -> Result<(), Malformed> {
+        self.acknowledged(received)?;
+        if received + (self.unacknowledged.len() as u64) != self.last_sent {
+            return Err(Malformed("lacks a frame that it had acknowledged"));
+        }
+        self.told = self.applied;
+        for (sent, number) in self.unacknowledged.iter().zip(received + 1..) {
+            writer.put(out, |body| join_frame(body, number, self.applied, &sent.message));
+        }
+        Ok(())
+    }
+
+    /// Puts a frame into `out` that carries nothing but the acknowledgement.
+    pub(crate) fn acknowledge(&mut self, writer: &mut FrameWriter, out: &mut Vec<u8>) {
+        self.told = self.applied;
+        writer.put(out, |body| join_frame(body, 0, self.applied, &[]));
+    }
+
+    /// How many frames have been applied and not been acknowledged yet.
+    pub(crate) fn owes(&self) -> u64 {
+        self.applied - self.told
+    }
+
+    /// The other side's frames up to this one have been applied.
+    pub(crate) fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    /// The number of the frame that was sent last.
+    pub(crate) fn last_sent(&self) -> u64 {
+        self.last_sent
+    }
+
+    /// The number of the first frame that the other side may not have applied.
+    pub(crate) fn first_unacknowledged(&self) -> Option<u64> {
+        let waiting = self.unacknowledged.len() as u64;
+        (waiting > 0).then(|| self.last_sent - waiting + 1)
+    }
+
+    /// Bytes and frames that are kept for the other side.
+    pub(crate) fn kept(&self) -> (usize, usize) {
+        (self.kept, self.unacknowledged.len())
+    }
+}

@@ -1,0 +1,19 @@
+//! Locks among the processes that reach a server.
+//!
+//! One engine, that of `locks-core`, holds the locks, and its owners are the sessions of clients. Three
+//! layers, of which only the last does I/O:
+//!
+//! * [`wire`]: frames and messages as bytes; `PROTOCOL.md` describes them.
+//! * [`arbiter`] and [`client::Session`](client): the two ends as state machines. They are given frames and
+//!   the time, and leave frames to be sent.
+//! * [`server`] and [`client`]: sockets, threads, timers; [`serving`] finds or starts a server for the
+//!   processes of one machine.
+
+mod arbiter;
+mod channel;
+mod client;
+mod journal;
+mod secret;
+mod server;
+mod serving;
+mod wire;

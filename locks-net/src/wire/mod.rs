@@ -1,0 +1,17 @@
+//! Frames and messages as bytes. Pure: no I/O, no time. `PROTOCOL.md` is the description.
+//!
+//! A connection begins with greetings ([`ClientHello`] to [`Opened`]), one message in a frame each. Then come
+//! the numbered frames of the session, made by [`Channel`](crate::channel::Channel).
+
+mod frame;
+mod hello;
+mod malformed;
+mod message;
+
+pub(crate) use self::frame::{FrameReader, FrameWriter, join_frame, split_frame};
+pub(crate) use self::hello::{
+    ClientHello, How, Open, Opened, Proof, Rejected, Resume, ServerHello, VERSION, Why,
+};
+pub(crate) use self::malformed::Malformed;
+pub use self::message::Status;
+pub(crate) use self::message::{Acquire, Call, Event, MAX_WITHIN};
