@@ -3,9 +3,7 @@
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use locks_core::{
-    CallSite, ErrorKind, LockError, LockInfo, LostCause, Moment, Query, Token, Wait,
-};
+use locks_core::{CallSite, ErrorKind, LockError, LockInfo, LostCause, Moment, Query, Token, Wait};
 
 use super::{Deferred, KEPT, REQUESTS, Session};
 use crate::wire::{Acquire, Call, Status};
@@ -358,7 +356,14 @@ impl Session {
         while let Some(&(deadline, number)) = self.deadlines.first()
             && deadline <= now
         {
-            self.expire_ask(number, now);
+            // Whatever it belongs to, it does not come up again.
+            self.deadlines.remove(&(deadline, number));
+            if let Some(asked) = self.unanswered.get_mut(&number) {
+                asked.deadline = None;
+            }
+            if !self.expire_ending(number) {
+                self.expire_ask(number, now);
+            }
         }
     }
 
