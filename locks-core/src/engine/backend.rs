@@ -120,8 +120,9 @@ impl Engine {
             Wait::AtMost(limit) => Some(since.insert(core.clock.now()).after(limit)),
             Wait::Forever | Wait::No => None,
         };
-        let Request { keys, options, caller } = request;
-        let ask = Ask::new(caller, &options);
+        let Request { keys, options, caller, asked } = request;
+        let since = asked.or(since);
+        let ask = Ask { asked, ..Ask::new(caller, &options) };
         match (keys.single(), &core.upstream) {
             (Some(key), None) => {
                 let slot = match kept {

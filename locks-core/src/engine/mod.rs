@@ -12,6 +12,7 @@ mod core;
 mod describe;
 mod effects;
 mod graph;
+mod observer;
 mod pin;
 mod pinned;
 mod queued;
@@ -29,6 +30,7 @@ use std::sync::{Arc, LazyLock, Weak};
 
 pub use self::builder::{EngineBuilder, TokenSource};
 pub(crate) use self::core::Core;
+pub use self::observer::{Loss, Observer};
 pub use self::pinned::PinnedKey;
 pub(crate) use self::queued::{Begun, Waiting};
 pub(crate) use self::slot::{Slot, SlotRef};

@@ -2,6 +2,7 @@
 
 #![cfg(not(any(loom, shuttle)))]
 
+mod again;
 mod auto_traits;
 mod cancel;
 #[cfg(any(feature = "tracing", feature = "metrics"))]
@@ -10,6 +11,7 @@ mod foreign;
 #[cfg(feature = "tracing")]
 mod listens;
 mod model;
+mod observer;
 mod outside;
 mod polled;
 mod refused;

@@ -1,4 +1,5 @@
 use super::super::effects::Effects;
+use super::super::observer::Revoked;
 use super::super::upstream::Turn;
 use super::State;
 use super::hold::HoldEntry;
@@ -67,7 +68,12 @@ impl State {
         self.lost.push(LostHold { cause, guards });
         effects.end(hold.turn);
         let more = effects.more();
-        more.lost.push((hold.token, cause));
+        more.lost.push(Revoked {
+            token: hold.token,
+            cause,
+            owner: hold.owner(),
+            guards: hold.levels.iter().map(|level| level.token).collect(),
+        });
         more.broken.extend(hold.set.map(|set| (set, hold.token, cause)));
         more.wakers.extend(hold.watchers);
     }
