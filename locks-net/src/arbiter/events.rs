@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 
-use locks_core::{EndedHold, LostCause, Observer, Token};
+use locks_core::{LostCause, Observer, Token};
 
 /// Requests that were woken, and holds that were ended from outside, in their order.
 #[derive(Default)]
@@ -37,7 +37,7 @@ impl Happened {
 }
 
 impl Observer for Happened {
-    fn lost(&self, ended: EndedHold<'_>) {
+    fn lost(&self, ended: &locks_core::Loss<'_>) {
         let loss = Loss {
             realm: ended.owner.map_or(0, |owner| owner.realm()),
             key: ended.key.to_owned(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use locks_core::{
     Caller, ErrorKind, Granted, Hold, KeySet, Keys, LockBackend, LockError, LostCause, Op, OwnerId,
-    Request, Token,
+    Request,
 };
 
 use super::connection::Fault;
@@ -14,6 +14,9 @@ use super::session::{Held, Requested, Waiting};
 use super::{Arbiter, ConnId};
 use crate::journal::{Grant, Record};
 use crate::wire::{Acquire, Call, Event, Malformed};
+
+/// The kind of [owners](OwnerId::to_parts) that are of one acquisition and nobody else.
+const ACQUISITION: u8 = 3;
 
 impl Arbiter {
     pub(super) fn apply(&mut self, id: ConnId, realm: u32, call: Call) -> Result<(), Fault> {
@@ -72,9 +75,13 @@ impl Arbiter {
         }
         let mut caller = Caller::anonymous();
         // One who has no name has one here, to be known as this session's.
-        let owner = acquire.owner.or_else(|| OwnerId::from_parts(0, OwnerId::ACQUISITION, request));
+        let owner = acquire.owner.or_else(|| OwnerId::from_parts(realm, ACQUISITION, request));
         caller.owner = owner.map(|owner| owner.in_realm(realm));
         caller.within = acquire.within.iter().map(|owner| owner.in_realm(realm)).collect();
+        if acquire.owner.is_none() && acquire.keys.len() > 1 {
+            // The keys taken so far are held by this wait for the next one (C10).
+            caller.within.insert_many(0, caller.owner);
+        }
         caller.opens_scope = acquire.opens_scope;
         caller.site = site;
         let mut options = acquire.options;
@@ -317,7 +324,7 @@ impl Arbiter {
                 let Requested::Held(held) = requested else { continue };
                 if held.lost.is_none()
                     && tokens.contains(&held.hold.token())
-                    && held.hold.is_of(&key)
+                    && held.hold.has_key(&key)
                 {
                     held.lost = Some(cause);
                     lost.push(*request);
@@ -355,12 +362,6 @@ impl Arbiter {
         if let Some(id) = session.connection {
             self.close_connection(id);
         }
-    }
-
-    /// The present token of a guard, for those who ask for it.
-    #[cfg(test)]
-    pub(super) fn token_of(&self, realm: u32, request: u64) -> Option<Token> {
-        Some(self.held(realm, request)?.hold.token())
     }
 }
 

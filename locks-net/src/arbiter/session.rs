@@ -65,6 +65,9 @@ impl Held {
     }
 }
 
+/// The kind of [owners](OwnerId::to_parts) that are threads.
+const THREAD: u8 = 1;
+
 /// So many names of threads are remembered for a session.
 const NAMES: usize = 1024;
 
@@ -175,7 +178,7 @@ impl Session {
     /// What one of its owners calls itself (C12).
     pub(super) fn describe(&self, owner: OwnerId) -> Option<String> {
         let (_, kind, number) = owner.to_parts();
-        match self.names.get(&number).filter(|_| kind == OwnerId::THREAD) {
+        match self.names.get(&number).filter(|_| kind == THREAD) {
             Some(name) => Some(format!("thread `{name}`")),
             None => owner.describe(),
         }
