@@ -8,7 +8,7 @@ use super::{Arbiter, ConnId, Notice};
 use crate::journal::{Kept, Record, SessionRecord};
 use crate::secret::{Handshake, Opener};
 use crate::wire::{
-    ClientHello, How, Open, Opened, Proof, Rejected, Resume, ServerHello, VERSION, Why,
+    ClientHello, Greeting, How, Open, Opened, Proof, Rejected, Resume, ServerHello, VERSION, Why,
 };
 
 /// Realms from 1 on: those that fit into the engine's fast path.

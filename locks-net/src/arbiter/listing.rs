@@ -1,32 +1,21 @@
-use locks_core::{LockBackend, LockInfo, Op, Query, Token};
+use locks_core::{LockBackend, Op, Query, Token};
 
 use super::Arbiter;
 use crate::journal::Record;
 use crate::wire::{Event, Status};
 
 impl Arbiter {
-    /// Answers with what is held and waited for, in as many frames as it takes.
+    /// Answers with what is held and waited for.
     pub(super) fn inspect(&mut self, realm: u32, call: u64, query: Query) {
         let infos = match self.engine.inspect(query) {
             Op::Now(Ok(infos)) => infos,
             Op::Now(Err(error)) => return self.tell(realm, &Event::Refused { call, error }),
             Op::Later(_) => unreachable!("an engine without an upstream lists at once"),
         };
-        let room = self.setup.limits.frame / 2;
-        let mut batch = Vec::<LockInfo>::new();
-        let mut size = 0;
-        let mut infos = infos.into_iter().map(|info| self.describe_info(info)).collect::<Vec<_>>().into_iter();
-        while let Some(info) = infos.next() {
-            // Holders and waiters of one key are bounded on the wire.
-            size += info.key.len() + 64 + 256 * (info.holders.len().min(64) + info.waiters.len().min(64));
-            batch.push(info);
-            if size >= room && infos.len() > 0 {
-                size = 0;
-                let infos = std::mem::take(&mut batch);
-                self.tell(realm, &Event::Listed { call, infos, more: true });
-            }
+        let infos = infos.into_iter().map(|info| self.describe_info(info)).collect::<Vec<_>>();
+        for part in Event::listed(call, infos) {
+            self.tell(realm, &part);
         }
-        self.tell(realm, &Event::Listed { call, infos: batch, more: false });
     }
 
     /// Ends whatever holds or reserves `key` with this token.

@@ -40,7 +40,14 @@ impl Arbiter {
             Call::Name { thread, text } => {
                 self.sessions.get_mut(&realm).ok_or(Fault::Over)?.name(thread, text);
             }
-            Call::Holding { held, pending } => self.keep_only(realm, &held, &pending),
+            Call::Holding { held, pending, more } => {
+                let session = self.sessions.get_mut(&realm).ok_or(Fault::Over)?;
+                session.named.0.extend(held);
+                session.named.1.extend(pending);
+                if !more {
+                    self.keep_only(realm);
+                }
+            }
             Call::Ping => self.acknowledge(id, 1),
             Call::Bye => {
                 self.end_session(realm);
@@ -297,15 +304,19 @@ impl Arbiter {
         }
     }
 
-    /// After a restart: what the client does not name ends, and what is not there is lost (N4).
-    fn keep_only(&mut self, realm: u32, held: &[u64], pending: &[u64]) {
+    /// After a restart: what the client has not named ends, and what is not there is lost (N4).
+    fn keep_only(&mut self, realm: u32) {
         let Some(session) = self.sessions.get_mut(&realm) else { return };
         session.is_restored = false;
-        let named = |request: &u64| held.contains(request) || pending.contains(request);
-        let mut rest = session.requests.keys().copied().filter(|request| !named(request)).collect::<Vec<_>>();
-        let missing = held.iter().copied().filter(|request| !session.requests.contains_key(request));
-        let missing = missing.collect::<Vec<_>>();
+        let (held, pending) = std::mem::take(&mut session.named);
+        let there = session.requests.keys().copied();
+        let mut rest = there
+            .filter(|request| !held.contains(request) && !pending.contains(request))
+            .collect::<Vec<_>>();
+        let missing = held.into_iter().filter(|request| !session.requests.contains_key(request));
+        let mut missing = missing.collect::<Vec<_>>();
         rest.sort_unstable();
+        missing.sort_unstable();
         for request in rest {
             self.end(realm, request, None);
         }

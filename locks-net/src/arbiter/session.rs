@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use locks_core::{CallSite, Granted, Hold, LostCause, Moment, Op, OwnerId, Party};
@@ -24,6 +24,8 @@ pub(super) struct Session {
     pub(super) alarm: Option<Moment>,
     /// It came out of the journal, and its client has not said yet what still matters.
     pub(super) is_restored: bool,
+    /// What it has said so far still matters: held, and asked for.
+    pub(super) named: (HashSet<u64>, HashSet<u64>),
     pub(super) requests: HashMap<u64, Requested, foldhash::fast::RandomState>,
     /// Leases of single holds that are not the session's, and how many have them.
     pub(super) leases: Vec<(Duration, usize)>,
@@ -89,6 +91,7 @@ impl Session {
             ends_at: None,
             alarm: None,
             is_restored: false,
+            named: Default::default(),
             requests: HashMap::default(),
             leases: Vec::new(),
             sites: Vec::new(),
@@ -109,6 +112,7 @@ impl Session {
     /// Its client begins anew: with numbers, sites and names.
     pub(super) fn start_over(&mut self) {
         self.channel = Channel::default();
+        self.named = Default::default();
         self.sites.clear();
         self.names.clear();
     }
