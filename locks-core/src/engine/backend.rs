@@ -187,7 +187,7 @@ impl Engine {
     }
 
     /// Whether it was this engine that granted it; what another has granted is not touched (C4).
-    fn granted(&self, hold: &Hold) -> bool {
+    pub(super) fn granted(&self, hold: &Hold) -> bool {
         let slots = hold.slots();
         !slots.is_empty() && slots.iter().all(|hold| self.core.registry.has(hold.slot))
     }
