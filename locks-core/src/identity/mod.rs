@@ -78,6 +78,34 @@ impl OwnerId {
         }
     }
 
+    /// Realm, kind and number, for who writes them down: threads are of kind 1, scopes 2,
+    /// acquisitions 3, explicit owners 4, and unique ones 5.
+    #[doc(hidden)]
+    pub const fn to_parts(self) -> (u32, u8, u64) {
+        let kind = match self.kind {
+            OwnerKind::Thread => 1,
+            OwnerKind::Scope => 2,
+            OwnerKind::Acquisition => 3,
+            OwnerKind::Explicit => 4,
+            OwnerKind::Unique => 5,
+        };
+        (self.realm, kind, self.number)
+    }
+
+    /// The identity with these [parts](Self::to_parts); `None` if there is no such kind.
+    #[doc(hidden)]
+    pub const fn from_parts(realm: u32, kind: u8, number: u64) -> Option<Self> {
+        let kind = match kind {
+            1 => OwnerKind::Thread,
+            2 => OwnerKind::Scope,
+            3 => OwnerKind::Acquisition,
+            4 => OwnerKind::Explicit,
+            5 => OwnerKind::Unique,
+            _ => return None,
+        };
+        Some(Self { realm, kind, number })
+    }
+
     const fn local(kind: OwnerKind, number: u64) -> Self {
         Self { realm: 0, kind, number }
     }
