@@ -69,7 +69,9 @@ impl Arbiter {
         let silent = now.since(session.heard);
         let over = |lease: Option<Duration>| lease.unwrap_or(session.lease) <= silent;
         let over = session.requests.iter().filter_map(|(request, requested)| match requested {
-            Requested::Held(held) => (held.lost.is_none() && over(held.lease())).then_some(*request),
+            Requested::Held(held) => {
+                (held.lost.is_none() && over(held.lease())).then_some(*request)
+            }
             Requested::Waiting(_) => over(None).then_some(*request),
         });
         let mut over = over.collect::<Vec<_>>();

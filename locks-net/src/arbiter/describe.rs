@@ -8,11 +8,13 @@ impl Arbiter {
     pub(super) fn describe_error(&self, mut error: LockError) -> LockError {
         let waiting = error.waiting();
         if !error.holders().is_empty() {
-            let holders = error.holders().iter().map(|holder| self.holder(holder.clone())).collect();
+            let holders =
+                error.holders().iter().map(|holder| self.holder(holder.clone())).collect();
             error = error.with_holders(holders);
         }
         if !error.waiters().is_empty() {
-            let waiters = error.waiters().iter().map(|waiter| self.waiter(waiter.clone())).collect();
+            let waiters =
+                error.waiters().iter().map(|waiter| self.waiter(waiter.clone())).collect();
             error = error.with_waiters(waiters).with_waiting(waiting);
         }
         if !error.cycle().is_empty() {

@@ -21,7 +21,9 @@ impl Arbiter {
         let connection = self.connections.get_mut(&id).ok_or(Fault::Over)?;
         match std::mem::replace(&mut connection.stage, Stage::Hello) {
             Stage::Hello => self.hello(id, &ClientHello::decode(body)?).map(|()| None),
-            Stage::Proof(handshake) => self.check_proof(id, &handshake, &Proof::decode(body)?).map(Some),
+            Stage::Proof(handshake) => {
+                self.check_proof(id, &handshake, &Proof::decode(body)?).map(Some)
+            }
             Stage::Open => self.open(id, Open::decode(body)?).map(|()| None),
             over @ (Stage::Session(_) | Stage::Over) => {
                 connection.stage = over;
@@ -46,7 +48,9 @@ impl Arbiter {
         let connection = self.connections.get_mut(&id).ok_or(Fault::Over)?;
         connection.stage = match &connection.peer.secret {
             None => Stage::Open,
-            Some(secret) => Stage::Proof(Box::new(Handshake::new(secret, &server, &hello.nonce, &nonce))),
+            Some(secret) => {
+                Stage::Proof(Box::new(Handshake::new(secret, &server, &hello.nonce, &nonce)))
+            }
         };
         let secret = connection.peer.secret.is_some();
         let answer = ServerHello { version: VERSION, server, nonce, secret };
@@ -54,7 +58,12 @@ impl Arbiter {
         Ok(())
     }
 
-    fn check_proof(&mut self, id: ConnId, handshake: &Handshake, proof: &Proof) -> Result<Opener, Fault> {
+    fn check_proof(
+        &mut self,
+        id: ConnId,
+        handshake: &Handshake,
+        proof: &Proof,
+    ) -> Result<Opener, Fault> {
         let Some(proven) = handshake.check(proof) else {
             self.notices.push(Notice::Unproven(id));
             let why = "the secret is not that of this server";
@@ -125,11 +134,13 @@ impl Arbiter {
     fn begin(&mut self, id: ConnId, open: &Open, kept: Kept, now: Moment) -> Result<u32, Fault> {
         let limits = &self.setup.limits;
         if self.sessions.len() >= limits.sessions {
-            let why = format!("the lock server has {} clients, and no more are let in", limits.sessions);
+            let why =
+                format!("the lock server has {} clients, and no more are let in", limits.sessions);
             self.reject(id, Why::LimitExceeded, format!("{why} (`sessions`)"));
             return Err(Fault::Over);
         }
-        let lease = open.lease.unwrap_or(limits.lease).clamp(limits.shortest_lease, limits.longest_lease);
+        let lease =
+            open.lease.unwrap_or(limits.lease).clamp(limits.shortest_lease, limits.longest_lease);
         loop {
             self.next_realm = self.next_realm % (REALMS - 1) + 1;
             if !self.sessions.contains_key(&self.next_realm) {
@@ -160,7 +171,8 @@ impl Arbiter {
 
     /// There are too many who have not said who they are.
     pub(super) fn reject_newcomer(&mut self, id: ConnId) {
-        let why = "the lock server has too many connections that have not opened a session (`newcomers`)";
+        let why =
+            "the lock server has too many connections that have not opened a session (`newcomers`)";
         self.reject(id, Why::LimitExceeded, why.into());
     }
 

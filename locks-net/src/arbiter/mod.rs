@@ -270,7 +270,10 @@ impl Arbiter {
         }
         let call = Call::decode(message)?;
         if session.is_restored != matches!(call, Call::Holding { .. }) {
-            return Err(Malformed("what still matters is told first after a restart, and only then").into());
+            return Err(Malformed(
+                "what still matters is told first after a restart, and only then",
+            )
+            .into());
         }
         self.apply(id, realm, call)?;
         Ok(None)
@@ -299,7 +302,8 @@ impl Arbiter {
         message.clear();
         event.encode(&mut message);
         let now = self.setup.boot_clock.now();
-        let connection = session.connection.and_then(|id| Some((id, self.connections.get_mut(&id)?)));
+        let connection =
+            session.connection.and_then(|id| Some((id, self.connections.get_mut(&id)?)));
         let Some((id, connection)) = connection else {
             session.channel.send(&message, now, None);
             self.scratch = message;

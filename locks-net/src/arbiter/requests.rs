@@ -93,7 +93,8 @@ impl Arbiter {
         caller.site = site;
         let mut options = acquire.options;
         if let Some(longest) = self.setup.limits.longest_hold {
-            options.hold_at_most = Some(options.hold_at_most.map_or(longest, |own| own.min(longest)));
+            options.hold_at_most =
+                Some(options.hold_at_most.map_or(longest, |own| own.min(longest)));
         }
         let lease = options.lease;
         let set;
@@ -145,7 +146,9 @@ impl Arbiter {
         let requests = self.sessions.get(&realm).map_or(0, |session| session.requests.len());
         if requests >= limits.requests_per_session {
             let most = limits.requests_per_session;
-            return exceeded(format!("takes at most {most} requests of one client (`requests_per_session`)"));
+            return exceeded(format!(
+                "takes at most {most} requests of one client (`requests_per_session`)"
+            ));
         }
         if self.waiting >= limits.waiters {
             return exceeded(format!("lets at most {} requests wait (`waiters`)", limits.waiters));

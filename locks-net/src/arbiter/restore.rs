@@ -63,7 +63,9 @@ impl Arbiter {
         }
         for reserved in reservations {
             let Reserved { key, mode, token, until } = reserved;
-            this.engine.restore_reservation(&key, mode, token, until);
+            this.engine
+                .restore_reservation(&key, mode, token, until)
+                .map_err(|error| impossible(&error.to_string()))?;
         }
         let realms = this.sessions.keys().copied().collect::<Vec<_>>();
         for realm in realms {
@@ -89,12 +91,8 @@ impl Arbiter {
     fn restore_grant(&mut self, grant: Grant) -> Result<(), LockError> {
         let Grant { realm, request, lease, members } = grant;
         let members = members.into_iter().map(Member::into_record).collect::<Vec<_>>();
-        let wrong = |why: String| {
-            let why = format!("the journal tells of locks that cannot have been held together: {why}");
-            LockError::new(ErrorKind::Io, "").with_message(why)
-        };
-        let hold = self.engine.restore(&members).map_err(|error| wrong(error.to_string()))?;
-        let session = self.sessions.get_mut(&realm).ok_or_else(|| wrong("no session".into()))?;
+        let hold = self.engine.restore(&members).map_err(|error| impossible(&error.to_string()))?;
+        let session = self.sessions.get_mut(&realm).ok_or_else(|| impossible("no session"))?;
         self.promised.0 = self.promised.0.max(hold.token());
         self.next_order += 1;
         let own = (session.is_leased() && lease != session.lease).then_some(lease);
@@ -147,23 +145,34 @@ impl Arbiter {
     }
 }
 
+/// The error of a journal that tells of what cannot have been.
+fn impossible(why: &str) -> LockError {
+    let why = format!("the journal tells of locks that cannot have been held together: {why}");
+    LockError::new(ErrorKind::Io, "").with_message(why)
+}
+
 impl Member {
     fn from_record(record: HoldRecord) -> Self {
-        let HoldRecord { key, token, outer, nested, mode, owner, site, since, reserved_until, ends_at, .. } =
-            record;
+        let HoldRecord {
+            key,
+            token,
+            outer,
+            nested,
+            mode,
+            owner,
+            site,
+            since,
+            reserved_until,
+            ends_at,
+        } = record;
         let site = site.map(|site| site.to_string());
         Self { key, token, outer, nested, mode, owner, site, since, reserved_until, ends_at }
     }
 
     fn into_record(self) -> HoldRecord {
-        let mut record = HoldRecord::new(self.key, self.token, self.mode);
-        record.outer = self.outer;
-        record.nested = self.nested;
-        record.owner = self.owner;
-        record.site = self.site.as_deref().and_then(CallSite::interned);
-        record.since = self.since;
-        record.reserved_until = self.reserved_until;
-        record.ends_at = self.ends_at;
-        record
+        let Self { key, token, outer, nested, mode, owner, site, since, reserved_until, ends_at } =
+            self;
+        let site = site.as_deref().and_then(CallSite::interned);
+        HoldRecord { key, token, outer, nested, mode, owner, site, since, reserved_until, ends_at }
     }
 }

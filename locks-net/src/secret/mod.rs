@@ -34,8 +34,16 @@ pub(crate) struct Secret;
 /// TEMPORARY while the real one is on its way.
 #[derive(Debug)]
 pub(crate) struct Handshake;
-pub(crate) struct Proven { pub(crate) proof: crate::wire::Proof, pub(crate) sealer: Sealer, pub(crate) opener: Opener }
+pub(crate) struct Proven {
+    pub(crate) proof: crate::wire::Proof,
+    pub(crate) sealer: Sealer,
+    pub(crate) opener: Opener,
+}
 impl Handshake {
-    pub(crate) fn new(_: &Secret, _: &[u8;16], _: &[u8;32], _: &[u8;32]) -> Self { todo!() }
-    pub(crate) fn check(&self, _: &crate::wire::Proof) -> Option<Proven> { todo!() }
+    pub(crate) fn new(_: &Secret, _: &[u8; 16], _: &[u8; 32], _: &[u8; 32]) -> Self {
+        todo!()
+    }
+    pub(crate) fn check(&self, _: &crate::wire::Proof) -> Option<Proven> {
+        todo!()
+    }
 }
