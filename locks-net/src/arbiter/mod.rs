@@ -18,6 +18,8 @@ mod listing;
 mod requests;
 mod restore;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
