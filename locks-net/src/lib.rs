@@ -17,3 +17,6 @@ mod secret;
 mod server;
 mod serving;
 mod wire;
+
+pub use self::secret::Secret;
+pub use self::wire::Status;
