@@ -1,5 +1,7 @@
 //! Round trips, canonicity, and what is refused.
 
+mod bounds;
+mod frames;
 mod values;
 
 use std::fmt::Debug;
