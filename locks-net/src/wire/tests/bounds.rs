@@ -7,7 +7,10 @@ use locks_core::{
     OwnerId, Party, Query, Token, WaiterInfo,
 };
 
-use super::super::{Acquire, Call, Event, MAX_EVENT_FRAME, MAX_WITHIN};
+use super::super::{
+    Acquire, Call, Event, Greeting, MAX_CLIENT_GREETING, MAX_EVENT_FRAME, MAX_WITHIN, Malformed,
+    Open, Resume,
+};
 use super::Message;
 
 /// A frame's number, its acknowledgement and its tag.
@@ -63,6 +66,33 @@ fn plain(key: &str) -> Acquire {
 fn n2_a_plain_request_is_small() {
     let bytes = Call::Acquire(Box::new(plain("invoice:42"))).bytes();
     assert!(bytes.len() <= 40 + "invoice:42".len(), "{} bytes", bytes.len());
+}
+
+#[test]
+fn n6_the_fullest_greeting_of_a_client_fits() {
+    let resume = Resume { realm: 1, secret: [1; 16], server: [2; 16], received: 3 };
+    let mut bytes = Vec::new();
+    let open = Open { resume: Some(resume), party: party(), lease: Some(Duration::MAX) };
+    open.encode(&mut bytes);
+    assert!(bytes.len() + 16 <= MAX_CLIENT_GREETING, "{} bytes", bytes.len());
+    assert_eq!(Open::decode(&bytes).unwrap().party.pid, Some(7));
+}
+
+#[test]
+fn n2_what_is_said_by_leaving_it_out_is_said_no_other_way() {
+    let refused = |change: fn(&mut Acquire), at_end: usize, why| {
+        let mut acquire = plain("k");
+        change(&mut acquire);
+        let mut bytes = Call::Acquire(Box::new(acquire)).bytes();
+        let zero = bytes.len() - at_end..;
+        bytes[zero].fill(0);
+        assert_eq!(Call::parse(&bytes).unwrap_err(), Malformed(why));
+    };
+    refused(|_| {}, 4, "call site 0 is none");
+    let waited = |acquire: &mut Acquire| acquire.waited = Duration::from_secs(1);
+    refused(waited, 8, "no time is said to have passed");
+    let nobody_within = |acquire: &mut Acquire| acquire.site = 0;
+    refused(nobody_within, 1 + 1 + 8, "none or too many enclosing identities");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Round trips, canonicity, and what is refused.
 
 mod bounds;
+mod examples;
 mod frames;
 mod values;
 
