@@ -17,3 +17,8 @@ mod secret;
 mod server;
 mod serving;
 mod wire;
+
+pub use self::arbiter::Limits;
+pub use self::secret::Secret;
+pub use self::server::{Server, ServerBuilder};
+pub use self::wire::Status;

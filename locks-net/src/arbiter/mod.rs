@@ -56,6 +56,8 @@ pub(crate) struct Peer {
 pub(crate) enum Notice {
     /// There is output for it.
     Output(ConnId),
+    /// It is to be closed, for its proof was wrong; `Close` comes as well.
+    Unproven(ConnId),
     /// It is to be closed, once its output has been written.
     Close(ConnId),
     /// This process keeps a session: the arbiter wants to hear of its end by [`Arbiter::process_ended`].

@@ -71,15 +71,17 @@ impl Listener {
         self.spare = self.spare.take().or_else(spare);
         let cx = &mut Context::from_waker(&self.waker);
         let outcome = match &self.socket {
-            Socket::Unix { listener, users } => listener
-                .poll_accept(cx)
-                .map_ok(|(stream, _)| unix_peer(stream, users)),
-            Socket::Tcp { listener, secret } => listener.poll_accept(cx).map_ok(|(stream, from)| {
-                // Frames are small and awaited. Without it they are merely late.
-                let _ = stream.set_nodelay(true);
-                let peer = Peer { kept: Kept::ByLease, secret: Some(Arc::clone(secret)) };
-                Accepted::Peer(Stream::Tcp(stream), peer, Some(from.ip()))
-            }),
+            Socket::Unix { listener, users } => {
+                listener.poll_accept(cx).map_ok(|(stream, _)| unix_peer(stream, users))
+            }
+            Socket::Tcp { listener, secret } => {
+                listener.poll_accept(cx).map_ok(|(stream, from)| {
+                    // Frames are small and awaited. Without it they are merely late.
+                    let _ = stream.set_nodelay(true);
+                    let peer = Peer { kept: Kept::ByLease, secret: Some(Arc::clone(secret)) };
+                    Accepted::Peer(Stream::Tcp(stream), peer, Some(from.ip()))
+                })
+            }
         };
         match outcome {
             Poll::Pending => Accepted::Nobody,

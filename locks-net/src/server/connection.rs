@@ -162,6 +162,6 @@ impl Stream {
     }
 }
 
-trait ReadWrite: AsyncRead + AsyncWrite {}
+trait ReadWrite: AsyncRead + AsyncWrite + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite> ReadWrite for T {}
+impl<T: AsyncRead + AsyncWrite + Unpin> ReadWrite for T {}

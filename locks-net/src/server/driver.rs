@@ -3,7 +3,6 @@
 //! trip of one client costs a wait, a read and a write.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;

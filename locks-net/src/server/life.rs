@@ -34,7 +34,8 @@ pub(super) enum Listening {
 impl Life {
     /// Serves until the end.
     pub(super) fn run(self, bell: &Arc<Bell>, begun: impl FnOnce()) -> Result<(), LockError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
         let runtime = runtime.map_err(failed)?;
         let _entered = runtime.enter();
         let mut driver = self.into_driver(bell).map_err(failed)?;

@@ -7,8 +7,8 @@ mod builder;
 mod connection;
 mod driver;
 mod life;
-mod processes;
 pub(crate) mod process;
+mod processes;
 pub(crate) mod socket_file;
 mod timer;
 
@@ -78,12 +78,8 @@ impl Server {
             let why = format!("the server's thread cannot be started: {error}");
             LockError::new(ErrorKind::Io, "").with_message(why).with_source(error)
         })?;
-        let server = Self {
-            shared,
-            thread: Mutex::new(Some(thread)),
-            addresses,
-            pid: std::process::id(),
-        };
+        let server =
+            Self { shared, thread: Mutex::new(Some(thread)), addresses, pid: std::process::id() };
         match has_begun.recv() {
             Ok(()) => Ok(server),
             // It has ended instead.

@@ -61,11 +61,11 @@ impl Processes {
 
     /// The sessions among the unseen whose processes have ended.
     pub(super) fn look_again(&mut self) -> Vec<u32> {
-        let unseen = |(&realm, watched: &Watched)| match *watched {
+        let unseen = self.watched.iter().filter_map(|(&realm, watched)| match *watched {
             Watched::Unseen { pid, started } => Some((realm, pid, started)),
-            _ => None,
-        };
-        let unseen: Vec<_> = self.watched.iter().filter_map(unseen).collect();
+            Watched::By(..) | Watched::Own => None,
+        });
+        let unseen: Vec<_> = unseen.collect();
         let mut ended = Vec::new();
         for (realm, pid, started) in unseen {
             if !self.watch(realm, pid, started) {
@@ -100,9 +100,7 @@ impl Processes {
             return None;
         }
         let rope = self.bell.rope(Source::Process(realm));
-        let registered = opened
-            .map_err(io::Error::from)
-            .and_then(|fd| AsyncFd::with_interest(fd, Interest::READABLE));
+        let registered = opened.map_err(io::Error::from).and_then(|fd| register(fd));
         Some(match registered {
             Ok(fd) => {
                 // It rings at once, and whoever answers registers the waker.
@@ -112,6 +110,11 @@ impl Processes {
             Err(_) => Watched::Unseen { pid, started },
         })
     }
+}
+
+#[expect(deprecated, reason = "unsound for what changes its descriptor, which this one does not")]
+fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd, Interest::READABLE)
 }
 
 #[cfg(target_os = "linux")]

@@ -139,8 +139,8 @@ fn look(path: &Path, replace: Replace) -> Result<Option<(u64, u64)>, LockError> 
     if replace == Replace::Stale {
         match connect(path) {
             Ok(stream) if server_lives(&stream) => {
-                let who = server_pid(&stream)
-                    .map_or_else(|| "somebody".to_owned(), process::describe);
+                let who =
+                    server_pid(&stream).map_or_else(|| "somebody".to_owned(), process::describe);
                 let why = format!("{who} listens there already");
                 return Err(fault(path, ErrorKind::NotConfigured, &why));
             }
