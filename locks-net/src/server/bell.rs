@@ -26,8 +26,6 @@ pub(super) struct Bell(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     rung: Vec<Arc<Rope>>,
-    /// The arbiter has something to go on with.
-    arbiter: bool,
     /// The server is to stop.
     stop: bool,
     /// The task runs, or has been woken: it will look here.
@@ -49,11 +47,6 @@ impl Bell {
         Arc::new(Rope { source, bell: Arc::clone(self), is_rung: AtomicBool::new(false) })
     }
 
-    /// The arbiter has something to go on with.
-    pub(super) fn ring_for_arbiter(&self) {
-        self.ring(|inner| inner.arbiter = true);
-    }
-
     /// The server is to stop.
     pub(super) fn stop(&self) {
         self.ring(|inner| inner.stop = true);
@@ -73,11 +66,6 @@ impl Bell {
         }
     }
 
-    /// Whether the arbiter has rung since this was asked last.
-    pub(super) fn has_arbiter_rung(&self) -> bool {
-        std::mem::take(&mut self.lock().arbiter)
-    }
-
     /// Whether the server was told to stop since this was asked last.
     pub(super) fn is_to_stop(&self) -> bool {
         std::mem::take(&mut self.lock().stop)
@@ -86,7 +74,7 @@ impl Bell {
     /// From now on whoever rings wakes the task; if somebody has rung already, that is done at once.
     pub(super) fn rest(&self, task: &Waker) {
         let mut inner = self.lock();
-        if inner.rung.is_empty() && !inner.arbiter && !inner.stop {
+        if inner.rung.is_empty() && !inner.stop {
             inner.awake = false;
             if !inner.task.as_ref().is_some_and(|known| known.will_wake(task)) {
                 inner.task = Some(task.clone());
@@ -174,10 +162,10 @@ mod tests {
         assert_eq!(rung.len(), 1);
         bell.rest(&task);
         assert_eq!(woken(), 2);
-        bell.ring_for_arbiter();
+        bell.stop();
         assert_eq!(woken(), 3);
         bell.answer(&mut rung);
         assert!(rung.is_empty());
-        assert!(bell.has_arbiter_rung() && !bell.has_arbiter_rung());
+        assert!(bell.is_to_stop() && !bell.is_to_stop());
     }
 }

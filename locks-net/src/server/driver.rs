@@ -214,11 +214,10 @@ impl Driver {
 
     /// Lets the arbiter do what there is to be done, writes that down, and tells the clients.
     fn work(&mut self) -> Result<(), LockError> {
-        let (mut due, may_run) = self.is_due();
+        if self.is_due() {
+            self.arbiter.run();
+        }
         loop {
-            if may_run && (self.bell.has_arbiter_rung() | std::mem::take(&mut due)) {
-                self.arbiter.run();
-            }
             let notices = self.arbiter.take_notices();
             let is_quiet = notices.is_empty();
             let mut outputs = Vec::new();
@@ -250,9 +249,9 @@ impl Driver {
         }
     }
 
-    /// Whether something is due, and whether the arbiter may run: it may not until all that came in
-    /// before that moment has been read, so that nobody is ended whose word lies here (N7).
-    fn is_due(&mut self) -> (bool, bool) {
+    /// Whether something is due, and all that came in before that moment has been read: nobody is ended
+    /// whose word lies here (N7).
+    fn is_due(&mut self) -> bool {
         let due = self.arbiter.next_deadline().is_some_and(|at| at <= BootClock.now());
         let left = match self.turns_left {
             _ if !due => None,
@@ -264,7 +263,7 @@ impl Driver {
             // After the runtime has asked the kernel for more.
             self.timer_rope.pull();
         }
-        (due, left.is_none())
+        due && left.is_none()
     }
 
     /// Nothing leaves before this is done (N4).

@@ -5,11 +5,12 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
-use locks_core::{BootClock, Clock, ErrorKind, LockError, SystemClock};
+use locks_core::{BootClock, ErrorKind, LockError, SystemClock};
 
 use super::accept::Listener;
 use super::bell::Bell;
 use super::driver::Driver;
+use super::process;
 use super::socket_file::SocketFile;
 use crate::arbiter::{Arbiter, Limits, Setup};
 use crate::journal::{Recovered, Store};
@@ -38,36 +39,35 @@ impl Life {
             tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
         let runtime = runtime.map_err(failed)?;
         let _entered = runtime.enter();
-        let mut driver = self.into_driver(bell).map_err(failed)?;
+        let mut driver = self.into_driver(bell)?;
         begun();
         runtime.block_on(future::poll_fn(|cx| driver.poll(cx)))
     }
 
-    fn into_driver(self, bell: &Arc<Bell>) -> io::Result<Driver> {
+    fn into_driver(self, bell: &Arc<Bell>) -> Result<Driver, LockError> {
         let Life { store, recovered, limits, listening } = self;
         let mut server = [0; 16];
-        fill(&mut server)?;
-        let waking = Arc::clone(bell);
+        fill(&mut server).map_err(failed)?;
         let arbiter = Arbiter::new(Setup {
             limits: limits.clone(),
             server,
+            process: process::name(std::process::id()).unwrap_or_default(),
             clock: Arc::new(SystemClock),
             boot_clock: Arc::new(BootClock),
             random: Box::new(|bytes| fill(bytes).expect("the kernel's random numbers do not end")),
             ledger: recovered.ledger,
             floor: recovered.floor,
-            silent_until: recovered.silent_for.map(|time| BootClock.now().after(time)),
-            wake: Arc::new(move || waking.ring_for_arbiter()),
-        });
+            silent_for: recovered.silent_for,
+        })?;
         let mut driver = Driver::new(Arc::clone(bell), arbiter, store, limits);
         for listening in listening {
             match listening {
                 Listening::Unix(listener, file, users) => {
-                    let listener = tokio::net::UnixListener::from_std(listener)?;
+                    let listener = tokio::net::UnixListener::from_std(listener).map_err(failed)?;
                     driver.listen(Some(file), |rope| Listener::unix(listener, users, rope));
                 }
                 Listening::Tcp(listener, secret) => {
-                    let listener = tokio::net::TcpListener::from_std(listener)?;
+                    let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
                     driver.listen(None, |rope| Listener::tcp(listener, secret, rope));
                 }
             }

@@ -8,6 +8,11 @@ pub(crate) fn started(pid: u32) -> Option<u64> {
     Stat::read(pid).map(|stat| stat.started)
 }
 
+/// What a process is called.
+pub(crate) fn name(pid: u32) -> Option<String> {
+    Stat::read(pid).map(|stat| stat.name)
+}
+
 /// Whether a process runs, or could if it were let: one that is a zombie does not.
 pub(crate) fn is_alive(pid: u32) -> bool {
     match Stat::read(pid) {
