@@ -8,6 +8,6 @@ mod record;
 mod tests;
 
 #[cfg(test)]
-use self::codec::Records;
+pub(crate) use self::codec::Records;
 pub(crate) use self::ledger::Ledger;
 pub(crate) use self::record::{Grant, Kept, Member, Record, Reserved, SessionRecord};

@@ -7,7 +7,7 @@ use locks_core::{Clock, ManualClock, Options, OwnerId, Party, Token, Wait};
 
 use super::super::{Arbiter, ConnId, Limits, Notice, Peer, Setup};
 use crate::channel::{Arrived, Channel};
-use crate::journal::{Kept, Ledger, read_records};
+use crate::journal::{Kept, Ledger, Records};
 use crate::wire::{
     Acquire, Call, ClientHello, Event, FrameReader, FrameWriter, Greeting, How, Open, Opened,
     Rejected, Resume, ServerHello, VERSION, decode_answer, split_frame,
@@ -50,12 +50,12 @@ impl World {
         self.notices.clear();
         self.lives += 1;
         let (floor, _) = self.arbiter.promised();
-        let (records, valid) = read_records(&self.disk).unwrap();
-        assert_eq!(valid, self.disk.len());
+        let mut records = Records::new(&self.disk);
         let mut ledger = Ledger::default();
-        for record in records {
+        while let Some(record) = records.next().unwrap() {
             ledger.apply(record).unwrap();
         }
+        assert_eq!(records.offset(), self.disk.len());
         self.arbiter = arbiter(&self.clock, Limits::default(), ledger, floor, self.lives);
         self.round();
     }
