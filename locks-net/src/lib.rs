@@ -18,5 +18,7 @@ mod server;
 mod serving;
 mod wire;
 
+pub use self::arbiter::Limits;
 pub use self::secret::Secret;
+pub use self::server::{Server, ServerBuilder};
 pub use self::wire::Status;
