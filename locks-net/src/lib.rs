@@ -19,3 +19,6 @@ mod secret;
 mod server;
 mod serving;
 mod wire;
+
+pub use self::secret::Secret;
+pub use self::wire::Status;

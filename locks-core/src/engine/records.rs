@@ -196,7 +196,9 @@ impl Core {
             let token = if misfit == Misfit::NotNested { record.outer } else { record.token };
             refuse(misfit, &frozen, (record.mode, token), now)
         });
-        self.finish(frozen, Effects::default());
+        let mut effects = Effects::default();
+        frozen.wake_thieves(&mut effects);
+        self.finish(frozen, effects);
         let nested = if record.nested { Nested::Yes } else { Nested::No };
         Ok(SlotHold { slot: slot.slot_ref(), token: record.token, level: restored?, nested })
     }

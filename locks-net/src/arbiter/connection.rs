@@ -1,7 +1,7 @@
 use locks_core::Moment;
 
 use super::Peer;
-use crate::secret::Handshake;
+use crate::secret::ServerHandshake;
 use crate::wire::{FrameReader, FrameWriter, Malformed};
 
 /// One connection.
@@ -20,10 +20,8 @@ pub(super) struct Connection {
 
 /// How far a connection is.
 pub(super) enum Stage {
-    /// It has said nothing yet.
-    Hello,
-    /// It is to prove that it knows the secret.
-    Proof(Box<Handshake>),
+    /// It says hello, and proves that it knows the secret, if there is one.
+    Greeting(Box<ServerHandshake>),
     /// It is to open its session.
     Open,
     /// It is that of a session.
@@ -33,10 +31,15 @@ pub(super) enum Stage {
 }
 
 impl Connection {
-    pub(super) fn new(peer: Peer, max_frame: usize, now: Moment) -> Self {
+    pub(super) fn new(
+        peer: Peer,
+        handshake: ServerHandshake,
+        max_frame: usize,
+        now: Moment,
+    ) -> Self {
         Self {
             peer,
-            stage: Stage::Hello,
+            stage: Stage::Greeting(Box::new(handshake)),
             reader: Some(FrameReader::new(max_frame)),
             writer: FrameWriter::default(),
             output: Vec::new(),

@@ -6,10 +6,8 @@ use super::connection::{Fault, Stage};
 use super::session::Session;
 use super::{Arbiter, ConnId, Notice};
 use crate::journal::{Kept, Record, SessionRecord};
-use crate::secret::{Handshake, Opener};
-use crate::wire::{
-    ClientHello, Greeting, How, Open, Opened, Proof, Rejected, Resume, ServerHello, VERSION, Why,
-};
+use crate::secret::Opener;
+use crate::wire::{Greeting, How, Open, Opened, Rejected, Resume, Why};
 
 /// Realms from 1 on: those that fit into the engine's fast path.
 const REALMS: u32 = 1 << 21;
@@ -19,62 +17,30 @@ impl Arbiter {
     /// opened by a key.
     pub(super) fn greet(&mut self, id: ConnId, body: &[u8]) -> Result<Option<Opener>, Fault> {
         let connection = self.connections.get_mut(&id).ok_or(Fault::Over)?;
-        match std::mem::replace(&mut connection.stage, Stage::Hello) {
-            Stage::Hello => self.hello(id, &ClientHello::decode(body)?).map(|()| None),
-            Stage::Proof(handshake) => {
-                self.check_proof(id, &handshake, &Proof::decode(body)?).map(Some)
-            }
-            Stage::Open => self.open(id, Open::decode(body)?).map(|()| None),
-            over @ (Stage::Session(_) | Stage::Over) => {
-                connection.stage = over;
-                Err(Fault::Over)
-            }
-        }
-    }
-
-    fn hello(&mut self, id: ConnId, hello: &ClientHello) -> Result<(), Fault> {
-        if hello.version != VERSION {
-            let why = format!(
-                "this server speaks version {VERSION} of the protocol and the client version {}: use the \
-                 same version of `locks` on both sides",
-                hello.version
-            );
-            self.reject(id, Why::Version, why);
-            return Err(Fault::Over);
-        }
-        let mut nonce = [0; 32];
-        (self.setup.random)(&mut nonce);
-        let server = self.setup.server;
-        let connection = self.connections.get_mut(&id).ok_or(Fault::Over)?;
-        connection.stage = match &connection.peer.secret {
-            None => Stage::Open,
-            Some(secret) => {
-                Stage::Proof(Box::new(Handshake::new(secret, &server, &hello.nonce, &nonce)))
+        let handshake = match &mut connection.stage {
+            Stage::Greeting(handshake) => handshake,
+            Stage::Open => return self.open(id, Open::decode(body)?).map(|()| None),
+            Stage::Session(_) | Stage::Over => return Err(Fault::Over),
+        };
+        let step = match handshake.receive(body) {
+            Ok(step) => step,
+            Err(rejected) => {
+                if rejected.why == Why::Unauthorized {
+                    self.notices.push(Notice::Unproven(id));
+                }
+                self.reject(id, rejected.why, rejected.text);
+                return Err(Fault::Over);
             }
         };
-        let secret = connection.peer.secret.is_some();
-        let answer = ServerHello { version: VERSION, server, nonce, secret };
-        self.put(id, |body| answer.encode(body));
-        Ok(())
-    }
-
-    fn check_proof(
-        &mut self,
-        id: ConnId,
-        handshake: &Handshake,
-        proof: &Proof,
-    ) -> Result<Opener, Fault> {
-        let Some(proven) = handshake.check(proof) else {
-            self.notices.push(Notice::Unproven(id));
-            let why = "the secret is not that of this server";
-            self.reject(id, Why::Unauthorized, why.into());
-            return Err(Fault::Over);
-        };
-        self.put(id, |body| proven.proof.encode(body));
+        if let Some(reply) = step.reply {
+            self.put(id, |body| body.extend_from_slice(&reply));
+        }
+        let Some(established) = step.established else { return Ok(None) };
         let connection = self.connections.get_mut(&id).ok_or(Fault::Over)?;
         connection.stage = Stage::Open;
-        connection.writer.seal(proven.sealer);
-        Ok(proven.opener)
+        let Some(keys) = established.keys else { return Ok(None) };
+        connection.writer.seal(keys.sealer);
+        Ok(Some(keys.opener))
     }
 
     fn open(&mut self, id: ConnId, open: Open) -> Result<(), Fault> {

@@ -18,6 +18,8 @@ mod listing;
 mod requests;
 mod restore;
 mod session;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -34,7 +36,7 @@ use self::events::Happened;
 use self::session::Session;
 use crate::channel::Arrived;
 use crate::journal::{Kept, Ledger, Record};
-use crate::secret::Secret;
+use crate::secret::{Secret, ServerHandshake};
 use crate::wire::{Call, Event, Malformed, split_frame};
 
 /// Calls one connection.
@@ -132,7 +134,11 @@ impl Arbiter {
         self.next_connection += 1;
         let id = ConnId(self.next_connection);
         let now = self.now();
-        self.connections.insert(id, Connection::new(peer, self.setup.limits.frame, now));
+        let mut nonce = [0; 32];
+        (self.setup.random)(&mut nonce);
+        let handshake = ServerHandshake::new(peer.secret.clone(), self.setup.server, nonce);
+        let connection = Connection::new(peer, handshake, self.setup.limits.frame, now);
+        self.connections.insert(id, connection);
         self.set_deadline(now.after(self.setup.limits.patience), Due::Connection(id));
         self.newcomers.push_back(id);
         while self.newcomers.len() > self.setup.limits.newcomers.max(1) {

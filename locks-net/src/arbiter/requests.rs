@@ -92,6 +92,8 @@ impl Arbiter {
         caller.opens_scope = acquire.opens_scope;
         caller.site = site;
         let mut options = acquire.options;
+        // Nobody overtakes at a server, unless asked to (C3).
+        options.fair.get_or_insert(true);
         if let Some(longest) = self.setup.limits.longest_hold {
             options.hold_at_most =
                 Some(options.hold_at_most.map_or(longest, |own| own.min(longest)));
@@ -294,7 +296,7 @@ impl Arbiter {
     }
 
     fn disown(&mut self, realm: u32, request: u64) {
-        if let Some(held) = self.held(realm, request) {
+        if let Some(held) = self.held(realm, request).filter(|held| held.lost.is_none()) {
             self.engine.disown(&held.hold);
             self.record(&Record::Disowned { realm, request });
         }

@@ -48,42 +48,52 @@ impl Record {
     }
 }
 
-/// All records, and how many bytes they take. What is cut off at the end, is full of zeros from some
-/// point on, or is a last record that is not whole, does not count.
-///
-/// # Errors
-/// Anything wrong that has more behind it.
-pub(crate) fn read_records(bytes: &[u8]) -> Result<(Vec<Record>, usize), Corrupt> {
-    let mut records = Vec::new();
-    let mut offset = 0;
-    while let Some((header, rest)) = bytes[offset..].split_first_chunk::<HEADER>() {
-        let corrupt = |why| Corrupt { offset, why };
-        let mut fields = Reader(header);
-        let (len, checksum, own) = (fields.u32(), fields.u32(), fields.u32());
-        let (Ok(len), Ok(checksum), Ok(own)) = (len, checksum, own) else { break };
-        if own != crc32fast::hash(&header[..8]) {
-            // A payload does not begin with a zero: a header that was written in full shows.
-            if is_empty(rest) {
-                break;
-            }
-            return Err(corrupt("the record's header has a wrong checksum"));
-        }
-        let Some((payload, rest)) = rest.split_at_checked(len as usize) else { break };
-        if checksum != crc32fast::hash(payload) {
-            if is_empty(rest) {
-                break;
-            }
-            return Err(corrupt("the record has a wrong checksum"));
-        }
-        records.push(read_payload(payload).map_err(corrupt)?);
-        offset += HEADER + payload.len();
-    }
-    Ok((records, offset))
+/// Records one after another. What is cut off at the end, is full of zeros from some point on, or is a
+/// last record that is not whole, was never written.
+#[derive(Debug)]
+pub(crate) struct Records<'a> {
+    bytes: &'a [u8],
+    offset: usize,
 }
 
-/// Whether nothing was written here.
-fn is_empty(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == 0)
+impl<'a> Records<'a> {
+    pub(crate) const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, offset: 0 }
+    }
+
+    /// The next record; `None`: that was all.
+    ///
+    /// # Errors
+    /// Anything wrong that has more behind it.
+    pub(crate) fn next(&mut self) -> Result<Option<Record>, Corrupt> {
+        let offset = self.offset;
+        let corrupt = |why| Corrupt { offset, why };
+        let split = self.bytes[offset..].split_first_chunk::<HEADER>();
+        let Some((header, rest)) = split else { return Ok(None) };
+        let (sums, own) = header.split_at(HEADER - 4);
+        if own != crc32fast::hash(sums).to_le_bytes() {
+            // No payload begins with a zero, so that a header which was written in full is seen.
+            return torn(rest).ok_or(corrupt("the record's header has a wrong checksum"));
+        }
+        let mut fields = Reader(sums);
+        let (len, checksum) = (fields.u32().map_err(corrupt)?, fields.u32().map_err(corrupt)?);
+        let Some((payload, rest)) = rest.split_at_checked(len as usize) else { return Ok(None) };
+        if checksum != crc32fast::hash(payload) {
+            return torn(rest).ok_or(corrupt("the record has a wrong checksum"));
+        }
+        self.offset += HEADER + payload.len();
+        read_payload(payload).map(Some).map_err(corrupt)
+    }
+
+    /// Where the next one begins: how long the journal is, after the last one.
+    pub(crate) const fn offset(&self) -> usize {
+        self.offset
+    }
+}
+
+/// The end of the records, if nothing was written behind it.
+fn torn(rest: &[u8]) -> Option<Option<Record>> {
+    rest.iter().all(|byte| *byte == 0).then_some(None)
 }
 
 fn write_payload(to: &mut Writer<'_>, record: &Record) {

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map, hash_map};
 
 use locks_core::{LostCause, Mode, Moment, OwnerId, Token};
 
+use super::codec::{Corrupt, Records};
 use super::record::{Grant, Member, Record, Reserved, SessionRecord};
 
 /// What records add up to: the sessions, the guards that live, in the order they were granted in, and the
@@ -49,6 +50,19 @@ struct End {
 }
 
 impl Ledger {
+    /// What these bytes add up to, and how many of them count.
+    ///
+    /// # Errors
+    /// They are damaged, or do not follow from each other.
+    pub(crate) fn read(bytes: &[u8]) -> Result<(Self, usize), Corrupt> {
+        let (mut ledger, mut records) = (Self::default(), Records::new(bytes));
+        loop {
+            let offset = records.offset();
+            let Some(record) = records.next()? else { return Ok((ledger, offset)) };
+            ledger.apply(record).map_err(|why| Corrupt { offset, why })?;
+        }
+    }
+
     /// Sessions, guards in the order they were granted in, and reservations.
     pub(crate) fn into_parts(mut self) -> (Vec<SessionRecord>, Vec<Grant>, Vec<Reserved>) {
         let guards = std::mem::take(&mut self.guards);

@@ -4,7 +4,10 @@ mod codec;
 mod fields;
 mod ledger;
 mod record;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use self::codec::{Corrupt, read_records};
+#[cfg(test)]
+pub(crate) use self::codec::Records;
 pub(crate) use self::ledger::Ledger;
 pub(crate) use self::record::{Grant, Kept, Member, Record, Reserved, SessionRecord};

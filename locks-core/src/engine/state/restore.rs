@@ -37,7 +37,10 @@ impl State {
                 self.make_room(record.mode)?;
                 let hold = HoldEntry::restored(record, set);
                 let level = hold.innermost().id;
-                self.holds.push(hold);
+                // In the order of the grants, although one that has outlived its outermost guard comes
+                // after those that were granted before it.
+                let later = self.holds.iter().position(|other| other.token > hold.token);
+                self.holds.insert(later.unwrap_or(self.holds.len()), hold);
                 level
             }
         };

@@ -3,9 +3,7 @@
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use locks_core::{
-    CallSite, ErrorKind, LockError, LockInfo, LostCause, Moment, Query, Token, Wait,
-};
+use locks_core::{CallSite, ErrorKind, LockError, LockInfo, LostCause, Moment, Query, Token, Wait};
 
 use super::{Deferred, KEPT, REQUESTS, Session};
 use crate::wire::{Acquire, Call, Status};

@@ -128,9 +128,10 @@ impl Session {
         if life.trust.covers(Some(shortest), now) {
             return;
         }
-        let over = self.holds.iter().filter(|(_, held)| {
-            held.lost.is_none() && !life.trust.covers(held.lease, now)
-        });
+        let over = self
+            .holds
+            .iter()
+            .filter(|(_, held)| held.lost.is_none() && !life.trust.covers(held.lease, now));
         let mut over = over.map(|it| *it.0).collect::<Vec<_>>();
         over.sort_unstable();
         for request in over {

@@ -54,8 +54,7 @@ impl Labels {
     /// What to tell the server of an owner before it is named, if anything.
     pub(super) fn owner(&mut self, owner: Option<OwnerId>) -> Option<Call> {
         let (_, kind, thread) = owner?.to_parts();
-        if kind != THREAD || self.threads.contains(&thread) || self.threads.len() >= NAMES
-        {
+        if kind != THREAD || self.threads.contains(&thread) || self.threads.len() >= NAMES {
             return None;
         }
         self.threads.insert(thread);
@@ -69,7 +68,8 @@ impl Labels {
         let waiting = error.waiting();
         if !error.holders().is_empty() {
             let holders = error.holders().to_vec();
-            error = error.with_holders(holders.into_iter().map(|it| self.holder(realm, it)).collect());
+            error =
+                error.with_holders(holders.into_iter().map(|it| self.holder(realm, it)).collect());
         }
         if !error.waiters().is_empty() {
             let waiters = error.waiters().to_vec();

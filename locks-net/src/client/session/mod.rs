@@ -166,7 +166,8 @@ impl Session {
         };
         self.out.clear();
         self.closing = false;
-        connection.stage = opening::hello(&mut connection.writer, &mut self.out, &mut self.setup.random);
+        connection.stage =
+            opening::hello(&mut connection.writer, &mut self.out, &mut self.setup.random);
         self.connection = Some(connection);
     }
 
@@ -313,7 +314,9 @@ impl Session {
 
     #[cold]
     fn limit_exceeded(&self, why: String) -> LockError {
-        LockError::new(ErrorKind::LimitExceeded, "").with_backend(&*self.setup.name).with_message(why)
+        LockError::new(ErrorKind::LimitExceeded, "")
+            .with_backend(&*self.setup.name)
+            .with_message(why)
     }
 
     fn wake(&mut self, waker: Option<Waker>) {

@@ -8,8 +8,8 @@ use super::{Broken, Deferred, Life, Session};
 use crate::channel::Channel;
 use crate::secret::TAG;
 use crate::wire::{
-    Call, ClientHello, FrameReader, FrameWriter, Greeting, How, Malformed, Open, Opened, Rejected, Resume, ServerHello,
-    MAX_EVENT_FRAME, VERSION, Why, decode_answer,
+    Call, ClientHello, FrameReader, FrameWriter, Greeting, How, MAX_EVENT_FRAME, Malformed, Open,
+    Opened, Rejected, Resume, ServerHello, VERSION, Why, decode_answer,
 };
 
 /// The first greeting.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use locks_core::Moment;
 
-use super::connection::Stage;
 use super::Session;
+use super::connection::Stage;
 use crate::wire::Call;
 
 /// How long a server may take to open a session (N3).
