@@ -3,7 +3,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use locks_core::{ErrorKind, LockError};
+use locks_core::{BootClock, ErrorKind, LockError};
 
 use super::socket_file::{self, Replace};
 use super::{Life, Listening, Server};
@@ -84,7 +84,7 @@ impl ServerBuilder {
     /// for an address that other machines reach; `Io` if the system refuses.
     pub fn start(self) -> Result<Server, LockError> {
         let state = self.check()?;
-        let (store, recovered) = Store::open(state, !self.tcp.is_empty())?;
+        let (store, recovered) = Store::open(state, !self.tcp.is_empty(), &BootClock)?;
         let mut listening = Vec::new();
         let mut addresses = Vec::new();
         for (address, secret) in self.tcp {
