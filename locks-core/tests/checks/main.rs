@@ -8,6 +8,7 @@ mod cancel;
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 mod fails;
 mod foreign;
+mod histories;
 #[cfg(feature = "tracing")]
 mod listens;
 mod model;
@@ -17,6 +18,7 @@ mod polled;
 mod refused;
 #[cfg(feature = "tracing")]
 mod released;
+mod restored;
 mod sets;
 mod table;
 mod thieves;

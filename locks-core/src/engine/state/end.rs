@@ -38,13 +38,17 @@ impl State {
         };
         let mut turn = None;
         let hold = &mut self.holds[index];
-        hold.levels.remove(nested);
+        let guard = hold.levels.remove(nested);
         if hold.levels.is_empty() {
             let hold = self.holds.remove(index);
             self.reserved.extend(hold.reservation(now));
             turn = hold.turn;
             hold.watchers.into_iter().for_each(|waker| effects.discard(Some(waker)));
         } else {
+            if guard.id == 0 {
+                // The grant of several keys is over; what is nested here stands for itself.
+                hold.set = None;
+            }
             hold.restore_mode();
         }
         self.expire(now, effects);

@@ -9,6 +9,7 @@ mod end;
 mod hold;
 mod line;
 mod queue;
+mod restore;
 mod settle;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub(super) use ask::{Answer, Ask, Refusal};
 pub(super) use end::Ended;
 pub(super) use hold::HoldEntry;
 pub(super) use queue::{Look, Place, Waiter};
+pub(super) use restore::Misfit;
 
 use self::end::LostHold;
 use self::hold::Reservation;
