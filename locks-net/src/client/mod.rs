@@ -1,6 +1,7 @@
 //! The client: one connection for each process and server, shared by all threads and tasks (N7).
 
 mod dial;
+mod link;
 mod session;
 
 pub(crate) use self::dial::{Dial, Line, Unreached, check_server, connect_unix};

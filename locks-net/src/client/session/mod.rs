@@ -271,6 +271,12 @@ impl Session {
             && self.deferred.is_empty()
     }
 
+    /// Whether somebody waits for an answer that has not come.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.unanswered.values().any(Unanswered::is_open)
+            || self.endings.values().any(Ending::is_awaited)
+    }
+
     /// Whether there is something to reach the server for.
     pub(crate) fn wants_server(&self) -> bool {
         !self.is_idle()
