@@ -28,7 +28,7 @@ use super::session::{Session, Setup};
 /// * L2: bytes leave in the order in which the session made them: by one writer at a time.
 /// * L3: while there is a session, or something to say, there is a thread.
 pub(super) struct Link {
-    dial: Box<dyn Dial>,
+    dial: Arc<dyn Dial>,
     clock: Arc<dyn Clock>,
     shared: Mutex<Shared>,
     /// Calls the thread.
@@ -83,7 +83,7 @@ const BUFFER: usize = 64 * 1024;
 impl Link {
     /// # Errors
     /// Those of the system, which has no descriptors left.
-    pub(super) fn new(dial: Box<dyn Dial>, setup: Setup) -> io::Result<Arc<Self>> {
+    pub(super) fn new(dial: Arc<dyn Dial>, setup: Setup) -> io::Result<Arc<Self>> {
         let clock = setup.clock.clone();
         let used = clock.now();
         let shared = Shared {

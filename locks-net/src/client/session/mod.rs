@@ -86,6 +86,8 @@ pub(crate) struct Setup {
     pub(crate) connect: Duration,
     /// For the nonces of handshakes.
     pub(crate) random: Box<dyn FnMut(&mut [u8]) + Send>,
+    /// Requests have greater numbers.
+    pub(crate) numbers_after: u64,
 }
 
 /// The session at the server.
@@ -126,6 +128,7 @@ const GREETING: usize = 4096;
 impl Session {
     pub(crate) fn new(setup: Setup) -> Self {
         Self {
+            last_number: setup.numbers_after,
             setup,
             life: None,
             connection: None,
@@ -139,7 +142,6 @@ impl Session {
             leases: Leases::default(),
             wanted: Leases::default(),
             unproven: Vec::new(),
-            last_number: 0,
             last_ping: None,
             out: Vec::new(),
             message: Vec::new(),
