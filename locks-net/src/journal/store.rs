@@ -10,7 +10,7 @@ use super::charge::Charge;
 use super::directory::{Directory, read_all};
 use super::header::Header;
 use super::ledger::Ledger;
-use super::tokens::Tokens;
+use super::tokens::{TOKENS, Tokens};
 use super::{boot, fault};
 
 const JOURNAL: &str = "journal";
@@ -95,7 +95,8 @@ impl Store {
         // The tokens first: a journal beside which there are none is not believed.
         let tokens = Tokens { boot, tcp: tokens.tcp || offers_tcp, ..tokens };
         if before.as_ref() != Some(&tokens) {
-            tokens.write(&directory).map_err(unusable)?;
+            let written = tokens.write(&directory);
+            written.map_err(|error| fault::file(&directory.file(TOKENS), error))?;
         }
         let silent_until = silent_for.map(|lease| now.after(lease));
         let header = Header { boot, directory: tokens.directory, silent_until };
@@ -154,7 +155,8 @@ impl Store {
     pub(crate) fn cover(&mut self, token: Token, lease: Duration) -> io::Result<()> {
         if let Some(more) = self.tokens.covering(token, lease)? {
             self.ensure_charge()?;
-            more.write(&self.directory)?;
+            let written = more.write(&self.directory);
+            written.map_err(|error| fault::writing(&self.directory.file(TOKENS), &error))?;
             self.tokens = more;
         }
         Ok(())

@@ -99,7 +99,8 @@ fn n4_a_journal_torn_at_the_end_goes_on_after_the_last_whole_record() {
     store.cover(Token::new(7), Duration::ZERO).unwrap();
     store.append(&encode(&first)).unwrap();
     drop(store);
-    let cut = &encode(&second)[..20];
+    // Longer than what is written over it.
+    let cut = &encode(&[grant(1, 9, [member(&"k".repeat(1000), 9)])])[..1000];
     change(&scratch.file("journal"), |journal| journal.extend_from_slice(cut));
     let (mut store, found) = scratch.start();
     assert_eq!(state(&found.ledger), state(&ledger(first.clone())));
@@ -198,6 +199,7 @@ fn n4_on_another_boot_sessions_are_void_and_leases_are_waited_for() {
     let scratch = Scratch::new("boot");
     let (mut store, _) = scratch.start_at(BOOT, 0, true);
     store.cover(Token::new(7), LEASE).unwrap();
+    store.cover(Token::new(1 << 33), LEASE / 2).unwrap();
     store.append(&encode(&batches()[0])).unwrap();
     drop(store);
     // Also by a server that does not offer TCP itself.
@@ -278,6 +280,15 @@ fn n4_a_journal_is_made_anew_instead_of_growing() {
     assert!(!store.is_due_for_compaction());
     let len = fs::metadata(scratch.file("journal")).unwrap().len();
     assert!(len < 1000, "{len}");
+    store.append(&encode(&[released(1, 1, 9)])).unwrap();
+    // What lives can be much; then it takes more of what is over.
+    store.compact(&[encode(&kept), batch.repeat(5)].concat()).unwrap();
+    let much = fs::metadata(scratch.file("journal")).unwrap().len();
+    store.append(&batch.repeat(10)).unwrap();
+    assert!(much > 1 << 19 && !store.is_due_for_compaction());
+    store.append(&batch.repeat(6)).unwrap();
+    assert!(store.is_due_for_compaction());
+    store.compact(&encode(&kept)).unwrap();
     store.append(&encode(&[released(1, 1, 9)])).unwrap();
     drop(store);
     // A server that died while it made the next one has left what it had begun.

@@ -46,6 +46,7 @@ fn c14_a_nest_whose_outer_guard_goes_first_is_one_hold_until_the_last() {
     assert_eq!((living(&nest), reserved(&nest)), (vec![2], vec![]));
     let (_, guards, _) = nest.into_parts();
     assert_eq!(guards[0].members[0].reserved_until, Some(at(100)), "the hold's, not the guard's");
+    assert!(!guards[0].members[0].nested, "in nothing that is left");
     let over = after(begun.into_iter().chain([released(1, 2, 30)]));
     assert_eq!(reserved(&over), [("a".into(), 7, Mode::Shared)]);
 }
@@ -101,13 +102,35 @@ fn c14_a_hold_that_is_taken_away_is_reserved_as_it_was_held() {
 }
 
 #[test]
+fn c14_a_guard_that_was_lost_before_does_not_count_for_what_is_reserved() {
+    let ledger = after([
+        grant(1, 1, [until(100, Member { mode: Mode::Shared, ..member("a", 7) })]),
+        // By another of its keys.
+        grant(1, 2, [Member { token: Token::new(8), ..nested("a", 7, Mode::Exclusive) }]),
+        taken(1, 2, LostCause::Stolen, 50),
+        taken(1, 1, LostCause::Stolen, 60),
+    ]);
+    assert_eq!(reserved(&ledger), [("a".into(), 7, Mode::Shared)]);
+}
+
+#[test]
 fn c11_the_loss_of_a_set_leaves_the_hold_that_one_of_its_keys_was_nested_in() {
     let ledger = after([
         grant(1, 1, [member("a", 7)]),
-        grant(1, 2, [nested("a", 7, Mode::Exclusive), until(100, member("b", 8))]),
+        grant(
+            1,
+            2,
+            [
+                Member { token: Token::new(8), ..nested("a", 7, Mode::Exclusive) },
+                until(100, member("b", 8)),
+            ],
+        ),
+        grant(1, 3, [nested("a", 7, Mode::Exclusive)]),
+        // It does not matter any more in which it was nested.
+        released(1, 1, 40),
         taken(1, 2, LostCause::Stolen, 50),
     ]);
-    assert_eq!(living(&ledger), [1]);
+    assert_eq!(living(&ledger), [3]);
     assert_eq!(reserved(&ledger), [("b".into(), 8, Mode::Exclusive)]);
 }
 
