@@ -70,6 +70,13 @@ fn c9_a_hold_that_is_taken_away_takes_along_what_is_nested_in_it() {
 }
 
 #[test]
+fn c9_a_nested_guard_that_is_lost_says_nothing_of_the_one_around_it() {
+    let begun = [grant(1, 1, [member("a", 7)]), grant(1, 2, [nested("a", 7, Mode::Shared)])];
+    let nest = after(begun.into_iter().chain([taken(1, 2, LostCause::Expired, 50)]));
+    assert_eq!(living(&nest), [1]);
+}
+
+#[test]
 fn c9_a_nested_guard_that_is_given_back_leaves_the_hold_to_the_others() {
     let nest = after([
         grant(1, 1, [member("a", 7)]),
