@@ -10,7 +10,7 @@ use super::record::{Grant, Member, Record, Reserved, SessionRecord};
 ///
 /// * L1: a guard is in `guards` and in `numbers` or in neither, and is counted by its session.
 /// * L2: a hold is in `holds` as long as one of its guards is in `guards`, and lists just those.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     sessions: BTreeMap<u32, Session>,
     /// By a number that counts the grants.
@@ -19,6 +19,7 @@ pub(crate) struct Ledger {
     holds: HashMap<String, BTreeMap<Token, Held>>,
     reserved: BTreeMap<(String, Token), Reserved>,
     next: u64,
+    greatest: Token,
 }
 
 #[derive(Clone, Debug)]
@@ -99,6 +100,7 @@ impl Ledger {
                 }
             }
             Record::Reserved(reserved) => {
+                self.greatest = self.greatest.max(reserved.token);
                 self.reserved.insert((reserved.key.clone(), reserved.token), reserved);
             }
             Record::Freed { key, token } => {
@@ -125,11 +127,9 @@ impl Ledger {
         bytes
     }
 
-    /// The greatest token in it.
-    pub(super) fn greatest_token(&self) -> Option<Token> {
-        let members = self.guards.values().flat_map(|guard| &guard.members);
-        let granted = members.flat_map(|member| [member.token, member.outer]);
-        granted.chain(self.reserved.keys().map(|(_, token)| *token)).max()
+    /// The greatest token that it was told of, also of what is over.
+    pub(super) const fn greatest_token(&self) -> Token {
+        self.greatest
     }
 
     fn begin(&mut self, record: SessionRecord) -> Result<(), &'static str> {
@@ -182,6 +182,7 @@ impl Ledger {
             }
             let held = holds.entry(member.outer).or_insert_with(|| Held::begun(member));
             held.guards.insert(number);
+            self.greatest = self.greatest.max(member.token).max(member.outer);
         }
         self.guards.insert(number, grant);
         session.guards += 1;
@@ -258,6 +259,20 @@ impl Ledger {
             }
         }
         guard
+    }
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            sessions: BTreeMap::new(),
+            guards: BTreeMap::new(),
+            numbers: HashMap::new(),
+            holds: HashMap::new(),
+            reserved: BTreeMap::new(),
+            next: 0,
+            greatest: Token::new(0),
+        }
     }
 }
 

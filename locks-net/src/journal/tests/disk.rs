@@ -166,16 +166,33 @@ fn c7_tokens_grow_across_restarts() {
     assert_eq!(floor(&found), 0);
     drop(store);
     let mut last = 0;
-    for boot in [BOOT, BOOT, ANOTHER_BOOT, BOOT] {
+    for (request, boot) in [BOOT, BOOT, ANOTHER_BOOT, ANOTHER_BOOT, BOOT].into_iter().enumerate() {
         let (mut store, found) = scratch.start_at(boot, 0, false);
         assert!(floor(&found) >= last, "{} after {last}", floor(&found));
         last = floor(&found) + 3;
+        let granted = grant(1, request as u64, [member("a", last)]);
+        store.append(&encode(&[session(1), granted, released(1, request as u64, 0)])).unwrap();
         store.cover(Token::new(last), Duration::ZERO).unwrap();
+        if request % 2 == 0 {
+            store.compact(&encode(&[session(1)])).unwrap();
+        }
     }
-    // Who grants nothing uses nothing up.
-    let (store, found) = scratch.start();
-    drop(store);
-    assert_eq!(floor(&scratch.start().1), floor(&found));
+}
+
+#[test]
+fn c7_only_another_boot_uses_up_a_block_of_tokens() {
+    let scratch = Scratch::new("blocks");
+    for token in 1..4 {
+        let (mut store, found) = scratch.start();
+        assert_eq!(floor(&found), token - 1);
+        let granted = grant(1, token, [member("a", token)]);
+        store.append(&encode(&[session(1), granted, released(1, token, 0)])).unwrap();
+        store.cover(Token::new(token), Duration::ZERO).unwrap();
+    }
+    for boot in [ANOTHER_BOOT, BOOT, ANOTHER_BOOT] {
+        // Who grants nothing uses nothing up.
+        assert_eq!(floor(&scratch.start_at(boot, 0, false).1), (1 << 32) - 1);
+    }
 }
 
 #[test]
