@@ -188,3 +188,17 @@ fn n4_what_ended_just_before_the_crash_stays_ended() {
     let guards: Vec<_> = guards.iter().map(|guard| (guard.realm, guard.request)).collect();
     assert_eq!(guards, [(1, 4), (2, 1)]);
 }
+
+#[test]
+fn c7_a_ledger_knows_the_greatest_token_also_of_what_is_over() {
+    let greatest = |records: Vec<Record>| after(records).greatest_token().get();
+    let upgrade = Member { token: Token::new(9), ..nested("a", 7, Mode::Exclusive) };
+    assert_eq!(greatest(vec![]), 0);
+    let over = vec![grant(1, 1, [member("a", 7)]), grant(1, 2, [upgrade]), released(1, 2, 3)];
+    assert_eq!(greatest(over), 9);
+    let (key, mode, until) = ("r".to_owned(), Mode::Shared, at(1));
+    assert_eq!(
+        greatest(vec![Record::Reserved(Reserved { key, mode, token: Token::new(11), until })]),
+        11
+    );
+}
