@@ -12,6 +12,9 @@
 mod arbiter;
 mod channel;
 mod client;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod journal;
 mod secret;
 mod server;
