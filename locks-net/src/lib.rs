@@ -14,6 +14,9 @@ mod channel;
 mod client;
 #[cfg(test)]
 mod history;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod journal;
 mod secret;
 mod server;
