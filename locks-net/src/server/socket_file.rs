@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::process;
+use crate::secret::random;
 
 /// A socket that listens under a path, and takes it away again.
 #[derive(Debug)]
@@ -48,7 +49,7 @@ pub(super) fn listen(
     check_directory(path, directory)?;
     let found = look(path, replace)?;
 
-    let random = random().map_err(failed)?;
+    let random = u64::from_le_bytes(random().map_err(failed)?);
     let new = directory.join(format!(".{}.{random:016x}", name.display()));
     let listener = bind(&new, for_others).map_err(failed)?;
     // Whoever listens at the path from now on is us, or somebody who was as quick.
@@ -233,12 +234,6 @@ fn address(path: &Path) -> io::Result<(SocketAddrUnix, Option<File>)> {
     let fd = std::os::fd::AsRawFd::as_raw_fd(&directory);
     let address = SocketAddrUnix::new(Path::new(&format!("/proc/self/fd/{fd}")).join(name))?;
     Ok((address, Some(directory)))
-}
-
-fn random() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    Ok(u64::from_le_bytes(bytes))
 }
 
 fn identity(metadata: &Metadata) -> (u64, u64) {
