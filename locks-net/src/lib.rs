@@ -12,6 +12,8 @@
 mod arbiter;
 mod channel;
 mod client;
+#[cfg(test)]
+mod history;
 mod journal;
 mod secret;
 mod server;

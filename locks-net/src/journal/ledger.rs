@@ -117,6 +117,13 @@ impl Ledger {
         sessions.map(Record::Session).chain(guards.map(Record::Grant)).chain(reserved).collect()
     }
 
+    /// All of it as bytes, with reservations that may be over.
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.records(Moment::from_nanos(0)).iter().for_each(|record| record.encode(&mut bytes));
+        bytes
+    }
+
     /// The greatest token in it.
     pub(super) fn greatest_token(&self) -> Option<Token> {
         let members = self.guards.values().flat_map(|guard| &guard.members);
