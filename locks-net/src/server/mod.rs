@@ -11,7 +11,7 @@ pub(crate) mod process;
 mod processes;
 pub(crate) mod socket_file;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod timer;
 
 use std::fmt;

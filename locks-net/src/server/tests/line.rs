@@ -16,7 +16,7 @@ use crate::wire::{
     decode_answer, split_frame,
 };
 
-pub(super) trait Wire: Read + Write + Send {
+pub(crate) trait Wire: Read + Write + Send {
     fn set_timeout(&self, timeout: Duration);
 }
 
@@ -34,14 +34,14 @@ impl Wire for TcpStream {
 
 /// Why there is no session.
 #[derive(Debug)]
-pub(super) enum Unopened {
+pub(crate) enum Unopened {
     Rejected(Rejected),
     Cut(#[expect(dead_code, reason = "to be read where a test fails")] io::Error),
 }
 
-pub(super) struct Line {
-    pub(super) stream: Box<dyn Wire>,
-    pub(super) opened: Opened,
+pub(crate) struct Line {
+    pub(crate) stream: Box<dyn Wire>,
+    pub(crate) opened: Opened,
     server: [u8; 16],
     channel: Channel,
     reader: FrameReader,
@@ -50,16 +50,16 @@ pub(super) struct Line {
     next: u64,
 }
 
-pub(super) fn unix(path: &Path) -> UnixStream {
+pub(crate) fn unix(path: &Path) -> UnixStream {
     UnixStream::connect(path).unwrap()
 }
 
 impl Line {
-    pub(super) fn local(path: &Path) -> Self {
+    pub(crate) fn local(path: &Path) -> Self {
         Self::open(unix(path), None, None, None).unwrap()
     }
 
-    pub(super) fn open(
+    pub(crate) fn open(
         stream: impl Wire + 'static,
         secret: Option<Arc<Secret>>,
         resume: Option<Resume>,
@@ -96,7 +96,7 @@ impl Line {
     }
 
     /// What brings the session back.
-    pub(super) fn resumption(&self) -> Resume {
+    pub(crate) fn resumption(&self) -> Resume {
         Resume {
             realm: self.opened.realm,
             secret: self.opened.secret,
@@ -106,7 +106,7 @@ impl Line {
     }
 
     /// Goes on over another connection.
-    pub(super) fn resume(&mut self, stream: UnixStream) -> How {
+    pub(crate) fn resume(&mut self, stream: UnixStream) -> How {
         let fresh = Self::open(stream, None, Some(self.resumption()), None).unwrap();
         let how = fresh.opened.how;
         (self.stream, self.opened, self.server) = (fresh.stream, fresh.opened, fresh.server);
@@ -121,13 +121,13 @@ impl Line {
         how
     }
 
-    pub(super) fn say(&mut self, call: &Call) {
+    pub(crate) fn say(&mut self, call: &Call) {
         let bytes = self.frame(call);
         self.stream.write_all(&bytes).unwrap();
     }
 
     /// The bytes of the next frame.
-    pub(super) fn frame(&mut self, call: &Call) -> Vec<u8> {
+    pub(crate) fn frame(&mut self, call: &Call) -> Vec<u8> {
         let (mut message, mut bytes) = (Vec::new(), Vec::new());
         call.encode(&mut message);
         self.channel.send(&message, BootClock.now(), Some((&mut self.writer, &mut bytes)));
@@ -135,7 +135,7 @@ impl Line {
     }
 
     /// The next event for which `find` has an answer.
-    pub(super) fn wait<T>(&mut self, find: impl Fn(&Event) -> Option<T>) -> io::Result<T> {
+    pub(crate) fn wait<T>(&mut self, find: impl Fn(&Event) -> Option<T>) -> io::Result<T> {
         let mut looked_at = 0;
         loop {
             while let Some(event) = self.events.get(looked_at) {
@@ -168,7 +168,7 @@ impl Line {
     }
 
     /// Asks for a key.
-    pub(super) fn ask(&mut self, key: &str, wait: bool) -> u64 {
+    pub(crate) fn ask(&mut self, key: &str, wait: bool) -> u64 {
         self.next += 1;
         let request = self.next;
         let call = acquire(request, key, if wait { Wait::Forever } else { Wait::No });
@@ -177,7 +177,7 @@ impl Line {
     }
 
     /// The token that it was granted.
-    pub(super) fn granted(&mut self, wanted: u64) -> io::Result<u64> {
+    pub(crate) fn granted(&mut self, wanted: u64) -> io::Result<u64> {
         self.wait(|event| match event {
             Event::Granted { request, token } if *request == wanted => Some(Ok(token.get())),
             Event::Refused { call, error } if *call == wanted => {
@@ -187,13 +187,13 @@ impl Line {
         })?
     }
 
-    pub(super) fn acquire(&mut self, key: &str) -> io::Result<u64> {
+    pub(crate) fn acquire(&mut self, key: &str) -> io::Result<u64> {
         let request = self.ask(key, false);
         self.granted(request)
     }
 
     /// Whether somebody else has the key.
-    pub(super) fn is_contended(&mut self, key: &str) -> bool {
+    pub(crate) fn is_contended(&mut self, key: &str) -> bool {
         let request = self.ask(key, false);
         let granted = self.granted(request);
         if granted.is_ok() {
@@ -203,7 +203,7 @@ impl Line {
     }
 
     /// Returns once everything that was said has been applied.
-    pub(super) fn confirm(&mut self) -> io::Result<()> {
+    pub(crate) fn confirm(&mut self) -> io::Result<()> {
         self.say(&Call::Ping);
         while self.channel.first_unacknowledged().is_some() {
             self.read()?;
@@ -212,7 +212,7 @@ impl Line {
     }
 
     /// Whether the server closes the connection, after whatever it still says.
-    pub(super) fn is_closed(&mut self) -> bool {
+    pub(crate) fn is_closed(&mut self) -> bool {
         loop {
             match self.read() {
                 Ok(()) => {}
@@ -229,7 +229,7 @@ impl Line {
     }
 }
 
-pub(super) fn acquire(request: u64, key: &str, wait: Wait) -> Call {
+pub(crate) fn acquire(request: u64, key: &str, wait: Wait) -> Call {
     let mut options = Options::default();
     options.wait = Some(wait);
     let owner = OwnerId::from_parts(0, 1, 5);
@@ -266,7 +266,7 @@ fn hear(stream: &mut dyn Wire, reader: &mut FrameReader) -> Result<Vec<u8>, Unop
 
 /// The frames of a client that begins a session without a secret, and how long the answer to the second
 /// is.
-pub(super) fn greetings(line: &Line) -> (Vec<u8>, Vec<u8>, usize) {
+pub(crate) fn greetings(line: &Line) -> (Vec<u8>, Vec<u8>, usize) {
     let (mut hello, mut open, mut opened) = (Vec::new(), Vec::new(), Vec::new());
     let mut writer = FrameWriter::default();
     let handshake = ClientHandshake::new(None, [9; 32]);

@@ -1,6 +1,7 @@
 //! A server on its sockets, and clients that say what they like.
 
-mod line;
+pub(crate) mod child;
+pub(crate) mod line;
 mod safety;
 mod sessions;
 mod strangers;
@@ -15,10 +16,10 @@ use super::Server;
 use crate::arbiter::Limits;
 
 /// A directory of a test's own.
-struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("locks-net-{}-{number}", std::process::id());
@@ -27,16 +28,16 @@ impl Scratch {
         Self(path)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.join(name)
     }
 
-    fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.path("socket")
     }
 
     /// A server on the socket.
-    fn serve(&self, change: impl FnOnce(&mut Limits)) -> Server {
+    pub(super) fn serve(&self, change: impl FnOnce(&mut Limits)) -> Server {
         let mut limits = Limits::default();
         change(&mut limits);
         let builder = Server::builder().unix(self.socket()).state(self.path("state"));
@@ -57,7 +58,7 @@ impl Drop for Scratch {
 }
 
 /// Asks again and again until it is so.
-fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !is_so() {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
