@@ -1,0 +1,122 @@
+//! Two clients that hand one lock to and fro, by turns.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use super::address::PATIENCE;
+use super::client::Client;
+use super::servers::served;
+use crate::rows::latencies::{Turn, hold, now};
+
+/// Lets each of two clients have the lock so many times; every grant but the first is a hand-over.
+///
+/// A hold ends when the other one has asked and then half a millisecond or more has passed, up to
+/// `longest`: a hand-over is to somebody who waits, and has done so for long enough to be asleep.
+/// Nobody asks again before the other one has the lock.
+pub(super) fn by_turns(
+    clients: &mut [Box<dyn Client>; 2],
+    times: usize,
+    longest: Duration,
+    dice: &mut u64,
+) -> Vec<Turn> {
+    let ((asks, other_asks), (granted, other_granted)) = (channel(), channel());
+    let ((other_asked, asked), (other_got, got)) = (channel(), channel());
+    let [first, second] = clients;
+    let first = Seat { client: &mut **first, asks, asked, granted, got };
+    let second = Seat {
+        client: &mut **second,
+        asks: other_asked,
+        asked: other_asks,
+        granted: other_got,
+        got: other_granted,
+    };
+    let holds = (0..times * 2).map(|_| hold(longest, dice)).collect::<Vec<_>>();
+    let (ours, theirs) = holds.split_at(times);
+    let mut turns = thread::scope(|scope| {
+        let other = scope.spawn(|| {
+            second.until_other_has_it();
+            second.take_turns(theirs, false)
+        });
+        let mut turns = first.take_turns(ours, true);
+        turns.extend(other.join().expect("it only locks"));
+        turns
+    });
+    turns.sort_unstable();
+    turns
+}
+
+/// One client, and what it tells and hears.
+struct Seat<'a> {
+    client: &'a mut dyn Client,
+    asks: Sender<()>,
+    asked: Receiver<()>,
+    granted: Sender<()>,
+    got: Receiver<()>,
+}
+
+impl Seat<'_> {
+    fn take_turns(self, holds: &[Duration], first: bool) -> Vec<Turn> {
+        let mut turns = Vec::with_capacity(holds.len());
+        for (at, hold) in holds.iter().enumerate() {
+            // The other one may have gone after its last turn.
+            let _ = self.asks.send(());
+            served(self.client.take());
+            let granted = now();
+            let _ = self.granted.send(());
+            let last = at + 1 == holds.len();
+            if first || !last {
+                self.asked.recv_timeout(PATIENCE).expect("the other one asks");
+            }
+            thread::sleep(*hold);
+            let released = now();
+            served(self.client.give());
+            turns.push((granted, released));
+            if !last {
+                self.until_other_has_it();
+            }
+        }
+        turns
+    }
+
+    fn until_other_has_it(&self) {
+        self.got.recv_timeout(PATIENCE).expect("the other one is served");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::rows::latencies::Latencies;
+
+    /// One end of a lock that is a message: whoever has received it holds it.
+    struct End(Sender<()>, Receiver<()>);
+
+    impl Client for End {
+        fn take(&mut self) -> io::Result<()> {
+            self.1.recv().map_err(io::Error::other)
+        }
+
+        fn give(&mut self) -> io::Result<()> {
+            self.0.send(()).map_err(io::Error::other)
+        }
+
+        fn give_and_wait(&mut self) -> io::Result<()> {
+            self.give()
+        }
+    }
+
+    #[test]
+    fn every_grant_is_a_hand_over() {
+        let ((to_second, second), (to_first, first)) = (channel(), channel());
+        to_first.send(()).unwrap();
+        let mut clients: [Box<dyn Client>; 2] =
+            [Box::new(End(to_second, first)), Box::new(End(to_first, second))];
+        for _ in 0..2 {
+            let turns = by_turns(&mut clients, 3, Duration::ZERO, &mut 1);
+            assert_eq!(Latencies::between(turns, 0).micros().len(), 5);
+        }
+    }
+}
