@@ -17,24 +17,25 @@ pub(super) fn together(
     times: u64,
     operation: fn(&mut dyn Client),
 ) -> Duration {
-    let (start, left) = (Barrier::new(clients.len() + 1), AtomicU64::new(times));
+    let (start, left) = (Barrier::new(clients.len()), AtomicU64::new(times));
     let (start, left) = (&start, &left);
     thread::scope(|scope| {
         let threads = clients.iter_mut().map(|client| {
             scope.spawn(move || {
                 start.wait();
+                let began = Instant::now();
                 let one_less = |left: u64| left.checked_sub(1);
                 while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok() {
                     operation(&mut **client);
                 }
-                Instant::now()
+                (began, Instant::now())
             })
         });
         let threads = threads.collect::<Vec<_>>();
-        start.wait();
-        let began = Instant::now();
-        let ended = threads.into_iter().map(|each| each.join().expect("it only locks")).max();
-        ended.map_or(Duration::ZERO, |ended| ended.saturating_duration_since(began))
+        let times = threads.into_iter().map(|each| each.join().expect("it only locks"));
+        let (began, ended): (Vec<_>, Vec<_>) = times.unzip();
+        let (began, ended) = (began.into_iter().min(), ended.into_iter().max());
+        ended.zip(began).map_or(Duration::ZERO, |(ended, began)| ended - began)
     })
 }
 

@@ -1,5 +1,6 @@
 //! What a server needs for a key that is held, and for a connection on which nothing happens.
 
+use std::cell::RefCell;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -13,7 +14,7 @@ use super::child::Started;
 use super::client::Service;
 use super::echo::Echo;
 use super::ours::Ours;
-use super::redis::{EXPIRY, Redis};
+use super::redis::Redis;
 use super::resp::Connection;
 use crate::rows::place::Place;
 
@@ -113,10 +114,10 @@ fn ours_connections(ours: &Ours) -> io::Result<f64> {
 }
 
 fn redis_keys(process: u32, at: &Address) -> io::Result<f64> {
-    let client = std::cell::RefCell::new(Connection::open(at)?);
+    let client = RefCell::new(Connection::open(at)?);
     each(process, KEYS, |id| {
         let (key, mine) = (format!("ledger:{id:06}"), format!("{id:020}"));
-        client.borrow_mut().ask(&["SET", &key, &mine, "NX", "PX", EXPIRY])
+        client.borrow_mut().ask(&["SET", &key, &mine, "NX", "PX", "3600000"])
     })
 }
 

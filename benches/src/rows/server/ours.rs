@@ -92,8 +92,12 @@ fn make_secret(program: &Path, path: &Path) -> io::Result<()> {
 /// The URL of those who serve themselves in `directory`, or what is missing for that.
 pub(super) fn self_serving(directory: &Path) -> Result<String, String> {
     let url = format!("net://{}", directory.display());
-    locks::open(&url).map_err(|error| format!("no self-serving of ours: {error}"))?;
-    Ok(url)
+    let opened = locks::open(&url);
+    opened.map(|_| url).map_err(|error| {
+        let error = error.to_string();
+        // What one could use instead is of no interest here.
+        format!("no self-serving of ours: {}", error.split(';').next().unwrap_or_default())
+    })
 }
 
 pub(super) struct Locks {

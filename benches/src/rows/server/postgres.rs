@@ -58,7 +58,7 @@ impl Postgres {
         let port = port.rsplit(':').next().expect("an address ends with its port");
         let mut command = itself()?;
         command.arg("keeper").arg(programs.join("postgres")).args(["-D", "data", "-p", port]);
-        command.args(["-h", "127.0.0.1", "-c", "fsync=off", "-c", "log_min_messages=fatal", "-k"]);
+        command.args(["-h", "127.0.0.1", "-c", "fsync=off", "-c", "log_min_messages=panic", "-k"]);
         command.arg(directory);
         started_by(&mut command);
         let mut keeper = Started::spawn(&mut command)?;

@@ -22,7 +22,7 @@ pub(super) struct Servers {
 }
 
 impl Servers {
-    /// Starts ours and Redis, in a directory below `base`.
+    /// Starts ours, Redis and PostgreSQL, in directories below `base`.
     pub(super) fn start(base: &Path, table: &str) -> Self {
         let place = Place::new(base, table);
         let ours = Transport::ALL.map(|transport| Ours::start(transport, place.path()));

@@ -21,7 +21,8 @@ use super::servers::Servers;
 
 const TASKS: usize = 64;
 
-const FLOOR: &str = "64 echoes of 64 bytes in one write (floor)";
+const FLOOR: &str = "64 tasks with an echo each (floor)";
+const AT_ONCE: &str = "64 echoes in one write, no tasks";
 const OURS: &str = "server.named(key).acquire_async()";
 const REDIS: &str = "Redis, SET NX PX and a script";
 
@@ -35,7 +36,15 @@ pub(crate) fn run(pace: Pace, base: &Path) -> Vec<Report> {
 fn measure(pace: Pace, servers: &mut Servers, transport: Transport) -> Report {
     let runtime = runtime();
     let echo = servers.floor("echo", transport);
-    let mut contestants = vec![at_once(&echo)];
+    let shared = runtime.block_on(Pipelined::open(&echo)).expect("the echo is there");
+    let mut contestants = vec![tasks(&runtime, FLOOR, move |_| {
+        let shared = shared.clone();
+        async move {
+            let mut message: Message = [7; _];
+            message[message.len() - 1] = b'\n';
+            shared.ask(message.to_vec()).await.expect("the echo is there");
+        }
+    })];
     let mut goals = Vec::new();
     if let Some(ours) = servers.ours(transport) {
         let backend = ours.client().expect("the server is there");
@@ -53,15 +62,7 @@ fn measure(pace: Pace, servers: &mut Servers, transport: Transport) -> Report {
             goals.push(Goal::ratio(OURS, REDIS, Bound::AtLeast(4.0)));
         }
     }
-    let shared = runtime.block_on(Pipelined::open(&echo)).expect("the echo is there");
-    contestants.push(tasks(&runtime, "64 tasks with an echo each", move |_| {
-        let shared = shared.clone();
-        async move {
-            let mut message: Message = [7; _];
-            message[message.len() - 1] = b'\n';
-            shared.ask(message.to_vec()).await.expect("the echo is there");
-        }
-    }));
+    contestants.push(at_once(&echo));
     if let Ok(redis) = &servers.redis {
         contestants.push(multiplexed(&runtime, &redis.at(transport)));
     }
@@ -94,7 +95,6 @@ where
     O: Future<Output = ()> + Send,
 {
     Contestant::timed(name, move |times| {
-        // As many for each; what is left over when that does not come out even is scaled away.
         let each = times.div_ceil(TASKS as u64);
         let operation = &operation;
         let took: Duration = runtime.block_on(async {
@@ -111,15 +111,16 @@ where
             tasks.join_all().await;
             start.elapsed()
         });
+        // As if it had been exactly so many operations.
         took.mul_f64(times as f64 / (each * TASKS as u64) as f64)
     })
 }
 
-/// What a client does that has all requests at hand when it writes: one thread, no task.
+/// What a client could do that had all requests at hand when it writes.
 fn at_once(echo: &Address) -> Contestant<'static> {
     let mut stream = echo.connect().expect("the echo is there");
     let mut messages = [7; size_of::<Message>() * TASKS];
-    Contestant::timed(FLOOR, move |times| {
+    Contestant::timed(AT_ONCE, move |times| {
         let batches = times.div_ceil(TASKS as u64);
         let start = Instant::now();
         for _ in 0..batches {

@@ -87,20 +87,39 @@ impl Seat<'_> {
 #[cfg(test)]
 mod tests {
     use std::io;
+    use std::sync::Arc;
+
+    use parking_lot::{Condvar, Mutex};
 
     use super::*;
     use crate::rows::latencies::Latencies;
 
-    /// One end of a lock that is a message: whoever has received it holds it.
-    struct End(Sender<()>, Receiver<()>);
+    /// A lock that goes to whoever comes first, and notes who that was.
+    #[derive(Default)]
+    struct Unfair {
+        held: Mutex<bool>,
+        given: Condvar,
+        log: Mutex<Vec<usize>>,
+    }
 
-    impl Client for End {
+    struct Taker(usize, Arc<Unfair>);
+
+    impl Client for Taker {
         fn take(&mut self) -> io::Result<()> {
-            self.1.recv().map_err(io::Error::other)
+            let mut held = self.1.held.lock();
+            let wait = Duration::from_secs(10);
+            if self.1.given.wait_while_for(&mut held, |held| *held, wait).timed_out() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            *held = true;
+            self.1.log.lock().push(self.0);
+            Ok(())
         }
 
         fn give(&mut self) -> io::Result<()> {
-            self.0.send(()).map_err(io::Error::other)
+            *self.1.held.lock() = false;
+            self.1.given.notify_one();
+            Ok(())
         }
 
         fn give_and_wait(&mut self) -> io::Result<()> {
@@ -110,13 +129,13 @@ mod tests {
 
     #[test]
     fn every_grant_is_a_hand_over() {
-        let ((to_second, second), (to_first, first)) = (channel(), channel());
-        to_first.send(()).unwrap();
+        let lock = Arc::<Unfair>::default();
         let mut clients: [Box<dyn Client>; 2] =
-            [Box::new(End(to_second, first)), Box::new(End(to_first, second))];
+            [0, 1].map(|id| Box::new(Taker(id, Arc::clone(&lock))) as Box<dyn Client>);
         for _ in 0..2 {
-            let turns = by_turns(&mut clients, 3, Duration::ZERO, &mut 1);
-            assert_eq!(Latencies::between(turns, 0).micros().len(), 5);
+            let turns = by_turns(&mut clients, 10, Duration::ZERO, &mut 1);
+            assert_eq!(Latencies::between(turns, 0).micros().len(), 19);
         }
+        assert_eq!(*lock.log.lock(), [0, 1].repeat(20));
     }
 }
