@@ -14,7 +14,8 @@ use super::servers::{Servers, served};
 
 const FLOOR: &str = "echo of 64 bytes (floor)";
 const FLOORS: &str = "two echoes of 64 bytes (floor)";
-const OURS: &str = "server.named(key).acquire()";
+/// By a Unix socket and by TCP.
+const OURS: [&str; 2] = ["unix.named(key).acquire()", "tcp.named(key).acquire()"];
 
 pub(crate) fn run(pace: Pace, base: &Path) -> Vec<Report> {
     // A round trip takes long enough for a slice to need more than two milliseconds.
@@ -41,7 +42,9 @@ fn measure(pace: Pace, servers: &mut Servers, transport: Transport) -> [Report; 
         unit: "µs per operation",
         figures,
         goals: Vec::from_iter(
-            servers.ours(transport).map(|_| Goal::ratio(OURS, floor, Bound::AtMost(most))),
+            servers
+                .ours(transport)
+                .map(|_| Goal::ratio(OURS[transport as usize], floor, Bound::AtMost(most))),
         ),
     };
     let micros = |figures: Vec<locks_benches::report::Figure>| {
@@ -56,7 +59,9 @@ fn measure(pace: Pace, servers: &mut Servers, transport: Transport) -> [Report; 
 
 fn entrants(servers: &mut Servers, transport: Transport) -> Vec<Entrant> {
     let mut entrants = vec![Entrant::new(FLOOR, Echo(servers.floor("echo", transport)))];
-    entrants.extend(servers.ours(transport).map(|ours| Entrant::new(OURS, ours.locks())));
+    entrants.extend(
+        servers.ours(transport).map(|ours| Entrant::new(OURS[transport as usize], ours.locks())),
+    );
     let in_tasks = servers.floor("echo-in-tasks", transport);
     entrants.push(Entrant::new("echo by tokio, one thread", Echo(in_tasks)));
     if let Ok(redis) = &servers.redis {

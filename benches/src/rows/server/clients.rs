@@ -15,7 +15,8 @@ use super::servers::{Servers, served};
 const CLIENTS: usize = 64;
 
 const FLOOR: &str = "one echo of 64 bytes (floor)";
-const OURS: &str = "server.named(key).acquire()";
+/// By a Unix socket and by TCP.
+const OURS: [&str; 2] = ["unix.named(key).acquire()", "tcp.named(key).acquire()"];
 
 pub(crate) fn run(pace: Pace, base: &Path) -> Vec<Report> {
     // Long enough that starting the threads of all clients is a small part of it.
@@ -31,7 +32,7 @@ fn measure(pace: Pace, servers: &mut Servers, transport: Transport) -> Report {
     let mut contestants =
         vec![crowd(&Entrant::new(FLOOR, Echo(echo.clone())), |client| served(client.take()))];
     if let Some(ours) = servers.ours(transport) {
-        contestants.push(crowd(&Entrant::new(OURS, ours.locks()), both));
+        contestants.push(crowd(&Entrant::new(OURS[transport as usize], ours.locks()), both));
     }
     contestants.push(crowd(&Entrant::new("two echoes of 64 bytes", Echo(echo)), both));
     let by_tokio = Entrant::new("one echo by tokio, one thread", Echo(in_tasks));
@@ -54,7 +55,9 @@ fn measure(pace: Pace, servers: &mut Servers, transport: Transport) -> Report {
         unit: "thousand operations per second",
         figures: figures.into_iter().map(rate).collect(),
         goals: Vec::from_iter(
-            servers.ours(transport).map(|_| Goal::ratio(OURS, FLOOR, Bound::AtLeast(0.9))),
+            servers
+                .ours(transport)
+                .map(|_| Goal::ratio(OURS[transport as usize], FLOOR, Bound::AtLeast(0.9))),
         ),
     }
 }

@@ -16,7 +16,8 @@ use super::turns::by_turns;
 use crate::rows::latencies::Latencies;
 
 const FLOOR: &str = "a relay of 64 bytes (floor)";
-const OURS: &str = "server.named(key).wait(…)";
+/// By a Unix socket and by TCP.
+const OURS: [&str; 2] = ["unix.named(key).wait(…)", "tcp.named(key).wait(…)"];
 const POLLER: &str = "Redis, every 100 ms";
 
 /// How many want the key when their shares are counted.
@@ -34,7 +35,8 @@ pub(crate) fn run(pace: Pace, base: &Path) -> Vec<Report> {
 
 /// Those that know how to wait, but for the floor.
 fn waiters(servers: &Servers, transport: Transport) -> Vec<Entrant> {
-    let ours = servers.ours(transport).map(|ours| Entrant::new(OURS, ours.locks()));
+    let ours =
+        servers.ours(transport).map(|ours| Entrant::new(OURS[transport as usize], ours.locks()));
     let mut entrants = Vec::from_iter(ours);
     if let Ok(redis) = &servers.redis {
         let told = redis.locks(transport, Wait::Subscribe);
@@ -116,7 +118,9 @@ fn latencies(pace: Pace, servers: &mut Servers, transport: Transport) -> [Report
         figures,
         goals,
     };
-    let goal = servers.ours(transport).map(|_| Goal::ratio(OURS, FLOOR, Bound::AtMost(1.3)));
+    let goal = servers
+        .ours(transport)
+        .map(|_| Goal::ratio(OURS[transport as usize], FLOOR, Bound::AtMost(1.3)));
     [report("p50", middle, Vec::from_iter(goal)), report("p99", late, Vec::new())]
 }
 
@@ -148,7 +152,9 @@ fn fairness(pace: Pace, servers: &mut Servers, transport: Transport) -> Report {
         unit: "× the least served",
         figures,
         goals: Vec::from_iter(
-            servers.ours(transport).map(|_| Goal::absolute(OURS, Bound::AtMost(1.05))),
+            servers
+                .ours(transport)
+                .map(|_| Goal::absolute(OURS[transport as usize], Bound::AtMost(1.05))),
         ),
     }
 }

@@ -23,7 +23,8 @@ const TASKS: usize = 64;
 
 const FLOOR: &str = "64 tasks with an echo each (floor)";
 const AT_ONCE: &str = "64 echoes in one write, no tasks";
-const OURS: &str = "server.named(key).acquire_async()";
+/// By a Unix socket and by TCP.
+const OURS: [&str; 2] = ["unix.named(key).acquire_async()", "tcp.named(key).acquire_async()"];
 const REDIS: &str = "Redis, SET NX PX and a script";
 
 pub(crate) fn run(pace: Pace, base: &Path) -> Vec<Report> {
@@ -48,7 +49,7 @@ fn measure(pace: Pace, servers: &mut Servers, transport: Transport) -> Report {
     let mut goals = Vec::new();
     if let Some(ours) = servers.ours(transport) {
         let backend = ours.client().expect("the server is there");
-        contestants.push(tasks(&runtime, OURS, move |id| {
+        contestants.push(tasks(&runtime, OURS[transport as usize], move |id| {
             let backend = backend.clone();
             let key = format!("ledger:{id}");
             async move {
@@ -57,9 +58,9 @@ fn measure(pace: Pace, servers: &mut Servers, transport: Transport) -> Report {
                 body();
             }
         }));
-        goals.push(Goal::ratio(OURS, FLOOR, Bound::AtLeast(0.35)));
+        goals.push(Goal::ratio(OURS[transport as usize], FLOOR, Bound::AtLeast(0.35)));
         if servers.redis.is_ok() {
-            goals.push(Goal::ratio(OURS, REDIS, Bound::AtLeast(4.0)));
+            goals.push(Goal::ratio(OURS[transport as usize], REDIS, Bound::AtLeast(4.0)));
         }
     }
     contestants.push(at_once(&echo));
