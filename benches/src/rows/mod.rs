@@ -120,7 +120,7 @@ pub(crate) const ROWS: &[Row] = &[
         about: "a newcomer's wait after the process that served was killed",
         run: Run::In(server::takeover::run),
     },
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     Row {
         name: "server-memory",
         about: "a server's memory for a held key and for an idle connection",

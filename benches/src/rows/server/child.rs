@@ -120,6 +120,7 @@ impl Started {
         self.to.as_mut().map_or(Ok(()), |to| to.write_all(b"\n"))
     }
 
+    #[cfg(target_os = "linux")]
     pub(super) fn id(&self) -> u32 {
         self.process.id()
     }

@@ -8,6 +8,8 @@ pub(crate) mod clients;
 mod crowd;
 mod echo;
 pub(crate) mod handover;
+/// It reads what only Linux tells.
+#[cfg(target_os = "linux")]
 pub(crate) mod memory;
 mod ours;
 mod pipelined;
