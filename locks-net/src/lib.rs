@@ -12,6 +12,9 @@
 mod arbiter;
 mod channel;
 mod client;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod history;
 mod journal;
