@@ -15,11 +15,15 @@ mod client;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(test)]
+mod history;
 mod journal;
 mod secret;
 mod server;
 mod serving;
 mod wire;
 
+pub use self::arbiter::Limits;
 pub use self::secret::Secret;
+pub use self::server::{Server, ServerBuilder};
 pub use self::wire::Status;
