@@ -1,3 +1,6 @@
 //! The client: one connection for each process and server, shared by all threads and tasks (N7).
 
+mod dial;
 mod session;
+
+pub(crate) use self::dial::{Dial, Line, Unreached, check_server, connect_unix};
