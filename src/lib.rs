@@ -78,6 +78,8 @@ use std::borrow::Cow;
 
 pub mod backend;
 pub mod block;
+#[cfg(any(feature = "file", feature = "net"))]
+mod by_default;
 mod choice;
 mod defaults;
 #[doc(hidden)]
@@ -106,6 +108,9 @@ pub use locks_file as file;
 #[doc = ""]
 #[doc = include_str!("lock_outcome.md")]
 pub use locks_macros::lock;
+#[cfg(feature = "net")]
+#[doc(inline)]
+pub use locks_net as net;
 
 /// A lock on `key` at the default backend, to be acquired by hand. Nothing is checked or asked before
 /// that.
@@ -203,6 +208,35 @@ pub fn open(url: &str) -> Result<Backend, LockError> {
 #[doc(hidden)]
 pub fn open_files(url: &str) -> Result<file::FileBackend, LockError> {
     url::open_files(url)
+}
+
+/// The backend at a URL, for the command's `ls` and `ping`: no process of `net:` begins to serve for being
+/// looked at. Who serves is told by the second, where it is a server.
+#[cfg(feature = "net")]
+#[doc(hidden)]
+pub fn open_to_look(url: &str) -> Result<(Backend, Option<net::NetBackend>), LockError> {
+    url::open_to_look(url)
+}
+
+/// The backend at a URL, as the default one of this process, for the command's `run`.
+#[cfg(any(feature = "file", feature = "net"))]
+#[doc(hidden)]
+pub fn open_by_default(url: &str) -> Result<Backend, LockError> {
+    by_default::open(url)
+}
+
+/// Which backend the programs of this user that run now have by default, for the command's `ls`.
+#[cfg(any(feature = "file", feature = "net"))]
+#[doc(hidden)]
+pub fn default_in_use() -> Result<Option<String>, LockError> {
+    by_default::in_use()
+}
+
+/// Where a server is that is told nothing, for the command's `serve`: its directory, and its socket.
+#[cfg(feature = "net")]
+#[doc(hidden)]
+pub fn place_of_server() -> Result<[std::path::PathBuf; 2], LockError> {
+    Ok([url::directory_of_server()?, url::socket_of_server()?])
 }
 
 /// The README's examples, compiled and run as the others are.
