@@ -162,6 +162,11 @@ impl Hold {
         }
     }
 
+    /// Whether this key is one of those held, for holds of the engine, which know their keys.
+    pub fn has_key(&self, key: &str) -> bool {
+        self.keys().any(|held| held == key)
+    }
+
     /// One key, held exclusively, by a single guard.
     #[inline]
     pub(crate) const fn plain(slot: SlotRef, token: Token) -> Self {

@@ -38,8 +38,8 @@ pub use builder::{Acquire, LockBuilder};
 pub use capabilities::{About, Capabilities, Exclusion, TokenScope, WaiterOrder};
 pub use clock::{Alarm, Alarms, Clock, ManualClock, Moment, SystemClock};
 pub use engine::{
-    Bounds, Claim, Completion, Engine, EngineBuilder, PinnedKey, TokenSource, Turn, Upstream,
-    WeakEngine,
+    Bounds, Claim, Completion, Engine, EngineBuilder, HoldRecord, Loss, Observer, PinnedKey,
+    TokenSource, Turn, Upstream, WeakEngine,
 };
 pub use error::{DeadlockStep, ErrorKind, LockError, LostCause};
 pub use guard::{Guard, Lost, OwnedGuard};

@@ -102,8 +102,8 @@ impl Parker {
 
     /// Waits at a backend's own place, if that has room, until woken.
     #[cfg(not(any(loom, shuttle)))]
-    fn wait_at(&self, point: &'static dyn WaitPoint) {
-        self.signal.elsewhere.set(Some(point));
+    fn wait_at(&self, point: &Arc<dyn WaitPoint>) {
+        self.signal.elsewhere.set(Some(point.clone()));
         let woken = || self.signal.raised.load(Ordering::SeqCst);
         let waited = woken() || point.wait(&woken);
         self.signal.elsewhere.set(None);
@@ -168,7 +168,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
             match polled {
                 (Poll::Ready(output), _) => return output,
                 #[cfg(not(any(loom, shuttle)))]
-                (Poll::Pending, Some(point)) => parker.wait_at(point),
+                (Poll::Pending, Some(point)) => parker.wait_at(&point),
                 (Poll::Pending, _) => parker.park(None),
             }
         }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::{SmallOwner, Within, current_within};
-use crate::{CallSite, Keys, Mode, Options, OwnerId, Party, Wait};
+use crate::{CallSite, Keys, Mode, Moment, Options, OwnerId, Party, Wait};
 
 /// What a [`LockBackend`](crate::LockBackend) is asked to grant.
 #[derive(Clone, Debug)]
@@ -14,6 +14,10 @@ pub struct Request<'a> {
     pub options: Options,
     /// Who asks, and from where.
     pub caller: Caller,
+    /// For a request that is made once more, to an engine that has taken over from the one that was
+    /// asked first: when that was, on the engine's clock. It stands in the queue where it would have
+    /// stood, and has waited since then; `wait` counts from now all the same.
+    pub asked: Option<Moment>,
 }
 
 /// Who asks for a lock, and from where.
@@ -36,7 +40,7 @@ pub struct Caller {
 impl<'a> Request<'a> {
     /// A request for `keys`.
     pub const fn new(keys: Keys<'a>, options: Options, caller: Caller) -> Self {
-        Self { keys, options, caller }
+        Self { keys, options, caller, asked: None }
     }
 
     /// How long to queue, where the backend has no default of its own (C2).

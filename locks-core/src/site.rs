@@ -1,18 +1,28 @@
+#[path = "foreign_site.rs"]
+mod foreign;
+
 use std::fmt;
 use std::panic::Location;
 use std::ptr::NonNull;
+
+use self::foreign::ForeignSite;
 
 /// Where in the program a lock was asked for: `file:line` and, if known, the function (C12).
 ///
 /// One word wide, so that a hold can remember it at no cost.
 #[derive(Clone, Copy)]
 pub struct CallSite {
-    /// I1: the address of a `&'static Location`, or, with its lowest bit set, that of a
-    /// `&'static FunctionSite`. Both are aligned to more than one byte.
+    /// I1: the address of a `&'static Location`, or, with one of the [`TAGS`] in its lowest bits, that
+    /// of a `&'static FunctionSite` or a `&'static ForeignSite`. All are aligned to four bytes at least.
     tagged: NonNull<u8>,
 }
 
-// SAFETY: by I1 it stands for a shared reference to one of two types that are `Sync`.
+/// The bits of an address that tell what is there.
+const TAGS: usize = 3;
+const FUNCTION: usize = 1;
+const FOREIGN: usize = 2;
+
+// SAFETY: by I1 it stands for a shared reference to one of three types that are `Sync`.
 unsafe impl Send for CallSite {}
 // SAFETY: as above.
 unsafe impl Sync for CallSite {}
@@ -20,6 +30,7 @@ unsafe impl Sync for CallSite {}
 enum Site {
     Caller(&'static Location<'static>),
     Function(&'static FunctionSite),
+    Foreign(&'static ForeignSite),
 }
 
 /// A call site that also knows the function it lies in; the attribute makes one per function.
@@ -55,23 +66,40 @@ impl CallSite {
     #[inline]
     pub fn within(site: &'static FunctionSite) -> Self {
         let site = NonNull::from(site).cast::<u8>();
-        Self { tagged: site.map_addr(|address| address | 1) }
+        Self { tagged: site.map_addr(|address| address | FUNCTION) }
     }
 
-    /// The source file, as the compiler was given it.
+    /// A position in another process, of which there is only this text. It is kept for as long as the
+    /// process runs, so there is room for a limited number of them: `None` if this one is new and
+    /// there is no more, and for a text that is empty or has more than 512 bytes.
+    pub fn interned(text: &str) -> Option<Self> {
+        let site = NonNull::from(ForeignSite::interned(text)?).cast::<u8>();
+        Some(Self { tagged: site.map_addr(|address| address | FOREIGN) })
+    }
+
+    /// The source file, as the compiler was given it; all that is known, for a site that was
+    /// [interned](Self::interned).
     pub fn file(&self) -> &'static str {
-        self.location().file()
+        match self.site() {
+            Site::Caller(location) => location.file(),
+            Site::Function(site) => site.location.file(),
+            Site::Foreign(site) => site.text(),
+        }
     }
 
-    /// The line, counted from 1.
+    /// The line, counted from 1; 0 for a site that was [interned](Self::interned).
     pub fn line(&self) -> u32 {
-        self.location().line()
+        match self.site() {
+            Site::Caller(location) => location.line(),
+            Site::Function(site) => site.location.line(),
+            Site::Foreign(_) => 0,
+        }
     }
 
     /// The function, with its module path, where the attribute recorded it.
     pub fn function(&self) -> Option<&'static str> {
         match self.site() {
-            Site::Caller(_) => None,
+            Site::Caller(_) | Site::Foreign(_) => None,
             Site::Function(site) => Some(site.function),
         }
     }
@@ -90,30 +118,28 @@ impl CallSite {
         NonNull::new(raw).map(|tagged| Self { tagged })
     }
 
-    fn location(&self) -> &'static Location<'static> {
-        match self.site() {
-            Site::Caller(location) => location,
-            Site::Function(site) => site.location,
-        }
-    }
-
     fn site(&self) -> Site {
         let tagged = self.tagged.as_ptr();
-        if tagged.addr() & 1 == 0 {
+        let address = tagged.map_addr(|address| address & !TAGS);
+        match tagged.addr() & TAGS {
             // SAFETY: by I1 an untagged address is that of a `&'static Location`.
-            Site::Caller(unsafe { &*tagged.cast::<Location<'static>>() })
-        } else {
-            let site = tagged.map_addr(|address| address & !1).cast::<FunctionSite>();
-            // SAFETY: by I1 a tagged address is that of a `&'static FunctionSite`.
-            Site::Function(unsafe { &*site })
+            0 => Site::Caller(unsafe { &*address.cast::<Location<'static>>() }),
+            // SAFETY: by I1 this tag is on the address of a `&'static FunctionSite`.
+            FUNCTION => Site::Function(unsafe { &*address.cast::<FunctionSite>() }),
+            // SAFETY: by I1 the other tag is on the address of a `&'static ForeignSite`.
+            _ => Site::Foreign(unsafe { &*address.cast::<ForeignSite>() }),
         }
     }
 }
 
-const _: () = assert!(align_of::<Location<'static>>() > 1 && align_of::<FunctionSite>() > 1);
+const _: () = assert!(align_of::<Location<'static>>() > TAGS);
+const _: () = assert!(align_of::<FunctionSite>() > TAGS && align_of::<ForeignSite>() > TAGS);
 
 impl fmt::Display for CallSite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Site::Foreign(site) = self.site() {
+            return f.write_str(site.text());
+        }
         write!(f, "{}:{}", self.file(), self.line())?;
         match self.function() {
             Some(function) => write!(f, " in `{function}`"),

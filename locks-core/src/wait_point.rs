@@ -2,8 +2,8 @@
 //! not by another thread that was woken by it.
 
 use std::cell::Cell;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A place where a blocked thread can wait for a backend's own events, such as those of a file
 /// descriptor, and tell whomever they concern.
@@ -23,50 +23,54 @@ pub trait WaitPoint: Send + Sync + 'static {
 /// Has the thread that is blocked on the operation being polled wait at `point` for the next poll.
 /// Says whether there is such a thread; otherwise a runtime polls, and somebody else has to pass on
 /// what comes in.
-pub fn wait_at(point: &'static dyn WaitPoint) -> bool {
-    let asked = POLLING.try_with(|polling| {
-        let blocked = !matches!(polling.get(), Polling::No);
-        if blocked {
-            polling.set(Polling::At(point));
-        }
-        blocked
-    });
-    // A thread that is ending parks.
-    asked.unwrap_or(false)
+pub fn wait_at(point: Arc<dyn WaitPoint>) -> bool {
+    let asked = POLLING.get() != Polling::No
+        // A thread that is ending parks.
+        && POINT.try_with(|asked| asked.replace(Some(point))).is_ok();
+    if asked {
+        POLLING.set(Polling::AtPoint);
+    }
+    asked
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Polling {
     No,
     Blocked,
-    At(&'static dyn WaitPoint),
+    /// As `POINT` says.
+    AtPoint,
 }
 
 thread_local! {
+    /// Apart from the point, which has a destructor: nearly every poll looks at this only.
     static POLLING: Cell<Polling> = const { Cell::new(Polling::No) };
+    static POINT: Cell<Option<Arc<dyn WaitPoint>>> = const { Cell::new(None) };
+}
+
+fn take_point() -> Option<Arc<dyn WaitPoint>> {
+    POINT.try_with(Cell::take).ok().flatten()
 }
 
 /// Polls for a blocked thread. Where it is to wait comes with the outcome.
-pub(super) fn polling<T>(poll: impl FnOnce() -> T) -> (T, Option<&'static dyn WaitPoint>) {
+pub(super) fn polling<T>(poll: impl FnOnce() -> T) -> (T, Option<Arc<dyn WaitPoint>>) {
     /// Puts back what was there, also if the poll panics.
-    struct Before(Polling);
+    struct Before(Polling, Option<Arc<dyn WaitPoint>>);
 
     impl Drop for Before {
         fn drop(&mut self) {
-            let _ = POLLING.try_with(|polling| polling.set(self.0));
+            if POLLING.replace(self.0) == Polling::AtPoint {
+                drop(take_point());
+            }
+            if let Some(point) = self.1.take() {
+                let _ = POINT.try_with(|asked| asked.set(Some(point)));
+            }
         }
     }
 
-    let Ok(before) = POLLING.try_with(|polling| polling.replace(Polling::Blocked)) else {
-        // The thread is ending.
-        return (poll(), None);
-    };
-    let before = Before(before);
+    let outer = POLLING.replace(Polling::Blocked);
+    let before = Before(outer, if outer == Polling::AtPoint { take_point() } else { None });
     let polled = poll();
-    let at = match POLLING.try_with(Cell::get) {
-        Ok(Polling::At(point)) => Some(point),
-        _ => None,
-    };
+    let at = if POLLING.get() == Polling::AtPoint { take_point() } else { None };
     drop(before);
     (polled, at)
 }
@@ -76,19 +80,68 @@ pub(super) fn polling<T>(poll: impl FnOnce() -> T) -> (T, Option<&'static dyn Wa
 pub(super) struct Elsewhere {
     /// Whether there is something to look up.
     set: AtomicBool,
-    point: Mutex<Option<&'static dyn WaitPoint>>,
+    point: Mutex<Option<Arc<dyn WaitPoint>>>,
 }
 
 impl Elsewhere {
-    pub(super) fn set(&self, point: Option<&'static dyn WaitPoint>) {
-        *self.point.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = point;
-        self.set.store(point.is_some(), Ordering::SeqCst);
+    pub(super) fn set(&self, point: Option<Arc<dyn WaitPoint>>) {
+        let set = point.is_some();
+        let before = {
+            let mut found = self.point.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *found, point)
+        };
+        self.set.store(set, Ordering::SeqCst);
+        // Somebody else's code, and so not with the mutex.
+        drop(before);
     }
 
-    pub(super) fn get(&self) -> Option<&'static dyn WaitPoint> {
+    pub(super) fn get(&self) -> Option<Arc<dyn WaitPoint>> {
         if !self.set.load(Ordering::SeqCst) {
             return None;
         }
-        *self.point.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.point.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Point(&'static str);
+
+    impl WaitPoint for Point {
+        fn wait(&self, _: &dyn Fn() -> bool) -> bool {
+            unreachable!("nobody waits for {}", self.0)
+        }
+
+        fn interrupt(&self) {}
+    }
+
+    fn ask() -> (Arc<dyn WaitPoint>, bool) {
+        let point: Arc<dyn WaitPoint> = Arc::new(Point("this"));
+        (point.clone(), wait_at(point))
+    }
+
+    #[test]
+    fn c2_only_a_poll_of_a_blocked_thread_is_asked_to_wait_elsewhere() {
+        let (kept, blocked) = ask();
+        assert!(!blocked);
+        assert_eq!(Arc::strong_count(&kept), 1, "it was not kept");
+        let ((asked, blocked), at) = polling(ask);
+        assert!(blocked && Arc::ptr_eq(&asked, &at.unwrap()));
+        assert!(polling(|| ()).1.is_none(), "the next poll has to ask again");
+    }
+
+    #[test]
+    fn c2_a_poll_within_a_poll_waits_at_a_point_of_its_own() {
+        let (asked, at) = polling(|| {
+            let (outer, _) = ask();
+            let ((inner, _), at) = polling(ask);
+            assert!(Arc::ptr_eq(&inner, &at.unwrap()));
+            assert!(polling(|| ()).1.is_none());
+            outer
+        });
+        assert!(Arc::ptr_eq(&asked, &at.unwrap()));
+        assert_eq!(Arc::strong_count(&asked), 1, "nothing is left of it");
     }
 }

@@ -12,8 +12,15 @@
 mod arbiter;
 mod channel;
 mod client;
+#[cfg(test)]
+mod history;
 mod journal;
 mod secret;
 mod server;
 mod serving;
 mod wire;
+
+pub use self::arbiter::Limits;
+pub use self::secret::Secret;
+pub use self::server::{Server, ServerBuilder};
+pub use self::wire::Status;

@@ -21,6 +21,23 @@ use crate::{
 };
 
 impl Engine {
+    /// As [`acquire`](LockBackend::acquire), by an operation that borrows nothing: for whoever keeps
+    /// the operations of others.
+    pub fn request(&self, request: Request<'_>) -> Op<'static, Granted> {
+        match self.begin(request, None) {
+            Begun::Granted(hold) => Op::ready(Granted::new(hold)),
+            // It has been polled once.
+            Begun::Waiting(Waiting::Further(op)) => Op::later(async { op.await.map(Granted::new) }),
+            Begun::Waiting(mut waiting) => {
+                match Pin::new(&mut waiting).poll(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready(outcome) => Op::Now(outcome.map(Granted::new)),
+                    Poll::Pending => Op::later(async { waiting.await.map(Granted::new) }),
+                }
+            }
+            Begun::Refused(error) => Op::failed(error),
+        }
+    }
+
     /// One key, held exclusively and without bounds, if it is free.
     #[inline(never)]
     pub(crate) fn take_one(
@@ -120,8 +137,9 @@ impl Engine {
             Wait::AtMost(limit) => Some(since.insert(core.clock.now()).after(limit)),
             Wait::Forever | Wait::No => None,
         };
-        let Request { keys, options, caller } = request;
-        let ask = Ask::new(caller, &options);
+        let Request { keys, options, caller, asked } = request;
+        let since = asked.or(since);
+        let ask = Ask { asked, ..Ask::new(caller, &options) };
         match (keys.single(), &core.upstream) {
             (Some(key), None) => {
                 let slot = match kept {
@@ -169,7 +187,7 @@ impl Engine {
     }
 
     /// Whether it was this engine that granted it; what another has granted is not touched (C4).
-    fn granted(&self, hold: &Hold) -> bool {
+    pub(super) fn granted(&self, hold: &Hold) -> bool {
         let slots = hold.slots();
         !slots.is_empty() && slots.iter().all(|hold| self.core.registry.has(hold.slot))
     }
@@ -266,18 +284,7 @@ impl LockBackend for Engine {
     }
 
     fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
-        match self.begin(request, None) {
-            Begun::Granted(hold) => Op::ready(Granted::new(hold)),
-            // It has been polled once.
-            Begun::Waiting(Waiting::Further(op)) => Op::later(async { op.await.map(Granted::new) }),
-            Begun::Waiting(mut waiting) => {
-                match Pin::new(&mut waiting).poll(&mut Context::from_waker(Waker::noop())) {
-                    Poll::Ready(outcome) => Op::Now(outcome.map(Granted::new)),
-                    Poll::Pending => Op::later(async { waiting.await.map(Granted::new) }),
-                }
-            }
-            Begun::Refused(error) => Op::failed(error),
-        }
+        self.request(request)
     }
 
     fn release(&self, hold: Hold) -> Op<'static, ()> {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::graph::Graph;
 use super::registry::Registry;
+use super::state::TURNS;
 use super::upstream::Upstream;
-use super::{Core, Engine};
+use super::{Core, Engine, Observer};
 use crate::clock::{Alarm, Moment, Stamp};
 use crate::sync::Mutex;
 use crate::{About, Capabilities, Clock, SystemClock, Token};
@@ -28,12 +29,21 @@ pub struct EngineBuilder {
     about: About,
     clock: Time,
     tokens: Option<Arc<dyn TokenSource>>,
+    floor: Token,
     upstream: Option<Arc<dyn Upstream>>,
+    observer: Option<Arc<dyn Observer>>,
 }
 
 impl EngineBuilder {
     pub(super) fn new(about: About) -> Self {
-        Self { about, clock: Time::System, tokens: None, upstream: None }
+        Self {
+            about,
+            clock: Time::System,
+            tokens: None,
+            floor: Token::new(0),
+            upstream: None,
+            observer: None,
+        }
     }
 
     /// What the engine says of itself: its name, and no more than it can do.
@@ -51,6 +61,23 @@ impl EngineBuilder {
     /// Takes tokens from here instead of counting up.
     pub fn tokens(mut self, tokens: Arc<dyn TokenSource>) -> Self {
         self.tokens = Some(tokens);
+        self
+    }
+
+    /// Grants no token that is not above this one (C7): for an engine that goes on where another one
+    /// has stopped. Those of an [`Upstream`] are its own.
+    ///
+    /// # Panics
+    /// If it is not below 2^61.
+    pub fn token_floor(mut self, floor: Token) -> Self {
+        assert!(floor.get() < TURNS, "tokens are below 2^61");
+        self.floor = floor;
+        self
+    }
+
+    /// Tells `observer` of every hold that is ended from outside.
+    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
         self
     }
 
@@ -73,10 +100,11 @@ impl EngineBuilder {
         Engine {
             core: Arc::new(Core {
                 about: self.about,
-                registry: Registry::new(),
+                registry: Registry::new(self.floor),
                 clock: self.clock,
                 tokens: self.tokens,
                 upstream: self.upstream,
+                observer: self.observer,
                 graph: Mutex::new(Graph::default()),
                 swift,
             }),

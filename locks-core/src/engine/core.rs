@@ -4,10 +4,11 @@ use std::task::{Wake, Waker};
 use super::builder::{Time, TokenSource};
 use super::effects::Effects;
 use super::graph::Graph;
+use super::observer::Observer;
 use super::pin::Pinned;
 use super::registry::Registry;
 use super::slot::{Frozen, Slot};
-use super::state::Ended;
+use super::state::{Ended, TURNS};
 use super::upstream::{Upstream, lost_error};
 use crate::backend::SlotHold;
 use crate::clock::Moment;
@@ -21,6 +22,7 @@ pub(crate) struct Core {
     pub(super) clock: Time,
     pub(super) tokens: Option<Arc<dyn TokenSource>>,
     pub(super) upstream: Option<Arc<dyn Upstream>>,
+    pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) graph: Mutex<Graph>,
     /// Whether free keys are granted by the fast path.
     pub(super) swift: bool,
@@ -83,8 +85,12 @@ impl Core {
         let key = Box::<str>::from(frozen.slot().key());
         drop(frozen);
         let mut wakers = Wakers(waker.into_iter().chain(more.wakers));
-        for (token, cause) in more.lost {
-            crate::observe::lost(&key, token, cause);
+        for lost in more.lost {
+            crate::observe::lost(&key, lost.token, lost.cause);
+            // A turn that the upstream has not granted was no hold.
+            if let Some(observer) = self.observer.as_ref().filter(|_| lost.token.get() < TURNS) {
+                observer.lost(&lost.loss(&key));
+            }
         }
         for (set, token, cause) in more.broken {
             self.end_set(&set, token, cause);

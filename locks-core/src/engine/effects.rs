@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use super::observer::Revoked;
 use super::upstream::Turn;
 use crate::{KeySet, LostCause, Token};
 
@@ -23,7 +24,7 @@ pub(super) struct More {
     pub(super) ended: Vec<Turn>,
     pub(super) wakers: Vec<Waker>,
     /// Holds that were ended from outside.
-    pub(super) lost: Vec<(Token, LostCause)>,
+    pub(super) lost: Vec<Revoked>,
     /// Sets of keys that have lost a member, their token, and why: the others go with it (C11).
     pub(super) broken: Vec<(Arc<KeySet>, Token, LostCause)>,
     pub(super) discarded: Vec<Waker>,

@@ -39,7 +39,8 @@ type Table = HashTable<SlotRef>;
 const _: () = assert!(size_of::<Shard>() <= 192);
 
 impl Registry {
-    pub(super) fn new() -> Self {
+    /// Whose grants have tokens above `floor`.
+    pub(super) fn new(floor: Token) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // The explorers have all keys meet.
         let explored = cfg!(any(loom, shuttle));
@@ -47,7 +48,7 @@ impl Registry {
         let shard = |index| Shard {
             resident: Resident::new(index as u8),
             told: AtomicU64::new(0),
-            floor: AtomicU64::new(0),
+            floor: AtomicU64::new(floor.get()),
             table: Mutex::new(Table::new()),
         };
         let shards = (0..count).map(shard).collect::<Box<[Shard]>>();

@@ -97,3 +97,111 @@ impl Core {
         None
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use crate::{
+        CallSite, Caller, Engine, ErrorKind, Hold, Keys, LockBackend, LockError, Options, OwnerId,
+        Query, Request, Token, Wait,
+    };
+
+    fn thread(realm: u32) -> OwnerId {
+        OwnerId::from_parts(realm, 1, 5).unwrap()
+    }
+
+    fn request(key: &'static str, owner: OwnerId, change: fn(&mut Options)) -> Request<'static> {
+        let mut options = Options { wait: Some(Wait::No), ..Options::default() };
+        change(&mut options);
+        let site = CallSite::interned("src/pay.rs:88").unwrap();
+        Request::new(Keys::one(key), options, Caller::named(owner).at(site))
+    }
+
+    fn plain(_: &mut Options) {}
+
+    fn now(engine: &Engine, request: Request<'_>) -> Result<Hold, LockError> {
+        engine.acquire(request).block().map(|granted| granted.hold)
+    }
+
+    #[test]
+    fn a6_a_plain_hold_of_another_realm_is_nothing_but_its_record() {
+        let engine = Engine::new();
+        for owner in [thread(3), OwnerId::acquisition().in_realm(3)] {
+            let hold = now(&engine, request("k", owner, plain)).unwrap();
+            let is_plain = || !hold.slots()[0].slot().is_frozen();
+            assert!(is_plain());
+            let [info] = &engine.inspect(Query::All).block().unwrap()[..] else {
+                panic!("one key")
+            };
+            let [holder] = &info.holders[..] else { panic!("one holder") };
+            assert_eq!(holder.owner, Some(owner), "C12: with its realm");
+            assert_eq!(holder.site.unwrap().to_string(), "src/pay.rs:88");
+            assert!(is_plain(), "having been looked at");
+            // C1: the same number in another realm is somebody else.
+            let error = now(&engine, request("k", thread(4), |options| options.reentrant = true));
+            assert_eq!(error.unwrap_err().kind(), ErrorKind::Contended);
+            assert!(is_plain(), "having been asked for");
+            engine.release(hold).block().unwrap();
+        }
+        assert_eq!(engine.live_keys(), 0);
+    }
+
+    #[test]
+    fn c9_a_plain_hold_of_another_realm_is_re_entered_by_its_owner() {
+        let engine = Engine::new();
+        let outer = now(&engine, request("k", thread(3), plain)).unwrap();
+        let waits = |options: &mut Options| options.wait = None;
+        let error = now(&engine, request("k", thread(3), waits)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Deadlock, "it would wait for itself");
+        let inner =
+            now(&engine, request("k", thread(3), |options| options.reentrant = true)).unwrap();
+        assert_eq!(inner.token(), outer.token());
+        engine.release(inner).block().unwrap();
+        assert!(!outer.slots()[0].slot().is_frozen());
+        engine.release(outer).block().unwrap();
+    }
+
+    #[test]
+    fn c10_plain_holds_of_two_realms_close_a_cycle() {
+        let engine = Engine::new();
+        let waits = |options: &mut Options| options.wait = None;
+        let [a, b] = [("a", 3), ("b", 4)]
+            .map(|(key, realm)| now(&engine, request(key, thread(realm), plain)).unwrap());
+        let mut first = pin!(engine.acquire(request("b", thread(3), waits)));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(first.as_mut().poll(&mut cx).is_pending());
+        let error = now(&engine, request("a", thread(4), waits)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Deadlock);
+        let holders = error.cycle().iter().map(|step| step.holder.owner).collect::<Vec<_>>();
+        assert_eq!(holders, [Some(thread(3)), Some(thread(4))]);
+        engine.release(b).block().unwrap();
+        let Poll::Ready(Ok(granted)) = first.as_mut().poll(&mut cx) else { panic!("it is free") };
+        engine.release(granted.hold).block().unwrap();
+        engine.release(a).block().unwrap();
+    }
+
+    #[test]
+    fn c7_every_token_is_above_the_floor_also_on_the_fast_path() {
+        let floor = Token::new(1 << 40);
+        let engine = Engine::builder().token_floor(floor).build();
+        // In a resident, in the table, and by the state.
+        let long = Box::leak("x".repeat(100).into_boxed_str());
+        let first = now(&engine, request("k", thread(3), plain)).unwrap();
+        let second = now(&engine, request(long, thread(3), plain)).unwrap();
+        let shared = |options: &mut Options| options.mode = crate::Mode::Shared;
+        let third = now(&engine, request("shared", thread(3), shared)).unwrap();
+        for hold in [&first, &second] {
+            assert!(!hold.slots()[0].slot().is_frozen());
+        }
+        for hold in [first, second, third] {
+            assert!(hold.token() > floor, "{}", hold.token());
+            engine.release(hold).block().unwrap();
+        }
+        let again = now(&engine, request("k", thread(3), plain)).unwrap();
+        assert!(again.token() > floor);
+        engine.release(again).block().unwrap();
+    }
+}

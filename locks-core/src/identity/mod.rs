@@ -1,6 +1,8 @@
 //! Who asks (C9): the thread, a scope of asynchronous code, or a name given by the caller.
 
 mod names;
+mod parts;
+mod small;
 
 use std::cell::Cell;
 use std::fmt;
@@ -13,6 +15,8 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
+
+pub(crate) use self::small::SmallOwner;
 
 /// An identity that holds and waits for locks (C9, C10).
 ///
@@ -57,6 +61,11 @@ impl OwnerId {
         Self { realm, ..self }
     }
 
+    /// The realm it is in; 0 for this process.
+    pub const fn realm(self) -> u32 {
+        self.realm
+    }
+
     pub(crate) fn acquisition() -> Self {
         Self::local(OwnerKind::Acquisition, NEXT_NUMBER.fetch_add(1, Ordering::Relaxed))
     }
@@ -67,15 +76,6 @@ impl OwnerId {
 
     pub(crate) const fn is_thread(self) -> bool {
         matches!(self.kind, OwnerKind::Thread)
-    }
-
-    /// As a slot's record holds it; `None` if it has no room for it.
-    pub(crate) const fn small(self) -> Option<SmallOwner> {
-        match self.kind {
-            OwnerKind::Thread if self.realm == 0 => Some(SmallOwner(self.number << 1)),
-            OwnerKind::Scope if self.realm == 0 => Some(SmallOwner::scope(self.number)),
-            _ => None,
-        }
     }
 
     const fn local(kind: OwnerKind, number: u64) -> Self {
@@ -96,41 +96,6 @@ impl fmt::Debug for OwnerId {
             0 => f.write_str(")"),
             realm => write!(f, " of {realm})"),
         }
-    }
-}
-
-/// The identity that a slot's record has room for: a thread or a scope of this process, in one
-/// word. Zero is nobody.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct SmallOwner(u64);
-
-impl SmallOwner {
-    pub(crate) const NOBODY: Self = Self(0);
-
-    /// Whoever runs now: the innermost scope, else the thread.
-    #[inline]
-    pub(crate) fn current() -> Self {
-        with_scope(|scope| match scope {
-            Some(scope) => scope.small(),
-            None => Self(thread_number() << 1),
-        })
-    }
-
-    pub(crate) const fn scope(number: u64) -> Self {
-        Self(number << 1 | 1)
-    }
-
-    pub(crate) const fn to_raw(self) -> u64 {
-        self.0
-    }
-
-    pub(crate) const fn from_raw(raw: u64) -> Self {
-        Self(raw)
-    }
-
-    pub(crate) fn full(self) -> Option<OwnerId> {
-        let kind = if self.0 & 1 == 1 { OwnerKind::Scope } else { OwnerKind::Thread };
-        (self != Self::NOBODY).then(|| OwnerId::local(kind, self.0 >> 1))
     }
 }
 

@@ -37,11 +37,11 @@ pub(super) fn note(number: u64) {
 }
 
 impl OwnerId {
-    /// What it calls itself, where that tells a person something.
+    /// What it calls itself, where that tells a person something. Whose it is, if it is of another
+    /// realm, is for the [`Party`](crate::Party) to say.
     #[doc(hidden)]
     pub fn describe(self) -> Option<String> {
-        let tells = self.realm == 0 && self.kind != OwnerKind::Acquisition;
-        tells.then(|| self.to_string())
+        (self.kind != OwnerKind::Acquisition).then(|| Name(self).to_string())
     }
 
     /// Known of threads of this process only.
@@ -51,19 +51,28 @@ impl OwnerId {
     }
 }
 
+/// What an identity is called within its realm.
+struct Name(OwnerId);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.0.number;
+        match self.0.kind {
+            OwnerKind::Thread => match self.0.thread_name() {
+                Some(name) => write!(f, "thread `{name}`"),
+                None => write!(f, "thread {number}"),
+            },
+            OwnerKind::Scope => write!(f, "scope {number}"),
+            OwnerKind::Acquisition => write!(f, "acquisition {number}"),
+            OwnerKind::Explicit => write!(f, "owner {number}"),
+            OwnerKind::Unique => write!(f, "owner #{number}"),
+        }
+    }
+}
+
 impl fmt::Display for OwnerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = self.number;
-        match self.kind {
-            OwnerKind::Thread => match self.thread_name() {
-                Some(name) => write!(f, "thread `{name}`")?,
-                None => write!(f, "thread {number}")?,
-            },
-            OwnerKind::Scope => write!(f, "scope {number}")?,
-            OwnerKind::Acquisition => write!(f, "acquisition {number}")?,
-            OwnerKind::Explicit => write!(f, "owner {number}")?,
-            OwnerKind::Unique => write!(f, "owner #{number}")?,
-        }
+        Name(*self).fmt(f)?;
         match self.realm {
             0 => Ok(()),
             realm => write!(f, " of client {realm}"),
@@ -86,6 +95,21 @@ mod tests {
         let scope = Scope::open();
         assert_eq!(scope.owner().to_string(), format!("scope {}", scope.number));
         assert_eq!(OwnerId::acquisition().describe(), None, "it says nothing to anybody else");
+    }
+
+    #[test]
+    fn c12_an_owner_of_another_realm_leaves_it_to_its_party_whose_it_is() {
+        let here = [current(), Scope::open().owner(), OwnerId::from(42), OwnerId::unique()];
+        let there = here.map(|owner| owner.in_realm(3).describe().unwrap());
+        let [thread, scope, explicit, unique] = here.map(|owner| owner.number);
+        let names = [
+            format!("thread {thread}"),
+            format!("scope {scope}"),
+            format!("owner {explicit}"),
+            format!("owner #{unique}"),
+        ];
+        assert_eq!(there, names);
+        assert_eq!(OwnerId::acquisition().in_realm(3).describe(), None);
     }
 
     #[test]

@@ -2,19 +2,23 @@
 
 #![cfg(not(any(loom, shuttle)))]
 
+mod again;
 mod auto_traits;
 mod cancel;
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 mod fails;
 mod foreign;
+mod histories;
 #[cfg(feature = "tracing")]
 mod listens;
 mod model;
+mod observer;
 mod outside;
 mod polled;
 mod refused;
 #[cfg(feature = "tracing")]
 mod released;
+mod restored;
 mod sets;
 mod table;
 mod thieves;

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ pub(crate) struct Watching {
 ///
 /// `also_written`: not only when its lock may be free, but also when it is written to.
 pub(crate) fn watch(file: &File, signal: &Arc<Signal>, also_written: bool) -> Option<Watching> {
-    let reads = !also_written && wait_at(&READER);
+    let reads = !also_written && wait_at(READER.clone());
     let mut watcher = lock();
     let descriptors = watcher.descriptors()?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
@@ -106,7 +106,7 @@ pub(crate) fn watch(file: &File, signal: &Arc<Signal>, also_written: bool) -> Op
 
 /// Has a blocked thread read for itself while it waits for what is being polled.
 pub(super) fn wait_here() {
-    wait_at(&READER);
+    wait_at(READER.clone());
 }
 
 impl Watcher {
@@ -196,7 +196,7 @@ impl Drop for Watching {
 /// Where blocked threads wait: the first of them reads, and raises the signals of the others too.
 struct BlockedReader;
 
-static READER: BlockedReader = BlockedReader;
+static READER: LazyLock<Arc<dyn WaitPoint>> = LazyLock::new(|| Arc::new(BlockedReader));
 
 impl WaitPoint for BlockedReader {
     fn wait(&self, woken: &dyn Fn() -> bool) -> bool {

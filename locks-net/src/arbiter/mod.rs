@@ -3,30 +3,91 @@
 //! Whoever drives it gives it connections, frames and the time, and after each round, in this order:
 //! writes [`journal`](Arbiter::journal) to the disk, and then what there is for the
 //! [connections](Arbiter::take_output). Nothing of a round leaves before its records are written.
+//!
+//! Everything happens on the driver's thread, the engine's alarms too: what the engine does is known to
+//! the journal before anything else can happen.
 
+mod clock;
+mod connection;
+mod deadlines;
+mod describe;
+mod events;
+mod greeting;
 mod limits;
+mod listing;
+mod requests;
+mod restore;
+mod session;
+#[cfg(test)]
+mod tests;
 
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use locks_core::{Clock, Moment, Token};
+use locks_core::{Clock, Engine, Moment, Token};
 
 pub use self::limits::Limits;
-use crate::journal::{Kept, Ledger};
-use crate::secret::Secret;
+
+use self::clock::OwnTime;
+use self::connection::{Connection, Fault, Stage};
+use self::deadlines::Due;
+use self::events::Happened;
+use self::session::Session;
+use crate::channel::Arrived;
+use crate::journal::{Kept, Ledger, Record};
+use crate::secret::{Secret, ServerHandshake};
+use crate::wire::{Call, Event, Malformed, split_frame};
 
 /// Calls one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ConnId(pub(crate) u64);
 
 /// See the [module](self).
-pub(crate) struct Arbiter {}
+///
+/// * A1: a guard is in `requests` of its session from before its grant leaves until its client has given
+///   it up, and in the journal from the same round on until it ends.
+/// * A2: a session has at most one connection, and a connection at most one session; they name each other.
+/// * A3: between rounds nothing is woken or lost that has not been dealt with.
+pub(crate) struct Arbiter {
+    setup: Fixed,
+    engine: Engine,
+    time: Arc<OwnTime>,
+    happened: Arc<Happened>,
+    sessions: HashMap<u32, Session, foldhash::fast::RandomState>,
+    connections: HashMap<ConnId, Connection, foldhash::fast::RandomState>,
+    /// Connections that have not opened a session, the oldest first.
+    newcomers: VecDeque<ConnId>,
+    deadlines: BTreeSet<(Moment, Due)>,
+    journal: Vec<u8>,
+    notices: Vec<Notice>,
+    next_connection: u64,
+    next_realm: u32,
+    next_order: u64,
+    waiting: usize,
+    promised: (Token, Duration),
+    silent_until: Option<Moment>,
+    /// For messages on their way into a channel.
+    scratch: Vec<u8>,
+}
+
+/// What does not change.
+struct Fixed {
+    limits: Limits,
+    server: [u8; 16],
+    process: String,
+    boot_clock: Arc<dyn Clock>,
+    random: Box<dyn FnMut(&mut [u8]) + Send>,
+    started: Moment,
+}
 
 /// What an arbiter is made of.
 pub(crate) struct Setup {
     pub(crate) limits: Limits,
     /// This life of the server.
     pub(crate) server: [u8; 16],
+    /// What the serving process is called.
+    pub(crate) process: String,
     /// The time awake: ages, waits, bounds.
     pub(crate) clock: Arc<dyn Clock>,
     /// The time that goes on in suspend: leases.
@@ -37,11 +98,9 @@ pub(crate) struct Setup {
     pub(crate) ledger: Ledger,
     /// All tokens are greater.
     pub(crate) floor: Token,
-    /// Nothing is granted until then: somebody may still hold what was granted in a life of which there
-    /// is no record (N4). On `boot_clock`.
-    pub(crate) silent_until: Option<Moment>,
-    /// Called from any thread when there is something for [`Arbiter::run`] to do.
-    pub(crate) wake: Arc<dyn Fn() + Send + Sync>,
+    /// Nothing is granted for so long: somebody may still hold what was granted in a life of which there
+    /// is no record (N4).
+    pub(crate) silent_for: Option<Duration>,
 }
 
 /// How a connection came, and what it has to prove.
@@ -56,78 +115,276 @@ pub(crate) struct Peer {
 pub(crate) enum Notice {
     /// There is output for it.
     Output(ConnId),
-    /// It is to be closed, once its output has been written.
+    /// It is to be closed, once its output has been written; the arbiter knows it no more.
     Close(ConnId),
+    /// It did not prove that it knows the secret.
+    Unproven(ConnId),
     /// This process keeps a session: the arbiter wants to hear of its end by [`Arbiter::process_ended`].
     Watch { realm: u32, pid: u32, started: u64 },
     /// Not any more.
     Unwatch { realm: u32 },
 }
 
+/// After so many frames a client hears how far it was understood, if nothing else is told to it.
+const ACK_AFTER: u64 = 32;
+
 impl Arbiter {
-    pub(crate) fn new(_setup: Setup) -> Self {
-        todo!()
-    }
-
     /// A connection was accepted. Too many newcomers make it close the oldest of them.
-    pub(crate) fn connect(&mut self, _peer: Peer) -> ConnId {
-        todo!()
+    pub(crate) fn connect(&mut self, peer: Peer) -> ConnId {
+        self.next_connection += 1;
+        let id = ConnId(self.next_connection);
+        let now = self.now();
+        let mut nonce = [0; 32];
+        (self.setup.random)(&mut nonce);
+        let handshake = ServerHandshake::new(peer.secret.clone(), self.setup.server, nonce);
+        let connection = Connection::new(peer, handshake, self.setup.limits.frame, now);
+        self.connections.insert(id, connection);
+        self.set_deadline(now.after(self.setup.limits.patience), Due::Connection(id));
+        self.newcomers.push_back(id);
+        while self.newcomers.len() > self.setup.limits.newcomers.max(1) {
+            let oldest = self.newcomers[0];
+            self.reject_newcomer(oldest);
+        }
+        id
     }
 
-    /// Bytes have come in. After an error in them the connection is to be closed, which a notice says too.
-    pub(crate) fn receive(&mut self, _connection: ConnId, _bytes: &[u8]) {
-        todo!()
+    /// Bytes have come in.
+    pub(crate) fn receive(&mut self, id: ConnId, bytes: &[u8]) {
+        let Some(mut reader) =
+            self.connections.get_mut(&id).and_then(|connection| connection.take_reader())
+        else {
+            return;
+        };
+        reader.push(bytes);
+        let mut progress = false;
+        let fault = loop {
+            let step = match reader.next() {
+                Ok(None) => break None,
+                Ok(Some(body)) => self.frame(id, body),
+                Err(malformed) => Err(malformed.into()),
+            };
+            progress = true;
+            match step {
+                Ok(None) => {}
+                Ok(Some(opener)) => reader.open_with(opener),
+                Err(fault) => break Some(fault),
+            }
+        };
+        let now = self.now();
+        match (fault, self.connections.get_mut(&id)) {
+            (Some(Fault::Malformed(malformed)), Some(_)) => self.refuse_nonsense(id, malformed),
+            (Some(Fault::Over), _) | (_, None) => {}
+            (None, Some(connection)) => {
+                connection.put_reader(reader, progress, now);
+                if connection.is_open() && connection.busy_since == Some(now) {
+                    self.set_deadline(now.after(self.setup.limits.patience), Due::Connection(id));
+                }
+                self.acknowledge(id, ACK_AFTER);
+            }
+        }
+        self.settle();
     }
 
-    /// The connection has ended: end of file, an error, or closed here.
-    pub(crate) fn disconnect(&mut self, _connection: ConnId) {
-        todo!()
+    /// The connection has ended: end of file, an error, or closed there.
+    pub(crate) fn disconnect(&mut self, id: ConnId) {
+        self.forget(id);
+        self.settle();
     }
 
     /// A process that kept a session is gone.
-    pub(crate) fn process_ended(&mut self, _realm: u32) {
-        todo!()
+    pub(crate) fn process_ended(&mut self, realm: u32) {
+        if self.sessions.get(&realm).is_some_and(|session| !session.is_leased()) {
+            self.end_session(realm);
+        }
+        self.settle();
     }
 
-    /// Goes on with requests that were woken, and with what is due by now. Before it ends anybody whose
-    /// time is up, whoever drives it has to have read what had come in.
+    /// Does what is due by now. Before it ends anybody whose time is up, whoever drives it has to have read
+    /// what had come in.
     pub(crate) fn run(&mut self) {
-        todo!()
+        self.time.fire();
+        self.meet_deadlines();
+        self.settle();
     }
 
-    /// Until when nothing happens by itself, on `boot_clock`.
+    /// Until when nothing happens by itself, on the boot clock.
     pub(crate) fn next_deadline(&self) -> Option<Moment> {
-        todo!()
+        let own = self.deadlines.first().map(|(at, _)| *at);
+        let engine = self.time.next().map(|left| self.now().after(left));
+        [own, engine].into_iter().flatten().min()
     }
 
     /// What happened since this was asked last.
     pub(crate) fn take_notices(&mut self) -> Vec<Notice> {
-        todo!()
+        std::mem::take(&mut self.notices)
     }
 
     /// Appends to `to` what is to be sent over the connection.
-    pub(crate) fn take_output(&mut self, _connection: ConnId, _to: &mut Vec<u8>) {
-        todo!()
+    pub(crate) fn take_output(&mut self, id: ConnId, to: &mut Vec<u8>) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            to.append(&mut connection.output);
+            connection.output.shrink_to(16 * 1024);
+            connection.told = false;
+            if matches!(connection.stage, Stage::Over) {
+                self.connections.remove(&id);
+            }
+        }
     }
 
     /// Records that have to be in the journal before any output leaves; to be taken out.
     pub(crate) fn journal(&mut self) -> &mut Vec<u8> {
-        todo!()
-    }
-
-    /// All of the state, as records: in place of the journal so far.
-    pub(crate) fn snapshot(&mut self) -> Vec<u8> {
-        todo!()
+        &mut self.journal
     }
 
     /// The greatest token granted and the greatest lease promised to a session that is kept by it: both
     /// have to be covered durably before any output leaves.
     pub(crate) fn promised(&self) -> (Token, Duration) {
-        todo!()
+        self.promised
     }
 
-    /// Tells everybody that the server goes.
+    /// Tells everybody that the server goes. Their sessions stay, for a successor.
     pub(crate) fn close(&mut self) {
-        todo!()
+        let realms = self.sessions.keys().copied().collect::<Vec<_>>();
+        for realm in realms {
+            self.tell(realm, &Event::Closing);
+        }
+        let connections = self.connections.keys().copied().collect::<Vec<_>>();
+        for id in connections {
+            self.close_connection(id);
+        }
+    }
+
+    /// For how many keys the engine keeps anything (C13).
+    pub(crate) fn live_keys(&self) -> usize {
+        self.engine.live_keys()
+    }
+
+    fn now(&self) -> Moment {
+        self.setup.boot_clock.now()
+    }
+
+    fn frame(&mut self, id: ConnId, body: &[u8]) -> Result<Option<crate::secret::Opener>, Fault> {
+        let connection = self.connections.get(&id).ok_or(Fault::Over)?;
+        let Stage::Session(realm) = connection.stage else { return self.greet(id, body) };
+        let (number, ack, message) = split_frame(body)?;
+        let now = self.now();
+        let session = self.sessions.get_mut(&realm).ok_or(Fault::Over)?;
+        session.heard = now;
+        session.channel.acknowledged(ack)?;
+        if number == 0 || session.channel.arrived(number)? == Arrived::Repeated {
+            return Ok(None);
+        }
+        let call = Call::decode(message)?;
+        if session.is_restored != matches!(call, Call::Holding { .. }) {
+            return Err(Malformed(
+                "what still matters is told first after a restart, and only then",
+            )
+            .into());
+        }
+        self.apply(id, realm, call)?;
+        Ok(None)
+    }
+
+    /// Deals with what was woken and lost, until there is nothing more (A3).
+    fn settle(&mut self) {
+        loop {
+            let lost = self.happened.take_lost();
+            let woken = self.happened.take_woken();
+            if lost.is_empty() && woken.is_empty() {
+                return;
+            }
+            // Ends come before the grants that they make possible, in the journal too.
+            self.tell_of_losses(lost);
+            for (realm, request) in woken {
+                self.poll_request(realm, request);
+            }
+        }
+    }
+
+    /// Says `event` to a session, now or when it is connected again.
+    fn tell(&mut self, realm: u32, event: &Event) {
+        let Some(session) = self.sessions.get_mut(&realm) else { return };
+        let mut message = std::mem::take(&mut self.scratch);
+        message.clear();
+        event.encode(&mut message);
+        let now = self.setup.boot_clock.now();
+        let connection =
+            session.connection.and_then(|id| Some((id, self.connections.get_mut(&id)?)));
+        let Some((id, connection)) = connection else {
+            session.channel.send(&message, now, None);
+            self.scratch = message;
+            return;
+        };
+        session.channel.send(&message, now, Some((&mut connection.writer, &mut connection.output)));
+        self.scratch = message;
+        if !connection.told {
+            connection.told = true;
+            self.notices.push(Notice::Output(id));
+        }
+        let unread = connection.output.len().max(session.channel.kept().0);
+        if unread > self.setup.limits.write_buffer {
+            connection.output.clear();
+            self.close_connection(id);
+        }
+    }
+
+    /// Has a connection's client know how far it was understood, if that is so many frames on.
+    fn acknowledge(&mut self, id: ConnId, frames: u64) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let Stage::Session(realm) = connection.stage else { return };
+        let Some(session) = self.sessions.get_mut(&realm) else { return };
+        if session.channel.owes() >= frames {
+            session.channel.acknowledge(&mut connection.writer, &mut connection.output);
+            if !connection.told {
+                connection.told = true;
+                self.notices.push(Notice::Output(id));
+            }
+        }
+    }
+
+    fn refuse_nonsense(&mut self, id: ConnId, malformed: Malformed) {
+        let opened = self.connections.get(&id).is_some_and(Connection::is_open);
+        if !opened {
+            self.reject(id, crate::wire::Why::Protocol, malformed.to_string());
+        } else {
+            self.close_connection(id);
+        }
+    }
+
+    /// Closes a connection from here, once its output has been written.
+    fn close_connection(&mut self, id: ConnId) {
+        self.detach(id);
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.stage = Stage::Over;
+        self.notices.push(Notice::Close(id));
+    }
+
+    /// A connection is no more.
+    fn forget(&mut self, id: ConnId) {
+        self.detach(id);
+        self.connections.remove(&id);
+    }
+
+    /// Parts a connection from its session, and counts for that from now on (N1).
+    fn detach(&mut self, id: ConnId) {
+        let Some(connection) = self.connections.get(&id) else { return };
+        let Stage::Session(realm) = connection.stage else {
+            self.newcomers.retain(|newcomer| *newcomer != id);
+            return;
+        };
+        let now = self.now();
+        let Some(session) = self.sessions.get_mut(&realm) else { return };
+        if session.connection != Some(id) {
+            return;
+        }
+        session.connection = None;
+        if !session.is_leased() {
+            session.ends_at = Some(now.after(session.lease));
+        }
+        self.set_session_deadline(realm);
+    }
+
+    fn record(&mut self, record: &Record) {
+        record.encode(&mut self.journal);
     }
 }

@@ -1,1 +1,3 @@
-//! To come.
+//! The client: one connection for each process and server, shared by all threads and tasks (N7).
+
+mod session;

@@ -13,6 +13,7 @@ pub(crate) enum Record {
     /// A guard was granted.
     Grant(Grant),
     /// A guard's hold has ended: released (`None`), or taken away. The client may still hold the guard.
+    /// The guards of one hold that is taken away are told of with the same moment.
     Ended { realm: u32, request: u64, cause: Option<LostCause>, at: Moment },
     /// The age of the guard's hold counts from then (C6).
     Refreshed { realm: u32, request: u64, at: Moment },

@@ -29,8 +29,9 @@ pub(crate) enum Call {
     /// What a thread of the client is called (C12).
     Name { thread: u64, text: String },
     /// After a restart of the server, before anything else: what of the session still matters. What is
-    /// not listed ends; what is listed as held and is not there is answered by `Lost`.
-    Holding { held: Vec<u64>, pending: Vec<u64> },
+    /// not listed ends; what is listed as held and is not there is answered by `Lost`. `more`: the
+    /// list goes on in the next frame, and nothing ends before it does.
+    Holding { held: Vec<u64>, pending: Vec<u64>, more: bool },
     /// Nothing; wants to be acknowledged at once (renewal, confirmation).
     Ping,
     /// The session is over.
@@ -73,9 +74,11 @@ pub(crate) enum Event {
     Done {
         call: u64,
     },
+    /// `more`: the rest follows in another one.
     Listed {
         call: u64,
         infos: Vec<LockInfo>,
+        more: bool,
     },
     Evicted {
         call: u64,

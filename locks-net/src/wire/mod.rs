@@ -3,12 +3,22 @@
 //! A connection begins with greetings ([`ClientHello`] to [`Opened`]), one message in a frame each. Then come
 //! the numbered frames of the session, made by [`Channel`](crate::channel::Channel).
 
+mod bytes;
+mod call;
+mod error;
+mod event;
 mod frame;
+mod greeting;
 mod hello;
+mod info;
 mod malformed;
 mod message;
+#[cfg(test)]
+mod tests;
 
+pub(crate) use self::event::MAX_EVENT_FRAME;
 pub(crate) use self::frame::{FrameReader, FrameWriter, join_frame, split_frame};
+pub(crate) use self::greeting::{Greeting, MAX_CLIENT_GREETING, decode_answer};
 pub(crate) use self::hello::{
     ClientHello, How, Open, Opened, Proof, Rejected, Resume, ServerHello, VERSION, Why,
 };

@@ -234,6 +234,12 @@ impl Slot {
         (word & SLOW == 0).then_some(word & !FIXED == (token.get() << TOKEN_SHIFT) | HELD)
     }
 
+    /// The record of the hold with this token, by whoever has it, if it is plain. Without the mutex:
+    /// while the hold is not released nobody else writes there (I4, I5).
+    pub(in crate::engine) fn plain_record(&self, token: Token) -> Option<Record> {
+        if self.is_plainly_held(token)? { self.read_record() } else { None }
+    }
+
     /// Whether there is more to it than a plain holder; may be out of date at once.
     pub(in crate::engine) fn is_frozen(&self) -> bool {
         self.word.load(Ordering::Relaxed) & SLOW != 0
@@ -327,7 +333,7 @@ impl Slot {
         Frozen { slot: self, state }
     }
 
-    /// The present holder's record (I4); with `SLOW` set.
+    /// The present holder's record (I4); with `SLOW` set, or by that holder.
     fn read_record(&self) -> Option<Record> {
         let since = Stamp::from_raw(self.stamp.load(Ordering::Acquire))?;
         let site = self.site.load(Ordering::Relaxed);

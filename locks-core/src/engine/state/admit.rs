@@ -46,7 +46,7 @@ impl State {
         {
             return match again {
                 Again::Granted(settled) => Answer::Granted(settled),
-                Again::Upgrades(token) => Answer::Queued(self.enqueue(waiter, Some(token), now)),
+                Again::Upgrades(token) => self.line_up(waiter, Some(token), now, effects),
                 Again::Refused(refusal) => Answer::Refused(refusal, waiter),
             };
         }
@@ -65,7 +65,21 @@ impl State {
         if waits_for_itself {
             return Answer::Refused(Refusal::Own, waiter);
         }
-        Answer::Queued(self.enqueue(waiter, None, now))
+        self.line_up(waiter, None, now, effects)
+    }
+
+    fn line_up(
+        &mut self,
+        waiter: Box<Waiter>,
+        upgrades: Option<Token>,
+        now: Moment,
+        effects: &mut Effects,
+    ) -> Answer {
+        let again = waiter.ask.asked.is_some();
+        let place = self.enqueue(waiter, upgrades, now);
+        // S5: it may head the queue of a key that is free, before somebody who has been woken to take it.
+        let claimed = if again { self.claim(place, now, effects) } else { None };
+        claimed.map_or(Answer::Queued(place), Answer::Granted)
     }
 
     /// A request of somebody who holds the key already (C9). `None`: it is like any other.
@@ -198,14 +212,14 @@ impl State {
     /// Lets the caller into its own hold; the token stays that of the guard around it (C7).
     pub(super) fn nest(&mut self, index: usize, ask: &Ask) -> Settled {
         let token = self.holds[index].innermost().token;
-        let level = self.holds[index].nest(ask, token);
+        let level = self.holds[index].nest(ask.mode, ask.caller.owner, token);
         Settled { token, level }
     }
 
     /// Makes the only shared hold the exclusive one, with a new token (C9).
     pub(super) fn upgrade(&mut self, index: usize, ask: &Ask) -> Settled {
         let token = self.next_token();
-        let level = self.holds[index].nest(ask, token);
+        let level = self.holds[index].nest(ask.mode, ask.caller.owner, token);
         Settled { token, level }
     }
 }

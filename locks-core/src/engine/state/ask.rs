@@ -17,6 +17,8 @@ pub(in crate::engine) struct Ask {
     pub(in crate::engine) at_most: Option<Duration>,
     /// Whether it may queue.
     pub(in crate::engine) waits: bool,
+    /// When it was asked for the first time, if this is not it.
+    pub(in crate::engine) asked: Option<Moment>,
     /// Whether a grant is only a turn: it does not age until it is committed.
     pub(in crate::engine) is_turn: bool,
     /// Whether an upstream decides between turns, so that a thief does not queue behind one.
@@ -56,6 +58,7 @@ impl Ask {
             at_least,
             at_most,
             waits: options.wait != Some(Wait::No),
+            asked: None,
             is_turn: false,
             has_upstream: false,
         }

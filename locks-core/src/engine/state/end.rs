@@ -1,4 +1,5 @@
 use super::super::effects::Effects;
+use super::super::observer::Revoked;
 use super::super::upstream::Turn;
 use super::State;
 use super::hold::HoldEntry;
@@ -37,13 +38,17 @@ impl State {
         };
         let mut turn = None;
         let hold = &mut self.holds[index];
-        hold.levels.remove(nested);
+        let guard = hold.levels.remove(nested);
         if hold.levels.is_empty() {
             let hold = self.holds.remove(index);
             self.reserved.extend(hold.reservation(now));
             turn = hold.turn;
             hold.watchers.into_iter().for_each(|waker| effects.discard(Some(waker)));
         } else {
+            if guard.id == 0 {
+                // The grant of several keys is over; what is nested here stands for itself.
+                hold.set = None;
+            }
             hold.restore_mode();
         }
         self.expire(now, effects);
@@ -67,7 +72,12 @@ impl State {
         self.lost.push(LostHold { cause, guards });
         effects.end(hold.turn);
         let more = effects.more();
-        more.lost.push((hold.token, cause));
+        more.lost.push(Revoked {
+            token: hold.token,
+            cause,
+            owner: hold.owner(),
+            guards: hold.levels.iter().map(|level| level.token).collect(),
+        });
         more.broken.extend(hold.set.map(|set| (set, hold.token, cause)));
         more.wakers.extend(hold.watchers);
     }

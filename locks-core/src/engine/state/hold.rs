@@ -10,7 +10,7 @@ use super::ask::Ask;
 use super::{TURNS, Units, small};
 use crate::clock::{Moment, Stamp};
 use crate::request::{Caller, Swift};
-use crate::{CallSite, KeySet, Mode, OwnerId, Party, Token};
+use crate::{CallSite, HoldRecord, KeySet, Mode, OwnerId, Party, Token};
 
 /// One hold of the key: a nest of one or more guards.
 pub(in crate::engine) struct HoldEntry {
@@ -121,6 +121,48 @@ impl HoldEntry {
         hold
     }
 
+    /// One that was granted before, as its only record says.
+    pub(super) fn restored(record: &HoldRecord, set: Option<Arc<KeySet>>) -> Self {
+        let &HoldRecord { token, outer, mode, owner, .. } = record;
+        // One that has outlived the guard around it is not what the fast path knows, if its token is
+        // another than the hold's.
+        let id = u32::from(token != outer);
+        Self {
+            mode,
+            levels: smallvec![Level { id, token, mode, owner }],
+            since: record.since,
+            reserved_until: record.reserved_until,
+            ends_at: record.ends_at,
+            site: record.site,
+            set,
+            adopted: Adopted::No,
+            ..Self::adopted(outer, None, Moment::from_nanos(0))
+        }
+    }
+
+    /// What is to be known of one of its guards to restore it.
+    pub(in crate::engine) fn to_record(
+        &self,
+        key: &str,
+        level: u32,
+        token: Token,
+    ) -> Option<HoldRecord> {
+        let index = self.position(level, token)?;
+        let Level { mode, owner, .. } = self.levels[index];
+        Some(HoldRecord {
+            key: key.to_owned(),
+            token,
+            outer: self.token,
+            nested: index > 0,
+            mode,
+            owner,
+            site: self.site,
+            since: self.since.map(|since| since.after(self.slack)),
+            reserved_until: self.reserved_until,
+            ends_at: self.ends_at,
+        })
+    }
+
     /// Whether it is more than a turn that waits for the upstream.
     pub(in crate::engine) fn is_granted(&self) -> bool {
         self.token.get() < TURNS
@@ -201,9 +243,9 @@ impl HoldEntry {
     }
 
     /// Adds a guard to the nest.
-    pub(super) fn nest(&mut self, ask: &Ask, token: Token) -> u32 {
+    pub(super) fn nest(&mut self, mode: Mode, owner: Option<OwnerId>, token: Token) -> u32 {
         let id = self.levels.iter().map(|level| level.id).max().unwrap_or(0) + 1;
-        self.levels.push(Level { id, token, mode: ask.mode, owner: ask.caller.owner });
+        self.levels.push(Level { id, token, mode, owner });
         self.restore_mode();
         id
     }

@@ -95,6 +95,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::clock::Moment;
 
     #[test]
     fn it_is_a_map_whose_places_are_used_once() {
@@ -113,7 +114,7 @@ mod tests {
             };
             if let Some((next, upgrades)) = place {
                 *next += 1;
-                let place = Place::new(*next, upgrades);
+                let place = Place::new(Moment::from_nanos(*next), upgrades, step);
                 line.insert(place, step);
                 naive.insert(place, step);
             } else if !naive.is_empty() {

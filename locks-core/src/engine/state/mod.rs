@@ -9,6 +9,7 @@ mod end;
 mod hold;
 mod line;
 mod queue;
+mod restore;
 mod settle;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub(super) use ask::{Answer, Ask, Refusal};
 pub(super) use end::Ended;
 pub(super) use hold::HoldEntry;
 pub(super) use queue::{Look, Place, Waiter};
+pub(super) use restore::Misfit;
 
 use self::end::LostHold;
 use self::hold::Reservation;
@@ -36,7 +38,7 @@ use crate::{Mode, OwnerId, Token};
 pub(super) const LOCK_UNITS: u64 = u64::MAX;
 
 /// Above all tokens, and below the end of what a slot's word has room for.
-const TURNS: u64 = 1 << 61;
+pub(super) const TURNS: u64 = 1 << 61;
 
 /// The state of one key.
 ///
@@ -58,7 +60,10 @@ pub(in crate::engine) struct State {
     /// Holds that were ended from outside and whose guards still live.
     lost: Vec<LostHold>,
     reserved: Vec<Reservation>,
+    /// For the names of turns, and to tell waiters apart that have asked at the same moment.
     next_ticket: u64,
+    /// The place in time of whoever has come last.
+    latest: Moment,
     /// Where tokens come from, if they do not just count up.
     source: Option<Arc<dyn TokenSource>>,
     tally: Tally,
@@ -95,6 +100,7 @@ impl State {
             lost: Vec::new(),
             reserved: Vec::new(),
             next_ticket: 0,
+            latest: Moment::from_nanos(0),
             source,
             tally: Tally::default(),
             alarm: None,

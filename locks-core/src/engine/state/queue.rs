@@ -6,15 +6,21 @@ use super::{Ended, Settled, State};
 use crate::Token;
 use crate::clock::Moment;
 
-/// A place in the queue, in the order in which they are served: upgrades first (C9).
+/// A place in the queue, in the order in which they are served: upgrades first (C9), then by the
+/// moment they were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::engine) struct Place(u64);
+pub(in crate::engine) struct Place {
+    rank: u64,
+    /// There is no other place with this one.
+    ticket: u64,
+}
 
 impl Place {
     const NORMAL: u64 = 1 << 63;
 
-    pub(super) fn new(number: u64, upgrades: bool) -> Self {
-        Self(if upgrades { number } else { number | Self::NORMAL })
+    pub(super) fn new(since: Moment, upgrades: bool, ticket: u64) -> Self {
+        let since = since.nanos() & !Self::NORMAL;
+        Self { rank: if upgrades { since } else { since | Self::NORMAL }, ticket }
     }
 }
 
@@ -55,10 +61,19 @@ impl State {
         upgrades: Option<Token>,
         now: Moment,
     ) -> Place {
-        let place = Place::new(self.next_ticket, upgrades.is_some());
+        // Who comes later stands later, whatever the clock said before the mutex was had; only who
+        // asks once more stands elsewhere.
+        let since = match waiter.ask.asked {
+            Some(asked) => asked.min(now),
+            None => {
+                self.latest = self.latest.max(now);
+                self.latest
+            }
+        };
+        let place = Place::new(since, upgrades.is_some(), self.next_ticket);
         self.next_ticket += 1;
         self.count(&waiter.ask, true);
-        waiter.since = now;
+        waiter.since = waiter.ask.asked.map_or(now, |_| since);
         waiter.upgrades = upgrades;
         self.queue.insert(place, waiter);
         place
@@ -142,7 +157,12 @@ impl State {
 
     /// A waiter that looks takes what it can have: it heads the queue and fits, or its steal is
     /// due.
-    fn claim(&mut self, place: Place, now: Moment, effects: &mut Effects) -> Option<Settled> {
+    pub(super) fn claim(
+        &mut self,
+        place: Place,
+        now: Moment,
+        effects: &mut Effects,
+    ) -> Option<Settled> {
         let (first, head) = self.queue.first()?;
         let fits = if first == place {
             head.upgrades.is_none() && self.fits(head.ask.mode)

@@ -1,0 +1,265 @@
+//! Grants as records, for a journal, and back (C7).
+
+use std::sync::Arc;
+
+use super::describe;
+use super::effects::Effects;
+use super::pin::Pinned;
+use super::state::Misfit;
+use super::upstream::lost_error;
+use super::{Core, Engine};
+use crate::backend::{Hold, HoldRepr, Nested, SlotHold};
+use crate::clock::Moment;
+use crate::error::permits_mismatch;
+use crate::{
+    CallSite, ErrorKind, KeySet, LockError, LostCause, Mode, OwnerId, Query, Token, check_key,
+};
+
+/// All there is to know of one guard's hold of one key, to [restore](Engine::restore) it in another
+/// engine with the same clock.
+#[derive(Clone, Debug)]
+pub struct HoldRecord {
+    /// The key.
+    pub key: String,
+    /// The guard's token. One that is nested has that of the guard around it, unless it is a member of
+    /// a set or has made a shared hold exclusive.
+    pub token: Token,
+    /// The token of the hold that the guard is in: its own, or that of the outermost guard of its
+    /// nest, which may have been released since.
+    pub outer: Token,
+    /// Whether it is nested in another guard that has not been released.
+    pub nested: bool,
+    /// How this guard holds the key.
+    pub mode: Mode,
+    /// The identity that it holds it by.
+    pub owner: Option<OwnerId>,
+    /// Where the hold was acquired.
+    pub site: Option<CallSite>,
+    /// From when on the hold ages (C6), by the clock's own doubt in the holder's favour.
+    pub since: Option<Moment>,
+    /// Until when nobody may steal the hold, and the key stays reserved (C14).
+    pub reserved_until: Option<Moment>,
+    /// When the hold ends by itself (C14).
+    pub ends_at: Option<Moment>,
+}
+
+impl Engine {
+    /// What is to be known of a hold to [restore](Self::restore) it: one record for each of its keys, in
+    /// ascending order; none if it is lost, or not this engine's.
+    ///
+    /// A record is true of the moment it was made at. [Refreshing](crate::LockBackend::refresh) a guard
+    /// and [disowning](crate::LockBackend::disown) it change its record, and so does releasing the guard
+    /// that it is nested in. The [party](crate::Caller::party) of the holder is not in it.
+    pub fn record(&self, hold: &Hold) -> Vec<HoldRecord> {
+        if !self.granted(hold) {
+            return Vec::new();
+        }
+        let records = hold.slots().iter().map(|hold| self.core.record(hold));
+        records.collect::<Option<_>>().unwrap_or_default()
+    }
+
+    /// Puts a grant back as its records say: with its token, its age and its bounds. Several records
+    /// are one grant of several keys, whose members are lost together (C11).
+    ///
+    /// All later tokens of the keys are greater (C7). Guards of one nest are restored from the outside
+    /// in; one that is nested is put into the hold with that `outer` token. A bound that has passed
+    /// meanwhile ends the hold at once.
+    ///
+    /// # Errors
+    /// [`Contended`](ErrorKind::Contended) or [`PermitsMismatch`](ErrorKind::PermitsMismatch) if it
+    /// conflicts with what is there; [`Lost`](ErrorKind::Lost) if it is nested in a hold that is not
+    /// there; `InvalidKey` and `Protocol` for records that nobody has made, and `Unsupported` with an
+    /// [`Upstream`](crate::Upstream). Nothing is held then, although tokens may have been used up.
+    pub fn restore(&self, records: &[HoldRecord]) -> Result<Hold, LockError> {
+        self.check_restores()?;
+        let keys = KeySet::new(records.iter().map(|record| record.key.as_str()));
+        crate::Keys::all(&keys).check()?;
+        if keys.as_slice().len() != records.len() {
+            let twice = "a grant has no more than one record of each key";
+            return Err(LockError::new(ErrorKind::InvalidKey, "").with_message(twice));
+        }
+        let set = (records.len() > 1).then(|| Arc::new(keys));
+        let mut restored = Restored { core: &self.core, holds: Vec::with_capacity(records.len()) };
+        let mut sorted = records.iter().collect::<Vec<_>>();
+        sorted.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        for record in sorted {
+            // What is nested stays with the hold around it, and what has outlived that is none of a
+            // set either.
+            let outermost = !record.nested && record.token == record.outer;
+            let hold = self.core.restore(record, set.clone().filter(|_| outermost))?;
+            restored.holds.push(hold);
+        }
+        let mut holds = std::mem::take(&mut restored.holds);
+        Ok(Hold(match holds.len() {
+            1 => HoldRepr::Slot(holds.remove(0)),
+            _ => HoldRepr::Set(holds.into_boxed_slice()),
+        }))
+    }
+
+    /// Puts back a reservation that outlives its hold (C14). One whose time is over only uses up its
+    /// token.
+    ///
+    /// # Errors
+    /// As [`restore`](Self::restore)'s.
+    pub fn restore_reservation(
+        &self,
+        key: &str,
+        mode: Mode,
+        token: Token,
+        until: Moment,
+    ) -> Result<(), LockError> {
+        self.check_restores()?;
+        check_key(key)?;
+        let slot = self.core.pin(key);
+        let now = self.core.clock.now();
+        let mut frozen = self.core.freeze(&slot, now);
+        let restored = frozen
+            .restore_reservation(mode, token, until, now)
+            .map_err(|misfit| refuse(misfit, &frozen, (mode, token), now));
+        self.core.finish(frozen, Effects::default());
+        restored
+    }
+
+    /// The reservations that outlive their holds (C14): key, mode, token, and until when; by key.
+    pub fn reservations(&self) -> Vec<(String, Mode, Token, Moment)> {
+        let core = &self.core;
+        let now = core.clock.now();
+        let mut slots = Vec::new();
+        core.registry.select(&Query::All, |slot| slots.push(Pinned::new(core, slot)));
+        let mut found = Vec::<(String, Mode, Token, Moment)>::new();
+        for slot in slots {
+            let frozen = core.freeze(&slot, now);
+            let left = frozen.reservations().filter(|(_, _, until)| *until > now);
+            found.extend(left.map(|(mode, token, until)| (slot.key().into(), mode, token, until)));
+            core.finish(frozen, Effects::default());
+        }
+        found.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+        found
+    }
+
+    fn check_restores(&self) -> Result<(), LockError> {
+        if self.core.upstream.is_none() {
+            return Ok(());
+        }
+        let why = "what is held is for the upstream to say";
+        Err(LockError::unsupported(&self.core.about.name, "restore", why))
+    }
+}
+
+/// What has been restored of a set so far. Dropping it takes that back.
+struct Restored<'a> {
+    core: &'a Arc<Core>,
+    holds: Vec<SlotHold>,
+}
+
+impl Drop for Restored<'_> {
+    fn drop(&mut self) {
+        for hold in self.holds.drain(..).rev() {
+            self.core.take_back(hold);
+        }
+    }
+}
+
+impl Core {
+    fn record(self: &Arc<Self>, hold: &SlotHold) -> Option<HoldRecord> {
+        let slot = hold.slot();
+        let Some(plain) = slot.plain_record(hold.token) else {
+            let found = self
+                .with_hold(hold, |entry, _| entry.to_record(slot.key(), hold.level, hold.token));
+            return found.ok().flatten();
+        };
+        let since = plain.since.moment().after(plain.since.slack(self.clock.now()));
+        Some(HoldRecord {
+            key: slot.key().to_owned(),
+            token: hold.token,
+            outer: hold.token,
+            nested: false,
+            mode: Mode::Exclusive,
+            owner: plain.owner.full(),
+            site: plain.site,
+            since: Some(since),
+            reserved_until: None,
+            ends_at: None,
+        })
+    }
+
+    fn restore(
+        self: &Arc<Self>,
+        record: &HoldRecord,
+        set: Option<Arc<KeySet>>,
+    ) -> Result<SlotHold, LockError> {
+        let slot = self.pin(&record.key);
+        let now = self.clock.now();
+        let mut frozen = self.freeze(&slot, now);
+        let restored = frozen.restore(record, set);
+        let restored = restored.map_err(|misfit| {
+            let token = if misfit == Misfit::NotNested { record.outer } else { record.token };
+            refuse(misfit, &frozen, (record.mode, token), now)
+        });
+        let mut effects = Effects::default();
+        frozen.wake_thieves(&mut effects);
+        self.finish(frozen, effects);
+        let nested = if record.nested { Nested::Yes } else { Nested::No };
+        Ok(SlotHold { slot: slot.slot_ref(), token: record.token, level: restored?, nested })
+    }
+
+    fn take_back(self: &Arc<Self>, hold: SlotHold) {
+        // The hold is gone before the mutex is let go, and only a pin keeps the slot.
+        let Some(slot) = self.registry.with_held(hold.slot, |slot| Pinned::new(self, slot)) else {
+            return;
+        };
+        let now = self.clock.now();
+        let mut effects = Effects::default();
+        let mut frozen = self.freeze(&slot, now);
+        frozen.take_back(hold.token, hold.level, now, &mut effects);
+        self.finish(frozen, effects);
+    }
+}
+
+/// The error for what cannot be put back.
+#[cold]
+fn refuse(
+    misfit: Misfit,
+    frozen: &super::slot::Frozen<'_>,
+    (mode, token): (Mode, Token),
+    now: Moment,
+) -> LockError {
+    let key = frozen.slot().key();
+    match misfit {
+        Misfit::Contended => {
+            describe::in_the_way(ErrorKind::Contended, frozen, None, None, now).with_token(token)
+        }
+        Misfit::PermitsMismatch => permits_mismatch(key, frozen.used_as(), mode),
+        Misfit::NotNested => lost_error(key, token, LostCause::Forgotten),
+        Misfit::NoToken => {
+            let text = format!("no grant of `{key}` has the token {token}: tokens are below 2^61");
+            LockError::new(ErrorKind::Protocol, key).with_message(text)
+        }
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::{Caller, Keys, LockBackend, Options, Request};
+
+    #[test]
+    fn a6_a_plain_hold_is_recorded_and_restored_without_a_state_of_its_own() {
+        let (engine, copy) = (Engine::new(), Engine::new());
+        let is_plain = |hold: &Hold| !hold.slots()[0].slot().is_frozen();
+        for owner in [None, OwnerId::from_parts(3, 2, 17)] {
+            let caller = Caller { owner, ..Caller::anonymous() }.at(CallSite::caller());
+            let request = Request::new(Keys::one("k"), Options::default(), caller);
+            let hold = engine.acquire(request).block().unwrap().hold;
+            let records = engine.record(&hold);
+            assert!(is_plain(&hold) && records[0].owner == owner);
+            let restored = copy.restore(&records).unwrap();
+            assert!(is_plain(&restored));
+            assert_eq!(format!("{:?}", copy.record(&restored)), format!("{records:?}"));
+            assert_eq!(restored.token(), hold.token());
+            copy.release(restored).block().unwrap();
+            engine.release(hold).block().unwrap();
+        }
+        assert_eq!((engine.live_keys(), copy.live_keys()), (0, 0));
+    }
+}

@@ -1,0 +1,109 @@
+use std::sync::Arc;
+
+use super::super::effects::Effects;
+use super::hold::{HoldEntry, Reservation};
+use super::{State, TURNS, Units};
+use crate::clock::Moment;
+use crate::{HoldRecord, KeySet, Mode, Token};
+
+/// Why a grant cannot be put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Misfit {
+    /// It conflicts with what is there.
+    Contended,
+    PermitsMismatch,
+    /// The hold that it is nested in is not there.
+    NotNested,
+    /// No grant has such a token.
+    NoToken,
+}
+
+impl State {
+    /// Puts a grant back, and says which level of its hold it is. As everywhere, S1 to S3 hold.
+    pub(in crate::engine) fn restore(
+        &mut self,
+        record: &HoldRecord,
+        set: Option<Arc<KeySet>>,
+    ) -> Result<u32, Misfit> {
+        if record.token.max(record.outer).get() >= TURNS {
+            return Err(Misfit::NoToken);
+        }
+        let around = self.holds.iter().position(|hold| hold.token == record.outer);
+        let level = match (record.nested, around) {
+            (true, None) => return Err(Misfit::NotNested),
+            (true, Some(index)) => self.restore_within(index, record)?,
+            (false, Some(_)) => return Err(Misfit::Contended),
+            (false, None) => {
+                self.make_room(record.mode)?;
+                let hold = HoldEntry::restored(record, set);
+                let level = hold.innermost().id;
+                // In the order of the grants, although one that has outlived its outermost guard comes
+                // after those that were granted before it.
+                let later = self.holds.iter().position(|other| other.token > hold.token);
+                self.holds.insert(later.unwrap_or(self.holds.len()), hold);
+                level
+            }
+        };
+        self.raise_token(record.token.max(record.outer));
+        Ok(level)
+    }
+
+    /// Takes back what has just been restored, because the rest of its set cannot be.
+    pub(in crate::engine) fn take_back(
+        &mut self,
+        token: Token,
+        level: u32,
+        now: Moment,
+        effects: &mut Effects,
+    ) {
+        if let Some((index, 0)) = self.find(token, level) {
+            self.holds[index].reserved_until = None;
+        }
+        self.release(token, level, now, effects);
+    }
+
+    /// Puts back the reservation that a hold with this token has left (C14).
+    pub(in crate::engine) fn restore_reservation(
+        &mut self,
+        mode: Mode,
+        token: Token,
+        until: Moment,
+        now: Moment,
+    ) -> Result<(), Misfit> {
+        if token.get() >= TURNS {
+            return Err(Misfit::NoToken);
+        }
+        if until > now {
+            self.make_room(mode)?;
+            self.reserved.push(Reservation { until, mode, token });
+        }
+        self.raise_token(token);
+        Ok(())
+    }
+
+    /// The reservations that nobody holds the key for: mode, token, and until when.
+    pub(in crate::engine) fn reservations(&self) -> impl Iterator<Item = (Mode, Token, Moment)> {
+        self.reserved.iter().map(|found| (found.mode, found.token, found.until))
+    }
+
+    fn restore_within(&mut self, index: usize, record: &HoldRecord) -> Result<u32, Misfit> {
+        if record.mode.capacity() != self.units {
+            return Err(Misfit::PermitsMismatch);
+        }
+        let hold = &self.holds[index];
+        if record.mode.outranks(hold.mode) && self.used() != hold.mode.units() {
+            return Err(Misfit::Contended);
+        }
+        Ok(self.holds[index].nest(record.mode, record.owner, record.token))
+    }
+
+    /// S1: there is room for something in this mode, whose capacity is the key's (C16).
+    fn make_room(&mut self, mode: Mode) -> Result<(), Misfit> {
+        if self.is_unused() {
+            self.units = mode.capacity();
+        } else if self.units != mode.capacity() {
+            return Err(Misfit::PermitsMismatch);
+        }
+        if self.fits(mode) { Ok(()) } else { Err(Misfit::Contended) }
+    }
+}

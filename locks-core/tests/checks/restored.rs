@@ -1,0 +1,292 @@
+//! Grants put back by their records (C7, C9, C11, C14).
+
+use std::time::Duration;
+
+use locks_core::{
+    CallSite, Caller, Clock, Engine, ErrorKind, Hold, HoldRecord, KeySet, Keys, LockBackend,
+    LockError, LostCause, ManualClock, Mode, Options, OwnerId, Query, Request, Token, Wait,
+};
+
+use crate::polled::engine;
+use crate::table::behind;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// What a reader asks for.
+fn shared(options: &mut Options) {
+    options.mode = Mode::Shared;
+}
+
+fn again(options: &mut Options) {
+    options.reentrant = true;
+}
+
+fn plain(_: &mut Options) {}
+
+fn ask(
+    engine: &Engine,
+    keys: &[&str],
+    owner: u64,
+    change: impl Fn(&mut Options),
+) -> Result<Hold, LockError> {
+    let mut options = Options::default();
+    options.wait = Some(Wait::No);
+    change(&mut options);
+    let owner = OwnerId::from_parts(1, 1, owner).unwrap();
+    let caller = Caller::named(owner).at(CallSite::interned("src/pay.rs:88").unwrap());
+    let keys = KeySet::new(keys.iter().copied());
+    let asked = engine.acquire(Request::new(Keys::all(&keys), options, caller)).block();
+    asked.map(|granted| granted.hold)
+}
+
+fn take(engine: &Engine, keys: &[&str], owner: u64, change: impl Fn(&mut Options)) -> Hold {
+    ask(engine, keys, owner, change).unwrap_or_else(|error| panic!("refused: {error}"))
+}
+
+fn fresh(clock: &ManualClock) -> Engine {
+    Engine::builder().clock(std::sync::Arc::new(clock.clone())).build()
+}
+
+fn token(number: u64) -> Token {
+    Token::new(number)
+}
+
+fn record(key: &str, number: u64, mode: Mode, clock: &ManualClock) -> HoldRecord {
+    HoldRecord {
+        key: key.to_owned(),
+        token: token(number),
+        outer: token(number),
+        nested: false,
+        mode,
+        owner: None,
+        site: None,
+        since: Some(clock.now()),
+        reserved_until: None,
+        ends_at: None,
+    }
+}
+
+fn shown(engine: &Engine) -> String {
+    format!(
+        "{:?}",
+        engine
+            .inspect(Query::All)
+            .block()
+            .unwrap()
+            .into_iter()
+            .map(|mut info| {
+                info.at = std::time::UNIX_EPOCH;
+                info
+            })
+            .collect::<Vec<_>>()
+    )
+}
+
+#[test]
+fn c7_a_grant_is_put_back_as_it_was_and_later_tokens_are_greater() {
+    let (engine, _, clock) = engine();
+    let options = |options: &mut Options| {
+        options.hold_at_least = Some(SECOND * 3);
+        options.hold_at_most = Some(SECOND * 9);
+    };
+    let plainly = take(&engine, &["a"], 1, plain);
+    let bounded = take(&engine, &["b"], 2, options);
+    let set = take(&engine, &["c", "d"], 3, shared);
+    clock.advance(SECOND);
+    let copy = fresh(&clock);
+    let restored = [&plainly, &bounded, &set].map(|hold| {
+        let records = engine.record(hold);
+        let restored = copy.restore(&records).unwrap();
+        assert_eq!(format!("{:?}", copy.record(&restored)), format!("{records:?}"));
+        restored
+    });
+    assert_eq!(shown(&copy), shown(&engine));
+    for hold in restored {
+        let last = hold.token();
+        let keys = copy.record(&hold).into_iter().map(|record| record.key).collect::<Vec<_>>();
+        let token = copy.evict(&keys[0], last).block().unwrap();
+        assert!(token, "it is known by its token");
+        for key in keys {
+            assert!(take(&copy, &[&key], 4, plain).token() > last);
+        }
+    }
+}
+
+#[test]
+fn c9_a_nest_is_put_back_from_the_outside_in() {
+    let (engine, _, clock) = engine();
+    let outer = take(&engine, &["k"], 1, shared);
+    let inner = take(&engine, &["k"], 1, |options| (shared(options), again(options)).1);
+    let upgraded = take(&engine, &["k"], 1, again);
+    let records = [&outer, &inner, &upgraded].map(|hold| engine.record(hold));
+    let short = records.each_ref().map(|records| {
+        let [record] = &records[..] else { panic!("one key") };
+        (record.nested, record.token, record.outer, record.mode)
+    });
+    let (first, last) = (outer.token(), upgraded.token());
+    assert!(first < last);
+    let expected = [
+        (false, first, first, Mode::Shared),
+        (true, first, first, Mode::Shared),
+        (true, last, first, Mode::Exclusive),
+    ];
+    assert_eq!(short, expected);
+    let copy = fresh(&clock);
+    let error = copy.restore(&records[1]).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::Forgotten });
+    assert_eq!(copy.live_keys(), 0, "nothing came of it");
+    let [outer, inner, upgraded] = records.map(|records| copy.restore(&records).unwrap());
+    assert_eq!(shown(&copy), shown(&engine));
+    // The upgrade ends first: then others may read along, and not before.
+    assert!(ask(&copy, &["k"], 2, shared).is_err());
+    copy.release(upgraded).block().unwrap();
+    let reader = take(&copy, &["k"], 2, shared);
+    assert!(reader.token() > last);
+    copy.release(outer).block().unwrap();
+    // What has outlived the guard around it is put back by itself.
+    let records = copy.record(&inner);
+    assert!(!records[0].nested && records[0].token == first);
+    let third = fresh(&clock);
+    let alone = third.restore(&records).unwrap();
+    assert!(ask(&third, &["k"], 2, plain).is_err());
+    third.release(alone).block().unwrap();
+    assert_eq!(third.live_keys(), 0);
+    copy.release(inner).block().unwrap();
+    copy.release(reader).block().unwrap();
+    assert_eq!(copy.live_keys(), 0);
+}
+
+#[test]
+fn c9_an_upgrade_that_outlives_the_guard_around_it_is_known_by_both_tokens() {
+    let (engine, _, clock) = engine();
+    let outer = take(&engine, &["k"], 1, shared);
+    let upgraded = take(&engine, &["k"], 1, again);
+    let first = outer.token();
+    engine.release(outer).block().unwrap();
+    let copy = fresh(&clock);
+    let restored = copy.restore(&engine.record(&upgraded)).unwrap();
+    assert_eq!(shown(&copy), shown(&engine));
+    assert_eq!(restored.token(), upgraded.token());
+    assert!(copy.lose("k", first, LostCause::SessionEnded));
+    assert!(copy.record(&restored).is_empty(), "it is lost");
+}
+
+#[test]
+fn c9_an_upgrade_is_not_put_back_beside_another_reader() {
+    let (engine, _, clock) = engine();
+    let outer = record("k", 5, Mode::Shared, &clock);
+    let reader = record("k", 6, Mode::Shared, &clock);
+    let upgrade =
+        HoldRecord { outer: token(5), nested: true, ..record("k", 7, Mode::Exclusive, &clock) };
+    let _outer = engine.restore(&[outer]).unwrap();
+    let reader = engine.restore(&[reader]).unwrap();
+    let kind =
+        |record: &HoldRecord| engine.restore(std::slice::from_ref(record)).map_err(|e| e.kind());
+    assert_eq!(kind(&upgrade).unwrap_err(), ErrorKind::Contended);
+    engine.release(reader).block().unwrap();
+    assert_eq!(kind(&upgrade).unwrap().token(), token(7));
+}
+
+#[test]
+fn c11_a_member_that_stands_in_another_hold_does_not_break_its_set() {
+    let (engine, _, clock) = engine();
+    let a = HoldRecord { outer: token(5), ..record("a", 9, Mode::Shared, &clock) };
+    let c = record("c", 9, Mode::Shared, &clock);
+    let set = engine.restore(&[a, c]).unwrap();
+    // Somebody else, whose token happens to be that of the other hold.
+    let other = engine.restore(&[record("c", 5, Mode::Shared, &clock)]).unwrap();
+    assert!(engine.lose("a", token(5), LostCause::Evicted));
+    assert_eq!((engine.record(&set).len(), engine.record(&other).len()), (0, 1));
+}
+
+#[test]
+fn c11_a_set_is_put_back_as_one_or_not_at_all() {
+    let (engine, _, clock) = engine();
+    let set = take(&engine, &["a", "b", "c"], 1, plain);
+    let records = engine.record(&set);
+    let copy = fresh(&clock);
+    let blocker = take(&copy, &["c"], 2, plain);
+    let error = copy.restore(&records).unwrap_err();
+    assert_eq!((error.kind(), error.key()), (ErrorKind::Contended, "c"));
+    assert_eq!(error.holders().len(), 1);
+    assert_eq!(copy.live_keys(), 1, "`a` and `b` are free");
+    copy.release(blocker).block().unwrap();
+    let restored = copy.restore(&records).unwrap();
+    assert_eq!(copy.restore(&records).unwrap_err().kind(), ErrorKind::Contended, "it is there");
+    assert!(copy.evict("b", set.token()).block().unwrap());
+    for key in ["a", "b", "c"] {
+        drop(take(&copy, &[key], 2, plain));
+    }
+    assert!(copy.record(&restored).is_empty());
+}
+
+#[test]
+fn c11_what_is_nested_in_a_set_stands_for_itself_once_the_set_is_released() {
+    let (engine, _, clock) = engine();
+    let set = take(&engine, &["a", "b"], 1, plain);
+    let [a, b] = ["a", "b"].map(|key| take(&engine, &[key], 1, again));
+    engine.release(set).block().unwrap();
+    assert!(engine.lose("a", a.token(), LostCause::Evicted));
+    assert!(engine.record(&a).is_empty());
+    let records = engine.record(&b);
+    assert_eq!(records.len(), 1, "nobody has taken `b`");
+    let _alone = fresh(&clock).restore(&records).unwrap();
+}
+
+#[test]
+fn c14_bounds_and_reservations_are_put_back() {
+    let (engine, _, clock) = engine();
+    let bounded = take(&engine, &["a"], 1, |options| options.hold_at_most = Some(SECOND * 5));
+    let left = take(&engine, &["b"], 1, |options| options.hold_at_least = Some(SECOND * 5));
+    let (last, until) = (left.token(), clock.now().after(SECOND * 5));
+    engine.release(left).block().unwrap();
+    clock.advance(SECOND);
+    assert_eq!(engine.reservations(), [("b".to_owned(), Mode::Exclusive, last, until)]);
+    let copy = fresh(&clock);
+    let restored = copy.restore(&engine.record(&bounded)).unwrap();
+    for (key, mode, token, until) in engine.reservations() {
+        copy.restore_reservation(&key, mode, token, until).unwrap();
+        let error = copy.restore_reservation(&key, mode, token, until).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Contended, "it is there");
+    }
+    assert_eq!(shown(&copy), shown(&engine));
+    assert_eq!(copy.reservations(), engine.reservations());
+    clock.advance(SECOND * 4 - Duration::from_nanos(1));
+    assert_eq!(copy.record(&restored).len(), 1);
+    assert!(ask(&copy, &["b"], 2, plain).is_err());
+    clock.advance(Duration::from_nanos(1));
+    assert!(copy.record(&restored).is_empty(), "its time is up");
+    assert!(take(&copy, &["b"], 2, plain).token() > last);
+    assert_eq!(copy.reservations(), []);
+    // One that is over counts for its token.
+    copy.restore_reservation("c", Mode::Shared, token(70), until).unwrap();
+    assert!(take(&copy, &["c"], 2, plain).token() > token(70));
+}
+
+#[test]
+fn c16_permits_are_put_back_up_to_their_number() {
+    let (engine, _, clock) = engine();
+    let permit = |number| record("k", number, Mode::Permit { of: 2 }, &clock);
+    let _both = [5, 3].map(|number| engine.restore(&[permit(number)]).unwrap());
+    let kind = |record: HoldRecord| engine.restore(&[record]).unwrap_err().kind();
+    assert_eq!(kind(permit(6)), ErrorKind::Contended);
+    assert_eq!(kind(record("k", 6, Mode::Shared, &clock)), ErrorKind::PermitsMismatch);
+    assert_eq!(kind(permit(5)), ErrorKind::Contended);
+}
+
+#[test]
+fn c15_records_that_nobody_has_made_are_refused() {
+    let (engine, _, clock) = engine();
+    let kind = |records: &[HoldRecord]| engine.restore(records).unwrap_err().kind();
+    let good = record("k", 5, Mode::Shared, &clock);
+    assert_eq!(kind(&[]), ErrorKind::InvalidKey);
+    assert_eq!(kind(&[good.clone(), good.clone()]), ErrorKind::InvalidKey);
+    assert_eq!(kind(&[record("", 5, Mode::Shared, &clock)]), ErrorKind::InvalidKey);
+    assert_eq!(kind(&[record("k", 1 << 61, Mode::Shared, &clock)]), ErrorKind::Protocol);
+    assert_eq!(engine.live_keys(), 0);
+    let (behind, ..) = behind();
+    assert_eq!(behind.restore(&[good]).unwrap_err().kind(), ErrorKind::Unsupported);
+    let other = fresh(&clock);
+    let foreign = take(&other, &["k"], 1, plain);
+    assert!(engine.record(&foreign).is_empty(), "of another engine");
+}

@@ -1,0 +1,84 @@
+use locks_core::Moment;
+
+use super::Peer;
+use crate::secret::ServerHandshake;
+use crate::wire::{FrameReader, FrameWriter, Malformed};
+
+/// One connection.
+pub(super) struct Connection {
+    pub(super) peer: Peer,
+    pub(super) stage: Stage,
+    /// Not here while what it has received is being worked on.
+    reader: Option<FrameReader>,
+    pub(super) writer: FrameWriter,
+    pub(super) output: Vec<u8>,
+    /// Whether whoever drives knows that there is output.
+    pub(super) told: bool,
+    /// Since when it has been saying hello, or sending the frame that has begun; on the boot clock.
+    pub(super) busy_since: Option<Moment>,
+}
+
+/// How far a connection is.
+pub(super) enum Stage {
+    /// It says hello, and proves that it knows the secret, if there is one.
+    Greeting(Box<ServerHandshake>),
+    /// It is to open its session.
+    Open,
+    /// It is that of a session.
+    Session(u32),
+    /// It is to be closed.
+    Over,
+}
+
+impl Connection {
+    pub(super) fn new(
+        peer: Peer,
+        handshake: ServerHandshake,
+        max_frame: usize,
+        now: Moment,
+    ) -> Self {
+        Self {
+            peer,
+            stage: Stage::Greeting(Box::new(handshake)),
+            reader: Some(FrameReader::new(max_frame)),
+            writer: FrameWriter::default(),
+            output: Vec::new(),
+            told: false,
+            busy_since: Some(now),
+        }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.stage, Stage::Session(_))
+    }
+
+    pub(super) fn take_reader(&mut self) -> Option<FrameReader> {
+        self.reader.take()
+    }
+
+    /// Gives the reader back, once all complete frames have been taken out.
+    pub(super) fn put_reader(&mut self, reader: FrameReader, progress: bool, now: Moment) {
+        let open = self.is_open();
+        match (open, reader.is_partial()) {
+            (true, false) => self.busy_since = None,
+            (true, true) if progress => self.busy_since = Some(now),
+            (true, true) => self.busy_since = self.busy_since.or(Some(now)),
+            (false, _) => {}
+        }
+        self.reader = Some(reader);
+    }
+}
+
+/// Why a connection is closed by the server.
+pub(super) enum Fault {
+    /// It said what makes no sense.
+    Malformed(Malformed),
+    /// The reader is gone: it was closed meanwhile.
+    Over,
+}
+
+impl From<Malformed> for Fault {
+    fn from(malformed: Malformed) -> Self {
+        Fault::Malformed(malformed)
+    }
+}

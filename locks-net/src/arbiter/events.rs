@@ -1,0 +1,66 @@
+//! What the engine tells of by itself, kept until the arbiter looks.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Wake, Waker};
+
+use locks_core::{LostCause, Observer, Token};
+
+/// Requests that were woken, and holds that were ended from outside, in their order.
+#[derive(Default)]
+pub(super) struct Happened {
+    woken: Mutex<Vec<(u32, u64)>>,
+    lost: Mutex<Vec<Loss>>,
+}
+
+/// A hold that was ended from outside.
+pub(super) struct Loss {
+    pub(super) realm: u32,
+    pub(super) key: String,
+    /// Those of the guards of its nest.
+    pub(super) tokens: Vec<Token>,
+    pub(super) cause: LostCause,
+}
+
+impl Happened {
+    pub(super) fn take_woken(&self) -> Vec<(u32, u64)> {
+        std::mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn take_lost(&self) -> Vec<Loss> {
+        std::mem::take(&mut *self.lost.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What a request that waits is woken with.
+    pub(super) fn waker(self: &Arc<Self>, realm: u32, request: u64) -> Waker {
+        Waker::from(Arc::new(RequestWaker { happened: self.clone(), realm, request }))
+    }
+}
+
+impl Observer for Happened {
+    fn lost(&self, ended: &locks_core::Loss<'_>) {
+        let loss = Loss {
+            realm: ended.owner.map_or(0, |owner| owner.realm()),
+            key: ended.key.to_owned(),
+            tokens: ended.guards.to_vec(),
+            cause: ended.cause,
+        };
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).push(loss);
+    }
+}
+
+struct RequestWaker {
+    happened: Arc<Happened>,
+    realm: u32,
+    request: u64,
+}
+
+impl Wake for RequestWaker {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let mut woken = self.happened.woken.lock().unwrap_or_else(PoisonError::into_inner);
+        woken.push((self.realm, self.request));
+    }
+}

@@ -1,0 +1,49 @@
+use locks_core::{LockBackend, Op, Query, Token};
+
+use super::Arbiter;
+use crate::journal::Record;
+use crate::wire::{Event, Status};
+
+impl Arbiter {
+    /// Answers with what is held and waited for.
+    pub(super) fn inspect(&mut self, realm: u32, call: u64, query: Query) {
+        let infos = match self.engine.inspect(query) {
+            Op::Now(Ok(infos)) => infos,
+            Op::Now(Err(error)) => return self.tell(realm, &Event::Refused { call, error }),
+            Op::Later(_) => unreachable!("an engine without an upstream lists at once"),
+        };
+        let infos = infos.into_iter().map(|info| self.describe_info(info)).collect::<Vec<_>>();
+        for part in Event::listed(call, infos) {
+            self.tell(realm, &part);
+        }
+    }
+
+    /// Ends whatever holds or reserves `key` with this token.
+    pub(super) fn evict(&mut self, realm: u32, call: u64, key: String, token: Token) {
+        let event = match self.engine.evict(&key, token) {
+            Op::Now(Ok(found)) => {
+                let lost = self.happened.take_lost();
+                if found && lost.is_empty() {
+                    self.record(&Record::Freed { key, token });
+                }
+                self.tell_of_losses(lost);
+                Event::Evicted { call, found }
+            }
+            Op::Now(Err(error)) => Event::Refused { call, error },
+            Op::Later(_) => unreachable!("an engine without an upstream evicts at once"),
+        };
+        self.tell(realm, &event);
+    }
+
+    pub(super) fn status(&self) -> Status {
+        Status {
+            pid: std::process::id(),
+            process: self.setup.process.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            serving_for: self.now().since(self.setup.started),
+            sessions: self.sessions.len() as u64,
+            keys: self.live_keys() as u64,
+            waiters: self.waiting as u64,
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! What clients ask for.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use locks_core::{
+    Caller, ErrorKind, Granted, Hold, KeySet, Keys, LockBackend, LockError, LostCause, Op, OwnerId,
+    Request,
+};
+
+use super::connection::Fault;
+use super::events::Loss;
+use super::session::{Held, Requested, Waiting};
+use super::{Arbiter, ConnId};
+use crate::journal::{Grant, Record};
+use crate::wire::{Acquire, Call, Event, Malformed};
+
+/// The kind of [owners](OwnerId::to_parts) that are of one acquisition and nobody else.
+const ACQUISITION: u8 = 3;
+
+impl Arbiter {
+    pub(super) fn apply(&mut self, id: ConnId, realm: u32, call: Call) -> Result<(), Fault> {
+        match call {
+            Call::Acquire(acquire) => self.acquire(realm, *acquire)?,
+            Call::End { request } => self.end(realm, request, None),
+            Call::Refresh { call, request } => self.refresh(realm, call, request),
+            Call::Disown { request } => self.disown(realm, request),
+            Call::Inspect { call, query } => self.inspect(realm, call, query),
+            Call::Evict { call, key, token } => self.evict(realm, call, key, token),
+            Call::Status { call } => {
+                let status = self.status();
+                self.tell(realm, &Event::Status { call, status });
+            }
+            Call::Site { id, text } => {
+                let session = self.sessions.get_mut(&realm).ok_or(Fault::Over)?;
+                if !session.add_site(id, &text) {
+                    return Err(Malformed("the number of a call site is not the next one").into());
+                }
+            }
+            Call::Name { thread, text } => {
+                self.sessions.get_mut(&realm).ok_or(Fault::Over)?.name(thread, text);
+            }
+            Call::Holding { held, pending, more } => {
+                let session = self.sessions.get_mut(&realm).ok_or(Fault::Over)?;
+                session.named.0.extend(held);
+                session.named.1.extend(pending);
+                if !more {
+                    self.keep_only(realm);
+                }
+            }
+            Call::Ping => self.acknowledge(id, 1),
+            Call::Bye => {
+                self.end_session(realm);
+                return Err(Fault::Over);
+            }
+        }
+        Ok(())
+    }
+
+    fn acquire(&mut self, realm: u32, acquire: Acquire) -> Result<(), Fault> {
+        let request = acquire.request;
+        let session = self.sessions.get(&realm).ok_or(Fault::Over)?;
+        match session.requests.get(&request) {
+            // Asked again after a restart, because the answer had not arrived.
+            Some(Requested::Held(held)) => {
+                let (token, lost) = (held.hold.token(), held.lost);
+                self.tell(realm, &Event::Granted { request, token });
+                if let Some(cause) = lost {
+                    self.tell(realm, &Event::Lost { request, cause });
+                }
+                return Ok(());
+            }
+            Some(Requested::Waiting(_)) => {
+                return Err(Malformed("a request has the number of another one").into());
+            }
+            None => {}
+        }
+        let site = session.site(acquire.site).ok_or(Malformed("an unknown call site"))?;
+        if let Err(error) = self.admit(realm, &acquire) {
+            self.tell(realm, &Event::Refused { call: request, error });
+            return Ok(());
+        }
+        let mut caller = Caller::anonymous();
+        // One who has no name has one here, to be known as this session's.
+        let owner = acquire.owner.or_else(|| OwnerId::from_parts(realm, ACQUISITION, request));
+        caller.owner = owner.map(|owner| owner.in_realm(realm));
+        caller.within = acquire.within.iter().map(|owner| owner.in_realm(realm)).collect();
+        if acquire.owner.is_none() && acquire.keys.len() > 1 {
+            // The keys taken so far are held by this wait for the next one (C10).
+            caller.within.insert_many(0, caller.owner);
+        }
+        caller.opens_scope = acquire.opens_scope;
+        caller.site = site;
+        let mut options = acquire.options;
+        // Nobody overtakes at a server, unless asked to (C3).
+        options.fair.get_or_insert(true);
+        if let Some(longest) = self.setup.limits.longest_hold {
+            options.hold_at_most =
+                Some(options.hold_at_most.map_or(longest, |own| own.min(longest)));
+        }
+        let lease = options.lease;
+        let set;
+        let keys = match acquire.keys.as_slice() {
+            [key] => Keys::one(key),
+            keys => {
+                set = KeySet::new(keys.iter().cloned());
+                Keys::all(&set)
+            }
+        };
+        let mut asked = Request::new(keys, options, caller);
+        if !acquire.waited.is_zero() {
+            let now = self.time_awake();
+            let nanos = u64::try_from(acquire.waited.as_nanos()).unwrap_or(u64::MAX);
+            asked.asked = Some(locks_core::Moment::from_nanos(now.nanos().saturating_sub(nanos)));
+        }
+        match self.engine.request(asked) {
+            Op::Now(Ok(granted)) => self.grant(realm, request, granted, lease),
+            Op::Now(Err(error)) => self.refuse(realm, request, error),
+            Op::Later(future) => {
+                let waiting = Waiting { op: Op::Later(future), lease };
+                if let Some(session) = self.sessions.get_mut(&realm) {
+                    session.requests.insert(request, Requested::Waiting(Box::new(waiting)));
+                    self.waiting += 1;
+                }
+                self.poll_request(realm, request);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is room for a request (N6), and whether grants are made at all (N4).
+    fn admit(&self, realm: u32, acquire: &Acquire) -> Result<(), LockError> {
+        let limits = &self.setup.limits;
+        let key = acquire.keys.first().map_or("", String::as_str);
+        if let Some(until) = self.silent_until {
+            let left = until.since(self.now());
+            let why = format!(
+                "the lock server has lost what it knew of locks granted before, and grants nothing \
+                 until the last of them is over, for another {} s",
+                left.as_secs() + 1
+            );
+            return Err(LockError::new(ErrorKind::Unavailable, key).with_message(why));
+        }
+        let exceeded = |what: String| {
+            let error = LockError::new(ErrorKind::LimitExceeded, key);
+            Err(error.with_message(format!("`{key}` was not asked for: the lock server {what}")))
+        };
+        let requests = self.sessions.get(&realm).map_or(0, |session| session.requests.len());
+        if requests >= limits.requests_per_session {
+            let most = limits.requests_per_session;
+            return exceeded(format!(
+                "takes at most {most} requests of one client (`requests_per_session`)"
+            ));
+        }
+        if self.waiting >= limits.waiters {
+            return exceeded(format!("lets at most {} requests wait (`waiters`)", limits.waiters));
+        }
+        if self.engine.live_keys() >= limits.keys {
+            return exceeded(format!("knows at most {} keys at a time (`keys`)", limits.keys));
+        }
+        if let Some(lease) = acquire.options.lease
+            && !(limits.shortest_lease..=limits.longest_lease).contains(&lease)
+        {
+            let (least, most) = (limits.shortest_lease, limits.longest_lease);
+            return exceeded(format!(
+                "gives leases between {least:?} and {most:?} (`shortest_lease`, `longest_lease`), not of \
+                 {lease:?}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Looks after a request that waits.
+    pub(super) fn poll_request(&mut self, realm: u32, request: u64) {
+        let Some(session) = self.sessions.get_mut(&realm) else { return };
+        let Some(Requested::Waiting(waiting)) = session.requests.get_mut(&request) else { return };
+        let waker = self.happened.waker(realm, request);
+        let polled = std::pin::Pin::new(&mut waiting.op).poll(&mut Context::from_waker(&waker));
+        let Poll::Ready(outcome) = polled else { return };
+        let lease = waiting.lease;
+        session.requests.remove(&request);
+        self.waiting -= 1;
+        // What it took from others has ended before.
+        let lost = self.happened.take_lost();
+        self.tell_of_losses(lost);
+        match outcome {
+            Ok(granted) => self.grant(realm, request, granted, lease),
+            Err(error) => self.refuse(realm, request, error),
+        }
+    }
+
+    fn refuse(&mut self, realm: u32, request: u64, error: LockError) {
+        let error = self.describe_error(error);
+        self.tell(realm, &Event::Refused { call: request, error });
+    }
+
+    fn grant(&mut self, realm: u32, request: u64, granted: Granted, lease: Option<Duration>) {
+        // What it took from others has ended before.
+        let lost = self.happened.take_lost();
+        self.tell_of_losses(lost);
+        let hold = granted.hold;
+        let token = hold.token();
+        let Some(session) = self.sessions.get_mut(&realm) else {
+            drop(self.engine.release(hold));
+            return;
+        };
+        let leased = session.is_leased();
+        let promise = lease.unwrap_or(session.lease);
+        self.promised.0 = self.promised.0.max(token);
+        if leased {
+            self.promised.1 = self.promised.1.max(promise);
+        }
+        let members = self.members(&hold);
+        let lost = if members.is_empty() { self.cause(&hold) } else { None };
+        self.next_order += 1;
+        let own_lease = lease.filter(|_| leased);
+        let mut held = Held::new(hold, self.next_order, own_lease);
+        held.lost = lost;
+        let Some(session) = self.sessions.get_mut(&realm) else { return };
+        if let Some(lease) = held.lease() {
+            session.count_lease(lease);
+        }
+        session.requests.insert(request, Requested::Held(held));
+        if own_lease.is_some() {
+            self.set_session_deadline(realm);
+        }
+        if !members.is_empty() {
+            self.record(&Record::Grant(Grant { realm, request, lease: promise, members }));
+        }
+        self.tell(realm, &Event::Granted { request, token });
+        if let Some(cause) = lost {
+            self.tell(realm, &Event::Lost { request, cause });
+        }
+    }
+
+    /// Why a hold is lost.
+    fn cause(&self, hold: &Hold) -> Option<LostCause> {
+        match self.engine.poll_lost(hold, None) {
+            Poll::Ready(cause) => Some(cause),
+            Poll::Pending => None,
+        }
+    }
+
+    /// A client gives up what it asked for or holds; or its time is up, which it hears of.
+    pub(super) fn end(&mut self, realm: u32, request: u64, cause: Option<LostCause>) {
+        let at = self.time_awake();
+        let Some(session) = self.sessions.get_mut(&realm) else { return };
+        match session.requests.remove(&request) {
+            None => {}
+            Some(Requested::Waiting(waiting)) => {
+                self.waiting -= 1;
+                drop(waiting);
+            }
+            Some(Requested::Held(held)) => {
+                if let Some(lease) = held.lease() {
+                    session.discount_lease(lease);
+                }
+                if held.lost.is_none() {
+                    self.record(&Record::Ended { realm, request, cause, at });
+                }
+                drop(self.engine.release(held.hold));
+            }
+        }
+    }
+
+    /// Ends a request of a client that has gone silent, and tells it, should it come back.
+    pub(super) fn expire_request(&mut self, realm: u32, request: u64, cause: LostCause) {
+        let Some(session) = self.sessions.get(&realm) else { return };
+        let event = match session.requests.get(&request) {
+            None => return,
+            Some(Requested::Held(_)) => Event::Lost { request, cause },
+            Some(Requested::Waiting(_)) => {
+                let why = "the lock server has not heard of this client for as long as its lease";
+                let error = LockError::new(ErrorKind::Unavailable, "").with_message(why);
+                Event::Refused { call: request, error }
+            }
+        };
+        self.end(realm, request, Some(cause));
+        self.tell(realm, &event);
+    }
+
+    fn refresh(&mut self, realm: u32, call: u64, request: u64) {
+        let at = self.time_awake();
+        let held = self.held(realm, request);
+        let refreshed = held.map(|held| self.engine.refresh(&held.hold));
+        let event = match refreshed {
+            Some(Op::Now(Ok(()))) => {
+                self.record(&Record::Refreshed { realm, request, at });
+                Event::Done { call }
+            }
+            Some(Op::Now(Err(error))) => Event::Refused { call, error: self.describe_error(error) },
+            Some(Op::Later(_)) => unreachable!("an engine without an upstream refreshes at once"),
+            None => Event::Refused { call, error: forgotten() },
+        };
+        self.tell(realm, &event);
+    }
+
+    fn disown(&mut self, realm: u32, request: u64) {
+        if let Some(held) = self.held(realm, request).filter(|held| held.lost.is_none()) {
+            self.engine.disown(&held.hold);
+            self.record(&Record::Disowned { realm, request });
+        }
+    }
+
+    fn held(&self, realm: u32, request: u64) -> Option<&Held> {
+        match self.sessions.get(&realm)?.requests.get(&request)? {
+            Requested::Held(held) => Some(held),
+            Requested::Waiting(_) => None,
+        }
+    }
+
+    /// After a restart: what the client has not named ends, and what is not there is lost (N4).
+    fn keep_only(&mut self, realm: u32) {
+        let Some(session) = self.sessions.get_mut(&realm) else { return };
+        session.is_restored = false;
+        let (held, pending) = std::mem::take(&mut session.named);
+        let there = session.requests.keys().copied();
+        let mut rest = there
+            .filter(|request| !held.contains(request) && !pending.contains(request))
+            .collect::<Vec<_>>();
+        let missing = held.into_iter().filter(|request| !session.requests.contains_key(request));
+        let mut missing = missing.collect::<Vec<_>>();
+        rest.sort_unstable();
+        missing.sort_unstable();
+        for request in rest {
+            self.end(realm, request, None);
+        }
+        for request in missing {
+            self.tell(realm, &Event::Lost { request, cause: LostCause::Forgotten });
+        }
+    }
+
+    /// Holds were ended by the engine: stolen, evicted, held for too long.
+    pub(super) fn tell_of_losses(&mut self, losses: Vec<Loss>) {
+        for Loss { realm, key, tokens, cause } in losses {
+            let at = self.time_awake();
+            let Some(session) = self.sessions.get_mut(&realm) else { continue };
+            let mut lost = Vec::new();
+            for (request, requested) in &mut session.requests {
+                let Requested::Held(held) = requested else { continue };
+                if held.lost.is_none()
+                    && tokens.contains(&held.hold.token())
+                    && held.hold.has_key(&key)
+                {
+                    held.lost = Some(cause);
+                    lost.push(*request);
+                }
+            }
+            lost.sort_unstable();
+            for request in lost {
+                self.record(&Record::Ended { realm, request, cause: Some(cause), at });
+                self.tell(realm, &Event::Lost { request, cause });
+            }
+        }
+    }
+
+    /// A session is over, and with it all it waited for and held.
+    pub(super) fn end_session(&mut self, realm: u32) {
+        let Some(session) = self.sessions.get_mut(&realm) else { return };
+        let mut requests = session
+            .requests
+            .iter()
+            .map(|(request, requested)| (matches!(requested, Requested::Held(_)), *request))
+            .collect::<Vec<_>>();
+        // Those who wait first: none of them is to be granted what the others give back.
+        requests.sort_unstable();
+        for (_, request) in requests {
+            self.end(realm, request, None);
+        }
+        self.record(&Record::Gone { realm });
+        let Some(session) = self.sessions.remove(&realm) else { return };
+        if let Some(alarm) = session.alarm {
+            self.deadlines.remove(&(alarm, super::Due::Session(realm)));
+        }
+        if !session.is_leased() {
+            self.notices.push(super::Notice::Unwatch { realm });
+        }
+        if let Some(id) = session.connection {
+            self.close_connection(id);
+        }
+    }
+}
+
+fn forgotten() -> LockError {
+    LockError::new(ErrorKind::Lost { cause: LostCause::Forgotten }, "")
+}

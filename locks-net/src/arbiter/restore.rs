@@ -1,0 +1,178 @@
+//! From the journal, and to it (N4).
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use locks_core::{
+    About, CallSite, Capabilities, Clock, Engine, ErrorKind, Hold, HoldRecord, LockError, Moment,
+};
+
+use super::clock::OwnTime;
+use super::events::Happened;
+use super::session::{Held, Requested, Session};
+use super::{Arbiter, Fixed, Notice, Setup};
+use crate::journal::{Grant, Kept, Member, Record, Reserved};
+
+impl Arbiter {
+    /// An arbiter that goes on from what the journal had.
+    ///
+    /// # Errors
+    /// If what it had cannot have been.
+    pub(crate) fn new(setup: Setup) -> Result<Self, LockError> {
+        let time = OwnTime::new(setup.clock);
+        let happened = Arc::<Happened>::default();
+        let engine = Engine::builder()
+            .about(About::new("the lock server", Capabilities::process()))
+            .clock(time.clone())
+            .token_floor(setup.floor)
+            .observer(happened.clone())
+            .build();
+        let now = setup.boot_clock.now();
+        let mut this = Self {
+            setup: Fixed {
+                limits: setup.limits,
+                server: setup.server,
+                process: setup.process,
+                boot_clock: setup.boot_clock,
+                random: setup.random,
+                started: now,
+            },
+            engine,
+            time,
+            happened,
+            sessions: HashMap::default(),
+            connections: HashMap::default(),
+            newcomers: VecDeque::new(),
+            deadlines: BTreeSet::new(),
+            journal: Vec::new(),
+            notices: Vec::new(),
+            next_connection: 0,
+            next_realm: 0,
+            next_order: 0,
+            waiting: 0,
+            promised: (setup.floor, std::time::Duration::ZERO),
+            silent_until: setup.silent_for.map(|left| now.after(left)),
+            scratch: Vec::new(),
+        };
+        let (sessions, grants, reservations) = setup.ledger.into_parts();
+        for record in sessions {
+            this.restore_session(Session::new(record, now), now);
+        }
+        for grant in grants {
+            this.restore_grant(grant)?;
+        }
+        for reserved in reservations {
+            let Reserved { key, mode, token, until } = reserved;
+            this.engine
+                .restore_reservation(&key, mode, token, until)
+                .map_err(|error| impossible(&error.to_string()))?;
+        }
+        let realms = this.sessions.keys().copied().collect::<Vec<_>>();
+        for realm in realms {
+            this.set_session_deadline(realm);
+        }
+        this.run();
+        Ok(this)
+    }
+
+    fn restore_session(&mut self, mut session: Session, now: Moment) {
+        session.is_restored = true;
+        match session.kept {
+            // It has as long to come back as if its connection had just ended.
+            Kept::ByProcess { pid, started } => {
+                session.ends_at = Some(now.after(session.lease));
+                self.notices.push(Notice::Watch { realm: session.realm, pid, started });
+            }
+            Kept::ByLease => self.promised.1 = self.promised.1.max(session.lease),
+        }
+        self.sessions.insert(session.realm, session);
+    }
+
+    fn restore_grant(&mut self, grant: Grant) -> Result<(), LockError> {
+        let Grant { realm, request, lease, members } = grant;
+        let members = members.into_iter().map(Member::into_record).collect::<Vec<_>>();
+        let hold = self.engine.restore(&members).map_err(|error| impossible(&error.to_string()))?;
+        let session = self.sessions.get_mut(&realm).ok_or_else(|| impossible("no session"))?;
+        self.promised.0 = self.promised.0.max(hold.token());
+        self.next_order += 1;
+        let own = (session.is_leased() && lease != session.lease).then_some(lease);
+        let held = Held::new(hold, self.next_order, own);
+        if let Some(lease) = held.lease() {
+            session.count_lease(lease);
+            self.promised.1 = self.promised.1.max(lease);
+        }
+        session.requests.insert(request, Requested::Held(held));
+        Ok(())
+    }
+
+    /// All of the state, as records: in place of the journal so far.
+    pub(crate) fn snapshot(&self) -> Vec<u8> {
+        let mut records = Vec::new();
+        let mut guards = Vec::new();
+        for session in self.sessions.values() {
+            Record::Session(session.record()).encode(&mut records);
+            for (request, requested) in &session.requests {
+                if let Requested::Held(held) = requested
+                    && held.lost.is_none()
+                {
+                    guards.push((held.order, session, *request, held));
+                }
+            }
+        }
+        guards.sort_unstable_by_key(|(order, ..)| *order);
+        for (_, session, request, held) in guards {
+            let members = self.members(&held.hold);
+            if !members.is_empty() {
+                let lease = held.lease().unwrap_or(session.lease);
+                let realm = session.realm;
+                Record::Grant(Grant { realm, request, lease, members }).encode(&mut records);
+            }
+        }
+        for (key, mode, token, until) in self.engine.reservations() {
+            Record::Reserved(Reserved { key, mode, token, until }).encode(&mut records);
+        }
+        records
+    }
+
+    /// What the journal says of a hold; nothing of one that is lost.
+    pub(super) fn members(&self, hold: &Hold) -> Vec<Member> {
+        self.engine.record(hold).into_iter().map(Member::from_record).collect()
+    }
+
+    /// The time on the engine's clock.
+    pub(super) fn time_awake(&self) -> Moment {
+        self.time.now()
+    }
+}
+
+/// The error of a journal that tells of what cannot have been.
+fn impossible(why: &str) -> LockError {
+    let why = format!("the journal tells of locks that cannot have been held together: {why}");
+    LockError::new(ErrorKind::Io, "").with_message(why)
+}
+
+impl Member {
+    fn from_record(record: HoldRecord) -> Self {
+        let HoldRecord {
+            key,
+            token,
+            outer,
+            nested,
+            mode,
+            owner,
+            site,
+            since,
+            reserved_until,
+            ends_at,
+        } = record;
+        let site = site.map(|site| site.to_string());
+        Self { key, token, outer, nested, mode, owner, site, since, reserved_until, ends_at }
+    }
+
+    fn into_record(self) -> HoldRecord {
+        let Self { key, token, outer, nested, mode, owner, site, since, reserved_until, ends_at } =
+            self;
+        let site = site.as_deref().and_then(CallSite::interned);
+        HoldRecord { key, token, outer, nested, mode, owner, site, since, reserved_until, ends_at }
+    }
+}

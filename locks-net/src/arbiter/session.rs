@@ -1,0 +1,190 @@
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use locks_core::{CallSite, Granted, Hold, LostCause, Moment, Op, OwnerId, Party};
+
+use super::ConnId;
+use crate::channel::Channel;
+use crate::journal::{Kept, SessionRecord};
+
+/// One client, connected or not.
+pub(super) struct Session {
+    pub(super) realm: u32,
+    pub(super) secret: [u8; 16],
+    pub(super) party: Party,
+    pub(super) kept: Kept,
+    pub(super) lease: Duration,
+    pub(super) channel: Channel,
+    pub(super) connection: Option<ConnId>,
+    /// When its newest frame arrived, on the boot clock.
+    pub(super) heard: Moment,
+    /// When it ends unless it is resumed: its connection has ended although its process lives.
+    pub(super) ends_at: Option<Moment>,
+    /// The deadline that is set for it, no later than the one that it has.
+    pub(super) alarm: Option<Moment>,
+    /// It came out of the journal, and its client has not said yet what still matters.
+    pub(super) is_restored: bool,
+    /// What it has said so far still matters: held, and asked for.
+    pub(super) named: (HashSet<u64>, HashSet<u64>),
+    pub(super) requests: HashMap<u64, Requested, foldhash::fast::RandomState>,
+    /// Leases of single holds that are not the session's, and how many have them.
+    pub(super) leases: Vec<(Duration, usize)>,
+    sites: Vec<Option<CallSite>>,
+    names: HashMap<u64, String>,
+}
+
+/// A request that waits or was granted. By its number, and so once.
+pub(super) enum Requested {
+    Waiting(Box<Waiting>),
+    Held(Held),
+}
+
+pub(super) struct Waiting {
+    pub(super) op: Op<'static, Granted>,
+    pub(super) lease: Option<Duration>,
+}
+
+/// A guard.
+pub(super) struct Held {
+    pub(super) hold: Hold,
+    /// Its place among all grants.
+    pub(super) order: u64,
+    /// In milliseconds; 0 for the session's.
+    lease: u32,
+    /// It has ended, and its client has been told. It stays until that gives it up.
+    pub(super) lost: Option<LostCause>,
+}
+
+impl Held {
+    pub(super) fn new(hold: Hold, order: u64, lease: Option<Duration>) -> Self {
+        let lease = lease.map_or(0, |lease| u32::try_from(lease.as_millis()).unwrap_or(u32::MAX));
+        Self { hold, order, lease, lost: None }
+    }
+
+    /// Its own lease, if that is not the session's.
+    pub(super) fn lease(&self) -> Option<Duration> {
+        (self.lease > 0).then(|| Duration::from_millis(self.lease.into()))
+    }
+}
+
+/// The kind of [owners](OwnerId::to_parts) that are threads.
+const THREAD: u8 = 1;
+
+/// So many names of threads are remembered for a session.
+const NAMES: usize = 1024;
+
+/// So many call sites.
+const SITES: usize = 16_384;
+
+impl Session {
+    pub(super) fn new(record: SessionRecord, now: Moment) -> Self {
+        let SessionRecord { realm, secret, party, kept, lease } = record;
+        Self {
+            realm,
+            secret,
+            party,
+            kept,
+            lease,
+            channel: Channel::default(),
+            connection: None,
+            heard: now,
+            ends_at: None,
+            alarm: None,
+            is_restored: false,
+            named: Default::default(),
+            requests: HashMap::default(),
+            leases: Vec::new(),
+            sites: Vec::new(),
+            names: HashMap::new(),
+        }
+    }
+
+    pub(super) fn record(&self) -> SessionRecord {
+        SessionRecord {
+            realm: self.realm,
+            secret: self.secret,
+            party: self.party.clone(),
+            kept: self.kept,
+            lease: self.lease,
+        }
+    }
+
+    /// Its client begins anew: with numbers, sites and names.
+    pub(super) fn start_over(&mut self) {
+        self.channel = Channel::default();
+        self.named = Default::default();
+        self.sites.clear();
+        self.names.clear();
+    }
+
+    pub(super) fn is_leased(&self) -> bool {
+        self.kept == Kept::ByLease
+    }
+
+    /// When the next thing ends by itself; on the boot clock.
+    pub(super) fn deadline(&self) -> Option<Moment> {
+        if !self.is_leased() {
+            return self.ends_at;
+        }
+        let shortest = self.leases.iter().map(|(lease, _)| *lease).min();
+        Some(self.heard.after(shortest.map_or(self.lease, |lease| lease.min(self.lease))))
+    }
+
+    /// When nothing of it is left; on the boot clock.
+    pub(super) fn end(&self) -> Option<Moment> {
+        if !self.is_leased() {
+            return self.ends_at;
+        }
+        let longest = self.leases.iter().map(|(lease, _)| *lease).max();
+        Some(self.heard.after(longest.map_or(self.lease, |lease| lease.max(self.lease))))
+    }
+
+    pub(super) fn count_lease(&mut self, lease: Duration) {
+        match self.leases.iter_mut().find(|(known, _)| *known == lease) {
+            Some((_, count)) => *count += 1,
+            None => self.leases.push((lease, 1)),
+        }
+    }
+
+    pub(super) fn discount_lease(&mut self, lease: Duration) {
+        if let Some(index) = self.leases.iter().position(|(known, _)| *known == lease) {
+            self.leases[index].1 -= 1;
+            if self.leases[index].1 == 0 {
+                self.leases.swap_remove(index);
+            }
+        }
+    }
+
+    /// The next call site. Whether its number is the one that is due.
+    pub(super) fn add_site(&mut self, id: u32, text: &str) -> bool {
+        if id as usize != self.sites.len() + 1 || self.sites.len() >= SITES {
+            return false;
+        }
+        self.sites.push(CallSite::interned(text));
+        true
+    }
+
+    /// A call site by number; `None` for one that was not introduced. 0 is none.
+    #[expect(clippy::option_option, reason = "no site and a wrong number are different things")]
+    pub(super) fn site(&self, id: u32) -> Option<Option<CallSite>> {
+        match id.checked_sub(1) {
+            None => Some(None),
+            Some(index) => self.sites.get(index as usize).copied(),
+        }
+    }
+
+    pub(super) fn name(&mut self, thread: u64, text: String) {
+        if self.names.len() < NAMES || self.names.contains_key(&thread) {
+            self.names.insert(thread, text);
+        }
+    }
+
+    /// What one of its owners calls itself (C12).
+    pub(super) fn describe(&self, owner: OwnerId) -> Option<String> {
+        let (_, kind, number) = owner.to_parts();
+        match self.names.get(&number).filter(|_| kind == THREAD) {
+            Some(name) => Some(format!("thread `{name}`")),
+            None => owner.describe(),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! One client's end of a connection, by hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use locks_core::{Clock, ManualClock, Options, OwnerId, Party, Token, Wait};
+
+use super::super::{Arbiter, ConnId, Limits, Notice, Peer, Setup};
+use crate::channel::{Arrived, Channel};
+use crate::journal::{Kept, Ledger, Records};
+use crate::wire::{
+    Acquire, Call, ClientHello, Event, FrameReader, FrameWriter, Greeting, How, Open, Opened,
+    Rejected, Resume, ServerHello, VERSION, decode_answer, split_frame,
+};
+
+/// A server whose disk and clocks are in the test's hands.
+pub(super) struct World {
+    pub(super) arbiter: Arbiter,
+    pub(super) clock: ManualClock,
+    pub(super) disk: Vec<u8>,
+    pub(super) notices: Vec<Notice>,
+    lives: u8,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self::limited(Limits::default())
+    }
+
+    pub(super) fn limited(limits: Limits) -> Self {
+        let clock = ManualClock::new();
+        let arbiter = arbiter(&clock, limits, Ledger::default(), Token::new(0), 1);
+        Self { arbiter, clock, disk: Vec::new(), notices: Vec::new(), lives: 1 }
+    }
+
+    /// Ends a round as whoever drives does.
+    pub(super) fn round(&mut self) {
+        self.disk.append(self.arbiter.journal());
+        self.notices.extend(self.arbiter.take_notices());
+    }
+
+    pub(super) fn advance(&mut self, by: Duration) {
+        self.clock.advance(by);
+        self.arbiter.run();
+        self.round();
+    }
+
+    /// Kills the server and starts it again; of an unfinished round nothing is left.
+    pub(super) fn restart(&mut self) {
+        self.notices.clear();
+        self.lives += 1;
+        let (floor, _) = self.arbiter.promised();
+        let mut records = Records::new(&self.disk);
+        let mut ledger = Ledger::default();
+        while let Some(record) = records.next().unwrap() {
+            ledger.apply(record).unwrap();
+        }
+        assert_eq!(records.offset(), self.disk.len());
+        self.arbiter = arbiter(&self.clock, Limits::default(), ledger, floor, self.lives);
+        self.round();
+    }
+
+    /// Puts a snapshot in place of the journal.
+    pub(super) fn compact(&mut self) {
+        self.disk = self.arbiter.snapshot();
+    }
+
+    pub(super) fn local(&mut self, pid: u32) -> Line {
+        Line::open(self, Kept::ByProcess { pid, started: 7 }, None).unwrap()
+    }
+
+    pub(super) fn leased(&mut self) -> Line {
+        Line::open(self, Kept::ByLease, None).unwrap()
+    }
+}
+
+fn arbiter(clock: &ManualClock, limits: Limits, ledger: Ledger, floor: Token, life: u8) -> Arbiter {
+    let mut state = u64::from(life);
+    let random = move |bytes: &mut [u8]| {
+        for byte in bytes {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            *byte = (state >> 33) as u8;
+        }
+    };
+    let clock: Arc<dyn Clock> = Arc::new(clock.clone());
+    Arbiter::new(Setup {
+        limits,
+        server: [life; 16],
+        process: "test".into(),
+        clock: clock.clone(),
+        boot_clock: clock,
+        random: Box::new(random),
+        ledger,
+        floor,
+        silent_for: None,
+    })
+    .unwrap()
+}
+
+/// A client.
+pub(super) struct Line {
+    pub(super) id: ConnId,
+    pub(super) kept: Kept,
+    pub(super) opened: Opened,
+    server: [u8; 16],
+    channel: Channel,
+    reader: FrameReader,
+    writer: FrameWriter,
+    pub(super) events: Vec<Event>,
+    next: u64,
+}
+
+impl Line {
+    pub(super) fn open(
+        world: &mut World,
+        kept: Kept,
+        resume: Option<Resume>,
+    ) -> Result<Self, Rejected> {
+        let id = world.arbiter.connect(Peer { kept, secret: None });
+        let (mut reader, mut writer) = (FrameReader::new(1 << 20), FrameWriter::default());
+        let mut say = |world: &mut World, write: &dyn Fn(&mut Vec<u8>)| {
+            let mut bytes = Vec::new();
+            writer.put(&mut bytes, write);
+            world.arbiter.receive(id, &bytes);
+            world.round();
+            let mut answer = Vec::new();
+            world.arbiter.take_output(id, &mut answer);
+            reader.push(&answer);
+            reader.next().unwrap().map(<[u8]>::to_vec).unwrap_or_default()
+        };
+        let hello = ClientHello { version: VERSION, nonce: [9; 32] };
+        let answer = say(world, &|body| hello.encode(body));
+        let server = decode_answer::<ServerHello>(&answer).unwrap()?.server;
+        let party = Party::default();
+        let open = Open { resume, party, lease: None };
+        let answer = say(world, &|body| open.encode(body));
+        let opened = decode_answer::<Opened>(&answer).unwrap()?;
+        let (channel, events) = (Channel::default(), Vec::new());
+        Ok(Self { id, kept, opened, server, channel, reader, writer, events, next: 0 })
+    }
+
+    /// A new connection for the session, after the old one was cut.
+    pub(super) fn resume(&mut self, world: &mut World) -> How {
+        let resume = Resume {
+            realm: self.opened.realm,
+            secret: self.opened.secret,
+            server: self.server,
+            received: self.channel.applied(),
+        };
+        let fresh = Self::open(world, self.kept, Some(resume)).unwrap();
+        let how = fresh.opened.how;
+        (self.id, self.opened, self.server) = (fresh.id, fresh.opened, fresh.server);
+        (self.reader, self.writer) = (fresh.reader, fresh.writer);
+        if how == How::Resumed {
+            let mut bytes = Vec::new();
+            self.channel.repeat(self.opened.applied, &mut self.writer, &mut bytes).unwrap();
+            world.arbiter.receive(self.id, &bytes);
+        } else {
+            self.channel = Channel::default();
+        }
+        self.read(world);
+        how
+    }
+
+    pub(super) fn say(&mut self, world: &mut World, call: &Call) {
+        let mut message = Vec::new();
+        call.encode(&mut message);
+        let mut bytes = Vec::new();
+        let now = world.clock.now();
+        self.channel.send(&message, now, Some((&mut self.writer, &mut bytes)));
+        world.arbiter.receive(self.id, &bytes);
+        self.read(world);
+    }
+
+    /// Reads what there is.
+    pub(super) fn read(&mut self, world: &mut World) {
+        world.round();
+        let mut bytes = Vec::new();
+        world.arbiter.take_output(self.id, &mut bytes);
+        self.reader.push(&bytes);
+        while let Some(body) = self.reader.next().unwrap() {
+            let (number, ack, message) = split_frame(body).unwrap();
+            self.channel.acknowledged(ack).unwrap();
+            if number > 0 && self.channel.arrived(number).unwrap() == Arrived::New {
+                self.events.push(Event::decode(message).unwrap());
+            }
+        }
+    }
+
+    pub(super) fn ask(
+        &mut self,
+        world: &mut World,
+        key: &str,
+        change: impl FnOnce(&mut Acquire),
+    ) -> u64 {
+        self.next += 1;
+        let request = self.next;
+        let mut options = Options::default();
+        options.wait = Some(Wait::Forever);
+        let owner = OwnerId::from_parts(0, 1, 5);
+        let mut acquire = Acquire {
+            request,
+            keys: vec![key.to_owned()],
+            options,
+            owner,
+            within: owner.into_iter().collect(),
+            opens_scope: false,
+            site: 0,
+            waited: Duration::ZERO,
+        };
+        change(&mut acquire);
+        self.say(world, &Call::Acquire(Box::new(acquire)));
+        request
+    }
+
+    pub(super) fn end(&mut self, world: &mut World, request: u64) {
+        self.say(world, &Call::End { request });
+    }
+
+    /// The token that a request has been granted since this was asked last.
+    pub(super) fn granted(&mut self, world: &mut World, wanted: u64) -> Option<u64> {
+        self.read(world);
+        self.events.iter().find_map(|event| match event {
+            Event::Granted { request, token } if *request == wanted => Some(token.get()),
+            _ => None,
+        })
+    }
+}

@@ -1,0 +1,201 @@
+mod line;
+
+use std::time::Duration;
+
+use locks_core::{ErrorKind, LostCause, Wait};
+
+use self::line::World;
+use super::{Limits, Notice};
+use crate::wire::{Acquire, Call, Event, How};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn c1_a_lock_goes_from_client_to_client_in_order() {
+    let mut world = World::new();
+    let (mut one, mut two, mut three) = (world.local(1), world.local(2), world.local(3));
+    let first = one.ask(&mut world, "k", |_| {});
+    let second = two.ask(&mut world, "k", |_| {});
+    world.advance(SECOND);
+    let third = three.ask(&mut world, "k", |_| {});
+    let token = one.granted(&mut world, first);
+    assert!(token.is_some());
+    assert_eq!(two.granted(&mut world, second), None);
+    one.end(&mut world, first);
+    let next = two.granted(&mut world, second);
+    assert!(next > token);
+    assert_eq!(three.granted(&mut world, third), None);
+    world.arbiter.disconnect(two.id);
+    world.arbiter.process_ended(two.opened.realm);
+    assert!(three.granted(&mut world, third) > next);
+    three.say(&mut world, &Call::Bye);
+    one.say(&mut world, &Call::Bye);
+    assert_eq!(world.arbiter.live_keys(), 0);
+}
+
+#[test]
+fn c10_a_cycle_of_clients_is_a_deadlock_of_one() {
+    let mut world = World::new();
+    let (mut one, mut two) = (world.local(1), world.local(2));
+    one.ask(&mut world, "a", |_| {});
+    two.ask(&mut world, "b", |_| {});
+    one.ask(&mut world, "b", |_| {});
+    two.ask(&mut world, "a", |_| {});
+    one.read(&mut world);
+    let refused = |events: &[Event]| {
+        let found = events.iter().find_map(|event| match event {
+            Event::Refused { error, .. } => Some((error.kind(), error.cycle().len())),
+            _ => None,
+        });
+        found
+    };
+    assert_eq!(refused(&two.events), Some((ErrorKind::Deadlock, 2)));
+    assert_eq!(refused(&one.events), None);
+}
+
+#[test]
+fn c8_the_victim_of_a_theft_hears_of_it_and_the_journal_too() {
+    let mut world = World::new();
+    let (mut victim, mut thief) = (world.local(1), world.local(2));
+    let held = victim.ask(&mut world, "k", |_| {});
+    world.advance(2 * SECOND);
+    let stolen = thief.ask(&mut world, "k", |ask| {
+        ask.options.steal_after = Some(SECOND);
+        ask.options.wait = Some(Wait::No);
+    });
+    let token = thief.granted(&mut world, stolen);
+    assert!(token > victim.granted(&mut world, held));
+    victim.read(&mut world);
+    let lost = |event: &Event| matches!(event, Event::Lost { request, cause: LostCause::Stolen } if *request == held);
+    assert!(victim.events.iter().any(lost));
+    world.restart();
+    assert_eq!(thief.resume(&mut world), How::Restored);
+    thief.say(&mut world, &Call::Holding { held: vec![stolen], pending: vec![], more: false });
+    assert_eq!(victim.resume(&mut world), How::Restored);
+    victim.events.clear();
+    victim.say(&mut world, &Call::Holding { held: vec![held], pending: vec![], more: false });
+    assert!(matches!(victim.events[..], [Event::Lost { request, .. }] if request == held));
+    let again = victim.ask(&mut world, "k", |_| {});
+    assert_eq!(victim.granted(&mut world, again), None);
+    thief.end(&mut world, stolen);
+    assert!(victim.granted(&mut world, again) > token);
+}
+
+#[test]
+fn n4_after_a_restart_holders_keep_their_locks_and_rivals_wait() {
+    for compact in [false, true] {
+        let mut world = World::new();
+        let (mut one, mut two) = (world.local(1), world.leased());
+        let a = one.ask(&mut world, "a", |_| {});
+        let nested = one.ask(&mut world, "a", |ask| ask.options.reentrant = true);
+        let b = two.ask(&mut world, "b", |ask| ask.options.hold_at_least = Some(60 * SECOND));
+        let gone = one.ask(&mut world, "gone", |_| {});
+        one.end(&mut world, gone);
+        assert!(one.granted(&mut world, nested).is_some());
+        if compact {
+            world.compact();
+        }
+        world.restart();
+        let mut three = world.local(3);
+        let c = three.ask(&mut world, "c", |_| {});
+        let gone = three.ask(&mut world, "gone", |_| {});
+        let wants = three.ask(&mut world, "a", |_| {});
+        assert!(three.granted(&mut world, c) > Some(1), "free keys are granted at once");
+        assert!(three.granted(&mut world, gone) > Some(1), "what was released is free");
+        assert_eq!(one.resume(&mut world), How::Restored);
+        let held = vec![a, nested];
+        one.say(&mut world, &Call::Holding { held, pending: vec![], more: false });
+        one.end(&mut world, a);
+        assert_eq!(three.granted(&mut world, wants), None, "the nested guard is still there");
+        one.end(&mut world, nested);
+        assert!(three.granted(&mut world, wants) > Some(1));
+        // The other one does not come back within its lease, and its key stays reserved.
+        world.advance(11 * SECOND);
+        let rival = three.ask(&mut world, "b", |ask| ask.options.wait = Some(Wait::No));
+        assert_eq!(three.granted(&mut world, rival), None);
+        world.advance(60 * SECOND);
+        let rival = three.ask(&mut world, "b", |_| {});
+        assert!(three.granted(&mut world, rival).is_some());
+        assert_eq!(two.resume(&mut world), How::New);
+        let _ = b;
+    }
+}
+
+#[test]
+fn n2_what_was_cut_off_is_repeated_and_applied_once() {
+    let mut world = World::new();
+    let mut one = world.local(1);
+    let first = one.ask(&mut world, "k", |_| {});
+    world.arbiter.disconnect(one.id);
+    assert_eq!(one.resume(&mut world), How::Resumed);
+    let token = one.granted(&mut world, first);
+    assert!(token.is_some());
+    one.end(&mut world, first);
+    let second = one.ask(&mut world, "k", |_| {});
+    assert!(one.granted(&mut world, second) > token);
+}
+
+#[test]
+fn n1_a_leased_session_ends_with_its_lease_and_not_with_its_connection() {
+    let mut world = World::new();
+    let (mut one, mut two) = (world.leased(), world.leased());
+    let held = one.ask(&mut world, "k", |_| {});
+    let wants = two.ask(&mut world, "k", |_| {});
+    world.arbiter.disconnect(one.id);
+    for _ in 0..9 {
+        world.advance(SECOND);
+        two.say(&mut world, &Call::Ping);
+    }
+    assert_eq!(two.granted(&mut world, wants), None);
+    assert_eq!(one.resume(&mut world), How::Resumed);
+    for _ in 0..9 {
+        world.advance(SECOND);
+        two.say(&mut world, &Call::Ping);
+    }
+    assert_eq!(two.granted(&mut world, wants), None, "it was heard of when it resumed");
+    world.advance(SECOND);
+    assert!(two.granted(&mut world, wants).is_some());
+    assert_eq!(one.resume(&mut world), How::New);
+    let _ = held;
+}
+
+#[test]
+fn n1_a_local_session_without_its_connection_ends_after_its_lease_unless_resumed() {
+    let mut world = World::new();
+    let (mut one, mut two) = (world.local(1), world.local(2));
+    one.ask(&mut world, "k", |_| {});
+    let wants = two.ask(&mut world, "k", |_| {});
+    world.advance(3600 * SECOND);
+    assert_eq!(two.granted(&mut world, wants), None, "silence means nothing here");
+    world.arbiter.disconnect(one.id);
+    world.advance(9 * SECOND);
+    assert_eq!(two.granted(&mut world, wants), None);
+    world.advance(SECOND);
+    assert!(two.granted(&mut world, wants).is_some());
+    assert!(world.notices.iter().any(|notice| matches!(notice, Notice::Unwatch { .. })));
+}
+
+fn anonymously(ask: &mut Acquire) {
+    ask.owner = None;
+    ask.within.clear();
+}
+
+#[test]
+fn n6_newcomers_hit_limits_and_holders_do_not() {
+    let mut world = World::limited(Limits { sessions: 1, waiters: 1, ..Limits::default() });
+    let mut one = world.local(1);
+    let held = one.ask(&mut world, "k", |_| {});
+    let refused = super::tests::line::Line::open(&mut world, one.kept, None).err().unwrap();
+    assert!(refused.text.contains("(`sessions`)"), "{}", refused.text);
+    let other = one.ask(&mut world, "k", anonymously);
+    let third = one.ask(&mut world, "k", anonymously);
+    let error = one.events.iter().find_map(|event| match event {
+        Event::Refused { call, error } if *call == third => Some(error),
+        _ => None,
+    });
+    assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::LimitExceeded));
+    one.end(&mut world, held);
+    assert!(one.granted(&mut world, other).is_some());
+    world.arbiter.disconnect(one.id);
+    assert_eq!(one.resume(&mut world), How::Resumed, "who resumes is let in");
+}

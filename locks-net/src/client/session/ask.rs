@@ -1,0 +1,461 @@
+//! What is asked of the server, until it has answered.
+
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use locks_core::{CallSite, ErrorKind, LockError, LockInfo, LostCause, Moment, Query, Token, Wait};
+
+use super::{Deferred, KEPT, REQUESTS, Session};
+use crate::wire::{Acquire, Call, Status};
+
+/// A call or an acquisition that has not been answered, or whose answer was not fetched.
+pub(super) struct Unanswered {
+    pub(super) call: Call,
+    site: Option<CallSite>,
+    asked: Moment,
+    /// When its caller has waited enough, if at all, given that there is a connection.
+    limit: Option<Moment>,
+    /// As it stands in `deadlines`.
+    pub(super) deadline: Option<Moment>,
+    /// Since when some server has known of it.
+    pub(super) sent: Option<Moment>,
+    pub(super) waker: Option<Waker>,
+    pub(super) outcome: Outcome,
+}
+
+pub(super) enum Outcome {
+    None,
+    /// Granted, and perhaps lost again, before it was fetched.
+    Granted(Token, Option<LostCause>),
+    /// A part of the answer.
+    Partial(Vec<LockInfo>),
+    Answered(Answer),
+    Failed(LockError),
+}
+
+/// An answer to a call.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Done,
+    Listed(Vec<LockInfo>),
+    Evicted(bool),
+    Status(Status),
+}
+
+/// How much later than the server a client ends a wait by itself: it has the better error.
+const LATER: Duration = Duration::from_millis(250);
+
+impl Unanswered {
+    pub(super) fn is_acquisition(&self) -> bool {
+        matches!(self.call, Call::Acquire(_))
+    }
+
+    fn wait(&self) -> Wait {
+        match &self.call {
+            Call::Acquire(acquire) => acquire.options.wait.unwrap_or_default(),
+            _ => Wait::No,
+        }
+    }
+
+    /// The keys, for people.
+    pub(super) fn keys(&self) -> String {
+        match &self.call {
+            Call::Acquire(acquire) => acquire.keys.join("`, `"),
+            Call::Evict { key, .. } => key.clone(),
+            _ => String::new(),
+        }
+    }
+
+    pub(super) fn site(&self) -> Option<CallSite> {
+        self.site
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        matches!(self.outcome, Outcome::None | Outcome::Partial(_))
+    }
+
+    /// Whether it is an acquisition that may still become a hold.
+    pub(super) fn may_hold(&self) -> bool {
+        self.is_acquisition() && matches!(self.outcome, Outcome::None | Outcome::Granted(_, None))
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        match &self.call {
+            Call::Acquire(acquire) => acquire.options.lease,
+            _ => None,
+        }
+    }
+}
+
+impl Session {
+    /// Asks for keys. Its number, and that of what may become its hold.
+    ///
+    /// # Errors
+    /// `LimitExceeded`.
+    pub(crate) fn acquire(
+        &mut self,
+        mut acquire: Box<Acquire>,
+        site: Option<CallSite>,
+    ) -> Result<u64, LockError> {
+        let number = self.next_number()?;
+        let wait = acquire.options.wait.unwrap_or_default();
+        (acquire.request, acquire.options.wait) = (number, Some(wait));
+        self.begin(number, Call::Acquire(acquire), site);
+        Ok(number)
+    }
+
+    /// Asks for the hold's age to be renewed (C6); fetched by [`poll_call`](Self::poll_call).
+    ///
+    /// # Errors
+    /// `LimitExceeded`, `Lost`.
+    pub(crate) fn refresh(&mut self, request: u64) -> Result<u64, LockError> {
+        let call = self.next_number()?;
+        self.check_hold(request)?;
+        self.begin(call, Call::Refresh { call, request }, None);
+        Ok(call)
+    }
+
+    /// Asks who holds and waits.
+    ///
+    /// # Errors
+    /// `LimitExceeded`.
+    pub(crate) fn inspect(&mut self, query: Query) -> Result<u64, LockError> {
+        let call = self.next_number()?;
+        self.begin(call, Call::Inspect { call, query }, None);
+        Ok(call)
+    }
+
+    /// Asks for an administrative release.
+    ///
+    /// # Errors
+    /// `LimitExceeded`.
+    pub(crate) fn evict(&mut self, key: String, token: Token) -> Result<u64, LockError> {
+        let call = self.next_number()?;
+        self.begin(call, Call::Evict { call, key, token }, None);
+        Ok(call)
+    }
+
+    /// Asks who serves.
+    ///
+    /// # Errors
+    /// `LimitExceeded`.
+    pub(crate) fn status(&mut self) -> Result<u64, LockError> {
+        let call = self.next_number()?;
+        self.begin(call, Call::Status { call }, None);
+        Ok(call)
+    }
+
+    /// What has come of an acquisition. Once it has answered with a token, the hold of that number is the
+    /// caller's to [end](Self::end).
+    pub(crate) fn poll_acquire(
+        &mut self,
+        request: u64,
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<Result<Token, LockError>> {
+        let now = self.now();
+        self.expire_asks(now);
+        let Some(asked) = self.unanswered.get_mut(&request) else {
+            return Poll::Ready(Err(self.unavailable("it was asked for in another session")));
+        };
+        match &asked.outcome {
+            Outcome::Granted(_, Some(cause)) => {
+                let error = LockError::new(ErrorKind::Lost { cause: *cause }, asked.keys());
+                let error = self.told_of(error, asked_site(&self.unanswered, request));
+                self.forget(request);
+                self.send_end_in_turn(request);
+                return Poll::Ready(Err(error));
+            }
+            Outcome::Granted(token, None) => {
+                let token = *token;
+                let lease = asked.lease();
+                if self.life.as_ref().is_some_and(|life| life.trust.covers(lease, now)) {
+                    self.hold(request, token, lease);
+                    return Poll::Ready(Ok(token));
+                }
+                // C8: it costs a heartbeat.
+                self.ping_for_proof(request);
+            }
+            Outcome::Failed(_) => {
+                if let Some(Outcome::Failed(error)) = self.forget(request) {
+                    return Poll::Ready(Err(error));
+                }
+            }
+            Outcome::None | Outcome::Partial(_) | Outcome::Answered(_) => {}
+        }
+        self.leave_waker(request, cx);
+        Poll::Pending
+    }
+
+    /// What has come of a call.
+    pub(crate) fn poll_call(
+        &mut self,
+        call: u64,
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<Result<Answer, LockError>> {
+        let now = self.now();
+        self.expire_asks(now);
+        match self.unanswered.get(&call) {
+            None => Poll::Ready(Err(self.unavailable("it was asked in another session"))),
+            Some(asked) if asked.is_open() => {
+                self.leave_waker(call, cx);
+                Poll::Pending
+            }
+            Some(_) => match self.forget(call) {
+                Some(Outcome::Answered(answer)) => Poll::Ready(Ok(answer)),
+                Some(Outcome::Failed(error)) => Poll::Ready(Err(error)),
+                _ => Poll::Ready(Err(self.unavailable("the server has not answered"))),
+            },
+        }
+    }
+
+    /// The caller does not wait for an acquisition any more (C5).
+    pub(crate) fn withdraw(&mut self, request: u64) {
+        let Some(asked) = self.unanswered.get(&request) else { return };
+        let known = asked.sent.is_some() && !matches!(asked.outcome, Outcome::Failed(_));
+        self.forget(request);
+        if known {
+            self.send_end_in_turn(request);
+        }
+    }
+
+    /// The caller does not wait for an answer any more.
+    pub(crate) fn forget_call(&mut self, call: u64) {
+        self.forget(call);
+    }
+
+    /// Sends what is unanswered under this number.
+    pub(super) fn ask(&mut self, number: u64) {
+        let now = self.now();
+        let Some(asked) = self.unanswered.get_mut(&number) else { return };
+        // A grant of a session that is over, or that a restarted server may lack: it is asked again.
+        if matches!(asked.outcome, Outcome::Granted(_, None) | Outcome::Partial(_)) {
+            asked.outcome = Outcome::None;
+        }
+        if !asked.is_open() {
+            return;
+        }
+        let mut tell = None;
+        let mut name = None;
+        if let Call::Acquire(acquire) = &mut asked.call {
+            let (id, site) = self.labels.site(asked.site);
+            tell = site;
+            name = self.labels.owner(acquire.owner);
+            if let (Some(Wait::AtMost(_)), Some(limit)) = (acquire.options.wait, asked.limit) {
+                let left = limit.since(now).saturating_sub(LATER);
+                acquire.options.wait = Some(Wait::AtMost(left));
+            }
+            acquire.site = id;
+            acquire.waited = asked.sent.map_or(Duration::ZERO, |sent| now.since(sent));
+        }
+        asked.sent.get_or_insert(now);
+        for label in [tell, name].into_iter().flatten() {
+            self.transmit(&label);
+        }
+        let (Some(connection), Some(asked)) =
+            (&mut self.connection, self.unanswered.get_mut(&number))
+        else {
+            return;
+        };
+        self.message.clear();
+        asked.call.encode(&mut self.message);
+        let longest = self.life.as_ref().map_or(usize::MAX, |life| life.max_frame);
+        if self.message.len() + 32 > longest {
+            let why = format!(
+                "the request has {} bytes, and the server takes {longest} at most: ask for fewer keys \
+                 at once",
+                self.message.len()
+            );
+            asked.sent = None;
+            let error = self.limit_exceeded(why);
+            return self.fail(number, error);
+        }
+        let to = Some((&mut connection.writer, &mut self.out));
+        self.channel.send(&self.message, now, to);
+    }
+
+    /// Takes it off the books; what had come of it.
+    pub(super) fn forget(&mut self, number: u64) -> Option<Outcome> {
+        self.take_unanswered(number).map(|asked| asked.outcome)
+    }
+
+    /// Takes an acquisition off the books that has become a hold; its keys.
+    pub(super) fn take_keys(&mut self, number: u64) -> Vec<String> {
+        match self.take_unanswered(number).map(|asked| asked.call) {
+            Some(Call::Acquire(acquire)) => acquire.keys,
+            _ => Vec::new(),
+        }
+    }
+
+    fn take_unanswered(&mut self, number: u64) -> Option<Unanswered> {
+        let asked = self.unanswered.remove(&number)?;
+        if let Some(deadline) = asked.deadline {
+            self.deadlines.remove(&(deadline, number));
+        }
+        if let Some(lease) = asked.lease() {
+            self.wanted.remove(lease);
+        }
+        Some(asked)
+    }
+
+    pub(super) fn fail(&mut self, number: u64, error: LockError) {
+        let Some(asked) = self.unanswered.get(&number) else { return };
+        let error = self.told_of(error, asked.site);
+        let Some(asked) = self.unanswered.get_mut(&number) else { return };
+        asked.outcome = Outcome::Failed(error);
+        let waker = asked.waker.take();
+        self.wake(waker);
+        self.set_deadline(number, None);
+    }
+
+    pub(super) fn set_deadline(&mut self, number: u64, deadline: Option<Moment>) {
+        let Some(asked) = self.unanswered.get_mut(&number) else { return };
+        if asked.deadline == deadline {
+            return;
+        }
+        if let Some(before) = std::mem::replace(&mut asked.deadline, deadline) {
+            self.deadlines.remove(&(before, number));
+        }
+        if let Some(deadline) = deadline {
+            self.deadlines.insert((deadline, number));
+        }
+    }
+
+    /// The error as the caller at `site` gets it.
+    pub(super) fn told_of(&self, error: LockError, site: Option<CallSite>) -> LockError {
+        let error = self.labels.here(self.realm(), error).with_backend(&*self.setup.name);
+        match site {
+            Some(site) => error.with_site(site),
+            None => error,
+        }
+    }
+
+    /// All that waits has a connection now: it waits as long as its callers say.
+    pub(super) fn reached_server(&mut self) {
+        let limits = self.unanswered.iter().filter(|(_, asked)| asked.deadline != asked.limit);
+        let limits = limits.map(|(number, asked)| (*number, asked.limit)).collect::<Vec<_>>();
+        for (number, limit) in limits {
+            self.set_deadline(number, limit);
+        }
+    }
+
+    /// The connection has ended: who waits for ever waits for one lease (N7).
+    pub(super) fn left_alone(&mut self) {
+        let now = self.now();
+        let Some(life) = &mut self.life else { return };
+        life.trust.disconnected();
+        let until = now.after(life.trust.lease);
+        let patient = self.unanswered.iter().filter(|(_, asked)| asked.wait() == Wait::Forever);
+        let patient = patient.map(|it| *it.0).collect::<Vec<_>>();
+        for number in patient {
+            self.set_deadline(number, Some(until));
+        }
+    }
+
+    /// Ends the waits whose time is up.
+    pub(super) fn expire_asks(&mut self, now: Moment) {
+        while let Some(&(deadline, number)) = self.deadlines.first()
+            && deadline <= now
+        {
+            self.expire_ask(number, now);
+        }
+    }
+
+    fn expire_ask(&mut self, number: u64, now: Moment) {
+        let open = self.is_open();
+        let Some(asked) = self.unanswered.get(&number) else { return };
+        let covered = |lease| self.life.as_ref().is_some_and(|it| it.trust.covers(lease, now));
+        match (&asked.outcome, &asked.call) {
+            (Outcome::None | Outcome::Partial(_), _) => {}
+            // A grant that waits for its proof.
+            (Outcome::Granted(_, None), Call::Acquire(it)) if !covered(it.options.lease) => {}
+            _ => return self.set_deadline(number, None),
+        }
+        let waited = now.since(asked.asked);
+        let error = match (open, asked.wait()) {
+            (true, Wait::AtMost(_)) => LockError::new(ErrorKind::Timeout, ""),
+            (true, _) => self.unavailable("the server is connected and does not answer"),
+            (false, _) => self.unavailable("the server was not reached in time"),
+        };
+        let error = error.with_key(asked.keys()).with_waited(waited);
+        let known = asked.is_acquisition() && asked.sent.is_some();
+        self.fail(number, error);
+        if known {
+            self.send_end_in_turn(number);
+        }
+    }
+
+    /// The server lets nobody new in, for good or for now: who has not been in is told.
+    pub(super) fn refuse_newcomers(&mut self, kind: ErrorKind, text: &str) {
+        let newcomers = self.unanswered.iter().filter(|(_, it)| it.sent.is_none() && it.is_open());
+        let newcomers = newcomers.map(|it| *it.0).collect::<Vec<_>>();
+        for number in newcomers {
+            let error = LockError::new(kind, self.unanswered[&number].keys());
+            self.fail(number, error.with_message(text.to_owned()));
+        }
+    }
+
+    fn begin(&mut self, number: u64, call: Call, site: Option<CallSite>) {
+        let asked = self.now();
+        let (limit, reach) = match &call {
+            Call::Acquire(acquire) => match acquire.options.wait.unwrap_or_default() {
+                Wait::Forever => (None, self.setup.connect),
+                Wait::No => (Some(asked.after(self.setup.connect)), self.setup.connect),
+                Wait::AtMost(wait) => {
+                    (Some(asked.after(wait).after(LATER)), self.setup.connect.min(wait))
+                }
+            },
+            _ => (Some(asked.after(self.setup.connect)), self.setup.connect),
+        };
+        let open = self.is_open();
+        let deadline = if open { limit } else { Some(asked.after(reach)) };
+        let (sent, waker, outcome) = (None, None, Outcome::None);
+        if let Call::Acquire(acquire) = &call {
+            self.wanted.extend(acquire.options.lease);
+        }
+        let unanswered = Unanswered { call, site, asked, limit, deadline, sent, waker, outcome };
+        self.unanswered.insert(number, unanswered);
+        if let Some(deadline) = deadline {
+            self.deadlines.insert((deadline, number));
+        }
+        if open {
+            self.ask(number);
+        } else {
+            self.deferred.push_back(Deferred::Ask(number));
+        }
+    }
+
+    /// A number, if there is room for what it is for.
+    fn next_number(&mut self) -> Result<u64, LockError> {
+        let (bytes, _) = self.channel.kept();
+        if bytes > KEPT {
+            let why = format!("{bytes} bytes wait for the server to take them");
+            return Err(self.limit_exceeded(why));
+        }
+        let there = self.unanswered.len() + self.holds.len();
+        if there.max(self.deferred.len()) >= REQUESTS {
+            let why = format!(
+                "this process has {there} locks and requests at the server, and {REQUESTS} are allowed: \
+                 release some first"
+            );
+            return Err(self.limit_exceeded(why));
+        }
+        self.last_number += 1;
+        Ok(self.last_number)
+    }
+
+    fn leave_waker(&mut self, number: u64, cx: Option<&mut Context<'_>>) {
+        if let (Some(cx), Some(asked)) = (cx, self.unanswered.get_mut(&number)) {
+            match &mut asked.waker {
+                Some(waker) => waker.clone_from(cx.waker()),
+                none => *none = Some(cx.waker().clone()),
+            }
+        }
+    }
+}
+
+fn asked_site(
+    unanswered: &std::collections::BTreeMap<u64, Unanswered>,
+    number: u64,
+) -> Option<CallSite> {
+    unanswered.get(&number).and_then(Unanswered::site)
+}

@@ -1,0 +1,152 @@
+//! Releases, and what confirms them (C4).
+
+use std::task::{Context, Poll, Waker};
+
+use locks_core::{LockError, LostCause, Moment, Token};
+
+use super::hold::lost;
+use super::{Deferred, Session};
+use crate::wire::Call;
+
+/// A hold that was released, while somebody may want to hear of it.
+pub(super) struct Ending {
+    keys: Vec<String>,
+    token: Token,
+    /// The frame that ends it, once it was sent.
+    pub(super) sent: Option<u64>,
+    state: State,
+    deadline: Option<Moment>,
+    waker: Option<Waker>,
+}
+
+enum State {
+    Under,
+    Done,
+    Lost(LostCause),
+    Silent,
+}
+
+impl Session {
+    /// Releases a hold; what comes of it is for [`poll_ended`](Self::poll_ended), until
+    /// [`forget_ending`](Self::forget_ending).
+    pub(crate) fn end(&mut self, request: u64) {
+        self.expire_holds(self.now());
+        let Some(held) = self.take_hold(request) else { return };
+        let sent = if held.ended { None } else { self.send_end_in_turn(request) };
+        let state = held.lost.map_or(State::Under, State::Lost);
+        let (keys, token) = (held.keys, held.token);
+        let ending = Ending { keys, token, sent, state, deadline: None, waker: None };
+        self.endings.insert(request, ending);
+    }
+
+    /// Whether a release has been applied.
+    pub(crate) fn poll_ended(
+        &mut self,
+        request: u64,
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<Result<(), LockError>> {
+        let now = self.now();
+        self.expire_asks(now);
+        let open = self.is_open();
+        let connect = self.setup.connect;
+        let Some(ending) = self.endings.get_mut(&request) else { return Poll::Ready(Ok(())) };
+        let outcome = match ending.state {
+            State::Under => {
+                if let Some(cx) = cx {
+                    ending.waker = Some(cx.waker().clone());
+                }
+                if ending.deadline.is_none() {
+                    let deadline = now.after(connect);
+                    ending.deadline = Some(deadline);
+                    self.deadlines.insert((deadline, request));
+                }
+                let sent = ending.sent;
+                // What is acknowledged only with others is not waited for.
+                if open && sent > self.last_ping.map(|(number, _)| number) {
+                    self.ping();
+                }
+                return Poll::Pending;
+            }
+            State::Done => Ok(()),
+            State::Lost(cause) => Err(lost(&ending.keys, ending.token, cause)),
+            State::Silent => Err(self.unavailable("the release was not confirmed in time")),
+        };
+        self.forget_ending(request);
+        Poll::Ready(outcome.map_err(|error| error.with_backend(&*self.setup.name)))
+    }
+
+    /// Nobody wants to hear of a release any more.
+    pub(crate) fn forget_ending(&mut self, request: u64) {
+        if let Some(ending) = self.endings.remove(&request)
+            && let Some(deadline) = ending.deadline
+        {
+            self.deadlines.remove(&(deadline, request));
+        }
+    }
+
+    /// Ends a request at the server, now or once there is a connection.
+    pub(super) fn send_end_in_turn(&mut self, request: u64) -> Option<u64> {
+        if self.is_open() {
+            return Some(self.transmit(&Call::End { request }));
+        }
+        if self.life.is_some() {
+            self.deferred.push_back(Deferred::End(request));
+        }
+        None
+    }
+
+    /// A deferred `End` is sent.
+    pub(super) fn send_end(&mut self, request: u64) {
+        let sent = self.transmit(&Call::End { request });
+        let mut wanted = false;
+        if let Some(ending) = self.endings.get_mut(&request) {
+            ending.sent = Some(sent);
+            wanted = ending.waker.is_some();
+        }
+        if wanted {
+            self.ping();
+        }
+    }
+
+    /// The server has applied all frames before this one, or all there are.
+    pub(super) fn confirm_endings(&mut self, first_unacknowledged: Option<u64>) {
+        let applied = |sent: Option<u64>| {
+            sent.is_some_and(|sent| first_unacknowledged.is_none_or(|first| sent < first))
+        };
+        for ending in self.endings.values_mut() {
+            if matches!(ending.state, State::Under) && applied(ending.sent) {
+                ending.state = State::Done;
+                self.woken.extend(ending.waker.take());
+            }
+        }
+    }
+
+    /// A released hold turns out to have been lost before.
+    pub(super) fn ending_lost(&mut self, request: u64, cause: LostCause) {
+        self.settle_ending(request, State::Lost(cause));
+    }
+
+    /// Whoever waits for a confirmation has waited enough. Whether it is one of those.
+    pub(super) fn expire_ending(&mut self, request: u64) -> bool {
+        self.settle_ending(request, State::Silent)
+    }
+
+    pub(super) fn fail_endings(&mut self, cause: LostCause) {
+        let requests = self.endings.keys().copied().collect::<Vec<_>>();
+        for request in requests {
+            self.ending_lost(request, cause);
+        }
+    }
+
+    fn settle_ending(&mut self, request: u64, state: State) -> bool {
+        let Some(ending) = self.endings.get_mut(&request) else { return false };
+        if let Some(deadline) = ending.deadline.take() {
+            self.deadlines.remove(&(deadline, request));
+        }
+        if matches!(ending.state, State::Under) {
+            ending.state = state;
+            self.woken.extend(ending.waker.take());
+        }
+        true
+    }
+}

@@ -1,0 +1,124 @@
+//! What comes in.
+
+use locks_core::Moment;
+
+use super::ask::{Answer, Outcome};
+use super::{Broken, Session, UNTOLD};
+use crate::channel::Arrived;
+use crate::wire::{Event, FrameReader, Malformed, split_frame};
+
+/// A frame that is worth acknowledging by itself: the server keeps it until then.
+const LARGE: usize = 4096;
+
+impl Session {
+    /// Applies all complete frames.
+    pub(super) fn take_frames(&mut self, reader: &mut FrameReader) -> Result<(), Broken> {
+        let mut proved = None;
+        let mut large = false;
+        let taken = loop {
+            let open = self.is_open();
+            let body = match reader.next() {
+                Ok(Some(body)) => body,
+                Ok(None) => break Ok(()),
+                Err(malformed) => break Err(malformed.into()),
+            };
+            let applied = if open {
+                large |= body.len() > LARGE;
+                self.apply(body, &mut proved).map_err(Broken::from)
+            } else {
+                self.greeted(body).inspect(|()| self.prepare(reader))
+            };
+            if let Err(broken) = applied {
+                break Err(broken);
+            }
+        };
+        // Last of all: what the server ended before it acknowledged is known by then (C8).
+        self.acknowledged(proved);
+        if taken.is_ok()
+            && let owed = self.channel.owes()
+            && (owed >= UNTOLD || owed > 0 && large)
+            && self.is_open()
+            && let Some(connection) = &mut self.connection
+        {
+            self.channel.acknowledge(&mut connection.writer, &mut self.out);
+        }
+        taken
+    }
+
+    fn apply(&mut self, body: &[u8], proved: &mut Option<Moment>) -> Result<(), Malformed> {
+        let (number, ack, message) = split_frame(body)?;
+        if let Some(at) = self.channel.acknowledged(ack)? {
+            *proved = (*proved).max(Some(at));
+        }
+        if number > 0 && self.channel.arrived(number)? == Arrived::New {
+            self.happened(Event::decode(message)?);
+        }
+        Ok(())
+    }
+
+    fn happened(&mut self, event: Event) {
+        match event {
+            Event::Granted { request, token } => self.granted(request, token),
+            Event::Refused { call, error } => {
+                if self.unanswered.get(&call).is_some_and(|asked| asked.is_open()) {
+                    self.fail(call, error);
+                }
+            }
+            Event::Done { call } => self.answered(call, Answer::Done),
+            Event::Listed { call, infos, more } => self.listed(call, infos, more),
+            Event::Evicted { call, found } => self.answered(call, Answer::Evicted(found)),
+            Event::Status { call, status } => self.answered(call, Answer::Status(status)),
+            Event::Lost { request, cause } => self.told_lost(request, cause),
+            Event::Closing => self.closing = true,
+        }
+    }
+
+    fn granted(&mut self, request: u64, token: locks_core::Token) {
+        // Of what was withdrawn the `End` is under way.
+        let Some(asked) = self.unanswered.get_mut(&request) else { return };
+        if asked.is_open() && asked.is_acquisition() {
+            asked.outcome = Outcome::Granted(token, None);
+            self.woken.extend(asked.waker.take());
+        }
+    }
+
+    fn answered(&mut self, call: u64, answer: Answer) {
+        let Some(asked) = self.unanswered.get_mut(&call) else { return };
+        if asked.is_open() && !asked.is_acquisition() {
+            asked.outcome = Outcome::Answered(answer);
+            self.woken.extend(asked.waker.take());
+        }
+    }
+
+    fn listed(&mut self, call: u64, infos: Vec<locks_core::LockInfo>, more: bool) {
+        let realm = self.realm();
+        let infos = infos.into_iter().map(|info| self.labels.info_here(realm, info));
+        let infos = infos.collect::<Vec<_>>();
+        let Some(asked) = self.unanswered.get_mut(&call) else { return };
+        let mut listed = match std::mem::replace(&mut asked.outcome, Outcome::None) {
+            Outcome::Partial(listed) => listed,
+            Outcome::None => Vec::new(),
+            other => return asked.outcome = other,
+        };
+        listed.extend(infos);
+        if more {
+            asked.outcome = Outcome::Partial(listed);
+        } else {
+            self.answered(call, Answer::Listed(listed));
+        }
+    }
+
+    /// The server has applied more, of which the newest was sent at `proved`.
+    fn acknowledged(&mut self, proved: Option<Moment>) {
+        let (Some(at), Some(life)) = (proved, &mut self.life) else { return };
+        life.trust.acknowledged(at);
+        if !self.endings.is_empty() {
+            self.confirm_endings(self.channel.first_unacknowledged());
+        }
+        for number in std::mem::take(&mut self.unproven) {
+            if let Some(asked) = self.unanswered.get_mut(&number) {
+                self.woken.extend(asked.waker.take());
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! What the server has granted and the caller has fetched.
+
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use locks_core::{ErrorKind, LockError, LostCause, Moment, Token};
+
+use super::ask::Outcome;
+use super::{Deferred, Session};
+use crate::wire::Call;
+
+/// One guard.
+pub(super) struct Held {
+    pub(super) keys: Vec<String>,
+    pub(super) token: Token,
+    /// The lease that was asked for, if any.
+    lease: Option<Duration>,
+    /// As it is counted in `leases`, until it is lost.
+    counted: Duration,
+    pub(super) lost: Option<LostCause>,
+    /// Its `End` is under way already.
+    pub(super) ended: bool,
+    /// It belongs to no thread any more.
+    pub(super) disowned: bool,
+    watchers: Vec<Waker>,
+}
+
+impl Held {
+    /// Whether the server need not keep it.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.lost.is_some()
+    }
+
+    #[cold]
+    fn lost_error(&self, cause: LostCause) -> LockError {
+        lost(&self.keys, self.token, cause)
+    }
+}
+
+/// The error of a hold that is lost.
+#[cold]
+pub(super) fn lost(keys: &[String], token: Token, cause: LostCause) -> LockError {
+    LockError::new(ErrorKind::Lost { cause }, keys.join("`, `")).with_token(token)
+}
+
+impl Session {
+    /// Whether the hold is lost, by what has come in and by the clock (C8); otherwise, with a context, the
+    /// task is woken when it becomes so.
+    pub(crate) fn poll_lost(
+        &mut self,
+        request: u64,
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<LostCause> {
+        self.expire_holds(self.now());
+        let Some(held) = self.holds.get_mut(&request) else {
+            return Poll::Ready(LostCause::Forgotten);
+        };
+        if let Some(cause) = held.lost {
+            return Poll::Ready(cause);
+        }
+        if let Some(cx) = cx
+            && !held.watchers.iter().any(|watcher| watcher.will_wake(cx.waker()))
+        {
+            // Those who do not look any more have no use for being woken.
+            held.watchers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// The hold's guard may leave its thread (C9).
+    pub(crate) fn disown(&mut self, request: u64) {
+        let Some(held) = self.holds.get_mut(&request) else { return };
+        if held.is_given_up() || std::mem::replace(&mut held.disowned, true) {
+            return;
+        }
+        if self.is_open() {
+            self.transmit(&Call::Disown { request });
+        } else {
+            self.deferred.push_back(Deferred::Disown(request));
+        }
+    }
+
+    pub(super) fn check_hold(&mut self, request: u64) -> Result<(), LockError> {
+        match self.poll_lost(request, None) {
+            Poll::Pending => Ok(()),
+            Poll::Ready(cause) => Err(match self.holds.get(&request) {
+                Some(held) => held.lost_error(cause),
+                None => LockError::new(ErrorKind::Lost { cause }, ""),
+            }),
+        }
+    }
+
+    /// An acquisition was granted and fetched: it is a hold.
+    pub(super) fn hold(&mut self, request: u64, token: Token, lease: Option<Duration>) {
+        let keys = self.take_keys(request);
+        let session = self.life.as_ref().map_or(Duration::ZERO, |life| life.trust.lease);
+        let counted = lease.unwrap_or(session);
+        self.leases.extend(Some(counted));
+        let (lost, ended, disowned, watchers) = (None, false, false, Vec::new());
+        let held = Held { keys, token, lease, counted, lost, ended, disowned, watchers };
+        self.holds.insert(request, held);
+    }
+
+    /// Takes a hold off the books.
+    pub(super) fn take_hold(&mut self, request: u64) -> Option<Held> {
+        let held = self.holds.remove(&request)?;
+        if held.lost.is_none() {
+            self.leases.remove(held.counted);
+        }
+        Some(held)
+    }
+
+    pub(super) fn lose(&mut self, request: u64, cause: LostCause) {
+        let Some(held) = self.holds.get_mut(&request) else { return };
+        if held.lost.is_some() {
+            return;
+        }
+        held.lost = Some(cause);
+        let counted = held.counted;
+        self.woken.append(&mut held.watchers);
+        self.leases.remove(counted);
+    }
+
+    /// Declares those lost that are not known to be there any more, and tells the server to end them.
+    pub(super) fn expire_holds(&mut self, now: Moment) {
+        let Some(shortest) = self.leases.shortest() else { return };
+        let Some(life) = &self.life else { return };
+        if life.trust.covers(Some(shortest), now) {
+            return;
+        }
+        let over = self
+            .holds
+            .iter()
+            .filter(|(_, held)| held.lost.is_none() && !life.trust.covers(held.lease, now));
+        let mut over = over.map(|it| *it.0).collect::<Vec<_>>();
+        over.sort_unstable();
+        for request in over {
+            self.lose(request, LostCause::Expired);
+            if let Some(held) = self.holds.get_mut(&request) {
+                held.ended = true;
+            }
+            self.send_end_in_turn(request);
+        }
+    }
+
+    /// The session is over, and with it all that it held.
+    #[cold]
+    pub(super) fn lose_all(&mut self) {
+        let holds = self.holds.keys().copied().collect::<Vec<_>>();
+        for request in holds {
+            self.lose(request, LostCause::SessionEnded);
+            if let Some(held) = self.holds.get_mut(&request) {
+                held.ended = true;
+            }
+        }
+        self.fail_endings(LostCause::SessionEnded);
+        let renewals = self.unanswered.iter().filter_map(|(number, asked)| match asked.call {
+            Call::Refresh { request, .. } if asked.is_open() => Some((*number, request)),
+            _ => None,
+        });
+        for (number, request) in renewals.collect::<Vec<_>>() {
+            let cause = LostCause::SessionEnded;
+            let error = match self.holds.get(&request) {
+                Some(held) => held.lost_error(cause),
+                None => LockError::new(ErrorKind::Lost { cause }, ""),
+            };
+            self.fail(number, error);
+        }
+    }
+
+    /// A grant that was not fetched yet, or a hold, was taken away.
+    pub(super) fn told_lost(&mut self, request: u64, cause: LostCause) {
+        self.lose(request, cause);
+        self.ending_lost(request, cause);
+        if let Some(asked) = self.unanswered.get_mut(&request)
+            && let Outcome::Granted(_, lost) = &mut asked.outcome
+        {
+            *lost = Some(cause);
+            let waker = asked.waker.take();
+            self.wake(waker);
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! A client's session as a state machine: no threads, no sockets.
+//!
+//! Whoever drives it gives it connections, bytes and the time, and after each call sends what there is to
+//! be [sent](Session::take_output) and wakes, with no mutex held, who is to be [woken](Session::take_woken).
+
+mod ask;
+mod connection;
+mod ending;
+mod events;
+mod hold;
+mod labels;
+mod leases;
+mod opening;
+mod time;
+mod trust;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use locks_core::{Clock, ErrorKind, LockError, Moment, Party};
+
+pub(crate) use self::ask::Answer;
+use self::ask::Unanswered;
+use self::connection::{Connection, Stage};
+use self::ending::Ending;
+use self::hold::Held;
+use self::labels::Labels;
+use self::leases::Leases;
+use self::trust::Trust;
+use crate::channel::Channel;
+use crate::secret::Secret;
+use crate::wire::{Call, FrameReader, FrameWriter};
+
+/// See the [module](self).
+///
+/// * S1: a number is in `unanswered`, in `holds` or in `endings`, and in one of them at most.
+/// * S2: while the session is not open nothing gets a number of the channel: it waits in `deferred`, in
+///   call order. What is sent over a new connection comes after what is repeated.
+/// * S3: of each acquisition that was sent, exactly one `End` is sent, unless the session is over or the
+///   server has refused it.
+pub(crate) struct Session {
+    setup: Setup,
+    /// What the server calls it; `None` before there is one.
+    life: Option<Life>,
+    connection: Option<Connection>,
+    channel: Channel,
+    labels: Labels,
+    /// Calls and acquisitions, by number: in the order in which they were made.
+    unanswered: BTreeMap<u64, Unanswered>,
+    deadlines: BTreeSet<(Moment, u64)>,
+    deferred: VecDeque<Deferred>,
+    holds: HashMap<u64, Held>,
+    endings: HashMap<u64, Ending>,
+    /// Those of holds that are not lost.
+    leases: Leases,
+    /// Those that were asked for with what is not granted or fetched yet.
+    wanted: Leases,
+    last_number: u64,
+    /// The last `Ping`: its number in the channel, and when it was sent.
+    last_ping: Option<(u64, Moment)>,
+    /// Grants that are not handed out before the next acknowledgement (C8).
+    unproven: Vec<u64>,
+    out: Vec<u8>,
+    message: Vec<u8>,
+    woken: Vec<Waker>,
+    /// What the last attempt to reach the server ended in.
+    trouble: Option<String>,
+    /// The server has said that it goes.
+    closing: bool,
+}
+
+/// What a session is made of.
+pub(crate) struct Setup {
+    /// What the backend is called, in errors.
+    pub(crate) name: String,
+    /// The time, which goes on in suspend.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Who the client is, for others.
+    pub(crate) party: Party,
+    /// The lease to ask for.
+    pub(crate) lease: Option<Duration>,
+    /// How long the server may take to be reached, and to answer what needs no waiting (C2).
+    pub(crate) connect: Duration,
+    /// For the nonces of handshakes.
+    pub(crate) random: Box<dyn FnMut(&mut [u8]) + Send>,
+}
+
+/// The session at the server.
+struct Life {
+    realm: u32,
+    secret: [u8; 16],
+    /// The life of the server that it was last connected to.
+    server: [u8; 16],
+    max_frame: usize,
+    trust: Trust,
+}
+
+/// What is to be sent once there is a connection.
+#[derive(Clone, Copy, Debug)]
+enum Deferred {
+    /// What is unanswered under this number.
+    Ask(u64),
+    End(u64),
+    Disown(u64),
+}
+
+/// Why a connection has to be given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Broken(pub(crate) String);
+
+/// Frames of the server that may remain unacknowledged.
+const UNTOLD: u64 = 32;
+
+/// What may be kept for a server that acknowledges nothing, in bytes.
+const KEPT: usize = 4 * 1024 * 1024;
+
+/// Locks and requests that one process can have at a server.
+const REQUESTS: usize = 1_000_000;
+
+/// The longest frame that is taken from a server that is not known yet.
+const GREETING: usize = 4096;
+
+impl Session {
+    pub(crate) fn new(setup: Setup) -> Self {
+        Self {
+            setup,
+            life: None,
+            connection: None,
+            channel: Channel::default(),
+            labels: Labels::default(),
+            unanswered: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            deferred: VecDeque::new(),
+            holds: HashMap::new(),
+            endings: HashMap::new(),
+            leases: Leases::default(),
+            wanted: Leases::default(),
+            unproven: Vec::new(),
+            last_number: 0,
+            last_ping: None,
+            out: Vec::new(),
+            message: Vec::new(),
+            woken: Vec::new(),
+            trouble: None,
+            closing: false,
+        }
+    }
+
+    /// There is a new connection, and no other any more. `secret`: what both sides are to prove that
+    /// they know (N5).
+    pub(crate) fn dialed(&mut self, secret: Option<Arc<Secret>>) {
+        if self.connection.is_some() {
+            self.disconnected();
+        }
+        let mut connection = Connection {
+            writer: FrameWriter::default(),
+            reader: Some(FrameReader::new(GREETING)),
+            stage: Stage::Over,
+            since: self.now(),
+            secret,
+            opener: None,
+            server: [0; 16],
+        };
+        self.out.clear();
+        self.closing = false;
+        connection.stage =
+            opening::hello(&mut connection.writer, &mut self.out, &mut self.setup.random);
+        self.connection = Some(connection);
+    }
+
+    /// Bytes have come in.
+    ///
+    /// # Errors
+    /// The connection is to be closed, and the session told so by [`disconnected`](Self::disconnected).
+    pub(crate) fn receive(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        let Some(mut reader) = self.connection.as_mut().and_then(|it| it.reader.take()) else {
+            return Ok(());
+        };
+        reader.push(bytes);
+        let taken = self.take_frames(&mut reader);
+        if let Some(connection) = &mut self.connection {
+            connection.reader = Some(reader);
+        }
+        if let Err(broken) = &taken {
+            self.trouble = Some(broken.0.clone());
+        }
+        taken
+    }
+
+    /// The connection is over: end of file, an error, or closed here.
+    pub(crate) fn disconnected(&mut self) {
+        let was_open = self.is_open();
+        self.connection = None;
+        self.out.clear();
+        if was_open {
+            self.left_alone();
+        }
+    }
+
+    /// The server cannot be reached at present, and why.
+    pub(crate) fn unreachable(&mut self, why: impl Into<String>) {
+        self.trouble = Some(why.into());
+    }
+
+    /// At `at`, before now, the connection was seen to be open.
+    pub(crate) fn seen_open(&mut self, at: Moment) {
+        if self.is_open()
+            && let Some(life) = &mut self.life
+        {
+            life.trust.seen(at);
+        }
+    }
+
+    /// At `at`, before now, nobody was there who could have begun to count a lease (N1 b).
+    pub(crate) fn nobody_listens(&mut self, at: Moment) {
+        // Somebody may have counted to the end, and gone: that is over by then.
+        self.expire_holds(at);
+        if let Some(life) = &mut self.life {
+            life.trust.seen(at);
+        }
+    }
+
+    /// Appends to `to` what is to be sent.
+    pub(crate) fn take_output(&mut self, to: &mut Vec<u8>) {
+        if to.is_empty() {
+            std::mem::swap(to, &mut self.out);
+        } else {
+            to.append(&mut self.out);
+        }
+    }
+
+    /// Whom to wake.
+    pub(crate) fn take_woken(&mut self) -> Vec<Waker> {
+        std::mem::take(&mut self.woken)
+    }
+
+    /// Says good-bye, if there is anybody to say it to: the session is over.
+    pub(crate) fn bye(&mut self) {
+        if self.is_open() {
+            self.transmit(&Call::Bye);
+        }
+        self.end_life();
+        self.life = None;
+        self.connection = None;
+    }
+
+    /// Whether there is output.
+    pub(crate) fn has_output(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Whether calls go to the server at once.
+    pub(crate) fn is_open(&self) -> bool {
+        self.connection.as_ref().is_some_and(|it| matches!(it.stage, Stage::Open))
+    }
+
+    /// Whether the server has said that it goes: its connection is to be given up.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing
+    }
+
+    /// Whether nothing is held, awaited or to be sent.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.unanswered.is_empty()
+            && self.holds.is_empty()
+            && self.endings.is_empty()
+            && self.deferred.is_empty()
+    }
+
+    /// Whether there is something to reach the server for.
+    pub(crate) fn wants_server(&self) -> bool {
+        !self.is_idle()
+    }
+
+    /// Whether the session is kept by its process (N1 b), and holds something: then somebody has to look
+    /// at its connection from time to time, so that the moment of its end is known well enough.
+    pub(crate) fn look_every(&self) -> Option<Duration> {
+        let life = self.life.as_ref().filter(|life| !life.trust.renews)?;
+        (!self.leases.is_empty()).then(|| life.trust.lease / 5)
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.setup.clock.now()
+    }
+
+    /// Sends a call over the open session.
+    fn transmit(&mut self, call: &Call) -> u64 {
+        let now = self.now();
+        let Some(connection) = self.connection.as_mut() else {
+            unreachable!("S2: only what is open transmits");
+        };
+        self.message.clear();
+        call.encode(&mut self.message);
+        let to = Some((&mut connection.writer, &mut self.out));
+        self.channel.send(&self.message, now, to)
+    }
+
+    fn realm(&self) -> u32 {
+        self.life.as_ref().map_or(0, |life| life.realm)
+    }
+
+    /// The server was not reached, or has gone silent.
+    #[cold]
+    fn unavailable(&self, why: &str) -> LockError {
+        let why = match &self.trouble {
+            Some(trouble) => format!("{why}: {trouble}"),
+            None => why.to_owned(),
+        };
+        LockError::unavailable(&self.setup.name, why)
+    }
+
+    #[cold]
+    fn limit_exceeded(&self, why: String) -> LockError {
+        LockError::new(ErrorKind::LimitExceeded, "")
+            .with_backend(&*self.setup.name)
+            .with_message(why)
+    }
+
+    fn wake(&mut self, waker: Option<Waker>) {
+        self.woken.extend(waker);
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("name", &self.setup.name)
+            .field("open", &self.is_open())
+            .field("unanswered", &self.unanswered.len())
+            .field("holds", &self.holds.len())
+            .finish_non_exhaustive()
+    }
+}

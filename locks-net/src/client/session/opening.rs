@@ -1,0 +1,196 @@
+//! From a connection to an open session.
+
+use locks_core::Moment;
+
+use super::connection::Stage;
+use super::trust::Trust;
+use super::{Broken, Deferred, Life, Session};
+use crate::channel::Channel;
+use crate::secret::TAG;
+use crate::wire::{
+    Call, ClientHello, FrameReader, FrameWriter, Greeting, How, MAX_EVENT_FRAME, Malformed, Open,
+    Opened, Rejected, Resume, ServerHello, VERSION, Why, decode_answer,
+};
+
+/// The first greeting.
+pub(super) fn hello(
+    writer: &mut FrameWriter,
+    out: &mut Vec<u8>,
+    random: &mut dyn FnMut(&mut [u8]),
+) -> Stage {
+    let mut hello = ClientHello { version: VERSION, nonce: [0; 32] };
+    random(&mut hello.nonce);
+    writer.put(out, |body| hello.encode(body));
+    Stage::Hello(hello)
+}
+
+impl Session {
+    /// A greeting has come in.
+    pub(super) fn greeted(&mut self, body: &[u8]) -> Result<(), Broken> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        match std::mem::replace(&mut connection.stage, Stage::Over) {
+            Stage::Hello(mine) => match decode_answer::<ServerHello>(body)? {
+                Ok(theirs) => self.met(mine, theirs),
+                Err(rejected) => Err(self.rejected(rejected)),
+            },
+            Stage::Opening(at) => match decode_answer::<Opened>(body)? {
+                Ok(opened) => self.opened(opened, at),
+                Err(rejected) => Err(self.rejected(rejected)),
+            },
+            Stage::Open | Stage::Over => Err(Broken("a greeting came out of turn".into())),
+        }
+    }
+
+    fn met(&mut self, _mine: ClientHello, theirs: ServerHello) -> Result<(), Broken> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        connection.server = theirs.server;
+        self.ask_to_open();
+        Ok(())
+    }
+
+    fn ask_to_open(&mut self) {
+        let now = self.now();
+        let Some(connection) = &mut self.connection else { return };
+        let resume = self.life.as_ref().map(|life| Resume {
+            realm: life.realm,
+            secret: life.secret,
+            server: life.server,
+            received: self.channel.applied(),
+        });
+        let open = Open { resume, party: self.setup.party.clone(), lease: self.setup.lease };
+        connection.writer.put(&mut self.out, |body| open.encode(body));
+        connection.stage = Stage::Opening(now);
+    }
+
+    fn opened(&mut self, opened: Opened, asked: Moment) -> Result<(), Broken> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        if opened.how != How::New && self.life.as_ref().is_none_or(|it| it.realm != opened.realm) {
+            return Err(Broken("a session was resumed that was not asked for".into()));
+        }
+        let max_frame = opened.max_frame as usize;
+        connection.stage = Stage::Open;
+        let server = connection.server;
+        self.trouble = None;
+        if opened.how == How::New {
+            self.end_life();
+            let trust = Trust::new(opened.renews, opened.lease, asked);
+            let (realm, secret) = (opened.realm, opened.secret);
+            self.life = Some(Life { realm, secret, server, max_frame, trust });
+        } else if let Some(life) = &mut self.life {
+            (life.server, life.max_frame) = (server, max_frame);
+            life.trust.resumed(opened.renews, opened.lease, asked);
+        }
+        match opened.how {
+            How::Resumed => self.repeat(opened.applied)?,
+            How::New => self.begin_anew(),
+            How::Restored => self.restore(),
+        }
+        if opened.renews {
+            self.ping();
+        }
+        self.reached_server();
+        Ok(())
+    }
+
+    /// What comes next is longer, and may be sealed.
+    pub(super) fn prepare(&mut self, reader: &mut FrameReader) {
+        let Some(connection) = &mut self.connection else { return };
+        if let Some(opener) = connection.opener.take() {
+            reader.open_with(opener);
+        }
+        if matches!(connection.stage, Stage::Open) {
+            reader.set_max(MAX_EVENT_FRAME + TAG);
+        }
+    }
+
+    /// What the server has not received, and then what has come up meanwhile.
+    fn repeat(&mut self, applied: u64) -> Result<(), Broken> {
+        let Some(connection) = &mut self.connection else { return Ok(()) };
+        self.channel.repeat(applied, &mut connection.writer, &mut self.out)?;
+        for deferred in std::mem::take(&mut self.deferred) {
+            match deferred {
+                Deferred::Ask(number) => self.ask(number),
+                Deferred::End(request) => self.send_end(request),
+                Deferred::Disown(request) => _ = self.transmit(&Call::Disown { request }),
+            }
+        }
+        Ok(())
+    }
+
+    /// What is asked for is asked in the new session.
+    fn begin_anew(&mut self) {
+        let numbers = self.unanswered.keys().copied().collect::<Vec<_>>();
+        numbers.into_iter().for_each(|number| self.ask(number));
+    }
+
+    /// The server has been restarted, and has the session from its journal (N4).
+    fn restore(&mut self) {
+        self.channel = Channel::default();
+        self.last_ping = None;
+        self.labels.forgotten();
+        self.deferred.clear();
+        let held = self.holds.iter().filter(|(_, held)| !held.is_given_up());
+        let mut held = held.map(|it| *it.0).collect::<Vec<_>>();
+        held.sort_unstable();
+        let pending = self.unanswered.iter().filter(|(_, asked)| asked.may_hold());
+        let pending = pending.map(|it| *it.0).collect::<Vec<_>>();
+        let last = self.tell_holding(held, pending);
+        for ending in self.endings.values_mut() {
+            ending.sent = Some(last);
+        }
+        let disowned = self.holds.iter().filter(|(_, held)| held.disowned && !held.is_given_up());
+        let disowned = disowned.map(|it| *it.0).collect::<Vec<_>>();
+        for request in disowned {
+            self.transmit(&Call::Disown { request });
+        }
+        self.begin_anew();
+    }
+
+    /// In as many frames as it takes; the number of the last.
+    fn tell_holding(&mut self, mut held: Vec<u64>, mut pending: Vec<u64>) -> u64 {
+        let longest = self.life.as_ref().map_or(0, |life| life.max_frame);
+        let room = (longest.saturating_sub(64) / 8).max(1);
+        loop {
+            let rest = held.split_off(held.len().min(room));
+            let others = pending.split_off(pending.len().min(room - held.len()));
+            let more = !rest.is_empty() || !others.is_empty();
+            let sent = self.transmit(&Call::Holding { held, pending, more });
+            if !more {
+                return sent;
+            }
+            (held, pending) = (rest, others);
+        }
+    }
+
+    /// The session is over: what it held is lost, and its channel ends.
+    pub(super) fn end_life(&mut self) {
+        self.channel = Channel::default();
+        self.last_ping = None;
+        self.labels.forgotten();
+        self.deferred.clear();
+        if self.life.is_some() {
+            self.lose_all();
+        }
+    }
+
+    #[cold]
+    fn rejected(&mut self, rejected: Rejected) -> Broken {
+        let Rejected { why, text } = rejected;
+        let kind = match why {
+            Why::Version | Why::Protocol => Some(locks_core::ErrorKind::Protocol),
+            Why::Unauthorized => Some(locks_core::ErrorKind::Unauthorized),
+            Why::LimitExceeded => Some(locks_core::ErrorKind::LimitExceeded),
+            Why::Unavailable => None,
+        };
+        if let Some(kind) = kind {
+            self.refuse_newcomers(kind, &text);
+        }
+        Broken(text)
+    }
+}
+
+impl From<Malformed> for Broken {
+    fn from(malformed: Malformed) -> Self {
+        Broken(format!("the server's answer was not understood: {malformed}"))
+    }
+}

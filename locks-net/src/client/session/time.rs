@@ -1,0 +1,88 @@
+//! What happens by itself: renewals, deadlines, and giving up a connection that is silent.
+
+use std::time::Duration;
+
+use locks_core::Moment;
+
+use super::Session;
+use super::connection::Stage;
+use crate::wire::Call;
+
+/// How long a server may take to open a session (N3).
+const HANDSHAKE: Duration = Duration::from_secs(1);
+
+impl Session {
+    /// Does what is due by now. Whether the connection is to be given up: it is silent.
+    #[must_use]
+    pub(crate) fn tick(&mut self) -> bool {
+        let now = self.now();
+        self.expire_asks(now);
+        self.expire_holds(now);
+        let Some(connection) = &self.connection else { return false };
+        if !matches!(connection.stage, Stage::Open) {
+            let silent = now >= connection.since.after(HANDSHAKE);
+            if silent {
+                self.trouble = Some("it accepts connections and says nothing".into());
+            }
+            return silent;
+        }
+        if self.renewal_due().is_none_or(|due| now < due) {
+            return false;
+        }
+        let unacknowledged = self.channel.first_unacknowledged();
+        let waiting = |(number, _)| unacknowledged.is_some_and(|first| first <= number);
+        if self.last_ping.is_some_and(waiting) {
+            self.trouble = Some("it does not answer".into());
+            return true;
+        }
+        self.ping();
+        false
+    }
+
+    /// Until when nothing happens by itself.
+    pub(crate) fn next_deadline(&self) -> Option<Moment> {
+        let asks = self.deadlines.first().map(|(deadline, _)| *deadline);
+        let handshake = self.connection.as_ref().and_then(|connection| {
+            let open = matches!(connection.stage, Stage::Open);
+            (!open).then(|| connection.since.after(HANDSHAKE))
+        });
+        let expiry = self.leases.shortest().and_then(|shortest| {
+            self.life.as_ref().and_then(|life| life.trust.until(Some(shortest)))
+        });
+        [asks, handshake, expiry, self.renewal_due()].into_iter().flatten().min()
+    }
+
+    /// When the next heartbeat is due, where there are any.
+    fn renewal_due(&self) -> Option<Moment> {
+        let life = self.life.as_ref().filter(|life| life.trust.renews && self.is_open())?;
+        let leases = [self.leases.shortest(), self.wanted.shortest(), Some(life.trust.lease)];
+        let shortest = leases.into_iter().flatten().min()?;
+        let last = self.last_ping.map_or(life.trust.base(), |(_, at)| at.max(life.trust.base()));
+        Some(last.after(shortest / 3))
+    }
+
+    /// Has the server say that it is there.
+    pub(super) fn ping(&mut self) {
+        let now = self.now();
+        let number = self.transmit(&Call::Ping);
+        self.last_ping = Some((number, now));
+    }
+
+    /// A heartbeat for a grant whose validity is past (C8), unless one is under way that would do.
+    pub(super) fn ping_for_proof(&mut self, request: u64) {
+        if !self.unproven.contains(&request) {
+            self.unproven.push(request);
+        }
+        if !self.is_open() {
+            return;
+        }
+        let unacknowledged = self.channel.first_unacknowledged();
+        let under_way = self.last_ping.is_some_and(|(number, at)| {
+            let covers = self.life.as_ref().is_some_and(|it| at > it.trust.base());
+            covers && unacknowledged.is_some_and(|first| first <= number)
+        });
+        if !under_way {
+            self.ping();
+        }
+    }
+}

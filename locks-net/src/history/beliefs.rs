@@ -1,0 +1,101 @@
+//! Who takes himself to hold what, and who may without being right (C1, C6, C8).
+
+use std::collections::BTreeMap;
+
+use locks_core::{Mode, Moment};
+
+use super::check::Checker;
+use super::entry::{Id, KeptBy};
+
+/// A guard, from when its client knows of its grant until that has let go of it or knows of its loss.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Belief {
+    /// Somebody else was granted what it stands for while its process was stopped, so that it must not
+    /// hold any more when it is looked at.
+    pub(super) void_since: Option<Moment>,
+}
+
+pub(super) type Beliefs = BTreeMap<Id, Belief>;
+
+impl Checker {
+    /// `it` has just been granted to its client: nobody else may take himself to hold a key of it.
+    pub(super) fn exclude(&mut self, it: Id, now: Moment) -> Result<(), String> {
+        let ask = self.ask(it)?;
+        let (keys, mode) = (ask.keys.clone(), ask.mode);
+        for key in keys {
+            let rivals = self.beliefs.keys().copied().filter(|other| {
+                let theirs = &self.asks[other];
+                *other != it && theirs.keys.contains(&key) && !self.is_one_nest(it, *other)
+            });
+            let rivals = rivals.collect::<Vec<_>>();
+            match mode {
+                Mode::Exclusive | Mode::Shared => {
+                    for rival in rivals {
+                        if mode == Mode::Exclusive || self.asks[&rival].mode != Mode::Shared {
+                            self.excuse(it, rival, &key, now)?;
+                        }
+                    }
+                }
+                Mode::Permit { of } => {
+                    // As many as there are permits may be right; the rest must be excused.
+                    let (wrong, right): (Vec<_>, Vec<_>) = rivals
+                        .into_iter()
+                        .partition(|rival| self.excuse(it, *rival, &key, now).is_ok());
+                    if right.len() >= of as usize && !self.was_taken(it) {
+                        return Err(format!(
+                            "{it:?} has one of {of} permits of `{key}`, beside {right:?} ({wrong:?} may not \
+                             know yet)"
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether there is a reason why both `it` and `rival` take themselves to hold the key.
+    fn excuse(&mut self, it: Id, rival: Id, key: &str, now: Moment) -> Result<(), String> {
+        if self.was_taken(it) {
+            // It is the victim, and hears of its grant first.
+            return Ok(());
+        }
+        if self.was_taken(rival) {
+            return self.may_not_have_heard(rival, now);
+        }
+        let client = self.client(rival)?;
+        let paused = client.paused_since.is_some();
+        if paused && (client.kept == KeptBy::Lease || client.was_cut_since(self.granted_at(rival)))
+        {
+            if let Some(belief) = self.beliefs.get_mut(&rival) {
+                belief.void_since.get_or_insert(now);
+            }
+            return Ok(());
+        }
+        Err(format!("{it:?} and {rival:?} both hold `{key}`"))
+    }
+
+    /// A victim takes itself to hold on until it hears of it, and no longer than its lease.
+    pub(super) fn may_not_have_heard(&self, victim: Id, now: Moment) -> Result<(), String> {
+        let client = self.client(victim)?;
+        let Some(taken) = self.givens.get(&victim).and_then(|given| given.taken) else {
+            return Ok(());
+        };
+        let lease = self.ask(victim)?.lease;
+        if client.kept == KeptBy::Lease
+            && client.paused_since.is_none()
+            && now.since(taken.at) > lease
+        {
+            return Err(format!("{victim:?} was taken away more than its lease ago, and goes on"));
+        }
+        Ok(())
+    }
+
+    /// Whether both guards are of one nest, so that they do not exclude each other (C9).
+    fn is_one_nest(&self, a: Id, b: Id) -> bool {
+        let (one, other) = (&self.asks[&a], &self.asks[&b]);
+        a.client == b.client
+            && one.owner.is_some()
+            && one.owner == other.owner
+            && (one.reentrant || other.reentrant)
+    }
+}

@@ -1,0 +1,199 @@
+//! What the server has written down, and whether it may do what it writes (C6, C7, C14, N1, N4).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use locks_core::{LostCause, Mode, Moment, Token};
+
+use super::check::{Checker, no_less};
+use super::entry::{Id, KeptBy};
+
+/// A grant that was written down.
+#[derive(Clone, Debug)]
+pub(super) struct Given {
+    pub(super) at: Moment,
+    /// When its age was renewed last.
+    pub(super) since: Moment,
+    pub(super) token: Token,
+    pub(super) keys: Vec<(String, Token, bool)>,
+    pub(super) taken: Option<Taken>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    pub(super) at: Moment,
+    pub(super) cause: Option<LostCause>,
+}
+
+/// What a hold has left behind.
+#[derive(Clone, Debug)]
+pub(super) struct Reservation {
+    pub(super) token: Token,
+    mode: Mode,
+    /// In real time at the earliest.
+    until: Moment,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    /// The greatest token of each key.
+    greatest: BTreeMap<String, Token>,
+    pub(super) reserved: BTreeMap<String, Vec<Reservation>>,
+    /// Administrative releases that were asked for.
+    pub(super) evicting: Vec<(String, Token)>,
+}
+
+impl Checker {
+    pub(super) fn given(
+        &mut self,
+        it: Id,
+        keys: Vec<(String, Token, bool)>,
+        at: Moment,
+    ) -> Result<(), String> {
+        if self.givens.get(&it).is_some_and(|given| given.taken.is_none()) {
+            return Err(format!("{it:?} is granted twice"));
+        }
+        let ask = self.ask(it)?;
+        let mode = ask.mode;
+        let mut greatest = Token::new(0);
+        for (key, token, nested) in &keys {
+            let known = self.books.greatest.get(key).copied();
+            let renews = *nested && self.has_token(it.client, key, *token);
+            if known.is_some_and(|known| *token <= known) && !renews {
+                return Err(format!("{it:?} gets {token:?} of `{key}` after {known:?}"));
+            }
+            greatest = greatest.max(*token);
+            if let Some(reserved) = self.books.reserved.get_mut(key) {
+                reserved.retain(|reserved| reserved.until > at);
+                let conflicts = |own| own == Mode::Exclusive || mode != own;
+                if let Some(own) = reserved.iter().find(|own| conflicts(own.mode) && !nested) {
+                    return Err(format!(
+                        "{it:?} gets `{key}`, which is reserved by {:?}",
+                        own.token
+                    ));
+                }
+            }
+        }
+        for (key, token, _) in &keys {
+            let known = self.books.greatest.entry(key.clone()).or_insert(*token);
+            *known = (*known).max(*token);
+        }
+        let given = Given { at, since: at, token: greatest, keys, taken: None };
+        self.givens.insert(it, given);
+        Ok(())
+    }
+
+    pub(super) fn taken(
+        &mut self,
+        it: Id,
+        cause: Option<LostCause>,
+        at: Moment,
+    ) -> Result<(), String> {
+        let Some(given) = self.givens.get(&it).filter(|given| given.taken.is_none()) else {
+            return Err(format!("{it:?} ends and was not held"));
+        };
+        let ask = self.ask(it)?;
+        let age = at.since(given.since);
+        let held = at.since(given.at);
+        match cause {
+            Some(LostCause::Stolen) => {
+                let due = |thief: Id| {
+                    let ask = &self.asks[&thief];
+                    let near = given
+                        .keys
+                        .iter()
+                        .any(|(key, ..)| self.is_near(it, key, ask.keys.as_slice()));
+                    near && thief != it && ask.steal_after.is_some_and(|after| no_less(age, after))
+                };
+                let open = self.open.iter().copied();
+                if !open.chain(self.beliefs.keys().copied()).any(due) {
+                    return Err(format!("{it:?} was stolen at the age of {age:?}, by nobody"));
+                }
+                if ask.at_least.is_some_and(|bound| !no_less(held, bound)) {
+                    return Err(format!("{it:?} was stolen, which is to be held for longer"));
+                }
+            }
+            Some(LostCause::HeldTooLong) => {
+                let bounds = self.family(it).filter_map(|own| self.asks[&own].at_most);
+                if !bounds.min().is_some_and(|bound| no_less(held, bound)) {
+                    return Err(format!("{it:?} was ended after {held:?}, too early"));
+                }
+            }
+            Some(LostCause::Evicted) => {
+                let tokens = self.family(it).filter_map(|own| self.givens.get(&own));
+                let mut all = tokens.flat_map(|given| &given.keys);
+                if !all.any(|(key, token, _)| self.books.evicting.contains(&(key.clone(), *token)))
+                {
+                    return Err(format!("{it:?} was evicted, by nobody"));
+                }
+            }
+            None | Some(_) => self.may_end(it, at)?,
+        }
+        self.reserve(it, cause, at);
+        if let Some(given) = self.givens.get_mut(&it) {
+            given.taken = Some(Taken { at, cause });
+        }
+        Ok(())
+    }
+
+    /// Whether the server may end what its client has not let go of: it has gone, or was silent for as
+    /// long as its lease.
+    fn may_end(&self, it: Id, at: Moment) -> Result<(), String> {
+        let client = self.client(it)?;
+        let wants = self.beliefs.contains_key(&it) || self.open.contains(&it);
+        if !wants || client.is_gone {
+            return Ok(());
+        }
+        let lease = self.ask(it)?.lease;
+        let silent = match client.kept {
+            KeptBy::Lease => at.since(client.arrived),
+            KeptBy::Process => client.cut_at.map_or(Duration::ZERO, |cut| at.since(cut)),
+        };
+        if no_less(silent, lease) {
+            return Ok(());
+        }
+        Err(format!("{it:?} was ended after its client had been silent for {silent:?}"))
+    }
+
+    /// The guards of its client's thread, whose holds may be one with its own.
+    fn family(&self, it: Id) -> impl Iterator<Item = Id> {
+        let owner = self.asks[&it].owner;
+        let others = self.givens.keys().copied().filter(move |other| {
+            owner.is_some() && other.client == it.client && self.asks[other].owner == owner
+        });
+        others.chain([it])
+    }
+
+    /// Whether the key is asked for by `keys`, or one of those that are lost with it (C11).
+    fn is_near(&self, it: Id, key: &str, keys: &[String]) -> bool {
+        keys.iter().any(|own| own == key)
+            || self
+                .family(it)
+                .filter_map(|own| self.givens.get(&own))
+                .any(|given| given.keys.iter().any(|(own, ..)| keys.contains(own)))
+    }
+
+    fn reserve(&mut self, it: Id, cause: Option<LostCause>, at: Moment) {
+        let (Some(given), Some(ask)) = (self.givens.get(&it), self.asks.get(&it)) else { return };
+        let Some(bound) = ask.at_least.filter(|_| cause != Some(LostCause::Evicted)) else {
+            return;
+        };
+        // A clock may be fast by so much.
+        let until = given.at.after(bound.mul_f64(0.97));
+        if until <= at {
+            return;
+        }
+        for (key, token, nested) in &given.keys {
+            if !nested {
+                let reserved = self.books.reserved.entry(key.clone()).or_default();
+                reserved.push(Reservation { token: *token, mode: ask.mode, until });
+            }
+        }
+    }
+
+    fn has_token(&self, client: u32, key: &str, token: Token) -> bool {
+        let own =
+            self.givens.iter().filter(|(it, given)| it.client == client && given.taken.is_none());
+        own.flat_map(|(_, given)| &given.keys).any(|(held, own, _)| held == key && *own == token)
+    }
+}

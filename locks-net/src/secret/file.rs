@@ -1,0 +1,162 @@
+//! A secret's file.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use locks_core::{ErrorKind, LockError};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use zeroize::Zeroizing;
+
+use super::Secret;
+
+/// More than 64 digits and some white space are no secret.
+const LONGEST: usize = 256;
+
+pub(super) fn read(path: &Path) -> Result<Secret, LockError> {
+    let refused = |why: &str| {
+        let why = format!("the secret in `{}` {why}", path.display());
+        LockError::new(ErrorKind::NotConfigured, "").with_message(why)
+    };
+    let unreadable = |error: io::Error| {
+        let advice = match error.kind() {
+            io::ErrorKind::NotFound => ": make one with `locks secret`",
+            _ => "",
+        };
+        refused(&format!("cannot be read: {error}{advice}")).with_source(error)
+    };
+    let file = open(path).map_err(|error| match error.raw_os_error() {
+        Some(code) if code == Errno::LOOP.raw_os_error() => {
+            refused("is behind a symbolic link: name the file itself")
+        }
+        _ => unreadable(error),
+    })?;
+    if let Some(why) = unfit(&file, path).map_err(unreadable)? {
+        return Err(refused(&why));
+    }
+    let digits = contents(file).map_err(unreadable)?;
+    Secret::from_digits(digits.trim_ascii()).map_err(|why| refused(&why))
+}
+
+/// Neither waits for a pipe nor follows a link.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)
+}
+
+/// Why nobody should trust what is in the file, if so; asked of the file that has been opened, whatever
+/// is at the path by now.
+fn unfit(file: &File, path: &Path) -> io::Result<Option<String>> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Ok(Some("is in no regular file".into()));
+    }
+    let user = rustix::process::geteuid().as_raw();
+    if metadata.uid() != user && metadata.uid() != 0 {
+        let whose = metadata.uid();
+        return Ok(Some(format!(
+            "belongs to user {whose}, not to this one ({user}) or to root: make it over with `chown`"
+        )));
+    }
+    let mode = metadata.mode() & 0o777;
+    if mode & 0o077 != 0 {
+        let path = path.display();
+        return Ok(Some(format!(
+            "can be read or written by others (mode {mode:03o}): close it with `chmod 600 {path}`, \
+             or make another one if somebody may have seen it"
+        )));
+    }
+    Ok(None)
+}
+
+fn contents(file: File) -> io::Result<Zeroizing<Vec<u8>>> {
+    // With room for all of it from the start, so that it is not moved and left behind.
+    let mut contents = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
+    file.take(LONGEST as u64).read_to_end(&mut contents)?;
+    Ok(contents)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// A directory for one test; gone with it.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let name = format!("locks-net-{}-{name}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+
+        fn file(&self, text: &str, mode: u32) -> PathBuf {
+            let path = self.0.join("secret");
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            path
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    fn refusal(path: &Path) -> String {
+        let error = read(path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConfigured);
+        error.to_string()
+    }
+
+    #[test]
+    fn n5_a_file_of_ones_own_is_read() {
+        let place = Place::new("own");
+        let secret = Secret::generate().unwrap();
+        for mode in [0o600, 0o400] {
+            let path = place.file(&format!("{}\n", *secret.to_text()), mode);
+            assert_eq!(read(&path).unwrap().bytes(), secret.bytes());
+            fs::remove_file(path).unwrap();
+        }
+    }
+
+    #[test]
+    fn n5_a_file_that_others_can_read_or_write_is_refused() {
+        let place = Place::new("open");
+        for mode in [0o640, 0o604, 0o620, 0o602, 0o610, 0o666] {
+            let refusal = refusal(&place.file(&"a7".repeat(32), mode));
+            assert!(refusal.contains("`chmod 600 "), "{refusal}");
+        }
+    }
+
+    #[test]
+    fn n5_a_link_is_refused() {
+        let place = Place::new("link");
+        let link = place.0.join("link");
+        symlink(place.file(&"a7".repeat(32), 0o600), &link).unwrap();
+        let refusal = refusal(&link);
+        assert!(refusal.ends_with("is behind a symbolic link: name the file itself"), "{refusal}");
+    }
+
+    #[test]
+    fn n5_what_is_no_secret_is_refused() {
+        let place = Place::new("none");
+        let missing = refusal(&place.0.join("missing"));
+        assert!(missing.ends_with("make one with `locks secret`"), "{missing}");
+        let directory = refusal(&place.0);
+        assert!(directory.ends_with("is in no regular file"), "{directory}");
+        for text in ["", "a7a7", &"a7".repeat(33), &"a7".repeat(1000)] {
+            let refusal = refusal(&place.file(text, 0o600));
+            assert!(refusal.ends_with("digits, not 64: make one with `locks secret`"), "{refusal}");
+            assert!(!refusal.contains("a7"), "{refusal}");
+        }
+    }
+}

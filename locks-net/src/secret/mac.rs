@@ -1,0 +1,170 @@
+//! HMAC-SHA256 (RFC 2104) and HKDF (RFC 5869).
+
+use std::fmt;
+use std::hint::black_box;
+
+use hmac_sha256::Hash;
+use zeroize::{Zeroize, optimization_barrier};
+
+/// How many bytes SHA-256 takes at a time.
+const BLOCK: usize = 64;
+
+/// A key for HMAC-SHA256, as the two states that every code begins with: making one costs no more than
+/// what it is made over and one block.
+#[derive(Clone)]
+pub(super) struct MacKey {
+    inner: Hash,
+    outer: Hash,
+}
+
+impl MacKey {
+    pub(super) fn new(key: &[u8]) -> Self {
+        let mut block = [0; BLOCK];
+        if key.len() > BLOCK {
+            block[..32].copy_from_slice(&Hash::hash(key));
+        } else {
+            block[..key.len()].copy_from_slice(key);
+        }
+        let mut key = Self { inner: Hash::new(), outer: Hash::new() };
+        key.inner.update(block.map(|byte| byte ^ 0x36));
+        key.outer.update(block.map(|byte| byte ^ 0x5c));
+        block.zeroize();
+        key
+    }
+
+    /// The code of all `parts`, one behind the other.
+    pub(super) fn code(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut inner = self.inner;
+        parts.iter().for_each(|part| inner.update(part));
+        let mut outer = self.outer;
+        outer.update(inner.finalize());
+        outer.finalize()
+    }
+}
+
+impl Drop for MacKey {
+    fn drop(&mut self) {
+        (self.inner, self.outer) = (Hash::new(), Hash::new());
+        // Or this would be left out, because nobody looks at it any more.
+        optimization_barrier(self);
+    }
+}
+
+impl fmt::Debug for MacKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MacKey")
+    }
+}
+
+/// Keys that are made of `secret` for what `info` says, unlike each other for different `info` and for
+/// different `salt`.
+pub(super) struct Derivation(MacKey);
+
+impl Derivation {
+    pub(super) fn new(salt: &[&[u8]], secret: &[u8]) -> Self {
+        let mut extracted = MacKey::new(&salt.concat()).code(&[secret]);
+        let derivation = Self(MacKey::new(&extracted));
+        extracted.zeroize();
+        derivation
+    }
+
+    /// The first 32 bytes of what HKDF expands to.
+    pub(super) fn key(&self, info: &[&[u8]]) -> MacKey {
+        let mut bytes = self.expand(info);
+        let key = MacKey::new(&bytes);
+        bytes.zeroize();
+        key
+    }
+
+    fn expand(&self, info: &[&[u8]]) -> [u8; 32] {
+        let info = info.concat();
+        self.0.code(&[&info, &[1]])
+    }
+}
+
+/// Takes as long wherever they differ.
+pub(super) fn are_equal<const N: usize>(one: &[u8; N], other: &[u8; N]) -> bool {
+    let differences = one.iter().zip(other).fold(0, |found, (one, other)| found | (one ^ other));
+    black_box(differences) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digits = text.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).unwrap());
+        digits.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+    }
+
+    #[test]
+    fn n5_codes_are_those_of_rfc_4231() {
+        let long = vec![0xaa; 131];
+        let cases: [(&[u8], &[u8], &str); 6] = [
+            (
+                &[0x0b; 20],
+                b"Hi There",
+                "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+            ),
+            (
+                b"Jefe",
+                b"what do ya want for nothing?",
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
+            ),
+            (
+                &[0xaa; 20],
+                &[0xdd; 50],
+                "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe",
+            ),
+            (
+                &hex("0102030405060708090a0b0c0d0e0f10111213141516171819"),
+                &[0xcd; 50],
+                "82558a389a443c0ea4cc819899f2083a85f0faa3e578f8077a2e3ff46729665b",
+            ),
+            (
+                &long,
+                b"Test Using Larger Than Block-Size Key - Hash Key First",
+                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+            ),
+            (
+                &long,
+                b"This is a test using a larger than block-size key and a larger than block-size \
+                  data. The key needs to be hashed before being used by the HMAC algorithm.",
+                "9b09ffa71b942fcb27635fbcd5b0e944bfdc63644f0713938a7f51535c3a35e2",
+            ),
+        ];
+        for (key, data, code) in cases {
+            let key = MacKey::new(key);
+            assert_eq!(key.code(&[data]), *hex(code));
+            let (begin, end) = data.split_at(data.len() / 2);
+            assert_eq!(key.code(&[begin, b"", end]), *hex(code), "in parts, by the same key");
+        }
+    }
+
+    #[test]
+    fn n5_keys_are_derived_as_in_rfc_5869() {
+        let salt = hex("000102030405060708090a0b0c");
+        let info = hex("f0f1f2f3f4f5f6f7f8f9");
+        let derivation = Derivation::new(&[&salt[..4], &salt[4..]], &[0x0b; 22]);
+        let key = "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf";
+        assert_eq!(derivation.expand(&[&info[..1], &info[1..]]), *hex(key));
+        let nothing = Derivation::new(&[], &[0x0b; 22]);
+        let key = "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d";
+        assert_eq!(nothing.expand(&[]), *hex(key));
+        let first = (0x00..=0x4f).collect::<Vec<u8>>();
+        let salt = (0x60..=0xaf).collect::<Vec<u8>>();
+        let info = (0xb0..=0xff).collect::<Vec<u8>>();
+        let key = "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c";
+        assert_eq!(Derivation::new(&[&salt], &first).expand(&[&info]), *hex(key));
+    }
+
+    #[test]
+    fn n5_any_difference_is_one() {
+        assert!(are_equal(&[7; 16], &[7; 16]));
+        for bit in 0..128 {
+            let mut other = [7; 16];
+            other[bit / 8] ^= 1 << (bit % 8);
+            assert!(!are_equal(&[7; 16], &other), "bit {bit}");
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! Calls as bytes.
+
+use std::time::Duration;
+
+use locks_core::{Mode, Options, Query, Wait, Within};
+
+use super::bytes::{Put, Reader};
+use super::info::{MAX_NAME, MAX_SITE, MAX_TEXT, put_own, take_own, take_permits};
+use super::{Acquire, Call, MAX_WITHIN, Malformed};
+
+impl Call {
+    /// Appends the call's bytes.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Call::Acquire(acquire) => {
+                out.u8(1);
+                acquire.encode(out);
+            }
+            Call::End { request } => {
+                out.u8(2);
+                out.u64(*request);
+            }
+            Call::Refresh { call, request } => {
+                out.u8(3);
+                out.u64(*call);
+                out.u64(*request);
+            }
+            Call::Disown { request } => {
+                out.u8(4);
+                out.u64(*request);
+            }
+            Call::Inspect { call, query } => {
+                out.u8(5);
+                out.u64(*call);
+                put_query(out, query);
+            }
+            Call::Evict { call, key, token } => {
+                out.u8(6);
+                out.u64(*call);
+                out.key(key);
+                out.token(*token);
+            }
+            Call::Status { call } => {
+                out.u8(7);
+                out.u64(*call);
+            }
+            Call::Site { id, text } => {
+                out.u8(8);
+                out.u32(*id);
+                out.text(text, MAX_SITE);
+            }
+            Call::Name { thread, text } => {
+                out.u8(9);
+                out.u64(*thread);
+                out.text(text, MAX_NAME);
+            }
+            Call::Holding { held, pending, more } => {
+                out.u8(10);
+                out.bool(*more);
+                out.list(held, usize::MAX, |out, &request| out.u64(request));
+                out.list(pending, usize::MAX, |out, &request| out.u64(request));
+            }
+            Call::Ping => out.u8(11),
+            Call::Bye => out.u8(12),
+        }
+    }
+
+    /// The call with these bytes, all of them.
+    pub(crate) fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(message);
+        let call = match from.u8()? {
+            1 => Call::Acquire(Box::new(Acquire::decode(&mut from)?)),
+            2 => Call::End { request: from.u64()? },
+            3 => Call::Refresh { call: from.u64()?, request: from.u64()? },
+            4 => Call::Disown { request: from.u64()? },
+            5 => Call::Inspect { call: from.u64()?, query: take_query(&mut from)? },
+            6 => Call::Evict { call: from.u64()?, key: from.key()?, token: from.token()? },
+            7 => Call::Status { call: from.u64()? },
+            8 => match from.u32()? {
+                0 => return Err(Malformed("call site 0 is none")),
+                id => Call::Site { id, text: from.text(MAX_SITE)? },
+            },
+            9 => Call::Name { thread: from.u64()?, text: from.text(MAX_NAME)? },
+            10 => Call::Holding {
+                more: from.bool()?,
+                held: from.list(usize::MAX, 8, Reader::u64)?,
+                pending: from.list(usize::MAX, 8, Reader::u64)?,
+            },
+            11 => Call::Ping,
+            12 => Call::Bye,
+            _ => return Err(Malformed("no such call")),
+        };
+        from.end()?;
+        Ok(call)
+    }
+}
+
+// The flags of an `Acquire`. Wait, mode and fairness take two bits each.
+const WAIT_FOREVER: u16 = 1;
+const WAIT_NO: u16 = 2;
+const WAIT_AT_MOST: u16 = 3;
+const SHARED: u16 = 1 << 2;
+const PERMIT: u16 = 2 << 2;
+const FAIR: u16 = 1 << 4;
+const UNFAIR: u16 = 2 << 4;
+const REENTRANT: u16 = 1 << 6;
+const OPENS_SCOPE: u16 = 1 << 7;
+const STEAL_AFTER: u16 = 1 << 8;
+const LEASE: u16 = 1 << 9;
+const HOLD_AT_LEAST: u16 = 1 << 10;
+const HOLD_AT_MOST: u16 = 1 << 11;
+const OWNER: u16 = 1 << 12;
+const WITHIN: u16 = 1 << 13;
+const SITE: u16 = 1 << 14;
+const WAITED: u16 = 1 << 15;
+
+impl Acquire {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.u64(self.request);
+        out.u16(self.flags());
+        out.list(&self.keys, usize::MAX, |out, key| out.key(key));
+        let options = &self.options;
+        if let Some(Wait::AtMost(limit)) = options.wait {
+            out.duration(limit);
+        }
+        if let Mode::Permit { of } = options.mode {
+            out.u32(of);
+        }
+        let Options { steal_after, lease, hold_at_least, hold_at_most, .. } = *options;
+        for duration in [steal_after, lease, hold_at_least, hold_at_most].into_iter().flatten() {
+            out.duration(duration);
+        }
+        if let Some(owner) = self.owner {
+            put_own(out, owner);
+        }
+        let within = &self.within[..self.within.len().min(MAX_WITHIN)];
+        if !within.is_empty() {
+            out.u8(u8::try_from(within.len()).expect("at most `MAX_WITHIN`"));
+            within.iter().for_each(|&owner| put_own(out, owner));
+        }
+        if self.site != 0 {
+            out.u32(self.site);
+        }
+        if !self.waited.is_zero() {
+            out.duration(self.waited);
+        }
+    }
+
+    fn flags(&self) -> u16 {
+        let Options { steal_after, lease, hold_at_least, hold_at_most, .. } = self.options;
+        let wait = match self.options.wait {
+            None => 0,
+            Some(Wait::Forever) => WAIT_FOREVER,
+            Some(Wait::No) => WAIT_NO,
+            Some(Wait::AtMost(_)) => WAIT_AT_MOST,
+        };
+        let mode = match self.options.mode {
+            Mode::Exclusive => 0,
+            Mode::Shared => SHARED,
+            Mode::Permit { .. } => PERMIT,
+        };
+        let fair = match self.options.fair {
+            None => 0,
+            Some(true) => FAIR,
+            Some(false) => UNFAIR,
+        };
+        [
+            (self.options.reentrant, REENTRANT),
+            (self.opens_scope, OPENS_SCOPE),
+            (steal_after.is_some(), STEAL_AFTER),
+            (lease.is_some(), LEASE),
+            (hold_at_least.is_some(), HOLD_AT_LEAST),
+            (hold_at_most.is_some(), HOLD_AT_MOST),
+            (self.owner.is_some(), OWNER),
+            (!self.within.is_empty(), WITHIN),
+            (self.site != 0, SITE),
+            (!self.waited.is_zero(), WAITED),
+        ]
+        .into_iter()
+        .filter_map(|(is_set, flag)| is_set.then_some(flag))
+        .fold(wait | mode | fair, |flags, flag| flags | flag)
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let request = from.u64()?;
+        let flags = from.u16()?;
+        let is_set = |flag| flags & flag != 0;
+        let keys = from.list(usize::MAX, 3, Reader::key)?;
+        if keys.is_empty() {
+            return Err(Malformed("a request for no key"));
+        }
+        if !keys.is_sorted_by(|before, after| before < after) {
+            return Err(Malformed("keys are not in ascending order, each once"));
+        }
+        let mut options = Options::default();
+        options.wait = match flags & WAIT_AT_MOST {
+            0 => None,
+            WAIT_FOREVER => Some(Wait::Forever),
+            WAIT_NO => Some(Wait::No),
+            _ => Some(Wait::AtMost(from.duration()?)),
+        };
+        options.mode = match flags & (SHARED | PERMIT) {
+            0 => Mode::Exclusive,
+            SHARED => Mode::Shared,
+            PERMIT => take_permits(from)?,
+            _ => return Err(Malformed("no such mode")),
+        };
+        options.fair = match flags & (FAIR | UNFAIR) {
+            0 => None,
+            FAIR => Some(true),
+            UNFAIR => Some(false),
+            _ => return Err(Malformed("both fair and not")),
+        };
+        options.reentrant = is_set(REENTRANT);
+        options.steal_after = from.if_set(is_set(STEAL_AFTER), Reader::duration)?;
+        options.lease = from.if_set(is_set(LEASE), Reader::duration)?;
+        options.hold_at_least = from.if_set(is_set(HOLD_AT_LEAST), Reader::duration)?;
+        options.hold_at_most = from.if_set(is_set(HOLD_AT_MOST), Reader::duration)?;
+        Ok(Self {
+            request,
+            keys,
+            options,
+            owner: from.if_set(is_set(OWNER), take_own)?,
+            within: from.if_set(is_set(WITHIN), take_within)?.unwrap_or_default(),
+            opens_scope: is_set(OPENS_SCOPE),
+            site: match from.if_set(is_set(SITE), Reader::u32)? {
+                Some(0) => return Err(Malformed("call site 0 is none")),
+                site => site.unwrap_or(0),
+            },
+            waited: match from.if_set(is_set(WAITED), Reader::duration)? {
+                Some(Duration::ZERO) => return Err(Malformed("no time is said to have passed")),
+                waited => waited.unwrap_or(Duration::ZERO),
+            },
+        })
+    }
+}
+
+fn take_within(from: &mut Reader<'_>) -> Result<Within, Malformed> {
+    match usize::from(from.u8()?) {
+        count @ 1..=MAX_WITHIN => (0..count).map(|_| take_own(from)).collect(),
+        _ => Err(Malformed("none or too many enclosing identities")),
+    }
+}
+
+fn put_query(out: &mut Vec<u8>, query: &Query) {
+    let (kind, text) = match query {
+        Query::Key(key) => (1, key),
+        Query::Prefix(prefix) => (2, prefix),
+        // Also what this version cannot say: whoever asks takes what matches.
+        _ => return out.u8(0),
+    };
+    out.u8(kind);
+    out.text(text, MAX_TEXT);
+}
+
+fn take_query(from: &mut Reader<'_>) -> Result<Query, Malformed> {
+    Ok(match from.u8()? {
+        0 => Query::All,
+        1 => Query::Key(from.text(MAX_TEXT)?),
+        2 => Query::Prefix(from.text(MAX_TEXT)?),
+        _ => return Err(Malformed("no such query")),
+    })
+}

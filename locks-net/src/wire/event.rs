@@ -1,0 +1,121 @@
+//! Events as bytes.
+
+use std::mem;
+
+use locks_core::LockInfo;
+
+use super::bytes::{Put, Reader};
+use super::error::{put_error, take_error};
+use super::info::{LEAST_INFO, MAX_NAME, put_cause, put_info, take_cause, take_info};
+use super::{Event, Malformed, Status};
+
+/// A server sends no frame longer than this: its clients need not take longer ones.
+pub(crate) const MAX_EVENT_FRAME: usize = 256 * 1024;
+
+impl Event {
+    /// The answer to an inspection: as many events as its parts need.
+    pub(crate) fn listed(call: u64, infos: impl IntoIterator<Item = LockInfo>) -> Vec<Self> {
+        // One entry takes less than the other half, whatever is in it.
+        const ENOUGH: usize = MAX_EVENT_FRAME / 4;
+        let mut events = Vec::new();
+        let (mut part, mut bytes) = (Vec::new(), Vec::new());
+        for info in infos {
+            if bytes.len() > ENOUGH {
+                events.push(Event::Listed { call, infos: mem::take(&mut part), more: true });
+                bytes.clear();
+            }
+            put_info(&mut bytes, &info);
+            part.push(info);
+        }
+        events.push(Event::Listed { call, infos: part, more: false });
+        events
+    }
+
+    /// Appends the event's bytes.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Event::Granted { request, token } => {
+                out.u8(1);
+                out.u64(*request);
+                out.token(*token);
+            }
+            Event::Refused { call, error } => {
+                out.u8(2);
+                out.u64(*call);
+                put_error(out, error);
+            }
+            Event::Done { call } => {
+                out.u8(3);
+                out.u64(*call);
+            }
+            Event::Listed { call, infos, more } => {
+                out.u8(4);
+                out.u64(*call);
+                out.bool(*more);
+                out.list(infos, usize::MAX, put_info);
+            }
+            Event::Evicted { call, found } => {
+                out.u8(5);
+                out.u64(*call);
+                out.bool(*found);
+            }
+            Event::Status { call, status } => {
+                out.u8(6);
+                out.u64(*call);
+                status.encode(out);
+            }
+            Event::Lost { request, cause } => {
+                out.u8(7);
+                out.u64(*request);
+                put_cause(out, *cause);
+            }
+            Event::Closing => out.u8(8),
+        }
+    }
+
+    /// The event with these bytes, all of them.
+    pub(crate) fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        let mut from = Reader::new(message);
+        let event = match from.u8()? {
+            1 => Event::Granted { request: from.u64()?, token: from.token()? },
+            2 => Event::Refused { call: from.u64()?, error: take_error(&mut from)? },
+            3 => Event::Done { call: from.u64()? },
+            4 => Event::Listed {
+                call: from.u64()?,
+                more: from.bool()?,
+                infos: from.list(usize::MAX, LEAST_INFO, take_info)?,
+            },
+            5 => Event::Evicted { call: from.u64()?, found: from.bool()? },
+            6 => Event::Status { call: from.u64()?, status: Status::decode(&mut from)? },
+            7 => Event::Lost { request: from.u64()?, cause: take_cause(&mut from)? },
+            8 => Event::Closing,
+            _ => return Err(Malformed("no such event")),
+        };
+        from.end()?;
+        Ok(event)
+    }
+}
+
+impl Status {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.u32(self.pid);
+        out.text(&self.process, MAX_NAME);
+        out.text(&self.version, MAX_NAME);
+        out.duration(self.serving_for);
+        out.u64(self.sessions);
+        out.u64(self.keys);
+        out.u64(self.waiters);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            pid: from.u32()?,
+            process: from.text(MAX_NAME)?,
+            version: from.text(MAX_NAME)?,
+            serving_for: from.duration()?,
+            sessions: from.u64()?,
+            keys: from.u64()?,
+            waiters: from.u64()?,
+        })
+    }
+}
