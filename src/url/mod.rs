@@ -113,7 +113,10 @@ pub(crate) fn open_files(url: &str) -> Result<locks_file::FileBackend, LockError
     let Parsed { scheme, place, settings, .. } = parse(url)?;
     match scheme.name {
         "file" => file::backend(place, settings),
-        other => Err(refused(format!("`{other}:` has no lock files, as `file:` does"))),
+        other => Err(refused(format!(
+            "`{other}:` has no lock files, as `file:` does, and leaves nothing behind that would have to \
+             be removed"
+        ))),
     }
 }
 
