@@ -23,7 +23,8 @@
 //! - [`scope`], [`current`] and the builder's `owner` say who counts as one holder.
 //! - [`list`] tells who holds and waits.
 //! - [`install`] and `LOCKS_URL` choose the [backend](manual::backends), which without them is the
-//!   engine in this process, or with the feature `file` the files of this user.
+//!   engine in this process, with the feature `file` the files of this user, and with `net` the server
+//!   that this user's processes run for each other.
 //! - [`testing`] is for tests of code that uses locks, [`backend`] for those who bring one of their
 //!   own.
 //!
@@ -177,16 +178,23 @@ pub fn install_weak(backend: impl backend::LockBackend) -> Result<(), LockError>
 
 /// The backend at `url`, as `LOCKS_URL` would choose it; for [`install`] and the builder's `on`.
 ///
-/// This version knows `memory:`, the engine in this process, and, with the feature `file`, `file:` and
-/// `file:///directory` for the processes of one machine; the [manual](manual::backends) tells which
-/// reaches how far. Options after a `?` are defaults for requests that do not say:
+/// | URL | who is excluded | feature |
+/// |---|---|---|
+/// | `memory:` | threads and tasks of this process | |
+/// | `file:`, `file:///directory` | processes of this machine, by lock files | `file` |
+/// | `net:`, `net:///directory` | processes of this machine, by a server that they run for each other | `net` |
+/// | `unix:`, `unix:///path` | clients of a `locks serve` on this machine | `net` |
+/// | `locks://127.0.0.1:7420` | clients of a `locks serve` by TCP, who know its secret | `net` |
+///
+/// The [manual](manual::backends) tells more of each. Nothing is connected to before it is needed. Options
+/// after a `?` are defaults for requests that do not say:
 ///
 /// | option | meaning |
 /// |---|---|
 /// | `wait=20s`, `wait=true`, `wait=false` | how long to queue |
 /// | `lease=30s` | how long the arbiter keeps a lock for a holder that has gone silent; without effect where holds cannot expire, as in this process |
 /// | `namespace=billing` | put `billing/` before every key, so that programs that share an arbiter do not meet by accident; the longest key becomes shorter by as much |
-/// | `label=billing`, `users=several`, `network_fs=allow` | of `file:` alone; see the [manual](manual::backends#the-url) |
+/// | `label`, `users`, `network_fs`, `connect`, `serve`, `secret_file` | of some only; see the [manual](manual::backends#the-url) |
 ///
 /// ```
 /// let backend = locks::open("memory:?wait=50ms&namespace=billing")?;
@@ -198,7 +206,8 @@ pub fn install_weak(backend: impl backend::LockBackend) -> Result<(), LockError>
 ///
 /// # Errors
 /// [`NotConfigured`](ErrorKind::NotConfigured), which names what is known and allowed, and whatever
-/// keeps the backend from being opened. No error repeats a URL that may hold a secret.
+/// keeps the backend from being opened. No error repeats a URL, which may hold what it should not: a secret
+/// in one is refused.
 pub fn open(url: &str) -> Result<Backend, LockError> {
     url::open(url)
 }
