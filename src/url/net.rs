@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use locks_core::directory::default_directory;
 use locks_core::{Backend, LockError};
-use locks_net::{NetBackend, NetBackendBuilder, Secret};
+use locks_net::{NetBackend, NetBuilder, Secret};
 
 use super::options::{NO_SECRETS, Settings, parse_duration};
 use super::{absolute_path, refused};
@@ -137,7 +137,7 @@ fn secret_of_environment() -> Result<Secret, LockError> {
 }
 
 /// With what all of them take.
-fn finish(mut builder: NetBackendBuilder, settings: &Settings) -> Result<NetBackend, LockError> {
+fn finish(mut builder: NetBuilder, settings: &Settings) -> Result<NetBackend, LockError> {
     if let Some(label) = settings.get("label") {
         builder = builder.label(label);
     }
