@@ -1,6 +1,7 @@
 //! The conformance kit: two clients of a server in this process, and others in processes of their own.
 
 use std::process::Command;
+use std::sync::Mutex;
 
 use locks_core::conformance::{Fixture, serve};
 use locks_core::{Backend, conformance};
@@ -16,8 +17,8 @@ struct Clients {
     ours: Backend,
     theirs: Backend,
     address: String,
-    _server: Server,
-    _place: Place,
+    server: Mutex<Server>,
+    place: Place,
 }
 
 impl Clients {
@@ -36,7 +37,7 @@ impl Clients {
 
     fn of(address: String, server: Server, place: Place) -> Self {
         let (ours, theirs) = (client(&address), client(&address));
-        Self { ours, theirs, address, _server: server, _place: place }
+        Self { ours, theirs, address, server: Mutex::new(server), place }
     }
 }
 
@@ -61,6 +62,17 @@ impl Fixture for Clients {
         let mut command = program("kit");
         command.env(SERVER, &self.address);
         Some(command)
+    }
+
+    fn restart(&self) -> Option<Backend> {
+        let mut server = self.server.lock().unwrap();
+        server.stop();
+        let address;
+        (*server, address) = match self.address.starts_with('/') {
+            true => (self.place.serve(), self.address.clone()),
+            false => self.place.serve_tcp(),
+        };
+        Some(client(&address))
     }
 }
 
