@@ -4,5 +4,6 @@
 #![cfg(target_os = "linux")]
 
 mod conformance;
+mod faults;
 mod place;
 mod program;
