@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::line::Line;
+use super::line::{Line, connected};
+use crate::client::Dial;
 use crate::server::Server;
 use crate::serving::Machine;
 
@@ -122,7 +123,7 @@ fn in_another_process() {
         "machine" => {
             let machine = Machine::new(directory.join("machine"));
             let by = Instant::now() + Duration::from_secs(20);
-            let stream = machine.dial(by).unwrap().unwrap();
+            let stream = connected(machine.dial(by).unwrap());
             let mut line = Line::open(stream, None, None, None).unwrap();
             say("ready");
             loop {

@@ -37,11 +37,18 @@ fn f18_who_says_nothing_or_half_a_frame_is_closed_and_others_are_served() {
     let mut other = Line::local(&scratch.socket());
     let mut slow = Line::local(&scratch.socket());
     let frame = slow.frame(&acquire(1, "k", Wait::No));
+    let since = Instant::now();
     std::thread::scope(|scope| {
-        let silent = scope.spawn(|| closed(unix(&scratch.socket())));
+        let silent = scope.spawn(|| {
+            closed(unix(&scratch.socket()));
+            since.elapsed()
+        });
         let mut half = unix(&scratch.socket());
         half.write_all(&[9, 0]).unwrap();
-        let half = scope.spawn(|| closed(half));
+        let half = scope.spawn(|| {
+            closed(half);
+            since.elapsed()
+        });
         // A byte now and then does not help.
         for byte in &frame[..frame.len() - 1] {
             if slow.stream.write_all(&[*byte]).is_err() {
