@@ -123,6 +123,7 @@ impl Run {
             balances: self.store.balances(self.ledger.opening_balances().into_keys())?,
             waits: waits.map(|(account, waits)| (account.clone(), *lock(waits))).collect(),
             workers: Vec::new(),
+            servers_killed: 0,
             found: 0,
         })
     }
