@@ -12,6 +12,9 @@
 mod arbiter;
 mod channel;
 mod client;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod history;
 mod journal;
@@ -21,6 +24,7 @@ mod serving;
 mod wire;
 
 pub use self::arbiter::Limits;
+pub use self::client::{NetBackend, NetBuilder};
 pub use self::secret::Secret;
 pub use self::server::{Server, ServerBuilder};
 pub use self::wire::Status;

@@ -4,7 +4,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use locks_core::{
-    About, CallSite, Capabilities, Clock, Engine, ErrorKind, Hold, HoldRecord, LockError, Moment,
+    About, CallSite, Capabilities, Clock, Engine, ErrorKind, Hold, HoldRecord, LockError, Mode,
+    Moment, Token,
 };
 
 use super::clock::OwnTime;
@@ -152,6 +153,22 @@ fn impossible(why: &str) -> LockError {
 }
 
 impl Member {
+    /// An exclusive hold of one key, by a guard that is not nested.
+    pub(super) fn plain(key: String, token: Token) -> Self {
+        Self {
+            key,
+            token,
+            outer: token,
+            nested: false,
+            mode: Mode::Exclusive,
+            owner: None,
+            site: None,
+            since: None,
+            reserved_until: None,
+            ends_at: None,
+        }
+    }
+
     fn from_record(record: HoldRecord) -> Self {
         let HoldRecord {
             key,

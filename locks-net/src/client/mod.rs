@@ -1,3 +1,11 @@
 //! The client: one connection for each process and server, shared by all threads and tasks (N7).
 
+mod backend;
+mod dial;
+mod generation;
+mod link;
+mod op;
 mod session;
+
+pub use self::backend::{NetBackend, NetBuilder};
+pub(crate) use self::dial::{Dial, Line, Unreached, check_server, connect_unix};

@@ -80,8 +80,9 @@ impl ServerBuilder {
     /// Takes up what the journal tells of, listens, and serves from a thread of its own.
     ///
     /// # Errors
-    /// `NotConfigured` if there is no address or no directory, if another server uses one of them, and
-    /// for an address that other machines reach; `Io` if the system refuses.
+    /// `NotConfigured` if there is no address or no directory, if they are not fit, and for an address
+    /// that other machines reach; `Contended` if another server uses one of them; `Unavailable` if the
+    /// journal cannot be used; `Io` if the system refuses.
     pub fn start(self) -> Result<Server, LockError> {
         let state = self.check()?;
         let (store, recovered) = Store::open(state, !self.tcp.is_empty(), &BootClock)?;

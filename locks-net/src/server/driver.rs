@@ -40,6 +40,8 @@ pub(super) struct Driver {
     exhausted: bool,
     /// What the journal has been told to cover.
     covered: Option<(Token, Duration)>,
+    /// When it is seen to next that clients find the server.
+    reachable_until: Moment,
     /// When a compaction that failed is tried again.
     compact_from: Moment,
     /// How many more times to look for input before anybody is ended for time (N7).
@@ -92,6 +94,7 @@ impl Driver {
             timer_rope,
             exhausted: false,
             covered: None,
+            reachable_until: Moment::from_nanos(0),
             compact_from: Moment::from_nanos(0),
             turns_left: None,
             stops_by: None,
@@ -120,11 +123,9 @@ impl Driver {
         if self.bell.is_to_stop() && self.stops_by.is_none() {
             self.begin_to_stop();
         }
-        for rope in rung.drain(..) {
-            self.attend(rope.source);
-        }
+        let attended = rung.drain(..).try_for_each(|rope| self.attend(rope.source));
         self.rung = rung;
-        if let Err(error) = self.work() {
+        if let Err(error) = attended.and_then(|()| self.work()) {
             return Poll::Ready(Err(error));
         }
         if self.has_stopped() {
@@ -135,7 +136,7 @@ impl Driver {
         Poll::Pending
     }
 
-    fn attend(&mut self, source: Source) {
+    fn attend(&mut self, source: Source) -> Result<(), LockError> {
         match source {
             Source::Connection(id) => self.read(id),
             Source::Listener(place) => self.accept(place),
@@ -146,9 +147,10 @@ impl Driver {
             }
             Source::Timer => {
                 self.timer.answer();
-                self.look_around();
+                return self.look_around();
             }
         }
+        Ok(())
     }
 
     fn read(&mut self, id: ConnId) {
@@ -191,7 +193,7 @@ impl Driver {
     }
 
     /// What the time brings.
-    fn look_around(&mut self) {
+    fn look_around(&mut self) -> Result<(), LockError> {
         let now = BootClock.now();
         for id in std::mem::take(&mut self.attended) {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
@@ -208,6 +210,23 @@ impl Driver {
         if std::mem::take(&mut self.exhausted) {
             for (_, rope) in &self.listeners {
                 rope.pull();
+            }
+        }
+        self.ensure_reachable(now)
+    }
+
+    /// Ends the server that nobody can find, or that another one may take the place of (N3).
+    fn ensure_reachable(&mut self, now: Moment) -> Result<(), LockError> {
+        if now < self.reachable_until {
+            return Ok(());
+        }
+        self.reachable_until = now.after(Timer::LONGEST);
+        self.store.ensure_charge().map_err(|error| ended(&error.to_string()).with_source(error))?;
+        match self.files.iter().find(|file| !file.is_there()) {
+            None => Ok(()),
+            Some(file) => {
+                let path = file.path().display();
+                Err(ended(&format!("its socket `{path}` was removed or replaced")))
             }
         }
     }
@@ -268,13 +287,7 @@ impl Driver {
 
     /// Nothing leaves before this is done (N4).
     fn write_down(&mut self) -> Result<(), LockError> {
-        let failed = |error: std::io::Error| {
-            let why = format!(
-                "the server has stopped because its journal cannot be written: {error}; locks are \
-                 kept for the next one on the same directory"
-            );
-            LockError::new(ErrorKind::Io, "").with_message(why).with_source(error)
-        };
+        let failed = |error: std::io::Error| ended(&error.to_string()).with_source(error);
         let promised = self.arbiter.promised();
         if self.covered != Some(promised) {
             self.store.cover(promised.0, promised.1).map_err(failed)?;
@@ -379,9 +392,15 @@ impl Driver {
         let arbiter = self.arbiter.next_deadline().map(|at| at.since(BootClock.now()));
         let impatient = !self.attended.is_empty() || self.exhausted || self.stops_by.is_some();
         let attention = impatient.then_some(ATTENTION);
-        let unseen = self.processes.has_unseen().then_some(Timer::LONGEST);
-        if let Some(wait) = [arbiter, attention, unseen].into_iter().flatten().min() {
-            self.timer.set(wait);
-        }
+        // Unseen processes are looked at, and whether clients find the server.
+        let wait = [arbiter, attention].into_iter().flatten().fold(Timer::LONGEST, Duration::min);
+        self.timer.set(wait);
     }
+}
+
+/// Why the server cannot go on.
+fn ended(why: &str) -> LockError {
+    let why =
+        format!("the server has ended: {why}; locks are kept for the next one on its directory");
+    LockError::new(ErrorKind::Io, "").with_message(why)
 }

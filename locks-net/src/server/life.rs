@@ -14,7 +14,7 @@ use super::process;
 use super::socket_file::SocketFile;
 use crate::arbiter::{Arbiter, Limits, Setup};
 use crate::journal::{Recovered, Store};
-use crate::secret::Secret;
+use crate::secret::{Secret, fill, random};
 
 /// All that a server is made of, on its way to its thread.
 #[derive(Debug)]
@@ -46,11 +46,9 @@ impl Life {
 
     fn into_driver(self, bell: &Arc<Bell>) -> Result<Driver, LockError> {
         let Life { store, recovered, limits, listening } = self;
-        let mut server = [0; 16];
-        fill(&mut server).map_err(failed)?;
         let arbiter = Arbiter::new(Setup {
             limits: limits.clone(),
-            server,
+            server: random().map_err(failed)?,
             process: process::name(std::process::id()).unwrap_or_default(),
             clock: Arc::new(SystemClock),
             boot_clock: Arc::new(BootClock),
@@ -74,14 +72,6 @@ impl Life {
         }
         Ok(driver)
     }
-}
-
-fn fill(mut bytes: &mut [u8]) -> io::Result<()> {
-    while !bytes.is_empty() {
-        let filled = rustix::rand::getrandom(&mut *bytes, rustix::rand::GetRandomFlags::empty())?;
-        bytes = &mut bytes[filled..];
-    }
-    Ok(())
 }
 
 fn failed(error: io::Error) -> LockError {

@@ -10,6 +10,8 @@ mod life;
 pub(crate) mod process;
 mod processes;
 pub(crate) mod socket_file;
+#[cfg(test)]
+pub(crate) mod tests;
 mod timer;
 
 use std::fmt;

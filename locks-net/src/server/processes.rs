@@ -76,11 +76,6 @@ impl Processes {
         ended
     }
 
-    /// Whether there are any that have to be looked at.
-    pub(super) fn has_unseen(&self) -> bool {
-        self.watched.values().any(|watched| matches!(watched, Watched::Unseen { .. }))
-    }
-
     /// `None` if it has ended.
     fn look(&self, realm: u32, pid: u32, started: u64) -> Option<Watched> {
         if pid == std::process::id() {

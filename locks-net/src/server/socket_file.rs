@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::process;
+use crate::secret::random;
 
 /// A socket that listens under a path, and takes it away again.
 #[derive(Debug)]
@@ -48,8 +49,12 @@ pub(super) fn listen(
     check_directory(path, directory)?;
     let found = look(path, replace)?;
 
-    let random = random().map_err(failed)?;
-    let new = directory.join(format!(".{}.{random:016x}", name.display()));
+    let random = u64::from_le_bytes(random().map_err(failed)?);
+    let prefix = format!(".{}.", name.display());
+    if replace == Replace::Any {
+        remove_unfinished(directory, &prefix);
+    }
+    let new = directory.join(format!("{prefix}{random:016x}"));
     let listener = bind(&new, for_others).map_err(failed)?;
     // Whoever listens at the path from now on is us, or somebody who was as quick.
     let placed = place(&new, path, replace, found);
@@ -66,7 +71,9 @@ pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
     let (address, _directory) = address(path)?;
     let socket = socket()?;
     rustix::net::connect(&socket, &address)?;
-    Ok(socket.into())
+    let stream = UnixStream::from(socket);
+    stream.set_nonblocking(false)?;
+    Ok(stream)
 }
 
 /// Whether the process that made the other end's listener lives. A forked child of it may keep the
@@ -87,9 +94,14 @@ impl SocketFile {
         &self.path
     }
 
+    /// Whether the file is still this one, so that clients find it.
+    pub(super) fn is_there(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.is)
+    }
+
     /// Takes the file away, if it is still this one.
     pub(super) fn remove(&self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|found| identity(&found) == self.is) {
+        if self.is_there() {
             // Whoever comes in between finds a path where nobody listens.
             let _ = fs::remove_file(&self.path);
         }
@@ -142,7 +154,7 @@ fn look(path: &Path, replace: Replace) -> Result<Option<(u64, u64)>, LockError> 
                 let who =
                     server_pid(&stream).map_or_else(|| "somebody".to_owned(), process::describe);
                 let why = format!("{who} listens there already");
-                return Err(fault(path, ErrorKind::NotConfigured, &why));
+                return Err(fault(path, ErrorKind::Contended, &why));
             }
             Ok(_) => {}
             Err(error) if error.raw_os_error() == Some(Errno::CONNREFUSED.raw_os_error()) => {}
@@ -156,6 +168,17 @@ fn look(path: &Path, replace: Replace) -> Result<Option<(u64, u64)>, LockError> 
     Ok(Some(identity(&found)))
 }
 
+/// Takes away what servers left that were killed before they had given their socket its name.
+fn remove_unfinished(directory: &Path, prefix: &str) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let is_socket = entry.file_type().is_ok_and(|kind| kind.is_socket());
+        if is_socket && entry.file_name().to_string_lossy().starts_with(prefix) {
+            // It is in nobody's way.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Gives the new socket its name.
 fn place(
     new: &Path,
@@ -164,7 +187,7 @@ fn place(
     found: Option<(u64, u64)>,
 ) -> Result<(), LockError> {
     let failed = |error: io::Error| fault(path, ErrorKind::Io, &error.to_string());
-    let raced = || fault(path, ErrorKind::NotConfigured, "somebody else began to listen there");
+    let raced = || fault(path, ErrorKind::Contended, "somebody else began to listen there");
     if replace == Replace::Any {
         return fs::rename(new, path).map_err(failed);
     }
@@ -233,12 +256,6 @@ fn address(path: &Path) -> io::Result<(SocketAddrUnix, Option<File>)> {
     let fd = std::os::fd::AsRawFd::as_raw_fd(&directory);
     let address = SocketAddrUnix::new(Path::new(&format!("/proc/self/fd/{fd}")).join(name))?;
     Ok((address, Some(directory)))
-}
-
-fn random() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    Ok(u64::from_le_bytes(bytes))
 }
 
 fn identity(metadata: &Metadata) -> (u64, u64) {

@@ -356,7 +356,14 @@ impl Session {
         while let Some(&(deadline, number)) = self.deadlines.first()
             && deadline <= now
         {
-            self.expire_ask(number, now);
+            // Whatever it belongs to, it does not come up again.
+            self.deadlines.remove(&(deadline, number));
+            if let Some(asked) = self.unanswered.get_mut(&number) {
+                asked.deadline = None;
+            }
+            if !self.expire_ending(number) {
+                self.expire_ask(number, now);
+            }
         }
     }
 
@@ -385,7 +392,7 @@ impl Session {
     }
 
     /// The server lets nobody new in, for good or for now: who has not been in is told.
-    pub(super) fn refuse_newcomers(&mut self, kind: ErrorKind, text: &str) {
+    pub(crate) fn refuse_newcomers(&mut self, kind: ErrorKind, text: &str) {
         let newcomers = self.unanswered.iter().filter(|(_, it)| it.sent.is_none() && it.is_open());
         let newcomers = newcomers.map(|it| *it.0).collect::<Vec<_>>();
         for number in newcomers {

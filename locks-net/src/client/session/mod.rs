@@ -31,7 +31,7 @@ use self::labels::Labels;
 use self::leases::Leases;
 use self::trust::Trust;
 use crate::channel::Channel;
-use crate::secret::Secret;
+use crate::secret::{ClientHandshake, Secret};
 use crate::wire::{Call, FrameReader, FrameWriter};
 
 /// See the [module](self).
@@ -86,6 +86,8 @@ pub(crate) struct Setup {
     pub(crate) connect: Duration,
     /// For the nonces of handshakes.
     pub(crate) random: Box<dyn FnMut(&mut [u8]) + Send>,
+    /// Requests have greater numbers.
+    pub(crate) numbers_after: u64,
 }
 
 /// The session at the server.
@@ -126,6 +128,7 @@ const GREETING: usize = 4096;
 impl Session {
     pub(crate) fn new(setup: Setup) -> Self {
         Self {
+            last_number: setup.numbers_after,
             setup,
             life: None,
             connection: None,
@@ -139,7 +142,6 @@ impl Session {
             leases: Leases::default(),
             wanted: Leases::default(),
             unproven: Vec::new(),
-            last_number: 0,
             last_ping: None,
             out: Vec::new(),
             message: Vec::new(),
@@ -155,20 +157,21 @@ impl Session {
         if self.connection.is_some() {
             self.disconnected();
         }
-        let mut connection = Connection {
-            writer: FrameWriter::default(),
+        let mut nonce = [0; 32];
+        (self.setup.random)(&mut nonce);
+        let handshake = ClientHandshake::new(secret, nonce);
+        let mut writer = FrameWriter::default();
+        self.out.clear();
+        writer.put(&mut self.out, |body| body.extend(handshake.hello()));
+        self.closing = false;
+        self.connection = Some(Connection {
+            writer,
             reader: Some(FrameReader::new(GREETING)),
-            stage: Stage::Over,
+            stage: Stage::Hello(Box::new(handshake)),
             since: self.now(),
-            secret,
             opener: None,
             server: [0; 16],
-        };
-        self.out.clear();
-        self.closing = false;
-        connection.stage =
-            opening::hello(&mut connection.writer, &mut self.out, &mut self.setup.random);
-        self.connection = Some(connection);
+        });
     }
 
     /// Bytes have come in.
@@ -270,6 +273,12 @@ impl Session {
             && self.deferred.is_empty()
     }
 
+    /// Whether somebody waits for an answer that has not come.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.unanswered.values().any(Unanswered::is_open)
+            || self.endings.values().any(Ending::is_awaited)
+    }
+
     /// Whether there is something to reach the server for.
     pub(crate) fn wants_server(&self) -> bool {
         !self.is_idle()
@@ -334,3 +343,6 @@ impl fmt::Debug for Session {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
