@@ -18,6 +18,7 @@ use super::link::Link;
 use super::op::{Acquiring, Calling, Releasing};
 use super::session::{Answer, Session, Setup};
 use crate::secret::Secret;
+use crate::serving::Machine;
 use crate::wire::{Acquire, MAX_WITHIN, Status};
 
 /// Locks that a server arbitrates; clones are handles to the same connection.
@@ -50,11 +51,13 @@ pub struct NetBuilder {
     connect: Duration,
     label: Option<String>,
     allowed: Option<u32>,
+    serve: Option<bool>,
 }
 
 enum Where {
     Path(PathBuf),
     Port(String, Secret),
+    Machine(Machine),
     Dial(Arc<dyn Dial>, Exclusion),
 }
 
@@ -76,6 +79,13 @@ impl NetBackend {
     /// The server at a TCP port, as in `127.0.0.1:7420`, which has to know `secret` as well (N5).
     pub fn tcp(address: impl Into<String>, secret: Secret) -> NetBuilder {
         NetBuilder::new(Where::Port(address.into(), secret))
+    }
+
+    /// The server that the processes of this machine run for each other in a directory (N3), which has to
+    /// be this user's own and is made if it is missing: the first to use it serves, and when that one is
+    /// gone another takes over.
+    pub fn machine(directory: impl Into<PathBuf>) -> NetBuilder {
+        NetBuilder::new(Where::Machine(Machine::new(directory)))
     }
 
     /// The server that is reached in this way.
@@ -124,7 +134,7 @@ impl NetBackend {
 impl NetBuilder {
     fn new(server: Where) -> Self {
         let connect = Duration::from_secs(2);
-        Self { server, lease: None, connect, label: None, allowed: None }
+        Self { server, lease: None, connect, label: None, allowed: None, serve: None }
     }
 
     /// How long the server keeps locks for a process that has gone silent (C8), where a request does not
@@ -154,6 +164,13 @@ impl NetBuilder {
         self
     }
 
+    /// Whether this process serves if nobody else does: unless this says no, it does. Only for servers
+    /// that the processes of a [machine](NetBackend::machine) run for each other.
+    pub fn serve(mut self, serve: bool) -> Self {
+        self.serve = Some(serve);
+        self
+    }
+
     /// The backend. It does not connect yet.
     ///
     /// # Errors
@@ -163,7 +180,14 @@ impl NetBuilder {
             let why = "`allow_user` is about servers at Unix sockets: leave it out";
             return Err(LockError::new(ErrorKind::NotConfigured, "").with_message(why));
         }
+        if self.serve.is_some() && !matches!(self.server, Where::Machine(_)) {
+            let why = "`serve` is about servers that processes run for each other: leave it out";
+            return Err(LockError::new(ErrorKind::NotConfigured, "").with_message(why));
+        }
         let (dial, exclusion): (Arc<dyn Dial>, _) = match self.server {
+            Where::Machine(machine) => {
+                (Arc::new(machine.serve(self.serve != Some(false))), Exclusion::Arbiter)
+            }
             Where::Path(path) => (Arc::new(AtPath::new(path, self.allowed)), Exclusion::Arbiter),
             Where::Port(address, secret) => {
                 (Arc::new(AtPort::new(&address, Arc::new(secret))?), Exclusion::Lease)
