@@ -6,20 +6,11 @@
 #![cfg(target_os = "linux")]
 
 mod conformance;
-mod crashes;
-mod crowds;
-mod cuts;
-mod cycles;
 mod directory;
-mod newcomers;
-mod partitions;
 mod peer;
+mod cuts;
+mod partitions;
 mod place;
 mod polled;
 mod program;
 mod proxy;
-mod restarts;
-mod serving;
-mod stopped;
-mod strangers;
-mod torture;

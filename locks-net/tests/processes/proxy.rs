@@ -44,6 +44,7 @@ struct Rules {
     /// After so many bytes in that direction the connection ends; the next one is left alone.
     cut: Option<(Towards, u64)>,
     was_cut: bool,
+    for_good: bool,
     /// What comes from there stays where it is.
     silent: [bool; 2],
     delay: Duration,
@@ -97,6 +98,12 @@ impl Proxy {
     pub(crate) fn cut_after(&self, towards: Towards, bytes: u64) {
         let mut rules = self.shared.rules.lock().unwrap();
         (rules.cut, rules.was_cut) = (Some((towards, bytes)), false);
+    }
+
+    /// The next connection ends after so many bytes, and there are no others behind it.
+    pub(crate) fn cut_for_good_after(&self, towards: Towards, bytes: u64) {
+        self.cut_after(towards, bytes);
+        self.shared.rules.lock().unwrap().for_good = true;
     }
 
     /// Whether one was cut since then.
@@ -203,7 +210,8 @@ impl Shared {
         let mut buffer = [0; 4096];
         loop {
             if left == Some(0) {
-                self.rules.lock().unwrap().was_cut = true;
+                let mut rules = self.rules.lock().unwrap();
+                (rules.was_cut, rules.closed) = (true, rules.closed || rules.for_good);
                 return Ok(());
             }
             let read = from.read(&mut buffer)?;
