@@ -218,7 +218,7 @@ mod tests {
 
     fn report(locked: bool) -> Report {
         let ledger = concat!(env!("CARGO_MANIFEST_DIR"), "/data/ledger.csv").into();
-        let plan = Plan { ledger, locked, threads: 8, tasks: 64, processes: 0, kill: false };
+        let plan = Plan { ledger, locked, threads: 8, tasks: 64, processes: 0, kill: false, backend: "file:".into() };
         crate::apply_ledger(&plan).unwrap()
     }
 

@@ -221,9 +221,8 @@ impl Handle {
                 lease: self.lease,
                 connect: self.connect,
                 random: Box::new(fill),
-                numbers_after,
             };
-            Link::new(self.dial.clone(), setup).map_err(|error| {
+            Link::new(self.dial.clone(), setup, numbers_after).map_err(|error| {
                 let why = format!("the system has nothing left for a connection: {error}");
                 LockError::new(ErrorKind::Io, "").with_message(why).with_source(error)
             })
@@ -246,13 +245,10 @@ impl Handle {
     }
 }
 
-/// A nonce that another connection has as well is a weaker proof, and no other harm: without randomness
-/// the clock has to do.
+/// For nonces: whoever connects has seen before that there is randomness.
 fn fill(bytes: &mut [u8]) {
-    match crate::secret::random::<32>() {
-        Ok(random) => bytes.iter_mut().zip(random).for_each(|(byte, random)| *byte = random),
-        Err(_) => bytes.fill(0),
-    }
+    let random = crate::secret::random::<32>().expect("the system has given random numbers before");
+    bytes.iter_mut().zip(random).for_each(|(byte, random)| *byte = random);
 }
 
 impl LockBackend for NetBackend {

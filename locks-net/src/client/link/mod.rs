@@ -83,11 +83,17 @@ const BUFFER: usize = 64 * 1024;
 impl Link {
     /// # Errors
     /// Those of the system, which has no descriptors left.
-    pub(super) fn new(dial: Arc<dyn Dial>, setup: Setup) -> io::Result<Arc<Self>> {
+    pub(super) fn new(
+        dial: Arc<dyn Dial>,
+        setup: Setup,
+        numbers_after: u64,
+    ) -> io::Result<Arc<Self>> {
+        // Without any there are no nonces.
+        crate::secret::random::<1>()?;
         let clock = setup.clock.clone();
         let used = clock.now();
         let shared = Shared {
-            session: Session::new(setup),
+            session: Session::new(setup).numbered_after(numbers_after),
             wire: None,
             unsent: Vec::new(),
             writing: false,

@@ -240,7 +240,9 @@ impl Session {
             let (id, site) = self.labels.site(asked.site);
             tell = site;
             name = self.labels.owner(acquire.owner);
-            if let (Some(Wait::AtMost(_)), Some(limit)) = (acquire.options.wait, asked.limit) {
+            if let (Some(Wait::AtMost(wait)), Some(limit)) = (acquire.options.wait, asked.limit)
+                && !wait.is_zero()
+            {
                 let left = limit.since(now).saturating_sub(LATER);
                 acquire.options.wait = Some(Wait::AtMost(left));
             }
@@ -406,7 +408,10 @@ impl Session {
         let (limit, reach) = match &call {
             Call::Acquire(acquire) => match acquire.options.wait.unwrap_or_default() {
                 Wait::Forever => (None, self.setup.connect),
-                Wait::No => (Some(asked.after(self.setup.connect)), self.setup.connect),
+                // Not to wait is no reason not to ask.
+                Wait::AtMost(Duration::ZERO) | Wait::No => {
+                    (Some(asked.after(self.setup.connect)), self.setup.connect)
+                }
                 Wait::AtMost(wait) => {
                     (Some(asked.after(wait).after(LATER)), self.setup.connect.min(wait))
                 }

@@ -86,8 +86,6 @@ pub(crate) struct Setup {
     pub(crate) connect: Duration,
     /// For the nonces of handshakes.
     pub(crate) random: Box<dyn FnMut(&mut [u8]) + Send>,
-    /// Requests have greater numbers.
-    pub(crate) numbers_after: u64,
 }
 
 /// The session at the server.
@@ -128,7 +126,6 @@ const GREETING: usize = 4096;
 impl Session {
     pub(crate) fn new(setup: Setup) -> Self {
         Self {
-            last_number: setup.numbers_after,
             setup,
             life: None,
             connection: None,
@@ -142,6 +139,7 @@ impl Session {
             leases: Leases::default(),
             wanted: Leases::default(),
             unproven: Vec::new(),
+            last_number: 0,
             last_ping: None,
             out: Vec::new(),
             message: Vec::new(),
@@ -149,6 +147,11 @@ impl Session {
             trouble: None,
             closing: false,
         }
+    }
+
+    /// The same session, whose requests have greater numbers than this.
+    pub(crate) fn numbered_after(self, number: u64) -> Self {
+        Self { last_number: number, ..self }
     }
 
     /// There is a new connection, and no other any more. `secret`: what both sides are to prove that

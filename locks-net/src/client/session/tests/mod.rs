@@ -44,7 +44,6 @@ impl Rig {
             lease: None,
             connect: CONNECT,
             random: Box::new(|bytes| bytes.fill(7)),
-            numbers_after: 0,
         };
         Self {
             clock,
