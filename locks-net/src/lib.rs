@@ -18,6 +18,8 @@ mod journal;
 mod secret;
 mod server;
 mod serving;
+#[cfg(test)]
+mod simulation;
 mod wire;
 
 pub use self::secret::Secret;

@@ -255,6 +255,8 @@ impl Arbiter {
                 if let Some(lease) = held.lease() {
                     session.discount_lease(lease);
                 }
+                #[cfg(test)]
+                self.release_by_key(&held);
                 if held.lost.is_none() {
                     self.record(&Record::Ended { realm, request, cause, at });
                 }
@@ -377,6 +379,25 @@ impl Arbiter {
         }
         if let Some(id) = session.connection {
             self.close_connection(id);
+        }
+    }
+}
+
+#[cfg(test)]
+impl Arbiter {
+    /// Frees whoever has what was taken away from this hold, if that is the mistake to be made.
+    fn release_by_key(&self, late: &Held) {
+        if self.broken != Some(crate::simulation::Bug::ReleasedByKey) || late.lost.is_none() {
+            return;
+        }
+        let infos = match self.engine.inspect(locks_core::Query::All) {
+            Op::Now(Ok(infos)) => infos,
+            _ => return,
+        };
+        for info in infos.into_iter().filter(|info| late.hold.has_key(&info.key)) {
+            for token in info.holders.iter().filter_map(|holder| holder.token) {
+                drop(self.engine.evict(&info.key, token));
+            }
         }
     }
 }

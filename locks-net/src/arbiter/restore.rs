@@ -53,6 +53,8 @@ impl Arbiter {
             promised: (setup.floor, std::time::Duration::ZERO),
             silent_until: setup.silent_for.map(|left| now.after(left)),
             scratch: Vec::new(),
+            #[cfg(test)]
+            broken: None,
         };
         let (sessions, grants, reservations) = setup.ledger.into_parts();
         for record in sessions {

@@ -155,6 +155,13 @@ impl Checker {
         Err(format!("{it:?} was ended after its client had been silent for {silent:?}"))
     }
 
+    /// Why another guard was taken away that may be of one nest or set with this one.
+    pub(super) fn taken_with(&self, it: Id) -> Option<Option<LostCause>> {
+        let near = self.family(it).filter(|other| *other != it);
+        let mut causes = near.filter_map(|other| self.givens[&other].taken?.cause);
+        causes.next().map(Some)
+    }
+
     /// The guards of its client's thread, whose holds may be one with its own.
     fn family(&self, it: Id) -> impl Iterator<Item = Id> {
         let owner = self.asks[&it].owner;

@@ -70,6 +70,9 @@ pub(crate) struct Session {
     trouble: Option<String>,
     /// The server has said that it goes.
     closing: bool,
+    /// What it does wrong, to see it found.
+    #[cfg(test)]
+    broken: Option<crate::simulation::Bug>,
 }
 
 /// What a session is made of.
@@ -146,7 +149,15 @@ impl Session {
             woken: Vec::new(),
             trouble: None,
             closing: false,
+            #[cfg(test)]
+            broken: None,
         }
+    }
+
+    /// Has it make a mistake.
+    #[cfg(test)]
+    pub(crate) fn break_by(&mut self, bug: Option<crate::simulation::Bug>) {
+        self.broken = bug;
     }
 
     /// There is a new connection, and no other any more. `secret`: what both sides are to prove that
