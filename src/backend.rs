@@ -9,9 +9,9 @@
 pub use locks_core::conformance;
 pub use locks_core::{
     About, Alarm, Alarms, Bounds, Caller, Capabilities, Claim, Clock, Completion, Engine,
-    EngineBuilder, Exclusion, Granted, Hold, KeySet, Keys, LockBackend, ManualClock, Moment, Op,
-    Query, Request, SystemClock, TokenScope, TokenSource, Turn, Upstream, WaiterOrder, WeakEngine,
-    Within, check_key,
+    EngineBuilder, Exclusion, Granted, Hold, HoldRecord, KeySet, Keys, LockBackend, Loss,
+    ManualClock, Moment, Observer, Op, Query, Request, SystemClock, TokenScope, TokenSource, Turn,
+    Upstream, WaiterOrder, WeakEngine, Within, check_key,
 };
 #[cfg(feature = "leases")]
 pub use locks_core::{

@@ -111,8 +111,9 @@ impl LockBackend for WithDefaults {
                 [key] => Keys::one(key),
                 _ => Keys::all(&put),
             };
-            let (options, caller) = (request.options, request.caller);
-            let granted = self.inner.acquire(Request::new(keys, options, caller)).await;
+            let mut named = Request::new(keys, request.options, request.caller);
+            named.asked = request.asked;
+            let granted = self.inner.acquire(named).await;
             granted.map_err(|error| namespace.strip_error(error))
         });
         // The keys live in the future, so only polling it asks the arbiter; and the request

@@ -14,6 +14,9 @@ mod channel;
 mod client;
 #[cfg(test)]
 mod history;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod journal;
 mod secret;
 mod server;
@@ -22,5 +25,7 @@ mod serving;
 mod simulation;
 mod wire;
 
+pub use self::arbiter::Limits;
 pub use self::secret::Secret;
+pub use self::server::{Server, ServerBuilder};
 pub use self::wire::Status;

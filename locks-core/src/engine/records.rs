@@ -237,3 +237,29 @@ fn refuse(
         }
     }
 }
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+    use crate::{Caller, Keys, LockBackend, Options, Request};
+
+    #[test]
+    fn a6_a_plain_hold_is_recorded_and_restored_without_a_state_of_its_own() {
+        let (engine, copy) = (Engine::new(), Engine::new());
+        let is_plain = |hold: &Hold| !hold.slots()[0].slot().is_frozen();
+        for owner in [None, OwnerId::from_parts(3, 2, 17)] {
+            let caller = Caller { owner, ..Caller::anonymous() }.at(CallSite::caller());
+            let request = Request::new(Keys::one("k"), Options::default(), caller);
+            let hold = engine.acquire(request).block().unwrap().hold;
+            let records = engine.record(&hold);
+            assert!(is_plain(&hold) && records[0].owner == owner);
+            let restored = copy.restore(&records).unwrap();
+            assert!(is_plain(&restored));
+            assert_eq!(format!("{:?}", copy.record(&restored)), format!("{records:?}"));
+            assert_eq!(restored.token(), hold.token());
+            copy.release(restored).block().unwrap();
+            engine.release(hold).block().unwrap();
+        }
+        assert_eq!((engine.live_keys(), copy.live_keys()), (0, 0));
+    }
+}

@@ -172,6 +172,34 @@ fn c9_an_upgrade_that_outlives_the_guard_around_it_is_known_by_both_tokens() {
 }
 
 #[test]
+fn c9_an_upgrade_is_not_put_back_beside_another_reader() {
+    let (engine, _, clock) = engine();
+    let outer = record("k", 5, Mode::Shared, &clock);
+    let reader = record("k", 6, Mode::Shared, &clock);
+    let upgrade =
+        HoldRecord { outer: token(5), nested: true, ..record("k", 7, Mode::Exclusive, &clock) };
+    let _outer = engine.restore(&[outer]).unwrap();
+    let reader = engine.restore(&[reader]).unwrap();
+    let kind =
+        |record: &HoldRecord| engine.restore(std::slice::from_ref(record)).map_err(|e| e.kind());
+    assert_eq!(kind(&upgrade).unwrap_err(), ErrorKind::Contended);
+    engine.release(reader).block().unwrap();
+    assert_eq!(kind(&upgrade).unwrap().token(), token(7));
+}
+
+#[test]
+fn c11_a_member_that_stands_in_another_hold_does_not_break_its_set() {
+    let (engine, _, clock) = engine();
+    let a = HoldRecord { outer: token(5), ..record("a", 9, Mode::Shared, &clock) };
+    let c = record("c", 9, Mode::Shared, &clock);
+    let set = engine.restore(&[a, c]).unwrap();
+    // Somebody else, whose token happens to be that of the other hold.
+    let other = engine.restore(&[record("c", 5, Mode::Shared, &clock)]).unwrap();
+    assert!(engine.lose("a", token(5), LostCause::Evicted));
+    assert_eq!((engine.record(&set).len(), engine.record(&other).len()), (0, 1));
+}
+
+#[test]
 fn c11_a_set_is_put_back_as_one_or_not_at_all() {
     let (engine, _, clock) = engine();
     let set = take(&engine, &["a", "b", "c"], 1, plain);

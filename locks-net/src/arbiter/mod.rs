@@ -365,6 +365,7 @@ impl Arbiter {
         self.detach(id);
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.stage = Stage::Over;
+        connection.busy_since = None;
         self.notices.push(Notice::Close(id));
     }
 

@@ -48,6 +48,11 @@ impl Writer<'_> {
             write(self, value);
         }
     }
+
+    /// That of all so far, for [`Reader::checked`].
+    pub(super) fn checksum(&mut self) {
+        self.u32(crc32fast::hash(self.0));
+    }
 }
 
 /// Takes fields out of what was read. Each value has one way to be written, and no other is taken.
@@ -58,6 +63,15 @@ pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 pub(super) type Read<T> = Result<T, &'static str>;
 
 impl<'a> Reader<'a> {
+    /// What lies between the mark that a file begins with and its checksum.
+    pub(super) fn checked(content: &'a [u8], magic: &[u8]) -> Read<Self> {
+        let (content, checksum) = content.split_last_chunk::<4>().ok_or("damaged: too short")?;
+        if crc32fast::hash(content).to_le_bytes() != *checksum {
+            return Err("damaged: its checksum is wrong");
+        }
+        content.strip_prefix(magic).map(Self).ok_or("something else")
+    }
+
     pub(super) fn u8(&mut self) -> Read<u8> {
         Ok(self.array::<1>()?[0])
     }

@@ -1,13 +1,22 @@
 //! What a server's successor continues from (N4).
 
+mod boot;
+mod charge;
 mod codec;
+mod directory;
+mod fault;
 mod fields;
+mod header;
 mod ledger;
 mod record;
+mod store;
 #[cfg(test)]
 mod tests;
+mod tokens;
 
+pub(crate) use self::charge::serving_pid;
 #[cfg(test)]
 pub(crate) use self::codec::Records;
 pub(crate) use self::ledger::Ledger;
 pub(crate) use self::record::{Grant, Kept, Member, Record, Reserved, SessionRecord};
+pub(crate) use self::store::{Recovered, Store};

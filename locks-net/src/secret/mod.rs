@@ -14,7 +14,7 @@ use locks_core::{ErrorKind, LockError};
 use zeroize::Zeroizing;
 
 pub(crate) use self::handshake::{ClientHandshake, Established, Keys, ServerHandshake, Step};
-pub(crate) use self::random::random;
+pub(crate) use self::random::{fill, random};
 pub(crate) use self::seal::{Opener, Sealer, TAG};
 
 /// What both sides of a connection know and nobody else does: 256 bits (N5).

@@ -10,7 +10,7 @@ pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
     Ok(bytes)
 }
 
-pub(super) fn fill(mut bytes: &mut [u8]) -> io::Result<()> {
+pub(crate) fn fill(mut bytes: &mut [u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match getrandom(&mut *bytes, GetRandomFlags::empty()) {
             Ok(count) => bytes = &mut bytes[count..],

@@ -1,1 +1,159 @@
-//! To come.
+//! The server: sockets, threads and timers around the [arbiter](crate::arbiter).
+
+mod accept;
+mod attempts;
+mod bell;
+mod builder;
+mod connection;
+mod driver;
+mod life;
+pub(crate) mod process;
+mod processes;
+pub(crate) mod socket_file;
+#[cfg(test)]
+pub(crate) mod tests;
+mod timer;
+
+use std::fmt;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use locks_core::{ErrorKind, LockError};
+
+use self::bell::Bell;
+pub use self::builder::ServerBuilder;
+use self::life::{Life, Listening};
+
+/// A lock server in this process.
+///
+/// It works in a thread of its own, `locks-serve`, and stops when it is dropped. Clients keep their locks
+/// over that: the next server on the same directory goes on from the journal (N4).
+///
+/// In a forked child it is inert: the parent goes on serving.
+pub struct Server {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    addresses: Vec<String>,
+    /// The process that started it.
+    pid: u32,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    bell: Arc<Bell>,
+    outcome: Mutex<Option<Outcome>>,
+    ended: Condvar,
+}
+
+/// How it ended; for an error, its kind and text.
+type Outcome = Result<(), (ErrorKind, String)>;
+
+impl Server {
+    /// A server to be described.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::new()
+    }
+
+    fn spawn(life: Life, addresses: Vec<String>) -> Result<Self, LockError> {
+        let shared = Arc::new(Shared::default());
+        let (begun, has_begun) = std::sync::mpsc::channel();
+        let theirs = Arc::clone(&shared);
+        let thread = thread::Builder::new().name("locks-serve".into()).spawn(move || {
+            /// Tells of a panic, too.
+            struct Ends(Arc<Shared>, Outcome);
+            impl Drop for Ends {
+                fn drop(&mut self) {
+                    let outcome = std::mem::replace(&mut self.1, Ok(()));
+                    *self.0.lock() = Some(outcome);
+                    self.0.ended.notify_all();
+                }
+            }
+            let panicked = (ErrorKind::Io, "the server has panicked".to_owned());
+            let mut ends = Ends(theirs, Err(panicked));
+            let outcome = life.run(&ends.0.bell, || {
+                // Nobody waits for it any more, then.
+                let _ = begun.send(());
+            });
+            ends.1 = outcome.map_err(|error| (error.kind(), error.to_string()));
+        });
+        let thread = thread.map_err(|error| {
+            let why = format!("the server's thread cannot be started: {error}");
+            LockError::new(ErrorKind::Io, "").with_message(why).with_source(error)
+        })?;
+        let server =
+            Self { shared, thread: Mutex::new(Some(thread)), addresses, pid: std::process::id() };
+        match has_begun.recv() {
+            Ok(()) => Ok(server),
+            // It has ended instead.
+            Err(_) => {
+                server.wait()?;
+                let why = "the server has ended before it began";
+                Err(LockError::new(ErrorKind::Io, "").with_message(why))
+            }
+        }
+    }
+
+    /// The URLs by which clients reach it, in the order in which addresses of a kind were given; TCP
+    /// first.
+    pub fn addresses(&self) -> &[String] {
+        &self.addresses
+    }
+
+    /// Whether it serves.
+    pub fn is_running(&self) -> bool {
+        self.pid == std::process::id() && self.shared.lock().is_none()
+    }
+
+    /// Tells the clients, lets go of the addresses and the directory, and returns when that is done:
+    /// within about a second.
+    pub fn stop(&self) {
+        if self.pid != std::process::id() {
+            return;
+        }
+        self.shared.bell.stop();
+        let _ = self.wait();
+    }
+
+    /// Waits until it has ended: because it was stopped, or because it could not go on.
+    ///
+    /// # Errors
+    /// Why it could not go on.
+    pub fn wait(&self) -> Result<(), LockError> {
+        if self.pid != std::process::id() {
+            let why = "the server belongs to the parent of this forked process";
+            return Err(LockError::new(ErrorKind::Unavailable, "").with_message(why));
+        }
+        let mut outcome = self.shared.lock();
+        while outcome.is_none() {
+            outcome = self.shared.ended.wait(outcome).unwrap_or_else(PoisonError::into_inner);
+        }
+        let outcome = outcome.clone().unwrap_or(Ok(()));
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // How it ended is known already.
+            let _ = thread.join();
+        }
+        outcome.map_err(|(kind, text)| LockError::new(kind, "").with_message(text))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("addresses", &self.addresses)
+            .field("pid", &self.pid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Option<Outcome>> {
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

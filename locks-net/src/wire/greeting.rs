@@ -4,6 +4,9 @@ use super::bytes::{Put, Reader};
 use super::info::{MAX_TEXT, put_party, take_party};
 use super::{ClientHello, How, Malformed, Open, Opened, Proof, Rejected, Resume, ServerHello, Why};
 
+/// Until a session is open a server takes no frame longer than this. All that clients say before fits.
+pub(crate) const MAX_CLIENT_GREETING: usize = 1024;
+
 /// What is said before a session's frames. Its first byte says which it is.
 pub(crate) trait Greeting: Sized {
     /// That byte.

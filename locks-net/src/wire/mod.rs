@@ -18,7 +18,7 @@ mod tests;
 
 pub(crate) use self::event::MAX_EVENT_FRAME;
 pub(crate) use self::frame::{FrameReader, FrameWriter, join_frame, split_frame};
-pub(crate) use self::greeting::{Greeting, decode_answer};
+pub(crate) use self::greeting::{Greeting, MAX_CLIENT_GREETING, decode_answer};
 pub(crate) use self::hello::{
     ClientHello, How, Open, Opened, Proof, Rejected, Resume, ServerHello, VERSION, Why,
 };

@@ -77,14 +77,9 @@ impl State {
     ) -> Answer {
         let again = waiter.ask.asked.is_some();
         let place = self.enqueue(waiter, upgrades, now);
-        if again {
-            // S5: it may head the queue, which a newcomer never does while the key is free.
-            self.settle(now, effects);
-            if let Some(settled) = self.fetch(place).or_else(|| self.claim(place, now, effects)) {
-                return Answer::Granted(settled);
-            }
-        }
-        Answer::Queued(place)
+        // S5: it may head the queue of a key that is free, before somebody who has been woken to take it.
+        let claimed = if again { self.claim(place, now, effects) } else { None };
+        claimed.map_or(Answer::Queued(place), Answer::Granted)
     }
 
     /// A request of somebody who holds the key already (C9). `None`: it is like any other.

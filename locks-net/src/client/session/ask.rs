@@ -360,7 +360,14 @@ impl Session {
         while let Some(&(deadline, number)) = self.deadlines.first()
             && deadline <= now
         {
-            self.expire_ask(number, now);
+            // Whatever it belongs to, it does not come up again.
+            self.deadlines.remove(&(deadline, number));
+            if let Some(asked) = self.unanswered.get_mut(&number) {
+                asked.deadline = None;
+            }
+            if !self.expire_ending(number) {
+                self.expire_ask(number, now);
+            }
         }
     }
 

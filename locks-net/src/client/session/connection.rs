@@ -1,9 +1,7 @@
-use std::sync::Arc;
-
 use locks_core::Moment;
 
-use crate::secret::{Opener, Secret};
-use crate::wire::{ClientHello, FrameReader, FrameWriter};
+use crate::secret::{ClientHandshake, Opener};
+use crate::wire::{FrameReader, FrameWriter};
 
 /// The present connection of a session.
 #[derive(Debug)]
@@ -14,8 +12,6 @@ pub(super) struct Connection {
     pub(super) stage: Stage,
     /// Since when it has been saying hello.
     pub(super) since: Moment,
-    /// What both sides have to prove that they know, if anything.
-    pub(super) secret: Option<Arc<Secret>>,
     /// What the frames that come next are to be checked by, until it is in use.
     pub(super) opener: Option<Opener>,
     /// The life of the server at its other end, once that has said so.
@@ -25,8 +21,8 @@ pub(super) struct Connection {
 /// How far a connection is.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// This was said, and nothing heard yet.
-    Hello(ClientHello),
+    /// It says hello, and proves what it knows.
+    Hello(Box<ClientHandshake>),
     /// The server was asked to open or resume a session, then.
     Opening(Moment),
     /// It is that of the session.

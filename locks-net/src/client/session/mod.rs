@@ -31,7 +31,7 @@ use self::labels::Labels;
 use self::leases::Leases;
 use self::trust::Trust;
 use crate::channel::Channel;
-use crate::secret::Secret;
+use crate::secret::{ClientHandshake, Secret};
 use crate::wire::{Call, FrameReader, FrameWriter};
 
 /// See the [module](self).
@@ -166,20 +166,21 @@ impl Session {
         if self.connection.is_some() {
             self.disconnected();
         }
-        let mut connection = Connection {
-            writer: FrameWriter::default(),
+        let mut nonce = [0; 32];
+        (self.setup.random)(&mut nonce);
+        let handshake = ClientHandshake::new(secret, nonce);
+        let mut writer = FrameWriter::default();
+        self.out.clear();
+        writer.put(&mut self.out, |body| body.extend(handshake.hello()));
+        self.closing = false;
+        self.connection = Some(Connection {
+            writer,
             reader: Some(FrameReader::new(GREETING)),
-            stage: Stage::Over,
+            stage: Stage::Hello(Box::new(handshake)),
             since: self.now(),
-            secret,
             opener: None,
             server: [0; 16],
-        };
-        self.out.clear();
-        self.closing = false;
-        connection.stage =
-            opening::hello(&mut connection.writer, &mut self.out, &mut self.setup.random);
-        self.connection = Some(connection);
+        });
     }
 
     /// Bytes have come in.
@@ -345,3 +346,6 @@ impl fmt::Debug for Session {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,31 +6,19 @@ use super::connection::Stage;
 use super::trust::Trust;
 use super::{Broken, Deferred, Life, Session};
 use crate::channel::Channel;
-use crate::secret::TAG;
+use crate::secret::{ClientHandshake, Established, Keys, Step, TAG};
 use crate::wire::{
-    Call, ClientHello, FrameReader, FrameWriter, Greeting, How, MAX_EVENT_FRAME, Malformed, Open,
-    Opened, Rejected, Resume, ServerHello, VERSION, Why, decode_answer,
+    Call, FrameReader, Greeting, How, MAX_EVENT_FRAME, Malformed, Open, Opened, Rejected, Resume,
+    Why, decode_answer,
 };
-
-/// The first greeting.
-pub(super) fn hello(
-    writer: &mut FrameWriter,
-    out: &mut Vec<u8>,
-    random: &mut dyn FnMut(&mut [u8]),
-) -> Stage {
-    let mut hello = ClientHello { version: VERSION, nonce: [0; 32] };
-    random(&mut hello.nonce);
-    writer.put(out, |body| hello.encode(body));
-    Stage::Hello(hello)
-}
 
 impl Session {
     /// A greeting has come in.
     pub(super) fn greeted(&mut self, body: &[u8]) -> Result<(), Broken> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         match std::mem::replace(&mut connection.stage, Stage::Over) {
-            Stage::Hello(mine) => match decode_answer::<ServerHello>(body)? {
-                Ok(theirs) => self.met(mine, theirs),
+            Stage::Hello(mut handshake) => match handshake.receive(body) {
+                Ok(step) => self.shaken(handshake, step),
                 Err(rejected) => Err(self.rejected(rejected)),
             },
             Stage::Opening(at) => match decode_answer::<Opened>(body)? {
@@ -41,9 +29,20 @@ impl Session {
         }
     }
 
-    fn met(&mut self, _mine: ClientHello, theirs: ServerHello) -> Result<(), Broken> {
+    fn shaken(&mut self, handshake: Box<ClientHandshake>, step: Step) -> Result<(), Broken> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
-        connection.server = theirs.server;
+        if let Some(reply) = step.reply {
+            connection.writer.put(&mut self.out, |body| body.extend(reply));
+        }
+        let Some(Established { server, keys }) = step.established else {
+            connection.stage = Stage::Hello(handshake);
+            return Ok(());
+        };
+        connection.server = server;
+        if let Some(Keys { sealer, opener }) = keys {
+            connection.writer.seal(sealer);
+            connection.opener = Some(opener);
+        }
         self.ask_to_open();
         Ok(())
     }

@@ -87,10 +87,13 @@ impl Historian {
     ) -> Vec<Record> {
         let (Some(guard), Some(session)) = (guard, session) else { return Vec::new() };
         let Some(around) = pick(&guard.members, a) else { return Vec::new() };
-        let mode = if a % 3 == 0 { Mode::Exclusive } else { Mode::Shared };
-        let token = if a % 5 == 0 { Token::new(self.last) } else { around.token };
+        let mode = if a.is_multiple_of(3) { Mode::Exclusive } else { Mode::Shared };
+        // A set has a token of its own, and so has an upgrade.
+        let is_set = a.is_multiple_of(2) && around.key != "z";
+        let own = is_set || a.is_multiple_of(5);
+        let token = if own { Token::new(self.last) } else { around.token };
         let mut members = vec![Member { nested: true, mode, token, ..around.clone() }];
-        if a % 2 == 0 && around.key != "z" {
+        if is_set {
             members.push(self.member("z", a));
         }
         vec![grant(session.realm, self.last, members)]
@@ -110,9 +113,9 @@ impl Historian {
 
     fn member(&self, key: &str, b: usize) -> Member {
         let mode = [Mode::Exclusive, Mode::Shared, Mode::Permit { of: 3 }][b % 3];
-        let since = (b % 5 != 0).then_some(at(self.now));
-        let reserved_until = (b % 2 == 0).then_some(at(self.now + b as u64 % 100));
-        let site = (b % 4 == 0).then(|| "src/é.rs:1".to_owned());
+        let since = (!b.is_multiple_of(5)).then_some(at(self.now));
+        let reserved_until = (b.is_multiple_of(2)).then_some(at(self.now + b as u64 % 100));
+        let site = (b.is_multiple_of(4)).then(|| "src/é.rs:1".to_owned());
         Member { mode, since, reserved_until, site, ..member(key, self.last) }
     }
 }

@@ -1,8 +1,12 @@
 //! Records that tests write, and histories made of them.
 
 mod bytes;
+mod directory;
+mod disk;
 mod history;
 mod holds;
+mod processes;
+mod scratch;
 
 use std::time::Duration;
 
@@ -17,7 +21,7 @@ pub(super) fn at(nanos: u64) -> Moment {
 pub(super) fn session(realm: u32) -> Record {
     let mut party = Party::default();
     party.label = Some(format!("client {realm}"));
-    party.pid = (realm % 2 == 0).then_some(4711);
+    party.pid = (realm.is_multiple_of(2)).then_some(4711);
     let kept = match realm % 2 {
         0 => Kept::ByProcess { pid: 4711, started: 88 },
         _ => Kept::ByLease,

@@ -1,5 +1,8 @@
 //! Round trips, canonicity, and what is refused.
 
+mod bounds;
+mod examples;
+mod frames;
 mod values;
 
 use std::fmt::Debug;

@@ -1,0 +1,183 @@
+//! Ways to reach a server.
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use locks_core::{ErrorKind, LockError};
+
+use crate::secret::Secret;
+
+/// A way to reach a server; made use of whenever there is no connection and something to say.
+pub(crate) trait Dial: Send + Sync + 'static {
+    /// What the backend is called: a URL, without secrets.
+    fn name(&self) -> &str;
+
+    /// What both sides are to prove that they know.
+    fn secret(&self) -> Option<Arc<Secret>> {
+        None
+    }
+
+    /// Connects, or gives up `by` then.
+    ///
+    /// # Errors
+    /// The attempt is made again, after a pause.
+    fn dial(&self, by: Instant) -> Result<Line, Unreached>;
+}
+
+/// A connection that was just made.
+#[derive(Debug)]
+pub(crate) enum Line {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) enum Unreached {
+    /// Nobody is there: it was refused, or there is no socket. So nobody counts anybody's lease either.
+    NobodyListens(io::Error),
+    /// `Unavailable`, after which it is worth to try again until those who wait have waited enough; or
+    /// anything else, which they are told at once.
+    Failed(LockError),
+}
+
+/// A server at a Unix socket.
+pub(super) struct AtPath {
+    path: PathBuf,
+    name: String,
+    /// Whose servers are trusted, besides this user's and root's.
+    allowed: Option<u32>,
+}
+
+/// A server at a TCP port of this machine.
+pub(super) struct AtPort {
+    address: SocketAddr,
+    name: String,
+    secret: Arc<Secret>,
+}
+
+impl AtPath {
+    pub(super) fn new(path: PathBuf, allowed: Option<u32>) -> Self {
+        let name = format!("unix://{}", path.display());
+        Self { path, name, allowed }
+    }
+}
+
+impl AtPort {
+    /// # Errors
+    /// `NotConfigured`, where it is not an address of this machine.
+    pub(super) fn new(address: &str, secret: Arc<Secret>) -> Result<Self, LockError> {
+        let name = format!("locks://{address}");
+        let refused = |why: String| {
+            LockError::new(ErrorKind::NotConfigured, "").with_backend(&*name).with_message(why)
+        };
+        let mut addresses = address
+            .to_socket_addrs()
+            .map_err(|error| refused(format!("`{address}` is no address with a port: {error}")))?;
+        let Some(address) = addresses.find(|address| address.ip().is_loopback()) else {
+            return Err(refused(format!(
+                "`{address}` is not an address of this machine: without TLS, which is still to come, \
+                 a server is reached by `127.0.0.1` or `[::1]` only, or through a tunnel that ends there"
+            )));
+        };
+        Ok(Self { address, name, secret })
+    }
+}
+
+impl Dial for AtPath {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn dial(&self, _: Instant) -> Result<Line, Unreached> {
+        let stream = connect_unix(&self.path)?;
+        check_server(&stream, &self.path, self.allowed).map_err(Unreached::Failed)?;
+        Ok(Line::Unix(stream))
+    }
+}
+
+impl Dial for AtPort {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn secret(&self) -> Option<Arc<Secret>> {
+        Some(self.secret.clone())
+    }
+
+    fn dial(&self, by: Instant) -> Result<Line, Unreached> {
+        let left = by.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        match TcpStream::connect_timeout(&self.address, left) {
+            Ok(stream) => Ok(Line::Tcp(stream)),
+            Err(error) => Err(unreached(&self.name, error)),
+        }
+    }
+}
+
+/// Connects to a Unix socket.
+///
+/// # Errors
+/// Those of the system, sorted.
+pub(crate) fn connect_unix(path: &Path) -> Result<UnixStream, Unreached> {
+    UnixStream::connect(path).map_err(|error| unreached(&path.display().to_string(), error))
+}
+
+/// Refuses a server of another user than this one, root and `allowed` (N5).
+///
+/// # Errors
+/// `Unauthorized`.
+pub(crate) fn check_server(
+    stream: &UnixStream,
+    path: &Path,
+    allowed: Option<u32>,
+) -> Result<(), LockError> {
+    let refused = |why: String| LockError::new(ErrorKind::Unauthorized, "").with_message(why);
+    let path = path.display();
+    let uid = peer_uid(stream).map_err(|error| {
+        refused(format!("the system does not say who serves at `{path}`: {error}"))
+    })?;
+    let me = rustix::process::geteuid().as_raw();
+    if uid == me || uid == 0 || allowed == Some(uid) {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "the server at `{path}` is run by user {uid}, not by this user ({me}) or root: allow that user, \
+         if it is to be trusted"
+    )))
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn peer_uid(stream: &UnixStream) -> io::Result<u32> {
+    Ok(rustix::net::sockopt::socket_peercred(stream)?.uid.as_raw())
+}
+
+/// Elsewhere nobody tells who is at the other end.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn peer_uid(_: &UnixStream) -> io::Result<u32> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+fn unreached(name: &str, error: io::Error) -> Unreached {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            Unreached::NobodyListens(error)
+        }
+        io::ErrorKind::PermissionDenied => {
+            let why = format!("this user may not connect to `{name}`: {error}");
+            let refused = LockError::new(ErrorKind::Unauthorized, "").with_message(why);
+            Unreached::Failed(refused.with_source(error))
+        }
+        _ => Unreached::Failed(LockError::unavailable(name, error)),
+    }
+}
+
+impl fmt::Debug for dyn Dial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

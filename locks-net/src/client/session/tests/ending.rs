@@ -1,0 +1,92 @@
+use locks_core::{ErrorKind, LostCause};
+
+use super::*;
+
+#[test]
+fn c4_a_release_is_confirmed_by_its_acknowledgement() {
+    let mut rig = Rig::open(false);
+    let request = rig.hold();
+    rig.session.end(request);
+    assert!(matches!(rig.calls()[..], [Call::End { .. }]), "nobody has asked how it went");
+    let count = rig.watched(|session, cx| {
+        assert!(session.poll_ended(request, Some(cx)).is_pending());
+    });
+    assert!(rig.session.poll_ended(request, None).is_pending());
+    assert!(matches!(rig.calls()[..], [Call::Ping]), "once");
+    rig.acknowledge();
+    rig.wake();
+    assert_eq!(count.woken(), 1);
+    assert!(matches!(rig.session.poll_ended(request, None), Poll::Ready(Ok(()))));
+    assert!(rig.session.is_idle());
+}
+
+#[test]
+fn c4_a_hold_that_was_lost_before_its_release_arrived_says_so() {
+    let mut rig = Rig::open(false);
+    let request = rig.hold();
+    rig.session.end(request);
+    assert!(rig.session.poll_ended(request, None).is_pending());
+    rig.tell(&Event::Lost { request, cause: LostCause::Stolen });
+    rig.calls();
+    rig.acknowledge();
+    let Poll::Ready(Err(error)) = rig.session.poll_ended(request, None) else { panic!() };
+    assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::Stolen });
+    assert_eq!((error.key(), error.token()), ("k", Some(Token::new(request + 100))));
+}
+
+#[test]
+fn c4_a_lost_hold_is_given_up_at_the_server_too() {
+    let mut rig = Rig::open(false);
+    let request = rig.hold();
+    rig.tell(&Event::Lost { request, cause: LostCause::Stolen });
+    rig.session.end(request);
+    assert!(matches!(rig.calls()[..], [Call::End { .. }]));
+    assert!(matches!(rig.session.poll_ended(request, None), Poll::Ready(Err(it)) if it.is_lost()));
+}
+
+#[test]
+fn c4_a_release_without_a_connection_is_sent_with_the_next() {
+    let mut rig = Rig::open(false);
+    let request = rig.hold();
+    rig.cut();
+    rig.session.end(request);
+    assert!(rig.session.poll_ended(request, None).is_pending());
+    rig.connect(How::Resumed);
+    assert!(rig.session.poll_ended(request, None).is_pending());
+    assert!(matches!(rig.calls()[..], [Call::End { .. }, Call::Ping]));
+    rig.acknowledge();
+    assert!(matches!(rig.session.poll_ended(request, None), Poll::Ready(Ok(()))));
+}
+
+#[test]
+fn c4_a_release_that_nobody_confirms_says_so() {
+    let mut rig = Rig::open(false);
+    let request = rig.hold();
+    rig.session.end(request);
+    assert!(rig.session.poll_ended(request, None).is_pending());
+    rig.advance(CONNECT);
+    let Poll::Ready(Err(error)) = rig.session.poll_ended(request, None) else { panic!() };
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(rig.session.is_idle());
+}
+
+#[test]
+fn c6_refreshing_is_answered_and_a_lost_hold_is_not_refreshed() {
+    let mut rig = Rig::open(false);
+    let request = rig.hold();
+    let call = rig.session.refresh(request).unwrap();
+    assert!(matches!(rig.calls()[..], [Call::Refresh { request: it, .. }] if it == request));
+    rig.tell(&Event::Done { call });
+    assert!(matches!(rig.session.poll_call(call, None), Poll::Ready(Ok(_))));
+    rig.tell(&Event::Lost { request, cause: LostCause::Stolen });
+    assert!(rig.session.refresh(request).unwrap_err().is_lost());
+}
+
+#[test]
+fn n7_good_bye_ends_everything() {
+    let mut rig = Rig::open(false);
+    let request = rig.hold();
+    rig.session.bye();
+    assert_eq!(rig.lost(request), Some(LostCause::SessionEnded));
+    assert!(rig.connect(How::New).resume.is_none());
+}

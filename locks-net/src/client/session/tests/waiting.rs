@@ -1,0 +1,251 @@
+use locks_core::{CallSite, ErrorKind, HolderInfo, LostCause, Mode, OwnerId};
+
+use super::*;
+
+#[test]
+fn n2_a_request_is_one_frame_and_its_grant_wakes_whoever_waits() {
+    let mut rig = Rig::open(false);
+    let request = rig.ask(true);
+    let calls = rig.calls();
+    let [Call::Acquire(acquire)] = &calls[..] else { panic!("{calls:?}") };
+    assert_eq!((acquire.request, &acquire.keys[..]), (request, &["k".to_owned()][..]));
+    let count = rig.watched(|session, cx| {
+        assert!(session.poll_acquire(request, Some(cx)).is_pending());
+    });
+    rig.grant(request);
+    rig.wake();
+    assert_eq!(count.woken(), 1);
+    assert_eq!(rig.fetch(request).unwrap(), Token::new(request + 100));
+    assert!(rig.calls().is_empty());
+}
+
+#[test]
+fn c12_call_sites_and_names_are_told_once_and_again_in_a_new_session() {
+    let mut rig = Rig::open(false);
+    let here = CallSite::caller();
+    let named = std::thread::Builder::new().name("worker-3".into());
+    let ask = move |rig: &mut Rig, owner| {
+        let mut acquire = plain(true);
+        acquire.owner = Some(owner);
+        rig.session.acquire(acquire, Some(here)).unwrap()
+    };
+    named
+        .spawn(move || {
+            let owner = locks_core::current();
+            ask(&mut rig, owner);
+            let calls = rig.all_calls();
+            let [Call::Site { id: 1, text }, Call::Name { text: name, .. }, Call::Acquire(first)] =
+                &calls[..]
+            else {
+                panic!("{calls:?}")
+            };
+            assert_eq!((text, &**name, first.site), (&here.to_string(), "worker-3", 1));
+            ask(&mut rig, owner);
+            assert!(matches!(&rig.all_calls()[..], [Call::Acquire(second)] if second.site == 1));
+            rig.cut();
+            rig.connect(How::New);
+            let calls = rig.all_calls();
+            assert!(matches!(calls[0], Call::Site { id: 1, .. }), "{calls:?}");
+            assert_eq!(calls.len(), 4);
+        })
+        .unwrap()
+        .join()
+        .unwrap();
+}
+
+#[test]
+fn c12_errors_tell_of_this_process_as_such() {
+    let mut rig = Rig::open(false);
+    let site = CallSite::caller();
+    let request = rig.session.acquire(plain(false), Some(site)).unwrap();
+    let mut holder = HolderInfo::new(Mode::Exclusive);
+    holder.owner = Some(OwnerId::from(42).in_realm(3));
+    holder.party.pid = Some(1);
+    holder.party.site = Some(site.to_string());
+    let mut other = holder.clone();
+    other.owner = Some(OwnerId::from(42).in_realm(4));
+    let error = LockError::new(ErrorKind::Contended, "k").with_holders(vec![holder, other]);
+    rig.tell(&Event::Refused { call: request, error });
+    let error = rig.fetch(request).unwrap_err();
+    let [holder, other] = error.holders() else { panic!("{error:?}") };
+    assert!(holder.party.is_here() && !other.party.is_here());
+    assert_eq!(holder.who.as_deref(), Some("owner 42"));
+    assert_eq!(holder.site.unwrap().to_string(), site.to_string());
+    assert_eq!((error.kind(), error.backend()), (ErrorKind::Contended, Some("unix:///test")));
+}
+
+#[test]
+fn c5_a_dropped_request_ends_at_once_and_a_grant_that_crosses_it_is_nobodys() {
+    let mut rig = Rig::open(false);
+    let request = rig.ask(true);
+    rig.calls();
+    let grant = rig.say(&Event::Granted { request, token: Token::new(5) });
+    rig.session.withdraw(request);
+    assert!(matches!(rig.calls()[..], [Call::End { request: it }] if it == request));
+    rig.session.receive(&grant).unwrap();
+    assert!(rig.calls().is_empty() && rig.session.is_idle());
+}
+
+#[test]
+fn c5_what_was_granted_and_not_fetched_is_released() {
+    let mut rig = Rig::open(false);
+    let request = rig.ask(true);
+    rig.grant(request);
+    rig.calls();
+    rig.session.withdraw(request);
+    assert!(matches!(rig.calls()[..], [Call::End { .. }]));
+    assert!(rig.session.is_idle());
+}
+
+#[test]
+fn c5_what_was_refused_or_never_sent_needs_no_end() {
+    let mut rig = Rig::open(false);
+    let request = rig.ask(false);
+    rig.calls();
+    rig.tell(&Event::Refused { call: request, error: LockError::new(ErrorKind::Contended, "k") });
+    rig.session.withdraw(request);
+    assert!(rig.calls().is_empty());
+    rig.cut();
+    let request = rig.ask(true);
+    rig.session.withdraw(request);
+    rig.connect(How::Resumed);
+    assert!(rig.calls().is_empty());
+}
+
+#[test]
+fn c2_the_server_is_told_what_is_left_of_a_wait() {
+    let mut rig = Rig::new(false);
+    rig.ask(Duration::from_secs(5));
+    rig.advance(millis(1500));
+    rig.connect(How::New);
+    let calls = rig.calls();
+    let [Call::Acquire(acquire)] = &calls[..] else { panic!("{calls:?}") };
+    assert_eq!(acquire.options.wait, Some(Wait::AtMost(millis(3500))));
+    assert_eq!(acquire.waited, Duration::ZERO, "no server knew of it");
+}
+
+#[test]
+fn c2_a_wait_ends_a_little_later_by_itself_if_the_server_is_silent() {
+    let mut rig = Rig::open(false);
+    let request = rig.ask(Duration::from_secs(5));
+    rig.calls();
+    rig.advance(Duration::from_secs(5));
+    assert!(rig.poll(request).is_pending(), "the server's answer has a little time");
+    let due = rig.session.next_deadline().unwrap();
+    rig.advance(due.since(rig.clock.now()));
+    let error = rig.fetch(request).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(matches!(rig.calls()[..], [Call::End { .. }]));
+    rig.session.withdraw(request);
+    assert!(rig.calls().is_empty(), "it has ended once");
+}
+
+#[test]
+fn c2_a_grant_in_the_instant_of_the_timeout_is_one_outcome() {
+    let mut rig = Rig::open(false);
+    let request = rig.ask(Duration::from_secs(5));
+    rig.calls();
+    rig.grant(request);
+    rig.advance(Duration::from_secs(6));
+    assert!(!rig.session.tick());
+    rig.fetch(request).unwrap();
+    assert!(rig.calls().is_empty());
+    let late = rig.ask(Duration::from_secs(5));
+    rig.calls();
+    rig.advance(Duration::from_secs(6));
+    assert!(!rig.session.tick());
+    rig.grant(late);
+    assert_eq!(rig.fetch(late).unwrap_err().kind(), ErrorKind::Timeout);
+    assert!(matches!(rig.calls()[..], [Call::End { .. }]));
+}
+
+#[test]
+fn c2_reaching_the_server_is_bounded_by_itself() {
+    for (wait, bound) in [
+        (Wait::Forever, CONNECT),
+        (Wait::No, CONNECT),
+        (Wait::AtMost(millis(300)), millis(300)),
+        (Wait::AtMost(Duration::from_secs(60)), CONNECT),
+    ] {
+        let mut rig = Rig::new(false);
+        let request = rig.ask(wait);
+        rig.advance(bound - millis(1));
+        assert!(rig.poll(request).is_pending(), "{wait:?}");
+        rig.session.unreachable("nobody listens");
+        rig.advance(millis(1));
+        let error = rig.fetch(request).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{wait:?}");
+        assert!(format!("{error:?}").contains("nobody listens"));
+        rig.connect(How::New);
+        assert!(rig.calls().is_empty(), "it is not asked for after all");
+    }
+}
+
+#[test]
+fn c2_wait_false_and_calls_need_an_answer_soon() {
+    let mut rig = Rig::open(false);
+    let request = rig.ask(false);
+    let call = rig.session.status().unwrap();
+    rig.advance(CONNECT);
+    assert_eq!(rig.fetch(request).unwrap_err().kind(), ErrorKind::Unavailable);
+    let Poll::Ready(Err(error)) = rig.session.poll_call(call, None) else { panic!() };
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    let calls = rig.calls();
+    assert!(matches!(calls[..], [Call::Acquire(_), Call::Status { .. }, Call::End { .. }]));
+}
+
+#[test]
+fn n7_waiting_for_ever_survives_a_lost_connection_for_one_lease() {
+    let mut rig = Rig::open(false);
+    let request = rig.ask(true);
+    rig.advance(Duration::from_secs(3600));
+    assert!(rig.poll(request).is_pending());
+    rig.cut();
+    rig.advance(LEASE - millis(1));
+    assert!(rig.poll(request).is_pending());
+    rig.connect(How::Resumed);
+    rig.advance(LEASE);
+    assert!(rig.poll(request).is_pending(), "it is connected again");
+    rig.cut();
+    rig.advance(LEASE);
+    assert_eq!(rig.fetch(request).unwrap_err().kind(), ErrorKind::Unavailable);
+    rig.connect(How::Resumed);
+    let calls = rig.calls();
+    assert!(matches!(calls[..], [Call::Acquire(_), Call::End { .. }]), "{calls:?}");
+}
+
+#[test]
+fn c8_what_was_lost_before_it_was_fetched_is_not_handed_out() {
+    let mut rig = Rig::open(false);
+    let request = rig.ask(true);
+    rig.calls();
+    rig.grant(request);
+    rig.tell(&Event::Lost { request, cause: LostCause::Stolen });
+    assert!(rig.fetch(request).unwrap_err().is_lost());
+    assert!(matches!(rig.calls()[..], [Call::End { .. }]));
+    assert!(rig.session.is_idle());
+}
+
+#[test]
+fn n6_too_long_a_request_is_refused_here() {
+    let mut rig = Rig::new(false);
+    rig.max_frame = 4096;
+    rig.connect(How::New);
+    let mut acquire = plain(true);
+    acquire.keys = (0..10).map(|number| format!("{number}{}", "x".repeat(1000))).collect();
+    let request = rig.session.acquire(acquire, None).unwrap();
+    assert_eq!(rig.fetch(request).unwrap_err().kind(), ErrorKind::LimitExceeded);
+    assert!(rig.calls().is_empty());
+}
+
+#[test]
+fn n6_what_is_kept_for_a_server_that_acknowledges_nothing_is_bounded() {
+    let mut rig = Rig::open(false);
+    let mut acquire = plain(true);
+    acquire.keys = (0..100).map(|number| format!("{number:03}{}", "x".repeat(1000))).collect();
+    let refused = (0..100).find_map(|_| rig.session.acquire(acquire.clone(), None).err());
+    assert_eq!(refused.expect("4 MiB are not kept").kind(), ErrorKind::LimitExceeded);
+    rig.calls();
+    rig.acknowledge();
+    rig.session.acquire(acquire, None).unwrap();
+}

@@ -1,0 +1,248 @@
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use locks_core::{Clock, LockError, Moment, Token};
+
+use super::charge::Charge;
+use super::directory::{Directory, read_all};
+use super::header::Header;
+use super::ledger::Ledger;
+use super::tokens::{TOKENS, Tokens};
+use super::{boot, fault};
+
+const JOURNAL: &str = "journal";
+/// A shorter journal is not worth the trouble.
+const SHORT: u64 = 1 << 20;
+
+/// A server's directory, of which it is in charge while this lives (N4): its journal, its tokens, and the
+/// lock that keeps others out.
+#[derive(Debug)]
+pub(crate) struct Store {
+    directory: Directory,
+    tokens: Tokens,
+    /// What a journal that is made anew begins with: its floor is the greatest token covered so far.
+    header: Header,
+    journal: File,
+    /// How far the journal has been written, in whole batches.
+    len: u64,
+    /// How long it was after it was made anew last.
+    compacted: u64,
+    /// There is something behind `len` that could not be cut off.
+    torn: bool,
+    /// Last: nobody else begins before the files are closed.
+    charge: Charge,
+}
+
+/// What the servers before left.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) ledger: Ledger,
+    /// Every token granted so far is at most this.
+    pub(crate) floor: Token,
+    /// Nothing may be granted for so long: there are leases of which nothing is known any more.
+    pub(crate) silent_for: Option<Duration>,
+}
+
+impl Store {
+    /// Takes charge of the directory, and reads what there is in it. `boot_clock` is the one that goes on
+    /// in suspend.
+    ///
+    /// # Errors
+    /// `Contended` if another server has it; `NotConfigured` if the directory is not what it should be;
+    /// `Unavailable` if it cannot be used, or the journal or the tokens are damaged.
+    pub(crate) fn open(
+        path: &Path,
+        offers_tcp: bool,
+        boot_clock: &dyn Clock,
+    ) -> Result<(Self, Recovered), LockError> {
+        let boot = boot::id().map_err(fault::no_boot_id)?;
+        Self::open_in(path, offers_tcp, boot, boot_clock.now())
+    }
+
+    /// The same, the machine having been started as `boot`.
+    pub(super) fn open_in(
+        path: &Path,
+        offers_tcp: bool,
+        boot: [u8; 16],
+        now: Moment,
+    ) -> Result<(Self, Recovered), LockError> {
+        let directory = Directory::open(path)?;
+        let charge = Charge::take(&directory)?;
+        let path = directory.file(JOURNAL);
+        let unusable = |error| fault::file(&path, error);
+
+        let before = Tokens::read(&directory)?;
+        let file = directory.open_file(JOURNAL).map_err(unusable)?;
+        let tokens = match &before {
+            Some(tokens) => tokens.clone(),
+            None if file.is_some() => return Err(Tokens::missing(&directory)),
+            None => Tokens::new(boot::random().map_err(unusable)?, boot),
+        };
+        let file = file.filter(|_| tokens.boot == boot);
+        let found = match file {
+            Some(file) => Found::read(file, &path, &tokens)?,
+            None => None,
+        };
+        let is_silent = match &found {
+            // The server before was killed within its silence (N4: a second crash repeats the rule).
+            Some(found) => found.header.silent_until.is_some_and(|until| until > now),
+            None => tokens.tcp,
+        };
+        let silent_for = Some(tokens.lease).filter(|lease| is_silent && !lease.is_zero());
+
+        // The tokens first: a journal beside which there are none is not believed.
+        let tokens = Tokens { boot, tcp: tokens.tcp || offers_tcp, ..tokens };
+        if before.as_ref() != Some(&tokens) {
+            let written = tokens.write(&directory);
+            written.map_err(|error| fault::file(&directory.file(TOKENS), error))?;
+        }
+        let silent_until = silent_for.map(|lease| now.after(lease));
+        // What was granted since the machine was started is in the journal, to the last token.
+        let floor = found.as_ref().map_or(tokens.floor(), Found::greatest_token);
+        let header = Header { boot, directory: tokens.directory, floor, silent_until };
+        let (ledger, file, len) = match found {
+            Some(found) if silent_for.is_none() => {
+                found.file.set_len(found.len).map_err(unusable)?;
+                (found.ledger, found.file, found.len)
+            }
+            found => {
+                let ledger = found.map(|found| found.ledger).unwrap_or_default();
+                let records = ledger.encode();
+                let file = begin(&directory, &header, &records).map_err(unusable)?;
+                (ledger, file, length(&records))
+            }
+        };
+        let store = Self {
+            directory,
+            tokens,
+            header,
+            journal: file,
+            len,
+            compacted: 0,
+            torn: false,
+            charge,
+        };
+        Ok((store, Recovered { ledger, floor, silent_for }))
+    }
+
+    /// Writes a batch of records down. Nothing that follows from them may be told to anybody before.
+    ///
+    /// # Errors
+    /// None of the batch is in the journal then.
+    pub(crate) fn append(&mut self, batch: &[u8]) -> io::Result<()> {
+        // One system call, unless there is not enough room for all of it: then another, for the reason.
+        let appended = self.cut().and_then(|()| self.journal.write_all_at(batch, self.len));
+        match appended {
+            Ok(()) => {
+                self.len += batch.len() as u64;
+                Ok(())
+            }
+            Err(error) => {
+                self.torn = true;
+                // If it cannot be cut now it is before the next batch.
+                let _ = self.cut();
+                Err(fault::writing(&self.directory.file(JOURNAL), &error))
+            }
+        }
+    }
+
+    /// Sees to it that this token may be granted and this lease promised, whatever happens to the machine.
+    /// Costs next to nothing where that is so already.
+    ///
+    /// # Errors
+    /// Neither may be told to anybody then.
+    pub(crate) fn cover(&mut self, token: Token, lease: Duration) -> io::Result<()> {
+        if let Some(more) = self.tokens.covering(token, lease)? {
+            self.ensure_charge()?;
+            let written = more.write(&self.directory);
+            written.map_err(|error| fault::writing(&self.directory.file(TOKENS), &error))?;
+            self.tokens = more;
+        }
+        self.header.floor = self.header.floor.max(token);
+        Ok(())
+    }
+
+    /// Puts a journal with these records in the place of the one there is. All tokens granted so far have
+    /// been [covered](Self::cover).
+    ///
+    /// # Errors
+    /// The journal is as it was then, and goes on.
+    pub(crate) fn compact(&mut self, snapshot: &[u8]) -> io::Result<()> {
+        self.ensure_charge()?;
+        let begun = begin(&self.directory, &self.header, snapshot);
+        self.journal =
+            begun.map_err(|error| fault::writing(&self.directory.file(JOURNAL), &error))?;
+        self.len = length(snapshot);
+        self.compacted = self.len;
+        self.torn = false;
+        Ok(())
+    }
+
+    /// Whether most of the journal may be about what is over.
+    pub(crate) fn is_due_for_compaction(&self) -> bool {
+        self.len > SHORT && self.len > self.compacted.saturating_mul(4)
+    }
+
+    /// Whether nobody has removed the directory or its lock, so that another server could have begun.
+    ///
+    /// # Errors
+    /// Then it is not in charge any more, and has to end.
+    pub(crate) fn ensure_charge(&self) -> io::Result<()> {
+        self.charge.ensure(&self.directory)
+    }
+
+    /// Cuts off what is left of a batch that failed.
+    fn cut(&mut self) -> io::Result<()> {
+        if self.torn {
+            self.journal.set_len(self.len)?;
+            self.torn = false;
+        }
+        Ok(())
+    }
+}
+
+/// A journal that this server's predecessor has written.
+struct Found {
+    file: File,
+    header: Header,
+    ledger: Ledger,
+    len: u64,
+}
+
+impl Found {
+    /// `None`: it counts from another start of the machine.
+    fn read(file: File, path: &Path, tokens: &Tokens) -> Result<Option<Self>, LockError> {
+        let content = read_all(&file).map_err(|error| fault::file(path, error))?;
+        let (header, records) =
+            Header::split(&content).map_err(|why| fault::corrupt_journal(path, why))?;
+        if header.boot != tokens.boot {
+            return Ok(None);
+        }
+        if header.directory != tokens.directory {
+            return Err(fault::corrupt_journal(path, "that of another directory"));
+        }
+        let (ledger, len) =
+            Ledger::read(records).map_err(|corrupt| fault::corrupt_journal(path, corrupt))?;
+        let found = Self { file, header, ledger, len: (Header::LEN + len) as u64 };
+        if found.greatest_token() > tokens.floor() {
+            return Err(fault::corrupt_journal(path, "ahead of `tokens`, which is an old copy"));
+        }
+        Ok(Some(found))
+    }
+
+    fn greatest_token(&self) -> Token {
+        self.header.floor.max(self.ledger.greatest_token())
+    }
+}
+
+/// A new journal, in one step. It is not synced: after a failure of power nobody reads it.
+fn begin(directory: &Directory, header: &Header, records: &[u8]) -> io::Result<File> {
+    directory.replace(JOURNAL, &[&header.encode(), records], false)
+}
+
+fn length(records: &[u8]) -> u64 {
+    (Header::LEN + records.len()) as u64
+}

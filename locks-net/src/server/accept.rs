@@ -1,0 +1,148 @@
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+
+use super::bell::Rope;
+use super::connection::Stream;
+use super::process;
+use crate::arbiter::Peer;
+use crate::journal::Kept;
+use crate::secret::Secret;
+use crate::wire::{FrameWriter, Greeting, Rejected, Why};
+
+/// A socket that takes connections.
+#[derive(Debug)]
+pub(super) struct Listener {
+    socket: Socket,
+    waker: Waker,
+    /// To be closed when there are no descriptors left, so that the next client can be told so.
+    spare: Option<File>,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Unix {
+        listener: UnixListener,
+        /// Users that are let in.
+        users: BTreeSet<u32>,
+    },
+    Tcp {
+        listener: TcpListener,
+        secret: Arc<Secret>,
+    },
+}
+
+/// What became of looking for a connection.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    /// Somebody is there.
+    Peer(Stream, Peer, Option<IpAddr>),
+    /// Somebody was there and is not let in.
+    TurnedAway,
+    /// Nobody; it rings when that changes.
+    Nobody,
+    /// There are no descriptors left: to be tried again after a while.
+    Exhausted,
+}
+
+impl Listener {
+    pub(super) fn unix(listener: UnixListener, users: BTreeSet<u32>, rope: Arc<Rope>) -> Self {
+        Self::new(Socket::Unix { listener, users }, rope)
+    }
+
+    pub(super) fn tcp(listener: TcpListener, secret: Arc<Secret>, rope: Arc<Rope>) -> Self {
+        Self::new(Socket::Tcp { listener, secret }, rope)
+    }
+
+    fn new(socket: Socket, rope: Arc<Rope>) -> Self {
+        Self { socket, waker: Waker::from(rope), spare: spare() }
+    }
+
+    /// The next connection.
+    pub(super) fn accept(&mut self) -> Accepted {
+        self.spare = self.spare.take().or_else(spare);
+        let cx = &mut Context::from_waker(&self.waker);
+        let outcome = match &self.socket {
+            Socket::Unix { listener, users } => {
+                listener.poll_accept(cx).map_ok(|(stream, _)| unix_peer(stream, users))
+            }
+            Socket::Tcp { listener, secret } => {
+                listener.poll_accept(cx).map_ok(|(stream, from)| {
+                    // Frames are small and awaited. Without it they are merely late.
+                    let _ = stream.set_nodelay(true);
+                    let peer = Peer { kept: Kept::ByLease, secret: Some(Arc::clone(secret)) };
+                    Accepted::Peer(Stream::Tcp(stream), peer, Some(from.ip()))
+                })
+            }
+        };
+        match outcome {
+            Poll::Pending => Accepted::Nobody,
+            Poll::Ready(Ok(accepted)) => accepted,
+            Poll::Ready(Err(error)) if is_exhausted(&error) => {
+                self.turn_one_away();
+                Accepted::Exhausted
+            }
+            // Whoever it was has gone.
+            Poll::Ready(Err(_)) => Accepted::TurnedAway,
+        }
+    }
+
+    /// With the spare descriptor.
+    fn turn_one_away(&mut self) {
+        if self.spare.take().is_none() {
+            return;
+        }
+        let listener = match &self.socket {
+            Socket::Unix { listener, .. } => listener.as_fd(),
+            Socket::Tcp { listener, .. } => listener.as_fd(),
+        };
+        if let Ok(stream) = rustix::net::accept(listener) {
+            reject(&stream, Why::LimitExceeded, "the server has no descriptors left");
+        }
+        self.spare = spare();
+    }
+}
+
+/// Says no to somebody who has just connected, if that can be said at once.
+fn reject(stream: impl AsFd, why: Why, text: &str) {
+    let mut frame = Vec::new();
+    let rejected = Rejected { why, text: text.to_owned() };
+    FrameWriter::default().put(&mut frame, |body| rejected.encode(body));
+    let _ = rustix::net::send(stream, &frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+}
+
+/// Who is at the other end of a Unix socket, by the kernel's word (N5).
+fn unix_peer(stream: UnixStream, users: &BTreeSet<u32>) -> Accepted {
+    let Ok(peer) = stream.peer_cred() else { return Accepted::TurnedAway };
+    let uid = peer.uid();
+    if !users.contains(&uid) {
+        reject(&stream, Why::Unauthorized, &format!("user {uid} is not let in by this server"));
+        return Accepted::TurnedAway;
+    }
+    let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|&pid| pid != 0);
+    let kept = match pid.map(|pid| (pid, process::started(pid))) {
+        Some((pid, Some(started))) => Kept::ByProcess { pid, started },
+        // It has ended since: whatever it asked for is for nobody.
+        Some((pid, None)) if !process::is_alive(pid) => return Accepted::TurnedAway,
+        // In another namespace of processes, or not for us to see: nothing tells of its end.
+        Some((_, None)) | None => Kept::ByLease,
+    };
+    Accepted::Peer(Stream::Unix(stream), Peer { kept, secret: None }, None)
+}
+
+fn is_exhausted(error: &io::Error) -> bool {
+    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+    Errno::from_io_error(error).is_some_and(|error| exhausted.contains(&error))
+}
+
+fn spare() -> Option<File> {
+    File::open("/dev/null").ok()
+}

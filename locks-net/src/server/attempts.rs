@@ -1,0 +1,93 @@
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use locks_core::Moment;
+
+/// Failed proofs, by address (N5). Each makes the next refusal of that address come later, so that
+/// guessing is slow; whoever knows the secret is never made to wait.
+#[derive(Debug, Default)]
+pub(super) struct Attempts {
+    failed: HashMap<IpAddr, Failed>,
+    /// Those of addresses that do not fit into the table.
+    others: Failed,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Failed {
+    times: u32,
+    last: Option<Moment>,
+}
+
+/// So many addresses are kept apart.
+const ADDRESSES: usize = 1024;
+
+/// What lies back for longer is forgotten.
+const MEMORY: Duration = Duration::from_secs(60);
+
+/// After the first failure, and after many.
+const DELAYS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3)];
+
+impl Attempts {
+    /// One more has failed. How long its refusal is to be delayed.
+    pub(super) fn failed(&mut self, address: IpAddr, now: Moment) -> Duration {
+        if self.failed.len() >= ADDRESSES && !self.failed.contains_key(&address) {
+            self.failed.retain(|_, failed| !failed.is_forgotten(now));
+        }
+        let failed = if self.failed.len() < ADDRESSES || self.failed.contains_key(&address) {
+            self.failed.entry(address).or_default()
+        } else {
+            &mut self.others
+        };
+        if failed.is_forgotten(now) {
+            failed.times = 0;
+        }
+        failed.times = failed.times.saturating_add(1);
+        failed.last = Some(now);
+        let [first, longest] = DELAYS;
+        first.saturating_mul(1 << (failed.times - 1).min(16)).min(longest)
+    }
+}
+
+impl Failed {
+    fn is_forgotten(&self, now: Moment) -> bool {
+        self.last.is_none_or(|last| now.since(last) >= MEMORY)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn address(number: u32) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::from(0x7f00_0000 + number))
+    }
+
+    #[test]
+    fn n5_refusals_slow_down_address_by_address_and_recover() {
+        let mut attempts = Attempts::default();
+        let start = Moment::from_nanos(5);
+        let delays: Vec<_> =
+            (0..7).map(|_| attempts.failed(address(1), start).as_millis()).collect();
+        assert_eq!(delays, [100, 200, 400, 800, 1600, 3000, 3000]);
+        assert_eq!(attempts.failed(address(2), start).as_millis(), 100);
+        let later = start.after(MEMORY);
+        assert_eq!(attempts.failed(address(1), later).as_millis(), 100);
+    }
+
+    #[test]
+    fn n5_the_table_of_addresses_is_bounded() {
+        let mut attempts = Attempts::default();
+        let start = Moment::from_nanos(5);
+        let mut longest = Duration::ZERO;
+        for number in 0..10_000 {
+            longest = longest.max(attempts.failed(address(number), start));
+        }
+        assert_eq!(attempts.failed.len(), ADDRESSES);
+        assert_eq!(longest, DELAYS[1], "those that do not fit share one count");
+        attempts.failed(address(20_000), start.after(MEMORY));
+        assert_eq!(attempts.failed.len(), 1);
+    }
+}

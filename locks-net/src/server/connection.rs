@@ -1,0 +1,167 @@
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use locks_core::Moment;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::bell::Rope;
+
+/// One connection's socket, and what waits to be written to it.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: Stream,
+    rope: Arc<Rope>,
+    waker: Waker,
+    /// What is to be sent; up to `sent` it has been.
+    output: Vec<u8>,
+    sent: usize,
+    /// Since when the client has not taken anything of what there is for it.
+    pub(super) stuck_since: Option<Moment>,
+    /// It is on its way out: what comes in is not looked at, and it closes when it has been flushed and
+    /// the client has closed too, at the latest then.
+    pub(super) closing_by: Option<Moment>,
+    /// Nothing is written before: its client was wrong about the secret (N5).
+    pub(super) withheld_until: Option<Moment>,
+    /// Where it comes from, if not from this machine's own sockets.
+    pub(super) from: Option<IpAddr>,
+    /// It is looked at every now and then.
+    pub(super) is_attended: bool,
+    /// Nothing is sent any more.
+    is_shut: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Stream {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+/// Buffers of connections that have nothing to say are no larger than this.
+const IDLE_BUFFER: usize = 4096;
+
+impl Connection {
+    pub(super) fn new(stream: Stream, from: Option<IpAddr>, rope: Arc<Rope>) -> Self {
+        let waker = Waker::from(Arc::clone(&rope));
+        Self {
+            stream,
+            rope,
+            waker,
+            output: Vec::new(),
+            sent: 0,
+            stuck_since: None,
+            closing_by: None,
+            withheld_until: None,
+            from,
+            is_attended: false,
+            is_shut: false,
+        }
+    }
+
+    /// Reads what is there into `buffer`, or `None` if there is nothing; nothing read is the end. It
+    /// rings when there is more.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        let cx = &mut Context::from_waker(&self.waker);
+        // Unlike `try_read` it knows that a short read leaves nothing to be read.
+        match self.stream.pinned().poll_read(cx, &mut buffer) {
+            Poll::Pending => None,
+            Poll::Ready(outcome) => Some(outcome.map(|()| buffer.filled().len())),
+        }
+    }
+
+    /// Where to put what is to be sent.
+    pub(super) fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+
+    /// Writes what the socket takes. It rings when it takes more.
+    pub(super) fn flush(&mut self, now: Moment) -> io::Result<()> {
+        if self.withheld_until.is_some_and(|until| now < until) {
+            return Ok(());
+        }
+        self.withheld_until = None;
+        while self.has_output() {
+            let cx = &mut Context::from_waker(&self.waker);
+            match self.stream.pinned().poll_write(cx, &self.output[self.sent..]) {
+                Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Ok(written)) => {
+                    self.sent += written;
+                    self.stuck_since = None;
+                }
+                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => {
+                    self.stuck_since.get_or_insert(now);
+                    // What has been sent is not kept for longer than it takes to send as much again.
+                    if self.sent > self.output.len() / 2 {
+                        self.output.drain(..self.sent);
+                        self.sent = 0;
+                    }
+                    return Ok(());
+                }
+            }
+        }
+        self.output.clear();
+        self.output.shrink_to(IDLE_BUFFER);
+        self.sent = 0;
+        Ok(())
+    }
+
+    /// Whether it was to be closed and nothing is left to be sent.
+    ///
+    /// Over TCP the client then has to close too: otherwise what it has sent and nobody has read would
+    /// take what was sent to it out of its hands.
+    pub(super) fn has_gone(&mut self) -> bool {
+        if self.closing_by.is_none() || self.has_output() {
+            return false;
+        }
+        if !std::mem::replace(&mut self.is_shut, true) && matches!(self.stream, Stream::Tcp(_)) {
+            let cx = &mut Context::from_waker(&self.waker);
+            return !matches!(self.stream.pinned().poll_shutdown(cx), Poll::Ready(Ok(())));
+        }
+        matches!(self.stream, Stream::Unix(_))
+    }
+
+    /// Has it looked at in the next round.
+    pub(super) fn ring(&self) {
+        self.rope.pull();
+    }
+
+    pub(super) fn has_output(&self) -> bool {
+        self.sent < self.output.len()
+    }
+
+    /// How much waits to be written.
+    pub(super) fn waiting(&self) -> usize {
+        self.output.len() - self.sent
+    }
+
+    /// Whether it is to be looked at again without anything coming in.
+    pub(super) fn has_deadline(&self) -> bool {
+        self.stuck_since.is_some() || self.closing_by.is_some() || self.withheld_until.is_some()
+    }
+
+    /// Whether its client has been too slow, or its time to close has come.
+    pub(super) fn is_overdue(&self, now: Moment, patience: Duration) -> bool {
+        self.stuck_since.is_some_and(|since| now.since(since) >= patience)
+            || self.closing_by.is_some_and(|by| by <= now)
+    }
+}
+
+impl Stream {
+    fn pinned(&mut self) -> Pin<&mut dyn ReadWrite> {
+        match self {
+            Stream::Unix(stream) => Pin::new(stream),
+            Stream::Tcp(stream) => Pin::new(stream),
+        }
+    }
+}
+
+trait ReadWrite: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> ReadWrite for T {}

@@ -1,0 +1,80 @@
+use std::collections::BTreeSet;
+use std::future;
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::sync::Arc;
+
+use locks_core::{BootClock, ErrorKind, LockError, SystemClock};
+
+use super::accept::Listener;
+use super::bell::Bell;
+use super::driver::Driver;
+use super::process;
+use super::socket_file::SocketFile;
+use crate::arbiter::{Arbiter, Limits, Setup};
+use crate::journal::{Recovered, Store};
+use crate::secret::{Secret, fill, random};
+
+/// All that a server is made of, on its way to its thread.
+#[derive(Debug)]
+pub(super) struct Life {
+    pub(super) store: Store,
+    pub(super) recovered: Recovered,
+    pub(super) limits: Limits,
+    pub(super) listening: Vec<Listening>,
+}
+
+/// A socket that listens already.
+#[derive(Debug)]
+pub(super) enum Listening {
+    Unix(UnixListener, SocketFile, BTreeSet<u32>),
+    Tcp(TcpListener, Arc<Secret>),
+}
+
+impl Life {
+    /// Serves until the end.
+    pub(super) fn run(self, bell: &Arc<Bell>, begun: impl FnOnce()) -> Result<(), LockError> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
+        let runtime = runtime.map_err(failed)?;
+        let _entered = runtime.enter();
+        let mut driver = self.into_driver(bell)?;
+        begun();
+        runtime.block_on(future::poll_fn(|cx| driver.poll(cx)))
+    }
+
+    fn into_driver(self, bell: &Arc<Bell>) -> Result<Driver, LockError> {
+        let Life { store, recovered, limits, listening } = self;
+        let arbiter = Arbiter::new(Setup {
+            limits: limits.clone(),
+            server: random().map_err(failed)?,
+            process: process::name(std::process::id()).unwrap_or_default(),
+            clock: Arc::new(SystemClock),
+            boot_clock: Arc::new(BootClock),
+            random: Box::new(|bytes| fill(bytes).expect("the kernel's random numbers do not end")),
+            ledger: recovered.ledger,
+            floor: recovered.floor,
+            silent_for: recovered.silent_for,
+        })?;
+        let mut driver = Driver::new(Arc::clone(bell), arbiter, store, limits);
+        for listening in listening {
+            match listening {
+                Listening::Unix(listener, file, users) => {
+                    let listener = tokio::net::UnixListener::from_std(listener).map_err(failed)?;
+                    driver.listen(Some(file), |rope| Listener::unix(listener, users, rope));
+                }
+                Listening::Tcp(listener, secret) => {
+                    let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+                    driver.listen(None, |rope| Listener::tcp(listener, secret, rope));
+                }
+            }
+        }
+        Ok(driver)
+    }
+}
+
+fn failed(error: io::Error) -> LockError {
+    let why = format!("the server cannot start: {error}");
+    LockError::new(ErrorKind::Io, "").with_message(why).with_source(error)
+}

@@ -1,0 +1,147 @@
+//! Sockets as files, and addresses that are refused.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::Command;
+
+use locks_core::{ErrorKind, LockError};
+
+use super::Scratch;
+use super::child::Other;
+use super::line::Line;
+use crate::secret::Secret;
+use crate::server::Server;
+
+fn start(scratch: &Scratch, socket: &Path) -> Result<Server, LockError> {
+    Server::builder().unix(socket).state(scratch.path("state")).start()
+}
+
+/// It is refused with these words, and what is at the path stays what it was.
+fn refused(scratch: &Scratch, socket: &Path, words: &str) {
+    let before = fs::symlink_metadata(socket).unwrap();
+    let error = start(scratch, socket).unwrap_err();
+    assert!(error.to_string().contains(words), "{error}");
+    let after = fs::symlink_metadata(socket).unwrap();
+    assert_eq!(before.file_type(), after.file_type());
+    assert_eq!(before.modified().unwrap(), after.modified().unwrap());
+}
+
+#[test]
+fn f24_what_is_no_socket_is_left_alone() {
+    let scratch = Scratch::new();
+    let file = scratch.path("file");
+    fs::write(&file, "precious").unwrap();
+    refused(&scratch, &file, "no socket");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+
+    let directory = scratch.path("directory");
+    fs::create_dir(&directory).unwrap();
+    refused(&scratch, &directory, "no socket");
+
+    let fifo = scratch.path("fifo");
+    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    refused(&scratch, &fifo, "no socket");
+
+    // Also where it leads to a socket on which nobody listens.
+    drop(UnixListener::bind(scratch.path("stale")).unwrap());
+    let link = scratch.path("link");
+    std::os::unix::fs::symlink(scratch.path("stale"), &link).unwrap();
+    refused(&scratch, &link, "no socket");
+    assert!(fs::symlink_metadata(scratch.path("stale")).unwrap().file_type().is_socket());
+}
+
+#[test]
+fn f24_a_directory_that_others_write_to_is_refused() {
+    let scratch = Scratch::new();
+    let open = scratch.path("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
+    let error = start(&scratch, &open.join("socket")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotConfigured);
+    assert!(error.to_string().contains("chmod go-w"), "{error}");
+    assert!(fs::read_dir(&open).unwrap().next().is_none(), "nothing was left there");
+    // As `/tmp` is.
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
+    start(&scratch, &open.join("socket")).unwrap();
+    let error = start(&scratch, &scratch.path("missing/socket")).unwrap_err();
+    assert!(error.to_string().contains("missing"), "{error}");
+}
+
+#[test]
+fn a_socket_is_the_users_own_unless_others_are_let_in() {
+    let scratch = Scratch::new();
+    let mode = || fs::symlink_metadata(scratch.socket()).unwrap().permissions().mode() & 0o777;
+    let server = scratch.serve(|_| {});
+    assert_eq!(mode(), 0o600);
+    drop(server);
+    let builder = Server::builder().unix(scratch.socket()).state(scratch.path("state"));
+    let _server = builder.allow_user(12345).start().unwrap();
+    assert_eq!(mode(), 0o666);
+}
+
+#[test]
+fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+    let scratch = Scratch::new();
+    let mut killed = Other::new("server", scratch.as_ref(), "");
+    killed.kill();
+    assert!(scratch.socket().exists(), "who is killed leaves it");
+    let _server = scratch.serve(|_| {});
+    let mut line = Line::local(&scratch.socket());
+    line.acquire("k").unwrap();
+
+    let other = Server::builder().unix(scratch.socket()).state(scratch.path("other"));
+    let error = other.start().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Contended);
+    assert!(error.to_string().contains(&format!("process {}", std::process::id())), "{error}");
+    assert!(Line::local(&scratch.socket()).is_contended("k"));
+    let left: Vec<_> = fs::read_dir(&scratch).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(left.iter().all(|path| !path.ends_with(".socket")), "{left:?}");
+}
+
+#[test]
+fn n4_two_servers_on_one_directory_the_second_refuses() {
+    let scratch = Scratch::new();
+    let _server = scratch.serve(|_| {});
+    let error = start(&scratch, &scratch.path("second")).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Contended);
+    assert!(!scratch.path("second").exists());
+}
+
+#[test]
+fn n5_tcp_is_for_this_machine() {
+    let scratch = Scratch::new();
+    for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:7420", "[::ffff:192.0.2.1]:7420"] {
+        let address: SocketAddr = address.parse().unwrap();
+        let builder = Server::builder().tcp(address, Secret::generate().unwrap());
+        let error = builder.state(scratch.path("state")).start().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConfigured);
+        assert!(error.to_string().contains("does not encrypt"), "{error}");
+    }
+    assert!(!scratch.path("state").exists(), "nothing was begun");
+}
+
+#[test]
+fn a_server_says_what_it_lacks() {
+    let scratch = Scratch::new();
+    let error = Server::builder().unix(scratch.socket()).start().unwrap_err();
+    assert!(error.to_string().contains("`state`"), "{error}");
+    let error = Server::builder().state(scratch.path("state")).start().unwrap_err();
+    assert!(error.to_string().contains("`unix`"), "{error}");
+}
+
+#[test]
+fn a_server_whose_socket_or_lock_was_removed_ends() {
+    for lost in ["socket", "state/server.lock"] {
+        let scratch = Scratch::new();
+        let server = scratch.serve(|_| {});
+        fs::remove_file(scratch.path(lost)).unwrap();
+        let error = server.wait().unwrap_err();
+        assert!(error.to_string().contains("was removed"), "{error}");
+        assert!(!server.is_running());
+        // The next one goes on.
+        scratch.serve(|_| {});
+    }
+}

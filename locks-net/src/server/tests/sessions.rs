@@ -1,0 +1,163 @@
+//! Sessions over real sockets.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::Scratch;
+use super::line::{Line, unix};
+use crate::secret::Secret;
+use crate::server::Server;
+use crate::wire::{Call, Event, How};
+
+#[test]
+fn a_lock_goes_from_client_to_client() {
+    let scratch = Scratch::new();
+    let server = scratch.serve(|_| {});
+    assert_eq!(server.addresses(), [format!("unix://{}", scratch.socket().display())]);
+    let (mut one, mut other) = (Line::local(&scratch.socket()), Line::local(&scratch.socket()));
+    let first = one.acquire("k").unwrap();
+    let request = other.ask("k", true);
+    other.confirm().unwrap();
+    one.say(&Call::End { request: 1 });
+    assert!(other.granted(request).unwrap() > first);
+    assert!(!one.opened.renews);
+}
+
+#[test]
+fn n2_many_frames_at_once_are_all_answered() {
+    let scratch = Scratch::new();
+    let _server = scratch.serve(|_| {});
+    let mut line = Line::local(&scratch.socket());
+    let requests: Vec<_> = (0..5000).map(|number| line.ask(&format!("k{number}"), true)).collect();
+    for request in requests {
+        line.granted(request).unwrap();
+    }
+}
+
+#[test]
+fn n1_a_cut_connection_of_a_living_process_is_resumed() {
+    let scratch = Scratch::new();
+    let _server = scratch.serve(|_| {});
+    let (mut one, mut other) = (Line::local(&scratch.socket()), Line::local(&scratch.socket()));
+    one.acquire("k").unwrap();
+    assert_eq!(one.resume(unix(&scratch.socket())), How::Resumed);
+    one.confirm().unwrap();
+    assert!(other.is_contended("k"));
+}
+
+#[test]
+fn n1_a_session_not_resumed_ends_with_its_time() {
+    let scratch = Scratch::new();
+    let _server = scratch.serve(|limits| {
+        limits.shortest_lease = Duration::from_millis(50);
+        limits.lease = Duration::from_millis(300);
+    });
+    let (mut one, mut other) = (Line::local(&scratch.socket()), Line::local(&scratch.socket()));
+    one.acquire("k").unwrap();
+    let cut = Instant::now();
+    drop(one);
+    let request = other.ask("k", true);
+    other.granted(request).unwrap();
+    let took = cut.elapsed();
+    assert!(took >= Duration::from_millis(300), "ended after {took:?}");
+}
+
+#[test]
+fn n4_a_successor_has_the_sessions_and_their_locks() {
+    let scratch = Scratch::new();
+    let server = scratch.serve(|_| {});
+    let mut one = Line::local(&scratch.socket());
+    let first = one.acquire("k").unwrap();
+    server.stop();
+    assert!(!scratch.socket().exists(), "who stops takes the socket along");
+    one.wait(|event| matches!(event, Event::Closing).then_some(())).unwrap();
+    assert!(one.is_closed());
+
+    let server = scratch.serve(|_| {});
+    let mut other = Line::local(&scratch.socket());
+    assert!(other.is_contended("k"));
+    assert_eq!(one.resume(unix(&scratch.socket())), How::Restored);
+    one.say(&Call::Holding { held: vec![1], pending: vec![], more: false });
+    one.say(&Call::End { request: 1 });
+    one.confirm().unwrap();
+    assert!(other.acquire("k").unwrap() > first);
+    drop(server);
+    assert!(other.is_closed());
+}
+
+#[test]
+fn n1_over_tcp_a_session_is_kept_by_its_lease() {
+    let scratch = Scratch::new();
+    let secret = Secret::generate().unwrap();
+    let same = || Some(Arc::new(Secret::parse(&secret.to_text()).unwrap()));
+    let limits = crate::Limits { shortest_lease: Duration::from_millis(50), ..Default::default() };
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let builder = Server::builder().tcp(any, Secret::parse(&secret.to_text()).unwrap());
+    let server = builder.unix(scratch.socket()).state(scratch.path("state")).limits(limits);
+    let server = server.start().unwrap();
+    let address = server.addresses()[0].strip_prefix("locks://").unwrap().to_owned();
+    assert!(!address.ends_with(":0"), "the port is the real one: {address}");
+    let connect = || TcpStream::connect(&address).unwrap();
+
+    let lease = Duration::from_millis(400);
+    let mut one = Line::open(connect(), same(), None, Some(lease)).unwrap();
+    assert!(one.opened.renews);
+    one.acquire("k").unwrap();
+    let mut local = Line::local(&scratch.socket());
+    let request = local.ask("k", true);
+    let renewed = Instant::now();
+    one.confirm().unwrap();
+    // It says nothing any more; that its connection is open does not matter.
+    local.granted(request).unwrap();
+    assert!(renewed.elapsed() >= lease, "after {:?}", renewed.elapsed());
+    drop(one);
+}
+
+#[test]
+fn n1_the_end_of_a_process_ends_its_session_at_once_though_its_socket_stays_open() {
+    let scratch = Scratch::new();
+    let _server = scratch.serve(|_| {});
+    // A child of the child keeps the connection, as after a fork.
+    let script = format!(
+        "import socket, os, sys\n\
+         s = socket.socket(socket.AF_UNIX)\n\
+         s.connect({:?})\n\
+         s.sendall(bytes.fromhex(sys.argv[1]))\n\
+         s.recv(4096)\n\
+         s.sendall(bytes.fromhex(sys.argv[2]))\n\
+         got = s.recv(4096)\n\
+         while len(got) < int(sys.argv[3]): got += s.recv(4096)\n\
+         r, w = os.pipe()\n\
+         if os.fork() == 0:\n\
+         \x20   os.close(w)\n\
+         \x20   os.write(1, b'held')\n\
+         \x20   os.read(0, 1)\n\
+         \x20   os._exit(0)\n\
+         os.read(r, 1)\n",
+        scratch.socket()
+    );
+    let mut template = Line::local(&scratch.socket());
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let (hello, open, opened) = super::line::greetings(&template);
+    let mut rest = open;
+    rest.extend(template.frame(&super::line::acquire(1, "k", locks_core::Wait::No)));
+    let mut child = std::process::Command::new("python3")
+        .args(["-c", &script, &hex(&hello), &hex(&rest), &(opened + 4 + 16 + 1).to_string()])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = [0; 4];
+    std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut said).unwrap();
+    let mut other = Line::local(&scratch.socket());
+    assert!(other.is_contended("k"));
+    let request = other.ask("k", true);
+    child.kill().unwrap();
+    let killed = Instant::now();
+    other.granted(request).unwrap();
+    assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
+    // The other child still has the connection; it ends with its standard input.
+    drop(child.stdin.take());
+    child.wait().unwrap();
+}

@@ -1,0 +1,257 @@
+//! Clients that do not behave (FAULTS 18 to 21).
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use locks_core::{Query, Wait};
+
+use super::child::Other;
+use super::line::{Line, Unopened, acquire, greetings, unix};
+use super::{Scratch, until};
+use crate::arbiter::Limits;
+use crate::secret::Secret;
+use crate::server::Server;
+use crate::wire::{Call, Event, Why};
+
+const PATIENCE: Duration = Duration::from_millis(300);
+
+fn impatient(limits: &mut Limits) {
+    limits.patience = PATIENCE;
+}
+
+/// How long it takes until the connection is closed.
+fn closed(mut stream: impl Read) -> Duration {
+    let since = Instant::now();
+    let mut bytes = [0; 4096];
+    while let Ok(1..) = stream.read(&mut bytes) {}
+    since.elapsed()
+}
+
+#[test]
+fn f18_who_says_nothing_or_half_a_frame_is_closed_and_others_are_served() {
+    let scratch = Scratch::new();
+    let _server = scratch.serve(impatient);
+    let mut other = Line::local(&scratch.socket());
+    let mut slow = Line::local(&scratch.socket());
+    let frame = slow.frame(&acquire(1, "k", Wait::No));
+    std::thread::scope(|scope| {
+        let silent = scope.spawn(|| closed(unix(&scratch.socket())));
+        let mut half = unix(&scratch.socket());
+        half.write_all(&[9, 0]).unwrap();
+        let half = scope.spawn(|| closed(half));
+        // A byte now and then does not help.
+        for byte in &frame[..frame.len() - 1] {
+            if slow.stream.write_all(&[*byte]).is_err() {
+                break;
+            }
+            std::thread::sleep(PATIENCE / 10);
+        }
+        assert!(slow.is_closed());
+        for took in [silent.join().unwrap(), half.join().unwrap()] {
+            assert!(took >= PATIENCE && took < PATIENCE + Duration::from_secs(5), "{took:?}");
+        }
+    });
+    assert!(other.acquire("k").is_ok(), "nothing of the half was done");
+}
+
+#[test]
+fn f18_who_never_reads_is_closed_and_others_are_served() {
+    let scratch = Scratch::new();
+    let _server = scratch.serve(impatient);
+    let mut other = Line::local(&scratch.socket());
+    let mut deaf = Line::local(&scratch.socket());
+    deaf.acquire("of the deaf").unwrap();
+    for number in 0..200 {
+        other.ask(&format!("a key with a rather long name, number {number}"), true);
+    }
+    let query = Query::All;
+    let list = deaf.frame(&Call::Inspect { call: 1000, query: query.clone() });
+    let mut sent = 0;
+    let before = Instant::now();
+    deaf.stream.write_all(&list).unwrap();
+    loop {
+        sent += 1;
+        let list = deaf.frame(&Call::Inspect { call: 1000 + sent, query: query.clone() });
+        // It takes no more once it has closed.
+        if deaf.stream.write_all(&list).is_err() {
+            break;
+        }
+        assert!(before.elapsed() < Duration::from_secs(20), "still open after {sent} lists");
+    }
+    other.confirm().unwrap();
+    // Its session is another matter: its process lives.
+    assert!(other.is_contended("of the deaf"));
+}
+
+#[test]
+fn f19_garbage_is_refused_and_nothing_of_it_is_done() {
+    let scratch = Scratch::new();
+    let _server = scratch.serve(|_| {});
+    let mut template = Line::local(&scratch.socket());
+    let call = template.frame(&acquire(1, "k", Wait::No));
+    let (hello, open, _) = greetings(&template);
+    let whole = [&*hello, &*open].concat();
+    let garbage: [&[u8]; 6] = [
+        &[0xff; 4],
+        &[0xff, 0xff, 0xff, 0x7f, 1],
+        &[0; 64],
+        &open,
+        &call,
+        b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ];
+    for garbage in garbage {
+        for before in [&[][..], &hello, &whole] {
+            let mut stream = unix(&scratch.socket());
+            // It may be closed in the middle of that.
+            let _ = stream.write_all(before).and_then(|()| stream.write_all(garbage));
+            let legal = before == hello && garbage == open || before == whole && garbage == call;
+            if !legal {
+                let took = closed(stream);
+                assert!(took < Duration::from_secs(5), "{garbage:?} after {before:?}: {took:?}");
+            }
+        }
+    }
+    let mut other = Line::local(&scratch.socket());
+    other.confirm().unwrap();
+}
+
+fn with_secret(
+    scratch: &Scratch,
+    limits: Limits,
+) -> (Server, SocketAddr, impl Fn() -> Arc<Secret>) {
+    let secret = Secret::generate().unwrap();
+    let same = move || Arc::new(Secret::parse(&secret.to_text()).unwrap());
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let builder = Server::builder().tcp(any, Arc::into_inner(same()).unwrap());
+    let server = builder.state(scratch.path("state")).limits(limits).start().unwrap();
+    let address = server.addresses()[0].strip_prefix("locks://").unwrap().parse().unwrap();
+    (server, address, same)
+}
+
+fn is_unauthorized(outcome: Result<Line, Unopened>) -> bool {
+    match outcome {
+        Ok(_) => false,
+        Err(Unopened::Rejected(rejected)) => rejected.why == Why::Unauthorized,
+        Err(Unopened::Cut(_)) => true,
+    }
+}
+
+#[test]
+fn f19_nothing_is_done_before_the_proof() {
+    let scratch = Scratch::new();
+    let (_server, address, same) = with_secret(&scratch, Limits::default());
+    let mut line =
+        Line::open(TcpStream::connect(address).unwrap(), Some(same()), None, None).unwrap();
+    let (hello, open, _) = greetings(&line);
+    let mut bold = TcpStream::connect(address).unwrap();
+    bold.write_all(&[&*hello, &*open, &*open].concat()).unwrap();
+    assert!(closed(bold) < Duration::from_secs(5));
+    let status = status(&mut line);
+    assert_eq!(status.sessions, 1);
+}
+
+fn status(line: &mut Line) -> crate::Status {
+    line.say(&Call::Status { call: 9 });
+    line.wait(|event| match event {
+        Event::Status { status, .. } => Some(status.clone()),
+        _ => None,
+    })
+    .unwrap()
+}
+
+#[test]
+fn f20_a_wrong_secret_is_refused_more_and_more_slowly_and_the_right_one_at_once() {
+    let scratch = Scratch::new();
+    let (_server, address, same) = with_secret(&scratch, Limits::default());
+    let open = |secret| Line::open(TcpStream::connect(address).unwrap(), secret, None, None);
+    let mut took = Vec::new();
+    for _ in 0..4 {
+        let wrong = Arc::new(Secret::generate().unwrap());
+        let since = Instant::now();
+        assert!(is_unauthorized(open(Some(wrong))));
+        took.push(since.elapsed());
+    }
+    assert!(took[0] >= Duration::from_millis(100), "{took:?}");
+    assert!(took[3] >= Duration::from_millis(800), "{took:?}");
+    let since = Instant::now();
+    open(Some(same())).unwrap().confirm().unwrap();
+    assert!(since.elapsed() < Duration::from_millis(800), "{:?}", since.elapsed());
+    // None at all is seen by the client.
+    assert!(is_unauthorized(open(None)));
+}
+
+#[test]
+fn f21_newcomers_beyond_the_limit_push_out_the_oldest_and_clients_stay() {
+    let scratch = Scratch::new();
+    let _server = scratch.serve(|limits| limits.newcomers = 8);
+    let mut line = Line::local(&scratch.socket());
+    let silent: Vec<UnixStream> = (0..100).map(|_| unix(&scratch.socket())).collect();
+    line.confirm().unwrap();
+    until("the oldest are closed", || {
+        let closed = silent.iter().filter(|stream| {
+            stream.set_nonblocking(true).unwrap();
+            !matches!((&**stream).read(&mut [0; 512]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+        });
+        // What was said to them has been read by the round before.
+        closed.count() >= 92
+    });
+    assert!(Line::local(&scratch.socket()).acquire("k").is_ok());
+}
+
+#[test]
+fn f33_a_server_out_of_descriptors_serves_its_clients_and_recovers() {
+    let scratch = Scratch::new();
+    let mut server = Other::new("server", scratch.as_ref(), "ulimit -n 40;");
+    let mut line = Line::local(&scratch.socket());
+    line.acquire("k").unwrap();
+    let mut streams: Vec<UnixStream> = (0..100).map(|_| unix(&scratch.socket())).collect();
+    line.acquire("during").unwrap();
+    // Those who are too many are told so.
+    let mut told = 0;
+    for stream in &mut streams {
+        stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let mut bytes = [0; 256];
+        let read = stream.read(&mut bytes).unwrap_or(0);
+        told += usize::from(String::from_utf8_lossy(&bytes[..read]).contains("descriptors"));
+    }
+    assert!(told > 0);
+    line.acquire("after").unwrap();
+    drop(streams);
+    assert!(Line::local(&scratch.socket()).is_contended("k"));
+    server.tell("");
+}
+
+#[test]
+fn f23_when_the_journal_cannot_be_written_nothing_leaves() {
+    let scratch = Scratch::new();
+    // The limit is counted in units of 512 or 1,024 bytes; its signal is ignored.
+    let mut server = Other::new("server", scratch.as_ref(), "trap '' XFSZ; ulimit -f 8;");
+    server.tell("wait");
+    let mut line = Line::local(&scratch.socket());
+    let mut granted = 0;
+    loop {
+        let key = format!("k{granted}");
+        match line.acquire(&key) {
+            Ok(_) => granted += 1,
+            Err(error) => {
+                assert_eq!(error.kind(), std::io::ErrorKind::UnexpectedEof, "{error}");
+                break;
+            }
+        }
+        assert!(granted < 10_000, "the journal goes on and on");
+    }
+    assert!(granted > 10);
+    let why = server.said();
+    assert!(why.contains("journal") && why.contains("too large"), "{why}");
+    server.kill();
+
+    let _successor = scratch.serve(|_| {});
+    let mut other = Line::local(&scratch.socket());
+    for number in 0..granted {
+        assert!(other.is_contended(&format!("k{number}")), "k{number} was granted");
+    }
+    assert!(!other.is_contended(&format!("k{granted}")), "nobody was told of that one");
+}
