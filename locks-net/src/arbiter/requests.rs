@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use locks_core::{
     Caller, ErrorKind, Granted, Hold, KeySet, Keys, LockBackend, LockError, LostCause, Op, OwnerId,
-    Request,
+    Request, Token,
 };
 
 use super::connection::Fault;
@@ -336,6 +336,8 @@ impl Arbiter {
     pub(super) fn tell_of_losses(&mut self, losses: Vec<Loss>) {
         for Loss { realm, key, tokens, cause } in losses {
             let at = self.time_awake();
+            let realm = realm.or_else(|| self.whose_hold(&key, &tokens));
+            let Some(realm) = realm else { continue };
             let Some(session) = self.sessions.get_mut(&realm) else { continue };
             let mut lost = Vec::new();
             for (request, requested) in &mut session.requests {
@@ -354,6 +356,18 @@ impl Arbiter {
                 self.tell(realm, &Event::Lost { request, cause });
             }
         }
+    }
+
+    /// The session of a hold that has no owner any more.
+    fn whose_hold(&self, key: &str, tokens: &[Token]) -> Option<u32> {
+        let is_it = |requested: &Requested| match requested {
+            Requested::Held(held) => {
+                held.lost.is_none() && tokens.contains(&held.hold.token()) && held.hold.has_key(key)
+            }
+            Requested::Waiting(_) => false,
+        };
+        let mut sessions = self.sessions.values();
+        sessions.find(|session| session.requests.values().any(is_it)).map(|session| session.realm)
     }
 
     /// A session is over, and with it all it waited for and held.
