@@ -176,6 +176,21 @@ fn n1_a_leased_session_ends_with_its_lease_and_not_with_its_connection() {
 }
 
 #[test]
+fn n1_a_silent_session_goes_on_for_its_longest_hold_alone() {
+    let mut world = World::new();
+    let (mut one, mut two) = (world.leased(), world.local(2));
+    let short = one.ask(&mut world, "short", |_| {});
+    let long = one.ask(&mut world, "long", |ask| ask.options.lease = Some(60 * SECOND));
+    let (a, b) = (two.ask(&mut world, "short", |_| {}), two.ask(&mut world, "long", |_| {}));
+    world.advance(11 * SECOND);
+    assert!(two.granted(&mut world, a).is_some());
+    assert_eq!(two.granted(&mut world, b), None);
+    world.advance(50 * SECOND);
+    assert!(two.granted(&mut world, b).is_some());
+    let _ = (short, long);
+}
+
+#[test]
 fn n1_a_local_session_without_its_connection_ends_after_its_lease_unless_resumed() {
     let mut world = World::new();
     let (mut one, mut two) = (world.local(1), world.local(2));
