@@ -12,11 +12,11 @@
 mod arbiter;
 mod channel;
 mod client;
-#[cfg(test)]
-mod history;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(test)]
+mod history;
 mod journal;
 mod secret;
 mod server;

@@ -53,6 +53,10 @@ pub(super) fn ask(plan: &Plan, random: &mut Random, around: &Around<'_>) -> (Box
     options.wait = Some(match random.within(0..10) {
         0..2 => Wait::No,
         2..5 => Wait::AtMost(random.millis(1..500)),
+        // Nobody would know that such a one waits for itself (C10).
+        _ if around.thread.is_none() && !around.held.is_empty() => {
+            Wait::AtMost(random.millis(1..500))
+        }
         _ => Wait::Forever,
     });
     options.fair = *random.pick(&[None, None, None, Some(true), Some(false)]).unwrap_or(&None);

@@ -280,7 +280,8 @@ impl World {
             let holders = info.holders.iter().filter_map(|holder| holder.token);
             holders.chain(info.reserved_by.iter().copied()).map(|token| (info.key.clone(), token))
         });
-        let tokens = tokens.collect::<Vec<_>>();
+        let mut tokens = tokens.collect::<Vec<_>>();
+        tokens.sort_unstable();
         if self.random.percent(50)
             && let Some((key, token)) = self.random.pick(&tokens).cloned()
         {
