@@ -53,6 +53,10 @@ impl Arbiter {
         };
         let Some(session) = self.sessions.get_mut(&realm) else { return Err(Fault::Over) };
         let older = session.connection.take();
+        #[cfg(test)]
+        if self.broken == Some(crate::simulation::Bug::AppliedTwice) {
+            session.channel.forget_untold();
+        }
         let (secret, lease, applied) = (session.secret, session.lease, session.channel.applied());
         let renews = session.is_leased();
         session.heard = now;

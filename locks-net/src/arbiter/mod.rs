@@ -69,6 +69,9 @@ pub(crate) struct Arbiter {
     silent_until: Option<Moment>,
     /// For messages on their way into a channel.
     scratch: Vec<u8>,
+    /// What it does wrong, to see it found.
+    #[cfg(test)]
+    broken: Option<crate::simulation::Bug>,
 }
 
 /// What does not change.
@@ -254,6 +257,12 @@ impl Arbiter {
         }
     }
 
+    /// Has it make a mistake.
+    #[cfg(test)]
+    pub(crate) fn break_by(&mut self, bug: Option<crate::simulation::Bug>) {
+        self.broken = bug;
+    }
+
     /// For how many keys the engine keeps anything (C13).
     pub(crate) fn live_keys(&self) -> usize {
         self.engine.live_keys()
@@ -386,6 +395,12 @@ impl Arbiter {
     }
 
     fn record(&mut self, record: &Record) {
+        #[cfg(test)]
+        match (self.broken, record) {
+            (Some(crate::simulation::Bug::GrantNotWritten), Record::Grant(_))
+            | (Some(crate::simulation::Bug::EndNotWritten), Record::Ended { .. }) => return,
+            _ => {}
+        }
         record.encode(&mut self.journal);
     }
 }

@@ -4,7 +4,6 @@
 //! Who may serve is decided by the lock of the directory ([`Store`](crate::journal::Store)), and where to
 //! connect by the socket in it, which whoever has the lock puts in the place of its predecessor's.
 
-mod dial;
 mod here;
 #[cfg(test)]
 mod tests;

@@ -6,10 +6,10 @@
 #![cfg(target_os = "linux")]
 
 mod conformance;
-mod directory;
-mod peer;
 mod cuts;
+mod directory;
 mod partitions;
+mod peer;
 mod place;
 mod polled;
 mod program;
