@@ -386,7 +386,10 @@ impl Session {
         let waited = now.since(asked.asked);
         let error = match (open, asked.wait()) {
             (true, Wait::AtMost(_)) => LockError::new(ErrorKind::Timeout, ""),
-            (true, _) => self.unavailable("the server is connected and does not answer"),
+            (true, _) => {
+                let server = self.server.as_deref().unwrap_or("the server");
+                self.unavailable(&format!("{server} is connected and does not answer"))
+            }
             (false, _) => self.unavailable("the server was not reached in time"),
         };
         let error = error.with_key(asked.keys()).with_waited(waited);

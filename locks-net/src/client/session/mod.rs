@@ -68,6 +68,8 @@ pub(crate) struct Session {
     woken: Vec<Waker>,
     /// What the last attempt to reach the server ended in.
     trouble: Option<String>,
+    /// Who serves, in words.
+    server: Option<String>,
     /// The server has said that it goes.
     closing: bool,
     /// What it does wrong, to see it found.
@@ -148,6 +150,7 @@ impl Session {
             message: Vec::new(),
             woken: Vec::new(),
             trouble: None,
+            server: None,
             closing: false,
             #[cfg(test)]
             broken: None,
@@ -215,6 +218,11 @@ impl Session {
         if was_open {
             self.left_alone();
         }
+    }
+
+    /// The server is connected; who it is, for those who wait in vain for its answer.
+    pub(crate) fn silent(&mut self, server: String) {
+        self.server = Some(server);
     }
 
     /// The server cannot be reached at present, and why.
