@@ -225,12 +225,13 @@ impl Driver {
             return Ok(());
         }
         self.reachable_until = now.after(Timer::LONGEST);
-        self.store.ensure_charge().map_err(|error| ended(&error.to_string()).with_source(error))?;
+        let lost = |why: &str| ended(ErrorKind::Unavailable, why);
+        self.store.ensure_charge().map_err(|error| lost(&error.to_string()).with_source(error))?;
         match self.files.iter().find(|file| !file.is_there()) {
             None => Ok(()),
             Some(file) => {
                 let path = file.path().display();
-                Err(ended(&format!("its socket `{path}` was removed or replaced")))
+                Err(lost(&format!("its socket `{path}` was removed or replaced")))
             }
         }
     }
@@ -297,7 +298,8 @@ impl Driver {
 
     /// Nothing leaves before this is done (N4).
     fn write_down(&mut self) -> Result<(), LockError> {
-        let failed = |error: std::io::Error| ended(&error.to_string()).with_source(error);
+        let failed =
+            |error: std::io::Error| ended(ErrorKind::Io, &error.to_string()).with_source(error);
         let promised = self.arbiter.promised();
         if self.covered != Some(promised) {
             self.store.cover(promised.0, promised.1).map_err(failed)?;
@@ -410,8 +412,8 @@ impl Driver {
 }
 
 /// Why the server cannot go on.
-fn ended(why: &str) -> LockError {
+fn ended(kind: ErrorKind, why: &str) -> LockError {
     let why =
         format!("the server has ended: {why}; locks are kept for the next one on its directory");
-    LockError::new(ErrorKind::Io, "").with_message(why)
+    LockError::new(kind, "").with_message(why)
 }
