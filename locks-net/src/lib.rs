@@ -12,15 +12,21 @@
 mod arbiter;
 mod channel;
 mod client;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod history;
 mod journal;
 mod secret;
 mod server;
 mod serving;
+#[cfg(test)]
+mod simulation;
 mod wire;
 
 pub use self::arbiter::Limits;
+pub use self::client::{NetBackend, NetBuilder};
 pub use self::secret::Secret;
 pub use self::server::{Server, ServerBuilder};
 pub use self::wire::Status;

@@ -22,15 +22,12 @@ pub(super) struct Directory {
 /// A file, whatever it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Inode {
-    dev: u64,
-    ino: u64,
+    /// Wider than either: their types differ from system to system.
+    dev: i128,
+    ino: i128,
 }
 
 impl Inode {
-    #[cfg_attr(
-        target_os = "linux",
-        expect(clippy::useless_conversion, reason = "elsewhere it is not")
-    )]
     fn from_stat(stat: &Stat) -> Self {
         Self { dev: stat.st_dev.into(), ino: stat.st_ino.into() }
     }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use locks_core::{ErrorKind, LockError};
+use rustix::fs::RawMode;
 use rustix::io::Errno;
 
 const BACKEND: &str = "net";
@@ -52,7 +53,7 @@ pub(super) fn foreign_directory(path: &Path, owner: u32) -> LockError {
 }
 
 #[cold]
-pub(super) fn open_directory(path: &Path, mode: u32) -> LockError {
+pub(super) fn open_directory(path: &Path, mode: RawMode) -> LockError {
     let shown = path.display();
     refused(format!(
         "server directory `{shown}` can be written to by others (mode {mode:03o}): `chmod 700` it, or \

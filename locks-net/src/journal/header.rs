@@ -1,4 +1,4 @@
-use locks_core::Moment;
+use locks_core::{Moment, Token};
 
 use super::fields::{Read, Reader, Writer};
 
@@ -12,13 +12,15 @@ pub(super) struct Header {
     pub(super) boot: [u8; 16],
     /// The directory it was made in.
     pub(super) directory: [u8; 16],
+    /// No token that was granted before is greater.
+    pub(super) floor: Token,
     /// Until when its server grants nothing, on the clock that goes on in suspend (N4).
     pub(super) silent_until: Option<Moment>,
 }
 
 impl Header {
     /// How many bytes it takes.
-    pub(super) const LEN: usize = 8 + 4 + 16 + 16 + 1 + 8 + 4;
+    pub(super) const LEN: usize = 8 + 4 + 16 + 16 + 8 + 1 + 8 + 4;
 
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut content = Vec::with_capacity(Self::LEN);
@@ -27,6 +29,7 @@ impl Header {
         to.u32(VERSION);
         to.bytes(&self.boot);
         to.bytes(&self.directory);
+        to.u64(self.floor.get());
         to.bool(self.silent_until.is_some());
         to.moment(self.silent_until.unwrap_or(Moment::from_nanos(0)));
         to.checksum();
@@ -41,8 +44,9 @@ impl Header {
             return Err("of a version that this one does not know");
         }
         let (boot, directory) = (from.array()?, from.array()?);
+        let floor = Token::new(from.u64()?);
         let (silent, until) = (from.bool()?, from.moment()?);
         from.end()?;
-        Ok((Self { boot, directory, silent_until: silent.then_some(until) }, records))
+        Ok((Self { boot, directory, floor, silent_until: silent.then_some(until) }, records))
     }
 }

@@ -10,7 +10,7 @@ use super::record::{Grant, Member, Record, Reserved, SessionRecord};
 ///
 /// * L1: a guard is in `guards` and in `numbers` or in neither, and is counted by its session.
 /// * L2: a hold is in `holds` as long as one of its guards is in `guards`, and lists just those.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     sessions: BTreeMap<u32, Session>,
     /// By a number that counts the grants.
@@ -19,6 +19,7 @@ pub(crate) struct Ledger {
     holds: HashMap<String, BTreeMap<Token, Held>>,
     reserved: BTreeMap<(String, Token), Reserved>,
     next: u64,
+    greatest: Token,
 }
 
 #[derive(Clone, Debug)]
@@ -31,9 +32,8 @@ struct Session {
 /// One hold of a key, as the engine has it: a nest of guards, of which the first may be gone.
 #[derive(Clone, Debug)]
 struct Held {
+    /// Each nested in the one before it.
     guards: BTreeSet<u64>,
-    /// The guard that the others are nested in, while it lives.
-    outermost: Option<u64>,
     since: Option<Moment>,
     reserved_until: Option<Moment>,
     ends_at: Option<Moment>,
@@ -66,7 +66,8 @@ impl Ledger {
     /// Sessions, guards in the order they were granted in, and reservations.
     pub(crate) fn into_parts(mut self) -> (Vec<SessionRecord>, Vec<Grant>, Vec<Reserved>) {
         let guards = std::mem::take(&mut self.guards);
-        let guards = guards.into_values().map(|guard| self.as_of_now(guard)).collect();
+        let guards =
+            guards.into_iter().map(|(number, guard)| self.as_of_now(number, guard)).collect();
         let sessions = self.sessions.into_values().map(|session| session.record).collect();
         (sessions, guards, self.reserved.into_values().collect())
     }
@@ -99,6 +100,7 @@ impl Ledger {
                 }
             }
             Record::Reserved(reserved) => {
+                self.greatest = self.greatest.max(reserved.token);
                 self.reserved.insert((reserved.key.clone(), reserved.token), reserved);
             }
             Record::Freed { key, token } => {
@@ -111,7 +113,8 @@ impl Ledger {
     /// The shortest journal that adds up to the same, without the reservations that are over by `now`.
     pub(crate) fn records(&self, now: Moment) -> Vec<Record> {
         let sessions = self.sessions.values().map(|session| session.record.clone());
-        let guards = self.guards.values().map(|guard| self.as_of_now(guard.clone()));
+        let guards = self.guards.iter();
+        let guards = guards.map(|(number, guard)| self.as_of_now(*number, guard.clone()));
         let reserved = self.reserved.values().filter(|reserved| reserved.until > now).cloned();
         let reserved = reserved.map(Record::Reserved);
         sessions.map(Record::Session).chain(guards.map(Record::Grant)).chain(reserved).collect()
@@ -124,11 +127,9 @@ impl Ledger {
         bytes
     }
 
-    /// The greatest token in it.
-    pub(super) fn greatest_token(&self) -> Option<Token> {
-        let members = self.guards.values().flat_map(|guard| &guard.members);
-        let granted = members.flat_map(|member| [member.token, member.outer]);
-        granted.chain(self.reserved.keys().map(|(_, token)| *token)).max()
+    /// The greatest token that it was told of, also of what is over.
+    pub(super) const fn greatest_token(&self) -> Token {
+        self.greatest
     }
 
     fn begin(&mut self, record: SessionRecord) -> Result<(), &'static str> {
@@ -181,9 +182,7 @@ impl Ledger {
             }
             let held = holds.entry(member.outer).or_insert_with(|| Held::begun(member));
             held.guards.insert(number);
-            if !member.nested {
-                held.outermost = Some(number);
-            }
+            self.greatest = self.greatest.max(member.token).max(member.outer);
         }
         self.guards.insert(number, grant);
         session.guards += 1;
@@ -210,10 +209,11 @@ impl Ledger {
     fn leave(&mut self, member: &Member, number: u64, end: End, lost: &mut Vec<u64>) {
         let Some(holds) = self.holds.get_mut(&member.key) else { return };
         let Some(held) = holds.get_mut(&member.outer) else { return };
+        let is_first = held.guards.first() == Some(&number);
         held.guards.remove(&number);
         let mut mode = held.mode_at(member.mode, end);
-        if held.outermost.take_if(|outermost| *outermost == number).is_some() && end.cause.is_some()
-        {
+        // One with a token of its own may have been lost by another of its keys.
+        if is_first && member.token == member.outer && end.cause.is_some() {
             // It was not given back but taken away, with all that is nested in it.
             for number in std::mem::take(&mut held.guards) {
                 let members = self.guards.get(&number).map(|guard| &*guard.members);
@@ -246,11 +246,13 @@ impl Ledger {
         Ok(self.numbers.get(&(realm, request)).copied())
     }
 
-    /// The guard, with its holds as they have become.
-    fn as_of_now(&self, mut guard: Grant) -> Grant {
+    /// The guard, with its holds as they have become: what is left of a nest begins with the first that
+    /// is left.
+    fn as_of_now(&self, number: u64, mut guard: Grant) -> Grant {
         for member in &mut guard.members {
             let holds = self.holds.get(&member.key);
             if let Some(held) = holds.and_then(|holds| holds.get(&member.outer)) {
+                member.nested = held.guards.first() != Some(&number);
                 member.since = held.since;
                 member.reserved_until = held.reserved_until;
                 member.ends_at = held.ends_at;
@@ -260,11 +262,24 @@ impl Ledger {
     }
 }
 
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            sessions: BTreeMap::new(),
+            guards: BTreeMap::new(),
+            numbers: HashMap::new(),
+            holds: HashMap::new(),
+            reserved: BTreeMap::new(),
+            next: 0,
+            greatest: Token::new(0),
+        }
+    }
+}
+
 impl Held {
     fn begun(member: &Member) -> Self {
         Self {
             guards: BTreeSet::new(),
-            outermost: None,
             since: member.since,
             reserved_until: member.reserved_until,
             ends_at: member.ends_at,

@@ -10,7 +10,7 @@ use super::charge::Charge;
 use super::directory::{Directory, read_all};
 use super::header::Header;
 use super::ledger::Ledger;
-use super::tokens::Tokens;
+use super::tokens::{TOKENS, Tokens};
 use super::{boot, fault};
 
 const JOURNAL: &str = "journal";
@@ -23,6 +23,7 @@ const SHORT: u64 = 1 << 20;
 pub(crate) struct Store {
     directory: Directory,
     tokens: Tokens,
+    /// What a journal that is made anew begins with: its floor is the greatest token covered so far.
     header: Header,
     journal: File,
     /// How far the journal has been written, in whole batches.
@@ -95,11 +96,13 @@ impl Store {
         // The tokens first: a journal beside which there are none is not believed.
         let tokens = Tokens { boot, tcp: tokens.tcp || offers_tcp, ..tokens };
         if before.as_ref() != Some(&tokens) {
-            tokens.write(&directory).map_err(unusable)?;
+            let written = tokens.write(&directory);
+            written.map_err(|error| fault::file(&directory.file(TOKENS), error))?;
         }
         let silent_until = silent_for.map(|lease| now.after(lease));
-        let header = Header { boot, directory: tokens.directory, silent_until };
-        let floor = tokens.floor();
+        // What was granted since the machine was started is in the journal, to the last token.
+        let floor = found.as_ref().map_or(tokens.floor(), Found::greatest_token);
+        let header = Header { boot, directory: tokens.directory, floor, silent_until };
         let (ledger, file, len) = match found {
             Some(found) if silent_for.is_none() => {
                 found.file.set_len(found.len).map_err(unusable)?;
@@ -154,13 +157,16 @@ impl Store {
     pub(crate) fn cover(&mut self, token: Token, lease: Duration) -> io::Result<()> {
         if let Some(more) = self.tokens.covering(token, lease)? {
             self.ensure_charge()?;
-            more.write(&self.directory)?;
+            let written = more.write(&self.directory);
+            written.map_err(|error| fault::writing(&self.directory.file(TOKENS), &error))?;
             self.tokens = more;
         }
+        self.header.floor = self.header.floor.max(token);
         Ok(())
     }
 
-    /// Puts a journal with these records in the place of the one there is.
+    /// Puts a journal with these records in the place of the one there is. All tokens granted so far have
+    /// been [covered](Self::cover).
     ///
     /// # Errors
     /// The journal is as it was then, and goes on.
@@ -220,10 +226,15 @@ impl Found {
         }
         let (ledger, len) =
             Ledger::read(records).map_err(|corrupt| fault::corrupt_journal(path, corrupt))?;
-        if ledger.greatest_token().is_some_and(|token| token > tokens.floor()) {
+        let found = Self { file, header, ledger, len: (Header::LEN + len) as u64 };
+        if found.greatest_token() > tokens.floor() {
             return Err(fault::corrupt_journal(path, "ahead of `tokens`, which is an old copy"));
         }
-        Ok(Some(Self { file, header, ledger, len: (Header::LEN + len) as u64 }))
+        Ok(Some(found))
+    }
+
+    fn greatest_token(&self) -> Token {
+        self.header.floor.max(self.ledger.greatest_token())
     }
 }
 

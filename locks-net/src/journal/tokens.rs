@@ -6,7 +6,7 @@ use super::directory::{Directory, read_all};
 use super::fault;
 use super::fields::{Read, Reader, Writer};
 
-const TOKENS: &str = "tokens";
+pub(super) const TOKENS: &str = "tokens";
 const MAGIC: &[u8; 8] = b"lockstok";
 const VERSION: u32 = 1;
 /// How many tokens are promised at a time.
@@ -54,8 +54,7 @@ impl Tokens {
     }
 
     pub(super) fn write(&self, directory: &Directory) -> std::io::Result<()> {
-        let written = directory.replace(TOKENS, &[&self.encode()], true);
-        written.map(drop).map_err(|error| fault::writing(&directory.file(TOKENS), &error))
+        directory.replace(TOKENS, &[&self.encode()], true).map(drop)
     }
 
     /// With more, so that this token and this lease may be promised; `None`: they may be already.

@@ -1,49 +1,14 @@
-//! A server's directory across lives of servers and starts of the machine (N4, FAULTS 14, 15, 23, 24).
+//! A server's directory across lives of servers and starts of the machine (N4, FAULTS 14, 15).
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
-use locks_core::{ErrorKind, LockError};
+use locks_core::ErrorKind;
 
+use super::scratch::{BOOT, Scratch};
 use super::*;
 
-/// A directory that goes with the test.
-pub(super) struct Scratch(pub(super) PathBuf);
-
-impl Scratch {
-    pub(super) fn new(name: &str) -> Self {
-        let path = format!("locks-journal-{name}-{}", std::process::id());
-        let path = std::env::temp_dir().join(path);
-        let _ = fs::remove_dir_all(&path);
-        Self(path)
-    }
-
-    /// The next life of a server, on the machine as it was started at first.
-    fn start(&self) -> (Store, Recovered) {
-        self.start_at(BOOT, 0, false)
-    }
-
-    fn start_at(&self, boot: [u8; 16], now: u64, tcp: bool) -> (Store, Recovered) {
-        Store::open_in(&self.0, tcp, boot, at(now)).unwrap()
-    }
-
-    fn refusal(&self) -> LockError {
-        Store::open_in(&self.0, false, BOOT, at(0)).map(|_| ()).unwrap_err()
-    }
-
-    pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-const BOOT: [u8; 16] = [1; 16];
 const ANOTHER_BOOT: [u8; 16] = [2; 16];
 const LEASE: Duration = Duration::from_secs(30);
 
@@ -99,7 +64,8 @@ fn n4_a_journal_torn_at_the_end_goes_on_after_the_last_whole_record() {
     store.cover(Token::new(7), Duration::ZERO).unwrap();
     store.append(&encode(&first)).unwrap();
     drop(store);
-    let cut = &encode(&second)[..20];
+    // Longer than what is written over it.
+    let cut = &encode(&[grant(1, 9, [member(&"k".repeat(1000), 9)])])[..1000];
     change(&scratch.file("journal"), |journal| journal.extend_from_slice(cut));
     let (mut store, found) = scratch.start();
     assert_eq!(state(&found.ledger), state(&ledger(first.clone())));
@@ -165,16 +131,33 @@ fn c7_tokens_grow_across_restarts() {
     assert_eq!(floor(&found), 0);
     drop(store);
     let mut last = 0;
-    for boot in [BOOT, BOOT, ANOTHER_BOOT, BOOT] {
+    for (request, boot) in [BOOT, BOOT, ANOTHER_BOOT, ANOTHER_BOOT, BOOT].into_iter().enumerate() {
         let (mut store, found) = scratch.start_at(boot, 0, false);
         assert!(floor(&found) >= last, "{} after {last}", floor(&found));
         last = floor(&found) + 3;
+        let granted = grant(1, request as u64, [member("a", last)]);
+        store.append(&encode(&[session(1), granted, released(1, request as u64, 0)])).unwrap();
         store.cover(Token::new(last), Duration::ZERO).unwrap();
+        if request % 2 == 0 {
+            store.compact(&encode(&[session(1)])).unwrap();
+        }
     }
-    // Who grants nothing uses nothing up.
-    let (store, found) = scratch.start();
-    drop(store);
-    assert_eq!(floor(&scratch.start().1), floor(&found));
+}
+
+#[test]
+fn c7_only_another_boot_uses_up_a_block_of_tokens() {
+    let scratch = Scratch::new("blocks");
+    for token in 1..4 {
+        let (mut store, found) = scratch.start();
+        assert_eq!(floor(&found), token - 1);
+        let granted = grant(1, token, [member("a", token)]);
+        store.append(&encode(&[session(1), granted, released(1, token, 0)])).unwrap();
+        store.cover(Token::new(token), Duration::ZERO).unwrap();
+    }
+    for boot in [ANOTHER_BOOT, BOOT, ANOTHER_BOOT] {
+        // Who grants nothing uses nothing up.
+        assert_eq!(floor(&scratch.start_at(boot, 0, false).1), (1 << 32) - 1);
+    }
 }
 
 #[test]
@@ -198,6 +181,7 @@ fn n4_on_another_boot_sessions_are_void_and_leases_are_waited_for() {
     let scratch = Scratch::new("boot");
     let (mut store, _) = scratch.start_at(BOOT, 0, true);
     store.cover(Token::new(7), LEASE).unwrap();
+    store.cover(Token::new(1 << 33), LEASE / 2).unwrap();
     store.append(&encode(&batches()[0])).unwrap();
     drop(store);
     // Also by a server that does not offer TCP itself.
@@ -279,6 +263,15 @@ fn n4_a_journal_is_made_anew_instead_of_growing() {
     let len = fs::metadata(scratch.file("journal")).unwrap().len();
     assert!(len < 1000, "{len}");
     store.append(&encode(&[released(1, 1, 9)])).unwrap();
+    // What lives can be much; then it takes more of what is over.
+    store.compact(&[encode(&kept), batch.repeat(5)].concat()).unwrap();
+    let much = fs::metadata(scratch.file("journal")).unwrap().len();
+    store.append(&batch.repeat(10)).unwrap();
+    assert!(much > 1 << 19 && !store.is_due_for_compaction());
+    store.append(&batch.repeat(6)).unwrap();
+    assert!(store.is_due_for_compaction());
+    store.compact(&encode(&kept)).unwrap();
+    store.append(&encode(&[released(1, 1, 9)])).unwrap();
     drop(store);
     // A server that died while it made the next one has left what it had begun.
     fs::write(scratch.file("journal.new"), b"half").unwrap();
@@ -287,94 +280,4 @@ fn n4_a_journal_is_made_anew_instead_of_growing() {
     store.compact(&encode(&[session(1)])).unwrap();
     drop(store);
     assert_eq!(state(&scratch.start().1.ledger), [session(1)]);
-}
-
-/// FAULTS 15.
-#[test]
-fn n3_a_directory_is_served_once() {
-    let scratch = Scratch::new("once");
-    let (store, _) = scratch.start();
-    let error = scratch.refusal();
-    assert!(error.is_contended());
-    let pid = std::process::id();
-    assert!(error.to_string().contains(&format!("this process ({pid})")), "{error}");
-    assert_eq!(serving_pid(&scratch.0), Some(pid));
-    // By whatever name.
-    let link = Scratch::new("once-link");
-    fs::create_dir(&link.0).unwrap();
-    symlink(&scratch.0, link.file("up")).unwrap();
-    let around = link.file("up/../").join(scratch.0.file_name().unwrap());
-    assert!(Store::open_in(&around, false, BOOT, at(0)).unwrap_err().is_contended());
-    drop(store);
-    assert_eq!(serving_pid(&scratch.0), None);
-    scratch.start();
-}
-
-#[test]
-fn n3_who_is_no_longer_in_charge_promises_nothing() {
-    let scratch = Scratch::new("charge");
-    let (mut store, _) = scratch.start();
-    store.ensure_charge().unwrap();
-    fs::remove_file(scratch.file("server.lock")).unwrap();
-    assert!(store.ensure_charge().unwrap_err().to_string().contains("server.lock"));
-    store.cover(Token::new(7), LEASE).unwrap_err();
-    store.compact(&[]).unwrap_err();
-    fs::write(scratch.file("server.lock"), b"").unwrap();
-    store.ensure_charge().unwrap_err();
-}
-
-/// FAULTS 23, 24.
-#[test]
-fn f7_what_is_no_directory_of_ones_own_is_refused_untouched() {
-    let scratch = Scratch::new("unfit");
-    fs::create_dir(&scratch.0).unwrap();
-    let (real, link, file) = (scratch.file("real"), scratch.file("link"), scratch.file("file"));
-    fs::create_dir(&real).unwrap();
-    fs::set_permissions(&real, fs::Permissions::from_mode(0o770)).unwrap();
-    symlink(&real, &link).unwrap();
-    fs::write(&file, b"").unwrap();
-    let mut cases = vec![
-        (link.join(""), ErrorKind::NotConfigured, "symbolic link"),
-        (file.clone(), ErrorKind::NotConfigured, "not a directory"),
-        (real.clone(), ErrorKind::NotConfigured, "chmod 700"),
-        (file.join("below"), ErrorKind::Unavailable, "cannot be used"),
-        (PathBuf::from("/proc/locks-net"), ErrorKind::Unavailable, "cannot be used"),
-    ];
-    if rustix::process::geteuid().is_root() {
-        let foreign = scratch.file("foreign");
-        fs::create_dir(&foreign).unwrap();
-        std::os::unix::fs::chown(&foreign, Some(4711), None).unwrap();
-        cases.push((foreign, ErrorKind::NotConfigured, "belongs to user 4711"));
-    }
-    for (path, kind, text) in cases {
-        let error = Store::open_in(&path, false, BOOT, at(0)).map(|_| ()).unwrap_err();
-        assert_eq!(error.kind(), kind, "{error}");
-        assert!(error.to_string().contains(text), "{error}");
-    }
-    assert_eq!(fs::read_dir(&real).unwrap().count(), 0);
-}
-
-/// FAULTS 24.
-#[test]
-fn f7_what_is_no_file_of_ones_own_is_refused_untouched() {
-    let scratch = Scratch::new("planted");
-    drop(scratch.start());
-    for name in ["journal", "tokens", "server.lock"] {
-        let path = scratch.file(name);
-        let aside = scratch.file("aside");
-        fs::rename(&path, &aside).unwrap();
-        symlink(&aside, &path).unwrap();
-        let error = scratch.refusal();
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
-        assert!(error.to_string().contains("symbolic link"), "{error}");
-        fs::remove_file(&path).unwrap();
-        fs::create_dir(&path).unwrap();
-        assert!(scratch.refusal().to_string().contains("is a directory"));
-        fs::remove_dir(&path).unwrap();
-        let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
-        assert!(scratch.refusal().to_string().contains("no regular file"));
-        fs::remove_file(&path).unwrap();
-        fs::rename(&aside, &path).unwrap();
-    }
-    scratch.start();
 }

@@ -88,9 +88,12 @@ impl Historian {
         let (Some(guard), Some(session)) = (guard, session) else { return Vec::new() };
         let Some(around) = pick(&guard.members, a) else { return Vec::new() };
         let mode = if a.is_multiple_of(3) { Mode::Exclusive } else { Mode::Shared };
-        let token = if a.is_multiple_of(5) { Token::new(self.last) } else { around.token };
+        // A set has a token of its own, and so has an upgrade.
+        let is_set = a.is_multiple_of(2) && around.key != "z";
+        let own = is_set || a.is_multiple_of(5);
+        let token = if own { Token::new(self.last) } else { around.token };
         let mut members = vec![Member { nested: true, mode, token, ..around.clone() }];
-        if a.is_multiple_of(2) && around.key != "z" {
+        if is_set {
             members.push(self.member("z", a));
         }
         vec![grant(session.realm, self.last, members)]

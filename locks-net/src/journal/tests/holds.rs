@@ -46,6 +46,7 @@ fn c14_a_nest_whose_outer_guard_goes_first_is_one_hold_until_the_last() {
     assert_eq!((living(&nest), reserved(&nest)), (vec![2], vec![]));
     let (_, guards, _) = nest.into_parts();
     assert_eq!(guards[0].members[0].reserved_until, Some(at(100)), "the hold's, not the guard's");
+    assert!(!guards[0].members[0].nested, "in nothing that is left");
     let over = after(begun.into_iter().chain([released(1, 2, 30)]));
     assert_eq!(reserved(&over), [("a".into(), 7, Mode::Shared)]);
 }
@@ -66,6 +67,13 @@ fn c9_a_hold_that_is_taken_away_takes_along_what_is_nested_in_it() {
     let rest = [taken(2, 2, LostCause::Stolen, 50), taken(2, 3, LostCause::Stolen, 50)];
     let whole = after(begun().into_iter().chain([taken(1, 1, LostCause::Stolen, 50)]).chain(rest));
     assert_eq!(state(&torn), state(&whole));
+}
+
+#[test]
+fn c9_a_nested_guard_that_is_lost_says_nothing_of_the_one_around_it() {
+    let begun = [grant(1, 1, [member("a", 7)]), grant(1, 2, [nested("a", 7, Mode::Shared)])];
+    let nest = after(begun.into_iter().chain([taken(1, 2, LostCause::Expired, 50)]));
+    assert_eq!(living(&nest), [1]);
 }
 
 #[test]
@@ -101,13 +109,35 @@ fn c14_a_hold_that_is_taken_away_is_reserved_as_it_was_held() {
 }
 
 #[test]
+fn c14_a_guard_that_was_lost_before_does_not_count_for_what_is_reserved() {
+    let ledger = after([
+        grant(1, 1, [until(100, Member { mode: Mode::Shared, ..member("a", 7) })]),
+        // By another of its keys.
+        grant(1, 2, [Member { token: Token::new(8), ..nested("a", 7, Mode::Exclusive) }]),
+        taken(1, 2, LostCause::Stolen, 50),
+        taken(1, 1, LostCause::Stolen, 60),
+    ]);
+    assert_eq!(reserved(&ledger), [("a".into(), 7, Mode::Shared)]);
+}
+
+#[test]
 fn c11_the_loss_of_a_set_leaves_the_hold_that_one_of_its_keys_was_nested_in() {
     let ledger = after([
         grant(1, 1, [member("a", 7)]),
-        grant(1, 2, [nested("a", 7, Mode::Exclusive), until(100, member("b", 8))]),
+        grant(
+            1,
+            2,
+            [
+                Member { token: Token::new(8), ..nested("a", 7, Mode::Exclusive) },
+                until(100, member("b", 8)),
+            ],
+        ),
+        grant(1, 3, [nested("a", 7, Mode::Exclusive)]),
+        // It does not matter any more in which it was nested.
+        released(1, 1, 40),
         taken(1, 2, LostCause::Stolen, 50),
     ]);
-    assert_eq!(living(&ledger), [1]);
+    assert_eq!(living(&ledger), [3]);
     assert_eq!(reserved(&ledger), [("b".into(), 8, Mode::Exclusive)]);
 }
 
@@ -157,4 +187,18 @@ fn n4_what_ended_just_before_the_crash_stays_ended() {
     let (_, guards, _) = ledger.into_parts();
     let guards: Vec<_> = guards.iter().map(|guard| (guard.realm, guard.request)).collect();
     assert_eq!(guards, [(1, 4), (2, 1)]);
+}
+
+#[test]
+fn c7_a_ledger_knows_the_greatest_token_also_of_what_is_over() {
+    let greatest = |records: Vec<Record>| after(records).greatest_token().get();
+    let upgrade = Member { token: Token::new(9), ..nested("a", 7, Mode::Exclusive) };
+    assert_eq!(greatest(vec![]), 0);
+    let over = vec![grant(1, 1, [member("a", 7)]), grant(1, 2, [upgrade]), released(1, 2, 3)];
+    assert_eq!(greatest(over), 9);
+    let (key, mode, until) = ("r".to_owned(), Mode::Shared, at(1));
+    assert_eq!(
+        greatest(vec![Record::Reserved(Reserved { key, mode, token: Token::new(11), until })]),
+        11
+    );
 }

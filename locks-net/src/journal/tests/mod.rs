@@ -1,10 +1,12 @@
 //! Records that tests write, and histories made of them.
 
 mod bytes;
+mod directory;
 mod disk;
 mod history;
 mod holds;
 mod processes;
+mod scratch;
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use std::{env, fs, io};
 
 use locks_core::ManualClock;
 
-use super::disk::Scratch;
+use super::scratch::Scratch;
 use super::*;
 
 /// What a child is to do, and where.

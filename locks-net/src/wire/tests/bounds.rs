@@ -7,9 +7,10 @@ use locks_core::{
     OwnerId, Party, Query, Token, WaiterInfo,
 };
 
+use super::super::bytes::Reader;
 use super::super::{
-    Acquire, Call, Event, Greeting, MAX_CLIENT_GREETING, MAX_EVENT_FRAME, MAX_WITHIN, Malformed,
-    Open, Resume,
+    Acquire, Call, Event, Greeting, How, MAX_CLIENT_GREETING, MAX_EVENT_FRAME, MAX_WITHIN,
+    Malformed, Open, Opened, Resume,
 };
 use super::Message;
 
@@ -96,6 +97,25 @@ fn n2_what_is_said_by_leaving_it_out_is_said_no_other_way() {
 }
 
 #[test]
+fn n2_greetings_that_contradict_themselves_are_refused() {
+    let (mut how, lease) = (How::New, Duration::from_secs(10));
+    for _ in 0..2 {
+        let (realm, secret, max_frame) = (1, [1; 16], 4096);
+        let opened = Opened { how, realm, secret, applied: 3, max_frame, lease, renews: true };
+        let why = Malformed("frames were applied that cannot have been sent");
+        assert_eq!(Opened::parse(&opened.bytes()).unwrap_err(), why);
+        how = How::Restored;
+    }
+    let open = Open { resume: None, party: Party::default(), lease: None };
+    let mut bytes = open.bytes();
+    // The flags of the party, and an empty site.
+    *bytes.last_mut().unwrap() = 1 << 4;
+    bytes.extend([0, 0]);
+    let why = Malformed("a client as a whole is at no call site");
+    assert_eq!(Open::parse(&bytes).unwrap_err(), why);
+}
+
+#[test]
 fn n2_the_fullest_error_fits_a_frame_and_says_how_many_wait() {
     let cycle = vec![DeadlockStep::new("k".repeat(MAX_KEY_LEN), waiter(), holder()); 70];
     let error = LockError::new(ErrorKind::Deadlock, long())
@@ -179,12 +199,12 @@ fn c16_no_permits_at_all_are_refused() {
 }
 
 #[test]
-fn n2_a_list_is_not_believed_to_be_longer_than_its_message() {
+fn n2_a_list_that_its_message_has_no_room_for_is_not_begun() {
     for count in [2, 1 << 20, u32::MAX] {
-        let mut bytes = vec![10, 0];
-        bytes.extend(count.to_le_bytes());
-        bytes.extend([0; 12]);
-        assert!(Call::parse(&bytes).is_err(), "{count}");
+        let bytes = [&count.to_le_bytes()[..], &[0; 15]].concat();
+        let list = Reader::new(&bytes)
+            .list(usize::MAX, 8, |_| -> Result<u8, Malformed> { panic!("an item was looked for") });
+        assert!(list.is_err(), "{count}");
     }
 }
 
