@@ -2,6 +2,8 @@
 //! the arbiter work, writes the journal once, and then writes to the clients what that made of it. A round
 //! trip of one client costs a wait, a read and a write.
 
+mod outgoing;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,15 +11,15 @@ use std::time::Duration;
 
 use locks_core::{BootClock, Clock, ErrorKind, LockError, Moment, Token};
 
-use super::accept::{Accepted, Listener};
-use super::attempts::Attempts;
-use super::bell::{Bell, Rope, Source};
-use super::connection::Connection;
-use super::processes::Processes;
-use super::socket_file::SocketFile;
-use super::timer::Timer;
 use crate::arbiter::{Arbiter, ConnId, Limits, Notice};
 use crate::journal::Store;
+use crate::server::accept::{Accepted, Listener};
+use crate::server::attempts::Attempts;
+use crate::server::bell::{Bell, Rope, Source};
+use crate::server::connection::Connection;
+use crate::server::processes::Processes;
+use crate::server::socket_file::SocketFile;
+use crate::server::timer::Timer;
 
 /// See the [module](self).
 pub(super) struct Driver {
@@ -68,9 +70,6 @@ const EVENTS: usize = 1024;
 
 /// How long clients have to take what was written last.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// So many connections may be on their way out.
-const LEAVING: usize = 256;
 
 /// How often connections with a deadline are looked at.
 const ATTENTION: Duration = Duration::from_millis(100);
@@ -321,66 +320,6 @@ impl Driver {
                 // The journal is longer than it need be, and as good as before.
                 self.compact_from = now.after(Timer::LONGEST);
             }
-        }
-    }
-
-    /// Sends what the arbiter has for a connection.
-    fn output(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        self.arbiter.take_output(id, connection.output());
-        self.flush(id);
-        let Some(connection) = self.connections.get(&id) else { return };
-        if connection.waiting() > self.limits.write_buffer {
-            self.disconnect(id);
-        }
-    }
-
-    /// Writes what the socket takes, and sees to what follows.
-    fn flush(&mut self, id: ConnId) {
-        let now = BootClock.now();
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        if connection.has_output() && connection.flush(now).is_err() {
-            return self.disconnect(id);
-        }
-        if connection.has_gone() {
-            self.disconnect(id);
-        } else if connection.has_deadline() && !connection.is_attended {
-            connection.is_attended = true;
-            self.attended.push(id);
-        }
-    }
-
-    /// Closes a connection once its output has been written.
-    fn close(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let from = connection.withheld_until.unwrap_or_else(|| BootClock.now());
-        connection.closing_by = Some(from.after(FAREWELL));
-        self.arbiter.disconnect(id);
-        self.leaving.push_back(id);
-        if self.leaving.len() > LEAVING {
-            let connections = &self.connections;
-            self.leaving.retain(|id| connections.contains_key(id));
-        }
-        if self.leaving.len() > LEAVING
-            && let Some(first) = self.leaving.pop_front()
-        {
-            self.connections.remove(&first);
-        }
-        self.flush(id);
-    }
-
-    /// It was wrong about the secret.
-    fn withhold(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        if let Some(address) = connection.from {
-            let now = BootClock.now();
-            connection.withheld_until = Some(now.after(self.attempts.failed(address, now)));
-        }
-    }
-
-    fn disconnect(&mut self, id: ConnId) {
-        if self.connections.remove(&id).is_some_and(|connection| connection.closing_by.is_none()) {
-            self.arbiter.disconnect(id);
         }
     }
 
