@@ -3,6 +3,7 @@
 use locks_core::Moment;
 
 use super::connection::Stage;
+use super::ending::Ending;
 use super::trust::Trust;
 use super::{Broken, Deferred, Life, Session};
 use crate::channel::Channel;
@@ -84,7 +85,7 @@ impl Session {
             How::New => self.begin_anew(),
             How::Restored => self.restore(),
         }
-        if opened.renews {
+        if opened.renews || self.endings.values().any(Ending::is_awaited) {
             self.ping();
         }
         self.reached_server();
@@ -105,7 +106,9 @@ impl Session {
     /// What the server has not received, and then what has come up meanwhile.
     fn repeat(&mut self, applied: u64) -> Result<(), Broken> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
+        let proved = self.channel.acknowledged(applied)?;
         self.channel.repeat(applied, &mut connection.writer, &mut self.out)?;
+        self.acknowledged(proved);
         for deferred in std::mem::take(&mut self.deferred) {
             match deferred {
                 Deferred::Ask(number) => self.ask(number),
