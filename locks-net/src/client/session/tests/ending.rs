@@ -119,3 +119,15 @@ fn c4_a_release_that_is_repeated_is_confirmed_if_somebody_waits_for_that() {
     rig.wake();
     assert_eq!(count.woken(), 1);
 }
+
+#[test]
+fn n4_a_release_without_a_connection_is_confirmed_by_what_a_restored_session_lacks() {
+    let mut rig = Rig::open(false);
+    let request = rig.hold();
+    rig.cut();
+    rig.session.end(request);
+    rig.connect(How::Restored);
+    assert!(matches!(&rig.calls()[..], [Call::Holding { held, .. }] if held.is_empty()));
+    rig.acknowledge();
+    assert!(matches!(rig.session.poll_ended(request, None), Poll::Ready(Ok(()))));
+}
