@@ -18,6 +18,7 @@ use super::link::Link;
 use super::op::{Acquiring, Calling, Releasing};
 use super::session::{Answer, Session, Setup};
 use crate::secret::Secret;
+use crate::serving::Machine;
 use crate::wire::{Acquire, MAX_WITHIN, Status};
 
 /// Locks that a server arbitrates; clones are handles to the same connection.
@@ -50,11 +51,14 @@ pub struct NetBuilder {
     connect: Duration,
     label: Option<String>,
     allowed: Option<u32>,
+    serve: Option<bool>,
 }
 
 enum Where {
     Path(PathBuf),
     Port(String, Secret),
+    Machine(Machine),
+    #[cfg(test)]
     Dial(Arc<dyn Dial>, Exclusion),
 }
 
@@ -78,7 +82,14 @@ impl NetBackend {
         NetBuilder::new(Where::Port(address.into(), secret))
     }
 
+    /// The server that processes of this machine run for each other in a directory of their user's (N3):
+    /// the first that needs one serves, in a thread of its own, and when it is gone another takes over.
+    pub fn machine(directory: impl Into<PathBuf>) -> NetBuilder {
+        NetBuilder::new(Where::Machine(Machine::new(directory)))
+    }
+
     /// The server that is reached in this way.
+    #[cfg(test)]
     pub(crate) fn dialing(dial: impl Dial, exclusion: Exclusion) -> NetBuilder {
         NetBuilder::new(Where::Dial(Arc::new(dial), exclusion))
     }
@@ -124,7 +135,7 @@ impl NetBackend {
 impl NetBuilder {
     fn new(server: Where) -> Self {
         let connect = Duration::from_secs(2);
-        Self { server, lease: None, connect, label: None, allowed: None }
+        Self { server, lease: None, connect, label: None, allowed: None, serve: None }
     }
 
     /// How long the server keeps locks for a process that has gone silent (C8), where a request does not
@@ -154,6 +165,12 @@ impl NetBuilder {
         self
     }
 
+    /// Whether this process serves if nobody else does, for [`NetBackend::machine`]; it does unless set.
+    pub fn serve(mut self, serve: bool) -> Self {
+        self.serve = Some(serve);
+        self
+    }
+
     /// The backend. It does not connect yet.
     ///
     /// # Errors
@@ -163,11 +180,20 @@ impl NetBuilder {
             let why = "`allow_user` is about servers at Unix sockets: leave it out";
             return Err(LockError::new(ErrorKind::NotConfigured, "").with_message(why));
         }
+        if self.serve.is_some() && !matches!(self.server, Where::Machine(_)) {
+            let why = "`serve` is about servers that processes run for each other: leave it out";
+            return Err(LockError::new(ErrorKind::NotConfigured, "").with_message(why));
+        }
         let (dial, exclusion): (Arc<dyn Dial>, _) = match self.server {
             Where::Path(path) => (Arc::new(AtPath::new(path, self.allowed)), Exclusion::Arbiter),
             Where::Port(address, secret) => {
                 (Arc::new(AtPort::new(&address, Arc::new(secret))?), Exclusion::Lease)
             }
+            Where::Machine(machine) => {
+                let serves = self.serve.unwrap_or(true);
+                (Arc::new(machine.serve(serves)), Exclusion::Arbiter)
+            }
+            #[cfg(test)]
             Where::Dial(dial, exclusion) => (dial, exclusion),
         };
         Ok(NetBackend(Arc::new(Handle {

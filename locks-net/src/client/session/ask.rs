@@ -213,6 +213,10 @@ impl Session {
         let Some(asked) = self.unanswered.get(&request) else { return };
         let known = asked.sent.is_some() && !matches!(asked.outcome, Outcome::Failed(_));
         self.forget(request);
+        #[cfg(test)]
+        if self.broken == Some(crate::simulation::Bug::NotWithdrawn) {
+            return;
+        }
         if known {
             self.send_end_in_turn(request);
         }

@@ -72,6 +72,9 @@ pub(crate) struct Session {
     server: Option<String>,
     /// The server has said that it goes.
     closing: bool,
+    /// What it does wrong, to see it found.
+    #[cfg(test)]
+    broken: Option<crate::simulation::Bug>,
 }
 
 /// What a session is made of.
@@ -149,12 +152,20 @@ impl Session {
             trouble: None,
             server: None,
             closing: false,
+            #[cfg(test)]
+            broken: None,
         }
     }
 
     /// The same session, whose requests have greater numbers than this.
     pub(crate) fn numbered_after(self, number: u64) -> Self {
         Self { last_number: number, ..self }
+    }
+
+    /// Has it make a mistake.
+    #[cfg(test)]
+    pub(crate) fn break_by(&mut self, bug: Option<crate::simulation::Bug>) {
+        self.broken = bug;
     }
 
     /// There is a new connection, and no other any more. `secret`: what both sides are to prove that

@@ -85,6 +85,7 @@ impl Session {
             How::New => self.begin_anew(),
             How::Restored => self.restore(),
         }
+        // What was released over the last connection is applied now, and somebody may want to know.
         if opened.renews || self.endings.values().any(Ending::is_awaited) {
             self.ping();
         }
@@ -106,8 +107,8 @@ impl Session {
     /// What the server has not received, and then what has come up meanwhile.
     fn repeat(&mut self, applied: u64) -> Result<(), Broken> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
-        let proved = self.channel.acknowledged(applied)?;
-        self.channel.repeat(applied, &mut connection.writer, &mut self.out)?;
+        let proved = self.channel.repeat(applied, &mut connection.writer, &mut self.out)?;
+        // Nothing else may come that tells of it.
         self.acknowledged(proved);
         for deferred in std::mem::take(&mut self.deferred) {
             match deferred {
