@@ -8,9 +8,11 @@
 mod conformance;
 mod directory;
 mod peer;
+mod crashes;
 mod cuts;
 mod partitions;
 mod place;
 mod polled;
 mod program;
 mod proxy;
+mod stopped;

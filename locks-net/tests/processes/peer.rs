@@ -241,7 +241,7 @@ fn decoded(text: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct Peer {
     process: Child,
-    commands: ChildStdin,
+    commands: Option<ChildStdin>,
     replies: Arc<Replies>,
     asked: u64,
 }
@@ -295,7 +295,7 @@ impl Peer {
         told.tell(&mut command);
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = piped.spawn().unwrap();
-        let commands = process.stdin.take().unwrap();
+        let commands = process.stdin.take();
         let output = BufReader::new(process.stdout.take().unwrap());
         let replies = Arc::new(Replies::default());
         // Ends with the process, whose output it reads.
@@ -315,8 +315,8 @@ impl Peer {
 
     pub(crate) fn ask(&mut self, command: &str) -> Asked {
         self.asked += 1;
-        writeln!(self.commands, "{} {command}", self.asked).unwrap();
-        self.commands.flush().unwrap();
+        let commands = self.commands.as_mut().expect("it was not told to exit");
+        writeln!(commands, "{} {command}", self.asked).and_then(|()| commands.flush()).unwrap();
         Asked { number: self.asked, replies: self.replies.clone() }
     }
 
@@ -359,17 +359,29 @@ impl Peer {
 
     #[track_caller]
     pub(crate) fn release(&mut self, held: Held) -> Result<(), Refused> {
-        self.ask(&format!("release {}", held.number)).done()
+        self.ask_release(held).done()
     }
 
     #[track_caller]
     pub(crate) fn check(&mut self, held: Held) -> Result<(), Refused> {
-        self.ask(&format!("check {}", held.number)).done()
+        self.ask_check(held).done()
     }
 
     #[track_caller]
     pub(crate) fn refresh(&mut self, held: Held) -> Result<(), Refused> {
-        self.ask(&format!("refresh {}", held.number)).done()
+        self.ask_refresh(held).done()
+    }
+
+    pub(crate) fn ask_release(&mut self, held: Held) -> Asked {
+        self.ask(&format!("release {}", held.number))
+    }
+
+    pub(crate) fn ask_check(&mut self, held: Held) -> Asked {
+        self.ask(&format!("check {}", held.number))
+    }
+
+    pub(crate) fn ask_refresh(&mut self, held: Held) -> Asked {
+        self.ask(&format!("refresh {}", held.number))
     }
 
     /// Drops the guard, which says nothing of how it went.
@@ -400,6 +412,12 @@ impl Peer {
     /// Ends it as `kill -9` does, and returns at once.
     pub(crate) fn send_kill(&self) {
         kill_process(self.pid(), Signal::KILL).unwrap();
+    }
+
+    /// Lets it come to its end by itself.
+    pub(crate) fn exit(&mut self) {
+        drop(self.commands.take());
+        self.reap();
     }
 
     /// Waits for its end.
