@@ -194,7 +194,7 @@ pub fn install_weak(backend: impl backend::LockBackend) -> Result<(), LockError>
 /// | `wait=20s`, `wait=true`, `wait=false` | how long to queue |
 /// | `lease=30s` | how long the arbiter keeps a lock for a holder that has gone silent; without effect where holds cannot expire, as in this process |
 /// | `namespace=billing` | put `billing/` before every key, so that programs that share an arbiter do not meet by accident; the longest key becomes shorter by as much |
-/// | `label`, `users`, `network_fs`, `connect`, `serve`, `secret_file` | of some only; see the [manual](manual::backends#the-url) |
+/// | `label`, `users`, `network_fs`, `connect`, `serve`, `user`, `secret_file` | of some only; see the [manual](manual::backends#the-url) |
 ///
 /// ```
 /// let backend = locks::open("memory:?wait=50ms&namespace=billing")?;
@@ -217,6 +217,14 @@ pub fn open(url: &str) -> Result<Backend, LockError> {
 #[doc(hidden)]
 pub fn open_files(url: &str) -> Result<file::FileBackend, LockError> {
     url::open_files(url)
+}
+
+/// The backend at a URL, for the command's `run`: a server hears of this process under the label, unless
+/// the URL has another.
+#[cfg(feature = "net")]
+#[doc(hidden)]
+pub fn open_labelled(url: &str, label: &str) -> Result<Backend, LockError> {
+    url::open_labelled(url, label)
 }
 
 /// The backend at a URL, for the command's `ls` and `ping`: no process of `net:` begins to serve for being

@@ -43,7 +43,7 @@ fn words(about: &About, took: Option<Duration>, server: Option<&ServerStatus>) -
         let (process, pid, version) = (&server.process, server.pid, &server.version);
         _ = writeln!(text, "served by  {process} (pid {pid}), version {version}, for {since}");
         let (sessions, keys, waiters) = (server.sessions, server.keys, server.waiters);
-        _ = writeln!(text, "serves     {sessions} sessions, {keys} keys, {waiters} waiters");
+        _ = writeln!(text, "serves     sessions: {sessions}, keys: {keys}, waiters: {waiters}");
     }
     _ = writeln!(text, "exclusion  {}", exclusion(can.exclusion));
     _ = writeln!(text, "tokens     {}", tokens(can.tokens));

@@ -44,11 +44,11 @@ impl Place {
         }
     }
 
-    /// The backend there, to hold locks at. One that nobody has named is this process's default, and
+    /// The backend there, to hold locks at, as somebody of this name. One that nobody has named is this process's default, and
     /// so has to be that of others, too.
-    pub(crate) fn open(&self) -> Result<Backend, Failure> {
+    pub(crate) fn open(&self, name: &str) -> Result<Backend, Failure> {
         let backend = match &self.url {
-            Some(url) => locks::open(url),
+            Some(url) => locks::open_labelled(url, name),
             None => locks::open_by_default(DEFAULT),
         };
         self.shared(backend.map_err(|error| self.refused(error))?)

@@ -134,6 +134,12 @@ impl Channel {
         self.applied
     }
 
+    /// Takes only what was acknowledged to have been applied.
+    #[cfg(test)]
+    pub(crate) fn forget_untold(&mut self) {
+        self.applied = self.told;
+    }
+
     /// The number of the frame that was sent last.
     pub(crate) fn last_sent(&self) -> u64 {
         self.last_sent

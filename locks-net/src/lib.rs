@@ -21,6 +21,8 @@ mod journal;
 mod secret;
 mod server;
 mod serving;
+#[cfg(test)]
+mod simulation;
 mod wire;
 
 pub use self::arbiter::Limits;

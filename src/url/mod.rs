@@ -36,7 +36,7 @@ const SCHEMES: &[Scheme] = &[
     Scheme {
         name: "unix",
         serves: "the clients of a `locks serve` on this machine",
-        own: &["label", "connect"],
+        own: &["label", "connect", "user"],
         open: UNIX,
     },
     Scheme {
@@ -104,6 +104,17 @@ const LOCKS: Result<Open, Missing> = WITHOUT_NET;
 /// The backend at `url`; see [`crate::open`].
 pub(crate) fn open(url: &str) -> Result<Backend, LockError> {
     let Parsed { open, place, defaults, settings, .. } = parse(url)?;
+    Ok(defaults.around(open(place, settings)?))
+}
+
+/// The backend at `url`, where this process is called `label` by those who hear of it from its server,
+/// unless the URL says otherwise; see [`crate::open_labelled`].
+#[cfg(feature = "net")]
+pub(crate) fn open_labelled(url: &str, label: &str) -> Result<Backend, LockError> {
+    let Parsed { scheme, open, place, defaults, mut settings } = parse(url)?;
+    if net::is_served(scheme.name) && settings.get("label").is_none() {
+        settings.own.push(("label".to_owned(), label.to_owned()));
+    }
     Ok(defaults.around(open(place, settings)?))
 }
 

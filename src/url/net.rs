@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use locks_core::directory::default_directory;
 use locks_core::{Backend, LockError};
-use locks_net::{NetBackend, NetBackendBuilder, Secret};
+use locks_net::{NetBackend, NetBuilder, Secret};
 
 use super::options::{NO_SECRETS, Settings, parse_duration};
 use super::{absolute_path, refused};
@@ -34,6 +34,11 @@ pub(super) fn open_unix(place: &str, settings: Settings) -> Result<Backend, Lock
 
 pub(super) fn open_tcp(place: &str, settings: Settings) -> Result<Backend, LockError> {
     tcp(place, settings).map(Backend::new)
+}
+
+/// Whether it is one of these schemes.
+pub(super) fn is_served(scheme: &str) -> bool {
+    ["net", "unix", "locks"].contains(&scheme)
 }
 
 /// The backend, if one of these schemes names it.
@@ -81,7 +86,12 @@ fn unix(place: &str, settings: Settings) -> Result<NetBackend, LockError> {
         Some(path) => path,
         None => socket_of_server()?,
     };
-    finish(NetBackend::unix(path), &settings)
+    let mut builder = NetBackend::unix(path);
+    if let Some(user) = settings.get("user") {
+        let why = "option `user` wants the number of a user, as `id -u NAME` tells it";
+        builder = builder.allow_user(user.parse().map_err(|_| refused(why.into()))?);
+    }
+    finish(builder, &settings)
 }
 
 fn tcp(place: &str, settings: Settings) -> Result<NetBackend, LockError> {
@@ -90,7 +100,7 @@ fn tcp(place: &str, settings: Settings) -> Result<NetBackend, LockError> {
         Some(path) => Secret::read(path)?,
         None => secret_of_environment()?,
     };
-    finish(NetBackend::tcp(&address.to_string(), secret), &settings)
+    finish(NetBackend::tcp(address.to_string(), secret), &settings)
 }
 
 /// Host and port, of this machine's own.
@@ -137,7 +147,7 @@ fn secret_of_environment() -> Result<Secret, LockError> {
 }
 
 /// With what all of them take.
-fn finish(mut builder: NetBackendBuilder, settings: &Settings) -> Result<NetBackend, LockError> {
+fn finish(mut builder: NetBuilder, settings: &Settings) -> Result<NetBackend, LockError> {
     if let Some(label) = settings.get("label") {
         builder = builder.label(label);
     }

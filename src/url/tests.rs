@@ -128,6 +128,7 @@ fn net_urls_say_what_is_wrong_with_them() {
         ("net:///tmp?users=several", "`namespace`, `label`, `connect` and `serve`"),
         ("unix:locks.sock", "`unix:` takes an absolute path, as in `unix:///run/locks/locks.sock`"),
         ("unix:///run/locks.sock?serve=no", "no option `serve`"),
+        ("unix:///run/locks.sock?user=me", "option `user` wants the number of a user"),
         ("locks:", "`locks:` takes a host"),
         ("locks://127.0.0.1:7420/locks", "`locks:` takes a host"),
         ("locks://example.org:7420", "none of this machine's own"),

@@ -37,7 +37,7 @@ fn start(task: &str, directory: &Path) -> Child {
     let mut command = Command::new(env::current_exe().unwrap());
     command.args(["by_default::works", "--exact", "--nocapture", "--ignored"]);
     command.env(TASK, task).env(WHERE, directory);
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap()
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 /// Until the child says so.

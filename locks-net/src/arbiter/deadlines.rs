@@ -66,6 +66,7 @@ impl Arbiter {
     /// waits when the session's own is.
     fn expire_holds(&mut self, realm: u32, now: Moment) {
         let Some(session) = self.sessions.get_mut(&realm) else { return };
+        session.checked = now;
         let silent = now.since(session.heard);
         let over = |lease: Option<Duration>| lease.unwrap_or(session.lease) <= silent;
         let over = session.requests.iter().filter_map(|(request, requested)| match requested {

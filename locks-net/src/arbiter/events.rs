@@ -14,7 +14,8 @@ pub(super) struct Happened {
 
 /// A hold that was ended from outside.
 pub(super) struct Loss {
-    pub(super) realm: u32,
+    /// `None`: it was disowned.
+    pub(super) realm: Option<u32>,
     pub(super) key: String,
     /// Those of the guards of its nest.
     pub(super) tokens: Vec<Token>,
@@ -39,7 +40,7 @@ impl Happened {
 impl Observer for Happened {
     fn lost(&self, ended: &locks_core::Loss<'_>) {
         let loss = Loss {
-            realm: ended.owner.map_or(0, |owner| owner.realm()),
+            realm: ended.owner.map(|owner| owner.realm()),
             key: ended.key.to_owned(),
             tokens: ended.guards.to_vec(),
             cause: ended.cause,

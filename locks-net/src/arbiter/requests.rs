@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use locks_core::{
     Caller, ErrorKind, Granted, Hold, KeySet, Keys, LockBackend, LockError, LostCause, Mode, Op,
-    OwnerId, Request,
+    OwnerId, Request, Token,
 };
 
 use super::connection::Fault;
@@ -16,7 +16,7 @@ use crate::journal::{Grant, Member, Record};
 use crate::wire::{Acquire, Call, Event, Malformed};
 
 /// The kind of [owners](OwnerId::to_parts) that are of one acquisition and nobody else.
-const ACQUISITION: u8 = 3;
+pub(super) const ACQUISITION: u8 = 3;
 
 impl Arbiter {
     pub(super) fn apply(&mut self, id: ConnId, realm: u32, call: Call) -> Result<(), Fault> {
@@ -281,6 +281,8 @@ impl Arbiter {
                 if let Some(lease) = held.lease() {
                     session.discount_lease(lease);
                 }
+                #[cfg(test)]
+                self.release_by_key(&held);
                 if held.lost.is_none() {
                     self.record(&Record::Ended { realm, request, cause, at });
                 }
@@ -323,7 +325,8 @@ impl Arbiter {
 
     fn disown(&mut self, realm: u32, request: u64) {
         if let Some(held) = self.held(realm, request).filter(|held| held.lost.is_none()) {
-            self.engine.disown(&held.hold);
+            // It remains this session's.
+            self.engine.disown_to(&held.hold, OwnerId::from_parts(realm, ACQUISITION, request));
             self.record(&Record::Disowned { realm, request });
         }
     }
@@ -360,6 +363,8 @@ impl Arbiter {
     pub(super) fn tell_of_losses(&mut self, losses: Vec<Loss>) {
         for Loss { realm, key, tokens, cause } in losses {
             let at = self.time_awake();
+            let realm = realm.or_else(|| self.whose_hold(&key, &tokens));
+            let Some(realm) = realm else { continue };
             let Some(session) = self.sessions.get_mut(&realm) else { continue };
             let mut lost = Vec::new();
             for (request, requested) in &mut session.requests {
@@ -378,6 +383,18 @@ impl Arbiter {
                 self.tell(realm, &Event::Lost { request, cause });
             }
         }
+    }
+
+    /// The session of a hold that has no owner any more.
+    fn whose_hold(&self, key: &str, tokens: &[Token]) -> Option<u32> {
+        let is_it = |requested: &Requested| match requested {
+            Requested::Held(held) => {
+                held.lost.is_none() && tokens.contains(&held.hold.token()) && held.hold.has_key(key)
+            }
+            Requested::Waiting(_) => false,
+        };
+        let mut sessions = self.sessions.values();
+        sessions.find(|session| session.requests.values().any(is_it)).map(|session| session.realm)
     }
 
     /// A session is over, and with it all it waited for and held.
@@ -403,6 +420,25 @@ impl Arbiter {
         }
         if let Some(id) = session.connection {
             self.close_connection(id);
+        }
+    }
+}
+
+#[cfg(test)]
+impl Arbiter {
+    /// Frees whoever has what was taken away from this hold, if that is the mistake to be made.
+    fn release_by_key(&self, late: &Held) {
+        if self.broken != Some(crate::simulation::Bug::ReleasedByKey) || late.lost.is_none() {
+            return;
+        }
+        let infos = match self.engine.inspect(locks_core::Query::All) {
+            Op::Now(Ok(infos)) => infos,
+            _ => return,
+        };
+        for info in infos.into_iter().filter(|info| late.hold.has_key(&info.key)) {
+            for token in info.holders.iter().filter_map(|holder| holder.token) {
+                drop(self.engine.evict(&info.key, token));
+            }
         }
     }
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use locks_core::{
     About, CallSite, Capabilities, Clock, Engine, ErrorKind, Hold, HoldRecord, LockError, Mode,
-    Moment, Token,
+    Moment, OwnerId, Token,
 };
 
 use super::clock::OwnTime;
 use super::events::Happened;
+use super::requests::ACQUISITION;
 use super::session::{Held, Requested, Session};
 use super::{Arbiter, Fixed, Notice, Setup};
 use crate::journal::{Grant, Kept, Member, Record, Reserved};
@@ -54,6 +55,8 @@ impl Arbiter {
             promised: (setup.floor, std::time::Duration::ZERO),
             silent_until: setup.silent_for.map(|left| now.after(left)),
             scratch: Vec::new(),
+            #[cfg(test)]
+            broken: None,
         };
         let (sessions, grants, reservations) = setup.ledger.into_parts();
         for record in sessions {
@@ -90,7 +93,12 @@ impl Arbiter {
     }
 
     fn restore_grant(&mut self, grant: Grant) -> Result<(), LockError> {
-        let Grant { realm, request, lease, members } = grant;
+        let Grant { realm, request, lease, mut members } = grant;
+        for member in &mut members {
+            // Of a guard that has left its thread.
+            let anybody = || OwnerId::from_parts(realm, ACQUISITION, request);
+            member.owner = member.owner.or_else(anybody);
+        }
         let members = members.into_iter().map(Member::into_record).collect::<Vec<_>>();
         let hold = self.engine.restore(&members).map_err(|error| impossible(&error.to_string()))?;
         let session = self.sessions.get_mut(&realm).ok_or_else(|| impossible("no session"))?;

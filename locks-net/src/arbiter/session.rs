@@ -18,6 +18,8 @@ pub(super) struct Session {
     pub(super) connection: Option<ConnId>,
     /// When its newest frame arrived, on the boot clock.
     pub(super) heard: Moment,
+    /// What was over by then for want of renewal has ended; on the boot clock.
+    pub(super) checked: Moment,
     /// When it ends unless it is resumed: its connection has ended although its process lives.
     pub(super) ends_at: Option<Moment>,
     /// The deadline that is set for it, no later than the one that it has.
@@ -88,6 +90,7 @@ impl Session {
             channel: Channel::default(),
             connection: None,
             heard: now,
+            checked: Moment::from_nanos(0),
             ends_at: None,
             alarm: None,
             is_restored: false,
@@ -126,8 +129,9 @@ impl Session {
         if !self.is_leased() {
             return self.ends_at;
         }
-        let shortest = self.leases.iter().map(|(lease, _)| *lease).min();
-        Some(self.heard.after(shortest.map_or(self.lease, |lease| lease.min(self.lease))))
+        let leases = self.leases.iter().map(|(lease, _)| *lease).chain([self.lease]);
+        let ends = leases.map(|lease| self.heard.after(lease));
+        ends.filter(|end| *end > self.checked).min()
     }
 
     /// When nothing of it is left; on the boot clock.

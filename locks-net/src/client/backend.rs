@@ -58,6 +58,7 @@ enum Where {
     Path(PathBuf),
     Port(String, Secret),
     Machine(Machine),
+    #[cfg(test)]
     Dial(Arc<dyn Dial>, Exclusion),
 }
 
@@ -81,14 +82,14 @@ impl NetBackend {
         NetBuilder::new(Where::Port(address.into(), secret))
     }
 
-    /// The server that the processes of this machine run for each other in a directory (N3), which has to
-    /// be this user's own and is made if it is missing: the first to use it serves, and when that one is
-    /// gone another takes over.
+    /// The server that processes of this machine run for each other in a directory of their user's (N3):
+    /// the first that needs one serves, in a thread of its own, and when it is gone another takes over.
     pub fn machine(directory: impl Into<PathBuf>) -> NetBuilder {
         NetBuilder::new(Where::Machine(Machine::new(directory)))
     }
 
     /// The server that is reached in this way.
+    #[cfg(test)]
     pub(crate) fn dialing(dial: impl Dial, exclusion: Exclusion) -> NetBuilder {
         NetBuilder::new(Where::Dial(Arc::new(dial), exclusion))
     }
@@ -164,8 +165,7 @@ impl NetBuilder {
         self
     }
 
-    /// Whether this process serves if nobody else does: unless this says no, it does. Only for servers
-    /// that the processes of a [machine](NetBackend::machine) run for each other.
+    /// Whether this process serves if nobody else does, for [`NetBackend::machine`]; it does unless set.
     pub fn serve(mut self, serve: bool) -> Self {
         self.serve = Some(serve);
         self
@@ -185,13 +185,15 @@ impl NetBuilder {
             return Err(LockError::new(ErrorKind::NotConfigured, "").with_message(why));
         }
         let (dial, exclusion): (Arc<dyn Dial>, _) = match self.server {
-            Where::Machine(machine) => {
-                (Arc::new(machine.serve(self.serve != Some(false))), Exclusion::Arbiter)
-            }
             Where::Path(path) => (Arc::new(AtPath::new(path, self.allowed)), Exclusion::Arbiter),
             Where::Port(address, secret) => {
                 (Arc::new(AtPort::new(&address, Arc::new(secret))?), Exclusion::Lease)
             }
+            Where::Machine(machine) => {
+                let serves = self.serve.unwrap_or(true);
+                (Arc::new(machine.serve(serves)), Exclusion::Arbiter)
+            }
+            #[cfg(test)]
             Where::Dial(dial, exclusion) => (dial, exclusion),
         };
         Ok(NetBackend(Arc::new(Handle {

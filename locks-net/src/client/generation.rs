@@ -66,3 +66,22 @@ impl Generation {
 
 /// Where in a number the generation is told.
 const DEPTH: u32 = 48;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c4_a_forked_child_begins_anew_and_its_parents_guards_mean_nothing_to_it() {
+        let parent = Generation { pid: 0, ..Generation::first() };
+        let child = parent.own();
+        assert_eq!((child.pid, child.depth), (std::process::id(), 1));
+        assert!(std::ptr::eq(child, parent.own()), "once");
+        let failed = parent.link(|numbers_after| {
+            assert_eq!(numbers_after, 1 << DEPTH);
+            Err(LockError::new(locks_core::ErrorKind::Io, ""))
+        });
+        failed.unwrap_err();
+        assert!(parent.own_of(1).is_none() && parent.existing().is_none());
+    }
+}

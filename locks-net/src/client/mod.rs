@@ -9,3 +9,5 @@ mod session;
 
 pub use self::backend::{NetBackend, NetBuilder};
 pub(crate) use self::dial::{Dial, Line, Unreached, check_server, connect_unix};
+#[cfg(test)]
+pub(crate) use self::session::{Answer, Session, Setup as SessionSetup};

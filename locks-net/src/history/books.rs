@@ -93,20 +93,16 @@ impl Checker {
             return Err(format!("{it:?} ends and was not held"));
         };
         let ask = self.ask(it)?;
-        let age = at.since(given.since);
         let held = at.since(given.at);
         match cause {
             Some(LostCause::Stolen) => {
                 let due = |thief: Id| {
-                    let ask = &self.asks[&thief];
-                    let near = given
-                        .keys
-                        .iter()
-                        .any(|(key, ..)| self.is_near(it, key, ask.keys.as_slice()));
-                    near && thief != it && ask.steal_after.is_some_and(|after| no_less(age, after))
+                    let thief = &self.asks[&thief];
+                    thief.steal_after.is_some_and(|after| self.is_due(it, &thief.keys, after, at))
                 };
-                let open = self.open.iter().copied();
-                if !open.chain(self.beliefs.keys().copied()).any(due) {
+                let others = self.open.iter().chain(self.beliefs.keys()).copied();
+                if !others.filter(|other| *other != it).any(due) {
+                    let age = at.since(given.since);
                     return Err(format!("{it:?} was stolen at the age of {age:?}, by nobody"));
                 }
                 if ask.at_least.is_some_and(|bound| !no_less(held, bound)) {
@@ -155,6 +151,13 @@ impl Checker {
         Err(format!("{it:?} was ended after its client had been silent for {silent:?}"))
     }
 
+    /// Why another guard was taken away that may be of one nest or set with this one.
+    pub(super) fn taken_with(&self, it: Id) -> Option<Option<LostCause>> {
+        let near = self.family(it).filter(|other| *other != it);
+        let mut causes = near.filter_map(|other| self.givens[&other].taken?.cause);
+        causes.next().map(Some)
+    }
+
     /// The guards of its client's thread, whose holds may be one with its own.
     fn family(&self, it: Id) -> impl Iterator<Item = Id> {
         let owner = self.asks[&it].owner;
@@ -164,13 +167,12 @@ impl Checker {
         others.chain([it])
     }
 
-    /// Whether the key is asked for by `keys`, or one of those that are lost with it (C11).
-    fn is_near(&self, it: Id, key: &str, keys: &[String]) -> bool {
-        keys.iter().any(|own| own == key)
-            || self
-                .family(it)
-                .filter_map(|own| self.givens.get(&own))
-                .any(|given| given.keys.iter().any(|(own, ..)| keys.contains(own)))
+    /// Whether one who asks for these keys may take it, or what is lost with it (C6, C11).
+    fn is_due(&self, it: Id, keys: &[String], after: Duration, at: Moment) -> bool {
+        let givens = self.family(it).filter_map(|own| self.givens.get(&own));
+        givens
+            .filter(|given| no_less(at.since(given.since), after))
+            .any(|given| given.keys.iter().any(|(key, ..)| keys.contains(key)))
     }
 
     fn reserve(&mut self, it: Id, cause: Option<LostCause>, at: Moment) {

@@ -142,12 +142,14 @@ pub(crate) enum What {
     },
 
     Crashed,
-    /// A server goes on with these.
-    Started {
+    /// What the server takes to be held, after a start or as a new journal is begun.
+    Stands {
         alive: Vec<Id>,
     },
     /// The machine was started anew, and what the server had written down is void.
     Rebooted,
+    /// All clients have let go of everything, and that has had time to come to the server.
+    Quiet,
     /// There is nothing more to come.
     Finished {
         live_keys: usize,
@@ -182,7 +184,8 @@ impl Entry {
             What::Evicting { .. }
             | What::Freed { .. }
             | What::Crashed
-            | What::Started { .. }
+            | What::Stands { .. }
+            | What::Quiet
             | What::Rebooted
             | What::Finished { .. } => true,
         }

@@ -176,7 +176,7 @@ fn c7_a_token_is_never_granted_again() {
 #[test]
 fn c7_tokens_grow_across_a_new_start_of_the_machine() {
     let mut told = told();
-    told.has(id(1, 1), 5).push(What::Rebooted).push(What::Started { alive: vec![] });
+    told.has(id(1, 1), 5).push(What::Rebooted).push(What::Stands { alive: vec![] });
     told.asked(id(2, 1), |_| {}).given(id(2, 1), 1).is_wrong("after Some(Token(5))");
 }
 
@@ -250,21 +250,21 @@ fn n4_a_release_is_written_down_before_it_is_known() {
 fn n4_what_had_ended_does_not_come_back() {
     let mut told = told();
     told.has(id(1, 1), 1).releases(id(1, 1)).push(What::Crashed);
-    told.push(What::Started { alive: vec![id(1, 1)] }).is_wrong("is back");
+    told.push(What::Stands { alive: vec![id(1, 1)] }).is_wrong("is back");
 }
 
 #[test]
 fn n4_what_was_held_is_not_forgotten() {
     let mut told = told();
     told.has(id(1, 1), 1).push(What::Crashed);
-    told.push(What::Started { alive: vec![] }).is_wrong("does not know of it");
+    told.push(What::Stands { alive: vec![] }).is_wrong("does not know of it");
 }
 
 #[test]
 fn c2_every_request_comes_to_an_end() {
     let mut told = told();
     told.asked(id(1, 1), |_| {});
-    told.push(What::Finished { live_keys: 0 }).is_wrong("never come to an end");
+    told.push(What::Quiet).is_wrong("never come to an end");
 }
 
 #[test]
@@ -278,7 +278,7 @@ fn c2_a_request_comes_to_one_end() {
 fn c5_a_hold_that_nobody_knows_of_is_found() {
     let mut told = told();
     told.asked(id(1, 1), |_| {}).push(What::GivenUp { it: id(1, 1) }).given(id(1, 1), 1);
-    told.push(What::Finished { live_keys: 1 }).is_wrong("held in the end, by nobody");
+    told.push(What::Quiet).is_wrong("held in the end, by nobody");
 }
 
 #[test]

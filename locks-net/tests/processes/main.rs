@@ -6,11 +6,11 @@
 #![cfg(target_os = "linux")]
 
 mod conformance;
-mod directory;
-mod peer;
 mod crashes;
 mod cuts;
+mod directory;
 mod partitions;
+mod peer;
 mod place;
 mod polled;
 mod program;

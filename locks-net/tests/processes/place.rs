@@ -384,5 +384,9 @@ fn children() -> usize {
     let own = std::process::id().to_string();
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let stats = processes.filter_map(|it| std::fs::read_to_string(it.path().join("stat")).ok());
-    stats.filter(|stat| stat.rsplit_once(") ").is_some_and(|(_, it)| it.split(' ').nth(1) == Some(&own))).count()
+    stats
+        .filter(|stat| {
+            stat.rsplit_once(") ").is_some_and(|(_, it)| it.split(' ').nth(1) == Some(&own))
+        })
+        .count()
 }

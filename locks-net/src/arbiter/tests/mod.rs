@@ -82,6 +82,22 @@ fn c8_the_victim_of_a_theft_hears_of_it_and_the_journal_too() {
 }
 
 #[test]
+fn c8_who_was_disowned_hears_of_a_theft_too() {
+    let mut world = World::new();
+    let (mut victim, mut thief) = (world.local(1), world.local(2));
+    let held = victim.ask(&mut world, "k", |_| {});
+    victim.say(&mut world, &Call::Disown { request: held });
+    world.advance(2 * SECOND);
+    let stolen = thief.ask(&mut world, "k", |ask| ask.options.steal_after = Some(SECOND));
+    assert!(thief.granted(&mut world, stolen).is_some());
+    victim.read(&mut world);
+    let lost = |event: &Event| matches!(event, Event::Lost { request, cause: LostCause::Stolen } if *request == held);
+    assert!(victim.events.iter().any(lost));
+    // Both are not in the journal, or a successor would refuse it.
+    world.restart();
+}
+
+#[test]
 fn n4_after_a_restart_holders_keep_their_locks_and_rivals_wait() {
     for compact in [false, true] {
         let mut world = World::new();
@@ -157,6 +173,21 @@ fn n1_a_leased_session_ends_with_its_lease_and_not_with_its_connection() {
     assert!(two.granted(&mut world, wants).is_some());
     assert_eq!(one.resume(&mut world), How::New);
     let _ = held;
+}
+
+#[test]
+fn n1_a_silent_session_goes_on_for_its_longest_hold_alone() {
+    let mut world = World::new();
+    let (mut one, mut two) = (world.leased(), world.local(2));
+    let short = one.ask(&mut world, "short", |_| {});
+    let long = one.ask(&mut world, "long", |ask| ask.options.lease = Some(60 * SECOND));
+    let (a, b) = (two.ask(&mut world, "short", |_| {}), two.ask(&mut world, "long", |_| {}));
+    world.advance(11 * SECOND);
+    assert!(two.granted(&mut world, a).is_some());
+    assert_eq!(two.granted(&mut world, b), None);
+    world.advance(50 * SECOND);
+    assert!(two.granted(&mut world, b).is_some());
+    let _ = (short, long);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::client::dial::Line;
+use crate::server::process;
 
 /// How long a blocked thread reads before it gets ready for being called away.
 pub(super) const BRIEFLY: Duration = Duration::from_millis(5);
@@ -17,7 +18,15 @@ pub(super) const BRIEFLY: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Wire {
     socket: OwnedFd,
-    server: Option<OwnedFd>,
+    server: Option<ServerProcess>,
+}
+
+/// The process at the other end.
+#[derive(Debug)]
+struct ServerProcess {
+    pid: u32,
+    /// Readable once it has ended.
+    ended: OwnedFd,
 }
 
 /// What reading comes to.
@@ -85,7 +94,15 @@ impl Wire {
 
     /// Readable once the serving process has ended.
     pub(super) fn server(&self) -> Option<BorrowedFd<'_>> {
-        self.server.as_ref().map(AsFd::as_fd)
+        self.server.as_ref().map(|server| server.ended.as_fd())
+    }
+
+    /// The server in words, for an error: which process, and in what state.
+    pub(super) fn describe(&self) -> String {
+        match &self.server {
+            Some(server) => process::describe(server.pid),
+            None => "the server".to_owned(),
+        }
     }
 
     fn receive_with(&self, buffer: &mut [u8], flags: RecvFlags) -> Received {
@@ -136,14 +153,15 @@ pub(super) fn pause(ready: &mut [PollFd<'_>], limit: Option<Duration>) {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn watch_server(stream: &UnixStream) -> Option<OwnedFd> {
+fn watch_server(stream: &UnixStream) -> Option<ServerProcess> {
     use rustix::process::{PidfdFlags, pidfd_open};
     let server = rustix::net::sockopt::socket_peercred(stream).ok()?;
-    pidfd_open(server.pid, PidfdFlags::empty()).ok()
+    let ended = pidfd_open(server.pid, PidfdFlags::empty()).ok()?;
+    Some(ServerProcess { pid: server.pid.as_raw_nonzero().get().cast_unsigned(), ended })
 }
 
 /// Elsewhere the end of its connections tells of a server's.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn watch_server(_: &UnixStream) -> Option<OwnedFd> {
+fn watch_server(_: &UnixStream) -> Option<ServerProcess> {
     None
 }

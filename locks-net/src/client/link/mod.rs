@@ -262,6 +262,22 @@ impl Shared {
         }
     }
 
+    /// Does what is due by now.
+    fn tick(&mut self, now: Moment) {
+        let Some(wire) = &self.wire else {
+            let _ = self.session.tick();
+            return;
+        };
+        // Who is about to be told that there is no answer is told why.
+        if self.session.next_deadline().is_some_and(|due| due <= now) {
+            self.session.silent(wire.describe());
+        }
+        if self.session.tick() {
+            let why = format!("{} does not answer", wire.describe());
+            self.lose_line(&why);
+        }
+    }
+
     /// The connection is given up.
     fn lose_line(&mut self, why: &str) {
         if let Some(wire) = self.wire.take() {

@@ -39,10 +39,7 @@ impl WaitPoint for Link {
             if received == Received::Nothing {
                 if patient {
                     self.leader_bell.settle();
-                    let silent = shared.session.tick();
-                    if silent {
-                        shared.lose_line("the server does not answer");
-                    }
+                    shared.tick(self.clock.now());
                 }
                 patient = true;
                 shared.reader = Reader::PatientLeader;

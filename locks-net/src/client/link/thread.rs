@@ -86,9 +86,7 @@ impl Link {
         loop {
             let mut shared = self.lock();
             let now = self.clock.now();
-            if shared.session.tick() {
-                shared.lose_line("the server does not answer");
-            }
+            shared.tick(now);
             if shared.is_over(now) {
                 shared.session.bye();
                 shared = self.flush(shared);

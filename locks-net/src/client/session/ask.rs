@@ -213,6 +213,10 @@ impl Session {
         let Some(asked) = self.unanswered.get(&request) else { return };
         let known = asked.sent.is_some() && !matches!(asked.outcome, Outcome::Failed(_));
         self.forget(request);
+        #[cfg(test)]
+        if self.broken == Some(crate::simulation::Bug::NotWithdrawn) {
+            return;
+        }
         if known {
             self.send_end_in_turn(request);
         }
@@ -382,7 +386,10 @@ impl Session {
         let waited = now.since(asked.asked);
         let error = match (open, asked.wait()) {
             (true, Wait::AtMost(_)) => LockError::new(ErrorKind::Timeout, ""),
-            (true, _) => self.unavailable("the server is connected and does not answer"),
+            (true, _) => {
+                let server = self.server.as_deref().unwrap_or("the server");
+                self.unavailable(&format!("{server} is connected and does not answer"))
+            }
             (false, _) => self.unavailable("the server was not reached in time"),
         };
         let error = error.with_key(asked.keys()).with_waited(waited);

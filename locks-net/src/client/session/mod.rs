@@ -68,8 +68,13 @@ pub(crate) struct Session {
     woken: Vec<Waker>,
     /// What the last attempt to reach the server ended in.
     trouble: Option<String>,
+    /// Who serves, in words.
+    server: Option<String>,
     /// The server has said that it goes.
     closing: bool,
+    /// What it does wrong, to see it found.
+    #[cfg(test)]
+    broken: Option<crate::simulation::Bug>,
 }
 
 /// What a session is made of.
@@ -145,13 +150,22 @@ impl Session {
             message: Vec::new(),
             woken: Vec::new(),
             trouble: None,
+            server: None,
             closing: false,
+            #[cfg(test)]
+            broken: None,
         }
     }
 
     /// The same session, whose requests have greater numbers than this.
     pub(crate) fn numbered_after(self, number: u64) -> Self {
         Self { last_number: number, ..self }
+    }
+
+    /// Has it make a mistake.
+    #[cfg(test)]
+    pub(crate) fn break_by(&mut self, bug: Option<crate::simulation::Bug>) {
+        self.broken = bug;
     }
 
     /// There is a new connection, and no other any more. `secret`: what both sides are to prove that
@@ -204,6 +218,11 @@ impl Session {
         if was_open {
             self.left_alone();
         }
+    }
+
+    /// The server is connected; who it is, for those who wait in vain for its answer.
+    pub(crate) fn silent(&mut self, server: String) {
+        self.server = Some(server);
     }
 
     /// The server cannot be reached at present, and why.

@@ -1,0 +1,1 @@
+//! Mistakes that have to be found.

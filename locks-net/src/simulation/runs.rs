@@ -1,0 +1,67 @@
+//! Many runs.
+
+use super::plan::Plan;
+use super::world::{Failure, run};
+use crate::history::{Entry, What};
+
+fn seeds() -> std::ops::Range<u64> {
+    let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    match (number("LOCKS_SIMULATION_SEED"), number("LOCKS_SIMULATION_SEEDS")) {
+        (Some(seed), _) => seed..seed + 1,
+        (None, seeds) => 0..seeds.unwrap_or(200),
+    }
+}
+
+/// Says which seed it was if the code under test panics.
+struct Running(u64);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        assert!(!std::thread::panicking(), "in the run of LOCKS_SIMULATION_SEED={}", self.0);
+    }
+}
+
+pub(super) fn run_seed(plan: Plan) -> Result<Vec<Entry>, Box<Failure>> {
+    let _running = Running(plan.seed);
+    run(plan)
+}
+
+#[test]
+fn c1_to_c14_hold_whatever_befalls_servers_and_clients() {
+    for seed in seeds() {
+        if let Err(failure) = run_seed(Plan::new(seed)) {
+            panic!("{failure}");
+        }
+    }
+}
+
+#[test]
+fn c8_nothing_is_lost_where_nothing_befalls_anybody() {
+    let calm = (0..1000).map(Plan::new).filter(|plan| plan.faults.is_empty()).take(10);
+    for plan in calm {
+        let seed = plan.seed;
+        let history = run_seed(plan).unwrap_or_else(|failure| panic!("{failure}"));
+        let lost = history.iter().find(|entry| match &entry.what {
+            What::Lost { cause, .. } => {
+                use locks_core::LostCause::{Evicted, HeldTooLong, Stolen};
+                !matches!(cause, Stolen | Evicted | HeldTooLong)
+            }
+            What::Refused { why, .. } => *why == locks_core::ErrorKind::Unavailable,
+            _ => false,
+        });
+        assert!(lost.is_none(), "seed {seed}: {}", lost.unwrap_or(&history[0]));
+    }
+}
+
+#[test]
+fn one_seed_is_one_run() {
+    let told = |seed| match run_seed(Plan::new(seed)) {
+        Ok(history) => history.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        Err(failure) => panic!("{failure}"),
+    };
+    for seed in 0..5 {
+        let (once, again) = (told(seed), told(seed));
+        let first = once.iter().zip(&again).find(|(one, other)| one != other);
+        assert!(first.is_none() && once.len() == again.len(), "seed {seed}: {first:?}");
+    }
+}
