@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use locks_core::{Backend, LockBuilder, LockError, OwnedGuard};
+use locks_core::{Backend, LockBackend, LockBuilder, LockError, OwnedGuard, Token};
 use locks_net::NetBackend;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -85,6 +85,20 @@ impl Serving {
             }
             ["check", held] => done(self.held.lock().unwrap()[*held].check()),
             ["refresh", held] => done(self.held.lock().unwrap()[*held].refresh()),
+            ["let-go"] => {
+                self.held.lock().unwrap().clear();
+                "done".to_owned()
+            }
+            ["nothing"] => "done".to_owned(),
+            ["evict", key, token] => {
+                let token = Token::new(token.parse().unwrap());
+                match self.backend.evict(&decoded(key), token).block() {
+                    Ok(true) => "done".to_owned(),
+                    Ok(false) => "refused NotThere|there was no such hold".to_owned(),
+                    Err(error) => refused(&error),
+                }
+            }
+            ["chase", first, mode, second, at] => self.chase(first, mode, second, at),
             ["hoard", count, keys] => self.hoard(number, count.parse().unwrap(), keys),
             ["crowd", count, keys] => self.crowd(count.parse().unwrap(), keys),
             ["status"] => match status(&self.client) {
@@ -98,6 +112,23 @@ impl Serving {
                 format!("spawned {}", command.stderr(Stdio::null()).spawn().unwrap().id())
             }
             _ => panic!("`{command}` is no command"),
+        }
+    }
+
+    /// Takes one key and, when the time has come, another, which it would have to wait for.
+    fn chase(&self, first: &str, mode: &str, second: &str, at: &str) -> String {
+        let first = match self.lock(first, &[mode]).acquire() {
+            Ok(first) => first,
+            Err(error) => return refused(&error),
+        };
+        let second = match self.lock(second, &[at]).acquire() {
+            Ok(second) => second,
+            Err(error) => return refused(&error),
+        };
+        let token = second.token();
+        match second.release().and_then(|()| first.release()) {
+            Ok(()) => format!("granted {token} {}", now()),
+            Err(error) => refused(&error),
         }
     }
 
@@ -196,7 +227,9 @@ impl Serving {
             let value = value.parse::<u64>().expect("values are numbers");
             let span = Duration::from_millis(value);
             lock = match option {
+                "exclusive" => lock,
                 "shared" => lock.shared(),
+                "permits" => lock.permits(value.try_into().unwrap()),
                 "no-wait" => lock.wait(false),
                 "wait" => lock.wait(span),
                 "steal" => lock.steal_after(span),
@@ -437,6 +470,30 @@ impl Peer {
 
     pub(crate) fn go_on(&self) {
         kill_process(self.pid(), Signal::CONT).unwrap();
+    }
+
+    /// Takes `first`, and `second` as well once the clock says `at`.
+    pub(crate) fn chase(&mut self, first: &str, mode: &str, second: &str, at: u64) -> Asked {
+        let (first, second) = (encoded(first), encoded(second));
+        self.ask(&format!("chase {first} {mode} {second} at={at}"))
+    }
+
+    /// Ends a hold as an administrator does; whether there was one.
+    #[track_caller]
+    pub(crate) fn evict(&mut self, key: &str, token: u64) -> bool {
+        self.ask(&format!("evict {} {token}", encoded(key))).done().is_ok()
+    }
+
+    /// Drops all that it has.
+    #[track_caller]
+    pub(crate) fn let_go(&mut self) {
+        self.ask("let-go").done().unwrap();
+    }
+
+    /// It has been started, and listens.
+    #[track_caller]
+    pub(crate) fn is_there(&mut self) {
+        self.ask("nothing").done().unwrap();
     }
 
     /// How many keys it took of those that it was to, and what the next was refused with.
