@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 
 mod conformance;
+mod cuts;
 mod faults;
 mod place;
 mod program;
