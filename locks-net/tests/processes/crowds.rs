@@ -36,7 +36,9 @@ fn row_21_ten_thousand_connections_leave_nothing_and_disturb_nobody() {
                 holder.refresh(held).expect("row 21: holders go on");
             }
         }
-        assert!(serving.descriptors() < descriptors + 200, "N6: newcomers are bounded");
+        // As many newcomers as may be, and those who are being closed.
+        let more = serving.descriptors() - descriptors;
+        assert!(more < 64 + 256 + 32, "N6: newcomers are bounded: {more}");
         drop(crowd);
         holder.check(held).expect("row 21: holders go on");
         eprintln!("{way:?}: 10,000 connections in {:?}", start.elapsed());
@@ -90,8 +92,6 @@ fn row_21_too_many_waiters_and_keys_are_refused_and_holders_go_on() {
         assert_eq!(taken, 4999);
         holder.refresh(held).expect("row 21: holders go on");
         assert_eq!(holder.status()[2], 5000);
-        // Who has a key may be waited for, and there is no room for another one.
-        holder.contended(&format!("{keys}-7"), "");
         assert_eq!(holder.begin("another", "no-wait").refused().kind, "LimitExceeded");
         crowd.let_go();
         until("they are free", || holder.status()[2] == 1);

@@ -4,6 +4,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::directory::until;
 use crate::place::{Place, Serving, WAYS, Way, assert_nothing_left};
 
 /// The next server is under way before the old one is dead, comes soon after it, or much later.
@@ -67,6 +68,7 @@ fn keep_locks(way: Way, pause: Option<u64>) {
         for key in ["k", "s", "t", "u", "r"] {
             newcomer.contended(key, "");
         }
+        until("who waits is in line again", || newcomer.status()[3] == 3);
         let shared = newcomer.begin("r", "wait=100 shared").refused();
         assert_eq!(shared.kind, "Timeout", "C3: a writer waits in front: {shared:?}");
         assert!(!second.is_answered() && !third.is_answered() && !writer.is_answered());
@@ -78,7 +80,7 @@ fn keep_locks(way: Way, pause: Option<u64>) {
             third.assert_waits();
             two.release(theirs).unwrap();
             let theirs = third.granted();
-            assert!(!one.begin("k", "wait=50").outcome().is_ok(), "C1");
+            assert!(one.begin("k", "wait=50").outcome().is_err(), "C1");
             three.release(theirs).unwrap();
             // And as it was, for the next round.
             let again = one.take("k", "");
@@ -87,6 +89,7 @@ fn keep_locks(way: Way, pause: Option<u64>) {
             third = three.begin("k", "");
             third.assert_waits();
             serving = restart(&place, serving, pause);
+            until("who waits is in line again", || newcomer.status()[3] == 3);
             one.release(again).expect("row 14: it is held");
             let theirs = second.granted();
             two.release(theirs).unwrap();
@@ -231,6 +234,7 @@ fn row_13_a_server_that_is_killed_all_the_time_grants_nothing_twice() {
             if way == Way::Machine {
                 // One of the clients takes over, and is not killed.
                 serves.kill();
+                thread::sleep(Duration::from_millis(500));
                 break;
             }
             serving = Some(restart(&place, serves, None));

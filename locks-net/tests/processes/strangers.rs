@@ -62,7 +62,7 @@ fn acquire(number: u64, key: &str) -> Vec<u8> {
 /// By hand, so that what the other tests send is known to be nearly right.
 #[test]
 fn row_19_the_protocol_spoken_by_hand_takes_a_lock() {
-    let place = Place::with_limits(Way::Unix, "lease=500");
+    let place = Place::with_limits(Way::Unix, "lease=1000");
     let _serving = place.start();
     let client = place.backend();
     let stream = proxy::connect(&place.told()).unwrap();

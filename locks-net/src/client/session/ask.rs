@@ -390,7 +390,12 @@ impl Session {
                 let server = self.server.as_deref().unwrap_or("the server");
                 self.unavailable(&format!("{server} is connected and does not answer"))
             }
-            (false, _) => self.unavailable("the server was not reached in time"),
+            (false, _) => match &self.server {
+                Some(server) if self.connection.is_some() => {
+                    self.unavailable(&format!("{server} is connected and does not greet"))
+                }
+                _ => self.unavailable("the server was not reached in time"),
+            },
         };
         let error = error.with_key(asked.keys()).with_waited(waited);
         let known = asked.is_acquisition() && asked.sent.is_some();
