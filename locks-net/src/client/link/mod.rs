@@ -117,6 +117,7 @@ impl Link {
     /// Has the session do something, and sends and wakes what comes of it.
     pub(super) fn with<R>(self: &Arc<Self>, act: impl FnOnce(&mut Session) -> R) -> R {
         let mut shared = self.lock();
+        shared.explain_silence();
         let outcome = act(&mut shared.session);
         shared.used = shared.session.now();
         self.see_to_the_thread(&mut shared);
@@ -263,18 +264,23 @@ impl Shared {
     }
 
     /// Does what is due by now.
-    fn tick(&mut self, now: Moment) {
-        let Some(wire) = &self.wire else {
-            let _ = self.session.tick();
-            return;
-        };
-        // Who is about to be told that there is no answer is told why.
-        if self.session.next_deadline().is_some_and(|due| due <= now) {
-            self.session.silent(wire.describe());
-        }
-        if self.session.tick() {
+    fn tick(&mut self) {
+        self.explain_silence();
+        if self.session.tick()
+            && let Some(wire) = &self.wire
+        {
             let why = format!("{} does not answer", wire.describe());
             self.lose_line(&why);
+        }
+    }
+
+    /// Who is about to be told that there is no answer is told why.
+    fn explain_silence(&mut self) {
+        if let Some(wire) = &self.wire
+            && let Some(due) = self.session.next_deadline()
+            && due <= self.session.now()
+        {
+            self.session.silent(wire.describe());
         }
     }
 

@@ -39,7 +39,7 @@ impl WaitPoint for Link {
             if received == Received::Nothing {
                 if patient {
                     self.leader_bell.settle();
-                    shared.tick(self.clock.now());
+                    shared.tick();
                 }
                 patient = true;
                 shared.reader = Reader::PatientLeader;

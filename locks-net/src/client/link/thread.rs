@@ -86,7 +86,7 @@ impl Link {
         loop {
             let mut shared = self.lock();
             let now = self.clock.now();
-            shared.tick(now);
+            shared.tick();
             if shared.is_over(now) {
                 shared.session.bye();
                 shared = self.flush(shared);
