@@ -40,6 +40,8 @@ pub(super) struct Checker {
     /// Asked, and without an outcome that its client knows.
     pub(super) open: BTreeSet<Id>,
     pub(super) beliefs: Beliefs,
+    /// When their clients came to an end with them, of which the server hears later, if at all.
+    pub(super) closed: BTreeMap<Id, Moment>,
     granted_at: BTreeMap<Id, Moment>,
     /// What their clients know to be over: must not come back.
     over: BTreeSet<Id>,
@@ -86,7 +88,7 @@ impl Checker {
                 self.open.insert(*it);
             }
             What::Granted { it, token } => {
-                self.close(*it)?;
+                self.close(*it, at)?;
                 match self.givens.get(it) {
                     Some(given) if given.token == *token => {}
                     Some(given) => {
@@ -101,7 +103,7 @@ impl Checker {
                 self.beliefs.insert(*it, Belief { void_since: None });
             }
             What::Refused { it, .. } | What::GivenUp { it } => {
-                self.close(*it)?;
+                self.close(*it, at)?;
             }
             What::Released { it } => {
                 self.let_go(*it)?;
@@ -128,7 +130,7 @@ impl Checker {
                 self.may_not_have_heard(*it, at)?;
             }
             What::Lost { it, cause } => self.lost(*it, *cause)?,
-            What::Refreshing { .. } => {}
+            What::Disowned { .. } => {}
             What::Refreshed { it } => {
                 if let Some(given) = self.givens.get_mut(it) {
                     given.since = at;
@@ -187,7 +189,8 @@ impl Checker {
             _ => {
                 client.is_gone = true;
                 self.beliefs.retain(|it, _| it.client != number);
-                self.open.retain(|it| it.client != number);
+                let gone = self.open.extract_if(.., |it| it.client == number);
+                self.closed.extend(gone.map(|it| (it, at)));
             }
         }
     }
@@ -254,11 +257,12 @@ impl Checker {
         Ok(())
     }
 
-    fn close(&mut self, it: Id) -> Result<(), String> {
-        match self.open.remove(&it) {
-            true => Ok(()),
-            false => Err(format!("{it:?} comes to a second end")),
+    fn close(&mut self, it: Id, at: Moment) -> Result<(), String> {
+        if !self.open.remove(&it) {
+            return Err(format!("{it:?} comes to a second end"));
         }
+        self.closed.insert(it, at);
+        Ok(())
     }
 
     fn let_go(&mut self, it: Id) -> Result<(), String> {

@@ -82,8 +82,8 @@ pub(crate) enum What {
         it: Id,
         cause: LostCause,
     },
-    /// Asks for the age of its hold to count from now.
-    Refreshing {
+    /// It belongs to no thread any more.
+    Disowned {
         it: Id,
     },
     Evicting {
@@ -168,7 +168,7 @@ impl Entry {
             | What::Confirmed { it }
             | What::Held { it }
             | What::Lost { it, .. }
-            | What::Refreshing { it }
+            | What::Disowned { it }
             | What::Refreshed { it }
             | What::Given { it, .. }
             | What::Taken { it, .. } => it.client == client,

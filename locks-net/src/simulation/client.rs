@@ -117,9 +117,7 @@ impl World {
         self.receive(index);
         self.keep_time(index);
         self.reach(index);
-        if resumes {
-            self.look_at_all(index);
-        }
+        self.look_at_all(index, resumes);
         for task in 0..self.clients[index].tasks.len() {
             self.run_task(index, task);
         }

@@ -28,10 +28,11 @@ pub(super) fn run_seed(plan: Plan) -> Result<Vec<Entry>, Box<Failure>> {
 
 #[test]
 fn c1_to_c14_hold_whatever_befalls_servers_and_clients() {
-    for seed in seeds() {
-        if let Err(failure) = run_seed(Plan::new(seed)) {
-            panic!("{failure}");
-        }
+    let failures = seeds().filter_map(|seed| run_seed(Plan::new(seed)).err()).collect::<Vec<_>>();
+    if let Some(first) = failures.first() {
+        let all = failures.iter().map(|it| format!("seed {}: {}", it.plan.seed, it.why));
+        let all = all.collect::<Vec<_>>().join("\n");
+        panic!("{first}\nall of those that failed:\n{all}");
     }
 }
 
@@ -56,7 +57,7 @@ fn c8_nothing_is_lost_where_nothing_befalls_anybody() {
 #[test]
 fn one_seed_is_one_run() {
     let told = |seed| match run_seed(Plan::new(seed)) {
-        Ok(history) => history.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        Ok(history) => history.iter().map(without_tokens).collect::<Vec<_>>(),
         Err(failure) => panic!("{failure}"),
     };
     for seed in 0..5 {
@@ -64,4 +65,12 @@ fn one_seed_is_one_run() {
         let first = once.iter().zip(&again).find(|(one, other)| one != other);
         assert!(first.is_none() && once.len() == again.len(), "seed {seed}: {first:?}");
     }
+}
+
+/// Tokens are counted by a part of the registry, and which keys are in one is another thing each time.
+fn without_tokens(entry: &Entry) -> String {
+    let text = entry.to_string();
+    let mut parts = text.split("Token(");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.trim_start_matches(|it: char| it.is_ascii_digit()))
 }
