@@ -6,7 +6,7 @@ use std::time::Duration;
 use locks_core::{LostCause, Mode, Moment, Token};
 
 use super::check::{Checker, no_less};
-use super::entry::{Id, KeptBy};
+use super::entry::Id;
 
 /// A grant that was written down.
 #[derive(Clone, Debug)]
@@ -141,6 +141,9 @@ impl Checker {
             }
             None | Some(_) => self.may_end(it, at)?,
         }
+        if cause == Some(LostCause::Evicted) {
+            self.free(it);
+        }
         self.reserve(it, cause, at);
         if let Some(given) = self.givens.get_mut(&it) {
             given.taken = Some(Taken { at, cause });
@@ -157,14 +160,11 @@ impl Checker {
             return Ok(());
         }
         let lease = self.ask(it)?.lease;
-        let silent = match client.kept {
-            KeptBy::Lease => at.since(client.arrived),
-            KeptBy::Process => client.cut_at.map_or(Duration::ZERO, |cut| at.since(cut)),
-        };
+        let silent = client.silent_for(at);
         if no_less(silent, lease) {
             return Ok(());
         }
-        Err(format!("{it:?} was ended after its client had been silent for {silent:?}"))
+        Err(format!("{it:?} was ended after it had been silent for {silent:?}"))
     }
 
     /// Why another guard was taken away that may be of one nest or set with this one.
@@ -189,6 +189,17 @@ impl Checker {
         givens
             .filter(|given| no_less(at.since(given.since), after))
             .any(|given| given.keys.iter().any(|(key, ..)| keys.contains(key)))
+    }
+
+    /// An eviction leaves nothing of the nest, the guards that went before included.
+    fn free(&mut self, it: Id) {
+        let givens = self.family(it).filter_map(|own| self.givens.get(&own));
+        let keys = givens.flat_map(|given| given.keys.clone()).collect::<Vec<_>>();
+        for (key, token, _) in keys {
+            if let Some(reserved) = self.books.reserved.get_mut(&key) {
+                reserved.retain(|own| own.token != token);
+            }
+        }
     }
 
     fn reserve(&mut self, it: Id, cause: Option<LostCause>, at: Moment) {

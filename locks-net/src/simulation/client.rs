@@ -152,8 +152,8 @@ impl World {
         let was_open = std::mem::replace(&mut client.was_open, is_open);
         if is_open && !was_open {
             client.backs_off = Duration::ZERO;
-            let number = client.number;
-            self.tell(What::Opened { client: number });
+            let (number, session) = (client.number, client.session.number());
+            self.tell(What::Opened { client: number, session });
         }
     }
 

@@ -147,7 +147,7 @@ impl World {
     /// The machine sleeps, and with it the server and all clients on it.
     fn suspend(&mut self) {
         let until = self.a_while();
-        self.machine.slept(until.since(self.now));
+        self.machine.sleeps(self.now, until);
         if self.server.arbiter.is_some() {
             self.server.stopped_until = Some(until);
         }

@@ -121,7 +121,9 @@ impl Pipe {
 
     /// What was written so far ends with a frame of a session.
     pub(super) fn mark(&mut self) {
-        self.marks.push_back(self.written);
+        if !self.is_dead {
+            self.marks.push_back(self.written);
+        }
     }
 
     /// Whether such a frame has come in since this was asked last, read or not.

@@ -154,6 +154,12 @@ impl Session {
         }
     }
 
+    /// What the server calls it; 0 before there is one.
+    #[cfg(test)]
+    pub(crate) fn number(&self) -> u32 {
+        self.realm()
+    }
+
     /// Has it make a mistake.
     #[cfg(test)]
     pub(crate) fn break_by(&mut self, bug: Option<crate::simulation::Bug>) {
