@@ -30,8 +30,8 @@ pub(super) struct Client {
     pub(super) looked_at: Moment,
     pub(super) tasks: Vec<Task>,
     pub(super) stopped_until: Option<Moment>,
-    /// The server is not reached until then.
-    pub(super) cut_off_until: Option<Moment>,
+    /// Nothing passes until then, to the server and from it.
+    pub(super) cut_off_until: Option<(Moment, Moment)>,
     pub(super) is_gone: bool,
 }
 
@@ -182,7 +182,7 @@ impl World {
         let (secret, cut_off) = (client.secret.clone(), client.cut_off_until);
         client.session.dialed(secret);
         let accept_at = now.after(super::network::delay(is_local, &mut self.random));
-        let accept_at = accept_at.max(cut_off.unwrap_or(now));
+        let accept_at = accept_at.max(cut_off.map_or(now, |(up, down)| up.max(down)));
         let mut connection = super::network::Connection::new(index, is_local, accept_at);
         if let Some(until) = cut_off {
             connection.hold_up(until);
