@@ -102,17 +102,19 @@ fn from_environment() -> Result<Option<Backend>, LockError> {
 
 /// What serves where nobody has chosen: of the backends compiled in, the one that excludes most.
 fn widest() -> Result<Backend, LockError> {
-    #[cfg(feature = "file")]
-    return locks_file::FileBackend::open_default().map(Backend::from).map_err(in_default);
-    #[cfg(not(feature = "file"))]
+    #[cfg(feature = "net")]
+    return crate::by_default::open("net:").map_err(|error| in_default(error, "net"));
+    #[cfg(all(feature = "file", not(feature = "net")))]
+    return crate::by_default::open("file:").map_err(|error| in_default(error, "file"));
+    #[cfg(not(any(feature = "file", feature = "net")))]
     Ok(Backend::process())
 }
 
 /// Nobody asked for this backend by name, so the error says what would be another.
-#[cfg(feature = "file")]
-fn in_default(error: LockError) -> LockError {
+#[cfg(any(feature = "file", feature = "net"))]
+fn in_default(error: LockError, feature: &str) -> LockError {
     let text = format!(
-        "{error}; it is the default here (feature `file`): `{VARIABLE}` or `locks::install` choose another"
+        "{error}; it is the default here (feature `{feature}`): `{VARIABLE}` or `locks::install` choose another"
     );
     error.with_message(text)
 }

@@ -23,7 +23,8 @@
 //! - [`scope`], [`current`] and the builder's `owner` say who counts as one holder.
 //! - [`list`] tells who holds and waits.
 //! - [`install`] and `LOCKS_URL` choose the [backend](manual::backends), which without them is the
-//!   engine in this process, or with the feature `file` the files of this user.
+//!   engine in this process, with the feature `file` the files of this user, and with `net` the server
+//!   that this user's processes run for each other.
 //! - [`testing`] is for tests of code that uses locks, [`backend`] for those who bring one of their
 //!   own.
 //!
@@ -78,6 +79,8 @@ use std::borrow::Cow;
 
 pub mod backend;
 pub mod block;
+#[cfg(any(feature = "file", feature = "net"))]
+mod by_default;
 mod choice;
 mod defaults;
 #[doc(hidden)]
@@ -106,6 +109,9 @@ pub use locks_file as file;
 #[doc = ""]
 #[doc = include_str!("lock_outcome.md")]
 pub use locks_macros::lock;
+#[cfg(feature = "net")]
+#[doc(inline)]
+pub use locks_net as net;
 
 /// A lock on `key` at the default backend, to be acquired by hand. Nothing is checked or asked before
 /// that.
@@ -172,16 +178,23 @@ pub fn install_weak(backend: impl backend::LockBackend) -> Result<(), LockError>
 
 /// The backend at `url`, as `LOCKS_URL` would choose it; for [`install`] and the builder's `on`.
 ///
-/// This version knows `memory:`, the engine in this process, and, with the feature `file`, `file:` and
-/// `file:///directory` for the processes of one machine; the [manual](manual::backends) tells which
-/// reaches how far. Options after a `?` are defaults for requests that do not say:
+/// | URL | who is excluded | feature |
+/// |---|---|---|
+/// | `memory:` | threads and tasks of this process | |
+/// | `file:`, `file:///directory` | processes of this machine, by lock files | `file` |
+/// | `net:`, `net:///directory` | processes of this machine, by a server that they run for each other | `net` |
+/// | `unix:`, `unix:///path` | clients of a `locks serve` on this machine | `net` |
+/// | `locks://127.0.0.1:7420` | clients of a `locks serve` by TCP, who know its secret | `net` |
+///
+/// The [manual](manual::backends) tells more of each. Nothing is connected to before it is needed. Options
+/// after a `?` are defaults for requests that do not say:
 ///
 /// | option | meaning |
 /// |---|---|
 /// | `wait=20s`, `wait=true`, `wait=false` | how long to queue |
 /// | `lease=30s` | how long the arbiter keeps a lock for a holder that has gone silent; without effect where holds cannot expire, as in this process |
 /// | `namespace=billing` | put `billing/` before every key, so that programs that share an arbiter do not meet by accident; the longest key becomes shorter by as much |
-/// | `label=billing`, `users=several`, `network_fs=allow` | of `file:` alone; see the [manual](manual::backends#the-url) |
+/// | `label`, `users`, `network_fs`, `connect`, `serve`, `user`, `secret_file` | of some only; see the [manual](manual::backends#the-url) |
 ///
 /// ```
 /// let backend = locks::open("memory:?wait=50ms&namespace=billing")?;
@@ -193,7 +206,8 @@ pub fn install_weak(backend: impl backend::LockBackend) -> Result<(), LockError>
 ///
 /// # Errors
 /// [`NotConfigured`](ErrorKind::NotConfigured), which names what is known and allowed, and whatever
-/// keeps the backend from being opened. No error repeats a URL that may hold a secret.
+/// keeps the backend from being opened. No error repeats a URL, which may hold what it should not: a secret
+/// in one is refused.
 pub fn open(url: &str) -> Result<Backend, LockError> {
     url::open(url)
 }
@@ -203,6 +217,43 @@ pub fn open(url: &str) -> Result<Backend, LockError> {
 #[doc(hidden)]
 pub fn open_files(url: &str) -> Result<file::FileBackend, LockError> {
     url::open_files(url)
+}
+
+/// The backend at a URL, for the command's `run`: a server hears of this process under the label, unless
+/// the URL has another.
+#[cfg(feature = "net")]
+#[doc(hidden)]
+pub fn open_labelled(url: &str, label: &str) -> Result<Backend, LockError> {
+    url::open_labelled(url, label)
+}
+
+/// The backend at a URL, for the command's `ls` and `ping`: no process of `net:` begins to serve for being
+/// looked at. Who serves is told by the second, where it is a server.
+#[cfg(feature = "net")]
+#[doc(hidden)]
+pub fn open_to_look(url: &str) -> Result<(Backend, Option<net::NetBackend>), LockError> {
+    url::open_to_look(url)
+}
+
+/// The backend at a URL, as the default one of this process, for the command's `run`.
+#[cfg(any(feature = "file", feature = "net"))]
+#[doc(hidden)]
+pub fn open_by_default(url: &str) -> Result<Backend, LockError> {
+    by_default::open(url)
+}
+
+/// Which backend the programs of this user that run now have by default, for the command's `ls`.
+#[cfg(any(feature = "file", feature = "net"))]
+#[doc(hidden)]
+pub fn default_in_use() -> Result<Option<String>, LockError> {
+    by_default::in_use()
+}
+
+/// Where a server is that is told nothing, for the command's `serve`: its directory, and its socket.
+#[cfg(feature = "net")]
+#[doc(hidden)]
+pub fn place_of_server() -> Result<[std::path::PathBuf; 2], LockError> {
+    Ok([url::directory_of_server()?, url::socket_of_server()?])
 }
 
 /// The README's examples, compiled and run as the others are.

@@ -19,6 +19,10 @@ pub mod backends {}
 #[doc = include_str!("manual/files.md")]
 pub mod files {}
 
+#[cfg(feature = "net")]
+#[doc = include_str!("manual/server.md")]
+pub mod server {}
+
 #[doc = include_str!("manual/promises.md")]
 pub mod promises {}
 

@@ -1,6 +1,9 @@
 //! The facade: which backend serves, what a URL's options do, what a failed release does, and the
 //! backend for tests.
 
+#[cfg(any(feature = "file", feature = "net"))]
+#[path = "facade/by_default.rs"]
+mod by_default;
 #[path = "facade/choice.rs"]
 mod choice;
 #[path = "facade/defaults.rs"]

@@ -17,6 +17,10 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|first| first == rows::file::child::COMMAND) {
         return rows::file::child::main(&arguments[1..]);
     }
+    #[cfg(unix)]
+    if arguments.first().is_some_and(|first| first == rows::server::child::COMMAND) {
+        return rows::server::child::main(&arguments[1..]);
+    }
     let options = match options::parse(arguments.into_iter()) {
         Ok(Wanted::Run(options)) => options,
         Ok(Wanted::Text(text)) => {

@@ -12,7 +12,7 @@ pub(crate) struct Options {
     /// Empty for all rows.
     names: Vec<String>,
     pub(crate) pace: Pace,
-    /// Where to lock files.
+    /// Where to put files and sockets.
     pub(crate) directory: PathBuf,
     /// Whether a goal that is missed makes the program fail.
     pub(crate) strict: bool,
@@ -67,12 +67,12 @@ fn help() -> String {
         "usage: locks-benches [ROW…] [--rounds N] [--dir PATH] [--quick] [--strict]\n\n\
          Measures `locks` side by side with what one would pick instead; all rows if none is named.\n\n  \
          --rounds N   figures per contestant (7); their median counts\n  \
-         --dir PATH   where to lock files (the system's directory for temporary files)\n  \
+         --dir PATH   where to put files and sockets (the system's directory for temporary files)\n  \
          --quick      one short round: shows that everything runs, the figures mean nothing\n  \
          --strict     exit with 1 if a goal is missed\n\nrows:\n",
     );
     for row in ROWS {
-        writeln!(text, "  {:<15} {}", row.name, row.about).expect("a `String` takes everything");
+        writeln!(text, "  {:<16} {}", row.name, row.about).expect("a `String` takes everything");
     }
     text.truncate(text.trim_end().len());
     text

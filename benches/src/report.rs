@@ -142,7 +142,9 @@ fn quotients(one: &Figure, other: &Figure) -> Vec<f64> {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}: {}; {}", self.row, self.compares, self.unit)?;
-        let first = &self.figures[0];
+        let Some(first) = self.figures.first() else {
+            return writeln!(f, "  there is nobody to measure");
+        };
         let head = format!("÷ {}", first.name);
         writeln!(f, "  {:<38} {:>9}   {:<21} {head}", "", "median", "min – max")?;
         for figure in &self.figures {

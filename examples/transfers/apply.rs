@@ -123,6 +123,7 @@ impl Run {
             balances: self.store.balances(self.ledger.opening_balances().into_keys())?,
             waits: waits.map(|(account, waits)| (account.clone(), *lock(waits))).collect(),
             workers: Vec::new(),
+            servers_killed: 0,
             found: 0,
         })
     }
@@ -218,7 +219,15 @@ mod tests {
 
     fn report(locked: bool) -> Report {
         let ledger = concat!(env!("CARGO_MANIFEST_DIR"), "/data/ledger.csv").into();
-        let plan = Plan { ledger, locked, threads: 8, tasks: 64, processes: 0, kill: false };
+        let plan = Plan {
+            ledger,
+            locked,
+            threads: 8,
+            tasks: 64,
+            processes: 0,
+            kill: false,
+            backend: "file:".into(),
+        };
         crate::apply_ledger(&plan).unwrap()
     }
 

@@ -12,7 +12,7 @@ Applies a ledger of transfers with many threads and tasks at once, and checks
 that no cent was lost.
 
 usage: transfers [LEDGER.csv] [--without-locks] [--threads N] [--tasks N]
-                 [--processes N [--kill]]
+                 [--processes N [--kill] [--backend URL]]
        transfers --generate ROWS [--accounts N] [--seed N] > LEDGER.csv
 
   LEDGER.csv        lines of `id,from,to,cents` below a header that says so
@@ -23,7 +23,11 @@ usage: transfers [LEDGER.csv] [--without-locks] [--threads N] [--tasks N]
   --processes N     in N processes, each with so many threads and tasks; the
                     balances are in files then, as are the locks
   --kill            kills processes at random while they work, and starts others
-                    in their place
+                    in their place; whoever serves is among them
+  --backend URL     who arbitrates between processes: `file:` (the default),
+                    `net:` (they serve each other), `unix:` (a server beside
+                    them), each in a directory of the run's own, or any other;
+                    all but `file:` take the feature `net` of the examples
   --generate ROWS   writes a ledger instead, in which some accounts are hot
   --accounts N      accounts in that ledger (default 200)
   --seed N          another ledger of the same kind (default 1)
@@ -49,6 +53,10 @@ pub(crate) enum Command {
         directory: PathBuf,
         share: Share,
     },
+    /// What a server beside them is started with.
+    Serve {
+        directory: PathBuf,
+    },
 }
 
 /// How to apply which ledger.
@@ -61,6 +69,8 @@ pub(crate) struct Plan {
     /// 0 for this one alone.
     pub(crate) processes: usize,
     pub(crate) kill: bool,
+    /// Who arbitrates between the processes.
+    pub(crate) backend: String,
 }
 
 pub(crate) fn parse() -> Result<Command, Failure> {
@@ -74,6 +84,7 @@ pub(crate) fn parse_from(mut parser: lexopt::Parser) -> Result<Command, Failure>
     let (mut threads, mut tasks) = (None, None);
     let (mut processes, mut kill) = (None, false);
     let (mut directory, mut share) = (None, None);
+    let mut backend = None;
     let mut locked = true;
     while let Some(arg) = parser.next()? {
         match arg {
@@ -86,6 +97,10 @@ pub(crate) fn parse_from(mut parser: lexopt::Parser) -> Result<Command, Failure>
             Long("tasks") => tasks = Some(number(&mut parser, "tasks", 1)?),
             Long("processes") => processes = Some(number(&mut parser, "processes", 1)?),
             Long("kill") => kill = true,
+            Long("backend") => backend = Some(parser.value()?.string()?),
+            Long("serve-in") => {
+                return Ok(Command::Serve { directory: PathBuf::from(parser.value()?) });
+            }
             Long("work-in") => directory = Some(PathBuf::from(parser.value()?)),
             Long("share") => share = parse_share(&parser.value()?.string()?),
             Value(path) if ledger.is_none() => ledger = Some(PathBuf::from(path)),
@@ -94,7 +109,8 @@ pub(crate) fn parse_from(mut parser: lexopt::Parser) -> Result<Command, Failure>
     }
     if let Some(rows) = rows {
         let workers = threads.or(tasks).or(processes);
-        if ledger.is_some() || workers.is_some() || kill || !locked {
+        let rest = kill || !locked || backend.is_some();
+        if ledger.is_some() || workers.is_some() || rest {
             return Err("`--generate` goes with `--accounts` and `--seed` only".into());
         }
         let (accounts, seed) = (accounts.unwrap_or(200), seed.unwrap_or(1));
@@ -106,6 +122,9 @@ pub(crate) fn parse_from(mut parser: lexopt::Parser) -> Result<Command, Failure>
     if kill && processes.is_none() && share.is_none() {
         return Err("`--kill` goes with `--processes` only".into());
     }
+    if backend.is_some() && processes.is_none() {
+        return Err("`--backend` goes with `--processes` only; one process asks `LOCKS_URL`".into());
+    }
     let plan = Plan {
         ledger: ledger.unwrap_or_else(enclosed_ledger),
         locked,
@@ -113,6 +132,7 @@ pub(crate) fn parse_from(mut parser: lexopt::Parser) -> Result<Command, Failure>
         tasks: usize::try_from(tasks.unwrap_or(64))?,
         processes: usize::try_from(processes.unwrap_or(0))?,
         kill,
+        backend: backend.unwrap_or_else(|| "file:".to_owned()),
     };
     Ok(match (directory, share) {
         (Some(directory), Some(share)) => Command::Work { plan, directory, share },
@@ -168,11 +188,17 @@ mod tests {
             tasks: 4,
             processes,
             kill,
+            backend: "file:".into(),
         };
         let line = "x.csv --without-locks --threads=3 --tasks 4";
         assert_eq!(parsed(line), Ok(Command::Apply(plan(0, false))));
         let several = format!("{line} --processes 5 --kill");
         assert_eq!(parsed(&several), Ok(Command::Apply(plan(5, true))));
+        let over_net = format!("{several} --backend net:");
+        let expected = Plan { backend: "net:".into(), ..plan(5, true) };
+        assert_eq!(parsed(&over_net), Ok(Command::Apply(expected)));
+        let expected = Command::Serve { directory: "there".into() };
+        assert_eq!(parsed("--serve-in there"), Ok(expected));
         let share = Share { number: 2, of: 5 };
         let expected = Command::Work { plan: plan(0, false), directory: "there".into(), share };
         assert_eq!(parsed(&format!("{line} --work-in there --share 2/5")), Ok(expected));
@@ -193,6 +219,8 @@ mod tests {
             "--processes 0",
             "--processes 101",
             "--kill",
+            "--backend net:",
+            "--generate 1 --backend net:",
         ] {
             assert!(parsed(line).is_err(), "{line}");
         }

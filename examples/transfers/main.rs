@@ -58,6 +58,7 @@ fn obey(command: Command) -> Result<ExitCode, Failure> {
             out.flush()?;
         }
         Command::Work { plan, directory, share } => workers::work(&plan, &directory, share)?,
+        Command::Serve { directory } => workers::serve(&directory)?,
         Command::Apply(plan) => {
             if plan.processes == 0 && std::env::var_os("LOCKS_URL").is_none() {
                 // Nobody else is concerned, so it need not be files, which are the default here.

@@ -17,6 +17,8 @@ pub(crate) struct Outcome {
     pub(crate) waits: BTreeMap<String, Waits>,
     /// Empty if there was one process alone.
     pub(crate) workers: Vec<Worker>,
+    /// How often whoever served the others was killed.
+    pub(crate) servers_killed: usize,
     /// Marks of killed workers that others found and settled.
     pub(crate) found: u64,
 }
@@ -27,6 +29,13 @@ pub(crate) struct Waits {
     pub(crate) transfers: u64,
     pub(crate) total: Duration,
     pub(crate) longest: Duration,
+}
+
+/// How often whom of the processes was killed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Killed {
+    pub(crate) workers: Vec<usize>,
+    pub(crate) servers: usize,
 }
 
 /// One of the processes, and those that took the place of killed ones.
@@ -47,16 +56,16 @@ impl Waits {
 }
 
 impl Outcome {
-    /// What the files say of a run whose workers have ended; `killed` has how often each worker
-    /// was.
+    /// What the files say of a run whose workers have ended.
     pub(crate) fn of_files(
         files: &Files,
         ledger: &Ledger,
-        killed: &[usize],
+        killed: &Killed,
         took: Duration,
     ) -> Result<Self, Failure> {
-        let mut workers =
-            killed.iter().map(|&killed| Worker { killed, ..Worker::default() }).collect::<Vec<_>>();
+        let workers = killed.workers.iter();
+        let workers = workers.map(|&killed| Worker { killed, ..Worker::default() });
+        let mut workers = workers.collect::<Vec<_>>();
         let mut waits = BTreeMap::<String, Waits>::new();
         let entries = files.applied()?;
         for (line, entry) in &entries {
@@ -80,6 +89,7 @@ impl Outcome {
             balances: files.balances(accounts)?,
             waits,
             workers,
+            servers_killed: killed.servers,
             found: files.found()?,
         })
     }

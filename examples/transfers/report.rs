@@ -153,6 +153,10 @@ impl Report {
             let (applied, longest) = (Thousands(worker.applied), Millis(worker.longest));
             writeln!(f, "  {number:<18}{applied:>16}{longest:>16}{:>16}", worker.killed)?;
         }
+        if self.outcome.servers_killed > 0 {
+            let times = Thousands(self.outcome.servers_killed);
+            writeln!(f, "  whoever served the locks was killed {times} times")?;
+        }
         if self.locked && workers.iter().any(|worker| worker.killed > 0) {
             let left = "accounts that killed ones left in the middle of a transfer, and others put";
             writeln!(f, "  {left} in order: {}", Thousands(*found as usize))?;

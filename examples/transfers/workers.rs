@@ -3,6 +3,7 @@
 //! They agree on nothing but where the files are, and share no memory: what keeps them apart are
 //! the same two `#[lock]` as in one process. Which arbiter these ask is said by `LOCKS_URL`.
 
+mod arbiter;
 mod kills;
 mod place;
 
@@ -18,11 +19,14 @@ use crate::apply::Run;
 use crate::args::Plan;
 use crate::files::Files;
 use crate::ledger::Ledger;
-use crate::outcome::Outcome;
+use crate::outcome::{Killed, Outcome};
 use crate::progress::Progress;
 
+use self::arbiter::Arbiter;
 use self::kills::Kills;
 use self::place::Place;
+
+pub(crate) use self::arbiter::serve;
 
 /// Which lines of the ledger are whose: every `of`-th, beginning with line `number`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +66,7 @@ pub(crate) fn apply_ledger(
     itself: Itself,
 ) -> Result<Outcome, Failure> {
     let place = Place::new()?;
+    let mut arbiter = Arbiter::new(&plan.backend, &place, itself)?;
     Files::create(&place.0, ledger)?;
     let files = Arc::new(Files::open(&place.0, ledger, 0)?);
     let progress = Progress::show(ledger.transfers.len(), {
@@ -69,20 +74,20 @@ pub(crate) fn apply_ledger(
         move || files.applied().map_or(0, |applied| applied.len())
     });
     let began = Instant::now();
-    let workers = Workers::start(plan, &place, itself);
+    let workers = Workers::start(plan, &place, &mut arbiter, itself);
     let killed = workers.and_then(|workers| workers.go(&files, ledger.transfers.len()));
     let took = began.elapsed();
     progress.finish();
     let killed = killed?;
     if plan.locked {
-        settle(&files, &place, ledger)?;
+        settle(&files, &arbiter, ledger)?;
     }
     Outcome::of_files(&files, ledger, &killed, took)
 }
 
 /// Puts in order what killed workers have left, where nobody else has come by since.
-fn settle(files: &Files, place: &Place, ledger: &Ledger) -> Result<(), Failure> {
-    let backend = locks::open(&place.url())?;
+fn settle(files: &Files, arbiter: &Arbiter, ledger: &Ledger) -> Result<(), Failure> {
+    let backend = locks::open(arbiter.url())?;
     for account in ledger.opening_balances().keys() {
         let _held = backend.named(format!("account_{account}")).acquire()?;
         files.settle(account)?;
@@ -94,6 +99,7 @@ fn settle(files: &Files, place: &Place, ledger: &Ledger) -> Result<(), Failure> 
 struct Workers<'a> {
     plan: &'a Plan,
     place: &'a Place,
+    arbiter: &'a mut Arbiter,
     itself: Itself,
     working: Vec<Worker>,
 }
@@ -105,8 +111,13 @@ struct Worker {
 }
 
 impl<'a> Workers<'a> {
-    fn start(plan: &'a Plan, place: &'a Place, itself: Itself) -> Result<Self, Failure> {
-        let mut workers = Self { plan, place, itself, working: Vec::new() };
+    fn start(
+        plan: &'a Plan,
+        place: &'a Place,
+        arbiter: &'a mut Arbiter,
+        itself: Itself,
+    ) -> Result<Self, Failure> {
+        let mut workers = Self { plan, place, arbiter, itself, working: Vec::new() };
         for number in 0..plan.processes {
             let process = Some(workers.start_one(number)?);
             workers.working.push(Worker { process, killed: 0 });
@@ -117,21 +128,20 @@ impl<'a> Workers<'a> {
     fn start_one(&self, number: usize) -> Result<Child, Failure> {
         let share = Share { number, of: self.plan.processes };
         let mut command = (self.itself)(self.plan.for_worker(&self.place.0, share))?;
-        Ok(command.env("LOCKS_URL", self.place.url()).spawn()?)
+        Ok(command.env("LOCKS_URL", self.arbiter.url()).spawn()?)
     }
 
     /// Waits for all of them, kills some if that is planned, and says how often each was killed.
-    fn go(mut self, files: &Files, transfers: usize) -> Result<Vec<usize>, Failure> {
+    fn go(mut self, files: &Files, transfers: usize) -> Result<Killed, Failure> {
         let mut kills = Kills::new(self.plan.kill, self.plan.processes, transfers);
         while self.look()? {
-            if kills.is_due(files.applied()?.len())
-                && let Some(number) = kills.choose(&self.at_work())
-            {
-                self.kill(number)?;
+            if kills.is_due(files.applied()?.len()) {
+                self.kill_one(&mut kills)?;
             }
             thread::sleep(Duration::from_millis(1));
         }
-        Ok(self.working.iter().map(|worker| worker.killed).collect())
+        let workers = self.working.iter().map(|worker| worker.killed).collect();
+        Ok(Killed { workers, servers: self.arbiter.killed() })
     }
 
     /// Whether any of them is still at work.
@@ -151,6 +161,30 @@ impl<'a> Workers<'a> {
     fn at_work(&self) -> Vec<usize> {
         let workers = self.working.iter().enumerate();
         workers.filter_map(|(number, worker)| worker.process.as_ref().map(|_| number)).collect()
+    }
+
+    /// Kills whoever serves, every other time and if anybody does; else any worker.
+    fn kill_one(&mut self, kills: &mut Kills) -> Result<(), Failure> {
+        if kills.is_for_a_server() {
+            if self.arbiter.kill_server_beside()? {
+                return Ok(());
+            }
+            if let Some(pid) = self.arbiter.serving_pid() {
+                let serves = |worker: &Worker| {
+                    worker.process.as_ref().is_some_and(|process| process.id() == pid)
+                };
+                if let Some(number) = self.working.iter().position(serves) {
+                    let before = self.working[number].killed;
+                    self.kill(number)?;
+                    self.arbiter.count(self.working[number].killed - before);
+                    return Ok(());
+                }
+            }
+        }
+        match kills.choose(&self.at_work()) {
+            Some(number) => self.kill(number),
+            None => Ok(()),
+        }
     }
 
     /// Kills a worker without warning, and starts another in its place.

@@ -1,8 +1,9 @@
-//! The command `locks`: runs a command while it holds a named lock, and shows who holds what.
+//! The command `locks`: runs a command while it holds a named lock, shows who holds what, and serves.
 #![forbid(unsafe_code)]
 
 mod args;
 mod clean;
+mod ignored;
 mod list;
 mod out;
 mod ping;
@@ -10,6 +11,8 @@ mod place;
 mod quoted;
 mod release;
 mod run;
+mod secret;
+mod serve;
 mod status;
 
 use std::process::ExitCode;
@@ -29,6 +32,8 @@ fn main() -> ExitCode {
         Ok(Task::Clean(asked)) => clean::clean(&asked),
         Ok(Task::Release(asked)) => release::release(&asked),
         Ok(Task::Ping(asked)) => ping::ping(&asked),
+        Ok(Task::Serve(asked)) => serve::serve(&asked),
+        Ok(Task::Secret(asked)) => secret::secret(&asked),
         Ok(Task::Print(text)) => out::print(&text).map(|()| Status::Done),
         Err(wrong) => Err(wrong),
     };

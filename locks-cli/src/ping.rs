@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use locks::backend::{About, Capabilities, Exclusion, LockBackend, Query, TokenScope, WaiterOrder};
+use locks::net::Status as ServerStatus;
 use serde_json::{Value, json};
 
 use crate::args::PingArgs;
@@ -12,24 +13,37 @@ use crate::status::{Failure, Status};
 
 /// Asks the backend something, and says what it is.
 pub(crate) fn ping(asked: &PingArgs) -> Result<Status, Failure> {
-    let backend = asked.place.open()?;
+    let looked = asked.place.look()?;
+    let backend = looked.backend;
     let about = backend.about();
+    // First of all, so that what it takes to get there does not count as its answer.
+    let status = looked.server.map(|server| server.status().block()).transpose()?;
     let asked_at = Instant::now();
     if about.capabilities.listing {
         // A key like any other; it need not be held.
         backend.inspect(Query::Key("ping".into())).block()?;
     }
     let took = about.capabilities.listing.then(|| asked_at.elapsed());
-    let text = if asked.json { json(about, took) } else { words(about, took) };
+    let text = match asked.json {
+        true => json(about, took, status.as_ref()),
+        false => words(about, took, status.as_ref()),
+    };
     out::print(&text).map(|()| Status::Done)
 }
 
-fn words(about: &About, took: Option<Duration>) -> String {
+fn words(about: &About, took: Option<Duration>, server: Option<&ServerStatus>) -> String {
     let can = &about.capabilities;
     let mut text = about.name.clone();
     match took {
         Some(took) => _ = writeln!(text, " answered in {:.1} ms", took.as_secs_f64() * 1e3),
         None => text.push_str(" can be opened; it has no listing to ask for\n"),
+    }
+    if let Some(server) = server {
+        let since = lasting(server.serving_for);
+        let (process, pid, version) = (&server.process, server.pid, &server.version);
+        _ = writeln!(text, "served by  {process} (pid {pid}), version {version}, for {since}");
+        let (sessions, keys, waiters) = (server.sessions, server.keys, server.waiters);
+        _ = writeln!(text, "serves     sessions: {sessions}, keys: {keys}, waiters: {waiters}");
     }
     _ = writeln!(text, "exclusion  {}", exclusion(can.exclusion));
     _ = writeln!(text, "tokens     {}", tokens(can.tokens));
@@ -44,13 +58,33 @@ fn words(about: &About, took: Option<Duration>) -> String {
     text
 }
 
-fn json(about: &About, took: Option<Duration>) -> String {
+/// In the greatest unit of which it has one.
+fn lasting(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+fn json(about: &About, took: Option<Duration>, server: Option<&ServerStatus>) -> String {
     let can = &about.capabilities;
     let abilities = abilities(can).into_iter();
     let abilities = abilities.map(|(name, able)| (name.to_owned(), json!(able))).collect::<Value>();
     let object = json!({
         "name": about.name,
         "answered_ms": took.map(|took| took.as_secs_f64() * 1e3),
+        "server": server.map(|server| json!({
+            "pid": server.pid,
+            "process": server.process,
+            "version": server.version,
+            "serving_for_ms": u64::try_from(server.serving_for.as_millis()).unwrap_or(u64::MAX),
+            "sessions": server.sessions,
+            "keys": server.keys,
+            "waiters": server.waiters,
+        })),
         "exclusion": exclusion(can.exclusion),
         "tokens": tokens(can.tokens),
         "waiters": order(can.order),

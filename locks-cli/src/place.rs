@@ -5,6 +5,7 @@ use std::env::{self, VarError};
 use locks::Backend;
 use locks::backend::{Exclusion, LockBackend};
 use locks::file::FileBackend;
+use locks::net::NetBackend;
 
 use crate::status::Failure;
 
@@ -16,28 +17,62 @@ const VARIABLE: &str = "LOCKS_URL";
 /// What names a backend: `--backend`, else `LOCKS_URL`, else the default.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    url: String,
+    /// `None`: nobody has said.
+    url: Option<String>,
     /// For errors, which do not repeat the URL.
     said_by: &'static str,
+}
+
+/// A backend to be looked at.
+pub(crate) struct Looked {
+    pub(crate) backend: Backend,
+    /// The same, where it is a server.
+    pub(crate) server: Option<NetBackend>,
 }
 
 impl Place {
     pub(crate) fn choose(option: Option<String>) -> Result<Self, Failure> {
         if let Some(url) = option {
-            return Ok(Self { url, said_by: "`--backend`" });
+            return Ok(Self { url: Some(url), said_by: "`--backend`" });
         }
         match env::var(VARIABLE) {
-            Ok(url) if !url.is_empty() => Ok(Self { url, said_by: "`LOCKS_URL`" }),
+            Ok(url) if !url.is_empty() => Ok(Self { url: Some(url), said_by: "`LOCKS_URL`" }),
             Ok(_) | Err(VarError::NotPresent) => {
-                Ok(Self { url: DEFAULT.to_owned(), said_by: "the default backend" })
+                Ok(Self { url: None, said_by: "the default backend" })
             }
             Err(VarError::NotUnicode(_)) => Err(Failure::new(format!("`{VARIABLE}` is not UTF-8"))),
         }
     }
 
-    /// The backend there.
-    pub(crate) fn open(&self) -> Result<Backend, Failure> {
-        let backend = locks::open(&self.url).map_err(|error| self.refused(error))?;
+    /// The backend there, to hold locks at, as somebody of this name. One that nobody has named is this process's default, and
+    /// so has to be that of others, too.
+    pub(crate) fn open(&self, name: &str) -> Result<Backend, Failure> {
+        let backend = match &self.url {
+            Some(url) => locks::open_labelled(url, name),
+            None => locks::open_by_default(DEFAULT),
+        };
+        self.shared(backend.map_err(|error| self.refused(error))?)
+    }
+
+    /// The backend there, to look at what others hold, and to take it away. One that nobody has named is
+    /// that of the programs that run now, if they have one. Nobody begins to serve for being looked at.
+    pub(crate) fn look(&self) -> Result<Looked, Failure> {
+        let in_use = match &self.url {
+            Some(_) => None,
+            None => locks::default_in_use().map_err(|error| self.refused(error))?,
+        };
+        let url = self.url.as_deref().or(in_use.as_deref()).unwrap_or(DEFAULT);
+        let (backend, server) = locks::open_to_look(url).map_err(|error| self.refused(error))?;
+        Ok(Looked { backend: self.shared(backend)?, server })
+    }
+
+    /// The files there, where locks are files.
+    pub(crate) fn open_files(&self) -> Result<FileBackend, Failure> {
+        let url = self.url.as_deref().unwrap_or(DEFAULT);
+        locks::open_files(url).map_err(|error| self.refused(error))
+    }
+
+    fn shared(&self, backend: Backend) -> Result<Backend, Failure> {
         if backend.about().capabilities.exclusion == Exclusion::Process {
             return Err(self.refused(format!(
                 "`{}` is the memory of one process, which no other can see: name a backend that \
@@ -46,11 +81,6 @@ impl Place {
             )));
         }
         Ok(backend)
-    }
-
-    /// The files there, where locks are files.
-    pub(crate) fn open_files(&self) -> Result<FileBackend, Failure> {
-        locks::open_files(&self.url).map_err(|error| self.refused(error))
     }
 
     fn refused(&self, why: impl std::fmt::Display) -> Failure {

@@ -1,4 +1,4 @@
-//! The command with real processes, over lock files in a directory of each test's own.
+//! The command with real processes, over lock files and servers in a directory of each test's own.
 
 #[path = "cli/kit.rs"]
 mod kit;
@@ -6,6 +6,16 @@ mod kit;
 mod list;
 #[path = "cli/lost.rs"]
 mod lost;
+#[path = "cli/net.rs"]
+mod net;
+#[path = "cli/secret.rs"]
+mod secret;
+#[path = "cli/serve.rs"]
+mod serve;
+#[path = "cli/serving.rs"]
+mod serving;
+#[path = "cli/settings.rs"]
+mod settings;
 #[path = "cli/signals.rs"]
 mod signals;
 #[path = "cli/status.rs"]

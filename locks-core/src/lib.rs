@@ -10,6 +10,9 @@ mod capabilities;
 mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(all(unix, feature = "directory"))]
+#[doc(hidden)]
+pub mod directory;
 mod engine;
 mod error;
 mod guard;

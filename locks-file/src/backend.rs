@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use locks_core::directory::default_directory;
 use locks_core::{
     About, Backend, Capabilities, Engine, Exclusion, Granted, Hold, LockBackend, LockError,
     LockInfo, LostCause, Op, Query, Request, Token, TokenScope, WaiterOrder, check_key,
@@ -11,7 +12,7 @@ use locks_core::{
 
 use crate::behind::Behind;
 use crate::clean::{Cleaned, clean};
-use crate::directory::{Directory, Inode, Settings, default_directory};
+use crate::directory::{Directory, Inode, Settings};
 use crate::files::Files;
 use crate::name;
 

@@ -26,6 +26,7 @@ mod simulation;
 mod wire;
 
 pub use self::arbiter::Limits;
+pub use self::client::{NetBackend, NetBuilder};
 pub use self::secret::Secret;
 pub use self::server::{Server, ServerBuilder};
 pub use self::wire::Status;

@@ -8,10 +8,16 @@ mod eight_threads;
 pub(crate) mod file;
 mod formatted;
 mod functions;
+#[cfg(unix)]
+mod latencies;
 mod literal;
 mod memory;
 mod name;
 mod package;
+#[cfg(unix)]
+mod place;
+#[cfg(unix)]
+pub(crate) mod server;
 mod two_threads;
 
 use std::path::Path;
@@ -33,7 +39,7 @@ pub(crate) struct Row {
 #[derive(Debug)]
 pub(crate) enum Run {
     Anywhere(fn(Pace) -> Vec<Report>),
-    /// A directory to lock files in.
+    /// A directory for files and sockets.
     In(fn(Pace, &Path) -> Vec<Report>),
 }
 
@@ -83,6 +89,42 @@ pub(crate) const ROWS: &[Row] = &[
         name: "file-threads",
         about: "a file, handed over within one process",
         run: Run::In(file::threads::run),
+    },
+    #[cfg(unix)]
+    Row {
+        name: "server",
+        about: "a server, one client: acquire, and acquire and release",
+        run: Run::In(server::alone::run),
+    },
+    #[cfg(unix)]
+    Row {
+        name: "server-clients",
+        about: "a server, 64 clients with a connection each",
+        run: Run::In(server::clients::run),
+    },
+    #[cfg(unix)]
+    Row {
+        name: "server-tasks",
+        about: "a server, 64 tasks on one connection",
+        run: Run::In(server::tasks::run),
+    },
+    #[cfg(unix)]
+    Row {
+        name: "server-handover",
+        about: "a server, a key handed over between two clients and shared by eight",
+        run: Run::In(server::handover::run),
+    },
+    #[cfg(unix)]
+    Row {
+        name: "server-takeover",
+        about: "a newcomer's wait after the process that served was killed",
+        run: Run::In(server::takeover::run),
+    },
+    #[cfg(target_os = "linux")]
+    Row {
+        name: "server-memory",
+        about: "a server's memory for a held key and for an idle connection",
+        run: Run::In(server::memory::run),
     },
     Row {
         name: "memory",

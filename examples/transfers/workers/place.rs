@@ -1,7 +1,7 @@
 //! Where the processes of a run meet.
 
 use std::fs::DirBuilder;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::Failure;
@@ -23,17 +23,21 @@ impl Place {
         Ok(place)
     }
 
-    /// The file backend with its locks here.
-    pub(super) fn url(&self) -> String {
-        let locks = self.0.join("locks");
-        let bytes = locks.as_os_str().as_encoded_bytes().iter();
+    /// Where the locks are, or whoever serves them.
+    pub(super) fn locks(&self) -> PathBuf {
+        self.0.join("locks")
+    }
+
+    /// A URL of this scheme for what is there.
+    pub(super) fn url(scheme: &str, path: &Path) -> String {
+        let bytes = path.as_os_str().as_encoded_bytes().iter();
         let encoded = bytes.map(|byte| match byte {
             b'/' | b'-' | b'.' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => {
                 char::from(*byte).to_string()
             }
             other => format!("%{other:02x}"),
         });
-        format!("file://{}", encoded.collect::<String>())
+        format!("{scheme}://{}", encoded.collect::<String>())
     }
 }
 

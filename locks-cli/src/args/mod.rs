@@ -4,6 +4,7 @@ mod forgotten;
 mod list;
 mod pages;
 mod run;
+mod serve;
 mod text;
 mod upkeep;
 
@@ -17,6 +18,7 @@ use locks::duration;
 
 pub(crate) use self::list::ListArgs;
 pub(crate) use self::run::RunArgs;
+pub(crate) use self::serve::{SecretArgs, ServeArgs};
 pub(crate) use self::upkeep::{CleanArgs, PingArgs, ReleaseArgs};
 use crate::place::Place;
 use crate::status::Failure;
@@ -29,6 +31,8 @@ pub(crate) enum Task {
     Clean(CleanArgs),
     Release(ReleaseArgs),
     Ping(PingArgs),
+    Serve(ServeArgs),
+    Secret(SecretArgs),
     /// Help, the version, a manual page, completions.
     Print(String),
 }
@@ -47,6 +51,8 @@ pub(crate) fn parse(given: impl IntoIterator<Item = OsString>) -> Result<Task, F
         "clean" => Task::Clean(CleanArgs::read(&mut of)?),
         "release" => Task::Release(ReleaseArgs::read(&mut of)?),
         "ping" => Task::Ping(PingArgs::read(&mut of)?),
+        "serve" => Task::Serve(ServeArgs::read(&mut of)),
+        "secret" => Task::Secret(SecretArgs::read(&mut of)),
         "completions" => Task::Print(pages::completions(command(), &of)),
         "man" => Task::Print(pages::manual(command(), &of)?),
         other => unreachable!("`{other}` is not among the commands"),
@@ -56,7 +62,7 @@ pub(crate) fn parse(given: impl IntoIterator<Item = OsString>) -> Result<Task, F
 fn command() -> Command {
     Command::new("locks")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Runs a command while it holds a named lock, and shows who holds what")
+        .about("Runs a command while it holds a named lock, shows who holds what, and serves")
         .long_about(text::ABOUT)
         .after_long_help(text::help(text::MAIN))
         .max_term_width(100)
@@ -69,6 +75,8 @@ fn command() -> Command {
         .subcommand(upkeep::release())
         .subcommand(upkeep::clean())
         .subcommand(upkeep::ping())
+        .subcommand(serve::serve())
+        .subcommand(serve::secret())
         .subcommand(pages::completions_command())
         .subcommand(pages::manual_command())
 }
@@ -87,7 +95,8 @@ fn explain(error: &clap::Error, given: &[OsString]) -> Result<Task, Failure> {
 
 fn backend() -> Arg {
     Arg::new("backend").long("backend").value_name("URL").help(
-        "The backend to ask: `file:` (the user's own directory), `file:///dir`, …; default: LOCKS_URL, else `file:`",
+        "The backend to ask: `file:` (the user's own directory), `file:///dir`, `net:`, `unix:///path`, \
+         `locks://127.0.0.1:7420`, …; default: LOCKS_URL, else `file:`",
     )
 }
 

@@ -7,7 +7,7 @@ pub(super) struct Section {
 }
 
 pub(super) const ABOUT: &str = "\
-Runs a command while it holds a named lock, and shows who holds what.
+Runs a command while it holds a named lock, shows who holds what, and serves.
 
 Locks have names. By default they are those of the user on this machine, in \
 `~/.local/state/locks`: a cron job, a service and a shell of one user meet there. Programs that \
@@ -27,9 +27,12 @@ pub(super) const MAIN: &[Section] = &[
             "    back up, unless a backup is running",
             "locks ls",
             "    who holds what, and who waits",
+            "locks serve",
+            "    a lock server of the user's own, for programs that say LOCKS_URL=unix:",
         ],
     },
     URLS,
+    BACKENDS,
     Section {
         title: "More",
         lines: &[
@@ -50,8 +53,131 @@ pub(super) const MAIN: &[Section] = &[
 
 const URLS: Section = Section {
     title: "Environment",
-    lines: &["LOCKS_URL  the backend, where `--backend` does not say; without either, `file:`"],
+    lines: &[
+        "LOCKS_URL     the backend, where `--backend` does not say; without either, `file:`",
+        "LOCKS_SECRET  the secret of a server on TCP, where the URL names no file",
+    ],
 };
+
+const BACKENDS: Section = Section {
+    title: "Backends",
+    lines: &[
+        "file:, file:///dir           lock files, in the user's own directory or that one",
+        "net:, net:///dir             the processes that use it run a server for each other",
+        "unix:, unix:///path          a `locks serve` on this machine: the user's own, or that one",
+        "locks://127.0.0.1:7420?secret_file=/path",
+        "                             a `locks serve` on TCP",
+        "`ls`, `ping` and `release`, where none is named, look where the programs that run now have their",
+        "locks by default: `file:` or `net:`. No process begins to serve for being looked at.",
+    ],
+};
+
+pub(super) const SERVE_ABOUT: &str = "\
+Serves locks to the processes that connect, until TERM, INT or HUP tell it to stop.
+
+Clients name it in LOCKS_URL: `unix:///path` or `locks://127.0.0.1:7420?secret_file=/path`. A server that \
+is stopped, killed or started anew loses no lock: its journal has them. On a Unix socket clients keep \
+their locks as long as they live; on TCP, as long as they renew their lease.";
+
+pub(super) const SERVE: &[Section] = &[
+    Section {
+        title: "Examples",
+        lines: &[
+            "locks serve",
+            "    for the programs of this user that say LOCKS_URL=unix:",
+            "locks serve --listen unix:/run/locks/locks.sock --state /var/lib/locks --allow-user 33",
+            "    for those of two users: LOCKS_URL=unix:///run/locks/locks.sock",
+            "locks secret --out ~/locks.secret",
+            "locks serve --listen tcp:127.0.0.1:7420 --secret-file ~/locks.secret",
+            "    on TCP: LOCKS_URL='locks://127.0.0.1:7420?secret_file=/home/me/locks.secret'",
+        ],
+    },
+    Section {
+        title: "Settings",
+        lines: &[
+            "What a flag does not say, a variable of the environment does; else the file; else the",
+            "default. Lists are taken as a whole, limits one by one.",
+            "flag           variable                 in the file",
+            "--listen       LOCKS_SERVE_LISTEN       listen = [\"unix:/path\", \"tcp:127.0.0.1:7420\"]",
+            "--secret-file  LOCKS_SERVE_SECRET_FILE  secret_file = \"/path\"",
+            "--state        LOCKS_SERVE_STATE        state = \"/dir\"",
+            "--allow-user   LOCKS_SERVE_ALLOW_USER   allow_user = [33]",
+            "--lease        LOCKS_SERVE_LEASE        lease = \"10s\"",
+            "--limit        LOCKS_SERVE_LIMITS       [limits], and lines such as keys = 100000",
+            "--config       LOCKS_SERVE_CONFIG",
+            "Lists in variables have white space between.",
+        ],
+    },
+    Section {
+        title: "Limits",
+        lines: &[
+            "sessions              clients, connected or not (4096)",
+            "newcomers             connections that are no client's yet (256)",
+            "keys                  keys that are held, waited for or reserved (1000000)",
+            "waiters               requests that wait (100000)",
+            "requests_per_session  requests of one client that wait or hold (1000000)",
+            "frame                 bytes of one message (262144)",
+            "write_buffer          bytes that wait for one client to read them (4194304)",
+            "patience              for a connection to say who it is, and to read and write (10s)",
+            "shortest_lease, longest_lease",
+            "                      what leases a client may ask for (1s, 1h)",
+            "longest_hold          after which every hold ends (no limit)",
+        ],
+    },
+    Section {
+        title: "When it is ready",
+        lines: &[
+            "It prints `listening on URL`, a line for each address, with `--json` one object with",
+            "`listening` and `pid`. It writes a newline to `--ready-fd`, and tells systemd (`Type=notify`).",
+        ],
+    },
+    Section {
+        title: "Signals",
+        lines: &[
+            "TERM, INT and HUP stop it: clients are told, sockets removed. They keep their locks, and",
+            "connect to the next server. A second one ends it at once, which loses no lock either.",
+        ],
+    },
+    Section {
+        title: "Exit status",
+        lines: &[
+            "0      stopped by a signal",
+            "125    it could not be started, or could not go on; told on standard error",
+            "128+n  a second signal n ended it, or a first one before it listened",
+        ],
+    },
+];
+
+pub(super) const SECRET: &[Section] = &[
+    Section {
+        title: "Examples",
+        lines: &[
+            "locks secret --out ~/locks.secret",
+            "    a new file; one that is there is left alone",
+            "locks secret | ssh host 'umask 077; cat >locks.secret'",
+            "    for a file elsewhere, without showing it",
+        ],
+    },
+    Section {
+        title: "What it is",
+        lines: &[
+            "256 bits, as 64 hexadecimal digits. The file has to be its user's or root's, and closed to all",
+            "others. Never put a secret into a URL or an argument: lists of processes show those.",
+        ],
+    },
+];
+
+pub(super) const PING: &[Section] = &[
+    Section {
+        title: "JSON",
+        lines: &[
+            "`--json` prints one object: name, answered_ms, exclusion, tokens, waiters, can, and for a",
+            "server `server` with pid, process, version, serving_for_ms, sessions, keys and waiters.",
+        ],
+    },
+    URLS,
+    BACKENDS,
+];
 
 pub(super) const RUN: &[Section] = &[
     Section {
@@ -75,6 +201,7 @@ pub(super) const RUN: &[Section] = &[
         title: "Environment",
         lines: &[
             "LOCKS_URL    the backend, where `--backend` does not say; without either, `file:`",
+            "LOCKS_SECRET the secret of a server on TCP, where the URL names no file",
             "for the command:",
             "LOCKS_KEY    the key; several, as given, with a newline between them",
             "LOCKS_TOKEN  the fencing token: greater with each grant of the key",
@@ -136,6 +263,7 @@ pub(super) const LIST: &[Section] = &[
         ],
     },
     URLS,
+    BACKENDS,
 ];
 
 pub(super) const RELEASE: &[Section] = &[
@@ -175,6 +303,9 @@ pub(super) fn sections_of(command: &str) -> &'static [Section] {
         "ls" => LIST,
         "release" => RELEASE,
         "clean" => CLEAN,
+        "ping" => PING,
+        "serve" => SERVE,
+        "secret" => SECRET,
         _ => &[],
     }
 }

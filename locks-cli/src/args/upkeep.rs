@@ -68,7 +68,8 @@ pub(super) fn clean() -> Command {
 
 pub(super) fn ping() -> Command {
     Command::new("ping")
-        .about("Tries the backend, and says what it can do")
+        .about("Tries the backend, and says what it can do, and who serves")
+        .after_long_help(text::help(text::PING))
         .arg(super::json())
         .arg(super::backend())
 }

@@ -19,7 +19,7 @@ const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
 
 /// Shows what is held and waited for, once or again and again.
 pub(crate) fn list(asked: &ListArgs) -> Result<Status, Failure> {
-    let backend = asked.place.open()?;
+    let backend = asked.place.look()?.backend;
     let query = || asked.prefix.clone().map_or(Query::All, Query::Prefix);
     let on_terminal = std::io::stdout().is_terminal();
     let Some(pause) = asked.watch else {

@@ -28,7 +28,10 @@ pub(crate) use self::before::within;
 
 /// Runs the command that is asked for, while its lock is held.
 pub(crate) fn run(asked: RunArgs) -> Result<Status, Failure> {
-    let backend = asked.place.open()?;
+    // A server hears of processes, not of their requests, and this one is here for its command.
+    let party = waiting::party(&asked);
+    let name = party.label.or(party.process).unwrap_or_default();
+    let backend = asked.place.open(&name)?;
     let events = Events::new();
     signals::listen(&events).map_err(|error| Failure::during("signals", error))?;
     let held = match waiting::acquire(&backend, &asked, &events) {

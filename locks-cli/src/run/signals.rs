@@ -7,6 +7,7 @@ use rustix::process::Signal;
 use signal_hook::iterator::Signals;
 
 use super::events::{Event, Events};
+use crate::ignored::Ignored;
 
 /// What is passed on to the command. The others cannot be caught, or tell of a fault of the
 /// process that gets them, or come with a terminal that the command then has.
@@ -46,36 +47,4 @@ pub(super) fn listen(events: &Events) -> io::Result<()> {
         }
     })?;
     Ok(())
-}
-
-/// The signals that are ignored, which is inherited: `nohup` and shells without job control say so
-/// that the command is to be spared. A handler here would undo it for the command as well.
-struct Ignored(u64);
-
-impl Ignored {
-    fn by_whoever_started_us() -> Self {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        Self::read(&status)
-    }
-
-    fn read(status: &str) -> Self {
-        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-        Self(mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0))
-    }
-
-    fn has(&self, signal: Signal) -> bool {
-        self.0 >> (signal.as_raw() - 1) & 1 == 1
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_kernel_tells_what_is_ignored() {
-        let ignored = Ignored::read("Name:\tlocks\nSigIgn:\t0000000000001001\nSigCgt:\t00000002\n");
-        assert!(ignored.has(Signal::HUP) && ignored.has(Signal::PIPE));
-        assert!(!ignored.has(Signal::INT) && !Ignored::read("").has(Signal::HUP));
-    }
 }

@@ -49,7 +49,7 @@ pub(super) fn acquire(
 
 /// Who is going to hold it, in lists and errors: the command. The process is this one, which passes
 /// signals on.
-fn party(asked: &RunArgs) -> Party {
+pub(super) fn party(asked: &RunArgs) -> Party {
     let command = asked.command.first().map(Path::new).and_then(Path::file_name);
     let mut party = Party::default();
     party.label.clone_from(&asked.label);

@@ -17,6 +17,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Place {
     dir: PathBuf,
     started: AtomicU32,
+    url: String,
 }
 
 impl Place {
@@ -26,15 +27,23 @@ impl Place {
         let name = format!("locks-cli-{}-{number}", std::process::id());
         let dir = std::env::temp_dir().join(name);
         fs::create_dir_all(&dir).unwrap();
-        Self { dir: dir.canonicalize().unwrap(), started: AtomicU32::new(0) }
+        let dir = dir.canonicalize().unwrap();
+        let url = format!("file://{}", dir.join("locks").display());
+        Self { dir, started: AtomicU32::new(0), url }
+    }
+
+    /// With another backend from now on.
+    pub(crate) fn with_url(mut self, url: impl Into<String>) -> Self {
+        self.url = url.into();
+        self
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("file://{}", self.dir.join("locks").display())
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     /// `locks` with these arguments, in this directory, on its backend; nothing to read from.

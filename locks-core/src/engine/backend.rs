@@ -17,7 +17,7 @@ use crate::clock::Moment;
 use crate::request::Swift;
 use crate::{
     About, CallSite, Caller, Granted, Hold, Keys, LockBackend, LockError, LockInfo, LostCause, Op,
-    Options, Query, Request, SystemClock, Token, Wait, check_key,
+    Options, OwnerId, Query, Request, SystemClock, Token, Wait, check_key,
 };
 
 impl Engine {
@@ -35,6 +35,19 @@ impl Engine {
                 }
             }
             Begun::Refused(error) => Op::failed(error),
+        }
+    }
+
+    /// As [`disown`](LockBackend::disown), with the hold given to an owner that is nobody in particular: for
+    /// an arbiter that has to know by the owner whose client it is.
+    pub fn disown_to(&self, hold: &Hold, owner: Option<OwnerId>) {
+        if !self.granted(hold) {
+            return;
+        }
+        for hold in hold.slots() {
+            // A hold that is lost belongs to nobody as it is.
+            let _ =
+                self.core.with_hold(hold, |entry, _| entry.disown(hold.level, hold.token, owner));
         }
     }
 
@@ -319,13 +332,7 @@ impl LockBackend for Engine {
     }
 
     fn disown(&self, hold: &Hold) {
-        if !self.granted(hold) {
-            return;
-        }
-        for hold in hold.slots() {
-            // A hold that is lost belongs to nobody as it is.
-            let _ = self.core.with_hold(hold, |entry, _| entry.disown(hold.level, hold.token));
-        }
+        self.disown_to(hold, None);
     }
 
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {

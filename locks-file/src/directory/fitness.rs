@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use locks_core::LockError;
+use locks_core::directory::is_network;
 use rustix::fs::Mode;
 
 use crate::fault;
@@ -51,7 +52,7 @@ pub(super) fn prepare(path: &Path, settings: &Settings) -> Result<PathBuf, LockE
     let path = if path.as_os_str().is_empty() { absolute.as_path() } else { path };
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            refuse_network(&nearest(path), settings)?;
+            refuse_network(path, settings)?;
             make(path).map_err(|error| fault::directory(path, error))?;
             fs::symlink_metadata(path)
         }
@@ -93,52 +94,5 @@ fn refuse_network(path: &Path, settings: &Settings) -> Result<(), LockError> {
         Ok(false) => Ok(()),
         Ok(true) => Err(fault::network(path)),
         Err(error) => Err(fault::directory(path, error)),
-    }
-}
-
-/// The path itself, or the nearest above it that exists.
-pub(super) fn nearest(path: &Path) -> PathBuf {
-    path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/")).to_owned()
-}
-
-/// Whether a path lies on a file system of another machine, by the magic numbers of
-/// `linux/magic.h` and of the file systems' own sources.
-pub(crate) fn is_network(path: &Path) -> io::Result<bool> {
-    const NETWORKS: [u64; 13] = [
-        0x6969,      // NFS
-        0x517b,      // SMB
-        0xff53_4d42, // CIFS
-        0xfe53_4d42, // SMB 2
-        0x0102_1997, // 9P
-        0x00c3_6400, // Ceph
-        0x5346_414f, // AFS
-        0x6b41_4653, // kAFS
-        0x7375_7245, // Coda
-        0x7461_636f, // OCFS2
-        0x0116_1970, // GFS2
-        0x0bd0_0bd0, // Lustre
-        0x4750_4653, // GPFS
-    ];
-    #[cfg(target_os = "linux")]
-    {
-        #[expect(clippy::cast_sign_loss, reason = "a magic number is 32 bits, whatever holds it")]
-        let kind = rustix::fs::statfs(path)?.f_type as u64 & 0xffff_ffff;
-        Ok(NETWORKS.contains(&kind))
-    }
-    #[cfg(not(target_os = "linux"))]
-    {
-        let _ = (path, NETWORKS);
-        Ok(false)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn f7_a_local_directory_is_no_network() {
-        assert!(!is_network(Path::new("/")).unwrap());
-        assert_eq!(nearest(Path::new("/no such thing/at all")), Path::new("/"));
     }
 }

@@ -1,7 +1,6 @@
 //! The directory that the lock files lie in: which one, whether it will do, and what keeps the work on
 //! it in order.
 
-mod default;
 mod epochs;
 mod exchange;
 mod fitness;
@@ -14,10 +13,9 @@ use locks_core::LockError;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-pub(crate) use self::default::default_directory;
 pub(crate) use self::epochs::{Entered, Epochs, theft_under_way};
 pub(crate) use self::exchange::{ASIDE, Exchange, Outcome};
-pub(crate) use self::fitness::{Settings, is_network};
+pub(crate) use self::fitness::Settings;
 use crate::fault;
 
 /// A file, whatever it is called.

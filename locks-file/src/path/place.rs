@@ -3,11 +3,12 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use locks_core::directory::is_network;
 use locks_core::{ErrorKind, LockError};
 use rustix::fs::OFlags;
 
 use crate::FileBackend;
-use crate::directory::{self, Inode};
+use crate::directory::Inode;
 use crate::fault;
 
 /// Where a file that is to be locked was found.
@@ -52,7 +53,7 @@ impl Place {
             let why = format!("`{}` is {what}, and cannot be locked", given.display());
             return Err(LockError::new(ErrorKind::Io, "").with_message(why));
         }
-        if !files.allows_network_fs() && directory::is_network(&path).unwrap_or(false) {
+        if !files.allows_network_fs() && is_network(&path).unwrap_or(false) {
             return Err(fault::network(&path));
         }
         let mut options = File::options();

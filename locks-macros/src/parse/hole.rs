@@ -128,7 +128,9 @@ fn raw_keyword(tokens: TokenStream) -> TokenStream {
             TokenTree::Ident(word) if !taken.is_empty() => {
                 let text = word.to_string();
                 let keyword = syn::parse_str::<Ident>(&text).is_err() && !text.starts_with("r#");
-                if keyword && !taken.contains(&text.as_str()) && text != "_" {
+                // Of these there is no raw form, wherever they stand.
+                let never = ["self", "Self", "super", "crate", "_"].contains(&text.as_str());
+                if keyword && !never && !taken.contains(&text.as_str()) {
                     return Ident::new_raw(&text, word.span()).into();
                 }
                 word.into()

@@ -156,6 +156,13 @@ mod tests {
     }
 
     #[test]
+    fn a1_a_keyword_that_is_no_name_is_an_error_wherever_it_stands() {
+        for text in ["{id.super}", "{id.self}", "{id.Self}", "{id.crate}"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn a1_reads_holes_of_both_spellings() {
         for (text, pieces) in [
             ("plain", &["text plain"][..]),

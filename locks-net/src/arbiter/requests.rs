@@ -4,19 +4,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use locks_core::{
-    Caller, ErrorKind, Granted, Hold, KeySet, Keys, LockBackend, LockError, LostCause, Op, OwnerId,
-    Request, Token,
+    Caller, ErrorKind, Granted, Hold, KeySet, Keys, LockBackend, LockError, LostCause, Mode, Op,
+    OwnerId, Request, Token,
 };
 
 use super::connection::Fault;
 use super::events::Loss;
 use super::session::{Held, Requested, Waiting};
 use super::{Arbiter, ConnId};
-use crate::journal::{Grant, Record};
+use crate::journal::{Grant, Member, Record};
 use crate::wire::{Acquire, Call, Event, Malformed};
 
 /// The kind of [owners](OwnerId::to_parts) that are of one acquisition and nobody else.
-const ACQUISITION: u8 = 3;
+pub(super) const ACQUISITION: u8 = 3;
 
 impl Arbiter {
     pub(super) fn apply(&mut self, id: ConnId, realm: u32, call: Call) -> Result<(), Fault> {
@@ -83,7 +83,8 @@ impl Arbiter {
         let mut caller = Caller::anonymous();
         // One who has no name has one here, to be known as this session's.
         let owner = acquire.owner.or_else(|| OwnerId::from_parts(realm, ACQUISITION, request));
-        caller.owner = owner.map(|owner| owner.in_realm(realm));
+        let owner = owner.map(|owner| owner.in_realm(realm));
+        caller.owner = owner;
         caller.within = acquire.within.iter().map(|owner| owner.in_realm(realm)).collect();
         if acquire.owner.is_none() && acquire.keys.len() > 1 {
             // The keys taken so far are held by this wait for the next one (C10).
@@ -99,6 +100,12 @@ impl Arbiter {
                 Some(options.hold_at_most.map_or(longest, |own| own.min(longest)));
         }
         let lease = options.lease;
+        // What is to be known of such a hold is known without asking the engine.
+        let is_plain = acquire.keys.len() == 1
+            && options.mode == Mode::Exclusive
+            && !options.reentrant
+            && options.hold_at_least.is_none()
+            && options.hold_at_most.is_none();
         let set;
         let keys = match acquire.keys.as_slice() {
             [key] => Keys::one(key),
@@ -114,7 +121,15 @@ impl Arbiter {
             asked.asked = Some(locks_core::Moment::from_nanos(now.nanos().saturating_sub(nanos)));
         }
         match self.engine.request(asked) {
-            Op::Now(Ok(granted)) => self.grant(realm, request, granted, lease),
+            Op::Now(Ok(granted)) => {
+                let member = is_plain.then(|| {
+                    let key = acquire.keys.into_iter().next().unwrap_or_default();
+                    let (token, since) = (granted.hold.token(), Some(self.time_awake()));
+                    let site = site.map(|site| site.to_string());
+                    Member { since, owner, site, ..Member::plain(key, token) }
+                });
+                self.grant(realm, request, granted, lease, member);
+            }
             Op::Now(Err(error)) => self.refuse(realm, request, error),
             Op::Later(future) => {
                 let waiting = Waiting { op: Op::Later(future), lease };
@@ -184,7 +199,7 @@ impl Arbiter {
         let lost = self.happened.take_lost();
         self.tell_of_losses(lost);
         match outcome {
-            Ok(granted) => self.grant(realm, request, granted, lease),
+            Ok(granted) => self.grant(realm, request, granted, lease, None),
             Err(error) => self.refuse(realm, request, error),
         }
     }
@@ -194,7 +209,15 @@ impl Arbiter {
         self.tell(realm, &Event::Refused { call: request, error });
     }
 
-    fn grant(&mut self, realm: u32, request: u64, granted: Granted, lease: Option<Duration>) {
+    /// `member`: what is to be known of its only key, if that is known already.
+    fn grant(
+        &mut self,
+        realm: u32,
+        request: u64,
+        granted: Granted,
+        lease: Option<Duration>,
+        member: Option<Member>,
+    ) {
         // What it took from others has ended before.
         let lost = self.happened.take_lost();
         self.tell_of_losses(lost);
@@ -210,7 +233,10 @@ impl Arbiter {
         if leased {
             self.promised.1 = self.promised.1.max(promise);
         }
-        let members = self.members(&hold);
+        let members = match member {
+            Some(member) => vec![member],
+            None => self.members(&hold),
+        };
         let lost = if members.is_empty() { self.cause(&hold) } else { None };
         self.next_order += 1;
         let own_lease = lease.filter(|_| leased);
@@ -299,7 +325,8 @@ impl Arbiter {
 
     fn disown(&mut self, realm: u32, request: u64) {
         if let Some(held) = self.held(realm, request).filter(|held| held.lost.is_none()) {
-            self.engine.disown(&held.hold);
+            // It remains this session's.
+            self.engine.disown_to(&held.hold, OwnerId::from_parts(realm, ACQUISITION, request));
             self.record(&Record::Disowned { realm, request });
         }
     }

@@ -4,11 +4,13 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use locks_core::{
-    About, CallSite, Capabilities, Clock, Engine, ErrorKind, Hold, HoldRecord, LockError, Moment,
+    About, CallSite, Capabilities, Clock, Engine, ErrorKind, Hold, HoldRecord, LockError, Mode,
+    Moment, OwnerId, Token,
 };
 
 use super::clock::OwnTime;
 use super::events::Happened;
+use super::requests::ACQUISITION;
 use super::session::{Held, Requested, Session};
 use super::{Arbiter, Fixed, Notice, Setup};
 use crate::journal::{Grant, Kept, Member, Record, Reserved};
@@ -91,7 +93,12 @@ impl Arbiter {
     }
 
     fn restore_grant(&mut self, grant: Grant) -> Result<(), LockError> {
-        let Grant { realm, request, lease, members } = grant;
+        let Grant { realm, request, lease, mut members } = grant;
+        for member in &mut members {
+            // Of a guard that has left its thread.
+            let anybody = || OwnerId::from_parts(realm, ACQUISITION, request);
+            member.owner = member.owner.or_else(anybody);
+        }
         let members = members.into_iter().map(Member::into_record).collect::<Vec<_>>();
         let hold = self.engine.restore(&members).map_err(|error| impossible(&error.to_string()))?;
         let session = self.sessions.get_mut(&realm).ok_or_else(|| impossible("no session"))?;
@@ -154,6 +161,22 @@ fn impossible(why: &str) -> LockError {
 }
 
 impl Member {
+    /// An exclusive hold of one key, by a guard that is not nested.
+    pub(super) fn plain(key: String, token: Token) -> Self {
+        Self {
+            key,
+            token,
+            outer: token,
+            nested: false,
+            mode: Mode::Exclusive,
+            owner: None,
+            site: None,
+            since: None,
+            reserved_until: None,
+            ends_at: None,
+        }
+    }
+
     fn from_record(record: HoldRecord) -> Self {
         let HoldRecord {
             key,

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use locks_core::{ErrorKind, LockError};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use crate::secret::Secret;
 
@@ -124,7 +126,16 @@ impl Dial for AtPort {
 /// # Errors
 /// Those of the system, sorted.
 pub(crate) fn connect_unix(path: &Path) -> Result<UnixStream, Unreached> {
-    UnixStream::connect(path).map_err(|error| unreached(&path.display().to_string(), error))
+    // Not waiting: a server that is stopped has a full backlog at some time, and nobody to empty it.
+    let connected = || -> Result<UnixStream, Errno> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        connect(&socket, &SocketAddrUnix::new(path)?)?;
+        Ok(UnixStream::from(socket))
+    };
+    let stream = connected().map_err(io::Error::from);
+    let stream = stream.and_then(|stream| stream.set_nonblocking(false).map(|()| stream));
+    stream.map_err(|error| unreached(&path.display().to_string(), error))
 }
 
 /// Refuses a server of another user than this one, root and `allowed` (N5).

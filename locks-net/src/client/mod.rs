@@ -1,8 +1,13 @@
 //! The client: one connection for each process and server, shared by all threads and tasks (N7).
 
+mod backend;
 mod dial;
+mod generation;
+mod link;
+mod op;
 mod session;
 
+pub use self::backend::{NetBackend, NetBuilder};
 pub(crate) use self::dial::{Dial, Line, Unreached, check_server, connect_unix};
 #[cfg(test)]
 pub(crate) use self::session::{Answer, Session, Setup as SessionSetup};

@@ -15,7 +15,7 @@ mod tests;
 mod tokens;
 
 pub(crate) use self::charge::serving_pid;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) use self::codec::Records;
 pub(crate) use self::ledger::Ledger;
 pub(crate) use self::record::{Grant, Kept, Member, Record, Reserved, SessionRecord};

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -11,7 +11,7 @@ use rustix::net::SendFlags;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 use super::bell::Rope;
-use super::connection::Stream;
+use super::descriptor::Descriptor;
 use super::process;
 use crate::arbiter::Peer;
 use crate::journal::Kept;
@@ -44,13 +44,23 @@ enum Socket {
 #[derive(Debug)]
 pub(super) enum Accepted {
     /// Somebody is there.
-    Peer(Stream, Peer, Option<IpAddr>),
+    Peer(Descriptor, Peer, Option<IpAddr>),
     /// Somebody was there and is not let in.
     TurnedAway,
     /// Nobody; it rings when that changes.
     Nobody,
     /// There are no descriptors left: to be tried again after a while.
     Exhausted,
+}
+
+impl Accepted {
+    /// It is registered in another way than the runtime does by itself.
+    fn of(stream: io::Result<impl Into<OwnedFd>>, peer: Peer, from: Option<IpAddr>) -> Self {
+        match stream.and_then(|stream| Descriptor::new(stream.into())) {
+            Ok(socket) => Accepted::Peer(socket, peer, from),
+            Err(_) => Accepted::TurnedAway,
+        }
+    }
 }
 
 impl Listener {
@@ -79,7 +89,7 @@ impl Listener {
                     // Frames are small and awaited. Without it they are merely late.
                     let _ = stream.set_nodelay(true);
                     let peer = Peer { kept: Kept::ByLease, secret: Some(Arc::clone(secret)) };
-                    Accepted::Peer(Stream::Tcp(stream), peer, Some(from.ip()))
+                    Accepted::of(stream.into_std(), peer, Some(from.ip()))
                 })
             }
         };
@@ -135,7 +145,7 @@ fn unix_peer(stream: UnixStream, users: &BTreeSet<u32>) -> Accepted {
         // In another namespace of processes, or not for us to see: nothing tells of its end.
         Some((_, None)) | None => Kept::ByLease,
     };
-    Accepted::Peer(Stream::Unix(stream), Peer { kept, secret: None }, None)
+    Accepted::of(stream.into_std(), Peer { kept, secret: None }, None)
 }
 
 fn is_exhausted(error: &io::Error) -> bool {

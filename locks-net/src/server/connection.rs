@@ -1,20 +1,17 @@
 use std::io;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use locks_core::Moment;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
-
 use super::bell::Rope;
+use super::descriptor::Descriptor;
+use locks_core::Moment;
 
 /// One connection's socket, and what waits to be written to it.
 #[derive(Debug)]
 pub(super) struct Connection {
-    stream: Stream,
+    socket: Descriptor,
     rope: Arc<Rope>,
     waker: Waker,
     /// What is to be sent; up to `sent` it has been.
@@ -35,20 +32,14 @@ pub(super) struct Connection {
     is_shut: bool,
 }
 
-#[derive(Debug)]
-pub(super) enum Stream {
-    Unix(UnixStream),
-    Tcp(TcpStream),
-}
-
 /// Buffers of connections that have nothing to say are no larger than this.
 const IDLE_BUFFER: usize = 4096;
 
 impl Connection {
-    pub(super) fn new(stream: Stream, from: Option<IpAddr>, rope: Arc<Rope>) -> Self {
+    pub(super) fn new(socket: Descriptor, from: Option<IpAddr>, rope: Arc<Rope>) -> Self {
         let waker = Waker::from(Arc::clone(&rope));
         Self {
-            stream,
+            socket,
             rope,
             waker,
             output: Vec::new(),
@@ -65,12 +56,10 @@ impl Connection {
     /// Reads what is there into `buffer`, or `None` if there is nothing; nothing read is the end. It
     /// rings when there is more.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(buffer);
         let cx = &mut Context::from_waker(&self.waker);
-        // Unlike `try_read` it knows that a short read leaves nothing to be read.
-        match self.stream.pinned().poll_read(cx, &mut buffer) {
+        match self.socket.poll_receive(cx, buffer) {
             Poll::Pending => None,
-            Poll::Ready(outcome) => Some(outcome.map(|()| buffer.filled().len())),
+            Poll::Ready(outcome) => Some(outcome),
         }
     }
 
@@ -87,16 +76,16 @@ impl Connection {
         self.withheld_until = None;
         while self.has_output() {
             let cx = &mut Context::from_waker(&self.waker);
-            match self.stream.pinned().poll_write(cx, &self.output[self.sent..]) {
+            match self.socket.poll_send(cx, &self.output[self.sent..]) {
                 Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(Ok(written)) => {
                     self.sent += written;
                     self.stuck_since = None;
                 }
-                Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => {
                     self.stuck_since.get_or_insert(now);
+                    self.ring_if_new();
                     // What has been sent is not kept for longer than it takes to send as much again.
                     if self.sent > self.output.len() / 2 {
                         self.output.drain(..self.sent);
@@ -109,6 +98,8 @@ impl Connection {
         self.output.clear();
         self.output.shrink_to(IDLE_BUFFER);
         self.sent = 0;
+        self.socket.rest()?;
+        self.ring_if_new();
         Ok(())
     }
 
@@ -120,11 +111,8 @@ impl Connection {
         if self.closing_by.is_none() || self.has_output() {
             return false;
         }
-        if !std::mem::replace(&mut self.is_shut, true) && matches!(self.stream, Stream::Tcp(_)) {
-            let cx = &mut Context::from_waker(&self.waker);
-            return !matches!(self.stream.pinned().poll_shutdown(cx), Poll::Ready(Ok(())));
-        }
-        matches!(self.stream, Stream::Unix(_))
+        let is_local = self.from.is_none();
+        is_local || (!std::mem::replace(&mut self.is_shut, true) && self.socket.shut().is_err())
     }
 
     /// Has it looked at in the next round.
@@ -146,22 +134,16 @@ impl Connection {
         self.stuck_since.is_some() || self.closing_by.is_some() || self.withheld_until.is_some()
     }
 
+    /// Reading registers its waker.
+    fn ring_if_new(&mut self) {
+        if self.socket.is_new() {
+            self.ring();
+        }
+    }
+
     /// Whether its client has been too slow, or its time to close has come.
     pub(super) fn is_overdue(&self, now: Moment, patience: Duration) -> bool {
         self.stuck_since.is_some_and(|since| now.since(since) >= patience)
             || self.closing_by.is_some_and(|by| by <= now)
     }
 }
-
-impl Stream {
-    fn pinned(&mut self) -> Pin<&mut dyn ReadWrite> {
-        match self {
-            Stream::Unix(stream) => Pin::new(stream),
-            Stream::Tcp(stream) => Pin::new(stream),
-        }
-    }
-}
-
-trait ReadWrite: AsyncRead + AsyncWrite + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Unpin> ReadWrite for T {}

@@ -40,6 +40,8 @@ pub(super) struct Driver {
     exhausted: bool,
     /// What the journal has been told to cover.
     covered: Option<(Token, Duration)>,
+    /// This round was not only for the sake of what came in.
+    looked_around: bool,
     /// When it is seen to next that clients find the server.
     reachable_until: Moment,
     /// When a compaction that failed is tried again.
@@ -94,6 +96,7 @@ impl Driver {
             timer_rope,
             exhausted: false,
             covered: None,
+            looked_around: true,
             reachable_until: Moment::from_nanos(0),
             compact_from: Moment::from_nanos(0),
             turns_left: None,
@@ -194,6 +197,7 @@ impl Driver {
 
     /// What the time brings.
     fn look_around(&mut self) -> Result<(), LockError> {
+        self.looked_around = true;
         let now = BootClock.now();
         for id in std::mem::take(&mut self.attended) {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
@@ -254,7 +258,12 @@ impl Driver {
                     Notice::Unwatch { realm } => self.processes.unwatch(realm),
                 }
             }
-            self.write_down()?;
+            // What nobody is told of may be written with what comes next: if it is lost with the server,
+            // its client repeats it.
+            let in_no_hurry = outputs.is_empty() && closing.is_empty() && !self.looked_around;
+            if !in_no_hurry || self.arbiter.journal().len() > BUFFER {
+                self.write_down()?;
+            }
             for id in outputs {
                 self.output(id);
             }
@@ -262,6 +271,7 @@ impl Driver {
                 self.close(id);
             }
             if is_quiet {
+                self.looked_around = false;
                 self.compact();
                 return Ok(());
             }
@@ -303,7 +313,7 @@ impl Driver {
     }
 
     fn compact(&mut self) {
-        if self.store.is_due_for_compaction() {
+        if self.store.is_due_for_compaction() && self.arbiter.journal().is_empty() {
             let now = BootClock.now();
             if self.compact_from <= now && self.store.compact(&self.arbiter.snapshot()).is_err() {
                 // The journal is longer than it need be, and as good as before.
@@ -373,6 +383,7 @@ impl Driver {
     }
 
     fn begin_to_stop(&mut self) {
+        self.looked_around = true;
         self.stops_by = Some(BootClock.now().after(FAREWELL));
         // While it still listens, so that nobody takes the file for a stale one.
         for file in self.files.drain(..) {

@@ -5,6 +5,7 @@ mod attempts;
 mod bell;
 mod builder;
 mod connection;
+mod descriptor;
 mod driver;
 mod life;
 pub(crate) mod process;

@@ -5,10 +5,9 @@ use std::task::{Context, Waker};
 
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::bell::{Bell, Source};
+use super::descriptor::Descriptor;
 use super::process;
 
 /// The processes that keep sessions (N1 b). The kernel tells of their end, whatever becomes of their
@@ -22,7 +21,7 @@ pub(super) struct Processes {
 #[derive(Debug)]
 enum Watched {
     /// Readable once the process has ended. The waker is the one to be told.
-    By(AsyncFd<OwnedFd>, Waker),
+    By(Descriptor, Waker),
     /// There is no descriptor to be had: they are looked at every now and then, and one is tried for again.
     Unseen { pid: u32, started: u64 },
     /// It is this process, whose end nobody here lives to see.
@@ -52,7 +51,7 @@ impl Processes {
     /// Whether the process of this session has ended, after it was rung for.
     pub(super) fn has_ended(&mut self, realm: u32) -> bool {
         let Some(Watched::By(fd, waker)) = self.watched.get(&realm) else { return false };
-        let ended = fd.poll_read_ready(&mut Context::from_waker(waker)).is_ready();
+        let ended = fd.poll_readable(&mut Context::from_waker(waker)).is_ready();
         if ended {
             self.watched.remove(&realm);
         }
@@ -95,7 +94,7 @@ impl Processes {
             return None;
         }
         let rope = self.bell.rope(Source::Process(realm));
-        let registered = opened.map_err(io::Error::from).and_then(|fd| register(fd));
+        let registered = opened.map_err(io::Error::from).and_then(Descriptor::new);
         Some(match registered {
             Ok(fd) => {
                 // It rings at once, and whoever answers registers the waker.
@@ -105,11 +104,6 @@ impl Processes {
             Err(_) => Watched::Unseen { pid, started },
         })
     }
-}
-
-#[expect(deprecated, reason = "unsound for what changes its descriptor, which this one does not")]
-fn register(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(fd, Interest::READABLE)
 }
 
 #[cfg(target_os = "linux")]

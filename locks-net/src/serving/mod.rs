@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use locks_core::{ErrorKind, LockError};
 use rustix::io::Errno;
 
+use crate::client::{Dial, Line, Unreached, check_server};
 use crate::journal::serving_pid;
 use crate::server::{Server, process, socket_file};
 
@@ -46,6 +47,39 @@ enum Missing {
     Failed(LockError),
 }
 
+impl Dial for Machine {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn dial(&self, by: Instant) -> Result<Line, Unreached> {
+        let [mut pause, longest] = PAUSES;
+        loop {
+            match self.connect() {
+                Ok(stream) => return Ok(Line::Unix(stream)),
+                Err(Missing::Failed(error)) => return Err(Unreached::Failed(error)),
+                Err(Missing::Nobody(error)) if !self.serves => {
+                    return Err(Unreached::NobodyListens(error));
+                }
+                Err(Missing::Busy) => {}
+                Err(Missing::Nobody(_)) => match self.serve_here() {
+                    Ok(()) if Instant::now() < by => continue,
+                    Ok(()) => {}
+                    // Somebody else is about to.
+                    Err(error) if error.kind() == ErrorKind::Contended => {}
+                    Err(error) => return Err(Unreached::Failed(error)),
+                },
+            }
+            let left = by.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(Unreached::Failed(self.unanswered()));
+            }
+            thread::sleep(pause.min(left));
+            pause = (pause * 2).min(longest);
+        }
+    }
+}
+
 impl Machine {
     /// The server of this directory, which has to be this user's own and is made if it is missing.
     pub(crate) fn new(directory: impl Into<PathBuf>) -> Self {
@@ -61,41 +95,6 @@ impl Machine {
     pub(crate) fn serve(mut self, serves: bool) -> Self {
         self.serves = serves;
         self
-    }
-
-    /// Its URL.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// A connection, which may take until `by`.
-    ///
-    /// # Errors
-    /// `Err` in the inner result: nobody serves, and this process does not either. Otherwise `Unavailable`
-    /// if whoever serves cannot be reached, and whatever is wrong with the directory.
-    pub(crate) fn dial(&self, by: Instant) -> Result<Result<UnixStream, io::Error>, LockError> {
-        let [mut pause, longest] = PAUSES;
-        loop {
-            match self.connect() {
-                Ok(stream) => return Ok(Ok(stream)),
-                Err(Missing::Failed(error)) => return Err(error),
-                Err(Missing::Nobody(error)) if !self.serves => return Ok(Err(error)),
-                Err(Missing::Busy) => {}
-                Err(Missing::Nobody(_)) => match self.serve_here() {
-                    Ok(()) if Instant::now() < by => continue,
-                    Ok(()) => {}
-                    // Somebody else is about to.
-                    Err(error) if error.kind() == ErrorKind::Contended => {}
-                    Err(error) => return Err(error),
-                },
-            }
-            let left = by.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(self.unanswered());
-            }
-            thread::sleep(pause.min(left));
-            pause = (pause * 2).min(longest);
-        }
     }
 
     /// Nobody has answered in time: who serves, and why that may be.
@@ -115,20 +114,12 @@ impl Machine {
                 return Err(match Errno::from_io_error(&error) {
                     Some(Errno::NOENT | Errno::CONNREFUSED) => Missing::Nobody(error),
                     Some(Errno::AGAIN | Errno::INTR) => Missing::Busy,
-                    _ => Missing::Failed(self.unfit(&error.to_string()).with_source(error)),
+                    _ => Missing::Failed(self.unusable(error)),
                 });
             }
         };
-        let peer = rustix::net::sockopt::socket_peercred(&stream);
-        let peer = peer.map_err(|error| Missing::Failed(self.unfit(&error.to_string())))?;
-        let own = rustix::process::geteuid();
-        if peer.uid != own {
-            // N5: whoever it is could grant one lock to several.
-            let uid = peer.uid.as_raw();
-            let why =
-                format!("user {uid} serves there, and this process is user {}'s", own.as_raw());
-            return Err(Missing::Failed(self.unfit(&why)));
-        }
+        check_server(&stream, &self.socket, None)
+            .map_err(|error| Missing::Failed(error.with_backend(&*self.name)))?;
         if !socket_file::server_lives(&stream) {
             // A child that it forked keeps its listener open.
             return Err(Missing::Nobody(Errno::CONNREFUSED.into()));
@@ -141,9 +132,12 @@ impl Machine {
             .map_err(|error| error.with_backend(&*self.name))
     }
 
-    fn unfit(&self, why: &str) -> LockError {
-        let why = format!("`{}` cannot be used: {why}", self.name);
-        LockError::new(ErrorKind::Unavailable, "").with_backend(&*self.name).with_message(why)
+    fn unusable(&self, error: io::Error) -> LockError {
+        let why = format!("`{}` cannot be connected to: {error}", self.socket.display());
+        LockError::new(ErrorKind::Io, "")
+            .with_backend(&*self.name)
+            .with_message(why)
+            .with_source(error)
     }
 }
 

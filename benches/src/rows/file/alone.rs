@@ -9,8 +9,8 @@ use locks_benches::measure::{Contestant, Pace, body, race};
 use locks_benches::report::{Bound, Goal, Report};
 use rustix::fs::{FlockOperation, flock};
 
-use super::place::Place;
 use super::python::Python;
+use crate::rows::place::Place;
 
 const OPENED: &str = "open + flock + close (floor)";
 const KEPT: &str = "flock + unlock, handle kept (floor)";

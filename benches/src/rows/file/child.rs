@@ -6,11 +6,9 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
-
 use super::board::Board;
 use super::contestant::Who;
-use super::latencies::Turn;
+use crate::rows::latencies::{Turn, hold, now};
 
 /// The first argument of such a process.
 pub(crate) const COMMAND: &str = "take-turns";
@@ -98,21 +96,6 @@ fn take_turns(who: Who, directory: &Path, part: &Part) -> io::Result<Vec<Turn>> 
         turns.push((granted, released));
         board.until_granted_again(grants)?;
     }
-}
-
-/// From half a millisecond to `longest`: holds of one length would always end at the same point
-/// of a poller's sleep.
-fn hold(longest: Duration, dice: &mut u64) -> Duration {
-    *dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-    let fraction = (*dice >> 33) as f64 / f64::from(1_u32 << 31);
-    let least = Duration::from_micros(500);
-    least + longest.saturating_sub(least).mul_f64(fraction)
-}
-
-/// Nanoseconds of the monotonic clock, which is the same for all processes.
-pub(super) fn now() -> i64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec * 1_000_000_000 + now.tv_nsec
 }
 
 #[expect(clippy::print_stdout, reason = "the process that started it reads it")]

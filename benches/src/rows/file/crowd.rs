@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use super::board::Board;
 use super::child::Part;
-use super::latencies::{Latencies, Turn};
+use crate::rows::latencies::{Latencies, Turn};
 
 /// Lets `part.processes` of them hand the lock over until there have been `part.grants`; `command`
 /// starts one, but for the arguments that say its part.

@@ -5,8 +5,6 @@ mod board;
 pub(crate) mod child;
 mod contestant;
 mod crowd;
-mod latencies;
-mod place;
 pub(crate) mod processes;
 mod python;
 pub(crate) mod threads;

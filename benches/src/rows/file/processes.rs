@@ -10,9 +10,9 @@ use locks_benches::report::{Bound, Figure, Goal, Report};
 use super::child::{COMMAND, Part};
 use super::contestant::Who;
 use super::crowd::hand_over;
-use super::latencies::Latencies;
-use super::place::Place;
 use super::python::Python;
+use crate::rows::latencies::Latencies;
+use crate::rows::place::Place;
 
 const FLOOR: &str = "flock, no timeout (floor)";
 const OURS: &str = "file.named(key).wait(…)";

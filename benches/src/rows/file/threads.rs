@@ -12,9 +12,8 @@ use locks_benches::report::{Bound, Figure, Goal, Report};
 use parking_lot::Mutex;
 
 use super::TIMEOUT;
-use super::child::now;
-use super::latencies::{Latencies, Turn};
-use super::place::Place;
+use crate::rows::latencies::{Latencies, Turn, now};
+use crate::rows::place::Place;
 
 const IN_PROCESS: &str = "in-process";
 const OURS: &str = "file";

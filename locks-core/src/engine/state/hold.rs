@@ -212,12 +212,12 @@ impl HoldEntry {
         }
     }
 
-    /// The guard belongs to nobody in particular from now on, if it belonged to a thread.
-    pub(in crate::engine) fn disown(&mut self, level: u32, token: Token) {
+    /// The guard belongs to this one from now on, or to nobody in particular, if it belonged to a thread.
+    pub(in crate::engine) fn disown(&mut self, level: u32, token: Token, to: Option<OwnerId>) {
         if let Some(index) = self.position(level, token)
             && self.levels[index].owner.is_some_and(OwnerId::is_thread)
         {
-            self.levels[index].owner = None;
+            self.levels[index].owner = to;
             self.adopted = Adopted::No;
         }
     }

@@ -244,7 +244,9 @@ impl Session {
             let (id, site) = self.labels.site(asked.site);
             tell = site;
             name = self.labels.owner(acquire.owner);
-            if let (Some(Wait::AtMost(_)), Some(limit)) = (acquire.options.wait, asked.limit) {
+            if let (Some(Wait::AtMost(wait)), Some(limit)) = (acquire.options.wait, asked.limit)
+                && !wait.is_zero()
+            {
                 let left = limit.since(now).saturating_sub(LATER);
                 acquire.options.wait = Some(Wait::AtMost(left));
             }
@@ -384,7 +386,10 @@ impl Session {
         let waited = now.since(asked.asked);
         let error = match (open, asked.wait()) {
             (true, Wait::AtMost(_)) => LockError::new(ErrorKind::Timeout, ""),
-            (true, _) => self.unavailable("the server is connected and does not answer"),
+            (true, _) => {
+                let server = self.server.as_deref().unwrap_or("the server");
+                self.unavailable(&format!("{server} is connected and does not answer"))
+            }
             (false, _) => self.unavailable("the server was not reached in time"),
         };
         let error = error.with_key(asked.keys()).with_waited(waited);
@@ -396,7 +401,7 @@ impl Session {
     }
 
     /// The server lets nobody new in, for good or for now: who has not been in is told.
-    pub(super) fn refuse_newcomers(&mut self, kind: ErrorKind, text: &str) {
+    pub(crate) fn refuse_newcomers(&mut self, kind: ErrorKind, text: &str) {
         let newcomers = self.unanswered.iter().filter(|(_, it)| it.sent.is_none() && it.is_open());
         let newcomers = newcomers.map(|it| *it.0).collect::<Vec<_>>();
         for number in newcomers {
@@ -410,7 +415,10 @@ impl Session {
         let (limit, reach) = match &call {
             Call::Acquire(acquire) => match acquire.options.wait.unwrap_or_default() {
                 Wait::Forever => (None, self.setup.connect),
-                Wait::No => (Some(asked.after(self.setup.connect)), self.setup.connect),
+                // Not to wait is no reason not to ask.
+                Wait::AtMost(Duration::ZERO) | Wait::No => {
+                    (Some(asked.after(self.setup.connect)), self.setup.connect)
+                }
                 Wait::AtMost(wait) => {
                     (Some(asked.after(wait).after(LATER)), self.setup.connect.min(wait))
                 }

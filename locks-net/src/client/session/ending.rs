@@ -26,6 +26,12 @@ enum State {
     Silent,
 }
 
+impl Ending {
+    pub(super) fn is_awaited(&self) -> bool {
+        self.waker.is_some()
+    }
+}
+
 impl Session {
     /// Releases a hold; what comes of it is for [`poll_ended`](Self::poll_ended), until
     /// [`forget_ending`](Self::forget_ending).

@@ -68,6 +68,8 @@ pub(crate) struct Session {
     woken: Vec<Waker>,
     /// What the last attempt to reach the server ended in.
     trouble: Option<String>,
+    /// Who serves, in words.
+    server: Option<String>,
     /// The server has said that it goes.
     closing: bool,
     /// What it does wrong, to see it found.
@@ -148,6 +150,7 @@ impl Session {
             message: Vec::new(),
             woken: Vec::new(),
             trouble: None,
+            server: None,
             closing: false,
             #[cfg(test)]
             broken: None,
@@ -158,6 +161,11 @@ impl Session {
     #[cfg(test)]
     pub(crate) fn number(&self) -> u32 {
         self.realm()
+    }
+
+    /// The same session, whose requests have greater numbers than this.
+    pub(crate) fn numbered_after(self, number: u64) -> Self {
+        Self { last_number: number, ..self }
     }
 
     /// Has it make a mistake.
@@ -216,6 +224,11 @@ impl Session {
         if was_open {
             self.left_alone();
         }
+    }
+
+    /// The server is connected; who it is, for those who wait in vain for its answer.
+    pub(crate) fn silent(&mut self, server: String) {
+        self.server = Some(server);
     }
 
     /// The server cannot be reached at present, and why.
@@ -286,6 +299,12 @@ impl Session {
             && self.holds.is_empty()
             && self.endings.is_empty()
             && self.deferred.is_empty()
+    }
+
+    /// Whether somebody waits for an answer that has not come.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.unanswered.values().any(Unanswered::is_open)
+            || self.endings.values().any(Ending::is_awaited)
     }
 
     /// Whether there is something to reach the server for.

@@ -50,6 +50,14 @@ pub(crate) struct Line {
     next: u64,
 }
 
+/// What was dialed, on this machine.
+pub(crate) fn connected(line: crate::client::Line) -> UnixStream {
+    match line {
+        crate::client::Line::Unix(stream) => stream,
+        crate::client::Line::Tcp(stream) => panic!("dialed {stream:?}"),
+    }
+}
+
 pub(crate) fn unix(path: &Path) -> UnixStream {
     UnixStream::connect(path).unwrap()
 }

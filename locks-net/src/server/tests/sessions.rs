@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::Scratch;
 use super::line::{Line, unix};
+use locks_core::Query;
+
 use crate::secret::Secret;
 use crate::server::Server;
 use crate::wire::{Call, Event, How};
@@ -33,6 +35,30 @@ fn n2_many_frames_at_once_are_all_answered() {
     for request in requests {
         line.granted(request).unwrap();
     }
+}
+
+#[test]
+fn n6_who_reads_late_gets_everything() {
+    let scratch = Scratch::new();
+    let _server = scratch.serve(|_| {});
+    let (mut other, mut late) = (Line::local(&scratch.socket()), Line::local(&scratch.socket()));
+    for number in 0..200 {
+        other.ask(&format!("a key with a rather long name, number {number}"), true);
+    }
+    other.confirm().unwrap();
+    // More than the socket takes, less than is kept.
+    for call in 0..60 {
+        late.say(&Call::Inspect { call, query: Query::All });
+    }
+    other.confirm().unwrap();
+    for wanted in 0..60 {
+        let listed = late.wait(|event| match event {
+            Event::Listed { call, infos, more } if *call == wanted => Some((infos.len(), *more)),
+            _ => None,
+        });
+        assert_eq!(listed.unwrap(), (200, false));
+    }
+    late.confirm().unwrap();
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use locks_core::{Query, Wait};
+use rustix::process::Signal;
 
 use super::child::Other;
 use super::line::{Line, Unopened, acquire, greetings, unix};
@@ -37,11 +39,18 @@ fn f18_who_says_nothing_or_half_a_frame_is_closed_and_others_are_served() {
     let mut other = Line::local(&scratch.socket());
     let mut slow = Line::local(&scratch.socket());
     let frame = slow.frame(&acquire(1, "k", Wait::No));
+    let since = Instant::now();
     std::thread::scope(|scope| {
-        let silent = scope.spawn(|| closed(unix(&scratch.socket())));
+        let silent = scope.spawn(|| {
+            closed(unix(&scratch.socket()));
+            since.elapsed()
+        });
         let mut half = unix(&scratch.socket());
         half.write_all(&[9, 0]).unwrap();
-        let half = scope.spawn(|| closed(half));
+        let half = scope.spawn(|| {
+            closed(half);
+            since.elapsed()
+        });
         // A byte now and then does not help.
         for byte in &frame[..frame.len() - 1] {
             if slow.stream.write_all(&[*byte]).is_err() {
@@ -181,6 +190,59 @@ fn f20_a_wrong_secret_is_refused_more_and_more_slowly_and_the_right_one_at_once(
     assert!(since.elapsed() < Duration::from_millis(800), "{:?}", since.elapsed());
     // None at all is seen by the client.
     assert!(is_unauthorized(open(None)));
+}
+
+#[test]
+fn n5_other_users_are_let_in_by_name_only() {
+    if !rustix::process::geteuid().is_root() {
+        // There is no other user to be.
+        return;
+    }
+    let scratch = Scratch::new();
+    std::fs::set_permissions(&scratch, PermissionsExt::from_mode(0o711)).unwrap();
+    let nobody = 65534;
+    for allowed in [nobody + 1, nobody] {
+        let builder = Server::builder().unix(scratch.socket()).state(scratch.path("state"));
+        let _server = builder.allow_user(allowed).start().unwrap();
+        let template = Line::local(&scratch.socket());
+        let (hello, ..) = greetings(&template);
+        let script = "import os, socket, sys\n\
+            os.setuid(int(sys.argv[1]))\n\
+            s = socket.socket(socket.AF_UNIX)\n\
+            s.connect(sys.argv[2])\n\
+            s.sendall(bytes.fromhex(sys.argv[3]))\n\
+            os.write(1, b'!ready\\n!' + s.recv(4096).hex().encode() + b'\\n')\n\
+            os.read(0, 1)\n";
+        let hello = hello.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let socket = scratch.socket();
+        let mut other =
+            Other::python(script, &[&nobody.to_string(), socket.to_str().unwrap(), &hello]);
+        // The kind of the greeting, behind the length.
+        let let_in = &other.said()[8..10] == "02";
+        assert_eq!(let_in, allowed == nobody);
+    }
+}
+
+#[test]
+fn f33_a_server_that_was_stopped_reads_before_it_ends_anybody() {
+    let scratch = Scratch::new();
+    let server = Other::new("tcp", scratch.as_ref(), "");
+    let address = std::fs::read_to_string(scratch.path("address")).unwrap();
+    let secret = || Some(Arc::new(Secret::read(scratch.path("secret")).unwrap()));
+    let connect = || TcpStream::connect(&address).unwrap();
+    let lease = Duration::from_secs(1);
+    let mut line = Line::open(connect(), secret(), None, Some(lease)).unwrap();
+    let mut other = Line::open(connect(), secret(), None, Some(lease * 20)).unwrap();
+    line.acquire("k").unwrap();
+    let heard = Instant::now();
+    server.signal(Signal::STOP);
+    std::thread::sleep(lease / 2);
+    line.say(&Call::Ping);
+    // Until the lease is over by what the server has read.
+    std::thread::sleep((lease + lease / 4).saturating_sub(heard.elapsed()));
+    server.signal(Signal::CONT);
+    line.confirm().unwrap();
+    assert!(other.is_contended("k"));
 }
 
 #[test]

@@ -3,15 +3,17 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use locks_core::ErrorKind;
+use locks_core::{ErrorKind, LockError};
 use rustix::process::Signal;
 
 use super::Machine;
+use crate::client::{Dial, Unreached};
 use crate::server::tests::Scratch;
 use crate::server::tests::child::Other;
-use crate::server::tests::line::Line;
+use crate::server::tests::line::{Line, connected};
 use crate::wire::How;
 
 fn soon() -> Instant {
@@ -22,9 +24,19 @@ fn machine(scratch: &Scratch) -> Machine {
     Machine::new(scratch.path("machine"))
 }
 
+fn connect(machine: &Machine) -> UnixStream {
+    connected(machine.dial(soon()).unwrap())
+}
+
 fn dial(scratch: &Scratch) -> Line {
-    let stream = machine(scratch).dial(soon()).unwrap().unwrap();
-    Line::open(stream, None, None, None).unwrap()
+    Line::open(connect(&machine(scratch)), None, None, None).unwrap()
+}
+
+fn failed(unreached: Unreached) -> LockError {
+    match unreached {
+        Unreached::Failed(error) => error,
+        Unreached::NobodyListens(error) => panic!("nobody listens: {error}"),
+    }
 }
 
 #[test]
@@ -70,8 +82,7 @@ fn n3_when_the_server_is_killed_a_newcomer_serves_and_no_lock_is_lost() {
     let took = killed.elapsed();
     assert!(newcomer.acquire("of the server").unwrap() > token, "who is dead holds nothing");
     assert!(newcomer.is_contended("of a client"));
-    let stream = machine(&scratch).dial(soon()).unwrap().unwrap();
-    assert_eq!(client.resume(stream), How::Restored);
+    assert_eq!(client.resume(connect(&machine(&scratch))), How::Restored);
     assert!(took < Duration::from_secs(2), "{took:?}");
 }
 
@@ -94,7 +105,7 @@ fn n3_a_listener_that_a_forked_child_keeps_open_is_in_nobodys_way() {
         os.write(1, b'!ready\\n')\n\
         os.read(os.pipe()[0], 1)\n";
     let mut server = Other::python(script, &[directory.to_str().unwrap()]);
-    machine(&scratch).dial(soon()).unwrap().unwrap();
+    connect(&machine(&scratch));
     server.kill_leaving_stdin();
     let killed = Instant::now();
     assert!(dial(&scratch).acquire("k").is_ok());
@@ -114,14 +125,14 @@ fn n3_who_serves_and_does_not_answer_is_named() {
         os.read(0, 1)\n";
     let server = Other::python(script, &[directory.to_str().unwrap()]);
     let by = Instant::now() + Duration::from_millis(100);
-    let error = machine(&scratch).dial(by).unwrap_err();
+    let error = failed(machine(&scratch).dial(by).unwrap_err());
     assert!(Instant::now() >= by, "it tries until then");
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains(&format!("process {}", server.pid())), "{error}");
 
     server.signal(Signal::STOP);
     crate::server::tests::until("it is stopped", || {
-        let error = machine(&scratch).dial(Instant::now()).unwrap_err();
+        let error = failed(machine(&scratch).dial(Instant::now()).unwrap_err());
         error.to_string().contains("which is stopped")
     });
     drop(server);
@@ -132,11 +143,11 @@ fn n3_who_serves_and_does_not_answer_is_named() {
 fn who_may_not_serve_only_looks() {
     let scratch = Scratch::new();
     let looks = machine(&scratch).serve(false);
-    let missing = looks.dial(soon()).unwrap().unwrap_err();
+    let Err(Unreached::NobodyListens(missing)) = looks.dial(soon()) else { panic!("it serves") };
     assert_eq!(missing.kind(), io::ErrorKind::NotFound);
     assert!(!scratch.path("machine").exists(), "nothing was made");
     let _served = dial(&scratch);
-    assert!(looks.dial(soon()).unwrap().is_ok());
+    connect(&looks);
 }
 
 #[test]
@@ -156,7 +167,7 @@ fn f7_what_is_in_the_sockets_place_and_is_none_is_left_alone() {
     let directory = scratch.path("machine");
     fs::DirBuilder::new().mode(0o700).create(&directory).unwrap();
     fs::write(directory.join("server.sock"), "precious").unwrap();
-    let error = machine(&scratch).dial(soon()).unwrap_err();
+    let error = failed(machine(&scratch).dial(soon()).unwrap_err());
     assert!(error.to_string().contains("no socket"), "{error}");
     assert_eq!(fs::read_to_string(directory.join("server.sock")).unwrap(), "precious");
 }
@@ -166,6 +177,5 @@ fn paths_longer_than_an_address_are_reached() {
     let scratch = Scratch::new();
     let directory = scratch.path(&"long".repeat(40));
     let machine = Machine::new(&directory);
-    let stream = machine.dial(soon()).unwrap().unwrap();
-    assert!(Line::open(stream, None, None, None).unwrap().acquire("k").is_ok());
+    assert!(Line::open(connect(&machine), None, None, None).unwrap().acquire("k").is_ok());
 }

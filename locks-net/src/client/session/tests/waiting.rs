@@ -164,6 +164,7 @@ fn c2_reaching_the_server_is_bounded_by_itself() {
     for (wait, bound) in [
         (Wait::Forever, CONNECT),
         (Wait::No, CONNECT),
+        (Wait::AtMost(Duration::ZERO), CONNECT),
         (Wait::AtMost(millis(300)), millis(300)),
         (Wait::AtMost(Duration::from_secs(60)), CONNECT),
     ] {

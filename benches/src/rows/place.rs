@@ -5,11 +5,11 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// A directory of one table's own; dropping it removes it.
-pub(super) struct Place(PathBuf);
+pub(crate) struct Place(PathBuf);
 
 impl Place {
     /// An empty directory below `base`, for this user alone.
-    pub(super) fn new(base: &Path, table: &str) -> Self {
+    pub(crate) fn new(base: &Path, table: &str) -> Self {
         let shown = base.display();
         let base = base.canonicalize().unwrap_or_else(|error| panic!("{shown}: {error}"));
         let path = base.join(format!("locks-{table}-{}", std::process::id()));
@@ -18,12 +18,12 @@ impl Place {
         Self(path)
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
     /// Where the files were, as a table says it: the price of opening one depends on it.
-    pub(super) fn described(&self) -> String {
+    pub(crate) fn described(&self) -> String {
         let base = self.0.parent().expect("it is below `base`");
         match file_system(base) {
             Some(kind) => format!("{} ({kind})", base.display()),

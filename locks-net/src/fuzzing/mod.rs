@@ -1,7 +1,10 @@
 //! Doors for fuzzers, which are in `fuzz`: to what reads bytes that anybody may have sent.
 
+mod arbiter;
+
 use std::sync::Arc;
 
+pub use self::arbiter::arbiter;
 use crate::secret::{ClientHandshake, Secret, ServerHandshake};
 use crate::wire::{
     Call, ClientHello, Event, FrameReader, Greeting, Malformed, Open, Opened, Proof, Rejected,

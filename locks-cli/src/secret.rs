@@ -1,0 +1,51 @@
+//! `locks secret`: makes a secret.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use locks::net::Secret;
+use serde_json::json;
+
+use crate::args::SecretArgs;
+use crate::out;
+use crate::status::{Failure, Status};
+
+/// Prints a new secret, or writes it to a new file.
+pub(crate) fn secret(asked: &SecretArgs) -> Result<Status, Failure> {
+    let text = Secret::generate()?.to_text();
+    let said = match &asked.out {
+        Some(path) => {
+            write(path, &text).map_err(|error| refused(path, &error))?;
+            asked.json.then(|| format!("{}\n", json!({ "file": path.to_string_lossy() })))
+        }
+        None if asked.json => Some(format!("{}\n", json!({ "secret": &**text }))),
+        None => Some(format!("{}\n", &**text)),
+    };
+    if let Some(said) = said {
+        out::print(&said)?;
+    }
+    Ok(Status::Done)
+}
+
+/// A new file, so that no secret that is in use is lost.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
+    let written = writeln!(file, "{text}").and_then(|()| file.sync_all());
+    if written.is_err() {
+        // Half a secret is of no use, and would be in the way of the next try.
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
+fn refused(path: &Path, error: &io::Error) -> Failure {
+    let path = path.display();
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => Failure::new(format!(
+            "`{path}` is there already, and may be a secret that is in use: it was left alone"
+        )),
+        _ => Failure::new(format!("the secret cannot be written to `{path}`: {error}")),
+    }
+}

@@ -1,0 +1,43 @@
+//! `locks serve`: a server, until it is told to stop.
+
+mod addresses;
+mod file;
+mod limits;
+mod ready;
+mod settings;
+mod stop;
+
+use std::sync::Arc;
+
+use locks::net::Server;
+use serde_json::json;
+
+use self::settings::Settings;
+use self::stop::Stop;
+use crate::args::ServeArgs;
+use crate::out;
+use crate::status::{Failure, Status};
+
+/// Serves until a signal comes, or until it cannot go on.
+pub(crate) fn serve(asked: &ServeArgs) -> Result<Status, Failure> {
+    let settings = Settings::gather(asked)?;
+    // Before it listens, so that no signal finds it without an ear.
+    let stop = Stop::listen().map_err(|error| Failure::during("signals", error))?;
+    let server = Arc::new(settings.into_builder()?.start()?);
+    stop.tell(Arc::clone(&server));
+    out::print(&words(&server, asked.json))?;
+    ready::tell(asked.ready_fd)?;
+    server.wait()?;
+    Ok(Status::Done)
+}
+
+/// Where it listens: a line for each address.
+fn words(server: &Server, in_json: bool) -> String {
+    let addresses = server.addresses();
+    match in_json {
+        true => {
+            format!("{}\n", json!({ "listening": addresses, "pid": std::process::id() }))
+        }
+        false => addresses.iter().map(|address| format!("listening on {address}\n")).collect(),
+    }
+}

@@ -1,0 +1,50 @@
+//! Signals: the first asks the server to stop, a second ends it at once.
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use locks::net::Server;
+use rustix::process::Signal;
+use signal_hook::iterator::Signals;
+
+use super::ready;
+use crate::ignored::Ignored;
+
+const HEARD: [Signal; 3] = [Signal::TERM, Signal::INT, Signal::HUP];
+
+/// What listens to signals.
+pub(super) struct Stop {
+    /// Empty until the server listens.
+    server: Arc<OnceLock<Arc<Server>>>,
+}
+
+impl Stop {
+    /// From now on signals come here.
+    pub(super) fn listen() -> io::Result<Self> {
+        let ignored = Ignored::by_whoever_started_us();
+        let heard = HEARD.into_iter().filter(|signal| !ignored.has(*signal));
+        let mut signals = Signals::new(heard.map(Signal::as_raw))?;
+        let server = Arc::new(OnceLock::<Arc<Server>>::new());
+        let told = Arc::clone(&server);
+        thread::Builder::new().name("signals".into()).spawn(move || {
+            let mut signals = signals.forever();
+            let first = signals.next();
+            let stopping = told.get().map(|server| {
+                let server = Arc::clone(server);
+                ready::tell_stopping();
+                thread::spawn(move || server.stop())
+            });
+            // Without a server there is nothing to put in order.
+            let last = if stopping.is_some() { signals.next() } else { first };
+            std::process::exit(128 | last.unwrap_or_default());
+        })?;
+        Ok(Self { server })
+    }
+
+    /// The server that is to be stopped.
+    pub(super) fn tell(&self, server: Arc<Server>) {
+        // It is told once.
+        let _ = self.server.set(server);
+    }
+}

@@ -1,0 +1,151 @@
+//! `locks serve`: its start, its addresses, its end.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::os::unix::process::CommandExt;
+use std::process::Stdio;
+
+use rustix::process::Signal;
+
+use crate::kit::{Place, Process, errors};
+use crate::serving::{Serving, command, refusal, socket};
+
+#[test]
+fn what_it_says_it_listens_to_can_be_connected_to() {
+    let place = Place::new();
+    let serving = Serving::on_socket(&place);
+    assert_eq!(serving.urls, [format!("unix://{}", place.path("locks.sock").display())]);
+    UnixStream::connect(place.path("locks.sock")).unwrap();
+}
+
+#[test]
+fn each_address_has_a_line_and_one_object_in_json_has_them_all() {
+    let place = Place::new();
+    assert!(place.output(["secret", "--out", "s"]).status.success());
+    let other = format!("unix:{}", place.path("other.sock").display());
+    let listen = ["--listen", &socket(&place), "--listen", &other, "--listen", "tcp:127.0.0.1:0"];
+    let mut arguments = listen.to_vec();
+    arguments.extend(["--secret-file", "s"]);
+    let serving = Serving::start(&mut command(&place, &arguments));
+    let kinds = serving.urls.iter().map(|url| url.split_once(':').unwrap().0);
+    assert_eq!(kinds.filter(|kind| *kind == "unix").count(), 2, "{:?}", serving.urls);
+    drop(serving);
+    arguments.push("--json");
+    let mut process = Process::start(command(&place, &arguments).stdout(Stdio::piped()));
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(object["listening"].as_array().unwrap().len(), 3, "{object}");
+    assert_eq!(object["pid"], process.id());
+}
+
+#[test]
+fn a_signal_stops_it_and_takes_its_socket_away() {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let place = Place::new();
+        let mut serving = Serving::on_socket(&place);
+        serving.process.signal(signal);
+        assert_eq!(serving.process.until_ended().code(), Some(0), "{signal:?}");
+        assert!(!place.has("locks.sock"));
+        // And another one comes up where it was.
+        drop(Serving::on_socket(&place));
+    }
+}
+
+#[test]
+fn what_was_ignored_stays_ignored_by_a_server() {
+    let place = Place::new();
+    let mut under_nohup = std::process::Command::new("sh");
+    under_nohup.arg0("sh").args(["-c", "trap '' HUP; exec \"$@\"", "sh"]);
+    let serve = command(&place, &["--listen", &socket(&place)]);
+    under_nohup.arg(serve.get_program()).args(serve.get_args()).current_dir(place.dir());
+    let mut serving = Serving::start(&mut under_nohup);
+    serving.process.signal(Signal::HUP);
+    UnixStream::connect(place.path("locks.sock")).unwrap();
+    serving.process.signal(Signal::TERM);
+    assert_eq!(serving.process.until_ended().code(), Some(0));
+}
+
+#[test]
+fn a_killed_one_leaves_what_the_next_one_takes_up() {
+    let place = Place::new();
+    let mut serving = Serving::on_socket(&place);
+    serving.process.signal(Signal::KILL);
+    serving.process.until_ended();
+    assert!(place.has("locks.sock"), "nobody has removed it");
+    drop(Serving::on_socket(&place));
+}
+
+#[test]
+fn f15_two_do_not_share_a_directory_or_a_socket() {
+    let place = Place::new();
+    let _first = Serving::on_socket(&place);
+    let other = format!("unix:{}", place.path("other.sock").display());
+    let said = refusal(&mut command(&place, &["--listen", &other]));
+    assert!(said.contains("state"), "{said}");
+    let elsewhere = place.path("elsewhere");
+    let mut same_socket =
+        place.locks(["serve", "--state", elsewhere.to_str().unwrap(), "--listen", &socket(&place)]);
+    let said = refusal(&mut same_socket);
+    assert!(said.contains("locks.sock"), "{said}");
+    UnixStream::connect(place.path("locks.sock")).unwrap();
+}
+
+#[test]
+fn systemd_is_told_when_it_is_ready_and_when_it_stops() {
+    let place = Place::new();
+    let systemd = UnixDatagram::bind(place.path("notify")).unwrap();
+    systemd.set_read_timeout(Some(crate::kit::PATIENCE)).unwrap();
+    let mut heard = [0; 64];
+    let mut hear = || {
+        let length = systemd.recv(&mut heard).unwrap();
+        String::from_utf8_lossy(&heard[..length]).into_owned()
+    };
+    let mut serve = command(&place, &["--listen", &socket(&place)]);
+    let mut process =
+        Process::start(serve.env("NOTIFY_SOCKET", place.path("notify")).stdout(Stdio::null()));
+    assert_eq!(hear(), "READY=1\n");
+    UnixStream::connect(place.path("locks.sock")).unwrap();
+    process.signal(Signal::TERM);
+    assert_eq!(hear(), "STOPPING=1\n");
+    assert_eq!(process.until_ended().code(), Some(0));
+}
+
+#[test]
+fn a_descriptor_is_written_to_when_it_is_ready() {
+    let place = Place::new();
+    // A pipe as descriptor 5, the number of which a shell chooses.
+    let serve = command(&place, &["--listen", &socket(&place), "--ready-fd", "5"]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "exec 5>&1 1>/dev/null; exec \"$@\"", "sh"]).arg(serve.get_program());
+    shell.args(serve.get_args()).current_dir(place.dir());
+    let mut process = Process::start(shell.stdout(Stdio::piped()));
+    let mut line = String::new();
+    BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "\n");
+    UnixStream::connect(place.path("locks.sock")).unwrap();
+    let said = refusal(
+        command(&place, &["--listen", &format!("unix:{}", place.path("b").display())])
+            .args(["--state", place.path("b-state").to_str().unwrap(), "--ready-fd", "77"])
+            .stdout(Stdio::null()),
+    );
+    assert!(said.contains("`--ready-fd 77`"), "{said}");
+}
+
+#[test]
+fn a_place_that_will_not_do_is_told() {
+    let place = Place::new();
+    fs::write(place.path("file"), "").unwrap();
+    let said = refusal(&mut place.locks([
+        "serve",
+        "--listen",
+        &socket(&place),
+        "--state",
+        place.path("file").to_str().unwrap(),
+    ]));
+    assert!(said.contains("file"), "{said}");
+    let said = refusal(&mut command(&place, &["--listen", "unix:/no/such/dir/locks.sock"]));
+    assert!(said.contains("/no/such/dir"), "{said}");
+    assert!(!errors(&place.output(["serve", "--listen", "x"])).contains("panicked"));
+}

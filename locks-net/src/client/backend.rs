@@ -1,0 +1,382 @@
+//! The backend that asks a server.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use locks_core::{
+    About, Backend, BootClock, Capabilities, ErrorKind, Exclusion, Granted, Hold, LockBackend,
+    LockError, LockInfo, LostCause, Op, Party, Query, Request, Token, TokenScope, Within,
+};
+
+use super::Dial;
+use super::dial::{AtPath, AtPort};
+use super::generation::Generation;
+use super::link::Link;
+use super::op::{Acquiring, Calling, Releasing};
+use super::session::{Answer, Session, Setup};
+use crate::secret::Secret;
+use crate::serving::Machine;
+use crate::wire::{Acquire, MAX_WITHIN, Status};
+
+/// Locks that a server arbitrates; clones are handles to the same connection.
+///
+/// It connects when it is first used, works from blocking code and from any executor, and keeps one
+/// connection for the whole process, by a thread of its own `locks-net`. While something is held there
+/// the connection is kept, and made again if it is lost; ten seconds after the last use it is closed.
+///
+/// On a Unix socket the process itself keeps its locks, however long it is stopped or busy: the server
+/// sees when it is gone. Over TCP a lease does, which the thread renews (C8); a process that ends without
+/// dropping its backend then keeps its locks until their leases run out.
+///
+/// In a forked child it begins anew, with a connection of its own; guards from before are inert there (C4).
+///
+/// ```no_run
+/// use locks_net::NetBackend;
+///
+/// let backend = NetBackend::unix("/run/app/locks.sock").build()?.into_backend();
+/// let guard = backend.named("invoice:42").acquire()?;
+/// # Ok::<(), locks_core::LockError>(())
+/// ```
+#[derive(Clone)]
+pub struct NetBackend(Arc<Handle>);
+
+/// How a [`NetBackend`] is put together.
+#[must_use = "a builder makes no backend until `build`"]
+pub struct NetBuilder {
+    server: Where,
+    lease: Option<Duration>,
+    connect: Duration,
+    label: Option<String>,
+    allowed: Option<u32>,
+    serve: Option<bool>,
+}
+
+enum Where {
+    Path(PathBuf),
+    Port(String, Secret),
+    Machine(Machine),
+    #[cfg(test)]
+    Dial(Arc<dyn Dial>, Exclusion),
+}
+
+struct Handle {
+    about: About,
+    dial: Arc<dyn Dial>,
+    lease: Option<Duration>,
+    connect: Duration,
+    label: Option<String>,
+    generation: Generation,
+}
+
+impl NetBackend {
+    /// The server at a Unix socket of this machine.
+    pub fn unix(path: impl Into<PathBuf>) -> NetBuilder {
+        NetBuilder::new(Where::Path(path.into()))
+    }
+
+    /// The server at a TCP port, as in `127.0.0.1:7420`, which has to know `secret` as well (N5).
+    pub fn tcp(address: impl Into<String>, secret: Secret) -> NetBuilder {
+        NetBuilder::new(Where::Port(address.into(), secret))
+    }
+
+    /// The server that processes of this machine run for each other in a directory of their user's (N3):
+    /// the first that needs one serves, in a thread of its own, and when it is gone another takes over.
+    pub fn machine(directory: impl Into<PathBuf>) -> NetBuilder {
+        NetBuilder::new(Where::Machine(Machine::new(directory)))
+    }
+
+    /// The server that is reached in this way.
+    #[cfg(test)]
+    pub(crate) fn dialing(dial: impl Dial, exclusion: Exclusion) -> NetBuilder {
+        NetBuilder::new(Where::Dial(Arc::new(dial), exclusion))
+    }
+
+    /// A handle to it.
+    pub fn into_backend(self) -> Backend {
+        Backend::new(self)
+    }
+
+    /// Who serves, and how it is.
+    ///
+    /// # Errors
+    /// `Unavailable`, and whatever else keeps the server from answering.
+    pub fn status(&self) -> Op<'static, Status> {
+        self.call(Session::status, |answer| match answer {
+            Answer::Status(status) => Some(status),
+            _ => None,
+        })
+    }
+
+    /// Begins a call, and takes its answer.
+    fn call<T: Send + 'static>(
+        &self,
+        begin: impl FnOnce(&mut Session) -> Result<u64, LockError>,
+        take: impl FnOnce(Answer) -> Option<T> + Send + 'static,
+    ) -> Op<'static, T> {
+        let begun = self.0.link().and_then(|link| Ok((link, link.with(begin)?)));
+        let (link, call) = match begun {
+            Ok((link, call)) => (link.clone(), call),
+            Err(error) => return Op::failed(error),
+        };
+        let calling = Calling::new(link, call);
+        Op::later(async move {
+            let answer = calling.await?;
+            take(answer).ok_or_else(|| {
+                let why = "the server has answered another question than it was asked";
+                LockError::new(ErrorKind::Protocol, "").with_message(why)
+            })
+        })
+    }
+}
+
+impl NetBuilder {
+    fn new(server: Where) -> Self {
+        let connect = Duration::from_secs(2);
+        Self { server, lease: None, connect, label: None, allowed: None, serve: None }
+    }
+
+    /// How long the server keeps locks for a process that has gone silent (C8), where a request does not
+    /// say; the server's default otherwise. On a Unix socket: for a process that has lost its connection.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease);
+        self
+    }
+
+    /// How long the server may take to be reached, and to answer what needs no waiting (C2); two seconds
+    /// unless set.
+    pub fn connect(mut self, connect: Duration) -> Self {
+        self.connect = connect;
+        self
+    }
+
+    /// What this process calls itself in the errors and lists of others (C12).
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = Some(label.into());
+        self
+    }
+
+    /// Trusts a Unix socket's server also if it is run by this user; without, only by the same user or
+    /// by root (N5).
+    pub fn allow_user(mut self, uid: u32) -> Self {
+        self.allowed = Some(uid);
+        self
+    }
+
+    /// Whether this process serves if nobody else does, for [`NetBackend::machine`]; it does unless set.
+    pub fn serve(mut self, serve: bool) -> Self {
+        self.serve = Some(serve);
+        self
+    }
+
+    /// The backend. It does not connect yet.
+    ///
+    /// # Errors
+    /// `NotConfigured` for an address that is not of this machine, or an option that it has no use for.
+    pub fn build(self) -> Result<NetBackend, LockError> {
+        if self.allowed.is_some() && !matches!(self.server, Where::Path(_)) {
+            let why = "`allow_user` is about servers at Unix sockets: leave it out";
+            return Err(LockError::new(ErrorKind::NotConfigured, "").with_message(why));
+        }
+        if self.serve.is_some() && !matches!(self.server, Where::Machine(_)) {
+            let why = "`serve` is about servers that processes run for each other: leave it out";
+            return Err(LockError::new(ErrorKind::NotConfigured, "").with_message(why));
+        }
+        let (dial, exclusion): (Arc<dyn Dial>, _) = match self.server {
+            Where::Path(path) => (Arc::new(AtPath::new(path, self.allowed)), Exclusion::Arbiter),
+            Where::Port(address, secret) => {
+                (Arc::new(AtPort::new(&address, Arc::new(secret))?), Exclusion::Lease)
+            }
+            Where::Machine(machine) => {
+                let serves = self.serve.unwrap_or(true);
+                (Arc::new(machine.serve(serves)), Exclusion::Arbiter)
+            }
+            #[cfg(test)]
+            Where::Dial(dial, exclusion) => (dial, exclusion),
+        };
+        Ok(NetBackend(Arc::new(Handle {
+            about: About::new(dial.name(), capabilities(exclusion)),
+            dial,
+            lease: self.lease,
+            connect: self.connect,
+            label: self.label,
+            generation: Generation::first(),
+        })))
+    }
+}
+
+fn capabilities(exclusion: Exclusion) -> Capabilities {
+    let mut can = Capabilities::process();
+    (can.exclusion, can.tokens) = (exclusion, TokenScope::Directory);
+    can
+}
+
+impl Handle {
+    fn link(&self) -> Result<&Arc<Link>, LockError> {
+        self.generation.link(|numbers_after| {
+            let setup = Setup {
+                name: self.about.name.clone(),
+                clock: Arc::new(BootClock),
+                party: self.party(),
+                lease: self.lease,
+                connect: self.connect,
+                random: Box::new(fill),
+            };
+            Link::new(self.dial.clone(), setup, numbers_after).map_err(|error| {
+                let why = format!("the system has nothing left for a connection: {error}");
+                LockError::new(ErrorKind::Io, "").with_message(why).with_source(error)
+            })
+        })
+    }
+
+    /// This process, as others see it.
+    fn party(&self) -> Party {
+        let mut party = Party::default();
+        party.label.clone_from(&self.label);
+        party.pid = Some(std::process::id());
+        let program = std::env::args_os().next().map(PathBuf::from);
+        let name = program.as_ref().and_then(|program| program.file_name());
+        party.process = name.map(|name| name.to_string_lossy().into_owned());
+        if self.about.capabilities.exclusion == Exclusion::Lease {
+            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            party.host = Some(host);
+        }
+        party
+    }
+}
+
+/// For nonces: whoever connects has seen before that there is randomness.
+fn fill(bytes: &mut [u8]) {
+    let random = crate::secret::random::<32>().expect("the system has given random numbers before");
+    bytes.iter_mut().zip(random).for_each(|(byte, random)| *byte = random);
+}
+
+impl LockBackend for NetBackend {
+    fn about(&self) -> &About {
+        &self.0.about
+    }
+
+    fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
+        let begun = self.0.about.check(&request).and_then(|()| self.0.link()).and_then(|link| {
+            let (acquire, site) = acquire(&request);
+            Ok((link, link.with(|session| session.acquire(acquire, site))?))
+        });
+        match begun {
+            Ok((link, number)) => Op::Later(Box::pin(Acquiring::new(link.clone(), number))),
+            Err(error) => Op::failed(match request.caller.site {
+                Some(site) => error.with_site(site),
+                None => error,
+            }),
+        }
+    }
+
+    fn release(&self, hold: Hold) -> Op<'static, ()> {
+        let request = number(&hold);
+        let Some(link) = self.0.generation.own_of(request) else { return Op::ready(()) };
+        link.with(|session| session.end(request));
+        Op::Later(Box::pin(Releasing::new(link.clone(), request)))
+    }
+
+    fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
+        let request = number(hold);
+        let Some(link) = self.0.generation.own_of(request) else { return Poll::Pending };
+        let waits = cx.is_some();
+        let polled = link.with_news(|session| session.poll_lost(request, cx));
+        if polled.is_pending() && waits {
+            link.wait_here();
+        }
+        polled
+    }
+
+    fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
+        let request = number(hold);
+        if self.0.generation.own_of(request).is_none() {
+            return Op::ready(());
+        }
+        let done = |answer| matches!(answer, Answer::Done).then_some(());
+        self.call(|session| session.refresh(request), done)
+    }
+
+    fn disown(&self, hold: &Hold) {
+        let request = number(hold);
+        if let Some(link) = self.0.generation.own_of(request) {
+            link.with(|session| session.disown(request));
+        }
+    }
+
+    fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
+        self.call(
+            |session| session.inspect(query),
+            |answer| match answer {
+                Answer::Listed(infos) => Some(infos),
+                _ => None,
+            },
+        )
+    }
+
+    fn evict(&self, key: &str, token: Token) -> Op<'static, bool> {
+        self.call(
+            |session| session.evict(key.to_owned(), token),
+            |answer| match answer {
+                Answer::Evicted(found) => Some(found),
+                _ => None,
+            },
+        )
+    }
+}
+
+/// What a request says over the wire.
+fn acquire(request: &Request<'_>) -> (Box<Acquire>, Option<locks_core::CallSite>) {
+    let caller = &request.caller;
+    let mut options = request.options;
+    options.owner = None;
+    options.wait = Some(request.wait());
+    let within = caller.within.iter().copied().take(MAX_WITHIN).collect::<Within>();
+    let acquire = Acquire {
+        request: 0,
+        keys: request.keys.iter().map(str::to_owned).collect(),
+        options,
+        owner: caller.owner,
+        within,
+        opens_scope: caller.opens_scope,
+        site: 0,
+        waited: Duration::ZERO,
+    };
+    (Box::new(acquire), caller.site)
+}
+
+fn number(hold: &Hold) -> u64 {
+    hold.id().unwrap_or(u64::MAX)
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        if let Some(link) = self.generation.existing() {
+            link.close();
+        }
+    }
+}
+
+impl From<NetBackend> for Backend {
+    fn from(backend: NetBackend) -> Self {
+        backend.into_backend()
+    }
+}
+
+impl fmt::Debug for NetBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("NetBackend").field(&self.0.about.name).finish()
+    }
+}
+
+impl fmt::Debug for NetBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NetBuilder")
+            .field("lease", &self.lease)
+            .field("connect", &self.connect)
+            .field("label", &self.label)
+            .finish_non_exhaustive()
+    }
+}

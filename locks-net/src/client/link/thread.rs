@@ -1,0 +1,225 @@
+//! The thread of a link: connects, renews, ends what is due, and reads while nobody else does.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, MutexGuard};
+use std::task::Waker;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use locks_core::{ErrorKind, Moment};
+use rustix::event::{PollFd, PollFlags};
+
+use super::line::{BRIEFLY, Wire, pause};
+use super::{Link, Reader, Shared, Sleep};
+use crate::client::{Line, Unreached};
+
+/// For how long a connection that nothing is asked or held over is kept, and the thread with it.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// For how long it sleeps at most: its sleep is measured by a clock that stops in suspend.
+const LONG: Duration = Duration::from_secs(1);
+
+/// How long an attempt to connect may take, unless something else is due sooner.
+const ATTEMPT: Duration = Duration::from_secs(1);
+
+/// When to try to connect again.
+#[derive(Debug, Default)]
+pub(super) struct Retry {
+    failures: u32,
+    at: Option<Moment>,
+}
+
+impl Retry {
+    const FIRST: Duration = Duration::from_millis(10);
+    const LONGEST: Duration = Duration::from_secs(1);
+
+    /// There is a reason to try now.
+    pub(super) fn at_once(&mut self) {
+        *self = Self::default();
+    }
+
+    fn failed(&mut self, now: Moment) {
+        let pause = (Self::FIRST * (1 << self.failures.min(10))).min(Self::LONGEST);
+        self.failures += 1;
+        // So that not everybody comes at the same time.
+        let jitter = pause.mul_f64(f64::from(u32::from(chance())) / 512.0);
+        self.at = Some(now.after(pause.saturating_sub(jitter)));
+    }
+}
+
+/// A number from 0 to 255 that is another one in each process and time.
+fn chance() -> u8 {
+    crate::secret::random::<1>().map_or(0, |[byte]| byte)
+}
+
+impl Link {
+    /// L3.
+    pub(super) fn see_to_the_thread(self: &Arc<Self>, shared: &mut Shared) {
+        let until = match &shared.thread {
+            Some(sleep) => sleep.until,
+            None if shared.session.wants_server() && !shared.closed => {
+                return self.start_thread(shared);
+            }
+            None => return,
+        };
+        let due = shared.session.next_deadline().is_some_and(|due| due < until);
+        let dial = shared.wire.is_none() && shared.session.wants_server();
+        if due || dial && shared.retry.at.is_none() {
+            shared.call_thread(self);
+        }
+    }
+
+    fn start_thread(self: &Arc<Self>, shared: &mut Shared) {
+        let link = self.clone();
+        let run = move || link.run();
+        let builder = thread::Builder::new().name("locks-net".into()).stack_size(256 * 1024);
+        match builder.spawn(run) {
+            Ok(_) => shared.thread = Some(Sleep { until: self.clock.now(), reads: false }),
+            Err(error) => {
+                let why = format!("no thread could be started for the connection: {error}");
+                shared.session.refuse_newcomers(ErrorKind::Io, &why);
+            }
+        }
+    }
+
+    fn run(self: &Arc<Self>) {
+        loop {
+            let mut shared = self.lock();
+            let now = self.clock.now();
+            shared.tick(now);
+            if shared.is_over(now) {
+                shared.session.bye();
+                shared = self.flush(shared);
+                shared.lose_line("nothing was left to be done");
+                // Whoever comes from here on finds it unset, under the same mutex.
+                shared.thread = None;
+                wake(shared);
+                return;
+            }
+            let dials = shared.wire.is_none()
+                && shared.session.wants_server()
+                && shared.retry.at.is_none_or(|at| at <= now);
+            if dials {
+                self.connect(shared, now);
+                continue;
+            }
+            shared = self.flush(shared);
+            let reads = shared.reader == Reader::Nobody && !std::mem::take(&mut shared.led);
+            let limit = shared.sleep_for(now, reads);
+            shared.thread = Some(Sleep { until: now.after(limit), reads });
+            let wire = shared.wire.clone();
+            let stuck = !shared.unsent.is_empty();
+            wake(shared);
+            self.sleep(wire.as_ref(), reads, stuck, limit);
+        }
+    }
+
+    /// Sleeps, and takes in what comes meanwhile.
+    fn sleep(&self, wire: Option<&Arc<Wire>>, reads: bool, stuck: bool, limit: Duration) {
+        let mut ready = vec![PollFd::new(&self.bell.heard, PollFlags::IN)];
+        if let Some(wire) = wire {
+            ready.extend(wire.server().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+            let mut events = PollFlags::empty();
+            events.set(PollFlags::IN, reads);
+            events.set(PollFlags::OUT, stuck);
+            if !events.is_empty() {
+                ready.push(PollFd::from_borrowed_fd(wire.socket(), events));
+            }
+        }
+        pause(&mut ready, Some(limit));
+        if ready[0].revents().contains(PollFlags::IN) {
+            self.bell.settle();
+        }
+        let Some(wire) = wire else { return };
+        let server_is_gone = wire.server().is_some() && ready[1].revents().contains(PollFlags::IN);
+        let mut shared = self.lock();
+        if !shared.is_current(wire) {
+            return;
+        }
+        // What it had said before is still there.
+        self.read(&mut shared);
+        if server_is_gone && shared.reader == Reader::Nobody {
+            shared.lose_line("the serving process has ended");
+            shared.retry.at_once();
+        } else if server_is_gone {
+            // The leader reads to the end, and finds that.
+            wire.shut_down();
+        }
+        wake(self.flush(shared));
+    }
+
+    fn connect<'a>(&'a self, mut shared: MutexGuard<'a, Shared>, now: Moment) {
+        let due = shared.session.next_deadline().map_or(ATTEMPT, |due| due.since(now));
+        shared.thread = Some(Sleep { until: now, reads: false });
+        wake(shared);
+        let by = Instant::now() + due.clamp(Retry::FIRST, ATTEMPT);
+        let dialed = catch_unwind(AssertUnwindSafe(|| self.dial.dial(by)));
+        let mut shared = self.lock();
+        match dialed {
+            Ok(Ok(line)) if !shared.closed => self.dialed(&mut shared, line),
+            Ok(Ok(_)) => {}
+            Ok(Err(Unreached::NobodyListens(error))) => {
+                shared.session.unreachable(format!("nobody listens there: {error}"));
+                shared.session.nobody_listens(now);
+            }
+            Ok(Err(Unreached::Failed(error))) => {
+                let text = error.message().map_or_else(|| error.to_string(), str::to_owned);
+                shared.session.unreachable(text.clone());
+                if error.kind() != ErrorKind::Unavailable {
+                    shared.session.refuse_newcomers(error.kind(), &text);
+                }
+            }
+            Err(_) => shared.session.unreachable("connecting has failed by a panic"),
+        }
+        if shared.wire.is_none() {
+            shared.retry.failed(self.clock.now());
+        }
+        wake(self.flush(shared));
+    }
+
+    fn dialed(&self, shared: &mut Shared, line: Line) {
+        match Wire::new(line) {
+            Ok(wire) => {
+                shared.unsent.clear();
+                shared.wire = Some(Arc::new(wire));
+                // Until it has come to something, the next attempt has to wait.
+                shared.retry.failed(self.clock.now());
+                shared.session.dialed(self.dial.secret());
+            }
+            Err(error) => shared.session.unreachable(error.to_string()),
+        }
+    }
+}
+
+impl Shared {
+    /// Whether there is no use for a connection or a thread any more.
+    fn is_over(&self, now: Moment) -> bool {
+        let idle = self.session.is_idle() && now >= self.used.after(IDLE);
+        self.closed || idle && self.reader == Reader::Nobody
+    }
+
+    fn sleep_for(&self, now: Moment, reads: bool) -> Duration {
+        let retry = if self.wire.is_none() { self.retry.at } else { None };
+        let idle = self.session.is_idle().then(|| self.used.after(IDLE));
+        let due = [self.session.next_deadline(), retry, idle].into_iter().flatten().min();
+        let mut limit = due.map_or(LONG, |due| due.since(now)).min(LONG);
+        if let Some(often) = self.session.look_every() {
+            limit = limit.min(often);
+        }
+        // Blocked threads lead, and may stop to do so.
+        if !reads && self.reader != Reader::PatientLeader {
+            limit = limit.min(BRIEFLY);
+        }
+        limit
+    }
+}
+
+/// Wakes whom it concerns, with nothing locked.
+fn wake(mut shared: MutexGuard<'_, Shared>) {
+    let woken = shared.session.take_woken();
+    drop(shared);
+    for waker in woken {
+        // Whatever a waker does wrong is its own affair: the hook has told of it, and others wait.
+        let _ = catch_unwind(AssertUnwindSafe(|| Waker::wake(waker)));
+    }
+}

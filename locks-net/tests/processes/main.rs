@@ -1,0 +1,16 @@
+//! Servers, clients and the processes between which they arbitrate, with everything that can happen to
+//! processes and connections.
+//!
+//! `c` and `n` in a test's name stand for a clause of the contract, `row` for a row of the table
+//! of faults. `README.md` beside this directory says what each was seen to notice.
+#![cfg(target_os = "linux")]
+
+mod conformance;
+mod cuts;
+mod directory;
+mod partitions;
+mod peer;
+mod place;
+mod polled;
+mod program;
+mod proxy;

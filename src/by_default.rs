@@ -1,0 +1,29 @@
+//! The default of those who choose none, where processes have to agree on it.
+
+use std::sync::OnceLock;
+
+use locks_core::directory::{DefaultMarker, default_directory};
+use locks_core::{Backend, LockError};
+
+use crate::url;
+
+/// Kept until the process ends.
+static MARKER: OnceLock<DefaultMarker> = OnceLock::new();
+
+/// Opens the backend at `url`, and says for as long as this process lives that it has it by default.
+///
+/// # Errors
+/// `NotConfigured` if other processes of this user have another one by default, since the two would not
+/// exclude each other.
+pub(crate) fn open(url: &str) -> Result<Backend, LockError> {
+    let marker = DefaultMarker::keep(&default_directory()?, url)?;
+    let backend = url::open(url)?;
+    // Whoever was here before has said the same.
+    let _ = MARKER.set(marker);
+    Ok(backend)
+}
+
+/// What the processes of this user that run now have by default, if any do.
+pub(crate) fn in_use() -> Result<Option<String>, LockError> {
+    DefaultMarker::in_use(&default_directory()?)
+}

@@ -1,0 +1,248 @@
+//! From a URL to a backend. Errors never repeat the URL: it may hold a secret.
+
+#[cfg(feature = "file")]
+mod file;
+#[cfg(feature = "net")]
+mod net;
+mod options;
+
+use locks_core::{Backend, ErrorKind, LockError};
+
+#[cfg(feature = "net")]
+pub(crate) use self::net::{directory_of_server, socket_of_server};
+use self::options::{Settings, parse_options};
+use crate::defaults::Defaults;
+
+/// Every scheme that means something, whether or not this build can serve it.
+const SCHEMES: &[Scheme] = &[
+    Scheme {
+        name: "memory",
+        serves: "the threads and tasks of this process",
+        own: &[],
+        open: Ok(memory),
+    },
+    Scheme {
+        name: "file",
+        serves: "the processes of one machine",
+        own: &["label", "users", "network_fs"],
+        open: FILE,
+    },
+    Scheme {
+        name: "net",
+        serves: "the processes of one machine, which run a server for each other",
+        own: &["label", "connect", "serve"],
+        open: NET,
+    },
+    Scheme {
+        name: "unix",
+        serves: "the clients of a `locks serve` on this machine",
+        own: &["label", "connect", "user"],
+        open: UNIX,
+    },
+    Scheme {
+        name: "locks",
+        serves: "the clients of a `locks serve`, by TCP",
+        own: &["label", "connect", "secret_file"],
+        open: LOCKS,
+    },
+    Scheme::later("lockss", "the clients of a `locks serve`, by TLS"),
+    Scheme::later("redis", "the clients of a Redis server"),
+    Scheme::later("rediss", "the clients of a Redis server, by TLS"),
+    Scheme::later("postgres", "the clients of a PostgreSQL server"),
+    Scheme::later("etcd", "the clients of an etcd cluster"),
+];
+
+/// A scheme of URLs.
+struct Scheme {
+    name: &'static str,
+    /// Whom it serves.
+    serves: &'static str,
+    /// The options of its URLs beside [those](options::OPTIONS) that every backend takes.
+    own: &'static [&'static str],
+    /// How to open what lies behind the scheme, or what is missing here for that.
+    open: Result<Open, Missing>,
+}
+
+impl Scheme {
+    const fn later(name: &'static str, serves: &'static str) -> Self {
+        let open = Err(Missing("this version of `locks` does not have it yet"));
+        Self { name, serves, own: &[], open }
+    }
+
+    fn refuse(&self, Missing(why): &Missing) -> LockError {
+        refused(format!("`{}:` is for {}, and {why}; {Known}", self.name, self.serves))
+    }
+}
+
+/// Opens the backend at what follows the scheme and its colon, with the options that are the scheme's
+/// own.
+type Open = fn(&str, Settings) -> Result<Backend, LockError>;
+
+/// Why a build cannot serve a scheme.
+struct Missing(&'static str);
+
+#[cfg(feature = "file")]
+const FILE: Result<Open, Missing> = Ok(file::open);
+#[cfg(not(feature = "file"))]
+const FILE: Result<Open, Missing> = Err(Missing("this build lacks the feature `file`"));
+
+#[cfg(feature = "net")]
+const NET: Result<Open, Missing> = Ok(net::open_machine);
+#[cfg(feature = "net")]
+const UNIX: Result<Open, Missing> = Ok(net::open_unix);
+#[cfg(feature = "net")]
+const LOCKS: Result<Open, Missing> = Ok(net::open_tcp);
+#[cfg(not(feature = "net"))]
+const WITHOUT_NET: Result<Open, Missing> = Err(Missing("this build lacks the feature `net`"));
+#[cfg(not(feature = "net"))]
+const NET: Result<Open, Missing> = WITHOUT_NET;
+#[cfg(not(feature = "net"))]
+const UNIX: Result<Open, Missing> = WITHOUT_NET;
+#[cfg(not(feature = "net"))]
+const LOCKS: Result<Open, Missing> = WITHOUT_NET;
+
+/// The backend at `url`; see [`crate::open`].
+pub(crate) fn open(url: &str) -> Result<Backend, LockError> {
+    let Parsed { open, place, defaults, settings, .. } = parse(url)?;
+    Ok(defaults.around(open(place, settings)?))
+}
+
+/// The backend at `url`, where this process is called `label` by those who hear of it from its server,
+/// unless the URL says otherwise; see [`crate::open_labelled`].
+#[cfg(feature = "net")]
+pub(crate) fn open_labelled(url: &str, label: &str) -> Result<Backend, LockError> {
+    let Parsed { scheme, open, place, defaults, mut settings } = parse(url)?;
+    if net::is_served(scheme.name) && settings.get("label").is_none() {
+        settings.own.push(("label".to_owned(), label.to_owned()));
+    }
+    Ok(defaults.around(open(place, settings)?))
+}
+
+/// The file backend at `url`; see [`crate::open_files`].
+#[cfg(feature = "file")]
+pub(crate) fn open_files(url: &str) -> Result<locks_file::FileBackend, LockError> {
+    let Parsed { scheme, place, settings, .. } = parse(url)?;
+    match scheme.name {
+        "file" => file::backend(place, settings),
+        other => Err(refused(format!(
+            "`{other}:` has no lock files, as `file:` does, and leaves nothing behind that would have to \
+             be removed"
+        ))),
+    }
+}
+
+/// The backend at `url`, which is not to become an arbiter for being looked at; see
+/// [`crate::open_to_look`].
+#[cfg(feature = "net")]
+pub(crate) fn open_to_look(
+    url: &str,
+) -> Result<(Backend, Option<locks_net::NetBackend>), LockError> {
+    let Parsed { scheme, open, place, defaults, settings } = parse(url)?;
+    let Some(net) = net::backend(scheme.name, place, settings.clone(), net::Serving::Never) else {
+        return Ok((defaults.around(open(place, settings)?), None));
+    };
+    let net = net?;
+    Ok((defaults.around(Backend::new(net.clone())), Some(net)))
+}
+
+/// A URL taken apart.
+#[cfg_attr(
+    not(any(feature = "file", feature = "net")),
+    expect(dead_code, reason = "the scheme tells files and servers apart")
+)]
+struct Parsed<'a> {
+    scheme: &'static Scheme,
+    open: Open,
+    place: &'a str,
+    defaults: Defaults,
+    settings: Settings,
+}
+
+fn parse(url: &str) -> Result<Parsed<'_>, LockError> {
+    let (name, rest) = split_scheme(url).ok_or_else(|| no_scheme(url))?;
+    let scheme = SCHEMES
+        .iter()
+        .find(|scheme| name.eq_ignore_ascii_case(scheme.name))
+        .ok_or_else(|| refused(format!("`{name}:` is no scheme known here; {Known}")))?;
+    let open = *scheme.open.as_ref().map_err(|missing| scheme.refuse(missing))?;
+    let (place, query) = match rest.split_once('?') {
+        Some((place, query)) => (place, query),
+        None => (rest, ""),
+    };
+    let (defaults, settings) = parse_options(query, scheme)?;
+    Ok(Parsed { scheme, open, place, defaults, settings })
+}
+
+fn memory(place: &str, _: Settings) -> Result<Backend, LockError> {
+    match place {
+        "" | "//" => Ok(Backend::process()),
+        _ => Err(refused("`memory:` is this process and takes neither host nor path".into())),
+    }
+}
+
+/// The absolute path that a URL of `scheme` names; `None`: none, which is this user's own.
+#[cfg(any(feature = "file", feature = "net"))]
+fn absolute_path(
+    scheme: &str,
+    place: &str,
+    example: &str,
+) -> Result<Option<std::path::PathBuf>, LockError> {
+    match place.strip_prefix("//").unwrap_or(place) {
+        "" => Ok(None),
+        path if path.starts_with('/') && path.contains(|c| c != '/') => {
+            let path = options::decode(path).ok_or_else(|| {
+                refused(format!("`{scheme}:`: its path is not percent-encoded UTF-8"))
+            })?;
+            Ok(Some(path.into_owned().into()))
+        }
+        // Such as `file:///$UNSET`, which is not meant to be another directory.
+        _ => Err(refused(format!(
+            "`{scheme}:` takes an absolute path, as in `{scheme}://{example}`, or none for this user's own"
+        ))),
+    }
+}
+
+/// The scheme, and what follows its colon.
+fn split_scheme(url: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = url.split_once(':')?;
+    let mut letters = scheme.bytes();
+    let ours = letters.next()?.is_ascii_alphabetic()
+        && letters.all(|c| c.is_ascii_alphanumeric() || b"+-.".contains(&c));
+    ours.then_some((scheme, rest))
+}
+
+fn no_scheme(url: &str) -> LockError {
+    let hint = if url.starts_with('/') { ": write `file://` before a directory" } else { "" };
+    refused(format!("not a URL: it begins with no scheme{hint}; {Known}"))
+}
+
+fn refused(why: String) -> LockError {
+    LockError::new(ErrorKind::NotConfigured, "").with_message(why)
+}
+
+/// What can be used instead, as the end of a sentence.
+struct Known;
+
+impl std::fmt::Display for Known {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("use ")?;
+        let served = SCHEMES.iter().filter(|scheme| scheme.open.is_ok());
+        for (index, scheme) in served.enumerate() {
+            let separator = if index == 0 { "" } else { ", or " };
+            write!(f, "{separator}`{}:` for {}", scheme.name, scheme.serves)?;
+        }
+        f.write_str(", or `locks::install` a backend of your own")?;
+        let mut missing = SCHEMES.iter().filter(|scheme| scheme.open.is_err()).peekable();
+        if missing.peek().is_some() {
+            f.write_str(" (known, but not in this build: ")?;
+            while let Some(scheme) = missing.next() {
+                let separator = if missing.peek().is_some() { ", " } else { ")" };
+                write!(f, "`{}:`{separator}", scheme.name)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! `net:`, `unix:` and `locks:`.
+
+use std::env::{self, VarError};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use locks_core::directory::default_directory;
+use locks_core::{Backend, LockError};
+use locks_net::{NetBackend, NetBuilder, Secret};
+
+use super::options::{NO_SECRETS, Settings, parse_duration};
+use super::{absolute_path, refused};
+
+/// Where the secret is, if no file is named.
+const SECRET: &str = "LOCKS_SECRET";
+
+/// Where `locks serve` listens on TCP, unless told otherwise.
+const PORT: u16 = 7420;
+
+/// Whether a process that uses `net:` may become the one that serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Serving {
+    AsTold,
+    Never,
+}
+
+pub(super) fn open_machine(place: &str, settings: Settings) -> Result<Backend, LockError> {
+    machine(place, settings, Serving::AsTold).map(Backend::new)
+}
+
+pub(super) fn open_unix(place: &str, settings: Settings) -> Result<Backend, LockError> {
+    unix(place, settings).map(Backend::new)
+}
+
+pub(super) fn open_tcp(place: &str, settings: Settings) -> Result<Backend, LockError> {
+    tcp(place, settings).map(Backend::new)
+}
+
+/// Whether it is one of these schemes.
+pub(super) fn is_served(scheme: &str) -> bool {
+    ["net", "unix", "locks"].contains(&scheme)
+}
+
+/// The backend, if one of these schemes names it.
+pub(super) fn backend(
+    scheme: &str,
+    place: &str,
+    settings: Settings,
+    serving: Serving,
+) -> Option<Result<NetBackend, LockError>> {
+    match scheme {
+        "net" => Some(machine(place, settings, serving)),
+        "unix" => Some(unix(place, settings)),
+        "locks" => Some(tcp(place, settings)),
+        _ => None,
+    }
+}
+
+/// The directory of a server that is told none: apart from that of `net:`, where processes serve for each
+/// other.
+pub(crate) fn directory_of_server() -> Result<PathBuf, LockError> {
+    Ok(default_directory()?.join("serve"))
+}
+
+/// Its socket.
+pub(crate) fn socket_of_server() -> Result<PathBuf, LockError> {
+    Ok(directory_of_server()?.join("locks.sock"))
+}
+
+fn machine(place: &str, settings: Settings, serving: Serving) -> Result<NetBackend, LockError> {
+    let path = match absolute_path("net", place, "/var/lib/app/locks")? {
+        Some(path) => path,
+        None => default_directory()?.join("server"),
+    };
+    let mut builder = NetBackend::machine(path);
+    match (settings.get("serve"), serving) {
+        (None | Some("yes"), Serving::AsTold) => {}
+        (None | Some("yes" | "no"), _) => builder = builder.serve(false),
+        (Some(_), _) => return Err(refused("option `serve` wants `yes` or `no`".into())),
+    }
+    finish(builder, &settings)
+}
+
+fn unix(place: &str, settings: Settings) -> Result<NetBackend, LockError> {
+    let path = match absolute_path("unix", place, "/run/locks/locks.sock")? {
+        Some(path) => path,
+        None => socket_of_server()?,
+    };
+    let mut builder = NetBackend::unix(path);
+    if let Some(user) = settings.get("user") {
+        let why = "option `user` wants the number of a user, as `id -u NAME` tells it";
+        builder = builder.allow_user(user.parse().map_err(|_| refused(why.into()))?);
+    }
+    finish(builder, &settings)
+}
+
+fn tcp(place: &str, settings: Settings) -> Result<NetBackend, LockError> {
+    let address = address(place)?;
+    let secret = match settings.get("secret_file") {
+        Some(path) => Secret::read(path)?,
+        None => secret_of_environment()?,
+    };
+    finish(NetBackend::tcp(address.to_string(), secret), &settings)
+}
+
+/// Host and port, of this machine's own.
+fn address(place: &str) -> Result<SocketAddr, LockError> {
+    let host = place.strip_prefix("//").unwrap_or(place);
+    let host = host.strip_suffix('/').unwrap_or(host);
+    if host.contains('@') {
+        return Err(refused(format!("`locks:` knows no users, and {NO_SECRETS}")));
+    }
+    if host.is_empty() || host.contains('/') {
+        let why = "`locks:` takes a host, and a port if it is not 7420: `locks://127.0.0.1:7420`";
+        return Err(refused(why.into()));
+    }
+    let numeric = match host.strip_prefix("localhost") {
+        Some(port) if port.is_empty() || port.starts_with(':') => {
+            format!("{}{port}", Ipv4Addr::LOCALHOST)
+        }
+        _ => host.to_owned(),
+    };
+    let address = numeric.parse().ok();
+    let address = address.or_else(|| format!("{numeric}:{PORT}").parse::<SocketAddr>().ok());
+    address.filter(|address| address.ip().to_canonical().is_loopback()).ok_or_else(|| {
+        refused(
+            "the host of `locks:` is none of this machine's own (`127.0.0.1:7420`, `[::1]:7420`, \
+             `localhost:7420`): to others it takes TLS, which this version does not have; until then let \
+             a tunnel bring them here, as `ssh -L 7420:127.0.0.1:7420 host` does"
+                .into(),
+        )
+    })
+}
+
+fn secret_of_environment() -> Result<Secret, LockError> {
+    match env::var(SECRET) {
+        Ok(text) => Secret::parse(&text).map_err(|error| {
+            let text = format!("`{SECRET}`: {error}");
+            error.with_message(text)
+        }),
+        Err(VarError::NotPresent) => Err(refused(format!(
+            "`locks:` needs the server's secret: name its file by `?secret_file=/path`, or put it into \
+             the environment variable `{SECRET}`"
+        ))),
+        Err(VarError::NotUnicode(_)) => Err(refused(format!("`{SECRET}` is not UTF-8"))),
+    }
+}
+
+/// With what all of them take.
+fn finish(mut builder: NetBuilder, settings: &Settings) -> Result<NetBackend, LockError> {
+    if let Some(label) = settings.get("label") {
+        builder = builder.label(label);
+    }
+    if let Some(connect) = settings.get("connect") {
+        builder = builder.connect(parse_duration("connect", connect)?);
+    }
+    if let Some(lease) = settings.lease {
+        builder = builder.lease(lease);
+    }
+    builder.build()
+}

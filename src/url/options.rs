@@ -1,0 +1,127 @@
+//! What follows the `?` of a URL.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use locks_core::{LockError, Wait};
+
+use super::{Scheme, refused};
+use crate::defaults::{Defaults, Namespace};
+use crate::duration;
+
+/// What every backend takes.
+pub(super) const OPTIONS: [&str; 3] = ["wait", "lease", "namespace"];
+
+/// What a scheme's backend is opened with.
+#[derive(Clone, Debug, Default)]
+#[cfg_attr(
+    not(any(feature = "file", feature = "net")),
+    expect(dead_code, reason = "this process has nothing to set")
+)]
+pub(super) struct Settings {
+    /// Options that are not everybody's: names, which are the scheme's, and values.
+    pub(super) own: Vec<(String, String)>,
+    /// The lease, which is also a default of requests.
+    #[cfg(feature = "net")]
+    pub(super) lease: Option<Duration>,
+}
+
+#[cfg(feature = "net")]
+impl Settings {
+    /// What an option of the scheme's own says.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        let found = self.own.iter().find(|(of, _)| of == name);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+pub(super) fn parse_options(
+    query: &str,
+    scheme: &Scheme,
+) -> Result<(Defaults, Settings), LockError> {
+    let (mut defaults, mut own) = (Defaults::default(), Vec::new());
+    for option in query.split('&').filter(|option| !option.is_empty()) {
+        let (name, value) = option.split_once('=').unwrap_or((option, ""));
+        let value = decode(value)
+            .ok_or_else(|| refused(format!("option `{name}`: not percent-encoded UTF-8")))?;
+        let first = match name {
+            "wait" => defaults.wait.replace(parse_wait(&value)?).is_none(),
+            "lease" => defaults.lease.replace(parse_duration(name, &value)?).is_none(),
+            "namespace" => {
+                let namespace = Namespace::new(&value).map_err(|why| refused(why.into()))?;
+                defaults.namespace.replace(namespace).is_none()
+            }
+            "secret" | "password" if scheme.own.contains(&"secret_file") => {
+                return Err(refused(format!("option `{name}`: {NO_SECRETS}")));
+            }
+            _ if !scheme.own.contains(&name) => {
+                let known = [&OPTIONS[..], scheme.own].concat();
+                return Err(refused(format!("no option `{name}`: there are {}", listed(&known))));
+            }
+            _ => {
+                let first = own.iter().all(|(earlier, _)| earlier != name);
+                own.push((name.to_owned(), value.into_owned()));
+                first
+            }
+        };
+        if !first {
+            return Err(refused(format!("option `{name}` is given twice")));
+        }
+    }
+    let settings = Settings {
+        own,
+        #[cfg(feature = "net")]
+        lease: defaults.lease,
+    };
+    Ok((defaults, settings))
+}
+
+/// Why secrets do not belong into a URL, and where they do.
+pub(super) const NO_SECRETS: &str = "a URL is no place for a secret, since lists of processes and logs show it: name a file by \
+     `?secret_file=/path`, or put it into the environment variable `LOCKS_SECRET`";
+
+/// What an option of that name says, longer than no time.
+pub(super) fn parse_duration(name: &str, value: &str) -> Result<Duration, LockError> {
+    duration::parse(value)
+        .filter(|duration| !duration.is_zero())
+        .ok_or_else(|| refused(format!("option `{name}` wants {}", duration::SHAPE)))
+}
+
+/// The names, as the end of a sentence.
+fn listed(names: &[&str]) -> String {
+    let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>();
+    match names.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
+}
+
+fn parse_wait(value: &str) -> Result<Wait, LockError> {
+    match value {
+        "true" => Ok(Wait::Forever),
+        "false" => Ok(Wait::No),
+        _ => duration::parse(value).map(Wait::AtMost).ok_or_else(|| {
+            refused(format!("option `wait` wants `true`, `false` or {}", duration::SHAPE))
+        }),
+    }
+}
+
+/// `text` with each `%XX` replaced by the byte it stands for.
+pub(super) fn decode(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut bytes = text.bytes();
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
+            other => other,
+        });
+    }
+    String::from_utf8(decoded).ok().map(Cow::Owned)
+}
+
+fn hex(digit: u8) -> Option<u8> {
+    char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
+}

@@ -1,0 +1,201 @@
+#[cfg(any(feature = "file", feature = "net"))]
+use std::env;
+
+#[cfg(any(feature = "file", feature = "net"))]
+use locks_core::LockBackend as _;
+
+use super::options::decode;
+use super::*;
+
+fn text(url: &str) -> String {
+    let error = open(url).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotConfigured, "{url}");
+    error.to_string()
+}
+
+#[test]
+fn memory_without_options_is_the_engine_itself() {
+    for url in ["memory:", "MEMORY:", "memory://", "memory:?", "memory:?&"] {
+        let backend = open(url).unwrap();
+        assert_eq!(format!("{backend:?}"), format!("{:?}", Backend::process()), "{url}");
+    }
+}
+
+#[test]
+fn an_unknown_scheme_names_the_known_ones() {
+    let text = text("mysql://root:hunter2@db/locks");
+    assert!(text.starts_with("`mysql:` is no scheme known here; use `memory:`"), "{text}");
+    for scheme in SCHEMES {
+        assert!(text.contains(&format!("`{}:`", scheme.name)), "{}: {text}", scheme.name);
+    }
+}
+
+#[test]
+fn a_path_is_told_what_makes_it_a_url() {
+    let text = text("/var/lock/hunter2");
+    assert!(text.contains("write `file://` before a directory"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn a_known_scheme_that_is_missing_says_why() {
+    for scheme in SCHEMES {
+        let Err(Missing(why)) = &scheme.open else { continue };
+        let text = text(&format!("{}://somewhere", scheme.name));
+        assert!(text.contains(why) && text.contains(scheme.serves), "{text}");
+    }
+}
+
+#[test]
+fn errors_repeat_no_secret() {
+    for url in [
+        "mysql://root:hunter2@db/",
+        "redis://:hunter2@db/",
+        "hunter2",
+        "memory:hunter2",
+        "memory:?password=hunter2",
+        "memory:?wait=hunter2",
+        "memory:?lease=hunter2",
+    ] {
+        assert!(!text(url).contains("hunter2"), "{}", text(url));
+    }
+}
+
+#[test]
+fn options_that_are_wrong_name_those_that_are_right() {
+    for (url, expected) in [
+        ("memory:?waits=1s", "no option `waits`: there are `wait`, `lease` and `namespace`"),
+        ("memory:?wait", "option `wait` wants `true`, `false` or a number and a unit"),
+        ("memory:?wait=5", "option `wait` wants `true`, `false` or a number and a unit"),
+        ("memory:?lease=0s", "option `lease` wants a number and a unit"),
+        ("memory:?wait=1s&wait=2s", "option `wait` is given twice"),
+        ("memory:?namespace=", "option `namespace` is empty"),
+        ("memory:?namespace=a/b", "option `namespace` must not contain `/`"),
+        ("memory:?namespace=%zz", "option `namespace`: not percent-encoded UTF-8"),
+        ("memory:/tmp", "`memory:` is this process"),
+        (":", "not a URL"),
+    ] {
+        assert!(text(url).contains(expected), "{url}: {}", text(url));
+    }
+}
+
+#[cfg(feature = "file")]
+#[test]
+fn file_urls_say_what_is_wrong_with_them() {
+    for (url, expected) in [
+        ("file:relative/dir", "`file:` takes an absolute path, as in `file:///var/lock/app`"),
+        ("file://host/dir", "`file:` takes an absolute path"),
+        ("file:///", "`file:` takes an absolute path"),
+        ("file:/", "`file:` takes an absolute path"),
+        ("file:///tmp/%ff", "its path is not percent-encoded UTF-8"),
+        ("file:///tmp?user=several", "`namespace`, `label`, `users` and `network_fs`"),
+        ("file:///tmp?users=all", "option `users` wants `several`"),
+        ("file:///tmp?network_fs=yes", "option `network_fs` wants `allow`"),
+        ("file:///tmp?label=a&label=b", "option `label` is given twice"),
+    ] {
+        assert!(text(url).contains(expected), "{url}: {}", text(url));
+    }
+}
+
+#[cfg(feature = "file")]
+#[test]
+fn file_urls_name_a_directory() {
+    let directory = env::temp_dir().join(format!("locks url é {}", std::process::id()));
+    let encoded = directory.display().to_string().replace(' ', "%20").replace('é', "%C3%A9");
+    for url in [format!("file://{encoded}"), format!("file:{encoded}?label=x&users=several")] {
+        let backend = open(&url).unwrap();
+        assert_eq!(backend.about().name, format!("file://{}", directory.display()));
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[test]
+fn values_are_percent_decoded() {
+    assert_eq!(decode("a%2Fb%c3%A9").as_deref(), Some("a/bé"));
+    for wrong in ["%", "%4", "%g0", "%ff"] {
+        assert_eq!(decode(wrong), None, "{wrong}");
+    }
+}
+
+#[cfg(feature = "net")]
+#[test]
+fn net_urls_say_what_is_wrong_with_them() {
+    for (url, expected) in [
+        ("net:relative", "`net:` takes an absolute path, as in `net:///var/lib/app/locks`"),
+        ("net://host/dir", "`net:` takes an absolute path"),
+        ("net:///tmp?serve=never", "option `serve` wants `yes` or `no`"),
+        ("net:///tmp?connect=0s", "option `connect` wants a number and a unit"),
+        ("net:///tmp?users=several", "`namespace`, `label`, `connect` and `serve`"),
+        ("unix:locks.sock", "`unix:` takes an absolute path, as in `unix:///run/locks/locks.sock`"),
+        ("unix:///run/locks.sock?serve=no", "no option `serve`"),
+        ("unix:///run/locks.sock?user=me", "option `user` wants the number of a user"),
+        ("locks:", "`locks:` takes a host"),
+        ("locks://127.0.0.1:7420/locks", "`locks:` takes a host"),
+        ("locks://example.org:7420", "none of this machine's own"),
+        ("locks://10.0.0.1", "none of this machine's own"),
+        ("locks://[2001:db8::1]:7420", "`ssh -L 7420:127.0.0.1:7420 host`"),
+        ("locks://localhosts:7420", "none of this machine's own"),
+        ("locks://127.0.0.1:7420?users=1", "`namespace`, `label`, `connect` and `secret_file`"),
+        ("lockss://127.0.0.1:7420", "by TLS, and this version of `locks` does not have it yet"),
+    ] {
+        assert!(text(url).contains(expected), "{url}: {}", text(url));
+    }
+}
+
+#[cfg(feature = "net")]
+#[test]
+fn a_secret_in_a_url_is_refused_with_where_to_put_it_and_not_repeated() {
+    for url in [
+        "locks://me:hunter2@127.0.0.1:7420",
+        "locks://hunter2@localhost",
+        "locks://127.0.0.1:7420?secret=hunter2",
+        "locks://127.0.0.1:7420?password=hunter2",
+        "locks://127.0.0.1:7420?connect=hunter2&secret_file=/dev/null",
+    ] {
+        let text = text(url);
+        assert!(!text.contains("hunter2"), "{text}");
+    }
+    for url in ["locks://me:pw@127.0.0.1", "locks://localhost?secret=pw"] {
+        let text = text(url);
+        assert!(text.contains("`?secret_file=/path`") && text.contains("`LOCKS_SECRET`"), "{text}");
+    }
+}
+
+#[cfg(feature = "net")]
+#[test]
+fn net_urls_name_what_they_reach() {
+    let directory = env::temp_dir().join(format!("locks url net {}", std::process::id()));
+    let path = directory.display().to_string();
+    let encoded = path.replace(' ', "%20");
+    for (url, name) in [
+        (format!("net://{encoded}?serve=no"), format!("net://{path}")),
+        (format!("net:{encoded}?label=x&connect=1s&lease=5s"), format!("net://{path}")),
+        (format!("unix://{encoded}/s.sock?connect=500ms"), format!("unix://{path}/s.sock")),
+    ] {
+        assert_eq!(open(&url).unwrap().about().name, name, "{url}");
+    }
+    assert!(!directory.exists(), "opening a URL makes nothing");
+}
+
+#[cfg(feature = "net")]
+#[test]
+fn a_server_is_named_by_any_address_of_this_machine_and_a_secret_of_its_file() {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let file = env::temp_dir().join(format!("locks-url-secret-{}", std::process::id()));
+    let mut created = std::fs::File::options();
+    let mut created = created.write(true).create_new(true).mode(0o600).open(&file).unwrap();
+    std::io::Write::write_all(&mut created, "ab".repeat(32).as_bytes()).unwrap();
+    for (host, name) in [
+        ("127.0.0.1:7000", "locks://127.0.0.1:7000"),
+        ("127.0.0.1", "locks://127.0.0.1:7420"),
+        ("localhost", "locks://127.0.0.1:7420"),
+        ("localhost:7001/", "locks://127.0.0.1:7001"),
+        ("[::1]:7000", "locks://[::1]:7000"),
+        ("[::1]", "locks://[::1]:7420"),
+    ] {
+        let backend = open(&format!("locks://{host}?secret_file={}", file.display())).unwrap();
+        assert_eq!(backend.about().name, name);
+    }
+    std::fs::remove_file(file).unwrap();
+}
