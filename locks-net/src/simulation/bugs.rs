@@ -34,7 +34,7 @@ fn an_end_that_is_not_written_down_is_found() {
 
 #[test]
 fn telling_before_writing_is_found() {
-    let signs = ["not written down", "both hold"];
+    let signs = ["not written down", "both hold", "hears of"];
     is_found(Bug::ToldBeforeWritten, &[Fault::Crash], 200, &signs);
 }
 
