@@ -213,6 +213,8 @@ impl Link {
                     return shared;
                 }
                 Err(error) => {
+                    // Whoever closes without having listened may have said why.
+                    self.read(&mut shared);
                     shared.lose_line(&error.to_string());
                     shared.call_thread(self);
                     return shared;
