@@ -7,12 +7,13 @@ mod outgoing;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use locks_core::{BootClock, Clock, ErrorKind, LockError, Moment, Token};
 
 use crate::arbiter::{Arbiter, ConnId, Limits, Notice};
 use crate::journal::Store;
+use crate::patience::{Patience, SPELL};
 use crate::server::accept::{Accepted, Listener};
 use crate::server::attempts::Attempts;
 use crate::server::bell::{Bell, Rope, Source};
@@ -54,6 +55,17 @@ pub(super) struct Driver {
     stops_by: Option<Moment>,
     buffer: Box<[u8]>,
     rung: Vec<Arc<Rope>>,
+    patience: Patience,
+    /// It looks for more, without sleeping, until then.
+    looks_until: Option<Instant>,
+}
+
+/// How a round ends, unless it is over until somebody rings.
+pub(super) enum Round {
+    /// The next one follows, once the runtime has looked for what has come in.
+    LookOn,
+    /// It was the last one.
+    Over(Result<(), LockError>),
 }
 
 /// How much is read at once.
@@ -102,6 +114,8 @@ impl Driver {
             stops_by: None,
             buffer: vec![0; BUFFER].into(),
             rung: Vec::new(),
+            patience: Patience::default(),
+            looks_until: None,
             bell,
         }
     }
@@ -119,23 +133,41 @@ impl Driver {
     }
 
     /// One round. It is over when the server has stopped, or cannot go on.
-    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<(), LockError>> {
+    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Round> {
         let mut rung = std::mem::take(&mut self.rung);
         self.bell.answer(&mut rung);
+        let came = !rung.is_empty();
         if self.bell.is_to_stop() && self.stops_by.is_none() {
             self.begin_to_stop();
         }
         let attended = rung.drain(..).try_for_each(|rope| self.attend(rope.source));
         self.rung = rung;
         if let Err(error) = attended.and_then(|()| self.work()) {
-            return Poll::Ready(Err(error));
+            return Poll::Ready(Round::Over(Err(error)));
         }
         if self.has_stopped() {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Round::Over(Ok(())));
+        }
+        if self.looks_on(came) {
+            return Poll::Ready(Round::LookOn);
         }
         self.set_timer();
         self.bell.rest(cx.waker());
         Poll::Pending
+    }
+
+    /// Whether to look for more at once, instead of being woken for it.
+    fn looks_on(&mut self, came: bool) -> bool {
+        let now = Instant::now();
+        match self.looks_until.take() {
+            Some(until) if !came && now < until => self.looks_until = Some(until),
+            Some(_) => self.patience.end(came),
+            None => {}
+        }
+        if came && self.patience.begin() {
+            self.looks_until = Some(now + SPELL);
+        }
+        self.looks_until.is_some()
     }
 
     fn attend(&mut self, source: Source) -> Result<(), LockError> {
