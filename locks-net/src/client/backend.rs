@@ -58,8 +58,6 @@ enum Where {
     Path(PathBuf),
     Port(String, Secret),
     Machine(Machine),
-    #[cfg(test)]
-    Dial(Arc<dyn Dial>, Exclusion),
 }
 
 struct Handle {
@@ -86,12 +84,6 @@ impl NetBackend {
     /// the first that needs one serves, in a thread of its own, and when it is gone another takes over.
     pub fn machine(directory: impl Into<PathBuf>) -> NetBuilder {
         NetBuilder::new(Where::Machine(Machine::new(directory)))
-    }
-
-    /// The server that is reached in this way.
-    #[cfg(test)]
-    pub(crate) fn dialing(dial: impl Dial, exclusion: Exclusion) -> NetBuilder {
-        NetBuilder::new(Where::Dial(Arc::new(dial), exclusion))
     }
 
     /// A handle to it.
@@ -193,8 +185,6 @@ impl NetBuilder {
                 let serves = self.serve.unwrap_or(true);
                 (Arc::new(machine.serve(serves)), Exclusion::Arbiter)
             }
-            #[cfg(test)]
-            Where::Dial(dial, exclusion) => (dial, exclusion),
         };
         Ok(NetBackend(Arc::new(Handle {
             about: About::new(dial.name(), capabilities(exclusion)),
