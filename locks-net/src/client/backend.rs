@@ -108,7 +108,7 @@ impl NetBackend {
         begin: impl FnOnce(&mut Session) -> Result<u64, LockError>,
         take: impl FnOnce(Answer) -> Option<T> + Send + 'static,
     ) -> Op<'static, T> {
-        let begun = self.0.link().and_then(|link| Ok((link, link.with(begin)?)));
+        let begun = self.0.link().and_then(|link| Ok((link, link.begin(begin)?)));
         let (link, call) = match begun {
             Ok((link, call)) => (link.clone(), call),
             Err(error) => return Op::failed(error),
@@ -251,7 +251,7 @@ impl LockBackend for NetBackend {
     fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
         let begun = self.0.about.check(&request).and_then(|()| self.0.link()).and_then(|link| {
             let (acquire, site) = acquire(&request);
-            Ok((link, link.with(|session| session.acquire(acquire, site))?))
+            Ok((link, link.begin(|session| session.acquire(acquire, site))?))
         });
         match begun {
             Ok((link, number)) => Op::Later(Box::pin(Acquiring::new(link.clone(), number))),
