@@ -128,6 +128,16 @@ impl Link {
         outcome
     }
 
+    /// As [`with`](Self::with), for what begins something.
+    pub(super) fn begin<R>(self: &Arc<Self>, act: impl FnOnce(&mut Session) -> R) -> R {
+        let mut shared = self.lock();
+        if shared.wire.is_none() {
+            shared.retry.soon();
+        }
+        drop(shared);
+        self.with(act)
+    }
+
     /// Looks at the session without changing what it has to say.
     pub(super) fn look<R>(&self, act: impl FnOnce(&mut Session) -> R) -> R {
         act(&mut self.lock().session)

@@ -11,6 +11,7 @@ mod hold;
 mod labels;
 mod leases;
 mod opening;
+mod patience;
 mod time;
 mod trust;
 
