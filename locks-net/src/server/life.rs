@@ -45,7 +45,11 @@ impl Life {
         let serving = runtime.spawn(async move {
             loop {
                 match future::poll_fn(|cx| driver.poll(cx)).await {
-                    Round::LookOn => tokio::task::yield_now().await,
+                    Round::LookOn => {
+                        // Whoever is to say something may want this processor.
+                        std::thread::yield_now();
+                        tokio::task::yield_now().await;
+                    }
                     Round::Over(outcome) => return outcome,
                 }
             }

@@ -1,6 +1,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -86,6 +87,8 @@ impl Wire {
                     patience.end(false);
                     break;
                 }
+                // Whoever is to answer may want this processor.
+                thread::yield_now();
             }
         }
         self.receive_with(buffer, RecvFlags::empty())
