@@ -97,6 +97,7 @@ impl Channel {
     }
 
     /// Puts everything into `out` that the other side has not received, after a new connection was made.
+    /// That it has received the rest acknowledges it: see [`acknowledged`](Self::acknowledged).
     ///
     /// # Errors
     /// If it claims to have received what was never sent, or lacks what it had acknowledged.
@@ -105,8 +106,8 @@ impl Channel {
         received: u64,
         writer: &mut FrameWriter,
         out: &mut Vec<u8>,
-    ) -> Result<(), Malformed> {
-        self.acknowledged(received)?;
+    ) -> Result<Option<Moment>, Malformed> {
+        let newest = self.acknowledged(received)?;
         if received + (self.unacknowledged.len() as u64) != self.last_sent {
             return Err(Malformed("lacks a frame that it had acknowledged"));
         }
@@ -114,7 +115,7 @@ impl Channel {
         for (sent, number) in self.unacknowledged.iter().zip(received + 1..) {
             writer.put(out, |body| join_frame(body, number, self.applied, &sent.message));
         }
-        Ok(())
+        Ok(newest)
     }
 
     /// Puts a frame into `out` that carries nothing but the acknowledgement.

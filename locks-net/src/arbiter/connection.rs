@@ -1,8 +1,8 @@
 use locks_core::Moment;
 
 use super::Peer;
-use crate::secret::ServerHandshake;
-use crate::wire::{FrameReader, FrameWriter, Malformed};
+use crate::secret::{Opener, ServerHandshake};
+use crate::wire::{FrameReader, FrameWriter, MAX_CLIENT_GREETING, Malformed};
 
 /// One connection.
 pub(super) struct Connection {
@@ -31,16 +31,11 @@ pub(super) enum Stage {
 }
 
 impl Connection {
-    pub(super) fn new(
-        peer: Peer,
-        handshake: ServerHandshake,
-        max_frame: usize,
-        now: Moment,
-    ) -> Self {
+    pub(super) fn new(peer: Peer, handshake: ServerHandshake, now: Moment) -> Self {
         Self {
             peer,
             stage: Stage::Greeting(Box::new(handshake)),
-            reader: Some(FrameReader::new(max_frame)),
+            reader: Some(FrameReader::new(MAX_CLIENT_GREETING)),
             writer: FrameWriter::default(),
             output: Vec::new(),
             told: false,
@@ -67,6 +62,16 @@ impl Connection {
         }
         self.reader = Some(reader);
     }
+}
+
+/// What changes for the frames behind one.
+pub(super) enum After {
+    /// Nothing.
+    Frame,
+    /// They have tags.
+    Proofs(Opener),
+    /// They are those of a session.
+    Greetings,
 }
 
 /// Why a connection is closed by the server.

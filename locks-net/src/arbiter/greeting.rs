@@ -2,11 +2,11 @@
 
 use locks_core::Moment;
 
-use super::connection::{Fault, Stage};
+use super::connection::{After, Fault, Stage};
 use super::session::Session;
 use super::{Arbiter, ConnId, Notice};
 use crate::journal::{Kept, Record, SessionRecord};
-use crate::secret::Opener;
+use crate::secret::are_equal;
 use crate::wire::{Greeting, How, Open, Opened, Rejected, Resume, Why};
 
 /// Realms from 1 on: those that fit into the engine's fast path.
@@ -15,11 +15,11 @@ const REALMS: u32 = 1 << 21;
 impl Arbiter {
     /// The next frame of a connection that is not yet a session's. What comes after it may have to be
     /// opened by a key.
-    pub(super) fn greet(&mut self, id: ConnId, body: &[u8]) -> Result<Option<Opener>, Fault> {
+    pub(super) fn greet(&mut self, id: ConnId, body: &[u8]) -> Result<After, Fault> {
         let connection = self.connections.get_mut(&id).ok_or(Fault::Over)?;
         let handshake = match &mut connection.stage {
             Stage::Greeting(handshake) => handshake,
-            Stage::Open => return self.open(id, Open::decode(body)?).map(|()| None),
+            Stage::Open => return self.open(id, Open::decode(body)?).map(|()| After::Greetings),
             Stage::Session(_) | Stage::Over => return Err(Fault::Over),
         };
         let step = match handshake.receive(body) {
@@ -35,12 +35,12 @@ impl Arbiter {
         if let Some(reply) = step.reply {
             self.put(id, |body| body.extend_from_slice(&reply));
         }
-        let Some(established) = step.established else { return Ok(None) };
+        let Some(established) = step.established else { return Ok(After::Frame) };
         let connection = self.connections.get_mut(&id).ok_or(Fault::Over)?;
         connection.stage = Stage::Open;
-        let Some(keys) = established.keys else { return Ok(None) };
+        let Some(keys) = established.keys else { return Ok(After::Frame) };
         connection.writer.seal(keys.sealer);
-        Ok(Some(keys.opener))
+        Ok(After::Proofs(keys.opener))
     }
 
     fn open(&mut self, id: ConnId, open: Open) -> Result<(), Fault> {
@@ -88,7 +88,7 @@ impl Arbiter {
     /// The session that is to be resumed, if it is there and the secret is its own.
     fn resumable(&mut self, resume: &Resume, kept: Kept) -> Option<(u32, How)> {
         let session = self.sessions.get_mut(&resume.realm)?;
-        let same = constant_time_eq(&session.secret, &resume.secret);
+        let same = are_equal(&session.secret, &resume.secret);
         // A session does not change what keeps it: it would be counted for by another measure.
         if !same || session.kept != kept {
             return None;
@@ -155,9 +155,4 @@ impl Arbiter {
             self.notices.push(Notice::Output(id));
         }
     }
-}
-
-/// Whether the two are equal, in a time that does not tell where they differ.
-fn constant_time_eq(a: &[u8; 16], b: &[u8; 16]) -> bool {
-    a.iter().zip(b).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
 }

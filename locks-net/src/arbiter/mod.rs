@@ -30,13 +30,13 @@ use locks_core::{Clock, Engine, Moment, Token};
 pub use self::limits::Limits;
 
 use self::clock::OwnTime;
-use self::connection::{Connection, Fault, Stage};
+use self::connection::{After, Connection, Fault, Stage};
 use self::deadlines::Due;
 use self::events::Happened;
 use self::session::Session;
 use crate::channel::Arrived;
 use crate::journal::{Kept, Ledger, Record};
-use crate::secret::{Secret, ServerHandshake};
+use crate::secret::{Secret, ServerHandshake, TAG};
 use crate::wire::{Call, Event, Malformed, split_frame};
 
 /// Calls one connection.
@@ -140,7 +140,7 @@ impl Arbiter {
         let mut nonce = [0; 32];
         (self.setup.random)(&mut nonce);
         let handshake = ServerHandshake::new(peer.secret.clone(), self.setup.server, nonce);
-        let connection = Connection::new(peer, handshake, self.setup.limits.frame, now);
+        let connection = Connection::new(peer, handshake, now);
         self.connections.insert(id, connection);
         self.set_deadline(now.after(self.setup.limits.patience), Due::Connection(id));
         self.newcomers.push_back(id);
@@ -168,8 +168,9 @@ impl Arbiter {
             };
             progress = true;
             match step {
-                Ok(None) => {}
-                Ok(Some(opener)) => reader.open_with(opener),
+                Ok(After::Frame) => {}
+                Ok(After::Proofs(opener)) => reader.open_with(opener),
+                Ok(After::Greetings) => reader.set_max(self.setup.limits.frame + TAG),
                 Err(fault) => break Some(fault),
             }
         };
@@ -272,7 +273,7 @@ impl Arbiter {
         self.setup.boot_clock.now()
     }
 
-    fn frame(&mut self, id: ConnId, body: &[u8]) -> Result<Option<crate::secret::Opener>, Fault> {
+    fn frame(&mut self, id: ConnId, body: &[u8]) -> Result<After, Fault> {
         let connection = self.connections.get(&id).ok_or(Fault::Over)?;
         let Stage::Session(realm) = connection.stage else { return self.greet(id, body) };
         let (number, ack, message) = split_frame(body)?;
@@ -281,7 +282,7 @@ impl Arbiter {
         session.heard = now;
         session.channel.acknowledged(ack)?;
         if number == 0 || session.channel.arrived(number)? == Arrived::Repeated {
-            return Ok(None);
+            return Ok(After::Frame);
         }
         let call = Call::decode(message)?;
         if session.is_restored != matches!(call, Call::Holding { .. }) {
@@ -291,7 +292,7 @@ impl Arbiter {
             .into());
         }
         self.apply(id, realm, call)?;
-        Ok(None)
+        Ok(After::Frame)
     }
 
     /// Deals with what was woken and lost, until there is nothing more (A3).

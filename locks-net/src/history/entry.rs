@@ -82,8 +82,8 @@ pub(crate) enum What {
         it: Id,
         cause: LostCause,
     },
-    /// Asks for the age of its hold to count from now.
-    Refreshing {
+    /// It belongs to no thread any more.
+    Disowned {
         it: Id,
     },
     Evicting {
@@ -109,9 +109,10 @@ pub(crate) enum What {
     Cut {
         client: u32,
     },
-    /// Its session was opened on a connection, as the server sees it.
+    /// Its session was opened on a connection, and it knows.
     Opened {
         client: u32,
+        session: u32,
     },
     /// A frame of its session has come to where the server can read it.
     Arrived {
@@ -136,9 +137,10 @@ pub(crate) enum What {
         key: String,
         token: Token,
     },
-    /// The session of the client.
+    /// A session of the client.
     Over {
         client: u32,
+        session: u32,
     },
 
     Crashed,
@@ -168,7 +170,7 @@ impl Entry {
             | What::Confirmed { it }
             | What::Held { it }
             | What::Lost { it, .. }
-            | What::Refreshing { it }
+            | What::Disowned { it }
             | What::Refreshed { it }
             | What::Given { it, .. }
             | What::Taken { it, .. } => it.client == client,
@@ -178,9 +180,9 @@ impl Entry {
             | What::Resumed { client: other }
             | What::Died { client: other }
             | What::Cut { client: other }
-            | What::Opened { client: other }
+            | What::Opened { client: other, .. }
             | What::Arrived { client: other }
-            | What::Over { client: other } => *other == client,
+            | What::Over { client: other, .. } => *other == client,
             What::Evicting { .. }
             | What::Freed { .. }
             | What::Crashed

@@ -18,7 +18,7 @@ fn told() -> Told {
     let mut told = Told { now: Moment::from_nanos(0), entries: Vec::new() };
     for (client, kept) in [(1, KeptBy::Lease), (2, KeptBy::Lease), (3, KeptBy::Process)] {
         told.push(What::Joined { client, kept, lease: LEASE });
-        told.push(What::Opened { client });
+        told.push(What::Opened { client, session: client });
     }
     told
 }
@@ -177,7 +177,7 @@ fn c7_a_token_is_never_granted_again() {
 fn c7_tokens_grow_across_a_new_start_of_the_machine() {
     let mut told = told();
     told.has(id(1, 1), 5).push(What::Rebooted).push(What::Stands { alive: vec![] });
-    told.asked(id(2, 1), |_| {}).given(id(2, 1), 1).is_wrong("after Some(Token(5))");
+    told.asked(id(2, 1), |_| {}).given(id(2, 1), 1).is_wrong("after Token(5)");
 }
 
 #[test]
@@ -201,6 +201,13 @@ fn n1_a_session_is_not_ended_before_its_lease() {
     let mut told = told();
     told.has(id(1, 1), 1).push(What::Arrived { client: 1 }).after(900);
     told.push(What::Taken { it: id(1, 1), cause: None }).is_wrong("had been silent");
+}
+
+#[test]
+fn n1_a_waiter_is_not_taken_for_gone_before_its_lease() {
+    let mut told = told();
+    told.asked(id(1, 1), |_| {}).push(What::Arrived { client: 1 }).after(900);
+    told.push(What::Over { client: 1, session: 1 }).is_wrong("had been silent");
 }
 
 #[test]

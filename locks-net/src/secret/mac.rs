@@ -83,7 +83,7 @@ impl Derivation {
 }
 
 /// Takes as long wherever they differ.
-pub(super) fn are_equal<const N: usize>(one: &[u8; N], other: &[u8; N]) -> bool {
+pub(crate) fn are_equal<const N: usize>(one: &[u8; N], other: &[u8; N]) -> bool {
     let differences = one.iter().zip(other).fold(0, |found, (one, other)| found | (one ^ other));
     black_box(differences) == 0
 }

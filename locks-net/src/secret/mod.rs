@@ -14,6 +14,7 @@ use locks_core::{ErrorKind, LockError};
 use zeroize::Zeroizing;
 
 pub(crate) use self::handshake::{ClientHandshake, Established, Keys, ServerHandshake, Step};
+pub(crate) use self::mac::are_equal;
 pub(crate) use self::random::{fill, random};
 pub(crate) use self::seal::{Opener, Sealer, TAG};
 

@@ -40,17 +40,7 @@ impl World {
             Some(Fault::Suspend) => self.suspend(),
             Some(Fault::Cut) => self.cut(true),
             Some(Fault::HalfOpen) => self.cut(false),
-            Some(Fault::Partition) => {
-                let until = self.a_while();
-                let index = self.any_client();
-                if self.clients[index].kept == KeptBy::Lease {
-                    self.clients[index].cut_off_until = Some(until);
-                    for connection in self.connections.values_mut().filter(|it| it.client == index)
-                    {
-                        connection.hold_up(until);
-                    }
-                }
-            }
+            Some(Fault::Partition) => self.partition(),
             Some(Fault::Stop) => {
                 let until = self.a_while();
                 let index = self.any_client();
@@ -65,6 +55,23 @@ impl World {
             }
         }
         self.plan_fault();
+    }
+
+    /// One client's bytes do not pass, and not for the same time in both directions.
+    fn partition(&mut self) {
+        let (up, down) = (self.a_while(), self.a_while());
+        let until = match self.random.within(0..4) {
+            0 => (up, self.now),
+            1 => (self.now, down),
+            _ => (up, down),
+        };
+        let index = self.any_client();
+        if self.clients[index].kept == KeptBy::Lease {
+            self.clients[index].cut_off_until = Some(until);
+            for connection in self.connections.values_mut().filter(|it| it.client == index) {
+                connection.hold_up(until);
+            }
+        }
     }
 
     /// Everybody can do everything again, and nothing befalls them any more.
@@ -147,7 +154,7 @@ impl World {
     /// The machine sleeps, and with it the server and all clients on it.
     fn suspend(&mut self) {
         let until = self.a_while();
-        self.machine.slept(until.since(self.now));
+        self.machine.sleeps(self.now, until);
         if self.server.arbiter.is_some() {
             self.server.stopped_until = Some(until);
         }

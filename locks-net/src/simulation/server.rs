@@ -228,7 +228,7 @@ impl World {
                 }
                 Record::Gone { realm } => {
                     if let Some(client) = self.realms.remove(&realm) {
-                        self.tell(What::Over { client });
+                        self.tell(What::Over { client, session: realm });
                     }
                 }
                 Record::Grant(grant) => {

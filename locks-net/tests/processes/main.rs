@@ -6,11 +6,19 @@
 #![cfg(target_os = "linux")]
 
 mod conformance;
+mod crashes;
+mod crowds;
 mod cuts;
+mod cycles;
 mod directory;
+mod newcomers;
 mod partitions;
 mod peer;
 mod place;
 mod polled;
 mod program;
 mod proxy;
+mod restarts;
+mod serving;
+mod stopped;
+mod strangers;

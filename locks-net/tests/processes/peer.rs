@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use locks_core::{Backend, LockBuilder, LockError, OwnedGuard};
+use locks_core::{Backend, LockBackend, LockBuilder, LockError, OwnedGuard, Token};
 use locks_net::NetBackend;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -85,6 +85,20 @@ impl Serving {
             }
             ["check", held] => done(self.held.lock().unwrap()[*held].check()),
             ["refresh", held] => done(self.held.lock().unwrap()[*held].refresh()),
+            ["let-go"] => {
+                self.held.lock().unwrap().clear();
+                "done".to_owned()
+            }
+            ["nothing"] => "done".to_owned(),
+            ["evict", key, token] => {
+                let token = Token::new(token.parse().unwrap());
+                match self.backend.evict(&decoded(key), token).block() {
+                    Ok(true) => "done".to_owned(),
+                    Ok(false) => "refused NotThere|there was no such hold".to_owned(),
+                    Err(error) => refused(&error),
+                }
+            }
+            ["chase", first, mode, second, at] => self.chase(first, mode, second, at),
             ["hoard", count, keys] => self.hoard(number, count.parse().unwrap(), keys),
             ["crowd", count, keys] => self.crowd(count.parse().unwrap(), keys),
             ["status"] => match status(&self.client) {
@@ -98,6 +112,23 @@ impl Serving {
                 format!("spawned {}", command.stderr(Stdio::null()).spawn().unwrap().id())
             }
             _ => panic!("`{command}` is no command"),
+        }
+    }
+
+    /// Takes one key and, when the time has come, another, which it would have to wait for.
+    fn chase(&self, first: &str, mode: &str, second: &str, at: &str) -> String {
+        let first = match self.lock(first, &[mode]).acquire() {
+            Ok(first) => first,
+            Err(error) => return refused(&error),
+        };
+        let second = match self.lock(second, &[at]).acquire() {
+            Ok(second) => second,
+            Err(error) => return refused(&error),
+        };
+        let token = second.token();
+        match second.release().and_then(|()| first.release()) {
+            Ok(()) => format!("granted {token} {}", now()),
+            Err(error) => refused(&error),
         }
     }
 
@@ -196,7 +227,9 @@ impl Serving {
             let value = value.parse::<u64>().expect("values are numbers");
             let span = Duration::from_millis(value);
             lock = match option {
+                "exclusive" => lock,
                 "shared" => lock.shared(),
+                "permits" => lock.permits(value.try_into().unwrap()),
                 "no-wait" => lock.wait(false),
                 "wait" => lock.wait(span),
                 "steal" => lock.steal_after(span),
@@ -241,7 +274,7 @@ fn decoded(text: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct Peer {
     process: Child,
-    commands: ChildStdin,
+    commands: Option<ChildStdin>,
     replies: Arc<Replies>,
     asked: u64,
 }
@@ -295,7 +328,7 @@ impl Peer {
         told.tell(&mut command);
         let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = piped.spawn().unwrap();
-        let commands = process.stdin.take().unwrap();
+        let commands = process.stdin.take();
         let output = BufReader::new(process.stdout.take().unwrap());
         let replies = Arc::new(Replies::default());
         // Ends with the process, whose output it reads.
@@ -315,8 +348,8 @@ impl Peer {
 
     pub(crate) fn ask(&mut self, command: &str) -> Asked {
         self.asked += 1;
-        writeln!(self.commands, "{} {command}", self.asked).unwrap();
-        self.commands.flush().unwrap();
+        let commands = self.commands.as_mut().expect("it was not told to exit");
+        writeln!(commands, "{} {command}", self.asked).and_then(|()| commands.flush()).unwrap();
         Asked { number: self.asked, replies: self.replies.clone() }
     }
 
@@ -359,17 +392,29 @@ impl Peer {
 
     #[track_caller]
     pub(crate) fn release(&mut self, held: Held) -> Result<(), Refused> {
-        self.ask(&format!("release {}", held.number)).done()
+        self.ask_release(held).done()
     }
 
     #[track_caller]
     pub(crate) fn check(&mut self, held: Held) -> Result<(), Refused> {
-        self.ask(&format!("check {}", held.number)).done()
+        self.ask_check(held).done()
     }
 
     #[track_caller]
     pub(crate) fn refresh(&mut self, held: Held) -> Result<(), Refused> {
-        self.ask(&format!("refresh {}", held.number)).done()
+        self.ask_refresh(held).done()
+    }
+
+    pub(crate) fn ask_release(&mut self, held: Held) -> Asked {
+        self.ask(&format!("release {}", held.number))
+    }
+
+    pub(crate) fn ask_check(&mut self, held: Held) -> Asked {
+        self.ask(&format!("check {}", held.number))
+    }
+
+    pub(crate) fn ask_refresh(&mut self, held: Held) -> Asked {
+        self.ask(&format!("refresh {}", held.number))
     }
 
     /// Drops the guard, which says nothing of how it went.
@@ -402,6 +447,12 @@ impl Peer {
         kill_process(self.pid(), Signal::KILL).unwrap();
     }
 
+    /// Lets it come to its end by itself.
+    pub(crate) fn exit(&mut self) {
+        drop(self.commands.take());
+        self.reap();
+    }
+
     /// Waits for its end.
     pub(crate) fn reap(&mut self) {
         self.process.wait().unwrap();
@@ -419,6 +470,30 @@ impl Peer {
 
     pub(crate) fn go_on(&self) {
         kill_process(self.pid(), Signal::CONT).unwrap();
+    }
+
+    /// Takes `first`, and `second` as well once the clock says `at`.
+    pub(crate) fn chase(&mut self, first: &str, mode: &str, second: &str, at: u64) -> Asked {
+        let (first, second) = (encoded(first), encoded(second));
+        self.ask(&format!("chase {first} {mode} {second} at={at}"))
+    }
+
+    /// Ends a hold as an administrator does; whether there was one.
+    #[track_caller]
+    pub(crate) fn evict(&mut self, key: &str, token: u64) -> bool {
+        self.ask(&format!("evict {} {token}", encoded(key))).done().is_ok()
+    }
+
+    /// Drops all that it has.
+    #[track_caller]
+    pub(crate) fn let_go(&mut self) {
+        self.ask("let-go").done().unwrap();
+    }
+
+    /// It has been started, and listens.
+    #[track_caller]
+    pub(crate) fn is_there(&mut self) {
+        self.ask("nothing").done().unwrap();
     }
 
     /// How many keys it took of those that it was to, and what the next was refused with.

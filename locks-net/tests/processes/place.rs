@@ -130,8 +130,10 @@ fn limits(told: &str) -> Limits {
             "requests" => limits.requests_per_session = count,
             "buffer" => limits.write_buffer = count,
             "patience" => limits.patience = span,
-            "lease" => limits.lease = span,
-            "shortest" => limits.shortest_lease = span,
+            "lease" => {
+                limits.lease = span;
+                limits.shortest_lease = limits.shortest_lease.min(span);
+            }
             _ => panic!("`{what}` is no limit"),
         }
     }

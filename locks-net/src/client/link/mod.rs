@@ -20,6 +20,7 @@ use self::line::{Bell, Received, Wire};
 use self::thread::Retry;
 use super::Dial;
 use super::session::{Session, Setup};
+use crate::patience::Patience;
 
 /// See the [module](self).
 ///
@@ -44,8 +45,9 @@ struct Shared {
     unsent: Vec<u8>,
     /// L2.
     writing: bool,
-    /// Not here while the leader reads.
+    /// These two are not here while the leader reads.
     buffer: Vec<u8>,
+    patience: Patience,
     reader: Reader,
     /// A blocked thread has led since the thread looked last.
     led: bool,
@@ -98,6 +100,7 @@ impl Link {
             unsent: Vec::new(),
             writing: false,
             buffer: vec![0; BUFFER],
+            patience: Patience::default(),
             reader: Reader::Nobody,
             led: false,
             thread: None,
@@ -117,11 +120,22 @@ impl Link {
     /// Has the session do something, and sends and wakes what comes of it.
     pub(super) fn with<R>(self: &Arc<Self>, act: impl FnOnce(&mut Session) -> R) -> R {
         let mut shared = self.lock();
+        shared.explain_silence();
         let outcome = act(&mut shared.session);
         shared.used = shared.session.now();
         self.see_to_the_thread(&mut shared);
         self.settle(shared);
         outcome
+    }
+
+    /// As [`with`](Self::with), for what begins something.
+    pub(super) fn begin<R>(self: &Arc<Self>, act: impl FnOnce(&mut Session) -> R) -> R {
+        let mut shared = self.lock();
+        if shared.wire.is_none() {
+            shared.retry.soon();
+        }
+        drop(shared);
+        self.with(act)
     }
 
     /// Looks at the session without changing what it has to say.
@@ -212,6 +226,8 @@ impl Link {
                     return shared;
                 }
                 Err(error) => {
+                    // Whoever closes without having listened may have said why.
+                    self.read(&mut shared);
                     shared.lose_line(&error.to_string());
                     shared.call_thread(self);
                     return shared;
@@ -263,18 +279,23 @@ impl Shared {
     }
 
     /// Does what is due by now.
-    fn tick(&mut self, now: Moment) {
-        let Some(wire) = &self.wire else {
-            let _ = self.session.tick();
-            return;
-        };
-        // Who is about to be told that there is no answer is told why.
-        if self.session.next_deadline().is_some_and(|due| due <= now) {
-            self.session.silent(wire.describe());
-        }
-        if self.session.tick() {
+    fn tick(&mut self) {
+        self.explain_silence();
+        if self.session.tick()
+            && let Some(wire) = &self.wire
+        {
             let why = format!("{} does not answer", wire.describe());
             self.lose_line(&why);
+        }
+    }
+
+    /// Who is about to be told that there is no answer is told why.
+    fn explain_silence(&mut self) {
+        if let Some(wire) = &self.wire
+            && let Some(due) = self.session.next_deadline()
+            && due <= self.session.now()
+        {
+            self.session.silent(wire.describe());
         }
     }
 

@@ -104,13 +104,8 @@ impl Session {
     /// A deferred `End` is sent.
     pub(super) fn send_end(&mut self, request: u64) {
         let sent = self.transmit(&Call::End { request });
-        let mut wanted = false;
         if let Some(ending) = self.endings.get_mut(&request) {
             ending.sent = Some(sent);
-            wanted = ending.waker.is_some();
-        }
-        if wanted {
-            self.ping();
         }
     }
 

@@ -109,7 +109,7 @@ impl Session {
     }
 
     /// The server has applied more, of which the newest was sent at `proved`.
-    fn acknowledged(&mut self, proved: Option<Moment>) {
+    pub(super) fn acknowledged(&mut self, proved: Option<Moment>) {
         let (Some(at), Some(life)) = (proved, &mut self.life) else { return };
         #[cfg(test)]
         let at = match self.broken {

@@ -3,6 +3,7 @@
 use locks_core::Moment;
 
 use super::connection::Stage;
+use super::ending::Ending;
 use super::trust::Trust;
 use super::{Broken, Deferred, Life, Session};
 use crate::channel::Channel;
@@ -84,7 +85,8 @@ impl Session {
             How::New => self.begin_anew(),
             How::Restored => self.restore(),
         }
-        if opened.renews {
+        // What was released over the last connection is applied now, and somebody may want to know.
+        if opened.renews || self.endings.values().any(Ending::is_awaited) {
             self.ping();
         }
         self.reached_server();
@@ -105,7 +107,9 @@ impl Session {
     /// What the server has not received, and then what has come up meanwhile.
     fn repeat(&mut self, applied: u64) -> Result<(), Broken> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
-        self.channel.repeat(applied, &mut connection.writer, &mut self.out)?;
+        let proved = self.channel.repeat(applied, &mut connection.writer, &mut self.out)?;
+        // Nothing else may come that tells of it.
+        self.acknowledged(proved);
         for deferred in std::mem::take(&mut self.deferred) {
             match deferred {
                 Deferred::Ask(number) => self.ask(number),

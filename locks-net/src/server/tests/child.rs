@@ -1,7 +1,9 @@
 //! Other processes, which are this test program again.
 
 use std::env;
+use std::fs::{self, File};
 use std::io::{self, BufRead, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::line::{Line, connected};
 use crate::client::Dial;
+use crate::secret::Secret;
 use crate::server::Server;
 use crate::serving::Machine;
 
@@ -119,6 +122,19 @@ fn in_another_process() {
                 say(&server.wait().unwrap_err().to_string());
                 heard();
             }
+        }
+        "tcp" => {
+            let secret = Secret::generate().unwrap();
+            let path = directory.join("secret");
+            let mut file = File::options();
+            let mut file = file.write(true).create_new(true).mode(0o600).open(path).unwrap();
+            file.write_all(secret.to_text().as_bytes()).unwrap();
+            let builder = Server::builder().tcp("127.0.0.1:0".parse().unwrap(), secret);
+            let server = builder.state(directory.join("state")).start().unwrap();
+            let address = server.addresses()[0].strip_prefix("locks://").unwrap();
+            fs::write(directory.join("address"), address).unwrap();
+            say("ready");
+            heard();
         }
         "machine" => {
             let machine = Machine::new(directory.join("machine"));

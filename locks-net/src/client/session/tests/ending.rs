@@ -90,3 +90,44 @@ fn n7_good_bye_ends_everything() {
     assert_eq!(rig.lost(request), Some(LostCause::SessionEnded));
     assert!(rig.connect(How::New).resume.is_none());
 }
+
+#[test]
+fn c4_a_release_whose_acknowledgement_was_cut_off_is_confirmed_on_resuming() {
+    let mut rig = Rig::open(false);
+    let request = rig.hold();
+    rig.session.end(request);
+    assert!(rig.session.poll_ended(request, None).is_pending());
+    assert!(matches!(rig.calls()[..], [Call::End { .. }, Call::Ping]));
+    rig.cut();
+    rig.connect(How::Resumed);
+    assert!(matches!(rig.session.poll_ended(request, None), Poll::Ready(Ok(()))));
+}
+
+#[test]
+fn c4_a_release_that_is_repeated_is_confirmed_if_somebody_waits_for_that() {
+    let mut rig = Rig::open(false);
+    let request = rig.hold();
+    rig.session.end(request);
+    rig.cut();
+    let count = rig.watched(|session, cx| {
+        assert!(session.poll_ended(request, Some(cx)).is_pending());
+    });
+    rig.frames();
+    rig.connect(How::Resumed);
+    assert!(matches!(rig.calls()[..], [Call::End { .. }, Call::Ping]));
+    rig.acknowledge();
+    rig.wake();
+    assert_eq!(count.woken(), 1);
+}
+
+#[test]
+fn n4_a_release_without_a_connection_is_confirmed_by_what_a_restored_session_lacks() {
+    let mut rig = Rig::open(false);
+    let request = rig.hold();
+    rig.cut();
+    rig.session.end(request);
+    rig.connect(How::Restored);
+    assert!(matches!(&rig.calls()[..], [Call::Holding { held, .. }] if held.is_empty()));
+    rig.acknowledge();
+    assert!(matches!(rig.session.poll_ended(request, None), Poll::Ready(Ok(()))));
+}

@@ -2,22 +2,25 @@
 //! the arbiter work, writes the journal once, and then writes to the clients what that made of it. A round
 //! trip of one client costs a wait, a read and a write.
 
+mod outgoing;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use locks_core::{BootClock, Clock, ErrorKind, LockError, Moment, Token};
 
-use super::accept::{Accepted, Listener};
-use super::attempts::Attempts;
-use super::bell::{Bell, Rope, Source};
-use super::connection::Connection;
-use super::processes::Processes;
-use super::socket_file::SocketFile;
-use super::timer::Timer;
 use crate::arbiter::{Arbiter, ConnId, Limits, Notice};
 use crate::journal::Store;
+use crate::patience::{Patience, SPELL};
+use crate::server::accept::{Accepted, Listener};
+use crate::server::attempts::Attempts;
+use crate::server::bell::{Bell, Rope, Source};
+use crate::server::connection::Connection;
+use crate::server::processes::Processes;
+use crate::server::socket_file::SocketFile;
+use crate::server::timer::Timer;
 
 /// See the [module](self).
 pub(super) struct Driver {
@@ -40,6 +43,8 @@ pub(super) struct Driver {
     exhausted: bool,
     /// What the journal has been told to cover.
     covered: Option<(Token, Duration)>,
+    /// This round was not only for the sake of what came in.
+    looked_around: bool,
     /// When it is seen to next that clients find the server.
     reachable_until: Moment,
     /// When a compaction that failed is tried again.
@@ -50,6 +55,17 @@ pub(super) struct Driver {
     stops_by: Option<Moment>,
     buffer: Box<[u8]>,
     rung: Vec<Arc<Rope>>,
+    patience: Patience,
+    /// It looks for more, without sleeping, until then.
+    looks_until: Option<Instant>,
+}
+
+/// How a round ends, unless it is over until somebody rings.
+pub(super) enum Round {
+    /// The next one follows, once the runtime has looked for what has come in.
+    LookOn,
+    /// It was the last one.
+    Over(Result<(), LockError>),
 }
 
 /// How much is read at once.
@@ -66,9 +82,6 @@ const EVENTS: usize = 1024;
 
 /// How long clients have to take what was written last.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// So many connections may be on their way out.
-const LEAVING: usize = 256;
 
 /// How often connections with a deadline are looked at.
 const ATTENTION: Duration = Duration::from_millis(100);
@@ -94,12 +107,15 @@ impl Driver {
             timer_rope,
             exhausted: false,
             covered: None,
+            looked_around: true,
             reachable_until: Moment::from_nanos(0),
             compact_from: Moment::from_nanos(0),
             turns_left: None,
             stops_by: None,
             buffer: vec![0; BUFFER].into(),
             rung: Vec::new(),
+            patience: Patience::default(),
+            looks_until: None,
             bell,
         }
     }
@@ -117,23 +133,41 @@ impl Driver {
     }
 
     /// One round. It is over when the server has stopped, or cannot go on.
-    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<(), LockError>> {
+    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Round> {
         let mut rung = std::mem::take(&mut self.rung);
         self.bell.answer(&mut rung);
+        let came = !rung.is_empty();
         if self.bell.is_to_stop() && self.stops_by.is_none() {
             self.begin_to_stop();
         }
         let attended = rung.drain(..).try_for_each(|rope| self.attend(rope.source));
         self.rung = rung;
         if let Err(error) = attended.and_then(|()| self.work()) {
-            return Poll::Ready(Err(error));
+            return Poll::Ready(Round::Over(Err(error)));
         }
         if self.has_stopped() {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Round::Over(Ok(())));
+        }
+        if self.looks_on(came) {
+            return Poll::Ready(Round::LookOn);
         }
         self.set_timer();
         self.bell.rest(cx.waker());
         Poll::Pending
+    }
+
+    /// Whether to look for more at once, instead of being woken for it.
+    fn looks_on(&mut self, came: bool) -> bool {
+        let now = Instant::now();
+        match self.looks_until.take() {
+            Some(until) if !came && now < until => self.looks_until = Some(until),
+            Some(_) => self.patience.end(came),
+            None => {}
+        }
+        if came && self.patience.begin() {
+            self.looks_until = Some(now + SPELL);
+        }
+        self.looks_until.is_some()
     }
 
     fn attend(&mut self, source: Source) -> Result<(), LockError> {
@@ -194,6 +228,7 @@ impl Driver {
 
     /// What the time brings.
     fn look_around(&mut self) -> Result<(), LockError> {
+        self.looked_around = true;
         let now = BootClock.now();
         for id in std::mem::take(&mut self.attended) {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
@@ -221,12 +256,13 @@ impl Driver {
             return Ok(());
         }
         self.reachable_until = now.after(Timer::LONGEST);
-        self.store.ensure_charge().map_err(|error| ended(&error.to_string()).with_source(error))?;
+        let lost = |why: &str| ended(ErrorKind::Unavailable, why);
+        self.store.ensure_charge().map_err(|error| lost(&error.to_string()).with_source(error))?;
         match self.files.iter().find(|file| !file.is_there()) {
             None => Ok(()),
             Some(file) => {
                 let path = file.path().display();
-                Err(ended(&format!("its socket `{path}` was removed or replaced")))
+                Err(lost(&format!("its socket `{path}` was removed or replaced")))
             }
         }
     }
@@ -254,7 +290,12 @@ impl Driver {
                     Notice::Unwatch { realm } => self.processes.unwatch(realm),
                 }
             }
-            self.write_down()?;
+            // What nobody is told of may be written with what comes next: if it is lost with the server,
+            // its client repeats it.
+            let in_no_hurry = outputs.is_empty() && closing.is_empty() && !self.looked_around;
+            if !in_no_hurry || self.arbiter.journal().len() > BUFFER {
+                self.write_down()?;
+            }
             for id in outputs {
                 self.output(id);
             }
@@ -262,6 +303,7 @@ impl Driver {
                 self.close(id);
             }
             if is_quiet {
+                self.looked_around = false;
                 self.compact();
                 return Ok(());
             }
@@ -287,7 +329,8 @@ impl Driver {
 
     /// Nothing leaves before this is done (N4).
     fn write_down(&mut self) -> Result<(), LockError> {
-        let failed = |error: std::io::Error| ended(&error.to_string()).with_source(error);
+        let failed =
+            |error: std::io::Error| ended(ErrorKind::Io, &error.to_string()).with_source(error);
         let promised = self.arbiter.promised();
         if self.covered != Some(promised) {
             self.store.cover(promised.0, promised.1).map_err(failed)?;
@@ -303,7 +346,7 @@ impl Driver {
     }
 
     fn compact(&mut self) {
-        if self.store.is_due_for_compaction() {
+        if self.store.is_due_for_compaction() && self.arbiter.journal().is_empty() {
             let now = BootClock.now();
             if self.compact_from <= now && self.store.compact(&self.arbiter.snapshot()).is_err() {
                 // The journal is longer than it need be, and as good as before.
@@ -312,67 +355,8 @@ impl Driver {
         }
     }
 
-    /// Sends what the arbiter has for a connection.
-    fn output(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        self.arbiter.take_output(id, connection.output());
-        self.flush(id);
-        let Some(connection) = self.connections.get(&id) else { return };
-        if connection.waiting() > self.limits.write_buffer {
-            self.disconnect(id);
-        }
-    }
-
-    /// Writes what the socket takes, and sees to what follows.
-    fn flush(&mut self, id: ConnId) {
-        let now = BootClock.now();
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        if connection.has_output() && connection.flush(now).is_err() {
-            return self.disconnect(id);
-        }
-        if connection.has_gone() {
-            self.disconnect(id);
-        } else if connection.has_deadline() && !connection.is_attended {
-            connection.is_attended = true;
-            self.attended.push(id);
-        }
-    }
-
-    /// Closes a connection once its output has been written.
-    fn close(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let from = connection.withheld_until.unwrap_or_else(|| BootClock.now());
-        connection.closing_by = Some(from.after(FAREWELL));
-        self.arbiter.disconnect(id);
-        self.leaving.push_back(id);
-        if self.leaving.len() > LEAVING {
-            let connections = &self.connections;
-            self.leaving.retain(|id| connections.contains_key(id));
-        }
-        if self.leaving.len() > LEAVING
-            && let Some(first) = self.leaving.pop_front()
-        {
-            self.connections.remove(&first);
-        }
-        self.flush(id);
-    }
-
-    /// It was wrong about the secret.
-    fn withhold(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        if let Some(address) = connection.from {
-            let now = BootClock.now();
-            connection.withheld_until = Some(now.after(self.attempts.failed(address, now)));
-        }
-    }
-
-    fn disconnect(&mut self, id: ConnId) {
-        if self.connections.remove(&id).is_some_and(|connection| connection.closing_by.is_none()) {
-            self.arbiter.disconnect(id);
-        }
-    }
-
     fn begin_to_stop(&mut self) {
+        self.looked_around = true;
         self.stops_by = Some(BootClock.now().after(FAREWELL));
         // While it still listens, so that nobody takes the file for a stale one.
         for file in self.files.drain(..) {
@@ -399,8 +383,8 @@ impl Driver {
 }
 
 /// Why the server cannot go on.
-fn ended(why: &str) -> LockError {
+fn ended(kind: ErrorKind, why: &str) -> LockError {
     let why =
         format!("the server has ended: {why}; locks are kept for the next one on its directory");
-    LockError::new(ErrorKind::Io, "").with_message(why)
+    LockError::new(kind, "").with_message(why)
 }

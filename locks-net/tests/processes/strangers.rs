@@ -1,0 +1,256 @@
+//! Rows 18 to 20: connections of those who do not speak the protocol, or not for long, or who do not know
+//! the secret.
+
+use std::io::{Read, Write};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use locks_core::{Backend, ErrorKind};
+use locks_net::{NetBackend, Secret};
+
+use crate::directory::until;
+use crate::peer::Peer;
+use crate::place::{Place, Way, assert_nothing_left, status};
+use crate::program::program_after;
+use crate::proxy::{self, Proxy, Towards};
+
+const PATIENCE: &str = "patience=700 lease=3000";
+
+/// What the server says until it closes.
+fn heard(mut stream: &proxy::Stream) -> Vec<u8> {
+    stream.set_patience(Duration::from_secs(10));
+    let mut heard = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        match stream.read(&mut buffer) {
+            Ok(0) => return heard,
+            Ok(read) => heard.extend(&buffer[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return heard,
+            Err(error) => panic!("row 18: it stays open: {error}"),
+        }
+    }
+}
+
+/// A frame with this body.
+fn frame(body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len()).unwrap();
+    [&length.to_le_bytes(), body].concat()
+}
+
+/// `ClientHello` of version 1.
+fn hello() -> Vec<u8> {
+    frame(&[&[1, 1, 0], &[7; 32][..]].concat())
+}
+
+/// `Open` of a new session, by somebody without a name.
+fn open() -> Vec<u8> {
+    frame(&[4, 0, 0])
+}
+
+/// A numbered frame with an `Acquire` of `key`.
+fn acquire(number: u64, key: &str) -> Vec<u8> {
+    let mut body = [number.to_le_bytes(), 0_u64.to_le_bytes()].concat();
+    body.push(1);
+    body.extend(7_u64.to_le_bytes());
+    body.extend(2_u16.to_le_bytes());
+    body.extend(1_u32.to_le_bytes());
+    body.extend(u16::try_from(key.len()).unwrap().to_le_bytes());
+    body.extend(key.as_bytes());
+    frame(&body)
+}
+
+/// By hand, so that what the other tests send is known to be nearly right.
+#[test]
+fn row_19_the_protocol_spoken_by_hand_takes_a_lock() {
+    let place = Place::with_limits(Way::Unix, "lease=1000");
+    let _serving = place.start();
+    let client = place.backend();
+    let stream = proxy::connect(&place.told()).unwrap();
+    (&stream).write_all(&[hello(), open(), acquire(1, "k")].concat()).unwrap();
+    until("it has the lock", || {
+        client.named("k").wait(false).acquire().is_err_and(|error| error.is_contended())
+    });
+    drop(stream);
+    // Nobody has said good-bye, and the process lives: it is kept for a lease.
+    drop(client.named("k").acquire().unwrap());
+}
+
+#[test]
+fn row_19_garbage_is_refused_and_nothing_of_it_is_done() {
+    for way in [Way::Unix, Way::Tcp] {
+        let place = Place::with_limits(way, PATIENCE);
+        let serving = place.start();
+        let mut holder = place.peer();
+        let held = holder.take("k", "");
+        let before = serving.memory();
+        let mut cases: Vec<Vec<u8>> = vec![
+            // 4 GiB, and almost: nothing is reserved for them.
+            u32::MAX.to_le_bytes().to_vec(),
+            [&0x7fff_ffff_u32.to_le_bytes()[..], &[0; 4096]].concat(),
+            [&1025_u32.to_le_bytes()[..], &[1; 1025]].concat(),
+            frame(&[]),
+            frame(&[9]),
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+            vec![0; 10_000],
+            vec![0xff; 10_000],
+            // Commands before there is a session.
+            open(),
+            acquire(1, "stolen"),
+            [hello(), acquire(1, "stolen")].concat(),
+            [hello(), hello()].concat(),
+            // Behind the greetings, too: a gap, a number twice, keys out of order or empty.
+            [hello(), open(), acquire(2, "stolen")].concat(),
+            [hello(), open(), u32::MAX.to_le_bytes().to_vec()].concat(),
+            [hello(), open(), frame(&[0; 3])].concat(),
+            [hello(), open(), acquire(1, "")].concat(),
+            [hello(), open(), acquire(1, "nul\0nul")].concat(),
+        ];
+        // Truncated at every place.
+        let whole = [hello(), open(), acquire(1, "stolen")].concat();
+        let end = whole.len() - acquire(1, "stolen").len();
+        cases.extend((0..end).step_by(3).map(|length| whole[..length].to_vec()));
+        let mut dice = 7_u64;
+        for _ in 0..200 {
+            let mut bytes = whole[..end].to_vec();
+            for _ in 0..3 {
+                dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let at = usize::try_from(dice >> 33).unwrap() % bytes.len();
+                bytes[at] ^= u8::try_from(dice >> 56).unwrap();
+            }
+            cases.push(bytes);
+        }
+        let streams = Vec::from_iter(cases.iter().map(|case| {
+            let stream = proxy::connect(&place.told()).unwrap();
+            // It may be refused before all of it is sent.
+            let _ = (&stream).write_all(case);
+            stream
+        }));
+        holder.refresh(held).expect("row 19: others go on");
+        assert_eq!(holder.status()[2], 1, "row 19: something was done: {:?}", holder.status());
+        // Whoever says no more is closed as well, and so are those whom chance has let in.
+        drop(streams);
+        holder.contended("k", "");
+        until("there is nobody but the holder", || holder.status()[1] == 1);
+        let after = serving.memory();
+        assert!(after < before + 8 * 1024, "row 19: {before} KiB before, {after} KiB after");
+        holder.release(held).unwrap();
+    }
+}
+
+#[test]
+fn row_18_who_is_slow_or_says_nothing_is_closed_in_time() {
+    for way in [Way::Unix, Way::Tcp] {
+        let place = Place::with_limits(way, PATIENCE);
+        let _serving = place.start();
+        let told = place.told();
+        let start = Instant::now();
+        let silent = Vec::from_iter((0..20).map(|at| {
+            let stream = proxy::connect(&told).unwrap();
+            (&stream).write_all(&hello()[..at]).unwrap();
+            stream
+        }));
+        // One byte after the other: never silent for long, and never done.
+        let slow = proxy::connect(&told).unwrap();
+        let trickle = slow.clone();
+        let trickling = std::thread::spawn(move || {
+            for byte in hello() {
+                if (&trickle).write_all(&[byte]).is_err() {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        for stream in &silent {
+            heard(stream);
+        }
+        heard(&slow);
+        let took = start.elapsed();
+        assert!(took > Duration::from_millis(600), "row 18: {way:?}: {took:?}");
+        assert!(took < Duration::from_secs(3), "row 18: {way:?}: {took:?}");
+        trickling.join().unwrap();
+        drop(place.backend().named("k").acquire().unwrap());
+    }
+}
+
+#[test]
+fn row_20_a_wrong_or_missing_secret_opens_nothing() {
+    let place = Place::with_limits(Way::Tcp, "lease=3000");
+    let _serving = place.start();
+    let mut holder = place.peer();
+    let held = holder.take("k", "");
+    let address = place.told().address;
+    for _ in 0..3 {
+        let wrong = NetBackend::tcp(&address, Secret::generate().unwrap());
+        let wrong = Backend::new(wrong.connect(Duration::from_secs(2)).build().unwrap());
+        let error = wrong.named("other").acquire().expect_err("N5: it is wrong");
+        assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error:?}");
+        let text = format!("{error} {error:?}");
+        assert!(!text.contains(&*place.told().secret().to_text()), "N5: it is told: {text}");
+    }
+    // Whoever knows none says `Open` at once.
+    let bold = proxy::connect(&place.told()).unwrap();
+    let _ = (&bold).write_all(&[hello(), open(), acquire(1, "other")].concat());
+    heard(&bold);
+    assert_eq!(holder.status()[2], 1, "row 20: it was done");
+    assert!(Secret::parse("").is_err() && Secret::parse(&"0".repeat(63)).is_err(), "N5");
+    // Whoever knows it is not made to wait for those who do not.
+    let start = Instant::now();
+    drop(place.backend().named("other").acquire().unwrap());
+    assert!(start.elapsed() < Duration::from_secs(1), "N5: {:?}", start.elapsed());
+    holder.release(held).unwrap();
+}
+
+/// What somebody has recorded between a client and the server is of no use to him.
+#[test]
+fn row_20_what_was_recorded_opens_nothing_again() {
+    let place = Place::with_limits(Way::Tcp, "lease=3000");
+    let _serving = place.start();
+    let proxy = Proxy::new(&place);
+    let client = Backend::new(proxy.told().client());
+    let guard = client.named("recorded").acquire().unwrap();
+    guard.release().unwrap();
+    let recorded = proxy.passed(Towards::Server);
+    assert!(recorded.len() > 150, "{} bytes", recorded.len());
+    let direct = place.client();
+    let sessions = status(&direct).unwrap().sessions;
+    let stream = proxy::connect(&place.told()).unwrap();
+    let _ = (&stream).write_all(&recorded);
+    heard(&stream);
+    let status = status(&direct).unwrap();
+    assert_eq!((status.sessions, status.keys), (sessions, 0), "N5: {status:?}");
+    // One bit that is changed on the way ends the connection, and costs no lock.
+    let guard = client.named("k").acquire().unwrap();
+    proxy.cut_all();
+    guard.refresh().unwrap();
+    guard.release().unwrap();
+    drop(client);
+    assert_nothing_left(&direct);
+}
+
+/// Another user of the machine is not let in, and says so.
+#[test]
+fn n5_another_user_is_refused() {
+    if !rustix::process::geteuid().is_root() {
+        return eprintln!("not tested: other users' processes, which only root can start");
+    }
+    let place = Place::new(Way::Unix);
+    let _serving = place.start();
+    // So that it gets as far as the socket.
+    place.directory().allow(0o711);
+    let socket = place.told().socket;
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(&socket, readable).unwrap();
+    let executable = std::env::current_exe().unwrap();
+    let reachable = Command::new("setpriv")
+        .args(["--reuid=65534", "--clear-groups", "test", "-x"])
+        .arg(&executable)
+        .status();
+    if !reachable.is_ok_and(|status| status.success()) {
+        return eprintln!("not tested: other users cannot run {}", executable.display());
+    }
+    let script = "exec setpriv --reuid=65534 --clear-groups \"$@\"";
+    let mut other = Peer::start_as(program_after("peer", script), &place.told());
+    let refused = other.begin("k", "").refused();
+    assert_eq!(refused.kind, "Unauthorized", "{refused:?}");
+    drop(place.backend().named("k").acquire().unwrap());
+}
