@@ -155,6 +155,7 @@ pub(crate) enum What {
     /// There is nothing more to come.
     Finished {
         live_keys: usize,
+        sessions: usize,
     },
 }
 

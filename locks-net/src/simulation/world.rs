@@ -103,8 +103,9 @@ impl World {
         }
         // Leases of those who died, and reservations.
         self.go_on(self.now.after(Duration::from_secs(4)), |_| false);
-        let live_keys = self.server.arbiter.as_ref().map_or(0, |arbiter| arbiter.live_keys());
-        self.tell(What::Finished { live_keys });
+        let left = self.server.arbiter.as_ref().map(|it| (it.live_keys(), it.live_sessions()));
+        let (live_keys, sessions) = left.unwrap_or_default();
+        self.tell(What::Finished { live_keys, sessions });
     }
 
     /// Until the time has come, or it is `enough`.
@@ -124,7 +125,7 @@ impl World {
                 Next::Fault => self.strike(),
             }
             steps += 1;
-            if steps > 300_000 {
+            if steps > 100_000 {
                 self.failure = Some("there is no end to it".into());
             }
         }
