@@ -148,7 +148,7 @@ impl Checker {
                 self.may_not_have_heard(*it, at)?;
             }
             What::Lost { it, cause } => self.lost(*it, *cause)?,
-            What::Disowned { .. } => {}
+            What::Disowned { it } => _ = self.ask(*it)?,
             What::Refreshed { it } => {
                 if let Some(given) = self.givens.get_mut(it) {
                     given.since = at;
