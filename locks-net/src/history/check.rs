@@ -172,7 +172,7 @@ impl Checker {
                 self.books.reserved.clear();
             }
             What::Crashed => {}
-            What::Quiet => self.quiet()?,
+            What::Quiet { sessions } => self.quiet(*sessions)?,
             What::Finished { live_keys, sessions } => self.finished(*live_keys, *sessions)?,
             What::Paused { client }
             | What::Resumed { client }
@@ -269,7 +269,11 @@ impl Checker {
         Ok(())
     }
 
-    fn quiet(&self) -> Result<(), String> {
+    fn quiet(&self, sessions: usize) -> Result<(), String> {
+        let clients = self.clients.values().filter(|client| !client.is_gone).count();
+        if sessions > clients {
+            return Err(format!("{sessions} sessions are left, and {clients} clients"));
+        }
         if let Some(it) = self.open.first() {
             return Err(format!("{it:?} has never come to an end"));
         }

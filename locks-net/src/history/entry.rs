@@ -151,7 +151,9 @@ pub(crate) enum What {
     /// The machine was started anew, and what the server had written down is void.
     Rebooted,
     /// All clients have let go of everything, and that has had time to come to the server.
-    Quiet,
+    Quiet {
+        sessions: usize,
+    },
     /// There is nothing more to come.
     Finished {
         live_keys: usize,

@@ -271,7 +271,7 @@ fn n4_what_was_held_is_not_forgotten() {
 fn c2_every_request_comes_to_an_end() {
     let mut told = told();
     told.asked(id(1, 1), |_| {});
-    told.push(What::Quiet).is_wrong("never come to an end");
+    told.push(What::Quiet { sessions: 3 }).is_wrong("never come to an end");
 }
 
 #[test]
@@ -285,7 +285,7 @@ fn c2_a_request_comes_to_one_end() {
 fn c5_a_hold_that_nobody_knows_of_is_found() {
     let mut told = told();
     told.asked(id(1, 1), |_| {}).push(What::GivenUp { it: id(1, 1) }).given(id(1, 1), 1);
-    told.push(What::Quiet).is_wrong("held in the end, by nobody");
+    told.push(What::Quiet { sessions: 3 }).is_wrong("held in the end, by nobody");
 }
 
 #[test]
@@ -296,6 +296,11 @@ fn c13_keys_left_behind_are_found() {
 #[test]
 fn n6_sessions_left_behind_are_found() {
     told().push(What::Finished { live_keys: 0, sessions: 1 }).is_wrong("1 sessions are left");
+}
+
+#[test]
+fn n1_sessions_of_nobody_are_found() {
+    told().push(What::Quiet { sessions: 4 }).is_wrong("4 sessions are left, and 3 clients");
 }
 
 #[test]

@@ -97,7 +97,8 @@ impl World {
         self.go_on(patience, World::is_quiet);
         // Whatever is still on its way has time to come.
         self.go_on(self.now.after(Duration::from_secs(3)), |_| false);
-        self.tell(What::Quiet);
+        let sessions = self.server.arbiter.as_ref().map_or(0, |it| it.live_sessions());
+        self.tell(What::Quiet { sessions });
         for index in 0..self.clients.len() {
             self.leave(index);
         }
