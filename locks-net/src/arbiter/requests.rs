@@ -338,7 +338,8 @@ impl Arbiter {
         }
     }
 
-    /// After a restart: what the client has not named ends, and what is not there is lost (N4).
+    /// After a restart: what the client has not named ends, and what is not there, or was taken away before
+    /// the client came back, is lost (N4).
     fn keep_only(&mut self, realm: u32) {
         let Some(session) = self.sessions.get_mut(&realm) else { return };
         session.is_restored = false;
@@ -347,15 +348,19 @@ impl Arbiter {
         let mut rest = there
             .filter(|request| !held.contains(request) && !pending.contains(request))
             .collect::<Vec<_>>();
-        let missing = held.into_iter().filter(|request| !session.requests.contains_key(request));
-        let mut missing = missing.collect::<Vec<_>>();
+        let lost = held.into_iter().filter_map(|request| match session.requests.get(&request) {
+            None => Some((request, LostCause::Forgotten)),
+            Some(Requested::Held(held)) => held.lost.map(|cause| (request, cause)),
+            Some(Requested::Waiting(_)) => None,
+        });
+        let mut lost = lost.collect::<Vec<_>>();
         rest.sort_unstable();
-        missing.sort_unstable();
+        lost.sort_unstable_by_key(|(request, _)| *request);
         for request in rest {
             self.end(realm, request, None);
         }
-        for request in missing {
-            self.tell(realm, &Event::Lost { request, cause: LostCause::Forgotten });
+        for (request, cause) in lost {
+            self.tell(realm, &Event::Lost { request, cause });
         }
     }
 

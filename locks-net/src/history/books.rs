@@ -202,20 +202,26 @@ impl Checker {
         }
     }
 
+    /// The last guard of a nest leaves a reservation, if any of them was to be held for longer (C14).
     fn reserve(&mut self, it: Id, cause: Option<LostCause>, at: Moment) {
         let (Some(given), Some(ask)) = (self.givens.get(&it), self.asks.get(&it)) else { return };
-        let Some(bound) = ask.at_least.filter(|_| cause != Some(LostCause::Evicted)) else {
-            return;
-        };
-        // A clock may be fast by so much.
-        let until = given.at.after(bound.mul_f64(0.97));
-        if until <= at {
+        if cause == Some(LostCause::Evicted) {
             return;
         }
-        for (key, token, nested) in &given.keys {
-            if !nested {
-                let reserved = self.books.reserved.entry(key.clone()).or_default();
-                reserved.push(Reservation { token: *token, mode: ask.mode, until });
+        for (key, token, _) in given.keys.clone() {
+            let nest = self.family(it).filter_map(|own| Some((own, self.givens.get(&own)?)));
+            let nest = nest.filter(|(_, own)| own.keys.iter().any(|(other, ..)| *other == key));
+            let nest = nest.filter(|(_, own)| own.taken.is_none_or(|taken| taken.at >= given.at));
+            let nest = nest.collect::<Vec<_>>();
+            if nest.iter().any(|(own, given)| *own != it && given.taken.is_none()) {
+                continue;
+            }
+            // A clock may be fast by so much.
+            let bound = |own| self.asks[&own].at_least.map(|bound| bound.mul_f64(0.97));
+            let until = nest.iter().filter_map(|(own, given)| Some(given.at.after(bound(*own)?)));
+            if let Some(until) = until.max().filter(|until| *until > at) {
+                let reservation = Reservation { token, mode: ask.mode, until };
+                self.books.reserved.entry(key).or_default().push(reservation);
             }
         }
     }

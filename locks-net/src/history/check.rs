@@ -43,6 +43,7 @@ pub(super) struct Checker {
     /// When their clients came to an end with them, of which the server hears later, if at all.
     pub(super) closed: BTreeMap<Id, Moment>,
     granted_at: BTreeMap<Id, Moment>,
+    released_at: BTreeMap<Id, Moment>,
     /// What their clients know to be over: must not come back.
     over: BTreeSet<Id>,
     pub(super) givens: BTreeMap<Id, Given>,
@@ -58,6 +59,7 @@ pub(super) struct Client {
     pub(super) cut_at: Option<Moment>,
     /// When that happened last, whether or not it has one again.
     last_cut: Option<Moment>,
+    opened_at: Option<Moment>,
     /// The session that it knows to have.
     pub(super) session: Option<u32>,
     pub(super) lease: Duration,
@@ -90,6 +92,7 @@ impl Checker {
                     paused_since: None,
                     cut_at: Some(at),
                     last_cut: None,
+                    opened_at: None,
                     session: None,
                     lease: *lease,
                     arrived: at,
@@ -120,8 +123,10 @@ impl Checker {
             }
             What::Released { it } => {
                 self.let_go(*it)?;
+                self.released_at.insert(*it, at);
             }
             What::Confirmed { it } => {
+                self.confirmed(*it)?;
                 self.over.insert(*it);
                 if self.givens.get(it).is_some_and(|given| given.taken.is_none()) {
                     return Err(format!(
@@ -143,7 +148,7 @@ impl Checker {
                 self.may_not_have_heard(*it, at)?;
             }
             What::Lost { it, cause } => self.lost(*it, *cause)?,
-            What::Disowned { .. } => {}
+            What::Disowned { it } => _ = self.ask(*it)?,
             What::Refreshed { it } => {
                 if let Some(given) = self.givens.get_mut(it) {
                     given.since = at;
@@ -167,8 +172,8 @@ impl Checker {
                 self.books.reserved.clear();
             }
             What::Crashed => {}
-            What::Quiet => self.quiet()?,
-            What::Finished { live_keys } => self.finished(*live_keys)?,
+            What::Quiet { sessions } => self.quiet(*sessions)?,
+            What::Finished { live_keys, sessions } => self.finished(*live_keys, *sessions)?,
             What::Paused { client }
             | What::Resumed { client }
             | What::Died { client }
@@ -191,6 +196,7 @@ impl Checker {
             }
             What::Opened { session, .. } => {
                 client.cut_at = None;
+                client.opened_at = Some(at);
                 client.session = Some(*session);
             }
             What::Arrived { .. } => client.arrived = at,
@@ -218,6 +224,16 @@ impl Checker {
             self.over.insert(it);
         }
         Ok(())
+    }
+
+    /// Who releases what was taken away hears of that, unless it was told to a connection that is no more.
+    fn confirmed(&self, it: Id) -> Result<(), String> {
+        let opened = self.client(it)?.opened_at;
+        let asked_before = self.released_at.get(&it).copied() < opened;
+        match self.was_taken(it) && !asked_before {
+            true => Err(format!("{it:?} is known to be released, and had been taken away")),
+            false => Ok(()),
+        }
     }
 
     fn session_over(&self, number: u32, session: u32, at: Moment) -> Result<(), String> {
@@ -253,7 +269,11 @@ impl Checker {
         Ok(())
     }
 
-    fn quiet(&self) -> Result<(), String> {
+    fn quiet(&self, sessions: usize) -> Result<(), String> {
+        let clients = self.clients.values().filter(|client| !client.is_gone).count();
+        if sessions > clients {
+            return Err(format!("{sessions} sessions are left, and {clients} clients"));
+        }
         if let Some(it) = self.open.first() {
             return Err(format!("{it:?} has never come to an end"));
         }
@@ -265,13 +285,16 @@ impl Checker {
         }
     }
 
-    fn finished(&self, live_keys: usize) -> Result<(), String> {
+    fn finished(&self, live_keys: usize, sessions: usize) -> Result<(), String> {
         let mut held = self.givens.iter().filter(|(_, given)| given.taken.is_none());
         if let Some((it, _)) = held.next() {
             return Err(format!("{it:?} is held in the end, although its client is gone"));
         }
         if live_keys > 0 {
             return Err(format!("{live_keys} keys are left behind"));
+        }
+        if sessions > 0 {
+            return Err(format!("{sessions} sessions are left behind"));
         }
         Ok(())
     }

@@ -151,47 +151,14 @@ pub(crate) enum What {
     /// The machine was started anew, and what the server had written down is void.
     Rebooted,
     /// All clients have let go of everything, and that has had time to come to the server.
-    Quiet,
+    Quiet {
+        sessions: usize,
+    },
     /// There is nothing more to come.
     Finished {
         live_keys: usize,
+        sessions: usize,
     },
-}
-
-impl Entry {
-    /// Whether it has to do with this client.
-    pub(crate) fn concerns(&self, client: u32) -> bool {
-        match &self.what {
-            What::Asked { it, .. }
-            | What::Granted { it, .. }
-            | What::Refused { it, .. }
-            | What::GivenUp { it }
-            | What::Released { it }
-            | What::Confirmed { it }
-            | What::Held { it }
-            | What::Lost { it, .. }
-            | What::Disowned { it }
-            | What::Refreshed { it }
-            | What::Given { it, .. }
-            | What::Taken { it, .. } => it.client == client,
-            What::Joined { client: other, .. }
-            | What::Left { client: other }
-            | What::Paused { client: other }
-            | What::Resumed { client: other }
-            | What::Died { client: other }
-            | What::Cut { client: other }
-            | What::Opened { client: other, .. }
-            | What::Arrived { client: other }
-            | What::Over { client: other, .. } => *other == client,
-            What::Evicting { .. }
-            | What::Freed { .. }
-            | What::Crashed
-            | What::Stands { .. }
-            | What::Quiet
-            | What::Rebooted
-            | What::Finished { .. } => true,
-        }
-    }
 }
 
 impl fmt::Debug for Id {

@@ -168,7 +168,8 @@ impl World {
 
     fn cut(&mut self, both_see_it: bool) {
         let now = self.now;
-        let numbers = self.connections.iter().filter(|(_, it)| !it.is_local);
+        // On one machine both ends see at once that it is over.
+        let numbers = self.connections.iter().filter(|(_, it)| both_see_it || !it.is_local);
         let numbers = numbers.map(|(number, _)| *number).collect::<Vec<_>>();
         let Some(number) = self.random.pick(&numbers).copied() else { return };
         let Some(connection) = self.connections.get_mut(&number) else { return };
@@ -177,8 +178,12 @@ impl World {
             up = self.random.percent(50);
             down = !up && self.random.percent(50);
         }
-        let up = up.then(|| now.after(delay(false, &mut self.random)));
-        let down = down.then(|| now.after(delay(false, &mut self.random)));
+        let is_local = connection.is_local;
+        let mut seen = |sees: bool| {
+            let late = delay(false, &mut self.random);
+            sees.then(|| if is_local { now } else { now.after(late) })
+        };
+        let (up, down) = (seen(up), seen(down));
         connection.up.cut(up, &mut self.random);
         connection.down.cut(down, &mut self.random);
     }

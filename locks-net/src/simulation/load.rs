@@ -62,7 +62,7 @@ pub(super) fn ask(plan: &Plan, random: &mut Random, around: &Around<'_>) -> (Box
     options.fair = *random.pick(&[None, None, None, Some(true), Some(false)]).unwrap_or(&None);
     options.steal_after = random.percent(12).then(|| random.millis(10..300));
     if around.held.is_empty() && !options.reentrant {
-        options.hold_at_least = random.percent(8).then(|| random.millis(5..150));
+        options.hold_at_least = random.percent(12).then(|| random.millis(20..400));
         options.hold_at_most = random.percent(8).then(|| random.millis(150..300));
     }
     if random.percent(10) {
