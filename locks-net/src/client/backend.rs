@@ -58,8 +58,6 @@ enum Where {
     Path(PathBuf),
     Port(String, Secret),
     Machine(Machine),
-    #[cfg(test)]
-    Dial(Arc<dyn Dial>, Exclusion),
 }
 
 struct Handle {
@@ -88,12 +86,6 @@ impl NetBackend {
         NetBuilder::new(Where::Machine(Machine::new(directory)))
     }
 
-    /// The server that is reached in this way.
-    #[cfg(test)]
-    pub(crate) fn dialing(dial: impl Dial, exclusion: Exclusion) -> NetBuilder {
-        NetBuilder::new(Where::Dial(Arc::new(dial), exclusion))
-    }
-
     /// A handle to it.
     pub fn into_backend(self) -> Backend {
         Backend::new(self)
@@ -116,7 +108,7 @@ impl NetBackend {
         begin: impl FnOnce(&mut Session) -> Result<u64, LockError>,
         take: impl FnOnce(Answer) -> Option<T> + Send + 'static,
     ) -> Op<'static, T> {
-        let begun = self.0.link().and_then(|link| Ok((link, link.with(begin)?)));
+        let begun = self.0.link().and_then(|link| Ok((link, link.begin(begin)?)));
         let (link, call) = match begun {
             Ok((link, call)) => (link.clone(), call),
             Err(error) => return Op::failed(error),
@@ -193,8 +185,6 @@ impl NetBuilder {
                 let serves = self.serve.unwrap_or(true);
                 (Arc::new(machine.serve(serves)), Exclusion::Arbiter)
             }
-            #[cfg(test)]
-            Where::Dial(dial, exclusion) => (dial, exclusion),
         };
         Ok(NetBackend(Arc::new(Handle {
             about: About::new(dial.name(), capabilities(exclusion)),
@@ -261,7 +251,7 @@ impl LockBackend for NetBackend {
     fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
         let begun = self.0.about.check(&request).and_then(|()| self.0.link()).and_then(|link| {
             let (acquire, site) = acquire(&request);
-            Ok((link, link.with(|session| session.acquire(acquire, site))?))
+            Ok((link, link.begin(|session| session.acquire(acquire, site))?))
         });
         match begun {
             Ok((link, number)) => Op::Later(Box::pin(Acquiring::new(link.clone(), number))),

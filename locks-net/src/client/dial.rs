@@ -9,10 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use locks_core::{ErrorKind, LockError};
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 
 use crate::secret::Secret;
+use crate::server::socket_file;
 
 /// A way to reach a server; made use of whenever there is no connection and something to say.
 pub(crate) trait Dial: Send + Sync + 'static {
@@ -97,7 +96,9 @@ impl Dial for AtPath {
     }
 
     fn dial(&self, _: Instant) -> Result<Line, Unreached> {
-        let stream = connect_unix(&self.path)?;
+        // Not waiting: a server that is stopped has a full backlog at some time, and nobody to empty it.
+        let stream = socket_file::connect(&self.path);
+        let stream = stream.map_err(|error| unreached(&self.name, error))?;
         check_server(&stream, &self.path, self.allowed).map_err(Unreached::Failed)?;
         Ok(Line::Unix(stream))
     }
@@ -119,23 +120,6 @@ impl Dial for AtPort {
             Err(error) => Err(unreached(&self.name, error)),
         }
     }
-}
-
-/// Connects to a Unix socket.
-///
-/// # Errors
-/// Those of the system, sorted.
-pub(crate) fn connect_unix(path: &Path) -> Result<UnixStream, Unreached> {
-    // Not waiting: a server that is stopped has a full backlog at some time, and nobody to empty it.
-    let connected = || -> Result<UnixStream, Errno> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        connect(&socket, &SocketAddrUnix::new(path)?)?;
-        Ok(UnixStream::from(socket))
-    };
-    let stream = connected().map_err(io::Error::from);
-    let stream = stream.and_then(|stream| stream.set_nonblocking(false).map(|()| stream));
-    stream.map_err(|error| unreached(&path.display().to_string(), error))
 }
 
 /// Refuses a server of another user than this one, root and `allowed` (N5).

@@ -8,6 +8,6 @@ mod op;
 mod session;
 
 pub use self::backend::{NetBackend, NetBuilder};
-pub(crate) use self::dial::{Dial, Line, Unreached, check_server, connect_unix};
+pub(crate) use self::dial::{Dial, Line, Unreached, check_server};
 #[cfg(test)]
 pub(crate) use self::session::{Answer, Session, Setup as SessionSetup};

@@ -240,6 +240,21 @@ fn n7_the_last_handle_says_good_bye() {
 }
 
 #[test]
+fn n7_a_connection_without_use_is_closed_and_one_that_holds_is_not() {
+    let place = Place::new();
+    let _server = place.serve();
+    let (idle, holds, watcher) = (place.client(), place.client(), place.client());
+    let guard = take(&holds.clone().into_backend());
+    idle.status().block().unwrap();
+    let sessions = || watcher.status().block().unwrap().sessions;
+    assert_eq!(sessions(), 3);
+    until("the idle one has left", || sessions() == 2);
+    guard.check().unwrap();
+    idle.status().block().unwrap();
+    assert_eq!(sessions(), 3, "it comes back when it is used");
+}
+
+#[test]
 fn c2_nobody_there_is_said_within_the_bound() {
     let place = Place::new();
     let client = NetBackend::unix(place.socket()).connect(Duration::from_millis(200)).build();

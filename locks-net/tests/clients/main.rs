@@ -3,8 +3,6 @@
 //! `c` and `n` in a test's name stand for a clause of the contract, `row` for a row of the table of faults.
 #![cfg(target_os = "linux")]
 
-mod conformance;
-mod cuts;
 mod faults;
 mod place;
 mod program;

@@ -6,8 +6,7 @@ use std::process::Command;
 const PROGRAM: &str = "LOCKS_NET_PROGRAM";
 
 /// What a process can be told to be.
-const PROGRAMS: [(&str, fn()); 2] =
-    [("kit", crate::conformance::serve_the_kit), ("holder", crate::faults::hold)];
+const PROGRAMS: [(&str, fn()); 1] = [("holder", crate::faults::hold)];
 
 /// A process that is `name`.
 pub(crate) fn program(name: &str) -> Command {

@@ -125,6 +125,16 @@ impl Link {
         outcome
     }
 
+    /// As [`with`](Self::with), for what begins something.
+    pub(super) fn begin<R>(self: &Arc<Self>, act: impl FnOnce(&mut Session) -> R) -> R {
+        let mut shared = self.lock();
+        if shared.wire.is_none() {
+            shared.retry.soon();
+        }
+        drop(shared);
+        self.with(act)
+    }
+
     /// Looks at the session without changing what it has to say.
     pub(super) fn look<R>(&self, act: impl FnOnce(&mut Session) -> R) -> R {
         act(&mut self.lock().session)
@@ -213,7 +223,15 @@ impl Link {
                     return shared;
                 }
                 Err(error) => {
-                    shared.lose_line(&error.to_string());
+                    // What the server had said before is still there: a loss, it may be, of what is
+                    // released just now.
+                    self.read(&mut shared);
+                    if shared.reader == Reader::Nobody {
+                        shared.lose_line(&error.to_string());
+                    } else {
+                        // The leader reads to the end, and finds that.
+                        wire.shut_down();
+                    }
                     shared.call_thread(self);
                     return shared;
                 }

@@ -26,6 +26,7 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Retry {
     failures: u32,
+    failed_at: Option<Moment>,
     at: Option<Moment>,
 }
 
@@ -38,9 +39,17 @@ impl Retry {
         *self = Self::default();
     }
 
+    /// Somebody new asks, who may not have as much time: not as long a pause as that.
+    pub(super) fn soon(&mut self) {
+        if let (Some(at), Some(failed)) = (self.at, self.failed_at) {
+            self.at = Some(at.min(failed.after(Self::FIRST)));
+        }
+    }
+
     fn failed(&mut self, now: Moment) {
         let pause = (Self::FIRST * (1 << self.failures.min(10))).min(Self::LONGEST);
         self.failures += 1;
+        self.failed_at = Some(now);
         // So that not everybody comes at the same time.
         let jitter = pause.mul_f64(f64::from(u32::from(chance())) / 512.0);
         self.at = Some(now.after(pause.saturating_sub(jitter)));
@@ -64,7 +73,7 @@ impl Link {
         };
         let due = shared.session.next_deadline().is_some_and(|due| due < until);
         let dial = shared.wire.is_none() && shared.session.wants_server();
-        if due || dial && shared.retry.at.is_none() {
+        if due || dial && shared.retry.at.is_none_or(|at| at < until) {
             shared.call_thread(self);
         }
     }

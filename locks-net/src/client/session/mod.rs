@@ -11,6 +11,7 @@ mod hold;
 mod labels;
 mod leases;
 mod opening;
+mod patience;
 mod time;
 mod trust;
 
@@ -90,8 +91,11 @@ pub(crate) struct Setup {
     /// How long the server may take to be reached, and to answer what needs no waiting (C2).
     pub(crate) connect: Duration,
     /// For the nonces of handshakes.
-    pub(crate) random: Box<dyn FnMut(&mut [u8]) + Send>,
+    pub(crate) random: Random,
 }
+
+/// Fills bytes with what nobody can guess.
+pub(crate) type Random = Box<dyn FnMut(&mut [u8]) + Send>;
 
 /// The session at the server.
 struct Life {
@@ -270,11 +274,6 @@ impl Session {
         self.end_life();
         self.life = None;
         self.connection = None;
-    }
-
-    /// Whether there is output.
-    pub(crate) fn has_output(&self) -> bool {
-        !self.out.is_empty()
     }
 
     /// Whether calls go to the server at once.

@@ -75,6 +75,7 @@ fn n4_a_restored_session_tells_what_still_matters_and_asks_again() {
         Call::Disown { .. },
         Call::Acquire(acquire),
         Call::Status { .. },
+        Call::Ping,
     ] = &calls[..]
     else {
         panic!("{calls:?}")
