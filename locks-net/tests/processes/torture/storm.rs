@@ -1,5 +1,6 @@
 //! The storm: processes that are killed, stopped and replaced, and a server to which the same happens.
 
+use std::collections::VecDeque;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -64,6 +65,18 @@ pub(crate) enum Failure {
     Fault(String),
 }
 
+impl Failure {
+    /// With what had happened before, the last of it first.
+    fn after(mut self, timeline: &VecDeque<String>) -> Self {
+        let (Self::Violation(Violation { text, .. }) | Self::Fault(text)) = &mut self;
+        for what in timeline {
+            text.push('\n');
+            text.push_str(what);
+        }
+        self
+    }
+}
+
 /// A process of the storm. It is killed when this is dropped.
 struct Life {
     life: u32,
@@ -77,7 +90,9 @@ impl Storm {
         let place = Place::with_limits(self.way, &format!("lease={}", lease.as_millis()));
         let witness = Directory::new();
         let mut court = Court::new(self.way, witness.path());
-        let blows = self.blow(&place, &witness, &mut court)?;
+        let mut timeline = VecDeque::new();
+        let blows = self.blow(&place, &witness, &mut court, &mut timeline);
+        let blows = blows.map_err(|failure| failure.after(&timeline))?;
         let (timeouts, cancelled) = refusals(witness.path());
         Ok(Report { counts: court.counts(), timeouts, cancelled, blows })
     }
@@ -88,7 +103,12 @@ impl Storm {
         place: &Place,
         witness: &Directory,
         court: &mut Court,
+        timeline: &mut VecDeque<String>,
     ) -> Result<Blows, Failure> {
+        let mut tell = |what: String| {
+            timeline.truncate(30);
+            timeline.push_front(format!("{}: {what}", now()));
+        };
         let (start, mut dice) = (Instant::now(), Dice::new(self.seed ^ 0x5704));
         // Of a machine's processes those serve that lock.
         let mut server = (self.way != Way::Machine).then(|| place.start());
@@ -116,6 +136,7 @@ impl Storm {
                 let chosen = dice.below(processes.len() as u64) as usize;
                 match (dice.below(10), &mut server) {
                     (0, Some(serving)) => {
+                        tell(format!("the server {:?} is killed", serving.pid()));
                         let old = standby.replace(place.standby()).expect("one stands by");
                         // Before its successor serves, or so that clients find nobody for a while.
                         std::mem::replace(serving, old).kill();
@@ -123,11 +144,14 @@ impl Storm {
                             thread::sleep(dice.micros(60_000));
                         }
                         place.let_serve(serving);
+                        tell(format!("{:?} serves", serving.pid()));
                         blows.servers_killed += 1;
                     }
                     (1, Some(serving)) => {
+                        tell("the server is stopped".to_owned());
                         kill_process(serving.pid(), Signal::STOP).unwrap();
                         thread::sleep(dice.micros(100_000));
+                        tell("the server goes on".to_owned());
                         serving.go_on();
                         blows.servers_stopped += 1;
                     }
@@ -135,13 +159,16 @@ impl Storm {
                         // Known before it can happen.
                         let life = processes[chosen].life;
                         logs.iter().for_each(|log| log.append(Event::Killing { life }));
+                        tell(format!("life {life}, {:?}, is killed", processes[chosen].pid()));
                         processes[chosen] = give_life();
                         blows.killed += 1;
                     }
                     _ => {
                         blows.stopped += 1;
                         let longest = *dice.of(&STOPS);
-                        processes[chosen].stop(dice.micros(longest));
+                        let time = dice.micros(longest);
+                        processes[chosen].stop(time);
+                        tell(format!("life {} is stopped for {time:?}", processes[chosen].life));
                     }
                 }
             }
