@@ -22,3 +22,4 @@ mod restarts;
 mod serving;
 mod stopped;
 mod strangers;
+mod torture;

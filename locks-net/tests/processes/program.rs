@@ -6,11 +6,12 @@ use std::process::Command;
 const PROGRAM: &str = "LOCKS_NET_PROGRAM";
 
 /// What a process can be told to be.
-const PROGRAMS: [(&str, fn()); 4] = [
+const PROGRAMS: [(&str, fn()); 5] = [
     ("kit", crate::conformance::serve_the_kit),
     ("peer", crate::peer::serve),
     ("server", crate::place::serve),
     ("host", crate::place::host),
+    ("worker", crate::torture::worker::work),
 ];
 
 /// A process that is `name`.

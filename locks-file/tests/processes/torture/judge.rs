@@ -8,6 +8,9 @@
 //! - its lock file was deleted between the victim's request and the other's entry;
 //! - it is one of several keys, of which another may have been lost in one of these ways.
 //!
+//! Where locks are kept by leases these may run out, and then the older one has to find out when it looks
+//! for the first time after that (C8).
+//!
 //! And a process that is about to be killed is no longer inside.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -48,6 +51,7 @@ pub(crate) struct Counts {
     pub(crate) stolen_unseen: u64,
     pub(crate) deleted: u64,
     pub(crate) with_others: u64,
+    pub(crate) expired: u64,
     /// Victims whose last look before they went did not tell them.
     pub(crate) told_late: u64,
 }
@@ -275,6 +279,10 @@ impl Judge {
                 self.counts.with_others += 1;
                 return Ok(Some(victims.hold));
             }
+            if self.plan.leased && known {
+                self.counts.expired += 1;
+                return Ok(Some(victims.hold));
+            }
             if self.plan.steals && heir.entry.steals.is_some() && known {
                 let text = format!("{heir:?} stole from {victim:?}");
                 return Err(self.wrong(Wrong::Early, text));
@@ -306,6 +314,10 @@ impl Judge {
             // It may have stood still before it looked.
             self.assert_may_be_lost(&inside, at)?;
         } else if inside.lost_since.is_some_and(|since| since < looked) {
+            if self.plan.leased && !self.plan.steals {
+                let text = format!("{inside:?} was found held at {looked}");
+                return Err(self.wrong(Wrong::Unheard, text));
+            }
             self.counts.told_late += 1;
         } else if inside.entry.token != 0 && inside.lost_since.is_none() {
             if self.held_still.len() == 16 {
@@ -336,6 +348,7 @@ impl Judge {
         let old_enough =
             entry.token == 0 || at.saturating_sub(inside.since) >= AGES[0].as_nanos() as u64;
         let may = (plan.steals && old_enough)
+            || plan.leased
             || self.is_deleted(entry.asked)
             // Of keys in one request one may be subject to more than the others are.
             || (entry.of_set && !plan.is_strict());
@@ -360,6 +373,7 @@ impl std::ops::AddAssign for Counts {
         self.stolen_unseen += other.stolen_unseen;
         self.deleted += other.deleted;
         self.with_others += other.with_others;
+        self.expired += other.expired;
         self.told_late += other.told_late;
     }
 }

@@ -14,9 +14,12 @@ pub(crate) struct Plan {
     pub(crate) outsider: bool,
     /// It is reserved for a while after each grant.
     pub(crate) least: bool,
+    /// It is kept by leases, which may run out. Here nothing is.
+    pub(crate) leased: bool,
 }
 
-const STRICT: Plan = Plan { key: "", steals: false, deletes: false, outsider: false, least: false };
+const STRICT: Plan =
+    Plan { key: "", steals: false, deletes: false, outsider: false, least: false, leased: false };
 
 /// Apart, so that on most keys nothing has an excuse; together on the last.
 pub(crate) const PLANS: [Plan; 8] = [
@@ -43,6 +46,6 @@ pub(crate) const LEAST: Duration = Duration::from_millis(4);
 impl Plan {
     /// Whether nobody ever loses it.
     pub(crate) const fn is_strict(&self) -> bool {
-        !self.steals && !self.deletes
+        !self.steals && !self.deletes && !self.leased
     }
 }

@@ -372,7 +372,7 @@ impl Report {
 
 impl std::fmt::Display for Report {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Counts { grants, lost, stolen, stolen_unseen, deleted, with_others, told_late } =
+        let Counts { grants, lost, stolen, stolen_unseen, deleted, with_others, told_late, .. } =
             self.counts;
         write!(
             f,

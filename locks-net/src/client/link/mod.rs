@@ -226,9 +226,15 @@ impl Link {
                     return shared;
                 }
                 Err(error) => {
-                    // Whoever closes without having listened may have said why.
+                    // What the server had said before is still there: a loss, it may be, of what is
+                    // released just now.
                     self.read(&mut shared);
-                    shared.lose_line(&error.to_string());
+                    if shared.reader == Reader::Nobody {
+                        shared.lose_line(&error.to_string());
+                    } else {
+                        // The leader reads to the end, and finds that.
+                        wire.shut_down();
+                    }
                     shared.call_thread(self);
                     return shared;
                 }

@@ -30,6 +30,11 @@ impl Ending {
     pub(super) fn is_awaited(&self) -> bool {
         self.waker.is_some()
     }
+
+    /// No server has been told of it yet.
+    pub(super) fn is_unsaid(&self) -> bool {
+        self.sent.is_none() && matches!(self.state, State::Under)
+    }
 }
 
 impl Session {

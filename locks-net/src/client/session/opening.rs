@@ -134,13 +134,20 @@ impl Session {
         self.deferred.clear();
         let held = self.holds.iter().filter(|(_, held)| !held.is_given_up());
         let mut held = held.map(|it| *it.0).collect::<Vec<_>>();
+        // What is released and was never said to be is held as far as any server knows; or it was lost,
+        // and whoever releases it is to hear of that.
+        let unsaid = self.endings.iter().filter(|(_, ending)| ending.is_unsaid());
+        let mut unsaid = unsaid.map(|it| *it.0).collect::<Vec<_>>();
+        held.extend(&unsaid);
         held.sort_unstable();
+        unsaid.sort_unstable();
         let pending = self.unanswered.iter().filter(|(_, asked)| asked.may_hold());
         let pending = pending.map(|it| *it.0).collect::<Vec<_>>();
         let last = self.tell_holding(held, pending);
         for ending in self.endings.values_mut() {
             ending.sent = Some(last);
         }
+        unsaid.into_iter().for_each(|request| self.send_end(request));
         let disowned = self.holds.iter().filter(|(_, held)| held.disowned && !held.is_given_up());
         let disowned = disowned.map(|it| *it.0).collect::<Vec<_>>();
         for request in disowned {

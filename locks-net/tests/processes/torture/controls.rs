@@ -1,0 +1,64 @@
+//! The witness notices: storms over locks that are none, and what leases excuse. (What else the judge
+//! calls wrong is shown where it comes from.)
+
+use std::time::Duration;
+
+use super::judge::{Judge, Wrong};
+use super::log::{Entry, Event, HoldId, Record};
+use super::plan::{PLANS, Plan};
+use super::storm::{ALONE, Failure, Storm};
+use crate::place::Way;
+
+#[track_caller]
+fn assert_storm_shows(defect: &'static str, wrong: &[Wrong]) {
+    let _alone = ALONE.lock();
+    let lasts = Duration::from_secs(20);
+    let storm = Storm { way: Way::Unix, lasts, seed: 1, blows: false, defect: Some(defect) };
+    match storm.run() {
+        Err(Failure::Violation(violation)) if wrong.contains(&violation.wrong) => {}
+        outcome => panic!("`{defect}` is not noticed as {wrong:?}: {outcome:?}"),
+    }
+}
+
+#[test]
+fn locks_that_are_bypassed_are_noticed() {
+    // Where locks are apart so are tokens, and nobody hears of a theft; whichever is seen first.
+    assert_storm_shows("locks", &[Wrong::Overlap, Wrong::Token, Wrong::Unheard]);
+}
+
+#[test]
+fn tokens_that_repeat_are_noticed() {
+    assert_storm_shows("tokens", &[Wrong::Token]);
+}
+
+fn entered(life: u32, token: u64, at: u64) -> Record {
+    let (hold, asked) = (HoldId { life, thread: 0, serial: 1 }, 1);
+    let entry = Entry { hold, shared: false, token, asked, steals: None, least: 0, of_set: false };
+    Record { at, event: Event::Entered(entry) }
+}
+
+fn left(life: u32, at: u64, lost: bool) -> Record {
+    let hold = HoldId { life, thread: 0, serial: 1 };
+    Record { at, event: Event::Left { hold, looked: at, lost } }
+}
+
+fn judged(leased: bool, history: &[Record]) -> Result<(), Wrong> {
+    let mut judge = Judge::new(Plan { leased, ..PLANS[0] });
+    history.iter().try_for_each(|record| judge.hear(*record)).map_err(|wrong| wrong.wrong)
+}
+
+#[test]
+fn a_lease_that_runs_out_is_known_at_the_next_look() {
+    let two = [entered(1, 5, 100), entered(2, 6, 200)];
+    assert_eq!(judged(false, &two), Err(Wrong::Overlap));
+    for (lost, verdict) in [(true, Ok(())), (false, Err(Wrong::Unheard))] {
+        let history = [two[0], two[1], left(1, 300, lost)];
+        assert_eq!(judged(true, &history), verdict);
+        // It wrote down that it had come in when somebody else had followed it.
+        let history = [two[1], entered(1, 5, 250), left(1, 300, lost)];
+        assert_eq!(judged(true, &history), verdict);
+    }
+    // The one that was there last has nothing to fear.
+    let history = [two[0], two[1], left(2, 300, false), left(1, 310, true)];
+    assert_eq!(judged(true, &history), Ok(()));
+}

@@ -1,0 +1,58 @@
+//! Many processes on a few keys of one server, with everything that can happen to them and to it, for
+//! `LOCKS_TORTURE_SECONDS` (4 unless it says otherwise). The witness, its log and its judge are those of
+//! the file backend's storm.
+
+mod controls;
+#[path = "../../../../locks-file/tests/processes/torture/dice.rs"]
+mod dice;
+#[path = "../../../../locks-file/tests/processes/torture/judge.rs"]
+#[expect(dead_code, reason = "it judges what can happen to files as well")]
+mod judge;
+#[path = "../../../../locks-file/tests/processes/torture/log.rs"]
+mod log;
+mod plan;
+mod storm;
+pub(crate) mod worker;
+
+use std::env;
+use std::time::Duration;
+
+use self::storm::{ALONE, Failure, Storm};
+use crate::peer::now;
+use crate::place::Way;
+
+fn told_number(variable: &str) -> Option<u64> {
+    env::var(variable).ok().map(|told| told.parse().expect("a number"))
+}
+
+fn torture(way: Way) {
+    let _alone = ALONE.lock();
+    let lasts = Duration::from_secs(told_number("LOCKS_TORTURE_SECONDS").unwrap_or(4));
+    let seed = told_number("LOCKS_TORTURE_SEED").unwrap_or_else(now);
+    let storm = Storm { way, lasts, seed, blows: true, defect: None };
+    match storm.run() {
+        Ok(report) => {
+            eprintln!("torture: {way:?}: {report}");
+            report.assert_stormy(lasts);
+        }
+        Err(Failure::Violation(violation)) => {
+            panic!("{:?}, {way:?}, seed {seed}: {}", violation.wrong, violation.text)
+        }
+        Err(Failure::Fault(fault)) => panic!("{way:?}, seed {seed}: {fault}"),
+    }
+}
+
+#[test]
+fn c1_to_c14_nothing_gives_way_under_torture_on_a_unix_socket() {
+    torture(Way::Unix);
+}
+
+#[test]
+fn c1_to_c14_nothing_gives_way_under_torture_over_tcp() {
+    torture(Way::Tcp);
+}
+
+#[test]
+fn c1_to_c14_nothing_gives_way_under_torture_where_processes_serve_each_other() {
+    torture(Way::Machine);
+}

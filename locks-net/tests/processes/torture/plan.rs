@@ -1,0 +1,46 @@
+//! The keys of the storm, and what may befall each.
+
+use std::time::Duration;
+
+/// One key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    pub(crate) key: &'static str,
+    /// Requests steal it.
+    pub(crate) steals: bool,
+    /// Of files: never here.
+    pub(crate) deletes: bool,
+    /// It is reserved for a while after each grant.
+    pub(crate) least: bool,
+    /// It is kept by leases, which may run out.
+    pub(crate) leased: bool,
+}
+
+const STRICT: Plan = Plan { key: "", steals: false, deletes: false, least: false, leased: false };
+
+/// Apart, so that on most keys nothing has an excuse.
+pub(crate) const PLANS: [Plan; 6] = [
+    Plan { key: "strict-0", ..STRICT },
+    Plan { key: "strict-1", ..STRICT },
+    Plan { key: "strict-2", ..STRICT },
+    Plan { key: "stolen-0", steals: true, ..STRICT },
+    Plan { key: "stolen-1", steals: true, ..STRICT },
+    Plan { key: "reserved", least: true, ..STRICT },
+];
+
+/// Keys that are taken in one request. What nobody ever loses stays apart from what somebody does.
+pub(crate) const SETS: [&[usize]; 3] = [&[0, 1], &[0, 1, 2], &[3, 4]];
+
+/// The ages at which requests steal.
+pub(crate) const AGES: [Duration; 3] =
+    [Duration::from_millis(20), Duration::from_millis(40), Duration::from_millis(60)];
+
+/// How long a key stays reserved.
+pub(crate) const LEAST: Duration = Duration::from_millis(4);
+
+impl Plan {
+    /// Whether nobody ever loses it.
+    pub(crate) const fn is_strict(&self) -> bool {
+        !self.steals && !self.deletes && !self.leased
+    }
+}

@@ -1,0 +1,241 @@
+//! The processes of the storm: a few threads each that lock what they like.
+
+use std::env;
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::exit;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use locks_core::{Backend, ErrorKind, LockBuilder, LockError, OwnedGuard};
+
+use super::dice::Dice;
+use super::log::{Entry, Event, HoldId, Log};
+use super::plan::{AGES, LEAST, PLANS, Plan, SETS};
+use crate::peer::now;
+use crate::place::Told;
+use crate::polled::Polled;
+
+pub(crate) const WITNESS: &str = "LOCKS_NET_WITNESS";
+pub(crate) const LIFE: &str = "LOCKS_NET_LIFE";
+pub(crate) const SEED: &str = "LOCKS_NET_SEED";
+/// What is wrong on purpose: `locks` are no locks, or `tokens` repeat.
+pub(crate) const DEFECT: &str = "LOCKS_NET_DEFECT";
+
+/// In the witness's directory: what went wrong, and what came to nothing.
+pub(crate) const FAULTS: &str = "faults";
+pub(crate) const REFUSALS: &str = "refusals";
+
+const THREADS: u32 = 3;
+
+static OVER: AtomicBool = AtomicBool::new(false);
+
+struct Worker<'a> {
+    backend: &'a Backend,
+    logs: &'a [Log],
+    witness: &'a Path,
+    tokens_repeat: bool,
+    /// Before each key: everybody has locks of their own, and so none.
+    prefix: String,
+    life: u32,
+    thread: u32,
+    serial: u64,
+    dice: Dice,
+    timeouts: u64,
+    cancelled: u64,
+}
+
+fn told_number(variable: &str) -> u64 {
+    env::var(variable).unwrap().parse().unwrap()
+}
+
+/// The program that locks.
+pub(crate) fn work() {
+    let witness = PathBuf::from(env::var_os(WITNESS).unwrap());
+    let (life, seed) = (told_number(LIFE), told_number(SEED));
+    let defect = env::var(DEFECT).ok();
+    let backend = Backend::new(Told::heard().client());
+    let logs = PLANS.map(|plan| Log::open(&witness, plan.key));
+    // Until the input ends: then whoever started it wants no more, or is gone.
+    thread::spawn(|| {
+        // Nothing is ever written to it.
+        let _ = std::io::stdin().read(&mut [0]);
+        OVER.store(true, Ordering::Relaxed);
+    });
+    thread::scope(|threads| {
+        for thread in 0..THREADS {
+            let (backend, logs, witness, defect) = (&backend, &logs, &witness, defect.as_deref());
+            threads.spawn(move || {
+                let own_locks = defect == Some("locks");
+                let worker = Worker {
+                    backend,
+                    logs,
+                    witness,
+                    tokens_repeat: defect == Some("tokens"),
+                    prefix: own_locks.then(|| format!("{life}-")).unwrap_or_default(),
+                    life: life.try_into().unwrap(),
+                    thread,
+                    serial: 0,
+                    dice: Dice::new(seed ^ (life << 32) ^ u64::from(thread)),
+                    timeouts: 0,
+                    cancelled: 0,
+                };
+                worker.work();
+            });
+        }
+    });
+}
+
+/// Says what went wrong, and ends the process.
+fn fail(witness: &Path, what: &str) -> ! {
+    append(witness, FAULTS, what);
+    exit(1)
+}
+
+fn append(witness: &Path, name: &str, line: &str) {
+    let mut options = OpenOptions::new();
+    let mut file = options.append(true).create(true).open(witness.join(name)).unwrap();
+    file.write_all(format!("{line}\n").as_bytes()).unwrap();
+}
+
+impl Worker<'_> {
+    fn work(mut self) {
+        while !OVER.load(Ordering::Relaxed) {
+            self.turn();
+        }
+        let line = format!("{} {}", self.timeouts, self.cancelled);
+        append(self.witness, REFUSALS, &line);
+    }
+
+    /// One lock, or several, taken in one of all ways and given back.
+    fn turn(&mut self) {
+        let dice = &mut self.dice;
+        let single = [dice.below(PLANS.len() as u64) as usize];
+        let of_set = dice.one_in(8);
+        let keys: &[usize] =
+            if of_set { SETS[dice.below(SETS.len() as u64) as usize] } else { &single };
+        let plans = Vec::from_iter(keys.iter().map(|key| PLANS[*key]));
+        let shared = dice.one_in(3);
+        let steals =
+            (plans.iter().all(|plan| plan.steals) && dice.one_in(2)).then(|| *dice.of(&AGES));
+        let least = plans.iter().any(|plan| plan.least).then_some(LEAST);
+        let lock = self.lock(&plans, shared, steals, least);
+        self.serial += 1;
+        let hold = HoldId { life: self.life, thread: self.thread, serial: self.serial };
+        let steals = steals.map(|age| age.as_nanos() as u64);
+        if let Some(steals) = steals {
+            self.tell(keys, Event::Tries { hold, steals });
+        }
+        let asked = now();
+        let outcome = if self.dice.one_in(4) { self.poll(lock) } else { self.wait(lock) };
+        let Some(guard) = outcome else {
+            if steals.is_some() {
+                self.tell(keys, Event::Withdrew { hold });
+            }
+            return;
+        };
+        let token = guard.token().get();
+        // A pair of grants has one token, then.
+        let token = if self.tokens_repeat { token & !1 } else { token };
+        let least = least.map_or(0, |least| least.as_nanos() as u64);
+        let entry = Entry { hold, shared, token, asked, steals, least, of_set };
+        self.tell(keys, Event::Entered(entry));
+        self.stay(&plans, &guard);
+        let looked = now();
+        let lost = self.is_lost(guard.check());
+        self.tell(keys, Event::Left { hold, looked, lost });
+        if self.dice.one_in(6) {
+            // Without a word about how it went.
+            return drop(guard);
+        }
+        let lost = self.is_lost(guard.release());
+        self.tell(keys, Event::Released { hold, lost });
+    }
+
+    fn lock(
+        &mut self,
+        plans: &[Plan],
+        shared: bool,
+        steals: Option<Duration>,
+        least: Option<Duration>,
+    ) -> LockBuilder<'static> {
+        let name = |plan: &Plan| format!("{}{}", self.prefix, plan.key);
+        let lock = match plans {
+            [plan] => self.backend.named(name(plan)),
+            _ => self.backend.all(plans.iter().map(name)),
+        };
+        let lock = if shared { lock.shared() } else { lock };
+        let lock = if let Some(age) = steals { lock.steal_after(age) } else { lock };
+        match (self.dice.below(6), least) {
+            (0, None) => lock.wait(false),
+            (1 | 2, None) => lock.wait(self.dice.micros(40_000)),
+            (_, None) => lock,
+            (0..4, Some(least)) => lock.hold_at_least(least).wait(least * 20),
+            (_, Some(least)) => lock.hold_at_least(least).wait(false),
+        }
+    }
+
+    /// As a thread does.
+    fn wait(&mut self, lock: LockBuilder<'static>) -> Option<OwnedGuard> {
+        match lock.acquire() {
+            Ok(guard) => Some(guard.into_owned()),
+            Err(error) => self.refused(&error),
+        }
+    }
+
+    /// As a task does, which is cancelled sooner or later.
+    fn poll(&mut self, lock: LockBuilder<'static>) -> Option<OwnedGuard> {
+        let mut pending = Polled::begin(lock);
+        for _ in 0..self.dice.below(8) {
+            match pending.poll_for(self.dice.micros(2000)) {
+                Some(Ok(guard)) => return Some(guard),
+                Some(Err(error)) => return self.refused(&error),
+                None => {}
+            }
+        }
+        self.cancelled += 1;
+        None
+    }
+
+    fn refused(&mut self, error: &LockError) -> Option<OwnedGuard> {
+        // With no server there for a moment a short wait comes to nothing; and what was lost before its
+        // grant was heard of, by one who stood still, has never been inside.
+        let nothing = error.is_lost() || error.kind() == ErrorKind::Unavailable;
+        if !error.is_contended() && !nothing {
+            fail(self.witness, &format!("an acquisition: {error:?}"));
+        }
+        self.timeouts += 1;
+        None
+    }
+
+    /// What is done while it is held: mostly little, and now and then enough to be stolen.
+    fn stay(&mut self, plans: &[Plan], guard: &OwnedGuard) {
+        let long = plans.iter().any(|plan| plan.steals) && self.dice.one_in(10);
+        let stay = self.dice.micros(if long { 80_000 } else { 600 });
+        if long {
+            thread::sleep(stay);
+        } else {
+            let start = Instant::now();
+            while start.elapsed() < stay {
+                thread::yield_now();
+            }
+        }
+        if self.dice.one_in(20) {
+            let _ = self.is_lost(guard.refresh());
+        }
+    }
+
+    fn is_lost(&self, outcome: Result<(), LockError>) -> bool {
+        match outcome {
+            Ok(()) => false,
+            Err(error) if error.is_lost() => true,
+            Err(error) => fail(self.witness, &format!("a hold: {error:?}")),
+        }
+    }
+
+    fn tell(&self, keys: &[usize], event: Event) {
+        keys.iter().for_each(|key| self.logs[*key].append(event));
+    }
+}
