@@ -28,7 +28,8 @@ pub(super) struct Taken {
 /// What a hold has left behind.
 #[derive(Clone, Debug)]
 pub(super) struct Reservation {
-    pub(super) token: Token,
+    /// Those of the nest: one of them is the reservation's.
+    pub(super) tokens: Vec<Token>,
     mode: Mode,
     /// In real time at the earliest.
     until: Moment,
@@ -78,7 +79,7 @@ impl Checker {
                 if let Some(own) = reserved.iter().find(|own| conflicts(own.mode) && !nested) {
                     return Err(format!(
                         "{it:?} gets `{key}`, which is reserved by {:?}",
-                        own.token
+                        own.tokens
                     ));
                 }
             }
@@ -197,7 +198,7 @@ impl Checker {
         let keys = givens.flat_map(|given| given.keys.clone()).collect::<Vec<_>>();
         for (key, token, _) in keys {
             if let Some(reserved) = self.books.reserved.get_mut(&key) {
-                reserved.retain(|own| own.token != token);
+                reserved.retain(|own| !own.tokens.contains(&token));
             }
         }
     }
@@ -208,10 +209,10 @@ impl Checker {
         if cause == Some(LostCause::Evicted) {
             return;
         }
-        for (key, token, _) in given.keys.clone() {
+        for (key, ..) in given.keys.clone() {
             let nest = self.family(it).filter_map(|own| Some((own, self.givens.get(&own)?)));
             let nest = nest.filter(|(_, own)| own.keys.iter().any(|(other, ..)| *other == key));
-            let nest = nest.filter(|(_, own)| own.taken.is_none_or(|taken| taken.at >= given.at));
+            let nest = nest.filter(|(_, own)| own.taken.is_none_or(|taken| taken.at > given.at));
             let nest = nest.collect::<Vec<_>>();
             if nest.iter().any(|(own, given)| *own != it && given.taken.is_none()) {
                 continue;
@@ -220,7 +221,9 @@ impl Checker {
             let bound = |own| self.asks[&own].at_least.map(|bound| bound.mul_f64(0.97));
             let until = nest.iter().filter_map(|(own, given)| Some(given.at.after(bound(*own)?)));
             if let Some(until) = until.max().filter(|until| *until > at) {
-                let reservation = Reservation { token, mode: ask.mode, until };
+                let keys = nest.iter().flat_map(|(_, given)| &given.keys);
+                let tokens = keys.filter(|(other, ..)| *other == key).map(|(_, token, _)| *token);
+                let reservation = Reservation { tokens: tokens.collect(), mode: ask.mode, until };
                 self.books.reserved.entry(key).or_default().push(reservation);
             }
         }

@@ -158,7 +158,7 @@ impl Checker {
             What::Freed { key, token } => {
                 let reserved = self.books.reserved.get_mut(key);
                 if let Some(reserved) = reserved {
-                    reserved.retain(|reserved| reserved.token != *token);
+                    reserved.retain(|reserved| !reserved.tokens.contains(token));
                 }
             }
             What::Given { it, keys } => self.given(*it, keys.clone(), at)?,
