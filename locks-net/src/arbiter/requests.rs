@@ -347,15 +347,20 @@ impl Arbiter {
         let mut rest = there
             .filter(|request| !held.contains(request) && !pending.contains(request))
             .collect::<Vec<_>>();
-        let missing = held.into_iter().filter(|request| !session.requests.contains_key(request));
-        let mut missing = missing.collect::<Vec<_>>();
+        // Nobody was connected to be told of what was lost since the restart.
+        let lost = held.into_iter().filter_map(|request| match session.requests.get(&request) {
+            Some(Requested::Held(held)) => Some((request, held.lost?)),
+            Some(Requested::Waiting(_)) => None,
+            None => Some((request, LostCause::Forgotten)),
+        });
+        let mut lost = lost.collect::<Vec<_>>();
         rest.sort_unstable();
-        missing.sort_unstable();
+        lost.sort_unstable_by_key(|(request, _)| *request);
         for request in rest {
             self.end(realm, request, None);
         }
-        for request in missing {
-            self.tell(realm, &Event::Lost { request, cause: LostCause::Forgotten });
+        for (request, cause) in lost {
+            self.tell(realm, &Event::Lost { request, cause });
         }
     }
 
