@@ -249,10 +249,12 @@ pub fn default_in_use() -> Result<Option<String>, LockError> {
     by_default::in_use()
 }
 
-/// Where a server is that is told nothing, for the command's `serve`: its directory, and its socket.
+/// Where a server is that is told nothing, for the command's `serve`: its directory, and its socket. What is
+/// above them is made.
 #[cfg(feature = "net")]
 #[doc(hidden)]
 pub fn place_of_server() -> Result<[std::path::PathBuf; 2], LockError> {
+    url::made_default_directory()?;
     Ok([url::directory_of_server()?, url::socket_of_server()?])
 }
 

@@ -18,6 +18,7 @@ pub mod fuzzing;
 #[cfg(test)]
 mod history;
 mod journal;
+mod patience;
 mod secret;
 mod server;
 mod serving;

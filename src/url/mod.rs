@@ -9,7 +9,7 @@ mod options;
 use locks_core::{Backend, ErrorKind, LockError};
 
 #[cfg(feature = "net")]
-pub(crate) use self::net::{directory_of_server, socket_of_server};
+pub(crate) use self::net::{directory_of_server, made_default_directory, socket_of_server};
 use self::options::{Settings, parse_options};
 use crate::defaults::Defaults;
 

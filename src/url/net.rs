@@ -4,8 +4,8 @@ use std::env::{self, VarError};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use locks_core::directory::default_directory;
-use locks_core::{Backend, LockError};
+use locks_core::directory::{default_directory, make_private};
+use locks_core::{Backend, ErrorKind, LockError};
 use locks_net::{NetBackend, NetBuilder, Secret};
 
 use super::options::{NO_SECRETS, Settings, parse_duration};
@@ -62,6 +62,17 @@ pub(crate) fn directory_of_server() -> Result<PathBuf, LockError> {
     Ok(default_directory()?.join("serve"))
 }
 
+/// The directory above all that is this user's by default. Whoever goes on to make one in it would make this
+/// one as open as the umask says, and lock files would not do in it.
+pub(crate) fn made_default_directory() -> Result<PathBuf, LockError> {
+    let directory = default_directory()?;
+    make_private(&directory).map_err(|error| {
+        let why = format!("`{}` cannot be made: {error}", directory.display());
+        LockError::new(ErrorKind::Unavailable, "").with_message(why).with_source(error)
+    })?;
+    Ok(directory)
+}
+
 /// Its socket.
 pub(crate) fn socket_of_server() -> Result<PathBuf, LockError> {
     Ok(directory_of_server()?.join("locks.sock"))
@@ -70,7 +81,8 @@ pub(crate) fn socket_of_server() -> Result<PathBuf, LockError> {
 fn machine(place: &str, settings: Settings, serving: Serving) -> Result<NetBackend, LockError> {
     let path = match absolute_path("net", place, "/var/lib/app/locks")? {
         Some(path) => path,
-        None => default_directory()?.join("server"),
+        None if serving == Serving::Never => default_directory()?.join("server"),
+        None => made_default_directory()?.join("server"),
     };
     let mut builder = NetBackend::machine(path);
     match (settings.get("serve"), serving) {

@@ -1,6 +1,6 @@
 //! Two backends of equal reach do not become the default of processes that run at the same time.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -57,7 +57,7 @@ fn works() {
         "storm without looking" => storm(&directory, |_| Ok(())),
         backend => {
             let _marker = DefaultMarker::keep(&directory, backend).unwrap();
-            println!("has it");
+            writeln!(std::io::stdout(), "has it").unwrap();
             let _ = std::io::stdin().read_line(&mut String::new());
         }
     }

@@ -127,7 +127,10 @@ impl Settings {
             limits::set(&mut wanted, name, value).map_err(Failure::new)?;
         }
         wanted.lease = self.lease.unwrap_or(wanted.lease);
-        let [directory, socket] = locks::place_of_server()?;
+        // Not asked for in vain: a server that is told all has no need of a home.
+        let told_all = self.state.is_some() && !self.listen.contains(&Address::Unix(None));
+        let [directory, socket] =
+            if told_all { Default::default() } else { locks::place_of_server()? };
         let mut builder =
             Server::builder().state(self.state.as_ref().unwrap_or(&directory)).limits(wanted);
         for user in &self.allow_user {

@@ -1,9 +1,9 @@
 //! A server for a test.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Command, Output, Stdio};
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Command, Stdio};
 
-use crate::kit::{Place, Process, errors};
+use crate::kit::{Place, Process};
 
 /// A `locks serve` that listens.
 pub(crate) struct Serving {
@@ -41,11 +41,13 @@ pub(crate) fn socket(place: &Place) -> String {
     format!("unix:{}", place.path("locks.sock").display())
 }
 
-/// One that is not to come up: its exit status and what it says.
+/// What one says that is not to come up.
 pub(crate) fn refusal(command: &mut Command) -> String {
-    let Output { status, stdout, stderr } = command.output().unwrap();
-    let output = Output { status, stdout, stderr };
-    assert_eq!(output.status.code(), Some(125), "{}", errors(&output));
-    assert!(output.stdout.is_empty());
-    errors(&output)
+    let mut process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::piped()));
+    let mut stderr = process.stderr.take().unwrap();
+    let status = process.until_ended();
+    let mut said = String::new();
+    stderr.read_to_string(&mut said).unwrap();
+    assert_eq!(status.code(), Some(125), "{said}");
+    said
 }

@@ -1,14 +1,14 @@
 //! Which backend the processes of this user have by default, where two of equal reach could be it.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FileType, Mode, OFlags};
 
+use super::make_private;
 use crate::{ErrorKind, LockError};
 
 /// The file, in the default directory.
@@ -36,7 +36,7 @@ impl DefaultMarker {
     /// `NotConfigured` if other processes have another; what keeps the file from being used.
     pub fn keep(directory: &Path, backend: &str) -> Result<Self, LockError> {
         let path = directory.join(NAME);
-        let mut file = prepare(directory)
+        let mut file = make_private(directory)
             .and_then(|()| open(directory, OFlags::CREATE))
             .map_err(|error| unusable(&path, &error))?;
         match Self::keep_in(&mut file, backend).map_err(|error| unusable(&path, &error))? {
@@ -122,16 +122,6 @@ fn pause(deadline: Instant) -> io::Result<()> {
     }
     thread::sleep(PAUSE);
     Ok(())
-}
-
-fn prepare(directory: &Path) -> io::Result<()> {
-    if let Some(parent) = directory.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    match DirBuilder::new().mode(0o700).create(directory) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        outcome => outcome,
-    }
 }
 
 /// Opens the file. What another user can have put there is refused: in `/var/tmp` anybody can make a

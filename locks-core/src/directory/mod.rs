@@ -5,5 +5,5 @@ mod default;
 mod network;
 
 pub use by_default::DefaultMarker;
-pub use default::default_directory;
+pub use default::{default_directory, make_private};
 pub use network::is_network;

@@ -264,6 +264,12 @@ impl Arbiter {
         self.broken = bug;
     }
 
+    /// How many sessions there are.
+    #[cfg(test)]
+    pub(crate) fn live_sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
     /// For how many keys the engine keeps anything (C13).
     pub(crate) fn live_keys(&self) -> usize {
         self.engine.live_keys()

@@ -338,7 +338,8 @@ impl Arbiter {
         }
     }
 
-    /// After a restart: what the client has not named ends, and what is not there is lost (N4).
+    /// After a restart: what the client has not named ends, and what is not there, or was taken away before
+    /// the client came back, is lost (N4).
     fn keep_only(&mut self, realm: u32) {
         let Some(session) = self.sessions.get_mut(&realm) else { return };
         session.is_restored = false;
@@ -347,11 +348,10 @@ impl Arbiter {
         let mut rest = there
             .filter(|request| !held.contains(request) && !pending.contains(request))
             .collect::<Vec<_>>();
-        // Nobody was connected to be told of what was lost since the restart.
         let lost = held.into_iter().filter_map(|request| match session.requests.get(&request) {
-            Some(Requested::Held(held)) => Some((request, held.lost?)),
-            Some(Requested::Waiting(_)) => None,
             None => Some((request, LostCause::Forgotten)),
+            Some(Requested::Held(held)) => held.lost.map(|cause| (request, cause)),
+            Some(Requested::Waiting(_)) => None,
         });
         let mut lost = lost.collect::<Vec<_>>();
         rest.sort_unstable();

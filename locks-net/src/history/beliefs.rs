@@ -15,6 +15,15 @@ pub(super) struct Belief {
     pub(super) void_since: Option<Moment>,
 }
 
+/// Why somebody may take himself to hold what is another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Excuse {
+    /// It was taken away, and he has not heard of it.
+    Victim,
+    /// He is stopped, and hears of it when he goes on.
+    Stopped,
+}
+
 pub(super) type Beliefs = BTreeMap<Id, Belief>;
 
 impl Checker {
@@ -31,20 +40,18 @@ impl Checker {
             match mode {
                 Mode::Exclusive | Mode::Shared => {
                     for rival in rivals {
-                        if mode == Mode::Exclusive || self.asks[&rival].mode != Mode::Shared {
-                            self.excuse(it, rival, &key, now)?;
+                        let conflicts = mode == Mode::Exclusive || self.asks[&rival].mode != mode;
+                        if conflicts && self.excuse(it, rival, &key, now)? == Excuse::Stopped {
+                            self.void(rival, now);
                         }
                     }
                 }
                 Mode::Permit { of } => {
-                    // As many as there are permits may be right; the rest must be excused.
-                    let (wrong, right): (Vec<_>, Vec<_>) = rivals
-                        .into_iter()
-                        .partition(|rival| self.excuse(it, *rival, &key, now).is_ok());
-                    if right.len() >= of as usize && !self.was_taken(it) {
+                    let right = |rival: &Id| self.excuse(it, *rival, &key, now).is_err();
+                    let right = rivals.into_iter().filter(right).collect::<Vec<_>>();
+                    if right.len() >= of as usize {
                         return Err(format!(
-                            "{it:?} has one of {of} permits of `{key}`, beside {right:?} ({wrong:?} may not \
-                             know yet)"
+                            "{it:?} has one of {of} permits of `{key}`, beside {right:?}"
                         ));
                     }
                 }
@@ -53,25 +60,29 @@ impl Checker {
         Ok(())
     }
 
-    /// Whether there is a reason why both `it` and `rival` take themselves to hold the key.
-    fn excuse(&mut self, it: Id, rival: Id, key: &str, now: Moment) -> Result<(), String> {
+    /// Why both `it` and `rival` may take themselves to hold the key.
+    fn excuse(&self, it: Id, rival: Id, key: &str, now: Moment) -> Result<Excuse, String> {
         if self.was_taken(it) {
             // It is the victim, and hears of its grant first.
-            return Ok(());
+            return Ok(Excuse::Victim);
         }
         if self.was_taken(rival) {
-            return self.may_not_have_heard(rival, now);
+            return self.may_not_have_heard(rival, now).map(|()| Excuse::Victim);
         }
         let client = self.client(rival)?;
         let paused = client.paused_since.is_some();
-        if paused && (client.kept == KeptBy::Lease || client.was_cut_since(self.granted_at(rival)))
-        {
-            if let Some(belief) = self.beliefs.get_mut(&rival) {
-                belief.void_since.get_or_insert(now);
-            }
-            return Ok(());
+        let cut = client.was_cut_since(self.granted_at(rival));
+        if paused && (client.kept == KeptBy::Lease || cut) {
+            return Ok(Excuse::Stopped);
         }
         Err(format!("{it:?} and {rival:?} both hold `{key}`"))
+    }
+
+    /// It must not hold any more when it is looked at.
+    fn void(&mut self, it: Id, now: Moment) {
+        if let Some(belief) = self.beliefs.get_mut(&it) {
+            belief.void_since.get_or_insert(now);
+        }
     }
 
     /// A victim takes itself to hold on until it hears of it, and no longer than its lease.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use locks_core::{LostCause, Mode, Moment, Token};
 
 use super::check::{Checker, no_less};
-use super::entry::{Id, KeptBy};
+use super::entry::Id;
 
 /// A grant that was written down.
 #[derive(Clone, Debug)]
@@ -36,12 +36,15 @@ pub(super) struct Reservation {
 
 #[derive(Debug, Default)]
 pub(super) struct Books {
-    /// The greatest token of each key.
-    greatest: BTreeMap<String, Token>,
+    /// All tokens of each key, when and in which mode they were granted.
+    tokens: BTreeMap<String, BTreeMap<Token, (Moment, Mode)>>,
     pub(super) reserved: BTreeMap<String, Vec<Reservation>>,
     /// Administrative releases that were asked for.
     pub(super) evicting: Vec<(String, Token)>,
 }
+
+/// The server may act so much longer on what its client wants no more.
+const LATE: Duration = Duration::from_secs(3);
 
 impl Checker {
     pub(super) fn given(
@@ -57,9 +60,15 @@ impl Checker {
         let mode = ask.mode;
         let mut greatest = Token::new(0);
         for (key, token, nested) in &keys {
-            let known = self.books.greatest.get(key).copied();
+            // Readers who come together are written down in any order.
+            let together = |other: &(Moment, Mode)| *other == (at, mode) && mode != Mode::Exclusive;
+            let known = self.books.tokens.get(key).and_then(|tokens| {
+                let later = tokens.range(token..);
+                let mut wrong = later.filter(|(other, of)| *other == token || !together(of));
+                wrong.next().map(|(other, _)| *other)
+            });
             let renews = *nested && self.has_token(it.client, key, *token);
-            if known.is_some_and(|known| *token <= known) && !renews {
+            if let Some(known) = known.filter(|_| !renews) {
                 return Err(format!("{it:?} gets {token:?} of `{key}` after {known:?}"));
             }
             greatest = greatest.max(*token);
@@ -75,8 +84,8 @@ impl Checker {
             }
         }
         for (key, token, _) in &keys {
-            let known = self.books.greatest.entry(key.clone()).or_insert(*token);
-            *known = (*known).max(*token);
+            let tokens = self.books.tokens.entry(key.clone()).or_default();
+            tokens.entry(*token).or_insert((at, mode));
         }
         let given = Given { at, since: at, token: greatest, keys, taken: None };
         self.givens.insert(it, given);
@@ -100,7 +109,9 @@ impl Checker {
                     let thief = &self.asks[&thief];
                     thief.steal_after.is_some_and(|after| self.is_due(it, &thief.keys, after, at))
                 };
-                let others = self.open.iter().chain(self.beliefs.keys()).copied();
+                let late = |closed: &Moment| at.since(*closed) < LATE;
+                let closed = self.closed.iter().filter(|(_, closed)| late(closed));
+                let others = self.open.iter().chain(closed.map(|(it, _)| it)).copied();
                 if !others.filter(|other| *other != it).any(due) {
                     let age = at.since(given.since);
                     return Err(format!("{it:?} was stolen at the age of {age:?}, by nobody"));
@@ -110,8 +121,13 @@ impl Checker {
                 }
             }
             Some(LostCause::HeldTooLong) => {
-                let bounds = self.family(it).filter_map(|own| self.asks[&own].at_most);
-                if !bounds.min().is_some_and(|bound| no_less(held, bound)) {
+                let over = |own: Id| {
+                    let bound = self.asks[&own].at_most;
+                    let given = self.givens.get(&own);
+                    let held = given.map_or(Duration::ZERO, |given| at.since(given.at));
+                    bound.is_some_and(|bound| no_less(held, bound))
+                };
+                if !self.family(it).any(over) {
                     return Err(format!("{it:?} was ended after {held:?}, too early"));
                 }
             }
@@ -124,6 +140,9 @@ impl Checker {
                 }
             }
             None | Some(_) => self.may_end(it, at)?,
+        }
+        if cause == Some(LostCause::Evicted) {
+            self.free(it);
         }
         self.reserve(it, cause, at);
         if let Some(given) = self.givens.get_mut(&it) {
@@ -141,14 +160,11 @@ impl Checker {
             return Ok(());
         }
         let lease = self.ask(it)?.lease;
-        let silent = match client.kept {
-            KeptBy::Lease => at.since(client.arrived),
-            KeptBy::Process => client.cut_at.map_or(Duration::ZERO, |cut| at.since(cut)),
-        };
+        let silent = client.silent_for(at);
         if no_less(silent, lease) {
             return Ok(());
         }
-        Err(format!("{it:?} was ended after its client had been silent for {silent:?}"))
+        Err(format!("{it:?} was ended after it had been silent for {silent:?}"))
     }
 
     /// Why another guard was taken away that may be of one nest or set with this one.
@@ -175,20 +191,37 @@ impl Checker {
             .any(|given| given.keys.iter().any(|(key, ..)| keys.contains(key)))
     }
 
+    /// An eviction leaves nothing of the nest, the guards that went before included.
+    fn free(&mut self, it: Id) {
+        let givens = self.family(it).filter_map(|own| self.givens.get(&own));
+        let keys = givens.flat_map(|given| given.keys.clone()).collect::<Vec<_>>();
+        for (key, token, _) in keys {
+            if let Some(reserved) = self.books.reserved.get_mut(&key) {
+                reserved.retain(|own| own.token != token);
+            }
+        }
+    }
+
+    /// The last guard of a nest leaves a reservation, if any of them was to be held for longer (C14).
     fn reserve(&mut self, it: Id, cause: Option<LostCause>, at: Moment) {
         let (Some(given), Some(ask)) = (self.givens.get(&it), self.asks.get(&it)) else { return };
-        let Some(bound) = ask.at_least.filter(|_| cause != Some(LostCause::Evicted)) else {
-            return;
-        };
-        // A clock may be fast by so much.
-        let until = given.at.after(bound.mul_f64(0.97));
-        if until <= at {
+        if cause == Some(LostCause::Evicted) {
             return;
         }
-        for (key, token, nested) in &given.keys {
-            if !nested {
-                let reserved = self.books.reserved.entry(key.clone()).or_default();
-                reserved.push(Reservation { token: *token, mode: ask.mode, until });
+        for (key, token, _) in given.keys.clone() {
+            let nest = self.family(it).filter_map(|own| Some((own, self.givens.get(&own)?)));
+            let nest = nest.filter(|(_, own)| own.keys.iter().any(|(other, ..)| *other == key));
+            let nest = nest.filter(|(_, own)| own.taken.is_none_or(|taken| taken.at >= given.at));
+            let nest = nest.collect::<Vec<_>>();
+            if nest.iter().any(|(own, given)| *own != it && given.taken.is_none()) {
+                continue;
+            }
+            // A clock may be fast by so much.
+            let bound = |own| self.asks[&own].at_least.map(|bound| bound.mul_f64(0.97));
+            let until = nest.iter().filter_map(|(own, given)| Some(given.at.after(bound(*own)?)));
+            if let Some(until) = until.max().filter(|until| *until > at) {
+                let reservation = Reservation { token, mode: ask.mode, until };
+                self.books.reserved.entry(key).or_default().push(reservation);
             }
         }
     }

@@ -40,7 +40,10 @@ pub(super) struct Checker {
     /// Asked, and without an outcome that its client knows.
     pub(super) open: BTreeSet<Id>,
     pub(super) beliefs: Beliefs,
+    /// When their clients came to an end with them, of which the server hears later, if at all.
+    pub(super) closed: BTreeMap<Id, Moment>,
     granted_at: BTreeMap<Id, Moment>,
+    released_at: BTreeMap<Id, Moment>,
     /// What their clients know to be over: must not come back.
     over: BTreeSet<Id>,
     pub(super) givens: BTreeMap<Id, Given>,
@@ -56,11 +59,23 @@ pub(super) struct Client {
     pub(super) cut_at: Option<Moment>,
     /// When that happened last, whether or not it has one again.
     last_cut: Option<Moment>,
+    opened_at: Option<Moment>,
+    /// The session that it knows to have.
+    pub(super) session: Option<u32>,
+    pub(super) lease: Duration,
     /// When something of it came to the server last.
     pub(super) arrived: Moment,
 }
 
 impl Client {
+    /// How long the server has had reason to take it for gone.
+    pub(super) fn silent_for(&self, at: Moment) -> Duration {
+        match self.kept {
+            KeptBy::Lease => at.since(self.arrived),
+            KeptBy::Process => self.cut_at.map_or(Duration::ZERO, |cut| at.since(cut)),
+        }
+    }
+
     pub(super) fn was_cut_since(&self, at: Moment) -> bool {
         self.last_cut.is_some_and(|cut| cut >= at)
     }
@@ -70,13 +85,16 @@ impl Checker {
     fn step(&mut self, entry: &Entry) -> Result<(), String> {
         let at = entry.at;
         match &entry.what {
-            What::Joined { client, kept, .. } => {
+            What::Joined { client, kept, lease } => {
                 let joined = Client {
                     kept: *kept,
                     is_gone: false,
                     paused_since: None,
                     cut_at: Some(at),
                     last_cut: None,
+                    opened_at: None,
+                    session: None,
+                    lease: *lease,
                     arrived: at,
                 };
                 self.clients.insert(*client, joined);
@@ -86,7 +104,7 @@ impl Checker {
                 self.open.insert(*it);
             }
             What::Granted { it, token } => {
-                self.close(*it)?;
+                self.close(*it, at)?;
                 match self.givens.get(it) {
                     Some(given) if given.token == *token => {}
                     Some(given) => {
@@ -101,12 +119,14 @@ impl Checker {
                 self.beliefs.insert(*it, Belief { void_since: None });
             }
             What::Refused { it, .. } | What::GivenUp { it } => {
-                self.close(*it)?;
+                self.close(*it, at)?;
             }
             What::Released { it } => {
                 self.let_go(*it)?;
+                self.released_at.insert(*it, at);
             }
             What::Confirmed { it } => {
+                self.confirmed(*it)?;
                 self.over.insert(*it);
                 if self.givens.get(it).is_some_and(|given| given.taken.is_none()) {
                     return Err(format!(
@@ -128,7 +148,7 @@ impl Checker {
                 self.may_not_have_heard(*it, at)?;
             }
             What::Lost { it, cause } => self.lost(*it, *cause)?,
-            What::Refreshing { .. } => {}
+            What::Disowned { it } => _ = self.ask(*it)?,
             What::Refreshed { it } => {
                 if let Some(given) = self.givens.get_mut(it) {
                     given.since = at;
@@ -143,15 +163,7 @@ impl Checker {
             }
             What::Given { it, keys } => self.given(*it, keys.clone(), at)?,
             What::Taken { it, cause } => self.taken(*it, *cause, at)?,
-            What::Over { client } => {
-                let held = self
-                    .givens
-                    .iter()
-                    .find(|(it, given)| it.client == *client && given.taken.is_none());
-                if let Some((it, _)) = held {
-                    return Err(format!("the session of {it:?} is over, and it is held"));
-                }
-            }
+            What::Over { client, session } => self.session_over(*client, *session, at)?,
             What::Stands { alive } => self.stands(alive, at)?,
             What::Rebooted => {
                 for given in self.givens.values_mut() {
@@ -160,14 +172,14 @@ impl Checker {
                 self.books.reserved.clear();
             }
             What::Crashed => {}
-            What::Quiet => self.quiet()?,
-            What::Finished { live_keys } => self.finished(*live_keys)?,
+            What::Quiet { sessions } => self.quiet(*sessions)?,
+            What::Finished { live_keys, sessions } => self.finished(*live_keys, *sessions)?,
             What::Paused { client }
             | What::Resumed { client }
             | What::Died { client }
             | What::Left { client }
             | What::Cut { client }
-            | What::Opened { client }
+            | What::Opened { client, .. }
             | What::Arrived { client } => self.happened_to(*client, &entry.what, at),
         }
         Ok(())
@@ -182,12 +194,17 @@ impl Checker {
                 client.cut_at.get_or_insert(at);
                 client.last_cut = Some(at);
             }
-            What::Opened { .. } => client.cut_at = None,
+            What::Opened { session, .. } => {
+                client.cut_at = None;
+                client.opened_at = Some(at);
+                client.session = Some(*session);
+            }
             What::Arrived { .. } => client.arrived = at,
             _ => {
                 client.is_gone = true;
                 self.beliefs.retain(|it, _| it.client != number);
-                self.open.retain(|it| it.client != number);
+                let gone = self.open.extract_if(.., |it| it.client == number);
+                self.closed.extend(gone.map(|it| (it, at)));
             }
         }
     }
@@ -207,6 +224,27 @@ impl Checker {
             self.over.insert(it);
         }
         Ok(())
+    }
+
+    /// Who releases what was taken away hears of that, unless it was told to a connection that is no more.
+    fn confirmed(&self, it: Id) -> Result<(), String> {
+        let opened = self.client(it)?.opened_at;
+        let asked_before = self.released_at.get(&it).copied() < opened;
+        match self.was_taken(it) && !asked_before {
+            true => Err(format!("{it:?} is known to be released, and had been taken away")),
+            false => Ok(()),
+        }
+    }
+
+    fn session_over(&self, number: u32, session: u32, at: Moment) -> Result<(), String> {
+        let Some(client) = self.clients.get(&number) else { return Ok(()) };
+        let silent = client.silent_for(at);
+        if client.is_gone || client.session != Some(session) || no_less(silent, client.lease) {
+            return Ok(());
+        }
+        Err(format!(
+            "the session of client {number} was ended after it had been silent for {silent:?}"
+        ))
     }
 
     /// The server stands by what it has written down.
@@ -231,7 +269,11 @@ impl Checker {
         Ok(())
     }
 
-    fn quiet(&self) -> Result<(), String> {
+    fn quiet(&self, sessions: usize) -> Result<(), String> {
+        let clients = self.clients.values().filter(|client| !client.is_gone).count();
+        if sessions > clients {
+            return Err(format!("{sessions} sessions are left, and {clients} clients"));
+        }
         if let Some(it) = self.open.first() {
             return Err(format!("{it:?} has never come to an end"));
         }
@@ -243,7 +285,7 @@ impl Checker {
         }
     }
 
-    fn finished(&self, live_keys: usize) -> Result<(), String> {
+    fn finished(&self, live_keys: usize, sessions: usize) -> Result<(), String> {
         let mut held = self.givens.iter().filter(|(_, given)| given.taken.is_none());
         if let Some((it, _)) = held.next() {
             return Err(format!("{it:?} is held in the end, although its client is gone"));
@@ -251,14 +293,18 @@ impl Checker {
         if live_keys > 0 {
             return Err(format!("{live_keys} keys are left behind"));
         }
+        if sessions > 0 {
+            return Err(format!("{sessions} sessions are left behind"));
+        }
         Ok(())
     }
 
-    fn close(&mut self, it: Id) -> Result<(), String> {
-        match self.open.remove(&it) {
-            true => Ok(()),
-            false => Err(format!("{it:?} comes to a second end")),
+    fn close(&mut self, it: Id, at: Moment) -> Result<(), String> {
+        if !self.open.remove(&it) {
+            return Err(format!("{it:?} comes to a second end"));
         }
+        self.closed.insert(it, at);
+        Ok(())
     }
 
     fn let_go(&mut self, it: Id) -> Result<(), String> {

@@ -82,8 +82,8 @@ pub(crate) enum What {
         it: Id,
         cause: LostCause,
     },
-    /// Asks for the age of its hold to count from now.
-    Refreshing {
+    /// It belongs to no thread any more.
+    Disowned {
         it: Id,
     },
     Evicting {
@@ -109,9 +109,10 @@ pub(crate) enum What {
     Cut {
         client: u32,
     },
-    /// Its session was opened on a connection, as the server sees it.
+    /// Its session was opened on a connection, and it knows.
     Opened {
         client: u32,
+        session: u32,
     },
     /// A frame of its session has come to where the server can read it.
     Arrived {
@@ -136,9 +137,10 @@ pub(crate) enum What {
         key: String,
         token: Token,
     },
-    /// The session of the client.
+    /// A session of the client.
     Over {
         client: u32,
+        session: u32,
     },
 
     Crashed,
@@ -149,47 +151,14 @@ pub(crate) enum What {
     /// The machine was started anew, and what the server had written down is void.
     Rebooted,
     /// All clients have let go of everything, and that has had time to come to the server.
-    Quiet,
+    Quiet {
+        sessions: usize,
+    },
     /// There is nothing more to come.
     Finished {
         live_keys: usize,
+        sessions: usize,
     },
-}
-
-impl Entry {
-    /// Whether it has to do with this client.
-    pub(crate) fn concerns(&self, client: u32) -> bool {
-        match &self.what {
-            What::Asked { it, .. }
-            | What::Granted { it, .. }
-            | What::Refused { it, .. }
-            | What::GivenUp { it }
-            | What::Released { it }
-            | What::Confirmed { it }
-            | What::Held { it }
-            | What::Lost { it, .. }
-            | What::Refreshing { it }
-            | What::Refreshed { it }
-            | What::Given { it, .. }
-            | What::Taken { it, .. } => it.client == client,
-            What::Joined { client: other, .. }
-            | What::Left { client: other }
-            | What::Paused { client: other }
-            | What::Resumed { client: other }
-            | What::Died { client: other }
-            | What::Cut { client: other }
-            | What::Opened { client: other }
-            | What::Arrived { client: other }
-            | What::Over { client: other } => *other == client,
-            What::Evicting { .. }
-            | What::Freed { .. }
-            | What::Crashed
-            | What::Stands { .. }
-            | What::Quiet
-            | What::Rebooted
-            | What::Finished { .. } => true,
-        }
-    }
 }
 
 impl fmt::Debug for Id {

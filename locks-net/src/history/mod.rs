@@ -10,5 +10,5 @@ mod check;
 mod entry;
 mod tests;
 
-pub(crate) use self::check::{Violation, check};
+pub(crate) use self::check::check;
 pub(crate) use self::entry::{Ask, Entry, Id, KeptBy, What};

@@ -18,7 +18,7 @@ fn told() -> Told {
     let mut told = Told { now: Moment::from_nanos(0), entries: Vec::new() };
     for (client, kept) in [(1, KeptBy::Lease), (2, KeptBy::Lease), (3, KeptBy::Process)] {
         told.push(What::Joined { client, kept, lease: LEASE });
-        told.push(What::Opened { client });
+        told.push(What::Opened { client, session: client });
     }
     told
 }
@@ -98,7 +98,7 @@ const fn id(client: u32, request: u64) -> Id {
 fn one_after_the_other_is_fine() {
     let mut told = told();
     told.has(id(1, 1), 1).releases(id(1, 1)).push(What::Confirmed { it: id(1, 1) });
-    told.has(id(2, 1), 2).releases(id(2, 1)).push(What::Finished { live_keys: 0 });
+    told.has(id(2, 1), 2).releases(id(2, 1)).push(What::Finished { live_keys: 0, sessions: 0 });
     told.is_fine();
 }
 
@@ -177,7 +177,7 @@ fn c7_a_token_is_never_granted_again() {
 fn c7_tokens_grow_across_a_new_start_of_the_machine() {
     let mut told = told();
     told.has(id(1, 1), 5).push(What::Rebooted).push(What::Stands { alive: vec![] });
-    told.asked(id(2, 1), |_| {}).given(id(2, 1), 1).is_wrong("after Some(Token(5))");
+    told.asked(id(2, 1), |_| {}).given(id(2, 1), 1).is_wrong("after Token(5)");
 }
 
 #[test]
@@ -201,6 +201,13 @@ fn n1_a_session_is_not_ended_before_its_lease() {
     let mut told = told();
     told.has(id(1, 1), 1).push(What::Arrived { client: 1 }).after(900);
     told.push(What::Taken { it: id(1, 1), cause: None }).is_wrong("had been silent");
+}
+
+#[test]
+fn n1_a_waiter_is_not_taken_for_gone_before_its_lease() {
+    let mut told = told();
+    told.asked(id(1, 1), |_| {}).push(What::Arrived { client: 1 }).after(900);
+    told.push(What::Over { client: 1, session: 1 }).is_wrong("had been silent");
 }
 
 #[test]
@@ -264,7 +271,7 @@ fn n4_what_was_held_is_not_forgotten() {
 fn c2_every_request_comes_to_an_end() {
     let mut told = told();
     told.asked(id(1, 1), |_| {});
-    told.push(What::Quiet).is_wrong("never come to an end");
+    told.push(What::Quiet { sessions: 3 }).is_wrong("never come to an end");
 }
 
 #[test]
@@ -278,10 +285,29 @@ fn c2_a_request_comes_to_one_end() {
 fn c5_a_hold_that_nobody_knows_of_is_found() {
     let mut told = told();
     told.asked(id(1, 1), |_| {}).push(What::GivenUp { it: id(1, 1) }).given(id(1, 1), 1);
-    told.push(What::Quiet).is_wrong("held in the end, by nobody");
+    told.push(What::Quiet { sessions: 3 }).is_wrong("held in the end, by nobody");
 }
 
 #[test]
 fn c13_keys_left_behind_are_found() {
-    told().push(What::Finished { live_keys: 1 }).is_wrong("1 keys are left behind");
+    told().push(What::Finished { live_keys: 1, sessions: 0 }).is_wrong("1 keys are left behind");
+}
+
+#[test]
+fn n6_sessions_left_behind_are_found() {
+    told().push(What::Finished { live_keys: 0, sessions: 1 }).is_wrong("1 sessions are left");
+}
+
+#[test]
+fn n1_sessions_of_nobody_are_found() {
+    told().push(What::Quiet { sessions: 4 }).is_wrong("4 sessions are left, and 3 clients");
+}
+
+#[test]
+fn c4_a_release_says_that_the_hold_was_lost() {
+    let mut told = told();
+    told.has(id(1, 1), 1).push(What::Evicting { key: "k".into(), token: Token::new(1) });
+    told.push(What::Taken { it: id(1, 1), cause: Some(LostCause::Evicted) });
+    told.push(What::Released { it: id(1, 1) });
+    told.push(What::Confirmed { it: id(1, 1) }).is_wrong("and had been taken away");
 }

@@ -9,7 +9,7 @@ use locks_core::{BootClock, ErrorKind, LockError, SystemClock};
 
 use super::accept::Listener;
 use super::bell::Bell;
-use super::driver::Driver;
+use super::driver::{Driver, Round};
 use super::process;
 use super::socket_file::SocketFile;
 use crate::arbiter::{Arbiter, Limits, Setup};
@@ -41,7 +41,26 @@ impl Life {
         let _entered = runtime.enter();
         let mut driver = self.into_driver(bell)?;
         begun();
-        runtime.block_on(future::poll_fn(|cx| driver.poll(cx)))
+        // Spawned: the task that a runtime was built for is woken by a system call.
+        let serving = runtime.spawn(async move {
+            loop {
+                match future::poll_fn(|cx| driver.poll(cx)).await {
+                    Round::LookOn => {
+                        // Whoever is to say something may want this processor.
+                        std::thread::yield_now();
+                        tokio::task::yield_now().await;
+                    }
+                    Round::Over(outcome) => return outcome,
+                }
+            }
+        });
+        match runtime.block_on(serving) {
+            Ok(outcome) => outcome,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(error) => Err(failed(error.into())),
+            },
+        }
     }
 
     fn into_driver(self, bell: &Arc<Bell>) -> Result<Driver, LockError> {

@@ -27,8 +27,9 @@ use self::life::{Life, Listening};
 
 /// A lock server in this process.
 ///
-/// It works in a thread of its own, `locks-serve`, and stops when it is dropped. Clients keep their locks
-/// over that: the next server on the same directory goes on from the journal (N4).
+/// It works in a thread of its own, `locks-serve`, and [stops](Self::stop) when it is dropped, which takes
+/// up to a second. Clients keep their locks over that: the next server on the same directory goes on from
+/// the journal (N4), also if this one was killed.
 ///
 /// In a forked child it is inert: the parent goes on serving.
 pub struct Server {

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use locks_core::LockError;
+use locks_core::{ErrorKind, LockError};
 
 use crate::server::Server;
 
@@ -23,7 +23,7 @@ static FIRST: OnceLock<Generation> = OnceLock::new();
 /// Serves the directory from this process, if `is_served` says that nobody does; `start` begins.
 ///
 /// # Errors
-/// Those of `start`.
+/// Those of `start`, and, once, why the one before could not go on.
 pub(super) fn serve(
     directory: &Path,
     is_served: impl Fn() -> bool,
@@ -34,12 +34,20 @@ pub(super) fn serve(
     if is_served() {
         return Ok(());
     }
-    // Whatever runs here for it is not to be found any more. What is gone is forgotten.
-    let path = std::fs::canonicalize(directory);
-    servers.retain(|served, server| server.is_running() && path.as_ref().ok() != Some(served));
+    let before = std::fs::canonicalize(directory).ok().and_then(|path| servers.remove(&path));
+    if let Some(before) = before {
+        // If it still runs it is not to be found any more.
+        let ended = if before.is_running() { Ok(()) } else { before.wait() };
+        match ended {
+            // The next one would not fare better.
+            Err(error) if error.kind() == ErrorKind::Io => return Err(error),
+            _ => drop(before),
+        }
+    }
+    servers.retain(|_, server| server.is_running());
     let server = start()?;
-    let path = path.or_else(|_| std::fs::canonicalize(directory));
-    servers.insert(path.unwrap_or_else(|_| directory.to_owned()), server);
+    let path = std::fs::canonicalize(directory).unwrap_or_else(|_| directory.to_owned());
+    servers.insert(path, server);
     Ok(())
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Machine {
 const SOCKET: &str = "server.sock";
 
 /// While somebody is about to serve: first, and longest.
-const PAUSES: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(20)];
+const PAUSES: [Duration; 2] = [Duration::from_micros(500), Duration::from_millis(10)];
 
 /// Why there is no connection.
 #[derive(Debug)]

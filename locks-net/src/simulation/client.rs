@@ -30,8 +30,8 @@ pub(super) struct Client {
     pub(super) looked_at: Moment,
     pub(super) tasks: Vec<Task>,
     pub(super) stopped_until: Option<Moment>,
-    /// The server is not reached until then.
-    pub(super) cut_off_until: Option<Moment>,
+    /// Nothing passes until then, to the server and from it.
+    pub(super) cut_off_until: Option<(Moment, Moment)>,
     pub(super) is_gone: bool,
 }
 
@@ -117,9 +117,7 @@ impl World {
         self.receive(index);
         self.keep_time(index);
         self.reach(index);
-        if resumes {
-            self.look_at_all(index);
-        }
+        self.look_at_all(index, resumes);
         for task in 0..self.clients[index].tasks.len() {
             self.run_task(index, task);
         }
@@ -154,8 +152,8 @@ impl World {
         let was_open = std::mem::replace(&mut client.was_open, is_open);
         if is_open && !was_open {
             client.backs_off = Duration::ZERO;
-            let number = client.number;
-            self.tell(What::Opened { client: number });
+            let (number, session) = (client.number, client.session.number());
+            self.tell(What::Opened { client: number, session });
         }
     }
 
@@ -184,7 +182,7 @@ impl World {
         let (secret, cut_off) = (client.secret.clone(), client.cut_off_until);
         client.session.dialed(secret);
         let accept_at = now.after(super::network::delay(is_local, &mut self.random));
-        let accept_at = accept_at.max(cut_off.unwrap_or(now));
+        let accept_at = accept_at.max(cut_off.map_or(now, |(up, down)| up.max(down)));
         let mut connection = super::network::Connection::new(index, is_local, accept_at);
         if let Some(until) = cut_off {
             connection.hold_up(until);

@@ -19,6 +19,7 @@ pub(super) struct Machine {
     /// How much faster than real time it goes, in millionths.
     drift: i64,
     asleep: Duration,
+    asleep_until: Moment,
 }
 
 /// What one clock shows.
@@ -32,7 +33,7 @@ impl Machine {
     pub(super) fn new(now: Moment, uptime: Duration, drift: i64) -> Self {
         let base = Moment::from_nanos(0).after(uptime);
         let (boot, awake) = (Dial::new(base), Dial::new(base));
-        Self { boot, awake, base, origin: now, drift, asleep: Duration::ZERO }
+        Self { boot, awake, base, origin: now, drift, asleep: Duration::ZERO, asleep_until: now }
     }
 
     /// Has the clocks show what they show at `now`.
@@ -43,9 +44,10 @@ impl Machine {
         self.awake.set(Moment::from_nanos(boot.nanos().saturating_sub(asleep)));
     }
 
-    /// It has been suspended for so long.
-    pub(super) fn slept(&mut self, real: Duration) {
-        self.asleep += real;
+    /// It sleeps from `now` on.
+    pub(super) fn sleeps(&mut self, now: Moment, until: Moment) {
+        self.asleep += until.since(self.asleep_until.max(now));
+        self.asleep_until = self.asleep_until.max(until);
     }
 
     /// When the clock that goes on in suspend shows `local`, or a little later.

@@ -40,17 +40,7 @@ impl World {
             Some(Fault::Suspend) => self.suspend(),
             Some(Fault::Cut) => self.cut(true),
             Some(Fault::HalfOpen) => self.cut(false),
-            Some(Fault::Partition) => {
-                let until = self.a_while();
-                let index = self.any_client();
-                if self.clients[index].kept == KeptBy::Lease {
-                    self.clients[index].cut_off_until = Some(until);
-                    for connection in self.connections.values_mut().filter(|it| it.client == index)
-                    {
-                        connection.hold_up(until);
-                    }
-                }
-            }
+            Some(Fault::Partition) => self.partition(),
             Some(Fault::Stop) => {
                 let until = self.a_while();
                 let index = self.any_client();
@@ -65,6 +55,23 @@ impl World {
             }
         }
         self.plan_fault();
+    }
+
+    /// One client's bytes do not pass, and not for the same time in both directions.
+    fn partition(&mut self) {
+        let (up, down) = (self.a_while(), self.a_while());
+        let until = match self.random.within(0..4) {
+            0 => (up, self.now),
+            1 => (self.now, down),
+            _ => (up, down),
+        };
+        let index = self.any_client();
+        if self.clients[index].kept == KeptBy::Lease {
+            self.clients[index].cut_off_until = Some(until);
+            for connection in self.connections.values_mut().filter(|it| it.client == index) {
+                connection.hold_up(until);
+            }
+        }
     }
 
     /// Everybody can do everything again, and nothing befalls them any more.
@@ -147,7 +154,7 @@ impl World {
     /// The machine sleeps, and with it the server and all clients on it.
     fn suspend(&mut self) {
         let until = self.a_while();
-        self.machine.slept(until.since(self.now));
+        self.machine.sleeps(self.now, until);
         if self.server.arbiter.is_some() {
             self.server.stopped_until = Some(until);
         }
@@ -161,7 +168,8 @@ impl World {
 
     fn cut(&mut self, both_see_it: bool) {
         let now = self.now;
-        let numbers = self.connections.iter().filter(|(_, it)| !it.is_local);
+        // On one machine both ends see at once that it is over.
+        let numbers = self.connections.iter().filter(|(_, it)| both_see_it || !it.is_local);
         let numbers = numbers.map(|(number, _)| *number).collect::<Vec<_>>();
         let Some(number) = self.random.pick(&numbers).copied() else { return };
         let Some(connection) = self.connections.get_mut(&number) else { return };
@@ -170,8 +178,12 @@ impl World {
             up = self.random.percent(50);
             down = !up && self.random.percent(50);
         }
-        let up = up.then(|| now.after(delay(false, &mut self.random)));
-        let down = down.then(|| now.after(delay(false, &mut self.random)));
+        let is_local = connection.is_local;
+        let mut seen = |sees: bool| {
+            let late = delay(false, &mut self.random);
+            sees.then(|| if is_local { now } else { now.after(late) })
+        };
+        let (up, down) = (seen(up), seen(down));
         connection.up.cut(up, &mut self.random);
         connection.down.cut(down, &mut self.random);
     }

@@ -19,6 +19,8 @@ const PERMITS: u32 = 2;
 pub(super) struct Around<'a> {
     pub(super) thread: Option<u64>,
     pub(super) held: Vec<(&'a [String], Mode)>,
+    /// Something is held of which nobody knows that it is held by the same.
+    pub(super) is_anonymous: bool,
     pub(super) kept: KeptBy,
     /// Of the session.
     pub(super) lease: Duration,
@@ -54,15 +56,13 @@ pub(super) fn ask(plan: &Plan, random: &mut Random, around: &Around<'_>) -> (Box
         0..2 => Wait::No,
         2..5 => Wait::AtMost(random.millis(1..500)),
         // Nobody would know that such a one waits for itself (C10).
-        _ if around.thread.is_none() && !around.held.is_empty() => {
-            Wait::AtMost(random.millis(1..500))
-        }
+        _ if around.is_anonymous => Wait::AtMost(random.millis(1..500)),
         _ => Wait::Forever,
     });
     options.fair = *random.pick(&[None, None, None, Some(true), Some(false)]).unwrap_or(&None);
     options.steal_after = random.percent(12).then(|| random.millis(10..300));
     if around.held.is_empty() && !options.reentrant {
-        options.hold_at_least = random.percent(8).then(|| random.millis(5..150));
+        options.hold_at_least = random.percent(12).then(|| random.millis(20..400));
         options.hold_at_most = random.percent(8).then(|| random.millis(150..300));
     }
     if random.percent(10) {

@@ -75,10 +75,10 @@ impl Connection {
         self.left && self.server == ServerEnd::Closed
     }
 
-    /// Nothing passes until then, in either direction.
-    pub(super) fn hold_up(&mut self, until: Moment) {
-        self.up.held_up = self.up.held_up.max(until);
-        self.down.held_up = self.down.held_up.max(until);
+    /// Nothing passes until then, up and down.
+    pub(super) fn hold_up(&mut self, (up, down): (Moment, Moment)) {
+        self.up.held_up = self.up.held_up.max(up);
+        self.down.held_up = self.down.held_up.max(down);
     }
 
     pub(super) fn let_through(&mut self, now: Moment) {
@@ -121,7 +121,9 @@ impl Pipe {
 
     /// What was written so far ends with a frame of a session.
     pub(super) fn mark(&mut self) {
-        self.marks.push_back(self.written);
+        if !self.is_dead {
+            self.marks.push_back(self.written);
+        }
     }
 
     /// Whether such a frame has come in since this was asked last, read or not.

@@ -81,8 +81,4 @@ impl Plan {
             lease: random.millis(300..600),
         }
     }
-
-    pub(super) fn has(&self, fault: Fault) -> bool {
-        self.faults.contains(&fault)
-    }
 }

@@ -118,7 +118,7 @@ impl World {
             return false;
         }
         self.say(arbiter, point == Some(Point::WhileTelling));
-        if point.is_none() && self.random.percent(1) {
+        if point.is_none() && self.random.percent(3) {
             let snapshot = arbiter.snapshot();
             let alive = self.alive(&snapshot);
             self.disk.compact(snapshot);
@@ -228,7 +228,7 @@ impl World {
                 }
                 Record::Gone { realm } => {
                     if let Some(client) = self.realms.remove(&realm) {
-                        self.tell(What::Over { client });
+                        self.tell(What::Over { client, session: realm });
                     }
                 }
                 Record::Grant(grant) => {

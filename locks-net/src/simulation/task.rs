@@ -25,6 +25,7 @@ pub(super) struct Hold {
     pub(super) keys: Vec<String>,
     mode: Mode,
     until: Moment,
+    is_disowned: bool,
 }
 
 enum Doing {
@@ -164,7 +165,7 @@ impl World {
             }
             23..26 => {
                 if let Some(request) = self.random.pick(&requests).copied() {
-                    self.clients[index].session.disown(request);
+                    self.disown(index, task, request);
                 }
             }
             percent if held < 3 && (held == 0 || percent < 60) => self.acquire(index, task),
@@ -172,11 +173,27 @@ impl World {
         }
     }
 
+    fn disown(&mut self, index: usize, task: usize, request: u64) {
+        let client = &mut self.clients[index];
+        client.session.disown(request);
+        for hold in &mut client.tasks[task].holds {
+            hold.is_disowned |= hold.request == request;
+        }
+        let it = self.id(index, request);
+        self.tell(What::Disowned { it });
+    }
+
     fn acquire(&mut self, index: usize, task: usize) {
         let client = &mut self.clients[index];
         let it = &client.tasks[task];
-        let held = it.holds.iter().map(|hold| (hold.keys.as_slice(), hold.mode)).collect();
-        let around = Around { thread: it.thread, held, kept: client.kept, lease: client.lease };
+        let own = it.holds.iter().filter(|hold| !hold.is_disowned);
+        let around = Around {
+            thread: it.thread,
+            held: own.map(|hold| (hold.keys.as_slice(), hold.mode)).collect(),
+            is_anonymous: it.holds.iter().any(|hold| hold.is_disowned || it.thread.is_none()),
+            kept: client.kept,
+            lease: client.lease,
+        };
         let (acquire, told) = ask(&self.plan, &mut self.random, &around);
         let (keys, mode) = (told.keys.clone(), told.mode);
         let site = CallSite::interned("src/simulated.rs:7");
@@ -203,7 +220,8 @@ impl World {
             return;
         };
         self.ask_rivals(&keys);
-        let hold = Hold { request, keys, mode, until: now.after(length) };
+        let until = now.after(length);
+        let hold = Hold { request, keys, mode, until, is_disowned: false };
         self.clients[index].tasks[task].holds.push(hold);
         let it = self.id(index, request);
         self.tell(What::Granted { it, token });
@@ -227,27 +245,36 @@ impl World {
 
     /// Whether the hold is lost.
     fn look(&mut self, index: usize, request: u64) {
-        let it = self.id(index, request);
-        match self.clients[index].session.poll_lost(request, None) {
-            Poll::Pending => self.tell(What::Held { it }),
-            Poll::Ready(cause) => {
-                self.tell(What::Lost { it, cause });
-                let client = &mut self.clients[index];
-                client.session.end(request);
-                client.session.forget_ending(request);
-                for task in &mut client.tasks {
-                    task.holds.retain(|hold| hold.request != request);
-                }
-            }
+        if !self.hears_of_loss(index, request) {
+            let it = self.id(index, request);
+            self.tell(What::Held { it });
         }
     }
 
-    /// The process has been stopped, and looks at all that it holds before it does anything else.
-    pub(super) fn look_at_all(&mut self, index: usize) {
+    fn hears_of_loss(&mut self, index: usize, request: u64) -> bool {
+        let client = &mut self.clients[index];
+        let Poll::Ready(cause) = client.session.poll_lost(request, None) else { return false };
+        client.session.end(request);
+        client.session.forget_ending(request);
+        for task in &mut client.tasks {
+            task.holds.retain(|hold| hold.request != request);
+        }
+        let it = self.id(index, request);
+        self.tell(What::Lost { it, cause });
+        true
+    }
+
+    /// The process does not go on with what it has lost; nor when it was stopped, `resumes`, and that is
+    /// the first thing it learns.
+    pub(super) fn look_at_all(&mut self, index: usize, resumes: bool) {
         let holds = self.clients[index].tasks.iter().flat_map(|task| &task.holds);
         let requests = holds.map(|hold| hold.request).collect::<Vec<_>>();
         for request in requests {
-            self.look(index, request);
+            if resumes {
+                self.look(index, request);
+            } else {
+                self.hears_of_loss(index, request);
+            }
         }
     }
 

@@ -97,14 +97,16 @@ impl World {
         self.go_on(patience, World::is_quiet);
         // Whatever is still on its way has time to come.
         self.go_on(self.now.after(Duration::from_secs(3)), |_| false);
-        self.tell(What::Quiet);
+        let sessions = self.server.arbiter.as_ref().map_or(0, |it| it.live_sessions());
+        self.tell(What::Quiet { sessions });
         for index in 0..self.clients.len() {
             self.leave(index);
         }
         // Leases of those who died, and reservations.
         self.go_on(self.now.after(Duration::from_secs(4)), |_| false);
-        let live_keys = self.server.arbiter.as_ref().map_or(0, |arbiter| arbiter.live_keys());
-        self.tell(What::Finished { live_keys });
+        let left = self.server.arbiter.as_ref().map(|it| (it.live_keys(), it.live_sessions()));
+        let (live_keys, sessions) = left.unwrap_or_default();
+        self.tell(What::Finished { live_keys, sessions });
     }
 
     /// Until the time has come, or it is `enough`.
@@ -124,7 +126,7 @@ impl World {
                 Next::Fault => self.strike(),
             }
             steps += 1;
-            if steps > 300_000 {
+            if steps > 100_000 {
                 self.failure = Some("there is no end to it".into());
             }
         }

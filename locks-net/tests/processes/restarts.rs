@@ -225,9 +225,8 @@ fn row_13_a_server_that_is_killed_all_the_time_grants_nothing_twice() {
             let started = peer.take("started", "wait=5000");
             peer.release(started).unwrap();
         }
-        let churns = peers.each_mut().map(|peer| {
-            peer.churn(&["k"], Duration::from_micros(300), "")
-        });
+        let churns =
+            peers.each_mut().map(|peer| peer.churn(&["k"], Duration::from_micros(300), ""));
         for round in 0..12_u64 {
             thread::sleep(Duration::from_millis(20 + round * 7));
             let serves = serving.take().unwrap();

@@ -33,7 +33,11 @@ impl Ours {
     fn run(transport: Transport, directory: &Path) -> io::Result<Self> {
         let program = program()?;
         let address = transport.free(directory, "ours")?;
-        let mut arguments = vec!["serve".to_owned(), "--listen".to_owned(), address.to_string()];
+        let state = directory.join("ours-state").display().to_string();
+        let mut arguments = vec!["serve", "--state", &state, "--listen"];
+        let listen = address.to_string();
+        arguments.push(&listen);
+        let mut arguments = arguments.into_iter().map(str::to_owned).collect::<Vec<_>>();
         let url = match &address {
             Address::Unix(path) => format!("unix://{}", path.display()),
             Address::Tcp(address) => {

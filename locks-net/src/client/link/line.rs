@@ -1,7 +1,8 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
@@ -9,6 +10,7 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::client::dial::Line;
+use crate::patience::{Patience, SPELL};
 use crate::server::process;
 
 /// How long a blocked thread reads before it gets ready for being called away.
@@ -72,7 +74,23 @@ impl Wire {
     }
 
     /// Reads what is there, or comes within a few milliseconds.
-    pub(super) fn receive_soon(&self, buffer: &mut [u8]) -> Received {
+    pub(super) fn receive_soon(&self, buffer: &mut [u8], patience: &mut Patience) -> Received {
+        if patience.begin() {
+            let until = Instant::now() + SPELL;
+            loop {
+                let received = self.receive(buffer);
+                if received != Received::Nothing {
+                    patience.end(true);
+                    return received;
+                }
+                if Instant::now() >= until {
+                    patience.end(false);
+                    break;
+                }
+                // Whoever is to answer may want this processor.
+                thread::yield_now();
+            }
+        }
         self.receive_with(buffer, RecvFlags::empty())
     }
 

@@ -20,6 +20,7 @@ use self::line::{Bell, Received, Wire};
 use self::thread::Retry;
 use super::Dial;
 use super::session::{Session, Setup};
+use crate::patience::Patience;
 
 /// See the [module](self).
 ///
@@ -44,8 +45,9 @@ struct Shared {
     unsent: Vec<u8>,
     /// L2.
     writing: bool,
-    /// Not here while the leader reads.
+    /// These two are not here while the leader reads.
     buffer: Vec<u8>,
+    patience: Patience,
     reader: Reader,
     /// A blocked thread has led since the thread looked last.
     led: bool,
@@ -98,6 +100,7 @@ impl Link {
             unsent: Vec::new(),
             writing: false,
             buffer: vec![0; BUFFER],
+            patience: Patience::default(),
             reader: Reader::Nobody,
             led: false,
             thread: None,

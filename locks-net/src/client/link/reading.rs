@@ -13,6 +13,7 @@ const LONG: Duration = Duration::from_secs(1);
 impl WaitPoint for Link {
     fn wait(&self, woken: &dyn Fn() -> bool) -> bool {
         let mut buffer;
+        let mut patience;
         let wire = {
             let mut shared = self.lock();
             if shared.reader != Reader::Nobody {
@@ -21,6 +22,7 @@ impl WaitPoint for Link {
             let Some(wire) = shared.wire.clone() else { return false };
             shared.reader = Reader::Leader;
             buffer = std::mem::take(&mut shared.buffer);
+            patience = std::mem::take(&mut shared.patience);
             wire
         };
         let mut patient = false;
@@ -29,8 +31,11 @@ impl WaitPoint for Link {
             if patient {
                 wire.wait(&self.leader_bell, Some(self.leader_limit()));
             }
-            let received =
-                if patient { wire.receive(&mut buffer) } else { wire.receive_soon(&mut buffer) };
+            let received = if patient {
+                wire.receive(&mut buffer)
+            } else {
+                wire.receive_soon(&mut buffer, &mut patience)
+            };
             let mut shared = self.lock();
             if !shared.is_current(&wire) {
                 break;
@@ -51,7 +56,7 @@ impl WaitPoint for Link {
             }
         }
         let mut shared = self.lock();
-        shared.buffer = buffer;
+        (shared.buffer, shared.patience) = (buffer, patience);
         shared.reader = Reader::Nobody;
         shared.led = true;
         // Others wait, and want to be woken at once; otherwise there is time until the thread looks.

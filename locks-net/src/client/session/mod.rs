@@ -161,6 +161,12 @@ impl Session {
         }
     }
 
+    /// What the server calls it; 0 before there is one.
+    #[cfg(test)]
+    pub(crate) fn number(&self) -> u32 {
+        self.realm()
+    }
+
     /// The same session, whose requests have greater numbers than this.
     pub(crate) fn numbered_after(self, number: u64) -> Self {
         Self { last_number: number, ..self }

@@ -58,16 +58,12 @@ impl Session {
         let waited = now.since(asked.asked);
         let error = match (open, asked.wait()) {
             (true, Wait::AtMost(_)) => LockError::new(ErrorKind::Timeout, ""),
-            (true, _) => {
+            // Greetings are answers as well.
+            (open, _) if open || self.connection.is_some() => {
                 let server = self.server.as_deref().unwrap_or("the server");
                 self.unavailable(&format!("{server} is connected and does not answer"))
             }
-            (false, _) => match &self.server {
-                Some(server) if self.connection.is_some() => {
-                    self.unavailable(&format!("{server} is connected and does not greet"))
-                }
-                _ => self.unavailable("the server was not reached in time"),
-            },
+            _ => self.unavailable("the server was not reached in time"),
         };
         let error = error.with_key(asked.keys()).with_waited(waited);
         let known = asked.is_acquisition() && asked.sent.is_some();

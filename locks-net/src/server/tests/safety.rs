@@ -9,9 +9,9 @@ use std::process::Command;
 
 use locks_core::{ErrorKind, LockError};
 
-use super::Scratch;
 use super::child::Other;
 use super::line::Line;
+use super::{Scratch, until};
 use crate::secret::Secret;
 use crate::server::Server;
 
@@ -138,6 +138,7 @@ fn a_server_whose_socket_or_lock_was_removed_ends() {
         let scratch = Scratch::new();
         let server = scratch.serve(|_| {});
         fs::remove_file(scratch.path(lost)).unwrap();
+        until("it ends", || !server.is_running());
         let error = server.wait().unwrap_err();
         assert!(error.to_string().contains("was removed"), "{error}");
         assert!(!server.is_running());

@@ -33,8 +33,7 @@ fn tokens_that_repeat_are_noticed() {
 
 fn entered(life: u32, token: u64, at: u64) -> Record {
     let (hold, asked) = (HoldId { life, thread: 0, serial: 1 }, 1);
-    let entry =
-        Entry { hold, shared: false, token, asked, steals: None, least: 0, of_set: false };
+    let entry = Entry { hold, shared: false, token, asked, steals: None, least: 0, of_set: false };
     Record { at, event: Event::Entered(entry) }
 }
 

@@ -2,22 +2,25 @@
 //! the arbiter work, writes the journal once, and then writes to the clients what that made of it. A round
 //! trip of one client costs a wait, a read and a write.
 
+mod outgoing;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use locks_core::{BootClock, Clock, ErrorKind, LockError, Moment, Token};
 
-use super::accept::{Accepted, Listener};
-use super::attempts::Attempts;
-use super::bell::{Bell, Rope, Source};
-use super::connection::Connection;
-use super::processes::Processes;
-use super::socket_file::SocketFile;
-use super::timer::Timer;
 use crate::arbiter::{Arbiter, ConnId, Limits, Notice};
 use crate::journal::Store;
+use crate::patience::{Patience, SPELL};
+use crate::server::accept::{Accepted, Listener};
+use crate::server::attempts::Attempts;
+use crate::server::bell::{Bell, Rope, Source};
+use crate::server::connection::Connection;
+use crate::server::processes::Processes;
+use crate::server::socket_file::SocketFile;
+use crate::server::timer::Timer;
 
 /// See the [module](self).
 pub(super) struct Driver {
@@ -52,6 +55,17 @@ pub(super) struct Driver {
     stops_by: Option<Moment>,
     buffer: Box<[u8]>,
     rung: Vec<Arc<Rope>>,
+    patience: Patience,
+    /// It looks for more, without sleeping, until then.
+    looks_until: Option<Instant>,
+}
+
+/// How a round ends, unless it is over until somebody rings.
+pub(super) enum Round {
+    /// The next one follows, once the runtime has looked for what has come in.
+    LookOn,
+    /// It was the last one.
+    Over(Result<(), LockError>),
 }
 
 /// How much is read at once.
@@ -68,9 +82,6 @@ const EVENTS: usize = 1024;
 
 /// How long clients have to take what was written last.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// So many connections may be on their way out.
-const LEAVING: usize = 256;
 
 /// How often connections with a deadline are looked at.
 const ATTENTION: Duration = Duration::from_millis(100);
@@ -103,6 +114,8 @@ impl Driver {
             stops_by: None,
             buffer: vec![0; BUFFER].into(),
             rung: Vec::new(),
+            patience: Patience::default(),
+            looks_until: None,
             bell,
         }
     }
@@ -120,23 +133,41 @@ impl Driver {
     }
 
     /// One round. It is over when the server has stopped, or cannot go on.
-    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Result<(), LockError>> {
+    pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Round> {
         let mut rung = std::mem::take(&mut self.rung);
         self.bell.answer(&mut rung);
+        let came = !rung.is_empty();
         if self.bell.is_to_stop() && self.stops_by.is_none() {
             self.begin_to_stop();
         }
         let attended = rung.drain(..).try_for_each(|rope| self.attend(rope.source));
         self.rung = rung;
         if let Err(error) = attended.and_then(|()| self.work()) {
-            return Poll::Ready(Err(error));
+            return Poll::Ready(Round::Over(Err(error)));
         }
         if self.has_stopped() {
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Round::Over(Ok(())));
+        }
+        if self.looks_on(came) {
+            return Poll::Ready(Round::LookOn);
         }
         self.set_timer();
         self.bell.rest(cx.waker());
         Poll::Pending
+    }
+
+    /// Whether to look for more at once, instead of being woken for it.
+    fn looks_on(&mut self, came: bool) -> bool {
+        let now = Instant::now();
+        match self.looks_until.take() {
+            Some(until) if !came && now < until => self.looks_until = Some(until),
+            Some(_) => self.patience.end(came),
+            None => {}
+        }
+        if came && self.patience.begin() {
+            self.looks_until = Some(now + SPELL);
+        }
+        self.looks_until.is_some()
     }
 
     fn attend(&mut self, source: Source) -> Result<(), LockError> {
@@ -225,12 +256,13 @@ impl Driver {
             return Ok(());
         }
         self.reachable_until = now.after(Timer::LONGEST);
-        self.store.ensure_charge().map_err(|error| ended(&error.to_string()).with_source(error))?;
+        let lost = |why: &str| ended(ErrorKind::Unavailable, why);
+        self.store.ensure_charge().map_err(|error| lost(&error.to_string()).with_source(error))?;
         match self.files.iter().find(|file| !file.is_there()) {
             None => Ok(()),
             Some(file) => {
                 let path = file.path().display();
-                Err(ended(&format!("its socket `{path}` was removed or replaced")))
+                Err(lost(&format!("its socket `{path}` was removed or replaced")))
             }
         }
     }
@@ -297,7 +329,8 @@ impl Driver {
 
     /// Nothing leaves before this is done (N4).
     fn write_down(&mut self) -> Result<(), LockError> {
-        let failed = |error: std::io::Error| ended(&error.to_string()).with_source(error);
+        let failed =
+            |error: std::io::Error| ended(ErrorKind::Io, &error.to_string()).with_source(error);
         let promised = self.arbiter.promised();
         if self.covered != Some(promised) {
             self.store.cover(promised.0, promised.1).map_err(failed)?;
@@ -319,66 +352,6 @@ impl Driver {
                 // The journal is longer than it need be, and as good as before.
                 self.compact_from = now.after(Timer::LONGEST);
             }
-        }
-    }
-
-    /// Sends what the arbiter has for a connection.
-    fn output(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        self.arbiter.take_output(id, connection.output());
-        self.flush(id);
-        let Some(connection) = self.connections.get(&id) else { return };
-        if connection.waiting() > self.limits.write_buffer {
-            self.disconnect(id);
-        }
-    }
-
-    /// Writes what the socket takes, and sees to what follows.
-    fn flush(&mut self, id: ConnId) {
-        let now = BootClock.now();
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        if connection.has_output() && connection.flush(now).is_err() {
-            return self.disconnect(id);
-        }
-        if connection.has_gone() {
-            self.disconnect(id);
-        } else if connection.has_deadline() && !connection.is_attended {
-            connection.is_attended = true;
-            self.attended.push(id);
-        }
-    }
-
-    /// Closes a connection once its output has been written.
-    fn close(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let from = connection.withheld_until.unwrap_or_else(|| BootClock.now());
-        connection.closing_by = Some(from.after(FAREWELL));
-        self.arbiter.disconnect(id);
-        self.leaving.push_back(id);
-        if self.leaving.len() > LEAVING {
-            let connections = &self.connections;
-            self.leaving.retain(|id| connections.contains_key(id));
-        }
-        if self.leaving.len() > LEAVING
-            && let Some(first) = self.leaving.pop_front()
-        {
-            self.connections.remove(&first);
-        }
-        self.flush(id);
-    }
-
-    /// It was wrong about the secret.
-    fn withhold(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        if let Some(address) = connection.from {
-            let now = BootClock.now();
-            connection.withheld_until = Some(now.after(self.attempts.failed(address, now)));
-        }
-    }
-
-    fn disconnect(&mut self, id: ConnId) {
-        if self.connections.remove(&id).is_some_and(|connection| connection.closing_by.is_none()) {
-            self.arbiter.disconnect(id);
         }
     }
 
@@ -410,8 +383,8 @@ impl Driver {
 }
 
 /// Why the server cannot go on.
-fn ended(why: &str) -> LockError {
+fn ended(kind: ErrorKind, why: &str) -> LockError {
     let why =
         format!("the server has ended: {why}; locks are kept for the next one on its directory");
-    LockError::new(ErrorKind::Io, "").with_message(why)
+    LockError::new(kind, "").with_message(why)
 }

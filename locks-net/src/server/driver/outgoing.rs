@@ -1,0 +1,71 @@
+//! What goes to the clients, and what becomes of connections on their way out.
+
+use locks_core::{BootClock, Clock};
+
+use super::{Driver, FAREWELL};
+use crate::arbiter::ConnId;
+
+/// So many connections may be on their way out.
+const LEAVING: usize = 256;
+
+impl Driver {
+    /// Sends what the arbiter has for a connection.
+    pub(super) fn output(&mut self, id: ConnId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        self.arbiter.take_output(id, connection.output());
+        self.flush(id);
+        let Some(connection) = self.connections.get(&id) else { return };
+        if connection.waiting() > self.limits.write_buffer {
+            self.disconnect(id);
+        }
+    }
+
+    /// Writes what the socket takes, and sees to what follows.
+    pub(super) fn flush(&mut self, id: ConnId) {
+        let now = BootClock.now();
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.has_output() && connection.flush(now).is_err() {
+            return self.disconnect(id);
+        }
+        if connection.has_gone() {
+            self.disconnect(id);
+        } else if connection.has_deadline() && !connection.is_attended {
+            connection.is_attended = true;
+            self.attended.push(id);
+        }
+    }
+
+    /// Closes a connection once its output has been written.
+    pub(super) fn close(&mut self, id: ConnId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let from = connection.withheld_until.unwrap_or_else(|| BootClock.now());
+        connection.closing_by = Some(from.after(FAREWELL));
+        self.arbiter.disconnect(id);
+        self.leaving.push_back(id);
+        if self.leaving.len() > LEAVING {
+            let connections = &self.connections;
+            self.leaving.retain(|id| connections.contains_key(id));
+        }
+        if self.leaving.len() > LEAVING
+            && let Some(first) = self.leaving.pop_front()
+        {
+            self.connections.remove(&first);
+        }
+        self.flush(id);
+    }
+
+    /// It was wrong about the secret.
+    pub(super) fn withhold(&mut self, id: ConnId) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if let Some(address) = connection.from {
+            let now = BootClock.now();
+            connection.withheld_until = Some(now.after(self.attempts.failed(address, now)));
+        }
+    }
+
+    pub(super) fn disconnect(&mut self, id: ConnId) {
+        if self.connections.remove(&id).is_some_and(|connection| connection.closing_by.is_none()) {
+            self.arbiter.disconnect(id);
+        }
+    }
+}
