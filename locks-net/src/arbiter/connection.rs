@@ -69,7 +69,7 @@ pub(super) enum After {
     /// Nothing.
     Frame,
     /// They have tags.
-    Proofs(Opener),
+    Proofs(Box<Opener>),
     /// They are those of a session.
     Greetings,
 }

@@ -40,7 +40,7 @@ impl Arbiter {
         connection.stage = Stage::Open;
         let Some(keys) = established.keys else { return Ok(After::Frame) };
         connection.writer.seal(keys.sealer);
-        Ok(After::Proofs(keys.opener))
+        Ok(After::Proofs(Box::new(keys.opener)))
     }
 
     fn open(&mut self, id: ConnId, open: Open) -> Result<(), Fault> {

@@ -80,9 +80,12 @@ struct Fixed {
     server: [u8; 16],
     process: String,
     boot_clock: Arc<dyn Clock>,
-    random: Box<dyn FnMut(&mut [u8]) + Send>,
+    random: Random,
     started: Moment,
 }
+
+/// Fills with what nobody can guess.
+pub(crate) type Random = Box<dyn FnMut(&mut [u8]) + Send>;
 
 /// What an arbiter is made of.
 pub(crate) struct Setup {
@@ -96,7 +99,7 @@ pub(crate) struct Setup {
     /// The time that goes on in suspend: leases.
     pub(crate) boot_clock: Arc<dyn Clock>,
     /// For sessions' secrets.
-    pub(crate) random: Box<dyn FnMut(&mut [u8]) + Send>,
+    pub(crate) random: Random,
     /// What the journal had.
     pub(crate) ledger: Ledger,
     /// All tokens are greater.
@@ -169,7 +172,7 @@ impl Arbiter {
             progress = true;
             match step {
                 Ok(After::Frame) => {}
-                Ok(After::Proofs(opener)) => reader.open_with(opener),
+                Ok(After::Proofs(opener)) => reader.open_with(*opener),
                 Ok(After::Greetings) => reader.set_max(self.setup.limits.frame + TAG),
                 Err(fault) => break Some(fault),
             }

@@ -43,11 +43,10 @@ fn c10_a_cycle_of_clients_is_a_deadlock_of_one() {
     two.ask(&mut world, "a", |_| {});
     one.read(&mut world);
     let refused = |events: &[Event]| {
-        let found = events.iter().find_map(|event| match event {
+        events.iter().find_map(|event| match event {
             Event::Refused { error, .. } => Some((error.kind(), error.cycle().len())),
             _ => None,
-        });
-        found
+        })
     };
     assert_eq!(refused(&two.events), Some((ErrorKind::Deadlock, 2)));
     assert_eq!(refused(&one.events), None);
