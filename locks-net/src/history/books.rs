@@ -212,7 +212,11 @@ impl Checker {
         for (key, ..) in given.keys.clone() {
             let nest = self.family(it).filter_map(|own| Some((own, self.givens.get(&own)?)));
             let nest = nest.filter(|(_, own)| own.keys.iter().any(|(other, ..)| *other == key));
-            let nest = nest.filter(|(_, own)| own.taken.is_none_or(|taken| taken.at > given.at));
+            let nest = nest.filter(|(_, own)| {
+                own.taken.is_none_or(|taken| {
+                    taken.at > given.at && taken.cause != Some(LostCause::Evicted)
+                })
+            });
             let nest = nest.collect::<Vec<_>>();
             if nest.iter().any(|(own, given)| *own != it && given.taken.is_none()) {
                 continue;
