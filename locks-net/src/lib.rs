@@ -1,13 +1,33 @@
-//! Locks among the processes that reach a server.
+//! Locks among the processes that reach a server; part of [`locks`](https://docs.rs/locks), feature `net`.
 //!
-//! One engine, that of `locks-core`, holds the locks, and its owners are the sessions of clients. Three
-//! layers, of which only the last does I/O:
+//! [`NetBackend`] asks a server: one at a [Unix socket](NetBackend::unix), one at a [TCP port](NetBackend::tcp) of
+//! this machine with a [`Secret`], or the one that the processes of this machine [run for each
+//! other](NetBackend::machine) without anybody having to start it. [`Server`] is one of your own; the
+//! command `locks serve` runs it.
 //!
-//! * [`wire`]: frames and messages as bytes; `PROTOCOL.md` describes them.
-//! * [`arbiter`] and [`client::Session`](client): the two ends as state machines. They are given frames and
-//!   the time, and leave frames to be sent.
-//! * [`server`] and [`client`]: sockets, threads, timers; [`serving`] finds or starts a server for the
-//!   processes of one machine.
+//! | | a holder that is killed | that is stopped, or suspended |
+//! |---|---|---|
+//! | Unix socket, self-serving | its locks are free at once | keeps them |
+//! | TCP | its locks are free after its lease | loses them after its lease, and hears of it before its next call returns |
+//!
+//! A server that is killed and started again on its directory loses no lock: its journal has them. Tokens grow as
+//! long as that directory is kept.
+//!
+//! ```
+//! use locks_net::NetBackend;
+//!
+//! # let directory = std::env::temp_dir().join(format!("locks-net-doc-{}", std::process::id()));
+//! let backend = NetBackend::machine(&directory).build()?.into_backend();
+//! let guard = backend.named("invoice:42").acquire()?;
+//! assert!(backend.named("invoice:42").wait(false).acquire().unwrap_err().is_contended());
+//! # drop(guard);
+//! # std::fs::remove_dir_all(&directory).unwrap();
+//! # Ok::<(), locks_core::LockError>(())
+//! ```
+
+// Three layers, of which only the last does I/O: `wire`, `secret` and `channel` are bytes and values; `arbiter` and
+// `client::session` are the two ends as state machines; `server`, `client::link`, `serving` and `journal` are
+// sockets, threads and files.
 
 mod arbiter;
 mod channel;
