@@ -68,9 +68,6 @@ impl Serving {
                 }
                 Err(error) => refused(&error),
             },
-            ["visit", micros, keys, options @ ..] => {
-                self.visit(micros.parse().unwrap(), keys, options)
-            }
             ["churn", micros, keys, options @ ..] => {
                 self.churn(number, micros.parse().unwrap(), keys, options)
             }
@@ -173,23 +170,6 @@ impl Serving {
 
     fn take_back(&self, held: &str) -> OwnedGuard {
         self.held.lock().unwrap().remove(held).expect("it is held")
-    }
-
-    /// Takes it, stays for a while, and goes.
-    fn visit(&self, micros: u64, keys: &str, options: &[&str]) -> String {
-        let guard = match self.lock(keys, options).acquire() {
-            Ok(guard) => guard,
-            Err(error) => return refused(&error),
-        };
-        let (token, from) = (guard.token(), now());
-        thread::sleep(Duration::from_micros(micros));
-        let until = now();
-        let verdict = match guard.release() {
-            Ok(()) => "kept",
-            Err(error) if error.is_lost() => "lost",
-            Err(error) => return refused(&error),
-        };
-        format!("visited {token} {from} {until} {verdict}")
     }
 
     /// Visits again and again, until told to settle.
@@ -302,15 +282,6 @@ pub(crate) struct Held {
     pub(crate) at: u64,
 }
 
-/// A visit that is over.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Visit {
-    pub(crate) token: u64,
-    pub(crate) from: u64,
-    pub(crate) until: u64,
-    pub(crate) lost: bool,
-}
-
 /// Why it was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
@@ -368,11 +339,6 @@ impl Peer {
     #[track_caller]
     pub(crate) fn take(&mut self, key: &str, options: &str) -> Held {
         self.begin(key, options).granted()
-    }
-
-    /// Takes `key`, stays for this long, and goes.
-    pub(crate) fn visit(&mut self, key: &str, stays: Duration, options: &str) -> Asked {
-        self.ask(&format!("visit {} {} {options}", stays.as_micros(), encoded(key)))
     }
 
     /// Takes one key after the other, again and again, and stays for this long each time.
@@ -456,11 +422,6 @@ impl Peer {
     /// Waits for its end.
     pub(crate) fn reap(&mut self) {
         self.process.wait().unwrap();
-    }
-
-    /// Stops it, and returns at once.
-    pub(crate) fn send_stop(&self) {
-        kill_process(self.pid(), Signal::STOP).unwrap();
     }
 
     /// Stops it, and returns once it stands still.
@@ -591,20 +552,6 @@ impl Asked {
                 number: self.number,
                 token: token.parse().unwrap(),
                 at: at.parse().unwrap(),
-            }),
-            _ => Err(Refused::of(&reply)),
-        }
-    }
-
-    #[track_caller]
-    pub(crate) fn visited(&self) -> Result<Visit, Refused> {
-        let reply = self.reply();
-        match *reply.split(' ').collect::<Vec<_>>() {
-            ["visited", token, from, until, verdict] => Ok(Visit {
-                token: token.parse().unwrap(),
-                from: from.parse().unwrap(),
-                until: until.parse().unwrap(),
-                lost: verdict == "lost",
             }),
             _ => Err(Refused::of(&reply)),
         }

@@ -6,7 +6,6 @@ mod controls;
 #[path = "../../../../locks-file/tests/processes/torture/dice.rs"]
 mod dice;
 #[path = "../../../../locks-file/tests/processes/torture/judge.rs"]
-#[expect(dead_code, reason = "it judges what can happen to files as well")]
 mod judge;
 #[path = "../../../../locks-file/tests/processes/torture/log.rs"]
 mod log;

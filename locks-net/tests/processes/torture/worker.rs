@@ -74,7 +74,7 @@ pub(crate) fn work() {
                     logs,
                     witness,
                     tokens_repeat: defect == Some("tokens"),
-                    prefix: own_locks.then(|| format!("{life}-")).unwrap_or_default(),
+                    prefix: if own_locks { format!("{life}-") } else { String::new() },
                     life: life.try_into().unwrap(),
                     thread,
                     serial: 0,
