@@ -29,7 +29,7 @@ fn row_21_ten_thousand_connections_leave_nothing_and_disturb_nobody() {
         for number in 0..10_000 {
             // Whoever is one too many may be refused, or closed later.
             crowd.extend(proxy::connect(&told).ok());
-            if crowd.len() > 200 {
+            if crowd.len() > 1000 {
                 crowd.pop_front();
             }
             // In bursts that a listener's queue has room for.

@@ -151,6 +151,38 @@ fn row_14_what_had_ended_before_the_crash_stays_ended() {
     }
 }
 
+/// Stolen by the time its holder comes back to the server that was started meanwhile.
+#[test]
+fn row_14_who_comes_back_late_hears_of_what_was_stolen_since_the_restart() {
+    let place = Place::with_limits(Way::Unix, "lease=10000");
+    let mut serving = place.start();
+    let [mut victim, mut thief] = place.peers();
+    for ask in ["refresh", "release"] {
+        let (held, kept) = (victim.take("k", ""), victim.take("kept", ""));
+        victim.stop();
+        serving = restart(&place, serving, None);
+        let stolen = thief.take("k", "steal=100");
+        assert!(held.token < stolen.token, "C7");
+        victim.go_on();
+        // It is back.
+        victim.refresh(kept).expect("row 14: it is held");
+        let asked = match ask {
+            "refresh" => victim.ask_refresh(held),
+            _ => victim.ask_release(held),
+        };
+        let refused = asked.done().expect_err("row 14: it was stolen");
+        assert!(refused.is_lost(), "{ask}: {refused:?}");
+        if ask == "refresh" {
+            let refused = victim.check(held).expect_err("row 14: it was stolen");
+            assert!(refused.is_lost(), "{refused:?}");
+            victim.drop_guard(held);
+        }
+        thief.check(stolen).unwrap();
+        thief.release(stolen).unwrap();
+        victim.release(kept).unwrap();
+    }
+}
+
 /// A client that is gone together with the server does not come back with it.
 #[test]
 fn row_14_who_dies_while_nobody_serves_has_nothing_afterwards() {

@@ -31,6 +31,17 @@ fn heard(mut stream: &proxy::Stream) -> Vec<u8> {
     }
 }
 
+/// What greetings these are.
+fn kinds(mut bytes: &[u8]) -> Vec<u8> {
+    let mut kinds = Vec::new();
+    while let Some((length, rest)) = bytes.split_first_chunk() {
+        let (body, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
+        kinds.push(body[0]);
+        bytes = rest;
+    }
+    kinds
+}
+
 /// A frame with this body.
 fn frame(body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap();
@@ -83,6 +94,13 @@ fn row_19_garbage_is_refused_and_nothing_of_it_is_done() {
         let mut holder = place.peer();
         let held = holder.take("k", "");
         let before = serving.memory();
+        // What cannot be is not waited for.
+        let start = Instant::now();
+        let stream = proxy::connect(&place.told()).unwrap();
+        (&stream).write_all(&u32::MAX.to_le_bytes()).unwrap();
+        heard(&stream);
+        let took = start.elapsed();
+        assert!(took < Duration::from_millis(600), "row 19: {way:?}: 4 GiB after {took:?}");
         let mut cases: Vec<Vec<u8>> = vec![
             // 4 GiB, and almost: nothing is reserved for them.
             u32::MAX.to_le_bytes().to_vec(),
@@ -192,6 +210,10 @@ fn row_20_a_wrong_or_missing_secret_opens_nothing() {
     let _ = (&bold).write_all(&[hello(), open(), acquire(1, "other")].concat());
     heard(&bold);
     assert_eq!(holder.status()[2], 1, "row 20: it was done");
+    // And whoever guesses is told nothing but that.
+    let guess = proxy::connect(&place.told()).unwrap();
+    (&guess).write_all(&[hello(), frame(&[&[3], &[5; 32][..]].concat())].concat()).unwrap();
+    assert_eq!(kinds(&heard(&guess)), [2, 6], "row 20: `ServerHello` and `Rejected`");
     assert!(Secret::parse("").is_err() && Secret::parse(&"0".repeat(63)).is_err(), "N5");
     // Whoever knows it is not made to wait for those who do not.
     let start = Instant::now();
