@@ -140,11 +140,6 @@ impl Channel {
         self.applied = self.told;
     }
 
-    /// The number of the frame that was sent last.
-    pub(crate) fn last_sent(&self) -> u64 {
-        self.last_sent
-    }
-
     /// The number of the first frame that the other side may not have applied.
     pub(crate) fn first_unacknowledged(&self) -> Option<u64> {
         let waiting = self.unacknowledged.len() as u64;
