@@ -113,7 +113,9 @@ impl Dial for AtPath {
                 .to_owned();
         }
         let path = self.path.display();
-        format!("nobody listens there ({error}): `locks serve --listen unix:{path}` does")
+        format!(
+            "nobody listens there ({error}): start a server by `locks serve --listen unix:{path}`"
+        )
     }
 }
 
@@ -136,7 +138,9 @@ impl Dial for AtPort {
 
     fn nobody(&self, error: &io::Error) -> String {
         let address = self.address;
-        format!("nobody listens there ({error}): `locks serve --listen tcp:{address}` does")
+        format!(
+            "nobody listens there ({error}): start a server by `locks serve --listen tcp:{address}`"
+        )
     }
 }
 
