@@ -180,17 +180,22 @@ impl fmt::Display for WaiterInfo {
 impl fmt::Display for LockInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}`:", self.key)?;
+        let mut between = "";
         if self.holders.is_empty() && self.reserved_for.is_none() {
             f.write_str(" free")?;
+            between = ";";
         }
         for holder in &self.holders {
-            write!(f, " held by {holder};")?;
+            write!(f, "{between} held by {holder}")?;
+            between = ";";
         }
         if let Some(left) = self.reserved_for {
-            write!(f, " reserved for {};", Left(left))?;
+            write!(f, "{between} reserved for {}", Left(left))?;
+            between = ";";
         }
         for waiter in &self.waiters {
-            write!(f, " wanted by {waiter};")?;
+            write!(f, "{between} wanted by {waiter}")?;
+            between = ";";
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! `net:`, `unix:` and `locks:`.
 
 use std::env::{self, VarError};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use locks_core::directory::{default_directory, make_private};
@@ -132,6 +132,15 @@ fn address(place: &str) -> Result<SocketAddr, LockError> {
         }
         _ => host.to_owned(),
     };
+    if let Some((_, port)) = numeric.rsplit_once(':')
+        && !numeric.ends_with(']')
+        && numeric.parse::<IpAddr>().is_err()
+        && !port.parse::<u16>().is_ok_and(|port| port != 0)
+    {
+        let why =
+            "the port of `locks:` is no number from 1 to 65535, as in `locks://127.0.0.1:7420`";
+        return Err(refused(why.into()));
+    }
     let address = numeric.parse().ok();
     let address = address.or_else(|| format!("{numeric}:{PORT}").parse::<SocketAddr>().ok());
     address.filter(|address| address.ip().to_canonical().is_loopback()).ok_or_else(|| {

@@ -135,6 +135,9 @@ fn net_urls_say_what_is_wrong_with_them() {
         ("locks://10.0.0.1", "none of this machine's own"),
         ("locks://[2001:db8::1]:7420", "`ssh -L 7420:127.0.0.1:7420 host`"),
         ("locks://localhosts:7420", "none of this machine's own"),
+        ("locks://127.0.0.1:99999", "the port of `locks:` is no number"),
+        ("locks://localhost:0", "the port of `locks:` is no number"),
+        ("locks://[::1]:http", "the port of `locks:` is no number"),
         ("locks://127.0.0.1:7420?users=1", "`namespace`, `label`, `connect` and `secret_file`"),
         ("lockss://127.0.0.1:7420", "by TLS, and this version of `locks` does not have it yet"),
     ] {

@@ -48,6 +48,10 @@ fn texts(name: &str, value: &Value) -> Result<Vec<String>, String> {
         }
         // What is wrong with a name is told before what is wrong with its value.
         (name, _) if !super::settings::NAMES.contains(&name) => Ok(vec![String::new()]),
+        // A number would name a directory, or a file.
+        ("state" | "secret_file" | "listen", Value::Integer(_)) => {
+            Err("it is no text, but integer".to_owned())
+        }
         (_, value) => {
             let why = || format!("it is no text, but {}", value.type_str());
             Ok(vec![text(value).ok_or_else(why)?])
@@ -106,6 +110,7 @@ mod tests {
             ("listen = 'a'", "`listen`: an address is"),
             ("listen = [['a']]", "`listen`: it is no list"),
             ("lease = 5.5", "`lease`: it is no text, but float"),
+            ("state = 7", "`state`: it is no text, but integer"),
             ("limits = 5", "limits are a table"),
             ("[limits]\nkey = 5", "`limits`: no limit `key`"),
             ("[limits]\nkeys = []", "`keys` is no number or text"),

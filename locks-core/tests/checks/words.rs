@@ -50,7 +50,7 @@ fn c12_a_list_reads_as_a_sentence() {
     assert_eq!(
         info.to_string(),
         "`k`: held by thread `main`, since just now (exclusive); reserved for another moment; \
-         wanted by a task of this process, for 1 h (shared);"
+         wanted by a task of this process, for 1 h (shared)"
     );
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,6 +29,9 @@ pub(crate) trait Dial: Send + Sync + 'static {
     /// # Errors
     /// The attempt is made again, after a pause.
     fn dial(&self, by: Instant) -> Result<Line, Unreached>;
+
+    /// That nobody listens, in words: what is missing, and what would mend it.
+    fn nobody(&self, error: &io::Error) -> String;
 }
 
 /// A connection that was just made.
@@ -102,6 +106,17 @@ impl Dial for AtPath {
         check_server(&stream, &self.path, self.allowed).map_err(Unreached::Failed)?;
         Ok(Line::Unix(stream))
     }
+
+    fn nobody(&self, error: &io::Error) -> String {
+        if std::fs::metadata(&self.path).is_ok_and(|found| !found.file_type().is_socket()) {
+            return "what is at that path is no socket: name the one at which `locks serve` listens"
+                .to_owned();
+        }
+        let path = self.path.display();
+        format!(
+            "nobody listens there ({error}): start a server by `locks serve --listen unix:{path}`"
+        )
+    }
 }
 
 impl Dial for AtPort {
@@ -119,6 +134,13 @@ impl Dial for AtPort {
             Ok(stream) => Ok(Line::Tcp(stream)),
             Err(error) => Err(unreached(&self.name, error)),
         }
+    }
+
+    fn nobody(&self, error: &io::Error) -> String {
+        let address = self.address;
+        format!(
+            "nobody listens there ({error}): start a server by `locks serve --listen tcp:{address}`"
+        )
     }
 }
 
@@ -141,8 +163,8 @@ pub(crate) fn check_server(
         return Ok(());
     }
     Err(refused(format!(
-        "the server at `{path}` is run by user {uid}, not by this user ({me}) or root: allow that user, \
-         if it is to be trusted"
+        "the server at `{path}` is run by user {uid}, not by this user ({me}) or root: if it is to be \
+         trusted, say so by `?user={uid}`"
     )))
 }
 
@@ -163,7 +185,11 @@ fn unreached(name: &str, error: io::Error) -> Unreached {
             Unreached::NobodyListens(error)
         }
         io::ErrorKind::PermissionDenied => {
-            let why = format!("this user may not connect to `{name}`: {error}");
+            let me = rustix::process::geteuid().as_raw();
+            let why = format!(
+                "this user ({me}) may not connect to `{name}` ({error}): whoever runs the server lets it in by \
+                 `locks serve --allow-user {me}`, in a directory that it may enter"
+            );
             let refused = LockError::new(ErrorKind::Unauthorized, "").with_message(why);
             Unreached::Failed(refused.with_source(error))
         }

@@ -165,7 +165,10 @@ impl ServerHandshake {
         let is_proved = Proof::decode(body)
             .is_ok_and(|proof| are_equal(&proof.0, &transcript.client_proof(secret)));
         if !is_proved {
-            return Err(unauthorized("the client has not proved that it knows the secret"));
+            return Err(unauthorized(
+                "the client's secret is not the server's: `secret_file` or `LOCKS_SECRET` has to give the \
+                 one that `locks serve` has",
+            ));
         }
         let [upward, downward] = transcript.keys(secret);
         let keys = Keys { sealer: Sealer::new(downward), opener: Opener::new(upward) };

@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -135,9 +136,16 @@ fn listen_tcp(address: SocketAddr) -> Result<TcpListener, LockError> {
         Ok(listener)
     });
     listener.map_err(|error| {
+        let mend = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                "; somebody listens there already: name another port, or end it"
+            }
+            io::ErrorKind::PermissionDenied => "; name a port from 1024 on",
+            _ => "",
+        };
         LockError::new(ErrorKind::Io, "")
             .with_backend(format!("locks://{address}"))
-            .with_message(format!("cannot listen at `{address}`: {error}"))
+            .with_message(format!("cannot listen at `{address}`: {error}{mend}"))
             .with_source(error)
     })
 }

@@ -24,17 +24,17 @@ pub(crate) fn is_alive(pid: u32) -> bool {
     }
 }
 
-/// A process in words, for an error: ``process 4711 (`worker`), which is stopped``.
+/// A process in words, for the beginning of a sentence: ``process 4711 (`worker`)``, and what keeps it.
 pub(crate) fn describe(pid: u32) -> String {
     let Some(stat) = Stat::read(pid) else {
-        return format!("process {pid}, which is gone");
+        return format!("process {pid}, which is gone,");
     };
     let state = match stat.state {
-        'T' => ", which is stopped",
-        't' => ", which is stopped by a debugger",
-        'Z' | 'X' => ", which has ended and was not waited for by its parent",
-        'D' => ", which waits for a disk",
-        _ => "",
+        'T' => format!(", which is stopped (`kill -CONT {pid}` lets it go on),"),
+        't' => ", which is stopped by a debugger,".to_owned(),
+        'Z' | 'X' => ", which has ended and was not waited for by its parent,".to_owned(),
+        'D' => ", which waits for a disk,".to_owned(),
+        _ => String::new(),
     };
     format!("process {pid} (`{}`){state}", stat.name)
 }

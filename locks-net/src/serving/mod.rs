@@ -78,6 +78,11 @@ impl Dial for Machine {
             pause = (pause * 2).min(longest);
         }
     }
+
+    fn nobody(&self, _: &io::Error) -> String {
+        "nobody serves there now, and this process does not serve; so nobody holds a lock there"
+            .to_owned()
+    }
 }
 
 impl Machine {
@@ -103,8 +108,7 @@ impl Machine {
             Some(pid) => process::describe(pid),
             None => "nobody".to_owned(),
         };
-        let why = format!("`{}` cannot be reached: {who} serves it and does not answer", self.name);
-        LockError::new(ErrorKind::Unavailable, "").with_backend(&*self.name).with_message(why)
+        LockError::unavailable(&self.name, format!("{who} serves there and does not answer"))
     }
 
     fn connect(&self) -> Result<UnixStream, Missing> {
@@ -133,7 +137,11 @@ impl Machine {
     }
 
     fn unusable(&self, error: io::Error) -> LockError {
-        let why = format!("`{}` cannot be connected to: {error}", self.socket.display());
+        let mut why = format!("`{}` cannot be connected to: {error}", self.socket.display());
+        if error.kind() == io::ErrorKind::PermissionDenied {
+            why += "; `net:` is for processes of one user: name a directory of this user's own, or let \
+                    several meet at `locks serve --allow-user`";
+        }
         LockError::new(ErrorKind::Io, "")
             .with_backend(&*self.name)
             .with_message(why)

@@ -6,3 +6,4 @@
 mod faults;
 mod place;
 mod program;
+mod words;

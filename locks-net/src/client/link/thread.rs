@@ -1,12 +1,13 @@
 //! The thread of a link: connects, renews, ends what is due, and reads while nobody else does.
 
+use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use locks_core::{ErrorKind, Moment};
+use locks_core::{ErrorKind, LockError, Moment};
 use rustix::event::{PollFd, PollFlags};
 
 use super::line::{BRIEFLY, Wire, pause};
@@ -168,11 +169,11 @@ impl Link {
             Ok(Ok(line)) if !shared.closed => self.dialed(&mut shared, line),
             Ok(Ok(_)) => {}
             Ok(Err(Unreached::NobodyListens(error))) => {
-                shared.session.unreachable(format!("nobody listens there: {error}"));
+                shared.session.unreachable(self.dial.nobody(&error));
                 shared.session.nobody_listens(now);
             }
             Ok(Err(Unreached::Failed(error))) => {
-                let text = error.message().map_or_else(|| error.to_string(), str::to_owned);
+                let text = reason(&error);
                 shared.session.unreachable(text.clone());
                 if error.kind() != ErrorKind::Unavailable {
                     shared.session.refuse_newcomers(error.kind(), &text);
@@ -224,6 +225,15 @@ impl Shared {
 }
 
 /// Wakes whom it concerns, with nothing locked.
+/// Why, without whom it is about, which those who are told know.
+fn reason(error: &LockError) -> String {
+    match (error.message(), error.source()) {
+        (Some(message), _) => message.to_owned(),
+        (None, Some(source)) => source.to_string(),
+        (None, None) => error.to_string(),
+    }
+}
+
 fn wake(mut shared: MutexGuard<'_, Shared>) {
     let woken = shared.session.take_woken();
     drop(shared);

@@ -348,6 +348,12 @@ impl Session {
         LockError::unavailable(&self.setup.name, why)
     }
 
+    /// There was no answer, because of the trouble, if it is known, which says it all.
+    fn without_answer(&self, or_else: &str) -> LockError {
+        let why = self.trouble.as_deref().unwrap_or(or_else);
+        LockError::unavailable(&self.setup.name, why.to_owned())
+    }
+
     #[cold]
     fn limit_exceeded(&self, why: String) -> LockError {
         LockError::new(ErrorKind::LimitExceeded, "")

@@ -61,9 +61,9 @@ impl Session {
             // Greetings are answers as well.
             (open, _) if open || self.connection.is_some() => {
                 let server = self.server.as_deref().unwrap_or("the server");
-                self.unavailable(&format!("{server} is connected and does not answer"))
+                self.without_answer(&format!("{server} is connected and does not answer"))
             }
-            _ => self.unavailable("the server was not reached in time"),
+            _ => self.without_answer("the server was not reached in time"),
         };
         let error = error.with_key(asked.keys()).with_waited(waited);
         let known = asked.is_acquisition() && asked.sent.is_some();
