@@ -22,7 +22,7 @@ impl Arbiter {
     pub(super) fn apply(&mut self, id: ConnId, realm: u32, call: Call) -> Result<(), Fault> {
         match call {
             Call::Acquire(acquire) => self.acquire(realm, *acquire)?,
-            Call::End { request } => self.end(realm, request, None),
+            Call::End { request } => self.end(realm, request),
             Call::Refresh { call, request } => self.refresh(realm, call, request),
             Call::Disown { request } => self.disown(realm, request),
             Call::Inspect { call, query } => self.inspect(realm, call, query),
@@ -267,8 +267,9 @@ impl Arbiter {
         }
     }
 
-    /// A client gives up what it asked for or holds; or its time is up, which it hears of.
-    pub(super) fn end(&mut self, realm: u32, request: u64, cause: Option<LostCause>) {
+    /// A client gives up what it asked for or holds; or its time is up, which it hears of. To the journal
+    /// both are releases: of a nest, the other guards may have longer leases, and stay.
+    pub(super) fn end(&mut self, realm: u32, request: u64) {
         let at = self.time_awake();
         let Some(session) = self.sessions.get_mut(&realm) else { return };
         match session.requests.remove(&request) {
@@ -284,7 +285,7 @@ impl Arbiter {
                 #[cfg(test)]
                 self.release_by_key(&held);
                 if held.lost.is_none() {
-                    self.record(&Record::Ended { realm, request, cause, at });
+                    self.record(&Record::Ended { realm, request, cause: None, at });
                 }
                 drop(self.engine.release(held.hold));
             }
@@ -303,7 +304,7 @@ impl Arbiter {
                 Event::Refused { call: request, error }
             }
         };
-        self.end(realm, request, Some(cause));
+        self.end(realm, request);
         self.tell(realm, &event);
     }
 
@@ -357,7 +358,7 @@ impl Arbiter {
         rest.sort_unstable();
         lost.sort_unstable_by_key(|(request, _)| *request);
         for request in rest {
-            self.end(realm, request, None);
+            self.end(realm, request);
         }
         for (request, cause) in lost {
             self.tell(realm, &Event::Lost { request, cause });
@@ -413,7 +414,7 @@ impl Arbiter {
         // Those who wait first: none of them is to be granted what the others give back.
         requests.sort_unstable();
         for (_, request) in requests {
-            self.end(realm, request, None);
+            self.end(realm, request);
         }
         self.record(&Record::Gone { realm });
         let Some(session) = self.sessions.remove(&realm) else { return };

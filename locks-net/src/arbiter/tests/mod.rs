@@ -208,6 +208,29 @@ fn n1_a_silent_session_goes_on_for_its_longest_hold_alone() {
 }
 
 #[test]
+fn n4_what_is_nested_in_a_guard_that_has_expired_outlives_a_restart() {
+    let mut world = World::new();
+    let (mut one, mut two) = (world.leased(), world.local(2));
+    let outer = one.ask(&mut world, "k", |_| {});
+    let nested = one.ask(&mut world, "k", |ask| {
+        ask.options.reentrant = true;
+        ask.options.lease = Some(60 * SECOND);
+    });
+    assert!(one.granted(&mut world, nested).is_some());
+    world.advance(11 * SECOND);
+    one.read(&mut world);
+    let lost = |event: &Event| matches!(event, Event::Lost { request, .. } if *request == outer);
+    assert!(one.events.iter().any(lost));
+    world.restart();
+    assert_eq!(two.resume(&mut world), How::Restored);
+    two.say(&mut world, &Call::Holding { held: vec![], pending: vec![], more: false });
+    let wants = two.ask(&mut world, "k", |_| {});
+    assert_eq!(two.granted(&mut world, wants), None, "it is held for a minute");
+    world.advance(61 * SECOND);
+    assert!(two.granted(&mut world, wants).is_some());
+}
+
+#[test]
 fn n1_a_local_session_without_its_connection_ends_after_its_lease_unless_resumed() {
     let mut world = World::new();
     let (mut one, mut two) = (world.local(1), world.local(2));

@@ -3,7 +3,9 @@
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use locks_core::{CallSite, ErrorKind, LockError, LockInfo, LostCause, Moment, Query, Token, Wait};
+use locks_core::{
+    CallSite, ErrorKind, LockError, LockInfo, LostCause, Moment, Query, Token, Wait, check_key,
+};
 
 use super::{Deferred, KEPT, REQUESTS, Session};
 use crate::wire::{Acquire, Call, Status};
@@ -128,8 +130,9 @@ impl Session {
     /// Asks for an administrative release.
     ///
     /// # Errors
-    /// `LimitExceeded`.
+    /// `InvalidKey`, `LimitExceeded`.
     pub(crate) fn evict(&mut self, key: String, token: Token) -> Result<u64, LockError> {
+        check_key(&key)?;
         let call = self.next_number()?;
         self.begin(call, Call::Evict { call, key, token }, None);
         Ok(call)

@@ -250,3 +250,14 @@ fn n6_what_is_kept_for_a_server_that_acknowledges_nothing_is_bounded() {
     rig.acknowledge();
     rig.session.acquire(acquire, None).unwrap();
 }
+
+#[test]
+fn c1_what_is_no_key_is_refused_before_the_server_hears_of_it() {
+    let mut rig = Rig::open(false);
+    for key in [String::new(), "a\0b".into(), "k".repeat(1025)] {
+        let refused = rig.session.evict(key, Token::new(1)).map_err(|error| error.kind());
+        assert_eq!(refused, Err(ErrorKind::InvalidKey));
+    }
+    // Who is told so would close the connection, and would be told so again on the next one, for ever.
+    assert!(rig.calls().is_empty());
+}
