@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use locks_core::{
     Caller, ErrorKind, Granted, Hold, KeySet, Keys, LockBackend, LockError, LostCause, Mode, Op,
-    OwnerId, Request, Token,
+    OwnerId, Query, Request, Token,
 };
 
 use super::connection::Fault;
@@ -170,7 +170,8 @@ impl Arbiter {
         if self.waiting >= limits.waiters {
             return exceeded(format!("lets at most {} requests wait (`waiters`)", limits.waiters));
         }
-        if self.engine.live_keys() >= limits.keys {
+        if self.engine.live_keys() >= limits.keys && !acquire.keys.iter().all(|key| self.knows(key))
+        {
             return exceeded(format!("knows at most {} keys at a time (`keys`)", limits.keys));
         }
         if let Some(lease) = acquire.options.lease
@@ -183,6 +184,12 @@ impl Arbiter {
             ));
         }
         Ok(())
+    }
+
+    /// Whether a key is held, waited for or reserved.
+    fn knows(&self, key: &str) -> bool {
+        let listed = self.engine.inspect(Query::Key(key.to_owned()));
+        matches!(listed, Op::Now(Ok(infos)) if !infos.is_empty())
     }
 
     /// Looks after a request that waits.

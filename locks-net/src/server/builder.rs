@@ -132,6 +132,8 @@ impl ServerBuilder {
 
 fn listen_tcp(address: SocketAddr) -> Result<TcpListener, LockError> {
     let listener = TcpListener::bind(address).and_then(|listener| {
+        // The standard library's are 128, and one too many is tried again after a second.
+        rustix::net::listen(&listener, 1024)?;
         listener.set_nonblocking(true)?;
         Ok(listener)
     });

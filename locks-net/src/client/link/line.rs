@@ -94,6 +94,11 @@ impl Wire {
         self.receive_with(buffer, RecvFlags::empty())
     }
 
+    /// Whether there is something to read, if only that it is over.
+    pub(super) fn has_input(&self) -> bool {
+        recv(&self.socket, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT).is_ok()
+    }
+
     /// Waits for something to come in, for `bell` to ring, or until `limit` has passed.
     pub(super) fn wait(&self, bell: &Bell, limit: Option<Duration>) {
         let mut ready =

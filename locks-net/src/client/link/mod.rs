@@ -79,6 +79,9 @@ struct Sleep {
     reads: bool,
 }
 
+/// How often one looks at most whether the leader has taken in what there is: it is on its way.
+const GLANCES: usize = 1000;
+
 /// What is read at a time.
 const BUFFER: usize = 64 * 1024;
 
@@ -146,6 +149,16 @@ impl Link {
     /// As [`with`](Self::with), after taking note of what has come in.
     pub(super) fn with_news<R>(self: &Arc<Self>, act: impl FnOnce(&mut Session) -> R) -> R {
         let mut shared = self.lock();
+        for _ in 0..GLANCES {
+            // What is there is the leader's to take in.
+            let leads = shared.reader != Reader::Nobody;
+            if !leads || !shared.wire.as_ref().is_some_and(|wire| wire.has_input()) {
+                break;
+            }
+            drop(shared);
+            std::thread::yield_now();
+            shared = self.lock();
+        }
         self.read(&mut shared);
         let outcome = act(&mut shared.session);
         self.settle(shared);
