@@ -200,7 +200,7 @@ impl Arbiter {
         let polled = std::pin::Pin::new(&mut waiting.op).poll(&mut Context::from_waker(&waker));
         let Poll::Ready(outcome) = polled else { return };
         let lease = waiting.lease;
-        session.requests.remove(&request);
+        session.take_request(request);
         self.waiting -= 1;
         // What it took from others has ended before.
         let lost = self.happened.take_lost();
@@ -279,7 +279,7 @@ impl Arbiter {
     pub(super) fn end(&mut self, realm: u32, request: u64) {
         let at = self.time_awake();
         let Some(session) = self.sessions.get_mut(&realm) else { return };
-        match session.requests.remove(&request) {
+        match session.take_request(request) {
             None => {}
             Some(Requested::Waiting(waiting)) => {
                 self.waiting -= 1;

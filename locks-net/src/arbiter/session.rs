@@ -75,6 +75,9 @@ const THREAD: u8 = 1;
 /// So many names of threads are remembered for a session.
 const NAMES: usize = 1024;
 
+/// Room for so many requests is no reason to look for less.
+const ROOMY: usize = 1024;
+
 /// So many call sites.
 const SITES: usize = 16_384;
 
@@ -141,6 +144,15 @@ impl Session {
         }
         let longest = self.leases.iter().map(|(lease, _)| *lease).max();
         Some(self.heard.after(longest.map_or(self.lease, |lease| lease.max(self.lease))))
+    }
+
+    /// Takes a request out, and after a crowd gives back the room that it took.
+    pub(super) fn take_request(&mut self, request: u64) -> Option<Requested> {
+        let taken = self.requests.remove(&request);
+        if self.requests.capacity() > ROOMY && self.requests.len() < self.requests.capacity() / 8 {
+            self.requests.shrink_to(2 * self.requests.len());
+        }
+        taken
     }
 
     pub(super) fn count_lease(&mut self, lease: Duration) {
