@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use locks_core::{
     Caller, ErrorKind, Granted, Hold, KeySet, Keys, LockBackend, LockError, LostCause, Mode, Op,
-    OwnerId, Request, Token,
+    OwnerId, Query, Request, Token,
 };
 
 use super::connection::Fault;
@@ -170,7 +170,11 @@ impl Arbiter {
         if self.waiting >= limits.waiters {
             return exceeded(format!("lets at most {} requests wait (`waiters`)", limits.waiters));
         }
-        if self.engine.live_keys() >= limits.keys {
+        // Those in use are among the known ones, which are counted faster.
+        if self.engine.known_keys() >= limits.keys
+            && self.engine.live_keys() >= limits.keys
+            && !acquire.keys.iter().all(|key| self.is_in_use(key))
+        {
             return exceeded(format!("knows at most {} keys at a time (`keys`)", limits.keys));
         }
         if let Some(lease) = acquire.options.lease
@@ -183,6 +187,14 @@ impl Arbiter {
             ));
         }
         Ok(())
+    }
+
+    /// Whether somebody holds the key, waits for it or has it reserved.
+    fn is_in_use(&self, key: &str) -> bool {
+        match self.engine.inspect(Query::Key(key.to_owned())) {
+            Op::Now(Ok(infos)) => !infos.is_empty(),
+            Op::Now(Err(_)) | Op::Later(_) => false,
+        }
     }
 
     /// Looks after a request that waits.
