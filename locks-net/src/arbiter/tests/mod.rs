@@ -270,3 +270,19 @@ fn n6_newcomers_hit_limits_and_holders_do_not() {
     world.arbiter.disconnect(one.id);
     assert_eq!(one.resume(&mut world), How::Resumed, "who resumes is let in");
 }
+
+#[test]
+fn n6_who_asks_for_a_key_in_use_takes_no_room() {
+    let mut world = World::limited(Limits { keys: 1, ..Limits::default() });
+    let mut one = world.local(1);
+    let held = one.ask(&mut world, "k", |_| {});
+    let same = one.ask(&mut world, "k", anonymously);
+    let new = one.ask(&mut world, "new", anonymously);
+    let refused = one.events.iter().filter_map(|event| match event {
+        Event::Refused { call, error } => Some((*call, error.kind())),
+        _ => None,
+    });
+    assert_eq!(refused.collect::<Vec<_>>(), [(new, ErrorKind::LimitExceeded)]);
+    one.end(&mut world, held);
+    assert!(one.granted(&mut world, same).is_some());
+}
