@@ -170,7 +170,8 @@ impl Arbiter {
         if self.waiting >= limits.waiters {
             return exceeded(format!("lets at most {} requests wait (`waiters`)", limits.waiters));
         }
-        if self.engine.live_keys() >= limits.keys {
+        // Which of the keys that it remembers are in use takes as long to count as there are many.
+        if self.engine.known_keys() >= limits.keys && self.engine.live_keys() >= limits.keys {
             return exceeded(format!("knows at most {} keys at a time (`keys`)", limits.keys));
         }
         if let Some(lease) = acquire.options.lease

@@ -271,3 +271,21 @@ fn n6_newcomers_hit_limits_and_holders_do_not() {
     world.arbiter.disconnect(one.id);
     assert_eq!(one.resume(&mut world), How::Resumed, "who resumes is let in");
 }
+
+#[test]
+fn n6_a_request_costs_the_same_however_many_keys_are_held() {
+    let mut world = World::new();
+    let mut one = world.local(1);
+    let mut hold = |world: &mut World, keys: std::ops::Range<u32>| {
+        let at = std::time::Instant::now();
+        for key in keys {
+            one.ask(world, &key.to_string(), |_| {});
+            one.events.clear();
+        }
+        at.elapsed()
+    };
+    let first = (0..5).map(|round| hold(&mut world, round * 100..(round + 1) * 100)).min();
+    hold(&mut world, 500..40_000);
+    let last = (0..5).map(|round| hold(&mut world, 40_000 + round * 100..40_100 + round * 100)).min();
+    assert!(last < first.map(|first| 10 * first), "{first:?}, and then {last:?}");
+}
