@@ -2,7 +2,7 @@ mod line;
 
 use std::time::Duration;
 
-use locks_core::{ErrorKind, LostCause, Wait};
+use locks_core::{ErrorKind, LostCause, Query, Wait};
 
 use self::line::World;
 use super::{Limits, Notice};
@@ -288,4 +288,23 @@ fn n6_a_request_costs_the_same_however_many_keys_are_held() {
     hold(&mut world, 500..40_000);
     let last = (0..5).map(|round| hold(&mut world, 40_000 + round * 100..40_100 + round * 100)).min();
     assert!(last < first.map(|first| 10 * first), "{first:?}, and then {last:?}");
+}
+
+#[test]
+fn n6_a_list_that_is_too_long_is_refused_and_the_connection_stays() {
+    let mut world = World::limited(Limits { write_buffer: 64 * 1024, ..Limits::default() });
+    let mut one = world.local(1);
+    for key in 0..3000 {
+        one.ask(&mut world, &key.to_string(), |_| {});
+    }
+    one.events.clear();
+    one.say(&mut world, &Call::Inspect { call: 9000, query: Query::All });
+    let [Event::Refused { call: 9000, error }] = &one.events[..] else { panic!() };
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+    assert!(error.to_string().contains("(`write_buffer`)"), "{error}");
+    one.events.clear();
+    one.say(&mut world, &Call::Inspect { call: 9001, query: Query::Prefix("299".into()) });
+    let [Event::Listed { infos, more: false, .. }] = &one.events[..] else { panic!() };
+    assert_eq!(infos.len(), 11);
+    assert!(!world.notices.iter().any(|notice| matches!(notice, Notice::Close(_))));
 }
