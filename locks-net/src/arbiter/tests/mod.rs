@@ -6,7 +6,7 @@ use locks_core::{ErrorKind, LostCause, Query, Wait};
 
 use self::line::World;
 use super::{Limits, Notice};
-use crate::wire::{Acquire, Call, Event, How};
+use crate::wire::{Acquire, Call, Event, How, Resume};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -286,7 +286,8 @@ fn n6_a_request_costs_the_same_however_many_keys_are_held() {
     };
     let first = (0..5).map(|round| hold(&mut world, round * 100..(round + 1) * 100)).min();
     hold(&mut world, 500..40_000);
-    let last = (0..5).map(|round| hold(&mut world, 40_000 + round * 100..40_100 + round * 100)).min();
+    let last =
+        (0..5).map(|round| hold(&mut world, 40_000 + round * 100..40_100 + round * 100)).min();
     assert!(last < first.map(|first| 10 * first), "{first:?}, and then {last:?}");
 }
 
@@ -307,4 +308,16 @@ fn n6_a_list_that_is_too_long_is_refused_and_the_connection_stays() {
     let [Event::Listed { infos, more: false, .. }] = &one.events[..] else { panic!() };
     assert_eq!(infos.len(), 11);
     assert!(!world.notices.iter().any(|notice| matches!(notice, Notice::Close(_))));
+}
+
+#[test]
+fn n1_a_session_that_is_resumed_with_nonsense_ends_without_a_connection() {
+    let mut world = World::new();
+    let (mut one, mut two) = (world.local(1), world.local(2));
+    one.ask(&mut world, "k", |_| {});
+    let wants = two.ask(&mut world, "k", |_| {});
+    let resume = Resume { received: 1000, ..one.resumption() };
+    drop(line::Line::open(&mut world, one.kept, Some(resume)));
+    world.advance(11 * SECOND);
+    assert!(two.granted(&mut world, wants).is_some());
 }
