@@ -75,7 +75,13 @@ impl Arbiter {
         let connection = self.connections.get_mut(&id).ok_or(Fault::Over)?;
         if how == How::Resumed {
             let received = open.resume.map_or(0, |resume| resume.received);
-            session.channel.repeat(received, &mut connection.writer, &mut connection.output)?;
+            let out = &mut connection.output;
+            if let Err(malformed) = session.channel.repeat(received, &mut connection.writer, out) {
+                // It is without a connection, and ends as any other that is.
+                session.ends_at = (!renews).then(|| now.after(session.lease));
+                self.set_session_deadline(realm);
+                return Err(malformed.into());
+            }
         }
         session.connection = Some(id);
         connection.stage = Stage::Session(realm);

@@ -1,4 +1,4 @@
-use locks_core::{LockBackend, Op, Query, Token};
+use locks_core::{ErrorKind, LockBackend, LockError, Op, Query, Token};
 
 use super::Arbiter;
 use crate::journal::Record;
@@ -13,7 +13,19 @@ impl Arbiter {
             Op::Later(_) => unreachable!("an engine without an upstream lists at once"),
         };
         let infos = infos.into_iter().map(|info| self.describe_info(info)).collect::<Vec<_>>();
-        for part in Event::listed(call, infos) {
+        let parts = Event::listed(call, infos);
+        let size = parts.iter().map(Event::size).sum::<usize>();
+        let most = self.setup.limits.write_buffer / 2;
+        if size > most {
+            // Its connection would be closed over it, again and again, with all that it has to say.
+            let why = format!(
+                "the list has {size} bytes, and the lock server tells at most {most} at once \
+                 (`write_buffer`): ask for keys with a common beginning"
+            );
+            let error = LockError::new(ErrorKind::LimitExceeded, "").with_message(why);
+            return self.tell(realm, &Event::Refused { call, error });
+        }
+        for part in parts {
             self.tell(realm, &part);
         }
     }

@@ -73,6 +73,13 @@ impl Event {
         }
     }
 
+    /// How many bytes it has.
+    pub(crate) fn size(&self) -> usize {
+        let mut bytes = Vec::new();
+        self.encode(&mut bytes);
+        bytes.len()
+    }
+
     /// The event with these bytes, all of them.
     pub(crate) fn decode(message: &[u8]) -> Result<Self, Malformed> {
         let mut from = Reader::new(message);

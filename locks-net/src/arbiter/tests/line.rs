@@ -139,15 +139,19 @@ impl Line {
         Ok(Self { id, kept, opened, server, channel, reader, writer, events, next: 0 })
     }
 
-    /// A new connection for the session, after the old one was cut.
-    pub(super) fn resume(&mut self, world: &mut World) -> How {
-        let resume = Resume {
+    /// What brings the session back.
+    pub(super) fn resumption(&self) -> Resume {
+        Resume {
             realm: self.opened.realm,
             secret: self.opened.secret,
             server: self.server,
             received: self.channel.applied(),
-        };
-        let fresh = Self::open(world, self.kept, Some(resume)).unwrap();
+        }
+    }
+
+    /// A new connection for the session, after the old one was cut.
+    pub(super) fn resume(&mut self, world: &mut World) -> How {
+        let fresh = Self::open(world, self.kept, Some(self.resumption())).unwrap();
         let how = fresh.opened.how;
         (self.id, self.opened, self.server) = (fresh.id, fresh.opened, fresh.server);
         (self.reader, self.writer) = (fresh.reader, fresh.writer);

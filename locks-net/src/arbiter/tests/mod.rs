@@ -2,11 +2,11 @@ mod line;
 
 use std::time::Duration;
 
-use locks_core::{ErrorKind, LostCause, Wait};
+use locks_core::{ErrorKind, LostCause, Query, Wait};
 
 use self::line::World;
 use super::{Limits, Notice};
-use crate::wire::{Acquire, Call, Event, How};
+use crate::wire::{Acquire, Call, Event, How, Resume};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -285,4 +285,54 @@ fn n6_who_asks_for_a_key_in_use_takes_no_room() {
     assert_eq!(refused.collect::<Vec<_>>(), [(new, ErrorKind::LimitExceeded)]);
     one.end(&mut world, held);
     assert!(one.granted(&mut world, same).is_some());
+}
+
+#[test]
+fn n6_a_request_costs_the_same_however_many_keys_are_held() {
+    let mut world = World::new();
+    let mut one = world.local(1);
+    let mut hold = |world: &mut World, keys: std::ops::Range<u32>| {
+        let at = std::time::Instant::now();
+        for key in keys {
+            one.ask(world, &key.to_string(), |_| {});
+            one.events.clear();
+        }
+        at.elapsed()
+    };
+    let first = (0..5).map(|round| hold(&mut world, round * 100..(round + 1) * 100)).min();
+    hold(&mut world, 500..40_000);
+    let last =
+        (0..5).map(|round| hold(&mut world, 40_000 + round * 100..40_100 + round * 100)).min();
+    assert!(last < first.map(|first| 10 * first), "{first:?}, and then {last:?}");
+}
+
+#[test]
+fn n6_a_list_that_is_too_long_is_refused_and_the_connection_stays() {
+    let mut world = World::limited(Limits { write_buffer: 64 * 1024, ..Limits::default() });
+    let mut one = world.local(1);
+    for key in 0..3000 {
+        one.ask(&mut world, &key.to_string(), |_| {});
+    }
+    one.events.clear();
+    one.say(&mut world, &Call::Inspect { call: 9000, query: Query::All });
+    let [Event::Refused { call: 9000, error }] = &one.events[..] else { panic!() };
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
+    assert!(error.to_string().contains("(`write_buffer`)"), "{error}");
+    one.events.clear();
+    one.say(&mut world, &Call::Inspect { call: 9001, query: Query::Prefix("299".into()) });
+    let [Event::Listed { infos, more: false, .. }] = &one.events[..] else { panic!() };
+    assert_eq!(infos.len(), 11);
+    assert!(!world.notices.iter().any(|notice| matches!(notice, Notice::Close(_))));
+}
+
+#[test]
+fn n1_a_session_that_is_resumed_with_nonsense_ends_without_a_connection() {
+    let mut world = World::new();
+    let (mut one, mut two) = (world.local(1), world.local(2));
+    one.ask(&mut world, "k", |_| {});
+    let wants = two.ask(&mut world, "k", |_| {});
+    let resume = Resume { received: 1000, ..one.resumption() };
+    drop(line::Line::open(&mut world, one.kept, Some(resume)));
+    world.advance(11 * SECOND);
+    assert!(two.granted(&mut world, wants).is_some());
 }

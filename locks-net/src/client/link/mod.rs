@@ -255,7 +255,8 @@ impl Link {
         }
     }
 
-    /// L1: takes in what is there.
+    /// L1: takes in what is there, to the end: behind the last bytes of a server that is gone there is the
+    /// news that it is, and what is held may have been over for long by then (C8).
     fn read(&self, shared: &mut Shared) {
         if shared.reader != Reader::Nobody {
             return;
@@ -265,9 +266,8 @@ impl Link {
         loop {
             let at = shared.session.now();
             let received = wire.receive(&mut buffer);
-            let full = received == Received::Bytes(buffer.len());
             shared.take_in(&buffer, received, at);
-            if !full || shared.wire.is_none() {
+            if !matches!(received, Received::Bytes(_)) || shared.wire.is_none() {
                 break;
             }
         }
@@ -352,5 +352,52 @@ impl Shared {
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Link").field(&self.dial.name()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::time::Instant;
+
+    use locks_core::{ManualClock, Party};
+
+    use super::*;
+    use crate::client::{Line, Unreached};
+
+    struct Nowhere;
+
+    impl Dial for Nowhere {
+        fn nobody(&self, error: &io::Error) -> String {
+            error.to_string()
+        }
+
+        fn name(&self) -> &'static str {
+            "nowhere"
+        }
+
+        fn dial(&self, _: Instant) -> Result<Line, Unreached> {
+            Err(Unreached::NobodyListens(io::ErrorKind::NotFound.into()))
+        }
+    }
+
+    #[test]
+    fn c8_the_end_behind_the_last_bytes_is_known_before_anybody_is_told_that_he_holds() {
+        let setup = Setup {
+            name: "nowhere".into(),
+            clock: Arc::new(ManualClock::new()),
+            party: Party::default(),
+            lease: None,
+            connect: Duration::from_secs(2),
+            random: Box::new(|bytes| bytes.fill(7)),
+        };
+        let link = Link::new(Arc::new(Nowhere), setup, 0).unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        link.lock().wire = Some(Arc::new(Wire::new(Line::Unix(ours)).unwrap()));
+        theirs.write_all(b"last words").unwrap();
+        drop(theirs);
+        link.with_news(|_| {});
+        assert!(link.lock().wire.is_none());
     }
 }
