@@ -301,6 +301,8 @@ impl Arbiter {
             .into());
         }
         self.apply(id, realm, call)?;
+        // What it has brought about is in the journal before what the next frame does.
+        self.settle();
         Ok(After::Frame)
     }
 
