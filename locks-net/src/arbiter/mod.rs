@@ -210,6 +210,7 @@ impl Arbiter {
     /// what had come in.
     pub(crate) fn run(&mut self) {
         self.time.fire();
+        self.settle();
         self.meet_deadlines();
         self.settle();
     }

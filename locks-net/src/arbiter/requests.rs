@@ -211,8 +211,29 @@ impl Arbiter {
         let lost = self.happened.take_lost();
         self.tell_of_losses(lost);
         match outcome {
-            Ok(granted) => self.grant(realm, request, granted, lease, None),
+            Ok(granted) => {
+                if self.members(&granted.hold).iter().any(|member| member.nested) {
+                    // The guard around it may have been granted in the same moment, and be woken later.
+                    self.poll_waiting(realm);
+                }
+                self.grant(realm, request, granted, lease, None);
+            }
             Err(error) => self.refuse(realm, request, error),
+        }
+    }
+
+    /// Looks after all requests of a session that wait: those around a nest come before those in it, in
+    /// the journal too.
+    fn poll_waiting(&mut self, realm: u32) {
+        let Some(session) = self.sessions.get(&realm) else { return };
+        let waiting = session.requests.iter().filter_map(|(request, requested)| match requested {
+            Requested::Waiting(_) => Some(*request),
+            Requested::Held(_) => None,
+        });
+        let mut waiting = waiting.collect::<Vec<_>>();
+        waiting.sort_unstable();
+        for request in waiting {
+            self.poll_request(realm, request);
         }
     }
 

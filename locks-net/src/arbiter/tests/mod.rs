@@ -336,3 +336,28 @@ fn n1_a_session_that_is_resumed_with_nonsense_ends_without_a_connection() {
     world.advance(11 * SECOND);
     assert!(two.granted(&mut world, wants).is_some());
 }
+
+#[test]
+fn n4_what_is_granted_in_one_moment_is_written_down_from_the_outside_in() {
+    let mut world = World::new();
+    let (mut one, mut two) = (world.local(1), world.local(2));
+    one.ask(&mut world, "k", |ask| ask.options.hold_at_most = Some(2 * SECOND));
+    let waits = |ask: &mut Acquire| {
+        ask.options.reentrant = true;
+        ask.options.wait = Some(Wait::AtMost(60 * SECOND));
+    };
+    let outer = two.ask(&mut world, "k", waits);
+    // Its own alarm rings at that moment, before the other one is woken by the grant.
+    let inner = two.ask(&mut world, "k", |ask| {
+        waits(ask);
+        ask.options.wait = Some(Wait::AtMost(2 * SECOND));
+    });
+    world.advance(2 * SECOND);
+    let token = two.granted(&mut world, outer);
+    assert!(token.is_some() && two.granted(&mut world, inner) == token);
+    world.restart();
+    assert_eq!(two.resume(&mut world), How::Restored);
+    let held = vec![outer, inner];
+    two.say(&mut world, &Call::Holding { held, pending: vec![], more: false });
+    assert!(!two.events.iter().any(|event| matches!(event, Event::Lost { .. })));
+}
