@@ -347,12 +347,12 @@ fn n4_what_is_granted_in_one_moment_is_written_down_from_the_outside_in() {
         ask.options.wait = Some(Wait::AtMost(60 * SECOND));
     };
     let outer = two.ask(&mut world, "k", waits);
-    // Its own alarm rings at that moment, before the other one is woken by the grant.
+    // Its own alarm has rung by then, so that it is looked at before the other one.
     let inner = two.ask(&mut world, "k", |ask| {
         waits(ask);
-        ask.options.wait = Some(Wait::AtMost(2 * SECOND));
+        ask.options.wait = Some(Wait::AtMost(SECOND));
     });
-    world.advance(2 * SECOND);
+    world.advance(3 * SECOND);
     let token = two.granted(&mut world, outer);
     assert!(token.is_some() && two.granted(&mut world, inner) == token);
     world.restart();
