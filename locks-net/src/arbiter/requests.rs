@@ -199,11 +199,33 @@ impl Arbiter {
 
     /// Looks after a request that waits.
     pub(super) fn poll_request(&mut self, realm: u32, request: u64) {
-        let Some(session) = self.sessions.get_mut(&realm) else { return };
-        let Some(Requested::Waiting(waiting)) = session.requests.get_mut(&request) else { return };
+        let mut granted = self.granted(realm, request).into_iter().collect::<Vec<_>>();
+        if granted.iter().any(Arrival::is_nested) {
+            // The guards around it may have been granted in the same moment, and be woken later.
+            let Some(session) = self.sessions.get(&realm) else { return };
+            let waiting = session.requests.iter().filter_map(|(request, requested)| {
+                matches!(requested, Requested::Waiting(_)).then_some(*request)
+            });
+            for request in waiting.collect::<Vec<_>>() {
+                granted.extend(self.granted(realm, request));
+            }
+            // From the outside in, in the journal too: a nest's tokens do not grow outwards.
+            granted.sort_by_key(|arrival| (arrival.granted.hold.token(), arrival.is_nested()));
+        }
+        for Arrival { request, granted, lease, .. } in granted {
+            self.grant(realm, request, granted, lease, None);
+        }
+    }
+
+    /// The grant of a request that waits, if it has one; a refusal is told.
+    fn granted(&mut self, realm: u32, request: u64) -> Option<Arrival> {
+        let session = self.sessions.get_mut(&realm)?;
+        let Some(Requested::Waiting(waiting)) = session.requests.get_mut(&request) else {
+            return None;
+        };
         let waker = self.happened.waker(realm, request);
         let polled = std::pin::Pin::new(&mut waiting.op).poll(&mut Context::from_waker(&waker));
-        let Poll::Ready(outcome) = polled else { return };
+        let Poll::Ready(outcome) = polled else { return None };
         let lease = waiting.lease;
         session.take_request(request);
         self.waiting -= 1;
@@ -212,28 +234,13 @@ impl Arbiter {
         self.tell_of_losses(lost);
         match outcome {
             Ok(granted) => {
-                if self.members(&granted.hold).iter().any(|member| member.nested) {
-                    // The guard around it may have been granted in the same moment, and be woken later.
-                    self.poll_waiting(realm);
-                }
-                self.grant(realm, request, granted, lease, None);
+                let nested = self.members(&granted.hold).iter().any(|member| member.nested);
+                Some(Arrival { request, granted, lease, nested })
             }
-            Err(error) => self.refuse(realm, request, error),
-        }
-    }
-
-    /// Looks after all requests of a session that wait: those around a nest come before those in it, in
-    /// the journal too.
-    fn poll_waiting(&mut self, realm: u32) {
-        let Some(session) = self.sessions.get(&realm) else { return };
-        let waiting = session.requests.iter().filter_map(|(request, requested)| match requested {
-            Requested::Waiting(_) => Some(*request),
-            Requested::Held(_) => None,
-        });
-        let mut waiting = waiting.collect::<Vec<_>>();
-        waiting.sort_unstable();
-        for request in waiting {
-            self.poll_request(realm, request);
+            Err(error) => {
+                self.refuse(realm, request, error);
+                None
+            }
         }
     }
 
@@ -479,6 +486,21 @@ impl Arbiter {
                 drop(self.engine.evict(&info.key, token));
             }
         }
+    }
+}
+
+/// A grant that a request has waited for, on its way to the session.
+struct Arrival {
+    request: u64,
+    granted: Granted,
+    lease: Option<Duration>,
+    nested: bool,
+}
+
+impl Arrival {
+    /// Whether it is nested in another guard, by one of its keys at least.
+    fn is_nested(&self) -> bool {
+        self.nested
     }
 }
 

@@ -88,7 +88,7 @@ fn keep_locks(way: Way, pause: Option<u64>) {
             second.assert_waits();
             third = three.begin("k", "");
             third.assert_waits();
-            let _serving = restart(&place, serving, pause);
+            serving = restart(&place, serving, pause);
             until("who waits is in line again", || newcomer.status()[3] == 3);
             one.release(again).expect("row 14: it is held");
             let theirs = second.granted();
@@ -111,6 +111,7 @@ fn keep_locks(way: Way, pause: Option<u64>) {
         three.release(theirs).unwrap();
     }
     assert_nothing_left(&place.client());
+    drop(serving);
 }
 
 /// What ended just before the crash stays ended, and its holder hears of it.
