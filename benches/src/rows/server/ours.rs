@@ -33,7 +33,7 @@ impl Ours {
     fn run(transport: Transport, directory: &Path) -> io::Result<Self> {
         let program = program()?;
         let address = transport.free(directory, "ours")?;
-        let state = directory.join("ours-state").display().to_string();
+        let state = directory.join(format!("state-{transport:?}")).display().to_string();
         let mut arguments = vec!["serve", "--state", &state, "--listen"];
         let listen = address.to_string();
         arguments.push(&listen);
