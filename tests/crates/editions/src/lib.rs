@@ -43,6 +43,12 @@ fn held() -> u8 {
     HELD.with(|held| held.replace(0))
 }
 
+/// The tests share their keys, and look whether these are free.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 fn is_free(key: &str) -> bool {
     locks::named(key).wait(false).acquire().is_ok()
 }
@@ -89,6 +95,7 @@ macro_rules! twins {
 
             #[test]
             fn a4_locals_and_temporaries_are_dropped_as_ever() {
+                let _alone = alone();
                 let order = log_of(|| plain(Noted("parameter")));
                 assert_eq!(log_of(|| now(plain_async(Noted("parameter")))), order);
                 assert_eq!(held(), 0);
