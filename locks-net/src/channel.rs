@@ -75,7 +75,7 @@ impl Channel {
             self.kept -= sent.message.len();
             newest = Some(sent.at);
         }
-        if self.unacknowledged.is_empty() && self.unacknowledged.capacity() > 64 {
+        if self.unacknowledged.is_empty() && self.unacknowledged.capacity() > 256 {
             self.unacknowledged = VecDeque::new();
         }
         Ok(newest)

@@ -249,12 +249,11 @@ impl LockBackend for NetBackend {
     }
 
     fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
-        let begun = self.0.about.check(&request).and_then(|()| self.0.link()).and_then(|link| {
-            let (acquire, site) = acquire(&request);
-            Ok((link, link.begin(|session| session.acquire(acquire, site))?))
-        });
-        match begun {
-            Ok((link, number)) => Op::Later(Box::pin(Acquiring::new(link.clone(), number))),
+        match self.0.about.check(&request).and_then(|()| self.0.link()) {
+            Ok(link) => {
+                let (acquire, site) = acquire(&request);
+                Op::Later(Box::pin(Acquiring::new(link.clone(), acquire, site)))
+            }
             Err(error) => Op::failed(match request.caller.site {
                 Some(site) => error.with_site(site),
                 None => error,
@@ -272,12 +271,10 @@ impl LockBackend for NetBackend {
     fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
         let request = number(hold);
         let Some(link) = self.0.generation.own_of(request) else { return Poll::Pending };
-        let waits = cx.is_some();
-        let polled = link.with_news(|session| session.poll_lost(request, cx));
-        if polled.is_pending() && waits {
-            link.wait_here();
+        match cx {
+            None => link.with_news(|session| session.poll_lost(request, None)),
+            Some(cx) => link.poll_news(|session| session.poll_lost(request, Some(cx))),
         }
-        polled
     }
 
     fn refresh(&self, hold: &Hold) -> Op<'static, ()> {

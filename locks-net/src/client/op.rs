@@ -5,17 +5,26 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use locks_core::{Granted, Hold, LockError};
+use locks_core::{CallSite, Granted, Hold, LockError};
 
 use super::link::Link;
-use super::session::Answer;
+use super::session::{Answer, Session};
+use crate::wire::Acquire;
 
 /// An acquisition under way; dropping it withdraws it.
 #[derive(Debug)]
 pub(super) struct Acquiring {
     link: Arc<Link>,
-    request: u64,
-    done: bool,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// It is asked when it is polled first.
+    Wanted(Box<Acquire>, Option<CallSite>),
+    /// Under this number.
+    Asked(u64),
+    Done,
 }
 
 /// A release that was begun.
@@ -35,8 +44,8 @@ pub(super) struct Calling {
 }
 
 impl Acquiring {
-    pub(super) fn new(link: Arc<Link>, request: u64) -> Self {
-        Self { link, request, done: false }
+    pub(super) fn new(link: Arc<Link>, acquire: Box<Acquire>, site: Option<CallSite>) -> Self {
+        Self { link, stage: Stage::Wanted(acquire, site) }
     }
 }
 
@@ -56,22 +65,41 @@ impl Future for Acquiring {
     type Output = Result<Granted, LockError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let request = self.request;
-        let polled = self.link.with(|session| session.poll_acquire(request, Some(cx)));
-        self.done = polled.is_ready();
-        if polled.is_pending() {
-            self.link.wait_here();
+        let Self { link, stage } = &mut *self;
+        let polled = match std::mem::replace(stage, Stage::Done) {
+            Stage::Wanted(acquire, site) => link.begin_polling(|session| {
+                let request = session.acquire(acquire, site)?;
+                *stage = Stage::Asked(request);
+                poll_acquire(session, request, cx)
+            }),
+            Stage::Asked(request) => {
+                *stage = Stage::Asked(request);
+                link.poll(|session| poll_acquire(session, request, cx))
+            }
+            Stage::Done => unreachable!("a future is not polled again that has answered"),
+        };
+        if polled.is_ready() {
+            *stage = Stage::Done;
         }
-        polled.map_ok(|token| Granted::new(Hold::new(request, token)))
+        polled
     }
 }
 
 impl Drop for Acquiring {
     fn drop(&mut self) {
-        if !self.done {
-            self.link.with(|session| session.withdraw(self.request));
+        if let Stage::Asked(request) = self.stage {
+            self.link.with(|session| session.withdraw(request));
         }
     }
+}
+
+fn poll_acquire(
+    session: &mut Session,
+    request: u64,
+    cx: &mut Context<'_>,
+) -> Poll<Result<Granted, LockError>> {
+    let polled = session.poll_acquire(request, Some(cx));
+    polled.map_ok(|token| Granted::new(Hold::new(request, token)))
 }
 
 impl Future for Releasing {
@@ -79,11 +107,8 @@ impl Future for Releasing {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let request = self.request;
-        let polled = self.link.with(|session| session.poll_ended(request, Some(cx)));
+        let polled = self.link.poll(|session| session.poll_ended(request, Some(cx)));
         self.done = polled.is_ready();
-        if polled.is_pending() {
-            self.link.wait_here();
-        }
         polled
     }
 }
@@ -101,11 +126,8 @@ impl Future for Calling {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let call = self.call;
-        let polled = self.link.with(|session| session.poll_call(call, Some(cx)));
+        let polled = self.link.poll(|session| session.poll_call(call, Some(cx)));
         self.done = polled.is_ready();
-        if polled.is_pending() {
-            self.link.wait_here();
-        }
         polled
     }
 }

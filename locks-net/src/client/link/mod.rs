@@ -11,7 +11,7 @@ mod thread;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{Clock, Moment, wait_at};
@@ -28,6 +28,8 @@ use crate::patience::Patience;
 ///   by the leader, or, while there is none, with `shared` locked.
 /// * L2: bytes leave in the order in which the session made them: by one writer at a time.
 /// * L3: while there is a session, or something to say, there is a thread.
+/// * L4: what is held back leaves when all those have come whom the thread has woken together, and by
+///   `held_back_until` at the latest: the thread does not sleep for longer.
 pub(super) struct Link {
     dial: Arc<dyn Dial>,
     clock: Arc<dyn Clock>,
@@ -45,6 +47,8 @@ struct Shared {
     unsent: Vec<u8>,
     /// L2.
     writing: bool,
+    /// L4.
+    held_back_until: Option<Moment>,
     /// These two are not here while the leader reads.
     buffer: Vec<u8>,
     patience: Patience,
@@ -85,6 +89,9 @@ const GLANCES: usize = 1000;
 /// What is read at a time.
 const BUFFER: usize = 64 * 1024;
 
+/// Most that is held back.
+const HELD_BACK: usize = 3072;
+
 impl Link {
     /// # Errors
     /// Those of the system, which has no descriptors left.
@@ -102,6 +109,7 @@ impl Link {
             wire: None,
             unsent: Vec::new(),
             writing: false,
+            held_back_until: None,
             buffer: vec![0; BUFFER],
             patience: Patience::default(),
             reader: Reader::Nobody,
@@ -122,23 +130,48 @@ impl Link {
 
     /// Has the session do something, and sends and wakes what comes of it.
     pub(super) fn with<R>(self: &Arc<Self>, act: impl FnOnce(&mut Session) -> R) -> R {
-        let mut shared = self.lock();
-        shared.explain_silence();
-        let outcome = act(&mut shared.session);
-        shared.used = shared.session.now();
-        self.see_to_the_thread(&mut shared);
-        self.settle(shared);
-        outcome
+        self.act(self.lock(), act)
     }
 
     /// As [`with`](Self::with), for what begins something.
     pub(super) fn begin<R>(self: &Arc<Self>, act: impl FnOnce(&mut Session) -> R) -> R {
         let mut shared = self.lock();
-        if shared.wire.is_none() {
-            shared.retry.soon();
+        shared.begins();
+        self.act(shared, act)
+    }
+
+    /// As [`with`](Self::with), for what is awaited: while it is pending somebody reads, and if that is to
+    /// be a blocked thread, this one.
+    pub(super) fn poll<R>(
+        self: &Arc<Self>,
+        act: impl FnOnce(&mut Session) -> Poll<R>,
+    ) -> Poll<R> {
+        self.poll_in(self.lock(), act)
+    }
+
+    /// As [`poll`](Self::poll), for what begins something.
+    pub(super) fn begin_polling<R>(
+        self: &Arc<Self>,
+        act: impl FnOnce(&mut Session) -> Poll<R>,
+    ) -> Poll<R> {
+        let mut shared = self.lock();
+        shared.begins();
+        self.poll_in(shared, act)
+    }
+
+    fn poll_in<R>(
+        self: &Arc<Self>,
+        mut shared: MutexGuard<'_, Shared>,
+        act: impl FnOnce(&mut Session) -> Poll<R>,
+    ) -> Poll<R> {
+        let polled = shared.act(act);
+        self.see_to_the_thread(&mut shared);
+        let unread = polled.is_pending() && shared.is_unread(Duration::ZERO);
+        self.settle(shared);
+        if polled.is_pending() && !wait_at(self.clone()) && unread {
+            self.have_read();
         }
-        drop(shared);
-        self.with(act)
+        polled
     }
 
     /// Looks at the session without changing what it has to say.
@@ -165,17 +198,18 @@ impl Link {
         outcome
     }
 
-    /// Waits, on a blocked thread, for what was just polled and is pending, or sees to it that somebody
-    /// reads.
-    pub(super) fn wait_here(self: &Arc<Self>) {
-        if !wait_at(self.clone()) {
-            let mut shared = self.lock();
-            if shared.is_unread(Duration::ZERO) {
-                shared.led = false;
-                shared.call_thread(self);
-            }
+    /// As [`with_news`](Self::with_news), for what is awaited.
+    pub(super) fn poll_news<R>(
+        self: &Arc<Self>,
+        act: impl FnOnce(&mut Session) -> Poll<R>,
+    ) -> Poll<R> {
+        let polled = self.with_news(act);
+        if polled.is_pending() && !wait_at(self.clone()) {
+            self.have_read();
         }
+        polled
     }
+
 
     /// Says good-bye: nobody uses it any more.
     pub(super) fn close(self: &Arc<Self>) {
@@ -190,6 +224,26 @@ impl Link {
         shared.call_thread(self);
     }
 
+    fn act<R>(
+        self: &Arc<Self>,
+        mut shared: MutexGuard<'_, Shared>,
+        act: impl FnOnce(&mut Session) -> R,
+    ) -> R {
+        let outcome = shared.act(act);
+        self.see_to_the_thread(&mut shared);
+        self.settle(shared);
+        outcome
+    }
+
+    /// Sees to it that somebody reads.
+    fn have_read(&self) {
+        let mut shared = self.lock();
+        if shared.is_unread(Duration::ZERO) {
+            shared.led = false;
+            shared.call_thread(self);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -202,9 +256,10 @@ impl Link {
         woken.into_iter().for_each(Waker::wake);
     }
 
-    /// L2: whoever comes while somebody writes leaves it to him.
+    /// L2: whoever comes while somebody writes leaves it to him. L4: and who is not the last to come, to
+    /// those who follow.
     fn flush<'a>(&'a self, mut shared: MutexGuard<'a, Shared>) -> MutexGuard<'a, Shared> {
-        if shared.writing {
+        if shared.writing || shared.holds_back() {
             return shared;
         }
         loop {
@@ -279,6 +334,30 @@ impl Link {
 }
 
 impl Shared {
+    fn act<R>(&mut self, act: impl FnOnce(&mut Session) -> R) -> R {
+        let now = self.session.now();
+        self.explain_silence(now);
+        self.used = now;
+        act(&mut self.session)
+    }
+
+    /// Somebody new asks.
+    fn begins(&mut self) {
+        if self.wire.is_none() {
+            self.retry.soon();
+        }
+    }
+
+    /// L4: whether what there is to be sent is held back.
+    fn holds_back(&mut self) -> bool {
+        let Some(until) = self.held_back_until else { return false };
+        if self.closed || self.session.expects() == 0 || self.session.now() >= until {
+            self.held_back_until = None;
+            return false;
+        }
+        self.session.unsent() < HELD_BACK
+    }
+
     /// What was read at `at` is the session's.
     fn take_in(&mut self, buffer: &[u8], received: Received, at: Moment) {
         match received {
@@ -299,7 +378,7 @@ impl Shared {
 
     /// Does what is due by now.
     fn tick(&mut self) {
-        self.explain_silence();
+        self.explain_silence(self.session.now());
         if self.session.tick()
             && let Some(wire) = &self.wire
         {
@@ -309,10 +388,9 @@ impl Shared {
     }
 
     /// Who is about to be told that there is no answer is told why.
-    fn explain_silence(&mut self) {
+    fn explain_silence(&mut self, now: Moment) {
         if let Some(wire) = &self.wire
-            && let Some(due) = self.session.next_deadline()
-            && due <= self.session.now()
+            && self.session.is_to_expire(now)
         {
             self.session.silent(wire.describe());
         }

@@ -20,6 +20,9 @@ const IDLE: Duration = Duration::from_secs(10);
 /// For how long it sleeps at most: its sleep is measured by a clock that stops in suspend.
 const LONG: Duration = Duration::from_secs(1);
 
+/// For how long is held back what those say who were woken together (L4).
+const TOGETHER: Duration = Duration::from_micros(1000);
+
 /// How long an attempt to connect may take, unless something else is due sooner.
 const ATTEMPT: Duration = Duration::from_secs(1);
 
@@ -148,6 +151,9 @@ impl Link {
         }
         // What it had said before is still there.
         self.read(&mut shared);
+        if shared.session.expects() > 1 {
+            shared.held_back_until = Some(self.clock.now().after(TOGETHER));
+        }
         if server_is_gone && shared.reader == Reader::Nobody {
             shared.lose_line("the serving process has ended");
             shared.retry.at_once();
@@ -211,7 +217,8 @@ impl Shared {
     fn sleep_for(&self, now: Moment, reads: bool) -> Duration {
         let retry = if self.wire.is_none() { self.retry.at } else { None };
         let idle = self.session.is_idle().then(|| self.used.after(IDLE));
-        let due = [self.session.next_deadline(), retry, idle].into_iter().flatten().min();
+        let due = [self.session.next_deadline(), retry, idle, self.held_back_until];
+        let due = due.into_iter().flatten().min();
         let mut limit = due.map_or(LONG, |due| due.since(now)).min(LONG);
         if let Some(often) = self.session.look_every() {
             limit = limit.min(often);
@@ -224,7 +231,6 @@ impl Shared {
     }
 }
 
-/// Wakes whom it concerns, with nothing locked.
 /// Why, without whom it is about, which those who are told know.
 fn reason(error: &LockError) -> String {
     match (error.message(), error.source()) {
@@ -234,6 +240,7 @@ fn reason(error: &LockError) -> String {
     }
 }
 
+/// Wakes whom it concerns, with nothing locked.
 fn wake(mut shared: MutexGuard<'_, Shared>) {
     let woken = shared.session.take_woken();
     drop(shared);

@@ -22,6 +22,8 @@ pub(super) struct Unanswered {
     /// Since when some server has known of it.
     pub(super) sent: Option<Moment>,
     pub(super) waker: Option<Waker>,
+    /// Its caller was woken, and has not come yet.
+    called: bool,
     pub(super) outcome: Outcome,
 }
 
@@ -165,7 +167,7 @@ impl Session {
                 let error = LockError::new(ErrorKind::Lost { cause: *cause }, asked.keys());
                 let error = self.told_of(error, asked_site(&self.unanswered, request));
                 self.forget(request);
-                self.send_end_in_turn(request);
+                self.send_end_in_turn(request, now);
                 return Poll::Ready(Err(error));
             }
             Outcome::Granted(token, None) => {
@@ -221,7 +223,7 @@ impl Session {
             return;
         }
         if known {
-            self.send_end_in_turn(request);
+            self.send_end_in_turn(request, self.now());
         }
     }
 
@@ -231,8 +233,7 @@ impl Session {
     }
 
     /// Sends what is unanswered under this number.
-    pub(super) fn ask(&mut self, number: u64) {
-        let now = self.now();
+    pub(super) fn ask(&mut self, number: u64, now: Moment) {
         let Some(asked) = self.unanswered.get_mut(&number) else { return };
         // A grant of a session that is over, or that a restarted server may lack: it is asked again.
         if matches!(asked.outcome, Outcome::Granted(_, None) | Outcome::Partial(_)) {
@@ -258,7 +259,7 @@ impl Session {
         }
         asked.sent.get_or_insert(now);
         for label in [tell, name].into_iter().flatten() {
-            self.transmit(&label);
+            self.transmit_at(now, &label);
         }
         let (Some(connection), Some(asked)) =
             (&mut self.connection, self.unanswered.get_mut(&number))
@@ -295,7 +296,7 @@ impl Session {
         }
     }
 
-    fn take_unanswered(&mut self, number: u64) -> Option<Unanswered> {
+    fn take_unanswered(&mut self, number: u64) -> Option<Box<Unanswered>> {
         let asked = self.unanswered.remove(&number)?;
         if let Some(deadline) = asked.deadline {
             self.deadlines.remove(&(deadline, number));
@@ -303,7 +304,17 @@ impl Session {
         if let Some(lease) = asked.lease() {
             self.wanted.remove(lease);
         }
+        self.called -= usize::from(asked.called);
         Some(asked)
+    }
+
+    /// Wakes whoever waits for what is unanswered under this number.
+    pub(super) fn call(&mut self, number: u64) {
+        let Some(asked) = self.unanswered.get_mut(&number) else { return };
+        if let Some(waker) = asked.waker.take() {
+            self.called += usize::from(!std::mem::replace(&mut asked.called, true));
+            self.woken.push(waker);
+        }
     }
 
     pub(super) fn fail(&mut self, number: u64, error: LockError) {
@@ -311,8 +322,7 @@ impl Session {
         let error = self.told_of(error, asked.site);
         let Some(asked) = self.unanswered.get_mut(&number) else { return };
         asked.outcome = Outcome::Failed(error);
-        let waker = asked.waker.take();
-        self.wake(waker);
+        self.call(number);
         self.set_deadline(number, None);
     }
 
@@ -342,17 +352,18 @@ impl Session {
         };
         let open = self.is_open();
         let deadline = if open { limit } else { Some(asked.after(reach)) };
-        let (sent, waker, outcome) = (None, None, Outcome::None);
+        let (sent, waker, called, outcome) = (None, None, false, Outcome::None);
         if let Call::Acquire(acquire) = &call {
             self.wanted.extend(acquire.options.lease);
         }
-        let unanswered = Unanswered { call, site, asked, limit, deadline, sent, waker, outcome };
-        self.unanswered.insert(number, unanswered);
+        let unanswered =
+            Unanswered { call, site, asked, limit, deadline, sent, waker, called, outcome };
+        self.unanswered.insert(number, Box::new(unanswered));
         if let Some(deadline) = deadline {
             self.deadlines.insert((deadline, number));
         }
         if open {
-            self.ask(number);
+            self.ask(number, asked);
         } else {
             self.deferred.push_back(Deferred::Ask(number));
         }
@@ -379,6 +390,7 @@ impl Session {
 
     fn leave_waker(&mut self, number: u64, cx: Option<&mut Context<'_>>) {
         if let (Some(cx), Some(asked)) = (cx, self.unanswered.get_mut(&number)) {
+            self.called -= usize::from(std::mem::take(&mut asked.called));
             match &mut asked.waker {
                 Some(waker) => waker.clone_from(cx.waker()),
                 none => *none = Some(cx.waker().clone()),
@@ -388,8 +400,8 @@ impl Session {
 }
 
 fn asked_site(
-    unanswered: &std::collections::BTreeMap<u64, Unanswered>,
+    unanswered: &std::collections::BTreeMap<u64, Box<Unanswered>>,
     number: u64,
 ) -> Option<CallSite> {
-    unanswered.get(&number).and_then(Unanswered::site)
+    unanswered.get(&number).and_then(|asked| asked.site())
 }

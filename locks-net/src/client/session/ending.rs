@@ -41,9 +41,10 @@ impl Session {
     /// Releases a hold; what comes of it is for [`poll_ended`](Self::poll_ended), until
     /// [`forget_ending`](Self::forget_ending).
     pub(crate) fn end(&mut self, request: u64) {
-        self.expire_holds(self.now());
+        let now = self.now();
+        self.expire_holds(now);
         let Some(held) = self.take_hold(request) else { return };
-        let sent = if held.ended { None } else { self.send_end_in_turn(request) };
+        let sent = if held.ended { None } else { self.send_end_in_turn(request, now) };
         let state = held.lost.map_or(State::Under, State::Lost);
         let (keys, token) = (held.keys, held.token);
         let ending = Ending { keys, token, sent, state, deadline: None, waker: None };
@@ -96,9 +97,9 @@ impl Session {
     }
 
     /// Ends a request at the server, now or once there is a connection.
-    pub(super) fn send_end_in_turn(&mut self, request: u64) -> Option<u64> {
+    pub(super) fn send_end_in_turn(&mut self, request: u64, now: Moment) -> Option<u64> {
         if self.is_open() {
-            return Some(self.transmit(&Call::End { request }));
+            return Some(self.transmit_at(now, &Call::End { request }));
         }
         if self.life.is_some() {
             self.deferred.push_back(Deferred::End(request));

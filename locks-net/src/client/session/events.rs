@@ -78,7 +78,7 @@ impl Session {
         let Some(asked) = self.unanswered.get_mut(&request) else { return };
         if asked.is_open() && asked.is_acquisition() {
             asked.outcome = Outcome::Granted(token, None);
-            self.woken.extend(asked.waker.take());
+            self.call(request);
         }
     }
 
@@ -86,7 +86,7 @@ impl Session {
         let Some(asked) = self.unanswered.get_mut(&call) else { return };
         if asked.is_open() && !asked.is_acquisition() {
             asked.outcome = Outcome::Answered(answer);
-            self.woken.extend(asked.waker.take());
+            self.call(call);
         }
     }
 
@@ -121,9 +121,7 @@ impl Session {
             self.confirm_endings(self.channel.first_unacknowledged());
         }
         for number in std::mem::take(&mut self.unproven) {
-            if let Some(asked) = self.unanswered.get_mut(&number) {
-                self.woken.extend(asked.waker.take());
-            }
+            self.call(number);
         }
     }
 }

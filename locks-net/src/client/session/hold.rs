@@ -139,7 +139,7 @@ impl Session {
             if let Some(held) = self.holds.get_mut(&request) {
                 held.ended = true;
             }
-            self.send_end_in_turn(request);
+            self.send_end_in_turn(request, now);
         }
     }
 
@@ -176,8 +176,7 @@ impl Session {
             && let Outcome::Granted(_, lost) = &mut asked.outcome
         {
             *lost = Some(cause);
-            let waker = asked.waker.take();
-            self.wake(waker);
+            self.call(request);
         }
     }
 }

@@ -50,11 +50,13 @@ pub(crate) struct Session {
     channel: Channel,
     labels: Labels,
     /// Calls and acquisitions, by number: in the order in which they were made.
-    unanswered: BTreeMap<u64, Unanswered>,
+    unanswered: BTreeMap<u64, Box<Unanswered>>,
+    /// How many of `unanswered` are `called`.
+    called: usize,
     deadlines: BTreeSet<(Moment, u64)>,
     deferred: VecDeque<Deferred>,
-    holds: HashMap<u64, Held>,
-    endings: HashMap<u64, Ending>,
+    holds: HashMap<u64, Held, foldhash::fast::RandomState>,
+    endings: HashMap<u64, Ending, foldhash::fast::RandomState>,
     /// Those of holds that are not lost.
     leases: Leases,
     /// Those that were asked for with what is not granted or fetched yet.
@@ -141,10 +143,11 @@ impl Session {
             channel: Channel::default(),
             labels: Labels::default(),
             unanswered: BTreeMap::new(),
+            called: 0,
             deadlines: BTreeSet::new(),
             deferred: VecDeque::new(),
-            holds: HashMap::new(),
-            endings: HashMap::new(),
+            holds: HashMap::default(),
+            endings: HashMap::default(),
             leases: Leases::default(),
             wanted: Leases::default(),
             unproven: Vec::new(),
@@ -300,9 +303,24 @@ impl Session {
             && self.deferred.is_empty()
     }
 
+    /// How many were woken and have not come yet.
+    pub(crate) fn expects(&self) -> usize {
+        self.called
+    }
+
+    /// How many bytes there are to be sent.
+    pub(crate) fn unsent(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Whether there is somebody who has waited enough by now.
+    pub(crate) fn is_to_expire(&self, now: Moment) -> bool {
+        self.deadlines.first().is_some_and(|(deadline, _)| *deadline <= now)
+    }
+
     /// Whether somebody waits for an answer that has not come.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.unanswered.values().any(Unanswered::is_open)
+        self.unanswered.values().any(|asked| asked.is_open())
             || self.endings.values().any(Ending::is_awaited)
     }
 
@@ -324,7 +342,10 @@ impl Session {
 
     /// Sends a call over the open session.
     fn transmit(&mut self, call: &Call) -> u64 {
-        let now = self.now();
+        self.transmit_at(self.now(), call)
+    }
+
+    fn transmit_at(&mut self, now: Moment, call: &Call) -> u64 {
         let Some(connection) = self.connection.as_mut() else {
             unreachable!("S2: only what is open transmits");
         };
@@ -361,9 +382,6 @@ impl Session {
             .with_message(why)
     }
 
-    fn wake(&mut self, waker: Option<Waker>) {
-        self.woken.extend(waker);
-    }
 }
 
 impl fmt::Debug for Session {

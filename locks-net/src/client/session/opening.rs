@@ -112,7 +112,7 @@ impl Session {
         self.acknowledged(proved);
         for deferred in std::mem::take(&mut self.deferred) {
             match deferred {
-                Deferred::Ask(number) => self.ask(number),
+                Deferred::Ask(number) => self.ask(number, self.now()),
                 Deferred::End(request) => self.send_end(request),
                 Deferred::Disown(request) => _ = self.transmit(&Call::Disown { request }),
             }
@@ -123,7 +123,7 @@ impl Session {
     /// What is asked for is asked in the new session.
     fn begin_anew(&mut self) {
         let numbers = self.unanswered.keys().copied().collect::<Vec<_>>();
-        numbers.into_iter().for_each(|number| self.ask(number));
+        numbers.into_iter().for_each(|number| self.ask(number, self.now()));
     }
 
     /// The server has been restarted, and has the session from its journal (N4).

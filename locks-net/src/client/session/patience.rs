@@ -69,7 +69,7 @@ impl Session {
         let known = asked.is_acquisition() && asked.sent.is_some();
         self.fail(number, error);
         if known {
-            self.send_end_in_turn(number);
+            self.send_end_in_turn(number, now);
         }
     }
 

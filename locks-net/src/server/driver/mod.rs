@@ -30,7 +30,7 @@ pub(super) struct Driver {
     limits: Limits,
     listeners: Vec<(Listener, Arc<Rope>)>,
     files: Vec<SocketFile>,
-    connections: HashMap<ConnId, Connection>,
+    connections: HashMap<ConnId, Connection, foldhash::fast::RandomState>,
     /// Connections that are to be looked at as time goes by.
     attended: Vec<ConnId>,
     /// Connections on their way out, in order.
@@ -98,7 +98,7 @@ impl Driver {
             limits,
             listeners: Vec::new(),
             files: Vec::new(),
-            connections: HashMap::new(),
+            connections: HashMap::default(),
             attended: Vec::new(),
             leaving: VecDeque::new(),
             processes: Processes::new(Arc::clone(&bell)),
