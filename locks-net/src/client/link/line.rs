@@ -1,6 +1,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,12 +21,12 @@ pub(super) const BRIEFLY: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub(super) struct Wire {
     socket: OwnedFd,
-    server: Option<ServerProcess>,
+    server: Option<Arc<ServerProcess>>,
 }
 
 /// The process at the other end.
 #[derive(Debug)]
-struct ServerProcess {
+pub(super) struct ServerProcess {
     pid: u32,
     /// Readable once it has ended.
     ended: OwnedFd,
@@ -35,7 +36,7 @@ struct ServerProcess {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Received {
     Bytes(usize),
-    /// It is open, and there is nothing.
+    /// It is open, its server lives, and there is nothing.
     Nothing,
     Over,
 }
@@ -70,7 +71,8 @@ impl Wire {
 
     /// Reads what is there.
     pub(super) fn receive(&self, buffer: &mut [u8]) -> Received {
-        self.receive_with(buffer, RecvFlags::DONTWAIT)
+        let received = self.receive_with(buffer, RecvFlags::DONTWAIT);
+        self.unless_over(buffer, received)
     }
 
     /// Reads what is there, or comes within a few milliseconds.
@@ -78,7 +80,7 @@ impl Wire {
         if patience.begin() {
             let until = Instant::now() + SPELL;
             loop {
-                let received = self.receive(buffer);
+                let received = self.receive_with(buffer, RecvFlags::DONTWAIT);
                 if received != Received::Nothing {
                     patience.end(true);
                     return received;
@@ -91,7 +93,8 @@ impl Wire {
                 thread::yield_now();
             }
         }
-        self.receive_with(buffer, RecvFlags::empty())
+        let received = self.receive_with(buffer, RecvFlags::empty());
+        self.unless_over(buffer, received)
     }
 
     /// Whether there is something to read, if only that it is over.
@@ -115,9 +118,9 @@ impl Wire {
         self.socket.as_fd()
     }
 
-    /// Readable once the serving process has ended.
-    pub(super) fn server(&self) -> Option<BorrowedFd<'_>> {
-        self.server.as_ref().map(|server| server.ended.as_fd())
+    /// The serving process, if it is of this machine.
+    pub(super) fn server(&self) -> Option<&Arc<ServerProcess>> {
+        self.server.as_ref()
     }
 
     /// The server in words, for an error: which process, and in what state.
@@ -125,6 +128,19 @@ impl Wire {
         match &self.server {
             Some(server) => process::describe(server.pid),
             None => "the server".to_owned(),
+        }
+    }
+
+    /// A child that the server has forked keeps the socket open, and says nothing.
+    fn unless_over(&self, buffer: &mut [u8], received: Received) -> Received {
+        let ended = || self.server.as_ref().is_some_and(|server| server.has_ended());
+        if received != Received::Nothing || !ended() {
+            return received;
+        }
+        // What it had said before is still there.
+        match self.receive_with(buffer, RecvFlags::DONTWAIT) {
+            Received::Nothing => Received::Over,
+            last_words => last_words,
         }
     }
 
@@ -138,6 +154,19 @@ impl Wire {
                 Err(_) => return Received::Over,
             }
         }
+    }
+}
+
+impl ServerProcess {
+    pub(super) fn has_ended(&self) -> bool {
+        let mut ready = [PollFd::new(&self.ended, PollFlags::IN)];
+        pause(&mut ready, Some(Duration::ZERO));
+        ready[0].revents().contains(PollFlags::IN)
+    }
+
+    /// Readable once it has ended.
+    pub(super) fn ended(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
     }
 }
 
@@ -176,15 +205,28 @@ pub(super) fn pause(ready: &mut [PollFd<'_>], limit: Option<Duration>) {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn watch_server(stream: &UnixStream) -> Option<ServerProcess> {
+fn watch_server(stream: &UnixStream) -> Option<Arc<ServerProcess>> {
     use rustix::process::{PidfdFlags, pidfd_open};
     let server = rustix::net::sockopt::socket_peercred(stream).ok()?;
     let ended = pidfd_open(server.pid, PidfdFlags::empty()).ok()?;
-    Some(ServerProcess { pid: server.pid.as_raw_nonzero().get().cast_unsigned(), ended })
+    let pid = server.pid.as_raw_nonzero().get().cast_unsigned();
+    Some(Arc::new(ServerProcess { pid, ended }))
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+impl Wire {
+    /// With another process at its other end than the one that is there.
+    pub(super) fn of_process(mut self, pid: u32) -> Self {
+        use rustix::process::{Pid, PidfdFlags, pidfd_open};
+        let process = Pid::from_raw(pid.cast_signed()).unwrap();
+        let ended = pidfd_open(process, PidfdFlags::empty()).unwrap();
+        self.server = Some(Arc::new(ServerProcess { pid, ended }));
+        self
+    }
 }
 
 /// Elsewhere the end of its connections tells of a server's.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn watch_server(_: &UnixStream) -> Option<ServerProcess> {
+fn watch_server(_: &UnixStream) -> Option<Arc<ServerProcess>> {
     None
 }

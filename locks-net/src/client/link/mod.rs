@@ -6,17 +6,18 @@
 
 mod line;
 mod reading;
+mod sending;
 mod thread;
 
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use locks_core::{Clock, Moment, wait_at};
 
-use self::line::{Bell, Received, Wire};
+use self::line::{Bell, Received, ServerProcess, Wire};
 use self::thread::Retry;
 use super::Dial;
 use super::session::{Session, Setup};
@@ -43,6 +44,8 @@ pub(super) struct Link {
 struct Shared {
     session: Session,
     wire: Option<Arc<Wire>>,
+    /// The process at the other end of the last connection.
+    server: Option<Arc<ServerProcess>>,
     /// What the session has left to be sent, and the socket has not taken.
     unsent: Vec<u8>,
     /// L2.
@@ -83,14 +86,15 @@ struct Sleep {
     reads: bool,
 }
 
+/// For how long at most nobody reads, while nobody waits for anything: calling the thread for each answer that
+/// a blocked thread has read would cost as much as the answer.
+const NAP: Duration = Duration::from_millis(50);
+
 /// How often one looks at most whether the leader has taken in what there is: it is on its way.
 const GLANCES: usize = 1000;
 
 /// What is read at a time.
 const BUFFER: usize = 64 * 1024;
-
-/// Most that is held back.
-const HELD_BACK: usize = 3072;
 
 impl Link {
     /// # Errors
@@ -107,6 +111,7 @@ impl Link {
         let shared = Shared {
             session: Session::new(setup).numbered_after(numbers_after),
             wire: None,
+            server: None,
             unsent: Vec::new(),
             writing: false,
             held_back_until: None,
@@ -142,10 +147,7 @@ impl Link {
 
     /// As [`with`](Self::with), for what is awaited: while it is pending somebody reads, and if that is to
     /// be a blocked thread, this one.
-    pub(super) fn poll<R>(
-        self: &Arc<Self>,
-        act: impl FnOnce(&mut Session) -> Poll<R>,
-    ) -> Poll<R> {
+    pub(super) fn poll<R>(self: &Arc<Self>, act: impl FnOnce(&mut Session) -> Poll<R>) -> Poll<R> {
         self.poll_in(self.lock(), act)
     }
 
@@ -210,7 +212,6 @@ impl Link {
         polled
     }
 
-
     /// Says good-bye: nobody uses it any more.
     pub(super) fn close(self: &Arc<Self>) {
         let mut shared = self.lock();
@@ -246,68 +247,6 @@ impl Link {
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sends what there is to be sent and then, with nothing locked, wakes whom it concerns.
-    fn settle<'a>(&'a self, shared: MutexGuard<'a, Shared>) {
-        let mut shared = self.flush(shared);
-        let woken = shared.session.take_woken();
-        drop(shared);
-        woken.into_iter().for_each(Waker::wake);
-    }
-
-    /// L2: whoever comes while somebody writes leaves it to him. L4: and who is not the last to come, to
-    /// those who follow.
-    fn flush<'a>(&'a self, mut shared: MutexGuard<'a, Shared>) -> MutexGuard<'a, Shared> {
-        if shared.writing || shared.holds_back() {
-            return shared;
-        }
-        loop {
-            let Some(wire) = shared.wire.clone() else { return shared };
-            let mut bytes = std::mem::take(&mut shared.unsent);
-            let had = bytes.len();
-            shared.session.take_output(&mut bytes);
-            if bytes.is_empty() {
-                shared.unsent = bytes;
-                return shared;
-            }
-            shared.writing = true;
-            drop(shared);
-            let sent = wire.send(&bytes);
-            shared = self.lock();
-            shared.writing = false;
-            if !shared.is_current(&wire) {
-                continue;
-            }
-            match sent {
-                Ok(sent) if sent == bytes.len() => {
-                    bytes.clear();
-                    shared.unsent = bytes;
-                }
-                Ok(sent) => {
-                    bytes.drain(..sent);
-                    shared.unsent = bytes;
-                    if had == 0 {
-                        // It goes on once the socket takes more.
-                        shared.call_thread(self);
-                    }
-                    return shared;
-                }
-                Err(error) => {
-                    // What the server had said before is still there: a loss, it may be, of what is
-                    // released just now.
-                    self.read(&mut shared);
-                    if shared.reader == Reader::Nobody {
-                        shared.lose_line(&error.to_string());
-                    } else {
-                        // The leader reads to the end, and finds that.
-                        wire.shut_down();
-                    }
-                    shared.call_thread(self);
-                    return shared;
-                }
-            }
-        }
     }
 
     /// L1: takes in what is there, to the end: behind the last bytes of a server that is gone there is the
@@ -346,16 +285,6 @@ impl Shared {
         if self.wire.is_none() {
             self.retry.soon();
         }
-    }
-
-    /// L4: whether what there is to be sent is held back.
-    fn holds_back(&mut self) -> bool {
-        let Some(until) = self.held_back_until else { return false };
-        if self.closed || self.session.expects() == 0 || self.session.now() >= until {
-            self.held_back_until = None;
-            return false;
-        }
-        self.session.unsent() < HELD_BACK
     }
 
     /// What was read at `at` is the session's.
@@ -434,48 +363,4 @@ impl fmt::Debug for Link {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-    use std::os::unix::net::UnixStream;
-    use std::time::Instant;
-
-    use locks_core::{ManualClock, Party};
-
-    use super::*;
-    use crate::client::{Line, Unreached};
-
-    struct Nowhere;
-
-    impl Dial for Nowhere {
-        fn nobody(&self, error: &io::Error) -> String {
-            error.to_string()
-        }
-
-        fn name(&self) -> &'static str {
-            "nowhere"
-        }
-
-        fn dial(&self, _: Instant) -> Result<Line, Unreached> {
-            Err(Unreached::NobodyListens(io::ErrorKind::NotFound.into()))
-        }
-    }
-
-    #[test]
-    fn c8_the_end_behind_the_last_bytes_is_known_before_anybody_is_told_that_he_holds() {
-        let setup = Setup {
-            name: "nowhere".into(),
-            clock: Arc::new(ManualClock::new()),
-            party: Party::default(),
-            lease: None,
-            connect: Duration::from_secs(2),
-            random: Box::new(|bytes| bytes.fill(7)),
-        };
-        let link = Link::new(Arc::new(Nowhere), setup, 0).unwrap();
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        link.lock().wire = Some(Arc::new(Wire::new(Line::Unix(ours)).unwrap()));
-        theirs.write_all(b"last words").unwrap();
-        drop(theirs);
-        link.with_news(|_| {});
-        assert!(link.lock().wire.is_none());
-    }
-}
+mod tests;

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use locks_core::WaitPoint;
 
-use super::line::{BRIEFLY, Received};
-use super::{Link, Reader};
+use super::line::Received;
+use super::{Link, NAP, Reader};
 
 /// For how long a blocked thread waits at most before it looks around.
 const LONG: Duration = Duration::from_secs(1);
@@ -61,7 +61,7 @@ impl WaitPoint for Link {
         shared.led = true;
         // Others wait, and want to be woken at once; otherwise there is time until the thread looks.
         let awaited = shared.wire.is_none() || shared.session.is_awaited();
-        let patience = if awaited { Duration::ZERO } else { 2 * BRIEFLY };
+        let patience = if awaited { Duration::ZERO } else { 2 * NAP };
         if shared.wire.is_none() || shared.is_unread(patience) {
             shared.led = !awaited;
             shared.call_thread(self);

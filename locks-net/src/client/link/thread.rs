@@ -1,6 +1,7 @@
 //! The thread of a link: connects, renews, ends what is due, and reads while nobody else does.
 
 use std::error::Error;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
@@ -10,8 +11,8 @@ use std::time::{Duration, Instant};
 use locks_core::{ErrorKind, LockError, Moment};
 use rustix::event::{PollFd, PollFlags};
 
-use super::line::{BRIEFLY, Wire, pause};
-use super::{Link, Reader, Shared, Sleep};
+use super::line::{Wire, pause};
+use super::{Link, NAP, Reader, Shared, Sleep};
 use crate::client::{Line, Unreached};
 
 /// For how long a connection that nothing is asked or held over is kept, and the thread with it.
@@ -20,16 +21,13 @@ const IDLE: Duration = Duration::from_secs(10);
 /// For how long it sleeps at most: its sleep is measured by a clock that stops in suspend.
 const LONG: Duration = Duration::from_secs(1);
 
-/// For how long is held back what those say who were woken together (L4).
-const TOGETHER: Duration = Duration::from_micros(1000);
-
 /// How long an attempt to connect may take, unless something else is due sooner.
 const ATTEMPT: Duration = Duration::from_secs(1);
 
 /// When to try to connect again.
 #[derive(Debug, Default)]
 pub(super) struct Retry {
-    failures: u32,
+    pub(super) failures: u32,
     failed_at: Option<Moment>,
     at: Option<Moment>,
 }
@@ -131,7 +129,8 @@ impl Link {
     fn sleep(&self, wire: Option<&Arc<Wire>>, reads: bool, stuck: bool, limit: Duration) {
         let mut ready = vec![PollFd::new(&self.bell.heard, PollFlags::IN)];
         if let Some(wire) = wire {
-            ready.extend(wire.server().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+            let server = wire.server().map(|server| server.ended());
+            ready.extend(server.map(|ended| PollFd::from_borrowed_fd(ended, PollFlags::IN)));
             let mut events = PollFlags::empty();
             events.set(PollFlags::IN, reads);
             events.set(PollFlags::OUT, stuck);
@@ -151,9 +150,7 @@ impl Link {
         }
         // What it had said before is still there.
         self.read(&mut shared);
-        if shared.session.expects() > 1 {
-            shared.held_back_until = Some(self.clock.now().after(TOGETHER));
-        }
+        shared.hold_back();
         if server_is_gone && shared.reader == Reader::Nobody {
             shared.lose_line("the serving process has ended");
             shared.retry.at_once();
@@ -176,7 +173,11 @@ impl Link {
             Ok(Ok(_)) => {}
             Ok(Err(Unreached::NobodyListens(error))) => {
                 shared.session.unreachable(self.dial.nobody(&error));
-                shared.session.nobody_listens(now);
+                // A socket can be removed while its server lives, and counts.
+                let ended = || shared.server.as_ref().is_some_and(|server| server.has_ended());
+                if error.kind() == io::ErrorKind::ConnectionRefused || ended() {
+                    shared.session.nobody_listens(now);
+                }
             }
             Ok(Err(Unreached::Failed(error))) => {
                 let text = reason(&error);
@@ -197,6 +198,7 @@ impl Link {
         match Wire::new(line) {
             Ok(wire) => {
                 shared.unsent.clear();
+                shared.server = wire.server().cloned();
                 shared.wire = Some(Arc::new(wire));
                 // Until it has come to something, the next attempt has to wait.
                 shared.retry.failed(self.clock.now());
@@ -225,7 +227,7 @@ impl Shared {
         }
         // Blocked threads lead, and may stop to do so.
         if !reads && self.reader != Reader::PatientLeader {
-            limit = limit.min(BRIEFLY);
+            limit = limit.min(NAP);
         }
         limit
     }

@@ -62,6 +62,7 @@ impl Session {
             && !held.watchers.iter().any(|watcher| watcher.will_wake(cx.waker()))
         {
             // Those who do not look any more have no use for being woken.
+            self.watched += usize::from(held.watchers.is_empty());
             held.watchers.push(cx.waker().clone());
         }
         Poll::Pending
@@ -104,6 +105,7 @@ impl Session {
     /// Takes a hold off the books.
     pub(super) fn take_hold(&mut self, request: u64) -> Option<Held> {
         let held = self.holds.remove(&request)?;
+        self.watched -= usize::from(!held.watchers.is_empty());
         if held.lost.is_none() {
             self.leases.remove(held.counted);
         }
@@ -117,6 +119,7 @@ impl Session {
         }
         held.lost = Some(cause);
         let counted = held.counted;
+        self.watched -= usize::from(!held.watchers.is_empty());
         self.woken.append(&mut held.watchers);
         self.leases.remove(counted);
     }

@@ -56,6 +56,8 @@ pub(crate) struct Session {
     deadlines: BTreeSet<(Moment, u64)>,
     deferred: VecDeque<Deferred>,
     holds: HashMap<u64, Held, foldhash::fast::RandomState>,
+    /// How many of `holds` have watchers.
+    watched: usize,
     endings: HashMap<u64, Ending, foldhash::fast::RandomState>,
     /// Those of holds that are not lost.
     leases: Leases,
@@ -147,6 +149,7 @@ impl Session {
             deadlines: BTreeSet::new(),
             deferred: VecDeque::new(),
             holds: HashMap::default(),
+            watched: 0,
             endings: HashMap::default(),
             leases: Leases::default(),
             wanted: Leases::default(),
@@ -318,9 +321,10 @@ impl Session {
         self.deadlines.first().is_some_and(|(deadline, _)| *deadline <= now)
     }
 
-    /// Whether somebody waits for an answer that has not come.
+    /// Whether somebody waits for an answer that has not come, or for a loss.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.unanswered.values().any(|asked| asked.is_open())
+        self.watched > 0
+            || self.unanswered.values().any(|asked| asked.is_open())
             || self.endings.values().any(Ending::is_awaited)
     }
 
@@ -381,7 +385,6 @@ impl Session {
             .with_backend(&*self.setup.name)
             .with_message(why)
     }
-
 }
 
 impl fmt::Debug for Session {

@@ -37,7 +37,7 @@ impl Scratch {
     }
 
     /// A server on the socket.
-    pub(super) fn serve(&self, change: impl FnOnce(&mut Limits)) -> Server {
+    pub(crate) fn serve(&self, change: impl FnOnce(&mut Limits)) -> Server {
         let mut limits = Limits::default();
         change(&mut limits);
         let builder = Server::builder().unix(self.socket()).state(self.path("state"));

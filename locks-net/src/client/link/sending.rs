@@ -1,0 +1,99 @@
+//! What there is to be sent, and when it leaves.
+
+use std::sync::MutexGuard;
+use std::task::Waker;
+use std::time::Duration;
+
+use super::{Link, Reader, Shared};
+
+/// For how long is held back what those say who were woken together (L4).
+const TOGETHER: Duration = Duration::from_millis(1);
+
+/// Most bytes that are held back: the server begins with them while others still come.
+const HELD_BACK: usize = 2048;
+
+impl Link {
+    /// Sends what there is to be sent and then, with nothing locked, wakes whom it concerns.
+    pub(super) fn settle<'a>(&'a self, shared: MutexGuard<'a, Shared>) {
+        let mut shared = self.flush(shared);
+        let woken = shared.session.take_woken();
+        drop(shared);
+        woken.into_iter().for_each(Waker::wake);
+    }
+
+    /// L2: whoever comes while somebody writes leaves it to him. L4: and who is not the last to come, to
+    /// those who follow.
+    pub(super) fn flush<'a>(
+        &'a self,
+        mut shared: MutexGuard<'a, Shared>,
+    ) -> MutexGuard<'a, Shared> {
+        if shared.writing || shared.holds_back() {
+            return shared;
+        }
+        loop {
+            let Some(wire) = shared.wire.clone() else { return shared };
+            let mut bytes = std::mem::take(&mut shared.unsent);
+            let had = bytes.len();
+            shared.session.take_output(&mut bytes);
+            if bytes.is_empty() {
+                shared.unsent = bytes;
+                return shared;
+            }
+            shared.writing = true;
+            drop(shared);
+            let sent = wire.send(&bytes);
+            shared = self.lock();
+            shared.writing = false;
+            if !shared.is_current(&wire) {
+                continue;
+            }
+            match sent {
+                Ok(sent) if sent == bytes.len() => {
+                    bytes.clear();
+                    shared.unsent = bytes;
+                }
+                Ok(sent) => {
+                    bytes.drain(..sent);
+                    shared.unsent = bytes;
+                    if had == 0 {
+                        // It goes on once the socket takes more.
+                        shared.call_thread(self);
+                    }
+                    return shared;
+                }
+                Err(error) => {
+                    // What the server had said before is still there: a loss, it may be, of what is
+                    // released just now.
+                    self.read(&mut shared);
+                    if shared.reader == Reader::Nobody {
+                        shared.lose_line(&error.to_string());
+                    } else {
+                        // The leader reads to the end, and finds that.
+                        wire.shut_down();
+                    }
+                    shared.call_thread(self);
+                    return shared;
+                }
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// L4: those whose answers the thread has just read are about to be woken together.
+    pub(super) fn hold_back(&mut self) {
+        if self.session.expects() > 1 {
+            self.held_back_until = Some(self.session.now().after(TOGETHER));
+        }
+    }
+
+    /// Whether what there is to be sent is held back.
+    fn holds_back(&mut self) -> bool {
+        let Some(until) = self.held_back_until else { return false };
+        if self.closed || self.session.expects() == 0 || self.session.now() >= until {
+            self.held_back_until = None;
+            return false;
+        }
+        self.session.unsent() < HELD_BACK
+    }
+}

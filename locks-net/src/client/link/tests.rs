@@ -1,0 +1,183 @@
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::task::{Context, Waker};
+use std::time::Instant;
+
+use locks_core::{LostCause, ManualClock, Options, Party, Token, Wait, Within};
+
+use super::*;
+use crate::arbiter::Limits;
+use crate::client::dial::AtPath;
+use crate::client::{Line, Unreached};
+use crate::server::tests::{Scratch, until};
+use crate::wire::Acquire;
+
+struct Nowhere;
+
+impl Dial for Nowhere {
+    fn nobody(&self, error: &io::Error) -> String {
+        error.to_string()
+    }
+
+    fn name(&self) -> &'static str {
+        "nowhere"
+    }
+
+    fn dial(&self, _: Instant) -> Result<Line, Unreached> {
+        Err(Unreached::NobodyListens(io::ErrorKind::NotFound.into()))
+    }
+}
+
+fn link(dial: impl Dial, clock: &ManualClock) -> Arc<Link> {
+    let setup = Setup {
+        name: dial.name().to_owned(),
+        clock: Arc::new(clock.clone()),
+        party: Party::default(),
+        lease: None,
+        connect: Duration::from_secs(2),
+        random: Box::new(|bytes| bytes.fill(7)),
+    };
+    Link::new(Arc::new(dial), setup, 0).unwrap()
+}
+
+#[test]
+fn c8_the_end_behind_the_last_bytes_is_known_before_anybody_is_told_that_he_holds() {
+    let link = link(Nowhere, &ManualClock::new());
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    link.lock().wire = Some(Arc::new(Wire::new(Line::Unix(ours)).unwrap()));
+    theirs.write_all(b"last words").unwrap();
+    drop(theirs);
+    link.with_news(|_| {});
+    assert!(link.lock().wire.is_none());
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn n1_a_connection_whose_server_has_ended_is_over_though_a_child_of_it_keeps_it_open() {
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    let mut server = std::process::Command::new("cat");
+    let mut server = server.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    let wire = Wire::new(Line::Unix(ours)).unwrap().of_process(server.id());
+    let mut buffer = [0; 16];
+    assert_eq!(wire.receive(&mut buffer), Received::Nothing);
+    theirs.write_all(b"last words").unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_eq!(wire.receive(&mut buffer), Received::Bytes(10));
+    assert_eq!(wire.receive(&mut buffer), Received::Over);
+    assert_eq!(wire.receive_soon(&mut buffer, &mut Patience::default()), Received::Over);
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[test]
+fn n1_a_socket_that_is_gone_does_not_say_that_its_server_is() {
+    let two = Two::granted();
+    assert!(two.poll(two.requests[0]).is_ready());
+    std::fs::remove_file(two.scratch.socket()).unwrap();
+    two.link.lock().lose_line("cut");
+    let failures = || two.link.lock().retry.failures;
+    until("it was tried", || failures() > 0);
+    let lease = Limits::default().lease;
+    two.clock.advance(lease / 2);
+    until("it was tried again", || failures() > 1);
+    two.clock.advance(lease / 2);
+    let lost = two.link.look(|session| session.poll_lost(two.requests[0], None));
+    assert_eq!(lost, Poll::Ready(LostCause::Expired));
+}
+
+/// Two requests that a server has granted, and nobody has fetched.
+struct Two {
+    scratch: Scratch,
+    _server: crate::Server,
+    clock: ManualClock,
+    link: Arc<Link>,
+    requests: [u64; 2],
+}
+
+impl Two {
+    fn granted() -> Self {
+        let scratch = Scratch::new();
+        let server = scratch.serve(|_| {});
+        let clock = ManualClock::new();
+        let link = link(AtPath::new(scratch.socket(), None), &clock);
+        let requests = ["ledger", "journal"].map(|key| {
+            link.begin(|session| session.acquire(Box::new(acquire(key)), None)).unwrap()
+        });
+        let two = Self { scratch, _server: server, clock, link, requests };
+        assert_eq!(two.requests.map(|request| two.poll(request)), [Poll::Pending; 2]);
+        until("both are granted", || two.link.look(|session| session.expects()) == 2);
+        two
+    }
+
+    fn poll(&self, request: u64) -> Poll<Token> {
+        let mut cx = Context::from_waker(Waker::noop());
+        let polled = self.link.poll(|session| session.poll_acquire(request, Some(&mut cx)));
+        polled.map(Result::unwrap)
+    }
+
+    /// The first one comes, and gives back what it was granted.
+    fn first_comes_and_goes(&self) {
+        assert!(self.poll(self.requests[0]).is_ready());
+        self.link.with(|session| session.end(self.requests[0]));
+    }
+
+    fn unsent(&self) -> usize {
+        self.link.look(|session| session.unsent())
+    }
+}
+
+fn acquire(key: &str) -> Acquire {
+    let mut options = Options::default();
+    options.wait = Some(Wait::Forever);
+    Acquire {
+        request: 0,
+        keys: vec![key.to_owned()],
+        options,
+        owner: None,
+        within: Within::default(),
+        opens_scope: false,
+        site: 0,
+        waited: Duration::ZERO,
+    }
+}
+
+#[test]
+fn l4_what_is_said_waits_for_those_who_were_woken_with_whoever_says_it() {
+    let two = Two::granted();
+    two.first_comes_and_goes();
+    assert!(two.unsent() > 0);
+    assert!(two.poll(two.requests[1]).is_ready());
+    assert_eq!(two.unsent(), 0);
+    two.link.with(|session| session.end(two.requests[1]));
+    assert_eq!(two.unsent(), 0, "nobody else is to come");
+}
+
+#[test]
+fn l4_what_is_held_back_leaves_soon_though_somebody_does_not_come() {
+    let two = Two::granted();
+    two.first_comes_and_goes();
+    assert!(two.unsent() > 0);
+    until("the thread sleeps no longer", || {
+        let shared = two.link.lock();
+        let asleep = shared.thread.as_ref().map(|sleep| sleep.until);
+        asleep.is_some() && asleep <= shared.held_back_until
+    });
+    two.clock.advance(Duration::from_millis(1));
+    until("the thread has sent it", || two.unsent() == 0);
+}
+
+#[test]
+fn l4_nobody_waits_for_those_who_do_not_want_it_any_more() {
+    let two = Two::granted();
+    two.first_comes_and_goes();
+    two.link.with(|session| session.withdraw(two.requests[1]));
+    assert_eq!(two.unsent(), 0);
+}
+
+#[test]
+fn l4_a_farewell_is_not_held_back() {
+    let two = Two::granted();
+    two.first_comes_and_goes();
+    two.link.close();
+    assert_eq!(two.unsent(), 0);
+}
