@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use locks_core::{CallSite, Granted, Hold, LockError};
+use locks_core::{CallSite, Granted, Hold, LockError, Moment};
 
 use super::link::Link;
 use super::session::{Answer, Session};
@@ -20,8 +20,8 @@ pub(super) struct Acquiring {
 
 #[derive(Debug)]
 enum Stage {
-    /// It is asked when it is polled first.
-    Wanted(Box<Acquire>, Option<CallSite>),
+    /// It was wanted at that moment, and is asked when it is polled first.
+    Wanted(Box<Acquire>, Option<CallSite>, Moment),
     /// Under this number.
     Asked(u64),
     Done,
@@ -45,7 +45,8 @@ pub(super) struct Calling {
 
 impl Acquiring {
     pub(super) fn new(link: Arc<Link>, acquire: Box<Acquire>, site: Option<CallSite>) -> Self {
-        Self { link, stage: Stage::Wanted(acquire, site) }
+        let stage = Stage::Wanted(acquire, site, link.now());
+        Self { link, stage }
     }
 }
 
@@ -67,8 +68,8 @@ impl Future for Acquiring {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { link, stage } = &mut *self;
         let polled = match std::mem::replace(stage, Stage::Done) {
-            Stage::Wanted(acquire, site) => link.begin_polling(|session| {
-                let request = session.acquire(acquire, site)?;
+            Stage::Wanted(acquire, site, at) => link.begin_polling(|session| {
+                let request = session.acquire(acquire, site, at)?;
                 *stage = Stage::Asked(request);
                 poll_acquire(session, request, cx)
             }),

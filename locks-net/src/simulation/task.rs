@@ -198,7 +198,8 @@ impl World {
         let (keys, mode) = (told.keys.clone(), told.mode);
         let site = CallSite::interned("src/simulated.rs:7");
         let site = site.filter(|_| self.random.percent(50));
-        let Ok(request) = client.session.acquire(acquire, site) else { return };
+        let now = client.session.now();
+        let Ok(request) = client.session.acquire(acquire, site, now) else { return };
         let gives_up = self.random.percent(15).then(|| self.random.millis(0..120));
         let gives_up_at = gives_up.map(|after| self.now.after(after));
         let it = &mut client.tasks[task];

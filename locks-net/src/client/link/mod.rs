@@ -245,6 +245,10 @@ impl Link {
         }
     }
 
+    pub(super) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -3,7 +3,7 @@ use std::os::unix::net::UnixStream;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-use locks_core::{LostCause, ManualClock, Options, Party, Token, Wait, Within};
+use locks_core::{Clock, LostCause, ManualClock, Options, Party, Token, Wait, Within};
 
 use super::*;
 use crate::arbiter::Limits;
@@ -101,7 +101,8 @@ impl Two {
         let clock = ManualClock::new();
         let link = link(AtPath::new(scratch.socket(), None), &clock);
         let requests = ["ledger", "journal"].map(|key| {
-            link.begin(|session| session.acquire(Box::new(acquire(key)), None)).unwrap()
+            link.begin(|session| session.acquire(Box::new(acquire(key)), None, clock.now()))
+                .unwrap()
         });
         let two = Self { scratch, _server: server, clock, link, requests };
         assert_eq!(two.requests.map(|request| two.poll(request)), [Poll::Pending; 2]);

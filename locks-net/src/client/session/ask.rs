@@ -92,7 +92,7 @@ impl Unanswered {
 }
 
 impl Session {
-    /// Asks for keys. Its number, and that of what may become its hold.
+    /// Asks for keys that were wanted at `at`. Its number, and that of what may become its hold.
     ///
     /// # Errors
     /// `LimitExceeded`.
@@ -100,11 +100,12 @@ impl Session {
         &mut self,
         mut acquire: Box<Acquire>,
         site: Option<CallSite>,
+        at: Moment,
     ) -> Result<u64, LockError> {
         let number = self.next_number()?;
         let wait = acquire.options.wait.unwrap_or_default();
         (acquire.request, acquire.options.wait) = (number, Some(wait));
-        self.begin(number, Call::Acquire(acquire), site);
+        self.begin(number, Call::Acquire(acquire), site, at);
         Ok(number)
     }
 
@@ -115,7 +116,7 @@ impl Session {
     pub(crate) fn refresh(&mut self, request: u64) -> Result<u64, LockError> {
         let call = self.next_number()?;
         self.check_hold(request)?;
-        self.begin(call, Call::Refresh { call, request }, None);
+        self.begin(call, Call::Refresh { call, request }, None, self.now());
         Ok(call)
     }
 
@@ -125,7 +126,7 @@ impl Session {
     /// `LimitExceeded`.
     pub(crate) fn inspect(&mut self, query: Query) -> Result<u64, LockError> {
         let call = self.next_number()?;
-        self.begin(call, Call::Inspect { call, query }, None);
+        self.begin(call, Call::Inspect { call, query }, None, self.now());
         Ok(call)
     }
 
@@ -136,7 +137,7 @@ impl Session {
     pub(crate) fn evict(&mut self, key: String, token: Token) -> Result<u64, LockError> {
         check_key(&key)?;
         let call = self.next_number()?;
-        self.begin(call, Call::Evict { call, key, token }, None);
+        self.begin(call, Call::Evict { call, key, token }, None, self.now());
         Ok(call)
     }
 
@@ -146,7 +147,7 @@ impl Session {
     /// `LimitExceeded`.
     pub(crate) fn status(&mut self) -> Result<u64, LockError> {
         let call = self.next_number()?;
-        self.begin(call, Call::Status { call }, None);
+        self.begin(call, Call::Status { call }, None, self.now());
         Ok(call)
     }
 
@@ -335,8 +336,7 @@ impl Session {
         }
     }
 
-    fn begin(&mut self, number: u64, call: Call, site: Option<CallSite>) {
-        let asked = self.now();
+    fn begin(&mut self, number: u64, call: Call, site: Option<CallSite>, asked: Moment) {
         let (limit, reach) = match &call {
             Call::Acquire(acquire) => match acquire.options.wait.unwrap_or_default() {
                 Wait::Forever => (None, self.setup.connect),
@@ -363,7 +363,7 @@ impl Session {
             self.deadlines.insert((deadline, number));
         }
         if open {
-            self.ask(number, asked);
+            self.ask(number, self.now());
         } else {
             self.deferred.push_back(Deferred::Ask(number));
         }

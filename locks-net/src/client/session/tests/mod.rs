@@ -166,7 +166,7 @@ impl Rig {
     }
 
     fn ask(&mut self, wait: impl Into<Wait>) -> u64 {
-        self.session.acquire(plain(wait), None).unwrap()
+        self.session.acquire(plain(wait), None, self.clock.now()).unwrap()
     }
 
     /// A hold, fetched.

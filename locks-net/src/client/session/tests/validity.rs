@@ -44,7 +44,7 @@ fn n7_it_renews_at_a_third_of_the_smallest_lease_also_while_it_only_waits() {
     let mut rig = Rig::open(true);
     let mut acquire = plain(true);
     acquire.options.lease = Some(Duration::from_secs(3));
-    let request = rig.session.acquire(acquire, None).unwrap();
+    let request = rig.session.acquire(acquire, None, rig.clock.now()).unwrap();
     rig.calls();
     rig.acknowledge();
     for _ in 0..5 {

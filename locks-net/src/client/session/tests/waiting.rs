@@ -27,7 +27,7 @@ fn c12_call_sites_and_names_are_told_once_and_again_in_a_new_session() {
     let ask = move |rig: &mut Rig, owner| {
         let mut acquire = plain(true);
         acquire.owner = Some(owner);
-        rig.session.acquire(acquire, Some(here)).unwrap()
+        rig.session.acquire(acquire, Some(here), rig.clock.now()).unwrap()
     };
     named
         .spawn(move || {
@@ -57,7 +57,7 @@ fn c12_call_sites_and_names_are_told_once_and_again_in_a_new_session() {
 fn c12_errors_tell_of_this_process_as_such() {
     let mut rig = Rig::open(false);
     let site = CallSite::caller();
-    let request = rig.session.acquire(plain(false), Some(site)).unwrap();
+    let request = rig.session.acquire(plain(false), Some(site), rig.clock.now()).unwrap();
     let mut holder = HolderInfo::new(Mode::Exclusive);
     holder.owner = Some(OwnerId::from(42).in_realm(3));
     holder.party.pid = Some(1);
@@ -234,7 +234,7 @@ fn n6_too_long_a_request_is_refused_here() {
     rig.connect(How::New);
     let mut acquire = plain(true);
     acquire.keys = (0..10).map(|number| format!("{number}{}", "x".repeat(1000))).collect();
-    let request = rig.session.acquire(acquire, None).unwrap();
+    let request = rig.session.acquire(acquire, None, rig.clock.now()).unwrap();
     assert_eq!(rig.fetch(request).unwrap_err().kind(), ErrorKind::LimitExceeded);
     assert!(rig.calls().is_empty());
 }
@@ -244,11 +244,12 @@ fn n6_what_is_kept_for_a_server_that_acknowledges_nothing_is_bounded() {
     let mut rig = Rig::open(false);
     let mut acquire = plain(true);
     acquire.keys = (0..100).map(|number| format!("{number:03}{}", "x".repeat(1000))).collect();
-    let refused = (0..100).find_map(|_| rig.session.acquire(acquire.clone(), None).err());
+    let refused =
+        (0..100).find_map(|_| rig.session.acquire(acquire.clone(), None, rig.clock.now()).err());
     assert_eq!(refused.expect("4 MiB are not kept").kind(), ErrorKind::LimitExceeded);
     rig.calls();
     rig.acknowledge();
-    rig.session.acquire(acquire, None).unwrap();
+    rig.session.acquire(acquire, None, rig.clock.now()).unwrap();
 }
 
 #[test]
@@ -260,4 +261,23 @@ fn c1_what_is_no_key_is_refused_before_the_server_hears_of_it() {
     }
     // Who is told so would close the connection, and would be told so again on the next one, for ever.
     assert!(rig.calls().is_empty());
+}
+
+#[test]
+fn c2_the_time_to_wait_begins_when_the_lock_is_wanted() {
+    let mut rig = Rig::open(false);
+    let wanted = rig.clock.now();
+    rig.clock.advance(Duration::from_secs(3));
+    let mut acquire = plain(true);
+    acquire.options.wait = Some(Wait::AtMost(Duration::from_secs(5)));
+    let request = rig.session.acquire(acquire, None, wanted).unwrap();
+    let calls = rig.calls();
+    let [Call::Acquire(asked)] = &calls[..] else { panic!("{calls:?}") };
+    assert_eq!(asked.options.wait, Some(Wait::AtMost(Duration::from_secs(2))));
+    rig.clock.advance(Duration::from_millis(2250));
+    let error = rig.fetch(request).unwrap_err();
+    assert_eq!(
+        (error.kind(), error.waited()),
+        (ErrorKind::Timeout, Some(Duration::from_millis(5250)))
+    );
 }
