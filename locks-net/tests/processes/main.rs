@@ -5,6 +5,7 @@
 //! of faults. `README.md` beside this directory says what each was seen to notice.
 #![cfg(target_os = "linux")]
 
+mod commands;
 mod conformance;
 mod crashes;
 mod crowds;
@@ -13,6 +14,7 @@ mod cycles;
 mod directory;
 mod newcomers;
 mod partitions;
+#[path = "../../../locks-file/tests/processes/peer/mod.rs"]
 mod peer;
 mod place;
 mod polled;

@@ -15,9 +15,9 @@ use super::judge::{Counts, Judge, Violation, Wrong};
 use super::log::{Entry, Event, HoldId, Log, Reader};
 use super::plan::PLANS;
 use super::worker::{DEFECT, FAULTS, LIFE, REFUSALS, SEED, WITNESS};
-use crate::directory::{Directory, PATIENCE};
+use crate::directory::{Directory, PATIENCE, tell_directory};
 use crate::foreign::{is_at, lock_as_an_outsider};
-use crate::peer::{now, tell_directory};
+use crate::peer::now;
 use crate::program::program;
 
 /// Processes that lock.

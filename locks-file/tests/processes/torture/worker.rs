@@ -15,8 +15,8 @@ use locks_file::FileBackend;
 use super::dice::Dice;
 use super::log::{Entry, Event, HoldId, Log};
 use super::plan::{AGES, LEAST, PLANS, Plan, SETS};
-use crate::directory::PATIENCE;
-use crate::peer::{now, told_directory};
+use crate::directory::{PATIENCE, told_directory};
+use crate::peer::now;
 use crate::polled::Polled;
 
 pub(crate) const WITNESS: &str = "LOCKS_FILE_WITNESS";
