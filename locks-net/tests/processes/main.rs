@@ -17,6 +17,7 @@ mod partitions;
 #[path = "../../../locks-file/tests/processes/peer/mod.rs"]
 mod peer;
 mod place;
+#[path = "../../../locks-file/tests/processes/polled.rs"]
 mod polled;
 mod program;
 mod proxy;
