@@ -11,7 +11,7 @@ const PROGRAMS: [(&str, fn()); 5] = [
     ("peer", crate::commands::serve),
     ("server", crate::place::serve),
     ("host", crate::place::host),
-    ("worker", crate::torture::worker::work),
+    ("worker", crate::torture::work),
 ];
 
 /// A process that is `name`.
