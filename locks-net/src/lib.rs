@@ -39,6 +39,7 @@ pub mod fuzzing;
 mod history;
 mod journal;
 mod patience;
+mod per_process;
 mod secret;
 mod server;
 mod serving;

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use locks_core::LockError;
-use locks_core::directory::is_network;
+use locks_core::directory::{is_network, make_private};
 use rustix::fs::Mode;
 
 use crate::fault;
@@ -47,13 +47,11 @@ impl Settings {
 pub(super) fn prepare(path: &Path, settings: &Settings) -> Result<PathBuf, LockError> {
     let absolute = std::path::absolute(path).map_err(|error| fault::directory(path, error))?;
     // So that a link at the end is seen as one.
-    let path =
-        Path::new(absolute.as_os_str().to_str().map_or("", |text| text.trim_end_matches('/')));
-    let path = if path.as_os_str().is_empty() { absolute.as_path() } else { path };
+    let path = &absolute.components().collect::<PathBuf>();
     let metadata = match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             refuse_network(path, settings)?;
-            make(path).map_err(|error| fault::directory(path, error))?;
+            make_private(path).map_err(|error| fault::directory(path, error))?;
             fs::symlink_metadata(path)
         }
         outcome => outcome,
@@ -73,17 +71,6 @@ pub(super) fn prepare(path: &Path, settings: &Settings) -> Result<PathBuf, LockE
     }
     refuse_network(path, settings)?;
     fs::canonicalize(path).map_err(|error| fault::directory(path, error))
-}
-
-fn make(path: &Path) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        // Somebody else was quicker.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        outcome => outcome,
-    }
 }
 
 fn refuse_network(path: &Path, settings: &Settings) -> Result<(), LockError> {

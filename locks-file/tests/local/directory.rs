@@ -1,6 +1,8 @@
 //! Directories that will not do (F7), and what is there for those that will.
 
+use std::ffi::OsStr;
 use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::time::Duration;
 
@@ -33,6 +35,10 @@ fn f7_links_files_and_open_directories_are_refused() {
     symlink(temp.at("real"), temp.at("link")).unwrap();
     refused(temp.at("link"), ErrorKind::NotConfigured, "is a symbolic link, to `");
     refused(temp.at("link/"), ErrorKind::NotConfigured, "is a symbolic link, to `");
+    // Its name is no text.
+    symlink(temp.at("real"), temp.path().join(OsStr::from_bytes(b"l\xffnk"))).unwrap();
+    let link = temp.path().join(OsStr::from_bytes(b"l\xffnk/"));
+    refused(link, ErrorKind::NotConfigured, "is a symbolic link, to `");
     assert_eq!(fs::read_dir(temp.at("real")).unwrap().count(), 0, "it is untouched");
     fs::write(temp.at("file"), "").unwrap();
     refused(temp.at("file"), ErrorKind::NotConfigured, "is not a directory");

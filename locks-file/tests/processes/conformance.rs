@@ -7,8 +7,7 @@ use locks_core::conformance::{Fixture, serve};
 use locks_core::{Backend, conformance};
 use locks_file::FileBackend;
 
-use crate::directory::Directory;
-use crate::peer::{tell_directory, told_directory};
+use crate::directory::{Directory, tell_directory, told_directory};
 use crate::program::program;
 
 struct Clients {

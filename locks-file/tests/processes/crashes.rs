@@ -11,8 +11,8 @@ use rustix::process::{
     Pid, PidfdFlags, PidfdGetfdFlags, Signal, kill_process, pidfd_getfd, pidfd_open,
 };
 
-use crate::directory::{Directory, PATIENCE, open_files};
-use crate::peer::{Peer, now, tell_directory, told_directory};
+use crate::directory::{Directory, PATIENCE, open_files, tell_directory, told_directory};
+use crate::peer::{Peer, now};
 use crate::program::program;
 
 #[test]

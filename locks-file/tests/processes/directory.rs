@@ -1,12 +1,17 @@
-//! A lock directory for one test, and what the test's process has open in it.
+//! A lock directory for one test, what the test's process has open in it, and how other processes are told
+//! of it.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use locks_core::Backend;
 use locks_file::FileBackend;
+
+const TOLD: &str = "LOCKS_FILE_DIRECTORY";
 
 /// How long a test waits for what should happen at once before it calls it a hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,7 +33,7 @@ impl Directory {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("locks-file-{}-{number}", std::process::id());
-        Self(std::env::temp_dir().join(name))
+        Self(env::temp_dir().join(name))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -70,6 +75,16 @@ impl Drop for Directory {
         // Where a test has failed, processes may still be writing.
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+/// The directory that this process was told to use.
+pub(crate) fn told_directory() -> PathBuf {
+    env::var_os(TOLD).expect("whoever starts it says where").into()
+}
+
+/// Tells a process which directory to use.
+pub(crate) fn tell_directory<'a>(command: &'a mut Command, directory: &Path) -> &'a mut Command {
+    command.env(TOLD, directory)
 }
 
 /// Read, written and entered by the owner only.

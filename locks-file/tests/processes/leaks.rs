@@ -7,8 +7,8 @@ use std::time::Duration;
 use locks_core::LockBackend;
 use locks_file::FileBackend;
 
-use crate::directory::{Directory, open_files, until};
-use crate::peer::{Peer, tell_directory, told_directory};
+use crate::directory::{Directory, open_files, tell_directory, told_directory, until};
+use crate::peer::Peer;
 use crate::polled::Polled;
 use crate::program::program;
 

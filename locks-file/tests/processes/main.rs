@@ -6,6 +6,7 @@
 #![cfg(target_os = "linux")]
 
 mod cancelled;
+mod commands;
 mod conformance;
 mod crashes;
 mod cycles;

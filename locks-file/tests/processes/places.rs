@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use locks_core::LockError;
 use locks_file::FileBackend;
 
-use crate::directory::Directory;
-use crate::peer::{Refused, tell_directory, told_directory};
+use crate::directory::{Directory, tell_directory, told_directory};
+use crate::peer::Refused;
 use crate::planted::assert_fault;
 use crate::program::{can_unshare, command_line, program, program_after, program_under};
 

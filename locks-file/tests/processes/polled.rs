@@ -1,4 +1,4 @@
-//! An acquisition that is polled by hand.
+//! An acquisition that is polled by hand: in the tests of the file backend and of the lock server.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -9,12 +9,12 @@ const PROGRAM: &str = "LOCKS_FILE_PROGRAM";
 const PROGRAMS: [(&str, fn()); 8] = [
     ("nothing", || ()),
     ("kit", crate::conformance::serve_the_kit),
-    ("peer", crate::peer::serve),
+    ("peer", crate::commands::serve),
     ("forks", crate::crashes::drop_a_guard_in_a_forked_child),
     ("places", crate::places::try_once),
     ("leaks", crate::leaks::acquire_again_and_again),
-    ("worker", crate::torture::worker::work),
-    ("cleaner", crate::torture::worker::clean),
+    ("worker", crate::torture::programs::work),
+    ("cleaner", crate::torture::programs::clean),
 ];
 
 /// A process that is `name`.

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use locks_core::LockBackend;
 
+use crate::commands::Visit;
 use crate::directory::{Directory, until};
 use crate::foreign::lock_as_an_outsider;
-use crate::peer::{Peer, Visit, now};
+use crate::peer::{Peer, now};
 
 const AGE: Duration = Duration::from_millis(60);
 

@@ -3,48 +3,27 @@ use std::sync::{Arc, OnceLock};
 use locks_core::LockError;
 
 use super::link::Link;
+use crate::per_process::PerProcess;
 
 /// What a process has of a backend, and what a child that it forked has instead (C4).
 ///
-/// A forked child finds its parent's connection, threads and mutexes as they were in that instant, and
-/// uses none of them: by its number it finds that they are not its own, and goes on to the next.
-pub(super) struct Generation {
-    pid: u32,
-    /// Numbers of requests tell generations apart: a guard of the parent means nothing in the child.
-    depth: u16,
-    link: OnceLock<Arc<Link>>,
-    next: OnceLock<Box<Generation>>,
-}
+/// Numbers of requests tell them apart: a guard of the parent means nothing in the child.
+pub(super) struct Generation(PerProcess<OnceLock<Arc<Link>>>);
 
 impl Generation {
     pub(super) fn first() -> Self {
-        Self::new(0)
+        Self(PerProcess::new())
     }
 
-    fn new(depth: u16) -> Self {
-        Self { pid: std::process::id(), depth, link: OnceLock::new(), next: OnceLock::new() }
-    }
-
-    /// That of this process.
-    pub(super) fn own(&self) -> &Self {
-        let pid = std::process::id();
-        let mut own = self;
-        while own.pid != pid {
-            let depth = own.depth.saturating_add(1);
-            own = own.next.get_or_init(|| Box::new(Self::new(depth)));
-        }
-        own
-    }
-
-    /// That of this process, if a hold with this number is of it.
+    /// The link of this process, if a hold with this number is of it.
     pub(super) fn own_of(&self, request: u64) -> Option<&Arc<Link>> {
-        let own = self.own();
-        if request >> DEPTH == u64::from(own.depth) { own.link.get() } else { None }
+        let (link, depth) = self.0.own();
+        if request >> DEPTH == u64::from(depth) { link.get() } else { None }
     }
 
     /// The link of this process, if it has one.
     pub(super) fn existing(&self) -> Option<&Arc<Link>> {
-        self.own().link.get()
+        self.0.own().0.get()
     }
 
     /// The link of this process.
@@ -55,12 +34,12 @@ impl Generation {
         &self,
         make: impl FnOnce(u64) -> Result<Arc<Link>, LockError>,
     ) -> Result<&Arc<Link>, LockError> {
-        let own = self.own();
-        if let Some(link) = own.link.get() {
+        let (link, depth) = self.0.own();
+        if let Some(link) = link.get() {
             return Ok(link);
         }
-        let made = make(u64::from(own.depth) << DEPTH)?;
-        Ok(own.link.get_or_init(|| made))
+        let made = make(u64::from(depth) << DEPTH)?;
+        Ok(link.get_or_init(|| made))
     }
 }
 
@@ -72,11 +51,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn c4_a_forked_child_begins_anew_and_its_parents_guards_mean_nothing_to_it() {
-        let parent = Generation { pid: 0, ..Generation::first() };
-        let child = parent.own();
-        assert_eq!((child.pid, child.depth), (std::process::id(), 1));
-        assert!(std::ptr::eq(child, parent.own()), "once");
+    fn c4_guards_of_its_parent_mean_nothing_to_a_forked_child() {
+        let parent = Generation(PerProcess::of_a_parent());
         let failed = parent.link(|numbers_after| {
             assert_eq!(numbers_after, 1 << DEPTH);
             Err(LockError::new(locks_core::ErrorKind::Io, ""))

@@ -1,10 +1,10 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use locks_core::LockError;
+use locks_core::directory::make_private;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
@@ -46,7 +46,7 @@ impl Directory {
         let unusable = |error| fault::directory(path, error);
         let path = without_slashes(&std::path::absolute(path).map_err(unusable)?);
         let handle = match open_directory(&path) {
-            Err(Errno::NOENT) => make(&path).and_then(|()| Ok(open_directory(&path)?)),
+            Err(Errno::NOENT) => make_private(&path).and_then(|()| Ok(open_directory(&path)?)),
             outcome => outcome.map_err(io::Error::from),
         };
         let handle = match handle {
@@ -189,15 +189,4 @@ fn without_slashes(path: &Path) -> PathBuf {
 fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::io::retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))
-}
-
-fn make(path: &Path) -> io::Result<()> {
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    match fs::DirBuilder::new().mode(0o700).create(path) {
-        // Somebody else was quicker.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        outcome => outcome,
-    }
 }

@@ -4,21 +4,14 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use locks_core::{ErrorKind, LockError};
 
+use crate::per_process::PerProcess;
 use crate::server::Server;
 
 /// The servers that this process runs for its machine, by their directories. They live as long as the
 /// process does, or until they cannot go on.
 type Servers = HashMap<PathBuf, Server>;
 
-/// One process's own. A forked child has a copy of its parent's, which may have been in use at that
-/// moment, and begins anew.
-struct Generation {
-    pid: u32,
-    servers: Mutex<Servers>,
-    next: OnceLock<Box<Generation>>,
-}
-
-static FIRST: OnceLock<Generation> = OnceLock::new();
+static HERE: OnceLock<PerProcess<Mutex<Servers>>> = OnceLock::new();
 
 /// Serves the directory from this process, if `is_served` says that nobody does; `start` begins.
 ///
@@ -52,17 +45,6 @@ pub(super) fn serve(
 }
 
 fn servers() -> MutexGuard<'static, Servers> {
-    let pid = std::process::id();
-    let mut generation = FIRST.get_or_init(Generation::new);
-    while generation.pid != pid {
-        generation = generation.next.get_or_init(|| Box::new(Generation::new()));
-    }
-    generation.servers.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Generation {
-    fn new() -> Self {
-        let servers = Mutex::new(Servers::new());
-        Self { pid: std::process::id(), servers, next: OnceLock::new() }
-    }
+    let (servers, _) = HERE.get_or_init(PerProcess::new).own();
+    servers.lock().unwrap_or_else(PoisonError::into_inner)
 }

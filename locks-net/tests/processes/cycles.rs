@@ -22,7 +22,7 @@ fn assert_cycle(refused: &[Refused], keys: &[&str]) {
     for key in keys {
         assert!(refused.text.contains(&format!("`{key}`")), "C10: `{key}` in {refused:?}");
     }
-    assert!(refused.text.contains("peer.rs:"), "C12: it does not say where: {refused:?}");
+    assert!(refused.text.contains("commands.rs:"), "C12: it does not say where: {refused:?}");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! of faults. `README.md` beside this directory says what each was seen to notice.
 #![cfg(target_os = "linux")]
 
+mod commands;
 mod conformance;
 mod crashes;
 mod crowds;
@@ -13,8 +14,10 @@ mod cycles;
 mod directory;
 mod newcomers;
 mod partitions;
+#[path = "../../../locks-file/tests/processes/peer/mod.rs"]
 mod peer;
 mod place;
+#[path = "../../../locks-file/tests/processes/polled.rs"]
 mod polled;
 mod program;
 mod proxy;

@@ -8,10 +8,10 @@ const PROGRAM: &str = "LOCKS_NET_PROGRAM";
 /// What a process can be told to be.
 const PROGRAMS: [(&str, fn()); 5] = [
     ("kit", crate::conformance::serve_the_kit),
-    ("peer", crate::peer::serve),
+    ("peer", crate::commands::serve),
     ("server", crate::place::serve),
     ("host", crate::place::host),
-    ("worker", crate::torture::worker::work),
+    ("worker", crate::torture::work),
 ];
 
 /// A process that is `name`.

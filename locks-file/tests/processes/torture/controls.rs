@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::court::Failure;
 use super::judge::{Judge, Wrong};
 use super::log::{Entry, Event, HoldId, Record};
 use super::plan::{PLANS, Plan};
-use super::storm::{ALONE, Failure, Storm};
+use super::storm::{ALONE, Storm};
 
 const MILLI: u64 = 1_000_000;
 

@@ -2,17 +2,21 @@
 //! `LOCKS_TORTURE_SECONDS` (4 unless it says otherwise).
 
 mod controls;
+mod court;
 mod dice;
 mod judge;
+mod life;
 mod log;
 mod plan;
+pub(crate) mod programs;
 mod storm;
-pub(crate) mod worker;
+mod worker;
 
 use std::env;
 use std::time::Duration;
 
-use self::storm::{ALONE, Failure, Storm};
+use self::court::Failure;
+use self::storm::{ALONE, Storm};
 use crate::peer::now;
 
 fn told_number(variable: &str) -> Option<u64> {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use locks_core::LockError;
+
 /// One key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -42,6 +44,20 @@ pub(crate) const AGES: [Duration; 3] =
 
 /// How long a key stays reserved.
 pub(crate) const LEAST: Duration = Duration::from_millis(4);
+
+/// The threads of each process.
+pub(crate) const THREADS: u32 = 4;
+
+/// The longest of the short waits, in microseconds.
+pub(crate) const WAIT: u64 = 20_000;
+
+/// How long somebody stays who does not stay for long, in microseconds.
+pub(crate) const STAY: u64 = 300;
+
+/// Whether it is what may come of a request.
+pub(crate) fn came_to_nothing(error: &LockError) -> bool {
+    error.is_contended()
+}
 
 impl Plan {
     /// Whether nobody ever loses it.

@@ -1,27 +1,28 @@
 //! The storm: processes that are killed, stopped and replaced, and outsiders among their files.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-
+use super::court::{Court, Failure, refusals};
 use super::dice::Dice;
-use super::judge::{Counts, Judge, Violation, Wrong};
-use super::log::{Entry, Event, HoldId, Log, Reader};
+use super::judge::Counts;
+use super::life::{Life, end_all};
+use super::log::{Entry, Event, HoldId, Log};
 use super::plan::PLANS;
-use super::worker::{DEFECT, FAULTS, LIFE, REFUSALS, SEED, WITNESS};
-use crate::directory::{Directory, PATIENCE};
+use crate::directory::{Directory, tell_directory};
 use crate::foreign::{is_at, lock_as_an_outsider};
-use crate::peer::{now, tell_directory};
+use crate::peer::now;
 use crate::program::program;
 
 /// Processes that lock.
 const WORKERS: usize = 8;
+
+/// Where the one that cleans stands among them.
+const CLEANER: usize = WORKERS;
 
 /// The life of whoever is no process of the storm.
 const OUTSIDER: u32 = u32::MAX;
@@ -51,13 +52,6 @@ pub(crate) struct Report {
     foreign: u64,
 }
 
-/// What went wrong.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    Violation(Violation),
-    Fault(String),
-}
-
 /// What the outsiders share with the storm.
 struct Outside {
     /// The lock file of each key.
@@ -66,14 +60,6 @@ struct Outside {
     over: AtomicBool,
     deleted: AtomicU64,
     foreign: AtomicU64,
-}
-
-/// A process of the storm. It is killed when this is dropped.
-struct Life {
-    life: u32,
-    cleans: bool,
-    process: Child,
-    stopped_until: Option<Instant>,
 }
 
 impl Storm {
@@ -86,7 +72,7 @@ impl Storm {
             deleted: AtomicU64::new(0),
             foreign: AtomicU64::new(0),
         });
-        let mut court = Court::new(witness.path());
+        let mut court = Court::new(witness.path(), PLANS);
         let mut outsiders = Vec::new();
         if self.blows {
             let seed = self.seed;
@@ -100,7 +86,7 @@ impl Storm {
         outsiders.into_iter().for_each(|outsider| outsider.join().unwrap());
         let (killed, stopped) = outcome?;
         court.sit()?;
-        court.assert_all_free(&locks)?;
+        court.assert_all_free(&locks.backend(), Duration::from_secs(1))?;
         let (timeouts, cancelled) = refusals(witness.path());
         Ok(Report {
             counts: court.counts(),
@@ -136,19 +122,16 @@ impl Storm {
             court.sit()?;
             for process in &mut processes {
                 process.go_on_if_due();
-                if let Some(status) = process.process.try_wait().unwrap() {
-                    return Err(Failure::Fault(format!("a process ended with {status}")));
-                }
+                process.assert_goes_on(court)?;
             }
             if self.blows && Instant::now() >= next {
                 next = Instant::now() + dice.micros(40_000);
                 let chosen = dice.below(processes.len() as u64) as usize;
                 if dice.one_in(5) {
-                    let cleans = processes[chosen].cleans;
                     // Known before it can happen.
                     let life = processes[chosen].life;
                     outside.logs.iter().for_each(|log| log.append(Event::Killing { life }));
-                    processes[chosen] = give_life(cleans);
+                    processes[chosen] = give_life(chosen == CLEANER);
                     killed += 1;
                 } else {
                     stopped += 1;
@@ -158,82 +141,14 @@ impl Storm {
             }
             thread::park_timeout(Duration::from_millis(5));
         }
-        for process in &mut processes {
-            process.go_on();
-            drop(process.process.stdin.take());
-        }
-        let end = Instant::now();
-        for mut process in processes {
-            loop {
-                court.sit()?;
-                match process.process.try_wait().unwrap() {
-                    Some(status) if status.success() => break,
-                    Some(status) => {
-                        court.sit()?;
-                        return Err(Failure::Fault(format!("a process ended with {status}")));
-                    }
-                    None if end.elapsed() > PATIENCE => {
-                        return Err(Failure::Fault(process.describe(locks)));
-                    }
-                    None => thread::park_timeout(Duration::from_millis(1)),
-                }
-            }
-        }
+        end_all(processes, court, &locks.backend())?;
         Ok((killed, stopped))
     }
 
     fn start(&self, life: u32, cleans: bool, locks: &Directory, witness: &Directory) -> Life {
         let mut command = program(if cleans { "cleaner" } else { "worker" });
         tell_directory(&mut command, locks.path());
-        command.env(WITNESS, witness.path()).env(LIFE, life.to_string());
-        command.env(SEED, self.seed.to_string());
-        if let Some(defect) = self.defect {
-            command.env(DEFECT, defect);
-        }
-        let process = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        Life { life, cleans, process, stopped_until: None }
-    }
-}
-
-impl Life {
-    fn pid(&self) -> Pid {
-        Pid::from_child(&self.process)
-    }
-
-    fn stop(&mut self, time: Duration) {
-        kill_process(self.pid(), Signal::STOP).unwrap();
-        self.stopped_until = Some(Instant::now() + time);
-    }
-
-    fn go_on_if_due(&mut self) {
-        if self.stopped_until.is_some_and(|until| until <= Instant::now()) {
-            self.go_on();
-        }
-    }
-
-    fn go_on(&mut self) {
-        kill_process(self.pid(), Signal::CONT).unwrap();
-        self.stopped_until = None;
-    }
-
-    /// What it hangs in.
-    fn describe(&self, locks: &Directory) -> String {
-        let tasks = format!("/proc/{}/task", self.process.id());
-        let tasks = fs::read_dir(tasks).into_iter().flatten().flatten().map(|task| {
-            let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-            let place = fs::read_to_string(task.path().join("wchan")).unwrap_or_default();
-            format!("{} in {place}", name.trim())
-        });
-        let (life, tasks) = (self.life, tasks.collect::<Vec<_>>().join(", "));
-        format!("process {life} hangs: {tasks}; listed: {:#?}", locks.backend().list())
-    }
-}
-
-impl Drop for Life {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        Life::start(command, life, self.seed, self.defect, witness.path())
     }
 }
 
@@ -286,64 +201,6 @@ impl Outside {
             thread::park_timeout(dice.micros(10_000));
         }
     }
-}
-
-/// The judges of all keys.
-struct Court {
-    witness: PathBuf,
-    cases: Vec<(Reader, Judge)>,
-}
-
-impl Court {
-    fn new(witness: &Path) -> Self {
-        let cases = PLANS.map(|plan| (Reader::open(witness, plan.key), Judge::new(plan)));
-        Self { witness: witness.to_owned(), cases: cases.into() }
-    }
-
-    /// Hears what has happened since the last time.
-    fn sit(&mut self) -> Result<(), Failure> {
-        if let Ok(faults) = fs::read_to_string(self.witness.join(FAULTS)) {
-            return Err(Failure::Fault(faults));
-        }
-        for (reader, judge) in &mut self.cases {
-            for record in reader.news() {
-                judge.hear(record).map_err(Failure::Violation)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn counts(&self) -> Counts {
-        let mut all = Counts::default();
-        self.cases.iter().for_each(|(_, judge)| all += judge.counts);
-        all
-    }
-
-    /// After the storm nobody has anything (C13), and tokens go on growing (C7).
-    fn assert_all_free(&self, locks: &Directory) -> Result<(), Failure> {
-        let backend = locks.backend();
-        for (plan, (_, judge)) in PLANS.iter().zip(&self.cases) {
-            let key = plan.key;
-            match backend.named(key).wait(Duration::from_secs(1)).acquire() {
-                Ok(guard) if guard.token().get() > judge.greatest() => {}
-                Ok(guard) => {
-                    let text = format!("`{key}`: {} after {}", guard.token(), judge.greatest());
-                    return Err(Failure::Violation(Violation { wrong: Wrong::Token, text }));
-                }
-                Err(error) => {
-                    return Err(Failure::Fault(format!("after the storm: {error:?}")));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn refusals(witness: &Path) -> (u64, u64) {
-    let text = fs::read_to_string(witness.join(REFUSALS)).unwrap_or_default();
-    let pairs = text.lines().filter_map(|line| line.split_once(' '));
-    let numbers = pairs.map(|(one, other)| (one.parse().unwrap(), other.parse().unwrap()));
-    numbers.fold((0, 0), |sum: (u64, u64), pair: (u64, u64)| (sum.0 + pair.0, sum.1 + pair.1))
 }
 
 impl Report {

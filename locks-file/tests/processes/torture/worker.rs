@@ -1,4 +1,4 @@
-//! The processes of the storm: four threads each that lock what they like, and one that cleans.
+//! The processes of the storm: a few threads each that lock what they like.
 
 use std::env;
 use std::fs::OpenOptions;
@@ -9,27 +9,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use locks_core::{Backend, ErrorKind, LockBuilder, LockError, OwnedGuard};
-use locks_file::FileBackend;
+use locks_core::{Backend, LockBuilder, LockError, OwnedGuard};
 
 use super::dice::Dice;
 use super::log::{Entry, Event, HoldId, Log};
-use super::plan::{AGES, LEAST, PLANS, Plan, SETS};
-use crate::directory::PATIENCE;
-use crate::peer::{now, told_directory};
+use super::plan::{AGES, LEAST, PLANS, Plan, SETS, STAY, THREADS, WAIT, came_to_nothing};
+use crate::peer::now;
 use crate::polled::Polled;
 
-pub(crate) const WITNESS: &str = "LOCKS_FILE_WITNESS";
-pub(crate) const LIFE: &str = "LOCKS_FILE_LIFE";
-pub(crate) const SEED: &str = "LOCKS_FILE_SEED";
+pub(crate) const WITNESS: &str = "LOCKS_STORM_WITNESS";
+pub(crate) const LIFE: &str = "LOCKS_STORM_LIFE";
+pub(crate) const SEED: &str = "LOCKS_STORM_SEED";
 /// What is wrong on purpose: `locks` are no locks, or `tokens` repeat.
-pub(crate) const DEFECT: &str = "LOCKS_FILE_DEFECT";
+pub(crate) const DEFECT: &str = "LOCKS_STORM_DEFECT";
 
 /// In the witness's directory: what went wrong, and what came to nothing.
 pub(crate) const FAULTS: &str = "faults";
 pub(crate) const REFUSALS: &str = "refusals";
-
-const THREADS: u32 = 4;
 
 static OVER: AtomicBool = AtomicBool::new(false);
 
@@ -38,6 +34,8 @@ struct Worker<'a> {
     logs: &'a [Log],
     witness: &'a Path,
     tokens_repeat: bool,
+    /// Before each key: everybody has locks of their own, and so none.
+    prefix: String,
     life: u32,
     thread: u32,
     serial: u64,
@@ -50,12 +48,13 @@ fn told_number(variable: &str) -> u64 {
     env::var(variable).unwrap().parse().unwrap()
 }
 
-fn told_witness() -> PathBuf {
+/// Where the storm is written down.
+pub(crate) fn told_witness() -> PathBuf {
     env::var_os(WITNESS).unwrap().into()
 }
 
 /// Until the input ends: then whoever started it wants no more, or is gone.
-fn end_with_input() {
+pub(crate) fn end_with_input() {
     thread::spawn(|| {
         // Nothing is ever written to it.
         let _ = std::io::stdin().read(&mut [0]);
@@ -63,27 +62,28 @@ fn end_with_input() {
     });
 }
 
-/// The program that locks.
-pub(crate) fn work() {
-    let (witness, mut directory) = (told_witness(), told_directory());
+pub(crate) fn is_over() -> bool {
+    OVER.load(Ordering::Relaxed)
+}
+
+/// What a process of the storm does with its locks.
+pub(crate) fn work(backend: &Backend) {
+    let witness = told_witness();
     let (life, seed) = (told_number(LIFE), told_number(SEED));
     let defect = env::var(DEFECT).ok();
-    if defect.as_deref() == Some("locks") {
-        // Everybody has locks of their own, and so none.
-        directory.push(life.to_string());
-    }
-    let backend = open(&directory, &witness).into_backend();
     let logs = PLANS.map(|plan| Log::open(&witness, plan.key));
     end_with_input();
     thread::scope(|threads| {
         for thread in 0..THREADS {
-            let (backend, logs, witness, defect) = (&backend, &logs, &witness, &defect);
+            let (logs, witness, defect) = (&logs, &witness, defect.as_deref());
             threads.spawn(move || {
+                let own_locks = defect == Some("locks");
                 let worker = Worker {
                     backend,
                     logs,
                     witness,
-                    tokens_repeat: defect.as_deref() == Some("tokens"),
+                    tokens_repeat: defect == Some("tokens"),
+                    prefix: if own_locks { format!("{life}-") } else { String::new() },
                     life: life.try_into().unwrap(),
                     thread,
                     serial: 0,
@@ -97,34 +97,8 @@ pub(crate) fn work() {
     });
 }
 
-/// The program that cleans.
-pub(crate) fn clean() {
-    let witness = told_witness();
-    let backend = open(&told_directory(), &witness);
-    end_with_input();
-    while !OVER.load(Ordering::Relaxed) {
-        if let Err(error) = backend.clean(Duration::ZERO) {
-            fail(&witness, &format!("cleaning: {error:?}"));
-        }
-        thread::park_timeout(Duration::from_millis(1));
-    }
-}
-
-/// The directory, as soon as it can be had: whoever is stopped may have its books in hand, and
-/// opening it does not wait for that for long.
-fn open(directory: &Path, witness: &Path) -> FileBackend {
-    let start = Instant::now();
-    loop {
-        match FileBackend::new(directory) {
-            Ok(backend) => return backend,
-            Err(error) if error.kind() == ErrorKind::Unavailable && start.elapsed() < PATIENCE => {}
-            Err(error) => fail(witness, &format!("the directory: {error:?}")),
-        }
-    }
-}
-
 /// Says what went wrong, and ends the process.
-fn fail(witness: &Path, what: &str) -> ! {
+pub(crate) fn fail(witness: &Path, what: &str) -> ! {
     append(witness, FAULTS, what);
     exit(1)
 }
@@ -137,7 +111,7 @@ fn append(witness: &Path, name: &str, line: &str) {
 
 impl Worker<'_> {
     fn work(mut self) {
-        while !OVER.load(Ordering::Relaxed) {
+        while !is_over() {
             self.turn();
         }
         let line = format!("{} {}", self.timeouts, self.cancelled);
@@ -181,6 +155,10 @@ impl Worker<'_> {
         let looked = now();
         let lost = self.is_lost(guard.check());
         self.tell(keys, Event::Left { hold, looked, lost });
+        if self.dice.one_in(6) {
+            // Without a word about how it went.
+            return drop(guard);
+        }
         let lost = self.is_lost(guard.release());
         self.tell(keys, Event::Released { hold, lost });
     }
@@ -192,15 +170,16 @@ impl Worker<'_> {
         steals: Option<Duration>,
         least: Option<Duration>,
     ) -> LockBuilder<'static> {
+        let name = |plan: &Plan| format!("{}{}", self.prefix, plan.key);
         let lock = match plans {
-            [plan] => self.backend.named(plan.key),
-            _ => self.backend.all(plans.iter().map(|plan| plan.key)),
+            [plan] => self.backend.named(name(plan)),
+            _ => self.backend.all(plans.iter().map(name)),
         };
         let lock = if shared { lock.shared() } else { lock };
         let lock = if let Some(age) = steals { lock.steal_after(age) } else { lock };
         match (self.dice.below(6), least) {
             (0, None) => lock.wait(false),
-            (1 | 2, None) => lock.wait(self.dice.micros(20_000)),
+            (1 | 2, None) => lock.wait(self.dice.micros(WAIT)),
             (_, None) => lock,
             (0..4, Some(least)) => lock.hold_at_least(least).wait(least * 20),
             (_, Some(least)) => lock.hold_at_least(least).wait(false),
@@ -230,7 +209,7 @@ impl Worker<'_> {
     }
 
     fn refused(&mut self, error: &LockError) -> Option<OwnedGuard> {
-        if !error.is_contended() {
+        if !came_to_nothing(error) {
             fail(self.witness, &format!("an acquisition: {error:?}"));
         }
         self.timeouts += 1;
@@ -240,7 +219,7 @@ impl Worker<'_> {
     /// What is done while it is held: mostly little, and now and then enough to be stolen.
     fn stay(&mut self, plans: &[Plan], guard: &OwnedGuard) {
         let long = plans.iter().any(|plan| plan.steals) && self.dice.one_in(10);
-        let stay = self.dice.micros(if long { 80_000 } else { 300 });
+        let stay = self.dice.micros(if long { 80_000 } else { STAY });
         if long {
             thread::sleep(stay);
         } else {

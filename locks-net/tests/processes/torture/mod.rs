@@ -1,24 +1,37 @@
 //! Many processes on a few keys of one server, with everything that can happen to them and to it, for
-//! `LOCKS_TORTURE_SECONDS` (4 unless it says otherwise). The witness, its log and its judge are those of
-//! the file backend's storm.
+//! `LOCKS_TORTURE_SECONDS` (4 unless it says otherwise). What the processes do, the witness, its log and its
+//! judges are those of the file backend's storm.
 
 mod controls;
+#[path = "../../../../locks-file/tests/processes/torture/court.rs"]
+mod court;
 #[path = "../../../../locks-file/tests/processes/torture/dice.rs"]
 mod dice;
 #[path = "../../../../locks-file/tests/processes/torture/judge.rs"]
 mod judge;
+#[path = "../../../../locks-file/tests/processes/torture/life.rs"]
+mod life;
 #[path = "../../../../locks-file/tests/processes/torture/log.rs"]
 mod log;
 mod plan;
 mod storm;
-pub(crate) mod worker;
+#[path = "../../../../locks-file/tests/processes/torture/worker.rs"]
+mod worker;
 
 use std::env;
 use std::time::Duration;
 
-use self::storm::{ALONE, Failure, Storm};
+use locks_core::Backend;
+
+use self::court::Failure;
+use self::storm::{ALONE, Storm};
 use crate::peer::now;
-use crate::place::Way;
+use crate::place::{Told, Way};
+
+/// The program that locks.
+pub(crate) fn work() {
+    worker::work(&Backend::new(Told::heard().client()));
+}
 
 fn told_number(variable: &str) -> Option<u64> {
     env::var(variable).ok().map(|told| told.parse().expect("a number"))

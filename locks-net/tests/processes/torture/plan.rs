@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use locks_core::{ErrorKind, LockError};
+
 /// One key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
@@ -37,6 +39,22 @@ pub(crate) const AGES: [Duration; 3] =
 
 /// How long a key stays reserved.
 pub(crate) const LEAST: Duration = Duration::from_millis(4);
+
+/// The threads of each process.
+pub(crate) const THREADS: u32 = 3;
+
+/// The longest of the short waits, in microseconds.
+pub(crate) const WAIT: u64 = 40_000;
+
+/// How long somebody stays who does not stay for long, in microseconds.
+pub(crate) const STAY: u64 = 600;
+
+/// Whether it is what may come of a request.
+pub(crate) fn came_to_nothing(error: &LockError) -> bool {
+    // With no server there for a moment a short wait comes to nothing; and what was lost before its
+    // grant was heard of, by one who stood still, has never been inside.
+    error.is_contended() || error.is_lost() || error.kind() == ErrorKind::Unavailable
+}
 
 impl Plan {
     /// Whether nobody ever loses it.

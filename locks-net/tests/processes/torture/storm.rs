@@ -1,21 +1,21 @@
 //! The storm: processes that are killed, stopped and replaced, and a server to which the same happens.
 
 use std::collections::VecDeque;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use locks_core::Backend;
+use locks_net::NetBackend;
+use rustix::process::{Signal, kill_process};
 
+use super::court::{Court, Failure, refusals};
 use super::dice::Dice;
-use super::judge::{Counts, Judge, Violation, Wrong};
-use super::log::{Event, Log, Reader};
+use super::judge::{Counts, Violation};
+use super::life::{Life, end_all};
+use super::log::{Event, Log};
 use super::plan::{PLANS, Plan};
-use super::worker::{DEFECT, FAULTS, LIFE, REFUSALS, SEED, WITNESS};
-use crate::directory::{Directory, PATIENCE};
+use crate::directory::Directory;
 use crate::peer::now;
 use crate::place::{Place, Way, status};
 use crate::program::program;
@@ -58,13 +58,6 @@ struct Blows {
     servers_stopped: u64,
 }
 
-/// What went wrong.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    Violation(Violation),
-    Fault(String),
-}
-
 impl Failure {
     /// With what had happened before, the last of it first.
     fn after(mut self, timeline: &VecDeque<String>) -> Self {
@@ -77,19 +70,13 @@ impl Failure {
     }
 }
 
-/// A process of the storm. It is killed when this is dropped.
-struct Life {
-    life: u32,
-    process: Child,
-    stopped_until: Option<Instant>,
-}
-
 impl Storm {
     pub(crate) fn run(self) -> Result<Report, Failure> {
         let lease = if self.way == Way::Tcp { LEASE } else { LEASE * 10 };
         let place = Place::with_limits(self.way, &format!("lease={}", lease.as_millis()));
         let witness = Directory::new();
-        let mut court = Court::new(self.way, witness.path());
+        let plans = PLANS.map(|plan| Plan { leased: self.way == Way::Tcp, ..plan });
+        let mut court = Court::new(witness.path(), plans);
         let mut timeline = VecDeque::new();
         let blows = self.blow(&place, &witness, &mut court, &mut timeline);
         let blows = blows.map_err(|failure| failure.after(&timeline))?;
@@ -126,10 +113,7 @@ impl Storm {
             court.sit()?;
             for process in &mut processes {
                 process.go_on_if_due();
-                if let Some(status) = process.process.try_wait().unwrap() {
-                    court.sit()?;
-                    return Err(Failure::Fault(format!("a process ended with {status}")));
-                }
+                process.assert_goes_on(court)?;
             }
             if self.blows && Instant::now() >= next {
                 next = Instant::now() + dice.micros(60_000);
@@ -174,159 +158,35 @@ impl Storm {
             }
             thread::park_timeout(Duration::from_millis(5));
         }
-        for process in &mut processes {
-            process.go_on();
-            drop(process.process.stdin.take());
-        }
-        let end = Instant::now();
-        for mut process in processes {
-            loop {
-                court.sit()?;
-                match process.process.try_wait().unwrap() {
-                    Some(status) if status.success() => break,
-                    Some(status) => {
-                        court.sit()?;
-                        return Err(Failure::Fault(format!("a process ended with {status}")));
-                    }
-                    None if end.elapsed() > PATIENCE => {
-                        return Err(Failure::Fault(process.describe(place)));
-                    }
-                    None => thread::park_timeout(Duration::from_millis(1)),
-                }
-            }
-        }
+        end_all(processes, court, &place.backend())?;
         court.sit()?;
-        court.assert_all_free(place)?;
+        // Whoever was killed last has its lease.
+        court.assert_all_free(&place.backend(), LEASE * 3)?;
+        assert_nothing_known(&place.client())?;
         Ok(blows)
     }
 
     fn start(&self, life: u32, place: &Place, witness: &Directory) -> Life {
         let mut command = program("worker");
         place.told().tell(&mut command);
-        command.env(WITNESS, witness.path()).env(LIFE, life.to_string());
-        command.env(SEED, self.seed.to_string());
-        if let Some(defect) = self.defect {
-            command.env(DEFECT, defect);
-        }
-        let process = command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        Life { life, process, stopped_until: None }
+        Life::start(command, life, self.seed, self.defect, witness.path())
     }
 }
 
-impl Life {
-    fn pid(&self) -> Pid {
-        Pid::from_child(&self.process)
-    }
-
-    fn stop(&mut self, time: Duration) {
-        kill_process(self.pid(), Signal::STOP).unwrap();
-        self.stopped_until = Some(Instant::now() + time);
-    }
-
-    fn go_on_if_due(&mut self) {
-        if self.stopped_until.is_some_and(|until| until <= Instant::now()) {
-            self.go_on();
-        }
-    }
-
-    fn go_on(&mut self) {
-        kill_process(self.pid(), Signal::CONT).unwrap();
-        self.stopped_until = None;
-    }
-
-    /// What it hangs in.
-    fn describe(&self, place: &Place) -> String {
-        let tasks = format!("/proc/{}/task", self.process.id());
-        let tasks = fs::read_dir(tasks).into_iter().flatten().flatten().map(|task| {
-            let name = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-            let place = fs::read_to_string(task.path().join("wchan")).unwrap_or_default();
-            format!("{} in {place}", name.trim())
-        });
-        let (life, tasks) = (self.life, tasks.collect::<Vec<_>>().join(", "));
-        format!("process {life} hangs: {tasks}; listed: {:#?}", place.backend().list())
-    }
-}
-
-impl Drop for Life {
-    fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// The judges of all keys.
-struct Court {
-    witness: PathBuf,
-    cases: Vec<(Reader, Judge)>,
-}
-
-impl Court {
-    fn new(way: Way, witness: &Path) -> Self {
-        let cases = PLANS.map(|plan| {
-            let plan = Plan { leased: way == Way::Tcp, ..plan };
-            (Reader::open(witness, plan.key), Judge::new(plan))
-        });
-        Self { witness: witness.to_owned(), cases: cases.into() }
-    }
-
-    /// Hears what has happened since the last time.
-    fn sit(&mut self) -> Result<(), Failure> {
-        if let Ok(faults) = fs::read_to_string(self.witness.join(FAULTS)) {
-            return Err(Failure::Fault(faults));
-        }
-        for (reader, judge) in &mut self.cases {
-            for record in reader.news() {
-                judge.hear(record).map_err(Failure::Violation)?;
+/// The server knows of no key any more.
+fn assert_nothing_known(client: &NetBackend) -> Result<(), Failure> {
+    let start = now();
+    loop {
+        match status(client) {
+            Ok(status) if (status.keys, status.waiters) == (0, 0) => return Ok(()),
+            outcome if now() - start > 5_000_000_000 => {
+                let listed = Backend::new(client.clone()).list();
+                let text = format!("after the storm: {outcome:?}, listed: {listed:#?}");
+                return Err(Failure::Fault(text));
             }
-        }
-        Ok(())
-    }
-
-    fn counts(&self) -> Counts {
-        let mut all = Counts::default();
-        self.cases.iter().for_each(|(_, judge)| all += judge.counts);
-        all
-    }
-
-    /// After the storm nobody has anything (C13), and tokens go on growing (C7).
-    fn assert_all_free(&self, place: &Place) -> Result<(), Failure> {
-        let client = place.client();
-        let backend = locks_core::Backend::new(client.clone());
-        for (plan, (_, judge)) in PLANS.iter().zip(&self.cases) {
-            let key = plan.key;
-            // Whoever was killed last has its lease.
-            match backend.named(key).wait(LEASE * 3).acquire() {
-                Ok(guard) if guard.token().get() > judge.greatest() => {}
-                Ok(guard) => {
-                    let text = format!("`{key}`: {} after {}", guard.token(), judge.greatest());
-                    return Err(Failure::Violation(Violation { wrong: Wrong::Token, text }));
-                }
-                Err(error) => {
-                    return Err(Failure::Fault(format!("after the storm: {error:?}")));
-                }
-            }
-        }
-        let start = now();
-        loop {
-            match status(&client) {
-                Ok(status) if (status.keys, status.waiters) == (0, 0) => return Ok(()),
-                outcome if now() - start > 5_000_000_000 => {
-                    let listed = backend.list();
-                    let text = format!("after the storm: {outcome:?}, listed: {listed:#?}");
-                    return Err(Failure::Fault(text));
-                }
-                _ => thread::park_timeout(Duration::from_millis(5)),
-            }
+            _ => thread::park_timeout(Duration::from_millis(5)),
         }
     }
-}
-
-fn refusals(witness: &Path) -> (u64, u64) {
-    let text = fs::read_to_string(witness.join(REFUSALS)).unwrap_or_default();
-    let pairs = text.lines().filter_map(|line| line.split_once(' '));
-    let numbers = pairs.map(|(one, other)| (one.parse().unwrap(), other.parse().unwrap()));
-    numbers.fold((0, 0), |sum: (u64, u64), pair: (u64, u64)| (sum.0 + pair.0, sum.1 + pair.1))
 }
 
 impl Report {
