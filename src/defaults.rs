@@ -140,6 +140,14 @@ impl LockBackend for WithDefaults {
         self.inner.disown(hold);
     }
 
+    fn keys(&self, hold: &Hold) -> Vec<String> {
+        let mut keys = self.inner.keys(hold);
+        if let Some(namespace) = &self.defaults.namespace {
+            keys.iter_mut().for_each(|key| *key = namespace.strip(key).to_owned());
+        }
+        keys
+    }
+
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
         let Some(namespace) = self.defaults.namespace.clone() else {
             return self.inner.inspect(query);

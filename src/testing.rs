@@ -169,6 +169,10 @@ impl LockBackend for Arbiter {
         self.engine.disown(hold);
     }
 
+    fn keys(&self, hold: &Hold) -> Vec<String> {
+        self.engine.keys(hold)
+    }
+
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
         self.reach().map_or_else(Op::failed, |engine| engine.inspect(query))
     }

@@ -70,6 +70,12 @@ pub trait LockBackend: Send + Sync + 'static {
     /// do; one that wraps another passes it on.
     fn disown(&self, _hold: &Hold) {}
 
+    /// The keys of a hold that was not released, for errors. For backends whose holds know them by themselves
+    /// there is nothing to do; one that wraps another passes it on.
+    fn keys(&self, hold: &Hold) -> Vec<String> {
+        hold.keys().map(str::to_owned).collect()
+    }
+
     /// Who holds and waits, as far as the backend can tell (C12).
     ///
     /// # Errors

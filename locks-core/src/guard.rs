@@ -214,12 +214,15 @@ impl OwnedGuard {
     /// The error of a hold that is lost, with who has the key now where that is known here.
     #[cold]
     fn lost_error(&self, cause: LostCause) -> LockError {
-        let hold = &*self.hold;
-        let keys = hold.keys().collect::<Vec<_>>();
-        let error =
-            LockError::new(ErrorKind::Lost { cause }, keys.join("`, `")).with_token(hold.token());
+        let keys = self.backend.keys(&self.hold);
+        let error = LockError::new(ErrorKind::Lost { cause }, keys.join("`, `"))
+            .with_token(self.hold.token());
         let [key] = keys.as_slice() else { return error };
-        match self.backend.inspect(Query::Key((*key).to_owned())) {
+        if self.hold.keys().next().is_none() {
+            // Whoever has it is known elsewhere.
+            return error;
+        }
+        match self.backend.inspect(Query::Key(key.clone())) {
             Op::Now(Ok(infos)) => {
                 error.with_holders(infos.into_iter().flat_map(|info| info.holders).collect())
             }

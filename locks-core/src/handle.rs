@@ -151,6 +151,13 @@ impl LockBackend for Backend {
         }
     }
 
+    fn keys(&self, hold: &Hold) -> Vec<String> {
+        match self.behind() {
+            Behind::Engine(engine) => engine.keys(hold),
+            Behind::Other(other) => other.keys(hold),
+        }
+    }
+
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
         match self.behind() {
             Behind::Engine(engine) => engine.inspect(query),

@@ -146,6 +146,7 @@ fn c6_steals_and_losses_pass_through() {
     thief.check().unwrap();
     assert!(backend.evict("k", thief.token()).block().unwrap());
     assert!(thief.is_lost());
+    assert_eq!(thief.check().unwrap_err().key(), "k");
 }
 
 #[test]

@@ -293,6 +293,12 @@ impl LockBackend for NetBackend {
         }
     }
 
+    fn keys(&self, hold: &Hold) -> Vec<String> {
+        let request = number(hold);
+        let link = self.0.generation.own_of(request);
+        link.map_or_else(Vec::new, |link| link.look(|session| session.keys(request)))
+    }
+
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
         self.call(
             |session| session.inspect(query),

@@ -224,6 +224,8 @@ fn row14_a_session_that_the_server_has_forgotten_is_lost() {
     let _server = place.serve();
     until("the loss is known", || guard.is_lost());
     let lost = ErrorKind::Lost { cause: LostCause::SessionEnded };
+    let error = guard.check().unwrap_err();
+    assert_eq!((error.kind(), error.key()), (lost, "k"), "C12: it says what is lost");
     assert_eq!(guard.release().unwrap_err().kind(), lost);
     drop(take(&ours));
 }

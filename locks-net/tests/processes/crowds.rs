@@ -17,7 +17,7 @@ fn assert_memory_returns(serving: &Serving, before: u64) {
 #[test]
 fn row_21_ten_thousand_connections_leave_nothing_and_disturb_nobody() {
     for way in [Way::Unix, Way::Tcp] {
-        let place = Place::with_limits(way, "newcomers=64 patience=2000 lease=2000");
+        let place = Place::with_limits(way, "newcomers=64 patience=2000 lease=8000");
         let serving = place.start();
         let [mut holder, mut rival] = place.peers();
         let held = holder.take("k", "");
@@ -73,7 +73,7 @@ fn row_21_too_many_sessions_are_refused_and_the_others_go_on() {
 
 #[test]
 fn row_21_too_many_waiters_and_keys_are_refused_and_holders_go_on() {
-    let place = Place::with_limits(Way::Tcp, "waiters=3000 keys=5000 lease=1500");
+    let place = Place::with_limits(Way::Tcp, "waiters=3000 keys=5000 lease=8000");
     let serving = place.start();
     let [mut holder, mut crowd] = place.peers();
     let held = holder.take("k", "");

@@ -371,7 +371,7 @@ fn fork() {
     #[expect(unsafe_code, reason = "the one way to run anything in a forked child")]
     unsafe {
         command.pre_exec(|| {
-            std::thread::sleep(PATIENCE / 2);
+            std::thread::sleep(Duration::from_secs(10));
             Ok(())
         });
     }

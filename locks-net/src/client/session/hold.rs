@@ -68,6 +68,11 @@ impl Session {
         Poll::Pending
     }
 
+    /// The keys of a hold.
+    pub(crate) fn keys(&self, request: u64) -> Vec<String> {
+        self.holds.get(&request).map_or_else(Vec::new, |held| held.keys.clone())
+    }
+
     /// The hold's guard may leave its thread (C9).
     pub(crate) fn disown(&mut self, request: u64) {
         let Some(held) = self.holds.get_mut(&request) else { return };
