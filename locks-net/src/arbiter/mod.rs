@@ -11,6 +11,7 @@ mod clock;
 mod connection;
 mod deadlines;
 mod describe;
+mod endings;
 mod events;
 mod greeting;
 mod limits;

@@ -1,3 +1,4 @@
+mod endings;
 mod line;
 
 use std::time::Duration;
