@@ -1,9 +1,145 @@
 //! How what clients have comes to an end.
 
-use locks_core::LockBackend;
+use locks_core::{ErrorKind, LockBackend, LockError, LostCause, Token};
 
-use super::Arbiter;
+use super::events::Loss;
 use super::session::Requested;
+use super::{Arbiter, Due, Notice};
+use crate::journal::Record;
+use crate::wire::Event;
+
+impl Arbiter {
+    /// A client gives up what it asked for or holds; or its time is up, which it hears of. To the journal
+    /// both are releases: of a nest, the other guards may have longer leases, and stay.
+    pub(super) fn end(&mut self, realm: u32, request: u64) {
+        let at = self.time_awake();
+        let Some(session) = self.sessions.get_mut(&realm) else { return };
+        match session.take_request(request) {
+            None => {}
+            Some(Requested::Waiting(waiting)) => {
+                self.waiting -= 1;
+                drop(waiting);
+            }
+            Some(Requested::Held(held)) => {
+                if let Some(lease) = held.lease() {
+                    session.discount_lease(lease);
+                }
+                #[cfg(test)]
+                self.release_by_key(&held);
+                if held.lost.is_none() {
+                    self.record(&Record::Ended { realm, request, cause: None, at });
+                }
+                drop(self.engine.release(held.hold));
+            }
+        }
+    }
+
+    /// Ends a request of a client that has gone silent, and tells it, should it come back.
+    pub(super) fn expire_request(&mut self, realm: u32, request: u64, cause: LostCause) {
+        let Some(session) = self.sessions.get(&realm) else { return };
+        let event = match session.requests.get(&request) {
+            None => return,
+            Some(Requested::Held(_)) => Event::Lost { request, cause },
+            Some(Requested::Waiting(_)) => {
+                let why = "the lock server has not heard of this client for as long as its lease";
+                let error = LockError::new(ErrorKind::Unavailable, "").with_message(why);
+                Event::Refused { call: request, error }
+            }
+        };
+        self.end(realm, request);
+        self.tell(realm, &event);
+    }
+
+    /// After a restart: what the client has not named ends, and what is not there, or was taken away before
+    /// the client came back, is lost (N4).
+    pub(super) fn keep_only(&mut self, realm: u32) {
+        let Some(session) = self.sessions.get_mut(&realm) else { return };
+        session.is_restored = false;
+        let (held, pending) = std::mem::take(&mut session.named);
+        let there = session.requests.keys().copied();
+        let mut rest = there
+            .filter(|request| !held.contains(request) && !pending.contains(request))
+            .collect::<Vec<_>>();
+        let lost = held.into_iter().filter_map(|request| match session.requests.get(&request) {
+            None => Some((request, LostCause::Forgotten)),
+            Some(Requested::Held(held)) => held.lost.map(|cause| (request, cause)),
+            Some(Requested::Waiting(_)) => None,
+        });
+        let mut lost = lost.collect::<Vec<_>>();
+        rest.sort_unstable();
+        lost.sort_unstable_by_key(|(request, _)| *request);
+        for request in rest {
+            self.end(realm, request);
+        }
+        for (request, cause) in lost {
+            self.tell(realm, &Event::Lost { request, cause });
+        }
+    }
+
+    /// Holds were ended by the engine: stolen, evicted, held for too long.
+    pub(super) fn tell_of_losses(&mut self, losses: Vec<Loss>) {
+        for Loss { realm, key, tokens, cause } in losses {
+            let at = self.time_awake();
+            let realm = realm.or_else(|| self.whose_hold(&key, &tokens));
+            let Some(realm) = realm else { continue };
+            let Some(session) = self.sessions.get_mut(&realm) else { continue };
+            let mut lost = Vec::new();
+            for (request, requested) in &mut session.requests {
+                let Requested::Held(held) = requested else { continue };
+                if held.lost.is_none()
+                    && tokens.contains(&held.hold.token())
+                    && held.hold.has_key(&key)
+                {
+                    held.lost = Some(cause);
+                    lost.push(*request);
+                }
+            }
+            lost.sort_unstable();
+            for request in lost {
+                self.record(&Record::Ended { realm, request, cause: Some(cause), at });
+                self.tell(realm, &Event::Lost { request, cause });
+            }
+        }
+    }
+
+    /// The session of a hold that has no owner any more.
+    fn whose_hold(&self, key: &str, tokens: &[Token]) -> Option<u32> {
+        let is_it = |requested: &Requested| match requested {
+            Requested::Held(held) => {
+                held.lost.is_none() && tokens.contains(&held.hold.token()) && held.hold.has_key(key)
+            }
+            Requested::Waiting(_) => false,
+        };
+        let mut sessions = self.sessions.values();
+        sessions.find(|session| session.requests.values().any(is_it)).map(|session| session.realm)
+    }
+
+    /// A session is over, and with it all it waited for and held.
+    pub(super) fn end_session(&mut self, realm: u32) {
+        let Some(session) = self.sessions.get_mut(&realm) else { return };
+        let mut requests = session
+            .requests
+            .iter()
+            .map(|(request, requested)| (matches!(requested, Requested::Held(_)), *request))
+            .collect::<Vec<_>>();
+        // Those who wait first: none of them is to be granted what the others give back.
+        requests.sort_unstable();
+        for (_, request) in requests {
+            self.end(realm, request);
+        }
+        self.record(&Record::Gone { realm });
+        let Some(session) = self.sessions.remove(&realm) else { return };
+        if let Some(alarm) = session.alarm {
+            self.deadlines.remove(&(alarm, Due::Session(realm)));
+        }
+        if !session.is_leased() {
+            self.notices.push(Notice::Unwatch { realm });
+        }
+        if let Some(id) = session.connection {
+            self.close_connection(id);
+        }
+    }
+}
 
 /// A hold that is not given back keeps its slot for ever. Nothing of it is written down: what the journal
 /// has is its successor's.
@@ -25,6 +161,23 @@ impl Drop for Arbiter {
         self.time.fire();
         for (key, _, token, _) in reservations {
             drop(self.engine.evict(&key, token));
+        }
+    }
+}
+
+#[cfg(test)]
+impl Arbiter {
+    /// Frees whoever has what was taken away from this hold, if that is the mistake to be made.
+    fn release_by_key(&self, late: &super::session::Held) {
+        if self.broken != Some(crate::simulation::Bug::ReleasedByKey) || late.lost.is_none() {
+            return;
+        }
+        let listed = self.engine.inspect(locks_core::Query::All);
+        let locks_core::Op::Now(Ok(infos)) = listed else { return };
+        for info in infos.into_iter().filter(|info| late.hold.has_key(&info.key)) {
+            for token in info.holders.iter().filter_map(|holder| holder.token) {
+                drop(self.engine.evict(&info.key, token));
+            }
         }
     }
 }
