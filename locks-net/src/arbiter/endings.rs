@@ -1,6 +1,6 @@
 //! How what clients have comes to an end.
 
-use locks_core::{ErrorKind, LockBackend, LockError, LostCause, Token};
+use locks_core::{ErrorKind, LockBackend, LockError, LostCause};
 
 use super::events::Loss;
 use super::session::Requested;
@@ -80,8 +80,6 @@ impl Arbiter {
     pub(super) fn tell_of_losses(&mut self, losses: Vec<Loss>) {
         for Loss { realm, key, tokens, cause } in losses {
             let at = self.time_awake();
-            let realm = realm.or_else(|| self.whose_hold(&key, &tokens));
-            let Some(realm) = realm else { continue };
             let Some(session) = self.sessions.get_mut(&realm) else { continue };
             let mut lost = Vec::new();
             for (request, requested) in &mut session.requests {
@@ -100,18 +98,6 @@ impl Arbiter {
                 self.tell(realm, &Event::Lost { request, cause });
             }
         }
-    }
-
-    /// The session of a hold that has no owner any more.
-    fn whose_hold(&self, key: &str, tokens: &[Token]) -> Option<u32> {
-        let is_it = |requested: &Requested| match requested {
-            Requested::Held(held) => {
-                held.lost.is_none() && tokens.contains(&held.hold.token()) && held.hold.has_key(key)
-            }
-            Requested::Waiting(_) => false,
-        };
-        let mut sessions = self.sessions.values();
-        sessions.find(|session| session.requests.values().any(is_it)).map(|session| session.realm)
     }
 
     /// A session is over, and with it all it waited for and held.

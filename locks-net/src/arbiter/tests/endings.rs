@@ -1,8 +1,8 @@
-use locks_core::{Engine, Mode};
+use locks_core::{Engine, LostCause, Mode};
 
-use super::SECOND;
-use super::line::World;
-use crate::wire::Call;
+use super::line::{Line, World};
+use super::{SECOND, anonymously};
+use crate::wire::{Call, Event};
 
 /// Whether the engine had nothing left, and nobody else has it.
 fn is_gone(engine: Engine) -> bool {
@@ -43,4 +43,52 @@ fn c13_an_arbiter_that_goes_leaves_nothing_of_its_engine() {
     world.clock.advance(60 * SECOND);
     drop(world);
     assert!(is_gone(after));
+}
+
+/// What a client has been told to be lost, since this was asked last.
+fn losses(line: &mut Line, world: &mut World) -> Vec<(u64, LostCause)> {
+    line.read(world);
+    let lost = line.events.drain(..).filter_map(|event| match event {
+        Event::Lost { request, cause } => Some((request, cause)),
+        _ => None,
+    });
+    lost.collect()
+}
+
+#[test]
+fn c8_whoever_has_no_name_or_has_lost_it_hears_of_a_theft_after_a_restart_too() {
+    for restarts in [false, true] {
+        let mut world = World::new();
+        let (mut victim, mut thief) = (world.local(1), world.local(2));
+        let unnamed = victim.ask(&mut world, "unnamed", anonymously);
+        let set = victim.ask(&mut world, "a", |ask| {
+            anonymously(ask);
+            ask.keys = vec!["a".into(), "b".into()];
+        });
+        let disowned = victim.ask(&mut world, "disowned", |_| {});
+        let nested = victim.ask(&mut world, "disowned", |ask| ask.options.reentrant = true);
+        let left = victim.ask(&mut world, "left", |_| {});
+        let outlives = victim.ask(&mut world, "left", |ask| ask.options.reentrant = true);
+        for request in [disowned, nested, outlives] {
+            victim.say(&mut world, &Call::Disown { request });
+        }
+        victim.end(&mut world, left);
+        if restarts {
+            world.restart();
+            victim.resume(&mut world);
+            let held = vec![unnamed, set, disowned, nested, outlives];
+            victim.say(&mut world, &Call::Holding { held, pending: vec![], more: false });
+            thief.resume(&mut world);
+            thief.say(&mut world, &Call::Holding { held: vec![], pending: vec![], more: false });
+        }
+        world.advance(2 * SECOND);
+        let mut lost = Vec::new();
+        for key in ["unnamed", "b", "disowned", "left"] {
+            let stolen = thief.ask(&mut world, key, |ask| ask.options.steal_after = Some(SECOND));
+            assert!(thief.granted(&mut world, stolen).is_some(), "{key}");
+            lost.extend(losses(&mut victim, &mut world));
+        }
+        let expected = [unnamed, set, disowned, nested, outlives];
+        assert_eq!(lost, expected.map(|request| (request, LostCause::Stolen)), "{restarts}");
+    }
 }
