@@ -1,9 +1,11 @@
 //! How what clients have comes to an end.
 
+use std::collections::{BTreeMap, HashMap, HashSet};
+
 use locks_core::{ErrorKind, LockBackend, LockError, LostCause};
 
 use super::events::Loss;
-use super::session::Requested;
+use super::session::{Requested, Session};
 use super::{Arbiter, Due, Notice};
 use crate::journal::Record;
 use crate::wire::Event;
@@ -78,22 +80,17 @@ impl Arbiter {
 
     /// Holds were ended by the engine: stolen, evicted, held for too long.
     pub(super) fn tell_of_losses(&mut self, losses: Vec<Loss>) {
-        for Loss { realm, key, tokens, cause } in losses {
-            let at = self.time_awake();
+        if losses.is_empty() {
+            return;
+        }
+        let at = self.time_awake();
+        let mut by_session = BTreeMap::<_, Vec<_>>::new();
+        for loss in losses {
+            by_session.entry(loss.realm).or_default().push(loss);
+        }
+        for (realm, losses) in by_session {
             let Some(session) = self.sessions.get_mut(&realm) else { continue };
-            let mut lost = Vec::new();
-            for (request, requested) in &mut session.requests {
-                let Requested::Held(held) = requested else { continue };
-                if held.lost.is_none()
-                    && tokens.contains(&held.hold.token())
-                    && held.hold.has_key(&key)
-                {
-                    held.lost = Some(cause);
-                    lost.push(*request);
-                }
-            }
-            lost.sort_unstable();
-            for request in lost {
+            for (request, cause) in mark_lost(session, &losses) {
                 self.record(&Record::Ended { realm, request, cause: Some(cause), at });
                 self.tell(realm, &Event::Lost { request, cause });
             }
@@ -151,6 +148,36 @@ impl Drop for Arbiter {
     }
 }
 
+/// Marks the guards of a session that are lost, in one pass however many there are: which, in ascending
+/// order, and why.
+fn mark_lost(session: &mut Session, losses: &[Loss]) -> Vec<(u64, LostCause)> {
+    let mut ended = HashMap::new();
+    let mut tokens = HashSet::new();
+    for (index, Loss { key, tokens: guards, .. }) in losses.iter().enumerate() {
+        for token in guards {
+            ended.entry((key.as_str(), *token)).or_insert(index);
+            tokens.insert(*token);
+        }
+    }
+    let mut lost = Vec::new();
+    for (request, requested) in &mut session.requests {
+        let Requested::Held(held) = requested else { continue };
+        let token = held.hold.token();
+        // Most are passed over without a look at their keys.
+        if held.lost.is_some() || !tokens.contains(&token) {
+            continue;
+        }
+        // Of several keys, the first that was lost says why.
+        let first = held.hold.keys().filter_map(|key| ended.get(&(key, token)).copied()).min();
+        if let Some(cause) = first.map(|first| losses[first].cause) {
+            held.lost = Some(cause);
+            lost.push((*request, cause));
+        }
+    }
+    lost.sort_unstable_by_key(|(request, _)| *request);
+    lost
+}
+
 #[cfg(test)]
 impl Arbiter {
     /// Frees whoever has what was taken away from this hold, if that is the mistake to be made.
@@ -160,7 +187,7 @@ impl Arbiter {
         }
         let listed = self.engine.inspect(locks_core::Query::All);
         let locks_core::Op::Now(Ok(infos)) = listed else { return };
-        for info in infos.into_iter().filter(|info| late.hold.has_key(&info.key)) {
+        for info in infos.into_iter().filter(|info| late.hold.keys().any(|key| key == info.key)) {
             for token in info.holders.iter().filter_map(|holder| holder.token) {
                 drop(self.engine.evict(&info.key, token));
             }
