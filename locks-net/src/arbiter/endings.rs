@@ -23,9 +23,6 @@ impl Arbiter {
                 drop(waiting);
             }
             Some(Requested::Held(held)) => {
-                if let Some(lease) = held.lease() {
-                    session.discount_lease(lease);
-                }
                 #[cfg(test)]
                 self.release_by_key(&held);
                 if held.lost.is_none() {

@@ -14,6 +14,7 @@ mod describe;
 mod endings;
 mod events;
 mod greeting;
+mod leases;
 mod limits;
 mod listing;
 mod requests;

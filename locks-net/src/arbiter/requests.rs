@@ -9,6 +9,7 @@ use locks_core::{
 };
 
 use super::connection::Fault;
+use super::leases::DIFFERENT_LEASES;
 use super::session::{Held, Requested, Waiting};
 use super::{Arbiter, ConnId};
 use crate::journal::{Grant, Member, Record};
@@ -41,8 +42,9 @@ impl Arbiter {
             }
             Call::Holding { held, pending, more } => {
                 let session = self.sessions.get_mut(&realm).ok_or(Fault::Over)?;
-                session.named.0.extend(held);
-                session.named.1.extend(pending);
+                if !session.name_requests(held, pending, self.setup.limits.requests_per_session) {
+                    return Err(Malformed("more is said to be held than was granted").into());
+                }
                 if !more {
                     self.keep_only(realm);
                 }
@@ -74,6 +76,7 @@ impl Arbiter {
             }
             None => {}
         }
+        let session_lease = session.lease;
         let site = session.site(acquire.site).ok_or(Malformed("an unknown call site"))?;
         if let Err(error) = self.admit(realm, &acquire) {
             self.tell(realm, &Event::Refused { call: request, error });
@@ -98,7 +101,7 @@ impl Arbiter {
             options.hold_at_most =
                 Some(options.hold_at_most.map_or(longest, |own| own.min(longest)));
         }
-        let lease = options.lease;
+        let lease = options.lease.filter(|lease| *lease != session_lease);
         // What is to be known of such a hold is known without asking the engine.
         let is_plain = acquire.keys.len() == 1
             && options.mode == Mode::Exclusive
@@ -133,7 +136,7 @@ impl Arbiter {
             Op::Later(future) => {
                 let waiting = Waiting { op: Op::Later(future), lease };
                 if let Some(session) = self.sessions.get_mut(&realm) {
-                    session.requests.insert(request, Requested::Waiting(Box::new(waiting)));
+                    session.put_request(request, Requested::Waiting(Box::new(waiting)));
                     self.waiting += 1;
                 }
                 self.poll_request(realm, request);
@@ -159,8 +162,8 @@ impl Arbiter {
             let error = LockError::new(ErrorKind::LimitExceeded, key);
             Err(error.with_message(format!("`{key}` was not asked for: the lock server {what}")))
         };
-        let requests = self.sessions.get(&realm).map_or(0, |session| session.requests.len());
-        if requests >= limits.requests_per_session {
+        let Some(session) = self.sessions.get(&realm) else { return Ok(()) };
+        if session.requests.len() >= limits.requests_per_session {
             let most = limits.requests_per_session;
             return exceeded(format!(
                 "takes at most {most} requests of one client (`requests_per_session`)"
@@ -183,6 +186,15 @@ impl Arbiter {
             return exceeded(format!(
                 "gives leases between {least:?} and {most:?} (`shortest_lease`, `longest_lease`), not of \
                  {lease:?}"
+            ));
+        }
+        if let Some(lease) = acquire.options.lease
+            && lease != session.lease
+            && session.leases.are_too_many_with(lease)
+        {
+            return exceeded(format!(
+                "gives one client at most {DIFFERENT_LEASES} different leases at a time, and {lease:?} is \
+                 none of those that this one has"
             ));
         }
         Ok(())
@@ -282,10 +294,7 @@ impl Arbiter {
         let mut held = Held::new(hold, self.next_order, own_lease);
         held.lost = lost;
         let Some(session) = self.sessions.get_mut(&realm) else { return };
-        if let Some(lease) = held.lease() {
-            session.count_lease(lease);
-        }
-        session.requests.insert(request, Requested::Held(held));
+        session.put_request(request, Requested::Held(held));
         if own_lease.is_some() {
             self.set_session_deadline(realm);
         }

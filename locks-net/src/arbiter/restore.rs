@@ -107,10 +107,9 @@ impl Arbiter {
         let own = (session.is_leased() && lease != session.lease).then_some(lease);
         let held = Held::new(hold, self.next_order, own);
         if let Some(lease) = held.lease() {
-            session.count_lease(lease);
             self.promised.1 = self.promised.1.max(lease);
         }
-        session.requests.insert(request, Requested::Held(held));
+        session.put_request(request, Requested::Held(held));
         Ok(())
     }
 
