@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use locks_core::{
     Caller, ErrorKind, Granted, Hold, KeySet, Keys, LockBackend, LockError, LostCause, Mode, Op,
-    OwnerId, Query, Request,
+    OwnerId, Query, Request, Wait,
 };
 
 use super::connection::Fault;
@@ -95,6 +95,11 @@ impl Arbiter {
         caller.opens_scope = acquire.opens_scope;
         caller.site = site;
         let mut options = acquire.options;
+        let may_not_wait = self.lacks_room_to_wait(&acquire);
+        if may_not_wait {
+            // So it is answered without a trace in the queue.
+            options.wait = Some(Wait::No);
+        }
         // Nobody overtakes at a server, unless asked to (C3).
         options.fair.get_or_insert(true);
         if let Some(longest) = self.setup.limits.longest_hold {
@@ -131,6 +136,10 @@ impl Arbiter {
                     Member { since, owner, site, ..Member::plain(key, token) }
                 });
                 self.grant(realm, request, granted, lease, member);
+            }
+            Op::Now(Err(error)) if may_not_wait && error.kind() == ErrorKind::Contended => {
+                let error = self.too_many_wait(error.key());
+                self.refuse(realm, request, error);
             }
             Op::Now(Err(error)) => self.refuse(realm, request, error),
             Op::Later(future) => {
@@ -169,8 +178,13 @@ impl Arbiter {
                 "takes at most {most} requests of one client (`requests_per_session`)"
             ));
         }
-        if self.waiting >= limits.waiters {
-            return exceeded(format!("lets at most {} requests wait (`waiters`)", limits.waiters));
+        if self.lacks_room_to_wait(acquire)
+            && acquire.options.steal_after.is_some()
+            && acquire.keys.len() > 1
+            && acquire.keys.iter().any(|key| self.is_in_use(key))
+        {
+            // It might take some of its keys from others, and then have to wait for the next one.
+            return Err(self.too_many_wait(key));
         }
         // Those in use are among the known ones, which are counted faster.
         if self.engine.known_keys() >= limits.keys
@@ -198,6 +212,20 @@ impl Arbiter {
             ));
         }
         Ok(())
+    }
+
+    /// Whether a request may not wait, although it would, because too many do (N6).
+    fn lacks_room_to_wait(&self, acquire: &Acquire) -> bool {
+        self.waiting >= self.setup.limits.waiters
+            && !matches!(acquire.options.wait, Some(Wait::No | Wait::AtMost(Duration::ZERO)))
+    }
+
+    fn too_many_wait(&self, key: &str) -> LockError {
+        let most = self.setup.limits.waiters;
+        let why = format!(
+            "`{key}` is in use, and the lock server lets at most {most} requests wait (`waiters`)"
+        );
+        LockError::new(ErrorKind::LimitExceeded, key).with_message(why)
     }
 
     /// Whether somebody holds the key, waits for it or has it reserved.

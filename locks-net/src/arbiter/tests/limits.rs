@@ -1,10 +1,12 @@
-use locks_core::{ErrorKind, Query};
+use std::time::Duration;
+
+use locks_core::{ErrorKind, Query, Wait};
 
 use super::super::leases::DIFFERENT_LEASES;
 use super::super::{Limits, Notice};
 use super::line::{Line, World};
 use super::{SECOND, anonymously};
-use crate::wire::{Call, Event, How};
+use crate::wire::{Acquire, Call, Event, How};
 
 /// What has been refused to a client.
 fn refusals(line: &Line) -> Vec<(u64, ErrorKind)> {
@@ -184,4 +186,67 @@ fn n6_who_resumes_keeps_what_it_was_granted_under_a_higher_limit() {
     one.say(&mut world, &Call::Holding { held: held.to_vec(), pending: vec![], more: false });
     assert!(!is_closed(&world));
     assert_eq!(world.arbiter.live_keys(), 3);
+}
+
+#[test]
+fn n6_where_nobody_else_may_wait_whoever_need_not_is_served() {
+    let mut world = World::limited(Limits { waiters: 1, ..Limits::default() });
+    let (mut one, mut two, mut three) = (world.local(1), world.local(2), world.local(3));
+    let held = one.ask(&mut world, "k", |_| {});
+    let waits = two.ask(&mut world, "k", |_| {});
+    let nested = one.ask(&mut world, "k", |ask| ask.options.reentrant = true);
+    assert!(one.granted(&mut world, nested).is_some());
+    let free = three.ask(&mut world, "free", |_| {});
+    let set = three.ask(&mut world, "a", |ask| ask.keys = vec!["a".into(), "b".into()]);
+    assert!(three.granted(&mut world, free).is_some() && three.granted(&mut world, set).is_some());
+    let written = world.disk.len();
+    let wait = |wait| move |ask: &mut Acquire| ask.options.wait = Some(wait);
+    let no_wait = three.ask(&mut world, "k", wait(Wait::No));
+    let no_time = three.ask(&mut world, "k", wait(Wait::AtMost(Duration::ZERO)));
+    let some_time = three.ask(&mut world, "k", wait(Wait::AtMost(SECOND)));
+    let for_ever = three.ask(&mut world, "k", |ask| ask.options.wait = None);
+    let in_part = three.ask(&mut world, "c", |ask| ask.keys = vec!["c".into(), "k".into()]);
+    let refused = [
+        (no_wait, ErrorKind::Contended),
+        (no_time, ErrorKind::Timeout),
+        (some_time, ErrorKind::LimitExceeded),
+        (for_ever, ErrorKind::LimitExceeded),
+        (in_part, ErrorKind::LimitExceeded),
+    ];
+    assert_eq!(refusals(&three), refused);
+    let Some(Event::Refused { error, .. }) = three.events.last() else { panic!() };
+    assert!(error.to_string().starts_with("`k` is in use, "), "{error}");
+    assert!(error.to_string().contains("(`waiters`)"), "{error}");
+    assert_eq!((world.disk.len(), world.arbiter.live_keys()), (written, 4));
+    world.advance(2 * SECOND);
+    let stolen = three.ask(&mut world, "k", |ask| ask.options.steal_after = Some(SECOND));
+    assert!(three.granted(&mut world, stolen).is_some(), "a theft that is due is no wait");
+    assert_eq!(two.granted(&mut world, waits), None);
+    three.end(&mut world, stolen);
+    assert!(two.granted(&mut world, waits).is_some());
+    let _ = held;
+}
+
+#[test]
+fn n6_who_may_not_wait_takes_nothing_from_others() {
+    let mut world = World::limited(Limits { waiters: 0, ..Limits::default() });
+    let (mut one, mut two) = (world.local(1), world.local(2));
+    one.ask(&mut world, "a", |_| {});
+    world.advance(2 * SECOND);
+    one.ask(&mut world, "b", |_| {});
+    one.events.clear();
+    let written = world.disk.len();
+    let both = |ask: &mut Acquire| {
+        ask.keys = vec!["a".into(), "b".into()];
+        ask.options.steal_after = Some(SECOND);
+    };
+    let early = two.ask(&mut world, "a", both);
+    assert_eq!(refusals(&two), [(early, ErrorKind::LimitExceeded)]);
+    one.read(&mut world);
+    assert!(one.events.is_empty() && world.disk.len() == written, "{:?}", one.events);
+    let free = two.ask(&mut world, "c", |ask| {
+        both(ask);
+        ask.keys = vec!["c".into(), "d".into()];
+    });
+    assert!(two.granted(&mut world, free).is_some());
 }
