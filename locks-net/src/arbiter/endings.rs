@@ -121,8 +121,8 @@ impl Arbiter {
     }
 }
 
-/// A hold that is not given back keeps its slot for ever. Nothing of it is written down: what the journal
-/// has is its successor's.
+/// The engine never frees a slot whose hold is not given back. Nothing of this is written down: the journal
+/// is for the successor.
 impl Drop for Arbiter {
     fn drop(&mut self) {
         let sessions =
@@ -136,7 +136,7 @@ impl Drop for Arbiter {
                 drop(self.engine.release(held.hold));
             }
         }
-        // Those that are over by the time that the others are listed at go by their alarms.
+        // Those that are over by now have an alarm, which ends them; the others are ended.
         let reservations = self.engine.reservations();
         self.time.fire();
         for (key, _, token, _) in reservations {
