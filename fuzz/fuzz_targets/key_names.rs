@@ -4,7 +4,6 @@
 use locks_core::check_key;
 
 #[path = "../../locks-file/src/name.rs"]
-#[allow(dead_code)]
 mod name;
 
 libfuzzer_sys::fuzz_target!(|text: &str| {

@@ -2,21 +2,33 @@
 #![no_main]
 
 use proc_macro2::Span;
+use quote::ToTokens as _;
 use syn::LitStr;
 
 #[path = "../../locks-macros/src/parse/hole.rs"]
-#[allow(dead_code)]
 mod hole;
 #[path = "../../locks-macros/src/parse/template.rs"]
-#[allow(dead_code)]
 mod template;
 
+use template::{Piece, Template};
+
 libfuzzer_sys::fuzz_target!(|text: &str| {
-    match template::Template::parse(LitStr::new(text, Span::call_site())) {
+    match Template::parse(LitStr::new(text, Span::call_site())) {
         Ok(template) => {
-            let holes = !template.pieces.iter().all(|it| matches!(it, template::Piece::Text(_)));
+            assert_eq!(template.literal.value(), text);
+            assert!(!template.angled || text.contains('<'));
+            let holes = template.pieces.iter().filter(|piece| is_hole(piece, text)).count() > 0;
             assert!(holes || text.contains(['{', '}', '<']) || template.constant() == Some(text));
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 });
+
+/// Whether it is a hole, which has something in it that is in the text.
+fn is_hole(piece: &Piece, text: &str) -> bool {
+    let Piece::Hole { expr, spaced, spec } = piece else { return false };
+    assert!(!expr.to_token_stream().is_empty());
+    assert!(!spaced || text.contains(char::is_whitespace));
+    assert!(spec.as_ref().is_none_or(|spec| text.contains(&format!(":{spec}"))));
+    true
+}

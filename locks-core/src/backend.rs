@@ -168,9 +168,10 @@ impl Hold {
         }
     }
 
-    /// Whether this key is one of those held, for holds of the engine, which know their keys.
-    pub fn has_key(&self, key: &str) -> bool {
-        self.keys().any(|held| held == key)
+    /// The keys that are held, in ascending order, for holds of the engine, which know them; none for
+    /// others.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.slots().iter().map(|hold| hold.slot().key())
     }
 
     /// One key, held exclusively, by a single guard.
@@ -191,11 +192,6 @@ impl Hold {
             HoldRepr::Set(holds) => holds,
             HoldRepr::Id { .. } => &[],
         }
-    }
-
-    /// The keys, where the hold itself knows them: for holds of the engine.
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
-        self.slots().iter().map(|hold| hold.slot().key())
     }
 }
 

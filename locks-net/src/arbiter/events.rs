@@ -14,8 +14,8 @@ pub(super) struct Happened {
 
 /// A hold that was ended from outside.
 pub(super) struct Loss {
-    /// `None`: it was disowned.
-    pub(super) realm: Option<u32>,
+    /// Its session's (A4 of the arbiter).
+    pub(super) realm: u32,
     pub(super) key: String,
     /// Those of the guards of its nest.
     pub(super) tokens: Vec<Token>,
@@ -39,8 +39,9 @@ impl Happened {
 
 impl Observer for Happened {
     fn lost(&self, ended: &locks_core::Loss<'_>) {
+        let owner = ended.owner.expect("A4: every hold has an owner of its session's realm");
         let loss = Loss {
-            realm: ended.owner.map(|owner| owner.realm()),
+            realm: owner.realm(),
             key: ended.key.to_owned(),
             tokens: ended.guards.to_vec(),
             cause: ended.cause,

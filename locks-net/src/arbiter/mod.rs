@@ -11,8 +11,10 @@ mod clock;
 mod connection;
 mod deadlines;
 mod describe;
+mod endings;
 mod events;
 mod greeting;
+mod leases;
 mod limits;
 mod listing;
 mod requests;
@@ -49,6 +51,8 @@ pub(crate) struct ConnId(pub(crate) u64);
 ///   it up, and in the journal from the same round on until it ends.
 /// * A2: a session has at most one connection, and a connection at most one session; they name each other.
 /// * A3: between rounds nothing is woken or lost that has not been dealt with.
+/// * A4: every hold of the engine has an owner, in the realm of its session. One who asks without a name,
+///   or has left its thread, is known by the number of the request.
 pub(crate) struct Arbiter {
     setup: Fixed,
     engine: Engine,

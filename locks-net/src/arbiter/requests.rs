@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use locks_core::{
     Caller, ErrorKind, Granted, Hold, KeySet, Keys, LockBackend, LockError, LostCause, Mode, Op,
-    OwnerId, Query, Request, Token,
+    OwnerId, Query, Request, Wait,
 };
 
 use super::connection::Fault;
-use super::events::Loss;
+use super::leases::DIFFERENT_LEASES;
 use super::session::{Held, Requested, Waiting};
 use super::{Arbiter, ConnId};
 use crate::journal::{Grant, Member, Record};
@@ -42,8 +42,9 @@ impl Arbiter {
             }
             Call::Holding { held, pending, more } => {
                 let session = self.sessions.get_mut(&realm).ok_or(Fault::Over)?;
-                session.named.0.extend(held);
-                session.named.1.extend(pending);
+                if !session.name_requests(held, pending, self.setup.limits.requests_per_session) {
+                    return Err(Malformed("more is said to be held than was granted").into());
+                }
                 if !more {
                     self.keep_only(realm);
                 }
@@ -75,6 +76,7 @@ impl Arbiter {
             }
             None => {}
         }
+        let session_lease = session.lease;
         let site = session.site(acquire.site).ok_or(Malformed("an unknown call site"))?;
         if let Err(error) = self.admit(realm, &acquire) {
             self.tell(realm, &Event::Refused { call: request, error });
@@ -93,13 +95,18 @@ impl Arbiter {
         caller.opens_scope = acquire.opens_scope;
         caller.site = site;
         let mut options = acquire.options;
+        let may_not_wait = self.lacks_room_to_wait(&acquire);
+        if may_not_wait {
+            // So it is answered without a trace in the queue.
+            options.wait = Some(Wait::No);
+        }
         // Nobody overtakes at a server, unless asked to (C3).
         options.fair.get_or_insert(true);
         if let Some(longest) = self.setup.limits.longest_hold {
             options.hold_at_most =
                 Some(options.hold_at_most.map_or(longest, |own| own.min(longest)));
         }
-        let lease = options.lease;
+        let lease = options.lease.filter(|lease| *lease != session_lease);
         // What is to be known of such a hold is known without asking the engine.
         let is_plain = acquire.keys.len() == 1
             && options.mode == Mode::Exclusive
@@ -130,11 +137,15 @@ impl Arbiter {
                 });
                 self.grant(realm, request, granted, lease, member);
             }
+            Op::Now(Err(error)) if may_not_wait && error.kind() == ErrorKind::Contended => {
+                let error = self.too_many_wait(error.key());
+                self.refuse(realm, request, error);
+            }
             Op::Now(Err(error)) => self.refuse(realm, request, error),
             Op::Later(future) => {
                 let waiting = Waiting { op: Op::Later(future), lease };
                 if let Some(session) = self.sessions.get_mut(&realm) {
-                    session.requests.insert(request, Requested::Waiting(Box::new(waiting)));
+                    session.put_request(request, Requested::Waiting(Box::new(waiting)));
                     self.waiting += 1;
                 }
                 self.poll_request(realm, request);
@@ -160,15 +171,20 @@ impl Arbiter {
             let error = LockError::new(ErrorKind::LimitExceeded, key);
             Err(error.with_message(format!("`{key}` was not asked for: the lock server {what}")))
         };
-        let requests = self.sessions.get(&realm).map_or(0, |session| session.requests.len());
-        if requests >= limits.requests_per_session {
+        let Some(session) = self.sessions.get(&realm) else { return Ok(()) };
+        if session.requests.len() >= limits.requests_per_session {
             let most = limits.requests_per_session;
             return exceeded(format!(
                 "takes at most {most} requests of one client (`requests_per_session`)"
             ));
         }
-        if self.waiting >= limits.waiters {
-            return exceeded(format!("lets at most {} requests wait (`waiters`)", limits.waiters));
+        if self.lacks_room_to_wait(acquire)
+            && acquire.options.steal_after.is_some()
+            && acquire.keys.len() > 1
+            && acquire.keys.iter().any(|key| self.is_in_use(key))
+        {
+            // It might take some of its keys from others, and then have to wait for the next one.
+            return Err(self.too_many_wait(key));
         }
         // Those in use are among the known ones, which are counted faster.
         if self.engine.known_keys() >= limits.keys
@@ -186,7 +202,30 @@ impl Arbiter {
                  {lease:?}"
             ));
         }
+        if let Some(lease) = acquire.options.lease
+            && lease != session.lease
+            && session.leases.are_too_many_with(lease)
+        {
+            return exceeded(format!(
+                "gives one client at most {DIFFERENT_LEASES} different leases at a time, and {lease:?} is \
+                 none of those that this one has"
+            ));
+        }
         Ok(())
+    }
+
+    /// Whether a request may not wait, although it would, because too many do (N6).
+    fn lacks_room_to_wait(&self, acquire: &Acquire) -> bool {
+        self.waiting >= self.setup.limits.waiters
+            && !matches!(acquire.options.wait, Some(Wait::No | Wait::AtMost(Duration::ZERO)))
+    }
+
+    fn too_many_wait(&self, key: &str) -> LockError {
+        let most = self.setup.limits.waiters;
+        let why = format!(
+            "`{key}` is in use, and the lock server lets at most {most} requests wait (`waiters`)"
+        );
+        LockError::new(ErrorKind::LimitExceeded, key).with_message(why)
     }
 
     /// Whether somebody holds the key, waits for it or has it reserved.
@@ -283,10 +322,7 @@ impl Arbiter {
         let mut held = Held::new(hold, self.next_order, own_lease);
         held.lost = lost;
         let Some(session) = self.sessions.get_mut(&realm) else { return };
-        if let Some(lease) = held.lease() {
-            session.count_lease(lease);
-        }
-        session.requests.insert(request, Requested::Held(held));
+        session.put_request(request, Requested::Held(held));
         if own_lease.is_some() {
             self.set_session_deadline(realm);
         }
@@ -305,47 +341,6 @@ impl Arbiter {
             Poll::Ready(cause) => Some(cause),
             Poll::Pending => None,
         }
-    }
-
-    /// A client gives up what it asked for or holds; or its time is up, which it hears of. To the journal
-    /// both are releases: of a nest, the other guards may have longer leases, and stay.
-    pub(super) fn end(&mut self, realm: u32, request: u64) {
-        let at = self.time_awake();
-        let Some(session) = self.sessions.get_mut(&realm) else { return };
-        match session.take_request(request) {
-            None => {}
-            Some(Requested::Waiting(waiting)) => {
-                self.waiting -= 1;
-                drop(waiting);
-            }
-            Some(Requested::Held(held)) => {
-                if let Some(lease) = held.lease() {
-                    session.discount_lease(lease);
-                }
-                #[cfg(test)]
-                self.release_by_key(&held);
-                if held.lost.is_none() {
-                    self.record(&Record::Ended { realm, request, cause: None, at });
-                }
-                drop(self.engine.release(held.hold));
-            }
-        }
-    }
-
-    /// Ends a request of a client that has gone silent, and tells it, should it come back.
-    pub(super) fn expire_request(&mut self, realm: u32, request: u64, cause: LostCause) {
-        let Some(session) = self.sessions.get(&realm) else { return };
-        let event = match session.requests.get(&request) {
-            None => return,
-            Some(Requested::Held(_)) => Event::Lost { request, cause },
-            Some(Requested::Waiting(_)) => {
-                let why = "the lock server has not heard of this client for as long as its lease";
-                let error = LockError::new(ErrorKind::Unavailable, "").with_message(why);
-                Event::Refused { call: request, error }
-            }
-        };
-        self.end(realm, request);
-        self.tell(realm, &event);
     }
 
     fn refresh(&mut self, realm: u32, call: u64, request: u64) {
@@ -376,115 +371,6 @@ impl Arbiter {
         match self.sessions.get(&realm)?.requests.get(&request)? {
             Requested::Held(held) => Some(held),
             Requested::Waiting(_) => None,
-        }
-    }
-
-    /// After a restart: what the client has not named ends, and what is not there, or was taken away before
-    /// the client came back, is lost (N4).
-    fn keep_only(&mut self, realm: u32) {
-        let Some(session) = self.sessions.get_mut(&realm) else { return };
-        session.is_restored = false;
-        let (held, pending) = std::mem::take(&mut session.named);
-        let there = session.requests.keys().copied();
-        let mut rest = there
-            .filter(|request| !held.contains(request) && !pending.contains(request))
-            .collect::<Vec<_>>();
-        let lost = held.into_iter().filter_map(|request| match session.requests.get(&request) {
-            None => Some((request, LostCause::Forgotten)),
-            Some(Requested::Held(held)) => held.lost.map(|cause| (request, cause)),
-            Some(Requested::Waiting(_)) => None,
-        });
-        let mut lost = lost.collect::<Vec<_>>();
-        rest.sort_unstable();
-        lost.sort_unstable_by_key(|(request, _)| *request);
-        for request in rest {
-            self.end(realm, request);
-        }
-        for (request, cause) in lost {
-            self.tell(realm, &Event::Lost { request, cause });
-        }
-    }
-
-    /// Holds were ended by the engine: stolen, evicted, held for too long.
-    pub(super) fn tell_of_losses(&mut self, losses: Vec<Loss>) {
-        for Loss { realm, key, tokens, cause } in losses {
-            let at = self.time_awake();
-            let realm = realm.or_else(|| self.whose_hold(&key, &tokens));
-            let Some(realm) = realm else { continue };
-            let Some(session) = self.sessions.get_mut(&realm) else { continue };
-            let mut lost = Vec::new();
-            for (request, requested) in &mut session.requests {
-                let Requested::Held(held) = requested else { continue };
-                if held.lost.is_none()
-                    && tokens.contains(&held.hold.token())
-                    && held.hold.has_key(&key)
-                {
-                    held.lost = Some(cause);
-                    lost.push(*request);
-                }
-            }
-            lost.sort_unstable();
-            for request in lost {
-                self.record(&Record::Ended { realm, request, cause: Some(cause), at });
-                self.tell(realm, &Event::Lost { request, cause });
-            }
-        }
-    }
-
-    /// The session of a hold that has no owner any more.
-    fn whose_hold(&self, key: &str, tokens: &[Token]) -> Option<u32> {
-        let is_it = |requested: &Requested| match requested {
-            Requested::Held(held) => {
-                held.lost.is_none() && tokens.contains(&held.hold.token()) && held.hold.has_key(key)
-            }
-            Requested::Waiting(_) => false,
-        };
-        let mut sessions = self.sessions.values();
-        sessions.find(|session| session.requests.values().any(is_it)).map(|session| session.realm)
-    }
-
-    /// A session is over, and with it all it waited for and held.
-    pub(super) fn end_session(&mut self, realm: u32) {
-        let Some(session) = self.sessions.get_mut(&realm) else { return };
-        let mut requests = session
-            .requests
-            .iter()
-            .map(|(request, requested)| (matches!(requested, Requested::Held(_)), *request))
-            .collect::<Vec<_>>();
-        // Those who wait first: none of them is to be granted what the others give back.
-        requests.sort_unstable();
-        for (_, request) in requests {
-            self.end(realm, request);
-        }
-        self.record(&Record::Gone { realm });
-        let Some(session) = self.sessions.remove(&realm) else { return };
-        if let Some(alarm) = session.alarm {
-            self.deadlines.remove(&(alarm, super::Due::Session(realm)));
-        }
-        if !session.is_leased() {
-            self.notices.push(super::Notice::Unwatch { realm });
-        }
-        if let Some(id) = session.connection {
-            self.close_connection(id);
-        }
-    }
-}
-
-#[cfg(test)]
-impl Arbiter {
-    /// Frees whoever has what was taken away from this hold, if that is the mistake to be made.
-    fn release_by_key(&self, late: &Held) {
-        if self.broken != Some(crate::simulation::Bug::ReleasedByKey) || late.lost.is_none() {
-            return;
-        }
-        let infos = match self.engine.inspect(locks_core::Query::All) {
-            Op::Now(Ok(infos)) => infos,
-            _ => return,
-        };
-        for info in infos.into_iter().filter(|info| late.hold.has_key(&info.key)) {
-            for token in info.holders.iter().filter_map(|holder| holder.token) {
-                drop(self.engine.evict(&info.key, token));
-            }
         }
     }
 }

@@ -100,17 +100,16 @@ impl Arbiter {
             member.owner = member.owner.or_else(anybody);
         }
         let members = members.into_iter().map(Member::into_record).collect::<Vec<_>>();
-        let hold = self.engine.restore(&members).map_err(|error| impossible(&error.to_string()))?;
         let session = self.sessions.get_mut(&realm).ok_or_else(|| impossible("no session"))?;
+        let hold = self.engine.restore(&members).map_err(|error| impossible(&error.to_string()))?;
         self.promised.0 = self.promised.0.max(hold.token());
         self.next_order += 1;
         let own = (session.is_leased() && lease != session.lease).then_some(lease);
         let held = Held::new(hold, self.next_order, own);
         if let Some(lease) = held.lease() {
-            session.count_lease(lease);
             self.promised.1 = self.promised.1.max(lease);
         }
-        session.requests.insert(request, Requested::Held(held));
+        session.put_request(request, Requested::Held(held));
         Ok(())
     }
 

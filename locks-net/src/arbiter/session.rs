@@ -4,6 +4,7 @@ use std::time::Duration;
 use locks_core::{CallSite, Granted, Hold, LostCause, Moment, Op, OwnerId, Party};
 
 use super::ConnId;
+use super::leases::Leases;
 use crate::channel::Channel;
 use crate::journal::{Kept, SessionRecord};
 
@@ -26,11 +27,13 @@ pub(super) struct Session {
     pub(super) alarm: Option<Moment>,
     /// It came out of the journal, and its client has not said yet what still matters.
     pub(super) is_restored: bool,
-    /// What it has said so far still matters: held, and asked for.
+    /// What it has said so far still matters: held, and asked for. Of the latter only what is in
+    /// `requests`.
     pub(super) named: (HashSet<u64>, HashSet<u64>),
+    /// By [`put_request`](Self::put_request) and [`take_request`](Self::take_request) alone.
     pub(super) requests: HashMap<u64, Requested, foldhash::fast::RandomState>,
-    /// Leases of single holds that are not the session's, and how many have them.
-    pub(super) leases: Vec<(Duration, usize)>,
+    /// Those of `requests` that are not the session's; none if that is kept by its process.
+    pub(super) leases: Leases,
     sites: Vec<Option<CallSite>>,
     names: HashMap<u64, String>,
 }
@@ -57,16 +60,34 @@ pub(super) struct Held {
     pub(super) lost: Option<LostCause>,
 }
 
+impl Requested {
+    /// Its own lease, if that is not the session's.
+    pub(super) fn lease(&self) -> Option<Duration> {
+        match self {
+            Requested::Waiting(waiting) => waiting.lease.map(in_millis),
+            Requested::Held(held) => held.lease(),
+        }
+    }
+}
+
 impl Held {
     pub(super) fn new(hold: Hold, order: u64, lease: Option<Duration>) -> Self {
-        let lease = lease.map_or(0, |lease| u32::try_from(lease.as_millis()).unwrap_or(u32::MAX));
-        Self { hold, order, lease, lost: None }
+        Self { hold, order, lease: lease.map_or(0, millis), lost: None }
     }
 
     /// Its own lease, if that is not the session's.
     pub(super) fn lease(&self) -> Option<Duration> {
         (self.lease > 0).then(|| Duration::from_millis(self.lease.into()))
     }
+}
+
+/// A lease as it is kept.
+pub(super) fn in_millis(lease: Duration) -> Duration {
+    Duration::from_millis(millis(lease).into())
+}
+
+fn millis(lease: Duration) -> u32 {
+    u32::try_from(lease.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// The kind of [owners](OwnerId::to_parts) that are threads.
@@ -99,7 +120,7 @@ impl Session {
             is_restored: false,
             named: Default::default(),
             requests: HashMap::default(),
-            leases: Vec::new(),
+            leases: Leases::default(),
             sites: Vec::new(),
             names: HashMap::new(),
         }
@@ -132,8 +153,7 @@ impl Session {
         if !self.is_leased() {
             return self.ends_at;
         }
-        let leases = self.leases.iter().map(|(lease, _)| *lease).chain([self.lease]);
-        let ends = leases.map(|lease| self.heard.after(lease));
+        let ends = self.leases.of_holds().chain([self.lease]).map(|lease| self.heard.after(lease));
         ends.filter(|end| *end > self.checked).min()
     }
 
@@ -142,33 +162,38 @@ impl Session {
         if !self.is_leased() {
             return self.ends_at;
         }
-        let longest = self.leases.iter().map(|(lease, _)| *lease).max();
-        Some(self.heard.after(longest.map_or(self.lease, |lease| lease.max(self.lease))))
+        self.leases.of_holds().chain([self.lease]).max().map(|longest| self.heard.after(longest))
+    }
+
+    pub(super) fn put_request(&mut self, request: u64, requested: Requested) {
+        if self.is_leased() {
+            self.leases.count(&requested);
+        }
+        self.requests.insert(request, requested);
     }
 
     /// Takes a request out, and after a crowd gives back the room that it took.
     pub(super) fn take_request(&mut self, request: u64) -> Option<Requested> {
         let taken = self.requests.remove(&request);
+        if let Some(taken) = &taken
+            && self.is_leased()
+        {
+            self.leases.discount(taken);
+        }
         if self.requests.capacity() > ROOMY && self.requests.len() < self.requests.capacity() / 8 {
             self.requests.shrink_to(2 * self.requests.len());
         }
         taken
     }
 
-    pub(super) fn count_lease(&mut self, lease: Duration) {
-        match self.leases.iter_mut().find(|(known, _)| *known == lease) {
-            Some((_, count)) => *count += 1,
-            None => self.leases.push((lease, 1)),
-        }
-    }
-
-    pub(super) fn discount_lease(&mut self, lease: Duration) {
-        if let Some(index) = self.leases.iter().position(|(known, _)| *known == lease) {
-            self.leases[index].1 -= 1;
-            if self.leases[index].1 == 0 {
-                self.leases.swap_remove(index);
-            }
-        }
+    /// What still matters, or more of it. Whether it can hold so much, at `most` requests for a session.
+    pub(super) fn name_requests(&mut self, held: Vec<u64>, pending: Vec<u64>, most: usize) -> bool {
+        let (named_held, named_pending) = &mut self.named;
+        named_held.extend(held);
+        // Of what is not here nothing has to be kept, and it is asked for again.
+        named_pending.extend(pending.iter().filter(|request| self.requests.contains_key(request)));
+        // The limit may have been higher when they were granted.
+        named_held.len() <= most.max(self.requests.len())
     }
 
     /// The next call site. Whether its number is the one that is due.

@@ -19,6 +19,7 @@ pub(super) struct World {
     pub(super) clock: ManualClock,
     pub(super) disk: Vec<u8>,
     pub(super) notices: Vec<Notice>,
+    pub(super) limits: Limits,
     lives: u8,
 }
 
@@ -29,8 +30,8 @@ impl World {
 
     pub(super) fn limited(limits: Limits) -> Self {
         let clock = ManualClock::new();
-        let arbiter = arbiter(&clock, limits, Ledger::default(), Token::new(0), 1);
-        Self { arbiter, clock, disk: Vec::new(), notices: Vec::new(), lives: 1 }
+        let arbiter = arbiter(&clock, limits.clone(), Ledger::default(), Token::new(0), 1);
+        Self { arbiter, clock, disk: Vec::new(), notices: Vec::new(), limits, lives: 1 }
     }
 
     /// Ends a round as whoever drives does.
@@ -56,7 +57,7 @@ impl World {
             ledger.apply(record).unwrap();
         }
         assert_eq!(records.offset(), self.disk.len());
-        self.arbiter = arbiter(&self.clock, Limits::default(), ledger, floor, self.lives);
+        self.arbiter = arbiter(&self.clock, self.limits.clone(), ledger, floor, self.lives);
         self.round();
     }
 

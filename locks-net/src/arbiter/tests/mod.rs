@@ -1,11 +1,13 @@
+mod endings;
+mod limits;
 mod line;
 
 use std::time::Duration;
 
-use locks_core::{ErrorKind, LostCause, Query, Wait};
+use locks_core::{ErrorKind, LostCause, Wait};
 
 use self::line::World;
-use super::{Limits, Notice};
+use super::Notice;
 use crate::wire::{Acquire, Call, Event, How, Resume};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -249,80 +251,6 @@ fn n1_a_local_session_without_its_connection_ends_after_its_lease_unless_resumed
 fn anonymously(ask: &mut Acquire) {
     ask.owner = None;
     ask.within.clear();
-}
-
-#[test]
-fn n6_newcomers_hit_limits_and_holders_do_not() {
-    let mut world = World::limited(Limits { sessions: 1, waiters: 1, ..Limits::default() });
-    let mut one = world.local(1);
-    let held = one.ask(&mut world, "k", |_| {});
-    let refused = super::tests::line::Line::open(&mut world, one.kept, None).err().unwrap();
-    assert!(refused.text.contains("(`sessions`)"), "{}", refused.text);
-    let other = one.ask(&mut world, "k", anonymously);
-    let third = one.ask(&mut world, "k", anonymously);
-    let error = one.events.iter().find_map(|event| match event {
-        Event::Refused { call, error } if *call == third => Some(error),
-        _ => None,
-    });
-    assert_eq!(error.map(|error| error.kind()), Some(ErrorKind::LimitExceeded));
-    one.end(&mut world, held);
-    assert!(one.granted(&mut world, other).is_some());
-    world.arbiter.disconnect(one.id);
-    assert_eq!(one.resume(&mut world), How::Resumed, "who resumes is let in");
-}
-
-#[test]
-fn n6_who_asks_for_a_key_in_use_takes_no_room() {
-    let mut world = World::limited(Limits { keys: 1, ..Limits::default() });
-    let mut one = world.local(1);
-    let held = one.ask(&mut world, "k", |_| {});
-    let same = one.ask(&mut world, "k", anonymously);
-    let new = one.ask(&mut world, "new", anonymously);
-    let refused = one.events.iter().filter_map(|event| match event {
-        Event::Refused { call, error } => Some((*call, error.kind())),
-        _ => None,
-    });
-    assert_eq!(refused.collect::<Vec<_>>(), [(new, ErrorKind::LimitExceeded)]);
-    one.end(&mut world, held);
-    assert!(one.granted(&mut world, same).is_some());
-}
-
-#[test]
-fn n6_a_request_costs_the_same_however_many_keys_are_held() {
-    let mut world = World::new();
-    let mut one = world.local(1);
-    let mut hold = |world: &mut World, keys: std::ops::Range<u32>| {
-        let at = std::time::Instant::now();
-        for key in keys {
-            one.ask(world, &key.to_string(), |_| {});
-            one.events.clear();
-        }
-        at.elapsed()
-    };
-    let first = (0..5).map(|round| hold(&mut world, round * 100..(round + 1) * 100)).min();
-    hold(&mut world, 500..40_000);
-    let last =
-        (0..5).map(|round| hold(&mut world, 40_000 + round * 100..40_100 + round * 100)).min();
-    assert!(last < first.map(|first| 10 * first), "{first:?}, and then {last:?}");
-}
-
-#[test]
-fn n6_a_list_that_is_too_long_is_refused_and_the_connection_stays() {
-    let mut world = World::limited(Limits { write_buffer: 64 * 1024, ..Limits::default() });
-    let mut one = world.local(1);
-    for key in 0..3000 {
-        one.ask(&mut world, &key.to_string(), |_| {});
-    }
-    one.events.clear();
-    one.say(&mut world, &Call::Inspect { call: 9000, query: Query::All });
-    let [Event::Refused { call: 9000, error }] = &one.events[..] else { panic!() };
-    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
-    assert!(error.to_string().contains("(`write_buffer`)"), "{error}");
-    one.events.clear();
-    one.say(&mut world, &Call::Inspect { call: 9001, query: Query::Prefix("299".into()) });
-    let [Event::Listed { infos, more: false, .. }] = &one.events[..] else { panic!() };
-    assert_eq!(infos.len(), 11);
-    assert!(!world.notices.iter().any(|notice| matches!(notice, Notice::Close(_))));
 }
 
 #[test]

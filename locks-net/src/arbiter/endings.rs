@@ -1,0 +1,193 @@
+//! How what clients have comes to an end.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use locks_core::{ErrorKind, LockBackend, LockError, LostCause};
+
+use super::events::Loss;
+use super::session::{Requested, Session};
+use super::{Arbiter, Due, Notice};
+use crate::journal::Record;
+use crate::wire::Event;
+
+impl Arbiter {
+    /// A client gives up what it asked for or holds; or its time is up, which it hears of. To the journal
+    /// both are releases: of a nest, the other guards may have longer leases, and stay.
+    pub(super) fn end(&mut self, realm: u32, request: u64) {
+        let at = self.time_awake();
+        let Some(session) = self.sessions.get_mut(&realm) else { return };
+        match session.take_request(request) {
+            None => {}
+            Some(Requested::Waiting(waiting)) => {
+                self.waiting -= 1;
+                drop(waiting);
+            }
+            Some(Requested::Held(held)) => {
+                #[cfg(test)]
+                self.release_by_key(&held);
+                if held.lost.is_none() {
+                    self.record(&Record::Ended { realm, request, cause: None, at });
+                }
+                drop(self.engine.release(held.hold));
+            }
+        }
+    }
+
+    /// Ends a request of a client that has gone silent, and tells it, should it come back.
+    pub(super) fn expire_request(&mut self, realm: u32, request: u64, cause: LostCause) {
+        let Some(session) = self.sessions.get(&realm) else { return };
+        let event = match session.requests.get(&request) {
+            None => return,
+            Some(Requested::Held(_)) => Event::Lost { request, cause },
+            Some(Requested::Waiting(_)) => {
+                let why = "the lock server has not heard of this client for as long as its lease";
+                let error = LockError::new(ErrorKind::Unavailable, "").with_message(why);
+                Event::Refused { call: request, error }
+            }
+        };
+        self.end(realm, request);
+        self.tell(realm, &event);
+    }
+
+    /// After a restart: what the client has not named ends, and what is not there, or was taken away before
+    /// the client came back, is lost (N4).
+    pub(super) fn keep_only(&mut self, realm: u32) {
+        let Some(session) = self.sessions.get_mut(&realm) else { return };
+        session.is_restored = false;
+        let (held, pending) = std::mem::take(&mut session.named);
+        let there = session.requests.keys().copied();
+        let mut rest = there
+            .filter(|request| !held.contains(request) && !pending.contains(request))
+            .collect::<Vec<_>>();
+        let lost = held.into_iter().filter_map(|request| match session.requests.get(&request) {
+            None => Some((request, LostCause::Forgotten)),
+            Some(Requested::Held(held)) => held.lost.map(|cause| (request, cause)),
+            Some(Requested::Waiting(_)) => None,
+        });
+        let mut lost = lost.collect::<Vec<_>>();
+        rest.sort_unstable();
+        lost.sort_unstable_by_key(|(request, _)| *request);
+        for request in rest {
+            self.end(realm, request);
+        }
+        for (request, cause) in lost {
+            self.tell(realm, &Event::Lost { request, cause });
+        }
+    }
+
+    /// Holds were ended by the engine: stolen, evicted, held for too long.
+    pub(super) fn tell_of_losses(&mut self, losses: Vec<Loss>) {
+        if losses.is_empty() {
+            return;
+        }
+        let at = self.time_awake();
+        let mut by_session = BTreeMap::<_, Vec<_>>::new();
+        for loss in losses {
+            by_session.entry(loss.realm).or_default().push(loss);
+        }
+        for (realm, losses) in by_session {
+            let Some(session) = self.sessions.get_mut(&realm) else { continue };
+            for (request, cause) in mark_lost(session, &losses) {
+                self.record(&Record::Ended { realm, request, cause: Some(cause), at });
+                self.tell(realm, &Event::Lost { request, cause });
+            }
+        }
+    }
+
+    /// A session is over, and with it all it waited for and held.
+    pub(super) fn end_session(&mut self, realm: u32) {
+        let Some(session) = self.sessions.get_mut(&realm) else { return };
+        let mut requests = session
+            .requests
+            .iter()
+            .map(|(request, requested)| (matches!(requested, Requested::Held(_)), *request))
+            .collect::<Vec<_>>();
+        // Those who wait first: none of them is to be granted what the others give back.
+        requests.sort_unstable();
+        for (_, request) in requests {
+            self.end(realm, request);
+        }
+        self.record(&Record::Gone { realm });
+        let Some(session) = self.sessions.remove(&realm) else { return };
+        if let Some(alarm) = session.alarm {
+            self.deadlines.remove(&(alarm, Due::Session(realm)));
+        }
+        if !session.is_leased() {
+            self.notices.push(Notice::Unwatch { realm });
+        }
+        if let Some(id) = session.connection {
+            self.close_connection(id);
+        }
+    }
+}
+
+/// The engine never frees a slot whose hold is not given back. Nothing of this is written down: the journal
+/// is for the successor.
+impl Drop for Arbiter {
+    fn drop(&mut self) {
+        let sessions =
+            self.sessions.drain().flat_map(|(_, session)| session.requests.into_values());
+        // Those who wait first: none of them is to be granted what the others give back.
+        let (held, waiting): (Vec<_>, Vec<_>) =
+            sessions.partition(|requested| matches!(requested, Requested::Held(_)));
+        drop(waiting);
+        for requested in held {
+            if let Requested::Held(held) = requested {
+                drop(self.engine.release(held.hold));
+            }
+        }
+        // Those that are over by now have an alarm, which ends them; the others are ended.
+        let reservations = self.engine.reservations();
+        self.time.fire();
+        for (key, _, token, _) in reservations {
+            drop(self.engine.evict(&key, token));
+        }
+    }
+}
+
+/// Marks the guards of a session that are lost, in one pass however many there are: which, in ascending
+/// order, and why.
+fn mark_lost(session: &mut Session, losses: &[Loss]) -> Vec<(u64, LostCause)> {
+    let mut ended = HashMap::new();
+    let mut tokens = HashSet::new();
+    for (index, Loss { key, tokens: guards, .. }) in losses.iter().enumerate() {
+        for token in guards {
+            ended.entry((key.as_str(), *token)).or_insert(index);
+            tokens.insert(*token);
+        }
+    }
+    let mut lost = Vec::new();
+    for (request, requested) in &mut session.requests {
+        let Requested::Held(held) = requested else { continue };
+        let token = held.hold.token();
+        // Most are passed over without a look at their keys.
+        if held.lost.is_some() || !tokens.contains(&token) {
+            continue;
+        }
+        // Of several keys, the first that was lost says why.
+        let first = held.hold.keys().filter_map(|key| ended.get(&(key, token)).copied()).min();
+        if let Some(cause) = first.map(|first| losses[first].cause) {
+            held.lost = Some(cause);
+            lost.push((*request, cause));
+        }
+    }
+    lost.sort_unstable_by_key(|(request, _)| *request);
+    lost
+}
+
+#[cfg(test)]
+impl Arbiter {
+    /// Frees whoever has what was taken away from this hold, if that is the mistake to be made.
+    fn release_by_key(&self, late: &super::session::Held) {
+        if self.broken != Some(crate::simulation::Bug::ReleasedByKey) || late.lost.is_none() {
+            return;
+        }
+        let listed = self.engine.inspect(locks_core::Query::All);
+        let locks_core::Op::Now(Ok(infos)) = listed else { return };
+        for info in infos.into_iter().filter(|info| late.hold.keys().any(|key| key == info.key)) {
+            for token in info.holders.iter().filter_map(|holder| holder.token) {
+                drop(self.engine.evict(&info.key, token));
+            }
+        }
+    }
+}

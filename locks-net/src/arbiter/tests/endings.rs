@@ -1,0 +1,171 @@
+use std::time::Duration;
+
+use locks_core::{Engine, LostCause, Mode};
+
+use super::line::{Line, World};
+use super::{SECOND, anonymously};
+use crate::journal::{Record, Records};
+use crate::wire::{Call, Event};
+
+/// Whether the engine had nothing left, and nobody else has it.
+fn is_gone(engine: Engine) -> bool {
+    let (left, weak) = ((engine.live_keys(), engine.known_keys()), engine.downgrade());
+    drop(engine);
+    left == (0, 0) && weak.upgrade().is_none()
+}
+
+#[test]
+fn c13_an_arbiter_that_goes_leaves_nothing_of_its_engine() {
+    let mut world = World::new();
+    let (mut one, mut two) = (world.local(1), world.local(2));
+    one.ask(&mut world, "plain", |_| {});
+    one.ask(&mut world, "plain", |ask| ask.options.reentrant = true);
+    one.ask(&mut world, "bounded", |ask| ask.options.hold_at_most = Some(60 * SECOND));
+    one.ask(&mut world, "at least", |ask| ask.options.hold_at_least = Some(60 * SECOND));
+    one.ask(&mut world, "of two", |ask| ask.options.mode = Mode::Permit { of: 2 });
+    one.ask(&mut world, "a", |ask| ask.keys = vec!["a".into(), "b".into()]);
+    for least in [SECOND, 60 * SECOND] {
+        let key = format!("reserved for {least:?}");
+        let held = one.ask(&mut world, &key, |ask| ask.options.hold_at_least = Some(least));
+        one.end(&mut world, held);
+    }
+    two.ask(&mut world, "stolen", |_| {});
+    two.ask(&mut world, "disowned", |_| {});
+    two.say(&mut world, &Call::Disown { request: 2 });
+    two.ask(&mut world, "plain", |_| {});
+    two.ask(&mut world, "b", |ask| ask.keys = vec!["apart".into(), "b".into()]);
+    world.clock.advance(2 * SECOND);
+    one.ask(&mut world, "stolen", |ask| ask.options.steal_after = Some(SECOND));
+    let before = world.arbiter.engine.clone();
+    assert!(before.live_keys() >= 11, "{}", before.live_keys());
+    world.restart();
+    assert!(is_gone(before));
+    let after = world.arbiter.engine.clone();
+    assert!(after.live_keys() >= 9, "{}", after.live_keys());
+    // By then the first reservation is over, and no alarm has rung.
+    world.clock.advance(60 * SECOND);
+    drop(world);
+    assert!(is_gone(after));
+}
+
+/// What a client has been told to be lost, since this was asked last.
+fn losses(line: &mut Line, world: &mut World) -> Vec<(u64, LostCause)> {
+    line.read(world);
+    let lost = line.events.drain(..).filter_map(|event| match event {
+        Event::Lost { request, cause } => Some((request, cause)),
+        _ => None,
+    });
+    lost.collect()
+}
+
+#[test]
+fn c8_whoever_has_no_name_or_has_lost_it_hears_of_a_theft_after_a_restart_too() {
+    for restarts in [false, true] {
+        let mut world = World::new();
+        let (mut victim, mut thief) = (world.local(1), world.local(2));
+        let unnamed = victim.ask(&mut world, "unnamed", anonymously);
+        let set = victim.ask(&mut world, "a", |ask| {
+            anonymously(ask);
+            ask.keys = vec!["a".into(), "b".into()];
+        });
+        let disowned = victim.ask(&mut world, "disowned", |_| {});
+        let nested = victim.ask(&mut world, "disowned", |ask| ask.options.reentrant = true);
+        let left = victim.ask(&mut world, "left", |_| {});
+        let outlives = victim.ask(&mut world, "left", |ask| ask.options.reentrant = true);
+        for request in [disowned, nested, outlives] {
+            victim.say(&mut world, &Call::Disown { request });
+        }
+        victim.end(&mut world, left);
+        if restarts {
+            world.restart();
+            victim.resume(&mut world);
+            let held = vec![unnamed, set, disowned, nested, outlives];
+            victim.say(&mut world, &Call::Holding { held, pending: vec![], more: false });
+            thief.resume(&mut world);
+            thief.say(&mut world, &Call::Holding { held: vec![], pending: vec![], more: false });
+        }
+        world.advance(2 * SECOND);
+        let mut lost = Vec::new();
+        for key in ["unnamed", "b", "disowned", "left"] {
+            let stolen = thief.ask(&mut world, key, |ask| ask.options.steal_after = Some(SECOND));
+            assert!(thief.granted(&mut world, stolen).is_some(), "{key}");
+            lost.extend(losses(&mut victim, &mut world));
+        }
+        let expected = [unnamed, set, disowned, nested, outlives];
+        assert_eq!(lost, expected.map(|request| (request, LostCause::Stolen)), "{restarts}");
+    }
+}
+
+#[test]
+fn c8_a_crowd_that_is_lost_at_once_is_told_of_in_order_and_before_who_comes_next() {
+    const CROWD: u32 = 3000;
+    let mut world = World::new();
+    let (mut one, mut two, mut rival) = (world.local(1), world.local(2), world.local(3));
+    for number in 0..CROWD {
+        for (line, name) in [(&mut one, "one"), (&mut two, "two")] {
+            // The later it was asked for, the sooner it is over.
+            let left = Duration::from_millis(u64::from(CROWD - number));
+            let key = format!("{name} {number}");
+            line.ask(&mut world, &key, |ask| {
+                ask.options.hold_at_most = Some(left);
+                if number % 3 == 0 {
+                    ask.keys = vec![key.clone(), format!("{key} too")];
+                }
+            });
+            if number % 5 == 0 {
+                line.ask(&mut world, &key, |ask| ask.options.reentrant = true);
+            }
+        }
+    }
+    // A few that stay, and have the same tokens.
+    let stays = ["a", "b", "c"].map(|key| one.ask(&mut world, key, |_| {}));
+    let wants = ["one 7", "two 9", "one 2999"].map(|key| rival.ask(&mut world, key, |_| {}));
+    let granted = |line: &Line| {
+        let granted = line.events.iter().filter(|event| matches!(event, Event::Granted { .. }));
+        granted.count() as u64
+    };
+    let (ones, twos) = (granted(&one) - stays.len() as u64, granted(&two));
+    assert!(ones == twos && ones == u64::from(CROWD + CROWD / 5));
+    let before = world.disk.len();
+    world.advance(60 * SECOND);
+    let too_long = |request| (request, LostCause::HeldTooLong);
+    assert_eq!(losses(&mut one, &mut world), (1..=ones).map(too_long).collect::<Vec<_>>());
+    assert_eq!(losses(&mut two, &mut world), (1..=twos).map(too_long).collect::<Vec<_>>());
+    let mut records = Records::new(&world.disk[before..]);
+    let mut written = Vec::new();
+    while let Some(record) = records.next().unwrap() {
+        written.push(match record {
+            Record::Ended { realm, request, cause, .. } => (realm, request, cause),
+            Record::Grant(grant) => (grant.realm, grant.request, None),
+            other => panic!("{other:?}"),
+        });
+    }
+    let ended = |line: &Line, most| {
+        let realm = line.opened.realm;
+        (1..=most).map(move |request| (realm, request, Some(LostCause::HeldTooLong)))
+    };
+    let grants = written.split_off((ones + twos) as usize);
+    assert!(written.into_iter().eq(ended(&one, ones).chain(ended(&two, twos))));
+    assert_eq!(grants.len(), wants.len());
+    assert!(wants.into_iter().all(|request| rival.granted(&mut world, request).is_some()));
+    world.restart();
+}
+
+#[test]
+fn c8_a_guard_of_two_keys_in_two_holds_is_lost_once() {
+    let mut world = World::new();
+    let (mut victim, mut thief) = (world.local(1), world.local(2));
+    let [a, b] = ["a", "b"].map(|key| victim.ask(&mut world, key, |_| {}));
+    let both = victim.ask(&mut world, "a", |ask| {
+        ask.keys = vec!["a".into(), "b".into()];
+        ask.options.reentrant = true;
+    });
+    assert!(victim.granted(&mut world, both).is_some());
+    world.advance(2 * SECOND);
+    let mut lost_with = |key| {
+        thief.ask(&mut world, key, |ask| ask.options.steal_after = Some(SECOND));
+        losses(&mut victim, &mut world)
+    };
+    assert_eq!(lost_with("a"), [(a, LostCause::Stolen), (both, LostCause::Stolen)]);
+    assert_eq!(lost_with("b"), [(b, LostCause::Stolen)]);
+}
