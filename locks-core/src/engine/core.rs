@@ -2,7 +2,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 
 use super::builder::{Time, TokenSource};
-use super::effects::Effects;
+use super::effects::{Broken, Effects};
 use super::graph::Graph;
 use super::observer::Observer;
 use super::pin::Pinned;
@@ -13,7 +13,7 @@ use super::upstream::{Upstream, lost_error};
 use crate::backend::SlotHold;
 use crate::clock::Moment;
 use crate::sync::Mutex;
-use crate::{About, KeySet, LockError, LostCause, Op, Token};
+use crate::{About, LockError, LostCause, Op, Token};
 
 /// What an engine is made of; shared by its handles, its waiters and its alarms.
 pub(crate) struct Core {
@@ -92,9 +92,7 @@ impl Core {
                 observer.lost(&lost.loss(&key));
             }
         }
-        for (set, token, cause) in more.broken {
-            self.end_set(&set, token, cause);
-        }
+        self.end_sets(more.broken);
         for waker in wakers.0.by_ref() {
             waker.wake();
         }
@@ -154,15 +152,21 @@ impl Core {
         lost_error(slot.key(), token, cause).with_holders(holders)
     }
 
-    /// Ends what is left of a grant of several keys (C11).
-    pub(super) fn end_set(self: &Arc<Self>, set: &KeySet, token: Token, cause: LostCause) {
-        for key in set.as_slice() {
-            let Some(slot) = self.find(key) else { continue };
-            let now = self.clock.now();
-            let mut effects = Effects::default();
-            let mut frozen = self.freeze(&slot, now);
-            frozen.end_member(token, cause, now, &mut effects);
-            self.finish(frozen, effects);
+    /// Ends what is left of grants of several keys (C11), and of those whose guards were nested in them: one
+    /// after the other, however many there are.
+    pub(super) fn end_sets(self: &Arc<Self>, mut broken: Vec<Broken>) {
+        while let Some((set, token, cause)) = broken.pop() {
+            for key in set.as_slice() {
+                let Some(slot) = self.find(key) else { continue };
+                let now = self.clock.now();
+                let mut effects = Effects::default();
+                let mut frozen = self.freeze(&slot, now);
+                frozen.end_member(token, cause, now, &mut effects);
+                if let Some(more) = &mut effects.more {
+                    broken.append(&mut more.broken);
+                }
+                self.finish(frozen, effects);
+            }
         }
     }
 

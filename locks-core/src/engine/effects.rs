@@ -17,6 +17,9 @@ pub(super) struct Effects {
     pub(super) more: Option<Box<More>>,
 }
 
+/// The keys of a grant that has lost one of them, its token, and why: the others go with it (C11).
+pub(super) type Broken = (Arc<KeySet>, Token, LostCause);
+
 /// What does not happen all the time.
 #[derive(Default)]
 pub(super) struct More {
@@ -25,8 +28,7 @@ pub(super) struct More {
     pub(super) wakers: Vec<Waker>,
     /// Holds that were ended from outside.
     pub(super) lost: Vec<Revoked>,
-    /// Sets of keys that have lost a member, their token, and why: the others go with it (C11).
-    pub(super) broken: Vec<(Arc<KeySet>, Token, LostCause)>,
+    pub(super) broken: Vec<Broken>,
     pub(super) discarded: Vec<Waker>,
 }
 

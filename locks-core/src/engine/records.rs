@@ -83,10 +83,7 @@ impl Engine {
         let mut sorted = records.iter().collect::<Vec<_>>();
         sorted.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         for record in sorted {
-            // What is nested stays with the hold around it, and what has outlived that is none of a
-            // set either.
-            let outermost = !record.nested && record.token == record.outer;
-            let hold = self.core.restore(record, set.clone().filter(|_| outermost))?;
+            let hold = self.core.restore(record, set.clone())?;
             restored.holds.push(hold);
         }
         let mut holds = std::mem::take(&mut restored.holds);

@@ -48,9 +48,9 @@ impl Taken {
             let mut effects = Effects::default();
             if let Some(entry) = frozen.hold_mut(hold.token, hold.level) {
                 entry.rename(hold.token, hold.level, token);
+                entry.join(hold.level, token, set.clone());
                 if hold.nested == Nested::No {
                     entry.begin(at_least, at_most, now);
-                    entry.set = Some(set.clone());
                     frozen.settle(now, &mut effects);
                     frozen.wake_thieves(&mut effects);
                 }
@@ -71,7 +71,7 @@ impl Taken {
         }
         if let Some(cause) = broken {
             // Before it was known to be one of a set.
-            self.core.end_set(&set, token, cause);
+            self.core.end_sets(vec![(set, token, cause)]);
         }
         Hold(HoldRepr::Set(holds.into_boxed_slice()))
     }

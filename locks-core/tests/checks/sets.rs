@@ -59,6 +59,60 @@ fn c11_a_nest_that_is_lost_takes_the_set_inside_it_for_that_key() {
     assert_eq!(engine.live_keys(), 0);
 }
 
+#[test]
+fn c11_a_set_that_is_lost_where_it_is_nested_is_lost_everywhere_at_once() {
+    let (engine, backend, _clock) = engine();
+    let outer = backend.named("b").owner(1).reentrant().acquire().unwrap().into_owned();
+    let set = backend.all(["a", "b", "c"]).owner(1).reentrant().acquire().unwrap().into_owned();
+    evict(&backend, "b");
+    assert_eq!(lost_by(&set), Some(LostCause::Evicted));
+    for key in ["a", "b", "c"] {
+        drop(backend.named(key).wait(false).acquire().expect("nobody waits for the lost guard"));
+    }
+    assert!(set.release().unwrap_err().is_lost());
+    drop(outer);
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn c11_a_lost_set_is_no_part_of_the_nests_that_it_was_in() {
+    let (engine, backend, _clock) = engine();
+    let outer = backend.named("b").owner(1).shared().reentrant().acquire().unwrap().into_owned();
+    let set = backend.all(["a", "b"]).owner(1).reentrant().acquire().unwrap().into_owned();
+    evict(&backend, "a");
+    drop(backend.named("b").shared().wait(false).acquire().expect("only a reader is left"));
+    drop(outer);
+    drop(backend.named("b").wait(false).acquire().expect("nobody waits for the lost guard"));
+    assert!(set.release().unwrap_err().is_lost());
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn c11_what_a_lost_set_has_outlived_is_lost_with_it() {
+    let (engine, backend, _clock) = engine();
+    let outer = backend.named("b").owner(1).reentrant().acquire().unwrap().into_owned();
+    let set = backend.all(["a", "b"]).owner(1).reentrant().acquire().unwrap().into_owned();
+    drop(outer);
+    assert!(backend.named("b").wait(false).acquire().unwrap_err().is_contended());
+    evict(&backend, "a");
+    drop(backend.named("b").wait(false).acquire().expect("nobody waits for the lost guard"));
+    drop(set);
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn c11_a_chain_of_sets_that_are_nested_in_each_other_ends_without_recursion() {
+    const LINKS: usize = 20_000;
+    let (engine, backend, _clock) = engine();
+    let link = |at: usize| [format!("{at:05}"), format!("{:05}", at + 1)];
+    let take = |at| backend.all(link(at)).owner(1).reentrant().acquire().unwrap().into_owned();
+    let chain = (0..LINKS).map(take).collect::<Vec<_>>();
+    evict(&backend, "00000");
+    assert!(chain.iter().all(OwnedGuard::is_lost));
+    drop(chain);
+    assert_eq!(engine.live_keys(), 0);
+}
+
 /// Where on the stack it was woken, each time.
 #[derive(Default)]
 struct Depths(Mutex<Vec<usize>>);

@@ -11,7 +11,7 @@ use locks_core::{Backend, LockError};
 use locks_net::{Limits, NetBackend, Secret, Server, Status};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::directory::{Directory, PATIENCE, until};
+use crate::directory::{Directory, until};
 use crate::peer::Peer;
 use crate::program::{program, program_after};
 

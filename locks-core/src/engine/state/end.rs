@@ -2,7 +2,7 @@ use super::super::effects::Effects;
 use super::super::observer::Revoked;
 use super::super::upstream::Turn;
 use super::State;
-use super::hold::HoldEntry;
+use super::hold::{HoldEntry, Level};
 use crate::clock::Moment;
 use crate::{LostCause, Token};
 
@@ -38,17 +38,13 @@ impl State {
         };
         let mut turn = None;
         let hold = &mut self.holds[index];
-        let guard = hold.levels.remove(nested);
+        hold.levels.remove(nested);
         if hold.levels.is_empty() {
             let hold = self.holds.remove(index);
             self.reserved.extend(hold.reservation(now));
             turn = hold.turn;
             hold.watchers.into_iter().for_each(|waker| effects.discard(Some(waker)));
         } else {
-            if guard.id == 0 {
-                // The grant of several keys is over; what is nested here stands for itself.
-                hold.set = None;
-            }
             hold.restore_mode();
         }
         self.expire(now, effects);
@@ -78,7 +74,8 @@ impl State {
             owner: hold.owner(),
             guards: hold.levels.iter().map(|level| level.token).collect(),
         });
-        more.broken.extend(hold.set.map(|set| (set, hold.token, cause)));
+        let sets = hold.levels.into_iter().filter_map(|level| Some((level.set?, level.token)));
+        more.broken.extend(sets.map(|(set, token)| (set, token, cause)));
         more.wakers.extend(hold.watchers);
     }
 
@@ -104,8 +101,8 @@ impl State {
         true
     }
 
-    /// Ends the hold that is a member of a set which has lost another one (C11). One that is nested
-    /// stays, in the hold around it.
+    /// Ends what a guard of several keys has here, when it has lost another one (C11). Where it is nested, the
+    /// hold around it stays.
     pub(in crate::engine) fn end_member(
         &mut self,
         token: Token,
@@ -113,12 +110,23 @@ impl State {
         now: Moment,
         effects: &mut Effects,
     ) {
-        if let Some(index) = self.holds.iter().position(|hold| hold.token == token) {
-            // The others hear of it from whoever asked.
-            self.holds[index].set = None;
+        let found = self.holds.iter().enumerate().find_map(|(index, hold)| {
+            let is_member = |level: &Level| level.token == token && level.set.is_some();
+            Some((index, hold.levels.iter().position(is_member)?))
+        });
+        let Some((index, nested)) = found else { return };
+        let hold = &mut self.holds[index];
+        // The others hear of it from whoever asked.
+        hold.levels[nested].set = None;
+        if hold.token == token || hold.levels.len() == 1 {
             self.revoke(index, cause, now, effects);
-            self.settle(now, effects);
+        } else {
+            let guard = hold.levels.remove(nested);
+            hold.restore_mode();
+            effects.more().wakers.append(&mut hold.watchers);
+            self.lost.push(LostHold { cause, guards: vec![(guard.id, guard.token)] });
         }
+        self.settle(now, effects);
     }
 
     /// Why this guard is lost; `None`: it is not.

@@ -34,8 +34,6 @@ pub(in crate::engine) struct HoldEntry {
     /// What it asked for, while it is only a turn.
     pub(super) steal_after: Option<Duration>,
     pub(in crate::engine) turn: Option<Turn>,
-    /// The other keys of the grant, which are lost together with this one (C11).
-    pub(in crate::engine) set: Option<Arc<KeySet>>,
     /// Who wants to know when it is lost.
     pub(in crate::engine) watchers: Vec<Waker>,
     /// H3: set on a hold of the fast path: the slot's record is its own.
@@ -51,13 +49,15 @@ enum Adopted {
 }
 
 /// One guard of a nest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(in crate::engine) struct Level {
     /// Unique within the hold; the outermost is 0.
     pub(in crate::engine) id: u32,
     pub(in crate::engine) token: Token,
     pub(in crate::engine) mode: Mode,
     pub(in crate::engine) owner: Option<OwnerId>,
+    /// The keys of the grant, if there are several: they are lost together (C11).
+    pub(super) set: Option<Arc<KeySet>>,
 }
 
 /// What remains of a hold that ended before its `hold_at_least` (C14).
@@ -75,7 +75,7 @@ impl HoldEntry {
         let mut hold = Self {
             token,
             mode: ask.mode,
-            levels: smallvec![Level { id: 0, token, mode: ask.mode, owner }],
+            levels: smallvec![Level { id: 0, token, mode: ask.mode, owner, set: None }],
             since: None,
             slack: Duration::ZERO,
             reserved_until: None,
@@ -84,7 +84,6 @@ impl HoldEntry {
             party: ask.caller.party.clone(),
             steal_after: ask.steal_after,
             turn: None,
-            set: None,
             watchers: Vec::new(),
             adopted: Adopted::No,
         };
@@ -100,7 +99,7 @@ impl HoldEntry {
         let mut hold = Self {
             token,
             mode,
-            levels: smallvec![Level { id: 0, token, mode, owner: None }],
+            levels: smallvec![Level { id: 0, token, mode, owner: None, set: None }],
             since: Some(now),
             slack: Duration::ZERO,
             reserved_until: None,
@@ -109,7 +108,6 @@ impl HoldEntry {
             party: None,
             steal_after: None,
             turn: None,
-            set: None,
             watchers: Vec::new(),
             adopted: Adopted::Unrecorded,
         };
@@ -129,12 +127,11 @@ impl HoldEntry {
         let id = u32::from(token != outer);
         Self {
             mode,
-            levels: smallvec![Level { id, token, mode, owner }],
+            levels: smallvec![Level { id, token, mode, owner, set }],
             since: record.since,
             reserved_until: record.reserved_until,
             ends_at: record.ends_at,
             site: record.site,
-            set,
             adopted: Adopted::No,
             ..Self::adopted(outer, None, Moment::from_nanos(0))
         }
@@ -201,6 +198,13 @@ impl HoldEntry {
         }
     }
 
+    /// Its guard holds all of these keys (C11).
+    pub(in crate::engine) fn join(&mut self, level: u32, token: Token, set: Arc<KeySet>) {
+        if let Some(index) = self.position(level, token) {
+            self.levels[index].set = Some(set);
+        }
+    }
+
     /// The holder is alive and well: age counts from now (C6).
     pub(in crate::engine) fn refresh(&mut self, now: Moment) {
         if self.since.is_some() {
@@ -245,7 +249,7 @@ impl HoldEntry {
     /// Adds a guard to the nest.
     pub(super) fn nest(&mut self, mode: Mode, owner: Option<OwnerId>, token: Token) -> u32 {
         let id = self.levels.iter().map(|level| level.id).max().unwrap_or(0) + 1;
-        self.levels.push(Level { id, token, mode, owner });
+        self.levels.push(Level { id, token, mode, owner, set: None });
         self.restore_mode();
         id
     }
@@ -286,12 +290,14 @@ impl HoldEntry {
     #[expect(clippy::option_option, reason = "as `State::thaws`")]
     pub(super) fn as_plain(&self, latest: Token) -> Option<Option<(Swift, Stamp)>> {
         let plain = self.mode == Mode::Exclusive
-            && matches!(self.levels.as_slice(), [only] if only.id == 0 && only.token == latest)
+            && matches!(
+                self.levels.as_slice(),
+                [only] if only.id == 0 && only.token == latest && only.set.is_none()
+            )
             && self.reserved_until.is_none()
             && self.ends_at.is_none()
             && self.party.is_none()
             && self.turn.is_none()
-            && self.set.is_none()
             && self.watchers.is_empty();
         if !plain {
             return None;

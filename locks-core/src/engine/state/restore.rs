@@ -31,7 +31,7 @@ impl State {
         let around = self.holds.iter().position(|hold| hold.token == record.outer);
         let level = match (record.nested, around) {
             (true, None) => return Err(Misfit::NotNested),
-            (true, Some(index)) => self.restore_within(index, record)?,
+            (true, Some(index)) => self.restore_within(index, record, set)?,
             (false, Some(_)) => return Err(Misfit::Contended),
             (false, None) => {
                 self.make_room(record.mode)?;
@@ -86,7 +86,12 @@ impl State {
         self.reserved.iter().map(|found| (found.mode, found.token, found.until))
     }
 
-    fn restore_within(&mut self, index: usize, record: &HoldRecord) -> Result<u32, Misfit> {
+    fn restore_within(
+        &mut self,
+        index: usize,
+        record: &HoldRecord,
+        set: Option<Arc<KeySet>>,
+    ) -> Result<u32, Misfit> {
         if record.mode.capacity() != self.units {
             return Err(Misfit::PermitsMismatch);
         }
@@ -94,7 +99,12 @@ impl State {
         if record.mode.outranks(hold.mode) && self.used() != hold.mode.units() {
             return Err(Misfit::Contended);
         }
-        Ok(self.holds[index].nest(record.mode, record.owner, record.token))
+        let hold = &mut self.holds[index];
+        let level = hold.nest(record.mode, record.owner, record.token);
+        if let Some(set) = set {
+            hold.join(level, record.token, set);
+        }
+        Ok(level)
     }
 
     /// S1: there is room for something in this mode, whose capacity is the key's (C16).

@@ -169,3 +169,21 @@ fn c8_a_guard_of_two_keys_in_two_holds_is_lost_once() {
     assert_eq!(lost_with("a"), [(a, LostCause::Stolen), (both, LostCause::Stolen)]);
     assert_eq!(lost_with("b"), [(b, LostCause::Stolen)]);
 }
+
+#[test]
+fn n4_what_is_left_of_a_guard_that_was_lost_by_another_key_outlives_a_restart() {
+    let mut world = World::new();
+    let (mut victim, mut thief) = (world.local(1), world.local(2));
+    victim.ask(&mut world, "a", |_| {});
+    let both = victim.ask(&mut world, "a", |ask| {
+        ask.keys = vec!["a".into(), "c".into()];
+        ask.options.reentrant = true;
+        ask.options.hold_at_least = Some(60 * SECOND);
+    });
+    assert!(victim.granted(&mut world, both).is_some());
+    world.advance(2 * SECOND);
+    let stolen = thief.ask(&mut world, "a", |ask| ask.options.steal_after = Some(SECOND));
+    assert!(thief.granted(&mut world, stolen).is_some());
+    victim.ask(&mut world, "c", |ask| ask.options.reentrant = true);
+    world.restart();
+}
