@@ -69,6 +69,8 @@ pub(crate) struct Arbiter {
     next_realm: u32,
     next_order: u64,
     waiting: usize,
+    /// So many keys may be asked for before those are counted that the engine knows: it learns of no others.
+    room: usize,
     promised: (Token, Duration),
     silent_until: Option<Moment>,
     /// For messages on their way into a channel.
