@@ -125,6 +125,10 @@ impl Arbiter {
 /// is for the successor.
 impl Drop for Arbiter {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // In a state that nobody knows: another panic would end the whole process.
+            return;
+        }
         let sessions =
             self.sessions.drain().flat_map(|(_, session)| session.requests.into_values());
         // Those who wait first: none of them is to be granted what the others give back.

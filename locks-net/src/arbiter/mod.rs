@@ -19,6 +19,7 @@ mod limits;
 mod listing;
 mod requests;
 mod restore;
+mod room;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ use self::clock::OwnTime;
 use self::connection::{After, Connection, Fault, Stage};
 use self::deadlines::Due;
 use self::events::Happened;
+use self::room::Room;
 use self::session::Session;
 use crate::channel::Arrived;
 use crate::journal::{Kept, Ledger, Record};
@@ -69,8 +71,7 @@ pub(crate) struct Arbiter {
     next_realm: u32,
     next_order: u64,
     waiting: usize,
-    /// So many keys may be asked for before those are counted that the engine knows: it learns of no others.
-    room: usize,
+    room: Room,
     promised: (Token, Duration),
     silent_until: Option<Moment>,
     /// For messages on their way into a channel.

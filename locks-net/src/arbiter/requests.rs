@@ -156,7 +156,7 @@ impl Arbiter {
 
     /// Whether there is room for a request (N6), and whether grants are made at all (N4).
     fn admit(&mut self, realm: u32, acquire: &Acquire) -> Result<(), LockError> {
-        let is_full = !self.has_room(acquire.keys.len());
+        let is_full = !self.has_room_for(&acquire.keys);
         let limits = &self.setup.limits;
         let key = acquire.keys.first().map_or("", String::as_str);
         if let Some(until) = self.silent_until {
@@ -187,7 +187,7 @@ impl Arbiter {
             // It might take some of its keys from others, and then have to wait for the next one.
             return Err(self.too_many_wait(key));
         }
-        if is_full && !acquire.keys.iter().all(|key| self.is_in_use(key)) {
+        if is_full {
             return exceeded(format!("knows at most {} keys at a time (`keys`)", limits.keys));
         }
         if let Some(lease) = acquire.options.lease
@@ -225,22 +225,8 @@ impl Arbiter {
         LockError::new(ErrorKind::LimitExceeded, key).with_message(why)
     }
 
-    /// Whether the engine may learn of more keys.
-    fn has_room(&mut self, keys: usize) -> bool {
-        if self.room < keys {
-            let most = self.setup.limits.keys;
-            // Those in use are among the known ones, which are counted faster.
-            self.room = most.saturating_sub(self.engine.known_keys());
-            if self.room == 0 {
-                return self.engine.live_keys() < most;
-            }
-        }
-        self.room = self.room.saturating_sub(keys);
-        true
-    }
-
     /// Whether somebody holds the key, waits for it or has it reserved.
-    fn is_in_use(&self, key: &str) -> bool {
+    pub(super) fn is_in_use(&self, key: &str) -> bool {
         match self.engine.inspect(Query::Key(key.to_owned())) {
             Op::Now(Ok(infos)) => !infos.is_empty(),
             Op::Now(Err(_)) | Op::Later(_) => false,

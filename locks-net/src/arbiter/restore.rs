@@ -52,7 +52,7 @@ impl Arbiter {
             next_realm: 0,
             next_order: 0,
             waiting: 0,
-            room: 0,
+            room: super::Room::default(),
             promised: (setup.floor, std::time::Duration::ZERO),
             silent_until: setup.silent_for.map(|left| now.after(left)),
             scratch: Vec::new(),

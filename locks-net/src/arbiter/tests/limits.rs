@@ -58,6 +58,32 @@ fn n6_who_asks_for_a_key_in_use_takes_no_room() {
 }
 
 #[test]
+fn n6_a_request_for_several_keys_takes_room_for_each() {
+    let mut world = World::limited(Limits { keys: 3, ..Limits::default() });
+    let mut one = world.local(1);
+    let mut ask = |world: &mut World, keys: &[&str]| {
+        one.ask(world, "", |ask| ask.keys = keys.iter().copied().map(str::to_owned).collect())
+    };
+    let two = ask(&mut world, &["a", "b"]);
+    let many = ask(&mut world, &["c", "d"]);
+    let fits = ask(&mut world, &["c"]);
+    let full = ask(&mut world, &["d"]);
+    assert_eq!(
+        refusals(&one),
+        [(many, ErrorKind::LimitExceeded), (full, ErrorKind::LimitExceeded)]
+    );
+    one.end(&mut world, two);
+    // They are not counted each time.
+    world.advance(SECOND / 1000);
+    let again = one.ask(&mut world, "", |ask| {
+        anonymously(ask);
+        ask.keys = ["c", "d", "e"].map(str::to_owned).into();
+    });
+    one.end(&mut world, fits);
+    assert!(one.granted(&mut world, again).is_some(), "one of them is there already");
+}
+
+#[test]
 fn n6_a_request_costs_the_same_however_many_keys_are_held() {
     let mut world = World::new();
     let mut one = world.local(1);

@@ -18,6 +18,7 @@ use std::time::Duration;
 use locks_core::{Clock, Moment, wait_at};
 
 use self::line::{Bell, Received, ServerProcess, Wire};
+use self::sending::HeldBack;
 use self::thread::Retry;
 use super::Dial;
 use super::session::{Session, Setup};
@@ -29,8 +30,8 @@ use crate::patience::Patience;
 ///   by the leader, or, while there is none, with `shared` locked.
 /// * L2: bytes leave in the order in which the session made them: by one writer at a time.
 /// * L3: while there is a session, or something to say, there is a thread.
-/// * L4: what is held back leaves when all those have come whom the thread has woken together, and by
-///   `held_back_until` at the latest: the thread does not sleep for longer.
+/// * L4: what is held back leaves when all those have come whom the thread has woken together, and by `until` at
+///   the latest: the thread does not sleep for longer. Nothing is held back for longer than that.
 pub(super) struct Link {
     dial: Arc<dyn Dial>,
     clock: Arc<dyn Clock>,
@@ -51,7 +52,7 @@ struct Shared {
     /// L2.
     writing: bool,
     /// L4.
-    held_back_until: Option<Moment>,
+    held_back: Option<HeldBack>,
     /// These two are not here while the leader reads.
     buffer: Vec<u8>,
     patience: Patience,
@@ -114,7 +115,7 @@ impl Link {
             server: None,
             unsent: Vec::new(),
             writing: false,
-            held_back_until: None,
+            held_back: None,
             buffer: vec![0; BUFFER],
             patience: Patience::default(),
             reader: Reader::Nobody,
@@ -168,9 +169,8 @@ impl Link {
     ) -> Poll<R> {
         let polled = shared.act(act);
         self.see_to_the_thread(&mut shared);
-        let unread = polled.is_pending() && shared.is_unread(Duration::ZERO);
         self.settle(shared);
-        if polled.is_pending() && !wait_at(self.clone()) && unread {
+        if polled.is_pending() {
             self.have_read();
         }
         polled
@@ -206,7 +206,7 @@ impl Link {
         act: impl FnOnce(&mut Session) -> Poll<R>,
     ) -> Poll<R> {
         let polled = self.with_news(act);
-        if polled.is_pending() && !wait_at(self.clone()) {
+        if polled.is_pending() {
             self.have_read();
         }
         polled
@@ -236,11 +236,15 @@ impl Link {
         outcome
     }
 
-    /// Sees to it that somebody reads.
-    fn have_read(&self) {
+    /// Sees to it that somebody reads: this thread, if it is blocked.
+    fn have_read(self: &Arc<Self>) {
+        if wait_at(self.clone()) {
+            return;
+        }
         let mut shared = self.lock();
+        // Also where the thread is about to look by itself.
+        shared.led = false;
         if shared.is_unread(Duration::ZERO) {
-            shared.led = false;
             shared.call_thread(self);
         }
     }

@@ -58,12 +58,11 @@ impl WaitPoint for Link {
         let mut shared = self.lock();
         (shared.buffer, shared.patience) = (buffer, patience);
         shared.reader = Reader::Nobody;
-        shared.led = true;
         // Others wait, and want to be woken at once; otherwise there is time until the thread looks.
         let awaited = shared.wire.is_none() || shared.session.is_awaited();
         let patience = if awaited { Duration::ZERO } else { 2 * NAP };
+        shared.led = !awaited;
         if shared.wire.is_none() || shared.is_unread(patience) {
-            shared.led = !awaited;
             shared.call_thread(self);
         }
         true

@@ -4,6 +4,8 @@ use std::sync::MutexGuard;
 use std::task::Waker;
 use std::time::Duration;
 
+use locks_core::Moment;
+
 use super::{Link, Reader, Shared};
 
 /// For how long is held back what those say who were woken together (L4).
@@ -11,6 +13,14 @@ const TOGETHER: Duration = Duration::from_millis(1);
 
 /// Most bytes that are held back: the server begins with them while others still come.
 const HELD_BACK: usize = 2048;
+
+/// What is held back (L4).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HeldBack {
+    pub(super) until: Moment,
+    /// When no more than so many are expected, all have come.
+    absent: usize,
+}
 
 impl Link {
     /// Sends what there is to be sent and then, with nothing locked, wakes whom it concerns.
@@ -80,20 +90,22 @@ impl Link {
 }
 
 impl Shared {
-    /// L4: those whose answers the thread has just read are about to be woken together.
-    pub(super) fn hold_back(&mut self) {
-        if self.session.expects() > 1 {
-            self.held_back_until = Some(self.session.now().after(TOGETHER));
+    /// L4: those whose answers the thread has just read are about to be woken together. Before it did, `absent`
+    /// were expected, who may never come: nobody waits for them once more.
+    pub(super) fn hold_back(&mut self, absent: usize) {
+        if self.held_back.is_none() && self.session.expects() > absent + 1 {
+            let until = self.session.now().after(TOGETHER);
+            self.held_back = Some(HeldBack { until, absent });
         }
     }
 
     /// Whether what there is to be sent is held back.
     fn holds_back(&mut self) -> bool {
-        let Some(until) = self.held_back_until else { return false };
-        if self.closed || self.session.expects() == 0 || self.session.now() >= until {
-            self.held_back_until = None;
+        let Some(HeldBack { until, absent }) = self.held_back else { return false };
+        if self.closed || self.session.expects() <= absent || self.session.now() >= until {
+            self.held_back = None;
             return false;
         }
-        self.session.unsent() < HELD_BACK
+        self.unsent.is_empty() && self.session.unsent() < HELD_BACK
     }
 }

@@ -3,12 +3,14 @@ use std::os::unix::net::UnixStream;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-use locks_core::{Clock, LostCause, ManualClock, Options, Party, Token, Wait, Within};
+use locks_core::{
+    Clock, LockBackend, LostCause, ManualClock, Mode, Options, Party, Token, Wait, Within,
+};
 
 use super::*;
 use crate::arbiter::Limits;
 use crate::client::dial::AtPath;
-use crate::client::{Line, Unreached};
+use crate::client::{Line, NetBackend, Unreached};
 use crate::server::tests::{Scratch, until};
 use crate::wire::Acquire;
 
@@ -71,7 +73,7 @@ fn n1_a_connection_whose_server_has_ended_is_over_though_a_child_of_it_keeps_it_
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[test]
 fn n1_a_socket_that_is_gone_does_not_say_that_its_server_is() {
-    let two = Two::granted();
+    let two = Granted::<2>::at_once();
     assert!(two.poll(two.requests[0]).is_ready());
     std::fs::remove_file(two.scratch.socket()).unwrap();
     two.link.lock().lose_line("cut");
@@ -85,29 +87,36 @@ fn n1_a_socket_that_is_gone_does_not_say_that_its_server_is() {
     assert_eq!(lost, Poll::Ready(LostCause::Expired));
 }
 
-/// Two requests that a server has granted, and nobody has fetched.
-struct Two {
+/// Requests that a server has granted at once, and that nobody has fetched.
+struct Granted<const N: usize> {
     scratch: Scratch,
     _server: crate::Server,
     clock: ManualClock,
     link: Arc<Link>,
-    requests: [u64; 2],
+    requests: [u64; N],
 }
 
-impl Two {
-    fn granted() -> Self {
+impl<const N: usize> Granted<N> {
+    fn at_once() -> Self {
         let scratch = Scratch::new();
         let server = scratch.serve(|_| {});
+        let other = NetBackend::unix(scratch.socket()).build().unwrap().into_backend();
+        let before = other.named("k").acquire().unwrap();
         let clock = ManualClock::new();
         let link = link(AtPath::new(scratch.socket(), None), &clock);
-        let requests = ["ledger", "journal"].map(|key| {
-            link.begin(|session| session.acquire(Box::new(acquire(key)), None, clock.now()))
-                .unwrap()
+        let requests = [(); N].map(|()| {
+            let shared = Box::new(acquire("k", Mode::Shared));
+            link.begin(|session| session.acquire(shared, None, clock.now())).unwrap()
         });
-        let two = Self { scratch, _server: server, clock, link, requests };
-        assert_eq!(two.requests.map(|request| two.poll(request)), [Poll::Pending; 2]);
-        until("both are granted", || two.link.look(|session| session.expects()) == 2);
-        two
+        let granted = Self { scratch, _server: server, clock, link, requests };
+        assert_eq!(granted.requests.map(|request| granted.poll(request)), [Poll::Pending; N]);
+        until("all wait", || {
+            let found = other.inspect(locks_core::Query::Key("k".into())).block().unwrap();
+            found[0].waiters.len() == N
+        });
+        drop(before);
+        until("all are granted", || granted.link.look(|session| session.expects()) == N);
+        granted
     }
 
     fn poll(&self, request: u64) -> Poll<Token> {
@@ -127,8 +136,9 @@ impl Two {
     }
 }
 
-fn acquire(key: &str) -> Acquire {
+fn acquire(key: &str, mode: Mode) -> Acquire {
     let mut options = Options::default();
+    options.mode = mode;
     options.wait = Some(Wait::Forever);
     Acquire {
         request: 0,
@@ -144,7 +154,7 @@ fn acquire(key: &str) -> Acquire {
 
 #[test]
 fn l4_what_is_said_waits_for_those_who_were_woken_with_whoever_says_it() {
-    let two = Two::granted();
+    let two = Granted::<2>::at_once();
     two.first_comes_and_goes();
     assert!(two.unsent() > 0);
     assert!(two.poll(two.requests[1]).is_ready());
@@ -155,13 +165,13 @@ fn l4_what_is_said_waits_for_those_who_were_woken_with_whoever_says_it() {
 
 #[test]
 fn l4_what_is_held_back_leaves_soon_though_somebody_does_not_come() {
-    let two = Two::granted();
+    let two = Granted::<2>::at_once();
     two.first_comes_and_goes();
     assert!(two.unsent() > 0);
     until("the thread sleeps no longer", || {
         let shared = two.link.lock();
         let asleep = shared.thread.as_ref().map(|sleep| sleep.until);
-        asleep.is_some() && asleep <= shared.held_back_until
+        asleep.is_some() && asleep <= shared.held_back.map(|held_back| held_back.until)
     });
     two.clock.advance(Duration::from_millis(1));
     until("the thread has sent it", || two.unsent() == 0);
@@ -169,7 +179,7 @@ fn l4_what_is_held_back_leaves_soon_though_somebody_does_not_come() {
 
 #[test]
 fn l4_nobody_waits_for_those_who_do_not_want_it_any_more() {
-    let two = Two::granted();
+    let two = Granted::<2>::at_once();
     two.first_comes_and_goes();
     two.link.with(|session| session.withdraw(two.requests[1]));
     assert_eq!(two.unsent(), 0);
@@ -177,8 +187,27 @@ fn l4_nobody_waits_for_those_who_do_not_want_it_any_more() {
 
 #[test]
 fn l4_a_farewell_is_not_held_back() {
-    let two = Two::granted();
+    let two = Granted::<2>::at_once();
     two.first_comes_and_goes();
     two.link.close();
     assert_eq!(two.unsent(), 0);
+}
+
+#[test]
+fn l4_those_who_never_come_are_waited_for_once() {
+    let three = Granted::<3>::at_once();
+    three.link.with(|session| session.withdraw(three.requests[0]));
+    assert!(three.unsent() > 0);
+    three.clock.advance(Duration::from_millis(1));
+    until("the thread has sent it", || three.unsent() == 0);
+    // As far as this clock tells, all of the following happens at once.
+    for key in ["ledger", "journal"] {
+        let wanted = Box::new(acquire(key, Mode::Exclusive));
+        let now = three.clock.now();
+        let request = three.link.begin(|session| session.acquire(wanted, None, now)).unwrap();
+        assert_eq!(three.unsent(), 0);
+        until("it is granted", || three.poll(request).is_ready());
+        three.link.with(|session| session.end(request));
+        assert_eq!(three.unsent(), 0);
+    }
 }

@@ -148,9 +148,10 @@ impl Link {
         if !shared.is_current(wire) {
             return;
         }
+        let absent = shared.session.expects();
         // What it had said before is still there.
         self.read(&mut shared);
-        shared.hold_back();
+        shared.hold_back(absent);
         if server_is_gone && shared.reader == Reader::Nobody {
             shared.lose_line("the serving process has ended");
             shared.retry.at_once();
@@ -198,6 +199,8 @@ impl Link {
         match Wire::new(line) {
             Ok(wire) => {
                 shared.unsent.clear();
+                // It answers at once.
+                shared.led = false;
                 shared.server = wire.server().cloned();
                 shared.wire = Some(Arc::new(wire));
                 // Until it has come to something, the next attempt has to wait.
@@ -219,7 +222,8 @@ impl Shared {
     fn sleep_for(&self, now: Moment, reads: bool) -> Duration {
         let retry = if self.wire.is_none() { self.retry.at } else { None };
         let idle = self.session.is_idle().then(|| self.used.after(IDLE));
-        let due = [self.session.next_deadline(), retry, idle, self.held_back_until];
+        let held_back = self.held_back.map(|held_back| held_back.until);
+        let due = [self.session.next_deadline(), retry, idle, held_back];
         let due = due.into_iter().flatten().min();
         let mut limit = due.map_or(LONG, |due| due.since(now)).min(LONG);
         if let Some(often) = self.session.look_every() {

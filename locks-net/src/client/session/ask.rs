@@ -102,8 +102,12 @@ impl Session {
         site: Option<CallSite>,
         at: Moment,
     ) -> Result<u64, LockError> {
-        let number = self.next_number()?;
-        let wait = acquire.options.wait.unwrap_or_default();
+        let number = self.next_number().map_err(|error| self.told_of(error, site))?;
+        let wait = match acquire.options.wait.unwrap_or_default() {
+            // It is for the server to say whether it is free.
+            Wait::AtMost(wait) if at.after(wait) <= self.now() => Wait::AtMost(Duration::ZERO),
+            wait => wait,
+        };
         (acquire.request, acquire.options.wait) = (number, Some(wait));
         self.begin(number, Call::Acquire(acquire), site, at);
         Ok(number)
@@ -336,22 +340,23 @@ impl Session {
         }
     }
 
+    /// The time to reach the server counts from now, that to wait for others from when it was asked.
     fn begin(&mut self, number: u64, call: Call, site: Option<CallSite>, asked: Moment) {
+        let now = self.now();
+        let limit = now.after(self.setup.connect);
         let (limit, reach) = match &call {
             Call::Acquire(acquire) => match acquire.options.wait.unwrap_or_default() {
-                Wait::Forever => (None, self.setup.connect),
+                Wait::Forever => (None, limit),
                 // Not to wait is no reason not to ask.
-                Wait::AtMost(Duration::ZERO) | Wait::No => {
-                    (Some(asked.after(self.setup.connect)), self.setup.connect)
-                }
+                Wait::AtMost(Duration::ZERO) | Wait::No => (Some(limit), limit),
                 Wait::AtMost(wait) => {
-                    (Some(asked.after(wait).after(LATER)), self.setup.connect.min(wait))
+                    (Some(asked.after(wait).after(LATER)), limit.min(asked.after(wait)))
                 }
             },
-            _ => (Some(asked.after(self.setup.connect)), self.setup.connect),
+            _ => (Some(limit), limit),
         };
         let open = self.is_open();
-        let deadline = if open { limit } else { Some(asked.after(reach)) };
+        let deadline = if open { limit } else { Some(reach) };
         let (sent, waker, called, outcome) = (None, None, false, Outcome::None);
         if let Call::Acquire(acquire) = &call {
             self.wanted.extend(acquire.options.lease);
@@ -363,7 +368,7 @@ impl Session {
             self.deadlines.insert((deadline, number));
         }
         if open {
-            self.ask(number, self.now());
+            self.ask(number, now);
         } else {
             self.deferred.push_back(Deferred::Ask(number));
         }

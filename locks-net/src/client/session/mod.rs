@@ -257,8 +257,8 @@ impl Session {
 
     /// At `at`, before now, nobody was there who could have begun to count a lease (N1 b).
     pub(crate) fn nobody_listens(&mut self, at: Moment) {
-        // Somebody may have counted to the end, and gone: that is over by then.
-        self.expire_holds(at);
+        // Somebody may have counted to the end, granted to others, and gone, all of it since then.
+        self.expire_holds(self.now());
         if let Some(life) = &mut self.life {
             life.trust.seen(at);
         }
@@ -324,6 +324,7 @@ impl Session {
     /// Whether somebody waits for an answer that has not come, or for a loss.
     pub(crate) fn is_awaited(&self) -> bool {
         self.watched > 0
+            || !self.unproven.is_empty()
             || self.unanswered.values().any(|asked| asked.is_open())
             || self.endings.values().any(Ending::is_awaited)
     }

@@ -85,6 +85,10 @@ impl Session {
             How::New => self.begin_anew(),
             How::Restored => self.restore(),
         }
+        // No other acknowledgement may come by itself.
+        for number in std::mem::take(&mut self.unproven) {
+            self.call(number);
+        }
         // What was released over the last connection is applied now, and somebody may want to know.
         if opened.renews || self.endings.values().any(Ending::is_awaited) {
             self.ping();

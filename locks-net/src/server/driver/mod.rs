@@ -25,7 +25,6 @@ use crate::server::timer::Timer;
 /// See the [module](self).
 pub(super) struct Driver {
     bell: Arc<Bell>,
-    arbiter: Arbiter,
     store: Store,
     limits: Limits,
     listeners: Vec<(Listener, Arc<Rope>)>,
@@ -58,6 +57,8 @@ pub(super) struct Driver {
     patience: Patience,
     /// It looks for more, without sleeping, until then.
     looks_until: Option<Instant>,
+    /// The last one to be dropped: nobody waits for all that it gives back.
+    arbiter: Arbiter,
 }
 
 /// How a round ends, unless it is over until somebody rings.

@@ -174,3 +174,34 @@ fn n1_a_session_that_is_resumed_is_whole() {
     rig.advance(Duration::from_secs(60));
     assert_eq!(rig.lost(request), None);
 }
+
+#[test]
+fn n1_that_nobody_listens_saves_nothing_that_may_have_ended_before() {
+    let mut rig = Rig::open(false);
+    let request = rig.hold();
+    rig.cut();
+    rig.advance(VALID - millis(500));
+    let dialed = rig.clock.now();
+    // This process is stopped. Meanwhile the server ends the session, grants to others, and is gone.
+    rig.advance(millis(1100));
+    rig.session.nobody_listens(dialed);
+    assert_eq!(rig.lost(request), Some(LostCause::Expired));
+}
+
+#[test]
+fn c8_a_grant_that_waits_for_its_proof_is_proven_by_the_next_connection() {
+    let mut rig = Rig::open(false);
+    let request = rig.ask(true);
+    rig.calls();
+    rig.grant(request);
+    rig.acknowledge();
+    rig.cut();
+    rig.advance(VALID);
+    let count = rig.watched(|session, cx| {
+        assert!(session.poll_acquire(request, Some(cx)).is_pending());
+    });
+    rig.connect(How::Resumed);
+    rig.wake();
+    assert_eq!(count.woken(), 1);
+    rig.fetch(request).unwrap();
+}

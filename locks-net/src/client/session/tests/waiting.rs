@@ -247,6 +247,9 @@ fn n6_what_is_kept_for_a_server_that_acknowledges_nothing_is_bounded() {
     let refused =
         (0..100).find_map(|_| rig.session.acquire(acquire.clone(), None, rig.clock.now()).err());
     assert_eq!(refused.expect("4 MiB are not kept").kind(), ErrorKind::LimitExceeded);
+    let here = CallSite::caller();
+    let refused = rig.session.acquire(acquire.clone(), Some(here), rig.clock.now()).unwrap_err();
+    assert!(format!("{refused:?}").contains(&here.to_string()), "C12: {refused:?}");
     rig.calls();
     rig.acknowledge();
     rig.session.acquire(acquire, None, rig.clock.now()).unwrap();
@@ -280,4 +283,21 @@ fn c2_the_time_to_wait_begins_when_the_lock_is_wanted() {
         (error.kind(), error.waited()),
         (ErrorKind::Timeout, Some(Duration::from_millis(5250)))
     );
+}
+
+#[test]
+fn c2_who_asks_late_is_answered_by_the_server_all_the_same() {
+    for wait in [Wait::No, Wait::AtMost(Duration::ZERO), Wait::AtMost(millis(500))] {
+        let mut rig = Rig::open(false);
+        let wanted = rig.clock.now();
+        rig.advance(2 * CONNECT);
+        let request = rig.session.acquire(plain(wait), None, wanted).unwrap();
+        assert!(rig.poll(request).is_pending(), "{wait:?}: the server has the word");
+        let calls = rig.calls();
+        let [Call::Acquire(asked)] = &calls[..] else { panic!("{calls:?}") };
+        assert!(matches!(asked.options.wait, Some(Wait::No | Wait::AtMost(Duration::ZERO))));
+        rig.advance(CONNECT - millis(1));
+        rig.grant(request);
+        rig.fetch(request).unwrap();
+    }
 }
