@@ -106,6 +106,6 @@ impl Shared {
             self.held_back = None;
             return false;
         }
-        self.unsent.is_empty() && self.session.unsent() < HELD_BACK
+        self.unsent.is_empty() && !self.session.is_urgent() && self.session.unsent() < HELD_BACK
     }
 }

@@ -99,6 +99,7 @@ impl Session {
     /// Ends a request at the server, now or once there is a connection.
     pub(super) fn send_end_in_turn(&mut self, request: u64, now: Moment) -> Option<u64> {
         if self.is_open() {
+            self.urgent |= self.life.as_ref().is_some_and(|life| life.trust.renews);
             return Some(self.transmit_at(now, &Call::End { request }));
         }
         if self.life.is_some() {

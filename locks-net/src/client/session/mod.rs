@@ -69,6 +69,8 @@ pub(crate) struct Session {
     /// Grants that are not handed out before the next acknowledgement (C8).
     unproven: Vec<u64>,
     out: Vec<u8>,
+    /// There is something in `out` that outlives this process for as long as it is not sent.
+    urgent: bool,
     message: Vec<u8>,
     woken: Vec<Waker>,
     /// What the last attempt to reach the server ended in.
@@ -157,6 +159,7 @@ impl Session {
             last_number: 0,
             last_ping: None,
             out: Vec::new(),
+            urgent: false,
             message: Vec::new(),
             woken: Vec::new(),
             trouble: None,
@@ -266,6 +269,7 @@ impl Session {
 
     /// Appends to `to` what is to be sent.
     pub(crate) fn take_output(&mut self, to: &mut Vec<u8>) {
+        self.urgent = false;
         if to.is_empty() {
             std::mem::swap(to, &mut self.out);
         } else {
@@ -309,6 +313,12 @@ impl Session {
     /// How many were woken and have not come yet.
     pub(crate) fn expects(&self) -> usize {
         self.called
+    }
+
+    /// Whether what there is to be sent must not wait: it has the end of a hold that outlives this process, which may
+    /// exit now (N2).
+    pub(crate) fn is_urgent(&self) -> bool {
+        self.urgent
     }
 
     /// How many bytes there are to be sent.

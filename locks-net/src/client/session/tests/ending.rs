@@ -136,3 +136,18 @@ fn n4_a_release_without_a_connection_is_told_to_a_restored_session_and_confirmed
     rig.acknowledge();
     assert!(matches!(rig.session.poll_ended(request, None), Poll::Ready(Ok(()))));
 }
+
+#[test]
+fn n2_the_end_of_a_hold_that_outlives_its_process_is_urgent() {
+    for renews in [true, false] {
+        let mut rig = Rig::open(renews);
+        let request = rig.hold();
+        assert!(!rig.session.is_urgent());
+        rig.session.end(request);
+        assert_eq!(rig.session.is_urgent(), renews);
+        rig.ask(true);
+        assert_eq!(rig.session.is_urgent(), renews, "what was said before is still there");
+        assert_eq!(rig.calls().len(), 2);
+        assert!(!rig.session.is_urgent());
+    }
+}
