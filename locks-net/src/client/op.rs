@@ -88,7 +88,9 @@ impl Future for Acquiring {
 
 impl Drop for Acquiring {
     fn drop(&mut self) {
-        if let Stage::Asked(request) = self.stage {
+        if let Stage::Asked(request) = self.stage
+            && self.link.is_own()
+        {
             self.link.with(|session| session.withdraw(request));
         }
     }
@@ -135,7 +137,7 @@ impl Future for Calling {
 
 impl Drop for Calling {
     fn drop(&mut self) {
-        if !self.done {
+        if !self.done && self.link.is_own() {
             self.link.look(|session| session.forget_call(self.call));
         }
     }

@@ -35,6 +35,8 @@ use crate::patience::Patience;
 pub(super) struct Link {
     dial: Arc<dyn Dial>,
     clock: Arc<dyn Clock>,
+    /// The process that made it.
+    process: u32,
     shared: Mutex<Shared>,
     /// Calls the thread.
     bell: Bell,
@@ -128,6 +130,7 @@ impl Link {
         Ok(Arc::new(Self {
             dial,
             clock,
+            process: std::process::id(),
             shared: Mutex::new(shared),
             bell: Bell::new()?,
             leader_bell: Bell::new()?,
@@ -247,6 +250,12 @@ impl Link {
         if shared.is_unread(Duration::ZERO) {
             shared.call_thread(self);
         }
+    }
+
+    /// Whether it is this process's. A child that was forked finds its parent's, and leaves it alone: there may be
+    /// nobody to let go of the mutex (C4).
+    pub(super) fn is_own(&self) -> bool {
+        self.process == std::process::id()
     }
 
     pub(super) fn now(&self) -> Moment {

@@ -10,6 +10,7 @@ use locks_core::{
 use super::*;
 use crate::arbiter::Limits;
 use crate::client::dial::AtPath;
+use crate::client::op::Acquiring;
 use crate::client::{Line, NetBackend, Unreached};
 use crate::server::tests::{Scratch, until};
 use crate::wire::Acquire;
@@ -210,4 +211,19 @@ fn l4_those_who_never_come_are_waited_for_once() {
         three.link.with(|session| session.end(request));
         assert_eq!(three.unsent(), 0);
     }
+}
+
+#[test]
+fn c4_what_a_forked_child_drops_of_its_parents_leaves_the_parents_mutex_alone() {
+    let clock = ManualClock::new();
+    let mut link = link(Nowhere, &clock);
+    Arc::get_mut(&mut link).unwrap().process = 0;
+    let mut asked = Acquiring::new(link.clone(), Box::new(acquire("k", Mode::Exclusive)), None);
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(std::pin::Pin::new(&mut asked).poll(&mut cx).is_pending());
+    // As the parent's other thread had it in the moment of the fork.
+    let shared = link.lock();
+    let dropped = std::thread::spawn(|| drop(asked));
+    until("it is dropped", || dropped.is_finished());
+    drop(shared);
 }
