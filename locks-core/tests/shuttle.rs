@@ -27,12 +27,21 @@ const KEYS: [&str; 3] = ["a", "b", "c"];
 struct StepClock {
     nanos: Arc<AtomicU64>,
     alarms: Arc<Alarms>,
+    late: Arc<Mutex<Vec<thread::JoinHandle<()>>>>,
 }
 
 impl StepClock {
     fn advance(&self, by: Duration) {
         self.nanos.fetch_add(by.as_nanos() as u64, Ordering::SeqCst);
         self.alarms.fire(self.now());
+    }
+
+    /// Waits until no alarm is going off any more: it keeps the key that it is for.
+    fn settle(&self) {
+        loop {
+            let Some(late) = self.late.lock().unwrap().pop() else { return };
+            late.join().unwrap();
+        }
     }
 }
 
@@ -45,7 +54,8 @@ impl Clock for StepClock {
         let alarm = self.alarms.set(at, waker);
         if at <= self.now() {
             let clock = self.clone();
-            thread::spawn(move || clock.alarms.fire(clock.now()));
+            let late = thread::spawn(move || clock.alarms.fire(clock.now()));
+            self.late.lock().unwrap().push(late);
         }
         alarm
     }
@@ -73,7 +83,7 @@ struct Held {
 impl Bench {
     fn new() -> Arc<Self> {
         let nanos = Arc::new(AtomicU64::new(1_000_000_000));
-        let clock = StepClock { nanos, alarms: Alarms::new() };
+        let clock = StepClock { nanos, alarms: Alarms::new(), late: Arc::default() };
         let engine = Engine::builder().clock(Arc::new(clock.clone())).build();
         let held = KEYS.map(|_| Mutex::default());
         Arc::new(Self { backend: Backend::new(engine.clone()), engine, clock, held })
@@ -117,6 +127,7 @@ impl Bench {
     }
 
     fn assert_idle(&self) {
+        self.clock.settle();
         assert_eq!(self.engine.live_keys(), 0, "C13: {:?}", self.backend.list());
     }
 }
