@@ -4,7 +4,8 @@
 //! Two holds that conflict may overlap in three cases, in each of which the older one is a
 //! *victim* that is lost from then on and has to find out, at the latest at its release:
 //! - it was stolen: by the other one, which steals at no greater age, or by one that was killed, or
-//!   gave up, when it had stolen it and before it could write that down;
+//!   gave up, when it had stolen it and before it could write that down, or before a server that stood
+//!   still could hear of it;
 //! - its lock file was deleted between the victim's request and the other's entry;
 //! - it is one of several keys, of which another may have been lost in one of these ways.
 //!
@@ -149,7 +150,9 @@ impl Judge {
                 let until = if self.killed.contains(&hold.life) { at + DYING } else { u64::MAX };
                 self.trying.push(Trying { hold, age: steals, until });
             }
-            Event::Withdrew { hold } => self.end_trying(at, |tried| tried == hold),
+            Event::Withdrew { hold } => {
+                self.end_trying(at + self.plan.deaf, |tried| tried == hold);
+            }
             Event::Entered(entry) => self.enter(at, entry)?,
             Event::Left { hold, looked, lost } => self.leave(at, hold, looked, lost)?,
             Event::Released { hold, lost } => self.release(at, hold, lost)?,

@@ -18,10 +18,20 @@ pub(crate) struct Plan {
     pub(crate) least: bool,
     /// It is kept by leases, which may run out. Here nothing is.
     pub(crate) leased: bool,
+    /// For how long at most whoever decides may not hear that a request was withdrawn, and grant it, in
+    /// nanoseconds. Here each process decides for itself.
+    pub(crate) deaf: u64,
 }
 
-const STRICT: Plan =
-    Plan { key: "", steals: false, deletes: false, outsider: false, least: false, leased: false };
+const STRICT: Plan = Plan {
+    key: "",
+    steals: false,
+    deletes: false,
+    outsider: false,
+    least: false,
+    leased: false,
+    deaf: 0,
+};
 
 /// Apart, so that on most keys nothing has an excuse; together on the last.
 pub(crate) const PLANS: [Plan; 8] = [

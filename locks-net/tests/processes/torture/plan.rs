@@ -16,9 +16,13 @@ pub(crate) struct Plan {
     pub(crate) least: bool,
     /// It is kept by leases, which may run out.
     pub(crate) leased: bool,
+    /// For how long at most whoever decides may not hear that a request was withdrawn, and grant it, in
+    /// nanoseconds: a server that stands still finds both when it goes on.
+    pub(crate) deaf: u64,
 }
 
-const STRICT: Plan = Plan { key: "", steals: false, deletes: false, least: false, leased: false };
+const STRICT: Plan =
+    Plan { key: "", steals: false, deletes: false, least: false, leased: false, deaf: 0 };
 
 /// Apart, so that on most keys nothing has an excuse.
 pub(crate) const PLANS: [Plan; 6] = [

@@ -30,6 +30,12 @@ const LEASE: Duration = Duration::from_millis(700);
 /// lease.
 const STOPS: [u64; 3] = [5_000, 60_000, 1_200_000];
 
+/// The longest stops of a server, in microseconds.
+const SERVER_STOPS: u64 = 100_000;
+
+/// How much later than it was to somebody goes on, in microseconds, on a busy machine.
+const LATE: u64 = 50_000;
+
 /// What a storm consists of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Storm {
@@ -75,7 +81,10 @@ impl Storm {
         let lease = if self.way == Way::Tcp { LEASE } else { LEASE * 10 };
         let place = Place::with_limits(self.way, &format!("lease={}", lease.as_millis()));
         let witness = Directory::new();
-        let plans = PLANS.map(|plan| Plan { leased: self.way == Way::Tcp, ..plan });
+        // Of a machine's processes any may be the one that serves.
+        let longest = if self.way == Way::Machine { STOPS[2] } else { SERVER_STOPS };
+        let deaf = (longest + LATE) * 1000;
+        let plans = PLANS.map(|plan| Plan { leased: self.way == Way::Tcp, deaf, ..plan });
         let mut court = Court::new(witness.path(), plans);
         let mut timeline = VecDeque::new();
         let blows = self.blow(&place, &witness, &mut court, &mut timeline);
@@ -134,7 +143,7 @@ impl Storm {
                     (1, Some(serving)) => {
                         tell("the server is stopped".to_owned());
                         kill_process(serving.pid(), Signal::STOP).unwrap();
-                        thread::sleep(dice.micros(100_000));
+                        thread::sleep(dice.micros(SERVER_STOPS));
                         tell("the server goes on".to_owned());
                         serving.go_on();
                         blows.servers_stopped += 1;
