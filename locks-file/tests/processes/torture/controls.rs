@@ -195,6 +195,25 @@ fn thieves_that_are_not_seen_are_thought_of() {
 }
 
 #[test]
+fn a_withdrawal_is_heard_of_late_by_a_server_that_stood_still_and_by_nobody_else() {
+    let history = |withdrew| {
+        let of = |at, event| Record { at, event };
+        let tries = of(12 * MILLI, Event::Tries { hold: hold(2), steals: 20 * MILLI });
+        let withdrew = of(withdrew, Event::Withdrew { hold: hold(2) });
+        [entered(1, 5, 10 * MILLI), tries, withdrew, entered(3, 7, 50 * MILLI)]
+    };
+    for (deaf, withdrew, verdict) in [
+        (0, 28 * MILLI, Err(Wrong::Overlap)),
+        (5 * MILLI, 28 * MILLI, Ok(())),
+        (5 * MILLI, 20 * MILLI, Err(Wrong::Overlap)),
+    ] {
+        let mut judge = Judge::new(Plan { deaf, ..plan("stolen-0") });
+        let judged = history(withdrew).into_iter().try_for_each(|record| judge.hear(record));
+        assert_eq!(judged.map_err(|wrong| wrong.wrong), verdict, "{deaf}, {withdrew}");
+    }
+}
+
+#[test]
 fn losses_that_nobody_caused_are_noticed() {
     for (key, at, verdict) in [
         ("strict-0", 60 * MILLI, Err(Wrong::Spurious)),
