@@ -59,7 +59,12 @@ impl Arbiter {
         let mut rest = there
             .filter(|request| !held.contains(request) && !pending.contains(request))
             .collect::<Vec<_>>();
-        let lost = held.into_iter().filter_map(|request| match session.requests.get(&request) {
+        // What is not named was released, as far as the client knows, and that may not have been heard of before it
+        // was taken away: whoever waits for the word hears of that (C4).
+        let lost = held.into_iter().chain(rest.iter().copied()).filter_map(|request| match session
+            .requests
+            .get(&request)
+        {
             None => Some((request, LostCause::Forgotten)),
             Some(Requested::Held(held)) => held.lost.map(|cause| (request, cause)),
             Some(Requested::Waiting(_)) => None,

@@ -100,20 +100,30 @@ fn c8_who_was_disowned_hears_of_a_theft_too() {
 
 #[test]
 fn c8_a_victim_that_comes_back_after_a_restart_and_the_theft_hears_of_it() {
-    let mut world = World::new();
-    let (mut victim, mut thief) = (world.local(1), world.local(2));
-    let held = victim.ask(&mut world, "k", |_| {});
-    world.advance(2 * SECOND);
-    world.restart();
-    assert_eq!(thief.resume(&mut world), How::Restored);
-    thief.say(&mut world, &Call::Holding { held: vec![], pending: vec![], more: false });
-    let stolen = thief.ask(&mut world, "k", |ask| ask.options.steal_after = Some(SECOND));
-    assert!(thief.granted(&mut world, stolen).is_some());
-    assert_eq!(victim.resume(&mut world), How::Restored);
-    victim.events.clear();
-    victim.say(&mut world, &Call::Holding { held: vec![held], pending: vec![], more: false });
-    let lost = |event: &Event| matches!(event, Event::Lost { request, cause: LostCause::Stolen } if *request == held);
-    assert!(victim.events.iter().any(lost));
+    // What it does not name it has released, as far as it knows (C4).
+    for named in [true, false] {
+        let mut world = World::new();
+        let (mut victim, mut thief) = (world.local(1), world.local(2));
+        let held = victim.ask(&mut world, "k", |_| {});
+        world.advance(2 * SECOND);
+        world.restart();
+        assert_eq!(thief.resume(&mut world), How::Restored);
+        thief.say(&mut world, &Call::Holding { held: vec![], pending: vec![], more: false });
+        let stolen = thief.ask(&mut world, "k", |ask| ask.options.steal_after = Some(SECOND));
+        assert!(thief.granted(&mut world, stolen).is_some());
+        assert_eq!(victim.resume(&mut world), How::Restored);
+        victim.events.clear();
+        victim.say(
+            &mut world,
+            &Call::Holding {
+                held: if named { vec![held] } else { vec![] },
+                pending: vec![],
+                more: false,
+            },
+        );
+        let lost = |event: &Event| matches!(event, Event::Lost { request, cause: LostCause::Stolen } if *request == held);
+        assert!(victim.events.iter().any(lost), "{named}");
+    }
 }
 
 #[test]
