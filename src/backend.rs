@@ -6,7 +6,10 @@
 //! `own_backend` does all of it over an SQLite table.
 
 #[cfg(feature = "conformance")]
-pub use locks_core::conformance;
+#[doc(inline)]
+pub use locks_conformance as conformance;
+#[cfg(feature = "conformance")]
+pub use locks_conformance::conformance;
 pub use locks_core::{
     About, Alarm, Alarms, Bounds, Caller, Capabilities, Claim, Clock, Completion, Engine,
     EngineBuilder, Exclusion, Granted, Hold, HoldRecord, KeySet, Keys, LockBackend, Loss,

@@ -186,7 +186,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::thread;
 
-    use locks_core::conformance::{Case, Fixture};
+    use locks_conformance::{Case, Fixture};
     use locks_core::{Engine, ManualClock};
 
     use super::*;

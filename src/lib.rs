@@ -93,8 +93,12 @@ mod url;
 #[path = "private/mod.rs"]
 pub mod __private;
 
+/// The conformance kit: the contract as tests, for a backend of one's own.
 #[cfg(feature = "conformance")]
-pub use locks_core::conformance;
+#[doc(inline)]
+pub use locks_conformance as conformance;
+#[cfg(feature = "conformance")]
+pub use locks_conformance::conformance;
 pub use locks_core::{
     Acquire, Backend, CallSite, DeadlockStep, ErrorKind, Guard, HolderInfo, Kind, LockBuilder,
     LockError, LockInfo, Lost, LostCause, MAX_KEY_LEN, Mode, Options, OwnedGuard, OwnerId, Party,

@@ -8,7 +8,7 @@ use crate::{About, LockInfo, LostCause, Op, Query, Request, Token};
 ///
 /// Users never call this; they use guards. It is for those who bring a backend of their own.
 /// A store with leases (a database table, a key-value service) implements the smaller
-/// `LeaseStore` instead and gets all of this from `Leased` (feature `leases`). The conformance kit (feature `conformance`) tests an
+/// `LeaseStore` instead and gets all of this from `Leased` (feature `leases`). The conformance kit (crate `locks-conformance`) tests an
 /// implementation clause by clause.
 ///
 /// # Contract

@@ -8,8 +8,6 @@ mod brief;
 mod builder;
 mod capabilities;
 mod clock;
-#[cfg(feature = "conformance")]
-pub mod conformance;
 #[cfg(all(unix, feature = "directory"))]
 #[doc(hidden)]
 pub mod directory;

@@ -8,7 +8,6 @@
 mod claims;
 #[path = "leased/gate.rs"]
 mod gate;
-#[cfg(feature = "conformance")]
 #[path = "leased/kit.rs"]
 mod kit;
 #[cfg(feature = "tracing")]

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use locks_core::conformance::Fixture;
-use locks_core::{Backend, Engine, ManualClock, conformance};
+use locks_conformance::{Fixture, conformance};
+use locks_core::{Backend, Engine, ManualClock};
 
 struct ByHand {
     engine: Engine,

@@ -4,8 +4,8 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use locks_core::conformance::Fixture;
-use locks_core::{About, Backend, Capabilities, Engine, ManualClock, WaiterOrder, conformance};
+use locks_conformance::{Fixture, conformance};
+use locks_core::{About, Backend, Capabilities, Engine, ManualClock, WaiterOrder};
 
 use crate::shelf::Shelf;
 

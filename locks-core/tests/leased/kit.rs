@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use locks_core::conformance::{Case, Fixture};
+use locks_conformance::{Case, Fixture};
 use locks_core::{Backend, Clock, Leased, ManualClock, Moment};
 
 use crate::store::MemoryStore;

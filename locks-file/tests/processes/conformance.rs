@@ -3,8 +3,8 @@
 
 use std::process::Command;
 
-use locks_core::conformance::{Fixture, serve};
-use locks_core::{Backend, conformance};
+use locks_conformance::{Fixture, conformance, serve};
+use locks_core::Backend;
 use locks_file::FileBackend;
 
 use crate::directory::{Directory, tell_directory, told_directory};

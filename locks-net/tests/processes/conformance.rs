@@ -5,8 +5,8 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use locks_core::conformance::{Fixture, serve};
-use locks_core::{Backend, conformance};
+use locks_conformance::{Fixture, conformance, serve};
+use locks_core::Backend;
 use locks_net::NetBackend;
 
 use crate::directory::PATIENCE;

@@ -1,0 +1,228 @@
+//! C14: how long a hold lasts at least and at most.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::pending::Pending;
+use super::subject::Subject;
+use locks_core::{ErrorKind, LostCause, OwnerId};
+
+/// Whether the backend bounds holds; if not, asserts that it says so for both bounds.
+fn bounds(subject: &Subject) -> bool {
+    let can = subject.can().bounds;
+    if !can {
+        let unit = subject.unit();
+        subject.assert_unsupported("hold_at_least", subject.lock("k").hold_at_least(unit));
+        subject.assert_unsupported("hold_at_most", subject.lock("k").hold_at_most(unit));
+    }
+    can
+}
+
+/// Released early it stays reserved: never free early, at most two ticks late.
+pub(super) fn c14_hold_at_least_reserves_the_key(subject: &Subject) {
+    if !bounds(subject) {
+        return;
+    }
+    let (least, since) = (subject.unit(), subject.now());
+    let guard = subject.take(subject.lock("k").hold_at_least(least));
+    subject.release(guard);
+    let mut waiting = Pending::begin(subject.lock("k"));
+    waiting.not_before(subject, since, least);
+    drop(waiting.due(subject, since, least).expect("the reservation is over"));
+    subject.assert_free("k");
+}
+
+/// The reservation is nobody's: its former owner has to wait as well, also re-entering.
+pub(super) fn c14_a_reservation_binds_its_former_owner_too(subject: &Subject) {
+    if !bounds(subject) {
+        return;
+    }
+    let (least, me) = (subject.unit() * 1000, OwnerId::from(1));
+    drop(subject.take(subject.lock("k").owner(me).hold_at_least(least)));
+    subject.contended(subject.lock("k").owner(me));
+    if subject.can().reentrant {
+        subject.contended(subject.lock("k").owner(me).reentrant());
+    }
+    // And it is never part of a deadlock: it ends by itself.
+    drop(subject.queue(subject.lock("k").owner(me)));
+}
+
+pub(super) fn c14_a_reservation_is_listed(subject: &Subject) {
+    if !bounds(subject) {
+        return;
+    }
+    if !subject.can().listing {
+        return super::holders::assert_listing_unsupported(subject);
+    }
+    let least = subject.unit() * 1000;
+    let guard = subject.take(subject.lock("k").hold_at_least(least));
+    assert_eq!(subject.holders("k").len(), 1);
+    let token = guard.token();
+    drop(guard);
+    let info = subject.list("k").expect("it is reserved");
+    assert!(info.holders.is_empty(), "a reservation is nobody's: {info:?}");
+    let left = info.reserved_for.expect("it says for how long");
+    assert!(left <= least && left > least / 2, "{left:?} of {least:?}");
+    assert_eq!(info.reserved_by, [token], "by which an administrator can end it");
+    let error = subject.contended(subject.lock("k"));
+    assert!(error.to_string().contains("hold_at_least"), "{error} does not say why");
+}
+
+/// A hold that lasts longer than it must leaves no reservation.
+pub(super) fn c14_hold_at_least_is_over_when_the_time_is(subject: &Subject) {
+    if !bounds(subject) {
+        return;
+    }
+    let least = subject.unit();
+    let guard = subject.take(subject.lock("k").hold_at_least(least));
+    subject.advance(least + subject.late());
+    subject.contended(subject.lock("k"));
+    subject.release(guard);
+    subject.assert_free("k");
+}
+
+/// A panic shortens nothing.
+pub(super) fn c14_a_reservation_outlives_a_panic(subject: &Subject) {
+    if !bounds(subject) {
+        return;
+    }
+    let guard = subject.take(subject.lock("k").hold_at_least(subject.unit() * 1000));
+    let panic = catch_unwind(AssertUnwindSafe(|| {
+        let _guard = guard;
+        std::panic::resume_unwind(Box::new("on purpose"));
+    }));
+    assert!(panic.is_err());
+    subject.contended(subject.lock("k"));
+}
+
+/// Nothing is stolen before its `hold_at_least` ends, held or reserved.
+pub(super) fn c14_hold_at_least_protects_from_theft(subject: &Subject) {
+    if !bounds(subject) || !super::stealing::steals(subject) {
+        return;
+    }
+    let (unit, since) = (subject.unit(), subject.now());
+    let victim = subject.take(subject.lock("k").hold_at_least(unit * 3));
+    let thief = subject.queue(subject.lock("k").steal_after(unit));
+    drop(thief.due(subject, since, unit * 3).expect("it is no longer protected"));
+    super::stealing::assert_stolen(subject, &victim);
+
+    let since = subject.now();
+    drop(subject.take(subject.lock("r").hold_at_least(unit * 3)));
+    let thief = subject.queue(subject.lock("r").steal_after(unit));
+    drop(thief.due(subject, since, unit * 3).expect("the reservation is over"));
+}
+
+/// A reservation beside a hold that could be stolen is not: the thief waits for both.
+pub(super) fn c14_a_thief_waits_for_reservations(subject: &Subject) {
+    if !bounds(subject) || !super::stealing::steals(subject) {
+        return;
+    }
+    if !subject.can().shared {
+        return subject.assert_unsupported("shared", subject.lock("k").shared());
+    }
+    let (unit, since) = (subject.unit(), subject.now());
+    let beside = subject.take(subject.lock("k").shared());
+    drop(subject.take(subject.lock("k").shared().hold_at_least(unit * 3)));
+    let thief = subject.queue(subject.lock("k").steal_after(unit));
+    drop(thief.due(subject, since, unit * 3).expect("the reservation is over"));
+    super::stealing::assert_stolen(subject, &beside);
+}
+
+/// An administrator ends a reservation, by the token that made it.
+pub(super) fn c14_eviction_ends_a_reservation(subject: &Subject) {
+    if !bounds(subject) {
+        return;
+    }
+    if !subject.can().evict {
+        return subject.assert_evict_unsupported();
+    }
+    let guard = subject.take(subject.lock("k").hold_at_least(subject.unit() * 1000));
+    let token = guard.token();
+    subject.release(guard);
+    let waiting = subject.queue(subject.lock("k"));
+    assert!(subject.evict("k", token), "the reservation was not found");
+    drop(waiting.granted(subject));
+    assert!(!subject.evict("k", token), "it was ended before");
+    subject.assert_free("k");
+}
+
+/// The hold ends in time, the guard knows, and whoever waits is served.
+pub(super) fn c14_hold_at_most_ends_the_hold(subject: &Subject) {
+    if !bounds(subject) {
+        return;
+    }
+    let (most, since) = (subject.unit(), subject.now());
+    let guard = subject.take(subject.lock("k").hold_at_most(most));
+    let waiting = subject.queue(subject.lock("k"));
+    let next = waiting.due(subject, since, most).expect("it is over");
+    subject.assert_lost(&guard, LostCause::HeldTooLong);
+    let error = subject.drive("the release", guard.release_async()).expect_err("it is lost");
+    assert!(error.is_lost(), "{error:?}");
+    next.check().expect("a late release frees nothing");
+    subject.contended(subject.lock("k"));
+    drop(next);
+    subject.assert_free("k");
+}
+
+/// Also where nobody waits, and `refresh` does not put it off.
+pub(super) fn c14_hold_at_most_needs_no_waiter(subject: &Subject) {
+    if !bounds(subject) {
+        return;
+    }
+    let most = subject.unit();
+    let guard = subject.take(subject.lock("k").hold_at_most(most));
+    subject.advance(most / 2);
+    let refreshed = subject.drive("the refresh", guard.refresh_async());
+    // On a machine that stood still meanwhile it may be over already.
+    assert!(refreshed.map_or_else(|error| error.is_lost(), |()| true));
+    subject.advance(most / 2 + subject.late());
+    subject.until("the hold ends", || guard.is_lost());
+    subject.assert_lost(&guard, LostCause::HeldTooLong);
+    subject.assert_free("k");
+}
+
+/// Released in time, its end never comes: the next holder is not disturbed.
+pub(super) fn c14_hold_at_most_ends_with_the_hold(subject: &Subject) {
+    if !bounds(subject) {
+        return;
+    }
+    let most = subject.unit();
+    drop(subject.take(subject.lock("k").hold_at_most(most)));
+    let next = subject.take(subject.lock("k"));
+    subject.advance(most * 2);
+    subject.settle();
+    next.check().expect("the bound was its predecessor's");
+    subject.contended(subject.lock("k"));
+}
+
+/// The two together: ended at most then, reserved at least until then.
+pub(super) fn c14_the_bounds_go_together(subject: &Subject) {
+    if !bounds(subject) {
+        return;
+    }
+    let (unit, since) = (subject.unit(), subject.now());
+    let lock = subject.lock("k").hold_at_most(unit).hold_at_least(unit * 3);
+    let guard = subject.take(lock);
+    let mut waiting = subject.queue(subject.lock("k"));
+    waiting.not_before(subject, since, unit * 3);
+    let next = waiting.due(subject, since, unit * 3).expect("the reservation is over");
+    subject.assert_lost(&guard, LostCause::HeldTooLong);
+    drop(next);
+    subject.assert_free("k");
+}
+
+/// A reservation is of the mode of the hold it was: all permits but one remain.
+pub(super) fn c14_a_reserved_permit_is_one_permit(subject: &Subject) {
+    if !bounds(subject) {
+        return;
+    }
+    if !subject.can().permits {
+        return subject.assert_unsupported("permits", subject.lock("k").permits(2));
+    }
+    let least = subject.unit() * 1000;
+    drop(subject.take(subject.lock("k").permits(2).hold_at_least(least)));
+    let other = subject.take(subject.lock("k").permits(2));
+    let error = subject.contended(subject.lock("k").permits(2));
+    assert_eq!(error.kind(), ErrorKind::Contended);
+    drop(other);
+    drop(subject.take(subject.lock("k").permits(2)));
+}

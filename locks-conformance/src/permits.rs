@@ -1,0 +1,152 @@
+//! C16: several holders by number.
+
+use super::exclusion::overlaps;
+use super::subject::Subject;
+use locks_core::{Caller, ErrorKind, Keys, LockBackend, Mode, Options, OwnedGuard, Request};
+
+/// Whether the backend has permits; if not, asserts that it says so.
+fn permits(subject: &Subject) -> bool {
+    let can = subject.can().permits;
+    if !can {
+        subject.assert_unsupported("permits", subject.lock("k").permits(2));
+    }
+    can
+}
+
+fn take_all<const N: usize>(subject: &Subject) -> [OwnedGuard; N] {
+    [(); N].map(|()| subject.take(subject.lock("k").permits(N as u32).wait(false)))
+}
+
+/// As many as there are, and not one more.
+pub(super) fn c16_as_many_as_there_are_and_no_more(subject: &Subject) {
+    if !permits(subject) {
+        return;
+    }
+    let mut held = Vec::from(take_all::<3>(subject));
+    subject.contended(subject.lock("k").permits(3));
+    let mut waiting = [(); 2].map(|()| subject.queue(subject.lock("k").permits(3)));
+    waiting[1].assert_waits(subject);
+    drop(held.pop());
+    let [first, second] = waiting;
+    let first = match subject.orders() {
+        true => {
+            let mut second = second;
+            let guard = first.granted(subject);
+            second.assert_waits(subject);
+            drop(held.pop());
+            (guard, second.granted(subject))
+        }
+        false => {
+            drop(held.pop());
+            (first.granted(subject), second.granted(subject))
+        }
+    };
+    subject.contended(subject.lock("k").permits(3));
+    drop((held, first));
+    subject.assert_free("k");
+}
+
+/// Threads: never more than there are.
+pub(super) fn c16_threads_never_exceed_the_number(subject: &Subject) {
+    if permits(subject) {
+        overlaps(subject, "a thread", 4, 50, |subject| subject.lock("k").permits(2), 2);
+    }
+}
+
+/// A key has one number while it is used, and may get another when it is not.
+pub(super) fn c16_everybody_agrees_on_the_number(subject: &Subject) {
+    if !permits(subject) {
+        return;
+    }
+    let permit = subject.take(subject.lock("k").permits(2));
+    for wait in [true, false] {
+        let refused = |lock: locks_core::LockBuilder<'static>| {
+            let error = subject.refused(lock.wait(wait), ErrorKind::PermitsMismatch);
+            assert!(error.to_string().contains("`k`"), "{error}");
+        };
+        refused(subject.lock("k").permits(3));
+        refused(subject.lock("k").permits(1));
+        refused(subject.lock("k"));
+        if subject.can().shared {
+            refused(subject.lock("k").shared());
+        }
+    }
+    permit.check().expect("it is held");
+    drop(permit);
+    let lock = subject.take(subject.lock("k"));
+    subject.refused(subject.lock("k").permits(2), ErrorKind::PermitsMismatch);
+    drop(lock);
+    drop(take_all::<4>(subject));
+    subject.assert_free("k");
+}
+
+/// Who waits for a key uses it: a permit is no lock for those behind it either.
+pub(super) fn c16_waiters_agree_on_the_number_too(subject: &Subject) {
+    if !permits(subject) {
+        return;
+    }
+    let held = take_all::<2>(subject);
+    let waiting = subject.queue(subject.lock("k").permits(2));
+    subject.refused(subject.lock("k").permits(3), ErrorKind::PermitsMismatch);
+    drop(held);
+    drop(waiting.granted(subject));
+    subject.assert_free("k");
+}
+
+/// No permit at all, and a shared permit, are refused by every backend.
+pub(super) fn c16_nonsense_is_refused(subject: &Subject) {
+    let nonsense = [
+        subject.lock("k").permits(0),
+        subject.lock("k").shared().permits(2),
+        subject.lock("k").permits(2).shared(),
+    ];
+    for lock in nonsense {
+        subject.refused(lock, ErrorKind::PermitsMismatch);
+    }
+    // Nor does the backend count on others to have refused it.
+    let mut options = Options::default();
+    options.mode = Mode::Permit { of: 0 };
+    let request = Request::new(Keys::one("k"), options, Caller::anonymous());
+    let asked = subject.drive("the request", subject.backend().acquire(request));
+    let error = asked.expect_err("there is no permit to be had");
+    assert_eq!(error.kind(), ErrorKind::PermitsMismatch, "{error:?}");
+    subject.assert_free("k");
+}
+
+/// One permit is one holder; very many are very many.
+pub(super) fn c16_one_and_very_many(subject: &Subject) {
+    if !permits(subject) {
+        return;
+    }
+    let only = take_all::<1>(subject);
+    subject.contended(subject.lock("k").permits(1));
+    drop(only);
+    let many = || subject.lock("k").permits(u32::MAX).wait(false);
+    let held = Vec::from_iter((0..100).map(|_| subject.take(many())));
+    subject.refused(subject.lock("k").permits(u32::MAX - 2), ErrorKind::PermitsMismatch);
+    drop(held);
+    subject.assert_free("k");
+}
+
+/// A permit that comes free goes to who has waited longest.
+pub(super) fn c16_permits_are_handed_on_in_order(subject: &Subject) {
+    if !permits(subject) {
+        return;
+    }
+    if !subject.orders() {
+        return subject.assert_unsupported("fair", subject.lock("k").fair(true));
+    }
+    let mut held = Vec::from(take_all::<2>(subject));
+    let mut waiting = Vec::from_iter((0..4).map(|_| subject.queue(subject.lock("k").permits(2))));
+    subject.outwait();
+    while !waiting.is_empty() {
+        let first = waiting.remove(0);
+        drop(held.remove(0));
+        first.assert_woken(subject);
+        subject.contended(subject.lock("k").permits(2));
+        for later in waiting.iter_mut().rev() {
+            later.assert_waits(subject);
+        }
+        held.push(first.granted(subject));
+    }
+}

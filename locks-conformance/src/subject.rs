@@ -1,0 +1,297 @@
+use std::fmt;
+use std::future::Future;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Fixture;
+use super::pending::{Driven, Pending};
+use super::running::Running;
+use locks_core::{
+    Backend, Capabilities, ErrorKind, Exclusion, HolderInfo, LockBackend, LockBuilder, LockError,
+    LockInfo, LostCause, OwnedGuard, Query, Token, WaiterOrder,
+};
+
+/// A fixture in the hands of a case, with what every case does to it.
+#[derive(Clone)]
+pub(super) struct Subject {
+    fixture: Arc<dyn Fixture>,
+    backend: Backend,
+}
+
+impl Subject {
+    pub(super) fn new(fixture: Arc<dyn Fixture>) -> Self {
+        let backend = fixture.backend();
+        Self { fixture, backend }
+    }
+
+    pub(super) fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    pub(super) fn fixture(&self) -> &dyn Fixture {
+        &*self.fixture
+    }
+
+    pub(super) fn can(&self) -> Capabilities {
+        self.backend.about().capabilities
+    }
+
+    /// Whether waiters of this client are served in their order.
+    pub(super) fn orders(&self) -> bool {
+        self.can().order != WaiterOrder::None
+    }
+
+    /// The same arbiter seen by another client.
+    ///
+    /// # Panics
+    /// If the fixture has none although the backend promises exclusion beyond the process.
+    pub(super) fn rival(&self) -> Option<Self> {
+        let backend = self.fixture.rival();
+        self.needs(backend.is_some(), "rival");
+        backend.map(|backend| Self { fixture: self.fixture.clone(), backend })
+    }
+
+    /// The program that serves the kit in another process.
+    ///
+    /// # Panics
+    /// As [`rival`](Self::rival).
+    pub(super) fn child(&self) -> Option<Command> {
+        let child = self.fixture.child();
+        self.needs(child.is_some(), "child");
+        child
+    }
+
+    fn needs(&self, given: bool, hook: &str) {
+        assert!(
+            given || self.can().exclusion == Exclusion::Process,
+            "the backend promises exclusion beyond its process: give the fixture a `{hook}`"
+        );
+    }
+
+    pub(super) fn lock(&self, key: &str) -> LockBuilder<'static> {
+        self.backend.named(key.to_owned())
+    }
+
+    /// The lock on `key`, without waiting.
+    pub(super) fn try_lock(&self, key: &str) -> LockBuilder<'static> {
+        self.lock(key).wait(false)
+    }
+
+    // Time.
+
+    pub(super) fn tick(&self) -> Duration {
+        self.fixture.tick()
+    }
+
+    /// A stretch of the arbiter's time that is long beside a tick.
+    pub(super) fn unit(&self) -> Duration {
+        self.tick() * 20
+    }
+
+    /// How late the arbiter may be, with something to spare.
+    pub(super) fn late(&self) -> Duration {
+        self.tick() * 3
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.fixture.now()
+    }
+
+    pub(super) fn advance(&self, by: Duration) {
+        self.fixture.advance(by);
+    }
+
+    /// Lets whoever waits have waited for so long that newcomers no longer barge in (C3).
+    pub(super) fn outwait(&self) {
+        self.advance(self.tick().max(Duration::from_millis(1)));
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        self.fixture.patience()
+    }
+
+    // Acquisitions.
+
+    /// Drives the acquisition to its end.
+    ///
+    /// # Panics
+    /// If it does not end although nothing is in its way, or if nothing wakes it.
+    #[track_caller]
+    pub(super) fn outcome(&self, lock: LockBuilder<'_>) -> Result<OwnedGuard, LockError> {
+        self.drive("the acquisition", lock.acquire_async())
+    }
+
+    /// A lock that has to be granted.
+    #[track_caller]
+    pub(super) fn take(&self, lock: LockBuilder<'_>) -> OwnedGuard {
+        match self.outcome(lock) {
+            Ok(guard) => guard,
+            Err(error) => panic!("not granted: {error:?}"),
+        }
+    }
+
+    /// A lock that has to be refused.
+    #[track_caller]
+    pub(super) fn refused(&self, lock: LockBuilder<'_>, kind: ErrorKind) -> LockError {
+        match self.outcome(lock) {
+            Ok(guard) => panic!("{guard:?} was granted, not refused as {kind:?}"),
+            Err(error) => {
+                assert_eq!(error.kind(), kind, "{error:?}");
+                error
+            }
+        }
+    }
+
+    /// A lock that somebody else has to have.
+    #[track_caller]
+    pub(super) fn contended(&self, lock: LockBuilder<'_>) -> LockError {
+        self.refused(lock.wait(false), ErrorKind::Contended)
+    }
+
+    /// Nobody holds, awaits or reserves `key`.
+    #[track_caller]
+    pub(super) fn assert_free(&self, key: &str) {
+        self.release(self.take(self.lock(key)));
+        if self.can().listing {
+            let left = self.list(key);
+            assert!(left.is_none(), "still listed: {left:?}");
+        }
+    }
+
+    /// An acquisition that has to queue.
+    #[track_caller]
+    pub(super) fn queue(&self, lock: LockBuilder<'static>) -> Pending {
+        let mut pending = Pending::begin(lock);
+        pending.assert_waits(self);
+        pending
+    }
+
+    /// Releases and waits for the confirmation.
+    #[track_caller]
+    pub(super) fn release(&self, guard: OwnedGuard) {
+        if let Err(error) = self.drive("the release", guard.release_async()) {
+            panic!("not released: {error:?}");
+        }
+    }
+
+    /// Refreshes a hold that has to be there.
+    #[track_caller]
+    pub(super) fn refresh(&self, guard: &OwnedGuard) {
+        if let Err(error) = self.drive("the refresh", guard.refresh_async()) {
+            panic!("not refreshed: {error:?}");
+        }
+    }
+
+    /// Ends the hold of `key` with `token`; whether there was one.
+    #[track_caller]
+    pub(super) fn evict(&self, key: &str, token: Token) -> bool {
+        match self.drive("the eviction", self.backend.evict(key, token)) {
+            Ok(found) => found,
+            Err(error) => panic!("not evicted: {error:?}"),
+        }
+    }
+
+    /// Asserts that administrative release is refused by a backend that does not declare it.
+    pub(super) fn assert_evict_unsupported(&self) {
+        let evict = self.backend.evict("k", Token::new(1));
+        let error = self.drive("the eviction", evict).expect_err("it is not declared");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
+    }
+
+    /// `future`'s output; polled only when woken.
+    pub(super) fn drive<F: Future>(&self, what: &str, future: F) -> F::Output {
+        Driven::new(future).finish(self.patience(), what)
+    }
+
+    /// Returns once everything that was asked of the arbiter so far has been answered, as far
+    /// as a client can bring that about: by a round trip.
+    pub(super) fn settle(&self) {
+        let probe = self.drive("a round trip", self.try_lock("settle").acquire_async());
+        if let Ok(guard) = probe {
+            // Another case's thread may settle at the same time, so a refusal is an answer too.
+            let _: Result<(), LockError> = self.drive("a round trip", guard.release_async());
+        }
+    }
+
+    /// Runs `body` on a thread of its own.
+    pub(super) fn thread<T: Send + 'static>(
+        &self,
+        name: &str,
+        body: impl FnOnce(&Self) -> T + Send + 'static,
+    ) -> Running<T> {
+        let subject = self.clone();
+        Running::start(name, self.patience(), move || body(&subject))
+    }
+
+    // What the arbiter says.
+
+    /// The lock has been taken from `guard`: it knows at once within a process, and elsewhere
+    /// when it hears of it, at the latest when its lease is over (C8).
+    #[track_caller]
+    pub(super) fn assert_lost(&self, guard: &OwnedGuard, cause: LostCause) {
+        let lost = ErrorKind::Lost { cause };
+        if self.can().exclusion == Exclusion::Process {
+            assert!(guard.is_lost(), "{guard:?} is not told of its loss");
+            assert_eq!(guard.check().map_err(|error| error.kind()), Err(lost));
+        }
+        self.until("the guard learns of its loss", || {
+            self.advance(self.tick());
+            guard.is_lost()
+        });
+        assert!(guard.check().expect_err("it is lost").is_lost());
+    }
+
+    /// What is listed for `key`, if anything.
+    #[track_caller]
+    pub(super) fn list(&self, key: &str) -> Option<LockInfo> {
+        let query = Query::Key(key.to_owned());
+        let mut infos = match self.drive("the list", self.backend.inspect(query)) {
+            Ok(infos) => infos,
+            Err(error) => panic!("not listed: {error:?}"),
+        };
+        assert!(infos.len() <= 1, "one key is listed twice: {infos:?}");
+        let info = infos.pop()?;
+        assert_eq!(info.key, key, "another key is listed");
+        Some(info)
+    }
+
+    #[track_caller]
+    pub(super) fn holders(&self, key: &str) -> Vec<HolderInfo> {
+        self.list(key).map(|info| info.holders).unwrap_or_default()
+    }
+
+    /// How many waiters are listed for `key`; `None` where waiters are not listed.
+    #[track_caller]
+    pub(super) fn waiters(&self, key: &str) -> Option<usize> {
+        let listed = self.can().listing && self.can().listing_waiters;
+        listed.then(|| self.list(key).map_or(0, |info| info.waiters.len()))
+    }
+
+    /// Asserts that what the backend does not declare is refused by name (C15), also where it
+    /// would make no difference: on a free key.
+    #[track_caller]
+    pub(super) fn assert_unsupported(&self, option: &str, lock: LockBuilder<'_>) {
+        let error = self.refused(lock.wait(false), ErrorKind::Unsupported);
+        let (text, name) = (error.to_string(), &self.backend.about().name);
+        assert!(text.contains(option), "`{option}` is not named in «{text}»");
+        assert!(text.contains(name.as_str()), "the backend `{name}` is not named in «{text}»");
+        assert_eq!(error.backend(), Some(name.as_str()), "{error:?}");
+    }
+
+    /// Polls `met` until it is.
+    #[track_caller]
+    pub(super) fn until(&self, what: &str, mut met: impl FnMut() -> bool) {
+        let start = std::time::Instant::now();
+        while !met() {
+            assert!(start.elapsed() < self.patience(), "it never came about that {what}");
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Subject({:?})", self.backend)
+    }
+}

@@ -1,0 +1,165 @@
+//! C6: from whom is stolen, and what becomes of them.
+
+use super::stealing::{assert_stolen, steals};
+use super::subject::Subject;
+use locks_core::{ErrorKind, LostCause};
+
+/// An exclusive thief takes the key from all readers or from none.
+pub(super) fn c6_an_exclusive_thief_takes_all_shared_holds_or_none(subject: &Subject) {
+    if !steals(subject) {
+        return;
+    }
+    if !subject.can().shared {
+        return subject.assert_unsupported("shared", subject.lock("k").shared());
+    }
+    let age = subject.unit();
+    let old = subject.take(subject.lock("k").shared());
+    subject.advance(age / 2);
+    let since = subject.now();
+    let young = subject.take(subject.lock("k").shared());
+    let mut thief = subject.queue(subject.lock("k").steal_after(age));
+    thief.not_before(subject, since, age);
+    if !young.is_lost() {
+        old.check().expect("one of the two is too young, so neither is stolen");
+    }
+    let thief = thief.due(subject, since, age).expect("both were old enough");
+    assert_stolen(subject, &old);
+    assert_stolen(subject, &young);
+    subject.contended(subject.lock("k").shared());
+    drop((old, young));
+    thief.check().expect("late releases free nothing");
+    subject.contended(subject.lock("k").shared());
+}
+
+/// A shared thief takes the key from an exclusive holder, and then shares it.
+pub(super) fn c6_a_shared_thief_takes_an_exclusive_hold(subject: &Subject) {
+    if !steals(subject) {
+        return;
+    }
+    if !subject.can().shared {
+        return subject.assert_unsupported("shared", subject.lock("k").shared());
+    }
+    let (age, since) = (subject.unit(), subject.now());
+    let victim = subject.take(subject.lock("k"));
+    let thief = subject.queue(subject.lock("k").shared().steal_after(age));
+    let thief = thief.due(subject, since, age).expect("it was old enough");
+    assert_stolen(subject, &victim);
+    let beside = subject.take(subject.lock("k").shared());
+    subject.contended(subject.lock("k"));
+    drop((thief, beside, victim));
+    subject.assert_free("k");
+}
+
+/// A shared thief lets in the readers that wait at the queue's head: nothing is in their way.
+pub(super) fn c6_a_shared_thief_lets_waiting_readers_in(subject: &Subject) {
+    if !steals(subject) {
+        return;
+    }
+    if !subject.can().shared {
+        return subject.assert_unsupported("shared", subject.lock("k").shared());
+    }
+    let age = subject.unit();
+    let victim = subject.take(subject.lock("k"));
+    let waiting = [(); 2].map(|()| subject.queue(subject.lock("k").shared()));
+    let mut writer = subject.queue(subject.lock("k"));
+    subject.advance(age + subject.late());
+    let thief = subject.take(subject.try_lock("k").shared().steal_after(age));
+    assert_stolen(subject, &victim);
+    let readers = waiting.map(|waiting| waiting.granted(subject));
+    writer.assert_waits(subject);
+    drop((thief, readers, victim));
+    drop(writer.granted(subject));
+    subject.assert_free("k");
+}
+
+/// One who steals takes nothing from those it can run beside.
+pub(super) fn c6_compatible_holds_are_left_alone(subject: &Subject) {
+    if !steals(subject) {
+        return;
+    }
+    if !subject.can().shared {
+        return subject.assert_unsupported("shared", subject.lock("k").shared());
+    }
+    let reader = subject.take(subject.lock("k").shared());
+    subject.advance(subject.unit() * 2);
+    let beside = subject.take(subject.lock("k").shared().steal_after(subject.tick()));
+    reader.check().expect("there was no need to steal it");
+    drop((reader, beside));
+    subject.assert_free("k");
+}
+
+/// A thief that wants a permit takes that of a hold that is old enough, and no more.
+pub(super) fn c6_one_permit_is_stolen_when_due(subject: &Subject) {
+    if !steals(subject) {
+        return;
+    }
+    if !subject.can().permits {
+        return subject.assert_unsupported("permits", subject.lock("k").permits(2));
+    }
+    let (age, since) = (subject.unit(), subject.now());
+    let old = subject.take(subject.lock("k").permits(2));
+    subject.advance(subject.late());
+    let young = subject.take(subject.lock("k").permits(2));
+    let thief = subject.queue(subject.lock("k").permits(2).steal_after(age));
+    let thief = thief.due(subject, since, age).expect("one was old enough");
+    assert_stolen(subject, &old);
+    young.check().expect("one permit was enough");
+    subject.contended(subject.lock("k").permits(2));
+    drop(old);
+    subject.contended(subject.lock("k").permits(2));
+    drop((young, thief));
+    subject.assert_free("k");
+}
+
+/// Where several are old enough it is the oldest that is stolen.
+pub(super) fn c6_of_two_old_permits_the_older_is_stolen(subject: &Subject) {
+    if !steals(subject) {
+        return;
+    }
+    if !subject.can().permits {
+        return subject.assert_unsupported("permits", subject.lock("k").permits(3));
+    }
+    let age = subject.unit();
+    let permits = [(); 3].map(|()| {
+        let permit = subject.take(subject.lock("k").permits(3));
+        subject.advance(subject.late());
+        permit
+    });
+    subject.advance(age);
+    let steal = || subject.try_lock("k").permits(3).steal_after(age);
+    let [oldest, middle, youngest] = permits;
+    let first = subject.take(steal());
+    assert_stolen(subject, &oldest);
+    middle.check().expect("there was an older one");
+    let second = subject.take(steal());
+    assert_stolen(subject, &middle);
+    youngest.check().expect("there was an older one");
+    drop((oldest, middle, youngest, first, second));
+    subject.assert_free("k");
+}
+
+/// What the victim does late concerns nobody any more.
+pub(super) fn c6_a_late_release_of_the_victim_frees_nothing(subject: &Subject) {
+    if !steals(subject) {
+        return;
+    }
+    let age = subject.unit();
+    for confirmed in [true, false] {
+        let victim = subject.take(subject.lock("k"));
+        subject.advance(age + subject.late());
+        let thief = subject.take(subject.try_lock("k").steal_after(age));
+        let mut waiting = subject.queue(subject.lock("k"));
+        if confirmed {
+            let release = subject.drive("the release", victim.release_async());
+            let error = release.expect_err("it is lost");
+            assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::Stolen }, "{error:?}");
+        } else {
+            drop(victim);
+        }
+        waiting.assert_waits(subject);
+        thief.check().expect("it is the thief's");
+        drop(thief);
+        drop(waiting.granted(subject));
+    }
+    subject.assert_free("k");
+}
