@@ -35,6 +35,7 @@
 //!
 //! Those of the attribute and of the block macro; the builder's methods bear the same names.
 //!
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc = include_str!("lock_options.md")]
 //!
 //! # Both macros bare

@@ -26,6 +26,9 @@ pub mod server {}
 #[doc = include_str!("manual/promises.md")]
 pub mod promises {}
 
+#[doc = include_str!("manual/contract.md")]
+pub mod contract {}
+
 #[doc = include_str!("manual/deadlocks.md")]
 pub mod deadlocks {}
 

@@ -2,6 +2,7 @@
 //!
 //! Users depend on `locks`; this crate is for those who bring a backend of their own. Start at
 //! [`LockBackend`], or, for a store with leases, at `LeaseStore` (feature `leases`).
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod backend;
 mod brief;

@@ -3,10 +3,12 @@
 //!
 //! Users depend on `locks` with its feature `file`, where this is `locks::file`. The letters and
 //! numbers in brackets (F1, C6, …) are clauses of the project's contract.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
-#[cfg(not(unix))]
+#[cfg(not(target_os = "linux"))]
 compile_error!(
-    "`locks-file` needs `flock`, which only Unix has: leave out the feature `file` here"
+    "`locks-file` is for Linux so far: it needs inotify, `/proc/locks` and an atomic exchange of \
+     files. Leave out the feature `file` on this system"
 );
 
 mod backend;

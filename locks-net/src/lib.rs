@@ -24,6 +24,13 @@
 //! # std::fs::remove_dir_all(&directory).unwrap();
 //! # Ok::<(), locks_core::LockError>(())
 //! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(target_os = "linux"))]
+compile_error!(
+    "`locks-net` is for Linux so far: it watches processes by pidfd and sockets by epoll. Leave out \
+     the feature `net` on this system"
+);
 
 // Three layers, of which only the last does I/O: `wire`, `secret` and `channel` are bytes and values; `arbiter` and
 // `client::session` are the two ends as state machines; `server`, `client::link`, `serving` and `journal` are

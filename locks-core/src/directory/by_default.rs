@@ -1,12 +1,13 @@
 //! Which backend the processes of this user have by default, where two of equal reach could be it.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
 
 use super::make_private;
 use crate::{ErrorKind, LockError};
@@ -56,8 +57,8 @@ impl DefaultMarker {
                 file => file?,
             };
             let deadline = Instant::now() + PATIENCE;
-            while !lock(&file, File::try_lock)? {
-                if lock(&file, File::try_lock_shared)? {
+            while !lock(&file, FlockOperation::NonBlockingLockExclusive)? {
+                if lock(&file, FlockOperation::NonBlockingLockShared)? {
                     return content(&mut file).map(Some);
                 }
                 pause(deadline)?;
@@ -71,14 +72,14 @@ impl DefaultMarker {
     fn keep_in(file: &mut File, backend: &str) -> io::Result<Option<String>> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if lock(file, File::try_lock)? {
+            if lock(file, FlockOperation::NonBlockingLockExclusive)? {
                 file.set_len(0)?;
                 file.rewind()?;
                 file.write_all(backend.as_bytes())?;
             }
             // From exclusive to shared is two steps, and whoever comes between them has written another
             // name: so it is read, whoever wrote it.
-            if lock(file, File::try_lock_shared)? {
+            if lock(file, FlockOperation::NonBlockingLockShared)? {
                 let found = content(file)?;
                 if found == backend {
                     return Ok(None);
@@ -87,23 +88,21 @@ impl DefaultMarker {
                 if !found.is_empty() {
                     return Ok(Some(found));
                 }
-                file.unlock()?;
+                flock(&*file, FlockOperation::Unlock)?;
             }
             pause(deadline)?;
         }
     }
 }
 
-/// Whether it is locked now.
-fn lock(file: &File, how: fn(&File) -> Result<(), TryLockError>) -> io::Result<bool> {
+/// Tries to lock the file; `false` if another process has it locked. (`File::try_lock` needs Rust 1.89.)
+fn lock(file: &File, how: FlockOperation) -> io::Result<bool> {
     loop {
-        return match how(file) {
+        return match flock(file, how) {
             Ok(()) => Ok(true),
-            Err(TryLockError::WouldBlock) => Ok(false),
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {
-                continue;
-            }
-            Err(TryLockError::Error(error)) => Err(error),
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(Errno::INTR) => continue,
+            Err(error) => Err(error.into()),
         };
     }
 }

@@ -161,7 +161,10 @@ pub(super) trait Put {
 
     /// What exceeds `max` bytes is cut off.
     fn text(&mut self, text: &str, max: usize) {
-        let text = &text[..text.floor_char_boundary(max)];
+        // `str::floor_char_boundary` needs Rust 1.91.
+        let fits = |end: &usize| text.is_char_boundary(*end);
+        let end = (0..=max.min(text.len())).rev().find(fits).unwrap_or(0);
+        let text = &text[..end];
         self.u16(u16::try_from(text.len()).expect("all bounds of texts fit 16 bits"));
         self.bytes(text.as_bytes());
     }
