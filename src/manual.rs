@@ -23,6 +23,9 @@ pub mod files {}
 #[doc = include_str!("manual/server.md")]
 pub mod server {}
 
+#[doc = include_str!("manual/limits.md")]
+pub mod limits {}
+
 #[doc = include_str!("manual/promises.md")]
 pub mod promises {}
 

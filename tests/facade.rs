@@ -12,6 +12,8 @@ mod defaults;
 mod fails;
 #[path = "facade/fresh_process.rs"]
 mod fresh_process;
+#[path = "facade/limits.rs"]
+mod limits;
 #[cfg(feature = "tracing")]
 #[path = "../locks-core/tests/checks/listens.rs"]
 mod listens;

@@ -1,8 +1,8 @@
 //! `locks secret`: makes a secret.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use locks::net::Secret;
@@ -32,7 +32,9 @@ pub(crate) fn secret(asked: &SecretArgs) -> Result<Status, Failure> {
 /// A new file, so that no secret that is in use is lost.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(path)?;
-    let written = writeln!(file, "{text}").and_then(|()| file.sync_all());
+    // The umask may have taken from its owner what it has to leave.
+    let own = file.set_permissions(Permissions::from_mode(0o600));
+    let written = own.and_then(|()| writeln!(file, "{text}")).and_then(|()| file.sync_all());
     if written.is_err() {
         // Half a secret is of no use, and would be in the way of the next try.
         let _ = fs::remove_file(path);

@@ -22,6 +22,8 @@ mod signals;
 mod status;
 #[path = "cli/terminal.rs"]
 mod terminal;
+#[path = "cli/umask.rs"]
+mod umask;
 #[path = "cli/upkeep.rs"]
 mod upkeep;
 #[path = "cli/waiting.rs"]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FileType, FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
 
-use super::make_private;
+use super::{make_private, open_private};
 use crate::{ErrorKind, LockError};
 
 /// The file, in the default directory.
@@ -140,7 +140,7 @@ fn open(directory: &Path, flags: OFlags) -> io::Result<File> {
         return Err(foreign("its directory"));
     }
     let flags = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = rustix::fs::openat(&within, NAME, flags, Mode::RUSR | Mode::WUSR)?;
+    let file = open_private(&within, Path::new(NAME), flags, Mode::RUSR | Mode::WUSR)?;
     let stat = rustix::fs::fstat(&file)?;
     if stat.st_uid != user || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(foreign("it is no file, or"));

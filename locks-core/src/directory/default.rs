@@ -1,7 +1,5 @@
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
 
 use nix::unistd::{Uid, User};
 
@@ -33,20 +31,4 @@ pub fn default_directory() -> Result<PathBuf, LockError> {
         Some(home) => home.join(".local/state/locks"),
         None => PathBuf::from(format!("/var/tmp/locks-{uid}")),
     })
-}
-
-/// Makes a directory that is this user's alone, if there is none: whatever the umask says, and before
-/// anybody makes it on the way to one below it.
-///
-/// # Errors
-/// What keeps it from being made.
-pub fn make_private(directory: &Path) -> io::Result<()> {
-    if let Some(parent) = directory.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    match DirBuilder::new().mode(0o700).create(directory) {
-        // Somebody else was quicker.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        outcome => outcome,
-    }
 }

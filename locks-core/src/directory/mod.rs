@@ -3,7 +3,9 @@
 mod by_default;
 mod default;
 mod network;
+mod private;
 
 pub use by_default::DefaultMarker;
-pub use default::{default_directory, make_private};
+pub use default::default_directory;
 pub use network::is_network;
+pub use private::{make_private, open_private};

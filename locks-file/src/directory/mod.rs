@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use locks_core::LockError;
+use locks_core::directory::open_private;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -158,7 +159,7 @@ pub(crate) fn open_existing(path: &Path) -> io::Result<File> {
 fn open_at(path: &Path, flags: OFlags, mode: Mode) -> Result<File, Errno> {
     let flags = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     loop {
-        match rustix::fs::open(path, flags, mode) {
+        match open_private(rustix::fs::CWD, path, flags, mode) {
             Ok(file) => return Ok(File::from(file)),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error),

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use locks_core::LockError;
-use locks_core::directory::make_private;
+use locks_core::directory::{make_private, open_private};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
@@ -156,7 +156,7 @@ impl Directory {
     fn open_at(&self, name: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
         let flags = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         rustix::io::retry_on_intr(|| {
-            rustix::fs::openat(self.handle.as_fd(), name, flags, Mode::RUSR | Mode::WUSR)
+            open_private(self.handle.as_fd(), Path::new(name), flags, Mode::RUSR | Mode::WUSR)
         })
     }
 }
