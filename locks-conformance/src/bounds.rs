@@ -221,6 +221,7 @@ pub(super) fn c14_a_reserved_permit_is_one_permit(subject: &Subject) {
     let least = subject.unit() * 1000;
     drop(subject.take(subject.lock("k").permits(2).hold_at_least(least)));
     let other = subject.take(subject.lock("k").permits(2));
+    drop(subject.take(subject.lock("k").permits(3)));
     let error = subject.contended(subject.lock("k").permits(2));
     assert_eq!(error.kind(), ErrorKind::Contended);
     drop(other);

@@ -207,6 +207,59 @@ pub(super) fn c10_a_permit_is_deadlocked_only_if_every_holder_leads_back(subject
     drop(waiting.granted(subject));
 }
 
+/// How many of the holders may lead back is a matter of the number that is asked for, and of those
+/// asked for earlier.
+pub(super) fn c10_a_permit_counts_the_holders_that_lead_back(subject: &Subject) {
+    if !detects(subject) {
+        return;
+    }
+    if !subject.can().permits {
+        return subject.assert_unsupported("permits", subject.lock("k").permits(2));
+    }
+    let permit = |owner: u64, of| subject.lock("k").permits(of).owner(owner);
+    let [one, two, three] = [1, 2, 3].map(|owner| subject.take(permit(owner, 3)));
+    let a = subject.take(subject.lock("a").owner(4));
+    let waiting = [1, 2].map(|owner| subject.queue(subject.lock("a").owner(owner)));
+    // With 3 gone there is room for a third, but not for a second.
+    drop(subject.queue(permit(4, 3)));
+    let error = subject.refused(permit(4, 2), ErrorKind::Deadlock);
+    assert_eq!(error.key(), "k", "{error:?}");
+    let before = subject.queue(permit(5, 2));
+    subject.refused(permit(4, 3), ErrorKind::Deadlock);
+    drop(before);
+    let third = subject.queue(permit(4, 3));
+    drop(three);
+    drop(third.granted(subject));
+    drop(a);
+    // Each waits for the other to be through with `a`.
+    for waiting in waiting {
+        drop(waiting.granted(subject));
+    }
+    drop((one, two));
+    subject.assert_free("k");
+}
+
+/// Nor is one that leads through a thief, which waits for no release.
+pub(super) fn c10_a_thief_ahead_in_the_queue_lets_those_behind_it_through(subject: &Subject) {
+    if !detects(subject) || !super::stealing::steals(subject) {
+        return;
+    }
+    if !subject.can().shared {
+        return subject.assert_unsupported("shared", subject.lock("k").shared());
+    }
+    let (age, since) = (subject.unit(), subject.now());
+    let reader = subject.take(subject.lock("k").shared().owner(1));
+    let a = subject.take(subject.lock("a").owner(2));
+    let one = subject.queue(subject.lock("a").owner(1));
+    let thief = subject.queue(subject.lock("k").owner(3).steal_after(age));
+    let two = subject.queue(subject.lock("k").shared().owner(2));
+    drop(thief.due(subject, since, age).expect("it was old enough"));
+    super::stealing::assert_stolen(subject, &reader);
+    drop(two.granted(subject));
+    drop(a);
+    drop(one.granted(subject));
+}
+
 /// A cycle that a theft will end is none.
 pub(super) fn c10_a_thief_in_the_cycle_ends_it(subject: &Subject) {
     if !detects(subject) || !super::stealing::steals(subject) {

@@ -145,6 +145,7 @@ macro_rules! __conformance_cases {
                 c6_compatible_holds_are_left_alone,
                 c6_one_permit_is_stolen_when_due,
                 c6_of_two_old_permits_the_older_is_stolen,
+                c6_a_permit_steals_as_many_as_it_takes,
                 c6_a_late_release_of_the_victim_frees_nothing,
             }
             fencing {
@@ -206,6 +207,8 @@ macro_rules! __conformance_cases {
                 c10_a_chain_is_no_cycle,
                 c10_anonymous_holds_are_in_no_cycle,
                 c10_a_permit_is_deadlocked_only_if_every_holder_leads_back,
+                c10_a_permit_counts_the_holders_that_lead_back,
+                c10_a_thief_ahead_in_the_queue_lets_those_behind_it_through,
                 c10_a_thief_in_the_cycle_ends_it,
                 c10_a_bounded_hold_in_the_cycle_ends_it,
                 c10_a_set_that_waits_holds_what_it_has,
@@ -265,8 +268,10 @@ macro_rules! __conformance_cases {
             permits {
                 c16_as_many_as_there_are_and_no_more,
                 c16_threads_never_exceed_the_number,
-                c16_everybody_agrees_on_the_number,
-                c16_waiters_agree_on_the_number_too,
+                c16_locks_and_permits_do_not_mix,
+                c16_locks_and_waiting_permits_do_not_mix,
+                c16_each_request_obeys_its_own_number,
+                c16_a_fleet_is_rolled_to_another_number,
                 c16_nonsense_is_refused,
                 c16_one_and_very_many,
                 c16_permits_are_handed_on_in_order,

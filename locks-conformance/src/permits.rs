@@ -53,8 +53,8 @@ pub(super) fn c16_threads_never_exceed_the_number(subject: &Subject) {
     }
 }
 
-/// A key has one number while it is used, and may get another when it is not.
-pub(super) fn c16_everybody_agrees_on_the_number(subject: &Subject) {
+/// A key is a lock or a set of permits while it is used, and may be the other when it is not.
+pub(super) fn c16_locks_and_permits_do_not_mix(subject: &Subject) {
     if !permits(subject) {
         return;
     }
@@ -64,8 +64,6 @@ pub(super) fn c16_everybody_agrees_on_the_number(subject: &Subject) {
             let error = subject.refused(lock.wait(wait), ErrorKind::PermitsMismatch);
             assert!(error.to_string().contains("`k`"), "{error}");
         };
-        refused(subject.lock("k").permits(3));
-        refused(subject.lock("k").permits(1));
         refused(subject.lock("k"));
         if subject.can().shared {
             refused(subject.lock("k").shared());
@@ -80,16 +78,68 @@ pub(super) fn c16_everybody_agrees_on_the_number(subject: &Subject) {
     subject.assert_free("k");
 }
 
-/// Who waits for a key uses it: a permit is no lock for those behind it either.
-pub(super) fn c16_waiters_agree_on_the_number_too(subject: &Subject) {
+/// A request that waits uses the key: a permit is no lock for those behind it either.
+pub(super) fn c16_locks_and_waiting_permits_do_not_mix(subject: &Subject) {
     if !permits(subject) {
         return;
     }
     let held = take_all::<2>(subject);
     let waiting = subject.queue(subject.lock("k").permits(2));
-    subject.refused(subject.lock("k").permits(3), ErrorKind::PermitsMismatch);
+    subject.refused(subject.lock("k"), ErrorKind::PermitsMismatch);
     drop(held);
     drop(waiting.granted(subject));
+    subject.assert_free("k");
+}
+
+/// The number is each request's own: what others have asked for does not matter to it.
+pub(super) fn c16_each_request_obeys_its_own_number(subject: &Subject) {
+    if !permits(subject) {
+        return;
+    }
+    let take = |of| subject.take(subject.lock("k").permits(of).wait(false));
+    let mut held = Vec::from_iter([1, 2, 3, 4, 5].map(take));
+    for of in [1, 3, 5] {
+        subject.contended(subject.lock("k").permits(of));
+    }
+    drop(held.remove(0));
+    subject.contended(subject.lock("k").permits(4));
+    held.push(take(5));
+    held.push(take(u32::MAX));
+    drop(held.drain(..5));
+    subject.contended(subject.lock("k").permits(1));
+    drop(take(2));
+    drop(held);
+    subject.assert_free("k");
+}
+
+/// From two to four and back again, nothing is refused, and waiters are served in their order.
+pub(super) fn c16_a_fleet_is_rolled_to_another_number(subject: &Subject) {
+    if !permits(subject) {
+        return;
+    }
+    if !subject.orders() {
+        return subject.assert_unsupported("fair", subject.lock("k").fair(true));
+    }
+    let queue = |of| subject.queue(subject.lock("k").permits(of));
+    let mut held = Vec::from(take_all::<2>(subject));
+    let (two, mut four, mut another) = (queue(2), queue(4), queue(4));
+    subject.outwait();
+    // There is room for them, but not ahead of the first.
+    subject.contended(subject.lock("k").permits(4));
+    four.assert_waits(subject);
+    another.assert_waits(subject);
+    drop(held.pop());
+    held.extend([two, four, another].map(|waiting| waiting.granted(subject)));
+    subject.contended(subject.lock("k").permits(4));
+    let (mut two, mut four) = (queue(2), queue(4));
+    for _ in 0..2 {
+        drop(held.pop());
+        two.assert_waits(subject);
+        four.assert_waits(subject);
+    }
+    drop(held.pop());
+    held.extend([two, four].map(|waiting| waiting.granted(subject)));
+    drop(held);
     subject.assert_free("k");
 }
 
@@ -123,7 +173,7 @@ pub(super) fn c16_one_and_very_many(subject: &Subject) {
     drop(only);
     let many = || subject.lock("k").permits(u32::MAX).wait(false);
     let held = Vec::from_iter((0..100).map(|_| subject.take(many())));
-    subject.refused(subject.lock("k").permits(u32::MAX - 2), ErrorKind::PermitsMismatch);
+    subject.contended(subject.lock("k").permits(100));
     drop(held);
     subject.assert_free("k");
 }

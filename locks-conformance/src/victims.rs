@@ -138,6 +138,38 @@ pub(super) fn c6_of_two_old_permits_the_older_is_stolen(subject: &Subject) {
     subject.assert_free("k");
 }
 
+/// A thief that lets in fewer takes the fewest oldest holds that make room for it, when the last of
+/// them is due, and none before.
+pub(super) fn c6_a_permit_steals_as_many_as_it_takes(subject: &Subject) {
+    if !steals(subject) {
+        return;
+    }
+    if !subject.can().permits {
+        return subject.assert_unsupported("permits", subject.lock("k").permits(3));
+    }
+    let age = subject.unit();
+    let [first, second, third, fourth] = [(); 4].map(|()| {
+        let since = subject.now();
+        let permit = subject.take(subject.lock("k").permits(4));
+        subject.advance(age / 4);
+        (permit, since)
+    });
+    let mut thief = subject.queue(subject.lock("k").permits(2).steal_after(age));
+    let mut later = subject.queue(subject.lock("k").permits(2));
+    thief.not_before(subject, third.1, age);
+    let is_lost = first.0.is_lost();
+    assert!(!is_lost || thief.poll(), "it was stolen although two were not enough");
+    let stolen = thief.due(subject, third.1, age).expect("three were old enough");
+    for (victim, _) in [&first, &second, &third] {
+        assert_stolen(subject, victim);
+    }
+    fourth.0.check().expect("three were enough");
+    later.assert_waits(subject);
+    drop((first, second, third, fourth, stolen));
+    drop(later.granted(subject));
+    subject.assert_free("k");
+}
+
 /// What the victim does late concerns nobody any more.
 pub(super) fn c6_a_late_release_of_the_victim_frees_nothing(subject: &Subject) {
     if !steals(subject) {

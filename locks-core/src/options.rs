@@ -36,7 +36,8 @@ pub enum Mode {
     Shared,
     /// One of `of` permits (C16).
     Permit {
-        /// How many may hold the key at a time; the same for everybody who uses the key.
+        /// The request is granted while fewer than this hold the key. Each request has a number of
+        /// its own.
         of: u32,
     },
 }

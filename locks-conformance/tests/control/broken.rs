@@ -153,6 +153,7 @@ control! {
     c6_steals_the_old_only: StealsTheOldOnly fails
         c6_an_exclusive_thief_takes_all_shared_holds_or_none;
     c6_steals_youngest_permit: StealsYoungestPermit fails c6_of_two_old_permits_the_older_is_stolen;
+    c6_steals_one_permit: StealsOnePermit fails c6_a_permit_steals_as_many_as_it_takes;
     c6_refresh_forgotten: RefreshForgotten fails
         c6_refresh_renews_the_age,
         c12_the_age_is_that_of_the_hold;
@@ -221,10 +222,14 @@ control! {
     c10_deadlock_unnamed: DeadlockUnnamed fails
         c10_two_that_wait_for_each_other,
         c10_a_cycle_of_three_with_a_reader;
-    c10_deadlock_despite_steal: DeadlockDespiteSteal fails c10_a_thief_in_the_cycle_ends_it;
+    c10_deadlock_despite_steal: DeadlockDespiteSteal fails
+        c10_a_thief_in_the_cycle_ends_it,
+        c10_a_thief_ahead_in_the_queue_lets_those_behind_it_through;
     c10_deadlock_despite_bound: DeadlockDespiteBound fails c10_a_bounded_hold_in_the_cycle_ends_it;
     c10_deadlock_by_one_permit: DeadlockByOnePermit fails
         c10_a_permit_is_deadlocked_only_if_every_holder_leads_back;
+    c10_deadlock_by_all_permits: DeadlockByAllPermits fails
+        c10_a_permit_counts_the_holders_that_lead_back;
     c10_chain_is_deadlock: ChainIsDeadlock fails
         c10_a_chain_is_no_cycle,
         c10_no_false_alarm_under_load;
@@ -283,9 +288,13 @@ control! {
         c16_as_many_as_there_are_and_no_more,
         c16_threads_never_exceed_the_number;
     c16_mismatch_ignored: MismatchIgnored fails
-        c16_everybody_agrees_on_the_number,
-        c16_waiters_agree_on_the_number_too,
+        c16_locks_and_permits_do_not_mix,
+        c16_locks_and_waiting_permits_do_not_mix;
+    c16_permits_agree: PermitsAgree fails
+        c16_each_request_obeys_its_own_number,
+        c16_a_fleet_is_rolled_to_another_number,
         c16_one_and_very_many;
+    c16_permits_of_the_first: PermitsOfTheFirst fails c16_each_request_obeys_its_own_number;
     c16_nonsense_taken: NonsenseTaken fails c16_nonsense_is_refused;
 }
 

@@ -118,8 +118,10 @@ impl<'k> LockBuilder<'k> {
         self
     }
 
-    /// Takes one of `of` permits (C16). With `of` 0, or another number than the key is in use with, it
-    /// is refused with `PermitsMismatch`.
+    /// Takes one of `of` permits (C16): the request is granted while fewer than `of` hold the key,
+    /// whatever numbers those have asked for. So a fleet of programs can be rolled from one number to
+    /// another while it runs. With `of` 0, or on a key that is in use without permits, it is refused
+    /// with `PermitsMismatch`.
     #[inline]
     pub fn permits(mut self, of: u32) -> Self {
         self.options.mixed |= matches!(self.options.mode, Mode::Shared);

@@ -11,7 +11,7 @@ use super::describe;
 use super::effects::Effects;
 use super::pin::Pinned;
 use super::slot::Frozen;
-use super::state::{HoldEntry, Place, State, Waiter};
+use super::state::{HoldEntry, Place, State, Units, Waiter};
 use crate::clock::Moment;
 use crate::identity::Within;
 use crate::{DeadlockStep, HolderInfo, Mode, OwnerId, Token, WaiterInfo};
@@ -150,15 +150,10 @@ impl Graph {
             Some(waiter) => Node {
                 key: wait.slot.key().into(),
                 waiter: describe::waiter(waiter, now),
-                any_will_do: matches!(waiter.ask.mode, Mode::Permit { .. }),
+                tolerates: tolerated(&frozen, place, waiter),
                 // A thief whose steal will come due does not wait for ever (C10); one in whose way
                 // is a set that is not complete yet may.
-                // Nor does a permit wait for ever that is only reserved.
                 blockers: in_the_way(&frozen, place, waiter)
-                    .filter(|_| {
-                        let permit = matches!(waiter.ask.mode, Mode::Permit { .. });
-                        !permit || frozen.reserved_until().is_none()
-                    })
                     .filter(|_| frozen.due(&waiter.ask).is_none())
                     .map(|hold| Blocker {
                         leads_to: self.led_to(hold, Some(waiter), reached),
@@ -191,7 +186,7 @@ impl Graph {
         Node {
             key: frozen.slot().key().into(),
             waiter: describe::turn(thief),
-            any_will_do: false,
+            tolerates: 0,
             blockers: parts
                 // One of several permits may become free elsewhere.
                 .filter(|part| exclusive(part) || exclusive(thief))
@@ -244,8 +239,8 @@ const START: usize = 0;
 struct Node {
     key: String,
     waiter: WaiterInfo,
-    /// For a permit: it is enough if one of those in the way goes.
-    any_will_do: bool,
+    /// So many of those in the way may stay: the other permits that there are (C16).
+    tolerates: usize,
     blockers: Vec<Blocker>,
 }
 
@@ -261,7 +256,7 @@ impl Node {
         Self {
             key: String::new(),
             waiter: WaiterInfo::new(Mode::Exclusive, std::time::Duration::ZERO),
-            any_will_do: false,
+            tolerates: 0,
             blockers: Vec::new(),
         }
     }
@@ -269,12 +264,19 @@ impl Node {
     /// Whether the wait never ends if those that are `stuck` do not.
     fn is_stuck(&self, stuck: &[bool]) -> bool {
         let is_stuck = |blocker: &Blocker| blocker.leads_to.iter().any(|at| stuck[*at]);
-        if self.any_will_do {
-            !self.blockers.is_empty() && self.blockers.iter().all(is_stuck)
-        } else {
-            self.blockers.iter().any(is_stuck)
-        }
+        self.blockers.iter().filter(|blocker| is_stuck(blocker)).count() > self.tolerates
     }
+}
+
+/// Those in the queue before `waiter` whom it does not overtake and who do not steal their way in.
+fn ahead<'a>(
+    state: &'a State,
+    place: Place,
+    waiter: &Waiter,
+) -> impl Iterator<Item = &'a Waiter> + use<'a> {
+    let waits_in_line = waiter.ask.fair != Some(false);
+    let before = state.waiters().take_while(move |(before, _)| waits_in_line && *before < place);
+    before.map(|(_, before)| before).filter(|before| state.due(&before.ask).is_none())
 }
 
 /// The holds that `waiter` waits for: those that conflict with it, or with whoever is before it.
@@ -284,19 +286,23 @@ fn in_the_way<'a>(
     waiter: &Waiter,
 ) -> impl Iterator<Item = &'a HoldEntry> + use<'a> {
     let mode = waiter.ask.mode;
-    let waits_in_line = waiter.ask.fair != Some(false);
     let exclusively = mode == Mode::Exclusive
-        || waits_in_line
-            && state
-                .waiters()
-                .take_while(|(before, _)| *before < place)
-                .any(|(_, before)| before.ask.mode == Mode::Exclusive);
+        || ahead(state, place, waiter).any(|before| before.ask.mode == Mode::Exclusive);
     let upgrades = waiter.upgrades;
     state.holds().iter().filter(move |hold| {
-        let conflicts =
-            exclusively || hold.mode == Mode::Exclusive || matches!(mode, Mode::Permit { .. });
+        let conflicts = exclusively || hold.mode == Mode::Exclusive || mode.is_permit();
         conflicts && Some(hold.token) != upgrades
     })
+}
+
+/// How many holds that never end leave `waiter` and whoever is before it a permit each (C16).
+fn tolerated(state: &State, place: Place, waiter: &Waiter) -> usize {
+    let waiters = ahead(state, place, waiter).chain([waiter]);
+    let beside = |mode: Mode| match mode {
+        Mode::Permit { of } => of as usize - 1,
+        Mode::Exclusive | Mode::Shared => 0,
+    };
+    waiters.map(|waiter| beside(waiter.ask.mode)).min().unwrap_or(0)
 }
 
 /// What is left of `waits` when those that will end are taken out, again and again.

@@ -93,7 +93,7 @@ impl Core {
                            neither would ever let go; release the shared lock first";
                 describe::own(frozen, ask, Some(why), now)
             }
-            Refusal::PermitsMismatch => permits_mismatch(key, frozen.used_as(), ask.mode),
+            Refusal::PermitsMismatch => permits_mismatch(key, ask.mode),
             Refusal::NoUpgrade => {
                 let why = "a shared hold cannot become exclusive here: release it first";
                 LockError::unsupported(&self.about.name, "upgrade", why)

@@ -226,7 +226,7 @@ fn refuse(
         Misfit::Contended => {
             describe::in_the_way(ErrorKind::Contended, frozen, None, None, now).with_token(token)
         }
-        Misfit::PermitsMismatch => permits_mismatch(key, frozen.used_as(), mode),
+        Misfit::PermitsMismatch => permits_mismatch(key, mode),
         Misfit::NotNested => lost_error(key, token, LostCause::Forgotten),
         Misfit::NoToken => {
             let text = format!("no grant of `{key}` has the token {token}: tokens are below 2^61");

@@ -66,7 +66,7 @@ impl ErrorKind {
             ErrorKind::Unsupported => "not supported",
             ErrorKind::NotConfigured => "no backend is configured",
             ErrorKind::Unavailable => "cannot be reached",
-            ErrorKind::PermitsMismatch => "in use with another number of permits",
+            ErrorKind::PermitsMismatch => "locks and permits on one key",
             ErrorKind::Unauthorized => "access refused",
             ErrorKind::LimitExceeded => "a limit was reached",
             ErrorKind::Protocol => "the answer was not understood",

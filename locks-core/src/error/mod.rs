@@ -275,16 +275,15 @@ impl From<LockError> for io::Error {
     }
 }
 
-/// What a permit, shared or exclusive request finds on a key of another capacity (C16).
+/// What a request for a permit finds on a key that is used as a lock, or the reverse (C16).
 #[cold]
-pub(crate) fn permits_mismatch(key: &str, used_as: Mode, asked: Mode) -> LockError {
-    let uses = |mode: Mode| match mode {
-        Mode::Permit { of } => format!("{of} permits"),
-        Mode::Shared | Mode::Exclusive => "a lock".to_owned(),
+pub(crate) fn permits_mismatch(key: &str, asked: Mode) -> LockError {
+    let (used, asked) = match asked {
+        Mode::Permit { .. } => ("a lock, without `permits`", "with"),
+        Mode::Shared | Mode::Exclusive => ("a set of permits", "without"),
     };
     LockError::new(ErrorKind::PermitsMismatch, key).with_message(format!(
-        "`{key}` is in use as {}, not as {}: everybody who uses a key has to agree on that",
-        uses(used_as),
-        uses(asked)
+        "`{key}` is in use as {used}, and was asked for {asked} `permits`: everybody who uses a key \
+         at a time has to agree on that"
     ))
 }

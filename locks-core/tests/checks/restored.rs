@@ -263,15 +263,27 @@ fn c14_bounds_and_reservations_are_put_back() {
     assert!(take(&copy, &["c"], 2, plain).token() > token(70));
 }
 
+/// In whatever order they come back: what counts is the order of the grants.
 #[test]
-fn c16_permits_are_put_back_up_to_their_number() {
+fn c16_permits_are_put_back_up_to_their_numbers() {
     let (engine, _, clock) = engine();
-    let permit = |number| record("k", number, Mode::Permit { of: 2 }, &clock);
-    let _both = [5, 3].map(|number| engine.restore(&[permit(number)]).unwrap());
+    let permit = |number, of| record("k", number, Mode::Permit { of }, &clock);
+    let put_back = |(number, of)| engine.restore(&[permit(number, of)]).unwrap();
+    let _three = [(9, 4), (3, 1), (5, 2)].map(put_back);
     let kind = |record: HoldRecord| engine.restore(&[record]).unwrap_err().kind();
-    assert_eq!(kind(permit(6)), ErrorKind::Contended);
+    // Too many before it, and one too many before what is there.
+    assert_eq!(kind(permit(10, 3)), ErrorKind::Contended);
+    assert_eq!(kind(permit(2, 9)), ErrorKind::Contended);
+    assert_eq!(kind(permit(4, 9)), ErrorKind::Contended);
+    assert_eq!(kind(permit(5, 9)), ErrorKind::Contended);
     assert_eq!(kind(record("k", 6, Mode::Shared, &clock)), ErrorKind::PermitsMismatch);
-    assert_eq!(kind(permit(5)), ErrorKind::Contended);
+    let fourth = put_back((6, 3));
+    assert_eq!(kind(permit(8, 9)), ErrorKind::Contended, "the last of four lets in three");
+    engine.release(fourth).block().unwrap();
+    let until = clock.now().after(Duration::from_secs(1));
+    engine.restore_reservation("k", Mode::Permit { of: 3 }, token(7), until).unwrap();
+    let refused = engine.restore_reservation("k", Mode::Permit { of: 9 }, token(8), until);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Contended);
 }
 
 #[test]

@@ -125,8 +125,8 @@ impl State {
     /// The turns in the way of `mode`.
     fn in_the_way(&self, key: &str, mode: Mode) -> Result<Vec<&Grant>, LockError> {
         let grants = self.keys.get(key).map_or(&[][..], Vec::as_slice);
-        let capacity = |mode| if let Mode::Permit { of } = mode { Some(of) } else { None };
-        if grants.iter().any(|grant| capacity(grant.holder.mode) != capacity(mode)) {
+        let is_permit = |mode| matches!(mode, Mode::Permit { .. });
+        if grants.iter().any(|grant| is_permit(grant.holder.mode) != is_permit(mode)) {
             return Err(LockError::new(ErrorKind::PermitsMismatch, key));
         }
         let conflicts = |grant: &&Grant| match mode {
@@ -201,14 +201,14 @@ impl Claiming {
         state.expire(now);
         let in_the_way = state.in_the_way(&self.key, self.options.mode)?;
         let due = |grant: &&Grant| grant.due(self.options.steal_after?);
-        let one_will_do = matches!(self.options.mode, Mode::Permit { .. });
-        let victims = if one_will_do {
-            let due = in_the_way.iter().filter_map(|grant| Some((due(grant)?, grant.turn)));
-            due.min_by_key(|(due, _)| *due).into_iter().collect::<Vec<_>>()
-        } else {
-            let due = in_the_way.iter().map(|grant| Some((due(grant)?, grant.turn)));
-            due.collect::<Option<Vec<_>>>().unwrap_or_default()
+        let excess = match self.options.mode {
+            Mode::Permit { of } => (in_the_way.len() + 1).saturating_sub(of as usize),
+            Mode::Exclusive | Mode::Shared => in_the_way.len(),
         };
+        let victims = in_the_way.iter().filter_map(|grant| Some((due(grant)?, grant.turn)));
+        let mut victims = victims.collect::<Vec<_>>();
+        victims.sort_by_key(|(due, _)| *due);
+        victims.truncate(if victims.len() < excess { 0 } else { excess });
         let due = victims.iter().map(|(due, _)| *due).max();
         let steals = due.is_some_and(|due| due <= now);
         if in_the_way.is_empty() || steals {

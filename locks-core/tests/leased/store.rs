@@ -275,7 +275,7 @@ impl Store {
             return Ok(Claimed::Granted(row.entry.token));
         }
         let rivals = || table.rows.iter().filter(|row| row.entry.key == asked.key);
-        if rivals().any(|row| capacity(row.entry.mode) != capacity(asked.mode)) {
+        if rivals().any(|row| is_permit(row.entry.mode) != is_permit(asked.mode)) {
             return Err(LockError::new(ErrorKind::PermitsMismatch, &asked.key));
         }
         let mut in_the_way = rivals().filter(|row| row.bars(asked.mode, now)).collect::<Vec<_>>();
@@ -344,9 +344,6 @@ impl Row {
     }
 }
 
-fn capacity(mode: Mode) -> Option<u32> {
-    match mode {
-        Mode::Permit { of } => Some(of),
-        Mode::Exclusive | Mode::Shared => None,
-    }
+fn is_permit(mode: Mode) -> bool {
+    matches!(mode, Mode::Permit { .. })
 }

@@ -46,15 +46,26 @@ impl Checker {
                         }
                     }
                 }
-                Mode::Permit { of } => {
+                Mode::Permit { .. } => {
                     let right = |rival: &Id| self.excuse(it, *rival, &key, now).is_err();
-                    let right = rivals.into_iter().filter(right).collect::<Vec<_>>();
-                    if right.len() >= of as usize {
-                        return Err(format!(
-                            "{it:?} has one of {of} permits of `{key}`, beside {right:?}"
-                        ));
-                    }
+                    let right = rivals.into_iter().filter(right).chain([it]);
+                    self.count_permits(&key, right.collect())?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Each of these obeyed its own number when it was granted (C16).
+    fn count_permits(&self, key: &str, mut holders: Vec<Id>) -> Result<(), String> {
+        let token = |it: &Id| self.givens.get(it).map(|given| given.token);
+        holders.sort_by_key(token);
+        for (before, it) in holders.iter().enumerate() {
+            if let Mode::Permit { of } = self.asks[it].mode
+                && before >= of as usize
+            {
+                let right = &holders[..before];
+                return Err(format!("{it:?} has one of {of} permits of `{key}`, beside {right:?}"));
             }
         }
         Ok(())

@@ -47,6 +47,11 @@ pub(super) struct Books {
 /// The server may act so much longer on what its client wants no more.
 const LATE: Duration = Duration::from_secs(3);
 
+/// Whether a key can be had in both modes at a time: as a reader or, up to a number, a permit each.
+fn shares(one: Mode, other: Mode) -> bool {
+    one != Mode::Exclusive && std::mem::discriminant(&one) == std::mem::discriminant(&other)
+}
+
 impl Checker {
     pub(super) fn given(
         &mut self,
@@ -62,7 +67,7 @@ impl Checker {
         let mut greatest = Token::new(0);
         for (key, token, nested) in &keys {
             // Readers who come together are written down in any order.
-            let together = |other: &(Moment, Mode)| *other == (at, mode) && mode != Mode::Exclusive;
+            let together = |(then, other): &(Moment, Mode)| *then == at && shares(*other, mode);
             let known = self.books.tokens.get(key).and_then(|tokens| {
                 let later = tokens.range(token..);
                 let mut wrong = later.filter(|(other, of)| *other == token || !together(of));
@@ -75,7 +80,10 @@ impl Checker {
             greatest = greatest.max(*token);
             if let Some(reserved) = self.books.reserved.get_mut(key) {
                 reserved.retain(|reserved| reserved.until > at);
-                let conflicts = |own| own == Mode::Exclusive || mode != own;
+                let conflicts = |own| match mode {
+                    Mode::Permit { of } => !shares(own, mode) || reserved.len() >= of as usize,
+                    Mode::Shared | Mode::Exclusive => !shares(own, mode),
+                };
                 if let Some(own) = reserved.iter().find(|own| conflicts(own.mode) && !nested) {
                     return Err(format!(
                         "{it:?} gets `{key}`, which is reserved by {:?}",

@@ -129,6 +129,25 @@ fn c16_one_permit_too_many_is_found() {
     told.is_wrong("one of 2 permits");
 }
 
+/// Also if the clients hear of their grants in another order than they were made.
+#[test]
+fn c16_each_permit_obeys_the_number_that_it_was_asked_for() {
+    let granted = |last: u32| {
+        let mut told = told();
+        let number = |client| if client == 3 { last } else { client };
+        for client in [1, 2, 3] {
+            told.asked(id(client, 1), |ask| ask.mode = Mode::Permit { of: number(client) });
+            told.given(id(client, 1), client.into());
+        }
+        for client in [2, 3, 1] {
+            told.granted(id(client, 1), client.into());
+        }
+        told
+    };
+    granted(3).is_fine();
+    granted(2).is_wrong("one of 2 permits");
+}
+
 #[test]
 fn c9_guards_of_one_nest_are_one() {
     let mut told = told();

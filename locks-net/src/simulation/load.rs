@@ -12,9 +12,6 @@ use crate::wire::Acquire;
 /// The kind of owners that are threads.
 const THREAD: u8 = 1;
 
-/// Keys that are held by permits.
-const PERMITS: u32 = 2;
-
 /// What is held already, and by whom.
 pub(super) struct Around<'a> {
     pub(super) thread: Option<u64>,
@@ -40,8 +37,11 @@ pub(super) fn ask(plan: &Plan, random: &mut Random, around: &Around<'_>) -> (Box
         options.mode = if random.percent(50) { Mode::Exclusive } else { *mode };
     } else if random.percent(15) {
         keys.push("permits".to_owned());
-        let of = if random.percent(95) { PERMITS } else { PERMITS + 1 };
-        options.mode = Mode::Permit { of };
+        options.mode = if random.percent(95) {
+            Mode::Permit { of: *random.pick(&[1, 2, 2, 2, 4]).unwrap_or(&2) }
+        } else {
+            Mode::Exclusive
+        };
     } else {
         let several = if random.percent(20) { random.within(2..4) } else { 1 };
         for _ in 0..several {

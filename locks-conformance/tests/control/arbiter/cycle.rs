@@ -68,8 +68,11 @@ impl State {
             _ if self.has(Defect::ChainIsDeadlock) && !holders.is_empty() => {
                 holders.iter().all(|holder| self.waits_of(holder).is_empty())
             }
-            Mode::Permit { .. } if !self.has(Defect::DeadlockByOnePermit) => {
+            Mode::Permit { .. } if self.has(Defect::DeadlockByAllPermits) => {
                 holders.is_empty() || holders.iter().any(frees)
+            }
+            Mode::Permit { of } if !self.has(Defect::DeadlockByOnePermit) => {
+                holders.iter().filter(|holder| !frees(holder)).count() < of as usize
             }
             _ => holders.iter().all(frees),
         };

@@ -44,6 +44,7 @@ pub(crate) enum Defect {
     LastThiefWins,
     StealsTheOldOnly,
     StealsYoungestPermit,
+    StealsOnePermit,
     StealsNeedlessly,
     RefreshForgotten,
     VictimKeepsHold,
@@ -81,6 +82,7 @@ pub(crate) enum Defect {
     DeadlockDespiteSteal,
     DeadlockDespiteBound,
     DeadlockByOnePermit,
+    DeadlockByAllPermits,
     ChainIsDeadlock,
     // C11
     SetKeepsFirst,
@@ -113,6 +115,8 @@ pub(crate) enum Defect {
     DescriptionVaries,
     // C16
     OnePermitTooMany,
+    PermitsAgree,
+    PermitsOfTheFirst,
     MismatchIgnored,
     NonsenseTaken,
 }

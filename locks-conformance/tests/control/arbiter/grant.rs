@@ -11,18 +11,18 @@ impl State {
     /// What no queue can mend: another capacity, or the holder asking for what it holds.
     pub(super) fn refusal(&self, ask: &Ask) -> Result<(), LockError> {
         for key in &ask.keys {
-            let capacity = |mode: Mode| match mode {
-                Mode::Permit { of } => Some(of),
-                Mode::Exclusive | Mode::Shared => None,
+            let agrees = |mode: Mode| match (mode, ask.options.mode) {
+                (Mode::Permit { of }, Mode::Permit { of: mine }) => {
+                    of == mine || !self.has(Defect::PermitsAgree)
+                }
+                (Mode::Permit { .. }, _) | (_, Mode::Permit { .. }) => false,
+                _ => true,
             };
-            let mut modes = self.users(key).map(|user| user.options.mode);
+            let modes = self.users(key).map(|user| user.options.mode);
             let reserved = self.reserved.iter().filter(|reserved| reserved.key == *key);
-            let other =
-                modes.find(|mode| capacity(*mode) != capacity(ask.options.mode)).or(reserved
-                    .map(|r| r.mode)
-                    .find(|mode| capacity(*mode) != capacity(ask.options.mode)));
-            if other.is_some() && !self.has(Defect::MismatchIgnored) {
-                let text = format!("`{key}` is in use with another number of permits");
+            let mut modes = modes.chain(reserved.map(|reserved| reserved.mode));
+            if !modes.all(agrees) && !self.has(Defect::MismatchIgnored) {
+                let text = format!("`{key}` is in use with or without permits");
                 return Err(LockError::new(ErrorKind::PermitsMismatch, key).with_message(text));
             }
         }
@@ -79,7 +79,11 @@ impl State {
         if let Mode::Permit { of } = ask.options.mode {
             let others = Vec::from_iter(others);
             let reserved = self.reserved.iter().filter(|reserved| reserved.key == key).count();
-            let of = of.saturating_add(u32::from(self.has(Defect::OnePermitTooMany)));
+            let of = match (self.defect, others.first().map(|first| first.options.mode)) {
+                (Some(Defect::PermitsOfTheFirst), Some(Mode::Permit { of })) => of,
+                (Some(Defect::OnePermitTooMany), _) => of.saturating_add(1),
+                _ => of,
+            };
             let taken = others.len() + reserved;
             return if taken >= of as usize { others } else { Vec::new() };
         }
@@ -264,13 +268,21 @@ impl State {
             return false;
         }
         let due = |victim: &&Ask| self.is_stealable(victim, key, age);
-        if let Mode::Permit { .. } = ask.options.mode {
+        if let Mode::Permit { of } = ask.options.mode {
+            let taken = victims.len() + self.reserved_permits(key);
+            let excess = match self.has(Defect::StealsOnePermit) {
+                true => 1,
+                false => (taken + 1).saturating_sub(of as usize),
+            };
             victims.retain(due);
             victims.sort_by_key(|victim| victim.held().map(|held| held.since));
             if self.has(Defect::StealsYoungestPermit) {
                 victims.reverse();
             }
-            victims.truncate(1);
+            victims.truncate(excess);
+            if victims.len() < excess {
+                return false;
+            }
         } else if self.is_reserved(ask, key) || !victims.iter().all(due) {
             if self.has(Defect::StealsTheOldOnly) {
                 let old = Vec::from_iter(victims.into_iter().filter(due).map(|ask| ask.nest));

@@ -3,7 +3,7 @@ use super::ask::{Answer, Ask, Refusal, is_out_of_patience};
 use super::hold::HoldEntry;
 use super::{Settled, State, Units, Waiter};
 use crate::clock::Moment;
-use crate::{LostCause, Mode, Token};
+use crate::{Mode, Token};
 
 /// What comes of a request of somebody who holds the key already.
 enum Again {
@@ -35,9 +35,7 @@ impl State {
 
     fn answer(&mut self, waiter: Box<Waiter>, now: Moment, effects: &mut Effects) -> Answer {
         let ask = &waiter.ask;
-        if self.is_unused() {
-            self.units = ask.mode.capacity();
-        } else if self.units != ask.mode.capacity() {
+        if !self.agrees_with(ask.mode) {
             return Answer::Refused(Refusal::PermitsMismatch, waiter);
         }
         let own = self.holds.iter().position(|hold| hold.is_own(&ask.caller));
@@ -146,60 +144,6 @@ impl State {
             !hold.is_granted() && hold.steal_after.is_none_or(|theirs| age < theirs)
         };
         !self.holds.is_empty() && self.holds.iter().all(gives_way)
-    }
-
-    /// When `ask` may steal what is in its way (C6). `None`: it does not, or nothing is, or not
-    /// as things are.
-    pub(in crate::engine) fn due(&self, ask: &Ask) -> Option<Moment> {
-        let age = ask.steal_after?;
-        let in_the_way = || self.holds.iter().filter(|hold| self.is_in_the_way(hold, ask));
-        let due = match ask.mode {
-            // One will do, and that one is not reserved.
-            Mode::Permit { .. } => return in_the_way().filter_map(|hold| hold.due(age)).min(),
-            Mode::Exclusive | Mode::Shared => {
-                let latest = in_the_way().map(|hold| hold.due(age));
-                latest.reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b)))??
-            }
-        };
-        // What is reserved cannot be stolen, and ends by itself.
-        Some(self.reserved_until().map_or(due, |until| due.max(until)))
-    }
-
-    fn is_in_the_way(&self, hold: &HoldEntry, ask: &Ask) -> bool {
-        let conflicts = match ask.mode {
-            Mode::Exclusive => true,
-            Mode::Shared => hold.mode == Mode::Exclusive,
-            Mode::Permit { .. } => !self.fits(ask.mode),
-        };
-        // Who upgrades does not steal from the hold that it upgrades.
-        let upgrades = ask.reentrant && ask.mode == Mode::Exclusive && hold.mode == Mode::Shared;
-        let first = || self.holds.iter().find(|hold| hold.lets_in(&ask.caller));
-        conflicts && !(upgrades && first().is_some_and(|first| first.token == hold.token))
-    }
-
-    /// Takes the key from those in the way, all of them, or from the oldest for a permit (C6).
-    pub(super) fn steal(&mut self, ask: &Ask, now: Moment, effects: &mut Effects) -> Settled {
-        let victims = match ask.mode {
-            Mode::Permit { .. } => {
-                let age = ask.steal_after.unwrap_or_default();
-                let due = self.holds.iter().filter_map(|hold| Some((hold.due(age)?, hold.token)));
-                due.min().map(|(_, token)| token).into_iter().collect()
-            }
-            Mode::Exclusive | Mode::Shared => {
-                let victims = self.holds.iter().filter(|hold| self.is_in_the_way(hold, ask));
-                victims.map(|hold| hold.token).collect::<Vec<_>>()
-            }
-        };
-        for token in victims {
-            if let Some(index) = self.holds.iter().position(|hold| hold.token == token) {
-                self.revoke(index, LostCause::Stolen, now, effects);
-            }
-        }
-        let own = self.holds.iter().position(|hold| hold.lets_in(&ask.caller));
-        match own {
-            Some(index) if ask.reentrant && ask.mode == Mode::Exclusive => self.upgrade(index, ask),
-            _ => self.grant(ask, now),
-        }
     }
 
     /// Grants the key to a newcomer or a waiter that fits.

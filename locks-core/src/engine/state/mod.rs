@@ -11,6 +11,7 @@ mod line;
 mod queue;
 mod restore;
 mod settle;
+mod steal;
 
 use std::sync::Arc;
 
@@ -33,8 +34,8 @@ use crate::identity::SmallOwner;
 use crate::request::Swift;
 use crate::{Mode, OwnerId, Token};
 
-/// All units of a lock; an exclusive hold takes them all, a shared one takes one. A key used with
-/// permits has as many units as permits.
+/// All units of a lock; an exclusive hold takes them all, a shared one takes one. For a request for
+/// one of `n` permits the key has `n` units (C16).
 pub(super) const LOCK_UNITS: u64 = u64::MAX;
 
 /// Above all tokens, and below the end of what a slot's word has room for.
@@ -42,7 +43,9 @@ pub(super) const TURNS: u64 = 1 << 61;
 
 /// The state of one key.
 ///
-/// * S1: the units of `holds` and `reserved` together are at most `units`.
+/// * S1: `holds` and `reserved` are all permits or all locks. Of locks the units together are at
+///   most [`LOCK_UNITS`]; of permits, in the order of their tokens, none has more before it than its
+///   own number lets in.
 /// * S2: an exclusive hold is alone.
 /// * S3: `token` is the greatest token granted for the key so far. A turn that the upstream has not
 ///   granted yet has a name of its own instead, above [`TURNS`].
@@ -51,8 +54,6 @@ pub(super) const TURNS: u64 = 1 << 61;
 ///   woken to come and take it (`hinted`).
 pub(in crate::engine) struct State {
     token: Token,
-    /// How many units there are; settled by the first to use the key, until it is idle (C16).
-    units: u64,
     holds: SmallVec<[HoldEntry; 1]>,
     queue: Line<Box<Waiter>>,
     /// What has become of waiters that have not looked yet.
@@ -93,7 +94,6 @@ impl State {
     pub(in crate::engine) fn new(token: Token, source: Option<Arc<dyn TokenSource>>) -> Self {
         Self {
             token,
-            units: LOCK_UNITS,
             holds: SmallVec::new(),
             queue: Line::new(),
             settled: Line::new(),
@@ -167,12 +167,18 @@ impl State {
         self.reserved.iter().map(|reservation| reservation.token).collect()
     }
 
-    /// The mode in which the key is in use, for the error of who asks for another capacity.
-    pub(in crate::engine) fn used_as(&self) -> Mode {
-        match u32::try_from(self.units) {
-            Ok(of) => Mode::Permit { of },
-            Err(_) => Mode::Exclusive,
-        }
+    /// The mode of one who uses the key; all others have agreed with that one on whether it is a lock
+    /// or a set of permits (C16). `None`: the key is unused.
+    fn used_as(&self) -> Option<Mode> {
+        let held = self.holds.first().map(|hold| hold.mode);
+        let reserved = || self.reserved.first().map(|reservation| reservation.mode);
+        let wanted = || self.queue.first().map(|(_, waiter)| waiter.ask.mode);
+        held.or_else(reserved).or_else(wanted)
+    }
+
+    /// Whether the key can be used in this mode, beside those who use it (C16).
+    fn agrees_with(&self, mode: Mode) -> bool {
+        self.used_as().is_none_or(|used| used.is_permit() == mode.is_permit())
     }
 
     /// Whether the fast path can take over (I3 of the slot), and the record to write for it first.
@@ -208,7 +214,7 @@ impl State {
     }
 
     fn fits(&self, mode: Mode) -> bool {
-        self.units - self.used().min(self.units) >= mode.units()
+        mode.capacity().saturating_sub(self.used()) >= mode.units()
     }
 
     fn next_token(&mut self) -> Token {
@@ -225,17 +231,14 @@ impl State {
         self.next_ticket += 1;
         Token::new(TURNS + self.next_ticket)
     }
-
-    /// Whether nobody has a claim on the key, so that its capacity can be settled anew (C16).
-    fn is_unused(&self) -> bool {
-        self.holds.is_empty() && self.queue.is_empty() && self.reserved.is_empty()
-    }
 }
 
 /// A mode in units.
 pub(in crate::engine) trait Units {
     fn units(self) -> u64;
+    /// How many units there are for it.
     fn capacity(self) -> u64;
+    fn is_permit(self) -> bool;
     /// Exclusive above the others.
     fn outranks(self, other: Mode) -> bool;
 }
@@ -253,6 +256,10 @@ impl Units for Mode {
             Mode::Exclusive | Mode::Shared => LOCK_UNITS,
             Mode::Permit { of } => of.into(),
         }
+    }
+
+    fn is_permit(self) -> bool {
+        matches!(self, Mode::Permit { .. })
     }
 
     fn outranks(self, other: Mode) -> bool {

@@ -34,7 +34,7 @@ impl State {
             (true, Some(index)) => self.restore_within(index, record, set)?,
             (false, Some(_)) => return Err(Misfit::Contended),
             (false, None) => {
-                self.make_room(record.mode)?;
+                self.make_room(record.mode, record.outer)?;
                 let hold = HoldEntry::restored(record, set);
                 let level = hold.innermost().id;
                 // In the order of the grants, although one that has outlived its outermost guard comes
@@ -74,7 +74,7 @@ impl State {
             return Err(Misfit::NoToken);
         }
         if until > now {
-            self.make_room(mode)?;
+            self.make_room(mode, token)?;
             self.reserved.push(Reservation { until, mode, token });
         }
         self.raise_token(token);
@@ -92,7 +92,7 @@ impl State {
         record: &HoldRecord,
         set: Option<Arc<KeySet>>,
     ) -> Result<u32, Misfit> {
-        if record.mode.capacity() != self.units {
+        if !self.agrees_with(record.mode) {
             return Err(Misfit::PermitsMismatch);
         }
         let hold = &self.holds[index];
@@ -107,13 +107,20 @@ impl State {
         Ok(level)
     }
 
-    /// S1: there is room for something in this mode, whose capacity is the key's (C16).
-    fn make_room(&mut self, mode: Mode) -> Result<(), Misfit> {
-        if self.is_unused() {
-            self.units = mode.capacity();
-        } else if self.units != mode.capacity() {
+    /// S1: there is room for what was granted in this mode with this token.
+    fn make_room(&self, mode: Mode, token: Token) -> Result<(), Misfit> {
+        if !self.agrees_with(mode) {
             return Err(Misfit::PermitsMismatch);
         }
-        if self.fits(mode) { Ok(()) } else { Err(Misfit::Contended) }
+        let has_room = if mode.is_permit() {
+            let holds = self.holds.iter().map(|hold| (hold.token, hold.mode));
+            let reserved = self.reserved.iter().map(|left| (left.token, left.mode));
+            let mut permits = Vec::from_iter(holds.chain(reserved).chain([(token, mode)]));
+            permits.sort_unstable_by_key(|(token, _)| *token);
+            permits.iter().zip(0..).all(|((_, mode), before)| before < mode.capacity())
+        } else {
+            self.fits(mode)
+        };
+        if has_room { Ok(()) } else { Err(Misfit::Contended) }
     }
 }

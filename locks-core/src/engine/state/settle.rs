@@ -8,6 +8,7 @@ use crate::clock::Moment;
 impl State {
     /// Grants what can be granted, after something was given back (S5).
     pub(in crate::engine) fn settle(&mut self, now: Moment, effects: &mut Effects) {
+        self.reserved.retain(|reservation| reservation.until > now);
         if self.queue.is_empty() {
             return;
         }

@@ -2,7 +2,7 @@
 
 use locks_core::{ErrorKind, LostCause, Mode};
 
-use super::key::{Guard, Hold, Key, Time, Waiter, Want, capacity};
+use super::key::{Guard, Hold, Key, Time, Waiter, Want, is_permit};
 
 /// How long the first waiter lets others barge past (C3).
 const PATIENCE: Time = 500;
@@ -52,9 +52,11 @@ impl Arbiter {
     fn admit(&mut self, request: usize, want: Want) -> Result<(), ErrorKind> {
         let now = self.now;
         let key = &mut self.keys[want.key];
-        if key.is_free() && key.queue.is_empty() {
-            key.capacity = capacity(want.mode);
-        } else if key.capacity != capacity(want.mode) {
+        let held = key.holds.iter().map(Hold::mode);
+        let reserved = key.reserved.iter().map(|left| left.mode);
+        let queued = key.queue.iter().map(|waiter| self.wants[waiter.request].mode);
+        let mut used = held.chain(reserved).chain(queued);
+        if used.any(|mode| is_permit(mode) != is_permit(want.mode)) {
             return Err(ErrorKind::PermitsMismatch);
         }
         let waits = want.wait != Some(0);

@@ -45,7 +45,6 @@ impl fmt::Debug for Want {
 /// A key: who holds it, who waits for it, first come first.
 #[derive(Default)]
 pub(super) struct Key {
-    pub(super) capacity: Option<u32>,
     pub(super) holds: Vec<Hold>,
     pub(super) queue: Vec<Waiter>,
     pub(super) reserved: Vec<Reserved>,
@@ -84,11 +83,9 @@ pub(super) struct Waiter {
     pub(super) called: bool,
 }
 
-pub(super) fn capacity(mode: Mode) -> Option<u32> {
-    match mode {
-        Mode::Permit { of } => Some(of),
-        Mode::Exclusive | Mode::Shared => None,
-    }
+/// Permits and locks of one key exclude each other (C16).
+pub(super) fn is_permit(mode: Mode) -> bool {
+    matches!(mode, Mode::Permit { .. })
 }
 
 impl Hold {
@@ -151,7 +148,7 @@ impl Key {
         let conflicts = |hold: &Hold| match want.mode {
             Mode::Exclusive => true,
             Mode::Shared => hold.mode() == Mode::Exclusive,
-            Mode::Permit { .. } => !self.fits(want.mode),
+            Mode::Permit { .. } => unreachable!("its victims are counted"),
         };
         let holds = self.holds.iter().enumerate();
         holds
@@ -163,15 +160,30 @@ impl Key {
     /// Who would be robbed, and when that is due (C6).
     pub(super) fn victims(&self, want: &Want) -> Option<(Time, Vec<usize>)> {
         let age = want.steal_after?;
-        let due = |at: &usize| self.holds[*at].due(age);
-        let all = self.in_the_way(want);
-        if let Mode::Permit { .. } = want.mode {
-            let oldest = *all.iter().min_by_key(|at| due(at))?;
-            return Some((due(&oldest), vec![oldest]));
+        if let Mode::Permit { of } = want.mode {
+            return self.permit_victims(age, of as usize);
         }
-        let latest = all.iter().map(due).max()?;
+        let all = self.in_the_way(want);
+        let latest = all.iter().map(|at| self.holds[*at].due(age)).max()?;
         let reserved = self.reserved.iter().map(|left| left.until).max().unwrap_or(0);
         Some((latest.max(reserved), all))
+    }
+
+    /// Of all moments at which something is due or a reservation ends: the first at which the
+    /// holds that are due by then are enough, and the oldest of those, as many as it takes (C16).
+    fn permit_victims(&self, age: Time, of: usize) -> Option<(Time, Vec<usize>)> {
+        let mut oldest = (0..self.holds.len()).collect::<Vec<_>>();
+        oldest.sort_by_key(|at| self.holds[*at].due(age));
+        let dues = oldest.iter().map(|at| self.holds[*at].due(age));
+        let mut moments =
+            dues.chain(self.reserved.iter().map(|left| left.until)).collect::<Vec<_>>();
+        moments.sort_unstable();
+        moments.into_iter().find_map(|moment| {
+            let reserved = self.reserved.iter().filter(|left| left.until > moment).count();
+            let excess = (self.holds.len() + reserved + 1).saturating_sub(of);
+            let due = oldest.iter().filter(|at| self.holds[**at].due(age) <= moment).count();
+            (excess > 0 && due >= excess).then(|| (moment, oldest[..excess].to_vec()))
+        })
     }
 
     pub(super) fn next_event(&self) -> Option<Time> {

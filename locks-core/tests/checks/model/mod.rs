@@ -36,8 +36,7 @@ fn time() -> impl Strategy<Value = Time> {
 fn mode(key: usize) -> BoxedStrategy<Mode> {
     let shared = prop_oneof![Just(Mode::Exclusive), Just(Mode::Shared)];
     let permits = prop_oneof![
-        8 => Just(Mode::Permit { of: 2 }),
-        1 => Just(Mode::Permit { of: 3 }),
+        9 => (1..=4_u32).prop_map(|of| Mode::Permit { of }),
         1 => Just(Mode::Exclusive),
     ];
     if key == 2 { permits.boxed() } else { shared.boxed() }

@@ -1,0 +1,86 @@
+use smallvec::SmallVec;
+
+use super::super::effects::Effects;
+use super::ask::Ask;
+use super::hold::HoldEntry;
+use super::{Settled, State, Units};
+use crate::clock::Moment;
+use crate::{LostCause, Mode, Token};
+
+impl State {
+    /// When `ask` may steal what is in its way (C6). `None`: it does not, or nothing is, or not
+    /// as things are.
+    pub(in crate::engine) fn due(&self, ask: &Ask) -> Option<Moment> {
+        let age = ask.steal_after?;
+        if ask.mode.is_permit() {
+            return self.permits_due(ask);
+        }
+        let in_the_way = self.holds.iter().filter(|hold| self.is_in_the_way(hold, ask));
+        let latest = in_the_way.map(|hold| hold.due(age));
+        let due = latest.reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b)))??;
+        // What is reserved cannot be stolen, and ends by itself.
+        Some(self.reserved_until().map_or(due, |until| due.max(until)))
+    }
+
+    /// Takes the key from those in the way, all of them, or for a permit from the oldest, as many
+    /// as it takes (C6, C16).
+    pub(super) fn steal(&mut self, ask: &Ask, now: Moment, effects: &mut Effects) -> Settled {
+        for token in self.victims(ask) {
+            if let Some(index) = self.holds.iter().position(|hold| hold.token == token) {
+                self.revoke(index, LostCause::Stolen, now, effects);
+            }
+        }
+        let own = self.holds.iter().position(|hold| hold.lets_in(&ask.caller));
+        match own {
+            Some(index) if ask.reentrant && ask.mode == Mode::Exclusive => self.upgrade(index, ask),
+            _ => self.grant(ask, now),
+        }
+    }
+
+    fn victims(&self, ask: &Ask) -> SmallVec<[Token; 1]> {
+        if ask.mode.is_permit() {
+            let oldest = self.oldest(ask).into_iter().map(|(_, token)| token);
+            return oldest.take(self.excess(ask.mode)).collect();
+        }
+        let victims = self.holds.iter().filter(|hold| self.is_in_the_way(hold, ask));
+        victims.map(|hold| hold.token).collect()
+    }
+
+    fn is_in_the_way(&self, hold: &HoldEntry, ask: &Ask) -> bool {
+        let conflicts = ask.mode == Mode::Exclusive || hold.mode == Mode::Exclusive;
+        // Who upgrades does not steal from the hold that it upgrades.
+        let upgrades = ask.reentrant && ask.mode == Mode::Exclusive && hold.mode == Mode::Shared;
+        let first = || self.holds.iter().find(|hold| hold.lets_in(&ask.caller));
+        conflicts && !(upgrades && first().is_some_and(|first| first.token == hold.token))
+    }
+
+    /// The earliest moment at which so many holds are due that the request fits without them, beside
+    /// what is reserved then.
+    fn permits_due(&self, ask: &Ask) -> Option<Moment> {
+        let excess = self.excess(ask.mode);
+        let oldest = self.oldest(ask);
+        let mut ends = self.reserved.iter().map(|left| left.until).collect::<SmallVec<[_; 4]>>();
+        ends.sort_unstable();
+        let due = |ended: usize| {
+            let victims = excess.checked_sub(ended)?;
+            let (due, _) = oldest.get(victims.checked_sub(1)?)?;
+            Some(ended.checked_sub(1).map_or(*due, |last| ends[last].max(*due)))
+        };
+        (0..=ends.len()).filter_map(due).min()
+    }
+
+    /// How many permits there are too many for this one to be granted beside them.
+    fn excess(&self, mode: Mode) -> usize {
+        let wanted = self.used().saturating_add(mode.units());
+        usize::try_from(wanted.saturating_sub(mode.capacity())).unwrap_or(usize::MAX)
+    }
+
+    /// The holds that `ask` can steal, by when that comes due.
+    fn oldest(&self, ask: &Ask) -> SmallVec<[(Moment, Token); 4]> {
+        let age = ask.steal_after.unwrap_or_default();
+        let due = |hold: &HoldEntry| Some((hold.due(age)?, hold.token));
+        let mut oldest = self.holds.iter().filter_map(due).collect::<SmallVec<_>>();
+        oldest.sort_unstable();
+        oldest
+    }
+}
