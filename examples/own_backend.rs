@@ -10,8 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use locks::backend::{
-    About, AcquisitionId, BootClock, Capabilities, Claimed, Clock, Exclusion, LeaseClaim, LeaseEnd,
-    LeaseEntry, LeaseRenewal, LeaseStore, Leased, Op, Query, Renewed, TokenScope, Wake,
+    About, BootClock, Capabilities, Claimed, Clock, EntryState, Exclusion, LeaseClaim, LeaseEnd,
+    LeaseEnding, LeaseEntry, LeaseRenewal, LeaseStore, Leased, Op, Query, Refusal, Renewed,
+    TokenScope, Wake,
 };
 use locks::{Backend, LockError, LostCause, Mode, Token};
 use rusqlite::types::Type;
@@ -53,8 +54,8 @@ impl SqliteStore {
         }
         step.commit()?;
         let mut can = Capabilities::plain(Exclusion::Lease, TokenScope::Durable);
-        (can.shared, can.steal, can.bounds, can.listing, can.evict) =
-            (true, true, true, true, true);
+        (can.shared, can.steal, can.bounds) = (true, true, true);
+        (can.listing, can.evict, can.ages) = (true, true, true);
         let about = About::new(format!("sqlite:{}", path.display()), can);
         Ok(Self { about, connection: Mutex::new(connection) })
     }
@@ -97,17 +98,17 @@ impl LeaseStore for SqliteStore {
                 step,
                 now,
                 "key = ?2 AND NOT (?3 AND shared AND lease_ends > ?1)",
-                &[&now, &claim.key, &shared],
+                &[&now, &claim.keys[0], &shared],
             )?;
             // All of them or none, and nothing that is reserved.
             let steals = in_the_way.iter().all(|(entry, reserved_until)| {
-                !entry.reserved
+                entry.state == EntryState::Held
                     && *reserved_until <= now
-                    && claim.steal_after.is_some_and(|after| entry.age >= after)
+                    && claim.steal_after.is_some_and(|after| entry.age >= Some(after))
             });
             if !steals {
                 let entries = in_the_way.into_iter().map(|(entry, _)| entry);
-                return Ok(Claimed::Refused(entries.collect()));
+                return Ok(Claimed::Refused(Refusal::new(entries.collect())));
             }
             for (victim, _) in in_the_way {
                 step.execute("DELETE FROM locks WHERE id = ?1", [victim.id.to_string()])?;
@@ -118,35 +119,34 @@ impl LeaseStore for SqliteStore {
             let reserved = now + nanos(claim.hold_at_least.unwrap_or_default());
             step.execute(
                 "INSERT INTO locks VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-                params![id, claim.key, token, shared, now, lease_ends, reserved, claim.note],
+                params![id, claim.keys[0], token, shared, now, lease_ends, reserved, claim.note],
             )?;
             Ok(Claimed::Granted(Token::new(token.unsigned_abs())))
         })
     }
 
-    fn renew<'a>(&'a self, renewal: &'a LeaseRenewal) -> Op<'a, Renewed> {
-        self.step(|step, now| {
+    fn renew<'a>(&'a self, renewals: &'a [LeaseRenewal]) -> Op<'a, Vec<Renewed>> {
+        let renew = |step: &Transaction<'_>, now, renewal: &LeaseRenewal| {
             let kept = step.execute(
                 "UPDATE locks SET lease_ends = ?3, since = iif(?4, ?2, since)
                  WHERE id = ?1 AND lease_ends > ?2",
                 params![renewal.id.to_string(), now, now + nanos(renewal.lease), renewal.refresh],
             )?;
             Ok(if kept == 1 { Renewed::Kept } else { Renewed::Gone(LostCause::Forgotten) })
-        })
+        };
+        self.step(|step, now| renewals.iter().map(|renewal| renew(step, now, renewal)).collect())
     }
 
-    fn end<'a>(&'a self, _: &'a str, id: AcquisitionId, how: LeaseEnd) -> Op<'a, bool> {
+    fn end<'a>(&'a self, ending: &'a LeaseEnding) -> Op<'a, bool> {
         self.step(|step, now| {
             // Released: what is reserved stays until then, held by nobody.
-            let change = match how {
-                LeaseEnd::Release => {
+            let change = match ending.how {
+                LeaseEnd::Release { reserve: true } => {
                     "UPDATE locks SET lease_ends = ?2 WHERE id = ?1 AND lease_ends > ?2"
                 }
-                LeaseEnd::Remove => {
-                    "DELETE FROM locks WHERE id = ?1 AND max(lease_ends, reserved) > ?2"
-                }
+                _ => "DELETE FROM locks WHERE id = ?1 AND max(lease_ends, reserved) > ?2",
             };
-            Ok(step.execute(change, params![id.to_string(), now])? == 1)
+            Ok(step.execute(change, params![ending.id.to_string(), now])? == 1)
         })
     }
 
@@ -181,10 +181,10 @@ fn entries(
         let key = row.get::<_, String>("key")?;
         let mut entry = LeaseEntry::new(key, id, token, until(lease_ends));
         if lease_ends <= now {
-            (entry.reserved, entry.ends_in) = (true, until(reserved));
+            (entry.state, entry.ends_in) = (EntryState::Reserved, until(reserved));
         }
         entry.mode = if row.get("shared")? { Mode::Shared } else { Mode::Exclusive };
-        entry.age = Duration::from_nanos((now - row.get::<_, i64>("since")?) as u64);
+        entry.age = Some(Duration::from_nanos((now - row.get::<_, i64>("since")?) as u64));
         entry.note = row.get("note")?;
         Ok((entry, reserved))
     };

@@ -11,13 +11,13 @@ pub use locks_conformance as conformance;
 #[cfg(feature = "conformance")]
 pub use locks_conformance::conformance;
 pub use locks_core::{
-    About, Alarm, Alarms, Bounds, Caller, Capabilities, Claim, Clock, Completion, Engine,
+    About, Alarm, Alarms, Bounds, Caller, Capabilities, Claim, ClaimSet, Clock, Completion, Engine,
     EngineBuilder, Exclusion, Granted, Hold, HoldRecord, KeySet, Keys, LockBackend, Loss,
     ManualClock, Moment, Observer, Op, Query, Request, SystemClock, TokenScope, TokenSource, Turn,
     Upstream, WaiterOrder, WeakEngine, Within, check_key,
 };
 #[cfg(feature = "leases")]
 pub use locks_core::{
-    AcquisitionId, BootClock, Claimed, LeaseClaim, LeaseEnd, LeaseEntry, LeaseRenewal, LeaseStore,
-    Leased, LeasedBuilder, Renewed, Wake,
+    AcquisitionId, BootClock, Claimed, EntryState, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry,
+    LeasePlace, LeaseRenewal, LeaseStore, Leased, LeasedBuilder, Refusal, Renewed, Wake, WakeSink,
 };

@@ -108,6 +108,7 @@ fn tokens(of: TokenScope) -> &'static str {
     match of {
         TokenScope::Process => "grow as long as the process lives",
         TokenScope::Directory => "grow as long as the directory is kept",
+        TokenScope::WhileDataIsKept => "grow as long as the arbiter keeps its data",
         TokenScope::Durable => "grow for ever",
         _ => "grow for a time that this version has no word for",
     }
@@ -122,7 +123,7 @@ fn order(of: WaiterOrder) -> &'static str {
     }
 }
 
-fn abilities(can: &Capabilities) -> [(&'static str, bool); 11] {
+fn abilities(can: &Capabilities) -> [(&'static str, bool); 12] {
     [
         ("shared", can.shared),
         ("permits", can.permits),
@@ -134,6 +135,7 @@ fn abilities(can: &Capabilities) -> [(&'static str, bool); 11] {
         ("deadlock detection", can.deadlock_detection),
         ("listing", can.listing),
         ("listing of waiters", can.listing_waiters),
+        ("ages", can.ages),
         ("release by others", can.evict),
     ]
 }

@@ -74,6 +74,8 @@ pub enum TokenScope {
     Process,
     /// As long as a directory is kept.
     Directory,
+    /// As long as the arbiter's data is kept; beyond its loss by the arbiter's clock alone.
+    WhileDataIsKept,
     /// For ever.
     Durable,
 }
@@ -124,6 +126,8 @@ pub struct Capabilities {
     pub listing: bool,
     /// Listing of waiters as well (C12).
     pub listing_waiters: bool,
+    /// Ages of holds, in lists and errors (C12).
+    pub ages: bool,
     /// Administrative release ([`evict`](crate::LockBackend::evict)).
     pub evict: bool,
 }
@@ -145,6 +149,7 @@ impl Capabilities {
             several_keys: true,
             listing: true,
             listing_waiters: true,
+            ages: true,
             evict: true,
         }
     }
@@ -165,6 +170,7 @@ impl Capabilities {
             several_keys: false,
             listing: false,
             listing_waiters: false,
+            ages: false,
             evict: false,
         }
     }

@@ -37,8 +37,8 @@ pub use builder::{Acquire, LockBuilder};
 pub use capabilities::{About, Capabilities, Exclusion, TokenScope, WaiterOrder};
 pub use clock::{Alarm, Alarms, Clock, ManualClock, Moment, SystemClock};
 pub use engine::{
-    Bounds, Claim, Completion, Engine, EngineBuilder, HoldRecord, Loss, Observer, PinnedKey,
-    TokenSource, Turn, Upstream, WeakEngine,
+    Bounds, Claim, ClaimSet, Completion, Engine, EngineBuilder, HoldRecord, Loss, Observer,
+    PinnedKey, TokenSource, Turn, Upstream, WeakEngine,
 };
 pub use error::{DeadlockStep, ErrorKind, LockError, LostCause};
 pub use guard::{Guard, Lost, OwnedGuard};
@@ -48,8 +48,8 @@ pub use info::{HolderInfo, LockInfo, Party, Query, WaiterInfo};
 pub use key::{KeySet, Keys, MAX_KEY_LEN, check_key};
 #[cfg(feature = "leases")]
 pub use leased::{
-    AcquisitionId, BootClock, Claimed, LeaseClaim, LeaseEnd, LeaseEntry, LeaseRenewal, LeaseStore,
-    Leased, LeasedBuilder, Renewed, Wake,
+    AcquisitionId, BootClock, Claimed, EntryState, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry,
+    LeasePlace, LeaseRenewal, LeaseStore, Leased, LeasedBuilder, Refusal, Renewed, Wake, WakeSink,
 };
 #[doc(hidden)]
 pub use observe::report_release;

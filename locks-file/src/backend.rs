@@ -190,6 +190,7 @@ fn about(directory: &Directory) -> About {
     can.several_keys = true;
     can.listing = directory.has_table();
     can.listing_waiters = directory.has_table();
+    can.ages = true;
     can.evict = steals;
     About::new(directory.name.clone(), can)
 }

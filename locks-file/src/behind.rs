@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use locks_core::{
-    Claim, Completion, LockError, LockInfo, LostCause, Op, Query, Token, Turn, Upstream,
+    Claim, ClaimSet, Completion, LockError, LockInfo, LostCause, Op, Query, Token, Turn, Upstream,
 };
 
 use crate::files::Files;
@@ -17,8 +18,16 @@ impl Upstream for Behind {
         claim::claim(&self.0, claim)
     }
 
-    fn end(&self, _: &str, turn: Turn, wanted: bool) -> Op<'static, ()> {
-        Op::Now(self.0.end(turn.id, wanted))
+    fn claims_sets(&self) -> bool {
+        false
+    }
+
+    fn claim_set<'a>(&'a self, _: ClaimSet<'a>) -> Op<'a, Turn> {
+        unreachable!("`claims_sets`: a set of files is claimed one by one")
+    }
+
+    fn end(&self, _: &str, turn: Turn, next: Option<Duration>) -> Op<'static, ()> {
+        Op::Now(self.0.end(turn.id, next.is_some()))
     }
 
     fn poll_lost(&self, _: &str, turn: Turn, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {

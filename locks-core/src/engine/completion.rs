@@ -2,11 +2,59 @@
 
 use super::effects::Effects;
 use super::several::Taken;
-use super::upstream::{Bounds, Completion, Turn, Upstream};
+use super::turn::Bid;
+use super::upstream::{Bounds, ClaimSet, Completion, Turn, Upstream};
 use crate::backend::Nested;
 use crate::{ErrorKind, LockError, Options, Token};
 
 impl Taken {
+    /// Has the upstream grant all of them in one step. `None`: one of them was ended meanwhile, and
+    /// all are to be taken again.
+    pub(super) async fn claim(
+        &mut self,
+        upstream: &dyn Upstream,
+        bid: &Bid,
+    ) -> Result<Option<Token>, LockError> {
+        let own = self.holds.iter().filter(|hold| hold.nested == Nested::No);
+        let keys: Vec<Box<str>> = own.clone().map(|hold| hold.slot().key().into()).collect();
+        let nested = self.holds.iter().filter(|hold| hold.nested == Nested::Yes);
+        let nested = nested.map(|hold| hold.token).max();
+        let name = self.core.about.name.clone();
+        if keys.is_empty() {
+            let why = "the caller holds every one of these keys already: take one that it does \
+                       not hold as well, or nest in them one by one";
+            return Err(LockError::unsupported(&name, "several keys, `reentrant`", why));
+        }
+        let edges: Vec<_> = own.map(|hold| self.core.wait_upstream(hold, &bid.ask)).collect();
+        let now = self.core.clock.now();
+        let claim = ClaimSet {
+            keys: &keys.iter().map(|key| &**key).collect::<Vec<_>>(),
+            options: bid.options_at(now),
+            caller: &bid.ask.caller,
+            waited: now.since(bid.since.unwrap_or(now)),
+        };
+        let claimed = upstream.claim_set(claim).await;
+        drop(edges);
+        let turn = claimed.map_err(|error| bid.waited(error, &self.core))?;
+        let mut stand = true;
+        for index in 0..self.holds.len() {
+            stand &= self.rename(index, turn, turn.token);
+        }
+        if nested.is_some_and(|nested| nested >= turn.token) {
+            // C7: a guard's token is above all earlier ones of each of its keys.
+            let why = format!("`{name}` has no tokens that grow across keys, which sets need");
+            return Err(LockError::new(ErrorKind::Protocol, &*keys[0]).with_message(why));
+        }
+        if stand {
+            return Ok(Some(turn.token));
+        }
+        self.give_back(0);
+        for key in &keys {
+            drop(upstream.end(key, turn, None));
+        }
+        Ok(None)
+    }
+
     /// Has the upstream give all of them one token, with age and bounds from now on. `None`: one of
     /// them was lost before; it has been given back, with those behind it, and is to be taken again.
     pub(super) async fn complete(

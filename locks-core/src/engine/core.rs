@@ -67,11 +67,11 @@ impl Core {
         }
         let Effects { waker, discarded, more } = effects;
         if let (Some(upstream), Some(more)) = (&self.upstream, &more) {
-            let wanted = frozen.is_wanted();
+            let next = frozen.next_waits(self.clock.now());
             for turn in &more.ended {
                 // Under the mutex, so that no local turn asks before the upstream has heard of the
                 // end of this one. Nobody is there to hear how it ends.
-                drop(upstream.end(frozen.slot().key(), *turn, wanted));
+                drop(upstream.end(frozen.slot().key(), *turn, next));
             }
         }
         let Some(more) = more else {
@@ -129,7 +129,7 @@ impl Core {
         // The hold is gone from here on, and only the pin keeps the slot, or its call site for ever.
         let confirmed = match (&self.upstream, ended) {
             (Some(upstream), Ended::Released(Some(turn))) => {
-                Some(upstream.end(slot.key(), turn, frozen.is_wanted()))
+                Some(upstream.end(slot.key(), turn, frozen.next_waits(now)))
             }
             _ => None,
         };

@@ -36,7 +36,7 @@ pub use self::pinned::PinnedKey;
 pub(crate) use self::queued::{Begun, Waiting};
 pub use self::records::HoldRecord;
 pub(crate) use self::slot::{Slot, SlotRef};
-pub use self::upstream::{Bounds, Claim, Completion, Turn, Upstream};
+pub use self::upstream::{Bounds, Claim, ClaimSet, Completion, Turn, Upstream};
 use crate::{About, Capabilities, LostCause, Token};
 
 /// A complete arbiter of named locks in this process's memory: queues, shared and exclusive holds,

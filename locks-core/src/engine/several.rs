@@ -137,6 +137,9 @@ impl Core {
                         queued.await?
                     }
                     // In a box, so that the others need no room for it.
+                    Some(upstream) if upstream.claims_sets() => {
+                        Box::pin(self.take_local_turn(&**upstream, key, &bid)).await?
+                    }
                     Some(upstream) => Box::pin(self.take_turn(&**upstream, key, &bid)).await?,
                 };
                 taken.holds.push(hold);
@@ -147,6 +150,9 @@ impl Core {
             }
             let token = match &self.upstream {
                 None => Some(taken.common_token()),
+                Some(upstream) if upstream.claims_sets() => {
+                    Box::pin(taken.claim(&**upstream, &bid)).await?
+                }
                 Some(upstream) => Box::pin(taken.complete(&**upstream, &options)).await?,
             };
             if let Some(token) = token {

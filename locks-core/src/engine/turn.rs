@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Core;
 use super::effects::Effects;
-use super::graph::Graph;
+use super::graph::{Edge, Graph};
 use super::queued::Queued;
 use super::state::Ask;
 use super::upstream::{Claim, Turn, Upstream, lost_error};
@@ -38,6 +38,27 @@ pub(super) struct Bid {
     pub(super) part: bool,
 }
 
+impl Bid {
+    /// The options, with what is left of the wait.
+    pub(super) fn options_at(&self, now: Moment) -> Options {
+        let mut options = self.options;
+        if let Some(deadline) = self.deadline {
+            options.wait = Some(Wait::AtMost(deadline.since(now)));
+        }
+        options
+    }
+
+    /// A timeout of the upstream's covers the local wait as well.
+    pub(super) fn waited(&self, error: LockError, core: &Core) -> LockError {
+        match self.since {
+            Some(since) if error.kind() == ErrorKind::Timeout => {
+                error.with_waited(core.clock.now().since(since))
+            }
+            _ => error,
+        }
+    }
+}
+
 impl Core {
     /// One key that the upstream has to grant.
     pub(super) async fn acquire_upstream(
@@ -62,35 +83,42 @@ impl Core {
         key: &str,
         bid: &Bid,
     ) -> Result<SlotHold, LockError> {
-        let &Bid { ref ask, mut options, since, deadline, part } = bid;
-        let slot = self.pin(key);
-        let queued = Queued::new(slot.clone(), ask.clone(), since, deadline);
-        let hold = match queued.await {
-            Ok(hold) => hold,
-            Err(error) => return Err(self.name_holders(upstream, error).await),
-        };
+        let &Bid { ref ask, since, part, .. } = bid;
+        let asked = since.unwrap_or_else(|| self.clock.now());
+        let hold = self.take_local_turn(upstream, key, bid).await?;
         if hold.nested == Nested::Yes {
             // Nested in what the upstream has granted.
             return Ok(hold);
         }
-        let token = hold.token;
+        let _edge = self.wait_upstream(&hold, ask);
         let mut local = Local { core: self.clone(), hold: Some(hold) };
-        if let Some(deadline) = deadline {
-            options.wait = Some(Wait::AtMost(deadline.since(self.clock.now())));
-        }
-        // Nobody else stands beside what is not complete: others wait in the queue, and are in the
-        // graph there.
-        let blocks = if ask.steal_after.is_some() { ask.caller.blocks() } else { Within::new() };
-        let _edge = (!blocks.is_empty()).then(|| Graph::enter_turn(self, slot, token, blocks));
-        let claim = Claim { key, options, caller: &ask.caller, part };
-        let turn = upstream.claim(claim).await.map_err(|error| match since {
-            Some(since) if error.kind() == ErrorKind::Timeout => {
-                error.with_waited(self.clock.now().since(since))
-            }
-            _ => error,
-        })?;
+        let now = self.clock.now();
+        let (options, waited) = (bid.options_at(now), now.since(asked));
+        let claim = Claim { key, options, caller: &ask.caller, part, waited };
+        let turn = upstream.claim(claim).await.map_err(|error| bid.waited(error, self))?;
         let hold = local.hold.take().expect("taken only here");
         self.commit(hold, turn, bid)
+    }
+
+    /// Takes its turn among the waiters of this engine.
+    pub(super) async fn take_local_turn(
+        self: &Arc<Self>,
+        upstream: &dyn Upstream,
+        key: &str,
+        bid: &Bid,
+    ) -> Result<SlotHold, LockError> {
+        match Queued::new(self.pin(key), bid.ask.clone(), bid.since, bid.deadline).await {
+            Ok(hold) => Ok(hold),
+            Err(error) => Err(self.name_holders(upstream, error).await),
+        }
+    }
+
+    /// Has the wait for the upstream stand in the graph. Nobody else stands beside what is not
+    /// complete but a thief: others wait in the queue, and are in the graph there.
+    pub(super) fn wait_upstream(self: &Arc<Self>, hold: &SlotHold, ask: &Ask) -> Option<Edge> {
+        let blocks = if ask.steal_after.is_some() { ask.caller.blocks() } else { Within::new() };
+        let pinned = || self.find(hold.slot().key()).expect("its hold keeps the slot");
+        (!blocks.is_empty()).then(|| Graph::enter_turn(self, pinned(), hold.token, blocks))
     }
 
     /// Makes a turn the grant that the upstream says it is.

@@ -31,6 +31,20 @@ pub trait Upstream: Send + Sync + 'static {
     /// Those of [`LockBackend::acquire`](crate::LockBackend::acquire).
     fn claim<'a>(&'a self, claim: Claim<'a>) -> Op<'a, Turn>;
 
+    /// Returns whether several keys are [claimed in one step](Self::claim_set), or else one by one
+    /// and then [completed](Self::complete). Always the same.
+    fn claims_sets(&self) -> bool;
+
+    /// The local turns of several keys ask to become one grant: all of them or none, with one token
+    /// and one age, from the answer on (C11). The grant has one [`Turn`] for all of its keys;
+    /// [`end`](Self::end) and the others name it with each of the keys, which may end apart.
+    ///
+    /// Asked only where [`claims_sets`](Self::claims_sets) says so.
+    ///
+    /// # Errors
+    /// As [`claim`](Self::claim), about the key that is in the way.
+    fn claim_set<'a>(&'a self, claim: ClaimSet<'a>) -> Op<'a, Turn>;
+
     /// The keys of a request that this grant is [part](Claim::part) of are all there: its token
     /// becomes the greater one that the whole has, and age and bounds count from now (C11).
     ///
@@ -52,13 +66,13 @@ pub trait Upstream: Send + Sync + 'static {
 
     /// The grant has ended here: released, stolen by a local thief, evicted, or given up.
     ///
-    /// `wanted`: whether somebody here waits for the key; an upstream may then keep what it has for
-    /// the next turn, for a short time of its own choosing, but must not rely on that turn to come
-    /// (the waiter may give up).
+    /// `next`: for how long the first local waiter for the key has waited, if there is one. An
+    /// upstream may then keep what it has for the next turn, for a short time of its own choosing,
+    /// but must not rely on that turn to come (the waiter may give up).
     ///
     /// # Errors
     /// `Lost` if it had been taken away before, and whatever keeps the upstream from confirming.
-    fn end(&self, key: &str, turn: Turn, wanted: bool) -> Op<'static, ()>;
+    fn end(&self, key: &str, turn: Turn, next: Option<Duration>) -> Op<'static, ()>;
 
     /// Whether the upstream has taken the grant away; with a context, wakes when it does.
     fn poll_lost(&self, key: &str, turn: Turn, cx: Option<&mut Context<'_>>) -> Poll<LostCause>;
@@ -96,6 +110,23 @@ pub struct Claim<'a> {
     /// One of several keys: the grant must not age, nor be stolen for its age, until it is
     /// [complete](Upstream::complete).
     pub part: bool,
+    /// For how long the request has waited for its local turn. An upstream that orders the waiters
+    /// of several processes serves first who has waited longest.
+    pub waited: Duration,
+}
+
+/// What an [`Upstream`] is asked for, where it takes several keys in [one step](Upstream::claim_set).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClaimSet<'a> {
+    /// The keys, in ascending order and each once.
+    pub keys: &'a [&'a str],
+    /// As [`Claim::options`].
+    pub options: Options,
+    /// Who asks.
+    pub caller: &'a Caller,
+    /// As [`Claim::waited`].
+    pub waited: Duration,
 }
 
 /// What becomes of a grant that was [part](Claim::part) of a request, once all of that is there.

@@ -16,7 +16,7 @@ use crate::{
 ///
 /// In front of the store stands an [`Engine`]: it orders the waiters of this process, lets holds
 /// nest and finds deadlocks within the process; only the first in line asks the store. Between
-/// processes it is a matter of chance who is next.
+/// processes the order is the store's own.
 ///
 /// A grant is trusted until the send time of the newest step that the store has confirmed, plus
 /// the lease, less a margin of a twentieth of it, at least 100 ms (C8). A background thread,
@@ -126,11 +126,10 @@ impl<S: LeaseStore> LeasedBuilder<S> {
 fn about(store: &About) -> About {
     let can = store.capabilities;
     let capabilities = Capabilities {
-        order: WaiterOrder::WithinProcess,
+        order: can.order.max(WaiterOrder::WithinProcess),
         deadlock_detection: true,
         reentrant: true,
         upgrade: false,
-        several_keys: false,
         listing_waiters: can.listing,
         ..can
     };

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use super::claim::Pending;
 use super::client::Client;
@@ -7,18 +8,25 @@ use super::note;
 use super::renewal::LEASES;
 use crate::brief::Brief;
 use crate::{
-    AcquisitionId, Claim, Completion, ErrorKind, LeaseClaim, LeaseEnd, LeaseEntry, LeaseStore,
-    LockError, LockInfo, LostCause, Op, Query, Token, Turn, Upstream, Wake,
+    AcquisitionId, Caller, Claim, ClaimSet, Completion, EntryState, ErrorKind, LeaseClaim,
+    LeaseEnd, LeaseEnding, LeaseEntry, LeasePlace, LeaseStore, LockError, LockInfo, LostCause, Op,
+    Options, Query, Token, Turn, Upstream, Wait, Wake,
 };
 
 /// The store as an engine's upstream.
 pub(super) struct Behind<S: LeaseStore>(pub(super) Arc<Client<S>>);
 
 impl<S: LeaseStore> Behind<S> {
-    fn lease_claim(&self, claim: &Claim<'_>) -> Result<LeaseClaim, LockError> {
+    fn lease_claim(
+        &self,
+        keys: &[&str],
+        options: &Options,
+        caller: &Caller,
+        waited: Duration,
+    ) -> Result<LeaseClaim, LockError> {
         let settings = &self.0.settings;
         let name = &self.0.store.about().name;
-        let lease = claim.options.lease.unwrap_or(settings.lease);
+        let lease = options.lease.unwrap_or(settings.lease);
         if !LEASES.contains(&lease) {
             let why = format!(
                 "a lease of {} is out of range: `{name}` takes {} to {}",
@@ -26,24 +34,35 @@ impl<S: LeaseStore> Behind<S> {
                 Brief(*LEASES.start()),
                 Brief(*LEASES.end())
             );
-            return Err(LockError::new(ErrorKind::LimitExceeded, claim.key).with_message(why));
+            return Err(LockError::new(ErrorKind::LimitExceeded, keys[0]).with_message(why));
         }
         if self.0.is_forked() {
-            return Err(self.0.forked().with_key(claim.key));
+            return Err(self.0.forked().with_key(keys[0]));
         }
-        let mut asked = LeaseClaim::new(claim.key, AcquisitionId::unique(), lease);
-        asked.mode = claim.options.mode;
-        asked.steal_after = claim.options.steal_after;
-        asked.hold_at_least = claim.options.hold_at_least;
-        asked.note = note::write(claim.caller, &settings.label);
+        let mut asked = LeaseClaim::all(keys.iter().copied(), AcquisitionId::unique(), lease);
+        asked.mode = options.mode;
+        asked.steal_after = options.steal_after;
+        asked.hold_at_least = options.hold_at_least;
+        asked.hold_at_most = options.hold_at_most;
+        asked.note = note::write(caller, &settings.label);
+        asked.place = (options.fair != Some(false)).then(|| {
+            let waits = options.wait.unwrap_or_default() != Wait::No;
+            LeasePlace::new(waited, if waits { self.0.place_keep() } else { Duration::ZERO })
+        });
         Ok(asked)
     }
 }
 
-impl<S: LeaseStore> Upstream for Behind<S> {
-    fn claim<'a>(&'a self, claim: Claim<'a>) -> Op<'a, Turn> {
-        let wait = claim.options.wait.unwrap_or_default();
-        match self.lease_claim(&claim) {
+impl<S: LeaseStore> Behind<S> {
+    fn grant<'a>(
+        &'a self,
+        keys: &[&str],
+        options: Options,
+        caller: &Caller,
+        waited: Duration,
+    ) -> Op<'a, Turn> {
+        let wait = options.wait.unwrap_or_default();
+        match self.lease_claim(keys, &options, caller, waited) {
             Ok(asked) => {
                 let pending = Pending::new(&self.0, asked);
                 Op::later(async move {
@@ -54,15 +73,27 @@ impl<S: LeaseStore> Upstream for Behind<S> {
             Err(error) => Op::failed(error),
         }
     }
+}
 
-    fn complete(&self, key: &str, _: Turn, _: Completion) -> Op<'static, ()> {
-        let why = "leave it out, or choose a backend that can";
-        let name = &self.0.store.about().name;
-        Op::failed(LockError::unsupported(name, "several keys", why).with_key(key))
+impl<S: LeaseStore> Upstream for Behind<S> {
+    fn claim<'a>(&'a self, claim: Claim<'a>) -> Op<'a, Turn> {
+        self.grant(&[claim.key], claim.options, claim.caller, claim.waited)
     }
 
-    fn end(&self, _: &str, turn: Turn, _: bool) -> Op<'static, ()> {
-        self.0.release(turn.id)
+    fn claims_sets(&self) -> bool {
+        true
+    }
+
+    fn claim_set<'a>(&'a self, claim: ClaimSet<'a>) -> Op<'a, Turn> {
+        self.grant(claim.keys, claim.options, claim.caller, claim.waited)
+    }
+
+    fn complete(&self, key: &str, _: Turn, _: Completion) -> Op<'static, ()> {
+        unreachable!("`claims_sets`: `{key}` is granted together with the others of its set")
+    }
+
+    fn end(&self, key: &str, turn: Turn, next: Option<Duration>) -> Op<'static, ()> {
+        self.0.release(key, turn.id, next)
     }
 
     fn poll_lost(&self, _: &str, turn: Turn, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
@@ -82,11 +113,14 @@ impl<S: LeaseStore> Upstream for Behind<S> {
         let (client, query) = (self.0.clone(), Query::Key(key.to_owned()));
         Op::later(async move {
             let entries = client.within_reach(client.store.list(&query)).await?;
-            let Some(entry) = entries.into_iter().find(|entry| entry.token == token) else {
+            let Some(entry) = entries
+                .into_iter()
+                .find(|entry| entry.token == token && entry.state != EntryState::Waiting)
+            else {
                 return Ok(false);
             };
-            let end = client.store.end(&entry.key, entry.id, LeaseEnd::Remove);
-            let ended = client.within_reach(end).await?;
+            let ending = LeaseEnding::new(vec![entry.key.clone()], entry.id, LeaseEnd::Remove);
+            let ended = client.within_reach(client.store.end(&ending)).await?;
             client.waiters.hint(&Wake::Key(entry.key));
             Ok(ended)
         })
@@ -108,11 +142,14 @@ fn by_key(mut entries: Vec<LeaseEntry>) -> Vec<LockInfo> {
             found.push(LockInfo::new(entry.key.clone()));
         }
         let Some(info) = found.last_mut() else { continue };
-        if entry.reserved {
-            info.reserved_for = info.reserved_for.max(Some(entry.ends_in));
-            info.reserved_by.push(entry.token);
-        } else {
-            info.holders.push(note::holder(&entry));
+        match entry.state {
+            EntryState::Held => info.holders.push(note::holder(&entry)),
+            EntryState::Reserved => {
+                info.reserved_for = info.reserved_for.max(Some(entry.ends_in));
+                info.reserved_by.push(entry.token);
+            }
+            // The engine knows those of this process, and the others in their own.
+            EntryState::Waiting => {}
         }
     }
     found

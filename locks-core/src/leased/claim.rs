@@ -11,8 +11,8 @@ use super::note;
 use super::renewal::margin;
 use super::waiting::Backoff;
 use crate::{
-    AcquisitionId, Claimed, ErrorKind, LeaseClaim, LeaseEntry, LeaseStore, LockError, Moment,
-    Renewed, Token, Wait,
+    AcquisitionId, Claimed, EntryState, ErrorKind, LeaseClaim, LeaseEntry, LeaseStore, LockError,
+    Moment, Renewed, Token, Wait,
 };
 
 type Step = Pin<Box<dyn Future<Output = Result<Claimed, LockError>> + Send>>;
@@ -50,7 +50,7 @@ impl<S: LeaseStore> Pending<S> {
     /// `Unavailable` once the store has been silent for too long.
     pub(super) async fn granted(mut self, wait: Wait) -> Result<(u64, Token), LockError> {
         let client = self.client.clone();
-        let (clock, key) = (&*client.clock, self.claim.key.clone());
+        let (clock, key) = (&*client.clock, self.claim.keys[0].clone());
         let mut outlook = Outlook::new(clock.now(), wait);
         let mut backoff = Backoff::new(FIRST_PAUSE, client.longest_pause(), self.claim.id);
         let mut waiter = None;
@@ -63,11 +63,17 @@ impl<S: LeaseStore> Pending<S> {
                     Ok(None) => continue,
                     Err(error) => Some(error),
                 },
-                Some(Ok(Claimed::Refused(entries))) => {
+                Some(Ok(Claimed::Refused(refusal))) => {
                     self.asked_at = None;
                     outlook.heard = Some(clock.now());
-                    outlook.in_the_way = entries;
+                    outlook.in_the_way = refusal.in_the_way;
                     None
+                }
+                Some(Ok(Claimed::NotYet(left))) => {
+                    let why = format!("nothing is granted for {left:?}");
+                    return Err(
+                        LockError::unavailable(&client.store.about().name, why).with_key(&*key)
+                    );
                 }
                 Some(Err(error)) if is_refusal(&error) => {
                     self.asked_at = None;
@@ -89,7 +95,7 @@ impl<S: LeaseStore> Pending<S> {
                 _ => {}
             }
             client.listen();
-            if waiter.is_none() && client.hints {
+            if waiter.is_none() && client.gives_hints() {
                 // From here on no hint is missed, but one may have been.
                 waiter = Some(client.waiters.join(&key));
                 continue;
@@ -165,8 +171,8 @@ impl Outlook {
     fn look_again(&self, pause: Duration, steal_after: Option<Duration>) -> Duration {
         let changes = self.in_the_way.iter().flat_map(|entry| {
             let due = steal_after
-                .filter(|_| !entry.reserved)
-                .map(|after| after.saturating_sub(entry.age));
+                .filter(|_| entry.state == EntryState::Held)
+                .and_then(|after| Some(after.saturating_sub(entry.age?)));
             [Some(entry.ends_in), due].into_iter().flatten()
         });
         changes.filter(|change| !change.is_zero()).fold(pause, Duration::min)
@@ -174,7 +180,7 @@ impl Outlook {
 
     fn refuse(&mut self, kind: ErrorKind, key: &str, now: Moment) -> LockError {
         let (reserved, held): (Vec<_>, Vec<_>) =
-            self.in_the_way.drain(..).partition(|entry| entry.reserved);
+            self.in_the_way.drain(..).partition(|entry| entry.state == EntryState::Reserved);
         LockError::new(kind, key)
             .with_holders(held.iter().map(note::holder).collect())
             .with_reserved_for(reserved.iter().map(|entry| entry.ends_in).max())
@@ -185,8 +191,8 @@ impl Outlook {
 impl<S: LeaseStore> Drop for Pending<S> {
     fn drop(&mut self) {
         if self.asked_at.is_some() {
-            let (claim, step) = (&self.claim, self.step.take());
-            self.client.withdraw(&claim.key, claim.id, claim.lease, step);
+            let step = self.step.take();
+            self.client.withdraw(&self.claim, step);
         }
     }
 }

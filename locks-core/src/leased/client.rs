@@ -31,7 +31,9 @@ pub(super) struct Client<S> {
     pub(super) keeper: Keeper,
     pub(super) holds: Mutex<HashMap<u64, Arc<Held>>>,
     next: AtomicU64,
-    /// Whether the store gives hints, and whether they are being listened for.
+    /// Whether the store pushes its hints.
+    pub(super) pushed: AtomicBool,
+    /// Whether the store gives hints when asked, and whether they are being listened for.
     pub(super) hints: bool,
     pub(super) listening: AtomicBool,
     /// The engine in front, which is told of losses.
@@ -43,8 +45,9 @@ pub(super) struct Client<S> {
 impl<S: LeaseStore> Client<S> {
     pub(super) fn new(store: S, clock: Arc<dyn Clock>, settings: Settings) -> Arc<Self> {
         let hints = store.wakes().is_some();
-        Arc::new(Self {
+        let client = Arc::new(Self {
             hints,
+            pushed: AtomicBool::new(false),
             store,
             clock,
             settings,
@@ -55,7 +58,11 @@ impl<S: LeaseStore> Client<S> {
             listening: AtomicBool::new(false),
             engine: OnceLock::new(),
             process: std::process::id(),
-        })
+        });
+        if client.store.subscribe(client.sink()) {
+            client.pushed.store(true, Ordering::Relaxed);
+        }
+        client
     }
 
     /// Ends the work in the background once what was begun is done.
@@ -128,13 +135,22 @@ impl<S: LeaseStore> Client<S> {
     ) -> Result<Renewed, LockError> {
         let step = held.renewal_step(refresh);
         let sent = self.clock.now();
-        let answer = by(&*self.clock, sent.after(patience), self.store.renew(&step)).await;
+        let steps = [step];
+        let answer = by(&*self.clock, sent.after(patience), self.store.renew(&steps)).await;
+        let answer = answer.unwrap_or_else(|| Err(self.silent(patience)));
+        let answer = answer.and_then(|renewed| match renewed.as_slice() {
+            [renewed] => Ok(*renewed),
+            _ => Err(LockError::unavailable(
+                &self.store.about().name,
+                "a renewal was not answered for each of its holds",
+            )),
+        });
         match &answer {
-            Some(Ok(Renewed::Kept)) => held.acknowledged(sent),
-            Some(Ok(Renewed::Gone(cause))) => held.gone(*cause),
-            Some(Err(_)) | None => held.failed(),
+            Ok(Renewed::Kept) => held.acknowledged(sent),
+            Ok(Renewed::Gone(cause)) => held.gone(*cause),
+            Err(_) => held.failed(),
         }
-        answer.unwrap_or_else(|| Err(self.silent(patience)))
+        answer
     }
 
     pub(super) fn is_forked(&self) -> bool {
@@ -173,7 +189,7 @@ async fn renew<S: LeaseStore>(client: Arc<Client<S>>, held: Arc<Held>) {
 }
 
 pub(super) fn lost(held: &Held, cause: LostCause) -> LockError {
-    LockError::new(ErrorKind::Lost { cause }, held.key.clone()).with_token(held.token)
+    LockError::new(ErrorKind::Lost { cause }, &*held.keys[0]).with_token(held.token)
 }
 
 impl<S: LeaseStore> fmt::Debug for Client<S> {

@@ -9,7 +9,8 @@ use super::renewal::Renewal;
 use crate::engine::WeakEngine;
 use crate::sync::plain::Mutex;
 use crate::{
-    AcquisitionId, Alarm, Clock, LeaseClaim, LeaseRenewal, LostCause, Mode, Moment, Token,
+    AcquisitionId, Alarm, Clock, LeaseClaim, LeaseEnd, LeaseEnding, LeaseRenewal, LostCause, Mode,
+    Moment, Token,
 };
 
 /// One hold of the store's, for as long as it has not been released here.
@@ -17,12 +18,13 @@ use crate::{
 /// Whether it is lost is worked out by whoever asks, from the clock; those who wait to be told
 /// are woken by the clock's alarm. Neither needs the renewals to get anywhere (C8).
 pub(super) struct Held {
-    pub(super) key: String,
+    pub(super) keys: Vec<String>,
     pub(super) id: AcquisitionId,
     pub(super) token: Token,
     pub(super) lease: Duration,
     mode: Mode,
     steals: bool,
+    pub(super) reserves: bool,
     clock: Arc<dyn Clock>,
     engine: OnceLock<WeakEngine>,
     state: Mutex<State>,
@@ -56,12 +58,13 @@ impl Held {
             untold: true,
         };
         Arc::new(Self {
-            key: claim.key.clone(),
+            keys: claim.keys.clone(),
             id: claim.id,
             token,
             lease: claim.lease,
             mode: claim.mode,
             steals: claim.steal_after.is_some(),
+            reserves: claim.hold_at_least.is_some(),
             clock,
             engine: OnceLock::new(),
             state: Mutex::new(state),
@@ -81,7 +84,15 @@ impl Held {
     /// Whether the two cannot both stand.
     pub(super) fn conflicts(&self, other: &Held) -> bool {
         let alone = |held: &Held| held.mode == Mode::Exclusive;
-        self.key == other.key && (alone(self) || alone(other))
+        let meet = self.keys.iter().any(|key| other.keys.contains(key));
+        meet && (alone(self) || alone(other))
+    }
+
+    pub(super) fn ending(&self, next: Option<Duration>) -> LeaseEnding {
+        let how = LeaseEnd::Release { reserve: self.reserves };
+        let mut ending = LeaseEnding::new(self.keys.clone(), self.id, how);
+        ending.next = next;
+        ending
     }
 
     /// How those were lost that it took the key from.
@@ -90,7 +101,7 @@ impl Held {
     }
 
     pub(super) fn renewal_step(&self, refresh: bool) -> LeaseRenewal {
-        let mut step = LeaseRenewal::new(self.key.clone(), self.id, self.lease);
+        let mut step = LeaseRenewal::new(self.keys.clone(), self.id, self.lease);
         step.refresh = refresh;
         step
     }
@@ -186,7 +197,7 @@ impl Held {
         watchers.into_iter().for_each(Waker::wake);
         let engine = self.engine.get().and_then(WeakEngine::upgrade);
         if let Some(engine) = engine.filter(|_| untold) {
-            let told = engine.lose(&self.key, self.token, cause);
+            let told = engine.lose(&self.keys[0], self.token, cause);
             let mut state = self.state.lock();
             state.untold = !told && !state.renewal.is_over();
             if state.untold {
@@ -221,7 +232,7 @@ impl Wake for Held {
 impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Held")
-            .field("key", &self.key)
+            .field("keys", &self.keys)
             .field("id", &self.id)
             .field("token", &self.token)
             .field("renewal", &self.state.lock().renewal)

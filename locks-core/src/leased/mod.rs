@@ -6,6 +6,7 @@
 //! carried on by the [`keeper`]'s thread, which leaves outcomes on a [`slip`]; [`hints`] wake those
 //! who are [`waiting`].
 
+mod acquisition_id;
 mod adapter;
 mod behind;
 mod claim;
@@ -18,12 +19,16 @@ mod keeper;
 mod note;
 mod renewal;
 mod slip;
+mod steps;
 mod store;
 mod waiting;
 
+pub use acquisition_id::AcquisitionId;
 pub use adapter::{Leased, LeasedBuilder};
 pub use clock::BootClock;
-pub use store::{
-    AcquisitionId, Claimed, LeaseClaim, LeaseEnd, LeaseEntry, LeaseRenewal, LeaseStore, Renewed,
-    Wake,
+pub use hints::WakeSink;
+pub use steps::{
+    Claimed, EntryState, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry, LeasePlace, LeaseRenewal,
+    Refusal, Renewed,
 };
+pub use store::{LeaseStore, Wake};

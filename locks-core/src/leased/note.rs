@@ -55,7 +55,7 @@ pub(super) fn holder(entry: &LeaseEntry) -> HolderInfo {
     let mut next = || parts.next().flatten();
     let mut holder = HolderInfo::new(entry.mode);
     holder.token = Some(entry.token);
-    holder.age = Some(entry.age);
+    holder.age = entry.age;
     holder.party.label = next();
     holder.party.host = next();
     holder.party.pid = next().and_then(|pid| pid.parse().ok());

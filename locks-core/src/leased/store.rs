@@ -1,174 +1,204 @@
-use std::collections::hash_map::RandomState;
-use std::fmt;
-use std::hash::BuildHasher;
-use std::str::FromStr;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::Arc;
 
-use crate::{About, LostCause, Mode, Op, Query, Token};
+use super::hints::WakeSink;
+use super::steps::{Claimed, LeaseClaim, LeaseEnding, LeaseEntry, LeaseRenewal, Renewed};
+use crate::{About, Op, Query};
 
 /// A store that grants leases: a table of a database, a key-value service.
 ///
-/// [`Leased`](crate::Leased) makes a [`LockBackend`](crate::LockBackend) of it: queues, re-entry,
-/// waiting, renewal and the telling of losses are done there. What is left to the store are five
-/// steps, each of them atomic, and each safe to repeat, because it names the acquisition it is
-/// about.
+/// [`Leased`](crate::Leased) makes a [`LockBackend`](crate::LockBackend) of it: queues within the
+/// process, re-entry, waiting, renewal and reports of losses are done there. What is left to the
+/// store are four steps, each of them atomic, and each safe to repeat, because it names the
+/// acquisition that it is about.
 ///
 /// # Contract
-/// What the implementor promises:
-/// 1. **Atomic.** A [`claim`](Self::claim) decides and writes in one transaction. Two claims
-///    that conflict are never both granted while the first one's lease runs (C1).
-/// 2. **The store's clock.** Leases, ages and reservations are measured on one clock, that of
-///    the store, and no claim is granted before the lease in its way has run out on it. A lease
+/// What an implementor promises:
+/// 1. **Atomic.** A [`claim`](Self::claim) decides and writes in one transaction, for all of its
+///    keys: all are granted or none is. Two claims that conflict are never both granted while the
+///    first one's lease runs, in whatever mode (C1).
+/// 2. **The store's clock.** Leases, ages, reservations and places are measured on one clock, that
+///    of the store, and no claim is granted before the lease in its way has run out on it. A lease
 ///    begins when the step is carried out, never when it was sent.
 /// 3. **Repeatable.** A claim repeated with the id of a hold that still stands is granted again
-///    with the same token; its lease may begin again or not. Renewing, or ending, what is not
-///    there says so and touches nothing: never the hold of another id (C4). A hold whose lease
-///    has run out is not there, also if nobody has claimed the key since.
-/// 4. **Tokens (C7)** grow with every grant of a key, whatever became of the holds before, are
-///    kept for as long as [`Capabilities::tokens`](crate::Capabilities::tokens) says, and are
-///    below 2^61.
-/// 5. **Mode, steal and `hold_at_least`** are honoured where the capabilities declare them;
-///    what they do not is refused before the store is asked.
-/// 6. **Bounded.** A step answers, or fails, in bounded time. One that can block (a file, a
-///    synchronous driver) may answer [`Op::Now`], but then the thread that polls is held up for
-///    as long: keep it to the milliseconds of one transaction, and give the driver a time-out.
-/// 7. **Errors** mean that the outcome is not known; the adapter repeats or withdraws. The kinds
-///    `PermitsMismatch`, `InvalidKey`, `Unsupported`, `Unauthorized` and `LimitExceeded` mean
-///    that the step was refused, and it is not repeated.
+///    with the same token; its lease may begin again or not. Renewing, or ending, what is not there
+///    says so and touches nothing: never the hold of another id (C4). A hold whose lease has run
+///    out is not there, also if nobody has claimed the key since.
+/// 4. **Tokens (C7)** grow with every grant of a key, whatever became of the holds before, are kept
+///    for as long as [`Capabilities::tokens`](crate::Capabilities::tokens) says, and are below
+///    2^61. The one token of several keys is above every earlier one of each; a store that takes
+///    [several keys](crate::Capabilities::several_keys) has one count for all of them.
+/// 5. **Steals (C6)** take every hold in the way or none: all of them held, older than
+///    `steal_after`, and past their `hold_at_least`. They do not stand in the queue. A permit takes
+///    the fewest and oldest holds that make room.
+/// 6. **Permits (C16).** Each claim obeys its own number: it is granted while the key has fewer
+///    holds and reservations than that, whatever numbers these were granted with. Locks and permits
+///    on one key at a time are `PermitsMismatch`.
+/// 7. **The queue**, where [`order`](crate::Capabilities::order) is `All`: a claim with a
+///    [place](LeaseClaim::place) is not granted while a place that has waited for longer stands in
+///    its way, and is placed when it is refused. A place ends when it is granted, ended, or not
+///    asked for again in time. When a hold ends, those whose turn it is are called
+///    ([`wakes`](Self::wakes)); one that is called and does not claim within a moment (250 ms)
+///    loses its place, so that a client that has died holds nobody up for longer.
+/// 8. **Bounded.** A step answers, or fails, in bounded time. One that can block (a file, a
+///    synchronous driver) may answer [`Op::Now`], but then the thread that polls is held up for as
+///    long: keep it to the milliseconds of one transaction, and give the driver a time-out.
+/// 9. **Errors** mean that the outcome is not known; the adapter repeats or withdraws. The kinds
+///    `PermitsMismatch`, `InvalidKey`, `Unsupported`, `Unauthorized` and `LimitExceeded` mean that
+///    the step was refused and nothing was done, and it is not repeated.
 ///
-/// The example `own_backend` implements it over a table in SQLite and puts it to the
-/// conformance kit.
+/// What the capabilities do not declare is refused before the store is asked.
 ///
-/// What the adapter promises: ids are never used for two acquisitions; a claim whose caller has
-/// given up is [ended](Self::end), also one that was not answered yet; and a hold that was not
-/// confirmed in time is never taken to be held.
+/// What the adapter promises: an id is never used for two acquisitions; a claim whose caller has
+/// given up is [ended](Self::end), answered or not; steps of one acquisition are begun in order,
+/// and where an end may have been overtaken it is repeated; and a hold that was not confirmed in
+/// time is never taken to be held.
+///
+/// # Example
+/// A store in memory, which grants locks for exclusive use. The example `own_backend` does all of
+/// it over a table in SQLite and runs the conformance kit.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Mutex;
+/// use std::time::{Duration, Instant};
+///
+/// use locks_core::{
+///     About, AcquisitionId, Capabilities, Claimed, Exclusion, LeaseClaim, LeaseEnding, LeaseEntry,
+///     LeaseRenewal, LeaseStore, Leased, LockError, LostCause, Op, Query, Refusal, Renewed, Token,
+///     TokenScope, Wake,
+/// };
+///
+/// struct Memory {
+///     about: About,
+///     table: Mutex<Table>,
+/// }
+///
+/// #[derive(Default)]
+/// struct Table {
+///     token: u64,
+///     /// Who holds a key, with which token, until when.
+///     holds: HashMap<String, (AcquisitionId, u64, Instant)>,
+/// }
+///
+/// impl Table {
+///     fn holder(&self, key: &str) -> Option<&(AcquisitionId, u64, Instant)> {
+///         self.holds.get(key).filter(|(_, _, ends)| *ends > Instant::now())
+///     }
+/// }
+///
+/// impl LeaseStore for Memory {
+///     fn about(&self) -> &About {
+///         &self.about
+///     }
+///
+///     fn claim<'a>(&'a self, claim: &'a LeaseClaim) -> Op<'a, Claimed> {
+///         let mut table = self.table.lock().unwrap();
+///         let key = &claim.keys[0]; // It does not declare several keys.
+///         if let Some(&(id, token, ends)) = table.holder(key) {
+///             return Op::ready(match id == claim.id {
+///                 true => Claimed::Granted(Token::new(token)),
+///                 false => {
+///                     let left = ends.saturating_duration_since(Instant::now());
+///                     let entry = LeaseEntry::new(key, id, Token::new(token), left);
+///                     Claimed::Refused(Refusal::new(vec![entry]))
+///                 }
+///             });
+///         }
+///         table.token += 1;
+///         let token = table.token;
+///         table.holds.insert(key.clone(), (claim.id, token, Instant::now() + claim.lease));
+///         Op::ready(Claimed::Granted(Token::new(token)))
+///     }
+///
+///     fn renew<'a>(&'a self, renewals: &'a [LeaseRenewal]) -> Op<'a, Vec<Renewed>> {
+///         let mut table = self.table.lock().unwrap();
+///         let renew = |renewal: &LeaseRenewal| match table.holds.get_mut(&renewal.keys[0]) {
+///             Some((id, _, ends)) if *id == renewal.id && *ends > Instant::now() => {
+///                 *ends = Instant::now() + renewal.lease;
+///                 Renewed::Kept
+///             }
+///             _ => Renewed::Gone(LostCause::Forgotten),
+///         };
+///         Op::ready(renewals.iter().map(renew).collect())
+///     }
+///
+///     fn end<'a>(&'a self, ending: &'a LeaseEnding) -> Op<'a, bool> {
+///         let mut table = self.table.lock().unwrap();
+///         let key = &ending.keys[0];
+///         let is_there = table.holder(key).is_some_and(|(id, ..)| *id == ending.id);
+///         if is_there {
+///             table.holds.remove(key);
+///         }
+///         Op::ready(is_there)
+///     }
+///
+///     fn list<'a>(&'a self, _: &'a Query) -> Op<'a, Vec<LeaseEntry>> {
+///         Op::failed(LockError::unsupported("memory", "list", "it is an example"))
+///     }
+///
+///     fn wakes(&self) -> Option<Op<'_, Wake>> {
+///         None
+///     }
+/// }
+///
+/// let about = About::new("memory", Capabilities::plain(Exclusion::Lease, TokenScope::Process));
+/// let store = Memory { about, table: Mutex::default() };
+/// let backend = Leased::builder(store).lease(Duration::from_secs(5)).build().into_backend();
+/// let guard = backend.named("invoice:42").acquire()?;
+/// assert!(backend.named("invoice:42").wait(false).acquire().is_err());
+/// guard.release()?;
+/// # Ok::<(), LockError>(())
+/// ```
 pub trait LeaseStore: Send + Sync + 'static {
-    /// What it is called and what it can do: `exclusion`, `tokens`, `shared`, `permits`, `steal`,
-    /// `bounds`, `listing` and `evict`. The other capabilities are the adapter's.
+    /// Returns its name and what it can do. `deadlock_detection`, `reentrant`, `upgrade` and
+    /// `listing_waiters` are the adapter's, whatever it says here.
     fn about(&self) -> &About;
 
-    /// Grants the key if nothing is in the way, else says what is.
+    /// Grants all keys of the claim if nothing is in the way, and else returns what is.
     ///
     /// # Errors
-    /// Those of the contract's seventh point.
+    /// Those of the contract's ninth point.
     fn claim<'a>(&'a self, claim: &'a LeaseClaim) -> Op<'a, Claimed>;
 
-    /// Lets the lease run for its whole length again, from now.
+    /// Lets leases run for their whole length again, from now; answers in the same order. Each
+    /// renewal is atomic for all of its keys; the batch need not be.
     ///
     /// # Errors
-    /// Those of the contract's seventh point.
-    fn renew<'a>(&'a self, renewal: &'a LeaseRenewal) -> Op<'a, Renewed>;
+    /// Those of the contract's ninth point, for the whole batch.
+    fn renew<'a>(&'a self, renewals: &'a [LeaseRenewal]) -> Op<'a, Vec<Renewed>>;
 
-    /// Ends a hold or a reservation; says whether it was there.
+    /// Ends holds, reservations and places; returns whether there was a hold or a reservation to
+    /// end.
     ///
     /// # Errors
-    /// Those of the contract's seventh point.
-    fn end<'a>(&'a self, key: &'a str, id: AcquisitionId, how: LeaseEnd) -> Op<'a, bool>;
+    /// Those of the contract's ninth point.
+    fn end<'a>(&'a self, ending: &'a LeaseEnding) -> Op<'a, bool>;
 
-    /// Every hold and reservation that stands.
+    /// Returns every hold and reservation that stands, and every place.
     ///
     /// # Errors
-    /// Those of the contract's seventh point.
+    /// Those of the contract's ninth point.
     fn list<'a>(&'a self, query: &'a Query) -> Op<'a, Vec<LeaseEntry>>;
 
-    /// Resolves when a hold may have ended, so that waiters look again at once. `None` if the
-    /// store cannot tell: they look again from time to time anyway.
+    /// Resolves when a hold may have ended, so that waiters claim again at once. `None` if the
+    /// store cannot tell, or [pushes](Self::subscribe): waiters look again from time to time anyway.
     ///
-    /// It is a hint: nothing is granted or lost by it, a missed one costs time and no more.
+    /// It is a hint: nothing is granted or lost by it, a missed one costs time and no more. It is
+    /// polled on the adapter's own thread.
     fn wakes(&self) -> Option<Op<'_, Wake>>;
+
+    /// Hands the store a sink for its hints, before the first step. Returns `true` if it pushes
+    /// hints there, from a thread of its own; then [`wakes`](Self::wakes) is not asked, and no
+    /// hint has to pass through another thread. A store that does not push leaves this as it is.
+    fn subscribe(&self, sink: WakeSink) -> bool {
+        drop(sink);
+        false
+    }
 }
 
-/// What tells one acquisition from all others, everywhere and for ever.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AcquisitionId(u128);
-
-/// What a [claim](LeaseStore::claim) asks for.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct LeaseClaim {
-    /// The key, compared byte for byte.
-    pub key: String,
-    /// The acquisition.
-    pub id: AcquisitionId,
-    /// How to hold the key.
-    pub mode: Mode,
-    /// How long the hold stands without being renewed.
-    pub lease: Duration,
-    /// Take over conflicting holds that are older than this, all of them or none (C6).
-    pub steal_after: Option<Duration>,
-    /// Keep the key reserved until this long after the grant (C14).
-    pub hold_at_least: Option<Duration>,
-    /// Who asks, for others to read. Kept with the hold and given back as it is.
-    pub note: String,
-}
-
-/// What a [renewal](LeaseStore::renew) asks for.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct LeaseRenewal {
-    /// The key.
-    pub key: String,
-    /// The acquisition.
-    pub id: AcquisitionId,
-    /// How long the hold stands from now without being renewed.
-    pub lease: Duration,
-    /// Whether the hold's age begins again as well (C6).
-    pub refresh: bool,
-}
-
-/// The answer to a [claim](LeaseStore::claim).
-#[derive(Clone, Debug)]
-pub enum Claimed {
-    /// The key is held by this acquisition.
-    Granted(Token),
-    /// Somebody else has it: these are in the way.
-    Refused(Vec<LeaseEntry>),
-}
-
-/// The answer to a [renewal](LeaseStore::renew).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Renewed {
-    /// The hold stands.
-    Kept,
-    /// The hold is gone; [`LostCause::Forgotten`] if the store cannot say how.
-    Gone(LostCause),
-}
-
-/// How to [end](LeaseStore::end) a hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeaseEnd {
-    /// Released: a reservation by `hold_at_least` remains for its time.
-    Release,
-    /// Given up before anybody knew of it, or ended by an administrator: nothing remains.
-    Remove,
-}
-
-/// A hold or a reservation, as a store knows it.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct LeaseEntry {
-    /// The key.
-    pub key: String,
-    /// The acquisition.
-    pub id: AcquisitionId,
-    /// The token of the grant.
-    pub token: Token,
-    /// How the key is held.
-    pub mode: Mode,
-    /// How long ago it was granted, or last refreshed.
-    pub age: Duration,
-    /// How long it stands if nothing happens.
-    pub ends_in: Duration,
-    /// Whether nobody holds the key any more and it is reserved (C14).
-    pub reserved: bool,
-    /// The note of its claim.
-    pub note: String,
-}
-
-/// A hint that a hold may have ended.
+/// A hint that a hold may have ended, or that a place has been called.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Wake {
     /// One of this key.
     Key(String),
@@ -177,106 +207,47 @@ pub enum Wake {
 }
 
 impl Wake {
-    pub(super) fn concerns(&self, key: &str) -> bool {
+    pub(super) fn concerns(&self, keys: &[String]) -> bool {
         match self {
-            Wake::Key(ended) => ended == key,
+            Wake::Key(ended) => keys.contains(ended),
             Wake::Any => true,
         }
     }
 }
 
-impl LeaseClaim {
-    /// A claim of `key` for exclusive use.
-    pub fn new(key: impl Into<String>, id: AcquisitionId, lease: Duration) -> Self {
-        Self {
-            key: key.into(),
-            id,
-            mode: Mode::Exclusive,
-            lease,
-            steal_after: None,
-            hold_at_least: None,
-            note: String::new(),
+macro_rules! forward {
+    ($pointer:ident) => {
+        impl<S: LeaseStore + ?Sized> LeaseStore for $pointer<S> {
+            fn about(&self) -> &About {
+                (**self).about()
+            }
+
+            fn claim<'a>(&'a self, claim: &'a LeaseClaim) -> Op<'a, Claimed> {
+                (**self).claim(claim)
+            }
+
+            fn renew<'a>(&'a self, renewals: &'a [LeaseRenewal]) -> Op<'a, Vec<Renewed>> {
+                (**self).renew(renewals)
+            }
+
+            fn end<'a>(&'a self, ending: &'a LeaseEnding) -> Op<'a, bool> {
+                (**self).end(ending)
+            }
+
+            fn list<'a>(&'a self, query: &'a Query) -> Op<'a, Vec<LeaseEntry>> {
+                (**self).list(query)
+            }
+
+            fn wakes(&self) -> Option<Op<'_, Wake>> {
+                (**self).wakes()
+            }
+
+            fn subscribe(&self, sink: WakeSink) -> bool {
+                (**self).subscribe(sink)
+            }
         }
-    }
+    };
 }
 
-impl LeaseRenewal {
-    /// A renewal of the hold that `id` has of `key`.
-    pub fn new(key: impl Into<String>, id: AcquisitionId, lease: Duration) -> Self {
-        Self { key: key.into(), id, lease, refresh: false }
-    }
-}
-
-impl LeaseEntry {
-    /// An exclusive hold of `key`, just granted.
-    pub fn new(key: impl Into<String>, id: AcquisitionId, token: Token, ends_in: Duration) -> Self {
-        Self {
-            key: key.into(),
-            id,
-            token,
-            mode: Mode::Exclusive,
-            age: Duration::ZERO,
-            ends_in,
-            reserved: false,
-            note: String::new(),
-        }
-    }
-}
-
-impl AcquisitionId {
-    /// The id that a store has kept as this number.
-    pub const fn new(number: u128) -> Self {
-        Self(number)
-    }
-
-    /// An id unlike any other.
-    pub fn unique() -> Self {
-        static FIRST: LazyLock<u128> = LazyLock::new(|| {
-            // The standard library seeds these from the operating system's randomness.
-            let half = || u128::from(RandomState::new().hash_one(std::process::id()));
-            half() << 64 | half()
-        });
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        Self(FIRST.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed).into()))
-    }
-
-    /// The number, to be kept.
-    pub const fn get(self) -> u128 {
-        self.0
-    }
-}
-
-/// As 32 hexadecimal digits, which [`FromStr`] reads back.
-impl fmt::Display for AcquisitionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", self.0)
-    }
-}
-
-impl fmt::Debug for AcquisitionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AcquisitionId({self})")
-    }
-}
-
-impl FromStr for AcquisitionId {
-    type Err = std::num::ParseIntError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        u128::from_str_radix(text, 16).map(Self)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ids_are_unique_and_survive_being_written_down() {
-        let (one, two) = (AcquisitionId::unique(), AcquisitionId::unique());
-        assert_ne!(one, two);
-        assert_eq!(one.to_string().len(), 32);
-        assert_eq!(one.to_string().parse(), Ok(one));
-        assert_eq!(AcquisitionId::new(7).to_string().parse(), Ok(AcquisitionId::new(7)));
-    }
-}
+forward!(Box);
+forward!(Arc);

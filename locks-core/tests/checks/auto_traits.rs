@@ -70,7 +70,8 @@ fn every_public_type_is_as_sendable_as_it_promises() {
 fn every_public_type_of_leases_is_as_sendable_as_it_promises() {
     assert_promised(&table! {
         // Send Sync Unpin
-        1 1 1: AcquisitionId, BootClock, Claimed, LeaseClaim, LeaseEnd, LeaseEntry, LeaseRenewal;
+        1 1 1: AcquisitionId, BootClock, Claimed, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry;
+        1 1 1: EntryState, LeasePlace, LeaseRenewal, Refusal, WakeSink;
         1 1 1: Renewed, locks_core::Wake;
         1 1 0: dyn LeaseStore;
     });

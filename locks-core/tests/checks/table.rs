@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use locks_core::{
-    Alarm, Backend, Bounds, Claim, Clock, Completion, Engine, ErrorKind, LockError, LockInfo,
-    LostCause, ManualClock, Mode, Moment, Op, Options, Query, Token, Turn, Upstream, Wait,
+    Alarm, Backend, Bounds, Claim, ClaimSet, Clock, Completion, Engine, ErrorKind, LockError,
+    LockInfo, LostCause, ManualClock, Mode, Moment, Op, Options, Query, Token, Turn, Upstream,
+    Wait,
 };
 
 /// What the table was told, in order.
@@ -237,7 +239,16 @@ impl Upstream for Table {
         Op::later(poll_fn(move |cx| table.try_complete(&key, turn, completion, cx)))
     }
 
-    fn end(&self, key: &str, turn: Turn, wanted: bool) -> Op<'static, ()> {
+    fn claims_sets(&self) -> bool {
+        false
+    }
+
+    fn claim_set<'a>(&'a self, _: ClaimSet<'a>) -> Op<'a, Turn> {
+        unreachable!("sets are claimed one by one")
+    }
+
+    fn end(&self, key: &str, turn: Turn, next: Option<Duration>) -> Op<'static, ()> {
+        let wanted = next.is_some();
         let mut rows = self.rows();
         let lost = rows.grant(key, turn).expect("a grant ends once").lost;
         let note = Note::Ended { key: key.to_owned(), token: turn.token.get(), wanted };

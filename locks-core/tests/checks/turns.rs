@@ -7,8 +7,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use locks_core::{
-    Backend, Claim, Completion, Engine, ErrorKind, LockInfo, LostCause, Op, Query, Token, Turn,
-    Upstream,
+    Backend, Claim, ClaimSet, Completion, Engine, ErrorKind, LockInfo, LostCause, Op, Query, Token,
+    Turn, Upstream,
 };
 
 use crate::polled::{Polled, engine};
@@ -35,7 +35,15 @@ impl Upstream for Gate {
         unreachable!("nobody asks for several keys")
     }
 
-    fn end(&self, _: &str, turn: Turn, _: bool) -> Op<'static, ()> {
+    fn claims_sets(&self) -> bool {
+        false
+    }
+
+    fn claim_set<'a>(&'a self, _: ClaimSet<'a>) -> Op<'a, Turn> {
+        unreachable!("nobody asks for several keys")
+    }
+
+    fn end(&self, _: &str, turn: Turn, _: Option<Duration>) -> Op<'static, ()> {
         assert_eq!(turn, TURN);
         self.ended.fetch_add(1, Ordering::SeqCst);
         Op::ready(())

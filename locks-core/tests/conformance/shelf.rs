@@ -8,8 +8,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    Alarm, Caller, Claim, Clock, Completion, ErrorKind, HolderInfo, LockError, LockInfo, LostCause,
-    ManualClock, Mode, Moment, Op, Options, Query, Token, Turn, Upstream, Wait, WeakEngine,
+    Alarm, Caller, Claim, ClaimSet, Clock, Completion, ErrorKind, HolderInfo, LockError, LockInfo,
+    LostCause, ManualClock, Mode, Moment, Op, Options, Query, Token, Turn, Upstream, Wait,
+    WeakEngine,
 };
 
 /// Clones are the same shelf.
@@ -273,7 +274,15 @@ impl Upstream for Shelf {
         }))
     }
 
-    fn end(&self, key: &str, turn: Turn, _: bool) -> Op<'static, ()> {
+    fn claims_sets(&self) -> bool {
+        false
+    }
+
+    fn claim_set<'a>(&'a self, _: ClaimSet<'a>) -> Op<'a, Turn> {
+        unreachable!("sets are claimed one by one")
+    }
+
+    fn end(&self, key: &str, turn: Turn, _: Option<Duration>) -> Op<'static, ()> {
         Op::Now(self.change(|state, now| {
             let lost = state.lost(key, turn);
             state.lost.remove(&turn.id);

@@ -8,9 +8,9 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use locks_core::{
-    About, AcquisitionId, Capabilities, Claimed, Clock, ErrorKind, Exclusion, LeaseClaim, LeaseEnd,
-    LeaseEntry, LeaseRenewal, LeaseStore, LockError, LostCause, Mode, Moment, Op, Query, Renewed,
-    Token, TokenScope, Wake,
+    About, AcquisitionId, Capabilities, Claimed, Clock, EntryState, ErrorKind, Exclusion,
+    LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry, LeaseRenewal, LeaseStore, LockError, LostCause,
+    Mode, Moment, Op, Query, Refusal, Renewed, Token, TokenScope, Wake,
 };
 use parking_lot::Mutex;
 
@@ -86,7 +86,7 @@ impl MemoryStore {
         let lossy = Exclusion::LeaseUnlessDataIsLost;
         let mut can = Capabilities::plain(lossy, TokenScope::Process);
         (can.shared, can.permits, can.steal) = (true, true, true);
-        (can.bounds, can.listing, can.evict) = (true, true, true);
+        (can.bounds, can.listing, can.evict, can.ages) = (true, true, true, true);
         let store = Arc::new(Store {
             about: About::new("memory-store:", can),
             clock,
@@ -208,27 +208,16 @@ impl LeaseStore for MemoryStore {
         self.run(Step::Claim, claim.id, move |store| store.claim(&asked))
     }
 
-    fn renew<'a>(&'a self, renewal: &'a LeaseRenewal) -> Op<'a, Renewed> {
-        let asked = renewal.clone();
-        self.run(Step::Renew, renewal.id, move |store| {
-            let now = store.clock.now();
-            let mut table = store.table.lock();
-            let row = table.rows.iter_mut().find(|row| row.entry.id == asked.id);
-            let Some(row) = row.filter(|row| row.is_held(now)) else {
-                let robbed = table.robbed.contains(&asked.id);
-                let cause = if robbed { LostCause::Stolen } else { LostCause::Forgotten };
-                return Ok(Renewed::Gone(cause));
-            };
-            (row.renewed, row.lease_ends) = (now, now.after(asked.lease));
-            if asked.refresh {
-                row.since = now;
-            }
-            Ok(Renewed::Kept)
+    fn renew<'a>(&'a self, renewals: &'a [LeaseRenewal]) -> Op<'a, Vec<Renewed>> {
+        let asked = renewals.to_vec();
+        self.run(Step::Renew, renewals[0].id, move |store| {
+            Ok(asked.iter().map(|asked| store.renew(asked)).collect())
         })
     }
 
-    fn end<'a>(&'a self, key: &'a str, id: AcquisitionId, how: LeaseEnd) -> Op<'a, bool> {
-        let key = key.to_owned();
+    fn end<'a>(&'a self, ending: &'a LeaseEnding) -> Op<'a, bool> {
+        let LeaseEnding { id, how, ref keys, .. } = *ending;
+        let key = keys[0].clone();
         self.run(Step::End, id, move |store| {
             let now = store.clock.now();
             let mut table = store.table.lock();
@@ -236,8 +225,8 @@ impl LeaseStore for MemoryStore {
             let Some(index) = index else { return Ok(false) };
             let held = table.rows[index].is_held(now);
             match how {
-                LeaseEnd::Release => table.rows[index].lease_ends = now,
-                LeaseEnd::Remove => drop(table.rows.remove(index)),
+                LeaseEnd::Release { reserve: true } => table.rows[index].lease_ends = now,
+                _ => drop(table.rows.remove(index)),
             }
             drop(table);
             store.hint(key);
@@ -267,6 +256,21 @@ impl LeaseStore for MemoryStore {
 }
 
 impl Store {
+    fn renew(&self, asked: &LeaseRenewal) -> Renewed {
+        let now = self.clock.now();
+        let mut table = self.table.lock();
+        let row = table.rows.iter_mut().find(|row| row.entry.id == asked.id);
+        let Some(row) = row.filter(|row| row.is_held(now)) else {
+            let robbed = table.robbed.contains(&asked.id);
+            return Renewed::Gone(if robbed { LostCause::Stolen } else { LostCause::Forgotten });
+        };
+        (row.renewed, row.lease_ends) = (now, now.after(asked.lease));
+        if asked.refresh {
+            row.since = now;
+        }
+        Renewed::Kept
+    }
+
     fn claim(&self, asked: &LeaseClaim) -> Result<Claimed, LockError> {
         let now = self.clock.now();
         let mut table = self.table.lock();
@@ -274,9 +278,9 @@ impl Store {
         if let Some(row) = table.rows.iter().find(|row| row.entry.id == asked.id) {
             return Ok(Claimed::Granted(row.entry.token));
         }
-        let rivals = || table.rows.iter().filter(|row| row.entry.key == asked.key);
+        let rivals = || table.rows.iter().filter(|row| row.entry.key == asked.keys[0]);
         if rivals().any(|row| is_permit(row.entry.mode) != is_permit(asked.mode)) {
-            return Err(LockError::new(ErrorKind::PermitsMismatch, &asked.key));
+            return Err(LockError::new(ErrorKind::PermitsMismatch, &*asked.keys[0]));
         }
         let mut in_the_way = rivals().filter(|row| row.bars(asked.mode, now)).collect::<Vec<_>>();
         in_the_way.sort_by_key(|row| row.since);
@@ -291,13 +295,14 @@ impl Store {
         let victims = in_the_way.iter().filter(stealable).take(excess);
         let victims = victims.map(|row| row.entry.id).collect::<Vec<_>>();
         if victims.len() < excess {
-            return Ok(Claimed::Refused(in_the_way.iter().map(|row| row.shown(now)).collect()));
+            let in_the_way = in_the_way.iter().map(|row| row.shown(now)).collect();
+            return Ok(Claimed::Refused(Refusal::new(in_the_way)));
         }
         table.rows.retain(|row| !victims.contains(&row.entry.id));
         table.robbed.extend(&victims);
         table.token += 1;
         let token = Token::new(table.token);
-        let mut entry = LeaseEntry::new(&asked.key, asked.id, token, Duration::ZERO);
+        let mut entry = LeaseEntry::new(&*asked.keys[0], asked.id, token, Duration::ZERO);
         entry.mode = asked.mode;
         entry.note = asked.note.clone();
         let reserved_until = asked.hold_at_least.map_or(now, |least| now.after(least));
@@ -305,7 +310,7 @@ impl Store {
         table.rows.push(Row { entry, since: now, renewed: now, lease_ends, reserved_until });
         drop(table);
         if !victims.is_empty() {
-            self.hint(asked.key.clone());
+            self.hint(asked.keys[0].clone());
         }
         Ok(Claimed::Granted(token))
     }
@@ -336,10 +341,11 @@ impl Row {
 
     fn shown(&self, now: Moment) -> LeaseEntry {
         let mut entry = self.entry.clone();
-        entry.reserved = !self.is_held(now);
-        let ends = if entry.reserved { self.reserved_until } else { self.lease_ends };
+        let held = self.is_held(now);
+        entry.state = if held { EntryState::Held } else { EntryState::Reserved };
+        let ends = if held { self.lease_ends } else { self.reserved_until };
         entry.ends_in = ends.since(now);
-        entry.age = now.since(self.since);
+        entry.age = Some(now.since(self.since));
         entry
     }
 }

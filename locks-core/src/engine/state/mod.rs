@@ -14,6 +14,7 @@ mod settle;
 mod steal;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use smallvec::SmallVec;
 
@@ -135,9 +136,12 @@ impl State {
         !self.holds.is_empty()
     }
 
-    /// Whether somebody waits: in the queue, or with a turn for the upstream to grant it.
-    pub(in crate::engine) fn is_wanted(&self) -> bool {
-        !self.queue.is_empty() || self.holds.iter().any(|hold| !hold.is_granted())
+    /// For how long the next one has waited, if anybody waits: in the queue, or with a turn for the
+    /// upstream to grant it.
+    pub(in crate::engine) fn next_waits(&self, now: Moment) -> Option<Duration> {
+        let first = self.queue.first().map(|(_, waiter)| now.since(waiter.since));
+        let has_turn = || self.holds.iter().any(|hold| !hold.is_granted());
+        first.or_else(|| has_turn().then_some(Duration::ZERO))
     }
 
     pub(in crate::engine) fn holds(&self) -> &[HoldEntry] {
