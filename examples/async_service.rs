@@ -47,13 +47,15 @@ async fn token(vault: &Vault, user: &str) -> Result<String, LockError> {
 async fn handle(
     State(vault): State<Arc<Vault>>,
     Path(user): Path<String>,
-) -> Result<String, (StatusCode, String)> {
+) -> Result<String, (StatusCode, &'static str)> {
     let fresh = vault.fresh(&user);
     let token = match fresh {
         Some(token) => token,
-        None => token(&vault, &user)
-            .await
-            .map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?,
+        None => token(&vault, &user).await.map_err(|error| {
+            // The error itself names hosts and functions: it is for the log, not for strangers.
+            eprintln!("{error}");
+            (StatusCode::SERVICE_UNAVAILABLE, error.public_message())
+        })?,
     };
     Ok(format!("data of {user}, by {token}"))
 }

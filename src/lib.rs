@@ -156,6 +156,27 @@ pub fn list() -> Result<Vec<LockInfo>, LockError> {
     choice::default_backend(Kind::Strong)?.list()
 }
 
+/// Returns what [`list`] returns, without blocking.
+///
+/// ```
+/// # use std::{future::Future, pin::pin, task::{Context, Poll, Waker}};
+/// # let run = async {
+/// let _guard = locks::named("report").acquire_async().await?;
+/// assert_eq!(locks::list_async().await?[0].key, "report");
+/// # Ok::<(), locks::LockError>(()) };
+/// # let Poll::Ready(ran) = pin!(run).poll(&mut Context::from_waker(Waker::noop())) else { panic!() };
+/// # ran.unwrap();
+/// ```
+///
+/// # Errors
+/// As [`list`].
+///
+/// # Cancel safety
+/// Dropping the future changes nothing.
+pub async fn list_async() -> Result<Vec<LockInfo>, LockError> {
+    choice::default_backend(Kind::Strong)?.list_async().await
+}
+
 /// Makes `backend` the default one of this process, in place of what `LOCKS_URL` says.
 ///
 /// Call it once, first thing in `main`.

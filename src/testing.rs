@@ -2,8 +2,8 @@
 //! code under test is on the manual's page on [testing](crate::manual::testing).
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct TestBackend {
     engine: Engine,
     clock: ManualClock,
-    reachable: Arc<AtomicBool>,
+    reach: Arc<Reach>,
     backend: Backend,
 }
 
@@ -46,9 +46,9 @@ impl TestBackend {
         let clock = ManualClock::new();
         let about = About::new("test:", Capabilities::process());
         let engine = Engine::builder().about(about).clock(Arc::new(clock.clone())).build();
-        let reachable = Arc::new(AtomicBool::new(true));
-        let arbiter = Arbiter { engine: engine.clone(), reachable: reachable.clone() };
-        Self { engine, clock, reachable, backend: Backend::new(arbiter) }
+        let reach = Arc::new(Reach(Mutex::new(Ok(()))));
+        let arbiter = Arbiter { engine: engine.clone(), reach: reach.clone() };
+        Self { engine, clock, reach, backend: Backend::new(arbiter) }
     }
 
     /// The backend, for the attribute's `backend`, the builder's `on`, or
@@ -104,10 +104,63 @@ impl TestBackend {
         }
     }
 
-    /// With `false`, every request fails with [`Unavailable`](crate::ErrorKind::Unavailable) from
-    /// now on, as if the arbiter were out of reach. Who holds or waits already goes on.
+    /// Waits until a request queues for `key`, letting other tasks run meanwhile: for requests of
+    /// this thread's own executor.
+    ///
+    /// ```
+    /// use locks::testing::TestBackend;
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+    /// let locks = TestBackend::new();
+    /// let other = locks.contend("report");
+    /// let request = locks.backend().named("report");
+    /// let waiting = tokio::spawn(async move { request.acquire_async().await.map(drop) });
+    /// locks.until_waiting_async("report").await;
+    /// drop(other);
+    /// waiting.await.unwrap().unwrap();
+    /// # });
+    /// ```
+    ///
+    /// # Panics
+    /// If none does for ten seconds of real time.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn until_waiting_async(&self, key: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.waiting(key) == 0 {
+            assert!(Instant::now() < deadline, "nobody waits for `{key}` after {PATIENCE:?}");
+            let mut yielded = false;
+            poll_fn(|cx| {
+                if std::mem::replace(&mut yielded, true) {
+                    return Poll::Ready(());
+                }
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            })
+            .await;
+        }
+    }
+
+    /// With `false`, every request and release fails with
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) from now on, as if the arbiter were out of
+    /// reach. Holders go on to hold. What they release meanwhile is released once the arbiter can be
+    /// reached again; until then others find it held.
     pub fn set_reachable(&self, reachable: bool) {
-        self.reachable.store(reachable, Ordering::SeqCst);
+        let mut reach = self.reach.lock();
+        let unsent = match (&mut *reach, reachable) {
+            (Ok(()), false) => {
+                *reach = Err(Vec::new());
+                return;
+            }
+            (Err(unsent), true) => std::mem::take(unsent),
+            (Ok(()), true) | (Err(_), false) => return,
+        };
+        *reach = Ok(());
+        drop(reach);
+        for hold in unsent {
+            drop(self.engine.release(hold));
+        }
     }
 
     fn found(&self, key: &str) -> Vec<LockInfo> {
@@ -128,19 +181,39 @@ impl fmt::Debug for TestBackend {
     }
 }
 
+/// Whether the arbiter can be reached; if not, what was released meanwhile.
+struct Reach(Mutex<Result<(), Vec<Hold>>>);
+
+impl Reach {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Result<(), Vec<Hold>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// The engine, as far as it can be reached.
 struct Arbiter {
     engine: Engine,
-    reachable: Arc<AtomicBool>,
+    reach: Arc<Reach>,
 }
 
 impl Arbiter {
     fn reach(&self) -> Result<&Engine, LockError> {
-        if self.reachable.load(Ordering::SeqCst) {
-            return Ok(&self.engine);
-        }
+        if self.reach.lock().is_ok() { Ok(&self.engine) } else { Err(self.unreachable()) }
+    }
+
+    fn unreachable(&self) -> LockError {
         let why = "the test said `set_reachable(false)`";
-        Err(LockError::unavailable(&self.engine.about().name, why))
+        LockError::unavailable(&self.engine.about().name, why)
+    }
+}
+
+impl Drop for Arbiter {
+    /// A hold is given back to its engine in the end.
+    fn drop(&mut self) {
+        let unsent = self.reach.lock().as_mut().err().map(std::mem::take);
+        for hold in unsent.into_iter().flatten() {
+            drop(self.engine.release(hold));
+        }
     }
 }
 
@@ -154,6 +227,10 @@ impl LockBackend for Arbiter {
     }
 
     fn release(&self, hold: Hold) -> Op<'static, ()> {
+        if let Err(unsent) = &mut *self.reach.lock() {
+            unsent.push(hold);
+            return Op::failed(self.unreachable());
+        }
         self.engine.release(hold)
     }
 

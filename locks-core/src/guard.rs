@@ -74,6 +74,18 @@ impl Guard {
         self.owned.token()
     }
 
+    /// Returns the keys that are held, in ascending order, as the backend names them: with a
+    /// namespace, that is in front. Allocates; none once a remote arbiter has forgotten the hold.
+    ///
+    /// ```
+    /// let guard = locks_core::Backend::process().all(["b", "a"]).acquire()?;
+    /// assert_eq!(guard.keys(), ["a", "b"]);
+    /// # Ok::<(), locks_core::LockError>(())
+    /// ```
+    pub fn keys(&self) -> Vec<String> {
+        self.owned.keys()
+    }
+
     /// Whether the lock has been lost (C8); see [`check`](Self::check).
     pub fn is_lost(&self) -> bool {
         self.owned.is_lost()
@@ -127,6 +139,11 @@ impl OwnedGuard {
     /// The fencing token of the grant (C7).
     pub fn token(&self) -> Token {
         self.hold.token()
+    }
+
+    /// Returns the keys that are held; see [`Guard::keys`].
+    pub fn keys(&self) -> Vec<String> {
+        self.backend.keys(&self.hold)
     }
 
     /// Whether the lock has been lost (C8); see [`check`](Self::check).
@@ -202,7 +219,7 @@ impl OwnedGuard {
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn try_release(self) -> Result<(), Self> {
         // A subscriber is told the key, which is the holder's to read only until then.
-        if cfg!(feature = "tracing") || !self.hold.release_in_place() {
+        if cfg!(feature = "tracing") || !self.backend.is_engine() || !self.hold.release_in_place() {
             return Err(self);
         }
         let mut this = ManuallyDrop::new(self);
@@ -234,7 +251,11 @@ impl OwnedGuard {
         let mut this = ManuallyDrop::new(self);
         // SAFETY: I1: `this` is never dropped.
         let (hold, backend) = unsafe { this.take_apart() };
-        if hold.release_in_place() { Op::ready(()) } else { backend.release_own(hold) }
+        if backend.is_engine() && hold.release_in_place() {
+            Op::ready(())
+        } else {
+            backend.release_own(hold)
+        }
     }
 
     /// # Safety
@@ -258,7 +279,7 @@ impl Drop for OwnedGuard {
     fn drop(&mut self) {
         // SAFETY: I1: nobody looks at it after this.
         let (hold, backend) = unsafe { self.take_apart() };
-        if !hold.release_in_place() {
+        if !(backend.is_engine() && hold.release_in_place()) {
             release(hold, backend);
         }
     }

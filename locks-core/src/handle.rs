@@ -75,10 +75,28 @@ impl Backend {
         self.inspect(Query::All).block()
     }
 
+    /// Returns what [`list`](Self::list) returns, without blocking.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn list_async(&self) -> Result<Vec<LockInfo>, LockError> {
+        self.inspect(Query::All).await
+    }
+
     /// Whether it is the in-process engine of this process, where keys can be pinned.
     #[doc(hidden)]
     pub const fn is_process(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// Whether an engine arbitrates here: a backend in front of one hears of every release, also of
+    /// those that its engine could do without being asked.
+    #[inline]
+    pub(crate) fn is_engine(&self) -> bool {
+        !matches!(self.0.as_deref(), Some(Arbiter::Other(_)))
     }
 
     /// [Releases](LockBackend::release) a guard's hold, which was granted here.

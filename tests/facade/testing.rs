@@ -71,7 +71,7 @@ fn out_of_reach_is_no_contention_and_ends_no_hold() {
     let error = locks.backend().named("key").wait(false).acquire().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(locks.backend().list().is_err() && !guard.is_lost());
-    guard.release().unwrap();
+    assert_eq!(guard.release().unwrap_err().kind(), ErrorKind::Unavailable);
     locks.set_reachable(true);
     drop(locks.backend().all(["key", "held"]).wait(false).acquire().unwrap());
 }
@@ -80,4 +80,31 @@ fn out_of_reach_is_no_contention_and_ends_no_hold() {
 fn two_of_them_do_not_meet() {
     let _guard = TestBackend::new().contend("key");
     drop(TestBackend::new().contend("key"));
+}
+
+#[test]
+fn what_is_released_out_of_reach_is_held_until_the_arbiter_hears_of_it() {
+    let locks = TestBackend::new();
+    let hold = || locks.backend().named("key").wait(false).acquire();
+    let (first, second) = (hold().unwrap(), locks.backend().named("other").acquire().unwrap());
+    locks.set_reachable(false);
+    assert_eq!(first.release().unwrap_err().kind(), ErrorKind::Unavailable);
+    drop(second);
+    locks.set_reachable(false);
+    assert_eq!(hold().unwrap_err().kind(), ErrorKind::Unavailable);
+    let engine = format!("{locks:?}");
+    assert!(engine.contains("2 keys in use"), "{engine}");
+
+    locks.set_reachable(true);
+    drop(hold().unwrap());
+    assert!(locks.backend().list().unwrap().is_empty());
+}
+
+#[test]
+fn what_is_left_unreleased_ends_with_the_backend() {
+    let locks = TestBackend::new();
+    let guard = locks.backend().named("key").acquire().unwrap();
+    locks.set_reachable(false);
+    drop(guard);
+    drop(locks);
 }

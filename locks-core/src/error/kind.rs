@@ -75,6 +75,32 @@ impl ErrorKind {
     }
 }
 
+impl ErrorKind {
+    /// See [`LockError::public_message`](super::LockError::public_message).
+    pub(super) fn public_message(self) -> &'static str {
+        match self {
+            ErrorKind::Contended => "busy: another request holds the lock; try again later",
+            ErrorKind::Timeout => {
+                "busy: another request held the lock for too long; try again later"
+            }
+            ErrorKind::Deadlock => "busy: two requests waited for each other; try again",
+            ErrorKind::Lost { .. } => {
+                "interrupted: the lock was lost before the work was confirmed"
+            }
+            ErrorKind::Unavailable | ErrorKind::LimitExceeded => {
+                "unavailable: locks cannot be granted at the moment; try again later"
+            }
+            ErrorKind::InvalidKey
+            | ErrorKind::Unsupported
+            | ErrorKind::NotConfigured
+            | ErrorKind::PermitsMismatch
+            | ErrorKind::Unauthorized
+            | ErrorKind::Protocol
+            | ErrorKind::Io => "internal error: a lock could not be acquired",
+        }
+    }
+}
+
 impl LostCause {
     pub(super) fn summary(self) -> &'static str {
         match self {

@@ -236,6 +236,24 @@ impl LockError {
         self.0.message.as_deref()
     }
 
+    /// Returns a sentence for strangers, such as the clients of a service: it names no key, path,
+    /// function, process or host, as `Display` does.
+    ///
+    /// It says whether trying again makes sense; the status to answer with follows from
+    /// [`kind`](Self::kind).
+    ///
+    /// ```
+    /// use locks_core::{ErrorKind, LockError};
+    /// let error = LockError::new(ErrorKind::Timeout, "refresh_7");
+    /// assert_eq!(
+    ///     error.public_message(),
+    ///     "busy: another request held the lock for too long; try again later",
+    /// );
+    /// ```
+    pub fn public_message(&self) -> &'static str {
+        self.0.kind.public_message()
+    }
+
     /// The backend it came from, where it says.
     pub fn backend(&self) -> Option<&str> {
         self.0.backend.as_deref()
