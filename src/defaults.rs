@@ -1,6 +1,6 @@
 //! The options of a URL: what holds for requests that do not say.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
@@ -130,6 +130,10 @@ impl LockBackend for WithDefaults {
 
     fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
         self.inner.poll_lost(hold, cx)
+    }
+
+    fn unwatch(&self, hold: &Hold, waker: &Waker) {
+        self.inner.unwatch(hold, waker);
     }
 
     fn refresh(&self, hold: &Hold) -> Op<'static, ()> {

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -236,6 +236,10 @@ impl LockBackend for Arbiter {
 
     fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
         self.engine.poll_lost(hold, cx)
+    }
+
+    fn unwatch(&self, hold: &Hold, waker: &Waker) {
+        self.engine.unwatch(hold, waker);
     }
 
     fn refresh(&self, hold: &Hold) -> Op<'static, ()> {

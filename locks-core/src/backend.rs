@@ -1,5 +1,5 @@
 use std::fmt;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use crate::engine::{Slot, SlotRef};
 use crate::{About, LockInfo, LostCause, Op, Query, Request, Token};
@@ -58,6 +58,10 @@ pub trait LockBackend: Send + Sync + 'static {
     /// Whether the hold is lost, by what is known here and now; with a context, the task is
     /// woken when it becomes so (C8).
     fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause>;
+
+    /// Forgets `waker`, which a [`poll_lost`](Self::poll_lost) of the hold has left: nobody waits for
+    /// its loss with that any more (C8).
+    fn unwatch(&self, hold: &Hold, waker: &Waker);
 
     /// Renews the hold's age, so that `steal_after` counts from now (C6).
     ///

@@ -3,9 +3,11 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 
 use crate::observe::{self, Since};
+use crate::sync::plain::Mutex;
 use crate::{Backend, ErrorKind, Hold, LockBackend, LockError, LostCause, Op, Query, Token};
 
 /// Proof that this thread holds a lock; dropping it releases the lock (C4).
@@ -167,7 +169,7 @@ impl OwnedGuard {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub fn lost(&self) -> Lost<'_> {
-        Lost { guard: self }
+        Lost { guard: self, watch: None }
     }
 
     /// Renews the hold's age: `steal_after` of others counts from now (C6). Blocks where the
@@ -291,17 +293,51 @@ fn release(hold: Hold, backend: Backend) {
 }
 
 /// Resolves when the lock of a guard is lost, to the cause; see [`OwnedGuard::lost`].
-#[derive(Debug)]
 #[must_use = "futures do nothing unless polled"]
 pub struct Lost<'a> {
     guard: &'a OwnedGuard,
+    /// Its own waker, by which the backend knows it from others of the same task.
+    watch: Option<Arc<Watch>>,
+}
+
+/// Wakes the task that polled last.
+#[derive(Default)]
+struct Watch(Mutex<Option<Waker>>);
+
+impl Wake for Watch {
+    fn wake(self: Arc<Self>) {
+        let waker = self.0.lock().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
 }
 
 impl Future for Lost<'_> {
     type Output = LostCause;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LostCause> {
-        self.guard.backend.poll_own(&self.guard.hold, Some(cx))
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LostCause> {
+        let watch = self.watch.get_or_insert_default().clone();
+        let waker = cx.waker().clone();
+        let before = watch.0.lock().replace(waker);
+        drop(before);
+        let waker = Waker::from(watch);
+        let OwnedGuard { backend, hold, .. } = self.guard;
+        backend.poll_own(hold, Some(&mut Context::from_waker(&waker)))
+    }
+}
+
+impl Drop for Lost<'_> {
+    fn drop(&mut self) {
+        if let Some(watch) = self.watch.take() {
+            self.guard.backend.unwatch(&self.guard.hold, &Waker::from(watch));
+        }
+    }
+}
+
+impl fmt::Debug for Lost<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Lost").field("guard", self.guard).finish_non_exhaustive()
     }
 }
 

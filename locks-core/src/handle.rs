@@ -1,6 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use crate::{
     About, Engine, Granted, Hold, LockBackend, LockBuilder, LockError, LockInfo, LostCause, Op,
@@ -152,6 +152,13 @@ impl LockBackend for Backend {
         match self.behind() {
             Behind::Engine(engine) => engine.poll_lost(hold, cx),
             Behind::Other(other) => other.poll_lost(hold, cx),
+        }
+    }
+
+    fn unwatch(&self, hold: &Hold, waker: &Waker) {
+        match self.behind() {
+            Behind::Engine(engine) => engine.unwatch(hold, waker),
+            Behind::Other(other) => other.unwatch(hold, waker),
         }
     }
 

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::directory::default_directory;
@@ -210,6 +210,10 @@ impl LockBackend for FileBackend {
 
     fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
         self.engine.poll_lost(hold, cx)
+    }
+
+    fn unwatch(&self, hold: &Hold, waker: &Waker) {
+        self.engine.unwatch(hold, waker);
     }
 
     fn refresh(&self, hold: &Hold) -> Op<'static, ()> {

@@ -1,7 +1,7 @@
 //! The files as what stands behind the engine.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
@@ -38,6 +38,12 @@ impl Upstream for Behind {
             return Poll::Ready(LostCause::Forgotten);
         }
         held.poll_lost(cx.map(|cx| cx.waker())).map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn unwatch(&self, _: &str, turn: Turn, waker: &Waker) {
+        if let Some(held) = self.0.held(turn.id) {
+            held.unwatch(waker);
+        }
     }
 
     fn complete(&self, key: &str, turn: Turn, completion: Completion) -> Op<'static, ()> {

@@ -272,6 +272,16 @@ impl Held {
         }
     }
 
+    /// Forgets a waker that [`poll_lost`](Self::poll_lost) has left.
+    pub(crate) fn unwatch(&self, waker: &Waker) {
+        let mut loss = lock(&self.loss);
+        let found = loss.watchers.iter().position(|watcher| watcher.will_wake(waker));
+        let forgotten = found.map(|index| loss.watchers.swap_remove(index));
+        let told = if loss.watchers.is_empty() { loss.told.take() } else { None };
+        drop(loss);
+        drop((forgotten, told));
+    }
+
     /// Nobody can be told of it any more.
     pub(crate) fn forget_watchers(&self) {
         let mut loss = lock(&self.loss);

@@ -99,8 +99,8 @@ pub struct Pinned<P> {
     site: Site<P>,
     key: &'static str,
     kind: Kind,
-    /// Set by the first call that knows the default backend; `None` inside if that is not the
-    /// engine of this process.
+    /// Set by the first call that knows the default backend and finds the key free to be pinned;
+    /// `None` inside if that backend is not the engine of this process.
     slot: OnceLock<Option<PinnedKey>>,
 }
 
@@ -191,8 +191,11 @@ impl<P: Place> Pinned<P> {
             return Ok(*found);
         }
         let backend = default_backend(self.kind)?;
-        let slot = if backend.is_process() { Some(PinnedKey::new(self.key)?) } else { None };
-        Ok(*self.slot.get_or_init(|| slot))
+        if !backend.is_process() {
+            return Ok(*self.slot.get_or_init(|| None));
+        }
+        // While others are at the key by its name, so is this one, this time.
+        Ok(PinnedKey::new(self.key)?.and_then(|slot| *self.slot.get_or_init(|| Some(slot))))
     }
 }
 

@@ -197,6 +197,8 @@ impl LockBackend for Sockets {
         Poll::Pending
     }
 
+    fn unwatch(&self, _: &Hold, _: &Waker) {}
+
     fn refresh(&self, _: &Hold) -> Op<'static, ()> {
         Op::ready(())
     }

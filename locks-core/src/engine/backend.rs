@@ -270,6 +270,18 @@ impl Core {
         lost
     }
 
+    fn unwatch(self: &Arc<Self>, hold: &SlotHold, waker: &Waker) {
+        let mut forgotten = None;
+        let turn = self.with_hold(hold, |entry, _| {
+            let found = entry.watchers.iter().position(|watcher| watcher.will_wake(waker));
+            forgotten = found.map(|index| entry.watchers.swap_remove(index));
+            entry.turn
+        });
+        if let (Ok(Some(turn)), Some(upstream)) = (turn, &self.upstream) {
+            upstream.unwatch(hold.slot().key(), turn, waker);
+        }
+    }
+
     fn refresh(self: &Arc<Self>, hold: &SlotHold) -> Result<Option<Turn>, LockError> {
         let now = self.clock.now();
         let mut effects = Effects::default();
@@ -312,6 +324,12 @@ impl LockBackend for Engine {
             return Poll::Ready(LostCause::Forgotten);
         }
         self.poll_own(hold, cx)
+    }
+
+    fn unwatch(&self, hold: &Hold, waker: &Waker) {
+        if self.granted(hold) {
+            hold.slots().iter().for_each(|hold| self.core.unwatch(hold, waker));
+        }
     }
 
     fn refresh(&self, hold: &Hold) -> Op<'static, ()> {

@@ -19,13 +19,14 @@ pub struct PinnedKey {
 }
 
 impl PinnedKey {
-    /// Looks `key` up.
+    /// Looks `key` up. `None` if it is in use just now by those who name it: ask again later, and
+    /// name it until then.
     ///
     /// # Errors
     /// [`InvalidKey`](crate::ErrorKind::InvalidKey).
-    pub fn new(key: &str) -> Result<Self, LockError> {
+    pub fn new(key: &str) -> Result<Option<Self>, LockError> {
         check_key(key)?;
-        Ok(Self { slot: Engine::process().core.registry.keep(key, |slot| slot) })
+        Ok(Engine::process().core.registry.keep(key).map(|slot| Self { slot }))
     }
 
     /// Holds the key exclusively, in the name of whoever runs now, if nobody else is at it. `None`:

@@ -94,24 +94,29 @@ impl Registry {
         Some(use_it(slot, unsafe { slot.get() }))
     }
 
-    /// The slot of a key that has been checked, for a call site that keeps it: of its own, unless
-    /// somebody is at the key right now.
-    pub(super) fn keep<R>(&self, key: &str, use_it: impl FnOnce(SlotRef) -> R) -> R {
+    /// The slot of a key that has been checked, for a call site that keeps it: always one of the
+    /// table, since the resident would be lost to all other keys. `None`: not now, the key has the
+    /// resident.
+    pub(super) fn keep(&self, key: &str) -> Option<SlotRef> {
         let hash = self.hash(key);
         let shard = &self.shards[self.index(hash)];
         let mut table = shard.table.lock();
-        let mut fixed = None;
-        let slot = find(&table, hash, key).unwrap_or_else(|| {
-            let told = shard.told.load(Ordering::Relaxed);
-            shard.told.store(told | bit(hash), Ordering::Relaxed);
-            match fixed.insert(Fixed::new(&shard.resident)).key() {
-                Some(found) if found == key => shard.resident.slot_ref(),
-                _ => self.insert(shard, &mut table, key, hash),
+        let slot = match find(&table, hash, key) {
+            Some(slot) => slot,
+            None => {
+                let told = shard.told.load(Ordering::Relaxed);
+                // R1: before the resident is looked at.
+                shard.told.store(told | bit(hash), Ordering::Relaxed);
+                if Fixed::new(&shard.resident).key() == Some(key) {
+                    shard.told.store(told, Ordering::Relaxed);
+                    return None;
+                }
+                self.insert(shard, &mut table, key, hash)
             }
-        });
+        };
         // SAFETY: it was found under the shard's mutex (I2 of `Slot`).
         unsafe { slot.get() }.keep();
-        use_it(slot)
+        Some(slot)
     }
 
     /// Calls `use_it` with the slot of `key`, if there is one, under the mutex of its shard.
@@ -379,5 +384,24 @@ impl Drop for Registry {
         if outlived {
             Box::leak(std::mem::take(&mut self.shards));
         }
+    }
+}
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c13_a_call_site_that_runs_while_its_key_is_held_by_name_does_not_keep_the_resident() {
+        let registry = Registry::new(Token::new(0));
+        let (slot, token) = registry.take_over("k").unwrap();
+        assert!(registry.keep("k").is_none(), "not while the key has the resident");
+        assert!(registry.let_go(slot, token));
+        let (slot, token) = registry.take_over("k").expect("the resident is there for all keys");
+        assert!(registry.let_go(slot, token));
+        let kept = registry.keep("k").expect("the key is free");
+        assert_ne!(kept, slot);
+        assert!(registry.take_over("k").is_none(), "R1: it is in the table");
+        assert_eq!(registry.keep("k"), Some(kept));
     }
 }

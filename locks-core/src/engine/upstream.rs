@@ -1,4 +1,4 @@
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::{Caller, LockError, LockInfo, LostCause, Op, Options, Query, Token};
@@ -76,6 +76,9 @@ pub trait Upstream: Send + Sync + 'static {
 
     /// Whether the upstream has taken the grant away; with a context, wakes when it does.
     fn poll_lost(&self, key: &str, turn: Turn, cx: Option<&mut Context<'_>>) -> Poll<LostCause>;
+
+    /// Forgets `waker`, which a [`poll_lost`](Self::poll_lost) of the grant has left.
+    fn unwatch(&self, key: &str, turn: Turn, waker: &Waker);
 
     /// The grant's age counts from now (C6).
     ///

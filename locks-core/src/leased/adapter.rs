@@ -1,7 +1,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::behind::Behind;
@@ -151,6 +151,10 @@ impl<S: LeaseStore> LockBackend for Leased<S> {
 
     fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
         self.engine.poll_lost(hold, cx)
+    }
+
+    fn unwatch(&self, hold: &Hold, waker: &Waker) {
+        self.engine.unwatch(hold, waker);
     }
 
     fn refresh(&self, hold: &Hold) -> Op<'static, ()> {

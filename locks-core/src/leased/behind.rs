@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::claim::Pending;
@@ -98,6 +98,12 @@ impl<S: LeaseStore> Upstream for Behind<S> {
 
     fn poll_lost(&self, _: &str, turn: Turn, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
         self.0.poll_lost(turn.id, cx)
+    }
+
+    fn unwatch(&self, _: &str, turn: Turn, waker: &Waker) {
+        if let Some(held) = self.0.held(turn.id) {
+            held.unwatch(waker);
+        }
     }
 
     fn refresh(&self, _: &str, turn: Turn) -> Op<'static, ()> {

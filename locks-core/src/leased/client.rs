@@ -175,7 +175,7 @@ impl<S: LeaseStore> Client<S> {
         answer.unwrap_or_else(|| Err(self.silent(patience)))
     }
 
-    fn held(&self, id: u64) -> Option<Arc<Held>> {
+    pub(super) fn held(&self, id: u64) -> Option<Arc<Held>> {
         self.holds.lock().get(&id).cloned()
     }
 }

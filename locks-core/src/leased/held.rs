@@ -119,6 +119,15 @@ impl Held {
         Poll::Pending
     }
 
+    /// Forgets a waker that [`poll_lost`](Self::poll_lost) has left.
+    pub(super) fn unwatch(&self, waker: &Waker) {
+        let mut state = self.state.lock();
+        let found = state.watchers.iter().position(|watcher| watcher.will_wake(waker));
+        let forgotten = found.map(|index| state.watchers.swap_remove(index));
+        drop(state);
+        drop(forgotten);
+    }
+
     /// Resolves when it is time to renew; to `false` if it never will be again.
     pub(super) async fn due(&self) -> bool {
         let mut set = None;

@@ -1,6 +1,6 @@
 //! A backend that does not take back what it grants.
 
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use locks_core::{
     About, Backend, Capabilities, Granted, Hold, LockBackend, LockError, LockInfo, LostCause, Op,
@@ -35,6 +35,8 @@ impl LockBackend for Fails {
     fn poll_lost(&self, _: &Hold, _: Option<&mut Context<'_>>) -> Poll<LostCause> {
         Poll::Pending
     }
+
+    fn unwatch(&self, _: &Hold, _: &Waker) {}
 
     fn refresh(&self, _: &Hold) -> Op<'static, ()> {
         Op::ready(())

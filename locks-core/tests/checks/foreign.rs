@@ -62,7 +62,7 @@ fn c4_a_plain_hold_of_another_engine_is_refused_and_touches_nothing() {
 #[test]
 fn c4_a_hold_of_a_key_that_a_call_site_keeps_is_refused_elsewhere() {
     let other = Engine::new();
-    let key = PinnedKey::new("kept, and asked for elsewhere").unwrap();
+    let key = PinnedKey::new("kept, and asked for elsewhere").unwrap().unwrap();
     let caller = Caller::anonymous().at(CallSite::caller());
     let request = Request::new(Keys::one(key.key()), Options::default(), caller);
     let held = Backend::process().acquire(request).block().unwrap().hold;

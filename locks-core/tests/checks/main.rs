@@ -27,5 +27,6 @@ mod turns;
 mod unheard;
 mod united;
 mod upstream;
+mod watchers;
 mod witness;
 mod words;

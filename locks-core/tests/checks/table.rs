@@ -270,6 +270,8 @@ impl Upstream for Table {
         }
     }
 
+    fn unwatch(&self, _: &str, _: Turn, _: &Waker) {}
+
     fn refresh(&self, key: &str, turn: Turn) -> Op<'static, ()> {
         let mut rows = self.rows();
         let token = turn.token.get();

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
@@ -52,6 +52,8 @@ impl Upstream for Gate {
     fn poll_lost(&self, _: &str, _: Turn, _: Option<&mut Context<'_>>) -> Poll<LostCause> {
         Poll::Pending
     }
+
+    fn unwatch(&self, _: &str, _: Turn, _: &Waker) {}
 
     fn refresh(&self, _: &str, _: Turn) -> Op<'static, ()> {
         Op::ready(())

@@ -303,6 +303,10 @@ impl Upstream for Shelf {
         Poll::Pending
     }
 
+    fn unwatch(&self, _: &str, _: Turn, waker: &Waker) {
+        self.state().wakers.retain(|left| !left.will_wake(waker));
+    }
+
     fn refresh(&self, key: &str, turn: Turn) -> Op<'static, ()> {
         Op::Now(self.change(|state, now| {
             let lost = state.lost(key, turn);

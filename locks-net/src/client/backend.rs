@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
@@ -274,6 +274,13 @@ impl LockBackend for NetBackend {
         match cx {
             None => link.with_news(|session| session.poll_lost(request, None)),
             Some(cx) => link.poll_news(|session| session.poll_lost(request, Some(cx))),
+        }
+    }
+
+    fn unwatch(&self, hold: &Hold, waker: &Waker) {
+        let request = number(hold);
+        if let Some(link) = self.0.generation.own_of(request) {
+            drop(link.look(|session| session.unwatch(request, waker)));
         }
     }
 

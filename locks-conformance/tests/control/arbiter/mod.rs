@@ -140,6 +140,11 @@ impl LockBackend for Arbiter {
         self.change(|state| state.poll_lost(id, waker))
     }
 
+    fn unwatch(&self, hold: &Hold, waker: &Waker) {
+        let id = hold.id().expect("its own holds have one");
+        self.change(|state| state.unwatch(id, waker));
+    }
+
     fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
         let id = hold.id().expect("its own holds have one");
         Op::Now(self.change(|state| state.refresh(id)))

@@ -311,6 +311,12 @@ impl State {
         }
     }
 
+    pub(super) fn unwatch(&mut self, id: u64, waker: &Waker) {
+        if let Some(ask) = self.asks.get_mut(&id) {
+            ask.watchers.retain(|watcher| !watcher.will_wake(waker));
+        }
+    }
+
     pub(super) fn refresh(&mut self, id: u64) -> Result<(), LockError> {
         let Some(nest) = self.asks.get(&id).map(|ask| ask.nest) else { return Err(forgotten()) };
         let now = self.now;

@@ -68,7 +68,7 @@ pub(crate) struct Slot {
 const _: () = assert!(size_of::<Slot>() == 56);
 
 /// A pointer to a slot; who may follow it is I2's matter.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SlotRef(NonNull<Slot>);
 
 // SAFETY: a slot is shared by design; all of its fields are `Sync`.

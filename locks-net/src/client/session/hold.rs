@@ -68,6 +68,15 @@ impl Session {
         Poll::Pending
     }
 
+    /// Forgets a waker that [`poll_lost`](Self::poll_lost) has left.
+    pub(crate) fn unwatch(&mut self, request: u64, waker: &Waker) -> Option<Waker> {
+        let held = self.holds.get_mut(&request)?;
+        let found = held.watchers.iter().position(|watcher| watcher.will_wake(waker))?;
+        let forgotten = held.watchers.swap_remove(found);
+        self.watched -= usize::from(held.watchers.is_empty());
+        Some(forgotten)
+    }
+
     /// The keys of a hold.
     pub(crate) fn keys(&self, request: u64) -> Vec<String> {
         self.holds.get(&request).map_or_else(Vec::new, |held| held.keys.clone())
