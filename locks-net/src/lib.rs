@@ -47,6 +47,7 @@ mod history;
 mod journal;
 mod patience;
 mod per_process;
+mod pidfd;
 mod secret;
 mod server;
 mod serving;

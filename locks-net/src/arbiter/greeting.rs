@@ -84,6 +84,9 @@ impl Arbiter {
             }
         }
         session.connection = Some(id);
+        if let Kept::ByProcess(process) = session.kept {
+            self.notices.push(Notice::Watch { realm, process, by: Some(id) });
+        }
         connection.stage = Stage::Session(realm);
         connection.busy_since = None;
         self.newcomers.retain(|newcomer| *newcomer != id);
@@ -95,10 +98,16 @@ impl Arbiter {
     fn resumable(&mut self, resume: &Resume, kept: Kept) -> Option<(u32, How)> {
         let session = self.sessions.get_mut(&resume.realm)?;
         let same = are_equal(&session.secret, &resume.secret);
-        // A session does not change what keeps it: it would be counted for by another measure.
-        if !same || session.kept != kept {
+        if !same || !session.kept.may_be(&kept) {
             return None;
         }
+        if session.kept != kept {
+            // The same process, seen from another namespace.
+            session.kept = kept;
+            let record = session.record();
+            self.record(&Record::Session(record));
+        }
+        let session = self.sessions.get_mut(&resume.realm)?;
         if resume.server == self.setup.server && !session.is_restored {
             return Some((session.realm, How::Resumed));
         }
@@ -129,11 +138,8 @@ impl Arbiter {
         let record = SessionRecord { realm, secret, party: open.party.clone(), kept, lease };
         self.record(&Record::Session(record.clone()));
         self.sessions.insert(realm, Session::new(record, now));
-        match kept {
-            Kept::ByProcess { pid, started } => {
-                self.notices.push(Notice::Watch { realm, pid, started });
-            }
-            Kept::ByLease => self.promised.1 = self.promised.1.max(lease),
+        if kept == Kept::ByLease {
+            self.promised.1 = self.promised.1.max(lease);
         }
         Ok(realm)
     }

@@ -40,6 +40,7 @@ use self::room::Room;
 use self::session::Session;
 use crate::channel::Arrived;
 use crate::journal::{Kept, Ledger, Record};
+use crate::pidfd::Process;
 use crate::secret::{Secret, ServerHandshake, TAG};
 use crate::wire::{Call, Event, Malformed, split_frame};
 
@@ -132,8 +133,9 @@ pub(crate) enum Notice {
     Close(ConnId),
     /// It did not prove that it knows the secret.
     Unproven(ConnId),
-    /// This process keeps a session: the arbiter wants to hear of its end by [`Arbiter::process_ended`].
-    Watch { realm: u32, pid: u32, started: u64 },
+    /// This process keeps a session: the arbiter wants to hear of its end by [`Arbiter::process_ended`]. By that
+    /// connection it has come just now, if it has.
+    Watch { realm: u32, process: Process, by: Option<ConnId> },
     /// Not any more.
     Unwatch { realm: u32 },
 }

@@ -84,9 +84,9 @@ impl Arbiter {
         session.is_restored = true;
         match session.kept {
             // It has as long to come back as if its connection had just ended.
-            Kept::ByProcess { pid, started } => {
+            Kept::ByProcess(process) => {
                 session.ends_at = Some(now.after(session.lease));
-                self.notices.push(Notice::Watch { realm: session.realm, pid, started });
+                self.notices.push(Notice::Watch { realm: session.realm, process, by: None });
             }
             Kept::ByLease => self.promised.1 = self.promised.1.max(session.lease),
         }

@@ -31,7 +31,8 @@ use crate::wire::{Acquire, MAX_WITHIN, Status};
 /// sees when it is gone. Over TCP a lease does, which the thread renews (C8); a process that ends without
 /// dropping its backend then keeps its locks until their leases run out.
 ///
-/// In a forked child it begins anew, with a connection of its own; guards from before are inert there (C4).
+/// In a forked child it begins anew, with a connection of its own; guards from before are lost there, and their drop
+/// does nothing (C4).
 ///
 /// ```no_run
 /// use locks_net::NetBackend;
@@ -263,14 +264,18 @@ impl LockBackend for NetBackend {
 
     fn release(&self, hold: Hold) -> Op<'static, ()> {
         let request = number(&hold);
-        let Some(link) = self.0.generation.own_of(request) else { return Op::ready(()) };
+        let Some(link) = self.0.generation.own_of(request) else {
+            return Op::failed(parents(&hold));
+        };
         link.with(|session| session.end(request));
         Op::Later(Box::pin(Releasing::new(link.clone(), request)))
     }
 
     fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
         let request = number(hold);
-        let Some(link) = self.0.generation.own_of(request) else { return Poll::Pending };
+        let Some(link) = self.0.generation.own_of(request) else {
+            return Poll::Ready(PARENTS);
+        };
         match cx {
             None => link.with_news(|session| session.poll_lost(request, None)),
             Some(cx) => link.poll_news(|session| session.poll_lost(request, Some(cx))),
@@ -287,7 +292,7 @@ impl LockBackend for NetBackend {
     fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
         let request = number(hold);
         if self.0.generation.own_of(request).is_none() {
-            return Op::ready(());
+            return Op::failed(parents(hold));
         }
         let done = |answer| matches!(answer, Answer::Done).then_some(());
         self.call(|session| session.refresh(request), done)
@@ -345,6 +350,17 @@ fn acquire(request: &Request<'_>) -> (Box<Acquire>, Option<locks_core::CallSite>
         waited: Duration::ZERO,
     };
     (Box::new(acquire), caller.site)
+}
+
+/// What has become of a guard of the parent's in a forked child: it is the parent's alone (C4).
+const PARENTS: LostCause = LostCause::SessionEnded;
+
+#[cold]
+fn parents(hold: &Hold) -> LockError {
+    let why = "the lock is held by the process that this one was forked from, and not by this one: acquire it here";
+    LockError::new(ErrorKind::Lost { cause: PARENTS }, "")
+        .with_token(hold.token())
+        .with_message(why)
 }
 
 fn number(hold: &Hold) -> u64 {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use locks_core::{ErrorKind, LockError};
 
+use crate::pidfd;
 use crate::secret::Secret;
 use crate::server::socket_file;
 
@@ -104,6 +105,10 @@ impl Dial for AtPath {
         let stream = socket_file::connect(&self.path);
         let stream = stream.map_err(|error| unreached(&self.name, error))?;
         check_server(&stream, &self.path, self.allowed).map_err(Unreached::Failed)?;
+        if socket_file::server_lives(&stream).is_err() {
+            // A child that it forked keeps its listener open.
+            return Err(Unreached::NobodyListens(io::ErrorKind::ConnectionRefused.into()));
+        }
         Ok(Line::Unix(stream))
     }
 
@@ -155,7 +160,7 @@ pub(crate) fn check_server(
 ) -> Result<(), LockError> {
     let refused = |why: String| LockError::new(ErrorKind::Unauthorized, "").with_message(why);
     let path = path.display();
-    let uid = peer_uid(stream).map_err(|error| {
+    let (_, uid) = pidfd::peer_credentials(stream).map_err(|error| {
         refused(format!("the system does not say who serves at `{path}`: {error}"))
     })?;
     let me = rustix::process::geteuid().as_raw();
@@ -166,17 +171,6 @@ pub(crate) fn check_server(
         "the server at `{path}` is run by user {uid}, not by this user ({me}) or root: if it is to be \
          trusted, say so by `?user={uid}`"
     )))
-}
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-fn peer_uid(stream: &UnixStream) -> io::Result<u32> {
-    Ok(rustix::net::sockopt::socket_peercred(stream)?.uid.as_raw())
-}
-
-/// Elsewhere nobody tells who is at the other end.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn peer_uid(_: &UnixStream) -> io::Result<u32> {
-    Err(io::ErrorKind::Unsupported.into())
 }
 
 fn unreached(name: &str, error: io::Error) -> Unreached {

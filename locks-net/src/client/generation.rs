@@ -12,7 +12,7 @@ pub(super) struct Generation(PerProcess<OnceLock<Arc<Link>>>);
 
 impl Generation {
     pub(super) fn first() -> Self {
-        Self(PerProcess::new())
+        Self(PerProcess::default())
     }
 
     /// The link of this process, if a hold with this number is of it.
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn c4_guards_of_its_parent_mean_nothing_to_a_forked_child() {
-        let parent = Generation(PerProcess::of_a_parent());
+        let parent = Generation(PerProcess::of_ancestors(1));
         let failed = parent.link(|numbers_after| {
             assert_eq!(numbers_after, 1 << DEPTH);
             Err(LockError::new(locks_core::ErrorKind::Io, ""))

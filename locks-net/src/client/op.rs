@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use locks_core::{CallSite, Granted, Hold, LockError, Moment};
+use locks_core::{CallSite, ErrorKind, Granted, Hold, LockError, LostCause, Moment};
 
 use super::link::Link;
 use super::session::{Answer, Session};
@@ -67,6 +67,9 @@ impl Future for Acquiring {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { link, stage } = &mut *self;
+        if !link.is_own() {
+            return Poll::Ready(Err(parents()));
+        }
         let polled = match std::mem::replace(stage, Stage::Done) {
             Stage::Wanted(acquire, site, at) => link.begin_polling(|session| {
                 let request = session.acquire(acquire, site, at)?;
@@ -96,6 +99,13 @@ impl Drop for Acquiring {
     }
 }
 
+/// What is under way in a process goes on there, and not in a child that it forks: nobody reads for that (C4).
+#[cold]
+fn parents() -> LockError {
+    let why = "it was asked for by the process that this one was forked from: ask for it here";
+    LockError::new(ErrorKind::Lost { cause: LostCause::SessionEnded }, "").with_message(why)
+}
+
 fn poll_acquire(
     session: &mut Session,
     request: u64,
@@ -109,6 +119,9 @@ impl Future for Releasing {
     type Output = Result<(), LockError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if !self.link.is_own() {
+            return Poll::Ready(Err(parents()));
+        }
         let request = self.request;
         let polled = self.link.poll(|session| session.poll_ended(request, Some(cx)));
         self.done = polled.is_ready();
@@ -118,7 +131,7 @@ impl Future for Releasing {
 
 impl Drop for Releasing {
     fn drop(&mut self) {
-        if !self.done {
+        if !self.done && self.link.is_own() {
             self.link.look(|session| session.forget_ending(self.request));
         }
     }
@@ -128,6 +141,9 @@ impl Future for Calling {
     type Output = Result<Answer, LockError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if !self.link.is_own() {
+            return Poll::Ready(Err(parents()));
+        }
         let call = self.call;
         let polled = self.link.poll(|session| session.poll_call(call, Some(cx)));
         self.done = polled.is_ready();

@@ -7,6 +7,7 @@ use locks_core::{Clock, ManualClock, Mode, Options, OwnerId, Party, Token, Wait}
 use crate::arbiter::{Arbiter, ConnId, Limits, Peer, Setup};
 use crate::channel::{Arrived, Channel};
 use crate::journal::{Kept, Ledger, Records};
+use crate::pidfd::Process;
 use crate::wire::{
     Acquire, Call, ClientHello, Event, FrameReader, FrameWriter, Greeting, How, Open, Opened,
     Resume, ServerHello, VERSION, split_frame,
@@ -134,7 +135,7 @@ impl Client {
     fn new(world: &mut World, pid: u32) -> Self {
         let mut client = Self {
             id: ConnId(0),
-            kept: Kept::ByProcess { pid, started: 7 },
+            kept: Kept::ByProcess(Process { pid, started: 7, ..Process::default() }),
             session: None,
             channel: Channel::default(),
             reader: FrameReader::new(1 << 20),

@@ -1,6 +1,8 @@
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -11,33 +13,44 @@ use rustix::process::{Flock, FlockType};
 
 use super::directory::{Directory, Inode, read_all};
 use super::fault;
+use crate::per_process::{PerProcess, per_process};
+use crate::pidfd::{Found, Handle, Process};
 
 /// Never renamed or removed by us (N3): who has locked it serves, and its number is in it.
-const LOCK: &str = "server.lock";
+pub(super) const LOCK: &str = "server.lock";
 
 /// The right to serve a directory, which one process has at a time.
 ///
-/// It is a POSIX record lock on [`LOCK`], which forked children do not inherit; but it is gone as soon as
-/// the process closes *any* handle of that file.
+/// Three things say who has it, since each by itself can fail. A POSIX record lock on [`LOCK`] is the process's own,
+/// but is gone as soon as anything in the process closes *any* handle of that file, as a backup does. A `flock` on it
+/// stays, but a forked child inherits it and keeps it from all who come later. And the file names the process, which
+/// may have ended since.
 ///
 /// * H1: a process opens the file only while it is not in [`SERVED`] with it, under its mutex.
+/// * H2: whoever serves has the `flock`, or has found that all who have it are children of a process that has ended.
+/// * H3: whoever is about to serve takes the record lock, and takes it once more after it has named itself. So of two
+///   who do, and lose it in between, one finds the other's lock or the other's name.
 #[derive(Debug)]
 pub(super) struct Charge {
     /// `None` while it is dropped.
     file: Option<File>,
+    /// H2: it is this process's alone.
+    is_alone: Cell<bool>,
     lock: Inode,
     directory: Inode,
 }
 
-/// The directories that processes serve: this one, or those that it was forked from.
-static SERVED: Mutex<BTreeMap<Inode, u32>> = Mutex::new(BTreeMap::new());
+/// The directories that this process serves.
+static SERVED: PerProcess<Mutex<BTreeSet<Inode>>> = per_process!(Mutex::new(BTreeSet::new()));
 
 impl Charge {
+    /// `dead`: the inode of a process that is known to have ended, by somebody who could see it.
+    ///
     /// # Errors
     /// `Contended` if the directory is served already, by another process or this one.
-    pub(super) fn take(directory: &Directory) -> Result<Self, LockError> {
+    pub(super) fn take(directory: &Directory, dead: Option<u64>) -> Result<Self, LockError> {
         let path = directory.file(LOCK);
-        match take(directory) {
+        match take(directory, dead) {
             Ok(Ok(charge)) => Ok(charge),
             Ok(Err(Taken { by })) => Err(fault::served(directory.path(), by)),
             Err(error) => Err(fault::file(&path, error)),
@@ -46,13 +59,22 @@ impl Charge {
 
     /// Whether the lock file is still the one that others would lock: if somebody has removed it, another
     /// server may have begun.
-    pub(super) fn ensure(&self, directory: &Directory) -> io::Result<()> {
-        if directory.inode_at(LOCK)? == Some(self.lock) {
-            return Ok(());
+    ///
+    /// # Errors
+    /// It is not; or that cannot be found out now.
+    pub(super) fn ensure(&self, directory: &Directory) -> io::Result<bool> {
+        if directory.inode_at(LOCK)? != Some(self.lock) {
+            return Ok(false);
         }
-        let shown = directory.file(LOCK);
-        let why = format!("`{}` was removed under its server: end it", shown.display());
-        Err(io::Error::other(why))
+        if let Some(file) = &self.file {
+            // What is gone comes back. Somebody who has it just now looks at the file, and lets go.
+            let _ = rustix::fs::fcntl_lock(file, FlockOperation::NonBlockingLockExclusive);
+            if !self.is_alone.get() {
+                let locked = rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive);
+                self.is_alone.set(locked.is_ok());
+            }
+        }
+        Ok(true)
     }
 }
 
@@ -60,10 +82,11 @@ impl Drop for Charge {
     fn drop(&mut self) {
         // H1: nobody opens the file before it is closed here.
         let mut served = served();
-        drop(self.file.take());
-        if is_here(&served, self.directory) {
-            served.remove(&self.directory);
+        if let Some(file) = self.file.take() {
+            // The process goes on, and does not serve.
+            let _ = file.write_all_at(&[b' '; NAME - 1], 0);
         }
+        served.remove(&self.directory);
     }
 }
 
@@ -71,7 +94,7 @@ impl Drop for Charge {
 pub(crate) fn serving_pid(path: &Path) -> Option<u32> {
     let directory = Directory::existing(path)?;
     let served = served();
-    if is_here(&served, directory.inode()) {
+    if served.contains(&directory.inode()) {
         return Some(std::process::id());
     }
     let file = directory.open_file(LOCK).ok().flatten()?;
@@ -84,52 +107,121 @@ struct Taken {
     by: Option<u32>,
 }
 
-fn take(directory: &Directory) -> io::Result<Result<Charge, Taken>> {
+fn take(directory: &Directory, dead: Option<u64>) -> io::Result<Result<Charge, Taken>> {
     let mut served = served();
-    if is_here(&served, directory.inode()) {
+    if served.contains(&directory.inode()) {
         return Ok(Err(Taken { by: Some(std::process::id()) }));
     }
     loop {
         let file = directory.open_or_make(LOCK)?;
-        match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::INTR) => continue,
-            Err(Errno::AGAIN | Errno::ACCESS) => match holder(&file)? {
+        if !lock_record(&file)? {
+            match holder(&file)? {
                 Some(taken) => return Ok(Err(taken)),
                 // It has let go meanwhile.
                 None => continue,
-            },
-            Err(error) => return Err(error.into()),
+            }
         }
+        let is_alone = match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => true,
+            Err(Errno::INTR) => continue,
+            Err(Errno::WOULDBLOCK) => {
+                let named = named_in(&file)?;
+                if !named.is_some_and(|it| has_ended(&it, dead)) {
+                    return Ok(Err(Taken { by: named.and_then(number_here) }));
+                }
+                false
+            }
+            Err(error) => return Err(error.into()),
+        };
         let lock = Inode::of(&file)?;
         if directory.inode_at(LOCK)? != Some(lock) {
             continue;
         }
-        file.set_len(0)?;
-        writeln!(&file, "{}", std::process::id())?;
-        served.insert(directory.inode(), std::process::id());
-        return Ok(Ok(Charge { file: Some(file), lock, directory: directory.inode() }));
+        name_this(&file)?;
+        // H3.
+        if !lock_record(&file)? {
+            continue;
+        }
+        served.insert(directory.inode());
+        let (is_alone, directory) = (Cell::new(is_alone), directory.inode());
+        return Ok(Ok(Charge { file: Some(file), is_alone, lock, directory }));
+    }
+}
+
+/// Whether the record lock is this process's now.
+fn lock_record(file: &File) -> io::Result<bool> {
+    loop {
+        match rustix::fs::fcntl_lock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(true),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN | Errno::ACCESS) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 
 /// Who has locked the file; `None`: nobody.
 fn holder(file: &File) -> io::Result<Option<Taken>> {
-    let Some(lock) = rustix::process::fcntl_getlk(file, &Flock::from(FlockType::WriteLock))? else {
-        return Ok(None);
-    };
-    let by = match lock.pid {
-        Some(pid) => u32::try_from(pid.as_raw_nonzero().get()).ok(),
-        // It is not to be seen from here; by its own account it may be.
-        None => str::from_utf8(&read_all(file)?).ok().and_then(|text| text.trim().parse().ok()),
-    };
-    Ok(Some(Taken { by }))
+    if let Some(lock) = rustix::process::fcntl_getlk(file, &Flock::from(FlockType::WriteLock))? {
+        let pid = lock.pid.and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
+        // One that is not to be seen from here may be by its own account.
+        let by = pid.or_else(|| named_in(file).ok().flatten().and_then(number_here));
+        return Ok(Some(Taken { by }));
+    }
+    let named = named_in(file)?.filter(|it| matches!(it.find(), Found::There(_)));
+    Ok(named.map(|it| Taken { by: number_here(it) }))
 }
 
-fn served() -> MutexGuard<'static, BTreeMap<Inode, u32>> {
-    SERVED.lock().unwrap_or_else(PoisonError::into_inner)
+/// The number of the process, if it means the same one here.
+fn number_here(process: Process) -> Option<u32> {
+    let own = Process::own();
+    (process.pid != 0 && process.seen_from == own.seen_from).then_some(process.pid)
 }
 
-/// A forked child has the list, but not the locks.
-fn is_here(served: &BTreeMap<Inode, u32>, directory: Inode) -> bool {
-    served.get(&directory) == Some(&std::process::id())
+fn has_ended(process: &Process, dead: Option<u64>) -> bool {
+    if process.inode != 0 && dead == Some(process.inode) {
+        return true;
+    }
+    match process.find() {
+        Found::There(fd) => fd.has_ended(),
+        Found::Ended => true,
+        Found::Unseen => false,
+    }
+}
+
+/// How long the name of a process is in the file, whatever it was before.
+const NAME: usize = 128;
+
+/// Puts this process's name into the file, over the one that is there: that needs no room on a full disk.
+fn name_this(file: &File) -> io::Result<()> {
+    let Process { pid, started, seen_from, inode, handle } = Process::own();
+    let mut name = format!("{pid} {started} {seen_from} {inode}");
+    if let Some(Handle { kind, bytes }) = handle {
+        name += &format!(" {kind} {}", u64::from_le_bytes(bytes));
+    }
+    file.write_all_at(format!("{name:width$}\n", width = NAME - 1).as_bytes(), 0)?;
+    file.set_len(NAME as u64)
+}
+
+/// The process that the file names.
+fn named_in(file: &File) -> io::Result<Option<Process>> {
+    let content = read_all(file)?;
+    let words = str::from_utf8(&content).unwrap_or_default().split_ascii_whitespace();
+    let numbers = words.map(|word| word.parse::<u64>().ok()).collect::<Option<Vec<_>>>();
+    let (process, handle) = match numbers.as_deref() {
+        Some(&[pid, started, seen_from, inode]) => ((pid, started, seen_from, inode), None),
+        Some(&[pid, started, seen_from, inode, kind, bytes]) => {
+            let handle = i32::try_from(kind).ok();
+            let handle = handle.map(|kind| Handle { kind, bytes: bytes.to_le_bytes() });
+            ((pid, started, seen_from, inode), handle)
+        }
+        _ => return Ok(None),
+    };
+    let (pid, started, seen_from, inode) = process;
+    let Ok(pid) = u32::try_from(pid) else { return Ok(None) };
+    Ok(Some(Process { pid, started, seen_from, inode, handle }))
+}
+
+fn served() -> MutexGuard<'static, BTreeSet<Inode>> {
+    SERVED.own().0.lock().unwrap_or_else(PoisonError::into_inner)
 }

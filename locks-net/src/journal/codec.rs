@@ -11,6 +11,7 @@ use locks_core::{LostCause, Mode, OwnerId, Party, Token};
 
 use super::fields::{Read, Reader, Writer};
 use super::record::{Grant, Kept, Member, Record, Reserved, SessionRecord};
+use crate::pidfd::{Handle, Process};
 
 const HEADER: usize = 12;
 
@@ -193,13 +194,10 @@ fn write_session(to: &mut Writer<'_>, session: &SessionRecord) {
     }
     to.option(*pid, Writer::u32);
     let process = match session.kept {
-        Kept::ByProcess { pid, started } => Some((pid, started)),
+        Kept::ByProcess(process) => Some(process),
         Kept::ByLease => None,
     };
-    to.option(process, |to, (pid, started)| {
-        to.u32(pid);
-        to.u64(started);
-    });
+    to.option(process, write_process);
     to.duration(session.lease);
 }
 
@@ -210,9 +208,26 @@ fn read_session(from: &mut Reader<'_>) -> Read<SessionRecord> {
         *text = from.option(Reader::text)?;
     }
     party.pid = from.option(Reader::u32)?;
-    let process = from.option(|from| Ok((from.u32()?, from.u64()?)))?;
-    let kept = process.map_or(Kept::ByLease, |(pid, started)| Kept::ByProcess { pid, started });
+    let kept = from.option(read_process)?.map_or(Kept::ByLease, Kept::ByProcess);
     Ok(SessionRecord { realm, secret, party, kept, lease: from.duration()? })
+}
+
+pub(super) fn write_process(to: &mut Writer<'_>, process: Process) {
+    to.u32(process.pid);
+    for number in [process.started, process.seen_from, process.inode] {
+        to.u64(number);
+    }
+    to.option(process.handle, |to, handle| {
+        to.u32(handle.kind.cast_unsigned());
+        to.bytes(&handle.bytes);
+    });
+}
+
+pub(super) fn read_process(from: &mut Reader<'_>) -> Read<Process> {
+    let (pid, started, seen_from, inode) = (from.u32()?, from.u64()?, from.u64()?, from.u64()?);
+    let handle =
+        from.option(|from| Ok(Handle { kind: from.u32()?.cast_signed(), bytes: from.array()? }))?;
+    Ok(Process { pid, started, seen_from, inode, handle })
 }
 
 fn write_member(to: &mut Writer<'_>, member: &Member) {

@@ -82,6 +82,12 @@ pub(super) fn writing(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), why)
 }
 
+/// Somebody has removed the lock that this server goes by.
+#[cold]
+pub(super) fn discharged(path: &Path) -> io::Error {
+    io::Error::other(format!("`{}` was removed under its server", path.display()))
+}
+
 /// Another server has the directory: contended, so that who only wanted somebody to serve knows.
 #[cold]
 pub(super) fn served(path: &Path, by: Option<u32>) -> LockError {

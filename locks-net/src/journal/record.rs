@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use locks_core::{LostCause, Mode, Moment, OwnerId, Party, Token};
 
+use crate::pidfd::Process;
+
 /// What the journal tells of (N4). Moments are those of the server's two clocks, which go on across its
 /// restarts until the machine is started anew.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,11 +51,22 @@ impl std::fmt::Debug for SessionRecord {
 /// What keeps a session (N1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kept {
-    /// A process of this machine, while it lives: its number, and when it was started, in the kernel's
-    /// clock ticks since the machine was.
-    ByProcess { pid: u32, started: u64 },
+    /// A process of this machine, while it lives.
+    ByProcess(Process),
     /// Its lease.
     ByLease,
+}
+
+impl Kept {
+    /// Whether a session that was kept by this may be gone on with by a connection that is: it does not change from one
+    /// measure to the other.
+    pub(crate) fn may_be(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Kept::ByProcess(one), Kept::ByProcess(other)) => one.may_be(other),
+            (Kept::ByLease, Kept::ByLease) => true,
+            (Kept::ByProcess(_), Kept::ByLease) | (Kept::ByLease, Kept::ByProcess(_)) => false,
+        }
+    }
 }
 
 /// One guard: all keys of one request.

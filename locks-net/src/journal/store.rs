@@ -48,7 +48,7 @@ pub(crate) struct Recovered {
 
 impl Store {
     /// Takes charge of the directory, and reads what there is in it. `boot_clock` is the one that goes on
-    /// in suspend.
+    /// in suspend. `dead`: the inode of a process that is known to have ended.
     ///
     /// # Errors
     /// `Contended` if another server has it; `NotConfigured` if the directory is not what it should be;
@@ -57,12 +57,16 @@ impl Store {
         path: &Path,
         offers_tcp: bool,
         boot_clock: &dyn Clock,
+        dead: Option<u64>,
     ) -> Result<(Self, Recovered), LockError> {
         let boot = boot::id().map_err(fault::no_boot_id)?;
-        Self::open_in(path, offers_tcp, boot, boot_clock.now())
+        let directory = Directory::open(path)?;
+        let charge = Charge::take(&directory, dead)?;
+        Self::read(directory, charge, offers_tcp, boot, boot_clock.now())
     }
 
     /// The same, the machine having been started as `boot`.
+    #[cfg(test)]
     pub(super) fn open_in(
         path: &Path,
         offers_tcp: bool,
@@ -70,7 +74,17 @@ impl Store {
         now: Moment,
     ) -> Result<(Self, Recovered), LockError> {
         let directory = Directory::open(path)?;
-        let charge = Charge::take(&directory)?;
+        let charge = Charge::take(&directory, None)?;
+        Self::read(directory, charge, offers_tcp, boot, now)
+    }
+
+    fn read(
+        directory: Directory,
+        charge: Charge,
+        offers_tcp: bool,
+        boot: [u8; 16],
+        now: Moment,
+    ) -> Result<(Self, Recovered), LockError> {
         let path = directory.file(JOURNAL);
         let unusable = |error| fault::file(&path, error);
 
@@ -186,12 +200,22 @@ impl Store {
         self.len > SHORT && self.len > self.compacted.saturating_mul(4)
     }
 
-    /// Whether nobody has removed the directory or its lock, so that another server could have begun.
+    /// Whether nobody has removed the directory or its lock, so that another server could have begun. Otherwise it is
+    /// not in charge any more, and has to end.
     ///
     /// # Errors
-    /// Then it is not in charge any more, and has to end.
-    pub(crate) fn ensure_charge(&self) -> io::Result<()> {
+    /// That cannot be found out now.
+    pub(crate) fn is_in_charge(&self) -> io::Result<bool> {
         self.charge.ensure(&self.directory)
+    }
+
+    /// # Errors
+    /// It is not in charge any more.
+    fn ensure_charge(&self) -> io::Result<()> {
+        match self.is_in_charge()? {
+            true => Ok(()),
+            false => Err(fault::discharged(&self.directory.file(super::charge::LOCK))),
+        }
     }
 
     /// Cuts off what is left of a batch that failed.

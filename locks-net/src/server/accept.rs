@@ -12,9 +12,9 @@ use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 use super::bell::Rope;
 use super::descriptor::Descriptor;
-use super::process;
 use crate::arbiter::Peer;
 use crate::journal::Kept;
+use crate::pidfd::{self, Pidfd};
 use crate::secret::Secret;
 use crate::wire::{FrameWriter, Greeting, Rejected, Why};
 
@@ -40,11 +40,14 @@ enum Socket {
     },
 }
 
+const OUT_OF_DESCRIPTORS: &str =
+    "the lock server has no descriptors left for more clients: raise its limit (`ulimit -n`)";
+
 /// What became of looking for a connection.
 #[derive(Debug)]
 pub(super) enum Accepted {
     /// Somebody is there.
-    Peer(Descriptor, Peer, Option<IpAddr>),
+    Peer(Newcomer),
     /// Somebody was there and is not let in.
     TurnedAway,
     /// Nobody; it rings when that changes.
@@ -53,11 +56,27 @@ pub(super) enum Accepted {
     Exhausted,
 }
 
+/// A connection that was just taken.
+#[derive(Debug)]
+pub(super) struct Newcomer {
+    pub(super) socket: Descriptor,
+    pub(super) peer: Peer,
+    /// Where it comes from, if not from this machine's own sockets.
+    pub(super) from: Option<IpAddr>,
+    /// The process at its other end, if that keeps its session.
+    pub(super) process: Option<Pidfd>,
+}
+
 impl Accepted {
     /// It is registered in another way than the runtime does by itself.
-    fn of(stream: io::Result<impl Into<OwnedFd>>, peer: Peer, from: Option<IpAddr>) -> Self {
+    fn of(
+        stream: io::Result<impl Into<OwnedFd>>,
+        peer: Peer,
+        from: Option<IpAddr>,
+        process: Option<Pidfd>,
+    ) -> Self {
         match stream.and_then(|stream| Descriptor::new(stream.into())) {
-            Ok(socket) => Accepted::Peer(socket, peer, from),
+            Ok(socket) => Accepted::Peer(Newcomer { socket, peer, from, process }),
             Err(_) => Accepted::TurnedAway,
         }
     }
@@ -89,7 +108,7 @@ impl Listener {
                     // Frames are small and awaited. Without it they are merely late.
                     let _ = stream.set_nodelay(true);
                     let peer = Peer { kept: Kept::ByLease, secret: Some(Arc::clone(secret)) };
-                    Accepted::of(stream.into_std(), peer, Some(from.ip()))
+                    Accepted::of(stream.into_std(), peer, Some(from.ip()), None)
                 })
             }
         };
@@ -115,7 +134,7 @@ impl Listener {
             Socket::Tcp { listener, .. } => listener.as_fd(),
         };
         if let Ok(stream) = rustix::net::accept(listener) {
-            reject(&stream, Why::LimitExceeded, "the server has no descriptors left");
+            reject(&stream, Why::LimitExceeded, OUT_OF_DESCRIPTORS);
         }
         self.spare = spare();
     }
@@ -131,26 +150,34 @@ fn reject(stream: impl AsFd, why: Why, text: &str) {
 
 /// Who is at the other end of a Unix socket, by the kernel's word (N5).
 fn unix_peer(stream: UnixStream, users: &BTreeSet<u32>) -> Accepted {
-    let Ok(peer) = stream.peer_cred() else { return Accepted::TurnedAway };
-    let uid = peer.uid();
+    let Ok((pid, uid)) = pidfd::peer_credentials(&stream) else { return Accepted::TurnedAway };
     if !users.contains(&uid) {
         reject(&stream, Why::Unauthorized, &format!("user {uid} is not let in by this server"));
         return Accepted::TurnedAway;
     }
-    let pid = peer.pid().and_then(|pid| u32::try_from(pid).ok()).filter(|&pid| pid != 0);
-    let kept = match pid.map(|pid| (pid, process::started(pid))) {
-        Some((pid, Some(started))) => Kept::ByProcess { pid, started },
-        // It has ended since: whatever it asked for is for nobody.
-        Some((pid, None)) if !process::is_alive(pid) => return Accepted::TurnedAway,
-        // In another namespace of processes, or not for us to see: nothing tells of its end.
-        Some((_, None)) | None => Kept::ByLease,
+    let process = match Pidfd::of_peer(&stream) {
+        Ok(Some(fd)) => Ok(Some(fd)),
+        // On an older kernel, whoever has no number here tells nobody of its end.
+        Ok(None) if pid == 0 => Ok(None),
+        Ok(None) => Pidfd::open(pid).map(Some),
+        Err(error) => Err(error),
     };
-    Accepted::of(stream.into_std(), Peer { kept, secret: None }, None)
+    let (kept, process) = match process {
+        Ok(Some(fd)) => (Kept::ByProcess(fd.process(pid)), Some(fd)),
+        Ok(None) => (Kept::ByLease, None),
+        // It would be kept by another measure than it was, or will be (N6).
+        Err(error) if pidfd::is_exhaustion(error) => {
+            reject(&stream, Why::LimitExceeded, OUT_OF_DESCRIPTORS);
+            return Accepted::TurnedAway;
+        }
+        // It has ended since: whatever it asked for is for nobody.
+        Err(_) => return Accepted::TurnedAway,
+    };
+    Accepted::of(stream.into_std(), Peer { kept, secret: None }, None, process)
 }
 
 fn is_exhausted(error: &io::Error) -> bool {
-    let exhausted = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
-    Errno::from_io_error(error).is_some_and(|error| exhausted.contains(&error))
+    Errno::from_io_error(error).is_some_and(pidfd::is_exhaustion)
 }
 
 fn spare() -> Option<File> {

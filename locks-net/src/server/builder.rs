@@ -21,6 +21,7 @@ pub struct ServerBuilder {
     state: Option<PathBuf>,
     limits: Limits,
     replace: Replace,
+    dead: Option<u64>,
 }
 
 impl ServerBuilder {
@@ -32,6 +33,7 @@ impl ServerBuilder {
             state: None,
             limits: Limits::default(),
             replace: Replace::Stale,
+            dead: None,
         }
     }
 
@@ -78,6 +80,12 @@ impl ServerBuilder {
         self
     }
 
+    /// This process, by its inode, has ended; it may have been the server before.
+    pub(crate) fn succeeding(mut self, dead: Option<u64>) -> Self {
+        self.dead = dead;
+        self
+    }
+
     /// Takes up what the journal tells of, listens, and serves from a thread of its own.
     ///
     /// # Errors
@@ -86,7 +94,7 @@ impl ServerBuilder {
     /// journal cannot be used; `Io` if the system refuses.
     pub fn start(self) -> Result<Server, LockError> {
         let state = self.check()?;
-        let (store, recovered) = Store::open(state, !self.tcp.is_empty(), &BootClock)?;
+        let (store, recovered) = Store::open(state, !self.tcp.is_empty(), &BootClock, self.dead)?;
         let mut listening = Vec::new();
         let mut addresses = Vec::new();
         for (address, secret) in self.tcp {

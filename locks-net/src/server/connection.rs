@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::accept::Newcomer;
 use super::bell::Rope;
 use super::descriptor::Descriptor;
+use crate::pidfd::Pidfd;
 use locks_core::Moment;
 
 /// One connection's socket, and what waits to be written to it.
@@ -26,6 +28,8 @@ pub(super) struct Connection {
     pub(super) withheld_until: Option<Moment>,
     /// Where it comes from, if not from this machine's own sockets.
     pub(super) from: Option<IpAddr>,
+    /// The process at its other end, until somebody waits for its end.
+    pub(super) process: Option<Pidfd>,
     /// It is looked at every now and then.
     pub(super) is_attended: bool,
     /// Nothing is sent any more.
@@ -36,7 +40,8 @@ pub(super) struct Connection {
 const IDLE_BUFFER: usize = 4096;
 
 impl Connection {
-    pub(super) fn new(socket: Descriptor, from: Option<IpAddr>, rope: Arc<Rope>) -> Self {
+    pub(super) fn new(newcomer: Newcomer, rope: Arc<Rope>) -> Self {
+        let Newcomer { socket, from, process, .. } = newcomer;
         let waker = Waker::from(Arc::clone(&rope));
         Self {
             socket,
@@ -48,6 +53,7 @@ impl Connection {
             closing_by: None,
             withheld_until: None,
             from,
+            process,
             is_attended: false,
             is_shut: false,
         }

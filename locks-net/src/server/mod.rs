@@ -24,6 +24,7 @@ use locks_core::{ErrorKind, LockError};
 use self::bell::Bell;
 pub use self::builder::ServerBuilder;
 use self::life::{Life, Listening};
+use crate::per_process;
 
 /// A lock server in this process.
 ///
@@ -37,7 +38,7 @@ pub struct Server {
     thread: Mutex<Option<JoinHandle<()>>>,
     addresses: Vec<String>,
     /// The process that started it.
-    pid: u32,
+    process: u64,
 }
 
 #[derive(Debug, Default)]
@@ -82,8 +83,12 @@ impl Server {
             let why = format!("the server's thread cannot be started: {error}");
             LockError::new(ErrorKind::Io, "").with_message(why).with_source(error)
         })?;
-        let server =
-            Self { shared, thread: Mutex::new(Some(thread)), addresses, pid: std::process::id() };
+        let server = Self {
+            shared,
+            thread: Mutex::new(Some(thread)),
+            addresses,
+            process: per_process::this(),
+        };
         match has_begun.recv() {
             Ok(()) => Ok(server),
             // It has ended instead.
@@ -103,13 +108,13 @@ impl Server {
 
     /// Whether it serves.
     pub fn is_running(&self) -> bool {
-        self.pid == std::process::id() && self.shared.lock().is_none()
+        self.process == per_process::this() && self.shared.lock().is_none()
     }
 
     /// Tells the clients, lets go of the addresses and the directory, and returns when that is done:
     /// within about a second.
     pub fn stop(&self) {
-        if self.pid != std::process::id() {
+        if self.process != per_process::this() {
             return;
         }
         self.shared.bell.stop();
@@ -121,7 +126,7 @@ impl Server {
     /// # Errors
     /// Why it could not go on.
     pub fn wait(&self) -> Result<(), LockError> {
-        if self.pid != std::process::id() {
+        if self.process != per_process::this() {
             let why = "the server belongs to the parent of this forked process";
             return Err(LockError::new(ErrorKind::Unavailable, "").with_message(why));
         }
@@ -149,7 +154,7 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
             .field("addresses", &self.addresses)
-            .field("pid", &self.pid)
+            .field("process", &self.process)
             .finish_non_exhaustive()
     }
 }

@@ -27,7 +27,11 @@ pub(crate) fn is_alive(pid: u32) -> bool {
 /// A process in words, for the beginning of a sentence: ``process 4711 (`worker`)``, and what keeps it.
 pub(crate) fn describe(pid: u32) -> String {
     let Some(stat) = Stat::read(pid) else {
-        return format!("process {pid}, which is gone,");
+        return match is_alive(pid) {
+            // It is not for us to see.
+            true => format!("process {pid}"),
+            false => format!("process {pid}, which is gone,"),
+        };
     };
     let state = match stat.state {
         'T' => format!(", which is stopped (`kill -CONT {pid}` lets it go on),"),
@@ -49,6 +53,11 @@ struct Stat {
 
 impl Stat {
     fn read(pid: u32) -> Option<Self> {
+        // Of another namespace's `/proc`, in which a number is another process's.
+        let own = fs::read_link("/proc/self").ok()?;
+        if own.to_str() != Some(&*std::process::id().to_string()) {
+            return None;
+        }
         // A name need not be text.
         let bytes = fs::read(format!("/proc/{pid}/stat")).ok()?;
         Self::parse(&String::from_utf8_lossy(&bytes))

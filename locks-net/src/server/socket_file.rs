@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use super::process;
+use crate::pidfd::{self, Pidfd};
 use crate::secret::random;
 
 /// A socket that listens under a path, and takes it away again.
@@ -76,16 +77,24 @@ pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
-/// Whether the process that made the other end's listener lives. A forked child of it may keep the
-/// listener open, and nobody accepts.
-pub(crate) fn server_lives(stream: &UnixStream) -> bool {
-    server_pid(stream).is_none_or(process::is_alive)
+/// Sees whether the process that made the other end's listener lives, as far as can be told. A forked child of it may
+/// keep the listener open, and nobody accepts.
+///
+/// # Errors
+/// It does not: its inode, or 0.
+pub(crate) fn server_lives(stream: &UnixStream) -> Result<(), u64> {
+    match Pidfd::of_peer(stream) {
+        Ok(Some(server)) if server.has_ended() => Err(server.process(0).inode),
+        Ok(None) if !server_pid(stream).is_none_or(process::is_alive) => Err(0),
+        Err(Errno::SRCH) => Err(0),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
-/// The process that made the other end's listener, if it can be seen.
+/// The number of the process that made the other end's listener, if it has one here.
 pub(crate) fn server_pid(stream: &UnixStream) -> Option<u32> {
-    let peer = rustix::net::sockopt::socket_peercred(stream).ok()?;
-    u32::try_from(rustix::process::Pid::as_raw(Some(peer.pid))).ok().filter(|&pid| pid != 0)
+    let (pid, _) = pidfd::peer_credentials(stream).ok()?;
+    (pid != 0).then_some(pid)
 }
 
 impl SocketFile {
@@ -150,7 +159,7 @@ fn look(path: &Path, replace: Replace) -> Result<Option<(u64, u64)>, LockError> 
     }
     if replace == Replace::Stale {
         match connect(path) {
-            Ok(stream) if server_lives(&stream) => {
+            Ok(stream) if server_lives(&stream).is_ok() => {
                 let who =
                     server_pid(&stream).map_or_else(|| "somebody".to_owned(), process::describe);
                 let why = format!("{who} listens there already");

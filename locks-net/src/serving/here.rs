@@ -1,17 +1,17 @@
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use locks_core::{ErrorKind, LockError};
 
-use crate::per_process::PerProcess;
+use crate::per_process::{PerProcess, per_process};
 use crate::server::Server;
 
 /// The servers that this process runs for its machine, by their directories. They live as long as the
 /// process does, or until they cannot go on.
-type Servers = HashMap<PathBuf, Server>;
+type Servers = BTreeMap<PathBuf, Server>;
 
-static HERE: OnceLock<PerProcess<Mutex<Servers>>> = OnceLock::new();
+static HERE: PerProcess<Mutex<Servers>> = per_process!(Mutex::new(BTreeMap::new()));
 
 /// Serves the directory from this process, if `is_served` says that nobody does; `start` begins.
 ///
@@ -45,6 +45,6 @@ pub(super) fn serve(
 }
 
 fn servers() -> MutexGuard<'static, Servers> {
-    let (servers, _) = HERE.get_or_init(PerProcess::new).own();
+    let (servers, _) = HERE.own();
     servers.lock().unwrap_or_else(PoisonError::into_inner)
 }

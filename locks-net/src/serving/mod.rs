@@ -39,8 +39,8 @@ const PAUSES: [Duration; 2] = [Duration::from_micros(500), Duration::from_millis
 /// Why there is no connection.
 #[derive(Debug)]
 enum Missing {
-    /// Nobody serves.
-    Nobody(io::Error),
+    /// Nobody serves. The inode of the process that has, if that is known.
+    Nobody(io::Error, Option<u64>),
     /// Whoever serves is too busy just now.
     Busy,
     /// It makes no sense to try again.
@@ -58,11 +58,11 @@ impl Dial for Machine {
             match self.connect() {
                 Ok(stream) => return Ok(Line::Unix(stream)),
                 Err(Missing::Failed(error)) => return Err(Unreached::Failed(error)),
-                Err(Missing::Nobody(error)) if !self.serves => {
+                Err(Missing::Nobody(error, _)) if !self.serves => {
                     return Err(Unreached::NobodyListens(error));
                 }
                 Err(Missing::Busy) => {}
-                Err(Missing::Nobody(_)) => match self.serve_here() {
+                Err(Missing::Nobody(_, dead)) => match self.serve_here(dead) {
                     Ok(()) if Instant::now() < by => continue,
                     Ok(()) => {}
                     // Somebody else is about to.
@@ -116,7 +116,7 @@ impl Machine {
             Ok(stream) => stream,
             Err(error) => {
                 return Err(match Errno::from_io_error(&error) {
-                    Some(Errno::NOENT | Errno::CONNREFUSED) => Missing::Nobody(error),
+                    Some(Errno::NOENT | Errno::CONNREFUSED) => Missing::Nobody(error, None),
                     Some(Errno::AGAIN | Errno::INTR) => Missing::Busy,
                     _ => Missing::Failed(self.unusable(error)),
                 });
@@ -124,15 +124,14 @@ impl Machine {
         };
         check_server(&stream, &self.socket, None)
             .map_err(|error| Missing::Failed(error.with_backend(&*self.name)))?;
-        if !socket_file::server_lives(&stream) {
-            // A child that it forked keeps its listener open.
-            return Err(Missing::Nobody(Errno::CONNREFUSED.into()));
-        }
+        // A child that it forked may keep its listener open.
+        socket_file::server_lives(&stream)
+            .map_err(|dead| Missing::Nobody(Errno::CONNREFUSED.into(), Some(dead)))?;
         Ok(stream)
     }
 
-    fn serve_here(&self) -> Result<(), LockError> {
-        here::serve(&self.directory, || self.connect().is_ok(), || start(&self.directory))
+    fn serve_here(&self, dead: Option<u64>) -> Result<(), LockError> {
+        here::serve(&self.directory, || self.connect().is_ok(), || start(&self.directory, dead))
             .map_err(|error| error.with_backend(&*self.name))
     }
 
@@ -149,7 +148,7 @@ impl Machine {
     }
 }
 
-fn start(directory: &Path) -> Result<Server, LockError> {
+fn start(directory: &Path, dead: Option<u64>) -> Result<Server, LockError> {
     let builder = Server::builder().unix(directory.join(SOCKET)).state(directory);
-    builder.replacing_any_socket().start()
+    builder.replacing_any_socket().succeeding(dead).start()
 }

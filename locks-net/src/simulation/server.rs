@@ -12,6 +12,7 @@ use super::world::World;
 use crate::arbiter::{Arbiter, ConnId, Limits, Notice, Peer, Setup};
 use crate::history::{Id, KeptBy, What};
 use crate::journal::{Kept, Record};
+use crate::pidfd::Process;
 
 #[derive(Default)]
 pub(super) struct Server {
@@ -149,7 +150,11 @@ impl World {
             if connection.server == ServerEnd::Unaccepted && connection.accept_at <= self.now {
                 let client = &self.clients[connection.client];
                 let kept = match client.kept {
-                    KeptBy::Process => Kept::ByProcess { pid: client.number, started: 1 },
+                    KeptBy::Process => Kept::ByProcess(Process {
+                        pid: client.number,
+                        started: 1,
+                        ..Process::default()
+                    }),
                     KeptBy::Lease => Kept::ByLease,
                 };
                 let secret = client.secret.clone();
@@ -178,7 +183,7 @@ impl World {
                     }
                 }
                 Notice::Unproven(_) => self.failure = Some("a proof was not believed".into()),
-                Notice::Watch { realm, pid, .. } => {
+                Notice::Watch { realm, process: Process { pid, .. }, .. } => {
                     self.server.watched.insert(realm, pid);
                     if self.is_gone(pid) {
                         self.server.dead.insert(realm);

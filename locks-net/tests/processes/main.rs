@@ -12,6 +12,8 @@ mod crowds;
 mod cuts;
 mod cycles;
 mod directory;
+mod forks;
+mod namespaces;
 mod newcomers;
 mod partitions;
 #[path = "../../../locks-file/tests/processes/peer/mod.rs"]

@@ -317,14 +317,14 @@ impl Drop for Serving {
 
 // The process's end.
 
-fn say(what: &str) {
+pub(crate) fn say(what: &str) {
     // Not `print!`: a test's output would be caught and shown too late.
     let mut stdout = io::stdout().lock();
     // Whoever started it may be gone.
     let _ = writeln!(stdout, "\n{SAYS}{what}").and_then(|()| stdout.flush());
 }
 
-fn await_go() {
+pub(crate) fn await_go() {
     say("ready");
     let mut line = String::new();
     io::stdin().read_line(&mut line).unwrap();

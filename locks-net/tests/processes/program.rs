@@ -6,11 +6,12 @@ use std::process::Command;
 const PROGRAM: &str = "LOCKS_NET_PROGRAM";
 
 /// What a process can be told to be.
-const PROGRAMS: [(&str, fn()); 5] = [
+const PROGRAMS: [(&str, fn()); 6] = [
     ("kit", crate::conformance::serve_the_kit),
     ("peer", crate::commands::serve),
     ("server", crate::place::serve),
     ("host", crate::place::host),
+    ("parent", crate::forks::parent),
     ("worker", crate::torture::work),
 ];
 
@@ -27,6 +28,14 @@ pub(crate) fn program_after(name: &str, script: &str) -> Command {
     let mut command = Command::new("sh");
     command.args(["-ec", &format!("{script}\nexec \"$@\""), "sh"]);
     command.args(command_line()).env(PROGRAM, name);
+    command
+}
+
+/// A process that is `name`, started by another command.
+pub(crate) fn program_by(name: &str, by: &[&str]) -> Command {
+    let [first, rest @ ..] = by else { return program(name) };
+    let mut command = Command::new(first);
+    command.args(rest).args(command_line()).env(PROGRAM, name);
     command
 }
 

@@ -8,6 +8,7 @@ use locks_core::{Clock, ManualClock, Options, OwnerId, Party, Token, Wait};
 use super::super::{Arbiter, ConnId, Limits, Notice, Peer, Setup};
 use crate::channel::{Arrived, Channel};
 use crate::journal::{Kept, Ledger, Records};
+use crate::pidfd::Process;
 use crate::wire::{
     Acquire, Call, ClientHello, Event, FrameReader, FrameWriter, Greeting, How, Open, Opened,
     Rejected, Resume, ServerHello, VERSION, decode_answer, split_frame,
@@ -67,7 +68,8 @@ impl World {
     }
 
     pub(super) fn local(&mut self, pid: u32) -> Line {
-        Line::open(self, Kept::ByProcess { pid, started: 7 }, None).unwrap()
+        Line::open(self, Kept::ByProcess(Process { pid, started: 7, ..Process::default() }), None)
+            .unwrap()
     }
 
     pub(super) fn leased(&mut self) -> Line {

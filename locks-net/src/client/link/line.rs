@@ -12,6 +12,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::client::dial::Line;
 use crate::patience::{Patience, SPELL};
+use crate::pidfd::{self, Pidfd};
 use crate::server::process;
 
 /// How long a blocked thread reads before it gets ready for being called away.
@@ -27,9 +28,10 @@ pub(super) struct Wire {
 /// The process at the other end.
 #[derive(Debug)]
 pub(super) struct ServerProcess {
+    /// 0: it has no number here.
     pid: u32,
     /// Readable once it has ended.
-    ended: OwnedFd,
+    ended: Pidfd,
 }
 
 /// What reading comes to.
@@ -126,7 +128,7 @@ impl Wire {
     /// The server in words, for an error: which process, and in what state.
     pub(super) fn describe(&self) -> String {
         match &self.server {
-            Some(server) => process::describe(server.pid),
+            Some(server) => server.describe(),
             None => "the server".to_owned(),
         }
     }
@@ -159,9 +161,16 @@ impl Wire {
 
 impl ServerProcess {
     pub(super) fn has_ended(&self) -> bool {
-        let mut ready = [PollFd::new(&self.ended, PollFlags::IN)];
-        pause(&mut ready, Some(Duration::ZERO));
-        ready[0].revents().contains(PollFlags::IN)
+        self.ended.has_ended()
+    }
+
+    /// It in words, for the beginning of a sentence. Its number may be another one's by now.
+    pub(super) fn describe(&self) -> String {
+        match self.pid {
+            _ if self.has_ended() => "the process that served, which has ended,".to_owned(),
+            0 => "the server, a process that is not to be seen from here,".to_owned(),
+            pid => process::describe(pid),
+        }
     }
 
     /// Readable once it has ended.
@@ -204,12 +213,13 @@ pub(super) fn pause(ready: &mut [PollFd<'_>], limit: Option<Duration>) {
     let _ = poll(ready, limit.as_ref());
 }
 
-#[cfg(any(target_os = "linux", target_os = "android"))]
+/// `None` where the system does not tell: the end of its connections tells of a server's, then.
 fn watch_server(stream: &UnixStream) -> Option<Arc<ServerProcess>> {
-    use rustix::process::{PidfdFlags, pidfd_open};
-    let server = rustix::net::sockopt::socket_peercred(stream).ok()?;
-    let ended = pidfd_open(server.pid, PidfdFlags::empty()).ok()?;
-    let pid = server.pid.as_raw_nonzero().get().cast_unsigned();
+    let (pid, _) = pidfd::peer_credentials(stream).ok()?;
+    let ended = match Pidfd::of_peer(stream).ok()? {
+        Some(ended) => ended,
+        None => Pidfd::open(pid).ok()?,
+    };
     Some(Arc::new(ServerProcess { pid, ended }))
 }
 
@@ -217,16 +227,8 @@ fn watch_server(stream: &UnixStream) -> Option<Arc<ServerProcess>> {
 impl Wire {
     /// With another process at its other end than the one that is there.
     pub(super) fn of_process(mut self, pid: u32) -> Self {
-        use rustix::process::{Pid, PidfdFlags, pidfd_open};
-        let process = Pid::from_raw(pid.cast_signed()).unwrap();
-        let ended = pidfd_open(process, PidfdFlags::empty()).unwrap();
+        let ended = Pidfd::open(pid).unwrap();
         self.server = Some(Arc::new(ServerProcess { pid, ended }));
         self
     }
-}
-
-/// Elsewhere the end of its connections tells of a server's.
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn watch_server(_: &UnixStream) -> Option<Arc<ServerProcess>> {
-    None
 }

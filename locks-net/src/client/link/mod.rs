@@ -11,6 +11,7 @@ mod thread;
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use self::thread::Retry;
 use super::Dial;
 use super::session::{Session, Setup};
 use crate::patience::Patience;
+use crate::per_process;
 
 /// See the [module](self).
 ///
@@ -36,7 +38,7 @@ pub(super) struct Link {
     dial: Arc<dyn Dial>,
     clock: Arc<dyn Clock>,
     /// The process that made it.
-    process: u32,
+    process: AtomicU64,
     shared: Mutex<Shared>,
     /// Calls the thread.
     bell: Bell,
@@ -130,7 +132,7 @@ impl Link {
         Ok(Arc::new(Self {
             dial,
             clock,
-            process: std::process::id(),
+            process: AtomicU64::new(per_process::this()),
             shared: Mutex::new(shared),
             bell: Bell::new()?,
             leader_bell: Bell::new()?,
@@ -255,7 +257,7 @@ impl Link {
     /// Whether it is this process's. A child that was forked finds its parent's, and leaves it alone: there may be
     /// nobody to let go of the mutex (C4).
     pub(super) fn is_own(&self) -> bool {
-        self.process == std::process::id()
+        self.process.load(Ordering::Relaxed) == per_process::this()
     }
 
     pub(super) fn now(&self) -> Moment {

@@ -216,11 +216,11 @@ fn l4_those_who_never_come_are_waited_for_once() {
 #[test]
 fn c4_what_a_forked_child_drops_of_its_parents_leaves_the_parents_mutex_alone() {
     let clock = ManualClock::new();
-    let mut link = link(Nowhere, &clock);
-    Arc::get_mut(&mut link).unwrap().process = 0;
+    let link = link(Nowhere, &clock);
     let mut asked = Acquiring::new(link.clone(), Box::new(acquire("k", Mode::Exclusive)), None);
     let mut cx = Context::from_waker(Waker::noop());
     assert!(std::pin::Pin::new(&mut asked).poll(&mut cx).is_pending());
+    link.process.store(u64::MAX, Ordering::Relaxed);
     // As the parent's other thread had it in the moment of the fork.
     let shared = link.lock();
     let dropped = std::thread::spawn(|| drop(asked));

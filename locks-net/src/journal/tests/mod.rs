@@ -13,6 +13,7 @@ use std::time::Duration;
 use locks_core::{LostCause, Mode, Moment, OwnerId, Party, Token};
 
 use super::*;
+use crate::pidfd::Process;
 
 pub(super) fn at(nanos: u64) -> Moment {
     Moment::from_nanos(nanos)
@@ -23,7 +24,7 @@ pub(super) fn session(realm: u32) -> Record {
     party.label = Some(format!("client {realm}"));
     party.pid = (realm.is_multiple_of(2)).then_some(4711);
     let kept = match realm % 2 {
-        0 => Kept::ByProcess { pid: 4711, started: 88 },
+        0 => Kept::ByProcess(Process { pid: 4711, started: 88, inode: 9, ..Process::default() }),
         _ => Kept::ByLease,
     };
     let secret = [u8::try_from(realm % 251).unwrap(); 16];

@@ -39,7 +39,7 @@ fn say(text: &str) {
 }
 
 fn open(scratch: &Scratch) -> Result<(Store, Recovered), locks_core::LockError> {
-    Store::open(&scratch.0, false, &ManualClock::new())
+    Store::open(&scratch.0, false, &ManualClock::new(), None)
 }
 
 #[test]
@@ -49,17 +49,24 @@ fn child_end() {
     let clock = ManualClock::new();
     match role {
         "serve" => {
-            let (mut store, _) = Store::open(path.as_ref(), false, &clock).unwrap();
+            let (mut store, _) = Store::open(path.as_ref(), false, &clock, None).unwrap();
             store.append(&encode(&[session(1)])).unwrap();
             say("serving");
             let _ = io::stdin().read_line(&mut String::new());
         }
-        "try" => match Store::open(path.as_ref(), false, &clock) {
+        "backup" => {
+            let (_store, _) = Store::open(path.as_ref(), false, &clock, None).unwrap();
+            // As what copies the files of its process does.
+            fs::read(format!("{path}/server.lock")).unwrap();
+            say("serving");
+            let _ = io::stdin().read_line(&mut String::new());
+        }
+        "try" => match Store::open(path.as_ref(), false, &clock, None) {
             Ok(_) => say("opened"),
             Err(error) => say(&error.to_string()),
         },
         "fill" => {
-            let (mut store, _) = Store::open(path.as_ref(), false, &clock).unwrap();
+            let (mut store, _) = Store::open(path.as_ref(), false, &clock, None).unwrap();
             let mut realm = 0;
             let error = loop {
                 realm += 1;
@@ -94,6 +101,20 @@ fn n3_another_process_is_refused_until_the_first_is_gone() {
     assert_eq!(serving_pid(&scratch.0), None);
     let (_store, found) = open(&scratch).unwrap();
     assert_eq!(state(&found.ledger), [session(1)]);
+}
+
+/// A POSIX lock is gone with the first handle of its file that the process closes.
+#[test]
+fn n3_whoever_reads_the_lock_file_of_its_own_server_does_not_end_its_charge() {
+    let scratch = Scratch::new("backup");
+    let mut server = child("backup", &scratch, "");
+    assert_eq!(said(&mut server), "serving");
+    let error = open(&scratch).expect_err("it serves");
+    assert!(error.to_string().contains(&format!("served by process {}", server.id())), "{error}");
+    assert_eq!(serving_pid(&scratch.0), Some(server.id()));
+    server.kill().unwrap();
+    server.wait().unwrap();
+    open(&scratch).unwrap();
 }
 
 #[test]

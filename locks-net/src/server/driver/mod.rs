@@ -209,12 +209,12 @@ impl Driver {
         for _ in 0..ACCEPTS {
             let Some((listener, _)) = self.listeners.get_mut(place) else { return };
             match listener.accept() {
-                Accepted::Peer(stream, peer, from) => {
-                    let id = self.arbiter.connect(peer);
+                Accepted::Peer(newcomer) => {
+                    let id = self.arbiter.connect(newcomer.peer.clone());
                     let rope = self.bell.rope(Source::Connection(id));
                     // Its waker is registered by reading.
                     rope.pull();
-                    self.connections.insert(id, Connection::new(stream, from, rope));
+                    self.connections.insert(id, Connection::new(newcomer, rope));
                 }
                 Accepted::TurnedAway => {}
                 Accepted::Nobody => return,
@@ -258,7 +258,10 @@ impl Driver {
         }
         self.reachable_until = now.after(Timer::LONGEST);
         let lost = |why: &str| ended(ErrorKind::Unavailable, why);
-        self.store.ensure_charge().map_err(|error| lost(&error.to_string()).with_source(error))?;
+        // What cannot be found out now is looked at again.
+        if self.store.is_in_charge().is_ok_and(|is| !is) {
+            return Err(lost("the lock of its directory was removed"));
+        }
         match self.files.iter().find(|file| !file.is_there()) {
             None => Ok(()),
             Some(file) => {
@@ -283,8 +286,10 @@ impl Driver {
                     Notice::Output(id) => outputs.push(id),
                     Notice::Close(id) => closing.push(id),
                     Notice::Unproven(id) => self.withhold(id),
-                    Notice::Watch { realm, pid, started } => {
-                        if !self.processes.watch(realm, pid, started) {
+                    Notice::Watch { realm, process, by } => {
+                        let by = by.and_then(|id| self.connections.get_mut(&id));
+                        let known = by.and_then(|connection| connection.process.take());
+                        if !self.processes.watch(realm, process, known) {
                             self.arbiter.process_ended(realm);
                         }
                     }
