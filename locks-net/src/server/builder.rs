@@ -4,8 +4,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use locks_core::{BootClock, ErrorKind, LockError};
+use locks_core::{ErrorKind, LockError};
 
+use super::machine_time::MachineTime;
 use super::socket_file::{self, Replace};
 use super::{Life, Listening, Server};
 use crate::arbiter::Limits;
@@ -94,7 +95,8 @@ impl ServerBuilder {
     /// journal cannot be used; `Io` if the system refuses.
     pub fn start(self) -> Result<Server, LockError> {
         let state = self.check()?;
-        let (store, recovered) = Store::open(state, !self.tcp.is_empty(), &BootClock, self.dead)?;
+        let boot_clock = MachineTime::new().boot;
+        let (store, recovered) = Store::open(state, !self.tcp.is_empty(), &*boot_clock, self.dead)?;
         let mut listening = Vec::new();
         let mut addresses = Vec::new();
         for (address, secret) in self.tcp {

@@ -5,11 +5,12 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 
-use locks_core::{BootClock, ErrorKind, LockError, SystemClock};
+use locks_core::{ErrorKind, LockError};
 
 use super::accept::Listener;
 use super::bell::Bell;
 use super::driver::{Driver, Round};
+use super::machine_time::MachineTime;
 use super::process;
 use super::socket_file::SocketFile;
 use crate::arbiter::{Arbiter, Limits, Setup};
@@ -41,8 +42,9 @@ impl Life {
         let _entered = runtime.enter();
         let mut driver = self.into_driver(bell)?;
         begun();
-        // Spawned: the task that a runtime was built for is woken by a system call.
-        let serving = runtime.spawn(async move {
+        // Spawned: the task that a runtime was built for is woken by a system call. Without a budget: of many sockets
+        // that are ready, those beyond it would come in another order (C3).
+        let serving = runtime.spawn(tokio::task::unconstrained(async move {
             loop {
                 match future::poll_fn(|cx| driver.poll(cx)).await {
                     Round::LookOn => {
@@ -53,7 +55,7 @@ impl Life {
                     Round::Over(outcome) => return outcome,
                 }
             }
-        });
+        }));
         match runtime.block_on(serving) {
             Ok(outcome) => outcome,
             Err(error) => match error.try_into_panic() {
@@ -65,18 +67,19 @@ impl Life {
 
     fn into_driver(self, bell: &Arc<Bell>) -> Result<Driver, LockError> {
         let Life { store, recovered, limits, listening } = self;
+        let time = MachineTime::new();
         let arbiter = Arbiter::new(Setup {
             limits: limits.clone(),
             server: random().map_err(failed)?,
             process: process::name(std::process::id()).unwrap_or_default(),
-            clock: Arc::new(SystemClock),
-            boot_clock: Arc::new(BootClock),
+            clock: time.awake,
+            boot_clock: Arc::clone(&time.boot),
             random: Box::new(|bytes| fill(bytes).expect("the kernel's random numbers do not end")),
             ledger: recovered.ledger,
             floor: recovered.floor,
             silent_for: recovered.silent_for,
         })?;
-        let mut driver = Driver::new(Arc::clone(bell), arbiter, store, limits);
+        let mut driver = Driver::new(Arc::clone(bell), arbiter, store, limits, time.boot);
         for listening in listening {
             match listening {
                 Listening::Unix(listener, file, users) => {

@@ -8,6 +8,7 @@ mod connection;
 mod descriptor;
 mod driver;
 mod life;
+mod machine_time;
 pub(crate) mod process;
 mod processes;
 pub(crate) mod socket_file;

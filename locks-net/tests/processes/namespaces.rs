@@ -30,8 +30,8 @@ fn peer_in(place: &Place, by: &[&str]) -> Peer {
 }
 
 /// What `unshare` has started.
-fn inner(peer: &Peer) -> Pid {
-    let pid = peer.pid().as_raw_nonzero();
+fn inner(outer: Pid) -> Pid {
+    let pid = outer.as_raw_nonzero();
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
     Pid::from_raw(children.trim().parse().unwrap()).unwrap()
 }
@@ -82,15 +82,17 @@ fn row_37_a_take_over_from_another_namespace_grants_nothing_twice() {
         let [mut holder, mut other] = [peer_in(&place, INSIDE), peer_in(&place, INSIDE)];
         let (held, gone) = (holder.take("k", ""), other.take("gone", ""));
         // As if it were too slow to come back at once.
-        let inner = inner(&holder);
-        crate::peer::stop(inner);
+        let stopped = inner(holder.pid());
+        crate::peer::stop(stopped);
+        let server = inner(serving.pid());
         serving.kill();
+        until("it is gone", || kill_process(server, Signal::CONT).is_err());
         let mut next = place.standby_as(program_by(name, successor));
         place.let_serve(&mut next);
         let mut newcomer = place.peer();
         newcomer.contended("k", "");
         newcomer.contended("gone", "");
-        kill_process(inner, Signal::CONT).unwrap();
+        kill_process(stopped, Signal::CONT).unwrap();
         holder.refresh(held).expect("row 37: it has lost nothing");
         newcomer.contended("k", "");
         let waiting = newcomer.begin("gone", "");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use locks_core::{BootClock, Clock, ErrorKind, LockError, Moment, Token};
+use locks_core::{Clock, ErrorKind, LockError, Moment, Token};
 
 use crate::arbiter::{Arbiter, ConnId, Limits, Notice};
 use crate::journal::Store;
@@ -25,6 +25,8 @@ use crate::server::timer::Timer;
 /// See the [module](self).
 pub(super) struct Driver {
     bell: Arc<Bell>,
+    /// That of leases, as the arbiter and the journal have it.
+    clock: Arc<dyn Clock>,
     store: Store,
     limits: Limits,
     listeners: Vec<(Listener, Arc<Rope>)>,
@@ -89,12 +91,19 @@ const ATTENTION: Duration = Duration::from_millis(100);
 
 impl Driver {
     /// To be called in the runtime.
-    pub(super) fn new(bell: Arc<Bell>, arbiter: Arbiter, store: Store, limits: Limits) -> Self {
+    pub(super) fn new(
+        bell: Arc<Bell>,
+        arbiter: Arbiter,
+        store: Store,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let timer_rope = bell.rope(Source::Timer);
         // What came out of the journal waits to be looked after.
         timer_rope.pull();
         Self {
             arbiter,
+            clock,
             store,
             limits,
             listeners: Vec::new(),
@@ -230,7 +239,7 @@ impl Driver {
     /// What the time brings.
     fn look_around(&mut self) -> Result<(), LockError> {
         self.looked_around = true;
-        let now = BootClock.now();
+        let now = self.clock.now();
         for id in std::mem::take(&mut self.attended) {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
             connection.is_attended = false;
@@ -319,7 +328,7 @@ impl Driver {
     /// Whether something is due, and all that came in before that moment has been read: nobody is ended
     /// whose word lies here (N7).
     fn is_due(&mut self) -> bool {
-        let due = self.arbiter.next_deadline().is_some_and(|at| at <= BootClock.now());
+        let due = self.arbiter.next_deadline().is_some_and(|at| at <= self.clock.now());
         let left = match self.turns_left {
             _ if !due => None,
             None => Some(self.connections.len() / EVENTS + 1),
@@ -353,7 +362,7 @@ impl Driver {
 
     fn compact(&mut self) {
         if self.store.is_due_for_compaction() && self.arbiter.journal().is_empty() {
-            let now = BootClock.now();
+            let now = self.clock.now();
             if self.compact_from <= now && self.store.compact(&self.arbiter.snapshot()).is_err() {
                 // The journal is longer than it need be, and as good as before.
                 self.compact_from = now.after(Timer::LONGEST);
@@ -363,7 +372,7 @@ impl Driver {
 
     fn begin_to_stop(&mut self) {
         self.looked_around = true;
-        self.stops_by = Some(BootClock.now().after(FAREWELL));
+        self.stops_by = Some(self.clock.now().after(FAREWELL));
         // While it still listens, so that nobody takes the file for a stale one.
         for file in self.files.drain(..) {
             file.remove();
@@ -374,12 +383,12 @@ impl Driver {
 
     fn has_stopped(&self) -> bool {
         self.stops_by.is_some_and(|by| {
-            by <= BootClock.now() || !self.connections.values().any(Connection::has_output)
+            by <= self.clock.now() || !self.connections.values().any(Connection::has_output)
         })
     }
 
     fn set_timer(&mut self) {
-        let arbiter = self.arbiter.next_deadline().map(|at| at.since(BootClock.now()));
+        let arbiter = self.arbiter.next_deadline().map(|at| at.since(self.clock.now()));
         let impatient = !self.attended.is_empty() || self.exhausted || self.stops_by.is_some();
         let attention = impatient.then_some(ATTENTION);
         // Unseen processes are looked at, and whether clients find the server.

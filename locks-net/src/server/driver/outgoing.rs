@@ -1,7 +1,5 @@
 //! What goes to the clients, and what becomes of connections on their way out.
 
-use locks_core::{BootClock, Clock};
-
 use super::{Driver, FAREWELL};
 use crate::arbiter::ConnId;
 
@@ -22,7 +20,7 @@ impl Driver {
 
     /// Writes what the socket takes, and sees to what follows.
     pub(super) fn flush(&mut self, id: ConnId) {
-        let now = BootClock.now();
+        let now = self.clock.now();
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if connection.has_output() && connection.flush(now).is_err() {
             return self.disconnect(id);
@@ -38,7 +36,7 @@ impl Driver {
     /// Closes a connection once its output has been written.
     pub(super) fn close(&mut self, id: ConnId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let from = connection.withheld_until.unwrap_or_else(|| BootClock.now());
+        let from = connection.withheld_until.unwrap_or_else(|| self.clock.now());
         connection.closing_by = Some(from.after(FAREWELL));
         self.arbiter.disconnect(id);
         self.leaving.push_back(id);
@@ -58,7 +56,7 @@ impl Driver {
     pub(super) fn withhold(&mut self, id: ConnId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if let Some(address) = connection.from {
-            let now = BootClock.now();
+            let now = self.clock.now();
             connection.withheld_until = Some(now.after(self.attempts.failed(address, now)));
         }
     }
