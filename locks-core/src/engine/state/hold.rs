@@ -279,8 +279,12 @@ impl HoldEntry {
         Some(self.reserved_until.map_or(due, |reserved| due.max(reserved)))
     }
 
-    /// The reservation that outlives it (C14).
+    /// The reservation that outlives it (C14). That of an upstream's grant is the upstream's to keep: one
+    /// kept here as well would outlive an eviction by another client.
     pub(super) fn reservation(&self, now: Moment) -> Option<Reservation> {
+        if self.turn.is_some() {
+            return None;
+        }
         let until = self.reserved_until.filter(|until| *until > now)?;
         Some(Reservation { until, mode: self.mode, token: self.token })
     }
