@@ -125,6 +125,7 @@ impl State {
         match ask.fair {
             Some(false) => true,
             Some(true) => false,
+            None if self.bypasses(ask) => true,
             None => {
                 first.upgrades.is_none()
                     && self.tally.fair == 0
@@ -134,8 +135,9 @@ impl State {
         }
     }
 
-    /// Whether `ask` need not stand behind those in its way: the upstream has not granted them
-    /// anything yet, they would steal later than it or not at all, and the upstream decides between them (C6).
+    /// Whether `ask` need not stand behind those who have a turn, nor behind those who wait for one: the
+    /// upstream has not granted the turns anything yet, they would steal later than it or not at all, and the
+    /// upstream decides between them (C6).
     pub(super) fn bypasses(&self, ask: &Ask) -> bool {
         // A fair one might find at the upstream that there is nothing to steal, and overtake.
         let joins = ask.has_upstream && ask.fair != Some(true);
