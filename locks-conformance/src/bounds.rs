@@ -25,7 +25,7 @@ pub(super) fn c14_hold_at_least_reserves_the_key(subject: &Subject) {
     let (least, since) = (subject.unit(), subject.now());
     let guard = subject.take(subject.lock("k").hold_at_least(least));
     subject.release(guard);
-    let mut waiting = Pending::begin(subject.lock("k"));
+    let mut waiting = Pending::begin(subject.theirs("k"));
     waiting.not_before(subject, since, least);
     drop(waiting.due(subject, since, least).expect("the reservation is over"));
     subject.assert_free("k");
@@ -58,12 +58,12 @@ pub(super) fn c14_a_reservation_is_listed(subject: &Subject) {
     assert_eq!(subject.holders("k").len(), 1);
     let token = guard.token();
     drop(guard);
-    let info = subject.list("k").expect("it is reserved");
+    let info = subject.their_list("k").expect("it is reserved");
     assert!(info.holders.is_empty(), "a reservation is nobody's: {info:?}");
     let left = info.reserved_for.expect("it says for how long");
     assert!(left <= least && left > least / 2, "{left:?} of {least:?}");
     assert_eq!(info.reserved_by, [token], "by which an administrator can end it");
-    let error = subject.contended(subject.lock("k"));
+    let error = subject.contended(subject.theirs("k"));
     assert!(error.to_string().contains("hold_at_least"), "{error} does not say why");
 }
 
@@ -75,7 +75,7 @@ pub(super) fn c14_hold_at_least_is_over_when_the_time_is(subject: &Subject) {
     let least = subject.unit();
     let guard = subject.take(subject.lock("k").hold_at_least(least));
     subject.advance(least + subject.late());
-    subject.contended(subject.lock("k"));
+    subject.contended(subject.theirs("k"));
     subject.release(guard);
     subject.assert_free("k");
 }
@@ -91,7 +91,7 @@ pub(super) fn c14_a_reservation_outlives_a_panic(subject: &Subject) {
         std::panic::resume_unwind(Box::new("on purpose"));
     }));
     assert!(panic.is_err());
-    subject.contended(subject.lock("k"));
+    subject.contended(subject.theirs("k"));
 }
 
 /// Nothing is stolen before its `hold_at_least` ends, held or reserved.
@@ -101,13 +101,13 @@ pub(super) fn c14_hold_at_least_protects_from_theft(subject: &Subject) {
     }
     let (unit, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k").hold_at_least(unit * 3));
-    let thief = subject.queue(subject.lock("k").steal_after(unit));
+    let thief = subject.queue(subject.theirs("k").steal_after(unit));
     drop(thief.due(subject, since, unit * 3).expect("it is no longer protected"));
     super::stealing::assert_stolen(subject, &victim);
 
     let since = subject.now();
     drop(subject.take(subject.lock("r").hold_at_least(unit * 3)));
-    let thief = subject.queue(subject.lock("r").steal_after(unit));
+    let thief = subject.queue(subject.theirs("r").steal_after(unit));
     drop(thief.due(subject, since, unit * 3).expect("the reservation is over"));
 }
 
@@ -122,7 +122,7 @@ pub(super) fn c14_a_thief_waits_for_reservations(subject: &Subject) {
     let (unit, since) = (subject.unit(), subject.now());
     let beside = subject.take(subject.lock("k").shared());
     drop(subject.take(subject.lock("k").shared().hold_at_least(unit * 3)));
-    let thief = subject.queue(subject.lock("k").steal_after(unit));
+    let thief = subject.queue(subject.theirs("k").steal_after(unit));
     drop(thief.due(subject, since, unit * 3).expect("the reservation is over"));
     super::stealing::assert_stolen(subject, &beside);
 }
@@ -138,7 +138,7 @@ pub(super) fn c14_eviction_ends_a_reservation(subject: &Subject) {
     let guard = subject.take(subject.lock("k").hold_at_least(subject.unit() * 1000));
     let token = guard.token();
     subject.release(guard);
-    let waiting = subject.queue(subject.lock("k"));
+    let waiting = subject.queue(subject.theirs("k"));
     assert!(subject.evict("k", token), "the reservation was not found");
     drop(waiting.granted(subject));
     assert!(!subject.evict("k", token), "it was ended before");
@@ -152,7 +152,7 @@ pub(super) fn c14_hold_at_most_ends_the_hold(subject: &Subject) {
     }
     let (most, since) = (subject.unit(), subject.now());
     let guard = subject.take(subject.lock("k").hold_at_most(most));
-    let waiting = subject.queue(subject.lock("k"));
+    let waiting = subject.queue(subject.theirs("k"));
     let next = waiting.due(subject, since, most).expect("it is over");
     subject.assert_lost(&guard, LostCause::HeldTooLong);
     let error = subject.drive("the release", guard.release_async()).expect_err("it is lost");
@@ -170,9 +170,13 @@ pub(super) fn c14_hold_at_most_needs_no_waiter(subject: &Subject) {
     }
     let most = subject.unit();
     let guard = subject.take(subject.lock("k").hold_at_most(most));
+    let since = subject.now();
+    let early = subject.outcome(subject.try_theirs("k"));
+    // On a machine that stood still meanwhile it may be over already.
+    assert!(early.is_err() || subject.now() - since >= most, "it ended early");
+    drop(early);
     subject.advance(most / 2);
     let refreshed = subject.drive("the refresh", guard.refresh_async());
-    // On a machine that stood still meanwhile it may be over already.
     assert!(refreshed.map_or_else(|error| error.is_lost(), |()| true));
     subject.advance(most / 2 + subject.late());
     subject.until("the hold ends", || guard.is_lost());
@@ -187,7 +191,7 @@ pub(super) fn c14_hold_at_most_ends_with_the_hold(subject: &Subject) {
     }
     let most = subject.unit();
     drop(subject.take(subject.lock("k").hold_at_most(most)));
-    let next = subject.take(subject.lock("k"));
+    let next = subject.take(subject.theirs("k"));
     subject.advance(most * 2);
     subject.settle();
     next.check().expect("the bound was its predecessor's");
@@ -202,7 +206,7 @@ pub(super) fn c14_the_bounds_go_together(subject: &Subject) {
     let (unit, since) = (subject.unit(), subject.now());
     let lock = subject.lock("k").hold_at_most(unit).hold_at_least(unit * 3);
     let guard = subject.take(lock);
-    let mut waiting = subject.queue(subject.lock("k"));
+    let mut waiting = subject.queue(subject.theirs("k"));
     waiting.not_before(subject, since, unit * 3);
     let next = waiting.due(subject, since, unit * 3).expect("the reservation is over");
     subject.assert_lost(&guard, LostCause::HeldTooLong);
@@ -220,9 +224,9 @@ pub(super) fn c14_a_reserved_permit_is_one_permit(subject: &Subject) {
     }
     let least = subject.unit() * 1000;
     drop(subject.take(subject.lock("k").permits(2).hold_at_least(least)));
-    let other = subject.take(subject.lock("k").permits(2));
+    let other = subject.take(subject.theirs("k").permits(2));
     drop(subject.take(subject.lock("k").permits(3)));
-    let error = subject.contended(subject.lock("k").permits(2));
+    let error = subject.contended(subject.theirs("k").permits(2));
     assert_eq!(error.kind(), ErrorKind::Contended);
     drop(other);
     drop(subject.take(subject.lock("k").permits(2)));

@@ -9,7 +9,7 @@ use locks_core::LockBuilder;
 pub(super) fn c5_dropped_while_waiting_after_any_number_of_polls(subject: &Subject) {
     for polls in 0..6 {
         let guard = subject.take(subject.lock("k"));
-        let mut waiting = Pending::begin(subject.lock("k"));
+        let mut waiting = Pending::begin(subject.theirs("k"));
         for _ in 0..polls {
             assert!(!waiting.poll(), "it is held");
         }
@@ -44,7 +44,8 @@ pub(super) fn c5_dropped_while_free_after_any_number_of_polls(subject: &Subject)
 pub(super) fn c5_dropped_anywhere_in_the_queue(subject: &Subject) {
     for gone in 0..4 {
         let guard = subject.take(subject.lock("k"));
-        let mut waiting = Vec::from_iter((0..4).map(|_| subject.queue(subject.lock("k"))));
+        let mut waiting =
+            Vec::from_iter((0..4).map(|turn| subject.queue(subject.turns(turn, "k"))));
         drop(waiting.remove(gone));
         subject.settle();
         assert_eq!(subject.waiters("k").unwrap_or(3), 3, "it still queues");
@@ -63,7 +64,7 @@ pub(super) fn c5_dropped_anywhere_in_the_queue(subject: &Subject) {
 /// A waiter that was handed the lock but dropped before it looked passes it on.
 pub(super) fn c5_dropped_after_the_grant_passes_it_on(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));
-    let first = subject.queue(subject.lock("k"));
+    let first = subject.queue(subject.theirs("k"));
     let second = subject.queue(subject.lock("k"));
     subject.outwait();
     subject.release(guard);
@@ -80,7 +81,7 @@ pub(super) fn c5_dropped_after_the_grant_passes_it_on(subject: &Subject) {
 pub(super) fn c5_dropped_after_the_grant_frees_it(subject: &Subject) {
     for _ in 0..10 {
         let guard = subject.take(subject.lock("k"));
-        let waiting = subject.queue(subject.lock("k"));
+        let waiting = subject.queue(subject.theirs("k"));
         drop(guard);
         waiting.assert_woken(subject);
         drop(waiting);
@@ -94,13 +95,13 @@ pub(super) fn c5_a_dropped_writer_lets_readers_through(subject: &Subject) {
         return subject.assert_unsupported("shared", subject.lock("k").shared());
     }
     let reader = subject.take(subject.lock("k").shared());
-    let writer = subject.queue(subject.lock("k"));
+    let writer = subject.queue(subject.theirs("k"));
     subject.outwait();
     if !subject.orders() {
         drop((writer, reader));
         return subject.assert_free("k");
     }
-    let behind = [(); 2].map(|()| subject.queue(subject.lock("k").shared()));
+    let behind = [0, 1].map(|turn| subject.queue(subject.turns(turn, "k").shared()));
     drop(writer);
     let readers = behind.map(|waiting| {
         waiting.assert_woken(subject);
@@ -117,7 +118,7 @@ pub(super) fn c5_a_dropped_thief_steals_nothing(subject: &Subject) {
         return subject.assert_unsupported("steal_after", lock);
     }
     let victim = subject.take(subject.lock("k"));
-    let thief = subject.queue(subject.lock("k").steal_after(subject.unit()));
+    let thief = subject.queue(subject.theirs("k").steal_after(subject.unit()));
     drop(thief);
     subject.advance(subject.unit() + subject.late());
     subject.settle();
@@ -131,7 +132,7 @@ pub(super) fn c5_a_dropped_set_gives_back_what_it_has(subject: &Subject) {
     if !subject.can().several_keys {
         return subject.assert_unsupported("several keys", subject.backend().all(["a", "b"]));
     }
-    let busy = subject.take(subject.lock("b"));
+    let busy = subject.take(subject.theirs("b"));
     let set = subject.queue(subject.backend().all(["a", "b"]));
     let next = subject.queue(subject.lock("a"));
     drop(set);
@@ -148,7 +149,7 @@ pub(super) fn c5_many_dropped_waiters_leave_nothing(subject: &Subject) {
     let threads = [(); 3].map(|()| {
         subject.thread("a fickle thread", |subject| {
             for round in 0..100 {
-                let mut waiting = Pending::begin(subject.lock("k"));
+                let mut waiting = Pending::begin(subject.theirs("k"));
                 waiting.poll();
                 if round % 3 == 0 {
                     waiting.poll();

@@ -87,7 +87,7 @@ pub(super) fn c15_listing_and_eviction_as_declared(subject: &Subject) {
     guard.check().expect("another hold was meant");
     assert!(subject.evict("k", token));
     assert!(!subject.evict("k", token), "it was ended before");
-    let waiting = subject.take(subject.lock("k"));
+    let waiting = subject.take(subject.theirs("k"));
     subject.until("the guard learns of its loss", || guard.is_lost());
     drop((guard, waiting));
     subject.assert_free("k");
@@ -99,7 +99,7 @@ pub(super) fn c15_eviction_serves_the_next(subject: &Subject) {
         return subject.assert_evict_unsupported();
     }
     let guard = subject.take(subject.lock("k"));
-    let waiting = subject.queue(subject.lock("k"));
+    let waiting = subject.queue(subject.theirs("k"));
     assert!(subject.evict("k", guard.token()));
     waiting.assert_woken(subject);
     let next = waiting.granted(subject);

@@ -18,6 +18,8 @@ pub trait Made {
 pub struct Case {
     pub(super) name: &'static str,
     pub(super) body: fn(&Subject),
+    /// Whether the other side is another client.
+    pub(super) with_rival: bool,
 }
 
 /// Longer than any case takes, in units of a fixture's patience.
@@ -49,7 +51,11 @@ impl Case {
     /// If the backend does not do what the clause says, and if the case hangs.
     pub fn run(&self, fixture: Arc<dyn Fixture>) {
         let limit = (fixture.patience() * LIMIT).max(Duration::from_secs(1));
-        let (body, subject) = (self.body, Subject::new(fixture));
+        let (body, mut subject) = (self.body, Subject::new(fixture));
+        if self.with_rival {
+            let Some(with_rival) = subject.with_rival() else { return };
+            subject = with_rival;
+        }
         // On a thread of its own: a fresh identity, and one that can be left hanging.
         Running::start(self.name, limit, move || body(&subject)).finish();
     }

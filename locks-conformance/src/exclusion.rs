@@ -8,11 +8,12 @@ use locks_core::LockBuilder;
 
 pub(super) fn c1_exclusive_beside_nobody(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));
-    subject.contended(subject.lock("k"));
-    let waiting = subject.queue(subject.lock("k"));
+    subject.contended(subject.theirs("k"));
+    let waiting = subject.queue(subject.theirs("k"));
     subject.release(guard);
     let guard = waiting.granted(subject);
     subject.contended(subject.lock("k"));
+    subject.contended(subject.theirs("k"));
     subject.release(guard);
     subject.assert_free("k");
 }
@@ -21,11 +22,11 @@ pub(super) fn c1_shared_beside_shared(subject: &Subject) {
     if !subject.can().shared {
         return subject.assert_unsupported("shared", subject.lock("k").shared());
     }
-    let shared = || subject.lock("k").shared();
-    let readers = [subject.take(shared()), subject.take(shared()), subject.take(shared())];
+    let readers = [0, 1, 2].map(|turn| subject.take(subject.turns(turn, "k").shared()));
     for reader in readers {
         reader.check().expect("it is held beside the others");
         subject.contended(subject.lock("k"));
+        subject.contended(subject.theirs("k"));
         subject.release(reader);
     }
     subject.assert_free("k");
@@ -36,12 +37,13 @@ pub(super) fn c1_shared_not_beside_exclusive(subject: &Subject) {
         return subject.assert_unsupported("shared", subject.lock("k").shared());
     }
     let guard = subject.take(subject.lock("k"));
-    subject.contended(subject.lock("k").shared());
-    let waiting = subject.queue(subject.lock("k").shared());
+    subject.contended(subject.theirs("k").shared());
+    let waiting = subject.queue(subject.theirs("k").shared());
     subject.release(guard);
     let reader = waiting.granted(subject);
     subject.contended(subject.lock("k"));
     let other = subject.take(subject.lock("k").shared());
+    subject.contended(subject.theirs("k"));
     drop((reader, other));
     subject.assert_free("k");
 }
@@ -51,8 +53,9 @@ pub(super) fn c1_exclusive_waits_for_every_shared(subject: &Subject) {
     if !subject.can().shared {
         return subject.assert_unsupported("shared", subject.lock("k").shared());
     }
-    let mut readers = Vec::from_iter((0..4).map(|_| subject.take(subject.lock("k").shared())));
-    let mut writer = subject.queue(subject.lock("k"));
+    let reader = |turn| subject.take(subject.turns(turn, "k").shared());
+    let mut readers = Vec::from_iter((0..4).map(reader));
+    let mut writer = subject.queue(subject.theirs("k"));
     while let Some(reader) = readers.pop() {
         writer.assert_waits(subject);
         subject.release(reader);
@@ -63,7 +66,7 @@ pub(super) fn c1_exclusive_waits_for_every_shared(subject: &Subject) {
 
 /// Threads and tasks, blocking and not: two never overlap, and none is left out.
 pub(super) fn c1_threads_never_overlap(subject: &Subject) {
-    overlaps(subject, "a thread", 4, 50, |subject| subject.lock("k"), 1);
+    overlaps(subject, "a thread", 4, 50, |lock| lock, 1);
 }
 
 /// The same with readers, who may overlap each other.
@@ -81,8 +84,8 @@ pub(super) fn c1_readers_and_writers_never_overlap(subject: &Subject) {
                 // A reader counts for one, a writer for a hundred.
                 let writes = (number + round) % 3 == 0;
                 let (lock, weight) = match writes {
-                    true => (subject.lock("k"), 100),
-                    false => (subject.lock("k").shared(), 1),
+                    true => (subject.turns(number, "k"), 100),
+                    false => (subject.turns(number, "k").shared(), 1),
                 };
                 let guard = acquire_somehow(subject, lock, round % 2 == 0);
                 let before = inside.fetch_add(weight, Ordering::SeqCst);
@@ -97,23 +100,25 @@ pub(super) fn c1_readers_and_writers_never_overlap(subject: &Subject) {
     subject.assert_free("k");
 }
 
-/// `threads` threads take the lock `rounds` times each, and never are more than `most` inside.
+/// `threads` threads, by turns of either side, take the lock `rounds` times each, and never are more
+/// than `most` inside.
 pub(super) fn overlaps(
     subject: &Subject,
     name: &str,
     threads: usize,
     rounds: usize,
-    lock: fn(&Subject) -> LockBuilder<'static>,
+    how: fn(LockBuilder<'static>) -> LockBuilder<'static>,
     most: usize,
 ) {
     let inside = Arc::new(AtomicUsize::new(0));
     let start = Arc::new(Barrier::new(threads));
-    let running = Vec::from_iter((0..threads).map(|_| {
+    let running = Vec::from_iter((0..threads).map(|number| {
         let (inside, start) = (inside.clone(), start.clone());
         subject.thread(name, move |subject| {
             start.wait();
             for round in 0..rounds {
-                let guard = acquire_somehow(subject, lock(subject), round % 2 == 0);
+                let lock = how(subject.turns(number, "k"));
+                let guard = acquire_somehow(subject, lock, round % 2 == 0);
                 let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
                 assert!(now <= most, "{now} hold it at a time");
                 std::thread::yield_now();

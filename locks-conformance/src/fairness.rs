@@ -7,10 +7,19 @@ use super::pending::Pending;
 use super::subject::Subject;
 use locks_core::{ErrorKind, LockBuilder};
 
+/// Whether there is an order that `fair` could keep among the two sides; where there is none at all,
+/// asserts that the backend says so.
+pub(super) fn fair(subject: &Subject) -> bool {
+    if !subject.ranks() {
+        subject.assert_unsupported("fair", subject.lock("k").fair(true));
+    }
+    subject.orders()
+}
+
 /// First come, first served, also where the last of them is the first to look.
 pub(super) fn c3_waiters_are_served_in_their_order(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));
-    let mut waiting = Vec::from_iter((0..5).map(|_| subject.queue(subject.lock("k"))));
+    let mut waiting = Vec::from_iter((0..5).map(|turn| subject.queue(subject.turns(turn, "k"))));
     subject.outwait();
     subject.release(guard);
     if !subject.orders() {
@@ -42,11 +51,10 @@ pub(super) fn c3_adjacent_shared_waiters_are_granted_together(subject: &Subject)
     if !subject.can().shared {
         return subject.assert_unsupported("shared", subject.lock("k").shared());
     }
-    let shared = || subject.lock("k").shared();
     let guard = subject.take(subject.lock("k"));
-    let waiting = [(); 3].map(|()| subject.queue(shared()));
-    let mut writer = subject.queue(subject.lock("k"));
-    let mut behind = subject.queue(shared());
+    let waiting = [0, 1, 2].map(|turn| subject.queue(subject.turns(turn, "k").shared()));
+    let mut writer = subject.queue(subject.theirs("k"));
+    let mut behind = subject.queue(subject.lock("k").shared());
     subject.outwait();
     subject.release(guard);
     if !subject.orders() {
@@ -70,7 +78,7 @@ pub(super) fn c3_readers_do_not_starve_a_writer(subject: &Subject) {
     if !subject.can().shared {
         return subject.assert_unsupported("shared", subject.lock("k").shared());
     }
-    starves(subject, |subject| subject.lock("k").shared(), |subject| subject.lock("k"));
+    starves(subject, LockBuilder::shared, |lock| lock);
 }
 
 /// Writers that keep coming do not keep a reader out.
@@ -78,20 +86,24 @@ pub(super) fn c3_writers_do_not_starve_a_reader(subject: &Subject) {
     if !subject.can().shared {
         return subject.assert_unsupported("shared", subject.lock("k").shared());
     }
-    starves(subject, |subject| subject.lock("k"), |subject| subject.lock("k").shared());
+    starves(subject, |lock| lock, LockBuilder::shared);
 }
 
 /// Two of the many always overlap in time; the one gets in all the same.
 fn starves(
     subject: &Subject,
-    many: fn(&Subject) -> LockBuilder<'static>,
-    one: fn(&Subject) -> LockBuilder<'static>,
+    many: fn(LockBuilder<'static>) -> LockBuilder<'static>,
+    one: fn(LockBuilder<'static>) -> LockBuilder<'static>,
 ) {
-    let mut held = subject.take(many(subject));
-    let mut one = subject.queue(one(subject));
+    if !subject.orders() {
+        // The side that keeps coming never leaves a gap.
+        return;
+    }
+    let mut held = subject.take(many(subject.lock("k")));
+    let mut one = subject.queue(one(subject.theirs("k")));
     for _ in 0..50 {
         subject.outwait();
-        let mut next = Pending::begin(many(subject));
+        let mut next = Pending::begin(many(subject.lock("k")));
         next.poll();
         subject.release(held);
         let (mut first, mut second) = (false, false);
@@ -114,7 +126,7 @@ fn starves(
 /// waited for half a millisecond.
 pub(super) fn c3_newcomers_do_not_overtake_who_has_waited(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));
-    let first = subject.queue(subject.lock("k"));
+    let first = subject.queue(subject.theirs("k"));
     subject.outwait();
     subject.release(guard);
     if !subject.orders() {
@@ -133,7 +145,7 @@ pub(super) fn c3_newcomers_do_not_overtake_who_has_waited(subject: &Subject) {
 /// The same where it was woken in time but has not come for its lock yet.
 pub(super) fn c3_newcomers_do_not_overtake_who_was_woken_long_ago(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));
-    let first = subject.queue(subject.lock("k"));
+    let first = subject.queue(subject.theirs("k"));
     subject.release(guard);
     first.assert_woken(subject);
     subject.outwait();
@@ -147,14 +159,16 @@ pub(super) fn c3_newcomers_do_not_overtake_who_was_woken_long_ago(subject: &Subj
 
 /// With `fair(true)` a newcomer overtakes nobody, however short they have waited.
 pub(super) fn c3_a_fair_newcomer_overtakes_nobody(subject: &Subject) {
-    if !subject.orders() {
-        return subject.assert_unsupported("fair", subject.lock("k").fair(true));
+    if !fair(subject) {
+        return;
     }
     for _ in 0..20 {
         let guard = subject.take(subject.lock("k"));
-        let mut first = Pending::begin(subject.lock("k"));
+        let mut first = Pending::begin(subject.theirs("k"));
         first.poll();
+        subject.meet();
         drop(guard);
+        subject.meet();
         subject.contended(subject.lock("k").fair(true));
         drop(first.granted(subject));
     }
@@ -163,24 +177,28 @@ pub(super) fn c3_a_fair_newcomer_overtakes_nobody(subject: &Subject) {
 
 /// A newcomer does not overtake a waiter who asked for `fair(true)`.
 pub(super) fn c3_nobody_overtakes_a_fair_waiter(subject: &Subject) {
-    if !subject.orders() {
-        return subject.assert_unsupported("fair", subject.lock("k").fair(true));
+    if !fair(subject) {
+        return;
     }
     for _ in 0..20 {
         let guard = subject.take(subject.lock("k"));
-        let mut first = Pending::begin(subject.lock("k").fair(true));
+        let mut first = Pending::begin(subject.theirs("k").fair(true));
         first.poll();
+        subject.meet();
         drop(guard);
+        subject.meet();
         subject.contended(subject.lock("k"));
         drop(first.granted(subject));
 
         // Nor one that stands behind another, whom it could have overtaken.
         let guard = subject.take(subject.lock("k"));
-        let mut first = Pending::begin(subject.lock("k"));
+        let mut first = Pending::begin(subject.theirs("k"));
         first.poll();
+        subject.meet();
         drop(guard);
-        let mut second = Pending::begin(subject.lock("k").fair(true));
+        let mut second = Pending::begin(subject.theirs("k").fair(true));
         second.poll();
+        subject.meet();
         subject.contended(subject.lock("k"));
         drop(first.granted(subject));
         drop(second.granted(subject));
@@ -194,15 +212,15 @@ pub(super) fn c3_an_unfair_reader_goes_in_past_the_queue(subject: &Subject) {
         return subject.assert_unsupported("shared", subject.lock("k").shared());
     }
     let reader = subject.take(subject.lock("k").shared());
-    let mut writer = subject.queue(subject.lock("k"));
+    let mut writer = subject.queue(subject.theirs("k"));
     subject.outwait();
     if subject.orders() {
         subject.contended(subject.lock("k").shared());
-        subject.contended(subject.lock("k").shared().fair(true));
+        subject.contended(subject.theirs("k").shared().fair(true));
     }
     let beside = subject.take(subject.lock("k").shared().fair(false).wait(false));
     // Not beside a holder it conflicts with, though.
-    subject.contended(subject.lock("k").fair(false));
+    subject.contended(subject.theirs("k").fair(false));
     writer.assert_waits(subject);
     drop((reader, beside));
     drop(writer.granted(subject));
@@ -215,8 +233,8 @@ pub(super) fn c3_an_unfair_waiter_does_not_stand_in_line(subject: &Subject) {
         return subject.assert_unsupported("shared", subject.lock("k").shared());
     }
     let guard = subject.take(subject.lock("k"));
-    let reader = subject.queue(subject.lock("k").shared());
-    let mut writer = subject.queue(subject.lock("k"));
+    let reader = subject.queue(subject.theirs("k").shared());
+    let mut writer = subject.queue(subject.theirs("k"));
     let unfair = subject.queue(subject.lock("k").shared().fair(false));
     subject.outwait();
     subject.release(guard);
@@ -235,7 +253,7 @@ pub(super) fn c3_an_unfair_waiter_does_not_stand_in_line(subject: &Subject) {
 /// Waiting for one key is no obstacle at another.
 pub(super) fn c3_keys_have_queues_of_their_own(subject: &Subject) {
     let guards = ["a", "b", "c"].map(|key| subject.take(subject.lock(key)));
-    let mut waiting = ["a", "b", "c"].map(|key| subject.queue(subject.lock(key)));
+    let mut waiting = ["a", "b", "c"].map(|key| subject.queue(subject.theirs(key)));
     let [a, b, c] = guards;
     subject.release(b);
     waiting[0].assert_waits(subject);
@@ -256,7 +274,7 @@ pub(super) fn c3_a_busy_thread_does_not_starve_a_waiter(subject: &Subject) {
         let (served, turns) = (served.clone(), turns.clone());
         move |subject| {
             while !served.load(Ordering::SeqCst) {
-                match subject.outcome(subject.try_lock("k")) {
+                match subject.outcome(subject.try_theirs("k")) {
                     Ok(guard) => subject.release(guard),
                     Err(error) => assert_eq!(error.kind(), ErrorKind::Contended, "{error:?}"),
                 }

@@ -21,7 +21,7 @@ pub(super) fn c7_tokens_grow_with_every_grant(subject: &Subject) {
     for round in 0..20 {
         let guard = subject.take(subject.lock("k"));
         seen.grows(&guard);
-        let waiting = subject.queue(subject.lock("k"));
+        let waiting = subject.queue(subject.theirs("k"));
         match round % 2 {
             0 => drop(guard),
             _ => subject.release(guard),
@@ -36,7 +36,7 @@ pub(super) fn c7_tokens_grow_with_every_grant(subject: &Subject) {
 pub(super) fn c7_a_forgotten_key_does_not_start_again(subject: &Subject) {
     let mut seen = Seen::default();
     for round in 0..5 {
-        let guard = subject.take(subject.lock("k"));
+        let guard = subject.take(subject.turns(round, "k"));
         seen.grows(&guard);
         subject.release(guard);
         subject.assert_free("k");
@@ -52,15 +52,15 @@ pub(super) fn c7_readers_have_tokens_of_their_own(subject: &Subject) {
     }
     let mut seen = Seen::default();
     for _ in 0..3 {
-        let readers = [(); 3].map(|()| {
-            let reader = subject.take(subject.lock("k").shared());
+        let readers = [0, 1, 2].map(|turn| {
+            let reader = subject.take(subject.turns(turn, "k").shared());
             seen.grows(&reader);
             reader
         });
         drop(readers);
         let writer = subject.take(subject.lock("k"));
         seen.grows(&writer);
-        let readers = [(); 3].map(|()| subject.queue(subject.lock("k").shared()));
+        let readers = [0, 1, 2].map(|turn| subject.queue(subject.turns(turn, "k").shared()));
         drop(writer);
         let before = seen.0;
         let mut tokens = readers.map(|waiting| waiting.granted(subject).token());
@@ -77,10 +77,11 @@ pub(super) fn c7_a_thief_has_a_greater_token(subject: &Subject) {
     }
     let (age, mut seen) = (subject.unit(), Seen::default());
     let mut guard = subject.take(subject.lock("k"));
-    for _ in 0..3 {
+    for turn in 1..4 {
         seen.grows(&guard);
         subject.advance(age + subject.late());
-        let thief = subject.take(subject.try_lock("k").steal_after(age));
+        let thief = subject.take(subject.turns(turn, "k").wait(false).steal_after(age));
+        super::stealing::assert_stolen(subject, &guard);
         drop(guard);
         guard = thief;
     }
@@ -97,7 +98,7 @@ pub(super) fn c7_tokens_grow_across_eviction(subject: &Subject) {
         let guard = subject.take(subject.lock("k"));
         seen.grows(&guard);
         assert!(subject.evict("k", guard.token()));
-        let next = subject.take(subject.lock("k"));
+        let next = subject.take(subject.theirs("k"));
         seen.grows(&next);
         drop(guard);
         drop(next);
@@ -112,20 +113,22 @@ pub(super) fn c7_tokens_grow_across_the_end_of_a_hold(subject: &Subject) {
     let mut seen = Seen::default();
     let guard = subject.take(subject.lock("k").hold_at_most(most));
     seen.grows(&guard);
+    let waiting = subject.queue(subject.theirs("k"));
     subject.advance(most + subject.late());
-    let next = subject.take(subject.lock("k"));
+    drop(waiting);
+    let next = subject.take(subject.theirs("k"));
     seen.grows(&next);
     subject.assert_lost(&guard, LostCause::HeldTooLong);
 }
 
 /// A key that many threads fight for gives no token twice.
 pub(super) fn c7_no_token_is_given_twice(subject: &Subject) {
-    let threads = [(); 4].map(|()| {
-        subject.thread("a thread", |subject| {
+    let threads = [0, 1, 2, 3].map(|number| {
+        subject.thread("a thread", move |subject| {
             let mut seen = Seen::default();
             (0..50)
                 .map(|_| {
-                    let guard = subject.take(subject.lock("k"));
+                    let guard = subject.take(subject.turns(number, "k"));
                     seen.grows(&guard);
                     guard.token()
                 })
@@ -145,7 +148,7 @@ pub(super) fn c7_the_token_of_a_set_is_above_those_of_its_keys(subject: &Subject
     let mut tokens = Vec::new();
     // `b` is far ahead of the others.
     for _ in 0..10 {
-        tokens.push(subject.take(subject.lock("b")).token());
+        tokens.push(subject.take(subject.theirs("b")).token());
     }
     tokens.push(subject.take(subject.lock("a")).token());
     let set = subject.take(subject.backend().all(["c", "a", "b"]));
@@ -153,7 +156,7 @@ pub(super) fn c7_the_token_of_a_set_is_above_those_of_its_keys(subject: &Subject
     assert!(tokens.iter().all(|token| *token < of_set), "{of_set:?} is not above {tokens:?}");
     drop(set);
     for key in ["a", "b", "c"] {
-        let after = subject.take(subject.lock(key)).token();
+        let after = subject.take(subject.theirs(key)).token();
         assert!(after > of_set, "{after:?} of `{key}` is not above {of_set:?} of the set");
     }
 }

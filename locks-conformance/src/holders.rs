@@ -40,7 +40,7 @@ pub(super) fn c12_contended_says_who_where_and_since_when(subject: &Subject) {
     });
     let (line, token) = line.recv_timeout(subject.patience()).expect("it holds the lock");
     subject.advance(subject.unit());
-    let error = subject.contended(subject.lock("k"));
+    let error = subject.contended(subject.theirs("k"));
     let [holder] = error.holders() else { panic!("one holds it: {error:?}") };
     assert_here(holder.site, &holder.party);
     assert_eq!(holder.mode, Mode::Exclusive);
@@ -61,7 +61,7 @@ pub(super) fn c12_timeout_says_who_it_waited_for(subject: &Subject) {
     }
     let guard = subject.take(subject.lock("k").owner(7));
     let since = subject.now();
-    let waiting = subject.queue(subject.lock("k").wait(subject.unit()));
+    let waiting = subject.queue(subject.theirs("k").wait(subject.unit()));
     let error = waiting.due(subject, since, subject.unit()).expect_err("it is held");
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
     let [holder] = error.holders() else { panic!("one holds it: {error:?}") };
@@ -111,7 +111,7 @@ pub(super) fn c12_the_list_tells_how_it_is_held(subject: &Subject) {
     if !subject.can().shared {
         return subject.assert_unsupported("shared", subject.lock("k").shared());
     }
-    let readers = [(); 3].map(|()| subject.take(subject.lock("k").shared()));
+    let readers = [0, 1, 2].map(|turn| subject.take(subject.turns(turn, "k").shared()));
     let mut tokens = readers.each_ref().map(|reader| Some(reader.token()));
     let holders = subject.holders("k");
     assert!(holders.iter().all(|holder| holder.mode == Mode::Shared), "{holders:?}");

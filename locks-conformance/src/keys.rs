@@ -38,7 +38,7 @@ pub(super) fn c1_keys_are_compared_byte_for_byte(subject: &Subject) {
     let guards =
         ALIKE.map(|key| (key, subject.take(subject.lock(key).wait(subject.unit() * 1000))));
     for (key, guard) in guards {
-        subject.contended(subject.lock(key));
+        subject.contended(subject.theirs(key));
         subject.release(guard);
         subject.assert_free(key);
     }
@@ -50,7 +50,7 @@ pub(super) fn c1_the_longest_key_is_one(subject: &Subject) {
     let wide = "\u{1f512}".repeat(MAX_KEY_LEN / 4);
     let held = [&one, &other, &wide].map(|key| subject.take(subject.lock(key)));
     for key in [&one, &other, &wide] {
-        subject.contended(subject.lock(key));
+        subject.contended(subject.theirs(key));
     }
     drop(held);
     for key in [one, other, wide] {
@@ -63,7 +63,7 @@ pub(super) fn c1_a_prefix_is_another_key(subject: &Subject) {
     let keys = ["k", "k1", "k12", "k1:2", "k1/2", "k1/2/3"];
     let held = keys.map(|key| subject.take(subject.lock(key)));
     for key in keys {
-        subject.contended(subject.lock(key));
+        subject.contended(subject.theirs(key));
     }
     drop(held);
 }

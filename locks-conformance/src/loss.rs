@@ -14,7 +14,7 @@ fn rob(subject: &Subject, guard: &OwnedGuard) -> Option<LostCause> {
     }
     can.steal.then(|| {
         subject.advance(subject.unit() + subject.late());
-        drop(subject.take(subject.try_lock("k").steal_after(subject.unit())));
+        drop(subject.take(subject.try_theirs("k").steal_after(subject.unit())));
         LostCause::Stolen
     })
 }
@@ -41,9 +41,9 @@ pub(super) fn c8_lost_resolves_on_loss_and_only_then(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));
     let mut lost = Driven::new(guard.lost());
     assert!(lost.poll().is_pending());
-    let waiting = subject.queue(subject.lock("k"));
+    let waiting = subject.queue(subject.theirs("k"));
     drop(waiting);
-    subject.contended(subject.lock("k"));
+    subject.contended(subject.theirs("k"));
     assert!(lost.poll().is_pending(), "nothing was lost");
     let Some(cause) = rob(subject, &guard) else { return };
     lost.assert_woken(subject.patience(), "`lost()`");
@@ -75,10 +75,10 @@ pub(super) fn c8_all_who_wait_for_a_loss_hear_of_it(subject: &Subject) {
 pub(super) fn c8_nothing_is_lost_without_a_cause(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));
     let mut lost = Driven::new(guard.lost());
-    let waiting = [(); 3].map(|()| subject.queue(subject.lock("k")));
+    let waiting = [0, 1, 2].map(|turn| subject.queue(subject.turns(turn, "k")));
     for _ in 0..5 {
         assert!(lost.poll().is_pending(), "nobody took it");
-        subject.contended(subject.lock("k"));
+        subject.contended(subject.theirs("k"));
         subject.advance(subject.unit());
         subject.refresh(&guard);
         guard.check().expect("nobody took it");
@@ -94,7 +94,7 @@ pub(super) fn c8_a_loss_concerns_one_hold(subject: &Subject) {
     let other = subject.take(subject.lock("other"));
     let guard = subject.take(subject.lock("k"));
     if rob(subject, &guard).is_some() {
-        let next = subject.take(subject.lock("k"));
+        let next = subject.take(subject.theirs("k"));
         subject.until("the guard learns of its loss", || guard.is_lost());
         next.check().expect("it is held by its successor");
         drop(guard);
@@ -112,14 +112,14 @@ pub(super) fn c8_one_reader_of_several_can_lose_its_hold(subject: &Subject) {
     if !can.evict {
         return subject.assert_evict_unsupported();
     }
-    let readers = [(); 3].map(|()| subject.take(subject.lock("k").shared()));
+    let readers = [0, 1, 2].map(|turn| subject.take(subject.turns(turn, "k").shared()));
     assert!(subject.evict("k", readers[1].token()));
     subject.assert_lost(&readers[1], LostCause::Evicted);
     readers[0].check().expect("another one was evicted");
     readers[2].check().expect("another one was evicted");
     let [first, lost, last] = readers;
     drop((first, lost));
-    subject.contended(subject.lock("k"));
+    subject.contended(subject.theirs("k"));
     drop(last);
     subject.assert_free("k");
 }
@@ -134,7 +134,7 @@ pub(super) fn c8_refresh_does_not_bring_back_what_is_lost(subject: &Subject) {
     if subject.can().exclusion == locks_core::Exclusion::Process {
         assert_eq!(error.kind(), ErrorKind::Lost { cause });
     }
-    drop(subject.take(subject.lock("k")));
+    drop(subject.take(subject.theirs("k")));
     subject.assert_lost(&guard, cause);
 }
 
@@ -148,7 +148,7 @@ pub(super) fn c8_a_living_hold_outlives_its_lease(subject: &Subject) {
         subject.settle();
     }
     guard.check().expect("it lives");
-    subject.contended(subject.lock("k"));
+    subject.contended(subject.theirs("k"));
     subject.release(guard);
     subject.assert_free("k");
 }

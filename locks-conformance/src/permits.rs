@@ -13,8 +13,10 @@ fn permits(subject: &Subject) -> bool {
     can
 }
 
+/// All `N` of them, by turns of either side.
 fn take_all<const N: usize>(subject: &Subject) -> [OwnedGuard; N] {
-    [(); N].map(|()| subject.take(subject.lock("k").permits(N as u32).wait(false)))
+    let take = |turn| subject.take(subject.turns(turn, "k").permits(N as u32).wait(false));
+    std::array::from_fn(take)
 }
 
 /// As many as there are, and not one more.
@@ -23,8 +25,8 @@ pub(super) fn c16_as_many_as_there_are_and_no_more(subject: &Subject) {
         return;
     }
     let mut held = Vec::from(take_all::<3>(subject));
-    subject.contended(subject.lock("k").permits(3));
-    let mut waiting = [(); 2].map(|()| subject.queue(subject.lock("k").permits(3)));
+    subject.contended(subject.theirs("k").permits(3));
+    let mut waiting = [1, 2].map(|turn| subject.queue(subject.turns(turn, "k").permits(3)));
     waiting[1].assert_waits(subject);
     drop(held.pop());
     let [first, second] = waiting;
@@ -41,7 +43,7 @@ pub(super) fn c16_as_many_as_there_are_and_no_more(subject: &Subject) {
             (first.granted(subject), second.granted(subject))
         }
     };
-    subject.contended(subject.lock("k").permits(3));
+    subject.contended(subject.theirs("k").permits(3));
     drop((held, first));
     subject.assert_free("k");
 }
@@ -49,7 +51,7 @@ pub(super) fn c16_as_many_as_there_are_and_no_more(subject: &Subject) {
 /// Threads: never more than there are.
 pub(super) fn c16_threads_never_exceed_the_number(subject: &Subject) {
     if permits(subject) {
-        overlaps(subject, "a thread", 4, 50, |subject| subject.lock("k").permits(2), 2);
+        overlaps(subject, "a thread", 4, 50, |lock| lock.permits(2), 2);
     }
 }
 
@@ -64,16 +66,17 @@ pub(super) fn c16_locks_and_permits_do_not_mix(subject: &Subject) {
             let error = subject.refused(lock.wait(wait), ErrorKind::PermitsMismatch);
             assert!(error.to_string().contains("`k`"), "{error}");
         };
-        refused(subject.lock("k"));
+        refused(subject.theirs("k"));
         if subject.can().shared {
-            refused(subject.lock("k").shared());
+            refused(subject.theirs("k").shared());
         }
     }
     permit.check().expect("it is held");
     drop(permit);
     let lock = subject.take(subject.lock("k"));
-    subject.refused(subject.lock("k").permits(2), ErrorKind::PermitsMismatch);
+    subject.refused(subject.theirs("k").permits(2), ErrorKind::PermitsMismatch);
     drop(lock);
+    subject.meet();
     drop(take_all::<4>(subject));
     subject.assert_free("k");
 }
@@ -85,7 +88,7 @@ pub(super) fn c16_locks_and_waiting_permits_do_not_mix(subject: &Subject) {
     }
     let held = take_all::<2>(subject);
     let waiting = subject.queue(subject.lock("k").permits(2));
-    subject.refused(subject.lock("k"), ErrorKind::PermitsMismatch);
+    subject.refused(subject.theirs("k"), ErrorKind::PermitsMismatch);
     drop(held);
     drop(waiting.granted(subject));
     subject.assert_free("k");
@@ -96,17 +99,21 @@ pub(super) fn c16_each_request_obeys_its_own_number(subject: &Subject) {
     if !permits(subject) {
         return;
     }
-    let take = |of| subject.take(subject.lock("k").permits(of).wait(false));
+    let take = |of: u32| {
+        let lock = subject.turns(of as usize, "k").permits(of).wait(false);
+        subject.meet();
+        subject.take(lock)
+    };
     let mut held = Vec::from_iter([1, 2, 3, 4, 5].map(take));
     for of in [1, 3, 5] {
-        subject.contended(subject.lock("k").permits(of));
+        subject.contended(subject.theirs("k").permits(of));
     }
     drop(held.remove(0));
-    subject.contended(subject.lock("k").permits(4));
+    subject.contended(subject.theirs("k").permits(4));
     held.push(take(5));
     held.push(take(u32::MAX));
     drop(held.drain(..5));
-    subject.contended(subject.lock("k").permits(1));
+    subject.contended(subject.theirs("k").permits(1));
     drop(take(2));
     drop(held);
     subject.assert_free("k");
@@ -117,20 +124,21 @@ pub(super) fn c16_a_fleet_is_rolled_to_another_number(subject: &Subject) {
     if !permits(subject) {
         return;
     }
-    if !subject.orders() {
-        return subject.assert_unsupported("fair", subject.lock("k").fair(true));
+    if !super::fairness::fair(subject) {
+        return;
     }
-    let queue = |of| subject.queue(subject.lock("k").permits(of));
+    // Either side has a number of its own.
+    let queue = |of| subject.queue(subject.turns(of as usize / 2, "k").permits(of));
     let mut held = Vec::from(take_all::<2>(subject));
     let (two, mut four, mut another) = (queue(2), queue(4), queue(4));
     subject.outwait();
     // There is room for them, but not ahead of the first.
-    subject.contended(subject.lock("k").permits(4));
+    subject.contended(subject.theirs("k").permits(4));
     four.assert_waits(subject);
     another.assert_waits(subject);
     drop(held.pop());
     held.extend([two, four, another].map(|waiting| waiting.granted(subject)));
-    subject.contended(subject.lock("k").permits(4));
+    subject.contended(subject.theirs("k").permits(4));
     let (mut two, mut four) = (queue(2), queue(4));
     for _ in 0..2 {
         drop(held.pop());
@@ -169,11 +177,12 @@ pub(super) fn c16_one_and_very_many(subject: &Subject) {
         return;
     }
     let only = take_all::<1>(subject);
-    subject.contended(subject.lock("k").permits(1));
+    subject.contended(subject.theirs("k").permits(1));
     drop(only);
+    subject.meet();
     let many = || subject.lock("k").permits(u32::MAX).wait(false);
     let held = Vec::from_iter((0..100).map(|_| subject.take(many())));
-    subject.contended(subject.lock("k").permits(100));
+    subject.contended(subject.theirs("k").permits(100));
     drop(held);
     subject.assert_free("k");
 }
@@ -183,17 +192,18 @@ pub(super) fn c16_permits_are_handed_on_in_order(subject: &Subject) {
     if !permits(subject) {
         return;
     }
-    if !subject.orders() {
-        return subject.assert_unsupported("fair", subject.lock("k").fair(true));
+    if !super::fairness::fair(subject) {
+        return;
     }
     let mut held = Vec::from(take_all::<2>(subject));
-    let mut waiting = Vec::from_iter((0..4).map(|_| subject.queue(subject.lock("k").permits(2))));
+    let queue = |turn| subject.queue(subject.turns(turn, "k").permits(2));
+    let mut waiting = Vec::from_iter((0..4).map(queue));
     subject.outwait();
     while !waiting.is_empty() {
         let first = waiting.remove(0);
         drop(held.remove(0));
         first.assert_woken(subject);
-        subject.contended(subject.lock("k").permits(2));
+        subject.contended(subject.theirs("k").permits(2));
         for later in waiting.iter_mut().rev() {
             later.assert_waits(subject);
         }

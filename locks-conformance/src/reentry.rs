@@ -66,7 +66,7 @@ pub(super) fn c9_a_nest_is_released_with_its_last_guard(subject: &Subject) {
     for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2], [1, 2, 0]] {
         let mut guards = [(); 3].map(|()| Some(subject.take(lock())));
         for (gone, guard) in order.into_iter().enumerate() {
-            subject.contended(subject.lock("k"));
+            subject.contended(subject.theirs("k"));
             let guard = guards[guard].take().expect("each goes once");
             guard.check().expect("the nest is held");
             match gone % 2 {
@@ -84,7 +84,7 @@ pub(super) fn c9_reentry_overtakes_the_queue_and_keeps_the_token(subject: &Subje
         return;
     }
     let outer = subject.take(subject.lock("k").owner(1));
-    let mut waiting = subject.queue(subject.lock("k").owner(2));
+    let mut waiting = subject.queue(subject.theirs("k").owner(2));
     subject.outwait();
     let inner = subject.take(subject.lock("k").owner(1).reentrant().fair(true));
     assert_eq!(inner.token(), outer.token());
@@ -102,7 +102,7 @@ pub(super) fn c9_reentry_does_not_renew_the_age(subject: &Subject) {
     }
     let (age, since) = (subject.unit(), subject.now());
     let outer = subject.take(subject.lock("k").owner(1));
-    let thief = subject.queue(subject.lock("k").steal_after(age));
+    let thief = subject.queue(subject.theirs("k").steal_after(age));
     subject.advance(age / 2);
     let inner = subject.outcome(subject.try_lock("k").owner(1).reentrant());
     drop(thief.due(subject, since, age).expect("it was old enough"));
@@ -198,18 +198,18 @@ pub(super) fn c9_a_nest_has_the_strongest_mode_that_remains(subject: &Subject) {
     }
     let outer = subject.take(subject.lock("k").owner(1));
     let inner = subject.take(subject.lock("k").owner(1).shared().reentrant());
-    subject.contended(subject.lock("k").shared());
-    let waiting = subject.queue(subject.lock("k").shared());
+    subject.contended(subject.theirs("k").shared());
+    let waiting = subject.queue(subject.theirs("k").shared());
     drop(outer);
     if !subject.can().upgrade {
         // Where a hold cannot change its mode, it stays as strong as it was.
-        subject.contended(subject.lock("k").shared());
+        subject.contended(subject.theirs("k").shared());
         drop(inner);
         return drop(waiting.granted(subject));
     }
     // What remains is shared, so readers may come in; writers may not.
     drop(waiting.granted(subject));
-    subject.contended(subject.lock("k"));
+    subject.contended(subject.theirs("k"));
     inner.check().expect("it is held");
     drop(inner);
     subject.assert_free("k");

@@ -4,17 +4,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::pending::Driven;
 use super::subject::Subject;
-use locks_core::{ErrorKind, LostCause};
+use locks_core::LostCause;
 
 pub(super) fn c4_dropping_a_guard_releases_it(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));
-    subject.contended(subject.lock("k"));
+    subject.contended(subject.theirs("k"));
     drop(guard);
     subject.assert_free("k");
 }
 
 pub(super) fn c4_release_confirms(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));
+    subject.contended(subject.theirs("k"));
     subject.release(guard);
     subject.assert_free("k");
     let guard = subject.take(subject.lock("k"));
@@ -25,12 +26,13 @@ pub(super) fn c4_release_confirms(subject: &Subject) {
 /// A release has begun once it was polled, and ends although nobody asks how.
 pub(super) fn c4_an_abandoned_release_is_a_release(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));
-    let waiting = subject.queue(subject.lock("k"));
+    let waiting = subject.queue(subject.theirs("k"));
     let mut release = Driven::new(guard.release_async());
     let _ = release.poll();
     drop(release);
     drop(waiting.granted(subject));
     let guard = subject.take(subject.lock("k"));
+    subject.contended(subject.theirs("k"));
     // Never polled at all: dropped with the guard in it.
     drop(guard.release_async());
     subject.assert_free("k");
@@ -38,11 +40,13 @@ pub(super) fn c4_an_abandoned_release_is_a_release(subject: &Subject) {
 
 pub(super) fn c4_a_panic_releases(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));
+    subject.contended(subject.theirs("k"));
     let panic = catch_unwind(AssertUnwindSafe(|| {
         let _guard = guard;
         std::panic::resume_unwind(Box::new("on purpose"));
     }));
     assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"on purpose"));
+    drop(subject.take(subject.theirs("k")));
     subject.assert_free("k");
 }
 
@@ -55,7 +59,7 @@ pub(super) fn c4_a_cancelled_future_releases(subject: &Subject) {
     });
     subject.until("the body holds the lock", || {
         assert!(body.poll().is_pending());
-        subject.outcome(subject.try_lock("k")).is_err()
+        subject.outcome(subject.try_theirs("k")).is_err()
     });
     drop(body);
     subject.assert_free("k");
@@ -63,12 +67,12 @@ pub(super) fn c4_a_cancelled_future_releases(subject: &Subject) {
 
 pub(super) fn c4_another_thread_can_release(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));
-    let waiting = subject.queue(subject.lock("k"));
+    let waiting = subject.queue(subject.theirs("k"));
     subject.thread("another thread", move |_| drop(guard)).finish();
     let guard = waiting.granted(subject);
     subject.thread("another thread", move |subject| subject.release(guard)).finish();
     let blocking = subject.thread("a blocking thread", |subject| {
-        subject.lock("k").acquire().expect("it is free").into_owned()
+        subject.theirs("k").acquire().expect("it is free").into_owned()
     });
     drop(blocking.finish());
     subject.assert_free("k");
@@ -78,7 +82,7 @@ pub(super) fn c4_another_thread_can_release(subject: &Subject) {
 pub(super) fn c4_a_thread_that_ends_releases(subject: &Subject) {
     let thread = subject.thread("a thread", |subject| {
         let _guard = subject.lock("k").acquire().expect("it is free");
-        subject.contended(subject.lock("k"));
+        subject.contended(subject.theirs("k"));
     });
     thread.finish();
     subject.assert_free("k");
@@ -88,7 +92,7 @@ pub(super) fn c4_a_thread_that_ends_releases(subject: &Subject) {
 pub(super) fn c4_every_release_wakes_the_next(subject: &Subject) {
     let mut guard = subject.take(subject.lock("k"));
     for round in 0..20 {
-        let waiting = subject.queue(subject.lock("k"));
+        let waiting = subject.queue(subject.turns(round + 1, "k"));
         match round % 2 {
             0 => drop(guard),
             _ => subject.release(guard),
@@ -107,10 +111,9 @@ pub(super) fn c4_releasing_a_lost_hold_does_not_touch_the_next(subject: &Subject
     }
     let lost = subject.take(subject.lock("k"));
     assert!(subject.evict("k", lost.token()));
-    let next = subject.take(subject.lock("k"));
+    let next = subject.take(subject.theirs("k"));
     let error = subject.drive("the release", lost.release_async()).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::Evicted }, "{error:?}");
-    assert!(error.is_lost());
+    subject.assert_lost_error(&error, LostCause::Evicted);
     next.check().expect("it is held by its successor");
     subject.contended(subject.lock("k"));
     subject.release(next);
@@ -123,7 +126,7 @@ pub(super) fn c4_dropping_a_lost_guard_does_not_touch_the_next(subject: &Subject
         return subject.assert_evict_unsupported();
     }
     let lost = subject.take(subject.lock("k"));
-    let next = subject.queue(subject.lock("k"));
+    let next = subject.queue(subject.theirs("k"));
     assert!(subject.evict("k", lost.token()));
     let next = next.granted(subject);
     let mut last = subject.queue(subject.lock("k"));

@@ -28,7 +28,7 @@ pub(super) fn c6_a_waiting_thief_is_served_when_due_and_never_early(subject: &Su
     }
     let (age, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k"));
-    let thief = subject.queue(subject.lock("k").steal_after(age));
+    let thief = subject.queue(subject.theirs("k").steal_after(age));
     let thief = thief.due(subject, since, age).expect("it was old enough");
     assert_stolen(subject, &victim);
     thief.check().expect("the thief holds it");
@@ -44,7 +44,7 @@ pub(super) fn c6_without_waiting_it_steals_now_or_fails_now(subject: &Subject) {
     }
     let (age, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k"));
-    let steal = || subject.lock("k").steal_after(age).wait(false);
+    let steal = || subject.theirs("k").steal_after(age).wait(false);
     subject.advance((since + age - subject.tick()).saturating_sub(subject.now()));
     match subject.outcome(steal()) {
         Ok(_) => assert!(subject.now() - since >= age, "stolen early"),
@@ -67,10 +67,10 @@ pub(super) fn c6_the_timeout_of_a_thief_counts_as_well(subject: &Subject) {
     }
     let (unit, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k"));
-    let hasty = subject.queue(subject.lock("k").steal_after(unit * 3).wait(unit));
+    let hasty = subject.queue(subject.theirs("k").steal_after(unit * 3).wait(unit));
     let error = hasty.due(subject, since, unit).expect_err("it is not old enough");
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
-    let patient = subject.queue(subject.lock("k").steal_after(unit * 3).wait(unit * 9));
+    let patient = subject.queue(subject.theirs("k").steal_after(unit * 3).wait(unit * 9));
     drop(patient.due(subject, since, unit * 3).expect("it was old enough"));
     assert_stolen(subject, &victim);
 }
@@ -83,7 +83,7 @@ pub(super) fn c6_a_successor_is_not_judged_by_its_predecessor(subject: &Subject)
     let age = subject.unit();
     let old = subject.take(subject.lock("k"));
     let next = subject.queue(subject.lock("k"));
-    let mut thief = subject.queue(subject.lock("k").steal_after(age));
+    let mut thief = subject.queue(subject.theirs("k").steal_after(age));
     subject.advance(age / 2);
     let since = subject.now();
     subject.release(old);
@@ -104,11 +104,11 @@ pub(super) fn c6_a_new_hold_is_young(subject: &Subject) {
     subject.release(old);
     let since = subject.now();
     let young = subject.take(subject.lock("k"));
-    match subject.outcome(subject.try_lock("k").steal_after(age)) {
+    match subject.outcome(subject.try_theirs("k").steal_after(age)) {
         Ok(_) => assert!(subject.now() - since >= age, "the age of the one before was taken"),
         Err(error) => assert_eq!(error.kind(), ErrorKind::Contended, "{error:?}"),
     }
-    let thief = Pending::begin(subject.lock("k").steal_after(age));
+    let thief = Pending::begin(subject.theirs("k").steal_after(age));
     drop(thief.due(subject, since, age).expect("it was old enough"));
     assert_stolen(subject, &young);
 }
@@ -120,9 +120,9 @@ pub(super) fn c6_a_due_thief_goes_ahead_of_the_queue(subject: &Subject) {
     }
     let (age, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k"));
-    let mut first = subject.queue(subject.lock("k"));
+    let mut first = subject.queue(subject.theirs("k"));
     let mut second = subject.queue(subject.lock("k"));
-    let thief = subject.queue(subject.lock("k").steal_after(age));
+    let thief = subject.queue(subject.theirs("k").steal_after(age));
     let thief = thief.due(subject, since, age).expect("it was old enough");
     assert_stolen(subject, &victim);
     first.assert_waits(subject);
@@ -144,13 +144,13 @@ pub(super) fn c6_a_due_thief_goes_ahead_of_a_fair_waiter(subject: &Subject) {
     if !steals(subject) {
         return;
     }
-    if !subject.orders() {
-        return subject.assert_unsupported("fair", subject.lock("k").fair(true));
+    if !super::fairness::fair(subject) {
+        return;
     }
     let (age, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k"));
     let mut fair = subject.queue(subject.lock("k").fair(true));
-    let thief = subject.queue(subject.lock("k").steal_after(age));
+    let thief = subject.queue(subject.theirs("k").steal_after(age));
     let thief = thief.due(subject, since, age).expect("it was old enough");
     assert_stolen(subject, &victim);
     fair.assert_waits(subject);
@@ -166,7 +166,7 @@ pub(super) fn c6_the_first_of_the_due_thieves_wins(subject: &Subject) {
     }
     let (age, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k"));
-    let first = subject.queue(subject.lock("k").steal_after(age));
+    let first = subject.queue(subject.theirs("k").steal_after(age));
     let mut second = subject.queue(subject.lock("k").steal_after(age));
     if !subject.orders() {
         subject.advance(age + subject.late());
@@ -190,7 +190,7 @@ pub(super) fn c6_each_thief_is_due_in_its_own_time(subject: &Subject) {
     let (unit, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k"));
     let mut slow = subject.queue(subject.lock("k").steal_after(unit * 2));
-    let quick = subject.queue(subject.lock("k").steal_after(unit));
+    let quick = subject.queue(subject.theirs("k").steal_after(unit));
     let quick = quick.due(subject, since, unit).expect("it was old enough");
     assert_stolen(subject, &victim);
     slow.assert_waits(subject);
@@ -205,7 +205,7 @@ pub(super) fn c6_refresh_renews_the_age(subject: &Subject) {
     }
     let age = subject.unit();
     let victim = subject.take(subject.lock("k"));
-    let mut thief = subject.queue(subject.lock("k").steal_after(age));
+    let mut thief = subject.queue(subject.theirs("k").steal_after(age));
     let mut since = subject.now();
     for _ in 0..3 {
         subject.advance(age / 2);
@@ -221,7 +221,7 @@ pub(super) fn c6_refresh_renews_the_age(subject: &Subject) {
     assert_stolen(subject, &victim);
     let refresh = subject.drive("the refresh", victim.refresh_async());
     let error = refresh.expect_err("it is lost");
-    assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::Stolen }, "{error:?}");
+    subject.assert_lost_error(&error, LostCause::Stolen);
 }
 
 /// Many thieves, one victim: one of them at a time.
@@ -232,9 +232,9 @@ pub(super) fn c6_racing_thieves_win_one_at_a_time(subject: &Subject) {
     let victim = subject.take(subject.lock("k"));
     subject.advance(subject.unit() + subject.late());
     let age = subject.unit();
-    let thieves = [(); 4].map(|()| {
+    let thieves = [0, 1, 2, 3].map(|number| {
         subject.thread("a thief", move |subject| {
-            subject.outcome(subject.try_lock("k").steal_after(age))
+            subject.outcome(subject.turns(number, "k").wait(false).steal_after(age))
         })
     });
     let outcomes = thieves.map(|thief| thief.finish());
@@ -250,7 +250,7 @@ pub(super) fn c6_an_age_of_nothing_steals_at_once(subject: &Subject) {
     }
     let victim = subject.take(subject.lock("k"));
     let since = subject.now();
-    let thief = Pending::begin(subject.lock("k").steal_after(Duration::ZERO));
+    let thief = Pending::begin(subject.theirs("k").steal_after(Duration::ZERO));
     drop(thief.due(subject, since, Duration::ZERO).expect("any age is enough"));
     assert_stolen(subject, &victim);
 }
@@ -260,9 +260,12 @@ pub(super) fn c6_a_newcomer_does_not_overtake_a_due_thief(subject: &Subject) {
     if !steals(subject) {
         return;
     }
+    if !subject.orders() {
+        return;
+    }
     let age = subject.unit();
     let victim = subject.take(subject.lock("k"));
-    let first = subject.queue(subject.lock("k").steal_after(age));
+    let first = subject.queue(subject.theirs("k").steal_after(age));
     subject.advance(age + subject.late());
     match subject.outcome(subject.try_lock("k").steal_after(age)) {
         Ok(second) => {
@@ -285,15 +288,15 @@ pub(super) fn c6_a_thief_judges_who_came_in_after_it(subject: &Subject) {
     if !steals(subject) {
         return;
     }
-    if !subject.orders() {
-        return subject.assert_unsupported("fair", subject.lock("k").fair(true));
+    if !super::fairness::fair(subject) {
+        return;
     }
     let age = subject.unit();
     for newcomer in [true, false] {
         let guard = subject.take(subject.lock("k"));
-        let first = subject.queue(subject.lock("k"));
+        let first = subject.queue(subject.theirs("k"));
         subject.release(guard);
-        let mut thief = Pending::begin(subject.lock("k").steal_after(age).fair(true));
+        let mut thief = Pending::begin(subject.theirs("k").steal_after(age).fair(true));
         assert!(!thief.poll(), "it overtook one that was there before");
         let since = subject.now();
         // A newcomer may be quicker than the first, and the thief may not have heard of it.

@@ -13,16 +13,30 @@ use locks_core::{
 };
 
 /// A fixture in the hands of a case, with what every case does to it.
+///
+/// A case that has a conflict has two sides, `ours` and `theirs`. It is run once with both of them
+/// at one client, and once more with theirs at the fixture's rival.
 #[derive(Clone)]
 pub(super) struct Subject {
     fixture: Arc<dyn Fixture>,
     backend: Backend,
+    /// The rival, where the case is run with one.
+    theirs: Option<Backend>,
 }
 
 impl Subject {
     pub(super) fn new(fixture: Arc<dyn Fixture>) -> Self {
         let backend = fixture.backend();
-        Self { fixture, backend }
+        Self { fixture, backend, theirs: None }
+    }
+
+    /// The same with the other side at another client; `None` if no holder can be one.
+    ///
+    /// # Panics
+    /// If the fixture has no other client although the backend promises exclusion beyond the process.
+    pub(super) fn with_rival(self) -> Option<Self> {
+        let theirs = self.rival()?.backend;
+        Some(Self { theirs: Some(theirs), ..self })
     }
 
     pub(super) fn backend(&self) -> &Backend {
@@ -37,8 +51,16 @@ impl Subject {
         self.backend.about().capabilities
     }
 
-    /// Whether waiters of this client are served in their order.
+    /// Whether the waiters of the two sides are served in their order.
     pub(super) fn orders(&self) -> bool {
+        match self.theirs {
+            Some(_) => self.can().order == WaiterOrder::All,
+            None => self.ranks(),
+        }
+    }
+
+    /// Whether there is an order at all, and with it `fair`.
+    pub(super) fn ranks(&self) -> bool {
         self.can().order != WaiterOrder::None
     }
 
@@ -49,7 +71,7 @@ impl Subject {
     pub(super) fn rival(&self) -> Option<Self> {
         let backend = self.fixture.rival();
         self.needs(backend.is_some(), "rival");
-        backend.map(|backend| Self { fixture: self.fixture.clone(), backend })
+        backend.map(|backend| Self { fixture: self.fixture.clone(), backend, theirs: None })
     }
 
     /// The program that serves the kit in another process.
@@ -76,6 +98,26 @@ impl Subject {
     /// The lock on `key`, without waiting.
     pub(super) fn try_lock(&self, key: &str) -> LockBuilder<'static> {
         self.lock(key).wait(false)
+    }
+
+    /// The client of the other side.
+    pub(super) fn their_backend(&self) -> &Backend {
+        self.theirs.as_ref().unwrap_or(&self.backend)
+    }
+
+    /// The lock on `key`, for the other side.
+    pub(super) fn theirs(&self, key: &str) -> LockBuilder<'static> {
+        self.their_backend().named(key.to_owned())
+    }
+
+    /// The lock on `key` for the other side, without waiting.
+    pub(super) fn try_theirs(&self, key: &str) -> LockBuilder<'static> {
+        self.theirs(key).wait(false)
+    }
+
+    /// The lock on `key`, for either side in turn.
+    pub(super) fn turns(&self, turn: usize, key: &str) -> LockBuilder<'static> {
+        if turn.is_multiple_of(2) { self.lock(key) } else { self.theirs(key) }
     }
 
     // Time.
@@ -152,7 +194,11 @@ impl Subject {
     /// Nobody holds, awaits or reserves `key`.
     #[track_caller]
     pub(super) fn assert_free(&self, key: &str) {
+        self.meet();
         self.release(self.take(self.lock(key)));
+        if self.theirs.is_some() {
+            self.release(self.take(self.theirs(key)));
+        }
         if self.can().listing {
             let left = self.list(key);
             assert!(left.is_none(), "still listed: {left:?}");
@@ -183,10 +229,10 @@ impl Subject {
         }
     }
 
-    /// Ends the hold of `key` with `token`; whether there was one.
+    /// Has the other side end the hold of `key` with `token`; whether there was one.
     #[track_caller]
     pub(super) fn evict(&self, key: &str, token: Token) -> bool {
-        match self.drive("the eviction", self.backend.evict(key, token)) {
+        match self.drive("the eviction", self.their_backend().evict(key, token)) {
             Ok(found) => found,
             Err(error) => panic!("not evicted: {error:?}"),
         }
@@ -205,12 +251,21 @@ impl Subject {
     }
 
     /// Returns once everything that was asked of the arbiter so far has been answered, as far
-    /// as a client can bring that about: by a round trip.
+    /// as clients can bring that about: by a round trip of each.
     pub(super) fn settle(&self) {
-        let probe = self.drive("a round trip", self.try_lock("settle").acquire_async());
-        if let Ok(guard) = probe {
-            // Another case's thread may settle at the same time, so a refusal is an answer too.
-            let _: Result<(), LockError> = self.drive("a round trip", guard.release_async());
+        for client in [Some(&self.backend), self.theirs.as_ref()].into_iter().flatten() {
+            let probe = client.named("settle").wait(false).acquire_async();
+            if let Ok(guard) = self.drive("a round trip", probe) {
+                // Another case's thread may settle at the same time, so a refusal is an answer too.
+                let _: Result<(), LockError> = self.drive("a round trip", guard.release_async());
+            }
+        }
+    }
+
+    /// Two clients that ask one after the other have been heard in this order.
+    pub(super) fn meet(&self) {
+        if self.theirs.is_some() {
+            self.settle();
         }
     }
 
@@ -225,6 +280,18 @@ impl Subject {
     }
 
     // What the arbiter says.
+
+    /// The error says that a hold was lost, and why; what another client of a store with leases did to it
+    /// the store may have forgotten.
+    #[track_caller]
+    pub(super) fn assert_lost_error(&self, error: &LockError, cause: LostCause) {
+        assert!(error.is_lost(), "{error:?}");
+        let may_forget = self.theirs.is_some() && self.can().exclusion <= Exclusion::Lease;
+        let forgotten = ErrorKind::Lost { cause: LostCause::Forgotten };
+        if !(may_forget && error.kind() == forgotten) {
+            assert_eq!(error.kind(), ErrorKind::Lost { cause }, "{error:?}");
+        }
+    }
 
     /// The lock has been taken from `guard`: it knows at once within a process, and elsewhere
     /// when it hears of it, at the latest when its lease is over (C8).
@@ -245,8 +312,19 @@ impl Subject {
     /// What is listed for `key`, if anything.
     #[track_caller]
     pub(super) fn list(&self, key: &str) -> Option<LockInfo> {
+        self.list_at(&self.backend, key)
+    }
+
+    /// What the other side is told of `key`, if anything.
+    #[track_caller]
+    pub(super) fn their_list(&self, key: &str) -> Option<LockInfo> {
+        self.list_at(self.their_backend(), key)
+    }
+
+    #[track_caller]
+    fn list_at(&self, backend: &Backend, key: &str) -> Option<LockInfo> {
         let query = Query::Key(key.to_owned());
-        let mut infos = match self.drive("the list", self.backend.inspect(query)) {
+        let mut infos = match self.drive("the list", backend.inspect(query)) {
             Ok(infos) => infos,
             Err(error) => panic!("not listed: {error:?}"),
         };
@@ -256,15 +334,17 @@ impl Subject {
         Some(info)
     }
 
+    /// Who holds `key`, by what the other side is told.
     #[track_caller]
     pub(super) fn holders(&self, key: &str) -> Vec<HolderInfo> {
-        self.list(key).map(|info| info.holders).unwrap_or_default()
+        self.their_list(key).map(|info| info.holders).unwrap_or_default()
     }
 
     /// How many waiters are listed for `key`; `None` where waiters are not listed.
     #[track_caller]
     pub(super) fn waiters(&self, key: &str) -> Option<usize> {
-        let listed = self.can().listing && self.can().listing_waiters;
+        // Those of other clients are listed when the arbiter knows of them, if at all.
+        let listed = self.can().listing && self.can().listing_waiters && self.theirs.is_none();
         listed.then(|| self.list(key).map_or(0, |info| info.waiters.len()))
     }
 

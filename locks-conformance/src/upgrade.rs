@@ -37,15 +37,15 @@ pub(super) fn c9_a_sole_reader_is_upgraded(subject: &Subject) {
         return;
     }
     let reader = read(subject, 1);
-    drop(subject.take(subject.lock("k").shared()));
+    drop(subject.take(subject.theirs("k").shared()));
     let before = reader.token();
     let writer = subject.take(upgrade(subject, 1).wait(false));
     assert!(writer.token() > before, "an upgrade gets a new token");
-    subject.contended(subject.lock("k").shared());
+    subject.contended(subject.theirs("k").shared());
     reader.check().expect("it is held, and more");
     drop(writer);
-    drop(subject.take(subject.lock("k").shared()));
-    subject.contended(subject.lock("k"));
+    drop(subject.take(subject.theirs("k").shared()));
+    subject.contended(subject.theirs("k"));
     drop(reader);
     subject.assert_free("k");
 }
@@ -56,8 +56,8 @@ pub(super) fn c9_an_upgrade_waits_at_the_head_and_keeps_the_lock(subject: &Subje
         return;
     }
     let reader = read(subject, 1);
-    let other = subject.take(subject.lock("k").shared());
-    let mut writer = subject.queue(subject.lock("k"));
+    let other = subject.take(subject.theirs("k").shared());
+    let mut writer = subject.queue(subject.theirs("k"));
     subject.outwait();
     let upgraded = subject.queue(upgrade(subject, 1));
     reader.check().expect("it is held while the upgrade waits");
@@ -70,7 +70,7 @@ pub(super) fn c9_an_upgrade_waits_at_the_head_and_keeps_the_lock(subject: &Subje
     writer.assert_waits(subject);
     let upgraded = upgraded.granted(subject);
     reader.check().expect("it was never let go");
-    subject.contended(subject.lock("k").shared());
+    subject.contended(subject.theirs("k").shared());
     drop(upgraded);
     writer.assert_waits(subject);
     drop(reader);
@@ -84,7 +84,7 @@ pub(super) fn c9_a_cancelled_upgrade_leaves_the_reader(subject: &Subject) {
         return;
     }
     let reader = read(subject, 1);
-    let other = subject.take(subject.lock("k").shared());
+    let other = subject.take(subject.theirs("k").shared());
     drop(subject.queue(upgrade(subject, 1)));
     let unit = subject.unit();
     let since = subject.now();
@@ -93,8 +93,8 @@ pub(super) fn c9_a_cancelled_upgrade_leaves_the_reader(subject: &Subject) {
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
     drop(other);
     reader.check().expect("it was never let go");
-    subject.contended(subject.lock("k"));
-    drop(subject.take(subject.lock("k").shared()));
+    subject.contended(subject.theirs("k"));
+    drop(subject.take(subject.theirs("k").shared()));
     drop(reader);
     subject.assert_free("k");
 }
@@ -129,7 +129,7 @@ pub(super) fn c9_an_upgrade_does_not_renew_the_age(subject: &Subject) {
     let reader = read(subject, 1);
     subject.advance(age / 2);
     let writer = subject.take(upgrade(subject, 1));
-    let thief = subject.queue(subject.lock("k").steal_after(age));
+    let thief = subject.queue(subject.theirs("k").steal_after(age));
     drop(thief.due(subject, since, age).expect("it was old enough"));
     super::stealing::assert_stolen(subject, &reader);
     super::stealing::assert_stolen(subject, &writer);
@@ -144,13 +144,13 @@ pub(super) fn c9_an_upgrade_outlives_the_loss_of_its_reader(subject: &Subject) {
         return subject.assert_evict_unsupported();
     }
     let reader = read(subject, 1);
-    let other = subject.take(subject.lock("k").shared());
+    let other = subject.take(subject.theirs("k").shared());
     let upgraded = subject.queue(upgrade(subject, 1));
     assert!(subject.evict("k", reader.token()));
     drop(other);
     match upgraded.finish(subject) {
         Ok(guard) => {
-            subject.contended(subject.lock("k").shared());
+            subject.contended(subject.theirs("k").shared());
             guard.check().expect("it is held");
             drop(reader);
             guard.check().expect("a late release frees nothing");

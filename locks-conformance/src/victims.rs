@@ -2,7 +2,7 @@
 
 use super::stealing::{assert_stolen, steals};
 use super::subject::Subject;
-use locks_core::{ErrorKind, LostCause};
+use locks_core::LostCause;
 
 /// An exclusive thief takes the key from all readers or from none.
 pub(super) fn c6_an_exclusive_thief_takes_all_shared_holds_or_none(subject: &Subject) {
@@ -17,7 +17,7 @@ pub(super) fn c6_an_exclusive_thief_takes_all_shared_holds_or_none(subject: &Sub
     subject.advance(age / 2);
     let since = subject.now();
     let young = subject.take(subject.lock("k").shared());
-    let mut thief = subject.queue(subject.lock("k").steal_after(age));
+    let mut thief = subject.queue(subject.theirs("k").steal_after(age));
     thief.not_before(subject, since, age);
     if !young.is_lost() {
         old.check().expect("one of the two is too young, so neither is stolen");
@@ -41,11 +41,11 @@ pub(super) fn c6_a_shared_thief_takes_an_exclusive_hold(subject: &Subject) {
     }
     let (age, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k"));
-    let thief = subject.queue(subject.lock("k").shared().steal_after(age));
+    let thief = subject.queue(subject.theirs("k").shared().steal_after(age));
     let thief = thief.due(subject, since, age).expect("it was old enough");
     assert_stolen(subject, &victim);
     let beside = subject.take(subject.lock("k").shared());
-    subject.contended(subject.lock("k"));
+    subject.contended(subject.theirs("k"));
     drop((thief, beside, victim));
     subject.assert_free("k");
 }
@@ -60,10 +60,10 @@ pub(super) fn c6_a_shared_thief_lets_waiting_readers_in(subject: &Subject) {
     }
     let age = subject.unit();
     let victim = subject.take(subject.lock("k"));
-    let waiting = [(); 2].map(|()| subject.queue(subject.lock("k").shared()));
-    let mut writer = subject.queue(subject.lock("k"));
+    let waiting = [0, 1].map(|turn| subject.queue(subject.turns(turn, "k").shared()));
+    let mut writer = subject.queue(subject.theirs("k"));
     subject.advance(age + subject.late());
-    let thief = subject.take(subject.try_lock("k").shared().steal_after(age));
+    let thief = subject.take(subject.try_theirs("k").shared().steal_after(age));
     assert_stolen(subject, &victim);
     let readers = waiting.map(|waiting| waiting.granted(subject));
     writer.assert_waits(subject);
@@ -82,7 +82,7 @@ pub(super) fn c6_compatible_holds_are_left_alone(subject: &Subject) {
     }
     let reader = subject.take(subject.lock("k").shared());
     subject.advance(subject.unit() * 2);
-    let beside = subject.take(subject.lock("k").shared().steal_after(subject.tick()));
+    let beside = subject.take(subject.theirs("k").shared().steal_after(subject.tick()));
     reader.check().expect("there was no need to steal it");
     drop((reader, beside));
     subject.assert_free("k");
@@ -100,13 +100,13 @@ pub(super) fn c6_one_permit_is_stolen_when_due(subject: &Subject) {
     let old = subject.take(subject.lock("k").permits(2));
     subject.advance(subject.late());
     let young = subject.take(subject.lock("k").permits(2));
-    let thief = subject.queue(subject.lock("k").permits(2).steal_after(age));
+    let thief = subject.queue(subject.theirs("k").permits(2).steal_after(age));
     let thief = thief.due(subject, since, age).expect("one was old enough");
     assert_stolen(subject, &old);
     young.check().expect("one permit was enough");
-    subject.contended(subject.lock("k").permits(2));
+    subject.contended(subject.theirs("k").permits(2));
     drop(old);
-    subject.contended(subject.lock("k").permits(2));
+    subject.contended(subject.theirs("k").permits(2));
     drop((young, thief));
     subject.assert_free("k");
 }
@@ -120,13 +120,13 @@ pub(super) fn c6_of_two_old_permits_the_older_is_stolen(subject: &Subject) {
         return subject.assert_unsupported("permits", subject.lock("k").permits(3));
     }
     let age = subject.unit();
-    let permits = [(); 3].map(|()| {
-        let permit = subject.take(subject.lock("k").permits(3));
+    let permits = [0, 1, 2].map(|turn| {
+        let permit = subject.take(subject.turns(turn, "k").permits(3));
         subject.advance(subject.late());
         permit
     });
     subject.advance(age);
-    let steal = || subject.try_lock("k").permits(3).steal_after(age);
+    let steal = || subject.try_theirs("k").permits(3).steal_after(age);
     let [oldest, middle, youngest] = permits;
     let first = subject.take(steal());
     assert_stolen(subject, &oldest);
@@ -148,13 +148,13 @@ pub(super) fn c6_a_permit_steals_as_many_as_it_takes(subject: &Subject) {
         return subject.assert_unsupported("permits", subject.lock("k").permits(3));
     }
     let age = subject.unit();
-    let [first, second, third, fourth] = [(); 4].map(|()| {
+    let [first, second, third, fourth] = [0, 1, 2, 3].map(|turn| {
         let since = subject.now();
-        let permit = subject.take(subject.lock("k").permits(4));
+        let permit = subject.take(subject.turns(turn, "k").permits(4));
         subject.advance(age / 4);
         (permit, since)
     });
-    let mut thief = subject.queue(subject.lock("k").permits(2).steal_after(age));
+    let mut thief = subject.queue(subject.theirs("k").permits(2).steal_after(age));
     let mut later = subject.queue(subject.lock("k").permits(2));
     thief.not_before(subject, third.1, age);
     let is_lost = first.0.is_lost();
@@ -179,12 +179,12 @@ pub(super) fn c6_a_late_release_of_the_victim_frees_nothing(subject: &Subject) {
     for confirmed in [true, false] {
         let victim = subject.take(subject.lock("k"));
         subject.advance(age + subject.late());
-        let thief = subject.take(subject.try_lock("k").steal_after(age));
+        let thief = subject.take(subject.try_theirs("k").steal_after(age));
         let mut waiting = subject.queue(subject.lock("k"));
         if confirmed {
             let release = subject.drive("the release", victim.release_async());
             let error = release.expect_err("it is lost");
-            assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::Stolen }, "{error:?}");
+            subject.assert_lost_error(&error, LostCause::Stolen);
         } else {
             drop(victim);
         }

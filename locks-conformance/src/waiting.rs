@@ -8,7 +8,7 @@ use locks_core::{ErrorKind, Wait};
 
 pub(super) fn c2_without_waiting_it_never_queues(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));
-    let mut refused = Pending::begin(subject.try_lock("k"));
+    let mut refused = Pending::begin(subject.try_theirs("k"));
     refused.poll();
     subject.settle();
     assert_ne!(subject.waiters("k").unwrap_or(0), 1, "it queues");
@@ -22,9 +22,9 @@ pub(super) fn c2_without_waiting_it_never_queues(subject: &Subject) {
 /// A refused request that does not wait leaves those who do alone.
 pub(super) fn c2_without_waiting_it_leaves_the_queue_alone(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));
-    let mut waiting = subject.queue(subject.lock("k"));
-    for _ in 0..3 {
-        subject.contended(subject.lock("k"));
+    let mut waiting = subject.queue(subject.theirs("k"));
+    for turn in 0..4 {
+        subject.contended(subject.turns(turn, "k"));
     }
     waiting.assert_waits(subject);
     subject.release(guard);
@@ -35,7 +35,7 @@ pub(super) fn c2_without_waiting_it_leaves_the_queue_alone(subject: &Subject) {
 pub(super) fn c2_a_timeout_comes_neither_early_nor_late(subject: &Subject) {
     let (guard, limit) = (subject.take(subject.lock("k")), subject.unit());
     let since = subject.now();
-    let waiting = Pending::begin(subject.lock("k").wait(limit));
+    let waiting = Pending::begin(subject.theirs("k").wait(limit));
     let error = waiting.due(subject, since, limit).expect_err("it is held");
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
     assert!(error.is_contended());
@@ -51,7 +51,7 @@ pub(super) fn c2_a_blocking_timeout_ends(subject: &Subject) {
     let limit = subject.unit();
     let since = subject.now();
     let waiting = subject.thread("a waiter", move |subject| {
-        let error = subject.lock("k").wait(limit).acquire().expect_err("it is held");
+        let error = subject.theirs("k").wait(limit).acquire().expect_err("it is held");
         (error, subject.now() - since)
     });
     let (error, waited) = waiting.finish_in_time(subject);
@@ -66,10 +66,10 @@ pub(super) fn c2_each_timeout_is_its_own(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));
     let unit = subject.unit();
     let since = subject.now();
-    let long = subject.queue(subject.lock("k").wait(unit * 3));
-    let short = subject.queue(subject.lock("k").wait(unit));
+    let long = subject.queue(subject.theirs("k").wait(unit * 3));
+    let short = subject.queue(subject.theirs("k").wait(unit));
     let patient = subject.queue(subject.lock("k"));
-    let mid = subject.queue(subject.lock("k").wait(unit * 2));
+    let mid = subject.queue(subject.theirs("k").wait(unit * 2));
     for (waiting, after) in [(short, unit), (mid, unit * 2), (long, unit * 3)] {
         let error = waiting.due(subject, since, after).expect_err("it is held");
         assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
@@ -82,11 +82,11 @@ pub(super) fn c2_each_timeout_is_its_own(subject: &Subject) {
 /// A limit of nothing is an answer at once; a limit beyond all clocks is none.
 pub(super) fn c2_extreme_limits_are_limits(subject: &Subject) {
     let guard = subject.take(subject.lock("k").wait(Duration::ZERO));
-    let none = Pending::begin(subject.lock("k").wait(Duration::ZERO));
+    let none = Pending::begin(subject.theirs("k").wait(Duration::ZERO));
     let since = subject.now();
     let error = none.due(subject, since, Duration::ZERO).expect_err("it is held");
     assert!(error.is_contended(), "{error:?}");
-    let endless = subject.queue(subject.lock("k").wait(Duration::MAX));
+    let endless = subject.queue(subject.theirs("k").wait(Duration::MAX));
     subject.release(guard);
     drop(endless.granted(subject));
     subject.assert_free("k");
@@ -95,9 +95,9 @@ pub(super) fn c2_extreme_limits_are_limits(subject: &Subject) {
 /// Nothing begins before the first poll: no queueing, and no clock.
 pub(super) fn c2_the_deadline_starts_at_the_first_poll(subject: &Subject) {
     let unit = subject.unit();
-    let early = Pending::begin(subject.lock("k"));
+    let early = Pending::begin(subject.theirs("k"));
     let guard = subject.take(subject.try_lock("k"));
-    let waiting = Pending::begin(subject.lock("k").wait(unit));
+    let waiting = Pending::begin(subject.theirs("k").wait(unit));
     subject.settle();
     assert_eq!(subject.waiters("k").unwrap_or(0), 0, "it queued before it was polled");
     subject.advance(unit * 2);
@@ -115,7 +115,7 @@ pub(super) fn c2_a_grant_that_races_the_timeout_is_not_leaked(subject: &Subject)
     for before in [true, false] {
         let guard = subject.take(subject.lock("k"));
         let since = subject.now();
-        let waiting = subject.queue(subject.lock("k").wait(unit));
+        let waiting = subject.queue(subject.theirs("k").wait(unit));
         // Released, and so handed to the waiter, but it hears of it only after its time.
         let mut guard = Some(guard);
         if before {
@@ -137,9 +137,9 @@ pub(super) fn c2_threads_race_their_timeouts(subject: &Subject) {
     for round in 0..20 {
         let guard = subject.take(subject.lock("k"));
         let waiting = subject.thread("a waiter", move |subject| {
-            drop(subject.lock("k").wait(limit).acquire());
+            drop(subject.theirs("k").wait(limit).acquire());
         });
-        if subject.can().listing && subject.can().listing_waiters {
+        if subject.waiters("k").is_some() {
             // Where the clock cannot be held its time may be over by now.
             subject.until("it waits", || subject.waiters("k") == Some(1) || waiting.is_finished());
         }
@@ -163,7 +163,7 @@ pub(super) fn c2_a_timeout_lets_those_behind_it_through(subject: &Subject) {
     let reader = subject.take(subject.lock("k").shared());
     let unit = subject.unit();
     let since = subject.now();
-    let writer = subject.queue(subject.lock("k").wait(unit));
+    let writer = subject.queue(subject.theirs("k").wait(unit));
     subject.outwait();
     let other = match subject.orders() {
         true => subject.queue(subject.lock("k").shared()),
@@ -179,7 +179,7 @@ pub(super) fn c2_a_timeout_lets_those_behind_it_through(subject: &Subject) {
 /// `wait(true)` outlasts any time.
 pub(super) fn c2_waiting_for_ever_is_for_ever(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));
-    let mut waiting = subject.queue(subject.lock("k").wait(Wait::Forever));
+    let mut waiting = subject.queue(subject.theirs("k").wait(Wait::Forever));
     let mut also = subject.queue(subject.lock("k").wait(true));
     subject.advance(subject.unit() * 3);
     waiting.assert_waits(subject);

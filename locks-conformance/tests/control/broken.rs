@@ -25,6 +25,15 @@ pub(crate) fn passes_case(fixture: Arc<dyn Fixture>, case: &str) -> bool {
 /// How often a case may miss its defect: where threads race, they do not always meet.
 const ATTEMPTS: usize = 20;
 
+/// The case notices the defect, and nothing without it.
+fn notices(case: &str, defect: Defect) {
+    assert!(passes(Arbiter::sound(), case), "`{case}` fails without a defect");
+    assert!(
+        !(0..ATTEMPTS).all(|_| passes(Arbiter::with(defect), case)),
+        "`{case}` does not notice {defect:?}"
+    );
+}
+
 macro_rules! control {
     ($($test:ident: $defect:ident fails $($case:ident),+;)*) => {
         /// The cases that have been seen to fail.
@@ -33,14 +42,7 @@ macro_rules! control {
         $(
             #[test]
             fn $test() {
-                $(
-                    let case = stringify!($case);
-                    assert!(passes(Arbiter::sound(), case), "`{case}` fails without a defect");
-                    assert!(
-                        !(0..ATTEMPTS).all(|_| passes(Arbiter::with(Defect::$defect), case)),
-                        "`{case}` does not notice {:?}", Defect::$defect
-                    );
-                )+
+                $(notices(stringify!($case), Defect::$defect);)+
             }
         )*
     };
@@ -298,18 +300,58 @@ control! {
     c16_nonsense_taken: NonsenseTaken fails c16_nonsense_is_refused;
 }
 
+/// What the cases fail that are put to two clients, and do not fail merely because the two know nothing of
+/// each other.
+const BETWEEN_CLIENTS: [(Defect, &[&str]); 7] = [
+    (Defect::TimeoutLeaksGrant, &["rival::c2_threads_race_their_timeouts"]),
+    (
+        Defect::LostWakeUp,
+        &[
+            "rival::c3_a_busy_thread_does_not_starve_a_waiter",
+            "rival::c11_overlapping_sets_do_not_deadlock",
+        ],
+    ),
+    (Defect::LazyRelease, &["rival::c5_dropped_while_free_after_any_number_of_polls"]),
+    (Defect::LeakOnCancel, &["rival::c5_many_dropped_waiters_leave_nothing"]),
+    (Defect::StealsNeedlessly, &["rival::c6_compatible_holds_are_left_alone"]),
+    (
+        Defect::TokensOfClients,
+        &[
+            "rival::c7_a_forgotten_key_does_not_start_again",
+            "rival::c7_no_token_is_given_twice",
+            "c7_tokens_of_two_clients_grow_together",
+        ],
+    ),
+    (Defect::SetTokenOfFirstKey, &["rival::c7_the_token_of_a_set_is_above_those_of_its_keys"]),
+];
+
+#[test]
+fn defects_between_clients_are_noticed() {
+    for (defect, cases) in BETWEEN_CLIENTS {
+        cases.iter().for_each(|case| notices(case, defect));
+    }
+}
+
+/// A case that is put to two clients has a conflict between them.
+#[test]
+fn clients_that_know_nothing_of_each_other_are_noticed() {
+    let others = || BETWEEN_CLIENTS.iter().flat_map(|(_, cases)| *cases);
+    let cases = Case::all().iter().map(Case::name).filter(|name| name.starts_with("rival::"));
+    for case in cases.filter(|case| others().all(|other| other != case)) {
+        notices(case, Defect::ClientsApart);
+    }
+}
+
 /// Every case can fail: a defect here, or a flaw between processes, names it.
 #[cfg(target_os = "linux")]
 #[test]
 fn every_case_has_a_control() {
     let between = crate::processes::CONTROLS.iter().flat_map(|(_, cases)| *cases);
     let controlled = Vec::from_iter(CONTROLLED.iter().chain(between));
-    for case in Case::all() {
-        assert!(
-            controlled.contains(&&case.name()),
-            "nothing shows that `{}` can fail",
-            case.name()
-        );
+    // Those of two clients have the test above.
+    let alone = Case::all().iter().map(Case::name).filter(|name| !name.starts_with("rival::"));
+    for case in alone {
+        assert!(controlled.contains(&&case), "nothing shows that `{case}` can fail");
     }
 }
 

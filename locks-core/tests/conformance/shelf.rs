@@ -224,6 +224,9 @@ impl Claiming {
             let holders = in_the_way.iter().filter(|grant| !grant.is_over);
             let holders = holders.map(|grant| grant.info(now)).collect();
             let error = LockError::new(kind, &*self.key).with_holders(holders);
+            let reserved = in_the_way.iter().filter(|grant| grant.is_over);
+            let until = reserved.filter_map(|grant| grant.reserved_until).max();
+            let error = error.with_reserved_for(until.map(|until| until.since(now)));
             return Poll::Ready(Err(error.with_waited(now.since(self.begun))));
         }
         let reserved = in_the_way.iter().filter(|grant| grant.is_over);

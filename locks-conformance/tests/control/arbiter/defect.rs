@@ -10,6 +10,8 @@ pub(crate) enum Defect {
     KeysAreCut,
     KeysEndAtSeparator,
     BadKeysTaken,
+    /// Each client has keys of its own.
+    ClientsApart,
     // C2
     NoWaitQueues,
     TimeoutEarly,
@@ -50,6 +52,8 @@ pub(crate) enum Defect {
     VictimKeepsHold,
     // C7
     TokensStartAgain,
+    /// Each client counts for itself.
+    TokensOfClients,
     ReadersShareToken,
     SetTokenOfFirstKey,
     ListedTokenIsAnother,

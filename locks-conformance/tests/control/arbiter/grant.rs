@@ -378,6 +378,12 @@ impl State {
         if self.has(Defect::TokensStartAgain) && self.asks.len() == 1 {
             self.last_token = 0;
         }
+        if self.has(Defect::TokensOfClients) {
+            let last =
+                self.key_tokens.entry(format!("client {}", self.asks[&id].client)).or_default();
+            *last += 1;
+            return Token::new(*last);
+        }
         self.last_token += 1;
         Token::new(self.last_token)
     }

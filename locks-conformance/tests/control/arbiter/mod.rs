@@ -113,7 +113,7 @@ impl LockBackend for Arbiter {
         if let Err(error) = checked.and_then(|()| self.refuse_undeclared(&request)) {
             return Op::failed(error);
         }
-        let id = self.change(|state| state.ask(&request));
+        let id = self.change(|state| state.ask(&request, self.client));
         let mut asked = Asked { arbiter: self.clone(), id, done: false };
         match asked.take(None) {
             Poll::Ready(outcome) => Op::Now(outcome),
@@ -160,7 +160,7 @@ impl LockBackend for Arbiter {
     }
 
     fn evict(&self, key: &str, token: Token) -> Op<'static, bool> {
-        Op::ready(self.change(|state| state.evict(key, token)))
+        Op::ready(self.change(|state| state.evict(&state.name(key, self.client), token)))
     }
 }
 

@@ -30,6 +30,7 @@ pub(super) struct State {
 /// One request, from its arrival until its hold is given back.
 pub(super) struct Ask {
     pub(super) id: u64,
+    pub(super) client: u32,
     pub(super) keys: Vec<String>,
     pub(super) options: Options,
     pub(super) caller: Caller,
@@ -106,10 +107,10 @@ impl State {
     }
 
     /// Takes in a request; what comes of it is found at the conclusion.
-    pub(super) fn ask(&mut self, request: &Request<'_>) -> u64 {
+    pub(super) fn ask(&mut self, request: &Request<'_>, client: u32) -> u64 {
         self.last_id += 1;
         let id = self.last_id;
-        let mut keys = Vec::from_iter(request.keys.iter().map(|key| self.name(key)));
+        let mut keys = Vec::from_iter(request.keys.iter().map(|key| self.name(key, client)));
         if self.has(Defect::SetUnsorted) {
             keys.reverse();
         }
@@ -137,6 +138,7 @@ impl State {
         }
         let mut ask = Ask {
             id,
+            client,
             keys,
             options: request.options,
             caller,
@@ -163,8 +165,10 @@ impl State {
         id
     }
 
-    fn name(&self, key: &str) -> String {
+    /// What it calls the key, which is the key, but for its defects.
+    pub(super) fn name(&self, key: &str, client: u32) -> String {
         match self.defect {
+            Some(Defect::ClientsApart) => format!("{client} {key}"),
             Some(Defect::KeysFoldCase) => key.to_lowercase(),
             Some(Defect::KeysEndAtSeparator) => {
                 key.split_inclusive(['/', ':']).next().unwrap_or(key).to_owned()
