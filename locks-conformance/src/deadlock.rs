@@ -1,5 +1,6 @@
 //! C10: waits that would never end.
 
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier};
 
 use super::pending::Pending;
@@ -87,6 +88,81 @@ pub(super) fn c10_of_two_threads_exactly_one_is_told(subject: &Subject) {
         assert_eq!(told.len(), 1, "one of the two is told: {outcomes:?}");
         assert_eq!(told[0].cycle().len(), 2, "{:?}", told[0]);
         assert_eq!(told[0].kind(), ErrorKind::Deadlock);
+    }
+    subject.assert_free("a");
+    subject.assert_free("b");
+}
+
+/// An owner that several threads name is not blocked when one of them waits: another can still let go
+/// of what it holds. A thread is, by whatever name it holds and waits.
+pub(super) fn c10_an_owner_of_several_threads_is_not_what_waits(subject: &Subject) {
+    if !detects(subject) {
+        return;
+    }
+    let (held, is_held) = channel();
+    let (go_on, goes_on) = channel();
+    let one = subject.thread("one of the owner's", move |subject| {
+        let goes_on = || goes_on.recv_timeout(subject.patience()).expect("the case goes on");
+        let take = || {
+            let a = subject.lock("a").owner(1).acquire().expect("it is free");
+            held.send(()).expect("the case goes on");
+            goes_on();
+            a
+        };
+        drop(take());
+        goes_on();
+        let a = take();
+        let outcome = subject.lock("b").owner(1).acquire().map(drop);
+        drop(a);
+        outcome
+    });
+    let is_held = || is_held.recv_timeout(subject.patience()).expect("it is held");
+    is_held();
+    let b = subject.take(subject.lock("b").owner(2));
+    let two = subject.queue(subject.lock("a").owner(2));
+    let another = subject
+        .thread("another of the owner's", |subject| subject.lock("b").owner(1).acquire().map(drop));
+    subject.until("it waits", || {
+        another.is_finished() || subject.waiters("b").is_none_or(|waiters| waiters == 1)
+    });
+    go_on.send(()).expect("it is there");
+    drop((two.granted(subject), b));
+    another.finish().expect("nothing was in its way for ever");
+    go_on.send(()).expect("it is there");
+    is_held();
+    let b = subject.take(subject.lock("b").owner(2));
+    let two = subject.queue(subject.lock("a").owner(2));
+    go_on.send(()).expect("it is there");
+    let error = one.finish().expect_err("it waits for itself");
+    assert_cycle(subject, &error, &["b", "a"]);
+    drop((two.granted(subject), b));
+    subject.assert_free("a");
+    subject.assert_free("b");
+}
+
+/// A guard that is given away leads to no wait of the thread that made it, whoever owns it.
+pub(super) fn c10_a_guard_that_is_given_away_blocks_no_thread(subject: &Subject) {
+    if !detects(subject) {
+        return;
+    }
+    for owner in [None, Some(1)] {
+        let (give, given) = channel();
+        let one = subject.thread("who gives it away", move |subject| {
+            let lock = subject.lock("a");
+            let lock = if let Some(owner) = owner { lock.owner(owner) } else { lock };
+            let a = lock.acquire().expect("it is free").into_owned();
+            give.send(a).expect("the case goes on");
+            subject.lock("b").acquire().map(drop)
+        });
+        let b = subject.take(subject.lock("b").owner(2));
+        let a = given.recv_timeout(subject.patience()).expect("it is given away");
+        let two = subject.queue(subject.lock("a").owner(2));
+        subject.until("it waits", || {
+            one.is_finished() || subject.waiters("b").is_none_or(|waiters| waiters == 1)
+        });
+        drop(a);
+        drop((two.granted(subject), b));
+        one.finish().expect("nothing was in its way for ever");
     }
     subject.assert_free("a");
     subject.assert_free("b");

@@ -168,6 +168,10 @@ impl<'k> LockBuilder<'k> {
     }
 
     /// Asks in the name of `owner`: all who name it count as one (C9).
+    ///
+    /// What a wait blocks is still the thread or scope that waits (C10). Asynchronous code outside any
+    /// scope is known by its owner alone: if several tasks name one, run each in a
+    /// [`scope`](crate::scope), or a wait of one may be taken for a wait of all.
     #[inline]
     pub fn owner(mut self, owner: impl Into<OwnerId>) -> Self {
         self.options.owner = Some(owner.into());

@@ -212,10 +212,10 @@ impl Graph {
         // grant (C9).
         let nests = waiter.map(|waiter| &waiter.ask).filter(|ask| ask.reentrant);
         let nests = nests.map(|ask| &ask.caller).filter(|caller| !hold.lets_in(caller));
-        let owners = hold.levels.iter().filter_map(|level| level.owner);
-        let owners =
-            owners.filter(|owner| !nests.is_some_and(|caller| caller.counts_as(Some(*owner))));
-        let waits = owners.filter_map(|owner| self.by_owner.get(&owner)).flatten();
+        let levels = hold.levels.iter();
+        let levels =
+            levels.filter(|level| !nests.is_some_and(|caller| caller.counts_as(level.owner)));
+        let waits = levels.filter_map(|level| self.by_owner.get(&level.runs_as?)).flatten();
         waits.map(|id| self.waits[id].stand(*id, reached)).collect()
     }
 }

@@ -96,12 +96,16 @@ impl State {
 
     /// The waits that keep a holder from letting go.
     fn waits_of(&self, holder: &Ask) -> Vec<u64> {
+        let runs_as = match self.has(Defect::OwnerIsBlocked) {
+            true => holder.caller.owner,
+            false => holder.caller.runs_as(),
+        };
         let blocks = |wait: &&Ask| {
-            wait.is_waiting()
-                && (wait.id == holder.id
-                    || holder.caller.owner.is_some_and(|owner| {
-                        wait.caller.within.contains(&owner) || wait.caller.owner == Some(owner)
-                    }))
+            let blocks = |owner| {
+                wait.caller.within.contains(&owner)
+                    || wait.caller.owner == Some(owner) && self.has(Defect::OwnerIsBlocked)
+            };
+            wait.is_waiting() && (wait.id == holder.id || runs_as.is_some_and(blocks))
         };
         self.asks.values().filter(blocks).map(|wait| wait.id).collect()
     }

@@ -88,6 +88,8 @@ pub(crate) enum Defect {
     DeadlockByOnePermit,
     DeadlockByAllPermits,
     ChainIsDeadlock,
+    OwnerIsBlocked,
+    DisownedBlocks,
     // C11
     SetKeepsFirst,
     SetDeadlinePerKey,

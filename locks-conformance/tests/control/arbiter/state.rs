@@ -348,9 +348,11 @@ impl State {
     /// A hold of a thread becomes nobody's; others stay whose they are.
     pub(super) fn disown(&mut self, id: u64) {
         let ignored = self.has(Defect::DisownIgnored);
+        let blocks = self.has(Defect::DisownedBlocks);
         let Some(ask) = self.asks.get_mut(&id).filter(|_| !ignored) else { return };
         let thread = |owner: &OwnerId| owner.to_string().starts_with("thread");
         ask.caller.owner = ask.caller.owner.filter(|owner| !thread(owner));
+        ask.caller.within.retain(|owner| blocks || !thread(owner));
     }
 
     pub(super) fn evict(&mut self, key: &str, token: Token) -> bool {

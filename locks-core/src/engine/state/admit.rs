@@ -158,14 +158,14 @@ impl State {
     /// Lets the caller into its own hold; the token stays that of the guard around it (C7).
     pub(super) fn nest(&mut self, index: usize, ask: &Ask) -> Settled {
         let token = self.holds[index].innermost().token;
-        let level = self.holds[index].nest(ask.mode, ask.caller.owner, token);
+        let level = self.holds[index].nest(ask.mode, &ask.caller, token);
         Settled { token, level }
     }
 
     /// Makes the only shared hold the exclusive one, with a new token (C9).
     pub(super) fn upgrade(&mut self, index: usize, ask: &Ask) -> Settled {
         let token = self.next_token();
-        let level = self.holds[index].nest(ask.mode, ask.caller.owner, token);
+        let level = self.holds[index].nest(ask.mode, &ask.caller, token);
         Settled { token, level }
     }
 }

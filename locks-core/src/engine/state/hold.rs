@@ -56,6 +56,8 @@ pub(in crate::engine) struct Level {
     pub(in crate::engine) token: Token,
     pub(in crate::engine) mode: Mode,
     pub(in crate::engine) owner: Option<OwnerId>,
+    /// What has to go on for it to be released (C10).
+    pub(in crate::engine) runs_as: Option<OwnerId>,
     /// The keys of the grant, if there are several: they are lost together (C11).
     pub(super) set: Option<Arc<KeySet>>,
 }
@@ -68,14 +70,19 @@ pub(super) struct Reservation {
     pub(super) token: Token,
 }
 
+impl Level {
+    fn of(caller: &Caller, id: u32, token: Token, mode: Mode) -> Self {
+        Self { id, token, mode, owner: caller.owner, runs_as: caller.runs_as(), set: None }
+    }
+}
+
 impl HoldEntry {
     /// A grant of what was asked.
     pub(super) fn granted(ask: &Ask, token: Token, now: Moment) -> Self {
-        let owner = ask.caller.owner;
         let mut hold = Self {
             token,
             mode: ask.mode,
-            levels: smallvec![Level { id: 0, token, mode: ask.mode, owner, set: None }],
+            levels: smallvec![Level::of(&ask.caller, 0, token, ask.mode)],
             since: None,
             slack: Duration::ZERO,
             reserved_until: None,
@@ -99,7 +106,7 @@ impl HoldEntry {
         let mut hold = Self {
             token,
             mode,
-            levels: smallvec![Level { id: 0, token, mode, owner: None, set: None }],
+            levels: smallvec![Level { id: 0, token, mode, owner: None, runs_as: None, set: None }],
             since: Some(now),
             slack: Duration::ZERO,
             reserved_until: None,
@@ -127,7 +134,7 @@ impl HoldEntry {
         let id = u32::from(token != outer);
         Self {
             mode,
-            levels: smallvec![Level { id, token, mode, owner, set }],
+            levels: smallvec![Level { id, token, mode, owner, runs_as: owner, set }],
             since: record.since,
             reserved_until: record.reserved_until,
             ends_at: record.ends_at,
@@ -170,7 +177,8 @@ impl HoldEntry {
     }
 
     pub(super) fn record(&mut self, record: Record) {
-        self.levels[0].owner = record.owner.full();
+        let owner = record.owner.full();
+        self.levels[0] = Level { owner, runs_as: owner, ..self.levels[0].clone() };
         self.site = record.site;
         self.adopted = Adopted::Recorded;
     }
@@ -216,12 +224,16 @@ impl HoldEntry {
         }
     }
 
-    /// The guard belongs to this one from now on, or to nobody in particular, if it belonged to a thread.
+    /// The guard belongs to this one from now on, or to nobody in particular, if it belonged to a
+    /// thread; and no thread has to go on for it to be released.
     pub(in crate::engine) fn disown(&mut self, level: u32, token: Token, to: Option<OwnerId>) {
-        if let Some(index) = self.position(level, token)
-            && self.levels[index].owner.is_some_and(OwnerId::is_thread)
-        {
-            self.levels[index].owner = to;
+        let Some(index) = self.position(level, token) else { return };
+        let guard = &mut self.levels[index];
+        if guard.runs_as.is_some_and(OwnerId::is_thread) {
+            guard.runs_as = to;
+        }
+        if guard.owner.is_some_and(OwnerId::is_thread) {
+            guard.owner = to;
             self.adopted = Adopted::No;
         }
     }
@@ -247,9 +259,9 @@ impl HoldEntry {
     }
 
     /// Adds a guard to the nest.
-    pub(super) fn nest(&mut self, mode: Mode, owner: Option<OwnerId>, token: Token) -> u32 {
+    pub(super) fn nest(&mut self, mode: Mode, caller: &Caller, token: Token) -> u32 {
         let id = self.levels.iter().map(|level| level.id).max().unwrap_or(0) + 1;
-        self.levels.push(Level { id, token, mode, owner, set: None });
+        self.levels.push(Level::of(caller, id, token, mode));
         self.restore_mode();
         id
     }

@@ -4,7 +4,7 @@ use super::super::effects::Effects;
 use super::hold::{HoldEntry, Reservation};
 use super::{State, TURNS, Units};
 use crate::clock::Moment;
-use crate::{HoldRecord, KeySet, Mode, Token};
+use crate::{Caller, HoldRecord, KeySet, Mode, Token};
 
 /// Why a grant cannot be put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,8 @@ impl State {
             return Err(Misfit::Contended);
         }
         let hold = &mut self.holds[index];
-        let level = hold.nest(record.mode, record.owner, record.token);
+        let caller = Caller { owner: record.owner, ..Caller::anonymous() };
+        let level = hold.nest(record.mode, &caller, record.token);
         if let Some(set) = set {
             hold.join(level, record.token, set);
         }
