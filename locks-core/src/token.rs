@@ -1,5 +1,7 @@
 use std::fmt;
 
+use crate::{ErrorKind, LockError};
+
 /// A fencing token (C7): a number that only grows with each grant of a key.
 ///
 /// A store that remembers the greatest token it has seen and refuses smaller ones cannot be
@@ -23,6 +25,37 @@ impl Token {
     /// The number itself, to be sent along with a write.
     pub const fn get(self) -> u64 {
         self.0
+    }
+}
+
+/// Tokens are below this.
+pub(crate) const END: u64 = 1 << 61;
+
+impl Token {
+    /// Whether so many tokens can follow that a counter that goes on from this one never ends.
+    pub(crate) const fn is_followed(self) -> bool {
+        self.0 < END / 2
+    }
+
+    /// Returns the token, if an arbiter can have granted it.
+    ///
+    /// # Errors
+    /// `Protocol` for one that is not below 2^61.
+    pub(crate) fn granted(self, key: &str) -> Result<Self, LockError> {
+        if self.0 < END { Ok(self) } else { Err(self.refuse(key, "below 2^61")) }
+    }
+
+    /// The error for a token from which an engine cannot go on.
+    #[cold]
+    pub(crate) fn not_followed(self, key: &str) -> LockError {
+        self.refuse(key, "below 2^61, and an engine goes on from one below 2^60")
+    }
+
+    #[cold]
+    fn refuse(self, key: &str, are: &str) -> LockError {
+        let of = if key.is_empty() { String::new() } else { format!(" of `{key}`") };
+        let why = format!("no grant{of} has the token {self}: tokens are {are}");
+        LockError::new(ErrorKind::Protocol, key).with_message(why)
     }
 }
 

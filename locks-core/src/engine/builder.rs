@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use super::graph::Graph;
 use super::registry::Registry;
-use super::state::TURNS;
 use super::upstream::Upstream;
 use super::{Core, Engine, Observer};
 use crate::clock::{Alarm, Moment, Stamp};
 use crate::sync::Mutex;
-use crate::{About, Capabilities, Clock, SystemClock, Token};
+use crate::{About, Capabilities, Clock, LockError, SystemClock, Token};
 
 /// Where an engine's fencing tokens come from, if they are not to start anew with each process
 /// (C7).
@@ -67,12 +66,14 @@ impl EngineBuilder {
     /// Grants no token that is not above this one (C7): for an engine that goes on where another one
     /// has stopped. Those of an [`Upstream`] are its own.
     ///
-    /// # Panics
-    /// If it is not below 2^61.
-    pub fn token_floor(mut self, floor: Token) -> Self {
-        assert!(floor.get() < TURNS, "tokens are below 2^61");
+    /// # Errors
+    /// `Protocol` if it is not below 2^60, so that all that follow are below 2^61.
+    pub fn token_floor(mut self, floor: Token) -> Result<Self, LockError> {
+        if !floor.is_followed() {
+            return Err(floor.not_followed(""));
+        }
         self.floor = floor;
-        self
+        Ok(self)
     }
 
     /// Tells `observer` of every hold that is ended from outside.

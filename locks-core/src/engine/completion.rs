@@ -36,6 +36,12 @@ impl Taken {
         let claimed = upstream.claim_set(claim).await;
         drop(edges);
         let turn = claimed.map_err(|error| bid.waited(error, &self.core))?;
+        if let Err(error) = turn.token.granted(&keys[0]) {
+            for key in &keys {
+                drop(upstream.end(key, turn, None));
+            }
+            return Err(error);
+        }
         let mut stand = true;
         for index in 0..self.holds.len() {
             stand &= self.rename(index, turn, turn.token);
@@ -62,7 +68,7 @@ impl Taken {
         upstream: &dyn Upstream,
         options: &Options,
     ) -> Result<Option<Token>, LockError> {
-        let token = self.greatest_token();
+        let token = self.greatest_token().granted(self.holds[0].slot().key())?;
         let (hold_at_least, hold_at_most) = options.bounds();
         if !self
             .complete_with(upstream, token, Bounds { hold_at_least: None, hold_at_most })

@@ -228,10 +228,7 @@ fn refuse(
         }
         Misfit::PermitsMismatch => permits_mismatch(key, mode),
         Misfit::NotNested => lost_error(key, token, LostCause::Forgotten),
-        Misfit::NoToken => {
-            let text = format!("no grant of `{key}` has the token {token}: tokens are below 2^61");
-            LockError::new(ErrorKind::Protocol, key).with_message(text)
-        }
+        Misfit::NoToken => token.not_followed(key),
     }
 }
 

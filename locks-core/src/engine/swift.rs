@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn c7_every_token_is_above_the_floor_also_on_the_fast_path() {
         let floor = Token::new(1 << 40);
-        let engine = Engine::builder().token_floor(floor).build();
+        let engine = Engine::builder().token_floor(floor).unwrap().build();
         // In a resident, in the table, and by the state.
         let long = Box::leak("x".repeat(100).into_boxed_str());
         let first = now(&engine, request("k", thread(3), plain)).unwrap();

@@ -96,6 +96,10 @@ impl Core {
         let (options, waited) = (bid.options_at(now), now.since(asked));
         let claim = Claim { key, options, caller: &ask.caller, part, waited };
         let turn = upstream.claim(claim).await.map_err(|error| bid.waited(error, self))?;
+        if let Err(error) = turn.token.granted(key) {
+            drop(upstream.end(key, turn, None));
+            return Err(error);
+        }
         let hold = local.hold.take().expect("taken only here");
         self.commit(hold, turn, bid)
     }

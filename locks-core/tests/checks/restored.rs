@@ -294,7 +294,10 @@ fn c15_records_that_nobody_has_made_are_refused() {
     assert_eq!(kind(&[]), ErrorKind::InvalidKey);
     assert_eq!(kind(&[good.clone(), good.clone()]), ErrorKind::InvalidKey);
     assert_eq!(kind(&[record("", 5, Mode::Shared, &clock)]), ErrorKind::InvalidKey);
-    assert_eq!(kind(&[record("k", 1 << 61, Mode::Shared, &clock)]), ErrorKind::Protocol);
+    assert_eq!(kind(&[record("k", 1 << 60, Mode::Shared, &clock)]), ErrorKind::Protocol);
+    let until = clock.now().after(Duration::from_secs(1));
+    let refused = engine.restore_reservation("k", Mode::Shared, token(1 << 60), until);
+    assert_eq!(refused.unwrap_err().kind(), ErrorKind::Protocol);
     assert_eq!(engine.live_keys(), 0);
     let (behind, ..) = behind();
     assert_eq!(behind.restore(&[good]).unwrap_err().kind(), ErrorKind::Unsupported);

@@ -3,6 +3,8 @@
 use std::task::Poll;
 use std::time::Duration;
 
+use locks_core::{Backend, Engine, ErrorKind, Token};
+
 use crate::polled::Polled;
 use crate::table::{Note, behind};
 
@@ -102,4 +104,44 @@ fn c5_a_grant_for_a_turn_that_was_evicted_is_ended_once() {
     assert_eq!(table.ended(), [("k".to_owned(), 1, true)]);
     drop(next.granted());
     assert_eq!((engine.live_keys(), table.live()), (0, 0));
+}
+
+/// Their names would be those of turns that are not granted yet, and a slot's word has no room for them.
+#[test]
+fn c7_tokens_that_are_too_great_are_refused_and_given_back() {
+    let (engine, backend, table) = behind();
+    let grant = |key: &str, token: u64| table.change(key, |row| row.token = token - 1);
+    grant("k", 1 << 61);
+    for _ in 0..2 {
+        let error = backend.named("k").acquire().unwrap_err();
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Protocol, "k"), "{error}");
+        assert_eq!((engine.live_keys(), table.live()), (0, 0));
+    }
+    grant("a", (1 << 61) - 1);
+    let last = backend.named("a").acquire().unwrap();
+    last.check().unwrap();
+    drop(last);
+    grant("a", 5);
+    let error = backend.all(["a", "k"]).acquire().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Protocol, "{error}");
+    assert_eq!((engine.live_keys(), table.live()), (0, 0));
+}
+
+#[test]
+fn c7_a_floor_leaves_room_for_all_tokens_that_follow() {
+    let with_floor =
+        |floor| Engine::builder().token_floor(Token::new(floor)).map(|all| all.build());
+    for floor in [1 << 60, (1 << 61) - 1, 1 << 61, u64::MAX] {
+        let Err(error) = with_floor(floor) else { panic!("{floor} was taken") };
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        assert!(error.to_string().contains(&floor.to_string()), "{error}");
+    }
+    let backend = Backend::new(with_floor((1 << 60) - 1).unwrap());
+    for key in ["a", "b"] {
+        let first = backend.named(key).acquire().unwrap();
+        assert!(first.token().get() >= 1 << 60);
+        first.check().unwrap();
+        drop(first);
+        assert!(backend.named(key).acquire().unwrap().token().get() > 1 << 60);
+    }
 }

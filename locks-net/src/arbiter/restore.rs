@@ -26,7 +26,7 @@ impl Arbiter {
         let engine = Engine::builder()
             .about(About::new("the lock server", Capabilities::process()))
             .clock(time.clone())
-            .token_floor(setup.floor)
+            .token_floor(setup.floor)?
             .observer(happened.clone())
             .build();
         let now = setup.boot_clock.now();

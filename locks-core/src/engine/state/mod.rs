@@ -40,7 +40,7 @@ use crate::{Mode, OwnerId, Token};
 pub(super) const LOCK_UNITS: u64 = u64::MAX;
 
 /// Above all tokens, and below the end of what a slot's word has room for.
-pub(super) const TURNS: u64 = 1 << 61;
+pub(super) const TURNS: u64 = crate::token::END;
 
 /// The state of one key.
 ///

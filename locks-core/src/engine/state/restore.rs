@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::super::effects::Effects;
 use super::hold::{HoldEntry, Reservation};
-use super::{State, TURNS, Units};
+use super::{State, Units};
 use crate::clock::Moment;
 use crate::{Caller, HoldRecord, KeySet, Mode, Token};
 
@@ -14,7 +14,7 @@ pub(in crate::engine) enum Misfit {
     PermitsMismatch,
     /// The hold that it is nested in is not there.
     NotNested,
-    /// No grant has such a token.
+    /// An engine cannot go on from such a token.
     NoToken,
 }
 
@@ -25,7 +25,7 @@ impl State {
         record: &HoldRecord,
         set: Option<Arc<KeySet>>,
     ) -> Result<u32, Misfit> {
-        if record.token.max(record.outer).get() >= TURNS {
+        if !record.token.max(record.outer).is_followed() {
             return Err(Misfit::NoToken);
         }
         let around = self.holds.iter().position(|hold| hold.token == record.outer);
@@ -70,7 +70,7 @@ impl State {
         until: Moment,
         now: Moment,
     ) -> Result<(), Misfit> {
-        if token.get() >= TURNS {
+        if !token.is_followed() {
             return Err(Misfit::NoToken);
         }
         if until > now {
