@@ -3,7 +3,7 @@
 
 mod args;
 mod clean;
-mod ignored;
+mod inherited;
 mod list;
 mod out;
 mod ping;
@@ -18,6 +18,7 @@ mod status;
 use std::process::ExitCode;
 
 use args::Task;
+use inherited::Inherited;
 use status::Status;
 
 fn main() -> ExitCode {
@@ -26,13 +27,14 @@ fn main() -> ExitCode {
     if let Some(status) = given.next().and_then(|first| run::within(&first, given)) {
         return status.into();
     }
+    let inherited = Inherited::take();
     let outcome = match args::parse(std::env::args_os()) {
-        Ok(Task::Run(asked)) => run::run(asked),
+        Ok(Task::Run(asked)) => run::run(asked, &inherited),
         Ok(Task::List(asked)) => list::list(&asked),
         Ok(Task::Clean(asked)) => clean::clean(&asked),
         Ok(Task::Release(asked)) => release::release(&asked),
         Ok(Task::Ping(asked)) => ping::ping(&asked),
-        Ok(Task::Serve(asked)) => serve::serve(&asked),
+        Ok(Task::Serve(asked)) => serve::serve(&asked, &inherited),
         Ok(Task::Secret(asked)) => secret::secret(&asked),
         Ok(Task::Print(text)) => out::print(&text).map(|()| Status::Done),
         Err(wrong) => Err(wrong),

@@ -1,5 +1,7 @@
 //! The command with real processes, over lock files and servers in a directory of each test's own.
 
+#[path = "cli/inherited.rs"]
+mod inherited;
 #[path = "cli/kit.rs"]
 mod kit;
 #[path = "cli/list.rs"]

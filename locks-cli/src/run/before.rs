@@ -11,6 +11,7 @@ use std::process::Command;
 use rustix::process::{Pid, Signal, getpgrp, getpid, getppid, kill_process};
 
 use super::terminal::{self, Terminal};
+use crate::inherited::Blocked;
 use crate::status::{Status, say};
 
 /// The first argument of a child that is to become the command given by the rest.
@@ -18,11 +19,14 @@ const COMMAND: &str = "__command";
 /// The first argument of a child that is to give the terminal to a group.
 const TERMINAL: &str = "__terminal";
 
-/// This program, to become the command that is added as arguments.
-pub(super) fn command(foreground: bool) -> io::Result<Command> {
+/// This program, to become the command that is added as arguments, with these signals blocked: in the foreground,
+/// or where it is; at once, or only when it has stopped and is continued.
+pub(super) fn command(foreground: bool, stops: bool, blocked: &Blocked) -> io::Result<Command> {
     let mut myself = myself()?;
     let parent = getpid().as_raw_nonzero().to_string();
-    myself.arg(COMMAND).arg(parent).arg(if foreground { "foreground" } else { "background" });
+    myself.arg(COMMAND).args([&parent, &blocked.to_string()]);
+    myself.arg(if foreground { "foreground" } else { "background" });
+    myself.arg(if stops { "stops" } else { "begins" });
     Ok(myself)
 }
 
@@ -37,8 +41,12 @@ pub(super) fn giver(group: Pid) -> io::Result<Command> {
 pub(crate) fn within(first: &OsStr, rest: impl Iterator<Item = OsString>) -> Option<Status> {
     let mut rest = rest;
     if first == COMMAND {
-        let (parent, place) = (number(rest.next())?, rest.next()?);
-        Some(become_command(parent, place == "foreground", rest))
+        let (parent, blocked) = (number(rest.next())?, rest.next()?.to_str()?.parse().ok()?);
+        let (place, first) = (rest.next()?, rest.next()?);
+        if first == "stops" {
+            let _ = kill_process(getpid(), Signal::STOP);
+        }
+        Some(become_command(parent, place == "foreground", &blocked, rest))
     } else if first == TERMINAL {
         Some(terminal::give(number(rest.next())?))
     } else {
@@ -49,6 +57,7 @@ pub(crate) fn within(first: &OsStr, rest: impl Iterator<Item = OsString>) -> Opt
 fn become_command(
     parent: Pid,
     foreground: bool,
+    blocked: &Blocked,
     mut words: impl Iterator<Item = OsString>,
 ) -> Status {
     die_with_parent();
@@ -61,6 +70,7 @@ fn become_command(
         let _ = kill_process(getpid(), Signal::TTIN);
     }
     let name = words.next().unwrap_or_default();
+    blocked.apply();
     let error = Command::new(&name).args(words).exec();
     say(format_args!("cannot run `{}`: {error}", name.display()));
     match error.kind() {

@@ -4,13 +4,15 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, test_kill_process_group,
     waitid,
 };
 
 use super::before;
+use super::signals;
+use crate::inherited::Inherited;
 
 /// A child that has been started. Its process group bears its number, and keeps it until the child
 /// is reaped: so signals reach nobody else.
@@ -36,20 +38,31 @@ pub(super) enum Ended {
 
 impl Child {
     /// Starts `command`, which may find that it cannot be run: then it ends with the status for that.
-    /// In the foreground, it begins once its group has the terminal.
+    /// In the foreground, it begins once its group has the terminal. Signals are to it as they were `inherited`.
     pub(super) fn start(
         command: &[OsString],
         environment: impl IntoIterator<Item = (&'static str, OsString)>,
         foreground: bool,
+        inherited: &Inherited,
     ) -> io::Result<Self> {
-        let child = before::command(foreground)?
+        // It has to be ignored while the child is started, so that it is to the child as well, and must not be
+        // when the child ends, or nobody would hear how.
+        let is_kept = !inherited.ignores(Signal::CHILD);
+        let child = before::command(foreground, !is_kept, inherited.blocked())?
             .args(command)
             .envs(environment)
             .process_group(0)
             .spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| io::Error::other("a process without a number"))?;
-        Ok(Self { pid })
+        let child = Self { pid };
+        if !is_kept {
+            // It stops before it does anything.
+            retry_on_intr(|| waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED))?;
+            signals::keep_children()?;
+            child.signal(Signal::CONT);
+        }
+        Ok(child)
     }
 
     pub(super) fn group(&self) -> Pid {

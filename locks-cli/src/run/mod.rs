@@ -17,23 +17,24 @@ use std::time::Instant;
 use self::child::{Child, Ended};
 use self::events::Events;
 use self::held::Held;
+use self::jobs::Job;
 use self::schedule::Schedule;
-use self::terminal::Terminal;
 use self::waiting::Waited;
 use self::watch::{Cut, Watch};
 use crate::args::RunArgs;
+use crate::inherited::Inherited;
 use crate::status::{Failure, Status, say};
 
 pub(crate) use self::before::within;
 
 /// Runs the command that is asked for, while its lock is held.
-pub(crate) fn run(asked: RunArgs) -> Result<Status, Failure> {
+pub(crate) fn run(asked: RunArgs, inherited: &Inherited) -> Result<Status, Failure> {
     // A server hears of processes, not of their requests, and this one is here for its command.
     let party = waiting::party(&asked);
     let name = party.label.or(party.process).unwrap_or_default();
-    let backend = asked.place.open(&name)?;
     let events = Events::new();
-    signals::listen(&events).map_err(|error| Failure::during("signals", error))?;
+    signals::listen(&events, inherited).map_err(|error| Failure::during("signals", error))?;
+    let backend = asked.place.open(&name)?;
     let held = match waiting::acquire(&backend, &asked, &events) {
         Ok(Waited::Granted(held)) => held,
         Ok(Waited::Ended(signal)) => return Ok(Status::Signalled(signal.as_raw())),
@@ -52,12 +53,12 @@ pub(crate) fn run(asked: RunArgs) -> Result<Status, Failure> {
         return Ok(Status::Lost);
     }
     let environment = environment(&asked.keys, &held);
-    let mut terminal = Terminal::open();
-    let foreground = terminal.as_ref().is_some_and(Terminal::is_all_ours);
-    let mut child = Child::start(&asked.command, environment, foreground)
+    let mut job = Job::open();
+    let foreground = job.as_mut().is_some_and(|job| job.terminal().is_all_ours());
+    let mut child = Child::start(&asked.command, environment, foreground, inherited)
         .map_err(|error| Failure::during("the command could not be started", error))?;
     let mut watch = Watch::new(&held, &events, schedule);
-    let ended = watch.until_it_ends(&mut child, terminal.as_mut());
+    let ended = watch.until_it_ends(&mut child, job.as_mut());
     let cut = watch.into_cut();
     let ended = ended.map_err(|error| {
         child.kill();

@@ -1,13 +1,15 @@
 //! Which signals are heard, and how they become events.
 
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::thread;
 
+use nix::sys::signal::{SigSet, Signal as Named};
 use rustix::process::Signal;
-use signal_hook::iterator::Signals;
 
 use super::events::{Event, Events};
-use crate::ignored::Ignored;
+use crate::inherited::Inherited;
 
 /// What is passed on to the command. The others cannot be caught, or tell of a fault of the
 /// process that gets them, or come with a terminal that the command then has.
@@ -25,19 +27,23 @@ const PASSED_ON: [Signal; 10] = [
 ];
 
 /// Whether the signal ends a wait for the lock, with which the command's run has not begun yet.
-pub(super) fn ends_waiting(signal: Signal) -> bool {
+pub(crate) fn ends_waiting(signal: Signal) -> bool {
     [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM].contains(&signal)
 }
 
-/// From now on signals become events, and do nothing else.
-pub(super) fn listen(events: &Events) -> io::Result<()> {
-    let ignored = Ignored::by_whoever_started_us();
-    let heard = PASSED_ON.into_iter().filter(|signal| !ignored.has(*signal));
-    let mut signals = Signals::new(heard.chain([Signal::CHILD]).map(Signal::as_raw))?;
+/// From now on signals become events, and do nothing else. To be called before there are other threads.
+///
+/// They are blocked and waited for, not handled, so that their dispositions stay what they were: this process can
+/// be stopped by the one that has stopped its command, and what it starts inherits what it has inherited itself.
+pub(crate) fn listen(events: &Events, inherited: &Inherited) -> io::Result<()> {
+    let heard = PASSED_ON.into_iter().filter(|signal| !inherited.ignores(*signal));
+    let heard = heard.chain([Signal::CHILD]).filter_map(|signal| named(signal).ok());
+    let heard = SigSet::from_iter(heard);
+    heard.thread_block()?;
     let sender = events.sender();
     thread::Builder::new().name("signals".into()).spawn(move || {
-        for number in signals.forever() {
-            let event = match Signal::from_named_raw(number) {
+        while let Ok(signal) = heard.wait() {
+            let event = match Signal::from_named_raw(signal as i32) {
                 Some(Signal::CHILD) | None => Event::Look,
                 Some(signal) => Event::Signal(signal),
             };
@@ -47,4 +53,24 @@ pub(super) fn listen(events: &Events) -> io::Result<()> {
         }
     })?;
     Ok(())
+}
+
+/// Has the kernel keep children that end until they are reaped, and tell of them, also where CHLD is ignored.
+/// What is started later inherits that.
+pub(super) fn keep_children() -> io::Result<()> {
+    let somebody = Arc::new(AtomicBool::new(false));
+    signal_hook::flag::register(Signal::CHILD.as_raw(), somebody).map(|_| ())
+}
+
+/// Does to this thread, and with it to the process, what the signal does where nobody listens.
+pub(super) fn suffer(signal: Signal) {
+    let Ok(signal) = named(signal) else { return };
+    let Ok(mask) = SigSet::thread_get_mask() else { return };
+    let _ = SigSet::from_iter([signal]).thread_unblock();
+    let _ = nix::sys::signal::raise(signal);
+    let _ = mask.thread_set_mask();
+}
+
+fn named(signal: Signal) -> io::Result<Named> {
+    Ok(Named::try_from(signal.as_raw())?)
 }

@@ -11,9 +11,8 @@ use rustix::process::Signal;
 use super::child::{Change, Child, Ended};
 use super::events::{Event, Events};
 use super::held::Held;
-use super::jobs;
+use super::jobs::Job;
 use super::schedule::{Due, Schedule};
-use super::terminal::Terminal;
 
 /// How soon to look again whether a killed group is gone.
 const SOON: Duration = Duration::from_millis(1);
@@ -43,14 +42,14 @@ impl<'a> Watch<'a> {
     pub(super) fn until_it_ends(
         &mut self,
         child: &mut Child,
-        mut terminal: Option<&mut Terminal>,
+        mut job: Option<&mut Job>,
     ) -> io::Result<Ended> {
         loop {
             match child.look()? {
                 Change::Ended => break,
                 Change::Stopped(signal) => {
-                    if let Some(terminal) = terminal.as_deref_mut() {
-                        jobs::child_stopped(child, terminal, signal);
+                    if let Some(job) = job.as_deref_mut() {
+                        job.child_stopped(child, signal);
                     }
                 }
                 Change::Nothing => {}
@@ -64,19 +63,22 @@ impl<'a> Watch<'a> {
             }
             self.end_what_is_due(child);
             if let Event::Signal(signal) = self.events.next(self.schedule.next()) {
-                self.pass_on(signal, child);
+                let stops = |job: &mut Job| signal == Signal::TSTP && job.stops(child);
+                if !job.as_deref_mut().is_some_and(stops) {
+                    self.pass_on(signal, child);
+                }
             }
         }
         if self.cut.is_some() {
             // What the child has left behind is not to outlive the lock.
             child.kill();
         }
-        if let Some(terminal) = terminal.as_deref_mut() {
-            terminal.take_back();
+        if let Some(job) = job.as_deref_mut() {
+            job.terminal().take_back();
         }
         let ended = child.reap()?;
-        if let (Ended::Killed(_), Some(terminal)) = (ended, terminal) {
-            terminal.restore();
+        if let (Ended::Killed(_), Some(job)) = (ended, job) {
+            job.terminal().restore();
         }
         if let (Some(Cut::TimeIsUp), Some(end)) = (&self.cut, self.schedule.end()) {
             // They are killed, but may have to be scheduled once more to notice. Nobody tells of the end

@@ -15,14 +15,15 @@ use serde_json::json;
 use self::settings::Settings;
 use self::stop::Stop;
 use crate::args::ServeArgs;
+use crate::inherited::Inherited;
 use crate::out;
 use crate::status::{Failure, Status};
 
 /// Serves until a signal comes, or until it cannot go on.
-pub(crate) fn serve(asked: &ServeArgs) -> Result<Status, Failure> {
+pub(crate) fn serve(asked: &ServeArgs, inherited: &Inherited) -> Result<Status, Failure> {
     let settings = Settings::gather(asked)?;
     // Before it listens, so that no signal finds it without an ear.
-    let stop = Stop::listen().map_err(|error| Failure::during("signals", error))?;
+    let stop = Stop::listen(inherited).map_err(|error| Failure::during("signals", error))?;
     let server = Arc::new(settings.into_builder()?.start()?);
     stop.tell(Arc::clone(&server));
     out::print(&words(&server, asked.json))?;

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use signal_hook::iterator::Signals;
 
 use super::ready;
-use crate::ignored::Ignored;
+use crate::inherited::Inherited;
 
 const HEARD: [Signal; 3] = [Signal::TERM, Signal::INT, Signal::HUP];
 
@@ -21,9 +21,8 @@ pub(super) struct Stop {
 
 impl Stop {
     /// From now on signals come here.
-    pub(super) fn listen() -> io::Result<Self> {
-        let ignored = Ignored::by_whoever_started_us();
-        let heard = HEARD.into_iter().filter(|signal| !ignored.has(*signal));
+    pub(super) fn listen(inherited: &Inherited) -> io::Result<Self> {
+        let heard = HEARD.into_iter().filter(|signal| !inherited.ignores(*signal));
         let mut signals = Signals::new(heard.map(Signal::as_raw))?;
         let server = Arc::new(OnceLock::<Arc<Server>>::new());
         let told = Arc::clone(&server);

@@ -221,6 +221,84 @@ fn a_script_has_the_terminal_back_when_the_command_has_ended() {
     terminal.ended_with(0);
 }
 
+/// `locks run` in `locks run`, and a command within that wants something of whoever sits at the terminal.
+const NESTED: [&str; 2] = [
+    "locks run a -- locks run b -- bash chat\n",
+    "locks run c -- sh -c 'locks run a -- locks run b -- bash chat; echo then:$LOCKS_KEY.'\n",
+];
+
+/// A place with that command, and a script with this line.
+fn nested(line: &str) -> Place {
+    let place = Place::new();
+    let chat =
+        "echo go-on:$LOCKS_KEY; while read x; do echo back:$x.; done; echo over:$LOCKS_KEY.\n";
+    std::fs::write(place.path("chat"), chat).unwrap();
+    let script = format!("{line}echo after:$((1 + 1)).\nread y; echo got:$y.\n");
+    std::fs::write(place.path("script"), script).unwrap();
+    place
+}
+
+#[test]
+fn f39_the_terminal_is_handed_down_through_nesting() {
+    for line in NESTED {
+        let place = nested(line);
+        let mut terminal = Terminal::new(&place);
+        for start in [line, "sh script\n"] {
+            terminal.types(start);
+            terminal.shows("go-on:b");
+            terminal.types("hello\n");
+            terminal.shows("back:hello.");
+            terminal.types(CTRL_D);
+            terminal.shows("over:b.");
+            if start != line {
+                terminal.shows("after:2");
+                terminal.types("you\n");
+                terminal.shows("got:you.");
+            }
+            terminal.ended_with(0);
+        }
+    }
+}
+
+#[test]
+fn f39_ctrl_z_stops_all_of_a_nest_and_fg_goes_on_with_it() {
+    for line in NESTED {
+        let place = nested(line);
+        let mut terminal = Terminal::new(&place);
+        for start in [line, "sh script\n"] {
+            terminal.types(start);
+            terminal.shows("go-on:b");
+            for round in ["one", "two"] {
+                terminal.types(CTRL_Z);
+                terminal.shows("Stopped");
+                terminal.shows(PROMPT);
+                terminal.types("fg\n");
+                terminal.shows(start.trim_end());
+                terminal.types(&format!("{round}\n"));
+                terminal.shows(&format!("back:{round}."));
+            }
+            terminal.types(CTRL_D);
+            terminal.shows("over:b.");
+            if start != line {
+                terminal.shows("after:2");
+                terminal.types("you\n");
+                terminal.shows("got:you.");
+            }
+            terminal.ended_with(0);
+        }
+    }
+}
+
+#[test]
+fn f39_ctrl_c_ends_the_command_of_a_nest() {
+    let place = nested(NESTED[0]);
+    let mut terminal = Terminal::new(&place);
+    terminal.types(NESTED[0]);
+    terminal.shows("go-on:b");
+    terminal.types(CTRL_C);
+    terminal.ended_with(130);
+}
+
 #[test]
 fn ctrl_c_in_a_script_ends_the_script_too() {
     let place = Place::new();
