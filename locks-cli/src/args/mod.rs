@@ -1,7 +1,10 @@
 //! What the command is asked to do.
 
 mod forgotten;
+mod hold;
+mod keys;
 mod list;
+mod lock;
 mod pages;
 mod run;
 mod serve;
@@ -16,7 +19,10 @@ use clap::error::ErrorKind;
 use clap::{Arg, ArgMatches, Command};
 use locks::duration;
 
+pub(crate) use self::hold::HoldArgs;
+use self::keys::Words;
 pub(crate) use self::list::ListArgs;
+pub(crate) use self::lock::LockArgs;
 pub(crate) use self::run::RunArgs;
 pub(crate) use self::serve::{SecretArgs, ServeArgs};
 pub(crate) use self::upkeep::{CleanArgs, PingArgs, ReleaseArgs};
@@ -27,6 +33,7 @@ use crate::status::Failure;
 #[derive(Debug)]
 pub(crate) enum Task {
     Run(RunArgs),
+    Hold(HoldArgs),
     List(ListArgs),
     Clean(CleanArgs),
     Release(ReleaseArgs),
@@ -40,13 +47,24 @@ pub(crate) enum Task {
 /// The task that `given` asks for, the program's own name first.
 pub(crate) fn parse(given: impl IntoIterator<Item = OsString>) -> Result<Task, Failure> {
     let given = given.into_iter().collect::<Vec<_>>();
-    let mut matches = match command().try_get_matches_from(&given) {
+    let (head, words) = given.split_at(given.len().min(2));
+    let keyed = match head.get(1).and_then(|name| name.to_str()) {
+        Some("run") => Some(run::command()),
+        Some("hold") => Some(hold::command()),
+        _ => None,
+    };
+    let keyed = keyed.as_ref().map(|subcommand| (subcommand, Words::of(subcommand, words)));
+    let spelled = keyed.as_ref().map_or_else(|| words.to_vec(), |(_, words)| words.spelled());
+    let mut matches = match command().try_get_matches_from(head.iter().chain(&spelled)) {
         Ok(matches) => matches,
-        Err(error) => return explain(&error, &given),
+        Err(error) => return explain(&error, keyed.as_ref().map(|(_, words)| words)),
     };
     let (name, mut of) = matches.remove_subcommand().expect("one is required");
+    let like_options = keyed.map(|(subcommand, words)| words.like_options(subcommand));
+    let like_options = like_options.unwrap_or_default();
     Ok(match name.as_str() {
-        "run" => Task::Run(RunArgs::read(&mut of)?),
+        "run" => Task::Run(RunArgs::read(&mut of, like_options)?),
+        "hold" => Task::Hold(HoldArgs::read(&mut of, like_options)?),
         "ls" => Task::List(ListArgs::read(&mut of)?),
         "clean" => Task::Clean(CleanArgs::read(&mut of)?),
         "release" => Task::Release(ReleaseArgs::read(&mut of)?),
@@ -71,6 +89,7 @@ fn command() -> Command {
         .disable_help_subcommand(true)
         .args_override_self(true)
         .subcommand(run::command())
+        .subcommand(hold::command())
         .subcommand(list::command())
         .subcommand(upkeep::release())
         .subcommand(upkeep::clean())
@@ -82,12 +101,14 @@ fn command() -> Command {
 }
 
 /// Help that was asked for, or what is wrong.
-fn explain(error: &clap::Error, given: &[OsString]) -> Result<Task, Failure> {
+fn explain(error: &clap::Error, keyed: Option<&Words<'_>>) -> Result<Task, Failure> {
     let text = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Ok(Task::Print(text)),
         kind => {
-            let text = forgotten::separator(kind, given).unwrap_or(text);
+            let lacks = kind == ErrorKind::MissingRequiredArgument;
+            let lacking = keyed.filter(|_| lacks).and_then(forgotten::part);
+            let text = lacking.unwrap_or(text);
             Err(Failure::new(text.trim_start_matches("error: ").trim_end()))
         }
     }
@@ -186,13 +207,67 @@ mod tests {
     #[test]
     fn what_is_read_is_what_is_meant() {
         let Ok(Task::Run(asked)) = read(&[
-            "run", "a", "b", "-w", "2s", "-s", "-E", "3", "--", "sh", "-c", "exit 0", "--", "-n",
+            "run", "-w", "2s", "-s", "-E", "3", "a", "b", "--", "sh", "-c", "exit 0", "--", "-n",
         ]) else {
             panic!("it is a run")
         };
-        assert_eq!(asked.keys, ["a", "b"]);
+        assert_eq!(asked.lock.keys, ["a", "b"]);
         assert_eq!(asked.command, ["sh", "-c", "exit 0", "--", "-n"]);
-        assert_eq!(asked.options.wait, Some(locks::Wait::AtMost(Duration::from_secs(2))));
-        assert_eq!((asked.options.mode, asked.conflict), (locks::Mode::Shared, 3));
+        assert_eq!(asked.lock.options.wait, Some(locks::Wait::AtMost(Duration::from_secs(2))));
+        assert_eq!((asked.lock.options.mode, asked.lock.conflict), (locks::Mode::Shared, 3));
+        assert_eq!(asked.lock.like_options, [""; 0]);
+    }
+
+    #[test]
+    fn a_key_that_begins_with_a_dash_is_no_option() {
+        let keys = |line: &[&str]| match read(line) {
+            Ok(Task::Run(asked)) => {
+                assert_eq!(asked.lock.options.steal_after, None, "{line:?}");
+                (asked.lock.keys, asked.lock.like_options)
+            }
+            other => panic!("{line:?} is no run: {other:?}"),
+        };
+        let (all, warned) = keys(&["run", "a", "--steal-after=0s", "-x", "--", "true"]);
+        assert_eq!((all.len(), warned), (3, vec!["--steal-after=0s".to_owned()]));
+        assert_eq!(keys(&["run", "--key", "-n", "--", "true"]).0, ["-n"]);
+        assert_eq!(
+            keys(&["run", "--key=--steal-after=0s", "a", "--", "b"]).0[0],
+            "--steal-after=0s"
+        );
+        assert_eq!(keys(&["run", "--key", "--", "--", "b"]).0, ["--"]);
+        // Alone it is taken for an option, and there is no key: nothing is stolen or run.
+        for alone in ["--steal-after=0s", "-n", "--backend=file:///tmp"] {
+            let text = read(&["run", alone, "--", "true"]).unwrap_err();
+            assert!(text.contains("the key is missing"), "{text}");
+        }
+    }
+
+    #[test]
+    fn wait_is_spelled_as_in_the_attribute() {
+        let wait = |line: &[&str]| match read(line) {
+            Ok(Task::Run(asked)) => (asked.lock.keys.join(","), asked.lock.options.wait),
+            other => panic!("{line:?} is no run: {other:?}"),
+        };
+        let seconds = |seconds| Some(locks::Wait::AtMost(Duration::from_secs(seconds)));
+        let (forever, no) = (Some(locks::Wait::Forever), Some(locks::Wait::No));
+        for (options, expected) in [
+            (&["--wait=5s"][..], seconds(5)),
+            (&["--wait", "5s"], seconds(5)),
+            (&["-w", "5s"], seconds(5)),
+            (&["-w5s"], seconds(5)),
+            (&["--timeout", "5s"], seconds(5)),
+            (&["--wait=true"], forever),
+            (&["--wait", "true"], forever),
+            (&["--wait=false"], no),
+            (&["-n"], no),
+            (&[], None),
+        ] {
+            let line = [&["run"][..], options, &["x", "--", "true"]].concat();
+            assert_eq!(wait(&line), ("x".to_owned(), expected), "{options:?}");
+        }
+        for value in ["5", "x", "yes", ""] {
+            let text = read(&["run", "--wait", value, "x", "--", "true"]).unwrap_err();
+            assert!(text.contains("`true`, `false` or a duration"), "{value}: {text}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use rustix::process::{
 };
 
 use super::before;
-use super::signals;
+use crate::holding::keep_children;
 use crate::inherited::Inherited;
 
 /// A child that has been started. Its process group bears its number, and keeps it until the child
@@ -59,7 +59,7 @@ impl Child {
         if !is_kept {
             // It stops before it does anything.
             retry_on_intr(|| waitid(WaitId::Pid(pid), WaitIdOptions::STOPPED))?;
-            signals::keep_children()?;
+            keep_children()?;
             child.signal(Signal::CONT);
         }
         Ok(child)

@@ -1,10 +1,10 @@
 //! Job control: stopping with the command, and going on with it.
 
-use rustix::process::{Pid, Signal, getpgrp, getpid, kill_current_process_group, kill_process};
+use rustix::process::{Signal, kill_current_process_group};
 
 use super::child::Child;
-use super::signals;
 use super::terminal::Terminal;
+use crate::holding::{is_orphaned, stop_myself};
 
 /// This process and its command, as a job of the terminal that both belong to.
 pub(super) struct Job {
@@ -66,51 +66,5 @@ impl Job {
         // It goes on where it was.
         self.terminal.give_to(child.group());
         true
-    }
-}
-
-/// Stops, as by Ctrl-Z, until continued.
-pub(super) fn stop_myself() {
-    if is_orphaned() {
-        // The kernel would not do it by the other signal.
-        let _ = kill_process(getpid(), Signal::STOP);
-    } else {
-        signals::suffer(Signal::TSTP);
-    }
-}
-
-/// Whether nobody is left who could continue this job: no member of its group has a parent that is
-/// outside of it and in the same session.
-fn is_orphaned() -> bool {
-    let group = getpgrp();
-    let Some(mut place) = Place::of(getpid()) else { return false };
-    let session = place.session;
-    while let Some(parent) = Pid::from_raw(place.parent).and_then(Place::of) {
-        if parent.session != session {
-            return true;
-        }
-        if parent.group != group.as_raw_nonzero().get() {
-            return false;
-        }
-        place = parent;
-    }
-    true
-}
-
-/// Where a process stands among the others.
-struct Place {
-    parent: i32,
-    group: i32,
-    session: i32,
-}
-
-impl Place {
-    fn of(pid: Pid) -> Option<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-        // The name comes before, in brackets, and may have anything in it.
-        let (_, fields) = stat.rsplit_once(')')?;
-        let mut numbers = fields.split_whitespace().skip(1).map(str::parse);
-        let mut next = || numbers.next()?.ok();
-        Some(Self { parent: next()?, group: next()?, session: next()? })
     }
 }

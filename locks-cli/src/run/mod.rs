@@ -2,26 +2,22 @@
 
 mod before;
 mod child;
-mod events;
-mod held;
+mod in_place;
 mod jobs;
-mod schedule;
-mod signals;
 mod terminal;
-mod waiting;
 mod watch;
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::time::Instant;
 
+use locks::Party;
+
 use self::child::{Child, Ended};
-use self::events::Events;
-use self::held::Held;
 use self::jobs::Job;
-use self::schedule::Schedule;
-use self::waiting::Waited;
 use self::watch::{Cut, Watch};
 use crate::args::RunArgs;
+use crate::holding::{self, Events, Held, Outcome, Schedule};
 use crate::inherited::Inherited;
 use crate::status::{Failure, Status, say};
 
@@ -29,30 +25,22 @@ pub(crate) use self::before::within;
 
 /// Runs the command that is asked for, while its lock is held.
 pub(crate) fn run(asked: RunArgs, inherited: &Inherited) -> Result<Status, Failure> {
-    // A server hears of processes, not of their requests, and this one is here for its command.
-    let party = waiting::party(&asked);
-    let name = party.label.or(party.process).unwrap_or_default();
+    if asked.no_fork {
+        return in_place::run(&asked, inherited);
+    }
     let events = Events::new();
-    signals::listen(&events, inherited).map_err(|error| Failure::during("signals", error))?;
-    let backend = asked.place.open(&name)?;
-    let held = match waiting::acquire(&backend, &asked, &events) {
-        Ok(Waited::Granted(held)) => held,
-        Ok(Waited::Ended(signal)) => return Ok(Status::Signalled(signal.as_raw())),
-        Err(error) if error.is_contended() => {
-            if !asked.quiet {
-                say(&error);
-            }
-            return Ok(Status::Conflict(asked.conflict));
-        }
-        Err(error) => return Err(error.into()),
+    holding::listen(&events, inherited).map_err(|error| Failure::during("signals", error))?;
+    let held = match holding::acquire(&asked.lock, party(&asked), &events)? {
+        Outcome::Held(held) => held,
+        Outcome::Not(status) => return Ok(status),
     };
-    let schedule = Schedule::new(Instant::now(), asked.options.hold_at_most, asked.kill_after);
+    let schedule = Schedule::new(Instant::now(), asked.lock.options.hold_at_most, asked.lock.kill_after);
     // Whoever was stopped between the grant and here may have lost it already.
     if let Err(error) = held.check() {
         say(format_args!("{error}, before the command was started"));
         return Ok(Status::Lost);
     }
-    let environment = environment(&asked.keys, &held);
+    let environment = environment(&asked.lock.keys, &held);
     let mut job = Job::open();
     let foreground = job.as_mut().is_some_and(|job| job.terminal().is_all_ours());
     let mut child = Child::start(&asked.command, environment, foreground, inherited)
@@ -67,11 +55,23 @@ pub(crate) fn run(asked: RunArgs, inherited: &Inherited) -> Result<Status, Failu
     Ok(conclude(&asked, held, ended, cut))
 }
 
+/// Who is going to hold it, in lists and errors: the command. The process is this one, which passes
+/// signals on.
+fn party(asked: &RunArgs) -> Party {
+    let command = asked.command.first().map(Path::new).and_then(Path::file_name);
+    let mut party = Party::default();
+    party.label.clone_from(&asked.lock.label);
+    party.process = command.map(|name| name.to_string_lossy().into_owned());
+    party
+}
+
 /// What the command finds in its environment.
-fn environment(keys: &[String], held: &Held) -> [(&'static str, OsString); 2] {
+fn environment(keys: &[String], held: &Held) -> [(&'static str, OsString); 3] {
+    let within = holding::within(keys, held.token());
     // A newline is the one separator that hardly any key has in it.
-    let keys = OsString::from(keys.join("\n"));
-    [("LOCKS_KEY", keys), ("LOCKS_TOKEN", OsString::from(held.token().to_string()))]
+    let keys = keys.join("\n");
+    let token = held.token().to_string();
+    [("LOCKS_KEY", keys.into()), ("LOCKS_TOKEN", token.into()), (holding::WITHIN, within.into())]
 }
 
 /// Releases the lock, unless it is lost, and says what went wrong with it meanwhile.
@@ -83,7 +83,7 @@ fn conclude(asked: &RunArgs, held: Held, ended: Ended, cut: Option<Cut>) -> Stat
             return Status::Lost;
         }
         Some(Cut::TimeIsUp) => {
-            let key = asked.keys.join("`, `");
+            let key = asked.lock.keys.join("`, `");
             say(format_args!("`{key}`: `--hold-at-most` is over, so `{name}` was ended"));
         }
         None => {}

@@ -9,10 +9,8 @@ use locks::LockError;
 use rustix::process::Signal;
 
 use super::child::{Change, Child, Ended};
-use super::events::{Event, Events};
-use super::held::Held;
 use super::jobs::Job;
-use super::schedule::{Due, Schedule};
+use crate::holding::{Due, Event, Events, Held, Schedule};
 
 /// How soon to look again whether a killed group is gone.
 const SOON: Duration = Duration::from_millis(1);

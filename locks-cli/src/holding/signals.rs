@@ -6,9 +6,10 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 
 use nix::sys::signal::{SigSet, Signal as Named};
-use rustix::process::Signal;
+use rustix::process::{Signal, getpid, kill_process};
 
 use super::events::{Event, Events};
+use super::family::is_orphaned;
 use crate::inherited::Inherited;
 
 /// What is passed on to the command. The others cannot be caught, or tell of a fault of the
@@ -57,17 +58,22 @@ pub(crate) fn listen(events: &Events, inherited: &Inherited) -> io::Result<()> {
 
 /// Has the kernel keep children that end until they are reaped, and tell of them, also where CHLD is ignored.
 /// What is started later inherits that.
-pub(super) fn keep_children() -> io::Result<()> {
+pub(crate) fn keep_children() -> io::Result<()> {
     let somebody = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(Signal::CHILD.as_raw(), somebody).map(|_| ())
 }
 
-/// Does to this thread, and with it to the process, what the signal does where nobody listens.
-pub(super) fn suffer(signal: Signal) {
-    let Ok(signal) = named(signal) else { return };
+/// Stops, as by Ctrl-Z, until continued.
+pub(crate) fn stop_myself() {
+    if is_orphaned() {
+        // The kernel would not do it by the other signal.
+        let _ = kill_process(getpid(), Signal::STOP);
+        return;
+    }
+    // It is one of those that are waited for, unless it is ignored.
     let Ok(mask) = SigSet::thread_get_mask() else { return };
-    let _ = SigSet::from_iter([signal]).thread_unblock();
-    let _ = nix::sys::signal::raise(signal);
+    let _ = SigSet::from_iter([Named::SIGTSTP]).thread_unblock();
+    let _ = nix::sys::signal::raise(Named::SIGTSTP);
     let _ = mask.thread_set_mask();
 }
 

@@ -8,7 +8,7 @@ use locks::{Backend, ErrorKind, LockError, LostCause, Options, Party, Token};
 
 /// A hold that is released when it is dropped. Unlike a guard of the library it can say that the
 /// holder is the command, and not a line of this program.
-pub(super) struct Held {
+pub(crate) struct Held {
     backend: Backend,
     /// I1: there until it is released.
     hold: Option<Hold>,
@@ -16,19 +16,19 @@ pub(super) struct Held {
 }
 
 /// What is asked for; it lives as long as the operation does.
-pub(super) struct Asked {
+pub(crate) struct Asked {
     keys: KeySet,
     options: Options,
     party: Arc<Party>,
 }
 
 impl Asked {
-    pub(super) fn new(keys: &[String], options: Options, party: Party) -> Self {
+    pub(crate) fn new(keys: &[String], options: Options, party: Party) -> Self {
         Self { keys: KeySet::new(keys), options, party: Arc::new(party) }
     }
 
     /// Asks for it. Dropping the operation withdraws it (C5).
-    pub(super) fn of<'a>(&'a self, backend: &'a Backend) -> Op<'a, Granted> {
+    pub(crate) fn of<'a>(&'a self, backend: &'a Backend) -> Op<'a, Granted> {
         let caller = Caller::polling(None).of(self.party.clone());
         let keys = match self.keys.as_slice() {
             [key] => Keys::one(key),
@@ -37,26 +37,26 @@ impl Asked {
         backend.acquire(Request::new(keys, self.options, caller))
     }
 
-    pub(super) fn held(&self, backend: &Backend, granted: Granted) -> Held {
+    pub(crate) fn held(&self, backend: &Backend, granted: Granted) -> Held {
         let keys = self.keys.as_slice().join("`, `");
         Held { backend: backend.clone(), hold: Some(granted.hold), keys }
     }
 }
 
 impl Held {
-    pub(super) fn token(&self) -> Token {
+    pub(crate) fn token(&self) -> Token {
         self.hold.as_ref().map_or(Token::new(0), Hold::token)
     }
 
     /// Whether it is lost; with a context, its task is woken when it becomes so (C8).
-    pub(super) fn poll_lost(&self, cx: Option<&mut Context<'_>>) -> Poll<LockError> {
+    pub(crate) fn poll_lost(&self, cx: Option<&mut Context<'_>>) -> Poll<LockError> {
         let Some(hold) = &self.hold else { return Poll::Pending };
         self.backend.poll_lost(hold, cx).map(|cause| self.lost(cause))
     }
 
     /// # Errors
     /// `Lost`, if it is.
-    pub(super) fn check(&self) -> Result<(), LockError> {
+    pub(crate) fn check(&self) -> Result<(), LockError> {
         match self.poll_lost(None) {
             Poll::Ready(error) => Err(error),
             Poll::Pending => Ok(()),
@@ -67,7 +67,7 @@ impl Held {
     ///
     /// # Errors
     /// `Lost` if it was lost before, and whatever keeps the arbiter from confirming.
-    pub(super) fn release(mut self) -> Result<(), LockError> {
+    pub(crate) fn release(mut self) -> Result<(), LockError> {
         let Some(hold) = self.hold.take() else { return Ok(()) };
         let token = hold.token();
         self.backend.release(hold).block().map_err(|error| match error.kind() {

@@ -6,9 +6,12 @@ use std::time::{Duration, Instant};
 /// have to be scheduled once more, and a busy machine takes its time with that.
 const MARGIN: Duration = Duration::from_millis(500);
 
+/// How long a command has between the two at most, unless told otherwise.
+const LONGEST: Duration = Duration::from_secs(5);
+
 /// The two steps that end a command before its lock ends: TERM, then KILL.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Schedule {
+pub(crate) struct Schedule {
     term: Option<Instant>,
     kill: Option<Instant>,
     /// The end of the lock.
@@ -17,7 +20,7 @@ pub(super) struct Schedule {
 
 /// What is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub(crate) enum Due {
     Nothing,
     Term,
     Kill,
@@ -25,7 +28,8 @@ pub(super) enum Due {
 
 impl Schedule {
     /// For a lock that was granted at `granted` and lasts `most`.
-    pub(super) fn new(granted: Instant, most: Option<Duration>, kill_after: Duration) -> Self {
+    pub(crate) fn new(granted: Instant, most: Option<Duration>, kill_after: Option<Duration>) -> Self {
+        let kill_after = kill_after.unwrap_or_else(|| LONGEST.min(most.unwrap_or_default() / 10));
         // Too far off to be an instant is never.
         let end = most.and_then(|most| granted.checked_add(most));
         let margin = MARGIN.min(kill_after / 2);
@@ -36,17 +40,17 @@ impl Schedule {
         }
     }
 
-    pub(super) fn end(&self) -> Option<Instant> {
+    pub(crate) fn end(&self) -> Option<Instant> {
         self.end
     }
 
     /// The time to look at it again.
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         self.term.or(self.kill)
     }
 
     /// What is due now, each step once.
-    pub(super) fn take_due(&mut self, now: Instant) -> Due {
+    pub(crate) fn take_due(&mut self, now: Instant) -> Due {
         if self.kill.is_some_and(|at| at <= now) {
             (self.term, self.kill) = (None, None);
             Due::Kill
@@ -68,7 +72,7 @@ mod tests {
         let start = Instant::now();
         let after = |millis| start + Duration::from_millis(millis);
         let (most, kill_after) = (Duration::from_secs(10), Duration::from_secs(1));
-        let mut schedule = Schedule::new(start, Some(most), kill_after);
+        let mut schedule = Schedule::new(start, Some(most), Some(kill_after));
         assert_eq!(schedule.next(), Some(after(9_000)));
         assert_eq!(schedule.take_due(after(8_999)), Due::Nothing);
         assert_eq!(schedule.take_due(after(9_000)), Due::Term);
@@ -82,7 +86,7 @@ mod tests {
     fn whoever_looks_too_late_kills_at_once() {
         let start = Instant::now();
         let mut schedule =
-            Schedule::new(start, Some(Duration::from_secs(1)), Duration::from_millis(10));
+            Schedule::new(start, Some(Duration::from_secs(1)), Some(Duration::from_millis(10)));
         assert_eq!(schedule.take_due(start + Duration::from_millis(995)), Due::Kill);
         assert_eq!(schedule.next(), None);
     }
@@ -90,7 +94,7 @@ mod tests {
     #[test]
     fn without_an_end_nothing_is_ever_due() {
         for most in [None, Some(Duration::MAX)] {
-            let schedule = Schedule::new(Instant::now(), most, Duration::from_secs(5));
+            let schedule = Schedule::new(Instant::now(), most, None);
             assert_eq!(schedule.next(), None);
         }
     }

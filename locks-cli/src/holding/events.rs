@@ -9,13 +9,13 @@ use rustix::process::Signal;
 
 /// Something happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Event {
+pub(crate) enum Event {
     Signal(Signal),
     /// It is worth looking again: at the lock, or at the child.
     Look,
 }
 
-pub(super) struct Events {
+pub(crate) struct Events {
     sender: Sender<Event>,
     receiver: Receiver<Event>,
     waker: Waker,
@@ -36,23 +36,23 @@ impl Wake for Bell {
 }
 
 impl Events {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (sender, receiver) = mpsc::channel();
         let waker = Waker::from(Arc::new(Bell(sender.clone())));
         Self { sender, receiver, waker }
     }
 
-    pub(super) fn sender(&self) -> Sender<Event> {
+    pub(crate) fn sender(&self) -> Sender<Event> {
         self.sender.clone()
     }
 
     /// For what is polled between events.
-    pub(super) fn context(&self) -> Context<'_> {
+    pub(crate) fn context(&self) -> Context<'_> {
         Context::from_waker(&self.waker)
     }
 
     /// The next event; `Look` at the deadline.
-    pub(super) fn next(&self, deadline: Option<Instant>) -> Event {
+    pub(crate) fn next(&self, deadline: Option<Instant>) -> Event {
         let event = match deadline {
             // The sender is kept, so it cannot end.
             None => self.receiver.recv().ok(),

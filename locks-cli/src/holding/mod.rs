@@ -1,0 +1,17 @@
+//! Holding a lock while something else goes on: the wait for it, what happens meanwhile, its end.
+
+mod caller;
+mod events;
+mod family;
+mod held;
+mod schedule;
+mod signals;
+mod waiting;
+
+pub(crate) use self::caller::{WITHIN, within};
+pub(crate) use self::events::{Event, Events};
+pub(crate) use self::family::is_orphaned;
+pub(crate) use self::held::Held;
+pub(crate) use self::schedule::{Due, Schedule};
+pub(crate) use self::signals::{keep_children, listen, stop_myself};
+pub(crate) use self::waiting::{Outcome, acquire};

@@ -1,0 +1,101 @@
+//! Before the command: the wait for the lock, which signals can end.
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use locks::{Backend, LockError, Party};
+use rustix::process::Signal;
+
+use super::events::{Event, Events};
+use super::held::{Asked, Held};
+use super::{caller, signals};
+use crate::args::LockArgs;
+use crate::status::{Failure, Status, say};
+
+/// How long a wait lasts before a look at who is in the way is worth it.
+const SOON: Duration = Duration::from_millis(20);
+
+/// What came of asking for a lock.
+pub(crate) enum Outcome {
+    Held(Held),
+    /// Somebody else has it, or a signal has ended the wait: how this process is to end.
+    Not(Status),
+}
+
+/// Waits for the lock for as long as was asked; `party` is who is going to hold it.
+///
+/// # Errors
+/// Whatever is wrong, but for a conflict.
+pub(crate) fn acquire(
+    asked: &LockArgs,
+    party: Party,
+    events: &Events,
+) -> Result<Outcome, Failure> {
+    if !asked.quiet {
+        for key in &asked.like_options {
+            say(format_args!(
+                "`{key}` is a key here, since it comes after one: options go before the keys, and a key \
+                 that is meant to look like one is better given by `--key`"
+            ));
+        }
+    }
+    // A server hears of processes, not of their requests.
+    let name = party.label.clone().or(party.process.clone()).unwrap_or_default();
+    let backend = asked.place.open(&name)?;
+    match wait(&backend, asked, party, events) {
+        Ok(Waited::Granted(held)) => Ok(Outcome::Held(held)),
+        Ok(Waited::Ended(signal)) => Ok(Outcome::Not(Status::Signalled(signal.as_raw()))),
+        Err(error) if error.is_contended() => {
+            if !asked.quiet {
+                say(&error);
+            }
+            Ok(Outcome::Not(Status::Conflict(asked.conflict)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How a wait ended.
+enum Waited {
+    Granted(Held),
+    /// By a signal; the place in the queue is given up.
+    Ended(Signal),
+}
+
+fn wait(
+    backend: &Backend,
+    asked: &LockArgs,
+    party: Party,
+    events: &Events,
+) -> Result<Waited, LockError> {
+    let wanted = Asked::new(&asked.keys, asked.options, party);
+    let mut acquisition = pin!(wanted.of(backend));
+    let mut look = pin!(caller::is_not_in_the_way(backend, asked));
+    let (mut look_at, mut looking) = (Some(Instant::now() + SOON), true);
+    loop {
+        if let Poll::Ready(outcome) = acquisition.as_mut().poll(&mut events.context()) {
+            return outcome.map(|granted| Waited::Granted(wanted.held(backend, granted)));
+        }
+        if look_at.is_some_and(|at| at <= Instant::now()) {
+            look_at = None;
+        }
+        if looking
+            && look_at.is_none()
+            && let Poll::Ready(outcome) = look.as_mut().poll(&mut events.context())
+        {
+            outcome?;
+            looking = false;
+        }
+        // Dropping the acquisition withdraws it (C5).
+        match events.next(look_at) {
+            Event::Signal(signal) if signals::ends_waiting(signal) => {
+                return Ok(Waited::Ended(signal));
+            }
+            Event::Signal(Signal::TSTP) => signals::stop_myself(),
+            // Of the others there is nobody yet whom they could concern.
+            Event::Signal(_) | Event::Look => {}
+        }
+    }
+}

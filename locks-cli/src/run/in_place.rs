@@ -1,0 +1,42 @@
+//! `locks run --no-fork`: the command takes the place of this process, and the lock with it.
+
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use super::{environment, party};
+use crate::args::RunArgs;
+use crate::holding::{self, Events, Outcome};
+use crate::inherited::Inherited;
+use crate::status::{Failure, Status};
+
+/// Becomes the command, once the lock is held.
+///
+/// Nobody is left then to renew, to hear of a loss, or to end the command in time. So it takes a lock that the
+/// kernel keeps for as long as the process has its file open, and that nothing else ends.
+pub(super) fn run(asked: &RunArgs, inherited: &Inherited) -> Result<Status, Failure> {
+    let options = &asked.lock.options;
+    let needs_keeper = [
+        ("--hold-at-least", options.hold_at_least.is_some()),
+        ("--hold-at-most", options.hold_at_most.is_some()),
+        ("--lease", options.lease.is_some()),
+    ];
+    if let Some((option, _)) = needs_keeper.iter().find(|(_, is_given)| *is_given) {
+        return Err(Failure::new(format!(
+            "`--no-fork` cannot do `{option}`: nobody is left to see to it once the command runs; leave out \
+             one of the two"
+        )));
+    }
+    let files = asked.lock.place.files_to_hand_on()?;
+    let events = Events::new();
+    holding::listen(&events, inherited).map_err(|error| Failure::during("signals", error))?;
+    let held = match holding::acquire_at(files.clone().into(), &asked.lock, party(asked), &events)? {
+        Outcome::Held(held) => held,
+        Outcome::Not(status) => return Ok(status),
+    };
+    locks::keep_across_exec(&files, held.token())?;
+    let (name, arguments) = asked.command.split_first().expect("it is not empty");
+    inherited.blocked().apply();
+    let mut command = Command::new(name);
+    let error = command.args(arguments).envs(environment(&asked.lock.keys, &held)).exec();
+    Ok(super::before::could_not(name, &error))
+}
