@@ -16,11 +16,28 @@ static MARKER: OnceLock<DefaultMarker> = OnceLock::new();
 /// `NotConfigured` if other processes of this user have another one by default, since the two would not
 /// exclude each other.
 pub(crate) fn open(url: &str) -> Result<Backend, LockError> {
+    declare(url)?;
+    url::open(url)
+}
+
+/// Says that this process has the backend at `url` by default.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn declare(url: &str) -> Result<(), LockError> {
     let marker = DefaultMarker::keep(&default_directory()?, url)?;
-    let backend = url::open(url)?;
     // Whoever was here before has said the same.
     let _ = MARKER.set(marker);
-    Ok(backend)
+    Ok(())
+}
+
+/// Has that stand when this process executes another program.
+///
+/// # Errors
+/// Those of the system.
+#[cfg(feature = "file")]
+pub(crate) fn keep_across_exec() -> Result<(), LockError> {
+    MARKER.get().map_or(Ok(()), DefaultMarker::keep_across_exec)
 }
 
 /// What the processes of this user that run now have by default, if any do.

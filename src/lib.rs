@@ -245,6 +245,26 @@ pub fn open_files(url: &str) -> Result<file::FileBackend, LockError> {
     url::open_files(url)
 }
 
+/// The file backend at a `file:` URL, for the command's `run --no-fork`: with what the URL says for requests
+/// that do not, and as it is. Without a URL it is the default one of this process.
+#[cfg(feature = "file")]
+#[doc(hidden)]
+pub fn open_files_to_keep(url: Option<&str>) -> Result<(Backend, file::FileBackend), LockError> {
+    if url.is_none() {
+        by_default::declare("file:")?;
+    }
+    url::open_files_to_keep(url.unwrap_or("file:"))
+}
+
+/// Has this process keep its lock with this token, and its default backend, when it executes another program,
+/// for the command's `run --no-fork`.
+#[cfg(feature = "file")]
+#[doc(hidden)]
+pub fn keep_across_exec(files: &file::FileBackend, token: Token) -> Result<(), LockError> {
+    files.keep_across_exec(token)?;
+    by_default::keep_across_exec()
+}
+
 /// The backend at a URL, for the command's `run`: a server hears of this process under the label, unless
 /// the URL has another.
 #[cfg(feature = "net")]

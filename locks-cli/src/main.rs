@@ -3,12 +3,15 @@
 
 mod args;
 mod clean;
+mod hold;
+mod holding;
 mod inherited;
 mod list;
 mod out;
 mod ping;
 mod place;
 mod quoted;
+mod reexec;
 mod release;
 mod run;
 mod secret;
@@ -24,12 +27,13 @@ use status::Status;
 fn main() -> ExitCode {
     let mut given = std::env::args_os().skip(1);
     // What it starts itself as, on the way to a command.
-    if let Some(status) = given.next().and_then(|first| run::within(&first, given)) {
+    if let Some(status) = given.next().and_then(|first| reexec::within(&first, given)) {
         return status.into();
     }
     let inherited = Inherited::take();
     let outcome = match args::parse(std::env::args_os()) {
         Ok(Task::Run(asked)) => run::run(asked, &inherited),
+        Ok(Task::Hold(asked)) => hold::hold(&asked),
         Ok(Task::List(asked)) => list::list(&asked),
         Ok(Task::Clean(asked)) => clean::clean(&asked),
         Ok(Task::Release(asked)) => release::release(&asked),

@@ -66,6 +66,12 @@ impl Place {
         Ok(Looked { backend: self.shared(backend)?, server })
     }
 
+    /// The files there, to hold locks that another program keeps: with what the URL says for requests, and as they
+    /// are.
+    pub(crate) fn open_to_keep(&self) -> Result<(Backend, FileBackend), Failure> {
+        locks::open_files_to_keep(self.url.as_deref()).map_err(|error| self.refused(error))
+    }
+
     /// The files there, where locks are files.
     pub(crate) fn open_files(&self) -> Result<FileBackend, Failure> {
         let url = self.url.as_deref().unwrap_or(DEFAULT);

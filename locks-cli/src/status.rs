@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 
 use locks::LockError;
 
@@ -67,7 +68,13 @@ impl From<LockError> for Failure {
 
 impl From<Status> for ExitCode {
     fn from(status: Status) -> Self {
-        Self::from(match status {
+        Self::from(u8::from(status))
+    }
+}
+
+impl From<Status> for u8 {
+    fn from(status: Status) -> Self {
+        match status {
             Status::Done => 0,
             Status::Nothing => 1,
             Status::Conflict(code) | Status::Exited(code) => code,
@@ -76,18 +83,45 @@ impl From<Status> for ExitCode {
             Status::Failed => 125,
             Status::NotExecutable => 126,
             Status::NotFound => 127,
-        })
+        }
     }
 }
 
-/// A line of the command's own on standard error. What came from elsewhere, a key or a name, steers no
-/// terminal.
+/// A line of the command's own on standard error, or wherever that is [collected](collect).
 pub(crate) fn say(text: impl Display) {
+    if let Some(said) = COLLECTED.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        said.push(text.to_string());
+        return;
+    }
+    // Nobody is left to be told that standard error is closed.
+    let _ = io::stderr().write_all(line(text).as_bytes());
+}
+
+/// The line. What came from elsewhere, a key or a name, steers no terminal.
+pub(crate) fn line(text: impl Display) -> String {
     let mut line = String::from("locks: ");
     for c in text.to_string().chars() {
         if c.is_control() && c != '\n' { line.extend(c.escape_default()) } else { line.push(c) }
     }
     line.push('\n');
-    // Nobody is left to be told that standard error is closed.
-    let _ = io::stderr().write_all(line.as_bytes());
+    line
+}
+
+/// What is said, where another process says it.
+static COLLECTED: Mutex<Option<Vec<String>>> = Mutex::new(None);
+
+/// From now on what is said is collected.
+pub(crate) fn collect() -> Collected {
+    *COLLECTED.lock().unwrap_or_else(PoisonError::into_inner) = Some(Vec::new());
+    Collected
+}
+
+/// What has been said since.
+pub(crate) struct Collected;
+
+impl Collected {
+    /// From now on it is said again.
+    pub(crate) fn take(self) -> Vec<String> {
+        COLLECTED.lock().unwrap_or_else(PoisonError::into_inner).take().unwrap_or_default()
+    }
 }

@@ -1,5 +1,9 @@
 //! The command with real processes, over lock files and servers in a directory of each test's own.
 
+#[path = "cli/hold.rs"]
+mod hold;
+#[path = "cli/in_place.rs"]
+mod in_place;
 #[path = "cli/inherited.rs"]
 mod inherited;
 #[path = "cli/kit.rs"]
@@ -8,6 +12,8 @@ mod kit;
 mod list;
 #[path = "cli/lost.rs"]
 mod lost;
+#[path = "cli/nested.rs"]
+mod nested;
 #[path = "cli/net.rs"]
 mod net;
 #[path = "cli/secret.rs"]

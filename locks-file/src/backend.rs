@@ -109,6 +109,20 @@ impl FileBackend {
         clean(&self.files.directory, unused_for)
     }
 
+    /// Has the lock with this token outlive this program: the one that this process executes next has it, and
+    /// whatever that starts, until all of them have ended or closed its file. Nobody of this library is left
+    /// then to release it, to end it in time, or to hear of its loss.
+    ///
+    /// For the command's `run --no-fork`.
+    ///
+    /// # Errors
+    /// Those of the system; `Unavailable` in a forked child.
+    #[doc(hidden)]
+    pub fn keep_across_exec(&self, token: Token) -> Result<(), LockError> {
+        self.files.check_process()?;
+        self.files.keep_across_exec(token)
+    }
+
     /// How many keys are in use in this process; see [`Engine::live_keys`].
     pub fn live_keys(&self) -> usize {
         self.engine.live_keys()

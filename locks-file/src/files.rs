@@ -86,6 +86,19 @@ impl Files {
         lock(&self.held).get(&id).cloned()
     }
 
+    /// Has the files of the grants with this token stay open when this process executes another program.
+    pub(crate) fn keep_across_exec(&self, token: Token) -> Result<(), LockError> {
+        let held = lock(&self.held);
+        for held in held.values().filter(|held| held.terms().token == token.get()) {
+            let kept = rustix::io::fcntl_setfd(&held.file, rustix::io::FdFlags::empty());
+            kept.map_err(|error| {
+                fault::at(&self.directory, &held.path, "handed on", error.into())
+                    .with_key(&*held.key)
+            })?;
+        }
+        Ok(())
+    }
+
     /// The file that was kept for this turn.
     pub(crate) fn take_kept(&self, key: &str) -> Option<Arc<Held>> {
         let mut passed_on = lock(&self.passed_on);

@@ -131,6 +131,22 @@ pub(crate) fn open_files(url: &str) -> Result<locks_file::FileBackend, LockError
     }
 }
 
+/// The file backend at `url`, with the URL's defaults around it and without; see
+/// [`crate::open_files_to_keep`].
+#[cfg(feature = "file")]
+pub(crate) fn open_files_to_keep(
+    url: &str,
+) -> Result<(Backend, locks_file::FileBackend), LockError> {
+    let Parsed { scheme, place, defaults, settings, .. } = parse(url)?;
+    if scheme.name != "file" {
+        let why = "only a file's lock can be handed on to another program; name a backend that has \
+                   files, as in `--backend file:`";
+        return Err(LockError::unsupported(&format!("{}:", scheme.name), "--no-fork", why));
+    }
+    let files = file::backend(place, settings)?;
+    Ok((defaults.around(Backend::new(files.clone())), files))
+}
+
 /// The backend at `url`, which is not to become an arbiter for being looked at; see
 /// [`crate::open_to_look`].
 #[cfg(feature = "net")]

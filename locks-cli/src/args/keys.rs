@@ -35,7 +35,8 @@ impl<'a> Words<'a> {
         let (options, rest) = words.split_at(at.min(words.len()));
         let end = rest.iter().position(|word| word == "--");
         let (keys, command) = rest.split_at(end.unwrap_or(rest.len()));
-        let takes_command = subcommand.get_arguments().any(|argument| argument.get_id() == "command");
+        let takes_command =
+            subcommand.get_arguments().any(|argument| argument.get_id() == "command");
         Self { options, keys, command: end.map(|_| &command[1..]), takes_command, has_named_key }
     }
 

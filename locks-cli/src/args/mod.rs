@@ -176,7 +176,6 @@ mod tests {
             (&["run", "--shared", "--permits", "3", "a", "--", "b"], "cannot be used with"),
             (&["run", "--permits", "0", "a", "--", "b"], "0"),
             (&["run", "-E", "256", "a", "--", "b"], "256"),
-            (&["run", "--kill-after", "1s", "a", "--", "b"], "--hold-at-most"),
             (&["run", "--steel-after", "1s", "a", "--", "b"], "--steal-after"),
             (&["list"], "list"),
             (&["ls", "--watch", "0s"], "0s"),

@@ -25,7 +25,10 @@ pub(crate) fn within(keys: &[String], token: Token) -> String {
 ///
 /// # Errors
 /// `Deadlock`, then.
-pub(crate) async fn is_not_in_the_way(backend: &Backend, asked: &LockArgs) -> Result<(), LockError> {
+pub(crate) async fn is_not_in_the_way(
+    backend: &Backend,
+    asked: &LockArgs,
+) -> Result<(), LockError> {
     // A thief does not wait for its victim to let go.
     if asked.options.steal_after.is_some() || !backend.about().capabilities.listing {
         return Ok(());
@@ -35,7 +38,8 @@ pub(crate) async fn is_not_in_the_way(backend: &Backend, asked: &LockArgs) -> Re
         let found = backend.inspect(Query::Key(key.clone())).await.unwrap_or_default();
         let holders = found.into_iter().flat_map(|lock| lock.holders).collect::<Vec<_>>();
         let is_shared = |holder: &HolderInfo| holder.mode == Mode::Shared;
-        let mut around = holders.iter().filter_map(|holder| Some((holder, around_us(holder, key)?)));
+        let mut around =
+            holders.iter().filter_map(|holder| Some((holder, around_us(holder, key)?)));
         let Some((holder, which)) = (match asked.options.mode {
             Mode::Exclusive => around.next(),
             Mode::Shared => around.find(|(holder, _)| !is_shared(holder)),

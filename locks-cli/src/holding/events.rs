@@ -13,6 +13,10 @@ pub(crate) enum Event {
     Signal(Signal),
     /// It is worth looking again: at the lock, or at the child.
     Look,
+    /// The process that the lock is held for has ended.
+    Gone,
+    /// Nobody waits any more for what comes of asking for the lock.
+    Unheard,
 }
 
 pub(crate) struct Events {

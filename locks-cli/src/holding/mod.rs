@@ -13,5 +13,5 @@ pub(crate) use self::events::{Event, Events};
 pub(crate) use self::family::is_orphaned;
 pub(crate) use self::held::Held;
 pub(crate) use self::schedule::{Due, Schedule};
-pub(crate) use self::signals::{keep_children, listen, stop_myself};
-pub(crate) use self::waiting::{Outcome, acquire};
+pub(crate) use self::signals::{ends_waiting, keep_children, listen, stop_myself};
+pub(crate) use self::waiting::{Outcome, acquire, acquire_at};

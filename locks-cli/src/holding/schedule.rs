@@ -28,7 +28,11 @@ pub(crate) enum Due {
 
 impl Schedule {
     /// For a lock that was granted at `granted` and lasts `most`.
-    pub(crate) fn new(granted: Instant, most: Option<Duration>, kill_after: Option<Duration>) -> Self {
+    pub(crate) fn new(
+        granted: Instant,
+        most: Option<Duration>,
+        kill_after: Option<Duration>,
+    ) -> Self {
         let kill_after = kill_after.unwrap_or_else(|| LONGEST.min(most.unwrap_or_default() / 10));
         // Too far off to be an instant is never.
         let end = most.and_then(|most| granted.checked_add(most));
@@ -38,6 +42,11 @@ impl Schedule {
             kill: end.and_then(|end| end.checked_sub(margin)),
             end,
         }
+    }
+
+    /// For a lock of which no end is known.
+    pub(crate) fn none() -> Self {
+        Self { term: None, kill: None, end: None }
     }
 
     pub(crate) fn end(&self) -> Option<Instant> {

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use locks::backend::{Exclusion, LockBackend};
 use locks::{Backend, LockError, Party};
 use rustix::process::Signal;
 
@@ -28,7 +29,18 @@ pub(crate) enum Outcome {
 ///
 /// # Errors
 /// Whatever is wrong, but for a conflict.
-pub(crate) fn acquire(
+pub(crate) fn acquire(asked: &LockArgs, party: Party, events: &Events) -> Result<Outcome, Failure> {
+    // A server hears of processes, not of their requests.
+    let name = party.label.clone().or(party.process.clone()).unwrap_or_default();
+    acquire_at(&asked.place.open(&name)?, asked, party, events)
+}
+
+/// The same, at this backend.
+///
+/// # Errors
+/// As [`acquire`].
+pub(crate) fn acquire_at(
+    backend: &Backend,
     asked: &LockArgs,
     party: Party,
     events: &Events,
@@ -41,10 +53,18 @@ pub(crate) fn acquire(
             ));
         }
     }
-    // A server hears of processes, not of their requests.
-    let name = party.label.clone().or(party.process.clone()).unwrap_or_default();
-    let backend = asked.place.open(&name)?;
-    match wait(&backend, asked, party, events) {
+    let about = backend.about();
+    if asked.kill_after.is_some()
+        && asked.options.hold_at_most.is_none()
+        && about.capabilities.exclusion == Exclusion::Kernel
+    {
+        return Err(Failure::new(format!(
+            "`--kill-after` has no end to count from: `{}` keeps a lock for as long as its holder runs; say \
+             `--hold-at-most` as well, or leave it out",
+            about.name
+        )));
+    }
+    match wait(backend, asked, party, events) {
         Ok(Waited::Granted(held)) => Ok(Outcome::Held(held)),
         Ok(Waited::Ended(signal)) => Ok(Outcome::Not(Status::Signalled(signal.as_raw()))),
         Err(error) if error.is_contended() => {
@@ -93,6 +113,7 @@ fn wait(
             Event::Signal(signal) if signals::ends_waiting(signal) => {
                 return Ok(Waited::Ended(signal));
             }
+            Event::Gone | Event::Unheard => return Ok(Waited::Ended(Signal::HUP)),
             Event::Signal(Signal::TSTP) => signals::stop_myself(),
             // Of the others there is nobody yet whom they could concern.
             Event::Signal(_) | Event::Look => {}

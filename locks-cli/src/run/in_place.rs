@@ -3,6 +3,7 @@
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use super::becoming::could_not_run;
 use super::{environment, party};
 use crate::args::RunArgs;
 use crate::holding::{self, Events, Outcome};
@@ -26,10 +27,10 @@ pub(super) fn run(asked: &RunArgs, inherited: &Inherited) -> Result<Status, Fail
              one of the two"
         )));
     }
-    let files = asked.lock.place.files_to_hand_on()?;
+    let (backend, files) = asked.lock.place.open_to_keep()?;
     let events = Events::new();
     holding::listen(&events, inherited).map_err(|error| Failure::during("signals", error))?;
-    let held = match holding::acquire_at(files.clone().into(), &asked.lock, party(asked), &events)? {
+    let held = match holding::acquire_at(&backend, &asked.lock, party(asked), &events)? {
         Outcome::Held(held) => held,
         Outcome::Not(status) => return Ok(status),
     };
@@ -38,5 +39,5 @@ pub(super) fn run(asked: &RunArgs, inherited: &Inherited) -> Result<Status, Fail
     inherited.blocked().apply();
     let mut command = Command::new(name);
     let error = command.args(arguments).envs(environment(&asked.lock.keys, &held)).exec();
-    Ok(super::before::could_not(name, &error))
+    Ok(could_not_run(name, &error))
 }

@@ -1,6 +1,6 @@
 //! `locks run`: a command under a lock.
 
-mod before;
+mod becoming;
 mod child;
 mod in_place;
 mod jobs;
@@ -21,7 +21,8 @@ use crate::holding::{self, Events, Held, Outcome, Schedule};
 use crate::inherited::Inherited;
 use crate::status::{Failure, Status, say};
 
-pub(crate) use self::before::within;
+pub(crate) use self::becoming::become_command;
+pub(crate) use self::terminal::give as give_terminal;
 
 /// Runs the command that is asked for, while its lock is held.
 pub(crate) fn run(asked: RunArgs, inherited: &Inherited) -> Result<Status, Failure> {
@@ -34,7 +35,8 @@ pub(crate) fn run(asked: RunArgs, inherited: &Inherited) -> Result<Status, Failu
         Outcome::Held(held) => held,
         Outcome::Not(status) => return Ok(status),
     };
-    let schedule = Schedule::new(Instant::now(), asked.lock.options.hold_at_most, asked.lock.kill_after);
+    let schedule =
+        Schedule::new(Instant::now(), asked.lock.options.hold_at_most, asked.lock.kill_after);
     // Whoever was stopped between the grant and here may have lost it already.
     if let Err(error) = held.check() {
         say(format_args!("{error}, before the command was started"));

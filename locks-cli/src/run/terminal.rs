@@ -8,7 +8,7 @@ use std::process::Stdio;
 use rustix::process::{Pid, getpgrp, getpid};
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr, tcsetpgrp};
 
-use super::before;
+use crate::reexec;
 use crate::status::Status;
 
 /// The terminal that this process belongs to.
@@ -57,7 +57,7 @@ impl Terminal {
         if was_given
             && let Ok(group) = tcgetpgrp(&self.device)
             && group != getpgrp()
-            && let Ok(mut giver) = before::giver(getpgrp())
+            && let Ok(mut giver) = reexec::giver(getpgrp())
         {
             // Whoever takes the terminal from another group gets TTOU, which stops it. So one of
             // that group gives it. Where that fails, the shell takes it when this job is done.
@@ -78,7 +78,7 @@ impl Terminal {
 }
 
 /// Gives the terminal, which the group of this process has, to another.
-pub(super) fn give(group: Pid) -> Status {
+pub(crate) fn give(group: Pid) -> Status {
     let given = Terminal::open().is_some_and(|terminal| tcsetpgrp(&terminal.device, group).is_ok());
     if given { Status::Done } else { Status::Failed }
 }

@@ -250,6 +250,13 @@ pub(crate) fn pid(text: &str) -> Pid {
     Pid::from_raw(text.parse().unwrap()).unwrap()
 }
 
+/// A path in which `locks` is the one that is tested.
+pub(crate) fn path_with_locks() -> std::ffi::OsString {
+    let locks = std::path::Path::new(env!("CARGO_BIN_EXE_locks")).parent().unwrap().to_owned();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::join_paths([locks].into_iter().chain(std::env::split_paths(&path))).unwrap()
+}
+
 pub(crate) fn words(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }

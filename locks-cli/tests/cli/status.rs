@@ -64,6 +64,7 @@ fn whatever_is_wrong_with_the_arguments_or_the_backend_is_125() {
         (&["ls", "--backend", "memory:"], "no other can see"),
         (&["run", "--timeout", "5", "a", "--", "true"], "as in `500ms`"),
         (&["run", "--hold-at-most", "1s", "--kill-after", "1s", "a", "--", "true"], "no shorter"),
+        (&["run", "--kill-after", "1s", "a", "--", "true"], "say `--hold-at-most` as well"),
         (&[], "Usage"),
     ] {
         let output = place.output(line.iter().copied());

@@ -12,7 +12,7 @@ use std::thread;
 
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
-use crate::kit::{Place, Process, until, within_patience};
+use crate::kit::{Place, Process, path_with_locks, until, within_patience};
 
 const CTRL_C: &str = "\x03";
 const CTRL_D: &str = "\x04";
@@ -101,12 +101,6 @@ impl Terminal {
         self.types("echo ended-with:$?.\n");
         self.shows(&format!("ended-with:{status}."));
     }
-}
-
-fn path_with_locks() -> std::ffi::OsString {
-    let locks = std::path::Path::new(env!("CARGO_BIN_EXE_locks")).parent().unwrap().to_owned();
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::join_paths([locks].into_iter().chain(std::env::split_paths(&path))).unwrap()
 }
 
 #[test]

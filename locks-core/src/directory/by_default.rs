@@ -27,7 +27,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 /// all who have: it is written under the exclusive lock only.
 #[derive(Debug)]
 pub struct DefaultMarker {
-    _file: File,
+    file: File,
 }
 
 impl DefaultMarker {
@@ -41,7 +41,7 @@ impl DefaultMarker {
             .and_then(|()| open(directory, OFlags::CREATE))
             .map_err(|error| unusable(&path, &error))?;
         match Self::keep_in(&mut file, backend).map_err(|error| unusable(&path, &error))? {
-            None => Ok(Self { _file: file }),
+            None => Ok(Self { file }),
             Some(other) => Err(another(&path, backend, &other)),
         }
     }
@@ -66,6 +66,17 @@ impl DefaultMarker {
             Ok(None)
         };
         read().map_err(|error| unusable(&directory.join(NAME), &error))
+    }
+
+    /// Has it be kept by the program that this process executes next, if there is one.
+    ///
+    /// # Errors
+    /// Those of the system.
+    pub fn keep_across_exec(&self) -> Result<(), LockError> {
+        rustix::io::fcntl_setfd(&self.file, rustix::io::FdFlags::empty()).map_err(|error| {
+            let why = format!("`{NAME}` cannot be handed on: {error}");
+            LockError::new(ErrorKind::Io, "").with_message(why)
+        })
     }
 
     /// The other one that is in use, if so; otherwise the file has been locked.
