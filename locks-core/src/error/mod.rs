@@ -45,6 +45,7 @@ struct Failure {
     waiting: usize,
     reserved_for: Option<Duration>,
     waited: Option<Duration>,
+    until: Option<Duration>,
     token: Option<Token>,
     site: Option<CallSite>,
     backend: Option<String>,
@@ -65,6 +66,7 @@ impl LockError {
             waiting: 0,
             reserved_for: None,
             waited: None,
+            until: None,
             token: None,
             site: None,
             backend: None,
@@ -130,6 +132,13 @@ impl LockError {
     #[must_use]
     pub fn with_waited(mut self, waited: Duration) -> Self {
         self.0.waited = Some(waited);
+        self
+    }
+
+    /// With how long the arbiter goes on granting nothing to anybody.
+    #[must_use]
+    pub fn with_until(mut self, left: Duration) -> Self {
+        self.0.until = Some(left);
         self
     }
 
@@ -229,6 +238,13 @@ impl LockError {
     /// How long the request waited.
     pub fn waited(&self) -> Option<Duration> {
         self.0.waited
+    }
+
+    /// Returns for how long from the error on the arbiter grants nothing to anybody, where an
+    /// [`Unavailable`](ErrorKind::Unavailable) one has said so: it may have lost what it had promised, and
+    /// waits until that would be over.
+    pub fn until(&self) -> Option<Duration> {
+        self.0.until
     }
 
     /// The sentence in place of the usual one, if it was given one.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::behind::Behind;
 use super::client::{Client, Settings};
 use super::clock::BootClock;
+use super::upstream::StoreUpstream;
 use crate::{
     About, Backend, Capabilities, Clock, Engine, Granted, Hold, LeaseStore, LockBackend, LockInfo,
     LostCause, Op, Query, Request, Token, WaiterOrder,
@@ -57,7 +57,7 @@ impl<S: LeaseStore> Leased<S> {
     pub fn builder(store: S) -> LeasedBuilder<S> {
         let settings = Settings {
             lease: Duration::from_secs(10),
-            reach: Duration::from_secs(2),
+            connect: Duration::from_secs(2),
             poll: None,
             label: String::new(),
         };
@@ -80,8 +80,8 @@ impl<S: LeaseStore> LeasedBuilder<S> {
 
     /// How long the store may be silent before a request fails with `Unavailable`; two seconds
     /// unless set. A request that is known to queue waits for one lease at least.
-    pub fn connect(mut self, reach: Duration) -> Self {
-        self.settings.reach = reach;
+    pub fn connect(mut self, limit: Duration) -> Self {
+        self.settings.connect = limit;
         self
     }
 
@@ -116,7 +116,7 @@ impl<S: LeaseStore> LeasedBuilder<S> {
             None => Arc::new(BootClock),
         };
         let client = Client::new(self.store, clock, self.settings);
-        let engine = engine.upstream(Arc::new(Behind(client.clone()))).build();
+        let engine = engine.upstream(Arc::new(StoreUpstream(client.clone()))).build();
         client.engine.get_or_init(|| engine.downgrade());
         Leased { engine, store: PhantomData }
     }

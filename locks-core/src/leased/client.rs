@@ -1,23 +1,30 @@
-use std::collections::HashMap;
+use std::any::Any;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
 use super::clock::by;
-use super::held::Held;
-use super::keeper::Keeper;
-use super::waiting::Waiters;
+use super::executor::Executor;
+use super::fork;
+use super::hints::WakeSink;
+use super::holds::{Holds, LeasedHold, LostHold};
+use super::renewal::Renewal;
+use super::waiting::{Signal, Waiters};
 use crate::engine::WeakEngine;
-use crate::sync::plain::Mutex;
-use crate::{Clock, ErrorKind, LeaseStore, LockError, LostCause, Op, Renewed};
+use crate::{
+    Clock, ErrorKind, LeaseRenewal, LeaseStore, LockError, LostCause, Op, Renewed, WaiterOrder,
+};
 
-/// What the adapter was told when it was built.
+/// The settings of the adapter.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) lease: Duration,
-    pub(super) reach: Duration,
+    pub(super) connect: Duration,
     pub(super) poll: Option<Duration>,
     pub(super) label: String,
 }
@@ -28,176 +35,223 @@ pub(super) struct Client<S> {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) settings: Settings,
     pub(super) waiters: Waiters,
-    pub(super) keeper: Keeper,
-    pub(super) holds: Mutex<HashMap<u64, Arc<Held>>>,
-    next: AtomicU64,
-    /// Whether the store pushes its hints.
-    pub(super) pushed: AtomicBool,
-    /// Whether the store gives hints when asked, and whether they are being listened for.
+    pub(super) executor: Executor,
+    pub(super) holds: Holds,
+    /// Whether the store gives hints, whether it has to be asked for them, and whether it is.
     pub(super) hints: bool,
+    pub(super) asks_for_hints: bool,
     pub(super) listening: AtomicBool,
-    /// The engine in front, which is told of losses.
+    /// Raised when the adapter goes.
+    pub(super) closed: Signal,
+    /// The engine in front, which hears of losses.
     pub(super) engine: OnceLock<WeakEngine>,
     /// The process that it was made in; a forked child has its memory, but not its holds.
-    process: u32,
+    generation: u32,
 }
 
 impl<S: LeaseStore> Client<S> {
     pub(super) fn new(store: S, clock: Arc<dyn Clock>, settings: Settings) -> Arc<Self> {
-        let hints = store.wakes().is_some();
-        let client = Arc::new(Self {
-            hints,
-            pushed: AtomicBool::new(false),
-            store,
-            clock,
-            settings,
-            waiters: Waiters::default(),
-            keeper: Keeper::new(),
-            holds: Mutex::default(),
-            next: AtomicU64::new(0),
-            listening: AtomicBool::new(false),
-            engine: OnceLock::new(),
-            process: std::process::id(),
-        });
-        if client.store.subscribe(client.sink()) {
-            client.pushed.store(true, Ordering::Relaxed);
-        }
-        client
+        Arc::new_cyclic(|client: &Weak<Self>| {
+            let pushes = store.subscribe(WakeSink::new(client.clone()));
+            let asks_for_hints = !pushes && store.wakes().is_some();
+            let waker = Waker::from(Arc::new(Due(client.clone())));
+            Self {
+                store,
+                settings,
+                waiters: Waiters::default(),
+                executor: Executor::new(),
+                holds: Holds::new(clock.clone(), waker),
+                clock,
+                hints: pushes || asks_for_hints,
+                asks_for_hints,
+                listening: AtomicBool::new(false),
+                closed: Signal::default(),
+                engine: OnceLock::new(),
+                generation: fork::generation(),
+            }
+        })
     }
 
-    /// Ends the work in the background once what was begun is done.
-    pub(super) fn close(&self) {
-        for held in self.holds.lock().drain().map(|(_, held)| held) {
-            held.end();
-        }
-        self.keeper.close();
-    }
-
-    /// Takes a granted hold into its care, and says what it is called from now on.
-    pub(super) fn take_in(self: &Arc<Self>, held: Arc<Held>) -> u64 {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let conflicts = {
-            let mut holds = self.holds.lock();
-            let conflicts = holds.values().filter(|other| held.conflicts(other)).cloned();
-            let conflicts = conflicts.collect::<Vec<_>>();
-            holds.insert(id, held.clone());
-            conflicts
-        };
-        // A thief and its victim, granted one after the other, whose answers may come in any
-        // order: no need to wait for the store to say that the earlier one is gone.
-        for other in conflicts {
-            let (earlier, later) =
-                if other.token < held.token { (&other, &held) } else { (&held, &other) };
-            earlier.gone(later.takes_by());
-        }
-        held.watch(self.engine.get().cloned());
-        self.keeper.spawn(renew(self.clone(), held));
+    /// Takes a granted hold into its care. Returns what it is called from now on.
+    pub(super) fn take_in(self: &Arc<Self>, hold: LeasedHold) -> u64 {
         self.listen();
+        let (id, lost) = self.holds.insert(hold);
+        self.report(lost);
         id
     }
 
-    /// How the hold was lost, if it is; with a context, its task is woken when it becomes so.
-    pub(super) fn poll_lost(&self, id: u64, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
-        match self.held(id) {
-            Some(held) => held.poll_lost(cx),
-            None => Poll::Ready(LostCause::Forgotten),
-        }
-    }
-
     /// Renews the hold, its age as well (C6).
-    pub(super) fn refresh(self: &Arc<Self>, id: u64) -> Op<'static, ()> {
-        let Some(held) = self.held(id) else {
-            return Op::failed(LockError::new(ErrorKind::Lost { cause: LostCause::Forgotten }, ""));
-        };
-        if let Poll::Ready(cause) = held.poll_lost(None) {
-            return Op::failed(lost(&held, cause));
-        }
+    pub(super) fn refresh(self: &Arc<Self>, key: &str, id: u64) -> Op<'static, ()> {
         if self.is_forked() {
-            return Op::failed(self.forked());
+            return Op::failed(self.forked().with_key(key));
         }
-        let client = self.clone();
+        let (client, key) = (self.clone(), key.to_owned());
+        let lost = move |cause| LockError::new(ErrorKind::Lost { cause }, &*key);
+        if let Poll::Ready(cause) = self.holds.poll_lost(id) {
+            return Op::failed(lost(cause));
+        }
+        let Some(step) = self.holds.refresh(id) else {
+            return Op::failed(lost(LostCause::Forgotten));
+        };
         let renewed = async move {
-            match client.renew_once(&held, true, client.settings.reach).await? {
+            match client.renew_all(vec![(id, step)], client.settings.connect).await? {
                 Renewed::Kept => Ok(()),
-                Renewed::Gone(cause) => Err(lost(&held, cause)),
+                Renewed::Gone(cause) => Err(lost(cause)),
             }
         };
-        // The renewals of its own go on, and tell of a loss.
-        self.keeper.begin(renewed, |_| {})
+        // The renewals of its own go on, and report a loss.
+        self.executor.begin(renewed, |_| {})
     }
 
-    /// One renewal, and what it means for the hold's validity.
-    pub(super) async fn renew_once(
+    /// One step for these holds, and what it means for their validity; to the first one's answer.
+    async fn renew_all(
         &self,
-        held: &Arc<Held>,
-        refresh: bool,
+        renewals: Vec<(u64, LeaseRenewal)>,
         patience: Duration,
     ) -> Result<Renewed, LockError> {
-        let step = held.renewal_step(refresh);
+        let (ids, steps): (Vec<_>, Vec<_>) = renewals.into_iter().unzip();
         let sent = self.clock.now();
-        let steps = [step];
-        let answer = by(&*self.clock, sent.after(patience), self.store.renew(&steps)).await;
-        let answer = answer.unwrap_or_else(|| Err(self.silent(patience)));
-        let answer = answer.and_then(|renewed| match renewed.as_slice() {
-            [renewed] => Ok(*renewed),
-            _ => Err(LockError::unavailable(
-                &self.store.about().name,
-                "a renewal was not answered for each of its holds",
-            )),
-        });
-        match &answer {
-            Ok(Renewed::Kept) => held.acknowledged(sent),
-            Ok(Renewed::Gone(cause)) => held.gone(*cause),
-            Err(_) => held.failed(),
+        let answer = self.renew(&steps, patience).await;
+        let note = |(index, id): (usize, &u64)| {
+            self.holds.note(*id, |renewal: &mut Renewal, now| match &answer {
+                Ok(renewed) => match renewed[index] {
+                    Renewed::Kept => renewal.acknowledged(sent, now),
+                    Renewed::Gone(cause) => renewal.gone(cause, now),
+                },
+                Err(_) => renewal.failed(now),
+            })
+        };
+        let lost: Vec<LostHold> = ids.iter().enumerate().filter_map(note).collect();
+        self.report(lost);
+        Ok(answer?[0])
+    }
+
+    /// Has the store renew, and answer for each.
+    pub(super) async fn renew(
+        &self,
+        steps: &[LeaseRenewal],
+        patience: Duration,
+    ) -> Result<Vec<Renewed>, LockError> {
+        let renewed = self.step(patience, || self.store.renew(steps)).await?;
+        if renewed.len() != steps.len() {
+            let why = format!("it answered {} renewals out of {}", renewed.len(), steps.len());
+            return Err(LockError::unavailable(self.name(), why));
         }
-        answer
+        Ok(renewed)
+    }
+
+    /// What the store answers to a step within this time. A panic of the store is no answer.
+    pub(super) async fn step<'a, T: Unpin + 'a>(
+        &'a self,
+        patience: Duration,
+        begin: impl FnOnce() -> Op<'a, T>,
+    ) -> Result<T, LockError> {
+        let until = self.clock.now().after(patience);
+        let answer = by(&*self.clock, until, self.unbounded_step(begin)).await;
+        answer.unwrap_or_else(|| Err(self.silent(patience)))
+    }
+
+    /// As [`step`](Self::step), for whatever time it takes.
+    pub(super) async fn unbounded_step<'a, T: Unpin + 'a>(
+        &'a self,
+        begin: impl FnOnce() -> Op<'a, T>,
+    ) -> Result<T, LockError> {
+        let broken = |panic: Box<dyn Any + Send>| {
+            let message = panic.downcast_ref::<String>().map(String::as_str);
+            let message = message.or_else(|| panic.downcast_ref::<&str>().copied());
+            LockError::unavailable(self.name(), format!("it panicked: {}", message.unwrap_or("?")))
+        };
+        let mut op = catch_unwind(AssertUnwindSafe(begin)).map_err(broken)?;
+        poll_fn(|cx| {
+            let poll = || std::future::Future::poll(Pin::new(&mut op), cx);
+            catch_unwind(AssertUnwindSafe(poll))
+                .unwrap_or_else(|panic| Poll::Ready(Err(broken(panic))))
+        })
+        .await
+    }
+
+    /// Tells the engine of losses, so that guards and waiters hear of them. A waker of theirs that
+    /// panics keeps no other from being woken.
+    pub(super) fn report(&self, lost: impl IntoIterator<Item = LostHold>) {
+        let mut lost = lost.into_iter().peekable();
+        if lost.peek().is_none() {
+            return;
+        }
+        let Some(engine) = self.engine.get().and_then(WeakEngine::upgrade) else { return };
+        each(lost, |LostHold { id, key, token, cause }| {
+            if !engine.lose(&key, token, cause) {
+                self.holds.report_again(id);
+            }
+        });
     }
 
     pub(super) fn is_forked(&self) -> bool {
-        std::process::id() != self.process
+        fork::generation() != self.generation
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.store.about().name
+    }
+
+    /// Whether the store has a queue of its own, and calls those whose turn it is.
+    pub(super) fn queues(&self) -> bool {
+        self.store.about().capabilities.order == WaiterOrder::All
     }
 
     pub(super) fn forked(&self) -> LockError {
         let why = "this process was forked from the one that opened it: open it again";
-        LockError::unavailable(&self.store.about().name, why)
+        LockError::unavailable(self.name(), why)
     }
 
     /// The error of a store that did not answer in time.
     pub(super) fn silent(&self, patience: Duration) -> LockError {
-        let why = format!("no answer within {patience:?}");
-        LockError::unavailable(&self.store.about().name, why)
-    }
-
-    /// What the store answers, within the time that it may take.
-    pub(super) async fn within_reach<T: Unpin>(&self, step: Op<'_, T>) -> Result<T, LockError> {
-        let patience = self.settings.reach;
-        let answer = by(&*self.clock, self.clock.now().after(patience), step).await;
-        answer.unwrap_or_else(|| Err(self.silent(patience)))
-    }
-
-    pub(super) fn held(&self, id: u64) -> Option<Arc<Held>> {
-        self.holds.lock().get(&id).cloned()
+        LockError::unavailable(self.name(), format!("no answer within {patience:?}"))
     }
 }
 
-/// Renews a hold until it is over or lost.
-async fn renew<S: LeaseStore>(client: Arc<Client<S>>, held: Arc<Held>) {
-    while held.due().await {
-        // What came of it is noted in `held`.
-        let _ = client.renew_once(&held, false, held.patience()).await;
+/// Calls `act` for all of them, also if it panics for one; the first panic is resumed then, unless
+/// one is under way.
+pub(super) fn each<T>(items: impl IntoIterator<Item = T>, mut act: impl FnMut(T)) {
+    let mut panicked = None;
+    for item in items {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| act(item))) {
+            panicked.get_or_insert(panic);
+        }
+    }
+    if let Some(panic) = panicked
+        && !std::thread::panicking()
+    {
+        resume_unwind(panic);
     }
 }
 
-pub(super) fn lost(held: &Held, cause: LostCause) -> LockError {
-    LockError::new(ErrorKind::Lost { cause }, &*held.keys[0]).with_token(held.token)
+/// Woken when something is due with the holds.
+struct Due<S>(Weak<Client<S>>);
+
+impl<S: LeaseStore> Wake for Due<S> {
+    fn wake(self: Arc<Self>) {
+        let Some(client) = self.0.upgrade().filter(|client| !client.is_forked()) else { return };
+        let due = client.holds.due();
+        if !due.renewals.is_empty() {
+            let renewing = client.clone();
+            client.executor.spawn(async move {
+                // What came of it is noted with the holds.
+                let _ = renewing.renew_all(due.renewals, due.patience).await;
+            });
+        }
+        for (ending, lease) in due.endings {
+            client.end_later(ending, lease, Duration::ZERO);
+        }
+        client.report(due.lost);
+    }
 }
 
 impl<S: LeaseStore> fmt::Debug for Client<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("store", &self.store.about().name)
-            .field("holds", &self.holds.lock().len())
-            .field("keeper", &self.keeper)
+            .field("store", &self.name())
+            .field("holds", &self.holds.len())
+            .field("executor", &self.executor)
             .finish_non_exhaustive()
     }
 }

@@ -1,12 +1,13 @@
-//! How holds and claims end: told to the store until it has heard.
+//! How holds and claims end: the store is told until it has confirmed.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::client::{Client, lost};
+use super::client::Client;
 use super::clock::{by, sleep};
-use super::held::Held;
+use super::exit::Unconfirmed;
+use super::holds::Released;
 use super::renewal::margin;
 use super::waiting::Backoff;
 use crate::observe::report_release;
@@ -15,7 +16,7 @@ use crate::{
 };
 
 impl<S: LeaseStore> Client<S> {
-    /// Ends a hold that is over here (C4).
+    /// Ends a hold of `key` that is over here (C4), for which a request may wait here for so long.
     pub(super) fn release(
         self: &Arc<Self>,
         key: &str,
@@ -26,57 +27,80 @@ impl<S: LeaseStore> Client<S> {
         if self.is_forked() {
             return Op::ready(());
         }
-        let Some(held) = self.holds.lock().remove(&id) else { return Op::ready(()) };
-        if let Some(cause) = held.end() {
-            if cause == LostCause::Expired {
-                // The store may have heard more than it has answered. The holder is left the
-                // margin to notice, and nobody is held up: this may be the timer's thread.
-                let client = self.clone();
-                let (ending, lease) = (held.ending(None), held.lease);
-                self.keeper.spawn(async move {
-                    let clock = &*client.clock;
-                    sleep(clock, clock.now().after(margin(lease))).await;
-                    client.end_surely(&ending, lease).await;
-                });
+        let Released::Wholly { ending, token, lease, lost } = self.holds.release(id, key, next)
+        else {
+            return Op::ready(());
+        };
+        let error = {
+            let key = key.to_owned();
+            move |cause| LockError::new(ErrorKind::Lost { cause }, &*key).with_token(token)
+        };
+        match lost {
+            None => match self.end(ending, lease) {
+                Op::Now(ended) => Op::Now(ended.and_then(|was| confirm(was, error))),
+                later => Op::later(async move { later.await.and_then(|was| confirm(was, error)) }),
+            },
+            // The store may have heard more than it has answered. The holder is left the margin
+            // to notice.
+            Some(LostCause::Expired) => {
+                self.end_later(ending, lease, margin(lease));
+                Op::failed(error(LostCause::Expired))
             }
-            return Op::failed(lost(&held, cause));
-        }
-        let ended = self.end(held.ending(next), held.lease);
-        self.hint_later(key);
-        match ended {
-            Op::Now(ended) => Op::Now(ended.and_then(|was| confirm(&held, was))),
-            later => Op::later(async move { later.await.and_then(|was| confirm(&held, was)) }),
+            Some(cause) => {
+                if ending.keys.len() > 1 {
+                    // The loss of one key is the loss of all, but the others stand at the store.
+                    self.end_later(ending, lease, Duration::ZERO);
+                }
+                Op::failed(error(cause))
+            }
         }
     }
 
-    /// Ends an acquisition. Begun on return; tried again in the background, for as long as its
-    /// lease could run, if the store cannot be reached.
+    /// Ends what an acquisition has. Begun on return; tried again in the background, for as long
+    /// as its lease could run, if the store does not confirm.
     pub(super) fn end(self: &Arc<Self>, ending: LeaseEnding, lease: Duration) -> Op<'static, bool> {
-        let untold: fn(&LockError) = match ending.how {
+        let on_unobserved: fn(&LockError) = match ending.how {
             LeaseEnd::Release { .. } => report_release,
             // Of a claim that was withdrawn: perhaps there was never anything to end.
             LeaseEnd::Remove => |_| {},
         };
-        let client = self.clone();
+        let (client, unconfirmed) = (self.clone(), Unconfirmed::new());
         let ended = async move {
-            let error = match client.end_once(&ending).await {
-                Err(error) => error.with_key(&*ending.keys[0]),
-                ended => return ended,
-            };
-            if !is_refusal(&error) {
+            let ended =
+                client.end_once(&ending).await.map_err(|error| error.with_key(&*ending.keys[0]));
+            if ended.is_err() {
                 let again = client.clone();
-                client.keeper.spawn(async move { again.end_surely(&ending, lease).await });
+                client
+                    .executor
+                    .spawn(async move { again.end_surely(ending, lease, unconfirmed).await });
             }
-            Err(error)
+            ended
         };
-        self.keeper.begin(ended, untold)
+        self.executor.begin(ended, on_unobserved)
+    }
+
+    /// Ends it in the background, after a while.
+    pub(super) fn end_later(
+        self: &Arc<Self>,
+        ending: LeaseEnding,
+        lease: Duration,
+        pause: Duration,
+    ) {
+        let (client, unconfirmed) = (self.clone(), Unconfirmed::new());
+        self.executor.spawn(async move {
+            if !pause.is_zero() {
+                sleep(&*client.clock, client.clock.now().after(pause)).await;
+            }
+            client.end_surely(ending, lease, unconfirmed).await;
+        });
     }
 
     /// Withdraws a claim, whether or not it was answered: a late grant is ended as well (C5).
-    pub(super) fn withdraw<F>(self: &Arc<Self>, claim: &LeaseClaim, outstanding: Option<F>)
-    where
-        F: Future + Send + Unpin + 'static,
-    {
+    pub(super) fn withdraw(
+        self: &Arc<Self>,
+        claim: &LeaseClaim,
+        outstanding: Option<impl Future + Send + Unpin + 'static>,
+    ) {
         if self.is_forked() {
             return;
         }
@@ -84,31 +108,34 @@ impl<S: LeaseStore> Client<S> {
         let lease = claim.lease;
         drop(self.end(ending.clone(), lease));
         if let Some(step) = outstanding {
-            let client = self.clone();
-            self.keeper.spawn(async move {
+            let (client, unconfirmed) = (self.clone(), Unconfirmed::new());
+            self.executor.spawn(async move {
                 // The claim may reach the store after the end that followed it.
                 let until = client.clock.now().after(lease);
                 if by(&*client.clock, until, step).await.is_some() {
-                    client.end_surely(&ending, lease).await;
-                    for key in ending.keys {
-                        client.waiters.hint(&Wake::Key(key));
-                    }
+                    client.end_surely(ending, lease, unconfirmed).await;
                 }
             });
         }
     }
 
-    async fn end_once(&self, ending: &LeaseEnding) -> Result<bool, LockError> {
-        self.within_reach(self.store.end(ending)).await
+    pub(super) async fn end_once(&self, ending: &LeaseEnding) -> Result<bool, LockError> {
+        let ended = self.step(self.settings.connect, || self.store.end(ending)).await;
+        // Others of this process may wait for it: thieves, who stand beside a turn.
+        for key in &ending.keys {
+            self.waiters.hint(&Wake::Key(key.clone()));
+        }
+        ended
     }
 
-    async fn end_surely(&self, ending: &LeaseEnding, lease: Duration) {
+    async fn end_surely(&self, ending: LeaseEnding, lease: Duration, _unconfirmed: Unconfirmed) {
         let give_up = self.clock.now().after(lease);
         let mut backoff =
             Backoff::new(Duration::from_millis(10), Duration::from_secs(1), ending.id);
-        while let Err(error) = self.end_once(ending).await {
+        // Whatever the error: what is not ended stands in the way of others for a whole lease.
+        while self.end_once(&ending).await.is_err() {
             let again = self.clock.now().after(backoff.next());
-            if is_refusal(&error) || again >= give_up {
+            if again >= give_up {
                 return;
             }
             sleep(&*self.clock, again).await;
@@ -129,6 +156,6 @@ pub(super) fn is_refusal(error: &LockError) -> bool {
 }
 
 /// A hold that was not there any more when it was released had been lost.
-fn confirm(held: &Held, was_there: bool) -> Result<(), LockError> {
-    if was_there { Ok(()) } else { Err(lost(held, LostCause::Forgotten)) }
+fn confirm(was_there: bool, lost: impl FnOnce(LostCause) -> LockError) -> Result<(), LockError> {
+    if was_there { Ok(()) } else { Err(lost(LostCause::Forgotten)) }
 }

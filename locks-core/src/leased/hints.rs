@@ -1,14 +1,15 @@
-//! The store's hints: whom they reach, and how long one does without.
+//! The store's hints: how they come in, and whom they reach.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::client::Client;
 use super::clock::sleep;
-use super::waiting::Backoff;
-use crate::{AcquisitionId, LeaseStore, Wake};
+use super::waiting::{Backoff, unless};
+use crate::{AcquisitionId, LeaseStore, Op, Wake};
 
 /// Where a store pushes its hints; see [`LeaseStore::subscribe`].
 ///
@@ -16,13 +17,21 @@ use crate::{AcquisitionId, LeaseStore, Wake};
 #[derive(Clone)]
 pub struct WakeSink(Weak<dyn TakesHints>);
 
-pub(super) trait TakesHints: Send + Sync {
+trait TakesHints: Send + Sync {
     fn hint(&self, wake: &Wake);
 }
 
 impl WakeSink {
-    /// Has those look again whom the hint concerns, on this thread: it runs their wakers, so the
-    /// store calls it with no lock of its own held.
+    pub(super) fn new<S: LeaseStore>(client: Weak<Client<S>>) -> Self {
+        Self(client)
+    }
+
+    /// Has those claim again whom the hint concerns.
+    ///
+    /// Their wakers are called on this thread, so the store calls it with no lock of its own held.
+    ///
+    /// # Panics
+    /// If one of the wakers does, once all of them have been called.
     pub fn wake(&self, wake: &Wake) {
         if let Some(client) = self.0.upgrade() {
             client.hint(wake);
@@ -37,80 +46,57 @@ impl fmt::Debug for WakeSink {
 }
 
 impl<S: LeaseStore> TakesHints for Client<S> {
-    /// Passes a hint on: to those who wait for a key, and to those who hold it, who may have been
-    /// robbed.
     fn hint(&self, wake: &Wake) {
-        self.waiters.hint(wake);
-        let holds = self.holds.lock().values().cloned().collect::<Vec<_>>();
-        for held in holds.iter().filter(|held| wake.concerns(&held.keys)) {
-            held.hasten();
+        if !self.is_forked() {
+            self.holds.hasten(wake);
+            self.waiters.hint(wake);
         }
     }
 }
 
 impl<S: LeaseStore> Client<S> {
-    pub(super) fn sink(self: &Arc<Self>) -> WakeSink {
-        let client: Weak<Self> = Arc::downgrade(self);
-        WakeSink(client)
-    }
-
-    /// Listens for the store's hints as long as there is anything to keep, if it gives any.
+    /// Sees to it that the hints of a store that is asked for them are heard, from now on.
     pub(super) fn listen(self: &Arc<Self>) {
-        let pushed = self.pushed.load(Ordering::Relaxed);
-        if self.hints && !pushed && !self.listening.swap(true, Ordering::SeqCst) {
-            self.keeper.accompany(listen(Listening(self.clone())));
+        if self.asks_for_hints && !self.listening.swap(true, Ordering::SeqCst) {
+            let client = Arc::downgrade(self);
+            self.executor.spawn(listen(client));
         }
-    }
-
-    /// Waiters of this process for `key`, thieves beside a turn, look again. In the background,
-    /// because the engine calls with a mutex held that whoever is woken may want.
-    pub(super) fn hint_later(self: &Arc<Self>, key: &str) {
-        if self.waiters.any(key) {
-            let (client, key) = (self.clone(), key.to_owned());
-            self.keeper.spawn(async move { client.waiters.hint(&Wake::Key(key)) });
-        }
-    }
-
-    pub(super) fn gives_hints(&self) -> bool {
-        self.hints || self.pushed.load(Ordering::Relaxed)
-    }
-
-    /// How long a place in the store's queue is kept for a waiter that has not asked again.
-    pub(super) fn place_keep(&self) -> Duration {
-        self.longest_pause() * 2 + self.settings.reach
     }
 
     /// How long a waiter goes without looking.
     pub(super) fn longest_pause(&self) -> Duration {
-        let hinted = self.gives_hints().then_some(Duration::from_secs(1));
+        let hinted = self.hints.then_some(Duration::from_secs(1));
         self.settings.poll.or(hinted).unwrap_or(Duration::from_millis(50))
     }
-}
 
-/// That the store's hints are being listened for.
-struct Listening<S: LeaseStore>(Arc<Client<S>>);
-
-impl<S: LeaseStore> Drop for Listening<S> {
-    fn drop(&mut self) {
-        self.0.listening.store(false, Ordering::SeqCst);
+    /// How long a place in the store's queue is kept for a waiter that has not asked again.
+    pub(super) fn place_keep(&self) -> Duration {
+        self.longest_pause() * 2 + self.settings.connect
     }
 }
 
-/// Passes on the hints of a store that is asked for them.
-async fn listen<S: LeaseStore>(listening: Listening<S>) {
-    let client = &listening.0;
-    let pauses = || {
-        let id = AcquisitionId::unique();
-        Backoff::new(Duration::from_millis(10), Duration::from_secs(5), id)
-    };
+/// Passes on the hints of a store that is asked for them, until the adapter is closed.
+async fn listen<S: LeaseStore>(client: Weak<Client<S>>) {
+    let Some(client) = client.upgrade() else { return };
+    let pauses =
+        || Backoff::new(Duration::from_millis(10), Duration::from_secs(5), AcquisitionId::unique());
     let mut backoff = pauses();
-    while let Some(wakes) = client.store.wakes() {
-        match wakes.await {
-            Ok(wake) => {
+    loop {
+        let never = || Op::later(std::future::pending());
+        let wakes = client.unbounded_step(|| client.store.wakes().unwrap_or_else(never));
+        match unless(&client.closed, wakes).await {
+            Some(Ok(wake)) => {
                 backoff = pauses();
-                client.hint(&wake);
+                // A waker that panics is no reason to hear no more hints.
+                let _ = catch_unwind(AssertUnwindSafe(|| client.hint(&wake)));
             }
-            Err(_) => sleep(&*client.clock, client.clock.now().after(backoff.next())).await,
+            Some(Err(_)) => {
+                let pause = sleep(&*client.clock, client.clock.now().after(backoff.next()));
+                if unless(&client.closed, pause).await.is_none() {
+                    return;
+                }
+            }
+            None => return,
         }
     }
 }

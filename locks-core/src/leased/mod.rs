@@ -1,26 +1,31 @@
 //! Stores with leases, and the adapter that makes backends of them.
 //!
-//! [`store`] is what a store has to do, [`adapter`] what a user sees. In between: the engine asks
-//! [`behind`] for grants; a [`claim`] asks the store until it grants; a [`client`] looks after
-//! what was granted until its [`ending`]; each [`held`] one is judged by its [`renewal`] and
-//! carried on by the [`keeper`]'s thread, which leaves outcomes on a [`slip`]; [`hints`] wake those
-//! who are [`waiting`].
+//! [`store`] is the trait of a store, [`steps`] what it is asked and answers, [`adapter`] what a user
+//! sees. In between: the engine asks [`upstream`] for grants; a [`claim`] asks the store until it
+//! grants, by its [`outlook`]; a [`client`] keeps what was granted among its [`holds`], each judged by
+//! its [`renewal`], until their [`ending`]. The [`executor`]'s thread carries on what no caller polls;
+//! [`hints`] wake those who are [`waiting`]; [`exit`] and [`fork`] know what becomes of the process.
 
 mod acquisition_id;
 mod adapter;
-mod behind;
 mod claim;
 mod client;
 mod clock;
 mod ending;
-mod held;
+mod executor;
+mod exit;
+mod fork;
 mod hints;
-mod keeper;
+mod holds;
 mod note;
+mod oneshot;
+mod outlook;
 mod renewal;
-mod slip;
 mod steps;
 mod store;
+#[cfg(test)]
+mod tests;
+mod upstream;
 mod waiting;
 
 pub use acquisition_id::AcquisitionId;

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use crate::{Caller, HolderInfo, LeaseEntry, Party};
+use crate::{Caller, HolderInfo, LeaseEntry, Party, WaiterInfo};
 
 /// Between the parts of a note; no name contains it.
 const PART: char = '\u{1f}';
@@ -51,18 +51,35 @@ pub(super) fn write(caller: &Caller, label: &str) -> String {
 
 /// The holder that an entry of the store tells of. A note that is not ours says nothing.
 pub(super) fn holder(entry: &LeaseEntry) -> HolderInfo {
-    let mut parts = entry.note.split(PART).map(|part| (!part.is_empty()).then(|| part.to_owned()));
+    let (party, who) = read(&entry.note);
+    HolderInfo {
+        token: Some(entry.token),
+        age: entry.age,
+        party,
+        who,
+        ..HolderInfo::new(entry.mode)
+    }
+}
+
+/// The waiter that an entry of the store tells of.
+pub(super) fn waiter(entry: &LeaseEntry) -> WaiterInfo {
+    let (party, who) = read(&entry.note);
+    WaiterInfo { party, who, ..WaiterInfo::new(entry.mode, entry.age.unwrap_or_default()) }
+}
+
+fn read(note: &str) -> (Party, Option<String>) {
+    let mut parts = note.split(PART).map(|part| (!part.is_empty()).then(|| part.to_owned()));
     let mut next = || parts.next().flatten();
-    let mut holder = HolderInfo::new(entry.mode);
-    holder.token = Some(entry.token);
-    holder.age = entry.age;
-    holder.party.label = next();
-    holder.party.host = next();
-    holder.party.pid = next().and_then(|pid| pid.parse().ok());
-    holder.party.process = next();
-    holder.who = next();
-    holder.party.site = next();
-    holder
+    let mut party = Party {
+        label: next(),
+        host: next(),
+        pid: next().and_then(|pid| pid.parse().ok()),
+        process: next(),
+        site: None,
+    };
+    let who = next();
+    party.site = next();
+    (party, who)
 }
 
 #[cfg(test)]
@@ -72,7 +89,7 @@ mod tests {
     use super::*;
     use crate::{AcquisitionId, CallSite, Token};
 
-    fn read(note: String) -> HolderInfo {
+    fn holder_of(note: String) -> HolderInfo {
         let mut entry =
             LeaseEntry::new("k", AcquisitionId::unique(), Token::new(3), Duration::ZERO);
         entry.note = note;
@@ -82,7 +99,7 @@ mod tests {
     #[test]
     fn c12_a_note_says_who_and_where() {
         let caller = Caller::blocking(None).at(CallSite::caller());
-        let holder = read(write(&caller, "billing\n\u{1f}"));
+        let holder = holder_of(write(&caller, "billing\n\u{1f}"));
         assert_eq!(holder.party.label.as_deref(), Some("billing"));
         assert_eq!(holder.party.pid, Some(std::process::id()));
         assert!(holder.party.site.unwrap().contains("note.rs:"));
@@ -93,7 +110,7 @@ mod tests {
     #[test]
     fn c12_somebody_elses_note_does_no_harm() {
         for note in ["", "free text", "\u{1f}\u{1f}x\u{1f}"] {
-            assert_eq!(read(note.to_owned()).party.pid, None);
+            assert_eq!(holder_of(note.to_owned()).party.pid, None);
         }
     }
 }

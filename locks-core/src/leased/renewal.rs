@@ -27,7 +27,6 @@ pub(super) struct Renewal {
     renew_at: Moment,
     failures: u32,
     lost: Option<LostCause>,
-    ended: bool,
 }
 
 impl Renewal {
@@ -39,7 +38,6 @@ impl Renewal {
             renew_at: sent.after(lease / 3),
             failures: 0,
             lost: None,
-            ended: false,
         }
     }
 
@@ -69,19 +67,9 @@ impl Renewal {
 
     /// The store says that the hold is gone.
     pub(super) fn gone(&mut self, cause: LostCause, now: Moment) {
-        if self.check(now).is_none() && !self.ended {
+        if self.check(now).is_none() {
             self.lost = Some(cause);
         }
-    }
-
-    /// It was released: nothing that comes later concerns anybody.
-    pub(super) fn end(&mut self) {
-        self.ended = true;
-    }
-
-    /// Whether it was released.
-    pub(super) fn is_over(&self) -> bool {
-        self.ended
     }
 
     /// How the hold was lost, if it is `now`; its validity may end by this very call.
@@ -92,19 +80,26 @@ impl Renewal {
         self.lost
     }
 
-    /// When to renew next; never again once it is lost or over.
+    /// When to renew next; never again once it is lost.
     pub(super) fn renew_at(&self) -> Option<Moment> {
-        (self.lost.is_none() && !self.ended).then_some(self.renew_at)
+        self.lost.is_none().then_some(self.renew_at)
     }
 
-    /// How long to wait for an answer before the step is taken to have failed: a hung one must
-    /// leave time for others.
-    pub(super) fn patience(&self) -> Duration {
-        self.lease / 4
+    /// A step is sent. Returns for how long to wait for its answer before it is taken to have
+    /// failed: a hung one must leave time for others.
+    pub(super) fn begin(&mut self, now: Moment) -> Duration {
+        let patience = self.lease / 4;
+        // Should nothing be heard of it at all, because no thread could be started to send it.
+        self.renew_at = now.after(patience * 2);
+        patience
     }
 
-    pub(super) fn valid_until(&self) -> Moment {
-        self.valid_until
+    /// When it is lost at the latest, if nothing happens.
+    pub(super) fn lost_at(&self) -> Moment {
+        match self.lost {
+            Some(_) => Moment::from_nanos(0),
+            None => self.valid_until,
+        }
     }
 }
 
@@ -137,7 +132,7 @@ mod tests {
         let mut hold = Renewal::granted(LEASE, at(0.0));
         hold.acknowledged(at(12.0), at(12.1));
         hold.acknowledged(at(10.0), at(12.2));
-        assert_eq!(hold.valid_until(), at(40.5));
+        assert_eq!(hold.lost_at(), at(40.5));
     }
 
     #[test]
@@ -166,11 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn c8_what_the_store_says_after_the_release_is_no_loss() {
-        let mut hold = Renewal::granted(LEASE, at(0.0));
-        hold.end();
-        hold.gone(LostCause::Forgotten, at(1.0));
-        assert_eq!((hold.check(at(1.0)), hold.renew_at()), (None, None));
+    fn c8_how_it_was_lost_does_not_change() {
         let mut hold = Renewal::granted(LEASE, at(0.0));
         hold.gone(LostCause::Stolen, at(1.0));
         assert_eq!(hold.check(at(99.0)), Some(LostCause::Stolen));
@@ -189,7 +180,7 @@ mod tests {
             hold.acknowledged(at(trusted(sent, reply)), at(reply));
         }
         let passed_on = at(sent + there + lease);
-        hold.valid_until().since(passed_on)
+        hold.valid_until.since(passed_on)
     }
 
     #[test]

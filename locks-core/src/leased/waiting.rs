@@ -1,42 +1,84 @@
 use std::collections::HashMap;
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::clock::alarm;
+use super::client::each;
+use super::clock::sleep;
 use crate::sync::plain::Mutex;
 use crate::{AcquisitionId, Clock, Moment, Wake};
 
-/// Those who were refused and mean to ask again, by key.
+/// The requests that may have to ask the store again, by key.
 #[derive(Debug, Default)]
-pub(super) struct Waiters(Mutex<HashMap<String, Vec<Arc<Signal>>>>);
+pub(super) struct Waiters(Mutex<HashMap<String, Vec<Arc<Waiting>>>>);
 
+#[derive(Debug)]
+struct Waiting {
+    id: AcquisitionId,
+    hinted: Signal,
+}
+
+/// A request among the waiters of its keys; dropping it leaves.
+#[derive(Debug)]
+pub(super) struct Waiter<'w> {
+    waiters: &'w Waiters,
+    keys: &'w [String],
+    waiting: Arc<Waiting>,
+}
+
+/// Something that happens, for one task that waits for it.
 #[derive(Debug, Default)]
-struct Signal {
+pub(super) struct Signal {
     raised: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
-/// A place among the waiters of a key; dropping it leaves.
-#[derive(Debug)]
-pub(super) struct Waiter<'w> {
-    waiters: &'w Waiters,
-    key: &'w str,
-    signal: Arc<Signal>,
+impl Signal {
+    pub(super) fn raise(&self) {
+        self.raised.store(true, Ordering::SeqCst);
+        let waker = self.waker.lock().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Whether it was raised since it was last asked; if not, the task is woken when it is.
+    fn take(&self, cx: &Context<'_>) -> bool {
+        let before = self.waker.lock().replace(cx.waker().clone());
+        drop(before);
+        self.raised.swap(false, Ordering::SeqCst)
+    }
+}
+
+/// What `future` comes to, or `None` if `signal` is raised before.
+pub(super) async fn unless<F: Future>(signal: &Signal, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        if signal.take(cx) {
+            return Poll::Ready(None);
+        }
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
 }
 
 impl Waiters {
-    pub(super) fn join<'w>(&'w self, key: &'w str) -> Waiter<'w> {
-        let signal = Arc::<Signal>::default();
-        self.0.lock().entry(key.to_owned()).or_default().push(signal.clone());
-        Waiter { waiters: self, key, signal }
+    pub(super) fn join<'w>(&'w self, keys: &'w [String], id: AcquisitionId) -> Waiter<'w> {
+        let waiting = Arc::new(Waiting { id, hinted: Signal::default() });
+        let mut waiters = self.0.lock();
+        for key in keys {
+            waiters.entry(key.clone()).or_default().push(waiting.clone());
+        }
+        Waiter { waiters: self, keys, waiting }
     }
 
-    /// Whether anybody waits for `key`.
-    pub(super) fn any(&self, key: &str) -> bool {
-        self.0.lock().contains_key(key)
+    /// Whether this is a waiter of this process.
+    pub(super) fn knows(&self, key: &str, id: AcquisitionId) -> bool {
+        let waiters = self.0.lock();
+        waiters.get(key).is_some_and(|waiting| waiting.iter().any(|waiting| waiting.id == id))
     }
 
     /// Has those whom the hint concerns ask again.
@@ -48,39 +90,26 @@ impl Waiters {
                 Wake::Any => waiters.values().flatten().cloned().collect(),
             }
         };
-        for signal in concerned {
-            signal.raised.store(true, Ordering::SeqCst);
-            if let Some(waker) = signal.waker.lock().take() {
-                waker.wake();
-            }
-        }
+        each(concerned, |waiting| waiting.hinted.raise());
     }
 }
 
 impl Waiter<'_> {
     /// Resolves at `until`, or at a hint.
     pub(super) async fn pause(&self, clock: &dyn Clock, until: Moment) {
-        let mut set = None;
-        poll_fn(|cx| {
-            *self.signal.waker.lock() = Some(cx.waker().clone());
-            if self.signal.raised.swap(false, Ordering::SeqCst) || clock.now() >= until {
-                return Poll::Ready(());
-            }
-            set = Some(alarm(clock, until, cx.waker().clone()));
-            Poll::Pending
-        })
-        .await;
-        drop(set);
+        unless(&self.waiting.hinted, sleep(clock, until)).await;
     }
 }
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         let mut waiters = self.waiters.0.lock();
-        if let Some(signals) = waiters.get_mut(self.key) {
-            signals.retain(|signal| !Arc::ptr_eq(signal, &self.signal));
-            if signals.is_empty() {
-                waiters.remove(self.key);
+        for key in self.keys {
+            if let Some(waiting) = waiters.get_mut(key) {
+                waiting.retain(|waiting| !Arc::ptr_eq(waiting, &self.waiting));
+                if waiting.is_empty() {
+                    waiters.remove(key);
+                }
             }
         }
     }
@@ -115,16 +144,14 @@ impl Backoff {
 
 #[cfg(test)]
 mod tests {
-    use std::future::Future;
-    use std::task::Context;
-
     use super::*;
     use crate::ManualClock;
 
     #[test]
     fn a_hint_is_not_missed_between_two_pauses() {
         let (waiters, clock) = (Waiters::default(), ManualClock::new());
-        let waiter = waiters.join("a");
+        let keys = ["a".to_owned()];
+        let waiter = waiters.join(&keys, AcquisitionId::new(1));
         waiters.hint(&Wake::Key("b".into()));
         let poll = |until| {
             let mut pause = std::pin::pin!(waiter.pause(&clock, until));

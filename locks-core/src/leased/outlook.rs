@@ -1,0 +1,181 @@
+//! What a request that waits knows of the store, and what there is to say when it gives up.
+
+use std::time::Duration;
+
+use super::note;
+use crate::brief::{Brief, Left};
+use crate::{EntryState, ErrorKind, LockError, Moment, Refusal, Wait};
+
+pub(super) struct Outlook {
+    begun: Moment,
+    /// Whether it does not wait, but for an answer.
+    pub(super) tries: bool,
+    wait: Wait,
+    deadline: Option<Moment>,
+    /// When the store's first answer has to have come.
+    first_answer_by: Moment,
+    connect: Duration,
+    /// How long the store may be silent once it has answered: a request that is known to queue
+    /// outlasts an interruption of one lease.
+    patience: Duration,
+    word: Word,
+    /// When the store last answered.
+    heard: Moment,
+    /// Since when it has been asked and has not answered, and the error of that, if there was one.
+    unanswered: Option<(Moment, Option<LockError>)>,
+}
+
+/// What the store has said last.
+enum Word {
+    Nothing,
+    Refused(Refusal),
+    NotBefore(Moment),
+}
+
+impl Outlook {
+    /// The outlook of a request that has `wait` left and has waited within the process before that.
+    pub(super) fn new(
+        begun: Moment,
+        wait: Wait,
+        waited: Duration,
+        connect: Duration,
+        lease: Duration,
+    ) -> Self {
+        // What has not waited at all, or no more than it takes to be answered, is answered.
+        let (deadline, reach) = match wait {
+            Wait::AtMost(left) if left + waited > Duration::ZERO => {
+                (Some(begun.after(left)), connect.min(left.saturating_add(waited)))
+            }
+            Wait::AtMost(_) => (Some(begun), connect),
+            Wait::Forever | Wait::No => (None, connect),
+        };
+        Self {
+            begun,
+            tries: matches!(wait, Wait::No | Wait::AtMost(Duration::ZERO)),
+            wait,
+            deadline,
+            first_answer_by: begun.after(reach),
+            connect,
+            patience: connect.max(lease),
+            word: Word::Nothing,
+            heard: begun,
+            unanswered: None,
+        }
+    }
+
+    /// When there is no more use in waiting for an answer.
+    pub(super) fn limit(&self) -> Moment {
+        match self.word {
+            Word::Nothing => self.first_answer_by,
+            _ => {
+                let silent_at = self.heard.after(self.patience);
+                self.deadline.map_or(silent_at, |deadline| deadline.min(silent_at))
+            }
+        }
+    }
+
+    pub(super) fn asked(&mut self, now: Moment) {
+        self.unanswered.get_or_insert((now, None));
+    }
+
+    pub(super) fn refused(&mut self, refusal: Refusal, now: Moment) {
+        (self.word, self.heard, self.unanswered) = (Word::Refused(refusal), now, None);
+    }
+
+    pub(super) fn not_before(&mut self, at: Moment, now: Moment) {
+        (self.word, self.heard, self.unanswered) = (Word::NotBefore(at), now, None);
+    }
+
+    pub(super) fn failed(&mut self, error: LockError) {
+        if let Some((_, failure)) = &mut self.unanswered {
+            *failure = Some(error);
+        }
+    }
+
+    /// The error to give up with now, if it is time to.
+    pub(super) fn verdict(&mut self, store: &str, key: &str, now: Moment) -> Option<LockError> {
+        let late = self.deadline.is_some_and(|deadline| now >= deadline);
+        let is_silent = match (&self.word, &self.unanswered) {
+            (Word::Nothing, _) => now >= self.first_answer_by,
+            (_, None) => false,
+            (_, Some((since, _))) => {
+                // An answer is overdue: it is the store that was waited for, and nobody knows
+                // whether somebody has the key.
+                late && now.since(*since) >= self.connect || now.since(self.heard) >= self.patience
+            }
+        };
+        let error = match &mut self.word {
+            _ if is_silent => self.unavailable(store, now),
+            Word::Nothing => return None,
+            _ if !late && !self.tries => return None,
+            Word::Refused(refusal) => {
+                let tried = self.wait == Wait::No;
+                let kind = if tried { ErrorKind::Contended } else { ErrorKind::Timeout };
+                let (reserved, held): (Vec<_>, Vec<_>) = std::mem::take(&mut refusal.in_the_way)
+                    .into_iter()
+                    .filter(|entry| entry.state != EntryState::Waiting)
+                    .partition(|entry| entry.state == EntryState::Reserved);
+                LockError::new(kind, "")
+                    .with_holders(held.iter().map(note::holder).collect())
+                    .with_reserved_for(reserved.iter().map(|entry| entry.ends_in).max())
+            }
+            Word::NotBefore(at) => {
+                let left = at.since(now);
+                let why = format!(
+                    "{store} grants nothing for {}: it may have lost what it had promised",
+                    Left(left)
+                );
+                let error = LockError::new(ErrorKind::Unavailable, "").with_backend(store);
+                error.with_message(why).with_until(left)
+            }
+        };
+        Some(error.with_key(key).with_waited(now.since(self.begun)))
+    }
+
+    fn unavailable(&mut self, store: &str, now: Moment) -> LockError {
+        match self.unanswered.take() {
+            Some((_, Some(failure))) => failure,
+            unanswered => {
+                let since = unanswered.map_or(self.heard, |(since, _)| since);
+                let why = format!("no answer within {}", Brief(now.since(since)));
+                LockError::unavailable(store, why)
+            }
+        }
+    }
+
+    /// When to ask again: after `pause`, or sooner, if what is in the way ends or can be stolen
+    /// before. `called`: the store tells those whom it has placed when it is their turn; they
+    /// only keep their place, every `longest`.
+    pub(super) fn look_again(
+        &self,
+        now: Moment,
+        pause: impl FnOnce() -> Duration,
+        called: Option<Duration>,
+        steal_after: Option<Duration>,
+    ) -> Moment {
+        let at = match &self.word {
+            Word::Refused(refusal) if self.unanswered.is_none() => {
+                let due = refusal.in_the_way.iter().filter_map(|entry| {
+                    let held = entry.state == EntryState::Held;
+                    let due = steal_after.filter(|_| held)?.saturating_sub(entry.age?);
+                    Some(due)
+                });
+                let (pause, ends) = match called.filter(|_| refusal.placed) {
+                    Some(longest) => (longest, None),
+                    None => (pause(), refusal.in_the_way.iter().map(|entry| entry.ends_in).min()),
+                };
+                let changes = due.chain(ends).chain(refusal.again_in);
+                now.after(changes.filter(|change| !change.is_zero()).fold(pause, Duration::min))
+            }
+            Word::NotBefore(at) if self.unanswered.is_none() => {
+                // It may know better by then.
+                (*at).min(now.after(self.patience))
+            }
+            _ => now.after(pause()),
+        };
+        match self.word {
+            Word::Nothing => at.min(self.first_answer_by),
+            _ => self.deadline.map_or(at, |deadline| deadline.min(at)),
+        }
+    }
+}
