@@ -192,8 +192,9 @@ pub(super) fn c6_each_thief_is_due_in_its_own_time(subject: &Subject) {
     let mut slow = subject.queue(subject.lock("k").steal_after(unit * 2));
     let quick = subject.queue(subject.theirs("k").steal_after(unit));
     let quick = quick.due(subject, since, unit).expect("it was old enough");
-    assert_stolen(subject, &victim);
+    // First, because it can take the victim longer to hear of it than the slow one waits.
     slow.assert_waits(subject);
+    assert_stolen(subject, &victim);
     drop(quick);
     drop(slow.granted(subject));
 }
