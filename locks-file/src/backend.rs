@@ -41,6 +41,7 @@ use crate::name;
 pub struct FileBackend {
     engine: Engine,
     files: Arc<Files>,
+    path: PathBuf,
 }
 
 /// How a [`FileBackend`] is put together.
@@ -87,7 +88,7 @@ impl FileBackend {
 
     /// The directory, without symbolic links.
     pub fn directory(&self) -> &Path {
-        &self.files.directory.path
+        &self.path
     }
 
     /// The lock file of a key, for those who use `flock` on it by other means. It need not exist.
@@ -96,7 +97,7 @@ impl FileBackend {
     /// `InvalidKey`.
     pub fn path_of(&self, key: &str) -> Result<PathBuf, LockError> {
         check_key(key)?;
-        Ok(self.files.directory.file(&name::of_key(key)))
+        Ok(self.path.join(name::of_key(key)))
     }
 
     /// Removes the lock files that nobody holds, that are not reserved, and that have not been used
@@ -105,8 +106,7 @@ impl FileBackend {
     /// # Errors
     /// If the directory cannot be read or a file cannot be removed; `Unavailable` in a forked child.
     pub fn clean(&self, unused_for: Duration) -> Result<Cleaned, LockError> {
-        self.files.check_process()?;
-        clean(&self.files.directory, unused_for)
+        clean(&*self.files.arrive()?, unused_for)
     }
 
     /// Has the lock with this token outlive this program: the one that this process executes next has it, and
@@ -133,12 +133,12 @@ impl FileBackend {
     }
 
     pub(crate) fn allows_network_fs(&self) -> bool {
-        self.files.directory.settings.on_network
+        self.files.directory().settings.on_network
     }
 
     /// A file as the kernel's table names it.
     pub(crate) fn in_table(&self, inode: Inode) -> Option<Inode> {
-        self.files.directory.in_table(inode)
+        self.files.directory().in_table(inode)
     }
 
     /// A handle to it. Without a detour by this type, which the engine in front does not need.
@@ -182,12 +182,13 @@ impl FileBackendBuilder {
     /// As [`FileBackend::new`].
     pub fn open(self) -> Result<FileBackend, LockError> {
         let directory = Directory::open(&self.path, self.settings)?;
+        let path = directory.path().to_owned();
         let about = about(&directory);
         let files = Files::new(directory);
         let engine = Engine::builder().about(about).upstream(Arc::new(Behind(files.clone())));
         let engine = engine.build();
         files.engine.get_or_init(|| engine.downgrade());
-        Ok(FileBackend { engine, files })
+        Ok(FileBackend { engine, files, path })
     }
 }
 
@@ -202,10 +203,10 @@ fn about(directory: &Directory) -> About {
     can.reentrant = true;
     can.bounds = true;
     can.several_keys = true;
-    can.listing = directory.has_table();
-    can.listing_waiters = directory.has_table();
+    can.listing = true;
+    can.listing_waiters = true;
     can.ages = true;
-    can.evict = steals;
+    can.evict = directory.exchanges;
     About::new(directory.name.clone(), can)
 }
 

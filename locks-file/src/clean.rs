@@ -1,13 +1,11 @@
 //! Removing the files of keys that nobody uses: the only thing that removes any (F4).
 
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::time::{Duration, SystemTime};
-use std::{fs, io};
+use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use locks_core::LockError;
 
-use crate::directory::{Directory, Inode, open_existing};
+use crate::directory::Directory;
 use crate::fault;
 use crate::kernel;
 use crate::name;
@@ -20,7 +18,8 @@ use crate::waiting;
 pub struct Cleaned {
     /// How many lock files it has removed.
     pub removed: usize,
-    /// How many it has left, because they are held, reserved, or younger than asked for.
+    /// How many it has left, because they are held, reserved, empty, or younger than asked for. Files
+    /// that are no lock files are not counted.
     pub kept: usize,
 }
 
@@ -29,23 +28,26 @@ pub struct Cleaned {
 /// # Errors
 /// If the directory cannot be read, or a file cannot be removed.
 pub(crate) fn clean(directory: &Directory, unused_for: Duration) -> Result<Cleaned, LockError> {
-    let path = &directory.path;
     let mut cleaned = Cleaned::default();
-    waiting::clean(directory);
-    for entry in fs::read_dir(path).map_err(|error| fault::directory(path, error))? {
-        let entry = entry.map_err(|error| fault::directory(path, error))?;
-        if name::to_key(&entry.file_name().to_string_lossy()) == name::Named::Other {
+    let process = kernel::Process::this();
+    waiting::clean(directory, &process);
+    let names = directory.root.names();
+    for name in names.map_err(|error| fault::directory(directory.path(), error))? {
+        if name::to_key(&name) == name::Named::Other {
             continue;
         }
-        let path = entry.path();
-        match remove(directory, &path, unused_for) {
-            Ok(true) => cleaned.removed += 1,
-            Ok(false) => cleaned.kept += 1,
-            // Somebody else was quicker.
-            Err(Failure::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(Failure::Io(error)) => return Err(fault::at(directory, &path, "removed", error)),
+        match remove(directory, &name, unused_for) {
+            Ok(Some(true)) => cleaned.removed += 1,
+            Ok(Some(false)) => cleaned.kept += 1,
+            // No lock file, or somebody else was quicker.
+            Ok(None) => {}
+            Err(Failure::Io(error)) => return Err(fault::at(directory, &name, "removed", error)),
             Err(Failure::Books(error)) => return Err(error),
         }
+    }
+    if let Some(entered) = directory.epochs.enter_soon()? {
+        directory.kept.clean();
+        drop(entered);
     }
     Ok(cleaned)
 }
@@ -61,34 +63,44 @@ impl From<io::Error> for Failure {
     }
 }
 
-fn remove(directory: &Directory, path: &Path, unused_for: Duration) -> Result<bool, Failure> {
-    let metadata = fs::symlink_metadata(path)?;
+/// Whether it was removed; `None`: it is not ours, or not there.
+fn remove(
+    directory: &Directory,
+    name: &str,
+    unused_for: Duration,
+) -> Result<Option<bool>, Failure> {
+    let Some(file) = directory.find_file(name)? else { return Ok(None) };
+    let metadata = file.metadata()?;
     // Every grant writes.
-    let used = SystemTime::now().duration_since(metadata.modified()?).unwrap_or_default();
-    if !metadata.is_file() || !directory.settings.is_own(metadata.uid()) || used < unused_for {
-        return Ok(false);
+    let used = SystemTime::now().duration_since(metadata.modified().unwrap_or(UNIX_EPOCH));
+    // An empty one is made by guests, who open it, then lock it, and do not look whether it is there
+    // still (F9).
+    if metadata.len() == 0 || used.unwrap_or_default() < unused_for {
+        return Ok(Some(false));
     }
-    let file = open_existing(path)?;
-    match fs4::FileExt::try_lock(&file) {
+    match fs4::FileExt::try_lock(&*file) {
         Ok(()) => {}
-        Err(fs4::TryLockError::WouldBlock) => return Ok(false),
+        Err(fs4::TryLockError::WouldBlock) => return Ok(Some(false)),
         Err(fs4::TryLockError::Error(error)) => return Err(error.into()),
     }
     // Nobody takes its place at the path as long as the books are in hand.
     let Some(entered) = directory.epochs.enter_soon().map_err(Failure::Books)? else {
-        return Ok(false);
+        return Ok(Some(false));
     };
     let text = Text::read(&file)?;
-    let record = text.record().unwrap_or_default();
-    let reserved = record.boot == kernel::boot() && record.reserved_until(true, kernel::now()) > 0;
-    if reserved || Inode::at(path)? != Some(Inode::of(&file)?) {
-        return Ok(false);
+    let reserved = directory.reserved_until(name, &file, &text, true) > kernel::now();
+    if text.is_empty()
+        || directory.is_anothers(&text)
+        || reserved
+        || directory.root.inode_at(name)? != Some(file.inode)
+    {
+        return Ok(Some(false));
     }
     // So that whoever finds it locked just now knows that it will be free.
-    let mark =
-        Record { boot: kernel::boot(), token: record.token, removed: true, ..Record::default() };
+    let token = text.record().map_or(0, |record| record.token);
+    let mark = Record { boot: kernel::boot(), token, removed: true, ..Record::default() };
     mark.write(&file)?;
-    fs::remove_file(path)?;
+    directory.root.remove(name)?;
     drop(entered);
-    Ok(true)
+    Ok(Some(true))
 }

@@ -117,8 +117,9 @@ pub(crate) fn no_locks(path: &Path, error: io::Error) -> LockError {
 
 /// A lock file cannot be opened or made.
 #[cold]
-pub(crate) fn opening(directory: &Directory, path: &Path, error: io::Error) -> LockError {
-    let shown = path.display();
+pub(crate) fn opening(directory: &Directory, name: &str, error: io::Error) -> LockError {
+    let shown = directory.file(name);
+    let shown = shown.display();
     let why = match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::LOOP) => {
             format!("lock file `{shown}` is a symbolic link, and is left alone: remove it")
@@ -135,9 +136,9 @@ pub(crate) fn opening(directory: &Directory, path: &Path, error: io::Error) -> L
         ),
         Some(Errno::NOENT) => format!(
             "lock directory `{}` is gone: make it again, or {ANOTHER}",
-            directory.path.display()
+            directory.path().display()
         ),
-        _ => return at(directory, path, "opened", error),
+        _ => return at(directory, name, "opened", error),
     };
     LockError::new(ErrorKind::Io, "")
         .with_backend(&*directory.name)
@@ -146,8 +147,9 @@ pub(crate) fn opening(directory: &Directory, path: &Path, error: io::Error) -> L
 }
 
 #[cold]
-pub(crate) fn no_lock_file(directory: &Directory, path: &Path, kind: FileType) -> LockError {
-    let shown = path.display();
+pub(crate) fn no_lock_file(directory: &Directory, name: &str, kind: FileType) -> LockError {
+    let shown = directory.file(name);
+    let shown = shown.display();
     let what = match kind {
         FileType::Fifo => "a named pipe",
         FileType::Directory => "a directory",
@@ -161,18 +163,44 @@ pub(crate) fn no_lock_file(directory: &Directory, path: &Path, kind: FileType) -
 }
 
 #[cold]
-pub(crate) fn foreign_file(directory: &Directory, path: &Path, owner: u32) -> LockError {
-    let (shown, me) = (path.display(), rustix::process::geteuid().as_raw());
+pub(crate) fn foreign_file(directory: &Directory, name: &str, owner: u32) -> LockError {
+    let (shown, me) = (directory.file(name), rustix::process::geteuid().as_raw());
+    let shown = shown.display();
     LockError::new(ErrorKind::Io, "").with_backend(&*directory.name).with_message(format!(
         "lock file `{shown}` belongs to user {owner}, and this is user {me}: remove it, or, if several \
          users share the directory, say `?users=several`"
     ))
 }
 
+/// A file of somebody else's has the name of a lock file, in a directory that is not for lock files alone
+/// (F9).
+#[cold]
+pub(crate) fn not_ours(directory: &Directory, name: &str) -> LockError {
+    let shown = directory.file(name);
+    let shown = shown.display();
+    LockError::new(ErrorKind::Io, "").with_backend(&*directory.name).with_message(format!(
+        "`{shown}` is no lock file, and is left alone: name a directory of its own for locks by \
+         `file:///dir`, or, if nobody needs the file, remove it"
+    ))
+}
+
+/// Whoever owns neither a file nor its directory cannot put another in its place.
+#[cold]
+pub(crate) fn sticky(directory: &Directory, name: &str, error: io::Error) -> LockError {
+    let shown = directory.file(name);
+    let (shown, place) = (shown.display(), directory.path().display());
+    let why = format!(
+        "lock file `{shown}` cannot be taken over: {error}; it belongs to another user, and `{place}` is \
+         sticky: `chmod -t` it, or have the user of either take the lock over"
+    );
+    unavailable(&directory.name, why, error)
+}
+
 /// Something else went wrong with a lock file.
 #[cold]
-pub(crate) fn at(directory: &Directory, path: &Path, verb: &str, error: io::Error) -> LockError {
-    let shown = path.display();
+pub(crate) fn at(directory: &Directory, name: &str, verb: &str, error: io::Error) -> LockError {
+    let shown = directory.file(name);
+    let shown = shown.display();
     let advice = match error.kind() {
         io::ErrorKind::PermissionDenied => "; give this user the right to it",
         io::ErrorKind::StorageFull => {
@@ -193,7 +221,7 @@ pub(crate) fn at(directory: &Directory, path: &Path, verb: &str, error: io::Erro
 pub(crate) fn held_up(backend: &str, by: Option<u32>) -> LockError {
     let who = match by {
         Some(pid) => format!("process {pid}, which may have been stopped"),
-        None => "another process, which may have been stopped".to_owned(),
+        None => "a process that cannot be seen from here, which may have been stopped".to_owned(),
     };
     let why = format!("the books of `{backend}` are held up by {who}: let it go on, or end it");
     LockError::new(ErrorKind::Unavailable, "").with_backend(backend).with_message(why)

@@ -1,6 +1,6 @@
 //! What this process has in a directory: its grants, and what it keeps for the next one.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Wake, Waker};
@@ -10,11 +10,12 @@ use locks_core::{
     Alarm, Clock, ErrorKind, LockError, LostCause, SystemClock, Token, Turn, WeakEngine,
 };
 
-use crate::directory::{Directory, Inode};
+use crate::directory::Directory;
 use crate::fault;
 use crate::held::{Held, Standing};
 use crate::kernel::{self, Nanos, Process};
 use crate::shared::{self, Left};
+use crate::restore;
 use crate::waiting::Waits;
 
 /// For how many grants, and for how long, a file's lock may stay in this process (F6).
@@ -28,7 +29,8 @@ const RECESS: Nanos = 1_000_000;
 const PATROL: Nanos = 50_000_000;
 
 pub(crate) struct Files {
-    pub(crate) directory: Directory,
+    /// The directory as it was opened last: another one may have taken its place since.
+    place: Mutex<Arc<Directory>>,
     held: Mutex<HashMap<u64, Arc<Held>>>,
     passed_on: Mutex<PassedOn>,
     next: AtomicU64,
@@ -38,6 +40,7 @@ pub(crate) struct Files {
     pub(crate) engine: OnceLock<WeakEngine>,
     /// The process that it was opened in: a forked child has its memory, but not its locks.
     pub(crate) process: Arc<Process>,
+    generation: u64,
 }
 
 /// Files whose locks are kept for the next turn, those that others are to have first, and what is to be
@@ -52,7 +55,7 @@ struct PassedOn {
 impl Files {
     pub(crate) fn new(directory: Directory) -> Arc<Self> {
         Arc::new(Self {
-            directory,
+            place: Mutex::new(Arc::new(directory)),
             held: Mutex::default(),
             passed_on: Mutex::default(),
             next: AtomicU64::new(1),
@@ -60,17 +63,44 @@ impl Files {
             waits: Waits::default(),
             engine: OnceLock::new(),
             process: Process::this(),
+            generation: kernel::generation(),
         })
+    }
+
+    /// The directory in which it looks.
+    pub(crate) fn directory(&self) -> Arc<Directory> {
+        lock(&self.place).clone()
+    }
+
+    /// The directory for somebody who is new there: the one that newcomers from elsewhere find, if
+    /// that can be told (F12). What is held in one that it has taken the place of is lost.
+    ///
+    /// # Errors
+    /// `Unavailable` in a forked child; what is wrong with the one that is there now.
+    pub(crate) fn arrive(&self) -> Result<Arc<Directory>, LockError> {
+        self.check_process()?;
+        let known = self.directory();
+        if !known.is_replaced() {
+            return Ok(known);
+        }
+        let there = Directory::open(known.path(), known.settings.clone())?;
+        let mut place = lock(&self.place);
+        // Another thread may have been quicker.
+        if Arc::ptr_eq(&known, &place) {
+            known.leave();
+            *place = Arc::new(there);
+        }
+        Ok(place.clone())
     }
 
     /// # Errors
     /// `Unavailable` in a forked child.
     pub(crate) fn check_process(&self) -> Result<(), LockError> {
-        if self.is_forked() { Err(fault::forked(&self.directory.name)) } else { Ok(()) }
+        if self.is_forked() { Err(fault::forked(&self.directory().name)) } else { Ok(()) }
     }
 
     pub(crate) fn is_forked(&self) -> bool {
-        std::process::id() != self.process.pid
+        kernel::generation() != self.generation
     }
 
     /// Takes a grant into the books of this process, and says what it is called from now on.
@@ -140,13 +170,13 @@ impl Files {
             lock(&self.passed_on).off.insert(held.key.clone(), now + RECESS);
             self.go_round(RECESS);
         }
-        if let Some(left) = shared::leave(self, &held) {
+        if let Some(left) = shared::leave(&held) {
             lock(&self.passed_on).left.push(left);
             self.go_round(PATROL);
         }
         let unlocked = held.unlock();
         outcome.and(unlocked.map_err(|error| {
-            fault::at(&self.directory, &held.path, "unlocked", error).with_key(&*held.key)
+            fault::at(&held.directory, &held.name, "unlocked", error).with_key(&*held.key)
         }))
     }
 
@@ -183,7 +213,7 @@ impl Files {
             }
         }
         let mut left = std::mem::take(&mut lock(&self.passed_on).left);
-        left.retain(|left| !shared::take_off(self, left));
+        left.retain(|left| !shared::take_off(left));
         if !left.is_empty() {
             next = next.or(Some(PATROL));
             lock(&self.passed_on).left.append(&mut left);
@@ -195,12 +225,17 @@ impl Files {
         let held = lock(&self.held).values().cloned().collect::<Vec<_>>();
         if !held.is_empty() {
             next = next.or(Some(PATROL));
+            // What stands in the way of going over is told to those who ask for a key.
+            let _ = self.arrive();
         }
         let mut recorded = HashMap::new();
         for held in held {
             // A token that is just being changed is not to be looked for.
             let Some(changing) = held.changing() else { continue };
-            let standing = self.standing_beside(&held, &mut recorded);
+            let standing = self.standing(&held);
+            if standing == Standing::Held && held.may_be_written_over() {
+                restore::restore(&held, &mut recorded);
+            }
             drop(changing);
             // Also of what somebody has heard of before: it stays here until the engine has ended it.
             if let Standing::Lost(cause) = standing {
@@ -215,17 +250,9 @@ impl Files {
     /// Whether a grant stands. Where a theft is under way that nobody goes on with it is undone first,
     /// or nobody could tell for as long as nobody asks for the key (E2).
     pub(crate) fn standing(&self, held: &Held) -> Standing {
-        self.standing_beside(held, &mut HashMap::new())
-    }
-
-    fn standing_beside(
-        &self,
-        held: &Held,
-        recorded: &mut HashMap<Inode, HashSet<u64>>,
-    ) -> Standing {
-        match held.standing_beside(recorded) {
+        match held.standing() {
             Standing::Undecided => {
-                let entered = self.directory.epochs.try_enter();
+                let entered = held.directory.epochs.try_enter();
                 drop(entered);
                 held.standing()
             }
@@ -250,7 +277,7 @@ impl Drop for Files {
         self.waits.close();
         for left in std::mem::take(&mut lock(&self.passed_on).left) {
             // Should it fail, it stays as what a killed process leaves.
-            shared::take_off(self, &left);
+            shared::take_off(&left);
         }
         let kept = std::mem::take(&mut lock(&self.passed_on).kept);
         for (held, _) in kept.into_values() {
@@ -282,7 +309,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl std::fmt::Debug for Files {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Files")
-            .field("directory", &self.directory.path)
+            .field("directory", &self.directory().path())
             .field("held", &lock(&self.held).len())
             .finish_non_exhaustive()
     }

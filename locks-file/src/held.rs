@@ -1,18 +1,16 @@
 //! A grant of this process's: a locked file, and what its record says.
 
-use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use locks_core::{Alarm, Clock, LostCause, SystemClock};
 
-use crate::directory::{ASIDE, Inode, open_existing, theft_under_way};
-use crate::kernel::{self, Nanos};
-use crate::record::{About, Entry, Found, Record, Text};
+use crate::directory::{ASIDE, Directory, Inode, theft_under_way};
+use crate::kernel::{self, Nanos, Opened};
+use crate::record::{About, Entry, Record, Text};
 use crate::watch::{Signal, Watching, watch};
 
 /// How soon to look again at a theft that was under way.
@@ -26,9 +24,10 @@ const UNDECIDED: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub(crate) struct Held {
     pub(crate) key: Box<str>,
-    pub(crate) path: PathBuf,
-    pub(crate) file: File,
-    pub(crate) inode: Inode,
+    /// The file's name, in its directory.
+    pub(crate) name: Box<str>,
+    pub(crate) directory: Arc<Directory>,
+    pub(crate) file: Opened,
     pub(crate) exclusive: bool,
     pub(crate) about: About,
     pub(crate) process: Arc<kernel::Process>,
@@ -43,6 +42,16 @@ pub(crate) struct Held {
     /// other (G3).
     ended: Mutex<bool>,
     loss: Mutex<Loss>,
+    /// The file as it was when the record was looked at last.
+    seen: Mutex<Option<Stamp>>,
+}
+
+/// What changes of a file whenever it is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    secs: i64,
+    nanos: u64,
+    size: i64,
 }
 
 /// What changes of a grant while it lasts.
@@ -78,31 +87,31 @@ impl Held {
     #[expect(clippy::too_many_arguments, reason = "all of what a grant is, once")]
     pub(crate) fn new(
         key: &str,
-        path: PathBuf,
-        (file, inode): (File, Inode),
+        name: &str,
+        directory: Arc<Directory>,
+        file: Opened,
         exclusive: bool,
         about: About,
         process: Arc<kernel::Process>,
         over: Option<(u64, LostCause)>,
         terms: Terms,
     ) -> Self {
-        let names_key =
-            path.file_name().is_some_and(|name| crate::name::is_hashed(&name.to_string_lossy()));
         Self {
             key: key.into(),
-            path,
+            name: name.into(),
+            directory,
             file,
-            inode,
             exclusive,
             about,
             process,
             locked_since: kernel::now(),
             passed: 0,
             over,
-            names_key,
+            names_key: crate::name::is_hashed(name),
             terms: Mutex::new(terms),
             ended: Mutex::new(false),
             loss: Mutex::default(),
+            seen: Mutex::default(),
         }
     }
 
@@ -135,6 +144,7 @@ impl Held {
             token: terms.token,
             exclusive: self.exclusive,
             pid: self.process.pid,
+            space: self.process.space,
             started: self.process.started,
             since: terms.since,
             keep_until: terms.keep_until,
@@ -145,6 +155,11 @@ impl Held {
 
     /// Writes the record of an exclusive grant.
     pub(crate) fn write_alone(&self, terms: &Terms) -> io::Result<()> {
+        self.write_to(&self.file, terms)
+    }
+
+    /// Writes it to this file.
+    pub(crate) fn write_to(&self, file: &File, terms: &Terms) -> io::Result<()> {
         let record = Record {
             boot: kernel::boot(),
             token: terms.greatest,
@@ -154,35 +169,25 @@ impl Held {
             key: self.names_key.then_some(&*self.key),
             entries: vec![self.entry(terms)],
         };
-        record.write(&self.file)
+        self.directory.write_record(&self.name, file, &record)
     }
 
     /// Whether the file is the one at its path.
     pub(crate) fn is_at_path(&self) -> io::Result<bool> {
-        Ok(Inode::at(&self.path)? == Some(self.inode))
+        Ok(self.directory.root.inode_at(&self.name)? == Some(self.file.inode))
     }
 
     /// Whether the grant stands (F4).
     pub(crate) fn standing(&self) -> Standing {
-        self.standing_beside(&mut HashMap::new())
-    }
-
-    /// As [`standing`](Self::standing), for one of many: what was on the record of a file for one
-    /// need not be read again for the others, but where it speaks against them.
-    pub(crate) fn standing_beside(&self, recorded: &mut HashMap<Inode, HashSet<u64>>) -> Standing {
         if let Some(cause) = self.lost() {
             return Standing::Lost(cause);
         }
         let standing = match self.is_at_path() {
-            Ok(true) if self.exclusive => Standing::Held,
-            Ok(true)
-                if recorded
-                    .get(&self.inode)
-                    .is_some_and(|known| known.contains(&self.terms().token)) =>
-            {
-                Standing::Held
-            }
-            Ok(true) => self.standing_among_others(recorded),
+            // Newcomers look elsewhere.
+            _ if self.directory.is_left() => Standing::Lost(LostCause::Replaced),
+            // A shared hold can be released by an administrator beside others, who keep the file.
+            Ok(true) if !self.exclusive && self.is_evicted() => Standing::Lost(LostCause::Evicted),
+            Ok(true) => Standing::Held,
             Ok(false) => self.after_removal(),
             // Nothing can be told without looking; whoever takes it over can look.
             Err(_) => Standing::Held,
@@ -193,29 +198,35 @@ impl Held {
         standing
     }
 
-    /// A shared hold can be taken off the record by an administrator.
-    fn standing_among_others(&self, recorded: &mut HashMap<Inode, HashSet<u64>>) -> Standing {
-        let Ok(text) = Text::read(&self.file) else { return Standing::Held };
-        let Found::Record(record) = text.parse() else { return Standing::Held };
-        let tokens = record.entries.iter().map(|entry| entry.token).collect::<HashSet<_>>();
-        let is_there = tokens.contains(&self.terms().token);
-        recorded.insert(self.inode, tokens);
-        if is_there { Standing::Held } else { Standing::Lost(LostCause::Evicted) }
+    fn is_evicted(&self) -> bool {
+        self.directory.kept.is_evicted(&self.name, self.terms().token)
+    }
+
+    /// Whether its record may have been written over by others since this was asked last (F10).
+    pub(crate) fn may_be_written_over(&self) -> bool {
+        let Ok(Some(stat)) = self.directory.root.stat(&self.name) else { return false };
+        let now = Stamp { secs: stat.st_mtime, nanos: stat.st_mtime_nsec as u64, size: stat.st_size };
+        let mut seen = lock(&self.seen);
+        Inode::from_stat(&stat) == self.file.inode && seen.replace(now) != Some(now)
+    }
+
+    /// It is to be looked at again, as if it had never been.
+    pub(crate) fn look_again(&self) {
+        *lock(&self.seen) = None;
     }
 
     /// Another file, or none, is at the path. One without a record is a theft that is not done yet, or
     /// a new file that nobody has been granted.
     fn after_removal(&self) -> Standing {
-        let Ok(file) = open_existing(&self.path) else {
+        let root = &self.directory.root;
+        let Ok(file) = root.open_existing(&self.name) else {
             return match self.is_at_path() {
                 Ok(true) => Standing::Held,
                 _ => Standing::Lost(LostCause::Replaced),
             };
         };
-        let (Ok(text), Ok(there)) = (Text::read(&file), Inode::of(&file)) else {
-            return Standing::Undecided;
-        };
-        if there == self.inode {
+        let Ok(text) = Text::read(&file) else { return Standing::Undecided };
+        if file.inode == self.file.inode {
             return Standing::Undecided;
         }
         match text.record() {
@@ -224,19 +235,19 @@ impl Held {
                 Some(_) => LostCause::Stolen,
                 None => LostCause::Replaced,
             }),
-            None => self.beside_an_empty_file(&file, there),
+            None => self.beside_an_empty_file(&file),
         }
     }
 
     /// A file without a record is at the path: a theft that is not done yet, or a new file that nobody
     /// has been granted.
-    fn beside_an_empty_file(&self, file: &File, there: Inode) -> Standing {
+    fn beside_an_empty_file(&self, file: &Opened) -> Standing {
+        let root = &self.directory.root;
         // A theft is decided about the file that it has put aside, and no other.
-        let aside = self.path.with_file_name(ASIDE);
-        let of_this = theft_under_way(&self.path) == Some(there.ino)
-            && Inode::at(&aside).ok().flatten() == Some(self.inode);
+        let of_this = theft_under_way(root) == Some(file.inode.ino)
+            && root.inode_at(ASIDE).ok().flatten() == Some(self.file.inode);
         // It may have ended since it was looked at, one way or the other.
-        let still = Inode::at(&self.path).ok().flatten() == Some(there)
+        let still = root.inode_at(&self.name).ok().flatten() == Some(file.inode)
             && Text::read(file).is_ok_and(|text| text.record().is_none());
         if of_this || !still {
             return Standing::Undecided;
@@ -292,7 +303,7 @@ impl Held {
 
     /// Gives the file's lock back. Not in a forked child, which only closes: the lock is the parent's.
     pub(crate) fn unlock(&self) -> io::Result<()> {
-        fs4::FileExt::unlock(&self.file)
+        fs4::FileExt::unlock(&*self.file)
     }
 }
 

@@ -2,35 +2,36 @@
 
 use locks_core::LockError;
 
-use crate::fault;
-use crate::files::Files;
+use crate::directory::Directory;
 use crate::kernel::{self, Nanos};
 use crate::watch::{Signal, pause};
 
 /// How soon to try again.
 pub(crate) const SOON: Nanos = 200_000;
-/// For how long.
-const PATIENCE: Nanos = 10_000_000_000;
+/// For how long, where it is not the books that are waited for.
+const LONGEST: Nanos = 10_000_000_000;
 
 /// Calls `attempt` until it comes to something.
 ///
 /// # Errors
-/// Those of `attempt`; `Unavailable` if something is in the way for too long.
+/// Those of `attempt`; `Unavailable` if whoever has the books does not get on.
 pub(crate) async fn persist<T>(
-    files: &Files,
+    directory: &Directory,
     key: &str,
     mut attempt: impl FnMut() -> Result<Option<T>, LockError>,
 ) -> Result<T, LockError> {
-    let (signal, end) = (Signal::default(), kernel::now() + PATIENCE);
+    let (signal, end) = (Signal::default(), kernel::now() + LONGEST);
     loop {
         if let Some(outcome) = attempt()? {
             return Ok(outcome);
         }
-        if kernel::now() > end {
-            let directory = &files.directory;
-            let pid = directory.epochs.holder(|inode| directory.in_table(inode));
-            return Err(fault::held_up(&directory.name, pid).with_key(key));
+        let now = kernel::now();
+        let epochs = &directory.epochs;
+        let in_table = |inode| directory.in_table(inode);
+        epochs.check_progress(in_table).map_err(|error| error.with_key(key))?;
+        if now > end && !epochs.is_waited_for() {
+            return Err(epochs.held_up(in_table).with_key(key));
         }
-        pause(&signal, kernel::now() + SOON).await;
+        pause(&signal, now + SOON).await;
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn change(
         Ok(None) => {
             let files = files.clone();
             Op::later(async move {
-                persist(&files, &held.key, || attempt(&files, &held, &update)).await
+                persist(&held.directory, &held.key, || attempt(&files, &held, &update)).await
             })
         }
         Err(error) => Op::failed(error),
@@ -49,10 +49,10 @@ fn attempt(
     update(&mut terms);
     if held.exclusive {
         held.write_alone(&terms).map_err(|error| {
-            fault::at(&files.directory, &held.path, "written", error).with_key(&*held.key)
+            fault::at(&held.directory, &held.name, "written", error).with_key(&*held.key)
         })?;
     } else {
-        let changed = shared::change(files, held, before.token, Some(&terms));
+        let changed = shared::change(held, before.token, Some(&terms));
         match changed.map_err(|error| error.with_key(&*held.key))? {
             Rewritten::Done => {}
             Rewritten::NotNow => return Ok(None),
@@ -84,13 +84,13 @@ mod tests {
     fn granted(name: &str, exclusive: bool) -> (Arc<Files>, Turn) {
         let path = std::env::temp_dir().join(format!("locks-terms-{name}-{}", std::process::id()));
         let files = Files::new(Directory::open(&path, Settings::default()).unwrap());
-        let path = files.directory.file("k.lock");
-        let place = files.directory.open_file(&path).unwrap();
-        fs4::FileExt::try_lock(&place.0).unwrap();
+        let directory = files.directory();
+        let file = directory.open_file("k.lock").unwrap();
+        fs4::FileExt::try_lock(&*file).unwrap();
         let process = files.process.clone();
         let about = About::new(&Caller::anonymous(), "", &process);
         let terms = Terms { token: 1 << 32, greatest: 1 << 32, since: 1, ..Terms::default() };
-        let held = Held::new("k", path, place, exclusive, about, process, None, terms);
+        let held = Held::new("k", "k.lock", directory, file, exclusive, about, process, None, terms);
         held.write_alone(&terms).unwrap();
         let turn = files.take_in(held);
         (files, turn)
@@ -124,14 +124,14 @@ mod tests {
     #[test]
     fn f4_nothing_is_written_of_a_hold_that_has_ended() {
         let (files, turn) = granted("ended", true);
-        let path = files.directory.file("k.lock");
+        let path = files.directory().file("k.lock");
         let (ending, next) = (files.clone(), path.clone());
         let _ = meanwhile(&files, turn, move || {
             ending.end(turn.id, false).unwrap();
             std::fs::write(next, "the next holder's").unwrap();
         });
         assert_eq!(std::fs::read_to_string(path).unwrap(), "the next holder's");
-        std::fs::remove_dir_all(&files.directory.path).unwrap();
+        std::fs::remove_dir_all(files.directory().path()).unwrap();
     }
 
     /// A thief dies after it has put its file at the path, and before it has said that it is done.
@@ -139,15 +139,16 @@ mod tests {
     fn f4_a_theft_that_nobody_goes_on_with_is_undone_by_its_victim() {
         let (files, turn) = granted("undone", true);
         let held = files.held(turn.id).unwrap();
-        let mut entered = files.directory.epochs.try_enter().unwrap().unwrap();
-        let theft = Exchange::prepare(&files.directory, &mut entered, &held.path, true).unwrap();
+        let directory = files.directory();
+        let mut entered = directory.epochs.try_enter().unwrap().unwrap();
+        let theft = Exchange::prepare(&directory, &mut entered, &held.name, true).unwrap();
         let dying = || theft.carry_out(|| panic!("on purpose"), |_| Ok(()));
         std::panic::catch_unwind(std::panic::AssertUnwindSafe(dying)).err().unwrap();
         drop(entered);
         assert_eq!(held.standing(), Standing::Undecided);
         change(&files, held.clone(), |terms| terms.since = 2).block().unwrap();
         assert_eq!(held.standing(), Standing::Held);
-        std::fs::remove_dir_all(&files.directory.path).unwrap();
+        std::fs::remove_dir_all(files.directory().path()).unwrap();
     }
 
     #[test]
@@ -163,6 +164,6 @@ mod tests {
         assert_eq!((held.terms().since, held.terms().greatest), (2, greatest));
         let text = Text::read(&held.file).unwrap();
         assert_eq!(text.record().unwrap().token, greatest);
-        std::fs::remove_dir_all(&files.directory.path).unwrap();
+        std::fs::remove_dir_all(files.directory().path()).unwrap();
     }
 }

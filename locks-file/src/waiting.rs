@@ -2,24 +2,23 @@
 //! moment, which whoever lists reads.
 
 use std::fmt::Write as _;
-use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use locks_core::{LockInfo, Mode, WaiterInfo};
 
-use crate::directory::{Directory, open_existing};
+use crate::directory::{Directory, Inode};
 use crate::files::Files;
-use crate::kernel::{self, Nanos, Process};
+use crate::kernel::{self, Nanos, Opened, Process};
 use crate::name;
 use crate::record::{About, tell};
 
-/// What the names of these files begin with; the process's number, its start and a number follow.
-const PREFIX: &str = ".waiting-";
+/// What the names of these files begin with; the process's pid namespace, its number there, its start and
+/// a number follow. It has the file locked for as long as it lives.
+pub(crate) const PREFIX: &str = ".waiting-";
 
 /// The waits of this process that others are told of.
 #[derive(Debug, Default)]
@@ -27,7 +26,7 @@ pub(crate) struct Waits(Mutex<Told>);
 
 #[derive(Debug, Default)]
 struct Told {
-    file: Option<(File, PathBuf)>,
+    file: Option<(Opened, String, Arc<Directory>)>,
     next: u64,
     lines: Vec<(u64, String)>,
 }
@@ -43,6 +42,7 @@ impl Waits {
     /// Tells others of a wait. Where that cannot be written down they are not told.
     pub(crate) fn tell(
         files: &Arc<Files>,
+        directory: &Arc<Directory>,
         key: &str,
         exclusive: bool,
         since: Nanos,
@@ -53,11 +53,13 @@ impl Waits {
         name::push_escaped(&mut line, key);
         let _ = write!(line, " by {}", about.as_str());
         let mut told = files.waits.told();
-        if told.file.is_none() {
+        if told.file.as_ref().is_none_or(|(.., there)| !Arc::ptr_eq(there, directory)) {
             // A process that ends leaves its own: should nobody ever list, they would only get more.
-            clean(&files.directory);
-            let path = files.directory.file(&new_name(&files.process));
-            told.file = Some((files.directory.make_file(&path).ok()?, path));
+            clean(directory, &files.process);
+            let name = new_name(&files.process);
+            let file = directory.make_file(&name).ok()?;
+            fs4::FileExt::try_lock(&*file).ok()?;
+            told.file = Some((file, name, directory.clone()));
         }
         let id = told.next;
         told.next += 1;
@@ -68,8 +70,8 @@ impl Waits {
 
     /// The process has no more to tell.
     pub(crate) fn close(&self) {
-        if let Some((_, path)) = self.told().file.take() {
-            let _ = fs::remove_file(path);
+        if let Some((_, name, directory)) = self.told().file.take() {
+            let _ = directory.root.remove(&name);
         }
     }
 
@@ -80,7 +82,7 @@ impl Waits {
 
 impl Told {
     fn write(&self) {
-        let Some((file, _)) = &self.file else { return };
+        let Some((file, ..)) = &self.file else { return };
         let mut text = String::new();
         for (_, line) in &self.lines {
             text.push_str(line);
@@ -108,28 +110,20 @@ impl Drop for ToldWait {
 fn new_name(process: &Process) -> String {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    format!("{PREFIX}{}-{}-{number}", process.pid, process.started)
+    format!("{PREFIX}{}-{}-{}-{number}", process.space, process.pid, process.started)
 }
 
 /// Adds those who wait in other processes; the engine knows those of this one.
-pub(crate) fn add_to(files: &Files, found: &mut Vec<LockInfo>) {
+pub(crate) fn add_to(files: &Files, directory: &Directory, found: &mut Vec<LockInfo>) {
     let now = kernel::now();
-    for (path, pid, started) in of_others(&files.directory) {
-        if Some(started) != kernel::started(pid) {
-            let _ = fs::remove_file(path);
-            continue;
-        }
+    let own = files.waits.told().file.as_ref().map(|(file, ..)| file.inode);
+    for waits in of_others(directory) {
+        let Some(mut file) = waits.open(directory, own, &files.process) else { continue };
         let mut text = String::new();
-        let read = open_existing(&path).and_then(|mut file| file.read_to_string(&mut text));
+        let read = file.read_to_string(&mut text);
         let Some(lines) = read.ok().and_then(|_| body(&text)) else { continue };
-        if pid == files.process.pid {
-            // Another backend of this process: what belongs to this one the engine tells.
-            let own = files.waits.told().file.as_ref().is_some_and(|(_, own)| *own == path);
-            if own {
-                continue;
-            }
-        }
-        for (key, waiter) in lines.lines().filter_map(|line| waiter(line, pid, now)) {
+        for (key, mut waiter) in lines.lines().filter_map(|line| waiter(line, waits.pid, now)) {
+            waiter.party.unseen = !files.process.can_see(waits.space);
             match found.iter_mut().find(|info| info.key == key) {
                 Some(info) => info.waiters.push(waiter),
                 None => {
@@ -143,23 +137,62 @@ pub(crate) fn add_to(files: &Files, found: &mut Vec<LockInfo>) {
 }
 
 /// Removes what processes have left that are no more.
-pub(crate) fn clean(directory: &Directory) {
-    for (path, pid, started) in of_others(directory) {
-        if Some(started) != kernel::started(pid) {
-            let _ = fs::remove_file(path);
-        }
+pub(crate) fn clean(directory: &Directory, here: &Process) {
+    for waits in of_others(directory) {
+        let _ = waits.open(directory, None, here);
     }
 }
 
-fn of_others(directory: &Directory) -> Vec<(PathBuf, u32, u64)> {
-    let entries = fs::read_dir(&directory.path).into_iter().flatten().flatten();
-    let found = entries.filter_map(|entry| {
-        let name = entry.file_name();
-        let mut numbers = name.to_str()?.strip_prefix(PREFIX)?.split('-');
-        let (pid, started) = (numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?);
-        Some((entry.path(), pid, started))
-    });
-    found.collect()
+/// The file of a process that tells whom it has waiting.
+#[derive(Debug, PartialEq, Eq)]
+struct Theirs {
+    name: String,
+    /// 0: unknown.
+    space: u64,
+    pid: u32,
+    started: u64,
+}
+
+impl Theirs {
+    /// The file, of another process or of another backend of this one; one whose process is no more is
+    /// removed. A process that could not be seen from here has it locked (F11).
+    fn open(
+        &self,
+        directory: &Directory,
+        own: Option<Inode>,
+        here: &Process,
+    ) -> Option<std::fs::File> {
+        let file = directory.root.open_to_read(&self.name).ok()?;
+        if own.is_some() && Inode::of(&file).ok() == own {
+            return None;
+        }
+        let is_left = match self.space == here.space && here.can_see(self.space) {
+            true => kernel::started(self.pid) != Some(self.started),
+            false => fs4::FileExt::try_lock_shared(&file).is_ok(),
+        };
+        if is_left {
+            // Should it fail, the next one does it.
+            let _ = directory.root.remove(&self.name);
+        }
+        (!is_left).then_some(file)
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        let numbers = name.strip_prefix(PREFIX)?.split('-').map(|number| number.parse::<u64>().ok());
+        let numbers = numbers.collect::<Option<Vec<_>>>()?;
+        let (space, pid, started) = match numbers[..] {
+            [space, pid, started, _] => (space, pid, started),
+            // Of an earlier version.
+            [pid, started, _] => (0, pid, started),
+            _ => return None,
+        };
+        Some(Self { name: name.to_owned(), space, pid: pid.try_into().ok()?, started })
+    }
+}
+
+fn of_others(directory: &Directory) -> impl Iterator<Item = Theirs> {
+    let names = directory.root.names().unwrap_or_default();
+    names.into_iter().filter_map(|name| Theirs::named(&name))
 }
 
 fn body(text: &str) -> Option<&str> {
@@ -182,6 +215,15 @@ fn waiter(line: &str, pid: u32, now: Nanos) -> Option<(String, WaiterInfo)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn f11_a_file_of_waits_is_known_by_its_name() {
+        let named = |space| Theirs { name: String::new(), space, pid: 7, started: 99 };
+        for (name, known) in [(".waiting-3-7-99-0", named(3)), (".waiting-7-99-0", named(0))] {
+            assert_eq!(Theirs::named(name), Some(Theirs { name: name.into(), ..known }));
+        }
+        assert_eq!(Theirs::named(".waiting-7-x-0"), None);
+    }
 
     #[test]
     fn c12_what_is_told_is_read() {

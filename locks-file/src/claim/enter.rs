@@ -1,4 +1,3 @@
-use std::fs::File;
 use std::sync::Arc;
 
 use locks_core::{LockError, Turn};
@@ -6,9 +5,10 @@ use locks_core::{LockError, Turn};
 use super::Attempt;
 use crate::directory::Inode;
 use crate::held::{Held, Terms};
-use crate::kernel::{self, Nanos};
+use crate::kernel::{self, Nanos, Opened};
 use crate::persist::SOON;
 use crate::record::{Found, Record, Text};
+use crate::shared;
 
 /// What a locked file came to.
 pub(super) enum Entry {
@@ -17,7 +17,7 @@ pub(super) enum Entry {
     Again,
     /// It cannot be had yet.
     Out {
-        file: File,
+        file: Opened,
         again: Nanos,
         doubtful: bool,
     },
@@ -25,27 +25,29 @@ pub(super) enum Entry {
 
 impl Attempt<'_> {
     /// Makes a locked file a grant: writes the record, then compares (G2).
-    pub(super) fn enter(&mut self, file: File, inode: Inode) -> Result<Entry, LockError> {
-        if self.exclusive { self.enter_alone(file, inode) } else { self.enter_shared(file, inode) }
+    pub(super) fn enter(&mut self, file: Opened) -> Result<Entry, LockError> {
+        if self.exclusive { self.enter_alone(file) } else { self.enter_shared(file) }
     }
 
-    fn enter_alone(&mut self, file: File, inode: Inode) -> Result<Entry, LockError> {
-        let text = Text::read(&file).map_err(|error| self.failed("read", error))?;
+    fn enter_alone(&mut self, file: Opened) -> Result<Entry, LockError> {
+        let inode = file.inode;
+        let text = self.read(&file)?;
+        let until = self.directory.reserved_until(&self.name, &file, &text, true);
+        if until > kernel::now() {
+            self.reserved = until;
+            return Ok(Entry::Out { file, again: until, doubtful: false });
+        }
         let found = text.record();
-        let now = kernel::now();
+        let was_reserved = match &found {
+            Some(record) => record.entries.iter().any(|entry| entry.keep_until > 0),
+            None => !self.directory.kept.reservations(&self.name).is_empty(),
+        };
         let over = found.as_ref().and_then(|record| record.over);
         let (token, entered) = match found.as_ref().and_then(next_token) {
-            Some(token) => {
-                let until = found.map_or(0, |record| record.reserved_until(true, now));
-                if until > now {
-                    self.reserved = until;
-                    return Ok(Entry::Out { file, again: until, doubtful: false });
-                }
-                (token, None)
-            }
+            Some(token) => (token, None),
             None => {
-                let Some(mut entered) = self.files.directory.epochs.enter_soon()? else {
-                    return Ok(Entry::Out { file, again: now + SOON, doubtful: true });
+                let Some(mut entered) = self.directory.epochs.enter_soon()? else {
+                    return Ok(Entry::Out { file, again: kernel::now() + SOON, doubtful: true });
                 };
                 // A theft that was not finished has been undone just now.
                 if !self.is_at_path(inode)? {
@@ -54,36 +56,43 @@ impl Attempt<'_> {
                 (first_token(entered.next_epoch()?), Some(entered))
             }
         };
-        let held = self.hold(file, inode, token, over);
+        let held = self.hold(file, token, over);
         self.write_first(&held)?;
         drop(entered);
         if !self.is_at_path(inode)? {
             return Ok(Entry::Again);
         }
+        if was_reserved && self.options.hold_at_least.is_none() {
+            // Should it fail, what is there says nothing any more.
+            let _ = self.directory.kept.forget(&self.name);
+        }
         Ok(Entry::In(self.files.take_in(held)))
     }
 
-    fn enter_shared(&mut self, file: File, inode: Inode) -> Result<Entry, LockError> {
-        let now = kernel::now();
-        let Some(mut entered) = self.files.directory.epochs.enter_soon()? else {
-            return Ok(Entry::Out { file, again: now + SOON, doubtful: true });
+    fn enter_shared(&mut self, file: Opened) -> Result<Entry, LockError> {
+        let inode = file.inode;
+        let directory = self.directory.clone();
+        let Some(mut entered) = directory.epochs.enter_soon()? else {
+            return Ok(Entry::Out { file, again: kernel::now() + SOON, doubtful: true });
         };
         if !self.is_at_path(inode)? {
             return Ok(Entry::Again);
         }
-        let text = Text::read(&file).map_err(|error| self.failed("read", error))?;
-        let mut record = match text.parse() {
-            Found::Record(record) => record,
-            Found::Empty | Found::Torn => Record::default(),
+        let text = self.read(&file)?;
+        let beside = match text.parse() {
+            Found::Record(_) => Text::default(),
+            Found::Empty | Found::Torn => directory.kept.reservations(&self.name),
         };
+        let mut record = text.record().or_else(|| beside.record()).unwrap_or_default();
+        if !kernel::is_of_this_boot(record.boot, &file) {
+            // What it says of holds is of another start of the machine.
+            record.entries.clear();
+        }
         let token = match next_token(&record) {
             Some(token) => token,
-            None => {
-                // What it says of holds is of another start of the machine.
-                record.entries.clear();
-                first_token(entered.next_epoch()?)
-            }
+            None => first_token(entered.next_epoch()?),
         };
+        let now = kernel::now();
         let until = match self.options.fair {
             Some(false) => record.reserved_until(false, now),
             _ => record.closed_until(false, now),
@@ -94,15 +103,17 @@ impl Attempt<'_> {
         }
         // Exclusive holds have ended, now that the file is ours.
         record.entries.retain(|entry| !entry.exclusive);
-        crate::shared::forget_the_dead(&mut record, self.files, inode);
-        let held = self.hold(file, inode, token, record.over);
+        shared::forget_the_dead(&mut record, &directory, &self.process, inode);
+        let held = self.hold(file, token, record.over);
         let terms = held.terms();
         record.boot = kernel::boot();
         record.token = token;
         record.removed = false;
         record.key = held.names_key.then_some(&*held.key);
         record.entries.push(held.entry(&terms));
-        record.write(&held.file).map_err(|error| self.failed("written", error))?;
+        directory
+            .write_record(&self.name, &held.file, &record)
+            .map_err(|error| self.failed("written", error))?;
         drop(entered);
         if !self.is_at_path(inode)? {
             return Ok(Entry::Again);
@@ -125,9 +136,13 @@ impl Attempt<'_> {
                 return Ok(None);
             }
         };
+        if !Arc::ptr_eq(&kept.directory, &self.directory) {
+            return Ok(None);
+        }
         let (locked_since, passed) = (kept.locked_since, kept.passed);
-        let (file, inode, over) = (kept.file, kept.inode, kept.over);
-        let mut held = self.hold(file, inode, token + 1, over);
+        let (file, over) = (kept.file, kept.over);
+        let inode = file.inode;
+        let mut held = self.hold(file, token + 1, over);
         held.locked_since = locked_since;
         held.passed = passed + 1;
         self.write_first(&held)?;
@@ -149,8 +164,7 @@ impl Attempt<'_> {
     /// The grant that the file is about to be.
     pub(super) fn hold(
         &self,
-        file: File,
-        inode: Inode,
+        file: Opened,
         token: u64,
         over: Option<(u64, locks_core::LostCause)>,
     ) -> Held {
@@ -159,14 +173,14 @@ impl Attempt<'_> {
             let (at_least, at_most) = (self.options.hold_at_least, self.options.hold_at_most);
             terms.begin(at_least, at_most, kernel::now());
         }
-        let place = (file, inode);
         let (about, process) = (self.about.clone(), self.process.clone());
-        Held::new(self.key, self.path.clone(), place, self.exclusive, about, process, over, terms)
+        let (name, directory) = (&self.name, self.directory.clone());
+        Held::new(self.key, name, directory, file, self.exclusive, about, process, over, terms)
     }
 
     pub(super) fn is_at_path(&self, inode: Inode) -> Result<bool, LockError> {
-        let there = Inode::at(&self.path).map_err(|error| self.failed("found", error))?;
-        Ok(there == Some(inode))
+        let there = self.directory.root.inode_at(&self.name);
+        Ok(there.map_err(|error| self.failed("found", error))? == Some(inode))
     }
 }
 

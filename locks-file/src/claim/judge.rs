@@ -2,8 +2,7 @@ use locks_core::LockError;
 
 use super::look::GRACE;
 use super::{Attempt, DOUBT};
-use crate::directory::Inode;
-use crate::kernel::{self, LockTable, Nanos};
+use crate::kernel::{self, LockTable, Nanos, Opened};
 use crate::record::{Entry, Text};
 
 /// The number of a process that the kernel does not show here.
@@ -36,23 +35,23 @@ impl Attempt<'_> {
     ///
     /// A record speaks for a holder only if the kernel says that its process has the file; whoever has
     /// it otherwise ages from the first time it was seen (F3).
-    pub(super) fn judge(&mut self, text: &Text, inode: Inode) -> Result<Judged, LockError> {
-        let directory = &self.files.directory;
+    pub(super) fn judge(&mut self, text: &Text, file: &Opened) -> Result<Judged, LockError> {
+        let directory = &self.directory;
         let table = LockTable::read().map_err(|error| self.failed("judged", error))?;
-        let Some(named) = directory.in_table(inode) else { return Ok(Judged::Due(Nanos::MAX)) };
+        let Some(named) = directory.in_table(file.inode) else { return Ok(Judged::Due(Nanos::MAX)) };
         let record = text.record().unwrap_or_default();
         let exclusive = self.exclusive;
         let conflicting = record.entries.iter().filter(|entry| entry.conflicts(exclusive));
         let conflicting = conflicting.collect::<Vec<_>>();
         let now = kernel::now();
         // What is reserved is not stolen, whether or not its holder is there.
-        let mut due = record.reserved_until(exclusive, now);
+        let mut due = directory.reserved_until(&self.name, file, text, exclusive);
         let mut somebody = false;
         let holders = table.holders(named).into_iter();
         for (holder, _) in holders.filter(|(_, alone)| exclusive || *alone) {
             somebody = true;
             let mut known = false;
-            for entry in conflicting.iter().filter(|entry| entry.is_of(holder)) {
+            for entry in conflicting.iter().filter(|entry| entry.is_of(&holder, &self.process)) {
                 known = true;
                 due = due.max(self.due(entry));
             }

@@ -1,7 +1,7 @@
 use super::enter::Entry;
 use super::{Attempt, DOUBT, Look};
-use crate::directory::Inode;
-use crate::kernel;
+use crate::fault;
+use crate::kernel::{self, Opened};
 use crate::persist::SOON;
 use crate::record::{Found, Text};
 use crate::shared;
@@ -33,45 +33,43 @@ impl Attempt<'_> {
             return Ok(Look::Busy { again: until, doubtful: false });
         }
         for _ in 0..ROUNDS {
-            let (file, inode) = match self.file.take() {
+            let file = match self.file.take() {
                 Some(open) => open,
                 None => {
                     // Another file, with other holders.
                     self.strangers.clear();
-                    self.files.directory.open_file(&self.path)?
+                    self.directory.open_file(&self.name)?
                 }
             };
             if self.reserved > now && self.is_reserved_still(&file) {
-                self.file = Some((file, inode));
+                self.file = Some(file);
                 return Ok(Look::Busy { again: self.reserved, doubtful: false });
             }
             let locked = if self.exclusive {
-                fs4::FileExt::try_lock(&file)
+                fs4::FileExt::try_lock(&*file)
             } else {
-                fs4::FileExt::try_lock_shared(&file)
+                fs4::FileExt::try_lock_shared(&*file)
             };
             match locked {
                 Ok(()) => {}
                 Err(fs4::TryLockError::WouldBlock) => {
-                    let there =
-                        Inode::at(&self.path).map_err(|error| self.failed("found", error))?;
-                    if there != Some(inode) {
+                    if !self.is_at_path(file.inode)? {
                         continue;
                     }
-                    if let Some(look) = self.look_at_holder(file, inode)? {
+                    if let Some(look) = self.look_at_holder(file)? {
                         return Ok(look);
                     }
                     continue;
                 }
                 Err(fs4::TryLockError::Error(error)) => return Err(self.failed("locked", error)),
             }
-            match self.enter(file, inode)? {
+            match self.enter(file)? {
                 Entry::In(turn) => return Ok(Look::Granted(turn)),
                 Entry::Again => {}
                 Entry::Out { file, again, doubtful } => {
                     // Not closed, which would tell all others to try.
-                    fs4::FileExt::unlock(&file).map_err(|error| self.failed("unlocked", error))?;
-                    self.file = Some((file, inode));
+                    fs4::FileExt::unlock(&*file).map_err(|error| self.failed("unlocked", error))?;
+                    self.file = Some(file);
                     return Ok(Look::Busy { again, doubtful });
                 }
             }
@@ -92,12 +90,8 @@ impl Attempt<'_> {
     }
 
     /// Somebody has the file. `None`: it is another's by now, so look again.
-    fn look_at_holder(
-        &mut self,
-        file: std::fs::File,
-        inode: Inode,
-    ) -> Result<Option<Look>, LockError> {
-        let text = Text::read(&file).map_err(|error| self.failed("read", error))?;
+    fn look_at_holder(&mut self, file: Opened) -> Result<Option<Look>, LockError> {
+        let text = self.read(&file)?;
         let now = kernel::now();
         let mut again = kernel::Nanos::MAX;
         let mut doubtful = false;
@@ -116,13 +110,13 @@ impl Attempt<'_> {
             overdue = ends.into_iter().filter(|at| *at > now).min();
         }
         let without_waiting = self.options.wait == Some(Wait::No);
-        if self.files.directory.exchanges
-            && self.files.directory.has_table()
+        if self.directory.exchanges
+            && self.directory.has_table()
             && (self.options.steal_after.is_some() || is_overdue)
         {
-            match self.judge(&text, inode)? {
+            match self.judge(&text, &file)? {
                 judged if judged.is_nobody() => doubtful = true,
-                judged if judged.due() <= now => match self.steal(&file, inode)? {
+                judged if judged.due() <= now => match self.steal(&file)? {
                     super::steal::Theft::Done(turn) => return Ok(Some(Look::Granted(turn))),
                     super::steal::Theft::Changed => return Ok(None),
                     super::steal::Theft::Later(at) => again = at,
@@ -134,27 +128,42 @@ impl Attempt<'_> {
                 judged => again = judged.due(),
             }
         } else if without_waiting && !doubtful {
-            doubtful = self.judge(&text, inode).is_ok_and(|judged| judged.is_nobody());
+            doubtful = self.judge(&text, &file).is_ok_and(|judged| judged.is_nobody());
         }
         if readers && self.exclusive && !without_waiting && now >= self.begun + PATIENCE {
             if !is_wanted {
-                shared::keep_others_off(self.files, &file, &self.path, inode, now + WANTED)?;
+                shared::keep_others_off(&self.directory, &self.name, &file, now + WANTED)?;
             }
             again = again.min(now + RENEWED);
         }
         if let Some(at) = overdue {
             again = again.min(at);
         }
-        self.file = Some((file, inode));
+        self.file = Some(file);
         Ok(Some(Look::Busy { again, doubtful }))
     }
 
     /// Whether the reservation that was seen stands; it could have been ended by an administrator.
-    fn is_reserved_still(&mut self, file: &std::fs::File) -> bool {
-        let now = kernel::now();
+    fn is_reserved_still(&mut self, file: &Opened) -> bool {
         let text = Text::read(file).unwrap_or_default();
-        let until = text.record().map_or(0, |record| record.closed_until(self.exclusive, now));
+        let now = kernel::now();
+        let until = match text.record() {
+            Some(record) => record.closed_until(self.exclusive, now),
+            None => self.directory.reserved_until(&self.name, file, &text, self.exclusive),
+        };
         self.reserved = until;
         until > now
+    }
+
+    /// What the file has.
+    ///
+    /// # Errors
+    /// Also where it is somebody else's by now (F9).
+    pub(super) fn read(&self, file: &Opened) -> Result<Text, LockError> {
+        let text = Text::read(file).map_err(|error| self.failed("read", error))?;
+        match self.directory.is_anothers(&text) {
+            true => Err(fault::not_ours(&self.directory, &self.name)),
+            false => Ok(text),
+        }
     }
 }

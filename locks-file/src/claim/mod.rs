@@ -7,17 +7,15 @@ mod judge;
 mod look;
 mod steal;
 
-use std::fs::File;
 use std::future::poll_fn;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::task::Poll;
 
 use locks_core::{Claim, ErrorKind, LockError, Mode, Op, Options, Turn, Wait};
 
-use crate::directory::Inode;
+use crate::directory::{Directory, Inode};
 use crate::files::Files;
-use crate::kernel::{self, Nanos, Process};
+use crate::kernel::{self, Nanos, Opened, Process};
 use crate::record::About;
 use crate::waiting::Waits;
 use crate::watch::{Signal, pause, watch};
@@ -37,7 +35,9 @@ const AFTERWARDS: [Nanos; 4] = [50_000, 250_000, 1_500_000, 8_000_000];
 pub(crate) struct Attempt<'a> {
     files: &'a Arc<Files>,
     key: &'a str,
-    path: PathBuf,
+    /// The name of its file, and where that is.
+    name: String,
+    directory: Arc<Directory>,
     exclusive: bool,
     options: Options,
     /// One of several keys: it does not age yet (C11).
@@ -45,7 +45,7 @@ pub(crate) struct Attempt<'a> {
     about: About,
     process: Arc<Process>,
     /// The file, kept open between looks.
-    file: Option<(File, Inode)>,
+    file: Option<Opened>,
     /// When holders of whom no record tells were seen first (F3): the process, or 0 for one that
     /// cannot be seen, and the token of the record meanwhile.
     strangers: Vec<(u32, u64, Nanos)>,
@@ -85,7 +85,7 @@ pub(crate) fn claim<'a>(files: &'a Arc<Files>, claim: Claim<'a>) -> Op<'a, Turn>
     match attempt.look() {
         Ok(Look::Granted(turn)) => Op::ready(turn),
         Ok(Look::Busy { doubtful: false, .. }) if wait == Wait::No => {
-            Op::failed(list::contended(files, key, ErrorKind::Contended))
+            Op::failed(attempt.contended(ErrorKind::Contended))
         }
         Ok(Look::Busy { .. }) => Op::later(queue(attempt, wait, deadline)),
         Err(error) => Op::failed(named(error, key)),
@@ -119,11 +119,12 @@ async fn queue(
         let now = kernel::now();
         if wait == Wait::No && !doubtful || now >= last {
             let kind = if wait == Wait::No { ErrorKind::Contended } else { ErrorKind::Timeout };
-            return Err(list::contended(files, key, kind)
+            return Err(attempt
+                .contended(kind)
                 .with_waited(std::time::Duration::from_nanos(now - start)));
         }
         if told.is_none() && now - start >= TOLD_AFTER {
-            told = Waits::tell(files, key, attempt.exclusive, start, &attempt.about);
+            told = Waits::tell(files, &attempt.directory, key, attempt.exclusive, start, &attempt.about);
         }
         let by_itself = rhythm.next(now, watched.is_told(), doubtful);
         if pause(&watched.signal, again.min(by_itself).min(last)).await {
@@ -160,15 +161,15 @@ struct Watched {
 impl Watched {
     /// Watches the file that the attempt has open now. Says whether that is new.
     fn follow(&mut self, attempt: &Attempt<'_>) -> bool {
-        let Some((file, inode)) = &attempt.file else { return false };
-        if attempt.files.directory.settings.unwatched
-            || self.watching.as_ref().is_some_and(|(_, watched)| watched == inode)
+        let Some(file) = &attempt.file else { return false };
+        if attempt.directory.settings.unwatched
+            || self.watching.as_ref().is_some_and(|(_, watched)| *watched == file.inode)
         {
             return false;
         }
         // The new one first: whoever reads goes on.
         let watching = watch(file, &self.signal, false);
-        self.watching = watching.map(|watching| (watching, *inode));
+        self.watching = watching.map(|watching| (watching, file.inode));
         self.watching.is_some()
     }
 
@@ -212,17 +213,18 @@ impl Rhythm {
 
 impl<'a> Attempt<'a> {
     fn new(files: &'a Arc<Files>, claim: &Claim<'a>) -> Result<Self, LockError> {
-        files.check_process()?;
+        let directory = files.arrive()?;
         let exclusive = claim.options.mode != Mode::Shared;
         let process = files.process.clone();
         Ok(Self {
             files,
             key: claim.key,
-            path: files.directory.file(&name::of_key(claim.key)),
+            name: name::of_key(claim.key),
             exclusive,
             options: claim.options,
             part: claim.part,
-            about: About::new(claim.caller, &files.directory.settings.label, &process),
+            about: About::new(claim.caller, &directory.settings.label, &process),
+            directory,
             process,
             file: None,
             strangers: Vec::new(),
@@ -231,8 +233,13 @@ impl<'a> Attempt<'a> {
         })
     }
 
+    /// The error of somebody who did not get it.
+    fn contended(&self, kind: ErrorKind) -> LockError {
+        list::contended(&self.directory, &self.process, self.key, kind)
+    }
+
     /// Something with the file went wrong.
     fn failed(&self, verb: &str, error: std::io::Error) -> LockError {
-        fault::at(&self.files.directory, &self.path, verb, error)
+        fault::at(&self.directory, &self.name, verb, error)
     }
 }

@@ -1,11 +1,9 @@
-use std::fs::File;
-
 use locks_core::{LockError, LostCause, Turn};
 
 use super::Attempt;
 use super::enter::first_token;
-use crate::directory::{Exchange, Inode, Outcome};
-use crate::kernel::{self, Nanos};
+use crate::directory::{Exchange, Outcome};
+use crate::kernel::{self, Nanos, Opened};
 use crate::record::Text;
 
 /// How a theft went.
@@ -21,17 +19,17 @@ pub(super) enum Theft {
 
 impl Attempt<'_> {
     /// Takes the file's place from whoever has it, if it is due (F4).
-    pub(super) fn steal(&mut self, old: &File, inode: Inode) -> Result<Theft, LockError> {
-        let files = self.files;
-        let Some(mut entered) = files.directory.epochs.enter_soon()? else {
+    pub(super) fn steal(&mut self, old: &Opened) -> Result<Theft, LockError> {
+        let directory = self.directory.clone();
+        let Some(mut entered) = directory.epochs.enter_soon()? else {
             return Ok(Theft::NotNow);
         };
-        if !self.is_at_path(inode)? {
+        if !self.is_at_path(old.inode)? {
             return Ok(Theft::Changed);
         }
         // Once more, now that no other thief is about: this is the hold that is judged.
-        let text = Text::read(old).map_err(|error| self.failed("read", error))?;
-        let judged = self.judge(&text, inode)?;
+        let text = self.read(old)?;
+        let judged = self.judge(&text, old)?;
         if judged.is_nobody() {
             return Ok(Theft::NotNow);
         }
@@ -43,13 +41,12 @@ impl Attempt<'_> {
         let over = victims.map(|entry| entry.token).max().map(|token| (token, LostCause::Stolen));
         let over = over.or(Some((0, LostCause::Stolen)));
         let token = first_token(entered.next_epoch()?);
-        let exchange =
-            Exchange::prepare(&files.directory, &mut entered, &self.path, self.exclusive)?;
+        let exchange = Exchange::prepare(&directory, &mut entered, &self.name, self.exclusive)?;
         let mut placeholder = None;
         let outcome = exchange.carry_out(
             || Text::read(old).is_ok_and(|now| now.is_same(&text)),
             |new| {
-                let held = self.hold(new.try_clone()?, Inode::of(new)?, token, over);
+                let held = self.hold(Opened::new(new.try_clone()?)?, token, over);
                 held.write_alone(&held.terms())?;
                 placeholder = Some(held);
                 Ok(())
@@ -58,7 +55,7 @@ impl Attempt<'_> {
         drop(entered);
         match (outcome, placeholder) {
             // The copy of the descriptor in `held` is the same open file, and keeps the lock.
-            (Outcome::Taken, Some(held)) => Ok(Theft::Done(files.take_in(held))),
+            (Outcome::Taken, Some(held)) => Ok(Theft::Done(self.files.take_in(held))),
             _ => Ok(Theft::Changed),
         }
     }

@@ -8,18 +8,20 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
 use locks_core::LockError;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Inode, Settings, exchange, open_at, open_existing};
+use super::exchange::{self, ASIDE, PROBE};
+use super::patience::Patience;
+use super::{Inode, KEPT, Root};
 use crate::fault;
-use crate::kernel::{self, LockTable};
+use crate::kernel::{self, LockTable, Opened, Process};
 use crate::name;
 use crate::record::Text;
+use crate::waiting;
 
 /// The file of the books.
 const BOOKS: &str = ".epochs";
@@ -30,13 +32,17 @@ const LEAP: u32 = 1 << 16;
 /// Tokens stay below 2^61.
 const LAST: u32 = (1 << 29) - 1;
 
+/// Where in the file it is counted how often somebody has had the books.
+const VISITS: u64 = 480;
+
 #[derive(Debug)]
 pub(crate) struct Epochs {
-    path: PathBuf,
+    root: Arc<Root>,
     name: String,
     mode: Mode,
     /// One of this process at a time: threads that share an open file share its lock.
-    file: Mutex<Option<File>>,
+    file: Mutex<Option<Opened>>,
+    patience: Patience,
 }
 
 /// What a look at the directory came to.
@@ -44,13 +50,14 @@ pub(crate) struct Epochs {
 pub(super) struct Examined {
     pub(super) table_device: Option<u64>,
     pub(super) exchanges: bool,
+    pub(super) own: bool,
 }
 
 /// The books in hand: the right to change what is everybody's.
 #[derive(Debug)]
 pub(crate) struct Entered<'a> {
     epochs: &'a Epochs,
-    file: MutexGuard<'a, Option<File>>,
+    file: MutexGuard<'a, Option<Opened>>,
     books: Books,
 }
 
@@ -64,35 +71,45 @@ struct Books {
     until: u32,
     /// Whether files can be exchanged here, once that has been tried since the machine started.
     exchanges: Option<bool>,
+    /// Whether there was nothing in the directory when it was used first (F9).
+    own: bool,
     /// The theft under way: the file's name, and the inode that takes its place.
     theft: Option<(String, u64)>,
 }
 
 impl Epochs {
-    pub(super) fn open(path: &Path, name: &str, settings: &Settings) -> Result<Self, LockError> {
+    pub(super) fn open(root: &Arc<Root>, name: &str, mode: Mode) -> Result<Self, LockError> {
         let epochs = Self {
-            path: path.join(BOOKS),
+            root: root.clone(),
             name: name.to_owned(),
-            mode: settings.file_mode(path),
+            mode,
             file: Mutex::new(None),
+            patience: Patience::default(),
         };
         let file = epochs.open_file().map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied if epochs.path.exists() => {
-                fault::books(name, &epochs.path, error)
+            io::ErrorKind::PermissionDenied if root.stat(BOOKS).is_ok_and(|stat| stat.is_some()) => {
+                epochs.failed(error)
             }
-            _ => fault::directory(path, error),
+            _ => fault::directory(&root.path, error),
         })?;
         *epochs.file.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(file);
         Ok(epochs)
     }
 
-    fn open_file(&self) -> io::Result<File> {
+    fn failed(&self, error: io::Error) -> LockError {
+        fault::books(&self.name, &self.root.shown(BOOKS), error)
+    }
+
+    fn open_file(&self) -> io::Result<Opened> {
         let is = |what| {
-            let shown = self.path.display();
+            let shown = self.root.shown(BOOKS);
+            let shown = shown.display();
             io::Error::other(format!("`{shown}` is {what}, and is left alone: remove it"))
         };
-        let file = match open_at(&self.path, OFlags::empty(), Mode::empty()) {
+        let open = || self.root.open_file(BOOKS, OFlags::empty(), Mode::empty());
+        let file = match open() {
             Err(Errno::NOENT) => self.make_file(),
+            Err(Errno::ACCESS) if self.give_back_rights() => open(),
             outcome => outcome,
         };
         let file = match file {
@@ -103,16 +120,25 @@ impl Epochs {
         };
         let stat = rustix::fs::fstat(&file)?;
         match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile => Ok(file),
+            FileType::RegularFile => Opened::new(file),
             _ => Err(is("no regular file")),
         }
     }
 
     fn make_file(&self) -> Result<File, Errno> {
-        let file = open_at(&self.path, OFlags::CREATE, self.mode)?;
+        let file = self.root.open_file(BOOKS, OFlags::CREATE, self.mode)?;
         // The umask is each user's own, and the books may be everybody's. Of another's it fails.
         let _ = rustix::fs::fchmod(&file, self.mode);
         Ok(file)
+    }
+
+    /// As [`Directory`](super::Directory) does with lock files (F12).
+    fn give_back_rights(&self) -> bool {
+        let Ok(Some(stat)) = self.root.stat(BOOKS) else { return false };
+        FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+            && stat.st_uid == rustix::process::geteuid().as_raw()
+            && stat.st_mode & 0o600 != 0o600
+            && self.root.chmod(BOOKS, self.mode).is_ok()
     }
 
     /// Opens the books, if nobody else has them just now.
@@ -123,32 +149,37 @@ impl Epochs {
         let mut file = match self.file.try_lock() {
             Ok(file) => file,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::WouldBlock) => {
+                self.patience.refused(None, kernel::now());
+                return Ok(None);
+            }
         };
-        let failed = |error| fault::books(&self.name, &self.path, error);
+        let failed = |error| self.failed(error);
         // Only somebody who deletes files all the time gets it to go round more than once.
         for _ in 0..100 {
             let open = match file.take() {
                 Some(open) => open,
                 None => self.open_file().map_err(failed)?,
             };
-            match fs4::FileExt::try_lock(&open) {
+            match fs4::FileExt::try_lock(&*open) {
                 Ok(()) => {}
                 Err(fs4::TryLockError::WouldBlock) => {
                     // Of a file that is gone nobody will ever tell that it is free.
-                    if Inode::at(&self.path).ok().flatten() == Inode::of(&open).ok() {
+                    if self.root.inode_at(BOOKS).ok().flatten() == Some(open.inode) {
+                        self.patience.refused(visits(&open), kernel::now());
                         *file = Some(open);
                     }
                     return Ok(None);
                 }
                 Err(fs4::TryLockError::Error(error)) => {
-                    return Err(fault::no_locks(&self.path, error));
+                    return Err(fault::no_locks(&self.root.shown(BOOKS), error));
                 }
             }
-            let here = Inode::of(&open).map_err(failed)?;
-            if Inode::at(&self.path).map_err(failed)? == Some(here) {
+            if self.root.inode_at(BOOKS).map_err(failed)? == Some(open.inode) {
                 let books = Books::read(&open).map_err(failed)?.unwrap_or_default();
+                count_visit(&open);
                 *file = Some(open);
+                self.patience.served();
                 let mut entered = Entered { epochs: self, file, books };
                 entered.recover()?;
                 return Ok(Some(entered));
@@ -168,60 +199,94 @@ impl Epochs {
         Ok(None)
     }
 
+    /// The error of somebody who has waited for the books for as long as that makes sense: those who have
+    /// them do not get on.
+    ///
+    /// # Errors
+    /// If so.
+    pub(crate) fn check_progress(
+        &self,
+        in_table: impl Fn(Inode) -> Option<Inode>,
+    ) -> Result<(), LockError> {
+        if self.patience.is_over(kernel::now()) { Err(self.held_up(in_table)) } else { Ok(()) }
+    }
+
+    /// Whether this process has asked for the books in vain just now.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.patience.is_waiting(kernel::now())
+    }
+
+    /// The error of somebody who could not have the books.
+    pub(crate) fn held_up(&self, in_table: impl Fn(Inode) -> Option<Inode>) -> LockError {
+        fault::held_up(&self.name, self.holder(in_table))
+    }
+
     /// Who has the books, as far as the kernel tells.
-    pub(crate) fn holder(&self, in_table: impl Fn(Inode) -> Option<Inode>) -> Option<u32> {
-        let inode = in_table(Inode::at(&self.path).ok().flatten()?)?;
+    fn holder(&self, in_table: impl Fn(Inode) -> Option<Inode>) -> Option<u32> {
+        let inode = in_table(self.root.inode_at(BOOKS).ok().flatten()?)?;
         LockTable::read().ok()?.of(inode).find(|grip| !grip.waits).map(|grip| grip.pid)
     }
 
-    /// Whether locks are locks here, what the kernel's table shows, and whether files can be exchanged.
-    pub(super) fn examine(
-        &self,
-        path: &Path,
-        name: &str,
-        settings: &Settings,
-    ) -> Result<Examined, LockError> {
-        let patience = kernel::now() + 5_000_000_000;
+    /// Whether locks are locks here, what the kernel's table shows, whether files can be exchanged, and
+    /// whether the directory is ours alone.
+    pub(super) fn examine(&self, mode: Mode) -> Result<Examined, LockError> {
         let mut entered = loop {
             if let Some(entered) = self.try_enter()? {
                 break entered;
             }
-            if kernel::now() > patience {
-                let pid = self.holder(Some);
-                return Err(fault::held_up(name, pid));
-            }
+            self.check_progress(Some)?;
             std::thread::sleep(std::time::Duration::from_micros(200));
         };
-        let failed = |error| fault::books(&self.name, &self.path, error);
-        let inode = Inode::of(entered.file()).map_err(failed)?;
+        let failed = |error| self.failed(error);
+        let inode = entered.file().inode;
         let second = self.open_file().map_err(failed)?;
-        match fs4::FileExt::try_lock(&second) {
+        match fs4::FileExt::try_lock(&*second) {
             Err(fs4::TryLockError::WouldBlock) => {}
             // Unless somebody has removed the books meanwhile, and these are others.
-            Ok(()) if Inode::of(&second).map_err(failed)? == inode => {
-                return Err(fault::no_exclusion(path));
+            Ok(()) if second.inode == inode => {
+                return Err(fault::no_exclusion(&self.root.path));
             }
             Ok(()) => {}
-            Err(fs4::TryLockError::Error(error)) => return Err(fault::no_locks(path, error)),
+            Err(fs4::TryLockError::Error(error)) => {
+                return Err(fault::no_locks(&self.root.path, error));
+            }
         }
         drop(second);
         let table_device = table_device(inode);
-        let boot = kernel::boot();
-        let exchanges = match entered.books.exchanges.filter(|_| entered.books.boot == boot) {
-            Some(known) => known,
-            None => {
-                let can = exchange::probe(path, settings);
-                entered.books.exchanges = Some(can);
-                entered.write_books()?;
-                can
+        let is_current = kernel::is_of_this_boot(entered.books.boot, entered.file());
+        if entered.books.exchanges.is_none() || !is_current {
+            let is_new = entered.books.next == 0;
+            if is_new {
+                let names = self.root.names().map_err(failed)?;
+                entered.books.own = names.iter().all(|name| is_bookkeeping(name));
             }
-        };
-        Ok(Examined { table_device, exchanges })
+            entered.books.exchanges = Some(exchange::probe(&self.root, mode));
+            entered.write_books()?;
+        }
+        let (exchanges, own) = (entered.books.exchanges == Some(true), entered.books.own);
+        Ok(Examined { table_device, exchanges, own })
     }
+}
 
-    fn directory(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new("/"))
-    }
+/// Whether something of this name is ours and no lock file. It has nothing to do with what else is in the
+/// directory.
+fn is_bookkeeping(name: &str) -> bool {
+    // The last is of `locks_core::directory`.
+    [BOOKS, ASIDE, PROBE, KEPT, ".default"].contains(&name) || name.starts_with(waiting::PREFIX)
+}
+
+/// How often somebody has had the books.
+fn visits(file: &File) -> Option<u64> {
+    let mut digits = [0; 16];
+    file.read_exact_at(&mut digits, VISITS).ok()?;
+    u64::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()
+}
+
+/// Lets those who wait see that somebody has had them.
+fn count_visit(file: &File) {
+    let count = visits(file).unwrap_or(0).wrapping_add(1);
+    // Should it fail, they take this one for standing still a little sooner.
+    let _ = file.write_all_at(format!("{count:016x}").as_bytes(), VISITS);
 }
 
 /// The device that the kernel's table has for a file which this process has locked. The table is not
@@ -230,17 +295,16 @@ fn table_device(inode: Inode) -> Option<u64> {
     const LOOKS: usize = 50;
     (0..LOOKS).find_map(|_| {
         let table = LockTable::read().ok()?;
-        let mut devices = table.devices_of(inode.ino, std::process::id());
+        let mut devices = table.devices_of(inode.ino, Process::this().in_proc?);
         // Some file systems tell `stat` of another device than the table has.
         let first = devices.next()?;
         Some(if devices.any(|dev| dev == inode.dev) { inode.dev } else { first })
     })
 }
 
-/// The inode that a theft under way puts in somebody's place, in the directory of this file. Read
-/// without having the books in hand.
-pub(crate) fn theft_under_way(path: &Path) -> Option<u64> {
-    let books = open_existing(&path.with_file_name(BOOKS)).ok()?;
+/// The inode that a theft under way puts in somebody's place. Read without having the books in hand.
+pub(crate) fn theft_under_way(root: &Root) -> Option<u64> {
+    let books = root.open_existing(BOOKS).ok()?;
     Books::read(&books).ok()??.theft.map(|(_, inode)| inode)
 }
 
@@ -276,22 +340,23 @@ impl Entered<'_> {
 
     /// Sees to it that the books are of this start of the machine and have a promised epoch.
     fn settle(&mut self) -> Result<(), LockError> {
-        let boot = kernel::boot();
         let mut books = self.books.clone();
         if books.next == 0 {
             books.next = self.greatest_found()?.map_or(1, |found| found.saturating_add(LEAP));
             books.until = books.next;
-        } else if books.boot != boot {
+        } else if !kernel::is_of_this_boot(books.boot, self.file()) {
             // What was handed out before the crash may not have been written down.
             books.next = books.until;
         }
-        books.boot = boot;
+        if kernel::boot() != 0 {
+            books.boot = kernel::boot();
+        }
         if books.next >= books.until {
             books.until = books.next.saturating_add(PROMISED);
             self.write(books)?;
-            let failed = |error| fault::books(&self.epochs.name, &self.epochs.path, error);
+            let failed = |error| self.epochs.failed(error);
             self.file().sync_data().map_err(failed)?;
-            File::open(self.epochs.directory()).and_then(|dir| dir.sync_all()).map_err(failed)?;
+            self.epochs.root.sync().map_err(failed)?;
         } else {
             self.books = books;
         }
@@ -300,12 +365,11 @@ impl Entered<'_> {
 
     /// The greatest epoch that any lock file here tells of.
     fn greatest_found(&self) -> Result<Option<u32>, LockError> {
-        let failed = |error| fault::books(&self.epochs.name, &self.epochs.path, error);
+        let root = &self.epochs.root;
         let mut greatest = None;
-        for entry in std::fs::read_dir(self.epochs.directory()).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            if entry.file_name().to_string_lossy().ends_with(name::SUFFIX)
-                && let Ok(file) = open_existing(&entry.path())
+        for name in root.names().map_err(|error| self.epochs.failed(error))? {
+            if name.ends_with(name::SUFFIX)
+                && let Ok(file) = root.open_existing(&name)
                 && let Some(record) = Text::read(&file).ok().as_ref().and_then(Text::record)
             {
                 greatest = greatest.max(u32::try_from(record.token >> 32).ok());
@@ -317,19 +381,19 @@ impl Entered<'_> {
     /// E2.
     fn recover(&mut self) -> Result<(), LockError> {
         let Some((name, inode)) = self.books.theft.clone() else { return Ok(()) };
-        exchange::recover(self.epochs.directory(), &name, inode)
-            .map_err(|error| fault::books(&self.epochs.name, &self.epochs.path, error))?;
+        exchange::recover(&self.epochs.root, &name, inode)
+            .map_err(|error| self.epochs.failed(error))?;
         self.note_theft(None)
     }
 
     fn write(&mut self, books: Books) -> Result<(), LockError> {
-        let failed = |error| fault::books(&self.epochs.name, &self.epochs.path, error);
+        let failed = |error| self.epochs.failed(error);
         self.file().write_all_at(&books.to_bytes(), 0).map_err(failed)?;
         self.books = books;
         Ok(())
     }
 
-    fn file(&self) -> &File {
+    fn file(&self) -> &Opened {
         self.file.as_ref().expect("it is there while the books are in hand")
     }
 }
@@ -337,7 +401,7 @@ impl Entered<'_> {
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         // Should it fail, the file is closed, which unlocks as well.
-        if fs4::FileExt::unlock(self.file()).is_err() {
+        if fs4::FileExt::unlock(&**self.file()).is_err() {
             *self.file = None;
         }
     }
@@ -353,10 +417,15 @@ impl Books {
         Ok(std::str::from_utf8(&bytes[..read]).ok().and_then(Self::parse))
     }
 
-    /// `epochs1 <crc> <boot> <next> <until> <exchanges> <inode> <name>`, and what is left of longer
-    /// ones.
+    /// `epochs2 <crc> <boot> <next> <until> <exchanges> <own> <inode> <name>`, and what is left of longer
+    /// ones. Before there was a second version it was not noted whether the directory is ours alone.
     fn parse(text: &str) -> Option<Self> {
-        let (sum, rest) = text.lines().next()?.strip_prefix("epochs1 ")?.split_once(' ')?;
+        let line = text.lines().next()?;
+        let (is_second, line) = match line.strip_prefix("epochs2 ") {
+            Some(line) => (true, line),
+            None => (false, line.strip_prefix("epochs1 ")?),
+        };
+        let (sum, rest) = line.split_once(' ')?;
         if u32::from_str_radix(sum, 16).ok()? != crc32fast::hash(rest.as_bytes()) {
             return None;
         }
@@ -368,9 +437,10 @@ impl Books {
             "no" => Some(false),
             _ => None,
         };
+        let own = is_second && words.next()? == "own";
         let inode = words.next()?.parse().ok()?;
         let theft = words.next().filter(|name| !name.is_empty()).map(|name| (name.into(), inode));
-        Some(Self { boot, next, until, exchanges, theft })
+        Some(Self { boot, next, until, exchanges, own, theft })
     }
 
     fn to_bytes(&self) -> Vec<u8> {
@@ -379,10 +449,11 @@ impl Books {
             Some(false) => "no",
             None => "-",
         };
+        let own = if self.own { "own" } else { "-" };
         let (name, inode) = self.theft.as_ref().map_or(("", 0), |(name, inode)| (name, *inode));
         let Self { boot, next, until, .. } = self;
-        let rest = format!("{boot:x} {next} {until} {exchanges} {inode} {name}");
-        format!("epochs1 {:08x} {rest}\n", crc32fast::hash(rest.as_bytes())).into_bytes()
+        let rest = format!("{boot:x} {next} {until} {exchanges} {own} {inode} {name}");
+        format!("epochs2 {:08x} {rest}\n", crc32fast::hash(rest.as_bytes())).into_bytes()
     }
 }
 
@@ -397,14 +468,18 @@ mod tests {
             next: 7,
             until: 1024,
             exchanges: Some(true),
+            own: true,
             theft: Some(("a.lock".into(), 77)),
         };
         let text = String::from_utf8(books.to_bytes()).unwrap();
         assert_eq!(Books::parse(&text), Some(books.clone()));
-        assert_eq!(Books::parse(&format!("{text}lock\n")), Some(books));
+        assert_eq!(Books::parse(&format!("{text}lock\n")), Some(books.clone()));
         for len in 0..text.len() - 1 {
             assert_eq!(Books::parse(&text[..len]), None, "{len}");
         }
         assert_eq!(Books::parse(""), None);
+        let rest = "fe 7 1024 yes 77 a.lock";
+        let first = format!("epochs1 {:08x} {rest}\n", crc32fast::hash(rest.as_bytes()));
+        assert_eq!(Books::parse(&first), Some(Books { own: false, ..books }));
     }
 }

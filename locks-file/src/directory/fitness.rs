@@ -9,6 +9,7 @@ use locks_core::LockError;
 use locks_core::directory::{is_network, make_private};
 use rustix::fs::Mode;
 
+use super::Root;
 use crate::fault;
 
 /// What is asked of a directory.
@@ -31,12 +32,12 @@ impl Settings {
     }
 
     /// The permissions of a new file: the user's alone, or whoever's the directory is.
-    pub(crate) fn file_mode(&self, directory: &Path) -> Mode {
+    pub(crate) fn file_mode(&self, directory: &Root) -> Mode {
         let own = Mode::RUSR | Mode::WUSR;
         if !self.of_several_users {
             return own;
         }
-        let mode = fs::symlink_metadata(directory).map_or(0, |metadata| metadata.mode());
+        let mode = directory.mode().unwrap_or(0);
         let others = [(0o020, Mode::RGRP | Mode::WGRP), (0o002, Mode::ROTH | Mode::WOTH)];
         let granted = others.into_iter().filter(|(bit, _)| mode & bit != 0).map(|(_, mode)| mode);
         granted.fold(own, |mode, more| mode | more)

@@ -1,23 +1,32 @@
-//! The directory that the lock files lie in: which one, whether it will do, and what keeps the work on
-//! it in order.
+//! The directory that the lock files lie in: which one, whether it will do, what in it is ours, and what
+//! keeps the work on it in order.
 
 mod epochs;
 mod exchange;
 mod fitness;
+mod kept;
+mod patience;
+mod root;
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use locks_core::LockError;
-use locks_core::directory::open_private;
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 pub(crate) use self::epochs::{Entered, Epochs, theft_under_way};
 pub(crate) use self::exchange::{ASIDE, Exchange, Outcome};
 pub(crate) use self::fitness::Settings;
+pub(crate) use self::kept::{KEPT, Kept};
+pub(crate) use self::root::Root;
 use crate::fault;
+use crate::kernel::{self, Nanos, Opened};
+use crate::record::{Record, Text, is_marked};
 
 /// A file, whatever it is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,18 +38,23 @@ pub(crate) struct Inode {
 /// A directory of lock files that has been found fit.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    /// Absolute, and free of symbolic links.
-    pub(crate) path: PathBuf,
+    pub(crate) root: Arc<Root>,
     /// What errors call it.
     pub(crate) name: String,
     pub(crate) settings: Settings,
     pub(crate) epochs: Epochs,
+    pub(crate) kept: Kept,
     /// Whose process this is.
     user: u32,
     /// The file system's device, as `stat` and as the lock table have it.
     devices: Devices,
     /// Whether two files can be exchanged by one step, without which nothing is stolen.
     pub(crate) exchanges: bool,
+    /// Whether every lock file in it is ours, whatever it has (F9): there was nothing in it when it was
+    /// used first.
+    own: bool,
+    /// Whether this process has gone over to another directory, which has taken this one's place.
+    left: AtomicBool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +79,7 @@ impl Inode {
         }
     }
 
-    pub(crate) fn from_stat(stat: &rustix::fs::Stat) -> Self {
+    pub(crate) fn from_stat(stat: &Stat) -> Self {
         Self { dev: stat.st_dev, ino: stat.st_ino }
     }
 }
@@ -77,18 +91,57 @@ impl Directory {
     /// `NotConfigured` if it is not what it should be, `Unavailable` if it cannot be used.
     pub(crate) fn open(path: &Path, settings: Settings) -> Result<Self, LockError> {
         let path = fitness::prepare(path, &settings)?;
-        let name = format!("file://{}", path.display());
-        let epochs = Epochs::open(&path, &name, &settings)?;
-        let stat = Inode::at(&path).ok().flatten().map_or(0, |inode| inode.dev);
-        let found = epochs.examine(&path, &name, &settings)?;
-        let devices = Devices { stat, table: found.table_device };
+        let root = Root::open(path.clone()).map_err(|error| fault::directory(&path, error))?;
+        Self::examined(root, settings)
+    }
+
+    /// The same directory once more, for a forked child.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn reopen(&self) -> Result<Self, LockError> {
+        let root = self.root.reopen();
+        let root = root.map_err(|error| fault::directory(&self.root.path, error))?;
+        Self::examined(root, self.settings.clone())
+    }
+
+    fn examined(root: Root, settings: Settings) -> Result<Self, LockError> {
+        kernel::look_at_namespace();
+        let root = Arc::new(root);
+        let name = format!("file://{}", root.path.display());
+        let mode = settings.file_mode(&root);
+        let epochs = Epochs::open(&root, &name, mode)?;
+        let found = epochs.examine(mode)?;
+        let devices = Devices { stat: root.inode().dev, table: found.table_device };
         let user = rustix::process::geteuid().as_raw();
-        Ok(Self { path, name, settings, epochs, user, devices, exchanges: found.exchanges })
+        let kept = Kept::new(&root, settings.of_several_users);
+        let (exchanges, own) = (found.exchanges, found.own);
+        Ok(Self { root, name, settings, epochs, kept, user, devices, exchanges, own, left: AtomicBool::new(false) })
+    }
+
+    /// Where it was found.
+    pub(crate) fn path(&self) -> &Path {
+        &self.root.path
     }
 
     /// Where a file of this name is.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+        self.root.shown(name)
+    }
+
+    /// Whether newcomers find another directory at its path.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.root.is_replaced()
+    }
+
+    /// This process uses the one that is there now.
+    pub(crate) fn leave(&self) {
+        self.left.store(true, Ordering::Release);
+    }
+
+    /// Whether it does.
+    pub(crate) fn is_left(&self) -> bool {
+        self.left.load(Ordering::Acquire)
     }
 
     /// Whether the kernel tells who holds what here.
@@ -104,31 +157,111 @@ impl Directory {
         Some(Inode { dev: self.devices.table?, ino: inode.ino })
     }
 
-    /// Opens the lock file at `path`, which is in this directory, or makes it.
+    /// Opens the lock file of this name, or makes it.
     ///
     /// # Errors
-    /// What is there and is no lock file of ours is refused, untouched (F7).
-    pub(crate) fn open_file(&self, path: &Path) -> Result<(File, Inode), LockError> {
-        let file = match open_at(path, OFlags::empty(), Mode::empty()) {
-            Err(Errno::NOENT) => self.create_file(path),
+    /// What is there and is no lock file of ours is refused, untouched (F7, F9).
+    pub(crate) fn open_file(&self, name: &str) -> Result<Opened, LockError> {
+        let failed = |error: io::Error| fault::opening(self, name, error);
+        let opened = match self.root.open_file(name, OFlags::empty(), Mode::empty()) {
+            Err(Errno::ACCESS) if self.give_back_rights(name) => {
+                self.root.open_file(name, OFlags::empty(), Mode::empty())
+            }
             outcome => outcome,
         };
-        let file = file.map_err(|error| fault::opening(self, path, error.into()))?;
-        let stat =
-            rustix::fs::fstat(&file).map_err(|error| fault::opening(self, path, error.into()))?;
+        let file = match opened {
+            Err(Errno::NOENT) => self.create_file(name),
+            outcome => outcome,
+        };
+        let file = file.map_err(|error| failed(error.into()))?;
+        let stat = rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind != FileType::RegularFile {
-            return Err(fault::no_lock_file(self, path, kind));
+            return Err(fault::no_lock_file(self, name, kind));
         }
         if stat.st_uid != self.user && !self.settings.of_several_users {
-            return Err(fault::foreign_file(self, path, stat.st_uid));
+            return Err(fault::foreign_file(self, name, stat.st_uid));
         }
-        Ok((file, Inode::from_stat(&stat)))
+        if !self.is_ours(&file, &stat).map_err(failed)? {
+            return Err(fault::not_ours(self, name));
+        }
+        Opened::new(file).map_err(failed)
     }
 
-    fn create_file(&self, path: &Path) -> Result<File, Errno> {
-        let mode = self.settings.file_mode(&self.path);
-        let file = open_at(path, OFlags::CREATE, mode)?;
+    /// Opens the lock file of this name if there is one. Others are left alone, as if they were not there.
+    ///
+    /// # Errors
+    /// Those of opening it.
+    pub(crate) fn find_file(&self, name: &str) -> io::Result<Option<Opened>> {
+        let open = || self.root.open_file(name, OFlags::empty(), Mode::empty());
+        let opened = match open() {
+            Err(Errno::ACCESS) if self.give_back_rights(name) => open(),
+            outcome => outcome,
+        };
+        let file = match opened {
+            Ok(file) => file,
+            // Nothing, or what no lock file of ours can be.
+            Err(Errno::NOENT | Errno::LOOP | Errno::ISDIR | Errno::NXIO) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let stat = rustix::fs::fstat(&file)?;
+        let is_regular = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if is_regular && self.settings.is_own(stat.st_uid) && self.is_ours(&file, &stat)? {
+            return Opened::new(file).map(Some);
+        }
+        Ok(None)
+    }
+
+    /// Whether what an open file has speaks for its being a lock file (F9). One that has other names as
+    /// well may be anything, wherever it is.
+    fn is_ours(&self, file: &File, stat: &Stat) -> io::Result<bool> {
+        if stat.st_size == 0 || self.own && stat.st_nlink <= 1 {
+            return Ok(true);
+        }
+        let mut begins = [0; 8];
+        let read = file.read_at(&mut begins, 0)?;
+        Ok(is_marked(&begins[..read]))
+    }
+
+    /// Whether what was found in a lock file is not ours to write over: by now somebody else has written
+    /// into it, in a directory that is not for lock files alone (F9).
+    pub(crate) fn is_anothers(&self, text: &Text) -> bool {
+        !self.own && text.is_foreign()
+    }
+
+    /// Writes the record of the lock file of this name; what it says is reserved before that (K1).
+    ///
+    /// # Errors
+    /// Those of writing: a full disk, for one.
+    pub(crate) fn write_record(&self, name: &str, file: &File, record: &Record<'_>) -> io::Result<()> {
+        if record.entries.iter().any(|entry| entry.keep_until > 0) {
+            let reserved = record.reserved(kernel::now());
+            if !reserved.is_empty() {
+                self.kept.reserve(name, record.key, reserved)?;
+            }
+        }
+        record.write(file)
+    }
+
+    /// Until when a hold of this mode has to stay away from a lock file that has this text, whoever is
+    /// there (C14); 0: it need not.
+    pub(crate) fn reserved_until(&self, name: &str, file: &File, text: &Text, exclusive: bool) -> Nanos {
+        let now = kernel::now();
+        match text.record() {
+            Some(record) if kernel::is_of_this_boot(record.boot, file) => {
+                record.reserved_until(exclusive, now)
+            }
+            Some(_) => 0,
+            None => {
+                let beside = self.kept.reservations(name);
+                beside.record().map_or(0, |record| record.reserved_until(exclusive, now))
+            }
+        }
+    }
+
+    fn create_file(&self, name: &str) -> Result<File, Errno> {
+        let mode = self.settings.file_mode(&self.root);
+        let file = self.root.open_file(name, OFlags::CREATE, mode)?;
         if self.settings.of_several_users {
             // The umask is each user's own, and the file is everybody's. Of another's it fails.
             let _ = rustix::fs::fchmod(&file, mode);
@@ -137,32 +270,29 @@ impl Directory {
     }
 
     /// Makes a file that nobody has.
-    pub(crate) fn make_file(&self, path: &Path) -> io::Result<File> {
-        let mode = self.settings.file_mode(&self.path);
-        let file = open_at(path, OFlags::CREATE | OFlags::EXCL, mode)?;
-        if self.settings.of_several_users {
-            rustix::fs::fchmod(&file, mode)?;
-        }
-        Ok(file)
+    pub(crate) fn make_file(&self, name: &str) -> io::Result<Opened> {
+        let mode = self.settings.file_mode(&self.root);
+        let file = self.root.open_file(name, OFlags::CREATE | OFlags::EXCL, mode)?;
+        // Whatever the umask says (F12).
+        rustix::fs::fchmod(&file, mode)?;
+        Opened::new(file)
     }
-}
 
-/// Opens what is at `path`.
-///
-/// # Errors
-/// Also where it is a link.
-pub(crate) fn open_existing(path: &Path) -> io::Result<File> {
-    Ok(open_at(path, OFlags::empty(), Mode::empty())?)
-}
+    /// Gives this user the right to a lock file of its own that somebody, or a umask, has taken away
+    /// (F10, F12). Whether that is worth another try.
+    fn give_back_rights(&self, name: &str) -> bool {
+        let Ok(Some(stat)) = self.root.stat(name) else { return false };
+        let ours = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+            && stat.st_uid == self.user
+            && stat.st_mode & 0o600 != 0o600
+            && (stat.st_size == 0 || self.own && stat.st_nlink <= 1 || self.is_marked(name));
+        ours && self.root.chmod(name, Mode::from_raw_mode(stat.st_mode & 0o777 | 0o600)).is_ok()
+    }
 
-/// Opens for reading and writing, without following links, waiting for pipes or lending to children.
-fn open_at(path: &Path, flags: OFlags, mode: Mode) -> Result<File, Errno> {
-    let flags = flags | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    loop {
-        match open_private(rustix::fs::CWD, path, flags, mode) {
-            Ok(file) => return Ok(File::from(file)),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
+    /// Whether a file that can at least be read is marked.
+    fn is_marked(&self, name: &str) -> bool {
+        let mut begins = [0; 8];
+        let read = self.root.open_to_read(name).and_then(|file| file.read_at(&mut begins, 0));
+        read.is_ok_and(|read| is_marked(&begins[..read]))
     }
 }

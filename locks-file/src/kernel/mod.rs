@@ -1,9 +1,11 @@
 //! What the operating system knows: which process holds which file, who is who, what time it is.
 
+mod opened;
 mod process;
 mod table;
 mod time;
 
-pub(crate) use process::{Process, Seen, boot, started};
+pub(crate) use opened::Opened;
+pub(crate) use process::{Process, Seen, boot, generation, is_of_this_boot, started};
 pub(crate) use table::LockTable;
-pub(crate) use time::{Nanos, duration_until, now};
+pub(crate) use time::{Nanos, duration_until, look_at_namespace, now};

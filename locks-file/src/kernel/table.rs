@@ -81,7 +81,7 @@ impl LockTable {
     pub(crate) fn holders(&self, inode: Inode) -> Vec<(Seen, bool)> {
         let mut holders: Vec<(Seen, bool)> = Vec::new();
         for Grip { pid, exclusive, .. } in self.of(inode).filter(|grip| !grip.waits) {
-            match holders.iter_mut().find(|(known, _)| known.pid == pid) {
+            match holders.iter_mut().find(|(known, _): &&mut (Seen, bool)| known.pid == pid) {
                 Some((_, alone)) => *alone |= exclusive,
                 None => holders.push((Seen::at(pid), exclusive)),
             }
@@ -89,7 +89,7 @@ impl LockTable {
         holders
     }
 
-    /// The devices that this process holds a file of this number on.
+    /// The devices that a process holds a file of this number on.
     pub(crate) fn devices_of(&self, ino: u64, pid: u32) -> impl Iterator<Item = u64> {
         let found = self.held.iter().filter(move |(held, grip)| held.ino == ino && grip.pid == pid);
         found.map(|(held, _)| held.dev)

@@ -13,8 +13,8 @@ use std::os::unix::fs::FileExt;
 use locks_core::{LostCause, Mode};
 
 pub(crate) use self::about::{About, describe, stranger, tell};
-pub(crate) use self::text::Text;
-use crate::kernel::{Nanos, Seen};
+pub(crate) use self::text::{Text, is_marked};
+use crate::kernel::{Nanos, Process, Seen};
 
 /// A record to be written.
 #[derive(Clone, Debug, Default)]
@@ -39,7 +39,9 @@ pub(crate) struct Record<'a> {
 pub(crate) struct Entry<'a> {
     pub(crate) token: u64,
     pub(crate) exclusive: bool,
+    /// The process, as the pid namespace counts that it runs in, and which that is; 0: unknown.
     pub(crate) pid: u32,
+    pub(crate) space: u64,
     /// When the process began.
     pub(crate) started: u64,
     /// Since when it ages; 0: not yet, being part of an unfinished set (C11).
@@ -64,9 +66,9 @@ pub(crate) enum Found<'a> {
 }
 
 impl Entry<'_> {
-    /// Whether it is of this process.
-    pub(crate) fn is_of(&self, process: Seen) -> bool {
-        self.pid == process.pid && process.started.is_none_or(|started| started == self.started)
+    /// Whether it is of the process that is seen there from `here`.
+    pub(crate) fn is_of(&self, process: &Seen, here: &Process) -> bool {
+        process.is(self.pid, self.space, self.started, here)
     }
 
     pub(crate) fn mode(&self) -> Mode {
@@ -98,7 +100,13 @@ impl Record<'_> {
         reserved.max().unwrap_or(0)
     }
 
-    /// Writes it over what the file has.
+    /// Those entries that the key is reserved by, whether or not anybody holds it (C14).
+    pub(crate) fn reserved(&self, now: Nanos) -> Vec<Entry<'_>> {
+        self.entries.iter().filter(|entry| entry.is_reserved(now)).copied().collect()
+    }
+
+    /// Writes it over what the file has. Lock files are written by way of
+    /// [`Directory::write_record`](crate::directory::Directory::write_record).
     ///
     /// # Errors
     /// Those of writing: a full disk, for one.

@@ -14,8 +14,8 @@ use crate::name;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Text(Vec<u8>);
 
-const MAGIC: &[u8] = b"locks1 ";
-/// `locks1 `, eight digits, a space, eight digits, a line feed.
+const MAGIC: &[u8] = b"locks2 ";
+/// `locks2 `, eight digits, a space, eight digits, a line feed.
 const HEADER: usize = MAGIC.len() + 18;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 /// More is no record: about what ten thousand shared holds take.
@@ -25,7 +25,7 @@ impl Text {
     /// The text of a record.
     pub(super) fn of(record: &Record<'_>) -> Self {
         let mut text = String::with_capacity(320);
-        text.push_str("locks1 00000000 00000000\n");
+        text.push_str("locks2 00000000 00000000\n");
         let over = record.over.map(|(token, cause)| (token, word(cause)));
         let (token, cause) = over.unwrap_or((0, "-"));
         let mark = if record.removed { "removed" } else { "-" };
@@ -42,11 +42,11 @@ impl Text {
         text.push('\n');
         for entry in &record.entries {
             let mode = if entry.exclusive { "exclusive" } else { "shared" };
-            let Entry { token, pid, started, since, keep_until, ends_at, about, .. } = entry;
+            let Entry { token, pid, space, started, since, keep_until, ends_at, about, .. } = entry;
             let _ = writeln!(
                 text,
-                "hold {token} {mode} pid {pid} start {started} since {since} keep {keep_until} \
-                 ends {ends_at} by {about}"
+                "hold {token} {mode} pid {pid} of {space} start {started} since {since} keep \
+                 {keep_until} ends {ends_at} by {about}"
             );
         }
         let mut text = text.into_bytes();
@@ -95,6 +95,12 @@ impl Text {
     /// Whether there is nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Whether it is somebody else's: there is something, and it does not begin as records do, whole or
+    /// torn (F9).
+    pub(crate) fn is_foreign(&self) -> bool {
+        !is_marked(&self.0)
     }
 
     pub(super) fn as_bytes(&self) -> &[u8] {
@@ -146,6 +152,13 @@ impl Text {
     }
 }
 
+/// Whether this can be what a record, of whichever version, begins with.
+pub(crate) fn is_marked(text: &[u8]) -> bool {
+    let begins = text.get(..MAGIC.len()).unwrap_or(text);
+    let mut bytes = begins.iter().zip(MAGIC).enumerate();
+    bytes.all(|(at, (byte, magic))| byte == magic || at == 5 && byte.is_ascii_digit())
+}
+
 /// How long the text behind the first line is, if that is the first line of a record.
 fn body_len(text: &[u8]) -> Option<usize> {
     let header = text.get(..HEADER)?.strip_prefix(MAGIC)?.strip_suffix(b"\n")?;
@@ -160,6 +173,7 @@ fn entry(line: &str) -> Option<Entry<'_>> {
         token: after(&mut words, "hold")?.parse().ok()?,
         exclusive: words.next()? == "exclusive",
         pid: after(&mut words, "pid")?.parse().ok()?,
+        space: after(&mut words, "of")?.parse().ok()?,
         started: after(&mut words, "start")?.parse().ok()?,
         since: after(&mut words, "since")?.parse().ok()?,
         keep_until: after(&mut words, "keep")?.parse().ok()?,
@@ -199,6 +213,7 @@ mod tests {
             token: (3 << 32) | 8,
             exclusive: false,
             pid: 77,
+            space: 4,
             started: 9,
             since: 5,
             keep_until: 6,
@@ -240,7 +255,19 @@ mod tests {
             assert!(matches!(Text(bytes).parse(), Found::Torn), "{at}");
         }
         assert!(matches!(Text::default().parse(), Found::Empty));
-        assert!(matches!(Text(b"locks1 00000000 99999999\n".to_vec()).parse(), Found::Torn));
+        assert!(matches!(Text(b"locks2 00000000 99999999\n".to_vec()).parse(), Found::Torn));
+    }
+
+    #[test]
+    fn f9_records_are_told_from_what_others_write() {
+        let whole = Text::of(&record());
+        for len in 0..whole.0.len() {
+            assert!(!Text(whole.0[..len].to_vec()).is_foreign(), "{len}");
+        }
+        assert!(!Text(b"locks1 00000000 ".to_vec()).is_foreign(), "of an earlier version");
+        for foreign in ["# yarn lockfile v1", "4711\n", "locksmith", "lock ", "\0", "{}"] {
+            assert!(Text(foreign.as_bytes().to_vec()).is_foreign(), "{foreign}");
+        }
     }
 
     #[test]
