@@ -19,7 +19,7 @@ pub struct Party {
     /// Where in that process, as text: for holders that are not of this process.
     pub site: Option<String>,
     /// The process cannot be seen from here: it runs in another pid namespace, or there is no `/proc`.
-    /// What is known of it is what it has written down, `pid` as it is numbered there.
+    /// What is known of it is what it has written down; `pid` is its number there.
     pub unseen: bool,
 }
 
@@ -144,10 +144,11 @@ impl fmt::Display for Party {
         let name = self.label.as_deref().or(self.process.as_deref());
         match (name, self.pid) {
             (Some(name), Some(pid)) if self.unseen => {
-                write!(f, "`{name}` (process {pid} of another pid namespace)")?;
+                write!(f, "`{name}` (process {pid}, which cannot be seen from here)")?;
             }
-            (None, Some(pid)) if self.unseen => write!(f, "process {pid} of another pid namespace")?,
-            (None, None) if self.unseen => f.write_str("a process that cannot be seen from here")?,
+            (None, None) if self.unseen => {
+                f.write_str("a process that cannot be seen from here")?
+            }
             (Some(name), Some(pid)) => write!(f, "`{name}` (process {pid})")?,
             (Some(name), None) => write!(f, "`{name}`")?,
             (None, Some(pid)) => write!(f, "process {pid}")?,

@@ -54,7 +54,9 @@ impl Eviction<'_> {
             return Ok(None);
         }
         let text = Text::read(&file).map_err(failed)?;
-        let Some(mut record) = text.record() else { return self.without_record(name, &file, token) };
+        let Some(mut record) = text.record() else {
+            return self.without_record(name, &file, token);
+        };
         let Some(index) = record.entries.iter().position(|entry| entry.token == token) else {
             return Ok(Some(false));
         };

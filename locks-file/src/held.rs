@@ -48,10 +48,18 @@ pub(crate) struct Held {
 
 /// What changes of a file whenever it is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+pub(crate) struct Stamp {
     secs: i64,
-    nanos: u64,
+    nanos: i64,
     size: i64,
+}
+
+impl Stamp {
+    #[expect(clippy::unnecessary_cast, reason = "of another width on other systems")]
+    pub(crate) fn of(stat: &rustix::fs::Stat) -> Self {
+        let (secs, nanos) = (stat.st_mtime as i64, stat.st_mtime_nsec as i64);
+        Self { secs, nanos, size: stat.st_size as i64 }
+    }
 }
 
 /// What changes of a grant while it lasts.
@@ -205,7 +213,7 @@ impl Held {
     /// Whether its record may have been written over by others since this was asked last (F10).
     pub(crate) fn may_be_written_over(&self) -> bool {
         let Ok(Some(stat)) = self.directory.root.stat(&self.name) else { return false };
-        let now = Stamp { secs: stat.st_mtime, nanos: stat.st_mtime_nsec as u64, size: stat.st_size };
+        let now = Stamp::of(&stat);
         let mut seen = lock(&self.seen);
         Inode::from_stat(&stat) == self.file.inode && seen.replace(now) != Some(now)
     }

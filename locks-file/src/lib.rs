@@ -26,6 +26,7 @@ mod name;
 mod path;
 mod persist;
 mod record;
+mod reserved;
 mod restore;
 mod shared;
 mod terms;

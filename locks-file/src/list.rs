@@ -87,9 +87,8 @@ impl<'a> Looking<'a> {
         };
         let mut info = LockInfo::new(key);
         let seen = self.add_seen(&mut info, &file, &record);
-        let is_gone = |entry: &&Entry<'_>| {
-            !seen.iter().any(|(holder, _)| entry.is_of(holder, self.process))
-        };
+        let is_gone =
+            |entry: &&Entry<'_>| !seen.iter().any(|(holder, _)| entry.is_of(holder, self.process));
         let rest = record.entries.iter().filter(is_gone).copied().collect::<Vec<_>>();
         let unseen = self.add_unseen(&mut info, &file, &rest, &seen);
         let now = kernel::now();

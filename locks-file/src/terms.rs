@@ -90,7 +90,8 @@ mod tests {
         let process = files.process.clone();
         let about = About::new(&Caller::anonymous(), "", &process);
         let terms = Terms { token: 1 << 32, greatest: 1 << 32, since: 1, ..Terms::default() };
-        let held = Held::new("k", "k.lock", directory, file, exclusive, about, process, None, terms);
+        let held =
+            Held::new("k", "k.lock", directory, file, exclusive, about, process, None, terms);
         held.write_alone(&terms).unwrap();
         let turn = files.take_in(held);
         (files, turn)

@@ -178,7 +178,8 @@ impl Theirs {
     }
 
     fn named(name: &str) -> Option<Self> {
-        let numbers = name.strip_prefix(PREFIX)?.split('-').map(|number| number.parse::<u64>().ok());
+        let numbers =
+            name.strip_prefix(PREFIX)?.split('-').map(|number| number.parse::<u64>().ok());
         let numbers = numbers.collect::<Option<Vec<_>>>()?;
         let (space, pid, started) = match numbers[..] {
             [space, pid, started, _] => (space, pid, started),

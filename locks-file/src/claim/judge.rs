@@ -38,7 +38,9 @@ impl Attempt<'_> {
     pub(super) fn judge(&mut self, text: &Text, file: &Opened) -> Result<Judged, LockError> {
         let directory = &self.directory;
         let table = LockTable::read().map_err(|error| self.failed("judged", error))?;
-        let Some(named) = directory.in_table(file.inode) else { return Ok(Judged::Due(Nanos::MAX)) };
+        let Some(named) = directory.in_table(file.inode) else {
+            return Ok(Judged::Due(Nanos::MAX));
+        };
         let record = text.record().unwrap_or_default();
         let exclusive = self.exclusive;
         let conflicting = record.entries.iter().filter(|entry| entry.conflicts(exclusive));

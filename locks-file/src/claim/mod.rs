@@ -124,7 +124,14 @@ async fn queue(
                 .with_waited(std::time::Duration::from_nanos(now - start)));
         }
         if told.is_none() && now - start >= TOLD_AFTER {
-            told = Waits::tell(files, &attempt.directory, key, attempt.exclusive, start, &attempt.about);
+            told = Waits::tell(
+                files,
+                &attempt.directory,
+                key,
+                attempt.exclusive,
+                start,
+                &attempt.about,
+            );
         }
         let by_itself = rhythm.next(now, watched.is_told(), doubtful);
         if pause(&watched.signal, again.min(by_itself).min(last)).await {

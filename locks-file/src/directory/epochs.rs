@@ -87,7 +87,9 @@ impl Epochs {
             patience: Patience::default(),
         };
         let file = epochs.open_file().map_err(|error| match error.kind() {
-            io::ErrorKind::PermissionDenied if root.stat(BOOKS).is_ok_and(|stat| stat.is_some()) => {
+            io::ErrorKind::PermissionDenied
+                if root.stat(BOOKS).is_ok_and(|stat| stat.is_some()) =>
+            {
                 epochs.failed(error)
             }
             _ => fault::directory(&root.path, error),

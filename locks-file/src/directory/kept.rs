@@ -99,9 +99,10 @@ impl Kept {
             let of = name.rfind(SUFFIX).map(|at| &name[..at + SUFFIX.len()]);
             let is_left = of.is_some_and(|of| self.root.stat(of).is_ok_and(|stat| stat.is_none()));
             let now = kernel::now();
-            let is_reserved = self.reservations(&name).record().is_some_and(|record| {
-                record.entries.iter().any(|entry| entry.is_reserved(now))
-            });
+            let is_reserved = self
+                .reservations(&name)
+                .record()
+                .is_some_and(|record| record.entries.iter().any(|entry| entry.is_reserved(now)));
             if is_left && !is_reserved {
                 // Should it fail, it stays until the next time, and is in nobody's way.
                 let _ = directory.remove(&name);

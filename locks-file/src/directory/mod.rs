@@ -116,7 +116,18 @@ impl Directory {
         let user = rustix::process::geteuid().as_raw();
         let kept = Kept::new(&root, settings.of_several_users);
         let (exchanges, own) = (found.exchanges, found.own);
-        Ok(Self { root, name, settings, epochs, kept, user, devices, exchanges, own, left: AtomicBool::new(false) })
+        Ok(Self {
+            root,
+            name,
+            settings,
+            epochs,
+            kept,
+            user,
+            devices,
+            exchanges,
+            own,
+            left: AtomicBool::new(false),
+        })
     }
 
     /// Where it was found.
@@ -233,7 +244,12 @@ impl Directory {
     ///
     /// # Errors
     /// Those of writing: a full disk, for one.
-    pub(crate) fn write_record(&self, name: &str, file: &File, record: &Record<'_>) -> io::Result<()> {
+    pub(crate) fn write_record(
+        &self,
+        name: &str,
+        file: &File,
+        record: &Record<'_>,
+    ) -> io::Result<()> {
         if record.entries.iter().any(|entry| entry.keep_until > 0) {
             let reserved = record.reserved(kernel::now());
             if !reserved.is_empty() {
@@ -245,7 +261,13 @@ impl Directory {
 
     /// Until when a hold of this mode has to stay away from a lock file that has this text, whoever is
     /// there (C14); 0: it need not.
-    pub(crate) fn reserved_until(&self, name: &str, file: &File, text: &Text, exclusive: bool) -> Nanos {
+    pub(crate) fn reserved_until(
+        &self,
+        name: &str,
+        file: &File,
+        text: &Text,
+        exclusive: bool,
+    ) -> Nanos {
         let now = kernel::now();
         match text.record() {
             Some(record) if kernel::is_of_this_boot(record.boot, file) => {

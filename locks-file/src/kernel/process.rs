@@ -85,8 +85,9 @@ impl Seen {
         } else {
             *self.inner.get_or_init(|| inner_pid(self.pid)) == Some(pid)
         };
-        // Two of its ticks may be one of another time namespace's.
-        is_numbered && self.started.is_none_or(|started| started.abs_diff(began) <= 1)
+        // Where either side had no `/proc` to tell by, the number has to do. Two of its ticks may be one of
+        // another time namespace's.
+        is_numbered && self.started.is_none_or(|started| began == 0 || started.abs_diff(began) <= 1)
     }
 }
 

@@ -27,7 +27,9 @@ pub(crate) fn duration_until(at: Nanos) -> Duration {
 pub(crate) fn look_at_namespace() {
     let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
     // They are those of the namespace for children, which can be another until there is one.
-    if fs::read_link("/proc/self/ns/time").ok() != fs::read_link("/proc/self/ns/time_for_children").ok() {
+    if fs::read_link("/proc/self/ns/time").ok()
+        != fs::read_link("/proc/self/ns/time_for_children").ok()
+    {
         return;
     }
     let ahead = |clock| offset(&offsets, clock).unwrap_or(0);

@@ -5,14 +5,18 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use locks_core::{LockBackend, Query, Token};
 use locks_file::FileBackend;
 use rustix::process::{Signal, kill_process};
 
 use crate::directory::{Directory, is_of, open_files, tell_directory, told_directory};
 use crate::peer::obeying::{Locker, obey};
-use crate::peer::words::{encoded, refused};
+use crate::peer::words::{decoded, encoded, refused};
 use crate::peer::{Asked, Peer, Refused, now};
 use crate::program::program;
+
+/// Whether several users share the directory.
+pub(crate) const SEVERAL: &str = "LOCKS_FILE_SEVERAL";
 
 /// A visit that is over.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +47,35 @@ impl Peer {
     /// Takes `key`, stays for this long, and goes.
     pub(crate) fn visit(&mut self, key: &str, stays: Duration, options: &str) -> Asked {
         self.ask(&format!("visit {} {} {options}", stays.as_micros(), encoded(key)))
+    }
+
+    /// What it lists of `key`, in words.
+    #[track_caller]
+    pub(crate) fn list(&mut self, key: &str) -> String {
+        let reply = self.ask(&format!("list {}", encoded(key))).reply();
+        reply.strip_prefix("listed ").unwrap_or_else(|| panic!("{reply}")).to_owned()
+    }
+
+    /// Whether it has ended the hold or the reservation with this token.
+    #[track_caller]
+    pub(crate) fn evict(&mut self, key: &str, token: u64) -> Result<bool, Refused> {
+        match &*self.ask(&format!("evict {} {token}", encoded(key))).reply() {
+            "evicted true" => Ok(true),
+            "evicted false" => Ok(false),
+            reply => Err(Refused::of(reply)),
+        }
+    }
+
+    /// Removes what nobody uses: how many files are gone, and how many left.
+    #[track_caller]
+    pub(crate) fn clean(&mut self) -> String {
+        self.ask("clean").reply()
+    }
+
+    /// Has it run a program, and waits for that.
+    #[track_caller]
+    pub(crate) fn run_program(&mut self, program: &str) {
+        assert_eq!(self.ask(&format!("run {program}")).reply(), "ran true", "`{program}`");
     }
 
     /// Stops it, and returns at once.
@@ -100,8 +133,39 @@ impl Asked {
 // The process's end.
 
 pub(crate) fn serve() {
-    let backend = FileBackend::new(told_directory()).unwrap().into_backend();
-    obey(backend, |locker, _, words| match words {
+    let files = FileBackend::builder(told_directory());
+    let files = match std::env::var_os(SEVERAL) {
+        Some(_) => files.of_several_users(),
+        None => files,
+    };
+    let files = files.open().unwrap();
+    obey(files.clone().into_backend(), move |locker, _, words| match words {
+        ["list", key] => Some(match locker.backend.inspect(Query::Key(decoded(key))).block() {
+            Ok(found) => {
+                let found = found.iter().map(ToString::to_string).collect::<Vec<_>>();
+                format!("listed {}", found.join(" "))
+            }
+            Err(error) => refused(&error),
+        }),
+        ["evict", key, token] => {
+            let token = Token::new(token.parse().unwrap());
+            Some(match locker.backend.evict(&decoded(key), token).block() {
+                Ok(was_there) => format!("evicted {was_there}"),
+                Err(error) => refused(&error),
+            })
+        }
+        ["clean"] => Some(match files.clean(Duration::ZERO) {
+            Ok(cleaned) => format!("removed {} kept {}", cleaned.removed, cleaned.kept),
+            Err(error) => refused(&error),
+        }),
+        ["chroot", place] => {
+            std::os::unix::fs::chroot(place).unwrap();
+            Some("done".to_owned())
+        }
+        ["run", program @ ..] => {
+            let status = Command::new(program[0]).args(&program[1..]).status().unwrap();
+            Some(format!("ran {}", status.success()))
+        }
         ["visit", micros, keys, options @ ..] => {
             Some(visit(locker, micros.parse().unwrap(), keys, options))
         }
