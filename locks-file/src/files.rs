@@ -14,7 +14,6 @@ use crate::directory::Directory;
 use crate::fault;
 use crate::held::{Held, Standing};
 use crate::kernel::{self, Nanos, Process};
-use crate::reserved::Reserved;
 use crate::restore;
 use crate::shared::{self, Left};
 use crate::waiting::Waits;
@@ -37,8 +36,6 @@ pub(crate) struct Files {
     next: AtomicU64,
     rounds: Mutex<Option<Alarm>>,
     pub(crate) waits: Waits,
-    /// What is reserved here by holds that have ended.
-    reserved: Mutex<Vec<Reserved>>,
     /// The engine in front, which is told of losses.
     pub(crate) engine: OnceLock<WeakEngine>,
     /// The process that it was opened in: a forked child has its memory, but not its locks.
@@ -64,7 +61,6 @@ impl Files {
             next: AtomicU64::new(1),
             rounds: Mutex::new(None),
             waits: Waits::default(),
-            reserved: Mutex::default(),
             engine: OnceLock::new(),
             process: Process::this(),
             generation: kernel::generation(),
@@ -174,10 +170,6 @@ impl Files {
             lock(&self.passed_on).off.insert(held.key.clone(), now + RECESS);
             self.go_round(RECESS);
         }
-        if reserved && outcome.is_ok() {
-            lock(&self.reserved).push(Reserved::new(&held));
-            self.go_round(PATROL);
-        }
         if let Some(left) = shared::leave(&held) {
             lock(&self.passed_on).left.push(left);
             self.go_round(PATROL);
@@ -250,28 +242,9 @@ impl Files {
                 self.tell(&held, cause);
             }
         }
-        if self.look_at_reserved(now) {
-            next = next.or(Some(PATROL));
-        }
         if let Some(next) = next {
             self.go_round(next);
         }
-    }
-
-    /// Tells the engine of reservations that others have ended, which it knows of as well. Whether any
-    /// are left.
-    fn look_at_reserved(&self, now: Nanos) -> bool {
-        let mut reserved = std::mem::take(&mut *lock(&self.reserved));
-        reserved.retain(|reserved| reserved.is_pending(now));
-        let (stands, ended) = reserved.into_iter().partition::<Vec<_>, _>(Reserved::stands);
-        let is_any_left = !stands.is_empty();
-        lock(&self.reserved).extend(stands);
-        for Reserved { key, token, .. } in ended {
-            if let Some(engine) = self.engine.get().and_then(WeakEngine::upgrade) {
-                engine.lose(&key, Token::new(token), LostCause::Evicted);
-            }
-        }
-        is_any_left
     }
 
     /// Whether a grant stands. Where a theft is under way that nobody goes on with it is undone first,

@@ -48,7 +48,7 @@ pub(crate) struct Held {
 
 /// What changes of a file whenever it is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Stamp {
+struct Stamp {
     secs: i64,
     nanos: i64,
     size: i64,
@@ -56,7 +56,7 @@ pub(crate) struct Stamp {
 
 impl Stamp {
     #[expect(clippy::unnecessary_cast, reason = "of another width on other systems")]
-    pub(crate) fn of(stat: &rustix::fs::Stat) -> Self {
+    fn of(stat: &rustix::fs::Stat) -> Self {
         let (secs, nanos) = (stat.st_mtime as i64, stat.st_mtime_nsec as i64);
         Self { secs, nanos, size: stat.st_size as i64 }
     }

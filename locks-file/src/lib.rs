@@ -26,7 +26,6 @@ mod name;
 mod path;
 mod persist;
 mod record;
-mod reserved;
 mod restore;
 mod shared;
 mod terms;
