@@ -14,6 +14,8 @@ mod clock;
 pub mod directory;
 mod engine;
 mod error;
+#[cfg(feature = "forks")]
+pub mod fork;
 mod guard;
 mod handle;
 mod identity;
