@@ -1,7 +1,9 @@
 use std::cell::OnceCell;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock};
+
+use locks_core::fork::PerProcess;
 
 /// The number of the pid namespace that the machine starts with (`PROC_PID_INIT_INO`).
 const FIRST: u64 = 0xeffffffc;
@@ -20,17 +22,12 @@ pub(crate) struct Process {
     pub(crate) in_proc: Option<u32>,
 }
 
-static THIS: Mutex<Option<(u64, Arc<Process>)>> = Mutex::new(None);
+static THIS: PerProcess<Arc<Process>> = PerProcess::new();
 
 impl Process {
     /// This process; after a fork, the child.
     pub(crate) fn this() -> Arc<Self> {
-        let generation = generation();
-        let mut this = THIS.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*this {
-            Some((known, process)) if *known == generation => process.clone(),
-            _ => this.insert((generation, Arc::new(Self::look_up()))).1.clone(),
-        }
+        THIS.get_or_init(|| Arc::new(Self::look_up())).clone()
     }
 
     fn look_up() -> Self {
@@ -116,12 +113,6 @@ fn inner_pid(pid: u32) -> Option<u32> {
 /// The pid namespace that a process runs in.
 fn space_of(process: &str) -> Option<u64> {
     Some(fs::metadata(format!("/proc/{process}/ns/pid")).ok()?.ino())
-}
-
-/// How often this process has come into being by a fork: another number in each process that shares
-/// this one's memory, or is a copy of it.
-pub(crate) fn generation() -> u64 {
-    u64::from(std::process::id())
 }
 
 /// Which start of the machine this is; 0 where it does not say.
