@@ -120,9 +120,9 @@ impl Files {
     pub(crate) fn keep_across_exec(&self, token: Token) -> Result<(), LockError> {
         let held = lock(&self.held);
         for held in held.values().filter(|held| held.terms().token == token.get()) {
-            let kept = rustix::io::fcntl_setfd(&held.file, rustix::io::FdFlags::empty());
+            let kept = rustix::io::fcntl_setfd(&*held.file, rustix::io::FdFlags::empty());
             kept.map_err(|error| {
-                fault::at(&self.directory, &held.path, "handed on", error.into())
+                fault::at(&held.directory, &held.name, "handed on", error.into())
                     .with_key(&*held.key)
             })?;
         }
