@@ -76,6 +76,7 @@ fn read(note: &str) -> (Party, Option<String>) {
         pid: next().and_then(|pid| pid.parse().ok()),
         process: next(),
         site: None,
+        unseen: false,
     };
     let who = next();
     party.site = next();
