@@ -265,12 +265,12 @@ pub fn keep_across_exec(files: &file::FileBackend, token: Token) -> Result<(), L
     by_default::keep_across_exec()
 }
 
-/// The backend at a URL, for the command's `run`: a server hears of this process under the label, unless
-/// the URL has another.
+/// The backend at a URL, for the command's `run`: a server hears of this process by that name, and under the label,
+/// unless the URL has another.
 #[cfg(feature = "net")]
 #[doc(hidden)]
-pub fn open_labelled(url: &str, label: &str) -> Result<Backend, LockError> {
-    url::open_labelled(url, label)
+pub fn open_labelled(url: &str, label: &str, process: &str) -> Result<Backend, LockError> {
+    url::open_labelled(url, label, process)
 }
 
 /// The backend at a URL, for the command's `ls` and `ping`: no process of `net:` begins to serve for being

@@ -2,10 +2,10 @@
 
 use std::env::{self, VarError};
 
-use locks::Backend;
 use locks::backend::{Exclusion, LockBackend};
 use locks::file::FileBackend;
 use locks::net::NetBackend;
+use locks::{Backend, Party};
 
 use crate::status::Failure;
 
@@ -44,11 +44,14 @@ impl Place {
         }
     }
 
-    /// The backend there, to hold locks at, as somebody of this name. One that nobody has named is this process's default, and
+    /// The backend there, to hold locks at, as this party. One that nobody has named is this process's default, and
     /// so has to be that of others, too.
-    pub(crate) fn open(&self, name: &str) -> Result<Backend, Failure> {
+    pub(crate) fn open(&self, party: &Party) -> Result<Backend, Failure> {
+        // A server hears of processes, not of their requests.
+        let process = party.process.as_deref().unwrap_or_default();
+        let label = party.label.as_deref().unwrap_or(process);
         let backend = match &self.url {
-            Some(url) => locks::open_labelled(url, name),
+            Some(url) => locks::open_labelled(url, label, process),
             None => locks::open_by_default(DEFAULT),
         };
         self.shared(backend.map_err(|error| self.refused(error))?)
@@ -90,6 +93,12 @@ impl Place {
     }
 
     fn refused(&self, why: impl std::fmt::Display) -> Failure {
-        Failure::during(self.said_by, why)
+        match &self.url {
+            Some(_) => Failure::during(self.said_by, why),
+            None => Failure::new(format!(
+                "{}: {why}; `--backend` or `{VARIABLE}` name another one",
+                self.said_by
+            )),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! The command with real processes, over lock files and servers in a directory of each test's own.
 
+#[path = "cli/crontab.rs"]
+mod crontab;
 #[path = "cli/hold.rs"]
 mod hold;
 #[path = "cli/in_place.rs"]

@@ -38,7 +38,7 @@ impl About {
             ("several keys", request.keys.single().is_none() && !can.several_keys),
         ];
         if let Some((option, _)) = refused.iter().find(|(_, refused)| *refused) {
-            let why = "leave it out, or choose a backend that can";
+            let why = "leave it out, or choose a backend that can, such as `net:`";
             return Err(LockError::unsupported(&self.name, option, why));
         }
         if options.reentrant && request.caller.owner.is_none() {

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use crate::brief::{Lasting, Left};
@@ -155,10 +156,17 @@ impl fmt::Display for Party {
             (None, None) => f.write_str("this process")?,
         }
         match &self.host {
-            Some(host) => write!(f, " on {host}"),
-            None => Ok(()),
+            Some(host) if !is_this_host(host) => write!(f, " on {host}"),
+            _ => Ok(()),
         }
     }
+}
+
+/// Returns whether this machine has the name, which then needs no telling.
+fn is_this_host(name: &str) -> bool {
+    static OWN: OnceLock<Option<String>> = OnceLock::new();
+    let read = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    OWN.get_or_init(read).as_deref().is_some_and(|own| own.trim() == name)
 }
 
 impl fmt::Display for HolderInfo {

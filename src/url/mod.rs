@@ -69,8 +69,9 @@ impl Scheme {
         Self { name, serves, own: &[], open }
     }
 
-    fn refuse(&self, Missing(why): &Missing) -> LockError {
-        refused(format!("`{}:` is for {}, and {why}; {Known}", self.name, self.serves))
+    fn refuse(&self, Missing(why): &Missing, asks: Asks) -> LockError {
+        let known = Known(asks);
+        refused(format!("`{}:` is for {}, and {why}; {known}", self.name, self.serves))
     }
 }
 
@@ -81,10 +82,25 @@ type Open = fn(&str, Settings) -> Result<Backend, LockError>;
 /// Why a build cannot serve a scheme.
 struct Missing(&'static str);
 
+/// Who asks for a backend, and reads what is wrong with its URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asks {
+    /// A program, which can do more than name a URL.
+    Program,
+    /// A person, of the command `locks`, which has to share its locks with other processes.
+    #[cfg_attr(
+        not(any(feature = "file", feature = "net")),
+        expect(dead_code, reason = "it has both")
+    )]
+    Command,
+}
+
 #[cfg(feature = "file")]
 const FILE: Result<Open, Missing> = Ok(file::open);
 #[cfg(not(feature = "file"))]
-const FILE: Result<Open, Missing> = Err(Missing("this build lacks the feature `file`"));
+const FILE: Result<Open, Missing> = Err(Missing(
+    "this program was built without it: it takes `features = [\"file\"]` of the crate `locks`",
+));
 
 #[cfg(feature = "net")]
 const NET: Result<Open, Missing> = Ok(net::open_machine);
@@ -93,7 +109,9 @@ const UNIX: Result<Open, Missing> = Ok(net::open_unix);
 #[cfg(feature = "net")]
 const LOCKS: Result<Open, Missing> = Ok(net::open_tcp);
 #[cfg(not(feature = "net"))]
-const WITHOUT_NET: Result<Open, Missing> = Err(Missing("this build lacks the feature `net`"));
+const WITHOUT_NET: Result<Open, Missing> = Err(Missing(
+    "this program was built without it: it takes `features = [\"net\"]` of the crate `locks`",
+));
 #[cfg(not(feature = "net"))]
 const NET: Result<Open, Missing> = WITHOUT_NET;
 #[cfg(not(feature = "net"))]
@@ -103,17 +121,20 @@ const LOCKS: Result<Open, Missing> = WITHOUT_NET;
 
 /// The backend at `url`; see [`crate::open`].
 pub(crate) fn open(url: &str) -> Result<Backend, LockError> {
-    let Parsed { open, place, defaults, settings, .. } = parse(url)?;
+    let Parsed { open, place, defaults, settings, .. } = parse(url, Asks::Program)?;
     Ok(defaults.around(open(place, settings)?))
 }
 
-/// The backend at `url`, where this process is called `label` by those who hear of it from its server,
-/// unless the URL says otherwise; see [`crate::open_labelled`].
+/// The backend at `url`, where this process is called `process`, and `label` unless the URL says otherwise, by those
+/// who hear of it from its server; see [`crate::open_labelled`].
 #[cfg(feature = "net")]
-pub(crate) fn open_labelled(url: &str, label: &str) -> Result<Backend, LockError> {
-    let Parsed { scheme, open, place, defaults, mut settings } = parse(url)?;
-    if net::is_served(scheme.name) && settings.get("label").is_none() {
-        settings.own.push(("label".to_owned(), label.to_owned()));
+pub(crate) fn open_labelled(url: &str, label: &str, process: &str) -> Result<Backend, LockError> {
+    let Parsed { scheme, open, place, defaults, mut settings } = parse(url, Asks::Command)?;
+    if net::is_served(scheme.name) {
+        if settings.get("label").is_none() {
+            settings.own.push(("label".to_owned(), label.to_owned()));
+        }
+        settings.own.push(("process".to_owned(), process.to_owned()));
     }
     Ok(defaults.around(open(place, settings)?))
 }
@@ -121,7 +142,7 @@ pub(crate) fn open_labelled(url: &str, label: &str) -> Result<Backend, LockError
 /// The file backend at `url`; see [`crate::open_files`].
 #[cfg(feature = "file")]
 pub(crate) fn open_files(url: &str) -> Result<locks_file::FileBackend, LockError> {
-    let Parsed { scheme, place, settings, .. } = parse(url)?;
+    let Parsed { scheme, place, settings, .. } = parse(url, Asks::Command)?;
     match scheme.name {
         "file" => file::backend(place, settings),
         other => Err(refused(format!(
@@ -137,7 +158,7 @@ pub(crate) fn open_files(url: &str) -> Result<locks_file::FileBackend, LockError
 pub(crate) fn open_files_to_keep(
     url: &str,
 ) -> Result<(Backend, locks_file::FileBackend), LockError> {
-    let Parsed { scheme, place, defaults, settings, .. } = parse(url)?;
+    let Parsed { scheme, place, defaults, settings, .. } = parse(url, Asks::Command)?;
     if scheme.name != "file" {
         let why = "only a file's lock can be handed on to another program; name a backend that has \
                    files, as in `--backend file:`";
@@ -153,7 +174,7 @@ pub(crate) fn open_files_to_keep(
 pub(crate) fn open_to_look(
     url: &str,
 ) -> Result<(Backend, Option<locks_net::NetBackend>), LockError> {
-    let Parsed { scheme, open, place, defaults, settings } = parse(url)?;
+    let Parsed { scheme, open, place, defaults, settings } = parse(url, Asks::Command)?;
     let Some(net) = net::backend(scheme.name, place, settings.clone(), net::Serving::Never) else {
         return Ok((defaults.around(open(place, settings)?), None));
     };
@@ -174,13 +195,14 @@ struct Parsed<'a> {
     settings: Settings,
 }
 
-fn parse(url: &str) -> Result<Parsed<'_>, LockError> {
-    let (name, rest) = split_scheme(url).ok_or_else(|| no_scheme(url))?;
+fn parse(url: &str, asks: Asks) -> Result<Parsed<'_>, LockError> {
+    let known = Known(asks);
+    let (name, rest) = split_scheme(url).ok_or_else(|| no_scheme(url, asks))?;
     let scheme = SCHEMES
         .iter()
         .find(|scheme| name.eq_ignore_ascii_case(scheme.name))
-        .ok_or_else(|| refused(format!("`{name}:` is no scheme known here; {Known}")))?;
-    let open = *scheme.open.as_ref().map_err(|missing| scheme.refuse(missing))?;
+        .ok_or_else(|| refused(format!("`{name}:` is no scheme known here; {known}")))?;
+    let open = *scheme.open.as_ref().map_err(|missing| scheme.refuse(missing, asks))?;
     let (place, query) = match rest.split_once('?') {
         Some((place, query)) => (place, query),
         None => (rest, ""),
@@ -227,9 +249,10 @@ fn split_scheme(url: &str) -> Option<(&str, &str)> {
     ours.then_some((scheme, rest))
 }
 
-fn no_scheme(url: &str) -> LockError {
+fn no_scheme(url: &str, asks: Asks) -> LockError {
+    let known = Known(asks);
     let hint = if url.starts_with('/') { ": write `file://` before a directory" } else { "" };
-    refused(format!("not a URL: it begins with no scheme{hint}; {Known}"))
+    refused(format!("not a URL: it begins with no scheme{hint}; {known}"))
 }
 
 fn refused(why: String) -> LockError {
@@ -237,15 +260,20 @@ fn refused(why: String) -> LockError {
 }
 
 /// What can be used instead, as the end of a sentence.
-struct Known;
+struct Known(Asks);
 
 impl std::fmt::Display for Known {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let is_command = self.0 == Asks::Command;
         f.write_str("use ")?;
         let served = SCHEMES.iter().filter(|scheme| scheme.open.is_ok());
+        let served = served.filter(|scheme| !is_command || scheme.name != "memory");
         for (index, scheme) in served.enumerate() {
             let separator = if index == 0 { "" } else { ", or " };
             write!(f, "{separator}`{}:` for {}", scheme.name, scheme.serves)?;
+        }
+        if is_command {
+            return Ok(());
         }
         f.write_str(", or `locks::install` a backend of your own")?;
         let mut missing = SCHEMES.iter().filter(|scheme| scheme.open.is_err()).peekable();

@@ -172,6 +172,9 @@ fn finish(mut builder: NetBuilder, settings: &Settings) -> Result<NetBackend, Lo
     if let Some(label) = settings.get("label") {
         builder = builder.label(label);
     }
+    if let Some(process) = settings.get("process") {
+        builder = builder.process(process);
+    }
     if let Some(connect) = settings.get("connect") {
         builder = builder.connect(parse_duration("connect", connect)?);
     }

@@ -30,9 +30,7 @@ pub(crate) enum Outcome {
 /// # Errors
 /// Whatever is wrong, but for a conflict.
 pub(crate) fn acquire(asked: &LockArgs, party: Party, events: &Events) -> Result<Outcome, Failure> {
-    // A server hears of processes, not of their requests.
-    let name = party.label.clone().or(party.process.clone()).unwrap_or_default();
-    acquire_at(&asked.place.open(&name)?, asked, party, events)
+    acquire_at(&asked.place.open(&party)?, asked, party, events)
 }
 
 /// The same, at this backend.

@@ -7,7 +7,7 @@ use crate::quoted::quoted;
 /// The command line of the party's process, where that runs on this machine and lets us look.
 pub(super) fn command(party: &Party) -> Option<String> {
     // The number means nothing on another machine.
-    if party.host.as_deref().is_some_and(|host| Some(host) != this_host().as_deref()) {
+    if party.host.as_deref().is_some_and(|host| !is_here(host)) {
         return None;
     }
     let line = std::fs::read(format!("/proc/{}/cmdline", party.pid?)).ok()?;
@@ -43,8 +43,10 @@ pub(super) fn waiter_site(waiter: &WaiterInfo) -> Option<String> {
     waiter.site.map(|site| site.to_string()).or_else(|| waiter.party.site.clone())
 }
 
-fn this_host() -> Option<String> {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").ok().map(|name| name.trim().to_owned())
+/// Whether it is the name of this machine.
+pub(super) fn is_here(host: &str) -> bool {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    name.is_ok_and(|name| name.trim() == host)
 }
 
 #[cfg(test)]

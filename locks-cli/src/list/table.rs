@@ -99,10 +99,13 @@ fn waiters(waiters: &[WaiterInfo]) -> String {
 }
 
 fn name(who: Option<&str>, party: &Party) -> Option<String> {
-    let known = [party.label.as_deref(), party.process.as_deref(), who];
-    let host = party.host.as_ref().map(|host| format!("on {host}"));
+    let (label, process) = (party.label.as_deref(), party.process.as_deref());
+    // What is told twice is one name, and where everybody is needs no telling.
+    let process = process.filter(|process| label != Some(process));
+    let host = party.host.as_deref().filter(|host| !person::is_here(host));
+    let known = [label, process, who];
     let mut words = known.into_iter().flatten().map(str::to_owned).collect::<Vec<_>>();
-    words.extend(host);
+    words.extend(host.map(|host| format!("on {host}")));
     (!words.is_empty()).then(|| words.join(" "))
 }
 

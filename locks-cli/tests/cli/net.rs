@@ -48,7 +48,9 @@ fn c12_locks_of_a_server_are_listed_over_sockets_and_tcp() {
         assert_eq!(keys, ["a", "b"]);
         let of_a = &listed[0]["holders"][0];
         assert_eq!(of_a["pid"], holder.id(), "{of_a}");
-        assert_eq!(of_a["label"], "nightly", "{of_a}");
+        assert_eq!((&of_a["label"], &of_a["process"]), (&"nightly".into(), &"sh".into()), "{of_a}");
+        let table = words(&place.output(["ls"]));
+        assert!(table.lines().nth(1).is_some_and(|line| line.contains(" nightly sh  ")), "{table}");
         assert_eq!(of_a["mode"], "exclusive");
         let waiter = place.run(&["a"], "true");
         place.until_waiting(waiter.pid());
@@ -66,6 +68,8 @@ fn c2_a_conflict_at_a_server_is_one_with_the_same_status() {
     let output = place.output(["run", "-n", "a", "--", "true"]);
     assert_eq!(output.status.code(), Some(75), "{}", errors(&output));
     assert_eq!(holders(&place)[0]["label"], "sh", "by its command, where nothing else is said");
+    let table = words(&place.output(["ls"]));
+    assert!(table.lines().nth(1).is_some_and(|line| line.contains("  sh  ")), "{table}");
     assert!(errors(&output).contains(&format!("process {}", holder.id())), "{}", errors(&output));
 }
 

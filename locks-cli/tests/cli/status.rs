@@ -77,6 +77,39 @@ fn whatever_is_wrong_with_the_arguments_or_the_backend_is_125() {
 }
 
 #[test]
+fn what_is_wrong_is_told_in_words_of_the_command() {
+    let place = Place::new();
+    for (line, expected) in [
+        (&["run", "--backend", "mysql:", "a", "--", "true"][..], "use `file:` for"),
+        (&["run", "--backend", "/var/lock", "a", "--", "true"], "write `file://`"),
+        (&["run", "--backend", "redis://db", "a", "--", "true"], "`net:` for"),
+        (&["run", "--permits", "2", "a", "--", "true"], "a backend that can, such as `net:`"),
+        (&["ls", "--backend", "nonsense"], "use `file:` for"),
+        (&["clean", "--backend", "nonsense:"], "use `file:` for"),
+    ] {
+        let said = errors(&place.output(line.iter().copied()));
+        assert!(said.contains(expected), "{line:?}: {said}");
+        for foreign in ["memory:", "locks::", "install", "feature", "this build"] {
+            assert!(!said.contains(foreign), "{line:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn who_wants_to_hear_of_no_conflict_hears_of_faults() {
+    let place = Place::new();
+    let nobody = format!("unix://{}?connect=100ms", place.path("none.sock").display());
+    for line in [
+        &["run", "-q", "-n", "-E", "0", "--backend", &nobody, "a", "--", "true"][..],
+        &["run", "-q", "-w", "10ms", "--backend", "mysql:", "a", "--", "true"],
+        &["run", "-q", "-n", "a", "--", "./no-such-command"],
+    ] {
+        let output = place.output(line.iter().copied());
+        assert!(code(&output) >= 125 && !errors(&output).is_empty(), "{line:?}: {output:?}");
+    }
+}
+
+#[test]
 fn help_and_version_are_no_mistakes() {
     let place = Place::new();
     for line in [&["--help"][..], &["-h"], &["--version"], &["run", "--help"], &["man"]] {

@@ -175,7 +175,7 @@ fn unusable(path: &Path, error: &io::Error) -> LockError {
     let path = path.display();
     let why = format!(
         "`{path}`, which says what backend the processes of this user have by default, cannot be used: \
-         {error}; `LOCKS_URL` or `locks::install` choose one"
+         {error}"
     );
     LockError::new(ErrorKind::Unavailable, "").with_message(why)
 }

@@ -51,6 +51,7 @@ pub struct NetBuilder {
     lease: Option<Duration>,
     connect: Duration,
     label: Option<String>,
+    process: Option<String>,
     allowed: Option<u32>,
     serve: Option<bool>,
 }
@@ -67,6 +68,7 @@ struct Handle {
     lease: Option<Duration>,
     connect: Duration,
     label: Option<String>,
+    process: Option<String>,
     generation: Generation,
 }
 
@@ -128,7 +130,15 @@ impl NetBackend {
 impl NetBuilder {
     fn new(server: Where) -> Self {
         let connect = Duration::from_secs(2);
-        Self { server, lease: None, connect, label: None, allowed: None, serve: None }
+        Self {
+            server,
+            lease: None,
+            connect,
+            label: None,
+            process: None,
+            allowed: None,
+            serve: None,
+        }
     }
 
     /// How long the server keeps locks for a process that has gone silent (C8), where a request does not
@@ -148,6 +158,13 @@ impl NetBuilder {
     /// What this process calls itself in the errors and lists of others (C12).
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
+        self
+    }
+
+    /// Sets what this process is called in the errors and lists of others (C12), in place of its program's name: for
+    /// one that holds locks for another program.
+    pub fn process(mut self, name: impl Into<String>) -> Self {
+        self.process = Some(name.into());
         self
     }
 
@@ -193,6 +210,7 @@ impl NetBuilder {
             lease: self.lease,
             connect: self.connect,
             label: self.label,
+            process: self.process,
             generation: Generation::first(),
         })))
     }
@@ -227,9 +245,10 @@ impl Handle {
         let mut party = Party::default();
         party.label.clone_from(&self.label);
         party.pid = Some(std::process::id());
-        let program = std::env::args_os().next().map(PathBuf::from);
-        let name = program.as_ref().and_then(|program| program.file_name());
-        party.process = name.map(|name| name.to_string_lossy().into_owned());
+        party.process = self.process.clone().or_else(|| {
+            let program = std::env::args_os().next().map(PathBuf::from)?;
+            Some(program.file_name()?.to_string_lossy().into_owned())
+        });
         if self.about.capabilities.exclusion == Exclusion::Lease {
             let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
             party.host = Some(host);
