@@ -83,3 +83,21 @@ fn f39_a_server_whose_signals_were_blocked_stops_when_told() {
     serving.process.signal(Signal::TERM);
     assert_eq!(serving.process.until_ended().code(), Some(0));
 }
+
+/// As by `nohup ./check &` in a script, and by a supervisor that waits for signals.
+#[test]
+fn f39_these_tests_are_the_same_whatever_they_inherit() {
+    let mut env = Command::new("env");
+    env.args(["--ignore-signal=HUP,INT,QUIT,TERM,CHLD", "--block-signal=TERM,CHLD,TSTP,TTIN"]);
+    env.arg(std::env::current_exe().unwrap()).arg("--exact");
+    let output = env.args([
+        "signals::signals_reach_the_command_and_all_in_its_group",
+        "signals::a_command_stops_and_goes_on_with_tstp_and_cont",
+        "waiting::f32_a_signal_ends_the_wait_at_once_and_leaves_the_queue",
+        "terminal::ctrl_c_in_a_script_ends_the_script_too",
+        "terminal::ctrl_z_stops_the_command_and_fg_goes_on_with_it",
+        "serve::a_signal_stops_it_and_takes_its_socket_away",
+    ]);
+    let output = output.output().unwrap();
+    assert!(output.status.success(), "{}{}", words(&output), errors(&output));
+}

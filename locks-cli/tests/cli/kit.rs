@@ -5,6 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Once};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
+        start_afresh();
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("locks-cli-{}-{number}", std::process::id());
@@ -154,6 +156,27 @@ impl Drop for Place {
         }
         let _ = fs::remove_dir_all(&self.dir);
     }
+}
+
+/// From now on what this thread starts finds signals as somebody at a terminal would: none blocked, none ignored.
+///
+/// Whoever runs the tests may have them otherwise: `nohup ./check &` in a script ignores HUP, INT and QUIT, and
+/// that is inherited, but not what catches a signal.
+fn start_afresh() {
+    static CAUGHT: Once = Once::new();
+    let signals = || nix::sys::signal::Signal::iterator();
+    let _ = nix::sys::signal::SigSet::from_iter(signals()).thread_unblock();
+    CAUGHT.call_once(|| {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+        let mask = u64::from_str_radix(mask.trim(), 16).unwrap();
+        for signal in signals().map(|signal| signal as i32) {
+            // The standard library ignores it, and sees to it for what is started.
+            if mask >> (signal - 1) & 1 == 1 && signal != Signal::PIPE.as_raw() {
+                signal_hook::flag::register(signal, Arc::default()).unwrap();
+            }
+        }
+    });
 }
 
 /// A process that does not outlive its test.

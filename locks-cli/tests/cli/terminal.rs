@@ -261,7 +261,9 @@ fn f39_ctrl_z_stops_all_of_a_nest_and_fg_goes_on_with_it() {
         let mut terminal = Terminal::new(&place);
         for start in [line, "sh script\n"] {
             terminal.types(start);
-            terminal.shows("go-on:b");
+            // Until it has the terminal: a job that is about to be given it misses Ctrl-Z.
+            terminal.types("hello\n");
+            terminal.shows("back:hello.");
             for round in ["one", "two"] {
                 terminal.types(CTRL_Z);
                 terminal.shows("Stopped");
@@ -288,7 +290,8 @@ fn f39_ctrl_c_ends_the_command_of_a_nest() {
     let place = nested(NESTED[0]);
     let mut terminal = Terminal::new(&place);
     terminal.types(NESTED[0]);
-    terminal.shows("go-on:b");
+    terminal.types("hello\n");
+    terminal.shows("back:hello.");
     terminal.types(CTRL_C);
     terminal.ended_with(130);
 }
