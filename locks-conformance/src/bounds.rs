@@ -1,6 +1,7 @@
 //! C14: how long a hold lasts at least and at most.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use super::pending::Pending;
 use super::subject::Subject;
@@ -101,14 +102,24 @@ pub(super) fn c14_hold_at_least_protects_from_theft(subject: &Subject) {
     }
     let (unit, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k").hold_at_least(unit * 3));
-    let thief = subject.queue(subject.theirs("k").steal_after(unit));
+    let thief = subject.queue_until(subject.theirs("k").steal_after(unit), since, unit * 3);
+    not_stolen_before(subject, "k", since, unit * 3);
     drop(thief.due(subject, since, unit * 3).expect("it is no longer protected"));
     super::stealing::assert_stolen(subject, &victim);
 
     let since = subject.now();
     drop(subject.take(subject.lock("r").hold_at_least(unit * 3)));
-    let thief = subject.queue(subject.theirs("r").steal_after(unit));
+    let thief = subject.queue_until(subject.theirs("r").steal_after(unit), since, unit * 3);
+    not_stolen_before(subject, "r", since, unit * 3);
     drop(thief.due(subject, since, unit * 3).expect("the reservation is over"));
+}
+
+/// A thief that comes when the age alone would do, and does not wait, fails.
+#[track_caller]
+fn not_stolen_before(subject: &Subject, key: &str, since: Duration, least: Duration) {
+    subject.advance((since + least * 2 / 3).saturating_sub(subject.now()));
+    let stolen = subject.outcome(subject.try_theirs(key).steal_after(least / 4));
+    assert!(stolen.is_err() || subject.now() - since >= least, "stolen before its least");
 }
 
 /// A reservation beside a hold that could be stolen is not: the thief waits for both.
@@ -122,7 +133,7 @@ pub(super) fn c14_a_thief_waits_for_reservations(subject: &Subject) {
     let (unit, since) = (subject.unit(), subject.now());
     let beside = subject.take(subject.lock("k").shared());
     drop(subject.take(subject.lock("k").shared().hold_at_least(unit * 3)));
-    let thief = subject.queue(subject.theirs("k").steal_after(unit));
+    let thief = subject.queue_until(subject.theirs("k").steal_after(unit), since, unit * 3);
     drop(thief.due(subject, since, unit * 3).expect("the reservation is over"));
     super::stealing::assert_stolen(subject, &beside);
 }

@@ -117,9 +117,16 @@ pub(super) fn c5_a_dropped_thief_steals_nothing(subject: &Subject) {
         let lock = subject.lock("k").steal_after(subject.unit());
         return subject.assert_unsupported("steal_after", lock);
     }
+    let (age, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k"));
-    let thief = subject.queue(subject.theirs("k").steal_after(subject.unit()));
+    let mut thief = subject.queue_until(subject.theirs("k").steal_after(age), since, age);
+    if thief.poll() {
+        // The machine stood still for longer than the age: nothing can be said.
+        return;
+    }
     drop(thief);
+    // What it asked last may be on its way, ahead of its withdrawal.
+    subject.settle();
     subject.advance(subject.unit() + subject.late());
     subject.settle();
     victim.check().expect("nobody is there to steal it");

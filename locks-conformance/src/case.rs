@@ -23,7 +23,7 @@ pub struct Case {
 }
 
 /// Longer than any case takes, in units of a fixture's patience.
-const LIMIT: u32 = 12;
+pub(crate) const LIMIT: u32 = 12;
 
 impl Case {
     /// All cases.

@@ -16,8 +16,8 @@ fn detects(subject: &Subject) -> bool {
         (subject.take(subject.lock("a").owner(1)), subject.take(subject.lock("b").owner(2)));
     let unit = subject.unit();
     let since = subject.now();
-    let one = subject.queue(subject.lock("b").owner(1).wait(unit));
-    let two = subject.queue(subject.lock("a").owner(2).wait(unit * 2));
+    let one = subject.queue_until(subject.lock("b").owner(1).wait(unit), since, unit);
+    let two = subject.queue(subject.lock("a").owner(2).wait(unit * 1000));
     let error = one.due(subject, since, unit).expect_err("the other holds it");
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
     drop(a);
@@ -327,7 +327,7 @@ pub(super) fn c10_a_thief_ahead_in_the_queue_lets_those_behind_it_through(subjec
     let reader = subject.take(subject.lock("k").shared().owner(1));
     let a = subject.take(subject.lock("a").owner(2));
     let one = subject.queue(subject.lock("a").owner(1));
-    let thief = subject.queue(subject.lock("k").owner(3).steal_after(age));
+    let thief = subject.queue_until(subject.lock("k").owner(3).steal_after(age), since, age);
     let two = subject.queue(subject.lock("k").shared().owner(2));
     drop(thief.due(subject, since, age).expect("it was old enough"));
     super::stealing::assert_stolen(subject, &reader);
@@ -344,7 +344,7 @@ pub(super) fn c10_a_thief_in_the_cycle_ends_it(subject: &Subject) {
     let (age, since) = (subject.unit(), subject.now());
     let a = subject.take(subject.lock("a").owner(1));
     let b = subject.take(subject.lock("b").owner(2));
-    let one = subject.queue(subject.lock("b").owner(1).steal_after(age));
+    let one = subject.queue_until(subject.lock("b").owner(1).steal_after(age), since, age);
     let mut two = subject.queue(subject.lock("a").owner(2));
     let stolen = one.due(subject, since, age).expect("it was old enough");
     super::stealing::assert_stolen(subject, &b);

@@ -52,7 +52,7 @@ pub(super) fn c3_adjacent_shared_waiters_are_granted_together(subject: &Subject)
         return subject.assert_unsupported("shared", subject.lock("k").shared());
     }
     let guard = subject.take(subject.lock("k"));
-    let waiting = [0, 1, 2].map(|turn| subject.queue(subject.turns(turn, "k").shared()));
+    let waiting = [(); 3].map(|()| subject.queue(subject.lock("k").shared()));
     let mut writer = subject.queue(subject.theirs("k"));
     let mut behind = subject.queue(subject.lock("k").shared());
     subject.outwait();
@@ -247,6 +247,38 @@ pub(super) fn c3_an_unfair_waiter_does_not_stand_in_line(subject: &Subject) {
         drop((reader, unfair));
     }
     drop(writer.granted(subject));
+    subject.assert_free("k");
+}
+
+/// Who has waited for longer goes first although the other one is called by the release: again and again,
+/// because by chance it would be every other time.
+pub(super) fn c3_an_older_waiter_of_the_holders_client_goes_first(subject: &Subject) {
+    if !subject.orders() {
+        return;
+    }
+    for round in 0..50 {
+        let guard = subject.take(subject.lock("k"));
+        let waiting = [0, 1].map(|turn| {
+            let waiting = subject.queue(subject.turns(turn, "k"));
+            subject.outwait();
+            waiting
+        });
+        // Each is woken by itself, and comes for the lock as soon as it can.
+        let (served, order) = std::sync::mpsc::channel();
+        let threads = waiting.map(|waiting| {
+            let served = served.clone();
+            subject.thread("a waiter", move |subject| {
+                let guard = waiting.granted(subject);
+                let _ = served.send(std::thread::current().id());
+                drop(guard);
+                std::thread::current().id()
+            })
+        });
+        drop(guard);
+        let [older, younger] = threads.map(|thread| thread.finish_in_time(subject));
+        let order = Vec::from_iter(order.try_iter());
+        assert_eq!(order, [older, younger], "in round {round} the younger one came first");
+    }
     subject.assert_free("k");
 }
 

@@ -52,8 +52,7 @@ pub trait Fixture: Send + Sync + 'static {
 
     /// The time on the arbiter's clock, counted from any fixed point.
     fn now(&self) -> Duration {
-        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        START.elapsed()
+        since_start()
     }
 
     /// Lets the arbiter's clock go on by at least `by`: sleeps, unless the clock can be set.
@@ -83,6 +82,11 @@ pub trait Fixture: Send + Sync + 'static {
     fn live_keys(&self) -> Option<usize> {
         None
     }
+}
+
+pub(crate) fn since_start() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
 }
 
 impl Fixture for Backend {

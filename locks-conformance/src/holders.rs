@@ -60,9 +60,9 @@ pub(super) fn c12_timeout_says_who_it_waited_for(subject: &Subject) {
         return;
     }
     let guard = subject.take(subject.lock("k").owner(7));
-    let since = subject.now();
-    let waiting = subject.queue(subject.theirs("k").wait(subject.unit()));
-    let error = waiting.due(subject, since, subject.unit()).expect_err("it is held");
+    let (unit, since) = (subject.unit(), subject.now());
+    let waiting = subject.queue_until(subject.theirs("k").wait(unit), since, unit);
+    let error = waiting.due(subject, since, unit).expect_err("it is held");
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
     let [holder] = error.holders() else { panic!("one holds it: {error:?}") };
     assert_eq!(holder.token, Some(guard.token()));

@@ -4,7 +4,7 @@ use super::subject::Subject;
 use locks_core::{ErrorKind, MAX_KEY_LEN};
 
 /// Keys that a careless mapping to names takes for one another, or for a way out of its place.
-const ALIKE: [&str; 26] = [
+pub(crate) const ALIKE: [&str; 26] = [
     "a",
     "A",
     " a",

@@ -15,6 +15,9 @@
 //!
 //! A [`Fixture`] tells the kit about clocks, other clients and other processes. The names of
 //! cases begin with the number of their clause.
+//!
+//! A store with leases is put to `lease_store!` as well (feature `leases`), which asks it step by step
+//! and without an adapter in front.
 
 mod bounds;
 mod cancel;
@@ -39,6 +42,8 @@ mod running;
 mod scopes;
 mod several;
 mod stealing;
+#[cfg(feature = "leases")]
+mod store;
 mod subject;
 mod upgrade;
 mod victims;
@@ -47,6 +52,8 @@ mod waiting;
 pub use case::{Case, Made};
 pub use child::serve;
 pub use fixture::Fixture;
+#[cfg(feature = "leases")]
+pub use store::{StoreCase, StoreFixture, StoreMade};
 
 /// Every case there is, in the order of the clauses: the one place that lists them. `+ rival`: it has a
 /// conflict, and is run once more with the other side of it at another client.
@@ -97,6 +104,7 @@ macro_rules! __conformance_cases {
                 c3_nobody_overtakes_a_fair_waiter + rival,
                 c3_an_unfair_reader_goes_in_past_the_queue + rival,
                 c3_an_unfair_waiter_does_not_stand_in_line + rival,
+                c3_an_older_waiter_of_the_holders_client_goes_first + rival,
                 c3_keys_have_queues_of_their_own + rival,
                 c3_a_busy_thread_does_not_starve_a_waiter + rival,
             }

@@ -119,7 +119,7 @@ pub(super) fn c6_clients_steal_from_each_other(subject: &Subject) {
     with_rival(subject, |rival| {
         let (age, since) = (subject.unit(), subject.now());
         let victim = subject.take(subject.lock("k"));
-        let thief = rival.queue(rival.lock("k").steal_after(age));
+        let thief = rival.queue_until(rival.lock("k").steal_after(age), since, age);
         let thief = thief.due(rival, since, age).expect("it was old enough");
         super::stealing::assert_stolen(subject, &victim);
         assert!(thief.token() > victim.token());

@@ -102,7 +102,7 @@ pub(super) fn c9_reentry_does_not_renew_the_age(subject: &Subject) {
     }
     let (age, since) = (subject.unit(), subject.now());
     let outer = subject.take(subject.lock("k").owner(1));
-    let thief = subject.queue(subject.theirs("k").steal_after(age));
+    let thief = subject.queue_until(subject.theirs("k").steal_after(age), since, age);
     subject.advance(age / 2);
     let inner = subject.outcome(subject.try_lock("k").owner(1).reentrant());
     drop(thief.due(subject, since, age).expect("it was old enough"));
@@ -120,7 +120,7 @@ pub(super) fn c9_the_holder_steals_from_itself_when_due(subject: &Subject) {
     }
     let (age, since) = (subject.unit(), subject.now());
     let old = subject.take(subject.lock("k").owner(1));
-    let thief = subject.queue(subject.lock("k").owner(1).steal_after(age));
+    let thief = subject.queue_until(subject.lock("k").owner(1).steal_after(age), since, age);
     let thief = thief.due(subject, since, age).expect("it was old enough");
     super::stealing::assert_stolen(subject, &old);
     assert!(thief.token() > old.token());

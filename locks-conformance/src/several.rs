@@ -50,8 +50,9 @@ pub(super) fn c11_all_or_nothing(subject: &Subject) {
         subject.assert_free(key);
     }
     let since = subject.now();
-    let set = subject.queue(five().wait(subject.unit()));
-    let error = set.due(subject, since, subject.unit()).expect_err("`c` is busy");
+    let unit = subject.unit();
+    let set = subject.queue_until(five().wait(unit), since, unit);
+    let error = set.due(subject, since, unit).expect_err("`c` is busy");
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
     for key in ["a", "b", "d", "e"] {
         subject.assert_free(key);
@@ -90,7 +91,7 @@ pub(super) fn c11_one_deadline_covers_all_keys(subject: &Subject) {
     }
     let (limit, since) = (subject.unit() * 2, subject.now());
     let (a, b) = (subject.take(subject.theirs("a")), subject.take(subject.theirs("b")));
-    let mut set = subject.queue(all(subject, ["a", "b"]).wait(limit));
+    let mut set = subject.queue_until(all(subject, ["a", "b"]).wait(limit), since, limit);
     subject.advance(subject.unit());
     subject.release(a);
     set.poll();

@@ -28,7 +28,7 @@ pub(super) fn c6_a_waiting_thief_is_served_when_due_and_never_early(subject: &Su
     }
     let (age, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k"));
-    let thief = subject.queue(subject.theirs("k").steal_after(age));
+    let thief = subject.queue_until(subject.theirs("k").steal_after(age), since, age);
     let thief = thief.due(subject, since, age).expect("it was old enough");
     assert_stolen(subject, &victim);
     thief.check().expect("the thief holds it");
@@ -67,10 +67,12 @@ pub(super) fn c6_the_timeout_of_a_thief_counts_as_well(subject: &Subject) {
     }
     let (unit, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k"));
-    let hasty = subject.queue(subject.theirs("k").steal_after(unit * 3).wait(unit));
+    let hasty = subject.theirs("k").steal_after(unit * 3).wait(unit);
+    let hasty = subject.queue_until(hasty, since, unit);
     let error = hasty.due(subject, since, unit).expect_err("it is not old enough");
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
-    let patient = subject.queue(subject.theirs("k").steal_after(unit * 3).wait(unit * 9));
+    let patient = subject.theirs("k").steal_after(unit * 3).wait(unit * 1000);
+    let patient = subject.queue_until(patient, since, unit * 3);
     drop(patient.due(subject, since, unit * 3).expect("it was old enough"));
     assert_stolen(subject, &victim);
 }
@@ -80,10 +82,10 @@ pub(super) fn c6_a_successor_is_not_judged_by_its_predecessor(subject: &Subject)
     if !steals(subject) {
         return;
     }
-    let age = subject.unit();
+    let (age, since) = (subject.unit(), subject.now());
     let old = subject.take(subject.lock("k"));
     let next = subject.queue(subject.lock("k"));
-    let mut thief = subject.queue(subject.theirs("k").steal_after(age));
+    let mut thief = subject.queue_until(subject.theirs("k").steal_after(age), since, age);
     subject.advance(age / 2);
     let since = subject.now();
     subject.release(old);
@@ -122,7 +124,7 @@ pub(super) fn c6_a_due_thief_goes_ahead_of_the_queue(subject: &Subject) {
     let victim = subject.take(subject.lock("k"));
     let mut first = subject.queue(subject.theirs("k"));
     let mut second = subject.queue(subject.lock("k"));
-    let thief = subject.queue(subject.theirs("k").steal_after(age));
+    let thief = subject.queue_until(subject.theirs("k").steal_after(age), since, age);
     let thief = thief.due(subject, since, age).expect("it was old enough");
     assert_stolen(subject, &victim);
     first.assert_waits(subject);
@@ -150,7 +152,7 @@ pub(super) fn c6_a_due_thief_goes_ahead_of_a_fair_waiter(subject: &Subject) {
     let (age, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k"));
     let mut fair = subject.queue(subject.lock("k").fair(true));
-    let thief = subject.queue(subject.theirs("k").steal_after(age));
+    let thief = subject.queue_until(subject.theirs("k").steal_after(age), since, age);
     let thief = thief.due(subject, since, age).expect("it was old enough");
     assert_stolen(subject, &victim);
     fair.assert_waits(subject);
@@ -166,8 +168,8 @@ pub(super) fn c6_the_first_of_the_due_thieves_wins(subject: &Subject) {
     }
     let (age, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k"));
-    let first = subject.queue(subject.theirs("k").steal_after(age));
-    let mut second = subject.queue(subject.lock("k").steal_after(age));
+    let first = subject.queue_until(subject.theirs("k").steal_after(age), since, age);
+    let mut second = subject.queue_until(subject.lock("k").steal_after(age), since, age);
     if !subject.orders() {
         subject.advance(age + subject.late());
         return serve_all(subject, vec![first, second]);
@@ -175,6 +177,7 @@ pub(super) fn c6_the_first_of_the_due_thieves_wins(subject: &Subject) {
     let winner = first.due(subject, since, age).expect("it was old enough");
     assert_stolen(subject, &victim);
     // What the first has taken is young.
+    second.may_end(since + age, age);
     second.assert_waits(subject);
     winner.check().expect("the second thief may not judge it by the victim's age");
     drop(winner);
@@ -189,9 +192,10 @@ pub(super) fn c6_each_thief_is_due_in_its_own_time(subject: &Subject) {
     }
     let (unit, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k"));
-    let mut slow = subject.queue(subject.lock("k").steal_after(unit * 2));
-    let quick = subject.queue(subject.theirs("k").steal_after(unit));
+    let mut slow = subject.queue_until(subject.lock("k").steal_after(unit * 2), since, unit * 2);
+    let quick = subject.queue_until(subject.theirs("k").steal_after(unit), since, unit);
     let quick = quick.due(subject, since, unit).expect("it was old enough");
+    slow.may_end(since + unit, unit * 2);
     // First, because it can take the victim longer to hear of it than the slow one waits.
     slow.assert_waits(subject);
     assert_stolen(subject, &victim);
@@ -204,10 +208,9 @@ pub(super) fn c6_refresh_renews_the_age(subject: &Subject) {
     if !steals(subject) {
         return;
     }
-    let age = subject.unit();
+    let (age, mut since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k"));
-    let mut thief = subject.queue(subject.theirs("k").steal_after(age));
-    let mut since = subject.now();
+    let mut thief = subject.queue_until(subject.theirs("k").steal_after(age), since, age);
     for _ in 0..3 {
         subject.advance(age / 2);
         since = subject.now();
@@ -264,9 +267,9 @@ pub(super) fn c6_a_newcomer_does_not_overtake_a_due_thief(subject: &Subject) {
     if !subject.orders() {
         return;
     }
-    let age = subject.unit();
+    let (age, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k"));
-    let first = subject.queue(subject.theirs("k").steal_after(age));
+    let first = subject.queue_until(subject.theirs("k").steal_after(age), since, age);
     subject.advance(age + subject.late());
     match subject.outcome(subject.try_lock("k").steal_after(age)) {
         Ok(second) => {

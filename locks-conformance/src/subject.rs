@@ -210,6 +210,26 @@ impl Subject {
     pub(super) fn queue(&self, lock: LockBuilder<'static>) -> Pending {
         let mut pending = Pending::begin(lock);
         pending.assert_waits(self);
+        if self.theirs.is_some() && self.orders() {
+            // Clients that are ordered by the time that they have waited do not tell apart what is
+            // asked at the same moment.
+            self.outwait();
+        }
+        pending
+    }
+
+    /// An acquisition that has to queue, for `after` since `since` at least. A machine that stands still for
+    /// so long proves nothing.
+    #[track_caller]
+    pub(super) fn queue_until(
+        &self,
+        lock: LockBuilder<'static>,
+        since: Duration,
+        after: Duration,
+    ) -> Pending {
+        let mut pending = Pending::begin(lock);
+        pending.may_end(since, after);
+        pending.assert_waits(self);
         pending
     }
 

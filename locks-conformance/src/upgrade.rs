@@ -88,7 +88,7 @@ pub(super) fn c9_a_cancelled_upgrade_leaves_the_reader(subject: &Subject) {
     drop(subject.queue(upgrade(subject, 1)));
     let unit = subject.unit();
     let since = subject.now();
-    let limited = subject.queue(upgrade(subject, 1).wait(unit));
+    let limited = subject.queue_until(upgrade(subject, 1).wait(unit), since, unit);
     let error = limited.due(subject, since, unit).expect_err("there is another reader");
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
     drop(other);
@@ -129,7 +129,7 @@ pub(super) fn c9_an_upgrade_does_not_renew_the_age(subject: &Subject) {
     let reader = read(subject, 1);
     subject.advance(age / 2);
     let writer = subject.take(upgrade(subject, 1));
-    let thief = subject.queue(subject.theirs("k").steal_after(age));
+    let thief = subject.queue_until(subject.theirs("k").steal_after(age), since, age);
     drop(thief.due(subject, since, age).expect("it was old enough"));
     super::stealing::assert_stolen(subject, &reader);
     super::stealing::assert_stolen(subject, &writer);

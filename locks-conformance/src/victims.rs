@@ -17,7 +17,7 @@ pub(super) fn c6_an_exclusive_thief_takes_all_shared_holds_or_none(subject: &Sub
     subject.advance(age / 2);
     let since = subject.now();
     let young = subject.take(subject.lock("k").shared());
-    let mut thief = subject.queue(subject.theirs("k").steal_after(age));
+    let mut thief = subject.queue_until(subject.theirs("k").steal_after(age), since, age);
     thief.not_before(subject, since, age);
     if !young.is_lost() {
         old.check().expect("one of the two is too young, so neither is stolen");
@@ -41,7 +41,7 @@ pub(super) fn c6_a_shared_thief_takes_an_exclusive_hold(subject: &Subject) {
     }
     let (age, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k"));
-    let thief = subject.queue(subject.theirs("k").shared().steal_after(age));
+    let thief = subject.queue_until(subject.theirs("k").shared().steal_after(age), since, age);
     let thief = thief.due(subject, since, age).expect("it was old enough");
     assert_stolen(subject, &victim);
     let beside = subject.take(subject.lock("k").shared());
@@ -100,7 +100,7 @@ pub(super) fn c6_one_permit_is_stolen_when_due(subject: &Subject) {
     let old = subject.take(subject.lock("k").permits(2));
     subject.advance(subject.late());
     let young = subject.take(subject.lock("k").permits(2));
-    let thief = subject.queue(subject.theirs("k").permits(2).steal_after(age));
+    let thief = subject.queue_until(subject.theirs("k").permits(2).steal_after(age), since, age);
     let thief = thief.due(subject, since, age).expect("one was old enough");
     assert_stolen(subject, &old);
     young.check().expect("one permit was enough");
@@ -154,7 +154,8 @@ pub(super) fn c6_a_permit_steals_as_many_as_it_takes(subject: &Subject) {
         subject.advance(age / 4);
         (permit, since)
     });
-    let mut thief = subject.queue(subject.theirs("k").permits(2).steal_after(age));
+    let lock = subject.theirs("k").permits(2).steal_after(age);
+    let mut thief = subject.queue_until(lock, third.1, age);
     let mut later = subject.queue(subject.lock("k").permits(2));
     thief.not_before(subject, third.1, age);
     let is_lost = first.0.is_lost();

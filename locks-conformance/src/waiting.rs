@@ -66,10 +66,10 @@ pub(super) fn c2_each_timeout_is_its_own(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));
     let unit = subject.unit();
     let since = subject.now();
-    let long = subject.queue(subject.theirs("k").wait(unit * 3));
-    let short = subject.queue(subject.theirs("k").wait(unit));
+    let long = subject.queue_until(subject.theirs("k").wait(unit * 3), since, unit * 3);
+    let short = subject.queue_until(subject.theirs("k").wait(unit), since, unit);
     let patient = subject.queue(subject.lock("k"));
-    let mid = subject.queue(subject.theirs("k").wait(unit * 2));
+    let mid = subject.queue_until(subject.theirs("k").wait(unit * 2), since, unit * 2);
     for (waiting, after) in [(short, unit), (mid, unit * 2), (long, unit * 3)] {
         let error = waiting.due(subject, since, after).expect_err("it is held");
         assert_eq!(error.kind(), ErrorKind::Timeout, "{error:?}");
@@ -115,7 +115,7 @@ pub(super) fn c2_a_grant_that_races_the_timeout_is_not_leaked(subject: &Subject)
     for before in [true, false] {
         let guard = subject.take(subject.lock("k"));
         let since = subject.now();
-        let waiting = subject.queue(subject.theirs("k").wait(unit));
+        let waiting = subject.queue_until(subject.theirs("k").wait(unit), since, unit);
         // Released, and so handed to the waiter, but it hears of it only after its time.
         let mut guard = Some(guard);
         if before {
@@ -163,7 +163,7 @@ pub(super) fn c2_a_timeout_lets_those_behind_it_through(subject: &Subject) {
     let reader = subject.take(subject.lock("k").shared());
     let unit = subject.unit();
     let since = subject.now();
-    let writer = subject.queue(subject.theirs("k").wait(unit));
+    let writer = subject.queue_until(subject.theirs("k").wait(unit), since, unit);
     subject.outwait();
     let other = match subject.orders() {
         true => subject.queue(subject.lock("k").shared()),

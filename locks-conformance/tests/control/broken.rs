@@ -88,6 +88,7 @@ control! {
     c2_forever_ends: ForeverEnds fails c2_waiting_for_ever_is_for_ever;
     c3_last_come_first_served: LastComeFirstServed fails
         c3_waiters_are_served_in_their_order,
+        c3_an_older_waiter_of_the_holders_client_goes_first,
         c3_clients_are_served_in_order,
         c16_permits_are_handed_on_in_order;
     c3_newcomers_overtake: NewcomersOvertake fails c3_newcomers_do_not_overtake_who_has_waited,

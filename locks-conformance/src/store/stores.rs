@@ -1,0 +1,236 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use locks_core::{
+    AcquisitionId, Capabilities, Claimed, ErrorKind, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry,
+    LeasePlace, LeaseRenewal, LeaseStore, LockError, LostCause, Mode, Query, Refusal, Renewed,
+    Token, WaiterOrder,
+};
+
+use super::StoreFixture;
+use crate::pending::Driven;
+
+/// Longer than any case takes, on whatever machine.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// The two clients of a fixture in the hands of a case.
+#[derive(Clone)]
+pub(super) struct Stores {
+    fixture: Arc<dyn StoreFixture>,
+    pub(super) ours: Client,
+    pub(super) theirs: Client,
+}
+
+/// A client of the store, asked step by step.
+#[derive(Clone)]
+pub(super) struct Client {
+    store: Arc<dyn LeaseStore>,
+    patience: Duration,
+}
+
+impl Stores {
+    pub(super) fn new(fixture: Arc<dyn StoreFixture>) -> Self {
+        let client = |store| Client { store, patience: fixture.patience() };
+        let (ours, theirs) = (client(fixture.store()), client(fixture.rival()));
+        Self { fixture, ours, theirs }
+    }
+
+    pub(super) fn can(&self) -> Capabilities {
+        self.ours.store.about().capabilities
+    }
+
+    /// Whether there is one queue for all clients.
+    pub(super) fn queues(&self) -> bool {
+        self.can().order == WaiterOrder::All
+    }
+
+    pub(super) fn fixture(&self) -> &dyn StoreFixture {
+        &*self.fixture
+    }
+
+    pub(super) fn client(&self, store: Arc<dyn LeaseStore>) -> Client {
+        Client { store, patience: self.fixture.patience() }
+    }
+
+    /// The clients in turn.
+    pub(super) fn turns(&self, turn: usize) -> &Client {
+        if turn.is_multiple_of(2) { &self.ours } else { &self.theirs }
+    }
+
+    // Time.
+
+    pub(super) fn unit(&self) -> Duration {
+        self.fixture.tick() * 20
+    }
+
+    pub(super) fn late(&self) -> Duration {
+        self.fixture.tick() * 3
+    }
+
+    pub(super) fn now(&self) -> Duration {
+        self.fixture.now()
+    }
+
+    pub(super) fn advance(&self, by: Duration) {
+        self.fixture.advance(by);
+    }
+
+    /// The claim has to be refused for `after` since the time `since`, and to be granted then.
+    #[track_caller]
+    pub(super) fn due(
+        &self,
+        client: &Client,
+        claim: &LeaseClaim,
+        since: Duration,
+        after: Duration,
+    ) -> Token {
+        let at = |after: Duration| (since + after).saturating_sub(self.now());
+        self.advance(at(after.saturating_sub(self.fixture.tick())));
+        if let Claimed::Granted(token) = client.claim(claim) {
+            // Where the clock cannot be set the sleep may have taken too long.
+            let at = self.now() - since;
+            assert!(at >= after, "it was due after {after:?} and came within {at:?}");
+            return token;
+        }
+        self.advance(at(after + self.late()));
+        client.granted(claim)
+    }
+}
+
+impl Client {
+    #[track_caller]
+    pub(super) fn ask(&self, claim: &LeaseClaim) -> Result<Claimed, LockError> {
+        Driven::new(self.store.claim(claim)).finish(self.patience, "the claim")
+    }
+
+    #[track_caller]
+    pub(super) fn claim(&self, claim: &LeaseClaim) -> Claimed {
+        self.ask(claim).unwrap_or_else(|error| panic!("the claim failed: {error:?}"))
+    }
+
+    #[track_caller]
+    pub(super) fn granted(&self, claim: &LeaseClaim) -> Token {
+        match self.claim(claim) {
+            Claimed::Granted(token) => token,
+            other => panic!("not granted: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn refused(&self, claim: &LeaseClaim) -> Refusal {
+        match self.claim(claim) {
+            Claimed::Refused(refusal) => refusal,
+            other => panic!("not refused: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn mismatch(&self, claim: &LeaseClaim) {
+        let error = self.ask(claim).expect_err("locks and permits do not mix");
+        assert_eq!(error.kind(), ErrorKind::PermitsMismatch, "{error:?}");
+    }
+
+    /// A claim of `key` that nothing is in the way of, ended at once.
+    #[track_caller]
+    pub(super) fn passes(&self, key: &str) -> Token {
+        let claim = exclusive(key);
+        let token = self.granted(&claim);
+        assert!(self.release(&claim), "it was held");
+        token
+    }
+
+    #[track_caller]
+    pub(super) fn renew_all(&self, renewals: &[LeaseRenewal]) -> Vec<Renewed> {
+        let renewed = Driven::new(self.store.renew(renewals)).finish(self.patience, "the renewal");
+        renewed.unwrap_or_else(|error| panic!("the renewal failed: {error:?}"))
+    }
+
+    #[track_caller]
+    pub(super) fn renew(&self, claim: &LeaseClaim) -> Renewed {
+        let renewed = self.renew_all(&[renewal(claim)]);
+        assert_eq!(renewed.len(), 1, "one answer to one renewal");
+        renewed[0]
+    }
+
+    /// Renews what has to be there.
+    #[track_caller]
+    pub(super) fn keeps(&self, claim: &LeaseClaim) {
+        assert_eq!(self.renew(claim), Renewed::Kept);
+    }
+
+    /// Renews what may not be there; to how it has ended.
+    #[track_caller]
+    pub(super) fn gone(&self, claim: &LeaseClaim) -> LostCause {
+        match self.renew(claim) {
+            Renewed::Gone(cause) => cause,
+            other => panic!("{other:?} although it is gone"),
+        }
+    }
+
+    #[track_caller]
+    pub(super) fn end(&self, ending: &LeaseEnding) -> bool {
+        let ended = Driven::new(self.store.end(ending)).finish(self.patience, "the end");
+        ended.unwrap_or_else(|error| panic!("the end failed: {error:?}"))
+    }
+
+    #[track_caller]
+    pub(super) fn release(&self, claim: &LeaseClaim) -> bool {
+        self.end(&ending(claim, LeaseEnd::Release { reserve: true }))
+    }
+
+    #[track_caller]
+    pub(super) fn remove(&self, claim: &LeaseClaim) -> bool {
+        self.end(&ending(claim, LeaseEnd::Remove))
+    }
+
+    /// What is listed; `None` if the store lists nothing.
+    #[track_caller]
+    pub(super) fn list(&self, query: &Query) -> Option<Vec<LeaseEntry>> {
+        if !self.store.about().capabilities.listing {
+            return None;
+        }
+        let listed = Driven::new(self.store.list(query)).finish(self.patience, "the list");
+        Some(listed.unwrap_or_else(|error| panic!("the list failed: {error:?}")))
+    }
+
+    #[track_caller]
+    pub(super) fn entries(&self, key: &str) -> Option<Vec<LeaseEntry>> {
+        self.list(&Query::Key(key.to_owned()))
+    }
+}
+
+/// A claim by a new acquisition, with a lease that does not run out.
+pub(super) fn exclusive(key: &str) -> LeaseClaim {
+    LeaseClaim::new(key, AcquisitionId::unique(), LONG)
+}
+
+pub(super) fn all<const N: usize>(keys: [&str; N]) -> LeaseClaim {
+    LeaseClaim::all(keys, AcquisitionId::unique(), LONG)
+}
+
+pub(super) fn shared(key: &str) -> LeaseClaim {
+    with(exclusive(key), |claim| claim.mode = Mode::Shared)
+}
+
+pub(super) fn permit(key: &str, of: u32) -> LeaseClaim {
+    with(exclusive(key), |claim| claim.mode = Mode::Permit { of })
+}
+
+/// The claim, changed.
+pub(super) fn with(mut claim: LeaseClaim, change: impl FnOnce(&mut LeaseClaim)) -> LeaseClaim {
+    change(&mut claim);
+    claim
+}
+
+/// The claim of a request that has waited for so long and goes on waiting.
+pub(super) fn placed(claim: LeaseClaim, waited: Duration) -> LeaseClaim {
+    with(claim, |claim| claim.place = Some(LeasePlace::new(waited, LONG)))
+}
+
+pub(super) fn renewal(claim: &LeaseClaim) -> LeaseRenewal {
+    LeaseRenewal::new(claim.keys.clone(), claim.id, claim.lease)
+}
+
+pub(super) fn ending(claim: &LeaseClaim, how: LeaseEnd) -> LeaseEnding {
+    LeaseEnding::new(claim.keys.clone(), claim.id, how)
+}
