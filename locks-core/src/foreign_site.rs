@@ -1,8 +1,8 @@
 //! Call sites of other processes, which are texts here.
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
 
+use crate::fork::PerProcess;
 use crate::sync::plain::Mutex;
 
 /// The text of a call site of another process; there is one of these for each text, for ever.
@@ -15,14 +15,14 @@ pub(super) struct ForeignSite {
 const ROOM: usize = 16_384;
 const LONGEST: usize = 512;
 
-static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+static KNOWN: PerProcess<Mutex<Known>> = PerProcess::new();
 
 #[derive(Default)]
 struct Known(HashMap<&'static str, &'static ForeignSite>);
 
 impl ForeignSite {
     pub(super) fn interned(text: &str) -> Option<&'static Self> {
-        KNOWN.lock().intern(text)
+        KNOWN.get_or_init(Mutex::default).lock().intern(text)
     }
 
     pub(super) fn text(&self) -> &str {

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
+use crate::clock::attend;
 use crate::observe::{self, Since};
 use crate::sync::plain::Mutex;
 use crate::{Backend, ErrorKind, Hold, LockBackend, LockError, LostCause, Op, Query, Token};
@@ -323,7 +324,11 @@ impl Future for Lost<'_> {
         drop(before);
         let waker = Waker::from(watch);
         let OwnedGuard { backend, hold, .. } = self.guard;
-        backend.poll_own(hold, Some(&mut Context::from_waker(&waker)))
+        let lost = backend.poll_own(hold, Some(&mut Context::from_waker(&waker)));
+        if lost.is_pending() {
+            attend(cx.waker());
+        }
+        lost
     }
 }
 

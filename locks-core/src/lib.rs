@@ -14,7 +14,6 @@ mod clock;
 pub mod directory;
 mod engine;
 mod error;
-#[cfg(feature = "forks")]
 pub mod fork;
 mod guard;
 mod handle;

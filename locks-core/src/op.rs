@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use crate::LockError;
+use crate::clock::attend;
 
 /// The outcome of a backend's operation: known already, or still to come.
 ///
@@ -84,7 +85,13 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
-            Op::Later(future) => future.as_mut().poll(cx),
+            Op::Later(future) => {
+                let polled = future.as_mut().poll(cx);
+                if polled.is_pending() {
+                    attend(cx.waker());
+                }
+                polled
+            }
             Op::Now(_) => match std::mem::replace(&mut *self, Op::Later(Box::pin(Polled::new()))) {
                 Op::Now(outcome) => Poll::Ready(outcome),
                 Op::Later(_) => unreachable!("matched as `Now` above"),

@@ -11,6 +11,7 @@ use std::time::Duration;
 #[path = "wait_point.rs"]
 mod wait_point;
 
+use crate::clock::attend;
 use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::spin_loop;
 use crate::sync::thread::{self, Thread};
@@ -53,6 +54,7 @@ impl Wake for Signal {
 pub(crate) struct Parker {
     signal: Arc<Signal>,
     waker: Waker,
+    made_in: u64,
 }
 
 /// How often a thread looks again before it parks: waking a parked one costs both sides more than a
@@ -79,6 +81,7 @@ impl Parker {
 
     /// Parks until woken, or for `limit` at most.
     pub(crate) fn park(&self, limit: Option<Duration>) {
+        attend(&self.waker);
         for round in 0..ROUNDS {
             if self.signal.raised.load(Ordering::Relaxed) {
                 break;
@@ -103,6 +106,7 @@ impl Parker {
     /// Waits at a backend's own place, if that has room, until woken.
     #[cfg(not(any(loom, shuttle)))]
     fn wait_at(&self, point: &Arc<dyn WaitPoint>) {
+        attend(&self.waker);
         self.signal.elsewhere.set(Some(point.clone()));
         let woken = || self.signal.raised.load(Ordering::SeqCst);
         let waited = woken() || point.wait(&woken);
@@ -120,12 +124,14 @@ impl Parker {
             #[cfg(not(any(loom, shuttle)))]
             elsewhere: wait_point::Elsewhere::default(),
         });
-        Self { waker: Waker::from(signal.clone()), signal }
+        Self { waker: Waker::from(signal.clone()), signal, made_in: crate::fork::generation() }
     }
 
     #[cfg(not(any(loom, shuttle)))]
     fn kept() -> Option<Self> {
-        KEPT.try_with(Cell::take).ok().flatten()
+        let kept = KEPT.try_with(Cell::take).ok().flatten()?;
+        // Somebody who woke it may have had a mutex of it locked when this process was forked.
+        (kept.made_in == crate::fork::generation()).then_some(kept)
     }
 
     #[cfg(not(any(loom, shuttle)))]

@@ -273,7 +273,11 @@ impl Future for Acquire<'_> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let stage = &mut self.0;
         if let Stage::Begun(begun) = stage {
-            return Pin::new(begun).poll(cx);
+            let polled = Pin::new(begun).poll(cx);
+            if polled.is_pending() {
+                crate::clock::attend(cx.waker());
+            }
+            return polled;
         }
         let asked = Since::now();
         if let Stage::Asked { builder, site, caller } =

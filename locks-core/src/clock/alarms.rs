@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use super::Moment;
+use crate::fork;
 use crate::sync::plain::Mutex;
 
 /// Alarms that are still to go off, for those who implement a [`Clock`](super::Clock).
-#[derive(Default)]
 pub struct Alarms {
     set: Mutex<Set>,
+    /// In a forked child they go off no more, and the mutex may be locked for ever.
+    made_in: u64,
 }
 
 #[derive(Default)]
@@ -29,7 +31,7 @@ pub struct Alarm {
 impl Alarms {
     /// None yet.
     pub fn new() -> Arc<Self> {
-        Arc::default()
+        Arc::new(Self { set: Mutex::default(), made_in: fork::generation() })
     }
 
     /// Sets an alarm.
@@ -64,10 +66,18 @@ impl Alarm {
     pub fn at(&self) -> Moment {
         self.key.0
     }
+
+    /// Returns `true` in a forked child for an alarm that its parent has set: it never goes off here (C4).
+    pub fn is_inherited(&self) -> bool {
+        self.alarms.made_in != fork::generation()
+    }
 }
 
 impl Drop for Alarm {
     fn drop(&mut self) {
+        if self.is_inherited() {
+            return;
+        }
         let waker = self.alarms.set.lock().due.remove(&self.key);
         drop(waker);
     }

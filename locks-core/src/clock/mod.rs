@@ -13,6 +13,7 @@ pub use alarms::{Alarm, Alarms};
 pub use manual::ManualClock;
 pub(crate) use stamp::Stamp;
 pub use system::SystemClock;
+pub(crate) use system::attend;
 
 /// A point in time on one [`Clock`], in nanoseconds from an origin of the clock's choosing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,16 +1,18 @@
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
 use std::task::Waker;
 use std::time::Duration;
 use std::{panic, thread};
 
 use super::{Alarm, Alarms, Clock, Moment, Stamp};
+use crate::fork::PerProcess;
 use crate::sync::plain::{Condvar, Mutex};
 
 /// The machine's time awake: `CLOCK_MONOTONIC` where there is one, which stops in suspend.
 ///
 /// Its alarms are served by one thread of the process, `locks-timer`, which starts with the
-/// first alarm and ends once there has been none for a second.
+/// first alarm and ends once there has been none for a second. Where the system cannot start it,
+/// those who wait serve them, which costs the time of a processor, and try again to start it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -48,8 +50,9 @@ impl Clock for SystemClock {
     }
 
     fn wake_at(&self, at: Moment, waker: Waker) -> Alarm {
-        let alarm = TIMER.alarms.set(at, waker);
-        TIMER.expect_by(at);
+        let timer = Timer::own();
+        let alarm = timer.alarms.set(at, waker);
+        timer.expect_by(at);
         alarm
     }
 
@@ -71,35 +74,79 @@ struct Sleeper {
     until: Option<Moment>,
 }
 
-static TIMER: LazyLock<Timer> = LazyLock::new(|| Timer {
-    alarms: Alarms::new(),
-    thread: Mutex::new(Sleeper::default()),
-    earlier: Condvar::new(),
-});
+/// A forked child has one of its own: the thread is not there, and may have had a mutex locked.
+static TIMER: PerProcess<Timer> = PerProcess::new();
+
+/// Whether there may be alarms that no thread serves (C2).
+static UNATTENDED: AtomicBool = AtomicBool::new(false);
+
+/// Sees to it that what `waker` wakes does not wait for alarms that no thread serves: serves them here,
+/// and wakes it to do so again. To be called by whoever is about to wait, with no mutex locked.
+#[inline]
+pub(crate) fn attend(waker: &Waker) {
+    if UNATTENDED.load(Ordering::Relaxed) {
+        Timer::own().attend(waker);
+    }
+}
 
 impl Timer {
     const IDLE: Duration = Duration::from_secs(1);
+
+    fn own() -> &'static Self {
+        TIMER.get_or_init(|| Self {
+            alarms: Alarms::new(),
+            thread: Mutex::default(),
+            earlier: Condvar::new(),
+        })
+    }
 
     /// Sees to it that the thread is awake at `at`.
     fn expect_by(&'static self, at: Moment) {
         let mut sleeper = self.thread.lock();
         if !sleeper.running {
-            let spawned = thread::Builder::new()
-                .name("locks-timer".into())
-                .stack_size(128 * 1024)
-                .spawn(|| TIMER.run());
-            sleeper.running = spawned.is_ok();
+            self.start(&mut sleeper);
         } else if sleeper.until.is_none_or(|until| at < until) {
             self.earlier.notify_one();
         }
     }
 
+    fn start(&'static self, sleeper: &mut Sleeper) {
+        let spawned = thread::Builder::new()
+            .name("locks-timer".into())
+            .stack_size(128 * 1024)
+            .spawn(|| self.run());
+        sleeper.running = spawned.is_ok();
+        UNATTENDED.store(spawned.is_err(), Ordering::Relaxed);
+    }
+
+    #[cold]
+    fn attend(&'static self, waker: &Waker) {
+        if self.alarms.next().is_none() {
+            return;
+        }
+        let mut sleeper = self.thread.lock();
+        if !sleeper.running {
+            self.start(&mut sleeper);
+        }
+        let attended = sleeper.running;
+        drop(sleeper);
+        if !attended {
+            self.fire();
+            thread::yield_now();
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Whatever a waker does wrong is its own affair: the hook has told of it, and others wait.
+    fn fire(&self) {
+        let fire = panic::AssertUnwindSafe(|| self.alarms.fire(time::precise()));
+        let _ = panic::catch_unwind(fire);
+    }
+
     fn run(&self) {
         let mut idle_since = None;
         loop {
-            // Whatever a waker does wrong is its own affair: the hook has told of it, and others wait.
-            let fire = panic::AssertUnwindSafe(|| self.alarms.fire(time::precise()));
-            let _ = panic::catch_unwind(fire);
+            self.fire();
             let mut sleeper = self.thread.lock();
             let now = time::precise();
             let until = match self.alarms.next() {
@@ -156,13 +203,20 @@ mod time {
     #[inline]
     fn read(clock: c_int) -> Moment {
         let mut time = MaybeUninit::<Timespec>::uninit();
-        // SAFETY: `time` is a timespec to write to, and both clocks exist on every Linux, so that it
-        // is written.
-        let time = unsafe {
-            clock_gettime(clock, time.as_mut_ptr());
-            time.assume_init()
-        };
+        // SAFETY: `time` is a timespec to write to.
+        if unsafe { clock_gettime(clock, time.as_mut_ptr()) } != 0 {
+            has_failed(clock);
+        }
+        // SAFETY: the clock was read, so `time` has been written.
+        let time = unsafe { time.assume_init() };
         Moment::from_nanos(time.secs as u64 * 1_000_000_000 + time.nanos as u64)
+    }
+
+    /// Both clocks exist on every Linux; only a filter of system calls refuses them.
+    #[cold]
+    fn has_failed(clock: c_int) -> ! {
+        let error = std::io::Error::last_os_error();
+        panic!("the system refuses to read its clock {clock}, without which no wait ends: {error}")
     }
 }
 

@@ -57,7 +57,8 @@ impl Core {
     /// without the mutex, does what may run anybody's code.
     pub(super) fn finish(self: &Arc<Self>, mut frozen: Frozen<'_>, effects: Effects) {
         let next = frozen.next_event();
-        if frozen.alarm_mut().as_ref().map(|alarm| alarm.at()) != next {
+        let set = frozen.alarm_mut().as_ref().filter(|alarm| !alarm.is_inherited());
+        if set.map(|alarm| alarm.at()) != next {
             let key: Box<str> = frozen.slot().key().into();
             let ring = |at| {
                 let bell = Bell { core: Arc::downgrade(self), key: key.clone() };

@@ -3,14 +3,19 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::LazyLock;
 
-use crate::sync::plain::Mutex;
+use crate::fork::PerProcess;
+use crate::sync::plain::{Mutex, MutexGuard};
 
 use super::{OwnerId, OwnerKind};
 
-/// The names of threads that have asked for locks and still run.
-static THREAD_NAMES: LazyLock<Mutex<HashMap<u64, String>>> = LazyLock::new(Mutex::default);
+/// The names of threads that have asked for locks and still run. A forked child has only one, which
+/// need not have asked yet.
+static THREAD_NAMES: PerProcess<Mutex<HashMap<u64, String>>> = PerProcess::new();
+
+fn thread_names() -> MutexGuard<'static, HashMap<u64, String>> {
+    THREAD_NAMES.get_or_init(Mutex::default).lock()
+}
 
 thread_local! {
     static NAMED: Named = const { Named(Cell::new(0)) };
@@ -21,7 +26,7 @@ struct Named(Cell<u64>);
 
 impl Drop for Named {
     fn drop(&mut self) {
-        THREAD_NAMES.lock().remove(&self.0.get());
+        thread_names().remove(&self.0.get());
     }
 }
 
@@ -30,7 +35,7 @@ pub(super) fn note(number: u64) {
     // A thread that is ending has no name any more, and needs none.
     let _ = NAMED.try_with(|named| {
         if let Some(name) = std::thread::current().name() {
-            THREAD_NAMES.lock().insert(number, name.to_owned());
+            thread_names().insert(number, name.to_owned());
             named.0.set(number);
         }
     });
@@ -47,7 +52,7 @@ impl OwnerId {
     /// Known of threads of this process only.
     fn thread_name(self) -> Option<String> {
         // Copied, so that nobody's code runs with the list locked.
-        if self.realm == 0 { THREAD_NAMES.lock().get(&self.number).cloned() } else { None }
+        if self.realm == 0 { thread_names().get(&self.number).cloned() } else { None }
     }
 }
 

@@ -1,9 +1,5 @@
-use std::collections::hash_map::RandomState;
 use std::fmt;
-use std::hash::BuildHasher;
 use std::str::FromStr;
-use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The name of one acquisition: different from all others, everywhere and for ever.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -16,20 +12,45 @@ impl AcquisitionId {
     }
 
     /// Returns an id unlike any other.
+    ///
+    /// All of it is random: a counter would go on alike in a forked child, or in the copy of a virtual
+    /// machine.
     pub fn unique() -> Self {
-        static FIRST: LazyLock<u128> = LazyLock::new(|| {
-            // The standard library seeds these from the operating system's randomness.
-            let half = || u128::from(RandomState::new().hash_one(std::process::id()));
-            half() << 64 | half()
-        });
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        Self(FIRST.wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed).into()))
+        Self(random())
     }
 
     /// Returns the number, to be kept.
     pub const fn get(self) -> u128 {
         self.0
     }
+}
+
+#[cfg(unix)]
+fn random() -> u128 {
+    use std::io::Read;
+
+    let mut bytes = [0; 16];
+    // SAFETY: there is room for as many bytes as it is to write.
+    if unsafe { libc::getentropy(bytes.as_mut_ptr().cast(), bytes.len()) } != 0 {
+        // Not every filter of system calls knows it.
+        let device = std::fs::File::open("/dev/urandom");
+        let read = device.and_then(|mut device| device.read_exact(&mut bytes));
+        read.expect(
+            "the system has randomness, without which two acquisitions could have one name",
+        );
+    }
+    u128::from_ne_bytes(bytes)
+}
+
+/// There are no forks.
+#[cfg(not(unix))]
+fn random() -> u128 {
+    use std::collections::hash_map::RandomState;
+    use std::hash::BuildHasher;
+
+    // The standard library seeds these from the operating system's randomness.
+    let half = |of: u8| u128::from(RandomState::new().hash_one(of));
+    half(0) << 64 | half(1)
 }
 
 /// Writes 32 hexadecimal digits, which [`FromStr`] reads back.

@@ -1,0 +1,146 @@
+//! C4: a forked child has its parent's memory, and neither its threads nor its locks.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use locks_core::{Backend, Engine, ErrorKind, LockError, LostCause, OwnedGuard, fork};
+
+use crate::support::{self, alone, poll_once, run, told};
+
+const SOON: Duration = Duration::from_millis(30);
+
+fn memory() -> Backend {
+    Backend::new(Engine::new())
+}
+
+type Waiting = Pin<Box<dyn Future<Output = Result<OwnedGuard, LockError>> + Send>>;
+
+/// A wait that has been polled, with an alarm for its limit.
+fn waiting(backend: &Backend, limit: Duration) -> (OwnedGuard, Waiting) {
+    let held = backend.named("k").acquire().unwrap().into_owned();
+    let mut wait: Waiting = Box::pin(backend.named("k").wait(limit).acquire_async().into_future());
+    assert!(poll_once(&mut wait).is_pending());
+    (held, wait)
+}
+
+#[test]
+fn c4_the_generation_grows_with_each_fork() {
+    if !alone("forks::c4_the_generation_grows_with_each_fork") {
+        return;
+    }
+    let parent = fork::generation();
+    let child = |generation: u64| {
+        assert!(fork::generation() > generation);
+        assert_eq!(fork::generation(), fork::generation());
+    };
+    support::fork(|| {
+        child(parent);
+        let own = fork::generation();
+        support::fork(|| child(own)).join();
+    })
+    .join();
+    assert_eq!(fork::generation(), parent);
+    #[cfg(target_os = "linux")]
+    {
+        // As one who makes a container forks, by no function that the C library knows of.
+        let flags = i64::from(libc::SIGCHLD);
+        let none = 0_i64;
+        // SAFETY: without flags it is a fork.
+        let clone = || unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
+        support::fork_by(|| clone() as libc::pid_t, || child(parent)).join();
+    }
+}
+
+/// Two workers that reopen one store would claim with one id, and both be granted.
+#[cfg(feature = "leases")]
+#[test]
+fn c4_no_acquisition_id_is_given_twice() {
+    use std::collections::HashSet;
+
+    use locks_core::AcquisitionId;
+
+    if !alone("forks::c4_no_acquisition_id_is_given_twice") {
+        return;
+    }
+    let ids = || Vec::from_iter((0..100).map(|_| AcquisitionId::unique().get()));
+    let mut all = HashSet::<u128>::from_iter(ids());
+    let mut given = all.len();
+    for _ in 0..3 {
+        let child = told(|| ids().iter().flat_map(|id| id.to_ne_bytes()).collect());
+        all.extend(child.chunks(16).map(|id| u128::from_ne_bytes(id.try_into().unwrap())));
+        all.extend(ids());
+        given += 200;
+    }
+    assert_eq!(all.len(), given);
+}
+
+/// Limits, thefts and bounds come due in a child although no thread of its parent is there, and
+/// whatever those were at.
+#[test]
+fn c4_time_goes_on_in_a_forked_child() {
+    if !alone("forks::c4_time_goes_on_in_a_forked_child") {
+        return;
+    }
+    static OVER: AtomicBool = AtomicBool::new(false);
+    struct Over;
+
+    impl Drop for Over {
+        fn drop(&mut self) {
+            OVER.store(true, Ordering::Relaxed);
+        }
+    }
+
+    thread::scope(|threads| {
+        let _over = Over;
+        // The timer is at work, and its mutex is mostly locked.
+        for _ in 0..3 {
+            threads.spawn(|| {
+                let busy = memory();
+                let _held = busy.named("busy").acquire().unwrap();
+                while !OVER.load(Ordering::Relaxed) {
+                    let wait = busy.named("busy").wait(Duration::from_secs(60)).acquire_async();
+                    let _ = poll_once(&mut Box::pin(wait.into_future()));
+                }
+            });
+        }
+        let inherited = [(); 20].map(|()| waiting(&memory(), Duration::from_secs(60)));
+        let child = |wait: Waiting| {
+            // What was under way in the parent is dropped without a look at its timer.
+            drop(wait);
+            let backend = memory();
+            let _held = backend.named("k").acquire().unwrap();
+            let late = run(backend.named("k").wait(SOON).acquire_async().into_future());
+            assert_eq!(late.unwrap_err().kind(), ErrorKind::Timeout);
+            let thief = run(backend.named("k").steal_after(SOON).acquire_async().into_future());
+            drop(thief.unwrap());
+            let bounded = backend.named("k").hold_at_most(SOON).acquire().unwrap().into_owned();
+            assert_eq!(run(bounded.lost()), LostCause::HeldTooLong);
+        };
+        let forked = inherited.map(|(held, wait)| {
+            let forked = support::fork(|| child(wait));
+            drop(held);
+            forked
+        });
+        forked.into_iter().for_each(support::Child::join);
+    });
+}
+
+/// A wait that the child goes on with has its alarms with its parent's timer.
+#[test]
+fn c4_a_wait_that_is_gone_on_with_ends_in_the_child() {
+    if !alone("forks::c4_a_wait_that_is_gone_on_with_ends_in_the_child") {
+        return;
+    }
+    let backend = memory();
+    let (_held, wait) = waiting(&backend, SOON);
+    let bounded = backend.named("bounded").hold_at_most(SOON * 10).acquire().unwrap();
+    support::fork(|| {
+        assert_eq!(run(wait).unwrap_err().kind(), ErrorKind::Timeout);
+        drop(run(backend.named("bounded").acquire_async().into_future()).unwrap());
+    })
+    .join();
+    drop(bounded);
+}
