@@ -2,14 +2,17 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use locks_core::{ErrorKind, LockError};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::pidfd;
 use crate::secret::Secret;
@@ -35,11 +38,12 @@ pub(crate) trait Dial: Send + Sync + 'static {
     fn nobody(&self, error: &io::Error) -> String;
 }
 
-/// A connection that was just made.
+/// A connection.
 #[derive(Debug)]
 pub(crate) enum Line {
     Unix(UnixStream),
-    Tcp(TcpStream),
+    /// One that is still being made: writable once it is.
+    Tcp(Arc<OwnedFd>),
 }
 
 /// Why there is no connection.
@@ -103,7 +107,7 @@ impl Dial for AtPath {
     fn dial(&self, _: Instant) -> Result<Line, Unreached> {
         // Not waiting: a server that is stopped has a full backlog at some time, and nobody to empty it.
         let stream = socket_file::connect(&self.path);
-        let stream = stream.map_err(|error| unreached(&self.name, error))?;
+        let stream = stream.map_err(|error| Unreached::of(&self.name, error))?;
         check_server(&stream, &self.path, self.allowed).map_err(Unreached::Failed)?;
         if socket_file::server_lives(&stream).is_err() {
             // A child that it forked keeps its listener open.
@@ -133,12 +137,10 @@ impl Dial for AtPort {
         Some(self.secret.clone())
     }
 
-    fn dial(&self, by: Instant) -> Result<Line, Unreached> {
-        let left = by.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        match TcpStream::connect_timeout(&self.address, left) {
-            Ok(stream) => Ok(Line::Tcp(stream)),
-            Err(error) => Err(unreached(&self.name, error)),
-        }
+    fn dial(&self, _: Instant) -> Result<Line, Unreached> {
+        begin(&self.address)
+            .map(|socket| Line::Tcp(Arc::new(socket)))
+            .map_err(|error| Unreached::of(&self.name, error.into()))
     }
 
     fn nobody(&self, error: &io::Error) -> String {
@@ -146,6 +148,19 @@ impl Dial for AtPort {
         format!(
             "nobody listens there ({error}): start a server by `locks serve --listen tcp:{address}`"
         )
+    }
+}
+
+fn begin(address: &SocketAddr) -> Result<OwnedFd, Errno> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    match rustix::net::connect(&socket, address) {
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
+        Err(error) => Err(error),
     }
 }
 
@@ -173,21 +188,24 @@ pub(crate) fn check_server(
     )))
 }
 
-fn unreached(name: &str, error: io::Error) -> Unreached {
-    match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            Unreached::NobodyListens(error)
-        }
-        io::ErrorKind::PermissionDenied => {
-            let me = rustix::process::geteuid().as_raw();
-            let why = format!(
-                "this user ({me}) may not connect to `{name}` ({error}): whoever runs the server lets it in by \
+impl Unreached {
+    /// Why the backend of this name was not reached.
+    pub(super) fn of(name: &str, error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+                Unreached::NobodyListens(error)
+            }
+            io::ErrorKind::PermissionDenied => {
+                let me = rustix::process::geteuid().as_raw();
+                let why = format!(
+                    "this user ({me}) may not connect to `{name}` ({error}): whoever runs the server lets it in by \
                  `locks serve --allow-user {me}`, in a directory that it may enter"
-            );
-            let refused = LockError::new(ErrorKind::Unauthorized, "").with_message(why);
-            Unreached::Failed(refused.with_source(error))
+                );
+                let refused = LockError::new(ErrorKind::Unauthorized, "").with_message(why);
+                Unreached::Failed(refused.with_source(error))
+            }
+            _ => Unreached::Failed(LockError::unavailable(name, error)),
         }
-        _ => Unreached::Failed(LockError::unavailable(name, error)),
     }
 }
 

@@ -10,4 +10,4 @@ mod session;
 pub use self::backend::{NetBackend, NetBuilder};
 pub(crate) use self::dial::{Dial, Line, Unreached, check_server};
 #[cfg(test)]
-pub(crate) use self::session::{Answer, Session, Setup as SessionSetup};
+pub(crate) use self::session::{Answer, Hello, Reach, Session, Setup as SessionSetup};

@@ -25,8 +25,8 @@ const ADDRESSES: usize = 1024;
 /// What lies back for longer is forgotten.
 const MEMORY: Duration = Duration::from_secs(60);
 
-/// After the first failure, and after many.
-const DELAYS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(3)];
+/// After the first failure, and after many: whoever was wrong still waits for the answer, and hears why.
+const DELAYS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(600)];
 
 impl Attempts {
     /// One more has failed. How long its refusal is to be delayed.
@@ -71,7 +71,7 @@ mod tests {
         let start = Moment::from_nanos(5);
         let delays: Vec<_> =
             (0..7).map(|_| attempts.failed(address(1), start).as_millis()).collect();
-        assert_eq!(delays, [100, 200, 400, 800, 1600, 3000, 3000]);
+        assert_eq!(delays, [100, 200, 400, 600, 600, 600, 600]);
         assert_eq!(attempts.failed(address(2), start).as_millis(), 100);
         let later = start.after(MEMORY);
         assert_eq!(attempts.failed(address(1), later).as_millis(), 100);

@@ -28,8 +28,9 @@ fn a_grant_that_is_not_written_down_is_found() {
 
 #[test]
 fn an_end_that_is_not_written_down_is_found() {
-    let signs = ["both hold", "not written down", "granted twice", "does not start", "refused"];
-    is_found(Bug::EndNotWritten, &[Fault::Crash], 10, &signs);
+    let signs =
+        ["both hold", "not written down", "granted twice", "does not start", "refused", "hears of"];
+    is_found(Bug::EndNotWritten, &[Fault::Crash], 50, &signs);
 }
 
 #[test]
@@ -63,7 +64,7 @@ fn frames_that_are_applied_twice_are_found() {
 #[test]
 fn validity_that_counts_from_the_reply_is_found() {
     let faults = [Fault::Partition, Fault::HalfOpen];
-    is_found(Bug::ValidFromReply, &faults, 300, &["both hold", "more than its lease ago"]);
+    is_found(Bug::ValidFromReply, &faults, 3000, &["both hold", "more than its lease ago"]);
 }
 
 #[test]

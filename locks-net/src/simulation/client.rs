@@ -9,7 +9,7 @@ use super::clock::Machine;
 use super::network::ServerEnd;
 use super::task::Task;
 use super::world::World;
-use crate::client::{Session, SessionSetup};
+use crate::client::{Hello, Reach, Session, SessionSetup};
 use crate::history::{KeptBy, What};
 use crate::secret::Secret;
 
@@ -23,9 +23,10 @@ pub(super) struct Client {
     pub(super) session: Session,
     pub(super) connection: Option<usize>,
     pub(super) was_open: bool,
-    /// When it tries to reach the server again, and how long it waits after that.
-    pub(super) dials_at: Moment,
-    pub(super) backs_off: Duration,
+    /// When it tries to reach the server, and by how many connections.
+    pub(super) reach: Reach,
+    /// Those beside its connection, with what was said over them.
+    pub(super) attempts: Vec<(u64, usize, Hello)>,
     /// When it looked at its connection last.
     pub(super) looked_at: Moment,
     pub(super) tasks: Vec<Task>,
@@ -76,8 +77,8 @@ impl World {
             session,
             connection: None,
             was_open: false,
-            dials_at: self.now,
-            backs_off: Duration::ZERO,
+            reach: Reach::default(),
+            attempts: Vec::new(),
             looked_at: self.now,
             tasks,
             stopped_until: None,
@@ -100,11 +101,22 @@ impl World {
         let input = client.connection.and_then(|number| self.connections[&number].down.next());
         let deadline = client.session.next_deadline().map(|at| machine.real(at));
         let dials = client.connection.is_none() && client.session.wants_server();
-        let dials = dials.then_some(client.dials_at);
+        let dials = dials.then(|| client.reach.next_at().map_or(self.now, |at| machine.real(at)));
+        let beside = client.connection.and_then(|_| {
+            client.reach.next_beside(client.session.silent_since(), client.session.beat())
+        });
+        let beside = beside.map(|at| machine.real(at));
+        let answers = client.attempts.iter();
+        let answers =
+            answers.filter_map(|(_, number, _)| self.connections[number].down.next()).min();
         let looks = client.connection.and(client.session.look_every());
         let looks = looks.map(|after| client.looked_at.after(after));
         let task = client.tasks.iter().filter_map(|task| task.is_due(self.now)).min();
-        [input, deadline, dials, looks, task].into_iter().flatten().min().map(|at| at.max(self.now))
+        [input, deadline, dials, beside, answers, looks, task]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.max(self.now))
     }
 
     /// Does what is to be done now.
@@ -115,8 +127,10 @@ impl World {
             self.tell(What::Resumed { client: number });
         }
         self.receive(index);
+        self.receive_beside(index);
         self.keep_time(index);
         self.reach(index);
+        self.reach_beside(index);
         self.look_at_all(index, resumes);
         for task in 0..self.clients[index].tasks.len() {
             self.run_task(index, task);
@@ -151,7 +165,7 @@ impl World {
         let is_open = client.session.is_open();
         let was_open = std::mem::replace(&mut client.was_open, is_open);
         if is_open && !was_open {
-            client.backs_off = Duration::ZERO;
+            client.reach.opened(client.session.now());
             let (number, session) = (client.number, client.session.number());
             self.tell(What::Opened { client: number, session });
         }
@@ -165,11 +179,12 @@ impl World {
 
     /// Reaches for the server, if there is something to reach it for.
     fn reach(&mut self, index: usize) {
-        let now = self.now;
         let client = &mut self.clients[index];
-        if client.connection.is_some() || now < client.dials_at || !client.session.wants_server() {
+        let is_due = client.reach.is_due(client.session.now());
+        if client.connection.is_some() || !is_due || !client.session.wants_server() {
             return;
         }
+        client.session.reaching();
         let is_local = client.kept == KeptBy::Process;
         if self.server.arbiter.is_none() {
             if is_local {
@@ -179,8 +194,15 @@ impl World {
             client.session.unreachable("nobody listens");
             return self.back_off(index);
         }
-        let (secret, cut_off) = (client.secret.clone(), client.cut_off_until);
+        let secret = client.secret.clone();
         client.session.dialed(secret);
+        self.clients[index].connection = Some(self.dial(index));
+        self.back_off(index);
+    }
+
+    fn dial(&mut self, index: usize) -> usize {
+        let (now, client) = (self.now, &self.clients[index]);
+        let (is_local, cut_off) = (client.kept == KeptBy::Process, client.cut_off_until);
         let accept_at = now.after(super::network::delay(is_local, &mut self.random));
         let accept_at = accept_at.max(cut_off.map_or(now, |(up, down)| up.max(down)));
         let mut connection = super::network::Connection::new(index, is_local, accept_at);
@@ -188,22 +210,97 @@ impl World {
             connection.hold_up(until);
         }
         self.connections.insert(self.next_connection, connection);
-        self.clients[index].connection = Some(self.next_connection);
         self.next_connection += 1;
-        self.back_off(index);
+        self.next_connection - 1
     }
 
-    /// The next try is at once if this one led to something, and later and later otherwise.
     fn back_off(&mut self, index: usize) {
+        let chance = self.random.within(0..256) as u8;
         let client = &mut self.clients[index];
-        client.dials_at = self.now.after(client.backs_off);
-        let longer = (client.backs_off * 2).max(Duration::from_millis(10));
-        client.backs_off = longer.min(Duration::from_secs(1));
+        let (now, beat) = (client.session.now(), client.session.beat());
+        client.reach.failed(now, beat, chance);
+    }
+
+    /// Makes an attempt beside a connection that is silent, as the link does.
+    fn reach_beside(&mut self, index: usize) {
+        let client = &mut self.clients[index];
+        let (now, silent) = (client.session.now(), client.session.silent_since());
+        if client.connection.is_none() || silent.is_none() {
+            return self.end_beside(index);
+        }
+        let due = client.reach.next_beside(silent, client.session.beat());
+        if due.is_none_or(|at| now < at) {
+            return;
+        }
+        let (attempt, given_up) = client.reach.begin_beside(now);
+        if self.server.arbiter.is_none() {
+            return;
+        }
+        let client = &mut self.clients[index];
+        let hello = client.session.hello(client.secret.clone());
+        let number = self.dial(index);
+        if let Some(connection) = self.connections.get_mut(&number) {
+            connection.up.write(self.now, &hello.bytes, &mut self.random);
+        }
+        self.clients[index].attempts.push((attempt, number, hello));
+        self.drop_attempts(index, |of| Some(of) == given_up);
+    }
+
+    /// One that is answered takes the place of the connection that is silent.
+    fn receive_beside(&mut self, index: usize) {
+        let now = self.now;
+        let client = &mut self.clients[index];
+        let has_come =
+            |number: &usize| self.connections[number].down.next().is_some_and(|at| at <= now);
+        let Some(place) = client.attempts.iter().position(|(_, number, _)| has_come(number)) else {
+            return;
+        };
+        let (_, number, hello) = client.attempts.remove(place);
+        if client.connection.is_none() || client.session.silent_since().is_none() {
+            self.close_attempt(number);
+            return;
+        }
+        self.close_client_end(index);
+        let client = &mut self.clients[index];
+        client.connection = Some(number);
+        client.was_open = false;
+        client.session.joined(hello);
+        let of = client.number;
+        self.tell(What::Cut { client: of });
+        self.back_off(index);
+        self.end_beside(index);
+        self.receive(index);
+    }
+
+    fn end_beside(&mut self, index: usize) {
+        self.clients[index].reach.end_beside();
+        self.drop_attempts(index, |_| true);
+    }
+
+    fn drop_attempts(&mut self, index: usize, which: impl Fn(u64) -> bool) {
+        let attempts = std::mem::take(&mut self.clients[index].attempts);
+        let (dropped, kept) = attempts.into_iter().partition(|(number, ..)| which(*number));
+        self.clients[index].attempts = kept;
+        let dropped: Vec<(u64, usize, Hello)> = dropped;
+        for (_, number, _) in dropped {
+            self.close_attempt(number);
+        }
+    }
+
+    fn close_attempt(&mut self, number: usize) {
+        if let Some(connection) = self.connections.get_mut(&number) {
+            connection.left = true;
+            connection.up.close(self.now, &mut self.random);
+            connection.down.drop_rest();
+        }
+        self.connections.retain(|_, connection| !connection.is_over());
     }
 
     /// The connection is over, as the client sees it.
     fn hang_up(&mut self, index: usize) {
         let client = &mut self.clients[index];
+        client.reach.lost(client.session.now());
+        client.session.unreachable("the connection has ended");
         client.session.disconnected();
         client.was_open = false;
         let number = client.number;
@@ -213,12 +310,7 @@ impl World {
 
     fn close_client_end(&mut self, index: usize) {
         let Some(number) = self.clients[index].connection.take() else { return };
-        if let Some(connection) = self.connections.get_mut(&number) {
-            connection.left = true;
-            connection.up.close(self.now, &mut self.random);
-            connection.down.drop_rest();
-        }
-        self.connections.retain(|_, connection| !connection.is_over());
+        self.close_attempt(number);
     }
 
     fn transmit(&mut self, index: usize) {
@@ -268,6 +360,8 @@ impl World {
         let client = &mut self.clients[index];
         client.is_gone = true;
         client.tasks.clear();
+        self.end_beside(index);
+        let client = &mut self.clients[index];
         let (number, kept) = (client.number, client.kept);
         self.close_client_end(index);
         if kept == KeptBy::Process {

@@ -12,6 +12,7 @@ mod disk;
 mod faults;
 mod load;
 mod network;
+mod outages;
 mod plan;
 mod random;
 mod runs;

@@ -23,6 +23,7 @@ mod place;
 mod polled;
 mod program;
 mod proxy;
+mod reaching;
 mod restarts;
 mod serving;
 mod stopped;

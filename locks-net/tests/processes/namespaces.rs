@@ -95,6 +95,7 @@ fn row_37_a_take_over_from_another_namespace_grants_nothing_twice() {
         kill_process(stopped, Signal::CONT).unwrap();
         holder.refresh(held).expect("row 37: it has lost nothing");
         newcomer.contended("k", "");
+        other.refresh(gone).expect("row 37: it has lost nothing");
         let waiting = newcomer.begin("gone", "");
         kill(&mut other);
         let next_held = waiting.granted();

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::sockopt::{Timeout, set_socket_timeout, set_tcp_nodelay};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use crate::client::dial::Line;
@@ -21,7 +21,7 @@ pub(super) const BRIEFLY: Duration = Duration::from_millis(5);
 /// A connection's socket, and the process at its other end, if that is of this machine.
 #[derive(Debug)]
 pub(super) struct Wire {
-    socket: OwnedFd,
+    socket: Arc<OwnedFd>,
     server: Option<Arc<ServerProcess>>,
 }
 
@@ -45,14 +45,15 @@ pub(super) enum Received {
 
 impl Wire {
     pub(super) fn new(line: Line) -> io::Result<Self> {
-        let (socket, server): (OwnedFd, _) = match line {
+        let (socket, server): (Arc<OwnedFd>, _) = match line {
             Line::Unix(stream) => {
                 let server = watch_server(&stream);
-                (stream.into(), server)
+                (Arc::new(stream.into()), server)
             }
-            Line::Tcp(stream) => {
-                stream.set_nodelay(true)?;
-                (stream.into(), None)
+            Line::Tcp(socket) => {
+                set_tcp_nodelay(&socket, true)?;
+                rustix::io::ioctl_fionbio(&socket, false)?;
+                (socket, None)
             }
         };
         set_socket_timeout(&socket, Timeout::Recv, Some(BRIEFLY))?;

@@ -4,6 +4,7 @@
 //! and for others, while they wait: the first of them [leads](reading). Otherwise a
 //! [thread](thread) `locks-net` does, which also connects, renews, and ends what is due.
 
+mod attempts;
 mod line;
 mod reading;
 mod sending;
@@ -18,11 +19,11 @@ use std::time::Duration;
 
 use locks_core::{Clock, Moment, wait_at};
 
+use self::attempts::Attempts;
 use self::line::{Bell, Received, ServerProcess, Wire};
 use self::sending::HeldBack;
-use self::thread::Retry;
 use super::Dial;
-use super::session::{Session, Setup};
+use super::session::{Reach, Session, Setup};
 use crate::patience::Patience;
 use crate::per_process;
 
@@ -65,7 +66,8 @@ struct Shared {
     led: bool,
     /// The thread, if there is one.
     thread: Option<Sleep>,
-    retry: Retry,
+    reach: Reach,
+    attempts: Attempts,
     /// When something was asked or answered last.
     used: Moment,
     /// Nobody uses it any more.
@@ -125,7 +127,8 @@ impl Link {
             reader: Reader::Nobody,
             led: false,
             thread: None,
-            retry: Retry::default(),
+            reach: Reach::default(),
+            attempts: Attempts::default(),
             used,
             closed: false,
         };
@@ -217,10 +220,14 @@ impl Link {
         polled
     }
 
-    /// Says good-bye: nobody uses it any more.
+    /// Says good-bye: nobody uses it any more, once nothing is under way.
     pub(super) fn close(self: &Arc<Self>) {
         let mut shared = self.lock();
         shared.closed = true;
+        if !shared.session.is_idle() {
+            // Somebody still waits for the word of what was released last: whoever has it says good-bye.
+            return self.settle(shared);
+        }
         shared.session.bye();
         self.settle(shared);
         let mut shared = self.lock();
@@ -302,7 +309,7 @@ impl Shared {
     /// Somebody new asks.
     fn begins(&mut self) {
         if self.wire.is_none() {
-            self.retry.soon();
+            self.reach.soon();
         }
     }
 
@@ -314,9 +321,8 @@ impl Shared {
                     self.lose_line(&broken.0);
                 } else if self.session.is_closing() {
                     self.lose_line("the server has closed");
-                    self.retry.at_once();
                 } else if self.session.is_open() {
-                    self.retry.at_once();
+                    self.reach.opened(at);
                 }
             }
             Received::Nothing => self.session.seen_open(at),
@@ -349,6 +355,7 @@ impl Shared {
         if let Some(wire) = self.wire.take() {
             wire.shut_down();
             self.unsent.clear();
+            self.reach.lost(self.session.now());
             self.session.unreachable(why);
             self.session.disconnected();
         }

@@ -78,7 +78,7 @@ fn n1_a_socket_that_is_gone_does_not_say_that_its_server_is() {
     assert!(two.poll(two.requests[0]).is_ready());
     std::fs::remove_file(two.scratch.socket()).unwrap();
     two.link.lock().lose_line("cut");
-    let failures = || two.link.lock().retry.failures;
+    let failures = || two.link.lock().reach.failures();
     until("it was tried", || failures() > 0);
     let lease = Limits::default().lease;
     two.clock.advance(lease / 2);

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use locks_core::{ErrorKind, LockError, Moment};
 use rustix::event::{PollFd, PollFlags};
 
+use super::attempts::Attempt;
 use super::line::{Wire, pause};
 use super::{Link, NAP, Reader, Shared, Sleep};
 use crate::client::{Line, Unreached};
@@ -24,42 +26,11 @@ const LONG: Duration = Duration::from_secs(1);
 /// How long an attempt to connect may take, unless something else is due sooner.
 const ATTEMPT: Duration = Duration::from_secs(1);
 
-/// When to try to connect again.
-#[derive(Debug, Default)]
-pub(super) struct Retry {
-    pub(super) failures: u32,
-    failed_at: Option<Moment>,
-    at: Option<Moment>,
-}
-
-impl Retry {
-    const FIRST: Duration = Duration::from_millis(10);
-    const LONGEST: Duration = Duration::from_secs(1);
-
-    /// There is a reason to try now.
-    pub(super) fn at_once(&mut self) {
-        *self = Self::default();
-    }
-
-    /// Somebody new asks, who may not have as much time: not as long a pause as that.
-    pub(super) fn soon(&mut self) {
-        if let (Some(at), Some(failed)) = (self.at, self.failed_at) {
-            self.at = Some(at.min(failed.after(Self::FIRST)));
-        }
-    }
-
-    fn failed(&mut self, now: Moment) {
-        let pause = (Self::FIRST * (1 << self.failures.min(10))).min(Self::LONGEST);
-        self.failures += 1;
-        self.failed_at = Some(now);
-        // So that not everybody comes at the same time.
-        let jitter = pause.mul_f64(f64::from(u32::from(chance())) / 512.0);
-        self.at = Some(now.after(pause.saturating_sub(jitter)));
-    }
-}
+/// How long one may take in any case.
+const LEAST_ATTEMPT: Duration = Duration::from_millis(10);
 
 /// A number from 0 to 255 that is another one in each process and time.
-fn chance() -> u8 {
+pub(super) fn chance() -> u8 {
     crate::secret::random::<1>().map_or(0, |[byte]| byte)
 }
 
@@ -68,14 +39,14 @@ impl Link {
     pub(super) fn see_to_the_thread(self: &Arc<Self>, shared: &mut Shared) {
         let until = match &shared.thread {
             Some(sleep) => sleep.until,
-            None if shared.session.wants_server() && !shared.closed => {
-                return self.start_thread(shared);
-            }
+            None if shared.session.wants_server() => return self.start_thread(shared),
             None => return,
         };
         let due = shared.session.next_deadline().is_some_and(|due| due < until);
         let dial = shared.wire.is_none() && shared.session.wants_server();
-        if due || dial && shared.retry.at.is_none_or(|at| at < until) {
+        let over = shared.closed && shared.session.is_idle();
+        let dial = dial && shared.reach.next_at().is_none_or(|at| at < until);
+        if due || over || dial {
             shared.call_thread(self);
         }
     }
@@ -107,33 +78,44 @@ impl Link {
                 wake(shared);
                 return;
             }
-            let dials = shared.wire.is_none()
-                && shared.session.wants_server()
-                && shared.retry.at.is_none_or(|at| at <= now);
+            let dials =
+                shared.wire.is_none() && shared.session.wants_server() && shared.reach.is_due(now);
             if dials {
                 self.connect(shared, now);
                 continue;
             }
+            self.reach_beside(&mut shared);
             shared = self.flush(shared);
             let reads = shared.reader == Reader::Nobody && !std::mem::take(&mut shared.led);
             let limit = shared.sleep_for(now, reads);
             shared.thread = Some(Sleep { until: now.after(limit), reads });
-            let wire = shared.wire.clone();
-            let stuck = !shared.unsent.is_empty();
+            let sleeping = Sleeping {
+                wire: shared.wire.clone(),
+                reads,
+                stuck: !shared.unsent.is_empty(),
+                attempts: shared.attempts.iter().map(Attempt::awaited).collect(),
+            };
             wake(shared);
-            self.sleep(wire.as_ref(), reads, stuck, limit);
+            self.sleep(&sleeping, limit);
         }
     }
 
     /// Sleeps, and takes in what comes meanwhile.
-    fn sleep(&self, wire: Option<&Arc<Wire>>, reads: bool, stuck: bool, limit: Duration) {
+    fn sleep(&self, sleep: &Sleeping, limit: Duration) {
+        let Sleeping { wire, reads, stuck, attempts } = sleep;
         let mut ready = vec![PollFd::new(&self.bell.heard, PollFlags::IN)];
+        ready.extend(
+            attempts
+                .iter()
+                .map(|(_, socket, events)| PollFd::from_borrowed_fd(socket.as_fd(), *events)),
+        );
+        let beside = ready.len();
         if let Some(wire) = wire {
             let server = wire.server().map(|server| server.ended());
             ready.extend(server.map(|ended| PollFd::from_borrowed_fd(ended, PollFlags::IN)));
             let mut events = PollFlags::empty();
-            events.set(PollFlags::IN, reads);
-            events.set(PollFlags::OUT, stuck);
+            events.set(PollFlags::IN, *reads);
+            events.set(PollFlags::OUT, *stuck);
             if !events.is_empty() {
                 ready.push(PollFd::from_borrowed_fd(wire.socket(), events));
             }
@@ -142,8 +124,15 @@ impl Link {
         if ready[0].revents().contains(PollFlags::IN) {
             self.bell.settle();
         }
+        let under_way = ready[1..beside].iter().zip(attempts);
+        let moved = under_way.filter(|(fd, _)| !fd.revents().is_empty());
+        let moved = moved.map(|(_, (number, ..))| *number).collect::<Vec<_>>();
+        if !moved.is_empty() {
+            wake(self.go_on(self.lock(), &moved));
+        }
         let Some(wire) = wire else { return };
-        let server_is_gone = wire.server().is_some() && ready[1].revents().contains(PollFlags::IN);
+        let server_is_gone =
+            wire.server().is_some() && ready[beside].revents().contains(PollFlags::IN);
         let mut shared = self.lock();
         if !shared.is_current(wire) {
             return;
@@ -154,7 +143,6 @@ impl Link {
         shared.hold_back(absent);
         if server_is_gone && shared.reader == Reader::Nobody {
             shared.lose_line("the serving process has ended");
-            shared.retry.at_once();
         } else if server_is_gone {
             // The leader reads to the end, and finds that.
             wire.shut_down();
@@ -165,62 +153,103 @@ impl Link {
     fn connect<'a>(&'a self, mut shared: MutexGuard<'a, Shared>, now: Moment) {
         let due = shared.session.next_deadline().map_or(ATTEMPT, |due| due.since(now));
         shared.thread = Some(Sleep { until: now, reads: false });
+        shared.session.reaching();
         wake(shared);
-        let by = Instant::now() + due.clamp(Retry::FIRST, ATTEMPT);
+        let by = Instant::now() + due.clamp(LEAST_ATTEMPT, ATTEMPT);
         let dialed = catch_unwind(AssertUnwindSafe(|| self.dial.dial(by)));
         let mut shared = self.lock();
         match dialed {
-            Ok(Ok(line)) if !shared.closed => self.dialed(&mut shared, line),
-            Ok(Ok(_)) => {}
-            Ok(Err(Unreached::NobodyListens(error))) => {
+            Ok(Ok(_)) if shared.closed && shared.session.is_idle() => {}
+            Ok(Ok(Line::Tcp(socket))) => {
+                self.attempt(&mut shared, socket);
+                // If nothing is heard of it, the next one is made beside it.
+                let beat = shared.session.beat().unwrap_or(ATTEMPT);
+                shared.reach.failed(self.clock.now(), Some(beat), 0);
+            }
+            Ok(Ok(line)) => self.dialed(&mut shared, line),
+            Ok(Err(unreached)) => self.unreached(&mut shared, unreached, Some(now)),
+            Err(_) => {
+                shared.session.unreachable("connecting has failed by a panic");
+                shared.pause_reaching(self.clock.now());
+            }
+        }
+        wake(self.flush(shared));
+    }
+
+    /// `since`: when the attempt was begun, if that is known.
+    pub(super) fn unreached(
+        &self,
+        shared: &mut Shared,
+        unreached: Unreached,
+        since: Option<Moment>,
+    ) {
+        match unreached {
+            Unreached::NobodyListens(error) => {
                 shared.session.unreachable(self.dial.nobody(&error));
                 // A socket can be removed while its server lives, and counts.
                 let ended = || shared.server.as_ref().is_some_and(|server| server.has_ended());
                 if error.kind() == io::ErrorKind::ConnectionRefused || ended() {
-                    shared.session.nobody_listens(now);
+                    since.into_iter().for_each(|since| shared.session.nobody_listens(since));
                 }
             }
-            Ok(Err(Unreached::Failed(error))) => {
+            Unreached::Failed(error) => {
                 let text = reason(&error);
                 shared.session.unreachable(text.clone());
                 if error.kind() != ErrorKind::Unavailable {
                     shared.session.refuse_newcomers(error.kind(), &text);
                 }
             }
-            Err(_) => shared.session.unreachable("connecting has failed by a panic"),
         }
-        if shared.wire.is_none() {
-            shared.retry.failed(self.clock.now());
-        }
-        wake(self.flush(shared));
+        shared.pause_reaching(self.clock.now());
     }
 
-    fn dialed(&self, shared: &mut Shared, line: Line) {
+    pub(super) fn dialed(&self, shared: &mut Shared, line: Line) {
         match Wire::new(line) {
             Ok(wire) => {
                 shared.unsent.clear();
+                shared.attempts.clear();
+                shared.reach.end_beside();
                 // It answers at once.
                 shared.led = false;
                 shared.server = wire.server().cloned();
                 shared.wire = Some(Arc::new(wire));
-                // Until it has come to something, the next attempt has to wait.
-                shared.retry.failed(self.clock.now());
                 shared.session.dialed(self.dial.secret());
             }
             Err(error) => shared.session.unreachable(error.to_string()),
         }
+        // Until it has come to something, the next attempt has to wait.
+        shared.pause_reaching(self.clock.now());
     }
+}
+
+/// What the thread sleeps for, besides being called.
+struct Sleeping {
+    wire: Option<Arc<Wire>>,
+    reads: bool,
+    /// There is something to be sent that the socket has not taken.
+    stuck: bool,
+    attempts: Vec<(u64, Arc<OwnedFd>, PollFlags)>,
 }
 
 impl Shared {
     /// Whether there is no use for a connection or a thread any more.
     fn is_over(&self, now: Moment) -> bool {
-        let idle = self.session.is_idle() && now >= self.used.after(IDLE);
-        self.closed || idle && self.reader == Reader::Nobody
+        let idle = self.session.is_idle() && (self.closed || now >= self.used.after(IDLE));
+        idle && self.reader == Reader::Nobody
+    }
+
+    /// The next attempt has to wait.
+    fn pause_reaching(&mut self, now: Moment) {
+        let beat = self.session.beat();
+        self.reach.failed(now, beat, chance());
     }
 
     fn sleep_for(&self, now: Moment, reads: bool) -> Duration {
-        let retry = if self.wire.is_none() { self.retry.at } else { None };
+        let retry = match self.wire {
+            None if self.session.wants_server() => Some(self.reach.next_at().unwrap_or(now)),
+            None => None,
+            Some(_) => self.reach.next_beside(self.session.silent_since(), self.session.beat()),
+        };
         let idle = self.session.is_idle().then(|| self.used.after(IDLE));
         let held_back = self.held_back.map(|held_back| held_back.until);
         let due = [self.session.next_deadline(), retry, idle, held_back];

@@ -3,9 +3,7 @@
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use locks_core::{
-    CallSite, ErrorKind, LockError, LockInfo, LostCause, Moment, Query, Token, Wait, check_key,
-};
+use locks_core::{CallSite, LockError, LockInfo, Moment, Query, Token, Wait, check_key};
 
 use super::{Deferred, KEPT, REQUESTS, Session};
 use crate::wire::{Acquire, Call, Status};
@@ -17,6 +15,8 @@ pub(super) struct Unanswered {
     pub(super) asked: Moment,
     /// When its caller has waited enough, if at all, given that there is a connection.
     pub(super) limit: Option<Moment>,
+    /// Until when the server may be reached, however short the caller waits.
+    pub(super) reach: Moment,
     /// As it stands in `deadlines`.
     pub(super) deadline: Option<Moment>,
     /// Since when some server has known of it.
@@ -29,8 +29,8 @@ pub(super) struct Unanswered {
 
 pub(super) enum Outcome {
     None,
-    /// Granted, and perhaps lost again, before it was fetched.
-    Granted(Token, Option<LostCause>),
+    /// Granted, and not fetched yet.
+    Granted(Token),
     /// A part of the answer.
     Partial(Vec<LockInfo>),
     Answered(Answer),
@@ -47,7 +47,7 @@ pub(crate) enum Answer {
 }
 
 /// How much later than the server a client ends a wait by itself: it has the better error.
-const LATER: Duration = Duration::from_millis(250);
+pub(super) const LATER: Duration = Duration::from_millis(500);
 
 impl Unanswered {
     pub(super) fn is_acquisition(&self) -> bool {
@@ -70,17 +70,13 @@ impl Unanswered {
         }
     }
 
-    pub(super) fn site(&self) -> Option<CallSite> {
-        self.site
-    }
-
     pub(super) fn is_open(&self) -> bool {
         matches!(self.outcome, Outcome::None | Outcome::Partial(_))
     }
 
     /// Whether it is an acquisition that may still become a hold.
     pub(super) fn may_hold(&self) -> bool {
-        self.is_acquisition() && matches!(self.outcome, Outcome::None | Outcome::Granted(_, None))
+        self.is_acquisition() && matches!(self.outcome, Outcome::None | Outcome::Granted(_))
     }
 
     fn lease(&self) -> Option<Duration> {
@@ -168,14 +164,7 @@ impl Session {
             return Poll::Ready(Err(self.unavailable("it was asked for in another session")));
         };
         match &asked.outcome {
-            Outcome::Granted(_, Some(cause)) => {
-                let error = LockError::new(ErrorKind::Lost { cause: *cause }, asked.keys());
-                let error = self.told_of(error, asked_site(&self.unanswered, request));
-                self.forget(request);
-                self.send_end_in_turn(request, now);
-                return Poll::Ready(Err(error));
-            }
-            Outcome::Granted(token, None) => {
+            Outcome::Granted(token) => {
                 let token = *token;
                 let lease = asked.lease();
                 if self.life.as_ref().is_some_and(|life| life.trust.covers(lease, now)) {
@@ -241,7 +230,7 @@ impl Session {
     pub(super) fn ask(&mut self, number: u64, now: Moment) {
         let Some(asked) = self.unanswered.get_mut(&number) else { return };
         // A grant of a session that is over, or that a restarted server may lack: it is asked again.
-        if matches!(asked.outcome, Outcome::Granted(_, None) | Outcome::Partial(_)) {
+        if matches!(asked.outcome, Outcome::Granted(_) | Outcome::Partial(_)) {
             asked.outcome = Outcome::None;
         }
         if !asked.is_open() {
@@ -344,6 +333,7 @@ impl Session {
     fn begin(&mut self, number: u64, call: Call, site: Option<CallSite>, asked: Moment) {
         let now = self.now();
         let limit = now.after(self.setup.connect);
+        let reached_by = limit;
         let (limit, reach) = match &call {
             Call::Acquire(acquire) => match acquire.options.wait.unwrap_or_default() {
                 Wait::Forever => (None, limit),
@@ -361,8 +351,18 @@ impl Session {
         if let Call::Acquire(acquire) = &call {
             self.wanted.extend(acquire.options.lease);
         }
-        let unanswered =
-            Unanswered { call, site, asked, limit, deadline, sent, waker, called, outcome };
+        let unanswered = Unanswered {
+            call,
+            site,
+            asked,
+            limit,
+            reach: reached_by,
+            deadline,
+            sent,
+            waker,
+            called,
+            outcome,
+        };
         self.unanswered.insert(number, Box::new(unanswered));
         if let Some(deadline) = deadline {
             self.deadlines.insert((deadline, number));
@@ -402,11 +402,4 @@ impl Session {
             }
         }
     }
-}
-
-fn asked_site(
-    unanswered: &std::collections::BTreeMap<u64, Box<Unanswered>>,
-    number: u64,
-) -> Option<CallSite> {
-    unanswered.get(&number).and_then(|asked| asked.site())
 }

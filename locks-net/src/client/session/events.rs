@@ -77,7 +77,7 @@ impl Session {
         // Of what was withdrawn the `End` is under way.
         let Some(asked) = self.unanswered.get_mut(&request) else { return };
         if asked.is_open() && asked.is_acquisition() {
-            asked.outcome = Outcome::Granted(token, None);
+            asked.outcome = Outcome::Granted(token);
             self.call(request);
         }
     }

@@ -189,11 +189,14 @@ impl Session {
     pub(super) fn told_lost(&mut self, request: u64, cause: LostCause) {
         self.lose(request, cause);
         self.ending_lost(request, cause);
+        // What was over before anybody had it queues again (C8).
         if let Some(asked) = self.unanswered.get_mut(&request)
-            && let Outcome::Granted(_, lost) = &mut asked.outcome
+            && matches!(asked.outcome, Outcome::Granted(_))
         {
-            *lost = Some(cause);
-            self.call(request);
+            asked.outcome = Outcome::None;
+            let now = self.now();
+            self.send_end_in_turn(request, now);
+            self.ask(request, now);
         }
     }
 }

@@ -12,6 +12,7 @@ mod labels;
 mod leases;
 mod opening;
 mod patience;
+mod reach;
 mod time;
 mod trust;
 
@@ -30,6 +31,7 @@ use self::ending::Ending;
 use self::hold::Held;
 use self::labels::Labels;
 use self::leases::Leases;
+pub(crate) use self::reach::Reach;
 use self::trust::Trust;
 use crate::channel::Channel;
 use crate::secret::{ClientHandshake, Secret};
@@ -66,6 +68,8 @@ pub(crate) struct Session {
     last_number: u64,
     /// The last `Ping`: its number in the channel, and when it was sent.
     last_ping: Option<(u64, Moment)>,
+    /// Since when an answer is due, of which nothing has come in.
+    silent_since: Option<Moment>,
     /// Grants that are not handed out before the next acknowledgement (C8).
     unproven: Vec<u64>,
     out: Vec<u8>,
@@ -77,6 +81,8 @@ pub(crate) struct Session {
     trouble: Option<String>,
     /// Who serves, in words.
     server: Option<String>,
+    /// The server is being reached.
+    reaching: bool,
     /// The server has said that it goes.
     closing: bool,
     /// What it does wrong, to see it found.
@@ -111,6 +117,13 @@ struct Life {
     server: [u8; 16],
     max_frame: usize,
     trust: Trust,
+}
+
+/// What is said first over a connection.
+#[derive(Debug)]
+pub(crate) struct Hello {
+    handshake: Box<ClientHandshake>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// What is to be sent once there is a connection.
@@ -158,12 +171,14 @@ impl Session {
             unproven: Vec::new(),
             last_number: 0,
             last_ping: None,
+            silent_since: None,
             out: Vec::new(),
             urgent: false,
             message: Vec::new(),
             woken: Vec::new(),
             trouble: None,
             server: None,
+            reaching: true,
             closing: false,
             #[cfg(test)]
             broken: None,
@@ -187,24 +202,41 @@ impl Session {
         self.broken = bug;
     }
 
-    /// There is a new connection, and no other any more. `secret`: what both sides are to prove that
-    /// they know (N5).
+    /// What is said first over a connection. `secret`: what both sides are to prove that they know (N5).
+    pub(crate) fn hello(&mut self, secret: Option<Arc<Secret>>) -> Hello {
+        let mut nonce = [0; 32];
+        (self.setup.random)(&mut nonce);
+        let handshake = Box::new(ClientHandshake::new(secret, nonce));
+        let mut bytes = Vec::new();
+        FrameWriter::default().put(&mut bytes, |body| body.extend(handshake.hello()));
+        Hello { handshake, bytes }
+    }
+
+    /// There is a new connection, and no other any more, over which is to be said what [`hello`](Self::hello) gives.
     pub(crate) fn dialed(&mut self, secret: Option<Arc<Secret>>) {
+        let Hello { handshake, bytes } = self.hello(secret);
+        self.greet(handshake);
+        self.out = bytes;
+    }
+
+    /// There is a new connection, and no other any more, over which that was said already.
+    pub(crate) fn joined(&mut self, hello: Hello) {
+        self.greet(hello.handshake);
+    }
+
+    fn greet(&mut self, handshake: Box<ClientHandshake>) {
         if self.connection.is_some() {
             self.disconnected();
         }
-        let mut nonce = [0; 32];
-        (self.setup.random)(&mut nonce);
-        let handshake = ClientHandshake::new(secret, nonce);
-        let mut writer = FrameWriter::default();
+        let now = self.now();
         self.out.clear();
-        writer.put(&mut self.out, |body| body.extend(handshake.hello()));
         self.closing = false;
+        self.silent_since = Some(now);
         self.connection = Some(Connection {
-            writer,
+            writer: FrameWriter::default(),
             reader: Some(FrameReader::new(GREETING)),
-            stage: Stage::Hello(Box::new(handshake)),
-            since: self.now(),
+            stage: Stage::Hello(handshake),
+            since: now,
             opener: None,
             server: [0; 16],
         });
@@ -218,10 +250,15 @@ impl Session {
         let Some(mut reader) = self.connection.as_mut().and_then(|it| it.reader.take()) else {
             return Ok(());
         };
+        self.silent_since = None;
         reader.push(bytes);
         let taken = self.take_frames(&mut reader);
         if let Some(connection) = &mut self.connection {
             connection.reader = Some(reader);
+            if !matches!(connection.stage, Stage::Open) {
+                // The next greeting is due.
+                self.silent_since = Some(self.setup.clock.now());
+            }
         }
         if let Err(broken) = &taken {
             self.trouble = Some(broken.0.clone());
@@ -233,6 +270,7 @@ impl Session {
     pub(crate) fn disconnected(&mut self) {
         let was_open = self.is_open();
         self.connection = None;
+        self.silent_since = None;
         self.out.clear();
         if was_open {
             self.left_alone();
@@ -247,6 +285,13 @@ impl Session {
     /// The server cannot be reached at present, and why.
     pub(crate) fn unreachable(&mut self, why: impl Into<String>) {
         self.trouble = Some(why.into());
+        self.reaching = false;
+        self.end_overdue();
+    }
+
+    /// An attempt to reach the server is made, which may take its time.
+    pub(crate) fn reaching(&mut self) {
+        self.reaching = true;
     }
 
     /// At `at`, before now, the connection was seen to be open.

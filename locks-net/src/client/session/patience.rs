@@ -3,14 +3,17 @@
 use locks_core::{ErrorKind, LockError, Moment, Wait};
 
 use super::Session;
-use super::ask::Outcome;
+use super::ask::{LATER, Outcome, Unanswered};
 use crate::wire::Call;
 
 impl Session {
     /// All that waits has a connection now: it waits as long as its callers say.
     pub(super) fn reached_server(&mut self) {
+        // Who has waited enough meanwhile still hears what the server has to say.
+        let least = self.now().after(LATER);
         let limits = self.unanswered.iter().filter(|(_, asked)| asked.deadline != asked.limit);
-        let limits = limits.map(|(number, asked)| (*number, asked.limit)).collect::<Vec<_>>();
+        let limits = limits.map(|(number, asked)| (*number, asked.limit.map(|it| it.max(least))));
+        let limits = limits.collect::<Vec<_>>();
         for (number, limit) in limits {
             self.set_deadline(number, limit);
         }
@@ -52,24 +55,47 @@ impl Session {
         match (&asked.outcome, &asked.call) {
             (Outcome::None | Outcome::Partial(_), _) => {}
             // A grant that waits for its proof.
-            (Outcome::Granted(_, None), Call::Acquire(it)) if !covered(it.options.lease) => {}
+            (Outcome::Granted(_), Call::Acquire(it)) if !covered(it.options.lease) => {}
             _ => return self.set_deadline(number, None),
         }
         let waited = now.since(asked.asked);
-        let error = match (open, asked.wait()) {
-            (true, Wait::AtMost(_)) => LockError::new(ErrorKind::Timeout, ""),
-            // Greetings are answers as well.
-            (open, _) if open || self.connection.is_some() => {
-                let server = self.server.as_deref().unwrap_or("the server");
-                self.without_answer(&format!("{server} is connected and does not answer"))
-            }
-            _ => self.without_answer("the server was not reached in time"),
+        let is_connected = open || self.connection.is_some();
+        if !open && (self.reaching || is_connected) && now < asked.reach {
+            // Who allows less than it takes to reach a server has that time nevertheless.
+            let reach = asked.reach;
+            return self.set_deadline(number, Some(reach));
+        }
+        // Whether anybody is in the way is for the server to say, which has not (C2). Greetings are answers as well.
+        let error = if is_connected {
+            let server = self.server.as_deref().unwrap_or("the server");
+            self.without_answer(&format!("{server} is connected and does not answer"))
+        } else {
+            self.without_answer("the server was not reached in time")
         };
         let error = error.with_key(asked.keys()).with_waited(waited);
         let known = asked.is_acquisition() && asked.sent.is_some();
         self.fail(number, error);
         if known {
             self.send_end_in_turn(number, now);
+        }
+    }
+
+    /// The server was not reached: who has waited for as long as it wanted to has waited enough.
+    pub(super) fn end_overdue(&mut self) {
+        if self.is_open() {
+            return;
+        }
+        let now = self.now();
+        let is_overdue = |asked: &Unanswered| {
+            let wait = match asked.wait() {
+                Wait::AtMost(wait) => wait,
+                Wait::Forever | Wait::No => return false,
+            };
+            !wait.is_zero() && asked.sent.is_none() && asked.asked.after(wait) <= now
+        };
+        let overdue = self.unanswered.iter().filter(|(_, asked)| is_overdue(asked));
+        for number in overdue.map(|it| *it.0).collect::<Vec<_>>() {
+            self.set_deadline(number, Some(now));
         }
     }
 

@@ -29,14 +29,33 @@ impl Session {
         if self.renewal_due().is_none_or(|due| now < due) {
             return false;
         }
-        let unacknowledged = self.channel.first_unacknowledged();
-        let waiting = |(number, _)| unacknowledged.is_some_and(|first| first <= number);
-        if self.last_ping.is_some_and(waiting) {
+        let lease = self.life.as_ref().map_or(Duration::MAX, |life| life.trust.lease);
+        if self.silent_since.is_some_and(|silent| now >= silent.after(lease / 2)) {
             self.trouble = Some("it does not answer".into());
             return true;
         }
+        // Also where one is under way: what counts is when the newest was sent that is answered.
         self.ping();
         false
+    }
+
+    /// How long a server may be silent, and how long a pause between attempts to reach it may be, so that no lease runs
+    /// out for want of trying (N7); `None`: there is none to be kept.
+    pub(crate) fn beat(&self) -> Option<Duration> {
+        let shortest = self.shortest_lease()?;
+        (!self.is_idle()).then(|| (shortest / 20).max(Duration::from_millis(10)))
+    }
+
+    /// Since when an answer is due; `None`: none is, or the silence of this server says nothing.
+    pub(crate) fn silent_since(&self) -> Option<Moment> {
+        let renews = self.life.as_ref().is_some_and(|life| life.trust.renews);
+        self.silent_since.filter(|_| renews)
+    }
+
+    fn shortest_lease(&self) -> Option<Duration> {
+        let life = self.life.as_ref()?;
+        let leases = [self.leases.shortest(), self.wanted.shortest(), Some(life.trust.lease)];
+        leases.into_iter().flatten().min()
     }
 
     /// Until when nothing happens by itself.
@@ -55,10 +74,8 @@ impl Session {
     /// When the next heartbeat is due, where there are any.
     fn renewal_due(&self) -> Option<Moment> {
         let life = self.life.as_ref().filter(|life| life.trust.renews && self.is_open())?;
-        let leases = [self.leases.shortest(), self.wanted.shortest(), Some(life.trust.lease)];
-        let shortest = leases.into_iter().flatten().min()?;
         let last = self.last_ping.map_or(life.trust.base(), |(_, at)| at.max(life.trust.base()));
-        Some(last.after(shortest / 3))
+        Some(last.after(self.shortest_lease()? / 10))
     }
 
     /// Has the server say that it is there.
@@ -66,6 +83,7 @@ impl Session {
         let now = self.now();
         let number = self.transmit(&Call::Ping);
         self.last_ping = Some((number, now));
+        self.silent_since.get_or_insert(now);
     }
 
     /// A heartbeat for a grant whose validity is past (C8), unless one is under way that would do.

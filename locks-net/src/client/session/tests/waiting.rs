@@ -134,7 +134,11 @@ fn c2_a_wait_ends_a_little_later_by_itself_if_the_server_is_silent() {
     let due = rig.session.next_deadline().unwrap();
     rig.advance(due.since(rig.clock.now()));
     let error = rig.fetch(request).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert_eq!(
+        error.kind(),
+        ErrorKind::Unavailable,
+        "that somebody is in the way is the server's to say"
+    );
     assert!(matches!(rig.calls()[..], [Call::End { .. }]));
     rig.session.withdraw(request);
     assert!(rig.calls().is_empty(), "it has ended once");
@@ -155,7 +159,7 @@ fn c2_a_grant_in_the_instant_of_the_timeout_is_one_outcome() {
     rig.advance(Duration::from_secs(6));
     assert!(!rig.session.tick());
     rig.grant(late);
-    assert_eq!(rig.fetch(late).unwrap_err().kind(), ErrorKind::Timeout);
+    assert_eq!(rig.fetch(late).unwrap_err().kind(), ErrorKind::Unavailable);
     assert!(matches!(rig.calls()[..], [Call::End { .. }]));
 }
 
@@ -222,9 +226,15 @@ fn c8_what_was_lost_before_it_was_fetched_is_not_handed_out() {
     rig.calls();
     rig.grant(request);
     rig.tell(&Event::Lost { request, cause: LostCause::Stolen });
-    assert!(rig.fetch(request).unwrap_err().is_lost());
-    assert!(matches!(rig.calls()[..], [Call::End { .. }]));
-    assert!(rig.session.is_idle());
+    assert!(rig.poll(request).is_pending(), "`Lost` is for holders");
+    let calls = rig.calls();
+    let [Call::End { request: ended }, Call::Acquire(again)] = &calls[..] else {
+        panic!("{calls:?}")
+    };
+    assert_eq!((*ended, again.request), (request, request), "it queues again");
+    rig.grant(request);
+    rig.fetch(request).unwrap();
+    assert_eq!(rig.lost(request), None);
 }
 
 #[test]
@@ -277,12 +287,36 @@ fn c2_the_time_to_wait_begins_when_the_lock_is_wanted() {
     let calls = rig.calls();
     let [Call::Acquire(asked)] = &calls[..] else { panic!("{calls:?}") };
     assert_eq!(asked.options.wait, Some(Wait::AtMost(Duration::from_secs(2))));
-    rig.clock.advance(Duration::from_millis(2250));
+    rig.clock.advance(Duration::from_millis(2500));
     let error = rig.fetch(request).unwrap_err();
     assert_eq!(
         (error.kind(), error.waited()),
-        (ErrorKind::Timeout, Some(Duration::from_millis(5250)))
+        (ErrorKind::Unavailable, Some(Duration::from_millis(5500)))
     );
+}
+
+/// Nobody has said yet that there is no server.
+#[test]
+fn c2_who_allows_less_than_it_takes_to_reach_the_server_has_that_time() {
+    let mut rig = Rig::new(false);
+    let request = rig.ask(millis(20));
+    rig.session.reaching();
+    rig.advance(millis(300));
+    assert!(rig.poll(request).is_pending(), "it is being reached");
+    rig.connect(How::New);
+    let calls = rig.calls();
+    let [Call::Acquire(asked)] = &calls[..] else { panic!("{calls:?}") };
+    assert_eq!(asked.options.wait, Some(Wait::AtMost(Duration::ZERO)), "it has waited enough");
+    rig.grant(request);
+    rig.fetch(request).unwrap();
+
+    let mut rig = Rig::new(false);
+    let request = rig.ask(millis(20));
+    rig.session.reaching();
+    rig.advance(millis(300));
+    assert!(rig.poll(request).is_pending());
+    rig.session.unreachable("nobody listens");
+    assert_eq!(rig.fetch(request).unwrap_err().kind(), ErrorKind::Unavailable);
 }
 
 #[test]
