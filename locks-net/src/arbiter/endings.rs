@@ -25,7 +25,8 @@ impl Arbiter {
             Some(Requested::Held(held)) => {
                 #[cfg(test)]
                 self.release_by_key(&held);
-                if held.lost.is_none() {
+                if held.lost.is_none() && !held.is_untold {
+                    self.paper.guards -= 1;
                     self.record(&Record::Ended { realm, request, cause: None, at });
                 }
                 drop(self.engine.release(held.hold));
@@ -38,8 +39,8 @@ impl Arbiter {
         let Some(session) = self.sessions.get(&realm) else { return };
         let event = match session.requests.get(&request) {
             None => return,
-            Some(Requested::Held(_)) => Event::Lost { request, cause },
-            Some(Requested::Waiting(_)) => {
+            Some(Requested::Held(held)) if !held.is_untold => Event::Lost { request, cause },
+            Some(Requested::Held(_) | Requested::Waiting(_)) => {
                 let why = "the lock server has not heard of this client for as long as its lease";
                 let error = LockError::new(ErrorKind::Unavailable, "").with_message(why);
                 Event::Refused { call: request, error }
@@ -93,10 +94,30 @@ impl Arbiter {
         for (realm, losses) in by_session {
             let Some(session) = self.sessions.get_mut(&realm) else { continue };
             for (request, cause) in mark_lost(session, &losses) {
+                if self.take_untold(realm, request) {
+                    continue;
+                }
+                self.paper.guards -= 1;
                 self.record(&Record::Ended { realm, request, cause: Some(cause), at });
                 self.tell(realm, &Event::Lost { request, cause });
             }
         }
+    }
+
+    /// What was taken away before its client heard of it, if it was: a refusal (C8).
+    fn take_untold(&mut self, realm: u32, request: u64) -> bool {
+        let Some(session) = self.sessions.get_mut(&realm) else { return false };
+        let held = match session.requests.get(&request) {
+            Some(Requested::Held(held)) if held.is_untold => session.take_request(request),
+            _ => return false,
+        };
+        if let Some(Requested::Held(held)) = held {
+            drop(self.engine.release(held.hold));
+        }
+        let why = "the lock server could not write down what it had granted, and had to take it away again";
+        let error = LockError::new(ErrorKind::Unavailable, "").with_message(why);
+        self.tell(realm, &Event::Refused { call: request, error });
+        true
     }
 
     /// A session is over, and with it all it waited for and held.
@@ -112,8 +133,11 @@ impl Arbiter {
         for (_, request) in requests {
             self.end(realm, request);
         }
-        self.record(&Record::Gone { realm });
         let Some(session) = self.sessions.remove(&realm) else { return };
+        if session.is_recorded {
+            self.paper.sessions -= 1;
+            self.record(&Record::Gone { realm });
+        }
         if let Some(alarm) = session.alarm {
             self.deadlines.remove(&(alarm, Due::Session(realm)));
         }

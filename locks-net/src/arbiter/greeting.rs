@@ -1,5 +1,7 @@
 //! What is said before a connection is that of a session.
 
+use std::time::Duration;
+
 use locks_core::Moment;
 
 use super::connection::{After, Fault, Stage};
@@ -11,6 +13,15 @@ use crate::wire::{Greeting, How, Open, Opened, Rejected, Resume, Why};
 
 /// Realms from 1 on: those that fit into the engine's fast path.
 const REALMS: u32 = 1 << 21;
+
+/// Clients that mean to open a session have done so by then, where there is no room for others.
+const GREETING: Duration = Duration::from_secs(1);
+
+/// For so many clients descriptors are kept at a time.
+const AWAITED: usize = 64;
+
+/// So many descriptors are a client's at most: its socket, and its process.
+const DESCRIPTORS: usize = 2;
 
 impl Arbiter {
     /// The next frame of a connection that is not yet a session's. What comes after it may have to be
@@ -104,8 +115,13 @@ impl Arbiter {
         if session.kept != kept {
             // The same process, seen from another namespace.
             session.kept = kept;
-            let record = session.record();
-            self.record(&Record::Session(record));
+            let (is_recorded, record) = (session.is_recorded, session.record());
+            let mut bytes = Vec::new();
+            Record::Session(record).encode(&mut bytes);
+            // Without it the process is known by what it was written down as, as it was until now.
+            if is_recorded && self.has_room_to_write(bytes.len()).is_ok() {
+                self.journal.append(&mut bytes);
+            }
         }
         let session = self.sessions.get_mut(&resume.realm)?;
         if resume.server == self.setup.server && !session.is_restored {
@@ -124,6 +140,15 @@ impl Arbiter {
             self.reject(id, Why::LimitExceeded, format!("{why} (`sessions`)"));
             return Err(Fault::Over);
         }
+        // Those that come back need as many as they had.
+        let awaited = self.awaited_clients();
+        let peer = self.connections.get(&id).map(|connection| connection.peer.descriptors_left);
+        if peer.is_some_and(|left| left < DESCRIPTORS * awaited) {
+            let why = "the lock server has no descriptors left for more clients: raise its limit (`ulimit -n`)";
+            self.reject(id, Why::LimitExceeded, why.into());
+            return Err(Fault::Over);
+        }
+        let limits = &self.setup.limits;
         let lease =
             open.lease.unwrap_or(limits.lease).clamp(limits.shortest_lease, limits.longest_lease);
         loop {
@@ -136,11 +161,7 @@ impl Arbiter {
         let mut secret = [0; 16];
         (self.setup.random)(&mut secret);
         let record = SessionRecord { realm, secret, party: open.party.clone(), kept, lease };
-        self.record(&Record::Session(record.clone()));
         self.sessions.insert(realm, Session::new(record, now));
-        if kept == Kept::ByLease {
-            self.promised.1 = self.promised.1.max(lease);
-        }
         Ok(realm)
     }
 
@@ -149,6 +170,22 @@ impl Arbiter {
         let rejected = Rejected { why, text };
         self.put(id, |body| rejected.encode(body));
         self.close_connection(id);
+    }
+
+    /// How many clients may be about to come back to their sessions, as far as that makes a difference.
+    pub(crate) fn awaited_clients(&self) -> usize {
+        let awaited = self.sessions.values().filter(|session| session.connection.is_none());
+        awaited.take(AWAITED).count()
+    }
+
+    /// There is no room for another connection: one that has had time to say who it is makes some, if there is one.
+    pub(crate) fn make_room(&mut self) {
+        let now = self.now();
+        let Some(oldest) = self.newcomers.front().copied() else { return };
+        let since = self.connections.get(&oldest).and_then(|connection| connection.busy_since);
+        if since.is_some_and(|since| since.after(GREETING) <= now) {
+            self.reject_newcomer(oldest);
+        }
     }
 
     /// There are too many who have not said who they are.

@@ -4,6 +4,9 @@ use super::Arbiter;
 use crate::journal::Record;
 use crate::wire::{Event, Status};
 
+/// What is written of a reservation that is ended, in bytes, without its key.
+const FREED: usize = 64;
+
 impl Arbiter {
     /// Answers with what is held and waited for.
     pub(super) fn inspect(&mut self, realm: u32, call: u64, query: Query) {
@@ -32,6 +35,11 @@ impl Arbiter {
 
     /// Ends whatever holds or reserves `key` with this token.
     pub(super) fn evict(&mut self, realm: u32, call: u64, key: String, token: Token) {
+        if let Err(why) = self.has_room_to_write(key.len() + FREED) {
+            let why = format!("the lock server cannot write down what is released: {why}");
+            let error = LockError::new(ErrorKind::Unavailable, &*key).with_message(why);
+            return self.tell(realm, &Event::Refused { call, error });
+        }
         let event = match self.engine.evict(&key, token) {
             Op::Now(Ok(found)) => {
                 let lost = self.happened.take_lost();

@@ -78,7 +78,9 @@ impl Arbiter {
         }
         let session_lease = session.lease;
         let site = session.site(acquire.site).ok_or(Malformed("an unknown call site"))?;
-        if let Err(error) = self.admit(realm, &acquire) {
+        if let Err(error) =
+            self.admit(realm, &acquire).and_then(|()| self.can_write(realm, &acquire))
+        {
             self.tell(realm, &Event::Refused { call: request, error });
             return Ok(());
         }
@@ -304,7 +306,7 @@ impl Arbiter {
             return;
         };
         let leased = session.is_leased();
-        let promise = lease.unwrap_or(session.lease);
+        let promise = session.promise(lease);
         self.promised.0 = self.promised.0.max(token);
         if leased {
             self.promised.1 = self.promised.1.max(promise);
@@ -323,8 +325,16 @@ impl Arbiter {
         if own_lease.is_some() {
             self.set_session_deadline(realm);
         }
-        if !members.is_empty() {
-            self.record(&Record::Grant(Grant { realm, request, lease: promise, members }));
+        if !members.is_empty()
+            && !self.write_grant(Grant { realm, request, lease: promise, members })
+        {
+            let session = self.sessions.get_mut(&realm);
+            if let Some(Requested::Held(held)) =
+                session.and_then(|it| it.requests.get_mut(&request))
+            {
+                held.is_untold = true;
+            }
+            return;
         }
         self.tell(realm, &Event::Granted { request, token });
         if let Some(cause) = lost {
@@ -342,6 +352,12 @@ impl Arbiter {
 
     fn refresh(&mut self, realm: u32, call: u64, request: u64) {
         let at = self.time_awake();
+        if let Err(why) = self.has_room_to_write(REFRESHED) {
+            let why =
+                format!("the lock server cannot write down that the hold was refreshed: {why}");
+            let error = LockError::new(ErrorKind::Unavailable, "").with_message(why);
+            return self.tell(realm, &Event::Refused { call, error });
+        }
         let held = self.held(realm, request);
         let refreshed = held.map(|held| self.engine.refresh(&held.hold));
         let event = match refreshed {
@@ -366,11 +382,14 @@ impl Arbiter {
 
     fn held(&self, realm: u32, request: u64) -> Option<&Held> {
         match self.sessions.get(&realm)?.requests.get(&request)? {
-            Requested::Held(held) => Some(held),
-            Requested::Waiting(_) => None,
+            Requested::Held(held) if !held.is_untold => Some(held),
+            Requested::Held(_) | Requested::Waiting(_) => None,
         }
     }
 }
+
+/// What is written of a refreshed hold, in bytes.
+const REFRESHED: usize = 64;
 
 /// A grant that a request has waited for, on its way to the session.
 struct Arrival {

@@ -53,6 +53,7 @@ impl Arbiter {
             next_order: 0,
             waiting: 0,
             room: super::Room::default(),
+            paper: super::Paper::new(setup.promise),
             promised: (setup.floor, std::time::Duration::ZERO),
             silent_until: setup.silent_for.map(|left| now.after(left)),
             scratch: Vec::new(),
@@ -82,6 +83,8 @@ impl Arbiter {
 
     fn restore_session(&mut self, mut session: Session, now: Moment) {
         session.is_restored = true;
+        session.is_recorded = true;
+        self.paper.sessions += 1;
         match session.kept {
             // It has as long to come back as if its connection had just ended.
             Kept::ByProcess(process) => {
@@ -111,6 +114,7 @@ impl Arbiter {
             self.promised.1 = self.promised.1.max(lease);
         }
         session.put_request(request, Requested::Held(held));
+        self.paper.guards += 1;
         Ok(())
     }
 
@@ -119,10 +123,13 @@ impl Arbiter {
         let mut records = Vec::new();
         let mut guards = Vec::new();
         for session in self.sessions.values() {
-            Record::Session(session.record()).encode(&mut records);
+            if session.is_recorded {
+                Record::Session(session.record()).encode(&mut records);
+            }
             for (request, requested) in &session.requests {
                 if let Requested::Held(held) = requested
                     && held.lost.is_none()
+                    && !held.is_untold
                 {
                     guards.push((held.order, session, *request, held));
                 }

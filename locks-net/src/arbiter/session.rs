@@ -27,6 +27,8 @@ pub(super) struct Session {
     pub(super) alarm: Option<Moment>,
     /// It came out of the journal, and its client has not said yet what still matters.
     pub(super) is_restored: bool,
+    /// The journal has it: from its first grant on.
+    pub(super) is_recorded: bool,
     /// What it has said so far still matters: held, and asked for. Of the latter only what is in
     /// `requests`.
     pub(super) named: (HashSet<u64>, HashSet<u64>),
@@ -56,6 +58,8 @@ pub(super) struct Held {
     pub(super) order: u64,
     /// In milliseconds; 0 for the session's.
     lease: u32,
+    /// It could not be written down yet, and its client waits for it as before.
+    pub(super) is_untold: bool,
     /// It has ended, and its client has been told. It stays until that gives it up.
     pub(super) lost: Option<LostCause>,
 }
@@ -72,7 +76,7 @@ impl Requested {
 
 impl Held {
     pub(super) fn new(hold: Hold, order: u64, lease: Option<Duration>) -> Self {
-        Self { hold, order, lease: lease.map_or(0, millis), lost: None }
+        Self { hold, order, lease: lease.map_or(0, millis), is_untold: false, lost: None }
     }
 
     /// Its own lease, if that is not the session's.
@@ -118,6 +122,7 @@ impl Session {
             ends_at: None,
             alarm: None,
             is_restored: false,
+            is_recorded: false,
             named: Default::default(),
             requests: HashMap::default(),
             leases: Leases::default(),
@@ -142,6 +147,17 @@ impl Session {
         self.named = Default::default();
         self.sites.clear();
         self.names.clear();
+    }
+
+    /// For how long what is granted to it with this lease of its own is promised.
+    pub(super) fn promise(&self, lease: Option<Duration>) -> Duration {
+        lease.unwrap_or(self.lease)
+    }
+
+    /// How many bytes its texts take.
+    pub(super) fn texts(&self) -> usize {
+        let Party { label, host, process, .. } = &self.party;
+        [label, host, process].into_iter().flatten().map(|text| text.len()).sum()
     }
 
     pub(super) fn is_leased(&self) -> bool {

@@ -85,6 +85,7 @@ fn start(clock: &ManualClock, ledger: Ledger, floor: Token, life: u8) -> Arbiter
         random,
         ledger,
         floor,
+        promise: Box::new(|_, _, _| Ok(())),
         silent_for: None,
     })
     .expect("a journal that can be read can be gone on from")
@@ -149,7 +150,11 @@ impl Client {
     }
 
     fn connect(&mut self, world: &mut World) {
-        self.id = world.arbiter.connect(Peer { kept: self.kept, secret: None });
+        self.id = world.arbiter.connect(Peer {
+            kept: self.kept,
+            secret: None,
+            descriptors_left: usize::MAX,
+        });
         (self.reader, self.writer) = (FrameReader::new(1 << 20), FrameWriter::default());
         let hello = ClientHello { version: VERSION, nonce: [9; 32] };
         let answer = world.exchange(self.id, &mut self.writer, &hello);

@@ -117,9 +117,21 @@ impl Directory {
     /// Puts a file of this name and content in the place of the one there is, in one step; `synced`: so
     /// that it is there after a failure of power, too.
     pub(super) fn replace(&self, name: &str, content: &[&[u8]], synced: bool) -> io::Result<File> {
+        self.replace_if(name, content, synced, |_| Ok(()))
+    }
+
+    /// The same, if the new file is `fit`.
+    pub(super) fn replace_if(
+        &self,
+        name: &str,
+        content: &[&[u8]],
+        synced: bool,
+        fit: impl FnOnce(&File) -> io::Result<()>,
+    ) -> io::Result<File> {
         let new = format!("{name}.new");
         self.remove(&new)?;
         let replaced = self.write_new(&new, content, synced).and_then(|file| {
+            fit(&file)?;
             rustix::fs::renameat(&self.handle, &new, &self.handle, name)?;
             Ok(file)
         });

@@ -5,6 +5,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use locks_core::{Clock, LockError, Moment, Token};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 use super::charge::Charge;
 use super::directory::{Directory, read_all};
@@ -16,6 +19,8 @@ use super::{boot, fault};
 const JOURNAL: &str = "journal";
 /// A shorter journal is not worth the trouble.
 const SHORT: u64 = 1 << 20;
+/// So much is reserved beyond what is needed, so that it need not be asked for each time.
+const SPARE: u64 = 1 << 16;
 
 /// A server's directory, of which it is in charge while this lives (N4): its journal, its tokens, and the
 /// lock that keeps others out.
@@ -28,6 +33,12 @@ pub(crate) struct Store {
     journal: File,
     /// How far the journal has been written, in whole batches.
     len: u64,
+    /// The disk has room for it up to here, whatever becomes of the rest.
+    reserved: u64,
+    /// There was no room for more.
+    cramped: bool,
+    /// Why what had room could not be written all the same.
+    failing: Option<String>,
     /// How long it was after it was made anew last.
     compacted: u64,
     /// There is something behind `len` that could not be cut off.
@@ -119,7 +130,10 @@ impl Store {
         let header = Header { boot, directory: tokens.directory, floor, silent_until };
         let (ledger, file, len) = match found {
             Some(found) if silent_for.is_none() => {
-                found.file.set_len(found.len).map_err(unusable)?;
+                // It frees what was reserved behind the end, too: only where there is something to cut off.
+                if found.file.metadata().map_err(unusable)?.len() > found.len {
+                    found.file.set_len(found.len).map_err(unusable)?;
+                }
                 (found.ledger, found.file, found.len)
             }
             found => {
@@ -135,6 +149,9 @@ impl Store {
             header,
             journal: file,
             len,
+            reserved: len,
+            cramped: false,
+            failing: None,
             compacted: 0,
             torn: false,
             charge,
@@ -152,15 +169,43 @@ impl Store {
         match appended {
             Ok(()) => {
                 self.len += batch.len() as u64;
+                self.failing = None;
                 Ok(())
             }
             Err(error) => {
                 self.torn = true;
                 // If it cannot be cut now it is before the next batch.
                 let _ = self.cut();
-                Err(fault::writing(&self.directory.file(JOURNAL), &error))
+                let error = fault::writing(&self.directory.file(JOURNAL), &error);
+                self.failing = Some(error.to_string());
+                Err(error)
             }
         }
+    }
+
+    /// Sees to it that this token may be granted and this lease promised, and that so many more bytes can be
+    /// [appended](Self::append), whatever becomes of the disk (N6). Costs next to nothing where that is so already.
+    ///
+    /// # Errors
+    /// Nothing that needs it may be begun.
+    pub(crate) fn promise(
+        &mut self,
+        token: Token,
+        lease: Duration,
+        bytes: usize,
+    ) -> io::Result<()> {
+        if let Some(why) = &self.failing {
+            return Err(io::Error::other(why.clone()));
+        }
+        self.cover_more(token, lease)?;
+        let end = self.len.saturating_add(bytes as u64);
+        if end > self.reserved {
+            let reserved = reserve(&self.journal, self.len, end);
+            self.cramped = reserved.is_err();
+            let path = self.directory.file(JOURNAL);
+            self.reserved = reserved.map_err(|error| fault::writing(&path, &error))?;
+        }
+        Ok(())
     }
 
     /// Sees to it that this token may be granted and this lease promised, whatever happens to the machine.
@@ -169,27 +214,41 @@ impl Store {
     /// # Errors
     /// Neither may be told to anybody then.
     pub(crate) fn cover(&mut self, token: Token, lease: Duration) -> io::Result<()> {
+        self.cover_more(token, lease)?;
+        self.header.floor = self.header.floor.max(token);
+        Ok(())
+    }
+
+    fn cover_more(&mut self, token: Token, lease: Duration) -> io::Result<()> {
         if let Some(more) = self.tokens.covering(token, lease)? {
             self.ensure_charge()?;
             let written = more.write(&self.directory);
             written.map_err(|error| fault::writing(&self.directory.file(TOKENS), &error))?;
             self.tokens = more;
         }
-        self.header.floor = self.header.floor.max(token);
         Ok(())
     }
 
-    /// Puts a journal with these records in the place of the one there is. All tokens granted so far have
-    /// been [covered](Self::cover).
+    /// Puts a journal with these records in the place of the one there is, with as much room behind them as that has. All
+    /// tokens granted so far have been [covered](Self::cover).
     ///
     /// # Errors
     /// The journal is as it was then, and goes on.
     pub(crate) fn compact(&mut self, snapshot: &[u8]) -> io::Result<()> {
         self.ensure_charge()?;
-        let begun = begin(&self.directory, &self.header, snapshot);
+        let len = length(snapshot);
+        let mut reserved = len;
+        let end = len + self.reserved.saturating_sub(self.len).min(SHORT);
+        let content: [&[u8]; 2] = [&self.header.encode(), snapshot];
+        let begun = self.directory.replace_if(JOURNAL, &content, false, |file| {
+            reserved = reserve(file, len, end)?;
+            Ok(())
+        });
         self.journal =
             begun.map_err(|error| fault::writing(&self.directory.file(JOURNAL), &error))?;
-        self.len = length(snapshot);
+        self.len = len;
+        self.reserved = reserved;
+        self.failing = None;
         self.compacted = self.len;
         self.torn = false;
         Ok(())
@@ -197,7 +256,8 @@ impl Store {
 
     /// Whether most of the journal may be about what is over.
     pub(crate) fn is_due_for_compaction(&self) -> bool {
-        self.len > SHORT && self.len > self.compacted.saturating_mul(4)
+        let (least, times) = if self.cramped { (0, 2) } else { (SHORT, 4) };
+        self.len > least && self.len > self.compacted.max(Header::LEN as u64).saturating_mul(times)
     }
 
     /// Whether nobody has removed the directory or its lock, so that another server could have begun. Otherwise it is
@@ -265,6 +325,28 @@ impl Found {
 /// A new journal, in one step. It is not synced: after a failure of power nobody reads it.
 fn begin(directory: &Directory, header: &Header, records: &[u8]) -> io::Result<File> {
     directory.replace(JOURNAL, &[&header.encode(), records], false)
+}
+
+/// Takes room for a file whose bytes up to `len` are written, up to `end` and some more: what there is of it then.
+fn reserve(file: &File, len: u64, end: u64) -> io::Result<u64> {
+    let mut last = None;
+    let most = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
+    for end in [end + SPARE, end] {
+        if end > most {
+            // To write there would be a signal that ends the process.
+            last = Some(Errno::FBIG);
+            continue;
+        }
+        match rustix::io::retry_on_intr(|| {
+            fallocate(file, FallocateFlags::KEEP_SIZE, len, (end - len).max(1))
+        }) {
+            Ok(()) => return Ok(end),
+            // This file system does not: whether there is room is seen when it is written to.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(u64::MAX),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or(Errno::NOSPC).into())
 }
 
 fn length(records: &[u8]) -> u64 {

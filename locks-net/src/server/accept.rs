@@ -2,12 +2,13 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use rustix::io::Errno;
 use rustix::net::SendFlags;
+use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 use super::bell::Rope;
@@ -42,6 +43,15 @@ enum Socket {
 
 const OUT_OF_DESCRIPTORS: &str =
     "the lock server has no descriptors left for more clients: raise its limit (`ulimit -n`)";
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Unix { listener, .. } => listener.as_fd(),
+            Socket::Tcp { listener, .. } => listener.as_fd(),
+        }
+    }
+}
 
 /// What became of looking for a connection.
 #[derive(Debug)]
@@ -95,19 +105,35 @@ impl Listener {
         Self { socket, waker: Waker::from(rope), spare: spare() }
     }
 
-    /// The next connection.
-    pub(super) fn accept(&mut self) -> Accepted {
+    /// The next connection. Where there are no descriptors for it, it is turned away; or it keeps its place until there
+    /// are, while so many clients are `awaited` who may come back to what they hold.
+    pub(super) fn accept(&mut self, awaited: usize) -> Accepted {
         self.spare = self.spare.take().or_else(spare);
+        let kept = kept();
+        let found = descriptors(&self.socket, kept + 2 * awaited);
+        // Who comes back needs one more for a moment than it had.
+        if awaited > 0 && found < kept / 2 {
+            return Accepted::Exhausted;
+        }
+        let has_room = awaited > 0 || found >= kept;
+        let descriptors_left = found.saturating_sub(kept);
         let cx = &mut Context::from_waker(&self.waker);
         let outcome = match &self.socket {
             Socket::Unix { listener, users } => {
-                listener.poll_accept(cx).map_ok(|(stream, _)| unix_peer(stream, users))
+                listener.poll_accept(cx).map_ok(|(stream, _)| match has_room {
+                    true => unix_peer(stream, users, descriptors_left),
+                    false => no_room(&stream),
+                })
             }
             Socket::Tcp { listener, secret } => {
                 listener.poll_accept(cx).map_ok(|(stream, from)| {
+                    if !has_room {
+                        return no_room(&stream);
+                    }
                     // Frames are small and awaited. Without it they are merely late.
                     let _ = stream.set_nodelay(true);
-                    let peer = Peer { kept: Kept::ByLease, secret: Some(Arc::clone(secret)) };
+                    let secret = Some(Arc::clone(secret));
+                    let peer = Peer { kept: Kept::ByLease, secret, descriptors_left };
                     Accepted::of(stream.into_std(), peer, Some(from.ip()), None)
                 })
             }
@@ -129,11 +155,7 @@ impl Listener {
         if self.spare.take().is_none() {
             return;
         }
-        let listener = match &self.socket {
-            Socket::Unix { listener, .. } => listener.as_fd(),
-            Socket::Tcp { listener, .. } => listener.as_fd(),
-        };
-        if let Ok(stream) = rustix::net::accept(listener) {
+        if let Ok(stream) = rustix::net::accept(self.socket.as_fd()) {
             reject(&stream, Why::LimitExceeded, OUT_OF_DESCRIPTORS);
         }
         self.spare = spare();
@@ -148,8 +170,27 @@ fn reject(stream: impl AsFd, why: Why, text: &str) {
     let _ = rustix::net::send(stream, &frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
 }
 
+/// How many of `wanted` descriptors can be opened now. The number of the next one does not say: there may be gaps below.
+fn descriptors(socket: &Socket, wanted: usize) -> usize {
+    let duplicates = std::iter::repeat_with(|| rustix::io::fcntl_dupfd_cloexec(socket.as_fd(), 0));
+    duplicates.take(wanted).map_while(Result::ok).collect::<Vec<_>>().len()
+}
+
+/// So many descriptors the server keeps for what it has to open itself: for its journal, its tokens, and to tell processes
+/// apart (N6).
+fn kept() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(limit / 8).unwrap_or(usize::MAX).clamp(4, 16)
+}
+
+/// Says so to whoever is there.
+fn no_room(stream: impl AsFd) -> Accepted {
+    reject(stream, Why::LimitExceeded, OUT_OF_DESCRIPTORS);
+    Accepted::Exhausted
+}
+
 /// Who is at the other end of a Unix socket, by the kernel's word (N5).
-fn unix_peer(stream: UnixStream, users: &BTreeSet<u32>) -> Accepted {
+fn unix_peer(stream: UnixStream, users: &BTreeSet<u32>, descriptors_left: usize) -> Accepted {
     let Ok((pid, uid)) = pidfd::peer_credentials(&stream) else { return Accepted::TurnedAway };
     if !users.contains(&uid) {
         reject(&stream, Why::Unauthorized, &format!("user {uid} is not let in by this server"));
@@ -173,7 +214,7 @@ fn unix_peer(stream: UnixStream, users: &BTreeSet<u32>) -> Accepted {
         // It has ended since: whatever it asked for is for nobody.
         Err(_) => return Accepted::TurnedAway,
     };
-    Accepted::of(stream.into_std(), Peer { kept, secret: None }, None, process)
+    Accepted::of(stream.into_std(), Peer { kept, secret: None, descriptors_left }, None, process)
 }
 
 fn is_exhausted(error: &io::Error) -> bool {

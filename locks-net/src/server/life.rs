@@ -3,7 +3,7 @@ use std::future;
 use std::io;
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use locks_core::{ErrorKind, LockError};
 
@@ -68,6 +68,8 @@ impl Life {
     fn into_driver(self, bell: &Arc<Bell>) -> Result<Driver, LockError> {
         let Life { store, recovered, limits, listening } = self;
         let time = MachineTime::new();
+        let store = Arc::new(Mutex::new(store));
+        let promising = Arc::clone(&store);
         let arbiter = Arbiter::new(Setup {
             limits: limits.clone(),
             server: random().map_err(failed)?,
@@ -78,6 +80,10 @@ impl Life {
             ledger: recovered.ledger,
             floor: recovered.floor,
             silent_for: recovered.silent_for,
+            promise: Box::new(move |token, lease, bytes| {
+                let mut store = promising.lock().unwrap_or_else(PoisonError::into_inner);
+                store.promise(token, lease, bytes).map_err(|error| error.to_string())
+            }),
         })?;
         let mut driver = Driver::new(Arc::clone(bell), arbiter, store, limits, time.boot);
         for listening in listening {

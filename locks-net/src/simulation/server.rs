@@ -158,7 +158,11 @@ impl World {
                     KeptBy::Lease => Kept::ByLease,
                 };
                 let secret = client.secret.clone();
-                connection.server = ServerEnd::Known(arbiter.connect(Peer { kept, secret }));
+                connection.server = ServerEnd::Known(arbiter.connect(Peer {
+                    kept,
+                    secret,
+                    descriptors_left: usize::MAX,
+                }));
             }
             let ServerEnd::Known(id) = connection.server else { continue };
             while let Some(bytes) = connection.up.read(self.now) {
@@ -295,6 +299,7 @@ impl World {
             random: Box::new(move |bytes| random.fill(bytes)),
             ledger,
             floor,
+            promise: Box::new(|_, _, _| Ok(())),
             silent_for,
         };
         self.server = Server::default();

@@ -12,6 +12,7 @@ mod crowds;
 mod cuts;
 mod cycles;
 mod directory;
+mod exhausted;
 mod forks;
 mod namespaces;
 mod newcomers;

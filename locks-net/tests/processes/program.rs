@@ -6,11 +6,12 @@ use std::process::Command;
 const PROGRAM: &str = "LOCKS_NET_PROGRAM";
 
 /// What a process can be told to be.
-const PROGRAMS: [(&str, fn()); 6] = [
+const PROGRAMS: [(&str, fn()); 7] = [
     ("kit", crate::conformance::serve_the_kit),
     ("peer", crate::commands::serve),
     ("server", crate::place::serve),
     ("host", crate::place::host),
+    ("single", crate::exhausted::single),
     ("parent", crate::forks::parent),
     ("worker", crate::torture::work),
 ];

@@ -113,7 +113,7 @@ fn row_33_a_serving_process_without_descriptors_serves_those_who_are_there() {
     // Connections that say nothing take what there is.
     let socket = place.path().join("server.sock");
     let crowd = Vec::from_iter((0..60).map_while(|_| UnixStream::connect(&socket).ok()));
-    until("there are none left", || serving.descriptors() >= 47);
+    until("there are none left", || serving.descriptors() >= 41);
     holder.refresh(held).expect("row 33: who is connected is served");
     let newcomer = place.told().client_within(Duration::from_millis(300)).unwrap();
     let refused = Backend::new(newcomer).named("other").acquire().map(|guard| guard.release());

@@ -95,6 +95,7 @@ fn arbiter(clock: &ManualClock, limits: Limits, ledger: Ledger, floor: Token, li
         random: Box::new(random),
         ledger,
         floor,
+        promise: Box::new(|_, _, _| Ok(())),
         silent_for: None,
     })
     .unwrap()
@@ -119,7 +120,7 @@ impl Line {
         kept: Kept,
         resume: Option<Resume>,
     ) -> Result<Self, Rejected> {
-        let id = world.arbiter.connect(Peer { kept, secret: None });
+        let id = world.arbiter.connect(Peer { kept, secret: None, descriptors_left: usize::MAX });
         let (mut reader, mut writer) = (FrameReader::new(1 << 20), FrameWriter::default());
         let mut say = |world: &mut World, write: &dyn Fn(&mut Vec<u8>)| {
             let mut bytes = Vec::new();

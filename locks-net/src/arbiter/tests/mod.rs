@@ -107,8 +107,7 @@ fn c8_a_victim_that_comes_back_after_a_restart_and_the_theft_hears_of_it() {
         let held = victim.ask(&mut world, "k", |_| {});
         world.advance(2 * SECOND);
         world.restart();
-        assert_eq!(thief.resume(&mut world), How::Restored);
-        thief.say(&mut world, &Call::Holding { held: vec![], pending: vec![], more: false });
+        assert_eq!(thief.resume(&mut world), How::New, "it has held nothing yet");
         let stolen = thief.ask(&mut world, "k", |ask| ask.options.steal_after = Some(SECOND));
         assert!(thief.granted(&mut world, stolen).is_some());
         assert_eq!(victim.resume(&mut world), How::Restored);
@@ -234,8 +233,7 @@ fn n4_what_is_nested_in_a_guard_that_has_expired_outlives_a_restart() {
     let lost = |event: &Event| matches!(event, Event::Lost { request, .. } if *request == outer);
     assert!(one.events.iter().any(lost));
     world.restart();
-    assert_eq!(two.resume(&mut world), How::Restored);
-    two.say(&mut world, &Call::Holding { held: vec![], pending: vec![], more: false });
+    assert_eq!(two.resume(&mut world), How::New, "it has held nothing yet");
     let wants = two.ask(&mut world, "k", |_| {});
     assert_eq!(two.granted(&mut world, wants), None, "it is held for a minute");
     world.advance(61 * SECOND);

@@ -193,6 +193,8 @@ impl Session {
         let kind = match why {
             Why::Version | Why::Protocol => Some(locks_core::ErrorKind::Protocol),
             Why::Unauthorized => Some(locks_core::ErrorKind::Unauthorized),
+            // Who comes back passes outside that limit, if not at once.
+            Why::LimitExceeded if self.life.is_some() => None,
             Why::LimitExceeded => Some(locks_core::ErrorKind::LimitExceeded),
             Why::Unavailable => None,
         };

@@ -60,7 +60,8 @@ impl Session {
         }
         let waited = now.since(asked.asked);
         let is_connected = open || self.connection.is_some();
-        if !open && (self.reaching || is_connected) && now < asked.reach {
+        let is_new = !open && asked.sent.is_none();
+        if is_new && (self.reaching || is_connected) && now < asked.reach {
             // Who allows less than it takes to reach a server has that time nevertheless.
             let reach = asked.reach;
             return self.set_deadline(number, Some(reach));

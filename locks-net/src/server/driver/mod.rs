@@ -5,7 +5,7 @@
 mod outgoing;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ pub(super) struct Driver {
     bell: Arc<Bell>,
     /// That of leases, as the arbiter and the journal have it.
     clock: Arc<dyn Clock>,
-    store: Store,
+    store: Arc<Mutex<Store>>,
     limits: Limits,
     listeners: Vec<(Listener, Arc<Rope>)>,
     files: Vec<SocketFile>,
@@ -42,6 +42,8 @@ pub(super) struct Driver {
     timer_rope: Arc<Rope>,
     /// There were no descriptors left for another connection.
     exhausted: bool,
+    /// What is not sent and closed before the journal can be written again.
+    held_back: (Vec<ConnId>, Vec<ConnId>),
     /// What the journal has been told to cover.
     covered: Option<(Token, Duration)>,
     /// This round was not only for the sake of what came in.
@@ -86,6 +88,9 @@ const EVENTS: usize = 1024;
 /// How long clients have to take what was written last.
 const FAREWELL: Duration = Duration::from_secs(1);
 
+/// How often it is tried whether there is a descriptor for another connection.
+const SOON: Duration = Duration::from_millis(10);
+
 /// How often connections with a deadline are looked at.
 const ATTENTION: Duration = Duration::from_millis(100);
 
@@ -94,7 +99,7 @@ impl Driver {
     pub(super) fn new(
         bell: Arc<Bell>,
         arbiter: Arbiter,
-        store: Store,
+        store: Arc<Mutex<Store>>,
         limits: Limits,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -116,6 +121,7 @@ impl Driver {
             timer: Timer::new(Arc::clone(&timer_rope)),
             timer_rope,
             exhausted: false,
+            held_back: (Vec::new(), Vec::new()),
             covered: None,
             looked_around: true,
             reachable_until: Moment::from_nanos(0),
@@ -152,9 +158,10 @@ impl Driver {
         }
         let attended = rung.drain(..).try_for_each(|rope| self.attend(rope.source));
         self.rung = rung;
-        if let Err(error) = attended.and_then(|()| self.work()) {
+        if let Err(error) = attended {
             return Poll::Ready(Round::Over(Err(error)));
         }
+        self.work();
         if self.has_stopped() {
             return Poll::Ready(Round::Over(Ok(())));
         }
@@ -217,7 +224,7 @@ impl Driver {
     fn accept(&mut self, place: usize) {
         for _ in 0..ACCEPTS {
             let Some((listener, _)) = self.listeners.get_mut(place) else { return };
-            match listener.accept() {
+            match listener.accept(self.arbiter.awaited_clients()) {
                 Accepted::Peer(newcomer) => {
                     let id = self.arbiter.connect(newcomer.peer.clone());
                     let rope = self.bell.rope(Source::Connection(id));
@@ -228,6 +235,7 @@ impl Driver {
                 Accepted::TurnedAway => {}
                 Accepted::Nobody => return,
                 Accepted::Exhausted => {
+                    self.arbiter.make_room();
                     self.exhausted = true;
                     return;
                 }
@@ -268,7 +276,7 @@ impl Driver {
         self.reachable_until = now.after(Timer::LONGEST);
         let lost = |why: &str| ended(ErrorKind::Unavailable, why);
         // What cannot be found out now is looked at again.
-        if self.store.is_in_charge().is_ok_and(|is| !is) {
+        if self.store().is_in_charge().is_ok_and(|is| !is) {
             return Err(lost("the lock of its directory was removed"));
         }
         match self.files.iter().find(|file| !file.is_there()) {
@@ -281,15 +289,14 @@ impl Driver {
     }
 
     /// Lets the arbiter do what there is to be done, writes that down, and tells the clients.
-    fn work(&mut self) -> Result<(), LockError> {
+    fn work(&mut self) {
         if self.is_due() {
             self.arbiter.run();
         }
         loop {
             let notices = self.arbiter.take_notices();
             let is_quiet = notices.is_empty();
-            let mut outputs = Vec::new();
-            let mut closing = Vec::new();
+            let (mut outputs, mut closing) = std::mem::take(&mut self.held_back);
             for notice in notices {
                 match notice {
                     Notice::Output(id) => outputs.push(id),
@@ -308,8 +315,12 @@ impl Driver {
             // What nobody is told of may be written with what comes next: if it is lost with the server,
             // its client repeats it.
             let in_no_hurry = outputs.is_empty() && closing.is_empty() && !self.looked_around;
-            if !in_no_hurry || self.arbiter.journal().len() > BUFFER {
-                self.write_down()?;
+            if (!in_no_hurry || self.arbiter.journal().len() > BUFFER) && self.write_down().is_err()
+            {
+                // It is tried again, and nobody hears of anything before (N4, N6).
+                self.held_back = (outputs, closing);
+                self.looked_around = false;
+                return;
             }
             for id in outputs {
                 self.output(id);
@@ -320,7 +331,7 @@ impl Driver {
             if is_quiet {
                 self.looked_around = false;
                 self.compact();
-                return Ok(());
+                return;
             }
         }
     }
@@ -343,17 +354,16 @@ impl Driver {
     }
 
     /// Nothing leaves before this is done (N4).
-    fn write_down(&mut self) -> Result<(), LockError> {
-        let failed =
-            |error: std::io::Error| ended(ErrorKind::Io, &error.to_string()).with_source(error);
+    fn write_down(&mut self) -> std::io::Result<()> {
         let promised = self.arbiter.promised();
         if self.covered != Some(promised) {
-            self.store.cover(promised.0, promised.1).map_err(failed)?;
+            self.store().cover(promised.0, promised.1)?;
             self.covered = Some(promised);
         }
+        let store = Arc::clone(&self.store);
         let records = self.arbiter.journal();
         if !records.is_empty() {
-            self.store.append(records).map_err(failed)?;
+            lock(&store).append(records)?;
             records.clear();
             records.shrink_to(BUFFER);
         }
@@ -361,13 +371,17 @@ impl Driver {
     }
 
     fn compact(&mut self) {
-        if self.store.is_due_for_compaction() && self.arbiter.journal().is_empty() {
+        if self.store().is_due_for_compaction() && self.arbiter.journal().is_empty() {
             let now = self.clock.now();
-            if self.compact_from <= now && self.store.compact(&self.arbiter.snapshot()).is_err() {
+            if self.compact_from <= now && self.store().compact(&self.arbiter.snapshot()).is_err() {
                 // The journal is longer than it need be, and as good as before.
                 self.compact_from = now.after(Timer::LONGEST);
             }
         }
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        lock(&self.store)
     }
 
     fn begin_to_stop(&mut self) {
@@ -389,12 +403,18 @@ impl Driver {
 
     fn set_timer(&mut self) {
         let arbiter = self.arbiter.next_deadline().map(|at| at.since(self.clock.now()));
-        let impatient = !self.attended.is_empty() || self.exhausted || self.stops_by.is_some();
-        let attention = impatient.then_some(ATTENTION);
+        let stalled = !self.held_back.0.is_empty() || !self.held_back.1.is_empty();
+        let impatient =
+            !self.attended.is_empty() || self.exhausted || stalled || self.stops_by.is_some();
+        let attention = impatient.then_some(if self.exhausted { SOON } else { ATTENTION });
         // Unseen processes are looked at, and whether clients find the server.
         let wait = [arbiter, attention].into_iter().flatten().fold(Timer::LONGEST, Duration::min);
         self.timer.set(wait);
     }
+}
+
+fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Why the server cannot go on.

@@ -65,5 +65,8 @@ impl Driver {
         if self.connections.remove(&id).is_some_and(|connection| connection.closing_by.is_none()) {
             self.arbiter.disconnect(id);
         }
+        if std::mem::take(&mut self.exhausted) {
+            self.listeners.iter().for_each(|(_, rope)| rope.pull());
+        }
     }
 }
