@@ -46,7 +46,6 @@ pub mod fuzzing;
 mod history;
 mod journal;
 mod patience;
-mod per_process;
 mod pidfd;
 mod secret;
 mod server;

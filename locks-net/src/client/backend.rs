@@ -211,7 +211,7 @@ impl NetBuilder {
             connect: self.connect,
             label: self.label,
             process: self.process,
-            generation: Generation::first(),
+            generation: Generation::new(),
         })))
     }
 }

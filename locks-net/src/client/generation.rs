@@ -1,29 +1,28 @@
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use locks_core::LockError;
+use locks_core::fork::{self, PerProcess};
 
 use super::link::Link;
-use crate::per_process::PerProcess;
 
 /// What a process has of a backend, and what a child that it forked has instead (C4).
 ///
 /// Numbers of requests tell them apart: a guard of the parent means nothing in the child.
-pub(super) struct Generation(PerProcess<OnceLock<Arc<Link>>>);
+pub(super) struct Generation(PerProcess<Arc<Link>>);
 
 impl Generation {
-    pub(super) fn first() -> Self {
-        Self(PerProcess::default())
+    pub(super) const fn new() -> Self {
+        Self(PerProcess::new())
     }
 
     /// The link of this process, if a hold with this number is of it.
     pub(super) fn own_of(&self, request: u64) -> Option<&Arc<Link>> {
-        let (link, depth) = self.0.own();
-        if request >> DEPTH == u64::from(depth) { link.get() } else { None }
+        if request >> GENERATION == this() { self.0.get() } else { None }
     }
 
     /// The link of this process, if it has one.
     pub(super) fn existing(&self) -> Option<&Arc<Link>> {
-        self.0.own().0.get()
+        self.0.get()
     }
 
     /// The link of this process.
@@ -34,17 +33,16 @@ impl Generation {
         &self,
         make: impl FnOnce(u64) -> Result<Arc<Link>, LockError>,
     ) -> Result<&Arc<Link>, LockError> {
-        let (link, depth) = self.0.own();
-        if let Some(link) = link.get() {
-            return Ok(link);
-        }
-        let made = make(u64::from(depth) << DEPTH)?;
-        Ok(link.get_or_init(|| made))
+        self.0.get_or_try_init(|| make(this() << GENERATION))
     }
 }
 
-/// Where in a number the generation is told.
-const DEPTH: u32 = 48;
+/// Where in a number the generation is told, as far as there is room for it.
+const GENERATION: u32 = 48;
+
+fn this() -> u64 {
+    fork::generation() & 0xffff
+}
 
 #[cfg(test)]
 mod tests {
@@ -52,12 +50,12 @@ mod tests {
 
     #[test]
     fn c4_guards_of_its_parent_mean_nothing_to_a_forked_child() {
-        let parent = Generation(PerProcess::of_ancestors(1));
-        let failed = parent.link(|numbers_after| {
-            assert_eq!(numbers_after, 1 << DEPTH);
+        let generation = Generation::new();
+        let failed = generation.link(|numbers_after| {
+            assert_eq!(numbers_after, fork::generation() << GENERATION);
             Err(LockError::new(locks_core::ErrorKind::Io, ""))
         });
         failed.unwrap_err();
-        assert!(parent.own_of(1).is_none() && parent.existing().is_none());
+        assert!(generation.own_of(1).is_none() && generation.existing().is_none());
     }
 }

@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use locks_core::LockError;
+use locks_core::fork::PerProcess;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustix::process::{Flock, FlockType};
 
 use super::directory::{Directory, Inode, read_all};
 use super::fault;
-use crate::per_process::{PerProcess, per_process};
 use crate::pidfd::{Found, Handle, Process};
 
 /// Never renamed or removed by us (N3): who has locked it serves, and its number is in it.
@@ -41,7 +41,7 @@ pub(super) struct Charge {
 }
 
 /// The directories that this process serves.
-static SERVED: PerProcess<Mutex<BTreeSet<Inode>>> = per_process!(Mutex::new(BTreeSet::new()));
+static SERVED: PerProcess<Mutex<BTreeSet<Inode>>> = PerProcess::new();
 
 impl Charge {
     /// `dead`: the inode of a process that is known to have ended, by somebody who could see it.
@@ -223,5 +223,5 @@ fn named_in(file: &File) -> io::Result<Option<Process>> {
 }
 
 fn served() -> MutexGuard<'static, BTreeSet<Inode>> {
-    SERVED.own().0.lock().unwrap_or_else(PoisonError::into_inner)
+    SERVED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }

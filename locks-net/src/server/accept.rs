@@ -110,13 +110,15 @@ impl Listener {
     pub(super) fn accept(&mut self, awaited: usize) -> Accepted {
         self.spare = self.spare.take().or_else(spare);
         let kept = kept();
-        let found = descriptors(&self.socket, kept + 2 * awaited);
+        let wanted = kept + 2 * awaited;
+        let found = descriptors(&self.socket, wanted);
         // Who comes back needs one more for a moment than it had.
         if awaited > 0 && found < kept / 2 {
             return Accepted::Exhausted;
         }
         let has_room = awaited > 0 || found >= kept;
-        let descriptors_left = found.saturating_sub(kept);
+        // More than are wanted are not counted.
+        let descriptors_left = if found < wanted { found.saturating_sub(kept) } else { usize::MAX };
         let cx = &mut Context::from_waker(&self.waker);
         let outcome = match &self.socket {
             Socket::Unix { listener, users } => {

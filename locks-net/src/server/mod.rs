@@ -20,12 +20,11 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use locks_core::{ErrorKind, LockError};
+use locks_core::{ErrorKind, LockError, fork};
 
 use self::bell::Bell;
 pub use self::builder::ServerBuilder;
 use self::life::{Life, Listening};
-use crate::per_process;
 
 /// A lock server in this process.
 ///
@@ -88,7 +87,7 @@ impl Server {
             shared,
             thread: Mutex::new(Some(thread)),
             addresses,
-            process: per_process::this(),
+            process: fork::generation(),
         };
         match has_begun.recv() {
             Ok(()) => Ok(server),
@@ -109,13 +108,13 @@ impl Server {
 
     /// Whether it serves.
     pub fn is_running(&self) -> bool {
-        self.process == per_process::this() && self.shared.lock().is_none()
+        self.process == fork::generation() && self.shared.lock().is_none()
     }
 
     /// Tells the clients, lets go of the addresses and the directory, and returns when that is done:
     /// within about a second.
     pub fn stop(&self) {
-        if self.process != per_process::this() {
+        if self.process != fork::generation() {
             return;
         }
         self.shared.bell.stop();
@@ -127,7 +126,7 @@ impl Server {
     /// # Errors
     /// Why it could not go on.
     pub fn wait(&self) -> Result<(), LockError> {
-        if self.process != per_process::this() {
+        if self.process != fork::generation() {
             let why = "the server belongs to the parent of this forked process";
             return Err(LockError::new(ErrorKind::Unavailable, "").with_message(why));
         }

@@ -2,16 +2,16 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use locks_core::fork::PerProcess;
 use locks_core::{ErrorKind, LockError};
 
-use crate::per_process::{PerProcess, per_process};
 use crate::server::Server;
 
 /// The servers that this process runs for its machine, by their directories. They live as long as the
 /// process does, or until they cannot go on.
 type Servers = BTreeMap<PathBuf, Server>;
 
-static HERE: PerProcess<Mutex<Servers>> = per_process!(Mutex::new(BTreeMap::new()));
+static HERE: PerProcess<Mutex<Servers>> = PerProcess::new();
 
 /// Serves the directory from this process, if `is_served` says that nobody does; `start` begins.
 ///
@@ -45,6 +45,5 @@ pub(super) fn serve(
 }
 
 fn servers() -> MutexGuard<'static, Servers> {
-    let (servers, _) = HERE.own();
-    servers.lock().unwrap_or_else(PoisonError::into_inner)
+    HERE.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }

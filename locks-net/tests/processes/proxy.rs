@@ -42,7 +42,9 @@ struct Rules {
     /// Connections are taken no more.
     closed: bool,
     /// After so many bytes in that direction the connection ends; the next one is left alone.
+    /// After so many bytes of all connections since then together.
     cut: Option<(Towards, u64)>,
+    since: u32,
     was_cut: bool,
     for_good: bool,
     /// What comes from there stays where it is.
@@ -94,10 +96,11 @@ impl Proxy {
         &self.told
     }
 
-    /// The next connection ends after so many bytes.
+    /// The next connection ends after so many bytes; or one that takes its place, if there are fewer.
     pub(crate) fn cut_after(&self, towards: Towards, bytes: u64) {
         let mut rules = self.shared.rules.lock().unwrap();
         (rules.cut, rules.was_cut) = (Some((towards, bytes)), false);
+        rules.since += 1;
     }
 
     /// The next connection ends after so many bytes, and there are no others behind it.
@@ -175,15 +178,13 @@ impl Shared {
             if rules.closed {
                 continue;
             }
-            let cut = rules.cut.take();
+            let since = rules.since;
             // Nobody may be there at the moment.
             let Ok(server) = connect(&self.upstream) else { continue };
             rules.open.push(client.clone());
             rules.open.push(server.clone());
             drop(rules);
             for towards in BOTH {
-                let left = cut.filter(|(direction, _)| *direction == towards);
-                let left = left.map(|(_, bytes)| bytes);
                 let (from, to) = match towards {
                     Towards::Server => (client.clone(), server.clone()),
                     Towards::Client => (server.clone(), client.clone()),
@@ -191,7 +192,7 @@ impl Shared {
                 let shared = self.clone();
                 thread::spawn(move || {
                     // Ended by either side.
-                    let _ = shared.pump(towards, &from, &to, left);
+                    let _ = shared.pump(towards, &from, &to, since);
                     from.shut();
                     to.shut();
                 });
@@ -199,19 +200,17 @@ impl Shared {
         }
     }
 
-    /// Passes on what comes, and ends after `left` bytes, if there are so many.
+    /// Passes on what comes, and ends where that is to be cut.
     fn pump(
         &self,
         towards: Towards,
         mut from: &Stream,
         mut to: &Stream,
-        mut left: Option<u64>,
+        since: u32,
     ) -> io::Result<()> {
         let mut buffer = [0; 4096];
         loop {
-            if left == Some(0) {
-                let mut rules = self.rules.lock().unwrap();
-                (rules.was_cut, rules.closed) = (true, rules.closed || rules.for_good);
+            if self.is_cut(towards, since) {
                 return Ok(());
             }
             let read = from.read(&mut buffer)?;
@@ -228,11 +227,37 @@ impl Shared {
             if !delay.is_zero() {
                 thread::sleep(delay);
             }
-            let passes = left.map_or(read, |left| read.min(usize::try_from(left).unwrap()));
-            left = left.map(|left| left - passes as u64);
+            let passes = self.passes(towards, since, read);
             self.rules.lock().unwrap().passed[towards as usize].extend(&buffer[..passes]);
             to.write_all(&buffer[..passes])?;
         }
+    }
+}
+
+impl Shared {
+    /// How many of these bytes pass before the cut.
+    fn passes(&self, towards: Towards, since: u32, read: usize) -> usize {
+        let mut rules = self.rules.lock().unwrap();
+        let applies = rules.since == since;
+        match &mut rules.cut {
+            Some((direction, left)) if applies && *direction == towards => {
+                let passes = read.min(usize::try_from(*left).unwrap());
+                *left -= passes as u64;
+                passes
+            }
+            _ => read,
+        }
+    }
+
+    /// Whether a connection ends here.
+    fn is_cut(&self, towards: Towards, since: u32) -> bool {
+        let mut rules = self.rules.lock().unwrap();
+        let is_cut = rules.since == since && rules.cut == Some((towards, 0));
+        if is_cut {
+            rules.cut = None;
+            (rules.was_cut, rules.closed) = (true, rules.closed || rules.for_good);
+        }
+        is_cut
     }
 }
 

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use locks_core::{Clock, Moment, wait_at};
+use locks_core::{Clock, Moment, fork, wait_at};
 
 use self::attempts::Attempts;
 use self::line::{Bell, Received, ServerProcess, Wire};
@@ -25,7 +25,6 @@ use self::sending::HeldBack;
 use super::Dial;
 use super::session::{Reach, Session, Setup};
 use crate::patience::Patience;
-use crate::per_process;
 
 /// See the [module](self).
 ///
@@ -135,7 +134,7 @@ impl Link {
         Ok(Arc::new(Self {
             dial,
             clock,
-            process: AtomicU64::new(per_process::this()),
+            process: AtomicU64::new(fork::generation()),
             shared: Mutex::new(shared),
             bell: Bell::new()?,
             leader_bell: Bell::new()?,
@@ -264,7 +263,7 @@ impl Link {
     /// Whether it is this process's. A child that was forked finds its parent's, and leaves it alone: there may be
     /// nobody to let go of the mutex (C4).
     pub(super) fn is_own(&self) -> bool {
-        self.process.load(Ordering::Relaxed) == per_process::this()
+        self.process.load(Ordering::Relaxed) == fork::generation()
     }
 
     pub(super) fn now(&self) -> Moment {
