@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::clock::attend;
-use crate::observe::{self, Since};
+use crate::observe::{self, Ending, Since};
 use crate::sync::plain::Mutex;
 use crate::{Backend, ErrorKind, Hold, LockBackend, LockError, LostCause, Op, Query, Token};
 
@@ -131,12 +131,14 @@ impl Guard {
 impl OwnedGuard {
     #[inline]
     pub(crate) fn new(hold: Hold, backend: Backend, asked: Since) -> Self {
-        observe::acquired(&hold, asked);
-        Self {
+        let guard = Self {
             hold: ManuallyDrop::new(hold),
             backend: ManuallyDrop::new(backend),
             granted: Since::now(),
-        }
+        };
+        // A subscriber that panics drops the guard.
+        observe::acquired(&guard.hold, asked);
+        guard
     }
 
     /// The fencing token of the grant (C7).
@@ -221,13 +223,14 @@ impl OwnedGuard {
     #[doc(hidden)]
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn try_release(self) -> Result<(), Self> {
-        // A subscriber is told the key, which is the holder's to read only until then.
-        if cfg!(feature = "tracing") || !self.backend.is_engine() || !self.hold.release_in_place() {
+        let ending = Ending::of(&self.hold, self.granted);
+        if !self.backend.is_engine() || !self.hold.release_in_place() {
             return Err(self);
         }
         let mut this = ManuallyDrop::new(self);
         // SAFETY: I1: `this` is never dropped.
         drop(unsafe { this.take_apart() });
+        ending.released();
         Ok(())
     }
 
@@ -252,20 +255,22 @@ impl OwnedGuard {
 
     fn begin_release(self) -> Op<'static, ()> {
         let mut this = ManuallyDrop::new(self);
+        let ending = Ending::of(&this.hold, this.granted);
         // SAFETY: I1: `this` is never dropped.
         let (hold, backend) = unsafe { this.take_apart() };
-        if backend.is_engine() && hold.release_in_place() {
+        let release = if backend.is_engine() && hold.release_in_place() {
             Op::ready(())
         } else {
             backend.release_own(hold)
-        }
+        };
+        ending.released();
+        release
     }
 
     /// # Safety
     /// I1.
     #[cfg_attr(not(debug_assertions), inline(always))]
     unsafe fn take_apart(&mut self) -> (Hold, Backend) {
-        observe::released(&self.hold, self.granted);
         // SAFETY: by the caller.
         unsafe { (ManuallyDrop::take(&mut self.hold), ManuallyDrop::take(&mut self.backend)) }
     }
@@ -280,11 +285,13 @@ impl Drop for OwnedGuard {
     // need not be in memory.
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn drop(&mut self) {
+        let ending = Ending::of(&self.hold, self.granted);
         // SAFETY: I1: nobody looks at it after this.
         let (hold, backend) = unsafe { self.take_apart() };
         if !(backend.is_engine() && hold.release_in_place()) {
             release(hold, backend);
         }
+        ending.released();
     }
 }
 

@@ -46,57 +46,105 @@ mod on {
     }
 }
 
-/// A request was granted, after waiting since then.
+/// Calls subscribers and recorders, which are anybody's code. A panic of theirs goes on, unless one is
+/// under way: then it would end the program.
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+fn tell(tell: impl FnOnce()) {
+    if std::thread::panicking() { tell_aside(tell) } else { tell() }
+}
+
+/// As [`tell`], of somebody else's affairs: no panic goes on in the code that has brought them about.
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+fn tell_aside(tell: impl FnOnce()) {
+    // The hook has told of it.
+    let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(tell));
+}
+
+/// A request was granted, after waiting since then. The hold has a guard by now.
 #[inline]
 pub(crate) fn acquired(hold: &Hold, asked: Since) {
     let _ = (hold, asked);
-    #[cfg(feature = "tracing")]
-    tracing::trace!(
-        target: "locks",
-        keys = %keys(hold),
-        token = hold.token().get(),
-        waited = ?asked.elapsed(),
-        "acquired"
-    );
-    #[cfg(feature = "metrics")]
-    {
-        metrics::counter!("locks_acquired_total").increment(1);
-        metrics::histogram!("locks_wait_seconds").record(asked.elapsed().as_secs_f64());
-    }
+    #[cfg(any(feature = "tracing", feature = "metrics"))]
+    tell(|| {
+        #[cfg(feature = "tracing")]
+        tracing::trace!(
+            target: "locks",
+            keys = %keys(hold),
+            token = hold.token().get(),
+            waited = ?asked.elapsed(),
+            "acquired"
+        );
+        #[cfg(feature = "metrics")]
+        {
+            metrics::counter!("locks_acquired_total").increment(1);
+            metrics::histogram!("locks_wait_seconds").record(asked.elapsed().as_secs_f64());
+        }
+    });
 }
 
 /// A request was turned down.
 #[inline]
 pub(crate) fn refused(error: &LockError, asked: Since) {
     let _ = (error, asked);
-    #[cfg(feature = "tracing")]
-    if error.is_contended() {
-        tracing::debug!(target: "locks", key = error.key(), waited = ?asked.elapsed(), "{error}");
-    } else {
-        tracing::warn!(target: "locks", key = error.key(), waited = ?asked.elapsed(), "{error}");
-    }
-    #[cfg(feature = "metrics")]
-    if error.is_contended() {
-        metrics::counter!("locks_contended_total").increment(1);
-    } else {
-        metrics::counter!("locks_failed_total").increment(1);
-    }
+    #[cfg(any(feature = "tracing", feature = "metrics"))]
+    tell(|| {
+        #[cfg(feature = "tracing")]
+        if error.is_contended() {
+            tracing::debug!(target: "locks", key = error.key(), waited = ?asked.elapsed(), "{error}");
+        } else {
+            tracing::warn!(target: "locks", key = error.key(), waited = ?asked.elapsed(), "{error}");
+        }
+        #[cfg(feature = "metrics")]
+        if error.is_contended() {
+            metrics::counter!("locks_contended_total").increment(1);
+        } else {
+            metrics::counter!("locks_failed_total").increment(1);
+        }
+    });
 }
 
-/// A guard gave its hold back.
-#[inline]
-pub(crate) fn released(hold: &Hold, granted: Since) {
-    let _ = (hold, granted);
+/// What is to be told of a hold once it has been given back: the keys are its holder's to read only until
+/// then.
+pub(crate) struct Ending {
     #[cfg(feature = "tracing")]
-    tracing::trace!(
-        target: "locks",
-        keys = %keys(hold),
-        token = hold.token().get(),
-        held = ?granted.elapsed(),
-        "released"
-    );
-    #[cfg(feature = "metrics")]
-    metrics::histogram!("locks_hold_seconds").record(granted.elapsed().as_secs_f64());
+    keys: Option<(String, Token)>,
+    #[cfg(any(feature = "tracing", feature = "metrics"))]
+    granted: Since,
+}
+
+impl Ending {
+    #[inline]
+    pub(crate) fn of(hold: &Hold, granted: Since) -> Self {
+        let _ = (hold, granted);
+        Self {
+            // Nobody is asked yet: the level is a number that subscribers have left.
+            #[cfg(feature = "tracing")]
+            keys: (tracing::level_filters::LevelFilter::current() >= tracing::Level::TRACE)
+                .then(|| (keys(hold), hold.token())),
+            #[cfg(any(feature = "tracing", feature = "metrics"))]
+            granted,
+        }
+    }
+
+    /// The guard gave its hold back.
+    #[inline]
+    pub(crate) fn released(self) {
+        #[cfg(any(feature = "tracing", feature = "metrics"))]
+        tell(|| {
+            #[cfg(feature = "tracing")]
+            if let Some((keys, token)) = self.keys {
+                tracing::trace!(
+                    target: "locks",
+                    keys = %keys,
+                    token = token.get(),
+                    held = ?self.granted.elapsed(),
+                    "released"
+                );
+            }
+            #[cfg(feature = "metrics")]
+            metrics::histogram!("locks_hold_seconds").record(self.granted.elapsed().as_secs_f64());
+        });
+    }
 }
 
 /// A release whose outcome nobody waits for: what is known of it by now is told.
@@ -113,25 +161,35 @@ pub(crate) fn unheard(release: Op<'static, ()>) {
 #[cold]
 pub fn report_release(error: &LockError) {
     if !error.is_lost() {
-        #[cfg(feature = "tracing")]
-        tracing::warn!(target: "locks", key = error.key(), "not released as it should be: {error}");
-        #[cfg(feature = "metrics")]
-        metrics::counter!("locks_release_failed_total").increment(1);
+        #[cfg(any(feature = "tracing", feature = "metrics"))]
+        tell(|| {
+            #[cfg(feature = "tracing")]
+            tracing::warn!(
+                target: "locks",
+                key = error.key(),
+                "not released as it should be: {error}"
+            );
+            #[cfg(feature = "metrics")]
+            metrics::counter!("locks_release_failed_total").increment(1);
+        });
     }
 }
 
 /// A hold was ended from outside.
 pub(crate) fn lost(key: &str, token: Token, cause: LostCause) {
     let _ = (key, token, cause);
-    #[cfg(feature = "tracing")]
-    tracing::warn!(target: "locks", key, token = token.get(), "the lock was lost: {cause}");
-    #[cfg(feature = "metrics")]
-    {
-        metrics::counter!("locks_lost_total").increment(1);
-        if cause == LostCause::Stolen {
-            metrics::counter!("locks_stolen_total").increment(1);
+    #[cfg(any(feature = "tracing", feature = "metrics"))]
+    tell_aside(|| {
+        #[cfg(feature = "tracing")]
+        tracing::warn!(target: "locks", key, token = token.get(), "the lock was lost: {cause}");
+        #[cfg(feature = "metrics")]
+        {
+            metrics::counter!("locks_lost_total").increment(1);
+            if cause == LostCause::Stolen {
+                metrics::counter!("locks_stolen_total").increment(1);
+            }
         }
-    }
+    });
 }
 
 #[cfg(feature = "tracing")]

@@ -20,6 +20,8 @@ mod refused;
 mod released;
 mod restored;
 mod sets;
+#[cfg(feature = "tracing")]
+mod subscriber;
 mod table;
 mod thieves;
 mod torture;

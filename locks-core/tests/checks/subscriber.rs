@@ -1,0 +1,112 @@
+//! F45: a subscriber that panics costs nobody a lock.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use locks_core::{Backend, LockBuilder};
+use tracing::Metadata;
+use tracing::subscriber::with_default;
+
+use crate::fails::fails;
+use crate::listens::Listens;
+use crate::polled::{Polled, engine};
+
+/// Runs `run` with a subscriber that panics at events that tell of `what`. It does panic there.
+fn panics_at<R>(what: &'static str, run: impl FnOnce() -> R) {
+    let told = move |text: String| assert!(!text.contains(what), "on purpose, at {text}");
+    let run = || with_default(Listens { wants: |_: &Metadata<'_>| true, told }, run);
+    let outcome = catch_unwind(AssertUnwindSafe(run));
+    let panic = outcome.err().unwrap_or_else(|| panic!("nothing was told of «{what}»"));
+    let text = panic.downcast_ref::<String>().expect("it is that of the subscriber");
+    assert!(text.starts_with("on purpose"), "{text}");
+}
+
+fn assert_free(backend: &Backend) {
+    drop(backend.all(["a", "b"]).wait(false).acquire().expect("nobody holds them"));
+}
+
+type Take = fn(&Backend) -> LockBuilder<'static>;
+
+const TAKES: [Take; 3] = [|at| at.named("a"), |at| at.named("a").shared(), |at| at.all(["a", "b"])];
+
+#[test]
+fn f45_a_grant_that_cannot_be_told_is_given_back() {
+    let (engine, backend, _) = engine();
+    for take in TAKES {
+        panics_at("acquired", || take(&backend).acquire());
+        panics_at("acquired", || Polled::new(take(&backend)).poll());
+        let held = take(&backend).acquire().unwrap();
+        let mut waits = Polled::waiting(backend.named("a").fair(true));
+        drop(held);
+        panics_at("acquired", || waits.poll());
+        drop(waits);
+        assert_free(&backend);
+    }
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn f45_a_hold_is_released_before_that_is_told() {
+    let (engine, backend, _) = engine();
+    for take in TAKES {
+        let held = || take(&backend).acquire().unwrap();
+        for nth in 0..3 {
+            let guard = held();
+            let mut next = Polled::waiting(backend.named("a"));
+            panics_at("released", || match nth {
+                0 => drop(guard),
+                1 => drop(guard.release()),
+                _ => drop(guard.into_owned()),
+            });
+            drop(next.granted());
+            assert_free(&backend);
+        }
+        // On the way out of another panic, which goes on.
+        let panic = catch_unwind(AssertUnwindSafe(|| {
+            let told = |text: String| assert!(!text.contains("released"), "on purpose");
+            with_default(Listens { wants: |_: &Metadata<'_>| true, told }, || {
+                let _guard = held();
+                panic!("the first one");
+            })
+        }));
+        assert_eq!(panic.unwrap_err().downcast_ref(), Some(&"the first one"));
+        assert_free(&backend);
+    }
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn f45_what_is_refused_or_lost_leaves_nothing_behind() {
+    let (engine, backend, clock) = engine();
+    let age = Duration::from_secs(1);
+    let held = backend.named("a").acquire().unwrap().into_owned();
+    panics_at("held by", || backend.named("a").wait(false).acquire());
+    panics_at("held by", || Polled::new(backend.named("a").wait(false)).poll());
+    let mut late = Polled::waiting(backend.named("a").wait(age));
+    clock.advance(age);
+    panics_at("held by", || late.poll());
+    drop(late);
+    let mut next = Polled::waiting(backend.named("a").shared());
+    // The panic is about another's hold, and not the thief's affair.
+    let heard = Arc::new(AtomicBool::new(false));
+    let hears = heard.clone();
+    let told = move |text: String| {
+        hears.fetch_or(text.contains("was lost"), Ordering::Relaxed);
+        assert!(!text.contains("was lost"), "on purpose");
+    };
+    let steal = || backend.named("a").shared().steal_after(age).wait(false).acquire();
+    let stolen = with_default(Listens { wants: |_: &Metadata<'_>| true, told }, steal).unwrap();
+    assert!(held.is_lost() && heard.load(Ordering::Relaxed));
+    drop((held, stolen));
+    drop(next.granted());
+    assert_free(&backend);
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn f45_a_release_that_fails_is_told_when_it_is_over() {
+    let backend = fails(|| locks_core::LockError::unavailable("fails:", "as ordered"));
+    panics_at("not released", || drop(backend.named("k").acquire().unwrap()));
+}
