@@ -4,8 +4,12 @@
 
 #![cfg(all(feature = "leases", not(any(loom, shuttle))))]
 
+#[path = "leased/answers.rs"]
+mod answers;
 #[path = "leased/claims.rs"]
 mod claims;
+#[path = "leased/faults.rs"]
+mod faults;
 #[path = "leased/gate.rs"]
 mod gate;
 #[path = "leased/kit.rs"]
@@ -17,8 +21,12 @@ mod listens;
 mod renewal;
 #[path = "leased/rig.rs"]
 mod rig;
+#[path = "leased/sets.rs"]
+mod sets;
 #[path = "leased/store.rs"]
 mod store;
+#[path = "leased/table.rs"]
+mod table;
 #[cfg(feature = "tracing")]
 #[path = "leased/unheard.rs"]
 mod unheard;

@@ -138,7 +138,7 @@ impl Core {
                     }
                     // In a box, so that the others need no room for it.
                     Some(upstream) if upstream.claims_sets() => {
-                        Box::pin(self.take_local_turn(&**upstream, key, &bid)).await?
+                        Box::pin(self.take_local_turn(&**upstream, key, since, &bid)).await?
                     }
                     Some(upstream) => Box::pin(self.take_turn(&**upstream, key, &bid)).await?,
                 };

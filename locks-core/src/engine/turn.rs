@@ -85,7 +85,7 @@ impl Core {
     ) -> Result<SlotHold, LockError> {
         let &Bid { ref ask, since, part, .. } = bid;
         let asked = since.unwrap_or_else(|| self.clock.now());
-        let hold = self.take_local_turn(upstream, key, bid).await?;
+        let hold = self.take_local_turn(upstream, key, asked, bid).await?;
         if hold.nested == Nested::Yes {
             // Nested in what the upstream has granted.
             return Ok(hold);
@@ -109,9 +109,12 @@ impl Core {
         self: &Arc<Self>,
         upstream: &dyn Upstream,
         key: &str,
+        asked: Moment,
         bid: &Bid,
     ) -> Result<SlotHold, LockError> {
-        match Queued::new(self.pin(key), bid.ask.clone(), bid.since, bid.deadline).await {
+        let mut ask = bid.ask.clone();
+        ask.turn_since = Some(asked);
+        match Queued::new(self.pin(key), ask, bid.since, bid.deadline).await {
             Ok(hold) => Ok(hold),
             Err(error) => Err(self.name_holders(upstream, error).await),
         }

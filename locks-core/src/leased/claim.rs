@@ -7,7 +7,7 @@ use super::client::Client;
 use super::clock::by;
 use super::ending::is_refusal;
 use super::holds::LeasedHold;
-use super::outlook::Outlook;
+use super::outlook::{Outlook, about};
 use super::renewal::margin;
 use super::waiting::Backoff;
 use crate::{
@@ -93,7 +93,9 @@ impl<S: LeaseStore> Pending<S> {
                 Some(Ok(Claimed::Granted(token))) => return Ok((self.take_in(token), token)),
                 Some(Ok(Claimed::Refused(refusal))) => outlook.refused(refusal, now),
                 Some(Ok(Claimed::NotYet(left))) => outlook.not_before(now.after(left), now),
-                Some(Err(error)) if is_refusal(&error) => return Err(error.with_key(&*keys[0])),
+                Some(Err(error)) if is_refusal(&error) => {
+                    return Err(about(&keys[0], error));
+                }
                 Some(Err(error)) => outlook.failed(error),
                 None => {}
             }

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use super::clock::by;
 use super::executor::Executor;
-use super::fork;
 use super::hints::WakeSink;
 use super::holds::{Holds, LeasedHold, LostHold};
 use super::renewal::Renewal;
 use super::waiting::{Signal, Waiters};
 use crate::engine::WeakEngine;
+use crate::fork;
 use crate::{
     Clock, ErrorKind, LeaseRenewal, LeaseStore, LockError, LostCause, Op, Renewed, WaiterOrder,
 };
@@ -46,7 +46,7 @@ pub(super) struct Client<S> {
     /// The engine in front, which hears of losses.
     pub(super) engine: OnceLock<WeakEngine>,
     /// The process that it was made in; a forked child has its memory, but not its holds.
-    generation: u32,
+    generation: u64,
 }
 
 impl<S: LeaseStore> Client<S> {

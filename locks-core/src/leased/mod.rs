@@ -4,7 +4,7 @@
 //! sees. In between: the engine asks [`upstream`] for grants; a [`claim`] asks the store until it
 //! grants, by its [`outlook`]; a [`client`] keeps what was granted among its [`holds`], each judged by
 //! its [`renewal`], until their [`ending`]. The [`executor`]'s thread carries on what no caller polls;
-//! [`hints`] wake those who are [`waiting`]; [`exit`] and [`fork`] know what becomes of the process.
+//! [`hints`] wake those who are [`waiting`]; [`exit`] sees to the end of the process.
 
 mod acquisition_id;
 mod adapter;
@@ -14,7 +14,6 @@ mod clock;
 mod ending;
 mod executor;
 mod exit;
-mod fork;
 mod hints;
 mod holds;
 mod note;

@@ -6,6 +6,11 @@ use super::note;
 use crate::brief::{Brief, Left};
 use crate::{EntryState, ErrorKind, LockError, Moment, Refusal, Wait};
 
+/// The error, about this key, unless the store has said which it is about.
+pub(super) fn about(key: &str, error: LockError) -> LockError {
+    if error.key().is_empty() { error.with_key(key) } else { error }
+}
+
 pub(super) struct Outlook {
     begun: Moment,
     /// Whether it does not wait, but for an answer.
@@ -104,20 +109,23 @@ impl Outlook {
                 late && now.since(*since) >= self.connect || now.since(self.heard) >= self.patience
             }
         };
-        let error = match &mut self.word {
+        let error = match &self.word {
             _ if is_silent => self.unavailable(store, now),
             Word::Nothing => return None,
             _ if !late && !self.tries => return None,
             Word::Refused(refusal) => {
                 let tried = self.wait == Wait::No;
                 let kind = if tried { ErrorKind::Contended } else { ErrorKind::Timeout };
-                let (reserved, held): (Vec<_>, Vec<_>) = std::mem::take(&mut refusal.in_the_way)
-                    .into_iter()
-                    .filter(|entry| entry.state != EntryState::Waiting)
-                    .partition(|entry| entry.state == EntryState::Reserved);
-                LockError::new(kind, "")
-                    .with_holders(held.iter().map(note::holder).collect())
-                    .with_reserved_for(reserved.iter().map(|entry| entry.ends_in).max())
+                let in_the_way = &refusal.in_the_way;
+                // Of several keys the error is about the first that is not to be had.
+                let key = in_the_way.first().map_or(key, |entry| &entry.key);
+                let about = |state| {
+                    let entries = in_the_way.iter().filter(move |entry| entry.key == key);
+                    entries.filter(move |entry| entry.state == state)
+                };
+                LockError::new(kind, key)
+                    .with_holders(about(EntryState::Held).map(note::holder).collect())
+                    .with_reserved_for(about(EntryState::Reserved).map(|at| at.ends_in).max())
             }
             Word::NotBefore(at) => {
                 let left = at.since(now);
@@ -129,7 +137,7 @@ impl Outlook {
                 error.with_message(why).with_until(left)
             }
         };
-        Some(error.with_key(key).with_waited(now.since(self.begun)))
+        Some(about(key, error).with_waited(now.since(self.begun)))
     }
 
     fn unavailable(&mut self, store: &str, now: Moment) -> LockError {
@@ -161,7 +169,8 @@ impl Outlook {
                     Some(due)
                 });
                 let (pause, ends) = match called.filter(|_| refusal.placed) {
-                    Some(longest) => (longest, None),
+                    // A hold that is granted meanwhile cannot be stolen before that.
+                    Some(longest) => (steal_after.map_or(longest, |age| longest.min(age)), None),
                     None => (pause(), refusal.in_the_way.iter().map(|entry| entry.ends_in).min()),
                 };
                 let changes = due.chain(ends).chain(refusal.again_in);

@@ -66,7 +66,8 @@ pub struct Refusal {
     /// [called](crate::Wake) when its turn has come. Until then it is asked for again only to keep
     /// the place.
     pub placed: bool,
-    /// When it is worth asking again without having been called, if the store knows.
+    /// When it is worth asking again without having been called, if the store knows: a lease or a
+    /// reservation in the way runs out, a steal comes due, the moment of one that was called is over.
     pub again_in: Option<Duration>,
 }
 

@@ -147,6 +147,7 @@ fn f4_a_stop_for_less_than_half_a_lease_loses_nothing() {
     for _ in 0..5 {
         rig.clock.advance(LEASE / 2 - MILLI);
         rig.store.await_renewals();
+        rig.settle();
     }
     guard.check().expect("it was renewed in time");
     assert!(rig.theirs.named("k").wait(false).acquire().unwrap_err().is_contended());

@@ -78,6 +78,15 @@ impl Rig {
         }
     }
 
+    /// Returns once the thread of our client has done what it had to do: it does one thing after the
+    /// other, and the last is an end that has to be repeated.
+    pub(crate) fn settle(&self) {
+        let ends = self.store.count(Step::End);
+        self.store.fail(Step::End, [Fault::Fail]);
+        drop(take(&self.ours, "settle"));
+        until("our client has settled", || self.store.count(Step::End) > ends);
+    }
+
     /// Lets time pass, a millisecond in one of real time, until other threads have brought it
     /// about: too little for any lease to run out.
     #[track_caller]

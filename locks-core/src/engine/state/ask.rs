@@ -21,6 +21,8 @@ pub(in crate::engine) struct Ask {
     pub(in crate::engine) asked: Option<Moment>,
     /// Whether a grant is only a turn: it does not age until it is committed.
     pub(in crate::engine) is_turn: bool,
+    /// Since when it waits, if it takes a turn for an upstream.
+    pub(in crate::engine) turn_since: Option<Moment>,
     /// Whether an upstream decides between turns, so that a thief does not queue behind one.
     pub(in crate::engine) has_upstream: bool,
 }
@@ -60,6 +62,7 @@ impl Ask {
             waits: options.wait != Some(Wait::No),
             asked: None,
             is_turn: false,
+            turn_since: None,
             has_upstream: false,
         }
     }

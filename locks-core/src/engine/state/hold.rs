@@ -33,6 +33,8 @@ pub(in crate::engine) struct HoldEntry {
     pub(in crate::engine) party: Option<Arc<Party>>,
     /// What it asked for, while it is only a turn.
     pub(super) steal_after: Option<Duration>,
+    /// Since when it waits, while it is only a turn for an upstream.
+    pub(super) turn_since: Option<Moment>,
     pub(in crate::engine) turn: Option<Turn>,
     /// Who wants to know when it is lost.
     pub(in crate::engine) watchers: Vec<Waker>,
@@ -90,6 +92,7 @@ impl HoldEntry {
             site: ask.caller.site,
             party: ask.caller.party.clone(),
             steal_after: ask.steal_after,
+            turn_since: ask.turn_since,
             turn: None,
             watchers: Vec::new(),
             adopted: Adopted::No,
@@ -114,6 +117,7 @@ impl HoldEntry {
             site: None,
             party: None,
             steal_after: None,
+            turn_since: None,
             turn: None,
             watchers: Vec::new(),
             adopted: Adopted::Unrecorded,

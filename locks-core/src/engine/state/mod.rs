@@ -139,9 +139,10 @@ impl State {
     /// For how long the next one has waited, if anybody waits: in the queue, or with a turn for the
     /// upstream to grant it.
     pub(in crate::engine) fn next_waits(&self, now: Moment) -> Option<Duration> {
-        let first = self.queue.first().map(|(_, waiter)| now.since(waiter.since));
-        let has_turn = || self.holds.iter().any(|hold| !hold.is_granted());
-        first.or_else(|| has_turn().then_some(Duration::ZERO))
+        let first = self.queue.first().map(|(_, waiter)| waiter.since);
+        let turns = self.holds.iter().filter(|hold| !hold.is_granted());
+        let turns = turns.map(|turn| turn.turn_since.unwrap_or(now));
+        turns.chain(first).min().map(|since| now.since(since))
     }
 
     pub(in crate::engine) fn holds(&self) -> &[HoldEntry] {
