@@ -11,6 +11,9 @@ mod capabilities;
 mod clock;
 #[cfg(all(unix, feature = "directory"))]
 #[doc(hidden)]
+pub mod descriptors;
+#[cfg(all(unix, feature = "directory"))]
+#[doc(hidden)]
 pub mod directory;
 mod engine;
 mod error;

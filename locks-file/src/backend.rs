@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use locks_core::directory::default_directory;
 use locks_core::{
-    About, Backend, Capabilities, Engine, Exclusion, Granted, Hold, LockBackend, LockError,
-    LockInfo, LostCause, Op, Query, Request, Token, TokenScope, WaiterOrder, check_key,
+    About, Backend, Capabilities, Engine, ErrorKind, Exclusion, Granted, Hold, LockBackend,
+    LockError, LockInfo, LostCause, Op, Query, Request, Token, TokenScope, WaiterOrder, check_key,
 };
 
 use crate::behind::Behind;
 use crate::clean::{Cleaned, clean};
 use crate::directory::{Directory, Inode, Settings};
+use crate::fault;
 use crate::files::Files;
+use crate::forked::{Opening, Own, Side, bound};
 use crate::name;
 
 /// Locks among the processes of one machine: a file for each key in one directory, held by `flock`.
@@ -37,12 +39,11 @@ use crate::name;
 /// # std::fs::remove_dir_all(dir).unwrap();
 /// # Ok::<(), locks_core::LockError>(())
 /// ```
+///
+/// In a child that is forked without `exec` the guards of the parent are lost (C4). The child acquires by
+/// the same handles, as another process would: it opens the directory for itself when it first asks.
 #[derive(Clone)]
-pub struct FileBackend {
-    engine: Engine,
-    files: Arc<Files>,
-    path: PathBuf,
-}
+pub struct FileBackend(Arc<Opening>);
 
 /// How a [`FileBackend`] is put together.
 #[derive(Clone, Debug)]
@@ -88,7 +89,7 @@ impl FileBackend {
 
     /// The directory, without symbolic links.
     pub fn directory(&self) -> &Path {
-        &self.path
+        self.0.directory.path()
     }
 
     /// The lock file of a key, for those who use `flock` on it by other means. It need not exist.
@@ -97,7 +98,7 @@ impl FileBackend {
     /// `InvalidKey`.
     pub fn path_of(&self, key: &str) -> Result<PathBuf, LockError> {
         check_key(key)?;
-        Ok(self.path.join(name::of_key(key)))
+        Ok(self.0.directory.file(&name::of_key(key)))
     }
 
     /// Removes the lock files that nobody holds, that are not reserved, and that have not been used
@@ -106,7 +107,7 @@ impl FileBackend {
     /// # Errors
     /// If the directory cannot be read or a file cannot be removed; `Unavailable` in a forked child.
     pub fn clean(&self, unused_for: Duration) -> Result<Cleaned, LockError> {
-        clean(&*self.files.arrive()?, unused_for)
+        clean(&*self.files()?.arrive()?, unused_for)
     }
 
     /// Has the lock with this token outlive this program: the one that this process executes next has it, and
@@ -119,31 +120,55 @@ impl FileBackend {
     /// Those of the system; `Unavailable` in a forked child.
     #[doc(hidden)]
     pub fn keep_across_exec(&self, token: Token) -> Result<(), LockError> {
-        self.files.check_process()?;
-        self.files.keep_across_exec(token)
+        self.files()?.keep_across_exec(token)
     }
 
     /// How many keys are in use in this process; see [`Engine::live_keys`].
     pub fn live_keys(&self) -> usize {
-        self.engine.live_keys()
-    }
-
-    pub(crate) fn is_forked(&self) -> bool {
-        self.files.is_forked()
+        match (self.0.own(), self.0.known_forked()) {
+            (Some(own), _) => own.engine.live_keys(),
+            (None, Some(forked)) => forked.backend.live_keys(),
+            (None, None) => 0,
+        }
     }
 
     pub(crate) fn allows_network_fs(&self) -> bool {
-        self.files.directory().settings.on_network
+        self.0.directory.settings.on_network
     }
 
     /// A file as the kernel's table names it.
     pub(crate) fn in_table(&self, inode: Inode) -> Option<Inode> {
-        self.files.directory().in_table(inode)
+        self.0.directory.in_table(inode)
     }
 
-    /// A handle to it. Without a detour by this type, which the engine in front does not need.
+    /// A handle to it.
     pub fn into_backend(self) -> Backend {
-        Backend::new(self.engine)
+        Backend::new(self)
+    }
+
+    /// The backend on an open directory.
+    pub(crate) fn on(directory: Directory) -> Self {
+        let about = about(&directory);
+        let files = Files::new(directory);
+        let behind = Arc::new(Behind(files.clone()));
+        let engine = Engine::builder().about(about.clone()).upstream(behind).build();
+        files.engine.get_or_init(|| engine.downgrade());
+        let directory = files.directory();
+        Self(Arc::new(Opening::new(about, directory, Own { engine, files })))
+    }
+
+    /// # Errors
+    /// `Unavailable` in a forked child.
+    fn files(&self) -> Result<&Arc<Files>, LockError> {
+        let own = self.0.own().map(|own| &own.files);
+        own.ok_or_else(|| fault::forked(&self.0.about.name))
+    }
+
+    /// The error of a hold of the parent's, in a forked child.
+    fn lost(&self, hold: &Hold) -> LockError {
+        let kind = ErrorKind::Lost { cause: LostCause::Forgotten };
+        let keys = hold.keys().collect::<Vec<_>>().join("`, `");
+        LockError::new(kind, keys).with_token(hold.token())
     }
 }
 
@@ -181,14 +206,7 @@ impl FileBackendBuilder {
     /// # Errors
     /// As [`FileBackend::new`].
     pub fn open(self) -> Result<FileBackend, LockError> {
-        let directory = Directory::open(&self.path, self.settings)?;
-        let path = directory.path().to_owned();
-        let about = about(&directory);
-        let files = Files::new(directory);
-        let engine = Engine::builder().about(about).upstream(Arc::new(Behind(files.clone())));
-        let engine = engine.build();
-        files.engine.get_or_init(|| engine.downgrade());
-        Ok(FileBackend { engine, files, path })
+        Ok(FileBackend::on(Directory::open(&self.path, self.settings)?))
     }
 }
 
@@ -212,39 +230,94 @@ fn about(directory: &Directory) -> About {
 
 impl LockBackend for FileBackend {
     fn about(&self) -> &About {
-        self.engine.about()
+        &self.0.about
     }
 
     fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
-        self.engine.acquire(request)
+        match self.0.side() {
+            Ok(Side::Own(own)) => bound(own.engine.acquire(request), &self.0.about),
+            Ok(Side::Forked(forked)) => forked.acquire(request),
+            Err(error) => Op::failed(error),
+        }
     }
 
     fn release(&self, hold: Hold) -> Op<'static, ()> {
-        self.engine.release(hold)
+        if let Some(own) = self.0.own() {
+            return bound(own.engine.release(hold), &self.0.about);
+        }
+        let lost = self.lost(&hold);
+        match self.0.known_forked() {
+            Some(forked) => match forked.take(hold) {
+                Some(hold) => forked.backend.release(hold),
+                None => Op::failed(lost),
+            },
+            None => {
+                // It is the parent's.
+                std::mem::forget(hold);
+                Op::failed(lost)
+            }
+        }
     }
 
     fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
-        self.engine.poll_lost(hold, cx)
+        match self.0.own() {
+            Some(own) => own.engine.poll_lost(hold, cx),
+            None => self
+                .in_child(hold, |backend, hold| backend.poll_lost(hold, cx))
+                .unwrap_or(Poll::Ready(LostCause::Forgotten)),
+        }
     }
 
     fn unwatch(&self, hold: &Hold, waker: &Waker) {
-        self.engine.unwatch(hold, waker);
+        match self.0.own() {
+            Some(own) => own.engine.unwatch(hold, waker),
+            None => drop(self.in_child(hold, |backend, hold| backend.unwatch(hold, waker))),
+        }
     }
 
     fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
-        self.engine.refresh(hold)
+        match self.0.own() {
+            Some(own) => bound(own.engine.refresh(hold), &self.0.about),
+            None => self
+                .in_child(hold, |backend, hold| backend.refresh(hold))
+                .unwrap_or_else(|| Op::failed(self.lost(hold))),
+        }
     }
 
     fn disown(&self, hold: &Hold) {
-        self.engine.disown(hold);
+        match self.0.own() {
+            Some(own) => own.engine.disown(hold),
+            None => drop(self.in_child(hold, |backend, hold| backend.disown(hold))),
+        }
+    }
+
+    fn keys(&self, hold: &Hold) -> Vec<String> {
+        let known = self.in_child(hold, |backend, hold| backend.keys(hold));
+        known.unwrap_or_else(|| hold.keys().map(str::to_owned).collect())
     }
 
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
-        self.engine.inspect(query)
+        match self.0.side() {
+            Ok(Side::Own(own)) => bound(own.engine.inspect(query), &self.0.about),
+            Ok(Side::Forked(forked)) => forked.backend.inspect(query),
+            Err(error) => Op::failed(error),
+        }
     }
 
     fn evict(&self, key: &str, token: Token) -> Op<'static, bool> {
-        self.engine.evict(key, token)
+        match self.0.side() {
+            Ok(Side::Own(own)) => bound(own.engine.evict(key, token), &self.0.about),
+            Ok(Side::Forked(forked)) => forked.backend.evict(key, token),
+            Err(error) => Op::failed(error),
+        }
+    }
+}
+
+impl FileBackend {
+    /// Calls `see` with a hold of this process, where that is a forked child; `None` if it is not one.
+    fn in_child<T>(&self, hold: &Hold, see: impl FnOnce(&Self, &Hold) -> T) -> Option<T> {
+        let forked = self.0.known_forked()?;
+        forked.with(hold, |hold| see(&forked.backend, hold))
     }
 }
 

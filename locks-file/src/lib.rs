@@ -19,6 +19,7 @@ mod directory;
 mod evict;
 mod fault;
 mod files;
+mod forked;
 mod held;
 mod kernel;
 mod list;

@@ -47,6 +47,7 @@ impl Attempt<'_> {
             Some(token) => (token, None),
             None => {
                 let Some(mut entered) = self.directory.epochs.enter_soon()? else {
+                    self.lacks_books = true;
                     return Ok(Entry::Out { file, again: kernel::now() + SOON, doubtful: true });
                 };
                 // A theft that was not finished has been undone just now.
@@ -73,6 +74,7 @@ impl Attempt<'_> {
         let inode = file.inode;
         let directory = self.directory.clone();
         let Some(mut entered) = directory.epochs.enter_soon()? else {
+            self.lacks_books = true;
             return Ok(Entry::Out { file, again: kernel::now() + SOON, doubtful: true });
         };
         if !self.is_at_path(inode)? {

@@ -49,6 +49,7 @@ impl Attempt<'_> {
         // What is reserved is not stolen, whether or not its holder is there.
         let mut due = directory.reserved_until(&self.name, file, text, exclusive);
         let mut somebody = false;
+        self.is_known = false;
         let holders = table.holders(named).into_iter();
         for (holder, _) in holders.filter(|(_, alone)| exclusive || *alone) {
             somebody = true;
@@ -57,6 +58,7 @@ impl Attempt<'_> {
                 known = true;
                 due = due.max(self.due(entry));
             }
+            self.is_known |= known;
             if !known {
                 due = due.max(self.stranger_due(holder.pid, record.token, now));
             }

@@ -14,6 +14,8 @@ const ROUNDS: usize = 100;
 const PATIENCE: kernel::Nanos = 5_000_000;
 const WANTED: kernel::Nanos = 20_000_000;
 const RENEWED: kernel::Nanos = 8_000_000;
+/// How long somebody may have a file who only looks at it.
+const LOOKING: kernel::Nanos = 1_000_000;
 /// How much longer than it was to last a hold may take to end (C14), before it is ended from outside.
 pub(super) const GRACE: kernel::Nanos = 100_000_000;
 
@@ -23,6 +25,7 @@ impl Attempt<'_> {
     /// # Errors
     /// Whatever keeps it from being locked, other than that somebody has it.
     pub(super) fn look(&mut self) -> Result<Look, LockError> {
+        self.lacks_books = false;
         if let Some(turn) = self.enter_kept()? {
             return Ok(Look::Granted(turn));
         }
@@ -128,7 +131,10 @@ impl Attempt<'_> {
                 judged => again = judged.due(),
             }
         } else if without_waiting && !doubtful {
-            doubtful = self.judge(&text, &file).is_ok_and(|judged| judged.is_nobody());
+            let judged = self.judge(&text, &file);
+            // Somebody unknown may only be looking, for a list or to clean.
+            let looks = !self.is_known && kernel::now() < self.begun + LOOKING;
+            doubtful = judged.is_ok_and(|judged| judged.is_nobody() || looks);
         }
         if readers && self.exclusive && !without_waiting && now >= self.begun + PATIENCE {
             if !is_wanted {

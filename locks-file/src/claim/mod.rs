@@ -23,6 +23,8 @@ use crate::{fault, list, name};
 
 /// For how long a lock that seems to be nobody's is tried before it counts as contended (F4).
 const DOUBT: Nanos = 10_000_000;
+/// For how long who does not wait for a lock waits for the directory's books (C2).
+const REACH: Nanos = 2_000_000_000;
 /// How often a waiter looks by itself where the kernel tells it of changes, and where it does not.
 const SAFETY_POLL: Nanos = 50_000_000;
 const POLL: (Nanos, Nanos) = (1_000_000, 16_000_000);
@@ -49,9 +51,13 @@ pub(crate) struct Attempt<'a> {
     /// When holders of whom no record tells were seen first (F3): the process, or 0 for one that
     /// cannot be seen, and the token of the record meanwhile.
     strangers: Vec<(u32, u64, Nanos)>,
+    /// Whether a record tells of one of those who had the file when they were judged last.
+    is_known: bool,
     begun: Nanos,
     /// Until when the key was seen to be reserved.
     reserved: Nanos,
+    /// Whether the file could be had at the last look, and the books could not.
+    lacks_books: bool,
 }
 
 /// What a look came to.
@@ -117,7 +123,10 @@ async fn queue(
             continue;
         }
         let now = kernel::now();
-        if wait == Wait::No && !doubtful || now >= last {
+        if attempt.lacks_books {
+            // Nobody is in the way of the lock.
+            attempt.check_books(now >= if wait == Wait::No { start + REACH } else { last })?;
+        } else if wait == Wait::No && !doubtful || now >= last {
             let kind = if wait == Wait::No { ErrorKind::Contended } else { ErrorKind::Timeout };
             return Err(attempt
                 .contended(kind)
@@ -134,6 +143,7 @@ async fn queue(
             );
         }
         let by_itself = rhythm.next(now, watched.is_told(), doubtful);
+        let last = if attempt.lacks_books { last.max(start + REACH) } else { last };
         if pause(&watched.signal, again.min(by_itself).min(last)).await {
             rhythm.changed();
         }
@@ -235,9 +245,23 @@ impl<'a> Attempt<'a> {
             process,
             file: None,
             strangers: Vec::new(),
+            is_known: false,
             begun: kernel::now(),
             reserved: 0,
+            lacks_books: false,
         })
+    }
+
+    /// Fails if the books are not to be waited for any longer: the time is over, or those who have them do
+    /// not get on.
+    fn check_books(&self, is_over: bool) -> Result<(), LockError> {
+        let directory = &self.directory;
+        let in_table = |inode| directory.in_table(inode);
+        let checked = match is_over {
+            true => Err(directory.epochs.held_up(in_table)),
+            false => directory.epochs.check_progress(in_table),
+        };
+        checked.map_err(|error| named(error, self.key))
     }
 
     /// The error of somebody who did not get it.

@@ -46,7 +46,7 @@ impl Attempt<'_> {
         let outcome = exchange.carry_out(
             || Text::read(old).is_ok_and(|now| now.is_same(&text)),
             |new| {
-                let held = self.hold(Opened::new(new.try_clone()?)?, token, over);
+                let held = self.hold(new.duplicate()?, token, over);
                 held.write_alone(&held.terms())?;
                 placeholder = Some(held);
                 Ok(())

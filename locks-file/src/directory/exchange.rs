@@ -1,6 +1,5 @@
 //! Putting a new file in the place of another in one step, and the other back (F4).
 
-use std::fs::File;
 use std::io;
 
 use locks_core::LockError;
@@ -61,7 +60,7 @@ impl<'a, 'e> Exchange<'a, 'e> {
     pub(crate) fn carry_out(
         self,
         still: impl FnOnce() -> bool,
-        write: impl FnOnce(&File) -> io::Result<()>,
+        write: impl FnOnce(&Opened) -> io::Result<()>,
     ) -> Result<Outcome, LockError> {
         let Self { directory, entered, name, file } = self;
         let root = &directory.root;

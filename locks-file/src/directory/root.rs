@@ -40,7 +40,7 @@ impl Root {
     pub(super) fn open(path: PathBuf) -> io::Result<Self> {
         let flags = ANCHOR | OFlags::NOFOLLOW;
         let directory = uninterrupted(|| rustix::fs::open(&path, flags, Mode::empty()))?;
-        let directory = Opened::new(File::from(directory))?;
+        let directory = Opened::left_open(File::from(directory))?;
         Ok(Self { directory, path, slash: slash() })
     }
 
@@ -50,12 +50,12 @@ impl Root {
     /// # Errors
     /// As [`open`](Self::open).
     pub(super) fn reopen(&self) -> io::Result<Self> {
-        if !self.directory.is_there() {
+        if !self.directory.still_is_itself() {
             return Self::open(self.path.clone());
         }
         let again =
             uninterrupted(|| rustix::fs::openat(&*self.directory, ".", ANCHOR, Mode::empty()))?;
-        let directory = Opened::new(File::from(again))?;
+        let directory = Opened::left_open(File::from(again))?;
         Ok(Self { directory, path: self.path.clone(), slash: self.slash })
     }
 
@@ -120,7 +120,7 @@ impl Root {
         }
         let flags = ANCHOR | OFlags::NOFOLLOW;
         let open = || rustix::fs::openat(&*self.directory, name, flags, Mode::empty());
-        let directory = Opened::new(File::from(uninterrupted(open)?))?;
+        let directory = Opened::left_open(File::from(uninterrupted(open)?))?;
         Ok(Self { directory, path: self.shown(name), slash: self.slash })
     }
 

@@ -1,7 +1,7 @@
 use std::cell::OnceCell;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use locks_core::fork::PerProcess;
 
@@ -117,12 +117,12 @@ fn space_of(process: &str) -> Option<u64> {
 
 /// Which start of the machine this is; 0 where it does not say.
 pub(crate) fn boot() -> u64 {
-    static BOOT: LazyLock<u64> = LazyLock::new(|| {
+    static BOOT: PerProcess<u64> = PerProcess::new();
+    *BOOT.get_or_init(|| {
         let id = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let digits = id.chars().filter(char::is_ascii_hexdigit).take(16).collect::<String>();
         u64::from_str_radix(&digits, 16).unwrap_or(0)
-    });
-    *BOOT
+    })
 }
 
 /// Whether what was written during the boot `recorded`, into this file, was written since the machine

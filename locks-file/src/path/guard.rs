@@ -7,36 +7,38 @@ use locks_core::{Guard, LockError, OwnedGuard, Token};
 
 use super::place::Place;
 use super::seize::{Nest, let_go};
+use crate::kernel::{Opened, generation};
 
 /// What the guards have in common: where the file was found, the file, and its lock.
 pub(super) struct Locked {
     place: Place,
     /// Read and written through. In a nest each guard has its own.
-    file: File,
+    file: Opened,
     /// P1: as long as this is there, the file's `flock` is ours. The guards of a nest share it.
-    lock: Option<Arc<File>>,
+    lock: Option<Arc<Opened>>,
     nest: Nest,
-    process: u32,
+    generation: u64,
 }
 
 impl Locked {
-    pub(super) fn new(place: Place, file: File, (lock, nest): (Arc<File>, Nest)) -> Self {
-        Self { place, file, lock: Some(lock), nest, process: std::process::id() }
+    pub(super) fn new(place: Place, file: Opened, (lock, nest): (Arc<Opened>, Nest)) -> Self {
+        Self { place, file, lock: Some(lock), nest, generation: generation() }
     }
 
     /// Gives the file's lock back, if nobody else of the nest is left. In a forked child it is only
     /// closed: the lock is the parent's.
     fn unlock(&mut self) -> io::Result<()> {
         match self.lock.take() {
-            Some(lock) if self.process == std::process::id() => let_go(lock, self.nest),
+            Some(lock) if self.generation == generation() => let_go(lock, self.nest),
             _ => Ok(()),
         }
     }
 
     fn rewrite(&mut self, content: &[u8]) -> io::Result<()> {
         self.file.set_len(0)?;
-        self.file.rewind()?;
-        self.file.write_all(content)
+        let mut file = &*self.file;
+        file.rewind()?;
+        file.write_all(content)
     }
 }
 
@@ -124,23 +126,23 @@ macro_rules! path_guard {
 
         impl Read for $name {
             fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-                self.locked.file.read(into)
+                (&*self.locked.file).read(into)
             }
         }
 
         impl Write for $name {
             fn write(&mut self, from: &[u8]) -> io::Result<usize> {
-                self.locked.file.write(from)
+                (&*self.locked.file).write(from)
             }
 
             fn flush(&mut self) -> io::Result<()> {
-                self.locked.file.flush()
+                (&*self.locked.file).flush()
             }
         }
 
         impl Seek for $name {
             fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-                self.locked.file.seek(to)
+                (&*self.locked.file).seek(to)
             }
         }
     };

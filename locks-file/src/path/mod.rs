@@ -4,11 +4,10 @@ mod guard;
 mod place;
 mod seize;
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use locks_core::fork::PerProcess;
 use locks_core::{Backend, ErrorKind, HolderInfo, LockBuilder, LockError, OwnerId, Wait};
 
 use self::guard::Locked;
@@ -16,7 +15,7 @@ pub use self::guard::{OwnedPathGuard, PathGuard};
 use self::place::Place;
 use self::seize::{Seized, holders, seize};
 use crate::FileBackend;
-use crate::kernel::{self, Nanos};
+use crate::kernel::{self, Nanos, Opened};
 
 /// A lock on this very file, alone, to be read and written through the guard.
 ///
@@ -189,7 +188,7 @@ impl PathLock {
     fn prepare(
         &self,
         deadline: Option<Nanos>,
-    ) -> Result<(Place, File, LockBuilder<'static>), LockError> {
+    ) -> Result<(Place, Opened, LockBuilder<'static>), LockError> {
         let within = match &self.within {
             Some(within) => within.clone(),
             None => default_backend()?,
@@ -253,10 +252,6 @@ fn deadline(wait: Wait, asked: Nanos) -> Option<Nanos> {
 
 /// This user's own directory, opened once.
 fn default_backend() -> Result<FileBackend, LockError> {
-    static OPENED: Mutex<Option<FileBackend>> = Mutex::new(None);
-    let mut opened = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
-    match &*opened {
-        Some(backend) if !backend.is_forked() => Ok(backend.clone()),
-        _ => Ok(opened.insert(FileBackend::open_default()?).clone()),
-    }
+    static OPENED: PerProcess<FileBackend> = PerProcess::new();
+    OPENED.get_or_try_init(FileBackend::open_default).cloned()
 }

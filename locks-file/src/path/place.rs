@@ -10,6 +10,7 @@ use rustix::fs::OFlags;
 use crate::FileBackend;
 use crate::directory::Inode;
 use crate::fault;
+use crate::kernel::Opened;
 
 /// Where a file that is to be locked was found.
 #[derive(Debug)]
@@ -27,7 +28,7 @@ impl Place {
         writable: bool,
         create: bool,
         files: &FileBackend,
-    ) -> Result<(Self, File), LockError> {
+    ) -> Result<(Self, Opened), LockError> {
         let refused = |error| {
             let advice = match io::Error::kind(&error) {
                 io::ErrorKind::NotFound if create => "; its directory is not there",
@@ -61,8 +62,8 @@ impl Place {
         let options =
             options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
         let file = options.open(&path).map_err(refused)?;
-        let inode = Inode::of(&file).map_err(refused)?;
-        Ok((Self { path, inode, files: files.clone() }, file))
+        let file = Opened::of_users(file).map_err(refused)?;
+        Ok((Self { path, inode: file.inode, files: files.clone() }, file))
     }
 
     /// By which users of this library meet before they lock the file itself. It tells where it is.

@@ -1,15 +1,15 @@
 //! The file's own lock, which other users of `flock` may have.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use locks_core::fork::PerProcess;
 use locks_core::{ErrorKind, HolderInfo, LockError, Token, Wait};
 
 use super::place::Place;
 use crate::directory::Inode;
-use crate::kernel::{self, LockTable, Nanos};
+use crate::kernel::{self, LockTable, Nanos, Opened};
 use crate::record::stranger;
 use crate::watch::{Signal, pause, watch};
 
@@ -19,15 +19,15 @@ const POLL: Nanos = 2_000_000;
 
 /// How an attempt on the file itself ended.
 pub(super) enum Seized {
-    Locked((Arc<File>, Nest)),
+    Locked((Arc<Opened>, Nest)),
     /// Another file is at the path by now.
     Replaced,
 }
 
 /// The files that are locked, for guards that nest in others: those have the file's lock already.
-static LOCKED: Mutex<Option<Locks>> = Mutex::new(None);
+static LOCKED: PerProcess<Mutex<Locks>> = PerProcess::new();
 
-type Locks = HashMap<Nest, Weak<File>>;
+type Locks = HashMap<Nest, Weak<Opened>>;
 
 /// A file and the token of the grant by which it is locked: all guards of a nest have the same.
 pub(super) type Nest = (Inode, Token);
@@ -35,22 +35,22 @@ pub(super) type Nest = (Inode, Token);
 /// Locks the file, as soon as other users of `flock` let go of it.
 pub(super) async fn seize(
     place: &Place,
-    file: &File,
+    file: &Opened,
     shared: bool,
     token: Token,
     wait: Wait,
     deadline: Option<Nanos>,
 ) -> Result<Seized, LockError> {
     let nest = (place.inode, token);
-    if let Some(outer) = locked().as_ref().and_then(|locked| locked.get(&nest)?.upgrade()) {
+    if let Some(outer) = locked().get(&nest).and_then(Weak::upgrade) {
         return Ok(Seized::Locked((outer, nest)));
     }
     let signal = Arc::<Signal>::default();
     let mut watching = None;
     loop {
         let tried = match shared {
-            true => fs4::FileExt::try_lock_shared(file),
-            false => fs4::FileExt::try_lock(file),
+            true => fs4::FileExt::try_lock_shared(&**file),
+            false => fs4::FileExt::try_lock(&**file),
         };
         match tried {
             Ok(()) => break,
@@ -79,22 +79,20 @@ pub(super) async fn seize(
     if place.check().is_err() {
         return Ok(Seized::Replaced);
     }
-    let lock = file.try_clone().map_err(|error| place.failed("locked", error))?;
+    let lock = file.duplicate().map_err(|error| place.failed("locked", error))?;
     let lock = Arc::new(lock);
-    locked().get_or_insert_default().insert(nest, Arc::downgrade(&lock));
+    locked().insert(nest, Arc::downgrade(&lock));
     Ok(Seized::Locked((lock, nest)))
 }
 
 /// Unlocks the file, unless other guards of the nest need it.
-pub(super) fn let_go(lock: Arc<File>, nest: Nest) -> io::Result<()> {
+pub(super) fn let_go(lock: Arc<Opened>, nest: Nest) -> io::Result<()> {
     // With the mutex locked, so that of two who let go at once one is the last.
     let mut locked = locked();
     let Ok(lock) = Arc::try_unwrap(lock) else { return Ok(()) };
-    if let Some(known) = locked.as_mut() {
-        known.remove(&nest);
-    }
+    locked.remove(&nest);
     drop(locked);
-    fs4::FileExt::unlock(&lock)
+    fs4::FileExt::unlock(&*lock)
 }
 
 /// Whoever has the file, as far as the kernel tells.
@@ -106,6 +104,6 @@ pub(super) fn holders(place: &Place, shared: bool) -> Vec<HolderInfo> {
     grips.map(|grip| stranger(grip.pid, grip.exclusive)).collect()
 }
 
-fn locked() -> MutexGuard<'static, Option<Locks>> {
-    LOCKED.lock().unwrap_or_else(PoisonError::into_inner)
+fn locked() -> MutexGuard<'static, Locks> {
+    LOCKED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }

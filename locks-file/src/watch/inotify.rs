@@ -8,10 +8,11 @@ use std::fs::File;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::panic;
-use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
+use locks_core::fork::{PerProcess, generation};
 use locks_core::{WaitPoint, wait_at};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
@@ -29,21 +30,20 @@ const FREED: WatchFlags = WatchFlags::CLOSE_WRITE
 /// For how long the thread stays when there is nothing to watch.
 const IDLE: Duration = Duration::from_secs(1);
 
-static WATCHER: Mutex<Watcher> = Mutex::new(Watcher {
-    descriptors: None,
-    process: 0,
-    watched: None,
-    reader: Reading::Nobody,
-    called: None,
-    thread: false,
-});
-/// For the thread, which waits for those to leave who read in its stead.
-static LEFT: Condvar = Condvar::new();
+/// A forked child has one of its own: it would take its parent's events away, and the parent's thread is
+/// not there.
+static WATCHER: PerProcess<Shared> = PerProcess::new();
 
+#[derive(Default)]
+struct Shared {
+    watcher: Mutex<Watcher>,
+    /// For the thread, which waits for those to leave who read in its stead.
+    left: Condvar,
+}
+
+#[derive(Default)]
 struct Watcher {
     descriptors: Option<Arc<Descriptors>>,
-    /// Whose the descriptors are: a forked child would take the parent's events away.
-    process: u32,
     /// W1: a number is here exactly while the kernel watches a file by it.
     watched: Option<HashMap<i32, Vec<Watch>>>,
     /// W2: who reads. While anybody watches somebody reads, or is about to: a blocked thread that has
@@ -55,8 +55,9 @@ struct Watcher {
     thread: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Reading {
+    #[default]
     Nobody,
     Blocked,
     Thread,
@@ -80,14 +81,14 @@ struct Watch {
 pub(crate) struct Watching {
     number: i32,
     signal: Arc<Signal>,
-    process: u32,
+    generation: u64,
 }
 
 /// Raises `signal` when something happens to the file; `None` if the kernel will not watch it.
 ///
 /// `also_written`: not only when its lock may be free, but also when it is written to.
 pub(crate) fn watch(file: &File, signal: &Arc<Signal>, also_written: bool) -> Option<Watching> {
-    let reads = !also_written && wait_at(READER.clone());
+    let reads = !also_written && wait_at(reader());
     let mut watcher = lock();
     let descriptors = watcher.descriptors()?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
@@ -95,10 +96,9 @@ pub(crate) fn watch(file: &File, signal: &Arc<Signal>, also_written: bool) -> Op
     let events = if also_written { FREED.union(WatchFlags::MODIFY) } else { FREED };
     let events = events.union(WatchFlags::MASK_ADD);
     let number = inotify::add_watch(&descriptors.events, path.as_str(), events).ok()?;
-    let process = watcher.process;
     let by = reads.then(|| thread::current().id());
     watcher.watched().entry(number).or_default().push(Watch { signal: signal.clone(), reads: by });
-    let watching = Watching { number, signal: signal.clone(), process };
+    let watching = Watching { number, signal: signal.clone(), generation: generation() };
     let is_read = reads || watcher.see_to_the_thread();
     drop(watcher);
     is_read.then_some(watching)
@@ -106,22 +106,11 @@ pub(crate) fn watch(file: &File, signal: &Arc<Signal>, also_written: bool) -> Op
 
 /// Has a blocked thread read for itself while it waits for what is being polled.
 pub(super) fn wait_here() {
-    wait_at(READER.clone());
+    wait_at(reader());
 }
 
 impl Watcher {
     fn descriptors(&mut self) -> Option<Arc<Descriptors>> {
-        let process = std::process::id();
-        if self.process != process {
-            *self = Self {
-                descriptors: None,
-                process,
-                watched: None,
-                reader: Reading::Nobody,
-                called: None,
-                thread: false,
-            };
-        }
         if self.descriptors.is_none() {
             let events = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).ok()?;
             let interruption = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).ok()?;
@@ -141,7 +130,7 @@ impl Watcher {
             return true;
         }
         if self.thread {
-            LEFT.notify_all();
+            shared().left.notify_all();
             return true;
         }
         let Some(descriptors) = self.descriptors() else { return false };
@@ -169,10 +158,11 @@ impl Watcher {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        let mut watcher = lock();
-        if watcher.process != self.process {
+        // In a forked child the parent's watch is the parent's.
+        if self.generation != generation() {
             return;
         }
+        let mut watcher = lock();
         if let Some(watches) = watcher.watched().get_mut(&self.number) {
             watches.retain(|watch| !Arc::ptr_eq(&watch.signal, &self.signal));
             if watches.is_empty() {
@@ -196,7 +186,10 @@ impl Drop for Watching {
 /// Where blocked threads wait: the first of them reads, and raises the signals of the others too.
 struct BlockedReader;
 
-static READER: LazyLock<Arc<dyn WaitPoint>> = LazyLock::new(|| Arc::new(BlockedReader));
+fn reader() -> Arc<dyn WaitPoint> {
+    static READER: PerProcess<Arc<dyn WaitPoint>> = PerProcess::new();
+    READER.get_or_init(|| Arc::new(BlockedReader)).clone()
+}
 
 impl WaitPoint for BlockedReader {
     fn wait(&self, woken: &dyn Fn() -> bool) -> bool {
@@ -264,7 +257,7 @@ fn run(descriptors: &Descriptors) {
         let mut watcher = lock();
         while watcher.reader == Reading::Blocked {
             let (again, waited) =
-                LEFT.wait_timeout(watcher, IDLE).unwrap_or_else(PoisonError::into_inner);
+                shared().left.wait_timeout(watcher, IDLE).unwrap_or_else(PoisonError::into_inner);
             watcher = again;
             if waited.timed_out() && watcher.reader == Reading::Blocked {
                 // Should he leave others behind, he begins another thread.
@@ -326,8 +319,12 @@ fn raise(number: i32, events: ReadFlags) {
     }
 }
 
+fn shared() -> &'static Shared {
+    WATCHER.get_or_init(Shared::default)
+}
+
 fn lock() -> MutexGuard<'static, Watcher> {
-    WATCHER.lock().unwrap_or_else(PoisonError::into_inner)
+    shared().watcher.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

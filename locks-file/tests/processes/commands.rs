@@ -162,6 +162,7 @@ pub(crate) fn serve() {
             std::os::unix::fs::chroot(place).unwrap();
             Some("done".to_owned())
         }
+        ["fork"] => Some(crate::forked::fork_a_sleeper()),
         ["run", program @ ..] => {
             let status = Command::new(program[0]).args(&program[1..]).status().unwrap();
             Some(format!("ran {}", status.success()))

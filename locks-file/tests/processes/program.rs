@@ -6,10 +6,11 @@ use std::process::{Command, Stdio};
 const PROGRAM: &str = "LOCKS_FILE_PROGRAM";
 
 /// What a process can be told to be.
-const PROGRAMS: [(&str, fn()); 8] = [
+const PROGRAMS: [(&str, fn()); 9] = [
     ("nothing", || ()),
     ("kit", crate::conformance::serve_the_kit),
     ("peer", crate::commands::serve),
+    ("forked", crate::forked::play_told),
     ("forks", crate::crashes::drop_a_guard_in_a_forked_child),
     ("places", crate::places::try_once),
     ("leaks", crate::leaks::acquire_again_and_again),

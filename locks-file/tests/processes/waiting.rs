@@ -205,7 +205,7 @@ fn c2_requests_end_in_their_time_wherever_another_process_stands_still() {
         standing.churn(&["k"], Duration::from_micros(50), "steal=1"),
     ];
     let client = directory.client();
-    let limit = Duration::from_secs(3);
+    let limit = Duration::from_secs(5);
     let mut refused = 0;
     for round in 0..60_u64 {
         let at = now() + 100_000 + round * 7_919 % 1_000_000;
@@ -222,10 +222,14 @@ fn c2_requests_end_in_their_time_wherever_another_process_stands_still() {
             };
             match asked.outcome() {
                 Ok(held) => other.release(held).unwrap(),
+                // Nobody is in the way of a key that is new, but of the directory's books.
+                Err(error) if key != "k" => {
+                    assert_eq!(error.kind, "Unavailable", "{error:?}");
+                    refused += 1;
+                }
                 Err(error) => {
-                    let contended = ["Contended", "Timeout"].contains(&error.kind.as_str());
-                    assert!(contended, "{error:?}");
-                    refused += u32::from(key != "k");
+                    let kinds = ["Contended", "Timeout", "Unavailable"];
+                    assert!(kinds.contains(&error.kind.as_str()), "{error:?}");
                 }
             }
         }
