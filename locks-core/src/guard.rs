@@ -48,6 +48,12 @@ impl Guard {
         Self { owned, on_its_thread: PhantomData }
     }
 
+    /// The guard of a hold that belongs to this thread.
+    #[doc(hidden)]
+    pub const fn of_thread(owned: OwnedGuard) -> Self {
+        Self::new(owned)
+    }
+
     /// The same guard, piece by piece: whoever gets it does not see where it was before.
     #[doc(hidden)]
     #[cfg_attr(not(debug_assertions), inline(always))]

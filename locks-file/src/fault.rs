@@ -221,7 +221,7 @@ pub(crate) fn at(directory: &Directory, name: &str, verb: &str, error: io::Error
 pub(crate) fn held_up(backend: &str, by: Option<u32>) -> LockError {
     let who = match by {
         Some(pid) => format!("process {pid}, which may have been stopped"),
-        None => "a process that cannot be seen from here, which may have been stopped".to_owned(),
+        None => "another process, which may have been stopped".to_owned(),
     };
     let why = format!("the books of `{backend}` are held up by {who}: let it go on, or end it");
     LockError::new(ErrorKind::Unavailable, "").with_backend(backend).with_message(why)

@@ -35,4 +35,7 @@ mod watch;
 
 pub use backend::{FileBackend, FileBackendBuilder};
 pub use clean::Cleaned;
-pub use path::{OwnedPathGuard, PathGuard, PathLock, lock_path, read_path};
+pub use path::{
+    LockedFile, OwnedPathGuard, OwnedPathsGuard, OwnedReadPathGuard, PathGuard, PathLock,
+    PathsGuard, PathsLock, ReadPathGuard, ReadPathLock, lock_path, lock_paths, read_path,
+};

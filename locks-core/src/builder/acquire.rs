@@ -164,6 +164,14 @@ impl<'k> LockBuilder<'k> {
         self.begin(site, Caller::polling, Since::now())
     }
 
+    /// The acquisition of a thread that looks at other things as well while it waits: what
+    /// [`acquire`](Self::acquire) is, but polled, and on the thread that begins it. Its guard is one
+    /// [of the thread](Guard::of_thread).
+    #[doc(hidden)]
+    pub fn begin_on_thread(self, site: CallSite) -> Begun {
+        self.begin(site, Caller::blocking, Since::now())
+    }
+
     fn request<'a>(
         &'a self,
         site: CallSite,

@@ -23,7 +23,7 @@ use crate::{fault, list, name};
 
 /// For how long a lock that seems to be nobody's is tried before it counts as contended (F4).
 const DOUBT: Nanos = 10_000_000;
-/// For how long who does not wait for a lock waits for the directory's books (C2).
+/// For how long at least a request waits for the directory's books, whatever it waits for the lock (C2).
 const REACH: Nanos = 2_000_000_000;
 /// How often a waiter looks by itself where the kernel tells it of changes, and where it does not.
 const SAFETY_POLL: Nanos = 50_000_000;
@@ -125,7 +125,7 @@ async fn queue(
         let now = kernel::now();
         if attempt.lacks_books {
             // Nobody is in the way of the lock.
-            attempt.check_books(now >= if wait == Wait::No { start + REACH } else { last })?;
+            attempt.check_books(now >= last.max(start + REACH))?;
         } else if wait == Wait::No && !doubtful || now >= last {
             let kind = if wait == Wait::No { ErrorKind::Contended } else { ErrorKind::Timeout };
             return Err(attempt

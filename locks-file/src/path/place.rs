@@ -4,7 +4,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use locks_core::directory::is_network;
-use locks_core::{ErrorKind, LockError};
+use locks_core::{DeadlockStep, ErrorKind, LockError};
 use rustix::fs::OFlags;
 
 use crate::FileBackend;
@@ -83,9 +83,19 @@ impl Place {
         self.path.display().to_string()
     }
 
-    /// The error as one about the file.
+    /// The error as one about the file: nobody has named the key that stands for it.
     pub(super) fn named(&self, error: LockError) -> LockError {
-        if error.key() == self.key() { error.with_key(self.name()) } else { error }
+        let (key, name) = (self.key(), self.name());
+        let cycle = error.cycle().iter().map(|step| {
+            let wants = if step.wants == key { &name } else { shown(&step.wants) };
+            DeadlockStep::new(wants, step.waiter.clone(), step.holder.clone())
+        });
+        let cycle = cycle.collect();
+        let keys = error.key().replace(&key, &name);
+        let error = error.with_key(keys).with_cycle(cycle);
+        // What is left is in sentences of the backend's own.
+        let text = error.to_string();
+        if text.contains(&key) { error.with_message(text.replace(&key, &name)) } else { error }
     }
 
     /// Fails if another file, or none, is at the path.
@@ -99,6 +109,19 @@ impl Place {
 
     pub(super) fn failed(&self, verb: &str, error: io::Error) -> LockError {
         refused(&self.path, verb, error, "")
+    }
+}
+
+/// What a key is called: that of a file is called by its path.
+fn shown(key: &str) -> &str {
+    let parts = key.strip_prefix("path:").map(|parts| parts.splitn(3, ':').collect::<Vec<_>>());
+    match parts.as_deref() {
+        Some([dev, ino, path])
+            if u64::from_str_radix(dev, 16).is_ok() && ino.parse::<u64>().is_ok() =>
+        {
+            path
+        }
+        _ => key,
     }
 }
 

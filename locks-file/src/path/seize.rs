@@ -1,7 +1,11 @@
 //! The file's own lock, which other users of `flock` may have.
 
 use std::collections::HashMap;
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use locks_core::fork::PerProcess;
@@ -93,6 +97,77 @@ pub(super) fn let_go(lock: Arc<Opened>, nest: Nest) -> io::Result<()> {
     locked.remove(&nest);
     drop(locked);
     fs4::FileExt::unlock(&*lock)
+}
+
+/// Puts a new file with this content in the place of a locked one, and has it locked before anybody else can
+/// open it. The old one stays locked.
+pub(super) fn put_in_place(
+    place: &Place,
+    old: &Opened,
+    (_, token): Nest,
+    content: &[u8],
+) -> io::Result<(Opened, (Arc<Opened>, Nest))> {
+    let aside = Aside::make(&place.path)?;
+    let metadata = old.metadata()?;
+    let mut file = &*aside.file;
+    file.write_all(content)?;
+    file.rewind()?;
+    // Before the permissions, some of which it takes away.
+    let _ = std::os::unix::fs::fchown(file, Some(metadata.uid()), Some(metadata.gid()));
+    file.set_permissions(metadata.permissions())?;
+    file.sync_all()?;
+    fs4::FileExt::try_lock(file).map_err(io::Error::from)?;
+    let lock = Arc::new(aside.file.duplicate()?);
+    let nest = (aside.file.inode, token);
+    let file = aside.move_to(&place.path)?;
+    locked().insert(nest, Arc::downgrade(&lock));
+    if let Some(directory) = place.path.parent() {
+        File::open(directory)?.sync_all()?;
+    }
+    Ok((file, (lock, nest)))
+}
+
+/// A new file beside another, which is removed unless it takes the other's place.
+struct Aside {
+    file: Opened,
+    path: Option<PathBuf>,
+}
+
+impl Aside {
+    fn make(of: &Path) -> io::Result<Self> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let name = of.file_name().unwrap_or_default().to_string_lossy();
+        // The name that a file system can keep is not longer than this.
+        let name = name.chars().take(50).collect::<String>();
+        loop {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let name = format!(".{name}.{}-{number}.new", std::process::id());
+            let path = of.with_file_name(name);
+            let mut options = File::options();
+            let options = options.read(true).write(true).create_new(true).mode(0o600);
+            match options.open(&path) {
+                Ok(file) => return Ok(Self { file: Opened::of_users(file)?, path: Some(path) }),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn move_to(mut self, path: &Path) -> io::Result<Opened> {
+        let file = self.file.duplicate()?;
+        std::fs::rename(self.path.as_ref().expect("it has not been moved"), path)?;
+        self.path = None;
+        Ok(file)
+    }
+}
+
+impl Drop for Aside {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // Should it fail, it stays, under a name that says whose it is.
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 /// Whoever has the file, as far as the kernel tells.

@@ -1,13 +1,14 @@
 //! Locks on files of one's own (F1).
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::process::{Command, Stdio};
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use locks_core::{Backend, ErrorKind, LostCause, Op};
-use locks_file::{FileBackend, PathLock, lock_path, read_path};
+use locks_file::{FileBackend, PathLock, ReadPathLock, lock_path, lock_paths, read_path};
 
 use crate::places::Temp;
 
@@ -28,7 +29,7 @@ impl Setting {
         lock_path(self.temp.at("data")).within(&self.files).wait(false)
     }
 
-    fn read(&self) -> PathLock {
+    fn read(&self) -> ReadPathLock {
         read_path(self.temp.at("data")).within(&self.files).wait(false)
     }
 
@@ -57,6 +58,233 @@ fn f1_the_file_is_read_and_written_through_the_guard() {
     assert_eq!((set.data(), guard.file().metadata().unwrap().len()), ("new".into(), 3));
     guard.release().unwrap();
     assert_eq!(set.data(), "new");
+}
+
+/// Whoever reads it without a lock sees the old content or the new one, and the lock goes over.
+#[test]
+fn f1_a_file_is_replaced_in_one_step() {
+    let set = Setting::new();
+    fs::set_permissions(set.temp.at("data"), Permissions::from_mode(0o640)).unwrap();
+    let (old, reader) = (fs::metadata(set.temp.at("data")).unwrap(), set.foreign());
+    let mut guard = set.lock().acquire().unwrap();
+    for content in ["first", "second, and longer"] {
+        guard.replace(content.as_bytes()).unwrap();
+        assert_eq!(set.data(), content);
+        let mut text = String::new();
+        guard.read_to_string(&mut text).unwrap();
+        assert_eq!(text, content);
+        guard.check().unwrap();
+        let foreign = set.foreign();
+        assert!(foreign.try_lock_shared().is_err(), "the new file is locked");
+        assert!(set.lock().acquire().unwrap_err().is_contended());
+    }
+    let new = fs::metadata(set.temp.at("data")).unwrap();
+    assert!(new.ino() != old.ino() && new.mode() == old.mode(), "{:o}", new.mode());
+    assert_eq!(std::io::read_to_string(reader).unwrap(), "before", "nobody's view is torn");
+    assert_eq!(fs::read_dir(set.temp.path()).unwrap().count(), 2, "nothing is left beside it");
+    guard.release().unwrap();
+    set.foreign().try_lock().unwrap();
+    let guard = set.lock().acquire().unwrap();
+    guard.release().unwrap();
+    // Nested, the guard around it would not know.
+    let outer = set.lock().reentrant().acquire().unwrap();
+    let mut inner = set.lock().reentrant().acquire().unwrap();
+    assert!(inner.replace(b"new").unwrap_err().to_string().contains("nested"));
+    drop(outer);
+    inner.replace(b"new").unwrap();
+    assert_eq!(set.data(), "new");
+    // One that is lost is not written to.
+    fs::write(set.temp.at("other"), "of others").unwrap();
+    fs::rename(set.temp.at("other"), set.temp.at("data")).unwrap();
+    assert!(inner.replace(b"mine").is_err());
+    assert_eq!(set.data(), "of others");
+}
+
+/// Another file is put in its place while somebody waits, as editors and `sed -i` do: whoever waits goes
+/// over, whether the old one is held here, elsewhere, or by a user of `flock`.
+#[test]
+fn f12_whoever_waits_for_a_file_goes_over_to_the_one_that_takes_its_place() {
+    for shared in [false, true] {
+        for foreign in [false, true] {
+            for blocking in [false, true] {
+                let set = Setting::new();
+                let other = FileBackend::new(set.temp.at("locks")).unwrap();
+                let held = (!foreign).then(|| set.lock().acquire().unwrap());
+                let of_others = set.foreign();
+                if foreign {
+                    of_others.lock().unwrap();
+                }
+                let acquire = |files: &FileBackend| {
+                    let (path, long) = (set.temp.at("data"), Duration::from_secs(60));
+                    let mut text = String::new();
+                    if shared {
+                        let lock = read_path(path).within(files).wait(long);
+                        let mut guard = match blocking {
+                            true => lock.acquire().unwrap().into_owned(),
+                            false => Op::later(lock.acquire_async()).block().unwrap(),
+                        };
+                        guard.read_to_string(&mut text).unwrap();
+                    } else {
+                        let lock = lock_path(path).within(files).wait(long);
+                        let mut guard = match blocking {
+                            true => lock.acquire().unwrap().into_owned(),
+                            false => Op::later(lock.acquire_async()).block().unwrap(),
+                        };
+                        guard.read_to_string(&mut text).unwrap();
+                    }
+                    text
+                };
+                std::thread::scope(|threads| {
+                    // One behind the holder of its own process's, one elsewhere.
+                    let waiting =
+                        [&set.files, &other].map(|files| threads.spawn(|| acquire(files)));
+                    let start = Instant::now();
+                    while waiting.iter().any(|waiting| waiting.is_finished())
+                        || start.elapsed() < Duration::from_millis(150)
+                    {
+                        assert!(start.elapsed() < Duration::from_secs(1), "it does not wait");
+                        std::thread::yield_now();
+                    }
+                    fs::write(set.temp.at("saved"), "saved").unwrap();
+                    fs::rename(set.temp.at("saved"), set.temp.at("data")).unwrap();
+                    for waiting in waiting {
+                        assert_eq!(waiting.join().unwrap(), "saved");
+                    }
+                });
+                if let Some(held) = held {
+                    assert!(held.release().unwrap_err().is_lost());
+                }
+            }
+        }
+    }
+}
+
+/// The file replaced by its own holder: those who wait follow, and are kept out until it is released.
+#[test]
+fn f12_whoever_waits_follows_a_holder_that_replaces_the_file() {
+    let set = Setting::new();
+    let mut guard = set.lock().acquire().unwrap();
+    std::thread::scope(|threads| {
+        let waiting = threads.spawn(|| {
+            let mut guard = set.lock().wait(Duration::from_secs(60)).acquire().unwrap();
+            let mut text = String::new();
+            guard.read_to_string(&mut text).unwrap();
+            text
+        });
+        for number in 0..20 {
+            guard.replace(format!("{number}").as_bytes()).unwrap();
+            std::thread::park_timeout(Duration::from_millis(10));
+            assert!(!waiting.is_finished(), "it is let in beside the holder");
+            guard.check().unwrap();
+        }
+        guard.replace(b"last").unwrap();
+        guard.release().unwrap();
+        assert_eq!(waiting.join().unwrap(), "last");
+    });
+}
+
+/// All of them or none, in whatever order, by whatever names.
+#[test]
+fn f1_several_files_are_locked_together() {
+    let set = Setting::new();
+    let path = |name: &str| set.temp.at(name);
+    fs::write(path("other"), "other").unwrap();
+    symlink(path("other"), path("link")).unwrap();
+    fs::hard_link(path("data"), path("second name")).unwrap();
+    let lock = |names: &[&str]| {
+        lock_paths(names.iter().map(|name| path(name))).within(&set.files).wait(false)
+    };
+    let mut guard = lock(&["other", "data", "link", "second name", "data"]).acquire().unwrap();
+    let texts = guard.files_mut().iter_mut().map(|file| {
+        let mut text = String::new();
+        file.read_to_string(&mut text).unwrap();
+        text
+    });
+    assert_eq!(Vec::from_iter(texts), ["other", "before", "other", "before", "before"]);
+    let at = guard.files().iter().map(|file| file.path().file_name().unwrap().to_owned());
+    assert_eq!(Vec::from_iter(at), ["other", "data", "other", "second name", "data"]);
+    guard.check().unwrap();
+    assert!(set.lock().acquire().unwrap_err().is_contended());
+    assert!(set.foreign().try_lock().is_err());
+    guard.files_mut()[0].rewrite(b"new").unwrap();
+    guard.release().unwrap();
+    assert_eq!(fs::read_to_string(path("other")).unwrap(), "new");
+    // One is busy: nothing of the others is kept.
+    let foreign = set.foreign();
+    foreign.lock().unwrap();
+    for names in [["other", "data"], ["data", "other"]] {
+        let error = lock(&names).acquire().unwrap_err();
+        assert!(error.is_contended(), "{error}");
+        assert!(error.to_string().contains("/data`"), "{error}");
+        let waits = lock(&names).wait(Duration::from_millis(100)).acquire().unwrap_err();
+        assert_eq!(waits.kind(), ErrorKind::Timeout);
+        drop(lock_path(path("other")).within(&set.files).wait(false).acquire().unwrap());
+    }
+    drop(foreign);
+    // Two who name them in opposite orders.
+    std::thread::scope(|threads| {
+        for names in [["other", "data"], ["data", "other"]] {
+            threads.spawn(move || {
+                for _ in 0..50 {
+                    let long = lock(&names).wait(Duration::from_secs(60));
+                    long.acquire().unwrap().release().unwrap();
+                    let long = lock(&names).wait(Duration::from_secs(60));
+                    Op::later(long.acquire_async()).block().unwrap().release().unwrap();
+                }
+            });
+        }
+    });
+    // One of them is replaced.
+    let guard = lock(&["other", "data"]).acquire().unwrap();
+    fs::write(path("saved"), "saved").unwrap();
+    fs::rename(path("saved"), path("data")).unwrap();
+    assert!(guard.check().unwrap_err().to_string().contains("/data`"));
+    assert!(guard.release().unwrap_err().is_lost());
+    let missing = lock(&["other", "missing"]).acquire().unwrap_err();
+    assert!(missing.to_string().contains("missing"), "{missing}");
+    assert_eq!(lock(&[]).acquire().unwrap_err().kind(), ErrorKind::InvalidKey);
+}
+
+/// Nobody has named the key that stands for a file: errors do not tell of it.
+#[test]
+fn f1_errors_name_the_file_and_not_its_number() {
+    let set = Setting::new();
+    fs::write(set.temp.at("other"), "").unwrap();
+    let other = || lock_path(set.temp.at("other")).within(&set.files);
+    let (first, second) = (Barrier::new(2), Barrier::new(2));
+    let cross = |one: PathLock, two: PathLock| {
+        let guard = one.acquire().unwrap();
+        first.wait();
+        let outcome = two.wait(Duration::from_secs(60)).acquire().map(drop);
+        drop(guard);
+        second.wait();
+        outcome.err()
+    };
+    let deadlocks = std::thread::scope(|threads| {
+        let one = threads.spawn(|| cross(set.lock(), other()));
+        let two = threads.spawn(|| cross(other(), set.lock()));
+        [one.join().unwrap(), two.join().unwrap()]
+    });
+    let deadlock = deadlocks.into_iter().flatten().next().expect("one of them hears of the cycle");
+    assert_eq!(deadlock.kind(), ErrorKind::Deadlock);
+    let _guard = set.lock().acquire().unwrap();
+    let errors = [
+        set.lock().acquire().unwrap_err(),
+        set.read().acquire().unwrap_err(),
+        set.lock().wait(Duration::from_millis(1)).acquire().unwrap_err(),
+        set.lock().wait(true).acquire().unwrap_err(),
+        lock_paths([set.temp.at("data"), set.temp.at("other")])
+            .within(&set.files)
+            .wait(Duration::from_millis(1))
+            .acquire()
+            .unwrap_err(),
+        deadlock,
+    ];
+    for error in errors {
+        let text = format!("{error} {error:?}");
+        assert!(!text.contains("path:"), "{text}");
+        assert!(text.contains("/data"), "{text}");
+    }
 }
 
 #[test]
