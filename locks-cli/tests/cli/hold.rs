@@ -122,7 +122,7 @@ fn a_loss_is_signalled_and_said_where_the_script_says_what_is_wrong() {
 #[test]
 fn a_script_hears_before_its_lock_is_over() {
     let place = Place::new();
-    let limits = "--hold-at-most 3s --kill-after 2900ms";
+    let limits = "--hold-at-most 30s --kill-after 29900ms";
     let text =
         format!("trap 'locks ls --json >listed; exit 7' TERM\nlocks hold {limits} a\n{GO_ON}");
     let mut process = Process::start(&mut script(&place, &text));

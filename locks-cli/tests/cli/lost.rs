@@ -45,7 +45,7 @@ impl Victim {
 fn f32_the_group_is_gone_before_a_lock_with_an_end_passes_on() {
     let place = Place::new();
     let victim =
-        Victim::start(&place, &["--hold-at-most", "2s", "--kill-after", "1s", "a"], STUBBORN);
+        Victim::start(&place, &["--hold-at-most", "5s", "--kill-after", "1s", "a"], STUBBORN);
     let output = place.run(&["a"], WITNESS).end();
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
     assert!(place.has("witnessed"));
@@ -60,7 +60,7 @@ fn f32_what_a_command_leaves_behind_is_gone_too_when_its_time_is_up() {
     // The command ends when it is asked to. So many others do not that they take their time to die.
     let leaves = "trap '' TERM; for n in $(seq 200); do sleep 600 & done
         trap 'exit 0' TERM; echo >ready; while :; do sleep 0.02; done";
-    let process = place.run(&["--hold-at-most", "3s", "--kill-after", "2s", "a"], leaves);
+    let process = place.run(&["--hold-at-most", "9s", "--kill-after", "3s", "a"], leaves);
     place.content("ready");
     let output = process.end();
     assert_eq!(place.living(), 0, "the lock is free when `locks run` has ended");
@@ -75,7 +75,7 @@ fn f32_negative_control_whatever_has_left_the_group_is_witnessed() {
     let away =
         "setsid sh -c 'echo $$ >grandchild.new; mv grandchild.new grandchild; exec sleep 600' &
         echo $$ >child.new; mv child.new child; while :; do sleep 0.05; done";
-    let victim = Victim::start(&place, &["--hold-at-most", "2s", "--kill-after", "1s", "a"], away);
+    let victim = Victim::start(&place, &["--hold-at-most", "5s", "--kill-after", "1s", "a"], away);
     let output = place.run(&["a"], WITNESS).end();
     kill_process(victim.grandchild, Signal::KILL).unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
@@ -87,7 +87,7 @@ fn f32_negative_control_whatever_has_left_the_group_is_witnessed() {
 fn a_command_is_asked_to_end_before_it_is_killed() {
     let place = Place::new();
     let polite = "trap 'echo >asked; exit 0' TERM; while :; do sleep 0.02; done";
-    let process = place.run(&["--hold-at-most", "2s", "--kill-after", "1500ms", "a"], polite);
+    let process = place.run(&["--hold-at-most", "9s", "--kill-after", "7s", "a"], polite);
     let output = process.end();
     assert!(place.has("asked"));
     assert_eq!(output.status.code(), Some(124), "it did not end by itself: {}", errors(&output));
@@ -99,7 +99,7 @@ fn a_command_is_asked_to_end_before_it_is_killed() {
 fn a_stopped_command_is_ended_as_well() {
     let place = Place::new();
     let process = place.run(
-        &["--hold-at-most", "600ms", "--kill-after", "300ms", "a"],
+        &["--hold-at-most", "6s", "--kill-after", "4s", "a"],
         "trap 'echo >asked; exit' TERM; echo $$ >child.new; mv child.new child; \
          while :; do sleep 0.02; done",
     );

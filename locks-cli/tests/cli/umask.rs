@@ -95,8 +95,9 @@ fn f40_a_secret_can_be_read_by_its_owner_whatever_the_umask() {
 #[test]
 fn f40_those_who_come_at_once_all_find_a_directory_that_they_can_use() {
     let user = User::new();
-    for round in 0..5 {
-        let url = format!("file://{}", user.place.path(&format!("{round}/a/b")).display());
+    for round in 0..12 {
+        let scheme = ["file", "net"][round % 2];
+        let url = format!("{scheme}://{}", user.place.path(&format!("{round}/a/b")).display());
         let outputs = std::thread::scope(|scope| {
             let run = || user.under("0777", &["run", "--backend", &url, "a", "--", "true"]);
             let running = [(); 6].map(|()| scope.spawn(run));

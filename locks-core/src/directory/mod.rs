@@ -8,4 +8,4 @@ mod private;
 pub use by_default::DefaultMarker;
 pub use default::default_directory;
 pub use network::is_network;
-pub use private::{make_private, open_private};
+pub use private::{await_usable, make_private, open_private};

@@ -32,6 +32,12 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
     }
 }
 
+/// Waits for another process of this user that is making the directory, or one above it, this instant. Makes none.
+pub fn await_usable(directory: &Path) {
+    let above = directory.ancestors().collect::<Vec<_>>();
+    above.into_iter().rev().for_each(until_usable);
+}
+
 fn make_one(directory: &Path) -> Result<(), Errno> {
     match rustix::fs::mkdir(directory, Mode::RWXU) {
         Ok(()) => restore(directory),
@@ -87,9 +93,11 @@ pub fn open_private(
 ) -> Result<OwnedFd, Errno> {
     let own = Mode::RUSR | Mode::WUSR;
     let file = match openat(&within, path, flags, mode) {
-        Err(Errno::ACCESS) if lacks_rights(&within, path, own) => {
+        Err(Errno::ACCESS) => {
             // Made this instant by a process that has yet to set its mode, or had no time left to do so.
-            chmodat(&within, path, own, AtFlags::empty())?;
+            if lacks_rights(&within, path, own) {
+                chmodat(&within, path, own, AtFlags::empty())?;
+            }
             openat(&within, path, flags, mode)
         }
         outcome => outcome,

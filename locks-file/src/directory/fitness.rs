@@ -50,12 +50,15 @@ pub(super) fn prepare(path: &Path, settings: &Settings) -> Result<PathBuf, LockE
     // So that a link at the end is seen as one.
     let path = &absolute.components().collect::<PathBuf>();
     let metadata = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        // Others than directories, and others' ones, are judged below.
+        Ok(metadata) if !metadata.is_dir() || metadata.mode() & 0o700 == 0o700 => Ok(metadata),
+        Err(error) if !may_be_made(&error) => Err(error),
+        // Also where another process is making it, or what is above it, this instant (F12).
+        _ => {
             refuse_network(path, settings)?;
             make_private(path).map_err(|error| fault::directory(path, error))?;
             fs::symlink_metadata(path)
         }
-        outcome => outcome,
     };
     let metadata = metadata.map_err(|error| fault::directory(path, error))?;
     if metadata.is_symlink() {
@@ -72,6 +75,10 @@ pub(super) fn prepare(path: &Path, settings: &Settings) -> Result<PathBuf, LockE
     }
     refuse_network(path, settings)?;
     fs::canonicalize(path).map_err(|error| fault::directory(path, error))
+}
+
+fn may_be_made(error: &io::Error) -> bool {
+    [io::ErrorKind::NotFound, io::ErrorKind::PermissionDenied].contains(&error.kind())
 }
 
 fn refuse_network(path: &Path, settings: &Settings) -> Result<(), LockError> {

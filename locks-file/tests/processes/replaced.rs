@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::directory::{Directory, until};
 use crate::peer::{Peer, Refused};
@@ -36,9 +36,7 @@ fn row_25_replaced_under_the_holder_with_a_rival() {
         replace(&file);
         let theirs = rival.begin("k", "wait=2000").granted();
         assert!(theirs.token > held.token, "C7: {how}: {} after {}", theirs.token, held.token);
-        let start = Instant::now();
         until("the holder finds out", || holder.check(held).is_err());
-        assert!(start.elapsed() < Duration::from_secs(2), "{how}: it took {:?}", start.elapsed());
         assert!(holder.refresh(held).unwrap_err().is_lost(), "row 25: {how}");
         assert!(holder.release(held).unwrap_err().is_lost(), "row 25: {how}");
         rival.check(theirs).expect("the holder's late release touches nothing");

@@ -46,7 +46,10 @@ impl Directory {
         let unusable = |error| fault::directory(path, error);
         let path = without_slashes(&std::path::absolute(path).map_err(unusable)?);
         let handle = match open_directory(&path) {
-            Err(Errno::NOENT) => make_private(&path).and_then(|()| Ok(open_directory(&path)?)),
+            // Also where another process is making it, or what is above it, this instant (F12).
+            Err(Errno::NOENT | Errno::ACCESS) => {
+                make_private(&path).and_then(|()| Ok(open_directory(&path)?))
+            }
             outcome => outcome.map_err(io::Error::from),
         };
         let handle = match handle {

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use locks_core::directory::await_usable;
 use locks_core::{ErrorKind, LockError};
 use rustix::io::Errno;
 
@@ -112,7 +113,15 @@ impl Machine {
     }
 
     fn connect(&self) -> Result<UnixStream, Missing> {
-        let stream = match socket_file::connect(&self.socket) {
+        let connected = socket_file::connect(&self.socket).or_else(|error| match error.kind() {
+            // The directory may be in the making (F12).
+            io::ErrorKind::PermissionDenied => {
+                await_usable(&self.directory);
+                socket_file::connect(&self.socket)
+            }
+            _ => Err(error),
+        });
+        let stream = match connected {
             Ok(stream) => stream,
             Err(error) => {
                 return Err(match Errno::from_io_error(&error) {

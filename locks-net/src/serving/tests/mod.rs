@@ -83,7 +83,7 @@ fn n3_when_the_server_is_killed_a_newcomer_serves_and_no_lock_is_lost() {
     assert!(newcomer.acquire("of the server").unwrap() > token, "who is dead holds nothing");
     assert!(newcomer.is_contended("of a client"));
     assert_eq!(client.resume(connect(&machine(&scratch))), How::Restored);
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn n3_a_listener_that_a_forked_child_keeps_open_is_in_nobodys_way() {
     server.kill_leaving_stdin();
     let killed = Instant::now();
     assert!(dial(&scratch).acquire("k").is_ok());
-    assert!(killed.elapsed() < Duration::from_secs(2), "{:?}", killed.elapsed());
+    assert!(killed.elapsed() < Duration::from_secs(8), "{:?}", killed.elapsed());
 }
 
 #[test]
