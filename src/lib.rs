@@ -266,10 +266,14 @@ pub fn keep_across_exec(files: &file::FileBackend, token: Token) -> Result<(), L
 }
 
 /// The backend at a URL, for the command's `run`: a server hears of this process by that name, and under the label,
-/// unless the URL has another.
+/// unless the URL has another. The second is the server, where there is one.
 #[cfg(feature = "net")]
 #[doc(hidden)]
-pub fn open_labelled(url: &str, label: &str, process: &str) -> Result<Backend, LockError> {
+pub fn open_labelled(
+    url: &str,
+    label: &str,
+    process: &str,
+) -> Result<(Backend, Option<net::NetBackend>), LockError> {
     url::open_labelled(url, label, process)
 }
 

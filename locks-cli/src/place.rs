@@ -23,8 +23,9 @@ pub(crate) struct Place {
     said_by: &'static str,
 }
 
-/// A backend to be looked at.
-pub(crate) struct Looked {
+/// A backend that has been opened.
+#[derive(Clone)]
+pub(crate) struct Opened {
     pub(crate) backend: Backend,
     /// The same, where it is a server.
     pub(crate) server: Option<NetBackend>,
@@ -46,33 +47,36 @@ impl Place {
 
     /// The backend there, to hold locks at, as this party. One that nobody has named is this process's default, and
     /// so has to be that of others, too.
-    pub(crate) fn open(&self, party: &Party) -> Result<Backend, Failure> {
+    pub(crate) fn open(&self, party: &Party) -> Result<Opened, Failure> {
         // A server hears of processes, not of their requests.
         let process = party.process.as_deref().unwrap_or_default();
         let label = party.label.as_deref().unwrap_or(process);
-        let backend = match &self.url {
+        let opened = match &self.url {
             Some(url) => locks::open_labelled(url, label, process),
-            None => locks::open_by_default(DEFAULT),
+            None => locks::open_by_default(DEFAULT).map(|backend| (backend, None)),
         };
-        self.shared(backend.map_err(|error| self.refused(error))?)
+        let (backend, server) = opened.map_err(|error| self.refused(error))?;
+        Ok(Opened { backend: self.shared(backend)?, server })
     }
 
     /// The backend there, to look at what others hold, and to take it away. One that nobody has named is
     /// that of the programs that run now, if they have one. Nobody begins to serve for being looked at.
-    pub(crate) fn look(&self) -> Result<Looked, Failure> {
+    pub(crate) fn look(&self) -> Result<Opened, Failure> {
         let in_use = match &self.url {
             Some(_) => None,
             None => locks::default_in_use().map_err(|error| self.refused(error))?,
         };
         let url = self.url.as_deref().or(in_use.as_deref()).unwrap_or(DEFAULT);
         let (backend, server) = locks::open_to_look(url).map_err(|error| self.refused(error))?;
-        Ok(Looked { backend: self.shared(backend)?, server })
+        Ok(Opened { backend: self.shared(backend)?, server })
     }
 
     /// The files there, to hold locks that another program keeps: with what the URL says for requests, and as they
     /// are.
-    pub(crate) fn open_to_keep(&self) -> Result<(Backend, FileBackend), Failure> {
-        locks::open_files_to_keep(self.url.as_deref()).map_err(|error| self.refused(error))
+    pub(crate) fn open_to_keep(&self) -> Result<(Opened, FileBackend), Failure> {
+        let opened = locks::open_files_to_keep(self.url.as_deref());
+        let (backend, files) = opened.map_err(|error| self.refused(error))?;
+        Ok((Opened { backend, server: None }, files))
     }
 
     /// The files there, where locks are files.

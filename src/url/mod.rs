@@ -128,15 +128,23 @@ pub(crate) fn open(url: &str) -> Result<Backend, LockError> {
 /// The backend at `url`, where this process is called `process`, and `label` unless the URL says otherwise, by those
 /// who hear of it from its server; see [`crate::open_labelled`].
 #[cfg(feature = "net")]
-pub(crate) fn open_labelled(url: &str, label: &str, process: &str) -> Result<Backend, LockError> {
+pub(crate) fn open_labelled(
+    url: &str,
+    label: &str,
+    process: &str,
+) -> Result<(Backend, Option<locks_net::NetBackend>), LockError> {
     let Parsed { scheme, open, place, defaults, mut settings } = parse(url, Asks::Command)?;
+    if settings.get("label").is_none() && net::is_served(scheme.name) {
+        settings.own.push(("label".to_owned(), label.to_owned()));
+    }
     if net::is_served(scheme.name) {
-        if settings.get("label").is_none() {
-            settings.own.push(("label".to_owned(), label.to_owned()));
-        }
         settings.own.push(("process".to_owned(), process.to_owned()));
     }
-    Ok(defaults.around(open(place, settings)?))
+    let Some(net) = net::backend(scheme.name, place, settings.clone(), net::Serving::AsTold) else {
+        return Ok((defaults.around(open(place, settings)?), None));
+    };
+    let net = net?;
+    Ok((defaults.around(Backend::new(net.clone())), Some(net)))
 }
 
 /// The file backend at `url`; see [`crate::open_files`].

@@ -16,7 +16,7 @@ use rustix::process::{Pid, pidfd_send_signal, setsid};
 
 use super::Report;
 use crate::args::{self, HoldArgs, Task};
-use crate::holding::{self, Due, Event, Events, Held, Outcome, Schedule};
+use crate::holding::{self, Due, Event, Events, Held, LeaseEnd, Outcome, Schedule};
 use crate::inherited::Inherited;
 use crate::reexec;
 use crate::status::{self, Failure, Status};
@@ -55,6 +55,8 @@ struct Keeper {
     held: Held,
     events: Events,
     schedule: Schedule,
+    /// Whether the script has heard that the lock is about to end.
+    asks_for_end: bool,
     asked: HoldArgs,
 }
 
@@ -80,7 +82,7 @@ fn acquire(
     };
     let (most, kill_after) = (asked.lock.options.hold_at_most, asked.lock.kill_after);
     let schedule = Schedule::new(Instant::now(), most, kill_after);
-    Ok(Ok(Keeper { pid, held, events, schedule, asked }))
+    Ok(Ok(Keeper { pid, held, events, schedule, asks_for_end: false, asked }))
 }
 
 /// Tells of the end of the process that the lock is for, and of the one that waits for a report.
@@ -119,9 +121,24 @@ impl Keeper {
                 let keys = self.asked.lock.keys.join("`, `");
                 self.tell(format_args!("`{keys}`: `--hold-at-most` is nearly over"));
                 // It is the script's until the end, or until the script ends before that.
-                self.schedule = Schedule::none();
+                (self.schedule, self.asks_for_end) = (Schedule::none(), true);
             }
-            match self.events.next(self.schedule.next()) {
+            let look_at = match self.asks_for_end {
+                true => None,
+                false => match holding::look_at_lease(&self.held, self.asked.lock.kill_after) {
+                    LeaseEnd::Far(look_at) => look_at,
+                    LeaseEnd::Near => {
+                        let keys = self.asked.lock.keys.join("`, `");
+                        self.tell(format_args!(
+                            "`{keys}`: the lock is about to be lost, since its lease cannot be renewed"
+                        ));
+                        self.asks_for_end = true;
+                        None
+                    }
+                },
+            };
+            let next = [self.schedule.next(), look_at].into_iter().flatten().min();
+            match self.events.next(next) {
                 Event::Gone => break,
                 Event::Signal(signal) if holding::ends_waiting(signal) => break,
                 Event::Signal(_) | Event::Look | Event::Unheard => {}

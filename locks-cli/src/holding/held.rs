@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use locks::backend::{Caller, Granted, Hold, KeySet, Keys, LockBackend, Op, Request};
 use locks::{Backend, ErrorKind, LockError, LostCause, Options, Party, Token};
 
+use crate::place::Opened;
+
 /// A hold that is released when it is dropped. Unlike a guard of the library it can say that the
 /// holder is the command, and not a line of this program.
 pub(crate) struct Held {
-    backend: Backend,
+    at: Opened,
     /// I1: there until it is released.
     hold: Option<Hold>,
     keys: String,
@@ -37,9 +40,9 @@ impl Asked {
         backend.acquire(Request::new(keys, self.options, caller))
     }
 
-    pub(crate) fn held(&self, backend: &Backend, granted: Granted) -> Held {
+    pub(crate) fn held(&self, at: &Opened, granted: Granted) -> Held {
         let keys = self.keys.as_slice().join("`, `");
-        Held { backend: backend.clone(), hold: Some(granted.hold), keys }
+        Held { at: at.clone(), hold: Some(granted.hold), keys }
     }
 }
 
@@ -51,7 +54,17 @@ impl Held {
     /// Whether it is lost; with a context, its task is woken when it becomes so (C8).
     pub(crate) fn poll_lost(&self, cx: Option<&mut Context<'_>>) -> Poll<LockError> {
         let Some(hold) = &self.hold else { return Poll::Pending };
-        self.backend.poll_lost(hold, cx).map(|cause| self.lost(cause))
+        self.at.backend.poll_lost(hold, cx).map(|cause| self.lost(cause))
+    }
+
+    /// The lease that a server keeps it by, and for how long it is known to be there; `None` without one.
+    pub(crate) fn validity(&self) -> Option<(Duration, Duration)> {
+        self.at.server.as_ref()?.validity(self.hold.as_ref()?)
+    }
+
+    /// Whether a lease may come to be what keeps it.
+    pub(crate) fn has_server(&self) -> bool {
+        self.at.server.is_some()
     }
 
     /// # Errors
@@ -70,7 +83,7 @@ impl Held {
     pub(crate) fn release(mut self) -> Result<(), LockError> {
         let Some(hold) = self.hold.take() else { return Ok(()) };
         let token = hold.token();
-        self.backend.release(hold).block().map_err(|error| match error.kind() {
+        self.at.backend.release(hold).block().map_err(|error| match error.kind() {
             ErrorKind::Lost { cause } => self.lost_with(cause, token),
             _ => error,
         })
@@ -89,7 +102,7 @@ impl Drop for Held {
     fn drop(&mut self) {
         if let Some(hold) = self.hold.take() {
             // Nobody is left to be told how it went.
-            let _ = self.backend.release(hold).block();
+            let _ = self.at.backend.release(hold).block();
         }
     }
 }

@@ -9,6 +9,11 @@ const MARGIN: Duration = Duration::from_millis(500);
 /// How long a command has between the two at most, unless told otherwise.
 const LONGEST: Duration = Duration::from_secs(5);
 
+/// How long before the end of what lasts so long a command gets TERM.
+pub(super) fn kill_after_for(given: Option<Duration>, lasts: Option<Duration>) -> Duration {
+    given.unwrap_or_else(|| LONGEST.min(lasts.unwrap_or_default() / 10))
+}
+
 /// The two steps that end a command before its lock ends: TERM, then KILL.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
@@ -33,7 +38,7 @@ impl Schedule {
         most: Option<Duration>,
         kill_after: Option<Duration>,
     ) -> Self {
-        let kill_after = kill_after.unwrap_or_else(|| LONGEST.min(most.unwrap_or_default() / 10));
+        let kill_after = kill_after_for(kill_after, most);
         // Too far off to be an instant is never.
         let end = most.and_then(|most| granted.checked_add(most));
         let margin = MARGIN.min(kill_after / 2);

@@ -6,13 +6,14 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use locks::backend::{Exclusion, LockBackend};
-use locks::{Backend, LockError, Party};
+use locks::{LockError, Party};
 use rustix::process::Signal;
 
 use super::events::{Event, Events};
 use super::held::{Asked, Held};
-use super::{caller, signals};
+use super::{caller, lease, signals};
 use crate::args::LockArgs;
+use crate::place::Opened;
 use crate::status::{Failure, Status, say};
 
 /// How long a wait lasts before a look at who is in the way is worth it.
@@ -38,7 +39,7 @@ pub(crate) fn acquire(asked: &LockArgs, party: Party, events: &Events) -> Result
 /// # Errors
 /// As [`acquire`].
 pub(crate) fn acquire_at(
-    backend: &Backend,
+    at: &Opened,
     asked: &LockArgs,
     party: Party,
     events: &Events,
@@ -51,7 +52,7 @@ pub(crate) fn acquire_at(
             ));
         }
     }
-    let about = backend.about();
+    let about = at.backend.about();
     if asked.kill_after.is_some()
         && asked.options.hold_at_most.is_none()
         && about.capabilities.exclusion == Exclusion::Kernel
@@ -62,8 +63,11 @@ pub(crate) fn acquire_at(
             about.name
         )));
     }
-    match wait(backend, asked, party, events) {
-        Ok(Waited::Granted(held)) => Ok(Outcome::Held(held)),
+    match wait(at, asked, party, events) {
+        Ok(Waited::Granted(held)) => {
+            lease::check(&held, asked.kill_after)?;
+            Ok(Outcome::Held(held))
+        }
         Ok(Waited::Ended(signal)) => Ok(Outcome::Not(Status::Signalled(signal.as_raw()))),
         Err(error) if error.is_contended() => {
             if !asked.quiet {
@@ -82,19 +86,15 @@ enum Waited {
     Ended(Signal),
 }
 
-fn wait(
-    backend: &Backend,
-    asked: &LockArgs,
-    party: Party,
-    events: &Events,
-) -> Result<Waited, LockError> {
+fn wait(at: &Opened, asked: &LockArgs, party: Party, events: &Events) -> Result<Waited, LockError> {
+    let backend = &at.backend;
     let wanted = Asked::new(&asked.keys, asked.options, party);
     let mut acquisition = pin!(wanted.of(backend));
     let mut look = pin!(caller::is_not_in_the_way(backend, asked));
     let (mut look_at, mut looking) = (Some(Instant::now() + SOON), true);
     loop {
         if let Poll::Ready(outcome) = acquisition.as_mut().poll(&mut events.context()) {
-            return outcome.map(|granted| Waited::Granted(wanted.held(backend, granted)));
+            return outcome.map(|granted| Waited::Granted(wanted.held(at, granted)));
         }
         if look_at.is_some_and(|at| at <= Instant::now()) {
             look_at = None;

@@ -27,10 +27,10 @@ pub(super) fn run(asked: &RunArgs, inherited: &Inherited) -> Result<Status, Fail
              one of the two"
         )));
     }
-    let (backend, files) = asked.lock.place.open_to_keep()?;
+    let (at, files) = asked.lock.place.open_to_keep()?;
     let events = Events::new();
     holding::listen(&events, inherited).map_err(|error| Failure::during("signals", error))?;
-    let held = match holding::acquire_at(&backend, &asked.lock, party(asked), &events)? {
+    let held = match holding::acquire_at(&at, &asked.lock, party(asked), &events)? {
         Outcome::Held(held) => held,
         Outcome::Not(status) => return Ok(status),
     };

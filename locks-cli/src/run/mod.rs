@@ -47,7 +47,7 @@ pub(crate) fn run(asked: RunArgs, inherited: &Inherited) -> Result<Status, Failu
     let foreground = job.as_mut().is_some_and(|job| job.terminal().is_all_ours());
     let mut child = Child::start(&asked.command, environment, foreground, inherited)
         .map_err(|error| Failure::during("the command could not be started", error))?;
-    let mut watch = Watch::new(&held, &events, schedule);
+    let mut watch = Watch::new(&held, &events, schedule, asked.lock.kill_after);
     let ended = watch.until_it_ends(&mut child, job.as_mut());
     let cut = watch.into_cut();
     let ended = ended.map_err(|error| {
@@ -88,6 +88,12 @@ fn conclude(asked: &RunArgs, held: Held, ended: Ended, cut: Option<Cut>) -> Stat
             let key = asked.lock.keys.join("`, `");
             say(format_args!("`{key}`: `--hold-at-most` is over, so `{name}` was ended"));
         }
+        Some(Cut::LeaseEnds) => {
+            let key = asked.lock.keys.join("`, `");
+            say(format_args!(
+                "`{key}`: the lock is about to be lost, since its lease cannot be renewed; `{name}` was ended"
+            ));
+        }
         None => {}
     }
     match held.release() {
@@ -95,8 +101,8 @@ fn conclude(asked: &RunArgs, held: Held, ended: Ended, cut: Option<Cut>) -> Stat
             say(format_args!("{error}, while `{name}` ran"));
             return Status::Lost;
         }
-        // That its time is up is known.
-        Err(error) if !error.is_lost() => say(error),
+        // That its time is up is known, and that its server is away.
+        Err(error) if !error.is_lost() && !matches!(cut, Some(Cut::LeaseEnds)) => say(error),
         _ => {}
     }
     match (cut, ended) {

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use super::child::{Change, Child, Ended};
 use super::jobs::Job;
-use crate::holding::{Due, Event, Events, Held, Schedule};
+use crate::holding::{Due, Event, Events, Held, LeaseEnd, Schedule, look_at_lease};
 
 /// How soon to look again whether a killed group is gone.
 const SOON: Duration = Duration::from_millis(1);
@@ -20,20 +20,28 @@ const SOON: Duration = Duration::from_millis(1);
 pub(super) enum Cut {
     /// The lock was taken away.
     Lost(LockError),
-    /// The lock was about to end.
+    /// The lock was about to end: `--hold-at-most` was over.
     TimeIsUp,
+    /// Its lease was about to end, and could not be renewed.
+    LeaseEnds,
 }
 
 pub(super) struct Watch<'a> {
     held: &'a Held,
     events: &'a Events,
     schedule: Schedule,
+    kill_after: Option<Duration>,
     cut: Option<Cut>,
 }
 
 impl<'a> Watch<'a> {
-    pub(super) fn new(held: &'a Held, events: &'a Events, schedule: Schedule) -> Self {
-        Self { held, events, schedule, cut: None }
+    pub(super) fn new(
+        held: &'a Held,
+        events: &'a Events,
+        schedule: Schedule,
+        kill_after: Option<Duration>,
+    ) -> Self {
+        Self { held, events, schedule, kill_after, cut: None }
     }
 
     /// Watches over the child until it has ended, or has been ended because of the lock.
@@ -60,7 +68,9 @@ impl<'a> Watch<'a> {
                 self.cut = Some(Cut::Lost(error));
             }
             self.end_what_is_due(child);
-            if let Event::Signal(signal) = self.events.next(self.schedule.next()) {
+            let look_at = self.look_at_lease(child);
+            let next = [self.schedule.next(), look_at].into_iter().flatten().min();
+            if let Event::Signal(signal) = self.events.next(next) {
                 let stops = |job: &mut Job| signal == Signal::TSTP && job.stops(child);
                 if !job.as_deref_mut().is_some_and(stops) {
                     self.pass_on(signal, child);
@@ -95,14 +105,26 @@ impl<'a> Watch<'a> {
     fn end_what_is_due(&mut self, child: &Child) {
         match self.schedule.take_due(Instant::now()) {
             Due::Nothing => return,
-            Due::Term => {
-                child.signal(Signal::TERM);
-                // A stopped process would hear of it too late.
-                child.signal(Signal::CONT);
-            }
+            Due::Term => ask_to_end(child),
             Due::Kill => child.kill(),
         }
         self.cut.get_or_insert(Cut::TimeIsUp);
+    }
+
+    /// Asks the command to end if the lock's lease is about to. When it does, the lock is lost, and that is seen by
+    /// itself. Says when to look again.
+    fn look_at_lease(&mut self, child: &Child) -> Option<Instant> {
+        if self.cut.is_some() {
+            return None;
+        }
+        match look_at_lease(self.held, self.kill_after) {
+            LeaseEnd::Far(look_at) => look_at,
+            LeaseEnd::Near => {
+                ask_to_end(child);
+                self.cut = Some(Cut::LeaseEnds);
+                None
+            }
+        }
     }
 
     fn pass_on(&self, signal: Signal, child: &Child) {
@@ -111,4 +133,10 @@ impl<'a> Watch<'a> {
             child.signal(signal);
         }
     }
+}
+
+fn ask_to_end(child: &Child) {
+    child.signal(Signal::TERM);
+    // A stopped process would hear of it too late.
+    child.signal(Signal::CONT);
 }

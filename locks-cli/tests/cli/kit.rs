@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -230,6 +231,47 @@ impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Another user than the one who runs the tests, where that is root: for whom modes count.
+pub(crate) struct Guest {
+    /// What goes before a command.
+    becoming: &'static [&'static str],
+    program: PathBuf,
+}
+
+impl Guest {
+    /// With a copy of `locks` in the directory, which becomes theirs if they are to have it.
+    pub(crate) fn new(place: &Place, owns: bool) -> Self {
+        let program = PathBuf::from(env!("CARGO_BIN_EXE_locks"));
+        if !rustix::process::geteuid().is_root() {
+            return Self { becoming: &[], program };
+        }
+        if owns {
+            std::os::unix::fs::chown(place.dir(), Some(65_534), Some(65_534)).unwrap();
+        }
+        let own = place.path("locks-of-guest");
+        // By another process: of a file that this one writes to, children of other tests have a copy open.
+        assert!(Command::new("cp").arg(&program).arg(&own).status().unwrap().success());
+        fs::set_permissions(&own, fs::Permissions::from_mode(0o755)).unwrap();
+        let becoming = &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+        Self { becoming, program: own }
+    }
+
+    /// Whether it is another user at all.
+    pub(crate) fn is_another(&self) -> bool {
+        !self.becoming.is_empty()
+    }
+
+    /// `locks` with these arguments, in this directory, under this umask.
+    pub(crate) fn locks(&self, place: &Place, umask: &str, arguments: &[&str]) -> Command {
+        let shell = ["sh", "-c", "umask \"$1\"; shift; exec \"$@\"", "sh", umask];
+        let mut words = self.becoming.iter().chain(&shell);
+        let mut command = Command::new(words.next().unwrap());
+        command.args(words).arg(&self.program).args(arguments);
+        command.current_dir(place.dir()).env("LOCKS_URL", place.url()).stdin(Stdio::null());
+        command
     }
 }
 

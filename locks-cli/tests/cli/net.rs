@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
 
-use crate::kit::{Place, Process, errors, pid, until, until_dead, words};
+use crate::kit::{Guest, Place, Process, errors, pid, until, until_dead, words};
 use crate::serving::{Serving, command};
 
 /// A directory with a server on a socket, which is the backend.
@@ -148,6 +148,72 @@ fn c8_the_command_is_ended_when_the_server_is_gone_for_longer_than_the_lease() {
     assert_eq!(output.status.code(), Some(124), "{}", errors(&output));
     assert!(errors(&output).contains("lost"), "{}", errors(&output));
     until_dead(child);
+}
+
+#[test]
+fn f32_a_command_is_asked_to_end_before_its_lease_is_over() {
+    let (place, serving) = with_server_on_tcp(&["--lease", "8s"]);
+    let polite = "trap 'echo >asked; exit 0' TERM; echo >ready; while :; do sleep 0.02; done";
+    let process = place.run(&["--kill-after", "4s", "a"], polite);
+    place.content("ready");
+    drop(serving);
+    let output = process.end();
+    assert_eq!(output.status.code(), Some(124), "{}", errors(&output));
+    assert!(place.has("asked"), "it was killed at once: {}", errors(&output));
+    let said = "locks: `a`: the lock is about to be lost, since its lease cannot be renewed; `sh` was ended\n";
+    assert!(errors(&output).ends_with(said), "{}", errors(&output));
+}
+
+#[test]
+fn f32_and_a_script_hears_of_it_too() {
+    let (place, serving) = with_server_on_tcp(&["--lease", "8s"]);
+    let script = "trap 'echo >asked; exit 7' TERM; locks hold --kill-after 4s a || exit; echo >ready; \
+                  while :; do sleep 0.02; done";
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", script]).current_dir(place.dir()).env("LOCKS_URL", place.url());
+    let mut process = Process::start(shell.env("PATH", crate::kit::path_with_locks()));
+    place.content("ready");
+    drop(serving);
+    assert_eq!(process.until_ended().code(), Some(7));
+    assert!(place.has("asked"));
+}
+
+#[test]
+fn f32_a_lease_too_short_for_that_is_refused() {
+    let (place, _serving) = with_server_on_tcp(&["--lease", "4s"]);
+    let output = place.output(["run", "--kill-after", "3s", "a", "--", "touch", "ran"]);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(errors(&output).contains("more than half of the lease"), "{}", errors(&output));
+    assert!(!place.has("ran") && holders(&place).is_empty());
+}
+
+#[test]
+fn n9_a_user_who_is_let_in_releases_no_locks_of_others() {
+    let place = Place::new();
+    let listen = crate::serving::socket(&place);
+    let allow = ["--listen", &listen, "--allow-user", "65534"];
+    let serving = Serving::start(&mut command(&place, &allow));
+    let url = format!("{}?user={}", serving.urls[0], rustix::process::geteuid().as_raw());
+    let place = place.with_url(url);
+    let guest = Guest::new(&place, false);
+    let by_guest = |arguments: &[&str]| guest.locks(&place, "022", arguments).output().unwrap();
+    let holder = place.hold(&["a"]);
+    if guest.is_another() {
+        let output = by_guest(&["release", "a"]);
+        assert_eq!(output.status.code(), Some(125), "{}", errors(&output));
+        assert!(errors(&output).contains("this user may not release `a`"), "{}", errors(&output));
+        assert_eq!(holders(&place).len(), 1);
+        // It locks as all others do, and what it has can be released by those who run the server.
+        let output = by_guest(&["run", "-n", "a", "--", "true"]);
+        assert_eq!(output.status.code(), Some(75), "{}", errors(&output));
+        let mut theirs = guest.locks(&place, "022", &["run", "b", "--", "sleep", "600"]);
+        let mut theirs = Process::start(&mut theirs);
+        until("it is held", || (holders(&place).len() == 2).then_some(()));
+        assert_eq!(place.output(["release", "b"]).status.code(), Some(0));
+        assert_eq!(theirs.until_ended().code(), Some(124));
+    }
+    assert_eq!(place.output(["release", "a"]).status.code(), Some(0));
+    assert_eq!(holder.end().status.code(), Some(124));
 }
 
 #[test]

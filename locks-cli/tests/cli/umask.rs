@@ -1,44 +1,30 @@
 //! FAULTS 40: what is made under an odd umask can be used by its owner, and by nobody else.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
 
-use crate::kit::{Place, errors};
+use crate::kit::{Guest, Place, errors};
 
 const UMASKS: [&str; 5] = ["0177", "0777", "0477", "0000", "0022"];
 
-/// A user for whom modes count, where that can be chosen: root may do everything.
+/// A user for whom modes count, in a directory of theirs.
 struct User {
     place: Place,
-    /// What goes before a command.
-    becoming: &'static [&'static str],
-    program: PathBuf,
+    guest: Guest,
 }
 
 impl User {
     fn new() -> Self {
-        let (place, program) = (Place::new(), PathBuf::from(env!("CARGO_BIN_EXE_locks")));
-        if !rustix::process::geteuid().is_root() {
-            return Self { place, becoming: &[], program };
-        }
-        std::os::unix::fs::chown(place.dir(), Some(65_534), Some(65_534)).unwrap();
-        let own = place.path("locks");
-        // By another process: of a file that this one writes to, children of other tests have a copy open.
-        assert!(Command::new("cp").arg(&program).arg(&own).status().unwrap().success());
-        fs::set_permissions(&own, fs::Permissions::from_mode(0o755)).unwrap();
-        let becoming = &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-        Self { place, becoming, program: own }
+        let place = Place::new();
+        let guest = Guest::new(&place, true);
+        Self { place, guest }
     }
 
     /// Runs `locks` under this umask.
     fn under(&self, umask: &str, arguments: &[&str]) -> Output {
-        let shell = ["sh", "-c", "umask \"$1\"; shift; exec \"$@\"", "sh", umask];
-        let mut words = self.becoming.iter().chain(&shell);
-        let mut command = Command::new(words.next().unwrap());
-        command.args(words).arg(&self.program).args(arguments);
-        command.current_dir(self.place.dir()).output().unwrap()
+        self.guest.locks(&self.place, umask, arguments).output().unwrap()
     }
 }
 

@@ -35,6 +35,14 @@ impl Arbiter {
 
     /// Ends whatever holds or reserves `key` with this token.
     pub(super) fn evict(&mut self, realm: u32, call: u64, key: String, token: Token) {
+        if !self.administers(realm) {
+            let why = format!(
+                "this user may not release `{key}`: that is up to its holder, to the user who runs the lock \
+                 server, and to root"
+            );
+            let error = LockError::new(ErrorKind::Unauthorized, key).with_message(why);
+            return self.tell(realm, &Event::Refused { call, error });
+        }
         if let Err(why) = self.has_room_to_write(key.len() + FREED) {
             let why = format!("the lock server cannot write down what is released: {why}");
             let error = LockError::new(ErrorKind::Unavailable, &*key).with_message(why);
@@ -53,6 +61,13 @@ impl Arbiter {
             Op::Later(_) => unreachable!("an engine without an upstream evicts at once"),
         };
         self.tell(realm, &event);
+    }
+
+    /// Whether a session may release what others hold (N9).
+    fn administers(&self, realm: u32) -> bool {
+        let connection = self.sessions.get(&realm).and_then(|session| session.connection);
+        let connection = connection.and_then(|id| self.connections.get(&id));
+        connection.is_some_and(|connection| connection.peer.administers)
     }
 
     pub(super) fn status(&self) -> Status {

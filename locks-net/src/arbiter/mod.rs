@@ -133,6 +133,15 @@ pub(crate) struct Peer {
     pub(crate) secret: Option<Arc<Secret>>,
     /// So many descriptors are left to the server.
     pub(crate) descriptors_left: usize,
+    /// Whether it may release what others hold (N9).
+    pub(crate) administers: bool,
+}
+
+impl Peer {
+    /// A peer that is kept so and has to prove this, and for which nothing is short or forbidden.
+    pub(crate) fn new(kept: Kept, secret: Option<Arc<Secret>>) -> Self {
+        Self { kept, secret, descriptors_left: usize::MAX, administers: true }
+    }
 }
 
 /// What has changed for whoever drives the arbiter.

@@ -105,6 +105,18 @@ impl NetBackend {
         })
     }
 
+    /// Returns the lease of a hold, and for how long the hold is known to be there from now on, whatever becomes of
+    /// the server (C8); `None` where no end is known: a process keeps its locks as long as it has a connection over
+    /// a Unix socket. With each renewal it is longer again.
+    ///
+    /// For those who have to put things in order before a lock can pass on.
+    pub fn validity(&self, hold: &Hold) -> Option<(Duration, Duration)> {
+        let request = number(hold);
+        let link = self.0.generation.own_of(request)?;
+        let (lease, until) = link.look(|session| session.validity(request))?;
+        Some((lease, until.since(link.now())))
+    }
+
     /// Begins a call, and takes its answer.
     fn call<T: Send + 'static>(
         &self,

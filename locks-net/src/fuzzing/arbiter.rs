@@ -150,11 +150,7 @@ impl Client {
     }
 
     fn connect(&mut self, world: &mut World) {
-        self.id = world.arbiter.connect(Peer {
-            kept: self.kept,
-            secret: None,
-            descriptors_left: usize::MAX,
-        });
+        self.id = world.arbiter.connect(Peer::new(self.kept, None));
         (self.reader, self.writer) = (FrameReader::new(1 << 20), FrameWriter::default());
         let hello = ClientHello { version: VERSION, nonce: [9; 32] };
         let answer = world.exchange(self.id, &mut self.writer, &hello);

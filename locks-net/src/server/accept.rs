@@ -135,7 +135,7 @@ impl Listener {
                     // Frames are small and awaited. Without it they are merely late.
                     let _ = stream.set_nodelay(true);
                     let secret = Some(Arc::clone(secret));
-                    let peer = Peer { kept: Kept::ByLease, secret, descriptors_left };
+                    let peer = Peer { descriptors_left, ..Peer::new(Kept::ByLease, secret) };
                     Accepted::of(stream.into_std(), peer, Some(from.ip()), None)
                 })
             }
@@ -216,7 +216,10 @@ fn unix_peer(stream: UnixStream, users: &BTreeSet<u32>, descriptors_left: usize)
         // It has ended since: whatever it asked for is for nobody.
         Err(_) => return Accepted::TurnedAway,
     };
-    Accepted::of(stream.into_std(), Peer { kept, secret: None, descriptors_left }, None, process)
+    // The server's own user could as well end it, and root everything.
+    let administers = uid == 0 || uid == rustix::process::geteuid().as_raw();
+    let peer = Peer { descriptors_left, administers, ..Peer::new(kept, None) };
+    Accepted::of(stream.into_std(), peer, None, process)
 }
 
 fn is_exhausted(error: &io::Error) -> bool {

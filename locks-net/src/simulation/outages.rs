@@ -165,7 +165,7 @@ impl Rig {
         let (now, Some(mut arbiter)) = (self.clock.now(), self.arbiter.take()) else { return };
         for line in self.lines.iter_mut().filter(|line| !line.is_dead) {
             if line.server.is_none() && !line.has_ended && line.begun.after(WAY) <= now {
-                let peer = Peer { kept: Kept::ByLease, secret: None, descriptors_left: usize::MAX };
+                let peer = Peer::new(Kept::ByLease, None);
                 line.server = Some(arbiter.connect(peer));
             }
             while line.up.front().is_some_and(|(at, _)| *at <= now) {

@@ -158,11 +158,7 @@ impl World {
                     KeptBy::Lease => Kept::ByLease,
                 };
                 let secret = client.secret.clone();
-                connection.server = ServerEnd::Known(arbiter.connect(Peer {
-                    kept,
-                    secret,
-                    descriptors_left: usize::MAX,
-                }));
+                connection.server = ServerEnd::Known(arbiter.connect(Peer::new(kept, secret)));
             }
             let ServerEnd::Known(id) = connection.server else { continue };
             while let Some(bytes) = connection.up.read(self.now) {

@@ -120,7 +120,7 @@ impl Line {
         kept: Kept,
         resume: Option<Resume>,
     ) -> Result<Self, Rejected> {
-        let id = world.arbiter.connect(Peer { kept, secret: None, descriptors_left: usize::MAX });
+        let id = world.arbiter.connect(Peer::new(kept, None));
         let (mut reader, mut writer) = (FrameReader::new(1 << 20), FrameWriter::default());
         let mut say = |world: &mut World, write: &dyn Fn(&mut Vec<u8>)| {
             let mut bytes = Vec::new();

@@ -68,6 +68,14 @@ impl Session {
         Poll::Pending
     }
 
+    /// Returns the lease of a hold, and until when it is known to be there whatever becomes of the server; `None`
+    /// where no end is known, or nothing of it any more.
+    pub(crate) fn validity(&self, request: u64) -> Option<(Duration, Moment)> {
+        let held = self.holds.get(&request).filter(|held| held.lost.is_none())?;
+        let until = self.life.as_ref()?.trust.until(held.lease)?;
+        Some((held.counted, until))
+    }
+
     /// Forgets a waker that [`poll_lost`](Self::poll_lost) has left.
     pub(crate) fn unwatch(&mut self, request: u64, waker: &Waker) -> Option<Waker> {
         let held = self.holds.get_mut(&request)?;
