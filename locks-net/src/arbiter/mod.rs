@@ -29,7 +29,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use locks_core::{Clock, Engine, Moment, Token};
+use locks_core::{Clock, Engine, LostCause, Moment, Token};
 
 pub use self::limits::Limits;
 
@@ -39,7 +39,7 @@ use self::deadlines::Due;
 use self::events::Happened;
 use self::paper::Paper;
 use self::room::Room;
-use self::session::Session;
+use self::session::{Requested, Session};
 use crate::channel::Arrived;
 use crate::journal::{Kept, Ledger, Record};
 use crate::pidfd::Process;
@@ -290,6 +290,35 @@ impl Arbiter {
         for id in connections {
             self.close_connection(id);
         }
+    }
+
+    /// Takes everything back: somebody else may be about to grant the same. Nobody is granted anything by that.
+    pub(crate) fn forsake(&mut self) {
+        let sessions = self.sessions.iter_mut();
+        let all = sessions.flat_map(|(realm, session)| {
+            let requests = session.requests.iter();
+            requests.map(|(request, requested)| {
+                (matches!(requested, Requested::Held(_)), *realm, *request)
+            })
+        });
+        let mut all = all.collect::<Vec<_>>();
+        // Those who wait first: none of them is to be granted what the others give back.
+        all.sort_unstable();
+        for (is_held, realm, request) in all {
+            self.end(realm, request);
+            if is_held {
+                self.tell(realm, &Event::Lost { request, cause: LostCause::Forgotten });
+            }
+        }
+        self.settle();
+        self.journal.clear();
+    }
+
+    /// Until when somebody whom it does not reach may still go by what was granted.
+    pub(crate) fn unheard_until(&self) -> Option<Moment> {
+        let unheard = self.sessions.values();
+        let unheard = unheard.filter(|session| session.connection.is_none() && session.is_recorded);
+        unheard.filter_map(Session::end).max()
     }
 
     /// Has it make a mistake.

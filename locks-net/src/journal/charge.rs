@@ -12,6 +12,7 @@ use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use rustix::process::{Flock, FlockType};
 
+use super::claim::Claim;
 use super::directory::{Directory, Inode, read_all};
 use super::fault;
 use crate::pidfd::{Found, Handle, Process};
@@ -38,6 +39,7 @@ pub(super) struct Charge {
     is_alone: Cell<bool>,
     lock: Inode,
     directory: Inode,
+    claim: Option<Claim>,
 }
 
 /// The directories that this process serves.
@@ -51,7 +53,14 @@ impl Charge {
     pub(super) fn take(directory: &Directory, dead: Option<u64>) -> Result<Self, LockError> {
         let path = directory.file(LOCK);
         match take(directory, dead) {
-            Ok(Ok(charge)) => Ok(charge),
+            Ok(Ok(mut charge)) => match Claim::take(directory.path()) {
+                Ok(claim) => {
+                    charge.claim = Some(claim);
+                    Ok(charge)
+                }
+                // The directory was made anew, and the server of the one before is still at it.
+                Err(by) => Err(fault::served(directory.path(), by)),
+            },
             Ok(Err(Taken { by })) => Err(fault::served(directory.path(), by)),
             Err(error) => Err(fault::file(&path, error)),
         }
@@ -82,6 +91,7 @@ impl Drop for Charge {
     fn drop(&mut self) {
         // H1: nobody opens the file before it is closed here.
         let mut served = served();
+        drop(self.claim.take());
         if let Some(file) = self.file.take() {
             // The process goes on, and does not serve.
             let _ = file.write_all_at(&[b' '; NAME - 1], 0);
@@ -144,7 +154,7 @@ fn take(directory: &Directory, dead: Option<u64>) -> io::Result<Result<Charge, T
         }
         served.insert(directory.inode());
         let (is_alone, directory) = (Cell::new(is_alone), directory.inode());
-        return Ok(Ok(Charge { file: Some(file), is_alone, lock, directory }));
+        return Ok(Ok(Charge { file: Some(file), is_alone, lock, directory, claim: None }));
     }
 }
 

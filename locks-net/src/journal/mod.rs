@@ -2,6 +2,7 @@
 
 mod boot;
 mod charge;
+mod claim;
 mod codec;
 mod directory;
 mod fault;

@@ -9,6 +9,7 @@ use locks_core::{Backend, ErrorKind};
 use locks_net::NetBackend;
 
 use crate::directory::until;
+use crate::peer::Peer;
 use crate::place::{Place, Way, assert_nothing_left, status};
 
 #[test]
@@ -158,4 +159,31 @@ fn n5_a_directory_that_others_can_write_to_is_refused() {
     }
     place.directory().allow(0o700);
     drop(place.backend().named("k").acquire().unwrap());
+}
+
+/// `rm -rf` of the directory under everybody: another one is made, of which nobody knows what was granted in the first.
+#[test]
+fn n3_a_directory_that_is_removed_and_made_anew_is_served_once_all_have_lost_what_they_had() {
+    let place = Place::new(Way::Machine);
+    let serving = place.start();
+    let mut holder = place.peer();
+    let held = holder.take("k", "");
+    let lost_by = |holder: &mut Peer| holder.check(held).is_err_and(|refused| refused.is_lost());
+    for entry in std::fs::read_dir(place.path()).unwrap() {
+        std::fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    std::fs::remove_dir(place.path()).unwrap();
+    let mut rival = place.peer();
+    // It is granted at some time, and by then the other knows.
+    let start = Instant::now();
+    let theirs = loop {
+        match rival.begin("k", "wait=2000").outcome() {
+            Ok(theirs) => break theirs,
+            Err(_) => assert!(start.elapsed() < Duration::from_secs(60), "nobody serves"),
+        }
+    };
+    assert!(lost_by(&mut holder), "C1: both hold it");
+    assert!(holder.release(held).unwrap_err().is_lost());
+    rival.release(theirs).unwrap();
+    drop(serving);
 }

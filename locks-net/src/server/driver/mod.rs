@@ -54,6 +54,10 @@ pub(super) struct Driver {
     compact_from: Moment,
     /// How many more times to look for input before anybody is ended for time (N7).
     turns_left: Option<usize>,
+    /// Its directory is not its own any more.
+    is_discharged: bool,
+    /// Until when it does not make way, for those whom it could not tell.
+    unheard_until: Option<Moment>,
     /// It stops, at the latest then.
     stops_by: Option<Moment>,
     buffer: Box<[u8]>,
@@ -127,6 +131,8 @@ impl Driver {
             reachable_until: Moment::from_nanos(0),
             compact_from: Moment::from_nanos(0),
             turns_left: None,
+            is_discharged: false,
+            unheard_until: None,
             stops_by: None,
             buffer: vec![0; BUFFER].into(),
             rung: Vec::new(),
@@ -163,7 +169,10 @@ impl Driver {
         }
         self.work();
         if self.has_stopped() {
-            return Poll::Ready(Round::Over(Ok(())));
+            return Poll::Ready(Round::Over(match self.is_discharged {
+                false => Ok(()),
+                true => Err(ended(ErrorKind::Unavailable, "the lock of its directory was removed")),
+            }));
         }
         if self.looks_on(came) {
             return Poll::Ready(Round::LookOn);
@@ -275,9 +284,9 @@ impl Driver {
         }
         self.reachable_until = now.after(Timer::LONGEST);
         let lost = |why: &str| ended(ErrorKind::Unavailable, why);
-        // What cannot be found out now is looked at again.
-        if self.store().is_in_charge().is_ok_and(|is| !is) {
-            return Err(lost("the lock of its directory was removed"));
+        if self.is_discharged() {
+            self.discharge();
+            return Ok(());
         }
         match self.files.iter().find(|file| !file.is_there()) {
             None => Ok(()),
@@ -355,6 +364,11 @@ impl Driver {
 
     /// Nothing leaves before this is done (N4).
     fn write_down(&mut self) -> std::io::Result<()> {
+        if self.is_discharged {
+            // Whatever there is to be said, nobody goes by what is written there.
+            self.arbiter.journal().clear();
+            return Ok(());
+        }
         let promised = self.arbiter.promised();
         if self.covered != Some(promised) {
             self.store().cover(promised.0, promised.1)?;
@@ -384,7 +398,25 @@ impl Driver {
         lock(&self.store)
     }
 
+    /// Whether somebody has removed the lock that it goes by. What cannot be found out now is looked at again.
+    fn is_discharged(&self) -> bool {
+        self.store().is_in_charge().is_ok_and(|is| !is)
+    }
+
+    /// Another server may be about to begin, and begins once this one has told its clients that they hold nothing of
+    /// it any more.
+    fn discharge(&mut self) {
+        self.unheard_until = self.arbiter.unheard_until();
+        self.arbiter.forsake();
+        self.is_discharged = true;
+        self.begin_to_stop();
+        self.stops_by = self.stops_by.max(self.unheard_until);
+    }
+
     fn begin_to_stop(&mut self) {
+        if !self.is_discharged && self.is_discharged() {
+            return self.discharge();
+        }
         self.looked_around = true;
         self.stops_by = Some(self.clock.now().after(FAREWELL));
         // While it still listens, so that nobody takes the file for a stale one.
@@ -397,7 +429,9 @@ impl Driver {
 
     fn has_stopped(&self) -> bool {
         self.stops_by.is_some_and(|by| {
-            by <= self.clock.now() || !self.connections.values().any(Connection::has_output)
+            by <= self.clock.now()
+                || self.unheard_until.is_none()
+                    && !self.connections.values().any(Connection::has_output)
         })
     }
 
