@@ -19,16 +19,33 @@ impl Arbiter {
         let parts = Event::listed(call, infos);
         let size = parts.iter().map(Event::size).sum::<usize>();
         let most = self.setup.limits.write_buffer / 2;
-        if size > most {
-            // Its connection would be closed over it, again and again, with all that it has to say.
-            let why = format!(
-                "the list has {size} bytes, and the lock server tells at most {most} at once \
-                 (`write_buffer`): ask for keys with a common beginning"
-            );
-            let error = LockError::new(ErrorKind::LimitExceeded, "").with_message(why);
-            return self.tell(realm, &Event::Refused { call, error });
+        if size <= most {
+            parts.iter().for_each(|part| self.tell(realm, part));
+            return;
         }
-        for part in parts {
+        // Its connection would be closed over it, again and again, with all that it has to say.
+        let Some(session) = self.sessions.get_mut(&realm) else { return };
+        if session.long_list.is_empty() {
+            session.long_list = parts.into();
+            self.go_on_listing(realm);
+        } else {
+            let why = "a long list is being told to this client: ask again when it has been";
+            let error = LockError::new(ErrorKind::LimitExceeded, "").with_message(why);
+            self.tell(realm, &Event::Refused { call, error });
+        }
+    }
+
+    /// Tells as much more of a long list as the client has taken in before.
+    pub(super) fn go_on_listing(&mut self, realm: u32) {
+        let most = self.setup.limits.write_buffer / 2;
+        while let Some(session) = self.sessions.get_mut(&realm)
+            && let Some(part) = session.long_list.pop_front()
+        {
+            let (kept, _) = session.channel.kept();
+            if kept > 0 && kept + part.size() > most {
+                session.long_list.push_front(part);
+                return;
+            }
             self.tell(realm, &part);
         }
     }

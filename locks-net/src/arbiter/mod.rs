@@ -350,9 +350,14 @@ impl Arbiter {
         let session = self.sessions.get_mut(&realm).ok_or(Fault::Over)?;
         session.heard = now;
         session.channel.acknowledged(ack)?;
-        if number == 0 || session.channel.arrived(number)? == Arrived::Repeated {
+        let is_over = number == 0 || session.channel.arrived(number)? == Arrived::Repeated;
+        if !session.long_list.is_empty() {
+            self.go_on_listing(realm);
+        }
+        if is_over {
             return Ok(After::Frame);
         }
+        let session = self.sessions.get_mut(&realm).ok_or(Fault::Over)?;
         let call = Call::decode(message)?;
         if session.is_restored != matches!(call, Call::Holding { .. }) {
             return Err(Malformed(

@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use locks_core::{CallSite, Granted, Hold, LostCause, Moment, Op, OwnerId, Party};
@@ -7,6 +7,7 @@ use super::ConnId;
 use super::leases::Leases;
 use crate::channel::Channel;
 use crate::journal::{Kept, SessionRecord};
+use crate::wire::Event;
 
 /// One client, connected or not.
 pub(super) struct Session {
@@ -36,6 +37,8 @@ pub(super) struct Session {
     pub(super) requests: HashMap<u64, Requested, foldhash::fast::RandomState>,
     /// Those of `requests` that are not the session's; none if that is kept by its process.
     pub(super) leases: Leases,
+    /// What is still to be told of a list that is too long to be told at once.
+    pub(super) long_list: VecDeque<Event>,
     sites: Vec<Option<CallSite>>,
     names: HashMap<u64, String>,
 }
@@ -126,6 +129,7 @@ impl Session {
             named: Default::default(),
             requests: HashMap::default(),
             leases: Leases::default(),
+            long_list: VecDeque::new(),
             sites: Vec::new(),
             names: HashMap::new(),
         }
@@ -145,6 +149,7 @@ impl Session {
     pub(super) fn start_over(&mut self) {
         self.channel = Channel::default();
         self.named = Default::default();
+        self.long_list = VecDeque::new();
         self.sites.clear();
         self.names.clear();
     }

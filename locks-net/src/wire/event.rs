@@ -6,7 +6,7 @@ use locks_core::LockInfo;
 
 use super::bytes::{Put, Reader};
 use super::error::{put_error, take_error};
-use super::info::{LEAST_INFO, MAX_NAME, put_cause, put_info, take_cause, take_info};
+use super::info::{LEAST_INFO, MAX_NAME, MAX_TOLD, put_cause, put_info, take_cause, take_info};
 use super::{Event, Malformed, Status};
 
 /// A server sends no frame longer than this: its clients need not take longer ones.
@@ -19,7 +19,7 @@ impl Event {
         const ENOUGH: usize = MAX_EVENT_FRAME / 4;
         let mut events = Vec::new();
         let (mut part, mut bytes) = (Vec::new(), Vec::new());
-        for info in infos {
+        for info in infos.into_iter().flat_map(pieces) {
             if bytes.len() > ENOUGH {
                 events.push(Event::Listed { call, infos: mem::take(&mut part), more: true });
                 bytes.clear();
@@ -100,6 +100,24 @@ impl Event {
         };
         from.end()?;
         Ok(event)
+    }
+}
+
+/// One entry for as many holders and waiters as fit into one; those that follow go on with it.
+fn pieces(mut info: LockInfo) -> Vec<LockInfo> {
+    let longest = info.holders.len().max(info.waiters.len()).max(info.reserved_by.len());
+    let mut pieces = Vec::with_capacity(longest.div_ceil(MAX_TOLD).max(1));
+    loop {
+        let mut rest = LockInfo::new(info.key.clone());
+        rest.holders = info.holders.split_off(info.holders.len().min(MAX_TOLD));
+        rest.waiters = info.waiters.split_off(info.waiters.len().min(MAX_TOLD));
+        rest.reserved_by = info.reserved_by.split_off(info.reserved_by.len().min(MAX_TOLD));
+        let is_over =
+            rest.holders.is_empty() && rest.waiters.is_empty() && rest.reserved_by.is_empty();
+        pieces.push(std::mem::replace(&mut info, rest));
+        if is_over {
+            return pieces;
+        }
     }
 }
 

@@ -103,19 +103,38 @@ fn n6_a_request_costs_the_same_however_many_keys_are_held() {
 }
 
 #[test]
-fn n6_a_list_that_is_too_long_is_refused_and_the_connection_stays() {
+fn n6_a_list_that_is_too_long_to_be_told_at_once_is_told_bit_by_bit() {
     let mut world = World::limited(Limits { write_buffer: 64 * 1024, ..Limits::default() });
     let mut one = world.local(1);
-    for key in 0..3000 {
+    for key in 0..9000 {
         one.ask(&mut world, &key.to_string(), |_| {});
     }
     one.events.clear();
-    one.say(&mut world, &Call::Inspect { call: 9000, query: Query::All });
-    let [Event::Refused { call: 9000, error }] = &one.events[..] else { panic!() };
-    assert_eq!(error.kind(), ErrorKind::LimitExceeded);
-    assert!(error.to_string().contains("(`write_buffer`)"), "{error}");
+    one.say(&mut world, &Call::Inspect { call: 90_000, query: Query::All });
+    let parts = |line: &Line| {
+        let infos = line.events.iter().filter_map(|event| match event {
+            Event::Listed { call: 90_000, infos, more } => Some((infos.len(), *more)),
+            _ => None,
+        });
+        infos.collect::<Vec<_>>()
+    };
+    let at_once = parts(&one).len();
+    assert!(parts(&one).iter().all(|(_, more)| *more), "{:?}", parts(&one));
+    one.say(&mut world, &Call::Inspect { call: 90_002, query: Query::All });
+    let refused = one.events.iter().find_map(|event| match event {
+        Event::Refused { call: 90_002, error } => Some(error.kind()),
+        _ => None,
+    });
+    assert_eq!(refused, Some(ErrorKind::LimitExceeded), "one at a time");
+    while parts(&one).last().is_none_or(|(_, more)| *more) {
+        let before = parts(&one).len();
+        one.say(&mut world, &Call::Ping);
+        assert!(parts(&one).len() > before, "what is acknowledged makes room for more");
+    }
+    assert!(parts(&one).len() > at_once);
+    assert_eq!(parts(&one).iter().map(|(count, _)| count).sum::<usize>(), 9000);
     one.events.clear();
-    one.say(&mut world, &Call::Inspect { call: 9001, query: Query::Prefix("299".into()) });
+    one.say(&mut world, &Call::Inspect { call: 90_001, query: Query::Prefix("899".into()) });
     let [Event::Listed { infos, more: false, .. }] = &one.events[..] else { panic!() };
     assert_eq!(infos.len(), 11);
     assert!(!world.notices.iter().any(|notice| matches!(notice, Notice::Close(_))));

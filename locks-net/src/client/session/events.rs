@@ -94,15 +94,29 @@ impl Session {
         let realm = self.realm();
         let infos = infos.into_iter().map(|info| self.labels.info_here(realm, info));
         let infos = infos.collect::<Vec<_>>();
+        let more_by = self.now().after(self.setup.connect);
         let Some(asked) = self.unanswered.get_mut(&call) else { return };
         let mut listed = match std::mem::replace(&mut asked.outcome, Outcome::None) {
             Outcome::Partial(listed) => listed,
             Outcome::None => Vec::new(),
             other => return asked.outcome = other,
         };
-        listed.extend(infos);
+        for info in infos {
+            match listed.last_mut() {
+                // An entry for the key of the one before goes on with that.
+                Some(last) if last.key == info.key => {
+                    last.holders.extend(info.holders);
+                    last.waiters.extend(info.waiters);
+                    last.reserved_by.extend(info.reserved_by);
+                }
+                _ => listed.push(info),
+            }
+        }
         if more {
             asked.outcome = Outcome::Partial(listed);
+            // It answers, and goes on.
+            asked.limit = Some(more_by);
+            self.set_deadline(call, Some(more_by));
         } else {
             self.answered(call, Answer::Listed(listed));
         }
