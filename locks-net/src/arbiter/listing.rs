@@ -16,9 +16,9 @@ impl Arbiter {
             Op::Later(_) => unreachable!("an engine without an upstream lists at once"),
         };
         let infos = infos.into_iter().map(|info| self.describe_info(info)).collect::<Vec<_>>();
-        let parts = Event::listed(call, infos);
-        let size = parts.iter().map(Event::size).sum::<usize>();
         let most = self.setup.limits.write_buffer / 2;
+        let parts = Event::listed(call, infos, most / 4);
+        let size = parts.iter().map(Event::size).sum::<usize>();
         if size <= most {
             parts.iter().for_each(|part| self.tell(realm, part));
             return;

@@ -13,14 +13,18 @@ use super::{Event, Malformed, Status};
 pub(crate) const MAX_EVENT_FRAME: usize = 256 * 1024;
 
 impl Event {
-    /// The answer to an inspection: as many events as its parts need.
-    pub(crate) fn listed(call: u64, infos: impl IntoIterator<Item = LockInfo>) -> Vec<Self> {
+    /// The answer to an inspection: as many events as its parts need, of about `enough` bytes at most.
+    pub(crate) fn listed(
+        call: u64,
+        infos: impl IntoIterator<Item = LockInfo>,
+        enough: usize,
+    ) -> Vec<Self> {
         // One entry takes less than the other half, whatever is in it.
-        const ENOUGH: usize = MAX_EVENT_FRAME / 4;
+        let enough = enough.min(MAX_EVENT_FRAME / 4);
         let mut events = Vec::new();
         let (mut part, mut bytes) = (Vec::new(), Vec::new());
         for info in infos.into_iter().flat_map(pieces) {
-            if bytes.len() > ENOUGH {
+            if bytes.len() > enough {
                 events.push(Event::Listed { call, infos: mem::take(&mut part), more: true });
                 bytes.clear();
             }

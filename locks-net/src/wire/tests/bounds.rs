@@ -137,7 +137,7 @@ fn n2_the_fullest_error_fits_a_frame_and_says_how_many_wait() {
 #[test]
 fn n2_a_long_list_goes_on_in_further_frames() {
     for (infos, events) in [(vec![], 1..=1), (vec![info()], 1..=2), (vec![info(); 10], 2..=20)] {
-        let parts = Event::listed(5, infos.clone());
+        let parts = Event::listed(5, infos.clone(), usize::MAX);
         assert!(events.contains(&parts.len()), "{}", parts.len());
         let holders = |infos: &[LockInfo]| infos.iter().map(|it| it.holders.len()).sum::<usize>();
         let mut listed = 0;
