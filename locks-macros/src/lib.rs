@@ -16,14 +16,17 @@ use proc_macro::TokenStream;
 /// Holds a lock while the function runs; documented at `locks::lock`.
 #[proc_macro_attribute]
 pub fn lock(args: TokenStream, item: TokenStream) -> TokenStream {
-    let item = item.into();
-    attribute(args.into(), &item).unwrap_or_else(|error| fallback::function(&error, item)).into()
+    let (args, item) = (proc_macro2::TokenStream::from(args), item.into());
+    attribute(args.clone(), &item)
+        .unwrap_or_else(|error| fallback::function(&error, args, item))
+        .into()
 }
 
 /// Holds a lock while a block runs; documented at `locks::block::lock`.
 #[proc_macro]
 pub fn lock_block(input: TokenStream) -> TokenStream {
-    block(input.into()).unwrap_or_else(|error| fallback::block(&error)).into()
+    let input = proc_macro2::TokenStream::from(input);
+    block(input.clone()).unwrap_or_else(|error| fallback::block(&error, input)).into()
 }
 
 fn attribute(

@@ -1,6 +1,7 @@
 //! What the macros expand to. Nothing here is for direct use, and all of it may change with any
 //! release.
 
+mod awaited;
 mod begun;
 mod early;
 mod key;
@@ -17,6 +18,7 @@ pub use core::{concat, format_args, module_path};
 
 pub use locks_core::{FunctionSite, Kind, LockBuilder, Scope, Scoped};
 
+pub use awaited::Awaited;
 pub use begun::Begun;
 pub use early::{
     AnyReturn, EarlyReturn, PlainResult, Returning, Returns, RunsUnderItsLock, bail, contended,

@@ -15,7 +15,8 @@ pub(crate) fn expand(lock: &Lock, mut function: Function, target: &Target) -> To
     let name = function.sig.ident.unraw().to_string();
     let asker = Asker::Function(&name);
     let body = match target {
-        Target::Sync(returned) => blocking(lock, &asker, returned, &function),
+        Target::Sync(returned) => blocking(lock, &asker, returned, true, &function),
+        Target::Unfinished(returned) => blocking(lock, &asker, returned, false, &function),
         Target::Async(returned) => {
             let order = in_order(&function.sig, function.body.stream());
             asynchronous(lock, &asker, returned, &order, &function.body)
@@ -48,13 +49,14 @@ fn blocking(
     lock: &Lock,
     asker: &Asker<'_>,
     returned: &Returned,
+    probe_future: bool,
     function: &Function,
 ) -> TokenStream {
     let body = &function.body;
     let span = Span::mixed_site();
     let private = lock.private(span);
     let acquire = acquire(lock, asker, &Way::Blocking);
-    let early = early::arms(lock, returned, true);
+    let early = early::arms(lock, returned, probe_future);
     let held = match (&lock.on_lost, &lock.guard) {
         (OnLost::Continue, None) => body.to_token_stream(),
         (OnLost::Continue, Some(name)) => {

@@ -1,4 +1,4 @@
-use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Spacing, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
 use syn::{Ident, Lit, Result, Token};
@@ -47,6 +47,37 @@ impl Expression {
         let word = |token: &TokenTree| matches!(token, TokenTree::Ident(word) if word == "move" || word == "async");
         let first = tokens.find(|token| !word(token));
         matches!(first, Some(TokenTree::Punct(punct)) if punct.as_char() == '|')
+    }
+
+    /// Whether it begins with a minus.
+    pub(crate) fn is_negative(&self) -> bool {
+        let first = self.peeled().into_iter().next();
+        matches!(first, Some(TokenTree::Punct(punct)) if punct.as_char() == '-')
+    }
+
+    /// The first `?` or `.await` in it that is not of a closure's or a block's own.
+    pub(crate) fn leaves(&self) -> Option<Span> {
+        let mut after_dot = false;
+        for token in self.peeled() {
+            match &token {
+                TokenTree::Ident(word) if after_dot && word == "await" => return Some(word.span()),
+                TokenTree::Ident(word) if word == "async" => return None,
+                TokenTree::Punct(punct) => match punct.as_char() {
+                    '?' => return Some(punct.span()),
+                    '|' => return None,
+                    _ => {}
+                },
+                TokenTree::Group(group) if group.delimiter() != Delimiter::Brace => {
+                    let inner = Self(group.stream());
+                    if let Some(span) = inner.leaves() {
+                        return Some(span);
+                    }
+                }
+                _ => {}
+            }
+            after_dot = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '.');
+        }
+        None
     }
 
     /// Without the parentheses around it, visible or not.

@@ -105,44 +105,59 @@ pub(super) fn expression(source: &str, span: Span) -> Result<Expr, String> {
     }
     let no_expression = || format!("`{source}` is not an expression");
     let tokens = TokenStream::from_str(source).map_err(|_| no_expression())?;
-    let tokens = at(raw_keyword(tokens), span);
+    let tokens = at(raw(tokens), span);
     match syn::parse2::<Expr>(tokens.clone()) {
         Ok(expr) => check(&expr).map(|()| expr),
         Err(_) => Err(unread(tokens).map_or_else(no_expression, refusal)),
     }
 }
 
-/// `{type}` means `r#type`, as it does to `format!`, and `{self.type}` the field of that name.
-fn raw_keyword(tokens: TokenStream) -> TokenStream {
-    let path = ["self", "Self", "super", "crate", "true", "false", "if", "match", "unsafe"];
-    let mut allowed = &path[..];
-    let raw = |token: TokenTree| {
-        let taken = std::mem::replace(
-            &mut allowed,
-            match &token {
-                TokenTree::Punct(punct) if punct.as_char() == '.' => &["await"],
-                _ => &[],
-            },
-        );
-        match token {
-            TokenTree::Ident(word) if !taken.is_empty() => {
-                let text = word.to_string();
-                let keyword = syn::parse_str::<Ident>(&text).is_err() && !text.starts_with("r#");
-                // Of these there is no raw form, wherever they stand.
-                let never = ["self", "Self", "super", "crate", "_"].contains(&text.as_str());
-                if keyword && !never && !taken.contains(&text.as_str()) {
-                    return Ident::new_raw(&text, word.span()).into();
-                }
-                word.into()
-            }
-            other => other,
-        }
+/// The words of `tokens` as raw identifiers wherever they name something: `{type}` means `r#type`, as it
+/// does to `format!`, and `{self.gen}` the field of that name. A raw identifier is none of an edition's
+/// keywords, whichever edition the user's crate and ours are of.
+fn raw(tokens: TokenStream) -> TokenStream {
+    let tokens = tokens.into_iter().collect::<Vec<_>>();
+    let is = |at: usize, wanted: char| matches!(tokens.get(at), Some(TokenTree::Punct(p)) if p.as_char() == wanted);
+    let names = |at: usize| {
+        let member = at > 0 && is(at - 1, '.');
+        let begins = at == 0 || is(at - 1, '&') || is(at - 1, '*') || is(at - 1, ',');
+        let ends = match tokens.get(at + 1) {
+            None => true,
+            Some(TokenTree::Punct(next)) => matches!(next.as_char(), '.' | ',' | ':'),
+            Some(TokenTree::Group(group)) => group.delimiter() == Delimiter::Bracket,
+            Some(_) => false,
+        };
+        member || begins && ends
     };
-    tokens.into_iter().map(raw).collect()
+    let raw = |(at, token): (usize, &TokenTree)| match token {
+        TokenTree::Group(group) => {
+            let mut inner = Group::new(group.delimiter(), raw(group.stream()));
+            inner.set_span(group.span());
+            inner.into()
+        }
+        TokenTree::Ident(word) if names(at) && is_raw_name(word, at > 0 && is(at - 1, '.')) => {
+            Ident::new_raw(&word.to_string(), word.span()).into()
+        }
+        other => other.clone(),
+    };
+    tokens.iter().enumerate().map(raw).collect()
+}
+
+/// Whether `word` is to be read as `r#word`.
+fn is_raw_name(word: &Ident, member: bool) -> bool {
+    let text = word.to_string();
+    match text.as_str() {
+        // Of these there is no raw form.
+        "self" | "Self" | "super" | "crate" | "_" => false,
+        "true" | "false" | "await" => member && text != "await",
+        // A keyword since the edition of 2024 only, so that `syn` takes it for a name.
+        "gen" => true,
+        _ => !text.starts_with("r#") && syn::parse_str::<Ident>(&text).is_err(),
+    }
 }
 
 /// Members come from our expansion, as far as the compiler is told: else it would offer to replace
-/// the whole template by the member that was meant.
+/// the whole template by the member that was meant. They are raw for our edition's keywords' sake.
 fn at(tokens: TokenStream, span: Span) -> TokenStream {
     let mut member = false;
     let place = |mut token: TokenTree| {
@@ -223,27 +238,4 @@ fn unread(tokens: TokenStream) -> Option<&'static str> {
         first = matches!(&token, TokenTree::Punct(punct) if matches!(punct.as_char(), '&' | '*'));
     }
     None
-}
-
-/// What follows the colon.
-pub(super) fn check_spec(spec: &str) -> Result<(), String> {
-    if spec.contains(".*") {
-        return Err("`.*` takes two arguments, and a hole has one: name the precision, \
-                    as in `{x:.digits$}`"
-            .into());
-    }
-    let mut words = spec
-        .split('$')
-        .filter_map(|word| word.rsplit(|char: char| !char.is_alphanumeric() && char != '_').next())
-        .collect::<Vec<_>>();
-    // Nothing refers to what comes after the last `$`.
-    words.pop();
-    let by_position =
-        |word: &&str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
-    if let Some(word) = words.iter().find(|word| by_position(word)) {
-        return Err(format!(
-            "`{word}$` refers to an argument by its position, and a key has none: name it"
-        ));
-    }
-    Ok(())
 }

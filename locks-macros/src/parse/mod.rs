@@ -6,6 +6,7 @@ mod expression;
 mod function;
 mod hole;
 mod signature;
+mod spec;
 mod template;
 
 pub(crate) use args::{Args, Key, Setting, Value};

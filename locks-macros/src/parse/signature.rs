@@ -9,6 +9,8 @@ pub(crate) struct Signature {
     pub(crate) constness: Option<Span>,
     pub(crate) is_async: bool,
     pub(crate) ident: Ident,
+    /// The names of its type parameters.
+    pub(crate) type_params: Vec<Ident>,
     /// The parentheses and what is between them.
     pub(crate) inputs: Group,
     /// Without the `use<..>` in it.
@@ -32,13 +34,45 @@ impl Parse for Signature {
         input.parse::<Token![fn]>()?.to_tokens(&mut tokens);
         let ident = input.parse::<Ident>()?;
         ident.to_tokens(&mut tokens);
-        until(input, &mut tokens, |input| input.peek(token::Paren))?;
+        let mut generics = TokenStream::new();
+        until(input, &mut generics, |input| input.peek(token::Paren))?;
+        generics.to_tokens(&mut tokens);
+        let type_params = type_params(generics);
         let inputs = input.parse::<Group>()?;
         inputs.to_tokens(&mut tokens);
         let output = output(input, &mut tokens)?;
         until(input, &mut tokens, |input| input.peek(token::Brace) || input.peek(Token![;]))?;
-        Ok(Self { constness, is_async, ident, inputs, output, tokens })
+        Ok(Self { constness, is_async, ident, type_params, inputs, output, tokens })
     }
+}
+
+/// The type parameters among `<'a, T: Bound<U>, const N: usize>`.
+fn type_params(generics: TokenStream) -> Vec<Ident> {
+    let mut names = Vec::new();
+    let (mut depth, mut begins, mut before) = (0_usize, false, ' ');
+    for token in generics {
+        match token {
+            TokenTree::Punct(punct) => {
+                match punct.as_char() {
+                    '<' => depth += 1,
+                    // Of `->` it is no bracket.
+                    '>' if before != '-' => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+                begins = depth == 1 && matches!(punct.as_char(), '<' | ',');
+                before = punct.as_char();
+            }
+            TokenTree::Ident(word) => {
+                if begins && word != "const" {
+                    names.push(word);
+                }
+                begins = false;
+                before = ' ';
+            }
+            _ => (begins, before) = (false, ' '),
+        }
+    }
+    names
 }
 
 /// What `syn` reads of a type depends on whether somebody asked for its feature `full`. So `use<..>` is kept
@@ -144,6 +178,21 @@ mod tests {
             assert_eq!(sig.output.to_token_stream().to_string(), output, "{text}");
             let all = text.parse::<TokenStream>().unwrap().to_string();
             assert!(all.starts_with(&sig.to_token_stream().to_string()), "{text}");
+        }
+    }
+
+    #[test]
+    fn finds_its_type_parameters() {
+        for (generics, names) in [
+            ("", ""),
+            ("<T>", "T"),
+            ("<'a, T: A<B, C>, const N: usize, F: Fn(D) -> E>", "T F"),
+            ("<#[cfg(x)] T, U = V>", "T U"),
+        ] {
+            let names_of = type_params(generics.parse().unwrap());
+            let found = names_of.iter().map(Ident::to_string).collect::<Vec<_>>().join(" ");
+            // An attribute hides the name behind it, which costs a suggestion at most.
+            assert_eq!(found, names.replace("T U", "U"), "{generics}");
         }
     }
 

@@ -3,7 +3,7 @@ use std::str::CharIndices;
 
 use syn::{Error, Expr, LitStr, Result};
 
-use super::hole;
+use super::{hole, spec};
 
 /// `user_{user.id}`: text with holes.
 pub(crate) struct Template {
@@ -22,6 +22,8 @@ pub(crate) enum Piece {
         spaced: bool,
         /// What follows the colon, if there is one.
         spec: Option<String>,
+        /// The least number of bytes that the value takes by it.
+        width: usize,
     },
 }
 
@@ -52,6 +54,20 @@ impl Template {
             [Piece::Text(text)] => Some(text),
             _ => None,
         }
+    }
+
+    /// The least number of bytes that a key takes which is made of it.
+    pub(crate) fn least_len(&self) -> usize {
+        let len = |piece: &Piece| match piece {
+            Piece::Text(text) => text.len(),
+            Piece::Hole { width, .. } => *width,
+        };
+        self.pieces.iter().map(len).sum()
+    }
+
+    /// Whether a NUL byte is in every key that is made of it.
+    pub(crate) fn has_nul(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Text(text) if text.contains('\0')))
     }
 }
 
@@ -103,11 +119,14 @@ impl Reader<'_> {
             None => (inner, None),
         };
         let expr = hole::expression(source, self.literal.span())
-            .and_then(|expr| spec.map_or(Ok(()), hole::check_spec).map(|()| expr))
             .map_err(|why| self.wrong(at + 1 + leading_space(inner), &why))?;
+        let width = spec.map_or(Ok(0), spec::check).map_err(|why| {
+            let colon = extent.colon.unwrap_or_default();
+            self.wrong(at + 1 + colon + 1, &why)
+        })?;
         self.end_text();
         let spaced = source.contains(char::is_whitespace);
-        self.pieces.push(Piece::Hole { expr, spaced, spec: spec.map(str::to_owned) });
+        self.pieces.push(Piece::Hole { expr, spaced, spec: spec.map(str::to_owned), width });
         // The closing bracket is one byte long.
         while self.chars.next_if(|&(next, _)| next <= end).is_some() {}
         Ok(())
@@ -119,17 +138,23 @@ impl Reader<'_> {
         }
     }
 
-    /// The compiler cannot underline a part of a literal for us, so the message draws it.
+    /// The compiler cannot underline a part of a literal for us, so the message draws it: below the text
+    /// where each character is as wide as the next, else by quoting what begins there.
     fn wrong(&self, at: usize, why: &str) -> Error {
-        let before = self.text[..at].chars().count();
-        let drawn = if self.text.contains(char::is_control) {
-            String::new()
+        let drawn = if self.text.chars().all(|char| matches!(char, ' '..='~')) {
+            format!("\n    {}\n    {}^", self.text, " ".repeat(at))
         } else {
-            format!("\n    {}\n    {}^", self.text, " ".repeat(before))
+            let rest = self.text[at..].chars().take(QUOTED + 1).collect::<String>();
+            let more = rest.chars().count() > QUOTED;
+            let shown = rest.chars().take(QUOTED).flat_map(char::escape_debug).collect::<String>();
+            format!("\n    at `{shown}{}`", if more { "…" } else { "" })
         };
         Error::new(self.literal.span(), format!("{why}{drawn}"))
     }
 }
+
+/// How many characters of a template are quoted to show a place in it.
+const QUOTED: usize = 24;
 
 fn leading_space(text: &str) -> usize {
     text.len() - text.trim_start().len()
@@ -184,6 +209,10 @@ mod tests {
             ("{type}", &["hole r#type|-"]),
             ("{self.type.fn()}", &["hole self.r#type.r#fn()|-"]),
             ("{ id }{ id : >3}", &["hole id|-", "hole id| >3"]),
+            ("{s.gen}{gen.x}{&gen}", &["hole s.r#gen|-", "hole r#gen.x|-", "hole &r#gen|-"]),
+            ("{match}{if.async}", &["hole r#match|-", "hole r#if.r#async|-"]),
+            ("{type::x()}{loop[0]}", &["hole r#type::x()|-", "hole r#loop[0]|-"]),
+            ("{f(s.gen, type)}", &["hole f(s.r#gen,r#type)|-"]),
             ("job->step", &["text job->step"]),
             ("é{ä}ö", &["text é", "hole ä|-", "text ö"]),
         ] {
@@ -207,11 +236,22 @@ mod tests {
             ("{id:.*}", "`.*`"),
             ("{f().await}", "`.await`"),
             ("{if a { b } else { c }}", "`key = format!(..)`"),
+            ("{match a { _ => b }}", "`key = format!(..)`"),
+            ("{a.x:zz}", "`zz` is no format"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");
         }
         let drawn = read("user_{id").unwrap_err();
         assert!(drawn.ends_with("\n    user_{id\n         ^"), "{drawn}");
+        for (text, place) in [
+            ("é_{id", "at `{id`"),
+            ("日本\t{id.}", "at `id.}`"),
+            ("e\u{301}}", "at `}`"),
+            ("ä{a.b:zz} and more than one would read of it", "at `zz} and more than one wo…`"),
+        ] {
+            let drawn = read(text).unwrap_err();
+            assert!(drawn.ends_with(place), "{text}: {drawn}");
+        }
     }
 }

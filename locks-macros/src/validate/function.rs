@@ -1,9 +1,10 @@
-use proc_macro2::Span;
+use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::ToTokens as _;
 use syn::spanned::Spanned as _;
 use syn::{Attribute, Error, Path, Result, ReturnType, Type, parse_quote_spanned};
 
 use super::body::CANCEL_IS_ASYNC;
-use super::returned::{future_output, may_be_future};
+use super::returned::{future_output, lazy, may_be_future};
 use super::{Lock, OnLost, Returned, tail};
 use crate::parse::Function;
 
@@ -11,6 +12,8 @@ use crate::parse::Function;
 pub(crate) enum Target {
     /// The body of a function that blocks.
     Sync(Returned),
+    /// One that somebody is still writing at, of a function that returns a future.
+    Unfinished(Returned),
     /// The body of an `async fn`.
     Async(Returned),
     /// The asynchronous block that the body ends in, as `async-trait` leaves it.
@@ -37,7 +40,7 @@ pub(crate) fn check(function: &Function, lock: &Lock) -> Result<Target> {
     }
     let target = target(function, lock)?;
     let (returned, asynchronous) = match &target {
-        Target::Sync(returned) => (returned, false),
+        Target::Sync(returned) | Target::Unfinished(returned) => (returned, false),
         Target::Async(returned) | Target::Future(returned) => (returned, true),
     };
     if let OnLost::Cancel(span) = lock.on_lost
@@ -45,19 +48,47 @@ pub(crate) fn check(function: &Function, lock: &Lock) -> Result<Target> {
     {
         return Err(Error::new(span, CANCEL_IS_ASYNC));
     }
-    if let Returned::Opaque(span) | Returned::Never(span) = returned {
-        if !matches!(lock.on_lost, OnLost::Continue) {
-            return Err(Error::new(
-                *span,
-                "`on_lost` replaces the value by an error: \
-                 return a `Result` whose error is `From<locks::LockError>`",
-            ));
-        }
-        if lock.may_be_contended && lock.otherwise.is_none() {
-            return Err(Error::new(*span, WAYS_OUT));
-        }
+    if !asynchronous && matches!(lock.on_lost, OnLost::Error) {
+        tracks_caller(&function.attrs)?;
+    }
+    // Of the others the compiler knows more.
+    let cannot_tell = matches!(returned, Returned::Opaque(_) | Returned::Never(_))
+        || returned.is_one_of(&sig.type_params);
+    if cannot_tell && !matches!(lock.on_lost, OnLost::Continue) {
+        return Err(Error::new(
+            returned.span(),
+            "`on_lost` replaces the value by an error: \
+             return a `Result` whose error is `From<locks::LockError>`",
+        ));
+    }
+    if cannot_tell && lock.may_be_contended && lock.otherwise.is_none() {
+        return Err(Error::new(returned.span(), WAYS_OUT));
     }
     Ok(target)
+}
+
+/// Refuses `#[track_caller]` on a function whose body has to be a closure, which has a caller of its own.
+fn tracks_caller(attrs: &[Attribute]) -> Result<()> {
+    let tracks = attrs.iter().find(|attr| {
+        let inside = attr.path().is_ident("cfg_attr") && words_of(attr.meta.to_token_stream(), "track_caller");
+        inside || attr.path().is_ident("track_caller")
+    });
+    match tracks {
+        None => Ok(()),
+        Some(attr) => Err(Error::new(
+            attr.path().span(),
+            "with `on_lost = \"error\"` the body runs in a closure, whose caller would be this function \
+             itself: put the body into a `#[track_caller]` function of its own that this one calls, or drop one of the two",
+        )),
+    }
+}
+
+fn words_of(tokens: TokenStream, wanted: &str) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(word) => word == wanted,
+        TokenTree::Group(group) => words_of(group.stream(), wanted),
+        _ => false,
+    })
 }
 
 const WAYS_OUT: &str = "this return type cannot say that the lock was not acquired; \
@@ -68,26 +99,50 @@ const WAYS_OUT: &str = "this return type cannot say that the lock was not acquir
 fn target(function: &Function, lock: &Lock) -> Result<Target> {
     let sig = &function.sig;
     let returned = Returned::new(&sig.output, sig.ident.span());
+    let ReturnType::Type(_, ty) = &sig.output else {
+        return Ok(if sig.is_async { Target::Async(returned) } else { Target::Sync(returned) });
+    };
     if sig.is_async {
-        return Ok(Target::Async(returned));
+        return runs_in_time(ty).map(|()| Target::Async(returned));
     }
-    let ReturnType::Type(_, ty) = &sig.output else { return Ok(Target::Sync(returned)) };
     let output = future_output(ty);
+    if output.is_none() {
+        runs_in_time(ty)?;
+    }
     if output.is_none() && !may_be_future(ty) {
         return Ok(Target::Sync(returned));
     }
     let asynchronous = tail::in_tail(function.body.stream(), &mut |group| group).is_some();
     match (asynchronous, output) {
         (false, None) => Ok(Target::Sync(returned)),
+        // There the compiler's own message is the one that matters.
+        (false, Some(_)) if tail::is_unfinished(function.body.stream()) => {
+            Ok(Target::Unfinished(returned))
+        }
         (false, Some(_)) => Err(Error::new(
             returned.span(),
             "the lock would be released before this future runs: \
              make the function `async`, or end it in `Box::pin(async move { .. })`",
         )),
         (true, output) => {
+            output.flatten().map_or(Ok(()), runs_in_time)?;
             alone(function, lock)?;
             output_of(output.flatten(), returned, lock).map(Target::Future)
         }
+    }
+}
+
+/// Refuses a type that contains what would run without the lock.
+fn runs_in_time(ty: &Type) -> Result<()> {
+    match lazy(ty) {
+        None => Ok(()),
+        Some((what, span)) => Err(Error::new(
+            span,
+            format!(
+                "the lock would be released before this {what} runs: hold it where the {what} is awaited, \
+                 by `#[lock]` on an `async fn` or by `lock!(async \"key\" => {{ .. }})`, and return what comes of it"
+            ),
+        )),
     }
 }
 
@@ -103,12 +158,14 @@ fn alone(function: &Function, lock: &Lock) -> Result<()> {
         ));
     }
     if let Some(name) = tail::changing(function.sig.inputs.stream(), &body, &lock.names()) {
+        let instead = if name == "self" {
+            "make the function `async`, or let nothing stand before the block at its end".to_owned()
+        } else {
+            format!("take the `mut` into the block at the end, as in `let mut {name} = {name};`")
+        };
         return Err(Error::new(
             name.span(),
-            format!(
-                "the key is made up when the future runs, and `{name}` may be another by then: \
-                 take the `mut` into the block at the end, as in `let mut {name} = {name};`"
-            ),
+            format!("the key is made up when the future runs, and `{name}` may be another by then: {instead}"),
         ));
     }
     match tail::shadowed(body, &lock.names()) {

@@ -11,6 +11,7 @@ mod tail;
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote_spanned};
+use syn::ext::IdentExt as _;
 use syn::{Error, Lit, LitStr, Path, Result};
 
 use crate::parse::{self, Args, Expression, Piece, Template};
@@ -119,15 +120,17 @@ fn key(key: parse::Key) -> Result<Key> {
         },
     };
     let template = Template::parse(literal)?;
-    let Some(text) = template.constant() else { return Ok(Key::Template(template)) };
-    let why = if text.is_empty() {
+    let why = if template.constant() == Some("") {
         "the key is empty: give it at least one character"
-    } else if text.len() > MAX_KEY_LEN {
+    } else if template.least_len() > MAX_KEY_LEN {
         "the key is longer than 1,024 bytes: use a hash of it"
-    } else if text.contains('\0') {
+    } else if template.has_nul() {
         "a key cannot contain a NUL byte"
     } else {
-        return Ok(Key::Constant(text.to_owned(), template.literal));
+        return Ok(match template.constant() {
+            Some(text) => Key::Constant(text.to_owned(), template.literal),
+            None => Key::Template(template),
+        });
     };
     Err(Error::new(template.literal.span(), why))
 }
@@ -137,7 +140,7 @@ fn variables(expr: TokenStream, names: &mut Vec<String>) {
     let mut member = false;
     for token in expr {
         match &token {
-            TokenTree::Ident(word) if !member => names.push(word.to_string()),
+            TokenTree::Ident(word) if !member => names.push(word.unraw().to_string()),
             TokenTree::Group(group) => variables(group.stream(), names),
             _ => {}
         }

@@ -68,6 +68,13 @@ impl Returned {
         }
     }
 
+    /// Whether it is a type parameter among `params`, of which nothing is known.
+    pub(crate) fn is_one_of(&self, params: &[proc_macro2::Ident]) -> bool {
+        let Self::Named(ty) = self else { return false };
+        let Type::Path(path) = peeled(ty) else { return false };
+        path.qself.is_none() && path.path.get_ident().is_some_and(|name| params.contains(name))
+    }
+
     /// The type as an annotation inside the function.
     pub(crate) fn annotation(&self) -> Option<&Type> {
         match self {
@@ -107,6 +114,46 @@ pub(super) fn future_output(ty: &Type) -> Option<Option<&Type>> {
             _ => None,
         }))
     })
+}
+
+/// What a value of type `ty` contains that does its work only once the function has returned, if its
+/// name tells: a future or a stream in a `Result`, an `Option`, a tuple, …
+pub(super) fn lazy(ty: &Type) -> Option<(&'static str, Span)> {
+    let bounds = match ty {
+        Type::Group(inner) => return lazy(&inner.elem),
+        Type::Paren(inner) => return lazy(&inner.elem),
+        Type::Reference(inner) => return lazy(&inner.elem),
+        Type::Array(inner) => return lazy(&inner.elem),
+        Type::Tuple(tuple) => return tuple.elems.iter().find_map(lazy),
+        Type::Path(path) => {
+            let last = path.path.segments.last()?;
+            if let Some(what) = lazy_name(&last.ident) {
+                return Some((what, ty.span()));
+            }
+            let PathArguments::AngleBracketed(args) = &last.arguments else { return None };
+            return args.args.iter().find_map(|arg| match arg {
+                GenericArgument::Type(ty) => lazy(ty),
+                _ => None,
+            });
+        }
+        Type::ImplTrait(opaque) => &opaque.bounds,
+        Type::TraitObject(object) => &object.bounds,
+        _ => return None,
+    };
+    bounds.iter().find_map(|bound| match bound {
+        TypeParamBound::Trait(bound) => {
+            Some((lazy_name(&bound.path.segments.last()?.ident)?, ty.span()))
+        }
+        _ => None,
+    })
+}
+
+fn lazy_name(name: &proc_macro2::Ident) -> Option<&'static str> {
+    match name.to_string().as_str() {
+        "Future" | "BoxFuture" | "LocalBoxFuture" | "TryFuture" => Some("future"),
+        "Stream" | "TryStream" | "AsyncIterator" | "BoxStream" | "LocalBoxStream" => Some("stream"),
+        _ => None,
+    }
 }
 
 /// Whether `ty` is a future for all that its name tells: an alias, an associated type, `impl Trait`.

@@ -89,6 +89,17 @@ fn apply_one(name: &Ident, value: Option<Value>, lock: &mut Lock) -> Result<()> 
 
 fn apply_value(name: &Ident, value: Expression, lock: &mut Lock) -> Result<()> {
     let option = name.to_string();
+    if !matches!(option.as_str(), "otherwise" | "guard" | "kind" | "on_lost")
+        && let Some(span) = value.leaves()
+    {
+        return Err(Error::new(
+            span,
+            format!(
+                "`{option}` is computed where the lock is asked for, which neither `?` nor `.await` can leave: \
+                 do that before, and name the variable, parameter or static that has the value"
+            ),
+        ));
+    }
     let call = match option.as_str() {
         "wait" => return wait(value, lock),
         "steal_after" | "lease" | "hold_at_least" | "hold_at_most" => {
@@ -180,15 +191,26 @@ fn duration_of(option: &str, literal: &Lit, lock: &Lock) -> Result<TokenStream> 
 }
 
 fn permits(value: &Expression) -> Result<TokenStream> {
-    let none = "`permits = 0` would let nobody in: give at least 1";
-    match value.literal() {
-        Some(Lit::Int(number)) if number.base10_parse::<u32>()? == 0 => {
+    let number = match value.literal() {
+        Some(Lit::Int(number)) => number,
+        None if !value.is_negative() => return Ok(computed(value)),
+        Some(other) if !value.is_negative() => return Err(ill_typed("permits", &other)),
+        _ => return Err(Error::new(value.span(), PERMITS)),
+    };
+    if value.is_negative() || !matches!(number.suffix(), "" | "u32") {
+        return Err(Error::new(value.span(), PERMITS));
+    }
+    match number.base10_parse::<u32>() {
+        Ok(0) => {
+            let none = "`permits = 0` would let nobody in: give at least 1";
             Err(Error::new(number.span(), none))
         }
-        Some(Lit::Int(_)) | None => Ok(computed(value)),
-        Some(other) => Err(ill_typed("permits", &other)),
+        Ok(_) => Ok(computed(value)),
+        Err(_) => Err(Error::new(number.span(), PERMITS)),
     }
 }
+
+const PERMITS: &str = "`permits` takes a whole number from 1 to 4294967295, or an expression of type `u32`";
 
 fn guard(value: &Expression) -> Result<Ident> {
     value.name().ok_or_else(|| {
@@ -211,7 +233,7 @@ fn word(option: &str, value: &Expression, allowed: &[&str]) -> Result<String> {
 fn ill_typed(option: &str, literal: &Lit) -> Error {
     let takes = match option {
         "wait" => "`true`, `false`, a duration such as `\"2s\"` or an expression of either type",
-        "permits" => "a number such as `5` or an expression of type `u32`",
+        "permits" => return Error::new(literal.span(), PERMITS),
         "fair" => "`true`, `false` or an expression of type `bool`",
         _ => "a duration such as `\"5s\"` or an expression of type `Duration`",
     };
@@ -232,15 +254,20 @@ fn unknown(name: &str, alone: bool) -> String {
     text
 }
 
-/// The option that goes by `name` in other libraries.
+/// The option that goes by `name` in other libraries, or in the call that does what it would do.
 fn elsewhere(name: &str) -> Option<&'static str> {
-    match name {
-        "timeout" => Some("wait"),
-        "name" => Some("key"),
-        "ttl" => Some("lease"),
-        "default" => Some("otherwise"),
-        _ => None,
-    }
+    Some(match name {
+        "timeout" | "block" | "blocking" => "wait",
+        "try" | "try_lock" | "nowait" | "no_wait" | "nonblocking" | "non_blocking" | "skip" => "wait = false",
+        "read" | "reader" => "shared",
+        "name" | "id" => "key",
+        "ttl" | "expires" | "expire" => "lease",
+        "default" | "fallback" | "or" | "or_else" => "otherwise",
+        "max" | "limit" | "concurrency" | "count" => "permits",
+        "steal" | "stale_after" | "takeover" | "take_over" => "steal_after",
+        "recursive" => "reentrant",
+        _ => return None,
+    })
 }
 
 fn example(option: &str) -> &'static str {

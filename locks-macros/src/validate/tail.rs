@@ -2,6 +2,8 @@
 
 use proc_macro2::{Delimiter, Group, Ident, Spacing, Span, TokenStream, TokenTree};
 
+use syn::ext::IdentExt as _;
+
 use crate::parse::is_keyword;
 
 /// `body` with the asynchronous block that it ends in put through `change`; `None` if it ends
@@ -58,6 +60,24 @@ pub(crate) fn in_tail(
     };
     *tokens.last_mut()? = changed.into();
     Some(tokens.into_iter().collect())
+}
+
+/// Whether somebody is still writing at `body`: it is empty, does nothing but to say so, has no value at its
+/// end, or breaks off.
+pub(super) fn is_unfinished(body: TokenStream) -> bool {
+    let tokens = body.into_iter().collect::<Vec<_>>();
+    let begin = tokens.iter().rposition(|token| is_punct(token, ';')).map_or(0, |at| at + 1);
+    let word = |token: Option<&TokenTree>, words: &[&str]| matches!(token, Some(TokenTree::Ident(word)) if words.iter().any(|it| word == it));
+    let last = &tokens[begin..];
+    let says_so = word(tokens.first(), &["todo", "unimplemented", "panic", "unreachable"])
+        && tokens.get(1).is_some_and(|token| is_punct(token, '!'))
+        && tokens.len() <= 4;
+    let breaks_off = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if !matches!(punct.as_char(), '?' | '>' | ';'));
+    tokens.is_empty()
+        || says_so
+        || word(last.first(), &["let"])
+        || last.is_empty() && !word(tokens.first(), &["return"]) && other_return(tokens.iter().cloned().collect()).is_none()
+        || last.last().is_some_and(breaks_off)
 }
 
 /// The braces in a `$body:block` of `macro_rules!`.
@@ -172,7 +192,7 @@ pub(super) fn changing(inputs: TokenStream, body: &TokenStream, names: &[String]
             TokenTree::Ident(word) if word == "mut" => {
                 is_mut = !before.is_some_and(|token| is_punct(&token, '&'));
             }
-            TokenTree::Ident(word) if is_mut && names.contains(&word.to_string()) => {
+            TokenTree::Ident(word) if is_mut && names.contains(&word.unraw().to_string()) => {
                 return Some(word.clone());
             }
             TokenTree::Group(group) => {
@@ -190,7 +210,7 @@ pub(super) fn changing(inputs: TokenStream, body: &TokenStream, names: &[String]
 
 fn named(tokens: TokenStream, names: &[String]) -> Option<Ident> {
     tokens.into_iter().find_map(|token| match token {
-        TokenTree::Ident(word) if names.contains(&word.to_string()) => Some(word),
+        TokenTree::Ident(word) if names.contains(&word.unraw().to_string()) => Some(word),
         TokenTree::Group(group) => named(group.stream(), names),
         _ => None,
     })
@@ -203,6 +223,27 @@ fn is_punct(token: &TokenTree, wanted: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a5_knows_a_body_that_is_being_written() {
+        for (body, unfinished) in [
+            ("", true),
+            ("todo!()", true),
+            ("panic!(\"no\");", true),
+            ("let x = 5", true),
+            ("let x = id.", true),
+            ("let x = 5; x +", true),
+            ("f();", true),
+            ("f()", false),
+            ("todo!(); f()", false),
+            ("x", false),
+            ("f()?", false),
+            ("return x;", false),
+            ("if a { return x; } f();", false),
+        ] {
+            assert_eq!(is_unfinished(body.parse().unwrap()), unfinished, "{body}");
+        }
+    }
 
     #[test]
     fn a4_finds_a_return_of_another_future() {
