@@ -259,7 +259,9 @@ impl OwnedGuard {
         }
     }
 
-    fn begin_release(self) -> Op<'static, ()> {
+    /// Begins the release, which ends whether or not the operation is polled.
+    #[doc(hidden)]
+    pub fn begin_release(self) -> Op<'static, ()> {
         let mut this = ManuallyDrop::new(self);
         let ending = Ending::of(&this.hold, this.granted);
         // SAFETY: I1: `this` is never dropped.

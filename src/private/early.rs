@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::Pin;
 
 use locks_core::LockError;
 
@@ -79,6 +80,13 @@ pub fn unreached<T>() -> T {
     unreachable!("the first arm always matches")
 }
 
+/// Stands where nobody comes by. Behind it nothing counts as used, and nothing is called unreachable, as it
+/// would be behind a `!`.
+#[cold]
+pub fn gone() -> std::convert::Infallible {
+    unreached()
+}
+
 /// Runs the body of a function that returns `!`.
 pub async fn never<F: Future<Output = Never>>(body: F) -> ! {
     body.await
@@ -99,9 +107,9 @@ impl<R> Returning for fn() -> R {
 
 /// The named return type of a function, to be asked what it can express.
 ///
-/// `early` is found in this order: here, if the type can say it; in [`PlainResult`], which
+/// `__locks_early` is found in this order: here, if the type can say it; in [`PlainResult`], which
 /// refuses to compile, if it is a `Result` of another error; in [`AnyReturn`], which panics.
-/// `fault` skips the second.
+/// `__locks_fault` skips the second. The names are such that no trait of the user's has them.
 #[derive(Debug)]
 pub struct Returns<R>(PhantomData<fn() -> R>);
 
@@ -117,21 +125,45 @@ impl<R: EarlyReturn> Returns<R> {
     /// The value that says why the body did not run.
     #[cold]
     #[track_caller]
-    pub fn early(self, error: LockError) -> R {
+    pub fn __locks_early(self, error: LockError) -> R {
         R::early(error)
     }
 
     /// The same where `otherwise` has answered contention.
     #[cold]
     #[track_caller]
-    pub fn fault(self, error: LockError) -> R {
+    pub fn __locks_fault(self, error: LockError) -> R {
         R::early(error)
+    }
+}
+
+impl<P, E> Returns<Result<Pin<P>, E>>
+where
+    Pin<P>: Future,
+{
+    /// Refuses to compile, as `__locks_runs_in_time` does.
+    pub fn __locks_value_runs_in_time(self)
+    where
+        Result<Pin<P>, E>: RunsUnderItsLock,
+    {
+    }
+}
+
+impl<P> Returns<Option<Pin<P>>>
+where
+    Pin<P>: Future,
+{
+    /// Refuses to compile, as `__locks_runs_in_time` does.
+    pub fn __locks_value_runs_in_time(self)
+    where
+        Option<Pin<P>>: RunsUnderItsLock,
+    {
     }
 }
 
 impl<R: Future> Returns<R> {
     /// Refuses to compile: the lock would end before the future starts.
-    pub fn runs_in_time(self)
+    pub fn __locks_runs_in_time(self)
     where
         R: RunsUnderItsLock,
     {
@@ -149,7 +181,7 @@ pub trait RunsUnderItsLock {}
 /// A `Result` whose error cannot say that the lock was not acquired.
 pub trait PlainResult<R>: Sized {
     /// Does not compile: `R` says in its own words what it lacks.
-    fn early(self, error: LockError) -> R
+    fn __locks_early(self, error: LockError) -> R
     where
         R: EarlyReturn,
     {
@@ -164,19 +196,22 @@ pub trait AnyReturn<R>: Sized {
     /// Panics: there is no value for it.
     #[cold]
     #[track_caller]
-    fn early(self, error: LockError) -> R {
+    fn __locks_early(self, error: LockError) -> R {
         fault(error)
     }
 
     /// Panics: there is no value for it.
     #[cold]
     #[track_caller]
-    fn fault(self, error: LockError) -> R {
+    fn __locks_fault(self, error: LockError) -> R {
         fault(error)
     }
 
     /// It does.
-    fn runs_in_time(self) {}
+    fn __locks_runs_in_time(self) {}
+
+    /// What is in it does.
+    fn __locks_value_runs_in_time(self) {}
 }
 
 impl<R> AnyReturn<R> for &Returns<R> {}

@@ -14,22 +14,23 @@ use locks_core::{Guard, LockError, OwnedGuard};
     note = "return a `Result` whose error is `From<locks::LockError>`"
 )]
 pub trait TellsLoss: Sized {
-    /// An error, unless `self` is one already.
-    fn or_lost(self, error: LockError) -> Self;
-
-    /// The error alone.
-    fn lost(error: LockError) -> Self;
+    /// An error, unless `output` is one already. `None`: the body was dropped.
+    fn or_lost(output: Option<Self>, error: LockError) -> Self;
 }
 
 #[diagnostic::do_not_recommend]
 impl<T, E: From<LockError>> TellsLoss for Result<T, E> {
-    fn or_lost(self, error: LockError) -> Self {
-        self.and(Err(error.into()))
+    fn or_lost(output: Option<Self>, error: LockError) -> Self {
+        match output {
+            Some(Err(own)) => Err(own),
+            _ => Err(error.into()),
+        }
     }
+}
 
-    fn lost(error: LockError) -> Self {
-        Err(error.into())
-    }
+/// [`TellsLoss::or_lost`], to be passed on.
+pub fn or_lost<R: TellsLoss>(output: Option<R>, error: LockError) -> R {
+    R::or_lost(output, error)
 }
 
 /// Runs a body that may leave early in as many ways as it likes, so that its value can be seen.
@@ -47,37 +48,40 @@ pub async fn release(guard: OwnedGuard) {
 }
 
 /// Releases the lock; `output` stands unless it is an `Ok` whose lock was lost.
-pub fn keep<R: TellsLoss>(guard: Guard, output: R) -> R {
+pub fn release_and_return<R>(guard: Guard, output: R, or_lost: OrLost<R>) -> R {
     match lost(guard.release()) {
-        Some(error) => output.or_lost(error),
+        Some(error) => or_lost(Some(output), error),
         None => output,
     }
 }
 
-/// [`keep`] without blocking.
-pub async fn keep_async<R: TellsLoss>(guard: OwnedGuard, output: R) -> R {
+/// What makes a loss of a value: [`or_lost`] of its type.
+type OrLost<R> = fn(Option<R>, LockError) -> R;
+
+/// [`release_and_return`] without blocking.
+pub async fn release_and_return_async<R>(guard: OwnedGuard, output: R, or_lost: OrLost<R>) -> R {
     match lost(guard.release_async().await) {
-        Some(error) => output.or_lost(error),
+        Some(error) => or_lost(Some(output), error),
         None => output,
     }
 }
 
-/// [`keep`] for a block, whose value may be anything.
+/// [`release_and_return`] for a block, whose value may be anything.
 ///
 /// # Errors
 /// `Lost`.
-pub fn keep_value<T>(guard: Guard, output: T) -> Result<T, LockError> {
+pub fn release_and_return_value<T>(guard: Guard, output: T) -> Result<T, LockError> {
     match lost(guard.release()) {
         Some(error) => Err(error),
         None => Ok(output),
     }
 }
 
-/// [`keep_value`] without blocking.
+/// [`release_and_return_value`] without blocking.
 ///
 /// # Errors
 /// `Lost`.
-pub async fn keep_value_async<T>(guard: OwnedGuard, output: T) -> Result<T, LockError> {
+pub async fn release_and_return_value_async<T>(guard: OwnedGuard, output: T) -> Result<T, LockError> {
     match lost(guard.release_async().await) {
         Some(error) => Err(error),
         None => Ok(output),
@@ -86,7 +90,7 @@ pub async fn keep_value_async<T>(guard: OwnedGuard, output: T) -> Result<T, Lock
 
 /// The loss, if that is what the release found, which was reported when it happened. Other
 /// failures are reported here.
-fn lost(released: Result<(), LockError>) -> Option<LockError> {
+pub(super) fn lost(released: Result<(), LockError>) -> Option<LockError> {
     let error = released.err()?;
     if error.is_lost() {
         return Some(error);
@@ -117,9 +121,13 @@ pub async fn cancel_when_lost<F: Future>(
 }
 
 /// What a function returns whose body was run by [`cancel_when_lost`].
-pub async fn keep_unless_lost<R: TellsLoss>(guard: OwnedGuard, output: Result<R, LockError>) -> R {
+pub async fn release_and_return_unless_lost<R>(
+    guard: OwnedGuard,
+    output: Result<R, LockError>,
+    or_lost: OrLost<R>,
+) -> R {
     match output {
-        Ok(output) => keep_async(guard, output).await,
-        Err(error) => R::lost(error),
+        Ok(output) => release_and_return_async(guard, output, or_lost).await,
+        Err(error) => or_lost(None, error),
     }
 }

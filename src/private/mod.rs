@@ -5,6 +5,7 @@ mod awaited;
 mod begun;
 mod early;
 mod key;
+mod locked;
 mod loss;
 mod site;
 
@@ -22,11 +23,13 @@ pub use awaited::Awaited;
 pub use begun::Begun;
 pub use early::{
     AnyReturn, EarlyReturn, PlainResult, Returning, Returns, RunsUnderItsLock, bail, contended,
-    fault, instead, never, otherwise, unreached,
+    fault, gone, instead, never, otherwise, unreached,
 };
 pub use key::Key;
+pub use locked::{Asked, Body, Locked, Stage, body, locked};
 pub use loss::{
-    TellsLoss, cancel_when_lost, keep, keep_async, keep_unless_lost, keep_value, keep_value_async,
-    release, run_once,
+    TellsLoss, cancel_when_lost, or_lost, release, release_and_return, release_and_return_async,
+    release_and_return_unless_lost, release_and_return_value, release_and_return_value_async,
+    run_once,
 };
-pub use site::{Here, Options, Pinned, Place, Site, on};
+pub use site::{Here, Options, Pinned, Place, Site, fixed, on, plain};

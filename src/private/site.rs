@@ -8,13 +8,26 @@ use locks_core::{
     Backend, CallSite, FunctionSite, Guard, Kind, LockBuilder, LockError, PinnedKey, Scope,
 };
 
-use super::{Begun, Key};
+use super::{Asked, Begun, Key};
 use crate::choice::default_backend;
 
 /// The options of a request, written as calls on its builder. Only made where they can matter.
 pub trait Options: FnOnce(LockBuilder<'_>) -> LockBuilder<'_> {}
 
 impl<F: FnOnce(LockBuilder<'_>) -> LockBuilder<'_>> Options for F {}
+
+/// Options that are all written out, and so take nothing along: as a function they are one type for all
+/// sites, which the compiler has not to work out for each.
+pub const fn fixed(
+    options: for<'k> fn(LockBuilder<'k>) -> LockBuilder<'k>,
+) -> for<'k> fn(LockBuilder<'k>) -> LockBuilder<'k> {
+    options
+}
+
+/// No options.
+pub const fn plain(lock: LockBuilder<'_>) -> LockBuilder<'_> {
+    lock
+}
 
 /// What is known of a call site when the program is compiled.
 pub trait Place {
@@ -72,9 +85,16 @@ impl<P: Place> Site<P> {
         key.lend(|lock| options(lock.on_choice(default_backend)).acquire_at(self.0.call()))
     }
 
-    /// Begins to acquire `key` for a function that opens `scope`.
+    /// Begins to acquire `key` for a function, in a scope of its own.
     #[inline]
-    pub fn begin(&'static self, key: impl Key, options: impl Options, scope: &Scope) -> Begun {
+    pub fn ask(&'static self, key: impl Key, options: impl Options) -> Asked {
+        let scope = Scope::open();
+        let begun = self.begin(key, options, &scope);
+        Asked { scope, begun }
+    }
+
+    #[inline]
+    fn begin(&'static self, key: impl Key, options: impl Options, scope: &Scope) -> Begun {
         key.lend(|lock| {
             match options(lock.on_choice(default_backend)).take_in(scope, self.0.call()) {
                 Ok(guard) => Begun::Granted(guard),
@@ -85,7 +105,7 @@ impl<P: Place> Site<P> {
 
     /// Begins to acquire `key` for a block, which is anonymous (C9).
     #[inline]
-    pub fn begin_here(&'static self, key: impl Key, options: impl Options) -> Begun {
+    pub fn ask_here(&'static self, key: impl Key, options: impl Options) -> Begun {
         key.lend(|lock| match options(lock.on_choice(default_backend)).take_here(self.0.call()) {
             Ok(guard) => Begun::Granted(guard),
             Err(lock) => Begun::Asked(lock.begin_here(self.0.call())),
@@ -128,9 +148,16 @@ impl<P: Place> Pinned<P> {
         }
     }
 
-    /// Begins to acquire the key for a function that opens `scope`.
+    /// Begins to acquire the key for a function, in a scope of its own.
     #[inline]
-    pub fn begin(&'static self, options: impl Options, scope: &Scope) -> Begun {
+    pub fn ask(&'static self, options: impl Options) -> Asked {
+        let scope = Scope::open();
+        let begun = self.begin(options, &scope);
+        Asked { scope, begun }
+    }
+
+    #[inline]
+    fn begin(&'static self, options: impl Options, scope: &Scope) -> Begun {
         if let Some(Some(slot)) = self.slot.get()
             && let Some(guard) = slot.try_acquire_in(scope, self.site.0.call())
         {
@@ -141,7 +168,7 @@ impl<P: Place> Pinned<P> {
 
     /// Begins to acquire the key for a block, which is anonymous (C9).
     #[inline]
-    pub fn begin_here(&'static self, options: impl Options) -> Begun {
+    pub fn ask_here(&'static self, options: impl Options) -> Begun {
         if let Some(Some(slot)) = self.slot.get()
             && let Some(guard) = slot.try_acquire_here(self.site.0.call())
         {
@@ -181,7 +208,7 @@ impl<P: Place> Pinned<P> {
                 Begun::Asked(lock.begin_here(self.site.0.call()))
             }
             // As above.
-            Ok(None) | Err(_) => self.site.begin_here(self.key, options),
+            Ok(None) | Err(_) => self.site.ask_here(self.key, options),
         }
     }
 

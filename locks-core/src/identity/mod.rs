@@ -151,6 +151,14 @@ impl Scope {
         Self { number: next_scope_number(), parent, shared: None }
     }
 
+    /// Polls `future` in this scope.
+    #[doc(hidden)]
+    #[inline]
+    pub fn poll<F: Future>(&mut self, future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let _entered = Entered::enter(self);
+        future.poll(cx)
+    }
+
     pub(crate) const fn small(&self) -> SmallOwner {
         SmallOwner::scope(self.number)
     }
@@ -243,8 +251,7 @@ impl<F: Future> Future for Scoped<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let _entered = Entered::enter(this.scope.get_or_insert_with(Scope::open));
-        this.future.poll(cx)
+        this.scope.get_or_insert_with(Scope::open).poll(this.future, cx)
     }
 }
 

@@ -19,9 +19,9 @@ pub(super) enum Asker<'a> {
 pub(super) enum Way {
     /// `acquire`: to a `Result`, on this thread.
     Blocking,
-    /// `begin`: to a future, in the scope `__scope`.
+    /// `ask`: to be gone on with, in a scope of its own.
     Scoped,
-    /// `begin_here`: to a future, anonymously.
+    /// `ask_here`: to a future, anonymously.
     Anonymous,
 }
 
@@ -74,13 +74,12 @@ pub(super) fn acquire(lock: &Lock, asker: &Asker<'_>, way: &Way) -> TokenStream 
     };
     let options = options(lock);
     let key = key.into_iter();
-    let (method, scope) = match way {
-        Way::Blocking => (quote!(acquire), None),
-        Way::Scoped => (quote!(begin), Some(quote_spanned!(span=> &__scope))),
-        Way::Anonymous => (quote!(begin_here), None),
+    let method = match way {
+        Way::Blocking => quote_spanned!(span=> acquire),
+        Way::Scoped => quote_spanned!(span=> ask),
+        Way::Anonymous => quote_spanned!(span=> ask_here),
     };
-    let scope = scope.into_iter();
-    quote_spanned!(span=> #site.#method(#(#key,)* #options #(, #scope)*))
+    quote_spanned!(span=> #site.#method(#(#key,)* #options))
 }
 
 /// The outcome of what [`acquire`] has left in `__begun`. Only what has to wait becomes a part of the
@@ -104,6 +103,9 @@ fn options(lock: &Lock) -> TokenStream {
     let private = lock.private(span);
     let calls = &lock.options;
     let weak = lock.weak.then(|| quote_spanned!(span=> .kind(#private::Kind::Weak)));
+    if lock.backend.is_none() && calls.is_empty() && weak.is_none() {
+        return quote_spanned!(span=> #private::plain);
+    }
     let configured = quote_spanned!(span=> __lock #calls #weak);
     match &lock.backend {
         Some(backend) => {
@@ -111,6 +113,7 @@ fn options(lock: &Lock) -> TokenStream {
             let private = lock.private(span);
             quote_spanned!(span=> |__lock| #private::on(#configured, #backend))
         }
+        None if lock.fixed => quote_spanned!(span=> #private::fixed(|__lock| #configured)),
         None => quote_spanned!(span=> |__lock| #configured),
     }
 }

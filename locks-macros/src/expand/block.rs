@@ -73,23 +73,20 @@ fn held(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStream {
         ),
         (OnLost::Error, true) => quote_spanned!(span=>
             let __output = #body;
-            #private::keep_value_async(__guard, __output).await
+            #private::release_and_return_value_async(__guard, __output).await
         ),
         (OnLost::Cancel(_), true) => quote_spanned!(span=>
             let __output = #private::cancel_when_lost(&__guard, #private::pin!(async { return #body; })).await;
             match __output {
                 #private::Ok(__output) => {
-                    #private::keep_value_async(__guard, __output).await
+                    #private::release_and_return_value_async(__guard, __output).await
                 }
                 #private::Err(__error) => #private::Err(__error),
             }
         ),
-        (_, false) => {
-            let keep = quote!(keep_value);
-            quote_spanned!(span=>
-                let __output = #body;
-                #private::#keep(__guard, __output)
-            )
-        }
+        (_, false) => quote_spanned!(span=>
+            let __output = #body;
+            #private::release_and_return_value(__guard, __output)
+        ),
     }
 }

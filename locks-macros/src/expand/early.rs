@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
 
-use crate::validate::{Lock, Otherwise, Returned};
+use crate::validate::{Known, Lock, Otherwise, Returned};
 
 /// The arms for the failed acquisition.
 ///
@@ -35,8 +35,8 @@ pub(super) fn arms(lock: &Lock, returned: &Returned, probe_future: bool) -> Toke
         }
         Some(Otherwise::Value(value)) => {
             let fault = match returned {
-                Returned::Named(ty) => {
-                    let fault = asked(lock, ty, "fault", probe_future);
+                Returned::Named(ty) | Returned::Partly(ty, Known::ByName) => {
+                    let fault = asked(lock, ty, "__locks_fault", probe_future && matches!(returned, Returned::Named(_)));
                     quote_spanned!(span=> return #fault)
                 }
                 _ => quote_spanned!(span=> #private::fault(__error)),
@@ -49,24 +49,30 @@ pub(super) fn arms(lock: &Lock, returned: &Returned, probe_future: bool) -> Toke
         }
         None => {
             let failure = failure(lock, returned, probe_future);
-            quote_spanned!(span=> #private::Err(__error) => #failure,)
+            let leave = match returned {
+                // What panics leaves by itself.
+                Returned::Partly(_, Known::Nothing) | Returned::Opaque(_) => None,
+                _ => leave,
+            };
+            quote_spanned!(span=> #private::Err(__error) => #leave #failure,)
         }
     }
 }
 
-fn failure(lock: &Lock, returned: &Returned, probe_future: bool) -> TokenStream {
+/// The value that is made of `__error` where the lock was not acquired, or the panic.
+pub(super) fn failure(lock: &Lock, returned: &Returned, probe_future: bool) -> TokenStream {
     // Errors of type are about the return type, so they are shown there.
     let span = returned.span().resolved_at(Span::mixed_site());
     let private = lock.private(span);
-    let bail = quote_spanned!(span=> return #private::bail(__error));
+    let bail = quote_spanned!(span=> #private::bail(__error));
     match returned {
         _ if lock.may_be_contended => bail,
         Returned::Named(ty) => {
-            let early = asked(lock, ty, "early", probe_future);
-            quote_spanned!(span=> return #early)
+            asked(lock, ty, "__locks_early", probe_future)
         }
-        Returned::Partly(_, true) => bail,
-        Returned::Partly(_, false) | Returned::Opaque(_) | Returned::Never(_) => {
+        Returned::Partly(_, Known::EarlyReturn) => bail,
+        Returned::Partly(ty, Known::ByName) => asked(lock, ty, "__locks_early", false),
+        Returned::Partly(_, Known::Nothing) | Returned::Opaque(_) | Returned::Never(_) => {
             quote_spanned!(span=> #private::fault(__error))
         }
     }
@@ -91,6 +97,7 @@ fn probe(lock: &Lock, ty: &syn::Type) -> TokenStream {
     let private = lock.private(span);
     quote_spanned!(span=> {
         use #private::AnyReturn as _;
-        #private::Returns::<#ty>::new().runs_in_time();
+        #private::Returns::<#ty>::new().__locks_runs_in_time();
+        #private::Returns::<#ty>::new().__locks_value_runs_in_time();
     })
 }

@@ -1,4 +1,4 @@
-use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::parse::Parser as _;
@@ -23,7 +23,7 @@ pub(crate) fn expand(lock: &Lock, mut function: Function, target: &Target) -> To
         }
         Target::Future(output) => {
             let mut change = |group: Group| {
-                let under = asynchronous(lock, &asker, output, &TokenStream::new(), &group);
+                let under = asynchronous(lock, &asker, output, &[], &group);
                 let mut braces = Group::new(Delimiter::Brace, under);
                 braces.set_span(group.span());
                 braces
@@ -65,15 +65,15 @@ fn blocking(
         (_, name) => {
             let name = name.as_ref().map_or_else(|| quote!(_), |name| quote!(#name));
             let annotation = returned.annotation();
-            let keep = keep(lock, returned, "keep");
-            let order = in_order(&function.sig, body.stream());
+            let or_lost = or_lost(lock, returned);
+            let order = edge(lock, returned, &in_order(&function.sig, body.stream()));
             quote_spanned!(span=> {
                 let __held = &__guard;
                 let __output = #private::run_once(move || -> #annotation {
                     #order
                     match __held { #name => #body }
                 });
-                return #keep;
+                return #private::release_and_return(__guard, __output, #or_lost);
             })
         }
     };
@@ -89,35 +89,26 @@ fn blocking(
 /// ```text
 /// // Input: { body }
 /// // Output:
-/// let __scope = Scope::open();
-/// let __begun = SITE.begin(.., &__scope);
-/// match outcome_of(__begun).await {
-///     Ok(__guard) => {
-///         let __output = Scoped::new(__scope, async move {
-///             order;
-///             edge;
-///             return match Some(()) { Some(()) => { body }, None => unreached() };
-///         }).await;
-///         release(__guard).await;
-///         return __output;
-///     }
-///     Err(__error) => return bail(__error),
-/// }
+/// let __asked = SITE.ask(..);
+/// let __body = match body(async move { edge; return match Some(()) { Some(()) => { body }, None => unreached() }; }) {
+///     Body::Ready(_, __body) => __body,
+///     Body::Nothing => unreached(),
+/// };
+/// return locked(__asked, __body, |__error| bail(__error)).await;
 /// ```
+/// Where the guard is seen, or the arguments are needed again, acquisition and release are steps of their own.
 fn asynchronous(
     lock: &Lock,
     asker: &Asker<'_>,
     returned: &Returned,
-    order: &TokenStream,
+    order: &[TokenStream],
     body: &Group,
 ) -> TokenStream {
     let span = Span::mixed_site();
     let private = lock.private(span);
     let acquire = acquire(lock, asker, &Way::Scoped);
-    let outcome = outcome(lock, &Way::Scoped);
     let early = early::arms(lock, returned, false);
-    let edge = edge(lock, returned);
-    let held = lock.guard.as_ref().map(|_| quote_spanned!(span=> let __held = &__guard;));
+    let edge = edge(lock, returned, order);
     let (value, name) = match &lock.guard {
         None => (quote_spanned!(span=> ()), quote_spanned!(span=> ())),
         Some(name) => (quote_spanned!(span=> __held), name.to_token_stream()),
@@ -128,11 +119,25 @@ fn asynchronous(
         Returned::Never(_) => body,
         _ => quote_spanned!(span=> return #body;),
     };
-    let run = quote_spanned!(span=>
-        #private::Scoped::new(__scope, async move { #order #edge #body })
-    );
-    let keep_async = keep(lock, returned, "keep_async");
-    let keep_unless_lost = keep(lock, returned, "keep_unless_lost");
+    let run = quote_spanned!(span=> async move { #edge #body });
+    let in_one = matches!(lock.on_lost, OnLost::Continue)
+        && lock.guard.is_none()
+        && lock.otherwise.is_none()
+        && !matches!(returned, Returned::Never(_));
+    if in_one {
+        let failure = early::failure(lock, returned, false);
+        return quote_spanned!(span=>
+            let __asked = #acquire;
+            let __body = match #private::body(#run) {
+                #private::Body::Ready(_, __body) => __body,
+                #private::Body::Nothing => #private::unreached(),
+            };
+            return #private::locked(__asked, __body, |__error| #failure).await;
+        );
+    }
+    let run = quote_spanned!(span=> #private::Scoped::new(__scope, #run));
+    let held = lock.guard.as_ref().map(|_| quote_spanned!(span=> let __held = &__guard;));
+    let outcome = outcome(lock, &Way::Scoped);
     let finish = match (&lock.on_lost, returned) {
         (_, Returned::Never(_)) => quote_spanned!(span=> #private::never(#run).await),
         (OnLost::Continue, _) => quote_spanned!(span=>
@@ -140,18 +145,23 @@ fn asynchronous(
             #private::release(__guard).await;
             return __output;
         ),
-        (OnLost::Error, _) => quote_spanned!(span=>
-            let __output = #run.await;
-            return #keep_async.await;
-        ),
-        (OnLost::Cancel(_), _) => quote_spanned!(span=>
-            let __output = #private::cancel_when_lost(&__guard, #private::pin!(#run)).await;
-            return #keep_unless_lost.await;
-        ),
+        (OnLost::Error, _) => {
+            let or_lost = or_lost(lock, returned);
+            quote_spanned!(span=>
+                let __output = #run.await;
+                return #private::release_and_return_async(__guard, __output, #or_lost).await;
+            )
+        }
+        (OnLost::Cancel(_), _) => {
+            let or_lost = or_lost(lock, returned);
+            quote_spanned!(span=>
+                let __output = #private::cancel_when_lost(&__guard, #private::pin!(#run)).await;
+                return #private::release_and_return_unless_lost(__guard, __output, #or_lost).await;
+            )
+        }
     };
     quote_spanned!(span=>
-        let __scope = #private::Scope::open();
-        let __begun = #acquire;
+        let #private::Asked { scope: __scope, begun: __begun } = #acquire;
         match #outcome {
             #private::Ok(__guard) => { #held #finish }
             #early
@@ -159,26 +169,34 @@ fn asynchronous(
     )
 }
 
-/// A call of one of the functions that replace a value by a loss, spanned where a type that cannot tell of
-/// one is to be shown.
-fn keep(lock: &Lock, returned: &Returned, function: &str) -> TokenStream {
+/// What makes a loss of a value, spanned where a type that cannot tell of one is to be shown. It is
+/// named by itself, so that this is told of once.
+fn or_lost(lock: &Lock, returned: &Returned) -> TokenStream {
     let span = returned.span().resolved_at(Span::mixed_site());
     let private = lock.private(span);
-    let function = Ident::new(function, span);
-    quote_spanned!(span=> #private::#function(__guard, __output))
+    match returned.annotation() {
+        Some(ty) => quote_spanned!(span=> #private::or_lost::<#ty>),
+        None => quote_spanned!(span=> #private::or_lost),
+    }
 }
 
 /// Tells the block around the body what the function returns, so that coercions such as
-/// `Ok(Box::new(|| ()))` go on working.
-fn edge(lock: &Lock, returned: &Returned) -> TokenStream {
-    let Some(ty) = returned.annotation() else { return TokenStream::new() };
-    let span = super::at(ty);
+/// `Ok(Box::new(|| ()))` go on working, and names the parameters in the `order` in which it is to take them
+/// along. Neither is ever reached, and the mentions are not even for the compiler, to which they would be
+/// uses of what the user does not use.
+fn edge(lock: &Lock, returned: &Returned, order: &[TokenStream]) -> TokenStream {
+    let span = Span::mixed_site();
     let private = lock.private(span);
-    quote_spanned!(span=>
-        if let #private::Some(__output) = #private::None::<#ty> {
-            return __output;
-        }
-    )
+    let leave = returned.annotation().map(|ty| {
+        let span = super::at(ty);
+        let private = lock.private(span);
+        quote_spanned!(span=> return #private::unreached::<#ty>();)
+    });
+    let order = (!order.is_empty()).then(|| quote_spanned!(span=> let _ = #private::gone(); #(#order)*));
+    if leave.is_none() && order.is_none() {
+        return TokenStream::new();
+    }
+    quote_spanned!(span=> if false { #order #leave })
 }
 
 /// `#![…]` at the top of the body applies to the function, and could not stand in an arm.

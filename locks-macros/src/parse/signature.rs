@@ -132,6 +132,10 @@ pub(crate) fn until(
             input.parse::<Token![->]>()?.to_tokens(tokens);
             continue;
         }
+        if input.peek(Token![::]) {
+            input.parse::<Token![::]>()?.to_tokens(tokens);
+            continue;
+        }
         let token = input.parse::<TokenTree>()?;
         if let TokenTree::Punct(punct) = &token {
             match punct.as_char() {

@@ -18,7 +18,7 @@ use crate::parse::{self, Args, Expression, Piece, Template};
 
 pub(crate) use body::check as body;
 pub(crate) use function::{Target, check as function};
-pub(crate) use returned::Returned;
+pub(crate) use returned::{Known, Returned};
 pub(crate) use tail::in_tail;
 
 /// A lock as the arguments describe it.
@@ -32,6 +32,8 @@ pub(crate) struct Lock {
     pub(crate) weak: bool,
     /// A free key can be granted without looking at the options.
     pub(crate) plain: bool,
+    /// All options are literals, so that they take nothing along.
+    pub(crate) fixed: bool,
     /// Whether it asks to nest, which who is anonymous cannot (C9).
     pub(crate) reentrant: bool,
     /// Whether the request may end because somebody else has the lock (A2).
@@ -77,6 +79,7 @@ pub(crate) fn lock(args: Args) -> Result<Lock> {
         backend: None,
         weak: false,
         plain: true,
+        fixed: true,
         reentrant: false,
         may_be_contended: false,
         on_lost: OnLost::Continue,

@@ -9,12 +9,23 @@ use syn::{GenericArgument, Path, PathArguments, ReturnType, Type, TypeParamBound
 pub(crate) enum Returned {
     /// It can be written down elsewhere.
     Named(Box<Type>),
-    /// It contains `impl Trait`, here as `_`. The flag: it is a `Result` or an `Option`.
-    Partly(Box<Type>, bool),
+    /// It contains `impl Trait`, here as `_`.
+    Partly(Box<Type>, Known),
     /// `impl Trait`
     Opaque(Span),
     /// `!`
     Never(Span),
+}
+
+/// What the name of a type with an `impl Trait` in it tells.
+#[derive(Clone, Copy)]
+pub(crate) enum Known {
+    /// It is a `Result` or an `Option`.
+    EarlyReturn,
+    /// It is a name, which may be an alias of one of them: the compiler knows.
+    ByName,
+    /// It is something else, or behind something of which the compiler knows too little to be asked.
+    Nothing,
 }
 
 impl Returned {
@@ -39,7 +50,7 @@ impl Returned {
             Type::ImplTrait(opaque) => return Self::Opaque(opaque.span()),
             // As somebody wrote it who knows more of types than we do.
             Type::Verbatim(tokens) if names_impl(tokens.clone()) => {
-                return Self::Partly(Box::new(parse_quote!(_)), true);
+                return Self::Partly(Box::new(parse_quote!(_)), Known::EarlyReturn);
             }
             Type::Verbatim(tokens) => {
                 return Self::Named(Box::new(Type::Verbatim(tokens.clone())));
@@ -52,12 +63,18 @@ impl Returned {
         if !forget_impl(&mut known) {
             return Self::Named(Box::new(known));
         }
-        let last = match ty {
-            Type::Path(path) => path.path.segments.last().map(|last| last.ident.to_string()),
-            _ => None,
+        let is_known = match ty {
+            Type::Path(path) => match path.path.segments.last() {
+                Some(last) if last.ident == "Result" || last.ident == "Option" => Known::EarlyReturn,
+                // Of an associated type with `_` in it, not even its kind is known.
+                Some(_) if path.qself.is_none() && path.path.segments[0].ident != "Self" => {
+                    Known::ByName
+                }
+                _ => Known::Nothing,
+            },
+            _ => Known::Nothing,
         };
-        let early = matches!(last.as_deref(), Some("Result" | "Option"));
-        Self::Partly(Box::new(known), early)
+        Self::Partly(Box::new(known), is_known)
     }
 
     /// Where to show errors about it.
@@ -127,7 +144,12 @@ pub(super) fn lazy(ty: &Type) -> Option<(&'static str, Span)> {
         Type::Tuple(tuple) => return tuple.elems.iter().find_map(lazy),
         Type::Path(path) => {
             let last = path.path.segments.last()?;
-            if let Some(what) = lazy_name(&last.ident) {
+            let what = match last.ident.to_string().as_str() {
+                "BoxFuture" | "LocalBoxFuture" => Some("future"),
+                "BoxStream" | "LocalBoxStream" => Some("stream"),
+                _ => None,
+            };
+            if let Some(what) = what {
                 return Some((what, ty.span()));
             }
             let PathArguments::AngleBracketed(args) = &last.arguments else { return None };
@@ -148,10 +170,11 @@ pub(super) fn lazy(ty: &Type) -> Option<(&'static str, Span)> {
     })
 }
 
+/// What a trait by this name runs.
 fn lazy_name(name: &proc_macro2::Ident) -> Option<&'static str> {
     match name.to_string().as_str() {
-        "Future" | "BoxFuture" | "LocalBoxFuture" | "TryFuture" => Some("future"),
-        "Stream" | "TryStream" | "AsyncIterator" | "BoxStream" | "LocalBoxStream" => Some("stream"),
+        "Future" | "IntoFuture" | "TryFuture" => Some("future"),
+        "Stream" | "TryStream" | "AsyncIterator" => Some("stream"),
         _ => None,
     }
 }

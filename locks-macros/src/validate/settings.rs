@@ -153,6 +153,7 @@ fn apply_value(name: &Ident, value: Expression, lock: &mut Lock) -> Result<()> {
 
 /// A call on the builder whose errors of type are shown at the value.
 fn push(name: &Ident, value: &Expression, argument: &TokenStream, lock: &mut Lock) {
+    lock.fixed &= value.literal().is_some();
     let span = value.span().resolved_at(Span::mixed_site());
     let method = format_ident!("{name}", span = span);
     lock.options.extend(quote_spanned!(span=> .#method(#argument)));
