@@ -7,6 +7,8 @@ use syn::LitStr;
 
 #[path = "../../locks-macros/src/parse/hole.rs"]
 mod hole;
+#[path = "../../locks-macros/src/parse/spec.rs"]
+mod spec;
 #[path = "../../locks-macros/src/parse/template.rs"]
 mod template;
 
@@ -17,6 +19,9 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
         Ok(template) => {
             assert_eq!(template.literal.value(), text);
             assert!(!template.angled || text.contains('<'));
+            assert!(!template.has_nul() || text.contains('\0'));
+            assert!(template.is_format() || text.contains(['{', '<']));
+            assert!(template.least_len() == 0 || !text.is_empty());
             let holes = template.pieces.iter().filter(|piece| is_hole(piece, text)).count() > 0;
             assert!(holes || text.contains(['{', '}', '<']) || template.constant() == Some(text));
         }
@@ -26,7 +31,8 @@ libfuzzer_sys::fuzz_target!(|text: &str| {
 
 /// Whether it is a hole, which has something in it that is in the text.
 fn is_hole(piece: &Piece, text: &str) -> bool {
-    let Piece::Hole { expr, spaced, spec } = piece else { return false };
+    let Piece::Hole { expr, spaced, spec, width } = piece else { return false };
+    assert!(*width <= usize::from(u16::MAX));
     assert!(!expr.to_token_stream().is_empty());
     assert!(!spaced || text.contains(char::is_whitespace));
     assert!(spec.as_ref().is_none_or(|spec| text.contains(&format!(":{spec}"))));

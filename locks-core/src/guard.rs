@@ -19,7 +19,7 @@ use crate::{Backend, ErrorKind, Hold, LockBackend, LockError, LostCause, Op, Que
 /// Where the arbiter is elsewhere a release can fail. [`release`](Self::release) returns that; a drop
 /// does not wait for the arbiter, and tells of a failure by an event and a metric, if the features
 /// `tracing` and `metrics` are on.
-#[must_use = "the lock is released as soon as its guard is dropped"]
+#[must_use = "the lock is released as soon as its guard is dropped: bind it as `let _guard = …`; `let _ = …` binds nothing and releases at once"]
 pub struct Guard {
     owned: OwnedGuard,
     on_its_thread: PhantomData<*const ()>,
@@ -30,7 +30,7 @@ unsafe impl Sync for Guard {}
 
 /// Proof that its owner holds a lock; dropping it releases the lock, wherever that is (C4). A release
 /// that fails is told of as [`Guard`] says.
-#[must_use = "the lock is released as soon as its guard is dropped"]
+#[must_use = "the lock is released as soon as its guard is dropped: bind it as `let _guard = …`; `let _ = …` binds nothing and releases at once"]
 pub struct OwnedGuard {
     /// I1: this and `backend` are taken out once: by whoever has taken the guard itself apart, or by
     /// its `drop`.

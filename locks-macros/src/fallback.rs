@@ -1,19 +1,27 @@
 //! What is emitted in place of an expansion when something is wrong.
 
-use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Ident, Spacing, Span, TokenStream, TokenTree};
 use quote::{quote, quote_spanned};
 
 /// The function as it was, so that its callers do not fail as well, and the error.
 ///
-/// `args` are the attribute's: what of the function's parameters only the key would have used is used, so
-/// that nothing is said of that either.
-pub(crate) fn function(error: &syn::Error, args: TokenStream, item: TokenStream) -> TokenStream {
+/// Its parameters count as used, which the key might have done.
+pub(crate) fn function(error: &syn::Error, item: TokenStream) -> TokenStream {
     let error = error.to_compile_error();
-    let item = using(args, item);
-    quote!(#item #error)
+    match item.clone().into_iter().next() {
+        // An expression: two of them would be one too many.
+        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
+            quote!({ #error #item })
+        }
+        Some(TokenTree::Ident(word)) if word == "let" => quote!(#error #item),
+        _ => {
+            let item = using(item);
+            quote!(#item #error)
+        }
+    }
 }
 
-/// The body without its lock, as the expression that it would have been, and the error.
+/// The body, where it is read and never reached, and the error as an expression that fits everywhere.
 pub(crate) fn block(error: &syn::Error, input: TokenStream) -> TokenStream {
     let span = Span::mixed_site();
     let mut errors = error.clone().into_iter().map(|error| error.to_compile_error());
@@ -24,33 +32,44 @@ pub(crate) fn block(error: &syn::Error, input: TokenStream) -> TokenStream {
     let body = awaited(body, &mut any);
     let import = any.then(|| quote_spanned!(span=> use #locks::__private::Awaited as _;));
     quote_spanned!(span=> {
-        #first;
         #(#errors;)*
-        #import
-        match () { () => #locks::__private::instead(#body) }
+        if false {
+            #import
+            let _ = match #locks::__private::Some(()) {
+                #locks::__private::Some(()) => #body,
+                #locks::__private::None => #locks::__private::unreached(),
+            };
+        }
+        (#first)
     })
 }
 
-/// `item` with the words of `args` that are parameters of its function named at the top of its body.
-fn using(args: TokenStream, item: TokenStream) -> TokenStream {
-    let mut words = Vec::new();
-    collect(args, &mut words);
+/// `item` with the parameters of its function named at the top of its body.
+fn using(item: TokenStream) -> TokenStream {
     let mut tokens = item.into_iter().collect::<Vec<_>>();
-    let Some(at) = tokens.iter().position(|token| matches!(token, TokenTree::Ident(word) if word == "fn")) else {
+    let Some(at) =
+        tokens.iter().position(|token| matches!(token, TokenTree::Ident(word) if word == "fn"))
+    else {
         return tokens.into_iter().collect();
     };
     let is = |token: &TokenTree, delimiter| matches!(token, TokenTree::Group(group) if group.delimiter() == delimiter);
     let inputs = tokens[at..].iter().find(|token| is(token, Delimiter::Parenthesis)).cloned();
-    let (Some(TokenTree::Group(inputs)), Some(TokenTree::Group(body))) = (inputs, tokens.last().cloned()) else {
+    let (Some(TokenTree::Group(inputs)), Some(TokenTree::Group(body))) =
+        (inputs, tokens.last().cloned())
+    else {
         return tokens.into_iter().collect();
     };
-    let inner_attribute = body.stream().into_iter().next().is_some_and(|token| token.to_string() == "#");
+    let inner_attribute =
+        body.stream().into_iter().next().is_some_and(|token| token.to_string() == "#");
     if body.delimiter() == Delimiter::Brace && !inner_attribute {
         let names = parameters(inputs.stream());
-        let names = names.into_iter().filter(|name| words.contains(&name.to_string()));
         let span = Span::mixed_site();
-        let uses = names.map(|name| quote_spanned!(span=> let _ = &#name;)).collect::<TokenStream>();
-        let mut used = Group::new(Delimiter::Brace, uses.into_iter().chain(body.stream()).collect());
+        let uses = names
+            .into_iter()
+            .map(|name| quote_spanned!(span=> let _ = &#name;))
+            .collect::<TokenStream>();
+        let mut used =
+            Group::new(Delimiter::Brace, uses.into_iter().chain(body.stream()).collect());
         used.set_span(body.span());
         *tokens.last_mut().expect("the body is there") = used.into();
     }
@@ -69,6 +88,7 @@ fn parameters(inputs: TokenStream) -> Vec<Ident> {
         if let TokenTree::Ident(name) = token
             && begins
             && name != "mut"
+            && name != "self"
             && is(at + 1, ':')
             && !is(at + 2, ':')
         {
@@ -78,28 +98,15 @@ fn parameters(inputs: TokenStream) -> Vec<Ident> {
     names
 }
 
-/// The words of `tokens`, those in strings included.
-fn collect(tokens: TokenStream, words: &mut Vec<String>) {
-    for token in tokens {
-        match token {
-            TokenTree::Ident(word) => words.push(word.to_string()),
-            TokenTree::Group(group) => collect(group.stream(), words),
-            TokenTree::Literal(literal) => {
-                let text = literal.to_string();
-                let split = text.split(|char: char| !char.is_alphanumeric() && char != '_');
-                words.extend(split.map(str::to_owned));
-            }
-            TokenTree::Punct(_) => {}
-        }
-    }
-}
-
 /// The body of a block whose arguments could not be read: the last braces, or what stands between `=> <`
 /// and `>`.
 fn body(input: TokenStream) -> Option<Group> {
     let tokens = input.into_iter().collect::<Vec<_>>();
     let is = |token: Option<&TokenTree>, wanted: char| matches!(token, Some(TokenTree::Punct(p)) if p.as_char() == wanted);
-    let arrow = tokens.windows(2).position(|two| is(two.first(), '=') && is(two.get(1), '>'));
+    let joint =
+        |token: &TokenTree| matches!(token, TokenTree::Punct(p) if p.spacing() == Spacing::Joint);
+    let begins = |two: &[TokenTree]| is(two.first(), '=') && joint(&two[0]) && is(two.get(1), '>');
+    let arrow = tokens.windows(2).position(begins);
     if let Some(at) = arrow
         && is(tokens.get(at + 2), '<')
     {
@@ -118,7 +125,9 @@ fn body(input: TokenStream) -> Option<Group> {
 
 /// The path of `crate = …`, or ours.
 fn krate(input: TokenStream) -> TokenStream {
-    let mut tokens = input.into_iter().skip_while(|token| !matches!(token, TokenTree::Ident(word) if word == "crate"));
+    let mut tokens = input
+        .into_iter()
+        .skip_while(|token| !matches!(token, TokenTree::Ident(word) if word == "crate"));
     let is = |token: Option<TokenTree>, wanted: char| matches!(token, Some(TokenTree::Punct(p)) if p.as_char() == wanted);
     tokens.next();
     if !is(tokens.next(), '=') {

@@ -9,40 +9,45 @@
 mod expand;
 mod fallback;
 mod parse;
+mod renamed;
+#[cfg(test)]
+mod soup;
 mod validate;
 
-use proc_macro::TokenStream;
+use proc_macro2::TokenStream;
 
 /// Holds a lock while the function runs; documented at `locks::lock`.
 #[proc_macro_attribute]
-pub fn lock(args: TokenStream, item: TokenStream) -> TokenStream {
-    let (args, item) = (proc_macro2::TokenStream::from(args), item.into());
-    attribute(args.clone(), &item)
-        .unwrap_or_else(|error| fallback::function(&error, args, item))
-        .into()
+pub fn lock(
+    args: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    attribute(args.into(), item.into()).into()
 }
 
 /// Holds a lock while a block runs; documented at `locks::block::lock`.
 #[proc_macro]
-pub fn lock_block(input: TokenStream) -> TokenStream {
-    let input = proc_macro2::TokenStream::from(input);
-    block(input.clone()).unwrap_or_else(|error| fallback::block(&error, input)).into()
+pub fn lock_block(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    block(input.into()).into()
 }
 
-fn attribute(
-    args: proc_macro2::TokenStream,
-    item: &proc_macro2::TokenStream,
-) -> syn::Result<proc_macro2::TokenStream> {
-    let args = syn::parse2::<parse::Args>(args)?;
-    let function = syn::parse2::<parse::Function>(item.clone())?;
-    let lock = validate::lock(args)?;
-    let target = validate::function(&function, &lock)?;
-    Ok(expand::function(&lock, function, &target))
+fn attribute(args: TokenStream, item: TokenStream) -> TokenStream {
+    let expand = |item| {
+        let args = syn::parse2::<parse::Args>(args)?;
+        let function = syn::parse2::<parse::Function>(item)?;
+        let lock = validate::lock(args)?;
+        let target = validate::function(&function, &lock)?;
+        Ok(expand::function(&lock, function, &target))
+    };
+    expand(item.clone()).unwrap_or_else(|error| fallback::function(&error, item))
 }
 
-fn block(input: proc_macro2::TokenStream) -> syn::Result<proc_macro2::TokenStream> {
-    let block = syn::parse2::<parse::Block>(input)?;
-    let lock = validate::lock(block.args)?;
-    validate::body(&lock, block.asyncness.is_some(), &block.body)?;
-    Ok(expand::block(&lock, block.asyncness.is_some(), &block.body))
+fn block(input: TokenStream) -> TokenStream {
+    let expand = |input| {
+        let block = syn::parse2::<parse::Block>(input)?;
+        let lock = validate::lock(block.args)?;
+        validate::body(&lock, block.asyncness.is_some(), &block.body)?;
+        Ok(expand::block(&lock, block.asyncness.is_some(), &block.body))
+    };
+    expand(input.clone()).unwrap_or_else(|error| fallback::block(&error, input))
 }

@@ -81,7 +81,10 @@ pub fn release_and_return_value<T>(guard: Guard, output: T) -> Result<T, LockErr
 ///
 /// # Errors
 /// `Lost`.
-pub async fn release_and_return_value_async<T>(guard: OwnedGuard, output: T) -> Result<T, LockError> {
+pub async fn release_and_return_value_async<T>(
+    guard: OwnedGuard,
+    output: T,
+) -> Result<T, LockError> {
     match lost(guard.release_async().await) {
         Some(error) => Err(error),
         None => Ok(output),

@@ -254,3 +254,65 @@ fn a3_a_fault_panics_with_its_text_where_it_cannot() {
     assert_eq!(fault_generic::<u8>("good"), 0);
     assert_eq!(fault_option("good"), Some(1));
 }
+
+type Told<T> = Result<T, LockError>;
+
+/// Behind an alias, whose name does not tell that it is a `Result`.
+#[lock("early_{bad}")]
+fn opaque_alias(bad: &str) -> Told<impl Iterator<Item = u8> + use<>> {
+    Ok(std::iter::once(1))
+}
+
+#[lock("early_{bad}")]
+async fn opaque_alias_async(bad: &str) -> Told<impl Iterator<Item = u8> + use<'_>> {
+    Ok(std::iter::once(1))
+}
+
+#[lock("early_{bad}", otherwise = Ok(std::iter::once(2)))]
+fn opaque_alias_otherwise(bad: &str) -> Told<impl Iterator<Item = u8> + use<>> {
+    Ok(std::iter::once(1))
+}
+
+#[lock("early_{bad}")]
+fn opaque_other(bad: &str) -> Vec<impl Iterator<Item = u8> + use<>> {
+    vec![std::iter::once(1)]
+}
+
+#[test]
+fn a3_a_fault_goes_through_an_alias_with_an_opaque_type() {
+    let bad = "\0";
+    assert_eq!(opaque_alias(bad).err().unwrap().kind(), ErrorKind::InvalidKey);
+    assert_eq!(now(opaque_alias_async(bad)).err().unwrap().kind(), ErrorKind::InvalidKey);
+    assert_eq!(opaque_alias_otherwise(bad).err().unwrap().kind(), ErrorKind::InvalidKey);
+    assert!(std::panic::catch_unwind(|| opaque_other(bad).len()).is_err());
+}
+
+/// Names that the expansions once had, by traits of the user's.
+trait Everything: Sized {
+    fn early(self, _: LockError) {}
+    fn fault(self, _: LockError) {}
+    fn runs_in_time(self) {}
+    fn acquire(self) {}
+    fn ask(self) {}
+    fn ask_here(self) {}
+    fn wait(self, _: bool) {}
+}
+
+impl<T> Everything for T {}
+
+#[lock("early_names", wait = true)]
+fn among_names() -> Result<u8, LockError> {
+    Ok(1)
+}
+
+#[lock("early_names_{n}")]
+async fn among_names_async(n: u8) -> u8 {
+    n
+}
+
+#[test]
+fn a4_traits_of_the_users_do_not_get_in_the_way() {
+    assert_eq!(among_names().unwrap(), 1);
+    assert_eq!(now(among_names_async(2)), 2);
+    assert_eq!(locks::block::lock!("early_names", wait = true => { 3 }).unwrap(), 3);
+}

@@ -67,3 +67,45 @@ fn a4_parameters_are_dropped_in_order() {
     drop(locked(a, (b, 0), c));
     assert_eq!(log.take().len(), 3, "those of a future that is never polled, too");
 }
+
+macro_rules! pair {
+    ($a:ident, $b:ident) => {
+        ($a, $b)
+    };
+}
+
+struct Of<T> {
+    x: T,
+}
+
+/// What looks like a variable of the pattern, and is none.
+#[lock("peer_at_patterns")]
+async fn patterns(pair!(a, b): (u8, u8), Of::<u8> { x }: Of<u8>, c: u8, 0..=255: u8) -> (u8, u8) {
+    let (d, e) = (pair!(a, b), x as u8 + c);
+    (d.0 + d.1, e)
+}
+
+#[lock("peer_at_patterns", on_lost = "error")]
+fn patterns_told(pair!(a, b): (u8, u8), Of::<u8> { x }: Of<u8>, c: u8) -> Result<u8, LockError> {
+    let pair = pair!(a, b);
+    Ok(pair.0 + pair.1 + x as u8 + c)
+}
+
+/// A range, a text and members name no parameter, or do.
+#[lock("peer_at_order")]
+async fn words(a: Dropped<'_>, b: Dropped<'_>, c: Dropped<'_>, n: u8) -> String {
+    let all = (0..n).map(|n| n.to_string()).collect::<String>();
+    pause().await;
+    let Dropped(c, _) = &c;
+    format!("{all}{}{}{c}", a.0, b.0)
+}
+
+#[test]
+fn a4_patterns_are_read_as_the_compiler_reads_them() {
+    assert_eq!(crate::polling::now(patterns((1, 2), Of { x: 3 }, 4, 5)), (3, 7));
+    assert_eq!(patterns_told((1, 2), Of { x: 3 }, 4).unwrap(), 10);
+    let log = RefCell::new(Vec::new());
+    let [a, b, c] = ["a", "b", "c"].map(|name| Dropped(name, &log));
+    assert_eq!(second_poll(words(a, b, c, 2)), "01abc");
+    assert_eq!(log.take(), ["c", "b", "a"]);
+}

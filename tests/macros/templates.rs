@@ -153,3 +153,39 @@ fn a1_what_the_key_borrows_is_given_back_before_the_body_runs() {
     locks::block::lock!("tpl_borrowed_{count.borrow()}" => { *count.borrow_mut() += 1 }).unwrap();
     assert_eq!(count.take(), 2);
 }
+
+struct Words {
+    r#gen: u8,
+    r#async: u8,
+    r#match: u8,
+}
+
+impl Words {
+    #[lock("words_{self.gen}_{self.async}_<self.match>")]
+    fn members(&self) -> bool {
+        is_free("words_1_2_3")
+    }
+}
+
+#[lock("words_{gen}_{match:>2}_{type}")]
+fn names(r#gen: u8, r#match: u8, r#type: u8) -> bool {
+    let _used = (r#gen, r#match, r#type);
+    is_free("words_1_ 2_3")
+}
+
+#[lock("words_<gen.x>_{&gen.x}_{loop[0]}_{*async}")]
+fn expressions(r#gen: Words2, r#loop: [u8; 1], r#async: &u8) -> bool {
+    let _used = (&r#gen, r#loop, r#async);
+    is_free("words_4_4_5_6")
+}
+
+struct Words2 {
+    x: u8,
+}
+
+#[test]
+fn a1_keywords_of_every_edition_name_what_they_name_raw() {
+    assert!(!Words { r#gen: 1, r#async: 2, r#match: 3 }.members());
+    assert!(!names(1, 2, 3));
+    assert!(!expressions(Words2 { x: 4 }, [5], &6));
+}

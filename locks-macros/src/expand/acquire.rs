@@ -153,14 +153,7 @@ fn filled(template: &Template, lock: &Lock) -> TokenStream {
     let span = at(&template.literal);
     let private = lock.private(span);
     let literal = &template.literal;
-    let simple = |piece: &Piece| match piece {
-        Piece::Text(_) => true,
-        Piece::Hole { expr: syn::Expr::Path(path), spaced: false, .. } => {
-            path.path.get_ident().is_some_and(|name| name != "self" && name != "Self")
-        }
-        Piece::Hole { .. } => false,
-    };
-    if !template.angled && template.pieces.iter().all(simple) {
+    if template.is_format() {
         return quote_spanned!(span=> #private::format_args!(#literal));
     }
     let mut text = String::new();

@@ -36,7 +36,12 @@ pub(super) fn arms(lock: &Lock, returned: &Returned, probe_future: bool) -> Toke
         Some(Otherwise::Value(value)) => {
             let fault = match returned {
                 Returned::Named(ty) | Returned::Partly(ty, Known::ByName) => {
-                    let fault = asked(lock, ty, "__locks_fault", probe_future && matches!(returned, Returned::Named(_)));
+                    let fault = asked(
+                        lock,
+                        ty,
+                        "__locks_fault",
+                        probe_future && matches!(returned, Returned::Named(_)),
+                    );
                     quote_spanned!(span=> return #fault)
                 }
                 _ => quote_spanned!(span=> #private::fault(__error)),
@@ -67,9 +72,7 @@ pub(super) fn failure(lock: &Lock, returned: &Returned, probe_future: bool) -> T
     let bail = quote_spanned!(span=> #private::bail(__error));
     match returned {
         _ if lock.may_be_contended => bail,
-        Returned::Named(ty) => {
-            asked(lock, ty, "__locks_early", probe_future)
-        }
+        Returned::Named(ty) => asked(lock, ty, "__locks_early", probe_future),
         Returned::Partly(_, Known::EarlyReturn) => bail,
         Returned::Partly(ty, Known::ByName) => asked(lock, ty, "__locks_early", false),
         Returned::Partly(_, Known::Nothing) | Returned::Opaque(_) | Returned::Never(_) => {

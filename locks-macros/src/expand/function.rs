@@ -192,7 +192,8 @@ fn edge(lock: &Lock, returned: &Returned, order: &[TokenStream]) -> TokenStream 
         let private = lock.private(span);
         quote_spanned!(span=> return #private::unreached::<#ty>();)
     });
-    let order = (!order.is_empty()).then(|| quote_spanned!(span=> let _ = #private::gone(); #(#order)*));
+    let order =
+        (!order.is_empty()).then(|| quote_spanned!(span=> let _ = #private::gone(); #(#order)*));
     if leave.is_none() && order.is_none() {
         return TokenStream::new();
     }

@@ -149,8 +149,10 @@ impl Words {
                 TokenTree::Literal(_) => {}
                 TokenTree::Group(group) => {
                     let of_macro = is(before, '!')
-                        || matches!(before.and_then(|at| tokens.get(at)), Some(TokenTree::Ident(_)))
-                            && is(at.checked_sub(2), '!')
+                        || matches!(
+                            before.and_then(|at| tokens.get(at)),
+                            Some(TokenTree::Ident(_))
+                        ) && is(at.checked_sub(2), '!')
                             && group.delimiter() == Delimiter::Brace;
                     self.read(group.stream(), false, in_macro || of_macro);
                 }

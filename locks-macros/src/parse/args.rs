@@ -116,13 +116,20 @@ fn not_an_argument(input: ParseStream<'_>) -> Error {
         }
         // `wait(false)`, as other attributes have it.
         Ok(TokenTree::Ident(name)) if fork.peek(token::Paren) => {
-            let value = fork.parse::<TokenTree>().map_or_else(|_| String::new(), |it| it.to_string());
+            let value =
+                fork.parse::<TokenTree>().map_or_else(|_| String::new(), |it| it.to_string());
             let value = value.trim_start_matches('(').trim_end_matches(')').trim();
             if value.is_empty() {
-                return Error::new(span, format!("an option without a value stands by itself: `{name}`"));
+                return Error::new(
+                    span,
+                    format!("an option without a value stands by itself: `{name}`"),
+                );
             }
             let shown = if value.len() > 24 || value.contains('\n') { ".." } else { value };
-            return Error::new(span, format!("an option takes its value by `=`: `{name} = {shown}`"));
+            return Error::new(
+                span,
+                format!("an option takes its value by `=`: `{name} = {shown}`"),
+            );
         }
         Ok(TokenTree::Ident(name)) if fork.peek(Token![-]) => match with_hyphens(name, &fork) {
             Ok(name) => {

@@ -114,7 +114,10 @@ mod tests {
         ] {
             assert_eq!(check(spec), Ok(width), "{spec}");
         }
-        for spec in ["zz", "5d", "x ?", "1$", "0$", ".2$", ".*", "?x", " 5", "ö", "3.", "99999", "\0>5", "if$"] {
+        for spec in [
+            "zz", "5d", "x ?", "1$", "0$", ".2$", ".*", "?x", " 5", "ö", "3.", "99999", "\0>5",
+            "if$",
+        ] {
             let wrong = check(spec).is_err();
             assert_eq!(wrong, spec != "3.", "{spec}");
         }

@@ -56,6 +56,18 @@ impl Template {
         }
     }
 
+    /// Whether the compiler reads it as we do: every hole is a name, as `format_args!` takes them.
+    pub(crate) fn is_format(&self) -> bool {
+        let simple = |piece: &Piece| match piece {
+            Piece::Text(_) => true,
+            Piece::Hole { expr: Expr::Path(path), spaced: false, .. } => {
+                path.path.get_ident().is_some_and(|name| name != "self" && name != "Self")
+            }
+            Piece::Hole { .. } => false,
+        };
+        !self.angled && self.pieces.iter().all(simple)
+    }
+
     /// The least number of bytes that a key takes which is made of it.
     pub(crate) fn least_len(&self) -> usize {
         let len = |piece: &Piece| match piece {

@@ -24,7 +24,7 @@ pub(crate) fn check(lock: &Lock, asynchronous: bool, body: &Group) -> Result<()>
     if asynchronous {
         return Ok(());
     }
-    match awaits(body.stream()) {
+    match awaits(body.stream()).or_else(|| awaiting_macro(body.stream())) {
         Some(span) => Err(Error::new(
             span,
             "this block holds its lock for a thread, which must not wait for a task: \
@@ -53,6 +53,41 @@ fn awaits(tokens: TokenStream) -> Option<Span> {
             _ => {}
         }
         after_dot = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '.');
+    }
+    None
+}
+
+/// The first macro of which it is known that it awaits: `tokio::join!(..)`, or `futures::select! { .. }`. By a
+/// bare `join!` or `select!` others go that block as they should.
+fn awaiting_macro(tokens: TokenStream) -> Option<Span> {
+    let mut tokens = tokens.into_iter().peekable();
+    let mut path = Vec::<proc_macro2::Ident>::new();
+    while let Some(token) = tokens.next() {
+        match token {
+            TokenTree::Ident(word) if word == "async" => skip_async(&mut tokens),
+            TokenTree::Ident(word) => path.push(word),
+            TokenTree::Punct(punct) if punct.as_char() == ':' => continue,
+            TokenTree::Punct(punct) if punct.as_char() == '!' => {
+                if let Some((name, of)) = path.split_last()
+                    && ["join", "try_join", "select", "select_biased"].iter().any(|it| name == it)
+                    && of.last().is_some_and(|of| {
+                        ["tokio", "futures", "futures_util", "futures_lite"]
+                            .iter()
+                            .any(|it| of == it)
+                    })
+                {
+                    return Some(name.span());
+                }
+                path.clear();
+            }
+            TokenTree::Group(group) => {
+                if let Some(span) = awaiting_macro(group.stream()) {
+                    return Some(span);
+                }
+                path.clear();
+            }
+            _ => path.clear(),
+        }
     }
     None
 }

@@ -1,11 +1,12 @@
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens as _;
+use syn::ext::IdentExt as _;
 use syn::spanned::Spanned as _;
 use syn::{Attribute, Error, Path, Result, ReturnType, Type, parse_quote_spanned};
 
 use super::body::CANCEL_IS_ASYNC;
 use super::returned::{future_output, lazy, may_be_future};
-use super::{Lock, OnLost, Returned, tail};
+use super::{Lock, OnLost, Returned, suggestion, tail};
 use crate::parse::Function;
 
 /// What runs under the lock.
@@ -38,6 +39,7 @@ pub(crate) fn check(function: &Function, lock: &Lock) -> Result<Target> {
              as in `#[lock(\"a\", \"b\")]`, so that they are taken in one order",
         ));
     }
+    known(function, lock)?;
     let target = target(function, lock)?;
     let (returned, asynchronous) = match &target {
         Target::Sync(returned) | Target::Unfinished(returned) => (returned, false),
@@ -67,10 +69,44 @@ pub(crate) fn check(function: &Function, lock: &Lock) -> Result<Target> {
     Ok(target)
 }
 
+/// Refuses a key that names what is nearly a parameter. The compiler would say so too, but offer to replace
+/// the whole template by the parameter.
+fn known(function: &Function, lock: &Lock) -> Result<()> {
+    let params = parameters(function.sig.inputs.stream());
+    let params = params.iter().map(String::as_str).collect::<Vec<_>>();
+    for (name, span) in lock.rewritten_names() {
+        let plain = name.starts_with(|char: char| char.is_lowercase());
+        if !plain || params.contains(&name.as_str()) {
+            continue;
+        }
+        if let Some(meant) = suggestion::closest(&name, &params) {
+            let why = format!("there is no parameter `{name}`: did you mean `{meant}`?");
+            return Err(Error::new(span, why));
+        }
+    }
+    Ok(())
+}
+
+/// The words of the parameters; more than their names, which does no harm.
+fn parameters(inputs: TokenStream) -> Vec<String> {
+    let mut names = Vec::new();
+    for token in inputs {
+        match token {
+            TokenTree::Ident(word) if word != "mut" && word != "ref" => {
+                names.push(word.unraw().to_string())
+            }
+            TokenTree::Group(group) => names.extend(parameters(group.stream())),
+            _ => {}
+        }
+    }
+    names
+}
+
 /// Refuses `#[track_caller]` on a function whose body has to be a closure, which has a caller of its own.
 fn tracks_caller(attrs: &[Attribute]) -> Result<()> {
     let tracks = attrs.iter().find(|attr| {
-        let inside = attr.path().is_ident("cfg_attr") && words_of(attr.meta.to_token_stream(), "track_caller");
+        let inside = attr.path().is_ident("cfg_attr")
+            && words_of(attr.meta.to_token_stream(), "track_caller");
         inside || attr.path().is_ident("track_caller")
     });
     match tracks {
@@ -165,7 +201,9 @@ fn alone(function: &Function, lock: &Lock) -> Result<()> {
         };
         return Err(Error::new(
             name.span(),
-            format!("the key is made up when the future runs, and `{name}` may be another by then: {instead}"),
+            format!(
+                "the key is made up when the future runs, and `{name}` may be another by then: {instead}"
+            ),
         ));
     }
     match tail::shadowed(body, &lock.names()) {

@@ -15,6 +15,7 @@ use syn::ext::IdentExt as _;
 use syn::{Error, Lit, LitStr, Path, Result};
 
 use crate::parse::{self, Args, Expression, Piece, Template};
+use crate::renamed;
 
 pub(crate) use body::check as body;
 pub(crate) use function::{Target, check as function};
@@ -108,6 +109,14 @@ pub(crate) fn lock(args: Args) -> Result<Lock> {
     } else if keys == 0 {
         note(Error::new(args.end, "name the lock, as in `\"ledger\"` or `\"user_{id}\"`"));
     }
+    if errors.is_none()
+        && lock.krate.is_none()
+        && let Some(name) = renamed::other_name()
+    {
+        let why =
+            format!("this crate knows `locks` by the name of `{name}`: add `crate = ::{name}`");
+        return Err(Error::new(args.end, why));
+    }
     errors.map_or(Ok(lock), Err)
 }
 
@@ -176,6 +185,37 @@ impl Lock {
                         names.extend(spec.map(str::to_owned));
                     }
                 }),
+            }
+        }
+        names
+    }
+
+    /// The names that holes begin with which are more than names, and whose template therefore is not passed on
+    /// as it is; with the place of the template. Neither paths nor functions.
+    fn rewritten_names(&self) -> Vec<(String, Span)> {
+        let mut names = Vec::new();
+        for key in &self.keys {
+            let Key::Template(template) = key else { continue };
+            for piece in &template.pieces {
+                let Piece::Hole { expr, .. } = piece else { continue };
+                let mut base = expr;
+                loop {
+                    base = match base {
+                        syn::Expr::Field(field) => &field.base,
+                        syn::Expr::MethodCall(call) => &call.receiver,
+                        syn::Expr::Index(index) => &index.expr,
+                        syn::Expr::Paren(inner) => &inner.expr,
+                        syn::Expr::Reference(inner) => &inner.expr,
+                        syn::Expr::Unary(inner) => &inner.expr,
+                        _ => break,
+                    };
+                }
+                if let syn::Expr::Path(path) = base
+                    && let Some(name) = path.path.get_ident()
+                    && (!std::ptr::eq(base, expr) || !template.is_format())
+                {
+                    names.push((name.unraw().to_string(), template.literal.span()));
+                }
             }
         }
         names

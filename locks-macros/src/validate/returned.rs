@@ -58,14 +58,17 @@ impl Returned {
             _ => {}
         }
         // Not cloned: that all of `syn` can be is a tenth of the time that it takes to compile.
-        let mut known =
-            syn::parse2(ty.to_token_stream()).expect("what was parsed as a type is one");
+        let mut known = syn::parse2(elided(ty.to_token_stream()))
+            .or_else(|_| syn::parse2(ty.to_token_stream()))
+            .expect("what was parsed as a type is one");
         if !forget_impl(&mut known) {
             return Self::Named(Box::new(known));
         }
         let is_known = match ty {
             Type::Path(path) => match path.path.segments.last() {
-                Some(last) if last.ident == "Result" || last.ident == "Option" => Known::EarlyReturn,
+                Some(last) if last.ident == "Result" || last.ident == "Option" => {
+                    Known::EarlyReturn
+                }
                 // Of an associated type with `_` in it, not even its kind is known.
                 Some(_) if path.qself.is_none() && path.path.segments[0].ident != "Self" => {
                     Known::ByName
@@ -199,6 +202,45 @@ fn peeled(ty: &Type) -> &Type {
         Type::Paren(paren) => peeled(&paren.elem),
         other => other,
     }
+}
+
+/// A type with `'_` for its lifetimes, as it can be written in a body: a lifetime that a body names is needed,
+/// and nobody would be told any more that it is not.
+fn elided(tokens: TokenStream) -> TokenStream {
+    // There it would mean something else.
+    if binds(tokens.clone()) {
+        return tokens;
+    }
+    let mut in_lifetime = false;
+    let elide = |token: TokenTree| {
+        let is_lifetime = std::mem::replace(
+            &mut in_lifetime,
+            matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '\''),
+        );
+        match token {
+            TokenTree::Ident(name) if is_lifetime && name != "static" => {
+                proc_macro2::Ident::new("_", name.span()).into()
+            }
+            TokenTree::Group(group) => {
+                let mut inner = proc_macro2::Group::new(group.delimiter(), elided(group.stream()));
+                inner.set_span(group.span());
+                inner.into()
+            }
+            other => other,
+        }
+    };
+    tokens.into_iter().map(elide).collect()
+}
+
+/// Whether there is a `for<'a>` or a function's type in the tokens of a type.
+fn binds(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(word) => {
+            ["for", "fn", "Fn", "FnMut", "FnOnce"].iter().any(|it| word == it)
+        }
+        TokenTree::Group(group) => binds(group.stream()),
+        _ => false,
+    })
 }
 
 /// Whether there is an `impl Trait` in the tokens of a type.

@@ -211,7 +211,8 @@ fn permits(value: &Expression) -> Result<TokenStream> {
     }
 }
 
-const PERMITS: &str = "`permits` takes a whole number from 1 to 4294967295, or an expression of type `u32`";
+const PERMITS: &str =
+    "`permits` takes a whole number from 1 to 4294967295, or an expression of type `u32`";
 
 fn guard(value: &Expression) -> Result<Ident> {
     value.name().ok_or_else(|| {
@@ -259,12 +260,14 @@ fn unknown(name: &str, alone: bool) -> String {
 fn elsewhere(name: &str) -> Option<&'static str> {
     Some(match name {
         "timeout" | "block" | "blocking" => "wait",
-        "try" | "try_lock" | "nowait" | "no_wait" | "nonblocking" | "non_blocking" | "skip" => "wait = false",
+        "try" | "try_lock" | "nowait" | "no_wait" | "nonblocking" | "non_blocking" | "skip" => {
+            "wait = false"
+        }
         "read" | "reader" => "shared",
-        "name" | "id" => "key",
+        "name" => "key",
         "ttl" | "expires" | "expire" => "lease",
-        "default" | "fallback" | "or" | "or_else" => "otherwise",
-        "max" | "limit" | "concurrency" | "count" => "permits",
+        "default" | "fallback" | "or_else" => "otherwise",
+        "max" | "concurrency" => "permits",
         "steal" | "stale_after" | "takeover" | "take_over" => "steal_after",
         "recursive" => "reentrant",
         _ => return None,

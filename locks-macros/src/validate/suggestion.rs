@@ -1,7 +1,6 @@
 /// The one of `known` that `word` was probably meant to be.
-pub(super) fn closest(word: &str, known: &[&'static str]) -> Option<&'static str> {
-    let near =
-        |known: &&&'static str| distance(word, known) <= 2 && distance(word, known) < word.len();
+pub(super) fn closest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
+    let near = |known: &&&'a str| distance(word, known) <= 2 && distance(word, known) < word.len();
     known.iter().filter(near).min_by_key(|known| distance(word, known)).copied()
 }
 

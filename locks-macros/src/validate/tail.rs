@@ -76,7 +76,9 @@ pub(super) fn is_unfinished(body: TokenStream) -> bool {
     tokens.is_empty()
         || says_so
         || word(last.first(), &["let"])
-        || last.is_empty() && !word(tokens.first(), &["return"]) && other_return(tokens.iter().cloned().collect()).is_none()
+        || last.is_empty()
+            && !word(tokens.first(), &["return"])
+            && other_return(tokens.iter().cloned().collect()).is_none()
         || last.last().is_some_and(breaks_off)
 }
 
@@ -185,12 +187,16 @@ pub(super) fn changing(inputs: TokenStream, body: &TokenStream, names: &[String]
     if !body.clone().into_iter().any(|token| is_punct(&token, ';')) {
         return None;
     }
-    let (mut before, mut is_mut) = (None, false);
+    let (mut is_reference, mut in_lifetime, mut is_mut) = (false, false, false);
     for token in inputs {
+        let lifetime = std::mem::replace(&mut in_lifetime, is_punct(&token, '\''));
+        if is_reference && (in_lifetime || lifetime) {
+            continue;
+        }
         match &token {
-            // Not of a reference's type.
+            // Not of a reference's type, which may have a lifetime.
             TokenTree::Ident(word) if word == "mut" => {
-                is_mut = !before.is_some_and(|token| is_punct(&token, '&'));
+                is_mut = !is_reference;
             }
             TokenTree::Ident(word) if is_mut && names.contains(&word.unraw().to_string()) => {
                 return Some(word.clone());
@@ -203,7 +209,7 @@ pub(super) fn changing(inputs: TokenStream, body: &TokenStream, names: &[String]
             }
             _ => is_mut = false,
         }
-        before = Some(token);
+        is_reference = is_punct(&token, '&');
     }
     None
 }
@@ -276,6 +282,9 @@ mod tests {
             ("mut a: u8, id: u8", "a += 1; async {}", false),
             ("id: &mut u8", "f(); async {}", false),
             ("a: &mut id", "f(); async {}", false),
+            ("a: &'a mut id", "f(); async {}", false),
+            ("&'a mut id", "f(); async {}", false),
+            ("mut id: &'a mut u8", "f(); async {}", true),
         ] {
             let (inputs, body) = (inputs.parse().unwrap(), body.parse().unwrap());
             assert_eq!(changing(inputs, &body, &["id".into()]).is_some(), found, "{body}");

@@ -229,3 +229,20 @@ fn a4_shapes() {
     assert!(now(service.first(0)).is_none());
     drop(held);
 }
+
+struct Words {
+    r#gen: u8,
+    r#async: u8,
+}
+
+/// Words that are keywords in some editions and not in others, and raw in all.
+#[lock("edition_{words.gen}_{words.async}_{gen}_{gen:>2}_<match>")]
+fn words_of_all_editions(words: &Words, r#gen: u8, r#match: u8) -> bool {
+    let _used = (words, r#gen, r#match);
+    is_free("edition_1_2_3_ 3_4")
+}
+
+#[test]
+fn a1_keywords_in_templates_are_names_in_every_edition() {
+    assert!(!words_of_all_editions(&Words { r#gen: 1, r#async: 2 }, 3, 4));
+}

@@ -1,0 +1,6 @@
+fn main() {
+    #[locks::lock("user")]
+    {
+        println!("refreshed");
+    }
+}

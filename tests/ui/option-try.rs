@@ -1,0 +1,6 @@
+#[locks::lock("user", try)]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

@@ -1,0 +1,6 @@
+#[locks::lock("user", wait(false))]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}
