@@ -288,6 +288,7 @@ fn a3_a_fault_goes_through_an_alias_with_an_opaque_type() {
 }
 
 /// Names that the expansions once had, by traits of the user's.
+#[expect(dead_code, reason = "it is in the way, or not")]
 trait Everything: Sized {
     fn early(self, _: LockError) {}
     fn fault(self, _: LockError) {}

@@ -81,14 +81,14 @@ struct Of<T> {
 /// What looks like a variable of the pattern, and is none.
 #[lock("peer_at_patterns")]
 async fn patterns(pair!(a, b): (u8, u8), Of::<u8> { x }: Of<u8>, c: u8, 0..=255: u8) -> (u8, u8) {
-    let (d, e) = (pair!(a, b), x as u8 + c);
+    let (d, e) = (pair!(a, b), (x as u16 + u16::from(c)) as u8);
     (d.0 + d.1, e)
 }
 
 #[lock("peer_at_patterns", on_lost = "error")]
 fn patterns_told(pair!(a, b): (u8, u8), Of::<u8> { x }: Of<u8>, c: u8) -> Result<u8, LockError> {
     let pair = pair!(a, b);
-    Ok(pair.0 + pair.1 + x as u8 + c)
+    Ok(pair.0 + pair.1 + (u16::from(c) + x as u16) as u8)
 }
 
 /// A range, a text and members name no parameter, or do.

@@ -144,6 +144,7 @@ fn receivers_and_traits() {
     assert_eq!(Service::new().by_value().name, "new");
 }
 
+#[expect(clippy::needless_lifetimes, reason = "they are what is tested")]
 #[lock("shape_generic_{value}_{N}")]
 fn generic<'a, T, const N: usize>(value: &'a T, list: [u8; N]) -> (&'a T, [u8; N])
 where

@@ -154,7 +154,11 @@ impl Scope {
     /// Polls `future` in this scope.
     #[doc(hidden)]
     #[inline]
-    pub fn poll<F: Future>(&mut self, future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    pub fn poll<F: Future>(
+        &mut self,
+        future: Pin<&mut F>,
+        cx: &mut Context<'_>,
+    ) -> Poll<F::Output> {
         let _entered = Entered::enter(self);
         future.poll(cx)
     }
