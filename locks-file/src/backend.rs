@@ -16,7 +16,7 @@ use crate::directory::{Directory, Inode, Settings};
 use crate::fault;
 use crate::files::Files;
 use crate::forked::{Opening, Own, Side, bound};
-use crate::name;
+use crate::{name, room};
 
 /// Locks among the processes of one machine: a file for each key in one directory, held by `flock`.
 ///
@@ -235,7 +235,10 @@ impl LockBackend for FileBackend {
 
     fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
         match self.0.side() {
-            Ok(Side::Own(own)) => bound(own.engine.acquire(request), &self.0.about),
+            Ok(Side::Own(own)) => match room::check(request.keys, &self.0.about) {
+                Ok(()) => bound(own.engine.acquire(request), &self.0.about),
+                Err(error) => Op::failed(error),
+            },
             Ok(Side::Forked(forked)) => forked.acquire(request),
             Err(error) => Op::failed(error),
         }

@@ -243,6 +243,15 @@ pub(crate) fn books(backend: &str, path: &Path, error: io::Error) -> LockError {
     unavailable(backend, why, error)
 }
 
+/// There are fewer descriptors than keys in one request.
+#[cold]
+pub(crate) fn too_many_keys(backend: &str, wanted: usize, left: usize, limit: usize) -> LockError {
+    LockError::new(ErrorKind::LimitExceeded, "").with_backend(backend).with_message(format!(
+        "`{backend}`: a request for {wanted} keys takes as many open files, and of {limit} there are {left} \
+         left: raise the limit (`ulimit -n`), or take fewer keys at a time"
+    ))
+}
+
 fn is_out_of_files(error: &io::Error) -> bool {
     let errno = error.raw_os_error().map(Errno::from_raw_os_error);
     matches!(errno, Some(Errno::MFILE | Errno::NFILE))

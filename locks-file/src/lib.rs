@@ -28,6 +28,7 @@ mod path;
 mod persist;
 mod record;
 mod restore;
+mod room;
 mod shared;
 mod terms;
 mod waiting;

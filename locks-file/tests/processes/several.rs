@@ -6,6 +6,7 @@ use locks_core::{ErrorKind, LockBackend};
 
 use crate::directory::{Directory, until};
 use crate::peer::{Peer, now};
+use crate::program::program_after;
 
 const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
 
@@ -146,4 +147,27 @@ fn c11_one_that_is_stolen_takes_the_others_with_it() {
     next.assert_free("c");
     next.contended("b", "");
     thief.release(stolen).unwrap();
+}
+
+/// Each key takes a descriptor: where there are not enough, that is said before any is opened, and the
+/// process goes on (row 38).
+#[test]
+fn row_38_more_keys_than_descriptors() {
+    let directory = Directory::new();
+    let mut peer = Peer::start_as(program_after("peer", "ulimit -n 1024"), &directory);
+    peer.assert_free("k");
+    let keys = Vec::from_iter((0..70_000).map(|number| format!("key {number}")));
+    let keys = Vec::from_iter(keys.iter().map(String::as_str));
+    for (count, options) in [(70_000, "wait=3000"), (70_000, "no-wait"), (1_020, "")] {
+        let asked = peer.begin_all(&keys[..count], options);
+        let refused = asked.refused();
+        assert_eq!(refused.kind, "LimitExceeded", "{refused:?}");
+        let says = [format!("{count} keys"), "of 1024".to_owned(), "ulimit -n".to_owned()];
+        assert!(says.iter().all(|says| refused.text.contains(says)), "{refused:?}");
+    }
+    let made = directory.names().into_iter().filter(|name| name.starts_with("key")).count();
+    assert_eq!(made, 0, "row 38: nothing is opened for what cannot be had");
+    let held = peer.begin_all(&keys[..900], "wait=60000").granted();
+    peer.release(held).unwrap();
+    peer.assert_free("k");
 }
