@@ -10,6 +10,9 @@ mod choice;
 mod defaults;
 #[path = "../locks-core/tests/checks/fails.rs"]
 mod fails;
+#[cfg(feature = "file")]
+#[path = "facade/forked.rs"]
+mod forked;
 #[path = "facade/fresh_process.rs"]
 mod fresh_process;
 #[path = "facade/limits.rs"]
