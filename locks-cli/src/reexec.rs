@@ -5,6 +5,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -73,9 +74,11 @@ fn number_of(pid: Pid) -> String {
 /// This very program, also if another has been installed in its place meanwhile.
 fn myself(part: &str) -> io::Result<Command> {
     let by_kernel = Path::new("/proc/self/exe");
-    let mut command = match by_kernel.exists() {
-        true => Command::new(by_kernel),
-        false => Command::new(std::env::current_exe()?),
+    let mut command = if by_kernel.exists() {
+        Command::new(by_kernel)
+    } else {
+        // As it was executed, for the directory is still the same.
+        Command::new(OsStr::from_bytes(rustix::param::linux_execfn().to_bytes()))
     };
     std::os::unix::process::CommandExt::arg0(&mut command, "locks").arg(part);
     Ok(command)

@@ -34,6 +34,8 @@ mod status;
 mod terminal;
 #[path = "cli/umask.rs"]
 mod umask;
+#[path = "cli/unseen.rs"]
+mod unseen;
 #[path = "cli/upkeep.rs"]
 mod upkeep;
 #[path = "cli/waiting.rs"]

@@ -25,6 +25,8 @@ pub(super) const MAIN: &[Section] = &[
         lines: &[
             "locks run -n backup -- tar czf /backup/home.tgz /home",
             "    back up, unless a backup is running",
+            "locks hold -n backup || exit",
+            "    the same for the rest of a script",
             "locks ls",
             "    who holds what, and who waits",
             "locks serve",
@@ -187,7 +189,7 @@ pub(super) const RUN: &[Section] = &[
             "    wait until no other backup runs",
             "locks run -n -q -E 0 mirror -- rsync -a a/ b/",
             "    in a crontab: skip this time, without a word, if the last one still runs",
-            "locks run -w 30s account_3 account_7 -- ./transfer",
+            "locks run --wait=30s account_3 account_7 -- ./transfer",
             "    both locks or none; give up after half a minute",
             "locks run --hold-at-least 50s -n report -- ./report",
             "    at most once in 50 seconds, however soon it is done",
@@ -198,6 +200,13 @@ pub(super) const RUN: &[Section] = &[
         ],
     },
     Section {
+        title: "Keys",
+        lines: &[
+            "The first key ends the options: in `locks run a \"$key\" -- …` the second is a key whatever it begins",
+            "with. For the first one write `--key \"$key\"`, as often as there are keys.",
+        ],
+    },
+    Section {
         title: "Environment",
         lines: &[
             "LOCKS_URL    the backend, where `--backend` does not say; without either, `file:`",
@@ -205,6 +214,8 @@ pub(super) const RUN: &[Section] = &[
             "for the command:",
             "LOCKS_KEY    the key; several, as given, with a newline between them",
             "LOCKS_TOKEN  the fencing token: greater with each grant of the key",
+            "LOCKS_WITHIN tokens and keys of all locks around it, a line for each: a `locks run` within that asks",
+            "             for one of them is refused at once, for waiting would never end",
         ],
     },
     Section {
@@ -214,7 +225,8 @@ pub(super) const RUN: &[Section] = &[
             "ALRM are for the command, and forgotten if there is none yet.",
             "While the command runs, INT, TERM, HUP, QUIT, USR1, USR2, ALRM, WINCH, TSTP and CONT are",
             "passed on to the command's process group, each time; what it does with them is up to it.",
-            "Signals that were ignored when it started (`nohup`) are left alone.",
+            "Signals that were ignored when it started (`nohup`) are left alone. The command finds them ignored, and",
+            "those blocked that were, but for PIPE, which is never ignored there.",
             "The command has a process group of its own and gets the terminal when it needs it. In a script",
             "that is when it reads from it, and from then on Ctrl-C ends the command alone.",
             "If `locks run` itself is killed, so is the command (on Linux, and unless it is set-uid), an",
@@ -228,7 +240,17 @@ pub(super) const RUN: &[Section] = &[
             "group gets KILL at once. Until then both may have run: only tokens protect against that.",
             "With `--hold-at-most` the end is known: the group gets TERM `--kill-after` before it, and KILL",
             "half of that, at most half a second, before it. So it is gone when the lock passes on, unless",
-            "the machine is too busy for that.",
+            "the machine is too busy for that. Where a lease keeps the lock (`locks://`) and cannot be renewed,",
+            "the group gets TERM `--kill-after` before its end, and KILL at it.",
+        ],
+    },
+    Section {
+        title: "In its place",
+        lines: &[
+            "With `--no-fork` the command takes the place of `locks run`: it has the same process number, and the",
+            "lock until it, and whatever it has started, has ended or closed the lock's file. Nobody sees then to",
+            "bounds or leases, hears of a loss or passes signals on, so it takes `file:`, without",
+            "`--hold-at-least`, `--hold-at-most` and `--lease`.",
         ],
     },
     Section {
@@ -316,6 +338,7 @@ pub(super) const RELEASE: &[Section] = &[
     Section {
         title: "What happens",
         lines: &[
+            "Over a server's socket it takes the user who runs the server, or root.",
             "The lock is free at once; its holder finds out that it is lost, as after a steal. A",
             "`locks run` kills its command then. Other holders may go on for a while: prefer to end them.",
         ],
