@@ -4,7 +4,6 @@
 //! once more, which does what is to be done as any program would. Its first argument says what it is.
 
 use std::ffi::{OsStr, OsString};
-use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::Command;
@@ -24,26 +23,26 @@ pub(crate) const KEEPER: &str = "__hold-for";
 
 /// To become the command that is added as arguments, with these signals blocked: in the foreground, or where it is;
 /// at once, or only when it has stopped and is continued.
-pub(crate) fn command(foreground: bool, stops: bool, blocked: &Blocked) -> io::Result<Command> {
-    let mut myself = myself(COMMAND)?;
+pub(crate) fn command(foreground: bool, stops: bool, blocked: &Blocked) -> Command {
+    let mut myself = myself(COMMAND);
     myself.args([number_of(getpid()), blocked.to_string()]);
     myself.arg(if foreground { "foreground" } else { "background" });
     myself.arg(if stops { "stops" } else { "begins" });
-    Ok(myself)
+    myself
 }
 
 /// To give the terminal to `group`.
-pub(crate) fn giver(group: Pid) -> io::Result<Command> {
-    let mut myself = myself(TERMINAL)?;
+pub(crate) fn giver(group: Pid) -> Command {
+    let mut myself = myself(TERMINAL);
     myself.arg(number_of(group));
-    Ok(myself)
+    myself
 }
 
 /// To hold a lock for process `pid`, as the arguments of a `locks hold` say.
-pub(crate) fn keeper(pid: Pid, arguments: impl Iterator<Item = OsString>) -> io::Result<Command> {
-    let mut myself = myself(KEEPER)?;
+pub(crate) fn keeper(pid: Pid, arguments: impl Iterator<Item = OsString>) -> Command {
+    let mut myself = myself(KEEPER);
     myself.arg(number_of(pid)).args(arguments);
-    Ok(myself)
+    myself
 }
 
 /// Does what a child is to do, if `first` says that this process is one.
@@ -72,7 +71,7 @@ fn number_of(pid: Pid) -> String {
 }
 
 /// This very program, also if another has been installed in its place meanwhile.
-fn myself(part: &str) -> io::Result<Command> {
+fn myself(part: &str) -> Command {
     let by_kernel = Path::new("/proc/self/exe");
     let mut command = if by_kernel.exists() {
         Command::new(by_kernel)
@@ -81,5 +80,5 @@ fn myself(part: &str) -> io::Result<Command> {
         Command::new(OsStr::from_bytes(rustix::param::linux_execfn().to_bytes()))
     };
     std::os::unix::process::CommandExt::arg0(&mut command, "locks").arg(part);
-    Ok(command)
+    command
 }

@@ -3,7 +3,7 @@
 use clap::{Arg, ArgMatches, Command, value_parser};
 use rustix::process::Signal;
 
-use super::lock::{self, LockArgs};
+use super::lock::{self, LockArgs, Under};
 use super::text;
 use crate::status::Failure;
 
@@ -18,13 +18,15 @@ pub(crate) struct HoldArgs {
     pub(crate) json: bool,
 }
 
+const UNDER: Under = Under { what: "the script", ends: "signal", hears: "gets its signal" };
+
 pub(super) fn command() -> Command {
     let command = Command::new("hold")
         .about("Holds a lock for the rest of a shell script")
         .long_about(text::HOLD_ABOUT)
         .override_usage("locks hold [OPTIONS] KEY…")
         .after_long_help(text::help(text::HOLD));
-    lock::arguments(command)
+    lock::arguments(command, &UNDER)
         .arg(
             Arg::new("pid")
                 .long("pid")

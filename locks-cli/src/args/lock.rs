@@ -28,8 +28,18 @@ pub(crate) struct LockArgs {
     pub(crate) like_options: Vec<String>,
 }
 
+/// What goes on under a lock, in the words of the help.
+pub(super) struct Under {
+    pub(super) what: &'static str,
+    /// What is done to it before the lock ends.
+    pub(super) ends: &'static str,
+    /// How it hears of that.
+    pub(super) hears: &'static str,
+}
+
 /// The arguments, added to a subcommand.
-pub(super) fn arguments(command: Command) -> Command {
+pub(super) fn arguments(command: Command, under: &Under) -> Command {
+    let Under { what, ends, hears } = under;
     let wait = [
         Arg::new("wait")
             .long("wait")
@@ -50,10 +60,10 @@ pub(super) fn arguments(command: Command) -> Command {
             .help("Let up to N hold the lock at a time; the same N for all who use the key"),
         flag("fair").help("Overtake nobody who waits already"),
         duration("steal-after").help("Take the lock from a holder that has had it for longer than this"),
-        duration("hold-at-least").help("Keep the lock for at least this long, also if the command ends sooner"),
-        duration("hold-at-most").help("Give the lock up after this long, and end the command before that"),
+        duration("hold-at-least").help(format!("Keep the lock for at least this long, also if {what} ends sooner")),
+        duration("hold-at-most").help(format!("Give the lock up after this long, and {ends} {what} before that")),
         duration("kill-after")
-            .help("How long before the end of the lock, or of its lease, the command gets TERM; KILL follows [default: a tenth, at most 5s]"),
+            .help(format!("How long before the end of the lock, or of its lease, {what} {hears} [default: a tenth, at most 5s]")),
         duration("lease").help("How long the lock outlives a holder that has gone silent, where holders are not watched"),
     ];
     let rest = [
@@ -67,7 +77,7 @@ pub(super) fn arguments(command: Command) -> Command {
         Arg::new("label")
             .long("label")
             .value_name("TEXT")
-            .help("What to call this holder in lists and errors, beside the command's name"),
+            .help("What to call this holder in lists and errors, beside its name"),
         super::backend(),
     ];
     command

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::builder::OsStringValueParser;
 use clap::{Arg, ArgMatches, Command};
 
-use super::lock::{self, LockArgs};
+use super::lock::{self, LockArgs, Under};
 use super::text;
 use crate::status::Failure;
 
@@ -19,13 +19,15 @@ pub(crate) struct RunArgs {
     pub(crate) no_fork: bool,
 }
 
+const UNDER: Under = Under { what: "the command", ends: "end", hears: "gets TERM; KILL follows" };
+
 pub(super) fn command() -> Command {
     let command = Command::new("run")
         .about("Runs a command while it holds a lock")
         .long_about(text::RUN_ABOUT)
         .override_usage("locks run [OPTIONS] KEY… -- COMMAND [ARGUMENT]…")
         .after_long_help(text::help(text::RUN));
-    lock::arguments(command)
+    lock::arguments(command, &UNDER)
         .arg(lock::flag("no-fork").conflicts_with_all(["kill-after"]).help(
             "Have the command take the place of `locks run`, and the lock with it: for `file:`",
         ))

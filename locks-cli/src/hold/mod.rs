@@ -40,12 +40,11 @@ pub(crate) fn hold(asked: &HoldArgs) -> Result<Status, Failure> {
     }
     // What this one was given, to be read in the same way.
     let arguments = std::env::args_os().skip(2);
-    let mut keeper = reexec::keeper(pid, arguments)
-        .and_then(|mut keeper| {
-            // It outlives this process: nothing that somebody reads to its end may stay open in it.
-            let keeper = keeper.stdin(watched).stdout(Stdio::piped()).stderr(Stdio::null());
-            keeper.spawn()
-        })
+    let mut keeper = reexec::keeper(pid, arguments);
+    // It outlives this process: nothing that somebody reads to its end may stay open in it.
+    keeper.stdin(watched).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut keeper = keeper
+        .spawn()
         .map_err(|error| Failure::during("the lock's keeper could not be started", error))?;
     let stdout = keeper.stdout.take().expect("it is piped");
     let mut line = String::new();

@@ -48,7 +48,7 @@ impl Child {
         // It has to be ignored while the child is started, so that it is to the child as well, and must not be
         // when the child ends, or nobody would hear how.
         let is_kept = !inherited.ignores(Signal::CHILD);
-        let child = reexec::command(foreground, !is_kept, inherited.blocked())?
+        let child = reexec::command(foreground, !is_kept, inherited.blocked())
             .args(command)
             .envs(environment)
             .process_group(0)

@@ -57,8 +57,8 @@ impl Terminal {
         if was_given
             && let Ok(group) = tcgetpgrp(&self.device)
             && group != getpgrp()
-            && let Ok(mut giver) = reexec::giver(getpgrp())
         {
+            let mut giver = reexec::giver(getpgrp());
             // Whoever takes the terminal from another group gets TTOU, which stops it. So one of
             // that group gives it. Where that fails, the shell takes it when this job is done.
             let _ = giver.process_group(group.as_raw_nonzero().get()).stdin(Stdio::null()).status();

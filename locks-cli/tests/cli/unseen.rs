@@ -5,7 +5,8 @@ use std::process::{Command, Output};
 use crate::kit::{Place, Process, errors, until, words};
 
 /// `locks` as the first process of a pid namespace of its own.
-const PIDS: &[&str] = &["unshare", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"];
+const PIDS: &[&str] =
+    &["unshare", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"];
 
 /// `locks` with nothing at `/proc`.
 const NO_PROC: &[&str] = &[
@@ -30,7 +31,8 @@ fn output(place: &Place, inside: &[&str], arguments: &[&str]) -> Output {
     within(place, inside, arguments).output().unwrap()
 }
 
-const HOLD: &str = "echo >held.new; mv held.new held; until [ -e end ]; do sleep 0.02; done; exit 5";
+const HOLD: &str =
+    "echo >held.new; mv held.new held; until [ -e end ]; do sleep 0.02; done; exit 5";
 
 /// A holder there, which ends with 5.
 fn hold(place: &Place, inside: &[&str]) -> Process {
@@ -48,11 +50,10 @@ fn row_37_without_proc_a_command_runs_and_excludes_others() {
     assert_eq!(refused.status.code(), Some(75), "{}", errors(&refused));
     place.touch("end");
     assert_eq!(process.until_ended().code(), Some(5));
-    let holder = place.hold(&["a"]);
-    std::fs::remove_file(place.path("end")).unwrap_or_default();
+    std::fs::remove_file(place.path("end")).unwrap();
+    let _holder = place.hold(&["a"]);
     let refused = output(&place, NO_PROC, &["run", "-n", "a", "--", "true"]);
     assert_eq!(refused.status.code(), Some(75), "{}", errors(&refused));
-    drop(holder);
 }
 
 #[test]
@@ -72,18 +73,15 @@ fn row_37_who_cannot_be_seen_is_listed_and_can_be_released() {
 
 #[test]
 fn row_37_from_inside_holders_outside_are_listed_and_can_be_released() {
-    let place = Place::new();
-    let holder = place.hold(&["a"]);
-    let listed = output(&place, PIDS, &["ls", "--json"]);
-    let locks: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
-    assert_eq!(locks[0]["holders"].as_array().map(Vec::len), Some(1), "{}", words(&listed));
-    let released = output(&place, PIDS, &["release", "a"]);
-    assert_eq!(released.status.code(), Some(0), "{}", errors(&released));
-    assert_eq!(holder.end().status.code(), Some(124));
-    // Where the kernel's table of locks is not to be seen either, that is said.
-    let _holder = place.hold(&["a"]);
-    for line in [&["ls"][..], &["release", "a"]] {
-        let refused = output(&place, NO_PROC, line);
-        eprintln!("{line:?}: {} {}", words(&refused), errors(&refused));
+    for inside in [PIDS, NO_PROC] {
+        let place = Place::new();
+        let holder = place.hold(&["a"]);
+        let listed = output(&place, inside, &["ls", "--json"]);
+        let locks: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+        let holders = locks[0]["holders"].as_array().map(Vec::len);
+        assert_eq!(holders, Some(1), "{inside:?}: {}", words(&listed));
+        let released = output(&place, inside, &["release", "a"]);
+        assert_eq!(released.status.code(), Some(0), "{inside:?}: {}", errors(&released));
+        assert_eq!(holder.end().status.code(), Some(124));
     }
 }
