@@ -57,9 +57,50 @@ pub(crate) struct Parker {
     made_in: u64,
 }
 
-/// How often a thread looks again before it parks: waking a parked one costs both sides more than a
-/// short hold takes.
-const ROUNDS: u32 = 10;
+/// The turns in which a thread looks again before it parks, or a task before it queues: waking a parked
+/// thread costs both sides more than a short hold takes. All but the first are waited for, a little
+/// longer each time.
+pub(crate) struct Spin {
+    turn: u32,
+    end: u32,
+}
+
+/// One look.
+pub(crate) struct Turn {
+    /// Whether the thread has given way to others before.
+    pub(crate) has_yielded: bool,
+}
+
+impl Spin {
+    /// Just one turn, unless it looks `again`: for a few hundred nanoseconds, or, where it `yields`, for as
+    /// long as the scheduler likes.
+    pub(crate) const fn new(again: bool, yields: bool) -> Self {
+        let end = match (again, yields) {
+            (false, _) => 1,
+            (true, false) => 4,
+            (true, true) => 11,
+        };
+        Self { turn: 0, end }
+    }
+}
+
+impl Iterator for Spin {
+    type Item = Turn;
+
+    fn next(&mut self) -> Option<Turn> {
+        let turn = self.turn;
+        if turn == self.end {
+            return None;
+        }
+        self.turn += 1;
+        match turn {
+            0 => {}
+            1..=3 => (0..1 << turn).for_each(|_| spin_loop()),
+            _ => thread::yield_now(),
+        }
+        Some(Turn { has_yielded: turn > 3 })
+    }
+}
 
 thread_local! {
     static KEPT: Cell<Option<Parker>> = const { Cell::new(None) };
@@ -82,16 +123,9 @@ impl Parker {
     /// Parks until woken, or for `limit` at most.
     pub(crate) fn park(&self, limit: Option<Duration>) {
         attend(&self.waker);
-        for round in 0..ROUNDS {
-            if self.signal.raised.load(Ordering::Relaxed) {
-                break;
-            }
-            if round < 3 {
-                (0..2 << round).for_each(|_| spin_loop());
-            } else {
-                thread::yield_now();
-            }
-        }
+        let raised = || self.signal.raised.load(Ordering::Relaxed);
+        // In a wait that has an end there is no time for a scheduler's rounds (C2).
+        Spin::new(true, limit.is_none()).any(|_| raised());
         if self.signal.raised.swap(false, Ordering::AcqRel) {
             return;
         }

@@ -152,16 +152,6 @@ impl Options {
             && self.owner.is_none()
     }
 
-    /// Whether there is time to look a few times before the deadline begins to count: it does not
-    /// miss what may be a scheduler's round.
-    pub(crate) fn has_time(&self) -> bool {
-        match self.wait {
-            Some(Wait::No) => false,
-            Some(Wait::AtMost(limit)) => limit >= Duration::from_millis(100),
-            Some(Wait::Forever) | None => true,
-        }
-    }
-
     /// Whether it is plain, and asks for nothing that a backend might not have.
     #[inline]
     pub(crate) const fn is_simple(&self) -> bool {

@@ -15,7 +15,7 @@ use crate::observe::{self, Since};
 use crate::request::Swift;
 use crate::{
     Backend, CallSite, Caller, Guard, Hold, LockBackend, LockError, Op, Options, OwnedGuard,
-    OwnerId, Request, Scope,
+    OwnerId, PinnedKey, Request, Scope,
 };
 
 #[expect(clippy::result_large_err, reason = "what is always inlined moves nothing")]
@@ -89,19 +89,10 @@ impl<'k> LockBuilder<'k> {
     fn acquire_hold(mut self, site: CallSite) -> Result<(Hold, Backend), LockError> {
         self.options.check()?;
         let backend = self.take_choice().settle(self.options.kind)?;
-        let hold = match (backend.behind(), &self.keys) {
-            (Behind::Engine(engine), KeyInput::Kept(key)) if backend.is_process() => {
-                engine.acquire_kept(*key, &self.options, site)?
-            }
-            (Behind::Engine(engine), KeyInput::One(key)) => {
-                engine.acquire_one(key, &self.options, site)?
-            }
-            (Behind::Engine(engine), KeyInput::Kept(_) | KeyInput::Several(_)) => {
-                engine.acquire_blocking(self.request(site, Caller::blocking))?
-            }
-            (Behind::Other(other), _) => {
-                other.acquire(self.request(site, Caller::blocking)).block()?.hold
-            }
+        let request = self.request(site, Caller::blocking);
+        let hold = match backend.behind() {
+            Behind::Engine(engine) => engine.acquire_blocking(request, self.kept_at(&backend))?,
+            Behind::Other(other) => other.acquire(request).block()?.hold,
         };
         Ok((hold, backend))
     }
@@ -180,6 +171,14 @@ impl<'k> LockBuilder<'k> {
         Request::new(self.keys.lend(), self.options, caller(self.options.owner).at(site))
     }
 
+    /// The key, if its call site has looked it up, and this is where.
+    fn kept_at(&self, backend: &Backend) -> Option<PinnedKey> {
+        match &self.keys {
+            KeyInput::Kept(key) if backend.is_process() => Some(*key),
+            _ => None,
+        }
+    }
+
     /// What is left is not asked for its backend any more.
     fn take_choice(&mut self) -> Choice {
         std::mem::replace(&mut self.choice, Choice::Given(Backend::process()))
@@ -199,11 +198,8 @@ impl<'k> LockBuilder<'k> {
             }
         };
         if let Behind::Engine(engine) = backend.behind() {
-            let kept = match &self.keys {
-                KeyInput::Kept(key) if backend.is_process() => Some(*key),
-                _ => None,
-            };
-            let stage = match engine.begin(self.request(site, caller), kept) {
+            let kept = self.kept_at(&backend);
+            let stage = match engine.begin(self.request(site, caller), kept, false) {
                 engine::Begun::Granted(hold) => begun::Stage::Granted(hold),
                 engine::Begun::Waiting(waiting) => begun::Stage::Waiting(waiting),
                 engine::Begun::Refused(error) => begun::Stage::Refused(error),

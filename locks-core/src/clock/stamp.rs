@@ -11,11 +11,14 @@ pub(crate) struct Stamp(u64);
 
 const EXACT: u64 = 1;
 
+/// No clock reads as much.
+const NO_STAMP: u64 = 1 << 63;
+
 impl Stamp {
     /// How far a coarse clock is taken to lag at most, so that nothing is stolen early (C6).
     const LAG: Duration = Duration::from_millis(100);
 
-    /// In place of a stamp: that one will follow in a moment. No clock reads as much.
+    /// In place of a stamp: that one will follow in a moment.
     pub(crate) const UNDATED: u64 = u64::MAX;
 
     #[inline]
@@ -36,7 +39,17 @@ impl Stamp {
     }
 
     pub(crate) const fn from_raw(raw: u64) -> Option<Self> {
-        if raw == 0 || raw == Self::UNDATED { None } else { Some(Self(raw)) }
+        if raw == 0 || raw & NO_STAMP != 0 { None } else { Some(Self(raw)) }
+    }
+
+    /// In place of a stamp, while nobody holds the key: when a waiter was woken for it.
+    pub(crate) const fn of_woken(at: Moment) -> u64 {
+        NO_STAMP | at.nanos()
+    }
+
+    pub(crate) const fn woken(raw: u64) -> Option<Moment> {
+        let is_moment = raw & NO_STAMP != 0 && raw != Self::UNDATED;
+        if is_moment { Some(Moment::from_nanos(raw & !NO_STAMP)) } else { None }
     }
 
     pub(crate) const fn moment(self) -> Moment {

@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::effects::Effects;
 use super::pin::Pinned;
 use super::queued::{Begun, Queued, Waiting};
 use super::slot::SlotRef;
@@ -13,18 +12,18 @@ use super::state::Ask;
 use super::upstream::{Turn, lost_error};
 use super::{Core, Engine, PinnedKey};
 use crate::backend::{HoldRepr, SlotHold};
-use crate::clock::Moment;
+use crate::park::Spin;
 use crate::request::Swift;
 use crate::{
-    About, CallSite, Caller, Granted, Hold, Keys, LockBackend, LockError, LockInfo, LostCause, Op,
-    Options, OwnerId, Query, Request, SystemClock, Token, Wait, check_key,
+    About, Granted, Hold, LockBackend, LockError, LockInfo, LostCause, Op, OwnerId, Query, Request,
+    SystemClock, Token, Wait, check_key,
 };
 
 impl Engine {
     /// As [`acquire`](LockBackend::acquire), by an operation that borrows nothing: for whoever keeps
     /// the operations of others.
     pub fn request(&self, request: Request<'_>) -> Op<'static, Granted> {
-        match self.begin(request, None) {
+        match self.begin(request, None, false) {
             Begun::Granted(hold) => Op::ready(Granted::new(hold)),
             // It has been polled once.
             Begun::Waiting(Waiting::Further(op)) => Op::later(async { op.await.map(Granted::new) }),
@@ -46,8 +45,7 @@ impl Engine {
         }
         for hold in hold.slots() {
             // A hold that is lost belongs to nobody as it is.
-            let _ =
-                self.core.with_hold(hold, |entry, _| entry.disown(hold.level, hold.token, owner));
+            let _ = self.core.with_hold(hold, |entry| entry.disown(hold.level, hold.token, owner));
         }
     }
 
@@ -68,47 +66,14 @@ impl Engine {
         self.core.take(key, holder)
     }
 
-    /// One key, for a thread that waits itself.
-    pub(crate) fn acquire_one(
+    /// Any request, for a thread that waits itself. A single key may have been looked up before, if this
+    /// is the engine of the process.
+    pub(crate) fn acquire_blocking(
         &self,
-        key: &str,
-        options: &Options,
-        site: CallSite,
+        request: Request<'_>,
+        kept: Option<PinnedKey>,
     ) -> Result<Hold, LockError> {
-        if self.core.swift && options.is_plain() && options.has_time() {
-            check_key(key)?;
-            let slot = self.core.pin(key);
-            if let Some(hold) = self.core.spin(slot.slot_ref(), &slot, site) {
-                return Ok(hold);
-            }
-        }
-        let caller = Caller::blocking(options.owner).at(site);
-        self.acquire_blocking(Request::new(Keys::one(key), *options, caller))
-    }
-
-    /// One key that a call site has looked up, for a thread that waits itself. By the engine of the
-    /// process.
-    pub(crate) fn acquire_kept(
-        &self,
-        key: PinnedKey,
-        options: &Options,
-        site: CallSite,
-    ) -> Result<Hold, LockError> {
-        if options.is_plain() && options.has_time() {
-            // SAFETY: the slot is pinned for ever.
-            let slot = unsafe { key.slot_ref().get() };
-            if let Some(hold) = self.core.spin(key.slot_ref(), slot, site) {
-                return Ok(hold);
-            }
-        }
-        let caller = Caller::blocking(options.owner).at(site);
-        let request = Request::new(Keys::one(key.key()), *options, caller);
-        self.wait(self.begin(request, Some(key)))
-    }
-
-    /// Any request, for a thread that waits itself.
-    pub(crate) fn acquire_blocking(&self, request: Request<'_>) -> Result<Hold, LockError> {
-        self.wait(self.begin(request, None))
+        self.wait(self.begin(request, kept, true))
     }
 
     fn wait(&self, begun: Begun) -> Result<Hold, LockError> {
@@ -119,15 +84,30 @@ impl Engine {
         }
     }
 
-    /// Grants a plain lock on a free key at once. Anything else is asked for when it is first polled.
-    /// A single key may have been looked up before, if this is the engine of the process.
-    pub(crate) fn begin(&self, request: Request<'_>, kept: Option<PinnedKey>) -> Begun {
+    /// Grants a plain lock on a free key at once. Anything else is asked for when it is first polled. A
+    /// thread that `parks` looks a few times more.
+    pub(crate) fn begin(
+        &self,
+        request: Request<'_>,
+        kept: Option<PinnedKey>,
+        parks: bool,
+    ) -> Begun {
         let core = &self.core;
-        // What is no more than plain needs no check, and its key is checked where it is new.
+        let fast = core.fast_holder(&request).zip(request.keys.single());
         let simple = request.options.is_simple();
-        if simple && let Some(hold) = core.take_plainly(&request, kept) {
+        // What is no more than plain needs no check, and its key is checked where it is new.
+        if simple
+            && let Some((holder, key)) = fast
+            && let Some(hold) = core.take_plain(key, kept, holder)
+        {
             return Begun::Granted(hold);
         }
+        // The deadline counts from here on (C2).
+        let mut since = None;
+        let deadline = match request.wait() {
+            Wait::AtMost(limit) => Some(since.insert(core.clock.now()).after(limit)),
+            Wait::Forever | Wait::No => None,
+        };
         if !(simple && kept.is_some())
             && let Err(error) = core.about.check(&request)
         {
@@ -136,29 +116,23 @@ impl Engine {
         if request.options.steal_after.is_some() {
             SystemClock::expect_thieves();
         }
-        if !simple && let Some(hold) = core.take_plainly(&request, kept) {
-            return Begun::Granted(hold);
+        let mut slot = kept.map(|kept| Pinned::new(core, kept.slot_ref()));
+        if let Some((holder, key)) = fast {
+            // A task does not look again where that would be for a look-up's sake.
+            let looks = request.wait() != Wait::No && (parks || slot.is_some());
+            let spin = Spin::new(looks, parks && deadline.is_none());
+            let slot = slot.get_or_insert_with(|| core.pin(key));
+            let is_fair = request.options.fair == Some(true);
+            if let Some(hold) = core.spin(slot.slot_ref(), slot, holder, is_fair, spin) {
+                return Begun::Granted(hold);
+            }
         }
-        if simple
-            && request.options.has_time()
-            && let Some(hold) = core.spin_briefly(&request, kept)
-        {
-            return Begun::Granted(hold);
-        }
-        let mut since = None;
-        let deadline = match request.wait() {
-            Wait::AtMost(limit) => Some(since.insert(core.clock.now()).after(limit)),
-            Wait::Forever | Wait::No => None,
-        };
         let Request { keys, options, caller, asked } = request;
         let since = asked.or(since);
         let ask = Ask { asked, ..Ask::new(caller, &options) };
         match (keys.single(), &core.upstream) {
             (Some(key), None) => {
-                let slot = match kept {
-                    Some(kept) => Pinned::new(core, kept.slot_ref()),
-                    None => core.pin(key),
-                };
+                let slot = slot.unwrap_or_else(|| core.pin(key));
                 Begun::Waiting(Waiting::One(Queued::new(slot, ask, since, deadline)))
             }
             (Some(key), Some(upstream)) => {
@@ -221,21 +195,16 @@ impl Core {
     pub(super) fn with_hold<R>(
         self: &Arc<Self>,
         hold: &SlotHold,
-        look: impl FnOnce(&mut super::state::HoldEntry, Moment) -> R,
+        look: impl FnOnce(&mut super::state::HoldEntry) -> R,
     ) -> Result<R, LostCause> {
-        let now = self.clock.now();
-        let mut effects = Effects::default();
-        let mut frozen = self.freeze(hold.slot(), now);
-        frozen.expire(now, &mut effects);
-        let found = match frozen.lost(hold.token, hold.level) {
+        let mut frozen = self.freeze(hold.slot());
+        match frozen.lost(hold.token, hold.level) {
             Some(cause) => Err(cause),
             None => {
                 let entry = frozen.hold_mut(hold.token, hold.level);
-                Ok(look(entry.expect("it is not lost"), now))
+                Ok(look(entry.expect("it is not lost")))
             }
-        };
-        self.finish(frozen, effects);
-        found
+        }
     }
 
     fn poll_lost(
@@ -249,14 +218,16 @@ impl Core {
         {
             return Poll::Pending;
         }
-        let turn = self.with_hold(hold, |entry, _| {
-            if let Some(cx) = &cx
-                && !entry.watchers.iter().any(|watcher| watcher.will_wake(cx.waker()))
+        let mut watcher = cx.as_ref().map(|cx| cx.waker().clone());
+        let turn = self.with_hold(hold, |entry| {
+            if let Some(new) = &watcher
+                && !entry.watchers.iter().any(|watcher| watcher.will_wake(new))
             {
-                entry.watchers.push(cx.waker().clone());
+                entry.watchers.extend(watcher.take());
             }
             entry.turn
         });
+        drop(watcher);
         let (upstream, turn) = match (turn, &self.upstream) {
             (Err(cause), _) => return Poll::Ready(cause),
             (Ok(Some(turn)), Some(upstream)) => (upstream, turn),
@@ -272,7 +243,7 @@ impl Core {
 
     fn unwatch(self: &Arc<Self>, hold: &SlotHold, waker: &Waker) {
         let mut forgotten = None;
-        let turn = self.with_hold(hold, |entry, _| {
+        let turn = self.with_hold(hold, |entry| {
             let found = entry.watchers.iter().position(|watcher| watcher.will_wake(waker));
             forgotten = found.map(|index| entry.watchers.swap_remove(index));
             entry.turn
@@ -283,22 +254,17 @@ impl Core {
     }
 
     fn refresh(self: &Arc<Self>, hold: &SlotHold) -> Result<Option<Turn>, LockError> {
-        let now = self.clock.now();
-        let mut effects = Effects::default();
-        let mut frozen = self.freeze(hold.slot(), now);
-        frozen.expire(now, &mut effects);
+        let mut frozen = self.freeze(hold.slot());
+        let now = frozen.now();
         let refreshed = match frozen.lost(hold.token, hold.level) {
             Some(cause) => Err(cause),
             None => {
                 let entry = frozen.hold_mut(hold.token, hold.level).expect("it is not lost");
                 entry.refresh(now);
-                let turn = entry.turn;
-                // One that was due, but not the first, has no alarm (C6).
-                frozen.wake_thieves(&mut effects);
-                Ok(turn)
+                Ok(entry.turn)
             }
         };
-        self.finish(frozen, effects);
+        drop(frozen);
         refreshed.map_err(|cause| self.lost(hold.slot(), hold.token, cause))
     }
 }

@@ -3,12 +3,11 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use super::graph::Graph;
+use super::graph::Waits;
 use super::registry::Registry;
 use super::upstream::Upstream;
 use super::{Core, Engine, Observer};
 use crate::clock::{Alarm, Moment, Stamp};
-use crate::sync::Mutex;
 use crate::{About, Capabilities, Clock, LockError, SystemClock, Token};
 
 /// Where an engine's fencing tokens come from, if they are not to start anew with each process
@@ -16,7 +15,9 @@ use crate::{About, Capabilities, Clock, LockError, SystemClock, Token};
 ///
 /// # Contract
 /// `next` is greater than `after`, greater than any token handed out before for the same key, and
-/// below 2^61. It is called with the key's mutex held: it neither blocks nor acquires locks.
+/// below 2^61. It is called without any mutex of the engine, by several threads at once, and before it
+/// is known which grant its token is for: tokens that another one of the key has overtaken meanwhile
+/// are thrown away.
 pub trait TokenSource: Send + Sync + 'static {
     /// The next token of a key whose greatest one so far is `after`.
     fn next(&self, after: Token) -> Token;
@@ -101,12 +102,12 @@ impl EngineBuilder {
         Engine {
             core: Arc::new(Core {
                 about: self.about,
-                registry: Registry::new(self.floor),
+                registry: Registry::new(self.floor, swift),
                 clock: self.clock,
                 tokens: self.tokens,
                 upstream: self.upstream,
                 observer: self.observer,
-                graph: Mutex::new(Graph::default()),
+                waits: Waits::default(),
                 swift,
             }),
         }

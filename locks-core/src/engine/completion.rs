@@ -1,6 +1,5 @@
 //! Several keys that an upstream has granted become one grant (C11).
 
-use super::effects::Effects;
 use super::several::Taken;
 use super::turn::Bid;
 use super::upstream::{Bounds, ClaimSet, Completion, Turn, Upstream};
@@ -100,7 +99,7 @@ impl Taken {
     ) -> Result<bool, LockError> {
         for index in 0..self.holds.len() {
             let hold = &self.holds[index];
-            let Ok(Some(turn)) = self.core.with_hold(hold, |entry, _| entry.turn) else {
+            let Ok(Some(turn)) = self.core.with_hold(hold, |entry| entry.turn) else {
                 self.give_back(index);
                 return Ok(false);
             };
@@ -130,10 +129,9 @@ impl Taken {
     /// has the token of the guard around it, from which the set must be told apart. Then it is one
     /// above all of these.
     fn greatest_token(&self) -> Token {
-        let now = self.core.clock.now();
         let (mut own, mut others) = (Token::new(0), Token::new(0));
         for hold in &self.holds {
-            let frozen = self.core.freeze(hold.slot(), now);
+            let frozen = self.core.freeze(hold.slot());
             if hold.nested == Nested::Yes {
                 others = others.max(frozen.token());
             } else {
@@ -142,7 +140,6 @@ impl Taken {
                 let granted = shares.filter(|other| other.is_granted()).map(|other| other.token);
                 others = granted.fold(others, Token::max);
             }
-            self.core.finish(frozen, Effects::default());
         }
         if own > others { own } else { Token::new(others.get() + 1) }
     }
@@ -150,7 +147,7 @@ impl Taken {
     /// A member is known by the token of the whole from now on. Says whether it is still there.
     fn rename(&mut self, index: usize, turn: Turn, token: Token) -> bool {
         let hold = &mut self.holds[index];
-        let mut frozen = self.core.freeze(hold.slot(), self.core.clock.now());
+        let mut frozen = self.core.freeze(hold.slot());
         frozen.raise_token(token);
         let stands = match frozen.hold_mut(hold.token, hold.level) {
             Some(entry) => {
@@ -162,7 +159,7 @@ impl Taken {
             }
             None => false,
         };
-        self.core.finish(frozen, Effects::default());
+        drop(frozen);
         if stands {
             hold.token = token;
         }

@@ -2,17 +2,16 @@ use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 
 use super::builder::{Time, TokenSource};
-use super::effects::{Broken, Effects};
-use super::graph::Graph;
-use super::observer::Observer;
+use super::effects::Broken;
+use super::graph::Waits;
+use super::observer::{Observer, Revoked};
 use super::pin::Pinned;
 use super::registry::Registry;
 use super::slot::{Frozen, Slot};
 use super::state::{Ended, TURNS};
 use super::upstream::{Upstream, lost_error};
 use crate::backend::SlotHold;
-use crate::clock::Moment;
-use crate::sync::Mutex;
+use crate::clock::{Alarm, Moment};
 use crate::{About, LockError, LostCause, Op, Token};
 
 /// What an engine is made of; shared by its handles, its waiters and its alarms.
@@ -23,7 +22,7 @@ pub(crate) struct Core {
     pub(super) tokens: Option<Arc<dyn TokenSource>>,
     pub(super) upstream: Option<Arc<dyn Upstream>>,
     pub(super) observer: Option<Arc<dyn Observer>>,
-    pub(super) graph: Mutex<Graph>,
+    pub(super) waits: Waits,
     /// Whether free keys are granted by the fast path.
     pub(super) swift: bool,
 }
@@ -40,64 +39,33 @@ impl Core {
         self.registry.find(key, |slot| Pinned::new(self, slot))
     }
 
-    /// A token for a grant that comes after this one.
+    /// A token for a grant that comes after this one. It may be anybody's code that says so.
     pub(super) fn token_above(&self, token: Token) -> Token {
-        match &self.tokens {
-            None => Token::new(token.get() + 1),
-            Some(source) => source.next(token),
-        }
+        let Some(source) = &self.tokens else { return Token::new(token.get() + 1) };
+        let next = source.next(token);
+        assert!(
+            next > token && next.get() < TURNS,
+            "C7: `TokenSource` went from {token} to {next}"
+        );
+        next
     }
 
-    /// The slot's state, to be given to [`finish`](Self::finish).
-    pub(super) fn freeze<'a>(&self, slot: &'a Slot, now: Moment) -> Frozen<'a> {
-        slot.freeze(self, now)
+    /// The slot's state, to be let go of soon.
+    pub(super) fn freeze<'a>(self: &'a Arc<Self>, slot: &'a Slot) -> Frozen<'a> {
+        slot.freeze(self, self.clock.now())
     }
 
-    /// Lets go of a slot's state: sets the alarm for what happens next by itself, and only then,
-    /// without the mutex, does what may run anybody's code.
-    pub(super) fn finish(self: &Arc<Self>, mut frozen: Frozen<'_>, effects: Effects) {
-        let next = frozen.next_event();
-        let set = frozen.alarm_mut().as_ref().filter(|alarm| !alarm.is_inherited());
-        if set.map(|alarm| alarm.at()) != next {
-            let key: Box<str> = frozen.slot().key().into();
-            let ring = |at| {
-                let bell = Bell { core: Arc::downgrade(self), key: key.clone() };
-                self.clock.wake_at(at, Waker::from(Arc::new(bell)))
-            };
-            *frozen.alarm_mut() = next.map(ring);
+    /// Has the state of `key` looked after when something happens there by itself.
+    pub(super) fn ring_at(self: &Arc<Self>, at: Moment, key: &str) -> Alarm {
+        let bell = Bell { core: Arc::downgrade(self), key: key.into() };
+        self.clock.wake_at(at, Waker::from(Arc::new(bell)))
+    }
+
+    pub(super) fn tell_observer(&self, key: &str, lost: &Revoked) {
+        // A turn that the upstream has not granted was no hold.
+        if let Some(observer) = self.observer.as_ref().filter(|_| lost.token.get() < TURNS) {
+            observer.lost(&lost.loss(key));
         }
-        let Effects { waker, discarded, more } = effects;
-        if let (Some(upstream), Some(more)) = (&self.upstream, &more) {
-            let next = frozen.next_waits(self.clock.now());
-            for turn in &more.ended {
-                // Under the mutex, so that no local turn asks before the upstream has heard of the
-                // end of this one. Nobody is there to hear how it ends.
-                drop(upstream.end(frozen.slot().key(), *turn, next));
-            }
-        }
-        let Some(more) = more else {
-            drop(frozen);
-            if let Some(waker) = waker {
-                waker.wake();
-            }
-            drop(discarded);
-            return;
-        };
-        let key = Box::<str>::from(frozen.slot().key());
-        drop(frozen);
-        let mut wakers = Wakers(waker.into_iter().chain(more.wakers));
-        for lost in more.lost {
-            crate::observe::lost(&key, lost.token, lost.cause);
-            // A turn that the upstream has not granted was no hold.
-            if let Some(observer) = self.observer.as_ref().filter(|_| lost.token.get() < TURNS) {
-                observer.lost(&lost.loss(&key));
-            }
-        }
-        self.end_sets(more.broken);
-        for waker in wakers.0.by_ref() {
-            waker.wake();
-        }
-        drop((discarded, more.discarded));
     }
 
     /// Ends a guard's hold (C4).
@@ -123,19 +91,11 @@ impl Core {
             pinned = found;
             &*pinned
         };
-        let now = self.clock.now();
-        let mut effects = Effects::default();
-        let mut frozen = self.freeze(slot, now);
-        let ended = frozen.release(hold.token, hold.level, now, &mut effects);
+        let mut frozen = self.freeze(slot);
+        let ended = frozen.release(hold.token, hold.level);
         // The hold is gone from here on, and only the pin keeps the slot, or its call site for ever.
-        let confirmed = match (&self.upstream, ended) {
-            (Some(upstream), Ended::Released(Some(turn))) => {
-                Some(upstream.end(slot.key(), turn, frozen.next_waits(now)))
-            }
-            _ => None,
-        };
-        self.finish(frozen, effects);
-        match (confirmed, ended) {
+        let turn = if let Ended::Released(turn) = ended { turn } else { None };
+        match (frozen.finish(turn), ended) {
             (Some(op), _) => op,
             (None, Ended::Released(_)) => Op::ready(()),
             (None, Ended::Lost(cause)) => Op::failed(self.lost(slot, hold.token, cause)),
@@ -146,10 +106,7 @@ impl Core {
     /// The error of a hold that is lost, with who has the key now.
     #[cold]
     pub(super) fn lost(self: &Arc<Self>, slot: &Slot, token: Token, cause: LostCause) -> LockError {
-        let now = self.clock.now();
-        let frozen = self.freeze(slot, now);
-        let holders = super::describe::holders(&frozen, now);
-        self.finish(frozen, Effects::default());
+        let holders = super::describe::holders(&self.freeze(slot));
         lost_error(slot.key(), token, cause).with_holders(holders)
     }
 
@@ -159,14 +116,11 @@ impl Core {
         while let Some((set, token, cause)) = broken.pop() {
             for key in set.as_slice() {
                 let Some(slot) = self.find(key) else { continue };
-                let now = self.clock.now();
-                let mut effects = Effects::default();
-                let mut frozen = self.freeze(&slot, now);
-                frozen.end_member(token, cause, now, &mut effects);
-                if let Some(more) = &mut effects.more {
+                let mut frozen = self.freeze(&slot);
+                frozen.end_member(token, cause);
+                if let Some(more) = &mut frozen.effects.more {
                     broken.append(&mut more.broken);
                 }
-                self.finish(frozen, effects);
             }
         }
     }
@@ -174,25 +128,11 @@ impl Core {
     /// Ends the hold or reservation with this token from outside.
     pub(super) fn end(self: &Arc<Self>, key: &str, token: Token, cause: LostCause) -> bool {
         let Some(slot) = self.find(key) else { return false };
-        let now = self.clock.now();
-        let mut effects = Effects::default();
-        let mut frozen = self.freeze(&slot, now);
-        let ended = frozen.end(token, cause, now, &mut effects);
-        self.finish(frozen, effects);
-        ended
+        self.freeze(&slot).end(token, cause)
     }
 }
 
-/// Wakers to be woken, also if somebody's code panics before all of them are.
-struct Wakers<I: Iterator<Item = Waker>>(I);
-
-impl<I: Iterator<Item = Waker>> Drop for Wakers<I> {
-    fn drop(&mut self) {
-        self.0.by_ref().for_each(Waker::wake);
-    }
-}
-
-/// Ends what is bounded in time (C14), when the time has come.
+/// Looks after a key when something happens there by itself: a theft, or the end of a bound (C6, C14).
 struct Bell {
     core: Weak<Core>,
     key: Box<str>,
@@ -202,10 +142,8 @@ impl Wake for Bell {
     fn wake(self: Arc<Self>) {
         let Some(core) = self.core.upgrade() else { return };
         let Some(slot) = core.find(&self.key) else { return };
-        let now = core.clock.now();
-        let mut effects = Effects::default();
-        let mut frozen = core.freeze(&slot, now);
-        frozen.expire(now, &mut effects);
-        core.finish(frozen, effects);
+        // It has gone off, and a new one is set where there is more to come.
+        let alarm = core.freeze(&slot).set_alarm(None);
+        drop(alarm);
     }
 }

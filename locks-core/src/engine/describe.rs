@@ -45,7 +45,8 @@ fn party(party: Option<&Party>) -> Party {
 }
 
 /// Who holds the key.
-pub(super) fn holders(frozen: &Frozen<'_>, now: Moment) -> Vec<HolderInfo> {
+pub(super) fn holders(frozen: &Frozen<'_>) -> Vec<HolderInfo> {
+    let now = frozen.now();
     let granted = frozen.holds().iter().filter(|hold| hold.is_granted());
     granted.take(NAMED).map(|hold| holder(hold, now)).collect()
 }
@@ -57,9 +58,9 @@ pub(super) fn in_the_way(
     frozen: &Frozen<'_>,
     except: Option<Place>,
     site: Option<CallSite>,
-    now: Moment,
 ) -> LockError {
-    let holders = holders(frozen, now);
+    let now = frozen.now();
+    let holders = holders(frozen);
     let others = || frozen.waiters().filter(|(place, _)| Some(*place) != except);
     let waiters = others().take(NAMED).map(|(_, found)| waiter(found, now)).collect();
     let error = LockError::new(kind, frozen.slot().key())
@@ -74,7 +75,8 @@ pub(super) fn in_the_way(
 }
 
 /// What is going on around a key; `None` if nothing is.
-pub(super) fn info(frozen: &Frozen<'_>, now: Moment) -> Option<LockInfo> {
+pub(super) fn info(frozen: &Frozen<'_>) -> Option<LockInfo> {
+    let now = frozen.now();
     let mut info = LockInfo::new(frozen.slot().key());
     for hold in frozen.holds() {
         if hold.is_granted() {
@@ -103,7 +105,8 @@ pub(super) fn turn(hold: &HoldEntry) -> WaiterInfo {
 
 /// The error for a request of somebody who holds the key already (C9).
 #[cold]
-pub(super) fn own(frozen: &Frozen<'_>, ask: &Ask, why: Option<&str>, now: Moment) -> LockError {
+pub(super) fn own(frozen: &Frozen<'_>, ask: &Ask, why: Option<&str>) -> LockError {
+    let now = frozen.now();
     let key = frozen.slot().key();
     let asked = asked(&ask.caller, ask.mode, Duration::ZERO);
     let own = frozen
@@ -121,14 +124,11 @@ pub(super) fn own(frozen: &Frozen<'_>, ask: &Ask, why: Option<&str>, now: Moment
 impl Core {
     /// What is going on around the keys that `query` asks for, in ascending order.
     pub(super) fn list(self: &std::sync::Arc<Self>, query: &crate::Query) -> Vec<LockInfo> {
-        let now = self.clock.now();
         let mut found = Vec::new();
         let mut slots = Vec::new();
         self.registry.select(query, |slot| slots.push(Pinned::new(self, slot)));
         for slot in slots {
-            let frozen = self.freeze(&slot, now);
-            found.extend(info(&frozen, now));
-            self.finish(frozen, super::effects::Effects::default());
+            found.extend(info(&self.freeze(&slot)));
         }
         found.sort_by(|a: &LockInfo, b: &LockInfo| a.key.cmp(&b.key));
         found

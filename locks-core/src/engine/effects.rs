@@ -1,15 +1,17 @@
+//! What is left to do once a slot's mutex is free: calls that may run anybody's code.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::task::Waker;
+use std::thread;
 
 use super::observer::Revoked;
 use super::upstream::Turn;
 use crate::{KeySet, LostCause, Token};
 
-/// What is left to do once the slot's mutex is free: calls that may run anybody's code.
-///
 /// Mostly there is one waiter to wake, or none, and nothing else.
 #[derive(Default)]
-#[must_use = "effects take place when they are applied"]
 pub(super) struct Effects {
     pub(super) waker: Option<Waker>,
     /// A waker that nobody needs any more. Dropping one can drop a whole task, and with it a guard.
@@ -23,8 +25,10 @@ pub(super) type Broken = (Arc<KeySet>, Token, LostCause);
 /// What does not happen all the time.
 #[derive(Default)]
 pub(super) struct More {
-    /// Grants of the upstream that have ended here.
+    /// Grants of the upstream that have ended here: an errand each.
     pub(super) ended: Vec<Turn>,
+    /// Whether a token is to be drawn: an errand.
+    pub(super) draws: bool,
     pub(super) wakers: Vec<Waker>,
     /// Holds that were ended from outside.
     pub(super) lost: Vec<Revoked>,
@@ -49,13 +53,43 @@ impl Effects {
         }
     }
 
-    pub(super) fn end(&mut self, turn: Option<Turn>) {
-        if turn.is_some() {
-            self.more().ended.extend(turn);
+    pub(super) fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+}
+
+/// Makes calls one after the other, each caught on its own, and lets the first panic go on when all
+/// are made: unless another one is under way already.
+#[derive(Default)]
+pub(super) struct Calls {
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+impl Calls {
+    pub(super) fn make<R>(&mut self, call: impl FnOnce() -> R) -> Option<R> {
+        let outcome = catch_unwind(AssertUnwindSafe(call));
+        match outcome {
+            Ok(outcome) => Some(outcome),
+            Err(panic) => {
+                self.panic.get_or_insert(panic);
+                None
+            }
         }
     }
 
-    pub(super) fn more(&mut self) -> &mut More {
-        self.more.get_or_insert_default()
+    pub(super) fn wake(&mut self, waker: Waker) {
+        self.make(|| waker.wake());
+    }
+
+    pub(super) fn discard(&mut self, waker: Waker) {
+        self.make(|| drop(waker));
+    }
+
+    pub(super) fn end(self) {
+        if let Some(panic) = self.panic
+            && !thread::panicking()
+        {
+            resume_unwind(panic);
+        }
     }
 }

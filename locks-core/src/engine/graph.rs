@@ -1,244 +1,196 @@
 //! Deadlock detection (C10): who waits for whom, across all keys of the engine.
 
-use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::Core;
 use super::describe;
-use super::effects::Effects;
 use super::pin::Pinned;
-use super::slot::Frozen;
+use super::slot::{SlotRef, StateGuard};
 use super::state::{HoldEntry, Place, State, Units, Waiter};
 use crate::clock::Moment;
 use crate::identity::Within;
-use crate::{DeadlockStep, HolderInfo, Mode, OwnerId, Token, WaiterInfo};
+use crate::sync::Mutex;
+use crate::{DeadlockStep, Mode, OwnerId, Token};
 
 /// The waits in whose names something may be held.
 ///
-/// * G1: a wait is entered before it is looked at for cycles, and both happen under one lock of
-///   the graph: of the waits that close a cycle, the last one to be entered sees it, and no other.
-/// * G2: a wait is in `by_owner` under each identity that it blocks.
-#[derive(Default)]
-pub(super) struct Graph {
-    waits: HashMap<u64, Wait>,
-    by_owner: HashMap<OwnerId, SmallVec<[u64; 2]>>,
-    next: u64,
+/// * G1: a wait stands in the table of each identity that it blocks before it looks whether somebody
+///   who holds the key waits: of the waits that close a cycle, the last to be entered sees the others.
+/// * G2: a suspicion is confirmed with all slots that it reaches locked at once, in the order of their
+///   keys, and by one thread at a time. Whoever confirms one leaves the queue before anybody
+///   else sees those slots.
+/// * G3: who has an entry has a pin of its slot, and takes the entry out first.
+pub(super) struct Waits {
+    tables: Box<[Table]>,
+    confirming: Mutex<()>,
 }
 
+/// Those of some identities; on a cache line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct Table(Mutex<Vec<Entry>>);
+
+struct Entry {
+    owner: OwnerId,
+    wait: Wait,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Wait {
-    slot: Pinned,
-    stand: Stand,
-    within: Within,
-    /// Where it stands in the search that began at the wait of the first number.
-    found: Cell<(u64, usize)>,
+    slot: SlotRef,
+    site: WaitSite,
 }
 
 /// Where somebody waits for a key.
-#[derive(Clone, Copy)]
-enum Stand {
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum WaitSite {
     InQueue(Place),
     /// At the upstream, with the turn of this name, beside holds that it may steal.
     WithTurn(Token),
 }
 
+/// Those who hold a key.
+pub(super) type Owners = SmallVec<[OwnerId; 2]>;
+
 /// An entered wait; dropping it takes it out.
 pub(super) struct Edge {
-    core: Arc<Core>,
-    id: u64,
+    slot: Pinned,
+    site: WaitSite,
+    within: Within,
 }
 
-impl Drop for Edge {
-    fn drop(&mut self) {
-        let gone = self.core.graph.lock().remove(self.id);
-        // Unpins the slot, which takes the shard's mutex.
-        drop(gone);
-    }
-}
-
-impl Graph {
-    /// Enters a wait. `Err`: it would never end, and why.
+impl Edge {
+    /// Enters a wait for a key that these held when it queued; `None` if it blocks nobody. `Err`: it would
+    /// never end, and why; it has left the queue then.
     pub(super) fn enter(
-        core: &Arc<Core>,
         slot: &Pinned,
         place: Place,
-        within: &Within,
-    ) -> Result<Edge, Vec<DeadlockStep>> {
-        let (slot, within) = (slot.clone(), within.clone());
-        let mut graph = core.graph.lock();
-        let id = graph.insert(slot, Stand::InQueue(place), within);
-        let Some(cycle) = graph.find_cycle(core, id) else {
-            return Ok(Edge { core: core.clone(), id });
-        };
-        // G1: at once, so that nobody else takes a wait that is refused for one that is stuck.
-        let refused = graph.remove(id);
-        drop(graph);
-        drop(refused);
-        Err(cycle)
+        within: Within,
+        holders: &Owners,
+    ) -> Result<Option<Self>, Vec<DeadlockStep>> {
+        if within.is_empty() {
+            return Ok(None);
+        }
+        let edge = Self::publish(slot.clone(), WaitSite::InQueue(place), within);
+        let waits = &slot.core().waits;
+        if !holders.iter().any(|owner| waits.has(*owner)) {
+            return Ok(Some(edge));
+        }
+        match waits.confirm(slot, place) {
+            None => Ok(Some(edge)),
+            Some(cycle) => {
+                slot.core().freeze(slot).grant_waiters();
+                Err(cycle)
+            }
+        }
     }
 
     /// Enters the wait of a thief that is at the upstream, beside whoever else has a turn of the key.
     /// It closes no cycle: whoever is granted the key first and goes on to wait enters later.
-    pub(super) fn enter_turn(core: &Arc<Core>, slot: Pinned, turn: Token, within: Within) -> Edge {
-        let id = core.graph.lock().insert(slot, Stand::WithTurn(turn), within);
-        Edge { core: core.clone(), id }
+    pub(super) fn enter_turn(slot: Pinned, turn: Token, within: Within) -> Self {
+        Self::publish(slot, WaitSite::WithTurn(turn), within)
     }
 
-    fn insert(&mut self, slot: Pinned, stand: Stand, within: Within) -> u64 {
-        let id = self.next;
-        self.next += 1;
-        for owner in &within {
-            self.by_owner.entry(*owner).or_default().push(id);
+    fn publish(slot: Pinned, site: WaitSite, within: Within) -> Self {
+        let edge = Self { slot, site, within };
+        let wait = edge.wait();
+        for owner in &edge.within {
+            let owner = *owner;
+            edge.slot.core().waits.table(owner).lock().push(Entry { owner, wait });
         }
-        self.waits.insert(id, Wait { slot, stand, within, found: Cell::new((id, START)) });
-        id
+        edge
     }
 
-    fn remove(&mut self, id: u64) -> Option<Wait> {
-        let wait = self.waits.remove(&id)?;
-        for owner in &wait.within {
-            if let Some(waits) = self.by_owner.get_mut(owner) {
-                waits.retain(|found| *found != id);
-                if waits.is_empty() {
-                    self.by_owner.remove(owner);
-                }
-            }
-        }
-        Some(wait)
-    }
-
-    fn find_cycle(&self, core: &Arc<Core>, start: u64) -> Option<Vec<DeadlockStep>> {
-        let nodes = self.explore(core, start);
-        let stuck = settle_on_stuck(&nodes, vec![true; nodes.len()]);
-        if !stuck[START] {
-            return None;
-        }
-        // A cycle that does not need this wait is not this wait's to report.
-        let mut others = vec![true; nodes.len()];
-        others[START] = false;
-        if nodes[START].is_stuck(&settle_on_stuck(&nodes, others)) {
-            return None;
-        }
-        Some(walk(&nodes, &stuck))
-    }
-
-    /// The waits that can be reached from `start`, with what is in the way of each.
-    fn explore(&self, core: &Arc<Core>, start: u64) -> Vec<Node> {
-        let mut reached = vec![start];
-        let mut nodes = Vec::new();
-        while let Some(id) = reached.get(nodes.len()).copied() {
-            nodes.push(self.node(core, id, &mut reached));
-        }
-        nodes
-    }
-
-    fn node(&self, core: &Arc<Core>, id: u64, reached: &mut Vec<u64>) -> Node {
-        let wait = &self.waits[&id];
-        let now = core.clock.now();
-        let frozen = core.freeze(&wait.slot, now);
-        let place = match wait.stand {
-            Stand::InQueue(place) => place,
-            Stand::WithTurn(turn) => {
-                let node = self.turn_node(&frozen, turn, now, reached);
-                core.finish(frozen, Effects::default());
-                return node;
-            }
-        };
-        let node = match frozen.waiter(place) {
-            Some(waiter) => Node {
-                key: wait.slot.key().into(),
-                waiter: describe::waiter(waiter, now),
-                tolerates: tolerated(&frozen, place, waiter),
-                // A thief whose steal will come due does not wait for ever (C10); one in whose way
-                // is a set that is not complete yet may.
-                blockers: in_the_way(&frozen, place, waiter)
-                    .filter(|_| frozen.due(&waiter.ask).is_none())
-                    .map(|hold| Blocker {
-                        leads_to: self.led_to(hold, Some(waiter), reached),
-                        holder: describe::holder(hold, now),
-                    })
-                    .collect(),
-            },
-            // It has been granted meanwhile, and waits for nobody.
-            None => Node::over(),
-        };
-        core.finish(frozen, Effects::default());
-        node
-    }
-
-    /// A thief at the upstream waits for as long as what is in its way does not age: for parts of
-    /// what is not complete (C11).
-    fn turn_node(
-        &self,
-        frozen: &Frozen<'_>,
-        turn: Token,
-        now: Moment,
-        reached: &mut Vec<u64>,
-    ) -> Node {
-        let Some(thief) = frozen.holds().iter().find(|hold| hold.token == turn) else {
-            return Node::over();
-        };
-        let exclusive = |hold: &HoldEntry| hold.mode == Mode::Exclusive;
-        let is_part = |hold: &&HoldEntry| hold.is_granted() && hold.since.is_none();
-        let parts = frozen.holds().iter().filter(is_part);
-        Node {
-            key: frozen.slot().key().into(),
-            waiter: describe::turn(thief),
-            tolerates: 0,
-            blockers: parts
-                // One of several permits may become free elsewhere.
-                .filter(|part| exclusive(part) || exclusive(thief))
-                .map(|part| Blocker {
-                    leads_to: self.led_to(part, None, reached),
-                    holder: describe::holder(part, now),
-                })
-                .collect(),
-        }
-    }
-
-    /// The waits that keep `hold` from ending, by where they stand in `reached`; for one in the queue.
-    fn led_to(
-        &self,
-        hold: &HoldEntry,
-        waiter: Option<&Waiter>,
-        reached: &mut Vec<u64>,
-    ) -> Vec<usize> {
-        if hold.ends_at.is_some() {
-            return Vec::new();
-        }
-        // A waiter that may nest waits for the guards inside its own only, or for a turn to become a
-        // grant (C9).
-        let nests = waiter.map(|waiter| &waiter.ask).filter(|ask| ask.reentrant);
-        let nests = nests.map(|ask| &ask.caller).filter(|caller| !hold.lets_in(caller));
-        let levels = hold.levels.iter();
-        let levels =
-            levels.filter(|level| !nests.is_some_and(|caller| caller.counts_as(level.owner)));
-        let waits = levels.filter_map(|level| self.by_owner.get(&level.runs_as?)).flatten();
-        waits.map(|id| self.waits[id].stand(*id, reached)).collect()
+    fn wait(&self) -> Wait {
+        Wait { slot: self.slot.slot_ref(), site: self.site }
     }
 }
 
-impl Wait {
-    /// Where this wait, which is `id`, stands in `reached`: at its end, if it is new there.
-    fn stand(&self, id: u64, reached: &mut Vec<u64>) -> usize {
-        let search = reached[START];
-        if self.found.get().0 != search {
-            self.found.set((search, reached.len()));
-            reached.push(id);
+impl Drop for Edge {
+    fn drop(&mut self) {
+        let wait = self.wait();
+        for owner in &self.within {
+            let mut table = self.slot.core().waits.table(*owner).lock();
+            let found = table.iter().position(|entry| entry.owner == *owner && entry.wait == wait);
+            found.map(|index| table.swap_remove(index));
+            if table.is_empty() && table.capacity() > 64 {
+                *table = Vec::new();
+            }
         }
-        self.found.get().1
     }
+}
+
+impl Default for Waits {
+    fn default() -> Self {
+        let explored = cfg!(any(loom, shuttle));
+        let tables = (0..if explored { 1 } else { TABLES }).map(|_| Table::default()).collect();
+        Self { tables, confirming: Mutex::new(()) }
+    }
+}
+
+const TABLES: usize = 32;
+
+impl Waits {
+    fn table(&self, owner: OwnerId) -> &Mutex<Vec<Entry>> {
+        &self.tables[owner.spread() as usize % self.tables.len()].0
+    }
+
+    /// Whether somebody waits in this name.
+    fn has(&self, owner: OwnerId) -> bool {
+        self.table(owner).lock().iter().any(|entry| entry.owner == owner)
+    }
+
+    /// Whether a wait is part of a cycle; if so, it is taken out of its queue.
+    #[cold]
+    fn confirm(&self, slot: &Pinned, place: Place) -> Option<Vec<DeadlockStep>> {
+        let now = slot.core().clock.now();
+        let start = Wait { slot: slot.slot_ref(), site: WaitSite::InQueue(place) };
+        let one_at_a_time = self.confirming.lock();
+        let mut slots = vec![slot.clone()];
+        loop {
+            slots.sort_unstable_by(|one, other| one.key().cmp(other.key()));
+            let mut states = slots.iter().map(|slot| slot.look(now)).collect::<Vec<_>>();
+            let mut search = Search::new(self, slot.core(), &slots, &states);
+            let nodes = search.explore(start);
+            let unseen = std::mem::take(&mut search.unseen);
+            if unseen.is_empty() {
+                let cycle = find_cycle(&nodes)?;
+                let steps = cycle.into_iter().filter_map(|step| describe(&search, step, now));
+                let steps = steps.collect();
+                let own = slots.iter().position(|found| found.slot_ref() == start.slot);
+                let own = own.and_then(|index| states[index].as_mut());
+                let entry = own.and_then(|state| state.dequeue(place));
+                drop(states);
+                drop(one_at_a_time);
+                drop(entry);
+                return Some(steps);
+            }
+            drop(states);
+            slots.extend(unseen);
+        }
+    }
+}
+
+/// One look at the graph, with so many slots locked as are known to matter.
+struct Search<'a> {
+    waits: &'a Waits,
+    core: &'a std::sync::Arc<Core>,
+    slots: &'a [Pinned],
+    states: &'a [StateGuard<'a>],
+    reached: Vec<Wait>,
+    stands: HashMap<Wait, usize>,
+    /// Those that turn out to matter as well.
+    unseen: Vec<Pinned>,
 }
 
 /// Where the wait stands that a search begins at.
 const START: usize = 0;
 
 /// A wait, as the search for cycles sees it.
+#[derive(Default)]
 struct Node {
-    key: String,
-    waiter: WaiterInfo,
     /// So many of those in the way may stay: the other permits that there are (C16).
     tolerates: usize,
     blockers: Vec<Blocker>,
@@ -246,21 +198,114 @@ struct Node {
 
 /// A hold in the way of a wait.
 struct Blocker {
+    hold: Token,
     leads_to: Vec<usize>,
-    holder: HolderInfo,
 }
 
-impl Node {
-    /// That of a wait which is over, for nobody.
-    fn over() -> Self {
-        Self {
-            key: String::new(),
-            waiter: WaiterInfo::new(Mode::Exclusive, std::time::Duration::ZERO),
-            tolerates: 0,
-            blockers: Vec::new(),
+impl<'a> Search<'a> {
+    fn new(
+        waits: &'a Waits,
+        core: &'a std::sync::Arc<Core>,
+        slots: &'a [Pinned],
+        states: &'a [StateGuard<'a>],
+    ) -> Self {
+        let (reached, stands, unseen) = (Vec::new(), HashMap::new(), Vec::new());
+        Self { waits, core, slots, states, reached, stands, unseen }
+    }
+
+    /// The waits that can be reached from `start`, with what is in the way of each.
+    fn explore(&mut self, start: Wait) -> Vec<Node> {
+        self.reached.push(start);
+        self.stands.insert(start, START);
+        let mut nodes = Vec::new();
+        while let Some(wait) = self.reached.get(nodes.len()).copied() {
+            nodes.push(self.node(wait));
+        }
+        nodes
+    }
+
+    fn state(&self, slot: SlotRef) -> Option<&'a State> {
+        let index = self.slots.iter().position(|known| known.slot_ref() == slot)?;
+        self.states[index].as_deref()
+    }
+
+    fn node(&mut self, wait: Wait) -> Node {
+        // It is not locked yet; or nobody waits there any more.
+        let Some(state) = self.state(wait.slot) else { return Node::default() };
+        match wait.site {
+            WaitSite::WithTurn(turn) => self.turn_node(state, turn),
+            WaitSite::InQueue(place) => match state.waiter(place) {
+                // It has been granted meanwhile, and waits for nobody.
+                None => Node::default(),
+                Some(waiter) => Node {
+                    tolerates: tolerated(state, place, waiter),
+                    // A thief whose steal will come due does not wait for ever (C10); one in whose way
+                    // is a set that is not complete yet may.
+                    blockers: in_the_way(state, place, waiter)
+                        .filter(|_| state.due(&waiter.ask).is_none())
+                        .map(|hold| self.blocker(hold, Some(waiter)))
+                        .collect(),
+                },
+            },
         }
     }
 
+    /// A thief at the upstream waits for as long as what is in its way does not age: for parts of
+    /// what is not complete (C11).
+    fn turn_node(&mut self, state: &State, turn: Token) -> Node {
+        let Some(thief) = state.holds().iter().find(|hold| hold.token == turn) else {
+            return Node::default();
+        };
+        let exclusive = |hold: &HoldEntry| hold.mode == Mode::Exclusive;
+        let is_part = |hold: &&HoldEntry| hold.is_granted() && hold.since.is_none();
+        let parts = state.holds().iter().filter(is_part);
+        Node {
+            tolerates: 0,
+            blockers: parts
+                // One of several permits may become free elsewhere.
+                .filter(|part| exclusive(part) || exclusive(thief))
+                .map(|part| self.blocker(part, None))
+                .collect(),
+        }
+    }
+
+    /// A hold with the waits that keep it from ending; in the way of a waiter, or of a thief's turn.
+    fn blocker(&mut self, hold: &HoldEntry, waiter: Option<&Waiter>) -> Blocker {
+        let mut leads_to = Vec::new();
+        if hold.ends_at.is_none() {
+            // A waiter that may nest waits for the guards inside its own only, or for a turn to become a
+            // grant (C9).
+            let nests = waiter.map(|waiter| &waiter.ask).filter(|ask| ask.reentrant);
+            let nests = nests.map(|ask| &ask.caller).filter(|caller| !hold.lets_in(caller));
+            let is_own = |owner| nests.is_some_and(|caller| caller.counts_as(owner));
+            let levels = hold.levels.iter().filter(|level| !is_own(level.owner));
+            for owner in levels.filter_map(|level| level.runs_as) {
+                let table = self.waits.table(owner).lock();
+                for entry in table.iter().filter(|entry| entry.owner == owner) {
+                    leads_to.push(self.stand(entry.wait));
+                }
+            }
+        }
+        Blocker { hold: hold.token, leads_to }
+    }
+
+    /// Where this wait, whose table is locked, stands in `reached`: at its end, if it is new there.
+    fn stand(&mut self, wait: Wait) -> usize {
+        let end = self.reached.len();
+        let stand = *self.stands.entry(wait).or_insert(end);
+        if stand == end {
+            self.reached.push(wait);
+            let is_known = |slots: &[Pinned]| slots.iter().any(|slot| slot.slot_ref() == wait.slot);
+            if !is_known(self.slots) && !is_known(&self.unseen) {
+                // G3.
+                self.unseen.push(Pinned::new(self.core, wait.slot));
+            }
+        }
+        stand
+    }
+}
+
+impl Node {
     /// Whether the wait never ends if those that are `stuck` do not.
     fn is_stuck(&self, stuck: &[bool]) -> bool {
         let is_stuck = |blocker: &Blocker| blocker.leads_to.iter().any(|at| stuck[*at]);
@@ -306,7 +351,7 @@ fn tolerated(state: &State, place: Place, waiter: &Waiter) -> usize {
 }
 
 /// What is left of `waits` when those that will end are taken out, again and again.
-fn settle_on_stuck(nodes: &[Node], mut waits: Vec<bool>) -> Vec<bool> {
+fn stuck_of(nodes: &[Node], mut waits: Vec<bool>) -> Vec<bool> {
     loop {
         let mut ended = false;
         for (at, node) in nodes.iter().enumerate() {
@@ -321,8 +366,16 @@ fn settle_on_stuck(nodes: &[Node], mut waits: Vec<bool>) -> Vec<bool> {
     }
 }
 
-/// The shortest way from the start back to itself.
-fn walk(nodes: &[Node], stuck: &[bool]) -> Vec<DeadlockStep> {
+/// The shortest way from the start back to itself, if it never ends: waits, and the hold in the way of
+/// each.
+fn find_cycle(nodes: &[Node]) -> Option<Vec<(usize, Token)>> {
+    let stuck = stuck_of(nodes, vec![true; nodes.len()]);
+    // A cycle that does not need this wait is not this wait's to report.
+    let mut others = vec![true; nodes.len()];
+    others[START] = false;
+    if !stuck[START] || nodes[START].is_stuck(&stuck_of(nodes, others)) {
+        return None;
+    }
     let mut came_from = vec![None; nodes.len()];
     let mut open = vec![START];
     let mut done = 0;
@@ -330,10 +383,10 @@ fn walk(nodes: &[Node], stuck: &[bool]) -> Vec<DeadlockStep> {
         && came_from[START].is_none()
     {
         done += 1;
-        for (index, blocker) in nodes[at].blockers.iter().enumerate() {
+        for blocker in &nodes[at].blockers {
             for next in blocker.leads_to.iter().copied().filter(|next| stuck[*next]) {
                 if came_from[next].is_none() {
-                    came_from[next] = Some((at, index));
+                    came_from[next] = Some((at, blocker.hold));
                     open.push(next);
                 }
             }
@@ -341,15 +394,27 @@ fn walk(nodes: &[Node], stuck: &[bool]) -> Vec<DeadlockStep> {
     }
     let mut steps = Vec::new();
     let mut at = START;
-    while let Some((from, blocker)) = came_from[at] {
-        let node = &nodes[from];
-        let holder = node.blockers[blocker].holder.clone();
-        steps.push(DeadlockStep::new(&node.key, node.waiter.clone(), holder));
-        at = from;
+    while let Some(step) = came_from[at] {
+        steps.push(step);
+        at = step.0;
         if at == START {
             break;
         }
     }
     steps.reverse();
-    steps
+    Some(steps)
+}
+
+/// A step of a cycle, for people.
+fn describe(search: &Search<'_>, step: (usize, Token), now: Moment) -> Option<DeadlockStep> {
+    let (at, token) = step;
+    let wait = search.reached[at];
+    let state = search.state(wait.slot)?;
+    let slot = search.slots.iter().find(|slot| slot.slot_ref() == wait.slot)?;
+    let hold = |token| state.holds().iter().find(|hold| hold.token == token);
+    let waiter = match wait.site {
+        WaitSite::InQueue(place) => describe::waiter(state.waiter(place)?, now),
+        WaitSite::WithTurn(turn) => describe::turn(hold(turn)?),
+    };
+    Some(DeadlockStep::new(slot.key(), waiter, describe::holder(hold(token)?, now)))
 }

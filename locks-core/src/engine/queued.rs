@@ -2,13 +2,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::effects::Effects;
-use super::graph::{Edge, Graph};
+use super::graph::{Edge, Owners};
 use super::pin::Pinned;
-use super::slot::Frozen;
-use super::state::{Answer, Ask, Look, Place, Refusal, Settled, Waiter};
+use super::slot::{Frozen, Slot};
+use super::state::{Answer, Ask, Grant, HoldEntry, Outcome, Place, Refusal, Waiter};
 use super::{Core, describe};
 use crate::backend::{Nested, SlotHold};
 use crate::clock::{Alarm, Moment};
@@ -53,20 +53,21 @@ impl Waiting {
 
 /// A request for one key, which may have to queue.
 pub(crate) struct Queued {
-    slot: Pinned,
     stage: Stage,
     /// Since when it waits; from its first step on, unless it was given.
     since: Option<Moment>,
     deadline: Option<Moment>,
-    alarm: Option<Alarm>,
+    /// For the deadline.
+    alarm: Option<(Alarm, Waker)>,
     edge: Option<Edge>,
+    slot: Pinned,
 }
 
 enum Stage {
     /// It has not asked yet.
-    Asking(Box<Waiter>),
-    /// It stands in the queue, or has a grant to fetch.
-    Placed(Place),
+    Asking(Arc<Waiter>),
+    /// It stands in the queue, or has a grant to take.
+    Placed(Arc<Waiter>, Place),
     Over,
 }
 
@@ -74,24 +75,51 @@ enum Stage {
 enum Stepped {
     Granted(SlotHold),
     Refused(LockError),
-    /// It will be woken; until then at most.
-    Waiting(Option<Moment>),
+    /// It will be woken.
+    Waiting,
+}
+
+/// A hold that is given back if it is not handed on: should somebody's code panic before.
+pub(super) struct Kept<'a> {
+    core: &'a Arc<Core>,
+    hold: Option<SlotHold>,
+}
+
+impl<'a> Kept<'a> {
+    pub(super) fn new(core: &'a Arc<Core>, hold: SlotHold) -> Self {
+        Self { core, hold: Some(hold) }
+    }
+
+    pub(super) fn slot(&self) -> &Slot {
+        self.hold.as_ref().expect("it is not handed on").slot()
+    }
+
+    pub(super) fn hand_on(mut self) -> SlotHold {
+        self.hold.take().expect("it is handed on once")
+    }
+}
+
+impl Drop for Kept<'_> {
+    fn drop(&mut self) {
+        if let Some(hold) = self.hold.take() {
+            drop(self.core.release(hold));
+        }
+    }
 }
 
 impl Core {
     #[cold]
-    fn refuse(&self, refusal: Refusal, ask: &Ask, frozen: &Frozen<'_>, now: Moment) -> LockError {
+    fn refuse(&self, refusal: Refusal, ask: &Ask, frozen: &Frozen<'_>) -> LockError {
         let key = frozen.slot().key();
         match refusal {
             Refusal::Contended => {
-                let site = ask.caller.site;
-                describe::in_the_way(ErrorKind::Contended, frozen, None, site, now)
+                describe::in_the_way(ErrorKind::Contended, frozen, None, ask.caller.site)
             }
-            Refusal::Own => describe::own(frozen, ask, None, now),
+            Refusal::Own => describe::own(frozen, ask, None),
             Refusal::Upgrade => {
                 let why = "another shared holder is waiting to become exclusive already, and \
                            neither would ever let go; release the shared lock first";
-                describe::own(frozen, ask, Some(why), now)
+                describe::own(frozen, ask, Some(why))
             }
             Refusal::PermitsMismatch => permits_mismatch(key, ask.mode),
             Refusal::NoUpgrade => {
@@ -102,8 +130,7 @@ impl Core {
     }
 }
 
-fn hold(slot: &Pinned, settled: Settled) -> SlotHold {
-    let Settled { token, level } = settled;
+fn hold(slot: &Pinned, Grant { token, level }: Grant) -> SlotHold {
     let nested = if level == 0 { Nested::No } else { Nested::Yes };
     SlotHold { slot: slot.slot_ref(), token, level, nested }
 }
@@ -117,148 +144,163 @@ impl Queued {
         deadline: Option<Moment>,
     ) -> Self {
         let stage = Stage::Asking(Waiter::new(ask));
-        Self { slot, stage, since, deadline, alarm: None, edge: None }
+        Self { stage, since, deadline, alarm: None, edge: None, slot }
     }
 
-    /// Asks or looks whether it is granted; otherwise leaves `waker` to be woken with.
+    /// Asks, or looks whether it is granted; otherwise leaves `waker` to be woken with.
     fn step(&mut self, waker: &Waker) -> Stepped {
-        // A place is kept while it looks, to be given up should a waker or the clock panic.
-        if let Stage::Placed(place) = self.stage {
-            return self.look(place, waker);
-        }
-        match std::mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Asking(waiter) => self.ask(waiter, waker),
-            Stage::Placed(_) | Stage::Over => panic!("polled after it had completed"),
+        loop {
+            let stepped = match &self.stage {
+                Stage::Placed(waiter, _) => match waiter.take() {
+                    Outcome::Waiting => self.look(waker),
+                    Outcome::Granted(grant) => Some(self.granted(grant)),
+                    Outcome::Revoked => self.ask_again(),
+                },
+                Stage::Asking(_) => self.ask(waker),
+                Stage::Over => panic!("polled after it had completed"),
+            };
+            if let Some(stepped) = stepped {
+                return stepped;
+            }
         }
     }
 
-    fn ask(&mut self, waiter: Box<Waiter>, waker: &Waker) -> Stepped {
+    /// `None`: its time is over already, and it is to look once.
+    fn ask(&mut self, waker: &Waker) -> Option<Stepped> {
+        let Stage::Asking(mut waiter) = std::mem::replace(&mut self.stage, Stage::Over) else {
+            unreachable!("it has not asked");
+        };
+        let waker = waker.clone();
         let core = self.slot.core();
-        let now = core.clock.now();
+        let (answer, mut frozen) = loop {
+            let drawn = core.tokens.is_some().then(|| core.token_above(self.slot.last_token()));
+            let mut frozen = core.freeze(&self.slot);
+            drawn.into_iter().for_each(|token| frozen.add_token(token));
+            match frozen.ask(&mut waiter) {
+                Answer::NoToken => {}
+                answer => break (answer, frozen),
+            }
+        };
+        let now = frozen.now();
         self.since.get_or_insert(now);
-        let within = waiter.ask.caller.blocks();
-        let mut effects = Effects::default();
-        let mut frozen = core.freeze(&self.slot, now);
-        let place = match frozen.ask(waiter, now, &mut effects) {
-            Answer::Granted(settled) => {
-                core.finish(frozen, effects);
-                return Stepped::Granted(hold(&self.slot, settled));
-            }
-            Answer::Refused(refusal, waiter) => {
-                let error = core.refuse(refusal, &waiter.ask, &frozen, now);
-                core.finish(frozen, effects);
-                return Stepped::Refused(error);
-            }
+        let place = match answer {
             Answer::Queued(place) => place,
+            Answer::Granted(grant) => {
+                let kept = Kept::new(core, hold(&self.slot, grant));
+                drop(frozen);
+                return Some(Stepped::Granted(kept.hand_on()));
+            }
+            Answer::Refused(refusal) => {
+                return Some(Stepped::Refused(core.refuse(refusal, &waiter.ask, &frozen)));
+            }
+            Answer::NoToken => unreachable!("asked until there was one"),
         };
-        self.stage = Stage::Placed(place);
         frozen.leave(place, waker);
-        let due = frozen.due_at(place, now);
-        core.finish(frozen, effects);
-        if !within.is_empty() {
-            match Graph::enter(core, &self.slot, place, &within) {
-                Ok(edge) => self.edge = Some(edge),
-                Err(cycle) => return self.refuse(place, cycle),
+        let (blocks, site) = (waiter.ask.caller.blocks(), waiter.ask.caller.site);
+        let mut owners = Owners::new();
+        if !blocks.is_empty() {
+            owners.extend(frozen.holds().iter().flat_map(HoldEntry::runs_as));
+        }
+        self.stage = Stage::Placed(waiter, place);
+        drop(frozen);
+        match Edge::enter(&self.slot, place, blocks, &owners) {
+            Ok(edge) => self.edge = edge,
+            Err(cycle) => {
+                self.stage = Stage::Over;
+                let error = LockError::new(ErrorKind::Deadlock, self.slot.key()).with_cycle(cycle);
+                return Some(Stepped::Refused(match site {
+                    Some(site) => error.with_site(site),
+                    None => error,
+                }));
             }
         }
-        if self.deadline.is_some_and(|deadline| deadline <= now) {
-            return self.look(place, waker);
-        }
-        Stepped::Waiting(earliest(self.deadline, due))
+        let is_late = self.deadline.is_some_and(|deadline| deadline <= now);
+        (!is_late).then_some(Stepped::Waiting)
     }
 
-    fn look(&mut self, place: Place, waker: &Waker) -> Stepped {
-        let core = self.slot.core();
-        let mut frozen = self.slot.frozen();
-        if let Some(settled) = frozen.fetch(place) {
-            core.finish(frozen, Effects::default());
-            let granted = hold(&self.slot, settled);
-            self.done();
-            return Stepped::Granted(granted);
-        }
-        let now = core.clock.now();
-        let mut effects = Effects::default();
-        let (stepped, done) = match frozen.look(place, waker, now, &mut effects) {
-            Look::Granted(settled) => (Stepped::Granted(hold(&self.slot, settled)), true),
-            Look::Waiting { .. } if self.deadline.is_some_and(|deadline| deadline <= now) => {
-                let kind = ErrorKind::Timeout;
-                let site = frozen.waiter(place).and_then(|waiter| waiter.ask.caller.site);
+    fn look(&mut self, waker: &Waker) -> Option<Stepped> {
+        // It keeps its place while it looks, to be given up should the clock panic.
+        let Stage::Placed(waiter, place) = &self.stage else { unreachable!("it has a place") };
+        let waker = waker.clone();
+        let mut frozen = self.slot.core().freeze(&self.slot);
+        let now = frozen.now();
+        match frozen.look(*place, waiter, waker) {
+            Outcome::Granted(grant) => {
+                self.stage = Stage::Over;
+                let kept = Kept::new(self.slot.core(), hold(&self.slot, grant));
+                drop(frozen);
+                (self.edge, self.alarm) = (None, None);
+                Some(Stepped::Granted(kept.hand_on()))
+            }
+            Outcome::Waiting if self.deadline.is_some_and(|deadline| deadline <= now) => {
+                let site = waiter.ask.caller.site;
+                let error = describe::in_the_way(ErrorKind::Timeout, &frozen, Some(*place), site);
+                frozen.withdraw(*place, waiter);
+                self.stage = Stage::Over;
+                drop(frozen);
+                (self.edge, self.alarm) = (None, None);
                 let waited = now.since(self.since.unwrap_or(now));
-                let error = describe::in_the_way(kind, &frozen, Some(place), site, now);
-                frozen.withdraw(place, now, &mut effects);
-                (Stepped::Refused(error.with_waited(waited)), true)
+                Some(Stepped::Refused(error.with_waited(waited)))
             }
-            Look::Waiting { due } => (Stepped::Waiting(earliest(self.deadline, due)), false),
-        };
-        core.finish(frozen, effects);
-        if done {
-            self.done();
+            Outcome::Waiting => Some(Stepped::Waiting),
+            Outcome::Revoked => {
+                drop(frozen);
+                self.ask_again()
+            }
         }
-        stepped
     }
 
-    /// Waits on this thread, which sleeps until the deadline itself.
+    fn granted(&mut self, grant: Grant) -> Stepped {
+        self.stage = Stage::Over;
+        let kept = Kept::new(self.slot.core(), hold(&self.slot, grant));
+        (self.edge, self.alarm) = (None, None);
+        Stepped::Granted(kept.hand_on())
+    }
+
+    /// It has had the key without knowing it, and lost it (C8).
+    fn ask_again(&mut self) -> Option<Stepped> {
+        if let Stage::Placed(waiter, _) = &self.stage {
+            let ask = Ask { asked: Some(waiter.since), ..waiter.ask.clone() };
+            self.stage = Stage::Asking(Waiter::new(ask));
+            self.edge = None;
+        }
+        None
+    }
+
+    /// Waits on this thread, which sleeps until its deadline, and until its steal is due, by itself.
     pub(super) fn block(mut self) -> Result<SlotHold, LockError> {
         Parker::with(|parker| {
             loop {
-                let until = match self.step(parker.waker()) {
+                match self.step(parker.waker()) {
                     Stepped::Granted(hold) => return Ok(hold),
                     Stepped::Refused(error) => return Err(error),
-                    Stepped::Waiting(until) => until,
-                };
+                    Stepped::Waiting => {}
+                }
+                let until = [self.deadline, self.due()].into_iter().flatten().min();
                 let limit = until.map(|until| self.slot.core().clock.sleep_until(until));
                 if limit == Some(None) {
-                    self.set_alarm(until, parker.waker());
+                    self.set_alarm(parker.waker());
                 }
                 parker.park(limit.flatten());
             }
         })
     }
 
-    /// Leaves the queue, because the wait would never end.
-    fn refuse(&mut self, place: Place, cycle: Vec<crate::DeadlockStep>) -> Stepped {
-        // It may have been granted between being found and being refused.
-        let stepped = self.look(place, Waker::noop());
-        if !matches!(stepped, Stepped::Waiting(_)) {
-            return stepped;
+    /// When its steal is due.
+    fn due(&self) -> Option<Moment> {
+        let Stage::Placed(waiter, place) = &self.stage else { return None };
+        waiter.ask.steal_after?;
+        self.slot.core().freeze(&self.slot).due_at(*place)
+    }
+
+    /// Has the task woken at the deadline.
+    fn set_alarm(&mut self, waker: &Waker) {
+        let Some(deadline) = self.deadline else { return };
+        if self.alarm.as_ref().is_none_or(|(_, set)| !set.will_wake(waker)) {
+            let alarm = self.slot.core().clock.wake_at(deadline, waker.clone());
+            self.alarm = Some((alarm, waker.clone()));
         }
-        let site = self.withdraw(place);
-        let error = LockError::new(ErrorKind::Deadlock, self.slot.key()).with_cycle(cycle);
-        Stepped::Refused(match site {
-            Some(site) => error.with_site(site),
-            None => error,
-        })
     }
-
-    /// Gives its place up, or the grant that it has not fetched; says where it was asked for.
-    fn withdraw(&mut self, place: Place) -> Option<crate::CallSite> {
-        let core = self.slot.core();
-        let now = core.clock.now();
-        let mut effects = Effects::default();
-        let mut frozen = core.freeze(&self.slot, now);
-        let site = frozen.waiter(place).and_then(|waiter| waiter.ask.caller.site);
-        frozen.withdraw(place, now, &mut effects);
-        core.finish(frozen, effects);
-        self.done();
-        site
-    }
-
-    fn done(&mut self) {
-        self.stage = Stage::Over;
-        self.edge = None;
-        self.alarm = None;
-    }
-
-    fn set_alarm(&mut self, at: Option<Moment>, waker: &Waker) {
-        if self.alarm.is_none() && at.is_none() {
-            return;
-        }
-        self.alarm = at.map(|at| self.slot.core().clock.wake_at(at, waker.clone()));
-    }
-}
-
-fn earliest(one: Option<Moment>, other: Option<Moment>) -> Option<Moment> {
-    [one, other].into_iter().flatten().min()
 }
 
 impl Future for Queued {
@@ -268,8 +310,8 @@ impl Future for Queued {
         match self.step(cx.waker()) {
             Stepped::Granted(hold) => Poll::Ready(Ok(hold)),
             Stepped::Refused(error) => Poll::Ready(Err(error)),
-            Stepped::Waiting(until) => {
-                self.set_alarm(until, cx.waker());
+            Stepped::Waiting => {
+                self.set_alarm(cx.waker());
                 Poll::Pending
             }
         }
@@ -278,8 +320,9 @@ impl Future for Queued {
 
 impl Drop for Queued {
     fn drop(&mut self) {
-        if let Stage::Placed(place) = self.stage {
-            self.withdraw(place);
+        if let Stage::Placed(waiter, place) = std::mem::replace(&mut self.stage, Stage::Over) {
+            let slot = &self.slot;
+            slot.core().freeze(slot).withdraw(place, &waiter);
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::describe;
-use super::effects::Effects;
 use super::pin::Pinned;
 use super::state::Misfit;
 use super::upstream::lost_error;
@@ -108,27 +107,21 @@ impl Engine {
         self.check_restores()?;
         check_key(key)?;
         let slot = self.core.pin(key);
-        let now = self.core.clock.now();
-        let mut frozen = self.core.freeze(&slot, now);
-        let restored = frozen
-            .restore_reservation(mode, token, until, now)
-            .map_err(|misfit| refuse(misfit, &frozen, (mode, token), now));
-        self.core.finish(frozen, Effects::default());
-        restored
+        let mut frozen = self.core.freeze(&slot);
+        let restored = frozen.restore_reservation(mode, token, until);
+        restored.map_err(|misfit| refuse(misfit, &frozen, (mode, token)))
     }
 
     /// The reservations that outlive their holds (C14): key, mode, token, and until when; by key.
     pub fn reservations(&self) -> Vec<(String, Mode, Token, Moment)> {
         let core = &self.core;
-        let now = core.clock.now();
         let mut slots = Vec::new();
         core.registry.select(&Query::All, |slot| slots.push(Pinned::new(core, slot)));
         let mut found = Vec::<(String, Mode, Token, Moment)>::new();
         for slot in slots {
-            let frozen = core.freeze(&slot, now);
-            let left = frozen.reservations().filter(|(_, _, until)| *until > now);
+            let frozen = core.freeze(&slot);
+            let left = frozen.reservations();
             found.extend(left.map(|(mode, token, until)| (slot.key().into(), mode, token, until)));
-            core.finish(frozen, Effects::default());
         }
         found.sort_by(|(a, ..), (b, ..)| a.cmp(b));
         found
@@ -161,8 +154,8 @@ impl Core {
     fn record(self: &Arc<Self>, hold: &SlotHold) -> Option<HoldRecord> {
         let slot = hold.slot();
         let Some(plain) = slot.plain_record(hold.token) else {
-            let found = self
-                .with_hold(hold, |entry, _| entry.to_record(slot.key(), hold.level, hold.token));
+            let found =
+                self.with_hold(hold, |entry| entry.to_record(slot.key(), hold.level, hold.token));
             return found.ok().flatten();
         };
         let since = plain.since.moment().after(plain.since.slack(self.clock.now()));
@@ -186,16 +179,13 @@ impl Core {
         set: Option<Arc<KeySet>>,
     ) -> Result<SlotHold, LockError> {
         let slot = self.pin(&record.key);
-        let now = self.clock.now();
-        let mut frozen = self.freeze(&slot, now);
+        let mut frozen = self.freeze(&slot);
         let restored = frozen.restore(record, set);
         let restored = restored.map_err(|misfit| {
             let token = if misfit == Misfit::NotNested { record.outer } else { record.token };
-            refuse(misfit, &frozen, (record.mode, token), now)
+            refuse(misfit, &frozen, (record.mode, token))
         });
-        let mut effects = Effects::default();
-        frozen.wake_thieves(&mut effects);
-        self.finish(frozen, effects);
+        drop(frozen);
         let nested = if record.nested { Nested::Yes } else { Nested::No };
         Ok(SlotHold { slot: slot.slot_ref(), token: record.token, level: restored?, nested })
     }
@@ -205,11 +195,7 @@ impl Core {
         let Some(slot) = self.registry.with_held(hold.slot, |slot| Pinned::new(self, slot)) else {
             return;
         };
-        let now = self.clock.now();
-        let mut effects = Effects::default();
-        let mut frozen = self.freeze(&slot, now);
-        frozen.take_back(hold.token, hold.level, now, &mut effects);
-        self.finish(frozen, effects);
+        self.freeze(&slot).take_back(hold.token, hold.level);
     }
 }
 
@@ -219,12 +205,11 @@ fn refuse(
     misfit: Misfit,
     frozen: &super::slot::Frozen<'_>,
     (mode, token): (Mode, Token),
-    now: Moment,
 ) -> LockError {
     let key = frozen.slot().key();
     match misfit {
         Misfit::Contended => {
-            describe::in_the_way(ErrorKind::Contended, frozen, None, None, now).with_token(token)
+            describe::in_the_way(ErrorKind::Contended, frozen, None, None).with_token(token)
         }
         Misfit::PermitsMismatch => permits_mismatch(key, mode),
         Misfit::NotNested => lost_error(key, token, LostCause::Forgotten),

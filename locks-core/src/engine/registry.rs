@@ -17,6 +17,7 @@ use crate::{Query, Token, check_key};
 pub(super) struct Registry {
     shards: Box<[Shard]>,
     hasher: RandomState,
+    barges: bool,
 }
 
 /// On cache lines of its own, so that threads on different shards do not disturb each other; what
@@ -39,21 +40,21 @@ type Table = HashTable<SlotRef>;
 const _: () = assert!(size_of::<Shard>() <= 192);
 
 impl Registry {
-    /// Whose grants have tokens above `floor`.
-    pub(super) fn new(floor: Token) -> Self {
+    /// Whose grants have tokens above `floor`; with a fast path, which may go on beside waiters.
+    pub(super) fn new(floor: Token, barges: bool) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // The explorers have all keys meet.
         let explored = cfg!(any(loom, shuttle));
         let count = if explored { 1 } else { (cores * 8).next_power_of_two().clamp(16, 256) };
         let shard = |index| Shard {
-            resident: Resident::new(index as u8),
+            resident: Resident::new(index as u8, barges),
             told: AtomicU64::new(0),
             floor: AtomicU64::new(floor.get()),
             table: Mutex::new(Table::new()),
         };
         let shards = (0..count).map(shard).collect::<Box<[Shard]>>();
         shards.iter().for_each(|shard| shard.resident.settle_in());
-        Self { shards, hasher: RandomState::default() }
+        Self { shards, hasher: RandomState::default(), barges }
     }
 
     /// Takes a key that nobody else is at, if it is one (C1). `None` says nothing about the key.
@@ -146,7 +147,7 @@ impl Registry {
             let wanted = table.iter().filter(|slot| {
                 // SAFETY: I1.
                 let slot = unsafe { slot.get() };
-                !slot.is_idle() && query.matches(slot.key())
+                slot.is_live() && query.matches(slot.key())
             });
             wanted.for_each(|slot| use_it(*slot));
         }
@@ -157,8 +158,8 @@ impl Registry {
         let live = |shard: &Shard| {
             let table = shard.table.lock();
             // SAFETY: I1.
-            let live = table.iter().filter(|slot| !unsafe { slot.get() }.is_idle()).count();
-            live + usize::from(!shard.resident.slot().is_idle())
+            let live = table.iter().filter(|slot| unsafe { slot.get() }.is_live()).count();
+            live + usize::from(shard.resident.slot().is_live())
         };
         self.shards.iter().map(live).sum()
     }
@@ -249,7 +250,7 @@ impl Registry {
     fn insert(&self, shard: &Shard, table: &mut Table, key: &str, hash: u64) -> SlotRef {
         let index = self.index(hash) as u8;
         let floor = shard.floor().max(shard.resident.slot().last_token());
-        let slot = SlotRef::allocate(key, index, floor);
+        let slot = SlotRef::allocate(key, index, floor, self.barges);
         // SAFETY: I1.
         table.insert_unique(hash, slot, |slot| self.hash(unsafe { slot.get() }.key()));
         slot
@@ -393,7 +394,7 @@ mod tests {
 
     #[test]
     fn c13_a_call_site_that_runs_while_its_key_is_held_by_name_does_not_keep_the_resident() {
-        let registry = Registry::new(Token::new(0));
+        let registry = Registry::new(Token::new(0), true);
         let (slot, token) = registry.take_over("k").unwrap();
         assert!(registry.keep("k").is_none(), "not while the key has the resident");
         assert!(registry.let_go(slot, token));

@@ -33,8 +33,8 @@ unsafe impl Sync for Resident {}
 unsafe impl Send for Resident {}
 
 impl Resident {
-    pub(super) fn new(shard: u8) -> Self {
-        Self { slot: Slot::resident(shard), text: UnsafeCell::new([0; WORDS]) }
+    pub(super) fn new(shard: u8, barges: bool) -> Self {
+        Self { slot: Slot::resident(shard, barges), text: UnsafeCell::new([0; WORDS]) }
     }
 
     /// Once it is where it stays: makes its text known to [`Slot::key`].
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn c1_every_key_that_has_room_is_read_back_and_a_nul_is_found_wherever_it_is() {
-        let resident = Resident::new(0);
+        let resident = Resident::new(0, true);
         resident.settle_in();
         let floor = AtomicU64::new(0);
         for len in 1..=ROOM {
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn c7_a_slot_is_taken_over_above_the_floor_and_above_its_own_tokens() {
-        let resident = Resident::new(0);
+        let resident = Resident::new(0, true);
         let floor = AtomicU64::new(0);
         let mut last = Token::new(0);
         for raised in [0, 5, 3, 9] {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::Core;
-use super::effects::Effects;
 use super::queued::Queued;
 use super::state::Ask;
 use super::turn::Bid;
@@ -28,43 +27,34 @@ impl Taken {
 
     /// The first of them that has been ended from outside.
     pub(super) fn first_lost(&self) -> Option<usize> {
-        let now = self.core.clock.now();
-        self.holds.iter().position(|hold| {
-            let frozen = self.core.freeze(hold.slot(), now);
-            let lost = frozen.lost(hold.token, hold.level).is_some();
-            self.core.finish(frozen, Effects::default());
-            lost
-        })
+        self.holds
+            .iter()
+            .position(|hold| self.core.freeze(hold.slot()).lost(hold.token, hold.level).is_some())
     }
 
     /// Makes the turns one grant: with one token, above every earlier one of each key, and with
     /// age and bounds from now on.
     fn commit(mut self, options: &Options, token: Token) -> Hold {
-        let now = self.core.clock.now();
         let (at_least, at_most) = options.bounds();
         let set = Arc::new(KeySet::new(self.holds.iter().map(|hold| hold.slot().key())));
+        let now = self.core.clock.now();
         for hold in &self.holds {
-            let mut frozen = self.core.freeze(hold.slot(), now);
-            let mut effects = Effects::default();
+            let mut frozen = self.core.freeze(hold.slot());
             if let Some(entry) = frozen.hold_mut(hold.token, hold.level) {
                 entry.rename(hold.token, hold.level, token);
                 entry.join(hold.level, token, set.clone());
                 if hold.nested == Nested::No {
                     entry.begin(at_least, at_most, now);
-                    frozen.settle(now, &mut effects);
-                    frozen.wake_thieves(&mut effects);
+                    frozen.grant_waiters();
                 }
             }
-            self.core.finish(frozen, effects);
         }
         // One that was ended just now keeps its name, under which it is known to be lost.
         let mut holds = std::mem::take(&mut self.holds);
         let mut broken = None;
         for hold in &mut holds {
-            let frozen = self.core.freeze(hold.slot(), now);
-            let lost = frozen.lost(token, hold.level);
+            let lost = self.core.freeze(hold.slot()).lost(token, hold.level);
             broken = broken.or(lost);
-            self.core.finish(frozen, Effects::default());
             if lost != Some(LostCause::Forgotten) {
                 hold.token = token;
             }
@@ -78,20 +68,16 @@ impl Taken {
 
     /// Raises the tokens of all keys to one that is above what each has granted.
     fn common_token(&self) -> Token {
-        let now = self.core.clock.now();
         let mut greatest = Token::new(0);
         'again: loop {
             for hold in &self.holds {
-                let frozen = self.core.freeze(hold.slot(), now);
-                greatest = greatest.max(frozen.token());
-                self.core.finish(frozen, Effects::default());
+                greatest = greatest.max(self.core.freeze(hold.slot()).token());
             }
             greatest = self.core.token_above(greatest);
             for hold in &self.holds {
-                let mut frozen = self.core.freeze(hold.slot(), now);
+                let mut frozen = self.core.freeze(hold.slot());
                 let overtaken = frozen.token() >= greatest;
                 frozen.raise_token(greatest);
-                self.core.finish(frozen, Effects::default());
                 if overtaken {
                     continue 'again;
                 }

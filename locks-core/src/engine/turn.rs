@@ -3,29 +3,14 @@
 use std::sync::Arc;
 
 use super::Core;
-use super::effects::Effects;
-use super::graph::{Edge, Graph};
-use super::queued::Queued;
+use super::graph::Edge;
+use super::queued::{Kept, Queued};
 use super::state::Ask;
 use super::upstream::{Claim, Turn, Upstream, lost_error};
 use crate::backend::{Nested, SlotHold};
 use crate::clock::Moment;
 use crate::identity::Within;
 use crate::{ErrorKind, LockError, LostCause, Options, Query, Wait};
-
-/// A local turn; dropping it gives it back.
-struct Local {
-    core: Arc<Core>,
-    hold: Option<SlotHold>,
-}
-
-impl Drop for Local {
-    fn drop(&mut self) {
-        if let Some(hold) = self.hold.take() {
-            drop(self.core.release(hold));
-        }
-    }
-}
 
 /// What a request asks the upstream for, key by key.
 pub(super) struct Bid {
@@ -91,7 +76,7 @@ impl Core {
             return Ok(hold);
         }
         let _edge = self.wait_upstream(&hold, ask);
-        let mut local = Local { core: self.clone(), hold: Some(hold) };
+        let local = Kept::new(self, hold);
         let now = self.clock.now();
         let (options, waited) = (bid.options_at(now), now.since(asked));
         let claim = Claim { key, options, caller: &ask.caller, part, waited };
@@ -100,8 +85,7 @@ impl Core {
             drop(upstream.end(key, turn, None));
             return Err(error);
         }
-        let hold = local.hold.take().expect("taken only here");
-        self.commit(hold, turn, bid)
+        self.commit(local.hand_on(), turn, bid)
     }
 
     /// Takes its turn among the waiters of this engine.
@@ -125,7 +109,7 @@ impl Core {
     pub(super) fn wait_upstream(self: &Arc<Self>, hold: &SlotHold, ask: &Ask) -> Option<Edge> {
         let blocks = if ask.steal_after.is_some() { ask.caller.blocks() } else { Within::new() };
         let pinned = || self.find(hold.slot().key()).expect("its hold keeps the slot");
-        (!blocks.is_empty()).then(|| Graph::enter_turn(self, pinned(), hold.token, blocks))
+        (!blocks.is_empty()).then(|| Edge::enter_turn(pinned(), hold.token, blocks))
     }
 
     /// Makes a turn the grant that the upstream says it is.
@@ -135,33 +119,32 @@ impl Core {
         turn: Turn,
         bid: &Bid,
     ) -> Result<SlotHold, LockError> {
-        let now = self.clock.now();
-        let mut frozen = self.freeze(hold.slot(), now);
-        let known = match frozen.hold_mut(hold.token, hold.level) {
-            Some(entry) => {
-                entry.rename(hold.token, hold.level, turn.token);
-                entry.turn = Some(turn);
-                if !bid.part {
-                    // The upstream keeps the key reserved as well.
-                    entry.begin(bid.ask.at_least, bid.ask.at_most, now);
-                }
-                true
+        let SlotHold { token, level, .. } = hold;
+        hold.token = turn.token;
+        let kept = Kept::new(self, hold);
+        let mut frozen = self.freeze(kept.slot());
+        let now = frozen.now();
+        let known = frozen.hold_mut(token, level).is_some_and(|entry| {
+            entry.rename(token, level, turn.token);
+            entry.turn = Some(turn);
+            if !bid.part {
+                // The upstream keeps the key reserved as well.
+                entry.begin(bid.ask.at_least, bid.ask.at_most, now);
             }
-            None => false,
-        };
+            true
+        });
         frozen.raise_token(turn.token);
-        let mut effects = Effects::default();
         if !known {
             // An administrator has ended the turn meanwhile.
-            effects.end(Some(turn));
+            frozen.end_upstream(Some(turn));
         }
-        frozen.settle(now, &mut effects);
-        frozen.wake_thieves(&mut effects);
-        self.finish(frozen, effects);
+        frozen.grant_waiters();
+        drop(frozen);
+        let mut hold = kept.hand_on();
         if known {
-            hold.token = turn.token;
             return Ok(hold);
         }
+        hold.token = token;
         let key: Box<str> = hold.slot().key().into();
         drop(self.release(hold));
         Err(lost_error(&key, turn.token, LostCause::Evicted))

@@ -78,6 +78,12 @@ impl OwnerId {
         matches!(self.kind, OwnerKind::Thread)
     }
 
+    /// A number that is spread over all of its bits.
+    pub(crate) const fn spread(self) -> u64 {
+        let number = self.number ^ (self.realm as u64) << 40 ^ (self.kind as u64) << 61;
+        number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
+    }
+
     const fn local(kind: OwnerKind, number: u64) -> Self {
         Self { realm: 0, kind, number }
     }

@@ -20,6 +20,7 @@ mod refused;
 mod released;
 mod restored;
 mod sets;
+mod strangers;
 #[cfg(feature = "tracing")]
 mod subscriber;
 mod table;

@@ -106,7 +106,8 @@ fn c8_who_hears_of_a_loss_can_ask_the_engine() {
         let backend = Backend::new(Engine::new());
         let held = backend.named("k").acquire().unwrap();
         let (waker, answers) = asks(&backend);
-        assert!(pin!(held.lost()).poll(&mut Context::from_waker(&waker)).is_pending());
+        let mut lost = pin!(held.lost());
+        assert!(lost.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         drop(waker);
         assert!(backend.evict("k", held.token()).block().unwrap());
         assert_eq!(answers.try_recv(), Ok(0), "it was woken, and nobody has `k` any more");

@@ -48,6 +48,16 @@ impl Polled {
         polled
     }
 
+    /// What it is granted at its first poll, in whoever's name it is: no thread has to go on for that to be
+    /// released.
+    #[track_caller]
+    pub(crate) fn at_once(builder: LockBuilder<'static>) -> OwnedGuard {
+        match Self::new(builder).poll() {
+            Poll::Ready(outcome) => outcome.unwrap(),
+            Poll::Pending => panic!("it has to wait"),
+        }
+    }
+
     pub(crate) fn poll(&mut self) -> Poll<Result<OwnedGuard, LockError>> {
         self.seen = self.wakes.0.load(Ordering::SeqCst);
         let waker = Waker::from(self.wakes.clone());

@@ -7,8 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use locks_core::{
-    Alarm, Backend, Clock, Engine, ErrorKind, LockBuilder, LockError, ManualClock, Moment,
-    OwnedGuard,
+    Alarm, Backend, Clock, Engine, ErrorKind, LockError, ManualClock, Moment, OwnedGuard,
 };
 
 use crate::polled::Polled;
@@ -67,7 +66,7 @@ impl Circles {
     fn new() -> Self {
         let clock = Arc::new(Interrupted::default());
         let backend = Backend::new(Engine::builder().clock(clock.clone()).build());
-        let take = |lock: LockBuilder<'_>| lock.acquire().unwrap().into_owned();
+        let take = Polled::at_once;
         let named = |key: &'static str, owner: u64| backend.named(key).owner(owner);
         let first = vec![take(named("a", 1)), take(named("s", 1).shared())];
         let others = vec![take(named("b", 2)), take(named("d", 4)), take(named("s", 5).shared())];
@@ -80,8 +79,10 @@ impl Circles {
     /// clock with this number, of those that this takes. How many it took.
     fn close_first(&mut self, interruption: Option<(usize, Box<dyn FnOnce() + Send>)>) -> usize {
         *self.clock.plan.lock().unwrap() = Plan { readings: 0, interruption };
-        let refused = self.backend.named("b").owner(1).acquire().map(drop).unwrap_err();
-        assert_eq!(refused.kind(), ErrorKind::Deadlock, "{refused}");
+        match Polled::new(self.backend.named("b").owner(1)).poll() {
+            Poll::Ready(Err(error)) => assert_eq!(error.kind(), ErrorKind::Deadlock, "{error}"),
+            other => panic!("{other:?}"),
+        }
         let plan = std::mem::take(&mut *self.clock.plan.lock().unwrap());
         assert!(plan.interruption.is_none(), "it was not interrupted");
         plan.readings

@@ -5,7 +5,9 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 
-use locks_core::{Backend, LockBackend, LostCause, OwnedGuard, Token};
+use locks_core::{
+    Backend, Caller, KeySet, Keys, LockBackend, LostCause, Options, OwnedGuard, Request, Token,
+};
 
 use crate::polled::engine;
 
@@ -128,15 +130,18 @@ impl Wake for Depths {
 fn c11_a_broken_set_ends_without_recursion_however_large() {
     const KEYS: usize = 300;
     let (engine, backend, _clock) = engine();
-    let set = backend.all((0..KEYS).map(|key| format!("{key:04}"))).acquire().unwrap();
+    let keys = KeySet::new((0..KEYS).map(|key| format!("{key:04}")));
+    let request = Request::new(Keys::all(&keys), Options::default(), Caller::anonymous());
+    let set = engine.acquire(request).block().unwrap().hold;
     let depths = Arc::new(Depths::default());
     let waker = Waker::from(depths.clone());
-    assert!(pin!(set.lost()).poll(&mut Context::from_waker(&waker)).is_pending());
+    assert!(engine.poll_lost(&set, Some(&mut Context::from_waker(&waker))).is_pending());
     evict(&backend, "0000");
     let woken = depths.0.lock().unwrap();
     assert_eq!(woken.len(), KEYS, "each member has told of its loss once");
     let spread = woken.iter().max().unwrap() - woken.iter().min().unwrap();
     assert!(spread < KEYS * 32, "{spread} bytes of stack for {KEYS} keys");
-    drop((woken, set));
+    drop(woken);
+    engine.release(set).block().unwrap_err();
     assert_eq!(engine.live_keys(), 0);
 }

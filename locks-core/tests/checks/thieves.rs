@@ -92,7 +92,7 @@ fn c14_a_cancelled_grant_reserves_nothing() {
 #[test]
 fn c10_a_cycle_with_a_thief_that_never_comes_due_is_found() {
     let (engine, backend, clock) = engine();
-    let b = backend.named("b").owner(7).acquire().unwrap().into_owned();
+    let b = Polled::at_once(backend.named("b").owner(7));
     let set = Polled::waiting(backend.all(["a", "b"]));
     // An unfinished set does not age, so this steal never comes due.
     let mut thief = Polled::new(backend.named("a").owner(7).steal_after(AGE));
@@ -117,12 +117,11 @@ fn c6_a_refresh_leaves_no_thief_behind() {
     let victim = backend.named("k").acquire().unwrap();
     let mut patient = Polled::waiting(backend.named("k").steal_after(2 * AGE));
     let mut hasty = Polled::waiting(backend.named("k").steal_after(AGE));
-    clock.advance(2 * AGE);
-    // Both are due, and the other one is the first.
-    assert!(hasty.poll().is_pending());
+    clock.advance(AGE - Duration::from_nanos(1));
     victim.refresh().unwrap();
-    assert!(patient.poll().is_pending());
-    clock.advance(AGE);
+    clock.advance(AGE - Duration::from_nanos(1));
+    assert!(hasty.poll().is_pending() && patient.poll().is_pending());
+    clock.advance(Duration::from_nanos(1));
     let stolen = hasty.granted();
     assert!(victim.is_lost());
     drop((stolen, victim, patient));
@@ -142,5 +141,23 @@ fn c6_an_upgrade_that_steals_is_alone_afterwards() {
     assert!(other.is_lost());
     assert!(upgraded.is_lost() || beside.is_lost(), "C1: shared beside exclusive");
     drop((alone, other, upgraded, beside));
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn c6_a_grant_wakes_whom_it_concerns_and_no_thief_beside() {
+    const THIEVES: usize = 300;
+    let (engine, backend, clock) = engine();
+    let mut held = backend.named("k").fair(true).acquire().unwrap().into_owned();
+    let lock = || backend.named("k").fair(true).steal_after(AGE);
+    let mut thieves = (0..THIEVES).map(|_| Polled::waiting(lock())).collect::<Vec<_>>();
+    for next in 0..THIEVES {
+        drop(held);
+        clock.advance(Duration::from_millis(1));
+        let woken = thieves.iter().filter(|thief| thief.is_woken()).count();
+        assert_eq!(woken, 1, "F46: of {} thieves", THIEVES - next);
+        held = thieves[next].granted();
+    }
+    drop(held);
     assert_eq!(engine.live_keys(), 0);
 }

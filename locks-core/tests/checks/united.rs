@@ -395,7 +395,7 @@ fn c14_the_upper_bound_ends_all_keys_and_the_lower_one_begins_with_the_whole() {
 #[test]
 fn c10_a_cycle_through_what_a_set_has_been_granted_is_found() {
     let (engine, backend, table) = behind();
-    let mine = at_once(backend.named("c").owner(1)).unwrap();
+    let mine = Polled::at_once(backend.named("c").owner(1));
     table.take("b", true);
     let mut all = Polled::waiting(backend.all(KEYS));
     // The set waits for somebody elsewhere: `a` is held, and this is no cycle yet.
@@ -419,7 +419,7 @@ fn c10_a_cycle_through_what_a_set_has_been_granted_is_found() {
 #[test]
 fn c10_a_cycle_through_a_thief_at_the_upstream_is_found() {
     let (engine, backend, table) = behind();
-    let mine = at_once(backend.named("c").owner(1)).unwrap();
+    let mine = Polled::at_once(backend.named("c").owner(1));
     table.take("b", true);
     let mut all = Polled::waiting(backend.all(KEYS));
     // There is nothing here yet that it would have to stand behind.

@@ -1,17 +1,148 @@
-use super::{FIXED, HELD, SLOW, Slot, TOKEN_SHIFT};
-use crate::engine::state::State;
+use std::sync::Arc;
+
+use super::{FIXED, HELD, SLOW, Slot, TOKEN_SHIFT, WAITED};
+use crate::clock::{Moment, Stamp};
+use crate::engine::Core;
+use crate::engine::effects::{Calls, Effects, More};
+use crate::engine::state::{State, Thaw};
+use crate::engine::upstream::Turn;
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
+use crate::{Alarm, Op, Token};
 
-/// A slot's state, while nobody else sees it.
+/// A slot's state, while nobody else sees it. Letting go of it carries out its effects, without the
+/// mutex, and on the way out of a panic as well.
 pub(in crate::engine) struct Frozen<'a> {
-    pub(super) slot: &'a Slot,
-    pub(super) state: MutexGuard<'a, Option<Box<State>>>,
+    core: &'a Arc<Core>,
+    slot: &'a Slot,
+    /// I3: there is a state. Gone once the mutex is.
+    state: Option<StateGuard<'a>>,
 }
 
-impl Frozen<'_> {
+pub(in crate::engine) type StateGuard<'a> = MutexGuard<'a, Option<Box<State>>>;
+
+const PRESENT: &str = "I3: there is a state while the slot is frozen";
+
+impl<'a> Frozen<'a> {
+    pub(super) fn new(core: &'a Arc<Core>, slot: &'a Slot, state: StateGuard<'a>) -> Self {
+        Self { core, slot, state: Some(state) }
+    }
+
     pub(in crate::engine) fn slot(&self) -> &Slot {
         self.slot
+    }
+
+    /// Lets go of it, and returns how the upstream answers the end of `confirm`, if that has ended.
+    pub(in crate::engine) fn finish(mut self, confirm: Option<Turn>) -> Option<Op<'static, ()>> {
+        self.close(confirm)
+    }
+
+    fn close(&mut self, confirm: Option<Turn>) -> Option<Op<'static, ()>> {
+        let mut calls = Calls::default();
+        let mut confirmed = None;
+        while let Some(mut guard) = self.state.take() {
+            let state = guard.as_mut().expect(PRESENT);
+            let Effects { waker, discarded, more } = std::mem::take(&mut state.effects);
+            let alarm = state.needs_alarm();
+            if more.is_some() || alarm.is_some() {
+                let (next, token) = (state.next_waits(), state.token());
+                let key = Box::<str>::from(self.slot.key());
+                self.slot.thaw(guard);
+                let More { ended, draws, wakers, lost, broken, discarded } =
+                    *more.unwrap_or_default();
+                let mut errands = Errands { ended: ended.len(), ..Errands::default() };
+                for turn in ended {
+                    let upstream = self.core.upstream.as_ref();
+                    let op = calls.make(|| upstream.map(|upstream| upstream.end(&key, turn, next)));
+                    if Some(turn) == confirm {
+                        confirmed = op.flatten();
+                    } else {
+                        // Nobody is there to hear how it ends.
+                        calls.make(|| drop(op));
+                    }
+                }
+                if draws {
+                    errands.drawn = Some(calls.make(|| self.core.token_above(token)));
+                }
+                errands.alarm = alarm.and_then(|at| calls.make(|| self.core.ring_at(at, &key)));
+                for lost in &lost {
+                    calls.make(|| crate::observe::lost(&key, lost.token, lost.cause));
+                    calls.make(|| self.core.tell_observer(&key, lost));
+                }
+                if !broken.is_empty() {
+                    calls.make(|| self.core.end_sets(broken));
+                }
+                wakers.into_iter().for_each(|waker| calls.wake(waker));
+                discarded.into_iter().for_each(|waker| calls.discard(waker));
+                self.come_back(errands, &mut calls);
+            } else {
+                self.slot.thaw(guard);
+            }
+            waker.into_iter().for_each(|waker| calls.wake(waker));
+            discarded.into_iter().for_each(|waker| calls.discard(waker));
+        }
+        calls.end();
+        confirmed
+    }
+
+    /// Errands have been run: what had to wait for them is granted.
+    fn come_back(&mut self, errands: Errands, calls: &mut Calls) {
+        let Errands { ended, drawn, alarm } = errands;
+        if ended == 0 && drawn.is_none() && alarm.is_none() {
+            return;
+        }
+        let now = calls.make(|| self.core.clock.now()).unwrap_or(Moment::from_nanos(0));
+        let mut guard = self.slot.look(now);
+        let Some(state) = guard.as_mut() else { return };
+        state.have_begun_to_end(ended);
+        if drawn == Some(None) {
+            // Whoever is next tries for itself.
+            state.wake_first();
+        } else {
+            drawn.flatten().into_iter().for_each(|token| state.add_token(token));
+            state.advance(now);
+            state.grant_waiters();
+        }
+        if alarm.is_some() && state.needs_alarm().is_some() {
+            // Its waker is our own.
+            drop(state.set_alarm(alarm));
+        }
+        self.state = Some(guard);
+    }
+}
+
+/// What was done without the mutex, and has to be known with it.
+#[derive(Default)]
+struct Errands {
+    ended: usize,
+    /// `Some(None)`: that came to nothing.
+    drawn: Option<Option<Token>>,
+    alarm: Option<Alarm>,
+}
+
+impl Slot {
+    /// Lets go of the mutex, and gives the key back to the fast path if that can take over.
+    fn thaw(&self, mut guard: StateGuard<'_>) {
+        let state = guard.as_mut().expect(PRESENT);
+        let token = state.token().get() << TOKEN_SHIFT;
+        let held = if state.is_held() { HELD } else { 0 };
+        let (record, flags, stamp) = match state.thaw() {
+            Thaw::Not => (None, SLOW, None),
+            Thaw::Beside { record, woken } => (record, WAITED, woken.map(Stamp::of_woken)),
+            Thaw::Wholly(record) => (record, 0, (held == 0).then_some(0)),
+        };
+        let over = if flags == 0 { guard.take() } else { None };
+        if let Some((holder, since)) = record {
+            self.write_record(holder, since);
+        } else if let Some(stamp) = stamp {
+            self.stamp.store(stamp, Ordering::Relaxed);
+        }
+        let settled = token | held | flags;
+        // I3: `FIXED` is not ours.
+        let update = |found: u64| Some(found & FIXED | settled);
+        let _ = self.word.fetch_update(Ordering::Release, Ordering::Relaxed, update);
+        drop(guard);
+        drop(over);
     }
 }
 
@@ -19,35 +150,18 @@ impl std::ops::Deref for Frozen<'_> {
     type Target = State;
 
     fn deref(&self) -> &State {
-        self.state.as_ref().expect("I3: there is a state while the slot is frozen")
+        self.state.as_ref().and_then(|state| state.as_ref()).expect(PRESENT)
     }
 }
 
 impl std::ops::DerefMut for Frozen<'_> {
     fn deref_mut(&mut self) -> &mut State {
-        self.state.as_mut().expect("I3: there is a state while the slot is frozen")
+        self.state.as_mut().and_then(|state| state.as_mut()).expect(PRESENT)
     }
 }
 
 impl Drop for Frozen<'_> {
     fn drop(&mut self) {
-        let token = self.token().get() << TOKEN_SHIFT;
-        let held = if self.is_held() { HELD } else { 0 };
-        let settled = match self.thaws() {
-            None => token | held | SLOW,
-            Some(holder) => {
-                if let Some((swift, since)) = holder {
-                    self.slot.write_record(swift, since);
-                } else if held == 0 {
-                    self.slot.stamp.store(0, Ordering::Relaxed);
-                }
-                *self.state = None;
-                token | held
-            }
-        };
-        // I3: `FIXED` is not ours.
-        let word = &self.slot.word;
-        let update = |found: u64| Some(found & FIXED | settled);
-        let _ = word.fetch_update(Ordering::Release, Ordering::Relaxed, update);
+        drop(self.close(None));
     }
 }

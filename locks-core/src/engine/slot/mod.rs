@@ -5,10 +5,11 @@ mod steps;
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
+use std::sync::Arc;
 
-pub(super) use self::frozen::Frozen;
+pub(super) use self::frozen::{Frozen, StateGuard};
 use super::Core;
-use super::state::State;
+use super::state::{BARGE_WINDOW, State};
 use crate::clock::{Moment, Stamp};
 use crate::identity::SmallOwner;
 use crate::request::Swift;
@@ -24,26 +25,39 @@ const SLOW: u64 = 2;
 const FIXED: u64 = 4;
 /// Above these bits: the greatest token granted so far.
 const TOKEN_SHIFT: u32 = 3;
+/// Somebody waits, and newcomers may barge: a free key may be taken without the mutex, and is not
+/// released without it (C3). Only in engines that count their tokens up, which do not get that far.
+const WAITED: u64 = 1 << 63;
 
 /// The slot is never freed: some call site keeps it for ever, by one of its `pins`.
 const KEPT: u8 = 1;
 /// The slot is never freed, and has another key each time it is taken.
 const RESIDENT: u8 = 2;
+/// The slot is one of an engine with a fast path, whose `word` may be [`WAITED`].
+const BARGES: u8 = 4;
 
 /// A key of the engine. The key's text follows it in memory.
 ///
 /// A free or plainly held key is nothing but its `word`. Everything else (waiters, shared holds,
-/// permits, nests, bounds, lost guards) lives in the [`State`] behind `SLOW`.
+/// permits, nests, bounds, lost guards) lives in the [`State`].
+///
+/// | `SLOW` | `WAITED` | state | takes a free key | releases a plain hold |
+/// |---|---|---|---|---|
+/// | – | – | none | an exchange | an exchange |
+/// | – | set | waiters, who let others barge | an exchange | the state |
+/// | set | | anything | the state | the state |
 ///
 /// * I1 (freeing): a slot is freed only under its shard's mutex, when `pins` is 0 and `word` has
-///   neither `HELD` nor `SLOW`. `pins` is raised from 0 only under that mutex, even by a holder.
+///   neither `HELD` nor `SLOW`. Who waits has a pin. `pins` is raised from 0 only under that mutex, even by a holder.
 /// * I2 (looking): whoever dereferences a slot has found it under the shard's mutex and still has
 ///   that, or has a pin, or has a hold that is not released: that keeps `HELD` or `SLOW` set.
-/// * I3 (mutex): `SLOW` is set and cleared only with the mutex; while it is set, `word` changes
-///   only with the mutex, but for `FIXED`. `state` is `Some` exactly while `SLOW` is set.
+/// * I3 (mutex): `SLOW` and `WAITED` are set and cleared only with the mutex; while `SLOW` is set, `word`
+///   changes only with the mutex, but for `FIXED`; while `WAITED` is, `HELD` is cleared only with it.
+///   `state` is `Some` exactly while one of them is set; without `SLOW` it knows of no hold.
 /// * I4 (record): while `HELD` and not `SLOW`, the record is its holder's, except that `stamp` is 0, or
 ///   `UNDATED`, until the holder has written all of it. A holder sets `stamp` to 0 before it lets go. So a
-///   record is that of the present holder if `stamp` is one, read once `SLOW` is set.
+///   record is that of the present holder if `stamp` is one, read once `SLOW` is set. Of a free key that is
+///   `WAITED` for, it tells when its first waiter was woken, which is no stamp.
 /// * I5 (late writes): a hold that was ended from outside keeps `SLOW` set until its guard is gone,
 ///   so that whatever its holder still writes into the record is over before it counts again.
 /// * I6 (key): a slot of the table has one key for all its life, and `FIXED` set. That of a resident
@@ -58,7 +72,7 @@ pub(crate) struct Slot {
     pins: AtomicU32,
     key_len: AtomicU16,
     shard: u8,
-    /// `KEPT`, `RESIDENT`.
+    /// `KEPT`, `RESIDENT`, `BARGES`.
     stays: AtomicU8,
     /// Of the key's text (I6).
     text: Witness,
@@ -68,7 +82,7 @@ pub(crate) struct Slot {
 const _: () = assert!(size_of::<Slot>() == 56);
 
 /// A pointer to a slot; who may follow it is I2's matter.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct SlotRef(NonNull<Slot>);
 
 // SAFETY: a slot is shared by design; all of its fields are `Sync`.
@@ -85,9 +99,9 @@ pub(in crate::engine) struct Record {
 
 impl SlotRef {
     /// A new slot for `key`, free, whose grants have tokens above `floor`.
-    pub(in crate::engine) fn allocate(key: &str, shard: u8, floor: Token) -> Self {
+    pub(in crate::engine) fn allocate(key: &str, shard: u8, floor: Token, barges: bool) -> Self {
         let layout = layout(key.len());
-        let slot = Slot::new(shard, floor, FIXED, 0);
+        let slot = Slot::new(shard, floor, FIXED, if barges { BARGES } else { 0 });
         let key_len = u16::try_from(key.len()).expect("keys have at most 1,024 bytes");
         slot.key_len.store(key_len, Ordering::Relaxed);
         // SAFETY: the layout has a size; the memory is large enough for the slot and, behind it,
@@ -152,8 +166,8 @@ impl Slot {
     }
 
     /// That of a [`Resident`](super::resident::Resident).
-    pub(in crate::engine) fn resident(shard: u8) -> Self {
-        Self::new(shard, Token::new(0), 0, RESIDENT)
+    pub(in crate::engine) fn resident(shard: u8, barges: bool) -> Self {
+        Self::new(shard, Token::new(0), 0, if barges { RESIDENT | BARGES } else { RESIDENT })
     }
 
     fn key_len(&self) -> u16 {
@@ -183,14 +197,31 @@ impl Slot {
     #[inline]
     pub(in crate::engine) fn try_take(&self) -> Option<Token> {
         let word = self.word.load(Ordering::Relaxed);
+        if word & (HELD | SLOW | WAITED) != 0 { None } else { self.take(word) }
+    }
+
+    /// Takes the key if it is free, also before somebody who waits for it, unless that one was woken so
+    /// long ago that it is to be handed the key (C3).
+    pub(in crate::engine) fn try_barge(&self, now: impl FnOnce() -> Moment) -> Option<Token> {
+        let word = self.word.load(Ordering::Acquire);
         if word & (HELD | SLOW) != 0 {
             return None;
         }
+        // If it is not of this moment, the exchange fails.
+        let woken = Stamp::woken(self.stamp.load(Ordering::Relaxed));
+        if word & WAITED != 0 && woken.is_none_or(|at| now().since(at) >= BARGE_WINDOW) {
+            return None;
+        }
+        self.take(word)
+    }
+
+    #[inline]
+    fn take(&self, word: u64) -> Option<Token> {
         let taken = (word + (1 << TOKEN_SHIFT)) | HELD;
         self.word
             .compare_exchange(word, taken, Ordering::Acquire, Ordering::Relaxed)
             .is_ok()
-            .then(|| Token::new(taken >> TOKEN_SHIFT))
+            .then(|| Token::new((taken & !WAITED) >> TOKEN_SHIFT))
     }
 
     /// Writes the record; by the holder, right after [`try_take`](Self::try_take).
@@ -231,7 +262,8 @@ impl Slot {
     #[inline]
     pub(in crate::engine) fn is_plainly_held(&self, token: Token) -> Option<bool> {
         let word = self.word.load(Ordering::Acquire);
-        (word & SLOW == 0).then_some(word & !FIXED == (token.get() << TOKEN_SHIFT) | HELD)
+        let held = (token.get() << TOKEN_SHIFT) | HELD;
+        (word & SLOW == 0).then_some([held, held | WAITED].contains(&(word & !FIXED)))
     }
 
     /// The record of the hold with this token, by whoever has it, if it is plain. Without the mutex:
@@ -255,9 +287,14 @@ impl Slot {
         self.owner.load(Ordering::Relaxed) == owner.to_raw()
     }
 
-    /// Whether nothing is going on: neither held nor waited for.
+    /// Whether nobody holds the key, and nobody waits for it but with a pin.
     pub(in crate::engine) fn is_idle(&self) -> bool {
         self.word.load(Ordering::Acquire) & (HELD | SLOW) == 0
+    }
+
+    /// Whether somebody holds the key, waits for it, or is about to.
+    pub(in crate::engine) fn is_live(&self) -> bool {
+        self.pins.load(Ordering::Acquire) > u32::from(self.is_kept()) || !self.is_idle()
     }
 
     /// I1, but for the shard's mutex, which the caller has.
@@ -281,7 +318,7 @@ impl Slot {
     /// Whether the slot is never freed.
     #[inline]
     pub(in crate::engine) fn stays(&self) -> bool {
-        self.stays.load(Ordering::Relaxed) != 0
+        self.stays.load(Ordering::Relaxed) & (KEPT | RESIDENT) != 0
     }
 
     /// Whether a call site keeps the slot for ever.
@@ -304,33 +341,45 @@ impl Slot {
 
     /// The token of the latest grant; as a floor, under the shard's mutex, once I1 holds.
     pub(in crate::engine) fn last_token(&self) -> Token {
-        Token::new(self.word.load(Ordering::Relaxed) >> TOKEN_SHIFT)
+        self.token_in(self.word.load(Ordering::Relaxed))
     }
 
-    /// The state, with the word frozen (I3). The returned guard gives the key back to the fast
-    /// path when it is dropped, if that can take over again.
-    pub(in crate::engine) fn freeze(&self, core: &Core, now: Moment) -> Frozen<'_> {
-        let mut state = self.state.lock();
-        if let Some(state) = &mut *state {
-            state.complete(|| self.read_record());
-        } else {
-            let word = self.word.fetch_or(SLOW, Ordering::AcqRel);
-            let token = Token::new(word >> TOKEN_SHIFT);
-            let mut fresh = Box::new(State::new(token, core.tokens.clone()));
-            if word & HELD != 0 {
-                fresh.adopt(self.read_record(), now);
-            }
-            *state = Some(fresh);
+    fn token_in(&self, word: u64) -> Token {
+        let barges = self.stays.load(Ordering::Relaxed) & BARGES != 0;
+        Token::new((if barges { word & !WAITED } else { word }) >> TOKEN_SHIFT)
+    }
+
+    /// The state at this time, with the word frozen (I3).
+    pub(in crate::engine) fn freeze<'a>(&'a self, core: &'a Arc<Core>, now: Moment) -> Frozen<'a> {
+        let mut guard = self.state.lock();
+        let state = guard.get_or_insert_with(|| {
+            let drawn = core.tokens.is_some() && core.upstream.is_none();
+            Box::new(State::new(drawn, core.swift, now))
+        });
+        self.catch_up(state, now);
+        state.advance(now);
+        Frozen::new(core, self, guard)
+    }
+
+    /// The state as it is, with the word frozen, if there is one: as there is where somebody waits.
+    pub(in crate::engine) fn look(&self, now: Moment) -> StateGuard<'_> {
+        let mut guard = self.state.lock();
+        if let Some(state) = &mut *guard {
+            self.catch_up(state, now);
         }
-        Frozen { slot: self, state }
+        guard
     }
 
-    /// The state, by somebody who has a place in it, and so keeps the word frozen.
-    pub(in crate::engine) fn frozen(&self) -> Frozen<'_> {
-        let mut state = self.state.lock();
-        let waited_in = state.as_mut().expect("I3: whoever has a place keeps the slot frozen");
-        waited_in.complete(|| self.read_record());
-        Frozen { slot: self, state }
+    /// Freezes the word, and has the state know what was done without it.
+    fn catch_up(&self, state: &mut State, now: Moment) {
+        if self.is_frozen() {
+            return state.complete(|| self.read_record());
+        }
+        let word = self.word.fetch_or(SLOW, Ordering::AcqRel);
+        state.raise_token(self.token_in(word));
+        if word & HELD != 0 {
+            state.adopt(self.read_record(), now);
+        }
     }
 
     /// The present holder's record (I4); with `SLOW` set, or by that holder.

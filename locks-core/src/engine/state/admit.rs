@@ -1,87 +1,68 @@
-use super::super::effects::Effects;
-use super::ask::{Answer, Ask, Refusal, is_out_of_patience};
+use std::sync::Arc;
+
+use super::ask::{Answer, Ask, Refusal};
 use super::hold::HoldEntry;
-use super::{Settled, State, Units, Waiter};
-use crate::clock::Moment;
+use super::{Grant, State, Units, Waiter};
 use crate::{Mode, Token};
 
 /// What comes of a request of somebody who holds the key already.
 enum Again {
-    Granted(Settled),
+    Granted(Grant),
     /// It waits to make the shared hold with this token exclusive.
     Upgrades(Token),
     Refused(Refusal),
 }
 
 impl State {
-    /// Asks for the key: granted, queued or refused.
-    pub(in crate::engine) fn ask(
-        &mut self,
-        waiter: Box<Waiter>,
-        now: Moment,
-        effects: &mut Effects,
-    ) -> Answer {
-        self.expire(now, effects);
-        if self.first_due_thief(now).is_some() {
-            // It was there first, and has only not looked yet (C6).
-            self.settle(now, effects);
+    /// Asks for the key: granted, queued or refused. The waiter is the request's own as yet.
+    pub(in crate::engine) fn ask(&mut self, waiter: &mut Arc<Waiter>) -> Answer {
+        if self.lacks_token() {
+            return Answer::NoToken;
         }
-        let answer = self.answer(waiter, now, effects);
-        if matches!(answer, Answer::Granted(_)) {
-            self.wake_thieves(effects);
+        if self.has_stale_hint() {
+            self.grant_waiters();
         }
-        answer
-    }
-
-    fn answer(&mut self, waiter: Box<Waiter>, now: Moment, effects: &mut Effects) -> Answer {
         let ask = &waiter.ask;
         if !self.agrees_with(ask.mode) {
-            return Answer::Refused(Refusal::PermitsMismatch, waiter);
+            return Answer::Refused(Refusal::PermitsMismatch);
         }
         let own = self.holds.iter().position(|hold| hold.is_own(&ask.caller));
         if let Some(index) = own
-            && let Some(again) = self.ask_again(index, ask, now)
+            && let Some(again) = self.ask_again(index, ask)
         {
             return match again {
-                Again::Granted(settled) => Answer::Granted(settled),
-                Again::Upgrades(token) => self.line_up(waiter, Some(token), now, effects),
-                Again::Refused(refusal) => Answer::Refused(refusal, waiter),
+                Again::Granted(grant) => Answer::Granted(grant),
+                Again::Upgrades(token) => self.line_up(waiter, Some(token)),
+                Again::Refused(refusal) => Answer::Refused(refusal),
             };
         }
-        if self.may_enter(ask, now) {
-            return Answer::Granted(self.grant(ask, now));
+        if self.may_enter(ask) {
+            return Answer::Granted(self.grant(ask));
         }
-        if self.due(ask).is_some_and(|due| due <= now) {
-            let stolen = self.steal(ask, now, effects);
-            self.settle(now, effects);
+        if self.is_due(ask) && !self.has_errand() {
+            let stolen = self.steal(ask);
+            self.grant_waiters();
             return Answer::Granted(stolen);
         }
         if !ask.waits {
-            return Answer::Refused(Refusal::Contended, waiter);
+            return Answer::Refused(Refusal::Contended);
         }
-        let waits_for_itself = own.is_some_and(|index| self.is_barred(index, ask));
-        if waits_for_itself {
-            return Answer::Refused(Refusal::Own, waiter);
+        if own.is_some_and(|index| self.is_barred(index, ask)) {
+            return Answer::Refused(Refusal::Own);
         }
-        self.line_up(waiter, None, now, effects)
+        self.line_up(waiter, None)
     }
 
-    fn line_up(
-        &mut self,
-        waiter: Box<Waiter>,
-        upgrades: Option<Token>,
-        now: Moment,
-        effects: &mut Effects,
-    ) -> Answer {
+    fn line_up(&mut self, waiter: &mut Arc<Waiter>, upgrades: Option<Token>) -> Answer {
         let again = waiter.ask.asked.is_some();
-        let place = self.enqueue(waiter, upgrades, now);
+        let place = self.enqueue(waiter, upgrades);
         // S5: it may head the queue of a key that is free, before somebody who has been woken to take it.
-        let claimed = if again { self.claim(place, now, effects) } else { None };
+        let claimed = if again { self.claim(place) } else { None };
         claimed.map_or(Answer::Queued(place), Answer::Granted)
     }
 
     /// A request of somebody who holds the key already (C9). `None`: it is like any other.
-    fn ask_again(&mut self, index: usize, ask: &Ask, now: Moment) -> Option<Again> {
+    fn ask_again(&mut self, index: usize, ask: &Ask) -> Option<Again> {
         if !ask.reentrant || !self.holds[index].lets_in(&ask.caller) {
             return None;
         }
@@ -94,10 +75,10 @@ impl State {
         if self.used() == self.holds[index].mode.units() {
             return Some(Again::Granted(self.upgrade(index, ask)));
         }
-        if self.due(ask).is_some_and(|due| due <= now) {
+        if self.is_due(ask) {
             return None;
         }
-        let upgrades = self.queue.first().is_some_and(|(_, first)| first.upgrades.is_some());
+        let upgrades = self.queue.first().is_some_and(|(_, first)| first.waiter.upgrades.is_some());
         if !ask.waits {
             return Some(Again::Refused(Refusal::Contended));
         }
@@ -117,7 +98,10 @@ impl State {
     }
 
     /// Whether a newcomer gets in (C3).
-    fn may_enter(&self, ask: &Ask, now: Moment) -> bool {
+    fn may_enter(&self, ask: &Ask) -> bool {
+        if self.has_errand() {
+            return false;
+        }
         if !self.fits(ask.mode) {
             return self.bypasses(ask);
         }
@@ -126,11 +110,13 @@ impl State {
             Some(false) => true,
             Some(true) => false,
             None if self.bypasses(ask) => true,
+            // Whoever heads the queue has been woken, and was not quick enough.
             None => {
-                first.upgrades.is_none()
+                first.waiter.upgrades.is_none()
                     && self.tally.fair == 0
                     && self.used() == 0
-                    && !is_out_of_patience(first.since, now)
+                    && ask.mode == Mode::Exclusive
+                    && first.waiter.ask.mode == Mode::Exclusive
             }
         }
     }
@@ -149,23 +135,23 @@ impl State {
     }
 
     /// Grants the key to a newcomer or a waiter that fits.
-    pub(super) fn grant(&mut self, ask: &Ask, now: Moment) -> Settled {
+    pub(super) fn grant(&mut self, ask: &Ask) -> Grant {
         let token = if ask.has_upstream { self.next_turn() } else { self.next_token() };
-        self.holds.push(HoldEntry::granted(ask, token, now));
-        Settled { token, level: 0 }
+        self.holds.push(HoldEntry::granted(ask, token, self.now));
+        Grant { token, level: 0 }
     }
 
     /// Lets the caller into its own hold; the token stays that of the guard around it (C7).
-    pub(super) fn nest(&mut self, index: usize, ask: &Ask) -> Settled {
+    pub(super) fn nest(&mut self, index: usize, ask: &Ask) -> Grant {
         let token = self.holds[index].innermost().token;
         let level = self.holds[index].nest(ask.mode, &ask.caller, token);
-        Settled { token, level }
+        Grant { token, level }
     }
 
     /// Makes the only shared hold the exclusive one, with a new token (C9).
-    pub(super) fn upgrade(&mut self, index: usize, ask: &Ask) -> Settled {
+    pub(super) fn upgrade(&mut self, index: usize, ask: &Ask) -> Grant {
         let token = self.next_token();
         let level = self.holds[index].nest(ask.mode, &ask.caller, token);
-        Settled { token, level }
+        Grant { token, level }
     }
 }

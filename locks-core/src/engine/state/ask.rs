@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Place, Settled, Waiter};
+use super::{Grant, Place};
 use crate::clock::Moment;
 use crate::request::Caller;
 use crate::{Mode, Options, Wait};
@@ -29,10 +29,12 @@ pub(in crate::engine) struct Ask {
 
 /// What comes of asking.
 pub(in crate::engine) enum Answer {
-    Granted(Settled),
+    Granted(Grant),
     /// It is in the queue.
     Queued(Place),
-    Refused(Refusal, Box<Waiter>),
+    Refused(Refusal),
+    /// A token has to be drawn before it can be answered.
+    NoToken,
 }
 
 /// Why a request is turned down at once.
@@ -68,10 +70,5 @@ impl Ask {
     }
 }
 
-/// How long the first waiter lets newcomers barge past (C3).
-const PATIENCE: Duration = Duration::from_micros(500);
-
-/// Whether a waiter since then has had enough of newcomers (C3).
-pub(super) fn is_out_of_patience(since: Moment, now: Moment) -> bool {
-    now.since(since) >= PATIENCE
-}
+/// How long newcomers may barge past the first waiter (C3).
+pub(in crate::engine) const BARGE_WINDOW: Duration = Duration::from_micros(500);

@@ -1,9 +1,7 @@
-use super::super::effects::Effects;
 use super::super::observer::Revoked;
 use super::super::upstream::Turn;
 use super::State;
 use super::hold::{HoldEntry, Level};
-use crate::clock::Moment;
 use crate::{LostCause, Token};
 
 /// A hold that was ended from outside, until the last of its guards is gone.
@@ -26,48 +24,36 @@ pub(in crate::engine) enum Ended {
 
 impl State {
     /// A guard is given back (C4).
-    pub(in crate::engine) fn release(
-        &mut self,
-        token: Token,
-        level: u32,
-        now: Moment,
-        effects: &mut Effects,
-    ) -> Ended {
+    pub(in crate::engine) fn release(&mut self, token: Token, level: u32) -> Ended {
         let Some((index, nested)) = self.find(token, level) else {
-            return self.release_lost(token, level, now, effects);
+            return self.release_lost(token, level);
         };
         let mut turn = None;
         let hold = &mut self.holds[index];
         hold.levels.remove(nested);
         if hold.levels.is_empty() {
             let hold = self.holds.remove(index);
-            self.reserved.extend(hold.reservation(now));
+            self.reserved.extend(hold.reservation(self.now));
             turn = hold.turn;
-            hold.watchers.into_iter().for_each(|waker| effects.discard(Some(waker)));
+            self.end_upstream(turn);
+            hold.watchers.into_iter().for_each(|waker| self.effects.discard(Some(waker)));
         } else {
             hold.restore_mode();
         }
-        self.expire(now, effects);
-        self.settle(now, effects);
+        self.grant_waiters();
         Ended::Released(turn)
     }
 
-    /// Ends a hold from outside: its guards are lost at this moment (C8). The caller settles.
-    pub(super) fn revoke(
-        &mut self,
-        index: usize,
-        cause: LostCause,
-        now: Moment,
-        effects: &mut Effects,
-    ) {
+    /// Ends a hold from outside: its guards are lost at this moment, and whoever has been granted it
+    /// and not taken it asks again (C8). The caller grants what is free then.
+    pub(super) fn revoke(&mut self, index: usize, cause: LostCause) {
         let hold: HoldEntry = self.holds.remove(index);
-        if cause != LostCause::Evicted {
-            self.reserved.extend(hold.reservation(now));
+        // Where nobody has ever held it there is nothing to reserve (C14).
+        if self.lose(&hold.levels, cause) && cause != LostCause::Evicted {
+            self.reserved.extend(hold.reservation(self.now));
         }
-        let guards = hold.levels.iter().map(|level| (level.id, level.token)).collect();
-        self.lost.push(LostHold { cause, guards });
-        effects.end(hold.turn);
-        let more = effects.more();
+        self.end_upstream(hold.turn);
+        let more = self.effects.more();
         more.lost.push(Revoked {
             token: hold.token,
             cause,
@@ -80,36 +66,23 @@ impl State {
     }
 
     /// Ends the hold or reservation with this token, whoever has it.
-    pub(in crate::engine) fn end(
-        &mut self,
-        token: Token,
-        cause: LostCause,
-        now: Moment,
-        effects: &mut Effects,
-    ) -> bool {
-        self.expire(now, effects);
+    pub(in crate::engine) fn end(&mut self, token: Token, cause: LostCause) -> bool {
         let held = self.holds.iter().position(|hold| {
             hold.token == token || hold.levels.iter().any(|level| level.token == token)
         });
         let reserved = self.reserved.iter().position(|reservation| reservation.token == token);
         match (held, reserved) {
-            (Some(index), _) => self.revoke(index, cause, now, effects),
+            (Some(index), _) => self.revoke(index, cause),
             (None, Some(index)) => drop(self.reserved.remove(index)),
             (None, None) => return false,
         }
-        self.settle(now, effects);
+        self.grant_waiters();
         true
     }
 
     /// Ends what a guard of several keys has here, when it has lost another one (C11). Where it is nested, the
     /// hold around it stays.
-    pub(in crate::engine) fn end_member(
-        &mut self,
-        token: Token,
-        cause: LostCause,
-        now: Moment,
-        effects: &mut Effects,
-    ) {
+    pub(in crate::engine) fn end_member(&mut self, token: Token, cause: LostCause) {
         let found = self.holds.iter().enumerate().find_map(|(index, hold)| {
             let is_member = |level: &Level| level.token == token && level.set.is_some();
             Some((index, hold.levels.iter().position(is_member)?))
@@ -119,14 +92,34 @@ impl State {
         // The others hear of it from whoever asked.
         hold.levels[nested].set = None;
         if hold.token == token || hold.levels.len() == 1 {
-            self.revoke(index, cause, now, effects);
+            self.revoke(index, cause);
         } else {
             let guard = hold.levels.remove(nested);
             hold.restore_mode();
-            effects.more().wakers.append(&mut hold.watchers);
-            self.lost.push(LostHold { cause, guards: vec![(guard.id, guard.token)] });
+            self.effects.more().wakers.append(&mut hold.watchers);
+            self.lose(&[guard], cause);
         }
-        self.settle(now, effects);
+        self.grant_waiters();
+    }
+
+    /// An upstream's grant has ended here, and it is to hear of that before there is another turn.
+    pub(in crate::engine) fn end_upstream(&mut self, turn: Option<Turn>) {
+        if let Some(turn) = turn {
+            self.ending += 1;
+            self.effects.more().ended.push(turn);
+        }
+    }
+
+    /// Remembers why the guards of these levels are lost. Returns `false` if there are none, since
+    /// nobody had taken them.
+    fn lose(&mut self, levels: &[Level], cause: LostCause) -> bool {
+        let taken = levels.iter().filter(|level| !level.revoke());
+        let guards = taken.map(|level| (level.id, level.token)).collect::<Vec<_>>();
+        let had_guards = !guards.is_empty();
+        if had_guards {
+            self.lost.push(LostHold { cause, guards });
+        }
+        had_guards
     }
 
     /// Why this guard is lost; `None`: it is not.
@@ -146,14 +139,7 @@ impl State {
             .find_map(|(index, hold)| Some((index, hold.position(level, token)?)))
     }
 
-    fn release_lost(
-        &mut self,
-        token: Token,
-        level: u32,
-        now: Moment,
-        effects: &mut Effects,
-    ) -> Ended {
-        self.expire(now, effects);
+    fn release_lost(&mut self, token: Token, level: u32) -> Ended {
         for index in 0..self.lost.len() {
             let guards = &mut self.lost[index].guards;
             let Some(guard) = guards.iter().position(|guard| *guard == (level, token)) else {

@@ -7,7 +7,7 @@ use smallvec::{SmallVec, smallvec};
 use super::super::slot::Record;
 use super::super::upstream::Turn;
 use super::ask::Ask;
-use super::{TURNS, Units, small};
+use super::{TURNS, Units, Waiter, small};
 use crate::clock::{Moment, Stamp};
 use crate::request::{Caller, Swift};
 use crate::{CallSite, HoldRecord, KeySet, Mode, OwnerId, Party, Token};
@@ -51,7 +51,6 @@ enum Adopted {
 }
 
 /// One guard of a nest.
-#[derive(Clone, Debug)]
 pub(in crate::engine) struct Level {
     /// Unique within the hold; the outermost is 0.
     pub(in crate::engine) id: u32,
@@ -62,6 +61,28 @@ pub(in crate::engine) struct Level {
     pub(in crate::engine) runs_as: Option<OwnerId>,
     /// The keys of the grant, if there are several: they are lost together (C11).
     pub(super) set: Option<Arc<KeySet>>,
+    /// Who was granted it after waiting, and may still have to take it.
+    pub(super) pending: Option<Arc<Waiter>>,
+}
+
+impl Level {
+    fn of(caller: &Caller, id: u32, token: Token, mode: Mode) -> Self {
+        let (owner, runs_as) = (caller.owner, caller.runs_as());
+        Self { id, token, mode, owner, runs_as, set: None, pending: None }
+    }
+
+    fn of_owner(owner: Option<OwnerId>, id: u32, token: Token, mode: Mode) -> Self {
+        Self { id, token, mode, owner, runs_as: owner, set: None, pending: None }
+    }
+
+    /// Takes back a grant that was not taken: there is no guard then.
+    pub(super) fn revoke(&self) -> bool {
+        self.pending.as_ref().is_some_and(|waiter| waiter.revoke())
+    }
+
+    fn has_guard(&self) -> bool {
+        self.pending.as_ref().is_none_or(|waiter| waiter.has_taken())
+    }
 }
 
 /// What remains of a hold that ended before its `hold_at_least` (C14).
@@ -70,12 +91,6 @@ pub(super) struct Reservation {
     pub(super) until: Moment,
     pub(super) mode: Mode,
     pub(super) token: Token,
-}
-
-impl Level {
-    fn of(caller: &Caller, id: u32, token: Token, mode: Mode) -> Self {
-        Self { id, token, mode, owner: caller.owner, runs_as: caller.runs_as(), set: None }
-    }
 }
 
 impl HoldEntry {
@@ -109,7 +124,7 @@ impl HoldEntry {
         let mut hold = Self {
             token,
             mode,
-            levels: smallvec![Level { id: 0, token, mode, owner: None, runs_as: None, set: None }],
+            levels: smallvec![Level::of_owner(None, 0, token, mode)],
             since: Some(now),
             slack: Duration::ZERO,
             reserved_until: None,
@@ -138,7 +153,7 @@ impl HoldEntry {
         let id = u32::from(token != outer);
         Self {
             mode,
-            levels: smallvec![Level { id, token, mode, owner, runs_as: owner, set }],
+            levels: smallvec![Level { set, ..Level::of_owner(owner, id, token, mode) }],
             since: record.since,
             reserved_until: record.reserved_until,
             ends_at: record.ends_at,
@@ -182,7 +197,7 @@ impl HoldEntry {
 
     pub(super) fn record(&mut self, record: Record) {
         let owner = record.owner.full();
-        self.levels[0] = Level { owner, runs_as: owner, ..self.levels[0].clone() };
+        (self.levels[0].owner, self.levels[0].runs_as) = (owner, owner);
         self.site = record.site;
         self.adopted = Adopted::Recorded;
     }
@@ -251,6 +266,11 @@ impl HoldEntry {
         self.levels.first().and_then(|level| level.owner)
     }
 
+    /// What has to go on for its guards to be released (C10).
+    pub(in crate::engine) fn runs_as(&self) -> impl Iterator<Item = OwnerId> {
+        self.levels.iter().filter_map(|level| level.runs_as)
+    }
+
     /// Whether one of its guards is the caller's own (C9).
     pub(super) fn is_own(&self, caller: &Caller) -> bool {
         self.levels.iter().any(|level| caller.counts_as(level.owner))
@@ -307,12 +327,15 @@ impl HoldEntry {
 
     /// The hold as the fast path knows it, if that is all it is, with what the record has to say
     /// where it does not yet.
-    #[expect(clippy::option_option, reason = "as `State::thaws`")]
+    #[expect(clippy::option_option, reason = "no record to write is not the same as no thaw")]
     pub(super) fn as_plain(&self, latest: Token) -> Option<Option<(Swift, Stamp)>> {
         let plain = self.mode == Mode::Exclusive
             && matches!(
                 self.levels.as_slice(),
-                [only] if only.id == 0 && only.token == latest && only.set.is_none()
+                [only] if only.id == 0
+                    && only.token == latest
+                    && only.set.is_none()
+                    && only.has_guard()
             )
             && self.reserved_until.is_none()
             && self.ends_at.is_none()

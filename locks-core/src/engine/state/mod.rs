@@ -1,39 +1,43 @@
 //! What goes on around one key, once it is more than plainly held: the arbiter proper.
 //!
-//! Pure: it takes the time as an argument and leaves the waking to its caller (see [`Effects`]).
+//! Pure: it is told the time, and leaves what runs anybody's code to its caller (see [`Effects`]).
 //! Waiting, fairness, stealing, nesting and bounds are decided here and nowhere else.
 
 mod admit;
 mod ask;
 mod end;
+mod grant;
 mod hold;
 mod line;
 mod queue;
 mod restore;
-mod settle;
 mod steal;
+mod thieves;
+mod waiter;
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
-pub(super) use ask::{Answer, Ask, Refusal};
+pub(super) use ask::{Answer, Ask, BARGE_WINDOW, Refusal};
 pub(super) use end::Ended;
 pub(super) use hold::HoldEntry;
-pub(super) use queue::{Look, Place, Waiter};
+pub(super) use queue::Place;
 pub(super) use restore::Misfit;
+pub(super) use waiter::{Grant, Outcome, Waiter};
 
 use self::end::LostHold;
 use self::hold::Reservation;
 use self::line::Line;
-use super::TokenSource;
+use self::queue::Entry;
+use self::thieves::Thieves;
 use super::effects::Effects;
 use super::slot::Record;
 use crate::clock::{Alarm, Moment, Stamp};
 use crate::identity::SmallOwner;
 use crate::request::Swift;
-use crate::{Mode, OwnerId, Token};
+use crate::{LostCause, Mode, OwnerId, Token};
 
 /// All units of a lock; an exclusive hold takes them all, a shared one takes one. For a request for
 /// one of `n` permits the key has `n` units (C16).
@@ -50,67 +54,84 @@ pub(super) const TURNS: u64 = crate::token::END;
 /// * S2: an exclusive hold is alone.
 /// * S3: `token` is the greatest token granted for the key so far. A turn that the upstream has not
 ///   granted yet has a name of its own instead, above [`TURNS`].
-/// * S4: a place is in `queue`, or in `settled`, or done with; never in two of them.
+/// * S4: a waiter is in `queue` exactly while its outcome is that it waits; the hold that it was
+///   granted names it until the grant is taken, and stays here until then.
 /// * S5: between calls nobody waits who could be granted, but for a first waiter that has been
-///   woken to come and take it (`hinted`).
+///   woken to come and take it (`hinted`), and while there is an errand to be run first.
 pub(in crate::engine) struct State {
+    /// The time, which never goes back here.
+    now: Moment,
     token: Token,
     holds: SmallVec<[HoldEntry; 1]>,
-    queue: Line<Box<Waiter>>,
-    /// What has become of waiters that have not looked yet.
-    settled: Line<Settled>,
+    queue: Line<Entry>,
     /// Holds that were ended from outside and whose guards still live.
     lost: Vec<LostHold>,
     reserved: Vec<Reservation>,
     /// For the names of turns, and to tell waiters apart that have asked at the same moment.
     next_ticket: u64,
-    /// The place in time of whoever has come last.
-    latest: Moment,
-    /// Where tokens come from, if they do not just count up.
-    source: Option<Arc<dyn TokenSource>>,
+    /// The later of the last hand-over and the queue's becoming non-empty (C3).
+    barge_from: Moment,
     tally: Tally,
-    /// For the next thing that happens by itself: a bound that is reached.
+    thieves: Thieves,
+    /// How many grants of the upstream have ended here, and not begun to end there.
+    ending: usize,
+    /// Tokens that were drawn for the grants to come; `None`: they just count up.
+    drawn: Option<BTreeSet<Token>>,
+    /// Whether the fast path may go on beside waiters.
+    barges: bool,
+    /// For the next thing that happens by itself.
     alarm: Option<Alarm>,
+    /// What is left to do without the mutex.
+    pub(super) effects: Effects,
 }
 
 /// How many waiters have a say in what they do not head (so that the rest costs nothing).
-#[derive(Default)]
+#[derive(Default, PartialEq)]
 struct Tally {
     /// `fair(true)`: nobody barges past.
     fair: usize,
     /// `fair(false)`: let in beside anybody.
     unfair: usize,
-    thieves: usize,
     reentrant: usize,
 }
 
-/// A waiter's grant, to be fetched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) struct Settled {
-    pub(in crate::engine) token: Token,
-    pub(in crate::engine) level: u32,
+/// How a slot's state is let go of, with the record to be written for its holder, if that is new.
+pub(in crate::engine) enum Thaw {
+    /// It decides everything.
+    Not,
+    /// There are waiters, the first of whom was `woken` if the key is free.
+    Beside { record: Option<(Swift, Stamp)>, woken: Option<Moment> },
+    /// There is nothing but the holder.
+    Wholly(Option<(Swift, Stamp)>),
 }
 
 impl State {
-    pub(in crate::engine) fn new(token: Token, source: Option<Arc<dyn TokenSource>>) -> Self {
+    /// That of a free key. Its tokens come from elsewhere if they are `drawn`; with a fast path,
+    /// newcomers may barge by that.
+    pub(in crate::engine) fn new(drawn: bool, barges: bool, now: Moment) -> Self {
         Self {
-            token,
+            now,
+            token: Token::new(0),
             holds: SmallVec::new(),
             queue: Line::new(),
-            settled: Line::new(),
             lost: Vec::new(),
             reserved: Vec::new(),
             next_ticket: 0,
-            latest: Moment::from_nanos(0),
-            source,
+            barge_from: now,
             tally: Tally::default(),
+            thieves: Thieves::default(),
+            ending: 0,
+            drawn: drawn.then(BTreeSet::new),
+            barges,
             alarm: None,
+            effects: Effects::default(),
         }
     }
 
     /// Takes over the hold of the fast path that was there when the slot was frozen.
     pub(in crate::engine) fn adopt(&mut self, record: Option<Record>, now: Moment) {
-        self.holds.push(HoldEntry::adopted(self.token, record, now));
+        self.now = self.now.max(now);
+        self.holds.push(HoldEntry::adopted(self.token, record, self.now));
     }
 
     /// Completes the hold that was adopted before its holder had written its record.
@@ -121,6 +142,25 @@ impl State {
         {
             only.record(record);
         }
+    }
+
+    /// Lets time pass: ends what is bounded, and steals what is due.
+    pub(in crate::engine) fn advance(&mut self, now: Moment) {
+        self.now = self.now.max(now);
+        let before = self.reserved.len();
+        self.reserved.retain(|reservation| reservation.until > self.now);
+        let mut changed = self.reserved.len() != before;
+        while let Some(index) = self.holds.iter().position(|hold| hold.ended_by(self.now)) {
+            self.revoke(index, LostCause::HeldTooLong);
+            changed = true;
+        }
+        if changed || self.first_due_thief().is_some() {
+            self.grant_waiters();
+        }
+    }
+
+    pub(in crate::engine) fn now(&self) -> Moment {
+        self.now
     }
 
     pub(in crate::engine) fn token(&self) -> Token {
@@ -138,11 +178,11 @@ impl State {
 
     /// For how long the next one has waited, if anybody waits: in the queue, or with a turn for the
     /// upstream to grant it.
-    pub(in crate::engine) fn next_waits(&self, now: Moment) -> Option<Duration> {
-        let first = self.queue.first().map(|(_, waiter)| waiter.since);
+    pub(in crate::engine) fn next_waits(&self) -> Option<Duration> {
+        let first = self.queue.first().map(|(_, entry)| entry.waiter.since);
         let turns = self.holds.iter().filter(|hold| !hold.is_granted());
-        let turns = turns.map(|turn| turn.turn_since.unwrap_or(now));
-        turns.chain(first).min().map(|since| now.since(since))
+        let turns = turns.map(|turn| turn.turn_since.unwrap_or(self.now));
+        turns.chain(first).min().map(|since| self.now.since(since))
     }
 
     pub(in crate::engine) fn holds(&self) -> &[HoldEntry] {
@@ -159,7 +199,7 @@ impl State {
     }
 
     pub(in crate::engine) fn waiters(&self) -> impl Iterator<Item = (Place, &Waiter)> {
-        self.queue.iter().map(|(place, waiter)| (place, &**waiter))
+        self.queue.iter().map(|(place, entry)| (place, &*entry.waiter))
     }
 
     /// Until when the key is reserved, although nobody holds it for that (C14).
@@ -177,7 +217,7 @@ impl State {
     fn used_as(&self) -> Option<Mode> {
         let held = self.holds.first().map(|hold| hold.mode);
         let reserved = || self.reserved.first().map(|reservation| reservation.mode);
-        let wanted = || self.queue.first().map(|(_, waiter)| waiter.ask.mode);
+        let wanted = || self.queue.first().map(|(_, entry)| entry.waiter.ask.mode);
         held.or_else(reserved).or_else(wanted)
     }
 
@@ -186,30 +226,73 @@ impl State {
         self.used_as().is_none_or(|used| used.is_permit() == mode.is_permit())
     }
 
-    /// Whether the fast path can take over (I3 of the slot), and the record to write for it first.
-    /// `None`: not yet.
-    #[expect(clippy::option_option, reason = "no record to write is not the same as no thaw")]
-    pub(in crate::engine) fn thaws(&self) -> Option<Option<(Swift, Stamp)>> {
-        let quiet = self.queue.is_empty()
-            && self.settled.is_empty()
-            && self.lost.is_empty()
-            && self.reserved.is_empty();
-        match self.holds.as_slice() {
-            _ if !quiet => None,
+    /// How the slot is let go of (I3 of the slot). Beside waiters who let others barge, the holds are
+    /// the fast path's, which leaves releases to this.
+    pub(in crate::engine) fn thaw(&mut self) -> Thaw {
+        let record = match self.holds.as_slice() {
+            _ if !self.lost.is_empty() || !self.reserved.is_empty() || self.ending > 0 => None,
             [] => Some(None),
             [only] => only.as_plain(self.token),
             _ => None,
+        };
+        let Some(record) = record else { return Thaw::Not };
+        let Some((_, first)) = self.queue.first() else { return Thaw::Wholly(record) };
+        let barges = first.waiter.ask.mode == Mode::Exclusive
+            && first.waiter.upgrades.is_none()
+            && self.tally == Tally::default()
+            && self.thieves.is_empty()
+            && self.barges;
+        let woken = first.hinted.filter(|_| self.holds.is_empty());
+        if !barges || self.holds.is_empty() && woken.is_none() {
+            return Thaw::Not;
+        }
+        self.holds.clear();
+        Thaw::Beside { record, woken }
+    }
+
+    /// When something happens by itself, if no alarm is set that is early enough: a reservation or a
+    /// bounded hold ends, or a theft is due.
+    pub(in crate::engine) fn needs_alarm(&self) -> Option<Moment> {
+        let ends = self.holds.iter().filter_map(|hold| hold.ends_at);
+        let reserved = self.reserved.iter().map(|reservation| reservation.until);
+        let next = ends.chain(reserved).chain(self.next_theft()).min()?;
+        // One that goes off too early costs less than setting another at each grant.
+        let set = self.alarm.as_ref().filter(|alarm| !alarm.is_inherited());
+        set.is_none_or(|alarm| alarm.at() > next).then_some(next)
+    }
+
+    /// Has the alarm for what happens next. The one before is called off by whoever drops it.
+    pub(in crate::engine) fn set_alarm(&mut self, alarm: Option<Alarm>) -> Option<Alarm> {
+        std::mem::replace(&mut self.alarm, alarm)
+    }
+
+    /// The upstream has heard of the end of so many grants.
+    pub(in crate::engine) fn have_begun_to_end(&mut self, grants: usize) {
+        self.ending -= grants;
+    }
+
+    /// A token was drawn.
+    pub(in crate::engine) fn add_token(&mut self, token: Token) {
+        if let Some(drawn) = &mut self.drawn {
+            drawn.insert(token);
         }
     }
 
-    /// When something happens by itself: a reservation or a bounded hold ends.
-    pub(in crate::engine) fn next_event(&self) -> Option<Moment> {
-        let ends = self.holds.iter().filter_map(|hold| hold.ends_at);
-        ends.chain(self.reserved.iter().map(|reservation| reservation.until)).min()
+    /// Whether the upstream has to hear of an end before there is another turn.
+    fn has_errand(&self) -> bool {
+        self.ending > 0
     }
 
-    pub(in crate::engine) fn alarm_mut(&mut self) -> &mut Option<Alarm> {
-        &mut self.alarm
+    /// Whether a token has to be drawn before there is another grant; that is seen to then. Those that
+    /// others have overtaken meanwhile are thrown away.
+    fn lacks_token(&mut self) -> bool {
+        let Some(drawn) = &mut self.drawn else { return false };
+        *drawn = drawn.split_off(&Token::new(self.token.get() + 1));
+        let lacks = drawn.is_empty();
+        if lacks {
+            self.effects.more().draws = true;
+        }
+        lacks
     }
 
     fn used(&self) -> u64 {
@@ -223,11 +306,10 @@ impl State {
     }
 
     fn next_token(&mut self) -> Token {
-        let next = match &self.source {
+        let next = match &mut self.drawn {
             None => Token::new(self.token.get() + 1),
-            Some(source) => source.next(self.token),
+            Some(drawn) => drawn.pop_first().expect("`lacks_token` was asked before"),
         };
-        debug_assert!(next > self.token && next.get() < TURNS, "C7: tokens only grow");
         self.token = self.token.max(next);
         self.token
     }
@@ -286,26 +368,8 @@ impl std::fmt::Debug for State {
             .field("token", &self.token)
             .field("holds", &self.holds.len())
             .field("queue", &self.queue.len())
-            .field("settled", &self.settled.len())
             .field("lost", &self.lost.len())
             .field("reserved", &self.reserved.len())
             .finish()
-    }
-}
-
-impl State {
-    /// Everything that `effects` may have to tell once the mutex is let go, in one place: bounds
-    /// that have been reached are ended first.
-    pub(in crate::engine) fn expire(&mut self, now: Moment, effects: &mut Effects) {
-        let before = self.reserved.len();
-        self.reserved.retain(|reservation| reservation.until > now);
-        let mut changed = self.reserved.len() != before;
-        while let Some(index) = self.holds.iter().position(|hold| hold.ended_by(now)) {
-            self.revoke(index, crate::LostCause::HeldTooLong, now, effects);
-            changed = true;
-        }
-        if changed {
-            self.settle(now, effects);
-        }
     }
 }

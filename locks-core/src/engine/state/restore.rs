@@ -1,6 +1,5 @@
 use std::sync::Arc;
 
-use super::super::effects::Effects;
 use super::hold::{HoldEntry, Reservation};
 use super::{State, Units};
 use crate::clock::Moment;
@@ -49,17 +48,11 @@ impl State {
     }
 
     /// Takes back what has just been restored, because the rest of its set cannot be.
-    pub(in crate::engine) fn take_back(
-        &mut self,
-        token: Token,
-        level: u32,
-        now: Moment,
-        effects: &mut Effects,
-    ) {
+    pub(in crate::engine) fn take_back(&mut self, token: Token, level: u32) {
         if let Some((index, 0)) = self.find(token, level) {
             self.holds[index].reserved_until = None;
         }
-        self.release(token, level, now, effects);
+        self.release(token, level);
     }
 
     /// Puts back the reservation that a hold with this token has left (C14).
@@ -68,12 +61,11 @@ impl State {
         mode: Mode,
         token: Token,
         until: Moment,
-        now: Moment,
     ) -> Result<(), Misfit> {
         if !token.is_followed() {
             return Err(Misfit::NoToken);
         }
-        if until > now {
+        if until > self.now {
             self.make_room(mode, token)?;
             self.reserved.push(Reservation { until, mode, token });
         }

@@ -1,9 +1,8 @@
 use smallvec::SmallVec;
 
-use super::super::effects::Effects;
 use super::ask::Ask;
 use super::hold::HoldEntry;
-use super::{Settled, State, Units};
+use super::{Grant, State, Units};
 use crate::clock::Moment;
 use crate::{LostCause, Mode, Token};
 
@@ -22,18 +21,22 @@ impl State {
         Some(self.reserved_until().map_or(due, |until| due.max(until)))
     }
 
+    pub(super) fn is_due(&self, ask: &Ask) -> bool {
+        self.due(ask).is_some_and(|due| due <= self.now)
+    }
+
     /// Takes the key from those in the way, all of them, or for a permit from the oldest, as many
     /// as it takes (C6, C16).
-    pub(super) fn steal(&mut self, ask: &Ask, now: Moment, effects: &mut Effects) -> Settled {
+    pub(super) fn steal(&mut self, ask: &Ask) -> Grant {
         for token in self.victims(ask) {
             if let Some(index) = self.holds.iter().position(|hold| hold.token == token) {
-                self.revoke(index, LostCause::Stolen, now, effects);
+                self.revoke(index, LostCause::Stolen);
             }
         }
         let own = self.holds.iter().position(|hold| hold.lets_in(&ask.caller));
         match own {
             Some(index) if ask.reentrant && ask.mode == Mode::Exclusive => self.upgrade(index, ask),
-            _ => self.grant(ask, now),
+            _ => self.grant(ask),
         }
     }
 

@@ -4,8 +4,8 @@ use locks_core::{ErrorKind, LostCause, Mode};
 
 use super::key::{Guard, Hold, Key, Time, Waiter, Want, is_permit};
 
-/// How long the first waiter lets others barge past (C3).
-const PATIENCE: Time = 500;
+/// How long others may barge past the first waiter (C3).
+const WINDOW: Time = 500;
 
 /// What has become of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub(super) enum Fate {
     /// Granted, and not looked at yet.
     Granted,
     Held,
+    /// Granted, and ended before it was looked at: it asks again (C8).
+    Revoked,
     Lost(LostCause),
     Refused(ErrorKind),
     Gone,
@@ -26,6 +28,7 @@ pub(super) struct Arbiter {
     /// By the number of the request, like `fates`.
     pub(super) wants: Vec<Want>,
     pub(super) fates: Vec<Fate>,
+    pub(super) since: Vec<Time>,
     /// The number of its grant; grants are numbered in their order.
     pub(super) numbers: Vec<u64>,
     grants: u64,
@@ -38,15 +41,25 @@ impl Arbiter {
         self.wants.push(want);
         self.fates.push(Fate::Waiting);
         self.numbers.push(0);
+        self.since.push(self.now);
         self.expire(want.key);
-        if self.first_due(want.key).is_some() {
+        self.ask_as_new(request);
+        self.look(request);
+        request
+    }
+
+    fn ask_as_new(&mut self, request: usize) {
+        let want = self.wants[request];
+        self.fates[request] = Fate::Waiting;
+        let key = &self.keys[want.key];
+        let called = key.queue.first().and_then(|first| first.called);
+        if called.is_some_and(|at| at + WINDOW <= self.now) && key.holds.is_empty() {
+            // It finds the key free, and completes the hand-over.
             self.serve(want.key);
         }
         if let Err(kind) = self.admit(request, want) {
             self.fates[request] = Fate::Refused(kind);
         }
-        self.look(request);
-        request
     }
 
     fn admit(&mut self, request: usize, want: Want) -> Result<(), ErrorKind> {
@@ -60,7 +73,8 @@ impl Arbiter {
             return Err(ErrorKind::PermitsMismatch);
         }
         let waits = want.wait != Some(0);
-        let mut waiter = Waiter { request, since: now, upgrades: None, called: false };
+        let mut waiter =
+            Waiter { request, since: self.since[request], upgrades: None, called: None };
         if let Some(hold) = key.nest(&want) {
             if !key.needs_upgrade(hold, &want) || key.is_alone(hold) {
                 self.enter(request, hold);
@@ -78,6 +92,7 @@ impl Arbiter {
                 return Err(ErrorKind::Deadlock);
             }
             waiter.upgrades = Some(key.holds[hold].grant);
+            key.barge_from = if key.queue.is_empty() { now } else { key.barge_from };
             key.queue.insert(0, waiter);
             return Ok(());
         }
@@ -90,7 +105,8 @@ impl Arbiter {
                 key.is_free()
                     && !others_are_fair
                     && first.upgrades.is_none()
-                    && now - first.since < PATIENCE
+                    && want.mode == Mode::Exclusive
+                    && self.wants[first.request].mode == Mode::Exclusive
             }
         };
         if key.fits(want.mode) && may_pass {
@@ -111,7 +127,10 @@ impl Arbiter {
         if want.steal_after.is_none() && own.is_some_and(conflicts) {
             return Err(ErrorKind::Deadlock);
         }
-        key.queue.push(waiter);
+        key.barge_from = if key.queue.is_empty() { now } else { key.barge_from };
+        let later = |other: &Waiter| other.upgrades.is_none() && other.since > waiter.since;
+        let place = key.queue.iter().position(later).unwrap_or(key.queue.len());
+        key.queue.insert(place, waiter);
         Ok(())
     }
 
@@ -121,6 +140,10 @@ impl Arbiter {
         self.expire(want.key);
         match self.fates[request] {
             Fate::Granted => self.fates[request] = Fate::Held,
+            Fate::Revoked => {
+                self.ask_as_new(request);
+                self.look(request);
+            }
             Fate::Waiting => self.look_again(request, &want),
             _ => {}
         }
@@ -130,7 +153,7 @@ impl Arbiter {
         let key = &mut self.keys[want.key];
         let at = key.queue.iter().position(|waiter| waiter.request == request).unwrap();
         let waiter = &mut key.queue[at];
-        waiter.called = false;
+        waiter.called = None;
         let (since, upgrades) = (waiter.since, waiter.upgrades.is_some());
         let turn = !upgrades && (at == 0 || want.fair == Some(false)) && key.fits(want.mode);
         if turn || self.first_due(want.key) == Some(at) {
@@ -166,7 +189,7 @@ impl Arbiter {
                 self.keys[at].queue.retain(|waiter| waiter.request != request);
                 self.serve(at);
             }
-            // Lost before it was looked at: there is nothing to give back.
+            // Ended before it was looked at: there is nothing to give back.
             _ => self.expire(at),
         }
         self.fates[request] = Fate::Gone;
@@ -223,7 +246,7 @@ impl Arbiter {
     pub(super) fn advance(&mut self, by: Time) {
         let end = self.now + by;
         while let Some((next, key)) =
-            (0..3).filter_map(|key| Some((self.keys[key].next_event()?, key))).min()
+            (0..3).filter_map(|key| Some((self.next_event(key)?, key))).min()
             && next <= end
         {
             self.now = self.now.max(next);
@@ -232,7 +255,17 @@ impl Arbiter {
         self.now = end;
     }
 
-    /// Reservations and bounded holds whose time has come end (C14).
+    /// When something happens by itself: a bound is reached, a reservation ends, a steal is due.
+    fn next_event(&self, at: usize) -> Option<Time> {
+        let key = &self.keys[at];
+        let ends = key.holds.iter().filter_map(|hold| hold.at_most);
+        let reserved = key.reserved.iter().map(|left| left.until);
+        let wants = key.queue.iter().map(|waiter| &self.wants[waiter.request]);
+        let thefts = wants.filter_map(|want| key.victims(want)).map(|(due, _)| due);
+        ends.chain(reserved).chain(thefts).min()
+    }
+
+    /// Reservations and bounded holds whose time has come end (C14), and what is due is stolen (C6).
     fn expire(&mut self, at: usize) {
         let now = self.now;
         let before = self.keys[at].reserved.len();
@@ -243,7 +276,7 @@ impl Arbiter {
             self.revoke(at, index, LostCause::HeldTooLong);
             changed = true;
         }
-        if changed {
+        if changed || self.first_due(at).is_some() {
             self.serve(at);
         }
     }
@@ -251,11 +284,13 @@ impl Arbiter {
     fn revoke(&mut self, at: usize, index: usize, cause: LostCause) {
         let (key, now) = (&mut self.keys[at], self.now);
         let hold = key.holds.remove(index);
-        if cause != LostCause::Evicted {
+        let is_taken = |guard: &Guard| self.fates[guard.request] != Fate::Granted;
+        if cause != LostCause::Evicted && hold.guards.iter().any(is_taken) {
             key.reserved.extend(hold.reservation(now));
         }
         for guard in hold.guards {
-            self.fates[guard.request] = Fate::Lost(cause);
+            let fate = &mut self.fates[guard.request];
+            *fate = if *fate == Fate::Granted { Fate::Revoked } else { Fate::Lost(cause) };
         }
     }
 
@@ -345,11 +380,12 @@ impl Arbiter {
             let by_chance = want.mode == Mode::Exclusive
                 && first.upgrades.is_none()
                 && !someone_is_fair
-                && now - first.since < PATIENCE;
+                && now - key.barge_from < WINDOW;
             if by_chance {
-                key.queue[0].called = true;
+                key.queue[0].called.get_or_insert(now);
             } else {
                 next = Some(0);
+                key.barge_from = now;
             }
         }
         let unfair = |waiter: &Waiter| {

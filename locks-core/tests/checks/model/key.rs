@@ -48,6 +48,8 @@ pub(super) struct Key {
     pub(super) holds: Vec<Hold>,
     pub(super) queue: Vec<Waiter>,
     pub(super) reserved: Vec<Reserved>,
+    /// The later of the last hand-over and the queue's becoming non-empty (C3).
+    pub(super) barge_from: Time,
 }
 
 /// A hold: its guards, the outermost first.
@@ -79,8 +81,8 @@ pub(super) struct Waiter {
     pub(super) since: Time,
     /// It waits to make this shared hold of its own exclusive, by the hold's first grant.
     pub(super) upgrades: Option<u64>,
-    /// The key is free for it, and it has been woken to come and take it.
-    pub(super) called: bool,
+    /// When it was woken to come and take the key, which is free for it.
+    pub(super) called: Option<Time>,
 }
 
 /// Permits and locks of one key exclude each other (C16).
@@ -184,10 +186,5 @@ impl Key {
             let due = oldest.iter().filter(|at| self.holds[**at].due(age) <= moment).count();
             (excess > 0 && due >= excess).then(|| (moment, oldest[..excess].to_vec()))
         })
-    }
-
-    pub(super) fn next_event(&self) -> Option<Time> {
-        let ends = self.holds.iter().filter_map(|hold| hold.at_most);
-        ends.chain(self.reserved.iter().map(|left| left.until)).min()
     }
 }

@@ -218,7 +218,7 @@ impl Run {
             let at = key.queue.iter().position(|waiter| waiter.request == *request);
             let has_reason = match (self.model.fates[*request], at) {
                 (Fate::Waiting, Some(at)) => {
-                    key.queue[at].called
+                    key.queue[at].called.is_some()
                         || self.model.first_due(want.key) == Some(at)
                         || want
                             .wait
