@@ -91,7 +91,7 @@ impl<S: LeaseStore> Pending<S> {
             let now = clock.now();
             match answer {
                 Some(Ok(Claimed::Granted(token))) => return Ok((self.take_in(token), token)),
-                Some(Ok(Claimed::Refused(refusal))) => outlook.refused(refusal, now),
+                Some(Ok(Claimed::Refused(refusal))) => outlook.refused(refusal, self.sent, now),
                 Some(Ok(Claimed::NotYet(left))) => outlook.not_before(now.after(left), now),
                 Some(Err(error)) if is_refusal(&error) => {
                     return Err(about(&keys[0], error));

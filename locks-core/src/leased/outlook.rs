@@ -26,6 +26,8 @@ pub(super) struct Outlook {
     word: Word,
     /// When the store last answered.
     heard: Moment,
+    /// When the claim was sent that was refused last.
+    sent: Moment,
     /// Since when it has been asked and has not answered, and the error of that, if there was one.
     unanswered: Option<(Moment, Option<LockError>)>,
 }
@@ -64,6 +66,7 @@ impl Outlook {
             patience: connect.max(lease),
             word: Word::Nothing,
             heard: begun,
+            sent: begun,
             unanswered: None,
         }
     }
@@ -83,7 +86,9 @@ impl Outlook {
         self.unanswered.get_or_insert((now, None));
     }
 
-    pub(super) fn refused(&mut self, refusal: Refusal, now: Moment) {
+    /// The store has refused what was `sent` then, which is when its times began to count at the latest.
+    pub(super) fn refused(&mut self, refusal: Refusal, sent: Moment, now: Moment) {
+        self.sent = sent;
         (self.word, self.heard, self.unanswered) = (Word::Refused(refusal), now, None);
     }
 
@@ -174,7 +179,8 @@ impl Outlook {
                     None => (pause(), refusal.in_the_way.iter().map(|entry| entry.ends_in).min()),
                 };
                 let changes = due.chain(ends).chain(refusal.again_in);
-                now.after(changes.filter(|change| !change.is_zero()).fold(pause, Duration::min))
+                let changes = changes.filter(|change| !change.is_zero());
+                changes.map(|change| self.sent.after(change)).fold(now.after(pause), Moment::min)
             }
             Word::NotBefore(at) if self.unanswered.is_none() => {
                 // It may know better by then.
