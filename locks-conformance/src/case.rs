@@ -17,6 +17,7 @@ pub trait Made {
 #[derive(Clone, Copy)]
 pub struct Case {
     pub(super) name: &'static str,
+    pub(super) area: &'static str,
     pub(super) body: fn(&Subject),
     /// Whether the other side is another client.
     pub(super) with_rival: bool,
@@ -43,6 +44,12 @@ impl Case {
     /// What it is called.
     pub const fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Whether it needs a [`child`](Fixture::child): a backend in memory, put to the kit as if there
+    /// were other processes, leaves these out.
+    pub fn needs_child(&self) -> bool {
+        self.area == "children"
     }
 
     /// Puts the fixture to it.

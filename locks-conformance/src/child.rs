@@ -62,6 +62,22 @@ impl Serving<'_> {
                 Some(guard) => guard.release().map(|()| String::new()),
                 None => return format!("error: `{key}` is not held"),
             },
+            // Its last word is its end.
+            ["leave", key] => match self.held.remove(*key) {
+                Some(guard) => {
+                    drop(guard);
+                    std::process::exit(0);
+                }
+                None => return format!("error: `{key}` is not held"),
+            },
+            ["fork", key] => match self.held.remove(*key) {
+                Some(guard) => {
+                    let (guard, told) = super::forked::look(self.backend, key, guard);
+                    self.held.insert((*key).to_owned(), guard);
+                    return told;
+                }
+                None => return format!("error: `{key}` is not held"),
+            },
             ["check", key] => match self.held.get(*key) {
                 Some(guard) => guard.check().map(|()| String::new()),
                 None => return format!("error: `{key}` is not held"),
@@ -157,6 +173,16 @@ impl Child {
     pub(super) fn kill(mut self) {
         self.process.kill().expect("it runs");
         self.process.wait().expect("it is this process's child");
+    }
+
+    /// Waits until it has come to its end by itself.
+    #[track_caller]
+    pub(super) fn ended(mut self) {
+        let start = std::time::Instant::now();
+        while self.process.try_wait().expect("it is this process's child").is_none() {
+            assert!(start.elapsed() < self.patience, "it does not come to its end");
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
     }
 
     /// Stops it, or lets it go on.

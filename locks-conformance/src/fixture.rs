@@ -3,7 +3,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use locks_core::Backend;
+use locks_core::{Backend, Exclusion, LockBackend};
 
 /// What the kit needs to know of a backend in order to test it.
 ///
@@ -76,6 +76,22 @@ pub trait Fixture: Send + Sync + 'static {
     /// to what comes back. For backends whose tokens outlive the process (C7).
     fn restart(&self) -> Option<Backend> {
         None
+    }
+
+    /// Has the arbiter stand still, as one that is stopped or hangs does, or go on; `false` if that
+    /// cannot be done (C2).
+    fn hang(&self, hangs: bool) -> bool {
+        let _ = hangs;
+        false
+    }
+
+    /// Returns how many waiters stand in one queue where there are many of them. Each costs an arbiter
+    /// elsewhere a round trip or more.
+    fn crowd(&self) -> usize {
+        match self.backend().about().capabilities.exclusion {
+            Exclusion::Process => 2000,
+            _ => 50,
+        }
     }
 
     /// For how many keys the arbiter keeps anything in memory (C13), where that can be counted.

@@ -24,18 +24,20 @@ mod cancel;
 mod capabilities;
 mod case;
 mod child;
+mod children;
+mod clients;
 mod deadlock;
 mod exclusion;
 mod fairness;
 mod fencing;
 mod fixture;
+mod forked;
 mod holders;
 mod keys;
 mod leaks;
 mod loss;
 mod pending;
 mod permits;
-mod processes;
 mod reentry;
 mod release;
 mod running;
@@ -117,6 +119,7 @@ macro_rules! __conformance_cases {
                 c4_another_thread_can_release + rival,
                 c4_a_thread_that_ends_releases + rival,
                 c4_every_release_wakes_the_next + rival,
+                c4_a_waker_that_panics_costs_nobody_else + rival,
                 c4_releasing_a_lost_hold_does_not_touch_the_next + rival,
                 c4_dropping_a_lost_guard_does_not_touch_the_next + rival,
             }
@@ -143,6 +146,7 @@ macro_rules! __conformance_cases {
                 c6_each_thief_is_due_in_its_own_time + rival,
                 c6_refresh_renews_the_age + rival,
                 c6_racing_thieves_win_one_at_a_time + rival,
+                c6_many_waiting_thieves_are_served_one_by_one + rival,
                 c6_an_age_of_nothing_steals_at_once + rival,
                 c6_a_newcomer_does_not_overtake_a_due_thief + rival,
                 c6_a_thief_judges_who_came_in_after_it + rival,
@@ -173,6 +177,7 @@ macro_rules! __conformance_cases {
                 c8_a_lost_guard_says_so + rival,
                 c8_lost_resolves_on_loss_and_only_then + rival,
                 c8_all_who_wait_for_a_loss_hear_of_it + rival,
+                c8_a_dropped_watch_leaves_nothing,
                 c8_nothing_is_lost_without_a_cause + rival,
                 c8_a_loss_concerns_one_hold + rival,
                 c8_one_reader_of_several_can_lose_its_hold + rival,
@@ -287,16 +292,21 @@ macro_rules! __conformance_cases {
                 c16_one_and_very_many + rival,
                 c16_permits_are_handed_on_in_order + rival,
             }
-            processes {
+            clients {
                 c1_clients_exclude_each_other,
                 c1_readers_of_two_clients_share,
-                c9_owners_of_two_clients_are_apart,
+                c2_an_arbiter_that_does_not_answer_is_unavailable,
                 c3_clients_are_served_in_order,
                 c5_a_dropped_wait_of_another_client_leaves_nothing,
                 c6_clients_steal_from_each_other,
                 c7_tokens_of_two_clients_grow_together,
+                c9_owners_of_two_clients_are_apart,
+            }
+            children {
                 c1_processes_exclude_each_other,
                 c4_a_killed_process_frees_its_locks,
+                c4_a_process_that_ends_after_its_release_keeps_nothing,
+                c4_a_forked_child_holds_nothing_of_its_parents,
                 c5_a_killed_process_leaves_the_queue,
                 c8_a_stopped_process_learns_of_its_loss,
             }
@@ -365,10 +375,18 @@ macro_rules! __conformance_tests {
 macro_rules! __conformance_table {
     ({} $($area:ident { $($case:ident $(+ $rival:ident)?,)* })*) => {
         const CASES: &[Case] = &[
-            $($(Case { name: stringify!($case), body: $area::$case, with_rival: false },)*)*
+            $($(
+                Case {
+                    name: stringify!($case),
+                    area: stringify!($area),
+                    body: $area::$case,
+                    with_rival: false,
+                },
+            )*)*
             $($($(
                 Case {
                     name: concat!(stringify!($rival), "::", stringify!($case)),
+                    area: stringify!($area),
                     body: $area::$case,
                     with_rival: true,
                 },

@@ -1,5 +1,7 @@
 //! C8: how a holder learns that the lock is no longer its own.
 
+use std::sync::Arc;
+
 use super::pending::Driven;
 use super::subject::Subject;
 use locks_core::{ErrorKind, LostCause, OwnedGuard};
@@ -69,6 +71,27 @@ pub(super) fn c8_all_who_wait_for_a_loss_hear_of_it(subject: &Subject) {
         lost.finish(subject.patience(), "`lost()`");
     }
     subject.drive("`lost()`", guard.lost());
+}
+
+/// A watch that is dropped leaves nothing with the guard, which may live for long.
+pub(super) fn c8_a_dropped_watch_leaves_nothing(subject: &Subject) {
+    let guard = subject.take(subject.lock("k"));
+    let mut stays = Driven::new(guard.lost());
+    assert!(stays.poll().is_pending(), "nothing was lost");
+    let left = Vec::from_iter((0..100).map(|_| {
+        let mut lost = Driven::new(guard.lost());
+        assert!(lost.poll().is_pending() && lost.poll().is_pending(), "nothing was lost");
+        lost.wakes()
+    }));
+    subject.until("the wakers of dropped watches are dropped", || {
+        left.iter().all(|wakes| Arc::strong_count(wakes) == 1)
+    });
+    if rob(subject, &guard).is_some() {
+        stays.assert_woken(subject.patience(), "`lost()`");
+    }
+    drop(stays);
+    drop(guard);
+    subject.assert_free("k");
 }
 
 /// A loss that nobody causes does not happen: not by time, use or waiters.

@@ -48,6 +48,11 @@ impl<F: Future> Driven<F> {
         Self { future: Box::pin(future), wakes: Arc::default(), seen: None }
     }
 
+    /// What its wakers wake: counted for as long as somebody keeps one.
+    pub(super) fn wakes(&self) -> Arc<Wakes> {
+        self.wakes.clone()
+    }
+
     /// Polls whether or not there is a reason.
     pub(super) fn poll(&mut self) -> Poll<F::Output> {
         self.seen = Some(self.wakes.count());
@@ -104,6 +109,16 @@ impl Pending {
             self.outcome = Some(outcome);
         }
         self.outcome.is_some()
+    }
+
+    /// Leaves another waker.
+    pub(super) fn poll_with(&mut self, waker: &Waker) {
+        let mut context = Context::from_waker(waker);
+        if self.outcome.is_none()
+            && let Poll::Ready(outcome) = self.acquire.future.as_mut().poll(&mut context)
+        {
+            self.outcome = Some(outcome);
+        }
     }
 
     /// Waits until it is woken, without polling it.

@@ -1,10 +1,12 @@
 //! C4: how a hold ends.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Wake, Waker};
 
 use super::pending::Driven;
 use super::subject::Subject;
-use locks_core::LostCause;
+use locks_core::{LockBuilder, LostCause, OwnedGuard};
 
 pub(super) fn c4_dropping_a_guard_releases_it(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));
@@ -102,6 +104,45 @@ pub(super) fn c4_every_release_wakes_the_next(subject: &Subject) {
     }
     drop(guard);
     subject.assert_free("k");
+}
+
+/// A waker that panics costs its own task a wake-up, and nobody else anything.
+pub(super) fn c4_a_waker_that_panics_costs_nobody_else(subject: &Subject) {
+    // The panic may be seen by whoever wakes: it is nobody's fault but the waker's.
+    let let_go = |guard: OwnedGuard| drop(catch_unwind(AssertUnwindSafe(|| drop(guard))));
+    for is_first in [true, false] {
+        let guard = subject.take(subject.lock("k"));
+        let before = (!is_first).then(|| subject.queue(subject.lock("k")));
+        // Readers are woken together.
+        let read = |lock: LockBuilder<'static>| match subject.can().shared {
+            true => lock.shared(),
+            false => lock,
+        };
+        let mut faulty = subject.queue(read(subject.theirs("k")));
+        let after = subject.queue(read(subject.lock("k")));
+        subject.outwait();
+        faulty.poll_with(&Waker::from(Arc::new(Faulty)));
+        let_go(guard);
+        if subject.orders() && subject.can().shared {
+            before.map(|before| let_go(before.granted(subject)));
+            let after = after.granted(subject);
+            drop((faulty, after));
+            subject.assert_free("k");
+        } else {
+            drop(faulty);
+            super::fairness::serve_all(subject, before.into_iter().chain([after]).collect());
+        }
+    }
+}
+
+/// Panics when it is woken.
+struct Faulty;
+
+impl Wake for Faulty {
+    fn wake(self: Arc<Self>) {
+        // Without the hook, which would print it.
+        std::panic::resume_unwind(Box::new("a faulty waker"));
+    }
 }
 
 /// The release of a hold that was taken away says so and frees nothing.

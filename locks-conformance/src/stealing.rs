@@ -82,6 +82,10 @@ pub(super) fn c6_a_successor_is_not_judged_by_its_predecessor(subject: &Subject)
     if !steals(subject) {
         return;
     }
+    if !subject.orders() {
+        // The thief may be the successor.
+        return;
+    }
     let (age, since) = (subject.unit(), subject.now());
     let old = subject.take(subject.lock("k"));
     let next = subject.queue(subject.lock("k"));
@@ -245,6 +249,41 @@ pub(super) fn c6_racing_thieves_win_one_at_a_time(subject: &Subject) {
     let won = outcomes.iter().flatten().filter(|guard| !guard.is_lost()).count();
     assert_eq!(won, 1, "{won} thieves hold it: {outcomes:?}");
     assert_stolen(subject, &victim);
+}
+
+/// Thieves whose time has not come are waiters like others, however many: each is served once.
+pub(super) fn c6_many_waiting_thieves_are_served_one_by_one(subject: &Subject) {
+    if !steals(subject) {
+        return;
+    }
+    let many = subject.fixture().crowd();
+    let guard = subject.take(subject.lock("k"));
+    let age = subject.unit() * 100_000;
+    let mut thieves = Vec::from_iter((0..many).map(|turn| {
+        let mut thief = Pending::begin(subject.turns(turn, "k").steal_after(age));
+        thief.poll();
+        thief
+    }));
+    subject.outwait();
+    subject.release(guard);
+    while !thieves.is_empty() {
+        // Whoever is woken first; where there is an order the first of them.
+        let next = match subject.orders() && !subject.is_apart() {
+            true => 0,
+            false => {
+                let mut served = None;
+                subject.until("one of the thieves is served", || {
+                    served = thieves.iter_mut().position(Pending::poll);
+                    served.is_some()
+                });
+                served.expect("one is")
+            }
+        };
+        let thief = thieves.remove(next).granted(subject);
+        thief.check().expect("nobody's time has come");
+        drop(thief);
+    }
+    subject.assert_free("k");
 }
 
 /// An age of nothing takes whatever is there.

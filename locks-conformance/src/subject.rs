@@ -100,6 +100,11 @@ impl Subject {
         self.lock(key).wait(false)
     }
 
+    /// Whether the two sides are two clients.
+    pub(super) fn is_apart(&self) -> bool {
+        self.theirs.is_some()
+    }
+
     /// The client of the other side.
     pub(super) fn their_backend(&self) -> &Backend {
         self.theirs.as_ref().unwrap_or(&self.backend)

@@ -112,7 +112,11 @@ control! {
         c4_a_thread_that_ends_releases,
         c5_dropped_while_free_after_any_number_of_polls,
         c9_an_ending_thread_can_lock;
+    c4_wakers_panic_through: WakersPanicThrough fails c4_a_waker_that_panics_costs_nobody_else;
+    c8_watchers_stay: WatchersStay fails c8_a_dropped_watch_leaves_nothing;
+    c12_list_waits: ListWaits fails c12_the_list_tells_who_holds_and_who_waits;
     c4_lost_wake_up: LostWakeUp fails
+        c6_many_waiting_thieves_are_served_one_by_one,
         c4_every_release_wakes_the_next,
         c3_a_busy_thread_does_not_starve_a_waiter,
         c11_overlapping_sets_do_not_deadlock,

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use locks_conformance::{Fixture, conformance, serve};
@@ -23,6 +23,7 @@ struct Several {
     flaw: Option<Flaw>,
     ours: Backend,
     theirs: Backend,
+    hangs: Arc<AtomicBool>,
 }
 
 impl Several {
@@ -36,9 +37,10 @@ impl Several {
         let name = format!("locks-conformance-{}-{number}", std::process::id());
         let directory = env::temp_dir().join(name);
         fs::create_dir(&directory).unwrap();
-        let client = || Backend::new(Sockets::new(directory.clone(), flaw));
+        let hangs = Arc::<AtomicBool>::default();
+        let client = || Backend::new(Sockets::that_hangs(directory.clone(), flaw, hangs.clone()));
         let (ours, theirs) = (client(), client());
-        Self { directory, flaw, ours, theirs }
+        Self { directory, flaw, ours, theirs, hangs }
     }
 }
 
@@ -72,6 +74,11 @@ impl Fixture for Several {
         Some(command)
     }
 
+    fn hang(&self, hangs: bool) -> bool {
+        self.hangs.store(hangs, Ordering::SeqCst);
+        true
+    }
+
     fn restart(&self) -> Option<Backend> {
         Some(Backend::new(Sockets::new(self.directory.clone(), self.flaw)))
     }
@@ -91,7 +98,7 @@ fn serves_the_kit() {
 conformance!(sockets, Several::new);
 
 /// What each flaw fails; that the cases pass without is what `sockets` shows.
-pub(crate) const CONTROLS: [(Flaw, &[&str]); 5] = [
+pub(crate) const CONTROLS: [(Flaw, &[&str]); 8] = [
     (
         Flaw::Apart,
         &[
@@ -107,6 +114,9 @@ pub(crate) const CONTROLS: [(Flaw, &[&str]); 5] = [
     ),
     (Flaw::HoldsOutlive, &["c4_a_killed_process_frees_its_locks"]),
     (Flaw::WaitsOutlive, &["c5_a_killed_process_leaves_the_queue"]),
+    (Flaw::ReleasesLater, &["c4_a_process_that_ends_after_its_release_keeps_nothing"]),
+    (Flaw::ForksHold, &["c4_a_forked_child_holds_nothing_of_its_parents"]),
+    (Flaw::SilenceIsContention, &["c2_an_arbiter_that_does_not_answer_is_unavailable"]),
     (Flaw::WaitsGoOn, &["c5_a_dropped_wait_of_another_client_leaves_nothing"]),
 ];
 

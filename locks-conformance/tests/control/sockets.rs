@@ -10,7 +10,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::PathBuf;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -34,6 +34,12 @@ pub(crate) enum Flaw {
     WaitsOutlive,
     /// A wait goes on although nobody waits any more.
     WaitsGoOn,
+    /// A release is carried out when there is time for it.
+    ReleasesLater,
+    /// A forked child takes what its parent holds for its own.
+    ForksHold,
+    /// Silence is taken for contention.
+    SilenceIsContention,
 }
 
 /// A client of the arbiter that a directory stands for.
@@ -49,6 +55,10 @@ struct Held {
     sockets: Mutex<HashMap<u64, Taken>>,
     next: AtomicU64,
     tokens: AtomicU64,
+    /// The process that holds what it holds.
+    process: u32,
+    /// Whether it answers nothing.
+    hangs: Arc<AtomicBool>,
 }
 
 /// A key that is held.
@@ -68,6 +78,15 @@ impl Drop for Taken {
 
 impl Sockets {
     pub(crate) fn new(directory: PathBuf, flaw: Option<Flaw>) -> Self {
+        Self::that_hangs(directory, flaw, Arc::default())
+    }
+
+    /// A client that answers nothing while it is told so.
+    pub(crate) fn that_hangs(
+        directory: PathBuf,
+        flaw: Option<Flaw>,
+        hangs: Arc<AtomicBool>,
+    ) -> Self {
         static CLIENTS: AtomicU64 = AtomicU64::new(0);
         let client = (std::process::id(), CLIENTS.fetch_add(1, Ordering::Relaxed));
         let can = Capabilities::plain(Exclusion::Kernel, TokenScope::Directory);
@@ -78,6 +97,8 @@ impl Sockets {
             sockets: Mutex::default(),
             next: AtomicU64::new(1),
             tokens: AtomicU64::new(0),
+            process: std::process::id(),
+            hangs,
         };
         Self { about: About::new("sockets", can), held: Arc::new(held) }
     }
@@ -121,7 +142,7 @@ impl Held {
             Err(error) => return Err(error),
         };
         let mut file = None;
-        if self.flaw == Some(Flaw::HoldsOutlive) {
+        if matches!(self.flaw, Some(Flaw::HoldsOutlive | Flaw::ReleasesLater)) {
             let path = self.directory.join(format!("{name}.held"));
             if fs::exists(&path)? {
                 return Ok(None);
@@ -155,6 +176,10 @@ impl Held {
         Ok(Token::new(last + 1))
     }
 
+    fn is_forked(&self) -> bool {
+        self.process != std::process::id() && self.flaw != Some(Flaw::ForksHold)
+    }
+
     fn keep(&self, taken: Taken) -> Granted {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let hold = Hold::new(id, taken.token);
@@ -174,6 +199,12 @@ impl LockBackend for Sockets {
             return Op::failed(error);
         }
         let key = request.keys.single().expect("several keys have been refused").to_owned();
+        if self.held.hangs.load(Ordering::SeqCst) {
+            return Op::failed(match self.held.flaw {
+                Some(Flaw::SilenceIsContention) => LockError::new(ErrorKind::Contended, key),
+                _ => LockError::unavailable("sockets", "it says nothing"),
+            });
+        }
         match self.held.take(&key) {
             Ok(Some(taken)) => return Op::ready(self.held.keep(taken)),
             Err(error) => return Op::failed(LockError::unavailable("sockets", error)),
@@ -189,17 +220,27 @@ impl LockBackend for Sockets {
 
     fn release(&self, hold: Hold) -> Op<'static, ()> {
         let id = hold.id().expect("its own holds have one");
-        drop(self.held.sockets.lock().unwrap().remove(&id));
+        let taken = self.held.sockets.lock().unwrap().remove(&id);
+        if self.held.flaw == Some(Flaw::ReleasesLater) {
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(100));
+                drop(taken);
+            });
+        }
         Op::ready(())
     }
 
     fn poll_lost(&self, _: &Hold, _: Option<&mut Context<'_>>) -> Poll<LostCause> {
-        Poll::Pending
+        if self.held.is_forked() { Poll::Ready(LostCause::Forgotten) } else { Poll::Pending }
     }
 
     fn unwatch(&self, _: &Hold, _: &Waker) {}
 
     fn refresh(&self, _: &Hold) -> Op<'static, ()> {
+        if self.held.is_forked() {
+            let cause = LostCause::Forgotten;
+            return Op::failed(LockError::new(ErrorKind::Lost { cause }, ""));
+        }
         Op::ready(())
     }
 
@@ -230,7 +271,15 @@ impl Waiting {
         let tries = Arc::new(Mutex::new(Tries::default()));
         let waiting = Self(tries.clone(), held.clone());
         thread::spawn(move || {
-            while !tries.lock().unwrap().once(&held, &key, deadline) {
+            loop {
+                let (last, waker) = {
+                    let mut tries = tries.lock().unwrap();
+                    let last = tries.once(&held, &key, deadline);
+                    (last, tries.waker.take_if(|_| last))
+                };
+                if last {
+                    return waker.into_iter().for_each(Waker::wake);
+                }
                 thread::sleep(Duration::from_millis(1));
             }
         });
@@ -257,7 +306,6 @@ impl Tries {
             Ok(taken) if self.given_up => drop(held.keep(taken)),
             outcome => self.outcome = Some(outcome),
         }
-        self.waker.take().into_iter().for_each(Waker::wake);
         true
     }
 }

@@ -1,12 +1,14 @@
-//! The store behind `Leased`: the flaws that an adapter in front might hide.
+//! The store behind `Leased`, put to the whole kit, at once and slowly; and the flaws that an adapter in
+//! front might hide.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use locks_conformance::{Case, Fixture, StoreFixture};
-use locks_core::{Backend, Leased};
+use locks_core::{Backend, Leased, WaiterOrder};
 
 use crate::flaw::Flaw;
 use crate::store::Shared;
@@ -68,6 +70,35 @@ impl Fixture for Adapted {
 fn passes(shared: Shared, case: &str) -> bool {
     let run = || Case::named(case).run(Arc::new(Adapted::new(shared)));
     catch_unwind(AssertUnwindSafe(run)).is_ok()
+}
+
+/// All cases, some at a time: a slow store is waited for, and not computed.
+#[track_caller]
+fn passes_all(make: impl Fn() -> Shared + Sync) {
+    // A store in memory has no other processes.
+    let cases = Case::all().iter().filter(|case| !case.needs_child());
+    let cases = cases.map(Case::name).collect::<Vec<_>>();
+    let (next, failed) = (AtomicUsize::new(0), std::sync::Mutex::new(Vec::new()));
+    let work = || {
+        while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if !passes(make(), case) {
+                failed.lock().expect("nothing panics under it").push(*case);
+            }
+        }
+    };
+    thread::scope(|threads| (0..16).for_each(|_| drop(threads.spawn(work))));
+    let failed = failed.into_inner().expect("nothing panics under it");
+    assert!(failed.is_empty(), "{failed:#?} of {} cases", cases.len());
+}
+
+#[test]
+fn the_kit_passes_with_an_order_within_each_process() {
+    passes_all(|| Shared::new(None, WaiterOrder::WithinProcess, false));
+}
+
+#[test]
+fn the_kit_passes_over_a_slow_store() {
+    passes_all(|| Shared::new(None, WaiterOrder::WithinProcess, true));
 }
 
 /// What a store gets wrong shows through the adapter as well, where two clients meet.

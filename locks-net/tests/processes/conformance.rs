@@ -58,6 +58,17 @@ impl Fixture for Clients {
         Some(usize::try_from(status(&self.own).unwrap().keys).unwrap())
     }
 
+    fn hang(&self, hangs: bool) -> bool {
+        let server = self.server.lock().unwrap();
+        let server = server.as_ref().expect("it serves");
+        if hangs {
+            server.stop()
+        } else {
+            server.go_on()
+        }
+        true
+    }
+
     fn restart(&self) -> Option<Backend> {
         let mut server = self.server.lock().unwrap();
         server.take().expect("it serves").kill();

@@ -30,6 +30,7 @@ pub(crate) enum Defect {
     OneQueueForAll,
     // C4
     LazyRelease,
+    WakersPanicThrough,
     LostWakeUp,
     ReleaseByNonOwner,
     ReleaseReportsLoss,
@@ -59,6 +60,7 @@ pub(crate) enum Defect {
     ListedTokenIsAnother,
     // C8
     LossNotTold,
+    WatchersStay,
     LossWakesNobody,
     LossWithoutCause,
     RefreshRevives,
@@ -101,6 +103,8 @@ pub(crate) enum Defect {
     // C12
     ErrorsNameNobody,
     ListOmitsWaiters,
+    /// It answers when nobody waits any more.
+    ListWaits,
     ListReversed,
     ListIgnoresQuery,
     ListsEverythingExclusive,

@@ -8,6 +8,7 @@ mod grant;
 mod info;
 mod state;
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -20,7 +21,7 @@ use locks_core::{
 };
 
 pub(crate) use defect::Defect;
-use state::{Stage, State};
+use state::{Ask, Stage, State};
 
 /// The arbiter, and itself the fixture: its clock is set by hand.
 #[derive(Clone)]
@@ -70,7 +71,14 @@ impl Arbiter {
             state.conclude();
             (value, std::mem::take(&mut state.wakers))
         };
-        wakers.into_iter().for_each(Waker::wake);
+        let through = self.is(Defect::WakersPanicThrough);
+        for waker in wakers {
+            // What a waker does is its own affair.
+            let woken = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            if let (true, Err(panic)) = (through, woken) {
+                resume_unwind(panic);
+            }
+        }
         value
     }
 
@@ -142,7 +150,9 @@ impl LockBackend for Arbiter {
 
     fn unwatch(&self, hold: &Hold, waker: &Waker) {
         let id = hold.id().expect("its own holds have one");
-        self.change(|state| state.unwatch(id, waker));
+        if !self.is(Defect::WatchersStay) {
+            self.change(|state| state.unwatch(id, waker));
+        }
     }
 
     fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
@@ -156,6 +166,9 @@ impl LockBackend for Arbiter {
     }
 
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
+        if self.is(Defect::ListWaits) && self.state().asks.values().any(Ask::is_waiting) {
+            return Op::later(std::future::pending());
+        }
         Op::ready(self.state().list(&query))
     }
 
@@ -251,6 +264,11 @@ impl Fixture for Arbiter {
                 return;
             }
         }
+    }
+
+    /// It goes through all of them whenever anything changes.
+    fn crowd(&self) -> usize {
+        100
     }
 
     fn live_keys(&self) -> Option<usize> {

@@ -289,6 +289,12 @@ impl State {
         for id in lost {
             let mut ask = self.asks.remove(&id).expect("it was just found");
             let held = *ask.held().expect("it holds");
+            if !held.seen {
+                // Nobody has had it yet: it is asked for again.
+                (ask.stage, ask.got, ask.checked) = (Stage::Waiting, 0, None);
+                self.asks.insert(id, ask);
+                continue;
+            }
             if cause != LostCause::Evicted && id == nest {
                 self.reserve(&ask);
             }

@@ -1,21 +1,15 @@
-//! Holders that are other clients or other processes: C1, C3, C4, C5, C7 and C8 once more.
+//! Holders that are other clients: C1, C2, C3, C5, C6, C7 and C9 once more.
 
-use super::child::Child;
+use std::time::Duration;
+
 use super::pending::Pending;
 use super::subject::Subject;
-use locks_core::{Exclusion, WaiterOrder};
+use locks_core::{ErrorKind, WaiterOrder};
 
 /// Runs `body` with another client of the arbiter, if holders can be such.
 fn with_rival(subject: &Subject, body: impl FnOnce(&Subject)) {
     if let Some(rival) = subject.rival() {
         body(&rival);
-    }
-}
-
-/// Runs `body` with another process, if holders can be such.
-fn with_child(subject: &Subject, body: impl FnOnce(Child)) {
-    if let Some(program) = subject.child() {
-        body(Child::start(subject, program));
     }
 }
 
@@ -145,89 +139,29 @@ pub(super) fn c7_tokens_of_two_clients_grow_together(subject: &Subject) {
     });
 }
 
-pub(super) fn c1_processes_exclude_each_other(subject: &Subject) {
-    with_child(subject, |mut child| {
-        let token = child.take("take k");
-        subject.contended(subject.lock("k"));
-        let waiting = subject.queue(subject.lock("k"));
-        child.ask("release k").expect("it was held");
-        let guard = waiting.granted(subject);
-        assert!(guard.token() > token, "tokens grow across processes");
-        let failure = child.ask("take k no-wait").expect_err("it is held here");
-        assert!(failure.starts_with("Contended"), "{failure}");
-        // It waits until the release here.
-        child.tell("take k");
-        subject.settle();
-        assert_eq!(child.has_replied(), None, "it was granted beside another");
-        let token = guard.token();
-        subject.release(guard);
-        let theirs = child.reply().expect("it is free");
-        assert!(theirs.parse::<u64>().expect("a token is a number") > token.get());
-    });
+/// An arbiter that does not answer has not said that somebody is in the way.
+pub(super) fn c2_an_arbiter_that_does_not_answer_is_unavailable(subject: &Subject) {
+    let guard = subject.take(subject.lock("k"));
+    if !subject.fixture().hang(true) {
+        return;
+    }
+    let limit = subject.unit();
+    let asked = [
+        subject.theirs("free").wait(false),
+        subject.theirs("free").wait(limit),
+        subject.theirs("k").wait(limit),
+        subject.lock("other").wait(Duration::ZERO),
+    ];
+    let asked = asked
+        .map(|lock| subject.thread("a caller", move |_| lock.acquire().map(|guard| guard.token())));
+    let outcomes = asked.map(|asked| asked.finish_in_time(subject));
+    subject.fixture().hang(false);
+    for outcome in outcomes {
+        let error = outcome.expect_err("nobody has answered");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    }
+    drop(guard);
+    for key in ["k", "free", "other"] {
+        subject.assert_free(key);
+    }
 }
-
-/// What a killed process held is free again: at once, or at the end of its lease.
-pub(super) fn c4_a_killed_process_frees_its_locks(subject: &Subject) {
-    with_child(subject, |mut child| {
-        let lease = subject.fixture().lease();
-        let token = child.take(&format!("take k lease={}", lease.as_millis()));
-        let waiting = subject.queue(subject.lock("k"));
-        child.kill();
-        if subject.can().exclusion <= Exclusion::Lease {
-            subject.advance(lease + subject.late());
-        }
-        let guard = waiting.granted(subject);
-        assert!(guard.token() > token, "tokens grow across a crash");
-        subject.release(guard);
-        subject.assert_free("k");
-    });
-}
-
-/// A process that is killed while it waits is in nobody's way.
-pub(super) fn c5_a_killed_process_leaves_the_queue(subject: &Subject) {
-    with_child(subject, |mut child| {
-        let guard = subject.take(subject.lock("k"));
-        child.take("take other");
-        let lease = subject.fixture().lease().as_millis();
-        child.ask(&format!("queue k lease={lease}")).expect("it waits");
-        let waiting = subject.queue(subject.lock("k"));
-        child.kill();
-        if subject.can().exclusion <= Exclusion::Lease {
-            subject.advance(subject.fixture().lease() + subject.late());
-        }
-        subject.release(guard);
-        drop(waiting.granted(subject));
-        subject.assert_free("k");
-    });
-}
-
-/// Stopped past its lease it has lost the lock, knows it when it goes on, and frees nothing;
-/// where there are no leases it has lost nothing.
-#[cfg(unix)]
-pub(super) fn c8_a_stopped_process_learns_of_its_loss(subject: &Subject) {
-    with_child(subject, |mut child| {
-        let lease = subject.fixture().lease();
-        let token = child.take(&format!("take k lease={}", lease.as_millis()));
-        child.signal("STOP");
-        subject.advance(lease * 2);
-        if subject.can().exclusion > Exclusion::Lease {
-            subject.contended(subject.lock("k"));
-            child.signal("CONT");
-            child.ask("check k").expect("a process that stands still loses nothing");
-            return child.ask("release k").map(drop).expect("it was held");
-        }
-        let guard = subject.take(subject.lock("k"));
-        assert!(guard.token() > token, "tokens grow across an expiry");
-        child.signal("CONT");
-        let failure = child.ask("check k").expect_err("its lease has run out");
-        assert!(failure.starts_with("Lost"), "{failure}");
-        let failure = child.ask("release k").expect_err("its lease has run out");
-        assert!(failure.starts_with("Lost"), "{failure}");
-        guard.check().expect("a late release frees nothing");
-        subject.contended(subject.lock("k"));
-    });
-}
-
-/// There are no such signals here.
-#[cfg(not(unix))]
-pub(super) fn c8_a_stopped_process_learns_of_its_loss(_: &Subject) {}
