@@ -246,6 +246,8 @@ impl Session {
         let (_, kind, number) = owner.to_parts();
         match self.names.get(&number).filter(|_| kind == THREAD) {
             Some(name) => Some(format!("thread `{name}`")),
+            // Its client has yet to say what it is called; a number of its own tells nobody anything.
+            None if self.is_restored => None,
             None => owner.describe(),
         }
     }

@@ -195,6 +195,41 @@ fn row14_a_server_that_comes_back_finds_its_holders_and_waiters() {
     assert!(waiting.join().unwrap() > token);
 }
 
+/// Before and after a restart a holder is called the same (C12).
+#[test]
+fn row14_a_holder_keeps_its_name() {
+    let place = Place::new();
+    let server = place.serve();
+    let (ours, watcher) = (place.client().into_backend(), place.client().into_backend());
+    let named = thread::Builder::new().name("worker".into());
+    thread::scope(|scope| {
+        let (send, done) = channel::<()>();
+        let (holding, held) = channel();
+        let working = move || {
+            let guard = take(&ours);
+            holding.send(()).unwrap();
+            done.recv().unwrap_err();
+            guard.release().unwrap();
+        };
+        let worker = named.spawn_scoped(scope, working).unwrap();
+        held.recv().unwrap();
+        let who = || {
+            let holders = watcher.list().ok().and_then(|mut infos| Some(infos.pop()?.holders));
+            holders.and_then(|mut holders| holders.pop()?.who)
+        };
+        assert_eq!(who().as_deref(), Some("thread `worker`"));
+        server.stop();
+        let _server = place.serve();
+        until("it is called so again", || match who().as_deref() {
+            Some("thread `worker`") => true,
+            None => false,
+            Some(other) => panic!("it is called {other}"),
+        });
+        drop(send);
+        worker.join().unwrap();
+    });
+}
+
 #[test]
 fn row14_nothing_is_lost_while_no_server_is_there_to_count() {
     let place = Place::new();

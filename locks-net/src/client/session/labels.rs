@@ -1,4 +1,4 @@
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use locks_core::{
     CallSite, DeadlockStep, HolderInfo, LockError, LockInfo, OwnerId, Party, WaiterInfo,
@@ -21,7 +21,7 @@ const TEXT: usize = 512;
 pub(super) struct Labels {
     /// What the server has been told.
     sites: HashMap<(usize, u32, usize), u32>,
-    threads: HashSet<u64>,
+    threads: HashMap<u64, String>,
     /// All that any server of this session's was told, to be recognized in what it tells.
     known: HashMap<String, CallSite>,
 }
@@ -31,6 +31,14 @@ impl Labels {
     pub(super) fn forgotten(&mut self) {
         self.sites.clear();
         self.threads.clear();
+    }
+
+    /// The server knows nothing of them any more, but goes on with holds of this session: what to tell it of their
+    /// owners. Call sites of holds are not told again, for holds name none.
+    pub(super) fn told_again(&mut self) -> Vec<Call> {
+        self.sites.clear();
+        let names = self.threads.iter();
+        names.map(|(thread, text)| Call::Name { thread: *thread, text: text.clone() }).collect()
     }
 
     /// The number of a call site, and what to tell the server before it is used, if anything.
@@ -54,13 +62,14 @@ impl Labels {
     /// What to tell the server of an owner before it is named, if anything.
     pub(super) fn owner(&mut self, owner: Option<OwnerId>) -> Option<Call> {
         let (_, kind, thread) = owner?.to_parts();
-        if kind != THREAD || self.threads.contains(&thread) || self.threads.len() >= NAMES {
+        if kind != THREAD || self.threads.contains_key(&thread) || self.threads.len() >= NAMES {
             return None;
         }
-        self.threads.insert(thread);
         let name = owner?.describe()?;
         let name = name.strip_prefix("thread `")?.strip_suffix('`')?;
-        Some(Call::Name { thread, text: shortened(name.to_owned()) })
+        let text = shortened(name.to_owned());
+        self.threads.insert(thread, text.clone());
+        Some(Call::Name { thread, text })
     }
 
     /// The error as this process sees it: what it tells of client `realm` is told of this process.

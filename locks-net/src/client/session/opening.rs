@@ -134,7 +134,7 @@ impl Session {
     fn restore(&mut self) {
         self.channel = Channel::default();
         self.last_ping = None;
-        self.labels.forgotten();
+        let names = self.labels.told_again();
         self.deferred.clear();
         let held = self.holds.iter().filter(|(_, held)| !held.is_given_up());
         let mut held = held.map(|it| *it.0).collect::<Vec<_>>();
@@ -156,6 +156,9 @@ impl Session {
         let disowned = disowned.map(|it| *it.0).collect::<Vec<_>>();
         for request in disowned {
             self.transmit(&Call::Disown { request });
+        }
+        for name in names {
+            self.transmit(&name);
         }
         self.begin_anew();
     }
