@@ -50,6 +50,10 @@ fn explain(backend: &Backend, asked: &ReleaseArgs) -> Result<String, LockError> 
     let found = backend.inspect(Query::Key(key.clone())).block()?;
     let mut holders = found.iter().flat_map(|lock| &lock.holders);
     Ok(match holders.find(|holder| holder.token.is_none()) {
+        Some(stranger) if stranger.party.unseen => format!(
+            "`{key}` is held by {stranger}, of which nothing but that can be told: release it where that \
+             process can be seen, outside of its container for one"
+        ),
         Some(stranger) => format!(
             "`{key}` is held by {stranger}, who is no user of `locks` and would not notice: end that \
              process, or take the lock by `locks run --steal-after`"

@@ -131,9 +131,11 @@ impl Forked {
     }
 }
 
+type Operation<'a, T> = dyn Future<Output = Result<T, LockError>> + Send + 'a;
+
 /// An operation of this process, which a forked child neither goes on with nor withdraws (X1).
 struct Bound<'a, T> {
-    op: Option<Pin<Box<dyn Future<Output = Result<T, LockError>> + Send + 'a>>>,
+    op: Option<Pin<Box<Operation<'a, T>>>>,
     generation: u64,
     name: String,
 }

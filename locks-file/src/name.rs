@@ -14,9 +14,13 @@ const KEPT: usize = 120;
 /// Between what is left and the hash; it is escaped in what comes from a key.
 const CUT: char = '~';
 
+/// The key whose plain name is taken: `net:` keeps the right to serve in a file of that name, and may have
+/// the same directory.
+const TAKEN: (&str, &str) = ("server", "%73erver");
+
 /// The name of the lock file of `key`.
 pub(crate) fn of_key(key: &str) -> String {
-    let mut name = escape(key);
+    let mut name = if key == TAKEN.0 { TAKEN.1.to_owned() } else { escape(key) };
     if name.len() > LONGEST {
         let mut kept = KEPT;
         // Not within an escape, which has two digits after its `%`.
@@ -112,6 +116,8 @@ mod tests {
         assert_eq!(of_key("Jobs/é\n"), "%4aobs%2f%c3%a9%0a.lock");
         assert_eq!(of_key("../x"), "%2e.%2fx.lock");
         assert_eq!(of_key("."), "%2e.lock");
+        assert_eq!(of_key("server"), "%73erver.lock", "`server.lock` is of `net:`");
+        assert_eq!(of_key("servers"), "servers.lock");
     }
 
     #[test]
@@ -132,10 +138,11 @@ mod tests {
 
     #[test]
     fn f8_names_are_keys_again() {
-        for key in ["invoice:42", "../é\n", "A", "~", &"A".repeat(60)] {
+        for key in ["invoice:42", "../é\n", "A", "~", "server", &"A".repeat(60)] {
             assert_eq!(to_key(&of_key(key)), Named::Key(key.to_owned()));
         }
         assert_eq!(to_key(&of_key(&"%".repeat(1024))), Named::Hashed);
+        assert_eq!(to_key("server.lock"), Named::Other);
         for other in [".epochs", "a", "A.lock", "%zz.lock", "%6.lock", "%41%.lock", "a b.lock"] {
             assert_eq!(to_key(other), Named::Other, "{other}");
         }

@@ -53,7 +53,7 @@ fn somebody(
     party: &Party,
     site: Option<String>,
 ) -> Map<String, Value> {
-    [
+    let mut somebody: Map<String, Value> = [
         ("mode", json!(person::mode(mode))),
         ("permits", json!(person::permits(mode))),
         ("who", json!(who)),
@@ -66,7 +66,12 @@ fn somebody(
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .into_iter()
-    .collect()
+    .collect();
+    if party.unseen {
+        // Its number is one of another pid namespace.
+        somebody.insert("unseen".to_owned(), json!(true));
+    }
+    somebody
 }
 
 fn millis(time: Duration) -> u64 {

@@ -6,8 +6,8 @@ use crate::quoted::quoted;
 
 /// The command line of the party's process, where that runs on this machine and lets us look.
 pub(super) fn command(party: &Party) -> Option<String> {
-    // The number means nothing on another machine.
-    if party.host.as_deref().is_some_and(|host| !is_here(host)) {
+    // The number means nothing on another machine, or in another pid namespace.
+    if party.unseen || party.host.as_deref().is_some_and(|host| !is_here(host)) {
         return None;
     }
     let line = std::fs::read(format!("/proc/{}/cmdline", party.pid?)).ok()?;
@@ -59,6 +59,9 @@ mod tests {
         assert_eq!(command(&party), None);
         party.pid = Some(std::process::id());
         assert!(command(&party).is_some());
+        party.unseen = true;
+        assert_eq!(command(&party), None, "by that number there is somebody else here");
+        party.unseen = false;
         party.host = Some("no such host, I hope".into());
         assert_eq!(command(&party), None);
     }

@@ -85,3 +85,28 @@ fn row_37_from_inside_holders_outside_are_listed_and_can_be_released() {
         assert_eq!(holder.end().status.code(), Some(124));
     }
 }
+
+#[test]
+fn row_37_who_cannot_be_seen_is_listed_as_such() {
+    let place = Place::new();
+    let holder = place.hold(&["a"]);
+    let listed = output(&place, PIDS, &["ls", "--json", "a"]);
+    let locks: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
+    let held = &locks[0]["holders"][0];
+    assert_eq!(held["unseen"], true, "{locks}");
+    assert!(held["command"].is_null(), "by that number there is somebody else: {locks}");
+    assert!(place.listed()[0]["holders"][0]["unseen"].is_null(), "from outside it is seen");
+    drop(holder);
+}
+
+#[test]
+fn row_37_twenty_readers_outlive_one_that_cannot_see_them() {
+    let place = Place::new();
+    let mut holders = Vec::from_iter((0..20).map(|_| place.hold(&["--shared", "a"])));
+    let reader = output(&place, PIDS, &["run", "--shared", "a", "--", "sleep", "0.3"]);
+    assert_eq!(reader.status.code(), Some(0), "{}", errors(&reader));
+    for holder in &mut holders {
+        assert!(holder.try_wait().unwrap().is_none(), "a reader was taken for dead");
+    }
+    assert_eq!(place.listed()[0]["holders"].as_array().map(Vec::len), Some(20));
+}

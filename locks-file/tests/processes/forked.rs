@@ -67,7 +67,7 @@ fn forked(child: impl FnOnce()) -> bool {
 }
 
 #[expect(unsafe_code, reason = "the one way to run anything in a forked child")]
-fn fork(child: impl FnOnce()) -> libc::pid_t {
+pub(crate) fn fork(child: impl FnOnce()) -> libc::pid_t {
     // SAFETY: the child does more than is guaranteed to work in a process of several threads, which is
     // what is to be tested; it does not return.
     unsafe {
@@ -84,7 +84,7 @@ fn fork(child: impl FnOnce()) -> libc::pid_t {
 }
 
 #[expect(unsafe_code, reason = "a child that was forked is no `Child`")]
-fn wait_for(pid: libc::pid_t) -> bool {
+pub(crate) fn wait_for(pid: libc::pid_t) -> bool {
     let mut status = -1;
     // SAFETY: `status` is a place to write to.
     assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);

@@ -9,10 +9,22 @@ use locks_file::FileBackend;
 
 use super::worker::{self, end_with_input, fail, is_over, told_witness};
 use crate::directory::{PATIENCE, told_directory};
+use crate::forked::{fork, wait_for};
 
-/// The program that locks.
+/// The program that locks. It forks children all the time, which do nothing.
 pub(crate) fn work() {
-    worker::work(&open(&told_directory(), &told_witness()).into_backend());
+    let backend = open(&told_directory(), &told_witness()).into_backend();
+    thread::scope(|threads| {
+        threads.spawn(|| {
+            while !is_over() {
+                let child = fork(|| thread::park_timeout(Duration::from_millis(30)));
+                let ended = wait_for(child);
+                assert!(ended, "a child has failed");
+                thread::park_timeout(Duration::from_millis(10));
+            }
+        });
+        worker::work(&backend);
+    });
 }
 
 /// The program that cleans.

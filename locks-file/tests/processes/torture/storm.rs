@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,10 +16,18 @@ use super::plan::PLANS;
 use crate::directory::{Directory, tell_directory};
 use crate::foreign::{is_at, lock_as_an_outsider};
 use crate::peer::now;
-use crate::program::program;
+use crate::program::{can_unshare, program, program_under};
 
 /// Processes that lock.
 const WORKERS: usize = 8;
+
+/// In a pid namespace of its own.
+const HIDDEN: [&str; 4] = ["--pid", "--fork", "--mount-proc", "--kill-child"];
+
+fn can_hide() -> bool {
+    static CAN: LazyLock<bool> = LazyLock::new(|| can_unshare(&HIDDEN, "true"));
+    *CAN
+}
 
 /// Where the one that cleans stands among them.
 const CLEANER: usize = WORKERS;
@@ -146,7 +154,12 @@ impl Storm {
     }
 
     fn start(&self, life: u32, cleans: bool, locks: &Directory, witness: &Directory) -> Life {
-        let mut command = program(if cleans { "cleaner" } else { "worker" });
+        let name = if cleans { "cleaner" } else { "worker" };
+        // Where that can be had, one in three cannot see the others.
+        let mut command = match self.blows && !cleans && life % 3 == 0 && can_hide() {
+            true => program_under(name, &HIDDEN, "true"),
+            false => program(name),
+        };
         tell_directory(&mut command, locks.path());
         Life::start(command, life, self.seed, self.defect, witness.path())
     }
@@ -168,7 +181,7 @@ impl Outside {
         }
     }
 
-    /// Locks as a program does that knows of nothing but `flock`.
+    /// Locks as a program does that knows of nothing but `flock`, and empties the file at times.
     fn lock(&self, mut dice: Dice) {
         let mut serial = 0;
         while !self.over.load(Ordering::Relaxed) {
@@ -178,6 +191,9 @@ impl Outside {
                 }
                 serial += 1;
                 let hold = HoldId { life: OUTSIDER, thread: 0, serial };
+                if dice.one_in(3) {
+                    drop(fs::File::create(file).unwrap());
+                }
                 let asked = now();
                 let handle = lock_as_an_outsider(file);
                 let entry = Entry {
