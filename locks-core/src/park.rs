@@ -195,6 +195,14 @@ fn park_timeout(_: Duration) {
     thread::yield_now();
 }
 
+/// Returns `true` while this thread polls what it is blocked on in [`block_on`].
+pub(crate) fn is_blocked() -> bool {
+    #[cfg(not(any(loom, shuttle)))]
+    return wait_point::is_blocked();
+    #[cfg(any(loom, shuttle))]
+    false
+}
+
 /// Polls `future` to its end, parking this thread in between.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);

@@ -69,9 +69,11 @@ impl Caller {
         Self { owner, within, ..Self::anonymous() }.with_explicit(explicit)
     }
 
-    /// Whoever polls now: anonymous, but a wait blocks the scopes around it.
+    /// Whoever polls now: anonymous, but a wait blocks the scopes around it, and the thread if that is
+    /// [blocked](crate::Op::block) on it. A runtime's `block_on` cannot be told from its other threads.
     pub fn polling(explicit: Option<OwnerId>) -> Self {
-        Self { within: current_within(false), ..Self::anonymous() }.with_explicit(explicit)
+        let within = current_within(crate::park::is_blocked());
+        Self { within, ..Self::anonymous() }.with_explicit(explicit)
     }
 
     /// An annotated asynchronous function: a scope that opens with this very request.

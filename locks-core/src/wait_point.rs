@@ -24,7 +24,7 @@ pub trait WaitPoint: Send + Sync + 'static {
 /// Says whether there is such a thread; otherwise a runtime polls, and somebody else has to pass on
 /// what comes in.
 pub fn wait_at(point: Arc<dyn WaitPoint>) -> bool {
-    let asked = POLLING.get() != Polling::No
+    let asked = is_blocked()
         // A thread that is ending parks.
         && POINT.try_with(|asked| asked.replace(Some(point))).is_ok();
     if asked {
@@ -45,6 +45,11 @@ thread_local! {
     /// Apart from the point, which has a destructor: nearly every poll looks at this only.
     static POLLING: Cell<Polling> = const { Cell::new(Polling::No) };
     static POINT: Cell<Option<Arc<dyn WaitPoint>>> = const { Cell::new(None) };
+}
+
+/// Whether this thread polls what it is blocked on.
+pub(super) fn is_blocked() -> bool {
+    POLLING.get() != Polling::No
 }
 
 fn take_point() -> Option<Arc<dyn WaitPoint>> {

@@ -101,7 +101,9 @@ impl<'k> LockBuilder<'k> {
     /// the deadline counts from there (C2).
     ///
     /// # Errors
-    /// As [`acquire`](Self::acquire).
+    /// As [`acquire`](Self::acquire). A hold of this *thread* is not seen to be in its own way where a
+    /// runtime's `block_on` polls on the thread that has it: that wait never ends, and a limit is the
+    /// only way out. Nor are two engines, or two names, of one and the same file or directory.
     ///
     /// # Cancel safety
     /// Dropping the future at any point withdraws the request: no hold and no place in the

@@ -116,7 +116,8 @@ impl Engine {
         if request.options.steal_after.is_some() {
             SystemClock::expect_thieves();
         }
-        let mut slot = kept.map(|kept| Pinned::new(core, kept.slot_ref()));
+        // SAFETY: its call site keeps a pin for ever.
+        let mut slot = kept.map(|kept| unsafe { Pinned::new(core, kept.slot_ref()) });
         if let Some((holder, key)) = fast {
             // A task does not look again where that would be for a look-up's sake.
             let looks = request.wait() != Wait::No && (parks || slot.is_some());
@@ -176,7 +177,7 @@ impl Engine {
     /// Whether it was this engine that granted it; what another has granted is not touched (C4).
     pub(super) fn granted(&self, hold: &Hold) -> bool {
         let slots = hold.slots();
-        !slots.is_empty() && slots.iter().all(|hold| self.core.registry.has(hold.slot))
+        !slots.is_empty() && slots.iter().all(|hold| self.core.registry.has(hold))
     }
 }
 

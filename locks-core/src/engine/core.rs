@@ -30,13 +30,15 @@ pub(crate) struct Core {
 impl Core {
     /// The slot of a key that has been checked.
     pub(super) fn pin(self: &Arc<Self>, key: &str) -> Pinned {
-        let pinned = self.registry.with(key, |slot, _| Pinned::new(self, slot));
+        // SAFETY: under the mutex of its shard, with a resident fixed.
+        let pinned = self.registry.with(key, |slot, _| unsafe { Pinned::new(self, slot) });
         pinned.expect("the key was checked before")
     }
 
     /// The slot of a key, if it has one.
     pub(super) fn find(self: &Arc<Self>, key: &str) -> Option<Pinned> {
-        self.registry.find(key, |slot| Pinned::new(self, slot))
+        // SAFETY: under the mutex of its shard, with a resident fixed.
+        self.registry.find(key, |slot| unsafe { Pinned::new(self, slot) })
     }
 
     /// A token for a grant that comes after this one. It may be anybody's code that says so.
@@ -71,10 +73,10 @@ impl Core {
     /// Ends a guard's hold (C4).
     #[inline]
     pub(super) fn release(self: &Arc<Self>, hold: SlotHold) -> Op<'static, ()> {
-        if self.registry.let_go(hold.slot, hold.token) {
-            return Op::ready(());
+        match self.registry.let_go(hold) {
+            Ok(()) => Op::ready(()),
+            Err(hold) => self.release_frozen(hold),
         }
-        self.release_frozen(hold)
     }
 
     #[inline(never)]
@@ -83,7 +85,10 @@ impl Core {
         let slot = if hold.slot().is_kept() {
             hold.slot()
         } else {
-            let found = self.registry.with_held(hold.slot, |slot| Pinned::new(self, slot));
+            let found = self.registry.with_held(&hold, |slot| {
+                // SAFETY: under the mutex of its shard, with a resident fixed.
+                unsafe { Pinned::new(self, slot) }
+            });
             let Some(found) = found else {
                 // Of another engine, which it is left to.
                 return Op::failed(lost_error("", hold.token, LostCause::Forgotten));

@@ -126,7 +126,8 @@ impl Core {
     pub(super) fn list(self: &std::sync::Arc<Self>, query: &crate::Query) -> Vec<LockInfo> {
         let mut found = Vec::new();
         let mut slots = Vec::new();
-        self.registry.select(query, |slot| slots.push(Pinned::new(self, slot)));
+        // SAFETY: under the mutex of its shard, with a resident fixed.
+        self.registry.select(query, |slot| slots.push(unsafe { Pinned::new(self, slot) }));
         for slot in slots {
             found.extend(info(&self.freeze(&slot)));
         }

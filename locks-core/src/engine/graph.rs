@@ -297,8 +297,8 @@ impl<'a> Search<'a> {
             self.reached.push(wait);
             let is_known = |slots: &[Pinned]| slots.iter().any(|slot| slot.slot_ref() == wait.slot);
             if !is_known(self.slots) && !is_known(&self.unseen) {
-                // G3.
-                self.unseen.push(Pinned::new(self.core, wait.slot));
+                // SAFETY: its table is locked, so whoever has entered it has a pin until then (G3).
+                self.unseen.push(unsafe { Pinned::new(self.core, wait.slot) });
             }
         }
         stand

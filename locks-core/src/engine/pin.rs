@@ -10,9 +10,13 @@ pub(super) struct Pinned {
 }
 
 impl Pinned {
-    /// By whoever has the shard's mutex, with the slot fixed if it is a resident (R3), or a pin.
-    pub(super) fn new(core: &Arc<Core>, slot: SlotRef) -> Self {
-        // SAFETY: the caller may look at it (I2 of `Slot`).
+    /// Pins a slot of this engine.
+    ///
+    /// # Safety
+    /// The caller has the mutex of its shard, with the slot fixed if it is a resident (R3), or knows that
+    /// there is a pin for as long as this takes.
+    pub(super) unsafe fn new(core: &Arc<Core>, slot: SlotRef) -> Self {
+        // SAFETY: by the caller (I2 of `Slot`).
         unsafe { slot.get() }.pin();
         Self { slot, core: core.clone() }
     }
@@ -37,12 +41,14 @@ impl std::ops::Deref for Pinned {
 
 impl Clone for Pinned {
     fn clone(&self) -> Self {
-        Self::new(&self.core, self.slot)
+        // SAFETY: this is a pin.
+        unsafe { Self::new(&self.core, self.slot) }
     }
 }
 
 impl Drop for Pinned {
     fn drop(&mut self) {
-        self.core.registry.unpin(self.slot);
+        // SAFETY: this was the pin.
+        unsafe { self.core.registry.unpin(self.slot) };
     }
 }

@@ -116,7 +116,8 @@ impl Engine {
     pub fn reservations(&self) -> Vec<(String, Mode, Token, Moment)> {
         let core = &self.core;
         let mut slots = Vec::new();
-        core.registry.select(&Query::All, |slot| slots.push(Pinned::new(core, slot)));
+        // SAFETY: under the mutex of its shard, with a resident fixed.
+        core.registry.select(&Query::All, |slot| slots.push(unsafe { Pinned::new(core, slot) }));
         let mut found = Vec::<(String, Mode, Token, Moment)>::new();
         for slot in slots {
             let frozen = core.freeze(&slot);
@@ -192,9 +193,9 @@ impl Core {
 
     fn take_back(self: &Arc<Self>, hold: SlotHold) {
         // The hold is gone before the mutex is let go, and only a pin keeps the slot.
-        let Some(slot) = self.registry.with_held(hold.slot, |slot| Pinned::new(self, slot)) else {
-            return;
-        };
+        // SAFETY: under the mutex of its shard, with a resident fixed.
+        let pin = |slot| unsafe { Pinned::new(self, slot) };
+        let Some(slot) = self.registry.with_held(&hold, pin) else { return };
         self.freeze(&slot).take_back(hold.token, hold.level);
     }
 }

@@ -6,6 +6,7 @@ use hashbrown::HashTable;
 
 use super::resident::Resident;
 use super::slot::{Slot, SlotRef};
+use crate::backend::SlotHold;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, RandomState};
 use crate::{Query, Token, check_key};
@@ -45,7 +46,7 @@ impl Registry {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // The explorers have all keys meet.
         let explored = cfg!(any(loom, shuttle));
-        let count = if explored { 1 } else { (cores * 8).next_power_of_two().clamp(16, 256) };
+        let count = if explored { 1 } else { (cores * 32).next_power_of_two().clamp(64, 256) };
         let shard = |index| Shard {
             resident: Resident::new(index as u8, barges),
             told: AtomicU64::new(0),
@@ -177,11 +178,10 @@ impl Registry {
     /// may be had. `None`: the slot is another engine's.
     pub(super) fn with_held<R>(
         &self,
-        slot: SlotRef,
+        hold: &SlotHold,
         use_it: impl FnOnce(SlotRef) -> R,
     ) -> Option<R> {
-        // SAFETY: the caller has a hold (I2 of `Slot`).
-        let alive = unsafe { slot.get() };
+        let (slot, alive) = (hold.slot, hold.slot());
         let hash = self.hash(alive.key());
         // I1 of `Slot`: under the mutex of its own table.
         let shard = &self.shards[self.index(hash)];
@@ -195,10 +195,9 @@ impl Registry {
         Some(use_it(slot))
     }
 
-    /// Whether the slot of a hold is one of these; by whoever has the hold.
-    pub(super) fn has(&self, slot: SlotRef) -> bool {
-        // SAFETY: the caller has a hold (I2 of `Slot`).
-        let alive = unsafe { slot.get() };
+    /// Returns `true` if the slot of a hold is one of these.
+    pub(super) fn has(&self, hold: &SlotHold) -> bool {
+        let (slot, alive) = (hold.slot, hold.slot());
         let hash = self.hash(alive.key());
         let shard = &self.shards[self.index(hash)];
         if alive.is_resident() {
@@ -207,9 +206,12 @@ impl Registry {
         shard.table.lock().find(hash, |found| *found == slot).is_some()
     }
 
-    /// A pin is gone; the slot may be as well, if it was the last one.
-    pub(super) fn unpin(&self, slot: SlotRef) {
-        // SAFETY: the caller has a pin (I2 of `Slot`), until `Slot::unpin` below.
+    /// Gives a pin back; the slot may be gone after that, if it was the last one.
+    ///
+    /// # Safety
+    /// The caller has a pin of the slot, which this uses up.
+    pub(super) unsafe fn unpin(&self, slot: SlotRef) {
+        // SAFETY: by the caller, there is a pin (I2 of `Slot`), until `Slot::unpin` below.
         let alive = unsafe { slot.get() };
         if alive.is_resident() {
             if alive.unpin() {
@@ -228,20 +230,19 @@ impl Registry {
         }
     }
 
-    /// Lets a plainly held key go, and takes its slot out. Says whether the hold was plain.
+    /// Lets a plainly held key go, and takes its slot out. `Err`: the hold is not plain.
     #[inline]
-    pub(super) fn let_go(&self, slot: SlotRef, token: Token) -> bool {
-        // SAFETY: the caller has the hold (I2 of `Slot`), until `try_let_go` has succeeded.
-        let alive = unsafe { slot.get() };
+    pub(super) fn let_go(&self, hold: SlotHold) -> Result<(), SlotHold> {
+        let (slot, alive) = (hold.slot, hold.slot());
         if alive.stays() {
-            return alive.try_let_go(token);
+            return if alive.try_let_go(hold.token) { Ok(()) } else { Err(hold) };
         }
         let hash = self.hash(alive.key());
-        let done = alive.try_let_go(token);
-        if done {
-            self.remove_if_idle(slot, hash);
+        if !alive.try_let_go(hold.token) {
+            return Err(hold);
         }
-        done
+        self.remove_if_idle(slot, hash);
+        Ok(())
     }
 
     /// Gives `key` a slot of its own, R1 having been seen to.
@@ -256,7 +257,8 @@ impl Registry {
         slot
     }
 
-    /// Takes the slot out and frees it if nobody has a use for it. The pointer may dangle.
+    /// Takes the slot out and frees it if nobody has a use for it. The pointer may dangle: it is followed
+    /// only once it was found in the table.
     #[inline(never)]
     fn remove_if_idle(&self, slot: SlotRef, hash: u64) {
         let shard = &self.shards[self.index(hash)];
@@ -395,11 +397,16 @@ mod tests {
     #[test]
     fn c13_a_call_site_that_runs_while_its_key_is_held_by_name_does_not_keep_the_resident() {
         let registry = Registry::new(Token::new(0), true);
-        let (slot, token) = registry.take_over("k").unwrap();
+        let take = || {
+            let (slot, token) = registry.take_over("k")?;
+            Some(SlotHold { slot, token, level: 0, nested: crate::backend::Nested::No })
+        };
+        let hold = take().unwrap();
         assert!(registry.keep("k").is_none(), "not while the key has the resident");
-        assert!(registry.let_go(slot, token));
-        let (slot, token) = registry.take_over("k").expect("the resident is there for all keys");
-        assert!(registry.let_go(slot, token));
+        assert!(registry.let_go(hold).is_ok());
+        let hold = take().expect("the resident is there for all keys");
+        let slot = hold.slot;
+        assert!(registry.let_go(hold).is_ok());
         let kept = registry.keep("k").expect("the key is free");
         assert_ne!(kept, slot);
         assert!(registry.take_over("k").is_none(), "R1: it is in the table");

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use locks_core::{
-    Alarm, Backend, Clock, Engine, ErrorKind, LockError, ManualClock, Moment, OwnedGuard,
+    Alarm, Backend, Clock, Engine, ErrorKind, LockError, ManualClock, Moment, Op, OwnedGuard,
 };
 
 use crate::polled::Polled;
@@ -120,4 +120,16 @@ fn c10_a_wait_that_is_refused_hides_no_other_deadlock() {
     drop(circles.second.granted());
     circles.others.clear();
     drop(circles.fifth.granted());
+}
+
+#[test]
+fn c10_an_acquisition_by_hand_that_the_thread_is_blocked_on_is_the_threads_own() {
+    let backend = Backend::new(Engine::new());
+    let held = backend.named("k").acquire().unwrap();
+    let again = backend.clone();
+    let op = Op::later(async move { again.named("k").acquire_async().await.map(drop) });
+    let error = op.block().expect_err("it would wait for itself");
+    assert_eq!(error.kind(), ErrorKind::Deadlock, "{error}");
+    drop(held);
+    drop(backend.named("k").wait(false).acquire().unwrap());
 }
