@@ -17,6 +17,9 @@ mod kit;
 #[cfg(feature = "tracing")]
 #[path = "checks/listens.rs"]
 mod listens;
+#[cfg(unix)]
+#[path = "leased/processes.rs"]
+mod processes;
 #[path = "leased/renewal.rs"]
 mod renewal;
 #[path = "leased/rig.rs"]

@@ -1,0 +1,218 @@
+//! Processes that exit or fork (F36, F47). The store is this process; others reach it by a socket, and
+//! send each step a little later, from a thread of their own.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use locks_core::{
+    About, Backend, Capabilities, Claimed, ErrorKind, Exclusion, LeaseClaim, LeaseEnding,
+    LeaseEntry, LeaseRenewal, LeaseStore, Leased, LockBackend, LockError, Op, Query, Renewed,
+    Token, TokenScope, Wake,
+};
+use parking_lot::Mutex;
+
+use crate::gate::Gate;
+
+/// Where the other process finds the store, and which key it is to take.
+const SOCKET: &str = "LEASED_TEST_SOCKET";
+const KEY: &str = "LEASED_TEST_KEY";
+const LATE: Duration = Duration::from_millis(5);
+
+/// A client of the store: sends lines, each once the one before is answered.
+struct Remote {
+    about: About,
+    lines: mpsc::Sender<(String, Arc<Answer>)>,
+}
+
+#[derive(Default)]
+struct Answer {
+    line: Mutex<String>,
+    given: Gate,
+}
+
+impl Remote {
+    fn connect(path: &str) -> Self {
+        let (lines, asked) = mpsc::channel::<(String, Arc<Answer>)>();
+        let mut socket = UnixStream::connect(path).expect("the store listens");
+        let mut answers = BufReader::new(socket.try_clone().expect("a socket can be cloned"));
+        thread::spawn(move || {
+            for (line, answer) in asked {
+                thread::sleep(LATE);
+                writeln!(socket, "{line}").expect("the store reads");
+                answers.read_line(&mut answer.line.lock()).expect("the store answers");
+                answer.given.open();
+            }
+        });
+        let can = Capabilities::plain(Exclusion::Lease, TokenScope::Process);
+        Self { about: About::new("remote:", can), lines }
+    }
+
+    fn ask<T: Send + 'static>(&self, line: String, read: fn(&str) -> T) -> Op<'static, T> {
+        let answer = Arc::<Answer>::default();
+        self.lines.send((line, answer.clone())).expect("the thread lives as long as this");
+        Op::later(async move {
+            answer.given.passed().await;
+            Ok(read(answer.line.lock().trim()))
+        })
+    }
+}
+
+impl LeaseStore for Remote {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn claim<'a>(&'a self, claim: &'a LeaseClaim) -> Op<'a, Claimed> {
+        self.ask(format!("claim {}", claim.keys[0]), |token| {
+            Claimed::Granted(Token::new(token.parse().expect("a token")))
+        })
+    }
+
+    fn renew<'a>(&'a self, renewals: &'a [LeaseRenewal]) -> Op<'a, Vec<Renewed>> {
+        Op::ready(vec![Renewed::Kept; renewals.len()])
+    }
+
+    fn end<'a>(&'a self, ending: &'a LeaseEnding) -> Op<'a, bool> {
+        self.ask(format!("end {}", ending.keys[0]), |ended| ended == "1")
+    }
+
+    fn list<'a>(&'a self, _: &'a Query) -> Op<'a, Vec<LeaseEntry>> {
+        Op::failed(LockError::unsupported("remote:", "list", ""))
+    }
+
+    fn wakes(&self) -> Option<Op<'_, Wake>> {
+        None
+    }
+}
+
+/// The store: what is held.
+struct Server {
+    held: Arc<Mutex<HashMap<String, u64>>>,
+    path: PathBuf,
+}
+
+impl Server {
+    fn new(name: &str) -> Self {
+        let name = format!("leased-{name}-{}.sock", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let listener = UnixListener::bind(&path).expect("a new socket");
+        let held = Arc::<Mutex<HashMap<String, u64>>>::default();
+        let holds = held.clone();
+        thread::spawn(move || {
+            for socket in listener.incoming().map_while(Result::ok) {
+                let holds = holds.clone();
+                thread::spawn(move || serve(socket, &holds));
+            }
+        });
+        Self { held, path }
+    }
+
+    /// This program once more, with nothing but this test.
+    fn child(&self, test: &str, key: &str) -> Child {
+        let mut child = Command::new(std::env::current_exe().expect("it has a path"));
+        child.args(["--exact", test]).env(SOCKET, &self.path).env(KEY, key);
+        child.stdout(std::process::Stdio::null()).spawn().expect("it starts")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn serve(mut socket: UnixStream, held: &Mutex<HashMap<String, u64>>) {
+    let lines = BufReader::new(socket.try_clone().expect("a socket can be cloned")).lines();
+    for line in lines.map_while(Result::ok) {
+        let (step, key) = line.split_once(' ').expect("a step and a key");
+        let answer = match step {
+            "claim" => {
+                held.lock().insert(key.to_owned(), 1);
+                1
+            }
+            _ => u64::from(held.lock().remove(key).is_some()),
+        };
+        if writeln!(socket, "{answer}").is_err() {
+            return;
+        }
+    }
+}
+
+fn remote() -> Option<(Backend, String)> {
+    let store = Remote::connect(&std::env::var(SOCKET).ok()?);
+    let backend = Leased::builder(store).lease(Duration::from_secs(3600)).build().into_backend();
+    Some((backend, std::env::var(KEY).ok()?))
+}
+
+#[test]
+fn f47_a_process_that_exits_right_after_dropping_its_guard_leaves_the_lock_free() {
+    let server = Server::new("exit");
+    let mut free = 0;
+    for first in (0..100).step_by(4) {
+        let keys = [0, 1, 2, 3].map(|of| format!("key-{}", first + of));
+        let children =
+            keys.each_ref().map(|key| server.child("processes::takes_drops_and_exits", key));
+        for (mut child, key) in children.into_iter().zip(keys) {
+            assert_eq!(child.wait().expect("it ends").code(), Some(7));
+            // At once, and not after a lease, which is an hour.
+            free += usize::from(!server.held.lock().contains_key(&key));
+        }
+    }
+    assert!(free >= 99, "{free} of 100 locks are free");
+}
+
+/// The other process of the test above; as a test of its own it has nothing to do.
+#[test]
+fn takes_drops_and_exits() {
+    if let Some((backend, key)) = remote() {
+        drop(backend.named(key).acquire().expect("it is free"));
+        std::process::exit(7);
+    }
+}
+
+#[test]
+fn f36_a_forked_child_has_lost_its_parents_guards_and_is_told_to_open_the_store_again() {
+    let server = Server::new("fork");
+    let mut child = server.child("processes::forks_with_a_guard", "k");
+    assert_eq!(child.wait().expect("it ends").code(), Some(7));
+    assert!(!server.held.lock().contains_key("k"), "the parent has released it");
+}
+
+/// The other process of the test above.
+#[test]
+fn forks_with_a_guard() {
+    let Some((backend, key)) = remote() else { return };
+    let guard = backend.named(key.clone()).acquire().expect("it is free").into_owned();
+    // SAFETY: no other thread of this process has a lock of the allocator's or of ours for long; the
+    // child runs the few calls below and ends.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: should one of the calls hang, the process ends.
+        unsafe { libc::alarm(20) };
+        let lost = guard.is_lost() && guard.check().is_err() && guard.refresh().is_err();
+        let told = |error: LockError| {
+            error.kind() == ErrorKind::Unavailable && error.to_string().contains("open it again")
+        };
+        let other = backend.named("other").wait(false).acquire();
+        let refused = other.is_err_and(told)
+            && backend.list().is_err_and(told)
+            && backend.evict(&key, guard.token()).block().is_err_and(told);
+        drop(guard);
+        let ends = i32::from(!lost) + 2 * i32::from(!refused);
+        // SAFETY: it ends the process, and nothing that was the parent's.
+        unsafe { libc::_exit(ends) };
+    }
+    let mut status = -1;
+    // SAFETY: there is room for the status.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    assert_eq!(status, 0, "1: not lost, 2: not refused, in the high byte");
+    guard.check().expect("the parent holds it");
+    guard.release().expect("the parent releases it");
+    std::process::exit(7);
+}
