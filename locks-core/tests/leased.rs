@@ -26,6 +26,8 @@ mod renewal;
 mod rig;
 #[path = "leased/sets.rs"]
 mod sets;
+#[path = "leased/slow.rs"]
+mod slow;
 #[path = "leased/store.rs"]
 mod store;
 #[path = "leased/table.rs"]

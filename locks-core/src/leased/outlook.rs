@@ -48,12 +48,13 @@ impl Outlook {
         connect: Duration,
         lease: Duration,
     ) -> Self {
-        // What has not waited at all, or no more than it takes to be answered, is answered.
         let (deadline, reach) = match wait {
-            Wait::AtMost(left) if left + waited > Duration::ZERO => {
+            // With no time left, whether or not there was any before, it is an answer that is
+            // waited for.
+            Wait::AtMost(Duration::ZERO) => (Some(begun), connect),
+            Wait::AtMost(left) => {
                 (Some(begun.after(left)), connect.min(left.saturating_add(waited)))
             }
-            Wait::AtMost(_) => (Some(begun), connect),
             Wait::Forever | Wait::No => (None, connect),
         };
         Self {

@@ -100,7 +100,6 @@ impl MemoryStore {
     }
 
     /// Hints go here from now on, on the thread of the step that gives them.
-    #[expect(dead_code, reason = "for a store that pushes")]
     pub(crate) fn push_to(&self, sink: WakeSink) -> bool {
         let Some(hints) = &self.store.hints else { return false };
         hints.lock().sinks.push(sink);
