@@ -121,9 +121,12 @@ impl<S: LeaseStore> Client<S> {
 
     pub(super) async fn end_once(&self, ending: &LeaseEnding) -> Result<bool, LockError> {
         let ended = self.step(self.settings.connect, || self.store.end(ending)).await;
-        // Others of this process may wait for it: thieves, who stand beside a turn.
-        for key in &ending.keys {
-            self.waiters.hint(&Wake::Key(key.clone()));
+        // Others of this process may wait for it, thieves, who stand beside a turn; unless the store
+        // calls those whose turn it is.
+        if !self.hints {
+            for key in &ending.keys {
+                self.waiters.hint(&Wake::Key(key.clone()));
+            }
         }
         ended
     }

@@ -107,8 +107,9 @@ pub struct LeaseEnding {
     /// How it ends.
     pub how: LeaseEnd,
     /// A request of this client waits for one of the keys, for this long already, and is about to
-    /// claim. A store whose order is [`All`](crate::WaiterOrder::All) keeps the key for this
-    /// client for a moment (250 ms), unless another client's place is older, which it calls.
+    /// claim. A store whose order is [`All`](crate::WaiterOrder::All) keeps the keys for this
+    /// client for a moment (250 ms, or until it claims): as if it had a place that holds back
+    /// the younger ones of other clients, and none of its own.
     pub next: Option<Duration>,
 }
 

@@ -36,9 +36,10 @@ use crate::{About, Op, Query};
 /// 7. **The queue**, where [`order`](crate::Capabilities::order) is `All`: a claim with a
 ///    [place](LeaseClaim::place) is not granted while a place that has waited for longer stands in
 ///    its way, and is placed when it is refused. A place ends when it is granted, ended, or not
-///    asked for again in time. When a hold ends, those whose turn it is are called
-///    ([`wakes`](Self::wakes)); one that is called and does not claim within a moment (250 ms)
-///    loses its place, so that a client that has died holds nobody up for longer.
+///    asked for again in time. When a hold or a place ends, when one is granted that others fit
+///    beside, and when a claim is refused although the key is free, those whose turn it is are
+///    called ([`wakes`](Self::wakes)); one that is called and does not claim within a moment
+///    (250 ms) loses its place, so that a client that has died holds nobody up for longer.
 /// 8. **Bounded.** A step answers, or fails, in bounded time. One that can block (a file, a
 ///    synchronous driver) may answer [`Op::Now`], but then the thread that polls is held up for as
 ///    long: keep it to the milliseconds of one transaction, and give the driver a time-out.

@@ -15,7 +15,7 @@ use locks_core::{
 use parking_lot::Mutex;
 
 use crate::gate::Gate;
-use crate::table::{Row, Table};
+use crate::table::{Calls, Row, Table};
 
 /// A client of a store; clones are other clients of the same one.
 pub(crate) struct MemoryStore {
@@ -45,9 +45,10 @@ struct Store {
 
 #[derive(Default)]
 struct Hints {
-    given: Vec<Wake>,
+    /// To one client, or to all.
+    given: Vec<(Wake, Option<usize>)>,
     listeners: Vec<Waker>,
-    sinks: Vec<WakeSink>,
+    sinks: Vec<(usize, WakeSink)>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,7 +103,7 @@ impl MemoryStore {
     /// Hints go here from now on, on the thread of the step that gives them.
     pub(crate) fn push_to(&self, sink: WakeSink) -> bool {
         let Some(hints) = &self.store.hints else { return false };
-        hints.lock().sinks.push(sink);
+        hints.lock().sinks.push((self.client, sink));
         true
     }
 
@@ -132,7 +133,7 @@ impl MemoryStore {
 
     /// A hint that means nothing.
     pub(crate) fn hint(&self, key: &str) {
-        self.store.hint(vec![key.to_owned()]);
+        self.store.hint(key.to_owned(), None);
     }
 
     pub(crate) fn count(&self, step: Step) -> usize {
@@ -233,7 +234,7 @@ impl LeaseStore for MemoryStore {
         }
         self.run(Step::Claim, claim.id, move |store| {
             let (claimed, called) = store.table.lock().claim(&asked, client, store.clock.now())?;
-            store.hint(called);
+            store.call(called);
             Ok(claimed)
         })
     }
@@ -250,7 +251,7 @@ impl LeaseStore for MemoryStore {
         let (asked, client) = (ending.clone(), self.client);
         self.run(Step::End, ending.id, move |store| {
             let (ended, called) = store.table.lock().end(&asked, client, store.clock.now());
-            store.hint(called);
+            store.call(called);
             Ok(ended)
         })
     }
@@ -265,9 +266,11 @@ impl LeaseStore for MemoryStore {
         let hints = self.store.hints.as_ref()?;
         Some(Op::later(poll_fn(move |cx| {
             let mut hints = hints.lock();
-            if let Some(wake) = hints.given.get(self.hints_read.load(Ordering::Relaxed)).cloned() {
+            while let Some((wake, to)) = hints.given.get(self.hints_read.load(Ordering::Relaxed)) {
                 self.hints_read.fetch_add(1, Ordering::Relaxed);
-                return Poll::Ready(Ok(wake));
+                if to.is_none_or(|client| client == self.client) {
+                    return Poll::Ready(Ok(wake.clone()));
+                }
             }
             hints.listeners.push(cx.waker().clone());
             Poll::Pending
@@ -276,15 +279,21 @@ impl LeaseStore for MemoryStore {
 }
 
 impl Store {
-    fn hint(&self, keys: Vec<String>) {
-        let Some(hints) = self.hints.as_ref().filter(|_| !keys.is_empty()) else { return };
+    fn call(&self, calls: Calls) {
+        for (key, client) in calls {
+            self.hint(key, Some(client));
+        }
+    }
+
+    fn hint(&self, key: String, to: Option<usize>) {
+        let Some(hints) = &self.hints else { return };
         let mut hints = hints.lock();
-        hints.given.extend(keys.iter().cloned().map(Wake::Key));
+        let wake = Wake::Key(key);
+        hints.given.push((wake.clone(), to));
         let (listeners, sinks) = (std::mem::take(&mut hints.listeners), hints.sinks.clone());
         drop(hints);
         listeners.into_iter().for_each(Waker::wake);
-        for key in keys {
-            sinks.iter().for_each(|sink| sink.wake(&Wake::Key(key.clone())));
-        }
+        let concerned = sinks.iter().filter(|(client, _)| to.is_none_or(|to| to == *client));
+        concerned.for_each(|(_, sink)| sink.wake(&wake));
     }
 }

@@ -10,6 +10,9 @@ use locks_core::{
 /// How long one that is called has to claim.
 const GRACE: Duration = Duration::from_millis(250);
 
+/// Which clients are to look at which keys.
+pub(crate) type Calls = Vec<(String, usize)>;
+
 #[derive(Default)]
 pub(crate) struct Table {
     pub(crate) rows: Vec<Row>,
@@ -24,6 +27,7 @@ pub(crate) struct Table {
 
 pub(crate) struct Row {
     entry: LeaseEntry,
+    client: usize,
     pub(crate) id: AcquisitionId,
     since: Moment,
     /// Since it was claimed or renewed last.
@@ -36,6 +40,7 @@ pub(crate) struct Row {
 struct Place {
     key: String,
     id: AcquisitionId,
+    client: usize,
     mode: Mode,
     note: String,
     since: Moment,
@@ -61,13 +66,13 @@ struct Stand {
 }
 
 impl Table {
-    /// The keys whose waiters are to be called, and the answer.
+    /// The answer, and whom it concerns.
     pub(crate) fn claim(
         &mut self,
         asked: &LeaseClaim,
         client: usize,
         now: Moment,
-    ) -> Result<(Claimed, Vec<String>), LockError> {
+    ) -> Result<(Claimed, Calls), LockError> {
         self.expire(now);
         if let Some(fresh_at) = self.fresh_at.filter(|at| *at > now) {
             return Ok((Claimed::NotYet(fresh_at.since(now)), Vec::new()));
@@ -79,11 +84,12 @@ impl Table {
         let stands = asked.keys.iter().map(|key| self.stand(key, asked, now));
         let stands = stands.collect::<Result<Vec<_>, _>>()?;
         if stands.iter().any(|stand| stand.lacks > 0 || stand.waits && stand.victims.is_empty()) {
-            let refused = Claimed::Refused(self.refuse(asked, &stands, now));
-            let called = asked.keys.iter().filter(|key| self.call(key, now)).cloned();
-            return Ok((refused, called.collect()));
+            let refused = Claimed::Refused(self.refuse(asked, client, &stands, now));
+            return Ok((refused, asked.keys.iter().flat_map(|key| self.call(key, now)).collect()));
         }
         let victims: Vec<_> = stands.into_iter().flat_map(|stand| stand.victims).collect();
+        let robbed = self.rows.iter().filter(|row| victims.contains(&row.id));
+        let mut called: Calls = robbed.map(|row| (row.entry.key.clone(), row.client)).collect();
         self.rows.retain(|row| !victims.contains(&row.id));
         self.places.retain(|place| place.id != asked.id);
         self.robbed.extend(&victims);
@@ -95,6 +101,7 @@ impl Table {
             entry.note = asked.note.clone();
             let mut row = Row {
                 entry,
+                client,
                 id: asked.id,
                 since: now,
                 renewed: now,
@@ -105,7 +112,8 @@ impl Table {
             row.renew(asked.lease, now);
             self.rows.push(row);
         }
-        let called = if victims.is_empty() { Vec::new() } else { asked.keys.clone() };
+        // Those who fit beside it.
+        called.extend(asked.keys.iter().flat_map(|key| self.call(key, now)));
         Ok((Claimed::Granted(token), called))
     }
 
@@ -155,7 +163,13 @@ impl Table {
         Ok(Stand { lacks: excess - victims.len(), in_the_way, victims, waits })
     }
 
-    fn refuse(&mut self, asked: &LeaseClaim, stands: &[Stand], now: Moment) -> Refusal {
+    fn refuse(
+        &mut self,
+        asked: &LeaseClaim,
+        client: usize,
+        stands: &[Stand],
+        now: Moment,
+    ) -> Refusal {
         let in_the_way = stands.iter().flat_map(|stand| &stand.in_the_way);
         let in_the_way = in_the_way.map(|&at| self.rows[at].shown(now));
         let mut refusal = Refusal::new(in_the_way.collect());
@@ -168,6 +182,7 @@ impl Table {
                     None => self.places.push(Place {
                         key: key.clone(),
                         id: asked.id,
+                        client,
                         mode: asked.mode,
                         note: asked.note.clone(),
                         since: before(now, place.waited),
@@ -208,58 +223,55 @@ impl Table {
         Renewed::Kept
     }
 
-    /// The keys whose waiters are to be called, and whether there was something to end.
-    pub(crate) fn end(
-        &mut self,
-        asked: &LeaseEnding,
-        client: usize,
-        now: Moment,
-    ) -> (bool, Vec<String>) {
+    /// Whether there was something to end, and whom it concerns.
+    pub(crate) fn end(&mut self, asked: &LeaseEnding, client: usize, now: Moment) -> (bool, Calls) {
         self.expire(now);
         let ends = |key: &String, id| id == asked.id && asked.keys.contains(key);
         let reserve = asked.how == LeaseEnd::Release { reserve: true };
-        let mut ended = false;
+        let (mut ended, mut called) = (false, Vec::new());
         self.rows.retain_mut(|row| {
             if !ends(&row.entry.key, row.id) {
                 return true;
+            }
+            if row.client != client {
+                called.push((row.entry.key.clone(), row.client));
             }
             ended |= row.is_held(now) || !reserve;
             row.lease_ends = now;
             reserve && row.stands(now)
         });
         self.places.retain(|place| !ends(&place.key, place.id));
-        let mut called = Vec::new();
         for key in &asked.keys {
             if let Some(waited) = asked.next {
                 let (since, until) = (before(now, waited), now.after(GRACE));
                 self.promised.push(Promised { key: key.clone(), client, since, until });
             }
-            if self.call(key, now) || !reserve {
-                called.push(key.clone());
-            }
+            called.extend(self.call(key, now));
         }
         (ended, called)
     }
 
     /// Calls those whose turn it is, unless the key is promised to one that has waited for longer.
-    fn call(&mut self, key: &str, now: Moment) -> bool {
-        let promised = self.promised.iter().filter(|kept| kept.key == key);
-        let promised = promised.map(|kept| kept.since).min();
+    fn call(&mut self, key: &str, now: Moment) -> Calls {
         let mut places: Vec<_> = (0..self.places.len()).collect();
         places.retain(|&at| self.places[at].key == key);
         places.sort_by_key(|&at| self.places[at].since);
-        let (mut ahead, mut called, mut before) = (0, false, Mode::Shared);
+        let (mut ahead, mut called, mut before) = (0, Vec::new(), Mode::Shared);
         for at in places {
             let mode = self.places[at].mode;
             let in_the_way = self.rows.iter().filter(|row| row.entry.key == key);
             let in_the_way = in_the_way.filter(|row| row.bars(mode, now)).count();
             let beside = mode == Mode::Shared && before == Mode::Shared;
-            let is_later = promised.is_some_and(|since| since <= self.places[at].since);
+            let is_later = self.promised.iter().any(|kept| {
+                let place = &self.places[at];
+                kept.key == key && kept.client != place.client && kept.since <= place.since
+            });
             if is_later || in_the_way + if beside { 0 } else { ahead } >= room(mode) {
                 break;
             }
-            called |= self.places[at].called_at.is_none();
-            self.places[at].called_at.get_or_insert(now);
+            if self.places[at].called_at.replace(now).is_none() {
+                called.push((key.to_owned(), self.places[at].client));
+            }
             (ahead, before) = (ahead + 1, mode);
         }
         called
