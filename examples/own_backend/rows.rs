@@ -16,7 +16,6 @@ pub(crate) struct Row {
     pub(crate) since: i64,
     pub(crate) ends: i64,
     pub(crate) reserved: i64,
-    pub(crate) called: Option<i64>,
     name: AcquisitionId,
     note: String,
 }
@@ -42,7 +41,6 @@ pub(crate) fn rows(
             since: row.get("since")?,
             ends: row.get("ends")?,
             reserved: row.get("reserved")?,
-            called: row.get("called")?,
             name,
             note: row.get("note")?,
         })
