@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote_spanned;
 
-use crate::validate::{Known, Lock, Otherwise, Returned};
+use crate::validate::{Known, Lock, OnLost, Otherwise, Returned};
 
 /// The arms for the failed acquisition.
 ///
@@ -71,6 +71,15 @@ pub(super) fn failure(lock: &Lock, returned: &Returned, probe_future: bool) -> T
     let private = lock.private(span);
     let bail = quote_spanned!(span=> #private::bail(__error));
     match returned {
+        // What can tell of a loss can tell of this as well; and what cannot is told of once.
+        Returned::Named(_) | Returned::Partly(..) if !matches!(lock.on_lost, OnLost::Continue) => {
+            let or_lost = super::function::or_lost(lock, returned);
+            let probe = match returned {
+                Returned::Named(ty) if probe_future => probe(lock, ty),
+                _ => TokenStream::new(),
+            };
+            quote_spanned!(span=> { #probe #or_lost(#private::None, __error) })
+        }
         _ if lock.may_be_contended => bail,
         Returned::Named(ty) => asked(lock, ty, "__locks_early", probe_future),
         Returned::Partly(_, Known::EarlyReturn) => bail,

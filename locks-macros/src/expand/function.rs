@@ -171,7 +171,7 @@ fn asynchronous(
 
 /// What makes a loss of a value, spanned where a type that cannot tell of one is to be shown. It is
 /// named by itself, so that this is told of once.
-fn or_lost(lock: &Lock, returned: &Returned) -> TokenStream {
+pub(super) fn or_lost(lock: &Lock, returned: &Returned) -> TokenStream {
     let span = returned.span().resolved_at(Span::mixed_site());
     let private = lock.private(span);
     match returned.annotation() {

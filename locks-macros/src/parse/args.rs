@@ -114,22 +114,12 @@ fn not_an_argument(input: ParseStream<'_>) -> Error {
         Ok(TokenTree::Ident(name)) if fork.peek(Token![:]) && !fork.peek(Token![::]) => {
             return Error::new(span, format!("an option takes its value by `=`: `{name} = ..`"));
         }
-        // `wait(false)`, as other attributes have it.
-        Ok(TokenTree::Ident(name)) if fork.peek(token::Paren) => {
+        // `wait(false)`, as other attributes have it, or `wait false`.
+        Ok(TokenTree::Ident(name)) if fork.peek(token::Paren) || fork.peek(Lit) => {
             let value =
                 fork.parse::<TokenTree>().map_or_else(|_| String::new(), |it| it.to_string());
             let value = value.trim_start_matches('(').trim_end_matches(')').trim();
-            if value.is_empty() {
-                return Error::new(
-                    span,
-                    format!("an option without a value stands by itself: `{name}`"),
-                );
-            }
-            let shown = if value.len() > 24 || value.contains('\n') { ".." } else { value };
-            return Error::new(
-                span,
-                format!("an option takes its value by `=`: `{name} = {shown}`"),
-            );
+            return Error::new(span, with_equals(&name.to_string(), value));
         }
         Ok(TokenTree::Ident(name)) if fork.peek(Token![-]) => match with_hyphens(name, &fork) {
             Ok(name) => {
@@ -144,6 +134,19 @@ fn not_an_argument(input: ParseStream<'_>) -> Error {
     let keys = "a key is a string literal that names what goes in, as in `\"user_{id}\"`, or \
                 `key = expression`";
     Error::new(span, format!("{shown}: {keys}"))
+}
+
+/// How an option is written whose value stands behind it.
+fn with_equals(name: &str, value: &str) -> String {
+    match (name, value) {
+        ("shared" | "reentrant", _) => format!("`{name}` takes no value: give it by itself"),
+        (_, "") => format!("an option without a value stands by itself: `{name}`"),
+        // More than one would want to read twice.
+        (_, value) if value.len() > 24 || value.contains('\n') => {
+            format!("an option takes its value by `=`: `{name} = ..`")
+        }
+        (_, value) => format!("an option takes its value by `=`: `{name} = {value}`"),
+    }
 }
 
 fn neither(token: &impl std::fmt::Display) -> String {

@@ -120,11 +120,19 @@ fn raw(tokens: TokenStream) -> TokenStream {
     let is = |at: usize, wanted: char| matches!(tokens.get(at), Some(TokenTree::Punct(p)) if p.as_char() == wanted);
     let names = |at: usize| {
         let member = at > 0 && is(at - 1, '.');
-        let begins = at == 0 || is(at - 1, '&') || is(at - 1, '*') || is(at - 1, ',');
+        let begins =
+            at == 0 || is(at - 1, ':') || is(at - 1, '&') || is(at - 1, '*') || is(at - 1, ',');
         let ends = match tokens.get(at + 1) {
             None => true,
             Some(TokenTree::Punct(next)) => matches!(next.as_char(), '.' | ',' | ':'),
-            Some(TokenTree::Group(group)) => group.delimiter() == Delimiter::Bracket,
+            Some(TokenTree::Group(group)) => match group.delimiter() {
+                Delimiter::Bracket => true,
+                // Of `if (a) { b }` it would be a condition.
+                Delimiter::Parenthesis => {
+                    tokens.len() == at + 2 || member || at > 0 && is(at - 1, ':')
+                }
+                _ => false,
+            },
             Some(_) => false,
         };
         member || begins && ends

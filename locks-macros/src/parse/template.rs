@@ -224,6 +224,7 @@ mod tests {
             ("{s.gen}{gen.x}{&gen}", &["hole s.r#gen|-", "hole r#gen.x|-", "hole &r#gen|-"]),
             ("{match}{if.async}", &["hole r#match|-", "hole r#if.r#async|-"]),
             ("{type::x()}{loop[0]}", &["hole r#type::x()|-", "hole r#loop[0]|-"]),
+            ("{crate::type::gen()}", &["hole crate::r#type::r#gen()|-"]),
             ("{f(s.gen, type)}", &["hole f(s.r#gen,r#type)|-"]),
             ("job->step", &["text job->step"]),
             ("é{ä}ö", &["text é", "hole ä|-", "text ö"]),
