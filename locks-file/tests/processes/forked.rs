@@ -20,7 +20,10 @@ use crate::program::program;
 
 const SCENE: &str = "LOCKS_FILE_SCENE";
 
-const SCENES: [(&str, fn(&FileBackend)); 8] = [
+/// What is played by the program, with a backend that was opened before.
+type Scene = fn(&FileBackend);
+
+const SCENES: [(&str, Scene); 8] = [
     ("lost", guards_of_the_parent_are_lost),
     ("anew", the_child_acquires_anew),
     ("limits", limits_of_the_child_hold),
@@ -186,7 +189,11 @@ fn the_child_acquires_anew(files: &FileBackend) {
             drop(backend.named("n").reentrant().acquire().unwrap());
             outer.check().unwrap();
         });
-        Op::later(async { Ok::<_, LockError>(nested.await) }).block().unwrap();
+        let nested = async {
+            nested.await;
+            Ok::<_, LockError>(())
+        };
+        Op::later(nested).block().unwrap();
         let async_guard = backend.named("async").wait(Duration::from_secs(20)).acquire_async();
         let async_guard = Op::later(async_guard).block().unwrap();
         async_guard.check().unwrap();
