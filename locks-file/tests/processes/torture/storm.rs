@@ -156,7 +156,7 @@ impl Storm {
     fn start(&self, life: u32, cleans: bool, locks: &Directory, witness: &Directory) -> Life {
         let name = if cleans { "cleaner" } else { "worker" };
         // Where that can be had, one in three cannot see the others.
-        let mut command = match self.blows && !cleans && life % 3 == 0 && can_hide() {
+        let mut command = match self.blows && !cleans && life.is_multiple_of(3) && can_hide() {
             true => program_under(name, &HIDDEN, "true"),
             false => program(name),
         };
