@@ -247,6 +247,20 @@ impl LockError {
         self.0.until
     }
 
+    /// Returns the error that this one was made of, to be looked at by its type. `Display` may tell of it
+    /// already; unlike [`source`](std::error::Error::source), this returns it all the same.
+    ///
+    /// ```
+    /// use locks_core::LockError;
+    /// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+    /// let error = LockError::unavailable("locks://vault", refused);
+    /// assert!(error.inner().is_some_and(|inner| inner.is::<std::io::Error>()));
+    /// assert_eq!(error.to_string(), "`locks://vault` cannot be reached: connection refused");
+    /// ```
+    pub fn inner(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        self.0.source.as_deref()
+    }
+
     /// The sentence in place of the usual one, if it was given one.
     pub fn message(&self) -> Option<&str> {
         self.0.message.as_deref()
@@ -283,9 +297,18 @@ impl DeadlockStep {
     }
 }
 
+/// [`source`](Error::source) is the first error behind this one that `Display` does not tell of already: who
+/// prints an error with all its sources prints each once.
 impl Error for LockError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source.as_ref().map(|source| &**source as &(dyn Error + 'static))
+        let mut behind = Some(self.0.source.as_deref()? as &(dyn Error + 'static));
+        let told = self.to_string();
+        while let Some(source) = behind
+            && told.contains(&source.to_string())
+        {
+            behind = source.source();
+        }
+        behind
     }
 }
 

@@ -76,3 +76,63 @@ fn c12_no_error_of_a_hold_just_granted_tells_of_nothing() {
     assert_eq!(contended.holders()[0].token, Some(held.token()));
     drop(held);
 }
+
+/// Who prints an error with all that lie behind it, as `anyhow` does by `{:#}`, says nothing twice.
+#[test]
+fn c12_an_error_and_those_behind_it_are_told_once_each() {
+    use std::error::Error;
+    use std::{fmt, io};
+
+    #[derive(Debug)]
+    struct Behind(&'static str, Option<Box<Self>>);
+
+    impl fmt::Display for Behind {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Behind {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            self.1.as_deref().map(|behind| behind as _)
+        }
+    }
+
+    let behind = || Behind("the line is cut", Some(Box::new(Behind("by a digger", None))));
+    let said = LockError::new(ErrorKind::Io, "k").with_message("no luck: the line is cut (again)");
+    let unsaid = LockError::new(ErrorKind::Io, "k").with_message("no luck");
+    let kinds = [
+        ErrorKind::Contended,
+        ErrorKind::Timeout,
+        ErrorKind::Deadlock,
+        ErrorKind::InvalidKey,
+        ErrorKind::Unavailable,
+        ErrorKind::Protocol,
+        ErrorKind::Io,
+    ];
+    let errors = kinds.map(|kind| LockError::new(kind, "k"));
+    for error in errors.into_iter().chain([said, unsaid]) {
+        let kind = error.kind();
+        let error = error.with_source(behind());
+        assert!(error.inner().is_some_and(|inner| inner.is::<Behind>()));
+        let errors: [Box<dyn Error>; 2] = [
+            Box::new(io::Error::from(error)),
+            Box::new({
+                LockError::unavailable("b", LockError::new(kind, "k").with_source(behind()))
+            }),
+        ];
+        for error in errors {
+            let mut told = error.to_string();
+            let mut next = error.source();
+            while let Some(source) = next {
+                told += &format!(": {source}");
+                next = source.source();
+            }
+            for part in ["the line is cut", "by a digger"] {
+                assert_eq!(told.matches(part).count(), 1, "{told}");
+            }
+        }
+    }
+    let plain = LockError::new(ErrorKind::Io, "k");
+    assert!(plain.source().is_none() && plain.inner().is_none());
+}

@@ -61,7 +61,7 @@ pub(super) fn take_error(from: &mut Reader<'_>) -> Result<LockError, Malformed> 
 /// Its sentence, where that is not made of what else is sent. An error that lies behind it is known
 /// by its text alone from here on.
 fn message(error: &LockError) -> Option<String> {
-    let Some(source) = error.source() else { return error.message().map(str::to_owned) };
+    let Some(source) = error.inner() else { return error.message().map(str::to_owned) };
     let said = error.to_string();
     let source = source.to_string();
     Some(if said.ends_with(&source) { said } else { format!("{said}: {source}") })

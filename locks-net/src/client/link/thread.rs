@@ -268,7 +268,7 @@ impl Shared {
 
 /// Why, without whom it is about, which those who are told know.
 fn reason(error: &LockError) -> String {
-    match (error.message(), error.source()) {
+    match (error.message(), error.inner()) {
         (Some(message), _) => message.to_owned(),
         (None, Some(source)) => source.to_string(),
         (None, None) => error.to_string(),

@@ -313,7 +313,10 @@ impl Session {
 
     pub(super) fn fail(&mut self, number: u64, error: LockError) {
         let Some(asked) = self.unanswered.get(&number) else { return };
+        // The server has counted from when it heard of the request.
+        let waited = error.waited().map(|told| told.max(self.now().since(asked.asked)));
         let error = self.told_of(error, asked.site);
+        let error = if let Some(waited) = waited { error.with_waited(waited) } else { error };
         let Some(asked) = self.unanswered.get_mut(&number) else { return };
         asked.outcome = Outcome::Failed(error);
         self.call(number);

@@ -335,3 +335,17 @@ fn c2_who_asks_late_is_answered_by_the_server_all_the_same() {
         rig.fetch(request).unwrap();
     }
 }
+
+#[test]
+fn c12_what_it_took_to_reach_the_server_counts_as_waited() {
+    let mut rig = Rig::new(false);
+    let request = rig.ask(millis(1_500));
+    rig.advance(millis(900));
+    rig.connect(How::New);
+    rig.calls();
+    rig.advance(millis(600));
+    let error = LockError::new(ErrorKind::Timeout, "k").with_waited(millis(590));
+    rig.tell(&Event::Refused { call: request, error });
+    let error = rig.fetch(request).unwrap_err();
+    assert_eq!((error.kind(), error.waited()), (ErrorKind::Timeout, Some(millis(1_500))));
+}
