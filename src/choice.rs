@@ -3,7 +3,7 @@
 use std::env::{self, VarError};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use locks_core::{Backend, ErrorKind, Kind, LockBackend, LockError};
+use locks_core::{Backend, ErrorKind, Kind, LockError};
 
 use crate::url;
 

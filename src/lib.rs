@@ -188,8 +188,8 @@ pub async fn list_async() -> Result<Vec<LockInfo>, LockError> {
 /// # Errors
 /// [`NotConfigured`](ErrorKind::NotConfigured) if one has been installed before, or if the
 /// default backend has been used already: some locks would then be arbitrated here, others there.
-pub fn install(backend: impl backend::LockBackend) -> Result<(), LockError> {
-    choice::install(Kind::Strong, Backend::new(backend))
+pub fn install(backend: impl Into<Backend>) -> Result<(), LockError> {
+    choice::install(Kind::Strong, backend.into())
 }
 
 /// Makes `backend` serve the locks of [`Kind::Weak`], for which mere avoidance is enough.
@@ -198,8 +198,8 @@ pub fn install(backend: impl backend::LockBackend) -> Result<(), LockError> {
 ///
 /// # Errors
 /// As [`install`].
-pub fn install_weak(backend: impl backend::LockBackend) -> Result<(), LockError> {
-    choice::install(Kind::Weak, Backend::new(backend))
+pub fn install_weak(backend: impl Into<Backend>) -> Result<(), LockError> {
+    choice::install(Kind::Weak, backend.into())
 }
 
 /// The backend at `url`, as `LOCKS_URL` would choose it; for [`install`] and the builder's `on`.

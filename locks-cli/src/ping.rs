@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use locks::backend::{About, Capabilities, Exclusion, LockBackend, Query, TokenScope, WaiterOrder};
+use locks::backend::{About, Capabilities, Exclusion, Query, TokenScope, WaiterOrder};
 use locks::net::Status as ServerStatus;
 use serde_json::{Value, json};
 

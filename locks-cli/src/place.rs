@@ -2,7 +2,7 @@
 
 use std::env::{self, VarError};
 
-use locks::backend::{Exclusion, LockBackend};
+use locks::backend::Exclusion;
 use locks::file::FileBackend;
 use locks::net::NetBackend;
 use locks::{Backend, Party};

@@ -1,6 +1,6 @@
 //! `locks release`: takes a lock away from whoever holds it.
 
-use locks::backend::{LockBackend, Query};
+use locks::backend::Query;
 use locks::{Backend, LockError, Token};
 use serde_json::json;
 

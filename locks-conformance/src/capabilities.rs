@@ -1,7 +1,7 @@
 //! C15: what a backend declares is what it does.
 
 use super::subject::Subject;
-use locks_core::{ErrorKind, LockBackend, LockBuilder};
+use locks_core::{ErrorKind, LockBuilder};
 
 /// An option: what it is called, whether it is declared, and a request with it.
 type Asked = (&'static str, bool, LockBuilder<'static>);

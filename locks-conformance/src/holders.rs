@@ -1,7 +1,7 @@
 //! C12: who holds, who waits, since when and where.
 
 use super::subject::Subject;
-use locks_core::{CallSite, ErrorKind, LockBackend, Mode, OwnerId, Party, Query, scope};
+use locks_core::{CallSite, ErrorKind, Mode, OwnerId, Party, Query, scope};
 
 /// Asserts that a backend that lists nothing says so.
 pub(super) fn assert_listing_unsupported(subject: &Subject) {

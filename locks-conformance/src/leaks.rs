@@ -2,7 +2,7 @@
 
 use super::pending::Pending;
 use super::subject::Subject;
-use locks_core::{Backend, LockBackend, Query};
+use locks_core::{Backend, Query};
 
 /// What is left of keys: in memory, where it can be counted, and in the list.
 #[track_caller]

@@ -2,7 +2,7 @@
 
 use super::exclusion::overlaps;
 use super::subject::Subject;
-use locks_core::{Caller, ErrorKind, Keys, LockBackend, Mode, Options, OwnedGuard, Request};
+use locks_core::{Caller, ErrorKind, Keys, Mode, Options, OwnedGuard, Request};
 
 /// Whether the backend has permits; if not, asserts that it says so.
 fn permits(subject: &Subject) -> bool {

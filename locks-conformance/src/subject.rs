@@ -8,8 +8,8 @@ use super::Fixture;
 use super::pending::{Driven, Pending};
 use super::running::Running;
 use locks_core::{
-    Backend, Capabilities, ErrorKind, Exclusion, HolderInfo, LockBackend, LockBuilder, LockError,
-    LockInfo, LostCause, OwnedGuard, Query, Token, WaiterOrder,
+    Backend, Capabilities, ErrorKind, Exclusion, HolderInfo, LockBuilder, LockError, LockInfo,
+    LostCause, OwnedGuard, Query, Token, WaiterOrder,
 };
 
 /// A fixture in the hands of a case, with what every case does to it.

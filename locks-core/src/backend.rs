@@ -72,13 +72,11 @@ pub trait LockBackend: Send + Sync + 'static {
     /// The hold belongs to nobody in particular any more: its guard may leave the thread that it
     /// was granted to (C9, C10). For backends that keep no account of owners there is nothing to
     /// do; one that wraps another passes it on.
-    fn disown(&self, _hold: &Hold) {}
+    fn disown(&self, hold: &Hold);
 
-    /// The keys of a hold that was not released, for errors. For backends whose holds know them by themselves
-    /// there is nothing to do; one that wraps another passes it on.
-    fn keys(&self, hold: &Hold) -> Vec<String> {
-        hold.keys().map(str::to_owned).collect()
-    }
+    /// Returns the keys of a hold that was not released, for errors; none once they are not known any
+    /// more. Those of an engine's hold are in the [hold](Hold::keys).
+    fn keys(&self, hold: &Hold) -> Vec<String>;
 
     /// Who holds and waits, as far as the backend can tell (C12).
     ///

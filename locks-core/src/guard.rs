@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use crate::clock::attend;
 use crate::observe::{self, Ending, Since};
 use crate::sync::plain::Mutex;
-use crate::{Backend, ErrorKind, Hold, LockBackend, LockError, LostCause, Op, Query, Token};
+use crate::{Backend, ErrorKind, Hold, LockError, LostCause, Op, Query, Token};
 
 /// Proof that this thread holds a lock; dropping it releases the lock (C4).
 ///

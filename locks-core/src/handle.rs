@@ -37,18 +37,9 @@ pub(crate) enum Behind<'a> {
 }
 
 impl Backend {
-    /// A handle to `backend`; of a handle, that handle itself.
-    pub fn new(backend: impl LockBackend) -> Self {
-        let mut backend = Some(backend);
-        let any: &mut dyn std::any::Any = &mut backend;
-        if let Some(handle) = any.downcast_mut::<Option<Self>>().and_then(Option::take) {
-            return handle;
-        }
-        let arbiter = match any.downcast_mut::<Option<Engine>>().and_then(Option::take) {
-            Some(engine) => Arbiter::Engine(engine),
-            None => Arbiter::Other(Box::new(backend.expect("only an engine was taken out"))),
-        };
-        Self(Some(Arc::new(arbiter)))
+    /// Returns a handle to `backend`: to an [`Engine`], or to anything that implements [`LockBackend`].
+    pub fn new(backend: impl Into<Self>) -> Self {
+        backend.into()
     }
 
     /// The in-process engine of this process.
@@ -126,71 +117,122 @@ impl Backend {
     }
 }
 
-impl LockBackend for Backend {
-    fn about(&self) -> &About {
+impl From<Engine> for Backend {
+    fn from(engine: Engine) -> Self {
+        Self(Some(Arc::new(Arbiter::Engine(engine))))
+    }
+}
+
+impl<B: LockBackend> From<B> for Backend {
+    fn from(backend: B) -> Self {
+        Self(Some(Arc::new(Arbiter::Other(Box::new(backend)))))
+    }
+}
+
+/// Another handle to the same backend.
+impl From<&Self> for Backend {
+    fn from(backend: &Self) -> Self {
+        backend.clone()
+    }
+}
+
+/// What a [`LockBackend`] does.
+impl Backend {
+    /// Returns what it is called and what it can do.
+    pub fn about(&self) -> &About {
         match self.behind() {
             Behind::Engine(engine) => engine.about(),
             Behind::Other(other) => other.about(),
         }
     }
 
-    fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
+    /// Grants the request's keys, all or none; see [`LockBackend::acquire`].
+    ///
+    /// # Errors
+    /// As [`LockBackend::acquire`].
+    ///
+    /// # Cancel safety
+    /// Dropping the operation withdraws the request (C5).
+    pub fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
         match self.behind() {
             Behind::Engine(engine) => engine.acquire(request),
             Behind::Other(other) => other.acquire(request),
         }
     }
 
-    fn release(&self, hold: Hold) -> Op<'static, ()> {
+    /// Ends the hold; see [`LockBackend::release`].
+    ///
+    /// # Errors
+    /// `Lost` if the hold was lost before; then nothing is touched.
+    ///
+    /// # Cancel safety
+    /// Dropping the operation means not to hear of it; the hold ends all the same.
+    pub fn release(&self, hold: Hold) -> Op<'static, ()> {
         match self.behind() {
             Behind::Engine(engine) => engine.release(hold),
             Behind::Other(other) => other.release(hold),
         }
     }
 
-    fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
+    /// Returns the cause if the hold is lost; see [`LockBackend::poll_lost`].
+    pub fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
         match self.behind() {
             Behind::Engine(engine) => engine.poll_lost(hold, cx),
             Behind::Other(other) => other.poll_lost(hold, cx),
         }
     }
 
-    fn unwatch(&self, hold: &Hold, waker: &Waker) {
+    /// Forgets a waker that [`poll_lost`](Self::poll_lost) was called with.
+    pub fn unwatch(&self, hold: &Hold, waker: &Waker) {
         match self.behind() {
             Behind::Engine(engine) => engine.unwatch(hold, waker),
             Behind::Other(other) => other.unwatch(hold, waker),
         }
     }
 
-    fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
+    /// Renews the hold's age; see [`LockBackend::refresh`].
+    ///
+    /// # Errors
+    /// `Lost`, and whatever keeps the arbiter from answering.
+    pub fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
         match self.behind() {
             Behind::Engine(engine) => engine.refresh(hold),
             Behind::Other(other) => other.refresh(hold),
         }
     }
 
-    fn disown(&self, hold: &Hold) {
+    /// Takes the hold from the thread that it belongs to, if it does; see [`LockBackend::disown`].
+    pub fn disown(&self, hold: &Hold) {
         match self.behind() {
             Behind::Engine(engine) => engine.disown(hold),
             Behind::Other(other) => other.disown(hold),
         }
     }
 
-    fn keys(&self, hold: &Hold) -> Vec<String> {
+    /// Returns the keys of a hold that was not released.
+    pub fn keys(&self, hold: &Hold) -> Vec<String> {
         match self.behind() {
             Behind::Engine(engine) => engine.keys(hold),
             Behind::Other(other) => other.keys(hold),
         }
     }
 
-    fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
+    /// Returns who holds and who waits; see [`LockBackend::inspect`].
+    ///
+    /// # Errors
+    /// `Unsupported`, and whatever keeps the arbiter from answering.
+    pub fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
         match self.behind() {
             Behind::Engine(engine) => engine.inspect(query),
             Behind::Other(other) => other.inspect(query),
         }
     }
 
-    fn evict(&self, key: &str, token: Token) -> Op<'static, bool> {
+    /// Ends the hold or the reservation of `key` with this token; see [`LockBackend::evict`].
+    ///
+    /// # Errors
+    /// `Unsupported`, and whatever keeps the arbiter from answering.
+    pub fn evict(&self, key: &str, token: Token) -> Op<'static, bool> {
         match self.behind() {
             Behind::Engine(engine) => engine.evict(key, token),
             Behind::Other(other) => other.evict(key, token),

@@ -15,8 +15,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    Backend, CallSite, Engine, ErrorKind, LockBackend, LockBuilder, LockError, LostCause,
-    ManualClock, OwnedGuard, OwnerId, Token,
+    Backend, CallSite, Engine, ErrorKind, LockBuilder, LockError, LostCause, ManualClock,
+    OwnedGuard, OwnerId, Token,
 };
 use loom::cell::UnsafeCell;
 use loom::future::block_on;

@@ -11,8 +11,8 @@ use std::task::{Context, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    Alarm, Alarms, Backend, Clock, Engine, ErrorKind, LockBackend, LockBuilder, LockError,
-    LostCause, Mode, Moment, OwnedGuard, Token,
+    Alarm, Alarms, Backend, Clock, Engine, ErrorKind, LockBuilder, LockError, LostCause, Mode,
+    Moment, OwnedGuard, Token,
 };
 use shuttle::future::block_on;
 use shuttle::rand::{Rng, thread_rng};

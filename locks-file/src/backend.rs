@@ -299,6 +299,10 @@ impl LockBackend for FileBackend {
         known.unwrap_or_else(|| hold.keys().map(str::to_owned).collect())
     }
 
+    fn keys(&self, hold: &Hold) -> Vec<String> {
+        self.engine.keys(hold)
+    }
+
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
         match self.0.side() {
             Ok(Side::Own(own)) => bound(own.engine.inspect(query), &self.0.about),
@@ -321,12 +325,6 @@ impl FileBackend {
     fn in_child<T>(&self, hold: &Hold, see: impl FnOnce(&Self, &Hold) -> T) -> Option<T> {
         let forked = self.0.known_forked()?;
         forked.with(hold, |hold| see(&forked.backend, hold))
-    }
-}
-
-impl From<FileBackend> for Backend {
-    fn from(backend: FileBackend) -> Self {
-        backend.into_backend()
     }
 }
 

@@ -2,8 +2,6 @@
 use std::env;
 
 #[cfg(any(feature = "file", feature = "net"))]
-use locks_core::LockBackend as _;
-
 use super::options::decode;
 use super::*;
 

@@ -4,7 +4,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use locks::backend::{LockBackend, Query};
+use locks::backend::Query;
 use locks::{Backend, ErrorKind, LockBuilder, LostCause, MAX_KEY_LEN};
 
 fn open(options: &str) -> Backend {

@@ -2,7 +2,7 @@
 
 use std::env;
 
-use locks::backend::{LockBackend, Query};
+use locks::backend::Query;
 use locks::{Backend, ErrorKind, HolderInfo, LockError, Mode, Token};
 
 use super::family::{is_above, is_there};

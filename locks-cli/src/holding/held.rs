@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use locks::backend::{Caller, Granted, Hold, KeySet, Keys, LockBackend, Op, Request};
+use locks::backend::{Caller, Granted, Hold, KeySet, Keys, Op, Request};
 use locks::{Backend, ErrorKind, LockError, LostCause, Options, Party, Token};
 
 use crate::place::Opened;

@@ -8,7 +8,7 @@ use std::io::IsTerminal;
 use std::thread;
 
 use locks::LockInfo;
-use locks::backend::{LockBackend, Query};
+use locks::backend::Query;
 
 use crate::args::ListArgs;
 use crate::out;

@@ -79,10 +79,11 @@ impl<'k> LockBuilder<'k> {
         }
     }
 
-    /// At this backend.
+    /// Acquires the lock from `backend` instead of the default one: a [`Backend`] or a reference to one, or
+    /// whatever becomes one.
     #[inline]
-    pub fn on(mut self, backend: &Backend) -> Self {
-        self.choice = Choice::Given(backend.clone());
+    pub fn on(mut self, backend: impl Into<Backend>) -> Self {
+        self.choice = Choice::Given(backend.into());
         self
     }
 

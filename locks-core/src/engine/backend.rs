@@ -270,36 +270,58 @@ impl Core {
     }
 }
 
-impl LockBackend for Engine {
-    fn about(&self) -> &About {
+/// What a [`LockBackend`](crate::LockBackend) does.
+impl Engine {
+    /// Returns what it is called and what it can do.
+    pub fn about(&self) -> &About {
         &self.core.about
     }
 
-    fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
+    /// Grants the request's keys, all or none; see [`LockBackend::acquire`](crate::LockBackend::acquire).
+    ///
+    /// # Errors
+    /// As [`LockBackend::acquire`](crate::LockBackend::acquire).
+    ///
+    /// # Cancel safety
+    /// Dropping the operation withdraws the request (C5).
+    pub fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
         self.request(request)
     }
 
-    fn release(&self, hold: Hold) -> Op<'static, ()> {
+    /// Ends the hold; see [`LockBackend::release`](crate::LockBackend::release).
+    ///
+    /// # Errors
+    /// `Lost` if the hold was lost before; then nothing is touched.
+    ///
+    /// # Cancel safety
+    /// Dropping the operation means not to hear of it; the hold ends all the same.
+    pub fn release(&self, hold: Hold) -> Op<'static, ()> {
         if !self.granted(&hold) {
             return Op::failed(foreign(&self.core, hold.token()));
         }
         self.release_own(hold)
     }
 
-    fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
+    /// Returns the cause if the hold is lost; see [`LockBackend::poll_lost`](crate::LockBackend::poll_lost).
+    pub fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
         if !self.granted(hold) {
             return Poll::Ready(LostCause::Forgotten);
         }
         self.poll_own(hold, cx)
     }
 
-    fn unwatch(&self, hold: &Hold, waker: &Waker) {
+    /// Forgets a waker that [`poll_lost`](Self::poll_lost) was called with.
+    pub fn unwatch(&self, hold: &Hold, waker: &Waker) {
         if self.granted(hold) {
             hold.slots().iter().for_each(|hold| self.core.unwatch(hold, waker));
         }
     }
 
-    fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
+    /// Renews the hold's age; see [`LockBackend::refresh`](crate::LockBackend::refresh).
+    ///
+    /// # Errors
+    /// `Lost`, and whatever keeps the arbiter from answering.
+    pub fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
         if !self.granted(hold) {
             return Op::failed(foreign(&self.core, hold.token()));
         }
@@ -316,11 +338,21 @@ impl LockBackend for Engine {
         Op::all(renewed)
     }
 
-    fn disown(&self, hold: &Hold) {
+    /// Takes the hold from the thread that it belongs to, if it does; see [`LockBackend::disown`](crate::LockBackend::disown).
+    pub fn disown(&self, hold: &Hold) {
         self.disown_to(hold, None);
     }
 
-    fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
+    /// Returns the keys of a hold that was not released.
+    pub fn keys(&self, hold: &Hold) -> Vec<String> {
+        hold.keys().map(str::to_owned).collect()
+    }
+
+    /// Returns who holds and who waits; see [`LockBackend::inspect`](crate::LockBackend::inspect).
+    ///
+    /// # Errors
+    /// `Unsupported`, and whatever keeps the arbiter from answering.
+    pub fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
         let mut here = self.core.list(&query);
         let Some(upstream) = &self.core.upstream else { return Op::ready(here) };
         let everywhere = upstream.inspect(query);
@@ -338,7 +370,11 @@ impl LockBackend for Engine {
         })
     }
 
-    fn evict(&self, key: &str, token: Token) -> Op<'static, bool> {
+    /// Ends the hold or the reservation of `key` with this token; see [`LockBackend::evict`](crate::LockBackend::evict).
+    ///
+    /// # Errors
+    /// `Unsupported`, and whatever keeps the arbiter from answering.
+    pub fn evict(&self, key: &str, token: Token) -> Op<'static, bool> {
         if let Err(error) = check_key(key) {
             return Op::failed(error);
         }

@@ -221,7 +221,7 @@ fn refuse(
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
-    use crate::{Caller, Keys, LockBackend, Options, Request};
+    use crate::{Caller, Keys, Options, Request};
 
     #[test]
     fn a6_a_plain_hold_is_recorded_and_restored_without_a_state_of_its_own() {

@@ -90,8 +90,8 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use crate::{
-        CallSite, Caller, Engine, ErrorKind, Hold, Keys, LockBackend, LockError, Options, OwnerId,
-        Query, Request, Token, Wait,
+        CallSite, Caller, Engine, ErrorKind, Hold, Keys, LockError, Options, OwnerId, Query,
+        Request, Token, Wait,
     };
 
     fn thread(realm: u32) -> OwnerId {

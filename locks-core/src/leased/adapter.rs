@@ -1,16 +1,12 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::client::{Client, Settings};
 use super::clock::BootClock;
 use super::upstream::StoreUpstream;
-use crate::{
-    About, Backend, Capabilities, Clock, Engine, Granted, Hold, LeaseStore, LockBackend, LockInfo,
-    LostCause, Op, Query, Request, Token, WaiterOrder,
-};
+use crate::{About, Backend, Capabilities, Clock, Engine, LeaseStore, WaiterOrder};
 
 /// A [`LeaseStore`] as a backend.
 ///
@@ -134,44 +130,6 @@ fn about(store: &About) -> About {
         ..can
     };
     About::new(store.name.clone(), capabilities)
-}
-
-impl<S: LeaseStore> LockBackend for Leased<S> {
-    fn about(&self) -> &About {
-        self.engine.about()
-    }
-
-    fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
-        self.engine.acquire(request)
-    }
-
-    fn release(&self, hold: Hold) -> Op<'static, ()> {
-        self.engine.release(hold)
-    }
-
-    fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
-        self.engine.poll_lost(hold, cx)
-    }
-
-    fn unwatch(&self, hold: &Hold, waker: &Waker) {
-        self.engine.unwatch(hold, waker);
-    }
-
-    fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
-        self.engine.refresh(hold)
-    }
-
-    fn disown(&self, hold: &Hold) {
-        self.engine.disown(hold);
-    }
-
-    fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
-        self.engine.inspect(query)
-    }
-
-    fn evict(&self, key: &str, token: Token) -> Op<'static, bool> {
-        self.engine.evict(key, token)
-    }
 }
 
 impl<S: LeaseStore> From<Leased<S>> for Backend {

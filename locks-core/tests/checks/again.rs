@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    Caller, Clock, Engine, ErrorKind, Granted, Hold, KeySet, Keys, LockBackend, LockError,
-    ManualClock, Mode, Moment, Op, Options, OwnerId, Query, Request, Wait,
+    Caller, Clock, Engine, ErrorKind, Granted, Hold, KeySet, Keys, LockError, ManualClock, Mode,
+    Moment, Op, Options, OwnerId, Query, Request, Wait,
 };
 
 use crate::polled::engine;

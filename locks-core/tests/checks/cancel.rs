@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    Backend, CallSite, Caller, Engine, Keys, LockBackend, LockError, ManualClock, Options,
-    OwnedGuard, Request, Scope, scope,
+    Backend, CallSite, Caller, Engine, Keys, LockError, ManualClock, Options, OwnedGuard, Request,
+    Scope, scope,
 };
 
 use crate::polled::{Polled, Wakes, engine};

@@ -42,6 +42,12 @@ impl LockBackend for Fails {
         Op::ready(())
     }
 
+    fn disown(&self, _: &Hold) {}
+
+    fn keys(&self, _: &Hold) -> Vec<String> {
+        Vec::new()
+    }
+
     fn inspect(&self, _: Query) -> Op<'static, Vec<LockInfo>> {
         Op::ready(Vec::new())
     }

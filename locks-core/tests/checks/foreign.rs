@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use locks_core::{
-    Backend, CallSite, Caller, Engine, ErrorKind, Hold, KeySet, Keys, LockBackend, LostCause,
-    ManualClock, Mode, Options, PinnedKey, Request, Token,
+    Backend, CallSite, Caller, Engine, ErrorKind, Hold, KeySet, Keys, LostCause, ManualClock, Mode,
+    Options, PinnedKey, Request, Token,
 };
 
 const FORGOTTEN: ErrorKind = ErrorKind::Lost { cause: LostCause::Forgotten };
@@ -18,7 +18,7 @@ fn take(engine: &Engine, mode: Mode) -> Hold {
 }
 
 /// Whatever `other` is asked about the hold is refused, and its own engine does not notice.
-fn assert_untouched(held: Hold, keys: &[&str], own: &impl LockBackend, other: &impl LockBackend) {
+fn assert_untouched(held: Hold, keys: &[&str], own: &Engine, other: &Engine) {
     let ages = || {
         let infos = own.inspect(locks_core::Query::All).block().unwrap();
         let infos = infos.into_iter().filter(|info| keys.contains(&info.key.as_str()));

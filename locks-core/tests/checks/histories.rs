@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use locks_core::{
-    CallSite, Caller, Engine, Hold, HoldRecord, KeySet, Keys, LockBackend, ManualClock, Mode,
-    Options, OwnerId, Query, Request, Token, Wait,
+    CallSite, Caller, Engine, Hold, HoldRecord, KeySet, Keys, ManualClock, Mode, Options, OwnerId,
+    Query, Request, Token, Wait,
 };
 use proptest::prelude::*;
 

@@ -4,9 +4,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
-use locks_core::{
-    Backend, Engine, LockBackend, Loss, LostCause, ManualClock, Observer, OwnerId, Query, Token,
-};
+use locks_core::{Backend, Engine, Loss, LostCause, ManualClock, Observer, OwnerId, Query, Token};
 
 use crate::polled::Polled;
 

@@ -10,7 +10,7 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use locks_core::{Alarm, Backend, Clock, Engine, LockBackend, ManualClock, Moment};
+use locks_core::{Alarm, Backend, Clock, Engine, ManualClock, Moment};
 
 #[cfg(feature = "tracing")]
 use crate::listens::warnings;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use locks_core::{
-    CallSite, Caller, Clock, Engine, ErrorKind, Hold, HoldRecord, KeySet, Keys, LockBackend,
-    LockError, LostCause, ManualClock, Mode, Options, OwnerId, Query, Request, Token, Wait,
+    CallSite, Caller, Clock, Engine, ErrorKind, Hold, HoldRecord, KeySet, Keys, LockError,
+    LostCause, ManualClock, Mode, Options, OwnerId, Query, Request, Token, Wait,
 };
 
 use crate::polled::engine;

@@ -7,9 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use locks_core::{
-    Backend, Engine, ErrorKind, LockBackend, LockBuilder, LockError, LostCause, Mode, OwnerId,
-};
+use locks_core::{Backend, Engine, ErrorKind, LockBuilder, LockError, LostCause, Mode, OwnerId};
 
 use crate::witness::{Inside, Stealable, Strict};
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use locks_core::{Backend, LockBackend, LostCause};
+use locks_core::{Backend, LostCause};
 
 use crate::polled::engine;
 use crate::table::behind;

@@ -139,7 +139,7 @@ trait Lists {
 
 impl Lists for Backend {
     fn about_listing(&self) -> bool {
-        let can = locks_core::LockBackend::about(self).capabilities;
+        let can = self.about().capabilities;
         can.listing && can.listing_waiters
     }
 }

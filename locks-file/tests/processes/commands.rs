@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use locks_core::{LockBackend, Query, Token};
+use locks_core::{Query, Token};
 use locks_file::FileBackend;
 use rustix::process::{Signal, kill_process};
 

@@ -4,7 +4,7 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use locks_core::{Backend, ErrorKind, LockBackend, LockError};
+use locks_core::{Backend, ErrorKind, LockError};
 
 use crate::directory::{Directory, PATIENCE};
 

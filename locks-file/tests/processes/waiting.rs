@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use locks_core::{ErrorKind, LockBackend};
+use locks_core::ErrorKind;
 
 use crate::directory::Directory;
 use crate::peer::{Peer, now};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use locks_core::{ErrorKind, LockBackend, LockError, LostCause};
+use locks_core::{ErrorKind, LockError, LostCause};
 
 use super::events::Loss;
 use super::session::{Requested, Session};

@@ -1,4 +1,4 @@
-use locks_core::{ErrorKind, LockBackend, LockError, Op, Query, Token};
+use locks_core::{ErrorKind, LockError, Op, Query, Token};
 
 use super::Arbiter;
 use crate::journal::Record;

@@ -4,8 +4,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use locks_core::{
-    Caller, ErrorKind, Granted, Hold, KeySet, Keys, LockBackend, LockError, LostCause, Mode, Op,
-    OwnerId, Query, Request, Wait,
+    Caller, ErrorKind, Granted, Hold, KeySet, Keys, LockError, LostCause, Mode, Op, OwnerId, Query,
+    Request, Wait,
 };
 
 use super::connection::Fault;

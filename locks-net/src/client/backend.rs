@@ -406,12 +406,6 @@ impl Drop for Handle {
     }
 }
 
-impl From<NetBackend> for Backend {
-    fn from(backend: NetBackend) -> Self {
-        backend.into_backend()
-    }
-}
-
 impl fmt::Debug for NetBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("NetBackend").field(&self.0.about.name).finish()

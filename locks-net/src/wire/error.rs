@@ -1,7 +1,5 @@
 //! Errors as bytes.
 
-use std::error::Error;
-
 use locks_core::{DeadlockStep, ErrorKind, LockError};
 
 use super::Malformed;

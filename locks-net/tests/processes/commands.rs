@@ -4,7 +4,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use locks_core::{Backend, LockBackend, Token};
+use locks_core::{Backend, Token};
 
 use crate::peer::obeying::{Locker, obey};
 use crate::peer::words::{decoded, encoded, refused};

@@ -165,6 +165,10 @@ impl LockBackend for Arbiter {
         self.change(|state| state.disown(id));
     }
 
+    fn keys(&self, _: &Hold) -> Vec<String> {
+        Vec::new()
+    }
+
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
         if self.is(Defect::ListWaits) && self.state().asks.values().any(Ask::is_waiting) {
             return Op::later(std::future::pending());

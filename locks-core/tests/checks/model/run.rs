@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::task::Poll;
 use std::time::Duration;
 
-use locks_core::{
-    Backend, Engine, ErrorKind, LockBackend, LockError, ManualClock, Mode, OwnedGuard, Token,
-};
+use locks_core::{Backend, Engine, ErrorKind, LockError, ManualClock, Mode, OwnedGuard, Token};
 
 use super::Step;
 use super::arbiter::{Arbiter, Fate};

@@ -3,9 +3,7 @@ use std::os::unix::net::UnixStream;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-use locks_core::{
-    Clock, LockBackend, LostCause, ManualClock, Mode, Options, Party, Token, Wait, Within,
-};
+use locks_core::{Clock, LostCause, ManualClock, Mode, Options, Party, Token, Wait, Within};
 
 use super::*;
 use crate::arbiter::Limits;

@@ -1,6 +1,5 @@
 //! The thread of a link: connects, renews, ends what is due, and reads while nobody else does.
 
-use std::error::Error;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
