@@ -28,8 +28,7 @@ pub struct Caller {
     pub owner: Option<OwnerId>,
     /// The identities that this request blocks while it waits, innermost first: a conflicting
     /// hold of a scope among them is one's own (C9), and deadlocks are found along them (C10). They
-    /// are threads and scopes; an owner that the request names is among them only where neither is
-    /// known.
+    /// are threads and scopes, and last, if it is none of them, the owner that the request names.
     pub within: Within,
     /// Whether the request opens a scope of its own, and so holds nothing yet.
     pub opens_scope: bool,
@@ -102,7 +101,7 @@ impl Caller {
     fn with_explicit(mut self, explicit: Option<OwnerId>) -> Self {
         if let Some(owner) = explicit {
             self.owner = Some(owner);
-            if self.within.is_empty() {
+            if !self.within.contains(&owner) {
                 self.within.push(owner);
             }
             self.opens_scope = false;
@@ -110,13 +109,11 @@ impl Caller {
         self
     }
 
-    /// Returns the identity that has to go on for a hold of this caller to be released: its owner, or
-    /// where an owner is named on behalf of a thread or scope, the innermost of those (C10). `None`
-    /// for anonymous holds.
+    /// Returns the identity that has to go on for a hold of this caller to be released: the innermost
+    /// thread or scope, or the owner where neither is known (C10). `None` for anonymous holds.
     pub fn runs_as(&self) -> Option<OwnerId> {
         let owner = self.owner?;
-        let innermost = self.within.first().filter(|_| !self.within.contains(&owner));
-        Some(innermost.copied().unwrap_or(owner))
+        Some(self.within.first().copied().unwrap_or(owner))
     }
 
     /// In whose names something may be held while this caller waits (C10): who opens a scope holds

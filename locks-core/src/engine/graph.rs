@@ -35,6 +35,8 @@ struct Table(Mutex<Vec<Entry>>);
 struct Entry {
     owner: OwnerId,
     wait: Wait,
+    /// Whether it is not known which thread or scope it blocks: there is nobody but the owner.
+    is_alone: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -98,7 +100,8 @@ impl Edge {
         let wait = edge.wait();
         for owner in &edge.within {
             let owner = *owner;
-            edge.slot.core().waits.table(owner).lock().push(Entry { owner, wait });
+            let entry = Entry { owner, wait, is_alone: edge.within.len() == 1 };
+            edge.slot.core().waits.table(owner).lock().push(entry);
         }
         edge
     }
@@ -279,10 +282,16 @@ impl<'a> Search<'a> {
             let nests = nests.map(|ask| &ask.caller).filter(|caller| !hold.lets_in(caller));
             let is_own = |owner| nests.is_some_and(|caller| caller.counts_as(owner));
             let levels = hold.levels.iter().filter(|level| !is_own(level.owner));
-            for owner in levels.filter_map(|level| level.runs_as) {
-                let table = self.waits.table(owner).lock();
-                for entry in table.iter().filter(|entry| entry.owner == owner) {
-                    leads_to.push(self.stand(entry.wait));
+            for (runs_as, owner) in levels.map(|level| (level.runs_as, level.owner)) {
+                // Of the waits in its owner's name, those of other threads and scopes do not keep it.
+                let named = owner.filter(|_| owner != runs_as).map(|owner| (owner, true));
+                let blocked = runs_as.map(|runs_as| (runs_as, false));
+                for (owner, alone) in blocked.into_iter().chain(named) {
+                    let table = self.waits.table(owner).lock();
+                    let entries = table.iter().filter(|entry| entry.owner == owner);
+                    for entry in entries.filter(|entry| entry.is_alone || !alone) {
+                        leads_to.push(self.stand(entry.wait));
+                    }
                 }
             }
         }

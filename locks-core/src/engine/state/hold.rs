@@ -248,12 +248,12 @@ impl HoldEntry {
     pub(in crate::engine) fn disown(&mut self, level: u32, token: Token, to: Option<OwnerId>) {
         let Some(index) = self.position(level, token) else { return };
         let guard = &mut self.levels[index];
-        if guard.runs_as.is_some_and(OwnerId::is_thread) {
-            guard.runs_as = to;
-        }
         if guard.owner.is_some_and(OwnerId::is_thread) {
             guard.owner = to;
             self.adopted = Adopted::No;
+        }
+        if guard.runs_as.is_some_and(OwnerId::is_thread) {
+            guard.runs_as = guard.owner;
         }
     }
 
@@ -268,7 +268,8 @@ impl HoldEntry {
 
     /// What has to go on for its guards to be released (C10).
     pub(in crate::engine) fn runs_as(&self) -> impl Iterator<Item = OwnerId> {
-        self.levels.iter().filter_map(|level| level.runs_as)
+        let named = |level: &Level| level.owner.filter(|_| level.owner != level.runs_as);
+        self.levels.iter().flat_map(move |level| level.runs_as.into_iter().chain(named(level)))
     }
 
     /// Whether one of its guards is the caller's own (C9).
