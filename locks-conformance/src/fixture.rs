@@ -3,7 +3,7 @@ use std::process::Command;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use locks_core::{Backend, Exclusion, LockBackend};
+use locks_core::{Backend, Exclusion};
 
 /// What the kit needs to know of a backend in order to test it.
 ///

@@ -299,10 +299,6 @@ impl LockBackend for FileBackend {
         known.unwrap_or_else(|| hold.keys().map(str::to_owned).collect())
     }
 
-    fn keys(&self, hold: &Hold) -> Vec<String> {
-        self.engine.keys(hold)
-    }
-
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
         match self.0.side() {
             Ok(Side::Own(own)) => bound(own.engine.inspect(query), &self.0.about),

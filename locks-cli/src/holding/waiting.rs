@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use locks::backend::{Exclusion, LockBackend};
+use locks::backend::Exclusion;
 use locks::{LockError, Party};
 use rustix::process::Signal;
 

@@ -14,8 +14,8 @@ use crate::identity::SmallOwner;
 use crate::observe::{self, Since};
 use crate::request::Swift;
 use crate::{
-    Backend, CallSite, Caller, Guard, Hold, LockBackend, LockError, Op, Options, OwnedGuard,
-    OwnerId, PinnedKey, Request, Scope,
+    Backend, CallSite, Caller, Guard, Hold, LockError, Op, Options, OwnedGuard, OwnerId, PinnedKey,
+    Request, Scope,
 };
 
 #[expect(clippy::result_large_err, reason = "what is always inlined moves nothing")]

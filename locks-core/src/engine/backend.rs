@@ -15,8 +15,8 @@ use crate::backend::{HoldRepr, SlotHold};
 use crate::park::Spin;
 use crate::request::Swift;
 use crate::{
-    About, Granted, Hold, LockBackend, LockError, LockInfo, LostCause, Op, OwnerId, Query, Request,
-    SystemClock, Token, Wait, check_key,
+    About, Granted, Hold, LockError, LockInfo, LostCause, Op, OwnerId, Query, Request, SystemClock,
+    Token, Wait, check_key,
 };
 
 impl Engine {

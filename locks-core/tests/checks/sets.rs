@@ -5,9 +5,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
 
-use locks_core::{
-    Backend, Caller, KeySet, Keys, LockBackend, LostCause, Options, OwnedGuard, Request, Token,
-};
+use locks_core::{Backend, Caller, KeySet, Keys, LostCause, Options, OwnedGuard, Request, Token};
 
 use crate::polled::engine;
 

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    Backend, Claim, ClaimSet, Completion, Engine, LockBackend, LockInfo, Loss, LostCause, Observer,
-    Op, Query, Token, TokenSource, Turn, Upstream, WeakEngine,
+    Backend, Claim, ClaimSet, Completion, Engine, LockInfo, Loss, LostCause, Observer, Op, Query,
+    Token, TokenSource, Turn, Upstream, WeakEngine,
 };
 
 use crate::polled::Polled;

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use locks_core::{
     About, Backend, Capabilities, Claimed, ErrorKind, Exclusion, LeaseClaim, LeaseEnding,
-    LeaseEntry, LeaseRenewal, LeaseStore, Leased, LockBackend, LockError, Op, Query, Renewed,
-    Token, TokenScope, Wake,
+    LeaseEntry, LeaseRenewal, LeaseStore, Leased, LockError, Op, Query, Renewed, Token, TokenScope,
+    Wake,
 };
 use parking_lot::Mutex;
 
