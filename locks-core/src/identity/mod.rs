@@ -108,8 +108,18 @@ impl fmt::Debug for OwnerId {
 /// Starts at 1: in a slot's record zero is nobody.
 static NEXT_NUMBER: AtomicU64 = AtomicU64::new(1);
 
+#[cfg(not(loom))]
 thread_local! {
     static THREAD_NUMBER: Cell<u64> = const { Cell::new(0) };
+}
+
+// A model's threads are all one real thread.
+#[cfg(loom)]
+loom::thread_local! {
+    static THREAD_NUMBER: Cell<u64> = Cell::new(0);
+}
+
+thread_local! {
     /// I1: null, or the scope that is being polled on this thread, which the [`Entered`] of that
     /// poll borrows for as long as it is here.
     static SCOPE: Cell<*mut Scope> = const { Cell::new(std::ptr::null_mut()) };
@@ -117,7 +127,7 @@ thread_local! {
 
 #[inline]
 fn thread_number() -> u64 {
-    match THREAD_NUMBER.get() {
+    match THREAD_NUMBER.with(Cell::get) {
         0 => number_thread(),
         number => number,
     }
@@ -126,7 +136,7 @@ fn thread_number() -> u64 {
 #[cold]
 fn number_thread() -> u64 {
     let number = NEXT_NUMBER.fetch_add(1, Ordering::Relaxed);
-    THREAD_NUMBER.set(number);
+    THREAD_NUMBER.with(|kept| kept.set(number));
     names::note(number);
     number
 }
