@@ -178,6 +178,7 @@ macro_rules! __conformance_cases {
                 c8_lost_resolves_on_loss_and_only_then + rival,
                 c8_all_who_wait_for_a_loss_hear_of_it + rival,
                 c8_a_dropped_watch_leaves_nothing,
+                c8_a_grant_that_ran_out_before_its_hand_over_is_asked_for_again + rival,
                 c8_nothing_is_lost_without_a_cause + rival,
                 c8_a_loss_concerns_one_hold + rival,
                 c8_one_reader_of_several_can_lose_its_hold + rival,

@@ -94,6 +94,28 @@ pub(super) fn c8_a_dropped_watch_leaves_nothing(subject: &Subject) {
     subject.assert_free("k");
 }
 
+/// A hold that ends before it was handed over was nobody's: its request queues again.
+pub(super) fn c8_a_grant_that_ran_out_before_its_hand_over_is_asked_for_again(subject: &Subject) {
+    if !subject.can().bounds {
+        let lock = subject.lock("k").hold_at_most(subject.unit());
+        return subject.assert_unsupported("hold_at_most", lock);
+    }
+    let most = subject.unit();
+    let guard = subject.take(subject.lock("k"));
+    let waiting = subject.queue(subject.theirs("k").hold_at_most(most));
+    subject.outwait();
+    subject.release(guard);
+    waiting.assert_woken(subject);
+    subject.advance(most + subject.late());
+    let since = subject.now();
+    let guard = waiting.granted(subject);
+    let held = guard.check();
+    // On a machine that stood still meanwhile it may be over once more.
+    assert!(held.is_ok() || subject.now() - since >= most, "{held:?} was handed over");
+    drop(guard);
+    subject.assert_free("k");
+}
+
 /// A loss that nobody causes does not happen: not by time, use or waiters.
 pub(super) fn c8_nothing_is_lost_without_a_cause(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));

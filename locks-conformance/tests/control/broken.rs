@@ -113,6 +113,8 @@ control! {
         c5_dropped_while_free_after_any_number_of_polls,
         c9_an_ending_thread_can_lock;
     c4_wakers_panic_through: WakersPanicThrough fails c4_a_waker_that_panics_costs_nobody_else;
+    c8_hands_over_lost: HandsOverLost fails
+        c8_a_grant_that_ran_out_before_its_hand_over_is_asked_for_again;
     c8_watchers_stay: WatchersStay fails c8_a_dropped_watch_leaves_nothing;
     c12_list_waits: ListWaits fails c12_the_list_tells_who_holds_and_who_waits;
     c4_lost_wake_up: LostWakeUp fails

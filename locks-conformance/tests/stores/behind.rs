@@ -1,5 +1,5 @@
-//! The store behind `Leased`, put to the whole kit, at once and slowly; and the flaws that an adapter in
-//! front might hide.
+//! The store behind `Leased`, put to the whole kit: at once and slowly, with an order among all clients and
+//! with none; and the flaws that an adapter in front might hide.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -89,6 +89,11 @@ fn passes_all(make: impl Fn() -> Shared + Sync) {
     thread::scope(|threads| (0..16).for_each(|_| drop(threads.spawn(work))));
     let failed = failed.into_inner().expect("nothing panics under it");
     assert!(failed.is_empty(), "{failed:#?} of {} cases", cases.len());
+}
+
+#[test]
+fn the_kit_passes_with_one_order_for_all() {
+    passes_all(|| Shared::new(None, WaiterOrder::All, false));
 }
 
 #[test]

@@ -61,6 +61,7 @@ pub(crate) enum Defect {
     // C8
     LossNotTold,
     WatchersStay,
+    HandsOverLost,
     LossWakesNobody,
     LossWithoutCause,
     RefreshRevives,

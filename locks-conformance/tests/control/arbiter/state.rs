@@ -289,7 +289,7 @@ impl State {
         for id in lost {
             let mut ask = self.asks.remove(&id).expect("it was just found");
             let held = *ask.held().expect("it holds");
-            if !held.seen {
+            if !held.seen && !self.has(Defect::HandsOverLost) {
                 // Nobody has had it yet: it is asked for again.
                 (ask.stage, ask.got, ask.checked) = (Stage::Waiting, 0, None);
                 self.asks.insert(id, ask);
