@@ -57,5 +57,5 @@ mod wire;
 pub use self::arbiter::Limits;
 pub use self::client::{NetBackend, NetBuilder};
 pub use self::secret::Secret;
-pub use self::server::{Server, ServerBuilder};
+pub use self::server::{LogLevel, LogLine, Server, ServerBuilder};
 pub use self::wire::Status;

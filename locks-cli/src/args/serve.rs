@@ -25,13 +25,14 @@ pub(crate) struct SecretArgs {
 }
 
 /// The flags that are settings as well: the setting's name and the flag's.
-const SETTINGS: [(&str, &str); 6] = [
+const SETTINGS: [(&str, &str); 7] = [
     ("listen", "listen"),
     ("secret_file", "secret-file"),
     ("state", "state"),
     ("allow_user", "allow-user"),
     ("lease", "lease"),
     ("limits", "limit"),
+    ("log", "log"),
 ];
 
 pub(super) fn serve() -> Command {
@@ -63,6 +64,10 @@ pub(super) fn serve() -> Command {
              [default: 10s]",
         ))
         .arg(setting("limit", "NAME=VALUE").help("What clients may have; see below for the names"))
+        .arg(once("log", "LEVEL").help(
+            "What is told on standard error: `off`, `error`, `warn` or `info` [default: what RUST_LOG says, \
+             else info]",
+        ))
         .arg(
             once("config", "FILE")
                 .value_parser(value_parser!(PathBuf))

@@ -3,6 +3,7 @@
 mod addresses;
 mod file;
 mod limits;
+mod log;
 mod ready;
 mod settings;
 mod stop;
@@ -10,6 +11,7 @@ mod stop;
 use std::sync::Arc;
 
 use locks::net::Server;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 
 use self::settings::Settings;
@@ -22,6 +24,7 @@ use crate::status::{Failure, Status};
 /// Serves until a signal comes, or until it cannot go on.
 pub(crate) fn serve(asked: &ServeArgs, inherited: &Inherited) -> Result<Status, Failure> {
     let settings = Settings::gather(asked)?;
+    raise_descriptors();
     // Before it listens, so that no signal finds it without an ear.
     let stop = Stop::listen(inherited).map_err(|error| Failure::during("signals", error))?;
     let server = Arc::new(settings.into_builder()?.start()?);
@@ -30,6 +33,14 @@ pub(crate) fn serve(asked: &ServeArgs, inherited: &Inherited) -> Result<Status, 
     ready::tell(asked.ready_fd)?;
     server.wait()?;
     Ok(Status::Done)
+}
+
+/// A client takes two descriptors, and the usual limit is for programs that take few (N6).
+fn raise_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // It serves fewer, then, and tells those who are too many.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// Where it listens: a line for each address.

@@ -8,13 +8,14 @@ use std::time::Duration;
 use locks::net::{Limits, Secret, Server, ServerBuilder};
 
 use super::addresses::Address;
+use super::log::{self, Least};
 use super::{file, limits};
 use crate::args::ServeArgs;
 use crate::status::Failure;
 
 /// The settings, as the file spells them; the environment says `LOCKS_SERVE_` and the name in capitals.
-pub(super) const NAMES: [&str; 6] =
-    ["listen", "secret_file", "state", "allow_user", "lease", "limits"];
+pub(super) const NAMES: [&str; 7] =
+    ["listen", "secret_file", "state", "allow_user", "lease", "limits", "log"];
 
 /// The prefix of the variables.
 const VARIABLE: &str = "LOCKS_SERVE_";
@@ -29,6 +30,7 @@ pub(super) struct Settings {
     state: Option<PathBuf>,
     allow_user: Vec<u32>,
     lease: Option<Duration>,
+    log: Option<Least>,
     /// Names and values, which have been found good.
     limits: Vec<(String, String)>,
 }
@@ -90,6 +92,7 @@ impl Settings {
                     .map_err(|_| "a user is a number, as `id -u NAME` tells it".to_owned())?,
             ),
             "lease" => self.lease = Some(limits::time(value)?),
+            "log" => self.log = Some(Least::parse(value)?),
             "limits" => {
                 let (name, value) = value
                     .split_once('=')
@@ -111,6 +114,7 @@ impl Settings {
             state: self.state.or(lower.state),
             allow_user: list(self.allow_user, lower.allow_user),
             lease: self.lease.or(lower.lease),
+            log: self.log.or(lower.log),
             // The last word counts.
             limits: lower.limits.into_iter().chain(self.limits).collect(),
         }
@@ -133,6 +137,14 @@ impl Settings {
             if told_all { Default::default() } else { locks::place_of_server()? };
         let mut builder =
             Server::builder().state(self.state.as_ref().unwrap_or(&directory)).limits(wanted);
+        let by_environment =
+            || env::var("RUST_LOG").ok().and_then(|text| Least::of_environment(&text));
+        let least = self.log.or_else(by_environment).unwrap_or_default();
+        builder = builder.log(move |line| {
+            if least.tells(line.level) {
+                log::write(line);
+            }
+        });
         for user in &self.allow_user {
             builder = builder.allow_user(*user);
         }

@@ -1,4 +1,4 @@
-//! Signals: the first asks the server to stop, a second ends it at once.
+//! Signals: the first asks the server to stop, a second ends it at once. HUP does neither.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -28,14 +28,16 @@ impl Stop {
         let told = Arc::clone(&server);
         thread::Builder::new().name("signals".into()).spawn(move || {
             let mut signals = signals.forever();
-            let first = signals.next();
+            // A terminal that goes away, or somebody who would have it read its settings again: it goes on.
+            let first = signals.find(|signal| *signal != Signal::HUP.as_raw());
             let stopping = told.get().map(|server| {
                 let server = Arc::clone(server);
                 ready::tell_stopping();
                 thread::spawn(move || server.stop())
             });
             // Without a server there is nothing to put in order.
-            let last = if stopping.is_some() { signals.next() } else { first };
+            let mut second = || signals.find(|signal| *signal != Signal::HUP.as_raw());
+            let last = if stopping.is_some() { second() } else { first };
             std::process::exit(128 | last.unwrap_or_default());
         })?;
         Ok(Self { server })

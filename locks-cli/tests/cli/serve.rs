@@ -1,7 +1,7 @@
 //! `locks serve`: its start, its addresses, its end.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
@@ -42,7 +42,7 @@ fn each_address_has_a_line_and_one_object_in_json_has_them_all() {
 
 #[test]
 fn a_signal_stops_it_and_takes_its_socket_away() {
-    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+    for signal in [Signal::TERM, Signal::INT] {
         let place = Place::new();
         let mut serving = Serving::on_socket(&place);
         serving.process.signal(signal);
@@ -50,6 +50,28 @@ fn a_signal_stops_it_and_takes_its_socket_away() {
         assert!(!place.has("locks.sock"));
         // And another one comes up where it was.
         drop(Serving::on_socket(&place));
+    }
+}
+
+/// N12: HUP is what a terminal sends that goes away, and what an operator sends to have settings read.
+#[test]
+fn hup_does_not_end_it_and_its_life_is_told_on_standard_error() {
+    for (level, told) in [("info", true), ("error", false)] {
+        let place = Place::new();
+        let mut serve = command(&place, &["--listen", &socket(&place), "--log", level]);
+        serve.stderr(std::process::Stdio::piped());
+        let mut serving = Serving::start(&mut serve);
+        serving.process.signal(Signal::HUP);
+        serving.process.signal(Signal::HUP);
+        UnixStream::connect(place.path("locks.sock")).unwrap();
+        serving.process.signal(Signal::TERM);
+        assert_eq!(serving.process.until_ended().code(), Some(0));
+        let mut lines = String::new();
+        serving.process.stderr.take().unwrap().read_to_string(&mut lines).unwrap();
+        for event in ["started", "stopped"] {
+            let line = format!("level=info event=\"{event}\" text=");
+            assert_eq!(lines.contains(&line), told, "{level}: {lines}");
+        }
     }
 }
 

@@ -167,6 +167,9 @@ impl Arbiter {
 
     /// Says why not, and closes the connection.
     pub(super) fn reject(&mut self, id: ConnId, why: Why, text: String) {
+        if why != Why::Unauthorized {
+            self.say("refused", text.clone());
+        }
         let rejected = Rejected { why, text };
         self.put(id, |body| rejected.encode(body));
         self.close_connection(id);

@@ -69,9 +69,14 @@ impl Arbiter {
             Op::Now(Ok(found)) => {
                 let lost = self.happened.take_lost();
                 if found && lost.is_empty() {
-                    self.record(&Record::Freed { key, token });
+                    self.record(&Record::Freed { key: key.clone(), token });
                 }
                 self.tell_of_losses(lost);
+                if found {
+                    let who = self.sessions.get(&realm).map(|session| session.party.to_string());
+                    let who = who.unwrap_or_default();
+                    self.say("evicted", format!("`{key}`, token {token}, by {who}"));
+                }
                 Event::Evicted { call, found }
             }
             Op::Now(Err(error)) => Event::Refused { call, error },

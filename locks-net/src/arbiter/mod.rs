@@ -44,6 +44,7 @@ use crate::channel::Arrived;
 use crate::journal::{Kept, Ledger, Record};
 use crate::pidfd::Process;
 use crate::secret::{Secret, ServerHandshake, TAG};
+use crate::server::LogLevel;
 use crate::wire::{Call, Event, Malformed, split_frame};
 
 /// Calls one connection.
@@ -70,6 +71,8 @@ pub(crate) struct Arbiter {
     deadlines: BTreeSet<(Moment, Due)>,
     journal: Vec<u8>,
     notices: Vec<Notice>,
+    /// For the operator (N12).
+    said: Vec<(LogLevel, &'static str, String)>,
     next_connection: u64,
     next_realm: u32,
     next_order: u64,
@@ -257,6 +260,18 @@ impl Arbiter {
         std::mem::take(&mut self.notices)
     }
 
+    /// What there is to be told to the operator: how much it matters, of what kind it is, and in words.
+    pub(crate) fn take_said(&mut self) -> Vec<(LogLevel, &'static str, String)> {
+        std::mem::take(&mut self.said)
+    }
+
+    fn say(&mut self, event: &'static str, text: String) {
+        // Nobody reads more than that in a round.
+        if self.said.len() < 64 {
+            self.said.push((LogLevel::Warn, event, text));
+        }
+    }
+
     /// Appends to `to` what is to be sent over the connection.
     pub(crate) fn take_output(&mut self, id: ConnId, to: &mut Vec<u8>) {
         if let Some(connection) = self.connections.get_mut(&id) {
@@ -327,8 +342,20 @@ impl Arbiter {
         self.broken = bug;
     }
 
+    /// Whether nothing has to be known of it after a restart.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.paper.guards == 0
+            && self.sessions.values().all(|session| session.requests.is_empty())
+            && self.engine.reservations().is_empty()
+    }
+
+    /// Nothing of it is in the journal any more.
+    pub(crate) fn forget_records(&mut self) {
+        self.paper.sessions = 0;
+        self.sessions.values_mut().for_each(|session| session.is_recorded = false);
+    }
+
     /// How many sessions there are.
-    #[cfg(test)]
     pub(crate) fn live_sessions(&self) -> usize {
         self.sessions.len()
     }

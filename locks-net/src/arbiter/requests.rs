@@ -81,6 +81,8 @@ impl Arbiter {
         if let Err(error) =
             self.admit(realm, &acquire).and_then(|()| self.can_write(realm, &acquire))
         {
+            let event = if error.kind() == ErrorKind::LimitExceeded { "limit" } else { "disk" };
+            self.say(event, error.to_string());
             self.tell(realm, &Event::Refused { call: request, error });
             return Ok(());
         }

@@ -48,6 +48,7 @@ impl Arbiter {
             deadlines: BTreeSet::new(),
             journal: Vec::new(),
             notices: Vec::new(),
+            said: Vec::new(),
             next_connection: 0,
             next_realm: 0,
             next_order: 0,

@@ -113,6 +113,18 @@ pub(super) fn corrupt_journal(path: &Path, why: impl Display) -> LockError {
     unavailable(text, format!("{why}"))
 }
 
+/// What is held was written down by another build (N11).
+#[cold]
+pub(super) fn another_version(path: &Path) -> LockError {
+    let why = format!(
+        "journal `{}` tells of locks that are held, and is of another version of `locks` than this one ({}): serve \
+         with that version until nothing is held, or upgrade all programs that use the directory",
+        path.display(),
+        env!("CARGO_PKG_VERSION")
+    );
+    unavailable(why, "it is of another version")
+}
+
 #[cold]
 pub(super) fn corrupt_tokens(path: &Path, why: impl Display) -> LockError {
     let shown = path.display();

@@ -3,7 +3,11 @@ use locks_core::{Moment, Token};
 use super::fields::{Read, Reader, Writer};
 
 const MAGIC: &[u8; 8] = b"locksjnl";
+/// That of the records. What comes before them is the same in all versions to come (N11).
 const VERSION: u32 = 1;
+
+/// Why records of another version are not read.
+pub(super) const ANOTHER_VERSION: &str = "of another version of `locks`";
 
 /// What a journal begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,17 +40,20 @@ impl Header {
         content
     }
 
-    /// The header, and what comes after it.
-    pub(super) fn split(journal: &[u8]) -> Read<(Self, &[u8])> {
+    /// The header, what comes after it, and whether another build has written it.
+    pub(super) fn split(journal: &[u8]) -> Read<(Self, &[u8], bool)> {
         let (header, records) = journal.split_at_checked(Self::LEN).ok_or("damaged: too short")?;
         let from = &mut Reader::checked(header, MAGIC)?;
-        if from.u32()? != VERSION {
-            return Err("of a version that this one does not know");
+        // An idle server leaves nothing else, which every build can go on from.
+        let is_anothers = from.u32()? != VERSION;
+        if is_anothers && !records.is_empty() {
+            return Err(ANOTHER_VERSION);
         }
         let (boot, directory) = (from.array()?, from.array()?);
         let floor = Token::new(from.u64()?);
         let (silent, until) = (from.bool()?, from.moment()?);
         from.end()?;
-        Ok((Self { boot, directory, floor, silent_until: silent.then_some(until) }, records))
+        let silent_until = silent.then_some(until);
+        Ok((Self { boot, directory, floor, silent_until }, records, is_anothers))
     }
 }

@@ -18,6 +18,9 @@ mod tokens;
 pub(crate) use self::charge::serving_pid;
 #[cfg(any(test, fuzzing))]
 pub(crate) use self::codec::Records;
+/// How many bytes a journal begins with, whatever is in it.
+#[cfg(test)]
+pub(crate) const HEADER: usize = header::Header::LEN;
 pub(crate) use self::ledger::Ledger;
 pub(crate) use self::record::{Grant, Kept, Member, Record, Reserved, SessionRecord};
 pub(crate) use self::store::{Recovered, Store};

@@ -11,7 +11,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::charge::Charge;
 use super::directory::{Directory, read_all};
-use super::header::Header;
+use super::header::{ANOTHER_VERSION, Header};
 use super::ledger::Ledger;
 use super::tokens::{TOKENS, Tokens};
 use super::{boot, fault};
@@ -129,7 +129,7 @@ impl Store {
         let floor = found.as_ref().map_or(tokens.floor(), Found::greatest_token);
         let header = Header { boot, directory: tokens.directory, floor, silent_until };
         let (ledger, file, len) = match found {
-            Some(found) if silent_for.is_none() => {
+            Some(found) if silent_for.is_none() && !found.is_anothers => {
                 // It frees what was reserved behind the end, too: only where there is something to cut off.
                 if found.file.metadata().map_err(unusable)?.len() > found.len {
                     found.file.set_len(found.len).map_err(unusable)?;
@@ -254,6 +254,11 @@ impl Store {
         Ok(())
     }
 
+    /// Whether there is anything beyond what every build reads.
+    pub(crate) fn has_records(&self) -> bool {
+        self.len > Header::LEN as u64
+    }
+
     /// Whether most of the journal may be about what is over.
     pub(crate) fn is_due_for_compaction(&self) -> bool {
         let (least, times) = if self.cramped { (0, 2) } else { (SHORT, 4) };
@@ -292,6 +297,8 @@ impl Store {
 struct Found {
     file: File,
     header: Header,
+    /// Another build has written it: what this one writes does not go behind it.
+    is_anothers: bool,
     ledger: Ledger,
     len: u64,
 }
@@ -300,8 +307,10 @@ impl Found {
     /// `None`: it counts from another start of the machine.
     fn read(file: File, path: &Path, tokens: &Tokens) -> Result<Option<Self>, LockError> {
         let content = read_all(&file).map_err(|error| fault::file(path, error))?;
-        let (header, records) =
-            Header::split(&content).map_err(|why| fault::corrupt_journal(path, why))?;
+        let (header, records, is_anothers) = Header::split(&content).map_err(|why| match why {
+            ANOTHER_VERSION => fault::another_version(path),
+            why => fault::corrupt_journal(path, why),
+        })?;
         if header.boot != tokens.boot {
             return Ok(None);
         }
@@ -310,7 +319,8 @@ impl Found {
         }
         let (ledger, len) =
             Ledger::read(records).map_err(|corrupt| fault::corrupt_journal(path, corrupt))?;
-        let found = Self { file, header, ledger, len: (Header::LEN + len) as u64 };
+        let len = (Header::LEN + len) as u64;
+        let found = Self { file, header, is_anothers, ledger, len };
         if found.greatest_token() > tokens.floor() {
             return Err(fault::corrupt_journal(path, "ahead of `tokens`, which is an old copy"));
         }

@@ -58,8 +58,8 @@ impl AsFd for Socket {
 pub(super) enum Accepted {
     /// Somebody is there.
     Peer(Newcomer),
-    /// Somebody was there and is not let in.
-    TurnedAway,
+    /// Somebody was there and is not let in; why, if that is of interest.
+    TurnedAway(Option<String>),
     /// Nobody; it rings when that changes.
     Nobody,
     /// There are no descriptors left: to be tried again after a while.
@@ -87,7 +87,7 @@ impl Accepted {
     ) -> Self {
         match stream.and_then(|stream| Descriptor::new(stream.into())) {
             Ok(socket) => Accepted::Peer(Newcomer { socket, peer, from, process }),
-            Err(_) => Accepted::TurnedAway,
+            Err(_) => Accepted::TurnedAway(None),
         }
     }
 }
@@ -148,7 +148,7 @@ impl Listener {
                 Accepted::Exhausted
             }
             // Whoever it was has gone.
-            Poll::Ready(Err(_)) => Accepted::TurnedAway,
+            Poll::Ready(Err(_)) => Accepted::TurnedAway(None),
         }
     }
 
@@ -193,10 +193,13 @@ fn no_room(stream: impl AsFd) -> Accepted {
 
 /// Who is at the other end of a Unix socket, by the kernel's word (N5).
 fn unix_peer(stream: UnixStream, users: &BTreeSet<u32>, descriptors_left: usize) -> Accepted {
-    let Ok((pid, uid)) = pidfd::peer_credentials(&stream) else { return Accepted::TurnedAway };
+    let Ok((pid, uid)) = pidfd::peer_credentials(&stream) else {
+        return Accepted::TurnedAway(None);
+    };
     if !users.contains(&uid) {
-        reject(&stream, Why::Unauthorized, &format!("user {uid} is not let in by this server"));
-        return Accepted::TurnedAway;
+        let why = format!("user {uid} is not let in by this server");
+        reject(&stream, Why::Unauthorized, &why);
+        return Accepted::TurnedAway(Some(why));
     }
     let process = match Pidfd::of_peer(&stream) {
         Ok(Some(fd)) => Ok(Some(fd)),
@@ -211,10 +214,10 @@ fn unix_peer(stream: UnixStream, users: &BTreeSet<u32>, descriptors_left: usize)
         // It would be kept by another measure than it was, or will be (N6).
         Err(error) if pidfd::is_exhaustion(error) => {
             reject(&stream, Why::LimitExceeded, OUT_OF_DESCRIPTORS);
-            return Accepted::TurnedAway;
+            return Accepted::TurnedAway(Some(OUT_OF_DESCRIPTORS.to_owned()));
         }
         // It has ended since: whatever it asked for is for nobody.
-        Err(_) => return Accepted::TurnedAway,
+        Err(_) => return Accepted::TurnedAway(None),
     };
     // The server's own user could as well end it, and root everything.
     let administers = uid == 0 || uid == rustix::process::geteuid().as_raw();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use locks_core::{ErrorKind, LockError};
 
+use super::log::{Log, LogLine};
 use super::machine_time::MachineTime;
 use super::socket_file::{self, Replace};
 use super::{Life, Listening, Server};
@@ -23,6 +24,7 @@ pub struct ServerBuilder {
     limits: Limits,
     replace: Replace,
     dead: Option<u64>,
+    log: Log,
 }
 
 impl ServerBuilder {
@@ -35,6 +37,7 @@ impl ServerBuilder {
             limits: Limits::default(),
             replace: Replace::Stale,
             dead: None,
+            log: Log::default(),
         }
     }
 
@@ -75,6 +78,15 @@ impl ServerBuilder {
         self
     }
 
+    /// Tells of what happens to the server: its start and end, whom it refuses and why, what is short, what is released
+    /// by an administrator. `tell` is called on the server's thread, which waits for it; lines of a kind come ten a
+    /// second at most, and say how many there were besides.
+    #[must_use]
+    pub fn log(mut self, tell: impl Fn(&LogLine) + Send + Sync + 'static) -> Self {
+        self.log = Log::new(tell);
+        self
+    }
+
     /// Whoever has the directory's lock serves at its socket, whatever is there.
     pub(crate) fn replacing_any_socket(mut self) -> Self {
         self.replace = Replace::Any;
@@ -111,7 +123,7 @@ impl ServerBuilder {
             addresses.push(format!("unix://{}", file.path().display()));
             listening.push(Listening::Unix(listener, file, self.users.clone()));
         }
-        let life = Life { store, recovered, limits: self.limits, listening };
+        let life = Life { store, recovered, limits: self.limits, listening, log: self.log };
         Server::spawn(life, addresses)
     }
 

@@ -10,6 +10,7 @@ use locks_core::{ErrorKind, LockError};
 use super::accept::Listener;
 use super::bell::Bell;
 use super::driver::{Driver, Round};
+use super::log::{Log, LogLevel};
 use super::machine_time::MachineTime;
 use super::process;
 use super::socket_file::SocketFile;
@@ -24,6 +25,7 @@ pub(super) struct Life {
     pub(super) recovered: Recovered,
     pub(super) limits: Limits,
     pub(super) listening: Vec<Listening>,
+    pub(super) log: Log,
 }
 
 /// A socket that listens already.
@@ -40,7 +42,9 @@ impl Life {
             tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
         let runtime = runtime.map_err(failed)?;
         let _entered = runtime.enter();
+        let log = self.log.clone();
         let mut driver = self.into_driver(bell)?;
+        log.say(LogLevel::Info, "started", &format!("process {}", std::process::id()));
         begun();
         // Spawned: the task that a runtime was built for is woken by a system call. Without a budget: of many sockets
         // that are ready, those beyond it would come in another order (C3).
@@ -57,7 +61,13 @@ impl Life {
             }
         }));
         match runtime.block_on(serving) {
-            Ok(outcome) => outcome,
+            Ok(outcome) => {
+                match &outcome {
+                    Ok(()) => log.say(LogLevel::Info, "stopped", "it was told to"),
+                    Err(error) => log.say(LogLevel::Error, "stopped", &error.to_string()),
+                }
+                outcome
+            }
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(error) => Err(failed(error.into())),
@@ -66,7 +76,7 @@ impl Life {
     }
 
     fn into_driver(self, bell: &Arc<Bell>) -> Result<Driver, LockError> {
-        let Life { store, recovered, limits, listening } = self;
+        let Life { store, recovered, limits, listening, log } = self;
         let time = MachineTime::new();
         let store = Arc::new(Mutex::new(store));
         let promising = Arc::clone(&store);
@@ -85,7 +95,12 @@ impl Life {
                 store.promise(token, lease, bytes).map_err(|error| error.to_string())
             }),
         })?;
-        let mut driver = Driver::new(Arc::clone(bell), arbiter, store, limits, time.boot);
+        let (sessions, keys) = (arbiter.live_sessions(), arbiter.live_keys());
+        if sessions > 0 {
+            let text = format!("{sessions} sessions and {keys} keys from the server before");
+            log.say(LogLevel::Info, "taken over", &text);
+        }
+        let mut driver = Driver::new(Arc::clone(bell), arbiter, store, limits, time.boot, log);
         for listening in listening {
             match listening {
                 Listening::Unix(listener, file, users) => {

@@ -8,6 +8,7 @@ mod connection;
 mod descriptor;
 mod driver;
 mod life;
+mod log;
 mod machine_time;
 pub(crate) mod process;
 mod processes;
@@ -25,6 +26,7 @@ use locks_core::{ErrorKind, LockError, fork};
 use self::bell::Bell;
 pub use self::builder::ServerBuilder;
 use self::life::{Life, Listening};
+pub use self::log::{LogLevel, LogLine};
 
 /// A lock server in this process.
 ///

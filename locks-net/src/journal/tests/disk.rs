@@ -281,3 +281,31 @@ fn n4_a_journal_is_made_anew_instead_of_growing() {
     drop(store);
     assert_eq!(state(&scratch.start().1.ledger), [session(1)]);
 }
+
+/// An idle journal of another build is no reason to refuse; one that tells of locks is (N11).
+#[test]
+fn n11_a_journal_of_another_version_is_gone_on_from_only_if_nothing_is_held() {
+    let scratch = Scratch::new("version");
+    let (mut store, _) = scratch.start();
+    store.cover(Token::new(77), Duration::ZERO).unwrap();
+    store.compact(&[]).unwrap();
+    drop(store);
+    let of_another = |scratch: &Scratch| {
+        let mut journal = fs::read(scratch.file("journal")).unwrap();
+        journal[8] = 9;
+        let end = super::super::header::Header::LEN - 4;
+        let sum = crc32fast::hash(&journal[..end]).to_le_bytes();
+        journal[end..end + 4].copy_from_slice(&sum);
+        fs::write(scratch.file("journal"), journal).unwrap();
+    };
+    of_another(&scratch);
+    let (mut store, found) = scratch.start();
+    assert_eq!(found.floor, Token::new(77));
+    store.append(&encode(&[session(1)])).unwrap();
+    drop(store);
+    of_another(&scratch);
+    let text = scratch.refusal().to_string();
+    assert!(text.contains("another version") && text.contains("upgrade"), "{text}");
+    // And whoever has that version may serve.
+    assert_eq!(serving_pid(&scratch.0), None);
+}

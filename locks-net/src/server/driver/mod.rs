@@ -18,6 +18,7 @@ use crate::server::accept::{Accepted, Listener};
 use crate::server::attempts::Attempts;
 use crate::server::bell::{Bell, Rope, Source};
 use crate::server::connection::Connection;
+use crate::server::log::{Log, LogLevel};
 use crate::server::processes::Processes;
 use crate::server::socket_file::SocketFile;
 use crate::server::timer::Timer;
@@ -28,6 +29,9 @@ pub(super) struct Driver {
     /// That of leases, as the arbiter and the journal have it.
     clock: Arc<dyn Clock>,
     store: Arc<Mutex<Store>>,
+    log: Log,
+    /// The journal could not be written last.
+    is_stalled: bool,
     limits: Limits,
     listeners: Vec<(Listener, Arc<Rope>)>,
     files: Vec<SocketFile>,
@@ -106,6 +110,7 @@ impl Driver {
         store: Arc<Mutex<Store>>,
         limits: Limits,
         clock: Arc<dyn Clock>,
+        log: Log,
     ) -> Self {
         let timer_rope = bell.rope(Source::Timer);
         // What came out of the journal waits to be looked after.
@@ -113,6 +118,8 @@ impl Driver {
         Self {
             arbiter,
             clock,
+            log,
+            is_stalled: false,
             store,
             limits,
             listeners: Vec::new(),
@@ -241,9 +248,15 @@ impl Driver {
                     rope.pull();
                     self.connections.insert(id, Connection::new(newcomer, rope));
                 }
-                Accepted::TurnedAway => {}
+                Accepted::TurnedAway(None) => {}
+                Accepted::TurnedAway(Some(why)) => self.log.say(LogLevel::Warn, "refused", &why),
                 Accepted::Nobody => return,
                 Accepted::Exhausted => {
+                    self.log.say(
+                        LogLevel::Warn,
+                        "refused",
+                        "no descriptors are left for more clients",
+                    );
                     self.arbiter.make_room();
                     self.exhausted = true;
                     return;
@@ -288,6 +301,7 @@ impl Driver {
             self.discharge();
             return Ok(());
         }
+        self.rest_journal();
         match self.files.iter().find(|file| !file.is_there()) {
             None => Ok(()),
             Some(file) => {
@@ -303,6 +317,9 @@ impl Driver {
             self.arbiter.run();
         }
         loop {
+            for (level, event, text) in self.arbiter.take_said() {
+                self.log.say(level, event, &text);
+            }
             let notices = self.arbiter.take_notices();
             let is_quiet = notices.is_empty();
             let (mut outputs, mut closing) = std::mem::take(&mut self.held_back);
@@ -324,8 +341,8 @@ impl Driver {
             // What nobody is told of may be written with what comes next: if it is lost with the server,
             // its client repeats it.
             let in_no_hurry = outputs.is_empty() && closing.is_empty() && !self.looked_around;
-            if (!in_no_hurry || self.arbiter.journal().len() > BUFFER) && self.write_down().is_err()
-            {
+            let writes = !in_no_hurry || self.arbiter.journal().len() > BUFFER;
+            if writes && !self.is_written_down() {
                 // It is tried again, and nobody hears of anything before (N4, N6).
                 self.held_back = (outputs, closing);
                 self.looked_around = false;
@@ -360,6 +377,21 @@ impl Driver {
             self.timer_rope.pull();
         }
         due && left.is_none()
+    }
+
+    fn is_written_down(&mut self) -> bool {
+        let written = self.write_down();
+        match &written {
+            Ok(()) if self.is_stalled => {
+                self.log.say(LogLevel::Info, "disk", "the journal is written again");
+            }
+            Err(error) if !self.is_stalled => {
+                self.log.say(LogLevel::Error, "disk", &error.to_string());
+            }
+            _ => {}
+        }
+        self.is_stalled = written.is_err();
+        written.is_ok()
     }
 
     /// Nothing leaves before this is done (N4).
@@ -413,6 +445,16 @@ impl Driver {
         self.stops_by = self.stops_by.max(self.unheard_until);
     }
 
+    /// Leaves nothing in the journal of an idle server but what every build reads (N11).
+    fn rest_journal(&mut self) {
+        if self.is_discharged || !self.store().has_records() || !self.arbiter.is_idle() {
+            return;
+        }
+        if self.write_down().is_ok() && self.store().compact(&[]).is_ok() {
+            self.arbiter.forget_records();
+        }
+    }
+
     fn begin_to_stop(&mut self) {
         if !self.is_discharged && self.is_discharged() {
             return self.discharge();
@@ -424,6 +466,7 @@ impl Driver {
             file.remove();
         }
         self.listeners.clear();
+        self.rest_journal();
         self.arbiter.close();
     }
 

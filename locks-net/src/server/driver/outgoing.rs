@@ -2,6 +2,7 @@
 
 use super::{Driver, FAREWELL};
 use crate::arbiter::ConnId;
+use crate::server::log::LogLevel;
 
 /// So many connections may be on their way out.
 const LEAVING: usize = 256;
@@ -57,6 +58,7 @@ impl Driver {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if let Some(address) = connection.from {
             let now = self.clock.now();
+            self.log.say(LogLevel::Warn, "proof failed", &format!("from {address}"));
             connection.withheld_until = Some(now.after(self.attempts.failed(address, now)));
         }
     }

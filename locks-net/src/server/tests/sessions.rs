@@ -4,8 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Scratch;
 use super::line::{Line, unix};
+use super::{Scratch, until};
 use locks_core::Query;
 
 use crate::secret::Secret;
@@ -186,4 +186,23 @@ fn n1_the_end_of_a_process_ends_its_session_at_once_though_its_socket_stays_open
     // The other child still has the connection; it ends with its standard input.
     drop(child.stdin.take());
     child.wait().unwrap();
+}
+
+/// So that another build may go on from it (N11).
+#[test]
+fn n11_a_server_that_is_idle_leaves_nothing_but_the_header_in_its_journal() {
+    let scratch = Scratch::new();
+    let server = scratch.serve(|_| {});
+    let mut line = Line::local(&scratch.socket());
+    let token = line.acquire("k").unwrap();
+    line.say(&Call::End { request: 1 });
+    line.confirm().unwrap();
+    let header = crate::journal::HEADER;
+    let length = || std::fs::metadata(scratch.path("state/journal")).unwrap().len();
+    until("nothing else is left", || length() == header as u64);
+    // The client goes on all the same, over a restart too.
+    assert!(line.acquire("k").unwrap() > token);
+    assert!(length() > header as u64);
+    server.stop();
+    assert!(length() > header as u64, "it is held");
 }

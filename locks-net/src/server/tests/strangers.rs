@@ -66,6 +66,40 @@ fn f18_who_says_nothing_or_half_a_frame_is_closed_and_others_are_served() {
     assert!(other.acquire("k").is_ok(), "nothing of the half was done");
 }
 
+#[test]
+fn n12_an_operator_is_told_who_is_refused_what_is_short_and_what_is_released() {
+    let scratch = Scratch::new();
+    let lines = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let theirs = Arc::clone(&lines);
+    let same = || Secret::parse(&"5a".repeat(32)).unwrap();
+    let builder = Server::builder().unix(scratch.socket()).state(scratch.path("state"));
+    let builder = builder.limits(Limits { keys: 2, sessions: 2, ..Limits::default() });
+    let builder = builder.log(move |line| theirs.lock().unwrap().push(line.clone()));
+    let server = builder.tcp("127.0.0.1:0".parse().unwrap(), same()).start().unwrap();
+    let address = server.addresses()[0].strip_prefix("locks://").unwrap().to_owned();
+    let wrong = Arc::new(Secret::generate().unwrap());
+    let tcp = TcpStream::connect(address).unwrap();
+    assert!(is_unauthorized(Line::open(tcp, Some(wrong), None, None)));
+    let mut line = Line::local(&scratch.socket());
+    let token = line.acquire("k").unwrap();
+    line.acquire("l").unwrap();
+    line.acquire("m").unwrap_err();
+    let key = "k".to_owned();
+    line.say(&Call::Evict { call: 900, key, token: locks_core::Token::new(token) });
+    line.confirm().unwrap();
+    let _second = Line::local(&scratch.socket());
+    let third = unix(&scratch.socket());
+    assert!(Line::open(third, None, None, None).is_err());
+    server.stop();
+    let lines = lines.lock().unwrap();
+    let events = Vec::from_iter(lines.iter().map(|line| line.event));
+    assert_eq!(
+        events,
+        ["started", "proof failed", "limit", "evicted", "refused", "stopped"],
+        "{lines:?}"
+    );
+}
+
 /// One who asks for long lists and does not read them, and another client.
 fn deaf(scratch: &Scratch) -> (Line, Line) {
     let mut other = Line::local(&scratch.socket());

@@ -1,0 +1,131 @@
+//! What an operator is told (N12).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How much an operator should mind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LogLevel {
+    /// The server cannot do what it is there for.
+    Error,
+    /// Somebody was refused, or something is short.
+    Warn,
+    /// The server begins, ends, takes over.
+    Info,
+}
+
+/// One thing that has happened to a server, for [`ServerBuilder::log`](crate::ServerBuilder::log).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogLine {
+    /// How much it matters.
+    pub level: LogLevel,
+    /// What kind of thing it is: `started`, `taken over`, `stopped`, `refused`, `proof failed`, `limit`, `evicted`, `disk`.
+    pub event: &'static str,
+    /// What has happened, in words, without control characters or marks of direction.
+    pub text: String,
+}
+
+/// So many lines of a kind are told in a second; of the others, how many there were.
+const LINES: u32 = 10;
+
+type Tell = dyn Fn(&LogLine) + Send + Sync;
+
+/// Where lines go.
+#[derive(Clone, Default)]
+pub(super) struct Log(Option<Arc<Told>>);
+
+struct Told {
+    tell: Box<Tell>,
+    kinds: Mutex<HashMap<&'static str, Kind>>,
+}
+
+/// The lines of one kind in the present second.
+struct Kind {
+    since: Instant,
+    told: u32,
+    untold: u32,
+}
+
+impl Log {
+    pub(super) fn new(tell: impl Fn(&LogLine) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(Told { tell: Box::new(tell), kinds: Mutex::default() })))
+    }
+
+    pub(super) fn say(&self, level: LogLevel, event: &'static str, text: &str) {
+        let Some(told) = &self.0 else { return };
+        let Some(untold) = told.admit(event, Instant::now()) else { return };
+        let mut text = escaped(text);
+        if untold > 0 {
+            text += &format!(" (and {untold} more of this kind before)");
+        }
+        let line = LogLine { level, event, text };
+        // It is anybody's code, and the server goes on.
+        let _ = catch_unwind(AssertUnwindSafe(|| (told.tell)(&line)));
+    }
+}
+
+impl Told {
+    /// How many were not told before this one; `None`: this one is not either.
+    fn admit(&self, event: &'static str, now: Instant) -> Option<u32> {
+        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let kind = kinds.entry(event).or_insert(Kind { since: now, told: 0, untold: 0 });
+        if now.duration_since(kind.since) >= Duration::from_secs(1) {
+            (kind.since, kind.told) = (now, 0);
+        }
+        if kind.told == LINES {
+            kind.untold += 1;
+            return None;
+        }
+        kind.told += 1;
+        Some(std::mem::take(&mut kind.untold))
+    }
+}
+
+impl fmt::Debug for Log {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Log").field(&self.0.is_some()).finish()
+    }
+}
+
+/// Without what would move a terminal's cursor, or turn the text around.
+fn escaped(text: &str) -> String {
+    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || turns(c) {
+            escaped.extend(c.escape_unicode());
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn n12_lines_are_limited_by_kind_and_say_how_many_were_not_told() {
+        let told = Told { tell: Box::new(|_| {}), kinds: Mutex::default() };
+        let start = Instant::now();
+        let admitted = (0..100).filter(|_| told.admit("refused", start).is_some()).count();
+        assert_eq!(admitted, 10);
+        assert_eq!(told.admit("stopped", start), Some(0), "one kind does not silence another");
+        assert_eq!(told.admit("refused", start + Duration::from_secs(1)), Some(90));
+        assert_eq!(told.admit("refused", start + Duration::from_secs(1)), Some(0));
+    }
+
+    #[test]
+    fn n12_lines_do_not_move_the_cursor_or_turn_the_text_around() {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let theirs = Arc::clone(&lines);
+        let log = Log::new(move |line| theirs.lock().unwrap().push(line.text.clone()));
+        log.say(LogLevel::Info, "evicted", "k\u{1b}[2J\n\u{202e}gpj");
+        assert_eq!(lines.lock().unwrap()[..], ["k\\u{1b}[2J\\u{a}\\u{202e}gpj"]);
+    }
+}
