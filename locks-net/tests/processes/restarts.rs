@@ -272,10 +272,15 @@ fn row_13_a_server_that_is_killed_all_the_time_grants_nothing_twice() {
             }
             serving = Some(restart(&place, serves, None));
         }
+        // It goes on, however long that takes where others want the processor as well.
+        let witness = place.backend();
+        let token = || witness.named("k").acquire().map_or(0, |guard| guard.token().get());
+        let first = token();
+        until("row 13: it goes on", || token() > first + 60);
         for (peer, churn) in peers.iter_mut().zip(&churns) {
-            assert!(peer.settle(churn) > 20, "row 13: {way:?}: it stands still");
+            assert!(peer.settle(churn) > 0, "row 13: {way:?}: one of them stands still");
         }
-        drop(peers);
+        drop((peers, witness));
         let left = place.client();
         assert_nothing_left(&left);
     }

@@ -18,6 +18,8 @@ pub(crate) struct Reach {
     not_before: Option<Moment>,
     /// When the connection was there that is there now, or was last.
     opened_at: Option<Moment>,
+    /// How often something came in since.
+    heard: u32,
     /// Those beside a connection, the oldest first.
     beside: VecDeque<(u64, Moment)>,
     next: u64,
@@ -66,17 +68,23 @@ impl Reach {
         self.not_before = Some(now.after(pause.saturating_sub(jitter)));
     }
 
-    /// The session is open.
+    /// The session is open, and something has come in.
     pub(crate) fn opened(&mut self, now: Moment) {
         self.opened_at.get_or_insert(now);
+        self.heard = self.heard.saturating_add(1);
     }
 
-    /// The connection is over. One that has lasted was worth it, and the next attempt is made at once; one that opens and
-    /// ends again and again is not dialled any faster for that.
+    /// The connection is over. After one that has lasted the next attempt is made at once; after one over which something
+    /// was answered, as soon as after a first failure; one that opens and ends again and again is not dialled any faster
+    /// for that.
     pub(crate) fn lost(&mut self, now: Moment) {
         let lasted = self.opened_at.take().is_some_and(|at| now >= at.after(Self::PROOF));
+        let has_answered = std::mem::take(&mut self.heard) > 1;
         if lasted {
             (self.failures, self.failed_at, self.not_before) = (0, None, None);
+        } else if has_answered {
+            self.failures = 0;
+            self.soon();
         }
     }
 
@@ -149,6 +157,21 @@ mod tests {
         reach.opened(now);
         reach.lost(now.after(Duration::from_secs(2)));
         assert!(reach.is_due(now), "one that has lasted was worth it");
+    }
+
+    #[test]
+    fn n7_who_answers_is_dialled_soon_again_and_not_all_the_time() {
+        let mut reach = Reach::default();
+        let (mut now, mut dialled) = (at(0), 0);
+        while now < at(1000) {
+            dialled += 1;
+            reach.failed(now, None, 0);
+            reach.opened(now);
+            reach.opened(now);
+            reach.lost(now);
+            now = reach.next_at().unwrap();
+        }
+        assert_eq!(dialled, 100);
     }
 
     #[test]
