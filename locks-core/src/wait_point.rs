@@ -2,8 +2,10 @@
 //! not by another thread that was woken by it.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::sync::plain::Mutex;
 
 /// A place where a blocked thread can wait for a backend's own events, such as those of a file
 /// descriptor, and tell whomever they concern.
@@ -92,7 +94,7 @@ impl Elsewhere {
     pub(super) fn set(&self, point: Option<Arc<dyn WaitPoint>>) {
         let set = point.is_some();
         let before = {
-            let mut found = self.point.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut found = self.point.lock();
             std::mem::replace(&mut *found, point)
         };
         self.set.store(set, Ordering::SeqCst);
@@ -104,7 +106,7 @@ impl Elsewhere {
         if !self.set.load(Ordering::SeqCst) {
             return None;
         }
-        self.point.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.point.lock().clone()
     }
 }
 
