@@ -159,6 +159,5 @@ fn a3_a_contended_hand_over_costs_three_steps() {
     until("the last end has arrived", || clients.store.rows() == 0);
     let steps = clients.store.count(Step::Claim) + clients.store.count(Step::End);
     // A busy machine may be called and late now and then.
-    println!("{steps} steps for {} holds", ROUNDS * 2);
     assert!(steps <= ROUNDS * 2 * 4, "{steps} steps for {} holds", ROUNDS * 2);
 }

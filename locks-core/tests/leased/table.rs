@@ -151,14 +151,9 @@ impl Table {
             // First come, first served: one that has no room yet keeps all behind it back.
             let mut ahead: Vec<_> = self.places.iter().filter(ahead).collect();
             ahead.sort_by_key(|place| place.since);
-            let mut taken = in_the_way.len() + promised;
-            for mode in ahead.iter().map(|place| place.mode).chain([asked.mode]) {
-                if taken >= self::room(mode) {
-                    return true;
-                }
-                taken += 1;
-            }
-            false
+            let in_line = ahead.iter().map(|place| place.mode).chain([asked.mode]);
+            let taken = in_the_way.len() + promised;
+            in_line.enumerate().any(|(before, mode)| taken + before >= self::room(mode))
         });
         Ok(Stand { lacks: excess - victims.len(), in_the_way, victims, waits })
     }
