@@ -84,7 +84,7 @@ macro_rules! twins {
                 let allowed = size_of_val(&plain::$name($($value),*)) + arguments + 456;
                 assert!(size_of_val(&literal::$name($($value),*)) <= allowed);
                 assert!(size_of_val(&template::$name($($value),*)) <= allowed + 72);
-                assert!(size_of_val(&cancelled::$name($($value),*)) <= allowed + 64);
+                assert!(size_of_val(&cancelled::$name($($value),*)) <= allowed + 80);
             )*
         }
     };
