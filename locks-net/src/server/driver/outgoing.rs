@@ -39,6 +39,7 @@ impl Driver {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let from = connection.withheld_until.unwrap_or_else(|| self.clock.now());
         connection.closing_by = Some(from.after(FAREWELL));
+        connection.process = None;
         self.arbiter.disconnect(id);
         self.leaving.push_back(id);
         if self.leaving.len() > LEAVING {
