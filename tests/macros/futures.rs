@@ -83,8 +83,8 @@ macro_rules! twins {
                 let arguments = 0 $(+ size_of::<$ty>())*;
                 let allowed = size_of_val(&plain::$name($($value),*)) + arguments + 456;
                 assert!(size_of_val(&literal::$name($($value),*)) <= allowed);
-                assert!(size_of_val(&template::$name($($value),*)) <= allowed + 72);
-                assert!(size_of_val(&cancelled::$name($($value),*)) <= allowed + 80);
+                assert!(size_of_val(&template::$name($($value),*)) <= allowed + 96);
+                assert!(size_of_val(&cancelled::$name($($value),*)) <= allowed + 96);
             )*
         }
     };
