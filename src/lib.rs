@@ -105,6 +105,9 @@ pub use locks_core::{
     LockError, LockInfo, Lost, LostCause, MAX_KEY_LEN, Mode, Options, OwnedGuard, OwnerId, Party,
     Scope, Scoped, Token, Wait, WaiterInfo, current, scope,
 };
+#[cfg(feature = "redis")]
+#[doc(inline)]
+pub use locks_engines as engines;
 #[cfg(feature = "file")]
 #[doc(inline)]
 pub use locks_file as file;
@@ -211,6 +214,7 @@ pub fn install_weak(backend: impl Into<Backend>) -> Result<(), LockError> {
 /// | `net:`, `net:///directory` | processes of this machine, by a server that they run for each other | `net` |
 /// | `unix:`, `unix:///path` | clients of a `locks serve` on this machine | `net` |
 /// | `locks://127.0.0.1:7420` | clients of a `locks serve` by TCP, who know its secret | `net` |
+/// | `redis://db.example:6379/0` | clients of a Redis server | `redis` |
 ///
 /// The [manual](manual::backends) tells more of each. Nothing is connected to before it is needed. Options
 /// after a `?` are defaults for requests that do not say:
@@ -220,7 +224,7 @@ pub fn install_weak(backend: impl Into<Backend>) -> Result<(), LockError> {
 /// | `wait=20s`, `wait=true`, `wait=false` | how long to queue |
 /// | `lease=30s` | how long the arbiter keeps a lock for a holder that has gone silent; without effect where holds cannot expire, as in this process |
 /// | `namespace=billing` | put `billing/` before every key, so that programs that share an arbiter do not meet by accident; the longest key becomes shorter by as much |
-/// | `label`, `users`, `network_fs`, `connect`, `serve`, `user`, `secret_file` | of some only; see the [manual](manual::backends#the-url) |
+/// | `label`, `users`, `network_fs`, `connect`, `serve`, `user`, `secret_file`, `password_file`, `fresh`, `evictable` | of some only; see the [manual](manual::backends#the-url) |
 ///
 /// ```
 /// let backend = locks::open("memory:?wait=50ms&namespace=billing")?;

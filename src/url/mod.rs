@@ -5,6 +5,8 @@ mod file;
 #[cfg(feature = "net")]
 mod net;
 mod options;
+#[cfg(feature = "redis")]
+mod redis;
 
 use locks_core::{Backend, ErrorKind, LockError};
 
@@ -19,34 +21,45 @@ const SCHEMES: &[Scheme] = &[
         name: "memory",
         serves: "the threads and tasks of this process",
         own: &[],
+        has_namespaces: false,
         open: Ok(memory),
     },
     Scheme {
         name: "file",
         serves: "the processes of one machine",
         own: &["label", "users", "network_fs"],
+        has_namespaces: false,
         open: FILE,
     },
     Scheme {
         name: "net",
         serves: "the processes of one machine, which run a server for each other",
         own: &["label", "connect", "serve"],
+        has_namespaces: false,
         open: NET,
     },
     Scheme {
         name: "unix",
         serves: "the clients of a `locks serve` on this machine",
         own: &["label", "connect", "user"],
+        has_namespaces: false,
         open: UNIX,
     },
     Scheme {
         name: "locks",
         serves: "the clients of a `locks serve`, by TCP",
         own: &["label", "connect", "secret_file"],
+        has_namespaces: false,
         open: LOCKS,
     },
     Scheme::later("lockss", "the clients of a `locks serve`, by TLS"),
-    Scheme::later("redis", "the clients of a Redis server"),
+    Scheme {
+        name: "redis",
+        serves: "the clients of a Redis server",
+        own: &["label", "connect", "password_file", "fresh", "evictable"],
+        has_namespaces: true,
+        open: REDIS,
+    },
     Scheme::later("rediss", "the clients of a Redis server, by TLS"),
     Scheme::later("postgres", "the clients of a PostgreSQL server"),
     Scheme::later("etcd", "the clients of an etcd cluster"),
@@ -59,6 +72,9 @@ struct Scheme {
     serves: &'static str,
     /// The options of its URLs beside [those](options::OPTIONS) that every backend takes.
     own: &'static [&'static str],
+    /// Whether namespaces are the arbiter's, instead of names before every key.
+    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "no such arbiter is there"))]
+    has_namespaces: bool,
     /// How to open what lies behind the scheme, or what is missing here for that.
     open: Result<Open, Missing>,
 }
@@ -66,7 +82,7 @@ struct Scheme {
 impl Scheme {
     const fn later(name: &'static str, serves: &'static str) -> Self {
         let open = Err(Missing("this version of `locks` does not have it yet"));
-        Self { name, serves, own: &[], open }
+        Self { name, serves, own: &[], has_namespaces: false, open }
     }
 
     fn refuse(&self, Missing(why): &Missing, asks: Asks) -> LockError {
@@ -101,6 +117,11 @@ const FILE: Result<Open, Missing> = Ok(file::open);
 const FILE: Result<Open, Missing> = Err(Missing(
     "this program was built without it: it takes `features = [\"file\"]` of the crate `locks`",
 ));
+
+#[cfg(feature = "redis")]
+const REDIS: Result<Open, Missing> = Ok(redis::open);
+#[cfg(not(feature = "redis"))]
+const REDIS: Result<Open, Missing> = Err(Missing("this build lacks the feature `redis`"));
 
 #[cfg(feature = "net")]
 const NET: Result<Open, Missing> = Ok(net::open_machine);

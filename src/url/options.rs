@@ -15,18 +15,21 @@ pub(super) const OPTIONS: [&str; 3] = ["wait", "lease", "namespace"];
 /// What a scheme's backend is opened with.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(
-    not(any(feature = "file", feature = "net")),
+    not(any(feature = "file", feature = "net", feature = "redis")),
     expect(dead_code, reason = "this process has nothing to set")
 )]
 pub(super) struct Settings {
     /// Options that are not everybody's: names, which are the scheme's, and values.
     pub(super) own: Vec<(String, String)>,
     /// The lease, which is also a default of requests.
-    #[cfg(feature = "net")]
+    #[cfg(any(feature = "net", feature = "redis"))]
     pub(super) lease: Option<Duration>,
+    /// The namespace, where the arbiter has namespaces itself; it is none of [`Defaults`] then.
+    #[cfg(feature = "redis")]
+    pub(super) namespace: Option<String>,
 }
 
-#[cfg(feature = "net")]
+#[cfg(any(feature = "net", feature = "redis"))]
 impl Settings {
     /// What an option of the scheme's own says.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
@@ -40,6 +43,8 @@ pub(super) fn parse_options(
     scheme: &Scheme,
 ) -> Result<(Defaults, Settings), LockError> {
     let (mut defaults, mut own) = (Defaults::default(), Vec::new());
+    #[cfg(feature = "redis")]
+    let mut own_namespace = None;
     for option in query.split('&').filter(|option| !option.is_empty()) {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
         let value = decode(value)
@@ -47,12 +52,20 @@ pub(super) fn parse_options(
         let first = match name {
             "wait" => defaults.wait.replace(parse_wait(&value)?).is_none(),
             "lease" => defaults.lease.replace(parse_duration(name, &value)?).is_none(),
+            #[cfg(feature = "redis")]
+            "namespace" if scheme.has_namespaces => {
+                own_namespace.replace(value.into_owned()).is_none()
+            }
             "namespace" => {
                 let namespace = Namespace::new(&value).map_err(|why| refused(why.into()))?;
                 defaults.namespace.replace(namespace).is_none()
             }
             "secret" | "password" if scheme.own.contains(&"secret_file") => {
                 return Err(refused(format!("option `{name}`: {NO_SECRETS}")));
+            }
+            #[cfg(feature = "redis")]
+            "secret" | "password" if scheme.own.contains(&"password_file") => {
+                return Err(refused(format!("option `{name}`: {NO_PASSWORDS}")));
             }
             _ if !scheme.own.contains(&name) => {
                 let known = [&OPTIONS[..], scheme.own].concat();
@@ -70,8 +83,10 @@ pub(super) fn parse_options(
     }
     let settings = Settings {
         own,
-        #[cfg(feature = "net")]
+        #[cfg(any(feature = "net", feature = "redis"))]
         lease: defaults.lease,
+        #[cfg(feature = "redis")]
+        namespace: own_namespace,
     };
     Ok((defaults, settings))
 }
@@ -79,6 +94,11 @@ pub(super) fn parse_options(
 /// Why secrets do not belong into a URL, and where they do.
 pub(super) const NO_SECRETS: &str = "a URL is no place for a secret, since lists of processes and logs show it: name a file by \
      `?secret_file=/path`, or put it into the environment variable `LOCKS_SECRET`";
+
+/// The same of passwords.
+#[cfg(feature = "redis")]
+pub(super) const NO_PASSWORDS: &str = "a URL is no place for a password, since lists of processes and logs show it: name a file by \
+     `?password_file=/path`, or put it into the environment variable `LOCKS_PASSWORD`";
 
 /// What an option of that name says, longer than no time.
 pub(super) fn parse_duration(name: &str, value: &str) -> Result<Duration, LockError> {

@@ -1,0 +1,184 @@
+-- KEYS: the namespace, the keys. ARGV: see `scripts.rs`.
+local META = KEYS[1]
+local id, client, mode, note = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local lease, steal = tonumber(ARGV[5]), tonumber(ARGV[6])
+local least, most = tonumber(ARGV[7]), tonumber(ARGV[8])
+local waited, keep = tonumber(ARGV[9]), tonumber(ARGV[10])
+local longest, lag, skip = tonumber(ARGV[11]), tonumber(ARGV[12]), ARGV[13]
+
+if ARGV[14] == 'check' then
+  local info = call('INFO', 'server') .. call('INFO', 'replication')
+  if match(info, 'run_id:(%x+)') .. match(info, 'master_replid:(%x+)') ~= SERVER then return { 5 } end
+end
+
+local meta = call('HMGET', META, 'server', 'seen', 'fresh', 'longest')
+if meta[4] and tonumber(meta[4]) ~= longest then return { 4, meta[4] } end
+
+-- How long nothing may be granted, because this server may not have everything that was promised.
+-- The text of this script names the server that it was sent to, so another one does not know it. One
+-- that was demoted and promoted again has another replication id, which is asked for ten times a second
+-- at most: to lose data it has to load those of its successor in between, which takes longer.
+local function closed_for()
+  local seen = now - tonumber(meta[2] or 0)
+  if meta[1] ~= SERVER or seen < 0 or seen >= 100000 then
+    local info = call('INFO', 'replication')
+    local server = RUN .. match(info, 'master_replid:(%x+)')
+    if meta[1] == server then
+      call('HSET', META, 'seen', int(now))
+    else
+      -- What the greatest token was may be lost as well; the clock is above it.
+      local closed = math.max(tonumber(meta[3] or 0), now + longest + lag)
+      if not meta[1] and skip == '1' then closed = now end
+      local token = math.max(tonumber(call('HGET', META, 'token') or 0) + 1000000, now)
+      meta[3] = int(closed)
+      call('HSET', META, 'server', server, 'seen', int(now), 'fresh', meta[3],
+        'token', int(token), 'longest', int(longest))
+      meta[1] = server
+    end
+    meta[2] = int(now)
+  end
+  return tonumber(meta[3]) - now
+end
+
+local function grant(keys)
+  local token = int(call('HINCRBY', META, 'token', 1))
+  local ends = now + lease
+  if most > 0 and most < lease then ends = now + most end
+  local hold = { token = token, mode = mode, since = now, ends = ends,
+    reserved = least > 0 and now + least or 0, most = most > 0 and now + most or 0,
+    client = client, note = note }
+  local value = pack_hold(hold)
+  for _, at in ipairs(keys) do
+    call('HSET', at.key, 'h' .. id, value)
+    if at.placed then call('HDEL', at.key, 'w' .. id) end
+    if at.next then call('HDEL', at.key, 'n' .. client) end
+    keep_hash(at.key, math.max(ends, hold.reserved))
+    if #at.queue > 0 then
+      at.holds[#at.holds + 1] = { mode = mode }
+      summon(at.key, at.holds, at.queue)
+    end
+  end
+  return { 1, token }
+end
+
+-- The usual case: one key, and nothing there.
+if #KEYS == 2 and call('EXISTS', KEYS[2]) == 0 and closed_for() <= 0 then
+  return grant({ { key = KEYS[2], holds = {}, queue = {} } })
+end
+
+-- What is in the way at a key: holds, the victims of a steal, when to look again.
+local function look(at)
+  local way, used = {}, 0
+  for _, hold in ipairs(at.holds) do
+    used = used + 1
+    if mode ~= -1 or hold.mode == 0 then way[#way + 1] = hold end
+  end
+  -- So many of them have to go.
+  local need = #way
+  if mode > 0 then need = math.max(used + 1 - mode, 0) end
+  if need > 0 then
+    local victims, times = {}, {}
+    for _, hold in ipairs(way) do
+      local over, due = math.max(hold.ends, hold.reserved), math.max(hold.since + steal, hold.reserved)
+      local held = steal >= 0 and hold.ends > now
+      if held and due <= now then victims[#victims + 1] = hold end
+      times[#times + 1] = held and math.min(over, due) or over
+    end
+    table.sort(victims, by_age)
+    if #victims >= need then
+      for i = need + 1, #victims do victims[i] = nil end
+      return true, victims
+    end
+    table.sort(times)
+    return false, way, times[need]
+  end
+  if waited < 0 then return true, {} end
+  -- Nothing is held in its way: but does somebody wait for longer?
+  local mine = { since = at.since, id = id }
+  local before, again = 0, nil
+  for _, wait in ipairs(at.queue) do
+    if not by_age(wait, mine) then break end
+    before = before + 1
+    local blocks = mode == 0 or wait.mode == 0
+    if mode > 0 then blocks = used + before + 1 > mode or (not wait.next and used + before > wait.mode) end
+    if blocks then again = math.min(again or lapses(wait), lapses(wait)) end
+  end
+  if again then
+    -- The head of the queue may be gone: called, it has a moment to show that it is not.
+    summon(at.key, at.holds, at.queue)
+    return false, {}, math.min(again, now + ABSENT)
+  end
+  return true, {}
+end
+
+local keys, owned, token = {}, 0, nil
+for i = 2, #KEYS do
+  local at = { key = KEYS[i], since = math.max(now - math.max(waited, 0), 0),
+    holds = {}, queue = {} }
+  local holds, queue = read(at.key, true)
+  for _, hold in ipairs(holds) do
+    if hold.id == id then
+      if hold.ends > now then owned, token = owned + 1, hold.token end
+    else
+      if (hold.mode > 0) ~= (mode > 0) then at.mismatch = true end
+      at.holds[#at.holds + 1] = hold
+    end
+  end
+  for _, wait in ipairs(queue) do
+    if wait.id == id then
+      at.since, at.placed = wait.since, true
+    elseif wait.next and wait.client == client then
+      at.next = true
+    else
+      if not wait.next and (wait.mode > 0) ~= (mode > 0) then at.mismatch = true end
+      at.queue[#at.queue + 1] = wait
+    end
+  end
+  keys[#keys + 1] = at
+end
+
+-- Asked before, and the answer was lost: the same answer.
+if owned == #keys then return { 1, token } end
+for i, at in ipairs(keys) do
+  if at.mismatch then return { 3, i } end
+end
+local closed = closed_for()
+if closed > 0 then return { 2, int(closed) } end
+
+local entries, victims, again, refused = {}, {}, nil, false
+for i, at in ipairs(keys) do
+  local free, found, when = look(at)
+  if free then
+    for _, hold in ipairs(found) do victims[#victims + 1] = { at = at, hold = hold } end
+  else
+    refused = true
+    again = math.max(again or when, when)
+    for _, hold in ipairs(found) do
+      local held = hold.ends > now
+      entries[#entries + 1] = { i, held and 'h' or 'r', hold.id, hold.token, hold.mode,
+        int(now - hold.since), int((held and hold.ends or hold.reserved) - now), hold.note }
+    end
+  end
+end
+
+if refused then
+  local placed = waited >= 0 and keep > 0
+  for _, at in ipairs(placed and keys or {}) do
+    local wait = { since = at.since, mode = mode, keep = now + keep, called = 0, client = client,
+      note = note }
+    call('HSET', at.key, 'w' .. id, pack_wait(wait))
+    keep_hash(at.key, wait.keep)
+  end
+  return { 0, placed and 1 or 0, int(math.max(again - now, 0)), entries }
+end
+
+for _, victim in ipairs(victims) do
+  local at, hold = victim.at, victim.hold
+  call('HDEL', at.key, 'h' .. hold.id)
+  call('HSET', at.key, 's' .. hold.id, int(hold.ends) .. ' ' .. STOLEN)
+  hint(at.key, hold.client)
+  for i = #at.holds, 1, -1 do
+    if at.holds[i].id == hold.id then table.remove(at.holds, i) end
+  end
+end
+return grant(keys)
