@@ -1,4 +1,11 @@
 //! The Redis backend against real servers, each test's own: on a free port, in a directory of its own.
+//!
+//! `c` in a test's name stands for a clause of the contract, `row` for a row of the table of faults.
 
+mod child;
 mod conformance;
+mod data;
+mod faults;
+mod refused;
 mod server;
+mod steps;

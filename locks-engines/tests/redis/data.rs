@@ -1,0 +1,144 @@
+//! Servers that lose what they have acknowledged (row 48).
+
+use std::time::{Duration, Instant};
+
+use locks_core::{Backend, ErrorKind, LockError};
+
+use super::server::Server;
+
+const LEASE: Duration = Duration::from_secs(2);
+
+fn client(server: &Server) -> Backend {
+    server.builder().fresh(false).lease(LEASE).build().expect("a client").into_backend()
+}
+
+fn take(backend: &Backend, wait: Duration) -> Result<locks_core::Guard, LockError> {
+    backend.named("k").wait(wait).acquire()
+}
+
+/// A primary and a replica that has what the primary has.
+fn pair() -> (Server, Server) {
+    let primary = Server::start();
+    let port = primary.port.to_string();
+    let replica = Server::start_with(&["--replicaof", "127.0.0.1", &port]);
+    until(|| replica.command(&["INFO", "replication"]).contains("master_link_status:up"));
+    (primary, replica)
+}
+
+fn until(mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "it did not come to pass within a minute");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Has the replica miss what the primary grants from now on.
+fn cut_off(replica: &Server) {
+    // It stays a replica of the primary, and asks where nobody answers.
+    replica.command(&["REPLICAOF", "127.0.0.1", "1"]);
+}
+
+#[test]
+fn a_namespace_that_is_not_known_grants_nothing_for_a_lease() {
+    let server = Server::start();
+    let began = Instant::now();
+    let error = take(&client(&server), Duration::from_millis(100)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    drop(take(&client(&server), Duration::from_secs(60)).unwrap());
+    assert!(began.elapsed() >= LEASE);
+    // It is known from then on.
+    drop(client(&server).named("other").wait(false).acquire().unwrap());
+}
+
+#[test]
+fn row_48_a_failover_that_loses_a_grant_refuses_for_a_lease_and_goes_on_above() {
+    let (mut primary, replica) = pair();
+    let ours = client(&primary);
+    drop(take(&ours, Duration::from_secs(60)).unwrap());
+    // The naive way beside it: a counter that every grant takes the next number of.
+    primary.command(&["INCR", "naive"]);
+    assert!(primary.command(&["WAIT", "1", "20000"]).starts_with(":1"));
+    cut_off(&replica);
+
+    let lost = take(&ours, Duration::from_secs(10)).unwrap();
+    let naive = primary.command(&["INCR", "naive"]);
+    let promoted = Instant::now();
+    primary.kill();
+    replica.command(&["REPLICAOF", "NO", "ONE"]);
+
+    let theirs = client(&replica);
+    let error = theirs.named("k").wait(false).acquire().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let next = take(&theirs, Duration::from_secs(60)).unwrap();
+    assert!(promoted.elapsed() >= LEASE, "the lost grant may still have been held");
+    assert!(lost.is_lost(), "its holder has heard of it by then");
+    assert!(next.token() > lost.token(), "{} after {}", next.token(), lost.token());
+    assert_eq!(replica.command(&["INCR", "naive"]), naive, "the naive counter repeats its number");
+}
+
+#[test]
+fn row_48_a_primary_that_comes_back_by_way_of_a_replica_grants_nothing_twice() {
+    let (primary, replica) = pair();
+    let (ours, at_replica) = (client(&primary), client(&replica));
+    drop(take(&ours, Duration::from_secs(60)).unwrap());
+    assert!(primary.command(&["WAIT", "1", "20000"]).starts_with(":1"));
+    cut_off(&replica);
+    let lost = take(&ours, Duration::from_secs(10)).unwrap();
+
+    // The replica is promoted, gets no request, and the old primary takes its data from it.
+    replica.command(&["REPLICAOF", "NO", "ONE"]);
+    primary.command(&["REPLICAOF", "127.0.0.1", &replica.port.to_string()]);
+    until(|| primary.command(&["INFO", "replication"]).contains("master_link_status:up"));
+    primary.command(&["REPLICAOF", "NO", "ONE"]);
+    let back = Instant::now();
+
+    // By a connection that has seen nothing of all that, and by a new one.
+    let next = take(&ours, Duration::from_secs(60));
+    let next = next.or_else(|_| take(&client(&primary), Duration::from_secs(60))).unwrap();
+    assert!(back.elapsed() >= LEASE || lost.is_lost());
+    assert!(next.token() > lost.token(), "{} after {}", next.token(), lost.token());
+    drop(at_replica);
+}
+
+#[test]
+fn row_31_a_flush_costs_the_holder_its_lock_before_another_gets_it() {
+    let server = Server::start();
+    let (ours, theirs) = (client(&server), client(&server));
+    let guard = take(&ours, Duration::from_secs(60)).unwrap();
+    server.command(&["FLUSHALL"]);
+    let flushed = Instant::now();
+    let next = take(&theirs, Duration::from_secs(60)).unwrap();
+    assert!(guard.is_lost());
+    assert!(flushed.elapsed() >= LEASE);
+    assert!(next.token() > guard.token());
+}
+
+#[test]
+fn row_31_a_server_that_was_restarted_without_its_data_goes_on_above() {
+    let mut server = Server::start();
+    let ours = client(&server);
+    let guard = take(&ours, Duration::from_secs(60)).unwrap();
+    server.restart();
+    let started = Instant::now();
+    let next = take(&client(&server), Duration::from_secs(60)).unwrap();
+    assert!(started.elapsed() + Duration::from_millis(500) >= LEASE);
+    assert!(guard.is_lost());
+    assert!(next.token() > guard.token());
+    drop(next);
+    drop(take(&ours, Duration::from_secs(60)).expect("the first client is back as well"));
+}
+
+#[test]
+fn scripts_that_are_flushed_are_sent_again() {
+    let server = Server::start();
+    let ours = client(&server);
+    let guard = take(&ours, Duration::from_secs(60)).unwrap();
+    server.command(&["SCRIPT", "FLUSH"]);
+    guard.refresh().unwrap();
+    assert!(client(&server).named("k").wait(false).acquire().unwrap_err().is_contended());
+    server.command(&["SCRIPT", "FLUSH"]);
+    guard.release().unwrap();
+    server.command(&["SCRIPT", "FLUSH"]);
+    drop(take(&ours, Duration::from_secs(10)).unwrap());
+}

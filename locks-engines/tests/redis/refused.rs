@@ -1,0 +1,112 @@
+//! Servers that cannot keep locks, and what they say about it.
+
+use std::time::Duration;
+
+use locks_core::{Backend, ErrorKind, LockError};
+
+use super::server::Server;
+
+fn client(server: &Server) -> Backend {
+    server.builder().build().expect("a client").into_backend()
+}
+
+fn refusal(backend: &Backend) -> LockError {
+    backend.named("k").wait(Duration::from_secs(5)).acquire().unwrap_err()
+}
+
+#[test]
+fn a_server_that_evicts_any_key_is_refused_unless_that_is_accepted() {
+    let server = Server::start_with(&["--maxmemory-policy", "allkeys-lru"]);
+    let error = refusal(&client(&server));
+    assert_eq!(error.kind(), ErrorKind::NotConfigured);
+    let text = error.to_string();
+    assert!(text.contains("allkeys-lru") && text.contains("?evictable=allow"), "{text}");
+    let accepted = server.builder().evictable(true).build().unwrap().into_backend();
+    drop(accepted.named("k").acquire().unwrap());
+}
+
+#[test]
+fn a_replica_is_no_server_of_locks() {
+    let primary = Server::start();
+    let port = primary.port.to_string();
+    let replica = Server::start_with(&["--replicaof", "127.0.0.1", &port]);
+    let error = client(&replica).named("k").wait(Duration::from_millis(300)).acquire().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(format!("{error:?}").contains("name the primary"), "{error:?}");
+}
+
+#[test]
+fn a_password_is_asked_for_and_never_shown() {
+    let server = Server::start_with(&["--requirepass", "hunter2"]);
+    let error = refusal(&client(&server));
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+    assert!(error.to_string().contains("password_file="), "{error}");
+    let wrong = server.builder().password("hunter3");
+    assert!(!format!("{wrong:?}").contains("hunter"), "{wrong:?}");
+    let error = refusal(&wrong.build().unwrap().into_backend());
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+    assert!(!format!("{error:?}").contains("hunter"), "{error:?}");
+    let right = server.builder().password("hunter2").build().unwrap();
+    drop(right.clone().into_backend().named("k").acquire().unwrap());
+    assert!(!format!("{right:?}").contains("hunter"), "{right:?}");
+}
+
+#[test]
+fn a_user_without_the_rights_hears_which_it_needs() {
+    let server = Server::start();
+    server.command(&["ACL", "SETUSER", "app", "on", ">pw", "~*", "&*", "+ping", "+info", "+hello"]);
+    let client = server.builder().user("app").password("pw").build().unwrap().into_backend();
+    let error = refusal(&client);
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+    assert!(error.to_string().contains("+evalsha"), "{error}");
+}
+
+#[test]
+fn a_user_with_the_rights_that_the_manual_names_gets_locks() {
+    let server = Server::start();
+    let rights = "~{billing}:* &{billing}:* +info +hello +client|setinfo +eval +evalsha \
+                  +script|load +subscribe +scan +time +hmget +hget +hset +hdel +hgetall +hincrby \
+                  +exists +pexpire +pttl +publish";
+    let words = ["ACL", "SETUSER", "app", "on", ">pw"];
+    let words: Vec<&str> = words.into_iter().chain(rights.split_whitespace()).collect();
+    assert!(server.command(&words).starts_with("+OK"));
+    let client = server.builder().user("app").password("pw").namespace("billing");
+    let client = client.build().unwrap().into_backend();
+    let guard = client.all(["a", "b"]).acquire().unwrap();
+    guard.refresh().unwrap();
+    assert_eq!(client.list().unwrap().len(), 2);
+    guard.release().unwrap();
+}
+
+#[test]
+fn row_38_a_server_without_memory_grants_nothing_and_loses_nothing() {
+    let server = Server::start();
+    let client = server.builder().lease(Duration::from_secs(2)).build().unwrap().into_backend();
+    let guard = client.named("held").acquire().unwrap();
+    server.command(&["CONFIG", "SET", "maxmemory", "1"]);
+    let error = refusal(&client);
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    assert!(error.to_string().contains("maxmemory"), "{error}");
+    // Renewed all the while.
+    std::thread::sleep(Duration::from_secs(4));
+    guard.check().unwrap();
+    guard.release().unwrap();
+    server.command(&["CONFIG", "SET", "maxmemory", "0"]);
+    drop(client.named("k").acquire().unwrap());
+    assert!(client.list().unwrap().is_empty());
+}
+
+#[test]
+fn clients_of_a_namespace_agree_on_its_longest_lease() {
+    let server = Server::start();
+    drop(client(&server).named("k").acquire().unwrap());
+    let other = server.builder().lease(Duration::from_secs(3)).build().unwrap().into_backend();
+    let error = refusal(&other);
+    assert_eq!(error.kind(), ErrorKind::NotConfigured, "{error}");
+    assert!(error.to_string().contains("10s") && error.to_string().contains("3s"), "{error}");
+    let error = client(&server).named("k").lease(Duration::from_secs(11)).acquire().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    // Another namespace is another matter.
+    let apart = server.builder().lease(Duration::from_secs(3)).namespace("apart");
+    drop(apart.build().unwrap().into_backend().named("k").acquire().unwrap());
+}
