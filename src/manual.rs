@@ -26,6 +26,10 @@ pub mod server {}
 #[doc = include_str!("manual/limits.md")]
 pub mod limits {}
 
+#[cfg(feature = "redis")]
+#[doc = include_str!("manual/redis.md")]
+pub mod redis {}
+
 #[doc = include_str!("manual/promises.md")]
 pub mod promises {}
 

@@ -5,15 +5,15 @@
 
 use std::future::Future;
 use std::io;
-use std::sync::OnceLock;
 use std::sync::mpsc;
 use std::thread;
 
+use locks_core::fork::PerProcess;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-/// The driver of this process; its thread ends with the process.
-static DRIVER: OnceLock<Handle> = OnceLock::new();
+/// The driver of each process; its thread ends with the process, and a forked child has one of its own.
+static DRIVER: PerProcess<Handle> = PerProcess::new();
 
 /// Carries `step` out on the driver, in the order of these calls as far as their first suspension.
 /// Returns its output, or `None` if it panicked.
@@ -31,17 +31,9 @@ pub(crate) fn run<T: Send + 'static>(
         // Whether it is still waited for makes no difference to the step.
         let _ = sender.send(step.await);
     };
-    drop(handle()?.spawn(step));
+    // Of two threads that start one at a time, one starts a driver that nothing is sent to.
+    drop(DRIVER.get_or_try_init(start)?.spawn(step));
     Ok(async move { receiver.await.ok() })
-}
-
-fn handle() -> io::Result<&'static Handle> {
-    if let Some(handle) = DRIVER.get() {
-        return Ok(handle);
-    }
-    let handle = start()?;
-    // Of two threads that were here at a time, one has started a driver that nothing is sent to.
-    Ok(DRIVER.get_or_init(|| handle))
 }
 
 fn start() -> io::Result<Handle> {

@@ -54,9 +54,8 @@ impl Fault {
                 ),
             ),
             _ => {
-                let reconnect = error.is_unrecoverable_error()
-                    || error.is_io_error()
-                    || error.is_timeout();
+                let reconnect =
+                    error.is_unrecoverable_error() || error.is_io_error() || error.is_timeout();
                 Self { error: LockError::unavailable(name, error), reconnect }
             }
         }

@@ -3,13 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use locks_core::{ErrorKind, LockError, Wake, WakeSink};
+use locks_core::{AcquisitionId, ErrorKind, LockError, Wake, WakeSink};
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ConnectionInfo, PushInfo, PushKind, Value};
 use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::fault::Fault;
 use super::info::Info;
+use super::layout::Layout;
 use super::scripts::Scripts;
 
 /// How long a command may go unanswered before its connection is given up. The adapter gives up on a step
@@ -47,16 +48,25 @@ pub enum LinkState {
     },
 }
 
-/// The one connection of a client.
-pub(super) struct Link {
-    name: String,
-    info: ConnectionInfo,
-    /// The channel on which this client is called.
-    channel: String,
-    evictable: bool,
-    /// The caller's time limit for reaching the server.
-    reach: Duration,
+/// Where a client connects to, whichever process it is in.
+pub(super) struct Target {
+    /// What the backend is called.
+    pub(super) name: String,
+    pub(super) info: ConnectionInfo,
+    pub(super) layout: Layout,
+    /// Whether a server may be one that evicts any key.
+    pub(super) evictable: bool,
+    /// How long an attempt to connect may take.
+    pub(super) reach: Duration,
+    /// Where hints go.
     pub(super) sink: OnceLock<WakeSink>,
+}
+
+/// The one connection of a client, which is of one process.
+pub(super) struct Link {
+    target: Arc<Target>,
+    /// The name of this client, by which it is called.
+    pub(super) client: String,
     /// Held for moments only, and never while anything is waited for.
     now: Mutex<Now>,
     /// Held by the step that connects, so that the others wait for it.
@@ -76,20 +86,10 @@ struct Pause {
 }
 
 impl Link {
-    pub(super) fn new(
-        name: String,
-        info: ConnectionInfo,
-        channel: String,
-        evictable: bool,
-        reach: Duration,
-    ) -> Arc<Self> {
+    pub(super) fn new(target: &Arc<Target>) -> Arc<Self> {
         Arc::new(Self {
-            name,
-            info,
-            channel,
-            evictable,
-            reach,
-            sink: OnceLock::new(),
+            target: target.clone(),
+            client: AcquisitionId::unique().to_string(),
             now: Mutex::new(Now { connected: None, state: LinkState::Idle, number: 0 }),
             connecting: tokio::sync::Mutex::new(Pause { next: None, length: PAUSES.0 }),
         })
@@ -100,7 +100,7 @@ impl Link {
     }
 
     pub(super) fn name(&self) -> &str {
-        &self.name
+        &self.target.name
     }
 
     /// Returns the connection, making it if there is none.
@@ -134,7 +134,7 @@ impl Link {
 
     /// Takes a failed command into account, and returns its error.
     pub(super) fn failed(&self, connected: &Connected, error: redis::RedisError) -> LockError {
-        let Fault { error, reconnect } = Fault::of(&self.name, error);
+        let Fault { error, reconnect } = Fault::of(&self.target.name, error);
         if reconnect {
             self.lost(connected.number, &error.to_string());
         }
@@ -145,7 +145,7 @@ impl Link {
     pub(super) fn replaced(&self, connected: &Connected) -> LockError {
         let why = "another server answers at its address";
         self.lost(connected.number, why);
-        LockError::unavailable(&self.name, why)
+        LockError::unavailable(&self.target.name, why)
     }
 
     fn lost(&self, number: u64, why: &str) {
@@ -159,16 +159,17 @@ impl Link {
     }
 
     async fn connect(self: &Arc<Self>) -> Result<Connected, LockError> {
-        let fault = |error| Fault::of(&self.name, error).error;
+        let fault = |error| Fault::of(&self.target.name, error).error;
         let (pushes, pushed) = tokio::sync::mpsc::unbounded_channel();
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.reach))
+            .set_connection_timeout(Some(self.target.reach))
             .set_response_timeout(Some(SILENCE))
             .set_push_sender(pushes);
-        let client = Client::open(self.info.clone()).map_err(fault)?;
+        let client = Client::open(self.target.info.clone()).map_err(fault)?;
         let mut connection =
             client.get_multiplexed_async_connection_with_config(&config).await.map_err(fault)?;
-        let text = redis::cmd("INFO").query_async::<String>(&mut connection).await.map_err(fault)?;
+        let text =
+            redis::cmd("INFO").query_async::<String>(&mut connection).await.map_err(fault)?;
         let info = Info::parse(&text);
         self.check(&info)?;
         let lag = lag(&mut connection).await;
@@ -178,7 +179,7 @@ impl Link {
             load.cmd("SCRIPT").arg("LOAD").arg(&script.text).ignore();
         }
         load.exec_async(&mut connection).await.map_err(fault)?;
-        connection.subscribe(&self.channel).await.map_err(fault)?;
+        connection.subscribe(self.target.layout.channel(&self.client)).await.map_err(fault)?;
         let mut now = self.now();
         now.number += 1;
         let connected = Connected { connection, scripts, lag, number: now.number };
@@ -187,7 +188,7 @@ impl Link {
         drop(now);
         tokio::spawn(listen(Arc::downgrade(self), connected.number, pushed));
         // Whoever was called while there was no connection has not heard of it.
-        if let Some(sink) = self.sink.get() {
+        if let Some(sink) = self.target.sink.get() {
             sink.wake(&Wake::Any);
         }
         Ok(connected)
@@ -195,7 +196,7 @@ impl Link {
 
     /// Refuses a server that cannot keep locks.
     fn check(&self, info: &Info<'_>) -> Result<(), LockError> {
-        let name = &self.name;
+        let name = &self.target.name;
         let refused = |why: String| {
             Err(LockError::new(ErrorKind::NotConfigured, "").with_backend(name).with_message(why))
         };
@@ -212,7 +213,7 @@ impl Link {
         if info.loading {
             return Err(LockError::unavailable(name, "it is loading its data"));
         }
-        if info.policy.starts_with("allkeys") && !self.evictable {
+        if info.policy.starts_with("allkeys") && !self.target.evictable {
             return refused(format!(
                 "`{name}` evicts any key when its memory is full (`maxmemory-policy {}`), also that \
                  of a held lock: set `noeviction`, or accept it by `?evictable=allow`",
@@ -232,8 +233,7 @@ impl Link {
 async fn lag(connection: &mut MultiplexedConnection) -> Duration {
     let mut ask = redis::cmd("CONFIG");
     ask.arg("GET").arg("min-replicas-*");
-    let Ok(settings) =
-        ask.query_async::<std::collections::HashMap<String, u64>>(connection).await
+    let Ok(settings) = ask.query_async::<std::collections::HashMap<String, u64>>(connection).await
     else {
         return Duration::ZERO;
     };
@@ -245,11 +245,7 @@ async fn lag(connection: &mut MultiplexedConnection) -> Duration {
 }
 
 /// Passes hints on, until the connection ends.
-async fn listen(
-    link: std::sync::Weak<Link>,
-    number: u64,
-    mut pushed: UnboundedReceiver<PushInfo>,
-) {
+async fn listen(link: std::sync::Weak<Link>, number: u64, mut pushed: UnboundedReceiver<PushInfo>) {
     while let Some(push) = pushed.recv().await {
         let Some(link) = link.upgrade() else { return };
         match push.kind {
@@ -259,7 +255,7 @@ async fn listen(
                     Some(Value::SimpleString(key)) => Some(key.clone()),
                     _ => None,
                 };
-                if let Some(sink) = link.sink.get() {
+                if let Some(sink) = link.target.sink.get() {
                     sink.wake(&key.map_or(Wake::Any, Wake::Key));
                 }
             }

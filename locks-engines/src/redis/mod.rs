@@ -21,30 +21,31 @@
 
 mod fault;
 mod info;
+mod layout;
 mod link;
 mod reply;
 mod scripts;
 mod store;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use locks_core::{
-    About, AcquisitionId, Backend, Capabilities, ErrorKind, Exclusion, Leased, LockError,
-    TokenScope, WaiterOrder,
+    About, Backend, Capabilities, ErrorKind, Exclusion, Leased, LockError, TokenScope, WaiterOrder,
 };
 use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
 
-use self::link::Link;
+use self::layout::Layout;
 pub use self::link::LinkState;
-use self::store::{Layout, Store};
+use self::link::Target;
+use self::store::{Links, Store};
 
 /// Locks at a Redis server. Clones are the same client.
 #[derive(Clone)]
 pub struct Redis {
     backend: Backend,
-    link: Arc<Link>,
+    links: Arc<Links>,
 }
 
 /// How a [`Redis`] is put together.
@@ -88,7 +89,7 @@ impl Redis {
 
     /// Returns the state of the connection at this moment. It connects to nothing.
     pub fn state(&self) -> LinkState {
-        self.link.state()
+        self.links.of_this_process().state()
     }
 }
 
@@ -170,7 +171,8 @@ impl RedisBuilder {
         if self.host.is_empty() {
             return refused("Redis needs a host, as in `redis://127.0.0.1:6379`");
         }
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let host =
+            if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         let name = format!("redis://{host}:{}", self.port);
         let mut settings = RedisConnectionInfo::default()
             .set_db(self.database.into())
@@ -185,15 +187,17 @@ impl RedisBuilder {
             .into_connection_info()
             .map_err(|error| LockError::unavailable(&name, error))?
             .set_redis_settings(settings);
-        let client = AcquisitionId::unique().to_string();
-        let layout = Arc::new(Layout::new(&self.namespace));
-        let channel = layout.channel(&client);
-        let link = Link::new(name.clone(), info, channel, self.evictable, self.connect);
+        let links = Links::new(Target {
+            name: name.clone(),
+            info,
+            layout: Layout::new(&self.namespace),
+            evictable: self.evictable,
+            reach: self.connect,
+            sink: OnceLock::new(),
+        });
         let store = Store {
             about: About::new(name, capabilities()),
-            link: link.clone(),
-            layout,
-            client,
+            links: links.clone(),
             longest: self.lease,
             fresh: self.fresh,
         };
@@ -202,7 +206,7 @@ impl RedisBuilder {
             .connect(self.connect)
             .label(self.label)
             .build();
-        Ok(Redis { backend: leased.into_backend(), link })
+        Ok(Redis { backend: leased.into_backend(), links })
     }
 }
 
@@ -223,7 +227,10 @@ impl From<Redis> for Backend {
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redis").field("at", &self.link.name()).field("state", &self.state()).finish()
+        f.debug_struct("Redis")
+            .field("at", &self.links.target.name)
+            .field("state", &self.state())
+            .finish()
     }
 }
 

@@ -4,13 +4,15 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use locks_core::fork::PerProcess;
 use locks_core::{
     About, Claimed, ErrorKind, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry, LeaseRenewal,
     LeaseStore, LockError, Mode, Op, Query, Renewed, Wake, WakeSink,
 };
 use redis::{Cmd, Value};
 
-use super::link::{Connected, Link};
+use super::layout::Layout;
+use super::link::{Connected, Link, Target};
 use super::reply;
 use super::scripts::{Script, Scripts};
 use crate::driver;
@@ -21,57 +23,26 @@ const BATCH: usize = 256;
 /// The keys of one namespace at one server.
 pub(super) struct Store {
     pub(super) about: About,
-    pub(super) link: Arc<Link>,
-    pub(super) layout: Arc<Layout>,
-    /// The name of this client.
-    pub(super) client: String,
+    pub(super) links: Arc<Links>,
     /// The longest lease of the namespace, which all of its clients agree on.
     pub(super) longest: Duration,
     /// The namespace is known to be new: nothing can have been promised in it.
     pub(super) fresh: bool,
 }
 
-/// Where things are: everything of a namespace is in one slot of a cluster.
-pub(super) struct Layout {
-    /// With its braces.
-    namespace: String,
+/// The connections of a client: one for each process that has it by forks.
+pub(super) struct Links {
+    pub(super) target: Arc<Target>,
+    links: PerProcess<Arc<Link>>,
 }
 
-impl Layout {
-    pub(super) fn new(namespace: &str) -> Self {
-        Self { namespace: format!("{{{namespace}}}") }
+impl Links {
+    pub(super) fn new(target: Target) -> Arc<Self> {
+        Arc::new(Self { target: Arc::new(target), links: PerProcess::new() })
     }
 
-    /// The hash of the namespace itself.
-    fn meta(&self) -> String {
-        format!("{}:m", self.namespace)
-    }
-
-    fn key(&self, key: &str) -> String {
-        format!("{}:l:{key}", self.namespace)
-    }
-
-    /// The channel on which a client is called.
-    pub(super) fn channel(&self, client: &str) -> String {
-        format!("{}:in:{client}", self.namespace)
-    }
-
-    /// A pattern for all keys. In a namespace no character stands for others.
-    fn pattern(&self, prefix: &str) -> String {
-        let mut pattern = format!("{}:l:", self.namespace);
-        for letter in prefix.chars() {
-            if "*?[]^-\\".contains(letter) {
-                pattern.push('\\');
-            }
-            pattern.push(letter);
-        }
-        pattern.push('*');
-        pattern
-    }
-
-    /// The key as users know it.
-    fn name<'k>(&self, key: &'k str) -> Option<&'k str> {
-        key.strip_prefix(&self.namespace)?.strip_prefix(":l:")
+    pub(super) fn of_this_process(&self) -> &Arc<Link> {
+        self.links.get_or_init(|| Link::new(&self.target))
     }
 }
 
@@ -96,6 +67,10 @@ fn mode(mode: Mode) -> i64 {
 }
 
 impl Store {
+    fn layout(&self) -> &Layout {
+        &self.links.target.layout
+    }
+
     /// Sends a script, and has `parse` make sense of its answer, on the driver.
     fn step<'a, T: Send + 'static>(
         &self,
@@ -118,7 +93,7 @@ impl Store {
         T: Send + 'static,
         F: Future<Output = Result<T, LockError>> + Send + 'static,
     {
-        match driver::run(step(self.link.clone())) {
+        match driver::run(step(self.links.of_this_process().clone())) {
             Ok(outcome) => Op::later(async move {
                 outcome.await.unwrap_or_else(|| {
                     let why = "its client ended in the middle of a step";
@@ -179,8 +154,8 @@ impl LeaseStore for Store {
             );
             return Op::failed(LockError::new(ErrorKind::LimitExceeded, "").with_message(text));
         }
-        let keys = claim.keys.iter().map(|key| self.layout.key(key));
-        let keys = std::iter::once(self.layout.meta()).chain(keys).collect();
+        let keys = claim.keys.iter().map(|key| self.layout().key(key));
+        let keys = std::iter::once(self.layout().meta()).chain(keys).collect();
         let (waited, keep) = match claim.place {
             Some(place) => (micros(place.waited).to_string(), micros(place.keep)),
             None => ("-1".to_owned(), 0),
@@ -188,7 +163,7 @@ impl LeaseStore for Store {
         let none = Duration::ZERO;
         let mut arguments = vec![
             claim.id.to_string(),
-            self.client.clone(),
+            self.links.of_this_process().client.clone(),
             mode(claim.mode).to_string(),
             claim.note.clone(),
             micros(claim.lease).to_string(),
@@ -215,7 +190,7 @@ impl LeaseStore for Store {
 
     fn renew<'a>(&'a self, renewals: &'a [LeaseRenewal]) -> Op<'a, Vec<Renewed>> {
         let keys = renewals.iter().flat_map(|renewal| &renewal.keys);
-        let keys = keys.map(|key| self.layout.key(key)).collect();
+        let keys = keys.map(|key| self.layout().key(key)).collect();
         let arguments = renewals.iter().flat_map(|renewal| {
             let refresh = u8::from(renewal.refresh).to_string();
             let lease = micros(renewal.lease).to_string();
@@ -235,10 +210,10 @@ impl LeaseStore for Store {
                 return Op::failed(LockError::unsupported(name, "this end", ""));
             }
         };
-        let keys = ending.keys.iter().map(|key| self.layout.key(key)).collect();
+        let keys = ending.keys.iter().map(|key| self.layout().key(key)).collect();
         let arguments = vec![
             ending.id.to_string(),
-            self.client.clone(),
+            self.links.of_this_process().client.clone(),
             how.to_owned(),
             optional(ending.next),
         ];
@@ -246,7 +221,7 @@ impl LeaseStore for Store {
     }
 
     fn list<'a>(&'a self, query: &'a Query) -> Op<'a, Vec<LeaseEntry>> {
-        let layout = self.layout.clone();
+        let target = self.links.target.clone();
         let (exact, prefix) = match query {
             Query::Key(key) => (Some(key.clone()), String::new()),
             Query::Prefix(prefix) => (None, prefix.clone()),
@@ -255,19 +230,25 @@ impl LeaseStore for Store {
         self.drive(async move |link: Arc<Link>| {
             let connected = link.connected().await?;
             if let Some(key) = exact {
-                return listed(&link, &connected, &layout, vec![layout.key(&key)]).await;
+                return listed(&link, &connected, &target.layout, vec![target.layout.key(&key)])
+                    .await;
             }
             let (mut entries, mut cursor) = (Vec::new(), String::from("0"));
             loop {
                 let mut scan = redis::cmd("SCAN");
-                scan.arg(&cursor).arg("MATCH").arg(layout.pattern(&prefix)).arg("COUNT").arg(1000);
+                scan.arg(&cursor)
+                    .arg("MATCH")
+                    .arg(target.layout.pattern(&prefix))
+                    .arg("COUNT")
+                    .arg(1000);
                 let mut connection = connected.connection.clone();
                 let found = scan.query_async::<(String, Vec<Vec<u8>>)>(&mut connection).await;
                 let (next, keys) = found.map_err(|error| link.failed(&connected, error))?;
                 let keys: Vec<String> =
                     keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).collect();
                 for batch in keys.chunks(BATCH) {
-                    entries.extend(listed(&link, &connected, &layout, batch.to_vec()).await?);
+                    entries
+                        .extend(listed(&link, &connected, &target.layout, batch.to_vec()).await?);
                 }
                 if next == "0" {
                     // A scan may meet a key more than once.
@@ -285,7 +266,7 @@ impl LeaseStore for Store {
     }
 
     fn subscribe(&self, sink: WakeSink) -> bool {
-        self.link.sink.set(sink).is_ok()
+        self.links.target.sink.set(sink).is_ok()
     }
 }
 

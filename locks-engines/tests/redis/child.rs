@@ -1,6 +1,6 @@
 //! Other processes: this program once more, told by its environment what to do.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -44,11 +44,6 @@ impl Peer {
                 return said.to_owned();
             }
         }
-    }
-
-    pub(crate) fn tell(&mut self, word: &str) {
-        let input = self.input.as_mut().expect("it listens");
-        writeln!(input, "{word}").expect("it listens");
     }
 
     pub(crate) fn kill(&mut self) {
