@@ -77,7 +77,9 @@ impl Outlook {
         match self.word {
             Word::Nothing => self.first_answer_by,
             _ => {
-                let silent_at = self.heard.after(self.patience);
+                // Silence counts from the question, which may come long after the last answer.
+                let asked = self.unanswered.as_ref().map_or(self.heard, |(since, _)| *since);
+                let silent_at = asked.after(self.patience);
                 self.deadline.map_or(silent_at, |deadline| deadline.min(silent_at))
             }
         }
@@ -112,7 +114,7 @@ impl Outlook {
             (_, Some((since, _))) => {
                 // An answer is overdue: it is the store that was waited for, and nobody knows
                 // whether somebody has the key.
-                late && now.since(*since) >= self.connect || now.since(self.heard) >= self.patience
+                late && now.since(*since) >= self.connect || now.since(*since) >= self.patience
             }
         };
         let error = match &self.word {
