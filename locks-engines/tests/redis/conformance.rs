@@ -32,6 +32,10 @@ impl Fixture for Clients {
         Duration::from_millis(40)
     }
 
+    fn lease(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
     fn rival(&self) -> Option<Backend> {
         Some(self.theirs.clone())
     }
