@@ -9,6 +9,7 @@ use locks_engines::redis::Redis;
 
 use super::server::Server;
 
+const LONGEST: Duration = Duration::from_secs(3600);
 const PORT: &str = "LOCKS_TEST_REDIS_PORT";
 
 struct Clients {
@@ -17,9 +18,14 @@ struct Clients {
     theirs: Backend,
 }
 
+/// A client whose requests may ask for any lease that a case of the kit needs.
+fn client(server: &Server) -> Redis {
+    server.builder().lease(LONGEST).build().expect("a client")
+}
+
 fn fresh() -> Clients {
     let server = Server::start();
-    let client = || server.builder().build().expect("a client").into_backend();
+    let client = || client(&server).into_backend();
     Clients { ours: client(), theirs: client(), server }
 }
 
@@ -48,7 +54,7 @@ impl Fixture for Clients {
     }
 
     fn restart(&self) -> Option<Backend> {
-        Some(self.server.builder().build().expect("a client").into_backend())
+        Some(client(&self.server).into_backend())
     }
 }
 
@@ -56,8 +62,8 @@ impl Fixture for Clients {
 #[test]
 fn serve_the_kit() {
     if let Some(port) = std::env::var(PORT).ok().and_then(|port| port.parse().ok()) {
-        let backend = Redis::builder("127.0.0.1", port).fresh(true).build().expect("a client");
-        serve(&backend.into_backend()).expect("the kit listens");
+        let client = Redis::builder("127.0.0.1", port).fresh(true).lease(LONGEST).build();
+        serve(&client.expect("a client").into_backend()).expect("the kit listens");
     }
 }
 

@@ -28,12 +28,13 @@ for _, key in ipairs(KEYS) do
     local holds, queue = read(key, true)
     local first = queue[1]
     local since = math.max(now - math.max(waited, 0), 0)
-    if waited >= 0 and #holds == 0 and (not first or since < first.since or first.client == client) then
+    local is_next = waited >= 0 and #holds == 0 and (not first or since < first.since)
+    if is_next then
       call('HSET', key, 'n' .. client, int(since) .. ' ' .. int(now + ABSENT))
       keep_hash(key, now + ABSENT)
-    else
-      summon(key, holds, queue)
     end
+    -- A client's own place is called all the same: what is about to claim may be another request.
+    if not is_next or (first and first.client == client) then summon(key, holds, queue) end
   end
 end
 return ended
