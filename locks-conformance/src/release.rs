@@ -124,7 +124,9 @@ pub(super) fn c4_a_waker_that_panics_costs_nobody_else(subject: &Subject) {
         faulty.poll_with(&Waker::from(Arc::new(Faulty)));
         let_go(guard);
         if subject.orders() && subject.can().shared {
-            before.map(|before| let_go(before.granted(subject)));
+            if let Some(before) = before {
+                let_go(before.granted(subject));
+            }
             let after = after.granted(subject);
             drop((faulty, after));
             subject.assert_free("k");

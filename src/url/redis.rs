@@ -110,7 +110,7 @@ fn of_environment() -> Result<Option<String>, LockError> {
 
 #[cfg(test)]
 mod tests {
-    use locks_core::{ErrorKind, LockBackend as _};
+    use locks_core::ErrorKind;
 
     fn opened(url: &str) -> Result<String, String> {
         let backend = crate::open(url).map_err(|error| {

@@ -344,7 +344,7 @@ fn in_the_way<'a>(
         || ahead(state, place, waiter).any(|before| before.ask.mode == Mode::Exclusive);
     let upgrades = waiter.upgrades;
     state.holds().iter().filter(move |hold| {
-        let conflicts = exclusively || hold.mode == Mode::Exclusive || mode.is_permit();
+        let conflicts = exclusively || hold.mode == Mode::Exclusive || mode.takes_permits();
         conflicts && Some(hold.token) != upgrades
     })
 }

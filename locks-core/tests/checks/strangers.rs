@@ -32,7 +32,7 @@ impl Stranger {
         if let Some(engine) = self.engine.get().and_then(WeakEngine::upgrade) {
             // Hangs if a mutex of the engine is held.
             let _ = engine.live_keys();
-            let _ = engine.inspect(Query::Key("k".into()));
+            drop(engine.inspect(Query::Key("k".into())));
         }
         if self.panics.load(Ordering::SeqCst) {
             std::panic::resume_unwind(Box::new(OnPurpose));

@@ -223,7 +223,7 @@ impl State {
 
     /// Whether the key can be used in this mode, beside those who use it (C16).
     fn agrees_with(&self, mode: Mode) -> bool {
-        self.used_as().is_none_or(|used| used.is_permit() == mode.is_permit())
+        self.used_as().is_none_or(|used| used.takes_permits() == mode.takes_permits())
     }
 
     /// How the slot is let go of (I3 of the slot). Beside waiters who let others barge, the holds are
@@ -325,7 +325,7 @@ pub(in crate::engine) trait Units {
     fn units(self) -> u64;
     /// How many units there are for it.
     fn capacity(self) -> u64;
-    fn is_permit(self) -> bool;
+    fn takes_permits(self) -> bool;
     /// Exclusive above the others.
     fn outranks(self, other: Mode) -> bool;
 }
@@ -345,7 +345,7 @@ impl Units for Mode {
         }
     }
 
-    fn is_permit(self) -> bool {
+    fn takes_permits(self) -> bool {
         matches!(self, Mode::Permit { .. })
     }
 

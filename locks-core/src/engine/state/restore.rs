@@ -105,7 +105,7 @@ impl State {
         if !self.agrees_with(mode) {
             return Err(Misfit::PermitsMismatch);
         }
-        let has_room = if mode.is_permit() {
+        let has_room = if mode.takes_permits() {
             let holds = self.holds.iter().map(|hold| (hold.token, hold.mode));
             let reserved = self.reserved.iter().map(|left| (left.token, left.mode));
             let mut permits = Vec::from_iter(holds.chain(reserved).chain([(token, mode)]));

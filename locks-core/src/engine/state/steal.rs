@@ -11,7 +11,7 @@ impl State {
     /// as things are.
     pub(in crate::engine) fn due(&self, ask: &Ask) -> Option<Moment> {
         let age = ask.steal_after?;
-        if ask.mode.is_permit() {
+        if ask.mode.takes_permits() {
             return self.permits_due(ask);
         }
         let in_the_way = self.holds.iter().filter(|hold| self.is_in_the_way(hold, ask));
@@ -41,7 +41,7 @@ impl State {
     }
 
     fn victims(&self, ask: &Ask) -> SmallVec<[Token; 1]> {
-        if ask.mode.is_permit() {
+        if ask.mode.takes_permits() {
             let oldest = self.oldest(ask).into_iter().map(|(_, token)| token);
             return oldest.take(self.excess(ask.mode)).collect();
         }

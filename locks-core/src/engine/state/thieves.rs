@@ -26,7 +26,7 @@ impl Thieves {
     pub(super) fn count(&mut self, ask: &Ask, place: Place, more: bool) {
         let Some(age) = ask.steal_after else { return };
         let among = match ask.mode {
-            mode if mode.is_permit() || ask.reentrant => PECULIAR,
+            mode if mode.takes_permits() || ask.reentrant => PECULIAR,
             Mode::Exclusive => EXCLUSIVE,
             _ => SHARED,
         };
