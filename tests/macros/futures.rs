@@ -81,10 +81,12 @@ macro_rules! twins {
         fn a4_a_future_is_larger_by_its_arguments_and_what_the_lock_takes() {
             $(
                 let arguments = 0 $(+ size_of::<$ty>())*;
-                let allowed = size_of_val(&plain::$name($($value),*)) + arguments + 456;
-                assert!(size_of_val(&literal::$name($($value),*)) <= allowed);
-                assert!(size_of_val(&template::$name($($value),*)) <= allowed + 96);
-                assert!(size_of_val(&cancelled::$name($($value),*)) <= allowed + 96);
+                let plain = size_of_val(&plain::$name($($value),*)) + arguments;
+                // As measured, with the times that the features `tracing` and `metrics` tell of. Where
+                // a loss is looked for, the guard and the body are apart.
+                assert!(size_of_val(&literal::$name($($value),*)) <= plain + 304);
+                assert!(size_of_val(&template::$name($($value),*)) <= plain + 608);
+                assert!(size_of_val(&cancelled::$name($($value),*)) <= plain + 608);
             )*
         }
     };
