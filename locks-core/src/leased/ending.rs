@@ -27,7 +27,7 @@ impl<S: LeaseStore> Client<S> {
         if self.is_forked() {
             return Op::ready(());
         }
-        let Released::Wholly { ending, token, lease, lost } = self.holds.release(id, key, next)
+        let Released::Wholly { endings, token, lease, lost } = self.holds.release(id, key, next)
         else {
             return Op::ready(());
         };
@@ -36,19 +36,30 @@ impl<S: LeaseStore> Client<S> {
             move |cause| LockError::new(ErrorKind::Lost { cause }, &*key).with_token(token)
         };
         match lost {
-            None => match self.end(ending, lease) {
-                Op::Now(ended) => Op::Now(ended.and_then(|was| confirm(was, error))),
-                later => Op::later(async move { later.await.and_then(|was| confirm(was, error)) }),
-            },
+            None => {
+                // All are begun before the first is waited for.
+                let ends = endings.into_iter().map(|ending| self.end(ending, lease));
+                let ends: Vec<Op<'static, bool>> = ends.collect();
+                Op::all(ends.into_iter().map(|end| match end {
+                    Op::Now(ended) => Op::Now(ended.and_then(|was| confirm(was, error.clone()))),
+                    later => {
+                        let error = error.clone();
+                        Op::later(async move { later.await.and_then(|was| confirm(was, error)) })
+                    }
+                }))
+            }
             // The store may have heard more than it has answered. The holder is left the margin
             // to notice.
             Some(LostCause::Expired) => {
-                self.end_later(ending, lease, margin(lease));
+                for ending in endings {
+                    self.end_later(ending, lease, margin(lease));
+                }
                 Op::failed(error(LostCause::Expired))
             }
             Some(cause) => {
-                if ending.keys.len() > 1 {
-                    // The loss of one key is the loss of all, but the others stand at the store.
+                let keys: usize = endings.iter().map(|ending| ending.keys.len()).sum();
+                // The loss of one key is the loss of all, but the others stand at the store.
+                for ending in endings.into_iter().filter(|_| keys > 1) {
                     self.end_later(ending, lease, Duration::ZERO);
                 }
                 Op::failed(error(cause))

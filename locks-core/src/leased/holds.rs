@@ -44,9 +44,8 @@ pub(super) struct LeasedHold {
     reserves: bool,
     renewal: Renewal,
     /// Keys of a set that have ended before the others, to be ended in one step with them if they
-    /// follow at once.
-    ended: Vec<String>,
-    next: Option<Duration>,
+    /// follow at once; and for how long a request has waited here for each, if one does.
+    ended: Vec<(String, Option<Duration>)>,
     end_at: Option<Moment>,
     /// When to tell the engine, once it is lost; `None` when that has been done.
     report_at: Option<Moment>,
@@ -77,7 +76,7 @@ pub(super) enum Released {
     /// Other keys of the set are held still.
     Partly,
     /// The store is to be told of its end. How it had been lost before, if it had.
-    Wholly { ending: LeaseEnding, token: Token, lease: Duration, lost: Option<LostCause> },
+    Wholly { endings: Vec<LeaseEnding>, token: Token, lease: Duration, lost: Option<LostCause> },
 }
 
 /// How long the end of one key of a set waits for those of the others.
@@ -96,7 +95,6 @@ impl LeasedHold {
             reserves: claim.hold_at_least.is_some(),
             renewal: Renewal::granted(claim.lease, since),
             ended: Vec::new(),
-            next: None,
             end_at: None,
             report_at: Some(since),
         }
@@ -108,13 +106,22 @@ impl LeasedHold {
         step
     }
 
-    /// The end of those keys of it that have ended here.
-    fn ending(&mut self) -> LeaseEnding {
+    /// The ends of those keys of it that have ended here. Keys that a request waits for here end each by
+    /// itself, so that the store keeps no other for it; the rest end in one step.
+    fn endings(&mut self) -> Vec<LeaseEnding> {
         self.end_at = None;
         let how = LeaseEnd::Release { reserve: self.reserves };
-        let mut ending = LeaseEnding::new(std::mem::take(&mut self.ended), self.id, how);
-        ending.next = self.next.take();
-        ending
+        let (wanted, rest): (Vec<_>, Vec<_>) =
+            self.ended.drain(..).partition(|(_, next)| next.is_some());
+        let rest = Vec::from_iter(rest.into_iter().map(|(key, _)| key));
+        let rest = (!rest.is_empty()).then(|| LeaseEnding::new(rest, self.id, how));
+        let id = self.id;
+        let wanted = wanted.into_iter().map(|(key, next)| {
+            let mut ending = LeaseEnding::new(vec![key], id, how);
+            ending.next = next;
+            ending
+        });
+        rest.into_iter().chain(wanted).collect()
     }
 
     /// How it is lost, if the engine has yet to hear of that.
@@ -237,8 +244,8 @@ impl Holds {
         let Some(index) = hold.keys.iter().position(|held| held == key) else {
             return Released::Unknown;
         };
-        hold.ended.push(hold.keys.remove(index));
-        hold.next = hold.next.max(next);
+        let key_of_it = hold.keys.remove(index);
+        hold.ended.push((key_of_it, next));
         if let Some(ids) = table.by_key.get_mut(key) {
             ids.retain(|held| *held != id);
             if ids.is_empty() {
@@ -253,7 +260,8 @@ impl Holds {
         }
         let lost = hold.renewal.check(now);
         let mut hold = table.holds.remove(&id).expect("it was found above");
-        Released::Wholly { ending: hold.ending(), token: hold.token, lease: hold.lease, lost }
+        let endings = hold.endings();
+        Released::Wholly { endings, token: hold.token, lease: hold.lease, lost }
     }
 
     /// Takes what is due, and sets the alarm for what comes after that.
@@ -268,7 +276,8 @@ impl Holds {
         for (id, hold) in &mut table.holds {
             due.lost.extend(hold.report(*id, now));
             if hold.end_at.is_some_and(|at| at <= now) {
-                due.endings.push((hold.ending(), hold.lease));
+                let lease = hold.lease;
+                due.endings.extend(hold.endings().into_iter().map(|ending| (ending, lease)));
             }
             // One step renews all whose time comes soon: from then on they stay together.
             if renews && renews_by(hold, now.after(hold.lease / 6)) {

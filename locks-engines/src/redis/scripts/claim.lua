@@ -167,6 +167,7 @@ if refused then
     local wait = { since = at.since, mode = mode, keep = now + keep, called = 0, client = client,
       note = note }
     call('HSET', at.key, 'w' .. id, pack_wait(wait))
+    if at.next then call('HDEL', at.key, 'n' .. client) end
     keep_hash(at.key, wait.keep)
   end
   return { 0, placed and 1 or 0, int(math.max(again - now, 0)), entries }
