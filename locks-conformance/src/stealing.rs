@@ -265,6 +265,8 @@ pub(super) fn c6_many_waiting_thieves_are_served_one_by_one(subject: &Subject) {
         thief
     }));
     subject.outwait();
+    let is_early = thieves.iter_mut().any(Pending::poll);
+    assert!(!is_early, "one of them is served although the lock is held, and not old enough");
     subject.release(guard);
     while !thieves.is_empty() {
         // Whoever is woken first; where there is an order the first of them.

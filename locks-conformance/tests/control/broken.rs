@@ -23,7 +23,7 @@ pub(crate) fn passes_case(fixture: Arc<dyn Fixture>, case: &str) -> bool {
 }
 
 /// How often a case may miss its defect: where threads race, they do not always meet.
-const ATTEMPTS: usize = 20;
+const ATTEMPTS: usize = 300;
 
 /// The case notices the defect, and nothing without it.
 fn notices(case: &str, defect: Defect) {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use locks_engines::redis::{Redis, RedisBuilder};
@@ -12,6 +12,8 @@ use locks_engines::redis::{Redis, RedisBuilder};
 /// A server that ends with its value.
 pub(crate) struct Server {
     pub(crate) port: u16,
+    /// How many steps have been counted.
+    pub(crate) counted: AtomicU64,
     child: Child,
     directory: PathBuf,
     arguments: Vec<String>,
@@ -35,7 +37,7 @@ impl Server {
             let port = free_port();
             let mut child = spawn(port, &directory, &arguments);
             if wait_for(port, &mut child) {
-                return Self { port, child, directory, arguments };
+                return Self { port, counted: AtomicU64::new(0), child, directory, arguments };
             }
             end(&mut child);
         }
