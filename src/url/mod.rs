@@ -73,7 +73,7 @@ struct Scheme {
     /// The options of its URLs beside [those](options::OPTIONS) that every backend takes.
     own: &'static [&'static str],
     /// Whether namespaces are the arbiter's, instead of names before every key.
-    #[cfg_attr(not(feature = "redis"), expect(dead_code, reason = "no such arbiter is there"))]
+    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "no such arbiter is there"))]
     has_namespaces: bool,
     /// How to open what lies behind the scheme, or what is missing here for that.
     open: Result<Open, Missing>,
@@ -106,7 +106,7 @@ enum Asks {
     /// A person, of the command `locks`, which has to share its locks with other processes.
     #[cfg_attr(
         not(any(feature = "file", feature = "net")),
-        expect(dead_code, reason = "it has both")
+        allow(dead_code, reason = "the command has both")
     )]
     Command,
 }
@@ -121,7 +121,9 @@ const FILE: Result<Open, Missing> = Err(Missing(
 #[cfg(feature = "redis")]
 const REDIS: Result<Open, Missing> = Ok(redis::open);
 #[cfg(not(feature = "redis"))]
-const REDIS: Result<Open, Missing> = Err(Missing("this build lacks the feature `redis`"));
+const REDIS: Result<Open, Missing> = Err(Missing(
+    "this program was built without it: it takes `features = [\"redis\"]` of the crate `locks`",
+));
 
 #[cfg(feature = "net")]
 const NET: Result<Open, Missing> = Ok(net::open_machine);

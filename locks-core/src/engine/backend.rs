@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl Engine {
-    /// As [`acquire`](LockBackend::acquire), by an operation that borrows nothing: for whoever keeps
+    /// As [`acquire`](crate::LockBackend::acquire), by an operation that borrows nothing: for whoever keeps
     /// the operations of others.
     pub fn request(&self, request: Request<'_>) -> Op<'static, Granted> {
         match self.begin(request, None, false) {
@@ -37,7 +37,7 @@ impl Engine {
         }
     }
 
-    /// As [`disown`](LockBackend::disown), with the hold given to an owner that is nobody in particular: for
+    /// As [`disown`](crate::LockBackend::disown), with the hold given to an owner that is nobody in particular: for
     /// an arbiter that has to know by the owner whose client it is.
     pub fn disown_to(&self, hold: &Hold, owner: Option<OwnerId>) {
         if !self.granted(hold) {
