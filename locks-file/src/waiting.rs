@@ -4,7 +4,6 @@
 use std::fmt::Write as _;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,8 +16,11 @@ use crate::name;
 use crate::record::{About, tell};
 
 /// What the names of these files begin with; the process's pid namespace, its number there, its start and
-/// a number follow. It has the file locked for as long as it lives.
+/// when the file was made follow. It has the file locked for as long as it lives.
 pub(crate) const PREFIX: &str = ".waiting-";
+
+/// How often a file is made anew that was taken for a dead process's before it was locked.
+const TRIES: usize = 8;
 
 /// The waits of this process that others are told of.
 #[derive(Debug, Default)]
@@ -26,9 +28,17 @@ pub(crate) struct Waits(Mutex<Told>);
 
 #[derive(Debug, Default)]
 struct Told {
-    file: Option<(Opened, String, Arc<Directory>)>,
+    file: Option<Place>,
     next: u64,
     lines: Vec<(u64, String)>,
+}
+
+/// The file of this process.
+#[derive(Debug)]
+struct Place {
+    file: Opened,
+    name: String,
+    directory: Arc<Directory>,
 }
 
 /// A wait that others are told of, until it is dropped.
@@ -53,13 +63,9 @@ impl Waits {
         name::push_escaped(&mut line, key);
         let _ = write!(line, " by {}", about.as_str());
         let mut told = files.waits.told();
-        if told.file.as_ref().is_none_or(|(.., there)| !Arc::ptr_eq(there, directory)) {
-            // A process that ends leaves its own: should nobody ever list, they would only get more.
-            clean(directory, &files.process);
-            let name = new_name(&files.process);
-            let file = directory.make_file(&name).ok()?;
-            fs4::FileExt::try_lock(&*file).ok()?;
-            told.file = Some((file, name, directory.clone()));
+        let known = told.file.as_ref().filter(|place| Arc::ptr_eq(&place.directory, directory));
+        if known.is_none_or(Place::is_gone) {
+            told.file = Some(Place::make(directory, &files.process)?);
         }
         let id = told.next;
         told.next += 1;
@@ -70,8 +76,8 @@ impl Waits {
 
     /// The process has no more to tell.
     pub(crate) fn close(&self) {
-        if let Some((_, name, directory)) = self.told().file.take() {
-            let _ = directory.root.remove(&name);
+        if let Some(place) = self.told().file.take() {
+            let _ = place.directory.root.remove(&place.name);
         }
     }
 
@@ -82,7 +88,7 @@ impl Waits {
 
 impl Told {
     fn write(&self) {
-        let Some((file, ..)) = &self.file else { return };
+        let Some(Place { file, .. }) = &self.file else { return };
         let mut text = String::new();
         for (_, line) in &self.lines {
             text.push_str(line);
@@ -92,6 +98,43 @@ impl Told {
         // Should it fail, what is there is torn or out of date, and says less than it could.
         let _ =
             file.write_all_at(text.as_bytes(), 0).and_then(|()| file.set_len(text.len() as u64));
+    }
+}
+
+impl Place {
+    /// A new file, which others do not take for one that a dead process has left.
+    fn make(directory: &Arc<Directory>, process: &Process) -> Option<Self> {
+        // A process that ends leaves its own: should nobody ever list, they would only get more.
+        clean(directory, process);
+        for _ in 0..TRIES {
+            let name = new_name(process);
+            let file = directory.make_file(&name).ok()?;
+            let place = Self { file, name, directory: directory.clone() };
+            // Those who cannot see this process remove what they find unlocked, and have it locked while
+            // they do: what is there once it is locked stays.
+            if fs4::FileExt::try_lock(&*place.file).is_ok() && !place.is_gone() {
+                return Some(place);
+            }
+            let _ = directory.root.remove(&place.name);
+        }
+        None
+    }
+
+    /// Whether it has been removed, so that nobody finds it.
+    fn is_gone(&self) -> bool {
+        self.directory.root.inode_at(&self.name).is_ok_and(|there| there != Some(self.file.inode))
+    }
+}
+
+impl ToldWait {
+    /// Tells others once more where somebody has removed what told them (F10).
+    pub(crate) fn renew(&self) {
+        let mut told = self.files.waits.told();
+        let Some(gone) = told.file.as_ref().filter(|place| place.is_gone()) else { return };
+        if let Some(place) = Place::make(&gone.directory, &self.files.process) {
+            told.file = Some(place);
+            told.write();
+        }
     }
 }
 
@@ -106,17 +149,17 @@ impl Drop for ToldWait {
     }
 }
 
-/// A process can have several backends on one directory, each with its waits.
+/// A process can have several backends on one directory, each with its waits. Where there is no `/proc`,
+/// only the time tells it from others.
 fn new_name(process: &Process) -> String {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    format!("{PREFIX}{}-{}-{}-{number}", process.space, process.pid, process.started)
+    let now = kernel::now();
+    format!("{PREFIX}{}-{}-{}-{now}", process.space, process.pid, process.started)
 }
 
 /// Adds those who wait in other processes; the engine knows those of this one.
 pub(crate) fn add_to(files: &Files, directory: &Directory, found: &mut Vec<LockInfo>) {
     let now = kernel::now();
-    let own = files.waits.told().file.as_ref().map(|(file, ..)| file.inode);
+    let own = files.waits.told().file.as_ref().map(|place| place.file.inode);
     for waits in of_others(directory) {
         let Some(mut file) = waits.open(directory, own, &files.process) else { continue };
         let mut text = String::new();
@@ -167,7 +210,7 @@ impl Theirs {
             return None;
         }
         let is_left = match self.space == here.space && here.can_see(self.space) {
-            true => kernel::started(self.pid) != Some(self.started),
+            true => !kernel::lives(self.pid, self.started),
             false => fs4::FileExt::try_lock_shared(&file).is_ok(),
         };
         if is_left {
@@ -224,6 +267,39 @@ mod tests {
             assert_eq!(Theirs::named(name), Some(Theirs { name: name.into(), ..known }));
         }
         assert_eq!(Theirs::named(".waiting-7-x-0"), None);
+    }
+
+    /// Whoever lists in another pid namespace, where this process cannot be seen, finds a file between its
+    /// being made and its being locked.
+    #[test]
+    fn f11_a_file_of_waits_is_there_although_others_list() {
+        const FILES: usize = 500;
+        let path = std::env::temp_dir().join(format!("locks-file-waits-{}", std::process::id()));
+        let settings = crate::directory::Settings::default();
+        let directory = Arc::new(Directory::open(&path, settings).unwrap());
+        let this = Process::this();
+        let elsewhere =
+            Process { space: 1, started: 1, name: String::new(), in_proc: None, ..*this };
+        let done = std::sync::atomic::AtomicBool::new(false);
+        let made = std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                        clean(&directory, &elsewhere);
+                    }
+                });
+            }
+            let made = (0..FILES).filter_map(|_| Place::make(&directory, &this));
+            let made = Vec::from_iter(made.map(|place| {
+                let there = !place.is_gone();
+                let _ = directory.root.remove(&place.name);
+                there
+            }));
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            made
+        });
+        std::fs::remove_dir_all(&path).unwrap();
+        assert!(!made.is_empty() && made.iter().all(|there| *there), "{made:?}");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::directory::{Directory, Inode};
 use crate::files::Files;
 use crate::kernel::{self, Nanos, Opened, Process};
 use crate::record::About;
-use crate::waiting::Waits;
+use crate::waiting::{ToldWait, Waits};
 use crate::watch::{Signal, pause, watch};
 use crate::{fault, list, name};
 
@@ -132,7 +132,9 @@ async fn queue(
                 .contended(kind)
                 .with_waited(std::time::Duration::from_nanos(now - start)));
         }
-        if told.is_none() && now - start >= TOLD_AFTER {
+        if let Some(told) = &told {
+            ToldWait::renew(told);
+        } else if now - start >= TOLD_AFTER {
             told = Waits::tell(
                 files,
                 &attempt.directory,

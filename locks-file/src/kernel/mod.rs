@@ -7,6 +7,6 @@ mod time;
 
 pub(crate) use locks_core::fork::generation;
 pub(crate) use opened::Opened;
-pub(crate) use process::{Process, Seen, boot, is_of_this_boot, started};
+pub(crate) use process::{Process, Seen, boot, is_of_this_boot, lives};
 pub(crate) use table::LockTable;
 pub(crate) use time::{Nanos, duration_until, look_at_namespace, now};

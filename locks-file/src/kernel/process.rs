@@ -82,10 +82,20 @@ impl Seen {
         } else {
             *self.inner.get_or_init(|| inner_pid(self.pid)) == Some(pid)
         };
-        // Where either side had no `/proc` to tell by, the number has to do. Two of its ticks may be one of
-        // another time namespace's.
-        is_numbered && self.started.is_none_or(|started| began == 0 || started.abs_diff(began) <= 1)
+        // Where either side had no `/proc` to tell by, the number has to do.
+        is_numbered
+            && self.started.is_none_or(|started| began == 0 || is_same_start(started, began))
     }
+}
+
+/// Two of the kernel's ticks may be one of another time namespace's.
+fn is_same_start(one: u64, other: u64) -> bool {
+    one.abs_diff(other) <= 1
+}
+
+/// Whether the process that has this number here, and began then, is there still.
+pub(crate) fn lives(pid: u32, began: u64) -> bool {
+    started(pid).is_some_and(|started| is_same_start(started, began))
 }
 
 /// When a process began, whatever this process's time namespace; `None` if there is none by that number,

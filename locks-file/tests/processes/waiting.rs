@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use locks_core::ErrorKind;
 
-use crate::directory::Directory;
+use crate::directory::{Directory, until};
 use crate::peer::{Peer, now};
 
 /// The instant is looked for: whoever is granted makes the holder stay longer, and whoever times
@@ -96,6 +96,25 @@ fn f5_who_waits_behind_one_that_is_overdue_sleeps() {
     reader.release(held).unwrap();
     let held = waiting.granted();
     waiter.release(held).unwrap();
+}
+
+/// Somebody removes what tells others of a wait: they are told again (C12, F10).
+#[test]
+fn c12_who_waits_is_listed_again_when_its_file_is_removed() {
+    let directory = Directory::new();
+    let [mut holder, mut waiter] = Peer::start_many(&directory);
+    let held = holder.take("k", "");
+    let waiting = waiter.begin("k", "");
+    for _ in 0..3 {
+        until("the wait is told of", || holder.list("k").contains("wanted by"));
+        for name in directory.names().iter().filter(|name| name.starts_with(".waiting-")) {
+            std::fs::remove_file(directory.path().join(name)).unwrap();
+        }
+        assert!(!holder.list("k").is_empty());
+    }
+    until("the wait is told of", || holder.list("k").contains("wanted by"));
+    holder.release(held).unwrap();
+    waiter.release(waiting.granted()).unwrap();
 }
 
 /// The wait of each request ends in its time, also while the holder stands still (C2).
