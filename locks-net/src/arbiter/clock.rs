@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -9,11 +10,19 @@ use locks_core::{Alarm, Alarms, Clock, Moment};
 pub(super) struct OwnTime {
     time: Arc<dyn Clock>,
     alarms: Arc<Alarms>,
+    /// Nothing is over yet: what is put back has bounds that may have passed, and what is nested in it has to find it.
+    is_restoring: AtomicBool,
 }
 
 impl OwnTime {
+    /// One that stands still at the beginning, until [`go`](Self::go).
     pub(super) fn new(time: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { time, alarms: Alarms::new() })
+        Arc::new(Self { time, alarms: Alarms::new(), is_restoring: AtomicBool::new(true) })
+    }
+
+    /// All holds have been put back: it shows the time from now on.
+    pub(super) fn go(&self) {
+        self.is_restoring.store(false, Ordering::Relaxed);
     }
 
     /// Sets off what is due.
@@ -29,6 +38,9 @@ impl OwnTime {
 
 impl Clock for OwnTime {
     fn now(&self) -> Moment {
+        if self.is_restoring.load(Ordering::Relaxed) {
+            return Moment::from_nanos(0);
+        }
         self.time.now()
     }
 

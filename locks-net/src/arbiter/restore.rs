@@ -68,6 +68,7 @@ impl Arbiter {
         for grant in grants {
             this.restore_grant(grant)?;
         }
+        this.time.go();
         for reserved in reservations {
             let Reserved { key, mode, token, until } = reserved;
             this.engine

@@ -164,10 +164,14 @@ impl World {
 
     fn judge(self) -> Result<Vec<Entry>, Box<Failure>> {
         let checked = check(&self.history);
-        let (why, end) = match (checked, self.failure) {
-            (Err(violation), _) => (violation.why, violation.index + 1),
-            (Ok(()), Some(why)) => (why, self.history.len()),
-            (Ok(()), None) => return Ok(self.history),
+        let (why, end) = match (self.failure, checked) {
+            (None, Ok(())) => return Ok(self.history),
+            (Some(why), Ok(())) => (why, self.history.len()),
+            (None, Err(violation)) => (violation.why, violation.index + 1),
+            // What stops a run is why it has not come to more.
+            (Some(why), Err(violation)) => {
+                (format!("{}; and {why}", violation.why), violation.index + 1)
+            }
         };
         let mut last = self.history;
         last.truncate(end);

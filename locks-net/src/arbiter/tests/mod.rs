@@ -241,6 +241,30 @@ fn n4_what_is_nested_in_a_guard_that_has_expired_outlives_a_restart() {
 }
 
 #[test]
+fn n4_a_nest_whose_bound_has_passed_while_no_server_ran_does_not_keep_the_next_from_starting() {
+    let mut world = World::new();
+    let (mut one, mut two) = (world.leased(), world.local(2));
+    let outer = one.ask(&mut world, "k", |ask| ask.options.hold_at_most = Some(2 * SECOND));
+    let nested = one.ask(&mut world, "k", |ask| ask.options.reentrant = true);
+    assert!(one.granted(&mut world, nested).is_some());
+    world.clock.advance(3 * SECOND);
+    world.restart();
+    assert_eq!(one.resume(&mut world), How::Restored);
+    one.events.clear();
+    one.say(&mut world, &Call::Holding { held: vec![outer, nested], pending: vec![], more: false });
+    let lost = |of: u64| {
+        one.events
+            .iter()
+            .any(|event| matches!(event, Event::Lost { request, .. } if *request == of))
+    };
+    assert!(lost(outer) && lost(nested), "{:?}", one.events);
+    assert_eq!(two.resume(&mut world), How::New, "it has held nothing yet");
+    let wants = two.ask(&mut world, "k", |_| {});
+    assert!(two.granted(&mut world, wants).is_some());
+    world.restart();
+}
+
+#[test]
 fn n1_a_local_session_without_its_connection_ends_after_its_lease_unless_resumed() {
     let mut world = World::new();
     let (mut one, mut two) = (world.local(1), world.local(2));

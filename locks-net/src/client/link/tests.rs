@@ -77,6 +77,8 @@ fn n1_a_socket_that_is_gone_does_not_say_that_its_server_is() {
     std::fs::remove_file(two.scratch.socket()).unwrap();
     two.link.lock().lose_line("cut");
     let failures = || two.link.lock().reach.failures();
+    // After a connection that has answered, that is how long it waits before it tries.
+    two.clock.advance(Duration::from_millis(10));
     until("it was tried", || failures() > 0);
     let lease = Limits::default().lease;
     two.clock.advance(lease / 2);
