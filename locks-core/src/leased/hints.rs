@@ -18,6 +18,7 @@ use crate::{AcquisitionId, LeaseStore, Op, Wake};
 pub struct WakeSink(Weak<dyn TakesHints>);
 
 trait TakesHints: Send + Sync {
+    /// Passes the hint on; what a waker panics with ends there.
     fn hint(&self, wake: &Wake);
 }
 
@@ -29,9 +30,8 @@ impl WakeSink {
     /// Has those claim again whom the hint concerns.
     ///
     /// Their wakers are called on this thread, so the store calls it with no lock of its own held.
-    ///
-    /// # Panics
-    /// If one of the wakers does, once all of them have been called.
+    /// A waker that panics stops neither the others nor this thread: the panic ends here, after
+    /// the panic hook has reported it.
     pub fn wake(&self, wake: &Wake) {
         if let Some(client) = self.0.upgrade() {
             client.hint(wake);
@@ -47,10 +47,12 @@ impl fmt::Debug for WakeSink {
 
 impl<S: LeaseStore> TakesHints for Client<S> {
     fn hint(&self, wake: &Wake) {
-        if !self.is_forked() {
-            self.holds.hasten(wake);
-            self.waiters.hint(wake);
+        if self.is_forked() {
+            return;
         }
+        // The thread is the store's, or hears all hints: no user's waker may end it.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.holds.hasten(wake)));
+        let _ = catch_unwind(AssertUnwindSafe(|| self.waiters.hint(wake)));
     }
 }
 
@@ -87,8 +89,7 @@ async fn listen<S: LeaseStore>(client: Weak<Client<S>>) {
         match unless(&client.closed, wakes).await {
             Some(Ok(wake)) => {
                 backoff = pauses();
-                // A waker that panics is no reason to hear no more hints.
-                let _ = catch_unwind(AssertUnwindSafe(|| client.hint(&wake)));
+                client.hint(&wake);
             }
             Some(Err(_)) => {
                 let pause = sleep(&*client.clock, client.clock.now().after(backoff.next()));

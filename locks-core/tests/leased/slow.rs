@@ -128,7 +128,7 @@ fn the_kit_over_a_store_that_answers_late() {
     let only = std::env::var("KIT_CASE").unwrap_or_default();
     let picked = |case: &&Case| {
         let name = case.name().trim_start_matches("rival::");
-        AREAS.iter().any(|area| name.starts_with(area)) && !name.contains("process")
+        AREAS.iter().any(|area| name.starts_with(area)) && !case.needs_child()
     };
     let cases: Vec<_> = Case::all().iter().filter(picked).collect();
     let cases = cases.iter().filter(|case| case.name().contains(&only));
