@@ -205,7 +205,8 @@ impl Pending {
         // ended, and in time.
         if self.poll() {
             let at = subject.now() - since;
-            assert!(at >= after, "it was due after {after:?} and came within {at:?}");
+            let outcome = &self.outcome;
+            assert!(at >= after, "it was due after {after:?} and came within {at:?}: {outcome:?}");
         }
     }
 }

@@ -32,6 +32,7 @@ pub(crate) struct Row {
     since: Moment,
     /// Since it was claimed or renewed last.
     pub(crate) renewed: Moment,
+    pub(crate) lease: Duration,
     pub(crate) lease_ends: Moment,
     reserved_until: Moment,
     ends_at: Option<Moment>,
@@ -105,6 +106,7 @@ impl Table {
                 id: asked.id,
                 since: now,
                 renewed: now,
+                lease: asked.lease,
                 lease_ends: now,
                 reserved_until: asked.hold_at_least.map_or(now, |least| now.after(least)),
                 ends_at: asked.hold_at_most.map(|most| now.after(most)),
@@ -309,7 +311,7 @@ impl Row {
 
     fn renew(&mut self, lease: Duration, now: Moment) {
         let until = now.after(lease);
-        self.renewed = now;
+        (self.renewed, self.lease) = (now, lease);
         self.lease_ends = self.ends_at.map_or(until, |end| end.min(until));
     }
 
