@@ -72,12 +72,15 @@ fn passes(shared: Shared, case: &str) -> bool {
     catch_unwind(AssertUnwindSafe(run)).is_ok()
 }
 
-/// All cases, some at a time: a slow store is waited for, and not computed.
+/// Run by itself: who is called has to come within the store's 250 ms, and not beside sixteen others.
+const ALONE: &str = "rival::c3_an_older_waiter_of_the_holders_client_goes_first";
+
+/// All cases but that, some at a time: a slow store is waited for, and not computed.
 #[track_caller]
 fn passes_all(make: impl Fn() -> Shared + Sync) {
     // A store in memory has no other processes.
     let cases = Case::all().iter().filter(|case| !case.needs_child());
-    let cases = cases.map(Case::name).collect::<Vec<_>>();
+    let cases = cases.map(Case::name).filter(|name| *name != ALONE).collect::<Vec<_>>();
     let (next, failed) = (AtomicUsize::new(0), std::sync::Mutex::new(Vec::new()));
     let work = || {
         while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -94,6 +97,7 @@ fn passes_all(make: impl Fn() -> Shared + Sync) {
 #[test]
 fn the_kit_passes_with_one_order_for_all() {
     passes_all(|| Shared::new(None, WaiterOrder::All, false));
+    assert!(passes(Shared::new(None, WaiterOrder::All, false), ALONE), "`{ALONE}`");
 }
 
 #[test]

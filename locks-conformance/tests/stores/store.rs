@@ -1,6 +1,7 @@
 //! The store and its clients: steps that are carried out at once, or by a thread that takes its time.
 
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -154,7 +155,9 @@ impl Client {
                 answer.value = Some(value);
                 answer.waker.take()
             };
-            waker.into_iter().for_each(Waker::wake);
+            // A user's waker that panics costs this step no more than its thread, which others need.
+            let wake = || waker.into_iter().for_each(Waker::wake);
+            let _: std::thread::Result<()> = catch_unwind(AssertUnwindSafe(wake));
         });
         lock(steps).send(step).expect("the thread lives as long as its client");
         Op::later(poll_fn(move |cx| {
