@@ -9,4 +9,9 @@
 #[cfg(feature = "redis")]
 mod driver;
 #[cfg(feature = "redis")]
+mod link;
+#[cfg(feature = "redis")]
 pub mod redis;
+
+#[cfg(feature = "redis")]
+pub use self::link::LinkState;

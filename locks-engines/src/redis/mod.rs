@@ -22,13 +22,13 @@
 mod fault;
 mod info;
 mod layout;
-mod link;
 mod reply;
 mod scripts;
 mod store;
+mod target;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use locks_core::{
@@ -37,15 +37,16 @@ use locks_core::{
 use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
 
 use self::layout::Layout;
-pub use self::link::LinkState;
-use self::link::Target;
-use self::store::{Links, Store};
+use self::store::Store;
+use self::target::Server;
+use crate::LinkState;
+use crate::link::Links;
 
 /// Locks at a Redis server. Clones are the same client.
 #[derive(Clone)]
 pub struct Redis {
     backend: Backend,
-    links: Arc<Links>,
+    links: Arc<Links<Server>>,
 }
 
 /// How a [`Redis`] is put together.
@@ -187,14 +188,13 @@ impl RedisBuilder {
             .into_connection_info()
             .map_err(|error| LockError::unavailable(&name, error))?
             .set_redis_settings(settings);
-        let links = Links::new(Target {
-            name: name.clone(),
+        let server = Server {
             info,
             layout: Layout::new(&self.namespace),
             evictable: self.evictable,
             reach: self.connect,
-            sink: OnceLock::new(),
-        });
+        };
+        let links = Links::new(name.clone(), server);
         let store = Store {
             about: About::new(name, capabilities()),
             links: links.clone(),
@@ -227,10 +227,7 @@ impl From<Redis> for Backend {
 
 impl fmt::Debug for Redis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Redis")
-            .field("at", &self.links.target.name)
-            .field("state", &self.state())
-            .finish()
+        f.debug_struct("Redis").field("at", &self.links.name).field("state", &self.state()).finish()
     }
 }
 

@@ -1,10 +1,8 @@
 //! The store: each step one script.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use locks_core::fork::PerProcess;
 use locks_core::{
     About, Claimed, ErrorKind, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry, LeaseRenewal,
     LeaseStore, LockError, Mode, Op, Query, Renewed, Wake, WakeSink,
@@ -12,10 +10,10 @@ use locks_core::{
 use redis::{Cmd, Value};
 
 use super::layout::Layout;
-use super::link::{Connected, Link, Target};
 use super::reply;
 use super::scripts::{Script, Scripts};
-use crate::driver;
+use super::target::{Connection, Server, failed, replaced};
+use crate::link::{Connected, Link, Links};
 
 /// How many keys are looked at by one script for a list.
 const BATCH: usize = 256;
@@ -23,27 +21,11 @@ const BATCH: usize = 256;
 /// The keys of one namespace at one server.
 pub(super) struct Store {
     pub(super) about: About,
-    pub(super) links: Arc<Links>,
+    pub(super) links: Arc<Links<Server>>,
     /// The longest lease of the namespace, which all of its clients agree on.
     pub(super) longest: Duration,
     /// The namespace is known to be new: nothing can have been promised in it.
     pub(super) fresh: bool,
-}
-
-/// The connections of a client: one for each process that has it by forks.
-pub(super) struct Links {
-    pub(super) target: Arc<Target>,
-    links: PerProcess<Arc<Link>>,
-}
-
-impl Links {
-    pub(super) fn new(target: Target) -> Arc<Self> {
-        Arc::new(Self { target: Arc::new(target), links: PerProcess::new() })
-    }
-
-    pub(super) fn of_this_process(&self) -> &Arc<Link> {
-        self.links.get_or_init(|| Link::new(&self.target))
-    }
 }
 
 /// A duration as scripts take it.
@@ -76,45 +58,28 @@ impl Store {
         &self,
         which: fn(&Scripts) -> &Script,
         keys: Vec<String>,
-        arguments: impl FnOnce(&Connected) -> Vec<String> + Send + 'static,
+        arguments: impl FnOnce(&Connection) -> Vec<String> + Send + 'static,
         parse: impl FnOnce(Value) -> Result<T, LockError> + Send + 'static,
     ) -> Op<'a, T> {
-        self.drive(async move |link: Arc<Link>| {
+        self.links.drive(async move |link: Arc<Link<Server>>| {
             let connected = link.connected().await?;
             let arguments = arguments(&connected);
             let value = call(&link, &connected, which, &keys, &arguments).await?;
-            parse(value).map_err(|error| error.with_backend(link.name()))
+            parse(value).map_err(|error| error.with_backend(&link.name))
         })
-    }
-
-    /// Runs on the driver what needs the connection. It goes on if the operation is dropped.
-    fn drive<'a, T, F>(&self, step: impl FnOnce(Arc<Link>) -> F) -> Op<'a, T>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, LockError>> + Send + 'static,
-    {
-        match driver::run(step(self.links.of_this_process().clone())) {
-            Ok(outcome) => Op::later(async move {
-                outcome.await.unwrap_or_else(|| {
-                    let why = "its client ended in the middle of a step";
-                    Err(LockError::new(ErrorKind::Unavailable, "").with_message(why))
-                })
-            }),
-            Err(error) => Op::failed(LockError::unavailable(&self.about.name, error)),
-        }
     }
 }
 
 /// Calls a script by its name, and by its text where the server does not know it.
 async fn call(
-    link: &Link,
-    connected: &Connected,
+    link: &Link<Server>,
+    connected: &Connected<Connection>,
     which: fn(&Scripts) -> &Script,
     keys: &[String],
     arguments: &[String],
 ) -> Result<Value, LockError> {
     let script = which(&connected.scripts);
-    let mut connection = connected.connection.clone();
+    let mut connection = connected.commands.clone();
     let command = |name: &str, script: &str| {
         let mut command = Cmd::new();
         command.arg(name).arg(script).arg(keys.len()).arg(keys).arg(arguments);
@@ -123,7 +88,7 @@ async fn call(
     let known = command("EVALSHA", &script.hash).query_async(&mut connection).await;
     match known {
         Err(error) if error.code() == Some("NOSCRIPT") => {}
-        known => return known.map_err(|error| link.failed(connected, error)),
+        known => return known.map_err(|error| failed(link, connected, error)),
     }
     // Flushed, or another server behind the same address. A claim's text looks whether it is for the
     // server that gets it; its last argument asks for that.
@@ -133,9 +98,9 @@ async fn call(
         text.arg("check");
     }
     let value = text.query_async(&mut connection).await;
-    let value = value.map_err(|error| link.failed(connected, error))?;
+    let value = value.map_err(|error| failed(link, connected, error))?;
     if is_claim && reply::is_of_another_server(&value) {
-        return Err(link.replaced(connected));
+        return Err(replaced(link, connected));
     }
     Ok(value)
 }
@@ -227,7 +192,7 @@ impl LeaseStore for Store {
             Query::Prefix(prefix) => (None, prefix.clone()),
             _ => (None, String::new()),
         };
-        self.drive(async move |link: Arc<Link>| {
+        self.links.drive(async move |link: Arc<Link<Server>>| {
             let connected = link.connected().await?;
             if let Some(key) = exact {
                 return listed(&link, &connected, &target.layout, vec![target.layout.key(&key)])
@@ -241,9 +206,9 @@ impl LeaseStore for Store {
                     .arg(target.layout.pattern(&prefix))
                     .arg("COUNT")
                     .arg(1000);
-                let mut connection = connected.connection.clone();
+                let mut connection = connected.commands.clone();
                 let found = scan.query_async::<(String, Vec<Vec<u8>>)>(&mut connection).await;
-                let (next, keys) = found.map_err(|error| link.failed(&connected, error))?;
+                let (next, keys) = found.map_err(|error| failed(&link, &connected, error))?;
                 let keys: Vec<String> =
                     keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).collect();
                 for batch in keys.chunks(BATCH) {
@@ -266,13 +231,13 @@ impl LeaseStore for Store {
     }
 
     fn subscribe(&self, sink: WakeSink) -> bool {
-        self.links.target.sink.set(sink).is_ok()
+        self.links.subscribe(sink)
     }
 }
 
 async fn listed(
-    link: &Link,
-    connected: &Connected,
+    link: &Link<Server>,
+    connected: &Connected<Connection>,
     layout: &Layout,
     keys: Vec<String>,
 ) -> Result<Vec<LeaseEntry>, LockError> {

@@ -1,107 +1,22 @@
-//! Other processes: this program once more, told by its environment what to do.
+//! Other processes at a server of ours.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use locks_engines::redis::Redis;
 
 use super::server::Server;
+use super::support::peer::{self, Peer};
 
-const PORT: &str = "LOCKS_TEST_REDIS_PORT_OF_CHILD";
-const ROLE: &str = "LOCKS_TEST_REDIS_ROLE";
-
-/// A process that says what it does, line by line, and ends with its value.
-pub(crate) struct Peer {
-    child: Child,
-    lines: BufReader<ChildStdout>,
-    input: Option<ChildStdin>,
-}
-
-impl Peer {
-    /// Starts one that does what `role` says; see [`play`].
-    pub(crate) fn start(server: &Server, role: &str) -> Self {
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", "child::play", "--nocapture", "--quiet"])
-            .env(PORT, server.port.to_string())
-            .env(ROLE, role)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this program starts");
-        let lines = BufReader::new(child.stdout.take().expect("it is piped"));
-        let input = child.stdin.take();
-        Self { child, lines, input }
-    }
-
-    /// Returns what it says next, skipping what the test harness says.
-    pub(crate) fn says(&mut self) -> String {
-        loop {
-            let mut line = String::new();
-            let read = self.lines.read_line(&mut line).expect("it can be read");
-            assert!(read > 0, "it ended without a word");
-            if let Some(said) = line.trim_end().split_once("says ").map(|(_, said)| said) {
-                return said.to_owned();
-            }
-        }
-    }
-
-    pub(crate) fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-
-    /// Waits for its end.
-    pub(crate) fn ends_well(mut self) {
-        drop(self.input.take());
-        assert!(self.child.wait().expect("it is ours").success());
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-#[expect(clippy::print_stdout, reason = "the test that started this process reads it")]
-fn say(what: impl std::fmt::Display) {
-    println!("says {what}");
-}
-
-fn heard() -> String {
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line).expect("somebody tells");
-    line.trim_end().to_owned()
+/// Starts a process that does what `role` says, at this server.
+pub(crate) fn peer(server: &Server, role: &str) -> Peer {
+    Peer::start(&server.port.to_string(), role)
 }
 
 /// What a peer does; as a test of its own it has nothing to do.
 #[test]
 fn play() {
-    let Ok(role) = std::env::var(ROLE) else { return };
-    let port = std::env::var(PORT).expect("its server").parse().expect("a port");
+    let Some(role) = peer::role() else { return };
+    let port = std::env::var(peer::SERVER).expect("its server").parse().expect("a port");
     let builder = Redis::builder("127.0.0.1", port).fresh(true).lease(Duration::from_secs(3));
-    let backend = builder.build().expect("a client").into_backend();
-    match role.as_str() {
-        // Holds `k` until it is told otherwise.
-        "hold" => {
-            let guard = backend.named("k").acquire().expect("it is free");
-            say(guard.token());
-            heard();
-            say(guard.release().map_or_else(|error| error.to_string(), |()| "released".into()));
-        }
-        // Queues for `k` and is in the queue for as long as it lives.
-        "wait" => {
-            say("waiting");
-            let guard = backend.named("k").acquire().expect("it comes");
-            say(guard.token());
-            heard();
-        }
-        // Takes `k`, gives it back by a drop, and ends at once.
-        "drop" => {
-            drop(backend.named("k").acquire().expect("it is free"));
-            std::process::exit(0);
-        }
-        other => panic!("no role `{other}`"),
-    }
+    peer::play(&role, &builder.build().expect("a client").into_backend());
 }

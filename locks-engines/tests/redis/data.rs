@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use locks_core::{Backend, ErrorKind, LockError};
 
 use super::server::Server;
+use super::support::until;
 
 const LEASE: Duration = Duration::from_secs(2);
 
@@ -23,14 +24,6 @@ fn pair() -> (Server, Server) {
     let replica = Server::start_with(&["--replicaof", "127.0.0.1", &port]);
     until(|| replica.command(&["INFO", "replication"]).contains("master_link_status:up"));
     (primary, replica)
-}
-
-fn until(mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "it did not come to pass within a minute");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 /// Has the replica miss what the primary grants from now on.
@@ -64,7 +57,7 @@ fn row_48_a_failover_that_loses_a_grant_refuses_for_a_lease_and_goes_on_above() 
     let lost = take(&ours, Duration::from_secs(10)).unwrap();
     let naive = primary.command(&["INCR", "naive"]);
     let promoted = Instant::now();
-    primary.kill();
+    primary.process.kill();
     replica.command(&["REPLICAOF", "NO", "ONE"]);
 
     let theirs = client(&replica);

@@ -1,13 +1,12 @@
 //! Holders that are killed, servers that hang, connections that break.
 
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use locks_core::{Backend, ErrorKind, LostCause};
-use locks_engines::redis::LinkState;
+use locks_engines::LinkState;
 
-use super::child::Peer;
+use super::child::peer;
 use super::server::Server;
 
 const LEASE: Duration = Duration::from_secs(3);
@@ -16,15 +15,10 @@ fn client(server: &Server) -> Backend {
     server.builder().lease(LEASE).build().expect("a client").into_backend()
 }
 
-fn signal(server: &Server, name: &str) {
-    let pid = server.pid().to_string();
-    assert!(Command::new("kill").args([name, &pid]).status().expect("`kill` runs").success());
-}
-
 #[test]
 fn row_2_the_lock_of_a_killed_holder_is_free_after_its_lease() {
     let server = Server::start();
-    let mut holder = Peer::start(&server, "hold");
+    let mut holder = peer(&server, "hold");
     let token: u64 = holder.says().parse().unwrap();
     let ours = client(&server);
     assert!(ours.named("k").wait(false).acquire().unwrap_err().is_contended());
@@ -41,7 +35,7 @@ fn row_47_a_process_that_ends_right_after_its_guard_leaves_the_lock_free() {
     let server = Server::start();
     let ours = client(&server);
     for _ in 0..20 {
-        Peer::start(&server, "drop").ends_well();
+        peer(&server, "drop").ends_well();
         drop(ours.named("k").wait(false).acquire().expect("it is free at once"));
     }
 }
@@ -51,7 +45,7 @@ fn a_dead_head_of_the_queue_holds_nobody_up() {
     let server = Server::start();
     let ours = client(&server);
     let guard = ours.named("k").acquire().unwrap();
-    let mut dead = Peer::start(&server, "wait");
+    let mut dead = peer(&server, "wait");
     dead.says();
     let waits = || ours.list().unwrap().iter().any(|lock| !lock.waiters.is_empty());
     let deadline = Instant::now() + Duration::from_secs(60);
@@ -78,14 +72,14 @@ fn row_43_a_server_that_hangs_is_out_of_reach_and_nobodys_lock() {
     let server = Server::start();
     let ours = client(&server);
     drop(ours.named("free").acquire().unwrap());
-    signal(&server, "-STOP");
+    server.process.signal("-STOP");
     for wait in [Duration::from_millis(50), Duration::from_secs(3)] {
         let error = ours.named("free").wait(wait).acquire().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     }
     let error = ours.named("free").wait(false).acquire().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
-    signal(&server, "-CONT");
+    server.process.signal("-CONT");
     drop(ours.named("free").wait(Duration::from_secs(60)).acquire().unwrap());
 }
 
@@ -95,14 +89,14 @@ fn row_7_a_holder_whose_server_hangs_is_lost_by_its_own_clock() {
     let ours = client(&server);
     let guard = ours.named("k").acquire().unwrap();
     let began = Instant::now();
-    signal(&server, "-STOP");
+    server.process.signal("-STOP");
     while !guard.is_lost() {
         assert!(began.elapsed() < Duration::from_secs(60), "it is never lost");
         thread::sleep(Duration::from_millis(10));
     }
     let error = guard.check().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::Expired }, "{error}");
-    signal(&server, "-CONT");
+    server.process.signal("-CONT");
     drop(guard);
     drop(ours.named("k").wait(Duration::from_secs(60)).acquire().unwrap());
 }

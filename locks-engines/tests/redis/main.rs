@@ -2,6 +2,9 @@
 //!
 //! `c` in a test's name stands for a clause of the contract, `row` for a row of the table of faults.
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod child;
 mod conformance;
 mod data;

@@ -1,21 +1,23 @@
 //! Private servers.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use locks_engines::redis::{Redis, RedisBuilder};
+
+use super::support::free_port;
+use super::support::process::{Directory, Process};
 
 /// A server that ends with its value.
 pub(crate) struct Server {
     pub(crate) port: u16,
     /// How many steps have been counted.
     pub(crate) counted: AtomicU64,
-    child: Child,
-    directory: PathBuf,
+    pub(crate) process: Process,
+    directory: Directory,
     arguments: Vec<String>,
 }
 
@@ -26,37 +28,24 @@ impl Server {
 
     /// A server with settings, as on the command line.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("locks-redis-{}-{number}", std::process::id());
-        let directory = std::env::temp_dir().join(name);
-        std::fs::create_dir(&directory).expect("a new directory");
+        let directory = Directory::new("redis");
         let arguments: Vec<String> = arguments.iter().map(|&text| text.to_owned()).collect();
         // The port may be taken between its being found and being used.
         for _ in 0..20 {
             let port = free_port();
-            let mut child = spawn(port, &directory, &arguments);
-            if wait_for(port, &mut child) {
-                return Self { port, counted: AtomicU64::new(0), child, directory, arguments };
+            let mut process = spawn(port, directory.path(), &arguments);
+            if wait_for(port, &mut process) {
+                return Self { port, counted: AtomicU64::new(0), process, directory, arguments };
             }
-            end(&mut child);
         }
-        panic!("no server came up: see `{}`", directory.join("log").display());
+        panic!("no server came up: see `{}`", directory.path().join("log").display());
     }
 
     /// Kills it and starts it anew on its directory and port.
     pub(crate) fn restart(&mut self) {
-        end(&mut self.child);
-        self.child = spawn(self.port, &self.directory, &self.arguments);
-        assert!(wait_for(self.port, &mut self.child), "it is started once more");
-    }
-
-    pub(crate) fn kill(&mut self) {
-        end(&mut self.child);
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.kill();
+        self.process = spawn(self.port, self.directory.path(), &self.arguments);
+        assert!(wait_for(self.port, &mut self.process), "it is started once more");
     }
 
     /// Carries one command out and returns the answer as text.
@@ -69,47 +58,28 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        end(&mut self.child);
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
-}
-
-fn end(child: &mut Child) {
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
-fn spawn(port: u16, directory: &std::path::Path, arguments: &[String]) -> Child {
+fn spawn(port: u16, directory: &std::path::Path, arguments: &[String]) -> Process {
     let log = std::fs::File::create(directory.join("log")).expect("a log");
-    Command::new("redis-server")
+    let mut command = Command::new("redis-server");
+    command
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
         .arg(directory)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(log)
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|error| {
-            panic!("`redis-server` cannot be started ({error}): install the package redis-server")
-        })
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("it is bound").port()
+        .stderr(Stdio::null());
+    Process::start(&mut command, "redis-server")
 }
 
 /// Waits until it answers; `false` if it has ended.
-fn wait_for(port: u16, child: &mut Child) -> bool {
+fn wait_for(port: u16, process: &mut Process) -> bool {
     let deadline = Instant::now() + Duration::from_secs(60);
     while Instant::now() < deadline {
-        if child.try_wait().expect("it is ours").is_some() {
+        if process.has_ended() {
             return false;
         }
         // Another test's server may have the port instead, and this one is about to end for that.
-        let own = format!("process_id:{}\r\n", child.id());
+        let own = format!("process_id:{}\r\n", process.pid());
         let ask = ["INFO", "server"];
         let answer = command(port, &ask).unwrap_or_default();
         // One that wants a password first says nothing of itself.

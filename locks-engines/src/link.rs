@@ -1,0 +1,240 @@
+//! The connection of a client, made when a step needs it and made anew when it is lost.
+
+use std::future::Future;
+use std::ops::Deref;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use locks_core::fork::PerProcess;
+use locks_core::{AcquisitionId, ErrorKind, LockError, Op, Wake, WakeSink};
+
+use crate::driver;
+
+/// The pause before a connection is tried again after a failure, at first and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// The state of a connection, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LinkState {
+    /// Nothing has asked for it yet.
+    Idle,
+    /// It is connected to a server of this version.
+    Connected {
+        /// What the server says of itself, as in `7.0.15`.
+        version: String,
+    },
+    /// It is not connected.
+    Lost {
+        /// Why not.
+        why: String,
+    },
+}
+
+/// What a client connects to, whichever process it is in.
+pub(crate) trait Target: Send + Sync + Sized + 'static {
+    /// What steps are sent by.
+    type Connection: Clone + Send + Sync + 'static;
+
+    /// Connects once, on the driver; to the connection and the server's version.
+    ///
+    /// `number` is that of the connection: what the task that reads it says when it is
+    /// [lost](Link::lost), which it may do at once.
+    fn connect(
+        link: &Arc<Link<Self>>,
+        number: u64,
+    ) -> impl Future<Output = Result<(Self::Connection, String), LockError>> + Send;
+}
+
+/// The connections of a client: one for each process that has it by forks.
+pub(crate) struct Links<T: Target> {
+    /// What the backend is called.
+    pub(crate) name: String,
+    pub(crate) target: Arc<T>,
+    hints: Arc<Hints>,
+    links: PerProcess<Arc<Link<T>>>,
+}
+
+/// The one connection of a client, which is of one process.
+pub(crate) struct Link<T: Target> {
+    /// What the backend is called.
+    pub(crate) name: String,
+    pub(crate) target: Arc<T>,
+    /// The name of this client, by which it is called.
+    pub(crate) client: String,
+    hints: Arc<Hints>,
+    /// Held for moments only, and never while anything is waited for.
+    now: Mutex<Now<T::Connection>>,
+    /// Held by the step that connects, so that the others wait for it.
+    connecting: tokio::sync::Mutex<Pause>,
+}
+
+/// A connection, and which of its [`Link`]'s it is.
+#[derive(Clone)]
+pub(crate) struct Connected<C> {
+    connection: C,
+    number: u64,
+}
+
+/// Where a store's hints go.
+#[derive(Default)]
+struct Hints(OnceLock<WakeSink>);
+
+struct Now<C> {
+    connected: Option<Connected<C>>,
+    state: LinkState,
+    /// Of the connection that was tried last.
+    number: u64,
+    /// The last one that is lost.
+    lost: u64,
+}
+
+/// When the next attempt may be made.
+struct Pause {
+    next: Option<Instant>,
+    length: Duration,
+}
+
+impl<T: Target> Links<T> {
+    pub(crate) fn new(name: String, target: T) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            target: Arc::new(target),
+            hints: Arc::default(),
+            links: PerProcess::new(),
+        })
+    }
+
+    pub(crate) fn of_this_process(&self) -> &Arc<Link<T>> {
+        self.links.get_or_init(|| {
+            Arc::new(Link {
+                name: self.name.clone(),
+                target: self.target.clone(),
+                client: AcquisitionId::unique().to_string(),
+                hints: self.hints.clone(),
+                now: Mutex::new(Now {
+                    connected: None,
+                    state: LinkState::Idle,
+                    number: 0,
+                    lost: 0,
+                }),
+                connecting: tokio::sync::Mutex::new(Pause { next: None, length: PAUSES.0 }),
+            })
+        })
+    }
+
+    /// Has hints go there from now on. `false` if they already go elsewhere.
+    pub(crate) fn subscribe(&self, sink: WakeSink) -> bool {
+        self.hints.0.set(sink).is_ok()
+    }
+
+    /// Runs on the driver what needs the connection. It goes on if the operation is dropped.
+    pub(crate) fn drive<'a, A, F>(&self, step: impl FnOnce(Arc<Link<T>>) -> F) -> Op<'a, A>
+    where
+        A: Send + 'static,
+        F: Future<Output = Result<A, LockError>> + Send + 'static,
+    {
+        match driver::run(step(self.of_this_process().clone())) {
+            Ok(outcome) => Op::later(async move {
+                outcome.await.unwrap_or_else(|| {
+                    let why = "its client ended in the middle of a step";
+                    Err(LockError::new(ErrorKind::Unavailable, "").with_message(why))
+                })
+            }),
+            Err(error) => Op::failed(LockError::unavailable(&self.name, error)),
+        }
+    }
+}
+
+impl<T: Target> Link<T> {
+    pub(crate) fn state(&self) -> LinkState {
+        self.now().state.clone()
+    }
+
+    /// Passes a hint on.
+    pub(crate) fn wake(&self, wake: &Wake) {
+        if let Some(sink) = self.hints.0.get() {
+            sink.wake(wake);
+        }
+    }
+
+    /// Returns the connection, making it if there is none.
+    ///
+    /// # Errors
+    /// What keeps it from being made: the step was not sent.
+    pub(crate) async fn connected(self: &Arc<Self>) -> Result<Connected<T::Connection>, LockError> {
+        if let Some(connected) = &self.now().connected {
+            return Ok(connected.clone());
+        }
+        let mut pause = self.connecting.lock().await;
+        if let Some(connected) = &self.now().connected {
+            return Ok(connected.clone());
+        }
+        if let Some(next) = pause.next {
+            tokio::time::sleep_until(next.into()).await;
+        }
+        match self.connect().await {
+            Ok(connected) => {
+                *pause = Pause { next: None, length: PAUSES.0 };
+                Ok(connected)
+            }
+            Err(error) => {
+                pause.next = Some(Instant::now() + pause.length);
+                pause.length = (pause.length * 2).min(PAUSES.1);
+                self.now().state = LinkState::Lost { why: error.to_string() };
+                Err(error)
+            }
+        }
+    }
+
+    async fn connect(self: &Arc<Self>) -> Result<Connected<T::Connection>, LockError> {
+        let number = {
+            let mut now = self.now();
+            now.number += 1;
+            now.number
+        };
+        let (connection, version) = T::connect(self, number).await?;
+        let connected = Connected { connection, number };
+        {
+            let mut now = self.now();
+            if now.lost == number {
+                return Err(LockError::unavailable(&self.name, "the connection was lost at once"));
+            }
+            now.connected = Some(connected.clone());
+            now.state = LinkState::Connected { version };
+        }
+        // Whoever was called while there was no connection has not heard of it.
+        self.wake(&Wake::Any);
+        Ok(connected)
+    }
+
+    /// Gives the connection of that number up, unless there is another one by now.
+    pub(crate) fn lost(&self, number: u64, why: &str) {
+        let mut now = self.now();
+        if now.number == number && now.lost != number {
+            now.lost = number;
+            let gone = now.connected.take();
+            now.state = LinkState::Lost { why: why.to_owned() };
+            drop(now);
+            drop(gone);
+        }
+    }
+
+    fn now(&self) -> MutexGuard<'_, Now<T::Connection>> {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C> Connected<C> {
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl<C> Deref for Connected<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        &self.connection
+    }
+}

@@ -1,0 +1,25 @@
+//! What the tests of all engines share: servers of their own, and other processes.
+#![allow(dead_code, reason = "each test program needs some of it")]
+
+pub(crate) mod peer;
+pub(crate) mod process;
+
+use std::net::TcpListener;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Waits until it holds.
+pub(crate) fn until(mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "it did not come to pass within a minute");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A port that nobody listens at. It may be taken before it is used: whoever starts a server there tries
+/// again with another.
+pub(crate) fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("it is bound").port()
+}
