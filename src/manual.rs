@@ -33,8 +33,8 @@ pub mod redis {}
 #[doc = include_str!("manual/promises.md")]
 pub mod promises {}
 
-#[doc = include_str!("manual/contract.md")]
-pub mod contract {}
+#[doc(inline)]
+pub use locks_core::contract;
 
 #[doc = include_str!("manual/deadlocks.md")]
 pub mod deadlocks {}

@@ -11,14 +11,22 @@ use crate::observe::{self, Ending, Since};
 use crate::sync::plain::Mutex;
 use crate::{Backend, ErrorKind, Hold, LockError, LostCause, Op, Query, Token};
 
-/// Proof that this thread holds a lock; dropping it releases the lock (C4).
+/// An RAII guard of a lock that this thread holds; dropping it releases the lock.
 ///
-/// It stays on its thread, as the standard library's guards do; [`into_owned`](Self::into_owned)
-/// makes it one that can be sent.
+/// Returned by [`LockBuilder::acquire`](crate::LockBuilder::acquire). Like the guards of the standard
+/// library it is not `Send`; [`into_owned`](Self::into_owned) turns it into one that is.
 ///
-/// Where the arbiter is elsewhere a release can fail. [`release`](Self::release) returns that; a drop
-/// does not wait for the arbiter, and tells of a failure by an event and a metric, if the features
-/// `tracing` and `metrics` are on.
+/// Dropping the guard never blocks and never panics ([C4](crate::contract#c4-release)). At a remote
+/// backend the release can fail after the drop: that is recorded as an event and a metric (features
+/// `tracing` and `metrics`). Use [`release`](Self::release) to get the error instead.
+///
+/// # Examples
+/// ```
+/// let guard = locks::named("invoice:42").acquire()?;
+/// // … the work …
+/// drop(guard); // the next waiter is granted the lock
+/// # Ok::<(), locks::LockError>(())
+/// ```
 #[must_use = "the lock is released as soon as its guard is dropped: bind it as `let _guard = …`; `let _ = …` binds nothing and releases at once"]
 pub struct Guard {
     owned: OwnedGuard,
@@ -28,8 +36,21 @@ pub struct Guard {
 // SAFETY: a shared `Guard` only tells of its hold, as a shared `OwnedGuard` does.
 unsafe impl Sync for Guard {}
 
-/// Proof that its owner holds a lock; dropping it releases the lock, wherever that is (C4). A release
-/// that fails is told of as [`Guard`] says.
+/// An RAII guard of a lock that can be sent to another thread; dropping it releases the lock.
+///
+/// Returned by [`LockBuilder::acquire_async`](crate::LockBuilder::acquire_async) and
+/// [`Guard::into_owned`]. It can be dropped on any thread, with or without an async runtime; see
+/// [`Guard`] for what becomes of a release that fails.
+///
+/// # Examples
+/// ```
+/// let guard = locks::named("invoice:42").acquire()?.into_owned();
+/// std::thread::spawn(move || {
+///     // … the rest of the work …
+///     drop(guard);
+/// });
+/// # Ok::<(), locks::LockError>(())
+/// ```
 #[must_use = "the lock is released as soon as its guard is dropped: bind it as `let _guard = …`; `let _ = …` binds nothing and releases at once"]
 pub struct OwnedGuard {
     /// I1: this and `backend` are taken out once: by whoever has taken the guard itself apart, or by
@@ -69,66 +90,145 @@ impl Guard {
         })
     }
 
-    /// The same hold as a guard that can be sent to another thread.
+    /// Converts the guard into one that can be sent to another thread.
     ///
-    /// A hold that belonged to the thread becomes anonymous: nobody re-enters it, and waits of
-    /// this thread are no longer taken to block it (C9, C10).
+    /// The hold no longer belongs to this thread: it cannot be re-entered
+    /// ([C9](crate::contract#c9-re-entry)), and deadlock detection no longer counts it as blocked
+    /// when this thread waits ([C10](crate::contract#c10-deadlocks)).
+    ///
+    /// # Examples
+    /// ```
+    /// let guard = locks::named("upload").acquire()?.into_owned();
+    /// std::thread::spawn(move || drop(guard)).join().unwrap();
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn into_owned(self) -> OwnedGuard {
         self.owned.disown();
         self.owned
     }
 
-    /// The fencing token of the grant (C7).
+    /// Returns the fencing token of the grant: a number that grows with each grant of the key.
+    ///
+    /// Send it along with writes to a store that refuses a smaller token than the greatest it has
+    /// seen. It stays the same for as long as the guard lives ([C7](crate::contract#c7-fencing-tokens)).
+    ///
+    /// # Examples
+    /// ```
+    /// let first = locks::named("ledger").acquire()?.token();
+    /// let second = locks::named("ledger").acquire()?.token();
+    /// assert!(first < second);
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn token(&self) -> Token {
         self.owned.token()
     }
 
-    /// Returns the keys that are held, in ascending order, as the backend names them: with a
-    /// namespace, that is in front. Allocates; none once a remote arbiter has forgotten the hold.
+    /// Returns the keys that the guard holds, in ascending order.
     ///
+    /// A namespace of the backend is part of each key. The list is empty once a remote backend has
+    /// forgotten the hold. Allocates.
+    ///
+    /// # Examples
     /// ```
-    /// let guard = locks_core::Backend::process().all(["b", "a"]).acquire()?;
+    /// let guard = locks::all(["b", "a"]).acquire()?;
     /// assert_eq!(guard.keys(), ["a", "b"]);
-    /// # Ok::<(), locks_core::LockError>(())
+    /// # Ok::<(), locks::LockError>(())
     /// ```
     pub fn keys(&self) -> Vec<String> {
         self.owned.keys()
     }
 
-    /// Whether the lock has been lost (C8); see [`check`](Self::check).
+    /// Returns `true` if the lock has been lost: stolen, evicted, expired, or left behind by a fork.
+    ///
+    /// The answer is true of the instant of the call and never blocks
+    /// ([C8](crate::contract#c8-loss)). [`check`](Self::check) also gives the cause.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let slow = locks::named("report").acquire()?;
+    /// let thief = locks::named("report").wait(false).steal_after(Duration::ZERO);
+    /// let _stolen = std::thread::spawn(|| thief.acquire().map(|guard| guard.into_owned())).join().unwrap()?;
+    /// assert!(slow.is_lost());
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn is_lost(&self) -> bool {
         self.owned.is_lost()
     }
 
-    /// Fails if the lock has been lost (C8). It speaks of the instant at which it looked.
+    /// Returns an error if the lock has been lost.
+    ///
+    /// Call it before an effect that must not happen twice. `Ok` is true of the instant of the call:
+    /// the lock can be lost right after it, so pass [`token`](Self::token) along with writes to a
+    /// store that can compare tokens ([C8](crate::contract#c8-loss)). Never blocks.
     ///
     /// # Errors
-    /// [`Lost`](ErrorKind::Lost), with the cause.
+    /// [`Lost`](ErrorKind::Lost), with the cause and, where this process knows them, the present
+    /// holders.
+    ///
+    /// # Examples
+    /// ```
+    /// let guard = locks::named("payout").acquire()?;
+    /// for transfer in 0..3 {
+    ///     guard.check()?;
+    ///     // … pay out this transfer …
+    ///     # let _ = transfer;
+    /// }
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn check(&self) -> Result<(), LockError> {
         self.owned.check()
     }
 
-    /// Waits until the lock is lost; for ever if it never is (C8).
+    /// Returns a future that completes with the cause when the lock is lost, and never otherwise.
     ///
     /// # Cancel safety
-    /// Dropping the future changes nothing.
+    /// Dropping the future has no effect and leaves nothing behind
+    /// ([C8](crate::contract#c8-loss)).
     pub fn lost(&self) -> Lost<'_> {
         self.owned.lost()
     }
 
-    /// Renews the hold's age: `steal_after` of others counts from now (C6).
+    /// Resets the age of the hold to zero, so that `steal_after` of others counts from now.
+    ///
+    /// Call it from the loop that does the work, so that a stuck holder is still stolen from
+    /// ([C6](crate::contract#c6-stealing)). A lease needs no refresh: it is renewed in the
+    /// background. Blocks until a remote backend has answered.
     ///
     /// # Errors
-    /// [`Lost`](ErrorKind::Lost), and whatever keeps the arbiter from answering.
+    /// [`Lost`](ErrorKind::Lost) if the lock has been lost, [`Unavailable`](ErrorKind::Unavailable)
+    /// if the backend does not answer.
+    ///
+    /// # Examples
+    /// ```
+    /// let guard = locks::named("import").acquire()?;
+    /// for batch in 0..3 {
+    ///     guard.refresh()?;
+    ///     // … import one batch …
+    ///     # let _ = batch;
+    /// }
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn refresh(&self) -> Result<(), LockError> {
         self.owned.refresh()
     }
 
-    /// Releases the lock and says how that went (C4).
+    /// Releases the lock and returns any error, which dropping the guard can only log.
+    ///
+    /// Blocks until a remote backend has confirmed the release.
     ///
     /// # Errors
-    /// [`Lost`](ErrorKind::Lost) if it had been lost before, and whatever keeps the arbiter from
-    /// confirming.
+    /// [`Lost`](ErrorKind::Lost) if the lock had been lost before: then another holder may have run
+    /// meanwhile. [`Unavailable`](ErrorKind::Unavailable) if the backend does not confirm.
+    ///
+    /// # Examples
+    /// ```
+    /// let guard = locks::named("invoice:42").acquire()?;
+    /// // … the work …
+    /// guard.release()?;
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn release(self) -> Result<(), LockError> {
         self.owned.release()
     }
@@ -147,22 +247,22 @@ impl OwnedGuard {
         guard
     }
 
-    /// The fencing token of the grant (C7).
+    /// Returns the fencing token of the grant; see [`Guard::token`].
     pub fn token(&self) -> Token {
         self.hold.token()
     }
 
-    /// Returns the keys that are held; see [`Guard::keys`].
+    /// Returns the keys that the guard holds, in ascending order; see [`Guard::keys`].
     pub fn keys(&self) -> Vec<String> {
         self.backend.keys(&self.hold)
     }
 
-    /// Whether the lock has been lost (C8); see [`check`](Self::check).
+    /// Returns `true` if the lock has been lost; see [`Guard::is_lost`].
     pub fn is_lost(&self) -> bool {
         self.backend.poll_own(&self.hold, None).is_ready()
     }
 
-    /// Fails if the lock has been lost (C8). It speaks of the instant at which it looked.
+    /// Returns an error if the lock has been lost; see [`Guard::check`].
     ///
     /// # Errors
     /// [`Lost`](ErrorKind::Lost), with the cause.
@@ -173,51 +273,81 @@ impl OwnedGuard {
         }
     }
 
-    /// Waits until the lock is lost; for ever if it never is (C8).
+    /// Returns a future that completes with the cause when the lock is lost, and never otherwise.
     ///
     /// # Cancel safety
-    /// Dropping the future changes nothing.
+    /// Dropping the future has no effect and leaves nothing behind
+    /// ([C8](crate::contract#c8-loss)).
+    ///
+    /// # Examples
+    /// ```
+    /// # async fn work() {}
+    /// # async fn select<A, B>(_: A, _: B) {}
+    /// # async fn run() -> Result<(), locks::LockError> {
+    /// let guard = locks::named("leader").acquire_async().await?;
+    /// // With `tokio::select!` or alike: stop the work as soon as the lock is lost.
+    /// select(work(), guard.lost()).await;
+    /// # Ok(()) }
+    /// ```
     pub fn lost(&self) -> Lost<'_> {
         Lost { guard: self, watch: None }
     }
 
-    /// Renews the hold's age: `steal_after` of others counts from now (C6). Blocks where the
-    /// arbiter is elsewhere.
+    /// Resets the age of the hold to zero; see [`Guard::refresh`]. Blocks until a remote backend has
+    /// answered.
     ///
     /// # Errors
-    /// [`Lost`](ErrorKind::Lost), and whatever keeps the arbiter from answering.
+    /// [`Lost`](ErrorKind::Lost) if the lock has been lost, [`Unavailable`](ErrorKind::Unavailable)
+    /// if the backend does not answer.
     pub fn refresh(&self) -> Result<(), LockError> {
         self.backend.refresh(&self.hold).block()
     }
 
-    /// Like [`refresh`](Self::refresh), without blocking.
+    /// Resets the age of the hold to zero, without blocking; see [`Guard::refresh`].
     ///
     /// # Errors
     /// As [`refresh`](Self::refresh).
     ///
     /// # Cancel safety
-    /// The renewal has begun once this was polled; dropping it only means not to hear of it.
+    /// Once polled, the request is on its way; dropping the future discards the answer only.
+    ///
+    /// # Examples
+    /// ```
+    /// # async fn run() -> Result<(), locks::LockError> {
+    /// let guard = locks::named("import").acquire_async().await?;
+    /// guard.refresh_async().await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn refresh_async(&self) -> Result<(), LockError> {
         self.backend.refresh(&self.hold).await
     }
 
-    /// Releases the lock and says how that went (C4). Blocks where the arbiter is elsewhere.
+    /// Releases the lock and returns any error; see [`Guard::release`]. Blocks until a remote
+    /// backend has confirmed the release.
     ///
     /// # Errors
-    /// [`Lost`](ErrorKind::Lost) if it had been lost before, and whatever keeps the arbiter from
-    /// confirming.
+    /// As [`Guard::release`].
     pub fn release(self) -> Result<(), LockError> {
         self.begin_release().block()
     }
 
-    /// Like [`release`](Self::release), without blocking.
+    /// Releases the lock and returns any error, without blocking.
     ///
     /// # Errors
-    /// As [`release`](Self::release).
+    /// As [`Guard::release`].
     ///
     /// # Cancel safety
-    /// Once polled, the release is under way and ends whether or not it is polled again; before
-    /// that, dropping it drops the guard, which releases as well.
+    /// The lock is released whether or not the future is polled to its end: dropping it before the
+    /// first poll drops the guard, dropping it later discards the answer only.
+    ///
+    /// # Examples
+    /// ```
+    /// # async fn run() -> Result<(), locks::LockError> {
+    /// let guard = locks::named("invoice:42").acquire_async().await?;
+    /// // … the work …
+    /// guard.release_async().await?;
+    /// # Ok(()) }
+    /// ```
     pub async fn release_async(self) -> Result<(), LockError> {
         self.begin_release().await
     }
@@ -308,7 +438,7 @@ fn release(hold: Hold, backend: Backend) {
     observe::unheard(backend.release_own(hold));
 }
 
-/// Resolves when the lock of a guard is lost, to the cause; see [`OwnedGuard::lost`].
+/// A future that completes when the lock of a guard is lost; see [`OwnedGuard::lost`].
 #[must_use = "futures do nothing unless polled"]
 pub struct Lost<'a> {
     guard: &'a OwnedGuard,

@@ -9,6 +9,8 @@ mod brief;
 mod builder;
 mod capabilities;
 mod clock;
+#[doc = include_str!("contract.md")]
+pub mod contract {}
 #[cfg(all(unix, feature = "directory"))]
 #[doc(hidden)]
 pub mod descriptors;

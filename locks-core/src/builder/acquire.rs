@@ -20,13 +20,31 @@ use crate::{
 
 #[expect(clippy::result_large_err, reason = "what is always inlined moves nothing")]
 impl<'k> LockBuilder<'k> {
-    /// Acquires the lock, parking this thread while it has to wait: in async code, where a parked
-    /// thread holds up everything else on it, use [`acquire_async`](Self::acquire_async).
+    /// Acquires the lock, blocking this thread while it has to wait.
+    ///
+    /// In async code use [`acquire_async`](Self::acquire_async): a blocked thread holds up every
+    /// other task on it.
     ///
     /// # Errors
-    /// `Contended` or `Timeout` when somebody else has it and [`wait`](Self::wait) says not to
-    /// queue (any longer), `Deadlock` when waiting would never end, and whatever keeps the
-    /// arbiter from granting it; see [`ErrorKind`](crate::ErrorKind).
+    /// - [`Contended`](crate::ErrorKind::Contended) and [`Timeout`](crate::ErrorKind::Timeout) if
+    ///   another holder has the lock and [`wait`](Self::wait) is `false` or over;
+    /// - [`Deadlock`](crate::ErrorKind::Deadlock) if the wait would never end;
+    /// - [`InvalidKey`](crate::ErrorKind::InvalidKey), [`Unsupported`](crate::ErrorKind::Unsupported)
+    ///   and [`PermitsMismatch`](crate::ErrorKind::PermitsMismatch) for what cannot be granted;
+    /// - [`Unavailable`](crate::ErrorKind::Unavailable) and the other kinds if the backend cannot
+    ///   answer.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// match locks::named("nightly").wait(Duration::from_millis(10)).acquire() {
+    ///     Ok(_guard) => println!("running"),
+    ///     Err(error) if error.is_contended() => println!("another run is under way: {error}"),
+    ///     Err(error) => return Err(error),
+    /// }
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     #[cfg_attr(not(debug_assertions), inline(always))]
     #[track_caller]
     pub fn acquire(self) -> Result<Guard, LockError> {
@@ -97,17 +115,27 @@ impl<'k> LockBuilder<'k> {
         Ok((hold, backend))
     }
 
-    /// Acquires the lock without blocking. Nothing happens until the future is first polled;
-    /// the deadline counts from there (C2).
+    /// Returns a future that acquires the lock without blocking, on any executor.
+    ///
+    /// Nothing happens before its first poll, from which the deadline counts as well.
     ///
     /// # Errors
-    /// As [`acquire`](Self::acquire). A hold of this *thread* is not seen to be in its own way where a
-    /// runtime's `block_on` polls on the thread that has it: that wait never ends, and a limit is the
-    /// only way out. Nor are two engines, or two names, of one and the same file or directory.
+    /// As [`acquire`](Self::acquire). A deadlock of a thread with itself is not detected where a
+    /// runtime's `block_on` polls the future on a thread that holds the lock: set a limit by
+    /// [`wait`](Self::wait) there.
     ///
     /// # Cancel safety
-    /// Dropping the future at any point withdraws the request: no hold and no place in the
-    /// queue is left, and whoever is next is woken (C5).
+    /// Dropping the future at any point withdraws the request: it leaves no hold and no place in the
+    /// queue, and the next waiter is woken ([C5](crate::contract#c5-cancellation)).
+    ///
+    /// # Examples
+    /// ```
+    /// # async fn run() -> Result<(), locks::LockError> {
+    /// let guard = locks::named("invoice:42").acquire_async().await?;
+    /// // … the work, with awaits …
+    /// drop(guard);
+    /// # Ok(()) }
+    /// ```
     #[track_caller]
     pub fn acquire_async(self) -> Acquire<'k> {
         let (site, caller) = (CallSite::caller(), Caller::polling);
@@ -258,7 +286,7 @@ fn refused<T>(error: LockError, asked: Since) -> Result<T, LockError> {
     Err(error)
 }
 
-/// An acquisition that has yet to begin, or is under way; see [`LockBuilder::acquire_async`].
+/// A future that acquires a lock; see [`LockBuilder::acquire_async`].
 #[must_use = "futures do nothing unless polled"]
 pub struct Acquire<'k>(Stage<'k>);
 

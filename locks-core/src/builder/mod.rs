@@ -1,4 +1,4 @@
-//! What a caller says of the lock that it wants.
+//! The builder of a lock: its keys, its options, its backend.
 
 mod acquire;
 mod begun;
@@ -12,19 +12,22 @@ pub use self::acquire::Acquire;
 pub use self::begun::Begun;
 use crate::{Backend, KeySet, Keys, Kind, LockError, Mode, Options, OwnerId, PinnedKey, Wait};
 
-/// A lock to be acquired: its key or keys, and how (see [`Options`]).
+/// A builder for one acquisition: the keys, the options and the backend.
 ///
+/// Made by `locks::named`, `locks::all` and the methods of the same names of [`Backend`]. Nothing
+/// happens before [`acquire`](Self::acquire) or [`acquire_async`](Self::acquire_async). A builder
+/// can be cloned, to acquire the same lock again.
+///
+/// # Examples
 /// ```
 /// use std::time::Duration;
-/// use locks_core::Backend;
 ///
-/// let guard = Backend::process()
-///     .named("invoice:42")
+/// let guard = locks::named("invoice:42")
 ///     .wait(Duration::from_secs(2))
 ///     .steal_after(Duration::from_secs(60))
 ///     .acquire()?;
 /// println!("fencing token {}", guard.token());
-/// # Ok::<(), locks_core::LockError>(())
+/// # Ok::<(), locks::LockError>(())
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder acquires nothing until `acquire` or `acquire_async`"]
@@ -50,7 +53,9 @@ enum Choice {
 }
 
 impl<'k> LockBuilder<'k> {
-    /// A lock on `key`, at the in-process engine unless [`on`](Self::on) says otherwise.
+    /// Creates a builder for the lock `key` at the engine of this process.
+    ///
+    /// `locks::named` does so for the default backend.
     #[inline]
     pub fn named(key: impl Into<Cow<'k, str>>) -> Self {
         Self {
@@ -70,7 +75,10 @@ impl<'k> LockBuilder<'k> {
         }
     }
 
-    /// A lock on all of `keys`, granted all or none (C11).
+    /// Creates a builder for all of `keys`, granted all or none, at the engine of this process.
+    ///
+    /// `locks::all` does so for the default backend. The order of the keys does not matter, and a
+    /// key that is given twice counts once ([C11](crate::contract#c11-several-keys)).
     pub fn all<K: Into<String>>(keys: impl IntoIterator<Item = K>) -> Self {
         Self {
             keys: KeyInput::Several(KeySet::new(keys)),
@@ -79,8 +87,18 @@ impl<'k> LockBuilder<'k> {
         }
     }
 
-    /// Acquires the lock from `backend` instead of the default one: a [`Backend`] or a reference to one, or
-    /// whatever becomes one.
+    /// Acquires the lock from `backend` instead of the default one.
+    ///
+    /// Takes a [`Backend`], a reference to one, an [`Engine`](crate::Engine), or any
+    /// [`LockBackend`](crate::LockBackend).
+    ///
+    /// # Examples
+    /// ```
+    /// let backend = locks::open("memory:")?;
+    /// let guard = locks::named("report").on(&backend).acquire()?;
+    /// # drop(guard);
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     #[inline]
     pub fn on(mut self, backend: impl Into<Backend>) -> Self {
         self.choice = Choice::Given(backend.into());
@@ -95,23 +113,65 @@ impl<'k> LockBuilder<'k> {
         self
     }
 
-    /// How long to queue: `true` for ever, `false` not at all, or at most a [`Duration`] (C2); with a
-    /// duration of zero it queues, and gives up as soon as it has to wait.
+    /// Sets how long to wait for the lock: `true` for ever, `false` not at all, or at most a
+    /// [`Duration`].
+    ///
+    /// Without it the backend's default applies, which is for ever unless its URL says otherwise.
+    /// With a duration of zero the request is queued and fails as soon as it would have to wait. One
+    /// deadline covers all keys; it counts from the call of `acquire`, or from the first poll
+    /// ([C2](crate::contract#c2-waiting)).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let guard = locks::named("report").wait(Duration::from_secs(2)).acquire()?;
+    /// let error = locks::named("report").wait(false).acquire().unwrap_err();
+    /// assert!(error.is_contended());
+    /// # drop(guard);
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     #[inline]
     pub fn wait(mut self, wait: impl Into<Wait>) -> Self {
         self.options.wait = Some(wait.into());
         self
     }
 
-    /// Takes over a conflicting hold that is older than `age` (C6).
+    /// Steals the lock from a conflicting holder that has had it for longer than `age`.
+    ///
+    /// The age counts from the grant, or from the holder's last [`refresh`](crate::Guard::refresh).
+    /// The holder's guard is lost at once, but its code runs on until it looks: protect each effect
+    /// by [`check`](crate::Guard::check) or by the fencing token
+    /// ([C6](crate::contract#c6-stealing)).
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// // A refresh that has been going for more than five seconds is taken to be stuck.
+    /// let guard = locks::named("refresh_7").steal_after(Duration::from_secs(5)).acquire()?;
+    /// # drop(guard);
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     #[inline]
     pub fn steal_after(mut self, age: Duration) -> Self {
         self.options.steal_after = Some(age);
         self
     }
 
-    /// Shares the key with other shared holds. Not together with [`permits`](Self::permits): that is
-    /// refused with `PermitsMismatch`.
+    /// Acquires a shared lock: any number of shared holders at a time, but no exclusive one.
+    ///
+    /// Together with [`permits`](Self::permits) the acquisition fails with
+    /// [`PermitsMismatch`](crate::ErrorKind::PermitsMismatch).
+    ///
+    /// # Examples
+    /// ```
+    /// let reader = locks::named("config").shared().acquire()?;
+    /// let another = locks::named("config").shared().acquire()?;
+    /// assert!(locks::named("config").wait(false).acquire().is_err());
+    /// # drop((reader, another));
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     #[inline]
     pub fn shared(mut self) -> Self {
         self.options.mixed |= matches!(self.options.mode, Mode::Permit { .. });
@@ -119,10 +179,22 @@ impl<'k> LockBuilder<'k> {
         self
     }
 
-    /// Takes one of `of` permits (C16): the request is granted while fewer than `of` hold the key,
-    /// whatever numbers those have asked for. So a fleet of programs can be rolled from one number to
-    /// another while it runs. With `of` 0, or on a key that is in use without permits, it is refused
-    /// with `PermitsMismatch`.
+    /// Acquires one of `of` permits, as of a semaphore: up to `of` holders at a time.
+    ///
+    /// Each request obeys its own number: it is granted while fewer than `of` permits of the key are
+    /// held, so a fleet of programs can be rolled from one number to another while it runs
+    /// ([C16](crate::contract#c16-permits)). The acquisition fails with
+    /// [`PermitsMismatch`](crate::ErrorKind::PermitsMismatch) if `of` is 0 or the key is in use
+    /// without permits.
+    ///
+    /// # Examples
+    /// ```
+    /// let first = locks::named("downloads").permits(2).acquire()?;
+    /// let second = locks::named("downloads").permits(2).acquire()?;
+    /// assert!(locks::named("downloads").permits(2).wait(false).acquire().is_err());
+    /// # drop((first, second));
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     #[inline]
     pub fn permits(mut self, of: u32) -> Self {
         self.options.mixed |= matches!(self.options.mode, Mode::Shared);
@@ -130,63 +202,155 @@ impl<'k> LockBuilder<'k> {
         self
     }
 
-    /// Nests in a hold of the same identity instead of failing with `Deadlock` (C9).
+    /// Makes the request re-enter a lock that its thread, scope or [`owner`](Self::owner) holds,
+    /// instead of failing with [`Deadlock`](crate::ErrorKind::Deadlock).
+    ///
+    /// The lock is released with the last guard ([C9](crate::contract#c9-re-entry)).
+    ///
+    /// # Examples
+    /// ```
+    /// let outer = locks::named("ledger").acquire()?;
+    /// let inner = locks::named("ledger").reentrant().acquire()?;
+    /// # drop((inner, outer));
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     #[inline]
     pub fn reentrant(mut self) -> Self {
         self.options.reentrant = true;
         self
     }
 
-    /// `true`: overtakes nobody. `false`: overtakes everybody it can run beside (C3).
+    /// Sets the queueing policy: `true` never overtakes a waiter, `false` ignores the queue whenever
+    /// the current holders permit it.
+    ///
+    /// By default a newcomer may take a lock that it finds free for half a millisecond before it is
+    /// handed to the first waiter ([C3](crate::contract#c3-fairness)). With `false`, waiters can
+    /// starve.
+    ///
+    /// # Examples
+    /// ```
+    /// let guard = locks::named("printer").fair(true).acquire()?;
+    /// # drop(guard);
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     #[inline]
     pub fn fair(mut self, fair: bool) -> Self {
         self.options.fair = Some(fair);
         self
     }
 
-    /// How long the arbiter keeps the lock for a holder that has gone silent. Without effect
-    /// where holds cannot expire.
+    /// Sets the lease: how long a remote backend keeps the lock for a holder that no longer answers.
+    ///
+    /// It is renewed in the background for as long as the guard lives. It has no effect on backends
+    /// whose holds cannot expire, such as the engine of this process.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let guard = locks::named("import").lease(Duration::from_secs(30)).acquire()?;
+    /// # drop(guard);
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     #[inline]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.options.lease = Some(lease);
         self
     }
 
-    /// Keeps the key reserved until `least` after the grant, even once released (C14). A nested hold
-    /// has the bounds of the one around it.
+    /// Keeps the key reserved until `least` after the grant, even if the guard is dropped sooner.
+    ///
+    /// So the work runs at most once in `least` ([C14](crate::contract#c14-bounds-of-a-hold)). A
+    /// nested hold has the bounds of the outer one.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// drop(locks::named("digest").hold_at_least(Duration::from_secs(60)).acquire()?);
+    /// assert!(locks::named("digest").wait(false).acquire().is_err());
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     #[inline]
     pub fn hold_at_least(mut self, least: Duration) -> Self {
         self.options.hold_at_least = Some(least);
         self
     }
 
-    /// Ends the hold `most` after the grant; the guard is lost then (C14). A nested hold has the
-    /// bounds of the one around it.
+    /// Ends the hold `most` after the grant; its guard is lost then.
+    ///
+    /// The code that holds the guard runs on until it looks
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)). A nested hold has the bounds of the outer one.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let guard = locks::named("import").hold_at_most(Duration::from_secs(600)).acquire()?;
+    /// # drop(guard);
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     #[inline]
     pub fn hold_at_most(mut self, most: Duration) -> Self {
         self.options.hold_at_most = Some(most);
         self
     }
 
-    /// Asks in the name of `owner`: all who name it count as one (C9).
+    /// Sets the identity that holds the lock, in place of the thread or scope: all requests that name
+    /// `owner` count as one holder.
     ///
-    /// What a wait blocks is still the thread or scope that waits (C10). Asynchronous code outside any
-    /// scope is known by its owner alone: if several tasks name one, run each in a
-    /// [`scope`](crate::scope), or a wait of one may be taken for a wait of all.
+    /// With [`reentrant`](Self::reentrant), several threads or tasks can so share a hold
+    /// ([C9](crate::contract#c9-re-entry)). For deadlock detection, a wait still blocks only the thread
+    /// or scope that waits ([C10](crate::contract#c10-deadlocks)). Tasks outside of any scope are known
+    /// by their owner alone: run each in a [`scope`](crate::scope) if several name one owner.
+    ///
+    /// # Examples
+    /// ```
+    /// let outer = locks::named("order:17").owner(17).acquire()?;
+    /// std::thread::spawn(|| {
+    ///     let inner = locks::named("order:17").owner(17).reentrant().acquire();
+    ///     assert!(inner.is_ok());
+    /// })
+    /// .join()
+    /// .unwrap();
+    /// # drop(outer);
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     #[inline]
     pub fn owner(mut self, owner: impl Into<OwnerId>) -> Self {
         self.options.owner = Some(owner.into());
         self
     }
 
-    /// How much the lock matters, and so which backend serves it.
+    /// Sets whether the lock is for correctness or only saves work, and so which backend serves it.
+    ///
+    /// [`Kind::Weak`] asks the backend that was installed for weak locks, if there is one. It has no
+    /// effect after [`on`](Self::on).
+    ///
+    /// # Examples
+    /// ```
+    /// let guard = locks::named("warm_cache").kind(locks::Kind::Weak).acquire()?;
+    /// # drop(guard);
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     #[inline]
     pub fn kind(mut self, kind: Kind) -> Self {
         self.options.kind = kind;
         self
     }
 
-    /// These options in place of those given so far.
+    /// Replaces all options given so far by `options`.
+    ///
+    /// # Examples
+    /// ```
+    /// use locks::{Mode, Options};
+    ///
+    /// let mut options = Options::default();
+    /// options.mode = Mode::Shared;
+    /// let guard = locks::named("config").options(options).acquire()?;
+    /// # drop(guard);
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     #[inline]
     pub fn options(mut self, options: Options) -> Self {
         self.options = options;
