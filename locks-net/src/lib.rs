@@ -54,8 +54,8 @@ mod serving;
 mod simulation;
 mod wire;
 
-pub use self::arbiter::Limits;
+pub use self::arbiter::{ClientInfo, Figures, Histogram, Limits, Losses, Observation, Refusals};
 pub use self::client::{NetBackend, NetBuilder};
 pub use self::secret::Secret;
-pub use self::server::{LogLevel, LogLine, Server, ServerBuilder};
+pub use self::server::{LogLevel, LogLine, Server, ServerBuilder, ServerObserver};
 pub use self::wire::Status;

@@ -25,6 +25,11 @@ impl OwnTime {
         self.is_restoring.store(false, Ordering::Relaxed);
     }
 
+    /// The time, also while nothing is over yet.
+    pub(super) fn real(&self) -> Moment {
+        self.time.now()
+    }
+
     /// Sets off what is due.
     pub(super) fn fire(&self) {
         self.alarms.fire(self.time.now());

@@ -53,7 +53,9 @@ impl Arbiter {
         let Some(session) = self.sessions.get_mut(&realm) else { return };
         session.alarm = None;
         if session.end().is_some_and(|end| end <= now) {
-            self.end_session(realm);
+            let cause =
+                if session.is_leased() { LostCause::Expired } else { LostCause::SessionEnded };
+            self.end_session(realm, Some(cause));
             return;
         }
         if session.is_leased() {

@@ -14,6 +14,11 @@ impl Arbiter {
     /// A client gives up what it asked for or holds; or its time is up, which it hears of. To the journal
     /// both are releases: of a nest, the other guards may have longer leases, and stay.
     pub(super) fn end(&mut self, realm: u32, request: u64) {
+        self.end_for(realm, request, None);
+    }
+
+    /// As [`end`](Self::end); not by the client's own will, if there is a cause.
+    fn end_for(&mut self, realm: u32, request: u64, cause: Option<LostCause>) {
         let at = self.time_awake();
         let Some(session) = self.sessions.get_mut(&realm) else { return };
         match session.take_request(request) {
@@ -27,6 +32,7 @@ impl Arbiter {
                 self.release_by_key(&held);
                 if held.lost.is_none() && !held.is_untold {
                     self.paper.guards -= 1;
+                    self.count_end(held.granted, at, cause);
                     self.record(&Record::Ended { realm, request, cause: None, at });
                 }
                 drop(self.engine.release(held.hold));
@@ -46,7 +52,7 @@ impl Arbiter {
                 Event::Refused { call: request, error }
             }
         };
-        self.end(realm, request);
+        self.end_for(realm, request, Some(cause));
         self.tell(realm, &event);
     }
 
@@ -93,11 +99,12 @@ impl Arbiter {
         }
         for (realm, losses) in by_session {
             let Some(session) = self.sessions.get_mut(&realm) else { continue };
-            for (request, cause) in mark_lost(session, &losses) {
+            for (request, cause, granted) in mark_lost(session, &losses) {
                 if self.take_untold(realm, request) {
                     continue;
                 }
                 self.paper.guards -= 1;
+                self.count_end(granted, at, Some(cause));
                 self.record(&Record::Ended { realm, request, cause: Some(cause), at });
                 self.tell(realm, &Event::Lost { request, cause });
             }
@@ -120,8 +127,8 @@ impl Arbiter {
         true
     }
 
-    /// A session is over, and with it all it waited for and held.
-    pub(super) fn end_session(&mut self, realm: u32) {
+    /// A session is over, and with it all it waited for and held; not by its client's own will, if there is a cause.
+    pub(super) fn end_session(&mut self, realm: u32, cause: Option<LostCause>) {
         let Some(session) = self.sessions.get_mut(&realm) else { return };
         let mut requests = session
             .requests
@@ -131,7 +138,7 @@ impl Arbiter {
         // Those who wait first: none of them is to be granted what the others give back.
         requests.sort_unstable();
         for (_, request) in requests {
-            self.end(realm, request);
+            self.end_for(realm, request, cause);
         }
         let Some(session) = self.sessions.remove(&realm) else { return };
         if session.is_recorded {
@@ -179,8 +186,8 @@ impl Drop for Arbiter {
 }
 
 /// Marks the guards of a session that are lost, in one pass however many there are: which, in ascending
-/// order, and why.
-fn mark_lost(session: &mut Session, losses: &[Loss]) -> Vec<(u64, LostCause)> {
+/// order, why, and when they were granted.
+fn mark_lost(session: &mut Session, losses: &[Loss]) -> Vec<(u64, LostCause, u32)> {
     let mut ended = HashMap::new();
     let mut tokens = HashSet::new();
     for (index, Loss { key, tokens: guards, .. }) in losses.iter().enumerate() {
@@ -201,10 +208,10 @@ fn mark_lost(session: &mut Session, losses: &[Loss]) -> Vec<(u64, LostCause)> {
         let first = held.hold.keys().filter_map(|key| ended.get(&(key, token)).copied()).min();
         if let Some(cause) = first.map(|first| losses[first].cause) {
             held.lost = Some(cause);
-            lost.push((*request, cause));
+            lost.push((*request, cause, held.granted));
         }
     }
-    lost.sort_unstable_by_key(|(request, _)| *request);
+    lost.sort_unstable_by_key(|(request, ..)| *request);
     lost
 }
 

@@ -162,6 +162,7 @@ impl Arbiter {
         (self.setup.random)(&mut secret);
         let record = SessionRecord { realm, secret, party: open.party.clone(), kept, lease };
         self.sessions.insert(realm, Session::new(record, now));
+        self.figures.sessions += 1;
         Ok(realm)
     }
 

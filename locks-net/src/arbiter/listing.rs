@@ -60,29 +60,39 @@ impl Arbiter {
             let error = LockError::new(ErrorKind::Unauthorized, key).with_message(why);
             return self.tell(realm, &Event::Refused { call, error });
         }
-        if let Err(why) = self.has_room_to_write(key.len() + FREED) {
-            let why = format!("the lock server cannot write down what is released: {why}");
-            let error = LockError::new(ErrorKind::Unavailable, &*key).with_message(why);
-            return self.tell(realm, &Event::Refused { call, error });
-        }
-        let event = match self.engine.evict(&key, token) {
-            Op::Now(Ok(found)) => {
-                let lost = self.happened.take_lost();
-                if found && lost.is_empty() {
-                    self.record(&Record::Freed { key: key.clone(), token });
-                }
-                self.tell_of_losses(lost);
-                if found {
-                    let who = self.sessions.get(&realm).map(|session| session.party.to_string());
-                    let who = who.unwrap_or_default();
-                    self.say("evicted", format!("`{key}`, token {token}, by {who}"));
-                }
-                Event::Evicted { call, found }
-            }
-            Op::Now(Err(error)) => Event::Refused { call, error },
-            Op::Later(_) => unreachable!("an engine without an upstream evicts at once"),
+        let who = self.sessions.get(&realm).map(|session| session.party.to_string());
+        let event = match self.evict_for(&key, token, &who.unwrap_or_default()) {
+            Ok(found) => Event::Evicted { call, found },
+            Err(error) => Event::Refused { call, error },
         };
         self.tell(realm, &event);
+    }
+
+    /// Ends whatever holds or reserves `key` with this token; `who` wants it so. Whether there was such a hold.
+    pub(super) fn evict_for(
+        &mut self,
+        key: &str,
+        token: Token,
+        who: &str,
+    ) -> Result<bool, LockError> {
+        if let Err(why) = self.has_room_to_write(key.len() + FREED) {
+            let why = format!("the lock server cannot write down what is released: {why}");
+            return Err(LockError::new(ErrorKind::Unavailable, key).with_message(why));
+        }
+        let found = match self.engine.evict(key, token) {
+            Op::Now(found) => found?,
+            Op::Later(_) => unreachable!("an engine without an upstream evicts at once"),
+        };
+        let lost = self.happened.take_lost();
+        if found && lost.is_empty() {
+            self.record(&Record::Freed { key: key.to_owned(), token });
+        }
+        self.tell_of_losses(lost);
+        if found {
+            self.figures.evictions += 1;
+            self.say("evicted", format!("`{key}`, token {token}, by {who}"));
+        }
+        Ok(found)
     }
 
     /// Whether a session may release what others hold (N9).

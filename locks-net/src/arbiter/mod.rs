@@ -13,10 +13,12 @@ mod deadlines;
 mod describe;
 mod endings;
 mod events;
+mod figures;
 mod greeting;
 mod leases;
 mod limits;
 mod listing;
+mod observe;
 mod paper;
 mod requests;
 mod restore;
@@ -31,7 +33,9 @@ use std::time::Duration;
 
 use locks_core::{Clock, Engine, LostCause, Moment, Token};
 
+pub use self::figures::{Figures, Histogram, Losses, Refusals};
 pub use self::limits::Limits;
+pub use self::observe::{ClientInfo, Observation};
 
 use self::clock::OwnTime;
 use self::connection::{After, Connection, Fault, Stage};
@@ -77,6 +81,7 @@ pub(crate) struct Arbiter {
     next_realm: u32,
     next_order: u64,
     waiting: usize,
+    figures: Figures,
     room: Room,
     paper: Paper,
     promised: (Token, Duration),
@@ -233,7 +238,7 @@ impl Arbiter {
     /// A process that kept a session is gone.
     pub(crate) fn process_ended(&mut self, realm: u32) {
         if self.sessions.get(&realm).is_some_and(|session| !session.is_leased()) {
-            self.end_session(realm);
+            self.end_session(realm, Some(LostCause::SessionEnded));
         }
         self.settle();
     }

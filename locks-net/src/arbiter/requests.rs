@@ -4,11 +4,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use locks_core::{
-    Caller, ErrorKind, Granted, Hold, KeySet, Keys, LockError, LostCause, Mode, Op, OwnerId, Query,
-    Request, Wait,
+    Caller, ErrorKind, Granted, Hold, KeySet, Keys, LockError, LostCause, Mode, Moment, Op,
+    OwnerId, Query, Request, Wait,
 };
 
 use super::connection::Fault;
+use super::figures;
 use super::leases::DIFFERENT_LEASES;
 use super::session::{Held, Requested, Waiting};
 use super::{Arbiter, ConnId};
@@ -51,7 +52,7 @@ impl Arbiter {
             }
             Call::Ping => self.acknowledge(id, 1),
             Call::Bye => {
-                self.end_session(realm);
+                self.end_session(realm, None);
                 return Err(Fault::Over);
             }
         }
@@ -83,6 +84,7 @@ impl Arbiter {
         {
             let event = if error.kind() == ErrorKind::LimitExceeded { "limit" } else { "disk" };
             self.say(event, error.to_string());
+            self.count_refusal(error.kind());
             self.tell(realm, &Event::Refused { call: request, error });
             return Ok(());
         }
@@ -128,8 +130,8 @@ impl Arbiter {
         let mut asked = Request::new(keys, options, caller);
         if !acquire.waited.is_zero() {
             let now = self.time_awake();
-            let nanos = u64::try_from(acquire.waited.as_nanos()).unwrap_or(u64::MAX);
-            asked.asked = Some(locks_core::Moment::from_nanos(now.nanos().saturating_sub(nanos)));
+            asked.asked =
+                Some(Moment::from_nanos(now.nanos().saturating_sub(nanos(acquire.waited))));
         }
         match self.engine.request(asked) {
             Op::Now(Ok(granted)) => {
@@ -139,7 +141,7 @@ impl Arbiter {
                     let site = site.map(|site| site.to_string());
                     Member { since, owner, site, ..Member::plain(key, token) }
                 });
-                self.grant(realm, request, granted, lease, member);
+                self.grant(realm, request, Grantable { granted, lease, asked: None }, member);
             }
             Op::Now(Err(error)) if may_not_wait && error.kind() == ErrorKind::Contended => {
                 let error = self.too_many_wait(error.key());
@@ -147,10 +149,13 @@ impl Arbiter {
             }
             Op::Now(Err(error)) => self.refuse(realm, request, error),
             Op::Later(future) => {
-                let waiting = Waiting { op: Op::Later(future), lease };
+                let since = self.time_awake().nanos().saturating_sub(nanos(acquire.waited));
+                let asked = Moment::from_nanos(since);
+                let waiting = Waiting { op: Op::Later(future), lease, asked };
                 if let Some(session) = self.sessions.get_mut(&realm) {
                     session.put_request(request, Requested::Waiting(Box::new(waiting)));
                     self.waiting += 1;
+                    self.count_wait();
                 }
                 self.poll_request(realm, request);
             }
@@ -250,10 +255,11 @@ impl Arbiter {
                 granted.extend(self.granted(realm, request));
             }
             // From the outside in, in the journal too: a nest's tokens do not grow outwards.
-            granted.sort_by_key(|arrival| (arrival.granted.hold.token(), arrival.is_nested()));
+            granted
+                .sort_by_key(|arrival| (arrival.granted.granted.hold.token(), arrival.is_nested()));
         }
-        for Arrival { request, granted, lease, .. } in granted {
-            self.grant(realm, request, granted, lease, None);
+        for Arrival { request, granted, .. } in granted {
+            self.grant(realm, request, granted, None);
         }
     }
 
@@ -266,7 +272,7 @@ impl Arbiter {
         let waker = self.happened.waker(realm, request);
         let polled = std::pin::Pin::new(&mut waiting.op).poll(&mut Context::from_waker(&waker));
         let Poll::Ready(outcome) = polled else { return None };
-        let lease = waiting.lease;
+        let (lease, asked) = (waiting.lease, Some(waiting.asked));
         session.take_request(request);
         self.waiting -= 1;
         // What it took from others has ended before.
@@ -275,7 +281,7 @@ impl Arbiter {
         match outcome {
             Ok(granted) => {
                 let nested = self.members(&granted.hold).iter().any(|member| member.nested);
-                Some(Arrival { request, granted, lease, nested })
+                Some(Arrival { request, granted: Grantable { granted, lease, asked }, nested })
             }
             Err(error) => {
                 self.refuse(realm, request, error);
@@ -285,6 +291,7 @@ impl Arbiter {
     }
 
     fn refuse(&mut self, realm: u32, request: u64, error: LockError) {
+        self.count_refusal(error.kind());
         let error = self.describe_error(error);
         self.tell(realm, &Event::Refused { call: request, error });
     }
@@ -294,8 +301,7 @@ impl Arbiter {
         &mut self,
         realm: u32,
         request: u64,
-        granted: Granted,
-        lease: Option<Duration>,
+        Grantable { granted, lease, asked }: Grantable,
         member: Option<Member>,
     ) {
         // What it took from others has ended before.
@@ -313,14 +319,17 @@ impl Arbiter {
         if leased {
             self.promised.1 = self.promised.1.max(promise);
         }
+        let member_since = member.as_ref().and_then(|member| member.since);
         let members = match member {
             Some(member) => vec![member],
             None => self.members(&hold),
         };
         let lost = if members.is_empty() { self.cause(&hold) } else { None };
+        self.count_grant(members.first().map_or(Mode::Exclusive, |member| member.mode), asked);
         self.next_order += 1;
         let own_lease = lease.filter(|_| leased);
-        let mut held = Held::new(hold, self.next_order, own_lease);
+        let now = member_since.unwrap_or_else(|| self.time_awake());
+        let mut held = Held::new(hold, self.next_order, own_lease, now);
         held.lost = lost;
         let Some(session) = self.sessions.get_mut(&realm) else { return };
         session.put_request(request, Requested::Held(held));
@@ -340,6 +349,7 @@ impl Arbiter {
         }
         self.tell(realm, &Event::Granted { request, token });
         if let Some(cause) = lost {
+            self.count_end(figures::stamp(now), now, Some(cause));
             self.tell(realm, &Event::Lost { request, cause });
         }
     }
@@ -396,9 +406,20 @@ const REFRESHED: usize = 64;
 /// A grant that a request has waited for, on its way to the session.
 struct Arrival {
     request: u64,
+    granted: Grantable,
+    nested: bool,
+}
+
+/// What the engine has granted, before its session knows.
+struct Grantable {
     granted: Granted,
     lease: Option<Duration>,
-    nested: bool,
+    /// Since when it has waited, if it has.
+    asked: Option<Moment>,
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl Arrival {

@@ -53,6 +53,7 @@ impl Arbiter {
             next_realm: 0,
             next_order: 0,
             waiting: 0,
+            figures: super::Figures::default(),
             room: super::Room::default(),
             paper: super::Paper::new(setup.promise),
             promised: (setup.floor, std::time::Duration::ZERO),
@@ -111,7 +112,7 @@ impl Arbiter {
         self.promised.0 = self.promised.0.max(hold.token());
         self.next_order += 1;
         let own = (session.is_leased() && lease != session.lease).then_some(lease);
-        let held = Held::new(hold, self.next_order, own);
+        let held = Held::new(hold, self.next_order, own, self.time.real());
         if let Some(lease) = held.lease() {
             self.promised.1 = self.promised.1.max(lease);
         }

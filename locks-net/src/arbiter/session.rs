@@ -4,6 +4,7 @@ use std::time::Duration;
 use locks_core::{CallSite, Granted, Hold, LostCause, Moment, Op, OwnerId, Party};
 
 use super::ConnId;
+use super::figures::stamp;
 use super::leases::Leases;
 use crate::channel::Channel;
 use crate::journal::{Kept, SessionRecord};
@@ -20,6 +21,8 @@ pub(super) struct Session {
     pub(super) connection: Option<ConnId>,
     /// When its newest frame arrived, on the boot clock.
     pub(super) heard: Moment,
+    /// When it was begun, or the server; on the boot clock.
+    pub(super) began: Moment,
     /// What was over by then for want of renewal has ended; on the boot clock.
     pub(super) checked: Moment,
     /// When it ends unless it is resumed: its connection has ended although its process lives.
@@ -52,6 +55,8 @@ pub(super) enum Requested {
 pub(super) struct Waiting {
     pub(super) op: Op<'static, Granted>,
     pub(super) lease: Option<Duration>,
+    /// Since when, on the clock of the time awake.
+    pub(super) asked: Moment,
 }
 
 /// A guard.
@@ -61,6 +66,8 @@ pub(super) struct Held {
     pub(super) order: u64,
     /// In milliseconds; 0 for the session's.
     lease: u32,
+    /// When, as [`stamp`](super::figures::stamp) has it.
+    pub(super) granted: u32,
     /// It could not be written down yet, and its client waits for it as before.
     pub(super) is_untold: bool,
     /// It has ended, and its client has been told. It stays until that gives it up.
@@ -78,8 +85,9 @@ impl Requested {
 }
 
 impl Held {
-    pub(super) fn new(hold: Hold, order: u64, lease: Option<Duration>) -> Self {
-        Self { hold, order, lease: lease.map_or(0, millis), is_untold: false, lost: None }
+    pub(super) fn new(hold: Hold, order: u64, lease: Option<Duration>, at: Moment) -> Self {
+        let lease = lease.map_or(0, millis);
+        Self { hold, order, lease, granted: stamp(at), is_untold: false, lost: None }
     }
 
     /// Its own lease, if that is not the session's.
@@ -121,6 +129,7 @@ impl Session {
             channel: Channel::default(),
             connection: None,
             heard: now,
+            began: now,
             checked: Moment::from_nanos(0),
             ends_at: None,
             alarm: None,

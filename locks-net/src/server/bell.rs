@@ -17,6 +17,8 @@ pub(super) enum Source {
     Process(u32),
     /// The time has come.
     Timer,
+    /// Somebody of this process wants to know something.
+    Operator,
 }
 
 /// Gathers what there is to be looked at, and wakes the server's task.

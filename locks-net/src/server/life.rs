@@ -12,6 +12,7 @@ use super::bell::Bell;
 use super::driver::{Driver, Round};
 use super::log::{Log, LogLevel};
 use super::machine_time::MachineTime;
+use super::observer::Inquiries;
 use super::process;
 use super::socket_file::SocketFile;
 use crate::arbiter::{Arbiter, Limits, Setup};
@@ -37,13 +38,18 @@ pub(super) enum Listening {
 
 impl Life {
     /// Serves until the end.
-    pub(super) fn run(self, bell: &Arc<Bell>, begun: impl FnOnce()) -> Result<(), LockError> {
+    pub(super) fn run(
+        self,
+        bell: &Arc<Bell>,
+        inquiries: &Arc<Inquiries>,
+        begun: impl FnOnce(),
+    ) -> Result<(), LockError> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
         let runtime = runtime.map_err(failed)?;
         let _entered = runtime.enter();
         let log = self.log.clone();
-        let mut driver = self.into_driver(bell)?;
+        let mut driver = self.into_driver(bell)?.answering(inquiries);
         log.say(LogLevel::Info, "started", &format!("process {}", std::process::id()));
         begun();
         // Spawned: the task that a runtime was built for is woken by a system call. Without a budget: of many sockets

@@ -10,6 +10,7 @@ mod driver;
 mod life;
 mod log;
 mod machine_time;
+mod observer;
 pub(crate) mod process;
 mod processes;
 pub(crate) mod socket_file;
@@ -27,6 +28,8 @@ use self::bell::Bell;
 pub use self::builder::ServerBuilder;
 use self::life::{Life, Listening};
 pub use self::log::{LogLevel, LogLine};
+use self::observer::Inquiries;
+pub use self::observer::ServerObserver;
 
 /// A lock server in this process.
 ///
@@ -43,9 +46,10 @@ pub struct Server {
     process: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     bell: Arc<Bell>,
+    inquiries: Arc<Inquiries>,
     outcome: Mutex<Option<Outcome>>,
     ended: Condvar,
 }
@@ -60,7 +64,7 @@ impl Server {
     }
 
     fn spawn(life: Life, addresses: Vec<String>) -> Result<Self, LockError> {
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(Shared::new());
         let (begun, has_begun) = std::sync::mpsc::channel();
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new().name("locks-serve".into()).spawn(move || {
@@ -75,7 +79,7 @@ impl Server {
             }
             let panicked = (ErrorKind::Io, "the server has panicked".to_owned());
             let mut ends = Ends(theirs, Err(panicked));
-            let outcome = life.run(&ends.0.bell, || {
+            let outcome = life.run(&ends.0.bell, &ends.0.inquiries, || {
                 // Nobody waits for it any more, then.
                 let _ = begun.send(());
             });
@@ -106,6 +110,30 @@ impl Server {
     /// first.
     pub fn addresses(&self) -> &[String] {
         &self.addresses
+    }
+
+    /// Returns what looks into the server from any thread of this process.
+    ///
+    /// ```
+    /// use locks_net::{NetBackend, Server};
+    ///
+    /// # let directory = std::env::temp_dir().join(format!("locks-observer-{}", std::process::id()));
+    /// let server = Server::builder().state(&directory).unix(directory.join("locks.sock")).start()?;
+    /// let backend = NetBackend::unix(directory.join("locks.sock")).build()?.into_backend();
+    /// let guard = backend.named("invoice:42").acquire()?;
+    ///
+    /// let seen = server.observer().observe().block()?;
+    /// assert_eq!((seen.figures.grants(), seen.holds), (1, 1));
+    /// assert_eq!(seen.locks[0].key, "invoice:42");
+    ///
+    /// assert!(server.observer().release("invoice:42", guard.token()).block()?);
+    /// assert!(guard.check().is_err());
+    /// # drop((guard, backend, server));
+    /// # std::fs::remove_dir_all(&directory).unwrap();
+    /// # Ok::<(), locks_core::LockError>(())
+    /// ```
+    pub fn observer(&self) -> ServerObserver {
+        ServerObserver::new(&self.shared.inquiries)
     }
 
     /// Whether it serves.
@@ -162,6 +190,12 @@ impl fmt::Debug for Server {
 }
 
 impl Shared {
+    fn new() -> Self {
+        let bell = Arc::<Bell>::default();
+        let inquiries = Inquiries::new(&bell);
+        Self { bell, inquiries, outcome: Mutex::default(), ended: Condvar::new() }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Option<Outcome>> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,4 +1,5 @@
 mod endings;
+mod figures;
 mod limits;
 mod line;
 

@@ -19,6 +19,7 @@ use crate::server::attempts::Attempts;
 use crate::server::bell::{Bell, Rope, Source};
 use crate::server::connection::Connection;
 use crate::server::log::{Log, LogLevel};
+use crate::server::observer::{Answers, Inquiries};
 use crate::server::processes::Processes;
 use crate::server::socket_file::SocketFile;
 use crate::server::timer::Timer;
@@ -44,6 +45,9 @@ pub(super) struct Driver {
     attempts: Attempts,
     timer: Timer,
     timer_rope: Arc<Rope>,
+    inquiries: Option<Arc<Inquiries>>,
+    /// To be given once the journal is written.
+    answers: Answers,
     /// There were no descriptors left for another connection.
     exhausted: bool,
     /// What is not sent and closed before the journal can be written again.
@@ -131,6 +135,8 @@ impl Driver {
             attempts: Attempts::default(),
             timer: Timer::new(Arc::clone(&timer_rope)),
             timer_rope,
+            inquiries: None,
+            answers: Answers::default(),
             exhausted: false,
             held_back: (Vec::new(), Vec::new()),
             covered: None,
@@ -147,6 +153,12 @@ impl Driver {
             looks_until: None,
             bell,
         }
+    }
+
+    /// The same, which answers what is asked there.
+    pub(super) fn answering(mut self, inquiries: &Arc<Inquiries>) -> Self {
+        self.inquiries = Some(Arc::clone(inquiries));
+        self
     }
 
     /// Takes connections from a listener, which `make` makes.
@@ -210,6 +222,11 @@ impl Driver {
             Source::Process(realm) => {
                 if self.processes.has_ended(realm) {
                     self.arbiter.process_ended(realm);
+                }
+            }
+            Source::Operator => {
+                if let Some(inquiries) = &self.inquiries {
+                    inquiries.answer(&mut self.arbiter, &mut self.answers);
                 }
             }
             Source::Timer => {
@@ -340,13 +357,19 @@ impl Driver {
             }
             // What nobody is told of may be written with what comes next: if it is lost with the server,
             // its client repeats it.
-            let in_no_hurry = outputs.is_empty() && closing.is_empty() && !self.looked_around;
+            let in_no_hurry = outputs.is_empty()
+                && closing.is_empty()
+                && self.answers.is_empty()
+                && !self.looked_around;
             let writes = !in_no_hurry || self.arbiter.journal().len() > BUFFER;
             if writes && !self.is_written_down() {
                 // It is tried again, and nobody hears of anything before (N4, N6).
                 self.held_back = (outputs, closing);
                 self.looked_around = false;
                 return;
+            }
+            if writes {
+                self.answers.give();
             }
             for id in outputs {
                 self.output(id);
@@ -487,6 +510,14 @@ impl Driver {
         // Unseen processes are looked at, and whether clients find the server.
         let wait = [arbiter, attention].into_iter().flatten().fold(Timer::LONGEST, Duration::min);
         self.timer.set(wait);
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if let Some(inquiries) = &self.inquiries {
+            inquiries.close();
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod child;
 pub(crate) mod line;
+mod observer;
 mod safety;
 mod sessions;
 mod strangers;

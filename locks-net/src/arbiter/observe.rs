@@ -1,0 +1,110 @@
+//! What an operator sees and does (N9, N12).
+
+use std::time::Duration;
+
+use locks_core::{LockError, LockInfo, Op, Party, Query, Token};
+
+use super::session::Requested;
+use super::{Arbiter, Figures};
+use crate::journal::Kept;
+use crate::wire::Status;
+
+/// A client of a server.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ClientInfo {
+    /// The number by which the server tells it from others, as [`OwnerId::to_parts`](locks_core::OwnerId::to_parts)
+    /// has it for its holds and waits.
+    pub number: u32,
+    /// Who it is.
+    pub party: Party,
+    /// Whether it is connected now.
+    pub connected: bool,
+    /// Whether its lease keeps its locks, and not its process.
+    pub leased: bool,
+    /// The lease, if its requests do not ask for another one.
+    pub lease: Duration,
+    /// For how long it has been a client, on the clock of leases; or since the server's start.
+    pub since: Duration,
+    /// For how long nothing has come from it, on the clock of leases.
+    pub silent: Duration,
+    /// What it holds: guards, each of one key or of several.
+    pub holds: usize,
+    /// Its requests that wait.
+    pub waits: usize,
+}
+
+/// What goes on at a server, at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Observation {
+    /// Who serves.
+    pub status: Status,
+    /// What was counted.
+    pub figures: Figures,
+    /// Sessions that are connected.
+    pub connected: u64,
+    /// Guards that are held.
+    pub holds: u64,
+    /// Keys that are held, waited for or reserved, in ascending order; empty if they were not asked for.
+    pub locks: Vec<LockInfo>,
+    /// The clients, in ascending order of their numbers; empty if they were not asked for.
+    pub clients: Vec<ClientInfo>,
+}
+
+impl Arbiter {
+    /// `all`: locks and clients too, which takes as long as there are many.
+    pub(crate) fn observe(&self, all: bool) -> Observation {
+        let connected = self.sessions.values().filter(|session| session.connection.is_some());
+        let mut observation = Observation {
+            status: self.status(),
+            figures: self.figures.clone(),
+            connected: connected.count() as u64,
+            holds: self.paper.guards as u64,
+            locks: Vec::new(),
+            clients: Vec::new(),
+        };
+        if all {
+            if let Op::Now(Ok(infos)) = self.engine.inspect(Query::All) {
+                let infos = infos.into_iter().map(|info| self.describe_info(info));
+                observation.locks = infos.collect();
+                observation.locks.sort_unstable_by(|one, other| one.key.cmp(&other.key));
+            }
+            observation.clients = self.clients();
+        }
+        observation
+    }
+
+    fn clients(&self) -> Vec<ClientInfo> {
+        let now = self.now();
+        let clients = self.sessions.values().map(|session| {
+            let held = |it: &&Requested| matches!(it, Requested::Held(held) if held.lost.is_none());
+            let waits = |it: &&Requested| matches!(it, Requested::Waiting(_));
+            ClientInfo {
+                number: session.realm,
+                party: session.party.clone(),
+                connected: session.connection.is_some(),
+                leased: session.kept == Kept::ByLease,
+                lease: session.lease,
+                since: now.since(session.began),
+                silent: now.since(session.heard),
+                holds: session.requests.values().filter(held).count(),
+                waits: session.requests.values().filter(waits).count(),
+            }
+        });
+        let mut clients = clients.collect::<Vec<_>>();
+        clients.sort_unstable_by_key(|client| client.number);
+        clients
+    }
+
+    /// Ends whatever holds or reserves `key` with this token, for the operator. Whether there was such a hold.
+    pub(crate) fn release_for_operator(
+        &mut self,
+        key: &str,
+        token: Token,
+    ) -> Result<bool, LockError> {
+        let found = self.evict_for(key, token, "the operator");
+        self.settle();
+        found
+    }
+}
