@@ -4,95 +4,98 @@ use std::task::{Context, Poll, Waker};
 use crate::engine::{Slot, SlotRef};
 use crate::{About, LockInfo, LostCause, Op, Query, Request, Token};
 
-/// Whoever arbitrates: grants named locks and takes them back.
+/// A lock backend: grants named locks and takes them back.
 ///
-/// Users never call this; they use guards. It is for those who bring a backend of their own.
-/// A store with leases (a database table, a key-value service) implements the smaller
-/// `LeaseStore` instead and gets all of this from `Leased` (feature `leases`). The conformance kit (crate `locks-conformance`) tests an
-/// implementation clause by clause.
+/// Implement it for a backend of your own; programs use guards instead. A store with leases (a
+/// database table, a key-value service) implements the smaller `LeaseStore` and gets all of this from
+/// `Leased` (feature `leases`). The conformance kit (crate `locks-conformance`) tests an implementation
+/// clause by clause.
 ///
 /// # Contract
-/// What the implementor promises; the numbers are those of the design's clauses.
-/// 1. **Exclusion (C1).** Until a hold is released, lost or evicted, no conflicting one is
-///    granted. Keys are compared byte for byte.
-/// 2. **Waiting (C2).** [`acquire`](Self::acquire) fails with `Contended` at once for
-///    [`Wait::No`](crate::Wait::No), with `Timeout` at the deadline for `AtMost`, and otherwise
-///    waits. One deadline covers all keys and begins at the call.
-/// 3. **Withdrawal (C5).** Dropping the returned operation while it is pending leaves nothing
-///    behind: no hold, no place in a queue; whoever is next is woken. Once it has answered, the
-///    hold is the caller's to release.
-/// 4. **Several keys (C11)** are granted all or none, with one token.
-/// 5. **Tokens (C7)** of a key only grow.
-/// 6. **Release (C4)** concerns the hold given and no other, lost or not: a late release never
-///    touches a successor. It has begun when [`release`](Self::release) returns, whether or not
-///    the operation is polled.
-/// 7. **Refusals (C15).** What [`about`](Self::about) says it cannot do is refused with
-///    [`Unsupported`](crate::ErrorKind::Unsupported), never ignored.
+/// An implementation keeps these clauses of the [contract](crate::contract):
+/// 1. **Exclusion ([C1](crate::contract#c1-exclusion)).** Until a hold is released, lost or evicted, no
+///    conflicting one is granted. Keys are compared byte for byte.
+/// 2. **Waiting ([C2](crate::contract#c2-waiting)).** [`acquire`](Self::acquire) fails with `Contended`
+///    at once for [`Wait::No`](crate::Wait::No), with `Timeout` at the deadline for `AtMost`, and
+///    otherwise waits. One deadline covers all keys and begins at the call.
+/// 3. **Cancellation ([C5](crate::contract#c5-cancellation)).** Dropping the pending operation leaves
+///    no hold and no place in a queue, and wakes the next waiter. Once it has completed, the caller
+///    owns the hold.
+/// 4. **Several keys ([C11](crate::contract#c11-several-keys))** are granted all or none, with one
+///    token.
+/// 5. **Tokens ([C7](crate::contract#c7-fencing-tokens))** of a key only grow.
+/// 6. **Release ([C4](crate::contract#c4-release))** ends the given hold and no other, lost or not: a
+///    late release never touches a successor. It has begun when [`release`](Self::release) returns,
+///    whether or not the operation is polled.
+/// 7. **Refusals ([C15](crate::contract#c15-capabilities)).** What the [capabilities](Self::about) do
+///    not declare is refused with [`Unsupported`](crate::ErrorKind::Unsupported), never ignored.
 /// 8. **No runtime.** Operations wake their waker and assume no executor.
 ///
-/// What callers promise: every [`Hold`] is given to [`release`](Self::release) of the same
-/// backend in the end, lost or not.
+/// A caller gives every [`Hold`] to [`release`](Self::release) of the same backend in the end, lost or
+/// not.
 pub trait LockBackend: Send + Sync + 'static {
-    /// What it is called and what it can do.
+    /// Returns the name and the capabilities of the backend.
     fn about(&self) -> &About;
 
     /// Grants the request's keys, all or none.
     ///
     /// # Errors
     /// `Contended`, `Timeout`, `Deadlock`, `InvalidKey`, `Unsupported`, `PermitsMismatch`, and
-    /// whatever keeps the arbiter from answering.
+    /// `Unavailable` or another kind if the backend cannot answer.
     ///
     /// # Cancel safety
-    /// Dropping the operation withdraws the request (C5).
+    /// Dropping the operation withdraws the request ([C5](crate::contract#c5-cancellation)).
     fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted>;
 
-    /// Ends the hold; the operation says how it went.
+    /// Ends the hold. The operation completes when the backend has confirmed that.
     ///
     /// # Errors
     /// `Lost` if the hold was lost before; then nothing is touched.
     ///
     /// # Cancel safety
-    /// Dropping the operation means not to hear of it; the hold ends all the same.
+    /// Dropping the operation discards its outcome; the hold ends all the same.
     fn release(&self, hold: Hold) -> Op<'static, ()>;
 
-    /// Whether the hold is lost, by what is known here and now; with a context, the task is
-    /// woken when it becomes so (C8).
+    /// Returns the cause if the hold is known to be lost; otherwise, given a context, arranges for its
+    /// task to be woken on the loss ([C8](crate::contract#c8-loss)). Never blocks.
     fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause>;
 
-    /// Forgets `waker`, which a [`poll_lost`](Self::poll_lost) of the hold has left: nobody waits for
-    /// its loss with that any more (C8).
+    /// Removes a waker that [`poll_lost`](Self::poll_lost) registered for the hold.
     fn unwatch(&self, hold: &Hold, waker: &Waker);
 
-    /// Renews the hold's age, so that `steal_after` counts from now (C6).
+    /// Resets the age of the hold to zero, so that `steal_after` counts from now
+    /// ([C6](crate::contract#c6-stealing)).
     ///
     /// # Errors
-    /// `Lost`, and whatever keeps the arbiter from answering.
+    /// `Lost` if the hold is lost, `Unavailable` if the backend does not answer.
     fn refresh(&self, hold: &Hold) -> Op<'static, ()>;
 
-    /// The hold belongs to nobody in particular any more: its guard may leave the thread that it
-    /// was granted to (C9, C10). For backends that keep no account of owners there is nothing to
-    /// do; one that wraps another passes it on.
+    /// Detaches the hold from its owner, because its guard may leave the thread that it was granted to
+    /// ([C9](crate::contract#c9-re-entry)). A backend that does not track owners does nothing; one that
+    /// wraps another forwards the call.
     fn disown(&self, hold: &Hold);
 
-    /// Returns the keys of a hold that was not released, for errors; none once they are not known any
-    /// more. Those of an engine's hold are in the [hold](Hold::keys).
+    /// Returns the keys of a hold that was not released, in ascending order; empty if they are no longer
+    /// known. The keys of an engine's hold are in the [hold](Hold::keys) itself.
     fn keys(&self, hold: &Hold) -> Vec<String>;
 
-    /// Who holds and waits, as far as the backend can tell (C12).
+    /// Returns the holders and waiters of the keys of `query`, as far as the backend knows them
+    /// ([C12](crate::contract#c12-holder-information)).
     ///
     /// # Errors
-    /// `Unsupported`, and whatever keeps the arbiter from answering.
+    /// `Unsupported` if the backend cannot list, `Unavailable` if it does not answer.
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>>;
 
-    /// Ends the hold of `key` with this token, whoever has it; with the token of a reservation,
-    /// ends that. Says whether there was one.
+    /// Revokes the hold of `key` with this token, or the reservation that it left. Returns `true` if
+    /// there was one.
     ///
     /// # Errors
-    /// `Unsupported`, and whatever keeps the arbiter from answering.
+    /// `Unsupported` if the backend cannot evict, `Unauthorized` if this client may not, `Unavailable`
+    /// if the backend does not answer.
     fn evict(&self, key: &str, token: Token) -> Op<'static, bool>;
 }
 
-/// A grant: what an acquisition ends in.
+/// The result of a successful acquisition.
 #[derive(Debug)]
 #[must_use = "a grant that is not released is held for ever"]
 pub struct Granted {
@@ -101,16 +104,16 @@ pub struct Granted {
 }
 
 impl Granted {
-    /// A grant of `hold`.
+    /// Creates the grant of `hold`.
     pub const fn new(hold: Hold) -> Self {
         Self { hold }
     }
 }
 
-/// One hold of one request's keys, as the backend that granted it knows it.
+/// A hold: one grant of the keys of one request.
 ///
-/// There is exactly one of it for each grant: it can be neither copied nor cloned, and
-/// [releasing](LockBackend::release) it uses it up.
+/// There is exactly one for each grant: it can be neither copied nor cloned, and
+/// [`release`](LockBackend::release) consumes it.
 #[must_use = "a hold that is not released is held for ever"]
 pub struct Hold(pub(crate) HoldRepr);
 
@@ -146,14 +149,14 @@ pub(crate) enum Nested {
 const _: () = assert!(size_of::<Hold>() == 24 && size_of::<Option<Hold>>() == 24);
 
 impl Hold {
-    /// A hold that the backend calls `id`, granted with `token`.
+    /// Creates a hold with an id of the backend's choice.
     ///
-    /// Two holds that live at the same time need different ids.
+    /// Two holds that exist at the same time need different ids.
     pub const fn new(id: u64, token: Token) -> Self {
         Self(HoldRepr::Id { id, token })
     }
 
-    /// What the backend calls it; `None` for a hold of the engine.
+    /// Returns the id that the backend gave the hold; `None` for a hold of the engine.
     pub const fn id(&self) -> Option<u64> {
         match self.0 {
             HoldRepr::Id { id, .. } => Some(id),
@@ -161,7 +164,7 @@ impl Hold {
         }
     }
 
-    /// The fencing token of the grant.
+    /// Returns the fencing token of the grant.
     pub fn token(&self) -> Token {
         match &self.0 {
             HoldRepr::Id { token, .. } => *token,
@@ -170,8 +173,7 @@ impl Hold {
         }
     }
 
-    /// The keys that are held, in ascending order, for holds of the engine, which know them; none for
-    /// others.
+    /// Returns the keys of a hold of the engine, in ascending order; empty for other holds.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.slots().iter().map(|hold| hold.slot().key())
     }

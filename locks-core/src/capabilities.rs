@@ -1,26 +1,27 @@
 use crate::{LockError, Mode, Request};
 
-/// What a backend is and what it can do; see [`LockBackend::about`](crate::LockBackend::about).
+/// The name and the capabilities of a backend; see
+/// [`LockBackend::about`](crate::LockBackend::about).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct About {
-    /// What errors and logs call it, as in `memory`, `file:///var/lock/app`. Never a secret.
+    /// The name in errors and logs, such as `memory:` or `file:///var/lock/app`. Never a secret.
     pub name: String,
-    /// What it can do and promise.
+    /// The capabilities.
     pub capabilities: Capabilities,
 }
 
 impl About {
-    /// A backend called `name` that can do this.
+    /// Creates the description of a backend.
     pub fn new(name: impl Into<String>, capabilities: Capabilities) -> Self {
         Self { name: name.into(), capabilities }
     }
 
-    /// Refuses what the backend says it cannot do, naming the option (C15), and what no backend
-    /// can (C1, C16). The first thing an `acquire` does.
+    /// Checks a request against the capabilities, and for what no backend can grant. An implementation
+    /// of `acquire` calls it first ([C15](crate::contract#c15-capabilities)).
     ///
     /// # Errors
-    /// `InvalidKey`, `PermitsMismatch`, `Unsupported`.
+    /// `InvalidKey`, `PermitsMismatch`, or `Unsupported`, which names the option.
     pub fn check(&self, request: &Request<'_>) -> Result<(), LockError> {
         request.keys.check()?;
         let (options, can) = (&request.options, &self.capabilities);
@@ -50,7 +51,8 @@ impl About {
     }
 }
 
-/// What upholds exclusion, and so what it takes to break it (C15).
+/// The mechanism that upholds exclusion, and so what can break it
+/// ([C15](crate::contract#c15-capabilities)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Exclusion {
@@ -58,7 +60,7 @@ pub enum Exclusion {
     LeaseUnlessDataIsLost,
     /// A lease: a holder that stops for longer than it is no longer protected.
     Lease,
-    /// An arbiter that knows when a holder is gone.
+    /// A server that notices the end of a holder's process.
     Arbiter,
     /// The operating system's kernel.
     Kernel,
@@ -66,21 +68,21 @@ pub enum Exclusion {
     Process,
 }
 
-/// For how long tokens of a key only grow (C7).
+/// For how long tokens of a key only grow ([C7](crate::contract#c7-fencing-tokens)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum TokenScope {
-    /// As long as the process lives.
+    /// For as long as the process lives.
     Process,
-    /// As long as a directory is kept.
+    /// For as long as a directory is kept.
     Directory,
-    /// As long as the arbiter's data is kept; beyond its loss by the arbiter's clock alone.
+    /// For as long as the server's data is kept; after its loss they go on from the server's clock.
     WhileDataIsKept,
     /// For ever.
     Durable,
 }
 
-/// Whom waiters are ordered among (C3).
+/// The waiters among which requests are served in order ([C3](crate::contract#c3-fairness)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum WaiterOrder {
@@ -92,48 +94,48 @@ pub enum WaiterOrder {
     All,
 }
 
-/// What a backend can do and promise (C15).
+/// The capabilities of a backend ([C15](crate::contract#c15-capabilities)).
 ///
 /// A request for what a backend cannot do fails with
 /// [`Unsupported`](crate::ErrorKind::Unsupported); the conformance kit picks its cases by this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// What upholds exclusion.
+    /// The mechanism that upholds exclusion.
     pub exclusion: Exclusion,
     /// For how long tokens only grow.
     pub tokens: TokenScope,
-    /// Whom waiters are ordered among.
+    /// The waiters among which requests are served in order.
     pub order: WaiterOrder,
-    /// Whether a wait that closes a cycle is found and refused (C10).
+    /// A wait that closes a cycle is detected and refused ([C10](crate::contract#c10-deadlocks)).
     pub deadlock_detection: bool,
     /// Shared holds.
     pub shared: bool,
-    /// Permits (C16).
+    /// Permits ([C16](crate::contract#c16-permits)).
     pub permits: bool,
-    /// Stealing (C6).
+    /// Stealing ([C6](crate::contract#c6-stealing)).
     pub steal: bool,
-    /// Re-entry (C9).
+    /// Re-entry ([C9](crate::contract#c9-re-entry)).
     pub reentrant: bool,
-    /// Re-entry of a shared hold as exclusive, and holds that grow weaker when the stronger
-    /// guards of a nest go (C9).
+    /// Upgrade of a shared hold by exclusive re-entry, and downgrade when the exclusive guard of a nest
+    /// is dropped ([C9](crate::contract#c9-re-entry)).
     pub upgrade: bool,
-    /// `hold_at_least` and `hold_at_most` (C14).
+    /// `hold_at_least` and `hold_at_most` ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub bounds: bool,
-    /// Several keys in one request (C11).
+    /// Several keys in one request ([C11](crate::contract#c11-several-keys)).
     pub several_keys: bool,
-    /// Listing of holders (C12).
+    /// Listing of holders ([C12](crate::contract#c12-holder-information)).
     pub listing: bool,
-    /// Listing of waiters as well (C12).
+    /// Listing of waiters as well.
     pub listing_waiters: bool,
-    /// Ages of holds, in lists and errors (C12).
+    /// Ages of holds, in lists and errors.
     pub ages: bool,
     /// Administrative release ([`evict`](crate::LockBackend::evict)).
     pub evict: bool,
 }
 
 impl Capabilities {
-    /// Everything, within one process: what the engine can do.
+    /// Returns the capabilities of the engine: everything, within one process.
     pub const fn process() -> Self {
         Self {
             exclusion: Exclusion::Process,
@@ -154,7 +156,7 @@ impl Capabilities {
         }
     }
 
-    /// Exclusion and nothing else: where a new backend starts from.
+    /// Returns the capabilities of a backend that has exclusion and no more, to start from.
     pub const fn plain(exclusion: Exclusion, tokens: TokenScope) -> Self {
         Self {
             exclusion,

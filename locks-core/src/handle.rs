@@ -7,19 +7,22 @@ use crate::{
     Query, Request, Token,
 };
 
-/// A handle to a backend; clones are handles to the same one.
+/// A handle to a backend; clones refer to the same one.
 ///
-/// One word wide, and free for the in-process engine of this process, which is what
-/// [`Backend::process`] and `Default` give.
+/// Made by `locks::open` from a URL, or from any [`LockBackend`]. One word wide; `Default` is the
+/// engine of this process.
 ///
+/// # Examples
 /// ```
-/// use locks_core::{Backend, Engine};
+/// use locks::Backend;
+/// use locks::backend::Engine;
+///
 /// let backend = Backend::new(Engine::new());
 /// let guard = backend.named("invoice:42").wait(false).acquire()?;
 /// assert!(backend.named("invoice:42").wait(false).acquire().unwrap_err().is_contended());
 /// drop(guard);
 /// backend.named("invoice:42").wait(false).acquire()?;
-/// # Ok::<(), locks_core::LockError>(())
+/// # Ok::<(), locks::LockError>(())
 /// ```
 #[derive(Clone, Default)]
 pub struct Backend(Option<Arc<Arbiter>>);
@@ -37,42 +40,66 @@ pub(crate) enum Behind<'a> {
 }
 
 impl Backend {
-    /// Returns a handle to `backend`: to an [`Engine`], or to anything that implements [`LockBackend`].
+    /// Creates a handle to `backend`: an [`Engine`], or any [`LockBackend`].
     pub fn new(backend: impl Into<Self>) -> Self {
         backend.into()
     }
 
-    /// The in-process engine of this process.
+    /// Returns a handle to the engine of this process.
     pub const fn process() -> Self {
         Self(None)
     }
 
-    /// A builder for a lock on `key` at this backend.
+    /// Creates a builder for the lock `key` at this backend.
+    ///
+    /// # Examples
+    /// ```
+    /// let backend = locks::open("memory:?namespace=billing")?;
+    /// let guard = backend.named("invoice:42").acquire()?;
+    /// # drop(guard);
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     #[inline]
     pub fn named<'k>(&self, key: impl Into<std::borrow::Cow<'k, str>>) -> LockBuilder<'k> {
         LockBuilder::named(key).on(self)
     }
 
-    /// A builder for a lock on all of `keys` at this backend (C11).
+    /// Creates a builder for all of `keys` at this backend, granted all or none
+    /// ([C11](crate::contract#c11-several-keys)).
     pub fn all<K: Into<String>>(&self, keys: impl IntoIterator<Item = K>) -> LockBuilder<'static> {
         LockBuilder::all(keys).on(self)
     }
 
-    /// Everything that is held or waited for here (C12).
+    /// Returns every key of this backend that is held, waited for or reserved.
+    ///
+    /// Blocks until a remote backend has answered
+    /// ([C12](crate::contract#c12-holder-information)).
     ///
     /// # Errors
-    /// `Unsupported`, and whatever keeps the arbiter from answering.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) if the backend cannot list,
+    /// [`Unavailable`](crate::ErrorKind::Unavailable) if it does not answer.
+    ///
+    /// # Examples
+    /// ```
+    /// let backend = locks::open("memory:")?;
+    /// let _guard = backend.named("report").acquire()?;
+    /// for lock in backend.list()? {
+    ///     println!("{lock}");
+    /// }
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn list(&self) -> Result<Vec<LockInfo>, LockError> {
         self.inspect(Query::All).block()
     }
 
-    /// Returns what [`list`](Self::list) returns, without blocking.
+    /// Returns every key that is held, waited for or reserved, without blocking; see
+    /// [`list`](Self::list).
     ///
     /// # Errors
     /// As [`list`](Self::list).
     ///
     /// # Cancel safety
-    /// Dropping the future changes nothing.
+    /// Dropping the future has no effect.
     pub async fn list_async(&self) -> Result<Vec<LockInfo>, LockError> {
         self.inspect(Query::All).await
     }
@@ -129,16 +156,16 @@ impl<B: LockBackend> From<B> for Backend {
     }
 }
 
-/// Another handle to the same backend.
+/// Clones the handle.
 impl From<&Self> for Backend {
     fn from(backend: &Self) -> Self {
         backend.clone()
     }
 }
 
-/// What a [`LockBackend`] does.
+/// The operations of a [`LockBackend`], for backends that wrap another.
 impl Backend {
-    /// Returns what it is called and what it can do.
+    /// Returns the name and the capabilities of the backend.
     pub fn about(&self) -> &About {
         match self.behind() {
             Behind::Engine(engine) => engine.about(),
@@ -166,7 +193,7 @@ impl Backend {
     /// `Lost` if the hold was lost before; then nothing is touched.
     ///
     /// # Cancel safety
-    /// Dropping the operation means not to hear of it; the hold ends all the same.
+    /// Dropping the operation discards its outcome; the hold ends all the same.
     pub fn release(&self, hold: Hold) -> Op<'static, ()> {
         match self.behind() {
             Behind::Engine(engine) => engine.release(hold),

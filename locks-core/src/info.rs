@@ -5,60 +5,64 @@ use std::time::{Duration, SystemTime};
 use crate::brief::{Lasting, Left};
 use crate::{CallSite, Mode, OwnerId, Token};
 
-/// Somebody who holds or waits: which process of which host, and what it calls itself.
+/// The process of a holder or waiter, as far as the backend knows it.
+///
+/// All fields are empty for this process.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Party {
-    /// A name given by the program, if any.
+    /// The label that the program gave itself, as by `label=` in the URL.
     pub label: Option<String>,
-    /// The host, where the arbiter serves more than one.
+    /// The host, for backends that serve several.
     pub host: Option<String>,
-    /// The process.
+    /// The process id.
     pub pid: Option<u32>,
-    /// What the process is called.
+    /// The name of the process.
     pub process: Option<String>,
-    /// Where in that process, as text: for holders that are not of this process.
+    /// The call site in that process, as text.
     pub site: Option<String>,
-    /// The process cannot be seen from here: it runs in another pid namespace, or there is no `/proc`.
-    /// What is known of it is what it has written down; `pid` is its number there.
+    /// `true` if the process cannot be seen from here: it runs in another pid namespace, or there is no
+    /// `/proc`. The other fields are what it wrote down itself; `pid` is its number there.
     pub unseen: bool,
 }
 
-/// One hold of a key, as [`list`](crate::LockBackend::inspect) and errors tell of it (C12).
+/// A hold of a key, as lists and errors describe it
+/// ([C12](crate::contract#c12-holder-information)).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HolderInfo {
-    /// How it holds the key.
+    /// The mode in which the key is held.
     pub mode: Mode,
-    /// Its fencing token.
+    /// The fencing token of the hold.
     pub token: Option<Token>,
-    /// The identity it holds it by.
+    /// The identity of the holder; `None` for anonymous holds.
     pub owner: Option<OwnerId>,
-    /// What the owner calls itself within its process: a thread's name, a scope's number.
+    /// The name of the holder within its process: of a thread, a scope or an owner.
     pub who: Option<String>,
-    /// Whose hold it is; empty for this process.
+    /// The process of the holder.
     pub party: Party,
-    /// Where it was acquired, in this program.
+    /// The call site of the acquisition, if it is in this program.
     pub site: Option<CallSite>,
-    /// How long ago it was granted or last refreshed, on the arbiter's clock.
+    /// The time since the grant or the last refresh, on the backend's clock.
     pub age: Option<Duration>,
 }
 
-/// One waiter for a key, in the order of the queue.
+/// A waiter for a key, as lists and errors describe it
+/// ([C12](crate::contract#c12-holder-information)).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WaiterInfo {
-    /// How it wants to hold the key.
+    /// The mode that is asked for.
     pub mode: Mode,
-    /// The identity that waits.
+    /// The identity of the waiter; `None` for anonymous ones.
     pub owner: Option<OwnerId>,
-    /// What the owner calls itself within its process.
+    /// The name of the waiter within its process.
     pub who: Option<String>,
-    /// Whose request it is; empty for this process.
+    /// The process of the waiter.
     pub party: Party,
-    /// Where it was asked for, in this program.
+    /// The call site of the request, if it is in this program.
     pub site: Option<CallSite>,
-    /// How long it has been waiting.
+    /// The time that it has been waiting.
     pub waited: Duration,
 }
 
@@ -68,19 +72,20 @@ pub struct WaiterInfo {
 pub struct LockInfo {
     /// The key.
     pub key: String,
-    /// Who holds it.
+    /// The holders.
     pub holders: Vec<HolderInfo>,
-    /// Who waits for it, first come first.
+    /// The waiters, in the order of the queue.
     pub waiters: Vec<WaiterInfo>,
-    /// How long the key stays reserved although nobody holds it (C14, `hold_at_least`).
+    /// The time for which the key stays reserved without a holder, by `hold_at_least`
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub reserved_for: Option<Duration>,
     /// The tokens of the holds that have left it reserved, for [`evict`](crate::LockBackend::evict).
     pub reserved_by: Vec<Token>,
-    /// When this was looked up; ages and waits count back from here.
+    /// The time of the query; ages and waits count back from here.
     pub at: SystemTime,
 }
 
-/// What to [inspect](crate::LockBackend::inspect).
+/// The keys that [`inspect`](crate::LockBackend::inspect) returns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Query {
@@ -89,12 +94,12 @@ pub enum Query {
     All,
     /// One key.
     Key(String),
-    /// Every key that begins with this.
+    /// Every key that begins with this prefix.
     Prefix(String),
 }
 
 impl Query {
-    /// Whether the query asks for `key`.
+    /// Returns `true` if the query covers `key`.
     pub fn matches(&self, key: &str) -> bool {
         match self {
             Query::All => true,
@@ -105,7 +110,7 @@ impl Query {
 }
 
 impl HolderInfo {
-    /// A hold of which nothing but the mode is known yet.
+    /// Creates a description with the mode; every other field is empty.
     pub fn new(mode: Mode) -> Self {
         let party = Party::default();
         Self { mode, token: None, owner: None, who: None, party, site: None, age: None }
@@ -113,14 +118,14 @@ impl HolderInfo {
 }
 
 impl WaiterInfo {
-    /// A waiter of which nothing but mode and waiting time are known yet.
+    /// Creates a description with the mode and the time waited; every other field is empty.
     pub fn new(mode: Mode, waited: Duration) -> Self {
         Self { mode, owner: None, who: None, party: Party::default(), site: None, waited }
     }
 }
 
 impl LockInfo {
-    /// A key as it is now, with nobody at it.
+    /// Creates the description of a free key, as of now.
     pub fn new(key: impl Into<String>) -> Self {
         Self {
             key: key.into(),
@@ -134,7 +139,7 @@ impl LockInfo {
 }
 
 impl Party {
-    /// Whether it says nothing: somebody of this process.
+    /// Returns `true` for this process.
     pub fn is_here(&self) -> bool {
         *self == Party::default()
     }

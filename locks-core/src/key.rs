@@ -1,6 +1,6 @@
 use crate::{ErrorKind, LockError};
 
-/// The longest key, in bytes (C1).
+/// The length of the longest key, in bytes ([C1](crate::contract#c1-exclusion)).
 pub const MAX_KEY_LEN: usize = 1024;
 
 /// Checks that `key` is one on every backend: not empty, no NUL, at most [`MAX_KEY_LEN`] bytes.
@@ -34,7 +34,8 @@ fn refuse(key: &str) -> LockError {
     LockError::new(ErrorKind::InvalidKey, kept).with_message(why)
 }
 
-/// The keys of a request: one, or several in ascending order without repetition (C11).
+/// The keys of a request: one, or several in ascending order without repetition
+/// ([C11](crate::contract#c11-several-keys)).
 #[derive(Clone, Copy, Debug)]
 pub struct Keys<'a>(Repr<'a>);
 
@@ -44,12 +45,12 @@ enum Repr<'a> {
     Many(&'a KeySet),
 }
 
-/// Several keys, sorted and without repetition (C11).
+/// A set of keys in ascending order ([C11](crate::contract#c11-several-keys)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySet(Box<[String]>);
 
 impl KeySet {
-    /// The set of `keys`.
+    /// Creates the set of `keys`, sorted and without repetition.
     pub fn new<K: Into<String>>(keys: impl IntoIterator<Item = K>) -> Self {
         let mut keys = keys.into_iter().map(Into::into).collect::<Vec<String>>();
         keys.sort_unstable();
@@ -57,24 +58,24 @@ impl KeySet {
         Self(keys.into_boxed_slice())
     }
 
-    /// The keys in ascending order.
+    /// Returns the keys in ascending order.
     pub fn as_slice(&self) -> &[String] {
         &self.0
     }
 }
 
 impl<'a> Keys<'a> {
-    /// Just `key`.
+    /// Creates the keys of a request for `key` alone.
     pub const fn one(key: &'a str) -> Self {
         Self(Repr::One(key))
     }
 
-    /// All of `keys`.
+    /// Creates the keys of a request for all of `keys`.
     pub const fn all(keys: &'a KeySet) -> Self {
         Self(Repr::Many(keys))
     }
 
-    /// The only key, if there is but one.
+    /// Returns the key, if there is exactly one.
     pub fn single(&self) -> Option<&'a str> {
         match self.0 {
             Repr::One(key) => Some(key),
@@ -85,7 +86,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// The keys in ascending order, each once.
+    /// Returns an iterator over the keys, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let (one, many) = match self.0 {
             Repr::One(key) => (Some(key), &[][..]),
@@ -94,7 +95,7 @@ impl<'a> Keys<'a> {
         one.into_iter().chain(many.iter().map(String::as_str))
     }
 
-    /// Checks every key, and that there is one at all.
+    /// Checks every key, and that there is at least one.
     ///
     /// # Errors
     /// [`InvalidKey`](ErrorKind::InvalidKey).

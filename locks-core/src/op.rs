@@ -6,18 +6,19 @@ use std::task::{Context, Poll};
 use crate::LockError;
 use crate::clock::attend;
 
-/// The outcome of a backend's operation: known already, or still to come.
+/// An operation of a backend, complete or pending.
 ///
-/// Backends answer at once where they can, so that an uncontended lock needs neither a future
-/// nor an allocation. It is itself a future; [`Op::block`] waits for it on this thread.
+/// Backends return [`Op::Now`] where they can, so that an uncontended lock needs neither a future nor
+/// an allocation. It is itself a future, on any executor; [`block`](Self::block) waits for it on this
+/// thread.
 ///
 /// # Cancel safety
-/// Dropping a pending acquisition withdraws it (C5). Dropping a pending release means that
-/// nobody hears how it ended; it ends all the same.
+/// Dropping a pending acquisition withdraws it ([C5](crate::contract#c5-cancellation)). Dropping a
+/// pending release discards its outcome only.
 pub enum Op<'a, T> {
-    /// It is done.
+    /// The operation is complete.
     Now(Result<T, LockError>),
-    /// It is under way.
+    /// The operation is pending.
     Later(Pin<Box<dyn Future<Output = Result<T, LockError>> + Send + 'a>>),
 }
 
@@ -26,22 +27,22 @@ pub enum Op<'a, T> {
 unsafe impl<T: Sync> Sync for Op<'_, T> {}
 
 impl<'a, T> Op<'a, T> {
-    /// A success that is known already.
+    /// Creates an operation that has succeeded with `value`.
     pub fn ready(value: T) -> Self {
         Op::Now(Ok(value))
     }
 
-    /// A failure that is known already.
+    /// Creates an operation that has failed.
     pub fn failed(error: LockError) -> Self {
         Op::Now(Err(error))
     }
 
-    /// An operation that `future` carries out.
+    /// Creates an operation that completes when `future` does.
     pub fn later(future: impl Future<Output = Result<T, LockError>> + Send + 'a) -> Self {
         Op::Later(Box::pin(future))
     }
 
-    /// Waits for the outcome, parking this thread meanwhile.
+    /// Blocks this thread until the operation completes, and returns its outcome.
     ///
     /// # Errors
     /// Those of the operation.

@@ -2,7 +2,9 @@ use std::time::Duration;
 
 use crate::{ErrorKind, LockError, OwnerId};
 
-/// How long a request queues (C2).
+/// How long a request waits for the lock ([C2](crate::contract#c2-waiting)).
+///
+/// `true`, `false` and a [`Duration`] convert into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Wait {
     /// Until it is granted.
@@ -26,15 +28,15 @@ impl From<Duration> for Wait {
     }
 }
 
-/// With whom a hold can share its key.
+/// The mode of a lock: which other holds its key can have at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Mode {
-    /// With nobody.
+    /// No other hold.
     #[default]
     Exclusive,
-    /// With other shared holds.
+    /// Any number of shared holds.
     Shared,
-    /// One of `of` permits (C16).
+    /// Permits, up to a number of them ([C16](crate::contract#c16-permits)).
     Permit {
         /// The request is granted while fewer than this hold the key. Each request has a number of
         /// its own.
@@ -52,40 +54,45 @@ impl std::fmt::Display for Mode {
     }
 }
 
-/// How much the lock matters, and so which backend serves it.
+/// Whether a lock is for correctness or only saves work, and so which backend serves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Kind {
     /// Exclusion is needed for correctness.
     #[default]
     Strong,
-    /// Mere avoidance is enough: the backend installed as weak serves it, if there is one.
+    /// Doing the work twice is harmless: the backend installed by `install_weak` serves it, if there
+    /// is one.
     Weak,
 }
 
-/// Everything a request can ask for; the builder and the attribute fill it in.
+/// The options of a request, as the builder and the attribute set them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// How long to queue (C2). `None`: the backend's default, which is [`Wait::Forever`] unless
-    /// its URL says otherwise.
+    /// How long to wait. `None` is the backend's default, which is [`Wait::Forever`] unless its URL
+    /// says otherwise.
     pub wait: Option<Wait>,
     /// Exclusive, shared or a permit.
     pub mode: Mode,
-    /// Take over a conflicting hold that is older than this (C6).
+    /// Steal from a conflicting holder that has had the lock for longer than this
+    /// ([C6](crate::contract#c6-stealing)).
     pub steal_after: Option<Duration>,
-    /// Nest in a hold of one's own (C9).
+    /// Re-enter a hold of the same identity ([C9](crate::contract#c9-re-entry)).
     pub reentrant: bool,
-    /// `Some(true)`: overtake nobody; `Some(false)`: overtake everybody; `None`: barge within
-    /// half a millisecond (C3).
+    /// The queueing policy: `Some(true)` never overtakes a waiter, `Some(false)` ignores the queue
+    /// where the current holders permit it, `None` may barge for half a millisecond
+    /// ([C3](crate::contract#c3-fairness)).
     pub fair: Option<bool>,
-    /// How long the arbiter keeps the lock for a holder that has gone silent; only backends
-    /// whose holds can expire have a use for it.
+    /// How long a remote backend keeps the lock for a holder that no longer answers. Other backends
+    /// ignore it, since their holds cannot expire.
     pub lease: Option<Duration>,
-    /// Keep the key reserved until this long after the grant (C14).
+    /// Keep the key reserved until this long after the grant
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub hold_at_least: Option<Duration>,
-    /// End the hold this long after the grant (C14).
+    /// End the hold this long after the grant ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub hold_at_most: Option<Duration>,
-    /// The identity that asks, if it is not the thread or the scope (C9).
+    /// The identity that holds the lock, in place of the thread or scope
+    /// ([C9](crate::contract#c9-re-entry)).
     pub owner: Option<OwnerId>,
     /// Strong or weak; resolved before a backend sees the request.
     pub kind: Kind,
@@ -94,7 +101,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// Refuses what no backend can do: no permits at all, and permits that are shared (C16).
+    /// Checks for what no backend can grant: zero permits, and permits that are shared
+    /// ([C16](crate::contract#c16-permits)).
     ///
     /// # Errors
     /// [`PermitsMismatch`](ErrorKind::PermitsMismatch), which says which of the two.

@@ -4,78 +4,87 @@ use std::time::Duration;
 use crate::identity::{SmallOwner, Within, current_within};
 use crate::{CallSite, Keys, Mode, Moment, Options, OwnerId, Party, Wait};
 
-/// What a [`LockBackend`](crate::LockBackend) is asked to grant.
+/// A request for a lock, as a [`LockBackend`](crate::LockBackend) gets it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Request<'a> {
-    /// The keys, in ascending order; granted all or none (C11).
+    /// The keys, in ascending order; granted all or none
+    /// ([C11](crate::contract#c11-several-keys)).
     pub keys: Keys<'a>,
-    /// How to wait and how to hold.
+    /// The options of the request.
     pub options: Options,
-    /// Who asks, and from where.
+    /// The identity and the call site of the request.
     pub caller: Caller,
-    /// For a request that is made once more, to an engine that has taken over from the one that was
-    /// asked first: when that was, on the engine's clock. It stands in the queue where it would have
-    /// stood, and has waited since then; `wait` counts from now all the same.
+    /// The time of the first request, on the engine's clock, if this one repeats it to an engine that
+    /// took over from another. The request keeps its place in the queue and its time waited; `wait`
+    /// counts from now.
     pub asked: Option<Moment>,
 }
 
-/// Who asks for a lock, and from where.
+/// The identity and the call site of a request.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Caller {
-    /// The identity that will hold the lock; `None` for anonymous holds (C9).
+    /// The identity that will hold the lock; `None` for anonymous holds
+    /// ([C9](crate::contract#c9-re-entry)).
     pub owner: Option<OwnerId>,
-    /// The identities that this request blocks while it waits, innermost first: a conflicting
-    /// hold of a scope among them is one's own (C9), and deadlocks are found along them (C10). They
-    /// are threads and scopes, and last, if it is none of them, the owner that the request names.
+    /// The identities that this request blocks while it waits, innermost first: threads and scopes,
+    /// and last the explicit owner, if it is none of them.
+    ///
+    /// A conflicting hold of a scope among them counts as the request's own
+    /// ([C9](crate::contract#c9-re-entry)), and deadlocks are detected along them
+    /// ([C10](crate::contract#c10-deadlocks)).
     pub within: Within,
-    /// Whether the request opens a scope of its own, and so holds nothing yet.
+    /// `true` if the request opens a new scope, which therefore holds nothing yet.
     pub opens_scope: bool,
-    /// Where in this program it was asked for.
+    /// The position in this program.
     pub site: Option<CallSite>,
-    /// Who it is, if not this process.
+    /// The process that asks, if it is not this one.
     pub party: Option<Arc<Party>>,
 }
 
 impl<'a> Request<'a> {
-    /// A request for `keys`.
+    /// Creates a request for `keys`.
     pub const fn new(keys: Keys<'a>, options: Options, caller: Caller) -> Self {
         Self { keys, options, caller, asked: None }
     }
 
-    /// How long to queue, where the backend has no default of its own (C2).
+    /// Returns how long to wait, for a backend that has no default of its own
+    /// ([C2](crate::contract#c2-waiting)).
     pub fn wait(&self) -> Wait {
         self.options.wait.unwrap_or_default()
     }
 }
 
 impl Caller {
-    /// Nobody in particular.
+    /// Creates a caller without an identity.
     pub fn anonymous() -> Self {
         Self { owner: None, within: Within::new(), opens_scope: false, site: None, party: None }
     }
 
-    /// An owner that is known by name and blocks nobody else.
+    /// Creates a caller with the identity `owner`, which blocks no other one.
     pub fn named(owner: OwnerId) -> Self {
         Self { owner: Some(owner), within: Within::from_iter([owner]), ..Self::anonymous() }
     }
 
-    /// Whoever makes a blocking call now: the innermost scope, else the thread.
+    /// Creates the caller of a blocking call: the innermost scope that is being polled, else this
+    /// thread.
     pub fn blocking(explicit: Option<OwnerId>) -> Self {
         let within = current_within(true);
         let owner = within.first().copied();
         Self { owner, within, ..Self::anonymous() }.with_explicit(explicit)
     }
 
-    /// Whoever polls now: anonymous, but a wait blocks the scopes around it, and the thread if that is
-    /// [blocked](crate::Op::block) on it. A runtime's `block_on` cannot be told from its other threads.
+    /// Creates the caller of an asynchronous call: anonymous, but its wait blocks the scopes around
+    /// it, and the thread if that is [blocked](crate::Op::block) on it.
+    ///
+    /// A thread in a runtime's `block_on` is not recognised as blocked.
     pub fn polling(explicit: Option<OwnerId>) -> Self {
         let within = current_within(crate::park::is_blocked());
         Self { within, ..Self::anonymous() }.with_explicit(explicit)
     }
 
-    /// An annotated asynchronous function: a scope that opens with this very request.
+    /// Creates the caller of an annotated async function, whose scope opens with this request.
     pub fn opening(scope: &crate::Scope, explicit: Option<OwnerId>) -> Self {
         Self {
             owner: Some(scope.owner()),
@@ -86,13 +95,13 @@ impl Caller {
         .with_explicit(explicit)
     }
 
-    /// The same caller at this place.
+    /// Returns the caller with this call site.
     #[must_use]
     pub fn at(self, site: CallSite) -> Self {
         Self { site: Some(site), ..self }
     }
 
-    /// The same caller as part of another process.
+    /// Returns the caller as one of another process.
     #[must_use]
     pub fn of(self, party: Arc<Party>) -> Self {
         Self { party: Some(party), ..self }
@@ -109,21 +118,22 @@ impl Caller {
         self
     }
 
-    /// Returns the identity that has to go on for a hold of this caller to be released: the innermost
-    /// thread or scope, or the owner where neither is known (C10). `None` for anonymous holds.
+    /// Returns the identity that must keep running for this caller to release a hold: the innermost
+    /// thread or scope, or the owner where neither is known
+    /// ([C10](crate::contract#c10-deadlocks)). `None` for anonymous holds.
     pub fn runs_as(&self) -> Option<OwnerId> {
         let owner = self.owner?;
         Some(self.within.first().copied().unwrap_or(owner))
     }
 
-    /// In whose names something may be held while this caller waits (C10): who opens a scope holds
-    /// nothing yet, and who has no name cannot be waited for.
+    /// Returns the identities that may hold something while this caller waits (C10): a scope that
+    /// opens holds nothing yet, and an anonymous caller cannot be waited for.
     pub(crate) fn blocks(&self) -> Within {
         let opens = self.opens_scope && self.within.len() == 1;
         if opens { Within::new() } else { self.within.clone() }
     }
 
-    /// Whether a hold of `owner` is this caller's own (C9).
+    /// Returns `true` if a hold of `owner` is this caller's own (C9).
     pub(crate) fn counts_as(&self, owner: Option<OwnerId>) -> bool {
         match (owner, self.owner) {
             (None, _) => false,

@@ -7,7 +7,8 @@ use std::ptr::NonNull;
 
 use self::foreign::ForeignSite;
 
-/// Where in the program a lock was asked for: `file:line` and, if known, the function (C12).
+/// A position in the program: `file:line` and, if known, the function
+/// ([C12](crate::contract#c12-holder-information)).
 ///
 /// One word wide, so that a hold can remember it at no cost.
 #[derive(Clone, Copy)]
@@ -49,36 +50,37 @@ impl FunctionSite {
 }
 
 impl CallSite {
-    /// The position of whoever calls the function that calls this.
+    /// Returns the position of the caller of the enclosing `#[track_caller]` function.
     #[inline]
     #[track_caller]
     pub fn caller() -> Self {
         Self::at(Location::caller())
     }
 
-    /// A position that is known already.
+    /// Creates a call site from a location.
     #[inline]
     pub fn at(location: &'static Location<'static>) -> Self {
         Self { tagged: NonNull::from(location).cast() }
     }
 
-    /// A position with the name of its function.
+    /// Creates a call site from a location and the name of its function.
     #[inline]
     pub fn within(site: &'static FunctionSite) -> Self {
         let site = NonNull::from(site).cast::<u8>();
         Self { tagged: site.map_addr(|address| address | FUNCTION) }
     }
 
-    /// A position in another process, of which there is only this text. It is kept for as long as the
-    /// process runs, so there is room for a limited number of them: `None` if this one is new and
-    /// there is no more, and for a text that is empty or has more than 512 bytes.
+    /// Creates a call site of another process from its text.
+    ///
+    /// The text is kept for as long as this process runs. Returns `None` if the text is empty or longer
+    /// than 512 bytes, or if it is new and the room for such texts is used up.
     pub fn interned(text: &str) -> Option<Self> {
         let site = NonNull::from(ForeignSite::interned(text)?).cast::<u8>();
         Some(Self { tagged: site.map_addr(|address| address | FOREIGN) })
     }
 
-    /// The source file, as the compiler was given it; all that is known, for a site that was
-    /// [interned](Self::interned).
+    /// Returns the source file, as the compiler was given it; for a site that was
+    /// [interned](Self::interned), its whole text.
     pub fn file(&self) -> &'static str {
         match self.site() {
             Site::Caller(location) => location.file(),
@@ -87,7 +89,7 @@ impl CallSite {
         }
     }
 
-    /// The line, counted from 1; 0 for a site that was [interned](Self::interned).
+    /// Returns the line, counted from 1; 0 for a site that was [interned](Self::interned).
     pub fn line(&self) -> u32 {
         match self.site() {
             Site::Caller(location) => location.line(),
@@ -96,7 +98,7 @@ impl CallSite {
         }
     }
 
-    /// The function, with its module path, where the attribute recorded it.
+    /// Returns the path of the function, if the attribute recorded it.
     pub fn function(&self) -> Option<&'static str> {
         match self.site() {
             Site::Caller(_) | Site::Foreign(_) => None,

@@ -2,14 +2,15 @@ use std::fmt;
 
 use crate::{ErrorKind, LockError};
 
-/// A fencing token (C7): a number that only grows with each grant of a key.
+/// A fencing token: a number that grows with each grant of a key.
 ///
-/// A store that remembers the greatest token it has seen and refuses smaller ones cannot be
-/// written to by a holder whose lock was taken away. Tokens compare within one arbiter: two
-/// keys, or two backends, say nothing about each other.
+/// A store that remembers the greatest token it has seen, and refuses smaller ones, cannot be
+/// written to by a holder that has lost its lock. Compare tokens of one key at one backend only
+/// ([C7](crate::contract#c7-fencing-tokens)).
 ///
+/// # Examples
 /// ```
-/// use locks_core::Token;
+/// use locks::Token;
 /// assert!(Token::new(7) < Token::new(8));
 /// assert_eq!(Token::new(7).to_string(), "7");
 /// ```
@@ -17,12 +18,12 @@ use crate::{ErrorKind, LockError};
 pub struct Token(u64);
 
 impl Token {
-    /// The token with this number.
+    /// Creates the token with this number.
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
 
-    /// The number itself, to be sent along with a write.
+    /// Returns the number, to be sent along with a write.
     pub const fn get(self) -> u64 {
         self.0
     }

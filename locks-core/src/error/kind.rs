@@ -1,57 +1,61 @@
 use std::fmt;
 
-/// What happened, sorted by what a caller does next.
+/// The kind of a [`LockError`](crate::LockError), by what a caller does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// Somebody else has it, and the request did not wait.
+    /// Another holder has the lock, and the request did not wait.
     Contended,
-    /// Somebody else had it for as long as the request waited.
+    /// Another holder had the lock for as long as the request waited.
     Timeout,
-    /// Waiting would never have ended (C10).
+    /// The wait would never have ended: the request is part of a cycle of holders and waiters
+    /// ([C10](crate::contract#c10-deadlocks)).
     Deadlock,
-    /// The lock was held and has been given away (C8).
+    /// The lock was held and has been lost ([C8](crate::contract#c8-loss)).
     Lost {
-        /// How it came to be lost.
+        /// Why it was lost.
         cause: LostCause,
     },
-    /// The key cannot be a key on any backend (C1).
+    /// The key is empty, too long or contains a NUL byte ([C1](crate::contract#c1-exclusion)).
     InvalidKey,
-    /// The backend cannot do what was asked (C15).
+    /// The backend does not support an option of the request
+    /// ([C15](crate::contract#c15-capabilities)).
     Unsupported,
-    /// The set-up does not say, or contradicts itself about, which backend to use.
+    /// The configuration is missing, wrong or contradictory; the text names the remedy.
     NotConfigured,
-    /// The arbiter cannot be reached.
+    /// The backend cannot be reached, or cannot grant at the moment; trying again may help.
     Unavailable,
-    /// The key is in use with another capacity (C16).
+    /// The key is in use with permits where the request asked for a lock, or the other way round
+    /// ([C16](crate::contract#c16-permits)).
     PermitsMismatch,
-    /// The arbiter refuses this client.
+    /// The backend refuses this client or this right.
     Unauthorized,
-    /// A bound of the arbiter was hit.
+    /// A resource limit of the backend was reached.
     LimitExceeded,
-    /// The arbiter and this client do not understand each other.
+    /// The answer of the backend was not understood, as with incompatible versions.
     Protocol,
-    /// The operating system refused.
+    /// The operating system reported an error.
     Io,
 }
 
-/// How a lock came to be lost (C8).
+/// Why a lock was lost ([C8](crate::contract#c8-loss)).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LostCause {
-    /// A request with `steal_after` took it (C6).
+    /// A request with `steal_after` took it ([C6](crate::contract#c6-stealing)).
     Stolen,
-    /// It was held for as long as `hold_at_most` allows (C14).
+    /// It was held for as long as `hold_at_most` allows
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     HeldTooLong,
-    /// Its lease ran out before it was renewed (C8).
+    /// Its lease expired before it was renewed.
     Expired,
-    /// It was released by an administrator.
+    /// An administrator released it.
     Evicted,
     /// The session that it belonged to has ended.
     SessionEnded,
-    /// What was locked is no longer what it was: the file was removed or replaced.
+    /// The locked file was removed or replaced.
     Replaced,
-    /// The arbiter no longer knows of it.
+    /// The backend no longer knows of it.
     Forgotten,
 }
 

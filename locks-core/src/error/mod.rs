@@ -9,28 +9,32 @@ use std::time::Duration;
 pub use self::kind::{ErrorKind, LostCause};
 use crate::{CallSite, HolderInfo, Mode, Token, WaiterInfo};
 
-/// Why a lock was not acquired, not kept or not confirmed as released.
+/// The error of an acquisition, a check or a release.
 ///
-/// One word wide. Sort by [`kind`](Self::kind), which follows what a caller does next;
-/// `Display` is one sentence for a person, `Debug` tells everything.
+/// One word wide. [`kind`](Self::kind) sorts by what a caller does next; `Display` is one sentence
+/// for a person, which names the key and its holders; `Debug` shows every field.
+/// [`public_message`](Self::public_message) is for clients who must not see these.
 ///
+/// # Examples
 /// ```
-/// use locks_core::{ErrorKind, LockError};
+/// use locks::{ErrorKind, LockError};
+///
 /// let error = LockError::new(ErrorKind::Contended, "invoice:42");
 /// assert!(error.is_contended());
 /// assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::WouldBlock);
 /// ```
 pub struct LockError(Box<Failure>);
 
-/// One step of a deadlock: somebody who holds one key and wants the next (C10).
+/// A step of a deadlock: a waiter, the key that it waits for, and the holder of that key
+/// ([C10](crate::contract#c10-deadlocks)).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DeadlockStep {
-    /// The key it waits for.
+    /// The key that it waits for.
     pub wants: String,
-    /// How, where and for how long it waits.
+    /// The waiter.
     pub waiter: WaiterInfo,
-    /// Who holds that key; this holder is the waiter of the next step.
+    /// The holder of that key, who is the waiter of the next step.
     pub holder: HolderInfo,
 }
 
@@ -54,7 +58,7 @@ struct Failure {
 }
 
 impl LockError {
-    /// An error about `key`; for those about no key in particular, an empty one.
+    /// Creates an error about `key`, or about no key in particular if it is empty.
     #[cold]
     pub fn new(kind: ErrorKind, key: impl Into<String>) -> Self {
         Self(Box::new(Failure {
@@ -75,7 +79,8 @@ impl LockError {
         }))
     }
 
-    /// `backend` cannot do `option`, and why or what to do instead.
+    /// Creates an [`Unsupported`](ErrorKind::Unsupported) error: `backend` cannot do `option`; `why`
+    /// says what to do instead.
     #[cold]
     pub fn unsupported(backend: &str, option: &str, why: &str) -> Self {
         let mut text = format!("`{backend}` cannot do `{option}`");
@@ -86,20 +91,20 @@ impl LockError {
         Self::new(ErrorKind::Unsupported, "").with_backend(backend).with_message(text)
     }
 
-    /// The arbiter behind `backend` cannot be reached.
+    /// Creates an [`Unavailable`](ErrorKind::Unavailable) error: `backend` cannot be reached.
     #[cold]
     pub fn unavailable(backend: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(ErrorKind::Unavailable, "").with_backend(backend).with_source(source)
     }
 
-    /// With those who hold the key.
+    /// Sets the holders of the key.
     #[must_use]
     pub fn with_holders(mut self, holders: Vec<HolderInfo>) -> Self {
         self.0.holders = holders;
         self
     }
 
-    /// With those who wait for the key, first come first.
+    /// Sets the waiters for the key, in the order of the queue.
     #[must_use]
     pub fn with_waiters(mut self, waiters: Vec<WaiterInfo>) -> Self {
         self.0.waiting = waiters.len();
@@ -107,151 +112,167 @@ impl LockError {
         self
     }
 
-    /// With how many wait for the key, if [`with_waiters`](Self::with_waiters) names only the first.
+    /// Sets the number of waiters, if [`with_waiters`](Self::with_waiters) got only the first of them.
     #[must_use]
     pub fn with_waiting(mut self, waiting: usize) -> Self {
         self.0.waiting = waiting;
         self
     }
 
-    /// With the steps of a deadlock, the refused wait first.
+    /// Sets the steps of a deadlock, beginning with the refused wait.
     #[must_use]
     pub fn with_cycle(mut self, cycle: Vec<DeadlockStep>) -> Self {
         self.0.cycle = cycle;
         self
     }
 
-    /// With how long the key stays reserved (C14).
+    /// Sets for how long the key stays reserved.
     #[must_use]
     pub fn with_reserved_for(mut self, left: Option<Duration>) -> Self {
         self.0.reserved_for = left;
         self
     }
 
-    /// With how long the request waited.
+    /// Sets how long the request waited.
     #[must_use]
     pub fn with_waited(mut self, waited: Duration) -> Self {
         self.0.waited = Some(waited);
         self
     }
 
-    /// With how long the arbiter goes on granting nothing to anybody.
+    /// Sets for how long the backend grants no lock at all.
     #[must_use]
     pub fn with_until(mut self, left: Duration) -> Self {
         self.0.until = Some(left);
         self
     }
 
-    /// With the token of the hold in question.
+    /// Sets the token of the hold in question.
     #[must_use]
     pub fn with_token(mut self, token: Token) -> Self {
         self.0.token = Some(token);
         self
     }
 
-    /// With the call site of the request.
+    /// Sets the call site of the request.
     #[must_use]
     pub fn with_site(mut self, site: CallSite) -> Self {
         self.0.site = Some(site);
         self
     }
 
-    /// With the name of the backend.
+    /// Sets the name of the backend.
     #[must_use]
     pub fn with_backend(mut self, backend: impl Into<String>) -> Self {
         self.0.backend = Some(backend.into());
         self
     }
 
-    /// With a sentence in place of the usual one.
+    /// Sets the text of `Display` in place of the usual one.
     #[must_use]
     pub fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
         self.0.message = Some(message.into());
         self
     }
 
-    /// With the error that lies behind it.
+    /// Sets the underlying error.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    /// About this key instead.
+    /// Sets the key.
     #[must_use]
     pub fn with_key(mut self, key: impl Into<String>) -> Self {
         self.0.key = key.into();
         self
     }
 
-    /// What happened, sorted by what a caller does next.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
 
-    /// Whether somebody else had the lock: `Contended` or `Timeout`.
+    /// Returns `true` if another holder had the lock: [`Contended`](ErrorKind::Contended) or
+    /// [`Timeout`](ErrorKind::Timeout).
+    ///
+    /// # Examples
+    /// ```
+    /// let guard = locks::named("report").acquire()?;
+    /// let error = locks::named("report").wait(false).acquire().unwrap_err();
+    /// assert!(error.is_contended());
+    /// # drop(guard);
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     pub fn is_contended(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Contended | ErrorKind::Timeout)
     }
 
-    /// Whether a lock that had been held is lost.
+    /// Returns `true` if a lock that was held has been lost.
     pub fn is_lost(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Lost { .. })
     }
 
-    /// The key; empty where the error is about none in particular.
+    /// Returns the key; empty where the error is about none in particular.
     pub fn key(&self) -> &str {
         &self.0.key
     }
 
-    /// Who held the key at that moment (C12).
+    /// Returns the holders of the key at that moment
+    /// ([C12](crate::contract#c12-holder-information)).
     pub fn holders(&self) -> &[HolderInfo] {
         &self.0.holders
     }
 
-    /// Who waited for the key at that moment, or the first of them (C12).
+    /// Returns the waiters for the key at that moment, or the first of them
+    /// ([C12](crate::contract#c12-holder-information)).
     pub fn waiters(&self) -> &[WaiterInfo] {
         &self.0.waiters
     }
 
-    /// The cycle of a [`Deadlock`](ErrorKind::Deadlock), beginning with the refused wait (C10).
+    /// Returns the cycle of a [`Deadlock`](ErrorKind::Deadlock), beginning with the refused wait
+    /// ([C10](crate::contract#c10-deadlocks)).
     pub fn cycle(&self) -> &[DeadlockStep] {
         &self.0.cycle
     }
 
-    /// The token of the hold in question.
+    /// Returns the token of the hold in question.
     pub fn token(&self) -> Option<Token> {
         self.0.token
     }
 
-    /// How many waited for the key at that moment, of whom [`waiters`](Self::waiters) may be only the
+    /// Returns the number of waiters at that moment, of whom [`waiters`](Self::waiters) may be only the
     /// first.
     pub fn waiting(&self) -> usize {
         self.0.waiting
     }
 
-    /// How long the key stays reserved although nobody holds it (C14).
+    /// Returns for how long the key stays reserved without a holder, by `hold_at_least`
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub fn reserved_for(&self) -> Option<Duration> {
         self.0.reserved_for
     }
 
-    /// How long the request waited.
+    /// Returns how long the request waited.
     pub fn waited(&self) -> Option<Duration> {
         self.0.waited
     }
 
-    /// Returns for how long from the error on the arbiter grants nothing to anybody, where an
-    /// [`Unavailable`](ErrorKind::Unavailable) one has said so: it may have lost what it had promised, and
-    /// waits until that would be over.
+    /// Returns for how long from now the backend grants no lock at all, if an
+    /// [`Unavailable`](ErrorKind::Unavailable) error says so: it may have lost holds, and waits until
+    /// their leases would have expired.
     pub fn until(&self) -> Option<Duration> {
         self.0.until
     }
 
-    /// Returns the error that this one was made of, to be looked at by its type. `Display` may tell of it
-    /// already; unlike [`source`](std::error::Error::source), this returns it all the same.
+    /// Returns the underlying error, for example to downcast it.
+    ///
+    /// Unlike [`source`](std::error::Error::source), this also returns an error whose text is part of
+    /// `Display` already.
     ///
     /// ```
-    /// use locks_core::LockError;
+    /// use locks::LockError;
     /// let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
     /// let error = LockError::unavailable("locks://vault", refused);
     /// assert!(error.inner().is_some_and(|inner| inner.is::<std::io::Error>()));
@@ -261,19 +282,18 @@ impl LockError {
         self.0.source.as_deref()
     }
 
-    /// The sentence in place of the usual one, if it was given one.
+    /// Returns the text that was set in place of the usual one.
     pub fn message(&self) -> Option<&str> {
         self.0.message.as_deref()
     }
 
-    /// Returns a sentence for strangers, such as the clients of a service: it names no key, path,
-    /// function, process or host, as `Display` does.
+    /// Returns a sentence for the clients of a service: unlike `Display` it names no key, path,
+    /// function, process or host.
     ///
-    /// It says whether trying again makes sense; the status to answer with follows from
-    /// [`kind`](Self::kind).
+    /// It says whether to try again. The status code to answer with follows from [`kind`](Self::kind).
     ///
     /// ```
-    /// use locks_core::{ErrorKind, LockError};
+    /// use locks::{ErrorKind, LockError};
     /// let error = LockError::new(ErrorKind::Timeout, "refresh_7");
     /// assert_eq!(
     ///     error.public_message(),
@@ -284,21 +304,21 @@ impl LockError {
         self.0.kind.public_message()
     }
 
-    /// The backend it came from, where it says.
+    /// Returns the name of the backend, if the error came from one.
     pub fn backend(&self) -> Option<&str> {
         self.0.backend.as_deref()
     }
 }
 
 impl DeadlockStep {
-    /// A step: `waiter` wants `wants`, which `holder` holds.
+    /// Creates a step: `waiter` waits for `wants`, which `holder` holds.
     pub fn new(wants: impl Into<String>, waiter: WaiterInfo, holder: HolderInfo) -> Self {
         Self { wants: wants.into(), waiter, holder }
     }
 }
 
-/// [`source`](Error::source) is the first error behind this one that `Display` does not tell of already: who
-/// prints an error with all its sources prints each once.
+/// [`source`](Error::source) is the first underlying error whose text is not part of `Display`, so that
+/// printing an error with all its sources prints each text once.
 impl Error for LockError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         let mut behind = Some(self.0.source.as_deref()? as &(dyn Error + 'static));

@@ -1,4 +1,4 @@
-//! Who asks (C9): the thread, a scope of asynchronous code, or a name given by the caller.
+//! Identities of holders (C9): threads, scopes of async code, and explicit owners.
 
 mod names;
 mod parts;
@@ -18,16 +18,19 @@ use smallvec::SmallVec;
 
 pub(crate) use self::small::SmallOwner;
 
-/// An identity that holds and waits for locks (C9, C10).
+/// The identity of a holder or waiter ([C9](crate::contract#c9-re-entry),
+/// [C10](crate::contract#c10-deadlocks)).
 ///
-/// Threads and scopes have one of their own. A caller can make one with [`OwnerId::unique`] or
-/// from a number, and pass it to the builder's `owner`: all who name it count as one.
+/// Each thread and each [`scope`] has one. [`OwnerId::unique`] and `OwnerId::from(number)` make more,
+/// for [`LockBuilder::owner`](crate::LockBuilder::owner): all requests that name one count as one
+/// holder.
 ///
-/// `Display` is what errors and lists call it: ``thread `worker-3` ``, or `thread 5` for one that
-/// has no name or has ended; `scope 17`, `owner 42`, or `owner #8` for a unique one.
+/// `Display` prints it as errors and lists do: ``thread `worker-3` ``, or `thread 5` for one without a
+/// name; `scope 17`, `owner 42`, or `owner #8` for a unique one.
 ///
+/// # Examples
 /// ```
-/// use locks_core::OwnerId;
+/// use locks::OwnerId;
 /// assert_eq!(OwnerId::from(42).to_string(), "owner 42");
 /// assert_eq!(OwnerId::from(42).in_realm(3).to_string(), "owner 42 of client 3");
 /// ```
@@ -49,19 +52,21 @@ enum OwnerKind {
 }
 
 impl OwnerId {
-    /// An identity unlike any other in this process.
+    /// Creates an identity that differs from every other one in this process.
     pub fn unique() -> Self {
         Self::local(OwnerKind::Unique, NEXT_NUMBER.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The same identity in another realm: an arbiter gives each of its clients a realm, so that
-    /// the identities of two clients never meet. Realm 0 is this process.
+    /// Returns the same identity in another realm.
+    ///
+    /// A server gives each of its clients a realm, so that the identities of two clients never meet.
+    /// Realm 0 is this process.
     #[must_use]
     pub const fn in_realm(self, realm: u32) -> Self {
         Self { realm, ..self }
     }
 
-    /// The realm it is in; 0 for this process.
+    /// Returns the realm; 0 for this process.
     pub const fn realm(self) -> u32 {
         self.realm
     }
@@ -149,10 +154,11 @@ struct Chain {
     parent: Option<Arc<Chain>>,
 }
 
-/// A stretch of asynchronous code that counts as one holder (C9).
+/// A scope: a stretch of async code that counts as one holder
+/// ([C9](crate::contract#c9-re-entry)); see [`scope`].
 ///
-/// It records the scope that it was created in as its parent. Nothing is allocated until a
-/// scope is opened within it, or a request within it has to wait.
+/// Its parent is the scope in which it was opened. Nothing is allocated until a scope is opened
+/// within it, or a request within it has to wait.
 #[derive(Debug)]
 pub struct Scope {
     number: u64,
@@ -161,7 +167,7 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// A scope within the one that is being polled, if any.
+    /// Opens a scope within the one that is being polled, if any.
     pub fn open() -> Self {
         let parent = with_scope(|scope| scope.map(Scope::chain));
         Self { number: next_scope_number(), parent, shared: None }
@@ -183,7 +189,7 @@ impl Scope {
         SmallOwner::scope(self.number)
     }
 
-    /// The scope's own identity.
+    /// Returns the identity of the scope.
     pub const fn owner(&self) -> OwnerId {
         OwnerId::local(OwnerKind::Scope, self.number)
     }
@@ -203,8 +209,9 @@ impl Scope {
     }
 }
 
-/// The identities that a wait blocks: those it counts among itself (C9), and in whose names
-/// nothing is released until it ends (C10). Innermost first.
+/// The identities that a wait blocks, innermost first: their holds are the waiter's own
+/// ([C9](crate::contract#c9-re-entry)) and are not released before the wait ends
+/// ([C10](crate::contract#c10-deadlocks)).
 pub type Within = SmallVec<[OwnerId; 2]>;
 
 fn collect(mut chain: Option<&Arc<Chain>>, within: &mut Within) {
@@ -224,9 +231,24 @@ pub(crate) fn current_within(blocking: bool) -> Within {
     within
 }
 
-/// The identity of whoever runs now: the innermost scope being polled, else the thread (C9).
+/// Returns the current identity: the innermost scope that is being polled, else this thread.
 ///
-/// It can be handed to work done on this one's behalf elsewhere, and named there as `owner`.
+/// Pass it to work that other threads or tasks do on behalf of this one, and name it there as
+/// `owner` ([C9](crate::contract#c9-re-entry)).
+///
+/// # Examples
+/// ```
+/// let guard = locks::named("ledger").acquire()?;
+/// let me = locks::current();
+/// std::thread::spawn(move || {
+///     let inner = locks::named("ledger").owner(me).reentrant().acquire();
+///     assert!(inner.is_ok());
+/// })
+/// .join()
+/// .unwrap();
+/// # drop(guard);
+/// # Ok::<(), locks::LockError>(())
+/// ```
 pub fn current() -> OwnerId {
     SmallOwner::current().full().expect("a thread that runs has a number")
 }
@@ -260,7 +282,7 @@ pin_project! {
 }
 
 impl<F> Scoped<F> {
-    /// Runs `future` in `scope`.
+    /// Creates a future that runs `future` in `scope`.
     pub const fn new(scope: Scope, future: F) -> Self {
         Self { scope: Some(scope), future }
     }
@@ -275,13 +297,31 @@ impl<F: Future> Future for Scoped<F> {
     }
 }
 
-/// Runs `future` as one holder (C9): blocking requests and annotated functions inside nest in
-/// what it holds if they ask to, and a wait for what it holds itself is a deadlock, not a hang.
+/// Runs `future` as one holder.
 ///
-/// The scope opens at the first poll, within the scope that is being polled then.
+/// Requests inside it can re-enter what it holds, if they are `reentrant`; without that, a wait for a
+/// lock of the scope itself fails with [`Deadlock`](crate::ErrorKind::Deadlock) instead of hanging
+/// ([C9](crate::contract#c9-re-entry)). The scope opens at the first poll, within the scope that is
+/// being polled then. Functions with `#[lock]` open one by themselves.
 ///
 /// # Cancel safety
-/// As `future`'s: dropping it drops what that holds and waits for.
+/// As that of `future`: dropping it drops the guards and requests inside.
+///
+/// # Examples
+/// ```
+/// # async fn run() {
+/// locks::scope(async {
+///     let _guard = locks::named("ledger").owner(locks::current()).acquire_async().await?;
+///     let again = locks::named("ledger").wait(true).owner(locks::current()).acquire_async().await;
+///     assert_eq!(again.unwrap_err().kind(), locks::ErrorKind::Deadlock);
+///     Ok::<(), locks::LockError>(())
+/// })
+/// .await
+/// .unwrap();
+/// # }
+/// # use std::{future::Future, pin::pin, task::{Context, Poll, Waker}};
+/// # let Poll::Ready(()) = pin!(run()).poll(&mut Context::from_waker(Waker::noop())) else { panic!() };
+/// ```
 pub const fn scope<F: Future>(future: F) -> Scoped<F> {
     Scoped { scope: None, future }
 }
