@@ -135,7 +135,7 @@ fn reset_on_fork() -> &'static AtomicU64 {
     &NUMBER
 }
 
-/// A value that each process has of its own: a forked child does not see its parent's but makes another.
+/// A cell with a value for each process: a forked child does not see its parent's but makes its own.
 ///
 /// No access waits for a thread, so none can wait for one that the child does not have. What a parent had
 /// is not dropped in a child: it may refer to locks and connections that go on being the parent's.

@@ -18,34 +18,37 @@ use crate::files::Files;
 use crate::forked::{Opening, Own, Side, bound};
 use crate::{name, room};
 
-/// Locks among the processes of one machine: a file for each key in one directory, held by `flock`.
+/// A backend for the processes of one machine: each key is a file in one directory, locked by `flock`.
 ///
-/// The kernel frees the locks of a process that dies. Whoever uses `flock` on a key's
-/// [file](Self::path_of) excludes and is excluded: `flock(1)`, Python's `fcntl.flock`. Waiters of one
-/// process are served first come, first served; between processes it is a matter of chance.
+/// The kernel frees the locks of a process that dies. Other programs that use `flock` on a key's
+/// [file](Self::path_of) take part in the exclusion: `flock(1)`, Python's `fcntl.flock`. Waiters of one
+/// process are served in order; between processes the order is not defined.
 ///
-/// Clones are the same backend. Two backends on one directory, in one process or in two, exclude each
-/// other, and know nothing more of each other than two processes do.
+/// Clones refer to the same backend. Two backends on one directory exclude each other as two processes
+/// do, even within one process.
 ///
+/// # Examples
 /// ```
-/// use locks_file::FileBackend;
-/// use locks_core::Backend;
+/// use locks::Backend;
+/// use locks::file::FileBackend;
 ///
 /// # let dir = std::env::temp_dir().join(format!("locks-doc-{}", std::process::id()));
 /// let backend = Backend::new(FileBackend::new(&dir)?);
 /// let guard = backend.named("invoice:42").acquire()?;
-/// // No other process has it now.
+/// // No other process holds it now.
 /// drop(guard);
 /// # std::fs::remove_dir_all(dir).unwrap();
-/// # Ok::<(), locks_core::LockError>(())
+/// # Ok::<(), locks::LockError>(())
 /// ```
 ///
-/// In a child that is forked without `exec` the guards of the parent are lost (C4). The child acquires by
-/// the same handles, as another process would: it opens the directory for itself when it first asks.
+/// # Forks
+/// In a child that is forked without `exec`, the guards of the parent are lost
+/// ([C4](locks_core::contract#c4-release)). The child can use the same handle, which then opens the
+/// directory anew, as another process would.
 #[derive(Clone)]
 pub struct FileBackend(Arc<Opening>);
 
-/// How a [`FileBackend`] is put together.
+/// A builder for a [`FileBackend`]; see [`FileBackend::builder`].
 #[derive(Clone, Debug)]
 #[must_use = "a builder makes no backend until `open`"]
 pub struct FileBackendBuilder {
@@ -54,17 +57,17 @@ pub struct FileBackendBuilder {
 }
 
 impl FileBackend {
-    /// The backend on this directory, which is made if there is none.
+    /// Opens the backend on `directory`, which is created if it does not exist.
     ///
     /// # Errors
-    /// `NotConfigured` if the directory is a symbolic link, belongs to somebody else, can be written
-    /// to by others, or is on a network file system; `Unavailable` if it cannot be made, written to or
+    /// `NotConfigured` if the directory is a symbolic link, belongs to another user, can be written to
+    /// by others, or is on a network file system; `Unavailable` if it cannot be made, written to or
     /// locked in.
     pub fn new(directory: impl AsRef<Path>) -> Result<Self, LockError> {
         Self::builder(directory).open()
     }
 
-    /// The backend on this user's [default directory](Self::default_directory).
+    /// Opens the backend on this user's [default directory](Self::default_directory).
     ///
     /// # Errors
     /// As [`new`](Self::new) and [`default_directory`](Self::default_directory).
@@ -72,9 +75,11 @@ impl FileBackend {
         Self::new(Self::default_directory()?)
     }
 
-    /// Where this user's locks are unless told otherwise: `.local/state/locks` at home, as the user
-    /// database has it, or `/var/tmp/locks-<uid>` where there is no home of its own on a local disk. The
-    /// environment has no say, so that a cron job, a service and a shell of one user meet.
+    /// Returns the directory of this user's locks: `.local/state/locks` in the home directory of the user
+    /// database, or `/var/tmp/locks-<uid>` without a home directory on a local disk.
+    ///
+    /// It does not depend on the environment, so that a cron job, a service and a shell of one user
+    /// share it.
     ///
     /// # Errors
     /// `NotConfigured` if the user database cannot be read.
@@ -82,17 +87,18 @@ impl FileBackend {
         default_directory()
     }
 
-    /// A backend on this directory, with settings.
+    /// Creates a builder for a backend on `directory`.
     pub fn builder(directory: impl AsRef<Path>) -> FileBackendBuilder {
         FileBackendBuilder { path: directory.as_ref().to_owned(), settings: Settings::default() }
     }
 
-    /// The directory, without symbolic links.
+    /// Returns the directory, without symbolic links.
     pub fn directory(&self) -> &Path {
         self.0.directory.path()
     }
 
-    /// The lock file of a key, for those who use `flock` on it by other means. It need not exist.
+    /// Returns the path of a key's lock file, for other programs that use `flock` on it. It need not
+    /// exist.
     ///
     /// # Errors
     /// `InvalidKey`.
@@ -101,8 +107,9 @@ impl FileBackend {
         Ok(self.0.directory.file(&name::of_key(key)))
     }
 
-    /// Removes the lock files that nobody holds, that are not reserved, and that have not been used
-    /// for this long. Others may go on acquiring meanwhile.
+    /// Removes the lock files that are neither held nor reserved and have not been used for `unused_for`.
+    ///
+    /// Safe while other processes acquire locks.
     ///
     /// # Errors
     /// If the directory cannot be read or a file cannot be removed; `Unavailable` in a forked child.
@@ -123,7 +130,7 @@ impl FileBackend {
         self.files()?.keep_across_exec(token)
     }
 
-    /// How many keys are in use in this process; see [`Engine::live_keys`].
+    /// Returns the number of keys in use in this process; see [`Engine::live_keys`].
     pub fn live_keys(&self) -> usize {
         match (self.0.own(), self.0.known_forked()) {
             (Some(own), _) => own.engine.live_keys(),
@@ -141,7 +148,7 @@ impl FileBackend {
         self.0.directory.in_table(inode)
     }
 
-    /// A handle to it.
+    /// Returns a handle to the backend.
     pub fn into_backend(self) -> Backend {
         Backend::new(self)
     }
@@ -173,35 +180,38 @@ impl FileBackend {
 }
 
 impl FileBackendBuilder {
-    /// What this process calls itself in the errors and lists of others (C12).
+    /// Sets the label of this process in the errors and lists of others
+    /// ([C12](locks_core::contract#c12-holder-information)).
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.settings.label = label.into();
         self
     }
 
-    /// Takes a directory on a network file system as well, whose locks depend on its server and on how
-    /// it is mounted.
+    /// Allows a directory on a network file system, whose locks depend on its server and its mount
+    /// options.
     pub fn allow_network_fs(mut self) -> Self {
         self.settings.on_network = true;
         self
     }
 
-    /// Takes a directory that belongs to somebody else or can be written to by others: several users
-    /// share it. New files are as open as the directory is; for them to be of its group, it has to be
-    /// set-group-ID (`chmod 2770`). Whoever can write there can take and keep any lock.
+    /// Allows a directory of another user, or one that others can write to, so that several users share
+    /// its locks.
+    ///
+    /// New files get the permissions of the directory; they get its group if it is set-group-ID (`chmod
+    /// 2770`). Every user who can write to the directory can take and keep any lock.
     pub fn of_several_users(mut self) -> Self {
         self.settings.of_several_users = true;
         self
     }
 
-    /// Does without the kernel's notifications: waiters look by themselves, each millisecond at first,
-    /// less often later. It is what happens anyway where the kernel has none left.
+    /// Makes waiters poll, every millisecond at first and less often later, instead of using the kernel's
+    /// notifications. This also happens when the kernel has none left.
     pub fn without_notifications(mut self) -> Self {
         self.settings.unwatched = true;
         self
     }
 
-    /// The backend.
+    /// Opens the backend.
     ///
     /// # Errors
     /// As [`FileBackend::new`].

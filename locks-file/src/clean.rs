@@ -12,14 +12,14 @@ use crate::name;
 use crate::record::{Record, Text};
 use crate::waiting;
 
-/// What [`clean`](crate::FileBackend::clean) has done.
+/// The result of [`FileBackend::clean`](crate::FileBackend::clean).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Cleaned {
-    /// How many lock files it has removed.
+    /// The number of lock files that were removed.
     pub removed: usize,
-    /// How many it has left, because they are held, reserved, empty, or younger than asked for. Files
-    /// that are no lock files are not counted.
+    /// The number of lock files that were kept, because they are held, reserved, empty or too young. Other
+    /// files are not counted.
     pub kept: usize,
 }
 

@@ -7,7 +7,7 @@ use super::Moment;
 use crate::fork;
 use crate::sync::plain::Mutex;
 
-/// Alarms that are still to go off, for those who implement a [`Clock`](super::Clock).
+/// A set of pending alarms, for implementing a [`Clock`](super::Clock).
 pub struct Alarms {
     set: Mutex<Set>,
     /// In a forked child they go off no more, and the mutex may be locked for ever.
@@ -21,7 +21,7 @@ struct Set {
     next: u64,
 }
 
-/// An alarm that was set; dropping it calls it off.
+/// A pending alarm; dropping it cancels it.
 #[must_use = "dropping an alarm calls it off"]
 pub struct Alarm {
     alarms: Arc<Alarms>,
@@ -29,12 +29,12 @@ pub struct Alarm {
 }
 
 impl Alarms {
-    /// None yet.
+    /// Creates an empty set.
     pub fn new() -> Arc<Self> {
         Arc::new(Self { set: Mutex::default(), made_in: fork::generation() })
     }
 
-    /// Sets an alarm.
+    /// Adds an alarm that wakes `waker` at `at`.
     pub fn set(self: &Arc<Self>, at: Moment, waker: Waker) -> Alarm {
         let mut set = self.set.lock();
         let key = (at, set.next);
@@ -43,12 +43,12 @@ impl Alarms {
         Alarm { alarms: self.clone(), key }
     }
 
-    /// When the next one goes off.
+    /// Returns the time of the next alarm.
     pub fn next(&self) -> Option<Moment> {
         self.set.lock().due.keys().next().map(|key| key.0)
     }
 
-    /// Wakes all whose time has come.
+    /// Wakes every alarm that is due at `now`.
     pub fn fire(&self, now: Moment) {
         let rest = (now, u64::MAX);
         loop {
@@ -62,7 +62,7 @@ impl Alarms {
 }
 
 impl Alarm {
-    /// When it goes off.
+    /// Returns the time of the alarm.
     pub fn at(&self) -> Moment {
         self.key.0
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Alarm, Alarms, Clock, Moment};
 
-/// A clock that stands still until it is told to advance, for tests.
+/// A clock for tests, which stands still until it is [advanced](Self::advance).
 ///
 /// Clones show the same time.
 #[derive(Clone)]
@@ -16,14 +16,14 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows some time.
+    /// Creates a clock.
     pub fn new() -> Self {
         let start = Duration::from_secs(1000).as_nanos() as u64;
         Self { nanos: Arc::new(AtomicU64::new(start)), alarms: Alarms::new() }
     }
 
-    /// Moves the time on, and sets off the alarms that this passes, each at its own time. Wakers are
-    /// called on this thread; what they wake may still have to run.
+    /// Advances the clock by `by`, and wakes the alarms that this passes, in order. Wakers are called on
+    /// this thread; the woken tasks run later.
     pub fn advance(&self, by: Duration) {
         let end = self.now().after(by);
         while let Some(next) = self.alarms.next().filter(|next| *next <= end) {

@@ -20,23 +20,23 @@ pub(crate) use system::attend;
 pub struct Moment(u64);
 
 impl Moment {
-    /// The moment this many nanoseconds after the clock's origin.
+    /// Creates the moment this many nanoseconds after the clock's origin.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// Nanoseconds since the clock's origin.
+    /// Returns the nanoseconds since the clock's origin.
     pub const fn nanos(self) -> u64 {
         self.0
     }
 
-    /// The moment `by` later, or the last one there is.
+    /// Returns the moment `by` later, or the last one that can be represented.
     #[must_use]
     pub fn after(self, by: Duration) -> Self {
         Self(self.0.saturating_add(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
     }
 
-    /// The time from `earlier` until this moment; zero if that is later.
+    /// Returns the time from `earlier` until this moment; zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -48,20 +48,21 @@ impl fmt::Debug for Moment {
     }
 }
 
-/// Where an arbiter takes the time from: the time it has been awake, in C6's words.
+/// A clock of an engine: it measures the time that the machine was awake
+/// ([C6](crate::contract#c6-stealing)).
 ///
 /// # Contract
 /// `now` never goes back. An alarm wakes its waker once `now` has reached its moment, and soon after
 /// that. It is called with mutexes of the engine held, and does not call the engine; nor does it wake
 /// anybody from within `wake_at`.
 pub trait Clock: Send + Sync + 'static {
-    /// The time.
+    /// Returns the current time.
     fn now(&self) -> Moment;
 
     /// Wakes `waker` at `at`, unless the alarm is dropped before.
     fn wake_at(&self, at: Moment, waker: Waker) -> Alarm;
 
-    /// For a thread that wants to sleep until `at`: how long that is in real time; `None` if
-    /// only an alarm tells.
+    /// Returns how long a thread has to sleep until `at`, in real time; `None` if only an alarm can
+    /// tell.
     fn sleep_until(&self, at: Moment) -> Option<Duration>;
 }

@@ -12,7 +12,7 @@ use crate::sync::plain::{Condvar, Mutex};
 ///
 /// Its alarms are served by one thread of the process, `locks-timer`, which starts with the
 /// first alarm and ends once there has been none for a second. Where the system cannot start it,
-/// those who wait serve them, which costs the time of a processor, and try again to start it.
+/// waiting threads and tasks serve them by polling, and try again to start it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

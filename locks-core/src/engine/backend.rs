@@ -20,8 +20,8 @@ use crate::{
 };
 
 impl Engine {
-    /// As [`acquire`](crate::LockBackend::acquire), by an operation that borrows nothing: for whoever keeps
-    /// the operations of others.
+    /// Acquires as [`acquire`](crate::LockBackend::acquire) does, by an operation that borrows nothing and
+    /// so can be stored.
     pub fn request(&self, request: Request<'_>) -> Op<'static, Granted> {
         match self.begin(request, None, false) {
             Begun::Granted(hold) => Op::ready(Granted::new(hold)),
@@ -37,8 +37,8 @@ impl Engine {
         }
     }
 
-    /// As [`disown`](crate::LockBackend::disown), with the hold given to an owner that is nobody in particular: for
-    /// an arbiter that has to know by the owner whose client it is.
+    /// Detaches the hold from its owner as [`disown`](crate::LockBackend::disown) does, and gives it to
+    /// `owner`, for a server that identifies its clients by the owner.
     pub fn disown_to(&self, hold: &Hold, owner: Option<OwnerId>) {
         if !self.granted(hold) {
             return;
@@ -272,7 +272,7 @@ impl Core {
 
 /// What a [`LockBackend`](crate::LockBackend) does.
 impl Engine {
-    /// Returns what it is called and what it can do.
+    /// Returns the name and the capabilities of the engine.
     pub fn about(&self) -> &About {
         &self.core.about
     }
@@ -283,7 +283,7 @@ impl Engine {
     /// As [`LockBackend::acquire`](crate::LockBackend::acquire).
     ///
     /// # Cancel safety
-    /// Dropping the operation withdraws the request (C5).
+    /// Dropping the operation withdraws the request ([C5](crate::contract#c5-cancellation)).
     pub fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
         self.request(request)
     }
@@ -294,7 +294,7 @@ impl Engine {
     /// `Lost` if the hold was lost before; then nothing is touched.
     ///
     /// # Cancel safety
-    /// Dropping the operation means not to hear of it; the hold ends all the same.
+    /// Dropping the operation discards its outcome; the hold ends all the same.
     pub fn release(&self, hold: Hold) -> Op<'static, ()> {
         if !self.granted(&hold) {
             return Op::failed(foreign(&self.core, hold.token()));

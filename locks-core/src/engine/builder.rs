@@ -10,8 +10,8 @@ use super::{Core, Engine, Observer};
 use crate::clock::{Alarm, Moment, Stamp};
 use crate::{About, Capabilities, Clock, LockError, SystemClock, Token};
 
-/// Where an engine's fencing tokens come from, if they are not to start anew with each process
-/// (C7).
+/// A source of fencing tokens for an [`Engine`], if they are not to start anew with each process
+/// ([C7](crate::contract#c7-fencing-tokens)).
 ///
 /// # Contract
 /// `next` is greater than `after`, greater than any token handed out before for the same key, and
@@ -19,11 +19,12 @@ use crate::{About, Capabilities, Clock, LockError, SystemClock, Token};
 /// is known which grant its token is for: tokens that another one of the key has overtaken meanwhile
 /// are thrown away.
 pub trait TokenSource: Send + Sync + 'static {
-    /// The next token of a key whose greatest one so far is `after`.
+    /// Returns the next token of a key whose greatest one so far is `after`.
     fn next(&self, after: Token) -> Token;
 }
 
-/// How an [`Engine`] is put together.
+/// A builder for an [`Engine`] with its own clock, tokens, observer or upstream; see
+/// [`Engine::builder`].
 #[must_use = "a builder makes no engine until `build`"]
 pub struct EngineBuilder {
     about: About,
@@ -46,26 +47,27 @@ impl EngineBuilder {
         }
     }
 
-    /// What the engine says of itself: its name, and no more than it can do.
+    /// Sets the name of the engine, and restricts its capabilities.
     pub fn about(mut self, about: About) -> Self {
         self.about = about;
         self
     }
 
-    /// Takes the time from here instead of the system.
+    /// Sets the clock, in place of [`SystemClock`](crate::SystemClock).
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Time::Other(clock);
         self
     }
 
-    /// Takes tokens from here instead of counting up.
+    /// Sets the source of fencing tokens, in place of a counter for each key.
     pub fn tokens(mut self, tokens: Arc<dyn TokenSource>) -> Self {
         self.tokens = Some(tokens);
         self
     }
 
-    /// Grants no token that is not above this one (C7): for an engine that goes on where another one
-    /// has stopped. Those of an [`Upstream`] are its own.
+    /// Makes every token greater than `floor`, for an engine that continues where another one stopped.
+    ///
+    /// It has no effect on the tokens of an [`Upstream`].
     ///
     /// # Errors
     /// `Protocol` if it is not below 2^60, so that all that follow are below 2^61.
@@ -77,20 +79,21 @@ impl EngineBuilder {
         Ok(self)
     }
 
-    /// Tells `observer` of every hold that is ended from outside.
+    /// Sets an observer, which is called for every hold that ends without being released by its guard.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
         self
     }
 
-    /// Stands the engine in front of `upstream`. Upgrades are refused then: what the upstream has
-    /// granted does not change its mode.
+    /// Places the engine in front of `upstream`, which confirms every grant.
+    ///
+    /// Upgrades are `Unsupported` then, since a grant of the upstream does not change its mode.
     pub fn upstream(mut self, upstream: Arc<dyn Upstream>) -> Self {
         self.upstream = Some(upstream);
         self
     }
 
-    /// The engine.
+    /// Builds the engine.
     pub fn build(mut self) -> Engine {
         if self.upstream.is_some() {
             self.about.capabilities.upgrade = false;

@@ -39,66 +39,77 @@ pub(crate) use self::slot::{Slot, SlotRef};
 pub use self::upstream::{Bounds, Claim, ClaimSet, Completion, Turn, Upstream};
 use crate::{About, Capabilities, LostCause, Token};
 
-/// A complete arbiter of named locks in this process's memory: queues, shared and exclusive holds,
-/// permits, stealing, re-entry, deadlock detection, fencing tokens, introspection.
+/// The in-process backend: queues, shared and exclusive holds, permits, stealing, re-entry, deadlock
+/// detection, fencing tokens and introspection, in the memory of this process.
 ///
-/// Clones are the same engine. [`Engine::process`] is the one that everybody in the process shares.
-/// An engine of one's own is apart from it: for tests, for a server that holds locks for others, or
+/// Clones refer to the same engine. [`Engine::process`] is the one that the whole process shares; an
+/// engine of your own is separate from it, for tests, for a server that holds locks for its clients, or
 /// in front of an [`Upstream`].
+///
+/// # Examples
+/// ```
+/// use locks::Backend;
+/// use locks::backend::Engine;
+///
+/// let backend = Backend::new(Engine::new());
+/// let _guard = backend.named("report").acquire()?;
+/// assert!(locks::named("report").wait(false).acquire().is_ok()); // another engine
+/// # Ok::<(), locks::LockError>(())
+/// ```
 #[derive(Clone)]
 pub struct Engine {
     core: Arc<Core>,
 }
 
-/// A handle that does not keep its engine; see [`Engine::downgrade`].
+/// A weak handle to an [`Engine`], which does not keep it alive; see [`Engine::downgrade`].
 #[derive(Clone)]
 pub struct WeakEngine(Weak<Core>);
 
 static PROCESS: LazyLock<Engine> = LazyLock::new(Engine::new);
 
 impl Engine {
-    /// An engine of its own.
+    /// Creates an engine that is separate from all others.
     pub fn new() -> Self {
         Self::builder().build()
     }
 
-    /// An engine with its own clock, tokens or upstream.
+    /// Creates a builder for an engine with its own clock, tokens, observer or upstream.
     pub fn builder() -> EngineBuilder {
         EngineBuilder::new(About::new("memory:", Capabilities::process()))
     }
 
-    /// The engine that everybody in this process shares.
+    /// Returns the engine that this process shares.
     #[inline]
     pub fn process() -> &'static Self {
         &PROCESS
     }
 
-    /// A handle that does not keep the engine.
+    /// Creates a weak handle.
     pub fn downgrade(&self) -> WeakEngine {
         WeakEngine(Arc::downgrade(&self.core))
     }
 
-    /// Ends the hold or reservation of `key` with this token, for this reason: its guard is lost,
-    /// and whoever is next gets its turn. Says whether there was one.
+    /// Revokes the hold or reservation of `key` with this token and grants the key to the next waiter;
+    /// the guard reports `cause`. Returns `true` if it existed.
     pub fn lose(&self, key: &str, token: Token, cause: LostCause) -> bool {
         self.core.end(key, token, cause)
     }
 
-    /// How many keys are in use: held, waited for, reserved, or with a lost guard that still lives
-    /// (C13).
+    /// Returns the number of keys in use: held, waited for, reserved, or with a lost guard that has not
+    /// been dropped ([C13](crate::contract#c13-no-leaks)).
     pub fn live_keys(&self) -> usize {
         self.core.registry.live_keys()
     }
 
-    /// How many keys the engine remembers: those in use, and those that a call site has pinned
-    /// (C13).
+    /// Returns the number of keys in memory: those in use, and those that a call site has pinned
+    /// ([C13](crate::contract#c13-no-leaks)).
     pub fn known_keys(&self) -> usize {
         self.core.registry.slots()
     }
 }
 
 impl WeakEngine {
-    /// The engine, if somebody still has it.
+    /// Returns the engine, unless all of its handles have been dropped.
     pub fn upgrade(&self) -> Option<Engine> {
         self.0.upgrade().map(|core| Engine { core })
     }

@@ -4,38 +4,39 @@ use smallvec::SmallVec;
 
 use crate::{LostCause, OwnerId, Token};
 
-/// Somebody who keeps account of the holds of an [`Engine`](crate::Engine), and so has to hear of
-/// those that end without being released.
+/// An observer of an [`Engine`](crate::Engine): it receives a callback for each hold that ends without
+/// being released by its guard.
 ///
 /// # Contract
 /// [`lost`](Self::lost) is called once for each hold that is stolen, held for too long, evicted or
 /// [lost](crate::Engine::lose) otherwise, and for each that goes with it, as a member of the same set
-/// (C11). Also for a key of a set that was not complete yet, and for a grant that its waiter has not
-/// fetched: nobody has been told of those.
+/// ([C11](crate::contract#c11-several-keys)); also for a key of a set that was not complete yet, and for a
+/// grant that its waiter has not fetched.
 ///
-/// It is called by whoever ended the hold, without any mutex of the engine, right after the end and
+/// The call is made by the thread that ended the hold, without any mutex of the engine, right after the
+/// end and
 ///
-/// 1. before the request that stole the key is answered;
-/// 2. before those are woken who waited for the key, or who watch the hold.
+/// 1. before the request that stole the key completes;
+/// 2. before the waiters of the key and the watchers of the hold are woken.
 ///
-/// So what is woken by the end of a hold comes after the word of it. Somebody who comes by itself can
-/// be granted the key a moment before; by the token, which is greater, one can tell (C7).
+/// A newcomer that was not woken can be granted the key a moment before the call; its token is greater
+/// ([C7](crate::contract#c7-fencing-tokens)).
 ///
-/// It may call the engine, and is not to wait for anybody who does.
+/// The observer may call the engine. It must not wait for a thread that does.
 pub trait Observer: Send + Sync + 'static {
-    /// A hold was ended from outside.
+    /// Handles the loss of a hold.
     fn lost(&self, loss: &Loss<'_>);
 }
 
-/// A hold that was ended from outside.
+/// A hold that ended without being released by its guard.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Loss<'a> {
-    /// Its key.
+    /// The key.
     pub key: &'a str,
-    /// How it came to be lost.
+    /// Why it was lost.
     pub cause: LostCause,
-    /// Its token: that of its outermost guard.
+    /// The token of its outermost guard.
     pub token: Token,
     /// The owner of its outermost guard.
     pub owner: Option<OwnerId>,

@@ -19,8 +19,8 @@ pub struct PinnedKey {
 }
 
 impl PinnedKey {
-    /// Looks `key` up. `None` if it is in use just now by those who name it: ask again later, and
-    /// name it until then.
+    /// Looks `key` up. Returns `None` if requests by name are using it at the moment: use it by name and
+    /// try again later.
     ///
     /// # Errors
     /// [`InvalidKey`](crate::ErrorKind::InvalidKey).
@@ -29,27 +29,28 @@ impl PinnedKey {
         Ok(Engine::process().core.registry.keep(key).map(|slot| Self { slot }))
     }
 
-    /// Holds the key exclusively, in the name of whoever runs now, if nobody else is at it. `None`:
-    /// somebody is, and the [builder](crate::LockBuilder) has to see to it.
+    /// Acquires the key exclusively for the current identity, if it is free and has no waiters. Returns
+    /// `None` otherwise: then use the [builder](crate::LockBuilder).
     #[inline]
     pub fn try_acquire(&self, site: CallSite) -> Option<Guard> {
         let owner = SmallOwner::current();
         Some(Guard::new(self.take(Swift { owner, site })?))
     }
 
-    /// The same for an annotated asynchronous function that opens `scope`.
+    /// Acquires the key as [`try_acquire`](Self::try_acquire) does, for an annotated async function that
+    /// opens `scope`.
     #[inline]
     pub fn try_acquire_in(&self, scope: &Scope, site: CallSite) -> Option<OwnedGuard> {
         self.take(Swift { owner: scope.small(), site })
     }
 
-    /// The same for a block of asynchronous code, which is anonymous (C9).
+    /// Acquires the key as [`try_acquire`](Self::try_acquire) does, anonymously.
     #[inline]
     pub fn try_acquire_here(&self, site: CallSite) -> Option<OwnedGuard> {
         self.take(Swift { owner: SmallOwner::NOBODY, site })
     }
 
-    /// The key itself.
+    /// Returns the key.
     pub fn key(&self) -> &'static str {
         // SAFETY: the slot is pinned for ever, and the process's engine is never dropped.
         unsafe { self.slot.get() }.key()

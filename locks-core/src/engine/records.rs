@@ -14,8 +14,8 @@ use crate::{
     CallSite, ErrorKind, KeySet, LockError, LostCause, Mode, OwnerId, Query, Token, check_key,
 };
 
-/// All there is to know of one guard's hold of one key, to [restore](Engine::restore) it in another
-/// engine with the same clock.
+/// A record of one guard's hold of one key, to [restore](Engine::restore) it in another engine with the
+/// same clock.
 #[derive(Clone, Debug)]
 pub struct HoldRecord {
     /// The key.
@@ -28,22 +28,24 @@ pub struct HoldRecord {
     pub outer: Token,
     /// Whether it is nested in another guard that has not been released.
     pub nested: bool,
-    /// How this guard holds the key.
+    /// The mode in which this guard holds the key.
     pub mode: Mode,
-    /// The identity that it holds it by.
+    /// The identity of the holder.
     pub owner: Option<OwnerId>,
-    /// Where the hold was acquired.
+    /// The call site of the acquisition.
     pub site: Option<CallSite>,
-    /// From when on the hold ages (C6), by the clock's own doubt in the holder's favour.
+    /// The time from which the hold ages ([C6](crate::contract#c6-stealing)); where the clock is coarse,
+    /// the later one.
     pub since: Option<Moment>,
-    /// Until when nobody may steal the hold, and the key stays reserved (C14).
+    /// The end of the reservation: until then the hold is not stolen, and the key stays reserved
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub reserved_until: Option<Moment>,
-    /// When the hold ends by itself (C14).
+    /// The time at which the hold ends by itself ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub ends_at: Option<Moment>,
 }
 
 impl Engine {
-    /// What is to be known of a hold to [restore](Self::restore) it: one record for each of its keys, in
+    /// Returns the records by which a hold can be [restored](Self::restore): one for each of its keys, in
     /// ascending order; none if it is lost, or not this engine's.
     ///
     /// A record is true of the moment it was made at. [Refreshing](crate::LockBackend::refresh) a guard
@@ -57,8 +59,8 @@ impl Engine {
         records.collect::<Option<_>>().unwrap_or_default()
     }
 
-    /// Puts a grant back as its records say: with its token, its age and its bounds. Several records
-    /// are one grant of several keys, whose members are lost together (C11).
+    /// Restores a hold from its records, with its token, age and bounds. Several records are one grant
+    /// of several keys, which are lost together ([C11](crate::contract#c11-several-keys)).
     ///
     /// All later tokens of the keys are greater (C7). Guards of one nest are restored from the outside
     /// in; one that is nested is put into the hold with that `outer` token. A bound that has passed
@@ -67,7 +69,7 @@ impl Engine {
     /// # Errors
     /// [`Contended`](ErrorKind::Contended) or [`PermitsMismatch`](ErrorKind::PermitsMismatch) if it
     /// conflicts with what is there; [`Lost`](ErrorKind::Lost) if it is nested in a hold that is not
-    /// there; `InvalidKey` and `Protocol` for records that nobody has made, and `Unsupported` with an
+    /// there; `InvalidKey` and `Protocol` for records that no engine has made, and `Unsupported` with an
     /// [`Upstream`](crate::Upstream). Nothing is held then, although tokens may have been used up.
     pub fn restore(&self, records: &[HoldRecord]) -> Result<Hold, LockError> {
         self.check_restores()?;
@@ -92,8 +94,8 @@ impl Engine {
         }))
     }
 
-    /// Puts back a reservation that outlives its hold (C14). One whose time is over only uses up its
-    /// token.
+    /// Restores a reservation that outlives its hold
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)). One whose time is over only uses up its token.
     ///
     /// # Errors
     /// As [`restore`](Self::restore)'s.
@@ -112,7 +114,8 @@ impl Engine {
         restored.map_err(|misfit| refuse(misfit, &frozen, (mode, token)))
     }
 
-    /// The reservations that outlive their holds (C14): key, mode, token, and until when; by key.
+    /// Returns the reservations that outlive their holds, ordered by key: key, mode, token and end
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub fn reservations(&self) -> Vec<(String, Mode, Token, Moment)> {
         let core = &self.core;
         let mut slots = Vec::new();

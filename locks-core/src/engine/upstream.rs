@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use crate::{Caller, LockError, LockInfo, LostCause, Op, Options, Query, Token};
 
-/// Whoever has the last word behind an engine: an operating system's lock, a store with leases.
+/// An arbiter behind an engine that confirms its grants: an operating system's lock, a store with leases.
 ///
 /// With an upstream the engine orders the waiters of this process and nothing more: a local turn
 /// becomes a grant only when [`claim`](Self::claim) says so, and until then the lock is not held.
@@ -13,7 +13,7 @@ use crate::{Caller, LockError, LockInfo, LostCause, Op, Options, Query, Token};
 ///    elsewhere. The engine itself lets conflicting claims come at the same time only where one
 ///    of them may steal.
 /// 2. [`claim`](Self::claim) waits as its options say, and [`Contended`](crate::ErrorKind),
-///    `Timeout` name whoever is in the way. Dropping it withdraws it; a grant that races is given
+///    `Timeout` name the holders in the way. Dropping it withdraws it; a grant that races is given
 ///    back by the upstream itself.
 /// 3. Tokens of a key only grow, and are below 2^61.
 /// 4. [`end`](Self::end) is idempotent and has begun when it returns. It is called with the key's
@@ -64,7 +64,7 @@ pub trait Upstream: Send + Sync + 'static {
     /// Where the operation is dropped, [`end`](Self::end) follows.
     fn complete(&self, key: &str, turn: Turn, completion: Completion) -> Op<'static, ()>;
 
-    /// The grant has ended here: released, stolen by a local thief, evicted, or given up.
+    /// Ends a grant that was released, stolen by a local thief, evicted or given up.
     ///
     /// `next`: for how long the first local waiter for the key has waited, if there is one. An
     /// upstream may then keep what it has for the next turn, for a short time of its own choosing,
@@ -74,32 +74,33 @@ pub trait Upstream: Send + Sync + 'static {
     /// `Lost` if it had been taken away before, and whatever keeps the upstream from confirming.
     fn end(&self, key: &str, turn: Turn, next: Option<Duration>) -> Op<'static, ()>;
 
-    /// Whether the upstream has taken the grant away; with a context, wakes when it does.
+    /// Returns the cause if the upstream has revoked the grant; otherwise, given a context, arranges for
+    /// its task to be woken when it does.
     fn poll_lost(&self, key: &str, turn: Turn, cx: Option<&mut Context<'_>>) -> Poll<LostCause>;
 
-    /// Forgets `waker`, which a [`poll_lost`](Self::poll_lost) of the grant has left.
+    /// Removes a waker that [`poll_lost`](Self::poll_lost) registered for the grant.
     fn unwatch(&self, key: &str, turn: Turn, waker: &Waker);
 
-    /// The grant's age counts from now (C6).
+    /// Resets the age of the grant to zero ([C6](crate::contract#c6-stealing)).
     ///
     /// # Errors
-    /// `Lost`, and whatever keeps the upstream from answering.
+    /// `Lost` if it has been revoked, `Unavailable` if the upstream does not answer.
     fn refresh(&self, key: &str, turn: Turn) -> Op<'static, ()>;
 
-    /// Who holds what, in this process and elsewhere.
+    /// Returns the holders and waiters, in this process and elsewhere.
     ///
     /// # Errors
-    /// `Unsupported`, and whatever keeps the upstream from answering.
+    /// `Unsupported` if the upstream cannot list, `Unavailable` if it does not answer.
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>>;
 
-    /// Ends the grant with this token, whoever has it.
+    /// Revokes the grant with this token, in this process or elsewhere. Returns `true` if it existed.
     ///
     /// # Errors
-    /// `Unsupported`, and whatever keeps the upstream from answering.
+    /// `Unsupported` if the upstream cannot evict, `Unavailable` if it does not answer.
     fn evict(&self, key: &str, token: Token) -> Op<'static, bool>;
 }
 
-/// What an [`Upstream`] is asked for.
+/// A request of the engine to its [`Upstream`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Claim<'a> {
@@ -108,7 +109,7 @@ pub struct Claim<'a> {
     /// How to wait and hold; `wait` is what is left of the request's. The engine keeps
     /// `hold_at_most` itself; an upstream may record it, so that others know when the hold is overdue.
     pub options: Options,
-    /// Who asks.
+    /// The identity and call site of the request.
     pub caller: &'a Caller,
     /// One of several keys: the grant must not age, nor be stolen for its age, until it is
     /// [complete](Upstream::complete).
@@ -118,7 +119,8 @@ pub struct Claim<'a> {
     pub waited: Duration,
 }
 
-/// What an [`Upstream`] is asked for, where it takes several keys in [one step](Upstream::claim_set).
+/// A request of the engine to its [`Upstream`] for several keys in
+/// [one step](Upstream::claim_set).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClaimSet<'a> {
@@ -132,7 +134,7 @@ pub struct ClaimSet<'a> {
     pub waited: Duration,
 }
 
-/// What becomes of a grant that was [part](Claim::part) of a request, once all of that is there.
+/// The completion of a grant that was [part](Claim::part) of a request for several keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Completion {
@@ -144,27 +146,27 @@ pub struct Completion {
     pub begins: Option<Bounds>,
 }
 
-/// The bounds of a hold (C14).
+/// The bounds of a hold ([C14](crate::contract#c14-bounds-of-a-hold)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Bounds {
-    /// For how long the key stays reserved, from the grant on.
+    /// The time from the grant for which the key stays reserved.
     pub hold_at_least: Option<Duration>,
-    /// When the hold ends by itself; the engine sees to that.
+    /// The time from the grant at which the engine ends the hold.
     pub hold_at_most: Option<Duration>,
 }
 
 /// A grant of an [`Upstream`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// What the upstream calls it.
+    /// The id that the upstream gave it.
     pub id: u64,
     /// Its fencing token.
     pub token: Token,
 }
 
 impl Turn {
-    /// A grant called `id`, with this token.
+    /// Creates a grant.
     pub const fn new(id: u64, token: Token) -> Self {
         Self { id, token }
     }

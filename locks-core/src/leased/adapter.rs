@@ -8,9 +8,9 @@ use super::clock::BootClock;
 use super::upstream::StoreUpstream;
 use crate::{About, Backend, Capabilities, Clock, Engine, LeaseStore, WaiterOrder};
 
-/// A [`LeaseStore`] as a backend.
+/// An adapter that makes a backend of a [`LeaseStore`].
 ///
-/// In front of the store stands an [`Engine`]: it orders the waiters of this process, lets holds
+/// An [`Engine`] in front of the store orders the waiters of this process, lets holds
 /// nest and finds deadlocks within the process; only the first in line asks the store. Between
 /// processes the order is the store's own.
 ///
@@ -21,7 +21,8 @@ use crate::{About, Backend, Capabilities, Clock, Engine, LeaseStore, WaiterOrder
 /// end of that time all the same.
 ///
 /// ```
-/// # use locks_core::{Leased, LeaseStore, LockError};
+/// use locks::backend::Leased;
+/// # use locks::{LockError, backend::LeaseStore};
 /// # use std::time::Duration;
 /// # fn open<S: LeaseStore>(store: S) -> Result<(), LockError> {
 /// let backend = Leased::builder(store).lease(Duration::from_secs(30)).build().into_backend();
@@ -35,7 +36,7 @@ pub struct Leased<S> {
     store: PhantomData<fn() -> S>,
 }
 
-/// How a [`Leased`] is put together.
+/// A builder for a [`Leased`] backend; see [`Leased::builder`].
 #[must_use = "a builder makes no backend until `build`"]
 pub struct LeasedBuilder<S> {
     store: S,
@@ -44,12 +45,12 @@ pub struct LeasedBuilder<S> {
 }
 
 impl<S: LeaseStore> Leased<S> {
-    /// A backend on `store`, with a lease of ten seconds.
+    /// Creates a backend on `store`, with a lease of ten seconds.
     pub fn new(store: S) -> Self {
         Self::builder(store).build()
     }
 
-    /// A backend on `store`, with settings.
+    /// Creates a builder for a backend on `store`.
     pub fn builder(store: S) -> LeasedBuilder<S> {
         let settings = Settings {
             lease: Duration::from_secs(10),
@@ -60,47 +61,49 @@ impl<S: LeaseStore> Leased<S> {
         LeasedBuilder { store, clock: None, settings }
     }
 
-    /// A handle to it.
+    /// Returns a handle to the backend.
     pub fn into_backend(self) -> Backend {
         Backend::new(self.engine)
     }
 }
 
 impl<S: LeaseStore> LeasedBuilder<S> {
-    /// How long the store keeps a lock for a process that has gone silent, where the request
-    /// does not say. From 300 ms to a day; with any other, requests fail with `LimitExceeded`.
+    /// Sets the default lease: how long the store keeps a lock for a process that no longer renews it.
+    ///
+    /// From 300 ms to a day; with any other, requests fail with `LimitExceeded`. Ten seconds unless set.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = lease;
         self
     }
 
-    /// How long the store may be silent before a request fails with `Unavailable`; two seconds
+    /// Sets how long the store may take to answer before a request fails with `Unavailable`; two seconds
     /// unless set. A request that is known to queue waits for one lease at least.
     pub fn connect(mut self, limit: Duration) -> Self {
         self.settings.connect = limit;
         self
     }
 
-    /// How long a waiter lets pass at most before it looks again by itself: 50 ms unless set, or
-    /// a second if the store gives [hints](LeaseStore::wakes).
+    /// Sets the interval at which a waiter asks again by itself: 50 ms unless set, or a second if the
+    /// store gives [hints](LeaseStore::wakes).
     pub fn poll(mut self, poll: Duration) -> Self {
         self.settings.poll = Some(poll);
         self
     }
 
-    /// What this process calls itself in the errors and lists of others (C12).
+    /// Sets the label of this process in the errors and lists of others
+    /// ([C12](crate::contract#c12-holder-information)).
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.settings.label = label.into();
         self
     }
 
-    /// Takes the time from here instead of the [machine](BootClock), for ages and leases.
+    /// Sets the clock for ages and leases, in place of the [machine's](BootClock).
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
         self
     }
 
-    /// The backend.
+    /// Builds the backend.
     pub fn build(self) -> Leased<S> {
         let about = about(self.store.about());
         let mut engine = Engine::builder().about(about);

@@ -12,7 +12,7 @@ use crate::{About, Op, Query};
 /// acquisition that it is about.
 ///
 /// # Contract
-/// What an implementor promises:
+/// An implementation keeps these clauses:
 /// 1. **Atomic.** A [`claim`](Self::claim) decides and writes in one transaction, for all of its
 ///    keys: all are granted or none is. Two claims that conflict are never both granted while the
 ///    first one's lease runs, in whatever mode (C1).
@@ -22,7 +22,7 @@ use crate::{About, Op, Query};
 /// 3. **Repeatable.** A claim repeated with the id of a hold that still stands is granted again
 ///    with the same token; its lease may begin again or not. Renewing, or ending, what is not there
 ///    says so and touches nothing: never the hold of another id (C4). A hold whose lease has run
-///    out is not there, also if nobody has claimed the key since.
+///    out is not there, even if no other claim of the key has come since.
 /// 4. **Tokens (C7)** grow with every grant of a key, whatever became of the holds before, are kept
 ///    for as long as [`Capabilities::tokens`](crate::Capabilities::tokens) says, and are below
 ///    2^61. The one token of several keys is above every earlier one of each; a store that takes
@@ -39,7 +39,7 @@ use crate::{About, Op, Query};
 ///    asked for again in time. When a hold or a place ends, when one is granted that others fit
 ///    beside, and when a claim is refused although the key is free, those whose turn it is are
 ///    called ([`wakes`](Self::wakes)); one that is called and does not claim within a moment
-///    (250 ms) loses its place, so that a client that has died holds nobody up for longer.
+///    (250 ms) loses its place, so that a dead client delays the others no longer than that.
 /// 8. **Bounded.** A step answers, or fails, in bounded time. One that can block (a file, a
 ///    synchronous driver) may answer [`Op::Now`], but then the thread that polls is held up for as
 ///    long: keep it to the milliseconds of one transaction, and give the driver a time-out.
@@ -47,9 +47,7 @@ use crate::{About, Op, Query};
 ///    `PermitsMismatch`, `InvalidKey`, `Unsupported`, `Unauthorized` and `LimitExceeded` mean that
 ///    the step was refused and nothing was done, and it is not repeated.
 ///
-/// What the capabilities do not declare is refused before the store is asked.
-///
-/// What the adapter promises: an id is never used for two acquisitions; a claim whose caller has
+/// The adapter refuses requests for capabilities that are not declared before it asks the store. An id is never used for two acquisitions; a claim whose caller has
 /// given up is [ended](Self::end), answered or not; steps of one acquisition are begun in order,
 /// and where an end may have been overtaken it is repeated; and a hold that was not confirmed in
 /// time is never taken to be held.
@@ -63,11 +61,11 @@ use crate::{About, Op, Query};
 /// use std::sync::Mutex;
 /// use std::time::{Duration, Instant};
 ///
-/// use locks_core::{
+/// use locks::backend::{
 ///     About, AcquisitionId, Capabilities, Claimed, Exclusion, LeaseClaim, LeaseEnding, LeaseEntry,
-///     LeaseRenewal, LeaseStore, Leased, LockError, LostCause, Op, Query, Refusal, Renewed, Token,
-///     TokenScope, Wake,
+///     LeaseRenewal, LeaseStore, Leased, Op, Query, Refusal, Renewed, TokenScope, Wake,
 /// };
+/// use locks::{LockError, LostCause, Token};
 ///
 /// struct Memory {
 ///     about: About,
@@ -151,7 +149,7 @@ use crate::{About, Op, Query};
 /// # Ok::<(), LockError>(())
 /// ```
 pub trait LeaseStore: Send + Sync + 'static {
-    /// Returns its name and what it can do. `deadlock_detection`, `reentrant`, `upgrade` and
+    /// Returns the name and the capabilities. `deadlock_detection`, `reentrant`, `upgrade` and
     /// `listing_waiters` are the adapter's, whatever it says here.
     fn about(&self) -> &About;
 

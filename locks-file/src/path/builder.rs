@@ -11,12 +11,14 @@ use super::guard::{
 use super::wanted::Wanted;
 use crate::FileBackend;
 
-/// A lock on this very file, alone, to be read and written through the guard.
+/// Creates a builder for an exclusive lock on the file `path` itself, which is read and written through
+/// the guard.
 ///
-/// Whoever uses `flock` on the file excludes and is excluded. The file is neither written to nor
-/// replaced, emptied or removed by itself: what errors and lists tell of the holder is in the directory of
-/// this user's locks. Where another file is put in its place, those who wait go over to that one.
+/// Other programs that use `flock` on the file take part in the exclusion. The lock never writes,
+/// replaces or removes the file: the information about the holder is kept in the directory of this user's
+/// locks. If another file is moved to the path, waiters go over to it.
 ///
+/// # Examples
 /// ```
 /// use std::io::{Read, Write};
 /// use std::time::Duration;
@@ -24,8 +26,8 @@ use crate::FileBackend;
 /// # let dir = std::env::temp_dir().join(format!("locks-path-doc-{}", std::process::id()));
 /// # std::fs::create_dir_all(&dir).unwrap();
 /// # let path = dir.join("counter");
-/// # let files = locks_file::FileBackend::new(dir.join("locks"))?;
-/// let mut file = locks_file::lock_path(&path)
+/// # let files = locks::file::FileBackend::new(dir.join("locks"))?;
+/// let mut file = locks::file::lock_path(&path)
 ///     .create(true)
 ///     .wait(Duration::from_secs(2))
 /// #   .within(&files)
@@ -43,8 +45,9 @@ pub fn lock_path(path: impl AsRef<Path>) -> PathLock {
     PathLock(Wanted::new(vec![path.as_ref().to_owned()], false))
 }
 
-/// A lock on this very file, shared with others who only read it, and a guard to read it through.
+/// Creates a builder for a shared lock on the file `path` itself, which is read through the guard.
 ///
+/// # Examples
 /// ```
 /// use std::io::Read;
 ///
@@ -52,8 +55,8 @@ pub fn lock_path(path: impl AsRef<Path>) -> PathLock {
 /// # std::fs::create_dir_all(&dir).unwrap();
 /// # let path = dir.join("data");
 /// # std::fs::write(&path, "some")?;
-/// # let files = locks_file::FileBackend::new(dir.join("locks"))?;
-/// let mut file = locks_file::read_path(&path)
+/// # let files = locks::file::FileBackend::new(dir.join("locks"))?;
+/// let mut file = locks::file::read_path(&path)
 /// #   .within(&files)
 ///     .acquire()?;
 /// let mut text = String::new();
@@ -67,12 +70,13 @@ pub fn read_path(path: impl AsRef<Path>) -> ReadPathLock {
     ReadPathLock(Wanted::new(vec![path.as_ref().to_owned()], true))
 }
 
-/// A lock on all of these files, alone: all of them or none, and one deadline for all.
+/// Creates a builder for an exclusive lock on several files: all of them or none, with one deadline.
 ///
-/// They are locked in the order of their numbers in the file system, so that two who lock the same files
-/// do not wait for each other, whatever order they name them in. A file that is named twice, also by
-/// another name, is locked once.
+/// The files are locked in the order of their inode numbers, so that two requests for the same files do
+/// not deadlock, whatever order they name them in. A file that is named twice, even by another name, is
+/// locked once.
 ///
+/// # Examples
 /// ```
 /// use std::io::{Read, Write};
 ///
@@ -80,8 +84,8 @@ pub fn read_path(path: impl AsRef<Path>) -> ReadPathLock {
 /// # std::fs::create_dir_all(&dir).unwrap();
 /// # let (one, other) = (dir.join("one"), dir.join("other"));
 /// # std::fs::write(&one, "100")?;
-/// # let files = locks_file::FileBackend::new(dir.join("locks"))?;
-/// let mut both = locks_file::lock_paths([&one, &other])
+/// # let files = locks::file::FileBackend::new(dir.join("locks"))?;
+/// let mut both = locks::file::lock_paths([&one, &other])
 ///     .create(true)
 /// #   .within(&files)
 ///     .acquire()?;
@@ -106,59 +110,64 @@ macro_rules! builder {
         pub struct $name(Wanted);
 
         impl $name {
-            /// Makes a file that is not there, empty. Without this, that is an error.
+            /// Creates a missing file, empty. Without this, a missing file is an error.
             pub fn create(mut self, create: bool) -> Self {
                 self.0.create = create;
                 self
             }
 
-            /// Sets how long to wait: `true` for ever, `false` not at all, or at most a [`Duration`] (C2).
+            /// Sets how long to wait: `true` for ever, `false` not at all, or at most a [`Duration`]
+            /// ([C2](locks_core::contract#c2-waiting)).
             pub fn wait(mut self, wait: impl Into<Wait>) -> Self {
                 self.0.wait = wait.into();
                 self
             }
 
-            /// Sets whether others of this program who wait may be overtaken (C3).
+            /// Sets the queueing policy among the waiters of this process; see
+            /// [`LockBuilder::fair`](locks_core::LockBuilder::fair).
             pub fn fair(mut self, fair: bool) -> Self {
                 self.0.options.fair = Some(fair);
                 self
             }
 
-            /// Nests in a lock on the same file that its own thread, scope or owner holds (C9). The guards
-            /// read and write at places of their own.
+            /// Re-enters a lock on the same file that its thread, scope or owner holds
+            /// ([C9](locks_core::contract#c9-re-entry)). Each guard has its own position in the file.
             pub fn reentrant(mut self) -> Self {
                 self.0.options.reentrant = true;
                 self
             }
 
-            /// Keeps it locked, for those who use this library, for at least this long, even if the guard
-            /// is dropped before (C14). Other users of `flock` do not see that.
+            /// Keeps the file reserved until `least` after the grant, even if the guard is dropped sooner
+            /// ([C14](locks_core::contract#c14-bounds-of-a-hold)). Other programs that use `flock` do
+            /// not see the reservation.
             pub fn hold_at_least(mut self, least: Duration) -> Self {
                 self.0.options.hold_at_least = Some(least);
                 self
             }
 
-            /// Sets who holds it, as for [`LockBuilder::owner`](locks_core::LockBuilder::owner).
+            /// Sets the identity that holds the lock; see
+            /// [`LockBuilder::owner`](locks_core::LockBuilder::owner).
             pub fn owner(mut self, owner: impl Into<OwnerId>) -> Self {
                 self.0.options.owner = Some(owner.into());
                 self
             }
 
-            /// Is refused: a file that is one's own cannot be put in the place of one that somebody has
-            /// (F1).
+            /// Makes the acquisition fail with `Unsupported`: the lock of a file cannot be stolen, since the
+            /// file is never replaced ([F1](locks_core::contract#f1-a-file-for-each-key)).
             pub fn steal_after(mut self, age: Duration) -> Self {
                 self.0.options.steal_after = Some(age);
                 self
             }
 
-            /// Has errors and lists find the holder in this backend's directory, not in this user's own.
-            /// Those who lock the same file exclude each other all the same.
+            /// Keeps the information about the holder in the directory of `backend`, not in this user's own.
+            ///
+            /// Exclusion does not depend on it.
             pub fn within(mut self, backend: &FileBackend) -> Self {
                 self.0.within = Some(backend.clone());
                 self
             }
 
-            /// Locks, parking this thread until then.
+            /// Acquires the lock, blocking this thread while it has to wait.
             ///
             /// # Errors
             /// `Contended` and `Timeout` as its [`wait`](Self::wait) says; `Deadlock` if this thread or
@@ -170,13 +179,14 @@ macro_rules! builder {
                 Ok($guard::new($files(files), guard))
             }
 
-            /// Locks without blocking; the deadline counts from the first poll (C2).
+            /// Acquires the lock without blocking. The deadline counts from the first poll.
             ///
             /// # Errors
             /// As [`acquire`](Self::acquire).
             ///
             /// # Cancel safety
-            /// Dropping the future at any point leaves nothing behind (C5).
+            /// Dropping the future at any point withdraws the request
+            /// ([C5](locks_core::contract#c5-cancellation)).
             pub async fn acquire_async(self) -> Result<$owned, LockError> {
                 let (files, guard) = self.0.lock_async().await?;
                 Ok($owned::new($files(files), guard))
@@ -191,18 +201,16 @@ fn one<T>(files: Vec<T>) -> T {
 }
 
 builder! {
-    /// A file to be locked, and how; the options are those of [`LockBuilder`](locks_core::LockBuilder).
+    /// A builder for the exclusive lock of a file; see [`lock_path`].
     PathLock, PathGuard, OwnedPathGuard, one
 }
 
 builder! {
-    /// A file to be locked for reading, and how; the options are those of
-    /// [`LockBuilder`](locks_core::LockBuilder).
+    /// A builder for the shared lock of a file; see [`read_path`].
     ReadPathLock, ReadPathGuard, OwnedReadPathGuard, one
 }
 
 builder! {
-    /// Files to be locked together, and how; the options are those of
-    /// [`LockBuilder`](locks_core::LockBuilder).
+    /// A builder for the exclusive lock of several files; see [`lock_paths`].
     PathsLock, PathsGuard, OwnedPathsGuard, std::convert::identity
 }

@@ -10,9 +10,8 @@ use super::place::Place;
 use super::seize::{Nest, let_go, put_in_place};
 use crate::kernel::{Opened, generation};
 
-/// A locked file: what is read and written through a guard.
-///
-/// Its lock is that of the guard, which says whether it still stands.
+/// A locked file, read and written through its guard; the [`check`](PathsGuard::check) of the guard is about
+/// its lock.
 pub struct LockedFile {
     place: Place,
     /// Read and written through. In a nest each guard has its own.
@@ -28,19 +27,21 @@ impl LockedFile {
         Self { place, file, lock: Some(lock), nest, generation: generation() }
     }
 
-    /// Returns where the file is, without symbolic links.
+    /// Returns the path of the file, without symbolic links.
     pub fn path(&self) -> &Path {
         &self.place.path
     }
 
-    /// Returns the open file, for what has no method here: its length, its metadata. Its own methods for
-    /// locks are not to be used; they would act on this lock.
+    /// Returns the open file, for its length or metadata. Do not call its own locking methods: they act on
+    /// this lock.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// Replaces what the file has, in place. It is not atomic: whoever reads the file without a lock may
-    /// see it half done, and a crash may leave it so. [`replace`](Self::replace) is atomic.
+    /// Overwrites the content of the file in place.
+    ///
+    /// Not atomic: a reader without a lock can see a part of it, and a crash can leave a part of it.
+    /// [`replace`](Self::replace) is atomic.
     ///
     /// # Errors
     /// Those of the file.
@@ -51,17 +52,18 @@ impl LockedFile {
         file.write_all(content)
     }
 
-    /// Puts another file with this content in the place of this one, in one step: whoever opens it,
-    /// locked or not, sees the old content or the new one, also after a crash. The lock goes over to the
-    /// new file before anybody else can have it, and those who wait for the old one go over as well;
-    /// users of `flock` who wait for the old file by other means get that.
+    /// Replaces the file atomically by a new one with this content.
     ///
-    /// The new file has the permissions of the old one and, where that is allowed, its owner. Other names of
-    /// the old file (hard links) keep the old content. It takes the right to write to the directory.
+    /// A reader, locked or not, sees the old content or the new one, even after a crash. The guard keeps
+    /// the lock, and waiters go over to the new file; other programs that wait for the old file by `flock`
+    /// get the lock of the old one.
+    ///
+    /// The new file gets the permissions of the old one and, where that is allowed, its owner. Hard links
+    /// of the old file keep the old content. The directory must be writable.
     ///
     /// # Errors
-    /// Those of the files; also if the lock is lost, or nested in another guard's, which knows the old
-    /// file. The old content is then there still.
+    /// Those of the files; also if the lock is lost, or nested in another guard, which has the old file
+    /// open. The old content is kept then.
     pub fn replace(&mut self, content: &[u8]) -> io::Result<()> {
         self.place.check().map_err(io::Error::from)?;
         let lock = self.lock.as_ref().filter(|lock| Arc::strong_count(lock) == 1);
@@ -143,8 +145,8 @@ macro_rules! guard {
                 Self { files, guard }
             }
 
-            /// Returns the fencing token of the grant (C7); tokens grow for as long as it is the same
-            /// file.
+            /// Returns the fencing token of the grant. Tokens grow for as long as the file is not replaced
+            /// ([C7](locks_core::contract#c7-fencing-tokens)).
             pub fn token(&self) -> Token {
                 self.guard.token()
             }
@@ -154,9 +156,10 @@ macro_rules! guard {
                 self.check().is_err()
             }
 
-            /// Fails if the lock has been lost: because another file has been put in the place of this
-            /// one, as editors do when they save (F1), by an administrator, or in a child that was forked.
-            /// It speaks of the instant at which it looked.
+            /// Returns an error if the lock has been lost: another file was moved to the path, as editors
+            /// do when they save, an administrator released it, or this is a forked child.
+            ///
+            /// The answer is true of the instant of the call.
             ///
             /// # Errors
             /// [`Lost`](locks_core::ErrorKind::Lost), with the cause.
@@ -167,10 +170,10 @@ macro_rules! guard {
                 self.guard.check().map_err(|error| self.named(error))
             }
 
-            /// Unlocks, and returns any error, which dropping the guard cannot tell of.
+            /// Releases the lock and returns any error, which dropping the guard can only log.
             ///
             /// # Errors
-            /// As [`check`](Self::check), and what keeps a file from being unlocked.
+            /// As [`check`](Self::check), and those of the system.
             pub fn release(mut self) -> Result<(), LockError> {
                 let mut outcome = self.as_files().iter().try_for_each(|file| file.place().check());
                 for file in self.as_files_mut() {
@@ -230,13 +233,13 @@ fn named_by(files: &impl AsFiles, error: LockError) -> LockError {
 macro_rules! reads {
     ($name:ident) => {
         impl $name {
-            /// Returns the open file, for what has no method here: its length, its metadata. Its own
-            /// methods for locks are not to be used; they would act on this lock.
+            /// Returns the open file, for its length or metadata. Do not call its own locking methods: they
+            /// act on this lock.
             pub fn file(&self) -> &File {
                 self.files.file()
             }
 
-            /// Returns where the file is, without symbolic links.
+            /// Returns the path of the file, without symbolic links.
             pub fn path(&self) -> &Path {
                 self.files.path()
             }
@@ -260,7 +263,7 @@ macro_rules! reads {
 macro_rules! writes {
     ($name:ident) => {
         impl $name {
-            /// Replaces what the file has, in place. It is not atomic: see [`LockedFile::rewrite`].
+            /// Overwrites the content of the file in place, not atomically; see [`LockedFile::rewrite`].
             ///
             /// # Errors
             /// Those of the file.
@@ -268,8 +271,8 @@ macro_rules! writes {
                 self.files.rewrite(content)
             }
 
-            /// Puts another file with this content in the place of this one, in one step, and keeps the
-            /// lock: see [`LockedFile::replace`].
+            /// Replaces the file atomically by a new one with this content, and keeps the lock; see
+            /// [`LockedFile::replace`].
             ///
             /// # Errors
             /// Those of the files; also if the lock is lost, or nested in another guard's.
@@ -311,8 +314,8 @@ macro_rules! several {
 macro_rules! owned {
     ($name:ident, $owned:ident) => {
         impl $name {
-            /// Returns the same lock as a guard that can be sent to another thread, where it belongs to
-            /// nobody in particular (C9, C10).
+            /// Converts the guard into one that can be sent to another thread; see
+            /// [`Guard::into_owned`](locks_core::Guard::into_owned).
             pub fn into_owned(self) -> $owned {
                 $owned::new(self.files, self.guard.into_owned())
             }
@@ -321,11 +324,11 @@ macro_rules! owned {
 }
 
 guard! {
-    /// Proof that this thread holds the lock of a file. It stays on its thread, as
-    /// [`Guard`](locks_core::Guard) does.
+    /// An RAII guard of a file that this thread has locked; dropping it releases the lock and closes the
+    /// file.
     ///
-    /// It reads, writes and seeks in the file itself. Dropping it unlocks and closes the file, for users of
-    /// this library and then for all.
+    /// It implements `Read`, `Write` and `Seek` for the file. Like [`Guard`](locks_core::Guard) it is not
+    /// `Send`; see [`lock_path`](crate::lock_path) for an example.
     PathGuard, Guard, LockedFile
 }
 reads!(PathGuard);
@@ -333,38 +336,37 @@ writes!(PathGuard);
 owned!(PathGuard, OwnedPathGuard);
 
 guard! {
-    /// Proof that its owner holds the lock of a file, wherever that is; see [`PathGuard`].
+    /// An RAII guard of a locked file that can be sent to another thread; see [`PathGuard`].
     OwnedPathGuard, OwnedGuard, LockedFile
 }
 reads!(OwnedPathGuard);
 writes!(OwnedPathGuard);
 
 guard! {
-    /// Proof that this thread shares the lock of a file with others who read it. It stays on its thread.
+    /// An RAII guard of a shared lock of a file; dropping it releases the lock and closes the file.
     ///
-    /// It reads and seeks in the file itself. Dropping it unlocks and closes the file.
+    /// It implements `Read` and `Seek` for the file; see [`read_path`](crate::read_path) for an example.
     ReadPathGuard, Guard, LockedFile
 }
 reads!(ReadPathGuard);
 owned!(ReadPathGuard, OwnedReadPathGuard);
 
 guard! {
-    /// Proof that its owner shares the lock of a file, wherever that is; see [`ReadPathGuard`].
+    /// An RAII guard of a shared lock of a file that can be sent to another thread; see [`ReadPathGuard`].
     OwnedReadPathGuard, OwnedGuard, LockedFile
 }
 reads!(OwnedReadPathGuard);
 
 guard! {
-    /// Proof that this thread holds the locks of several files. It stays on its thread.
-    ///
-    /// Dropping it unlocks and closes all of them.
+    /// An RAII guard of several locked files; dropping it releases and closes all of them. See
+    /// [`lock_paths`](crate::lock_paths) for an example.
     PathsGuard, Guard, Vec<LockedFile>
 }
 several!(PathsGuard);
 owned!(PathsGuard, OwnedPathsGuard);
 
 guard! {
-    /// Proof that its owner holds the locks of several files, wherever they are; see [`PathsGuard`].
+    /// An RAII guard of several locked files that can be sent to another thread; see [`PathsGuard`].
     OwnedPathsGuard, OwnedGuard, Vec<LockedFile>
 }
 several!(OwnedPathsGuard);
