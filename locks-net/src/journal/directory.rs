@@ -120,22 +120,10 @@ impl Directory {
     /// Puts a file of this name and content in the place of the one there is, in one step; `synced`: so
     /// that it is there after a failure of power, too.
     pub(super) fn replace(&self, name: &str, content: &[&[u8]], synced: bool) -> io::Result<File> {
-        self.replace_if(name, content, synced, |_| Ok(()))
-    }
-
-    /// The same, if the new file is `fit`.
-    pub(super) fn replace_if(
-        &self,
-        name: &str,
-        content: &[&[u8]],
-        synced: bool,
-        fit: impl FnOnce(&File) -> io::Result<()>,
-    ) -> io::Result<File> {
-        let new = format!("{name}.new");
+        let new = new_of(name);
         self.remove(&new)?;
         let replaced = self.write_new(&new, content, synced).and_then(|file| {
-            fit(&file)?;
-            rustix::fs::renameat(&self.handle, &new, &self.handle, name)?;
+            self.move_into_place(name)?;
             Ok(file)
         });
         if replaced.is_err() {
@@ -147,6 +135,16 @@ impl Directory {
             rustix::fs::fsync(&self.handle)?;
         }
         Ok(file)
+    }
+
+    /// Opens what is to [take the place](Self::move_into_place) of the file of this name, or makes it.
+    pub(super) fn open_new(&self, name: &str) -> io::Result<File> {
+        self.open_or_make(&new_of(name))
+    }
+
+    /// Puts it there, in one step.
+    pub(super) fn move_into_place(&self, name: &str) -> io::Result<()> {
+        Ok(rustix::fs::renameat(&self.handle, new_of(name), &self.handle, name)?)
     }
 
     fn write_new(&self, name: &str, content: &[&[u8]], synced: bool) -> io::Result<File> {
@@ -182,6 +180,11 @@ pub(super) fn read_all(file: &File) -> io::Result<Vec<u8>> {
     io::Seek::rewind(&mut file)?;
     file.read_to_end(&mut content)?;
     Ok(content)
+}
+
+/// What is written before it takes the place of the file of this name.
+fn new_of(name: &str) -> String {
+    format!("{name}.new")
 }
 
 fn own(file: OwnedFd) -> io::Result<File> {

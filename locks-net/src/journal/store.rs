@@ -1,6 +1,6 @@
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -35,7 +35,9 @@ pub(crate) struct Store {
     len: u64,
     /// The disk has room for it up to here, whatever becomes of the rest.
     reserved: u64,
-    /// There was no room for more.
+    /// What the next compaction writes to.
+    spare: Spare,
+    /// There is hardly any room for more.
     cramped: bool,
     /// Why what had room could not be written all the same.
     failing: Option<String>,
@@ -143,13 +145,15 @@ impl Store {
                 (ledger, file, length(&records))
             }
         };
+        let reserved = room(&file).map_err(unusable)?.max(len);
         let store = Self {
             directory,
             tokens,
             header,
             journal: file,
             len,
-            reserved: len,
+            reserved,
+            spare: Spare::default(),
             cramped: false,
             failing: None,
             compacted: 0,
@@ -199,12 +203,24 @@ impl Store {
         }
         self.cover_more(token, lease)?;
         let end = self.len.saturating_add(bytes as u64);
-        if end > self.reserved {
-            let reserved = reserve(&self.journal, self.len, end);
-            self.cramped = reserved.is_err();
-            let path = self.directory.file(JOURNAL);
-            self.reserved = reserved.map_err(|error| fault::writing(&path, &error))?;
+        let ahead = end.saturating_add(SPARE / 2);
+        if ahead > self.reserved || self.spare.room < self.reserved {
+            // Ahead, so that the journal is compacted before anybody has to be refused.
+            self.cramped = self.take_room(ahead.saturating_add(SPARE / 2)).is_err();
+            if self.cramped && (end > self.reserved || self.spare.room < self.reserved) {
+                let path = self.directory.file(JOURNAL);
+                self.take_room(end).map_err(|error| fault::writing(&path, &error))?;
+            }
         }
+        Ok(())
+    }
+
+    /// Takes room for the journal up to `end`, and as much for its compaction: of what is live there is no
+    /// more than the journal has of it.
+    fn take_room(&mut self, end: u64) -> io::Result<()> {
+        let end = end.max(self.reserved);
+        self.spare.take_room(&self.directory, end)?;
+        self.reserved = reserve(&self.journal, self.reserved, end)?;
         Ok(())
     }
 
@@ -237,20 +253,26 @@ impl Store {
     pub(crate) fn compact(&mut self, snapshot: &[u8]) -> io::Result<()> {
         self.ensure_charge()?;
         let len = length(snapshot);
-        let mut reserved = len;
         let end = len + self.reserved.saturating_sub(self.len).min(SHORT);
         let content: [&[u8]; 2] = [&self.header.encode(), snapshot];
-        let begun = self.directory.replace_if(JOURNAL, &content, false, |file| {
-            reserved = reserve(file, len, end)?;
-            Ok(())
+        let begun = self.spare.write(&self.directory, &content).and_then(|(file, room)| {
+            let reserved = reserve(&file, room.max(len), end)?;
+            self.directory.move_into_place(JOURNAL)?;
+            Ok((file, reserved))
         });
-        self.journal =
-            begun.map_err(|error| fault::writing(&self.directory.file(JOURNAL), &error))?;
+        // Should that fail, what was there is there still.
+        let begun = begun.map_err(|error| fault::writing(&self.directory.file(JOURNAL), &error));
+        let (journal, reserved) = begun?;
+        self.journal = journal;
         self.len = len;
-        self.reserved = reserved;
+        // No more than there can be for the next compaction.
+        self.reserved = reserved.min(self.reserved.max(end));
         self.failing = None;
         self.compacted = self.len;
         self.torn = false;
+        self.cramped = false;
+        // Of what the old one leaves, before somebody else has it; otherwise before the next grant.
+        let _ = self.spare.take_room(&self.directory, self.reserved);
         Ok(())
     }
 
@@ -290,6 +312,56 @@ impl Store {
             self.torn = false;
         }
         Ok(())
+    }
+}
+
+/// A file that has room for the next compaction (N6), so that a disk which is full of what is over can be
+/// freed of it.
+#[derive(Debug, Default)]
+struct Spare {
+    file: Option<File>,
+    /// How much room it has.
+    room: u64,
+}
+
+impl Spare {
+    /// Sees to it that it has so much.
+    fn take_room(&mut self, directory: &Directory, room: u64) -> io::Result<()> {
+        if room > self.room {
+            self.open(directory)?;
+        }
+        if let (Some(file), true) = (&self.file, room > self.room) {
+            self.room = reserve(file, self.room, room)?;
+        }
+        Ok(())
+    }
+
+    /// It may be that of a predecessor, and have room already.
+    fn open(&mut self, directory: &Directory) -> io::Result<()> {
+        if self.file.is_none() {
+            let file = directory.open_new(JOURNAL)?;
+            self.room = room(&file)?;
+            self.file = Some(file);
+        }
+        Ok(())
+    }
+
+    /// Fills it, and returns it with how much room it has; after that there is none.
+    fn write(&mut self, directory: &Directory, content: &[&[u8]]) -> io::Result<(File, u64)> {
+        self.open(directory)?;
+        let Self { file, mut room } = std::mem::take(self);
+        let file = file.ok_or(io::ErrorKind::NotFound)?;
+        if file.metadata()?.len() > 0 {
+            // A compaction that came to nothing.
+            file.set_len(0)?;
+            room = 0;
+        }
+        let mut at = 0;
+        for part in content {
+            file.write_all_at(part, at)?;
+            at += part.len() as u64;
+        }
+        Ok((file, room))
     }
 }
 
@@ -337,26 +409,34 @@ fn begin(directory: &Directory, header: &Header, records: &[u8]) -> io::Result<F
     directory.replace(JOURNAL, &[&header.encode(), records], false)
 }
 
-/// Takes room for a file whose bytes up to `len` are written, up to `end` and some more: what there is of it then.
-fn reserve(file: &File, len: u64, end: u64) -> io::Result<u64> {
-    let mut last = None;
-    let most = getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX);
-    for end in [end + SPARE, end] {
-        if end > most {
-            // To write there would be a signal that ends the process.
-            last = Some(Errno::FBIG);
-            continue;
-        }
-        match rustix::io::retry_on_intr(|| {
-            fallocate(file, FallocateFlags::KEEP_SIZE, len, (end - len).max(1))
-        }) {
-            Ok(()) => return Ok(end),
-            // This file system does not: whether there is room is seen when it is written to.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => return Ok(u64::MAX),
-            Err(error) => last = Some(error),
-        }
+/// How much of a file without holes has room certainly.
+fn room(file: &File) -> io::Result<u64> {
+    // Some file systems count what they need besides.
+    const BESIDES: u64 = 1 << 14;
+    Ok((file.metadata()?.blocks() * 512).saturating_sub(BESIDES))
+}
+
+/// Takes room for a file that has room up to `from` for more, up to `end`: what there is of it then. If there
+/// is not enough, `tmpfs` lets go of all the room that it was asked for again, and so is not asked for what it
+/// has given.
+fn reserve(file: &File, from: u64, end: u64) -> io::Result<u64> {
+    if end <= from {
+        return Ok(from);
     }
-    Err(last.unwrap_or(Errno::NOSPC).into())
+    if end == u64::MAX {
+        return Ok(end);
+    }
+    if end > getrlimit(Resource::Fsize).current.unwrap_or(u64::MAX) {
+        // To write there would be a signal that ends the process.
+        return Err(Errno::FBIG.into());
+    }
+    let mode = FallocateFlags::KEEP_SIZE;
+    match rustix::io::retry_on_intr(|| fallocate(file, mode, from, end - from)) {
+        Ok(()) => Ok(end),
+        // This file system does not: whether there is room is seen when it is written to.
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(u64::MAX),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn length(records: &[u8]) -> u64 {
