@@ -46,7 +46,7 @@ impl Attempt<'_> {
         let (token, entered) = match found.as_ref().and_then(next_token) {
             Some(token) => (token, None),
             None => {
-                let Some(mut entered) = self.directory.epochs.enter_soon()? else {
+                let Some(mut entered) = self.directory.epochs.enter_in_turn(&mut self.line)? else {
                     self.lacks_books = true;
                     return Ok(Entry::Out { file, again: kernel::now() + SOON, doubtful: true });
                 };
@@ -73,7 +73,7 @@ impl Attempt<'_> {
     fn enter_shared(&mut self, file: Opened) -> Result<Entry, LockError> {
         let inode = file.inode;
         let directory = self.directory.clone();
-        let Some(mut entered) = directory.epochs.enter_soon()? else {
+        let Some(mut entered) = directory.epochs.enter_in_turn(&mut self.line)? else {
             self.lacks_books = true;
             return Ok(Entry::Out { file, again: kernel::now() + SOON, doubtful: true });
         };

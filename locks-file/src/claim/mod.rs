@@ -13,7 +13,7 @@ use std::task::Poll;
 
 use locks_core::{Claim, ErrorKind, LockError, Mode, Op, Options, Turn, Wait};
 
-use crate::directory::{Directory, Inode};
+use crate::directory::{Directory, InLine, Inode, PATIENCE};
 use crate::files::Files;
 use crate::kernel::{self, Nanos, Opened, Process};
 use crate::record::About;
@@ -58,6 +58,8 @@ pub(crate) struct Attempt<'a> {
     reserved: Nanos,
     /// Whether the file could be had at the last look, and the books could not.
     lacks_books: bool,
+    /// Its place among those who want the books.
+    line: Option<InLine>,
 }
 
 /// What a look came to.
@@ -145,7 +147,7 @@ async fn queue(
             );
         }
         let by_itself = rhythm.next(now, watched.is_told(), doubtful);
-        let last = if attempt.lacks_books { last.max(start + REACH) } else { last };
+        let last = if attempt.lacks_books { Nanos::MAX } else { last };
         if pause(&watched.signal, again.min(by_itself).min(last)).await {
             rhythm.changed();
         }
@@ -251,18 +253,17 @@ impl<'a> Attempt<'a> {
             begun: kernel::now(),
             reserved: 0,
             lacks_books: false,
+            line: None,
         })
     }
 
-    /// Fails if the books are not to be waited for any longer: the time is over, or those who have them do
-    /// not get on.
+    /// Fails if the books are not to be waited for any longer: those who have them do not get on. Where the time
+    /// is over that shows sooner; as long as they do, its turn comes, and then it is known who has the key (C2).
     fn check_books(&self, is_over: bool) -> Result<(), LockError> {
         let directory = &self.directory;
         let in_table = |inode| directory.in_table(inode);
-        let checked = match is_over {
-            true => Err(directory.epochs.held_up(in_table)),
-            false => directory.epochs.check_progress(in_table),
-        };
+        let patience = if is_over { REACH } else { PATIENCE };
+        let checked = directory.epochs.check_progress(patience, in_table);
         checked.map_err(|error| named(error, self.key))
     }
 

@@ -10,15 +10,17 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
+use fs4::TryLockError::WouldBlock;
 use locks_core::LockError;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::exchange::{self, ASIDE, PROBE};
-use super::patience::Patience;
+use super::line::{Before, InLine, Line, STALL};
+use super::patience::{PATIENCE, Patience};
 use super::{Inode, KEPT, Root};
 use crate::fault;
-use crate::kernel::{self, LockTable, Opened, Process};
+use crate::kernel::{self, LockTable, Nanos, Opened, Process};
 use crate::name;
 use crate::record::Text;
 use crate::waiting;
@@ -43,6 +45,7 @@ pub(crate) struct Epochs {
     /// One of this process at a time: threads that share an open file share its lock.
     file: Mutex<Option<Opened>>,
     patience: Patience,
+    pub(super) line: Line,
 }
 
 /// What a look at the directory came to.
@@ -85,6 +88,7 @@ impl Epochs {
             mode,
             file: Mutex::new(None),
             patience: Patience::default(),
+            line: Line::default(),
         };
         let file = epochs.open_file().map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied
@@ -143,11 +147,25 @@ impl Epochs {
             && self.root.chmod(BOOKS, self.mode).is_ok()
     }
 
-    /// Opens the books, if nobody else has them just now.
+    /// Stands in line for the books.
+    pub(crate) fn line_up(self: &Arc<Self>) -> InLine {
+        InLine::new(self)
+    }
+
+    /// Opens the books, if nobody else has them just now, whoever stands in line for them.
     ///
     /// # Errors
     /// If they cannot be read or written.
     pub(crate) fn try_enter(&self) -> Result<Option<Entered<'_>>, LockError> {
+        self.try_enter_if(false)
+    }
+
+    /// The same, if nobody of another process stands before this one.
+    pub(super) fn try_enter_in_turn(&self) -> Result<Option<Entered<'_>>, LockError> {
+        self.try_enter_if(true)
+    }
+
+    fn try_enter_if(&self, in_turn: bool) -> Result<Option<Entered<'_>>, LockError> {
         let mut file = match self.file.try_lock() {
             Ok(file) => file,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -163,12 +181,14 @@ impl Epochs {
                 Some(open) => open,
                 None => self.open_file().map_err(failed)?,
             };
-            match fs4::FileExt::try_lock(&*open) {
+            let now = kernel::now();
+            match self.lock(&open, in_turn, now) {
                 Ok(()) => {}
-                Err(fs4::TryLockError::WouldBlock) => {
+                Err(WouldBlock) => {
                     // Of a file that is gone nobody will ever tell that it is free.
                     if self.root.inode_at(BOOKS).ok().flatten() == Some(open.inode) {
-                        self.patience.refused(visits(&open), kernel::now());
+                        self.patience.refused(visits(&open), now);
+                        self.line.take_place(&open, now);
                         *file = Some(open);
                     }
                     return Ok(None);
@@ -180,6 +200,7 @@ impl Epochs {
             if self.root.inode_at(BOOKS).map_err(failed)? == Some(open.inode) {
                 let books = Books::read(&open).map_err(failed)?.unwrap_or_default();
                 count_visit(&open);
+                self.line.leave_place(&open);
                 *file = Some(open);
                 self.patience.served();
                 let mut entered = Entered { epochs: self, file, books };
@@ -188,6 +209,29 @@ impl Epochs {
             }
         }
         Ok(None)
+    }
+
+    /// Locks the books' file if it is free, and, with regard to the line, if it is this process's turn.
+    fn lock(&self, open: &Opened, in_turn: bool, now: Nanos) -> Result<(), fs4::TryLockError> {
+        let before = if in_turn { self.line.before(open) } else { Before::Nobody };
+        match before {
+            Before::Nobody => {}
+            // Whether that one comes for them shows when they are free.
+            Before::One(_) if self.patience.is_over(STALL, now) => {}
+            Before::One(_) | Before::Several => return Err(WouldBlock),
+        }
+        let locked = fs4::FileExt::try_lock(&**open);
+        match (&locked, before) {
+            (Ok(()), Before::One(before)) if !self.line.passes(before, now) => {
+                fs4::FileExt::unlock(&**open)?;
+                Err(WouldBlock)
+            }
+            (Err(_), _) => {
+                self.line.nobody_idles();
+                locked
+            }
+            _ => locked,
+        }
     }
 
     /// As [`try_enter`](Self::try_enter), for somebody who would rather wait a moment than come again.
@@ -201,16 +245,46 @@ impl Epochs {
         Ok(None)
     }
 
+    /// As [`enter_soon`](Self::enter_soon), behind those who stand in line, and with a place among them from
+    /// then on.
+    pub(crate) fn enter_in_turn(
+        self: &Arc<Self>,
+        line: &mut Option<InLine>,
+    ) -> Result<Option<Entered<'_>>, LockError> {
+        for _ in 0..20 {
+            if let Some(entered) = self.try_enter_in_turn()? {
+                return Ok(Some(entered));
+            }
+            line.get_or_insert_with(|| self.line_up());
+            std::thread::yield_now();
+        }
+        Ok(None)
+    }
+
+    /// Nobody of this process wants the books any more.
+    pub(super) fn leave_line(&self) {
+        // Who has the file leaves the place itself.
+        if let Ok(file) = self.file.try_lock()
+            && let Some(open) = &*file
+        {
+            self.line.leave_place(open);
+        }
+    }
+
     /// The error of somebody who has waited for the books for as long as that makes sense: those who have
-    /// them do not get on.
+    /// them have not got on for so long.
     ///
     /// # Errors
     /// If so.
     pub(crate) fn check_progress(
         &self,
+        patience: Nanos,
         in_table: impl Fn(Inode) -> Option<Inode>,
     ) -> Result<(), LockError> {
-        if self.patience.is_over(kernel::now()) { Err(self.held_up(in_table)) } else { Ok(()) }
+        match self.patience.is_over(patience, kernel::now()) {
+            true => Err(self.held_up(in_table)),
+            false => Ok(()),
+        }
     }
 
     /// Whether this process has asked for the books in vain just now.
@@ -231,12 +305,13 @@ impl Epochs {
 
     /// Whether locks are locks here, what the kernel's table shows, whether files can be exchanged, and
     /// whether the directory is ours alone.
-    pub(super) fn examine(&self, mode: Mode) -> Result<Examined, LockError> {
+    pub(super) fn examine(self: &Arc<Self>, mode: Mode) -> Result<Examined, LockError> {
+        let mut line = None;
         let mut entered = loop {
-            if let Some(entered) = self.try_enter()? {
+            if let Some(entered) = self.enter_in_turn(&mut line)? {
                 break entered;
             }
-            self.check_progress(Some)?;
+            self.check_progress(PATIENCE, Some)?;
             std::thread::sleep(std::time::Duration::from_micros(200));
         };
         let failed = |error| self.failed(error);

@@ -5,6 +5,7 @@ mod epochs;
 mod exchange;
 mod fitness;
 mod kept;
+mod line;
 mod patience;
 mod root;
 
@@ -23,6 +24,8 @@ pub(crate) use self::epochs::{Entered, Epochs, theft_under_way};
 pub(crate) use self::exchange::{ASIDE, Exchange, Outcome};
 pub(crate) use self::fitness::Settings;
 pub(crate) use self::kept::{KEPT, Kept};
+pub(crate) use self::line::InLine;
+pub(crate) use self::patience::PATIENCE;
 pub(crate) use self::root::Root;
 use crate::fault;
 use crate::kernel::{self, Nanos, Opened};
@@ -42,7 +45,7 @@ pub(crate) struct Directory {
     /// What errors call it.
     pub(crate) name: String,
     pub(crate) settings: Settings,
-    pub(crate) epochs: Epochs,
+    pub(crate) epochs: Arc<Epochs>,
     pub(crate) kept: Kept,
     /// Whose process this is.
     user: u32,
@@ -110,7 +113,7 @@ impl Directory {
         let root = Arc::new(root);
         let name = format!("file://{}", root.path.display());
         let mode = settings.file_mode(&root);
-        let epochs = Epochs::open(&root, &name, mode)?;
+        let epochs = Arc::new(Epochs::open(&root, &name, mode)?);
         let found = epochs.examine(mode)?;
         let devices = Devices { stat: root.inode().dev, table: found.table_device };
         let user = rustix::process::geteuid().as_raw();

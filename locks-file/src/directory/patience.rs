@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::kernel::Nanos;
 
 /// For how long nothing may happen before whoever has the books is taken to stand still.
-const PATIENCE: Nanos = 10_000_000_000;
+pub(crate) const PATIENCE: Nanos = 10_000_000_000;
 /// Who has not asked for so long has not been waiting.
 const ASIDE: Nanos = 1_000_000_000;
 
@@ -47,10 +47,10 @@ impl Patience {
         waiting.is_some_and(|waiting| now < waiting.asked + ASIDE)
     }
 
-    /// Whether those before do not get on, at `now`.
-    pub(super) fn is_over(&self, now: Nanos) -> bool {
+    /// Whether those before have not got on for so long, at `now`.
+    pub(super) fn is_over(&self, patience: Nanos, now: Nanos) -> bool {
         let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.is_some_and(|waiting| now > waiting.since + PATIENCE)
+        waiting.is_some_and(|waiting| now > waiting.since + patience)
     }
 }
 
@@ -66,16 +66,16 @@ mod tests {
             for _ in 0..20 {
                 now += ASIDE / 2;
                 patience.refused(Some(visits), now);
-                assert!(!patience.is_over(now), "after {now} ns");
+                assert!(!patience.is_over(PATIENCE, now), "after {now} ns");
             }
         }
         for _ in 0..3 {
             now += ASIDE / 2;
             patience.refused(None, now);
         }
-        assert!(patience.is_over(now), "nothing has happened for long");
+        assert!(patience.is_over(PATIENCE, now), "nothing has happened for long");
         patience.served();
-        assert!(!patience.is_over(now));
+        assert!(!patience.is_over(PATIENCE, now));
     }
 
     #[test]
@@ -84,8 +84,8 @@ mod tests {
         patience.refused(Some(7), 1);
         let now = 1 + 10 * PATIENCE;
         patience.refused(Some(7), now);
-        assert!(!patience.is_over(now));
+        assert!(!patience.is_over(PATIENCE, now));
         patience.refused(Some(7), now + ASIDE / 2);
-        assert!(!patience.is_over(now + ASIDE / 2));
+        assert!(!patience.is_over(PATIENCE, now + ASIDE / 2));
     }
 }

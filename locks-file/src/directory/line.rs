@@ -1,0 +1,119 @@
+//! Standing in line for the books, across processes. The place of a process is the byte of the books' file that
+//! is numbered by when it came, which it locks: whoever sees no such lock before its own is next, and a process
+//! that ends leaves its place behind for nobody.
+//!
+//! These locks (`F_OFD_SETLK`) say nothing of who has the books: that is their `flock`, which knows nothing of
+//! them. Where a file system mixes the two, or has neither, nobody stands in line and everybody tries.
+
+use std::fs::File;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::Epochs;
+use crate::kernel::{Nanos, Places};
+
+/// For how long the first of the line may leave free books alone before those behind go ahead of it, from then
+/// on: it may have been stopped.
+pub(super) const STALL: Nanos = 250_000_000;
+
+/// Where this process stands.
+#[derive(Debug, Default)]
+pub(super) struct Line(Mutex<Standing>);
+
+#[derive(Debug, Default)]
+struct Standing {
+    /// How many of its threads and tasks want the books.
+    waiting: usize,
+    /// Since when, if it has a place.
+    since: Option<Nanos>,
+    /// Those who came so early are not waited for.
+    passed: Nanos,
+    /// The one right before it, and since when that one could have had the books.
+    idle: Option<(Nanos, Nanos)>,
+}
+
+/// Who stands before this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    Nobody,
+    /// The one that came then, and it is the only one.
+    One(Nanos),
+    Several,
+}
+
+/// Somebody of this process who stands in line until this is dropped.
+#[derive(Debug)]
+pub(crate) struct InLine(Arc<Epochs>);
+
+impl InLine {
+    pub(super) fn new(epochs: &Arc<Epochs>) -> Self {
+        epochs.line.with(|standing| standing.waiting += 1);
+        Self(epochs.clone())
+    }
+}
+
+impl Drop for InLine {
+    fn drop(&mut self) {
+        let is_last = self.0.line.with(|standing| {
+            standing.waiting -= 1;
+            standing.waiting == 0 && standing.since.is_some()
+        });
+        if is_last {
+            self.0.leave_line();
+        }
+    }
+}
+
+impl Line {
+    /// Who stands before this process, which has the books' file open.
+    pub(super) fn before(&self, books: &File) -> Before {
+        self.with(|standing| {
+            let (places, own) = (Places::of(books), standing.since.unwrap_or(Nanos::MAX));
+            let first = places.first_taken(standing.passed, own);
+            let Some(first) = first else { return Before::Nobody };
+            match places.first_taken(first + 1, own) {
+                None => Before::One(first),
+                Some(_) => Before::Several,
+            }
+        })
+    }
+
+    /// The one before it leaves the books alone, which are free at `now`. Returns whether it has done so for
+    /// long, and is not waited for from now on.
+    pub(super) fn passes(&self, before: Nanos, now: Nanos) -> bool {
+        self.with(|standing| {
+            let idle = standing.idle.filter(|(who, _)| *who == before);
+            let (_, since) = *standing.idle.insert(idle.unwrap_or((before, now)));
+            let passes = now > since + STALL;
+            if passes {
+                standing.passed = before + 1;
+            }
+            passes
+        })
+    }
+
+    /// Somebody has the books.
+    pub(super) fn nobody_idles(&self) {
+        self.with(|standing| standing.idle = None);
+    }
+
+    /// Takes a place, if anybody here wants one, or takes it again in a file that is new.
+    pub(super) fn take_place(&self, books: &File, now: Nanos) {
+        self.with(|standing| {
+            if standing.waiting > 0 {
+                let since = *standing.since.get_or_insert(now);
+                Places::of(books).take(since);
+            }
+        });
+    }
+
+    /// Its turn has come, or nobody here wants it any more.
+    pub(super) fn leave_place(&self, books: &File) {
+        if self.with(|standing| standing.since.take()).is_some() {
+            Places::of(books).leave();
+        }
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Standing) -> T) -> T {
+        look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
