@@ -9,6 +9,7 @@ use std::time::Duration;
 use locks_core::{Backend, LockBuilder};
 
 use crate::directory::{Directory, PATIENCE, assert_stays, until};
+use crate::means::can_run;
 use crate::peer::Peer;
 
 /// Locks the file that is its first argument, shared or not; says so and holds it until its input
@@ -147,11 +148,10 @@ fn f2_flock_of_util_linux_excludes_and_is_excluded() {
     excludes_both_ways(Program::Flock);
 }
 
-/// Where there is a Python.
 #[test]
 fn f2_flock_of_python_excludes_and_is_excluded() {
-    if let Err(error) = Command::new("python3").arg("--version").output() {
-        return eprintln!("F2: not tested with Python: {error}");
+    if !can_run(Command::new("python3").arg("--version"), "install `python3`") {
+        return;
     }
     excludes_both_ways(Program::Python);
 }

@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::future::Future;
 use std::os::fd::AsRawFd;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,6 +14,7 @@ use locks_core::{Backend, ErrorKind, Guard, LockError, Op, OwnedGuard};
 use locks_file::FileBackend;
 
 use crate::directory::{Directory, PATIENCE, tell_directory, told_directory};
+use crate::fork::{fork, wait_for};
 use crate::peer::Peer;
 use crate::program::program;
 
@@ -67,31 +67,6 @@ pub(crate) fn play_told() {
 #[must_use]
 fn forked(child: impl FnOnce()) -> bool {
     wait_for(fork(child))
-}
-
-#[expect(unsafe_code, reason = "the one way to run anything in a forked child")]
-pub(crate) fn fork(child: impl FnOnce()) -> libc::pid_t {
-    // SAFETY: the child does more than is guaranteed to work in a process of several threads, which is
-    // what is to be tested; it does not return.
-    unsafe {
-        match libc::fork() {
-            0 => {
-                // Should it hang, it does not stay.
-                libc::alarm(40);
-                let outcome = catch_unwind(AssertUnwindSafe(child));
-                libc::_exit(i32::from(outcome.is_err()))
-            }
-            pid => pid,
-        }
-    }
-}
-
-#[expect(unsafe_code, reason = "a child that was forked is no `Child`")]
-pub(crate) fn wait_for(pid: libc::pid_t) -> bool {
-    let mut status = -1;
-    // SAFETY: `status` is a place to write to.
-    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
-    status == 0
 }
 
 fn take(backend: &Backend, key: &str) -> Guard {

@@ -1,7 +1,9 @@
 //! Other processes: this executable once more, told by its environment what to be.
 
 use std::env;
-use std::process::{Command, Stdio};
+use std::process::Command;
+
+use crate::means;
 
 const PROGRAM: &str = "LOCKS_FILE_PROGRAM";
 
@@ -34,29 +36,18 @@ pub(crate) fn program_after(name: &str, script: &str) -> Command {
 /// The same, with the shell started by `unshare` with these options: in namespaces of its own.
 pub(crate) fn program_under(name: &str, unshare: &[&str], script: &str) -> Command {
     let script = format!("{script}\nexec \"$@\"");
-    let mut words = Vec::new();
-    if !unshare.is_empty() {
-        words.push("unshare");
-        words.extend(unshare);
-        if !rustix::process::geteuid().is_root() {
-            words.push("--map-root-user");
-        }
-    }
-    words.extend(["sh", "-ec", &script, "sh"]);
-    let mut command = Command::new(words[0]);
+    let mut words = if unshare.is_empty() { Vec::new() } else { means::unshare(unshare) };
+    words.extend(["sh", "-ec", &script, "sh"].map(str::to_owned));
+    let mut command = Command::new(&words[0]);
     command.args(&words[1..]).args(command_line()).env(PROGRAM, name);
     command
 }
 
-/// Whether namespaces like these can be had, and `script` be run in them; says so if not.
+/// Whether namespaces like these can be had, and `script` be run in them; otherwise as
+/// [`means::lacks`].
+#[track_caller]
 pub(crate) fn can_unshare(unshare: &[&str], script: &str) -> bool {
-    let mut command = program_under("nothing", unshare, script);
-    let output = command.stdin(Stdio::null()).output();
-    let can = output.as_ref().is_ok_and(|output| output.status.success());
-    if !can {
-        eprintln!("not tested: `unshare {}` and `{script}`: {output:?}", unshare.join(" "));
-    }
-    can
+    means::can_run_in_namespaces(&mut program_under("nothing", unshare, script))
 }
 
 /// What starts this executable as a program.

@@ -3,10 +3,11 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::commands::SEVERAL;
 use crate::directory::Directory;
+use crate::means::can_run;
 use crate::peer::Peer;
 use crate::program::{command_line, program};
 
@@ -24,9 +25,9 @@ fn peer_of(user: u32, script: &str, directory: &Directory, several: bool) -> Opt
         command
     };
     // The tests' own directory may be closed to others.
-    let trial = command(&command_line()).stdin(Stdio::null()).output();
-    if !trial.as_ref().is_ok_and(|trial| trial.status.success()) {
-        eprintln!("not tested: another user: {trial:?}");
+    let mend = "run as root, where other users may enter the directories above the test, and install \
+                `setpriv` (util-linux)";
+    if !can_run(&mut command(&command_line()), mend) {
         return None;
     }
     let mut peer = command(&command_line());

@@ -1,49 +1,25 @@
 //! Row 38: servers that have no room on the disk, no descriptors or no threads left.
 
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
 use locks_core::{Backend, ErrorKind};
 
 use crate::directory::until;
+use crate::means::{SmallDisk, can_run, has_own_mounts};
 use crate::place::{Place, Told, Way, assert_nothing_left, await_go, say, status};
 use crate::program::program_by;
 
-/// A file system of a few hundred KiB over a directory.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None` where none can be had: that takes root.
-    fn over(path: &Path) -> Option<Self> {
-        let options = ["-t", "tmpfs", "-o", "size=400k,mode=700", "tmpfs"];
-        let mounted = Command::new("mount").args(options).arg(path).status();
-        mounted.is_ok_and(|status| status.success()).then(|| Self(path.to_owned()))
-    }
-
-    fn fill(&self) {
-        let mut file = File::create(self.0.join("filler")).unwrap();
-        while file.write_all(&[7; 512]).is_ok() {}
-    }
-
-    fn empty(&self) {
-        fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn row_38_a_full_disk_costs_nobody_a_lock_and_grants_go_on_when_there_is_room() {
+    let name =
+        "exhausted::row_38_a_full_disk_costs_nobody_a_lock_and_grants_go_on_when_there_is_room";
+    if !has_own_mounts(name) {
+        return;
+    }
     for way in [Way::Unix, Way::Tcp, Way::Machine] {
         let place = Place::with_limits(way, "lease=2000");
-        let Some(disk) = SmallDisk::over(place.path()) else { return };
+        let disk = SmallDisk::over(place.path(), 400);
         let serving = place.start();
         let [mut holder, mut other, mut waiter] = place.peers();
         let (kept, released) = (holder.take("kept", ""), other.take("released", ""));
@@ -51,13 +27,15 @@ fn row_38_a_full_disk_costs_nobody_a_lock_and_grants_go_on_when_there_is_room() 
         waits.assert_waits();
         drop(gives_up);
         disk.fill();
-        // What was reserved is used up in time.
+        // What is over takes no room, and what was reserved for more holds is used up in time.
         let newcomer = place.backend();
+        let mut guards = Vec::new();
         let refusal = loop {
-            match newcomer.named("new").acquire() {
-                Ok(guard) => guard.release().unwrap(),
+            match newcomer.named(format!("{:0>500}", guards.len())).acquire() {
+                Ok(guard) => guards.push(guard),
                 Err(error) => break error,
             }
+            assert!(guards.len() < 10_000, "{way:?}: there is no room for so many");
         };
         assert_eq!(refusal.kind(), ErrorKind::Unavailable, "{way:?}: {refusal}");
         assert!(refusal.to_string().contains("make room"), "{way:?}: {refusal}");
@@ -67,7 +45,8 @@ fn row_38_a_full_disk_costs_nobody_a_lock_and_grants_go_on_when_there_is_room() 
         other.release(released).expect("row 38: releases go on");
         assert!(!newcomer.list().unwrap().is_empty(), "row 38: lists go on");
         holder.release(kept).expect("row 38: releases go on");
-        waits.assert_waits();
+        let released = guards.into_iter().map(|guard| guard.release());
+        released.for_each(|released| released.expect("row 38: releases go on"));
         let [pid, ..] = holder.status();
         disk.empty();
         let held = waits.granted();
@@ -86,6 +65,36 @@ fn row_38_a_full_disk_costs_nobody_a_lock_and_grants_go_on_when_there_is_room() 
         });
         holder.check(kept).expect("row 38: a full disk is taken over too");
         holder.release(kept).unwrap();
+    }
+}
+
+/// The journal is the only thing that grows, and all that is in it is over.
+#[test]
+fn row_38_a_server_does_not_stand_still_for_want_of_the_room_that_its_own_past_takes() {
+    let name = "exhausted::row_38_a_server_does_not_stand_still_for_want_of_the_room_that_its_own_past_takes";
+    if !has_own_mounts(name) {
+        return;
+    }
+    let place = Place::new(Way::Unix);
+    let disk = SmallDisk::over(place.path(), 400);
+    let mut serving = place.start();
+    let backend = place.backend();
+    let key = "k".repeat(1000);
+    for full in [false, true, true] {
+        if full {
+            disk.fill();
+        }
+        for time in 0..1000 {
+            let guard = backend.named(&*key).acquire();
+            let guard = guard.unwrap_or_else(|error| panic!("full: {full}, {time}: {error}"));
+            guard.release().unwrap();
+        }
+        if full {
+            // The next one finds the room that the one before has kept.
+            serving.kill();
+            serving = place.start();
+            disk.empty();
+        }
     }
 }
 
@@ -143,8 +152,8 @@ fn row_38_a_client_that_can_start_no_thread_is_told_so() {
     let place = Place::with_limits(Way::Tcp, "");
     let _serving = place.start();
     let by = ["setpriv", "--reuid=4711", "--clear-groups", "prlimit", "--nproc=1"];
-    let can = Command::new(by[0]).args(&by[1..]).arg("true").status();
-    if !can.is_ok_and(|status| status.success()) {
+    let mend = "run as root, and install `setpriv` and `prlimit` (util-linux)";
+    if !can_run(Command::new(by[0]).args(&by[1..]).arg("true"), mend) {
         return;
     }
     let mut single = place.standby_as(program_by("single", &by));

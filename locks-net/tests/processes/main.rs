@@ -13,7 +13,11 @@ mod cuts;
 mod cycles;
 mod directory;
 mod exhausted;
+#[path = "../../../locks-file/tests/processes/fork.rs"]
+mod fork;
 mod forks;
+#[path = "../../../locks-file/tests/processes/means.rs"]
+mod means;
 mod namespaces;
 mod newcomers;
 mod partitions;

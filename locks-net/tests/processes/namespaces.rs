@@ -5,28 +5,24 @@ use std::process::Command;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::directory::until;
+use crate::means;
 use crate::peer::Peer;
 use crate::place::{Place, Way, assert_nothing_left};
-use crate::program::program_by;
+use crate::program::program_in;
 
 /// As a container's, which has its own numbers and its own `/proc`.
-const INSIDE: &[&str] = &["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"];
+const INSIDE: &[&str] = &["--pid", "--fork", "--mount-proc", "--kill-child"];
 
 /// The same with the `/proc` of those outside, where numbers mean other processes.
-const BLIND: &[&str] = &["unshare", "--pid", "--fork", "--kill-child"];
+const BLIND: &[&str] = &["--pid", "--fork", "--kill-child"];
 
 fn can_unshare() -> bool {
-    let [unshare, options @ ..] = INSIDE else { unreachable!() };
-    let can = Command::new(unshare).args(options).arg("true").status();
-    let can = can.is_ok_and(|status| status.success());
-    if !can {
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), b"skipped: no namespaces here\n");
-    }
-    can
+    let words = means::unshare(INSIDE);
+    means::can_run_in_namespaces(Command::new(&words[0]).args(&words[1..]).arg("true"))
 }
 
 fn peer_in(place: &Place, by: &[&str]) -> Peer {
-    Peer::start_as(program_by("peer", by), &place.told())
+    Peer::start_as(program_in("peer", by), &place.told())
 }
 
 /// What `unshare` has started.
@@ -50,7 +46,7 @@ fn row_37_clients_and_servers_in_namespaces_of_their_own_meet() {
         for (server, client) in [(None, INSIDE), (Some(INSIDE), &[][..]), (None, BLIND)] {
             let place = Place::new(way);
             let name = if way == Way::Machine { "host" } else { "server" };
-            let command = program_by(name, server.unwrap_or_default());
+            let command = program_in(name, server.unwrap_or_default());
             let mut serving = place.standby_as(command);
             place.let_serve(&mut serving);
             let mut first = if client.is_empty() { place.peer() } else { peer_in(&place, client) };
@@ -77,7 +73,7 @@ fn row_37_a_take_over_from_another_namespace_grants_nothing_twice() {
     for (way, successor) in [(Way::Unix, &[][..]), (Way::Unix, INSIDE), (Way::Machine, &[][..])] {
         let place = Place::new(way);
         let name = if way == Way::Machine { "host" } else { "server" };
-        let mut serving = place.standby_as(program_by(name, INSIDE));
+        let mut serving = place.standby_as(program_in(name, INSIDE));
         place.let_serve(&mut serving);
         let [mut holder, mut other] = [peer_in(&place, INSIDE), peer_in(&place, INSIDE)];
         let (held, gone) = (holder.take("k", ""), other.take("gone", ""));
@@ -87,7 +83,7 @@ fn row_37_a_take_over_from_another_namespace_grants_nothing_twice() {
         let server = inner(serving.pid());
         serving.kill();
         until("it is gone", || kill_process(server, Signal::CONT).is_err());
-        let mut next = place.standby_as(program_by(name, successor));
+        let mut next = place.standby_as(program_in(name, successor));
         place.let_serve(&mut next);
         let mut newcomer = place.peer();
         newcomer.contended("k", "");

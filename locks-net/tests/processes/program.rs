@@ -3,6 +3,8 @@
 use std::env;
 use std::process::Command;
 
+use crate::means;
+
 const PROGRAM: &str = "LOCKS_NET_PROGRAM";
 
 /// What a process can be told to be.
@@ -38,6 +40,12 @@ pub(crate) fn program_by(name: &str, by: &[&str]) -> Command {
     let mut command = Command::new(first);
     command.args(rest).args(command_line()).env(PROGRAM, name);
     command
+}
+
+/// A process that is `name` in namespaces of its own, if these options of `unshare` say so.
+pub(crate) fn program_in(name: &str, unshare: &[&str]) -> Command {
+    let words = if unshare.is_empty() { Vec::new() } else { means::unshare(unshare) };
+    program_by(name, &Vec::from_iter(words.iter().map(String::as_str)))
 }
 
 /// What starts this executable as a program.

@@ -73,10 +73,27 @@ impl Court {
     }
 }
 
-/// How many requests came to nothing, and how many were cancelled.
-pub(crate) fn refusals(witness: &Path) -> (u64, u64) {
-    let text = fs::read_to_string(witness.join(REFUSALS)).unwrap_or_default();
-    let pairs = text.lines().filter_map(|line| line.split_once(' '));
-    let numbers = pairs.map(|(one, other)| (one.parse().unwrap(), other.parse().unwrap()));
-    numbers.fold((0, 0), |sum: (u64, u64), pair: (u64, u64)| (sum.0 + pair.0, sum.1 + pair.1))
+/// Requests that came to nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Refusals {
+    pub(crate) timeouts: u64,
+    pub(crate) cancelled: u64,
+    /// For want of room on the disk.
+    pub(crate) no_room: u64,
+}
+
+impl Refusals {
+    /// Those that the processes have written down at their end.
+    pub(crate) fn read(witness: &Path) -> Self {
+        let text = fs::read_to_string(witness.join(REFUSALS)).unwrap_or_default();
+        let mut all = Self::default();
+        for line in text.lines() {
+            let numbers = Vec::from_iter(line.split(' ').map(|it| it.parse::<u64>().unwrap()));
+            let [timeouts, cancelled, no_room] = numbers[..] else { panic!("`{line}`") };
+            all.timeouts += timeouts;
+            all.cancelled += cancelled;
+            all.no_room += no_room;
+        }
+        all
+    }
 }

@@ -12,6 +12,29 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::court::{Court, Failure};
 use super::worker::{DEFECT, LIFE, SEED, WITNESS};
 use crate::directory::PATIENCE;
+use crate::means;
+
+/// Pid namespaces: the machine's; one of its own, as a container has it; and one with the machine's `/proc`,
+/// where numbers mean other processes.
+const NAMESPACES: [&[&str]; 3] = [
+    &[],
+    &["--pid", "--fork", "--mount-proc", "--kill-child"],
+    &["--pid", "--fork", "--kill-child"],
+];
+
+/// The words before a command that run it where this life is to be.
+pub(crate) fn namespace_of(life: u32) -> &'static [&'static str] {
+    NAMESPACES[life as usize % NAMESPACES.len()]
+}
+
+/// Returns whether they can be had, as a test needs them.
+#[track_caller]
+pub(crate) fn can_hide() -> bool {
+    NAMESPACES[1..].iter().all(|options| {
+        let words = means::unshare(options);
+        means::can_run_in_namespaces(Command::new(&words[0]).args(&words[1..]).arg("true"))
+    })
+}
 
 /// It is killed when this is dropped.
 pub(crate) struct Life {
@@ -41,8 +64,17 @@ impl Life {
         Pid::from_child(&self.process)
     }
 
+    /// The process that locks: one in a namespace of its own is a child of `unshare`, once that has begun.
+    fn locking(&self) -> Option<Pid> {
+        let pid = self.process.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+        let of_unshare = fs::read_to_string(format!("/proc/{pid}/comm")).ok()? == "unshare\n";
+        let child = children.split(' ').next().filter(|_| of_unshare)?;
+        child.parse().ok().and_then(Pid::from_raw)
+    }
+
     pub(crate) fn stop(&mut self, time: Duration) {
-        kill_process(self.pid(), Signal::STOP).unwrap();
+        kill_process(self.locking().unwrap_or(self.pid()), Signal::STOP).unwrap();
         self.stopped_until = Some(Instant::now() + time);
     }
 
@@ -54,6 +86,9 @@ impl Life {
 
     fn go_on(&mut self) {
         kill_process(self.pid(), Signal::CONT).unwrap();
+        if let Some(locking) = self.locking() {
+            kill_process(locking, Signal::CONT).unwrap();
+        }
         self.stopped_until = None;
     }
 

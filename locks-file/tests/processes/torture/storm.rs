@@ -3,31 +3,27 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::court::{Court, Failure, refusals};
+use super::court::{Court, Failure, Refusals};
 use super::dice::Dice;
+use super::disk::Disk;
 use super::judge::Counts;
-use super::life::{Life, end_all};
+use super::life::{Life, end_all, namespace_of};
 use super::log::{Entry, Event, HoldId, Log};
 use super::plan::PLANS;
 use crate::directory::{Directory, tell_directory};
 use crate::foreign::{is_at, lock_as_an_outsider};
 use crate::peer::now;
-use crate::program::{can_unshare, program, program_under};
+use crate::program::{program, program_under};
 
 /// Processes that lock.
 const WORKERS: usize = 8;
 
-/// In a pid namespace of its own.
-const HIDDEN: [&str; 4] = ["--pid", "--fork", "--mount-proc", "--kill-child"];
-
-fn can_hide() -> bool {
-    static CAN: LazyLock<bool> = LazyLock::new(|| can_unshare(&HIDDEN, "true"));
-    *CAN
-}
+/// The disk under their locks, in KiB.
+const DISK: u32 = 1024;
 
 /// Where the one that cleans stands among them.
 const CLEANER: usize = WORKERS;
@@ -52,8 +48,9 @@ pub(crate) struct Storm {
 #[derive(Debug)]
 pub(crate) struct Report {
     counts: Counts,
-    timeouts: u64,
-    cancelled: u64,
+    refusals: Refusals,
+    /// Granted while the disk was full, and after that.
+    grants_since_full: [u64; 2],
     killed: u64,
     stopped: u64,
     files_deleted: u64,
@@ -73,6 +70,8 @@ struct Outside {
 impl Storm {
     pub(crate) fn run(self) -> Result<Report, Failure> {
         let (locks, witness) = (Directory::new(), Directory::new());
+        let path = witness.path();
+        let mut disk = self.blows.then(|| Disk::over(locks.path(), DISK, path, self.lasts));
         let outside = Arc::new(Outside {
             files: PLANS.iter().map(|plan| locks.file_of(plan.key)).collect(),
             logs: PLANS.iter().map(|plan| Log::open(witness.path(), plan.key)).collect(),
@@ -89,17 +88,17 @@ impl Storm {
                 outsiders.push(thread::spawn(move || role(&outside, Dice::new(seed))));
             }
         }
-        let outcome = self.blow(&outside, &locks, &witness, &mut court);
+        let outcome = self.blow(&outside, &locks, &witness, &mut court, disk.as_mut());
         outside.over.store(true, Ordering::Relaxed);
         outsiders.into_iter().for_each(|outsider| outsider.join().unwrap());
         let (killed, stopped) = outcome?;
         court.sit()?;
         court.assert_all_free(&locks.backend(), Duration::from_secs(1))?;
-        let (timeouts, cancelled) = refusals(witness.path());
+        let counts = court.counts();
         Ok(Report {
-            counts: court.counts(),
-            timeouts,
-            cancelled,
+            counts,
+            refusals: Refusals::read(witness.path()),
+            grants_since_full: disk.map_or([0; 2], |disk| disk.grants(counts.grants)),
             killed,
             stopped,
             files_deleted: outside.deleted.load(Ordering::Relaxed),
@@ -115,6 +114,7 @@ impl Storm {
         locks: &Directory,
         witness: &Directory,
         court: &mut Court,
+        mut disk: Option<&mut Disk>,
     ) -> Result<(u64, u64), Failure> {
         let (start, mut dice) = (Instant::now(), Dice::new(self.seed ^ 0x5704));
         let mut lives = 0;
@@ -128,6 +128,9 @@ impl Storm {
         let mut next = Instant::now();
         while start.elapsed() < self.lasts {
             court.sit()?;
+            if let Some(disk) = &mut disk {
+                disk.go_on(court.counts().grants);
+            }
             for process in &mut processes {
                 process.go_on_if_due();
                 process.assert_goes_on(court)?;
@@ -155,9 +158,8 @@ impl Storm {
 
     fn start(&self, life: u32, cleans: bool, locks: &Directory, witness: &Directory) -> Life {
         let name = if cleans { "cleaner" } else { "worker" };
-        // Where that can be had, one in three cannot see the others.
-        let mut command = match self.blows && !cleans && life.is_multiple_of(3) && can_hide() {
-            true => program_under(name, &HIDDEN, "true"),
+        let mut command = match self.blows && !cleans {
+            true => program_under(name, namespace_of(life), ":"),
             false => program(name),
         };
         tell_directory(&mut command, locks.path());
@@ -220,23 +222,35 @@ impl Outside {
 }
 
 impl Report {
-    /// Whether everything that a storm is there for came about; in a short one, what is rare need not.
-    pub(crate) fn assert_stormy(&self, lasted: Duration) {
+    /// Whether everything that a storm is there for came about; in a short one, or on a busy machine, what is
+    /// rare need not.
+    pub(crate) fn assert_stormy(&self) {
+        /// So many grants have seen everything.
+        const GRANTS: u64 = 10_000;
         let Counts { grants, lost, stolen, deleted, .. } = self.counts;
         let happened = [
             ("grants", grants),
             ("lost", lost),
             ("stolen", stolen),
             ("overlaps by deletion", deleted),
-            ("timeouts", self.timeouts),
-            ("cancelled", self.cancelled),
+            ("timeouts", self.refusals.timeouts),
+            ("cancelled", self.refusals.cancelled),
+            ("refused for want of room", self.refusals.no_room),
+            ("granted while the disk was full", self.grants_since_full[0]),
+            ("granted when it had room again", self.grants_since_full[1]),
             ("killed", self.killed),
             ("stopped", self.stopped),
             ("deleted", self.files_deleted),
             ("foreign", self.foreign),
         ];
-        let rare = ["lost", "stolen", "overlaps by deletion"];
-        let is_due = |what| lasted >= Duration::from_secs(20) || !rare.contains(what);
+        let rare = [
+            "lost",
+            "stolen",
+            "overlaps by deletion",
+            "refused for want of room",
+            "granted while the disk was full",
+        ];
+        let is_due = |what| GRANTS <= self.counts.grants || !rare.contains(what);
         let missing = happened.iter().filter(|(what, count)| *count == 0 && is_due(what));
         let missing = missing.map(|(what, _)| *what).collect::<Vec<_>>();
         assert!(missing.is_empty(), "no storm: none of {missing:?} in {self}");
@@ -249,12 +263,15 @@ impl std::fmt::Display for Report {
             self.counts;
         write!(
             f,
-            "{grants} grants, {} foreign ones, {} timeouts, {} cancelled, {} killed, {} stopped, \
-             {} files deleted, {lost} lost; overlaps: {stolen} stolen, {stolen_unseen} by the dead, \
+            "{grants} grants, {} foreign ones, {} timeouts, {} cancelled, {} for want of room ({} \
+             granted meanwhile, {} since), {} killed, {} stopped, {} files deleted, {lost} lost; overlaps: {stolen} stolen, {stolen_unseen} by the dead, \
              {deleted} deleted, {with_others} of a set; {told_late} told late",
             self.foreign,
-            self.timeouts,
-            self.cancelled,
+            self.refusals.timeouts,
+            self.refusals.cancelled,
+            self.refusals.no_room,
+            self.grants_since_full[0],
+            self.grants_since_full[1],
             self.killed,
             self.stopped,
             self.files_deleted,

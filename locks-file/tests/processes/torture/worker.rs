@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 use locks_core::{Backend, LockBuilder, LockError, OwnedGuard};
 
 use super::dice::Dice;
+use super::disk::is_for_want_of_room;
 use super::log::{Entry, Event, HoldId, Log};
 use super::plan::{AGES, LEAST, PLANS, Plan, SETS, STAY, THREADS, WAIT, came_to_nothing};
+use crate::fork::{end_with, fork, wait_for};
 use crate::peer::now;
 use crate::polled::Polled;
 
@@ -42,6 +44,14 @@ struct Worker<'a> {
     dice: Dice,
     timeouts: u64,
     cancelled: u64,
+    no_room: u64,
+}
+
+/// Locks that are held, as written down.
+struct Inside {
+    guard: OwnedGuard,
+    hold: HoldId,
+    keys: Vec<usize>,
 }
 
 fn told_number(variable: &str) -> u64 {
@@ -74,7 +84,7 @@ pub(crate) fn work(backend: &Backend) {
     let logs = PLANS.map(|plan| Log::open(&witness, plan.key));
     end_with_input();
     thread::scope(|threads| {
-        for thread in 0..THREADS {
+        for thread in 0..=THREADS {
             let (logs, witness, defect) = (&logs, &witness, defect.as_deref());
             threads.spawn(move || {
                 let own_locks = defect == Some("locks");
@@ -90,8 +100,10 @@ pub(crate) fn work(backend: &Backend) {
                     dice: Dice::new(seed ^ (life << 32) ^ u64::from(thread)),
                     timeouts: 0,
                     cancelled: 0,
+                    no_room: 0,
                 };
-                worker.work();
+                // The last one forks.
+                worker.work(if thread == THREADS { Worker::fork } else { Worker::turn });
             });
         }
     });
@@ -110,16 +122,56 @@ fn append(witness: &Path, name: &str, line: &str) {
 }
 
 impl Worker<'_> {
-    fn work(mut self) {
+    fn work(mut self, turn: impl Fn(&mut Self)) {
         while !is_over() {
-            self.turn();
+            turn(&mut self);
         }
-        let line = format!("{} {}", self.timeouts, self.cancelled);
+        let line = format!("{} {} {}", self.timeouts, self.cancelled, self.no_room);
         append(self.witness, REFUSALS, &line);
     }
 
-    /// One lock, or several, taken in one of all ways and given back.
     fn turn(&mut self) {
+        if let Some(inside) = self.come_in() {
+            self.stay_and_go(inside);
+        }
+    }
+
+    /// A turn during which it forks a child, which has copies of everything (row 36).
+    fn fork(&mut self) {
+        let mut inside = self.come_in();
+        let parent = std::process::id();
+        let child = fork(|| {
+            end_with(parent);
+            self.play_child(inside.take());
+        });
+        if let Some(inside) = inside {
+            self.stay_and_go(inside);
+        }
+        if !wait_for(child) {
+            fail(self.witness, "a forked child has failed");
+        }
+        thread::park_timeout(self.dice.micros(30_000));
+    }
+
+    /// What its parent holds is lost in the child, and dropping it does nothing to the parent; then the child
+    /// takes turns of its own, in its parent's name.
+    fn play_child(&mut self, parents: Option<Inside>) {
+        if let Some(Inside { guard, .. }) = parents {
+            if guard.check().is_ok() || !guard.is_lost() {
+                fail(self.witness, "a forked child holds what its parent holds");
+            }
+            drop(guard);
+        }
+        self.thread += 1;
+        self.serial *= 100;
+        self.dice = Dice::new(self.serial ^ u64::from(self.life));
+        for _ in 0..self.dice.below(3) {
+            self.turn();
+        }
+    }
+
+    /// One lock, or several, taken in one of all ways.
+    fn come_in(&mut self) -> Option<Inside> {
         let dice = &mut self.dice;
         let single = [dice.below(PLANS.len() as u64) as usize];
         let of_set = dice.one_in(8);
@@ -138,12 +190,13 @@ impl Worker<'_> {
             self.tell(keys, Event::Tries { hold, steals });
         }
         let asked = now();
-        let outcome = if self.dice.one_in(4) { self.poll(lock) } else { self.wait(lock) };
+        let outcome =
+            if self.dice.one_in(4) { self.poll(lock, asked) } else { self.wait(lock, asked) };
         let Some(guard) = outcome else {
             if steals.is_some() {
                 self.tell(keys, Event::Withdrew { hold });
             }
-            return;
+            return None;
         };
         let token = guard.token().get();
         // A pair of grants has one token, then.
@@ -151,16 +204,21 @@ impl Worker<'_> {
         let least = least.map_or(0, |least| least.as_nanos() as u64);
         let entry = Entry { hold, shared, token, asked, steals, least, of_set };
         self.tell(keys, Event::Entered(entry));
-        self.stay(&plans, &guard);
+        Some(Inside { guard, hold, keys: keys.to_vec() })
+    }
+
+    /// And given back.
+    fn stay_and_go(&mut self, Inside { guard, hold, keys }: Inside) {
+        self.stay(&keys, &guard);
         let looked = now();
         let lost = self.is_lost(guard.check());
-        self.tell(keys, Event::Left { hold, looked, lost });
+        self.tell(&keys, Event::Left { hold, looked, lost });
         if self.dice.one_in(6) {
             // Without a word about how it went.
             return drop(guard);
         }
         let lost = self.is_lost(guard.release());
-        self.tell(keys, Event::Released { hold, lost });
+        self.tell(&keys, Event::Released { hold, lost });
     }
 
     fn lock(
@@ -187,20 +245,20 @@ impl Worker<'_> {
     }
 
     /// As a thread does.
-    fn wait(&mut self, lock: LockBuilder<'static>) -> Option<OwnedGuard> {
+    fn wait(&mut self, lock: LockBuilder<'static>, asked: u64) -> Option<OwnedGuard> {
         match lock.acquire() {
             Ok(guard) => Some(guard.into_owned()),
-            Err(error) => self.refused(&error),
+            Err(error) => self.refused(&error, asked),
         }
     }
 
     /// As a task does, which is cancelled sooner or later.
-    fn poll(&mut self, lock: LockBuilder<'static>) -> Option<OwnedGuard> {
+    fn poll(&mut self, lock: LockBuilder<'static>, asked: u64) -> Option<OwnedGuard> {
         let mut pending = Polled::begin(lock);
         for _ in 0..self.dice.below(8) {
             match pending.poll_for(self.dice.micros(2000)) {
                 Some(Ok(guard)) => return Some(guard),
-                Some(Err(error)) => return self.refused(&error),
+                Some(Err(error)) => return self.refused(&error, asked),
                 None => {}
             }
         }
@@ -208,7 +266,13 @@ impl Worker<'_> {
         None
     }
 
-    fn refused(&mut self, error: &LockError) -> Option<OwnedGuard> {
+    fn refused(&mut self, error: &LockError, asked: u64) -> Option<OwnedGuard> {
+        if is_for_want_of_room(self.witness, asked, error) {
+            self.no_room += 1;
+            // It would be refused again.
+            thread::park_timeout(self.dice.micros(5_000));
+            return None;
+        }
         if !came_to_nothing(error) {
             fail(self.witness, &format!("an acquisition: {error:?}"));
         }
@@ -217,8 +281,8 @@ impl Worker<'_> {
     }
 
     /// What is done while it is held: mostly little, and now and then enough to be stolen.
-    fn stay(&mut self, plans: &[Plan], guard: &OwnedGuard) {
-        let long = plans.iter().any(|plan| plan.steals) && self.dice.one_in(10);
+    fn stay(&mut self, keys: &[usize], guard: &OwnedGuard) {
+        let long = keys.iter().any(|key| PLANS[*key].steals) && self.dice.one_in(10);
         let stay = self.dice.micros(if long { 80_000 } else { STAY });
         if long {
             thread::sleep(stay);
@@ -229,7 +293,12 @@ impl Worker<'_> {
             }
         }
         if self.dice.one_in(20) {
-            let _ = self.is_lost(guard.refresh());
+            let asked = now();
+            match guard.refresh() {
+                // The new age cannot be written down; the lock is there.
+                Err(error) if is_for_want_of_room(self.witness, asked, &error) => self.no_room += 1,
+                outcome => drop(self.is_lost(outcome)),
+            }
         }
     }
 
