@@ -149,6 +149,41 @@ impl Numbers {
     }
 }
 
+/// Functions without a mistake, each with arguments that suit it.
+const WELL: [(&str, &str); 6] = [
+    ("\"user_{id}\", wait = false", "fn f(id: u32) { let x = id; }"),
+    (
+        "\"k\", on_lost = \"error\", guard = held",
+        "fn f(id: u32) -> Result<u8, locks::LockError> { held.check()?; Ok(1) }",
+    ),
+    ("key = id, shared, fair = false", "async fn f(id: u32) -> Option<u8> { g(id).await }"),
+    (
+        "\"a\", \"b_{id:>4}\", wait = \"2s\", steal_after = \"5s\", lease = \"1m\"",
+        "async fn f(&self, id: u32) {}",
+    ),
+    ("\"{id}_<s.x>\", permits = 3, otherwise = |e| 5", "fn f(id: u8, s: S) -> u8 { s.x }"),
+    (
+        "\"k\", on_lost = \"cancel\", backend = be(), crate = ::locks, kind = \"weak\"",
+        "async fn f() -> Result<u8, locks::LockError> { Ok(1) }",
+    ),
+];
+
+/// One mistake gives one message: a token of valid arguments is cut out, replaced, doubled or joined by another.
+fn one_mistake(numbers: &mut Numbers) {
+    let (args, function) = WELL[numbers.below(WELL.len())];
+    let right = args.parse::<TokenStream>().unwrap();
+    let wrong = numbers.changed(right);
+    let shown = wrong.to_string();
+    let output = crate::attribute(wrong.clone(), function.parse().unwrap()).to_string();
+    let errors = output.matches("compile_error").count();
+    assert!(errors <= 1, "{errors} errors: #[lock({shown})] {function}\n{output}");
+    let input = format!("{shown} => {{ body(id) }}");
+    let Ok(input) = input.parse() else { return };
+    let output = crate::block(input).to_string();
+    let errors = output.matches("compile_error").count();
+    assert!(errors <= 1, "{errors} errors: lock!({shown} => {{ body(id) }})\n{output}");
+}
+
 /// How many errors `output` has in it, and whether two of them say the same.
 fn check_errors(output: &TokenStream) {
     let text = output.to_string();
@@ -226,6 +261,7 @@ fn a5_soup_goes_in_and_its_body_comes_out() {
     while end.map_or(rounds < 2_000, |end| Instant::now() < end) {
         one_function(&mut numbers);
         one_block(&mut numbers);
+        one_mistake(&mut numbers);
         rounds += 1;
     }
     assert!(rounds > 0);

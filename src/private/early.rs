@@ -110,15 +110,18 @@ impl<R> Returning for fn() -> R {
 /// `__locks_early` is found in this order: here, if the type can say it; in [`PlainResult`], which
 /// refuses to compile, if it is a `Result` of another error; in [`AnyReturn`], which panics.
 /// `__locks_fault` skips the second. The names are such that no trait of the user's has them.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Returns<R>(PhantomData<fn() -> R>);
 
 impl<R> Returns<R> {
-    /// The type `R`.
+    /// A type that [`__locks_is`](Self::__locks_is) tells.
     #[expect(clippy::new_without_default, reason = "only expansions make one")]
     pub const fn new() -> Self {
         Self(PhantomData)
     }
+
+    /// Tells the type; never called.
+    pub fn __locks_is(&self, _output: R) {}
 }
 
 impl<R: EarlyReturn> Returns<R> {

@@ -96,10 +96,12 @@ fn asked(lock: &Lock, ty: &syn::Type, method: &str, probe_future: bool) -> Token
     let private = lock.private(span);
     let method = Ident::new(method, span);
     let probe = probe_future.then(|| probe(lock, ty));
+    let returns = returns(lock, ty);
     quote_spanned!(span=> {
         #probe
         use #private::{AnyReturn as _, PlainResult as _};
-        #private::Returns::<#ty>::new().#method(__error)
+        #returns
+        __returns.#method(__error)
     })
 }
 
@@ -107,9 +109,25 @@ fn asked(lock: &Lock, ty: &syn::Type, method: &str, probe_future: bool) -> Token
 fn probe(lock: &Lock, ty: &syn::Type) -> TokenStream {
     let span = super::at(ty);
     let private = lock.private(span);
+    let returns = returns(lock, ty);
     quote_spanned!(span=> {
         use #private::AnyReturn as _;
-        #private::Returns::<#ty>::new().__locks_runs_in_time();
-        #private::Returns::<#ty>::new().__locks_value_runs_in_time();
+        #returns
+        __returns.__locks_runs_in_time();
+        __returns.__locks_value_runs_in_time();
     })
+}
+
+/// The type to be asked, as `__returns`. It is never a generic argument: of those the compiler tells in other
+/// words than of a return type, and so it would tell twice of a name that is not there.
+fn returns(lock: &Lock, ty: &syn::Type) -> TokenStream {
+    let span = super::at(ty);
+    let private = lock.private(span);
+    quote_spanned!(span=>
+        let __returns = #private::Returns::new();
+        if false {
+            let __output: #ty = #private::unreached();
+            __returns.__locks_is(__output);
+        }
+    )
 }

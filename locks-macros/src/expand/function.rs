@@ -190,7 +190,9 @@ fn edge(lock: &Lock, returned: &Returned, order: &[TokenStream]) -> TokenStream 
     let leave = returned.annotation().map(|ty| {
         let span = super::at(ty);
         let private = lock.private(span);
-        quote_spanned!(span=> return #private::unreached::<#ty>();)
+        // Not as a generic argument, of which the compiler tells in other words than of a return type:
+        // so a name that is not there is told of once.
+        quote_spanned!(span=> let __output: #ty = #private::unreached(); return __output;)
     });
     let order =
         (!order.is_empty()).then(|| quote_spanned!(span=> let _ = #private::gone(); #(#order)*));

@@ -48,6 +48,8 @@ impl Returned {
         match ty {
             Type::Never(never) => return Self::Never(never.span()),
             Type::ImplTrait(opaque) => return Self::Opaque(opaque.span()),
+            // Nothing can return these, as the compiler says; it need not say so of the expansion as well.
+            Type::Slice(_) | Type::TraitObject(_) => return Self::Opaque(ty.span()),
             // As somebody wrote it who knows more of types than we do.
             Type::Verbatim(tokens) if names_impl(tokens.clone()) => {
                 return Self::Partly(Box::new(parse_quote!(_)), Known::EarlyReturn);

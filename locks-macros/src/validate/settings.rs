@@ -118,6 +118,9 @@ fn apply_value(name: &Ident, value: Expression, lock: &mut Lock) -> Result<()> {
             Some(other) => return Err(ill_typed(&option, &other)),
         },
         "backend" => {
+            if let Some(literal) = value.literal() {
+                return Err(ill_typed(&option, &literal));
+            }
             lock.backend = Some(value);
             lock.plain = false;
             return Ok(());
@@ -237,6 +240,10 @@ fn ill_typed(option: &str, literal: &Lit) -> Error {
         "wait" => "`true`, `false`, a duration such as `\"2s\"` or an expression of either type",
         "permits" => return Error::new(literal.span(), PERMITS),
         "fair" => "`true`, `false` or an expression of type `bool`",
+        "backend" => {
+            "an expression of type `Backend`, owned or borrowed, such as a static that keeps what \
+             `locks::open(url)` has opened"
+        }
         _ => "a duration such as `\"5s\"` or an expression of type `Duration`",
     };
     Error::new(literal.span(), format!("`{option}` takes {takes}"))

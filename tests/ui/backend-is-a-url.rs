@@ -1,0 +1,6 @@
+#[locks::lock("user", backend = "redis://localhost")]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}

@@ -1,0 +1,8 @@
+#[locks::lock("user")]
+fn refresh() -> Balance {
+    loop {}
+}
+
+fn main() {
+    refresh();
+}
