@@ -49,6 +49,13 @@ impl Expression {
         matches!(first, Some(TokenTree::Punct(punct)) if punct.as_char() == '|')
     }
 
+    /// Whether a closure has its second `|`. Of one that lacks it the compiler would tell several times.
+    pub(crate) fn closes_its_parameters(&self) -> bool {
+        let is_bar =
+            |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == '|');
+        self.peeled().into_iter().filter(is_bar).count() > 1
+    }
+
     /// Whether it begins with a minus.
     pub(crate) fn is_negative(&self) -> bool {
         let first = self.peeled().into_iter().next();

@@ -127,6 +127,12 @@ fn apply_value(name: &Ident, value: Expression, lock: &mut Lock) -> Result<()> {
         }
         "otherwise" => {
             let closure = value.is_closure();
+            if closure && !value.closes_its_parameters() {
+                return Err(Error::new(
+                    value.span(),
+                    "the parameters of this closure are not closed: write `|error| value`",
+                ));
+            }
             lock.otherwise =
                 Some(if closure { Otherwise::Closure(value) } else { Otherwise::Value(value) });
             return Ok(());
