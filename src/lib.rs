@@ -1,11 +1,16 @@
-//! Named locks: one line makes a function, a block or a stretch of code run one at a time.
+//! Named locks: one line makes a function or a block run one at a time.
+//!
+//! A mutex by name, and what grows out of it: shared locks, semaphores, leases, fencing tokens, lock
+//! stealing, for sync and async code. The same call site is a mutex within the process, a file lock
+//! (`flock`) among the processes of a machine, or a distributed lock among machines, by the choice of
+//! the [backend](manual::backends).
 //!
 //! ```
 //! use std::time::Duration;
 //! use locks::lock;
 //!
 //! # struct User { id: u32 }
-//! /// At most one refresh per user runs at a time; whoever comes second skips it.
+//! /// At most one refresh per user runs at a time; a second call skips it.
 //! #[lock("refresh_{user.id}", wait = false, steal_after = "5s")]
 //! fn refresh_token(user: &User) { /* … */ }
 //!
@@ -19,17 +24,23 @@
 //! ```
 //!
 //! - [`#[lock]`](macro@lock) puts a lock around a function, [`block::lock!`](block) around a block.
-//! - [`named`] and [`all`] give a builder, to hold a lock by hand.
-//! - [`scope`], [`current`] and the builder's `owner` say who counts as one holder.
-//! - [`list`] tells who holds and waits.
+//! - [`named`] and [`all`] return a builder, to hold a lock by hand.
+//! - [`scope`], [`current`] and the builder's `owner` define the identity of a holder.
+//! - [`list`] returns the holders and waiters.
 //! - [`install`] and `LOCKS_URL` choose the [backend](manual::backends), which without them is the
 //!   engine in this process, with the feature `file` the files of this user, and with `net` the server
 //!   that this user's processes run for each other.
-//! - [`testing`] is for tests of code that uses locks, [`backend`] for those who bring one of their
-//!   own.
+//! - [`testing`] is for tests of code that uses locks, [`backend`] for writing a backend.
 //!
-//! The [manual] has a page for each topic. Begin with what [surprises](manual::surprises), or with
-//! what you [come from](manual::coming_from).
+//! The [manual] has a page for each topic. Begin with [what surprises](manual::surprises), or with
+//! [what you come from](manual::coming_from).
+//!
+//! # Cargo features
+//!
+//! None is on by default.
+//!
+#![doc = include_str!("features.md")]
+//!
 //!
 //! # Options
 //!
@@ -121,9 +132,12 @@ pub use locks_macros::lock;
 #[doc(inline)]
 pub use locks_net as net;
 
-/// A lock on `key` at the default backend, to be acquired by hand. Nothing is checked or asked before
-/// that.
+/// Creates a builder for the lock `key` at the default backend.
 ///
+/// Nothing happens before [`acquire`](LockBuilder::acquire) or
+/// [`acquire_async`](LockBuilder::acquire_async), not even a check of the key.
+///
+/// # Examples
 /// ```
 /// let builder = locks::named("report").shared();
 /// let first = builder.clone().acquire()?;
@@ -135,10 +149,13 @@ pub fn named<'k>(key: impl Into<Cow<'k, str>>) -> LockBuilder<'k> {
     LockBuilder::named(key).on_choice(choice::default_backend)
 }
 
-/// A lock on all of `keys` at the default backend, granted all or none (C11).
+/// Creates a builder for all of `keys` at the default backend, granted all or none.
 ///
-/// Whatever their order, two such requests cannot deadlock each other. A key that is there twice counts
-/// once; none at all are refused when the lock is acquired.
+/// Two such requests never deadlock each other, whatever the order of their keys. A key that is given
+/// twice counts once; without any key the acquisition fails with `InvalidKey`
+/// ([C11](manual::contract#c11-several-keys)).
+///
+/// # Examples
 /// ```
 /// let guard = locks::all(["account_7", "account_3"]).acquire()?;
 /// assert!(locks::named("account_3").wait(false).acquire().is_err());
@@ -148,19 +165,30 @@ pub fn all<K: Into<String>>(keys: impl IntoIterator<Item = K>) -> LockBuilder<'s
     LockBuilder::all(keys).on_choice(choice::default_backend)
 }
 
-/// Everything that is held or waited for at the default backend (C12). Blocks where the arbiter
-/// is elsewhere.
+/// Returns every key of the default backend that is held, waited for or reserved.
 ///
-/// Like an acquisition, it settles which backend is the default one.
+/// Blocks until a remote backend has answered. Like an acquisition, it settles which backend is the
+/// default one ([C12](manual::contract#c12-holder-information)).
 ///
 /// # Errors
-/// `Unsupported`, `NotConfigured`, and whatever keeps the arbiter from answering.
+/// `Unsupported` if the backend cannot list, `NotConfigured` if there is none, `Unavailable` if it does
+/// not answer.
+///
+/// # Examples
+/// ```
+/// let _guard = locks::named("report").acquire()?;
+/// for lock in locks::list()? {
+///     println!("{lock}"); // `report`: held by thread `main`, …
+/// }
+/// # Ok::<(), locks::LockError>(())
+/// ```
 pub fn list() -> Result<Vec<LockInfo>, LockError> {
     choice::default_backend(Kind::Strong)?.list()
 }
 
-/// Returns what [`list`] returns, without blocking.
+/// Returns every key of the default backend that is held, waited for or reserved, without blocking.
 ///
+/// # Examples
 /// ```
 /// # use std::{future::Future, pin::pin, task::{Context, Poll, Waker}};
 /// # let run = async {
@@ -175,29 +203,38 @@ pub fn list() -> Result<Vec<LockInfo>, LockError> {
 /// As [`list`].
 ///
 /// # Cancel safety
-/// Dropping the future changes nothing.
+/// Dropping the future has no effect.
 pub async fn list_async() -> Result<Vec<LockInfo>, LockError> {
     choice::default_backend(Kind::Strong)?.list_async().await
 }
 
-/// Makes `backend` the default one of this process, in place of what `LOCKS_URL` says.
+/// Makes `backend` the default one of this process, instead of the one that `LOCKS_URL` names.
 ///
 /// Call it once, first thing in `main`.
+///
+/// # Examples
 /// ```
 /// locks::install(locks::open("memory:?wait=20s")?)?;
 /// # Ok::<(), locks::LockError>(())
 /// ```
 ///
 /// # Errors
-/// [`NotConfigured`](ErrorKind::NotConfigured) if one has been installed before, or if the
-/// default backend has been used already: some locks would then be arbitrated here, others there.
+/// [`NotConfigured`](ErrorKind::NotConfigured) if one has been installed before, or if the default
+/// backend has been used already: the locks of one program would then be at two backends.
 pub fn install(backend: impl Into<Backend>) -> Result<(), LockError> {
     choice::install(Kind::Strong, backend.into())
 }
 
-/// Makes `backend` serve the locks of [`Kind::Weak`], for which mere avoidance is enough.
+/// Makes `backend` serve the locks of [`Kind::Weak`], which only save work.
 ///
 /// Without one, the default backend serves them too.
+///
+/// # Examples
+/// ```
+/// // Payments at the database, caches within the process.
+/// locks::install_weak(locks::open("memory:")?)?;
+/// # Ok::<(), locks::LockError>(())
+/// ```
 ///
 /// # Errors
 /// As [`install`].
@@ -205,7 +242,9 @@ pub fn install_weak(backend: impl Into<Backend>) -> Result<(), LockError> {
     choice::install(Kind::Weak, backend.into())
 }
 
-/// The backend at `url`, as `LOCKS_URL` would choose it; for [`install`] and the builder's `on`.
+/// Opens the backend at `url`, for [`install`] and [`LockBuilder::on`].
+///
+/// The environment variable `LOCKS_URL` takes the same URLs.
 ///
 /// | URL | who is excluded | feature |
 /// |---|---|---|
@@ -216,14 +255,14 @@ pub fn install_weak(backend: impl Into<Backend>) -> Result<(), LockError> {
 /// | `locks://127.0.0.1:7420` | clients of a `locks serve` by TCP, who know its secret | `net` |
 /// | `redis://db.example:6379/0` | clients of a Redis server | `redis` |
 ///
-/// The [manual](manual::backends) tells more of each. Nothing is connected to before it is needed. Options
-/// after a `?` are defaults for requests that do not say:
+/// The [manual](manual::backends) describes each. No connection is made before the first request. Options
+/// after a `?` are defaults for requests that do not set them:
 ///
 /// | option | meaning |
 /// |---|---|
-/// | `wait=20s`, `wait=true`, `wait=false` | how long to queue |
-/// | `lease=30s` | how long the arbiter keeps a lock for a holder that has gone silent; without effect where holds cannot expire, as in this process |
-/// | `namespace=billing` | put `billing/` before every key, so that programs that share an arbiter do not meet by accident; the longest key becomes shorter by as much |
+/// | `wait=20s`, `wait=true`, `wait=false` | how long to wait |
+/// | `lease=30s` | how long the backend keeps a lock for a holder that no longer answers; no effect where holds cannot expire, as in this process |
+/// | `namespace=billing` | put `billing/` before every key, so that programs at one backend do not meet by accident; the longest key becomes shorter by as much |
 /// | `label`, `users`, `network_fs`, `connect`, `serve`, `user`, `secret_file`, `password_file`, `fresh`, `evictable` | of some only; see the [manual](manual::backends#the-url) |
 ///
 /// ```
@@ -235,9 +274,9 @@ pub fn install_weak(backend: impl Into<Backend>) -> Result<(), LockError> {
 /// ```
 ///
 /// # Errors
-/// [`NotConfigured`](ErrorKind::NotConfigured), which names what is known and allowed, and whatever
-/// keeps the backend from being opened. No error repeats a URL, which may hold what it should not: a secret
-/// in one is refused.
+/// [`NotConfigured`](ErrorKind::NotConfigured) for a URL that makes no sense, which names what is allowed,
+/// and any error of opening the backend. No error repeats the URL, since it could contain a secret; a
+/// secret in a URL is refused.
 pub fn open(url: &str) -> Result<Backend, LockError> {
     url::open(url)
 }

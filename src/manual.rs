@@ -12,6 +12,9 @@ pub mod async_code {}
 #[doc = include_str!("manual/blocks.md")]
 pub mod blocks {}
 
+#[doc = include_str!("manual/choosing.md")]
+pub mod choosing {}
+
 #[doc = include_str!("manual/backends.md")]
 pub mod backends {}
 

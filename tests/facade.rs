@@ -20,6 +20,8 @@ mod limits;
 #[cfg(feature = "tracing")]
 #[path = "../locks-core/tests/checks/listens.rs"]
 mod listens;
+#[path = "facade/pages.rs"]
+mod pages;
 #[path = "facade/testing.rs"]
 mod testing;
 #[path = "facade/unheard.rs"]

@@ -27,12 +27,12 @@ pub struct Case {
 pub(crate) const LIMIT: u32 = 12;
 
 impl Case {
-    /// All cases.
+    /// Returns all cases.
     pub fn all() -> &'static [Self] {
         CASES
     }
 
-    /// The case of this name.
+    /// Returns the case with this name.
     ///
     /// # Panics
     /// If there is none.
@@ -41,21 +41,21 @@ impl Case {
         *case.unwrap_or_else(|| panic!("there is no case `{name}`"))
     }
 
-    /// What it is called.
+    /// Returns its name.
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Whether it needs a [`child`](Fixture::child): a backend in memory, put to the kit as if there
-    /// were other processes, leaves these out.
+    /// Returns `true` if it needs a [`child`](Fixture::child). A backend in memory, tested as if there were
+    /// other processes, leaves these cases out.
     pub fn needs_child(&self) -> bool {
         self.area == "children"
     }
 
-    /// Puts the fixture to it.
+    /// Runs the case against `fixture`.
     ///
     /// # Panics
-    /// If the backend does not do what the clause says, and if the case hangs.
+    /// If the backend violates the clause, or the case hangs.
     pub fn run(&self, fixture: Arc<dyn Fixture>) {
         let limit = (fixture.patience() * LIMIT).max(Duration::from_secs(1));
         let (body, mut subject) = (self.body, Subject::new(fixture));

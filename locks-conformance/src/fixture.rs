@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use locks_core::{Backend, Exclusion};
 
-/// What the kit needs to know of a backend in order to test it.
+/// A backend under test, with what the kit needs to test it.
 ///
 /// A fixture stands for one arbiter with nothing in it yet: each case gets a fixture of its own,
 /// and expects every key to be free. `Backend` is itself a fixture, for a backend that runs in
@@ -14,8 +14,9 @@ use locks_core::{Backend, Exclusion};
 /// for want of them.
 ///
 /// ```
-/// use locks_conformance::Fixture;
-/// use locks_core::{Backend, Engine};
+/// use locks::Backend;
+/// use locks::backend::Engine;
+/// use locks::conformance::Fixture;
 ///
 /// struct InProcess(Engine, Backend);
 ///
@@ -30,63 +31,63 @@ use locks_core::{Backend, Exclusion};
 /// }
 /// ```
 pub trait Fixture: Send + Sync + 'static {
-    /// A handle to the arbiter; the same one, by the same client, at every call.
+    /// Returns a handle to the backend: the same client at every call.
     fn backend(&self) -> Backend;
 
-    /// The grain of the arbiter's time. Nothing may happen early, and nothing more than two
+    /// Returns the grain of the backend's clock. Nothing may happen early, and nothing more than two
     /// ticks late (C6). The kit's durations are multiples of it.
     fn tick(&self) -> Duration {
         Duration::from_millis(10)
     }
 
-    /// The shortest lease that a request may ask for, on backends that have leases.
+    /// Returns the shortest lease that a request may ask for, on backends that have leases.
     fn lease(&self) -> Duration {
         Duration::from_secs(1)
     }
 
-    /// How long, in real time, the kit waits for what should happen at once before it calls it
-    /// a hang.
+    /// Returns how long, in real time, the kit waits for what should happen at once before it reports a
+    /// hang.
     fn patience(&self) -> Duration {
         Duration::from_secs(10)
     }
 
-    /// The time on the arbiter's clock, counted from any fixed point.
+    /// Returns the time on the backend's clock, counted from any fixed point.
     fn now(&self) -> Duration {
         since_start()
     }
 
-    /// Lets the arbiter's clock go on by at least `by`: sleeps, unless the clock can be set.
+    /// Advances the backend's clock by at least `by`: sleeps, unless the clock can be set.
     fn advance(&self, by: Duration) {
         std::thread::sleep(by);
     }
 
-    /// Another client of the same arbiter: another connection, session or instance, as
+    /// Returns another client of the same backend, with a connection, session or instance of its own, as
     /// another process would have it. The same one at every call.
     fn rival(&self) -> Option<Backend> {
         None
     }
 
-    /// A program that opens the same arbiter and runs [`serve`](super::serve) on it. A test
-    /// can start its own executable with a variable set in the environment.
+    /// Returns a program that opens the same backend and runs [`serve`](super::serve) on it. A test can
+    /// start its own executable with a variable set in the environment.
     fn child(&self) -> Option<Command> {
         None
     }
 
-    /// The arbiter's memory lost and its durable state read again, as after a crash: a handle
-    /// to what comes back. For backends whose tokens outlive the process (C7).
+    /// Restarts the backend as after a crash, with its memory lost and its durable state read again, and
+    /// returns a handle to it. For backends whose tokens outlive the process (C7).
     fn restart(&self) -> Option<Backend> {
         None
     }
 
-    /// Has the arbiter stand still, as one that is stopped or hangs does, or go on; `false` if that
-    /// cannot be done (C2).
+    /// Stops the backend from answering, as a hung server does, or lets it continue. Returns `false` if
+    /// that cannot be done (C2).
     fn hang(&self, hangs: bool) -> bool {
         let _ = hangs;
         false
     }
 
-    /// Returns how many waiters stand in one queue where there are many of them. Each costs an arbiter
-    /// elsewhere a round trip or more.
+    /// Returns the number of waiters for cases with a long queue. Each costs a remote backend a round trip
+    /// or more.
     fn crowd(&self) -> usize {
         match self.backend().about().capabilities.exclusion {
             Exclusion::Process => 2000,
@@ -94,7 +95,8 @@ pub trait Fixture: Send + Sync + 'static {
         }
     }
 
-    /// For how many keys the arbiter keeps anything in memory (C13), where that can be counted.
+    /// Returns the number of keys for which the backend keeps anything in memory (C13), if it can be
+    /// counted.
     fn live_keys(&self) -> Option<usize> {
         None
     }

@@ -5,8 +5,9 @@
 //! declares that it cannot, the case asserts that the request is refused (C15).
 //!
 //! ```
-//! use locks_conformance::conformance;
-//! use locks_core::{Backend, Engine};
+//! use locks::conformance::conformance;
+//! use locks::Backend;
+//! use locks::backend::Engine;
 //!
 //! // One line in the tests of a backend: a name, and what makes a fixture.
 //! conformance!(the_engine, || Backend::new(Engine::new()));
@@ -322,7 +323,8 @@ macro_rules! __conformance_cases {
 /// [`Backend`](locks_core::Backend) is one.
 ///
 /// ```
-/// use locks_core::{Backend, Engine};
+/// use locks::Backend;
+/// use locks::backend::Engine;
 /// locks_conformance::conformance!(engine, || Backend::new(Engine::new()));
 /// # fn main() {}
 /// ```

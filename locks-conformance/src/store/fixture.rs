@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use locks_core::LeaseStore;
 
-/// What the kit needs to know of a store in order to test it.
+/// A store under test, with what the kit needs to test it.
 ///
 /// A fixture stands for one store with nothing in it yet, and two clients of it: each case gets a fixture
 /// of its own, and expects every key to be free.

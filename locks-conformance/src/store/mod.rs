@@ -2,7 +2,7 @@
 //! adapter in front: what an adapter orders, remembers or repeats hides what a store gets wrong.
 //!
 //! ```
-//! use locks_conformance::{StoreFixture, lease_store};
+//! use locks::conformance::{StoreFixture, lease_store};
 //! # fn docs(make: fn() -> Box<dyn StoreFixture>) { let _ = make; }
 //! // In the tests of a store: `lease_store!(table, Table::new);`
 //! ```

@@ -1,17 +1,17 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The name of one acquisition: different from all others, everywhere and for ever.
+/// The id of an acquisition, unique among all processes and machines.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AcquisitionId(u128);
 
 impl AcquisitionId {
-    /// Returns the id that a store has kept as this number.
+    /// Creates the id from a number that a store has kept.
     pub const fn new(number: u128) -> Self {
         Self(number)
     }
 
-    /// Returns an id unlike any other.
+    /// Creates a random id.
     ///
     /// All of it is random: a counter would go on alike in a forked child, or in the copy of a virtual
     /// machine.

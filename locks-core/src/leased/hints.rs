@@ -11,9 +11,9 @@ use super::clock::sleep;
 use super::waiting::{Backoff, unless};
 use crate::{AcquisitionId, LeaseStore, Op, Wake};
 
-/// Where a store pushes its hints; see [`LeaseStore::subscribe`].
+/// A sink for the hints of a store; see [`LeaseStore::subscribe`].
 ///
-/// Cheap to clone. It does not keep the adapter: once that is gone, hints go nowhere.
+/// Cheap to clone. It does not keep the adapter alive; once that is dropped, hints have no effect.
 #[derive(Clone)]
 pub struct WakeSink(Weak<dyn TakesHints>);
 
