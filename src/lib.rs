@@ -116,7 +116,7 @@ pub use locks_core::{
     LockError, LockInfo, Lost, LostCause, MAX_KEY_LEN, Mode, Options, OwnedGuard, OwnerId, Party,
     Scope, Scoped, Token, Wait, WaiterInfo, current, scope,
 };
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 #[doc(inline)]
 pub use locks_engines as engines;
 #[cfg(feature = "file")]
@@ -254,6 +254,7 @@ pub fn install_weak(backend: impl Into<Backend>) -> Result<(), LockError> {
 /// | `unix:`, `unix:///path` | clients of a `locks serve` on this machine | `net` |
 /// | `locks://127.0.0.1:7420` | clients of a `locks serve` by TCP, who know its secret | `net` |
 /// | `redis://db.example:6379/0` | clients of a Redis server | `redis` |
+/// | `postgres://app@db.example/billing` | clients of a PostgreSQL server | `postgres` |
 ///
 /// The [manual](manual::backends) describes each. No connection is made before the first request. Options
 /// after a `?` are defaults for requests that do not set them:

@@ -33,6 +33,10 @@ pub mod limits {}
 #[doc = include_str!("manual/redis.md")]
 pub mod redis {}
 
+#[cfg(feature = "postgres")]
+#[doc = include_str!("manual/postgres.md")]
+pub mod postgres {}
+
 #[doc = include_str!("manual/promises.md")]
 pub mod promises {}
 

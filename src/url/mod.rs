@@ -5,6 +5,10 @@ mod file;
 #[cfg(feature = "net")]
 mod net;
 mod options;
+#[cfg(any(feature = "postgres", feature = "redis"))]
+mod password;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "redis")]
 mod redis;
 
@@ -61,9 +65,22 @@ const SCHEMES: &[Scheme] = &[
         open: REDIS,
     },
     Scheme::later("rediss", "the clients of a Redis server, by TLS"),
-    Scheme::later("postgres", "the clients of a PostgreSQL server"),
+    POSTGRES,
+    Scheme { name: "postgresql", ..POSTGRES },
     Scheme::later("etcd", "the clients of an etcd cluster"),
 ];
+
+/// It goes by two names.
+const POSTGRES: Scheme = Scheme {
+    name: "postgres",
+    serves: "the clients of a PostgreSQL server",
+    #[cfg(feature = "postgres")]
+    own: postgres::OPTIONS,
+    #[cfg(not(feature = "postgres"))]
+    own: &[],
+    has_namespaces: false,
+    open: OPEN_POSTGRES,
+};
 
 /// A scheme of URLs.
 struct Scheme {
@@ -123,6 +140,13 @@ const REDIS: Result<Open, Missing> = Ok(redis::open);
 #[cfg(not(feature = "redis"))]
 const REDIS: Result<Open, Missing> = Err(Missing(
     "this program was built without it: it takes `features = [\"redis\"]` of the crate `locks`",
+));
+
+#[cfg(feature = "postgres")]
+const OPEN_POSTGRES: Result<Open, Missing> = Ok(postgres::open);
+#[cfg(not(feature = "postgres"))]
+const OPEN_POSTGRES: Result<Open, Missing> = Err(Missing(
+    "this program was built without it: it takes `features = [\"postgres\"]` of the crate `locks`",
 ));
 
 #[cfg(feature = "net")]

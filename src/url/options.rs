@@ -15,21 +15,21 @@ pub(super) const OPTIONS: [&str; 3] = ["wait", "lease", "namespace"];
 /// What a scheme's backend is opened with.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(
-    not(any(feature = "file", feature = "net", feature = "redis")),
+    not(any(feature = "file", feature = "net", feature = "postgres", feature = "redis")),
     expect(dead_code, reason = "this process has nothing to set")
 )]
 pub(super) struct Settings {
     /// Options that are not everybody's: names, which are the scheme's, and values.
     pub(super) own: Vec<(String, String)>,
     /// The lease, which is also a default of requests.
-    #[cfg(any(feature = "net", feature = "redis"))]
+    #[cfg(any(feature = "net", feature = "postgres", feature = "redis"))]
     pub(super) lease: Option<Duration>,
     /// The namespace, where the arbiter has namespaces itself; it is none of [`Defaults`] then.
     #[cfg(feature = "redis")]
     pub(super) namespace: Option<String>,
 }
 
-#[cfg(any(feature = "net", feature = "redis"))]
+#[cfg(any(feature = "net", feature = "postgres", feature = "redis"))]
 impl Settings {
     /// What an option of the scheme's own says.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
@@ -63,7 +63,7 @@ pub(super) fn parse_options(
             "secret" | "password" if scheme.own.contains(&"secret_file") => {
                 return Err(refused(format!("option `{name}`: {NO_SECRETS}")));
             }
-            #[cfg(feature = "redis")]
+            #[cfg(any(feature = "postgres", feature = "redis"))]
             "secret" | "password" if scheme.own.contains(&"password_file") => {
                 return Err(refused(format!("option `{name}`: {NO_PASSWORDS}")));
             }
@@ -83,7 +83,7 @@ pub(super) fn parse_options(
     }
     let settings = Settings {
         own,
-        #[cfg(any(feature = "net", feature = "redis"))]
+        #[cfg(any(feature = "net", feature = "postgres", feature = "redis"))]
         lease: defaults.lease,
         #[cfg(feature = "redis")]
         namespace: own_namespace,
@@ -96,7 +96,7 @@ pub(super) const NO_SECRETS: &str = "a URL is no place for a secret, since lists
      `?secret_file=/path`, or put it into the environment variable `LOCKS_SECRET`";
 
 /// The same of passwords.
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 pub(super) const NO_PASSWORDS: &str = "a URL is no place for a password, since lists of processes and logs show it: name a file by \
      `?password_file=/path`, or put it into the environment variable `LOCKS_PASSWORD`";
 

@@ -1,27 +1,18 @@
 //! `redis:`.
 
-use std::env::{self, VarError};
-use std::fs;
-
 use locks_core::{Backend, LockError};
 use locks_engines::redis::{Redis, RedisBuilder};
 
 use super::options::{NO_PASSWORDS, Settings, decode, parse_duration};
+use super::password::password;
 use super::refused;
-
-/// Where the password is, if no file is named.
-const PASSWORD: &str = "LOCKS_PASSWORD";
 
 /// Where Redis listens, unless told otherwise.
 const PORT: u16 = 6379;
 
 pub(super) fn open(place: &str, settings: Settings) -> Result<Backend, LockError> {
     let mut builder = server(place)?;
-    let password = match settings.get("password_file") {
-        Some(path) => Some(read(path)?),
-        None => of_environment()?,
-    };
-    if let Some(password) = password {
+    if let Some(password) = password(&settings)? {
         builder = builder.password(password);
     }
     if let Some(label) = settings.get("label") {
@@ -84,28 +75,6 @@ fn server(place: &str) -> Result<RedisBuilder, LockError> {
         builder = builder.database(path.parse().map_err(|_| refused(why.into()))?);
     }
     Ok(builder)
-}
-
-/// The password in a file, without the end of its line.
-fn read(path: &str) -> Result<String, LockError> {
-    let text = fs::read_to_string(path).map_err(|error| {
-        refused(format!("option `password_file`: `{path}` cannot be read: {error}"))
-            .with_source(error)
-    })?;
-    let password = text.trim_end_matches(['\r', '\n']);
-    if password.is_empty() {
-        return Err(refused(format!("option `password_file`: `{path}` is empty")));
-    }
-    Ok(password.to_owned())
-}
-
-fn of_environment() -> Result<Option<String>, LockError> {
-    match env::var(PASSWORD) {
-        Ok(password) if password.is_empty() => Ok(None),
-        Ok(password) => Ok(Some(password)),
-        Err(VarError::NotPresent) => Ok(None),
-        Err(VarError::NotUnicode(_)) => Err(refused(format!("`{PASSWORD}` is not UTF-8"))),
-    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod keys;
 mod list;
 mod lock;
 mod pages;
+mod postgres;
 mod run;
 mod serve;
 mod text;
@@ -71,6 +72,7 @@ pub(crate) fn parse(given: impl IntoIterator<Item = OsString>) -> Result<Task, F
         "ping" => Task::Ping(PingArgs::read(&mut of)?),
         "serve" => Task::Serve(ServeArgs::read(&mut of)),
         "secret" => Task::Secret(SecretArgs::read(&mut of)),
+        "postgres" => Task::Print(postgres::schema(&of)?),
         "completions" => Task::Print(pages::completions(command(), &of)),
         "man" => Task::Print(pages::manual(command(), &of)?),
         other => unreachable!("`{other}` is not among the commands"),
@@ -96,6 +98,7 @@ fn command() -> Command {
         .subcommand(upkeep::ping())
         .subcommand(serve::serve())
         .subcommand(serve::secret())
+        .subcommand(postgres::command())
         .subcommand(pages::completions_command())
         .subcommand(pages::manual_command())
 }
@@ -193,6 +196,21 @@ mod tests {
                 assert!(text.contains(status), "{line:?} does not name {status}: {text}");
             }
         }
+    }
+
+    #[test]
+    fn the_schema_of_a_database_is_printed() {
+        let Ok(Task::Print(sql)) = read(&["postgres", "schema", "--schema", "mine"]) else {
+            panic!("it prints")
+        };
+        assert!(sql.contains("CREATE UNLOGGED TABLE IF NOT EXISTS \"mine\".entry"), "{sql}");
+        let Ok(Task::Print(sql)) = read(&["postgres", "schema", "--durable"]) else {
+            panic!("it prints")
+        };
+        assert!(sql.contains("locks.entry") && !sql.contains("UNLOGGED"), "{sql}");
+        let text = read(&["postgres", "schema", "--schema", "a-b"]).unwrap_err();
+        assert!(text.contains("small letters"), "{text}");
+        assert!(read(&["postgres"]).is_err());
     }
 
     #[test]

@@ -69,6 +69,9 @@ const BACKENDS: Section = Section {
         "unix:, unix:///path          a `locks serve` on this machine: the user's own, or that one",
         "locks://127.0.0.1:7420?secret_file=/path",
         "                             a `locks serve` on TCP",
+        "redis://host:6379/0          a Redis server",
+        "postgres://user@host/database",
+        "                             a PostgreSQL server, with the password in PGPASSWORD",
         "`ls`, `ping` and `release`, where none is named, look where the programs that run now have their",
         "locks by default: `file:` or `net:`. No process begins to serve for being looked at.",
     ],
@@ -168,6 +171,19 @@ pub(super) const SECRET: &[Section] = &[
         ],
     },
 ];
+
+pub(super) const POSTGRES: &[Section] = &[Section {
+    title: "Examples",
+    lines: &[
+        "locks postgres schema | psql billing",
+        "    by an owner of the database; clients make the schema themselves where their role may",
+        "psql billing -c 'GRANT USAGE ON SCHEMA locks TO app; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL",
+        "    TABLES IN SCHEMA locks TO app; GRANT SELECT, USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA locks TO app'",
+        "    what the role of the clients needs then",
+        "locks ping --backend postgres://app@db.example/billing",
+        "    whether it works; the password is in PGPASSWORD",
+    ],
+}];
 
 pub(super) const PING: &[Section] = &[
     Section {
@@ -376,6 +392,7 @@ pub(super) fn sections_of(command: &str) -> &'static [Section] {
         "ping" => PING,
         "serve" => SERVE,
         "secret" => SECRET,
+        "postgres" => POSTGRES,
         _ => &[],
     }
 }

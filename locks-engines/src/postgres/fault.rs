@@ -1,0 +1,118 @@
+//! The errors of the client in the words of locks.
+
+use std::error::Error as _;
+
+use locks_core::{ErrorKind, LockError};
+use tokio_postgres::Error;
+use tokio_postgres::error::DbError;
+
+/// What a failed statement means, and whether its connection is of further use.
+pub(super) struct Fault {
+    pub(super) error: LockError,
+    /// The connection is gone, or leads to a server that cannot help.
+    pub(super) reconnect: bool,
+}
+
+/// What a failed statement was for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum During {
+    Connecting,
+    /// A step that asks for something new.
+    Claim,
+    /// A step about what is there already.
+    Upkeep,
+}
+
+impl Fault {
+    /// `name` is what the backend is called, `schema` the schema of its locks.
+    pub(super) fn of(name: &str, schema: &str, error: &Error, during: During) -> Self {
+        match error.as_db_error() {
+            Some(said) => Self::said(name, schema, said, during),
+            // Connections break in many ways, and none of them tells anything about a lock.
+            None => Self { error: LockError::unavailable(name, innermost(error)), reconnect: true },
+        }
+    }
+
+    fn said(name: &str, schema: &str, said: &DbError, during: During) -> Self {
+        let text = said.message();
+        let is = |kind, text: String, reconnect| Self {
+            error: LockError::new(kind, "").with_backend(name).with_message(text),
+            reconnect,
+        };
+        let away = |reconnect| Self {
+            error: LockError::unavailable(name, format!("{text} ({})", said.code().code())),
+            reconnect,
+        };
+        match said.code().code() {
+            "28P01" | "28000" => is(
+                ErrorKind::Unauthorized,
+                format!(
+                    "`{name}` refuses the user or its password ({text}): name the user in the URL, and \
+                     the password in `PGPASSWORD`, a `passfile=` or a `password_file=`"
+                ),
+                true,
+            ),
+            "3D000" => is(
+                ErrorKind::NotConfigured,
+                format!("`{name}`: {text}: name one that exists in the URL, or create it"),
+                true,
+            ),
+            "42501" => is(
+                ErrorKind::Unauthorized,
+                format!(
+                    "`{name}` refuses this role what locks need ({text}): have an owner of the database \
+                     run what `locks postgres schema` prints, and then `GRANT USAGE ON SCHEMA {schema} \
+                     TO role; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO \
+                     role; GRANT SELECT, USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA {schema} TO role`"
+                ),
+                false,
+            ),
+            "53100" | "53200" if during == During::Claim => is(
+                ErrorKind::LimitExceeded,
+                format!("`{name}` grants nothing more: {text}; make room there"),
+                false,
+            ),
+            "LK001" => is(
+                ErrorKind::NotConfigured,
+                format!(
+                    "the longest lease of schema `{schema}` at `{name}` is {}, and this client would \
+                     have another: give all clients the same `?lease=`",
+                    said.detail().and_then(lease).unwrap_or_default()
+                ),
+                false,
+            ),
+            "LK002" => is(
+                ErrorKind::NotConfigured,
+                format!(
+                    "`{name}`: locks need transactions that are READ COMMITTED, and this role has \
+                     another default: `ALTER ROLE … SET default_transaction_isolation = 'read committed'`"
+                ),
+                false,
+            ),
+            // Read-only transactions and standbys; what went with a schema; a server that ends or begins.
+            "25006" | "0A000" | "3F000" | "42P01" | "42883" => away(true),
+            code => away(
+                code.starts_with("08") || code.starts_with("57P") || during == During::Connecting,
+            ),
+        }
+    }
+}
+
+/// A number of microseconds, as it is given to `?lease=`.
+fn lease(micros: &str) -> Option<String> {
+    micros.parse().ok().map(|micros| format!("{:?}", std::time::Duration::from_micros(micros)))
+}
+
+/// What is behind "error connecting to server".
+fn innermost(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(deeper) = source {
+        let more = deeper.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        source = deeper.source();
+    }
+    text
+}

@@ -1,0 +1,404 @@
+//! Locks kept by a PostgreSQL server, version 13 or later.
+//!
+//! ```no_run
+//! use locks_engines::postgres::Postgres;
+//!
+//! let backend = Postgres::builder("127.0.0.1").database("billing").build()?.into_backend();
+//! let guard = backend.named("invoice:42").acquire()?;
+//! # Ok::<(), locks_core::LockError>(())
+//! ```
+//!
+//! Every step is one statement, which calls a function in the schema `locks`; clients make the schema
+//! on first use where they may, and else [`schema`] has its text. Waiters queue at the server, first come,
+//! first served among all clients, and are called by `NOTIFY` when their turn has come; one connection
+//! serves all threads and tasks of a process.
+//!
+//! Rows are not logged unless [asked for](Durability): they are gone after a crash or a promotion of a
+//! standby, which is how it is known that holds may have been lost. Then nothing is granted for as long as
+//! the longest lease, and tokens go on above the earlier ones.
+//!
+//! Inside a transaction, `SELECT locks.take('invoice:42')` takes the same key until its end, by any client
+//! of the database.
+
+mod fault;
+mod reply;
+mod schema;
+mod session;
+mod statements;
+mod store;
+mod target;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use locks_core::{
+    About, Backend, Capabilities, ErrorKind, Exclusion, LeaseStore, Leased, LockError, TokenScope,
+    WaiterOrder,
+};
+use tokio_postgres::Config;
+use tokio_postgres::config::{SslMode, TargetSessionAttrs};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use self::schema::Schema;
+pub use self::schema::schema;
+use self::statements::Texts;
+use self::store::Store;
+use self::target::{HintsBy, Server};
+use crate::LinkState;
+use crate::link::Links;
+
+/// Locks at a PostgreSQL server. Clones are the same client.
+#[derive(Clone)]
+pub struct Postgres {
+    backend: Backend,
+    links: Arc<Links<Server>>,
+}
+
+/// What becomes of holds when the server crashes, or a standby takes over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// They are lost, and nothing is granted for one lease. The fastest.
+    #[default]
+    Unlogged,
+    /// They stand after a crash, and are lost when a standby takes over.
+    Logged,
+    /// They stand in either case: the server needs a synchronous standby.
+    Replicated,
+}
+
+/// Whether the connection is encrypted, and the server's certificate checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Tls {
+    /// Not encrypted.
+    Off,
+    /// Encrypted, and any certificate will do: against those who listen, not against those who
+    /// pretend to be the server.
+    Unverified,
+    /// Encrypted, with a certificate for the server's name by an authority that is trusted.
+    Verified,
+}
+
+/// How a [`Postgres`] is put together.
+#[must_use = "a builder connects to nothing until `build`"]
+#[derive(Clone)]
+pub struct PostgresBuilder {
+    hosts: Vec<(String, u16)>,
+    user: Option<String>,
+    password: Option<String>,
+    database: Option<String>,
+    tls: Option<Tls>,
+    authority: Option<PathBuf>,
+    identity: Option<(PathBuf, PathBuf)>,
+    schema: String,
+    label: String,
+    lease: Duration,
+    connect: Duration,
+    listen: Option<(String, u16)>,
+    poll: bool,
+    durability: Durability,
+}
+
+/// Where PostgreSQL listens, unless told otherwise.
+const PORT: u16 = 5432;
+
+impl Postgres {
+    /// Returns a builder for locks at this server: a name, an address, or, beginning with a slash, the
+    /// directory of its socket.
+    pub fn builder(host: impl Into<String>) -> PostgresBuilder {
+        PostgresBuilder {
+            hosts: vec![(host.into(), PORT)],
+            user: None,
+            password: None,
+            database: None,
+            tls: None,
+            authority: None,
+            identity: None,
+            schema: schema::DEFAULT.into(),
+            label: String::new(),
+            lease: Duration::from_secs(10),
+            connect: Duration::from_secs(2),
+            listen: None,
+            poll: false,
+            durability: Durability::Unlogged,
+        }
+    }
+
+    /// Returns a handle to it as a backend.
+    pub fn into_backend(self) -> Backend {
+        self.backend
+    }
+
+    /// Returns the state of the connection at this moment. It connects to nothing.
+    pub fn state(&self) -> LinkState {
+        self.links.of_this_process().state()
+    }
+}
+
+impl PostgresBuilder {
+    /// Sets the port of the host that was named last; 5432 unless set.
+    pub fn port(mut self, port: u16) -> Self {
+        if let Some((_, of)) = self.hosts.last_mut() {
+            *of = port;
+        }
+        self
+    }
+
+    /// Names another host, of which one is the primary at a time: the first that takes writes is used.
+    pub fn or_host(mut self, host: impl Into<String>) -> Self {
+        self.hosts.push((host.into(), PORT));
+        self
+    }
+
+    /// Names the user; that of the process unless set.
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// Sets the password.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// Names the database; the one named as the user unless set.
+    pub fn database(mut self, database: impl Into<String>) -> Self {
+        self.database = Some(database.into());
+        self
+    }
+
+    /// Chooses whether the connection is encrypted. Unless set, it is [`Verified`](Tls::Verified) to other
+    /// machines, and [`Off`](Tls::Off) on this one.
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Names the file (PEM) of the authorities that the server's certificate may be by, instead of the
+    /// system's.
+    pub fn authority(mut self, path: impl Into<PathBuf>) -> Self {
+        self.authority = Some(path.into());
+        self
+    }
+
+    /// Names the files (PEM) of this client's own certificate and key.
+    pub fn identity(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.identity = Some((certificate.into(), key.into()));
+        self
+    }
+
+    /// Names the schema of these locks; `locks` unless set. Clients of different schemas do not meet.
+    pub fn schema(mut self, schema: impl Into<String>) -> Self {
+        self.schema = schema.into();
+        self
+    }
+
+    /// Names this process in the errors and lists of others.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Sets how long the server keeps a lock for a process that has gone silent; ten seconds unless
+    /// set. Requests may ask for less and not for more, and all clients of a schema have the same:
+    /// it is how long nothing is granted after holds may have been lost.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// Sets how long the server may be silent before a request fails with `Unavailable`; two seconds
+    /// unless set.
+    pub fn connect(mut self, connect: Duration) -> Self {
+        self.connect = connect;
+        self
+    }
+
+    /// Names the address of the server itself, for the connection by which waiters are called, where
+    /// statements go through a pooler in transaction mode.
+    pub fn listen(mut self, host: impl Into<String>, port: u16) -> Self {
+        self.listen = Some((host.into(), port));
+        self
+    }
+
+    /// Has waiters look again and again, twenty times a second, instead of being called.
+    pub fn poll(mut self, poll: bool) -> Self {
+        self.poll = poll;
+        self
+    }
+
+    /// Chooses what becomes of holds when the server crashes.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// Puts it together. Nothing is connected to before the first request.
+    ///
+    /// # Errors
+    /// [`NotConfigured`](ErrorKind::NotConfigured) if a host or the schema is no name, a file of TLS cannot
+    /// be used, or two options contradict each other.
+    pub fn build(self) -> Result<Postgres, LockError> {
+        let store = self.store()?;
+        let links = store.links.clone();
+        let leased = Leased::builder(store)
+            .lease(self.lease)
+            .connect(self.connect)
+            .label(self.label)
+            .build();
+        Ok(Postgres { backend: leased.into_backend(), links })
+    }
+
+    /// Puts the store alone together, for an adapter of one's own.
+    ///
+    /// # Errors
+    /// Those of [`build`](Self::build).
+    pub fn into_store(self) -> Result<Arc<dyn LeaseStore>, LockError> {
+        Ok(Arc::new(self.store()?))
+    }
+
+    fn store(&self) -> Result<Store, LockError> {
+        let schema = Schema::new(&self.schema)?;
+        if self.hosts.iter().chain(&self.listen).any(|(host, _)| host.is_empty()) {
+            return refused("PostgreSQL needs a host, as in `postgres://127.0.0.1/db`");
+        }
+        if self.poll && self.listen.is_some() {
+            return refused(
+                "`listen` names where waiters are called, and `poll` says that they are not",
+            );
+        }
+        let name = self.name();
+        let (config, tls) = (self.config(&self.hosts), self.connector()?);
+        let hints = match &self.listen {
+            Some(at) => HintsBy::Apart(Box::new(self.config(std::slice::from_ref(at)))),
+            None if self.poll => HintsBy::Polling,
+            None => HintsBy::Same,
+        };
+        let server = Server {
+            config,
+            tls,
+            hints,
+            texts: Texts::new(&schema),
+            schema,
+            durability: self.durability,
+            reach: self.connect,
+            proven: AtomicBool::new(false),
+        };
+        let links = Links::new(name.clone(), server);
+        let about = About::new(name, capabilities(self.durability));
+        Ok(Store { about, links, longest: self.lease })
+    }
+
+    /// What errors and logs call it: without user and password.
+    fn name(&self) -> String {
+        let host = |(host, port): &(String, u16)| match host {
+            host if host.starts_with('/') => host.replace('/', "%2F"),
+            host if host.contains(':') => format!("[{host}]:{port}"),
+            host => format!("{host}:{port}"),
+        };
+        let hosts = self.hosts.iter().map(host).collect::<Vec<_>>().join(",");
+        format!("postgres://{hosts}/{}", self.database.as_deref().unwrap_or(""))
+    }
+
+    fn config(&self, hosts: &[(String, u16)]) -> Config {
+        let mut config = Config::new();
+        for (host, port) in hosts {
+            config.host(host).port(*port);
+        }
+        if hosts.len() > 1 {
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        }
+        if let Some(user) = &self.user {
+            config.user(user);
+        }
+        if let Some(password) = &self.password {
+            config.password(password);
+        }
+        if let Some(database) = &self.database {
+            config.dbname(database);
+        }
+        config
+            .application_name(match self.label.as_str() {
+                "" => "locks".to_owned(),
+                label => format!("locks: {label}"),
+            })
+            .connect_timeout(self.connect)
+            .tcp_user_timeout(self.connect * 2)
+            .keepalives_idle(Duration::from_secs(10))
+            .ssl_mode(match self.tls_wanted() {
+                Tls::Off => SslMode::Disable,
+                Tls::Unverified | Tls::Verified => SslMode::Require,
+            });
+        config
+    }
+
+    fn tls_wanted(&self) -> Tls {
+        let here = |(host, _): &(String, u16)| {
+            let address = host.parse::<std::net::IpAddr>();
+            host.starts_with('/') || host == "localhost" || address.is_ok_and(|at| at.is_loopback())
+        };
+        let wanted = self.authority.is_some() || self.identity.is_some();
+        self.tls.unwrap_or(match self.hosts.iter().all(here) && !wanted {
+            true => Tls::Off,
+            false => Tls::Verified,
+        })
+    }
+
+    fn connector(&self) -> Result<Option<MakeRustlsConnect>, LockError> {
+        let tls = self.tls_wanted();
+        if tls == Tls::Off {
+            return Ok(None);
+        }
+        let identity = self.identity.as_ref().map(|(of, key)| (of.as_path(), key.as_path()));
+        match crate::tls::client(tls == Tls::Verified, self.authority.as_deref(), identity) {
+            Ok(config) => Ok(Some(MakeRustlsConnect::new(config))),
+            Err(why) => refused(&format!("the TLS of `{}`: {why}", self.name())),
+        }
+    }
+}
+
+fn refused<T>(why: &str) -> Result<T, LockError> {
+    Err(LockError::new(ErrorKind::NotConfigured, "").with_message(why.to_owned()))
+}
+
+fn capabilities(durability: Durability) -> Capabilities {
+    let exclusion = match durability {
+        Durability::Replicated => Exclusion::Lease,
+        Durability::Unlogged | Durability::Logged => Exclusion::LeaseUnlessDataIsLost,
+    };
+    let mut can = Capabilities::plain(exclusion, TokenScope::Durable);
+    can.order = WaiterOrder::All;
+    (can.shared, can.permits, can.steal, can.bounds) = (true, true, true, true);
+    (can.several_keys, can.listing, can.evict, can.ages) = (true, true, true, true);
+    can
+}
+
+impl From<Postgres> for Backend {
+    fn from(postgres: Postgres) -> Self {
+        postgres.into_backend()
+    }
+}
+
+impl fmt::Debug for Postgres {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Postgres")
+            .field("at", &self.links.name)
+            .field("state", &self.state())
+            .finish()
+    }
+}
+
+impl fmt::Debug for PostgresBuilder {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresBuilder")
+            .field("at", &self.name())
+            .field("schema", &self.schema)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,96 @@
+//! What a schema of locks is made of.
+
+use locks_core::{ErrorKind, LockError};
+
+/// The schema that is used unless another one is named.
+pub(super) const DEFAULT: &str = "locks";
+
+/// A schema's name, checked, as it is written in statements.
+#[derive(Clone, Debug)]
+pub(super) struct Schema {
+    pub(super) name: String,
+}
+
+impl Schema {
+    /// # Errors
+    /// `NotConfigured` if it is no plain name.
+    pub(super) fn new(name: &str) -> Result<Self, LockError> {
+        let letters = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+        let begins = name.chars().next().is_some_and(letters) && !name.starts_with("pg_");
+        let plain = name.chars().all(|letter| letters(letter) || letter.is_ascii_digit());
+        if begins && plain && name.len() <= 48 {
+            return Ok(Self { name: name.to_owned() });
+        }
+        let why = "a schema of locks has a name of 1 to 48 small letters, digits and `_`, which does \
+                   not begin with a digit or `pg_`";
+        Err(LockError::new(ErrorKind::NotConfigured, "").with_message(why))
+    }
+
+    /// `text` about this schema. Names may be words of SQL's own.
+    pub(super) fn fill(&self, text: &str) -> String {
+        let text = text.replace("{name}", &self.name);
+        match self.name.as_str() {
+            DEFAULT => text.replace("{schema}", DEFAULT),
+            name => text.replace("{schema}", &format!("\"{name}\"")),
+        }
+    }
+
+    /// The statement that makes it, which does nothing where it is there already.
+    pub(super) fn script(&self, logged: bool) -> String {
+        let functions = [
+            ("CLAIM\n", include_str!("sql/claim.sql")),
+            ("END_\n", include_str!("sql/end.sql")),
+            ("RENEW\n", include_str!("sql/renew.sql")),
+            ("TAKE\n", include_str!("sql/take.sql")),
+        ];
+        let mut text = include_str!("sql/schema.sql").to_owned();
+        for (place, function) in functions {
+            text = text.replace(&format!("\n{place}"), &format!("\n{function}"));
+        }
+        if logged {
+            text = text.replace("UNLOGGED TABLE", "TABLE");
+        }
+        self.fill(&text)
+    }
+}
+
+/// Returns the SQL that makes the schema of this name, to be run by a role that may create it: clients
+/// do it themselves where they may. `logged`: for clients that want [`durable`](super::Durable) rows.
+///
+/// ```
+/// let sql = locks_engines::postgres::schema("locks", false)?;
+/// assert!(sql.contains("CREATE SCHEMA locks"));
+/// # Ok::<(), locks_core::LockError>(())
+/// ```
+///
+/// # Errors
+/// [`NotConfigured`](ErrorKind::NotConfigured) if it is no name for one.
+pub fn schema(name: &str, logged: bool) -> Result<String, LockError> {
+    Ok(Schema::new(name)?.script(logged))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_plain_and_others_are_refused() {
+        for name in ["locks", "order", "_a1"] {
+            assert!(Schema::new(name).is_ok(), "{name}");
+        }
+        for name in ["", "Locks", "a-b", "a\"b", "pg_locks", "1a", &"a".repeat(49)] {
+            assert!(Schema::new(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_left_to_be_filled_in() {
+        for (name, logged) in [("locks", false), ("order", true)] {
+            let text = schema(name, logged).unwrap();
+            for place in ["{schema}", "{name}", "\nCLAIM", "\nEND_", "\nRENEW", "\nTAKE"] {
+                assert!(!text.contains(place), "{place} in {name}");
+            }
+            assert_eq!(text.contains("UNLOGGED"), !logged);
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! One connection to a server, and the task that reads it.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use locks_core::Wake;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, NoTls};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::target::Server;
+use crate::link::Link;
+
+/// A connection that ends with its value.
+pub(super) struct Session {
+    pub(super) client: Client,
+    /// Told when a notification without a payload has come: of our own, to see that any come.
+    pub(super) probed: Arc<Notify>,
+    reader: AbortHandle,
+}
+
+impl Session {
+    /// Connects. What it hears is passed on to `link`, and so is its loss, as that of connection `number`.
+    pub(super) async fn open(
+        config: &Config,
+        tls: Option<&MakeRustlsConnect>,
+        link: &Arc<Link<Server>>,
+        number: u64,
+    ) -> Result<Self, Error> {
+        let probed = Arc::new(Notify::new());
+        let reader = Reader { link: Arc::downgrade(link), number, probed: probed.clone() };
+        let (client, reader) = match tls {
+            None => {
+                let (client, connection) = config.connect(NoTls).await?;
+                (client, tokio::spawn(reader.read(connection)))
+            }
+            Some(tls) => {
+                let (client, connection) = config.connect(tls.clone()).await?;
+                (client, tokio::spawn(reader.read(connection)))
+            }
+        };
+        Ok(Self { client, probed, reader: reader.abort_handle() })
+    }
+
+    /// Returns whether a notification that `by` sends to `channel` arrives here.
+    pub(super) async fn hears(
+        &self,
+        by: &Client,
+        channel: &str,
+        within: Duration,
+    ) -> Result<bool, Error> {
+        by.batch_execute(&format!("SELECT pg_notify('{channel}', '')")).await?;
+        Ok(tokio::time::timeout(within, self.probed.notified()).await.is_ok())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+struct Reader {
+    link: Weak<Link<Server>>,
+    number: u64,
+    probed: Arc<Notify>,
+}
+
+impl Reader {
+    async fn read<S, T>(self, mut connection: Connection<S, T>)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        let why = loop {
+            match poll_fn(|cx| connection.poll_message(cx)).await {
+                Some(Ok(AsyncMessage::Notification(heard))) if heard.payload().is_empty() => {
+                    self.probed.notify_one();
+                }
+                Some(Ok(AsyncMessage::Notification(heard))) => {
+                    let Some(link) = self.link.upgrade() else { return };
+                    link.wake(&Wake::Key(heard.payload().to_owned()));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(error)) => break error.to_string(),
+                None => break "the connection was closed".to_owned(),
+            }
+        };
+        if let Some(link) = self.link.upgrade() {
+            link.lost(self.number, &why);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+-- Tables only grow, and functions carry a version, so that older and newer clients work side by side.
+-- Times are microseconds of this server's clock. Modes: 0 exclusive, -1 shared, n one of n permits.
+DO $locks$ BEGIN
+-- One at a time: none of the commands below is safe beside itself.
+PERFORM pg_advisory_xact_lock(hashtextextended('locks schema "{schema}"', 0));
+-- Looked up in the tables: what the session remembers may be from before the lock.
+IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = '{name}') THEN CREATE SCHEMA {schema}; END IF;
+IF EXISTS (SELECT FROM pg_proc WHERE proname = 'list_1' AND pronamespace =
+    (SELECT oid FROM pg_namespace WHERE nspname = '{name}')) THEN RETURN; END IF;
+
+-- Kinds: h hold or reservation, w place in the queue, n the client `id` has a request that is about to
+-- claim, s why a hold is gone (`mode` 2 stolen, 3 evicted).
+CREATE UNLOGGED TABLE IF NOT EXISTS {schema}.entry (
+  key text COLLATE "C" NOT NULL,
+  kind "char" NOT NULL,
+  id text COLLATE "C" NOT NULL,
+  token bigint NOT NULL DEFAULT 0,
+  mode bigint NOT NULL DEFAULT 0,
+  since bigint NOT NULL DEFAULT 0,
+  ends bigint NOT NULL,
+  reserved bigint NOT NULL DEFAULT 0,
+  most bigint NOT NULL DEFAULT 0,
+  called bigint NOT NULL DEFAULT 0,
+  client text NOT NULL DEFAULT '',
+  note text NOT NULL DEFAULT '',
+  PRIMARY KEY (key, kind, id)
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
+  autovacuum_vacuum_cost_delay = 0);
+-- Empty after a crash, as `entry` is: that is how it is known that holds were lost.
+CREATE UNLOGGED TABLE IF NOT EXISTS {schema}.epoch (
+  one bool PRIMARY KEY DEFAULT true CHECK (one),
+  fresh bigint NOT NULL,
+  longest bigint NOT NULL,
+  started timestamptz NOT NULL,
+  timeline text NOT NULL,
+  system text NOT NULL
+);
+-- The longest lease that was ever promised: nothing is granted for as long after a loss.
+CREATE TABLE IF NOT EXISTS {schema}.promise (one bool PRIMARY KEY DEFAULT true CHECK (one), longest bigint NOT NULL);
+CREATE SEQUENCE IF NOT EXISTS {schema}.token;
+
+-- Waits for the gate of a key, which claims and ends have for their moment.
+CREATE OR REPLACE FUNCTION {schema}.gate_1(gate bigint) RETURNS void LANGUAGE plpgsql AS $f$
+BEGIN
+  IF NOT pg_try_advisory_xact_lock(gate) THEN
+    PERFORM set_config('lock_timeout', '500ms', true);
+    PERFORM pg_advisory_xact_lock(gate);
+  END IF;
+END $f$;
+
+-- When a row is of no use any more. One that was called has a quarter of a second to claim.
+CREATE OR REPLACE FUNCTION {schema}.over_1(kind "char", ends bigint, reserved bigint, called bigint)
+RETURNS bigint LANGUAGE sql IMMUTABLE AS $f$
+  SELECT CASE WHEN kind = 'h' THEN greatest(ends, reserved)
+    WHEN kind = 'w' AND called > 0 THEN least(ends, called + 250000) ELSE ends END
+$f$;
+
+-- Sees to it that the epoch is that of this server. Returns from when on there may be grants.
+CREATE OR REPLACE FUNCTION {schema}.epoch_1(p_longest bigint, p_now bigint) RETURNS bigint LANGUAGE plpgsql AS $f$
+DECLARE
+  e record; theirs bigint; line text; server text; floor_ bigint; fresh_ bigint;
+BEGIN
+  PERFORM pg_advisory_xact_lock(hashtextextended('locks epoch "{schema}"', 0));
+  SELECT * INTO e FROM {schema}.epoch;
+  SELECT longest INTO theirs FROM {schema}.promise;
+  IF theirs <> p_longest THEN
+    RAISE EXCEPTION USING ERRCODE = 'LK001', MESSAGE = 'another longest lease', DETAIL = theirs::text;
+  END IF;
+  IF e.started = pg_postmaster_start_time() THEN
+    UPDATE {schema}.epoch SET longest = p_longest WHERE longest <> p_longest;
+    RETURN e.fresh;
+  END IF;
+  line := left(pg_walfile_name(pg_current_wal_lsn()), 8);
+  SELECT system_identifier::text INTO server FROM pg_control_system();
+  SELECT last_value INTO floor_ FROM {schema}.token;
+  IF e.system = server AND e.timeline = line THEN
+    -- Started anew with all it had. Its data may be older ones, put back while it was stopped.
+    PERFORM setval('{schema}.token', greatest(floor_, p_now));
+    UPDATE {schema}.epoch SET started = pg_postmaster_start_time(), longest = p_longest;
+    RETURN e.fresh;
+  END IF;
+  -- What the greatest token was may be lost as well; the clock is above it.
+  PERFORM setval('{schema}.token', greatest(floor_ + 1000000, p_now));
+  -- A schema that is new on a server that never was another's has promised nothing.
+  fresh_ := CASE WHEN theirs IS NULL AND line = '00000001' THEN p_now ELSE p_now + p_longest END;
+  IF theirs IS NULL THEN INSERT INTO {schema}.promise (longest) VALUES (p_longest); END IF;
+  DELETE FROM {schema}.entry;
+  DELETE FROM {schema}.epoch;
+  INSERT INTO {schema}.epoch (fresh, longest, started, timeline, system)
+    VALUES (fresh_, p_longest, pg_postmaster_start_time(), line, server);
+  RETURN fresh_;
+END $f$;
+
+-- Calls those at the head of a key's queue who can have it beside what is held.
+CREATE OR REPLACE FUNCTION {schema}.summon_1(p_key text, p_now bigint, p_but text) RETURNS void LANGUAGE plpgsql AS $f$
+DECLARE
+  w record; used int; alone bool;
+BEGIN
+  SELECT count(*), coalesce(bool_or(mode = 0), false) INTO used, alone FROM {schema}.entry
+    WHERE key = p_key AND kind = 'h' AND greatest(ends, reserved) > p_now AND id <> p_but;
+  FOR w IN SELECT * FROM {schema}.entry
+    WHERE key = p_key AND kind IN ('w', 'n') AND id <> p_but
+      AND {schema}.over_1(kind, ends, reserved, called) > p_now
+    ORDER BY since, kind, id
+  LOOP
+    EXIT WHEN w.kind = 'n' OR alone OR w.mode = 0 AND used > 0 OR w.mode > 0 AND used >= w.mode;
+    IF w.called = 0 THEN
+      UPDATE {schema}.entry SET called = p_now WHERE key = p_key AND kind = 'w' AND id = w.id;
+      PERFORM pg_notify('locks_' || w.client, p_key);
+    END IF;
+    used := used + 1;
+    alone := w.mode = 0;
+  END LOOP;
+END $f$;
+
+CLAIM
+
+END_
+
+RENEW
+
+TAKE
+
+CREATE OR REPLACE FUNCTION {schema}.list_1(p_key text, p_prefix text)
+RETURNS TABLE (key text, kind text, id text, token bigint, mode bigint, age bigint, ends_in bigint, note text)
+LANGUAGE sql STABLE AS $f$
+  SELECT e.key, CASE WHEN e.kind = 'h' AND e.ends <= n.t THEN 'r' ELSE e.kind::text END, e.id, e.token, e.mode,
+    greatest(n.t - e.since, 0), {schema}.over_1(e.kind, e.ends, CASE WHEN e.ends <= n.t THEN e.reserved ELSE 0 END, e.called) - n.t,
+    e.note
+  FROM {schema}.entry e, (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS t) n
+  WHERE e.kind IN ('h', 'w') AND (e.key = p_key OR p_key IS NULL AND starts_with(e.key, p_prefix))
+    AND {schema}.over_1(e.kind, e.ends, e.reserved, e.called) > n.t
+  ORDER BY e.key, e.kind, e.id
+$f$;
+END $locks$;

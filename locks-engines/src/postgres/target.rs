@@ -1,0 +1,294 @@
+//! A PostgreSQL server as what a client connects to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use locks_core::{ErrorKind, LockError};
+use tokio_postgres::{Client, Config, Error, SimpleQueryMessage, SimpleQueryRow};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::Durability;
+use super::fault::{During, Fault};
+use super::schema::Schema;
+use super::session::Session;
+use super::statements::{Statements, Texts};
+use crate::link::{Connected, Link, Target};
+
+/// How often a listener of its own is looked after.
+const PROBE: Duration = Duration::from_secs(10);
+
+/// A server, and what is asked of it.
+pub(super) struct Server {
+    pub(super) config: Config,
+    pub(super) tls: Option<MakeRustlsConnect>,
+    pub(super) hints: HintsBy,
+    pub(super) schema: Schema,
+    pub(super) texts: Texts,
+    pub(super) durability: Durability,
+    /// How long an attempt to connect may take.
+    pub(super) reach: Duration,
+    /// Notifications have been seen to arrive by the connection of the steps.
+    pub(super) proven: AtomicBool,
+}
+
+/// How those who wait are called.
+pub(super) enum HintsBy {
+    /// By the connection of the steps.
+    Same,
+    /// By one of their own, which goes past a pooler.
+    Apart(Box<Config>),
+    /// Not at all.
+    Polling,
+}
+
+/// What steps are sent by.
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) session: Arc<Session>,
+    /// Prepared, where nothing stands between that could not keep them.
+    pub(super) statements: Option<Arc<Statements>>,
+    /// Kept for as long as the connection.
+    _listener: Option<Arc<Session>>,
+}
+
+impl Target for Server {
+    type Connection = Connection;
+
+    async fn connect(
+        link: &Arc<Link<Self>>,
+        number: u64,
+    ) -> Result<(Connection, String), LockError> {
+        let server = &link.target;
+        let fault = |error: Error| server.fault(&link.name, &error, During::Connecting).error;
+        let late =
+            |_| LockError::unavailable(&link.name, "it does not answer an attempt to connect");
+        let connecting = async {
+            let open = |config| Session::open(config, server.tls.as_ref(), link, number);
+            let session = open(&server.config).await.map_err(fault)?;
+            let version = server.examine(&link.name, &session.client).await?;
+            let channel = format!("locks_{}", link.client);
+            let unheard = || server.unheard(&link.name);
+            let listen = format!("LISTEN {channel}");
+            let (mut statements, mut listener) = (None, None);
+            match &server.hints {
+                HintsBy::Same => {
+                    session
+                        .client
+                        .batch_execute(&settings(server.durability))
+                        .await
+                        .map_err(fault)?;
+                    session.client.batch_execute(&listen).await.map_err(fault)?;
+                    if !server.proven.load(Ordering::Relaxed) {
+                        // By another connection: a pooler would pass on what comes with an answer.
+                        let other = open(&server.config).await.map_err(fault)?;
+                        let hears = session.hears(&other.client, &channel, server.reach / 2);
+                        if !hears.await.map_err(fault)? {
+                            return Err(unheard());
+                        }
+                        server.proven.store(true, Ordering::Relaxed);
+                    }
+                    let prepared = Statements::prepare(&session.client, &server.texts).await;
+                    statements = Some(Arc::new(prepared.map_err(fault)?));
+                }
+                HintsBy::Apart(config) => {
+                    let apart = Arc::new(open(config).await.map_err(fault)?);
+                    apart.client.batch_execute(&listen).await.map_err(fault)?;
+                    let hears = apart.hears(&session.client, &channel, server.reach / 2);
+                    if !hears.await.map_err(fault)? {
+                        return Err(unheard());
+                    }
+                    listener = Some(apart);
+                }
+                HintsBy::Polling => {}
+            }
+            let session = Arc::new(session);
+            if let Some(listener) = &listener {
+                let (listener, session) = (Arc::downgrade(listener), Arc::downgrade(&session));
+                let link = Arc::downgrade(link);
+                tokio::spawn(async move {
+                    loop {
+                        tokio::time::sleep(PROBE).await;
+                        let Some((listener, session)) = listener.upgrade().zip(session.upgrade())
+                        else {
+                            return;
+                        };
+                        let hears = listener.hears(&session.client, &channel, PROBE / 2).await;
+                        let Some(link) = link.upgrade() else { return };
+                        if !matches!(hears, Ok(true)) {
+                            return link.lost(number, "notifications do not arrive any more");
+                        }
+                    }
+                });
+            }
+            Ok((Connection { session, statements, _listener: listener }, version))
+        };
+        // Several hosts are tried one after the other.
+        let hosts = u32::try_from(server.config.get_hosts().len()).unwrap_or(1).max(1);
+        tokio::time::timeout(server.reach * (hosts + 1), connecting).await.map_err(late)?
+    }
+}
+
+/// What a connection of one's own is set to, whatever the role's settings are.
+fn settings(durability: Durability) -> String {
+    let mut text =
+        "SET default_transaction_isolation = 'read committed'; SET statement_timeout = 5000; \
+                    SET jit = off"
+            .to_owned();
+    if durability != Durability::Unlogged {
+        text += "; SET synchronous_commit = on";
+    }
+    text
+}
+
+/// Takes a failed step into account, and returns its error.
+pub(super) fn failed(
+    link: &Link<Server>,
+    connected: &Connected<Connection>,
+    error: &Error,
+    during: During,
+) -> LockError {
+    let Fault { error, reconnect } = link.target.fault(&link.name, error, during);
+    if reconnect {
+        link.lost(connected.number(), &error.to_string());
+    }
+    error
+}
+
+impl Server {
+    fn fault(&self, name: &str, error: &Error, during: During) -> Fault {
+        Fault::of(name, &self.schema.name, error, during)
+    }
+
+    /// Looks whether the server can keep locks, and makes the schema where it is missing. Returns the
+    /// server's version.
+    async fn examine(&self, name: &str, client: &Client) -> Result<String, LockError> {
+        let fault = |error: Error| self.fault(name, &error, During::Connecting).error;
+        let refused = |why: String| {
+            LockError::new(ErrorKind::NotConfigured, "").with_backend(name).with_message(why)
+        };
+        let ask = self.schema.fill(
+            "SELECT current_setting('server_version'), current_setting('server_version_num')::int < 130000, \
+             pg_is_in_recovery(), current_setting('server_encoding'), \
+             current_setting('transaction_read_only'), current_setting('fsync'), \
+             current_setting('synchronous_commit'), current_setting('synchronous_standby_names'), \
+             to_regnamespace('{schema}') IS NULL",
+        );
+        let rows = client.simple_query(&ask).await.map_err(fault)?;
+        let row = first(&rows).ok_or_else(super::reply::unintelligible)?;
+        let at = |column| row.get(column).unwrap_or("");
+        let version = at(0).split(' ').next().unwrap_or("").to_owned();
+        if at(1) == "t" {
+            let why = format!("`{name}` is PostgreSQL {version}, and locks need 13 or later");
+            return Err(refused(why));
+        }
+        if at(2) == "t" {
+            let why = "it is a standby, which grants no locks: name the primary, or all hosts of the \
+                       cluster, as in `postgres://a,b/db`";
+            return Err(LockError::unavailable(name, why));
+        }
+        if at(3) != "UTF8" {
+            let why = format!(
+                "`{name}` keeps this database in {}, in which not every key can be written: name one in \
+                 UTF8 (`CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0`)",
+                at(3)
+            );
+            return Err(refused(why));
+        }
+        if at(4) == "on" {
+            let why = format!(
+                "`{name}`: transactions of this role are read-only (`default_transaction_read_only`), \
+                 and a lock is written: `ALTER ROLE … RESET default_transaction_read_only`"
+            );
+            return Err(refused(why));
+        }
+        self.check_durability(name, at(5), at(6), at(7))?;
+        let there = match at(8) {
+            "t" => false,
+            _ => self.is_complete(client).await.map_err(fault)?,
+        };
+        if !there {
+            let logged = self.durability != Durability::Unlogged;
+            client.batch_execute(&self.schema.script(logged)).await.map_err(fault)?;
+        }
+        self.check_rows(name, client).await?;
+        Ok(version)
+    }
+
+    fn check_durability(
+        &self,
+        name: &str,
+        fsync: &str,
+        commit: &str,
+        standbys: &str,
+    ) -> Result<(), LockError> {
+        let refused = |why: &str| {
+            let why = format!("`{name}`: `?durable` cannot be kept: {why}");
+            Err(LockError::new(ErrorKind::NotConfigured, "").with_backend(name).with_message(why))
+        };
+        if self.durability == Durability::Unlogged {
+            return Ok(());
+        }
+        if fsync != "on" {
+            return refused(
+                "the server has `fsync = off`, and loses what it acknowledged in a crash",
+            );
+        }
+        // A connection of our own sets it; one of a pooler's does not keep what we set.
+        if !matches!(self.hints, HintsBy::Same) && !matches!(commit, "on" | "remote_apply") {
+            return refused(
+                "this role has another `synchronous_commit`: `ALTER ROLE … SET synchronous_commit = on`",
+            );
+        }
+        if self.durability == Durability::Replicated && standbys.is_empty() {
+            return refused(
+                "no standby is synchronous: set `synchronous_standby_names` at the server, or ask for \
+                 `?durable=logged`",
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether all functions are there.
+    async fn is_complete(&self, client: &Client) -> Result<bool, Error> {
+        let ask = self.schema.fill("SELECT to_regproc('{schema}.list_1') IS NOT NULL");
+        let rows = client.simple_query(&ask).await?;
+        Ok(first(&rows).and_then(|row| row.get(0)) == Some("t"))
+    }
+
+    /// Looks whether rows are logged as was asked for.
+    async fn check_rows(&self, name: &str, client: &Client) -> Result<(), LockError> {
+        let fault = |error: Error| self.fault(name, &error, During::Connecting).error;
+        let ask = "SELECT relpersistence FROM pg_class WHERE oid = '{schema}.entry'::regclass";
+        let rows = client.simple_query(&self.schema.fill(ask)).await.map_err(fault)?;
+        let unlogged = first(&rows).and_then(|row| row.get(0)) == Some("u");
+        if unlogged && self.durability != Durability::Unlogged {
+            let schema = &self.schema.name;
+            let why = format!(
+                "`{name}`: schema `{schema}` was made with rows that are not logged: while nobody holds \
+                 a lock, run `ALTER TABLE {schema}.entry SET LOGGED; ALTER TABLE {schema}.epoch SET \
+                 LOGGED`, or name another schema by `?schema=`"
+            );
+            return Err(LockError::new(ErrorKind::NotConfigured, "")
+                .with_backend(name)
+                .with_message(why));
+        }
+        Ok(())
+    }
+
+    fn unheard(&self, name: &str) -> LockError {
+        let why = format!(
+            "`{name}`: notifications do not arrive by this address, as through a pooler in transaction \
+             mode: name the server itself for them by `?listen=host:port`, or have waiters look again \
+             and again by `?poll=yes`"
+        );
+        LockError::new(ErrorKind::NotConfigured, "").with_backend(name).with_message(why)
+    }
+}
+
+fn first(rows: &[SimpleQueryMessage]) -> Option<&SimpleQueryRow> {
+    rows.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    })
+}

@@ -1,0 +1,190 @@
+//! Servers that lose what they have acknowledged (row 48), and those that lose nothing.
+
+use std::time::{Duration, Instant};
+
+use locks_core::{Backend, ErrorKind, Guard, LockError};
+use locks_engines::postgres::Durability;
+
+use super::server::{CARELESS, Server, schema};
+use super::support::until;
+
+const LEASE: Duration = Duration::from_secs(2);
+
+fn client(server: &Server) -> Backend {
+    server.builder().lease(LEASE).build().expect("a client").into_backend()
+}
+
+fn take(backend: &Backend, wait: Duration) -> Result<Guard, LockError> {
+    backend.named("k").wait(wait).acquire()
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn row_31_a_server_that_was_killed_grants_nothing_for_a_lease_and_goes_on_above() {
+    let mut server = Server::start_with(&[]);
+    let ours = client(&server);
+    let guard = take(&ours, LONG).unwrap();
+    server.kill();
+    server.start_again();
+    let started = Instant::now();
+    let theirs = client(&server);
+    let error = theirs.named("other").wait(false).acquire().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.until().is_some(), "{error:?}");
+    let error = server.try_sql("SELECT locks.take('other')").unwrap_err();
+    assert!(error.contains("nothing is granted for another"), "{error}");
+    let next = take(&theirs, LONG).unwrap();
+    assert!(started.elapsed() + Duration::from_millis(300) >= LEASE);
+    assert!(guard.is_lost(), "its holder has heard of it by then");
+    assert!(next.token() > guard.token(), "{} after {}", next.token(), guard.token());
+    drop(next);
+    drop(take(&ours, LONG).expect("the first client is back as well"));
+}
+
+#[test]
+fn a_server_that_was_stopped_and_started_has_lost_nothing() {
+    let mut server = Server::start_with(&[]);
+    let ours = server.builder().lease(LONG).build().unwrap().into_backend();
+    let guard = take(&ours, LONG).unwrap();
+    server.stop();
+    server.start_again();
+    let theirs = server.builder().lease(LONG).build().unwrap().into_backend();
+    let error = theirs.named("k").wait(false).acquire().unwrap_err();
+    assert!(error.is_contended(), "{error}");
+    until(|| guard.refresh().is_ok());
+    let other = theirs.named("other").wait(false).acquire().unwrap();
+    assert!(other.token() > guard.token());
+    guard.release().unwrap();
+}
+
+#[test]
+fn what_is_durable_stands_after_a_crash() {
+    let mut server = Server::start_with(&[]);
+    let client = |server: &Server| {
+        let builder = server.builder().schema("kept").lease(LONG).durability(Durability::Logged);
+        builder.build().unwrap().into_backend()
+    };
+    let guard = take(&client(&server), LONG).unwrap();
+    server.kill();
+    server.start_again();
+    let error = client(&server).named("k").wait(false).acquire().unwrap_err();
+    assert!(error.is_contended(), "{error}");
+    until(|| guard.refresh().is_ok());
+    let other = client(&server).named("other").wait(false).acquire().unwrap();
+    assert!(other.token() > guard.token());
+}
+
+/// A primary, and a standby that is cut off before the primary grants once more. Returns that grant, and what
+/// a counter in a row of its own has given out with it: the naive token.
+fn diverged(make: impl Fn(&Server) -> Backend) -> (Server, Server, Guard, String) {
+    let primary = Server::start_with(&CARELESS);
+    primary.sql("CREATE TABLE naive (n bigint); INSERT INTO naive VALUES (0)");
+    let naive = "UPDATE naive SET n = n + 1 RETURNING n";
+    let ours = make(&primary);
+    drop(take(&ours, LONG).unwrap());
+    primary.sql(naive);
+    let standby = primary.standby(&CARELESS);
+    let now = primary.sql("SELECT pg_current_wal_lsn()");
+    until(|| standby.sql(&format!("SELECT pg_last_wal_replay_lsn() >= '{now}'")) == "t");
+    standby.sql("ALTER SYSTEM SET primary_conninfo = ''");
+    standby.sql("SELECT pg_reload_conf()");
+    until(|| standby.sql("SELECT count(*) FROM pg_stat_wal_receiver") == "0");
+    let lost = take(&ours, LONG).unwrap();
+    let number = primary.sql(naive);
+    (primary, standby, lost, number)
+}
+
+#[test]
+fn row_48_a_standby_that_is_promoted_refuses_for_a_lease_and_goes_on_above() {
+    let (primary, standby, lost, number) = diverged(client);
+    let error = client(&standby).named("k").wait(Duration::from_millis(300)).acquire().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("standby"), "{error}");
+
+    primary.kill();
+    let killed = Instant::now();
+    standby.promote();
+    let theirs = client(&standby);
+    let error = theirs.named("k").wait(false).acquire().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    let next = take(&theirs, LONG).unwrap();
+    assert!(killed.elapsed() >= LEASE, "the lost grant may still have been held");
+    assert!(lost.is_lost(), "its holder has heard of it by then");
+    assert!(next.token() > lost.token(), "{} after {}", next.token(), lost.token());
+    let naive = standby.sql("UPDATE naive SET n = n + 1 RETURNING n");
+    assert_eq!(naive, number, "the naive counter repeats its number");
+}
+
+#[test]
+fn row_48_a_standby_refuses_also_where_rows_are_logged() {
+    let logged = |server: &Server| {
+        let builder = server.builder().lease(LEASE).durability(Durability::Logged);
+        builder.build().unwrap().into_backend()
+    };
+    // Rows that are logged need `fsync`, or they would not stand.
+    let settings: [&str; 0] = [];
+    let primary = Server::start_with(&settings);
+    let ours = logged(&primary);
+    drop(take(&ours, LONG).unwrap());
+    let standby = primary.standby(&settings);
+    let now = primary.sql("SELECT pg_current_wal_lsn()");
+    until(|| standby.sql(&format!("SELECT pg_last_wal_replay_lsn() >= '{now}'")) == "t");
+    standby.sql("ALTER SYSTEM SET primary_conninfo = ''");
+    standby.sql("SELECT pg_reload_conf()");
+    until(|| standby.sql("SELECT count(*) FROM pg_stat_wal_receiver") == "0");
+    let lost = take(&ours, LONG).unwrap();
+    primary.kill();
+    let killed = Instant::now();
+    standby.promote();
+    let next = take(&logged(&standby), LONG).unwrap();
+    assert!(killed.elapsed() >= LEASE && lost.is_lost());
+    assert!(next.token() > lost.token(), "{} after {}", next.token(), lost.token());
+}
+
+#[test]
+fn a_client_that_knows_all_hosts_goes_to_the_one_that_is_primary() {
+    let (primary, standby, lost, _) = diverged(client);
+    let builder = |first: &Server, second: &Server| {
+        first.builder().or_host("127.0.0.1").port(second.port).lease(LEASE)
+    };
+    let both = builder(&standby, &primary).build().unwrap().into_backend();
+    drop(both.named("other").wait(LONG).acquire().unwrap());
+    primary.kill();
+    standby.promote();
+    let next = take(&both, LONG).unwrap();
+    assert!(next.token() > lost.token());
+}
+
+#[test]
+fn row_48_older_data_that_are_put_back_bring_no_token_twice() {
+    let mut server = Server::start_with(&[]);
+    drop(take(&client(&server), LONG).unwrap());
+    server.stop();
+    let saved = server.directory().join("saved");
+    server.copy("data", "saved");
+    server.start_again();
+    let last = take(&client(&server), LONG).unwrap();
+    let token = last.token();
+    drop(last);
+    server.stop();
+    server.copy("saved", "data");
+    server.start_again();
+    assert!(saved.exists());
+    let next = take(&client(&server), LONG).unwrap();
+    assert!(next.token() > token, "{} after {token}", next.token());
+}
+
+#[test]
+fn six_clients_that_make_the_schema_at_once_make_one() {
+    let server = super::server::shared();
+    for _ in 0..5 {
+        let schema = schema();
+        std::thread::scope(|scope| {
+            for number in 0..6 {
+                let client = server.builder().schema(&schema).build().unwrap().into_backend();
+                scope.spawn(move || drop(client.named(format!("k{number}")).acquire().unwrap()));
+            }
+        });
+    }
+}

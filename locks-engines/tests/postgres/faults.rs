@@ -1,0 +1,198 @@
+//! Holders that are killed or stopped, servers that hang, connections that break.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use locks_core::{Backend, ErrorKind, LostCause};
+use locks_engines::LinkState;
+
+use super::child::peer;
+use super::server::{Server, schema, shared};
+use super::support::until;
+
+const LEASE: Duration = Duration::from_secs(3);
+const LONG: Duration = Duration::from_secs(60);
+
+fn client(server: &Server, schema: &str) -> Backend {
+    server.builder().schema(schema).lease(LEASE).build().expect("a client").into_backend()
+}
+
+pub(crate) fn send(pid: u32, signal: &str) {
+    let mut kill = std::process::Command::new("kill");
+    assert!(kill.args([signal, &pid.to_string()]).status().expect("`kill` runs").success());
+}
+
+#[test]
+fn row_2_the_lock_of_a_killed_holder_is_free_after_its_lease() {
+    let (server, schema) = (shared(), schema());
+    let mut holder = peer(server, &schema, "hold");
+    let token: u64 = holder.says().parse().unwrap();
+    let ours = client(server, &schema);
+    assert!(ours.named("k").wait(false).acquire().unwrap_err().is_contended());
+    holder.kill();
+    let killed = Instant::now();
+    let guard = ours.named("k").wait(LONG).acquire().unwrap();
+    assert!(guard.token().get() > token);
+    // Renewed at a third of it, so something between two thirds and the whole.
+    assert!(killed.elapsed() >= LEASE / 2, "{:?}", killed.elapsed());
+}
+
+#[test]
+fn row_3_a_holder_that_was_stopped_past_its_lease_frees_nothing_of_its_successors() {
+    let (server, schema) = (shared(), schema());
+    let mut holder = peer(server, &schema, "hold");
+    let token: u64 = holder.says().parse().unwrap();
+    send(holder.pid(), "-STOP");
+    let ours = client(server, &schema);
+    let guard = ours.named("k").wait(LONG).acquire().unwrap();
+    assert!(guard.token().get() > token);
+    send(holder.pid(), "-CONT");
+    holder.tell();
+    let said = holder.says();
+    assert_ne!(said, "released", "it has lost it, and is told");
+    guard.check().unwrap();
+    assert!(client(server, &schema).named("k").wait(false).acquire().unwrap_err().is_contended());
+}
+
+#[test]
+fn row_4_a_holder_that_was_stopped_for_a_moment_loses_nothing() {
+    let (server, schema) = (shared(), schema());
+    let mut holder = peer(server, &schema, "hold");
+    holder.says();
+    send(holder.pid(), "-STOP");
+    thread::sleep(LEASE / 4);
+    send(holder.pid(), "-CONT");
+    holder.tell();
+    assert_eq!(holder.says(), "released");
+}
+
+#[test]
+fn row_47_a_process_that_ends_right_after_its_guard_leaves_the_lock_free() {
+    let (server, schema) = (shared(), schema());
+    let ours = client(server, &schema);
+    for _ in 0..20 {
+        peer(server, &schema, "drop").ends_well();
+        drop(ours.named("k").wait(false).acquire().expect("it is free at once"));
+    }
+}
+
+#[test]
+fn a_dead_head_of_the_queue_holds_nobody_up() {
+    let (server, schema) = (shared(), schema());
+    let ours = client(server, &schema);
+    let guard = ours.named("k").acquire().unwrap();
+    let queued = || ours.list().unwrap().iter().map(|lock| lock.waiters.len()).sum::<usize>();
+    let mut dead = peer(server, &schema, "wait");
+    dead.says();
+    until(|| queued() == 1);
+    let theirs = client(server, &schema);
+    let behind =
+        thread::spawn(move || theirs.named("k").wait(LONG).acquire().unwrap().into_owned());
+    until(|| queued() == 2);
+    dead.kill();
+    let freed = Instant::now();
+    drop(guard);
+    drop(behind.join().unwrap());
+    // A quarter of a second, or as long as a place is kept, which is seconds.
+    assert!(freed.elapsed() < Duration::from_secs(2), "{:?}", freed.elapsed());
+}
+
+#[test]
+fn row_43_a_server_that_hangs_is_out_of_reach_and_nobodys_lock() {
+    let server = Server::start();
+    let ours = client(&server, "locks");
+    drop(ours.named("free").acquire().unwrap());
+    let held = ours.named("held").acquire().unwrap();
+    server.signal("-STOP");
+    let stopped = Instant::now();
+    for wait in [Duration::from_millis(50), Duration::from_secs(3)] {
+        let error = ours.named("free").wait(wait).acquire().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
+    let error = ours.named("free").wait(false).acquire().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    // Row 7: the holder hears of it by its own clock.
+    until(|| held.is_lost());
+    assert!(stopped.elapsed() >= LEASE / 2);
+    let error = held.check().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::Expired }, "{error}");
+    server.signal("-CONT");
+    drop(ours.named("free").wait(LONG).acquire().unwrap());
+    drop(held);
+    drop(ours.named("held").wait(LONG).acquire().unwrap());
+}
+
+#[test]
+fn row_44_a_server_that_is_away_for_a_moment_costs_nobody_a_lock() {
+    let server = Server::start();
+    let ours = client(&server, "locks");
+    let guard = ours.named("k").acquire().unwrap();
+    for phase in 0..4 {
+        thread::sleep(LEASE / 12 * phase);
+        server.signal("-STOP");
+        thread::sleep(LEASE / 4);
+        server.signal("-CONT");
+        until(|| guard.refresh().is_ok());
+    }
+    guard.check().unwrap();
+}
+
+#[test]
+fn row_31_connections_that_break_cost_nobody_a_lock() {
+    let server = Server::start();
+    let client = server.builder().lease(LEASE).build().unwrap();
+    let ours = client.clone().into_backend();
+    assert_eq!(client.state(), LinkState::Idle);
+    let guard = ours.named("k").acquire().unwrap();
+    assert!(matches!(client.state(), LinkState::Connected { .. }));
+    let theirs = self::client(&server, "locks");
+    let waiter = thread::spawn(move || theirs.named("k").acquire().unwrap().token());
+    until(|| ours.list().unwrap().iter().any(|lock| !lock.waiters.is_empty()));
+    let began = Instant::now();
+    while began.elapsed() < LEASE * 2 {
+        server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'locks'");
+        thread::sleep(Duration::from_millis(200));
+    }
+    guard.check().unwrap();
+    let token = guard.token();
+    let freed = Instant::now();
+    drop(guard);
+    assert!(waiter.join().unwrap() > token);
+    // It listens again, or looks again within a second.
+    assert!(freed.elapsed() < Duration::from_secs(10), "{:?}", freed.elapsed());
+}
+
+#[test]
+fn a_step_that_is_cancelled_is_asked_again() {
+    let server = Server::start();
+    let ours = client(&server, "locks");
+    drop(ours.named("k").acquire().unwrap());
+    // Has the gate of every step: what it is about cannot be read meanwhile.
+    let mut psql = server.psql();
+    psql.args(["-c", "BEGIN; LOCK TABLE locks.entry; SELECT pg_sleep(1)"]);
+    let mut blocks = psql.spawn().unwrap();
+    until(|| {
+        server.sql("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND relation = 'locks.entry'::regclass") == "1"
+    });
+    let waiter = thread::spawn({
+        let ours = ours.clone();
+        move || ours.named("k").wait(LONG).acquire().map(drop)
+    });
+    let cancel = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity \
+                  WHERE application_name = 'locks' AND wait_event_type = 'Lock'";
+    until(|| server.sql(cancel) != "0");
+    waiter.join().unwrap().unwrap();
+    assert!(blocks.wait().unwrap().success());
+}
+
+#[test]
+fn c6_a_victim_hears_of_the_theft_by_itself() {
+    let (server, schema) = (shared(), schema());
+    let (ours, theirs) = (client(server, &schema), client(server, &schema));
+    let victim = ours.named("k").acquire().unwrap();
+    let thief = theirs.named("k").steal_after(Duration::from_millis(100)).acquire().unwrap();
+    until(|| victim.is_lost());
+    let error = victim.check().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::Stolen }, "{error}");
+    thief.check().unwrap();
+}

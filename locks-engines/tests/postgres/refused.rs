@@ -1,0 +1,202 @@
+//! Servers that cannot keep locks, and what they say about it.
+
+use std::time::Duration;
+
+use locks_core::{Backend, ErrorKind, LockError};
+use locks_engines::postgres::{Durability, Postgres, PostgresBuilder, Tls};
+
+use super::server::{Server, as_owner, schema, shared};
+
+fn refusal(builder: PostgresBuilder) -> LockError {
+    let backend = builder.build().expect("a client").into_backend();
+    let error = backend.named("k").wait(Duration::from_secs(10)).acquire().unwrap_err();
+    assert!(!format!("{error:?}").contains("hunter"), "{error:?}");
+    error
+}
+
+fn works(builder: PostgresBuilder) -> Backend {
+    let backend =
+        builder.connect(Duration::from_secs(20)).build().expect("a client").into_backend();
+    backend.named("k").acquire().expect("it is free").release().expect("it was held");
+    backend
+}
+
+#[test]
+fn a_password_is_asked_for_and_never_shown() {
+    let server = Server::start();
+    server
+        .sql("CREATE ROLE app LOGIN PASSWORD 'hunter2'; GRANT CREATE ON DATABASE postgres TO app");
+    server.rules("host all postgres 127.0.0.1/32 trust\nhost all all 127.0.0.1/32 scram-sha-256\n");
+    let app = || server.builder().user("app");
+    let error = refusal(app());
+    assert!(error.to_string().contains("password"), "{error}");
+    let wrong = app().password("hunter3");
+    assert!(!format!("{wrong:?}").contains("hunter"), "{wrong:?}");
+    let error = refusal(wrong);
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+    assert!(error.to_string().contains("PGPASSWORD"), "{error}");
+    let right = app().password("hunter2").build().unwrap();
+    assert!(!format!("{right:?}").contains("hunter"), "{right:?}");
+    works(app().password("hunter2"));
+    assert!(!server.log().contains("hunter2"), "the log does not have it either");
+}
+
+#[test]
+fn the_rights_that_the_manual_names_are_enough_and_fewer_are_told() {
+    let server = Server::start();
+    server.sql("CREATE ROLE app LOGIN");
+    let app = || server.builder().user("app");
+    let error = refusal(app());
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+    assert!(error.to_string().contains("locks postgres schema"), "{error}");
+
+    server.sql(&locks_engines::postgres::schema("locks", false).unwrap());
+    let error = refusal(app());
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+    let text = error.to_string();
+    let grants = text.split('`').find(|part| part.contains("GRANT USAGE")).expect("it names them");
+    server.sql(&grants.replace("TO role", "TO app"));
+    let client = works(app());
+    let guard = client.all(["a", "b"]).acquire().unwrap();
+    guard.refresh().unwrap();
+    assert_eq!(client.list().unwrap().len(), 2);
+    let take = "SET ROLE app; SELECT locks.take('a'), locks.take('c')";
+    assert_eq!(server.sql(take), "f|t");
+    guard.release().unwrap();
+}
+
+#[test]
+fn a_role_with_other_defaults_hears_which() {
+    let server = Server::start();
+    server.sql("CREATE ROLE reader LOGIN SUPERUSER; ALTER ROLE reader SET default_transaction_read_only = on");
+    let error = refusal(server.builder().user("reader"));
+    assert_eq!(error.kind(), ErrorKind::NotConfigured, "{error}");
+    assert!(error.to_string().contains("read-only"), "{error}");
+
+    // A connection of one's own is set right; where a pooler may stand between, it is not.
+    server.sql("CREATE ROLE old LOGIN SUPERUSER");
+    server.sql("ALTER ROLE old SET default_transaction_isolation = 'repeatable read'");
+    works(server.builder().user("old"));
+    let error = refusal(server.builder().user("old").poll(true));
+    assert_eq!(error.kind(), ErrorKind::NotConfigured, "{error}");
+    assert!(error.to_string().contains("READ COMMITTED"), "{error}");
+}
+
+#[test]
+fn databases_that_cannot_have_every_key_or_are_not_there_are_refused() {
+    let server = shared();
+    server.sql("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0");
+    let error = refusal(server.builder().database("latin"));
+    assert_eq!(error.kind(), ErrorKind::NotConfigured, "{error}");
+    assert!(error.to_string().contains("LATIN1"), "{error}");
+    let error = refusal(server.builder().database("nowhere"));
+    assert_eq!(error.kind(), ErrorKind::NotConfigured, "{error}");
+    assert!(error.to_string().contains("nowhere"), "{error}");
+}
+
+#[test]
+fn what_is_to_be_durable_is_refused_where_it_is_not() {
+    let server = shared();
+    let error = refusal(server.builder().schema(schema()).durability(Durability::Logged));
+    assert_eq!(error.kind(), ErrorKind::NotConfigured, "{error}");
+    assert!(error.to_string().contains("fsync"), "{error}");
+    let kept = Server::start_with(&[]);
+    let error = refusal(kept.builder().durability(Durability::Replicated));
+    assert!(error.to_string().contains("synchronous_standby_names"), "{error}");
+    works(kept.builder());
+    let error = refusal(kept.builder().durability(Durability::Logged));
+    assert!(error.to_string().contains("SET LOGGED"), "{error}");
+}
+
+#[test]
+fn clients_of_a_schema_agree_on_its_longest_lease() {
+    let (server, schema) = (shared(), schema());
+    let client = works(server.builder().schema(&schema));
+    let error = refusal(server.builder().schema(&schema).lease(Duration::from_secs(3)));
+    assert_eq!(error.kind(), ErrorKind::NotConfigured, "{error}");
+    assert!(error.to_string().contains("10s"), "{error}");
+    let error = client.named("k").lease(Duration::from_secs(11)).acquire().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    // As the manual says how it is changed.
+    server.sql(&format!("UPDATE \"{schema}\".promise SET longest = 3000000"));
+    works(server.builder().schema(&schema).lease(Duration::from_secs(3)));
+}
+
+#[test]
+fn tls_is_checked_unless_that_is_waived() {
+    let mut server = Server::start();
+    let authority = server.directory().join("data/server.crt");
+    certificate(&server.directory().join("data"));
+    server.sql("ALTER SYSTEM SET ssl = on");
+    server.stop();
+    server.start_again();
+    let tls = |tls| {
+        let builder = Postgres::builder("localhost").port(server.port).user("app");
+        builder.database("postgres").password("hunter2").tls(tls)
+    };
+    server.sql("CREATE ROLE app LOGIN SUPERUSER PASSWORD 'hunter2'");
+    server.rules("host all postgres 127.0.0.1/32 trust\nhostssl all all all scram-sha-256\n");
+    works(tls(Tls::Verified).authority(&authority));
+    works(tls(Tls::Unverified));
+    let error = refusal(tls(Tls::Off));
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+    assert!(error.to_string().contains("no encryption"), "{error}");
+    // By the system's authorities, or for another name.
+    let error = refusal(tls(Tls::Verified));
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(format!("{error:?}").contains("certificate"), "{error:?}");
+    let other = Postgres::builder("127.0.0.1").port(server.port).user("app").database("postgres");
+    let error = refusal(other.tls(Tls::Verified).authority(&authority));
+    assert!(format!("{error:?}").contains("certificate"), "{error:?}");
+    let plain = shared().builder().tls(Tls::Unverified).schema(schema());
+    assert!(refusal(plain).to_string().contains("TLS"));
+}
+
+#[test]
+fn row_38_a_server_without_room_grants_nothing() {
+    // No rights to a disk of its own are needed for this: a tablespace that is full behaves alike.
+    let server = shared();
+    let schema = schema();
+    let client = works(server.builder().schema(&schema));
+    let guard = client.named("held").acquire().unwrap();
+    server.sql(&format!(
+        "CREATE FUNCTION \"{schema}\".no_room() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         RAISE EXCEPTION 'no space left' USING ERRCODE = 'disk_full'; END $$; \
+         CREATE TRIGGER no_room BEFORE INSERT ON \"{schema}\".entry EXECUTE FUNCTION \"{schema}\".no_room()"
+    ));
+    let error = client.named("k").wait(Duration::from_secs(5)).acquire().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    guard.refresh().unwrap();
+    guard.release().unwrap();
+    server.sql(&format!("DROP TRIGGER no_room ON \"{schema}\".entry"));
+    drop(client.named("k").acquire().unwrap());
+}
+
+/// Makes what a server's TLS needs.
+fn certificate(directory: &std::path::Path) {
+    let made = as_owner("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            "-subj",
+            "/CN=localhost",
+        ])
+        .args([
+            "-addext",
+            "subjectAltName=DNS:localhost",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ])
+        .arg("-keyout")
+        .arg(directory.join("server.key"))
+        .arg("-out")
+        .arg(directory.join("server.crt"))
+        .stderr(std::process::Stdio::null())
+        .status();
+    assert!(made.expect("`openssl` runs: install the package openssl").success());
+}

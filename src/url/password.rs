@@ -1,0 +1,43 @@
+//! Where the passwords of servers are.
+
+use std::env::{self, VarError};
+use std::fs;
+
+use locks_core::LockError;
+
+use super::options::Settings;
+use super::refused;
+
+/// Where a password is, if no file is named.
+const VARIABLE: &str = "LOCKS_PASSWORD";
+
+/// The password in the file that the settings name, or else in the environment.
+pub(super) fn password(settings: &Settings) -> Result<Option<String>, LockError> {
+    match settings.get("password_file") {
+        Some(path) => read(path).map(Some),
+        None => of_environment(VARIABLE),
+    }
+}
+
+/// The password in a file, without the end of its line.
+fn read(path: &str) -> Result<String, LockError> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        refused(format!("option `password_file`: `{path}` cannot be read: {error}"))
+            .with_source(error)
+    })?;
+    let password = text.trim_end_matches(['\r', '\n']);
+    if password.is_empty() {
+        return Err(refused(format!("option `password_file`: `{path}` is empty")));
+    }
+    Ok(password.to_owned())
+}
+
+/// What a variable says, if it says anything.
+pub(super) fn of_environment(name: &str) -> Result<Option<String>, LockError> {
+    match env::var(name) {
+        Ok(password) if password.is_empty() => Ok(None),
+        Ok(password) => Ok(Some(password)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(refused(format!("`{name}` is not UTF-8"))),
+    }
+}

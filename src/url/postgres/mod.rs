@@ -1,0 +1,270 @@
+//! `postgres:` and `postgresql:`.
+
+mod passfile;
+
+use std::env;
+use std::fs;
+
+use locks_core::{Backend, LockError};
+use locks_engines::postgres::{Durability, Postgres, PostgresBuilder, Tls};
+
+use self::passfile::Wanted;
+use super::options::{Settings, decode, parse_duration};
+use super::password::{of_environment, password};
+use super::refused;
+
+/// Where PostgreSQL listens, unless told otherwise.
+const PORT: u16 = 5432;
+
+/// The options of these URLs.
+pub(super) const OPTIONS: &[&str] = &[
+    "label",
+    "connect",
+    "schema",
+    "durable",
+    "listen",
+    "poll",
+    "host",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "password_file",
+    "passfile",
+];
+
+pub(super) fn open(place: &str, settings: Settings) -> Result<Backend, LockError> {
+    let server = Server::parse(place, &settings)?;
+    let mut hosts = server.hosts.iter();
+    let (host, port) = hosts.next().ok_or_else(|| refused(EXAMPLE.into()))?;
+    let mut builder = Postgres::builder(host).port(*port);
+    for (host, port) in hosts {
+        builder = builder.or_host(host).port(*port);
+    }
+    if let Some(user) = &server.user {
+        builder = builder.user(user);
+    }
+    if let Some(database) = &server.database {
+        builder = builder.database(database);
+    }
+    if let Some(password) = server.find_password(&settings)? {
+        builder = builder.password(password);
+    }
+    configured(builder, &settings)?.build().map(Postgres::into_backend)
+}
+
+fn configured(
+    mut builder: PostgresBuilder,
+    settings: &Settings,
+) -> Result<PostgresBuilder, LockError> {
+    if let Some(label) = settings.get("label") {
+        builder = builder.label(label);
+    }
+    if let Some(connect) = settings.get("connect") {
+        builder = builder.connect(parse_duration("connect", connect)?);
+    }
+    if let Some(lease) = settings.lease {
+        builder = builder.lease(lease);
+    }
+    if let Some(schema) = settings.get("schema") {
+        builder = builder.schema(schema);
+    }
+    if let Some(listen) = settings.get("listen") {
+        let (host, port) = address(listen)?;
+        builder = builder.listen(host, port);
+    }
+    builder = match settings.get("poll") {
+        None => builder,
+        Some("" | "yes") => builder.poll(true),
+        Some(_) => return Err(refused("option `poll` wants `yes`".into())),
+    };
+    builder = match settings.get("durable") {
+        None => builder,
+        Some("" | "logged") => builder.durability(Durability::Logged),
+        Some("replicated") => builder.durability(Durability::Replicated),
+        Some(_) => {
+            let why = "option `durable` wants `logged` or `replicated`";
+            return Err(refused(why.into()));
+        }
+    };
+    builder = match settings.get("sslmode") {
+        None => builder,
+        Some("disable") => builder.tls(Tls::Off),
+        Some("require") => builder.tls(Tls::Unverified),
+        Some("verify-full") => builder.tls(Tls::Verified),
+        Some(_) => {
+            let why = "option `sslmode` wants `disable`, `require` (encrypted, whatever the \
+                       certificate) or `verify-full`";
+            return Err(refused(why.into()));
+        }
+    };
+    if let Some(path) = settings.get("sslrootcert") {
+        builder = builder.authority(path);
+    }
+    match (settings.get("sslcert"), settings.get("sslkey")) {
+        (Some(certificate), Some(key)) => builder = builder.identity(certificate, key),
+        (None, None) => {}
+        _ => return Err(refused("options `sslcert` and `sslkey` are given together".into())),
+    }
+    Ok(builder)
+}
+
+const EXAMPLE: &str =
+    "`postgres:` takes a server and a database, as in `postgres://app@db.example:5432/billing`";
+
+/// What the place of a URL names.
+struct Server {
+    hosts: Vec<(String, u16)>,
+    user: Option<String>,
+    password: Option<String>,
+    database: Option<String>,
+}
+
+impl Server {
+    fn parse(place: &str, settings: &Settings) -> Result<Self, LockError> {
+        let place = place.strip_prefix("//").ok_or_else(|| refused(EXAMPLE.into()))?;
+        let (authority, path) = place.split_once('/').unwrap_or((place, ""));
+        let (user, hosts) = match authority.rsplit_once('@') {
+            Some((user, hosts)) => (user, hosts),
+            None => ("", authority),
+        };
+        let (user, password) = match user.split_once(':') {
+            Some((user, password)) => (user, Some(password)),
+            None => (user, None),
+        };
+        let hosts = match settings.get("host") {
+            Some(_) if !hosts.is_empty() => {
+                return Err(refused(
+                    "option `host` is for URLs that name none before their path".into(),
+                ));
+            }
+            Some(host) => host,
+            None => hosts,
+        };
+        if hosts.is_empty() {
+            return Err(refused(EXAMPLE.into()));
+        }
+        Ok(Self {
+            hosts: hosts.split(',').map(address).collect::<Result<_, _>>()?,
+            user: part("user", user)?,
+            password: password.map(|of| part("password", of)).transpose()?.flatten(),
+            database: part("database", path)?,
+        })
+    }
+
+    /// From the URL, a file, or the environment.
+    fn find_password(&self, settings: &Settings) -> Result<Option<String>, LockError> {
+        if self.password.is_some() {
+            return Ok(self.password.clone());
+        }
+        if let Some(path) = settings.get("passfile") {
+            let text = fs::read_to_string(path).map_err(|error| {
+                refused(format!("option `passfile`: `{path}` cannot be read: {error}"))
+                    .with_source(error)
+            })?;
+            return self.find_in(&text).map(Some).ok_or_else(|| {
+                let why = "has no line `host:port:database:user:password` for this server";
+                refused(format!("option `passfile`: `{path}` {why}"))
+            });
+        }
+        if settings.get("password_file").is_none()
+            && let Some(password) = of_environment("PGPASSWORD")?
+        {
+            return Ok(Some(password));
+        }
+        password(settings)
+    }
+
+    fn find_in(&self, text: &str) -> Option<String> {
+        let own = env::var("USER").unwrap_or_default();
+        let user = self.user.as_deref().unwrap_or(&own);
+        let database = self.database.as_deref().unwrap_or(user);
+        self.hosts.iter().find_map(|(host, port)| {
+            passfile::find(text, &Wanted { host, port: *port, database, user })
+        })
+    }
+}
+
+/// A percent-encoded part of the URL, if there is one.
+fn part(name: &str, text: &str) -> Result<Option<String>, LockError> {
+    let why = || refused(format!("`postgres:`: its {name} is not percent-encoded UTF-8"));
+    let text = decode(text).ok_or_else(why)?;
+    Ok((!text.is_empty()).then(|| text.into_owned()))
+}
+
+/// A host, or the directory of a socket, and a port.
+fn address(text: &str) -> Result<(String, u16), LockError> {
+    let (host, port) = match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => {
+            let why = "a port of `postgres:` is no number from 1 to 65535";
+            let port = port.parse().ok().filter(|port| *port != 0);
+            (host, port.ok_or_else(|| refused(why.into()))?)
+        }
+        _ => (text, PORT),
+    };
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    let host = part("host", host)?.ok_or_else(|| refused(EXAMPLE.into()))?;
+    Ok((host, port))
+}
+
+#[cfg(test)]
+mod tests {
+    use locks_core::{ErrorKind, Exclusion};
+
+    fn opened(url: &str) -> Result<String, String> {
+        let backend = crate::open(url).map_err(|error| {
+            assert_eq!(error.kind(), ErrorKind::NotConfigured, "{url}");
+            error.to_string()
+        })?;
+        assert!(!format!("{backend:?}").contains("hunter"), "{url}");
+        Ok(backend.about().name.clone())
+    }
+
+    #[test]
+    fn a_server_is_named_by_hosts_user_and_database() {
+        for (url, name) in [
+            ("postgres://db/shop?sslmode=require", "postgres://db:5432/shop"),
+            ("postgresql://app:hunter2@db:6000/?sslmode=disable", "postgres://db:6000/"),
+            ("postgres://a:1,b:2/shop?sslmode=require", "postgres://a:1,b:2/shop"),
+            ("postgres://[::1]:7000/x?lease=30s&schema=mine&label=x", "postgres://[::1]:7000/x"),
+            ("postgres://%2Fvar%2Frun/x?durable", "postgres://%2Fvar%2Frun/x"),
+            ("postgres:///x?host=/var/run&poll", "postgres://%2Fvar%2Frun/x"),
+            ("postgres://127.0.0.1/x?listen=db:5432&connect=1s", "postgres://127.0.0.1:5432/x"),
+        ] {
+            assert_eq!(opened(url).as_deref(), Ok(name), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_promised_depends_on_what_is_kept() {
+        let exclusion = |url: &str| crate::open(url).unwrap().about().capabilities.exclusion;
+        let here = "postgres://127.0.0.1/x";
+        for option in ["", "?durable=logged"] {
+            assert_eq!(exclusion(&format!("{here}{option}")), Exclusion::LeaseUnlessDataIsLost);
+        }
+        assert_eq!(exclusion(&format!("{here}?durable=replicated")), Exclusion::Lease);
+    }
+
+    #[test]
+    fn what_names_no_server_is_refused_in_words() {
+        for (url, expected) in [
+            ("postgres:", "`postgres:` takes a server"),
+            ("postgres:///x", "`postgres:` takes a server"),
+            ("postgres://db:0/x", "no number from 1 to 65535"),
+            ("postgres://a,:5/x", "`postgres:` takes a server"),
+            ("postgres://db/x?host=other", "option `host` is for URLs"),
+            ("postgres://db/x?sslmode=prefer", "option `sslmode` wants"),
+            ("postgres://db/x?sslcert=/a", "are given together"),
+            ("postgres://127.0.0.1/x?sslrootcert=/nowhere", "`/nowhere` has no certificates"),
+            ("postgres://127.0.0.1/x?schema=A", "a schema of locks has a name"),
+            ("postgres://127.0.0.1/x?durable=no", "option `durable` wants"),
+            ("postgres://127.0.0.1/x?poll=no", "option `poll` wants"),
+            ("postgres://127.0.0.1/x?poll&listen=db", "`poll` says that they are not"),
+            ("postgres://127.0.0.1/x?passfile=/nowhere/at/all", "cannot be read"),
+            ("postgres://127.0.0.1/x?password=hunter2", "no place for a password"),
+        ] {
+            let text = opened(url).unwrap_err();
+            assert!(text.contains(expected) && !text.contains("hunter2"), "{url}: {text}");
+        }
+    }
+}
