@@ -32,12 +32,19 @@ struct Installed {
 /// # Errors
 /// `NotConfigured` if `LOCKS_URL` makes no sense, and what keeps the backend from being opened. That
 /// settles nothing.
-#[inline]
+// Inlined where the program is optimized: mostly it finds that this is the engine of this process.
+#[cfg_attr(not(debug_assertions), inline(always))]
 pub(crate) fn default_backend(kind: Kind) -> Result<Backend, LockError> {
     match SETTLED.of(kind).get() {
         Some(backend) => Ok(backend.clone()),
-        None => settle(kind, &mut installed()),
+        None => settle_first(kind),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn settle_first(kind: Kind) -> Result<Backend, LockError> {
+    settle(kind, &mut installed())
 }
 
 /// Installs `backend` for locks of `kind`.
@@ -68,7 +75,6 @@ pub(crate) fn install(kind: Kind, backend: Backend) -> Result<(), LockError> {
     Err(LockError::new(ErrorKind::NotConfigured, "").with_message(refused))
 }
 
-#[cold]
 fn settle(kind: Kind, installed: &mut Installed) -> Result<Backend, LockError> {
     // Somebody else may have been here first.
     if let Some(backend) = SETTLED.of(kind).get() {

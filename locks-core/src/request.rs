@@ -85,6 +85,7 @@ impl Caller {
     }
 
     /// Creates the caller of an annotated async function, whose scope opens with this request.
+    #[inline]
     pub fn opening(scope: &crate::Scope, explicit: Option<OwnerId>) -> Self {
         Self {
             owner: Some(scope.owner()),
@@ -97,6 +98,7 @@ impl Caller {
 
     /// Returns the caller with this call site.
     #[must_use]
+    #[inline]
     pub fn at(self, site: CallSite) -> Self {
         Self { site: Some(site), ..self }
     }
@@ -107,15 +109,18 @@ impl Caller {
         Self { party: Some(party), ..self }
     }
 
+    #[inline]
     fn with_explicit(mut self, explicit: Option<OwnerId>) -> Self {
-        if let Some(owner) = explicit {
-            self.owner = Some(owner);
-            if !self.within.contains(&owner) {
-                self.within.push(owner);
-            }
-            self.opens_scope = false;
-        }
+        explicit.into_iter().for_each(|owner| self.name(owner));
         self
+    }
+
+    fn name(&mut self, owner: OwnerId) {
+        self.owner = Some(owner);
+        if !self.within.contains(&owner) {
+            self.within.push(owner);
+        }
+        self.opens_scope = false;
     }
 
     /// Returns the identity that must keep running for this caller to release a hold: the innermost

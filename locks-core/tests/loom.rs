@@ -7,14 +7,14 @@
 #![cfg(loom)]
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    Backend, CallSite, Engine, ErrorKind, LockBuilder, LockError, LostCause, ManualClock,
+    Acquire, Backend, CallSite, Engine, ErrorKind, LockBuilder, LockError, LostCause, ManualClock,
     OwnedGuard, OwnerId, Token,
 };
 use loom::cell::UnsafeCell;
@@ -182,6 +182,72 @@ fn c5_a_grant_that_races_its_cancellation_is_passed_on() {
         drop(held);
         cancel.join().unwrap();
         waiter.join().unwrap();
+        bench.assert_idle();
+    });
+}
+
+/// A plain hold with a waiter that is to be handed the key at its release (C3), polled once.
+fn about_to_be_handed_on(bench: &Arc<Bench>) -> (OwnedGuard, Pin<Box<Acquire<'static>>>) {
+    let held = block_on(bench.named("k").acquire_async()).unwrap();
+    let mut first = Box::pin(bench.backend.named("k").acquire_async());
+    assert!(first.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    bench.clock.advance(Duration::from_millis(1));
+    bench.write(0, &held);
+    (held, first)
+}
+
+#[test]
+fn c3_a_plain_hold_is_handed_on_while_others_queue() {
+    explore(1, || {
+        let bench = Bench::new();
+        let (held, first) = about_to_be_handed_on(&bench);
+        let next = spawn(&bench, |bench| bench.visit(0, bench.named("k")));
+        let first = spawn(&bench, |bench| {
+            let guard = block_on(first).unwrap();
+            bench.write(0, &guard);
+            guard.release().unwrap();
+        });
+        drop(held);
+        first.join().unwrap();
+        next.join().unwrap();
+        bench.assert_idle();
+    });
+}
+
+#[test]
+fn c5_a_hold_that_is_handed_on_to_one_who_gives_up_goes_further() {
+    explore(1, || {
+        let bench = Bench::new();
+        let (held, first) = about_to_be_handed_on(&bench);
+        let next = spawn(&bench, |bench| bench.visit(0, bench.named("k")));
+        let cancel = thread::spawn(move || drop(first));
+        drop(held);
+        cancel.join().unwrap();
+        next.join().unwrap();
+        bench.assert_idle();
+    });
+}
+
+#[test]
+fn c8_a_hold_that_is_lost_before_it_was_taken_is_asked_for_again() {
+    explore(1, || {
+        let bench = Bench::new();
+        let (held, first) = about_to_be_handed_on(&bench);
+        let next = Token::new(held.token().get() + 1);
+        let evictor = spawn(&bench, move |bench| {
+            block_on(bench.backend.evict("k", next)).unwrap();
+        });
+        let first = spawn(&bench, |bench| {
+            let guard = block_on(first).unwrap();
+            // It is lost only if it was taken first.
+            if !guard.is_lost() {
+                bench.write(0, &guard);
+            }
+            let _ = guard.release();
+        });
+        drop(held);
+        first.join().unwrap();
+        evictor.join().unwrap();
         bench.assert_idle();
     });
 }

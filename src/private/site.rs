@@ -191,8 +191,10 @@ impl<P: Place> Pinned<P> {
     fn begin_slowly(&'static self, options: impl Options, scope: &Scope) -> Begun {
         match self.find() {
             Ok(Some(key)) => {
-                let lock = options(LockBuilder::kept(key));
-                Begun::Asked(lock.begin_in(scope, self.site.0.call()))
+                match options(LockBuilder::kept(key)).take_in(scope, self.site.0.call()) {
+                    Ok(guard) => Begun::Granted(guard),
+                    Err(lock) => Begun::Asked(lock.begin_in(scope, self.site.0.call())),
+                }
             }
             // An error of the default backend comes up again there.
             Ok(None) | Err(_) => self.site.begin(self.key, options, scope),
@@ -203,10 +205,10 @@ impl<P: Place> Pinned<P> {
     #[inline(never)]
     fn begin_here_slowly(&'static self, options: impl Options) -> Begun {
         match self.find() {
-            Ok(Some(key)) => {
-                let lock = options(LockBuilder::kept(key));
-                Begun::Asked(lock.begin_here(self.site.0.call()))
-            }
+            Ok(Some(key)) => match options(LockBuilder::kept(key)).take_here(self.site.0.call()) {
+                Ok(guard) => Begun::Granted(guard),
+                Err(lock) => Begun::Asked(lock.begin_here(self.site.0.call())),
+            },
             // As above.
             Ok(None) | Err(_) => self.site.ask_here(self.key, options),
         }

@@ -87,7 +87,15 @@ impl<'k> LockBuilder<'k> {
                 let took = take_plainly(&key, &options, choice, owner, site);
                 (KeyInput::One(Cow::Owned(key)), took)
             }
-            keys @ (KeyInput::Kept(_) | KeyInput::Several(_)) => (keys, Took::Nothing(choice)),
+            KeyInput::Kept(key) => {
+                let took = match &choice {
+                    Choice::Given(at) if at.is_process() => key.barge(&options, owner, site),
+                    _ => None,
+                };
+                let took = took.map(|hold| Took::Hold(hold, Backend::process()));
+                (KeyInput::Kept(key), took.unwrap_or(Took::Nothing(choice)))
+            }
+            keys @ KeyInput::Several(_) => (keys, Took::Nothing(choice)),
         };
         match took {
             Took::Hold(hold, backend) => Ok(OwnedGuard::new(hold, backend, asked)),
@@ -271,9 +279,11 @@ fn take_plainly(
             Err(_) => return Took::Nothing(choice),
         },
     };
+    // No more of the options than that, so that they need not be in memory.
+    let (steals, is_fair) = (options.steal_after.is_some(), options.fair == Some(true));
     if let Behind::Engine(engine) = backend.behind()
         && let holder = (Swift { owner: owner(), site })
-        && let Some((slot, token)) = engine.take_one(key, options.steal_after.is_some(), holder)
+        && let Some((slot, token)) = engine.take_one(key, steals, is_fair, holder)
     {
         return Took::Hold(Hold::plain(slot, token), backend);
     }

@@ -40,6 +40,10 @@ impl SystemClock {
     pub(crate) fn precise_now() -> Moment {
         time::precise()
     }
+
+    pub(crate) fn coarse_now() -> Moment {
+        time::coarse()
+    }
 }
 
 static STEALING: AtomicBool = AtomicBool::new(false);

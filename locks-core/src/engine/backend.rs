@@ -55,6 +55,7 @@ impl Engine {
         &self,
         key: &str,
         steals: bool,
+        is_fair: bool,
         holder: Swift,
     ) -> Option<(SlotRef, Token)> {
         if !self.core.swift {
@@ -63,7 +64,7 @@ impl Engine {
         if steals {
             SystemClock::expect_thieves();
         }
-        self.core.take(key, holder)
+        self.core.take(key, is_fair, holder)
     }
 
     /// Any request, for a thread that waits itself. A single key may have been looked up before, if this
@@ -98,7 +99,8 @@ impl Engine {
         // What is no more than plain needs no check, and its key is checked where it is new.
         if simple
             && let Some((holder, key)) = fast
-            && let Some(hold) = core.take_plain(key, kept, holder)
+            && let Some(hold) =
+                core.take_plain(key, kept, request.options.fair == Some(true), holder)
         {
             return Begun::Granted(hold);
         }
@@ -124,7 +126,7 @@ impl Engine {
             let spin = Spin::new(looks, parks && deadline.is_none());
             let slot = slot.get_or_insert_with(|| core.pin(key));
             let is_fair = request.options.fair == Some(true);
-            if let Some(hold) = core.spin(slot.slot_ref(), slot, holder, is_fair, spin) {
+            if let Some(hold) = core.spin(slot.slot_ref(), slot, holder, is_fair, spin, parks) {
                 return Begun::Granted(hold);
             }
         }

@@ -139,6 +139,14 @@ impl Time {
         }
     }
 
+    /// The time, or a little before: for what only people look at, and what has an order of its own besides.
+    pub(super) fn about_now(&self) -> Moment {
+        match self {
+            Time::System => SystemClock::coarse_now(),
+            Time::Other(clock) => clock.now(),
+        }
+    }
+
     pub(super) fn now(&self) -> Moment {
         match self {
             Time::System => SystemClock::precise_now(),

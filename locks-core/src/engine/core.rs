@@ -81,6 +81,9 @@ impl Core {
 
     #[inline(never)]
     fn release_frozen(self: &Arc<Self>, hold: SlotHold) -> Op<'static, ()> {
+        if hold.slot.try_pass_on(self, hold.token) {
+            return Op::ready(());
+        }
         let pinned;
         let slot = if hold.slot().is_kept() {
             hold.slot()

@@ -71,11 +71,11 @@ impl Edge {
         place: Place,
         within: Within,
         holders: &Owners,
-    ) -> Result<Option<Self>, Vec<DeadlockStep>> {
+    ) -> Result<Option<Box<Self>>, Vec<DeadlockStep>> {
         if within.is_empty() {
             return Ok(None);
         }
-        let edge = Self::publish(slot.clone(), WaitSite::InQueue(place), within);
+        let edge = Box::new(Self::publish(slot.clone(), WaitSite::InQueue(place), within));
         let waits = &slot.core().waits;
         if !holders.iter().any(|owner| waits.has(*owner)) {
             return Ok(Some(edge));

@@ -7,7 +7,7 @@ use crate::clock::SystemClock;
 use crate::identity::SmallOwner;
 use crate::observe::Since;
 use crate::request::Swift;
-use crate::{Backend, CallSite, Guard, LockError, OwnedGuard, Scope, check_key};
+use crate::{Backend, CallSite, Guard, LockError, Options, OwnedGuard, Scope, check_key};
 
 /// A key of the [process's engine](Engine::process) that has been looked up once and for all: for a
 /// call site whose key never changes (A6).
@@ -48,6 +48,24 @@ impl PinnedKey {
     #[inline]
     pub fn try_acquire_here(&self, site: CallSite) -> Option<OwnedGuard> {
         self.take(Swift { owner: SmallOwner::NOBODY, site })
+    }
+
+    /// Takes the key if it is free, before those who wait for it too, if no more than a plain lock is asked for.
+    #[inline(never)]
+    pub(crate) fn barge(
+        &self,
+        options: &Options,
+        owner: impl FnOnce() -> SmallOwner,
+        site: CallSite,
+    ) -> Option<Hold> {
+        if !options.is_plain() {
+            return None;
+        }
+        if options.steal_after.is_some() {
+            SystemClock::expect_thieves();
+        }
+        let holder = Swift { owner: owner(), site };
+        Engine::process().core.take_kept(*self, options.fair == Some(true), holder)
     }
 
     /// Returns the key.

@@ -58,8 +58,8 @@ pub(crate) struct Queued {
     since: Option<Moment>,
     deadline: Option<Moment>,
     /// For the deadline.
-    alarm: Option<(Alarm, Waker)>,
-    edge: Option<Edge>,
+    alarm: Option<Box<(Alarm, Waker)>>,
+    edge: Option<Box<Edge>>,
     slot: Pinned,
 }
 
@@ -170,8 +170,17 @@ impl Queued {
         let Stage::Asking(mut waiter) = std::mem::replace(&mut self.stage, Stage::Over) else {
             unreachable!("it has not asked");
         };
-        let waker = waker.clone();
         let core = self.slot.core();
+        if self.deadline.is_none()
+            && self.slot.is_waited_for()
+            && waiter.ask.as_plain().is_some()
+            && let now = core.clock.about_now()
+            && let Some((place, holder)) = self.slot.join(&mut waiter, waker.clone(), now)
+        {
+            self.since.get_or_insert(now);
+            return self.enter(waiter, place, &holder.into_iter().collect());
+        }
+        let waker = waker.clone();
         let (answer, mut frozen) = loop {
             let drawn = core.tokens.is_some().then(|| core.token_above(self.slot.last_token()));
             let mut frozen = core.freeze(&self.slot);
@@ -196,31 +205,43 @@ impl Queued {
             Answer::NoToken => unreachable!("asked until there was one"),
         };
         frozen.leave(place, waker);
-        let (blocks, site) = (waiter.ask.caller.blocks(), waiter.ask.caller.site);
-        let mut owners = Owners::new();
-        if !blocks.is_empty() {
-            owners.extend(frozen.holds().iter().flat_map(HoldEntry::runs_as));
-        }
-        self.stage = Stage::Placed(waiter, place);
+        let owners = frozen.holds().iter().flat_map(HoldEntry::runs_as).collect();
+        self.stage = Stage::Placed(waiter.clone(), place);
         drop(frozen);
-        match Edge::enter(&self.slot, place, blocks, &owners) {
-            Ok(edge) => self.edge = edge,
+        let entered = self.enter(waiter, place, &owners);
+        let is_late = self.deadline.is_some_and(|deadline| deadline <= now);
+        entered.filter(|entered| !(is_late && matches!(entered, Stepped::Waiting)))
+    }
+
+    /// It has queued, behind these: now it is seen whether that wait could end (C10).
+    fn enter(&mut self, waiter: Arc<Waiter>, place: Place, holders: &Owners) -> Option<Stepped> {
+        let (blocks, site) = (waiter.ask.caller.blocks(), waiter.ask.caller.site);
+        self.stage = Stage::Placed(waiter, place);
+        match Edge::enter(&self.slot, place, blocks, holders) {
+            Ok(edge) => {
+                self.edge = edge;
+                Some(Stepped::Waiting)
+            }
             Err(cycle) => {
                 self.stage = Stage::Over;
                 let error = LockError::new(ErrorKind::Deadlock, self.slot.key()).with_cycle(cycle);
-                return Some(Stepped::Refused(match site {
+                Some(Stepped::Refused(match site {
                     Some(site) => error.with_site(site),
                     None => error,
-                }));
+                }))
             }
         }
-        let is_late = self.deadline.is_some_and(|deadline| deadline <= now);
-        (!is_late).then_some(Stepped::Waiting)
     }
 
     fn look(&mut self, waker: &Waker) -> Option<Stepped> {
         // It keeps its place while it looks, to be given up should the clock panic.
         let Stage::Placed(waiter, place) = &self.stage else { unreachable!("it has a place") };
+        if self.deadline.is_none()
+            && self.slot.is_waited_for()
+            && self.slot.stay(*place, waker.clone())
+        {
+            return Some(Stepped::Waiting);
+        }
         let waker = waker.clone();
         let mut frozen = self.slot.core().freeze(&self.slot);
         let now = frozen.now();
@@ -296,9 +317,9 @@ impl Queued {
     /// Has the task woken at the deadline.
     fn set_alarm(&mut self, waker: &Waker) {
         let Some(deadline) = self.deadline else { return };
-        if self.alarm.as_ref().is_none_or(|(_, set)| !set.will_wake(waker)) {
+        if self.alarm.as_ref().is_none_or(|alarm| !alarm.1.will_wake(waker)) {
             let alarm = self.slot.core().clock.wake_at(deadline, waker.clone());
-            self.alarm = Some((alarm, waker.clone()));
+            self.alarm = Some(Box::new((alarm, waker.clone())));
         }
     }
 }

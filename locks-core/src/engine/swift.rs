@@ -10,9 +10,9 @@ use crate::{Hold, Request, Token};
 impl Core {
     /// Takes `key` if it is one, and free.
     #[inline]
-    pub(super) fn take(&self, key: &str, holder: Swift) -> Option<(SlotRef, Token)> {
+    pub(super) fn take(&self, key: &str, is_fair: bool, holder: Swift) -> Option<(SlotRef, Token)> {
         let taken = self.registry.take_over(key);
-        let (slot, token) = taken.or_else(|| self.take_known(key))?;
+        let (slot, token) = taken.or_else(|| self.take_known(key, is_fair))?;
         // SAFETY: we hold it (I2 of `Slot`).
         unsafe { slot.get() }.write_record(holder, self.clock.stamp());
         Some((slot, token))
@@ -20,8 +20,12 @@ impl Core {
 
     /// Takes a key that has or needs a slot of its own.
     #[inline(never)]
-    fn take_known(&self, key: &str) -> Option<(SlotRef, Token)> {
-        self.registry.with(key, |slot, alive| Some((slot, alive.try_take()?)))?
+    fn take_known(&self, key: &str, is_fair: bool) -> Option<(SlotRef, Token)> {
+        self.registry.with(key, |slot, alive| Some((slot, self.take_from(alive, is_fair)?)))?
+    }
+
+    fn take_from(&self, slot: &Slot, is_fair: bool) -> Option<Token> {
+        if is_fair { slot.try_take() } else { slot.try_barge(|| self.clock.now()) }
     }
 
     /// Who will hold the key, if the fast path can grant what is asked for.
@@ -41,15 +45,20 @@ impl Core {
         &self,
         key: &str,
         kept: Option<PinnedKey>,
+        is_fair: bool,
         holder: Swift,
     ) -> Option<Hold> {
         let Some(kept) = kept else {
-            let (slot, token) = self.take(key, holder)?;
+            let (slot, token) = self.take(key, is_fair, holder)?;
             return Some(Hold::plain(slot, token));
         };
+        self.take_kept(kept, is_fair, holder)
+    }
+
+    pub(super) fn take_kept(&self, kept: PinnedKey, is_fair: bool, holder: Swift) -> Option<Hold> {
         // SAFETY: the slot is pinned for ever.
         let slot = unsafe { kept.slot_ref().get() };
-        let token = slot.try_take()?;
+        let token = self.take_from(slot, is_fair)?;
         slot.write_record(holder, self.clock.stamp());
         Some(Hold::plain(kept.slot_ref(), token))
     }
@@ -62,20 +71,19 @@ impl Core {
         holder: Swift,
         is_fair: bool,
         spin: Spin,
+        parks: bool,
     ) -> Option<Hold> {
         for turn in spin {
             if turn.has_yielded && alive.is_recorded_of(holder.owner) {
                 // One's own hold is not waited for; a record that is older has been written over.
                 return None;
             }
-            let now = || self.clock.now();
-            let token = if is_fair { alive.try_take() } else { alive.try_barge(now) };
-            if let Some(token) = token {
+            if let Some(token) = self.take_from(alive, is_fair) {
                 alive.write_record(holder, self.clock.stamp());
                 return Some(Hold::plain(slot, token));
             }
-            if !alive.is_held() {
-                // The state decides.
+            if !alive.is_held() || !parks && alive.is_waited_for() {
+                // The state decides; and a task that has others before it had better queue than spin.
                 return None;
             }
         }

@@ -4,6 +4,7 @@
 
 mod again;
 mod auto_traits;
+mod beside;
 mod cancel;
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 mod fails;

@@ -225,7 +225,8 @@ fn c5_a_waiter_whose_poll_panics_leaves_the_queue_when_it_is_dropped() {
     let engine = Engine::builder().clock(clock.clone()).build();
     let backend = Backend::new(engine.clone());
     let held = backend.named("k").acquire().unwrap();
-    let mut waiting = Box::pin(backend.named("k").acquire_async());
+    // With a limit, or it would not ask for the time.
+    let mut waiting = Box::pin(backend.named("k").wait(Duration::from_secs(60)).acquire_async());
     let mut poll = || waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
     assert!(!poll());
     clock.panics.store(true, Ordering::SeqCst);

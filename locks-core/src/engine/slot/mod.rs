@@ -1,5 +1,6 @@
 //! One key's slot: a word for the fast path, a record of its holder, and the state behind it.
 
+mod beside;
 mod frozen;
 mod steps;
 
@@ -44,7 +45,7 @@ const BARGES: u8 = 4;
 /// | `SLOW` | `WAITED` | state | takes a free key | releases a plain hold |
 /// |---|---|---|---|---|
 /// | – | – | none | an exchange | an exchange |
-/// | – | set | waiters, who let others barge | an exchange | the state |
+/// | – | set | waiters, who let others barge, or a grant to be taken | an exchange | the state |
 /// | set | | anything | the state | the state |
 ///
 /// * I1 (freeing): a slot is freed only under its shard's mutex, when `pins` is 0 and `word` has
@@ -53,10 +54,12 @@ const BARGES: u8 = 4;
 ///   that, or has a pin, or has a hold that is not released: that keeps `HELD` or `SLOW` set.
 /// * I3 (mutex): `SLOW` and `WAITED` are set and cleared only with the mutex; while `SLOW` is set, `word`
 ///   changes only with the mutex, but for `FIXED`; while `WAITED` is, `HELD` is cleared only with it.
-///   `state` is `Some` exactly while one of them is set; without `SLOW` it knows of no hold.
+///   `state` is `Some` exactly while one of them is set; without `SLOW` it knows of no hold but whom it was
+///   [handed](State::pass_on) to.
 /// * I4 (record): while `HELD` and not `SLOW`, the record is its holder's, except that `stamp` is 0, or
 ///   `UNDATED`, until the holder has written all of it. A holder sets `stamp` to 0 before it lets go. So a
-///   record is that of the present holder if `stamp` is one, read once `SLOW` is set. Of a free key that is
+///   record is that of the present holder if `stamp` is one, read once `SLOW` is set, or with the mutex while
+///   `WAITED` is and the key is held: it cannot become another's then. Of a free key that is
 ///   `WAITED` for, it tells when its first waiter was woken, which is no stamp.
 /// * I5 (late writes): a hold that was ended from outside keeps `SLOW` set until its guard is gone,
 ///   so that whatever its holder still writes into the record is over before it counts again.

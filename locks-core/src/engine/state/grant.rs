@@ -1,6 +1,6 @@
 use super::ask::{Ask, BARGE_WINDOW};
-use super::queue::Place;
-use super::{Grant, State, Units, Waiter};
+use super::queue::{Entry, Place};
+use super::{Grant, State, Units};
 use crate::Mode;
 
 impl State {
@@ -30,7 +30,7 @@ impl State {
             // `first_open_nest` sees to the upgrade.
             Some(token) if self.holds.iter().any(|hold| hold.token == token) => {}
             _ if !self.fits(waiter.ask.mode) => {}
-            None if self.may_barge_past(waiter) => self.hint(first),
+            None if self.may_barge_past(entry) => self.hint(first),
             _ => {
                 self.barge_from = self.now;
                 return self.grant_to(first, Self::grant);
@@ -41,10 +41,9 @@ impl State {
     }
 
     /// Whether the first waiter is merely woken, and whoever comes first gets the key (C3).
-    fn may_barge_past(&self, waiter: &Waiter) -> bool {
-        waiter.ask.fair != Some(true)
-            && self.tally.fair == 0
-            && waiter.ask.mode == Mode::Exclusive
+    pub(super) fn may_barge_past(&self, first: &Entry) -> bool {
+        self.tally.fair == 0
+            && first.waiter.ask.mode == Mode::Exclusive
             && self.now.since(self.barge_from) < BARGE_WINDOW
     }
 

@@ -79,10 +79,6 @@ impl Level {
     pub(super) fn revoke(&self) -> bool {
         self.pending.as_ref().is_some_and(|waiter| waiter.revoke())
     }
-
-    fn has_guard(&self) -> bool {
-        self.pending.as_ref().is_none_or(|waiter| waiter.has_taken())
-    }
 }
 
 /// What remains of a hold that ended before its `hold_at_least` (C14).
@@ -257,6 +253,11 @@ impl HoldEntry {
         }
     }
 
+    /// Who was granted its outermost level, and has not taken it.
+    pub(super) fn pending(&self) -> Option<&Arc<Waiter>> {
+        self.levels[0].pending.as_ref().filter(|waiter| !waiter.has_taken())
+    }
+
     pub(in crate::engine) fn innermost(&self) -> &Level {
         self.levels.last().expect("H2: a hold has a level")
     }
@@ -336,7 +337,6 @@ impl HoldEntry {
                 [only] if only.id == 0
                     && only.token == latest
                     && only.set.is_none()
-                    && only.has_guard()
             )
             && self.reserved_until.is_none()
             && self.ends_at.is_none()

@@ -79,8 +79,10 @@ impl<T> Line<T> {
     }
 
     fn find(&self, place: Place) -> Option<usize> {
-        match self.entries.front() {
-            Some((first, _)) if *first == place => Some(0),
+        let is_it = |entry: Option<&(Place, _)>| entry.is_some_and(|(found, _)| *found == place);
+        match self.entries.len() {
+            _ if is_it(self.entries.front()) => Some(0),
+            len if is_it(self.entries.back()) => Some(len - 1),
             _ => self.entries.binary_search_by_key(&place, |(found, _)| *found).ok(),
         }
     }

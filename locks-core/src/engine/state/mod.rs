@@ -5,6 +5,7 @@
 
 mod admit;
 mod ask;
+mod beside;
 mod end;
 mod grant;
 mod hold;
@@ -16,11 +17,13 @@ mod thieves;
 mod waiter;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
 
 pub(super) use ask::{Answer, Ask, BARGE_WINDOW, Refusal};
+pub(super) use beside::Passed;
 pub(super) use end::Ended;
 pub(super) use hold::HoldEntry;
 pub(super) use queue::Place;
@@ -55,7 +58,8 @@ pub(super) const TURNS: u64 = crate::token::END;
 /// * S3: `token` is the greatest token granted for the key so far. A turn that the upstream has not
 ///   granted yet has a name of its own instead, above [`TURNS`].
 /// * S4: a waiter is in `queue` exactly while its outcome is that it waits; the hold that it was
-///   granted names it until the grant is taken, and stays here until then.
+///   granted names it until the grant is taken, or `handed` does for one of the fast path's, and this stays
+///   until then.
 /// * S5: between calls nobody waits who could be granted, but for a first waiter that has been
 ///   woken to come and take it (`hinted`), and while there is an errand to be run first.
 pub(in crate::engine) struct State {
@@ -73,6 +77,8 @@ pub(in crate::engine) struct State {
     barge_from: Moment,
     tally: Tally,
     thieves: Thieves,
+    /// To whom a hold of the fast path was granted last, beside this: it may still have to be taken.
+    handed: Option<Arc<Waiter>>,
     /// How many grants of the upstream have ended here, and not begun to end there.
     ending: usize,
     /// Tokens that were drawn for the grants to come; `None`: they just count up.
@@ -120,6 +126,7 @@ impl State {
             barge_from: now,
             tally: Tally::default(),
             thieves: Thieves::default(),
+            handed: None,
             ending: 0,
             drawn: drawn.then(BTreeSet::new),
             barges,
@@ -131,7 +138,9 @@ impl State {
     /// Takes over the hold of the fast path that was there when the slot was frozen.
     pub(in crate::engine) fn adopt(&mut self, record: Option<Record>, now: Moment) {
         self.now = self.now.max(now);
-        self.holds.push(HoldEntry::adopted(self.token, record, self.now));
+        let mut hold = HoldEntry::adopted(self.token, record, self.now);
+        hold.levels[0].pending = self.handed.take().filter(|waiter| waiter.is_granted(self.token));
+        self.holds.push(hold);
     }
 
     /// Completes the hold that was adopted before its holder had written its record.
@@ -236,16 +245,17 @@ impl State {
             _ => None,
         };
         let Some(record) = record else { return Thaw::Not };
-        let Some((_, first)) = self.queue.first() else { return Thaw::Wholly(record) };
-        let barges = first.waiter.ask.mode == Mode::Exclusive
-            && first.waiter.upgrades.is_none()
-            && self.tally == Tally::default()
-            && self.thieves.is_empty()
-            && self.barges;
-        let woken = first.hinted.filter(|_| self.holds.is_empty());
-        if !barges || self.holds.is_empty() && woken.is_none() {
+        let pending = self.holds.first().and_then(|only| only.pending());
+        let first = self.queue.first();
+        if first.is_none() && pending.is_none() {
+            return Thaw::Wholly(record);
+        }
+        let hinted = first.and_then(|(_, first)| first.hinted);
+        let woken = hinted.filter(|_| self.holds.is_empty());
+        if !self.lets_barge() || self.holds.is_empty() && woken.is_none() {
             return Thaw::Not;
         }
+        self.handed = pending.cloned();
         self.holds.clear();
         Thaw::Beside { record, woken }
     }

@@ -45,6 +45,9 @@ impl Thieves {
 impl State {
     /// The first queued of those whose steal is due (C6).
     pub(super) fn first_due_thief(&self) -> Option<Place> {
+        if self.thieves.is_empty() {
+            return None;
+        }
         let is_due = |place: &Place| self.due_at(*place).is_some_and(|due| due <= self.now);
         let [exclusive, shared, peculiar] = &self.thieves.by_age;
         let places = |(_, place): &(_, Place)| *place;

@@ -84,6 +84,11 @@ impl Waiter {
         found != TAKEN && self.exchange(found, REVOKED)
     }
 
+    /// Whether it was granted this and has not taken it.
+    pub(super) fn is_granted(&self, token: Token) -> bool {
+        self.outcome.load(Ordering::Relaxed) == token.get()
+    }
+
     pub(super) fn has_taken(&self) -> bool {
         self.outcome.load(Ordering::Acquire) == TAKEN
     }

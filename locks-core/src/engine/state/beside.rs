@@ -1,0 +1,116 @@
+//! What goes on beside a plain hold, which stays the fast path's.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use super::ask::{Ask, BARGE_WINDOW};
+use super::queue::Place;
+use super::{Entry, Grant, State, Tally, Waiter, small};
+use crate::clock::Moment;
+use crate::request::Swift;
+use crate::{Mode, Token};
+
+/// What becomes of a key at the release of a plain hold.
+pub(in crate::engine) enum Passed {
+    /// It is free, and the first waiter was woken for it.
+    Woken(Moment, Option<Waker>),
+    /// The first waiter has it, once [`State::grant_handed`] was called.
+    Handed(Swift, Moment, Option<Waker>),
+    /// Nobody waits.
+    ToNobody,
+    /// That takes more than this.
+    Unknown,
+}
+
+impl State {
+    /// Whether the fast path may go on beside those who wait: nobody but the first of them has a say, and that one
+    /// lets others barge (C3).
+    pub(super) fn lets_barge(&self) -> bool {
+        self.barges
+            && self.tally == Tally::default()
+            && self.thieves.is_empty()
+            && self.queue.first().is_none_or(|(_, first)| first.can_be_barged_past())
+    }
+
+    /// Decides at the release of a plain hold who is next, where that is simple: as
+    /// [`grant_waiters`](Self::grant_waiters) does. While the first waiter is on its way the time is read
+    /// `roughly`, which is cheap: newcomers, who read it exactly, keep off in time.
+    pub(in crate::engine) fn pass_on(
+        &mut self,
+        roughly: impl FnOnce() -> Moment,
+        now: impl FnOnce() -> Moment,
+    ) -> Passed {
+        let Some((place, first)) = self.queue.first() else { return Passed::ToNobody };
+        if let Some(at) = first.hinted
+            && roughly().since(self.barge_from) < BARGE_WINDOW
+        {
+            return Passed::Woken(at, None);
+        }
+        self.now = self.now.max(now());
+        if self.may_barge_past(first) {
+            let now = self.now;
+            let first = self.queue.get_mut(place).expect("it is the first");
+            return Passed::Woken(*first.hinted.get_or_insert(now), first.waker.take());
+        }
+        let Some(holder) = first.waiter.ask.as_plain() else { return Passed::Unknown };
+        if self.queue.iter().nth(1).is_some_and(|(_, next)| !next.can_be_barged_past()) {
+            return Passed::Unknown;
+        }
+        let entry = self.dequeue(place).expect("it is the first");
+        self.barge_from = self.now;
+        self.handed = Some(entry.waiter);
+        Passed::Handed(holder, self.now, entry.waker)
+    }
+
+    /// Lets the waiter that the key was handed to have it; last of all.
+    pub(in crate::engine) fn grant_handed(&mut self, token: Token) {
+        self.token = token;
+        if let Some(waiter) = &self.handed {
+            waiter.grant(Grant { token, level: 0 });
+        }
+    }
+
+    /// Queues a plain request.
+    pub(in crate::engine) fn join(
+        &mut self,
+        waiter: &mut Arc<Waiter>,
+        waker: Waker,
+        now: Moment,
+    ) -> Place {
+        self.now = self.now.max(now);
+        let place = self.enqueue(waiter, None);
+        self.leave(place, waker);
+        place
+    }
+
+    /// A waiter has found the key held. Returns the waker that it needs no more, unless it is no waiter any more.
+    pub(in crate::engine) fn stay(&mut self, place: Place, waker: Waker) -> Option<Option<Waker>> {
+        let entry = self.queue.get_mut(place)?;
+        entry.hinted = None;
+        Some(entry.waker.replace(waker))
+    }
+}
+
+impl Entry {
+    /// Whether a newcomer may be quicker (C3).
+    fn can_be_barged_past(&self) -> bool {
+        self.waiter.ask.mode == Mode::Exclusive && self.waiter.upgrades.is_none()
+    }
+}
+
+impl Ask {
+    /// Who will hold the key, if it asks for no more than the fast path has to give.
+    pub(in crate::engine) fn as_plain(&self) -> Option<Swift> {
+        let plain = self.mode == Mode::Exclusive
+            && self.waits
+            && !self.reentrant
+            && !self.is_turn
+            && !self.has_upstream
+            && self.fair.is_none()
+            && self.asked.is_none()
+            && self.caller.party.is_none()
+            && [self.steal_after, self.at_least, self.at_most] == [None; 3];
+        let site = self.caller.site.filter(|_| plain)?;
+        Some(Swift { owner: small(self.caller.owner)?, site })
+    }
+}
