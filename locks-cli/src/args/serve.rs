@@ -25,7 +25,7 @@ pub(crate) struct SecretArgs {
 }
 
 /// The flags that are settings as well: the setting's name and the flag's.
-const SETTINGS: [(&str, &str); 7] = [
+const SETTINGS: [(&str, &str); 8] = [
     ("listen", "listen"),
     ("secret_file", "secret-file"),
     ("state", "state"),
@@ -33,6 +33,7 @@ const SETTINGS: [(&str, &str); 7] = [
     ("lease", "lease"),
     ("limits", "limit"),
     ("log", "log"),
+    ("log_level", "log-level"),
 ];
 
 pub(super) fn serve() -> Command {
@@ -64,9 +65,12 @@ pub(super) fn serve() -> Command {
              [default: 10s]",
         ))
         .arg(setting("limit", "NAME=VALUE").help("What clients may have; see below for the names"))
-        .arg(once("log", "LEVEL").help(
-            "What is told on standard error: `off`, `error`, `warn` or `info` [default: what RUST_LOG says, \
-             else info]",
+        .arg(once("log", "FILE").help(
+            "Where lines about starts, refusals, limits and trouble go, at the end of what is there; HUP opens it \
+             anew; default: standard error",
+        ))
+        .arg(once("log-level", "LEVEL").help(
+            "Which lines there are: `off`, `error`, `warn` or `info` [default: what RUST_LOG says, else info]",
         ))
         .arg(
             once("config", "FILE")

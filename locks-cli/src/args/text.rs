@@ -78,7 +78,7 @@ const BACKENDS: Section = Section {
 };
 
 pub(super) const SERVE_ABOUT: &str = "\
-Serves locks to the processes that connect, until TERM, INT or HUP tell it to stop.
+Serves locks to the processes that connect, until TERM or INT tell it to stop.
 
 Clients name it in LOCKS_URL: `unix:///path` or `locks://127.0.0.1:7420?secret_file=/path`. A server that \
 is stopped, killed or started anew loses no lock: its journal has them. On a Unix socket clients keep \
@@ -109,6 +109,8 @@ pub(super) const SERVE: &[Section] = &[
             "--allow-user   LOCKS_SERVE_ALLOW_USER   allow_user = [33]",
             "--lease        LOCKS_SERVE_LEASE        lease = \"10s\"",
             "--limit        LOCKS_SERVE_LIMITS       [limits], and lines such as keys = 100000",
+            "--log          LOCKS_SERVE_LOG          log = \"/path\"",
+            "--log-level    LOCKS_SERVE_LOG_LEVEL    log_level = \"warn\"",
             "--config       LOCKS_SERVE_CONFIG",
             "Lists in variables have white space between.",
         ],
@@ -139,8 +141,9 @@ pub(super) const SERVE: &[Section] = &[
     Section {
         title: "Signals",
         lines: &[
-            "TERM, INT and HUP stop it: clients are told, sockets removed. They keep their locks, and",
-            "connect to the next server. A second one ends it at once, which loses no lock either.",
+            "TERM and INT stop it: clients are told, sockets removed. They keep their locks, and connect",
+            "to the next server. A second one ends it at once, which loses no lock either. HUP opens the",
+            "file of `--log` anew, for what rotates logs, and does nothing else.",
         ],
     },
     Section {

@@ -1,8 +1,15 @@
-//! Lines for the operator, on standard error: `level=warn event="refused" text="…"`.
+//! Lines for the operator, on standard error or in a file: `level=warn event="refused" text="…"`.
 
+use std::fs::{File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use locks::net::{LogLevel, LogLine};
+
+use crate::status::Failure;
 
 /// Which lines are told: those that matter at least as much; `None`: no line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,17 +50,83 @@ impl Default for Least {
     }
 }
 
-/// Writes a line, in one piece.
-pub(super) fn write(line: &LogLine) {
-    let level = match line.level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-    };
-    let text = line.text.replace('\\', "\\\\").replace('"', "\\\"");
-    let written = format!("level={level} event=\"{}\" text=\"{text}\"\n", line.event);
-    // Whoever read it may be gone; the server is not.
-    let _ = std::io::stderr().lock().write_all(written.as_bytes());
+/// Where the lines go.
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    least: Least,
+    /// `None`: standard error.
+    file: Option<LogFile>,
+}
+
+#[derive(Debug)]
+struct LogFile {
+    path: PathBuf,
+    file: Mutex<File>,
+}
+
+impl Log {
+    /// Opens the file, if lines are to go to one.
+    pub(super) fn open(least: Least, path: Option<PathBuf>) -> Result<Self, Failure> {
+        let file = path.map(|path| match open(&path) {
+            Ok(file) => Ok(LogFile { path, file: Mutex::new(file) }),
+            Err(error) => Err(Failure::during(
+                "`--log`",
+                format!("`{}` cannot be opened: {error}", path.display()),
+            )),
+        });
+        Ok(Self { least, file: file.transpose()? })
+    }
+
+    /// Writes a line, in one piece, if it matters enough.
+    pub(super) fn tell(&self, line: &LogLine) {
+        if self.least.tells(line.level) {
+            self.write(line.level, line.event, &line.text);
+        }
+    }
+
+    /// Opens the file of that name anew: the one that was open may have been moved away.
+    pub(super) fn reopen(&self) {
+        let Some(log) = &self.file else { return };
+        match open(&log.path) {
+            Ok(file) => *log.lock() = file,
+            Err(error) => {
+                let path = log.path.display();
+                let text =
+                    format!("`{path}` cannot be opened anew: {error}; lines go where they went");
+                self.write(LogLevel::Error, "log", &text);
+            }
+        }
+    }
+
+    fn write(&self, level: LogLevel, event: &str, text: &str) {
+        let level = match level {
+            LogLevel::Error => "error",
+            LogLevel::Warn => "warn",
+            LogLevel::Info => "info",
+        };
+        let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+        let line = format!("level={level} event=\"{event}\" text=\"{text}\"\n");
+        if let Some(log) = &self.file {
+            // What keeps journals of standard error adds the time by itself.
+            let time = humantime::format_rfc3339_millis(SystemTime::now());
+            if log.lock().write_all(format!("time={time} {line}").as_bytes()).is_ok() {
+                return;
+            }
+        }
+        // Whoever read it may be gone; the server is not.
+        let _ = std::io::stderr().lock().write_all(line.as_bytes());
+    }
+}
+
+impl LogFile {
+    fn lock(&self) -> MutexGuard<'_, File> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lines go to the end, and tell who uses which key: they are for this user and the group.
+fn open(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
 }
 
 #[cfg(test)]

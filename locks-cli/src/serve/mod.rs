@@ -25,9 +25,11 @@ use crate::status::{Failure, Status};
 pub(crate) fn serve(asked: &ServeArgs, inherited: &Inherited) -> Result<Status, Failure> {
     let settings = Settings::gather(asked)?;
     raise_descriptors();
+    let log = Arc::new(settings.log()?);
     // Before it listens, so that no signal finds it without an ear.
-    let stop = Stop::listen(inherited).map_err(|error| Failure::during("signals", error))?;
-    let server = Arc::new(settings.into_builder()?.start()?);
+    let stop = Stop::listen(inherited, Arc::clone(&log))
+        .map_err(|error| Failure::during("signals", error))?;
+    let server = Arc::new(settings.into_builder(log)?.start()?);
     stop.tell(Arc::clone(&server));
     out::print(&words(&server, asked.json))?;
     ready::tell(asked.ready_fd)?;

@@ -3,19 +3,20 @@
 
 use std::env::{self, VarError};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use locks::net::{Limits, Secret, Server, ServerBuilder};
 
 use super::addresses::Address;
-use super::log::{self, Least};
+use super::log::{Least, Log};
 use super::{file, limits};
 use crate::args::ServeArgs;
 use crate::status::Failure;
 
 /// The settings, as the file spells them; the environment says `LOCKS_SERVE_` and the name in capitals.
-pub(super) const NAMES: [&str; 7] =
-    ["listen", "secret_file", "state", "allow_user", "lease", "limits", "log"];
+pub(super) const NAMES: [&str; 8] =
+    ["listen", "secret_file", "state", "allow_user", "lease", "limits", "log", "log_level"];
 
 /// The prefix of the variables.
 const VARIABLE: &str = "LOCKS_SERVE_";
@@ -30,7 +31,8 @@ pub(super) struct Settings {
     state: Option<PathBuf>,
     allow_user: Vec<u32>,
     lease: Option<Duration>,
-    log: Option<Least>,
+    log: Option<PathBuf>,
+    log_level: Option<Least>,
     /// Names and values, which have been found good.
     limits: Vec<(String, String)>,
 }
@@ -92,7 +94,8 @@ impl Settings {
                     .map_err(|_| "a user is a number, as `id -u NAME` tells it".to_owned())?,
             ),
             "lease" => self.lease = Some(limits::time(value)?),
-            "log" => self.log = Some(Least::parse(value)?),
+            "log" => self.log = Some(log_file(value)?),
+            "log_level" => self.log_level = Some(Least::parse(value)?),
             "limits" => {
                 let (name, value) = value
                     .split_once('=')
@@ -115,13 +118,22 @@ impl Settings {
             allow_user: list(self.allow_user, lower.allow_user),
             lease: self.lease.or(lower.lease),
             log: self.log.or(lower.log),
+            log_level: self.log_level.or(lower.log_level),
             // The last word counts.
             limits: lower.limits.into_iter().chain(self.limits).collect(),
         }
     }
 
+    /// Where the server's lines go.
+    pub(super) fn log(&self) -> Result<Log, Failure> {
+        let by_environment =
+            || env::var("RUST_LOG").ok().and_then(|text| Least::of_environment(&text));
+        let least = self.log_level.or_else(by_environment).unwrap_or_default();
+        Log::open(least, self.log.clone())
+    }
+
     /// The server that they describe.
-    pub(super) fn into_builder(mut self) -> Result<ServerBuilder, Failure> {
+    pub(super) fn into_builder(mut self, log: Arc<Log>) -> Result<ServerBuilder, Failure> {
         if self.listen.is_empty() {
             self.listen.push(Address::Unix(None));
         }
@@ -137,14 +149,7 @@ impl Settings {
             if told_all { Default::default() } else { locks::place_of_server()? };
         let mut builder =
             Server::builder().state(self.state.as_ref().unwrap_or(&directory)).limits(wanted);
-        let by_environment =
-            || env::var("RUST_LOG").ok().and_then(|text| Least::of_environment(&text));
-        let least = self.log.or_else(by_environment).unwrap_or_default();
-        builder = builder.log(move |line| {
-            if least.tells(line.level) {
-                log::write(line);
-            }
-        });
+        builder = builder.log(move |line| log.tell(line));
         for user in &self.allow_user {
             builder = builder.allow_user(*user);
         }
@@ -214,6 +219,16 @@ fn path(text: &str) -> Result<PathBuf, String> {
     }
 }
 
+/// Lines used to be asked for by level here, so that a file of such a name is hardly meant.
+fn log_file(text: &str) -> Result<PathBuf, String> {
+    match Least::parse(text) {
+        Ok(_) => Err(format!(
+            "it takes a file; for a level say `--log-level {text}`, and for a file of that name `./{text}`"
+        )),
+        Err(_) => path(text),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,7 +292,7 @@ mod tests {
             (&[("listen", "unix:/a"), ("secret_file", "/s")][..], "`secret_file` is for TCP"),
             (&[("listen", "tcp:127.0.0.1:1"), ("allow_user", "3")], "`allow_user` is for Unix"),
         ] {
-            let error = settings(said).into_builder().unwrap_err();
+            let error = settings(said).into_builder(Arc::default()).unwrap_err();
             assert!(error.text().contains(expected), "{error:?}");
         }
     }
@@ -289,6 +304,8 @@ mod tests {
             ("state", "", "the path is empty"),
             ("lease", "5", "a duration is"),
             ("lease", "0s", "a duration is"),
+            ("log", "warn", "`--log-level warn`"),
+            ("log_level", "loud", "a level is"),
             ("limits", "keys", "a limit is `NAME=VALUE`"),
             ("limits", "locks=3", "no limit `locks`"),
             ("secret", "x", "no setting `secret`: there are `listen`, `secret_file`"),

@@ -1,4 +1,5 @@
-//! Signals: the first asks the server to stop, a second ends it at once. HUP does neither.
+//! Signals: the first asks the server to stop, a second ends it at once. HUP does neither: it has the log opened
+//! anew.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -8,6 +9,7 @@ use locks::net::Server;
 use rustix::process::Signal;
 use signal_hook::iterator::Signals;
 
+use super::log::Log;
 use super::ready;
 use crate::inherited::Inherited;
 
@@ -21,23 +23,30 @@ pub(super) struct Stop {
 
 impl Stop {
     /// From now on signals come here.
-    pub(super) fn listen(inherited: &Inherited) -> io::Result<Self> {
-        let heard = HEARD.into_iter().filter(|signal| !inherited.ignores(*signal));
+    pub(super) fn listen(inherited: &Inherited, log: Arc<Log>) -> io::Result<Self> {
+        // One that is started by `nohup` is not ended by HUP either way.
+        let hears = |signal| signal == Signal::HUP || !inherited.ignores(signal);
+        let heard = HEARD.into_iter().filter(|signal| hears(*signal));
         let mut signals = Signals::new(heard.map(Signal::as_raw))?;
         let server = Arc::new(OnceLock::<Arc<Server>>::new());
         let told = Arc::clone(&server);
         thread::Builder::new().name("signals".into()).spawn(move || {
-            let mut signals = signals.forever();
-            // A terminal that goes away, or somebody who would have it read its settings again: it goes on.
-            let first = signals.find(|signal| *signal != Signal::HUP.as_raw());
+            // A terminal that goes away, or somebody who has rotated the log: it goes on.
+            let mut signals = signals.forever().filter(|signal| {
+                let hangs_up = *signal == Signal::HUP.as_raw();
+                if hangs_up {
+                    log.reopen();
+                }
+                !hangs_up
+            });
+            let first = signals.next();
             let stopping = told.get().map(|server| {
                 let server = Arc::clone(server);
                 ready::tell_stopping();
                 thread::spawn(move || server.stop())
             });
             // Without a server there is nothing to put in order.
-            let mut second = || signals.find(|signal| *signal != Signal::HUP.as_raw());
-            let last = if stopping.is_some() { second() } else { first };
+            let last = if stopping.is_some() { signals.next() } else { first };
             std::process::exit(128 | last.unwrap_or_default());
         })?;
         Ok(Self { server })

@@ -8,7 +8,7 @@ use std::process::Stdio;
 
 use rustix::process::Signal;
 
-use crate::kit::{Place, Process, errors};
+use crate::kit::{Place, Process, errors, until};
 use crate::serving::{Serving, command, refusal, socket};
 
 #[test]
@@ -58,7 +58,7 @@ fn a_signal_stops_it_and_takes_its_socket_away() {
 fn hup_does_not_end_it_and_its_life_is_told_on_standard_error() {
     for (level, told) in [("info", true), ("error", false)] {
         let place = Place::new();
-        let mut serve = command(&place, &["--listen", &socket(&place), "--log", level]);
+        let mut serve = command(&place, &["--listen", &socket(&place), "--log-level", level]);
         serve.stderr(std::process::Stdio::piped());
         let mut serving = Serving::start(&mut serve);
         serving.process.signal(Signal::HUP);
@@ -170,4 +170,69 @@ fn a_place_that_will_not_do_is_told() {
     let said = refusal(&mut command(&place, &["--listen", "unix:/no/such/dir/locks.sock"]));
     assert!(said.contains("/no/such/dir"), "{said}");
     assert!(!errors(&place.output(["serve", "--listen", "x"])).contains("panicked"));
+}
+
+/// N12: a file for the lines, which is rotated by moving it away.
+#[test]
+fn its_lines_go_to_a_file_that_hup_opens_anew() {
+    for nohup in [false, true] {
+        let place = Place::new();
+        let arguments = ["--listen", &socket(&place), "--log", "serve.log"];
+        let serve = command(&place, &arguments);
+        let mut command = std::process::Command::new("sh");
+        let script = if nohup { "trap '' HUP; exec \"$@\"" } else { "exec \"$@\"" };
+        command.args(["-c", script, "sh"]).arg(serve.get_program()).args(serve.get_args());
+        command.current_dir(place.dir()).stderr(Stdio::piped());
+        let mut serving = Serving::start(&mut command);
+        let lines = |name: &str| fs::read_to_string(place.path(name)).unwrap_or_default();
+        let first = lines("serve.log");
+        assert!(first.starts_with("time=2"), "{first}");
+        assert!(first.contains("Z level=info event=\"started\" text="), "{first}");
+        fs::rename(place.path("serve.log"), place.path("serve.log.1")).unwrap();
+        serving.process.signal(Signal::HUP);
+        until("there is another file", || place.has("serve.log").then_some(()));
+        // What cannot be opened anew is told where the lines went.
+        fs::rename(place.path("serve.log"), place.path("serve.log.2")).unwrap();
+        fs::create_dir(place.path("serve.log")).unwrap();
+        serving.process.signal(Signal::HUP);
+        until("that is told", || {
+            lines("serve.log.2").contains("cannot be opened anew").then_some(())
+        });
+        serving.process.signal(Signal::TERM);
+        assert_eq!(serving.process.until_ended().code(), Some(0));
+        assert!(lines("serve.log.2").contains("event=\"stopped\""), "{}", lines("serve.log.2"));
+        assert_eq!(lines("serve.log.1"), first);
+        let mut besides = String::new();
+        serving.process.stderr.take().unwrap().read_to_string(&mut besides).unwrap();
+        assert_eq!(besides, "", "nothing is told twice");
+    }
+}
+
+#[test]
+fn how_much_is_told_is_said_by_a_flag_or_by_rust_log() {
+    for (flag, variable, told) in [
+        (None, "locks=error", false),
+        (None, "hyper=off,info", true),
+        (Some("info"), "off", true),
+        (Some("warn"), "info", false),
+    ] {
+        let place = Place::new();
+        let mut arguments = vec!["--listen".to_owned(), socket(&place)];
+        arguments.extend(["--log", "serve.log"].map(str::to_owned));
+        arguments.extend(flag.map(|level| format!("--log-level={level}")));
+        let arguments = Vec::from_iter(arguments.iter().map(String::as_str));
+        let serving = Serving::start(command(&place, &arguments).env("RUST_LOG", variable));
+        let lines = fs::read_to_string(place.path("serve.log")).unwrap();
+        assert_eq!(lines.contains("started"), told, "{flag:?}, {variable}: {lines}");
+        drop(serving);
+    }
+}
+
+#[test]
+fn a_log_that_cannot_be_written_and_a_level_in_its_place_are_refused() {
+    let place = Place::new();
+    for (log, expected) in [("missing/serve.log", "`--log`: `"), ("warn", "`--log-level warn`")] {
+        let said = refusal(&mut command(&place, &["--listen", &socket(&place), "--log", log]));
+        assert!(said.contains(expected), "{said}");
+    }
 }
