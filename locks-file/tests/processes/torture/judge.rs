@@ -326,7 +326,9 @@ impl Judge {
             if self.held_still.len() == 16 {
                 self.held_still.pop_front();
             }
-            self.held_still.push_back((looked, inside.entry.token, inside.entry.shared));
+            // The word of a theft may be under way for so long.
+            let held_at = looked.saturating_sub(self.plan.deaf);
+            self.held_still.push_back((held_at, inside.entry.token, inside.entry.shared));
         }
         self.leaving.insert(hold, (inside, looked));
         Ok(())

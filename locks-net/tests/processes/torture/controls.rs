@@ -64,3 +64,26 @@ fn a_lease_that_runs_out_is_known_at_the_next_look() {
     let history = [two[0], two[1], left(2, 300, false), left(1, 310, true)];
     assert_eq!(judged(true, &history), Ok(()));
 }
+
+/// One is stolen, looks before it has heard of that, and hears of it; so how long the next one has had the key
+/// does not count from that look.
+#[test]
+fn the_word_of_a_theft_may_be_under_way() {
+    const MS: u64 = 1_000_000;
+    let thief = |record: Record, steals| match record.event {
+        Event::Entered(entry) => Event::Entered(Entry { steals: Some(steals), ..entry }),
+        event => event,
+    };
+    let second = entered(2, 6, 110 * MS);
+    let history = [
+        entered(1, 5, 10 * MS),
+        left(1, 100 * MS, false),
+        Record { event: thief(second, 20 * MS), ..second },
+        left(2, 115 * MS, true),
+    ];
+    for (deaf, verdict) in [(0, Err(Wrong::Spurious)), (50 * MS, Ok(()))] {
+        let mut judge = Judge::new(Plan { steals: true, deaf, ..PLANS[3] });
+        let heard = history.iter().try_for_each(|record| judge.hear(*record));
+        assert_eq!(heard.map_err(|wrong| wrong.wrong), verdict);
+    }
+}
