@@ -16,7 +16,7 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::exchange::{self, ASIDE, PROBE};
-use super::line::{Before, InLine, Line, STALL};
+use super::line::{InLine, Line};
 use super::patience::{PATIENCE, Patience};
 use super::{Inode, KEPT, Root};
 use crate::fault;
@@ -213,25 +213,18 @@ impl Epochs {
 
     /// Locks the books' file if it is free, and, with regard to the line, if it is this process's turn.
     fn lock(&self, open: &Opened, in_turn: bool, now: Nanos) -> Result<(), fs4::TryLockError> {
-        let before = if in_turn { self.line.before(open) } else { Before::Nobody };
-        match before {
-            Before::Nobody => {}
-            // Whether that one comes for them shows when they are free.
-            Before::One(_) if self.patience.is_over(STALL, now) => {}
-            Before::One(_) | Before::Several => return Err(WouldBlock),
+        let Some(before) = in_turn.then(|| self.line.before(open)).flatten() else {
+            return fs4::FileExt::try_lock(&**open);
+        };
+        if !self.line.probes(now) {
+            return Err(WouldBlock);
         }
-        let locked = fs4::FileExt::try_lock(&**open);
-        match (&locked, before) {
-            (Ok(()), Before::One(before)) if !self.line.passes(before, now) => {
-                fs4::FileExt::unlock(&**open)?;
-                Err(WouldBlock)
-            }
-            (Err(_), _) => {
-                self.line.nobody_idles();
-                locked
-            }
-            _ => locked,
+        fs4::FileExt::try_lock(&**open)?;
+        if self.line.passes(before, now) {
+            return Ok(());
         }
+        fs4::FileExt::unlock(&**open)?;
+        Err(WouldBlock)
     }
 
     /// As [`try_enter`](Self::try_enter), for somebody who would rather wait a moment than come again.

@@ -11,9 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Epochs;
 use crate::kernel::{Nanos, Places};
 
-/// For how long the first of the line may leave free books alone before those behind go ahead of it, from then
+/// For how long the first of the line may leave free books alone before the next one goes ahead of it, from then
 /// on: it may have been stopped.
-pub(super) const STALL: Nanos = 250_000_000;
+const STALL: Nanos = 250_000_000;
+/// And before anybody behind does: so may the next one.
+const LONG_STALL: Nanos = 1_000_000_000;
+/// How often somebody behind looks whether the books are free, for which it has to lock them for an instant.
+const PROBE: Nanos = 10_000_000;
 
 /// Where this process stands.
 #[derive(Debug, Default)]
@@ -27,17 +31,19 @@ struct Standing {
     since: Option<Nanos>,
     /// Those who came so early are not waited for.
     passed: Nanos,
-    /// The one right before it, and since when that one could have had the books.
+    /// The first of the line, and since when that one could have had the books.
     idle: Option<(Nanos, Nanos)>,
+    /// When it looked last.
+    probed: Nanos,
 }
 
-/// Who stands before this process.
+/// Those who stand before this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Before {
-    Nobody,
-    /// The one that came then, and it is the only one.
-    One(Nanos),
-    Several,
+pub(super) struct Before {
+    /// When the first of them came.
+    first: Nanos,
+    /// For how long that one may leave free books alone.
+    patience: Nanos,
 }
 
 /// Somebody of this process who stands in line until this is dropped.
@@ -64,36 +70,39 @@ impl Drop for InLine {
 }
 
 impl Line {
-    /// Who stands before this process, which has the books' file open.
-    pub(super) fn before(&self, books: &File) -> Before {
+    /// Those who stand before this process, which has the books' file open.
+    pub(super) fn before(&self, books: &File) -> Option<Before> {
         self.with(|standing| {
             let (places, own) = (Places::of(books), standing.since.unwrap_or(Nanos::MAX));
-            let first = places.first_taken(standing.passed, own);
-            let Some(first) = first else { return Before::Nobody };
-            match places.first_taken(first + 1, own) {
-                None => Before::One(first),
-                Some(_) => Before::Several,
-            }
+            let first = places.first_taken(standing.passed, own)?;
+            let is_next = places.first_taken(first + 1, own).is_none();
+            Some(Before { first, patience: if is_next { STALL } else { LONG_STALL } })
         })
     }
 
-    /// The one before it leaves the books alone, which are free at `now`. Returns whether it has done so for
-    /// long, and is not waited for from now on.
-    pub(super) fn passes(&self, before: Nanos, now: Nanos) -> bool {
+    /// Whether it is time to look whether the books are free, which others stand before.
+    pub(super) fn probes(&self, now: Nanos) -> bool {
         self.with(|standing| {
-            let idle = standing.idle.filter(|(who, _)| *who == before);
-            let (_, since) = *standing.idle.insert(idle.unwrap_or((before, now)));
-            let passes = now > since + STALL;
+            let is_time = now > standing.probed + PROBE;
+            if is_time {
+                standing.probed = now;
+            }
+            is_time
+        })
+    }
+
+    /// The books are free at `now`, whatever others do with them at other times. Returns whether the first of the
+    /// line has left them alone for so long that it is not waited for from now on.
+    pub(super) fn passes(&self, before: Before, now: Nanos) -> bool {
+        self.with(|standing| {
+            let idle = standing.idle.filter(|(who, _)| *who == before.first);
+            let (_, since) = *standing.idle.insert(idle.unwrap_or((before.first, now)));
+            let passes = now > since + before.patience;
             if passes {
-                standing.passed = before + 1;
+                standing.passed = before.first + 1;
             }
             passes
         })
-    }
-
-    /// Somebody has the books.
-    pub(super) fn nobody_idles(&self) {
-        self.with(|standing| standing.idle = None);
     }
 
     /// Takes a place, if anybody here wants one, or takes it again in a file that is new.

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use locks_core::ErrorKind;
@@ -99,32 +100,48 @@ fn row_38_whoever_came_first_has_the_books_first() {
     assert!(in_order, "row 38: the books are for whoever comes first");
 }
 
-/// The first of the line is stopped, or gives up: nobody waits for it.
+/// The first of the line are stopped, or give up: nobody waits for them for long, though others who do not stand in
+/// line have the books all the time.
 #[test]
 fn row_38_who_stands_in_line_and_stands_still_is_in_nobodys_way() {
     let directory = Directory::new();
-    let [mut stopped, mut gives_up, mut third] = Peer::start_many(&directory);
-    for peer in [&mut stopped, &mut gives_up, &mut third] {
+    let [mut first, mut second, mut gives_up, mut last] = Peer::start_many(&directory);
+    for peer in [&mut first, &mut second, &mut gives_up, &mut last] {
         peer.assert_free("known");
     }
     let books = books(&directory);
     fs4::FileExt::lock(&books).unwrap();
-    let waits = stopped.begin("a", "");
-    until("it stands in line", || standing(&books) == 1);
-    let given_up = gives_up.begin("b", "");
-    until("it stands in line", || standing(&books) == 2);
-    crate::peer::stop(stopped.pid());
+    let stand_in_line = |peer: &mut Peer, key: &str| {
+        let before = standing(&books);
+        let waits = peer.begin(key, "");
+        until("it stands in line", || standing(&books) == before + 1);
+        waits
+    };
+    let stopped = [stand_in_line(&mut first, "a"), stand_in_line(&mut second, "b")];
+    let given_up = stand_in_line(&mut gives_up, "c");
+    let next = stand_in_line(&mut last, "d");
+    [&first, &second].into_iter().for_each(|peer| crate::peer::stop(peer.pid()));
     drop(given_up);
-    until("it has left", || standing(&books) == 1);
-    let next = third.begin("c", "");
-    until("it stands in line", || standing(&books) == 2);
+    until("it has left", || standing(&books) == 3);
     fs4::FileExt::unlock(&books).unwrap();
-    third.release(next.granted()).unwrap();
-    // Whoever comes later is not held up again, each time.
-    for key in 0..20 {
-        third.assert_free(&format!("later-{key}"));
+    let (client, over) = (directory.client(), AtomicBool::new(false));
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                client.clean(Duration::from_secs(3600)).unwrap();
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+        });
+        last.release(next.granted()).unwrap();
+        // Whoever comes later is not held up again, each time.
+        for key in 0..20 {
+            last.assert_free(&format!("later-{key}"));
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    for (mut peer, waits) in [first, second].into_iter().zip(stopped) {
+        rustix::process::kill_process(peer.pid(), rustix::process::Signal::CONT).unwrap();
+        peer.release(waits.granted()).unwrap();
     }
-    rustix::process::kill_process(stopped.pid(), rustix::process::Signal::CONT).unwrap();
-    stopped.release(waits.granted()).unwrap();
     until("nobody stands there", || standing(&books) == 0);
 }
