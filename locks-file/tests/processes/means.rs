@@ -98,8 +98,9 @@ impl SmallDisk {
         Self(path.to_owned())
     }
 
+    /// Fills what room there is.
     pub(crate) fn fill(&self) {
-        let mut file = File::create(self.filler()).unwrap();
+        let mut file = File::options().append(true).create(true).open(self.filler()).unwrap();
         while file.write_all(&[7; 512]).is_ok() {}
     }
 

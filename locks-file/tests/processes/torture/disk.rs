@@ -57,6 +57,10 @@ impl Disk {
             self.grants[1] = grants;
             Some("the disk has room again")
         } else {
+            if self.fills.is_none() && self.empties.is_some() {
+                // Also what others have given back.
+                self.disk.fill();
+            }
             None
         }
     }
