@@ -117,6 +117,14 @@ impl HolderInfo {
     }
 }
 
+impl HolderInfo {
+    /// The same as one that has been granted it just now.
+    pub(crate) fn of_waiter(waiter: WaiterInfo) -> Self {
+        let WaiterInfo { mode, owner, who, party, site, .. } = waiter;
+        Self { owner, who, party, site, ..Self::new(mode) }
+    }
+}
+
 impl WaiterInfo {
     /// Creates a description with the mode and the time waited; every other field is empty.
     pub fn new(mode: Mode, waited: Duration) -> Self {

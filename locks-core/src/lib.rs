@@ -58,7 +58,7 @@ pub use leased::{
     LeasePlace, LeaseRenewal, LeaseStore, Leased, LeasedBuilder, Refusal, Renewed, Wake, WakeSink,
 };
 #[doc(hidden)]
-pub use observe::report_release;
+pub use observe::{lost as report_lost, report_release, stolen as report_stolen};
 pub use op::Op;
 pub use options::{Kind, Mode, Options, Wait};
 #[cfg(not(any(loom, shuttle)))]

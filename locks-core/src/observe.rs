@@ -7,9 +7,10 @@
 //! | refused: anything else | warn | `locks_failed_total` |
 //! | released | trace | `locks_hold_seconds` |
 //! | not released as it should be | warn | `locks_release_failed_total` |
-//! | lost | warn | `locks_lost_total` and, by another's `steal_after`, `locks_stolen_total` |
+//! | lost: with the holder, the cause and, where it is known, the thief; of no span | warn | `locks_lost_total` and, by another's `steal_after`, `locks_stolen_total` |
+//! | taken over, by this process from another | warn | |
 
-use crate::{Hold, LockError, LostCause, Op, Token};
+use crate::{Hold, HolderInfo, LockError, LostCause, Op, Token};
 
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 pub(crate) use on::Since;
@@ -175,13 +176,30 @@ pub fn report_release(error: &LockError) {
     }
 }
 
-/// A hold was ended from outside.
-pub(crate) fn lost(key: &str, token: Token, cause: LostCause) {
-    let _ = (key, token, cause);
+/// Reports that a hold was ended from outside, by `thief` if that is known. The event belongs to no span: whoever
+/// brings it about is about something else.
+#[doc(hidden)]
+pub fn lost(
+    key: &str,
+    token: Token,
+    cause: LostCause,
+    holder: Option<&HolderInfo>,
+    thief: Option<&HolderInfo>,
+) {
+    let _ = (key, token, cause, holder, thief);
     #[cfg(any(feature = "tracing", feature = "metrics"))]
     tell_aside(|| {
         #[cfg(feature = "tracing")]
-        tracing::warn!(target: "locks", key, token = token.get(), "the lock was lost: {cause}");
+        tracing::warn!(
+            target: "locks",
+            parent: None,
+            key,
+            token = token.get(),
+            holder = holder.map(tracing::field::display),
+            thief = thief.map(tracing::field::display),
+            thief_token = thief.and_then(|thief| thief.token).map(Token::get),
+            "the lock was lost: {cause}"
+        );
         #[cfg(feature = "metrics")]
         {
             metrics::counter!("locks_lost_total").increment(1);
@@ -189,6 +207,24 @@ pub(crate) fn lost(key: &str, token: Token, cause: LostCause) {
                 metrics::counter!("locks_stolen_total").increment(1);
             }
         }
+    });
+}
+
+/// Reports that a hold was taken from a holder of another process, who may not be there to tell.
+#[doc(hidden)]
+pub fn stolen(key: &str, holder: &HolderInfo, thief: &HolderInfo) {
+    let _ = (key, holder, thief);
+    #[cfg(feature = "tracing")]
+    tell_aside(|| {
+        tracing::warn!(
+            target: "locks",
+            key,
+            token = holder.token.map(Token::get),
+            holder = %holder,
+            thief = %thief,
+            thief_token = thief.token.map(Token::get),
+            "the lock was taken over"
+        );
     });
 }
 

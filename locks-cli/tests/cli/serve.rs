@@ -236,3 +236,25 @@ fn a_log_that_cannot_be_written_and_a_level_in_its_place_are_refused() {
         assert!(said.contains(expected), "{said}");
     }
 }
+
+/// N12: of a theft both parties are named, and what they hold it by.
+#[test]
+fn a_theft_is_told_with_both_parties() {
+    let place = Place::new();
+    let arguments = ["--listen", &socket(&place), "--log", "serve.log"];
+    let serving = Serving::start(&mut command(&place, &arguments));
+    let place = place.with_url(serving.urls[0].clone());
+    let holder = place.hold(&["--label", "nightly", "k"]);
+    let thief =
+        place.output(["run", "--steal-after", "1ms", "--label", "hasty", "k", "--", "true"]);
+    assert!(thief.status.success(), "{thief:?}");
+    drop(holder);
+    let lines = fs::read_to_string(place.path("serve.log")).unwrap();
+    let line = lines.lines().find(|line| line.contains("event=\"stolen\"")).expect(&lines);
+    let (holder, thief) = line.split_once(", by ").expect(line);
+    assert!(holder.contains("text=\"`k` from ") && holder.contains("nightly"), "{line}");
+    assert!(
+        holder.contains("token ") && thief.contains("hasty") && thief.contains("token "),
+        "{line}"
+    );
+}

@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use crate::{LostCause, OwnerId, Token};
+use crate::{HolderInfo, LostCause, OwnerId, Token};
 
 /// An observer of an [`Engine`](crate::Engine): it receives a callback for each hold that ends without
 /// being released by its guard.
@@ -43,6 +43,10 @@ pub struct Loss<'a> {
     /// The tokens of the guards of its nest that had not been released, outermost first. All of them
     /// are lost; those that have no token of their own have that of the guard around them.
     pub guards: &'a [Token],
+    /// Who had it.
+    pub holder: &'a HolderInfo,
+    /// Who has it now, if it was stolen by a request to this engine.
+    pub thief: Option<&'a HolderInfo>,
 }
 
 /// A hold that has been revoked, until it can be told.
@@ -51,10 +55,34 @@ pub(super) struct Revoked {
     pub(super) cause: LostCause,
     pub(super) owner: Option<OwnerId>,
     pub(super) guards: SmallVec<[Token; 1]>,
+    pub(super) holder: HolderInfo,
+    pub(super) thief: Option<HolderInfo>,
 }
 
 impl Revoked {
     pub(super) fn loss<'a>(&'a self, key: &'a str) -> Loss<'a> {
-        Loss { key, cause: self.cause, token: self.token, owner: self.owner, guards: &self.guards }
+        let Self { token, cause, owner, guards, holder, thief } = self;
+        Loss {
+            key,
+            cause: *cause,
+            token: *token,
+            owner: *owner,
+            guards,
+            holder,
+            thief: thief.as_ref(),
+        }
+    }
+
+    /// Tells subscribers. What clients of an arbiter lose is theirs, and the arbiter's, to tell.
+    pub(super) fn report(&self, key: &str) {
+        if self.owner.is_none_or(|owner| owner.realm() == 0) {
+            crate::observe::lost(
+                key,
+                self.token,
+                self.cause,
+                Some(&self.holder),
+                self.thief.as_ref(),
+            );
+        }
     }
 }

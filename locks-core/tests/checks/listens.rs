@@ -49,7 +49,8 @@ where
     fn record_follows_from(&self, _: &Id, _: &Id) {}
 
     fn event(&self, event: &Event<'_>) {
-        let mut text = Text(String::new());
+        // Of no span, also where there is one at the moment.
+        let mut text = Text(if event.is_root() { "(root) ".to_owned() } else { String::new() });
         event.record(&mut text);
         (self.told)(text.0);
     }

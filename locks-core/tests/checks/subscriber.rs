@@ -1,8 +1,8 @@
 //! F45: a subscriber that panics costs nobody a lock.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use locks_core::{Backend, LockBuilder};
@@ -109,4 +109,39 @@ fn f45_what_is_refused_or_lost_leaves_nothing_behind() {
 fn f45_a_release_that_fails_is_told_when_it_is_over() {
     let backend = fails(|| locks_core::LockError::unavailable("fails:", "as ordered"));
     panics_at("not released", || drop(backend.named("k").acquire().unwrap()));
+}
+
+/// A theft is told with both parties, and in nobody's span: the thief has lost nothing.
+#[test]
+fn c6_a_theft_is_told_with_who_where_key_and_token_of_both() {
+    let (_, backend, clock) = engine();
+    let age = Duration::from_secs(1);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let hears = told.clone();
+    let listens = Listens {
+        wants: |metadata: &Metadata<'_>| *metadata.level() == tracing::Level::WARN,
+        told: move |text| hears.lock().unwrap().push(text),
+    };
+    let thief_of = |named: LockBuilder<'static>| {
+        with_default(listens, || tracing::info_span!("the thief's").in_scope(|| named.acquire()))
+    };
+    let victim = backend.named("k").acquire().unwrap();
+    let victims_line = line!() - 1;
+    clock.advance(age);
+    let thief = thief_of(backend.named("k").steal_after(age).wait(false)).unwrap();
+    let told = told.lock().unwrap();
+    let [event] = &told[..] else { panic!("once: {told:?}") };
+    for part in [
+        "(root) ",
+        "key=\"k\"",
+        &format!("token={}", victim.token()),
+        "holder=thread",
+        &format!("subscriber.rs:{victims_line}"),
+        "thief=thread",
+        &format!("thief_token={}", thief.token()),
+        "taken over",
+    ] {
+        assert!(event.contains(part), "«{part}» in {event}");
+    }
+    assert_eq!(event.matches("subscriber.rs").count(), 2, "where each asked: {event}");
 }

@@ -1,10 +1,10 @@
-use locks_core::{LockError, LostCause, Turn};
+use locks_core::{ErrorKind, LockError, LostCause, Turn, report_stolen};
 
 use super::Attempt;
 use super::enter::first_token;
 use crate::directory::{Exchange, Outcome};
 use crate::kernel::{self, Nanos, Opened};
-use crate::record::Text;
+use crate::record::{Text, describe};
 
 /// How a theft went.
 pub(super) enum Theft {
@@ -40,6 +40,14 @@ impl Attempt<'_> {
         let victims = record.entries.iter().filter(|entry| entry.conflicts(self.exclusive));
         let over = victims.map(|entry| entry.token).max().map(|token| (token, LostCause::Stolen));
         let over = over.or(Some((0, LostCause::Stolen)));
+        let now = kernel::now();
+        let victims = record.entries.iter().filter(|entry| entry.conflicts(self.exclusive));
+        let mut victims = Vec::from_iter(victims.map(|entry| describe(entry, now)));
+        if victims.is_empty() {
+            // A user of `flock`, of whom the kernel tells.
+            let named = self.contended(ErrorKind::Contended);
+            victims.extend(named.holders().iter().cloned());
+        }
         let token = first_token(entered.next_epoch()?);
         let exchange = Exchange::prepare(&directory, &mut entered, &self.name, self.exclusive)?;
         let mut placeholder = None;
@@ -55,7 +63,13 @@ impl Attempt<'_> {
         drop(entered);
         match (outcome, placeholder) {
             // The copy of the descriptor in `held` is the same open file, and keeps the lock.
-            (Outcome::Taken, Some(held)) => Ok(Theft::Done(self.files.take_in(held))),
+            (Outcome::Taken, Some(held)) => {
+                let mut thief = describe(&held.entry(&held.terms()), kernel::now());
+                thief.age = None;
+                let done = Theft::Done(self.files.take_in(held));
+                victims.iter().for_each(|victim| report_stolen(self.key, victim, &thief));
+                Ok(done)
+            }
             _ => Ok(Theft::Changed),
         }
     }

@@ -34,6 +34,10 @@ impl Arbiter {
         info
     }
 
+    pub(super) fn describe_holder(&self, holder: &HolderInfo) -> HolderInfo {
+        self.holder(holder.clone())
+    }
+
     fn holder(&self, mut holder: HolderInfo) -> HolderInfo {
         if let Some((party, who)) = self.whose(holder.owner) {
             (holder.party, holder.who) = (party, who);

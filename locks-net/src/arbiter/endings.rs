@@ -95,6 +95,10 @@ impl Arbiter {
         let at = self.time_awake();
         let mut by_session = BTreeMap::<_, Vec<_>>::new();
         for loss in losses {
+            if let Some((holder, thief)) = &loss.theft {
+                let parties = (self.describe_holder(holder), self.describe_holder(thief));
+                self.say("stolen", format!("`{}` from {}, by {}", loss.key, parties.0, parties.1));
+            }
             by_session.entry(loss.realm).or_default().push(loss);
         }
         for (realm, losses) in by_session {

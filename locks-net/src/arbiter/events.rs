@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Wake, Waker};
 
-use locks_core::{LostCause, Observer, Token};
+use locks_core::{HolderInfo, LostCause, Observer, Token};
 
 /// Requests that were woken, and holds that were ended from outside, in their order.
 #[derive(Default)]
@@ -20,6 +20,8 @@ pub(super) struct Loss {
     /// Those of the guards of its nest.
     pub(super) tokens: Vec<Token>,
     pub(super) cause: LostCause,
+    /// Who had it, and who has it now, if it was stolen.
+    pub(super) theft: Option<(HolderInfo, HolderInfo)>,
 }
 
 impl Happened {
@@ -45,6 +47,7 @@ impl Observer for Happened {
             key: ended.key.to_owned(),
             tokens: ended.guards.to_vec(),
             cause: ended.cause,
+            theft: ended.thief.map(|thief| (ended.holder.clone(), thief.clone())),
         };
         self.lost.lock().unwrap_or_else(PoisonError::into_inner).push(loss);
     }

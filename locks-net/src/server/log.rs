@@ -23,7 +23,7 @@ pub enum LogLevel {
 pub struct LogLine {
     /// How much it matters.
     pub level: LogLevel,
-    /// What kind of thing it is: `started`, `taken over`, `stopped`, `refused`, `proof failed`, `limit`, `evicted`, `disk`.
+    /// What kind of thing it is: `started`, `taken over`, `stopped`, `refused`, `proof failed`, `limit`, `evicted`, `stolen`, `disk`.
     pub event: &'static str,
     /// What has happened, in words, without control characters or marks of direction.
     pub text: String,

@@ -66,7 +66,7 @@ impl<'a> Frozen<'a> {
                 }
                 errands.alarm = alarm.and_then(|at| calls.make(|| self.core.ring_at(at, &key)));
                 for lost in &lost {
-                    calls.make(|| crate::observe::lost(&key, lost.token, lost.cause));
+                    calls.make(|| lost.report(&key));
                     calls.make(|| self.core.tell_observer(&key, lost));
                 }
                 if !broken.is_empty() {

@@ -1,3 +1,4 @@
+use super::super::describe;
 use super::super::observer::Revoked;
 use super::super::upstream::Turn;
 use super::State;
@@ -48,6 +49,7 @@ impl State {
     /// and not taken it asks again (C8). The caller grants what is free then.
     pub(super) fn revoke(&mut self, index: usize, cause: LostCause) {
         let hold: HoldEntry = self.holds.remove(index);
+        let holder = describe::holder(&hold, self.now);
         // Where nobody has ever held it there is nothing to reserve (C14).
         if self.lose(&hold.levels, cause) && cause != LostCause::Evicted {
             self.reserved.extend(hold.reservation(self.now));
@@ -59,6 +61,8 @@ impl State {
             cause,
             owner: hold.owner(),
             guards: hold.levels.iter().map(|level| level.token).collect(),
+            holder,
+            thief: None,
         });
         let sets = hold.levels.into_iter().filter_map(|level| Some((level.set?, level.token)));
         more.broken.extend(sets.map(|(set, token)| (set, token, cause)));

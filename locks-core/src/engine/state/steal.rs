@@ -1,10 +1,13 @@
+use std::time::Duration;
+
 use smallvec::SmallVec;
 
+use super::super::describe;
 use super::ask::Ask;
 use super::hold::HoldEntry;
-use super::{Grant, State, Units};
+use super::{Grant, State, TURNS, Units};
 use crate::clock::Moment;
-use crate::{LostCause, Mode, Token};
+use crate::{HolderInfo, LostCause, Mode, Token};
 
 impl State {
     /// When `ask` may steal what is in its way (C6). `None`: it does not, or nothing is, or not
@@ -28,16 +31,25 @@ impl State {
     /// Takes the key from those in the way, all of them, or for a permit from the oldest, as many
     /// as it takes (C6, C16).
     pub(super) fn steal(&mut self, ask: &Ask) -> Grant {
-        for token in self.victims(ask) {
-            if let Some(index) = self.holds.iter().position(|hold| hold.token == token) {
+        let victims = self.victims(ask);
+        for token in &victims {
+            if let Some(index) = self.holds.iter().position(|hold| hold.token == *token) {
                 self.revoke(index, LostCause::Stolen);
             }
         }
         let own = self.holds.iter().position(|hold| hold.lets_in(&ask.caller));
-        match own {
+        let grant = match own {
             Some(index) if ask.reentrant && ask.mode == Mode::Exclusive => self.upgrade(index, ask),
             _ => self.grant(ask),
+        };
+        let waiter = describe::asked(&ask.caller, ask.mode, Duration::ZERO);
+        let token = Some(grant.token).filter(|token| token.get() < TURNS);
+        let thief = HolderInfo { token, ..HolderInfo::of_waiter(waiter) };
+        let lost = self.effects.more().lost.iter_mut();
+        for lost in lost.filter(|lost| victims.contains(&lost.token)) {
+            lost.thief = Some(thief.clone());
         }
+        grant
     }
 
     fn victims(&self, ask: &Ask) -> SmallVec<[Token; 1]> {
