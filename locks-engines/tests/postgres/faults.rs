@@ -1,5 +1,7 @@
 //! Holders that are killed or stopped, servers that hang, connections that break.
 
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,40 @@ fn client(server: &Server, schema: &str) -> Backend {
 pub(crate) fn send(pid: u32, signal: &str) {
     let mut kill = std::process::Command::new("kill");
     assert!(kill.args([signal, &pid.to_string()]).status().expect("`kill` runs").success());
+}
+
+#[test]
+fn c1_of_many_clients_that_race_one_is_granted() {
+    const CLIENTS: usize = 8;
+    let (server, schema) = (shared(), schema());
+    let client = |_| {
+        let builder = server.builder().schema(&schema).connect(LONG);
+        builder.build().expect("a client").into_backend()
+    };
+    let clients: Vec<_> = (0..CLIENTS).map(client).collect();
+    for client in &clients {
+        client.list().unwrap();
+    }
+    let turn = Barrier::new(CLIENTS);
+    let granted: Vec<AtomicUsize> = (0..60).map(|_| AtomicUsize::new(0)).collect();
+    thread::scope(|scope| {
+        for client in &clients {
+            scope.spawn(|| {
+                for (round, granted) in granted.iter().enumerate() {
+                    // A key that was free, in the shortest way there is and in the longer one.
+                    let keys = [format!("k{round}"), "z".to_owned()];
+                    let lock = client.all(keys.into_iter().take(1 + round % 2));
+                    turn.wait();
+                    let guard = lock.wait(false).acquire();
+                    granted.fetch_add(usize::from(guard.is_ok()), Ordering::SeqCst);
+                    turn.wait();
+                    let _ = guard.map(|guard| guard.release());
+                }
+            });
+        }
+    });
+    let granted = Vec::from_iter(granted.into_iter().map(AtomicUsize::into_inner));
+    assert_eq!(granted, [1; 60]);
 }
 
 #[test]

@@ -4,9 +4,10 @@ use std::cell::Cell;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use locks_core::Backend;
+use locks_core::{Backend, Leased};
 
-use super::server::Server;
+use super::server::{Server, schema, shared};
+use super::support::until;
 
 /// A server that writes each statement into its log.
 struct Counted {
@@ -93,4 +94,25 @@ fn a_hand_over_is_three_steps_and_a_waiter_asks_seldom() {
     let steps = server.steps();
     assert!(steps <= 12, "{steps} steps in {wait:?}");
     drop(got);
+}
+
+#[test]
+fn whose_turn_it_is_is_called_and_need_not_look() {
+    let schema = schema();
+    let hour = Duration::from_secs(3600);
+    let client = || {
+        let store = shared().builder().schema(&schema).lease(hour).into_store().expect("a store");
+        // Who is not called looks again in an hour.
+        Leased::builder(store).lease(hour).poll(hour).build().into_backend()
+    };
+    let (ours, theirs) = (client(), client());
+    let guard = ours.named("k").acquire().unwrap();
+    let waiter = thread::spawn(move || {
+        let wait = Duration::from_secs(60);
+        theirs.named("k").wait(wait).acquire().map(|guard| guard.token())
+    });
+    until(|| ours.list().unwrap().iter().any(|lock| !lock.waiters.is_empty()));
+    let token = guard.token();
+    drop(guard);
+    assert!(waiter.join().unwrap().expect("it was called") > token);
 }

@@ -120,7 +120,10 @@ fn a_storm_of_processes_and_restarts_grants_nothing_twice() {
     let mut peers: Vec<_> = (0..PROCESSES).map(|_| peer(&server, "locks", &role)).collect();
     let began = Instant::now();
     let mut round = 0;
-    while began.elapsed() < length {
+    let grants = || std::fs::read_to_string(&account).expect("the account").matches("got").count();
+    // On a busy machine it takes longer until it is a storm.
+    while began.elapsed() < length || grants() < 40 {
+        assert!(began.elapsed() < length + Duration::from_secs(240), "it is no storm");
         round += 1;
         thread::sleep(Duration::from_millis(700));
         match round % 4 {
@@ -145,8 +148,6 @@ fn a_storm_of_processes_and_restarts_grants_nothing_twice() {
     }
     drop(peers);
     let keys = read(&account);
-    let granted: usize = keys.values().map(Vec::len).sum();
-    assert!(granted > 20, "only {granted} grants: it was no storm");
     for (key, holds) in keys {
         judge(&holds).unwrap_or_else(|why| panic!("`{key}`: {why}"));
     }
