@@ -252,7 +252,7 @@ pub fn install_weak(backend: impl Into<Backend>) -> Result<(), LockError> {
 /// | `file:`, `file:///directory` | processes of this machine, by lock files | `file` |
 /// | `net:`, `net:///directory` | processes of this machine, by a server that they run for each other | `net` |
 /// | `unix:`, `unix:///path` | clients of a `locks serve` on this machine | `net` |
-/// | `locks://127.0.0.1:7420` | clients of a `locks serve` by TCP, who know its secret | `net` |
+/// | `locks://host:7420` | clients of a `locks serve` on any machine, who know its secret | `tcp` |
 /// | `redis://db.example:6379/0` | clients of a Redis server | `redis` |
 /// | `postgres://app@db.example/billing` | clients of a PostgreSQL server | `postgres` |
 ///
@@ -264,7 +264,7 @@ pub fn install_weak(backend: impl Into<Backend>) -> Result<(), LockError> {
 /// | `wait=20s`, `wait=true`, `wait=false` | how long to wait |
 /// | `lease=30s` | how long the backend keeps a lock for a holder that no longer answers; no effect where holds cannot expire, as in this process |
 /// | `namespace=billing` | put `billing/` before every key, so that programs at one backend do not meet by accident; the longest key becomes shorter by as much |
-/// | `label`, `users`, `network_fs`, `connect`, `serve`, `user`, `secret_file`, `password_file`, `fresh`, `evictable` | of some only; see the [manual](manual::backends#the-url) |
+/// | `label`, `users`, `network_fs`, `connect`, `serve`, `user`, `secret_file`, `ca`, `pin`, `cert`, `key`, `password_file`, `fresh`, `evictable` | of some only; see the [manual](manual::backends#the-url) |
 ///
 /// ```
 /// let backend = locks::open("memory:?wait=50ms&namespace=billing")?;

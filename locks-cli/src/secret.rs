@@ -14,7 +14,11 @@ use crate::status::{Failure, Status};
 
 /// Prints a new secret, or writes it to a new file.
 pub(crate) fn secret(asked: &SecretArgs) -> Result<Status, Failure> {
-    let text = Secret::generate()?.to_text();
+    let mut secret = Secret::generate()?;
+    if let Some(name) = &asked.name {
+        secret = secret.named(name)?;
+    }
+    let text = secret.to_text();
     let said = match &asked.out {
         Some(path) => {
             write(path, &text).map_err(|error| refused(path, &error))?;

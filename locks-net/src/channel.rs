@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use locks_core::Moment;
 
-use crate::wire::{FrameWriter, Malformed, join_frame};
+use crate::wire::{Malformed, join_frame, put_frame};
 
 /// The numbered frames of a session, as one of its ends sees them: what it has sent and the other has not
 /// acknowledged, and how far it has applied what the other has sent. It outlives connections.
@@ -46,14 +46,14 @@ impl Channel {
         &mut self,
         message: &[u8],
         now: Moment,
-        connection: Option<(&mut FrameWriter, &mut Vec<u8>)>,
+        connection: Option<&mut Vec<u8>>,
     ) -> u64 {
         self.last_sent += 1;
         self.unacknowledged.push_back(Sent { message: message.into(), at: now });
         self.kept += message.len();
-        if let Some((writer, out)) = connection {
+        if let Some(out) = connection {
             self.told = self.applied;
-            writer.put(out, |body| join_frame(body, self.last_sent, self.applied, message));
+            put_frame(out, |body| join_frame(body, self.last_sent, self.applied, message));
         }
         self.last_sent
     }
@@ -104,7 +104,6 @@ impl Channel {
     pub(crate) fn repeat(
         &mut self,
         received: u64,
-        writer: &mut FrameWriter,
         out: &mut Vec<u8>,
     ) -> Result<Option<Moment>, Malformed> {
         let newest = self.acknowledged(received)?;
@@ -113,15 +112,15 @@ impl Channel {
         }
         self.told = self.applied;
         for (sent, number) in self.unacknowledged.iter().zip(received + 1..) {
-            writer.put(out, |body| join_frame(body, number, self.applied, &sent.message));
+            put_frame(out, |body| join_frame(body, number, self.applied, &sent.message));
         }
         Ok(newest)
     }
 
     /// Puts a frame into `out` that carries nothing but the acknowledgement.
-    pub(crate) fn acknowledge(&mut self, writer: &mut FrameWriter, out: &mut Vec<u8>) {
+    pub(crate) fn acknowledge(&mut self, out: &mut Vec<u8>) {
         self.told = self.applied;
-        writer.put(out, |body| join_frame(body, 0, self.applied, &[]));
+        put_frame(out, |body| join_frame(body, 0, self.applied, &[]));
     }
 
     /// How many frames have been applied and not been acknowledged yet.

@@ -1,7 +1,7 @@
 //! Locks among the processes that reach a server; part of [`locks`](https://docs.rs/locks), feature `net`.
 //!
-//! [`NetBackend`] asks a server: one at a [Unix socket](NetBackend::unix), one at a [TCP port](NetBackend::tcp) of
-//! this machine with a [`Secret`], or the one that the processes of this machine [run for each
+//! [`NetBackend`] asks a server: one at a [Unix socket](NetBackend::unix), one at a TCP port of any machine
+//! (`NetBackend::tcp`, feature `tcp`) with a [`Secret`], or the one that the processes of this machine [run for each
 //! other](NetBackend::machine) without anybody having to start it. [`Server`] is one of your own; the
 //! command `locks serve` runs it.
 //!
@@ -25,6 +25,14 @@
 //! # Ok::<(), locks_core::LockError>(())
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
+#![cfg_attr(
+    not(feature = "tcp"),
+    allow(
+        dead_code,
+        unreachable_code,
+        reason = "sessions over TCP are in the state machines, whether or not there are sockets for them"
+    )
+)]
 
 #[cfg(not(target_os = "linux"))]
 compile_error!(
@@ -36,6 +44,7 @@ compile_error!(
 // `client::session` are the two ends as state machines; `server`, `client::link`, `serving` and `journal` are
 // sockets, threads and files.
 
+mod access;
 mod arbiter;
 mod channel;
 mod client;
@@ -52,10 +61,15 @@ mod server;
 mod serving;
 #[cfg(test)]
 mod simulation;
+#[cfg_attr(not(feature = "tcp"), path = "tls/absent.rs")]
+mod tls;
 mod wire;
 
+pub use self::access::{Client, Clients, Fingerprint};
 pub use self::arbiter::{ClientInfo, Figures, Histogram, Limits, Losses, Observation, Refusals};
 pub use self::client::{NetBackend, NetBuilder};
 pub use self::secret::Secret;
 pub use self::server::{LogLevel, LogLine, Server, ServerBuilder, ServerObserver};
+#[cfg(feature = "tcp")]
+pub use self::tls::{Authority, Certificate};
 pub use self::wire::Status;

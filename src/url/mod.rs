@@ -51,12 +51,11 @@ const SCHEMES: &[Scheme] = &[
     },
     Scheme {
         name: "locks",
-        serves: "the clients of a `locks serve`, by TCP",
-        own: &["label", "connect", "secret_file"],
+        serves: "the clients of a `locks serve`, on any machine",
+        own: &["label", "connect", "secret_file", "ca", "pin", "cert", "key"],
         has_namespaces: false,
         open: LOCKS,
     },
-    Scheme::later("lockss", "the clients of a `locks serve`, by TLS"),
     Scheme {
         name: "redis",
         serves: "the clients of a Redis server",
@@ -153,8 +152,12 @@ const OPEN_POSTGRES: Result<Open, Missing> = Err(Missing(
 const NET: Result<Open, Missing> = Ok(net::open_machine);
 #[cfg(feature = "net")]
 const UNIX: Result<Open, Missing> = Ok(net::open_unix);
-#[cfg(feature = "net")]
+#[cfg(feature = "tcp")]
 const LOCKS: Result<Open, Missing> = Ok(net::open_tcp);
+#[cfg(not(feature = "tcp"))]
+const LOCKS: Result<Open, Missing> = Err(Missing(
+    "this program was built without it: it takes `features = [\"tcp\"]` of the crate `locks`",
+));
 #[cfg(not(feature = "net"))]
 const WITHOUT_NET: Result<Open, Missing> = Err(Missing(
     "this program was built without it: it takes `features = [\"net\"]` of the crate `locks`",
@@ -163,8 +166,6 @@ const WITHOUT_NET: Result<Open, Missing> = Err(Missing(
 const NET: Result<Open, Missing> = WITHOUT_NET;
 #[cfg(not(feature = "net"))]
 const UNIX: Result<Open, Missing> = WITHOUT_NET;
-#[cfg(not(feature = "net"))]
-const LOCKS: Result<Open, Missing> = WITHOUT_NET;
 
 /// The backend at `url`; see [`crate::open`].
 pub(crate) fn open(url: &str) -> Result<Backend, LockError> {

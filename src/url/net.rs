@@ -1,20 +1,26 @@
 //! `net:`, `unix:` and `locks:`.
 
+#[cfg(feature = "tcp")]
 use std::env::{self, VarError};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use locks_core::directory::{default_directory, make_private};
 use locks_core::{Backend, ErrorKind, LockError};
-use locks_net::{NetBackend, NetBuilder, Secret};
+#[cfg(feature = "tcp")]
+use locks_net::{Authority, Certificate, Fingerprint, Secret};
+use locks_net::{NetBackend, NetBuilder};
 
-use super::options::{NO_SECRETS, Settings, parse_duration};
+#[cfg(feature = "tcp")]
+use super::options::NO_SECRETS;
+use super::options::{Settings, parse_duration};
 use super::{absolute_path, refused};
 
 /// Where the secret is, if no file is named.
+#[cfg(feature = "tcp")]
 const SECRET: &str = "LOCKS_SECRET";
 
 /// Where `locks serve` listens on TCP, unless told otherwise.
+#[cfg(feature = "tcp")]
 const PORT: u16 = 7420;
 
 /// Whether a process that uses `net:` may become the one that serves.
@@ -32,6 +38,7 @@ pub(super) fn open_unix(place: &str, settings: Settings) -> Result<Backend, Lock
     unix(place, settings).map(Backend::new)
 }
 
+#[cfg(feature = "tcp")]
 pub(super) fn open_tcp(place: &str, settings: Settings) -> Result<Backend, LockError> {
     tcp(place, settings).map(Backend::new)
 }
@@ -106,59 +113,81 @@ fn unix(place: &str, settings: Settings) -> Result<NetBackend, LockError> {
     finish(builder, &settings)
 }
 
+#[cfg(feature = "tcp")]
 fn tcp(place: &str, settings: Settings) -> Result<NetBackend, LockError> {
     let address = address(place)?;
-    let secret = match settings.get("secret_file") {
-        Some(path) => Secret::read(path)?,
-        None => secret_of_environment()?,
+    let certificate = match (settings.get("cert"), settings.get("key")) {
+        (Some(certificate), Some(key)) => Some(Certificate::read(certificate, key)?),
+        (None, None) => None,
+        _ => return Err(refused("options `cert` and `key` go together: two files in PEM".into())),
     };
-    finish(NetBackend::tcp(address.to_string(), secret), &settings)
+    let secret = match settings.get("secret_file") {
+        Some(path) => Some(Secret::read(path)?),
+        None => secret_of_environment(certificate.is_some())?,
+    };
+    let mut builder = NetBackend::tcp(address, secret);
+    if let Some(path) = settings.get("ca") {
+        builder = builder.authority(Authority::read(path)?);
+    }
+    if let Some(pin) = settings.get("pin") {
+        let pin =
+            Fingerprint::parse(pin).map_err(|error| refused(format!("option `pin`: {error}")))?;
+        builder = builder.pin(pin);
+    }
+    if let Some(certificate) = certificate {
+        builder = builder.certificate(certificate);
+    }
+    finish(builder, &settings)
 }
 
-/// Host and port, of this machine's own.
-fn address(place: &str) -> Result<SocketAddr, LockError> {
+#[cfg(not(feature = "tcp"))]
+fn tcp(_: &str, _: Settings) -> Result<NetBackend, LockError> {
+    Err(refused("this program was built without `locks:`: it takes `features = [\"tcp\"]` of the crate `locks`".into()))
+}
+
+/// Host and port.
+#[cfg(feature = "tcp")]
+fn address(place: &str) -> Result<String, LockError> {
     let host = place.strip_prefix("//").unwrap_or(place);
     let host = host.strip_suffix('/').unwrap_or(host);
     if host.contains('@') {
         return Err(refused(format!("`locks:` knows no users, and {NO_SECRETS}")));
     }
     if host.is_empty() || host.contains('/') {
-        let why = "`locks:` takes a host, and a port if it is not 7420: `locks://127.0.0.1:7420`";
+        let why =
+            "`locks:` takes a host, and a port if it is not 7420: `locks://locks.example.org:7420`";
         return Err(refused(why.into()));
     }
-    let numeric = match host.strip_prefix("localhost") {
-        Some(port) if port.is_empty() || port.starts_with(':') => {
-            format!("{}{port}", Ipv4Addr::LOCALHOST)
-        }
-        _ => host.to_owned(),
+    let (name, port) = match host.rsplit_once(':') {
+        _ if host.ends_with(']') => (host, None),
+        Some((name, port)) => (name, Some(port)),
+        None => (host, None),
     };
-    if let Some((_, port)) = numeric.rsplit_once(':')
-        && !numeric.ends_with(']')
-        && numeric.parse::<IpAddr>().is_err()
-        && !port.parse::<u16>().is_ok_and(|port| port != 0)
+    if name.contains(':')
+        && name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).is_none()
     {
         let why =
-            "the port of `locks:` is no number from 1 to 65535, as in `locks://127.0.0.1:7420`";
+            "an address with colons stands in brackets before its port, as in `locks://[::1]:7420`";
         return Err(refused(why.into()));
     }
-    let address = numeric.parse().ok();
-    let address = address.or_else(|| format!("{numeric}:{PORT}").parse::<SocketAddr>().ok());
-    address.filter(|address| address.ip().to_canonical().is_loopback()).ok_or_else(|| {
-        refused(
-            "the host of `locks:` is none of this machine's own (`127.0.0.1:7420`, `[::1]:7420`, \
-             `localhost:7420`): to others it takes TLS, which this version does not have; until then let \
-             a tunnel bring them here, as `ssh -L 7420:127.0.0.1:7420 host` does"
-                .into(),
-        )
-    })
+    match port.map(str::parse::<u16>) {
+        None => Ok(format!("{name}:{PORT}")),
+        Some(Ok(port)) if port != 0 => Ok(format!("{name}:{port}")),
+        Some(_) => Err(refused(
+            "the port of `locks:` is no number from 1 to 65535, as in `locks://locks.example.org:7420`".into(),
+        )),
+    }
 }
 
-fn secret_of_environment() -> Result<Secret, LockError> {
+/// `None` where there is none, and `certificate` in place of it.
+#[cfg(feature = "tcp")]
+fn secret_of_environment(certificate: bool) -> Result<Option<Secret>, LockError> {
     match env::var(SECRET) {
-        Ok(text) => Secret::parse(&text).map_err(|error| {
+        Ok(text) => Secret::parse(&text).map(Some).map_err(|error| {
             let text = format!("`{SECRET}`: {error}");
             error.with_message(text)
         }),
+        Err(VarError::NotPresent) if certificate => Ok(None),
         Err(VarError::NotPresent) => Err(refused(format!(
             "`locks:` needs the server's secret: name its file by `?secret_file=/path`, or put it into \
              the environment variable `{SECRET}`"

@@ -127,23 +127,31 @@ fn net_urls_say_what_is_wrong_with_them() {
         ("unix:locks.sock", "`unix:` takes an absolute path, as in `unix:///run/locks/locks.sock`"),
         ("unix:///run/locks.sock?serve=no", "no option `serve`"),
         ("unix:///run/locks.sock?user=me", "option `user` wants the number of a user"),
-        ("locks:", "`locks:` takes a host"),
-        ("locks://127.0.0.1:7420/locks", "`locks:` takes a host"),
-        ("locks://example.org:7420", "none of this machine's own"),
-        ("locks://10.0.0.1", "none of this machine's own"),
-        ("locks://[2001:db8::1]:7420", "`ssh -L 7420:127.0.0.1:7420 host`"),
-        ("locks://localhosts:7420", "none of this machine's own"),
-        ("locks://127.0.0.1:99999", "the port of `locks:` is no number"),
-        ("locks://localhost:0", "the port of `locks:` is no number"),
-        ("locks://[::1]:http", "the port of `locks:` is no number"),
-        ("locks://127.0.0.1:7420?users=1", "`namespace`, `label`, `connect` and `secret_file`"),
-        ("lockss://127.0.0.1:7420", "by TLS, and this version of `locks` does not have it yet"),
     ] {
         assert!(text(url).contains(expected), "{url}: {}", text(url));
     }
 }
 
-#[cfg(feature = "net")]
+#[cfg(feature = "tcp")]
+#[test]
+fn locks_urls_say_what_is_wrong_with_them() {
+    for (url, expected) in [
+        ("locks:", "`locks:` takes a host"),
+        ("locks://127.0.0.1:7420/locks", "`locks:` takes a host"),
+        ("locks://127.0.0.1:99999", "the port of `locks:` is no number"),
+        ("locks://localhost:0", "the port of `locks:` is no number"),
+        ("locks://[::1]:http", "the port of `locks:` is no number"),
+        ("locks://::1:7420", "stands in brackets before its port"),
+        ("locks://127.0.0.1:7420?users=1", "`secret_file`, `ca`, `pin`, `cert` and `key`"),
+        ("locks://host?cert=/a", "options `cert` and `key` go together"),
+        ("locks://host?cert=/none&key=/none", "`/none` cannot be read"),
+        ("locks://host?secret_file=/none", "make one with `locks secret`"),
+    ] {
+        assert!(text(url).contains(expected), "{url}: {}", text(url));
+    }
+}
+
+#[cfg(feature = "tcp")]
 #[test]
 fn a_secret_in_a_url_is_refused_with_where_to_put_it_and_not_repeated() {
     for url in [
@@ -178,9 +186,9 @@ fn net_urls_name_what_they_reach() {
     assert!(!directory.exists(), "opening a URL makes nothing");
 }
 
-#[cfg(feature = "net")]
+#[cfg(feature = "tcp")]
 #[test]
-fn a_server_is_named_by_any_address_of_this_machine_and_a_secret_of_its_file() {
+fn a_server_is_named_by_its_host_and_a_secret_by_its_file() {
     use std::os::unix::fs::OpenOptionsExt as _;
 
     let file = env::temp_dir().join(format!("locks-url-secret-{}", std::process::id()));
@@ -190,13 +198,20 @@ fn a_server_is_named_by_any_address_of_this_machine_and_a_secret_of_its_file() {
     for (host, name) in [
         ("127.0.0.1:7000", "locks://127.0.0.1:7000"),
         ("127.0.0.1", "locks://127.0.0.1:7420"),
-        ("localhost", "locks://127.0.0.1:7420"),
-        ("localhost:7001/", "locks://127.0.0.1:7001"),
+        ("localhost", "locks://localhost:7420"),
+        ("locks.example.org:7001/", "locks://locks.example.org:7001"),
         ("[::1]:7000", "locks://[::1]:7000"),
         ("[::1]", "locks://[::1]:7420"),
     ] {
         let backend = open(&format!("locks://{host}?secret_file={}", file.display())).unwrap();
         assert_eq!(backend.about().name, name);
+    }
+    for (option, expected) in [
+        ("pin=ab", "option `pin`: a fingerprint of a certificate has 64"),
+        ("ca=/none", "`/none` cannot be read"),
+    ] {
+        let url = format!("locks://host?secret_file={}&{option}", file.display());
+        assert!(text(&url).contains(expected), "{url}: {}", text(&url));
     }
     std::fs::remove_file(file).unwrap();
 }

@@ -21,13 +21,19 @@ pub(crate) struct ServeArgs {
 #[derive(Debug)]
 pub(crate) struct SecretArgs {
     pub(crate) out: Option<PathBuf>,
+    /// Whose it is.
+    pub(crate) name: Option<String>,
     pub(crate) json: bool,
 }
 
 /// The flags that are settings as well: the setting's name and the flag's.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 12] = [
     ("listen", "listen"),
     ("secret_file", "secret-file"),
+    ("clients", "clients"),
+    ("cert", "cert"),
+    ("key", "key"),
+    ("client_ca", "client-ca"),
     ("state", "state"),
     ("allow_user", "allow-user"),
     ("lease", "lease"),
@@ -47,11 +53,22 @@ pub(super) fn serve() -> Command {
         .long_about(text::SERVE_ABOUT)
         .after_long_help(text::help(text::SERVE))
         .arg(setting("listen", "ADDRESS").help(
-            "Where: `unix:/path`, `tcp:127.0.0.1:7420`; several times for several; default: `unix:`, the \
-             user's own socket",
+            "Where: `unix:/path`, `tcp:127.0.0.1:7420` for this machine, `tcp:0.0.0.0:7420` for others too; several \
+             times for several; default: `unix:`, the user's own socket",
         ))
         .arg(once("secret-file", "PATH").help(
             "The file with the secret that clients on TCP have to know; default: what LOCKS_SECRET says",
+        ))
+        .arg(once("clients", "FILE").help(
+            "A file with clients on TCP by name, in TOML: secrets, certificates, and what each may do; see below",
+        ))
+        .arg(once("cert", "FILE").help(
+            "The server's certificate on TCP, in PEM; default: one that it makes and keeps, which needs no \
+             authority",
+        ))
+        .arg(once("key", "FILE").help("The private key of that certificate, in PEM"))
+        .arg(once("client-ca", "FILE").help(
+            "Certificates of authorities, in PEM: clients on TCP that have one of theirs need no secret",
         ))
         .arg(once("state", "DIR").help(
             "The directory of the journal and the tokens, with which a restart loses nothing; default: \
@@ -98,6 +115,12 @@ pub(super) fn secret() -> Command {
                     "Writes it to this new file, which only its user can read; default: prints it",
                 ),
         )
+        .arg(
+            Arg::new("name")
+                .long("name")
+                .value_name("NAME")
+                .help("Whose it is, for a server with several clients (`locks serve --clients`)"),
+        )
         .arg(super::json())
 }
 
@@ -117,6 +140,10 @@ impl ServeArgs {
 
 impl SecretArgs {
     pub(super) fn read(matches: &mut ArgMatches) -> Self {
-        Self { out: matches.remove_one("out"), json: matches.get_flag("json") }
+        Self {
+            out: matches.remove_one("out"),
+            name: matches.remove_one("name"),
+            json: matches.get_flag("json"),
+        }
     }
 }

@@ -67,7 +67,7 @@ const BACKENDS: Section = Section {
         "file:, file:///dir           lock files, in the user's own directory or that one",
         "net:, net:///dir             the processes that use it run a server for each other",
         "unix:, unix:///path          a `locks serve` on this machine: the user's own, or that one",
-        "locks://127.0.0.1:7420?secret_file=/path",
+        "locks://host:7420?secret_file=/path",
         "                             a `locks serve` on TCP",
         "redis://host:6379/0          a Redis server",
         "postgres://user@host/database",
@@ -80,7 +80,7 @@ const BACKENDS: Section = Section {
 pub(super) const SERVE_ABOUT: &str = "\
 Serves locks to the processes that connect, until TERM or INT tell it to stop.
 
-Clients name it in LOCKS_URL: `unix:///path` or `locks://127.0.0.1:7420?secret_file=/path`. A server that \
+Clients name it in LOCKS_URL: `unix:///path` or `locks://host:7420?secret_file=/path`. A server that \
 is stopped, killed or started anew loses no lock: its journal has them. On a Unix socket clients keep \
 their locks as long as they live; on TCP, as long as they renew their lease.";
 
@@ -93,8 +93,8 @@ pub(super) const SERVE: &[Section] = &[
             "locks serve --listen unix:/run/locks/locks.sock --state /var/lib/locks --allow-user 33",
             "    for those of two users: LOCKS_URL=unix:///run/locks/locks.sock",
             "locks secret --out ~/locks.secret",
-            "locks serve --listen tcp:127.0.0.1:7420 --secret-file ~/locks.secret",
-            "    on TCP: LOCKS_URL='locks://127.0.0.1:7420?secret_file=/home/me/locks.secret'",
+            "locks serve --listen tcp:0.0.0.0:7420 --secret-file ~/locks.secret",
+            "    for other machines: LOCKS_URL='locks://host:7420?secret_file=/home/me/locks.secret'",
         ],
     },
     Section {
@@ -105,6 +105,10 @@ pub(super) const SERVE: &[Section] = &[
             "flag           variable                 in the file",
             "--listen       LOCKS_SERVE_LISTEN       listen = [\"unix:/path\", \"tcp:127.0.0.1:7420\"]",
             "--secret-file  LOCKS_SERVE_SECRET_FILE  secret_file = \"/path\"",
+            "--clients      LOCKS_SERVE_CLIENTS      clients = \"/path\"",
+            "--cert         LOCKS_SERVE_CERT         cert = \"/path\"",
+            "--key          LOCKS_SERVE_KEY          key = \"/path\"",
+            "--client-ca    LOCKS_SERVE_CLIENT_CA    client_ca = \"/path\"",
             "--state        LOCKS_SERVE_STATE        state = \"/dir\"",
             "--allow-user   LOCKS_SERVE_ALLOW_USER   allow_user = [33]",
             "--lease        LOCKS_SERVE_LEASE        lease = \"10s\"",
@@ -113,6 +117,19 @@ pub(super) const SERVE: &[Section] = &[
             "--log-level    LOCKS_SERVE_LOG_LEVEL    log_level = \"warn\"",
             "--config       LOCKS_SERVE_CONFIG",
             "Lists in variables have white space between.",
+        ],
+    },
+    Section {
+        title: "Clients on TCP",
+        lines: &[
+            "All is by TLS 1.3. Whoever knows the secret of `--secret-file` may do everything. `--clients` names",
+            "a file with a table for each client that may do less, or has a secret of its own:",
+            "    [deploy]",
+            "    secret_files = [\"deploy.secret\"]   made by `locks secret --name deploy`; two, while one is replaced",
+            "    certificates = [\"<sha256>\"]        of certificates that an authority of `--client-ca` has signed",
+            "    namespace = \"deploy/\"             all its keys begin so; it sees no others",
+            "    rights = [\"steal\", \"admin\"]      `steal_after`; releasing what others hold",
+            "Without `--clients`, a certificate of `--client-ca` is as good as the secret.",
         ],
     },
     Section {

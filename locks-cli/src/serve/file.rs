@@ -49,9 +49,10 @@ fn texts(name: &str, value: &Value) -> Result<Vec<String>, String> {
         // What is wrong with a name is told before what is wrong with its value.
         (name, _) if !super::settings::NAMES.contains(&name) => Ok(vec![String::new()]),
         // A number would name a directory, or a file.
-        ("state" | "secret_file" | "listen" | "log", Value::Integer(_)) => {
-            Err("it is no text, but integer".to_owned())
-        }
+        (
+            "state" | "secret_file" | "clients" | "cert" | "key" | "client_ca" | "listen" | "log",
+            Value::Integer(_),
+        ) => Err("it is no text, but integer".to_owned()),
         (_, value) => {
             let why = || format!("it is no text, but {}", value.type_str());
             Ok(vec![text(value).ok_or_else(why)?])

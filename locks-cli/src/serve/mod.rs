@@ -1,6 +1,8 @@
 //! `locks serve`: a server, until it is told to stop.
 
 mod addresses;
+#[cfg_attr(not(feature = "tcp"), path = "no_tcp.rs")]
+mod clients;
 mod file;
 mod limits;
 mod log;

@@ -6,28 +6,39 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use locks::net::{Limits, Secret, Server, ServerBuilder};
+use locks::net::{Limits, Server, ServerBuilder};
 
 use super::addresses::Address;
+use super::clients::OnTcp;
 use super::log::{Least, Log};
 use super::{file, limits};
 use crate::args::ServeArgs;
 use crate::status::Failure;
 
 /// The settings, as the file spells them; the environment says `LOCKS_SERVE_` and the name in capitals.
-pub(super) const NAMES: [&str; 8] =
-    ["listen", "secret_file", "state", "allow_user", "lease", "limits", "log", "log_level"];
+pub(super) const NAMES: [&str; 12] = [
+    "listen",
+    "secret_file",
+    "clients",
+    "cert",
+    "key",
+    "client_ca",
+    "state",
+    "allow_user",
+    "lease",
+    "limits",
+    "log",
+    "log_level",
+];
 
 /// The prefix of the variables.
 const VARIABLE: &str = "LOCKS_SERVE_";
-/// The secret itself, which clients read there as well.
-const SECRET: &str = "LOCKS_SECRET";
 
 /// What one source says, or several that have been put over each other.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Settings {
     listen: Vec<Address>,
-    secret_file: Option<PathBuf>,
+    pub(super) on_tcp: OnTcp,
     state: Option<PathBuf>,
     allow_user: Vec<u32>,
     lease: Option<Duration>,
@@ -86,7 +97,11 @@ impl Settings {
     pub(super) fn add(&mut self, name: &str, value: &str) -> Result<(), String> {
         match name {
             "listen" => self.listen.push(Address::parse(value)?),
-            "secret_file" => self.secret_file = Some(path(value)?),
+            "secret_file" => self.on_tcp.secret_file = Some(path(value)?),
+            "clients" => self.on_tcp.clients = Some(path(value)?),
+            "cert" => self.on_tcp.cert = Some(path(value)?),
+            "key" => self.on_tcp.key = Some(path(value)?),
+            "client_ca" => self.on_tcp.client_ca = Some(path(value)?),
             "state" => self.state = Some(path(value)?),
             "allow_user" => self.allow_user.push(
                 value
@@ -113,7 +128,7 @@ impl Settings {
         let list = |upper: Vec<_>, lower| if upper.is_empty() { lower } else { upper };
         Self {
             listen: if self.listen.is_empty() { lower.listen } else { self.listen },
-            secret_file: self.secret_file.or(lower.secret_file),
+            on_tcp: self.on_tcp.over(lower.on_tcp),
             state: self.state.or(lower.state),
             allow_user: list(self.allow_user, lower.allow_user),
             lease: self.lease.or(lower.lease),
@@ -153,23 +168,25 @@ impl Settings {
         for user in &self.allow_user {
             builder = builder.allow_user(*user);
         }
+        let mut tcp = Vec::new();
         for address in &self.listen {
-            builder = match address {
-                Address::Unix(path) => builder.unix(path.as_ref().unwrap_or(&socket)),
-                Address::Tcp(address) => builder.tcp(*address, self.secret()?),
-            };
+            match address {
+                Address::Unix(path) => builder = builder.unix(path.as_ref().unwrap_or(&socket)),
+                Address::Tcp(address) => tcp.push(*address),
+            }
         }
-        Ok(builder)
+        if tcp.is_empty() { Ok(builder) } else { self.on_tcp.add_to(builder, &tcp) }
     }
 
     /// Nothing that is said is without effect.
     fn check(&self) -> Result<(), Failure> {
         let on_tcp = |address: &Address| matches!(address, Address::Tcp(_));
-        if self.secret_file.is_some() && !self.listen.iter().any(on_tcp) {
-            return Err(Failure::new(
-                "`secret_file` is for TCP, and no `listen` says `tcp:`: over a Unix socket it is the \
-                 user that counts",
-            ));
+        if let Some(name) = self.on_tcp.first_said()
+            && !self.listen.iter().any(on_tcp)
+        {
+            return Err(Failure::new(format!(
+                "`{name}` is for TCP, and no `listen` says `tcp:`: over a Unix socket it is the user that counts"
+            )));
         }
         if !self.allow_user.is_empty() && self.listen.iter().all(on_tcp) {
             return Err(Failure::new(
@@ -178,23 +195,6 @@ impl Settings {
             ));
         }
         Ok(())
-    }
-
-    fn secret(&self) -> Result<Secret, Failure> {
-        if let Some(path) = &self.secret_file {
-            return Ok(Secret::read(path)?);
-        }
-        match env::var(SECRET) {
-            Ok(text) => {
-                Secret::parse(&text).map_err(|error| Failure::during(&format!("`{SECRET}`"), error))
-            }
-            Err(VarError::NotPresent) => Err(Failure::new(format!(
-                "`tcp:` takes a secret that clients have to know: make one with `locks secret --out \
-                 FILE`, and name it by `--secret-file FILE`, or put it into the environment variable \
-                 `{SECRET}`"
-            ))),
-            Err(VarError::NotUnicode(_)) => Err(Failure::new(format!("`{SECRET}` is not UTF-8"))),
-        }
     }
 }
 

@@ -52,7 +52,7 @@ fn the_environment_names_a_file_as_well() {
 fn a_file_that_makes_no_sense_is_told_with_what_would() {
     let place = Place::new();
     for (text, expected) in [
-        ("listn = 'unix:'", "no setting `listn`: there are `listen`, `secret_file`, `state`"),
+        ("listn = 'unix:'", "no setting `listn`: there are `listen`, `secret_file`, `clients`"),
         ("secret = 'hunter2'", "no setting `secret`"),
         ("[limits]\nlocks = 3", "no limit `locks`: there are `sessions`"),
         ("listen = ", "line 1"),
@@ -80,12 +80,21 @@ fn whoever_says_nonsense_is_named() {
 }
 
 #[test]
-fn n5_an_address_that_others_reach_is_refused_with_an_explanation() {
+fn n5_a_newcomer_gets_in_from_elsewhere_by_a_secret_alone() {
     let place = Place::new();
-    for address in ["tcp:0.0.0.0:0", "tcp:[::]:0", "tcp:192.0.2.1:7420"] {
-        let said = refusal(&mut command(&place, &["--listen", address]));
-        assert!(said.contains("other machines reach") && said.contains("TLS"), "{said}");
-    }
+    assert!(place.output(["secret", "--out", "s"]).status.success());
+    let serving =
+        Serving::start(&mut command(&place, &["--listen", "tcp:0.0.0.0:0", "--secret-file", "s"]));
+    let port = serving.urls[0].rsplit_once(':').unwrap().1.to_owned();
+    let url = format!("locks://localhost:{port}?secret_file={}", place.path("s").display());
+    let place = place.with_url(url);
+    let output = place.output(["run", "k", "--", "true"]);
+    assert!(output.status.success(), "{output:?}");
+    let said = refusal(&mut command(
+        &place,
+        &["--listen", "tcp:0.0.0.0:0", "--secret-file", "s", "--cert", "c"],
+    ));
+    assert!(said.contains("`cert` and `key` go together"), "{said}");
 }
 
 #[test]

@@ -1,8 +1,8 @@
 use locks_core::Moment;
 
 use super::Peer;
-use crate::secret::{Opener, ServerHandshake};
-use crate::wire::{FrameReader, FrameWriter, MAX_CLIENT_GREETING, Malformed};
+use crate::secret::ServerHandshake;
+use crate::wire::{FrameReader, MAX_CLIENT_GREETING, Malformed};
 
 /// One connection.
 pub(super) struct Connection {
@@ -10,7 +10,6 @@ pub(super) struct Connection {
     pub(super) stage: Stage,
     /// Not here while what it has received is being worked on.
     reader: Option<FrameReader>,
-    pub(super) writer: FrameWriter,
     pub(super) output: Vec<u8>,
     /// Whether whoever drives knows that there is output.
     pub(super) told: bool,
@@ -20,7 +19,7 @@ pub(super) struct Connection {
 
 /// How far a connection is.
 pub(super) enum Stage {
-    /// It says hello, and proves that it knows the secret, if there is one.
+    /// It says hello, and proves who it is, over TCP.
     Greeting(Box<ServerHandshake>),
     /// It is to open its session.
     Open,
@@ -36,7 +35,6 @@ impl Connection {
             peer,
             stage: Stage::Greeting(Box::new(handshake)),
             reader: Some(FrameReader::new(MAX_CLIENT_GREETING)),
-            writer: FrameWriter::default(),
             output: Vec::new(),
             told: false,
             busy_since: Some(now),
@@ -68,8 +66,6 @@ impl Connection {
 pub(super) enum After {
     /// Nothing.
     Frame,
-    /// They have tags.
-    Proofs(Box<Opener>),
     /// They are those of a session.
     Greetings,
 }

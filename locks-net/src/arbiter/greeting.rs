@@ -9,7 +9,7 @@ use super::session::Session;
 use super::{Arbiter, ConnId, Notice};
 use crate::journal::{Kept, Record, SessionRecord};
 use crate::secret::are_equal;
-use crate::wire::{Greeting, How, Open, Opened, Rejected, Resume, Why};
+use crate::wire::{Greeting, How, Open, Opened, Rejected, Resume, Why, put_frame};
 
 /// Realms from 1 on: those that fit into the engine's fast path.
 const REALMS: u32 = 1 << 21;
@@ -24,8 +24,7 @@ const AWAITED: usize = 64;
 const DESCRIPTORS: usize = 2;
 
 impl Arbiter {
-    /// The next frame of a connection that is not yet a session's. What comes after it may have to be
-    /// opened by a key.
+    /// The next frame of a connection that is not yet a session's.
     pub(super) fn greet(&mut self, id: ConnId, body: &[u8]) -> Result<After, Fault> {
         let connection = self.connections.get_mut(&id).ok_or(Fault::Over)?;
         let handshake = match &mut connection.stage {
@@ -46,12 +45,12 @@ impl Arbiter {
         if let Some(reply) = step.reply {
             self.put(id, |body| body.extend_from_slice(&reply));
         }
-        let Some(established) = step.established else { return Ok(After::Frame) };
-        let connection = self.connections.get_mut(&id).ok_or(Fault::Over)?;
-        connection.stage = Stage::Open;
-        let Some(keys) = established.keys else { return Ok(After::Frame) };
-        connection.writer.seal(keys.sealer);
-        Ok(After::Proofs(Box::new(keys.opener)))
+        if let Some(established) = step.established {
+            let connection = self.connections.get_mut(&id).ok_or(Fault::Over)?;
+            connection.stage = Stage::Open;
+            connection.peer.access = established.access;
+        }
+        Ok(After::Frame)
     }
 
     fn open(&mut self, id: ConnId, open: Open) -> Result<(), Fault> {
@@ -87,7 +86,7 @@ impl Arbiter {
         if how == How::Resumed {
             let received = open.resume.map_or(0, |resume| resume.received);
             let out = &mut connection.output;
-            if let Err(malformed) = session.channel.repeat(received, &mut connection.writer, out) {
+            if let Err(malformed) = session.channel.repeat(received, out) {
                 // It is without a connection, and ends as any other that is.
                 session.ends_at = (!renews).then(|| now.after(session.lease));
                 self.set_session_deadline(realm);
@@ -95,6 +94,9 @@ impl Arbiter {
             }
         }
         session.connection = Some(id);
+        if let Some(from) = connection.peer.from {
+            self.notices.push(Notice::LetIn(from));
+        }
         if let Kept::ByProcess(process) = session.kept {
             self.notices.push(Notice::Watch { realm, process, by: Some(id) });
         }
@@ -202,7 +204,7 @@ impl Arbiter {
     /// Puts a greeting into the connection's output.
     fn put(&mut self, id: ConnId, write: impl FnOnce(&mut Vec<u8>)) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.writer.put(&mut connection.output, write);
+        put_frame(&mut connection.output, write);
         if !connection.told {
             connection.told = true;
             self.notices.push(Notice::Output(id));

@@ -28,6 +28,7 @@ mod session;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,10 +45,11 @@ use self::events::Happened;
 use self::paper::Paper;
 use self::room::Room;
 use self::session::{Requested, Session};
+use crate::access::Access;
 use crate::channel::Arrived;
 use crate::journal::{Kept, Ledger, Record};
 use crate::pidfd::Process;
-use crate::secret::{Secret, ServerHandshake, TAG};
+use crate::secret::{Proving, ServerHandshake};
 use crate::server::LogLevel;
 use crate::wire::{Call, Event, Malformed, split_frame};
 
@@ -138,7 +140,14 @@ pub(crate) struct Setup {
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) kept: Kept,
-    pub(crate) secret: Option<Arc<Secret>>,
+    /// Over TCP; nobody is let in before [`Arbiter::secure`].
+    pub(crate) proving: Option<Proving>,
+    /// Who it has proved to be, over TCP.
+    pub(crate) access: Option<Access>,
+    /// Where it comes from, over TCP.
+    pub(crate) from: Option<IpAddr>,
+    /// Somebody from there was let in lately.
+    pub(crate) is_familiar: bool,
     /// So many descriptors are left to the server.
     pub(crate) descriptors_left: usize,
     /// Whether it may release what others hold (N9).
@@ -147,8 +156,22 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// A peer that is kept so and has to prove this, and for which nothing is short or forbidden.
-    pub(crate) fn new(kept: Kept, secret: Option<Arc<Secret>>) -> Self {
-        Self { kept, secret, descriptors_left: usize::MAX, administers: true }
+    pub(crate) fn new(kept: Kept, proving: Option<Proving>) -> Self {
+        Self {
+            kept,
+            proving,
+            access: None,
+            from: None,
+            is_familiar: false,
+            descriptors_left: usize::MAX,
+            administers: true,
+        }
+    }
+
+    /// One that comes over TCP, to whom nobody can prove anything yet.
+    pub(crate) fn remote(from: IpAddr) -> Self {
+        let nobody = Proving::default();
+        Self { from: Some(from), ..Self::new(Kept::ByLease, Some(nobody)) }
     }
 }
 
@@ -161,6 +184,8 @@ pub(crate) enum Notice {
     Close(ConnId),
     /// It did not prove that it knows the secret.
     Unproven(ConnId),
+    /// Somebody from there has opened a session, or gone on with it.
+    LetIn(IpAddr),
     /// This process keeps a session: the arbiter wants to hear of its end by [`Arbiter::process_ended`]. By that
     /// connection it has come just now, if it has.
     Watch { realm: u32, process: Process, by: Option<ConnId> },
@@ -179,7 +204,7 @@ impl Arbiter {
         let now = self.now();
         let mut nonce = [0; 32];
         (self.setup.random)(&mut nonce);
-        let handshake = ServerHandshake::new(peer.secret.clone(), self.setup.server, nonce);
+        let handshake = ServerHandshake::new(peer.proving.clone(), self.setup.server, nonce);
         let connection = Connection::new(peer, handshake, now);
         self.connections.insert(id, connection);
         self.set_deadline(now.after(self.setup.limits.patience), Due::Connection(id));
@@ -189,6 +214,14 @@ impl Arbiter {
             self.reject_newcomer(oldest);
         }
         id
+    }
+
+    /// A connection's TLS is there, and with it what its client has to prove.
+    pub(crate) fn secure(&mut self, id: ConnId, proving: Proving) {
+        let connection = self.connections.get_mut(&id);
+        if let Some(Stage::Greeting(handshake)) = connection.map(|it| &mut it.stage) {
+            handshake.prove(proving);
+        }
     }
 
     /// Bytes have come in.
@@ -209,8 +242,7 @@ impl Arbiter {
             progress = true;
             match step {
                 Ok(After::Frame) => {}
-                Ok(After::Proofs(opener)) => reader.open_with(*opener),
-                Ok(After::Greetings) => reader.set_max(self.setup.limits.frame + TAG),
+                Ok(After::Greetings) => reader.set_max(self.setup.limits.frame),
                 Err(fault) => break Some(fault),
             }
         };
@@ -433,7 +465,7 @@ impl Arbiter {
             self.scratch = message;
             return;
         };
-        session.channel.send(&message, now, Some((&mut connection.writer, &mut connection.output)));
+        session.channel.send(&message, now, Some(&mut connection.output));
         self.scratch = message;
         if !connection.told {
             connection.told = true;
@@ -452,7 +484,7 @@ impl Arbiter {
         let Stage::Session(realm) = connection.stage else { return };
         let Some(session) = self.sessions.get_mut(&realm) else { return };
         if session.channel.owes() >= frames {
-            session.channel.acknowledge(&mut connection.writer, &mut connection.output);
+            session.channel.acknowledge(&mut connection.output);
             if !connection.told {
                 connection.told = true;
                 self.notices.push(Notice::Output(id));

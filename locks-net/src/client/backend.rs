@@ -12,13 +12,18 @@ use locks_core::{
 };
 
 use super::Dial;
-use super::dial::{AtPath, AtPort};
+use super::dial::AtPath;
 use super::generation::Generation;
 use super::link::Link;
 use super::op::{Acquiring, Calling, Releasing};
+#[cfg(feature = "tcp")]
+use super::port::AtPort;
 use super::session::{Answer, Session, Setup};
+#[cfg(feature = "tcp")]
 use crate::secret::Secret;
 use crate::serving::Machine;
+#[cfg(feature = "tcp")]
+use crate::tls::{Authority, Certificate, Trusted};
 use crate::wire::{Acquire, MAX_WITHIN, Status};
 
 /// Locks that a server arbitrates; clones are handles to the same connection.
@@ -54,11 +59,14 @@ pub struct NetBuilder {
     process: Option<String>,
     allowed: Option<u32>,
     serve: Option<bool>,
+    /// Something of TLS was asked for, over a Unix socket.
+    in_vain: bool,
 }
 
 enum Where {
     Path(PathBuf),
-    Port(String, Secret),
+    #[cfg(feature = "tcp")]
+    Port(String, Option<Secret>, Trusted),
     Machine(Machine),
 }
 
@@ -78,9 +86,22 @@ impl NetBackend {
         NetBuilder::new(Where::Path(path.into()))
     }
 
-    /// The server at a TCP port, as in `127.0.0.1:7420`, which has to know `secret` as well (N5).
-    pub fn tcp(address: impl Into<String>, secret: Secret) -> NetBuilder {
-        NetBuilder::new(Where::Port(address.into(), secret))
+    /// Returns a builder for the server at a TCP port, as in `host:7420`, by TLS.
+    ///
+    /// Both sides prove that they know `secret`, which is all that it takes for them to trust each other. It may be left
+    /// out where this client has a [certificate](NetBuilder::certificate) that the server knows, and knows the server by
+    /// an [authority](NetBuilder::authority) or a [pin](NetBuilder::pin).
+    ///
+    /// ```no_run
+    /// use locks_net::{NetBackend, Secret};
+    ///
+    /// let secret = Secret::read("/etc/app/locks.secret")?;
+    /// let backend = NetBackend::tcp("locks.example.org:7420", secret).build()?.into_backend();
+    /// # Ok::<(), locks_core::LockError>(())
+    /// ```
+    #[cfg(feature = "tcp")]
+    pub fn tcp(address: impl Into<String>, secret: impl Into<Option<Secret>>) -> NetBuilder {
+        NetBuilder::new(Where::Port(address.into(), secret.into(), Trusted::default()))
     }
 
     /// The server that processes of this machine run for each other in a directory of their user's (N3):
@@ -150,6 +171,7 @@ impl NetBuilder {
             process: None,
             allowed: None,
             serve: None,
+            in_vain: false,
         }
     }
 
@@ -187,6 +209,34 @@ impl NetBuilder {
         self
     }
 
+    /// Trusts only a server whose certificate one of these authorities has signed for the host that is named, and that is
+    /// valid now.
+    #[cfg(feature = "tcp")]
+    pub fn authority(self, authority: Authority) -> Self {
+        self.trusting(|trusted| trusted.authority = Some(authority))
+    }
+
+    /// Trusts only the server whose certificate has this fingerprint, as the server's log says it.
+    #[cfg(feature = "tcp")]
+    pub fn pin(self, fingerprint: crate::Fingerprint) -> Self {
+        self.trusting(|trusted| trusted.pin = Some(fingerprint))
+    }
+
+    /// Shows this certificate to the server, which may let this client in for it without a secret.
+    #[cfg(feature = "tcp")]
+    pub fn certificate(self, certificate: Certificate) -> Self {
+        self.trusting(|trusted| trusted.certificate = Some(certificate))
+    }
+
+    #[cfg(feature = "tcp")]
+    fn trusting(mut self, change: impl FnOnce(&mut Trusted)) -> Self {
+        match &mut self.server {
+            Where::Port(.., trusted) => change(trusted),
+            Where::Path(_) | Where::Machine(_) => self.in_vain = true,
+        }
+        self
+    }
+
     /// Whether this process serves if nobody else does, for [`NetBackend::machine`]; it does unless set.
     pub fn serve(mut self, serve: bool) -> Self {
         self.serve = Some(serve);
@@ -196,8 +246,13 @@ impl NetBuilder {
     /// The backend. It does not connect yet.
     ///
     /// # Errors
-    /// `NotConfigured` for an address that is not of this machine, or an option that it has no use for.
+    /// `NotConfigured` for an address that is none, an option that it has no use for, or where nobody would prove
+    /// anything to one side.
     pub fn build(self) -> Result<NetBackend, LockError> {
+        if self.in_vain {
+            let why = "`authority`, `pin` and `certificate` are about servers at TCP ports: leave them out";
+            return Err(LockError::new(ErrorKind::NotConfigured, "").with_message(why));
+        }
         if self.allowed.is_some() && !matches!(self.server, Where::Path(_)) {
             let why = "`allow_user` is about servers at Unix sockets: leave it out";
             return Err(LockError::new(ErrorKind::NotConfigured, "").with_message(why));
@@ -208,8 +263,9 @@ impl NetBuilder {
         }
         let (dial, exclusion): (Arc<dyn Dial>, _) = match self.server {
             Where::Path(path) => (Arc::new(AtPath::new(path, self.allowed)), Exclusion::Arbiter),
-            Where::Port(address, secret) => {
-                (Arc::new(AtPort::new(&address, Arc::new(secret))?), Exclusion::Lease)
+            #[cfg(feature = "tcp")]
+            Where::Port(address, secret, trusted) => {
+                (Arc::new(AtPort::new(&address, secret, trusted)?), Exclusion::Lease)
             }
             Where::Machine(machine) => {
                 let serves = self.serve.unwrap_or(true);

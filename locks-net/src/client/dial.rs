@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
@@ -11,20 +10,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use locks_core::{ErrorKind, LockError};
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::pidfd;
-use crate::secret::Secret;
 use crate::server::socket_file;
+use crate::tls::ClientTls;
 
 /// A way to reach a server; made use of whenever there is no connection and something to say.
 pub(crate) trait Dial: Send + Sync + 'static {
     /// What the backend is called: a URL, without secrets.
     fn name(&self) -> &str;
 
-    /// What both sides are to prove that they know.
-    fn secret(&self) -> Option<Arc<Secret>> {
+    /// How TLS is begun over it; `None` over a Unix socket.
+    fn tls(&self) -> Option<&ClientTls> {
         None
     }
 
@@ -64,38 +61,10 @@ pub(super) struct AtPath {
     allowed: Option<u32>,
 }
 
-/// A server at a TCP port of this machine.
-pub(super) struct AtPort {
-    address: SocketAddr,
-    name: String,
-    secret: Arc<Secret>,
-}
-
 impl AtPath {
     pub(super) fn new(path: PathBuf, allowed: Option<u32>) -> Self {
         let name = format!("unix://{}", path.display());
         Self { path, name, allowed }
-    }
-}
-
-impl AtPort {
-    /// # Errors
-    /// `NotConfigured`, where it is not an address of this machine.
-    pub(super) fn new(address: &str, secret: Arc<Secret>) -> Result<Self, LockError> {
-        let name = format!("locks://{address}");
-        let refused = |why: String| {
-            LockError::new(ErrorKind::NotConfigured, "").with_backend(&*name).with_message(why)
-        };
-        let mut addresses = address
-            .to_socket_addrs()
-            .map_err(|error| refused(format!("`{address}` is no address with a port: {error}")))?;
-        let Some(address) = addresses.find(|address| address.ip().is_loopback()) else {
-            return Err(refused(format!(
-                "`{address}` is not an address of this machine: without TLS, which is still to come, \
-                 a server is reached by `127.0.0.1` or `[::1]` only, or through a tunnel that ends there"
-            )));
-        };
-        Ok(Self { address, name, secret })
     }
 }
 
@@ -125,42 +94,6 @@ impl Dial for AtPath {
         format!(
             "nobody listens there ({error}): start a server by `locks serve --listen unix:{path}`"
         )
-    }
-}
-
-impl Dial for AtPort {
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn secret(&self) -> Option<Arc<Secret>> {
-        Some(self.secret.clone())
-    }
-
-    fn dial(&self, _: Instant) -> Result<Line, Unreached> {
-        begin(&self.address)
-            .map(|socket| Line::Tcp(Arc::new(socket)))
-            .map_err(|error| Unreached::of(&self.name, error.into()))
-    }
-
-    fn nobody(&self, error: &io::Error) -> String {
-        let address = self.address;
-        format!(
-            "nobody listens there ({error}): start a server by `locks serve --listen tcp:{address}`"
-        )
-    }
-}
-
-fn begin(address: &SocketAddr) -> Result<OwnedFd, Errno> {
-    let family = match address {
-        SocketAddr::V4(_) => AddressFamily::INET,
-        SocketAddr::V6(_) => AddressFamily::INET6,
-    };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    match rustix::net::connect(&socket, address) {
-        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
-        Err(error) => Err(error),
     }
 }
 

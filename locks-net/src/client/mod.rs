@@ -5,6 +5,8 @@ mod dial;
 mod generation;
 mod link;
 mod op;
+#[cfg(feature = "tcp")]
+mod port;
 mod session;
 
 pub use self::backend::{NetBackend, NetBuilder};

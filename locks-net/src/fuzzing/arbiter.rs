@@ -9,8 +9,8 @@ use crate::channel::{Arrived, Channel};
 use crate::journal::{Kept, Ledger, Records};
 use crate::pidfd::Process;
 use crate::wire::{
-    Acquire, Call, ClientHello, Event, FrameReader, FrameWriter, Greeting, How, Open, Opened,
-    Resume, ServerHello, VERSION, split_frame,
+    Acquire, Call, ClientHello, Event, FrameReader, Greeting, How, Open, Opened, Resume,
+    ServerHello, VERSION, put_frame, split_frame,
 };
 
 /// A server and three clients. The bytes say what they do: ask for keys and give them up, in all ways,
@@ -104,14 +104,9 @@ impl World {
         clients.iter_mut().for_each(|client| client.connect(self));
     }
 
-    fn exchange(
-        &mut self,
-        id: ConnId,
-        writer: &mut FrameWriter,
-        greeting: &impl Greeting,
-    ) -> Vec<u8> {
+    fn exchange(&mut self, id: ConnId, greeting: &impl Greeting) -> Vec<u8> {
         let (mut bytes, mut answer) = (Vec::new(), Vec::new());
-        writer.put(&mut bytes, |body| greeting.encode(body));
+        put_frame(&mut bytes, |body| greeting.encode(body));
         self.arbiter.receive(id, &bytes);
         self.disk.append(self.arbiter.journal());
         self.arbiter.take_output(id, &mut answer);
@@ -125,7 +120,6 @@ struct Client {
     session: Option<(Opened, [u8; 16])>,
     channel: Channel,
     reader: FrameReader,
-    writer: FrameWriter,
     next: u64,
     /// What was asked for and is not answered, and what is held.
     pending: BTreeMap<u64, (Vec<String>, Mode)>,
@@ -140,7 +134,6 @@ impl Client {
             session: None,
             channel: Channel::default(),
             reader: FrameReader::new(1 << 20),
-            writer: FrameWriter::default(),
             next: 0,
             pending: BTreeMap::new(),
             held: BTreeMap::new(),
@@ -151,9 +144,9 @@ impl Client {
 
     fn connect(&mut self, world: &mut World) {
         self.id = world.arbiter.connect(Peer::new(self.kept, None));
-        (self.reader, self.writer) = (FrameReader::new(1 << 20), FrameWriter::default());
+        self.reader = FrameReader::new(1 << 20);
         let hello = ClientHello { version: VERSION, nonce: [9; 32] };
-        let answer = world.exchange(self.id, &mut self.writer, &hello);
+        let answer = world.exchange(self.id, &hello);
         let server = ServerHello::decode(&answer[4..]).expect("a hello").server;
         let received = self.channel.applied();
         let resume = self.session.as_ref().map(|(opened, server)| {
@@ -161,7 +154,7 @@ impl Client {
             Resume { realm, secret, server: *server, received }
         });
         let open = Open { resume, party: Party::default(), lease: None };
-        let answer = world.exchange(self.id, &mut self.writer, &open);
+        let answer = world.exchange(self.id, &open);
         self.reader.push(&answer);
         let opened = self.reader.next().expect("a frame").expect("an answer");
         let opened = Opened::decode(opened).expect("that the session is open");
@@ -169,7 +162,7 @@ impl Client {
         self.session = Some((opened, server));
         if how == How::Resumed {
             let mut bytes = Vec::new();
-            self.channel.repeat(applied, &mut self.writer, &mut bytes).expect("what was sent");
+            self.channel.repeat(applied, &mut bytes).expect("what was sent");
             world.arbiter.receive(self.id, &bytes);
         } else {
             self.channel = Channel::default();
@@ -189,7 +182,7 @@ impl Client {
     fn say(&mut self, world: &mut World, call: &Call) {
         let (mut message, mut bytes) = (Vec::new(), Vec::new());
         call.encode(&mut message);
-        self.channel.send(&message, world.clock.now(), Some((&mut self.writer, &mut bytes)));
+        self.channel.send(&message, world.clock.now(), Some(&mut bytes));
         world.arbiter.receive(self.id, &bytes);
     }
 

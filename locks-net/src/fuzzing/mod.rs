@@ -5,10 +5,10 @@ mod arbiter;
 use std::sync::Arc;
 
 pub use self::arbiter::arbiter;
-use crate::secret::{ClientHandshake, Secret, ServerHandshake};
+use crate::secret::{ClientHandshake, Proving, Secret, Secured, ServerHandshake};
 use crate::wire::{
-    Call, ClientHello, Event, FrameReader, Greeting, Malformed, Open, Opened, Proof, Rejected,
-    ServerHello, join_frame, split_frame,
+    Call, ClientHello, ClientProof, Event, FrameReader, Greeting, Malformed, Open, Opened,
+    Rejected, ServerHello, ServerProof, join_frame, split_frame,
 };
 
 /// The longest frame that is taken.
@@ -58,7 +58,8 @@ pub fn message(body: &[u8]) {
     event(body);
     greeting::<ClientHello>(body);
     greeting::<ServerHello>(body);
-    greeting::<Proof>(body);
+    greeting::<ClientProof>(body);
+    greeting::<ServerProof>(body);
     greeting::<Open>(body);
     greeting::<Opened>(body);
     greeting::<Rejected>(body);
@@ -106,9 +107,11 @@ pub fn handshake(bytes: &[u8]) {
     let Some((&len, bytes)) = bytes.split_first() else { return };
     let tries = bytes.split_at(usize::from(len).min(bytes.len()));
     let secret = Secret::parse(&"a7".repeat(32)).expect("64 digits");
-    let secret = Some(Arc::new(secret));
-    let mut client = ClientHandshake::new(secret.clone(), [1; 32]);
-    let mut server = ServerHandshake::new(secret, [2; 16], [3; 32]);
+    let again = Secret::parse(&secret.to_text()).expect("it was one");
+    let secured = Secured { secret: Some(Arc::new(secret)), ..Secured::default() };
+    let proving = Proving { clients: Arc::new(again.into()), ..Proving::default() };
+    let mut client = ClientHandshake::new(secured, [1; 32]);
+    let mut server = ServerHandshake::new(Some(proving), [2; 16], [3; 32]);
     for body in [tries.0, tries.1] {
         let step = client.receive(body);
         assert!(step.is_err() || step.is_ok_and(|step| step.established.is_none()), "client");

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::Secret;
 
-/// More than 64 digits and some white space are no secret.
+/// More than a name, 64 digits and some white space are no secret.
 const LONGEST: usize = 256;
 
 pub(super) fn read(path: &Path) -> Result<Secret, LockError> {
@@ -36,8 +36,8 @@ pub(super) fn read(path: &Path) -> Result<Secret, LockError> {
     if let Some(why) = unfit(&file, path).map_err(unreadable)? {
         return Err(refused(&why));
     }
-    let digits = contents(file).map_err(unreadable)?;
-    Secret::from_digits(digits.trim_ascii()).map_err(|why| refused(&why))
+    let text = contents(file).map_err(unreadable)?;
+    Secret::from_text(text.trim_ascii()).map_err(|why| refused(&why))
 }
 
 /// Neither waits for a pipe nor follows a link.

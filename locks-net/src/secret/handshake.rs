@@ -1,22 +1,22 @@
-//! The greetings before `Open`, as each side sees them: hellos, and proofs where there is a secret.
+//! The greetings before `Open`, as each side sees them: hellos, and proofs over TCP.
 
 use std::mem;
 use std::sync::Arc;
 
-use super::mac::are_equal;
-use super::transcript::Transcript;
-use super::{Opener, Sealer, Secret};
+use super::Secret;
+use super::mac::{MacKey, are_equal};
+use crate::access::{Access, Clients, Fingerprint};
 use crate::wire::{
-    ClientHello, Greeting, Malformed, Proof, Rejected, ServerHello, VERSION, Why, decode_answer,
+    ClientHello, ClientProof, Greeting, Malformed, Rejected, ServerHello, ServerProof, VERSION,
+    Why, decode_answer,
 };
 
 /// What a greeting of the other side leads to.
 #[derive(Debug)]
 pub(crate) struct Step {
-    /// Is to be sent, without a tag.
+    /// Is to be sent.
     pub(crate) reply: Option<Vec<u8>>,
-    /// If there, this side expects no more of these greetings. Frames behind `reply`, and those that
-    /// arrive from now on, are sealed by its keys.
+    /// If there, this side expects no more of these greetings.
     pub(crate) established: Option<Established>,
 }
 
@@ -25,21 +25,35 @@ pub(crate) struct Step {
 pub(crate) struct Established {
     /// The life of the server.
     pub(crate) server: [u8; 16],
-    /// `None` without a secret.
-    pub(crate) keys: Option<Keys>,
+    /// At the server: who the client is; `None` over a Unix socket.
+    pub(crate) access: Option<Access>,
 }
 
-/// One side's keys of a connection.
-#[derive(Debug)]
-pub(crate) struct Keys {
-    pub(crate) sealer: Sealer,
-    pub(crate) opener: Opener,
+/// What a client knows of its connection (N5). Over a Unix socket nothing, for the kernel has said who is there.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Secured {
+    /// To be proved by both sides.
+    pub(crate) secret: Option<Arc<Secret>>,
+    /// The certificate that the server has shown to have the key of.
+    pub(crate) certificate: Fingerprint,
+    /// It was known before, or an authority has vouched for it.
+    pub(crate) is_verified: bool,
+}
+
+/// What a server wants to be proved to it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Proving {
+    pub(crate) clients: Arc<Clients>,
+    /// Its own certificate, by this connection.
+    pub(crate) certificate: Fingerprint,
+    /// The client's, of which it has shown to have the key.
+    pub(crate) client: Option<Fingerprint>,
 }
 
 /// The client's side.
 #[derive(Debug)]
 pub(crate) struct ClientHandshake {
-    secret: Option<Arc<Secret>>,
+    secured: Secured,
     nonce: [u8; 32],
     stage: Stage,
 }
@@ -47,7 +61,7 @@ pub(crate) struct ClientHandshake {
 /// The server's side.
 #[derive(Debug)]
 pub(crate) struct ServerHandshake {
-    secret: Option<Arc<Secret>>,
+    proving: Option<Proving>,
     server: [u8; 16],
     nonce: [u8; 32],
     stage: Stage,
@@ -61,10 +75,39 @@ enum Stage {
     Over,
 }
 
+/// What proofs are bound to.
+#[derive(Debug)]
+struct Transcript {
+    server: [u8; 16],
+    /// Both, as they were said.
+    hellos: [Vec<u8>; 2],
+    /// The server's, as this side sees it.
+    certificate: Fingerprint,
+}
+
+/// Whose proof it is.
+const CLIENT: &[u8; 16] = b"locks net client";
+const SERVER: &[u8; 16] = b"locks net server";
+
+impl Transcript {
+    fn proof(&self, secret: &Secret, name: &str, role: &[u8; 16]) -> [u8; 32] {
+        let [client, server] = &self.hellos;
+        let len = u16::try_from(name.len()).expect("names are short").to_le_bytes();
+        MacKey::new(secret.bytes()).code(&[
+            role,
+            client,
+            server,
+            &len,
+            name.as_bytes(),
+            &self.certificate.0,
+        ])
+    }
+}
+
 impl ClientHandshake {
     /// `nonce` comes from [`random`](super::random), and is another one for each connection.
-    pub(crate) fn new(secret: Option<Arc<Secret>>, nonce: [u8; 32]) -> Self {
-        Self { secret, nonce, stage: Stage::Hello }
+    pub(crate) fn new(secured: Secured, nonce: [u8; 32]) -> Self {
+        Self { secured, nonce, stage: Stage::Hello }
     }
 
     /// The first of all frames.
@@ -79,56 +122,59 @@ impl ClientHandshake {
     /// and the connection is to be closed without an answer.
     pub(crate) fn receive(&mut self, body: &[u8]) -> Result<Step, Rejected> {
         match mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Hello => self.hear(decode_answer(body).map_err(nonsense)??),
+            Stage::Hello => self.hear(body, decode_answer(body).map_err(nonsense)??),
             Stage::Proof(transcript) => {
-                self.check(&transcript, decode_answer(body).map_err(nonsense)??)
+                self.check(&transcript, &decode_answer(body).map_err(nonsense)??)
             }
             Stage::Over => Err(over()),
         }
     }
 
-    fn hear(&mut self, hello: ServerHello) -> Result<Step, Rejected> {
+    fn hear(&mut self, body: &[u8], hello: ServerHello) -> Result<Step, Rejected> {
         if hello.version != VERSION {
             return Err(other_version("the server", hello.version));
         }
-        let server = hello.server;
-        match (&self.secret, hello.secret) {
-            (None, false) => {
-                Ok(Step { reply: None, established: Some(Established { server, keys: None }) })
-            }
+        let Secured { secret, certificate, is_verified } = &self.secured;
+        match (secret, hello.secret) {
             (Some(secret), true) => {
-                let (client_nonce, server_nonce) = (self.nonce, hello.nonce);
-                let transcript = Transcript { server, client_nonce, server_nonce };
-                let proof = transcript.client_proof(secret);
+                let hellos = [self.hello(), body.to_vec()];
+                let transcript =
+                    Transcript { server: hello.server, hellos, certificate: *certificate };
+                let proof = transcript.proof(secret, secret.name(), CLIENT);
                 self.stage = Stage::Proof(transcript);
-                Ok(Step { reply: Some(encode(&Proof(proof))), established: None })
+                let proof = ClientProof { name: secret.name().to_owned(), proof };
+                Ok(Step { reply: Some(encode(&proof)), established: None })
             }
             (None, true) => Err(unauthorized(
-                "the server wants to be proved that its secret is known, and this client was given none",
+                "the server wants to be proved that a secret is known, and this client was given none: name its \
+                 file by `secret_file`",
             )),
-            (Some(_), false) => Err(unauthorized(
+            (Some(_), false) if !is_verified => Err(unauthorized(
                 "this client was given a secret, and the server has none: it may be another one",
             )),
+            (_, false) => established(None, hello.server, None),
         }
     }
 
-    fn check(&self, transcript: &Transcript, proof: Proof) -> Result<Step, Rejected> {
-        let secret = self.secret.as_deref().expect("proofs are due");
-        if !are_equal(&proof.0, &transcript.server_proof(secret)) {
+    fn check(&self, transcript: &Transcript, proof: &ServerProof) -> Result<Step, Rejected> {
+        let secret = self.secured.secret.as_deref().expect("proofs are due");
+        if !are_equal(&proof.0, &transcript.proof(secret, secret.name(), SERVER)) {
             return Err(unauthorized("the server does not know the secret"));
         }
-        let [upward, downward] = transcript.keys(secret);
-        let keys = Keys { sealer: Sealer::new(upward), opener: Opener::new(downward) };
-        let server = transcript.server;
-        Ok(Step { reply: None, established: Some(Established { server, keys: Some(keys) }) })
+        established(None, transcript.server, None)
     }
 }
 
 impl ServerHandshake {
     /// `nonce` comes from [`random`](super::random), and is another one for each connection; `server`
     /// is the server's life.
-    pub(crate) fn new(secret: Option<Arc<Secret>>, server: [u8; 16], nonce: [u8; 32]) -> Self {
-        Self { secret, server, nonce, stage: Stage::Hello }
+    pub(crate) fn new(proving: Option<Proving>, server: [u8; 16], nonce: [u8; 32]) -> Self {
+        Self { proving, server, nonce, stage: Stage::Hello }
+    }
+
+    /// What is to be proved is known from now on; before, nobody can prove it.
+    pub(crate) fn prove(&mut self, proving: Proving) {
+        self.proving = Some(proving);
     }
 
     /// The client has said this.
@@ -137,45 +183,52 @@ impl ServerHandshake {
     /// The client is to be told, and the connection to be closed then.
     pub(crate) fn receive(&mut self, body: &[u8]) -> Result<Step, Rejected> {
         match mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Hello => self.hear(&ClientHello::decode(body).map_err(nonsense)?),
+            Stage::Hello => self.hear(body, &ClientHello::decode(body).map_err(nonsense)?),
             Stage::Proof(transcript) => self.check(&transcript, body),
             Stage::Over => Err(over()),
         }
     }
 
-    fn hear(&mut self, hello: &ClientHello) -> Result<Step, Rejected> {
+    fn hear(&mut self, body: &[u8], hello: &ClientHello) -> Result<Step, Rejected> {
         if hello.version != VERSION {
             return Err(other_version("the client", hello.version));
         }
         let Self { server, nonce, .. } = *self;
-        let secret = self.secret.is_some();
+        let proving = self.proving.as_ref();
+        let known = proving.and_then(|it| it.clients.by_certificate(it.client?));
+        let secret = proving.is_some() && known.is_none();
         let reply = encode(&ServerHello { version: VERSION, server, nonce, secret });
-        let established = if secret {
-            let (client_nonce, server_nonce) = (hello.nonce, nonce);
-            self.stage = Stage::Proof(Transcript { server, client_nonce, server_nonce });
-            None
-        } else {
-            Some(Established { server, keys: None })
+        let Some(proving) = proving.filter(|_| secret) else {
+            return established(Some(reply), server, known);
         };
-        Ok(Step { reply: Some(reply), established })
+        let hellos = [body.to_vec(), reply.clone()];
+        self.stage = Stage::Proof(Transcript { server, hellos, certificate: proving.certificate });
+        Ok(Step { reply: Some(reply), established: None })
     }
 
     fn check(&self, transcript: &Transcript, body: &[u8]) -> Result<Step, Rejected> {
-        let secret = self.secret.as_deref().expect("proofs are due");
-        let is_proved = Proof::decode(body)
-            .is_ok_and(|proof| are_equal(&proof.0, &transcript.client_proof(secret)));
-        if !is_proved {
+        let proving = self.proving.as_ref().expect("proofs are due");
+        let known = ClientProof::decode(body).ok().and_then(|ClientProof { name, proof }| {
+            let does = |it: &Secret| are_equal(&proof, &transcript.proof(it, &name, CLIENT));
+            proving.clients.by_secret(&name, does)
+        });
+        let Some((access, secret)) = known else {
             return Err(unauthorized(
                 "the client's secret is not the server's: `secret_file` or `LOCKS_SECRET` has to give the \
-                 one that `locks serve` has",
+                 one that `locks serve` has. Or somebody stands between the two, whom neither trusts",
             ));
-        }
-        let [upward, downward] = transcript.keys(secret);
-        let keys = Keys { sealer: Sealer::new(downward), opener: Opener::new(upward) };
-        let server = transcript.server;
-        let reply = Some(encode(&Proof(transcript.server_proof(secret))));
-        Ok(Step { reply, established: Some(Established { server, keys: Some(keys) }) })
+        };
+        let proof = ServerProof(transcript.proof(&secret, &access.name, SERVER));
+        established(Some(encode(&proof)), transcript.server, Some(access))
     }
+}
+
+fn established(
+    reply: Option<Vec<u8>>,
+    server: [u8; 16],
+    access: Option<Access>,
+) -> Result<Step, Rejected> {
+    Ok(Step { reply, established: Some(Established { server, access }) })
 }
 
 fn encode(greeting: &impl Greeting) -> Vec<u8> {
@@ -204,19 +257,34 @@ fn other_version(who: &str, version: u16) -> Rejected {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::access::Client;
 
     const SERVER_LIFE: [u8; 16] = [5; 16];
+    const CERTIFICATE: Fingerprint = Fingerprint([7; 32]);
 
-    fn secret(byte: &str) -> Option<Arc<Secret>> {
-        Some(Arc::new(Secret::parse(&byte.repeat(32)).unwrap()))
+    fn secret(pair: &str) -> Secret {
+        Secret::parse(&pair.repeat(32)).unwrap()
     }
 
-    fn client(secret: Option<Arc<Secret>>) -> ClientHandshake {
-        ClientHandshake::new(secret, [1; 32])
+    fn client(pair: &str) -> ClientHandshake {
+        let secret = Some(Arc::new(secret(pair)));
+        client_of(Secured { secret, certificate: CERTIFICATE, is_verified: false })
     }
 
-    fn server(secret: Option<Arc<Secret>>) -> ServerHandshake {
-        ServerHandshake::new(secret, SERVER_LIFE, [2; 32])
+    fn client_of(secured: Secured) -> ClientHandshake {
+        ClientHandshake::new(secured, [1; 32])
+    }
+
+    fn proving(clients: impl Into<Clients>) -> Proving {
+        Proving { clients: Arc::new(clients.into()), certificate: CERTIFICATE, client: None }
+    }
+
+    fn server(pair: &str) -> ServerHandshake {
+        server_of(Some(proving(secret(pair))))
+    }
+
+    fn server_of(proving: Option<Proving>) -> ServerHandshake {
+        ServerHandshake::new(proving, SERVER_LIFE, [2; 32])
     }
 
     /// Goes on until one side refuses, or both are done.
@@ -238,75 +306,94 @@ mod tests {
         }
     }
 
-    fn open(from: &mut Established, to: &mut Established, body: &[u8]) -> bool {
-        let tag = from.keys.as_mut().unwrap().sealer.tag(body);
-        let frame = [body, &tag].concat();
-        to.keys.as_mut().unwrap().opener.open(&frame).is_ok()
+    /// The server's hello, and the client's proof after it.
+    fn proved(client: &mut ClientHandshake, server: &mut ServerHandshake) -> Vec<u8> {
+        let hello = server.receive(&client.hello()).unwrap().reply.unwrap();
+        client.receive(&hello).unwrap().reply.unwrap()
     }
 
     #[test]
-    fn n5_without_a_secret_hellos_are_enough() {
-        let sides = shake(client(None), server(None)).unwrap();
-        for side in sides {
-            assert_eq!(side.server, SERVER_LIFE);
-            assert!(side.keys.is_none());
-        }
+    fn n5_over_a_unix_socket_hellos_are_enough() {
+        let [at_client, at_server] = shake(client_of(Secured::default()), server_of(None)).unwrap();
+        assert_eq!((at_client.server, at_server.server), (SERVER_LIFE, SERVER_LIFE));
+        assert_eq!(at_server.access, None);
     }
 
     #[test]
-    fn n5_who_shares_a_secret_shares_keys() {
-        let [mut client, mut server] = shake(client(secret("a7")), server(secret("a7"))).unwrap();
-        for _ in 0..3 {
-            assert!(open(&mut client, &mut server, b"up"));
-            assert!(open(&mut server, &mut client, b"down"));
-        }
-        assert_eq!((client.server, server.server), (SERVER_LIFE, SERVER_LIFE));
+    fn n5_who_shares_a_secret_is_let_in_by_its_name() {
+        let [at_client, at_server] = shake(client("a7"), server("a7")).unwrap();
+        assert_eq!((at_client.server, at_server.server), (SERVER_LIFE, SERVER_LIFE));
+        let access = at_server.access.unwrap();
+        assert_eq!((&*access.name, access.steal, access.admin), ("", true, true));
+
+        let named = || secret("a8").named("b").unwrap();
+        let mine = Client::new().secret(secret("a7")).secret(secret("a8")).namespace("b/");
+        let list = Clients::from(secret("a7")).client("b", mine).unwrap();
+        let one = Secured { secret: Some(Arc::new(named())), ..client("a7").secured };
+        let [_, at_server] = shake(client_of(one.clone()), server_of(Some(proving(list)))).unwrap();
+        let access = at_server.access.unwrap();
+        assert_eq!((&*access.name, &*access.namespace, access.admin), ("b", "b/", false));
+        let refused = shake(client_of(one), server("a8")).unwrap_err();
+        assert_eq!(refused.why, Why::Unauthorized, "the right secret by the wrong name");
     }
 
     #[test]
-    fn n5_a_frame_does_not_go_back_to_its_sender() {
-        let [mut client, _] = shake(client(secret("a7")), server(secret("a7"))).unwrap();
-        let tag = client.keys.as_mut().unwrap().sealer.tag(b"up");
-        let frame = [&b"up"[..], &tag].concat();
-        assert!(client.keys.unwrap().opener.open(&frame).is_err());
-    }
-
-    #[test]
-    fn n5_keys_are_those_of_one_connection() {
-        let [mut client_side, _] = shake(client(secret("a7")), server(secret("a7"))).unwrap();
-        let again = ServerHandshake::new(secret("a7"), SERVER_LIFE, [3; 32]);
-        let [_, mut server_side] = shake(client(secret("a7")), again).unwrap();
-        assert!(!open(&mut client_side, &mut server_side, b"up"));
+    fn n5_a_certificate_replaces_the_secret_only_where_the_server_is_known() {
+        let mine = Fingerprint([8; 32]);
+        let list = Clients::new().client("a", Client::new().certificate(mine)).unwrap();
+        let proving = Proving { client: Some(mine), ..proving(list) };
+        let secured =
+            |secret, is_verified| Secured { secret, certificate: CERTIFICATE, is_verified };
+        let [_, at_server] =
+            shake(client_of(secured(None, true)), server_of(Some(proving.clone()))).unwrap();
+        assert_eq!(at_server.access.unwrap().name, "a");
+        let refused = shake(client("a7"), server_of(Some(proving.clone()))).unwrap_err();
+        assert!(refused.text.contains("it may be another one"), "{}", refused.text);
+        let unknown = Proving { client: Some(CERTIFICATE), ..proving };
+        let refused = shake(client_of(secured(None, true)), server_of(Some(unknown))).unwrap_err();
+        assert!(refused.text.contains("`secret_file`"), "{}", refused.text);
     }
 
     #[test]
     fn n5_who_lacks_the_secret_or_has_another_is_refused() {
-        for (client_secret, server_secret) in
-            [(None, secret("a7")), (secret("a7"), None), (secret("a7"), secret("a8"))]
-        {
-            let refused = shake(client(client_secret), server(server_secret)).unwrap_err();
+        let none = || client_of(Secured { secret: None, ..client("a7").secured });
+        for (client, server) in [
+            (none(), server("a7")),
+            (client("a7"), server_of(None)),
+            (client("a7"), server("a8")),
+            (client("a7"), server_of(Some(proving(Clients::new())))),
+        ] {
+            let refused = shake(client, server).unwrap_err();
             assert_eq!(refused.why, Why::Unauthorized, "{}", refused.text);
         }
     }
 
     #[test]
+    fn n5_a_man_in_the_middle_is_found_out_by_his_certificate() {
+        // He passes on what both say, who see certificates of their own.
+        let his = Secured { certificate: Fingerprint([9; 32]), ..client("a7").secured };
+        let refused = shake(client_of(his), server("a7")).unwrap_err();
+        assert_eq!(refused.why, Why::Unauthorized);
+        assert!(refused.text.contains("somebody stands between"), "{}", refused.text);
+    }
+
+    #[test]
     fn n5_a_server_that_lacks_the_secret_is_found_out() {
-        let (mut client, mut honest) = (client(secret("a7")), server(secret("a7")));
-        let mut false_one = ServerHandshake::new(secret("a8"), SERVER_LIFE, [2; 32]);
-        let hello = false_one.receive(&client.hello()).unwrap().reply.unwrap();
-        let proof = client.receive(&hello).unwrap().reply.unwrap();
+        let (mut client, mut honest) = (client("a7"), server("a7"));
+        let proof = proved(&mut client, &mut server("a8"));
         honest.receive(&client.hello()).unwrap();
         assert!(honest.receive(&proof).is_ok(), "the proof itself is right");
-        assert_eq!(client.receive(&proof).unwrap_err().why, Why::Unauthorized, "sent back");
+        let ClientProof { proof, .. } = ClientProof::decode(&proof).unwrap();
+        let back = encode(&ServerProof(proof));
+        assert_eq!(client.receive(&back).unwrap_err().why, Why::Unauthorized, "sent back");
     }
 
     #[test]
     fn n5_a_proof_is_good_for_one_connection() {
-        let (mut client, mut first) = (client(secret("a7")), server(secret("a7")));
-        let hello = first.receive(&client.hello()).unwrap().reply.unwrap();
-        let proof = client.receive(&hello).unwrap().reply.unwrap();
+        let mut client = client("a7");
+        let proof = proved(&mut client, &mut server("a7"));
         for (server, nonce) in [(SERVER_LIFE, [3; 32]), ([6; 16], [2; 32])] {
-            let mut second = ServerHandshake::new(secret("a7"), server, nonce);
+            let mut second = ServerHandshake::new(Some(proving(secret("a7"))), server, nonce);
             second.receive(&client.hello()).unwrap();
             assert_eq!(second.receive(&proof).unwrap_err().why, Why::Unauthorized);
         }
@@ -314,10 +401,10 @@ mod tests {
 
     #[test]
     fn n5_nothing_else_passes_for_a_proof() {
-        let right = server(secret("a7"));
-        for body in [vec![], vec![Proof::KIND], encode(&Proof([0; 32])), client(None).hello()] {
-            let mut server = ServerHandshake::new(right.secret.clone(), SERVER_LIFE, [2; 32]);
-            server.receive(&client(None).hello()).unwrap();
+        let zeros = encode(&ClientProof { name: String::new(), proof: [0; 32] });
+        for body in [vec![], vec![ClientProof::KIND], zeros, client("a7").hello()] {
+            let mut server = server("a7");
+            server.receive(&client("a7").hello()).unwrap();
             assert_eq!(server.receive(&body).unwrap_err().why, Why::Unauthorized, "{body:?}");
             assert!(server.receive(&body).is_err(), "nor a second time");
         }
@@ -326,14 +413,12 @@ mod tests {
     #[test]
     fn n2_another_version_is_refused_by_either_side() {
         let hello = encode(&ClientHello { version: VERSION + 1, nonce: [1; 32] });
-        let refused = server(None).receive(&hello).unwrap_err();
+        let refused = server_of(None).receive(&hello).unwrap_err();
         assert_eq!(refused.why, Why::Version);
-        let text = "the client speaks version 2 of the protocol, and this side 1";
-        assert_eq!(refused.text, text);
         let (server, nonce) = (SERVER_LIFE, [2; 32]);
         let hello = ServerHello { version: VERSION + 1, server, nonce, secret: false };
-        assert_eq!(client(None).receive(&encode(&hello)).unwrap_err().why, Why::Version);
-        let said = client(None).receive(&encode(&refused)).unwrap_err();
+        assert_eq!(client("a7").receive(&encode(&hello)).unwrap_err().why, Why::Version);
+        let said = client("a7").receive(&encode(&refused)).unwrap_err();
         assert_eq!(said, refused, "the other side's refusal is passed on");
     }
 }

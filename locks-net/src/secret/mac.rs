@@ -1,4 +1,4 @@
-//! HMAC-SHA256 (RFC 2104) and HKDF (RFC 5869).
+//! HMAC-SHA256 (RFC 2104).
 
 use std::fmt;
 use std::hint::black_box;
@@ -53,32 +53,6 @@ impl Drop for MacKey {
 impl fmt::Debug for MacKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MacKey")
-    }
-}
-
-/// Keys that are made of `secret` for what `info` says, unlike each other for different `info` and for
-/// different `salt`.
-pub(super) struct Derivation(MacKey);
-
-impl Derivation {
-    pub(super) fn new(salt: &[&[u8]], secret: &[u8]) -> Self {
-        let mut extracted = MacKey::new(&salt.concat()).code(&[secret]);
-        let derivation = Self(MacKey::new(&extracted));
-        extracted.zeroize();
-        derivation
-    }
-
-    /// The first 32 bytes of what HKDF expands to.
-    pub(super) fn key(&self, info: &[&[u8]]) -> MacKey {
-        let mut bytes = self.expand(info);
-        let key = MacKey::new(&bytes);
-        bytes.zeroize();
-        key
-    }
-
-    fn expand(&self, info: &[&[u8]]) -> [u8; 32] {
-        let info = info.concat();
-        self.0.code(&[&info, &[1]])
     }
 }
 
@@ -139,23 +113,6 @@ mod tests {
             let (begin, end) = data.split_at(data.len() / 2);
             assert_eq!(key.code(&[begin, b"", end]), *hex(code), "in parts, by the same key");
         }
-    }
-
-    #[test]
-    fn n5_keys_are_derived_as_in_rfc_5869() {
-        let salt = hex("000102030405060708090a0b0c");
-        let info = hex("f0f1f2f3f4f5f6f7f8f9");
-        let derivation = Derivation::new(&[&salt[..4], &salt[4..]], &[0x0b; 22]);
-        let key = "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf";
-        assert_eq!(derivation.expand(&[&info[..1], &info[1..]]), *hex(key));
-        let nothing = Derivation::new(&[], &[0x0b; 22]);
-        let key = "8da4e775a563c18f715f802a063c5a31b8a11f5c5ee1879ec3454e5f3c738d2d";
-        assert_eq!(nothing.expand(&[]), *hex(key));
-        let first = (0x00..=0x4f).collect::<Vec<u8>>();
-        let salt = (0x60..=0xaf).collect::<Vec<u8>>();
-        let info = (0xb0..=0xff).collect::<Vec<u8>>();
-        let key = "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c";
-        assert_eq!(Derivation::new(&[&salt], &first).expand(&[&info]), *hex(key));
     }
 
     #[test]

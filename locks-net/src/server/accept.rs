@@ -16,8 +16,8 @@ use super::descriptor::Descriptor;
 use crate::arbiter::Peer;
 use crate::journal::Kept;
 use crate::pidfd::{self, Pidfd};
-use crate::secret::Secret;
-use crate::wire::{FrameWriter, Greeting, Rejected, Why};
+use crate::tls::ServerTls;
+use crate::wire::{Greeting, Rejected, Why, put_frame};
 
 /// A socket that takes connections.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ enum Socket {
     },
     Tcp {
         listener: TcpListener,
-        secret: Arc<Secret>,
+        tls: Arc<ServerTls>,
     },
 }
 
@@ -57,7 +57,7 @@ impl AsFd for Socket {
 #[derive(Debug)]
 pub(super) enum Accepted {
     /// Somebody is there.
-    Peer(Newcomer),
+    Peer(Box<Newcomer>),
     /// Somebody was there and is not let in; why, if that is of interest.
     TurnedAway(Option<String>),
     /// Nobody; it rings when that changes.
@@ -75,6 +75,8 @@ pub(super) struct Newcomer {
     pub(super) from: Option<IpAddr>,
     /// The process at its other end, if that keeps its session.
     pub(super) process: Option<Pidfd>,
+    /// How its TLS is begun, over TCP.
+    pub(super) tls: Option<Arc<ServerTls>>,
 }
 
 impl Accepted {
@@ -82,11 +84,13 @@ impl Accepted {
     fn of(
         stream: io::Result<impl Into<OwnedFd>>,
         peer: Peer,
-        from: Option<IpAddr>,
         process: Option<Pidfd>,
+        tls: Option<Arc<ServerTls>>,
     ) -> Self {
         match stream.and_then(|stream| Descriptor::new(stream.into())) {
-            Ok(socket) => Accepted::Peer(Newcomer { socket, peer, from, process }),
+            Ok(socket) => {
+                Accepted::Peer(Box::new(Newcomer { socket, from: peer.from, peer, process, tls }))
+            }
             Err(_) => Accepted::TurnedAway(None),
         }
     }
@@ -97,8 +101,8 @@ impl Listener {
         Self::new(Socket::Unix { listener, users }, rope)
     }
 
-    pub(super) fn tcp(listener: TcpListener, secret: Arc<Secret>, rope: Arc<Rope>) -> Self {
-        Self::new(Socket::Tcp { listener, secret }, rope)
+    pub(super) fn tcp(listener: TcpListener, tls: Arc<ServerTls>, rope: Arc<Rope>) -> Self {
+        Self::new(Socket::Tcp { listener, tls }, rope)
     }
 
     fn new(socket: Socket, rope: Arc<Rope>) -> Self {
@@ -127,16 +131,15 @@ impl Listener {
                     false => no_room(&stream),
                 })
             }
-            Socket::Tcp { listener, secret } => {
+            Socket::Tcp { listener, tls } => {
                 listener.poll_accept(cx).map_ok(|(stream, from)| {
                     if !has_room {
                         return no_room(&stream);
                     }
                     // Frames are small and awaited. Without it they are merely late.
                     let _ = stream.set_nodelay(true);
-                    let secret = Some(Arc::clone(secret));
-                    let peer = Peer { descriptors_left, ..Peer::new(Kept::ByLease, secret) };
-                    Accepted::of(stream.into_std(), peer, Some(from.ip()), None)
+                    let peer = Peer { descriptors_left, ..Peer::remote(from.ip().to_canonical()) };
+                    Accepted::of(stream.into_std(), peer, None, Some(Arc::clone(tls)))
                 })
             }
         };
@@ -166,10 +169,16 @@ impl Listener {
 
 /// Says no to somebody who has just connected, if that can be said at once.
 fn reject(stream: impl AsFd, why: Why, text: &str) {
+    let frame = refusal(why, text);
+    let _ = rustix::net::send(stream, &frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+}
+
+/// What that is said by.
+pub(super) fn refusal(why: Why, text: &str) -> Vec<u8> {
     let mut frame = Vec::new();
     let rejected = Rejected { why, text: text.to_owned() };
-    FrameWriter::default().put(&mut frame, |body| rejected.encode(body));
-    let _ = rustix::net::send(stream, &frame, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    put_frame(&mut frame, |body| rejected.encode(body));
+    frame
 }
 
 /// How many of `wanted` descriptors can be opened now. The number of the next one does not say: there may be gaps below.
@@ -222,7 +231,7 @@ fn unix_peer(stream: UnixStream, users: &BTreeSet<u32>, descriptors_left: usize)
     // The server's own user could as well end it, and root everything.
     let administers = uid == 0 || uid == rustix::process::geteuid().as_raw();
     let peer = Peer { descriptors_left, administers, ..Peer::new(kept, None) };
-    Accepted::of(stream.into_std(), peer, None, process)
+    Accepted::of(stream.into_std(), peer, process, None)
 }
 
 fn is_exhausted(error: &io::Error) -> bool {

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use locks_core::Moment;
 
-/// Failed proofs, by address (N5). Each makes the next refusal of that address come later, so that
+/// Proofs, by address (N5). Each makes the next refusal of that address come later, so that
 /// guessing is slow; whoever knows the secret is never made to wait.
 #[derive(Debug, Default)]
 pub(super) struct Attempts {
     failed: HashMap<IpAddr, Failed>,
     /// Those of addresses that do not fit into the table.
     others: Failed,
+    /// When somebody from there was let in last.
+    familiar: HashMap<IpAddr, Moment>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,6 +48,23 @@ impl Attempts {
         failed.last = Some(now);
         let [first, longest] = DELAYS;
         first.saturating_mul(1 << (failed.times - 1).min(16)).min(longest)
+    }
+}
+
+impl Attempts {
+    /// Somebody from there was let in.
+    pub(super) fn let_in(&mut self, address: IpAddr, now: Moment) {
+        if self.familiar.len() >= ADDRESSES && !self.familiar.contains_key(&address) {
+            self.familiar.retain(|_, at| now.since(*at) < MEMORY);
+        }
+        if self.familiar.len() < ADDRESSES || self.familiar.contains_key(&address) {
+            self.familiar.insert(address, now);
+        }
+    }
+
+    /// Whether somebody from there was let in within so long a time.
+    pub(super) fn is_familiar(&self, address: IpAddr, within: Duration, now: Moment) -> bool {
+        self.familiar.get(&address).is_some_and(|at| now.since(*at) <= within)
     }
 }
 

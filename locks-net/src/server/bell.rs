@@ -13,6 +13,8 @@ pub(super) enum Source {
     Connection(ConnId),
     /// One of the listeners, by its place.
     Listener(usize),
+    /// TLS handshakes.
+    Handshakes,
     /// The process that keeps this session.
     Process(u32),
     /// The time has come.

@@ -1,24 +1,23 @@
 use std::collections::BTreeSet;
-use std::io;
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use locks_core::{ErrorKind, LockError};
 
 use super::log::{Log, LogLine};
 use super::machine_time::MachineTime;
 use super::socket_file::{self, Replace};
+#[cfg(feature = "tcp")]
+use super::tcp::OnTcp;
 use super::{Life, Listening, Server};
 use crate::arbiter::Limits;
 use crate::journal::Store;
-use crate::secret::Secret;
 
 /// How a [`Server`] is to be.
 #[derive(Debug)]
 pub struct ServerBuilder {
     unix: Vec<PathBuf>,
-    tcp: Vec<(SocketAddr, Arc<Secret>)>,
+    #[cfg(feature = "tcp")]
+    pub(super) tcp: OnTcp,
     users: BTreeSet<u32>,
     state: Option<PathBuf>,
     limits: Limits,
@@ -31,7 +30,8 @@ impl ServerBuilder {
     pub(super) fn new() -> Self {
         Self {
             unix: Vec::new(),
-            tcp: Vec::new(),
+            #[cfg(feature = "tcp")]
+            tcp: OnTcp::default(),
             users: BTreeSet::from([rustix::process::geteuid().as_raw()]),
             state: None,
             limits: Limits::default(),
@@ -46,14 +46,6 @@ impl ServerBuilder {
     #[must_use]
     pub fn unix(mut self, path: impl Into<PathBuf>) -> Self {
         self.unix.push(path.into());
-        self
-    }
-
-    /// Listens on TCP, on an address of this machine's own (N5): clients have to know the secret, and
-    /// keep their sessions by renewing their leases (N1 c). With port 0 the system chooses one.
-    #[must_use]
-    pub fn tcp(mut self, address: SocketAddr, secret: Secret) -> Self {
-        self.tcp.push((address, Arc::new(secret)));
         self
     }
 
@@ -102,20 +94,19 @@ impl ServerBuilder {
     /// Takes up what the journal tells of, listens, and serves from a thread of its own.
     ///
     /// # Errors
-    /// `NotConfigured` if there is no address or no directory, if they are not fit, and for an address
-    /// that other machines reach; `Contended` if another server uses one of them; `Unavailable` if the
+    /// `NotConfigured` if there is no address or no directory, if they are not fit, or if nobody would be let in over TCP;
+    /// `Contended` if another server uses one of them; `Unavailable` if the
     /// journal cannot be used; `Io` if the system refuses.
     pub fn start(self) -> Result<Server, LockError> {
         let state = self.check()?;
         let boot_clock = MachineTime::new().boot;
-        let (store, recovered) = Store::open(state, !self.tcp.is_empty(), &*boot_clock, self.dead)?;
+        let (store, recovered) = Store::open(state, self.is_on_tcp(), &*boot_clock, self.dead)?;
         let mut listening = Vec::new();
         let mut addresses = Vec::new();
-        for (address, secret) in self.tcp {
-            let listener = listen_tcp(address)?;
-            let address = listener.local_addr().unwrap_or(address);
-            addresses.push(format!("locks://{address}"));
-            listening.push(Listening::Tcp(listener, secret));
+        #[cfg(feature = "tcp")]
+        for (address, listener) in self.tcp.listen(state, &self.log)? {
+            addresses.push(address);
+            listening.push(listener);
         }
         for path in self.unix {
             let for_others = self.users.len() > 1;
@@ -123,22 +114,31 @@ impl ServerBuilder {
             addresses.push(format!("unix://{}", file.path().display()));
             listening.push(Listening::Unix(listener, file, self.users.clone()));
         }
-        let life = Life { store, recovered, limits: self.limits, listening, log: self.log };
+        #[cfg(feature = "tcp")]
+        let clients = self.tcp.clients;
+        #[cfg(not(feature = "tcp"))]
+        let clients = crate::Clients::new();
+        let Self { limits, log, .. } = self;
+        let life = Life { store, recovered, limits, clients, listening, log };
         Server::spawn(life, addresses)
     }
 
+    #[cfg(feature = "tcp")]
+    fn is_on_tcp(&self) -> bool {
+        self.tcp.is_wanted()
+    }
+
+    #[cfg(not(feature = "tcp"))]
+    fn is_on_tcp(&self) -> bool {
+        false
+    }
+
     fn check(&self) -> Result<&Path, LockError> {
-        if self.unix.is_empty() && self.tcp.is_empty() {
+        if self.unix.is_empty() && !self.is_on_tcp() {
             return Err(unfit("the server has no address: name one by `unix` or `tcp`"));
         }
-        for (address, _) in &self.tcp {
-            if !address.ip().to_canonical().is_loopback() {
-                return Err(unfit(&format!(
-                    "other machines reach `{address}`, and this server does not encrypt: listen on \
-                     `127.0.0.1` or `[::1]`, and let a tunnel (`ssh -L`, stunnel) bring others there"
-                )));
-            }
-        }
+        #[cfg(feature = "tcp")]
+        self.tcp.check()?;
         let limits = &self.limits;
         if limits.frame < 4096 {
             return Err(unfit("`Limits::frame` is less than 4 KiB"));
@@ -152,28 +152,6 @@ impl ServerBuilder {
     }
 }
 
-fn listen_tcp(address: SocketAddr) -> Result<TcpListener, LockError> {
-    let listener = TcpListener::bind(address).and_then(|listener| {
-        // The standard library's are 128, and one too many is tried again after a second.
-        rustix::net::listen(&listener, 1024)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    });
-    listener.map_err(|error| {
-        let mend = match error.kind() {
-            io::ErrorKind::AddrInUse => {
-                "; somebody listens there already: name another port, or end it"
-            }
-            io::ErrorKind::PermissionDenied => "; name a port from 1024 on",
-            _ => "",
-        };
-        LockError::new(ErrorKind::Io, "")
-            .with_backend(format!("locks://{address}"))
-            .with_message(format!("cannot listen at `{address}`: {error}{mend}"))
-            .with_source(error)
-    })
-}
-
-fn unfit(why: &str) -> LockError {
+pub(super) fn unfit(why: &str) -> LockError {
     LockError::new(ErrorKind::NotConfigured, "").with_message(why.to_owned())
 }

@@ -7,7 +7,11 @@ use std::time::Duration;
 use super::accept::Newcomer;
 use super::bell::Rope;
 use super::descriptor::Descriptor;
+use super::handshakes::Job;
+use crate::access::Fingerprint;
+use crate::arbiter::ConnId;
 use crate::pidfd::Pidfd;
+use crate::tls::{FIRST_BYTE, ServerTls, Tls};
 use locks_core::Moment;
 
 /// One connection's socket, and what waits to be written to it.
@@ -34,6 +38,40 @@ pub(super) struct Connection {
     pub(super) is_attended: bool,
     /// Nothing is sent any more.
     is_shut: bool,
+    security: Security,
+    /// What is to be said once there is TLS.
+    unsaid: Vec<u8>,
+    is_familiar: bool,
+}
+
+/// How far a connection's TLS is.
+#[derive(Debug)]
+enum Security {
+    /// Over a Unix socket, or with one who does not speak it: there is none.
+    None,
+    /// Nothing has come in yet.
+    Awaited(Arc<ServerTls>),
+    /// It is being worked on elsewhere: nothing is read meanwhile.
+    Away(Arc<ServerTls>),
+    Under(Arc<ServerTls>, Box<Tls>),
+    There(Box<Tls>),
+}
+
+/// What the bytes were that have come in.
+#[derive(Debug)]
+pub(super) enum Taken {
+    /// What the client says, as it is.
+    AsTheyAre,
+    /// What the client says, in another place.
+    Said,
+    /// The last that it says.
+    LastWords,
+    /// A step of its TLS, to be gone.
+    Step(Job),
+    /// Nothing that TLS begins with, or none could be begun.
+    Foreign,
+    /// What is of no more interest.
+    Nothing,
 }
 
 /// Buffers of connections that have nothing to say are no larger than this.
@@ -41,7 +79,7 @@ const IDLE_BUFFER: usize = 4096;
 
 impl Connection {
     pub(super) fn new(newcomer: Newcomer, rope: Arc<Rope>) -> Self {
-        let Newcomer { socket, from, process, .. } = newcomer;
+        let Newcomer { socket, from, process, tls, peer } = newcomer;
         let waker = Waker::from(Arc::clone(&rope));
         Self {
             socket,
@@ -56,6 +94,102 @@ impl Connection {
             process,
             is_attended: false,
             is_shut: false,
+            security: tls.map_or(Security::None, Security::Awaited),
+            unsaid: Vec::new(),
+            is_familiar: peer.is_familiar,
+        }
+    }
+
+    /// Whether nothing is to be read at present.
+    pub(super) fn is_away(&self) -> bool {
+        matches!(self.security, Security::Away(_))
+    }
+
+    /// Takes in what was received. What the client says behind TLS is in `said` then.
+    pub(super) fn take_in(&mut self, id: ConnId, received: &[u8], said: &mut Vec<u8>) -> Taken {
+        said.clear();
+        let closing = self.closing_by.is_some();
+        match std::mem::replace(&mut self.security, Security::None) {
+            Security::None if closing => Taken::Nothing,
+            Security::None => Taken::AsTheyAre,
+            Security::Awaited(_) if received.first() != Some(&FIRST_BYTE) => Taken::Foreign,
+            Security::Awaited(server) => match server.begin() {
+                Ok(tls) => self.step(id, server, Box::new(tls), received),
+                Err(_) => Taken::Foreign,
+            },
+            Security::Under(server, tls) => self.step(id, server, tls, received),
+            Security::There(mut tls) => {
+                let taken = tls.receive(received, said, &mut self.output);
+                let is_over = taken.is_err() || tls.is_over();
+                self.security = Security::There(tls);
+                match is_over {
+                    _ if closing => Taken::Nothing,
+                    true => Taken::LastWords,
+                    false => Taken::Said,
+                }
+            }
+            away @ Security::Away(_) => {
+                self.security = away;
+                Taken::Nothing
+            }
+        }
+    }
+
+    fn step(
+        &mut self,
+        id: ConnId,
+        server: Arc<ServerTls>,
+        tls: Box<Tls>,
+        received: &[u8],
+    ) -> Taken {
+        self.security = Security::Away(server);
+        let received = received.to_vec();
+        Taken::Step(Job { id, tls, received, is_familiar: self.is_familiar })
+    }
+
+    /// A step of its TLS has been gone. Once that is there: its own certificate, and the client's if it has one.
+    pub(super) fn secure(
+        &mut self,
+        tls: Option<Box<Tls>>,
+        out: &[u8],
+    ) -> Option<(Fingerprint, Option<Fingerprint>)> {
+        self.output.extend_from_slice(out);
+        let security = std::mem::replace(&mut self.security, Security::None);
+        let (Security::Away(server), Some(tls)) = (security, tls) else { return None };
+        if !tls.is_there() {
+            self.security = Security::Under(server, tls);
+            return None;
+        }
+        let shown = (server.fingerprint(), tls.peer());
+        self.security = Security::There(tls);
+        let unsaid = std::mem::take(&mut self.unsaid);
+        if !unsaid.is_empty() {
+            self.say(&unsaid);
+        }
+        Some(shown)
+    }
+
+    /// Puts what is to be said, which `take` appends to what it is given, where it is sent from.
+    pub(super) fn say_what(&mut self, scratch: &mut Vec<u8>, take: impl FnOnce(&mut Vec<u8>)) {
+        match self.security {
+            Security::None => take(&mut self.output),
+            Security::There(_) => {
+                scratch.clear();
+                take(scratch);
+                self.say(scratch);
+            }
+            Security::Awaited(_) | Security::Away(_) | Security::Under(..) => {
+                take(&mut self.unsaid);
+            }
+        }
+    }
+
+    fn say(&mut self, what: &[u8]) {
+        if let Security::There(tls) = &mut self.security
+            && !what.is_empty()
+        {
+            // One that has failed is at its end, which reading tells.
+            let _ = tls.send(what, &mut self.output);
         }
     }
 
@@ -67,11 +201,6 @@ impl Connection {
             Poll::Pending => None,
             Poll::Ready(outcome) => Some(outcome),
         }
-    }
-
-    /// Where to put what is to be sent.
-    pub(super) fn output(&mut self) -> &mut Vec<u8> {
-        &mut self.output
     }
 
     /// Writes what the socket takes. It rings when it takes more.
@@ -114,8 +243,15 @@ impl Connection {
     /// Over TCP the client then has to close too: otherwise what it has sent and nobody has read would
     /// take what was sent to it out of its hands.
     pub(super) fn has_gone(&mut self) -> bool {
-        if self.closing_by.is_none() || self.has_output() {
+        if self.closing_by.is_none() || self.has_output() || !self.unsaid.is_empty() {
             return false;
+        }
+        if let Security::There(tls) = &mut self.security
+            && !self.is_shut
+        {
+            tls.close(&mut self.output);
+            let _ = self.socket.send_last(&self.output);
+            self.output.clear();
         }
         let is_local = self.from.is_none();
         is_local || (!std::mem::replace(&mut self.is_shut, true) && self.socket.shut().is_err())

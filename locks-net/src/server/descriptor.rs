@@ -97,6 +97,12 @@ impl Descriptor {
         self.registered()?.poll_read_ready(cx).map_ok(drop)
     }
 
+    /// Sends what there is room for.
+    pub(super) fn send_last(&self, bytes: &[u8]) -> io::Result<usize> {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        Ok(rustix::net::send(self.registered()?, bytes, flags)?)
+    }
+
     /// Sends the end.
     pub(super) fn shut(&self) -> io::Result<()> {
         Ok(rustix::net::shutdown(self.registered()?, Shutdown::Write)?)

@@ -15,9 +15,11 @@ use super::machine_time::MachineTime;
 use super::observer::Inquiries;
 use super::process;
 use super::socket_file::SocketFile;
+use crate::access::Clients;
 use crate::arbiter::{Arbiter, Limits, Setup};
 use crate::journal::{Recovered, Store};
-use crate::secret::{Secret, fill, random};
+use crate::secret::{fill, random};
+use crate::tls::ServerTls;
 
 /// All that a server is made of, on its way to its thread.
 #[derive(Debug)]
@@ -25,6 +27,7 @@ pub(super) struct Life {
     pub(super) store: Store,
     pub(super) recovered: Recovered,
     pub(super) limits: Limits,
+    pub(super) clients: Clients,
     pub(super) listening: Vec<Listening>,
     pub(super) log: Log,
 }
@@ -33,7 +36,7 @@ pub(super) struct Life {
 #[derive(Debug)]
 pub(super) enum Listening {
     Unix(UnixListener, SocketFile, BTreeSet<u32>),
-    Tcp(TcpListener, Arc<Secret>),
+    Tcp(TcpListener, Arc<ServerTls>),
 }
 
 impl Life {
@@ -82,7 +85,7 @@ impl Life {
     }
 
     fn into_driver(self, bell: &Arc<Bell>) -> Result<Driver, LockError> {
-        let Life { store, recovered, limits, listening, log } = self;
+        let Life { store, recovered, limits, clients, listening, log } = self;
         let time = MachineTime::new();
         let store = Arc::new(Mutex::new(store));
         let promising = Arc::clone(&store);
@@ -107,15 +110,16 @@ impl Life {
             log.say(LogLevel::Info, "taken over", &text);
         }
         let mut driver = Driver::new(Arc::clone(bell), arbiter, store, limits, time.boot, log);
+        driver.let_in(clients);
         for listening in listening {
             match listening {
                 Listening::Unix(listener, file, users) => {
                     let listener = tokio::net::UnixListener::from_std(listener).map_err(failed)?;
                     driver.listen(Some(file), |rope| Listener::unix(listener, users, rope));
                 }
-                Listening::Tcp(listener, secret) => {
+                Listening::Tcp(listener, tls) => {
                     let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
-                    driver.listen(None, |rope| Listener::tcp(listener, secret, rope));
+                    driver.listen(None, |rope| Listener::tcp(listener, tls, rope));
                 }
             }
         }

@@ -7,6 +7,7 @@ mod builder;
 mod connection;
 mod descriptor;
 mod driver;
+mod handshakes;
 mod life;
 mod log;
 mod machine_time;
@@ -14,7 +15,10 @@ mod observer;
 pub(crate) mod process;
 mod processes;
 pub(crate) mod socket_file;
+#[cfg(feature = "tcp")]
+mod tcp;
 #[cfg(test)]
+#[cfg(feature = "tcp")]
 pub(crate) mod tests;
 mod timer;
 

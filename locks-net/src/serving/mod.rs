@@ -6,6 +6,7 @@
 
 mod here;
 #[cfg(test)]
+#[cfg(feature = "tcp")]
 mod tests;
 
 use std::io;

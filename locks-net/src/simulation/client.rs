@@ -11,7 +11,7 @@ use super::task::Task;
 use super::world::World;
 use crate::client::{Hello, Reach, Session, SessionSetup};
 use crate::history::{KeptBy, What};
-use crate::secret::Secret;
+use crate::secret::{Proving, Secret, Secured};
 
 pub(super) struct Client {
     pub(super) number: u32,
@@ -34,6 +34,21 @@ pub(super) struct Client {
     /// Nothing passes until then, to the server and from it.
     pub(super) cut_off_until: Option<(Moment, Moment)>,
     pub(super) is_gone: bool,
+}
+
+fn secret() -> Secret {
+    Secret::parse(&"5a".repeat(32)).expect("64 digits")
+}
+
+/// What the server wants to be proved to it.
+pub(super) fn proving() -> Proving {
+    Proving { clients: Arc::new(secret().into()), ..Proving::default() }
+}
+
+impl Client {
+    fn secured(&self) -> Secured {
+        Secured { secret: self.secret.clone(), ..Secured::default() }
+    }
 }
 
 impl World {
@@ -61,8 +76,7 @@ impl World {
             random: Box::new(move |bytes| random.fill(bytes)),
         });
         session.break_by(self.plan.bug);
-        let secret = (leased && self.plan.seed.is_multiple_of(4))
-            .then(|| Arc::new(Secret::parse(&"5a".repeat(32)).expect("64 digits")));
+        let secret = (leased && self.plan.seed.is_multiple_of(4)).then(|| Arc::new(secret()));
         let tasks = (0..self.plan.tasks as u64).map(|task| {
             let named = self.random.percent(70);
             Task::new(named.then_some(task + 1), self.now)
@@ -194,8 +208,8 @@ impl World {
             client.session.unreachable("nobody listens");
             return self.back_off(index);
         }
-        let secret = client.secret.clone();
-        client.session.dialed(secret);
+        let secured = client.secured();
+        client.session.dialed(secured);
         self.clients[index].connection = Some(self.dial(index));
         self.back_off(index);
     }
@@ -237,7 +251,7 @@ impl World {
             return;
         }
         let client = &mut self.clients[index];
-        let hello = client.session.hello(client.secret.clone());
+        let hello = client.session.hello(client.secured());
         let number = self.dial(index);
         if let Some(connection) = self.connections.get_mut(&number) {
             connection.up.write(self.now, &hello.bytes, &mut self.random);

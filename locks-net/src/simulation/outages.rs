@@ -9,6 +9,7 @@ use locks_core::{Clock, ManualClock, Moment, Options, Party, Wait, Within};
 use crate::arbiter::{Arbiter, ConnId, Limits, Notice, Peer, Setup};
 use crate::client::{Hello, Reach, Session, SessionSetup};
 use crate::journal::{Kept, Ledger};
+use crate::secret::Secured;
 use crate::wire::Acquire;
 
 /// From one end to the other.
@@ -271,13 +272,13 @@ impl Rig {
                 (None, false) if connected => {
                     let (_, at, _) = self.attempts.remove(place);
                     self.wire = Some(at);
-                    self.session.dialed(None);
+                    self.session.dialed(Secured::default());
                     self.reach.end_beside();
                     self.attempts.clear();
                     return;
                 }
                 (Some(_), false) if connected => {
-                    let hello = self.session.hello(None);
+                    let hello = self.session.hello(Secured::default());
                     self.lines[*at].up.push_back((now.after(WAY), hello.bytes.clone()));
                     self.attempts[place].2 = Some(hello);
                 }

@@ -157,8 +157,8 @@ impl World {
                     }),
                     KeptBy::Lease => Kept::ByLease,
                 };
-                let secret = client.secret.clone();
-                connection.server = ServerEnd::Known(arbiter.connect(Peer::new(kept, secret)));
+                let proving = client.secret.is_some().then(super::client::proving);
+                connection.server = ServerEnd::Known(arbiter.connect(Peer::new(kept, proving)));
             }
             let ServerEnd::Known(id) = connection.server else { continue };
             while let Some(bytes) = connection.up.read(self.now) {
@@ -183,6 +183,7 @@ impl World {
                     }
                 }
                 Notice::Unproven(_) => self.failure = Some("a proof was not believed".into()),
+                Notice::LetIn(_) => {}
                 Notice::Watch { realm, process: Process { pid, .. }, .. } => {
                     self.server.watched.insert(realm, pid);
                     if self.is_gone(pid) {

@@ -1,30 +1,12 @@
 use super::Malformed;
-use crate::secret::{Opener, Sealer};
 
-/// Puts frames into a buffer that is to be sent: length, body, and, where a secret is in use, a tag (N5).
-#[derive(Debug, Default)]
-pub(crate) struct FrameWriter {
-    sealer: Option<Sealer>,
-}
-
-impl FrameWriter {
-    /// From now on frames carry a tag.
-    pub(crate) fn seal(&mut self, sealer: Sealer) {
-        self.sealer = Some(sealer);
-    }
-
-    /// Appends a frame whose body `write` appends.
-    pub(crate) fn put(&mut self, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-        let start = out.len();
-        out.extend_from_slice(&[0; 4]);
-        write(out);
-        if let Some(sealer) = &mut self.sealer {
-            let tag = sealer.tag(&out[start + 4..]);
-            out.extend_from_slice(&tag);
-        }
-        let len = u32::try_from(out.len() - start - 4).expect("frames are bounded");
-        out[start..start + 4].copy_from_slice(&len.to_le_bytes());
-    }
+/// Appends to `out` a frame, length and body, whose body `write` appends.
+pub(crate) fn put_frame(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    write(out);
+    let len = u32::try_from(out.len() - start - 4).expect("frames are bounded");
+    out[start..start + 4].copy_from_slice(&len.to_le_bytes());
 }
 
 /// Takes frames out of what has been received. Memory is bounded by the longest frame and one read.
@@ -34,22 +16,16 @@ pub(crate) struct FrameReader {
     /// What of `buffer` has been taken out.
     start: usize,
     max: usize,
-    opener: Option<Opener>,
 }
 
 impl FrameReader {
     /// Refuses frames longer than `max`.
     pub(crate) const fn new(max: usize) -> Self {
-        Self { buffer: Vec::new(), start: 0, max, opener: None }
+        Self { buffer: Vec::new(), start: 0, max }
     }
 
     pub(crate) fn set_max(&mut self, max: usize) {
         self.max = max;
-    }
-
-    /// From now on frames have to carry a tag.
-    pub(crate) fn open_with(&mut self, opener: Opener) {
-        self.opener = Some(opener);
     }
 
     /// Appends what was received.
@@ -79,12 +55,7 @@ impl FrameReader {
         }
         let from = self.start + 4;
         self.start = from + len;
-        let frame = &self.buffer[from..from + len];
-        let body = match &mut self.opener {
-            None => frame,
-            Some(opener) => opener.open(frame)?,
-        };
-        Ok(Some(body))
+        Ok(Some(&self.buffer[from..from + len]))
     }
 }
 

@@ -2,7 +2,11 @@
 
 use super::bytes::{Put, Reader};
 use super::info::{MAX_TEXT, put_party, take_party};
-use super::{ClientHello, How, Malformed, Open, Opened, Proof, Rejected, Resume, ServerHello, Why};
+use super::{
+    ClientHello, ClientProof, How, Malformed, Open, Opened, Rejected, Resume, ServerHello,
+    ServerProof, Why,
+};
+use crate::secret::MAX_NAME;
 
 /// Until a session is open a server takes no frame longer than this. All that clients say before fits.
 pub(crate) const MAX_CLIENT_GREETING: usize = 1024;
@@ -77,8 +81,21 @@ impl Greeting for ServerHello {
     }
 }
 
-impl Greeting for Proof {
+impl Greeting for ClientProof {
     const KIND: u8 = 3;
+
+    fn put(&self, out: &mut Vec<u8>) {
+        out.text(&self.name, MAX_NAME);
+        out.bytes(&self.proof);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Ok(Self { name: from.text(MAX_NAME)?, proof: from.array()? })
+    }
+}
+
+impl Greeting for ServerProof {
+    const KIND: u8 = 7;
 
     fn put(&self, out: &mut Vec<u8>) {
         out.bytes(&self.0);

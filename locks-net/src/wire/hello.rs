@@ -25,9 +25,16 @@ pub(crate) struct ServerHello {
     pub(crate) secret: bool,
 }
 
-/// HMAC over role, version, server and both nonces; the client proves first (N5).
+/// That the client knows the secret of this name, the empty one for the one without; it proves first (N5).
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Proof(pub(crate) [u8; 32]);
+pub(crate) struct ClientProof {
+    pub(crate) name: String,
+    pub(crate) proof: [u8; 32],
+}
+
+/// That the server knows it too.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct ServerProof(pub(crate) [u8; 32]);
 
 /// Begins or resumes a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,9 +63,15 @@ impl std::fmt::Debug for Resume {
     }
 }
 
-impl std::fmt::Debug for Proof {
+impl std::fmt::Debug for ClientProof {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Proof")
+        f.debug_struct("ClientProof").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for ServerProof {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ServerProof")
     }
 }
 

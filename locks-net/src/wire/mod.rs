@@ -17,10 +17,11 @@ mod message;
 mod tests;
 
 pub(crate) use self::event::MAX_EVENT_FRAME;
-pub(crate) use self::frame::{FrameReader, FrameWriter, join_frame, split_frame};
+pub(crate) use self::frame::{FrameReader, join_frame, put_frame, split_frame};
 pub(crate) use self::greeting::{Greeting, MAX_CLIENT_GREETING, decode_answer};
 pub(crate) use self::hello::{
-    ClientHello, How, Open, Opened, Proof, Rejected, Resume, ServerHello, VERSION, Why,
+    ClientHello, ClientProof, How, Open, Opened, Rejected, Resume, ServerHello, ServerProof,
+    VERSION, Why,
 };
 pub(crate) use self::malformed::Malformed;
 pub use self::message::Status;

@@ -315,10 +315,16 @@ fn row20_a_wrong_secret_is_refused_at_once() {
 }
 
 #[test]
-fn n5_an_address_of_another_machine_is_refused() {
-    let error = NetBackend::tcp("192.0.2.1:7420", secret()).build().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotConfigured);
-    assert!(error.to_string().contains("TLS"), "{error}");
+fn n5_what_is_no_address_and_nobody_who_proves_anything_is_refused() {
+    for (address, secret, why) in [
+        ("host", Some(secret()), "`host` is no address with a port"),
+        ("::1:7420", Some(secret()), "is no address with a port"),
+        ("127.0.0.1:7420", None, "the server has to know who comes"),
+    ] {
+        let error = NetBackend::tcp(address, secret).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConfigured);
+        assert!(error.to_string().contains(why), "{error}");
+    }
 }
 
 #[test]

@@ -38,7 +38,8 @@ impl Place {
     /// A server at a TCP port, and its address.
     pub(crate) fn serve_tcp(&self) -> (Server, String) {
         let port = "127.0.0.1:0".parse().unwrap();
-        let server = Server::builder().state(self.state()).tcp(port, secret()).start().unwrap();
+        let server =
+            Server::builder().state(self.state()).tcp(port).clients(secret()).start().unwrap();
         let address = server.addresses()[0].strip_prefix("locks://").unwrap().to_owned();
         (server, address)
     }

@@ -62,6 +62,6 @@ fn a_port_that_is_taken_is_said_to_be() {
     let (_server, address) = place.serve_tcp();
     let other = Place::new();
     let builder = Server::builder().state(other.state());
-    let error = builder.tcp(address.parse().unwrap(), secret()).start().unwrap_err();
+    let error = builder.tcp(address.parse().unwrap()).clients(secret()).start().unwrap_err();
     assert!(error.to_string().contains("name another port"), "{error}");
 }

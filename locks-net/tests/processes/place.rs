@@ -109,7 +109,7 @@ impl Told {
         let server = Server::builder().state(&self.directory).limits(limits(&self.limits));
         let server = server.unix(&self.socket);
         match self.way {
-            Way::Tcp => server.tcp(self.address.parse().unwrap(), self.secret()).start(),
+            Way::Tcp => server.tcp(self.address.parse().unwrap()).clients(self.secret()).start(),
             Way::Unix | Way::Machine => server.start(),
         }
     }

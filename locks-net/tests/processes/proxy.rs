@@ -256,6 +256,10 @@ impl Shared {
         if is_cut {
             rules.cut = None;
             (rules.was_cut, rules.closed) = (true, rules.closed || rules.for_good);
+            if rules.for_good {
+                // Also those that were made beside it because it was silent.
+                rules.open.drain(..).for_each(|stream| stream.shut());
+            }
         }
         is_cut
     }

@@ -214,15 +214,13 @@ fn row_20_a_wrong_or_missing_secret_opens_nothing() {
         let text = format!("{error} {error:?}");
         assert!(!text.contains(&*place.told().secret().to_text()), "N5: it is told: {text}");
     }
-    // Whoever knows none says `Open` at once.
+    // Whoever speaks without TLS is told so, without it, and nothing else.
     let bold = proxy::connect(&place.told()).unwrap();
     let _ = (&bold).write_all(&[hello(), open(), acquire(1, "other")].concat());
-    heard(&bold);
+    let answer = heard(&bold);
+    assert_eq!((kinds(&answer), answer[5]), (vec![6], 1), "N11: `Rejected` 1");
+    assert!(String::from_utf8_lossy(&answer).contains("speaks TLS"), "{answer:?}");
     assert_eq!(holder.status()[2], 1, "row 20: it was done");
-    // And whoever guesses is told nothing but that.
-    let guess = proxy::connect(&place.told()).unwrap();
-    (&guess).write_all(&[hello(), frame(&[&[3], &[5; 32][..]].concat())].concat()).unwrap();
-    assert_eq!(kinds(&heard(&guess)), [2, 6], "row 20: `ServerHello` and `Rejected`");
     assert!(Secret::parse("").is_err() && Secret::parse(&"0".repeat(63)).is_err(), "N5");
     // Whoever knows it is not made to wait for those who do not.
     let served = || {

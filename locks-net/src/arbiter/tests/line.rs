@@ -10,8 +10,8 @@ use crate::channel::{Arrived, Channel};
 use crate::journal::{Kept, Ledger, Records};
 use crate::pidfd::Process;
 use crate::wire::{
-    Acquire, Call, ClientHello, Event, FrameReader, FrameWriter, Greeting, How, Open, Opened,
-    Rejected, Resume, ServerHello, VERSION, decode_answer, split_frame,
+    Acquire, Call, ClientHello, Event, FrameReader, Greeting, How, Open, Opened, Rejected, Resume,
+    ServerHello, VERSION, decode_answer, put_frame, split_frame,
 };
 
 /// A server whose disk and clocks are in the test's hands.
@@ -109,7 +109,6 @@ pub(super) struct Line {
     server: [u8; 16],
     channel: Channel,
     reader: FrameReader,
-    writer: FrameWriter,
     pub(super) events: Vec<Event>,
     next: u64,
 }
@@ -121,10 +120,10 @@ impl Line {
         resume: Option<Resume>,
     ) -> Result<Self, Rejected> {
         let id = world.arbiter.connect(Peer::new(kept, None));
-        let (mut reader, mut writer) = (FrameReader::new(1 << 20), FrameWriter::default());
+        let mut reader = FrameReader::new(1 << 20);
         let mut say = |world: &mut World, write: &dyn Fn(&mut Vec<u8>)| {
             let mut bytes = Vec::new();
-            writer.put(&mut bytes, write);
+            put_frame(&mut bytes, write);
             world.arbiter.receive(id, &bytes);
             world.round();
             let mut answer = Vec::new();
@@ -140,7 +139,7 @@ impl Line {
         let answer = say(world, &|body| open.encode(body));
         let opened = decode_answer::<Opened>(&answer).unwrap()?;
         let (channel, events) = (Channel::default(), Vec::new());
-        Ok(Self { id, kept, opened, server, channel, reader, writer, events, next: 0 })
+        Ok(Self { id, kept, opened, server, channel, reader, events, next: 0 })
     }
 
     /// What brings the session back.
@@ -158,10 +157,10 @@ impl Line {
         let fresh = Self::open(world, self.kept, Some(self.resumption())).unwrap();
         let how = fresh.opened.how;
         (self.id, self.opened, self.server) = (fresh.id, fresh.opened, fresh.server);
-        (self.reader, self.writer) = (fresh.reader, fresh.writer);
+        self.reader = fresh.reader;
         if how == How::Resumed {
             let mut bytes = Vec::new();
-            self.channel.repeat(self.opened.applied, &mut self.writer, &mut bytes).unwrap();
+            self.channel.repeat(self.opened.applied, &mut bytes).unwrap();
             world.arbiter.receive(self.id, &bytes);
         } else {
             self.channel = Channel::default();
@@ -175,7 +174,7 @@ impl Line {
         call.encode(&mut message);
         let mut bytes = Vec::new();
         let now = world.clock.now();
-        self.channel.send(&message, now, Some((&mut self.writer, &mut bytes)));
+        self.channel.send(&message, now, Some(&mut bytes));
         world.arbiter.receive(self.id, &bytes);
         self.read(world);
     }

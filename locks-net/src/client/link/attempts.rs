@@ -5,60 +5,115 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, MutexGuard};
 
+use locks_core::LockError;
 use rustix::event::PollFlags;
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::line::Wire;
 use super::thread::chance;
 use super::{Link, Shared};
 use crate::client::session::Hello;
-use crate::client::{Line, Unreached};
+use crate::client::{Dial, Line, Unreached};
+use crate::secret::Secured;
+use crate::tls::{Fault, Tls};
 
-/// One that is being made, oldest first.
+/// Those that are being made, oldest first.
 pub(super) type Attempts = VecDeque<Attempt>;
 
 #[derive(Debug)]
 pub(super) struct Attempt {
     pub(super) number: u64,
     socket: Arc<OwnedFd>,
-    /// It is connected, beside another one, and this has been said over it.
+    /// Once it is connected.
+    tls: Option<Box<Tls>>,
+    /// What the socket has not taken.
+    unsent: Vec<u8>,
+    /// TLS is there, beside another connection, and this has been said over it.
     said: Option<Hello>,
 }
 
 /// How far an attempt has come.
 enum Progress {
     Under,
-    Connected,
+    /// There is TLS.
+    Secured,
     /// The server has answered.
     Answered,
-    Failed(io::Error),
 }
 
 impl Attempt {
-    pub(super) const fn new(number: u64, socket: Arc<OwnedFd>) -> Self {
-        Self { number, socket, said: None }
+    pub(super) fn new(number: u64, socket: Arc<OwnedFd>) -> Self {
+        Self { number, socket, tls: None, unsent: Vec::new(), said: None }
     }
 
     /// What tells that it has come further.
     pub(super) fn awaited(&self) -> (u64, Arc<OwnedFd>, PollFlags) {
-        let events = if self.said.is_some() { PollFlags::IN } else { PollFlags::OUT };
+        let waits_for_room = self.tls.is_none() || !self.unsent.is_empty();
+        let events = if waits_for_room { PollFlags::OUT } else { PollFlags::IN };
         (self.number, Arc::clone(&self.socket), events)
     }
 
     /// To be asked after its descriptor was ready.
-    fn progress(&self) -> Progress {
-        if self.said.is_none() {
-            return match rustix::net::sockopt::socket_error(&self.socket) {
-                Ok(Ok(())) => Progress::Connected,
-                Ok(Err(error)) | Err(error) => Progress::Failed(error.into()),
-            };
+    fn go_on(&mut self, dial: &dyn Dial) -> Result<Progress, Unreached> {
+        let failed = |error: io::Error| Unreached::of(dial.name(), error);
+        let mut buffer = [0_u8; 8192];
+        if self.said.is_some() {
+            let looked =
+                receive(&self.socket, &mut buffer[..1], RecvFlags::PEEK).map_err(failed)?;
+            return Ok(looked.map_or(Progress::Under, |_| Progress::Answered));
         }
-        match recv(&self.socket, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
-            Ok((0, _)) => Progress::Failed(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => Progress::Answered,
-            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Progress::Under,
-            Err(error) => Progress::Failed(error.into()),
+        let mut received = &[][..];
+        let tls = match &mut self.tls {
+            Some(tls) => {
+                if let Some(count) =
+                    receive(&self.socket, &mut buffer, RecvFlags::empty()).map_err(failed)?
+                {
+                    received = &buffer[..count];
+                }
+                tls
+            }
+            none => {
+                let error = rustix::net::sockopt::socket_error(&self.socket);
+                error.and_then(|error| error).map_err(|error| failed(error.into()))?;
+                let begun = dial.tls().map(|tls| tls.begin()).transpose();
+                let begun = begun.map_err(|error| refused(Fault::of_client(&error)))?;
+                let closed = || failed(io::ErrorKind::Unsupported.into());
+                none.insert(Box::new(begun.ok_or_else(closed)?))
+            }
+        };
+        let taken = tls.receive(received, &mut Vec::new(), &mut self.unsent);
+        let sent = self.flush();
+        taken.map_err(|error| refused(Fault::of_client(&error)))?;
+        sent.map_err(failed)?;
+        let is_there = self.tls.as_ref().is_some_and(|tls| tls.is_there());
+        Ok(if is_there && self.unsent.is_empty() { Progress::Secured } else { Progress::Under })
+    }
+
+    /// Says hello over it, beside a connection that may be dead.
+    fn say(&mut self, hello: Hello) -> io::Result<()> {
+        let said = self.tls.as_mut().map(|tls| tls.send(&hello.bytes, &mut self.unsent));
+        said.transpose().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        self.said = Some(hello);
+        self.flush()
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if !self.unsent.is_empty() {
+            match send(&self.socket, &self.unsent, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(sent) => drop(self.unsent.drain(..sent)),
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
         }
+        Ok(())
+    }
+
+    fn into_wire(self, dial: &dyn Dial) -> io::Result<(Wire, Option<Hello>, Secured)> {
+        let Self { socket, tls, said, .. } = self;
+        let tls = tls.ok_or(io::ErrorKind::NotConnected)?;
+        let secured = dial.tls().map(|it| it.secured(&tls)).unwrap_or_default();
+        Ok((Wire::secured(socket, *tls)?, said, secured))
     }
 }
 
@@ -102,26 +157,26 @@ impl Link {
             let Some(mut attempt) = place.and_then(|place| shared.attempts.remove(place)) else {
                 continue;
             };
-            match attempt.progress() {
-                Progress::Under => shared.attempts.push_back(attempt),
-                Progress::Connected if shared.wire.is_none() => {
-                    self.dialed(&mut shared, Line::Tcp(attempt.socket));
+            match attempt.go_on(&*self.dial) {
+                Ok(Progress::Under) => shared.attempts.push_back(attempt),
+                Ok(Progress::Secured) if shared.wire.is_none() => {
+                    let wire = attempt.into_wire(&*self.dial);
+                    let wire = wire.map(|(wire, _, secured)| (wire, secured));
+                    self.dialed(&mut shared, wire);
                 }
-                Progress::Connected => {
-                    let hello = shared.session.hello(self.dial.secret());
-                    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-                    // What has just been connected has room for it.
-                    if send(&attempt.socket, &hello.bytes, flags) == Ok(hello.bytes.len()) {
-                        attempt.said = Some(hello);
+                Ok(Progress::Secured) => {
+                    let tls = attempt.tls.as_ref().zip(self.dial.tls());
+                    let secured = tls.map(|(tls, dial)| dial.secured(tls)).unwrap_or_default();
+                    let hello = shared.session.hello(secured);
+                    if attempt.say(hello).is_ok() {
                         shared.attempts.push_back(attempt);
                     }
                 }
-                Progress::Answered => self.join(&mut shared, attempt),
-                Progress::Failed(error) if shared.wire.is_none() => {
-                    let unreached = Unreached::of(self.dial.name(), error);
+                Ok(Progress::Answered) => self.join(&mut shared, attempt),
+                Err(unreached) if shared.wire.is_none() => {
                     self.unreached(&mut shared, unreached, None);
                 }
-                Progress::Failed(_) => {}
+                Err(_) => {}
             }
         }
         shared
@@ -129,9 +184,10 @@ impl Link {
 
     /// It takes the place of the connection, which is silent.
     fn join(&self, shared: &mut Shared, attempt: Attempt) {
-        let is_wanted = shared.wire.is_none() || shared.session.silent_since().is_some();
-        let Some(hello) = attempt.said.filter(|_| is_wanted) else { return };
-        let Ok(wire) = Wire::new(Line::Tcp(attempt.socket)) else { return };
+        if shared.wire.is_some() && shared.session.silent_since().is_none() {
+            return;
+        }
+        let Ok((wire, Some(hello), _)) = attempt.into_wire(&*self.dial) else { return };
         if let Some(old) = shared.wire.take() {
             old.shut_down();
         }
@@ -144,4 +200,18 @@ impl Link {
         shared.reach.failed(now, beat, chance());
         shared.session.joined(hello);
     }
+}
+
+/// What is there; `None`: nothing yet.
+fn receive(socket: &OwnedFd, buffer: &mut [u8], how: RecvFlags) -> io::Result<Option<usize>> {
+    match recv(socket, buffer, how | RecvFlags::DONTWAIT) {
+        Ok((0, _)) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok((count, _)) => Ok(Some(count)),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn refused(fault: Fault) -> Unreached {
+    Unreached::Failed(LockError::new(fault.kind, "").with_message(fault.text))
 }

@@ -1,7 +1,8 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -10,10 +11,10 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, set_tcp_nodelay};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use crate::client::dial::Line;
 use crate::patience::{Patience, SPELL};
 use crate::pidfd::{self, Pidfd};
 use crate::server::process;
+use crate::tls::{Fault, Tls};
 
 /// How long a blocked thread reads before it gets ready for being called away.
 pub(super) const BRIEFLY: Duration = Duration::from_millis(5);
@@ -23,6 +24,20 @@ pub(super) const BRIEFLY: Duration = Duration::from_millis(5);
 pub(super) struct Wire {
     socket: Arc<OwnedFd>,
     server: Option<Arc<ServerProcess>>,
+    secure: Option<Mutex<Secure>>,
+    /// There is something in [`Secure::unsent`].
+    is_stuck: AtomicBool,
+    /// Why TLS has failed, once it has.
+    fault: OnceLock<Fault>,
+}
+
+/// TLS, over TCP.
+#[derive(Debug)]
+struct Secure {
+    tls: Tls,
+    plain: Vec<u8>,
+    /// What the socket has not taken.
+    unsent: Vec<u8>,
 }
 
 /// The process at the other end.
@@ -44,24 +59,56 @@ pub(super) enum Received {
 }
 
 impl Wire {
-    pub(super) fn new(line: Line) -> io::Result<Self> {
-        let (socket, server): (Arc<OwnedFd>, _) = match line {
-            Line::Unix(stream) => {
-                let server = watch_server(&stream);
-                (Arc::new(stream.into()), server)
-            }
-            Line::Tcp(socket) => {
-                set_tcp_nodelay(&socket, true)?;
-                rustix::io::ioctl_fionbio(&socket, false)?;
-                (socket, None)
-            }
-        };
-        set_socket_timeout(&socket, Timeout::Recv, Some(BRIEFLY))?;
-        Ok(Self { socket, server })
+    /// To a server of this machine.
+    pub(super) fn local(stream: UnixStream) -> io::Result<Self> {
+        let server = watch_server(&stream);
+        Self::new(Arc::new(stream.into()), server, None)
     }
 
-    /// Sends as much as the socket takes now.
+    /// Over TCP.
+    pub(super) fn secured(socket: Arc<OwnedFd>, tls: Tls) -> io::Result<Self> {
+        set_tcp_nodelay(&socket, true)?;
+        rustix::io::ioctl_fionbio(&socket, false)?;
+        Self::new(socket, None, Some(Secure { tls, plain: Vec::new(), unsent: Vec::new() }))
+    }
+
+    fn new(
+        socket: Arc<OwnedFd>,
+        server: Option<Arc<ServerProcess>>,
+        secure: Option<Secure>,
+    ) -> io::Result<Self> {
+        set_socket_timeout(&socket, Timeout::Recv, Some(BRIEFLY))?;
+        let (is_stuck, fault) = (AtomicBool::new(false), OnceLock::new());
+        Ok(Self { socket, server, secure: secure.map(Mutex::new), is_stuck, fault })
+    }
+
+    /// Sends as much as the socket takes now. What it has taken itself, and the socket has not, is sent by the next call.
     pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(secure) = &self.secure else { return self.send_plainly(bytes) };
+        let secure = &mut *secure.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = 0;
+        if secure.unsent.is_empty() && !bytes.is_empty() {
+            let said = secure.tls.send(bytes, &mut secure.unsent);
+            said.map_err(|error| io::Error::other(Fault::of_client(&error).text))?;
+            taken = bytes.len();
+        }
+        let sent = self.send_plainly(&secure.unsent)?;
+        secure.unsent.drain(..sent);
+        self.is_stuck.store(!secure.unsent.is_empty(), Ordering::Relaxed);
+        Ok(taken)
+    }
+
+    /// Whether the socket has yet to take something.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_stuck.load(Ordering::Relaxed)
+    }
+
+    /// Why it is over, if TLS says so.
+    pub(super) fn fault(&self) -> Option<&Fault> {
+        self.fault.get()
+    }
+
+    fn send_plainly(&self, bytes: &[u8]) -> io::Result<usize> {
         loop {
             match send(&self.socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(sent) => return Ok(sent),
@@ -148,14 +195,44 @@ impl Wire {
     }
 
     fn receive_with(&self, buffer: &mut [u8], flags: RecvFlags) -> Received {
+        // What was begun by bytes before may come out with these.
+        let room = buffer.len() / if self.secure.is_some() { 2 } else { 1 };
         loop {
-            match recv(&self.socket, &mut *buffer, flags) {
+            match recv(&self.socket, &mut buffer[..room], flags) {
                 Ok((0, _)) => return Received::Over,
-                Ok((count, _)) => return Received::Bytes(count),
+                Ok((count, _)) => match &self.secure {
+                    None => return Received::Bytes(count),
+                    Some(secure) => match self.open(secure, buffer, count) {
+                        Received::Nothing => {}
+                        received => return received,
+                    },
+                },
                 Err(Errno::AGAIN) => return Received::Nothing,
                 Err(Errno::INTR) => {}
                 Err(_) => return Received::Over,
             }
+        }
+    }
+}
+
+impl Wire {
+    /// Puts what is said by the first `count` bytes of `buffer` in their place.
+    fn open(&self, secure: &Mutex<Secure>, buffer: &mut [u8], count: usize) -> Received {
+        let Secure { tls, plain, unsent } =
+            &mut *secure.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = tls.receive(&buffer[..count], plain, unsent);
+        self.is_stuck.store(!unsent.is_empty(), Ordering::Relaxed);
+        if let Err(error) = taken {
+            let _ = self.fault.set(Fault::of_client(&error));
+            return Received::Over;
+        }
+        let count = plain.len();
+        buffer[..count].copy_from_slice(plain);
+        plain.clear();
+        match count {
+            0 if tls.is_over() => Received::Over,
+            0 => Received::Nothing,
+            count => Received::Bytes(count),
         }
     }
 }

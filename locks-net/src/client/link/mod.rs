@@ -325,7 +325,15 @@ impl Shared {
                 }
             }
             Received::Nothing => self.session.seen_open(at),
-            Received::Over => self.lose_line("the connection has ended"),
+            Received::Over => {
+                let wire = self.wire.clone();
+                let fault = wire.as_ref().and_then(|wire| wire.fault());
+                let opening = !self.session.is_open();
+                self.lose_line(fault.map_or("the connection has ended", |fault| &fault.text));
+                if let Some(fault) = fault.filter(|_| opening) {
+                    self.session.refuse_newcomers(fault.kind, &fault.text);
+                }
+            }
         }
     }
 
@@ -388,4 +396,5 @@ impl fmt::Debug for Link {
 }
 
 #[cfg(test)]
+#[cfg(feature = "tcp")]
 mod tests;

@@ -45,7 +45,7 @@ impl Link {
             let mut bytes = std::mem::take(&mut shared.unsent);
             let had = bytes.len();
             shared.session.take_output(&mut bytes);
-            if bytes.is_empty() {
+            if bytes.is_empty() && !wire.is_stuck() {
                 shared.unsent = bytes;
                 return shared;
             }
@@ -58,7 +58,7 @@ impl Link {
                 continue;
             }
             match sent {
-                Ok(sent) if sent == bytes.len() => {
+                Ok(sent) if sent == bytes.len() && !wire.is_stuck() => {
                     bytes.clear();
                     shared.unsent = bytes;
                 }

@@ -45,7 +45,7 @@ fn link(dial: impl Dial, clock: &ManualClock) -> Arc<Link> {
 fn c8_the_end_behind_the_last_bytes_is_known_before_anybody_is_told_that_he_holds() {
     let link = link(Nowhere, &ManualClock::new());
     let (ours, mut theirs) = UnixStream::pair().unwrap();
-    link.lock().wire = Some(Arc::new(Wire::new(Line::Unix(ours)).unwrap()));
+    link.lock().wire = Some(Arc::new(Wire::local(ours).unwrap()));
     theirs.write_all(b"last words").unwrap();
     drop(theirs);
     link.with_news(|_| {});
@@ -58,7 +58,7 @@ fn n1_a_connection_whose_server_has_ended_is_over_though_a_child_of_it_keeps_it_
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let mut server = std::process::Command::new("cat");
     let mut server = server.stdin(std::process::Stdio::piped()).spawn().unwrap();
-    let wire = Wire::new(Line::Unix(ours)).unwrap().of_process(server.id());
+    let wire = Wire::local(ours).unwrap().of_process(server.id());
     let mut buffer = [0; 16];
     assert_eq!(wire.receive(&mut buffer), Received::Nothing);
     theirs.write_all(b"last words").unwrap();

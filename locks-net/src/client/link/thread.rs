@@ -15,6 +15,7 @@ use super::attempts::Attempt;
 use super::line::{Wire, pause};
 use super::{Link, NAP, Reader, Shared, Sleep};
 use crate::client::{Line, Unreached};
+use crate::secret::Secured;
 
 /// For how long a connection that nothing is asked or held over is kept, and the thread with it.
 const IDLE: Duration = Duration::from_secs(10);
@@ -91,7 +92,8 @@ impl Link {
             let sleeping = Sleeping {
                 wire: shared.wire.clone(),
                 reads,
-                stuck: !shared.unsent.is_empty(),
+                stuck: !shared.unsent.is_empty()
+                    || shared.wire.as_ref().is_some_and(|wire| wire.is_stuck()),
                 attempts: shared.attempts.iter().map(Attempt::awaited).collect(),
             };
             wake(shared);
@@ -165,7 +167,10 @@ impl Link {
                 let beat = shared.session.beat().unwrap_or(ATTEMPT);
                 shared.reach.failed(self.clock.now(), Some(beat), 0);
             }
-            Ok(Ok(line)) => self.dialed(&mut shared, line),
+            Ok(Ok(Line::Unix(stream))) => {
+                let wire = Wire::local(stream).map(|wire| (wire, Secured::default()));
+                self.dialed(&mut shared, wire);
+            }
             Ok(Err(unreached)) => self.unreached(&mut shared, unreached, Some(now)),
             Err(_) => {
                 shared.session.unreachable("connecting has failed by a panic");
@@ -202,9 +207,9 @@ impl Link {
         shared.pause_reaching(self.clock.now());
     }
 
-    pub(super) fn dialed(&self, shared: &mut Shared, line: Line) {
-        match Wire::new(line) {
-            Ok(wire) => {
+    pub(super) fn dialed(&self, shared: &mut Shared, wire: io::Result<(Wire, Secured)>) {
+        match wire {
+            Ok((wire, secured)) => {
                 shared.unsent.clear();
                 shared.attempts.clear();
                 shared.reach.end_beside();
@@ -212,7 +217,7 @@ impl Link {
                 shared.led = false;
                 shared.server = wire.server().cloned();
                 shared.wire = Some(Arc::new(wire));
-                shared.session.dialed(self.dial.secret());
+                shared.session.dialed(secured);
             }
             Err(error) => shared.session.unreachable(error.to_string()),
         }

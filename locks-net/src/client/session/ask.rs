@@ -255,8 +255,7 @@ impl Session {
         for label in [tell, name].into_iter().flatten() {
             self.transmit_at(now, &label);
         }
-        let (Some(connection), Some(asked)) =
-            (&mut self.connection, self.unanswered.get_mut(&number))
+        let Some(asked) = self.unanswered.get_mut(&number).filter(|_| self.connection.is_some())
         else {
             return;
         };
@@ -273,7 +272,7 @@ impl Session {
             let error = self.limit_exceeded(why);
             return self.fail(number, error);
         }
-        let to = Some((&mut connection.writer, &mut self.out));
+        let to = Some(&mut self.out);
         self.channel.send(&self.message, now, to);
     }
 

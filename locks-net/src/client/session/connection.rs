@@ -1,19 +1,16 @@
 use locks_core::Moment;
 
-use crate::secret::{ClientHandshake, Opener};
-use crate::wire::{FrameReader, FrameWriter};
+use crate::secret::ClientHandshake;
+use crate::wire::FrameReader;
 
 /// The present connection of a session.
 #[derive(Debug)]
 pub(super) struct Connection {
-    pub(super) writer: FrameWriter,
     /// Not here while what it has received is being worked on.
     pub(super) reader: Option<FrameReader>,
     pub(super) stage: Stage,
     /// Since when it has been saying hello.
     pub(super) since: Moment,
-    /// What the frames that come next are to be checked by, until it is in use.
-    pub(super) opener: Option<Opener>,
     /// The life of the server at its other end, once that has said so.
     pub(super) server: [u8; 16],
 }

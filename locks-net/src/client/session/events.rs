@@ -38,9 +38,8 @@ impl Session {
             && let owed = self.channel.owes()
             && (owed >= UNTOLD || owed > 0 && large)
             && self.is_open()
-            && let Some(connection) = &mut self.connection
         {
-            self.channel.acknowledge(&mut connection.writer, &mut self.out);
+            self.channel.acknowledge(&mut self.out);
         }
         taken
     }

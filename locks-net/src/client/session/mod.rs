@@ -34,8 +34,8 @@ use self::leases::Leases;
 pub(crate) use self::reach::Reach;
 use self::trust::Trust;
 use crate::channel::Channel;
-use crate::secret::{ClientHandshake, Secret};
-use crate::wire::{Call, FrameReader, FrameWriter};
+use crate::secret::{ClientHandshake, Secured};
+use crate::wire::{Call, FrameReader, put_frame};
 
 /// See the [module](self).
 ///
@@ -202,19 +202,19 @@ impl Session {
         self.broken = bug;
     }
 
-    /// What is said first over a connection. `secret`: what both sides are to prove that they know (N5).
-    pub(crate) fn hello(&mut self, secret: Option<Arc<Secret>>) -> Hello {
+    /// What is said first over a connection of which that is known.
+    pub(crate) fn hello(&mut self, secured: Secured) -> Hello {
         let mut nonce = [0; 32];
         (self.setup.random)(&mut nonce);
-        let handshake = Box::new(ClientHandshake::new(secret, nonce));
+        let handshake = Box::new(ClientHandshake::new(secured, nonce));
         let mut bytes = Vec::new();
-        FrameWriter::default().put(&mut bytes, |body| body.extend(handshake.hello()));
+        put_frame(&mut bytes, |body| body.extend(handshake.hello()));
         Hello { handshake, bytes }
     }
 
     /// There is a new connection, and no other any more, over which is to be said what [`hello`](Self::hello) gives.
-    pub(crate) fn dialed(&mut self, secret: Option<Arc<Secret>>) {
-        let Hello { handshake, bytes } = self.hello(secret);
+    pub(crate) fn dialed(&mut self, secured: Secured) {
+        let Hello { handshake, bytes } = self.hello(secured);
         self.greet(handshake);
         self.out = bytes;
     }
@@ -233,11 +233,9 @@ impl Session {
         self.closing = false;
         self.silent_since = Some(now);
         self.connection = Some(Connection {
-            writer: FrameWriter::default(),
             reader: Some(FrameReader::new(GREETING)),
             stage: Stage::Hello(handshake),
             since: now,
-            opener: None,
             server: [0; 16],
         });
     }
@@ -406,12 +404,10 @@ impl Session {
     }
 
     fn transmit_at(&mut self, now: Moment, call: &Call) -> u64 {
-        let Some(connection) = self.connection.as_mut() else {
-            unreachable!("S2: only what is open transmits");
-        };
+        debug_assert!(self.is_open(), "S2: only what is open transmits");
         self.message.clear();
         call.encode(&mut self.message);
-        let to = Some((&mut connection.writer, &mut self.out));
+        let to = Some(&mut self.out);
         self.channel.send(&self.message, now, to)
     }
 

@@ -7,10 +7,10 @@ use super::ending::Ending;
 use super::trust::Trust;
 use super::{Broken, Deferred, Life, Session};
 use crate::channel::Channel;
-use crate::secret::{ClientHandshake, Established, Keys, Step, TAG};
+use crate::secret::{ClientHandshake, Established, Step};
 use crate::wire::{
     Call, FrameReader, Greeting, How, MAX_EVENT_FRAME, Malformed, Open, Opened, Rejected, Resume,
-    Why, decode_answer,
+    Why, decode_answer, put_frame,
 };
 
 impl Session {
@@ -33,17 +33,13 @@ impl Session {
     fn shaken(&mut self, handshake: Box<ClientHandshake>, step: Step) -> Result<(), Broken> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         if let Some(reply) = step.reply {
-            connection.writer.put(&mut self.out, |body| body.extend(reply));
+            put_frame(&mut self.out, |body| body.extend(reply));
         }
-        let Some(Established { server, keys }) = step.established else {
+        let Some(Established { server, .. }) = step.established else {
             connection.stage = Stage::Hello(handshake);
             return Ok(());
         };
         connection.server = server;
-        if let Some(Keys { sealer, opener }) = keys {
-            connection.writer.seal(sealer);
-            connection.opener = Some(opener);
-        }
         self.ask_to_open();
         Ok(())
     }
@@ -58,7 +54,7 @@ impl Session {
             received: self.channel.applied(),
         });
         let open = Open { resume, party: self.setup.party.clone(), lease: self.setup.lease };
-        connection.writer.put(&mut self.out, |body| open.encode(body));
+        put_frame(&mut self.out, |body| open.encode(body));
         connection.stage = Stage::Opening(now);
     }
 
@@ -97,21 +93,16 @@ impl Session {
         Ok(())
     }
 
-    /// What comes next is longer, and may be sealed.
-    pub(super) fn prepare(&mut self, reader: &mut FrameReader) {
-        let Some(connection) = &mut self.connection else { return };
-        if let Some(opener) = connection.opener.take() {
-            reader.open_with(opener);
-        }
-        if matches!(connection.stage, Stage::Open) {
-            reader.set_max(MAX_EVENT_FRAME + TAG);
+    /// What comes next is longer.
+    pub(super) fn prepare(&self, reader: &mut FrameReader) {
+        if self.is_open() {
+            reader.set_max(MAX_EVENT_FRAME);
         }
     }
 
     /// What the server has not received, and then what has come up meanwhile.
     fn repeat(&mut self, applied: u64) -> Result<(), Broken> {
-        let Some(connection) = &mut self.connection else { return Ok(()) };
-        let proved = self.channel.repeat(applied, &mut connection.writer, &mut self.out)?;
+        let proved = self.channel.repeat(applied, &mut self.out)?;
         // Nothing else may come that tells of it.
         self.acknowledged(proved);
         for deferred in std::mem::take(&mut self.deferred) {

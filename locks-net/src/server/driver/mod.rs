@@ -3,6 +3,7 @@
 //! trip of one client costs a wait, a read and a write.
 
 mod outgoing;
+mod security;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use locks_core::{Clock, ErrorKind, LockError, Moment, Token};
 
+use crate::access::Clients;
 use crate::arbiter::{Arbiter, ConnId, Limits, Notice};
 use crate::journal::Store;
 use crate::patience::{Patience, SPELL};
@@ -18,6 +20,7 @@ use crate::server::accept::{Accepted, Listener};
 use crate::server::attempts::Attempts;
 use crate::server::bell::{Bell, Rope, Source};
 use crate::server::connection::Connection;
+use crate::server::handshakes::Handshakes;
 use crate::server::log::{Log, LogLevel};
 use crate::server::observer::{Answers, Inquiries};
 use crate::server::processes::Processes;
@@ -43,6 +46,8 @@ pub(super) struct Driver {
     leaving: VecDeque<ConnId>,
     processes: Processes,
     attempts: Attempts,
+    clients: Arc<Clients>,
+    handshakes: Handshakes,
     timer: Timer,
     timer_rope: Arc<Rope>,
     inquiries: Option<Arc<Inquiries>>,
@@ -69,6 +74,8 @@ pub(super) struct Driver {
     /// It stops, at the latest then.
     stops_by: Option<Moment>,
     buffer: Box<[u8]>,
+    /// What a client says, or is told, behind TLS.
+    plain: Vec<u8>,
     rung: Vec<Arc<Rope>>,
     patience: Patience,
     /// It looks for more, without sleeping, until then.
@@ -133,6 +140,8 @@ impl Driver {
             leaving: VecDeque::new(),
             processes: Processes::new(Arc::clone(&bell)),
             attempts: Attempts::default(),
+            clients: Arc::default(),
+            handshakes: Handshakes::new(bell.rope(Source::Handshakes)),
             timer: Timer::new(Arc::clone(&timer_rope)),
             timer_rope,
             inquiries: None,
@@ -148,6 +157,7 @@ impl Driver {
             unheard_until: None,
             stops_by: None,
             buffer: vec![0; BUFFER].into(),
+            plain: Vec::new(),
             rung: Vec::new(),
             patience: Patience::default(),
             looks_until: None,
@@ -219,6 +229,7 @@ impl Driver {
         match source {
             Source::Connection(id) => self.read(id),
             Source::Listener(place) => self.accept(place),
+            Source::Handshakes => self.go_on_with_handshakes(),
             Source::Process(realm) => {
                 if self.processes.has_ended(realm) {
                     self.arbiter.process_ended(realm);
@@ -240,13 +251,16 @@ impl Driver {
     fn read(&mut self, id: ConnId) {
         for _ in 0..READS {
             let Some(connection) = self.connections.get_mut(&id) else { return };
+            if connection.is_away() {
+                return;
+            }
             match connection.read(&mut self.buffer) {
                 None => return self.flush(id),
                 Some(Err(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Some(Ok(0) | Err(_)) => return self.disconnect(id),
-                // It is not listened to any more.
-                Some(Ok(_)) if connection.closing_by.is_some() || self.stops_by.is_some() => {}
-                Some(Ok(read)) => self.arbiter.receive(id, &self.buffer[..read]),
+                // Nobody is listened to any more.
+                Some(Ok(_)) if self.stops_by.is_some() => {}
+                Some(Ok(read)) => self.take_in(id, read),
             }
         }
         if let Some(connection) = self.connections.get(&id) {
@@ -258,12 +272,13 @@ impl Driver {
         for _ in 0..ACCEPTS {
             let Some((listener, _)) = self.listeners.get_mut(place) else { return };
             match listener.accept(self.arbiter.awaited_clients()) {
-                Accepted::Peer(newcomer) => {
+                Accepted::Peer(mut newcomer) => {
+                    self.recognize(&mut newcomer.peer);
                     let id = self.arbiter.connect(newcomer.peer.clone());
                     let rope = self.bell.rope(Source::Connection(id));
                     // Its waker is registered by reading.
                     rope.pull();
-                    self.connections.insert(id, Connection::new(newcomer, rope));
+                    self.connections.insert(id, Connection::new(*newcomer, rope));
                 }
                 Accepted::TurnedAway(None) => {}
                 Accepted::TurnedAway(Some(why)) => self.log.say(LogLevel::Warn, "refused", &why),
@@ -345,6 +360,7 @@ impl Driver {
                     Notice::Output(id) => outputs.push(id),
                     Notice::Close(id) => closing.push(id),
                     Notice::Unproven(id) => self.withhold(id),
+                    Notice::LetIn(from) => self.attempts.let_in(from, self.clock.now()),
                     Notice::Watch { realm, process, by } => {
                         let by = by.and_then(|id| self.connections.get_mut(&id));
                         let known = by.and_then(|connection| connection.process.take());

@@ -11,7 +11,7 @@ impl Driver {
     /// Sends what the arbiter has for a connection.
     pub(super) fn output(&mut self, id: ConnId) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        self.arbiter.take_output(id, connection.output());
+        connection.say_what(&mut self.plain, |to| self.arbiter.take_output(id, to));
         self.flush(id);
         let Some(connection) = self.connections.get(&id) else { return };
         if connection.waiting() > self.limits.write_buffer {
@@ -48,8 +48,11 @@ impl Driver {
         }
         if self.leaving.len() > LEAVING
             && let Some(first) = self.leaving.pop_front()
+            && let Some(mut first) = self.connections.remove(&first)
         {
-            self.connections.remove(&first);
+            // Sooner than it should be, but told.
+            first.withheld_until = None;
+            let _ = first.flush(self.clock.now());
         }
         self.flush(id);
     }

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::line::{Line, connected};
 use crate::client::Dial;
-use crate::secret::Secret;
+use crate::secret::{Secret, Secured};
 use crate::server::Server;
 use crate::serving::Machine;
 
@@ -129,7 +129,7 @@ fn in_another_process() {
             let mut file = File::options();
             let mut file = file.write(true).create_new(true).mode(0o600).open(path).unwrap();
             file.write_all(secret.to_text().as_bytes()).unwrap();
-            let builder = Server::builder().tcp("127.0.0.1:0".parse().unwrap(), secret);
+            let builder = Server::builder().tcp("127.0.0.1:0".parse().unwrap()).clients(secret);
             let server = builder.state(directory.join("state")).start().unwrap();
             let address = server.addresses()[0].strip_prefix("locks://").unwrap();
             fs::write(directory.join("address"), address).unwrap();
@@ -140,7 +140,7 @@ fn in_another_process() {
             let machine = Machine::new(directory.join("machine"));
             let by = Instant::now() + Duration::from_secs(20);
             let stream = connected(machine.dial(by).unwrap());
-            let mut line = Line::open(stream, None, None, None).unwrap();
+            let mut line = Line::open(stream, Secured::default(), None, None).unwrap();
             say("ready");
             loop {
                 match heard().as_str() {

@@ -1,19 +1,19 @@
 //! A client that says what it likes, and reads when it likes.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use locks_core::{BootClock, Clock, Options, OwnerId, Party, Wait};
 
 use crate::channel::{Arrived, Channel};
-use crate::secret::{ClientHandshake, Secret};
+use crate::secret::{ClientHandshake, Secret, Secured};
+use crate::tls::{ClientTls, Tls, Trusted};
 use crate::wire::{
-    Acquire, Call, Event, FrameReader, FrameWriter, Greeting, How, Open, Opened, Rejected, Resume,
-    decode_answer, split_frame,
+    Acquire, Call, Event, FrameReader, Greeting, How, Open, Opened, Rejected, Resume,
+    decode_answer, put_frame, split_frame,
 };
 
 pub(crate) trait Wire: Read + Write + Send {
@@ -32,6 +32,71 @@ impl Wire for TcpStream {
     }
 }
 
+/// TCP with TLS.
+pub(crate) struct Secure {
+    stream: TcpStream,
+    tls: Tls,
+    plain: Vec<u8>,
+}
+
+impl Secure {
+    pub(crate) fn new(stream: TcpStream, secret: Secret) -> (Self, Secured) {
+        stream.set_timeout(Duration::from_secs(20));
+        let config = ClientTls::new("localhost", Some(secret), Trusted::default()).unwrap();
+        let tls = config.begin().unwrap();
+        let mut secure = Self { stream, tls, plain: Vec::new() };
+        secure.take_in(&[]).unwrap();
+        while !secure.tls.is_there() {
+            secure.read_some().unwrap();
+        }
+        let secured = config.secured(&secure.tls);
+        (secure, secured)
+    }
+
+    fn read_some(&mut self) -> io::Result<usize> {
+        let mut bytes = [0; 4096];
+        let count = self.stream.read(&mut bytes)?;
+        self.take_in(&bytes[..count])?;
+        Ok(count)
+    }
+
+    fn take_in(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut out = Vec::new();
+        let taken = self.tls.receive(bytes, &mut self.plain, &mut out);
+        self.stream.write_all(&out)?;
+        taken.map_err(io::Error::other)
+    }
+}
+
+impl Read for Secure {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.plain.is_empty() && !self.tls.is_over() && self.read_some()? > 0 {}
+        let count = self.plain.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&self.plain[..count]);
+        self.plain.drain(..count);
+        Ok(count)
+    }
+}
+
+impl Write for Secure {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut out = Vec::new();
+        self.tls.send(bytes, &mut out).map_err(io::Error::other)?;
+        self.stream.write_all(&out)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Wire for Secure {
+    fn set_timeout(&self, timeout: Duration) {
+        self.stream.set_timeout(timeout);
+    }
+}
+
 /// Why there is no session.
 #[derive(Debug)]
 pub(crate) enum Unopened {
@@ -45,7 +110,6 @@ pub(crate) struct Line {
     server: [u8; 16],
     channel: Channel,
     reader: FrameReader,
-    writer: FrameWriter,
     events: Vec<Event>,
     next: u64,
 }
@@ -64,23 +128,33 @@ pub(crate) fn unix(path: &Path) -> UnixStream {
 
 impl Line {
     pub(crate) fn local(path: &Path) -> Self {
-        Self::open(unix(path), None, None, None).unwrap()
+        Self::open(unix(path), Secured::default(), None, None).unwrap()
+    }
+
+    /// Over TCP, by TLS.
+    pub(crate) fn tcp(
+        address: impl ToSocketAddrs,
+        secret: Secret,
+        lease: Option<Duration>,
+    ) -> Result<Self, Unopened> {
+        let (stream, secured) = Secure::new(TcpStream::connect(address).unwrap(), secret);
+        Self::open(stream, secured, None, lease)
     }
 
     pub(crate) fn open(
         stream: impl Wire + 'static,
-        secret: Option<Arc<Secret>>,
+        secured: Secured,
         resume: Option<Resume>,
         lease: Option<Duration>,
     ) -> Result<Self, Unopened> {
         let mut stream: Box<dyn Wire> = Box::new(stream);
         stream.set_timeout(Duration::from_secs(20));
-        let (mut reader, mut writer) = (FrameReader::new(1 << 20), FrameWriter::default());
-        let mut handshake = ClientHandshake::new(secret, [9; 32]);
+        let mut reader = FrameReader::new(1 << 20);
+        let mut handshake = ClientHandshake::new(secured, [9; 32]);
         let mut say = Some(handshake.hello());
         let established = loop {
             if let Some(greeting) = say.take() {
-                send(&mut *stream, &mut writer, &greeting)?;
+                send(&mut *stream, &greeting)?;
             }
             let answer = hear(&mut *stream, &mut reader)?;
             let step = handshake.receive(&answer).map_err(Unopened::Rejected)?;
@@ -89,18 +163,14 @@ impl Line {
             }
             say = step.reply;
         };
-        if let Some(keys) = established.keys {
-            reader.open_with(keys.opener);
-            writer.seal(keys.sealer);
-        }
         let mut open = Vec::new();
         Open { resume, party: Party::default(), lease }.encode(&mut open);
-        send(&mut *stream, &mut writer, &open)?;
+        send(&mut *stream, &open)?;
         let answer = hear(&mut *stream, &mut reader)?;
         let opened = decode_answer::<Opened>(&answer).unwrap().map_err(Unopened::Rejected)?;
         let channel = Channel::default();
         let server = established.server;
-        Ok(Self { stream, opened, server, channel, reader, writer, events: Vec::new(), next: 0 })
+        Ok(Self { stream, opened, server, channel, reader, events: Vec::new(), next: 0 })
     }
 
     /// What brings the session back.
@@ -115,13 +185,13 @@ impl Line {
 
     /// Goes on over another connection.
     pub(crate) fn resume(&mut self, stream: UnixStream) -> How {
-        let fresh = Self::open(stream, None, Some(self.resumption()), None).unwrap();
+        let fresh = Self::open(stream, Secured::default(), Some(self.resumption()), None).unwrap();
         let how = fresh.opened.how;
         (self.stream, self.opened, self.server) = (fresh.stream, fresh.opened, fresh.server);
-        (self.reader, self.writer) = (fresh.reader, fresh.writer);
+        self.reader = fresh.reader;
         if how == How::Resumed {
             let mut bytes = Vec::new();
-            self.channel.repeat(self.opened.applied, &mut self.writer, &mut bytes).unwrap();
+            self.channel.repeat(self.opened.applied, &mut bytes).unwrap();
             self.stream.write_all(&bytes).unwrap();
         } else {
             self.channel = Channel::default();
@@ -138,7 +208,7 @@ impl Line {
     pub(crate) fn frame(&mut self, call: &Call) -> Vec<u8> {
         let (mut message, mut bytes) = (Vec::new(), Vec::new());
         call.encode(&mut message);
-        self.channel.send(&message, BootClock.now(), Some((&mut self.writer, &mut bytes)));
+        self.channel.send(&message, BootClock.now(), Some(&mut bytes));
         bytes
     }
 
@@ -253,9 +323,9 @@ pub(crate) fn acquire(request: u64, key: &str, wait: Wait) -> Call {
     }))
 }
 
-fn send(stream: &mut dyn Wire, writer: &mut FrameWriter, body: &[u8]) -> Result<(), Unopened> {
+fn send(stream: &mut dyn Wire, body: &[u8]) -> Result<(), Unopened> {
     let mut bytes = Vec::new();
-    writer.put(&mut bytes, |out| out.extend_from_slice(body));
+    put_frame(&mut bytes, |out| out.extend_from_slice(body));
     stream.write_all(&bytes).map_err(Unopened::Cut)
 }
 
@@ -276,11 +346,10 @@ fn hear(stream: &mut dyn Wire, reader: &mut FrameReader) -> Result<Vec<u8>, Unop
 /// is.
 pub(crate) fn greetings(line: &Line) -> (Vec<u8>, Vec<u8>, usize) {
     let (mut hello, mut open, mut opened) = (Vec::new(), Vec::new(), Vec::new());
-    let mut writer = FrameWriter::default();
-    let handshake = ClientHandshake::new(None, [9; 32]);
-    writer.put(&mut hello, |out| out.extend(handshake.hello()));
+    let handshake = ClientHandshake::new(Secured::default(), [9; 32]);
+    put_frame(&mut hello, |out| out.extend(handshake.hello()));
     let greeting = Open { resume: None, party: Party::default(), lease: None };
-    writer.put(&mut open, |out| greeting.encode(out));
-    writer.put(&mut opened, |out| line.opened.encode(out));
+    put_frame(&mut open, |out| greeting.encode(out));
+    put_frame(&mut opened, |out| line.opened.encode(out));
     (hello, open, opened.len())
 }

@@ -1,7 +1,6 @@
 //! Sessions over real sockets.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::line::{Line, unix};
@@ -116,18 +115,17 @@ fn n4_a_successor_has_the_sessions_and_their_locks() {
 fn n1_over_tcp_a_session_is_kept_by_its_lease() {
     let scratch = Scratch::new();
     let secret = Secret::generate().unwrap();
-    let same = || Some(Arc::new(Secret::parse(&secret.to_text()).unwrap()));
+    let same = || Secret::parse(&secret.to_text()).unwrap();
     let limits = crate::Limits { shortest_lease: Duration::from_millis(50), ..Default::default() };
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let builder = Server::builder().tcp(any, Secret::parse(&secret.to_text()).unwrap());
+    let builder = Server::builder().tcp(any).clients(same());
     let server = builder.unix(scratch.socket()).state(scratch.path("state")).limits(limits);
     let server = server.start().unwrap();
     let address = server.addresses()[0].strip_prefix("locks://").unwrap().to_owned();
     assert!(!address.ends_with(":0"), "the port is the real one: {address}");
-    let connect = || TcpStream::connect(&address).unwrap();
 
     let lease = Duration::from_millis(400);
-    let mut one = Line::open(connect(), same(), None, Some(lease)).unwrap();
+    let mut one = Line::tcp(&*address, same(), Some(lease)).unwrap();
     assert!(one.opened.renews);
     one.acquire("k").unwrap();
     let mut local = Line::local(&scratch.socket());

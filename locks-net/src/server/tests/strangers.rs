@@ -11,10 +11,10 @@ use locks_core::{Query, Wait};
 use rustix::process::Signal;
 
 use super::child::Other;
-use super::line::{Line, Unopened, acquire, greetings, unix};
+use super::line::{Line, Secure, Unopened, acquire, greetings, unix};
 use super::{Scratch, until};
 use crate::arbiter::Limits;
-use crate::secret::Secret;
+use crate::secret::{Secret, Secured};
 use crate::server::Server;
 use crate::wire::{Call, Event, Why};
 
@@ -75,11 +75,13 @@ fn n12_an_operator_is_told_who_is_refused_what_is_short_and_what_is_released() {
     let builder = Server::builder().unix(scratch.socket()).state(scratch.path("state"));
     let builder = builder.limits(Limits { keys: 2, sessions: 2, ..Limits::default() });
     let builder = builder.log(move |line| theirs.lock().unwrap().push(line.clone()));
-    let server = builder.tcp("127.0.0.1:0".parse().unwrap(), same()).start().unwrap();
+    let server = builder.tcp("127.0.0.1:0".parse().unwrap()).clients(same()).start().unwrap();
     let address = server.addresses()[0].strip_prefix("locks://").unwrap().to_owned();
-    let wrong = Arc::new(Secret::generate().unwrap());
-    let tcp = TcpStream::connect(address).unwrap();
-    assert!(is_unauthorized(Line::open(tcp, Some(wrong), None, None)));
+    let wrong = Secret::generate().unwrap();
+    assert!(is_unauthorized(Line::tcp(&*address, wrong, None)));
+    let mut plain = TcpStream::connect(&address).unwrap();
+    plain.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+    closed(plain);
     let mut line = Line::local(&scratch.socket());
     let token = line.acquire("k").unwrap();
     line.acquire("l").unwrap();
@@ -89,13 +91,13 @@ fn n12_an_operator_is_told_who_is_refused_what_is_short_and_what_is_released() {
     line.confirm().unwrap();
     let _second = Line::local(&scratch.socket());
     let third = unix(&scratch.socket());
-    assert!(Line::open(third, None, None, None).is_err());
+    assert!(Line::open(third, Secured::default(), None, None).is_err());
     server.stop();
     let lines = lines.lock().unwrap();
     let events = Vec::from_iter(lines.iter().map(|line| line.event));
     assert_eq!(
         events,
-        ["started", "proof failed", "limit", "evicted", "refused", "stopped"],
+        ["tls", "started", "proof failed", "refused", "limit", "evicted", "refused", "stopped"],
         "{lines:?}"
     );
 }
@@ -178,14 +180,11 @@ fn f19_garbage_is_refused_and_nothing_of_it_is_done() {
     other.confirm().unwrap();
 }
 
-fn with_secret(
-    scratch: &Scratch,
-    limits: Limits,
-) -> (Server, SocketAddr, impl Fn() -> Arc<Secret>) {
+fn with_secret(scratch: &Scratch, limits: Limits) -> (Server, SocketAddr, impl Fn() -> Secret) {
     let secret = Secret::generate().unwrap();
-    let same = move || Arc::new(Secret::parse(&secret.to_text()).unwrap());
+    let same = move || Secret::parse(&secret.to_text()).unwrap();
     let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let builder = Server::builder().tcp(any, Arc::into_inner(same()).unwrap());
+    let builder = Server::builder().tcp(any).clients(same());
     let server = builder.state(scratch.path("state")).limits(limits).start().unwrap();
     let address = server.addresses()[0].strip_prefix("locks://").unwrap().parse().unwrap();
     (server, address, same)
@@ -203,10 +202,9 @@ fn is_unauthorized(outcome: Result<Line, Unopened>) -> bool {
 fn f19_nothing_is_done_before_the_proof() {
     let scratch = Scratch::new();
     let (_server, address, same) = with_secret(&scratch, Limits::default());
-    let mut line =
-        Line::open(TcpStream::connect(address).unwrap(), Some(same()), None, None).unwrap();
+    let mut line = Line::tcp(address, same(), None).unwrap();
     let (hello, open, _) = greetings(&line);
-    let mut bold = TcpStream::connect(address).unwrap();
+    let (mut bold, _) = Secure::new(TcpStream::connect(address).unwrap(), same());
     bold.write_all(&[&*hello, &*open, &*open].concat()).unwrap();
     assert!(closed(bold) < Duration::from_secs(5));
     let status = status(&mut line);
@@ -226,12 +224,12 @@ fn status(line: &mut Line) -> crate::Status {
 fn f20_a_wrong_secret_is_refused_more_and_more_slowly_and_the_right_one_at_once() {
     let scratch = Scratch::new();
     let (_server, address, same) = with_secret(&scratch, Limits::default());
-    let open = |secret| Line::open(TcpStream::connect(address).unwrap(), secret, None, None);
+    let open = |secret| Line::tcp(address, secret, None);
     let mut took = Vec::new();
     for _ in 0..4 {
-        let wrong = Arc::new(Secret::generate().unwrap());
+        let wrong = Secret::generate().unwrap();
         let since = Instant::now();
-        assert!(is_unauthorized(open(Some(wrong))));
+        assert!(is_unauthorized(open(wrong)));
         took.push(since.elapsed());
     }
     assert!(took[0] >= Duration::from_millis(100), "{took:?}");
@@ -239,13 +237,11 @@ fn f20_a_wrong_secret_is_refused_more_and_more_slowly_and_the_right_one_at_once(
     // The quickest of some: a busy machine can take its time with any of them.
     let right = || {
         let since = Instant::now();
-        open(Some(same())).unwrap().confirm().unwrap();
+        open(same()).unwrap().confirm().unwrap();
         since.elapsed()
     };
     let quickest = (0..5).map(|_| right()).min().unwrap();
     assert!(quickest < Duration::from_millis(600), "{quickest:?}");
-    // None at all is seen by the client.
-    assert!(is_unauthorized(open(None)));
 }
 
 #[test]
@@ -285,11 +281,10 @@ fn f33_a_server_that_was_stopped_reads_before_it_ends_anybody() {
     let scratch = Scratch::new();
     let server = Other::new("tcp", scratch.as_ref(), "");
     let address = std::fs::read_to_string(scratch.path("address")).unwrap();
-    let secret = || Some(Arc::new(Secret::read(scratch.path("secret")).unwrap()));
-    let connect = || TcpStream::connect(&address).unwrap();
+    let secret = || Secret::read(scratch.path("secret")).unwrap();
     let lease = Duration::from_secs(1);
-    let mut line = Line::open(connect(), secret(), None, Some(lease)).unwrap();
-    let mut other = Line::open(connect(), secret(), None, Some(lease * 20)).unwrap();
+    let mut line = Line::tcp(&*address, secret(), Some(lease)).unwrap();
+    let mut other = Line::tcp(&*address, secret(), Some(lease * 20)).unwrap();
     line.acquire("k").unwrap();
     let heard = Instant::now();
     server.signal(Signal::STOP);
@@ -339,7 +334,7 @@ fn f33_a_server_out_of_descriptors_serves_its_clients_and_recovers() {
     assert!(told > 0);
     line.acquire("after").unwrap();
     drop(streams);
-    let again = || Line::open(unix(&scratch.socket()), None, None, None).ok();
+    let again = || Line::open(unix(&scratch.socket()), Secured::default(), None, None).ok();
     until("it recovers", || again().is_some_and(|mut line| line.is_contended("k")));
     server.tell("");
 }

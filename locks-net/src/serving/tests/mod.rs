@@ -11,6 +11,7 @@ use rustix::process::Signal;
 
 use super::Machine;
 use crate::client::{Dial, Unreached};
+use crate::secret::Secured;
 use crate::server::tests::Scratch;
 use crate::server::tests::child::Other;
 use crate::server::tests::line::{Line, connected};
@@ -29,7 +30,7 @@ fn connect(machine: &Machine) -> UnixStream {
 }
 
 fn dial(scratch: &Scratch) -> Line {
-    Line::open(connect(&machine(scratch)), None, None, None).unwrap()
+    Line::open(connect(&machine(scratch)), Secured::default(), None, None).unwrap()
 }
 
 fn failed(unreached: Unreached) -> LockError {
@@ -177,5 +178,7 @@ fn paths_longer_than_an_address_are_reached() {
     let scratch = Scratch::new();
     let directory = scratch.path(&"long".repeat(40));
     let machine = Machine::new(&directory);
-    assert!(Line::open(connect(&machine), None, None, None).unwrap().acquire("k").is_ok());
+    assert!(
+        Line::open(connect(&machine), Secured::default(), None, None).unwrap().acquire("k").is_ok()
+    );
 }

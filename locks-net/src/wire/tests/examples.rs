@@ -6,15 +6,17 @@ use std::time::Duration;
 use locks_core::{Options, OwnerId, Party, Token, Wait};
 
 use super::super::{
-    Acquire, Call, ClientHello, Event, FrameReader, FrameWriter, Greeting, How, Open, Opened,
-    ServerHello, VERSION, join_frame,
+    Acquire, Call, ClientHello, Event, Greeting, How, Open, Opened, ServerHello, VERSION,
+    join_frame, put_frame,
 };
 use super::Message;
-use crate::secret::{ClientHandshake, Secret, ServerHandshake};
+use crate::access::Fingerprint;
+use crate::secret::{ClientHandshake, Proving, Secret, Secured, ServerHandshake};
 
 const SERVER: [u8; 16] = [0x5e; 16];
 const CLIENT_NONCE: [u8; 32] = [0xc1; 32];
 const SERVER_NONCE: [u8; 32] = [0x5a; 32];
+const CERTIFICATE: [u8; 32] = [0xce; 32];
 
 /// The bytes of the blocks of `PROTOCOL.md`, in their order.
 fn examples() -> Vec<(String, Vec<u8>)> {
@@ -38,16 +40,16 @@ fn greeting(greeting: &impl Greeting) -> Vec<u8> {
     body
 }
 
-fn frame(writer: &mut FrameWriter, body: &[u8]) -> Vec<u8> {
+fn frame(body: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
-    writer.put(&mut out, |out| out.extend_from_slice(body));
+    put_frame(&mut out, |out| out.extend_from_slice(body));
     out
 }
 
 fn numbered(number: u64, ack: u64, message: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     join_frame(&mut body, number, ack, message);
-    frame(&mut FrameWriter::default(), &body)
+    frame(&body)
 }
 
 fn open() -> Vec<u8> {
@@ -96,7 +98,7 @@ fn plain() -> Vec<Vec<u8>> {
     }));
     let granted = Event::Granted { request: 1, token: Token::new(8) };
     let end = numbered(2, 1, &Call::End { request: 1 }.bytes());
-    let mut frames = greetings.map(|body| frame(&mut FrameWriter::default(), &body)).to_vec();
+    let mut frames = greetings.map(|body| frame(&body)).to_vec();
     frames.extend([
         numbered(1, 0, &acquire.bytes()),
         numbered(1, 1, &granted.bytes()),
@@ -106,35 +108,26 @@ fn plain() -> Vec<Vec<u8>> {
     frames
 }
 
-/// With a secret, from the proofs on.
-fn sealed() -> Vec<Vec<u8>> {
+/// Over TCP, from the proofs on.
+fn proved() -> Vec<Vec<u8>> {
     let digits = (0..32).map(|byte| format!("{byte:02x}")).collect::<String>();
-    let secret = Arc::new(Secret::parse(&digits).unwrap());
-    let mut client = ClientHandshake::new(Some(secret.clone()), CLIENT_NONCE);
-    let mut server = ServerHandshake::new(Some(secret), SERVER, SERVER_NONCE);
+    let secret = || Secret::parse(&format!("deploy:{digits}")).unwrap();
+    let certificate = Fingerprint(CERTIFICATE);
+    let clients = Arc::new(secret().into());
+    let secured = Secured { secret: Some(Arc::new(secret())), certificate, ..Secured::default() };
+    let mut client = ClientHandshake::new(secured, CLIENT_NONCE);
+    let proving = Some(Proving { clients, certificate, client: None });
+    let mut server = ServerHandshake::new(proving, SERVER, SERVER_NONCE);
     let hello = server.receive(&client.hello()).unwrap().reply.unwrap();
     let client_proof = client.receive(&hello).unwrap().reply.unwrap();
-    let at_server = server.receive(&client_proof).unwrap();
-    let server_proof = at_server.reply.unwrap();
-    let at_client = client.receive(&server_proof).unwrap().established.unwrap().keys.unwrap();
-    let at_server = at_server.established.unwrap().keys.unwrap();
-    let (mut upward, mut downward) = (FrameWriter::default(), FrameWriter::default());
-    let mut frames = vec![frame(&mut upward, &client_proof), frame(&mut downward, &server_proof)];
-    upward.seal(at_client.sealer);
-    downward.seal(at_server.sealer);
-    frames.extend([frame(&mut upward, &open()), frame(&mut downward, &opened(true))]);
-    let mut reader = FrameReader::new(1024);
-    reader.push(&frames[0]);
-    assert_eq!(reader.next().unwrap(), Some(&*client_proof));
-    reader.open_with(at_server.opener);
-    reader.push(&frames[2]);
-    assert_eq!(reader.next(), Ok(Some(&*open())));
-    frames
+    let server_proof = server.receive(&client_proof).unwrap().reply.unwrap();
+    assert!(client.receive(&server_proof).unwrap().established.is_some());
+    [client_proof, server_proof, open(), opened(true)].map(|body| frame(&body)).to_vec()
 }
 
 #[test]
 fn n2_the_description_gives_the_bytes_that_are_sent() {
-    let sent = [plain(), sealed()].concat();
+    let sent = [plain(), proved()].concat();
     let examples = examples();
     assert_eq!(examples.len(), sent.len());
     for ((name, described), sent) in examples.iter().zip(sent) {

@@ -3,7 +3,7 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::super::{FrameReader, FrameWriter, join_frame, split_frame};
+use super::super::{FrameReader, join_frame, put_frame, split_frame};
 
 fn read_all(reader: &mut FrameReader, pieces: &[&[u8]]) -> Vec<Vec<u8>> {
     let mut bodies = Vec::new();
@@ -22,9 +22,9 @@ proptest! {
         bodies in vec(vec(any::<u8>(), 0..40), 0..8),
         size in 1..30_usize,
     ) {
-        let (mut writer, mut bytes) = (FrameWriter::default(), Vec::new());
+        let mut bytes = Vec::new();
         for body in &bodies {
-            writer.put(&mut bytes, |out| out.extend_from_slice(body));
+            put_frame(&mut bytes, |out| out.extend_from_slice(body));
         }
         let pieces = bytes.chunks(size).collect::<Vec<_>>();
         let mut reader = FrameReader::new(40);

@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 
 use super::{
-    Call, ClientHello, Event, Greeting, Malformed, Open, Opened, Proof, Rejected, ServerHello,
-    decode_answer,
+    Call, ClientHello, ClientProof, Event, Greeting, Malformed, Open, Opened, Rejected,
+    ServerHello, ServerProof, decode_answer,
 };
 
 /// A message as what knows its bytes.
@@ -93,7 +93,8 @@ macro_rules! greetings {
 greetings! {
     ClientHello: |hello| format!("{hello:?}");
     ServerHello: |hello| format!("{hello:?}");
-    Proof: |proof| format!("{:?}", proof.0);
+    ClientProof: |proof| format!("{} {:?}", proof.name, proof.proof);
+    ServerProof: |proof| format!("{:?}", proof.0);
     Open: |open| {
         let resume = open.resume.as_ref();
         let resume = resume.map(|it| (it.realm, it.secret, it.server, it.received));
@@ -173,7 +174,8 @@ for_each_message! {
     events: Event, values::event();
     client_hellos: ClientHello, values::client_hello();
     server_hellos: ServerHello, values::server_hello();
-    proofs: Proof, values::proof();
+    client_proofs: ClientProof, values::client_proof();
+    server_proofs: ServerProof, values::server_proof();
     opens: Open, values::open();
     openeds: Opened, values::opened();
     rejections: Rejected, values::rejected();

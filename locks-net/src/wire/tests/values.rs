@@ -11,8 +11,8 @@ use proptest::option::of;
 use proptest::prelude::*;
 
 use super::super::{
-    Acquire, Call, ClientHello, Event, How, MAX_WITHIN, Open, Opened, Proof, Rejected, Resume,
-    ServerHello, Status, Why,
+    Acquire, Call, ClientHello, ClientProof, Event, How, MAX_WITHIN, Open, Opened, Rejected,
+    Resume, ServerHello, ServerProof, Status, Why,
 };
 
 fn duration() -> impl Strategy<Value = Duration> {
@@ -244,8 +244,12 @@ pub(super) fn server_hello() -> impl Strategy<Value = ServerHello> {
         .prop_map(|(version, server, nonce, secret)| ServerHello { version, server, nonce, secret })
 }
 
-pub(super) fn proof() -> impl Strategy<Value = Proof> {
-    any::<[u8; 32]>().prop_map(Proof)
+pub(super) fn client_proof() -> impl Strategy<Value = ClientProof> {
+    ("[a-z.-]{0,64}", any::<[u8; 32]>()).prop_map(|(name, proof)| ClientProof { name, proof })
+}
+
+pub(super) fn server_proof() -> impl Strategy<Value = ServerProof> {
+    any::<[u8; 32]>().prop_map(ServerProof)
 }
 
 pub(super) fn open() -> impl Strategy<Value = Open> {

@@ -14,9 +14,10 @@ use locks_core::{Clock, LockError, ManualClock, Options, Party, Token, Wait, Wit
 
 use super::{Session, Setup};
 use crate::channel::{Arrived, Channel};
+use crate::secret::Secured;
 use crate::wire::{
-    Acquire, Call, ClientHello, Event, FrameReader, FrameWriter, Greeting, How, MAX_EVENT_FRAME,
-    Open, Opened, ServerHello, VERSION, split_frame,
+    Acquire, Call, ClientHello, Event, FrameReader, Greeting, How, MAX_EVENT_FRAME, Open, Opened,
+    ServerHello, VERSION, put_frame, split_frame,
 };
 
 const LEASE: Duration = Duration::from_secs(10);
@@ -27,7 +28,6 @@ struct Rig {
     clock: ManualClock,
     session: Session,
     reader: FrameReader,
-    writer: FrameWriter,
     channel: Channel,
     renews: bool,
     max_frame: u32,
@@ -49,7 +49,6 @@ impl Rig {
             clock,
             session: Session::new(setup),
             reader: FrameReader::new(MAX_EVENT_FRAME),
-            writer: FrameWriter::default(),
             channel: Channel::default(),
             renews,
             max_frame: 256 * 1024,
@@ -74,8 +73,7 @@ impl Rig {
     /// A connection up to where the client asks to open its session.
     fn dial(&mut self) -> Open {
         self.reader = FrameReader::new(MAX_EVENT_FRAME);
-        self.writer = FrameWriter::default();
-        self.session.dialed(None);
+        self.session.dialed(Secured::default());
         let hello = ClientHello::decode(&self.frames().remove(0)).unwrap();
         assert_eq!(hello.version, VERSION);
         let server =
@@ -102,7 +100,7 @@ impl Rig {
 
     fn greet(&mut self, greeting: &impl Greeting) {
         let mut out = Vec::new();
-        self.writer.put(&mut out, |body| greeting.encode(body));
+        put_frame(&mut out, |body| greeting.encode(body));
         self.session.receive(&out).unwrap();
     }
 
@@ -116,7 +114,7 @@ impl Rig {
     fn say(&mut self, event: &Event) -> Vec<u8> {
         let (mut message, mut out) = (Vec::new(), Vec::new());
         event.encode(&mut message);
-        self.channel.send(&message, self.clock.now(), Some((&mut self.writer, &mut out)));
+        self.channel.send(&message, self.clock.now(), Some(&mut out));
         out
     }
 
@@ -127,7 +125,7 @@ impl Rig {
     /// The server acknowledges what it has taken.
     fn acknowledge(&mut self) {
         let mut out = Vec::new();
-        self.channel.acknowledge(&mut self.writer, &mut out);
+        self.channel.acknowledge(&mut out);
         self.session.receive(&out).unwrap();
     }
 

@@ -48,7 +48,7 @@ fn n2_a_grant_that_was_cut_off_comes_again_and_counts_once() {
     let open = rig.dial();
     rig.answer(How::Resumed);
     let mut out = Vec::new();
-    rig.channel.repeat(open.resume.unwrap().received, &mut rig.writer, &mut out).unwrap();
+    rig.channel.repeat(open.resume.unwrap().received, &mut out).unwrap();
     rig.session.receive(&out).unwrap();
     rig.session.receive(&out).unwrap();
     assert_eq!(rig.fetch(request).unwrap(), Token::new(5));
@@ -166,7 +166,7 @@ fn n5_whom_the_server_refuses_is_told_at_once() {
         rig.dial();
         let mut out = Vec::new();
         let rejected = Rejected { why, text: "go away".into() };
-        rig.writer.put(&mut out, |body| rejected.encode(body));
+        put_frame(&mut out, |body| rejected.encode(body));
         rig.session.receive(&out).unwrap_err();
         rig.cut();
         let error = rig.fetch(request).unwrap_err();
@@ -179,7 +179,7 @@ fn n2_what_makes_no_sense_breaks_the_connection_and_not_the_session() {
     let mut rig = Rig::open(false);
     let held = rig.hold();
     let mut gap = Vec::new();
-    rig.writer.put(&mut gap, |body| crate::wire::join_frame(body, 77, 0, b"x"));
+    put_frame(&mut gap, |body| crate::wire::join_frame(body, 77, 0, b"x"));
     rig.session.receive(&gap).unwrap_err();
     rig.cut();
     rig.connect(How::Resumed);
@@ -189,7 +189,7 @@ fn n2_what_makes_no_sense_breaks_the_connection_and_not_the_session() {
 #[test]
 fn n3_a_server_that_says_nothing_is_given_up_after_a_second() {
     let mut rig = Rig::new(false);
-    rig.session.dialed(None);
+    rig.session.dialed(crate::secret::Secured::default());
     rig.advance(millis(999));
     assert!(!rig.session.tick());
     rig.advance(millis(1));

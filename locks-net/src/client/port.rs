@@ -1,0 +1,159 @@
+//! A server at a TCP port.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use locks_core::{ErrorKind, LockError};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use super::dial::{Dial, Line, Unreached};
+use crate::secret::Secret;
+use crate::tls::{ClientTls, Trusted};
+
+pub(super) struct AtPort {
+    /// As it was named, with its port.
+    place: String,
+    name: String,
+    tls: ClientTls,
+    addresses: Arc<Addresses>,
+}
+
+/// Where the host is. One that has a name may be elsewhere another time, and who is asked may be slow to say.
+#[derive(Default)]
+struct Addresses {
+    known: Mutex<Known>,
+    told: Condvar,
+}
+
+#[derive(Default)]
+struct Known {
+    addresses: Vec<SocketAddr>,
+    /// Which of them was tried last.
+    tried: usize,
+    is_asking: bool,
+    why_not: Option<io::Error>,
+}
+
+impl AtPort {
+    /// # Errors
+    /// `NotConfigured`, where it is no address with a port, or nobody would prove anything.
+    pub(super) fn new(
+        place: &str,
+        secret: Option<Secret>,
+        trusted: Trusted,
+    ) -> Result<Self, LockError> {
+        let name = format!("locks://{place}");
+        let host = place.rsplit_once(':').filter(|(host, port)| {
+            let is_bare_v6 = host.contains(':') && !host.starts_with('[');
+            !host.is_empty() && !is_bare_v6 && port.parse::<u16>().is_ok()
+        });
+        let Some((host, _)) = host else {
+            let why = format!("`{place}` is no address with a port, as `host:7420` is one");
+            return Err(LockError::new(ErrorKind::NotConfigured, "")
+                .with_backend(&*name)
+                .with_message(why));
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let tls =
+            ClientTls::new(host, secret, trusted).map_err(|error| error.with_backend(&*name))?;
+        let addresses = Addresses::default();
+        lock(&addresses).addresses.extend(place.parse::<SocketAddr>());
+        Ok(Self { place: place.to_owned(), name, tls, addresses: Arc::new(addresses) })
+    }
+
+    fn is_numeric(&self) -> bool {
+        self.place.parse::<SocketAddr>().is_ok()
+    }
+
+    /// The address to try now: another one each time.
+    fn address(&self, by: Instant) -> Result<SocketAddr, Unreached> {
+        let mut known = lock(&self.addresses);
+        if !self.is_numeric() && known.tried + 1 >= known.addresses.len() && !known.is_asking {
+            known.is_asking = self.ask();
+        }
+        while known.addresses.is_empty() && known.is_asking {
+            let left = by.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.addresses.told.wait_timeout(known, left);
+            known = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        let count = known.addresses.len().max(1);
+        known.tried = (known.tried + 1) % count;
+        known.addresses.get(known.tried).copied().ok_or_else(|| {
+            let why = known.why_not.take().map_or_else(
+                || "whoever is asked for its address does not answer".to_owned(),
+                |error| format!("its name has no address ({error}): look how it is spelled"),
+            );
+            Unreached::Failed(LockError::unavailable(&self.name, why))
+        })
+    }
+
+    /// Has the name looked up, by a thread that may take its time. Whether there is one.
+    fn ask(&self) -> bool {
+        let (addresses, place) = (self.addresses.clone(), self.place.clone());
+        let ask = move || {
+            let found = place.to_socket_addrs();
+            let mut known = lock(&addresses);
+            known.is_asking = false;
+            match found {
+                // Where it was last is better than nowhere.
+                Ok(found) => known.addresses = found.collect(),
+                Err(error) => known.why_not = Some(error),
+            }
+            addresses.told.notify_all();
+        };
+        thread::Builder::new().name("locks-name".into()).spawn(ask).is_ok()
+    }
+}
+
+impl Dial for AtPort {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn tls(&self) -> Option<&ClientTls> {
+        Some(&self.tls)
+    }
+
+    fn dial(&self, by: Instant) -> Result<Line, Unreached> {
+        let address = self.address(by)?;
+        begin(&address)
+            .map(|socket| Line::Tcp(Arc::new(socket)))
+            .map_err(|error| Unreached::of(&self.name, error.into()))
+    }
+
+    fn nobody(&self, error: &io::Error) -> String {
+        let port = self.place.rsplit_once(':').map_or("7420", |(_, port)| port);
+        let listen = match self.is_numeric() {
+            true => self.place.clone(),
+            false => format!("0.0.0.0:{port}"),
+        };
+        format!(
+            "nobody listens there ({error}): start a server by `locks serve --listen tcp:{listen}`"
+        )
+    }
+}
+
+fn lock(addresses: &Addresses) -> std::sync::MutexGuard<'_, Known> {
+    addresses.known.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn begin(address: &SocketAddr) -> Result<OwnedFd, Errno> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    match rustix::net::connect(&socket, address) {
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
+        Err(error) => Err(error),
+    }
+}

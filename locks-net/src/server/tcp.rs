@@ -1,0 +1,139 @@
+//! A server's TCP ports.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+
+use locks_core::{ErrorKind, LockError};
+
+use super::builder::{ServerBuilder, unfit};
+use super::life::Listening;
+use super::log::{Log, LogLevel};
+use crate::access::Clients;
+use crate::tls::{Authority, Certificate, ServerTls};
+
+/// Where a server listens on TCP, and who comes in there.
+#[derive(Debug, Default)]
+pub(super) struct OnTcp {
+    addresses: Vec<SocketAddr>,
+    pub(super) clients: Clients,
+    certificate: Option<Certificate>,
+    client_authority: Option<Authority>,
+}
+
+impl ServerBuilder {
+    /// Listens on TCP, by TLS, for those whom [`clients`](Self::clients) lets in. They keep their sessions by renewing
+    /// their leases. With port 0 the system chooses one.
+    ///
+    /// Without a [certificate](Self::certificate) it makes one at its first start and keeps it in its
+    /// [directory](Self::state). Nobody has to sign it: what clients prove, and what is proved to them, is bound to it.
+    #[must_use]
+    pub fn tcp(mut self, address: SocketAddr) -> Self {
+        self.tcp.addresses.push(address);
+        self
+    }
+
+    /// Lets these in over TCP: the clients of a list, or all those who know a [`Secret`](crate::Secret).
+    ///
+    /// ```no_run
+    /// use locks_net::{Secret, Server};
+    ///
+    /// let secret = Secret::read("/etc/locks/secret")?;
+    /// let server = Server::builder().state("/var/lib/locks").tcp(([0, 0, 0, 0], 7420).into()).clients(secret).start()?;
+    /// # Ok::<(), locks_core::LockError>(())
+    /// ```
+    #[must_use]
+    pub fn clients(mut self, clients: impl Into<Clients>) -> Self {
+        self.tcp.clients = clients.into();
+        self
+    }
+
+    /// Shows this certificate over TCP, instead of one of its own making.
+    #[must_use]
+    pub fn certificate(mut self, certificate: Certificate) -> Self {
+        self.tcp.certificate = Some(certificate);
+        self
+    }
+
+    /// Asks clients over TCP for certificates that these authorities have signed, and lets those in without a secret whom
+    /// [`clients`](Self::clients) has by their certificates. They may have none.
+    #[must_use]
+    pub fn client_authority(mut self, authority: Authority) -> Self {
+        self.tcp.client_authority = Some(authority);
+        self
+    }
+}
+
+impl OnTcp {
+    pub(super) fn is_wanted(&self) -> bool {
+        !self.addresses.is_empty()
+    }
+
+    pub(super) fn check(&self) -> Result<(), LockError> {
+        if self.is_wanted() && self.clients.is_empty() {
+            let why = "the server would let nobody in over TCP: name those who may by `clients`, as by a secret";
+            return Err(unfit(why));
+        }
+        if !self.is_wanted() && !self.is_untouched() {
+            return Err(unfit(
+                "clients and certificates are for TCP, and no address is on it: name one by `tcp`",
+            ));
+        }
+        Ok(())
+    }
+
+    fn is_untouched(&self) -> bool {
+        self.clients.is_empty() && self.certificate.is_none() && self.client_authority.is_none()
+    }
+
+    /// URLs and sockets.
+    pub(super) fn listen(
+        &self,
+        state: &Path,
+        log: &Log,
+    ) -> Result<Vec<(String, Listening)>, LockError> {
+        if !self.is_wanted() {
+            return Ok(Vec::new());
+        }
+        let tls = Arc::new(self.tls(state)?);
+        let shown = format!("the fingerprint of the certificate is {}", tls.fingerprint());
+        log.say(LogLevel::Info, "tls", &shown);
+        let sockets = self.addresses.iter().map(|address| {
+            let listener = listen(*address)?;
+            let address = listener.local_addr().unwrap_or(*address);
+            Ok((format!("locks://{address}"), Listening::Tcp(listener, tls.clone())))
+        });
+        sockets.collect()
+    }
+
+    fn tls(&self, state: &Path) -> Result<ServerTls, LockError> {
+        let certificate = match &self.certificate {
+            Some(certificate) => certificate.clone(),
+            None => Certificate::of_server(state)?,
+        };
+        ServerTls::new(&certificate, self.client_authority.as_ref())
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, LockError> {
+    let listener = TcpListener::bind(address).and_then(|listener| {
+        // The standard library's are 128, and one too many is tried again after a second.
+        rustix::net::listen(&listener, 1024)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    });
+    listener.map_err(|error| {
+        let mend = match error.kind() {
+            io::ErrorKind::AddrInUse => {
+                "; somebody listens there already: name another port, or end it"
+            }
+            io::ErrorKind::PermissionDenied => "; name a port from 1024 on",
+            _ => "",
+        };
+        LockError::new(ErrorKind::Io, "")
+            .with_backend(format!("locks://{address}"))
+            .with_message(format!("cannot listen at `{address}`: {error}{mend}"))
+            .with_source(error)
+    })
+}
