@@ -29,8 +29,34 @@ impl Fault {
         match error.as_db_error() {
             Some(said) => Self::said(name, schema, said, during),
             // Connections break in many ways, and none of them tells anything about a lock.
-            None => Self { error: LockError::unavailable(name, innermost(error)), reconnect: true },
+            None => Self { error: Self::unsaid(name, innermost(error)), reconnect: true },
         }
+    }
+
+    /// What the client found out by itself.
+    fn unsaid(name: &str, text: String) -> LockError {
+        let refused = |kind, text| LockError::new(kind, "").with_backend(name).with_message(text);
+        if text.contains("password missing") {
+            let text = format!(
+                "`{name}` wants a password: put it into `PGPASSWORD`, a `passfile=` or a `password_file=`"
+            );
+            return refused(ErrorKind::Unauthorized, text);
+        }
+        if text.contains("invalid peer certificate") {
+            let text = format!(
+                "`{name}` has a certificate that is not trusted ({text}): name the file of its authority \
+                 by `?sslrootcert=`, and the host as the certificate does"
+            );
+            return refused(ErrorKind::NotConfigured, text);
+        }
+        if text.contains("does not support TLS") {
+            let text = format!(
+                "`{name}` has no TLS: set it up there, or accept a connection that is not encrypted by \
+                 `?sslmode=disable`"
+            );
+            return refused(ErrorKind::NotConfigured, text);
+        }
+        LockError::unavailable(name, text)
     }
 
     fn said(name: &str, schema: &str, said: &DbError, during: During) -> Self {
@@ -44,6 +70,14 @@ impl Fault {
             reconnect,
         };
         match said.code().code() {
+            "28000" if text.contains("no encryption") => is(
+                ErrorKind::NotConfigured,
+                format!(
+                    "`{name}` takes no connection that is not encrypted ({text}): ask for TLS by \
+                     `?sslmode=verify-full`"
+                ),
+                true,
+            ),
             "28P01" | "28000" => is(
                 ErrorKind::Unauthorized,
                 format!(
