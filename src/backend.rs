@@ -14,7 +14,7 @@ pub use locks_core::{
     About, Alarm, Alarms, Bounds, Caller, Capabilities, Claim, ClaimSet, Clock, Completion, Engine,
     EngineBuilder, Exclusion, Granted, Hold, HoldRecord, KeySet, Keys, LockBackend, Loss,
     ManualClock, Moment, Observer, Op, Query, Request, SystemClock, TokenScope, TokenSource, Turn,
-    Upstream, WaiterOrder, WeakEngine, Within, check_key,
+    TurnEnd, Upstream, WaiterOrder, WeakEngine, Within, check_key,
 };
 #[cfg(feature = "leases")]
 pub use locks_core::{

@@ -4,8 +4,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    About, Backend, DeadlockStep, Granted, Hold, KeySet, Keys, LockBackend, LockError, LockInfo,
-    LostCause, Op, Query, Request, Token, Wait,
+    About, Backend, DeadlockStep, Granted, Hold, HolderInfo, KeySet, Keys, LockBackend, LockError,
+    LockInfo, LostCause, Op, Query, Request, Token, Wait,
 };
 
 /// What a URL says for requests that do not.
@@ -142,6 +142,18 @@ impl LockBackend for WithDefaults {
 
     fn disown(&self, hold: &Hold) {
         self.inner.disown(hold);
+    }
+
+    fn mark_done(&self, hold: &Hold) {
+        self.inner.mark_done(hold);
+    }
+
+    fn stolen_from(&self, hold: &Hold) -> Vec<HolderInfo> {
+        self.inner.stolen_from(hold)
+    }
+
+    fn share(&self, hold: &Hold) -> Op<'static, ()> {
+        self.inner.share(hold)
     }
 
     fn keys(&self, hold: &Hold) -> Vec<String> {

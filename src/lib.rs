@@ -112,9 +112,9 @@ pub use locks_conformance as conformance;
 #[cfg(feature = "conformance")]
 pub use locks_conformance::conformance;
 pub use locks_core::{
-    Acquire, Backend, CallSite, DeadlockStep, ErrorKind, Guard, HolderInfo, Kind, LockBuilder,
-    LockError, LockInfo, Lost, LostCause, MAX_KEY_LEN, Mode, Options, OwnedGuard, OwnerId, Party,
-    Scope, Scoped, Token, Wait, WaiterInfo, current, scope,
+    Acquire, Backend, CallSite, CancelToken, DeadlockStep, ErrorKind, Guard, HolderInfo, Kind,
+    LockBuilder, LockError, LockInfo, Lost, LostCause, MAX_KEY_LEN, Mode, Options, OwnedGuard,
+    OwnerId, Party, Reserve, Scope, Scoped, Token, Wait, WaiterInfo, current, scope,
 };
 #[cfg(any(feature = "postgres", feature = "redis"))]
 #[doc(inline)]

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use locks_core::{
-    About, Backend, Capabilities, Engine, Granted, Hold, LockBackend, LockError, LockInfo,
-    LostCause, ManualClock, Op, OwnedGuard, Query, Request, Token,
+    About, Backend, Capabilities, Engine, Granted, Hold, HolderInfo, LockBackend, LockError,
+    LockInfo, LostCause, ManualClock, Op, OwnedGuard, Query, Request, Token,
 };
 
 /// How long, in real time, [`TestBackend::until_waiting`] has patience.
@@ -248,6 +248,18 @@ impl LockBackend for Arbiter {
 
     fn disown(&self, hold: &Hold) {
         self.engine.disown(hold);
+    }
+
+    fn mark_done(&self, hold: &Hold) {
+        self.engine.mark_done(hold);
+    }
+
+    fn stolen_from(&self, hold: &Hold) -> Vec<HolderInfo> {
+        self.engine.stolen_from(hold)
+    }
+
+    fn share(&self, hold: &Hold) -> Op<'static, ()> {
+        self.reach().map_or_else(Op::failed, |engine| engine.share(hold))
     }
 
     fn keys(&self, hold: &Hold) -> Vec<String> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use locks::backend::{Claimed, LeaseClaim, Refusal};
-use locks::{ErrorKind, LockError, Mode, Token};
+use locks::{ErrorKind, LockError, Mode, Reserve, Token};
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::rows::{Row, nanos, permits, rows, units};
@@ -62,6 +62,7 @@ pub(crate) fn claim(
     let token: i64 = step.query_row(next, [], |row| row.get(0))?;
     let ends_by = asked.hold_at_most.map_or(i64::MAX, |most| now + nanos(most));
     let reserved = asked.hold_at_least.map_or(0, |least| now + nanos(least));
+    let reserved = if asked.reserve == Reserve::IfDone { -reserved } else { reserved };
     let ends = ends_by.min(now + nanos(asked.lease));
     for key in &asked.keys {
         step.execute(
@@ -105,7 +106,7 @@ fn stand(
         // The oldest that make room, all of them or none, and nothing that is reserved.
         let is_due = |row: &&Row| {
             let due = asked.steal_after.is_some_and(|after| now - row.since >= nanos(after));
-            due && row.is_held(now) && row.reserved <= now
+            due && row.is_held(now) && row.reserved.abs() <= now
         };
         let victims = in_the_way.iter().filter(is_due).take(excess);
         let victims: Vec<_> = victims.map(|row| row.id.clone()).collect();
@@ -161,7 +162,7 @@ fn refuse(
             Stand::Held { by } => {
                 for row in by {
                     let due = asked.steal_after.map(|after| row.since + nanos(after));
-                    again_at.extend(due.map(|due| due.max(row.reserved)));
+                    again_at.extend(due.map(|due| due.max(row.reserved.abs())));
                     again_at.push(if row.is_held(now) { row.ends } else { row.reserved });
                     refusal.in_the_way.push(row.entry(now));
                 }

@@ -25,7 +25,7 @@ const SCHEMA: &str = "
         since INTEGER NOT NULL,     -- granted, refreshed; for those who wait, asked for
         ends INTEGER NOT NULL,      -- of the lease, or of a place that is not asked for again
         ends_by INTEGER NOT NULL,   -- of `hold_at_most`
-        reserved INTEGER NOT NULL,  -- until when
+        reserved INTEGER NOT NULL,  -- until when; negative: only if it is released so
         called INTEGER,             -- a place whose turn it is, since when
         client TEXT NOT NULL, note TEXT NOT NULL,
         PRIMARY KEY (key, id)
@@ -144,7 +144,7 @@ impl LeaseStore for SqliteStore {
                 // Released: what is reserved stays until then, held by nobody.
                 ended += match ending.how {
                     LeaseEnd::Release { reserve: true } => step.execute(
-                        "UPDATE locks SET ends = ?3 WHERE key = ?1 AND id = ?2 AND ends > ?3",
+                        "UPDATE locks SET ends = ?3, reserved = abs(reserved) WHERE key = ?1 AND id = ?2 AND ends > ?3",
                         params![key, id, now],
                     )?,
                     _ => step.execute(

@@ -123,6 +123,87 @@ fn not_stolen_before(subject: &Subject, key: &str, since: Duration, least: Durat
     assert!(stolen.is_err() || subject.now() - since >= least, "stolen before its least");
 }
 
+/// What was marked as done stays reserved for the rest of the time, however the guard goes.
+pub(super) fn c14_once_per_reserves_what_was_done(subject: &Subject) {
+    if !bounds(subject) {
+        return;
+    }
+    let (period, since) = (subject.unit(), subject.now());
+    let guard = subject.take(subject.lock("k").once_per(period));
+    guard.mark_done();
+    subject.release(guard);
+    let mut waiting = Pending::begin(subject.theirs("k"));
+    waiting.not_before(subject, since, period);
+    drop(waiting.due(subject, since, period).expect("the period is over"));
+    let guard = subject.take(subject.lock("k").once_per(subject.unit() * 1000));
+    guard.mark_done();
+    drop(guard);
+    subject.settle();
+    subject.contended(subject.theirs("k"));
+    subject.contended(subject.lock("k").once_per(subject.unit()));
+}
+
+/// Without the mark the next one may try: also if what was done before it was.
+pub(super) fn c14_once_per_leaves_free_what_was_not_done(subject: &Subject) {
+    if !bounds(subject) {
+        return;
+    }
+    let job = || subject.lock("k").once_per(subject.unit() * 1000);
+    subject.release(subject.take(job()));
+    drop(subject.take(subject.theirs("k").once_per(subject.unit() * 1000)));
+    subject.meet();
+    let guard = subject.take(job());
+    let panic = catch_unwind(AssertUnwindSafe(|| {
+        let _guard = guard;
+        std::panic::resume_unwind(Box::new("on purpose"));
+    }));
+    assert!(panic.is_err());
+    subject.meet();
+    if subject.can().evict {
+        let guard = subject.take(job());
+        guard.mark_done();
+        assert!(subject.evict("k", guard.token()));
+        drop(guard);
+    }
+    subject.assert_free("k");
+}
+
+/// While it is held, it is protected as by `hold_at_least`.
+pub(super) fn c14_once_per_protects_from_theft(subject: &Subject) {
+    if !bounds(subject) || !super::stealing::steals(subject) {
+        return;
+    }
+    let (unit, since) = (subject.unit(), subject.now());
+    let victim = subject.take(subject.lock("k").once_per(unit * 3));
+    let thief = subject.queue_until(subject.theirs("k").steal_after(unit), since, unit * 3);
+    not_stolen_before(subject, "k", since, unit * 3);
+    drop(thief.due(subject, since, unit * 3).expect("it is no longer protected"));
+    super::stealing::assert_stolen(subject, &victim);
+    victim.mark_done();
+    drop(victim);
+    subject.assert_free("k");
+}
+
+pub(super) fn c14_once_per_of_a_set_reserves_all_of_it(subject: &Subject) {
+    if !bounds(subject) || !subject.can().several_keys {
+        return;
+    }
+    let period = subject.unit() * 1000;
+    let set = || subject.backend().all(["a", "b"]).once_per(period);
+    subject.release(subject.take(set()));
+    let guard = subject.take(set());
+    guard.mark_done();
+    subject.release(guard);
+    subject.contended(subject.theirs("a"));
+    subject.contended(subject.theirs("b"));
+}
+
+pub(super) fn c14_once_per_is_not_for_shared_holds(subject: &Subject) {
+    if bounds(subject) && subject.can().shared {
+        subject.assert_unsupported("once_per", subject.lock("k").shared().once_per(subject.unit()));
+    }
+}
+
 /// A reservation beside a hold that could be stolen is not: the thief waits for both.
 pub(super) fn c14_a_thief_waits_for_reservations(subject: &Subject) {
     if !bounds(subject) || !super::stealing::steals(subject) {

@@ -179,3 +179,40 @@ pub(super) fn c12_the_age_is_that_of_the_hold(subject: &Subject) {
     let young = age();
     assert!(young <= subject.now() - since + subject.late(), "{young:?} after a refresh");
 }
+
+pub(super) fn c12_labels_are_told(subject: &Subject) {
+    if !lists(subject) {
+        return;
+    }
+    let guard = subject.take(subject.lock("k").label("order 17"));
+    let error = subject.contended(subject.theirs("k"));
+    assert!(error.to_string().contains("`order 17`"), "{error}");
+    let [holder] = &subject.holders("k")[..] else { panic!("one holds it") };
+    assert_eq!(holder.label.as_deref(), Some("order 17"), "{holder:?}");
+    let waiting = subject.queue(subject.theirs("k").label("order 18"));
+    if subject.waiters("k").is_some() {
+        let info = subject.list("k").expect("it is held");
+        assert_eq!(info.waiters[0].label.as_deref(), Some("order 18"), "{info:?}");
+    }
+    subject.release(guard);
+    subject.release(waiting.granted(subject));
+    subject.release(subject.take(subject.lock("k")));
+    let guard = subject.take(subject.lock("k"));
+    let [holder] = &subject.holders("k")[..] else { panic!("one holds it") };
+    assert_eq!(holder.label, None, "a label is the request's");
+    drop(guard);
+}
+
+pub(super) fn c12_the_list_tells_how_deep_a_nest_is(subject: &Subject) {
+    if !lists(subject) || !super::reentry::nests(subject) {
+        return;
+    }
+    let depth = || subject.list("k").map(|info| info.holders[0].depth);
+    let outer = subject.take(subject.lock("k").owner(1));
+    assert_eq!(depth(), Some(1));
+    let inner = subject.take(subject.lock("k").owner(1).reentrant());
+    assert_eq!(depth(), Some(2));
+    subject.release(inner);
+    assert_eq!(depth(), Some(1));
+    subject.release(outer);
+}

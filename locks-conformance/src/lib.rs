@@ -161,6 +161,7 @@ macro_rules! __conformance_cases {
                 c6_of_two_old_permits_the_older_is_stolen + rival,
                 c6_a_permit_steals_as_many_as_it_takes + rival,
                 c6_a_late_release_of_the_victim_frees_nothing + rival,
+                c6_a_thief_knows_whom_it_has_robbed + rival,
             }
             fencing {
                 c7_tokens_grow_with_every_grant + rival,
@@ -198,6 +199,7 @@ macro_rules! __conformance_cases {
                 c9_a_guard_that_may_leave_its_thread_is_nobodys,
                 c9_a_nest_has_the_strongest_mode_that_remains + rival,
                 c9_an_ending_thread_can_lock,
+                c9_the_guard_around_is_found,
             }
             upgrade {
                 c9_a_sole_reader_is_upgraded + rival,
@@ -206,6 +208,7 @@ macro_rules! __conformance_cases {
                 c9_a_second_upgrade_is_a_deadlock,
                 c9_an_upgrade_does_not_renew_the_age + rival,
                 c9_an_upgrade_outlives_the_loss_of_its_reader + rival,
+                c9_a_downgraded_hold_is_shared + rival,
             }
             scopes {
                 c9_a_scope_is_one_holder,
@@ -253,6 +256,8 @@ macro_rules! __conformance_cases {
                 c12_the_list_can_be_narrowed,
                 c12_a_scope_is_named_as_one,
                 c12_the_age_is_that_of_the_hold + rival,
+                c12_labels_are_told + rival,
+                c12_the_list_tells_how_deep_a_nest_is,
             }
             leaks {
                 c13_unused_keys_are_forgotten,
@@ -269,6 +274,11 @@ macro_rules! __conformance_cases {
                 c14_a_reservation_outlives_a_panic + rival,
                 c14_hold_at_least_protects_from_theft + rival,
                 c14_a_thief_waits_for_reservations + rival,
+                c14_once_per_reserves_what_was_done + rival,
+                c14_once_per_leaves_free_what_was_not_done + rival,
+                c14_once_per_protects_from_theft + rival,
+                c14_once_per_of_a_set_reserves_all_of_it + rival,
+                c14_once_per_is_not_for_shared_holds,
                 c14_eviction_ends_a_reservation + rival,
                 c14_hold_at_most_ends_the_hold + rival,
                 c14_hold_at_most_needs_no_waiter + rival,

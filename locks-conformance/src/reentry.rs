@@ -246,3 +246,29 @@ pub(super) fn c9_an_ending_thread_can_lock(subject: &Subject) {
     outcome.expect("it got an answer").expect("it is free");
     subject.assert_free("k");
 }
+
+/// What a function calls finds the guard around it, and no other.
+pub(super) fn c9_the_guard_around_is_found(subject: &Subject) {
+    if !nests(subject) {
+        return;
+    }
+    let thread = subject.thread("a thread", |subject| {
+        let find = |subject: &Subject| {
+            subject.backend().current_guard("k").expect("nothing keeps it from being looked for")
+        };
+        assert!(find(subject).is_none(), "nobody has it");
+        let outer = subject.lock("k").acquire().expect("it is free");
+        let elsewhere = subject.thread("another", move |subject| find(subject).is_none());
+        assert!(elsewhere.finish(), "another thread's guard was found");
+        let inner = find(subject).expect("this thread has it");
+        inner.check().expect("it is held");
+        inner.refresh().expect("it is held");
+        assert_eq!(inner.token(), outer.token());
+        drop(outer);
+        subject.contended(subject.lock("k"));
+        drop(inner);
+        assert!(find(subject).is_none(), "it is over");
+        subject.assert_free("k");
+    });
+    thread.finish();
+}

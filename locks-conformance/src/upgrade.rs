@@ -159,3 +159,39 @@ pub(super) fn c9_an_upgrade_outlives_the_loss_of_its_reader(subject: &Subject) {
     }
     subject.assert_free("k");
 }
+
+/// Readers get in, and nobody in between; token and hold stay.
+pub(super) fn c9_a_downgraded_hold_is_shared(subject: &Subject) {
+    if !subject.can().shared {
+        return;
+    }
+    let guard = subject.take(subject.lock("k"));
+    let token = guard.token();
+    let shared = subject.drive("the downgrade", guard.downgrade_async());
+    if !subject.can().upgrade {
+        let error = shared.expect_err("it is not declared");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error:?}");
+        guard.check().expect("the refusal did not touch it");
+        subject.contended(subject.theirs("k").shared());
+        return;
+    }
+    shared.expect("it is held");
+    let reader = subject.take(subject.theirs("k").shared());
+    subject.contended(subject.theirs("k"));
+    guard.check().expect("it is held");
+    assert_eq!(guard.token(), token);
+    subject.drive("again", guard.downgrade_async()).expect("it is shared already");
+    subject.release(reader);
+    subject.contended(subject.theirs("k"));
+    subject.release(guard);
+    // Readers that wait get in by it, and a writer behind them does not.
+    let guard = subject.take(subject.lock("k"));
+    let reader = subject.queue(subject.theirs("k").shared());
+    let writer = subject.queue(subject.theirs("k"));
+    subject.drive("the downgrade", guard.downgrade_async()).expect("it is held");
+    let reader = reader.granted(subject);
+    subject.release(guard);
+    subject.release(reader);
+    subject.release(writer.granted(subject));
+    subject.assert_free("k");
+}

@@ -2,7 +2,7 @@
 
 use super::stealing::{assert_stolen, steals};
 use super::subject::Subject;
-use locks_core::LostCause;
+use locks_core::{Exclusion, LostCause};
 
 /// An exclusive thief takes the key from all readers or from none.
 pub(super) fn c6_an_exclusive_thief_takes_all_shared_holds_or_none(subject: &Subject) {
@@ -195,4 +195,27 @@ pub(super) fn c6_a_late_release_of_the_victim_frees_nothing(subject: &Subject) {
         drop(waiting.granted(subject));
     }
     subject.assert_free("k");
+}
+
+/// Who that was, as it was; a store with leases need not know.
+pub(super) fn c6_a_thief_knows_whom_it_has_robbed(subject: &Subject) {
+    if !super::stealing::steals(subject) {
+        return;
+    }
+    let (age, since) = (subject.unit(), subject.now());
+    let victim = subject.take(subject.lock("k").label("batch 7"));
+    assert_eq!(victim.stolen_from().len(), 0, "it was free");
+    let thief = subject.queue_until(subject.theirs("k").steal_after(age), since, age);
+    let thief = thief.due(subject, since, age).expect("it was old enough");
+    let robbed = thief.stolen_from();
+    if robbed.is_empty() && subject.can().exclusion <= Exclusion::Lease {
+        return;
+    }
+    let [robbed] = robbed.as_slice() else { panic!("one was robbed: {robbed:?}") };
+    assert_eq!(robbed.token, Some(victim.token()), "{robbed:?}");
+    assert_eq!(robbed.label.as_deref(), Some("batch 7"), "{robbed:?}");
+    assert!(robbed.age.is_none_or(|robbed| robbed + subject.late() >= age), "{robbed:?}");
+    subject.release(thief);
+    let next = subject.take(subject.theirs("k"));
+    assert_eq!(next.stolen_from().len(), 0, "nobody was in its way");
 }

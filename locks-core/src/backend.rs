@@ -2,7 +2,7 @@ use std::fmt;
 use std::task::{Context, Poll, Waker};
 
 use crate::engine::{Slot, SlotRef};
-use crate::{About, LockInfo, LostCause, Op, Query, Request, Token};
+use crate::{About, HolderInfo, LockInfo, LostCause, Op, Query, Request, Token};
 
 /// A lock backend: grants named locks and takes them back.
 ///
@@ -74,6 +74,23 @@ pub trait LockBackend: Send + Sync + 'static {
     /// ([C9](crate::contract#c9-re-entry)). A backend that does not track owners does nothing; one that
     /// wraps another forwards the call.
     fn disown(&self, hold: &Hold);
+
+    /// Notes that what was done under the hold has succeeded: a reservation that depends on it
+    /// ([`Reserve::IfDone`](crate::Reserve::IfDone)) stays once the hold is released ([C14](crate::contract#c14-bounds-of-a-hold)). Of a nest only
+    /// the outermost guard's counts. Without effect on other holds, and on one that is lost.
+    fn mark_done(&self, hold: &Hold);
+
+    /// Returns the holds that this one has been [stolen](crate::LockBuilder::steal_after) from, as they were ([C6](crate::contract#c6-stealing));
+    /// none if it was granted otherwise, or where that is not known any more.
+    fn stolen_from(&self, hold: &Hold) -> Vec<HolderInfo>;
+
+    /// Makes an exclusive hold a shared one, without letting the key go in between: those who want to share it
+    /// are let in, and nobody who wants it alone. Token, age and bounds stay. A shared one stays as it is.
+    ///
+    /// # Errors
+    /// `Lost`; `Unsupported` for permits, and where holds cannot
+    /// [change their mode](crate::Capabilities::upgrade); and whatever keeps the arbiter from answering.
+    fn share(&self, hold: &Hold) -> Op<'static, ()>;
 
     /// Returns the keys of a hold that was not released, in ascending order; empty if they are no longer
     /// known. The keys of an engine's hold are in the [hold](Hold::keys) itself.

@@ -1,4 +1,4 @@
-use crate::{LockError, Mode, Request};
+use crate::{LockError, Mode, Request, Reserve};
 
 /// The name and the capabilities of a backend; see
 /// [`LockBackend::about`](crate::LockBackend::about).
@@ -41,6 +41,11 @@ impl About {
         if let Some((option, _)) = refused.iter().find(|(_, refused)| *refused) {
             let why = "leave it out, or choose a backend that can, such as `net:`";
             return Err(LockError::unsupported(&self.name, option, why));
+        }
+        if options.reserve == Reserve::IfDone && options.mode == Mode::Shared {
+            let why = "that one of those who share the key has succeeded says nothing of the others: \
+                       leave out `shared`";
+            return Err(LockError::unsupported(&self.name, "once_per", why));
         }
         if options.reentrant && request.caller.owner.is_none() {
             let why = "an asynchronous hold taken by hand belongs to nobody who could take it \
@@ -117,8 +122,8 @@ pub struct Capabilities {
     pub steal: bool,
     /// Re-entry ([C9](crate::contract#c9-re-entry)).
     pub reentrant: bool,
-    /// Upgrade of a shared hold by exclusive re-entry, and downgrade when the exclusive guard of a nest
-    /// is dropped ([C9](crate::contract#c9-re-entry)).
+    /// Upgrade of a shared hold by exclusive re-entry, downgrade when the exclusive guard of a nest is
+    /// dropped ([C9](crate::contract#c9-re-entry)), and [`Guard::downgrade`](crate::Guard::downgrade).
     pub upgrade: bool,
     /// `hold_at_least` and `hold_at_most` ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub bounds: bool,

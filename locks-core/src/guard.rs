@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use crate::clock::attend;
 use crate::observe::{self, Ending, Since};
 use crate::sync::plain::Mutex;
-use crate::{Backend, ErrorKind, Hold, LockError, LostCause, Op, Query, Token};
+use crate::{Backend, ErrorKind, Hold, HolderInfo, LockError, LostCause, Op, Query, Token};
 
 /// An RAII guard of a lock that this thread holds; dropping it releases the lock.
 ///
@@ -214,6 +214,57 @@ impl Guard {
         self.owned.refresh()
     }
 
+    /// Returns the holds that this lock was stolen from, as they were when it was ([C6](crate::contract#c6-stealing)): who, since when,
+    /// where. Empty if it was granted otherwise. So a thief can look after what its victim has left
+    /// undone. A backend of one's own over a `LeaseStore` may not know.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use locks::Backend;
+    ///
+    /// let backend = Backend::process();
+    /// let stuck = backend.named("import").label("batch 7").acquire()?;
+    /// std::thread::sleep(Duration::from_millis(2));
+    /// let guard = backend.named("import").steal_after(Duration::from_millis(1)).acquire()?;
+    /// assert_eq!(guard.stolen_from()[0].label.as_deref(), Some("batch 7"));
+    /// assert!(stuck.is_lost());
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
+    pub fn stolen_from(&self) -> Vec<HolderInfo> {
+        self.owned.stolen_from()
+    }
+
+    /// Shares the key from now on, without letting it go in between: those who wait to share it get in,
+    /// and what was written under the exclusive lock is still as it was. Token and age stay. Of a nest
+    /// the strongest guard counts.
+    ///
+    /// ```
+    /// use locks::Backend;
+    ///
+    /// let backend = Backend::process();
+    /// let guard = backend.named("cache").acquire()?;
+    /// // … writes …
+    /// guard.downgrade()?;
+    /// let reader = backend.named("cache").shared().wait(false).acquire()?;
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Lost`](ErrorKind::Lost); [`Unsupported`](ErrorKind::Unsupported) for permits, for files and for stores
+    /// with leases, which `memory:`, `net:`, `unix:` and TCP can; and whatever keeps the arbiter from answering.
+    pub fn downgrade(&self) -> Result<(), LockError> {
+        self.owned.downgrade()
+    }
+
+    /// Marks what is done under the lock as done: with [`once_per`](crate::LockBuilder::once_per) the key
+    /// stays reserved for the rest of the period once the guard is released or dropped. The macros do
+    /// this for `Ok`, `Some`, and any other value that a function returns without a panic.
+    ///
+    /// Of nested guards only the outermost one's mark counts. Without `once_per` it changes nothing.
+    pub fn mark_done(&self) {
+        self.owned.mark_done();
+    }
+
     /// Releases the lock and returns any error, which dropping the guard can only log.
     ///
     /// Blocks until a remote backend has confirmed the release.
@@ -320,6 +371,35 @@ impl OwnedGuard {
     /// ```
     pub async fn refresh_async(&self) -> Result<(), LockError> {
         self.backend.refresh(&self.hold).await
+    }
+
+    /// Returns the holds that this lock was stolen from; see [`Guard::stolen_from`].
+    pub fn stolen_from(&self) -> Vec<HolderInfo> {
+        self.backend.stolen_from(&self.hold)
+    }
+
+    /// Shares the key from now on; see [`Guard::downgrade`]. Blocks where the arbiter is elsewhere.
+    ///
+    /// # Errors
+    /// As [`Guard::downgrade`].
+    pub fn downgrade(&self) -> Result<(), LockError> {
+        self.backend.share(&self.hold).block()
+    }
+
+    /// Like [`downgrade`](Self::downgrade), without blocking.
+    ///
+    /// # Errors
+    /// As [`Guard::downgrade`].
+    ///
+    /// # Cancel safety
+    /// Once polled, it has begun; dropping it only means not to hear of it.
+    pub async fn downgrade_async(&self) -> Result<(), LockError> {
+        self.backend.share(&self.hold).await
+    }
+
+    /// Marks what is done under the lock as done; see [`Guard::mark_done`].
+    pub fn mark_done(&self) {
+        self.backend.mark_done(&self.hold);
     }
 
     /// Releases the lock and returns any error; see [`Guard::release`]. Blocks until a remote

@@ -1,10 +1,11 @@
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::{
-    About, Engine, Granted, Hold, LockBackend, LockBuilder, LockError, LockInfo, LostCause, Op,
-    Query, Request, Token,
+    About, CallSite, Engine, Granted, Guard, Hold, HolderInfo, LockBackend, LockBuilder, LockError,
+    LockInfo, LostCause, Op, OwnedGuard, Query, Request, Token,
 };
 
 /// A handle to a backend; clones refer to the same one.
@@ -68,6 +69,53 @@ impl Backend {
     /// ([C11](crate::contract#c11-several-keys)).
     pub fn all<K: Into<String>>(&self, keys: impl IntoIterator<Item = K>) -> LockBuilder<'static> {
         LockBuilder::all(keys).on(self)
+    }
+
+    /// Returns another guard of the hold that this thread, or the innermost scope around, has of `key`
+    /// ([C9](crate::contract#c9-re-entry)); `None` if it has none. So what a `#[lock]` function calls can check and refresh the hold
+    /// around it, without being handed the guard. The lock stays held until the last of its guards goes.
+    ///
+    /// ```
+    /// use locks::Backend;
+    ///
+    /// fn step(backend: &Backend) -> Result<(), locks::LockError> {
+    ///     if let Some(guard) = backend.current_guard("import")? {
+    ///         guard.check()?;
+    ///         guard.refresh()?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// let backend = Backend::process();
+    /// let guard = backend.named("import").acquire()?;
+    /// step(&backend)?;
+    /// drop(guard);
+    /// assert!(backend.current_guard("import")?.is_none());
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
+    ///
+    /// Asynchronous holds that were taken by hand belong to nobody, and are not found.
+    ///
+    /// # Errors
+    /// `InvalidKey`, and whatever keeps the arbiter from answering.
+    #[track_caller]
+    pub fn current_guard(&self, key: &str) -> Result<Option<Guard>, LockError> {
+        self.named(key).current_guard_at(CallSite::caller())
+    }
+
+    /// Returns what [`current_guard`](Self::current_guard) returns, without blocking, of the innermost
+    /// [scope](crate::scope) around: an annotated function, or `locks::scope`.
+    ///
+    /// # Errors
+    /// As [`current_guard`](Self::current_guard).
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves nothing behind.
+    #[track_caller]
+    pub fn current_guard_async(
+        &self,
+        key: &str,
+    ) -> impl Future<Output = Result<Option<OwnedGuard>, LockError>> + Send + 'static {
+        self.named(key.to_owned()).current_guard_async_at(CallSite::caller())
     }
 
     /// Returns every key of this backend that is held, waited for or reserved.
@@ -233,6 +281,33 @@ impl Backend {
         match self.behind() {
             Behind::Engine(engine) => engine.disown(hold),
             Behind::Other(other) => other.disown(hold),
+        }
+    }
+
+    /// Notes that what was done under the hold has succeeded; see [`LockBackend::mark_done`].
+    pub fn mark_done(&self, hold: &Hold) {
+        match self.behind() {
+            Behind::Engine(engine) => engine.mark_done(hold),
+            Behind::Other(other) => other.mark_done(hold),
+        }
+    }
+
+    /// Returns whom the hold was stolen from; see [`LockBackend::stolen_from`].
+    pub fn stolen_from(&self, hold: &Hold) -> Vec<HolderInfo> {
+        match self.behind() {
+            Behind::Engine(engine) => engine.stolen_from(hold),
+            Behind::Other(other) => other.stolen_from(hold),
+        }
+    }
+
+    /// Makes an exclusive hold a shared one; see [`LockBackend::share`].
+    ///
+    /// # Errors
+    /// Those of [`LockBackend::share`].
+    pub fn share(&self, hold: &Hold) -> Op<'static, ()> {
+        match self.behind() {
+            Behind::Engine(engine) => engine.share(hold),
+            Behind::Other(other) => other.share(hold),
         }
     }
 

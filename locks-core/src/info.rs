@@ -39,6 +39,10 @@ pub struct HolderInfo {
     pub owner: Option<OwnerId>,
     /// The name of the holder within its process: of a thread, a scope or an owner.
     pub who: Option<String>,
+    /// What the request was labelled, as in `order 17` ([`LockBuilder::label`](crate::LockBuilder::label)).
+    pub label: Option<String>,
+    /// How many guards share the hold: more than one if it was entered again ([C9](crate::contract#c9-re-entry)).
+    pub depth: usize,
     /// The process of the holder.
     pub party: Party,
     /// The call site of the acquisition, if it is in this program.
@@ -58,6 +62,8 @@ pub struct WaiterInfo {
     pub owner: Option<OwnerId>,
     /// The name of the waiter within its process.
     pub who: Option<String>,
+    /// What the request was labelled.
+    pub label: Option<String>,
     /// The process of the waiter.
     pub party: Party,
     /// The call site of the request, if it is in this program.
@@ -113,22 +119,33 @@ impl HolderInfo {
     /// Creates a description with the mode; every other field is empty.
     pub fn new(mode: Mode) -> Self {
         let party = Party::default();
-        Self { mode, token: None, owner: None, who: None, party, site: None, age: None }
+        Self {
+            mode,
+            token: None,
+            owner: None,
+            who: None,
+            label: None,
+            depth: 1,
+            party,
+            site: None,
+            age: None,
+        }
     }
 }
 
 impl HolderInfo {
     /// The same as one that has been granted it just now.
     pub(crate) fn of_waiter(waiter: WaiterInfo) -> Self {
-        let WaiterInfo { mode, owner, who, party, site, .. } = waiter;
-        Self { owner, who, party, site, ..Self::new(mode) }
+        let WaiterInfo { mode, owner, who, label, party, site, .. } = waiter;
+        Self { owner, who, label, party, site, ..Self::new(mode) }
     }
 }
 
 impl WaiterInfo {
     /// Creates a description with the mode and the time waited; every other field is empty.
     pub fn new(mode: Mode, waited: Duration) -> Self {
-        Self { mode, owner: None, who: None, party: Party::default(), site: None, waited }
+        let party = Party::default();
+        Self { mode, owner: None, who: None, label: None, party, site: None, waited }
     }
 }
 
@@ -183,9 +200,11 @@ fn is_this_host(name: &str) -> bool {
 }
 
 impl fmt::Display for HolderInfo {
-    /// As in «thread `worker-3`, for 2.1 s, at src/pay.rs:88 in `pay::settle` (shared, token 7)».
+    /// As in «thread `worker-3` for `order 17`, for 2.1 s, at src/pay.rs:88 in `pay::settle` (shared,
+    /// token 7)».
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_who(f, self.who.as_deref(), &self.party)?;
+        write_label(f, self.label.as_deref())?;
         if let Some(age) = self.age {
             write!(f, ", {}", Lasting(age))?;
         }
@@ -194,6 +213,9 @@ impl fmt::Display for HolderInfo {
         if let Some(token) = self.token {
             write!(f, ", token {token}")?;
         }
+        if self.depth > 1 {
+            write!(f, ", entered {} times", self.depth)?;
+        }
         f.write_str(")")
     }
 }
@@ -201,6 +223,7 @@ impl fmt::Display for HolderInfo {
 impl fmt::Display for WaiterInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_who(f, self.who.as_deref(), &self.party)?;
+        write_label(f, self.label.as_deref())?;
         write!(f, ", {}", Lasting(self.waited))?;
         write_site(f, self.site, &self.party)?;
         write!(f, " ({})", self.mode)
@@ -238,6 +261,10 @@ fn write_who(f: &mut fmt::Formatter<'_>, who: Option<&str>, party: &Party) -> fm
         (None, true) => f.write_str("a task of this process"),
         (None, false) => write!(f, "{party}"),
     }
+}
+
+fn write_label(f: &mut fmt::Formatter<'_>, label: Option<&str>) -> fmt::Result {
+    label.map_or(Ok(()), |label| write!(f, " for `{label}`"))
 }
 
 fn write_site(f: &mut fmt::Formatter<'_>, site: Option<CallSite>, party: &Party) -> fmt::Result {

@@ -39,12 +39,12 @@ mod token;
 pub use backend::{Granted, Hold, LockBackend};
 #[doc(hidden)]
 pub use builder::Begun;
-pub use builder::{Acquire, LockBuilder};
+pub use builder::{Acquire, CancelToken, LockBuilder};
 pub use capabilities::{About, Capabilities, Exclusion, TokenScope, WaiterOrder};
 pub use clock::{Alarm, Alarms, Clock, ManualClock, Moment, SystemClock};
 pub use engine::{
     Bounds, Claim, ClaimSet, Completion, Engine, EngineBuilder, HoldRecord, Loss, Observer,
-    PinnedKey, TokenSource, Turn, Upstream, WeakEngine,
+    PinnedKey, TokenSource, Turn, TurnEnd, Upstream, WeakEngine,
 };
 pub use error::{DeadlockStep, ErrorKind, LockError, LostCause};
 pub use guard::{Guard, Lost, OwnedGuard};
@@ -60,7 +60,7 @@ pub use leased::{
 #[doc(hidden)]
 pub use observe::{lost as report_lost, report_release, stolen as report_stolen};
 pub use op::Op;
-pub use options::{Kind, Mode, Options, Wait};
+pub use options::{Kind, Mode, Options, Reserve, Wait};
 #[cfg(not(any(loom, shuttle)))]
 pub use park::{WaitPoint, wait_at};
 pub use request::{Caller, Request};

@@ -65,6 +65,18 @@ pub enum Kind {
     Weak,
 }
 
+/// When [`hold_at_least`](Options::hold_at_least) keeps the key reserved after its hold has ended ([C14](crate::contract#c14-bounds-of-a-hold)).
+/// While it is held, it keeps it from being stolen in either case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Reserve {
+    /// However it ended, unless an administrator ended it.
+    #[default]
+    Always,
+    /// Only if its guard was [marked as done](crate::Guard::mark_done) and then released. Not if it was
+    /// dropped without the mark, was lost, or its process died.
+    IfDone,
+}
+
 /// The options of a request, as the builder and the attribute set them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -79,6 +91,9 @@ pub struct Options {
     pub steal_after: Option<Duration>,
     /// Re-enter a hold of the same identity ([C9](crate::contract#c9-re-entry)).
     pub reentrant: bool,
+    /// With `reentrant`: nest, in whatever mode that hold has, or fail with
+    /// [`Contended`](crate::ErrorKind::Contended) at once where there is no such hold.
+    pub only_nests: bool,
     /// The queueing policy: `Some(true)` never overtakes a waiter, `Some(false)` ignores the queue
     /// where the current holders permit it, `None` may barge for half a millisecond
     /// ([C3](crate::contract#c3-fairness)).
@@ -89,6 +104,8 @@ pub struct Options {
     /// Keep the key reserved until this long after the grant
     /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub hold_at_least: Option<Duration>,
+    /// Whether that reserves the key only if what was done under it succeeded ([C14](crate::contract#c14-bounds-of-a-hold)).
+    pub reserve: Reserve,
     /// End the hold this long after the grant ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub hold_at_most: Option<Duration>,
     /// The identity that holds the lock, in place of the thread or scope

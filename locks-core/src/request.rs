@@ -41,6 +41,8 @@ pub struct Caller {
     pub site: Option<CallSite>,
     /// The process that asks, if it is not this one.
     pub party: Option<Arc<Party>>,
+    /// What the request is labelled, for lists, errors and events ([C12](crate::contract#c12-holder-information)).
+    pub label: Option<Arc<str>>,
 }
 
 impl<'a> Request<'a> {
@@ -59,7 +61,14 @@ impl<'a> Request<'a> {
 impl Caller {
     /// Creates a caller without an identity.
     pub fn anonymous() -> Self {
-        Self { owner: None, within: Within::new(), opens_scope: false, site: None, party: None }
+        Self {
+            owner: None,
+            within: Within::new(),
+            opens_scope: false,
+            site: None,
+            party: None,
+            label: None,
+        }
     }
 
     /// Creates a caller with the identity `owner`, which blocks no other one.
@@ -103,6 +112,12 @@ impl Caller {
         Self { site: Some(site), ..self }
     }
 
+    /// The same caller, with a request that is labelled so.
+    #[must_use]
+    pub fn labelled(self, label: Option<Arc<str>>) -> Self {
+        Self { label, ..self }
+    }
+
     /// Returns the caller as one of another process.
     #[must_use]
     pub fn of(self, party: Arc<Party>) -> Self {
@@ -138,7 +153,7 @@ impl Caller {
         if opens { Within::new() } else { self.within.clone() }
     }
 
-    /// Returns `true` if a hold of `owner` is this caller's own (C9).
+    /// Returns `true` if a hold of `owner` is this caller's own ([C9](crate::contract#c9-re-entry)).
     pub(crate) fn counts_as(&self, owner: Option<OwnerId>) -> bool {
         match (owner, self.owner) {
             (None, _) => false,
@@ -164,6 +179,7 @@ impl Options {
             && self.hold_at_least.is_none()
             && self.hold_at_most.is_none()
             && self.owner.is_none()
+            && !self.only_nests
     }
 
     /// Whether it is plain, and asks for nothing that a backend might not have.
@@ -172,7 +188,7 @@ impl Options {
         self.is_plain() && self.steal_after.is_none() && !self.reentrant && !self.mixed
     }
 
-    /// The reservation and the end that a grant brings with it (C14).
+    /// The reservation and the end that a grant brings with it ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub(crate) const fn bounds(&self) -> (Option<Duration>, Option<Duration>) {
         (self.hold_at_least, self.hold_at_most)
     }

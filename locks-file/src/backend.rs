@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use locks_core::directory::default_directory;
 use locks_core::{
-    About, Backend, Capabilities, Engine, ErrorKind, Exclusion, Granted, Hold, LockBackend,
-    LockError, LockInfo, LostCause, Op, Query, Request, Token, TokenScope, WaiterOrder, check_key,
+    About, Backend, Capabilities, Engine, ErrorKind, Exclusion, Granted, Hold, HolderInfo,
+    LockBackend, LockError, LockInfo, LostCause, Op, Query, Request, Token, TokenScope,
+    WaiterOrder, check_key,
 };
 
 use crate::behind::Behind;
@@ -301,6 +302,31 @@ impl LockBackend for FileBackend {
         match self.0.own() {
             Some(own) => own.engine.disown(hold),
             None => drop(self.in_child(hold, |backend, hold| backend.disown(hold))),
+        }
+    }
+
+    fn mark_done(&self, hold: &Hold) {
+        match self.0.own() {
+            Some(own) => own.engine.mark_done(hold),
+            None => drop(self.in_child(hold, |backend, hold| backend.mark_done(hold))),
+        }
+    }
+
+    fn stolen_from(&self, hold: &Hold) -> Vec<HolderInfo> {
+        match self.0.own() {
+            Some(own) => own.engine.stolen_from(hold),
+            None => {
+                self.in_child(hold, |backend, hold| backend.stolen_from(hold)).unwrap_or_default()
+            }
+        }
+    }
+
+    fn share(&self, hold: &Hold) -> Op<'static, ()> {
+        match self.0.own() {
+            Some(own) => own.engine.share(hold),
+            None => self
+                .in_child(hold, |backend, hold| backend.share(hold))
+                .unwrap_or_else(|| Op::failed(self.lost(hold))),
         }
     }
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use locks_core::{
-    Claim, ClaimSet, Completion, LockError, LockInfo, LostCause, Op, Query, Token, Turn, Upstream,
+    Claim, ClaimSet, Completion, HolderInfo, LockError, LockInfo, LostCause, Op, Query, Token,
+    Turn, TurnEnd, Upstream,
 };
 
 use crate::files::Files;
@@ -26,8 +26,12 @@ impl Upstream for Behind {
         unreachable!("`claims_sets`: a set of files is claimed one by one")
     }
 
-    fn end(&self, _: &str, turn: Turn, next: Option<Duration>) -> Op<'static, ()> {
-        Op::Now(self.0.end(turn.id, next.is_some()))
+    fn end(&self, _: &str, turn: Turn, how: TurnEnd) -> Op<'static, ()> {
+        Op::Now(self.0.end(turn.id, how.next.is_some(), how.reserves))
+    }
+
+    fn stolen_from(&self, _: &str, turn: Turn) -> Vec<HolderInfo> {
+        self.0.held(turn.id).map_or_else(Vec::new, |held| held.stolen_from.clone())
     }
 
     fn poll_lost(&self, _: &str, turn: Turn, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {

@@ -7,7 +7,7 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    Alarm, Clock, ErrorKind, LockError, LostCause, SystemClock, Token, Turn, WeakEngine,
+    Alarm, Clock, ErrorKind, LockError, LostCause, Op, SystemClock, Token, Turn, WeakEngine,
 };
 
 use crate::directory::Directory;
@@ -16,6 +16,7 @@ use crate::held::{Held, Standing};
 use crate::kernel::{self, Nanos, Process};
 use crate::restore;
 use crate::shared::{self, Left};
+use crate::terms;
 use crate::waiting::Waits;
 
 /// For how many grants, and for how long, a file's lock may stay in this process (F6).
@@ -147,20 +148,27 @@ impl Files {
         passed_on.off.get(key).copied()
     }
 
-    /// Ends a grant. Its file's lock is kept for a turn that is `wanted`, for a while (F6).
-    pub(crate) fn end(self: &Arc<Self>, id: u64, wanted: bool) -> Result<(), LockError> {
+    /// Ends a grant. Its file's lock is kept for a turn that is `wanted`, for a while (F6). Where the key is
+    /// reserved only for what was done, the record says that it was if it `reserves` (C14).
+    pub(crate) fn end(
+        self: &Arc<Self>,
+        id: u64,
+        wanted: bool,
+        reserves: bool,
+    ) -> Result<(), LockError> {
         let Some(held) = lock(&self.held).remove(&id) else { return Ok(()) };
         held.forget_watchers();
         if self.is_forked() {
             return Ok(());
         }
+        let reserved = if reserves { self.reserve(&held) } else { Ok(()) };
         held.end();
         let outcome = match held.standing() {
             Standing::Lost(cause) => Err(lost(&held, cause)),
-            Standing::Held | Standing::Undecided => Ok(()),
+            Standing::Held | Standing::Undecided => reserved,
         };
         let now = kernel::now();
-        let reserved = held.terms().keep_until > now;
+        let reserved = held.terms().reserves(now);
         if wanted && outcome.is_ok() && held.exclusive && !reserved {
             if held.passed < PASSES && now.saturating_sub(held.locked_since) < TENURE {
                 lock(&self.passed_on).kept.insert(held.key.clone(), (held, now + LINGER));
@@ -178,6 +186,20 @@ impl Files {
         outcome.and(unlocked.map_err(|error| {
             fault::at(&held.directory, &held.name, "unlocked", error).with_key(&*held.key)
         }))
+    }
+
+    /// What was done under a grant has succeeded: the key stays reserved, if it is for that. Such grants are
+    /// exclusive.
+    fn reserve(self: &Arc<Self>, held: &Arc<Held>) -> Result<(), LockError> {
+        let terms = held.terms();
+        if !terms.if_done || terms.keep_until <= kernel::now() {
+            return Ok(());
+        }
+        match terms::change(self, held.clone(), |terms| terms.if_done = false) {
+            Op::Now(outcome) => outcome,
+            // A theft is under way that nobody goes on with: it is written, and undone by whoever looks.
+            Op::Later(_) => Ok(()),
+        }
     }
 
     /// Sees to it that [`round`](Self::round) is made soon.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use locks_core::{Alarm, Clock, LostCause, SystemClock};
+use locks_core::{Alarm, Clock, HolderInfo, LostCause, SystemClock};
 
 use crate::directory::{ASIDE, Directory, Inode, theft_under_way};
 use crate::kernel::{self, Nanos, Opened};
@@ -37,6 +37,8 @@ pub(crate) struct Held {
     /// What the file's record says besides: from before.
     pub(crate) over: Option<(u64, LostCause)>,
     pub(crate) names_key: bool,
+    /// Whom it was stolen from.
+    pub(crate) stolen_from: Vec<HolderInfo>,
     terms: Mutex<Terms>,
     /// Whether it has ended. Locked for as long as the terms change, so that one change comes after the
     /// other (G3).
@@ -71,6 +73,8 @@ pub(crate) struct Terms {
     /// Since when it ages; 0: not yet.
     pub(crate) since: Nanos,
     pub(crate) keep_until: Nanos,
+    /// Whether the key stays reserved only if it is released as done.
+    pub(crate) if_done: bool,
     pub(crate) ends_at: Nanos,
 }
 
@@ -116,6 +120,7 @@ impl Held {
             passed: 0,
             over,
             names_key: crate::name::is_hashed(name),
+            stolen_from: Vec::new(),
             terms: Mutex::new(terms),
             ended: Mutex::new(false),
             loss: Mutex::default(),
@@ -156,6 +161,7 @@ impl Held {
             started: self.process.started,
             since: terms.since,
             keep_until: terms.keep_until,
+            if_done: terms.if_done,
             ends_at: terms.ends_at,
             about: self.about.as_str(),
         }
@@ -341,6 +347,11 @@ impl Wake for Bell {
 }
 
 impl Terms {
+    /// Whether it leaves its key reserved.
+    pub(crate) fn reserves(&self, now: Nanos) -> bool {
+        self.keep_until > now && !self.if_done
+    }
+
     /// Age and bounds count from `now`.
     pub(crate) fn begin(
         &mut self,

@@ -65,7 +65,7 @@ pub(crate) fn leave(held: &Held) -> Option<Left> {
         // Should it fail, it stays until the directory is cleaned: the token does not come again.
         let _ = held.directory.kept.forget_eviction(&held.name, terms.token);
     }
-    if held.lost().is_some() || terms.keep_until > kernel::now() {
+    if held.lost().is_some() || terms.reserves(kernel::now()) {
         return None;
     }
     match change(held, terms.token, None) {

@@ -128,7 +128,7 @@ mod tests {
         let path = files.directory().file("k.lock");
         let (ending, next) = (files.clone(), path.clone());
         let _ = meanwhile(&files, turn, move || {
-            ending.end(turn.id, false).unwrap();
+            ending.end(turn.id, false, true).unwrap();
             std::fs::write(next, "the next holder's").unwrap();
         });
         assert_eq!(std::fs::read_to_string(path).unwrap(), "the next holder's");

@@ -252,7 +252,7 @@ fn waiter(line: &str, pid: u32, now: Nanos) -> Option<(String, WaiterInfo)> {
     let since: Nanos = words.nth(1)?.parse().ok()?;
     let key = name::unescape(words.nth(1)?)?;
     let mut waiter = WaiterInfo::new(mode, Duration::from_nanos(now.saturating_sub(since)));
-    (waiter.party, waiter.who) = tell(about, pid);
+    (waiter.party, waiter.who, waiter.label) = tell(about, pid);
     Some((key, waiter))
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use locks_core::{EntryState, LeaseClaim, LeaseEnd};
+use locks_core::{Claimed, EntryState, LeaseClaim, LeaseEnd, Reserve};
 
 use super::stores::{Stores, ending, exclusive, with};
 
@@ -81,6 +81,51 @@ pub(super) fn c14_a_reservation_can_be_removed(stores: &Stores) {
     assert!(stores.theirs.remove(&claim), "it was reserved");
     assert!(!stores.theirs.remove(&claim), "it was ended before");
     stores.theirs.passes("k");
+}
+
+fn once_per(period: Duration) -> LeaseClaim {
+    with(at_least(period), |claim| claim.reserve = Reserve::IfDone)
+}
+
+/// Neither one whose lease runs out nor one that is released without: the next one may try.
+pub(super) fn c14_what_was_not_done_leaves_no_reservation(stores: &Stores) {
+    if !stores.can().bounds {
+        return;
+    }
+    let (lease, since) = (stores.fixture().lease(), stores.now());
+    let claim = with(once_per(lease * 1000), |claim| claim.lease = lease);
+    stores.ours.granted(&claim);
+    let next = once_per(stores.unit() * 1000);
+    stores.due(&stores.theirs, &next, since, lease);
+    stores.ours.gone(&claim);
+    assert!(stores.theirs.end(&ending(&next, LeaseEnd::Release { reserve: false })));
+    stores.ours.passes("k");
+}
+
+pub(super) fn c14_what_was_done_stays_reserved(stores: &Stores) {
+    if !stores.can().bounds {
+        return;
+    }
+    let (period, since) = (stores.unit() * 4, stores.now());
+    let claim = once_per(period);
+    stores.ours.granted(&claim);
+    assert!(stores.ours.release(&claim), "it was held");
+    if let Claimed::Granted(_) = stores.theirs.claim(&exclusive("k")) {
+        return assert!(stores.now() - since >= period, "it was granted although reserved");
+    }
+    stores.due(&stores.theirs, &exclusive("k"), since, period);
+}
+
+pub(super) fn c14_what_may_be_done_is_not_stolen_before(stores: &Stores) {
+    if !stores.can().bounds || !stores.can().steal {
+        return;
+    }
+    let (period, since) = (stores.unit() * 4, stores.now());
+    let claim = once_per(period);
+    stores.ours.granted(&claim);
+    let thief = with(exclusive("k"), |claim| claim.steal_after = Some(Duration::ZERO));
+    stores.due(&stores.theirs, &thief, since, period);
+    stores.ours.gone(&claim);
 }
 
 pub(super) fn c14_no_renewal_carries_a_hold_beyond_its_most(stores: &Stores) {

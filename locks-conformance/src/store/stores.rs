@@ -86,7 +86,7 @@ impl Stores {
     ) -> Token {
         let at = |after: Duration| (since + after).saturating_sub(self.now());
         self.advance(at(after.saturating_sub(self.fixture.tick())));
-        if let Claimed::Granted(token) = client.claim(claim) {
+        if let Claimed::Granted(token) | Claimed::Stolen { token, .. } = client.claim(claim) {
             // Where the clock cannot be set the sleep may have taken too long.
             let at = self.now() - since;
             assert!(at >= after, "it was due after {after:?} and came within {at:?}");
@@ -111,7 +111,7 @@ impl Client {
     #[track_caller]
     pub(super) fn granted(&self, claim: &LeaseClaim) -> Token {
         match self.claim(claim) {
-            Claimed::Granted(token) => token,
+            Claimed::Granted(token) | Claimed::Stolen { token, .. } => token,
             other => panic!("not granted: {other:?}"),
         }
     }

@@ -262,6 +262,8 @@ control! {
         c12_the_list_tells_how_it_is_held;
     c12_list_ignores_query: ListIgnoresQuery fails c12_the_list_can_be_narrowed;
     c12_scopes_unnamed: ScopesUnnamed fails c12_a_scope_is_named_as_one;
+    c12_labels_forgotten: LabelsForgotten fails c12_labels_are_told;
+    c12_depth_unknown: DepthUnknown fails c12_the_list_tells_how_deep_a_nest_is;
     c13_keys_remembered: KeysRemembered fails
         c13_unused_keys_are_forgotten,
         c13_keys_that_were_waited_for_are_forgotten,
@@ -276,7 +278,14 @@ control! {
         c14_a_thief_waits_for_reservations;
     c14_at_least_free_for_owner: AtLeastFreeForOwner fails
         c14_a_reservation_binds_its_former_owner_too;
-    c14_at_least_stolen: AtLeastStolen fails c14_hold_at_least_protects_from_theft;
+    c14_at_least_stolen: AtLeastStolen fails
+        c14_hold_at_least_protects_from_theft,
+        c14_once_per_protects_from_theft;
+    c14_undone_reserved: UndoneReserved fails
+        c14_once_per_leaves_free_what_was_not_done;
+    c14_done_forgotten: DoneForgotten fails
+        c14_once_per_reserves_what_was_done,
+        c14_once_per_of_a_set_reserves_all_of_it;
     c14_at_most_forgotten: AtMostForgotten fails
         c14_hold_at_most_ends_the_hold,
         c14_hold_at_most_needs_no_waiter,
@@ -284,6 +293,9 @@ control! {
         c7_tokens_grow_across_the_end_of_a_hold;
     c14_at_most_ends_successor: AtMostEndsSuccessor fails c14_hold_at_most_ends_with_the_hold;
     c14_at_least_from_release: AtLeastFromRelease fails c14_hold_at_least_is_over_when_the_time_is;
+    c6_robbed_unnamed: RobbedUnnamed fails c6_a_thief_knows_whom_it_has_robbed;
+    c9_takes_where_it_is_to_nest: TakesWhereItIsToNest fails c9_the_guard_around_is_found;
+    c9_downgrade_ignored: DowngradeIgnored fails c9_a_downgraded_hold_is_shared;
     c15_option_ignored: OptionIgnored fails
         c15_options_are_granted_or_refused_as_declared,
         c6_a_new_hold_is_young,
@@ -307,7 +319,9 @@ control! {
         c16_a_fleet_is_rolled_to_another_number,
         c16_one_and_very_many;
     c16_permits_of_the_first: PermitsOfTheFirst fails c16_each_request_obeys_its_own_number;
-    c16_nonsense_taken: NonsenseTaken fails c16_nonsense_is_refused;
+    c16_nonsense_taken: NonsenseTaken fails
+        c14_once_per_is_not_for_shared_holds,
+        c16_nonsense_is_refused;
 }
 
 /// What the cases fail that are put to two clients, and do not fail merely because the two know nothing of

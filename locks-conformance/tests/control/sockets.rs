@@ -17,8 +17,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use locks_core::{
-    About, Capabilities, ErrorKind, Exclusion, Granted, Hold, LockBackend, LockError, LockInfo,
-    LostCause, Mode, Op, Query, Request, Token, TokenScope, Wait,
+    About, Capabilities, ErrorKind, Exclusion, Granted, Hold, HolderInfo, LockBackend, LockError,
+    LockInfo, LostCause, Mode, Op, Query, Request, Token, TokenScope, Wait,
 };
 
 /// One thing that the backend gets wrong.
@@ -245,6 +245,16 @@ impl LockBackend for Sockets {
     }
 
     fn disown(&self, _: &Hold) {}
+
+    fn mark_done(&self, _: &Hold) {}
+
+    fn stolen_from(&self, _: &Hold) -> Vec<HolderInfo> {
+        Vec::new()
+    }
+
+    fn share(&self, _: &Hold) -> Op<'static, ()> {
+        Op::failed(LockError::unsupported("it", "downgrade", "it has no shared holds"))
+    }
 
     fn keys(&self, _: &Hold) -> Vec<String> {
         Vec::new()

@@ -60,7 +60,9 @@ controls! {
     StealsEarly fails c6_a_hold_is_stolen_when_due_and_not_before;
     StealsReservation fails c6_what_is_reserved_is_not_stolen;
     StealsAllForOneOld fails c6_all_in_the_way_are_stolen_or_none;
-    StealsWithinLeast fails c6_a_hold_is_not_stolen_before_its_least;
+    StealsWithinLeast fails
+        c6_a_hold_is_not_stolen_before_its_least,
+        c14_what_may_be_done_is_not_stolen_before;
     RenewalRefreshes fails c6_a_renewal_keeps_the_age_and_a_refresh_does_not;
     RefreshForgotten fails c6_a_renewal_keeps_the_age_and_a_refresh_does_not;
     StealsFromReaders fails c6_a_steal_takes_only_what_is_in_the_way;
@@ -93,6 +95,8 @@ controls! {
     ReleaseAlwaysReserves fails c14_a_release_without_it_keeps_none;
     ExpiryDropsReservation fails c14_a_reservation_outlives_a_lease_that_runs_out;
     ReservationFreeForClient fails c14_a_reservation_binds_whoever_made_it;
+    ReservesTheUndone fails c14_what_was_not_done_leaves_no_reservation;
+    DoneIsForgotten fails c14_what_was_done_stays_reserved;
     MostIgnoredByRenewal fails c14_no_renewal_carries_a_hold_beyond_its_most;
     PermitsAgree fails c16_each_claim_obeys_its_own_number;
     PermitsOfClients fails c16_permits_are_counted_across_clients;

@@ -70,6 +70,8 @@ pub(crate) enum Flaw {
     ReleaseAlwaysReserves,
     ExpiryDropsReservation,
     ReservationFreeForClient,
+    ReservesTheUndone,
+    DoneIsForgotten,
     MostIgnoredByRenewal,
     // C16
     PermitsAgree,

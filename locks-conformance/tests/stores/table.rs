@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use locks_core::{
     AcquisitionId, Claimed, EntryState, ErrorKind, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry,
-    LeaseRenewal, LockError, LostCause, Mode, Query, Refusal, Renewed, Token,
+    LeaseRenewal, LockError, LostCause, Mode, Query, Refusal, Renewed, Reserve, Token,
 };
 
 use crate::flaw::Flaw;
@@ -36,6 +36,7 @@ pub(crate) struct Row {
     lease_ends: Duration,
     ends: Option<Duration>,
     reserved_until: Duration,
+    if_done: bool,
     robbed: bool,
 }
 
@@ -45,7 +46,7 @@ impl Row {
     }
 
     fn stands(&self, now: Duration) -> bool {
-        self.is_held(now) || self.reserved_until > now
+        self.is_held(now) || self.reserved_until > now && !self.if_done
     }
 
     /// Whether whoever renews it should have done so.
@@ -287,6 +288,7 @@ impl Table {
                 lease_ends: ends.map_or(now + lease, |ends| ends.min(now + lease)),
                 ends,
                 reserved_until: asked.hold_at_least.map_or(Duration::ZERO, |least| now + least),
+                if_done: asked.reserve == Reserve::IfDone && !self.has(Flaw::ReservesTheUndone),
                 robbed: false,
             });
         }
@@ -393,7 +395,11 @@ impl Table {
         };
         if reserve {
             let rows = self.rows.iter_mut().filter(|row| is_its(row));
-            rows.for_each(|row| row.lease_ends = row.lease_ends.min(now));
+            let is_done = !self.flaw.is_some_and(|flaw| flaw == Flaw::DoneIsForgotten);
+            rows.for_each(|row| {
+                row.lease_ends = row.lease_ends.min(now);
+                row.if_done &= !is_done;
+            });
         } else {
             self.rows.retain(|row| !is_its(row));
         }

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use super::begun::{self, Begun};
+use super::cancel::{CancelToken, UntilCancelled, cancelled};
 use super::{Choice, KeyInput, LockBuilder};
 use crate::engine;
 use crate::handle::Behind;
@@ -15,7 +17,7 @@ use crate::observe::{self, Since};
 use crate::request::Swift;
 use crate::{
     Backend, CallSite, Caller, Guard, Hold, LockError, Op, Options, OwnedGuard, OwnerId, PinnedKey,
-    Request, Scope,
+    Request, Scope, Wait,
 };
 
 #[expect(clippy::result_large_err, reason = "what is always inlined moves nothing")]
@@ -76,7 +78,10 @@ impl<'k> LockBuilder<'k> {
         site: CallSite,
         asked: Since,
     ) -> Result<OwnedGuard, Self> {
-        let Self { keys, options, choice } = self;
+        let Self { keys, options, choice, rare } = self;
+        if rare.is_some() {
+            return Err(Self { keys, options, choice, rare });
+        }
         // By value, so that a key that is merely lent is at hand, and not in a builder.
         let (keys, took) = match keys {
             KeyInput::One(Cow::Borrowed(key)) => {
@@ -99,17 +104,42 @@ impl<'k> LockBuilder<'k> {
         };
         match took {
             Took::Hold(hold, backend) => Ok(OwnedGuard::new(hold, backend, asked)),
-            Took::Nothing(choice) => Err(Self { keys, options, choice }),
+            Took::Nothing(choice) => Err(Self { keys, options, choice, rare }),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn acquire_slowly(self, site: CallSite, asked: Since) -> Result<Guard, LockError> {
+    fn acquire_slowly(mut self, site: CallSite, asked: Since) -> Result<Guard, LockError> {
+        if let Some(token) = self.take_cancel() {
+            return self.acquire_until(token, site, asked);
+        }
         match self.acquire_hold(site) {
             Ok((hold, backend)) => Ok(Guard::new(OwnedGuard::new(hold, backend, asked))),
             Err(error) => refused(error, asked),
         }
+    }
+
+    fn acquire_until(
+        self,
+        token: CancelToken,
+        site: CallSite,
+        asked: Since,
+    ) -> Result<Guard, LockError> {
+        let key = self.keys.text();
+        if token.is_cancelled() {
+            return Err(cancelled(&key, asked));
+        }
+        let begun = self.begin_on_thread(site);
+        crate::park::block_on(UntilCancelled::new(begun, token, key, asked)).map(Guard::new)
+    }
+
+    fn take_cancel(&mut self) -> Option<CancelToken> {
+        self.rare.as_mut().and_then(|rare| rare.cancel.take())
+    }
+
+    fn request_label(&self) -> Option<Arc<str>> {
+        self.rare.as_ref().and_then(|rare| rare.label.clone())
     }
 
     fn acquire_hold(mut self, site: CallSite) -> Result<(Hold, Backend), LockError> {
@@ -201,12 +231,54 @@ impl<'k> LockBuilder<'k> {
         self.begin(site, Caller::blocking, Since::now())
     }
 
+    /// See [`Backend::current_guard`].
+    ///
+    /// # Errors
+    /// As [`Backend::current_guard`].
+    #[doc(hidden)]
+    pub fn current_guard_at(mut self, site: CallSite) -> Result<Option<Guard>, LockError> {
+        self.only_nest();
+        match self.acquire_hold(site) {
+            Ok((hold, backend)) => {
+                Ok(Some(Guard::new(OwnedGuard::new(hold, backend, Since::now()))))
+            }
+            Err(error) if error.is_contended() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// See [`Backend::current_guard_async`].
+    ///
+    /// # Errors
+    /// As [`Backend::current_guard_async`].
+    #[doc(hidden)]
+    pub async fn current_guard_async_at(
+        mut self,
+        site: CallSite,
+    ) -> Result<Option<OwnedGuard>, LockError> {
+        if !crate::current().is_scope() {
+            return Ok(None);
+        }
+        self.only_nest();
+        match self.begin_on_thread(site).await {
+            Ok(guard) => Ok(Some(guard)),
+            Err(error) if error.is_contended() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn only_nest(&mut self) {
+        (self.options.reentrant, self.options.only_nests) = (true, true);
+        self.options.wait = Some(Wait::No);
+    }
+
     fn request<'a>(
         &'a self,
         site: CallSite,
         caller: impl FnOnce(Option<OwnerId>) -> Caller,
     ) -> Request<'a> {
-        Request::new(self.keys.lend(), self.options, caller(self.options.owner).at(site))
+        let caller = caller(self.options.owner).at(site).labelled(self.request_label());
+        Request::new(self.keys.lend(), self.options, caller)
     }
 
     /// The key, if its call site has looked it up, and this is where.
@@ -220,6 +292,24 @@ impl<'k> LockBuilder<'k> {
     /// What is left is not asked for its backend any more.
     fn take_choice(&mut self) -> Choice {
         std::mem::replace(&mut self.choice, Choice::Given(Backend::process()))
+    }
+
+    #[inline(never)]
+    fn begin_asked<'s>(
+        mut self,
+        site: CallSite,
+        caller: fn(Option<OwnerId>) -> Caller,
+        asked: Since,
+    ) -> Result<Stage<'s>, LockError> {
+        let Some(token) = self.take_cancel() else {
+            return Ok(Stage::Begun(self.begin(site, caller, asked)));
+        };
+        let key = self.keys.text();
+        if token.is_cancelled() {
+            return Err(cancelled(&key, asked));
+        }
+        let begun = self.begin(site, caller, asked);
+        Ok(Stage::Cancellable(Box::new(UntilCancelled::new(begun, token, key, asked))))
     }
 
     fn begin(
@@ -244,7 +334,7 @@ impl<'k> LockBuilder<'k> {
             };
             return Begun::new(stage, backend, asked);
         }
-        let caller = caller(self.options.owner).at(site);
+        let caller = caller(self.options.owner).at(site).labelled(self.request_label());
         let (keys, options, at) = (self.keys.into_owned(), self.options, backend.clone());
         let granted =
             Op::later(async move { at.acquire(Request::new(keys.lend(), options, caller)).await });
@@ -303,6 +393,7 @@ pub struct Acquire<'k>(Stage<'k>);
 enum Stage<'k> {
     Asked { builder: LockBuilder<'k>, site: CallSite, caller: fn(Option<OwnerId>) -> Caller },
     Begun(Begun),
+    Cancellable(Box<UntilCancelled>),
 }
 
 impl From<Begun> for Acquire<'_> {
@@ -323,6 +414,13 @@ impl Future for Acquire<'_> {
             }
             return polled;
         }
+        if let Stage::Cancellable(acquire) = stage {
+            let polled = Pin::new(acquire).poll(cx);
+            if polled.is_pending() {
+                crate::clock::attend(cx.waker());
+            }
+            return polled;
+        }
         let asked = Since::now();
         if let Stage::Asked { builder, site, caller } =
             std::mem::replace(stage, Stage::Begun(Begun::over(asked)))
@@ -331,7 +429,7 @@ impl Future for Acquire<'_> {
                 Ok(guard) => return Poll::Ready(Ok(guard)),
                 Err(builder) => builder,
             };
-            *stage = Stage::Begun(builder.begin(site, caller, asked));
+            *stage = builder.begin_asked(site, caller, asked)?;
         }
         self.poll(cx)
     }
@@ -342,6 +440,7 @@ impl fmt::Debug for Acquire<'_> {
         match &self.0 {
             Stage::Asked { .. } => f.write_str("Acquire(not polled yet)"),
             Stage::Begun(begun) => begun.fmt(f),
+            Stage::Cancellable(_) => f.write_str("Acquire(cancellable)"),
         }
     }
 }

@@ -2,15 +2,20 @@
 
 mod acquire;
 mod begun;
+mod cancel;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::acquire::Acquire;
 #[doc(hidden)]
 pub use self::begun::Begun;
-use crate::{Backend, KeySet, Keys, Kind, LockError, Mode, Options, OwnerId, PinnedKey, Wait};
+pub use self::cancel::CancelToken;
+use crate::{
+    Backend, KeySet, Keys, Kind, LockError, Mode, Options, OwnerId, PinnedKey, Reserve, Wait,
+};
 
 /// A builder for one acquisition: the keys, the options and the backend.
 ///
@@ -35,6 +40,14 @@ pub struct LockBuilder<'k> {
     keys: KeyInput<'k>,
     options: Options,
     choice: Choice,
+    /// What hardly any request asks for.
+    rare: Option<Box<Rare>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Rare {
+    label: Option<Arc<str>>,
+    cancel: Option<CancelToken>,
 }
 
 #[derive(Clone, Debug)]
@@ -62,6 +75,7 @@ impl<'k> LockBuilder<'k> {
             keys: KeyInput::One(key.into()),
             options: Options::default(),
             choice: Choice::Given(Backend::process()),
+            rare: None,
         }
     }
 
@@ -72,6 +86,7 @@ impl<'k> LockBuilder<'k> {
             keys: KeyInput::Kept(key),
             options: Options::default(),
             choice: Choice::Given(Backend::process()),
+            rare: None,
         }
     }
 
@@ -84,6 +99,7 @@ impl<'k> LockBuilder<'k> {
             keys: KeyInput::Several(KeySet::new(keys)),
             options: Options::default(),
             choice: Choice::Given(Backend::process()),
+            rare: None,
         }
     }
 
@@ -274,6 +290,35 @@ impl<'k> LockBuilder<'k> {
     #[inline]
     pub fn hold_at_least(mut self, least: Duration) -> Self {
         self.options.hold_at_least = Some(least);
+        self.options.reserve = Reserve::Always;
+        self
+    }
+
+    /// Lets it be done once in `period`: as [`hold_at_least`](Self::hold_at_least), but the key stays
+    /// reserved until `period` after the grant only if the guard was
+    /// [marked as done](crate::Guard::mark_done) before it was released. If it was dropped without the
+    /// mark (by `?`, a panic, a cancelled future), was lost, or its process died, the next one may try
+    /// at once. While it is held, nothing is stolen before `period` has passed ([C14](crate::contract#c14-bounds-of-a-hold)).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use locks::Backend;
+    ///
+    /// let backend = Backend::process();
+    /// let job = || backend.named("daily-report").once_per(Duration::from_secs(86_400)).wait(false);
+    ///
+    /// drop(job().acquire()?); // It failed: the next one may try.
+    /// let guard = job().acquire()?;
+    /// // … and this one succeeds.
+    /// guard.mark_done();
+    /// drop(guard);
+    /// assert!(job().acquire().unwrap_err().is_contended());
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
+    #[inline]
+    pub fn once_per(mut self, period: Duration) -> Self {
+        self.options.hold_at_least = Some(period);
+        self.options.reserve = Reserve::IfDone;
         self
     }
 
@@ -322,6 +367,30 @@ impl<'k> LockBuilder<'k> {
         self
     }
 
+    /// Labels the request, as in `order 17`: errors, lists and events say so of whoever holds and waits
+    /// ([C12](crate::contract#c12-holder-information)). Others see at least its first 120 bytes.
+    ///
+    /// ```
+    /// use locks::Backend;
+    ///
+    /// let backend = Backend::process();
+    /// let guard = backend.named("warehouse").label("order 17").acquire()?;
+    /// let error = backend.named("warehouse").wait(false).acquire().unwrap_err();
+    /// assert!(error.to_string().contains("for `order 17`"));
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
+    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.rare.get_or_insert_default().label = Some(label.into());
+        self
+    }
+
+    /// Gives the acquisition up when `token` is cancelled, with
+    /// [`Cancelled`](crate::ErrorKind::Cancelled); see [`CancelToken`].
+    pub fn cancel_on(mut self, token: &CancelToken) -> Self {
+        self.rare.get_or_insert_default().cancel = Some(token.clone());
+        self
+    }
+
     /// Sets whether the lock is for correctness or only saves work, and so which backend serves it.
     ///
     /// [`Kind::Weak`] asks the backend that was installed for weak locks, if there is one. It has no
@@ -359,6 +428,11 @@ impl<'k> LockBuilder<'k> {
 }
 
 impl KeyInput<'_> {
+    /// For people.
+    fn text(&self) -> String {
+        self.lend().iter().collect::<Vec<_>>().join("`, `")
+    }
+
     fn lend(&self) -> Keys<'_> {
         match self {
             KeyInput::One(key) => Keys::one(key),

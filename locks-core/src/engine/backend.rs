@@ -15,8 +15,8 @@ use crate::backend::{HoldRepr, SlotHold};
 use crate::park::Spin;
 use crate::request::Swift;
 use crate::{
-    About, Granted, Hold, LockError, LockInfo, LostCause, Op, OwnerId, Query, Request, SystemClock,
-    Token, Wait, check_key,
+    About, Granted, Hold, HolderInfo, LockError, LockInfo, LostCause, Mode, Op, OwnerId, Query,
+    Request, SystemClock, Token, Wait, check_key,
 };
 
 impl Engine {
@@ -256,6 +256,25 @@ impl Core {
         }
     }
 
+    fn share(self: &Arc<Self>, hold: &SlotHold) -> Result<(), LockError> {
+        let refuse = |why| Err(LockError::unsupported(&self.about.name, "downgrade", why));
+        if self.upstream.is_some() {
+            return refuse("it cannot share a key that it holds without letting it go: use `net:`");
+        }
+        let mut frozen = self.freeze(hold.slot());
+        if let Some(cause) = frozen.lost(hold.token, hold.level) {
+            drop(frozen);
+            return Err(self.lost(hold.slot(), hold.token, cause));
+        }
+        let entry = frozen.hold_mut(hold.token, hold.level).expect("it is not lost");
+        if matches!(entry.mode, Mode::Permit { .. }) {
+            return refuse("a permit is shared with the other permits");
+        }
+        entry.weaken(hold.level, hold.token);
+        frozen.grant_waiters();
+        Ok(())
+    }
+
     fn refresh(self: &Arc<Self>, hold: &SlotHold) -> Result<Option<Turn>, LockError> {
         let mut frozen = self.freeze(hold.slot());
         let now = frozen.now();
@@ -345,6 +364,52 @@ impl Engine {
         self.disown_to(hold, None);
     }
 
+    /// Notes that what was done under the hold has succeeded; see
+    /// [`LockBackend::mark_done`](crate::LockBackend::mark_done).
+    pub fn mark_done(&self, hold: &Hold) {
+        if !self.granted(hold) {
+            return;
+        }
+        for hold in hold.slots().iter().filter(|hold| hold.level == 0) {
+            // One that is lost reserves nothing.
+            let _ = self.core.with_hold(hold, |entry| entry.is_done = true);
+        }
+    }
+
+    /// Returns whom the hold was stolen from; see
+    /// [`LockBackend::stolen_from`](crate::LockBackend::stolen_from).
+    pub fn stolen_from(&self, hold: &Hold) -> Vec<HolderInfo> {
+        let mut found = Vec::new();
+        for hold in self.granted(hold).then(|| hold.slots()).into_iter().flatten() {
+            let slot = hold.slot();
+            if slot.is_plainly_held(hold.token) == Some(true) {
+                continue;
+            }
+            let mut turn = None;
+            let _ = self.core.with_hold(hold, |entry| {
+                found.extend(entry.stolen_from.iter().flatten().cloned());
+                turn = entry.turn;
+            });
+            if let (Some(turn), Some(upstream)) = (turn, &self.core.upstream) {
+                found.extend(upstream.stolen_from(slot.key(), turn));
+            }
+        }
+        found
+    }
+
+    /// Makes an exclusive hold a shared one; see
+    /// [`LockBackend::share`](crate::LockBackend::share).
+    ///
+    /// # Errors
+    /// `Lost`, and `Unsupported` for a permit and with an [`Upstream`](crate::Upstream).
+    pub fn share(&self, hold: &Hold) -> Op<'static, ()> {
+        if !self.granted(hold) {
+            return Op::failed(foreign(&self.core, hold.token()));
+        }
+        let shared = hold.slots().iter().try_for_each(|hold| self.core.share(hold));
+        Op::Now(shared)
+    }
+
     /// Returns the keys of a hold that was not released.
     pub fn keys(&self, hold: &Hold) -> Vec<String> {
         hold.keys().map(str::to_owned).collect()
@@ -363,7 +428,13 @@ impl Engine {
             for local in here.drain(..) {
                 match infos.iter_mut().find(|info| info.key == local.key) {
                     // The upstream knows the holders, the engine the waiters of this process.
-                    Some(info) => info.waiters.extend(local.waiters),
+                    Some(info) => {
+                        info.waiters.extend(local.waiters);
+                        for nest in local.holders {
+                            let held = info.holders.iter_mut().find(|it| it.token == nest.token);
+                            held.into_iter().for_each(|it| it.depth = nest.depth);
+                        }
+                    }
                     None => infos.push(local),
                 }
             }

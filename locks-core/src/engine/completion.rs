@@ -2,7 +2,7 @@
 
 use super::several::Taken;
 use super::turn::Bid;
-use super::upstream::{Bounds, ClaimSet, Completion, Turn, Upstream};
+use super::upstream::{Bounds, ClaimSet, Completion, Turn, TurnEnd, Upstream};
 use crate::backend::Nested;
 use crate::{ErrorKind, LockError, Options, Token};
 
@@ -37,7 +37,7 @@ impl Taken {
         let turn = claimed.map_err(|error| bid.waited(error, &self.core))?;
         if let Err(error) = turn.token.granted(&keys[0]) {
             for key in &keys {
-                drop(upstream.end(key, turn, None));
+                drop(upstream.end(key, turn, TurnEnd::UNHELD));
             }
             return Err(error);
         }
@@ -55,7 +55,7 @@ impl Taken {
         }
         self.give_back(0);
         for key in &keys {
-            drop(upstream.end(key, turn, None));
+            drop(upstream.end(key, turn, TurnEnd::UNHELD));
         }
         Ok(None)
     }

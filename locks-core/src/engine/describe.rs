@@ -1,5 +1,6 @@
 //! What the engine tells of holders and waiters (C12).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Core;
@@ -19,6 +20,8 @@ pub(super) fn holder(hold: &HoldEntry, now: Moment) -> HolderInfo {
         token: Some(hold.token),
         owner: hold.owner(),
         who: hold.owner().and_then(OwnerId::describe),
+        label: label(hold.label.as_ref()),
+        depth: hold.levels.len(),
         party: party(hold.party.as_deref()),
         site: hold.site,
         age: hold.since.map(|since| now.since(since)),
@@ -34,6 +37,7 @@ pub(super) fn asked(caller: &Caller, mode: crate::Mode, waited: Duration) -> Wai
     WaiterInfo {
         owner: caller.owner,
         who: caller.owner.and_then(OwnerId::describe),
+        label: label(caller.label.as_ref()),
         party: party(caller.party.as_deref()),
         site: caller.site,
         ..WaiterInfo::new(mode, waited)
@@ -42,6 +46,10 @@ pub(super) fn asked(caller: &Caller, mode: crate::Mode, waited: Duration) -> Wai
 
 fn party(party: Option<&Party>) -> Party {
     party.cloned().unwrap_or_default()
+}
+
+fn label(label: Option<&Arc<str>>) -> Option<String> {
+    label.map(|label| label.to_string())
 }
 
 /// Who holds the key.
@@ -97,6 +105,7 @@ pub(super) fn turn(hold: &HoldEntry) -> WaiterInfo {
     WaiterInfo {
         owner: hold.owner(),
         who: hold.owner().and_then(OwnerId::describe),
+        label: label(hold.label.as_ref()),
         party: party(hold.party.as_deref()),
         site: hold.site,
         ..WaiterInfo::new(hold.mode, Duration::ZERO)
@@ -123,7 +132,7 @@ pub(super) fn own(frozen: &Frozen<'_>, ask: &Ask, why: Option<&str>) -> LockErro
 
 impl Core {
     /// What is going on around the keys that `query` asks for, in ascending order.
-    pub(super) fn list(self: &std::sync::Arc<Self>, query: &crate::Query) -> Vec<LockInfo> {
+    pub(super) fn list(self: &Arc<Self>, query: &crate::Query) -> Vec<LockInfo> {
         let mut found = Vec::new();
         let mut slots = Vec::new();
         // SAFETY: under the mutex of its shard, with a resident fixed.

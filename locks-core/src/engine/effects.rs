@@ -25,8 +25,8 @@ pub(super) type Broken = (Arc<KeySet>, Token, LostCause);
 /// What does not happen all the time.
 #[derive(Default)]
 pub(super) struct More {
-    /// Grants of the upstream that have ended here: an errand each.
-    pub(super) ended: Vec<Turn>,
+    /// Grants of the upstream that have ended here, and whether their keys stay reserved: an errand each.
+    pub(super) ended: Vec<(Turn, bool)>,
     /// Whether a token is to be drawn: an errand.
     pub(super) draws: bool,
     pub(super) wakers: Vec<Waker>,

@@ -36,7 +36,7 @@ pub use self::pinned::PinnedKey;
 pub(crate) use self::queued::{Begun, Waiting};
 pub use self::records::HoldRecord;
 pub(crate) use self::slot::{Slot, SlotRef};
-pub use self::upstream::{Bounds, Claim, ClaimSet, Completion, Turn, Upstream};
+pub use self::upstream::{Bounds, Claim, ClaimSet, Completion, Turn, TurnEnd, Upstream};
 use crate::{About, Capabilities, LostCause, Token};
 
 /// The in-process backend: queues, shared and exclusive holds, permits, stealing, re-entry, deadlock

@@ -40,6 +40,9 @@ pub struct HoldRecord {
     /// The end of the reservation: until then the hold is not stolen, and the key stays reserved
     /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub reserved_until: Option<Moment>,
+    /// Whether it stays reserved only if the hold is [marked as done](crate::LockBackend::mark_done), which
+    /// it was not so far ([C14](crate::contract#c14-bounds-of-a-hold)).
+    pub if_done: bool,
     /// The time at which the hold ends by itself ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub ends_at: Option<Moment>,
 }
@@ -173,6 +176,7 @@ impl Core {
             site: plain.site,
             since: Some(since),
             reserved_until: None,
+            if_done: false,
             ends_at: None,
         })
     }

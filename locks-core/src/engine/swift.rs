@@ -32,6 +32,7 @@ impl Core {
     pub(super) fn fast_holder(&self, request: &Request<'_>) -> Option<Swift> {
         let caller = &request.caller;
         let plain = self.swift && request.options.is_plain() && caller.party.is_none();
+        let plain = plain && caller.label.is_none();
         let site = caller.site.filter(|_| plain && request.asked.is_none())?;
         let owner = match caller.owner {
             None => SmallOwner::NOBODY,

@@ -6,7 +6,7 @@ use super::Core;
 use super::graph::Edge;
 use super::queued::{Kept, Queued};
 use super::state::Ask;
-use super::upstream::{Claim, Turn, Upstream, lost_error};
+use super::upstream::{Claim, Turn, TurnEnd, Upstream, lost_error};
 use crate::backend::{Nested, SlotHold};
 use crate::clock::Moment;
 use crate::identity::Within;
@@ -82,7 +82,7 @@ impl Core {
         let claim = Claim { key, options, caller: &ask.caller, part, waited };
         let turn = upstream.claim(claim).await.map_err(|error| bid.waited(error, self))?;
         if let Err(error) = turn.token.granted(key) {
-            drop(upstream.end(key, turn, None));
+            drop(upstream.end(key, turn, TurnEnd::UNHELD));
             return Err(error);
         }
         self.commit(local.hand_on(), turn, bid)
@@ -136,7 +136,7 @@ impl Core {
         frozen.raise_token(turn.token);
         if !known {
             // An administrator has ended the turn meanwhile.
-            frozen.end_upstream(Some(turn));
+            frozen.end_upstream(Some(turn), true);
         }
         frozen.grant_waiters();
         drop(frozen);

@@ -1,7 +1,7 @@
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use crate::{Caller, LockError, LockInfo, LostCause, Op, Options, Query, Token};
+use crate::{Caller, HolderInfo, LockError, LockInfo, LostCause, Op, Options, Query, Token};
 
 /// An arbiter behind an engine that confirms its grants: an operating system's lock, a store with leases.
 ///
@@ -66,13 +66,9 @@ pub trait Upstream: Send + Sync + 'static {
 
     /// Ends a grant that was released, stolen by a local thief, evicted or given up.
     ///
-    /// `next`: for how long the first local waiter for the key has waited, if there is one. An
-    /// upstream may then keep what it has for the next turn, for a short time of its own choosing,
-    /// but must not rely on that turn to come (the waiter may give up).
-    ///
     /// # Errors
     /// `Lost` if it had been taken away before, and whatever keeps the upstream from confirming.
-    fn end(&self, key: &str, turn: Turn, next: Option<Duration>) -> Op<'static, ()>;
+    fn end(&self, key: &str, turn: Turn, how: TurnEnd) -> Op<'static, ()>;
 
     /// Returns the cause if the upstream has revoked the grant; otherwise, given a context, arranges for
     /// its task to be woken when it does.
@@ -80,6 +76,9 @@ pub trait Upstream: Send + Sync + 'static {
 
     /// Removes a waker that [`poll_lost`](Self::poll_lost) registered for the grant.
     fn unwatch(&self, key: &str, turn: Turn, waker: &Waker);
+
+    /// Returns whom the upstream has taken the key from for this grant ([C6](crate::contract#c6-stealing)).
+    fn stolen_from(&self, key: &str, turn: Turn) -> Vec<HolderInfo>;
 
     /// Resets the age of the grant to zero ([C6](crate::contract#c6-stealing)).
     ///
@@ -170,6 +169,24 @@ impl Turn {
     pub const fn new(id: u64, token: Token) -> Self {
         Self { id, token }
     }
+}
+
+/// How a grant of an [`Upstream`] [ends](Upstream::end).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TurnEnd {
+    /// For how long the first local waiter for the key has waited, if there is one. An upstream may
+    /// then keep what it has for the next turn, for a short time of its own choosing, but must not rely
+    /// on that turn to come (the waiter may give up).
+    pub next: Option<Duration>,
+    /// Whether what the grant reserves by `hold_at_least` stays ([C14](crate::contract#c14-bounds-of-a-hold)). Never, where it was to be done
+    /// and was not ([`Reserve::IfDone`](crate::Reserve::IfDone)).
+    pub reserves: bool,
+}
+
+impl TurnEnd {
+    /// Of a grant that nobody has had.
+    pub(super) const UNHELD: Self = Self { next: None, reserves: true };
 }
 
 /// The error of an operation that concerns a hold that is not there any more.

@@ -11,6 +11,8 @@ pub enum ErrorKind {
     /// The wait would never have ended: the request is part of a cycle of holders and waiters
     /// ([C10](crate::contract#c10-deadlocks)).
     Deadlock,
+    /// The request's [`CancelToken`](crate::CancelToken) was cancelled.
+    Cancelled,
     /// The lock was held and has been lost ([C8](crate::contract#c8-loss)).
     Lost {
         /// Why it was lost.
@@ -65,6 +67,7 @@ impl ErrorKind {
             ErrorKind::Contended => "somebody else holds it",
             ErrorKind::Timeout => "somebody else held it for too long",
             ErrorKind::Deadlock => "waiting would never end",
+            ErrorKind::Cancelled => "the wait was cancelled",
             ErrorKind::Lost { cause } => cause.summary(),
             ErrorKind::InvalidKey => "not a key",
             ErrorKind::Unsupported => "not supported",
@@ -91,6 +94,7 @@ impl ErrorKind {
             ErrorKind::Lost { .. } => {
                 "interrupted: the lock was lost before the work was confirmed"
             }
+            ErrorKind::Cancelled => "cancelled: the wait for a lock was given up",
             ErrorKind::Unavailable | ErrorKind::LimitExceeded => {
                 "unavailable: locks cannot be granted at the moment; try again later"
             }

@@ -344,9 +344,11 @@ impl From<LockError> for io::Error {
             ErrorKind::Unauthorized => io::ErrorKind::PermissionDenied,
             ErrorKind::LimitExceeded => io::ErrorKind::QuotaExceeded,
             ErrorKind::Protocol => io::ErrorKind::InvalidData,
-            ErrorKind::Lost { .. } | ErrorKind::NotConfigured | ErrorKind::Io => {
-                io::ErrorKind::Other
-            }
+            // `Interrupted` would be asked again by those who retry.
+            ErrorKind::Cancelled
+            | ErrorKind::Lost { .. }
+            | ErrorKind::NotConfigured
+            | ErrorKind::Io => io::ErrorKind::Other,
         };
         io::Error::new(kind, error)
     }

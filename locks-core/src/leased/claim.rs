@@ -11,8 +11,8 @@ use super::outlook::{Outlook, about};
 use super::renewal::margin;
 use super::waiting::Backoff;
 use crate::{
-    AcquisitionId, Claimed, LeaseClaim, LeaseRenewal, LeaseStore, LockError, Moment, Renewed,
-    Token, Wait,
+    AcquisitionId, Claimed, LeaseClaim, LeaseEntry, LeaseRenewal, LeaseStore, LockError, Moment,
+    Renewed, Token, Wait,
 };
 
 /// One acquisition on its way to a grant. Dropped before that, it withdraws what it has asked
@@ -38,6 +38,7 @@ pub(super) struct Pending<S: LeaseStore> {
     /// may be carried out late.
     since: Option<Moment>,
     granted: Option<Token>,
+    stolen_from: Vec<LeaseEntry>,
 }
 
 type Step = Pin<Box<dyn Future<Output = Result<Answer, LockError>> + Send>>;
@@ -64,6 +65,7 @@ impl<S: LeaseStore> Pending<S> {
             placed: false,
             since: None,
             granted: None,
+            stolen_from: Vec::new(),
         }
     }
 
@@ -90,7 +92,9 @@ impl<S: LeaseStore> Pending<S> {
             let answer = by(clock, outlook.limit(), self.ask()).await;
             let now = clock.now();
             match answer {
-                Some(Ok(Claimed::Granted(token))) => return Ok((self.take_in(token), token)),
+                Some(Ok(Claimed::Granted(token) | Claimed::Stolen { token, .. })) => {
+                    return Ok((self.take_in(token), token));
+                }
                 Some(Ok(Claimed::Refused(refusal))) => outlook.refused(refusal, self.sent, now),
                 Some(Ok(Claimed::NotYet(left))) => outlook.not_before(now.after(left), now),
                 Some(Err(error)) if is_refusal(&error) => {
@@ -135,6 +139,10 @@ impl<S: LeaseStore> Pending<S> {
             self.step = None;
             match answer {
                 Ok(Answer::Claimed(Claimed::Granted(token))) => self.granted = Some(token),
+                Ok(Answer::Claimed(Claimed::Stolen { token, from })) => {
+                    self.granted = Some(token);
+                    self.stolen_from = from;
+                }
                 Ok(Answer::Claimed(refused)) => {
                     self.placed = matches!(&refused, Claimed::Refused(refusal) if refusal.placed);
                     // It was not held when this was answered, but an earlier claim may come yet.
@@ -178,7 +186,9 @@ impl<S: LeaseStore> Pending<S> {
     fn take_in(&mut self, token: Token) -> u64 {
         let since = self.since.expect("a grant follows a claim");
         (self.granted, self.unknown, self.placed) = (None, false, false);
-        self.client.take_in(LeasedHold::new(&self.claim, token, since))
+        let mut hold = LeasedHold::new(&self.claim, token, since);
+        hold.stolen_from = std::mem::take(&mut self.stolen_from);
+        self.client.take_in(hold)
     }
 
     /// P1, and from here on there is nothing.

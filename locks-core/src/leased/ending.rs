@@ -12,22 +12,18 @@ use super::renewal::margin;
 use super::waiting::Backoff;
 use crate::observe::report_release;
 use crate::{
-    ErrorKind, LeaseClaim, LeaseEnd, LeaseEnding, LeaseStore, LockError, LostCause, Op, Wake,
+    ErrorKind, LeaseClaim, LeaseEnd, LeaseEnding, LeaseStore, LockError, LostCause, Op, TurnEnd,
+    Wake,
 };
 
 impl<S: LeaseStore> Client<S> {
-    /// Ends a hold of `key` that is over here (C4), for which a request may wait here for so long.
-    pub(super) fn release(
-        self: &Arc<Self>,
-        key: &str,
-        id: u64,
-        next: Option<Duration>,
-    ) -> Op<'static, ()> {
+    /// Ends a hold of `key` that is over here (C4).
+    pub(super) fn release(self: &Arc<Self>, key: &str, id: u64, how: TurnEnd) -> Op<'static, ()> {
         // In a forked child the hold is the parent's.
         if self.is_forked() {
             return Op::ready(());
         }
-        let Released::Wholly { endings, token, lease, lost } = self.holds.release(id, key, next)
+        let Released::Wholly { endings, token, lease, lost } = self.holds.release(id, key, how)
         else {
             return Op::ready(());
         };

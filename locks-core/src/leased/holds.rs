@@ -4,11 +4,12 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::clock::alarm;
+use super::note;
 use super::renewal::Renewal;
 use crate::sync::plain::Mutex;
 use crate::{
-    AcquisitionId, Alarm, Clock, LeaseClaim, LeaseEnd, LeaseEnding, LeaseRenewal, LostCause, Mode,
-    Moment, Token, Wake,
+    AcquisitionId, Alarm, Clock, HolderInfo, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry,
+    LeaseRenewal, LostCause, Mode, Moment, Token, TurnEnd, Wake,
 };
 
 /// The holds that the store has granted this process, until they are released here.
@@ -42,6 +43,8 @@ pub(super) struct LeasedHold {
     mode: Mode,
     steals: bool,
     reserves: bool,
+    /// Whom it was stolen from.
+    pub(super) stolen_from: Vec<LeaseEntry>,
     renewal: Renewal,
     /// Keys of a set that have ended before the others, to be ended in one step with them if they
     /// follow at once; and for how long a request has waited here for each, if one does.
@@ -93,6 +96,7 @@ impl LeasedHold {
             mode: claim.mode,
             steals: claim.steal_after.is_some(),
             reserves: claim.hold_at_least.is_some(),
+            stolen_from: Vec::new(),
             renewal: Renewal::granted(claim.lease, since),
             ended: Vec::new(),
             end_at: None,
@@ -193,6 +197,13 @@ impl Holds {
         }
     }
 
+    /// Whom the hold was stolen from.
+    pub(super) fn stolen_from(&self, id: u64, key: &str) -> Vec<HolderInfo> {
+        let table = self.table.lock();
+        let Some(hold) = table.holds.get(&id) else { return Vec::new() };
+        hold.stolen_from.iter().filter(|entry| entry.key == key).map(note::holder).collect()
+    }
+
     /// The step that renews this hold and its age.
     pub(super) fn refresh(&self, id: u64) -> Option<LeaseRenewal> {
         self.table.lock().holds.get(&id).map(|hold| hold.renewal_step(true))
@@ -236,7 +247,7 @@ impl Holds {
     }
 
     /// One key of a hold is released here.
-    pub(super) fn release(&self, id: u64, key: &str, next: Option<Duration>) -> Released {
+    pub(super) fn release(&self, id: u64, key: &str, how: TurnEnd) -> Released {
         let now = self.clock.now();
         let mut guard = self.table.lock();
         let table = &mut *guard;
@@ -245,7 +256,8 @@ impl Holds {
             return Released::Unknown;
         };
         let key_of_it = hold.keys.remove(index);
-        hold.ended.push((key_of_it, next));
+        hold.ended.push((key_of_it, how.next));
+        hold.reserves &= how.reserves;
         if let Some(ids) = table.by_key.get_mut(key) {
             ids.retain(|held| *held != id);
             if ids.is_empty() {

@@ -24,7 +24,8 @@ static HERE: LazyLock<Here> = LazyLock::new(|| Here {
         .unwrap_or_default(),
 });
 
-/// The note of a claim by `caller`: label, host, process id, process, who, call site.
+/// The note of a claim by `caller`: label, host, process id, process, who, call site, and the label of
+/// the request.
 pub(super) fn write(caller: &Caller, label: &str) -> String {
     let party = caller.party.as_deref();
     let given = |part: fn(&Party) -> Option<&String>| part(party?).cloned();
@@ -41,6 +42,7 @@ pub(super) fn write(caller: &Caller, label: &str) -> String {
         given(|party| party.process.as_ref()).or_else(|| here(&HERE.process)),
         caller.owner.and_then(crate::OwnerId::describe),
         caller.site.map(|site| site.to_string()),
+        caller.label.as_deref().map(str::to_owned),
     ]
     .map(|part| {
         let part = part.unwrap_or_default();
@@ -51,23 +53,24 @@ pub(super) fn write(caller: &Caller, label: &str) -> String {
 
 /// The holder that an entry of the store tells of. A note that is not ours says nothing.
 pub(super) fn holder(entry: &LeaseEntry) -> HolderInfo {
-    let (party, who) = read(&entry.note);
+    let (party, who, label) = read(&entry.note);
     HolderInfo {
         token: Some(entry.token),
         age: entry.age,
         party,
         who,
+        label,
         ..HolderInfo::new(entry.mode)
     }
 }
 
 /// The waiter that an entry of the store tells of.
 pub(super) fn waiter(entry: &LeaseEntry) -> WaiterInfo {
-    let (party, who) = read(&entry.note);
-    WaiterInfo { party, who, ..WaiterInfo::new(entry.mode, entry.age.unwrap_or_default()) }
+    let (party, who, label) = read(&entry.note);
+    WaiterInfo { party, who, label, ..WaiterInfo::new(entry.mode, entry.age.unwrap_or_default()) }
 }
 
-fn read(note: &str) -> (Party, Option<String>) {
+fn read(note: &str) -> (Party, Option<String>, Option<String>) {
     let mut parts = note.split(PART).map(|part| (!part.is_empty()).then(|| part.to_owned()));
     let mut next = || parts.next().flatten();
     let mut party = Party {
@@ -80,7 +83,7 @@ fn read(note: &str) -> (Party, Option<String>) {
     };
     let who = next();
     party.site = next();
-    (party, who)
+    (party, who, next())
 }
 
 #[cfg(test)]
@@ -99,13 +102,15 @@ mod tests {
 
     #[test]
     fn c12_a_note_says_who_and_where() {
-        let caller = Caller::blocking(None).at(CallSite::caller());
+        let caller =
+            Caller::blocking(None).at(CallSite::caller()).labelled(Some("order 17".into()));
         let holder = holder_of(write(&caller, "billing\n\u{1f}"));
         assert_eq!(holder.party.label.as_deref(), Some("billing"));
         assert_eq!(holder.party.pid, Some(std::process::id()));
         assert!(holder.party.site.unwrap().contains("note.rs:"));
         assert!(holder.who.unwrap().starts_with("thread"));
         assert_eq!(holder.token, Some(Token::new(3)));
+        assert_eq!(holder.label.as_deref(), Some("order 17"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{AcquisitionId, LostCause, Mode, Token};
+use crate::{AcquisitionId, LostCause, Mode, Reserve, Token};
 
 /// The question of a [claim](crate::LeaseStore::claim).
 #[derive(Clone, Debug)]
@@ -17,11 +17,14 @@ pub struct LeaseClaim {
     pub mode: Mode,
     /// How long the hold stands without being renewed.
     pub lease: Duration,
-    /// Take over conflicting holds that are older than this, all of them or none (C6).
+    /// Take over conflicting holds that are older than this, all of them or none ([C6](crate::contract#c6-stealing)).
     pub steal_after: Option<Duration>,
-    /// Keep the keys reserved until this long after the grant (C14).
+    /// Keep the keys reserved until this long after the grant ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub hold_at_least: Option<Duration>,
-    /// End the hold this long after the grant: no renewal carries it further (C14).
+    /// [`Reserve::IfDone`]: until the hold has ended by [`LeaseEnd::Release`] that reserves, this keeps it
+    /// from being stolen, and no more: a hold whose lease runs out leaves no reservation.
+    pub reserve: Reserve,
+    /// End the hold this long after the grant: no renewal carries it further ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub hold_at_most: Option<Duration>,
     /// Who asks, for others to read. Kept with the hold or the place, and given back as it is.
     pub note: String,
@@ -49,6 +52,14 @@ pub struct LeasePlace {
 pub enum Claimed {
     /// All keys are held by this acquisition, with this token.
     Granted(Token),
+    /// All keys are held by this acquisition, which has stolen them from others ([C6](crate::contract#c6-stealing)). A claim that is
+    /// repeated may be answered by [`Granted`](Self::Granted).
+    Stolen {
+        /// The token of the grant.
+        token: Token,
+        /// The holds that it has ended, as they were.
+        from: Vec<LeaseEntry>,
+    },
     /// Nothing was granted: something is in the way.
     Refused(Refusal),
     /// Nothing is granted to anybody for as long as this, because the store may have lost what it
@@ -82,7 +93,7 @@ pub struct LeaseRenewal {
     pub id: AcquisitionId,
     /// How long the hold stands from now without being renewed.
     pub lease: Duration,
-    /// Whether the hold's age begins again as well (C6).
+    /// Whether the hold's age begins again as well ([C6](crate::contract#c6-stealing)).
     pub refresh: bool,
 }
 
@@ -119,7 +130,7 @@ pub struct LeaseEnding {
 pub enum LeaseEnd {
     /// The hold ends.
     Release {
-        /// Whether a reservation by `hold_at_least` remains for its time (C14). If not, what is
+        /// Whether a reservation by `hold_at_least` remains for its time ([C14](crate::contract#c14-bounds-of-a-hold)). If not, what is
         /// reserved by this acquisition ends as well.
         reserve: bool,
     },
@@ -157,7 +168,7 @@ pub struct LeaseEntry {
 pub enum EntryState {
     /// The key is held.
     Held,
-    /// The key is held by nobody any more, and reserved (C14).
+    /// The key is held by nobody any more, and reserved ([C14](crate::contract#c14-bounds-of-a-hold)).
     Reserved,
     /// The key is waited for.
     Waiting,
@@ -185,6 +196,7 @@ impl LeaseClaim {
             lease,
             steal_after: None,
             hold_at_least: None,
+            reserve: Reserve::Always,
             hold_at_most: None,
             note: String::new(),
             place: None,

@@ -8,9 +8,9 @@ use super::note;
 use super::renewal::LEASES;
 use crate::brief::Brief;
 use crate::{
-    AcquisitionId, Caller, Claim, ClaimSet, Completion, EntryState, ErrorKind, LeaseClaim,
-    LeaseEnd, LeaseEnding, LeaseEntry, LeasePlace, LeaseStore, LockError, LockInfo, LostCause, Op,
-    Options, Query, Token, Turn, Upstream, Wait,
+    AcquisitionId, Caller, Claim, ClaimSet, Completion, EntryState, ErrorKind, HolderInfo,
+    LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry, LeasePlace, LeaseStore, LockError, LockInfo,
+    LostCause, Op, Options, Query, Token, Turn, TurnEnd, Upstream, Wait,
 };
 
 /// The store as an engine's upstream.
@@ -46,6 +46,7 @@ impl<S: LeaseStore> StoreUpstream<S> {
         claim.mode = options.mode;
         claim.steal_after = options.steal_after;
         claim.hold_at_least = options.hold_at_least;
+        claim.reserve = options.reserve;
         claim.hold_at_most = options.hold_at_most;
         claim.note = note::write(caller, &client.settings.label);
         claim.place = (options.fair != Some(false)).then(|| LeasePlace::new(waited, keep));
@@ -74,8 +75,8 @@ impl<S: LeaseStore> Upstream for StoreUpstream<S> {
         unreachable!("`claims_sets`: `{key}` is granted together with the others of its set")
     }
 
-    fn end(&self, key: &str, turn: Turn, next: Option<Duration>) -> Op<'static, ()> {
-        self.0.release(key, turn.id, next)
+    fn end(&self, key: &str, turn: Turn, how: TurnEnd) -> Op<'static, ()> {
+        self.0.release(key, turn.id, how)
     }
 
     /// The waker is the engine's business: it hears of each loss by [`Engine::lose`](crate::Engine::lose).
@@ -87,6 +88,10 @@ impl<S: LeaseStore> Upstream for StoreUpstream<S> {
     }
 
     fn unwatch(&self, _: &str, _: Turn, _: &Waker) {}
+
+    fn stolen_from(&self, key: &str, turn: Turn) -> Vec<HolderInfo> {
+        self.0.holds.stolen_from(turn.id, key)
+    }
 
     fn refresh(&self, key: &str, turn: Turn) -> Op<'static, ()> {
         self.0.refresh(key, turn.id)

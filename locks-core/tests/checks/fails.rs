@@ -3,8 +3,8 @@
 use std::task::{Context, Poll, Waker};
 
 use locks_core::{
-    About, Backend, Capabilities, Granted, Hold, LockBackend, LockError, LockInfo, LostCause, Op,
-    Query, Request, Token,
+    About, Backend, Capabilities, Granted, Hold, HolderInfo, LockBackend, LockError, LockInfo,
+    LostCause, Op, Query, Request, Token,
 };
 
 /// Grants everything, and fails to take it back.
@@ -43,6 +43,16 @@ impl LockBackend for Fails {
     }
 
     fn disown(&self, _: &Hold) {}
+
+    fn mark_done(&self, _: &Hold) {}
+
+    fn stolen_from(&self, _: &Hold) -> Vec<HolderInfo> {
+        Vec::new()
+    }
+
+    fn share(&self, _: &Hold) -> Op<'static, ()> {
+        Op::failed(LockError::unsupported("it", "downgrade", "it has no shared holds"))
+    }
 
     fn keys(&self, _: &Hold) -> Vec<String> {
         Vec::new()

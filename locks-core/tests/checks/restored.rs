@@ -53,6 +53,7 @@ fn token(number: u64) -> Token {
 
 fn record(key: &str, number: u64, mode: Mode, clock: &ManualClock) -> HoldRecord {
     HoldRecord {
+        if_done: false,
         key: key.to_owned(),
         token: token(number),
         outer: token(number),

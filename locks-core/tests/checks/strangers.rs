@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    Backend, Claim, ClaimSet, Completion, Engine, LockInfo, Loss, LostCause, Observer, Op, Query,
-    Token, TokenSource, Turn, Upstream, WeakEngine,
+    Backend, Claim, ClaimSet, Completion, Engine, HolderInfo, LockInfo, Loss, LostCause, Observer,
+    Op, Query, Token, TokenSource, Turn, TurnEnd, Upstream, WeakEngine,
 };
 
 use crate::polled::Polled;
@@ -78,7 +78,7 @@ impl Upstream for Stranger {
         unreachable!("nobody asks for several keys")
     }
 
-    fn end(&self, _: &str, _: Turn, _: Option<Duration>) -> Op<'static, ()> {
+    fn end(&self, _: &str, _: Turn, _: TurnEnd) -> Op<'static, ()> {
         self.is_called();
         Op::ready(())
     }
@@ -88,6 +88,10 @@ impl Upstream for Stranger {
     }
 
     fn unwatch(&self, _: &str, _: Turn, _: &Waker) {}
+
+    fn stolen_from(&self, _: &str, _: Turn) -> Vec<HolderInfo> {
+        Vec::new()
+    }
 
     fn refresh(&self, _: &str, _: Turn) -> Op<'static, ()> {
         Op::ready(())

@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use locks_core::{
-    Alarm, Backend, Bounds, Claim, ClaimSet, Clock, Completion, Engine, ErrorKind, LockError,
-    LockInfo, LostCause, ManualClock, Mode, Moment, Op, Options, Query, Token, Turn, Upstream,
-    Wait,
+    Alarm, Backend, Bounds, Claim, ClaimSet, Clock, Completion, Engine, ErrorKind, HolderInfo,
+    LockError, LockInfo, LostCause, ManualClock, Mode, Moment, Op, Options, Query, Token, Turn,
+    TurnEnd, Upstream, Wait,
 };
 
 /// What the table was told, in order.
@@ -247,8 +246,8 @@ impl Upstream for Table {
         unreachable!("sets are claimed one by one")
     }
 
-    fn end(&self, key: &str, turn: Turn, next: Option<Duration>) -> Op<'static, ()> {
-        let wanted = next.is_some();
+    fn end(&self, key: &str, turn: Turn, how: TurnEnd) -> Op<'static, ()> {
+        let wanted = how.next.is_some();
         let mut rows = self.rows();
         let lost = rows.grant(key, turn).expect("a grant ends once").lost;
         let note = Note::Ended { key: key.to_owned(), token: turn.token.get(), wanted };
@@ -271,6 +270,10 @@ impl Upstream for Table {
     }
 
     fn unwatch(&self, _: &str, _: Turn, _: &Waker) {}
+
+    fn stolen_from(&self, _: &str, _: Turn) -> Vec<HolderInfo> {
+        Vec::new()
+    }
 
     fn refresh(&self, key: &str, turn: Turn) -> Op<'static, ()> {
         let mut rows = self.rows();

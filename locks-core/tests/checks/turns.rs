@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    Backend, Claim, ClaimSet, Completion, Engine, ErrorKind, LockInfo, LostCause, Op, Query, Token,
-    Turn, Upstream,
+    Backend, Claim, ClaimSet, Completion, Engine, ErrorKind, HolderInfo, LockInfo, LostCause, Op,
+    Query, Token, Turn, TurnEnd, Upstream,
 };
 
 use crate::polled::{Polled, engine};
@@ -43,7 +43,7 @@ impl Upstream for Gate {
         unreachable!("nobody asks for several keys")
     }
 
-    fn end(&self, _: &str, turn: Turn, _: Option<Duration>) -> Op<'static, ()> {
+    fn end(&self, _: &str, turn: Turn, _: TurnEnd) -> Op<'static, ()> {
         assert_eq!(turn, TURN);
         self.ended.fetch_add(1, Ordering::SeqCst);
         Op::ready(())
@@ -54,6 +54,10 @@ impl Upstream for Gate {
     }
 
     fn unwatch(&self, _: &str, _: Turn, _: &Waker) {}
+
+    fn stolen_from(&self, _: &str, _: Turn) -> Vec<HolderInfo> {
+        Vec::new()
+    }
 
     fn refresh(&self, _: &str, _: Turn) -> Op<'static, ()> {
         Op::ready(())

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use locks_core::{
     Alarm, Caller, Claim, ClaimSet, Clock, Completion, ErrorKind, HolderInfo, LockError, LockInfo,
-    LostCause, ManualClock, Mode, Moment, Op, Options, Query, Token, Turn, Upstream, Wait,
+    LostCause, ManualClock, Mode, Moment, Op, Options, Query, Token, Turn, TurnEnd, Upstream, Wait,
     WeakEngine,
 };
 
@@ -35,6 +35,7 @@ struct State {
 struct Grant {
     turn: Turn,
     holder: HolderInfo,
+    stolen_from: Vec<HolderInfo>,
     /// `None`: it is part of what is not complete.
     since: Option<Moment>,
     reserved_until: Option<Moment>,
@@ -155,7 +156,10 @@ impl State {
         holder.owner = claiming.caller.owner;
         holder.who = claiming.caller.owner.map(|owner| owner.to_string());
         holder.site = claiming.caller.site;
-        let mut grant = Grant { turn, holder, since: None, reserved_until: None, is_over: false };
+        holder.label = claiming.caller.label.as_ref().map(|label| label.to_string());
+        let stolen_from = Vec::new();
+        let mut grant =
+            Grant { turn, holder, stolen_from, since: None, reserved_until: None, is_over: false };
         if !claiming.part {
             grant.begin(claiming.options.hold_at_least, now);
         }
@@ -213,10 +217,16 @@ impl Claiming {
         let due = victims.iter().map(|(due, _)| *due).max();
         let steals = due.is_some_and(|due| due <= now);
         if in_the_way.is_empty() || steals {
+            let mut stolen_from = Vec::new();
             for (_, turn) in victims {
+                stolen_from.extend(state.grant_mut(&self.key, turn).map(|grant| grant.info(now)));
                 taken.extend(state.take(&self.key, turn, LostCause::Stolen));
             }
-            return Poll::Ready(Ok(state.add(self, now)));
+            let turn = state.add(self, now);
+            if let Some(grant) = state.grant_mut(&self.key, turn) {
+                grant.stolen_from = stolen_from;
+            }
+            return Poll::Ready(Ok(turn));
         }
         let late = self.deadline.is_some_and(|deadline| deadline <= now);
         if late || self.options.wait == Some(Wait::No) {
@@ -285,13 +295,16 @@ impl Upstream for Shelf {
         unreachable!("sets are claimed one by one")
     }
 
-    fn end(&self, key: &str, turn: Turn, _: Option<Duration>) -> Op<'static, ()> {
+    fn end(&self, key: &str, turn: Turn, how: TurnEnd) -> Op<'static, ()> {
         Op::Now(self.change(|state, now| {
             let lost = state.lost(key, turn);
             state.lost.remove(&turn.id);
             let Some(grant) = state.grant_mut(key, turn) else { return Err(lost) };
             assert_eq!(grant.turn, turn, "it is ended by the name it has");
             grant.is_over = true;
+            if !how.reserves {
+                grant.reserved_until = None;
+            }
             state.expire(now);
             Ok(())
         }))
@@ -308,6 +321,11 @@ impl Upstream for Shelf {
 
     fn unwatch(&self, _: &str, _: Turn, waker: &Waker) {
         self.state().wakers.retain(|left| !left.will_wake(waker));
+    }
+
+    fn stolen_from(&self, key: &str, turn: Turn) -> Vec<HolderInfo> {
+        let mut state = self.state();
+        state.grant_mut(key, turn).map_or_else(Vec::new, |grant| grant.stolen_from.clone())
     }
 
     fn refresh(&self, key: &str, turn: Turn) -> Op<'static, ()> {

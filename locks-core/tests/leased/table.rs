@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use locks_core::{
     AcquisitionId, Claimed, EntryState, ErrorKind, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry,
-    LeaseRenewal, LockError, LostCause, Mode, Moment, Refusal, Renewed, Token,
+    LeaseRenewal, LockError, LostCause, Mode, Moment, Refusal, Renewed, Reserve, Token,
 };
 
 /// How long one that is called has to claim.
@@ -35,6 +35,7 @@ pub(crate) struct Row {
     pub(crate) lease: Duration,
     pub(crate) lease_ends: Moment,
     reserved_until: Moment,
+    if_done: bool,
     ends_at: Option<Moment>,
 }
 
@@ -109,6 +110,7 @@ impl Table {
                 lease: asked.lease,
                 lease_ends: now,
                 reserved_until: asked.hold_at_least.map_or(now, |least| now.after(least)),
+                if_done: asked.reserve == Reserve::IfDone,
                 ends_at: asked.hold_at_most.map(|most| now.after(most)),
             };
             row.renew(asked.lease, now);
@@ -235,6 +237,7 @@ impl Table {
             }
             ended |= row.is_held(now) || !reserve;
             row.lease_ends = now;
+            row.if_done &= !reserve;
             reserve && row.stands(now)
         });
         self.places.retain(|place| !ends(&place.key, place.id));
@@ -306,7 +309,7 @@ impl Row {
     }
 
     pub(crate) fn stands(&self, now: Moment) -> bool {
-        self.lease_ends.max(self.reserved_until) > now
+        self.is_held(now) || self.reserved_until > now && !self.if_done
     }
 
     fn renew(&mut self, lease: Duration, now: Moment) {

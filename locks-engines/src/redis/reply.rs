@@ -48,6 +48,10 @@ pub(super) fn claimed(
             );
             Err(LockError::new(ErrorKind::NotConfigured, "").with_message(text))
         }
+        6 => {
+            let token = token(next()?)?;
+            Ok(Claimed::Stolen { token, from: entries(next()?, keys)? })
+        }
         _ => Err(unintelligible()),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use locks_core::{
     About, Claimed, ErrorKind, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry, LeaseRenewal,
-    LeaseStore, LockError, Mode, Op, Query, Renewed, Wake, WakeSink,
+    LeaseStore, LockError, Mode, Op, Query, Renewed, Reserve, Wake, WakeSink,
 };
 use redis::{Cmd, Value};
 
@@ -133,7 +133,10 @@ impl LeaseStore for Store {
             claim.note.clone(),
             micros(claim.lease).to_string(),
             optional(claim.steal_after),
-            micros(claim.hold_at_least.unwrap_or(none)).to_string(),
+            match claim.reserve {
+                Reserve::Always => micros(claim.hold_at_least.unwrap_or(none)).to_string(),
+                Reserve::IfDone => format!("-{}", micros(claim.hold_at_least.unwrap_or(none))),
+            },
             micros(claim.hold_at_most.unwrap_or(none)).to_string(),
             waited,
             keep.to_string(),

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use locks_core::{LockError, Turn};
+use locks_core::{LockError, Reserve, Turn};
 
 use super::Attempt;
 use crate::directory::Inode;
@@ -63,7 +63,8 @@ impl Attempt<'_> {
         if !self.is_at_path(inode)? {
             return Ok(Entry::Again);
         }
-        if was_reserved && self.options.hold_at_least.is_none() {
+        let reserves = self.options.hold_at_least.is_some();
+        if was_reserved && !(reserves && self.options.reserve == Reserve::Always) {
             // Should it fail, what is there says nothing any more.
             let _ = self.directory.kept.forget(&self.name);
         }
@@ -170,7 +171,8 @@ impl Attempt<'_> {
         token: u64,
         over: Option<(u64, locks_core::LostCause)>,
     ) -> Held {
-        let mut terms = Terms { token, greatest: token, ..Terms::default() };
+        let if_done = self.options.reserve == Reserve::IfDone;
+        let mut terms = Terms { token, greatest: token, if_done, ..Terms::default() };
         if !self.part {
             let (at_least, at_most) = (self.options.hold_at_least, self.options.hold_at_most);
             terms.begin(at_least, at_most, kernel::now());

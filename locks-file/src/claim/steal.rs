@@ -36,9 +36,12 @@ impl Attempt<'_> {
         if judged.due() > kernel::now() {
             return Ok(Theft::Later(judged.due()));
         }
+        let judged_at = kernel::now();
         let record = text.record().unwrap_or_default();
         let victims = record.entries.iter().filter(|entry| entry.conflicts(self.exclusive));
-        let over = victims.map(|entry| entry.token).max().map(|token| (token, LostCause::Stolen));
+        let victims = victims.collect::<Vec<_>>();
+        let over =
+            victims.iter().map(|entry| entry.token).max().map(|token| (token, LostCause::Stolen));
         let over = over.or(Some((0, LostCause::Stolen)));
         let now = kernel::now();
         let victims = record.entries.iter().filter(|entry| entry.conflicts(self.exclusive));
@@ -54,8 +57,9 @@ impl Attempt<'_> {
         let outcome = exchange.carry_out(
             || Text::read(old).is_ok_and(|now| now.is_same(&text)),
             |new| {
-                let held = self.hold(new.duplicate()?, token, over);
+                let mut held = self.hold(new.duplicate()?, token, over);
                 held.write_alone(&held.terms())?;
+                held.stolen_from = victims.iter().map(|entry| describe(entry, judged_at)).collect();
                 placeholder = Some(held);
                 Ok(())
             },

@@ -11,7 +11,8 @@ const PART: char = '\t';
 /// Longer parts are cut off: they are for people.
 const LONGEST: usize = 120;
 
-/// Who holds, and where in its program: label, process, who in it, call site.
+/// Who holds, and where in its program: label, process, who in it, call site, and what the request is
+/// labelled.
 #[derive(Clone, Debug)]
 pub(crate) struct About(String);
 
@@ -34,6 +35,10 @@ impl About {
             (Some(site), _) => drop(write!(parts, "{site}")),
             (None, Some(site)) => drop(parts.write_str(site)),
             (None, None) => {}
+        }
+        if let Some(label) = &caller.label {
+            parts.end();
+            let _ = parts.write_str(label);
         }
         Self(parts.text)
     }
@@ -78,13 +83,13 @@ impl fmt::Write for Parts {
 pub(crate) fn describe(entry: &Entry<'_>, now: Nanos) -> HolderInfo {
     let mut holder = HolderInfo::new(entry.mode());
     holder.token = Some(Token::new(entry.token));
-    (holder.party, holder.who) = tell(entry.about, entry.pid);
+    (holder.party, holder.who, holder.label) = tell(entry.about, entry.pid);
     holder.age = (entry.since > 0).then(|| Duration::from_nanos(now.saturating_sub(entry.since)));
     holder
 }
 
-/// The process, and who in it, that a text of [`About`] tells of.
-pub(crate) fn tell(about: &str, pid: u32) -> (Party, Option<String>) {
+/// The process, who in it, and the label of the request, that a text of [`About`] tells of.
+pub(crate) fn tell(about: &str, pid: u32) -> (Party, Option<String>, Option<String>) {
     let mut parts = about.split(PART).map(|part| (!part.is_empty()).then(|| part.to_owned()));
     let mut next = || parts.next().flatten();
     let mut party = Party::default();
@@ -93,7 +98,7 @@ pub(crate) fn tell(about: &str, pid: u32) -> (Party, Option<String>) {
     party.pid = Some(pid);
     let who = next();
     party.site = next();
-    (party, who)
+    (party, who, next())
 }
 
 /// Somebody of whom only the kernel tells.

@@ -46,8 +46,10 @@ pub(crate) struct Entry<'a> {
     pub(crate) started: u64,
     /// Since when it ages; 0: not yet, being part of an unfinished set (C11).
     pub(crate) since: Nanos,
-    /// Until when the key is reserved (C14); 0: not.
+    /// Until when nobody steals it and the key is reserved (C14); 0: not.
     pub(crate) keep_until: Nanos,
+    /// Whether it is reserved only if it is released as done: so far it is not.
+    pub(crate) if_done: bool,
     /// When its arbiter was to end it (C14); 0: never.
     pub(crate) ends_at: Nanos,
     /// Who and where, see [`About`].
@@ -76,7 +78,7 @@ impl Entry<'_> {
     }
 
     pub(crate) fn is_reserved(&self, now: Nanos) -> bool {
-        self.keep_until > now
+        self.keep_until > now && !self.if_done
     }
 
     /// Whether a hold of this mode has to stay away from it.

@@ -18,6 +18,10 @@ const MAGIC: &[u8] = b"locks2 ";
 /// `locks2 `, eight digits, a space, eight digits, a line feed.
 const HEADER: usize = MAGIC.len() + 18;
 const HEX: &[u8; 16] = b"0123456789abcdef";
+/// What comes before the time until which the key is reserved, and before that until which it is only if
+/// the holder releases it as done.
+const KEEP: &str = "keep";
+const IF_DONE: &str = "keep-if-done";
 /// More is no record: about what ten thousand shared holds take.
 const LONGEST: usize = 1 << 22;
 
@@ -43,9 +47,10 @@ impl Text {
         for entry in &record.entries {
             let mode = if entry.exclusive { "exclusive" } else { "shared" };
             let Entry { token, pid, space, started, since, keep_until, ends_at, about, .. } = entry;
+            let keep = if entry.if_done { IF_DONE } else { KEEP };
             let _ = writeln!(
                 text,
-                "hold {token} {mode} pid {pid} of {space} start {started} since {since} keep \
+                "hold {token} {mode} pid {pid} of {space} start {started} since {since} {keep} \
                  {keep_until} ends {ends_at} by {about}"
             );
         }
@@ -176,7 +181,12 @@ fn entry(line: &str) -> Option<Entry<'_>> {
         space: after(&mut words, "of")?.parse().ok()?,
         started: after(&mut words, "start")?.parse().ok()?,
         since: after(&mut words, "since")?.parse().ok()?,
-        keep_until: after(&mut words, "keep")?.parse().ok()?,
+        if_done: match words.next()? {
+            KEEP => false,
+            IF_DONE => true,
+            _ => return None,
+        },
+        keep_until: words.next()?.parse().ok()?,
         ends_at: after(&mut words, "ends")?.parse().ok()?,
         about,
     })
@@ -217,6 +227,7 @@ mod tests {
             started: 9,
             since: 5,
             keep_until: 6,
+            if_done: true,
             ends_at: 0,
             about: "label\tprocess\tthread `a by b`\tsrc/main.rs:3",
         }

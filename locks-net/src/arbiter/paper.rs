@@ -8,7 +8,7 @@ use locks_core::{ErrorKind, LockError, Moment, Token};
 use super::session::Requested;
 use super::{Arbiter, Promise};
 use crate::journal::{Grant, Record};
-use crate::wire::{Acquire, Event};
+use crate::wire::Acquire;
 
 /// The place that records take, and what waits for some.
 pub(super) struct Paper {
@@ -22,8 +22,8 @@ pub(super) struct Paper {
     try_again_at: Option<Moment>,
 }
 
-/// Most that the end of a guard takes, and that it has left its thread.
-const END: usize = 64;
+/// Most that the end of a guard takes, and that it has left its thread, is shared, and was done.
+const END: usize = 112;
 
 /// Most that a session takes, without its texts, and its end.
 const SESSION: usize = 256;
@@ -141,7 +141,7 @@ impl Arbiter {
                 if let Some(Requested::Held(held)) = held {
                     held.is_untold = false;
                 }
-                self.tell(realm, &Event::Granted { request, token });
+                self.tell_granted(realm, request, token);
             }
         }
     }

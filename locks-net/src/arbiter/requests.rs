@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use locks_core::{
     Caller, ErrorKind, Granted, Hold, KeySet, Keys, LockError, LostCause, Mode, Moment, Op,
-    OwnerId, Query, Request, Wait,
+    OwnerId, Query, Request, Token, Wait,
 };
 
 use super::connection::Fault;
@@ -26,6 +26,8 @@ impl Arbiter {
             Call::End { request } => self.end(realm, request),
             Call::Refresh { call, request } => self.refresh(realm, call, request),
             Call::Disown { request } => self.disown(realm, request),
+            Call::Done { request } => self.done(realm, request),
+            Call::Share { call, request } => self.share(realm, call, request),
             Call::Inspect { call, query } => self.inspect(realm, call, query),
             Call::Evict { call, key, token } => self.evict(realm, call, key, token),
             Call::Status { call } => {
@@ -66,7 +68,7 @@ impl Arbiter {
             // Asked again after a restart, because the answer had not arrived.
             Some(Requested::Held(held)) => {
                 let (token, lost) = (held.hold.token(), held.lost);
-                self.tell(realm, &Event::Granted { request, token });
+                self.tell_granted(realm, request, token);
                 if let Some(cause) = lost {
                     self.tell(realm, &Event::Lost { request, cause });
                 }
@@ -100,6 +102,7 @@ impl Arbiter {
         }
         caller.opens_scope = acquire.opens_scope;
         caller.site = site;
+        caller.label.clone_from(&acquire.label);
         let mut options = acquire.options;
         let may_not_wait = self.lacks_room_to_wait(&acquire);
         if may_not_wait {
@@ -347,11 +350,20 @@ impl Arbiter {
             }
             return;
         }
-        self.tell(realm, &Event::Granted { request, token });
+        self.tell_granted(realm, request, token);
         if let Some(cause) = lost {
             self.count_end(figures::stamp(now), now, Some(cause));
             self.tell(realm, &Event::Lost { request, cause });
         }
+    }
+
+    /// Tells of a grant, and whom it was stolen from.
+    pub(super) fn tell_granted(&mut self, realm: u32, request: u64, token: Token) {
+        let held = self.held(realm, request);
+        let stolen_from = held.map_or_else(Vec::new, |held| self.engine.stolen_from(&held.hold));
+        let stolen_from = stolen_from.into_iter().map(|holder| self.describe_holder(&holder));
+        let stolen_from = stolen_from.collect();
+        self.tell(realm, &Event::Granted { request, token, stolen_from });
     }
 
     /// Why a hold is lost.
@@ -379,6 +391,29 @@ impl Arbiter {
             }
             Some(Op::Now(Err(error))) => Event::Refused { call, error: self.describe_error(error) },
             Some(Op::Later(_)) => unreachable!("an engine without an upstream refreshes at once"),
+            None => Event::Refused { call, error: forgotten() },
+        };
+        self.tell(realm, &event);
+    }
+
+    /// What was done under a hold has succeeded (C14).
+    fn done(&mut self, realm: u32, request: u64) {
+        if let Some(held) = self.held(realm, request).filter(|held| held.lost.is_none()) {
+            self.engine.mark_done(&held.hold);
+            self.record(&Record::Done { realm, request });
+        }
+    }
+
+    /// A hold is a shared one from now on (C9). Those who get in by that are told afterwards.
+    fn share(&mut self, realm: u32, call: u64, request: u64) {
+        let held = self.held(realm, request);
+        let event = match held.map(|held| self.engine.share(&held.hold)) {
+            Some(Op::Now(Ok(()))) => {
+                self.record(&Record::Shared { realm, request });
+                Event::Done { call }
+            }
+            Some(Op::Now(Err(error))) => Event::Refused { call, error: self.describe_error(error) },
+            Some(Op::Later(_)) => unreachable!("an engine without an upstream shares at once"),
             None => Event::Refused { call, error: forgotten() },
         };
         self.tell(realm, &event);

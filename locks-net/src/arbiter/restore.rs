@@ -183,6 +183,7 @@ impl Member {
             site: None,
             since: None,
             reserved_until: None,
+            if_done: false,
             ends_at: None,
         }
     }
@@ -198,16 +199,52 @@ impl Member {
             site,
             since,
             reserved_until,
+            if_done,
             ends_at,
         } = record;
         let site = site.map(|site| site.to_string());
-        Self { key, token, outer, nested, mode, owner, site, since, reserved_until, ends_at }
+        Self {
+            key,
+            token,
+            outer,
+            nested,
+            mode,
+            owner,
+            site,
+            since,
+            reserved_until,
+            if_done,
+            ends_at,
+        }
     }
 
     fn into_record(self) -> HoldRecord {
-        let Self { key, token, outer, nested, mode, owner, site, since, reserved_until, ends_at } =
-            self;
+        let Self {
+            key,
+            token,
+            outer,
+            nested,
+            mode,
+            owner,
+            site,
+            since,
+            reserved_until,
+            if_done,
+            ends_at,
+        } = self;
         let site = site.as_deref().and_then(CallSite::interned);
-        HoldRecord { key, token, outer, nested, mode, owner, site, since, reserved_until, ends_at }
+        HoldRecord {
+            key,
+            token,
+            outer,
+            nested,
+            mode,
+            owner,
+            site,
+            since,
+            reserved_until,
+            if_done,
+            ends_at,
+        }
     }
 }

@@ -7,8 +7,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    About, Backend, BootClock, Capabilities, ErrorKind, Exclusion, Granted, Hold, LockBackend,
-    LockError, LockInfo, LostCause, Op, Party, Query, Request, Token, TokenScope, Within,
+    About, Backend, BootClock, Capabilities, ErrorKind, Exclusion, Granted, Hold, HolderInfo,
+    LockBackend, LockError, LockInfo, LostCause, Op, Party, Query, Request, Token, TokenScope,
+    Within,
 };
 
 use super::Dial;
@@ -392,6 +393,28 @@ impl LockBackend for NetBackend {
         }
     }
 
+    fn mark_done(&self, hold: &Hold) {
+        let request = number(hold);
+        if let Some(link) = self.0.generation.own_of(request) {
+            link.look(|session| session.mark_done(request));
+        }
+    }
+
+    fn stolen_from(&self, hold: &Hold) -> Vec<HolderInfo> {
+        let request = number(hold);
+        let link = self.0.generation.own_of(request);
+        link.map_or_else(Vec::new, |link| link.look(|session| session.stolen_from(request)))
+    }
+
+    fn share(&self, hold: &Hold) -> Op<'static, ()> {
+        let request = number(hold);
+        if self.0.generation.own_of(request).is_none() {
+            return Op::failed(parents(hold));
+        }
+        let done = |answer| matches!(answer, Answer::Done).then_some(());
+        self.call(|session| session.share(request), done)
+    }
+
     fn keys(&self, hold: &Hold) -> Vec<String> {
         let request = number(hold);
         let link = self.0.generation.own_of(request);
@@ -435,6 +458,7 @@ fn acquire(request: &Request<'_>) -> (Box<Acquire>, Option<locks_core::CallSite>
         opens_scope: caller.opens_scope,
         site: 0,
         waited: Duration::ZERO,
+        label: caller.label.clone(),
     };
     (Box::new(acquire), caller.site)
 }

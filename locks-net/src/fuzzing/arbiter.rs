@@ -225,6 +225,7 @@ impl Client {
             opens_scope: who & 128 != 0,
             site: 0,
             waited: time(3).unwrap_or_default(),
+            label: None,
         };
         self.pending.insert(self.next, (keys, options.mode));
         self.say(world, &Call::Acquire(Box::new(acquire)));

@@ -141,6 +141,16 @@ fn write_payload(to: &mut Writer<'_>, record: &Record) {
             to.u64(reserved.token.get());
             to.moment(reserved.until);
         }
+        Record::Done { realm, request } => {
+            to.u8(9);
+            to.u32(*realm);
+            to.u64(*request);
+        }
+        Record::Shared { realm, request } => {
+            to.u8(10);
+            to.u32(*realm);
+            to.u64(*request);
+        }
         Record::Freed { key, token } => {
             to.u8(8);
             to.text(key);
@@ -179,6 +189,8 @@ fn read_payload(payload: &[u8]) -> Read<Record> {
             until: from.moment()?,
         }),
         8 => Record::Freed { key: from.text()?, token: Token::new(from.u64()?) },
+        9 => Record::Done { realm: from.u32()?, request: from.u64()? },
+        10 => Record::Shared { realm: from.u32()?, request: from.u64()? },
         _ => return Err("there is no such kind of record"),
     };
     from.end()?;
@@ -246,6 +258,7 @@ fn write_member(to: &mut Writer<'_>, member: &Member) {
     for moment in [member.since, member.reserved_until, member.ends_at] {
         to.option(moment, Writer::moment);
     }
+    to.bool(member.if_done);
 }
 
 fn read_member(from: &mut Reader<'_>) -> Read<Member> {
@@ -263,6 +276,7 @@ fn read_member(from: &mut Reader<'_>) -> Read<Member> {
         since: from.option(Reader::moment)?,
         reserved_until: from.option(Reader::moment)?,
         ends_at: from.option(Reader::moment)?,
+        if_done: from.bool()?,
     })
 }
 

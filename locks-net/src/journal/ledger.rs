@@ -36,6 +36,8 @@ struct Held {
     guards: BTreeSet<u64>,
     since: Option<Moment>,
     reserved_until: Option<Moment>,
+    if_done: bool,
+    is_done: bool,
     ends_at: Option<Moment>,
     /// When guards of it were lost last, and the strongest mode of those: what is lost together is told
     /// of one by one, and was one hold.
@@ -99,6 +101,13 @@ impl Ledger {
                     guard.members.iter_mut().for_each(disown);
                 }
             }
+            Record::Done { realm, request } => self.done(realm, request)?,
+            Record::Shared { realm, request } => {
+                let number = self.number(realm, request)?;
+                if let Some(guard) = number.and_then(|number| self.guards.get_mut(&number)) {
+                    guard.members.iter_mut().for_each(|member| member.mode = Mode::Shared);
+                }
+            }
             Record::Reserved(reserved) => {
                 self.greatest = self.greatest.max(reserved.token);
                 self.reserved.insert((reserved.key.clone(), reserved.token), reserved);
@@ -154,6 +163,19 @@ impl Ledger {
             let holds = self.holds.get_mut(&member.key);
             if let Some(held) = holds.and_then(|holds| holds.get_mut(&member.outer)) {
                 held.since = held.since.map(|_| at);
+            }
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, realm: u32, request: u64) -> Result<(), &'static str> {
+        let number = self.number(realm, request)?;
+        let Some(guard) = number.and_then(|number| self.guards.get(&number)) else { return Ok(()) };
+        // Of a nest only the outermost guard's counts.
+        for member in guard.members.iter().filter(|member| !member.nested) {
+            let holds = self.holds.get_mut(&member.key);
+            if let Some(held) = holds.and_then(|holds| holds.get_mut(&member.outer)) {
+                held.is_done = true;
             }
         }
         Ok(())
@@ -226,7 +248,8 @@ impl Ledger {
             return;
         }
         let until = held.reserved_until.filter(|until| *until > end.at);
-        if let Some(until) = until.filter(|_| end.cause != Some(LostCause::Evicted)) {
+        let reserves = !held.if_done || held.is_done && end.cause.is_none();
+        if let Some(until) = until.filter(|_| reserves && end.cause != Some(LostCause::Evicted)) {
             let (key, token) = (member.key.clone(), member.outer);
             self.reserved.insert((key.clone(), token), Reserved { key, mode, token, until });
         }
@@ -255,6 +278,7 @@ impl Ledger {
                 member.nested = held.guards.first() != Some(&number);
                 member.since = held.since;
                 member.reserved_until = held.reserved_until;
+                member.if_done = held.if_done && !held.is_done;
                 member.ends_at = held.ends_at;
             }
         }
@@ -282,6 +306,8 @@ impl Held {
             guards: BTreeSet::new(),
             since: member.since,
             reserved_until: member.reserved_until,
+            if_done: member.if_done,
+            is_done: false,
             ends_at: member.ends_at,
             lost: None,
         }

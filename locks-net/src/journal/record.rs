@@ -21,6 +21,10 @@ pub(crate) enum Record {
     Refreshed { realm: u32, request: u64, at: Moment },
     /// The guard has left its thread (C9).
     Disowned { realm: u32, request: u64 },
+    /// What was done under the guard has succeeded (C14).
+    Done { realm: u32, request: u64 },
+    /// The guard's hold is shared (C9).
+    Shared { realm: u32, request: u64 },
     /// A key is reserved although nobody holds it for that (C14); in snapshots.
     Reserved(Reserved),
     /// The reservation that the hold with this token had left was ended.
@@ -93,6 +97,8 @@ pub(crate) struct Member {
     pub(crate) site: Option<String>,
     pub(crate) since: Option<Moment>,
     pub(crate) reserved_until: Option<Moment>,
+    /// Whether it is reserved only if it was done, and was not so far.
+    pub(crate) if_done: bool,
     pub(crate) ends_at: Option<Moment>,
 }
 

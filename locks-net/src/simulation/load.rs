@@ -90,6 +90,7 @@ pub(super) fn ask(plan: &Plan, random: &mut Random, around: &Around<'_>) -> (Box
         opens_scope: false,
         site: 0,
         waited: Duration::ZERO,
+        label: None,
     };
     (Box::new(acquire), told)
 }

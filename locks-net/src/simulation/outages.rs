@@ -113,6 +113,7 @@ impl Rig {
             opens_scope: false,
             site: 0,
             waited: Duration::ZERO,
+            label: None,
         };
         let at = self.clock.now();
         let request = self.session.acquire(Box::new(acquire), None, at).unwrap();

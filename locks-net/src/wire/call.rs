@@ -1,20 +1,35 @@
 //! Calls as bytes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use locks_core::{Mode, Options, Query, Wait, Within};
+use locks_core::{Mode, Options, Query, Reserve, Wait, Within};
 
 use super::bytes::{Put, Reader};
-use super::info::{MAX_NAME, MAX_SITE, MAX_TEXT, put_own, take_own, take_permits};
+use super::info::{MAX_NAME, MAX_SITE, MAX_TEXT, put_own, put_text, take_own, take_permits};
 use super::{Acquire, Call, MAX_WITHIN, Malformed};
 
 impl Call {
     /// Appends the call's bytes.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Call::Acquire(acquire) => {
+            Call::Acquire(acquire) if acquire.is_common() => {
                 out.u8(1);
                 acquire.encode(out);
+            }
+            Call::Acquire(acquire) => {
+                out.u8(13);
+                acquire.encode(out);
+                acquire.encode_more(out);
+            }
+            Call::Done { request } => {
+                out.u8(14);
+                out.u64(*request);
+            }
+            Call::Share { call, request } => {
+                out.u8(15);
+                out.u64(*call);
+                out.u64(*request);
             }
             Call::End { request } => {
                 out.u8(2);
@@ -88,6 +103,13 @@ impl Call {
             },
             11 => Call::Ping,
             12 => Call::Bye,
+            13 => {
+                let mut acquire = Acquire::decode(&mut from)?;
+                acquire.decode_more(&mut from)?;
+                Call::Acquire(Box::new(acquire))
+            }
+            14 => Call::Done { request: from.u64()? },
+            15 => Call::Share { call: from.u64()?, request: from.u64()? },
             _ => return Err(Malformed("no such call")),
         };
         from.end()?;
@@ -231,7 +253,36 @@ impl Acquire {
                 Some(Duration::ZERO) => return Err(Malformed("no time is said to have passed")),
                 waited => waited.unwrap_or(Duration::ZERO),
             },
+            label: None,
         })
+    }
+
+    /// Whether it asks for nothing that [`encode_more`](Self::encode_more) has to say.
+    fn is_common(&self) -> bool {
+        self.more() == [false; 3]
+    }
+
+    fn more(&self) -> [bool; 3] {
+        [self.options.reserve == Reserve::IfDone, self.options.only_nests, self.label.is_some()]
+    }
+
+    /// What hardly any request asks for.
+    fn encode_more(&self, out: &mut Vec<u8>) {
+        out.flags(self.more());
+        put_text(out, self.label.as_deref(), MAX_NAME);
+    }
+
+    fn decode_more(&mut self, from: &mut Reader<'_>) -> Result<(), Malformed> {
+        let [if_done, only_nests, label] = from.flags()?;
+        if if_done {
+            self.options.reserve = Reserve::IfDone;
+        }
+        self.options.only_nests = only_nests;
+        self.label = from.if_set(label, |from| from.text(MAX_NAME))?.map(Arc::from);
+        if self.is_common() {
+            return Err(Malformed("more is announced, and there is none"));
+        }
+        Ok(())
     }
 }
 

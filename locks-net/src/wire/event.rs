@@ -6,7 +6,10 @@ use locks_core::LockInfo;
 
 use super::bytes::{Put, Reader};
 use super::error::{put_error, take_error};
-use super::info::{LEAST_INFO, MAX_NAME, MAX_TOLD, put_cause, put_info, take_cause, take_info};
+use super::info::{
+    LEAST_INFO, MAX_NAME, MAX_TOLD, put_cause, put_holders, put_info, take_cause, take_holders,
+    take_info,
+};
 use super::{Event, Malformed, Status};
 
 /// A server sends no frame longer than this: its clients need not take longer ones.
@@ -38,10 +41,13 @@ impl Event {
     /// Appends the event's bytes.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            Event::Granted { request, token } => {
-                out.u8(1);
+            Event::Granted { request, token, stolen_from } => {
+                out.u8(if stolen_from.is_empty() { 1 } else { 9 });
                 out.u64(*request);
                 out.token(*token);
+                if !stolen_from.is_empty() {
+                    put_holders(out, stolen_from);
+                }
             }
             Event::Refused { call, error } => {
                 out.u8(2);
@@ -88,7 +94,11 @@ impl Event {
     pub(crate) fn decode(message: &[u8]) -> Result<Self, Malformed> {
         let mut from = Reader::new(message);
         let event = match from.u8()? {
-            1 => Event::Granted { request: from.u64()?, token: from.token()? },
+            1 => Event::Granted {
+                request: from.u64()?,
+                token: from.token()?,
+                stolen_from: Vec::new(),
+            },
             2 => Event::Refused { call: from.u64()?, error: take_error(&mut from)? },
             3 => Event::Done { call: from.u64()? },
             4 => Event::Listed {
@@ -100,6 +110,14 @@ impl Event {
             6 => Event::Status { call: from.u64()?, status: Status::decode(&mut from)? },
             7 => Event::Lost { request: from.u64()?, cause: take_cause(&mut from)? },
             8 => Event::Closing,
+            9 => Event::Granted {
+                request: from.u64()?,
+                token: from.token()?,
+                stolen_from: match take_holders(&mut from)? {
+                    none if none.is_empty() => return Err(Malformed("stolen from nobody")),
+                    some => some,
+                },
+            },
             _ => return Err(Malformed("no such event")),
         };
         from.end()?;

@@ -126,8 +126,15 @@ pub(super) fn put_text(out: &mut Vec<u8>, text: Option<&str>, max: usize) {
 }
 
 pub(super) fn put_holder(out: &mut Vec<u8>, holder: &HolderInfo) {
-    let HolderInfo { mode, token, owner, who, party, age, .. } = holder;
-    out.flags([token.is_some(), owner.is_some(), who.is_some(), age.is_some()]);
+    let HolderInfo { mode, token, owner, who, label, depth, party, age, .. } = holder;
+    out.flags([
+        token.is_some(),
+        owner.is_some(),
+        who.is_some(),
+        age.is_some(),
+        label.is_some(),
+        *depth > 1,
+    ]);
     put_mode(out, *mode);
     if let Some(token) = *token {
         out.token(token);
@@ -139,40 +146,53 @@ pub(super) fn put_holder(out: &mut Vec<u8>, holder: &HolderInfo) {
     if let Some(age) = *age {
         out.duration(age);
     }
+    put_text(out, label.as_deref(), MAX_NAME);
+    if *depth > 1 {
+        out.u32(u32::try_from(*depth).unwrap_or(u32::MAX));
+    }
     let site = holder.site.map(|site| site.to_string());
     put_party(out, party, site.as_deref().or(party.site.as_deref()));
 }
 
 pub(super) fn take_holder(from: &mut Reader<'_>) -> Result<HolderInfo, Malformed> {
-    let [token, owner, who, age] = from.flags()?;
+    let [token, owner, who, age, label, is_nest] = from.flags()?;
     let mut holder = HolderInfo::new(take_mode(from)?);
     holder.token = from.if_set(token, Reader::token)?;
     holder.owner = from.if_set(owner, take_foreign)?;
     holder.who = from.if_set(who, |from| from.text(MAX_WHO))?;
     holder.age = from.if_set(age, Reader::duration)?;
+    holder.label = from.if_set(label, |from| from.text(MAX_NAME))?;
+    if is_nest {
+        holder.depth = match from.u32()? {
+            0 | 1 => return Err(Malformed("a nest of one guard")),
+            depth => depth as usize,
+        };
+    }
     holder.party = take_party(from)?;
     Ok(holder)
 }
 
 pub(super) fn put_waiter(out: &mut Vec<u8>, waiter: &WaiterInfo) {
-    let WaiterInfo { mode, owner, who, party, waited, .. } = waiter;
-    out.flags([owner.is_some(), who.is_some()]);
+    let WaiterInfo { mode, owner, who, label, party, waited, .. } = waiter;
+    out.flags([owner.is_some(), who.is_some(), label.is_some()]);
     put_mode(out, *mode);
     if let Some(owner) = *owner {
         put_foreign(out, owner);
     }
     put_text(out, who.as_deref(), MAX_WHO);
     out.duration(*waited);
+    put_text(out, label.as_deref(), MAX_NAME);
     let site = waiter.site.map(|site| site.to_string());
     put_party(out, party, site.as_deref().or(party.site.as_deref()));
 }
 
 pub(super) fn take_waiter(from: &mut Reader<'_>) -> Result<WaiterInfo, Malformed> {
-    let [owner, who] = from.flags()?;
+    let [owner, who, label] = from.flags()?;
     let mut waiter = WaiterInfo::new(take_mode(from)?, std::time::Duration::ZERO);
     waiter.owner = from.if_set(owner, take_foreign)?;
     waiter.who = from.if_set(who, |from| from.text(MAX_WHO))?;
     waiter.waited = from.duration()?;
+    waiter.label = from.if_set(label, |from| from.text(MAX_NAME))?;
     waiter.party = take_party(from)?;
     Ok(waiter)
 }

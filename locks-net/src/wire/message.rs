@@ -1,8 +1,11 @@
 //! What the two ends of a session tell each other, as values.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use locks_core::{LockError, LockInfo, LostCause, Options, OwnerId, Query, Token, Within};
+use locks_core::{
+    HolderInfo, LockError, LockInfo, LostCause, Options, OwnerId, Query, Token, Within,
+};
 
 /// What a client asks for. A request is called by a number of the client's choosing, which it never uses
 /// again in that session.
@@ -32,6 +35,10 @@ pub(crate) enum Call {
     /// not listed ends; what is listed as held and is not there is answered by `Lost`. `more`: the
     /// list goes on in the next frame, and nothing ends before it does.
     Holding { held: Vec<u64>, pending: Vec<u64>, more: bool },
+    /// What was done under the hold has succeeded (C14).
+    Done { request: u64 },
+    /// The hold is shared from now on (C9); answered by `Done` or `Refused`, to `call`.
+    Share { call: u64, request: u64 },
     /// Nothing; wants to be acknowledged at once (renewal, confirmation).
     Ping,
     /// The session is over.
@@ -54,6 +61,8 @@ pub(crate) struct Acquire {
     pub(crate) site: u32,
     /// How long it has been asked for already, elsewhere: before the server was restarted.
     pub(crate) waited: Duration,
+    /// What it is labelled (C12).
+    pub(crate) label: Option<Arc<str>>,
 }
 
 /// So many enclosing identities are sent along, the innermost ones.
@@ -65,6 +74,8 @@ pub(crate) enum Event {
     Granted {
         request: u64,
         token: Token,
+        /// At most [`MAX_TOLD`](super::info::MAX_TOLD) of those that it has been stolen from (C6).
+        stolen_from: Vec<HolderInfo>,
     },
     /// `call`: the number of the request, or of the call that is answered.
     Refused {

@@ -49,6 +49,7 @@ pub(crate) enum Defect {
     StealsYoungestPermit,
     StealsOnePermit,
     StealsNeedlessly,
+    RobbedUnnamed,
     RefreshForgotten,
     VictimKeepsHold,
     // C7
@@ -78,6 +79,8 @@ pub(crate) enum Defect {
     NestKeepsStrongest,
     ReentryNewToken,
     ReentryRenewsAge,
+    TakesWhereItIsToNest,
+    DowngradeIgnored,
     UpgradeLosesLock,
     UpgradeQueuesLast,
     UpgradeKeepsToken,
@@ -110,6 +113,8 @@ pub(crate) enum Defect {
     ListIgnoresQuery,
     ListsEverythingExclusive,
     ScopesUnnamed,
+    LabelsForgotten,
+    DepthUnknown,
     // C13
     KeysRemembered,
     // C14
@@ -117,6 +122,8 @@ pub(crate) enum Defect {
     AtLeastFromRelease,
     AtLeastFreeForOwner,
     AtLeastStolen,
+    UndoneReserved,
+    DoneForgotten,
     AtMostForgotten,
     AtMostEndsSuccessor,
     // C15

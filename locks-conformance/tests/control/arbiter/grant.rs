@@ -294,6 +294,10 @@ impl State {
         if nests.is_empty() {
             return false;
         }
+        if !self.has(Defect::RobbedUnnamed) {
+            let robbed = nests.iter().map(|nest| self.holder_info(&self.asks[nest])).collect();
+            self.asks.get_mut(&id).expect("it waits").robbed = robbed;
+        }
         if !self.has(Defect::VictimKeepsHold) {
             nests.iter().for_each(|nest| self.end_nest(*nest, LostCause::Stolen));
         }

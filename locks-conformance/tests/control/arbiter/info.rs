@@ -25,6 +25,11 @@ impl State {
         info.owner = ask.caller.owner;
         info.who = ask.who.clone().filter(|_| !self.has(Defect::ScopesUnnamed));
         info.site = ask.caller.site;
+        info.label = self.label(ask);
+        info.depth = self.asks.values().filter(|other| other.nest == ask.nest).count();
+        if self.has(Defect::DepthUnknown) {
+            info.depth = 1;
+        }
         info.age = ask.held().map(|held| self.now - held.since);
         info
     }
@@ -34,7 +39,13 @@ impl State {
         info.owner = ask.caller.owner;
         info.who = ask.who.clone();
         info.site = ask.caller.site;
+        info.label = self.label(ask);
         info
+    }
+
+    fn label(&self, ask: &Ask) -> Option<String> {
+        let label = ask.caller.label.as_ref().map(|label| label.to_string());
+        label.filter(|_| !self.has(Defect::LabelsForgotten))
     }
 
     /// The error of a request that waits, and of who is in its way.

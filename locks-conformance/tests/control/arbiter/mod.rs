@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use locks_conformance::Fixture;
 use locks_core::{
-    About, Backend, Capabilities, ErrorKind, Granted, Hold, LockBackend, LockError, LockInfo,
-    LostCause, Mode, Op, Query, Request, Token, Wait,
+    About, Backend, Capabilities, ErrorKind, Granted, Hold, HolderInfo, LockBackend, LockError,
+    LockInfo, LostCause, Mode, Op, Query, Request, Reserve, Token, Wait,
 };
 
 pub(crate) use defect::Defect;
@@ -91,6 +91,10 @@ impl Arbiter {
         if options.reentrant && request.caller.owner.is_none() && !self.is(Defect::AnonymousNests) {
             return refuse("reentrant");
         }
+        let taken = self.is(Defect::NonsenseTaken);
+        if options.reserve == Reserve::IfDone && options.mode == Mode::Shared && !taken {
+            return refuse("once_per");
+        }
         Ok(())
     }
 
@@ -163,6 +167,20 @@ impl LockBackend for Arbiter {
     fn disown(&self, hold: &Hold) {
         let id = hold.id().expect("its own holds have one");
         self.change(|state| state.disown(id));
+    }
+
+    fn mark_done(&self, hold: &Hold) {
+        let id = hold.id().expect("its own holds have one");
+        self.change(|state| state.mark_done(id));
+    }
+
+    fn stolen_from(&self, hold: &Hold) -> Vec<HolderInfo> {
+        self.state().stolen_from(hold.id().expect("its own holds have one"))
+    }
+
+    fn share(&self, hold: &Hold) -> Op<'static, ()> {
+        let id = hold.id().expect("its own holds have one");
+        Op::Now(self.change(|state| state.share(id)))
     }
 
     fn keys(&self, _: &Hold) -> Vec<String> {

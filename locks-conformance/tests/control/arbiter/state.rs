@@ -4,7 +4,8 @@ use std::thread::ThreadId;
 use std::time::Duration;
 
 use locks_core::{
-    Caller, ErrorKind, LockError, LostCause, Mode, Options, OwnerId, Request, Token, Wait,
+    Caller, ErrorKind, HolderInfo, LockError, LostCause, Mode, Options, OwnerId, Request, Reserve,
+    Token, Wait,
 };
 
 use super::Defect;
@@ -45,6 +46,10 @@ pub(super) struct Ask {
     pub(super) nest: u64,
     /// The key whose queue it was last checked in for a deadlock.
     pub(super) checked: Option<usize>,
+    /// What was done under it has succeeded.
+    pub(super) is_done: bool,
+    /// Whom it has robbed.
+    pub(super) robbed: Vec<HolderInfo>,
     pub(super) stage: Stage,
     pub(super) waker: Option<Waker>,
     pub(super) watchers: Vec<Waker>,
@@ -150,12 +155,23 @@ impl State {
             first_got: self.now,
             nest: id,
             checked: None,
+            is_done: false,
+            robbed: Vec::new(),
             stage: Stage::Waiting,
             waker: None,
             watchers: Vec::new(),
         };
         if let Err(error) = self.refusal(&ask) {
             ask.stage = Stage::Refused(Some(error));
+        } else if ask.options.only_nests && !self.has(Defect::TakesWhereItIsToNest) {
+            let around = self.occupants(&ask.keys[0]).find(|own| self.is_own(&ask, own));
+            match around.map(|own| own.options.mode) {
+                Some(mode) => ask.options.mode = mode,
+                None => {
+                    let error = LockError::new(ErrorKind::Contended, &*ask.keys[0]);
+                    ask.stage = Stage::Refused(Some(error));
+                }
+            }
         }
         self.asks.insert(id, ask);
         self.admit(id);
@@ -260,12 +276,17 @@ impl State {
             }
         }
         if !nested {
-            self.reserve(&ask);
+            self.reserve(&ask, true);
         }
         if self.has(Defect::ReleaseReportsLoss) { Err(forgotten()) } else { Ok(()) }
     }
 
-    fn reserve(&mut self, ask: &Ask) {
+    fn reserve(&mut self, ask: &Ask, released: bool) {
+        let is_done = released && ask.is_done && !self.has(Defect::DoneForgotten);
+        let if_done = ask.options.reserve == Reserve::IfDone;
+        if if_done && !is_done && !self.has(Defect::UndoneReserved) {
+            return;
+        }
         let (Stage::Held(held) | Stage::Lost(held, _)) = &ask.stage else { return };
         let Some(least) = ask.options.hold_at_least else { return };
         let from = match self.has(Defect::AtLeastFromRelease) {
@@ -296,7 +317,7 @@ impl State {
                 continue;
             }
             if cause != LostCause::Evicted && id == nest {
-                self.reserve(&ask);
+                self.reserve(&ask, false);
             }
             ask.stage = Stage::Lost(held, cause);
             let watchers = std::mem::take(&mut ask.watchers);
@@ -359,6 +380,32 @@ impl State {
         let thread = |owner: &OwnerId| owner.to_string().starts_with("thread");
         ask.caller.owner = ask.caller.owner.filter(|owner| !thread(owner));
         ask.caller.within.retain(|owner| blocks || !thread(owner));
+    }
+
+    pub(super) fn mark_done(&mut self, id: u64) {
+        if let Some(ask) = self.asks.get_mut(&id) {
+            ask.is_done = true;
+        }
+    }
+
+    pub(super) fn stolen_from(&self, id: u64) -> Vec<HolderInfo> {
+        self.asks.get(&id).map_or_else(Vec::new, |ask| ask.robbed.clone())
+    }
+
+    pub(super) fn share(&mut self, id: u64) -> Result<(), LockError> {
+        let ignored = self.has(Defect::DowngradeIgnored);
+        let Some(ask) = self.asks.get_mut(&id) else { return Err(forgotten()) };
+        match (&ask.stage, ask.options.mode) {
+            (Stage::Lost(_, cause), _) => {
+                return Err(LockError::new(ErrorKind::Lost { cause: *cause }, &*ask.keys[0]));
+            }
+            (_, Mode::Permit { .. }) => {
+                return Err(LockError::unsupported("plain", "downgrade", "it is a permit"));
+            }
+            _ if ignored => {}
+            _ => ask.options.mode = Mode::Shared,
+        }
+        Ok(())
     }
 
     pub(super) fn evict(&mut self, key: &str, token: Token) -> bool {

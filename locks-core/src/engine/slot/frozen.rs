@@ -5,7 +5,7 @@ use crate::clock::{Moment, Stamp};
 use crate::engine::Core;
 use crate::engine::effects::{Calls, Effects, More};
 use crate::engine::state::{State, Thaw};
-use crate::engine::upstream::Turn;
+use crate::engine::upstream::{Turn, TurnEnd};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 use crate::{Alarm, Op, Token};
@@ -51,9 +51,10 @@ impl<'a> Frozen<'a> {
                 let More { ended, draws, wakers, lost, broken, discarded } =
                     *more.unwrap_or_default();
                 let mut errands = Errands { ended: ended.len(), ..Errands::default() };
-                for turn in ended {
+                for (turn, reserves) in ended {
                     let upstream = self.core.upstream.as_ref();
-                    let op = calls.make(|| upstream.map(|upstream| upstream.end(&key, turn, next)));
+                    let how = TurnEnd { next, reserves };
+                    let op = calls.make(|| upstream.map(|upstream| upstream.end(&key, turn, how)));
                     if Some(turn) == confirm {
                         confirmed = op.flatten();
                     } else {

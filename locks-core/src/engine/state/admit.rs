@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::ask::{Answer, Ask, Refusal};
 use super::hold::HoldEntry;
 use super::{Grant, State, Units, Waiter};
-use crate::{Mode, Token};
+use crate::{Caller, Mode, Token};
 
 /// What comes of a request of somebody who holds the key already.
 enum Again {
@@ -23,6 +23,15 @@ impl State {
             self.grant_waiters();
         }
         let ask = &waiter.ask;
+        if ask.only_nests {
+            let around = self.holds.iter().position(|hold| hold.lets_in(&ask.caller));
+            return match around {
+                Some(index) => {
+                    Answer::Granted(self.nest_as(index, self.holds[index].mode, &ask.caller))
+                }
+                None => Answer::Refused(Refusal::Contended),
+            };
+        }
         if !self.agrees_with(ask.mode) {
             return Answer::Refused(Refusal::PermitsMismatch);
         }
@@ -143,8 +152,12 @@ impl State {
 
     /// Lets the caller into its own hold; the token stays that of the guard around it (C7).
     pub(super) fn nest(&mut self, index: usize, ask: &Ask) -> Grant {
+        self.nest_as(index, ask.mode, &ask.caller)
+    }
+
+    fn nest_as(&mut self, index: usize, mode: Mode, caller: &Caller) -> Grant {
         let token = self.holds[index].innermost().token;
-        let level = self.holds[index].nest(ask.mode, &ask.caller, token);
+        let level = self.holds[index].nest(mode, caller, token);
         Grant { token, level }
     }
 

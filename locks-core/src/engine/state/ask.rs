@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::{Grant, Place};
 use crate::clock::Moment;
 use crate::request::Caller;
-use crate::{Mode, Options, Wait};
+use crate::{Mode, Options, Reserve, Wait};
 
 /// A request for one key, on its own.
 #[derive(Clone, Debug)]
@@ -12,9 +12,12 @@ pub(in crate::engine) struct Ask {
     pub(in crate::engine) mode: Mode,
     pub(in crate::engine) steal_after: Option<Duration>,
     pub(in crate::engine) reentrant: bool,
+    pub(in crate::engine) only_nests: bool,
     pub(in crate::engine) fair: Option<bool>,
     pub(in crate::engine) at_least: Option<Duration>,
     pub(in crate::engine) at_most: Option<Duration>,
+    /// Whether `at_least` reserves only what was marked as done.
+    pub(in crate::engine) if_done: bool,
     /// Whether it may queue.
     pub(in crate::engine) waits: bool,
     /// When it was asked for the first time, if this is not it.
@@ -58,9 +61,11 @@ impl Ask {
             mode: options.mode,
             steal_after: options.steal_after,
             reentrant: options.reentrant,
+            only_nests: options.only_nests,
             fair: options.fair,
             at_least,
             at_most,
+            if_done: options.reserve == Reserve::IfDone,
             waits: options.wait != Some(Wait::No),
             asked: None,
             is_turn: false,

@@ -34,9 +34,9 @@ impl State {
         hold.levels.remove(nested);
         if hold.levels.is_empty() {
             let hold = self.holds.remove(index);
-            self.reserved.extend(hold.reservation(self.now));
+            self.reserved.extend(hold.reservation(self.now, true));
             turn = hold.turn;
-            self.end_upstream(turn);
+            self.end_upstream(turn, hold.reserves(true));
             hold.watchers.into_iter().for_each(|waker| self.effects.discard(Some(waker)));
         } else {
             hold.restore_mode();
@@ -52,9 +52,9 @@ impl State {
         let holder = describe::holder(&hold, self.now);
         // Where nobody has ever held it there is nothing to reserve (C14).
         if self.lose(&hold.levels, cause) && cause != LostCause::Evicted {
-            self.reserved.extend(hold.reservation(self.now));
+            self.reserved.extend(hold.reservation(self.now, false));
         }
-        self.end_upstream(hold.turn);
+        self.end_upstream(hold.turn, hold.reserves(false));
         let more = self.effects.more();
         more.lost.push(Revoked {
             token: hold.token,
@@ -107,10 +107,10 @@ impl State {
     }
 
     /// An upstream's grant has ended here, and it is to hear of that before there is another turn.
-    pub(in crate::engine) fn end_upstream(&mut self, turn: Option<Turn>) {
+    pub(in crate::engine) fn end_upstream(&mut self, turn: Option<Turn>, reserves: bool) {
         if let Some(turn) = turn {
             self.ending += 1;
-            self.effects.more().ended.push(turn);
+            self.effects.more().ended.push((turn, reserves));
         }
     }
 

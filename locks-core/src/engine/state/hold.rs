@@ -10,7 +10,7 @@ use super::ask::Ask;
 use super::{TURNS, Units, Waiter, small};
 use crate::clock::{Moment, Stamp};
 use crate::request::{Caller, Swift};
-use crate::{CallSite, HoldRecord, KeySet, Mode, OwnerId, Party, Token};
+use crate::{CallSite, HoldRecord, HolderInfo, KeySet, Mode, OwnerId, Party, Token};
 
 /// One hold of the key: a nest of one or more guards.
 pub(in crate::engine) struct HoldEntry {
@@ -27,10 +27,16 @@ pub(in crate::engine) struct HoldEntry {
     slack: Duration,
     /// Nothing is stolen before this, and the key stays reserved until then (C14).
     pub(in crate::engine) reserved_until: Option<Moment>,
+    /// Whether it is reserved only if it was done, and whether it was (C14).
+    pub(super) if_done: bool,
+    pub(in crate::engine) is_done: bool,
     /// When the arbiter ends it (C14).
     pub(in crate::engine) ends_at: Option<Moment>,
     pub(in crate::engine) site: Option<CallSite>,
     pub(in crate::engine) party: Option<Arc<Party>>,
+    pub(in crate::engine) label: Option<Arc<str>>,
+    /// Whom it was stolen from.
+    pub(in crate::engine) stolen_from: Option<Box<[HolderInfo]>>,
     /// What it asked for, while it is only a turn.
     pub(super) steal_after: Option<Duration>,
     /// Since when it waits, while it is only a turn for an upstream.
@@ -99,9 +105,13 @@ impl HoldEntry {
             since: None,
             slack: Duration::ZERO,
             reserved_until: None,
+            if_done: ask.if_done,
+            is_done: false,
             ends_at: None,
             site: ask.caller.site,
             party: ask.caller.party.clone(),
+            label: ask.caller.label.clone(),
+            stolen_from: None,
             steal_after: ask.steal_after,
             turn_since: ask.turn_since,
             turn: None,
@@ -124,9 +134,13 @@ impl HoldEntry {
             since: Some(now),
             slack: Duration::ZERO,
             reserved_until: None,
+            if_done: false,
+            is_done: false,
             ends_at: None,
             site: None,
             party: None,
+            label: None,
+            stolen_from: None,
             steal_after: None,
             turn_since: None,
             turn: None,
@@ -152,6 +166,7 @@ impl HoldEntry {
             levels: smallvec![Level { set, ..Level::of_owner(owner, id, token, mode) }],
             since: record.since,
             reserved_until: record.reserved_until,
+            if_done: record.if_done,
             ends_at: record.ends_at,
             site: record.site,
             adopted: Adopted::No,
@@ -178,6 +193,7 @@ impl HoldEntry {
             site: self.site,
             since: self.since.map(|since| since.after(self.slack)),
             reserved_until: self.reserved_until,
+            if_done: !self.reserves(true),
             ends_at: self.ends_at,
         })
     }
@@ -292,6 +308,14 @@ impl HoldEntry {
         id
     }
 
+    /// The guard shares the key from now on (C9).
+    pub(in crate::engine) fn weaken(&mut self, level: u32, token: Token) {
+        if let Some(index) = self.position(level, token) {
+            self.levels[index].mode = Mode::Shared;
+            self.restore_mode();
+        }
+    }
+
     /// H1, after a change of the levels.
     pub(super) fn restore_mode(&mut self) {
         if self.turn.is_some() {
@@ -317,10 +341,16 @@ impl HoldEntry {
         Some(self.reserved_until.map_or(due, |reserved| due.max(reserved)))
     }
 
+    /// Whether it leaves its key reserved, if it was to be held for longer: as one that was `released`, or lost
+    /// (C14).
+    pub(super) fn reserves(&self, released: bool) -> bool {
+        !self.if_done || released && self.is_done
+    }
+
     /// The reservation that outlives it (C14). That of an upstream's grant is the upstream's to keep: one
     /// kept here as well would outlive an eviction by another client.
-    pub(super) fn reservation(&self, now: Moment) -> Option<Reservation> {
-        if self.turn.is_some() {
+    pub(super) fn reservation(&self, now: Moment, released: bool) -> Option<Reservation> {
+        if self.turn.is_some() || !self.reserves(released) {
             return None;
         }
         let until = self.reserved_until.filter(|until| *until > now)?;
@@ -341,6 +371,8 @@ impl HoldEntry {
             && self.reserved_until.is_none()
             && self.ends_at.is_none()
             && self.party.is_none()
+            && self.label.is_none()
+            && self.stolen_from.is_none()
             && self.turn.is_none()
             && self.watchers.is_empty();
         if !plain {

@@ -32,8 +32,10 @@ impl State {
     /// as it takes (C6, C16).
     pub(super) fn steal(&mut self, ask: &Ask) -> Grant {
         let victims = self.victims(ask);
+        let mut stolen_from = Vec::new();
         for token in &victims {
             if let Some(index) = self.holds.iter().position(|hold| hold.token == *token) {
+                stolen_from.push(describe::holder(&self.holds[index], self.now));
                 self.revoke(index, LostCause::Stolen);
             }
         }
@@ -42,6 +44,9 @@ impl State {
             Some(index) if ask.reentrant && ask.mode == Mode::Exclusive => self.upgrade(index, ask),
             _ => self.grant(ask),
         };
+        if let Some(hold) = self.hold_mut(grant.token, grant.level) {
+            hold.stolen_from = Some(stolen_from.into());
+        }
         let waiter = describe::asked(&ask.caller, ask.mode, Duration::ZERO);
         let token = Some(grant.token).filter(|token| token.get() < TURNS);
         let thief = HolderInfo { token, ..HolderInfo::of_waiter(waiter) };

@@ -45,7 +45,7 @@ local function grant(keys)
   local ends = now + lease
   if most > 0 and most < lease then ends = now + most end
   local hold = { token = token, mode = mode, since = now, ends = ends,
-    reserved = least > 0 and now + least or 0, most = most > 0 and now + most or 0,
+    reserved = least > 0 and now + least or least < 0 and least - now or 0, most = most > 0 and now + most or 0,
     client = client, note = note }
   local value = pack_hold(hold)
   for _, at in ipairs(keys) do
@@ -79,7 +79,7 @@ local function look(at)
   if need > 0 then
     local victims, times = {}, {}
     for _, hold in ipairs(way) do
-      local over, due = math.max(hold.ends, hold.reserved), math.max(hold.since + steal, hold.reserved)
+      local over, due = math.max(hold.ends, hold.reserved), math.max(hold.since + steal, math.abs(hold.reserved))
       local held = steal >= 0 and hold.ends > now
       if held and due <= now then victims[#victims + 1] = hold end
       times[#times + 1] = held and math.min(over, due) or over
@@ -149,7 +149,7 @@ local entries, victims, again, refused = {}, {}, nil, false
 for i, at in ipairs(keys) do
   local free, found, when = look(at)
   if free then
-    for _, hold in ipairs(found) do victims[#victims + 1] = { at = at, hold = hold } end
+    for _, hold in ipairs(found) do victims[#victims + 1] = { at = at, hold = hold, index = i } end
   else
     refused = true
     again = math.max(again or when, when)
@@ -173,8 +173,11 @@ if refused then
   return { 0, placed and 1 or 0, int(math.max(again - now, 0)), entries }
 end
 
+local robbed = {}
 for _, victim in ipairs(victims) do
   local at, hold = victim.at, victim.hold
+  robbed[#robbed + 1] = { victim.index, 'h', hold.id, hold.token, hold.mode, int(now - hold.since),
+    int(hold.ends - now), hold.note }
   call('HDEL', at.key, 'h' .. hold.id)
   call('HSET', at.key, 's' .. hold.id, int(hold.ends) .. ' ' .. STOLEN)
   hint(at.key, hold.client)
@@ -182,4 +185,6 @@ for _, victim in ipairs(victims) do
     if at.holds[i].id == hold.id then table.remove(at.holds, i) end
   end
 end
-return grant(keys)
+local granted = grant(keys)
+if #robbed > 0 then return { 6, granted[2], robbed } end
+return granted

@@ -4,9 +4,11 @@
 --   n<client>  the client has a request of its own that is about to claim: since, kept until
 --   s<id>      why a hold is gone: kept until, cause
 -- and one hash for the namespace: server, seen, fresh, token, longest.
+-- Reserved until a negative time: until then it is not stolen, and it leaves a reservation only if it is
+-- released with one.
 -- Modes: 0 exclusive, -1 shared, n one of n permits. Times are microseconds of this server's clock.
 local call, match = redis.call, string.match
-local HOLD = '^(%d+) (%-?%d+) (%d+) (%d+) (%d+) (%d+) (%x+) (.*)$'
+local HOLD = '^(%d+) (%-?%d+) (%d+) (%d+) (%-?%d+) (%d+) (%x+) (.*)$'
 local WAIT = '^(%d+) (%-?%d+) (%d+) (%d+) (%x+) (.*)$'
 -- A client that was called and has not claimed for so long is taken to be gone.
 local ABSENT = 250000

@@ -6,12 +6,14 @@ for _, key in ipairs(KEYS) do
   local value = call('HGET', key, 'h' .. id)
   if value then
     local hold = unpack_hold(id, value)
+    if how == 1 then hold.reserved = math.abs(hold.reserved) end
     local held, reserved = hold.ends > now, hold.reserved > now
     if held or (reserved and how ~= 1) then ended = 1 end
     if how == 1 and reserved then
       if held then
         hold.ends = now
         call('HSET', key, 'h' .. id, pack_hold(hold))
+        keep_hash(key, hold.reserved)
       end
     else
       call('HDEL', key, 'h' .. id)

@@ -214,6 +214,7 @@ impl Line {
             opens_scope: false,
             site: 0,
             waited: Duration::ZERO,
+            label: None,
         };
         change(&mut acquire);
         self.say(world, &Call::Acquire(Box::new(acquire)));
@@ -228,7 +229,7 @@ impl Line {
     pub(super) fn granted(&mut self, world: &mut World, wanted: u64) -> Option<u64> {
         self.read(world);
         self.events.iter().find_map(|event| match event {
-            Event::Granted { request, token } if *request == wanted => Some(token.get()),
+            Event::Granted { request, token, .. } if *request == wanted => Some(token.get()),
             _ => None,
         })
     }

@@ -150,6 +150,8 @@ fn acquire(key: &str, mode: Mode) -> Acquire {
         opens_scope: false,
         site: 0,
         waited: Duration::ZERO,
+        label: None,
+        label: None,
     }
 }
 

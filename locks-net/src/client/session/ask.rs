@@ -3,7 +3,9 @@
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use locks_core::{CallSite, LockError, LockInfo, Moment, Query, Token, Wait, check_key};
+use locks_core::{
+    CallSite, HolderInfo, LockError, LockInfo, Moment, Query, Token, Wait, check_key,
+};
 
 use super::{Deferred, KEPT, REQUESTS, Session};
 use crate::wire::{Acquire, Call, Status};
@@ -24,6 +26,8 @@ pub(super) struct Unanswered {
     pub(super) waker: Option<Waker>,
     /// Its caller was woken, and has not come yet.
     called: bool,
+    /// Whom it was stolen from, once it is granted.
+    pub(super) stolen_from: Vec<HolderInfo>,
     pub(super) outcome: Outcome,
 }
 
@@ -117,6 +121,17 @@ impl Session {
         let call = self.next_number()?;
         self.check_hold(request)?;
         self.begin(call, Call::Refresh { call, request }, None, self.now());
+        Ok(call)
+    }
+
+    /// Asks for the hold to be a shared one from now on (C9); fetched by [`poll_call`](Self::poll_call).
+    ///
+    /// # Errors
+    /// `LimitExceeded`, `Lost`.
+    pub(crate) fn share(&mut self, request: u64) -> Result<u64, LockError> {
+        let call = self.next_number()?;
+        self.check_hold(request)?;
+        self.begin(call, Call::Share { call, request }, None, self.now());
         Ok(call)
     }
 
@@ -281,11 +296,12 @@ impl Session {
         self.take_unanswered(number).map(|asked| asked.outcome)
     }
 
-    /// Takes an acquisition off the books that has become a hold; its keys.
-    pub(super) fn take_keys(&mut self, number: u64) -> Vec<String> {
-        match self.take_unanswered(number).map(|asked| asked.call) {
-            Some(Call::Acquire(acquire)) => acquire.keys,
-            _ => Vec::new(),
+    /// Takes an acquisition off the books that has become a hold; its keys, and whom it was stolen from.
+    pub(super) fn take_granted(&mut self, number: u64) -> (Vec<String>, Vec<HolderInfo>) {
+        let Some(asked) = self.take_unanswered(number) else { return Default::default() };
+        match asked.call {
+            Call::Acquire(acquire) => (acquire.keys, asked.stolen_from),
+            _ => Default::default(),
         }
     }
 
@@ -363,6 +379,7 @@ impl Session {
             sent,
             waker,
             called,
+            stolen_from: Vec::new(),
             outcome,
         };
         self.unanswered.insert(number, Box::new(unanswered));

@@ -15,6 +15,10 @@ pub(super) struct Ending {
     /// The frame that ends it, once it was sent.
     pub(super) sent: Option<u64>,
     state: State,
+    /// What was done under it has succeeded: it ends so, whichever server hears of it (C14).
+    done: bool,
+    /// Nobody wants to hear of it any more; it is here until the server has.
+    unheard: bool,
     deadline: Option<Moment>,
     waker: Option<Waker>,
 }
@@ -31,9 +35,14 @@ impl Ending {
         self.waker.is_some()
     }
 
-    /// No server has been told of it yet.
+    fn is_over(&self) -> bool {
+        self.unheard && !matches!(self.state, State::Under)
+    }
+
+    /// A server that has been restarted has to be told of it: because none was yet, or because one that
+    /// does not know that it was done would end it otherwise.
     pub(super) fn is_unsaid(&self) -> bool {
-        self.sent.is_none() && matches!(self.state, State::Under)
+        (self.sent.is_none() || self.done) && matches!(self.state, State::Under)
     }
 }
 
@@ -44,10 +53,15 @@ impl Session {
         let now = self.now();
         self.expire_holds(now);
         let Some(held) = self.take_hold(request) else { return };
+        let done = held.done && held.lost.is_none();
+        if done && self.is_open() && !held.ended {
+            self.transmit_at(now, &Call::Done { request });
+        }
         let sent = if held.ended { None } else { self.send_end_in_turn(request, now) };
         let state = held.lost.map_or(State::Under, State::Lost);
-        let (keys, token) = (held.keys, held.token);
-        let ending = Ending { keys, token, sent, state, deadline: None, waker: None };
+        let (keys, token, unheard) = (held.keys, held.token, false);
+        let ending =
+            Ending { keys, token, sent, state, done, unheard, deadline: None, waker: None };
         self.endings.insert(request, ending);
     }
 
@@ -89,10 +103,13 @@ impl Session {
 
     /// Nobody wants to hear of a release any more.
     pub(crate) fn forget_ending(&mut self, request: u64) {
-        if let Some(ending) = self.endings.remove(&request)
-            && let Some(deadline) = ending.deadline
-        {
+        let Some(ending) = self.endings.get_mut(&request) else { return };
+        if let Some(deadline) = ending.deadline.take() {
             self.deadlines.remove(&(deadline, request));
+        }
+        (ending.unheard, ending.waker) = (true, None);
+        if !(ending.done && matches!(ending.state, State::Under)) {
+            self.endings.remove(&request);
         }
     }
 
@@ -110,6 +127,9 @@ impl Session {
 
     /// A deferred `End` is sent.
     pub(super) fn send_end(&mut self, request: u64) {
+        if self.endings.get(&request).is_some_and(|ending| ending.done) {
+            self.transmit(&Call::Done { request });
+        }
         let sent = self.transmit(&Call::End { request });
         if let Some(ending) = self.endings.get_mut(&request) {
             ending.sent = Some(sent);
@@ -127,11 +147,18 @@ impl Session {
                 self.woken.extend(ending.waker.take());
             }
         }
+        self.endings.retain(|_, ending| !ending.is_over());
     }
 
     /// A released hold turns out to have been lost before.
     pub(super) fn ending_lost(&mut self, request: u64, cause: LostCause) {
-        self.settle_ending(request, State::Lost(cause));
+        // What one server has ended as done is not there for the next one.
+        let was_done = self.endings.get(&request).is_some_and(|ending| ending.done);
+        let state = match cause {
+            LostCause::Forgotten if was_done => State::Done,
+            cause => State::Lost(cause),
+        };
+        self.settle_ending(request, state);
     }
 
     /// Whoever waits for a confirmation has waited enough. Whether it is one of those.
@@ -154,6 +181,9 @@ impl Session {
         if matches!(ending.state, State::Under) {
             ending.state = state;
             self.woken.extend(ending.waker.take());
+        }
+        if ending.is_over() {
+            self.endings.remove(&request);
         }
         true
     }

@@ -57,7 +57,9 @@ impl Session {
 
     fn happened(&mut self, event: Event) {
         match event {
-            Event::Granted { request, token } => self.granted(request, token),
+            Event::Granted { request, token, stolen_from } => {
+                self.granted(request, token, stolen_from);
+            }
             Event::Refused { call, error } => {
                 if self.unanswered.get(&call).is_some_and(|asked| asked.is_open()) {
                     self.fail(call, error);
@@ -72,10 +74,19 @@ impl Session {
         }
     }
 
-    fn granted(&mut self, request: u64, token: locks_core::Token) {
+    fn granted(
+        &mut self,
+        request: u64,
+        token: locks_core::Token,
+        stolen_from: Vec<locks_core::HolderInfo>,
+    ) {
+        let realm = self.realm();
+        let here = |holder| self.labels.holder(realm, holder);
+        let stolen_from = stolen_from.into_iter().map(here).collect();
         // Of what was withdrawn the `End` is under way.
         let Some(asked) = self.unanswered.get_mut(&request) else { return };
         if asked.is_open() && asked.is_acquisition() {
+            asked.stolen_from = stolen_from;
             asked.outcome = Outcome::Granted(token);
             self.call(request);
         }

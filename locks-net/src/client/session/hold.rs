@@ -3,7 +3,7 @@
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use locks_core::{ErrorKind, LockError, LostCause, Moment, Token};
+use locks_core::{ErrorKind, HolderInfo, LockError, LostCause, Moment, Token};
 
 use super::ask::Outcome;
 use super::{Deferred, Session};
@@ -22,6 +22,10 @@ pub(super) struct Held {
     pub(super) ended: bool,
     /// It belongs to no thread any more.
     pub(super) disowned: bool,
+    /// What is done under it has succeeded (C14).
+    pub(super) done: bool,
+    /// Whom it was stolen from (C6).
+    stolen_from: Vec<HolderInfo>,
     watchers: Vec<Waker>,
 }
 
@@ -90,6 +94,18 @@ impl Session {
         self.holds.get(&request).map_or_else(Vec::new, |held| held.keys.clone())
     }
 
+    /// Whom a hold was stolen from.
+    pub(crate) fn stolen_from(&self, request: u64) -> Vec<HolderInfo> {
+        self.holds.get(&request).map_or_else(Vec::new, |held| held.stolen_from.clone())
+    }
+
+    /// What is done under the hold has succeeded: the server is told of it with the end (C14).
+    pub(crate) fn mark_done(&mut self, request: u64) {
+        if let Some(held) = self.holds.get_mut(&request) {
+            held.done = true;
+        }
+    }
+
     /// The hold's guard may leave its thread (C9).
     pub(crate) fn disown(&mut self, request: u64) {
         let Some(held) = self.holds.get_mut(&request) else { return };
@@ -115,12 +131,22 @@ impl Session {
 
     /// An acquisition was granted and fetched: it is a hold.
     pub(super) fn hold(&mut self, request: u64, token: Token, lease: Option<Duration>) {
-        let keys = self.take_keys(request);
+        let (keys, stolen_from) = self.take_granted(request);
         let session = self.life.as_ref().map_or(Duration::ZERO, |life| life.trust.lease);
         let counted = lease.unwrap_or(session);
         self.leases.extend(Some(counted));
-        let (lost, ended, disowned, watchers) = (None, false, false, Vec::new());
-        let held = Held { keys, token, lease, counted, lost, ended, disowned, watchers };
+        let held = Held {
+            keys,
+            token,
+            lease,
+            counted,
+            lost: None,
+            ended: false,
+            disowned: false,
+            done: false,
+            stolen_from,
+            watchers: Vec::new(),
+        };
         self.holds.insert(request, held);
     }
 
@@ -180,7 +206,9 @@ impl Session {
         }
         self.fail_endings(LostCause::SessionEnded);
         let renewals = self.unanswered.iter().filter_map(|(number, asked)| match asked.call {
-            Call::Refresh { request, .. } if asked.is_open() => Some((*number, request)),
+            Call::Refresh { request, .. } | Call::Share { request, .. } if asked.is_open() => {
+                Some((*number, request))
+            }
             _ => None,
         });
         for (number, request) in renewals.collect::<Vec<_>>() {

@@ -103,7 +103,7 @@ impl Labels {
         info
     }
 
-    fn holder(&self, realm: u32, mut holder: HolderInfo) -> HolderInfo {
+    pub(super) fn holder(&self, realm: u32, mut holder: HolderInfo) -> HolderInfo {
         if self.is_here(realm, &mut holder.owner, &mut holder.who) {
             holder.site = self.take_site(&mut holder.party);
         }

@@ -34,6 +34,7 @@ pub(super) fn session(realm: u32) -> Record {
 /// A key of a guard that opens a hold.
 pub(super) fn member(key: &str, token: u64) -> Member {
     Member {
+        if_done: false,
         key: key.into(),
         token: Token::new(token),
         outer: Token::new(token),

@@ -257,7 +257,7 @@ impl Line {
     /// The token that it was granted.
     pub(crate) fn granted(&mut self, wanted: u64) -> io::Result<u64> {
         self.wait(|event| match event {
-            Event::Granted { request, token } if *request == wanted => Some(Ok(token.get())),
+            Event::Granted { request, token, .. } if *request == wanted => Some(Ok(token.get())),
             Event::Refused { call, error } if *call == wanted => {
                 Some(Err(io::Error::other(error.to_string())))
             }
@@ -320,6 +320,7 @@ pub(crate) fn acquire(request: u64, key: &str, wait: Wait) -> Call {
         opens_scope: false,
         site: 0,
         waited: Duration::ZERO,
+        label: None,
     }))
 }
 

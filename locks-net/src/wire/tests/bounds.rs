@@ -60,6 +60,8 @@ fn plain(key: &str) -> Acquire {
         opens_scope: false,
         site: 3,
         waited: Duration::ZERO,
+        label: None,
+        label: None,
     }
 }
 

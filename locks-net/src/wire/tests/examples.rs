@@ -95,8 +95,9 @@ fn plain() -> Vec<Vec<u8>> {
         opens_scope: false,
         site: 0,
         waited: Duration::ZERO,
+        label: None,
     }));
-    let granted = Event::Granted { request: 1, token: Token::new(8) };
+    let granted = Event::Granted { request: 1, token: Token::new(8), stolen_from: Vec::new() };
     let end = numbered(2, 1, &Call::End { request: 1 }.bytes());
     let mut frames = greetings.map(|body| frame(&body)).to_vec();
     frames.extend([

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use locks_core::{
     DeadlockStep, ErrorKind, HolderInfo, LockError, LockInfo, LostCause, Mode, Options, OwnerId,
-    Party, Query, Token, Wait, WaiterInfo,
+    Party, Query, Reserve, Token, Wait, WaiterInfo,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::option::of;
@@ -51,9 +51,12 @@ fn wait() -> impl Strategy<Value = Wait> {
 
 fn options() -> impl Strategy<Value = Options> {
     let durations = (of(duration()), of(duration()), of(duration()), of(duration()));
-    (of(wait()), mode(), any::<bool>(), of(any::<bool>()), durations).prop_map(
-        |(wait, mode, reentrant, fair, durations)| {
+    let rare = prop_oneof![3 => Just((false, false)), 1 => any::<(bool, bool)>()];
+    (of(wait()), mode(), any::<bool>(), of(any::<bool>()), durations, rare).prop_map(
+        |(wait, mode, reentrant, fair, durations, (only_nests, if_done))| {
             let mut options = Options::default();
+            options.only_nests = only_nests;
+            options.reserve = if if_done { Reserve::IfDone } else { Reserve::Always };
             (options.wait, options.mode) = (wait, mode);
             (options.reentrant, options.fair) = (reentrant, fair);
             (options.steal_after, options.lease, options.hold_at_least, options.hold_at_most) =
@@ -66,9 +69,9 @@ fn options() -> impl Strategy<Value = Options> {
 fn acquire() -> impl Strategy<Value = Acquire> {
     let keys = btree_set(key(), 1..4).prop_map(Vec::from_iter);
     let whose = (of(own()), vec(own(), 0..=MAX_WITHIN), any::<bool>());
-    let rest = (prop_oneof![Just(0), any::<u32>()], of(duration()));
+    let rest = (prop_oneof![Just(0), any::<u32>()], of(duration()), of(text()));
     (any::<u64>(), keys, options(), whose, rest).prop_map(
-        |(request, keys, options, (owner, within, opens_scope), (site, waited))| Acquire {
+        |(request, keys, options, (owner, within, opens_scope), (site, waited, label))| Acquire {
             request,
             keys,
             options,
@@ -77,6 +80,7 @@ fn acquire() -> impl Strategy<Value = Acquire> {
             opens_scope,
             site,
             waited: waited.unwrap_or_default(),
+            label: label.map(std::sync::Arc::from),
         },
     )
 }
@@ -92,6 +96,8 @@ pub(super) fn call() -> impl Strategy<Value = Call> {
         1 => any::<u64>().prop_map(|request| Call::End { request }),
         1 => any::<(u64, u64)>().prop_map(|(call, request)| Call::Refresh { call, request }),
         1 => any::<u64>().prop_map(|request| Call::Disown { request }),
+        1 => any::<u64>().prop_map(|request| Call::Done { request }),
+        1 => any::<(u64, u64)>().prop_map(|(call, request)| Call::Share { call, request }),
         1 => (any::<u64>(), query()).prop_map(|(call, query)| Call::Inspect { call, query }),
         1 => (any::<u64>(), key(), token())
             .prop_map(|(call, key, token)| Call::Evict { call, key, token }),
@@ -117,8 +123,10 @@ fn party(site: bool) -> impl Strategy<Value = Party> {
 
 fn holder() -> impl Strategy<Value = HolderInfo> {
     let rest = (of(token()), of(foreign()), of(text()), of(duration()));
-    (mode(), party(true), rest).prop_map(|(mode, party, (token, owner, who, age))| {
+    let more = (of(text()), prop_oneof![Just(1), 2..9_usize]);
+    (mode(), party(true), rest, more).prop_map(|(mode, party, (token, owner, who, age), more)| {
         let mut holder = HolderInfo::new(mode);
+        (holder.label, holder.depth) = more;
         (holder.party, holder.token, holder.owner) = (party, token, owner);
         (holder.who, holder.age) = (who, age);
         holder
@@ -126,9 +134,10 @@ fn holder() -> impl Strategy<Value = HolderInfo> {
 }
 
 fn waiter() -> impl Strategy<Value = WaiterInfo> {
-    (mode(), party(true), of(foreign()), of(text()), duration()).prop_map(
-        |(mode, party, owner, who, waited)| {
+    (mode(), party(true), of(foreign()), of(text()), duration(), of(text())).prop_map(
+        |(mode, party, owner, who, waited, label)| {
             let mut waiter = WaiterInfo::new(mode, waited);
+            waiter.label = label;
             (waiter.party, waiter.owner, waiter.who) = (party, owner, who);
             waiter
         },
@@ -223,7 +232,8 @@ fn status() -> impl Strategy<Value = Status> {
 
 pub(super) fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        1 => (any::<u64>(), token()).prop_map(|(request, token)| Event::Granted { request, token }),
+        1 => (any::<u64>(), token(), vec(holder(), 0..3))
+            .prop_map(|(request, token, stolen_from)| Event::Granted { request, token, stolen_from }),
         6 => (any::<u64>(), error()).prop_map(|(call, error)| Event::Refused { call, error }),
         1 => any::<u64>().prop_map(|call| Event::Done { call }),
         3 => (any::<u64>(), vec(info(), 0..3), any::<bool>())

@@ -119,7 +119,11 @@ impl Rig {
     }
 
     fn grant(&mut self, request: u64) {
-        self.tell(&Event::Granted { request, token: Token::new(request + 100) });
+        self.tell(&Event::Granted {
+            request,
+            token: Token::new(request + 100),
+            stolen_from: Vec::new(),
+        });
     }
 
     /// The server acknowledges what it has taken.
@@ -212,6 +216,7 @@ fn plain(wait: impl Into<Wait>) -> Box<Acquire> {
         opens_scope: false,
         site: 0,
         waited: Duration::ZERO,
+        label: None,
     })
 }
 

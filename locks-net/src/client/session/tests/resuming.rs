@@ -41,7 +41,8 @@ fn n2_a_grant_that_was_cut_off_comes_again_and_counts_once() {
     let mut rig = Rig::open(false);
     let request = rig.ask(true);
     rig.calls();
-    let mut grant = rig.say(&Event::Granted { request, token: Token::new(5) });
+    let mut grant =
+        rig.say(&Event::Granted { request, token: Token::new(5), stolen_from: Vec::new() });
     grant.pop();
     rig.session.receive(&grant).unwrap();
     rig.cut();

@@ -79,7 +79,7 @@ fn c5_a_dropped_request_ends_at_once_and_a_grant_that_crosses_it_is_nobodys() {
     let mut rig = Rig::open(false);
     let request = rig.ask(true);
     rig.calls();
-    let grant = rig.say(&Event::Granted { request, token: Token::new(5) });
+    let grant = rig.say(&Event::Granted { request, token: Token::new(5), stolen_from: Vec::new() });
     rig.session.withdraw(request);
     assert!(matches!(rig.calls()[..], [Call::End { request: it }] if it == request));
     rig.session.receive(&grant).unwrap();
