@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use locks_core::{Backend, ErrorKind, Kind, LockError};
 
-use crate::url;
+use crate::opened;
 
 const VARIABLE: &str = "LOCKS_URL";
 
@@ -94,7 +94,7 @@ fn settle(kind: Kind, installed: &mut Installed) -> Result<Backend, LockError> {
 fn from_environment() -> Result<Option<Backend>, LockError> {
     match env::var(VARIABLE) {
         Ok(url) if url.is_empty() => Ok(None),
-        Ok(url) => url::open(&url).map(Some).map_err(|error| {
+        Ok(url) => opened::open(&url).map(Some).map_err(|error| {
             let text = format!("`{VARIABLE}`: {error}");
             error.with_message(text)
         }),

@@ -97,7 +97,9 @@ mod choice;
 mod defaults;
 #[doc(hidden)]
 pub mod duration;
+mod elect;
 pub mod manual;
+mod opened;
 pub mod testing;
 mod url;
 
@@ -105,6 +107,7 @@ mod url;
 #[path = "private/mod.rs"]
 pub mod __private;
 
+pub use elect::{Election, Leader, LeadershipLost, elect};
 /// The conformance kit: the contract as tests, for a backend of one's own.
 #[cfg(feature = "conformance")]
 #[doc(inline)]
@@ -208,6 +211,45 @@ pub async fn list_async() -> Result<Vec<LockInfo>, LockError> {
     choice::default_backend(Kind::Strong)?.list_async().await
 }
 
+/// Returns another guard of the hold that this thread, or the annotated function around, has of `key` at the
+/// default backend; see [`Backend::current_guard`].
+///
+/// ```
+/// use locks::lock;
+///
+/// #[lock("import")]
+/// fn import() -> Result<(), locks::LockError> {
+///     step()
+/// }
+///
+/// fn step() -> Result<(), locks::LockError> {
+///     let guard = locks::current_guard("import")?.expect("`import` has it");
+///     guard.check()?; // not lost?
+///     guard.refresh() // alive: `steal_after` of others counts from now
+/// }
+/// import()?;
+/// assert!(locks::current_guard("import")?.is_none());
+/// # Ok::<(), locks::LockError>(())
+/// ```
+///
+/// # Errors
+/// As [`Backend::current_guard`].
+#[track_caller]
+pub fn current_guard(key: &str) -> Result<Option<Guard>, LockError> {
+    choice::default_backend(Kind::Strong)?.current_guard(key)
+}
+
+/// Returns what [`current_guard`] returns, without blocking, of the annotated function or scope around.
+///
+/// # Errors
+/// As [`Backend::current_guard`].
+///
+/// # Cancel safety
+/// Dropping the future leaves nothing behind.
+pub async fn current_guard_async(key: &str) -> Result<Option<OwnedGuard>, LockError> {
+    choice::default_backend(Kind::Strong)?.current_guard_async(key).await
+}
+
 /// Makes `backend` the default one of this process, instead of the one that `LOCKS_URL` names.
 ///
 /// Call it once, first thing in `main`.
@@ -256,8 +298,9 @@ pub fn install_weak(backend: impl Into<Backend>) -> Result<(), LockError> {
 /// | `redis://db.example:6379/0` | clients of a Redis server | `redis` |
 /// | `postgres://app@db.example/billing` | clients of a PostgreSQL server | `postgres` |
 ///
-/// The [manual](manual::backends) describes each. No connection is made before the first request. Options
-/// after a `?` are defaults for requests that do not set them:
+/// A URL that is open already is not opened again: all handles share one client, with one connection,
+/// until the last of them is dropped. The [manual](manual::backends) describes each scheme. No connection
+/// is made before the first request. Options after a `?` are defaults for requests that do not set them:
 ///
 /// | option | meaning |
 /// |---|---|
@@ -279,7 +322,7 @@ pub fn install_weak(backend: impl Into<Backend>) -> Result<(), LockError> {
 /// and any error of opening the backend. No error repeats the URL, since it could contain a secret; a
 /// secret in a URL is refused.
 pub fn open(url: &str) -> Result<Backend, LockError> {
-    url::open(url)
+    opened::open(url)
 }
 
 /// The file backend at a `file:` URL, for the command's `clean`.

@@ -8,6 +8,8 @@ mod by_default;
 mod choice;
 #[path = "facade/defaults.rs"]
 mod defaults;
+#[path = "facade/elect.rs"]
+mod elect;
 #[path = "../locks-core/tests/checks/fails.rs"]
 mod fails;
 #[cfg(feature = "file")]

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use crate::{
@@ -38,6 +38,24 @@ enum Arbiter {
 pub(crate) enum Behind<'a> {
     Engine(&'a Engine),
     Other(&'a dyn LockBackend),
+}
+
+/// A handle that does not keep its backend.
+#[doc(hidden)]
+#[derive(Clone)]
+pub struct WeakBackend(Weak<Arbiter>);
+
+impl WeakBackend {
+    /// Returns a handle to the backend, if there still is one.
+    pub fn upgrade(&self) -> Option<Backend> {
+        self.0.upgrade().map(|arbiter| Backend(Some(arbiter)))
+    }
+}
+
+impl fmt::Debug for WeakBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WeakBackend")
+    }
 }
 
 impl Backend {
@@ -150,6 +168,12 @@ impl Backend {
     /// Dropping the future has no effect.
     pub async fn list_async(&self) -> Result<Vec<LockInfo>, LockError> {
         self.inspect(Query::All).await
+    }
+
+    /// Returns a handle that does not keep the backend; `None` for the engine of this process, which stays.
+    #[doc(hidden)]
+    pub fn downgrade(&self) -> Option<WeakBackend> {
+        self.0.as_ref().map(|arbiter| WeakBackend(Arc::downgrade(arbiter)))
     }
 
     /// Whether it is the in-process engine of this process, where keys can be pinned.

@@ -49,6 +49,8 @@ pub use engine::{
 pub use error::{DeadlockStep, ErrorKind, LockError, LostCause};
 pub use guard::{Guard, Lost, OwnedGuard};
 pub use handle::Backend;
+#[doc(hidden)]
+pub use handle::WeakBackend;
 pub use identity::{OwnerId, Scope, Scoped, Within, current, scope};
 pub use info::{HolderInfo, LockInfo, Party, Query, WaiterInfo};
 pub use key::{KeySet, Keys, MAX_KEY_LEN, check_key};

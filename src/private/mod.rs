@@ -7,10 +7,12 @@ mod early;
 mod key;
 mod locked;
 mod loss;
+mod outcome;
 mod site;
 
 pub use core::borrow::Borrow;
 pub use core::future::Future;
+pub use core::mem::drop;
 pub use core::option::Option::{None, Some};
 pub use core::pin::pin;
 pub use core::result::Result::{Err, Ok};
@@ -32,4 +34,5 @@ pub use loss::{
     release_and_return_unless_lost, release_and_return_value, release_and_return_value_async,
     run_once,
 };
+pub use outcome::{AnyOutcome, Outcome};
 pub use site::{Here, Options, Pinned, Place, Site, fixed, on, plain};

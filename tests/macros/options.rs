@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use locks::backend::Engine;
 use locks::{Backend, ErrorKind, LockError, LostCause, Mode, lock};
 
-use crate::polling::{holders, is_free};
+use crate::polling::{holders, is_free, now};
 
 #[lock("opt_plain")]
 fn plain() -> bool {
@@ -184,6 +184,113 @@ fn c14_hold_at_least_reserves_the_key() {
     let listed = locks::list().unwrap();
     let info = listed.iter().find(|info| info.key == "opt_at_least").unwrap();
     assert!(info.reserved_for.is_some());
+}
+
+#[lock("opt_once_result", once_per = "1h", wait = false)]
+fn once(outcome: Result<u8, &'static str>) -> Result<u8, Failed> {
+    Ok(outcome.map_err(Failed::Job)?)
+}
+
+#[derive(Debug, PartialEq)]
+enum Failed {
+    Job(&'static str),
+    Lock(ErrorKind),
+}
+
+impl From<LockError> for Failed {
+    fn from(error: LockError) -> Self {
+        Failed::Lock(error.kind())
+    }
+}
+
+#[test]
+fn c14_once_per_counts_an_ok_and_no_error() {
+    assert_eq!(once(Err("down")), Err(Failed::Job("down")));
+    assert_eq!(once(Err("down")), Err(Failed::Job("down")));
+    assert_eq!(once(Ok(7)), Ok(7));
+    assert_eq!(once(Ok(8)), Err(Failed::Lock(ErrorKind::Contended)));
+}
+
+#[lock("opt_once_option", once_per = "1h", wait = false, guard = held, label = "nightly")]
+fn once_some(outcome: Option<u8>) -> Option<u8> {
+    held.check().unwrap();
+    let listed = locks::list().unwrap();
+    let info = listed.iter().find(|info| info.key == "opt_once_option").unwrap();
+    assert_eq!(info.holders[0].label.as_deref(), Some("nightly"));
+    outcome
+}
+
+#[test]
+fn c14_once_per_counts_a_some_and_no_none() {
+    assert_eq!(once_some(None), None);
+    assert_eq!(once_some(Some(7)), Some(7));
+    assert_eq!(once_some(Some(8)), None, "it is reserved");
+}
+
+#[lock("opt_once_unit", once_per = Duration::from_secs(3600), wait = false, otherwise = false)]
+fn once_without_a_panic(panics: bool) -> bool {
+    assert!(!panics, "on purpose");
+    true
+}
+
+#[test]
+fn c14_once_per_counts_whatever_returns_and_no_panic() {
+    assert!(std::panic::catch_unwind(|| once_without_a_panic(true)).is_err());
+    assert!(once_without_a_panic(false));
+    assert!(!once_without_a_panic(false), "it is reserved");
+}
+
+#[lock("opt_once_lost", once_per = "1h", wait = false, on_lost = "error")]
+fn once_or_lost(outcome: Result<u8, Failed>) -> Result<u8, Failed> {
+    outcome
+}
+
+#[test]
+fn c14_once_per_goes_with_on_lost() {
+    assert_eq!(once_or_lost(Err(Failed::Job("down"))), Err(Failed::Job("down")));
+    assert_eq!(once_or_lost(Ok(7)), Ok(7));
+    assert_eq!(once_or_lost(Ok(8)), Err(Failed::Lock(ErrorKind::Contended)));
+}
+
+#[lock("opt_once_async", once_per = "1h", wait = false)]
+async fn once_async(outcome: Result<u8, Failed>) -> Result<u8, Failed> {
+    std::future::ready(()).await;
+    outcome
+}
+
+#[lock("opt_once_cancel", once_per = "1h", wait = false, on_lost = "cancel", guard = held)]
+async fn once_or_cancelled(outcome: Result<u8, Failed>) -> Result<u8, Failed> {
+    held.check()?;
+    outcome
+}
+
+#[test]
+fn c14_once_per_counts_in_async_functions() {
+    let failed = || Err(Failed::Job("down"));
+    assert_eq!(now(once_async(failed())), failed());
+    drop(once_async(Ok(1)));
+    assert_eq!(now(once_async(Ok(7))), Ok(7));
+    assert_eq!(now(once_async(Ok(8))), Err(Failed::Lock(ErrorKind::Contended)));
+    assert_eq!(now(once_or_cancelled(failed())), failed());
+    assert_eq!(now(once_or_cancelled(Ok(7))), Ok(7));
+    assert_eq!(now(once_or_cancelled(Ok(8))), Err(Failed::Lock(ErrorKind::Contended)));
+}
+
+#[test]
+fn c14_once_per_counts_in_blocks() {
+    let job = |outcome: Option<u8>| -> Result<Option<u8>, LockError> {
+        locks::block::lock!("opt_once_block", once_per = "1h", wait = false => outcome)
+    };
+    let early = || -> Result<u8, LockError> {
+        let out = locks::block::lock!("opt_once_block", once_per = "1h", wait = false => {
+            return Ok(1);
+        });
+        out
+    };
+    assert_eq!(job(None).unwrap(), None);
+    assert_eq!(early().unwrap(), 1, "who leaves early has not come to the end");
+    assert_eq!(job(Some(7)).unwrap(), Some(7));
+    assert!(job(Some(8)).unwrap_err().is_contended());
 }
 
 #[lock("opt_at_most", hold_at_most = "1ms", guard = held)]

@@ -61,24 +61,29 @@ fn held(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStream {
         None => (quote_spanned!(span=> ()), quote!(())),
     };
     let body = in_arm(lock, &value, &name, body);
+    let mark = super::function::mark_done(lock, &quote_spanned!(span=> &__output));
     match (&lock.on_lost, asynchronous) {
         (OnLost::Continue, false) => quote_spanned!(span=>
             let __output = #body;
+            #mark
             #private::Ok(__output)
         ),
         (OnLost::Continue, true) => quote_spanned!(span=>
             let __output = #body;
+            #mark
             #private::release(__guard).await;
             #private::Ok(__output)
         ),
         (OnLost::Error, true) => quote_spanned!(span=>
             let __output = #body;
+            #mark
             #private::release_and_return_value_async(__guard, __output).await
         ),
         (OnLost::Cancel(_), true) => quote_spanned!(span=>
             let __output = #private::cancel_when_lost(&__guard, #private::pin!(async { return #body; })).await;
             match __output {
                 #private::Ok(__output) => {
+                    #mark
                     #private::release_and_return_value_async(__guard, __output).await
                 }
                 #private::Err(__error) => #private::Err(__error),
@@ -86,6 +91,7 @@ fn held(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStream {
         ),
         (_, false) => quote_spanned!(span=>
             let __output = #body;
+            #mark
             #private::release_and_return_value(__guard, __output)
         ),
     }

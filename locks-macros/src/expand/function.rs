@@ -57,15 +57,27 @@ fn blocking(
     let private = lock.private(span);
     let acquire = acquire(lock, asker, &Way::Blocking);
     let early = early::arms(lock, returned, probe_future);
+    let marks_done = lock.marks_done && !matches!(returned, Returned::Never(_));
     let held = match (&lock.on_lost, &lock.guard) {
-        (OnLost::Continue, None) => body.to_token_stream(),
-        (OnLost::Continue, Some(name)) => {
+        (OnLost::Continue, None) if !marks_done => body.to_token_stream(),
+        (OnLost::Continue, Some(name)) if !marks_done => {
             quote_spanned!(span=> match &__guard { #name => #body })
         }
-        (_, name) => {
+        (on_lost, name) => {
             let name = name.as_ref().map_or_else(|| quote!(_), |name| quote!(#name));
             let annotation = returned.annotation();
-            let or_lost = or_lost(lock, returned);
+            let mark = mark_done(lock, &quote_spanned!(span=> &__output));
+            let end = match on_lost {
+                OnLost::Continue => {
+                    quote_spanned!(span=> #private::drop(__guard); return __output;)
+                }
+                _ => {
+                    let or_lost = or_lost(lock, returned);
+                    quote_spanned!(span=>
+                        return #private::release_and_return(__guard, __output, #or_lost);
+                    )
+                }
+            };
             let order = edge(lock, returned, &in_order(&function.sig, body.stream()));
             quote_spanned!(span=> {
                 let __held = &__guard;
@@ -73,7 +85,8 @@ fn blocking(
                     #order
                     match __held { #name => #body }
                 });
-                return #private::release_and_return(__guard, __output, #or_lost);
+                #mark
+                #end
             })
         }
     };
@@ -122,6 +135,7 @@ fn asynchronous(
     let run = quote_spanned!(span=> async move { #edge #body });
     let in_one = matches!(lock.on_lost, OnLost::Continue)
         && lock.guard.is_none()
+        && !lock.marks_done
         && lock.otherwise.is_none()
         && !matches!(returned, Returned::Never(_));
     if in_one {
@@ -138,10 +152,12 @@ fn asynchronous(
     let run = quote_spanned!(span=> #private::Scoped::new(__scope, #run));
     let held = lock.guard.as_ref().map(|_| quote_spanned!(span=> let __held = &__guard;));
     let outcome = outcome(lock, &Way::Scoped);
+    let mark = mark_done(lock, &quote_spanned!(span=> &__output));
     let finish = match (&lock.on_lost, returned) {
         (_, Returned::Never(_)) => quote_spanned!(span=> #private::never(#run).await),
         (OnLost::Continue, _) => quote_spanned!(span=>
             let __output = #run.await;
+            #mark
             #private::release(__guard).await;
             return __output;
         ),
@@ -149,13 +165,19 @@ fn asynchronous(
             let or_lost = or_lost(lock, returned);
             quote_spanned!(span=>
                 let __output = #run.await;
+                #mark
                 return #private::release_and_return_async(__guard, __output, #or_lost).await;
             )
         }
         (OnLost::Cancel(_), _) => {
+            let mark = mark_done(lock, &quote_spanned!(span=> __output));
+            let mark_kept = lock.marks_done.then(
+                || quote_spanned!(span=> if let #private::Ok(__output) = &__output { #mark }),
+            );
             let or_lost = or_lost(lock, returned);
             quote_spanned!(span=>
                 let __output = #private::cancel_when_lost(&__guard, #private::pin!(#run)).await;
+                #mark_kept
                 return #private::release_and_return_unless_lost(__guard, __output, #or_lost).await;
             )
         }
@@ -165,6 +187,20 @@ fn asynchronous(
         match #outcome {
             #private::Ok(__guard) => { #held #finish }
             #early
+        }
+    )
+}
+
+/// Marks what was done under the lock as done, if the value behind this reference is that of a success (C14).
+pub(super) fn mark_done(lock: &Lock, output: &TokenStream) -> TokenStream {
+    if !lock.marks_done {
+        return TokenStream::new();
+    }
+    let span = Span::mixed_site();
+    let private = lock.private(span);
+    quote_spanned!(span=>
+        if { use #private::AnyOutcome as _; #private::Outcome(#output).__locks_is_done() } {
+            __guard.mark_done();
         }
     )
 }

@@ -35,6 +35,8 @@ pub(crate) struct Lock {
     pub(crate) plain: bool,
     /// All options are literals, so that they take nothing along.
     pub(crate) fixed: bool,
+    /// Whether it counts if what is done under the lock succeeds (C14).
+    pub(crate) marks_done: bool,
     /// Whether it asks to nest, which who is anonymous cannot (C9).
     pub(crate) reentrant: bool,
     /// Whether the request may end because somebody else has the lock (A2).
@@ -81,6 +83,7 @@ pub(crate) fn lock(args: Args) -> Result<Lock> {
         weak: false,
         plain: true,
         fixed: true,
+        marks_done: false,
         reentrant: false,
         may_be_contended: false,
         on_lost: OnLost::Continue,

@@ -8,7 +8,7 @@ use syn::{Error, Lit, Result, parse_quote};
 use super::{Lock, OnLost, Otherwise, duration, suggestion};
 use crate::parse::{Expression, Setting, Value};
 
-const OPTIONS: [&str; 16] = [
+const OPTIONS: [&str; 18] = [
     "key",
     "wait",
     "steal_after",
@@ -19,6 +19,8 @@ const OPTIONS: [&str; 16] = [
     "lease",
     "hold_at_least",
     "hold_at_most",
+    "once_per",
+    "label",
     "on_lost",
     "otherwise",
     "guard",
@@ -48,13 +50,23 @@ pub(super) fn apply(settings: Vec<Setting>, lock: &mut Lock) -> Result<()> {
         let excluded = match name.to_string().as_str() {
             "shared" => "permits",
             "permits" => "shared",
+            "once_per" => "hold_at_least",
+            "hold_at_least" => "once_per",
             _ => "",
         };
         if given.iter().any(|earlier| earlier == excluded) {
             return Err(Error::new(
                 name.span(),
-                "`shared` and `permits` exclude each other: \
-                 a permit is shared with the other permits",
+                match excluded {
+                    "shared" | "permits" => {
+                        "`shared` and `permits` exclude each other: \
+                         a permit is shared with the other permits"
+                    }
+                    _ => {
+                        "`once_per` and `hold_at_least` exclude each other: the first reserves the key only \
+                         after a success, the second in any case"
+                    }
+                },
             ));
         }
         apply_one(&name, value, lock)?;
@@ -102,8 +114,16 @@ fn apply_value(name: &Ident, value: Expression, lock: &mut Lock) -> Result<()> {
     }
     let call = match option.as_str() {
         "wait" => return wait(value, lock),
-        "steal_after" | "lease" | "hold_at_least" | "hold_at_most" => {
-            lock.plain &= !option.starts_with("hold_");
+        "label" => {
+            lock.plain = false;
+            match value.literal() {
+                Some(Lit::Str(_)) | None => computed(&value),
+                Some(other) => return Err(ill_typed(&option, &other)),
+            }
+        }
+        "steal_after" | "lease" | "hold_at_least" | "hold_at_most" | "once_per" => {
+            lock.plain &= !option.starts_with("hold_") && option != "once_per";
+            lock.marks_done |= option == "once_per";
             match value.literal() {
                 Some(literal) => duration_of(&option, &literal, lock)?,
                 None => computed(&value),
@@ -245,6 +265,7 @@ fn ill_typed(option: &str, literal: &Lit) -> Error {
     let takes = match option {
         "wait" => "`true`, `false`, a duration such as `\"2s\"` or an expression of either type",
         "permits" => return Error::new(literal.span(), PERMITS),
+        "label" => "a text or an expression of type `&str`, `String` or `Arc<str>`",
         "fair" => "`true`, `false` or an expression of type `bool`",
         "backend" => {
             "an expression of type `Backend`, owned or borrowed, such as a static that keeps what \
@@ -297,6 +318,8 @@ fn example(option: &str) -> &'static str {
         "lease" => "lease = \"30s\"",
         "hold_at_least" => "hold_at_least = \"1m\"",
         "hold_at_most" => "hold_at_most = \"10m\"",
+        "once_per" => "once_per = \"24h\"",
+        "label" => "label = format!(\"order {id}\")",
         "on_lost" => "on_lost = \"error\"",
         "otherwise" => "otherwise = 0",
         "guard" => "guard = lock",

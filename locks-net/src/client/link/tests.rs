@@ -151,7 +151,6 @@ fn acquire(key: &str, mode: Mode) -> Acquire {
         site: 0,
         waited: Duration::ZERO,
         label: None,
-        label: None,
     }
 }
 

@@ -61,7 +61,6 @@ fn plain(key: &str) -> Acquire {
         site: 3,
         waited: Duration::ZERO,
         label: None,
-        label: None,
     }
 }
 

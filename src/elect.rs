@@ -1,0 +1,305 @@
+//! Leader election: a lock for as long as one leads.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use locks_core::{
+    Alarm, Backend, Clock, LockBuilder, LockError, Lost, LostCause, Moment, OwnedGuard,
+    SystemClock, Token,
+};
+
+/// Stands for election as the one leader under `name` at the default backend, across all programs that
+/// do the same there.
+///
+/// Leadership is a lock on the key `name`: it passes on when the leader resigns, ends, or its process
+/// dies. Against a leader that is still there and does nothing (stopped, hung, without network) there
+/// is the lease, where the backend has one (TCP, Redis and other stores), and
+/// [`stuck_after`](Election::stuck_after) everywhere.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// let election = locks::elect("scheduler").stuck_after(Duration::from_secs(30));
+/// let leader = election.lead()?; // waits for its turn
+/// for job in ["a", "b"] {
+///     leader.check()?; // still the leader? And tells the others that it is alive
+///     println!("{job}, as leader {}", leader.token());
+/// }
+/// leader.resign()?;
+/// # Ok::<(), locks::LockError>(())
+/// ```
+///
+/// On a steal, and when a lease runs out, the next leader may begin before the last one looks: for that
+/// while two run. So [check](Leader::check) before each effect, and hand its [token](Leader::token) to
+/// whatever the effect is on, to be compared there: the greater one is the newer leader.
+pub fn elect(name: impl Into<String>) -> Election {
+    Election { lock: crate::named(name.into()), stuck_after: None }
+}
+
+/// Somebody who stands for election; see [`elect`].
+#[derive(Clone, Debug)]
+#[must_use = "nobody is elected before `lead`, `try_lead` or `run`"]
+pub struct Election {
+    lock: LockBuilder<'static>,
+    stuck_after: Option<Duration>,
+}
+
+impl Election {
+    /// Holds the election at `backend` instead of the default one.
+    pub fn on(mut self, backend: impl Into<Backend>) -> Self {
+        self.lock = self.lock.on(backend);
+        self
+    }
+
+    /// Takes over from a leader that has not looked for `limit` whether it still is one. A leader looks by
+    /// [`check`](Leader::check), or by polling [`lost`](Leader::lost), several times in that time: so choose
+    /// it longer than the longest step between two looks. Everybody who stands should give the same.
+    pub fn stuck_after(mut self, limit: Duration) -> Self {
+        self.lock = self.lock.steal_after(limit);
+        self.stuck_after = Some(limit);
+        self
+    }
+
+    /// Sets how long the arbiter waits for a leader that has gone silent, where it goes by leases.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lock = self.lock.lease(lease);
+        self
+    }
+
+    /// Labels the candidate, for errors and lists.
+    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.lock = self.lock.label(label);
+        self
+    }
+
+    /// Waits until elected, blocking the thread.
+    ///
+    /// # Errors
+    /// `Unavailable`, and whatever else keeps the lock from being acquired.
+    #[track_caller]
+    pub fn lead(&self) -> Result<Leader, LockError> {
+        let guard = self.lock.clone().acquire()?.into_owned();
+        Ok(Leader::new(guard, self.stuck_after))
+    }
+
+    /// Leads if nobody else does; `None` if somebody does.
+    ///
+    /// # Errors
+    /// As [`lead`](Self::lead).
+    #[track_caller]
+    pub fn try_lead(&self) -> Result<Option<Leader>, LockError> {
+        match self.lock.clone().wait(false).acquire() {
+            Ok(guard) => Ok(Some(Leader::new(guard.into_owned(), self.stuck_after))),
+            Err(error) if error.is_contended() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Waits until elected, without blocking.
+    ///
+    /// # Errors
+    /// As [`lead`](Self::lead).
+    ///
+    /// # Cancel safety
+    /// Dropping the future withdraws the candidate.
+    #[track_caller]
+    pub fn lead_async(&self) -> impl Future<Output = Result<Leader, LockError>> + Send + use<> {
+        let (acquire, stuck_after) = (self.lock.clone().acquire_async(), self.stuck_after);
+        async move { Ok(Leader::new(acquire.await?, stuck_after)) }
+    }
+
+    /// Runs `lead` while leading: when the leadership is lost its future is dropped where it waits, and the
+    /// candidate stands again. Ends when that future does, and resigns then.
+    ///
+    /// ```
+    /// # use std::{future::Future, pin::pin, task::{Context, Poll, Waker}};
+    /// # let run = async {
+    /// let done = locks::elect("migrator").run(|leader| async move { leader.token() }).await?;
+    /// # let _ = done; Ok::<(), locks::LockError>(()) };
+    /// # let Poll::Ready(ran) = pin!(run).poll(&mut Context::from_waker(Waker::noop())) else { panic!() };
+    /// # ran.unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As [`lead`](Self::lead).
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops that of `lead`, and resigns or withdraws.
+    pub async fn run<F: Future>(
+        &self,
+        mut lead: impl FnMut(Arc<Leader>) -> F,
+    ) -> Result<F::Output, LockError> {
+        loop {
+            let leader = Arc::new(self.lead_async().await?);
+            // In this scope, so that what is dropped on a loss is dropped before the next election.
+            let mut run = pin!(lead(leader.clone()));
+            let mut lost = pin!(leader.lost());
+            let outcome = poll_fn(|cx| {
+                if lost.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(None);
+                }
+                run.as_mut().poll(cx).map(Some)
+            });
+            if let Some(output) = outcome.await {
+                return Ok(output);
+            }
+        }
+    }
+}
+
+/// A leader, until it is lost or dropped; see [`elect`].
+#[must_use = "a leader that is dropped has resigned"]
+pub struct Leader {
+    guard: OwnedGuard,
+    /// How often to tell that it is alive, and when next.
+    refresh: Option<Mutex<Refresh>>,
+}
+
+struct Refresh {
+    every: Duration,
+    next: Moment,
+}
+
+impl Leader {
+    fn new(guard: OwnedGuard, stuck_after: Option<Duration>) -> Self {
+        let refresh = stuck_after.map(|limit| {
+            let every = limit / 4;
+            Mutex::new(Refresh { every, next: SystemClock.now().after(every) })
+        });
+        Self { guard, refresh }
+    }
+
+    /// Returns the fencing token: each leader's is greater than that of every leader before.
+    pub fn token(&self) -> Token {
+        self.guard.token()
+    }
+
+    /// Fails if it does not lead any more. With [`stuck_after`](Election::stuck_after) it tells the others,
+    /// every now and then, that this leader is alive; that blocks where the arbiter is elsewhere.
+    ///
+    /// # Errors
+    /// [`Lost`](locks_core::ErrorKind::Lost), with the cause; with `stuck_after` also whatever keeps the
+    /// arbiter from answering.
+    pub fn check(&self) -> Result<(), LockError> {
+        self.guard.check()?;
+        if self.is_due() {
+            self.guard.refresh()?;
+        }
+        Ok(())
+    }
+
+    /// Like [`check`](Self::check), without blocking.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn check_async(&self) -> Result<(), LockError> {
+        self.guard.check()?;
+        if self.is_due() {
+            self.guard.refresh_async().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits until the leadership is lost, for ever if it never is. With
+    /// [`stuck_after`](Election::stuck_after) it is by being polled that it tells the others that this leader
+    /// is alive: a task that hangs between two polls is taken to be stuck, as it should be.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub fn lost(&self) -> LeadershipLost<'_> {
+        LeadershipLost { leader: self, lost: self.guard.lost(), refreshing: None, alarm: None }
+    }
+
+    /// Resigns, and waits until the arbiter knows.
+    ///
+    /// # Errors
+    /// [`Lost`](locks_core::ErrorKind::Lost) if another leads already, and whatever keeps the arbiter from
+    /// answering.
+    pub fn resign(self) -> Result<(), LockError> {
+        self.guard.release()
+    }
+
+    /// Like [`resign`](Self::resign), without blocking.
+    ///
+    /// # Errors
+    /// As [`resign`](Self::resign).
+    ///
+    /// # Cancel safety
+    /// It resigns, also if the future is dropped.
+    pub async fn resign_async(self) -> Result<(), LockError> {
+        self.guard.release_async().await
+    }
+
+    /// Whether it is time to tell that it is alive; that is the caller's to do then.
+    fn is_due(&self) -> bool {
+        let Some(refresh) = &self.refresh else { return false };
+        let mut refresh = refresh.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = SystemClock.now();
+        let due = refresh.next <= now;
+        if due {
+            refresh.next = now.after(refresh.every);
+        }
+        due
+    }
+
+    fn next_refresh(&self) -> Option<Moment> {
+        let refresh = self.refresh.as_ref()?;
+        Some(refresh.lock().unwrap_or_else(PoisonError::into_inner).next)
+    }
+}
+
+impl fmt::Debug for Leader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Leader").field("guard", &self.guard).finish_non_exhaustive()
+    }
+}
+
+/// Resolves when a leadership is lost, to the cause; see [`Leader::lost`].
+#[must_use = "futures do nothing unless polled"]
+pub struct LeadershipLost<'a> {
+    leader: &'a Leader,
+    lost: Lost<'a>,
+    refreshing: Option<Pin<Box<dyn Future<Output = Result<(), LockError>> + Send + 'a>>>,
+    alarm: Option<Alarm>,
+}
+
+impl Future for LeadershipLost<'_> {
+    type Output = LostCause;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<LostCause> {
+        let this = &mut *self;
+        loop {
+            if let Poll::Ready(cause) = Pin::new(&mut this.lost).poll(cx) {
+                return Poll::Ready(cause);
+            }
+            if let Some(refreshing) = &mut this.refreshing {
+                if refreshing.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                // Should it have failed, the next one comes soon; a loss is told of by the guard.
+                this.refreshing = None;
+            }
+            if !this.leader.is_due() {
+                break;
+            }
+            this.refreshing = Some(Box::pin(this.leader.guard.refresh_async()));
+        }
+        if let Some(next) = this.leader.next_refresh() {
+            this.alarm = Some(SystemClock.wake_at(next, cx.waker().clone()));
+        }
+        Poll::Pending
+    }
+}
+
+impl fmt::Debug for LeadershipLost<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LeadershipLost").field("leader", self.leader).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,34 @@
+//! Whether what a body comes to is a success (C14, `once_per`).
+
+/// The value of a body, to be asked whether it is that of a success: `Ok` and `Some` are, `Err` and
+/// `None` are not, and any other is, as it came back without a panic.
+///
+/// `__locks_is_done` is found here for `Result` and `Option`, and in [`AnyOutcome`] for everything else.
+#[derive(Debug)]
+pub struct Outcome<'a, R>(pub &'a R);
+
+impl<T, E> Outcome<'_, Result<T, E>> {
+    /// Returns whether it is `Ok`.
+    pub const fn __locks_is_done(&self) -> bool {
+        self.0.is_ok()
+    }
+}
+
+impl<T> Outcome<'_, Option<T>> {
+    /// Returns whether it is `Some`.
+    pub const fn __locks_is_done(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// Every other type.
+pub trait AnyOutcome {
+    /// Returns `true`.
+    fn __locks_is_done(&self) -> bool;
+}
+
+impl<R> AnyOutcome for Outcome<'_, R> {
+    fn __locks_is_done(&self) -> bool {
+        true
+    }
+}
