@@ -252,7 +252,11 @@ impl World {
                     self.tell(What::Refreshed { it });
                 }
                 Record::Freed { key, token } => self.tell(What::Freed { key, token }),
-                Record::Disowned { .. } | Record::Reserved(_) => {}
+                // No client of the simulation marks or shares what it holds.
+                Record::Disowned { .. }
+                | Record::Done { .. }
+                | Record::Shared { .. }
+                | Record::Reserved(_) => {}
             }
         }
     }
