@@ -266,9 +266,11 @@ impl fmt::Debug for Leader {
 pub struct LeadershipLost<'a> {
     leader: &'a Leader,
     lost: Lost<'a>,
-    refreshing: Option<Pin<Box<dyn Future<Output = Result<(), LockError>> + Send + 'a>>>,
+    refreshing: Option<Refreshing<'a>>,
     alarm: Option<Alarm>,
 }
+
+type Refreshing<'a> = Pin<Box<dyn Future<Output = Result<(), LockError>> + Send + 'a>>;
 
 impl Future for LeadershipLost<'_> {
     type Output = LostCause;

@@ -114,6 +114,8 @@ pub use elect::{Election, Leader, LeadershipLost, elect};
 pub use locks_conformance as conformance;
 #[cfg(feature = "conformance")]
 pub use locks_conformance::conformance;
+#[cfg(feature = "metrics")]
+pub use locks_core::describe_metrics;
 pub use locks_core::{
     Acquire, Backend, CallSite, CancelToken, DeadlockStep, ErrorKind, Guard, HolderInfo, Kind,
     LockBuilder, LockError, LockInfo, Lost, LostCause, MAX_KEY_LEN, Mode, Options, OwnedGuard,

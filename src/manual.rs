@@ -46,6 +46,12 @@ pub use locks_core::contract;
 #[doc = include_str!("manual/deadlocks.md")]
 pub mod deadlocks {}
 
+#[doc = include_str!("manual/recipes.md")]
+pub mod recipes {}
+
+#[doc = include_str!("manual/observability.md")]
+pub mod observability {}
+
 #[doc = include_str!("manual/testing.md")]
 pub mod testing {}
 

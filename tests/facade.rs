@@ -22,6 +22,9 @@ mod limits;
 #[cfg(feature = "tracing")]
 #[path = "../locks-core/tests/checks/listens.rs"]
 mod listens;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+#[path = "facade/observability.rs"]
+mod observability;
 #[path = "facade/pages.rs"]
 mod pages;
 #[path = "facade/testing.rs"]

@@ -291,7 +291,7 @@ impl OwnedGuard {
         let guard = Self {
             hold: ManuallyDrop::new(hold),
             backend: ManuallyDrop::new(backend),
-            granted: Since::now(),
+            granted: asked.again(),
         };
         // A subscriber that panics drops the guard.
         observe::acquired(&guard.hold, asked);

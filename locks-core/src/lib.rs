@@ -59,6 +59,14 @@ pub use leased::{
     AcquisitionId, BootClock, Claimed, EntryState, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry,
     LeasePlace, LeaseRenewal, LeaseStore, Leased, LeasedBuilder, Refusal, Renewed, Wake, WakeSink,
 };
+#[cfg(feature = "tracing")]
+#[doc(hidden)]
+pub use observe::EVENTS;
+#[cfg(feature = "metrics")]
+pub use observe::describe_metrics;
+#[cfg(feature = "metrics")]
+#[doc(hidden)]
+pub use observe::{METRICS, Metric};
 #[doc(hidden)]
 pub use observe::{lost as report_lost, report_release, stolen as report_stolen};
 pub use op::Op;

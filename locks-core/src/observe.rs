@@ -1,15 +1,11 @@
-//! What is told to `tracing` and `metrics`, where their features are on; nothing otherwise.
-//!
-//! | event | level | metric |
-//! |---|---|---|
-//! | acquired | trace | `locks_acquired_total`, `locks_wait_seconds` |
-//! | refused: contended, timeout | debug | `locks_contended_total` |
-//! | refused: anything else | warn | `locks_failed_total` |
-//! | released | trace | `locks_hold_seconds` |
-//! | not released as it should be | warn | `locks_release_failed_total` |
-//! | lost: with the holder, the cause and, where it is known, the thief; of no span | warn | `locks_lost_total` and, by another's `steal_after`, `locks_stolen_total` |
-//! | taken over, by this process from another | warn | |
+//! What is told to `tracing` and `metrics`, where their features are on; nothing otherwise. The manual's
+//! page *observability* has all of it in tables; a test holds them against [`METRICS`] and [`EVENTS`], and
+//! those against what is told.
 
+#[cfg(not(any(feature = "tracing", feature = "metrics")))]
+use crate::CallSite;
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+use crate::ErrorKind;
 use crate::{Hold, HolderInfo, LockError, LostCause, Op, Token};
 
 #[cfg(any(feature = "tracing", feature = "metrics"))]
@@ -20,10 +16,83 @@ pub(crate) use on::Since;
 #[derive(Clone, Copy)]
 pub(crate) struct Since;
 
+/// A metric: its name, its type, its labels, and what it counts.
+#[doc(hidden)]
+#[cfg(feature = "metrics")]
+pub type Metric = (&'static str, &'static str, &'static [&'static str], &'static str);
+
+/// All metrics there are.
+#[doc(hidden)]
+#[cfg(feature = "metrics")]
+pub const METRICS: [Metric; 10] = [
+    ("locks_acquired_total", "counter", &["site"], "Locks that were acquired."),
+    ("locks_wait_seconds", "histogram", &["site"], "How long acquired locks were waited for."),
+    (
+        "locks_contended_total",
+        "counter",
+        &["site", "cause"],
+        "Requests refused because another holds the lock.",
+    ),
+    (
+        "locks_failed_total",
+        "counter",
+        &["site", "cause"],
+        "Requests that failed for another reason.",
+    ),
+    ("locks_waiting", "gauge", &["site"], "Requests that are waiting now."),
+    ("locks_held", "gauge", &["site"], "Guards that are held now."),
+    ("locks_hold_seconds", "histogram", &["site"], "How long guards were held."),
+    ("locks_lost_total", "counter", &["cause"], "Holds that were lost."),
+    ("locks_stolen_total", "counter", &[], "Holds that were lost to another's `steal_after`."),
+    (
+        "locks_release_failed_total",
+        "counter",
+        &["cause"],
+        "Releases that the backend did not confirm.",
+    ),
+];
+
+/// Tells the recorder that is installed what each metric is: its unit, and the text that an exporter
+/// shows as `HELP`. Call it once, after installing the recorder.
+#[cfg(feature = "metrics")]
+pub fn describe_metrics() {
+    for (name, kind, _, help) in METRICS {
+        let unit =
+            if name.ends_with("_seconds") { metrics::Unit::Seconds } else { metrics::Unit::Count };
+        match kind {
+            "counter" => metrics::describe_counter!(name, unit, help),
+            "gauge" => metrics::describe_gauge!(name, unit, help),
+            _ => metrics::describe_histogram!(name, unit, help),
+        }
+    }
+}
+
+/// All events there are: the message, or what it begins with, the level, and the fields beside it.
+#[doc(hidden)]
+#[cfg(feature = "tracing")]
+pub const EVENTS: [(&str, &str, &[&str]); 6] = [
+    ("acquired", "trace", &["key", "token", "site", "waited"]),
+    ("not acquired", "debug, warn", &["key", "cause", "site", "waited"]),
+    ("released", "trace", &["key", "token", "site", "held"]),
+    ("not released as it should be", "warn", &["key", "cause"]),
+    ("the lock was lost", "warn", &["key", "token", "cause", "holder", "thief", "thief_token"]),
+    ("the lock was taken over", "warn", &["key", "token", "holder", "thief", "thief_token"]),
+];
+
 #[cfg(not(any(feature = "tracing", feature = "metrics")))]
 impl Since {
     #[inline]
     pub(crate) fn now() -> Self {
+        Self
+    }
+
+    #[inline]
+    pub(crate) fn at(_: CallSite) -> Self {
+        Self
+    }
+
+    #[inline]
+    pub(crate) fn again(self) -> Self {
         Self
     }
 }
@@ -32,13 +101,34 @@ impl Since {
 mod on {
     use std::time::{Duration, Instant};
 
-    /// When something began.
+    use crate::CallSite;
+
+    /// When something began, and where in the program.
     #[derive(Clone, Copy)]
-    pub(crate) struct Since(Instant);
+    pub(crate) struct Since(Instant, Option<CallSite>);
 
     impl Since {
         pub(crate) fn now() -> Self {
-            Self(Instant::now())
+            Self(Instant::now(), None)
+        }
+
+        pub(crate) fn at(site: CallSite) -> Self {
+            Self(Instant::now(), Some(site))
+        }
+
+        /// From now on, at the same place.
+        pub(crate) fn again(self) -> Self {
+            Self(Instant::now(), self.1)
+        }
+
+        pub(super) fn site(self) -> Option<CallSite> {
+            self.1
+        }
+
+        /// As a label: call sites are part of the program, so there are only so many.
+        #[cfg(feature = "metrics")]
+        pub(super) fn label(self) -> metrics::SharedString {
+            self.1.map_or("unknown".into(), |site| site.to_string().into())
         }
 
         pub(super) fn elapsed(self) -> Duration {
@@ -67,20 +157,51 @@ pub(crate) fn acquired(hold: &Hold, asked: Since) {
     let _ = (hold, asked);
     #[cfg(any(feature = "tracing", feature = "metrics"))]
     tell(|| {
+        #[cfg(feature = "metrics")]
+        metrics::gauge!("locks_held", "site" => asked.label()).increment(1.0);
         #[cfg(feature = "tracing")]
         tracing::trace!(
             target: "locks",
-            keys = %keys(hold),
+            key = %keys(hold),
             token = hold.token().get(),
+            site = asked.site().map(tracing::field::display),
             waited = ?asked.elapsed(),
             "acquired"
         );
         #[cfg(feature = "metrics")]
         {
-            metrics::counter!("locks_acquired_total").increment(1);
-            metrics::histogram!("locks_wait_seconds").record(asked.elapsed().as_secs_f64());
+            metrics::counter!("locks_acquired_total", "site" => asked.label()).increment(1);
+            metrics::histogram!("locks_wait_seconds", "site" => asked.label())
+                .record(asked.elapsed().as_secs_f64());
         }
     });
+}
+
+/// A request begins to wait, or does so no longer.
+#[inline]
+pub(crate) fn waits(asked: Since, begins: bool) {
+    let _ = (asked, begins);
+    #[cfg(feature = "metrics")]
+    tell(|| {
+        let waiting = metrics::gauge!("locks_waiting", "site" => asked.label());
+        if begins { waiting.increment(1.0) } else { waiting.decrement(1.0) }
+    });
+}
+
+/// A request that waits, until this is dropped.
+pub(crate) struct Waiting(Since);
+
+impl Waiting {
+    pub(crate) fn begin(asked: Since) -> Self {
+        waits(asked, true);
+        Self(asked)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        waits(self.0, false);
+    }
 }
 
 /// A request was turned down.
@@ -89,19 +210,61 @@ pub(crate) fn refused(error: &LockError, asked: Since) {
     let _ = (error, asked);
     #[cfg(any(feature = "tracing", feature = "metrics"))]
     tell(|| {
+        let cause = cause(error.kind());
         #[cfg(feature = "tracing")]
-        if error.is_contended() {
-            tracing::debug!(target: "locks", key = error.key(), waited = ?asked.elapsed(), "{error}");
-        } else {
-            tracing::warn!(target: "locks", key = error.key(), waited = ?asked.elapsed(), "{error}");
+        {
+            let site = asked.site().map(tracing::field::display);
+            let waited = tracing::field::debug(asked.elapsed());
+            if error.is_contended() {
+                tracing::debug!(target: "locks", key = error.key(), cause, site, waited, "not acquired: {error}");
+            } else {
+                tracing::warn!(target: "locks", key = error.key(), cause, site, waited, "not acquired: {error}");
+            }
         }
         #[cfg(feature = "metrics")]
         if error.is_contended() {
-            metrics::counter!("locks_contended_total").increment(1);
+            metrics::counter!("locks_contended_total", "site" => asked.label(), "cause" => cause)
+                .increment(1);
         } else {
-            metrics::counter!("locks_failed_total").increment(1);
+            metrics::counter!("locks_failed_total", "site" => asked.label(), "cause" => cause)
+                .increment(1);
         }
     });
+}
+
+/// The kind of an error in a word, as a label.
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+fn cause(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Contended => "contended",
+        ErrorKind::Timeout => "timeout",
+        ErrorKind::Deadlock => "deadlock",
+        ErrorKind::Cancelled => "cancelled",
+        ErrorKind::Lost { cause } => loss(cause),
+        ErrorKind::InvalidKey => "invalid_key",
+        ErrorKind::Unsupported => "unsupported",
+        ErrorKind::NotConfigured => "not_configured",
+        ErrorKind::Unavailable => "unavailable",
+        ErrorKind::PermitsMismatch => "permits_mismatch",
+        ErrorKind::Unauthorized => "unauthorized",
+        ErrorKind::LimitExceeded => "limit_exceeded",
+        ErrorKind::Protocol => "protocol",
+        ErrorKind::Io => "io",
+    }
+}
+
+/// The cause of a loss in a word, as a label.
+#[cfg(any(feature = "tracing", feature = "metrics"))]
+fn loss(cause: LostCause) -> &'static str {
+    match cause {
+        LostCause::Stolen => "stolen",
+        LostCause::HeldTooLong => "held_too_long",
+        LostCause::Expired => "expired",
+        LostCause::Evicted => "evicted",
+        LostCause::SessionEnded => "session_ended",
+        LostCause::Replaced => "replaced",
+        LostCause::Forgotten => "forgotten",
+    }
 }
 
 /// What is to be told of a hold once it has been given back: the keys are its holder's to read only until
@@ -132,18 +295,22 @@ impl Ending {
     pub(crate) fn released(self) {
         #[cfg(any(feature = "tracing", feature = "metrics"))]
         tell(|| {
+            #[cfg(feature = "metrics")]
+            metrics::gauge!("locks_held", "site" => self.granted.label()).decrement(1.0);
             #[cfg(feature = "tracing")]
             if let Some((keys, token)) = self.keys {
                 tracing::trace!(
                     target: "locks",
-                    keys = %keys,
+                    key = %keys,
                     token = token.get(),
+                    site = self.granted.site().map(tracing::field::display),
                     held = ?self.granted.elapsed(),
                     "released"
                 );
             }
             #[cfg(feature = "metrics")]
-            metrics::histogram!("locks_hold_seconds").record(self.granted.elapsed().as_secs_f64());
+            metrics::histogram!("locks_hold_seconds", "site" => self.granted.label())
+                .record(self.granted.elapsed().as_secs_f64());
         });
     }
 }
@@ -168,10 +335,12 @@ pub fn report_release(error: &LockError) {
             tracing::warn!(
                 target: "locks",
                 key = error.key(),
+                cause = cause(error.kind()),
                 "not released as it should be: {error}"
             );
             #[cfg(feature = "metrics")]
-            metrics::counter!("locks_release_failed_total").increment(1);
+            metrics::counter!("locks_release_failed_total", "cause" => cause(error.kind()))
+                .increment(1);
         });
     }
 }
@@ -195,6 +364,7 @@ pub fn lost(
             parent: None,
             key,
             token = token.get(),
+            cause = loss(cause),
             holder = holder.map(tracing::field::display),
             thief = thief.map(tracing::field::display),
             thief_token = thief.and_then(|thief| thief.token).map(Token::get),
@@ -202,7 +372,7 @@ pub fn lost(
         );
         #[cfg(feature = "metrics")]
         {
-            metrics::counter!("locks_lost_total").increment(1);
+            metrics::counter!("locks_lost_total", "cause" => loss(cause)).increment(1);
             if cause == LostCause::Stolen {
                 metrics::counter!("locks_stolen_total").increment(1);
             }

@@ -63,7 +63,7 @@ impl<'k> LockBuilder<'k> {
     #[doc(hidden)]
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn acquire_at(self, site: CallSite) -> Result<Guard, LockError> {
-        let asked = Since::now();
+        let asked = Since::at(site);
         match self.take_plainly(SmallOwner::current, site, asked) {
             Ok(owned) => Ok(Guard::new(owned)),
             Err(slow) => slow.acquire_slowly(site, asked),
@@ -114,7 +114,10 @@ impl<'k> LockBuilder<'k> {
         if let Some(token) = self.take_cancel() {
             return self.acquire_until(token, site, asked);
         }
-        match self.acquire_hold(site) {
+        let waiting = observe::Waiting::begin(asked);
+        let acquired = self.acquire_hold(site);
+        drop(waiting);
+        match acquired {
             Ok((hold, backend)) => Ok(Guard::new(OwnedGuard::new(hold, backend, asked))),
             Err(error) => refused(error, asked),
         }
@@ -187,7 +190,7 @@ impl<'k> LockBuilder<'k> {
     #[doc(hidden)]
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn take_in(self, scope: &Scope, site: CallSite) -> Result<OwnedGuard, Self> {
-        self.take_plainly(|| scope.small(), site, Since::now())
+        self.take_plainly(|| scope.small(), site, Since::at(site))
     }
 
     /// The guard of a block of asynchronous code, which is anonymous (C9), if the key is free.
@@ -197,7 +200,7 @@ impl<'k> LockBuilder<'k> {
     #[doc(hidden)]
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn take_here(self, site: CallSite) -> Result<OwnedGuard, Self> {
-        self.take_for_nobody(site, Since::now())
+        self.take_for_nobody(site, Since::at(site))
     }
 
     /// Who is nobody has nothing to re-enter, and is told so (C9).
@@ -213,14 +216,14 @@ impl<'k> LockBuilder<'k> {
     /// first polled.
     #[doc(hidden)]
     pub fn begin_in(self, scope: &Scope, site: CallSite) -> Begun {
-        self.begin(site, |explicit| Caller::opening(scope, explicit), Since::now())
+        self.begin(site, |explicit| Caller::opening(scope, explicit), Since::at(site))
     }
 
     /// The acquisition of a block of asynchronous code, which is anonymous (C9). It asks when it is
     /// first polled.
     #[doc(hidden)]
     pub fn begin_here(self, site: CallSite) -> Begun {
-        self.begin(site, Caller::polling, Since::now())
+        self.begin(site, Caller::polling, Since::at(site))
     }
 
     /// The acquisition of a thread that looks at other things as well while it waits: what
@@ -228,7 +231,7 @@ impl<'k> LockBuilder<'k> {
     /// [of the thread](Guard::of_thread).
     #[doc(hidden)]
     pub fn begin_on_thread(self, site: CallSite) -> Begun {
-        self.begin(site, Caller::blocking, Since::now())
+        self.begin(site, Caller::blocking, Since::at(site))
     }
 
     /// See [`Backend::current_guard`].
@@ -240,7 +243,7 @@ impl<'k> LockBuilder<'k> {
         self.only_nest();
         match self.acquire_hold(site) {
             Ok((hold, backend)) => {
-                Ok(Some(Guard::new(OwnedGuard::new(hold, backend, Since::now()))))
+                Ok(Some(Guard::new(OwnedGuard::new(hold, backend, Since::at(site)))))
             }
             Err(error) if error.is_contended() => Ok(None),
             Err(error) => Err(error),
@@ -421,10 +424,10 @@ impl Future for Acquire<'_> {
             }
             return polled;
         }
-        let asked = Since::now();
         if let Stage::Asked { builder, site, caller } =
-            std::mem::replace(stage, Stage::Begun(Begun::over(asked)))
+            std::mem::replace(stage, Stage::Begun(Begun::over(Since::now())))
         {
+            let asked = Since::at(site);
             let builder = match builder.take_for_nobody(site, asked) {
                 Ok(guard) => return Poll::Ready(Ok(guard)),
                 Err(builder) => builder,

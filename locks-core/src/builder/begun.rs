@@ -25,11 +25,19 @@ pub(crate) enum Stage {
 }
 
 impl Begun {
-    pub(crate) const fn new(stage: Stage, backend: Backend, asked: Since) -> Self {
-        Self { stage, backend, asked }
+    pub(crate) fn new(stage: Stage, backend: Backend, asked: Since) -> Self {
+        let begun = Self { stage, backend, asked };
+        if begun.waits() {
+            observe::waits(asked, true);
+        }
+        begun
     }
 
-    pub(crate) const fn over(asked: Since) -> Self {
+    const fn waits(&self) -> bool {
+        matches!(self.stage, Stage::Waiting(_) | Stage::Elsewhere(_))
+    }
+
+    pub(crate) fn over(asked: Since) -> Self {
         Self::new(Stage::Over, Backend::process(), asked)
     }
 }
@@ -47,6 +55,9 @@ impl Future for Begun {
             }
             _ => None,
         };
+        if waited.is_some() {
+            observe::waits(this.asked, false);
+        }
         let outcome = match (std::mem::replace(&mut this.stage, Stage::Over), waited) {
             (Stage::Granted(hold), _) => Ok(hold),
             (Stage::Refused(error), _) => Err(error),
@@ -66,6 +77,9 @@ impl Future for Begun {
 
 impl Drop for Begun {
     fn drop(&mut self) {
+        if self.waits() {
+            observe::waits(self.asked, false);
+        }
         // Granted before it was first polled, and never fetched (C5).
         if let Stage::Granted(hold) = std::mem::replace(&mut self.stage, Stage::Over) {
             drop(OwnedGuard::new(hold, std::mem::take(&mut self.backend), self.asked));

@@ -80,7 +80,7 @@ impl PinnedKey {
 
     #[inline]
     fn take(&self, holder: Swift) -> Option<OwnedGuard> {
-        let asked = Since::now();
+        let asked = Since::at(holder.site);
         // SAFETY: the slot is pinned for ever, and the process's engine is never dropped.
         let slot = unsafe { self.slot.get() };
         let token = slot.try_take()?;

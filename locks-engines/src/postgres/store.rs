@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use locks_core::{
     About, Claimed, ErrorKind, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry, LeaseRenewal,
-    LeaseStore, LockError, Mode, Op, Query, Renewed, Wake, WakeSink,
+    LeaseStore, LockError, Mode, Op, Query, Renewed, Reserve, Wake, WakeSink,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
@@ -109,7 +109,10 @@ impl LeaseStore for Store {
             Box::new(claim.note.clone()),
             Box::new(micros(claim.lease)),
             Box::new(optional(claim.steal_after)),
-            Box::new(micros(claim.hold_at_least.unwrap_or(none))),
+            Box::new(match claim.reserve {
+                Reserve::Always => micros(claim.hold_at_least.unwrap_or(none)),
+                Reserve::IfDone => -micros(claim.hold_at_least.unwrap_or(none)),
+            }),
             Box::new(micros(claim.hold_at_most.unwrap_or(none))),
             Box::new(waited),
             Box::new(keep),

@@ -20,11 +20,7 @@ impl Arbiter {
         if !error.cycle().is_empty() {
             let steps = error.cycle().iter().map(|step| {
                 let (waiter, holder) = (step.waiter.clone(), step.holder.clone());
-                DeadlockStep::new(
-                    step.wants.clone(),
-                    self.waiter(waiter),
-                    self.holder(holder),
-                )
+                DeadlockStep::new(step.wants.clone(), self.waiter(waiter), self.holder(holder))
             });
             let steps = steps.collect();
             error = error.with_cycle(steps);
@@ -33,8 +29,7 @@ impl Arbiter {
     }
 
     pub(super) fn describe_info(&self, mut info: LockInfo) -> LockInfo {
-        info.holders =
-            info.holders.into_iter().map(|holder| self.holder(holder)).collect();
+        info.holders = info.holders.into_iter().map(|holder| self.holder(holder)).collect();
         info.waiters = info.waiters.into_iter().map(|waiter| self.waiter(waiter)).collect();
         info
     }

@@ -38,7 +38,8 @@ BEGIN
   IF n = 1 AND closed <= 0 AND taken = '{}' AND NOT EXISTS (SELECT FROM {schema}.entry WHERE key = p_keys[1]) THEN
     number := nextval('{schema}.token');
     INSERT INTO {schema}.entry VALUES (p_keys[1], 'h', p_id, number, p_mode, now_, until_,
-      CASE WHEN p_least > 0 THEN now_ + p_least ELSE 0 END, CASE WHEN p_most > 0 THEN now_ + p_most ELSE 0 END,
+      -- Negative: it keeps thieves off, and is a reservation only if the hold is released with one.
+      CASE WHEN p_least > 0 THEN now_ + p_least WHEN p_least < 0 THEN p_least - now_ ELSE 0 END, CASE WHEN p_most > 0 THEN now_ + p_most ELSE 0 END,
       0, p_client, p_note);
     RETURN ARRAY['1', number::text];
   END IF;
@@ -69,7 +70,7 @@ BEGIN
     ELSIF need > 0 THEN
       SELECT coalesce(array_agg(v.id), '{}') INTO found FROM (
         SELECT id FROM {schema}.entry WHERE key = k AND kind = 'h' AND id <> p_id AND (p_mode <> -1 OR mode = 0)
-          AND p_steal >= 0 AND ends > now_ AND reserved <= now_ AND since + p_steal <= now_
+          AND p_steal >= 0 AND ends > now_ AND abs(reserved) <= now_ AND since + p_steal <= now_
         ORDER BY since, id LIMIT need) v;
       IF cardinality(found) = need THEN
         from_ := from_ || array_fill(k, ARRAY[need]);
@@ -77,7 +78,7 @@ BEGIN
       ELSE
         -- When so many of them are over, or can be stolen.
         SELECT CASE WHEN p_steal >= 0 AND ends > now_
-          THEN least(greatest(ends, reserved), greatest(since + p_steal, reserved)) ELSE greatest(ends, reserved) END
+          THEN least(greatest(ends, reserved), greatest(since + p_steal, abs(reserved))) ELSE greatest(ends, reserved) END
           INTO due FROM {schema}.entry
           WHERE key = k AND kind = 'h' AND id <> p_id AND (p_mode <> -1 OR mode = 0)
           ORDER BY 1 OFFSET need - 1 LIMIT 1;

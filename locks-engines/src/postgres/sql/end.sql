@@ -16,8 +16,8 @@ BEGIN
   now_ := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
   FOREACH k IN ARRAY p_keys LOOP
     IF p_how = 1 THEN
-      UPDATE {schema}.entry SET ends = least(ends, now_)
-        WHERE key = k AND kind = 'h' AND id = p_id AND reserved > now_ AND ends > now_ RETURNING * INTO h;
+      UPDATE {schema}.entry SET ends = least(ends, now_), reserved = abs(reserved)
+        WHERE key = k AND kind = 'h' AND id = p_id AND abs(reserved) > now_ AND ends > now_ RETURNING * INTO h;
       ended := ended OR FOUND;
       DELETE FROM {schema}.entry WHERE key = k AND kind = 'h' AND id = p_id AND reserved <= now_ RETURNING * INTO h;
       ended := ended OR FOUND AND h.ends > now_;
