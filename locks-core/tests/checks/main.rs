@@ -13,6 +13,8 @@ mod histories;
 #[cfg(feature = "tracing")]
 mod listens;
 mod model;
+#[cfg(any(feature = "metrics", feature = "tracing"))]
+mod observed;
 mod observer;
 mod outside;
 mod polled;

@@ -36,5 +36,5 @@ fn c4_a_release_is_told_with_the_key_that_was_held() {
     let released = heard.iter().filter(|text| text.contains("message=released"));
     let released = released.collect::<Vec<_>>();
     assert_eq!(released.len(), 3, "{heard:?}");
-    assert!(released.iter().all(|text| text.contains("keys=k ")), "{released:?}");
+    assert!(released.iter().all(|text| text.contains("key=k ")), "{released:?}");
 }
