@@ -36,12 +36,9 @@ impl Attempt<'_> {
         if judged.due() > kernel::now() {
             return Ok(Theft::Later(judged.due()));
         }
-        let judged_at = kernel::now();
         let record = text.record().unwrap_or_default();
         let victims = record.entries.iter().filter(|entry| entry.conflicts(self.exclusive));
-        let victims = victims.collect::<Vec<_>>();
-        let over =
-            victims.iter().map(|entry| entry.token).max().map(|token| (token, LostCause::Stolen));
+        let over = victims.map(|entry| entry.token).max().map(|token| (token, LostCause::Stolen));
         let over = over.or(Some((0, LostCause::Stolen)));
         let now = kernel::now();
         let victims = record.entries.iter().filter(|entry| entry.conflicts(self.exclusive));
@@ -59,7 +56,7 @@ impl Attempt<'_> {
             |new| {
                 let mut held = self.hold(new.duplicate()?, token, over);
                 held.write_alone(&held.terms())?;
-                held.stolen_from = victims.iter().map(|entry| describe(entry, judged_at)).collect();
+                held.stolen_from.clone_from(&victims);
                 placeholder = Some(held);
                 Ok(())
             },
