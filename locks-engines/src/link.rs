@@ -209,15 +209,18 @@ impl<T: Target> Link<T> {
     }
 
     /// Gives the connection of that number up, unless there is another one by now.
-    pub(crate) fn lost(&self, number: u64, why: &str) {
+    /// Returns whether it was this one.
+    pub(crate) fn lost(&self, number: u64, why: &str) -> bool {
         let mut now = self.now();
-        if now.number == number && now.lost != number {
+        let is_news = now.number == number && now.lost != number;
+        if is_news {
             now.lost = number;
             let gone = now.connected.take();
             now.state = LinkState::Lost { why: why.to_owned() };
             drop(now);
             drop(gone);
         }
+        is_news
     }
 
     fn now(&self) -> MutexGuard<'_, Now<T::Connection>> {

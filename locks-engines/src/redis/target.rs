@@ -149,7 +149,10 @@ async fn listen(link: Weak<Link<Server>>, number: u64, mut pushed: UnboundedRece
                 };
                 link.wake(&key.map_or(Wake::Any, Wake::Key));
             }
-            PushKind::Disconnection => return link.lost(number, "the connection was lost"),
+            PushKind::Disconnection => {
+                link.lost(number, "the connection was lost");
+                return;
+            }
             _ => {}
         }
     }

@@ -48,10 +48,19 @@ impl Drop for Process {
 
 impl Directory {
     pub(crate) fn new(what: &str) -> Self {
+        Self::within(&std::env::temp_dir(), what)
+    }
+
+    /// One in memory, where there is such a place: for programs that wait for the disk at each step.
+    pub(crate) fn in_memory(what: &str) -> Self {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Self::within(memory, what) } else { Self::new(what) }
+    }
+
+    fn within(place: &Path, what: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("locks-{what}-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let path = place.join(format!("locks-{what}-{}-{number}", std::process::id()));
         std::fs::create_dir(&path).expect("a new directory");
         Self(path)
     }

@@ -1,0 +1,297 @@
+//! Locks kept by an etcd cluster, version 3.4 or later.
+//!
+//! ```no_run
+//! use locks_engines::etcd::Etcd;
+//!
+//! let members = ["10.0.0.1:2379", "10.0.0.2:2379", "10.0.0.3:2379"];
+//! let backend = Etcd::builder(members).namespace("billing").build()?.into_backend();
+//! let guard = backend.named("invoice:42").acquire()?;
+//! # Ok::<(), locks_core::LockError>(())
+//! ```
+//!
+//! Every step is a transaction, which a majority of the members has written to disk before it is
+//! answered: nothing that was acknowledged is lost while most of them come back. Each acquisition has a
+//! lease of its own there, and its token is the revision of the transaction that granted it.
+//!
+//! etcd tells no time and counts leases in whole seconds, so the shortest lease has two, and leases end
+//! up to a second late. Ages are told by one lease that nobody renews; they start anew when another
+//! member comes to lead, but for those of holders that go on renewing.
+
+mod claim;
+mod client;
+mod clock;
+mod cluster;
+mod end;
+mod fault;
+mod keep_alive;
+mod layout;
+mod list;
+mod order;
+mod record;
+mod renew;
+mod rpc;
+mod standing;
+mod store;
+mod txn;
+mod watch;
+mod wire;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::time::Duration;
+
+use locks_core::fork::PerProcess;
+use locks_core::{
+    About, Backend, Capabilities, ErrorKind, Exclusion, LeaseStore, Leased, LockError, TokenScope,
+    WaiterOrder,
+};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+
+use self::cluster::Cluster;
+use self::layout::Layout;
+use self::rpc::Login;
+use self::store::Store;
+use crate::link::{LinkState, Links};
+
+/// The shortest lease that etcd has.
+const SHORTEST_LEASE: Duration = Duration::from_secs(2);
+
+/// Locks in an etcd cluster. Clones are the same client.
+#[derive(Clone)]
+pub struct Etcd {
+    backend: Backend,
+    links: Arc<Links<Cluster>>,
+}
+
+/// How an [`Etcd`] is put together.
+#[must_use = "a builder connects to nothing until `build`"]
+pub struct EtcdBuilder {
+    members: Vec<String>,
+    namespace: String,
+    label: String,
+    lease: Duration,
+    connect: Duration,
+    user: Option<String>,
+    password: Option<String>,
+    tls: bool,
+    authority: Option<Vec<u8>>,
+    identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Etcd {
+    /// Returns a builder for locks in the cluster of these members, each a host and a port, as in
+    /// `10.0.0.1:2379`. Any of them will do; those that are named take over from each other.
+    pub fn builder<M: Into<String>>(members: impl IntoIterator<Item = M>) -> EtcdBuilder {
+        EtcdBuilder {
+            members: members.into_iter().map(Into::into).collect(),
+            namespace: "locks".into(),
+            label: String::new(),
+            lease: Duration::from_secs(10),
+            connect: Duration::from_secs(2),
+            user: None,
+            password: None,
+            tls: false,
+            authority: None,
+            identity: None,
+        }
+    }
+
+    /// Returns a handle to it as a backend.
+    pub fn into_backend(self) -> Backend {
+        self.backend
+    }
+
+    /// Returns the state of the connection at this moment. It connects to nothing.
+    pub fn state(&self) -> LinkState {
+        self.links.of_this_process().state()
+    }
+}
+
+impl EtcdBuilder {
+    /// Names the part of the cluster's keys that these locks are in; `locks` unless set. Clients of
+    /// different namespaces do not meet.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// Names this process in the errors and lists of others.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Sets how long the cluster keeps a lock for a process that has gone silent; ten seconds unless
+    /// set, and two at least. Requests may ask for another.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// Sets how long a member may be silent before another one is asked, and before a request fails
+    /// with `Unavailable`; two seconds unless set.
+    pub fn connect(mut self, connect: Duration) -> Self {
+        self.connect = connect;
+        self
+    }
+
+    /// Names the user, where the cluster has users.
+    pub fn user(mut self, user: impl Into<String>) -> Self {
+        self.user = Some(user.into());
+        self
+    }
+
+    /// Sets the password of the user.
+    pub fn password(mut self, password: impl Into<String>) -> Self {
+        self.password = Some(password.into());
+        self
+    }
+
+    /// Encrypts the connection, and trusts the authorities that the system trusts, unless
+    /// [others](Self::authority) are named.
+    pub fn tls(mut self, tls: bool) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Encrypts the connection, and trusts the authorities whose certificates these are, as PEM.
+    pub fn authority(mut self, certificates: impl Into<Vec<u8>>) -> Self {
+        self.authority = Some(certificates.into());
+        self
+    }
+
+    /// Encrypts the connection, and proves who the client is: by its certificate and the key of that,
+    /// both as PEM.
+    pub fn identity(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.identity = Some((certificate.into(), key.into()));
+        self
+    }
+
+    /// Puts it together. Nothing is connected to before the first request.
+    ///
+    /// # Errors
+    /// [`NotConfigured`](ErrorKind::NotConfigured) if a member, the namespace, the lease or a
+    /// certificate is none.
+    pub fn build(self) -> Result<Etcd, LockError> {
+        let (lease, connect, label) = (self.lease, self.connect, self.label.clone());
+        let store = self.store()?;
+        let links = store.links.clone();
+        let leased = Leased::builder(store).lease(lease).connect(connect).label(label).build();
+        Ok(Etcd { backend: leased.into_backend(), links })
+    }
+
+    /// Puts the store together by itself, for who puts something else in front of it than [`Leased`].
+    ///
+    /// # Errors
+    /// As of [`build`](Self::build).
+    pub fn build_store(self) -> Result<Arc<dyn LeaseStore>, LockError> {
+        self.store().map(|store| Arc::new(store) as Arc<dyn LeaseStore>)
+    }
+
+    fn store(self) -> Result<Store, LockError> {
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || "_.:/-".contains(letter);
+        if !(1..=128).contains(&self.namespace.len()) || !self.namespace.chars().all(plain) {
+            return refused(
+                "a namespace at etcd has 1 to 128 letters, digits, `_`, `.`, `:`, `/` and `-`",
+            );
+        }
+        if !store::is_possible(self.lease) {
+            return refused("the shortest lease at etcd is `2s`: set `lease=` to that or more");
+        }
+        if self.members.is_empty() {
+            return refused("etcd needs a member, as in `etcd://10.0.0.1:2379`");
+        }
+        let login = match (&self.user, &self.password) {
+            (None, None) => None,
+            (None, Some(_)) => {
+                return refused("a password for etcd needs a user, as in `etcd://app@host:2379`");
+            }
+            (Some(_), None) => {
+                return refused(
+                    "the user of etcd needs a password: name a file by `password_file=`, or put it into \
+                     the variable `LOCKS_PASSWORD`",
+                );
+            }
+            (Some(user), Some(password)) => {
+                Some(Login { user: user.clone(), password: password.clone() })
+            }
+        };
+        let members = self.members.iter().map(|member| self.endpoint(member));
+        let members = members.collect::<Result<Vec<_>, _>>()?;
+        let name = format!("etcd://{}", self.members.join(","));
+        let cluster = Cluster {
+            members,
+            login,
+            layout: Layout::new(&self.namespace),
+            reach: self.connect,
+            next: AtomicUsize::new(0),
+            clients: PerProcess::new(),
+        };
+        let links = Links::new(name.clone(), cluster);
+        Ok(Store { about: About::new(name, capabilities()), links })
+    }
+
+    fn endpoint(&self, member: &str) -> Result<Endpoint, LockError> {
+        let is_encrypted = self.tls || self.authority.is_some() || self.identity.is_some();
+        let scheme = if is_encrypted { "https" } else { "http" };
+        let endpoint = Endpoint::from_shared(format!("{scheme}://{member}")).map_err(|error| {
+            let text = format!("`{member}` is no member of a cluster: it takes a host and a port");
+            LockError::new(ErrorKind::NotConfigured, "").with_message(text).with_source(error)
+        })?;
+        let endpoint = endpoint.tcp_nodelay(true);
+        if !is_encrypted {
+            return Ok(endpoint);
+        }
+        let mut tls = match &self.authority {
+            Some(authority) => {
+                ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authority))
+            }
+            None => ClientTlsConfig::new().with_native_roots(),
+        };
+        if let Some((certificate, key)) = &self.identity {
+            tls = tls.identity(Identity::from_pem(certificate, key));
+        }
+        endpoint.tls_config(tls).map_err(|error| {
+            let text = format!(
+                "the certificates for etcd cannot be used: {}; they and the key are PEM files",
+                fault::whole(&error)
+            );
+            LockError::new(ErrorKind::NotConfigured, "").with_message(text)
+        })
+    }
+}
+
+fn refused<T>(why: &str) -> Result<T, LockError> {
+    Err(LockError::new(ErrorKind::NotConfigured, "").with_message(why.to_owned()))
+}
+
+fn capabilities() -> Capabilities {
+    let mut can = Capabilities::plain(Exclusion::Lease, TokenScope::Durable);
+    can.order = WaiterOrder::WithinProcess;
+    (can.shared, can.permits, can.steal, can.bounds) = (true, true, true, true);
+    (can.several_keys, can.listing, can.evict, can.ages) = (true, true, true, true);
+    can
+}
+
+impl From<Etcd> for Backend {
+    fn from(etcd: Etcd) -> Self {
+        etcd.into_backend()
+    }
+}
+
+impl fmt::Debug for Etcd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Etcd").field("at", &self.links.name).field("state", &self.state()).finish()
+    }
+}
+
+impl fmt::Debug for EtcdBuilder {
+    /// Without password and key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdBuilder")
+            .field("members", &self.members)
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
+}

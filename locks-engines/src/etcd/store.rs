@@ -1,0 +1,93 @@
+//! The store: what each step needs before it is begun.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use locks_core::{
+    About, Claimed, ErrorKind, LeaseClaim, LeaseEnding, LeaseEntry, LeaseRenewal, LeaseStore,
+    LockError, Op, Query, Renewed, Wake, WakeSink,
+};
+
+use super::cluster::Cluster;
+use super::{SHORTEST_LEASE, claim, end, list, renew};
+use crate::link::Links;
+
+/// How many keys one transaction has room for, with up to four comparisons for each: etcd takes 128.
+const KEYS: usize = 32;
+
+/// The keys of one namespace in one cluster.
+pub(super) struct Store {
+    pub(super) about: About,
+    pub(super) links: Arc<Links<Cluster>>,
+}
+
+impl Store {
+    /// # Errors
+    /// What the cluster cannot do for this claim.
+    fn check(&self, claim: &LeaseClaim) -> Result<(), LockError> {
+        let name = &self.about.name;
+        let refused = |text: String| {
+            Err(LockError::new(ErrorKind::LimitExceeded, &*claim.keys[0]).with_message(text))
+        };
+        if claim.lease < SHORTEST_LEASE {
+            return refused(format!(
+                "a lease of {:?} is too short: `{name}` has none below {SHORTEST_LEASE:?}, since etcd \
+                 counts them in whole seconds and looks for those that are over twice a second",
+                claim.lease
+            ));
+        }
+        if claim.keys.len() > KEYS {
+            return refused(format!(
+                "`{name}` takes at most {KEYS} keys at a time, and this request has {}: lock fewer, or \
+                 one key that stands for all of them",
+                claim.keys.len()
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl LeaseStore for Store {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    fn claim<'a>(&'a self, claim: &'a LeaseClaim) -> Op<'a, Claimed> {
+        if let Err(error) = self.check(claim) {
+            return Op::failed(error);
+        }
+        let claim = claim.clone();
+        self.links.drive(async move |link| claim::claim(&link, &claim).await)
+    }
+
+    fn renew<'a>(&'a self, renewals: &'a [LeaseRenewal]) -> Op<'a, Vec<Renewed>> {
+        if renewals.is_empty() {
+            return Op::ready(Vec::new());
+        }
+        let renewals = renewals.to_vec();
+        self.links.drive(async move |link| renew::renew(&link, &renewals).await)
+    }
+
+    fn end<'a>(&'a self, ending: &'a LeaseEnding) -> Op<'a, bool> {
+        let ending = ending.clone();
+        self.links.drive(async move |link| end::end(&link, &ending).await)
+    }
+
+    fn list<'a>(&'a self, query: &'a Query) -> Op<'a, Vec<LeaseEntry>> {
+        let query = query.clone();
+        self.links.drive(async move |link| list::list(&link, &query).await)
+    }
+
+    fn wakes(&self) -> Option<Op<'_, Wake>> {
+        None
+    }
+
+    fn subscribe(&self, sink: WakeSink) -> bool {
+        self.links.subscribe(sink)
+    }
+}
+
+/// Whether a lease can be as long as this.
+pub(super) fn is_possible(lease: Duration) -> bool {
+    lease >= SHORTEST_LEASE
+}

@@ -1,0 +1,234 @@
+//! Users, TLS, and what a cluster refuses.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use locks_core::{Backend, ErrorKind, LockError};
+use locks_engines::etcd::{Etcd, EtcdBuilder};
+
+use super::server::Server;
+use super::support::process::Directory;
+
+const WAIT: Duration = Duration::from_secs(20);
+
+/// With time to connect: a cluster takes long to look at a password, and on a busy machine for longer.
+fn client(builder: EtcdBuilder) -> Backend {
+    builder.connect(WAIT).build().expect("a client").into_backend()
+}
+
+fn refusal(backend: &Backend) -> LockError {
+    backend.named("k").wait(WAIT).acquire().unwrap_err()
+}
+
+/// A server with a root, and a user who may use one namespace.
+fn with_users() -> Server {
+    let server = Server::start();
+    server.command(&["user", "add", "root:rootpw"]);
+    server.command(&["user", "grant-role", "root", "root"]);
+    server.command(&["user", "add", "app:hunter2"]);
+    server.command(&["role", "add", "billing"]);
+    server.command(&["role", "grant-permission", "billing", "readwrite", "billing", "--prefix"]);
+    server.command(&["user", "grant-role", "app", "billing"]);
+    server.command(&["auth", "enable"]);
+    server
+}
+
+#[test]
+fn a_user_is_asked_for_and_its_password_is_never_shown() {
+    let server = with_users();
+    let error = refusal(&client(server.builder().namespace("billing")));
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+    assert!(error.to_string().contains("name yours in the URL"), "{error}");
+    let wrong = server.builder().namespace("billing").user("app").password("hunter3");
+    assert!(!format!("{wrong:?}").contains("hunter"), "{wrong:?}");
+    let error = refusal(&client(wrong));
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+    assert!(error.to_string().contains("password_file="), "{error}");
+    assert!(!format!("{error:?}").contains("hunter"), "{error:?}");
+    let right = server.builder().namespace("billing").user("app").password("hunter2");
+    let right = right.connect(WAIT).build().unwrap();
+    let backend = right.clone().into_backend();
+    let guard = backend.all(["a", "b"]).hold_at_least(WAIT).acquire().unwrap();
+    guard.refresh().unwrap();
+    assert_eq!(backend.list().unwrap().len(), 2);
+    guard.release().unwrap();
+    assert!(!format!("{right:?}").contains("hunter"), "{right:?}");
+    let elsewhere = server.builder().namespace("other").user("app").password("hunter2");
+    let error = refusal(&client(elsewhere));
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+    assert!(error.to_string().contains("grant-permission"), "{error}");
+}
+
+#[test]
+fn a_proof_that_runs_out_is_renewed() {
+    let server = with_users();
+    let backend = client(server.builder().namespace("billing").user("app").password("hunter2"));
+    let guard = backend.named("k").acquire().unwrap();
+    // A change of the users makes those proofs worthless that were given before.
+    let root = ["--user", "root:rootpw"];
+    let with_root = |words: &[&str]| server.command(&[words, &root].concat());
+    with_root(&["user", "add", "another:pw"]);
+    with_root(&["user", "delete", "another"]);
+    guard.refresh().unwrap();
+    guard.release().unwrap();
+    drop(backend.named("k").acquire().unwrap());
+}
+
+#[test]
+fn a_user_where_there_are_none_is_said_so() {
+    let server = Server::start();
+    let error = refusal(&client(server.builder().user("app").password("hunter2")));
+    assert_eq!(error.kind(), ErrorKind::NotConfigured, "{error}");
+    assert!(error.to_string().contains("etcdctl auth enable"), "{error}");
+    for builder in [server.builder().user("app"), server.builder().password("pw")] {
+        let error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConfigured, "{error}");
+    }
+}
+
+#[test]
+fn limits_are_said_before_anything_is_asked() {
+    // Nobody listens there.
+    let backend = client(Etcd::builder(["127.0.0.1:1"]));
+    let error = backend.named("k").lease(Duration::from_secs(1)).acquire().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    assert!(error.to_string().contains("none below 2s"), "{error}");
+    let keys: Vec<String> = (0..33).map(|number| number.to_string()).collect();
+    let error = backend.all(&keys).acquire().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    assert!(error.to_string().contains("at most 32 keys"), "{error}");
+    let error = backend.named("k").wait(false).acquire().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    for (builder, expected) in [
+        (Etcd::builder(["h"]).lease(Duration::from_secs(1)), "`2s`"),
+        (Etcd::builder(["h"]).namespace("a b"), "a namespace at etcd"),
+        (Etcd::builder(["h o"]), "is no member"),
+        (Etcd::builder(Vec::<String>::new()), "needs a member"),
+    ] {
+        let error = builder.build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotConfigured, "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn row_38_a_full_database_grants_nothing_and_holders_keep_and_release() {
+    let server = Server::start_with(&["--quota-backend-bytes", "200000"]);
+    let ours = client(server.builder().lease(Duration::from_secs(3)));
+    let guard = ours.named("held").acquire().unwrap();
+    let filler = "x".repeat(50_000);
+    for number in 0..20 {
+        if server.try_command(&["put", &number.to_string(), &filler]).is_err() {
+            break;
+        }
+    }
+    let error = refusal(&ours);
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    assert!(error.to_string().contains("alarm disarm"), "{error}");
+    // Renewed all the while.
+    std::thread::sleep(Duration::from_secs(5));
+    guard.check().unwrap();
+    guard.release().unwrap();
+}
+
+#[test]
+fn row_50_connections_are_encrypted_and_both_ends_prove_who_they_are() {
+    let certificates = Certificates::new();
+    let server = certificates.server();
+    let builder = || server.builder().authority(certificates.read("ca.pem"));
+    let (cert, key) = (certificates.read("client.pem"), certificates.read("client.key"));
+    let ours = client(builder().identity(cert.clone(), key.clone()));
+    let guard = ours.named("k").acquire().unwrap();
+    guard.refresh().unwrap();
+    guard.release().unwrap();
+    // The refusal of a handshake comes with the first answer, or instead of it.
+    let without = [
+        ("no certificate of its own", builder()),
+        ("another authority", server.builder().identity(cert, key).tls(true)),
+        ("no encryption", server.builder()),
+    ];
+    for (what, builder) in without {
+        let backend = builder.build().unwrap().into_backend();
+        let error = backend.named("k").wait(Duration::from_secs(2)).acquire().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{what}: {error}");
+    }
+    let shown = format!("{:?}", builder().identity("c", "hunter2"));
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+/// An authority, and a server and a client that it vouches for.
+struct Certificates(Directory);
+
+impl Certificates {
+    fn new() -> Self {
+        let made = Self(Directory::new("certificates"));
+        let extensions = made.path("server.ext");
+        std::fs::write(&extensions, "subjectAltName=IP:127.0.0.1\n").unwrap();
+        let subject = |name: &str| format!("/CN={name}");
+        made.openssl(
+            &["req", "-x509", "-nodes", "-days", "2", "-subj", &subject("ca")],
+            "ca",
+            &[
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-keyout",
+                "ca.key",
+                "-out",
+                "ca.pem",
+            ],
+        );
+        for name in ["server", "client"] {
+            let key = format!("{name}.key");
+            let request = format!("{name}.csr");
+            let out = format!("{name}.pem");
+            made.openssl(
+                &["req", "-nodes", "-subj", &subject(name)],
+                name,
+                &[
+                    "-newkey",
+                    "ec",
+                    "-pkeyopt",
+                    "ec_paramgen_curve:prime256v1",
+                    "-keyout",
+                    &key,
+                    "-out",
+                    &request,
+                ],
+            );
+            let sign = ["x509", "-req", "-days", "2", "-CA", "ca.pem", "-CAkey", "ca.key"];
+            let files = ["-CAcreateserial", "-in", &request, "-out", &out];
+            made.openssl(&[&sign[..], &files[..]].concat(), name, &["-extfile", "server.ext"]);
+        }
+        made
+    }
+
+    fn openssl(&self, words: &[&str], what: &str, more: &[&str]) {
+        let run = Command::new("openssl")
+            .current_dir(self.0.path())
+            .args(words)
+            .args(more)
+            .stderr(Stdio::null())
+            .status()
+            .unwrap_or_else(|error| {
+                panic!("`openssl` cannot be started ({error}): install the package openssl")
+            });
+        assert!(run.success(), "{what}: {words:?}");
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path(name)).expect("it was made")
+    }
+
+    fn server(&self) -> Server {
+        let path = |name| self.path(name).display().to_string();
+        let [ca, cert, key] = ["ca.pem", "server.pem", "server.key"].map(path);
+        Server::start_encrypted(Path::new(&ca), Path::new(&cert), Path::new(&key))
+    }
+}

@@ -1,0 +1,29 @@
+//! Other processes at a server of ours.
+
+use std::time::Duration;
+
+use locks_core::Backend;
+use locks_engines::etcd::Etcd;
+
+use super::support::peer::{self, Peer};
+
+/// Starts a process that does what `role` says, at these members and in this namespace.
+pub(crate) fn peer(members: &str, namespace: &str, role: &str) -> Peer {
+    Peer::start(&format!("{members} {namespace}"), role)
+}
+
+/// What a peer has been told of its cluster.
+pub(crate) fn client(place: &str) -> Backend {
+    let (members, namespace) = place.split_once(' ').expect("members and a namespace");
+    let builder = Etcd::builder(members.split(',')).namespace(namespace).lease(LEASE);
+    builder.build().expect("a client").into_backend()
+}
+
+pub(crate) const LEASE: Duration = Duration::from_secs(3);
+
+/// What a peer does; as a test of its own it has nothing to do.
+#[test]
+fn play() {
+    let Some(role) = peer::role() else { return };
+    peer::play(&role, &client(&std::env::var(peer::SERVER).expect("its server")));
+}

@@ -1,0 +1,242 @@
+//! Holders that are killed, servers that hang, restart or lose data.
+
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use locks_core::{Backend, ErrorKind, LostCause};
+
+use super::child::{LEASE, client, peer};
+use super::server::{Server, namespace};
+use super::support::until;
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// A namespace of its own, and a client there.
+fn at(server: &Server) -> (String, Backend) {
+    let namespace = namespace();
+    let client = client(&format!("{} {namespace}", server.member()));
+    (namespace, client)
+}
+
+#[test]
+fn row_2_the_lock_of_a_killed_holder_is_free_after_its_lease() {
+    let server = Server::shared();
+    let (namespace, ours) = at(&server);
+    let mut holder = peer(&server.member(), &namespace, "hold");
+    let token: u64 = holder.says().parse().unwrap();
+    assert!(ours.named("k").wait(false).acquire().unwrap_err().is_contended());
+    holder.kill();
+    let killed = Instant::now();
+    let guard = ours.named("k").wait(LONG).acquire().unwrap();
+    assert!(guard.token().get() > token);
+    // Renewed at a third of it, so something between two thirds and the whole.
+    assert!(killed.elapsed() >= LEASE / 2, "{:?}", killed.elapsed());
+}
+
+#[test]
+fn row_3_a_holder_that_was_stopped_for_too_long_hears_of_it_and_frees_nothing() {
+    let server = Server::shared();
+    let (namespace, ours) = at(&server);
+    let mut holder = peer(&server.member(), &namespace, "hold");
+    let token: u64 = holder.says().parse().unwrap();
+    signal(holder.pid(), "-STOP");
+    let guard = ours.named("k").wait(LONG).acquire().unwrap();
+    assert!(guard.token().get() > token);
+    signal(holder.pid(), "-CONT");
+    holder.tell();
+    let said = holder.says();
+    assert!(said.contains("lost"), "{said}");
+    guard.check().unwrap();
+    assert!(ours.list().unwrap().iter().any(|lock| lock.holders.len() == 1));
+}
+
+#[test]
+fn row_4_a_holder_that_was_stopped_for_a_moment_loses_nothing() {
+    let server = Server::shared();
+    let (namespace, _) = at(&server);
+    let mut holder = peer(&server.member(), &namespace, "hold");
+    holder.says();
+    signal(holder.pid(), "-STOP");
+    thread::sleep(LEASE / 3);
+    signal(holder.pid(), "-CONT");
+    holder.tell();
+    assert_eq!(holder.says(), "released");
+}
+
+#[test]
+fn row_7_and_43_a_server_that_hangs_is_out_of_reach_and_costs_holders_their_locks() {
+    let server = Server::start();
+    let (_, ours) = at(&server);
+    drop(ours.named("free").acquire().unwrap());
+    let guard = ours.named("k").acquire().unwrap();
+    server.process.signal("-STOP");
+    for wait in [Duration::from_millis(50), LEASE] {
+        let error = ours.named("free").wait(wait).acquire().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    }
+    let error = ours.named("free").wait(false).acquire().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    until(|| guard.is_lost());
+    let error = guard.check().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::Expired }, "{error}");
+    server.process.signal("-CONT");
+    drop(guard);
+    drop(ours.named("k").wait(LONG).acquire().unwrap());
+    drop(ours.named("free").wait(LONG).acquire().unwrap());
+}
+
+#[test]
+fn row_31_a_lease_that_is_revoked_costs_its_holder_the_lock_and_its_waiter_nothing() {
+    let server = Server::start();
+    let (_, ours) = at(&server);
+    let theirs = ours.clone();
+    let guard = ours.named("k").acquire().unwrap();
+    let other = server.client("another");
+    let elsewhere = other.named("x").acquire().unwrap();
+    let waiter = thread::spawn(move || {
+        let guard = theirs.named("k").wait(LONG).acquire().unwrap().into_owned();
+        guard.check().unwrap();
+        guard.token()
+    });
+    revoke_all(&server);
+    until(|| guard.is_lost() && elsewhere.is_lost());
+    let token = guard.token();
+    drop(guard);
+    assert!(waiter.join().unwrap() > token);
+}
+
+/// Revokes every lease but the clock.
+fn revoke_all(server: &Server) {
+    let leases = server.command(&["lease", "list"]);
+    for lease in leases.lines().skip(1).filter(|lease| !lease.starts_with("6c6f636b2063")) {
+        server.command(&["lease", "revoke", lease]);
+    }
+}
+
+#[test]
+fn row_31_a_waiter_whose_lease_is_revoked_goes_on_waiting() {
+    let server = Server::start();
+    let (namespace, ours) = at(&server);
+    let mut holder = peer(&server.member(), &namespace, "hold");
+    let token: u64 = holder.says().parse().unwrap();
+    let waiter = {
+        let ours = ours.clone();
+        thread::spawn(move || ours.named("k").wait(LONG).acquire().unwrap().token().get())
+    };
+    let waits = || {
+        let found = ours.list().unwrap();
+        let keys = server.command(&["get", &namespace, "--prefix", "--keys-only"]);
+        found.len() == 1 && keys.lines().filter(|line| line.contains("\0w")).count() == 1
+    };
+    until(waits);
+    // Whatever both of them had is gone.
+    revoke_all(&server);
+    assert!(waiter.join().unwrap() > token);
+    holder.tell();
+    let said = holder.says();
+    assert!(said.contains("lost"), "{said}");
+}
+
+#[test]
+fn row_44_a_server_that_is_away_for_half_a_lease_costs_nobody_a_lock() {
+    let server = Server::start();
+    let (_, ours) = at(&server);
+    let guard = ours.named("k").acquire().unwrap();
+    for phase in 0..3 {
+        thread::sleep(LEASE / 9 * phase);
+        server.process.signal("-STOP");
+        thread::sleep(LEASE / 2);
+        server.process.signal("-CONT");
+        // So that it can be renewed before the next time.
+        thread::sleep(LEASE / 2);
+        guard.check().unwrap();
+    }
+    guard.release().unwrap();
+}
+
+#[test]
+fn row_47_a_process_that_ends_right_after_its_guard_leaves_the_lock_free() {
+    let server = Server::shared();
+    let (namespace, ours) = at(&server);
+    for _ in 0..10 {
+        peer(&server.member(), &namespace, "drop").ends_well();
+        drop(ours.named("k").wait(false).acquire().expect("it is free at once"));
+    }
+}
+
+#[test]
+fn a_dead_head_of_the_queue_holds_nobody_up_for_its_lease() {
+    let server = Server::shared();
+    let namespace = namespace();
+    let ours = server.client(&namespace);
+    let waiters = || ours.list().unwrap().iter().map(|lock| lock.waiters.len()).sum::<usize>();
+    // Of leases that do not end while this test runs.
+    let lease = Duration::from_secs(600);
+    let guard = ours.named("k").acquire().unwrap();
+    let dead = server.builder().namespace(&namespace).lease(lease).build_store().unwrap();
+    let mut claim = locks_core::LeaseClaim::new("k", locks_core::AcquisitionId::unique(), lease);
+    claim.place = Some(locks_core::LeasePlace::new(Duration::ZERO, lease));
+    // It takes its place, and is never heard of again.
+    let mut claimed = Box::pin(dead.claim(&claim));
+    until(|| {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        claimed.as_mut().poll(&mut context).is_ready()
+    });
+    assert_eq!(waiters(), 1);
+    let theirs = server.client(&namespace);
+    let behind = thread::spawn(move || theirs.named("k").wait(LONG).acquire().unwrap().token());
+    until(|| waiters() == 2);
+    let token = guard.token();
+    drop(guard);
+    assert!(behind.join().unwrap() > token);
+    assert_eq!(waiters(), 0);
+}
+
+#[test]
+fn a_server_that_is_killed_and_started_again_costs_nobody_a_lock() {
+    let mut server = Server::start();
+    // Long enough for a busy machine to start it again.
+    let builder = server.builder().namespace("kept").lease(LONG);
+    let ours = builder.build().unwrap().into_backend();
+    let (guard, other) =
+        (ours.named("k").acquire().unwrap(), ours.named("other").acquire().unwrap());
+    server.restart();
+    let rival = client(&format!("{} kept", server.member()));
+    until(|| rival.named("k").wait(LEASE).acquire().is_err_and(|error| error.is_contended()));
+    until(|| guard.refresh().is_ok());
+    let token = guard.token();
+    guard.release().unwrap();
+    assert!(rival.named("k").wait(LONG).acquire().unwrap().token() > token);
+    other.check().unwrap();
+}
+
+/// With etcd as with any database: what was granted after the backup was taken is not in it. The control of
+/// what the manual says about restoring one.
+#[test]
+fn row_48_a_snapshot_that_is_restored_brings_back_earlier_tokens_and_holds() {
+    let mut server = Server::start();
+    let ours = server.client("restored");
+    let held = ours.named("held").acquire().unwrap();
+    let snapshot = server.data().join("snapshot");
+    server.command(&["snapshot", "save", snapshot.to_str().unwrap()]);
+    let mut last = held.token();
+    for _ in 0..5 {
+        last = ours.named("k").acquire().unwrap().token();
+    }
+    held.release().unwrap();
+    drop(ours);
+    server.process.kill();
+    server.restore(&snapshot);
+    let ours = server.client("restored");
+    let again = ours.named("k").wait(LONG).acquire().unwrap().token();
+    assert!(again <= last, "a revision before the last one: {again} after {last}");
+    // The hold that had been released is there once more, until its lease is over.
+    assert!(ours.named("held").wait(false).acquire().unwrap_err().is_contended());
+    drop(ours.named("held").wait(LONG).acquire().unwrap());
+}
+
+fn signal(pid: u32, name: &str) {
+    let pid = pid.to_string();
+    assert!(Command::new("kill").args([name, &pid]).status().expect("`kill` runs").success());
+}
