@@ -121,7 +121,7 @@ pub use locks_core::{
     LockBuilder, LockError, LockInfo, Lost, LostCause, MAX_KEY_LEN, Mode, Options, OwnedGuard,
     OwnerId, Party, Reserve, Scope, Scoped, Token, Wait, WaiterInfo, current, scope,
 };
-#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
 #[doc(inline)]
 pub use locks_engines as engines;
 #[cfg(feature = "file")]
@@ -299,6 +299,7 @@ pub fn install_weak(backend: impl Into<Backend>) -> Result<(), LockError> {
 /// | `locks://host:7420` | clients of a `locks serve` on any machine, who know its secret | `tcp` |
 /// | `redis://db.example:6379/0` | clients of a Redis server | `redis` |
 /// | `postgres://app@db.example/billing` | clients of a PostgreSQL server | `postgres` |
+/// | `etcd://10.0.0.1:2379,10.0.0.2:2379/billing` | clients of an etcd cluster | `etcd` |
 ///
 /// A URL that is open already is not opened again: all handles share one client, with one connection,
 /// until the last of them is dropped. The [manual](manual::backends) describes each scheme. No connection
@@ -309,7 +310,7 @@ pub fn install_weak(backend: impl Into<Backend>) -> Result<(), LockError> {
 /// | `wait=20s`, `wait=true`, `wait=false` | how long to wait |
 /// | `lease=30s` | how long the backend keeps a lock for a holder that no longer answers; no effect where holds cannot expire, as in this process |
 /// | `namespace=billing` | put `billing/` before every key, so that programs at one backend do not meet by accident; the longest key becomes shorter by as much |
-/// | `label`, `users`, `network_fs`, `connect`, `serve`, `user`, `secret_file`, `ca`, `pin`, `cert`, `key`, `password_file`, `fresh`, `evictable` | of some only; see the [manual](manual::backends#the-url) |
+/// | `label`, `users`, `network_fs`, `connect`, `serve`, `user`, `secret_file`, `ca`, `pin`, `cert`, `key`, `password_file`, `fresh`, `evictable`, `tls` | of some only; see the [manual](manual::backends#the-url) |
 ///
 /// ```
 /// let backend = locks::open("memory:?wait=50ms&namespace=billing")?;

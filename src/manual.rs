@@ -37,6 +37,10 @@ pub mod redis {}
 #[doc = include_str!("manual/postgres.md")]
 pub mod postgres {}
 
+#[cfg(feature = "etcd")]
+#[doc = include_str!("manual/etcd.md")]
+pub mod etcd {}
+
 #[doc = include_str!("manual/promises.md")]
 pub mod promises {}
 

@@ -1,11 +1,13 @@
 //! From a URL to a backend. Errors never repeat the URL: it may hold a secret.
 
+#[cfg(feature = "etcd")]
+mod etcd;
 #[cfg(feature = "file")]
 mod file;
 #[cfg(feature = "net")]
 mod net;
 mod options;
-#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
 mod password;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -66,7 +68,13 @@ const SCHEMES: &[Scheme] = &[
     Scheme::later("rediss", "the clients of a Redis server, by TLS"),
     POSTGRES,
     Scheme { name: "postgresql", ..POSTGRES },
-    Scheme::later("etcd", "the clients of an etcd cluster"),
+    Scheme {
+        name: "etcd",
+        serves: "the clients of an etcd cluster",
+        own: &["label", "connect", "password_file", "tls", "ca", "cert", "key"],
+        has_namespaces: true,
+        open: ETCD,
+    },
 ];
 
 /// It goes by two names.
@@ -89,7 +97,10 @@ struct Scheme {
     /// The options of its URLs beside [those](options::OPTIONS) that every backend takes.
     own: &'static [&'static str],
     /// Whether namespaces are the arbiter's, instead of names before every key.
-    #[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "no such arbiter is there"))]
+    #[cfg_attr(
+        not(any(feature = "etcd", feature = "redis")),
+        allow(dead_code, reason = "no such arbiter is there")
+    )]
     has_namespaces: bool,
     /// How to open what lies behind the scheme, or what is missing here for that.
     open: Result<Open, Missing>,
@@ -132,6 +143,13 @@ const FILE: Result<Open, Missing> = Ok(file::open);
 #[cfg(not(feature = "file"))]
 const FILE: Result<Open, Missing> = Err(Missing(
     "this program was built without it: it takes `features = [\"file\"]` of the crate `locks`",
+));
+
+#[cfg(feature = "etcd")]
+const ETCD: Result<Open, Missing> = Ok(etcd::open);
+#[cfg(not(feature = "etcd"))]
+const ETCD: Result<Open, Missing> = Err(Missing(
+    "this program was built without it: it takes `features = [\"etcd\"]` of the crate `locks`",
 ));
 
 #[cfg(feature = "redis")]

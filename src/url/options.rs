@@ -15,21 +15,27 @@ pub(super) const OPTIONS: [&str; 3] = ["wait", "lease", "namespace"];
 /// What a scheme's backend is opened with.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(
-    not(any(feature = "file", feature = "net", feature = "postgres", feature = "redis")),
+    not(any(
+        feature = "etcd",
+        feature = "file",
+        feature = "net",
+        feature = "postgres",
+        feature = "redis"
+    )),
     expect(dead_code, reason = "this process has nothing to set")
 )]
 pub(super) struct Settings {
     /// Options that are not everybody's: names, which are the scheme's, and values.
     pub(super) own: Vec<(String, String)>,
     /// The lease, which is also a default of requests.
-    #[cfg(any(feature = "net", feature = "postgres", feature = "redis"))]
+    #[cfg(any(feature = "etcd", feature = "net", feature = "postgres", feature = "redis"))]
     pub(super) lease: Option<Duration>,
     /// The namespace, where the arbiter has namespaces itself; it is none of [`Defaults`] then.
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "etcd", feature = "redis"))]
     pub(super) namespace: Option<String>,
 }
 
-#[cfg(any(feature = "net", feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "etcd", feature = "net", feature = "postgres", feature = "redis"))]
 impl Settings {
     /// What an option of the scheme's own says.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
@@ -43,7 +49,7 @@ pub(super) fn parse_options(
     scheme: &Scheme,
 ) -> Result<(Defaults, Settings), LockError> {
     let (mut defaults, mut own) = (Defaults::default(), Vec::new());
-    #[cfg(feature = "redis")]
+    #[cfg(any(feature = "etcd", feature = "redis"))]
     let mut own_namespace = None;
     for option in query.split('&').filter(|option| !option.is_empty()) {
         let (name, value) = option.split_once('=').unwrap_or((option, ""));
@@ -52,7 +58,7 @@ pub(super) fn parse_options(
         let first = match name {
             "wait" => defaults.wait.replace(parse_wait(&value)?).is_none(),
             "lease" => defaults.lease.replace(parse_duration(name, &value)?).is_none(),
-            #[cfg(feature = "redis")]
+            #[cfg(any(feature = "etcd", feature = "redis"))]
             "namespace" if scheme.has_namespaces => {
                 own_namespace.replace(value.into_owned()).is_none()
             }
@@ -63,7 +69,7 @@ pub(super) fn parse_options(
             "secret" | "password" if scheme.own.contains(&"secret_file") => {
                 return Err(refused(format!("option `{name}`: {NO_SECRETS}")));
             }
-            #[cfg(any(feature = "postgres", feature = "redis"))]
+            #[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
             "secret" | "password" if scheme.own.contains(&"password_file") => {
                 return Err(refused(format!("option `{name}`: {NO_PASSWORDS}")));
             }
@@ -83,9 +89,9 @@ pub(super) fn parse_options(
     }
     let settings = Settings {
         own,
-        #[cfg(any(feature = "net", feature = "postgres", feature = "redis"))]
+        #[cfg(any(feature = "etcd", feature = "net", feature = "postgres", feature = "redis"))]
         lease: defaults.lease,
-        #[cfg(feature = "redis")]
+        #[cfg(any(feature = "etcd", feature = "redis"))]
         namespace: own_namespace,
     };
     Ok((defaults, settings))
@@ -96,7 +102,7 @@ pub(super) const NO_SECRETS: &str = "a URL is no place for a secret, since lists
      `?secret_file=/path`, or put it into the environment variable `LOCKS_SECRET`";
 
 /// The same of passwords.
-#[cfg(any(feature = "postgres", feature = "redis"))]
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
 pub(super) const NO_PASSWORDS: &str = "a URL is no place for a password, since lists of processes and logs show it: name a file by \
      `?password_file=/path`, or put it into the environment variable `LOCKS_PASSWORD`";
 
