@@ -1,7 +1,6 @@
 #[cfg(any(feature = "file", feature = "net"))]
 use std::env;
 
-#[cfg(any(feature = "file", feature = "net"))]
 use super::options::decode;
 use super::*;
 
