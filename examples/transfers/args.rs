@@ -26,8 +26,9 @@ usage: transfers [LEDGER.csv] [--without-locks] [--threads N] [--tasks N]
                     in their place; whoever serves is among them
   --backend URL     who arbitrates between processes: `file:` (the default),
                     `net:` (they serve each other), `unix:` (a server beside
-                    them), each in a directory of the run's own, or any other;
-                    all but `file:` take the feature `net` of the examples
+                    them), `etcd:` (an etcd beside them), each in a directory
+                    of the run's own, or any other; `net:` and `unix:` take the
+                    feature `net` of the examples, `etcd:` the feature `etcd`
   --generate ROWS   writes a ledger instead, in which some accounts are hot
   --accounts N      accounts in that ledger (default 200)
   --seed N          another ledger of the same kind (default 1)

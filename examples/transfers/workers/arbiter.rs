@@ -1,7 +1,9 @@
 //! Who arbitrates between the workers, and how that one is killed among them.
 
+use std::ffi::OsString;
+use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use super::Itself;
 use super::place::Place;
@@ -32,7 +34,18 @@ impl Arbiter {
             "net:" => (Place::url("net", &locks), Server::AmongThem),
             "unix:" => {
                 let url = Place::url("unix", &socket(&locks));
-                (url, Server::Beside(Beside::start(itself, &locks)?))
+                let arguments: [OsString; 2] = ["--serve-in".into(), locks.clone().into()];
+                // The pipe tells it when we are gone.
+                let start =
+                    move || Ok(itself(arguments.to_vec())?.stdin(Stdio::piped()).spawn()?);
+                (url, Server::Beside(Beside::start(start)?))
+            }
+            "etcd:" => {
+                let (clients, peers) = (free_port()?, free_port()?);
+                // Long enough to reach it, and to keep what is held, while it is started anew.
+                let url = format!("etcd://127.0.0.1:{clients}/transfers?lease=5s&connect=60s");
+                let start = move || start_etcd(&locks, clients, peers);
+                (url, Server::Beside(Beside::start(start)?))
             }
             other => (other.to_owned(), Server::None),
         };
@@ -85,29 +98,41 @@ fn serving_pid(_: &str) -> Option<u32> {
 
 /// A server, as a process of its own.
 struct Beside {
-    itself: Itself,
-    arguments: [std::ffi::OsString; 2],
+    start: Box<dyn Fn() -> Result<Child, Failure>>,
     process: Child,
 }
 
 impl Beside {
-    fn start(itself: Itself, directory: &Path) -> Result<Self, Failure> {
-        let arguments = ["--serve-in".into(), directory.into()];
-        let process = Self::spawn(itself, &arguments)?;
-        Ok(Self { itself, arguments, process })
-    }
-
-    fn spawn(itself: Itself, arguments: &[std::ffi::OsString]) -> Result<Child, Failure> {
-        // The pipe tells it when we are gone.
-        Ok(itself(arguments.to_vec())?.stdin(Stdio::piped()).spawn()?)
+    fn start(start: impl Fn() -> Result<Child, Failure> + 'static) -> Result<Self, Failure> {
+        let process = start()?;
+        Ok(Self { start: Box::new(start), process })
     }
 
     fn kill_and_start(&mut self) -> Result<(), Failure> {
         self.process.kill()?;
         self.process.wait()?;
-        self.process = Self::spawn(self.itself, &self.arguments)?;
+        self.process = (self.start)()?;
         Ok(())
     }
+}
+
+/// An etcd of one member, which keeps what it knows in `directory`.
+fn start_etcd(directory: &Path, clients: u16, peers: u16) -> Result<Child, Failure> {
+    let at = |port: u16| format!("http://127.0.0.1:{port}");
+    let (clients, peers) = (at(clients), at(peers));
+    let mut etcd = Command::new("etcd");
+    etcd.arg("--data-dir")
+        .arg(directory.join("etcd"))
+        .args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients])
+        .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
+        .args(["--initial-cluster", &format!("default={peers}")])
+        .args(["--logger", "zap", "--log-level", "error"])
+        .stdin(Stdio::null());
+    Ok(etcd.spawn().map_err(|error| format!("`etcd` cannot be started: {error}"))?)
+}
+
+fn free_port() -> Result<u16, Failure> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 impl Drop for Beside {

@@ -450,7 +450,7 @@ impl Claiming<'_> {
                 mode: claim.mode,
                 steal_after: claim.steal_after,
                 is_fair: claim.place.is_some(),
-                idle: self.connected.watches.idle(key),
+                idle: self.connected.watches.idle(key, &standing.entries()),
             };
             let with = |holds: Vec<Hold>| holds.into_iter().map(move |hold| (at, hold));
             let gone = match standing.judge(&asker, now) {

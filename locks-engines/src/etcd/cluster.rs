@@ -34,8 +34,10 @@ pub(super) struct Cluster {
     pub(super) members: Vec<Endpoint>,
     pub(super) login: Option<Login>,
     pub(super) layout: Layout,
-    /// How long a member may be silent.
+    /// How long it may take to reach a member.
     pub(super) reach: Duration,
+    /// How long a member that was reached may be silent before another one is asked.
+    pub(super) silence: Duration,
     /// Where to begin.
     pub(super) next: AtomicUsize,
     pub(super) clients: PerProcess<Arc<Client>>,
@@ -60,7 +62,7 @@ impl Cluster {
         let channel = connected
             .map_err(|_| unavailable(format!("no connection within {limit:?}")))?
             .map_err(|error| unavailable(whole(&error)))?;
-        let rpc = Rpc::new(channel, self.login.clone(), self.reach);
+        let rpc = Rpc::new(channel, self.login.clone(), self.silence, self.reach);
         let fault = |status: Status| Fault::of(name, &status).error;
         rpc.log_in().await.map_err(fault)?;
         let status = rpc.status().await.map_err(fault)?;

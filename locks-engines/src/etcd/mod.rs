@@ -129,8 +129,9 @@ impl EtcdBuilder {
         self
     }
 
-    /// Sets how long a member may be silent before another one is asked, and before a request fails
-    /// with `Unavailable`; two seconds unless set.
+    /// Sets how long the cluster may be out of reach before a request fails with `Unavailable`; two
+    /// seconds unless set. A member that is silent for as long, or for a third of the lease if that is
+    /// less, is given up for the next.
     pub fn connect(mut self, connect: Duration) -> Self {
         self.connect = connect;
         self
@@ -225,6 +226,8 @@ impl EtcdBuilder {
             login,
             layout: Layout::new(&self.namespace),
             reach: self.connect,
+            // Two tries before a renewal has to have succeeded.
+            silence: self.connect.min(self.lease / 3).max(Duration::from_secs(1)),
             next: AtomicUsize::new(0),
             clients: PerProcess::new(),
         };

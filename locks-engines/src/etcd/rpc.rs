@@ -38,11 +38,18 @@ pub(super) struct Rpc {
     token: Arc<Mutex<Option<AsciiMetadataValue>>>,
     /// How long an answer may take.
     patience: Duration,
+    /// The same where a password is looked at, which is made to take long.
+    reach: Duration,
 }
 
 impl Rpc {
-    pub(super) fn new(channel: Channel, login: Option<Login>, patience: Duration) -> Self {
-        Self { channel, login, token: Arc::default(), patience }
+    pub(super) fn new(
+        channel: Channel,
+        login: Option<Login>,
+        patience: Duration,
+        reach: Duration,
+    ) -> Self {
+        Self { channel, login, token: Arc::default(), patience, reach }
     }
 
     /// How long an answer may take.
@@ -86,7 +93,7 @@ impl Rpc {
         let Some(Login { user, password }) = self.login.clone() else { return Ok(()) };
         let request = AuthenticateRequest { name: user, password };
         let answer: AuthenticateResponse =
-            self.call("/etcdserverpb.Auth/Authenticate", &request).await?;
+            self.call("/etcdserverpb.Auth/Authenticate", &request, self.reach).await?;
         let token = answer.token.parse().map_err(|_| Status::internal("its token is no text"))?;
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = Some(token);
         Ok(())
@@ -117,18 +124,23 @@ impl Rpc {
         Q: Message + Clone + Send + Sync + 'static,
         A: Message + Default + Send + Sync + 'static,
     {
-        let answer = self.call(path, request).await;
+        let answer = self.call(path, request, self.patience).await;
         match answer {
             // Tokens run out, and change with the users.
             Err(status) if self.login.is_some() && wants_new_token(&status) => {
                 self.log_in().await?;
-                self.call(path, request).await
+                self.call(path, request, self.patience).await
             }
             answer => answer,
         }
     }
 
-    async fn call<Q, A>(&self, path: &'static str, request: &Q) -> Result<A, Status>
+    async fn call<Q, A>(
+        &self,
+        path: &'static str,
+        request: &Q,
+        patience: Duration,
+    ) -> Result<A, Status>
     where
         Q: Message + Clone + Send + Sync + 'static,
         A: Message + Default + Send + Sync + 'static,
@@ -140,7 +152,7 @@ impl Rpc {
             let mut grpc = self.ready().await?;
             grpc.unary(request, path, ProstCodec::<Q, A>::default()).await
         };
-        let answer = tokio::time::timeout(self.patience, called).await;
+        let answer = tokio::time::timeout(patience, called).await;
         Ok(answer.map_err(|_| self.silent())??.into_inner())
     }
 

@@ -118,6 +118,9 @@ impl Watches {
     ) {
         let mut state = self.state();
         let state = &mut *state;
+        if state.pictures.len() == state.pictures.capacity() {
+            self.prune(state);
+        }
         let picture = state.pictures.entry(key.to_owned()).or_insert_with(|| {
             let watch = state.next;
             state.next += 1;
@@ -146,10 +149,24 @@ impl Watches {
         }
     }
 
-    /// For how long nothing has changed at the key, as far as is known.
-    pub(super) fn idle(&self, key: &str) -> Duration {
+    /// Gives up pictures that nobody looks at any more.
+    fn prune(&self, state: &mut State) {
+        state.pictures.retain(|_, picture| {
+            let is_seen = picture.waiters.iter().any(|waiter| waiter.asked.elapsed() < FORGOTTEN);
+            if !is_seen {
+                state.keys.remove(&picture.watch);
+                self.ask(Watching::Cancel(WatchCancel { watch_id: picture.watch }));
+            }
+            is_seen
+        });
+    }
+
+    /// For how long the key has been as it was just found, as far as is known.
+    pub(super) fn idle(&self, key: &str, found: &BTreeMap<Vec<u8>, (i64, bool)>) -> Duration {
         let state = self.state();
-        state.pictures.get(key).map_or(Duration::ZERO, |picture| picture.changed.elapsed())
+        // A picture of something else is late.
+        let picture = state.pictures.get(key).filter(|picture| picture.entries == *found);
+        picture.map_or(Duration::ZERO, |picture| picture.changed.elapsed())
     }
 
     fn create(&self, watch_id: i64, Span(key, range_end): Span, start_revision: i64) {

@@ -236,7 +236,7 @@ fn row_48_a_snapshot_that_is_restored_brings_back_earlier_tokens_and_holds() {
     drop(ours.named("held").wait(LONG).acquire().unwrap());
 }
 
-fn signal(pid: u32, name: &str) {
+pub(crate) fn signal(pid: u32, name: &str) {
     let pid = pid.to_string();
     assert!(Command::new("kill").args([name, &pid]).status().expect("`kill` runs").success());
 }

@@ -12,3 +12,4 @@ mod faults;
 mod members;
 mod server;
 mod steps;
+mod storm;

@@ -3,6 +3,7 @@
 
 pub(crate) mod peer;
 pub(crate) mod process;
+pub(crate) mod storm;
 
 use std::net::TcpListener;
 use std::thread;
