@@ -116,7 +116,8 @@ impl Target for Server {
                         let hears = listener.hears(&session.client, &channel, PROBE / 2).await;
                         let Some(link) = link.upgrade() else { return };
                         if !matches!(hears, Ok(true)) {
-                            return link.lost(number, "notifications do not arrive any more");
+                            link.lost(number, "notifications do not arrive any more");
+                            return;
                         }
                     }
                 });
