@@ -63,7 +63,16 @@ impl Cluster {
             .map_err(|_| unavailable(format!("no connection within {limit:?}")))?
             .map_err(|error| unavailable(whole(&error)))?;
         let rpc = Rpc::new(channel, self.login.clone(), self.silence, self.reach);
-        let fault = |status: Status| Fault::of(name, &status).error;
+        let fault = |status: Status| {
+            let is_plain = member.uri().scheme_str() == Some("http");
+            // The library says no more of a connection that ends in the middle of a call.
+            if is_plain && status.message().contains("transport error") {
+                let why = "it ended the connection: if it speaks TLS, say so by `tls=yes`, or name its \
+                           authority by `ca=`";
+                return unavailable(why.into());
+            }
+            Fault::of(name, &status).error
+        };
         rpc.log_in().await.map_err(fault)?;
         let status = rpc.status().await.map_err(fault)?;
         if !is_recent(&status.version) {

@@ -94,7 +94,10 @@ impl Stores {
     fn fresh() -> Self {
         let (server, namespace) = (Server::shared(), namespace());
         let member = server.member();
-        let builder = move || Etcd::builder([member.clone()]).namespace(namespace.clone());
+        let builder = move || {
+            let builder = Etcd::builder([member.clone()]).namespace(namespace.clone());
+            builder.connect(PATIENCE / 2)
+        };
         let store = || builder().build_store().expect("a client");
         let (ours, theirs) = (store(), store());
         for store in [&ours, &theirs] {
@@ -137,7 +140,7 @@ impl StoreFixture for Stores {
 fn serve_the_kit() {
     if let Ok(place) = std::env::var(PLACE) {
         let (member, namespace) = place.split_once(' ').expect("a member and a namespace");
-        let client = Etcd::builder([member]).namespace(namespace).build();
+        let client = Etcd::builder([member]).namespace(namespace).connect(PATIENCE / 2).build();
         serve(&client.expect("a client").into_backend()).expect("the kit listens");
     }
 }

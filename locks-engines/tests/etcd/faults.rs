@@ -70,7 +70,7 @@ fn row_7_and_43_a_server_that_hangs_is_out_of_reach_and_costs_holders_their_lock
     let (_, ours) = at(&server);
     drop(ours.named("free").acquire().unwrap());
     let guard = ours.named("k").acquire().unwrap();
-    server.process.signal("-STOP");
+    server.stop();
     for wait in [Duration::from_millis(50), LEASE] {
         let error = ours.named("free").wait(wait).acquire().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");

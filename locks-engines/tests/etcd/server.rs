@@ -176,9 +176,19 @@ impl Server {
         Etcd::builder([self.member()])
     }
 
-    /// A client in this namespace.
+    /// A client in this namespace, with time for a busy machine to answer.
     pub(crate) fn client(&self, namespace: &str) -> Backend {
-        self.builder().namespace(namespace).build().expect("a client").into_backend()
+        let builder = self.builder().namespace(namespace).connect(Duration::from_secs(15));
+        builder.build().expect("a client").into_backend()
+    }
+
+    /// Stops it, and waits until it has stopped.
+    pub(crate) fn stop(&self) {
+        self.process.signal("-STOP");
+        let state = format!("/proc/{}/stat", self.process.pid());
+        super::support::until(|| {
+            std::fs::read_to_string(&state).is_ok_and(|stat| stat.contains(") T "))
+        });
     }
 
     /// Waits until it answers; `false` if it has ended.
