@@ -432,22 +432,12 @@ impl OwnedGuard {
         self.begin_release().await
     }
 
-    /// Releases a plain hold, which takes no more than an exchange and cannot fail.
-    ///
-    /// # Errors
-    /// Itself, if it is not that simple.
+    /// Returns `true` if dropping the guard is all there is to a release: nobody has to be waited for, and nothing
+    /// is to be reported that dropping does not.
     #[doc(hidden)]
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub fn try_release(self) -> Result<(), Self> {
-        let ending = Ending::of(&self.hold, self.granted);
-        if !self.backend.is_engine() || !self.hold.release_in_place() {
-            return Err(self);
-        }
-        let mut this = ManuallyDrop::new(self);
-        // SAFETY: I1: `this` is never dropped.
-        drop(unsafe { this.take_apart() });
-        ending.released();
-        Ok(())
+    pub fn is_plain(&self) -> bool {
+        self.backend.is_engine() && self.hold.is_plain()
     }
 
     /// The error of a hold that is lost, with who has the key now where that is known here.

@@ -89,15 +89,16 @@ impl<F: Future> Future for Locked<F> {
                 Err(error) => return Poll::Ready((this.early)(error)),
             }
         }
-        if let Stage::Granted { .. } = this.stage {
+        if let Stage::Granted { guard } = this.stage {
             let output = ready!(this.scope.poll(this.body, cx));
-            if let Stage::Granted { guard } = std::mem::replace(this.stage, Stage::Over)
-                && let Err(guard) = guard.try_release()
-            {
+            if guard.is_plain() {
+                // Dropped where it is: moving what was written a moment ago takes longer than the release.
+                *this.stage = Stage::Over;
+                return Poll::Ready(output);
+            }
+            if let Stage::Granted { guard } = std::mem::replace(this.stage, Stage::Over) {
                 *this.output = Some(output);
                 *this.stage = Stage::Releasing { release: guard.begin_release() };
-            } else {
-                return Poll::Ready(output);
             }
         }
         if let Stage::Releasing { release } = this.stage {

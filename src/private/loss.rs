@@ -42,7 +42,7 @@ pub fn run_once<R>(body: impl FnOnce() -> R) -> R {
 /// Releases the lock of a function that ran. Its value stands, so a failure is only reported.
 #[inline]
 pub async fn release(guard: OwnedGuard) {
-    if let Err(guard) = guard.try_release() {
+    if !guard.is_plain() {
         let _ = lost(guard.release_async().await);
     }
 }

@@ -97,6 +97,15 @@ impl Hold {
         let slot = hold.slot();
         slot.stays() && slot.try_let_go(hold.token)
     }
+
+    /// Whether it is a plain hold whose slot stays behind. Its engine has the fast path, and so no upstream that
+    /// would have to be waited for.
+    #[cfg_attr(not(debug_assertions), inline(always))]
+    pub(crate) fn is_plain(&self) -> bool {
+        let HoldRepr::Slot(hold) = &self.0 else { return false };
+        let slot = hold.slot();
+        slot.stays() && slot.is_plainly_held(hold.token) == Some(true)
+    }
 }
 
 impl fmt::Debug for PinnedKey {

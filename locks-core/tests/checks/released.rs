@@ -28,9 +28,7 @@ fn c4_a_release_is_told_with_the_key_that_was_held() {
     tracing::subscriber::with_default(listens, || {
         drop(held());
         held().release().unwrap();
-        if let Err(guard) = held().try_release() {
-            drop(guard);
-        }
+        held().begin_release().block().unwrap();
     });
     let heard = heard.lock().unwrap();
     let released = heard.iter().filter(|text| text.contains("message=released"));
