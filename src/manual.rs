@@ -26,6 +26,10 @@ pub mod files {}
 #[doc = include_str!("manual/server.md")]
 pub mod server {}
 
+#[cfg(feature = "net")]
+#[doc = include_str!("manual/messages.md")]
+pub mod messages {}
+
 #[doc = include_str!("manual/limits.md")]
 pub mod limits {}
 

@@ -67,9 +67,9 @@ mod wire;
 
 pub use self::access::{Client, Clients, Fingerprint};
 pub use self::arbiter::{ClientInfo, Figures, Histogram, Limits, Losses, Observation, Refusals};
-pub use self::client::{NetBackend, NetBuilder};
+pub use self::client::{Mailbox, Message, NetBackend, NetBuilder, Received};
 pub use self::secret::Secret;
 pub use self::server::{LogLevel, LogLine, Server, ServerBuilder, ServerObserver};
 #[cfg(feature = "tcp")]
 pub use self::tls::{Authority, Certificate};
-pub use self::wire::Status;
+pub use self::wire::{Published, Status};

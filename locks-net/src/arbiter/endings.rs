@@ -144,6 +144,7 @@ impl Arbiter {
         for (_, request) in requests {
             self.end_for(realm, request, cause);
         }
+        self.drop_mailbox(realm);
         let Some(session) = self.sessions.remove(&realm) else { return };
         if session.is_recorded {
             self.paper.sessions -= 1;

@@ -131,7 +131,10 @@ impl Arbiter {
         }
         session.is_restored = true;
         session.start_over();
-        Some((session.realm, How::Restored))
+        let realm = session.realm;
+        // What was on its way is on its way no more, and it says anew what it has.
+        self.drop_mailbox(realm);
+        Some((realm, How::Restored))
     }
 
     fn begin(&mut self, id: ConnId, open: &Open, kept: Kept, now: Moment) -> Result<u32, Fault> {

@@ -21,6 +21,16 @@ pub struct Limits {
     /// Bytes that wait for one client to read or to acknowledge them; then its connection is closed.
     /// 4 MiB by default.
     pub write_buffer: usize,
+    /// Bytes of one message among clients (N8), and 64 for it; at most 128 KiB. 64 KiB by default.
+    pub message: usize,
+    /// Messages that one client has not taken yet. 1,000 by default.
+    pub messages_per_client: usize,
+    /// Bytes of those, at most half of `write_buffer`. 1 MiB by default.
+    pub message_bytes_per_client: usize,
+    /// Messages that all clients together have not taken yet. 100,000 by default.
+    pub messages: usize,
+    /// Bytes of those. 64 MiB by default.
+    pub message_bytes: usize,
     /// How long a connection may take to open its session, a frame to arrive once it has begun, and a
     /// client to read what was written to it. 10 s by default.
     pub patience: Duration,
@@ -44,6 +54,11 @@ impl Default for Limits {
             waiters: 100_000,
             requests_per_session: 1_000_000,
             write_buffer: 4 * 1024 * 1024,
+            message: 64 * 1024,
+            messages_per_client: 1000,
+            message_bytes_per_client: 1024 * 1024,
+            messages: 100_000,
+            message_bytes: 64 * 1024 * 1024,
             patience: Duration::from_secs(10),
             lease: Duration::from_secs(10),
             shortest_lease: Duration::from_secs(1),

@@ -18,6 +18,7 @@ mod greeting;
 mod leases;
 mod limits;
 mod listing;
+mod messages;
 mod observe;
 mod paper;
 mod requests;
@@ -42,6 +43,7 @@ use self::clock::OwnTime;
 use self::connection::{After, Connection, Fault, Stage};
 use self::deadlines::Due;
 use self::events::Happened;
+use self::messages::Mailbox;
 use self::paper::Paper;
 use self::room::Room;
 use self::session::{Requested, Session};
@@ -84,6 +86,8 @@ pub(crate) struct Arbiter {
     next_order: u64,
     waiting: usize,
     figures: Figures,
+    /// What all clients have of messages.
+    mail: Mailbox,
     room: Room,
     paper: Paper,
     promised: (Token, Duration),

@@ -1,6 +1,6 @@
 //! What an operator sees and does (N9, N12).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use locks_core::{LockError, LockInfo, Op, Party, Query, Token};
 
@@ -46,6 +46,12 @@ pub struct Observation {
     pub connected: u64,
     /// Guards that are held.
     pub holds: u64,
+    /// For how long nothing is granted yet, since what was granted before a restart is not known (N4).
+    pub recovering: Option<Duration>,
+    /// Whether the journal cannot be written, so that nothing new is granted (N6).
+    pub stalled: bool,
+    /// How long the server's thread took to look all this up.
+    pub took: Duration,
     /// Keys that are held, waited for or reserved, in ascending order; empty if they were not asked for.
     pub locks: Vec<LockInfo>,
     /// The clients, in ascending order of their numbers; empty if they were not asked for.
@@ -55,12 +61,16 @@ pub struct Observation {
 impl Arbiter {
     /// `all`: locks and clients too, which takes as long as there are many.
     pub(crate) fn observe(&self, all: bool) -> Observation {
+        let begun = Instant::now();
         let connected = self.sessions.values().filter(|session| session.connection.is_some());
         let mut observation = Observation {
             status: self.status(),
             figures: self.figures.clone(),
             connected: connected.count() as u64,
             holds: self.paper.guards as u64,
+            recovering: self.silent_until.map(|until| until.since(self.now())),
+            stalled: false,
+            took: Duration::ZERO,
             locks: Vec::new(),
             clients: Vec::new(),
         };
@@ -72,6 +82,7 @@ impl Arbiter {
             }
             observation.clients = self.clients();
         }
+        observation.took = begun.elapsed();
         observation
     }
 

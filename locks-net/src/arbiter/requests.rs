@@ -52,6 +52,12 @@ impl Arbiter {
                     self.keep_only(realm);
                 }
             }
+            Call::Publish { call, publish } => self.publish(realm, call, *publish),
+            Call::Mailbox { call, open, count, bytes } => {
+                self.set_mailbox(realm, open, count as usize, usize_of(bytes));
+                self.tell(realm, &Event::Done { call });
+            }
+            Call::Taken { count, bytes } => self.taken(realm, count as usize, usize_of(bytes)),
             Call::Ping => self.acknowledge(id, 1),
             Call::Bye => {
                 self.end_session(realm, None);
@@ -451,6 +457,11 @@ struct Grantable {
     lease: Option<Duration>,
     /// Since when it has waited, if it has.
     asked: Option<Moment>,
+}
+
+/// What a client says that it has counts for no more than a server can count.
+fn usize_of(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX).min(isize::MAX as usize / 65_536)
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -54,6 +54,7 @@ impl Arbiter {
             next_order: 0,
             waiting: 0,
             figures: super::Figures::default(),
+            mail: super::Mailbox::default(),
             room: super::Room::default(),
             paper: super::Paper::new(setup.promise),
             promised: (setup.floor, std::time::Duration::ZERO),

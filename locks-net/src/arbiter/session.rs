@@ -6,6 +6,7 @@ use locks_core::{CallSite, Granted, Hold, LostCause, Moment, Op, OwnerId, Party}
 use super::ConnId;
 use super::figures::stamp;
 use super::leases::Leases;
+use super::messages::Mailbox;
 use crate::channel::Channel;
 use crate::journal::{Kept, SessionRecord};
 use crate::wire::Event;
@@ -42,6 +43,8 @@ pub(super) struct Session {
     pub(super) leases: Leases,
     /// What is still to be told of a list that is too long to be told at once.
     pub(super) long_list: VecDeque<Event>,
+    /// It wants messages (N8).
+    pub(super) mailbox: Option<Mailbox>,
     sites: Vec<Option<CallSite>>,
     names: HashMap<u64, String>,
 }
@@ -139,6 +142,7 @@ impl Session {
             requests: HashMap::default(),
             leases: Leases::default(),
             long_list: VecDeque::new(),
+            mailbox: None,
             sites: Vec::new(),
             names: HashMap::new(),
         }

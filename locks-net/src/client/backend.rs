@@ -139,8 +139,13 @@ impl NetBackend {
         Some((lease, until.since(link.now())))
     }
 
+    /// The connection of this process.
+    pub(super) fn link(&self) -> Result<&Arc<Link>, LockError> {
+        self.0.link()
+    }
+
     /// Begins a call, and takes its answer.
-    fn call<T: Send + 'static>(
+    pub(super) fn call<T: Send + 'static>(
         &self,
         begin: impl FnOnce(&mut Session) -> Result<u64, LockError>,
         take: impl FnOnce(Answer) -> Option<T> + Send + 'static,

@@ -4,6 +4,7 @@ mod backend;
 mod dial;
 mod generation;
 mod link;
+mod mailbox;
 mod op;
 #[cfg(feature = "tcp")]
 mod port;
@@ -11,5 +12,7 @@ mod session;
 
 pub use self::backend::{NetBackend, NetBuilder};
 pub(crate) use self::dial::{Dial, Line, Unreached, check_server};
+pub use self::mailbox::{Mailbox, Message};
+pub use self::session::Received;
 #[cfg(test)]
 pub(crate) use self::session::{Answer, Hello, Reach, Session, Setup as SessionSetup};

@@ -261,6 +261,9 @@ impl Client {
                 call @ (Call::Inspect { .. }
                 | Call::Evict { .. }
                 | Call::Name { .. }
+                | Call::Publish { .. }
+                | Call::Mailbox { .. }
+                | Call::Taken { .. }
                 | Call::Ping
                 | Call::Status { .. }),
             ) => self.say(world, &call),

@@ -143,6 +143,9 @@ impl ServerBuilder {
         if limits.frame < 4096 {
             return Err(unfit("`Limits::frame` is less than 4 KiB"));
         }
+        if limits.message > crate::wire::MAX_MESSAGE {
+            return Err(unfit("`Limits::message` is more than 128 KiB"));
+        }
         let leases = limits.shortest_lease..=limits.longest_lease;
         if !leases.contains(&limits.lease) || limits.shortest_lease.is_zero() {
             return Err(unfit("`Limits::lease` is not between its shortest and longest"));

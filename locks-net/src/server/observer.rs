@@ -88,7 +88,7 @@ impl Inquiries {
     }
 
     /// Answers what was asked. What has changed anything is answered by [`Answers::give`], once it is written down.
-    pub(super) fn answer(&self, arbiter: &mut Arbiter, answers: &mut Answers) {
+    pub(super) fn answer(&self, arbiter: &mut Arbiter, stalled: bool, answers: &mut Answers) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let asked = queue.as_mut().map(std::mem::take).unwrap_or_default();
         drop(queue);
@@ -96,7 +96,10 @@ impl Inquiries {
             match inquiry {
                 // Who has asked may have gone.
                 Inquiry::Look { answer, .. } if answer.is_closed() => {}
-                Inquiry::Look { all, answer } => _ = answer.send(arbiter.observe(all)),
+                Inquiry::Look { all, answer } => {
+                    let seen = Observation { stalled, ..arbiter.observe(all) };
+                    let _ = answer.send(seen);
+                }
                 Inquiry::Release { key, token, answer } => {
                     answers.0.push((answer, arbiter.release_for_operator(&key, token)));
                 }

@@ -7,7 +7,7 @@ use locks_core::{Mode, Options, Query, Reserve, Wait, Within};
 
 use super::bytes::{Put, Reader};
 use super::info::{MAX_NAME, MAX_SITE, MAX_TEXT, put_own, put_text, take_own, take_permits};
-use super::{Acquire, Call, MAX_WITHIN, Malformed};
+use super::{Acquire, Call, MAX_WITHIN, Malformed, Publish};
 
 impl Call {
     /// Appends the call's bytes.
@@ -77,6 +77,23 @@ impl Call {
             }
             Call::Ping => out.u8(11),
             Call::Bye => out.u8(12),
+            Call::Publish { call, publish } => {
+                out.u8(16);
+                out.u64(*call);
+                publish.encode(out);
+            }
+            Call::Mailbox { call, open, count, bytes } => {
+                out.u8(17);
+                out.u64(*call);
+                out.bool(*open);
+                out.u32(*count);
+                out.u64(*bytes);
+            }
+            Call::Taken { count, bytes } => {
+                out.u8(18);
+                out.u32(*count);
+                out.u64(*bytes);
+            }
         }
     }
 
@@ -110,6 +127,17 @@ impl Call {
             }
             14 => Call::Done { request: from.u64()? },
             15 => Call::Share { call: from.u64()?, request: from.u64()? },
+            16 => {
+                let call = from.u64()?;
+                Call::Publish { call, publish: Box::new(Publish::decode(&mut from)?) }
+            }
+            17 => Call::Mailbox {
+                call: from.u64()?,
+                open: from.bool()?,
+                count: from.u32()?,
+                bytes: from.u64()?,
+            },
+            18 => Call::Taken { count: from.u32()?, bytes: from.u64()? },
             _ => return Err(Malformed("no such call")),
         };
         from.end()?;

@@ -10,7 +10,8 @@ use super::info::{
     LEAST_INFO, MAX_NAME, MAX_TOLD, put_cause, put_holders, put_info, take_cause, take_holders,
     take_info,
 };
-use super::{Event, Malformed, Status};
+use super::note::{put_note, take_note};
+use super::{Event, Malformed, Published, Status};
 
 /// A server sends no frame longer than this: its clients need not take longer ones.
 pub(crate) const MAX_EVENT_FRAME: usize = 256 * 1024;
@@ -80,6 +81,16 @@ impl Event {
                 put_cause(out, *cause);
             }
             Event::Closing => out.u8(8),
+            Event::Message { note, from } => {
+                out.u8(10);
+                put_note(out, note, from);
+            }
+            Event::Published { call, published } => {
+                out.u8(11);
+                out.u64(*call);
+                out.u32(published.delivered);
+                out.u32(published.full);
+            }
         }
     }
 
@@ -117,6 +128,14 @@ impl Event {
                     none if none.is_empty() => return Err(Malformed("stolen from nobody")),
                     some => some,
                 },
+            },
+            10 => {
+                let (note, from) = take_note(&mut from)?;
+                Event::Message { note: Box::new(note), from }
+            }
+            11 => Event::Published {
+                call: from.u64()?,
+                published: Published { delivered: from.u32()?, full: from.u32()? },
             },
             _ => return Err(Malformed("no such event")),
         };

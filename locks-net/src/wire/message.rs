@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use locks_core::{
-    HolderInfo, LockError, LockInfo, LostCause, Options, OwnerId, Query, Token, Within,
+    HolderInfo, LockError, LockInfo, LostCause, Options, OwnerId, Party, Query, Token, Within,
 };
+
+use super::{Note, Publish, Published};
 
 /// What a client asks for. A request is called by a number of the client's choosing, which it never uses
 /// again in that session.
@@ -35,6 +37,12 @@ pub(crate) enum Call {
     /// not listed ends; what is listed as held and is not there is answered by `Lost`. `more`: the
     /// list goes on in the next frame, and nothing ends before it does.
     Holding { held: Vec<u64>, pending: Vec<u64>, more: bool },
+    /// Wants others to have a message (N8); answered by `Published` or `Refused`.
+    Publish { call: u64, publish: Box<Publish> },
+    /// Wants messages, or none any more, and has so many; answered by `Done`.
+    Mailbox { call: u64, open: bool, count: u32, bytes: u64 },
+    /// So many messages are not kept any more.
+    Taken { count: u32, bytes: u64 },
     /// What was done under the hold has succeeded (C14).
     Done { request: u64 },
     /// The hold is shared from now on (C9); answered by `Done` or `Refused`, to `call`.
@@ -103,6 +111,15 @@ pub(crate) enum Event {
     Lost {
         request: u64,
         cause: LostCause,
+    },
+    /// A message of another client (N8).
+    Message {
+        note: Box<Note>,
+        from: Party,
+    },
+    Published {
+        call: u64,
+        published: Published,
     },
     /// The server goes: the connection closes, the session stays for a successor.
     Closing,

@@ -13,6 +13,7 @@ mod hello;
 mod info;
 mod malformed;
 mod message;
+mod note;
 #[cfg(test)]
 mod tests;
 
@@ -26,3 +27,5 @@ pub(crate) use self::hello::{
 pub(crate) use self::malformed::Malformed;
 pub use self::message::Status;
 pub(crate) use self::message::{Acquire, Call, Event, MAX_WITHIN};
+pub use self::note::Published;
+pub(crate) use self::note::{Keep, MAX_MESSAGE, MAX_RECEIVERS, MAX_SUBJECT, Note, Publish};

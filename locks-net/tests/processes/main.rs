@@ -18,6 +18,7 @@ mod fork;
 mod forks;
 #[path = "../../../locks-file/tests/processes/means.rs"]
 mod means;
+mod messages;
 mod namespaces;
 mod newcomers;
 mod partitions;

@@ -2,6 +2,7 @@ mod endings;
 mod figures;
 mod limits;
 mod line;
+mod messages;
 
 use std::time::Duration;
 

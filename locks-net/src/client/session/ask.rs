@@ -8,7 +8,7 @@ use locks_core::{
 };
 
 use super::{Deferred, KEPT, REQUESTS, Session};
-use crate::wire::{Acquire, Call, Status};
+use crate::wire::{Acquire, Call, Publish, Published, Status};
 
 /// A call or an acquisition that has not been answered, or whose answer was not fetched.
 pub(super) struct Unanswered {
@@ -48,6 +48,7 @@ pub(crate) enum Answer {
     Listed(Vec<LockInfo>),
     Evicted(bool),
     Status(Status),
+    Published(Published),
 }
 
 /// How much later than the server a client ends a wait by itself: it has the better error.
@@ -166,6 +167,17 @@ impl Session {
         Ok(call)
     }
 
+    /// Wants others to have a message.
+    ///
+    /// # Errors
+    /// `LimitExceeded`.
+    pub(crate) fn publish(&mut self, publish: Publish) -> Result<u64, LockError> {
+        let call = self.next_number()?;
+        let publish = Box::new(publish);
+        self.begin(call, Call::Publish { call, publish }, None, self.now());
+        Ok(call)
+    }
+
     /// What has come of an acquisition. Once it has answered with a token, the hold of that number is the
     /// caller's to [end](Self::end).
     pub(crate) fn poll_acquire(
@@ -251,6 +263,16 @@ impl Session {
         if !asked.is_open() {
             return;
         }
+        if matches!(asked.call, Call::Publish { .. }) && asked.sent.is_some() {
+            // Some may have it, and are not to get it twice.
+            let error = self.unavailable(
+                "the server was started anew meanwhile: some may have got the message",
+            );
+            return self.fail(number, error);
+        }
+        if let (Call::Mailbox { call, .. }, Some(mail)) = (&asked.call, &self.mail) {
+            asked.call = mail.call(*call, true);
+        }
         let mut tell = None;
         let mut name = None;
         if let Call::Acquire(acquire) = &mut asked.call {
@@ -278,10 +300,10 @@ impl Session {
         asked.call.encode(&mut self.message);
         let longest = self.life.as_ref().map_or(usize::MAX, |life| life.max_frame);
         if self.message.len() + 32 > longest {
+            let mend = if asked.is_acquisition() { ": ask for fewer keys at once" } else { "" };
+            let length = self.message.len();
             let why = format!(
-                "the request has {} bytes, and the server takes {longest} at most: ask for fewer keys \
-                 at once",
-                self.message.len()
+                "the request has {length} bytes, and the server takes {longest} at most{mend}"
             );
             asked.sent = None;
             let error = self.limit_exceeded(why);
@@ -348,7 +370,7 @@ impl Session {
     }
 
     /// The time to reach the server counts from now, that to wait for others from when it was asked.
-    fn begin(&mut self, number: u64, call: Call, site: Option<CallSite>, asked: Moment) {
+    pub(super) fn begin(&mut self, number: u64, call: Call, site: Option<CallSite>, asked: Moment) {
         let now = self.now();
         let limit = now.after(self.setup.connect);
         let reached_by = limit;
@@ -394,7 +416,7 @@ impl Session {
     }
 
     /// A number, if there is room for what it is for.
-    fn next_number(&mut self) -> Result<u64, LockError> {
+    pub(super) fn next_number(&mut self) -> Result<u64, LockError> {
         let (bytes, _) = self.channel.kept();
         if bytes > KEPT {
             let why = format!("{bytes} bytes wait for the server to take them");

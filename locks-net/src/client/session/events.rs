@@ -70,6 +70,10 @@ impl Session {
             Event::Evicted { call, found } => self.answered(call, Answer::Evicted(found)),
             Event::Status { call, status } => self.answered(call, Answer::Status(status)),
             Event::Lost { request, cause } => self.told_lost(request, cause),
+            Event::Message { note, from } => self.received(*note, from),
+            Event::Published { call, published } => {
+                self.answered(call, Answer::Published(published));
+            }
             Event::Closing => self.closing = true,
         }
     }

@@ -10,6 +10,7 @@ mod events;
 mod hold;
 mod labels;
 mod leases;
+mod mail;
 mod opening;
 mod patience;
 mod reach;
@@ -31,6 +32,8 @@ use self::ending::Ending;
 use self::hold::Held;
 use self::labels::Labels;
 use self::leases::Leases;
+use self::mail::Mail;
+pub use self::mail::Received;
 pub(crate) use self::reach::Reach;
 use self::trust::Trust;
 use crate::channel::Channel;
@@ -70,6 +73,8 @@ pub(crate) struct Session {
     last_ping: Option<(u64, Moment)>,
     /// Since when an answer is due, of which nothing has come in.
     silent_since: Option<Moment>,
+    /// There if messages are wanted (N8).
+    mail: Option<Mail>,
     /// Grants that are not handed out before the next acknowledgement (C8).
     unproven: Vec<u64>,
     out: Vec<u8>,
@@ -168,6 +173,7 @@ impl Session {
             endings: HashMap::default(),
             leases: Leases::default(),
             wanted: Leases::default(),
+            mail: None,
             unproven: Vec::new(),
             last_number: 0,
             last_ping: None,
@@ -351,6 +357,7 @@ impl Session {
             && self.holds.is_empty()
             && self.endings.is_empty()
             && self.deferred.is_empty()
+            && self.mail.is_none()
     }
 
     /// How many were woken and have not come yet.
@@ -378,6 +385,7 @@ impl Session {
     pub(crate) fn is_awaited(&self) -> bool {
         self.watched > 0
             || !self.unproven.is_empty()
+            || self.mail.as_ref().is_some_and(Mail::is_awaited)
             || self.unanswered.values().any(|asked| asked.is_open())
             || self.endings.values().any(Ending::is_awaited)
     }

@@ -112,11 +112,13 @@ impl Session {
                 Deferred::Disown(request) => _ = self.transmit(&Call::Disown { request }),
             }
         }
+        self.tell_taken();
         Ok(())
     }
 
     /// What is asked for is asked in the new session.
     fn begin_anew(&mut self) {
+        self.reopen_mailbox();
         let numbers = self.unanswered.keys().copied().collect::<Vec<_>>();
         numbers.into_iter().for_each(|number| self.ask(number, self.now()));
     }

@@ -6,6 +6,7 @@ use locks_core::Moment;
 
 use super::Session;
 use super::connection::Stage;
+use super::mail::Mail;
 use crate::wire::Call;
 
 /// How long a server may take to open a session (N3).
@@ -18,6 +19,7 @@ impl Session {
         let now = self.now();
         self.expire_asks(now);
         self.expire_holds(now);
+        self.expire_mail();
         let Some(connection) = &self.connection else { return false };
         if !matches!(connection.stage, Stage::Open) {
             let silent = now >= connection.since.after(HANDSHAKE);
@@ -68,7 +70,8 @@ impl Session {
         let expiry = self.leases.shortest().and_then(|shortest| {
             self.life.as_ref().and_then(|life| life.trust.until(Some(shortest)))
         });
-        [asks, handshake, expiry, self.renewal_due()].into_iter().flatten().min()
+        let mail = self.mail.as_ref().and_then(Mail::next_end).map(|left| self.now().after(left));
+        [asks, handshake, expiry, mail, self.renewal_due()].into_iter().flatten().min()
     }
 
     /// When the next heartbeat is due, where there are any.

@@ -237,7 +237,7 @@ impl Driver {
             }
             Source::Operator => {
                 if let Some(inquiries) = &self.inquiries {
-                    inquiries.answer(&mut self.arbiter, &mut self.answers);
+                    inquiries.answer(&mut self.arbiter, self.is_stalled, &mut self.answers);
                 }
             }
             Source::Timer => {

@@ -11,8 +11,8 @@ use proptest::option::of;
 use proptest::prelude::*;
 
 use super::super::{
-    Acquire, Call, ClientHello, ClientProof, Event, How, MAX_WITHIN, Open, Opened, Rejected,
-    Resume, ServerHello, ServerProof, Status, Why,
+    Acquire, Call, ClientHello, ClientProof, Event, How, Keep, MAX_WITHIN, Note, Open, Opened,
+    Publish, Published, Rejected, Resume, ServerHello, ServerProof, Status, Why,
 };
 
 fn duration() -> impl Strategy<Value = Duration> {
@@ -106,9 +106,28 @@ pub(super) fn call() -> impl Strategy<Value = Call> {
         1 => (any::<u64>(), text()).prop_map(|(thread, text)| Call::Name { thread, text }),
         1 => (numbers(), numbers(), any::<bool>())
             .prop_map(|(held, pending, more)| Call::Holding { held, pending, more }),
+        2 => (any::<u64>(), publish())
+            .prop_map(|(call, publish)| Call::Publish { call, publish: Box::new(publish) }),
+        1 => any::<(u64, bool, u32, u64)>()
+            .prop_map(|(call, open, count, bytes)| Call::Mailbox { call, open, count, bytes }),
+        1 => any::<(u32, u64)>().prop_map(|(count, bytes)| Call::Taken { count, bytes }),
         1 => Just(Call::Ping),
         1 => Just(Call::Bye),
     ]
+}
+
+fn note() -> impl Strategy<Value = Note> {
+    let keep = prop_oneof![Just(Keep::Both), Just(Keep::Older), Just(Keep::Newer)];
+    (key(), vec(any::<u8>(), 0..9), of(duration()), keep)
+        .prop_map(|(subject, content, timeout, keep)| Note { subject, content, timeout, keep })
+}
+
+fn publish() -> impl Strategy<Value = Publish> {
+    (note(), any::<bool>(), vec(text(), 0..4)).prop_map(|(note, to_self, receivers)| Publish {
+        note,
+        to_self,
+        receivers,
+    })
 }
 
 fn party(site: bool) -> impl Strategy<Value = Party> {
@@ -241,6 +260,11 @@ pub(super) fn event() -> impl Strategy<Value = Event> {
         1 => any::<(u64, bool)>().prop_map(|(call, found)| Event::Evicted { call, found }),
         1 => (any::<u64>(), status()).prop_map(|(call, status)| Event::Status { call, status }),
         1 => (any::<u64>(), cause()).prop_map(|(request, cause)| Event::Lost { request, cause }),
+        2 => (note(), party(false))
+            .prop_map(|(note, from)| Event::Message { note: Box::new(note), from }),
+        1 => any::<(u64, u32, u32)>().prop_map(|(call, delivered, full)| {
+            Event::Published { call, published: Published { delivered, full } }
+        }),
         1 => Just(()).prop_map(|()| Event::Closing),
     ]
 }

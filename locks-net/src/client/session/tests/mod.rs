@@ -1,6 +1,7 @@
 //! A session against a server that is played by hand, frame by frame.
 
 mod ending;
+mod mail;
 mod resuming;
 mod validity;
 mod waiting;

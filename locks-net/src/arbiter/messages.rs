@@ -1,0 +1,115 @@
+//! Messages among clients (N8). They are kept by those who get them: here it is known who wants any, how much each of them
+//! has room for, and no more.
+
+use locks_core::{ErrorKind, LockError, Party};
+
+use super::Arbiter;
+use crate::wire::{Event, Note, Publish, Published};
+
+/// What a client has of messages that it has not taken yet, or that are on their way to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mailbox {
+    count: usize,
+    bytes: usize,
+}
+
+impl Arbiter {
+    /// The client wants messages from now on, or none any more. `kept`: what it has of them.
+    pub(super) fn set_mailbox(&mut self, realm: u32, open: bool, count: usize, bytes: usize) {
+        self.drop_mailbox(realm);
+        if open && let Some(session) = self.sessions.get_mut(&realm) {
+            session.mailbox = Some(Mailbox { count, bytes });
+            self.mail.count += count;
+            self.mail.bytes += bytes;
+        }
+    }
+
+    /// Nothing of it is counted any more.
+    pub(super) fn drop_mailbox(&mut self, realm: u32) {
+        let mailbox = self.sessions.get_mut(&realm).and_then(|session| session.mailbox.take());
+        if let Some(Mailbox { count, bytes }) = mailbox {
+            self.mail.count -= count;
+            self.mail.bytes -= bytes;
+        }
+    }
+
+    /// So many messages have left the client's mailbox.
+    pub(super) fn taken(&mut self, realm: u32, count: usize, bytes: usize) {
+        let session = self.sessions.get_mut(&realm);
+        let Some(mailbox) = session.and_then(|session| session.mailbox.as_mut()) else { return };
+        let (count, bytes) = (count.min(mailbox.count), bytes.min(mailbox.bytes));
+        mailbox.count -= count;
+        mailbox.bytes -= bytes;
+        self.mail.count -= count;
+        self.mail.bytes -= bytes;
+    }
+
+    /// Sends a message to those whom it concerns.
+    pub(super) fn publish(&mut self, realm: u32, call: u64, publish: Publish) {
+        let size = publish.note.size();
+        let most = self.setup.limits.message;
+        if size > most {
+            let why = format!(
+                "the message was not published: it has {size} bytes, and the lock server takes {most} at most \
+                 (`message`)"
+            );
+            self.say("limit", why.clone());
+            let error = LockError::new(ErrorKind::LimitExceeded, "").with_message(why);
+            return self.tell(realm, &Event::Refused { call, error });
+        }
+        let Publish { note, to_self, receivers } = publish;
+        let Some(sender) = self.sessions.get(&realm) else { return };
+        let from = sender.party.clone();
+        let wanted = self.sessions.values().filter(|session| {
+            session.mailbox.is_some()
+                && (to_self || session.realm != realm)
+                && (receivers.is_empty()
+                    || receivers.iter().any(|name| is_called(&session.party, name)))
+        });
+        let mut wanted = wanted.map(|session| session.realm).collect::<Vec<_>>();
+        wanted.sort_unstable();
+        let mut published = Published::default();
+        for receiver in wanted {
+            match self.deliver(receiver, &note, &from) {
+                true => published.delivered += 1,
+                false => published.full += 1,
+            }
+        }
+        if published.full > 0 {
+            let full = published.full;
+            self.say("limit", format!("{full} clients have no room for a message of {from}"));
+        }
+        self.tell(realm, &Event::Published { call, published });
+    }
+
+    /// Whether there was room for it.
+    fn deliver(&mut self, receiver: u32, note: &Note, from: &Party) -> bool {
+        let limits = &self.setup.limits;
+        let size = note.size();
+        // What is not acknowledged yet must not keep the client from hearing of its locks.
+        let bytes_each = limits.message_bytes_per_client.min(limits.write_buffer / 2);
+        let session = self.sessions.get_mut(&receiver);
+        let Some(mailbox) = session.and_then(|session| session.mailbox.as_mut()) else {
+            return false;
+        };
+        let has_room = mailbox.count < limits.messages_per_client
+            && mailbox.bytes.saturating_add(size) <= bytes_each
+            && self.mail.count < limits.messages
+            && self.mail.bytes.saturating_add(size) <= limits.message_bytes;
+        if !has_room {
+            return false;
+        }
+        for counted in [mailbox, &mut self.mail] {
+            counted.count += 1;
+            counted.bytes += size;
+        }
+        let event = Event::Message { note: Box::new(note.clone()), from: from.clone() };
+        self.tell(receiver, &event);
+        true
+    }
+}
+
+/// By its label; by its program's name, if it has none.
+fn is_called(party: &Party, name: &str) -> bool {
+    party.label.as_deref().or(party.process.as_deref()) == Some(name)
+}

@@ -1,0 +1,235 @@
+//! Messages of other clients, kept here until they are taken (N8).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use locks_core::{Clock, LockError, Moment, Party};
+
+use super::Session;
+use crate::wire::{Call, Keep, Note};
+
+/// A message of another client, or of this one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Received {
+    /// Tells it from all others in this mailbox; later ones have greater numbers.
+    pub id: u64,
+    /// What it is about.
+    pub subject: String,
+    /// What it says.
+    pub content: Vec<u8>,
+    /// Who has published it.
+    pub from: Party,
+    /// For how long it stays from now on, on the clock of the time that this machine is awake, unless it is taken;
+    /// `None`: until it is.
+    pub expires_in: Option<Duration>,
+}
+
+/// The messages that have come in and have not been taken.
+pub(super) struct Mail {
+    /// The time awake.
+    clock: Arc<dyn Clock>,
+    /// How many have it open.
+    pub(super) users: usize,
+    kept: VecDeque<Kept>,
+    bytes: usize,
+    last_id: u64,
+    /// What has left since the server was told last.
+    left: (u32, u64),
+    wakers: Vec<Waker>,
+}
+
+struct Kept {
+    id: u64,
+    note: Note,
+    from: Party,
+    until: Option<Moment>,
+}
+
+impl Mail {
+    fn new(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            users: 0,
+            kept: VecDeque::new(),
+            bytes: 0,
+            last_id: 0,
+            left: (0, 0),
+            wakers: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.wakers.is_empty()
+    }
+
+    /// How long it is until the next one expires.
+    pub(super) fn next_end(&self) -> Option<Duration> {
+        let next = self.kept.iter().filter_map(|kept| kept.until).min()?;
+        Some(next.since(self.clock.now()))
+    }
+
+    /// What the server is told that there is.
+    pub(super) fn call(&self, call: u64, open: bool) -> Call {
+        let count = u32::try_from(self.kept.len()).unwrap_or(u32::MAX);
+        Call::Mailbox { call, open, count, bytes: self.bytes as u64 }
+    }
+
+    fn take_where(&mut self, mut leaves: impl FnMut(&Kept) -> bool) -> Option<Kept> {
+        let at = self.kept.iter().position(&mut leaves)?;
+        let taken = self.kept.remove(at)?;
+        self.count_out(&taken.note);
+        Some(taken)
+    }
+
+    fn count_out(&mut self, note: &Note) {
+        let size = note.size();
+        self.bytes -= size;
+        self.left.0 += 1;
+        self.left.1 += size as u64;
+    }
+
+    fn expire(&mut self) {
+        let now = self.clock.now();
+        while self.take_where(|kept| kept.until.is_some_and(|until| until <= now)).is_some() {}
+    }
+
+    /// Whether there is anything new.
+    fn put(&mut self, note: Note, from: Party) -> bool {
+        self.expire();
+        self.bytes += note.size();
+        let is_alike = |kept: &Kept| kept.note.subject == note.subject;
+        match note.keep {
+            Keep::Older if self.kept.iter().any(is_alike) => {
+                self.count_out(&note);
+                return false;
+            }
+            Keep::Newer => while self.take_where(is_alike).is_some() {},
+            Keep::Older | Keep::Both => {}
+        }
+        self.last_id += 1;
+        let until = note.timeout.map(|timeout| self.clock.now().after(timeout));
+        self.kept.push_back(Kept { id: self.last_id, note, from, until });
+        true
+    }
+
+    fn received(&self, kept: &Kept) -> Received {
+        let now = self.clock.now();
+        Received {
+            id: kept.id,
+            subject: kept.note.subject.clone(),
+            content: kept.note.content.clone(),
+            from: kept.from.clone(),
+            expires_in: kept.until.map(|until| until.since(now)),
+        }
+    }
+}
+
+impl Session {
+    /// Wants messages from now on, which expire by this clock; its number is to be fetched by
+    /// [`poll_call`](Self::poll_call).
+    ///
+    /// # Errors
+    /// `LimitExceeded`.
+    pub(crate) fn open_mailbox(&mut self, clock: Arc<dyn Clock>) -> Result<u64, LockError> {
+        let call = self.next_number()?;
+        let mail = self.mail.get_or_insert_with(|| Mail::new(clock));
+        mail.users += 1;
+        // What has left is known by what there is.
+        mail.left = (0, 0);
+        let opening = mail.call(call, true);
+        self.begin(call, opening, None, self.now());
+        Ok(call)
+    }
+
+    /// One of those who have it open does not want it any more.
+    pub(crate) fn close_mailbox(&mut self) {
+        let Some(mail) = &mut self.mail else { return };
+        mail.users -= 1;
+        if mail.users == 0 {
+            self.mail = None;
+            if self.is_open() {
+                self.transmit(&Call::Mailbox { call: 0, open: false, count: 0, bytes: 0 });
+            }
+        }
+    }
+
+    /// A message has come in.
+    pub(super) fn received(&mut self, note: Note, from: Party) {
+        let Some(mail) = &mut self.mail else { return };
+        if mail.put(note, from) {
+            self.woken.append(&mut mail.wakers);
+        }
+        self.tell_taken();
+    }
+
+    /// Messages whose time is over go.
+    pub(super) fn expire_mail(&mut self) {
+        if let Some(mail) = &mut self.mail {
+            mail.expire();
+        }
+        self.tell_taken();
+    }
+
+    /// Takes the first message for which `is_wanted`.
+    pub(crate) fn take_message(
+        &mut self,
+        mut is_wanted: impl FnMut(&str, u64) -> bool,
+    ) -> Option<Received> {
+        let mail = self.mail.as_mut()?;
+        mail.expire();
+        let taken = mail.take_where(|kept| is_wanted(&kept.note.subject, kept.id));
+        let received = taken.map(|kept| mail.received(&kept));
+        self.tell_taken();
+        received
+    }
+
+    /// As [`take_message`](Self::take_message), of all; `Ready(None)`: there will be none.
+    pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
+        if let Some(received) = self.take_message(|_, _| true) {
+            return Poll::Ready(Some(received));
+        }
+        let Some(mail) = &mut self.mail else { return Poll::Ready(None) };
+        if !mail.wakers.iter().any(|known| known.will_wake(cx.waker())) {
+            mail.wakers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Whoever has waited with this waker does not any more.
+    pub(crate) fn forget_message_waker(&mut self, waker: &Waker) {
+        if let Some(mail) = &mut self.mail {
+            mail.wakers.retain(|known| !known.will_wake(waker));
+        }
+    }
+
+    /// The messages that there are, the oldest first.
+    pub(crate) fn messages(&mut self) -> Vec<Received> {
+        self.expire_mail();
+        let Some(mail) = &self.mail else { return Vec::new() };
+        mail.kept.iter().map(|kept| mail.received(kept)).collect()
+    }
+
+    /// The server of a new session, or one that was started anew, knows nothing of it.
+    pub(super) fn reopen_mailbox(&mut self) {
+        if let Some(mail) = &mut self.mail {
+            mail.left = (0, 0);
+            let opening = mail.call(0, true);
+            self.transmit(&opening);
+        }
+    }
+
+    /// The server hears what has left, now or once there is a connection.
+    pub(super) fn tell_taken(&mut self) {
+        if !self.is_open() {
+            return;
+        }
+        let Some(mail) = &mut self.mail else { return };
+        let (count, bytes) = std::mem::take(&mut mail.left);
+        if count > 0 {
+            self.transmit(&Call::Taken { count, bytes });
+        }
+    }
+}
