@@ -1,0 +1,698 @@
+"""A client of the lock server for Python, with nothing but the standard library.
+
+Written from locks-net/PROTOCOL.md, as an example of a client in another language:
+
+    with Client("unix:///run/locks/locks.sock") as client:
+        with client.acquire("invoice:42", timeout=2) as hold:
+            write_invoice(fencing_token=hold.token)
+            hold.check()          # raises Lost once somebody else has it
+
+A client is for one process, and its threads share it. It reconnects by itself and goes on with what it holds. What it
+leaves out of what the page allows: scopes, nesting, lists, messages, and the second connection beside a silent one; it
+closes a silent connection, and makes another one.
+"""
+
+import collections
+import hashlib
+import hmac
+import os
+import pwd
+import select
+import socket
+import ssl
+import struct
+import threading
+import time
+
+VERSION = 1
+REASONS = {1: "Contended", 2: "Timeout", 3: "Deadlock", 4: "Lost", 5: "InvalidKey", 6: "Unsupported",
+           7: "NotConfigured", 8: "Unavailable", 9: "PermitsMismatch", 10: "Unauthorized", 11: "LimitExceeded",
+           12: "Protocol", 13: "Io"}
+CAUSES = {1: "stolen", 2: "held too long", 3: "lease ran out", 4: "released by an administrator", 5: "session ended",
+          6: "file replaced", 7: "no longer known"}
+
+
+class LockError(Exception):
+    """What the server refuses; `kind` is one of `REASONS`."""
+
+    def __init__(self, kind, text):
+        super().__init__(text)
+        self.kind = kind
+
+
+class Contended(LockError):
+    """Somebody else has it, now or for as long as the wait was (`kind` says which)."""
+
+
+class Lost(LockError):
+    """It was held, and is not any more; `cause` is one of `CAUSES`."""
+
+    def __init__(self, cause):
+        super().__init__("Lost", f"the lock is lost: {cause}")
+        self.cause = cause
+
+
+class Unavailable(LockError):
+    """The server was not reached, or does not answer."""
+
+    def __init__(self, text):
+        super().__init__("Unavailable", text)
+
+
+class Broken(Exception):
+    """This connection is of no more use."""
+
+
+def now():
+    """Seconds, on the clock that goes on in suspend."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+# ---- bytes ----
+
+def text(value, most):
+    data = value.encode()
+    if len(data) > most:
+        raise ValueError(f"{len(data)} bytes, and {most} are allowed")
+    return struct.pack("<H", len(data)) + data
+
+
+def duration(seconds):
+    return struct.pack("<Q", min(int(seconds * 1e9), 2**64 - 1))
+
+
+class Reader:
+    """Takes a message apart."""
+
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, count):
+        if self.at + count > len(self.data):
+            raise Broken("a message ends too early")
+        self.at += count
+        return self.data[self.at - count:self.at]
+
+    def number(self, form):
+        return struct.unpack("<" + form, self.take(struct.calcsize(form)))[0]
+
+    def text(self):
+        return self.take(self.number("H")).decode()
+
+    def seconds(self):
+        return self.number("Q") / 1e9
+
+    def list(self, item):
+        return [item() for _ in range(self.number("I"))]
+
+    def mode(self):
+        kind = self.number("B")
+        return {1: "exclusive", 2: "shared"}.get(kind) or f"permit of {self.number('I')}"
+
+    def owner(self):
+        return self.number("B"), self.number("Q")
+
+    def party(self):
+        flags, party = self.number("B"), {}
+        for flag, name in ((1, "label"), (2, "host"), (4, "pid"), (8, "process"), (16, "site")):
+            if flags & flag:
+                party[name] = self.number("I") if name == "pid" else self.text()
+        return party
+
+    def holder(self):
+        flags, holder = self.number("B"), {"mode": self.mode()}
+        if flags & 1:
+            holder["token"] = self.number("Q")
+        if flags & 2:
+            holder["owner"] = self.number("I"), self.owner()
+        if flags & 4:
+            holder["who"] = self.text()
+        if flags & 8:
+            holder["age"] = self.seconds()
+        return holder | self.party()
+
+    def waiter(self):
+        flags, waiter = self.number("B"), {"mode": self.mode()}
+        if flags & 1:
+            waiter["owner"] = self.number("I"), self.owner()
+        if flags & 2:
+            waiter["who"] = self.text()
+        waiter["waited"] = self.seconds()
+        return waiter | self.party()
+
+    def error(self):
+        kind = REASONS.get(self.number("B"))
+        if kind is None:
+            raise Broken("no such kind of an error")
+        cause = CAUSES.get(self.number("B"), "unknown") if kind == "Lost" else None
+        flags, key = self.number("B"), self.text()
+        message = self.text() if flags & 1 else None
+        waited = self.seconds() if flags & 2 else None
+        if flags & 4:
+            self.number("Q")
+        if flags & 8:
+            self.seconds()
+        holders = self.list(self.holder)
+        self.list(self.waiter)
+        self.number("Q")
+        self.list(lambda: (self.text(), self.waiter(), self.holder()))
+        if kind == "Lost":
+            return Lost(cause)
+        if message is None:
+            by = ", ".join(f"{each.get('label') or each.get('process') or 'somebody'} (pid {each.get('pid')})"
+                           for each in holders)
+            message = f"`{key}`: {kind}" + (f", held by {by}" if by else "")
+            message += f", after {waited:.3f} s" if waited else ""
+        kinds = {"Contended": Contended, "Timeout": Contended}
+        return kinds[kind](kind, message) if kind in kinds else LockError(kind, message)
+
+
+# ---- where the server is ----
+
+class UnixPlace:
+    """`unix:///path`: the user of the server is known, and it knows ours."""
+
+    def __init__(self, path, user=None):
+        self.path, self.users = path, {os.getuid(), 0} | ({user} if user is not None else set())
+
+    def connect(self):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(1)
+        connection.connect(self.path)
+        _, user, _ = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        if user not in self.users:
+            raise LockError("Unauthorized", f"the server at `{self.path}` is run by user {user}, not by this one or root")
+        return connection, None
+
+    secret = None
+
+
+class TcpPlace:
+    """`locks://host:port`: TLS 1.3, and both sides prove that they know the secret."""
+
+    def __init__(self, host, port, secret):
+        self.address, self.secret = (host, port), secret
+        # The certificate is not checked against any authority: it goes into the proofs.
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_3
+        self.context.check_hostname, self.context.verify_mode = False, ssl.CERT_NONE
+
+    def connect(self):
+        plain = socket.create_connection(self.address, timeout=1)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            connection = self.context.wrap_socket(plain)
+        except Exception:
+            plain.close()
+            raise
+        return connection, hashlib.sha256(connection.getpeercert(binary_form=True)).digest()
+
+
+class Secret:
+    """`[name:]` and 64 hexadecimal digits."""
+
+    def __init__(self, line):
+        self.name, _, digits = line.strip().rpartition(":")
+        self.key = bytes.fromhex(digits)
+        if len(self.key) != 32:
+            raise ValueError("a secret has 64 hexadecimal digits")
+
+    def proof(self, side, transcript):
+        return hmac.digest(self.key, b"locks net " + side + transcript, "sha256")
+
+
+def place_of(url, secret_file=None, user=None):
+    scheme, _, rest = url.partition(":")
+    if scheme == "unix":
+        home = pwd.getpwuid(os.getuid()).pw_dir
+        return UnixPlace(rest.removeprefix("//") or f"{home}/.local/state/locks/serve/locks.sock", user)
+    if scheme == "locks":
+        host, _, port = rest.removeprefix("//").rpartition(":")
+        with open(secret_file) as file:
+            return TcpPlace(host.strip("[]"), int(port), Secret(file.read()))
+    raise ValueError(f"no such place: {url}")
+
+
+# ---- the client ----
+
+class Hold:
+    """A lock that is held; released at the end of `with`."""
+
+    def __init__(self, client, request, lease):
+        self._client, self._request, self._lease = client, request, lease
+        self.token = None
+        self._cause = self._error = None
+        self._done = False
+
+    @property
+    def lost(self):
+        """Why it is not held any more, or None."""
+        with self._client._changed:
+            if self._cause is None and not self._done and now() >= self._client._valid_until(self._lease):
+                self._client._lose(self, CAUSES[3])
+            return self._cause
+
+    def check(self):
+        """Raises `Lost` once it is not held any more."""
+        if cause := self.lost:
+            raise Lost(cause)
+
+    def wait_lost(self, timeout=None):
+        """Waits until it is lost, and returns why; None after `timeout` seconds."""
+        end = None if timeout is None else now() + timeout
+        with self._client._changed:
+            while not (cause := self.lost) and (end is None or now() < end):
+                left = self._client._valid_until(self._lease) - now()
+                left = min(left, 1 if end is None else end - now())
+                self._client._changed.wait(max(left, 0.001))
+            return cause
+
+    def renew(self):
+        """Has its age count from now on: for `steal_after` of others it is a new one."""
+        self.check()
+        self._client._call(lambda call: struct.pack("<BQQ", 3, call, self._request))
+
+    def release(self):
+        """Releases it, and returns once the server knows; raises `Lost` if it was lost before."""
+        self._client._end(self, wait=True)
+        if self._cause:
+            raise Lost(self._cause)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._client._end(self, wait=False)
+
+
+class Client:
+    """A session at a lock server, shared by all threads of this process.
+
+    `connect` is how long the server may take to be reached, and to answer what needs no waiting."""
+
+    def __init__(self, url, *, label=None, secret_file=None, lease=None, connect=2.0, user=None):
+        self._place = place_of(url, secret_file, user)
+        self._label, self._lease_wanted, self._connect = label, lease, connect
+        self._changed = threading.Condition(threading.RLock())
+        self._socket = None
+        self._life = None               # realm, secret of the session, life of the server
+        self._lease, self._renews, self._good = 10.0, False, 0.0
+        self._sent = collections.deque()  # number, message, when: not acknowledged yet
+        self._last_sent = self._received = self._told = 0
+        self._numbers = 0
+        self._holds, self._waiting, self._answers, self._calls = {}, {}, {}, {}
+        self._ends = {}                   # frames that end a hold
+        self._heard = self._pinged = 0.0
+        self._trouble, self._fatal, self._closed = "not connected yet", None, False
+        self._thread = threading.Thread(target=self._run, name="locks-client", daemon=True)
+        self._thread.start()
+
+    def acquire(self, *keys, timeout=None, shared=False, permits=None, steal_after=None, lease=None, hold_at_most=None):
+        """Acquires all of `keys` together. `timeout`: 0 tries once, None waits for ever."""
+        thread = struct.pack("<BQ", 1, threading.get_ident() & (2**64 - 1))
+        given = [(8, steal_after), (9, lease), (11, hold_at_most)]
+
+        def message(request, waited):
+            left = timeout
+            if timeout and waited:
+                left = max(timeout - waited, 0)
+            wait = 1 if timeout is None else 2 if timeout == 0 else 3
+            flags = wait | (4 if shared else 0) | (8 if permits else 0) | 1 << 12 | 1 << 13
+            flags |= sum(1 << bit for bit, value in given if value is not None) | (1 << 15 if waited else 0)
+            parts = [struct.pack("<BQHI", 1, request, flags, len(set(keys)))]
+            parts += [text(key, 1024) for key in sorted(set(keys), key=str.encode)]
+            if wait == 3:
+                parts.append(duration(left))
+            if permits:
+                parts.append(struct.pack("<I", permits))
+            parts += [duration(value) for _, value in given if value is not None]
+            parts += [thread, b"\x01", thread]
+            if waited:
+                parts.append(duration(waited))
+            return b"".join(parts)
+
+        with self._changed:
+            request = self._number()
+            hold = Hold(self, request, lease)
+            asked = now()
+            self._waiting[request] = hold, message, [None]
+            self._say_acquire(request)
+            # The server's word is the better one, so it gets half a second more than the wait.
+            end = float("inf") if timeout is None else asked + max(timeout, 0) + (self._connect if not timeout else 0.5)
+            try:
+                self._wait(lambda: hold.token or hold._error or hold._cause, end, asked + self._connect)
+            except BaseException:
+                if self._waiting.pop(request, None) or hold.token:
+                    self._holds.pop(request, None)
+                    self._say(struct.pack("<BQ", 2, request))
+                raise
+            if hold._error:
+                raise hold._error
+            if hold._cause:
+                raise Lost(hold._cause)
+            return hold
+
+    def close(self):
+        """Releases everything, and ends the session."""
+        with self._changed:
+            if self._closed:
+                return
+            self._closed = True
+            if self._socket:
+                self._say(b"\x0c")
+            for hold in list(self._holds.values()):
+                self._lose(hold, CAUSES[5])
+            self._drop()
+            self._changed.notify_all()
+        self._thread.join(5)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    # ---- what is said; with the condition held ----
+
+    def _number(self):
+        self._numbers += 1
+        return self._numbers
+
+    def _say(self, message):
+        """Sends a frame, now if there is an open session; its number."""
+        if self._socket is None:
+            return None
+        self._last_sent += 1
+        self._sent.append((self._last_sent, message, now()))
+        self._put(self._last_sent, message)
+        return self._last_sent
+
+    def _put(self, number, message):
+        self._told = self._received
+        try:
+            _send(self._socket, struct.pack("<QQ", number, self._received) + message)
+        except OSError as error:
+            self._trouble = str(error)
+            self._drop()
+
+    def _say_acquire(self, request):
+        _, message, since = self._waiting[request]
+        if self._socket:
+            waited = now() - since[0] if since[0] is not None else 0
+            since[0] = since[0] if since[0] is not None else now()
+            self._say(message(request, waited))
+
+    def _end(self, hold, wait):
+        with self._changed:
+            if hold._done:
+                return
+            if hold._cause is None and now() >= self._valid_until(hold._lease):
+                self._lose(hold, CAUSES[3])
+            hold._done = True
+            self._holds.pop(hold._request, None)
+            number = self._say(struct.pack("<BQ", 2, hold._request))
+            if number is None:
+                # A session that goes on without it has it ended by not being listed, or by this.
+                self._ends[hold._request] = None
+            if wait and not hold._cause:
+                if number:
+                    self._ping()
+                acknowledged = lambda: hold._request not in self._ends and (
+                    number is None or not self._sent or self._sent[0][0] > number)
+                self._wait(lambda: acknowledged() or hold._cause, now() + self._connect, now() + self._connect)
+
+    def _call(self, message):
+        with self._changed:
+            call = self._number()
+            self._calls[call] = message(call)
+            self._say(self._calls[call])
+            try:
+                end = now() + self._connect
+                self._wait(lambda: call in self._answers, end, end)
+                answer = self._answers.pop(call)
+            finally:
+                self._calls.pop(call, None)
+            if isinstance(answer, Exception):
+                raise answer
+
+    def _ping(self):
+        self._pinged = now()
+        self._say(b"\x0b")
+
+    def _wait(self, is_over, end, reached_by):
+        while not is_over():
+            if self._fatal:
+                raise self._fatal
+            at = now()
+            if at >= end or (self._socket is None and at >= reached_by):
+                raise Unavailable(f"the lock server does not answer: {self._trouble}")
+            self._changed.wait(min(0.5, max(min(end, reached_by if self._socket is None else end) - at, 0.001)))
+
+    # ---- how long holds are valid; with the condition held ----
+
+    def _valid_until(self, lease=None):
+        """A session that is kept by this process loses nothing while it is connected."""
+        if not self._renews and self._socket is not None:
+            return float("inf")
+        lease = self._lease if lease is None or not self._renews else lease
+        return self._good + lease - max(lease / 20, 0.1)
+
+    def _lose(self, hold, cause):
+        if hold._cause is None:
+            hold._cause = cause
+            if self._holds.pop(hold._request, None) and not self._closed:
+                self._say(struct.pack("<BQ", 2, hold._request))
+            self._changed.notify_all()
+
+    def _expire(self):
+        for hold in [hold for hold in self._holds.values() if now() >= self._valid_until(hold._lease)]:
+            self._lose(hold, CAUSES[3])
+
+    # ---- the thread ----
+
+    def _run(self):
+        while True:
+            with self._changed:
+                if self._closed or self._fatal:
+                    return
+            try:
+                connection = self._open()
+                self._listen(connection)
+            except LockError as error:
+                with self._changed:
+                    self._fatal = error
+                    self._drop()
+            except (OSError, Broken, ValueError) as error:
+                with self._changed:
+                    self._trouble = str(error) or type(error).__name__
+                    self._drop()
+            with self._changed:
+                self._expire()
+                self._changed.notify_all()
+                if not self._closed:
+                    self._changed.wait(0.05)
+
+    def _open(self):
+        connection, certificate = self._place.connect()
+        try:
+            return self._greet(connection, certificate)
+        except BaseException:
+            connection.close()
+            raise
+
+    def _greet(self, connection, certificate):
+        secret = self._place.secret
+        hello = struct.pack("<BH", 1, VERSION) + os.urandom(32)
+        _send(connection, hello)
+        said = _greeting(connection, 2)
+        version, server, wants_secret = struct.unpack("<xH16s32xB", said)
+        if version != VERSION:
+            raise LockError("Protocol", f"the server speaks version {version}")
+        if secret and not wants_secret:
+            raise LockError("Unauthorized", "the server wants no secret, and this client was given one")
+        if wants_secret:
+            if not secret:
+                raise LockError("Unauthorized", "the server wants a secret")
+            transcript = hello + said + text(secret.name, 64) + certificate
+            _send(connection, b"\x03" + text(secret.name, 64) + secret.proof(b"client", transcript))
+            if not hmac.compare_digest(_greeting(connection, 7)[1:], secret.proof(b"server", transcript)):
+                raise LockError("Unauthorized", "the server does not know the secret")
+        with self._changed:
+            flags = (1 if self._life else 0) | (2 if self._lease_wanted else 0)
+            parts = [struct.pack("<BB", 4, flags)]
+            if self._life:
+                parts.append(struct.pack("<I16s16sQ", *self._life, self._received))
+            parts.append(struct.pack("<B", 12 | (1 if self._label else 0)))
+            parts += [text(self._label, 128)] if self._label else []
+            parts += [struct.pack("<I", os.getpid()), text("python", 128)]
+            parts += [duration(self._lease_wanted)] if self._lease_wanted else []
+            opened_at = now()
+        _send(connection, b"".join(parts))
+        how, realm, key, applied, _, lease, renews = struct.unpack("<xBI16sQIQ?", _greeting(connection, 5))
+        with self._changed:
+            self._expire()
+            self._lease, self._renews = lease / 1e9, renews
+            self._life = realm, key, server
+            self._good = opened_at
+            self._heard = now()
+            if how == 1:
+                for hold in list(self._holds.values()):
+                    self._lose(hold, CAUSES[5])
+            self._socket = connection
+            if how == 2:
+                self._acknowledged(applied)
+                for number, message, _ in list(self._sent):
+                    self._put(number, message)
+            else:
+                self._sent.clear()
+                self._last_sent = self._received = self._told = 0
+                if how == 3:
+                    self._say_holding()
+                for request in sorted(self._waiting):
+                    self._say_acquire(request)
+                for message in list(self._calls.values()):
+                    self._say(message)
+            if how == 2:
+                for request in [request for request in self._waiting if self._waiting[request][2][0] is None]:
+                    self._say_acquire(request)
+                for request in self._ends:
+                    self._say(struct.pack("<BQ", 2, request))
+            # What was not listed has ended, too.
+            self._ends.clear()
+            self._changed.notify_all()
+        return connection
+
+    def _say_holding(self):
+        held, waiting = sorted(self._holds), sorted(self._waiting)
+        pack = lambda numbers: struct.pack(f"<I{len(numbers)}Q", len(numbers), *numbers)
+        self._say(b"\x0a\x00" + pack(held) + pack(waiting))
+
+    def _listen(self, connection):
+        data = b""
+        while True:
+            with self._changed:
+                if self._socket is not connection:
+                    return
+                self._beat()
+            if not select.select([connection], [], [], 0.05)[0]:
+                continue
+            with self._changed:
+                if self._socket is not connection:
+                    return
+                # One thread at a time is at the connection: TLS wants it so.
+                data += self._read(connection)
+                self._heard = now()
+                if not self._renews:
+                    self._good = self._heard
+                while len(data) >= 4 and len(data) - 4 >= (length := struct.unpack_from("<I", data)[0]):
+                    if length > 262144:
+                        raise Broken("a frame is too long")
+                    self._frame(data[4:4 + length])
+                    data = data[4 + length:]
+                if self._received - self._told >= 32 and self._socket:
+                    self._put(0, b"")
+                self._changed.notify_all()
+
+    def _read(self, connection):
+        read = connection.recv(65536)
+        while read and isinstance(connection, ssl.SSLSocket) and connection.pending():
+            read += connection.recv(connection.pending())
+        if not read:
+            raise Broken("the connection has ended")
+        return read
+
+    def _beat(self):
+        """What is due by now."""
+        if not self._renews:
+            self._good = now()          # nothing but silence: it is open
+            return
+        leases = [hold._lease for hold in self._holds.values() if hold._lease] + [self._lease]
+        shortest = min(leases)
+        if now() >= self._pinged + shortest / 10:
+            self._ping()
+        if now() >= self._heard + shortest / 5:
+            raise Broken("the server is silent")
+        self._expire()
+
+    def _drop(self):
+        if self._socket:
+            try:
+                self._socket.close()
+            except OSError:
+                pass
+            self._socket = None
+        self._changed.notify_all()
+
+    def _acknowledged(self, number):
+        if number > self._last_sent:
+            raise Broken("acknowledges what was never sent")
+        while self._sent and self._sent[0][0] <= number:
+            at = self._sent.popleft()[2]
+            if self._renews:
+                self._good = max(self._good, at)
+
+    def _frame(self, body):
+        number, acknowledged = struct.unpack_from("<QQ", body)
+        self._acknowledged(acknowledged)
+        if number == 0 or number <= self._received:
+            return
+        if number != self._received + 1:
+            raise Broken("a frame is missing")
+        self._received = number
+        event = Reader(body[16:])
+        kind = event.number("B")
+        if kind in (1, 9):              # 9 goes on to say from whom it was stolen
+            self._granted(event.number("Q"), event.number("Q"))
+        elif kind == 2:
+            self._refused(event.number("Q"), event.error())
+        elif kind == 3:
+            self._answers[event.number("Q")] = None
+        elif kind == 7:
+            request, cause = event.number("Q"), CAUSES.get(event.number("B"), "unknown")
+            hold = self._holds.get(request)
+            if hold:
+                self._lose(hold, cause)
+        elif kind == 8:
+            raise Broken("the server has closed")
+
+    def _granted(self, request, token):
+        waiting = self._waiting.pop(request, None)
+        if waiting:
+            waiting[0].token = token
+            self._holds[request] = waiting[0]
+            if now() >= self._valid_until(waiting[0]._lease):
+                self._lose(waiting[0], CAUSES[3])
+
+    def _refused(self, number, error):
+        if number in self._waiting:
+            self._waiting.pop(number)[0]._error = error
+        else:
+            self._answers[number] = error
+
+
+def _send(connection, body):
+    connection.sendall(struct.pack("<I", len(body)) + body)
+
+
+def _greeting(connection, expected):
+    """The next greeting, which is to be of this kind."""
+    def exactly(count):
+        data = b""
+        while len(data) < count:
+            read = connection.recv(count - len(data))
+            if not read:
+                raise Broken("the connection has ended")
+            data += read
+        return data
+
+    body = exactly(min(struct.unpack("<I", exactly(4))[0], 8192))
+    if body[0] == 6:
+        reader = Reader(body[1:])
+        why, said = reader.number("B"), reader.text()
+        kinds = {1: "Protocol", 2: "Unauthorized", 5: "Protocol"}
+        if why in kinds:
+            raise LockError(kinds[why], said)
+        raise Broken(said)
+    if body[0] != expected:
+        raise Broken("a greeting came out of turn")
+    return body
