@@ -7,6 +7,7 @@ mod hold;
 mod holding;
 mod inherited;
 mod list;
+mod messages;
 mod out;
 mod ping;
 mod place;
@@ -38,6 +39,8 @@ fn main() -> ExitCode {
         Ok(Task::Clean(asked)) => clean::clean(&asked),
         Ok(Task::Release(asked)) => release::release(&asked),
         Ok(Task::Ping(asked)) => ping::ping(&asked),
+        Ok(Task::Publish(asked)) => messages::publish(&asked),
+        Ok(Task::Messages(asked)) => messages::messages(&asked),
         Ok(Task::Serve(asked)) => serve::serve(&asked, &inherited),
         Ok(Task::Secret(asked)) => secret::secret(&asked),
         Ok(Task::Print(text)) => out::print(&text).map(|()| Status::Done),

@@ -21,7 +21,7 @@ pub(crate) fn secret(asked: &SecretArgs) -> Result<Status, Failure> {
     let text = secret.to_text();
     let said = match &asked.out {
         Some(path) => {
-            write(path, &text).map_err(|error| refused(path, &error))?;
+            create(path, &text)?;
             asked.json.then(|| format!("{}\n", json!({ "file": path.to_string_lossy() })))
         }
         None if asked.json => Some(format!("{}\n", json!({ "secret": &**text }))),
@@ -31,6 +31,11 @@ pub(crate) fn secret(asked: &SecretArgs) -> Result<Status, Failure> {
         out::print(&said)?;
     }
     Ok(Status::Done)
+}
+
+/// Writes a secret to a new file, which only its user can read.
+pub(crate) fn create(path: &Path, text: &str) -> Result<(), Failure> {
+    write(path, text).map_err(|error| refused(path, &error))
 }
 
 /// A new file, so that no secret that is in use is lost.

@@ -4,6 +4,8 @@
 mod crontab;
 #[path = "cli/hold.rs"]
 mod hold;
+#[path = "cli/http.rs"]
+mod http;
 #[path = "cli/in_place.rs"]
 mod in_place;
 #[path = "cli/inherited.rs"]
@@ -14,10 +16,14 @@ mod kit;
 mod list;
 #[path = "cli/lost.rs"]
 mod lost;
+#[path = "cli/messages.rs"]
+mod messages;
 #[path = "cli/nested.rs"]
 mod nested;
 #[path = "cli/net.rs"]
 mod net;
+#[path = "cli/python.rs"]
+mod python;
 #[path = "cli/secret.rs"]
 mod secret;
 #[path = "cli/serve.rs"]

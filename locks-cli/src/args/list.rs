@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::text;
+use crate::list::select::{Selection, Sort, State};
 use crate::place::Place;
 use crate::status::Failure;
 
@@ -14,6 +15,7 @@ pub(crate) struct ListArgs {
     pub(crate) place: Place,
     /// What the keys begin with; nothing for all.
     pub(crate) prefix: Option<String>,
+    pub(crate) selection: Selection,
     pub(crate) json: bool,
     /// Again and again, after this long.
     pub(crate) watch: Option<Duration>,
@@ -24,6 +26,31 @@ pub(super) fn command() -> Command {
         .about("Shows who holds which lock, and who waits")
         .after_long_help(text::help(text::LIST))
         .arg(Arg::new("prefix").value_name("PREFIX").help("Only keys that begin with this"))
+        .arg(Arg::new("match").long("match").value_name("TEXT").help(
+            "Only keys that have this in them, in any case, or of which a holder or waiter is called so, has this \
+             call site or this pid",
+        ))
+        .arg(
+            Arg::new("state")
+                .long("state")
+                .value_name("STATE")
+                .value_parser(State::NAMES)
+                .help("Only keys that are held, waited for by somebody, or reserved"),
+        )
+        .arg(
+            Arg::new("sort")
+                .long("sort")
+                .value_name("BY")
+                .value_parser(Sort::NAMES)
+                .default_value("key")
+                .help("The longest held, most waited for, longest waited for first; or by key or holder"),
+        )
+        .arg(
+            Arg::new("reverse")
+                .long("reverse")
+                .action(ArgAction::SetTrue)
+                .help("The other way round"),
+        )
         .arg(super::json())
         .arg(
             Arg::new("watch")
@@ -46,6 +73,13 @@ impl ListArgs {
         Ok(Self {
             place: super::place(matches)?,
             prefix: matches.remove_one("prefix"),
+            selection: Selection {
+                text: matches.remove_one("match"),
+                state: matches.remove_one::<String>("state").and_then(|name| State::parse(&name)),
+                sort: Sort::parse(&matches.remove_one::<String>("sort").unwrap_or_default())
+                    .unwrap_or_default(),
+                reverse: matches.get_flag("reverse"),
+            },
             json: matches.get_flag("json"),
             watch,
         })

@@ -5,6 +5,7 @@ mod hold;
 mod keys;
 mod list;
 mod lock;
+mod messages;
 mod pages;
 mod postgres;
 mod run;
@@ -24,6 +25,7 @@ pub(crate) use self::hold::HoldArgs;
 use self::keys::Words;
 pub(crate) use self::list::ListArgs;
 pub(crate) use self::lock::LockArgs;
+pub(crate) use self::messages::{MessagesArgs, PublishArgs};
 pub(crate) use self::run::RunArgs;
 pub(crate) use self::serve::{SecretArgs, ServeArgs};
 pub(crate) use self::upkeep::{CleanArgs, PingArgs, ReleaseArgs};
@@ -39,6 +41,8 @@ pub(crate) enum Task {
     Clean(CleanArgs),
     Release(ReleaseArgs),
     Ping(PingArgs),
+    Publish(PublishArgs),
+    Messages(MessagesArgs),
     Serve(ServeArgs),
     Secret(SecretArgs),
     /// Help, the version, a manual page, completions.
@@ -70,6 +74,8 @@ pub(crate) fn parse(given: impl IntoIterator<Item = OsString>) -> Result<Task, F
         "clean" => Task::Clean(CleanArgs::read(&mut of)?),
         "release" => Task::Release(ReleaseArgs::read(&mut of)?),
         "ping" => Task::Ping(PingArgs::read(&mut of)?),
+        "publish" => Task::Publish(PublishArgs::read(&mut of)?),
+        "messages" => Task::Messages(MessagesArgs::read(&mut of)?),
         "serve" => Task::Serve(ServeArgs::read(&mut of)),
         "secret" => Task::Secret(SecretArgs::read(&mut of)),
         "postgres" => Task::Print(postgres::schema(&of)?),
@@ -96,6 +102,8 @@ fn command() -> Command {
         .subcommand(upkeep::release())
         .subcommand(upkeep::clean())
         .subcommand(upkeep::ping())
+        .subcommand(messages::publish())
+        .subcommand(messages::messages())
         .subcommand(serve::serve())
         .subcommand(serve::secret())
         .subcommand(postgres::command())
@@ -115,6 +123,15 @@ fn explain(error: &clap::Error, keyed: Option<&Words<'_>>) -> Result<Task, Failu
             Err(Failure::new(text.trim_start_matches("error: ").trim_end()))
         }
     }
+}
+
+/// What `--help` says of a command.
+#[cfg(test)]
+pub(crate) fn help_of(name: &str) -> String {
+    let mut command = command();
+    command.build();
+    let found = command.find_subcommand_mut(name).expect("a command");
+    found.render_long_help().to_string()
 }
 
 fn backend() -> Arg {

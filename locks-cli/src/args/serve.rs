@@ -27,7 +27,7 @@ pub(crate) struct SecretArgs {
 }
 
 /// The flags that are settings as well: the setting's name and the flag's.
-const SETTINGS: [(&str, &str); 12] = [
+const SETTINGS: [(&str, &str); 15] = [
     ("listen", "listen"),
     ("secret_file", "secret-file"),
     ("clients", "clients"),
@@ -40,6 +40,9 @@ const SETTINGS: [(&str, &str); 12] = [
     ("limits", "limit"),
     ("log", "log"),
     ("log_level", "log-level"),
+    ("http", "http"),
+    ("http_token_file", "http-token-file"),
+    ("http_host", "http-host"),
 ];
 
 pub(super) fn serve() -> Command {
@@ -88,6 +91,16 @@ pub(super) fn serve() -> Command {
         ))
         .arg(once("log-level", "LEVEL").help(
             "Which lines there are: `off`, `error`, `warn` or `info` [default: what RUST_LOG says, else info]",
+        ))
+        .arg(once("http", "ADDRESS").help(
+            "Where a page and `/metrics` show what goes on, as in `127.0.0.1:7421`; default: nowhere",
+        ))
+        .arg(once("http-token-file", "PATH").help(
+            "The file with the token that the page takes, made if it is missing; default: `http.token` in the \
+             directory of `--state`",
+        ))
+        .arg(setting("http-host", "NAME").help(
+            "A name by which the page may be called, beside those of this machine; several times for several",
         ))
         .arg(
             once("config", "FILE")

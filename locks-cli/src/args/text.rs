@@ -115,6 +115,11 @@ pub(super) const SERVE: &[Section] = &[
             "--limit        LOCKS_SERVE_LIMITS       [limits], and lines such as keys = 100000",
             "--log          LOCKS_SERVE_LOG          log = \"/path\"",
             "--log-level    LOCKS_SERVE_LOG_LEVEL    log_level = \"warn\"",
+            "--http         LOCKS_SERVE_HTTP         http = \"127.0.0.1:7421\"",
+            "--http-token-file",
+            "               LOCKS_SERVE_HTTP_TOKEN_FILE",
+            "                                        http_token_file = \"/path\"",
+            "--http-host    LOCKS_SERVE_HTTP_HOST    http_host = [\"locks.example.org\"]",
             "--config       LOCKS_SERVE_CONFIG",
             "Lists in variables have white space between.",
         ],
@@ -140,8 +145,13 @@ pub(super) const SERVE: &[Section] = &[
             "keys                  keys that are held, waited for or reserved (1000000)",
             "waiters               requests that wait (100000)",
             "requests_per_session  requests of one client that wait or hold (1000000)",
-            "frame                 bytes of one message (262144)",
+            "frame                 bytes that a client says at once (262144)",
             "write_buffer          bytes that wait for one client to read them (4194304)",
+            "message               bytes of one message of `locks publish`, and 64 for it (65536)",
+            "messages_per_client, message_bytes_per_client",
+            "                      messages that one client has not taken yet (1000, 1048576)",
+            "messages, message_bytes",
+            "                      those of all clients together (100000, 67108864)",
             "patience              for a connection to say who it is, and to read and write (10s)",
             "shortest_lease, longest_lease",
             "                      what leases a client may ask for (1s, 1h)",
@@ -149,10 +159,31 @@ pub(super) const SERVE: &[Section] = &[
         ],
     },
     Section {
+        title: "The page",
+        lines: &[
+            "With `--http 127.0.0.1:7421` there are",
+            "/         a page that shows live who holds what, who waits for whom, the clients and rates;",
+            "          holds can be taken away there, as by `locks release`",
+            "/metrics  what was counted, for Prometheus",
+            "/healthz  200 while the server answers",
+            "/readyz   200 while it grants new locks, too",
+            "/api/locks, /api/clients, /api/graph",
+            "          what the page shows, in JSON; `search`, `state`, `sort`, `order`, `page` and `per_page`",
+            "          behind a `?`; locks as `locks ls --json` has them",
+            "/api/release",
+            "          POST {\"key\": KEY, \"token\": TOKEN, \"confirm\": KEY} takes a hold away",
+            "All of /api takes the token in the file that is named at the start: type it into the page, open",
+            "  xdg-open \"http://127.0.0.1:7421/#$(cat ~/.local/state/locks/serve/http.token)\"",
+            "or say `authorization: Bearer TOKEN`. It is not encrypted, so it is for this machine alone: let a",
+            "proxy with TLS, or `ssh -L 7421:127.0.0.1:7421 host`, bring others there; a proxy that keeps its",
+            "own name in `Host` is allowed by `--http-host`.",
+        ],
+    },
+    Section {
         title: "When it is ready",
         lines: &[
             "It prints `listening on URL`, a line for each address, with `--json` one object with",
-            "`listening` and `pid`. It writes a newline to `--ready-fd`, and tells systemd (`Type=notify`).",
+            "`listening`, `pid` and, for a page, `http` with `url` and `token_file`. It writes a newline to `--ready-fd`, and tells systemd (`Type=notify`).",
         ],
     },
     Section {
@@ -192,6 +223,62 @@ pub(super) const SECRET: &[Section] = &[
     },
 ];
 
+pub(super) const PUBLISH: &[Section] = &[
+    Section {
+        title: "Examples",
+        lines: &[
+            "locks publish prices reload",
+            "    to all clients of the server that want messages",
+            "locks publish --to web --to worker --timeout 1m --replace config \"$(cat config.json)\"",
+            "    to those two; of use for a minute, in place of what they have about `config`",
+            "tar c . | locks publish --to web files -",
+            "    from standard input",
+        ],
+    },
+    Section {
+        title: "Who gets it",
+        lines: &[
+            "Clients that have opened a mailbox: `locks messages`, or a program by `NetBackend::messages`. The",
+            "server keeps nothing: who comes later gets none. Whoever has no room left, since it has not taken",
+            "what it got before, gets none either. `--json` prints `delivered` and `full`, how many did and did not.",
+        ],
+    },
+    Section {
+        title: "Exit status",
+        lines: &[
+            "0    somebody got it",
+            "1    nobody did",
+            "125  the server was not reached, or the message was refused; told on standard error",
+        ],
+    },
+];
+
+pub(super) const MESSAGES: &[Section] = &[
+    Section {
+        title: "Examples",
+        lines: &[
+            "locks messages --name web",
+            "    what is published to `web` or to all, a line each, until Ctrl-C",
+            "locks messages --name web --count 1 --timeout 10s --json",
+            "    the first one within ten seconds",
+        ],
+    },
+    Section {
+        title: "JSON",
+        lines: &[
+            "`--json` prints an object on a line for each: `subject`; `content`, or `content_hex` where that is no",
+            "text; `expires_ms`, or null; `from` with `label`, `process`, `pid` and `host`.",
+        ],
+    },
+    Section {
+        title: "Exit status",
+        lines: &[
+            "0    it has printed as many as it should, or whoever read them has gone",
+            "1    `--timeout` has passed without one",
+            "125  the server was not reached; told on standard error",
+        ],
+    },
+];
 pub(super) const POSTGRES: &[Section] = &[Section {
     title: "Examples",
     lines: &[
@@ -410,6 +497,8 @@ pub(super) fn sections_of(command: &str) -> &'static [Section] {
         "release" => RELEASE,
         "clean" => CLEAN,
         "ping" => PING,
+        "publish" => PUBLISH,
+        "messages" => MESSAGES,
         "serve" => SERVE,
         "secret" => SECRET,
         "postgres" => POSTGRES,

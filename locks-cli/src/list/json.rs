@@ -21,7 +21,8 @@ fn array(locks: &[LockInfo]) -> Value {
     locks.iter().map(lock).collect()
 }
 
-fn lock(lock: &LockInfo) -> Value {
+/// One lock.
+pub(crate) fn lock(lock: &LockInfo) -> Value {
     json!({
         "key": lock.key,
         "holders": lock.holders.iter().map(holder).collect::<Vec<_>>(),

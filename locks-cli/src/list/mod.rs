@@ -1,7 +1,8 @@
 //! `locks ls`: who holds what, and who waits.
 
-mod json;
-mod person;
+pub(crate) mod json;
+pub(crate) mod person;
+pub(crate) mod select;
 mod table;
 
 use std::io::IsTerminal;
@@ -20,10 +21,12 @@ const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
 /// Shows what is held and waited for, once or again and again.
 pub(crate) fn list(asked: &ListArgs) -> Result<Status, Failure> {
     let backend = asked.place.look()?.backend;
+    let chosen =
+        |locks: Vec<LockInfo>| asked.selection.of(&locks).into_iter().cloned().collect::<Vec<_>>();
     let query = || asked.prefix.clone().map_or(Query::All, Query::Prefix);
     let on_terminal = std::io::stdout().is_terminal();
     let Some(pause) = asked.watch else {
-        let locks = sorted(backend.inspect(query()).block()?);
+        let locks = chosen(backend.inspect(query()).block()?);
         let text = match asked.json {
             true => json::pretty(&locks),
             false => table::table(&locks, width(on_terminal)),
@@ -31,7 +34,7 @@ pub(crate) fn list(asked: &ListArgs) -> Result<Status, Failure> {
         return out::print(&text).map(|()| Status::Done);
     };
     loop {
-        let locks = sorted(backend.inspect(query()).block()?);
+        let locks = chosen(backend.inspect(query()).block()?);
         let text = match (asked.json, on_terminal) {
             (true, _) => json::line(&locks),
             (false, true) => format!("{CLEAR}{}", table::table(&locks, width(true))),
@@ -43,11 +46,6 @@ pub(crate) fn list(asked: &ListArgs) -> Result<Status, Failure> {
         // Ctrl-C ends the process, wherever it is: nothing has to be put back.
         thread::sleep(pause);
     }
-}
-
-fn sorted(mut locks: Vec<LockInfo>) -> Vec<LockInfo> {
-    locks.sort_by(|one, other| one.key.cmp(&other.key));
-    locks
 }
 
 /// How many columns a line has, where it is worth cutting.

@@ -5,7 +5,7 @@ use locks::{HolderInfo, Mode, Party, WaiterInfo};
 use crate::quoted::quoted;
 
 /// The command line of the party's process, where that runs on this machine and lets us look.
-pub(super) fn command(party: &Party) -> Option<String> {
+pub(crate) fn command(party: &Party) -> Option<String> {
     // The number means nothing on another machine, or in another pid namespace.
     if party.unseen || party.host.as_deref().is_some_and(|host| !is_here(host)) {
         return None;
@@ -18,7 +18,7 @@ pub(super) fn command(party: &Party) -> Option<String> {
 }
 
 /// The name of the mode in JSON and in the table.
-pub(super) fn mode(mode: Mode) -> &'static str {
+pub(crate) fn mode(mode: Mode) -> &'static str {
     match mode {
         Mode::Exclusive => "exclusive",
         Mode::Shared => "shared",
@@ -26,7 +26,7 @@ pub(super) fn mode(mode: Mode) -> &'static str {
     }
 }
 
-pub(super) fn permits(mode: Mode) -> Option<u32> {
+pub(crate) fn permits(mode: Mode) -> Option<u32> {
     match mode {
         Mode::Permit { of } => Some(of),
         Mode::Exclusive | Mode::Shared => None,
@@ -34,17 +34,17 @@ pub(super) fn permits(mode: Mode) -> Option<u32> {
 }
 
 /// Where a holder acquired its lock.
-pub(super) fn holder_site(holder: &HolderInfo) -> Option<String> {
+pub(crate) fn holder_site(holder: &HolderInfo) -> Option<String> {
     holder.site.map(|site| site.to_string()).or_else(|| holder.party.site.clone())
 }
 
 /// Where a waiter asked for its lock.
-pub(super) fn waiter_site(waiter: &WaiterInfo) -> Option<String> {
+pub(crate) fn waiter_site(waiter: &WaiterInfo) -> Option<String> {
     waiter.site.map(|site| site.to_string()).or_else(|| waiter.party.site.clone())
 }
 
 /// Whether it is the name of this machine.
-pub(super) fn is_here(host: &str) -> bool {
+pub(crate) fn is_here(host: &str) -> bool {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
     name.is_ok_and(|name| name.trim() == host)
 }

@@ -26,6 +26,42 @@ impl Address {
     }
 }
 
+/// Where the page is to be.
+///
+/// # Errors
+/// What is wrong with it, and what mends that.
+pub(super) fn page(text: &str) -> Result<SocketAddr, String> {
+    let numeric = match text.strip_prefix("localhost:") {
+        Some(port) => format!("{}:{port}", Ipv4Addr::LOCALHOST),
+        None => text.to_owned(),
+    };
+    let address: SocketAddr = numeric
+        .parse()
+        .map_err(|_| "the page is at an address and a port, as in `127.0.0.1:7421`".to_owned())?;
+    if !address.ip().to_canonical().is_loopback() {
+        return Err(format!(
+            "other machines reach `{address}`, and without TLS whoever is in between would see the token: \
+             say `127.0.0.1:{}`, and let a proxy with TLS or `ssh -L` bring others there",
+            address.port()
+        ));
+    }
+    Ok(address)
+}
+
+/// A name by which the page may be called, with a port or without.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn host(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    match !text.is_empty() && text.chars().all(is_plain) {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("a host is a name, with a port or without, as in `locks.example.org`".to_owned())
+        }
+    }
+}
+
 fn unix(path: &str) -> Result<Address, String> {
     match path {
         "" => Ok(Address::Unix(None)),

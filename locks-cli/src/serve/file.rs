@@ -16,7 +16,7 @@ pub(super) fn read(path: &Path) -> Result<Settings, Failure> {
     parse(&text).map_err(|why| refused(&why))
 }
 
-fn parse(text: &str) -> Result<Settings, String> {
+pub(super) fn parse(text: &str) -> Result<Settings, String> {
     let table: Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
     let mut settings = Settings::default();
     for (name, value) in &table {
@@ -41,7 +41,7 @@ fn texts(name: &str, value: &Value) -> Result<Vec<String>, String> {
             })
             .collect(),
         ("limits", _) => Err("limits are a table, `[limits]`, of names and values".to_owned()),
-        ("listen" | "allow_user", Value::Array(values)) => {
+        (name, Value::Array(values)) if super::settings::LISTS.contains(&name) => {
             let one =
                 |value| text(value).ok_or_else(|| "it is no list of numbers or texts".to_owned());
             values.iter().map(one).collect()
@@ -50,7 +50,8 @@ fn texts(name: &str, value: &Value) -> Result<Vec<String>, String> {
         (name, _) if !super::settings::NAMES.contains(&name) => Ok(vec![String::new()]),
         // A number would name a directory, or a file.
         (
-            "state" | "secret_file" | "clients" | "cert" | "key" | "client_ca" | "listen" | "log",
+            "state" | "secret_file" | "clients" | "cert" | "key" | "client_ca" | "listen" | "log"
+            | "http_token_file" | "http_host",
             Value::Integer(_),
         ) => Err("it is no text, but integer".to_owned()),
         (_, value) => {

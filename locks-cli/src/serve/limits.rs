@@ -6,7 +6,7 @@ use locks::duration;
 use locks::net::Limits;
 
 /// The names, in the order in which the help has them.
-pub(super) const NAMES: [&str; 11] = [
+pub(super) const NAMES: [&str; 16] = [
     "sessions",
     "newcomers",
     "keys",
@@ -14,6 +14,11 @@ pub(super) const NAMES: [&str; 11] = [
     "requests_per_session",
     "frame",
     "write_buffer",
+    "message",
+    "messages_per_client",
+    "message_bytes_per_client",
+    "messages",
+    "message_bytes",
     "patience",
     "shortest_lease",
     "longest_lease",
@@ -33,6 +38,13 @@ pub(super) fn set(limits: &mut Limits, name: &str, value: &str) -> Result<(), St
         "requests_per_session" => number(value).map(|value| limits.requests_per_session = value),
         "frame" => number(value).map(|value| limits.frame = value),
         "write_buffer" => number(value).map(|value| limits.write_buffer = value),
+        "message" => number(value).map(|value| limits.message = value),
+        "messages_per_client" => number(value).map(|value| limits.messages_per_client = value),
+        "message_bytes_per_client" => {
+            number(value).map(|value| limits.message_bytes_per_client = value)
+        }
+        "messages" => number(value).map(|value| limits.messages = value),
+        "message_bytes" => number(value).map(|value| limits.message_bytes = value),
         "patience" => time(value).map(|value| limits.patience = value),
         "shortest_lease" => time(value).map(|value| limits.shortest_lease = value),
         "longest_lease" => time(value).map(|value| limits.longest_lease = value),

@@ -2,21 +2,23 @@
 //! defaults.
 
 use std::env::{self, VarError};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use locks::net::{Limits, Server, ServerBuilder};
 
-use super::addresses::Address;
+use super::addresses::{self, Address};
 use super::clients::OnTcp;
+use super::http;
 use super::log::{Least, Log};
 use super::{file, limits};
 use crate::args::ServeArgs;
 use crate::status::Failure;
 
 /// The settings, as the file spells them; the environment says `LOCKS_SERVE_` and the name in capitals.
-pub(super) const NAMES: [&str; 12] = [
+pub(super) const NAMES: [&str; 15] = [
     "listen",
     "secret_file",
     "clients",
@@ -29,10 +31,18 @@ pub(super) const NAMES: [&str; 12] = [
     "limits",
     "log",
     "log_level",
+    "http",
+    "http_token_file",
+    "http_host",
 ];
+
+/// Those that may be said several times.
+pub(super) const LISTS: [&str; 3] = ["listen", "allow_user", "http_host"];
 
 /// The prefix of the variables.
 const VARIABLE: &str = "LOCKS_SERVE_";
+/// What the page takes, in the directory of the journal.
+const TOKEN: &str = "http.token";
 
 /// What one source says, or several that have been put over each other.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -44,6 +54,9 @@ pub(super) struct Settings {
     lease: Option<Duration>,
     log: Option<PathBuf>,
     log_level: Option<Least>,
+    http: Option<SocketAddr>,
+    http_token_file: Option<PathBuf>,
+    http_host: Vec<String>,
     /// Names and values, which have been found good.
     limits: Vec<(String, String)>,
 }
@@ -80,7 +93,9 @@ impl Settings {
             let capitals = name.to_ascii_uppercase();
             let Some(text) = variable(look, &capitals)? else { continue };
             let values = match name {
-                "listen" | "allow_user" | "limits" => text.split_whitespace().collect(),
+                name if name == "limits" || LISTS.contains(&name) => {
+                    text.split_whitespace().collect()
+                }
                 _ => vec![text.as_str()],
             };
             for value in values {
@@ -111,6 +126,9 @@ impl Settings {
             "lease" => self.lease = Some(limits::time(value)?),
             "log" => self.log = Some(log_file(value)?),
             "log_level" => self.log_level = Some(Least::parse(value)?),
+            "http" => self.http = Some(addresses::page(value)?),
+            "http_token_file" => self.http_token_file = Some(path(value)?),
+            "http_host" => self.http_host.push(addresses::host(value)?),
             "limits" => {
                 let (name, value) = value
                     .split_once('=')
@@ -125,7 +143,9 @@ impl Settings {
 
     /// These, and what they do not say as `lower` says it. Limits go by name, lists as a whole.
     fn over(self, lower: Self) -> Self {
-        let list = |upper: Vec<_>, lower| if upper.is_empty() { lower } else { upper };
+        fn list<T>(upper: Vec<T>, lower: Vec<T>) -> Vec<T> {
+            if upper.is_empty() { lower } else { upper }
+        }
         Self {
             listen: if self.listen.is_empty() { lower.listen } else { self.listen },
             on_tcp: self.on_tcp.over(lower.on_tcp),
@@ -134,6 +154,9 @@ impl Settings {
             lease: self.lease.or(lower.lease),
             log: self.log.or(lower.log),
             log_level: self.log_level.or(lower.log_level),
+            http: self.http.or(lower.http),
+            http_token_file: self.http_token_file.or(lower.http_token_file),
+            http_host: list(self.http_host, lower.http_host),
             // The last word counts.
             limits: lower.limits.into_iter().chain(self.limits).collect(),
         }
@@ -178,6 +201,18 @@ impl Settings {
         if tcp.is_empty() { Ok(builder) } else { self.on_tcp.add_to(builder, &tcp) }
     }
 
+    /// The page that they describe, if they do.
+    pub(super) fn page(&self) -> Result<Option<http::Wanted>, Failure> {
+        let Some(address) = self.http else { return Ok(None) };
+        let token_file = match (&self.http_token_file, &self.state) {
+            (Some(path), _) => path.clone(),
+            (None, Some(state)) => state.join(TOKEN),
+            (None, None) => locks::place_of_server()?[0].join(TOKEN),
+        };
+        let hosts = self.http_host.iter().map(|host| host.to_ascii_lowercase()).collect();
+        Ok(Some(http::Wanted { address, hosts, token_file }))
+    }
+
     /// Nothing that is said is without effect.
     fn check(&self) -> Result<(), Failure> {
         let on_tcp = |address: &Address| matches!(address, Address::Tcp(_));
@@ -187,6 +222,11 @@ impl Settings {
             return Err(Failure::new(format!(
                 "`{name}` is for TCP, and no `listen` says `tcp:`: over a Unix socket it is the user that counts"
             )));
+        }
+        if self.http.is_none() && (self.http_token_file.is_some() || !self.http_host.is_empty()) {
+            return Err(Failure::new(
+                "`http_token_file` and `http_host` are for the page, and no `http` says where that is to be",
+            ));
         }
         if !self.allow_user.is_empty() && self.listen.iter().all(on_tcp) {
             return Err(Failure::new(
@@ -291,6 +331,7 @@ mod tests {
         for (said, expected) in [
             (&[("listen", "unix:/a"), ("secret_file", "/s")][..], "`secret_file` is for TCP"),
             (&[("listen", "tcp:127.0.0.1:1"), ("allow_user", "3")], "`allow_user` is for Unix"),
+            (&[("listen", "unix:/a"), ("http_host", "x")], "`http_host` are for the page"),
         ] {
             let error = settings(said).into_builder(Arc::default()).unwrap_err();
             assert!(error.text().contains(expected), "{error:?}");
@@ -301,6 +342,9 @@ mod tests {
     fn what_is_wrong_with_a_setting_is_told() {
         for (name, value, expected) in [
             ("allow_user", "me", "a user is a number"),
+            ("http", "7421", "as in `127.0.0.1:7421`"),
+            ("http", "0.0.0.0:7421", "other machines reach `0.0.0.0:7421`"),
+            ("http_host", "https://x/", "a host is a name"),
             ("state", "", "the path is empty"),
             ("lease", "5", "a duration is"),
             ("lease", "0s", "a duration is"),
@@ -312,6 +356,87 @@ mod tests {
         ] {
             let why = Settings::default().add(name, value).unwrap_err();
             assert!(why.contains(expected), "{name}: {why}");
+        }
+    }
+
+    /// What is commented out in the example, as if it were not.
+    fn example() -> String {
+        let example = include_str!("../../../deploy/locks.toml");
+        let said = example.lines().filter_map(|line| {
+            let said = line.strip_prefix('#')?;
+            let name = said.split([' ', ']']).next()?.trim_start_matches('[');
+            let is_name = !name.is_empty()
+                && name.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase());
+            (is_name && (said.contains(" = ") || said.starts_with('['))).then_some(said)
+        });
+        said.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_example_and_the_help_have_every_setting_and_its_default() {
+        let example = example();
+        let table: toml::Table = example.parse().unwrap();
+        let names = table.keys().map(String::as_str).collect::<Vec<_>>();
+        assert_eq!(names.len(), NAMES.len(), "{names:?}");
+        let limits_told = table["limits"].as_table().unwrap();
+        assert_eq!(limits_told.len(), limits::NAMES.len(), "{limits_told:?}");
+        let mut parsed = file::parse(&example).unwrap();
+        parsed.limits.retain(|(name, _)| name != "longest_hold");
+        let mut wanted = Limits::default();
+        for (name, value) in &parsed.limits {
+            limits::set(&mut wanted, name, value).unwrap();
+        }
+        assert_eq!(wanted, Limits::default());
+        assert_eq!(parsed.lease, Some(Limits::default().lease));
+        assert_eq!(parsed.log_level, Some(Least::default()));
+        assert_eq!(parsed.listen, [Address::Unix(None)]);
+
+        let help = crate::args::help_of("serve");
+        let commented = include_str!("../../../deploy/locks.toml");
+        for name in NAMES {
+            assert!(table.contains_key(name), "{name} is not in the example");
+            let flag = if name == "limits" {
+                "--limit".to_owned()
+            } else {
+                format!("--{}", name.replace('_', "-"))
+            };
+            assert!(help.contains(&flag), "{flag} is not in the help");
+            let variable = format!("{VARIABLE}{}", name.to_ascii_uppercase());
+            assert!(help.contains(&variable), "{variable} is not in the help");
+            assert!(
+                name == "limits" || help.contains(&format!("{name} = ")),
+                "{name} is not in the help"
+            );
+        }
+        let defaults = format!("{:?}", Limits::default());
+        let help = help.split_once("Limits:").unwrap().1;
+        for name in limits::NAMES {
+            assert!(limits_told.contains_key(name), "{name} is not in the example");
+            let names =
+                |line: &str| line.trim_start().split("  ").next().unwrap_or_default().to_owned();
+            let line = help.lines().find(|line| names(line).split(", ").any(|word| word == name));
+            let line = line.unwrap_or_else(|| panic!("{name} is not in the help"));
+            let value = defaults.split(&format!("{name}: ")).nth(1).unwrap();
+            let value = value.split([',', ' ']).next().unwrap();
+            let is_number = value.bytes().all(|byte| byte.is_ascii_digit());
+            let near = help.split(line).nth(1).unwrap().lines().take(2).collect::<String>();
+            assert!(
+                !is_number || format!("{line}{near}").contains(value),
+                "{name}: {value}, and not {line}{near}"
+            );
+        }
+        // Each is explained: a comment stands before it, or before the one that it stands with.
+        let lines = commented.lines().collect::<Vec<_>>();
+        for (at, line) in lines
+            .iter()
+            .enumerate()
+            .filter(|(_, line)| line.starts_with('#') && !line.starts_with("# "))
+        {
+            let before = lines[..at].iter().rev().take_while(|line| line.starts_with('#'));
+            assert!(
+                before.clone().any(|line| line.starts_with("# ")) || line.len() == 1,
+                "{line} is not explained"
+            );
         }
     }
 }

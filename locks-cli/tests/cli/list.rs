@@ -137,3 +137,34 @@ fn a_watch_ends_when_nobody_reads_it() {
     drop(watch.stdout.take());
     assert_eq!(watch.until_ended().code(), Some(0));
 }
+
+#[test]
+fn locks_are_chosen_and_sorted_as_asked_for() {
+    let place = Place::new();
+    let first = place.hold(&["b-oldest"]);
+    let second = place.hold(&["A-newer"]);
+    let waits = place.run(&["A-newer"], "true");
+    until("somebody waits", || {
+        let listed = place.listed();
+        listed.iter().any(|lock| !lock["waiters"].as_array().unwrap().is_empty()).then_some(())
+    });
+    let keys = |options: &[&str]| {
+        let mut arguments = vec!["ls", "--json"];
+        arguments.extend(options);
+        let output = place.output(arguments);
+        assert!(output.status.success(), "{}", errors(&output));
+        let listed: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+        listed.iter().map(|lock| lock["key"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&[]), ["A-newer", "b-oldest"]);
+    assert_eq!(keys(&["--reverse"]), ["b-oldest", "A-newer"]);
+    assert_eq!(keys(&["--sort", "age"]), ["b-oldest", "A-newer"]);
+    assert_eq!(keys(&["--sort", "waiters", "--reverse"]), ["b-oldest", "A-newer"]);
+    assert_eq!(keys(&["--state", "waited"]), ["A-newer"]);
+    assert_eq!(keys(&["--match", "OLDEST", "--state", "held"]), ["b-oldest"]);
+    assert_eq!(keys(&["--match", "nobody"]), Vec::<String>::new());
+    let output = place.output(["ls", "--sort", "size"]);
+    assert!(errors(&output).contains("key, age, waiters, waited, holder"), "{}", errors(&output));
+    place.touch("end");
+    drop((first, second, waits));
+}

@@ -1,0 +1,140 @@
+//! `examples/python`, a client that was written from the page on the protocol: it excludes programs in Rust and is
+//! excluded by them.
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use locks::net::NetBackend;
+use locks::{Backend, LostCause};
+
+use crate::kit::{PATIENCE, Place, Process, errors, until};
+use crate::serving::{Serving, command, socket};
+
+/// A Python program that does what it is told.
+struct Python {
+    said: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+    process: Process,
+}
+
+impl Python {
+    fn start(url: &str) -> Self {
+        let here = env!("CARGO_MANIFEST_DIR");
+        let mut python = Command::new("python3");
+        python.arg(format!("{here}/tests/python/driver.py")).arg(url);
+        python.env("PYTHONPATH", format!("{here}/../examples/python"));
+        python.env("PYTHONDONTWRITEBYTECODE", "1");
+        let mut process = Process::start(python.stdin(Stdio::piped()).stdout(Stdio::piped()));
+        let said = process.stdin.take().unwrap();
+        let answers = BufReader::new(process.stdout.take().unwrap()).lines();
+        Self { said, answers, process }
+    }
+
+    fn say(&mut self, words: &[&str]) {
+        writeln!(self.said, "{}", words.join("\t")).unwrap();
+    }
+
+    fn answer(&mut self) -> String {
+        self.answers.next().expect("it answers").unwrap()
+    }
+
+    fn ask(&mut self, words: &[&str]) -> String {
+        self.say(words);
+        self.answer()
+    }
+
+    /// The token of what is acquired so.
+    fn acquire(&mut self, words: &[&str]) -> u64 {
+        let answer = self.ask(&[&["acquire"], words].concat());
+        let token = answer.strip_prefix("ok ").and_then(|token| token.parse().ok());
+        token.unwrap_or_else(|| panic!("{words:?}: {answer}"))
+    }
+}
+
+fn place() -> (Place, Serving, Backend) {
+    let place = Place::new();
+    let url = format!("unix://{}", place.path("locks.sock").display());
+    let serving = Serving::on_socket(&place);
+    let backend = NetBackend::unix(place.path("locks.sock")).label("rust").build().unwrap();
+    (place.with_url(url), serving, backend.into_backend())
+}
+
+#[test]
+fn python_and_rust_exclude_each_other_share_wait_and_steal() {
+    let (place, _serving, rust) = place();
+    let mut python = Python::start(place.url());
+
+    // It excludes, and is listed.
+    let token = python.acquire(&["a", "k", "10"]);
+    let error = rust.named("k").wait(false).acquire().unwrap_err();
+    assert!(error.is_contended() && error.to_string().contains("python"), "{error}");
+    assert_eq!(place.listed()[0]["holders"][0]["label"], "python");
+    assert_eq!(python.ask(&["renew", "a"]), "ok renewed");
+    assert_eq!(python.ask(&["check", "a"]), "ok held");
+    assert_eq!(python.ask(&["release", "a"]), "ok released");
+
+    // And is excluded: at once, after a while, until it is released.
+    let guard = rust.named("k").acquire().unwrap();
+    assert!(guard.token().get() > token);
+    let answer = python.ask(&["acquire", "a", "k", "0"]);
+    assert!(answer.starts_with("Contended `k`: Contended, held by rust"), "{answer}");
+    assert!(python.ask(&["acquire", "a", "k", "0.05"]).starts_with("Timeout "));
+    python.say(&["acquire", "a", "k", "30"]);
+    until("it waits", || (!place.listed()[0]["waiters"].as_array()?.is_empty()).then_some(()));
+    let before = guard.token().get();
+    drop(guard);
+    let answer = python.answer();
+    assert!(
+        answer.strip_prefix("ok ").is_some_and(|it| it.parse::<u64>().unwrap() > before),
+        "{answer}"
+    );
+
+    // A command is excluded, too.
+    let output = place.output(["run", "-n", "k", "--", "true"]);
+    assert_eq!(output.status.code(), Some(75), "{}", errors(&output));
+
+    // Its lock is stolen, and it hears of that; then it steals.
+    let thief =
+        rust.named("k").wait(PATIENCE).steal_after(Duration::from_millis(1)).acquire().unwrap();
+    assert_eq!(python.ask(&["wait_lost", "a"]), "ok stolen");
+    assert_eq!(python.ask(&["renew", "a"]), "Lost the lock is lost: stolen");
+    assert_eq!(python.ask(&["release", "a"]), "Lost the lock is lost: stolen");
+    python.acquire(&["a", "k", "30", "steal_after=0.001"]);
+    let lost = until("the thief is robbed", || thief.check().err());
+    assert!(matches!(lost.kind(), locks::ErrorKind::Lost { cause: LostCause::Stolen }));
+
+    // Shared with each other, and with nobody who wants it alone.
+    python.acquire(&["s", "s", "10", "shared=1"]);
+    let shared = rust.named("s").shared().wait(false).acquire().unwrap();
+    rust.named("s").wait(false).acquire().unwrap_err();
+    drop(shared);
+
+    // A thread that asks for what it has would wait for ever.
+    assert!(python.ask(&["acquire", "b", "k"]).starts_with("Deadlock "));
+
+    // What it holds is free when it dies.
+    python.process.kill().unwrap();
+    drop(rust.named("k").wait(PATIENCE).acquire().unwrap());
+    drop(rust.named("s").wait(PATIENCE).acquire().unwrap());
+}
+
+#[test]
+fn python_keeps_its_lock_over_a_server_that_is_killed() {
+    let (place, mut serving, rust) = place();
+    let mut python = Python::start(place.url());
+    let token = python.acquire(&["a", "k", "10"]);
+    serving.process.kill().unwrap();
+    serving.process.until_ended();
+    let serving = Serving::start(&mut command(&place, &["--listen", &socket(&place)]));
+    until("it is back", || {
+        let listed = place.listed();
+        let holder = &listed.first()?["holders"][0];
+        (holder["token"] == token && holder["label"] == "python").then_some(())
+    });
+    assert!(rust.named("k").wait(false).acquire().unwrap_err().is_contended());
+    assert_eq!(python.ask(&["check", "a"]), "ok held");
+    assert_eq!(python.ask(&["release", "a"]), "ok released");
+    assert!(rust.named("k").wait(PATIENCE).acquire().unwrap().token().get() > token);
+    drop(serving);
+}
