@@ -120,6 +120,12 @@ pub(crate) const ROWS: &[Row] = &[
         about: "a newcomer's wait after the process that served was killed",
         run: Run::In(server::takeover::run),
     },
+    #[cfg(unix)]
+    Row {
+        name: "postgres",
+        about: "locks at a PostgreSQL server, beside its advisory locks",
+        run: Run::In(server::postgres_engine::run),
+    },
     #[cfg(target_os = "linux")]
     Row {
         name: "server-memory",

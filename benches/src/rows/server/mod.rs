@@ -14,6 +14,7 @@ pub(crate) mod memory;
 mod ours;
 mod pipelined;
 mod postgres;
+pub(crate) mod postgres_engine;
 mod redis;
 mod resp;
 mod servers;

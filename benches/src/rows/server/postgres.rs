@@ -74,6 +74,13 @@ impl Postgres {
         }
     }
 
+    /// What clients by TCP name it by.
+    pub(super) fn url(&self) -> String {
+        let address = self.tcp.to_string();
+        let port = address.rsplit(':').next().expect("an address ends with its port");
+        format!("postgres://locks@127.0.0.1:{port}/postgres")
+    }
+
     pub(super) fn locks(&self, transport: Transport) -> Locks {
         Locks(match transport {
             Transport::Unix => self.unix.clone(),
