@@ -47,7 +47,18 @@ impl Postgres {
             command.current_dir(directory);
         };
         let mut made = Command::new(programs.join("initdb"));
-        made.args(["-D", "data", "-U", "locks", "-A", "trust", "--no-sync", "--no-locale"]);
+        made.args([
+            "-D",
+            "data",
+            "-U",
+            "locks",
+            "-A",
+            "trust",
+            "--no-sync",
+            "--no-locale",
+            "-E",
+            "UTF8",
+        ]);
         made.stdout(Stdio::null());
         started_by(&mut made);
         if !made.status()?.success() {
