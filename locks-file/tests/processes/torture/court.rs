@@ -9,7 +9,7 @@ use locks_core::Backend;
 use super::judge::{Counts, Judge, Violation, Wrong};
 use super::log::Reader;
 use super::plan::{PLANS, Plan};
-use super::worker::{FAULTS, REFUSALS};
+use super::worker::{FAULTS, NO_ROOM, REFUSALS};
 
 /// What went wrong.
 #[derive(Debug)]
@@ -86,13 +86,13 @@ impl Refusals {
     /// Those that the processes have written down at their end.
     pub(crate) fn read(witness: &Path) -> Self {
         let text = fs::read_to_string(witness.join(REFUSALS)).unwrap_or_default();
-        let mut all = Self::default();
+        let no_room = fs::read_to_string(witness.join(NO_ROOM)).unwrap_or_default();
+        let mut all = Self { no_room: no_room.lines().count() as u64, ..Self::default() };
         for line in text.lines() {
             let numbers = Vec::from_iter(line.split(' ').map(|it| it.parse::<u64>().unwrap()));
-            let [timeouts, cancelled, no_room] = numbers[..] else { panic!("`{line}`") };
+            let [timeouts, cancelled] = numbers[..] else { panic!("`{line}`") };
             all.timeouts += timeouts;
             all.cancelled += cancelled;
-            all.no_room += no_room;
         }
         all
     }

@@ -28,6 +28,8 @@ pub(crate) const DEFECT: &str = "LOCKS_STORM_DEFECT";
 /// In the witness's directory: what went wrong, and what came to nothing.
 pub(crate) const FAULTS: &str = "faults";
 pub(crate) const REFUSALS: &str = "refusals";
+/// A line for each request that was refused for want of room, also of those that are killed.
+pub(crate) const NO_ROOM: &str = "no-room";
 
 static OVER: AtomicBool = AtomicBool::new(false);
 
@@ -44,7 +46,6 @@ struct Worker<'a> {
     dice: Dice,
     timeouts: u64,
     cancelled: u64,
-    no_room: u64,
 }
 
 /// Locks that are held, as written down.
@@ -100,7 +101,6 @@ pub(crate) fn work(backend: &Backend) {
                     dice: Dice::new(seed ^ (life << 32) ^ u64::from(thread)),
                     timeouts: 0,
                     cancelled: 0,
-                    no_room: 0,
                 };
                 // The last one forks.
                 worker.work(if thread == THREADS { Worker::fork } else { Worker::turn });
@@ -126,7 +126,7 @@ impl Worker<'_> {
         while !is_over() {
             turn(&mut self);
         }
-        let line = format!("{} {} {}", self.timeouts, self.cancelled, self.no_room);
+        let line = format!("{} {}", self.timeouts, self.cancelled);
         append(self.witness, REFUSALS, &line);
     }
 
@@ -268,7 +268,7 @@ impl Worker<'_> {
 
     fn refused(&mut self, error: &LockError, asked: u64) -> Option<OwnedGuard> {
         if is_for_want_of_room(self.witness, asked, error) {
-            self.no_room += 1;
+            append(self.witness, NO_ROOM, "");
             // It would be refused again.
             thread::park_timeout(self.dice.micros(5_000));
             return None;
@@ -296,7 +296,9 @@ impl Worker<'_> {
             let asked = now();
             match guard.refresh() {
                 // The new age cannot be written down; the lock is there.
-                Err(error) if is_for_want_of_room(self.witness, asked, &error) => self.no_room += 1,
+                Err(error) if is_for_want_of_room(self.witness, asked, &error) => {
+                    append(self.witness, NO_ROOM, "");
+                }
                 outcome => drop(self.is_lost(outcome)),
             }
         }

@@ -90,8 +90,9 @@ fn n1_a_socket_that_is_gone_does_not_say_that_its_server_is() {
 
 /// Requests that a server has granted at once, and that nobody has fetched.
 struct Granted<const N: usize> {
-    scratch: Scratch,
+    // Before its directory, or it would wait until clients know that it has lost that: for a lease.
     _server: crate::Server,
+    scratch: Scratch,
     clock: ManualClock,
     link: Arc<Link>,
     requests: [u64; N],
@@ -109,7 +110,7 @@ impl<const N: usize> Granted<N> {
             let shared = Box::new(acquire("k", Mode::Shared));
             link.begin(|session| session.acquire(shared, None, clock.now())).unwrap()
         });
-        let granted = Self { scratch, _server: server, clock, link, requests };
+        let granted = Self { _server: server, scratch, clock, link, requests };
         assert_eq!(granted.requests.map(|request| granted.poll(request)), [Poll::Pending; N]);
         until("all wait", || {
             let found = other.inspect(locks_core::Query::Key("k".into())).block().unwrap();
