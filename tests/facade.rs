@@ -29,5 +29,8 @@ mod observability;
 mod pages;
 #[path = "facade/testing.rs"]
 mod testing;
+#[cfg(all(feature = "tracing", feature = "file"))]
+#[path = "facade/theft.rs"]
+mod theft;
 #[path = "facade/unheard.rs"]
 mod unheard;

@@ -1,9 +1,10 @@
 //! What the server has granted and the caller has fetched.
 
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use locks_core::{ErrorKind, HolderInfo, LockError, LostCause, Moment, Token};
+use locks_core::{ErrorKind, HolderInfo, LockError, LostCause, Moment, Token, report_lost};
 
 use super::ask::Outcome;
 use super::{Deferred, Session};
@@ -169,6 +170,8 @@ impl Session {
         let counted = held.counted;
         self.watched -= usize::from(!held.watchers.is_empty());
         self.woken.append(&mut held.watchers);
+        let told = Told { keys: held.keys.join("`, `"), token: held.token, cause };
+        self.woken.push(Waker::from(Arc::new(told)));
         self.leases.remove(counted);
     }
 
@@ -234,5 +237,18 @@ impl Session {
             self.send_end_in_turn(request, now);
             self.ask(request, now);
         }
+    }
+}
+
+/// A loss that is told to subscribers, who are anybody's code, where others are woken.
+struct Told {
+    keys: String,
+    token: Token,
+    cause: LostCause,
+}
+
+impl Wake for Told {
+    fn wake(self: Arc<Self>) {
+        report_lost(&self.keys, self.token, self.cause, None, None);
     }
 }
