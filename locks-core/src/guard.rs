@@ -260,6 +260,9 @@ impl Guard {
     /// stays reserved for the rest of the period once the guard is released or dropped. The macros do
     /// this for `Ok`, `Some`, and any other value that a function returns without a panic.
     ///
+    /// The mark goes with the release. At a remote backend a process that ends right after dropping the guard may
+    /// take it along: [`release`](Self::release) waits until it has arrived, as the macros do.
+    ///
     /// Of nested guards only the outermost one's mark counts. Without `once_per` it changes nothing.
     pub fn mark_done(&self) {
         self.owned.mark_done();

@@ -47,6 +47,13 @@ pub async fn release(guard: OwnedGuard) {
     }
 }
 
+/// Releases the lock of what may have been marked as done, and waits until the arbiter knows: a process that
+/// ended right after would take the mark along. The value stands, so a failure is only reported.
+pub fn release_and_keep<R>(guard: Guard, output: R) -> R {
+    let _ = lost(guard.release());
+    output
+}
+
 /// Releases the lock; `output` stands unless it is an `Ok` whose lock was lost.
 pub fn release_and_return<R>(guard: Guard, output: R, or_lost: OrLost<R>) -> R {
     match lost(guard.release()) {

@@ -12,7 +12,6 @@ mod site;
 
 pub use core::borrow::Borrow;
 pub use core::future::Future;
-pub use core::mem::drop;
 pub use core::option::Option::{None, Some};
 pub use core::pin::pin;
 pub use core::result::Result::{Err, Ok};
@@ -30,9 +29,9 @@ pub use early::{
 pub use key::Key;
 pub use locked::{Asked, Body, Locked, Stage, body, locked};
 pub use loss::{
-    TellsLoss, cancel_when_lost, or_lost, release, release_and_return, release_and_return_async,
-    release_and_return_unless_lost, release_and_return_value, release_and_return_value_async,
-    run_once,
+    TellsLoss, cancel_when_lost, or_lost, release, release_and_keep, release_and_return,
+    release_and_return_async, release_and_return_unless_lost, release_and_return_value,
+    release_and_return_value_async, run_once,
 };
 pub use outcome::{AnyOutcome, Outcome};
 pub use site::{Here, Options, Pinned, Place, Site, fixed, on, plain};

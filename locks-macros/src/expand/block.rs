@@ -63,9 +63,13 @@ fn held(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStream {
     let body = in_arm(lock, &value, &name, body);
     let mark = super::function::mark_done(lock, &quote_spanned!(span=> &__output));
     match (&lock.on_lost, asynchronous) {
-        (OnLost::Continue, false) => quote_spanned!(span=>
+        (OnLost::Continue, false) if lock.marks_done => quote_spanned!(span=>
             let __output = #body;
             #mark
+            #private::Ok(#private::release_and_keep(__guard, __output))
+        ),
+        (OnLost::Continue, false) => quote_spanned!(span=>
+            let __output = #body;
             #private::Ok(__output)
         ),
         (OnLost::Continue, true) => quote_spanned!(span=>

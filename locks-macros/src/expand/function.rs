@@ -69,7 +69,7 @@ fn blocking(
             let mark = mark_done(lock, &quote_spanned!(span=> &__output));
             let end = match on_lost {
                 OnLost::Continue => {
-                    quote_spanned!(span=> #private::drop(__guard); return __output;)
+                    quote_spanned!(span=> return #private::release_and_keep(__guard, __output);)
                 }
                 _ => {
                     let or_lost = or_lost(lock, returned);
