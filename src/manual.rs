@@ -30,6 +30,10 @@ pub mod server {}
 #[doc = include_str!("manual/messages.md")]
 pub mod messages {}
 
+#[cfg(feature = "net")]
+#[doc = include_str!("manual/operating.md")]
+pub mod operating {}
+
 #[doc = include_str!("manual/limits.md")]
 pub mod limits {}
 
