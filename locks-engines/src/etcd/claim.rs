@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use locks_core::{
-    BootClock, Claimed, Clock as _, ErrorKind, LeaseClaim, LockError, Mode, Moment, Refusal, Token,
+    BootClock, Claimed, Clock as _, ErrorKind, LeaseClaim, LeaseEntry, LockError, Mode, Moment,
+    Refusal, Reserve, Token,
 };
 use tonic::Status;
 
@@ -38,6 +39,8 @@ pub(super) struct Claiming<'a> {
     connected: &'a Connected<Connection>,
     claim: &'a LeaseClaim,
     own: Acquisition,
+    /// Whom the step under way robs if it succeeds.
+    robbed: Vec<LeaseEntry>,
 }
 
 /// What is tried next.
@@ -87,7 +90,7 @@ pub(super) async fn claim(
     let own = acquire(link, &connected, &client, claim).await;
     let own = own.map_err(|status| failed(link, &connected, &status))?;
     client.keep(claim.id, own.clone());
-    let mut claiming = Claiming { link, connected: &connected, claim, own };
+    let mut claiming = Claiming { link, connected: &connected, claim, own, robbed: Vec::new() };
     let claimed = claiming.run().await;
     let Claiming { own, .. } = claiming;
     match claimed {
@@ -152,6 +155,7 @@ async fn acquire(
     Ok(Acquisition {
         lease,
         reserve,
+        reserves_later: claim.reserve == Reserve::IfDone,
         record,
         keys,
         placed: None,
@@ -178,7 +182,11 @@ impl Claiming<'_> {
                 Came::Granted(token) => {
                     let token = Token::new(token.cast_unsigned());
                     self.note_grant(sent);
-                    return Ok(Claimed::Granted(token));
+                    let from = std::mem::take(&mut self.robbed);
+                    return Ok(match from.is_empty() {
+                        true => Claimed::Granted(token),
+                        false => Claimed::Stolen { token, from },
+                    });
                 }
                 Came::Found(standings, revision) => match self.decide(standings, revision).await? {
                     Ok(claimed) => return Ok(claimed),
@@ -304,7 +312,8 @@ impl Claiming<'_> {
             txn::put(self.entry(key, kind), value.clone(), lease.id)
         };
         let holds = self.claim.keys.iter().map(|key| put(key, Kind::Hold, self.own.lease));
-        let reserved = self.own.reserve.into_iter().flat_map(|lease| {
+        let reserve = self.own.reserve.filter(|_| !self.own.reserves_later);
+        let reserved = reserve.into_iter().flat_map(|lease| {
             self.claim.keys.iter().map(move |key| put(key, Kind::Reservation, lease))
         });
         holds.chain(reserved).collect()
@@ -377,6 +386,8 @@ impl Claiming<'_> {
             Err(key) => return Err(self.mismatch(&key).await?),
         };
         let gone = self.removals(&findings);
+        let describe = |(at, hold): &At<Hold>| hold.describe(&claim.keys[*at], now);
+        self.robbed = findings.robbed.iter().filter_map(describe).collect();
         let compare = |placed: bool| {
             let unchanged =
                 claim.keys.iter().map(|key| txn::is_unchanged(self.layout().key(key), revision));

@@ -40,6 +40,8 @@ pub(super) struct Acquisition {
     pub(super) lease: Lease,
     /// That of its reservations, which outlive it.
     pub(super) reserve: Option<Lease>,
+    /// They begin with a release that asks for them, and not with the grant.
+    pub(super) reserves_later: bool,
     /// As its entries have it.
     pub(super) record: Record,
     pub(super) keys: Vec<String>,

@@ -55,9 +55,28 @@ async fn own_end(
     let names = ending.keys.iter().flat_map(|key| {
         kinds.iter().map(|kind| layout.entry(key, *kind, own.record.mode, ending.id))
     });
-    let success = names.map(txn::delete).collect();
-    let request = TxnRequest { compare: Vec::new(), success, failure: Vec::new() };
-    let answer = connected.rpc.txn(&request).await?;
+    let failure: Vec<_> = names.map(txn::delete).collect();
+    let mut request = TxnRequest { compare: Vec::new(), success: failure.clone(), failure };
+    if let Some(lease) = own.reserve.filter(|_| keeps_reserved && own.reserves_later) {
+        let entry = |key, kind| layout.entry(key, kind, own.record.mode, ending.id);
+        let held = ending.keys.iter().map(|key| txn::is_there(entry(key, Kind::Hold)));
+        request.compare = held.collect();
+        let value = own.record.write();
+        request.success.extend(
+            ending
+                .keys
+                .iter()
+                .map(|key| txn::put(entry(key, Kind::Reservation), value.clone(), lease.id)),
+        );
+    }
+    let answer = match connected.rpc.txn(&request).await {
+        // The reservation would be over by now.
+        Err(status) if is_lease_gone(&status) => {
+            request.success.clone_from(&request.failure);
+            connected.rpc.txn(&request).await?
+        }
+        answer => answer?,
+    };
     let deleted: Vec<bool> = answer.deleted().map(|count| count > 0).collect();
     let held = deleted.chunks(kinds.len()).any(|of_key| of_key[0]);
     let reserved = kinds.contains(&Kind::Reservation)

@@ -154,6 +154,7 @@ async fn find(
             return Ok(Some(Acquisition {
                 lease,
                 reserve: None,
+                reserves_later: false,
                 record: entry.record,
                 keys: asked.keys.clone(),
                 placed: None,

@@ -84,8 +84,9 @@ impl Hold {
 
     /// For how long the key stays reserved.
     pub(super) fn reserved_for(&self, now: Instant) -> Duration {
+        // A hold is kept from thieves by its own record, whether or not a reservation will stay.
         let left = |entry: &Entry| entry.record.least().saturating_sub(entry.record.held_for(now));
-        self.reserved.as_ref().map_or(Duration::ZERO, left)
+        self.held.iter().chain(&self.reserved).map(left).max().unwrap_or_default()
     }
 
     /// Whether it is held: not merely reserved, and not for longer than it may be.
