@@ -20,9 +20,13 @@ struct Python {
 
 impl Python {
     fn start(url: &str) -> Self {
+        Self::start_with(&[url])
+    }
+
+    fn start_with(arguments: &[&str]) -> Self {
         let here = env!("CARGO_MANIFEST_DIR");
         let mut python = Command::new("python3");
-        python.arg(format!("{here}/tests/python/driver.py")).arg(url);
+        python.arg(format!("{here}/tests/python/driver.py")).args(arguments);
         python.env("PYTHONPATH", format!("{here}/../examples/python"));
         python.env("PYTHONDONTWRITEBYTECODE", "1");
         let mut process = Process::start(python.stdin(Stdio::piped()).stdout(Stdio::piped()));
@@ -137,4 +141,27 @@ fn python_keeps_its_lock_over_a_server_that_is_killed() {
     assert_eq!(python.ask(&["release", "a"]), "ok released");
     assert!(rust.named("k").wait(PATIENCE).acquire().unwrap().token().get() > token);
     drop(serving);
+}
+
+/// With a lease of two seconds, which it renews.
+#[test]
+fn python_over_tls_excludes_a_command_and_hears_of_a_steal() {
+    let place = Place::new();
+    assert!(place.output(["secret", "--out", "s"]).status.success());
+    let listen = ["--listen", "tcp:127.0.0.1:0", "--secret-file", "s"];
+    let serving = Serving::start(&mut command(&place, &listen));
+    let secret = place.path("s");
+    let mut python = Python::start_with(&[&serving.urls[0], secret.to_str().unwrap()]);
+    let url = format!("{}?secret_file={}", serving.urls[0], secret.display());
+    let place = place.with_url(url);
+    python.acquire(&["a", "k", "10"]);
+    let output = place.output(["run", "-n", "k", "--", "true"]);
+    assert_eq!(output.status.code(), Some(75), "{}", errors(&output));
+    assert_eq!(python.ask(&["renew", "a"]), "ok renewed");
+    let output = place.output(["run", "--steal-after", "1ms", "k", "--", "true"]);
+    assert!(output.status.success(), "{}", errors(&output));
+    assert_eq!(python.ask(&["wait_lost", "a"]), "ok stolen");
+    python.acquire(&["a", "k", "30"]);
+    assert_eq!(python.ask(&["release", "a"]), "ok released");
+    assert!(place.output(["run", "-n", "k", "--", "true"]).status.success());
 }
