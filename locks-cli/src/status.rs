@@ -48,7 +48,6 @@ impl Failure {
         Self::new(format!("{what}: {error}"))
     }
 
-    #[cfg(test)]
     pub(crate) fn text(&self) -> &str {
         &self.text
     }

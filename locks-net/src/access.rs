@@ -142,7 +142,6 @@ impl Clients {
     }
 
     /// What somebody who was let in may do by this list, if anything.
-    #[cfg(test)]
     pub(crate) fn still(&self, access: &Access) -> Option<Access> {
         let again = match &access.shown {
             Shown::Secret(shown) => self.by_secret(&access.name, |it| it.is_as(shown))?.0,
@@ -152,7 +151,6 @@ impl Clients {
     }
 
     /// Whether somebody of this name may be let in.
-    #[cfg(test)]
     pub(crate) fn knows(&self, name: &str) -> bool {
         self.named.contains_key(name) || name.starts_with('=') && self.others.is_some()
     }

@@ -4,10 +4,12 @@ use std::env::{self, VarError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use locks::net::{Authority, Certificate, Client, Clients, Fingerprint, Secret, ServerBuilder};
+use locks::net::{
+    Authority, Certificate, Client, Clients, Fingerprint, Secret, Server, ServerBuilder,
+};
 use toml::{Table, Value};
 
-use crate::status::Failure;
+use crate::status::{Failure, say};
 
 /// The secret itself, which clients read there as well.
 const SECRET: &str = "LOCKS_SECRET";
@@ -71,6 +73,20 @@ impl OnTcp {
             Some(authority) => builder.client_authority(authority),
             None => builder,
         })
+    }
+
+    /// Has the server let in whom the files name by now. If one of them is wrong, all stays as it is.
+    pub(super) fn read_anew(&self, server: &Server) {
+        if !server.addresses().iter().any(|address| address.starts_with("locks:")) {
+            return;
+        }
+        let read = self.read().and_then(|contents| {
+            let Contents { clients, certificate, client_authority } = contents;
+            Ok(server.readmit(clients, certificate, client_authority)?)
+        });
+        if let Err(failure) = read {
+            say(format_args!("not read anew: {}", failure.text()));
+        }
     }
 
     pub(super) fn read(&self) -> Result<Contents, Failure> {

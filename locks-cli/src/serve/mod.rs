@@ -33,7 +33,7 @@ pub(crate) fn serve(asked: &ServeArgs, inherited: &Inherited) -> Result<Status, 
     raise_descriptors();
     let log = Arc::new(settings.log()?);
     // Before it listens, so that no signal finds it without an ear.
-    let stop = Stop::listen(inherited, Arc::clone(&log))
+    let stop = Stop::listen(inherited, Arc::clone(&log), settings.on_tcp.clone())
         .map_err(|error| Failure::during("signals", error))?;
     // Before there is a server that would have to be stopped again.
     let page = settings.page()?.map(Bound::new).transpose()?;

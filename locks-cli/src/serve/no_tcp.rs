@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use locks::net::ServerBuilder;
+use locks::net::{Server, ServerBuilder};
 
 use crate::status::Failure;
 
@@ -24,6 +24,8 @@ impl OnTcp {
     pub(super) fn first_said(&self) -> Option<&'static str> {
         (*self != Self::default()).then_some("secret_file")
     }
+
+    pub(super) fn read_anew(&self, _: &Server) {}
 
     pub(super) fn add_to(
         &self,

@@ -1,5 +1,5 @@
 //! Signals: the first asks the server to stop, a second ends it at once. HUP does neither: it has the log opened
-//! anew.
+//! anew, and who may come in over TCP read anew.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -9,6 +9,7 @@ use locks::net::Server;
 use rustix::process::Signal;
 use signal_hook::iterator::Signals;
 
+use super::clients::OnTcp;
 use super::log::Log;
 use super::ready;
 use crate::inherited::Inherited;
@@ -23,24 +24,28 @@ pub(super) struct Stop {
 
 impl Stop {
     /// From now on signals come here.
-    pub(super) fn listen(inherited: &Inherited, log: Arc<Log>) -> io::Result<Self> {
+    pub(super) fn listen(inherited: &Inherited, log: Arc<Log>, on_tcp: OnTcp) -> io::Result<Self> {
         // One that is started by `nohup` is not ended by HUP either way.
         let hears = |signal| signal == Signal::HUP || !inherited.ignores(signal);
         let heard = HEARD.into_iter().filter(|signal| hears(*signal));
         let mut signals = Signals::new(heard.map(Signal::as_raw))?;
         let server = Arc::new(OnceLock::<Arc<Server>>::new());
         let told = Arc::clone(&server);
+        let stopped = Arc::clone(&server);
         thread::Builder::new().name("signals".into()).spawn(move || {
             // A terminal that goes away, or somebody who has rotated the log: it goes on.
             let mut signals = signals.forever().filter(|signal| {
                 let hangs_up = *signal == Signal::HUP.as_raw();
                 if hangs_up {
                     log.reopen();
+                    if let Some(server) = told.get() {
+                        on_tcp.read_anew(server);
+                    }
                 }
                 !hangs_up
             });
             let first = signals.next();
-            let stopping = told.get().map(|server| {
+            let stopping = stopped.get().map(|server| {
                 let server = Arc::clone(server);
                 ready::tell_stopping();
                 thread::spawn(move || server.stop())

@@ -48,6 +48,9 @@ impl Arbiter {
         if let Some(established) = step.established {
             let connection = self.connections.get_mut(&id).ok_or(Fault::Over)?;
             connection.stage = Stage::Open;
+            if let Some(access) = &established.access {
+                connection.peer.administers = access.admin;
+            }
             connection.peer.access = established.access;
         }
         Ok(After::Frame)
@@ -55,11 +58,22 @@ impl Arbiter {
 
     fn open(&mut self, id: ConnId, open: Open) -> Result<(), Fault> {
         let now = self.now();
-        let kept = self.connections.get(&id).ok_or(Fault::Over)?.peer.kept;
+        let peer = &self.connections.get(&id).ok_or(Fault::Over)?.peer;
+        let (kept, access) = (peer.kept, peer.access.clone());
+        let client = access.as_ref().map(|access| &*access.name);
+        if let Some(name) =
+            open.resume.as_ref().and_then(|resume| self.is_of_another(resume, client))
+        {
+            let why = format!(
+                "the session belongs to the client `{name}`: only with its secret or certificate it goes on"
+            );
+            self.reject(id, Why::Unauthorized, why);
+            return Err(Fault::Over);
+        }
         let resumed = open.resume.as_ref().and_then(|resume| self.resumable(resume, kept));
         let (realm, how) = match resumed {
             Some(resumed) => resumed,
-            None => (self.begin(id, &open, kept, now)?, How::New),
+            None => (self.begin(id, &open, kept, client, now)?, How::New),
         };
         let Some(session) = self.sessions.get_mut(&realm) else { return Err(Fault::Over) };
         let older = session.connection.take();
@@ -70,6 +84,7 @@ impl Arbiter {
         let (secret, lease, applied) = (session.secret, session.lease, session.channel.applied());
         let renews = session.is_leased();
         session.heard = now;
+        session.access = access;
         session.ends_at = None;
         if let Some(older) = older {
             // What it had not read is discarded (N1).
@@ -107,6 +122,14 @@ impl Arbiter {
         Ok(())
     }
 
+    /// Whose session it is that is to be resumed, if that is somebody else.
+    fn is_of_another(&self, resume: &Resume, client: Option<&str>) -> Option<String> {
+        let session = self.sessions.get(&resume.realm)?;
+        let same = are_equal(&session.secret, &resume.secret);
+        let owner = session.client.as_deref();
+        (same && owner != client).then(|| owner.unwrap_or_default().to_owned())
+    }
+
     /// The session that is to be resumed, if it is there and the secret is its own.
     fn resumable(&mut self, resume: &Resume, kept: Kept) -> Option<(u32, How)> {
         let session = self.sessions.get_mut(&resume.realm)?;
@@ -137,7 +160,14 @@ impl Arbiter {
         Some((realm, How::Restored))
     }
 
-    fn begin(&mut self, id: ConnId, open: &Open, kept: Kept, now: Moment) -> Result<u32, Fault> {
+    fn begin(
+        &mut self,
+        id: ConnId,
+        open: &Open,
+        kept: Kept,
+        client: Option<&str>,
+        now: Moment,
+    ) -> Result<u32, Fault> {
         let limits = &self.setup.limits;
         if self.sessions.len() >= limits.sessions {
             let why =
@@ -165,7 +195,8 @@ impl Arbiter {
         let realm = self.next_realm;
         let mut secret = [0; 16];
         (self.setup.random)(&mut secret);
-        let record = SessionRecord { realm, secret, party: open.party.clone(), kept, lease };
+        let (party, client) = (open.party.clone(), client.map(str::to_owned));
+        let record = SessionRecord { realm, secret, party, kept, lease, client };
         self.sessions.insert(realm, Session::new(record, now));
         self.figures.sessions += 1;
         Ok(realm)

@@ -15,6 +15,7 @@ impl Arbiter {
             Op::Now(Err(error)) => return self.tell(realm, &Event::Refused { call, error }),
             Op::Later(_) => unreachable!("an engine without an upstream lists at once"),
         };
+        let infos = self.seen(realm, infos);
         let infos = infos.into_iter().map(|info| self.describe_info(info)).collect::<Vec<_>>();
         let most = self.setup.limits.write_buffer / 2;
         let parts = Event::listed(call, infos, most / 4);
@@ -52,10 +53,10 @@ impl Arbiter {
 
     /// Ends whatever holds or reserves `key` with this token.
     pub(super) fn evict(&mut self, realm: u32, call: u64, key: String, token: Token) {
-        if !self.administers(realm) {
+        if !self.administers(realm) || !self.sees(realm, &key) {
             let why = format!(
                 "this user may not release `{key}`: that is up to its holder, to the user who runs the lock \
-                 server, and to root"
+                 server, to root, and over TCP to clients with the right `admin`, within their namespace"
             );
             let error = LockError::new(ErrorKind::Unauthorized, key).with_message(why);
             return self.tell(realm, &Event::Refused { call, error });

@@ -7,6 +7,7 @@
 //! Everything happens on the driver's thread, the engine's alarms too: what the engine does is known to
 //! the journal before anything else can happen.
 
+mod access;
 mod clock;
 mod connection;
 mod deadlines;

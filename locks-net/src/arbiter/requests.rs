@@ -87,8 +87,10 @@ impl Arbiter {
         }
         let session_lease = session.lease;
         let site = session.site(acquire.site).ok_or(Malformed("an unknown call site"))?;
-        if let Err(error) =
-            self.admit(realm, &acquire).and_then(|()| self.can_write(realm, &acquire))
+        if let Err(error) = self
+            .allow(realm, &acquire)
+            .and_then(|()| self.admit(realm, &acquire))
+            .and_then(|()| self.can_write(realm, &acquire))
         {
             let event = if error.kind() == ErrorKind::LimitExceeded { "limit" } else { "disk" };
             self.say(event, error.to_string());
@@ -301,7 +303,7 @@ impl Arbiter {
 
     fn refuse(&mut self, realm: u32, request: u64, error: LockError) {
         self.count_refusal(error.kind());
-        let error = self.describe_error(error);
+        let error = self.bounded(realm, self.describe_error(error));
         self.tell(realm, &Event::Refused { call: request, error });
     }
 

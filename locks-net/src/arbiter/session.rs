@@ -7,6 +7,7 @@ use super::ConnId;
 use super::figures::stamp;
 use super::leases::Leases;
 use super::messages::Mailbox;
+use crate::access::Access;
 use crate::channel::Channel;
 use crate::journal::{Kept, SessionRecord};
 use crate::wire::Event;
@@ -18,6 +19,10 @@ pub(super) struct Session {
     pub(super) party: Party,
     pub(super) kept: Kept,
     pub(super) lease: Duration,
+    /// The name of the client that it belongs to, over TCP.
+    pub(super) client: Option<String>,
+    /// What that may do; `None`: everything.
+    pub(super) access: Option<Access>,
     pub(super) channel: Channel,
     pub(super) connection: Option<ConnId>,
     /// When its newest frame arrived, on the boot clock.
@@ -122,13 +127,15 @@ const SITES: usize = 16_384;
 
 impl Session {
     pub(super) fn new(record: SessionRecord, now: Moment) -> Self {
-        let SessionRecord { realm, secret, party, kept, lease } = record;
+        let SessionRecord { realm, secret, party, kept, lease, client } = record;
         Self {
             realm,
             secret,
             party,
             kept,
             lease,
+            client,
+            access: None,
             channel: Channel::default(),
             connection: None,
             heard: now,
@@ -155,6 +162,7 @@ impl Session {
             party: self.party.clone(),
             kept: self.kept,
             lease: self.lease,
+            client: self.client.clone(),
         }
     }
 
@@ -175,7 +183,7 @@ impl Session {
     /// How many bytes its texts take.
     pub(super) fn texts(&self) -> usize {
         let Party { label, host, process, .. } = &self.party;
-        [label, host, process].into_iter().flatten().map(|text| text.len()).sum()
+        [label, host, process, &self.client].into_iter().flatten().map(|text| text.len()).sum()
     }
 
     pub(super) fn is_leased(&self) -> bool {

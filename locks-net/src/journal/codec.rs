@@ -211,6 +211,7 @@ fn write_session(to: &mut Writer<'_>, session: &SessionRecord) {
     };
     to.option(process, write_process);
     to.duration(session.lease);
+    to.option(session.client.as_deref(), Writer::text);
 }
 
 fn read_session(from: &mut Reader<'_>) -> Read<SessionRecord> {
@@ -221,7 +222,8 @@ fn read_session(from: &mut Reader<'_>) -> Read<SessionRecord> {
     }
     party.pid = from.option(Reader::u32)?;
     let kept = from.option(read_process)?.map_or(Kept::ByLease, Kept::ByProcess);
-    Ok(SessionRecord { realm, secret, party, kept, lease: from.duration()? })
+    let (lease, client) = (from.duration()?, from.option(Reader::text)?);
+    Ok(SessionRecord { realm, secret, party, kept, lease, client })
 }
 
 pub(super) fn write_process(to: &mut Writer<'_>, process: Process) {

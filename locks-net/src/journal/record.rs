@@ -39,6 +39,8 @@ pub(crate) struct SessionRecord {
     pub(crate) party: Party,
     pub(crate) kept: Kept,
     pub(crate) lease: Duration,
+    /// The name of the client that it belongs to, over TCP.
+    pub(crate) client: Option<String>,
 }
 
 impl std::fmt::Debug for SessionRecord {

@@ -105,6 +105,13 @@ impl Listener {
         Self::new(Socket::Tcp { listener, tls }, rope)
     }
 
+    /// Connections over TCP are begun so from now on.
+    pub(super) fn set_tls(&mut self, new: &Arc<ServerTls>) {
+        if let Socket::Tcp { tls, .. } = &mut self.socket {
+            *tls = Arc::clone(new);
+        }
+    }
+
     fn new(socket: Socket, rope: Arc<Rope>) -> Self {
         Self { socket, waker: Waker::from(rope), spare: spare() }
     }

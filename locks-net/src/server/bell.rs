@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Wake, Waker};
 
+use crate::access::Clients;
 use crate::arbiter::ConnId;
+use crate::tls::ServerTls;
 
 /// What there is to be looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +25,13 @@ pub(super) enum Source {
     Operator,
 }
 
+/// Who is let in over TCP, and by which certificates.
+#[derive(Debug)]
+pub(super) struct Admission {
+    pub(super) clients: Clients,
+    pub(super) tls: Arc<ServerTls>,
+}
+
 /// Gathers what there is to be looked at, and wakes the server's task.
 #[derive(Debug, Default)]
 pub(super) struct Bell(Mutex<Inner>);
@@ -32,6 +41,8 @@ struct Inner {
     rung: Vec<Arc<Rope>>,
     /// The server is to stop.
     stop: bool,
+    /// Who is to be let in from now on, and how.
+    admission: Option<Admission>,
     /// The task runs, or has been woken: it will look here.
     awake: bool,
     task: Option<Waker>,
@@ -56,6 +67,16 @@ impl Bell {
         self.ring(|inner| inner.stop = true);
     }
 
+    /// These are to be let in from now on.
+    pub(super) fn admit(&self, admission: Admission) {
+        self.ring(|inner| inner.admission = Some(admission));
+    }
+
+    /// Who is to be let in from now on, if that has changed since this was asked last.
+    pub(super) fn take_admission(&self) -> Option<Admission> {
+        self.lock().admission.take()
+    }
+
     /// What has rung since this was asked last, put into `rung`. From now on until
     /// [`rest`](Self::rest) nobody wakes the task.
     pub(super) fn answer(&self, rung: &mut Vec<Arc<Rope>>) {
@@ -78,7 +99,7 @@ impl Bell {
     /// From now on whoever rings wakes the task; if somebody has rung already, that is done at once.
     pub(super) fn rest(&self, task: &Waker) {
         let mut inner = self.lock();
-        if inner.rung.is_empty() && !inner.stop {
+        if inner.rung.is_empty() && !inner.stop && inner.admission.is_none() {
             inner.awake = false;
             if !inner.task.as_ref().is_some_and(|known| known.will_wake(task)) {
                 inner.task = Some(task.clone());

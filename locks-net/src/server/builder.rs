@@ -99,6 +99,7 @@ impl ServerBuilder {
     /// journal cannot be used; `Io` if the system refuses.
     pub fn start(self) -> Result<Server, LockError> {
         let state = self.check()?;
+        let on_tcp = self.is_on_tcp().then(|| state.to_owned());
         let boot_clock = MachineTime::new().boot;
         let (store, recovered) = Store::open(state, self.is_on_tcp(), &*boot_clock, self.dead)?;
         let mut listening = Vec::new();
@@ -120,7 +121,7 @@ impl ServerBuilder {
         let clients = crate::Clients::new();
         let Self { limits, log, .. } = self;
         let life = Life { store, recovered, limits, clients, listening, log };
-        Server::spawn(life, addresses)
+        Server::spawn(life, addresses, on_tcp)
     }
 
     #[cfg(feature = "tcp")]

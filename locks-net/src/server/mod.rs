@@ -23,6 +23,7 @@ pub(crate) mod tests;
 mod timer;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -46,6 +47,8 @@ pub struct Server {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
     addresses: Vec<String>,
+    /// Its directory, if it is on TCP.
+    state: Option<PathBuf>,
     /// The process that started it.
     process: u64,
 }
@@ -67,7 +70,11 @@ impl Server {
         ServerBuilder::new()
     }
 
-    fn spawn(life: Life, addresses: Vec<String>) -> Result<Self, LockError> {
+    fn spawn(
+        life: Life,
+        addresses: Vec<String>,
+        state: Option<PathBuf>,
+    ) -> Result<Self, LockError> {
         let shared = Arc::new(Shared::new());
         let (begun, has_begun) = std::sync::mpsc::channel();
         let theirs = Arc::clone(&shared);
@@ -97,6 +104,7 @@ impl Server {
             shared,
             thread: Mutex::new(Some(thread)),
             addresses,
+            state,
             process: fork::generation(),
         };
         match has_begun.recv() {

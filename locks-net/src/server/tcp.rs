@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use locks_core::{ErrorKind, LockError};
 
+use super::Server;
+use super::bell::Admission;
 use super::builder::{ServerBuilder, unfit};
 use super::life::Listening;
 use super::log::{Log, LogLevel};
@@ -62,6 +64,33 @@ impl ServerBuilder {
     pub fn client_authority(mut self, authority: Authority) -> Self {
         self.tcp.client_authority = Some(authority);
         self
+    }
+}
+
+impl Server {
+    /// Lets these in over TCP from now on, and shows this certificate, or the one of its own making.
+    ///
+    /// Connections go on if their client may still come in by what it has shown; others are closed. Sessions of a name
+    /// that is on the list no more end, with what they hold.
+    ///
+    /// # Errors
+    /// `NotConfigured` if nobody would be let in, if the certificate and its key do not fit, or if the server is not on TCP.
+    pub fn readmit(
+        &self,
+        clients: impl Into<Clients>,
+        certificate: Option<Certificate>,
+        client_authority: Option<Authority>,
+    ) -> Result<(), LockError> {
+        let Some(state) = &self.state else {
+            return Err(unfit("the server is not on TCP: there is nobody to be let in"));
+        };
+        let addresses = vec![SocketAddr::from(([0, 0, 0, 0], 0))];
+        let clients = clients.into();
+        let on_tcp = OnTcp { addresses, clients, certificate, client_authority };
+        on_tcp.check()?;
+        let tls = Arc::new(on_tcp.tls(state)?);
+        self.shared.bell.admit(Admission { clients: on_tcp.clients, tls });
+        Ok(())
     }
 }
 

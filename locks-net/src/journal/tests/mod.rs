@@ -28,7 +28,9 @@ pub(super) fn session(realm: u32) -> Record {
         _ => Kept::ByLease,
     };
     let secret = [u8::try_from(realm % 251).unwrap(); 16];
-    Record::Session(SessionRecord { realm, secret, party, kept, lease: Duration::from_secs(10) })
+    let client = (kept == Kept::ByLease).then(|| "deploy".to_owned());
+    let lease = Duration::from_secs(10);
+    Record::Session(SessionRecord { realm, secret, party, kept, lease, client })
 }
 
 /// A key of a guard that opens a hold.

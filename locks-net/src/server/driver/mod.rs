@@ -188,6 +188,9 @@ impl Driver {
         let mut rung = std::mem::take(&mut self.rung);
         self.bell.answer(&mut rung);
         let came = !rung.is_empty();
+        if let Some(admission) = self.bell.take_admission() {
+            self.admit(admission);
+        }
         if self.bell.is_to_stop() && self.stops_by.is_none() {
             self.begin_to_stop();
         }

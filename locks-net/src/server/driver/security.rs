@@ -7,6 +7,7 @@ use crate::access::Clients;
 use crate::arbiter::{ConnId, Peer};
 use crate::secret::Proving;
 use crate::server::accept::refusal;
+use crate::server::bell::Admission;
 use crate::server::connection::Taken;
 use crate::server::handshakes::Done;
 use crate::server::log::LogLevel;
@@ -20,6 +21,16 @@ impl Driver {
     /// Lets these in, over TCP.
     pub(in crate::server) fn let_in(&mut self, clients: Clients) {
         self.clients = Arc::new(clients);
+    }
+
+    /// Lets others in, from now on, and by another certificate.
+    pub(super) fn admit(&mut self, admission: Admission) {
+        let Admission { clients, tls } = admission;
+        self.listeners.iter_mut().for_each(|(listener, _)| listener.set_tls(&tls));
+        self.arbiter.set_clients(&clients);
+        self.let_in(clients);
+        let text = format!("who is let in, by the certificate {}", tls.fingerprint());
+        self.log.say(LogLevel::Info, "read anew", &text);
     }
 
     /// What has been read from a connection.
