@@ -30,7 +30,6 @@ impl Arbiter {
                     session.access = Some(access);
                 }
                 Some(None) => {
-                    session.access = None;
                     connection.into_iter().for_each(|id| self.close_connection(id));
                 }
                 None => {}

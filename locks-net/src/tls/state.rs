@@ -82,11 +82,11 @@ impl Tls {
                 Ok(Step::More) => {}
                 Ok(Step::Over) => self.is_over = true,
                 Ok(Step::Still | Step::Sent) => break,
-                Err(_) if self.failed.is_some() => break,
                 Err(error) => {
                     self.failed = Some(error);
-                    // Only for the alert that says why: nothing else is looked at any more.
-                    self.incoming.clear();
+                    // Once more, for the alert that says why: it comes before anything else is looked at.
+                    let _ = self.step(plain, out, Say::Nothing);
+                    break;
                 }
             }
         }

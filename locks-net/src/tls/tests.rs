@@ -108,35 +108,6 @@ fn n5_names_may_what_their_list_says_and_no_more() {
 }
 
 #[test]
-fn n5_a_secret_is_replaced_and_a_name_removed_without_a_restart() {
-    let scratch = Scratch::new();
-    let list = |secrets: &[&str]| {
-        let both = secrets.iter().fold(Client::new(), |it, pair| it.secret(secret(pair)));
-        Clients::from(secret("a1")).client("b", both).unwrap()
-    };
-    let server = builder(&scratch).clients(list(&["b1"])).start().unwrap();
-    let client = |pair| NetBackend::tcp(address(&server), named("b", pair));
-    let old = backend(client("b1"));
-    let guard = old.named("k").acquire().unwrap();
-    server.readmit(list(&["b1", "b2"]), None, None).unwrap();
-    let new = backend(client("b2"));
-    assert!(new.named("k").wait(false).acquire().unwrap_err().is_contended());
-    guard.refresh().expect("its secret is still good");
-    server.readmit(list(&["b2"]), None, None).unwrap();
-    crate::server::tests::until("the old secret is cut off", || {
-        old.named("x").wait(false).acquire().is_err_and(|it| it.kind() == ErrorKind::Unauthorized)
-    });
-    let theirs = new.named("l").acquire().unwrap();
-    let other = backend(NetBackend::tcp(address(&server), secret("a1")));
-    assert!(other.named("l").wait(false).acquire().unwrap_err().is_contended());
-    server.readmit(secret("a1"), None, None).unwrap();
-    drop(other.named("l").acquire().expect("whose name is gone holds nothing"));
-    assert!(theirs.release().is_err());
-    let error = server.readmit(Clients::new(), None, None).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotConfigured);
-}
-
-#[test]
 fn n5_a_server_is_known_by_its_pin_and_another_one_refused() {
     let scratch = Scratch::new();
     let server = builder(&scratch).clients(secret("a1")).start().unwrap();
@@ -146,7 +117,11 @@ fn n5_a_server_is_known_by_its_pin_and_another_one_refused() {
     let text = refusal(client().pin(Fingerprint([7; 32])));
     assert!(text.contains(&own.to_string()) && text.contains("pin that"), "{text}");
     drop(server);
-    assert_eq!(Certificate::of_server(&scratch.path("state")).unwrap().fingerprint(), own, "it stays");
+    assert_eq!(
+        Certificate::of_server(&scratch.path("state")).unwrap().fingerprint(),
+        own,
+        "it stays"
+    );
 }
 
 #[test]
@@ -181,7 +156,8 @@ fn n5_a_certificate_of_a_client_is_as_good_as_a_secret_if_it_is_on_the_list() {
     let server = builder(&scratch).clients(clients).client_authority(ours.authority());
     let server = server.start().unwrap();
     let pin = Certificate::of_server(&scratch.path("state")).unwrap().fingerprint();
-    let client = |certificate| NetBackend::tcp(address(&server), None).pin(pin).certificate(certificate);
+    let client =
+        |certificate| NetBackend::tcp(address(&server), None).pin(pin).certificate(certificate);
     drop(backend(client(mine.clone())).named("b/k").acquire().unwrap());
     assert!(refusal(client(mine.clone())).contains("begin with `b/`"));
     let text = refusal(client(ours.sign(&scratch, |_| {})));
