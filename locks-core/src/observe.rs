@@ -177,12 +177,12 @@ pub(crate) fn acquired(hold: &Hold, asked: Since) {
     });
 }
 
-/// A request begins to wait, or does so no longer.
+/// A request begins to wait, or does so no longer: no panic goes on where a grant may be at hand.
 #[inline]
 pub(crate) fn waits(asked: Since, begins: bool) {
     let _ = (asked, begins);
     #[cfg(feature = "metrics")]
-    tell(|| {
+    tell_aside(|| {
         let waiting = metrics::gauge!("locks_waiting", "site" => asked.label());
         if begins { waiting.increment(1.0) } else { waiting.decrement(1.0) }
     });

@@ -30,7 +30,8 @@ fn all_of_it() {
 
 #[cfg(feature = "metrics")]
 mod by_metric {
-    use std::sync::atomic::{AtomicI64, Ordering};
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
     use metrics::{
         Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
@@ -45,9 +46,9 @@ mod by_metric {
         level: Arc<Level>,
     }
 
-    /// The sum of all gauges.
+    /// The sum of all gauges, which panics when it is to fall, if it is told to.
     #[derive(Default)]
-    struct Level(AtomicI64);
+    struct Level(AtomicI64, AtomicBool);
 
     impl GaugeFn for Level {
         fn increment(&self, by: f64) {
@@ -55,6 +56,7 @@ mod by_metric {
         }
 
         fn decrement(&self, by: f64) {
+            assert!(!self.1.load(Ordering::SeqCst), "on purpose");
             self.0.fetch_sub(by as i64, Ordering::SeqCst);
         }
 
@@ -119,6 +121,28 @@ mod by_metric {
         let helps = locks_core::METRICS.map(|(name, .., help)| (name.to_owned(), help.to_owned()));
         assert_eq!(*records.described.lock().unwrap(), BTreeSet::from(helps));
         assert_eq!(records.level.0.load(Ordering::SeqCst), 0, "nothing is held and nobody waits");
+    }
+
+    #[test]
+    fn f45_a_recorder_that_panics_when_a_wait_is_over_costs_no_lock() {
+        let (records, (_, backend, _)) = (Records::default(), engine());
+        let broken = |run: &mut dyn FnMut()| {
+            records.level.1.store(true, Ordering::SeqCst);
+            let _ = catch_unwind(AssertUnwindSafe(run));
+            records.level.1.store(false, Ordering::SeqCst);
+        };
+        metrics::with_local_recorder(&records, || {
+            let mut granted = None;
+            broken(&mut || granted = backend.named("k").shared().acquire().ok());
+            drop(granted);
+            let held = backend.named("k").wait(false).acquire().expect("nobody holds it");
+            let mut waits = Polled::waiting(backend.named("k"));
+            drop(held);
+            let mut granted = None;
+            broken(&mut || granted = Some(waits.poll()));
+            drop((granted, waits));
+            drop(backend.named("k").wait(false).acquire().expect("nobody holds it"));
+        });
     }
 }
 
