@@ -37,7 +37,8 @@ use locks_core::{
 /// while two run. So [check](Leader::check) before each effect, and hand its [token](Leader::token) to
 /// whatever the effect is on, to be compared there: the greater one is the newer leader.
 pub fn elect(name: impl Into<String>) -> Election {
-    Election { lock: crate::named(name.into()), stuck_after: None }
+    // Whatever the backend's URL says of requests that do not.
+    Election { lock: crate::named(name.into()).wait(true), stuck_after: None }
 }
 
 /// Somebody who stands for election; see [`elect`].
@@ -113,7 +114,9 @@ impl Election {
     }
 
     /// Runs `lead` while leading: when the leadership is lost its future is dropped where it waits, and the
-    /// candidate stands again. Ends when that future does, and resigns then.
+    /// candidate stands again. Ends when that future does, and resigns when the last handle to the leader
+    /// goes, which is then unless one was passed on. A future that waits for something that never comes is not
+    /// stuck: it is polled, and so tells that it is alive.
     ///
     /// ```
     /// # use std::{future::Future, pin::pin, task::{Context, Poll, Waker}};
@@ -159,6 +162,9 @@ pub struct Leader {
     refresh: Option<Mutex<Refresh>>,
 }
 
+/// No leader has to tell more often than this that it is alive, however short its limit is.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 struct Refresh {
     every: Duration,
     next: Moment,
@@ -167,7 +173,7 @@ struct Refresh {
 impl Leader {
     fn new(guard: OwnedGuard, stuck_after: Option<Duration>) -> Self {
         let refresh = stuck_after.map(|limit| {
-            let every = limit / 4;
+            let every = (limit / 4).max(SHORTEST);
             Mutex::new(Refresh { every, next: SystemClock.now().after(every) })
         });
         Self { guard, refresh }
