@@ -97,11 +97,9 @@ impl Backend {
     /// use locks::Backend;
     ///
     /// fn step(backend: &Backend) -> Result<(), locks::LockError> {
-    ///     if let Some(guard) = backend.current_guard("import")? {
-    ///         guard.check()?;
-    ///         guard.refresh()?;
-    ///     }
-    ///     Ok(())
+    ///     let guard = backend.current_guard("import")?.expect("it is called under the lock");
+    ///     guard.check()?;
+    ///     guard.refresh()
     /// }
     /// let backend = Backend::process();
     /// let guard = backend.named("import").acquire()?;
@@ -111,10 +109,11 @@ impl Backend {
     /// # Ok::<(), locks::LockError>(())
     /// ```
     ///
-    /// Asynchronous holds that were taken by hand belong to nobody, and are not found.
+    /// Asynchronous holds that were taken by hand belong to nobody, and are not found. Nor is a hold at a
+    /// server that was lost with the whole session: so do not take `None` for leave to go on.
     ///
     /// # Errors
-    /// `InvalidKey`, and whatever keeps the arbiter from answering.
+    /// [`Lost`](crate::ErrorKind::Lost) if the hold around was lost; `InvalidKey`, and whatever keeps the arbiter from answering.
     #[track_caller]
     pub fn current_guard(&self, key: &str) -> Result<Option<Guard>, LockError> {
         self.named(key).current_guard_at(CallSite::caller())

@@ -46,6 +46,33 @@ fn c6_a_leader_that_looks_stays_and_one_that_hangs_is_followed() {
     assert_eq!(poll(lost.as_mut()), Poll::Ready(LostCause::Stolen));
 }
 
+/// What a URL says of requests in general is not said of candidates, who stand until they are elected.
+#[test]
+fn a_candidate_stands_also_where_others_do_not_wait() {
+    let backend = locks::open("memory:?wait=false&namespace=elect_stands").unwrap();
+    let election = locks::elect("scheduler").on(&backend);
+    let first = election.lead().unwrap();
+    let mut second = pin!(election.lead_async());
+    assert!(poll(second.as_mut()).is_pending());
+    assert!(election.try_lead().unwrap().is_none());
+    drop(first);
+    let Poll::Ready(Ok(_)) = poll(second.as_mut()) else { panic!("its turn") };
+}
+
+/// Nor does it tell without end that it is alive.
+#[test]
+fn c6_a_limit_of_nothing_makes_no_leader_hang() {
+    let backend = TestBackend::new();
+    let election = locks::elect("scheduler").on(backend.backend()).stuck_after(Duration::ZERO);
+    let (tell, told) = channel();
+    thread::spawn(move || {
+        let leader = election.lead().unwrap();
+        let is_pending = poll(pin!(leader.lost())).is_pending();
+        tell.send(is_pending).unwrap();
+    });
+    assert!(told.recv_timeout(Duration::from_secs(30)).expect("it was polled"));
+}
+
 #[test]
 fn run_starts_again_after_a_loss_and_ends_with_its_work() {
     let backend = TestBackend::new();
@@ -85,6 +112,34 @@ fn c9_what_an_async_function_calls_finds_its_guard() {
             .map(|found| found.unwrap().is_none()),
         Poll::Ready(true)
     );
+}
+
+/// Who looks whether the guard around still holds must not take a loss for a call from elsewhere.
+fn a_lost_guard_is_not_taken_for_none(backend: &locks::Backend) {
+    let victim = backend.named("around").acquire().unwrap();
+    let thief = backend.named("around").wait(false).steal_after(Duration::ZERO);
+    let thief = || thief.acquire().map(locks::Guard::into_owned);
+    let stolen = thread::scope(|scope| scope.spawn(thief).join().unwrap()).unwrap();
+    let error = backend.current_guard("around").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::Stolen });
+    drop(victim);
+    assert!(backend.current_guard("around").unwrap().is_none(), "it has none any more");
+    drop(stolen);
+}
+
+#[test]
+fn c9_a_guard_that_is_lost_in_this_process_is_not_taken_for_none() {
+    a_lost_guard_is_not_taken_for_none(&locks::Backend::new(locks::backend::Engine::new()));
+}
+
+#[cfg(feature = "net")]
+#[test]
+fn c9_a_guard_that_is_lost_at_a_server_is_not_taken_for_none() {
+    let directory = std::env::temp_dir().join(format!("locks-lost-around-{}", std::process::id()));
+    let backend = locks::open(&format!("net://{}", directory.display())).unwrap();
+    a_lost_guard_is_not_taken_for_none(&backend);
+    drop(backend);
+    std::fs::remove_dir_all(directory).unwrap();
 }
 
 #[test]

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use super::Begun;
+use crate::engine::Calls;
 use crate::observe::{self, Since};
 use crate::sync::plain::Mutex;
 use crate::{ErrorKind, LockError, OwnedGuard};
@@ -53,7 +54,9 @@ impl CancelToken {
     pub fn cancel(&self) {
         self.0.is_cancelled.store(true, Ordering::Release);
         let waiting = std::mem::take(&mut self.0.waiting.lock().1);
-        waiting.into_iter().for_each(|(_, waker)| waker.wake());
+        let mut calls = Calls::default();
+        waiting.into_iter().for_each(|(_, waker)| calls.wake(waker));
+        calls.end();
     }
 
     /// Returns whether it was cancelled.

@@ -368,7 +368,8 @@ impl<'k> LockBuilder<'k> {
     }
 
     /// Labels the request, as in `order 17`: errors, lists and events say so of whoever holds and waits
-    /// ([C12](crate::contract#c12-holder-information)). Others see at least its first 120 bytes.
+    /// ([C12](crate::contract#c12-holder-information)). It is cut off after 120 bytes, and a control character in it
+    /// becomes a space.
     ///
     /// ```
     /// use locks::Backend;
@@ -380,7 +381,7 @@ impl<'k> LockBuilder<'k> {
     /// # Ok::<(), locks::LockError>(())
     /// ```
     pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
-        self.rare.get_or_insert_default().label = Some(label.into());
+        self.rare.get_or_insert_default().label = Some(one_line(label.into()));
         self
     }
 
@@ -425,6 +426,17 @@ impl<'k> LockBuilder<'k> {
         self.options = options;
         self
     }
+}
+
+/// What is put in errors and logs as it is: on one line, and no longer than every backend keeps it.
+fn one_line(label: Arc<str>) -> Arc<str> {
+    const LONGEST: usize = 120;
+    if label.len() <= LONGEST && !label.contains(char::is_control) {
+        return label;
+    }
+    let end = (0..=label.len().min(LONGEST)).rfind(|&end| label.is_char_boundary(end));
+    let shown = label[..end.unwrap_or(0)].chars();
+    shown.map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().into()
 }
 
 impl KeyInput<'_> {

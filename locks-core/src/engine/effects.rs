@@ -61,12 +61,12 @@ impl Effects {
 /// Makes calls one after the other, each caught on its own, and lets the first panic go on when all
 /// are made: unless another one is under way already.
 #[derive(Default)]
-pub(super) struct Calls {
+pub(crate) struct Calls {
     panic: Option<Box<dyn Any + Send>>,
 }
 
 impl Calls {
-    pub(super) fn make<R>(&mut self, call: impl FnOnce() -> R) -> Option<R> {
+    pub(crate) fn make<R>(&mut self, call: impl FnOnce() -> R) -> Option<R> {
         let outcome = catch_unwind(AssertUnwindSafe(call));
         match outcome {
             Ok(outcome) => Some(outcome),
@@ -77,15 +77,15 @@ impl Calls {
         }
     }
 
-    pub(super) fn wake(&mut self, waker: Waker) {
+    pub(crate) fn wake(&mut self, waker: Waker) {
         self.make(|| waker.wake());
     }
 
-    pub(super) fn discard(&mut self, waker: Waker) {
+    pub(crate) fn discard(&mut self, waker: Waker) {
         self.make(|| drop(waker));
     }
 
-    pub(super) fn end(self) {
+    pub(crate) fn end(self) {
         if let Some(panic) = self.panic
             && !thread::panicking()
         {

@@ -31,6 +31,7 @@ use std::sync::{Arc, LazyLock, Weak};
 
 pub use self::builder::{EngineBuilder, TokenSource};
 pub(crate) use self::core::Core;
+pub(crate) use self::effects::Calls;
 pub use self::observer::{Loss, Observer};
 pub use self::pinned::PinnedKey;
 pub(crate) use self::queued::{Begun, Waiting};

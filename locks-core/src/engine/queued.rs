@@ -9,6 +9,7 @@ use super::graph::{Edge, Owners};
 use super::pin::Pinned;
 use super::slot::{Frozen, Slot};
 use super::state::{Answer, Ask, Grant, HoldEntry, Outcome, Place, Refusal, Waiter};
+use super::upstream::lost_error;
 use super::{Core, describe};
 use crate::backend::{Nested, SlotHold};
 use crate::clock::{Alarm, Moment};
@@ -125,6 +126,9 @@ impl Core {
             Refusal::NoUpgrade => {
                 let why = "a shared hold cannot become exclusive here: release it first";
                 LockError::unsupported(&self.about.name, "upgrade", why)
+            }
+            Refusal::Lost(token, cause) => {
+                lost_error(key, token, cause).with_holders(describe::holders(frozen))
             }
         }
     }

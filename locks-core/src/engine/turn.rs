@@ -135,8 +135,8 @@ impl Core {
         });
         frozen.raise_token(turn.token);
         if !known {
-            // An administrator has ended the turn meanwhile.
-            frozen.end_upstream(Some(turn), true);
+            // An administrator has ended the turn meanwhile, and nothing was done under it.
+            frozen.end_upstream(Some(turn), false);
         }
         frozen.grant_waiters();
         drop(frozen);

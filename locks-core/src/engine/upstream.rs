@@ -185,8 +185,8 @@ pub struct TurnEnd {
 }
 
 impl TurnEnd {
-    /// Of a grant that nobody has had.
-    pub(super) const UNHELD: Self = Self { next: None, reserves: true };
+    /// Of a grant that nobody has had, and so has done nothing under.
+    pub(super) const UNHELD: Self = Self { next: None, reserves: false };
 }
 
 /// The error of an operation that concerns a hold that is not there any more.

@@ -10,7 +10,7 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use locks_core::{Alarm, Backend, Clock, Engine, ManualClock, Moment};
+use locks_core::{Alarm, Backend, CancelToken, Clock, Engine, ManualClock, Moment};
 
 #[cfg(feature = "tracing")]
 use crate::listens::warnings;
@@ -193,6 +193,23 @@ fn c3_a_waker_that_panics_keeps_no_other_from_being_woken() {
         assert!(woken.woken.load(Ordering::SeqCst));
         assert!(waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
     }
+}
+
+#[test]
+fn c5_a_waker_that_panics_keeps_no_other_from_being_cancelled() {
+    let backend = Backend::new(Engine::new());
+    let _held = backend.named("k").acquire().unwrap();
+    let cancel = CancelToken::new();
+    let waits = |panics| {
+        let woken = Arc::new(Woken { panics, ..Woken::default() });
+        let mut waiting = Box::pin(backend.named("k").cancel_on(&cancel).acquire_async());
+        let waker = Waker::from(woken.clone());
+        assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        (woken, waiting)
+    };
+    let waiting = [true, false, false].map(waits);
+    catch_unwind(AssertUnwindSafe(|| cancel.cancel())).unwrap_err();
+    assert!(waiting.iter().all(|(woken, _)| woken.woken.load(Ordering::SeqCst)));
 }
 
 /// A clock that panics when it is asked for the time, if it is told to.

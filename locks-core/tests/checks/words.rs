@@ -136,3 +136,18 @@ fn c12_an_error_and_those_behind_it_are_told_once_each() {
     let plain = LockError::new(ErrorKind::Io, "k");
     assert!(plain.source().is_none() && plain.inner().is_none());
 }
+
+/// Whatever it is made of, such as what a client has sent: one line of a log stays one.
+#[test]
+fn c12_a_label_is_one_line_and_not_long() {
+    let (_, backend, _) = engine();
+    let label = |text: &str| {
+        let _held = backend.named("k").label(text).acquire().unwrap();
+        backend.list().unwrap().remove(0).holders.remove(0).label.unwrap()
+    };
+    assert_eq!(label("order 17"), "order 17");
+    assert_eq!(label("order 17\n`root` logged in \u{1b}[2J"), "order 17 `root` logged in  [2J");
+    assert_eq!(label(&"x".repeat(10_000_000)), "x".repeat(120));
+    assert_eq!(label(&"é".repeat(120)), "é".repeat(60));
+    assert_eq!(label(&format!("x{}", "é".repeat(120))), format!("x{}", "é".repeat(59)));
+}

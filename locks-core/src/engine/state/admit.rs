@@ -29,7 +29,10 @@ impl State {
                 Some(index) => {
                     Answer::Granted(self.nest_as(index, self.holds[index].mode, &ask.caller))
                 }
-                None => Answer::Refused(Refusal::Contended),
+                None => Answer::Refused(
+                    self.lost_by(&ask.caller)
+                        .map_or(Refusal::Contended, |(token, cause)| Refusal::Lost(token, cause)),
+                ),
             };
         }
         if !self.agrees_with(ask.mode) {

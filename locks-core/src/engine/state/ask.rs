@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::{Grant, Place};
 use crate::clock::Moment;
 use crate::request::Caller;
-use crate::{Mode, Options, Reserve, Wait};
+use crate::{LostCause, Mode, Options, Reserve, Token, Wait};
 
 /// A request for one key, on its own.
 #[derive(Clone, Debug)]
@@ -51,6 +51,8 @@ pub(in crate::engine) enum Refusal {
     PermitsMismatch,
     /// The upstream cannot make a shared hold exclusive.
     NoUpgrade,
+    /// The caller has lost the hold that it asks for another guard of.
+    Lost(Token, LostCause),
 }
 
 impl Ask {

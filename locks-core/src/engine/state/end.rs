@@ -3,11 +3,13 @@ use super::super::observer::Revoked;
 use super::super::upstream::Turn;
 use super::State;
 use super::hold::{HoldEntry, Level};
-use crate::{LostCause, Token};
+use crate::{Caller, LostCause, OwnerId, Token};
 
 /// A hold that was ended from outside, until the last of its guards is gone.
 pub(super) struct LostHold {
     cause: LostCause,
+    /// Whose the innermost guard was.
+    owner: Option<OwnerId>,
     /// The guards of its nest that still live, by level and token.
     guards: Vec<(u32, Token)>,
 }
@@ -121,7 +123,8 @@ impl State {
         let guards = taken.map(|level| (level.id, level.token)).collect::<Vec<_>>();
         let had_guards = !guards.is_empty();
         if had_guards {
-            self.lost.push(LostHold { cause, guards });
+            let owner = levels.last().and_then(|innermost| innermost.owner);
+            self.lost.push(LostHold { cause, owner, guards });
         }
         had_guards
     }
@@ -133,6 +136,12 @@ impl State {
         }
         let lost = self.lost.iter().find(|lost| lost.guards.contains(&(level, token)));
         Some(lost.map_or(LostCause::Forgotten, |lost| lost.cause))
+    }
+
+    /// The hold that the caller had here and has lost, while a guard of it lives (C8).
+    pub(super) fn lost_by(&self, caller: &Caller) -> Option<(Token, LostCause)> {
+        let lost = self.lost.iter().rev().find(|lost| caller.counts_as(lost.owner))?;
+        Some((lost.guards.first()?.1, lost.cause))
     }
 
     /// The hold with this guard, by its index, and the guard's index in the nest.
