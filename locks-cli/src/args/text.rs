@@ -191,7 +191,10 @@ pub(super) const SERVE: &[Section] = &[
         lines: &[
             "TERM and INT stop it: clients are told, sockets removed. They keep their locks, and connect",
             "to the next server. A second one ends it at once, which loses no lock either. HUP opens the",
-            "file of `--log` anew, for what rotates logs, and does nothing else.",
+            "file of `--log` anew, for what rotates logs, and reads anew who comes in over TCP: the files of",
+            "`--secret-file`, `--clients`, `--cert`, `--key` and `--client-ca`, with the files that they name.",
+            "Who may come in no more is cut off; a name that is gone loses what it holds. If a file is",
+            "wrong, all stays as it was, and a line on standard error says why.",
         ],
     },
     Section {

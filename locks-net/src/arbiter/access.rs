@@ -1,38 +1,33 @@
 //! What clients may do by their names (N5).
 
-use locks_core::{ErrorKind, LockError, LockInfo};
+use locks_core::{ErrorKind, LockError, LockInfo, LostCause};
 
 use super::Arbiter;
-use super::session::Session;
-use crate::access::{Access, Clients};
-use crate::wire::Acquire;
+use super::session::{Requested, Session};
+use crate::access::{Access, Clients, Shown};
+use crate::wire::{Acquire, Event};
 
 impl Arbiter {
     /// From now on these are let in, and may do what this list says. A session whose name is gone ends; one that was let in by
-    /// what is good no more has to come again.
+    /// what is good no more has to come again, and so has who has shown a certificate: authorities may be others.
     pub(crate) fn set_clients(&mut self, clients: &Clients) {
         let realms = self.sessions.keys().copied().collect::<Vec<_>>();
         for realm in realms {
             let Some(session) = self.sessions.get_mut(&realm) else { continue };
             let Some(client) = session.client.clone() else { continue };
-            let still = session.access.as_ref().map(|access| clients.still(access));
+            if !clients.knows(&client) {
+                self.say("client removed", format!("`{client}`: its session is over"));
+                self.take_back(realm);
+                continue;
+            }
+            let still = session.access.as_ref().and_then(|access| clients.still(access));
             let connection = session.connection;
             match still {
-                _ if !clients.knows(&client) => {
-                    self.say("client removed", format!("`{client}`: its session is over"));
-                    self.end_session(realm, None);
-                }
-                Some(Some(access)) => {
-                    let connection = connection.and_then(|id| self.connections.get_mut(&id));
-                    if let Some(connection) = connection {
-                        connection.peer.administers = access.admin;
-                    }
+                Some(access) if matches!(access.shown, Shown::Secret(_)) => {
+                    session.administers = access.admin;
                     session.access = Some(access);
                 }
-                Some(None) => {
-                    connection.into_iter().for_each(|id| self.close_connection(id));
-                }
-                None => {}
+                _ => connection.into_iter().for_each(|id| self.close_connection(id)),
             }
         }
         // Who has not opened a session yet was let in by the list before.
@@ -44,6 +39,29 @@ impl Arbiter {
             }
         }
         self.settle();
+    }
+
+    /// Ends a session against its client's will, and tells it what becomes of it.
+    fn take_back(&mut self, realm: u32) {
+        let Some(session) = self.sessions.get(&realm) else { return };
+        let requests = session.requests.iter();
+        let requests = requests.map(|(request, it)| (matches!(it, Requested::Held(_)), *request));
+        let mut requests = requests.collect::<Vec<_>>();
+        // Those who wait first: none of them is to be granted what the others give back.
+        requests.sort_unstable();
+        let cause = LostCause::SessionEnded;
+        for (is_held, request) in requests {
+            let why =
+                "the lock server lets this client in no more: its name was removed from the list";
+            let error = || LockError::new(ErrorKind::Unauthorized, "").with_message(why);
+            let event = match is_held {
+                true => Event::Lost { request, cause },
+                false => Event::Refused { call: request, error: error() },
+            };
+            self.end_for(realm, request, Some(cause));
+            self.tell(realm, &event);
+        }
+        self.end_session(realm, Some(cause));
     }
 
     /// Whether a session may ask for that.

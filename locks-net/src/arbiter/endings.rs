@@ -18,7 +18,7 @@ impl Arbiter {
     }
 
     /// As [`end`](Self::end); not by the client's own will, if there is a cause.
-    fn end_for(&mut self, realm: u32, request: u64, cause: Option<LostCause>) {
+    pub(super) fn end_for(&mut self, realm: u32, request: u64, cause: Option<LostCause>) {
         let at = self.time_awake();
         let Some(session) = self.sessions.get_mut(&realm) else { return };
         match session.take_request(request) {

@@ -48,9 +48,6 @@ impl Arbiter {
         if let Some(established) = step.established {
             let connection = self.connections.get_mut(&id).ok_or(Fault::Over)?;
             connection.stage = Stage::Open;
-            if let Some(access) = &established.access {
-                connection.peer.administers = access.admin;
-            }
             connection.peer.access = established.access;
         }
         Ok(After::Frame)
@@ -60,6 +57,8 @@ impl Arbiter {
         let now = self.now();
         let peer = &self.connections.get(&id).ok_or(Fault::Over)?.peer;
         let (kept, access) = (peer.kept, peer.access.clone());
+        // Over TCP it is a right.
+        let administers = access.as_ref().map_or(peer.administers, |access| access.admin);
         let client = access.as_ref().map(|access| &*access.name);
         if let Some(name) =
             open.resume.as_ref().and_then(|resume| self.is_of_another(resume, client))
@@ -85,6 +84,7 @@ impl Arbiter {
         let renews = session.is_leased();
         session.heard = now;
         session.access = access;
+        session.administers = administers;
         session.ends_at = None;
         if let Some(older) = older {
             // What it had not read is discarded (N1).

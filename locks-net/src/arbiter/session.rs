@@ -23,6 +23,8 @@ pub(super) struct Session {
     pub(super) client: Option<String>,
     /// What that may do; `None`: everything.
     pub(super) access: Option<Access>,
+    /// It may release what others hold (N9), and be told what others say (N8).
+    pub(super) administers: bool,
     pub(super) channel: Channel,
     pub(super) connection: Option<ConnId>,
     /// When its newest frame arrived, on the boot clock.
@@ -136,6 +138,7 @@ impl Session {
             lease,
             client,
             access: None,
+            administers: false,
             channel: Channel::default(),
             connection: None,
             heard: now,

@@ -115,6 +115,11 @@ impl ClientHandshake {
         encode(&ClientHello { version: VERSION, nonce: self.nonce })
     }
 
+    /// Whether it has proved what it knows, and nothing was said to that.
+    pub(crate) fn is_proving(&self) -> bool {
+        matches!(self.stage, Stage::Proof(_))
+    }
+
     /// The server has said this.
     ///
     /// # Errors

@@ -70,8 +70,10 @@ impl ServerBuilder {
 impl Server {
     /// Lets these in over TCP from now on, and shows this certificate, or the one of its own making.
     ///
-    /// Connections go on if their client may still come in by what it has shown; others are closed. Sessions of a name
-    /// that is on the list no more end, with what they hold.
+    /// Connections go on if their client may still come in by the secret that it has proved; others are closed, also those
+    /// of clients that have shown a certificate, which connect anew. Sessions of a name that is on the list no more end at
+    /// once, and with them what they hold: their clients hear of it as
+    /// [`LostCause::SessionEnded`](locks_core::LostCause::SessionEnded), and until then both may run.
     ///
     /// # Errors
     /// `NotConfigured` if nobody would be let in, if the certificate and its key do not fit, or if the server is not on TCP.

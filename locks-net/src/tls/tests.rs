@@ -6,11 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use locks_core::{Backend, ErrorKind, LockError};
+use locks_core::{Backend, ErrorKind, LockError, LostCause};
 use rcgen::{CertificateParams, Issuer, KeyPair};
 
 use super::{Authority, Certificate};
-use crate::server::tests::Scratch;
+use crate::server::tests::{Scratch, until};
 use crate::{Client, Clients, Fingerprint, NetBackend, NetBuilder, Secret, Server, ServerBuilder};
 
 fn secret(pair: &str) -> Secret {
@@ -105,6 +105,93 @@ fn n5_names_may_what_their_list_says_and_no_more() {
     assert!(all.evict("b/k", held.token()).block().unwrap());
     drop(bounded.named("b/k").wait(false).acquire().unwrap());
     drop((other, held));
+}
+
+#[test]
+fn n5_a_secret_is_replaced_and_a_name_removed_without_a_restart() {
+    let scratch = Scratch::new();
+    let list = |secrets: &[&str]| {
+        let both = secrets.iter().fold(Client::new(), |it, pair| it.secret(secret(pair)));
+        Clients::from(secret("a1")).client("b", both).unwrap()
+    };
+    let server = builder(&scratch).clients(list(&["b1"])).start().unwrap();
+    let client = |pair| NetBackend::tcp(address(&server), named("b", pair));
+    let old = backend(client("b1"));
+    let guard = old.named("k").acquire().unwrap();
+    server.readmit(list(&["b1", "b2"]), None, None).unwrap();
+    let new = backend(client("b2"));
+    assert!(new.named("k").wait(false).acquire().unwrap_err().is_contended());
+    guard.refresh().expect("its secret is still good");
+    server.readmit(list(&["b2"]), None, None).unwrap();
+    // Asked over the old connection or a new one, it is told at once: nobody waits here for as long as `connect` says.
+    until("the old secret is cut off", || refused(old.named("x").wait(false).acquire()));
+    assert!(refused(old.named("x").acquire()), "who waits is told as well");
+    let theirs = new.named("l").acquire().expect("the other secret of the name is good");
+    let other = backend(NetBackend::tcp(address(&server), secret("a1")));
+    assert!(other.named("l").wait(false).acquire().unwrap_err().is_contended());
+    server.readmit(secret("a1"), None, None).unwrap();
+    drop(other.named("l").acquire().expect("whose name is gone holds nothing"));
+    drop(other.named("k").acquire().expect("and neither does its other session"));
+    // It has heard of that, and does not go by its lease.
+    until("the loss is told", || theirs.check().is_err());
+    let error = theirs.release().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::SessionEnded });
+    until("the name is refused", || refused(new.named("y").wait(false).acquire()));
+    let error = server.readmit(Clients::new(), None, None).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotConfigured);
+}
+
+fn refused<T>(outcome: Result<T, LockError>) -> bool {
+    outcome.is_err_and(|it| it.kind() == ErrorKind::Unauthorized)
+}
+
+#[test]
+fn n5_rights_change_and_a_certificate_is_replaced_without_a_restart() {
+    let scratch = Scratch::new();
+    let ours = Signer::new(&scratch, "ours");
+    let list = |client: Client| {
+        let listed = client.secret(secret("b1")).namespace("b/");
+        Clients::from(secret("a1")).client("b", listed).unwrap()
+    };
+    let server = builder(&scratch).clients(list(Client::new())).start().unwrap();
+    let own = Certificate::of_server(&scratch.path("state")).unwrap().fingerprint();
+    let client = || NetBackend::tcp(by_name(&server), named("b", "b1"));
+    let here = backend(client().pin(own));
+    let guard = here.named("b/k").acquire().unwrap();
+    let all = backend(NetBackend::tcp(address(&server), secret("a1")));
+    let held = all.named("b/l").acquire().unwrap();
+    assert!(refused(here.evict("b/l", held.token()).block()));
+    let signed = ours.sign(&scratch, |_| {});
+    server.readmit(list(Client::new().admin()), Some(signed.clone()), None).unwrap();
+    // The right is there over the connection that there is, whose certificate the server would not show any more.
+    until("it has the right", || here.evict("b/l", held.token()).block().is_ok());
+    guard.refresh().expect("a connection that is there goes on");
+    let pinned = backend(client().pin(signed.fingerprint()));
+    drop(pinned.named("b/m").acquire().expect("a new one sees the new certificate"));
+    drop(backend(client().authority(ours.authority())).named("b/m").acquire().unwrap());
+    assert!(refusal(client().pin(own)).contains("pin that"));
+    server.readmit(list(Client::new()), None, None).unwrap();
+    drop(backend(client().pin(own)).named("b/m").acquire().expect("and its own one again"));
+    assert!(refused(here.evict("b/k", guard.token()).block()), "the right is gone");
+}
+
+#[test]
+fn n5_who_has_shown_a_certificate_is_asked_again_when_authorities_change() {
+    let scratch = Scratch::new();
+    let (ours, next) = (Signer::new(&scratch, "ours"), Signer::new(&scratch, "next"));
+    let mine = ours.sign(&scratch, |_| {});
+    let clients = || Clients::from(secret("a1")).others(Client::new());
+    let server = builder(&scratch).clients(clients()).client_authority(ours.authority());
+    let server = server.start().unwrap();
+    let pin = Certificate::of_server(&scratch.path("state")).unwrap().fingerprint();
+    let client = NetBackend::tcp(address(&server), None).pin(pin).certificate(mine);
+    let client = backend(client);
+    let guard = client.named("k").acquire().unwrap();
+    server.readmit(clients(), None, Some(ours.authority())).unwrap();
+    guard.refresh().expect("it goes on with its session by the same certificate");
+    server.readmit(clients(), None, Some(next.authority())).unwrap();
+    until("it is cut off", || refused(client.named("x").wait(false).acquire()));
+    drop(guard);
 }
 
 #[test]

@@ -331,7 +331,7 @@ impl Shared {
                 let opening = !self.session.is_open();
                 self.lose_line(fault.map_or("the connection has ended", |fault| &fault.text));
                 if let Some(fault) = fault.filter(|_| opening) {
-                    self.session.refuse_newcomers(fault.kind, &fault.text);
+                    self.session.refuse(fault.kind, &fault.text);
                 }
             }
         }

@@ -15,6 +15,13 @@ pub(super) struct Connection {
     pub(super) server: [u8; 16],
 }
 
+impl Connection {
+    /// Whether what the client knows was proved, and nothing was said to that.
+    pub(super) fn is_proving(&self) -> bool {
+        matches!(&self.stage, Stage::Hello(handshake) if handshake.is_proving())
+    }
+}
+
 /// How far a connection is.
 #[derive(Debug)]
 pub(super) enum Stage {

@@ -73,6 +73,9 @@ pub(crate) struct Session {
     last_ping: Option<(u64, Moment)>,
     /// Since when an answer is due, of which nothing has come in.
     silent_since: Option<Moment>,
+    /// The last connection was taken for dead when its server owed the answer to a proof. If the next one comes as far, it
+    /// is given its time: refusals come late (N5), and nobody would ever hear one.
+    overtook_proof: bool,
     /// There if messages are wanted (N8).
     mail: Option<Mail>,
     /// Grants that are not handed out before the next acknowledgement (C8).
@@ -178,6 +181,7 @@ impl Session {
             last_number: 0,
             last_ping: None,
             silent_since: None,
+            overtook_proof: false,
             out: Vec::new(),
             urgent: false,
             message: Vec::new(),
@@ -231,7 +235,8 @@ impl Session {
     }
 
     fn greet(&mut self, handshake: Box<ClientHandshake>) {
-        if self.connection.is_some() {
+        if let Some(connection) = &self.connection {
+            self.overtook_proof = connection.is_proving();
             self.disconnected();
         }
         let now = self.now();

@@ -66,7 +66,7 @@ impl Session {
         let max_frame = opened.max_frame as usize;
         connection.stage = Stage::Open;
         let server = connection.server;
-        self.trouble = None;
+        (self.trouble, self.overtook_proof) = (None, false);
         if opened.how == How::New {
             self.end_life();
             let trust = Trust::new(opened.renews, opened.lease, asked);
@@ -195,7 +195,7 @@ impl Session {
             Why::Unavailable => None,
         };
         if let Some(kind) = kind {
-            self.refuse_newcomers(kind, &text);
+            self.refuse(kind, &text);
         }
         Broken(text)
     }

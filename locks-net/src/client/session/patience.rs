@@ -110,6 +110,31 @@ impl Session {
         }
     }
 
+    /// The server has refused this client over a connection that is its own: if it does not let it go on with its session,
+    /// nobody waits any more for what was said before. Leases are what they were.
+    pub(crate) fn refuse(&mut self, kind: ErrorKind, text: &str) {
+        self.refuse_newcomers(kind, text);
+        if kind != ErrorKind::Unauthorized {
+            return;
+        }
+        self.trouble = Some(text.to_owned());
+        let asked = self.unanswered.iter().filter(|(_, it)| it.is_open());
+        for number in asked.map(|it| *it.0).collect::<Vec<_>>() {
+            let asked = &self.unanswered[&number];
+            let known = asked.is_acquisition() && asked.sent.is_some();
+            let error = LockError::new(ErrorKind::Unauthorized, asked.keys());
+            self.fail(number, error.with_message(text.to_owned()));
+            if known {
+                // Should it be let in again after all.
+                self.send_end_in_turn(number, self.now());
+            }
+        }
+        let awaited = self.endings.iter().filter(|(_, ending)| ending.is_awaited());
+        for request in awaited.map(|it| *it.0).collect::<Vec<_>>() {
+            self.expire_ending(request);
+        }
+    }
+
     pub(super) fn set_deadline(&mut self, number: u64, deadline: Option<Moment>) {
         let Some(asked) = self.unanswered.get_mut(&number) else { return };
         if asked.deadline == deadline {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use locks_core::Moment;
 
 use super::Session;
-use super::connection::Stage;
+use super::connection::{Connection, Stage};
 use super::mail::Mail;
 use crate::wire::Call;
 
@@ -51,7 +51,8 @@ impl Session {
     /// Since when an answer is due; `None`: none is, or the silence of this server says nothing.
     pub(crate) fn silent_since(&self) -> Option<Moment> {
         let renews = self.life.as_ref().is_some_and(|life| life.trust.renews);
-        self.silent_since.filter(|_| renews)
+        let owes_proof = self.connection.as_ref().is_some_and(Connection::is_proving);
+        self.silent_since.filter(|_| renews && !(self.overtook_proof && owes_proof))
     }
 
     fn shortest_lease(&self) -> Option<Duration> {

@@ -176,6 +176,37 @@ fn n5_whom_the_server_refuses_is_told_at_once() {
 }
 
 #[test]
+fn n5_who_is_cut_off_is_told_at_once_and_withdraws_what_it_has_asked() {
+    use crate::wire::{Rejected, Why};
+    for (why, is_over) in [(Why::Unauthorized, true), (Why::LimitExceeded, false)] {
+        let mut rig = Rig::open(true);
+        let held = rig.hold();
+        let request = rig.ask(true);
+        rig.calls();
+        rig.cut();
+        rig.dial();
+        let mut out = Vec::new();
+        let rejected = Rejected { why, text: "go away".into() };
+        put_frame(&mut out, |body| rejected.encode(body));
+        rig.session.receive(&out).unwrap_err();
+        rig.cut();
+        let told = rig.poll(request);
+        assert_eq!(told.is_ready(), is_over);
+        if let Poll::Ready(told) = told {
+            let error = told.unwrap_err();
+            assert_eq!((error.kind(), error.message()), (ErrorKind::Unauthorized, Some("go away")));
+        }
+        // The lease is what it was; and should it be let in again, nothing is granted to nobody.
+        assert_eq!(rig.lost(held), None);
+        rig.connect(How::Resumed);
+        let ended = rig.calls();
+        let ended =
+            ended.iter().any(|it| matches!(it, Call::End { request: it } if *it == request));
+        assert_eq!(ended, is_over);
+    }
+}
+
+#[test]
 fn n2_what_makes_no_sense_breaks_the_connection_and_not_the_session() {
     let mut rig = Rig::open(false);
     let held = rig.hold();
