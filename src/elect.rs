@@ -41,7 +41,18 @@ pub fn elect(name: impl Into<String>) -> Election {
     Election { lock: crate::named(name.into()).wait(true), stuck_after: None }
 }
 
-/// Somebody who stands for election; see [`elect`].
+/// A candidate for election, and how it stands; made by [`elect`].
+///
+/// ```
+/// use std::time::Duration;
+/// use locks::Backend;
+///
+/// let election = locks::elect("rotation").on(Backend::process()).label("node-a").stuck_after(Duration::from_secs(60));
+/// let leader = election.try_lead()?.expect("there is no other candidate");
+/// assert!(election.try_lead()?.is_none(), "a name has one leader");
+/// leader.resign()?;
+/// # Ok::<(), locks::LockError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "nobody is elected before `lead`, `try_lead` or `run`"]
 pub struct Election {
@@ -87,7 +98,7 @@ impl Election {
         Ok(Leader::new(guard, self.stuck_after))
     }
 
-    /// Leads if nobody else does; `None` if somebody does.
+    /// Becomes the leader if there is none; returns `None` if there is one.
     ///
     /// # Errors
     /// As [`lead`](Self::lead).

@@ -1,5 +1,5 @@
-//! For tests of code that uses locks: a backend that does as it is told. How to bring it to the
-//! code under test is on the manual's page on [testing](crate::manual::testing).
+//! A backend for tests of code that uses locks, which does as the test says. The manual's page on
+//! [testing](crate::manual::testing) shows how to bring it to the code under test.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -41,7 +41,7 @@ pub struct TestBackend {
 }
 
 impl TestBackend {
-    /// A backend at which nobody holds anything.
+    /// Creates a backend without holds.
     pub fn new() -> Self {
         let clock = ManualClock::new();
         let about = About::new("test:", Capabilities::process());
@@ -51,17 +51,17 @@ impl TestBackend {
         Self { engine, clock, reach, backend: Backend::new(arbiter) }
     }
 
-    /// The backend, for the attribute's `backend`, the builder's `on`, or
+    /// Returns the backend, for the attribute's `backend`, the builder's `on`, or
     /// [`install`](crate::install).
     pub fn backend(&self) -> &Backend {
         &self.backend
     }
 
-    /// Holds `key` as somebody else does, until the guard is dropped: nobody's request re-enters
-    /// it, and nobody's wait for it is a deadlock.
+    /// Holds `key` as a stranger, until the guard is dropped: no request re-enters it, and no wait
+    /// for it is a deadlock.
     ///
     /// # Panics
-    /// If the key is held already, or is none.
+    /// If the key is held already, or is not a valid key.
     #[track_caller]
     pub fn contend(&self, key: &str) -> OwnedGuard {
         match Backend::new(self.engine.clone()).named(key).wait(false).acquire() {
@@ -70,8 +70,8 @@ impl TestBackend {
         }
     }
 
-    /// Takes `key` away from all who hold it, as if for this `cause`; their guards are lost. Says
-    /// how many holds that were.
+    /// Revokes all holds of `key`, as if for this `cause`: their guards are lost. Returns their
+    /// number.
     pub fn lose(&self, key: &str, cause: LostCause) -> usize {
         let holders = self.found(key).into_iter().flat_map(|lock| lock.holders);
         let tokens = holders.filter_map(|holder| holder.token);
@@ -80,12 +80,13 @@ impl TestBackend {
 
     /// Moves the clock on, which otherwise stands still: waits end, holds become old enough to be
     /// stolen, bounds run out. A wait counts from when it began, so let it begin first; see
-    /// [`until_waiting`](Self::until_waiting). Who is woken by it may still have to run.
+    /// [`until_waiting`](Self::until_waiting). Threads and tasks that it wakes may still have to
+    /// run.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }
 
-    /// How many requests queue for `key` at this moment.
+    /// Returns the number of requests that queue for `key` at this moment.
     pub fn waiting(&self, key: &str) -> usize {
         self.found(key).iter().map(|lock| lock.waiters.len()).sum()
     }
@@ -94,7 +95,7 @@ impl TestBackend {
     /// meanwhile: let it run, and look at [`waiting`](Self::waiting).
     ///
     /// # Panics
-    /// If nobody does for ten seconds of real time.
+    /// If none does for ten seconds of real time.
     #[track_caller]
     pub fn until_waiting(&self, key: &str) {
         let deadline = Instant::now() + PATIENCE;

@@ -34,8 +34,9 @@ pub trait Fixture: Send + Sync + 'static {
     /// Returns a handle to the backend: the same client at every call.
     fn backend(&self) -> Backend;
 
-    /// Returns the grain of the backend's clock. Nothing may happen early, and nothing more than two
-    /// ticks late (C6). The kit's durations are multiples of it.
+    /// Returns the grain of the backend's clock. Nothing may happen early, and nothing more than
+    /// two ticks late ([C6](locks_core::contract#c6-stealing)). The kit's durations are multiples
+    /// of it.
     fn tick(&self) -> Duration {
         Duration::from_millis(10)
     }
@@ -73,14 +74,15 @@ pub trait Fixture: Send + Sync + 'static {
         None
     }
 
-    /// Restarts the backend as after a crash, with its memory lost and its durable state read again, and
-    /// returns a handle to it. For backends whose tokens outlive the process (C7).
+    /// Restarts the backend as after a crash, with its memory lost and its durable state read
+    /// again, and returns a handle to it. For backends whose tokens outlive the process
+    /// ([C7](locks_core::contract#c7-fencing-tokens)).
     fn restart(&self) -> Option<Backend> {
         None
     }
 
-    /// Stops the backend from answering, as a hung server does, or lets it continue. Returns `false` if
-    /// that cannot be done (C2).
+    /// Stops the backend from answering, as a hung server does, or lets it continue. Returns
+    /// `false` if that cannot be done ([C2](locks_core::contract#c2-waiting)).
     fn hang(&self, hangs: bool) -> bool {
         let _ = hangs;
         false
@@ -95,8 +97,8 @@ pub trait Fixture: Send + Sync + 'static {
         }
     }
 
-    /// Returns the number of keys for which the backend keeps anything in memory (C13), if it can be
-    /// counted.
+    /// Returns the number of keys for which the backend keeps anything in memory
+    /// ([C13](locks_core::contract#c13-no-leaks)), if it can be counted.
     fn live_keys(&self) -> Option<usize> {
         None
     }

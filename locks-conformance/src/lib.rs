@@ -1,8 +1,9 @@
 //! The conformance kit: every clause of the contract as cases that any backend can be put to.
 //!
-//! [`conformance!`] makes one `#[test]` of each case, so that none is left
-//! out. What a case asks depends on what the backend [declares](locks_core::Capabilities): where it
-//! declares that it cannot, the case asserts that the request is refused (C15).
+//! [`conformance!`] makes one `#[test]` of each case, so that none is left out. What a case asks
+//! depends on what the backend [declares](locks_core::Capabilities): where it declares that it
+//! cannot, the case asserts that the request is refused
+//! ([C15](locks_core::contract#c15-capabilities)).
 //!
 //! ```
 //! use locks::conformance::conformance;

@@ -84,8 +84,9 @@ pub trait LockBackend: Send + Sync + 'static {
     /// none if it was granted otherwise, or where that is not known any more.
     fn stolen_from(&self, hold: &Hold) -> Vec<HolderInfo>;
 
-    /// Makes an exclusive hold a shared one, without letting the key go in between: those who want to share it
-    /// are let in, and nobody who wants it alone. Token, age and bounds stay. A shared one stays as it is.
+    /// Turns an exclusive hold into a shared one, without letting the key go in between: requests
+    /// to share it are granted, exclusive ones wait on. Token, age and bounds stay. A shared hold
+    /// stays as it is.
     ///
     /// # Errors
     /// `Lost`; `Unsupported` for permits, and where holds cannot

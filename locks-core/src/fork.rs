@@ -1,5 +1,5 @@
-//! What a forked child has to know: that it is one, and which of the things in its memory are its
-//! parent's (C4).
+//! Detection of forks: tells a child that it is one, and which of the things in its memory are its
+//! parent's ([C4](crate::contract#c4-release)).
 //!
 //! A child has a copy of all memory, and of none of the threads: a mutex that a thread of the parent had
 //! locked stays locked, connections and locks are the parent's. So what belongs to one process notes the

@@ -109,8 +109,8 @@ impl Backend {
     /// # Ok::<(), locks::LockError>(())
     /// ```
     ///
-    /// Asynchronous holds that were taken by hand belong to nobody, and are not found. Nor is a hold at a
-    /// server that was lost with the whole session: so do not take `None` for leave to go on.
+    /// Asynchronous holds that were taken by hand have no owner, and are not found. Nor is a hold at
+    /// a server that was lost with the whole session: so do not take `None` for leave to go on.
     ///
     /// # Errors
     /// [`Lost`](crate::ErrorKind::Lost) if the hold around was lost; `InvalidKey`, and whatever keeps the arbiter from answering.
@@ -250,7 +250,7 @@ impl Backend {
     /// As [`LockBackend::acquire`].
     ///
     /// # Cancel safety
-    /// Dropping the operation withdraws the request (C5).
+    /// Dropping the operation withdraws the request ([C5](crate::contract#c5-cancellation)).
     pub fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
         match self.behind() {
             Behind::Engine(engine) => engine.acquire(request),

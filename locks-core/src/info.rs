@@ -39,9 +39,11 @@ pub struct HolderInfo {
     pub owner: Option<OwnerId>,
     /// The name of the holder within its process: of a thread, a scope or an owner.
     pub who: Option<String>,
-    /// What the request was labelled, as in `order 17` ([`LockBuilder::label`](crate::LockBuilder::label)).
+    /// The label of the request, as in `order 17`
+    /// ([`LockBuilder::label`](crate::LockBuilder::label)).
     pub label: Option<String>,
-    /// How many guards share the hold: more than one if it was entered again ([C9](crate::contract#c9-re-entry)).
+    /// The number of guards that share the hold: more than one if it was entered again
+    /// ([C9](crate::contract#c9-re-entry)).
     pub depth: usize,
     /// The process of the holder.
     pub party: Party,
@@ -62,7 +64,7 @@ pub struct WaiterInfo {
     pub owner: Option<OwnerId>,
     /// The name of the waiter within its process.
     pub who: Option<String>,
-    /// What the request was labelled.
+    /// The label of the request.
     pub label: Option<String>,
     /// The process of the waiter.
     pub party: Party,

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use crate::{ErrorKind, LockError, OwnerId};
 
-/// How long a request waits for the lock ([C2](crate::contract#c2-waiting)).
+/// The time for which a request waits for the lock ([C2](crate::contract#c2-waiting)).
 ///
 /// `true`, `false` and a [`Duration`] convert into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -54,7 +54,7 @@ impl std::fmt::Display for Mode {
     }
 }
 
-/// Whether a lock is for correctness or only saves work, and so which backend serves it.
+/// The purpose of a lock, correctness or saved work, which decides the backend that serves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Kind {
     /// Exclusion is needed for correctness.
@@ -81,7 +81,7 @@ pub enum Reserve {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Options {
-    /// How long to wait. `None` is the backend's default, which is [`Wait::Forever`] unless its URL
+    /// The time to wait. `None` is the backend's default, which is [`Wait::Forever`] unless its URL
     /// says otherwise.
     pub wait: Option<Wait>,
     /// Exclusive, shared or a permit.
@@ -98,13 +98,14 @@ pub struct Options {
     /// where the current holders permit it, `None` may barge for half a millisecond
     /// ([C3](crate::contract#c3-fairness)).
     pub fair: Option<bool>,
-    /// How long a remote backend keeps the lock for a holder that no longer answers. Other backends
-    /// ignore it, since their holds cannot expire.
+    /// The time for which a remote backend keeps the lock for a holder that no longer answers.
+    /// Other backends ignore it, since their holds cannot expire.
     pub lease: Option<Duration>,
     /// Keep the key reserved until this long after the grant
     /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub hold_at_least: Option<Duration>,
-    /// Whether that reserves the key only if what was done under it succeeded ([C14](crate::contract#c14-bounds-of-a-hold)).
+    /// The condition of that reservation: always, or only if what was done under the lock succeeded
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub reserve: Reserve,
     /// End the hold this long after the grant ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub hold_at_most: Option<Duration>,

@@ -41,7 +41,8 @@ pub struct Caller {
     pub site: Option<CallSite>,
     /// The process that asks, if it is not this one.
     pub party: Option<Arc<Party>>,
-    /// What the request is labelled, for lists, errors and events ([C12](crate::contract#c12-holder-information)).
+    /// The label of the request, for lists, errors and events
+    /// ([C12](crate::contract#c12-holder-information)).
     pub label: Option<Arc<str>>,
 }
 

@@ -8,23 +8,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::plain::Mutex;
 
 /// A place where a blocked thread can wait for a backend's own events, such as those of a file
-/// descriptor, and tell whomever they concern.
+/// descriptor, and pass them on.
 pub trait WaitPoint: Send + Sync + 'static {
-    /// Waits, and passes on what comes in, until `woken` says so or [`interrupt`](Self::interrupt) is
-    /// called; it may also come back for no reason. `false`: not now, somebody else is waiting here
-    /// and passes on what comes in; the thread parks instead.
+    /// Waits, and passes on what comes in, until `woken` returns `true` or
+    /// [`interrupt`](Self::interrupt) is called; spurious returns are allowed. Returns `false`
+    /// without waiting if another thread waits here already and passes on what comes in; the caller
+    /// then parks.
     ///
     /// `woken` is to be asked after an interruption could no longer be missed, and whenever something
     /// has been passed on: no interruption comes of what this thread itself does.
     fn wait(&self, woken: &dyn Fn() -> bool) -> bool;
 
-    /// Has whoever waits here look at its `woken`.
+    /// Makes the thread that waits here look at its `woken`.
     fn interrupt(&self);
 }
 
-/// Has the thread that is blocked on the operation being polled wait at `point` for the next poll.
-/// Says whether there is such a thread; otherwise a runtime polls, and somebody else has to pass on
-/// what comes in.
+/// Makes the thread that is blocked on the operation being polled wait at `point` for the next
+/// poll, instead of parking. Returns `false` if an async runtime is polling: then another thread
+/// has to pass on what comes in.
 pub fn wait_at(point: Arc<dyn WaitPoint>) -> bool {
     let asked = is_blocked()
         // A thread that is ending parks.

@@ -21,7 +21,7 @@ pub enum LinkState {
     Idle,
     /// It is connected to a server of this version.
     Connected {
-        /// What the server says of itself, as in `7.0.15`.
+        /// The version that the server reports, as in `7.0.15`.
         version: String,
     },
     /// It is not connected.

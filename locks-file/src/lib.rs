@@ -1,8 +1,8 @@
 //! The backend of [`locks`](https://docs.rs/locks) that excludes the processes of one machine, on
 //! `flock`.
 //!
-//! Users depend on `locks` with its feature `file`, where this is `locks::file`. The letters and
-//! numbers in brackets (F1, C6, …) are clauses of the project's contract.
+//! Users depend on `locks` with its feature `file`, where this is `locks::file`. The
+//! [contract](locks_core::contract) has the clauses that the docs cite.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(target_os = "linux"))]

@@ -11,10 +11,10 @@ use crate::secret::{Secret, check_name};
 /// The SHA-256 of a certificate (of its DER bytes), by which a client trusts a server, or a server knows a client.
 ///
 /// ```
-/// use locks_net::Fingerprint;
+/// use locks::net::Fingerprint;
 /// let fingerprint = Fingerprint::parse(&"a7".repeat(32))?;
 /// assert_eq!(fingerprint.to_string(), "a7".repeat(32));
-/// # Ok::<(), locks_core::LockError>(())
+/// # Ok::<(), locks::LockError>(())
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Fingerprint(pub(crate) [u8; 32]);
@@ -22,11 +22,11 @@ pub struct Fingerprint(pub(crate) [u8; 32]);
 /// The clients that a server lets in over TCP: by secrets, and by certificates.
 ///
 /// ```
-/// use locks_net::{Client, Clients, Secret};
+/// use locks::net::{Client, Clients, Secret};
 /// let clients = Clients::new()
 ///     .client("deploy", Client::new().secret(Secret::generate()?).namespace("deploy/"))?
 ///     .client("operator", Client::new().secret(Secret::generate()?).steal().admin())?;
-/// # Ok::<(), locks_core::LockError>(())
+/// # Ok::<(), locks::LockError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Clients {
@@ -35,7 +35,7 @@ pub struct Clients {
     others: Option<Client>,
 }
 
-/// How a client of some name proves that it is, and what it may do.
+/// The credentials of a client, and its rights.
 ///
 /// By default it may lock every key, and neither steal nor administer.
 #[derive(Clone, Debug, Default)]
@@ -68,7 +68,7 @@ pub(crate) enum Shown {
 }
 
 impl Clients {
-    /// Returns a list of nobody.
+    /// Creates an empty list.
     pub fn new() -> Self {
         Self::default()
     }
@@ -115,7 +115,7 @@ impl Clients {
         self
     }
 
-    /// Whether nobody is let in.
+    /// Returns `true` if the list lets no client in.
     pub fn is_empty(&self) -> bool {
         self.named.is_empty() && self.others.is_none()
     }
@@ -166,7 +166,7 @@ impl From<Secret> for Clients {
 }
 
 impl Client {
-    /// Returns one that is known by nothing yet.
+    /// Creates a client without credentials.
     pub fn new() -> Self {
         Self::default()
     }

@@ -14,7 +14,7 @@
 //! long as that directory is kept.
 //!
 //! ```
-//! use locks_net::NetBackend;
+//! use locks::net::NetBackend;
 //!
 //! # let directory = std::env::temp_dir().join(format!("locks-net-doc-{}", std::process::id()));
 //! let backend = NetBackend::machine(&directory).build()?.into_backend();
@@ -22,7 +22,7 @@
 //! assert!(backend.named("invoice:42").wait(false).acquire().unwrap_err().is_contended());
 //! # drop(guard);
 //! # std::fs::remove_dir_all(&directory).unwrap();
-//! # Ok::<(), locks_core::LockError>(())
+//! # Ok::<(), locks::LockError>(())
 //! ```
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(

@@ -41,8 +41,9 @@ pub trait StoreFixture: Send + Sync + 'static {
         std::thread::sleep(by);
     }
 
-    /// Returns a client of the store after a crash: its memory is lost and its durable state read again.
-    /// For stores whose tokens outlive their process (C7).
+    /// Returns a client of the store after a crash: its memory is lost and its durable state read
+    /// again. For stores whose tokens outlive their process
+    /// ([C7](locks_core::contract#c7-fencing-tokens)).
     fn restart(&self) -> Option<Arc<dyn LeaseStore>> {
         None
     }

@@ -16,7 +16,7 @@ use crate::{ErrorKind, LockError, OwnedGuard};
 /// Gives up acquisitions from another thread; clones are the same token.
 ///
 /// Async code drops the future instead. A thread that is blocked in
-/// [`acquire`](crate::LockBuilder::acquire) can do nothing by itself, so somebody else cancels for it:
+/// [`acquire`](crate::LockBuilder::acquire) cannot, so another thread cancels for it:
 ///
 /// ```
 /// use locks::{Backend, CancelToken, ErrorKind};

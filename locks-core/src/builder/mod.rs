@@ -367,9 +367,9 @@ impl<'k> LockBuilder<'k> {
         self
     }
 
-    /// Labels the request, as in `order 17`: errors, lists and events say so of whoever holds and waits
-    /// ([C12](crate::contract#c12-holder-information)). It is cut off after 120 bytes, and a control character in it
-    /// becomes a space.
+    /// Labels the request, as in `order 17`: errors, lists and events show it for holders and waiters
+    /// ([C12](crate::contract#c12-holder-information)). It is cut off after 120 bytes, and a control
+    /// character in it becomes a space.
     ///
     /// ```
     /// use locks::Backend;

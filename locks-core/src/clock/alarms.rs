@@ -67,7 +67,8 @@ impl Alarm {
         self.key.0
     }
 
-    /// Returns `true` in a forked child for an alarm that its parent has set: it never goes off here (C4).
+    /// Returns `true` in a forked child for an alarm that its parent has set: it never goes off
+    /// here ([C4](crate::contract#c4-release)).
     pub fn is_inherited(&self) -> bool {
         self.alarms.made_in != fork::generation()
     }

@@ -291,7 +291,7 @@ impl Core {
     }
 }
 
-/// What a [`LockBackend`](crate::LockBackend) does.
+/// The operations of a [`LockBackend`](crate::LockBackend).
 impl Engine {
     /// Returns the name and the capabilities of the engine.
     pub fn about(&self) -> &About {

@@ -43,9 +43,9 @@ pub struct Loss<'a> {
     /// The tokens of the guards of its nest that had not been released, outermost first. All of them
     /// are lost; those that have no token of their own have that of the guard around them.
     pub guards: &'a [Token],
-    /// Who had it.
+    /// The holder that lost it.
     pub holder: &'a HolderInfo,
-    /// Who has it now, if it was stolen by a request to this engine.
+    /// The new holder, if it was stolen by a request to this engine.
     pub thief: Option<&'a HolderInfo>,
 }
 

@@ -10,7 +10,7 @@ use crate::request::Swift;
 use crate::{Backend, CallSite, Guard, LockError, Options, OwnedGuard, Scope, check_key};
 
 /// A key of the [process's engine](Engine::process) that has been looked up once and for all: for a
-/// call site whose key never changes (A6).
+/// call site whose key never changes ([A6](crate::contract#a6-cost)).
 ///
 /// The key stays in the engine's table for as long as the process runs.
 #[derive(Clone, Copy)]

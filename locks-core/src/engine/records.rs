@@ -26,7 +26,7 @@ pub struct HoldRecord {
     /// The token of the hold that the guard is in: its own, or that of the outermost guard of its
     /// nest, which may have been released since.
     pub outer: Token,
-    /// Whether it is nested in another guard that has not been released.
+    /// `true` if it is nested in another guard that has not been released.
     pub nested: bool,
     /// The mode in which this guard holds the key.
     pub mode: Mode,
@@ -40,8 +40,9 @@ pub struct HoldRecord {
     /// The end of the reservation: until then the hold is not stolen, and the key stays reserved
     /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub reserved_until: Option<Moment>,
-    /// Whether it stays reserved only if the hold is [marked as done](crate::LockBackend::mark_done), which
-    /// it was not so far ([C14](crate::contract#c14-bounds-of-a-hold)).
+    /// `true` if it stays reserved only once the hold is [marked as
+    /// done](crate::LockBackend::mark_done), which it was not so far
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub if_done: bool,
     /// The time at which the hold ends by itself ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub ends_at: Option<Moment>,
@@ -65,9 +66,9 @@ impl Engine {
     /// Restores a hold from its records, with its token, age and bounds. Several records are one grant
     /// of several keys, which are lost together ([C11](crate::contract#c11-several-keys)).
     ///
-    /// All later tokens of the keys are greater (C7). Guards of one nest are restored from the outside
-    /// in; one that is nested is put into the hold with that `outer` token. A bound that has passed
-    /// meanwhile ends the hold at once.
+    /// All later tokens of the keys are greater ([C7](crate::contract#c7-fencing-tokens)). Guards
+    /// of one nest are restored from the outside in; one that is nested is put into the hold with
+    /// that `outer` token. A bound that has passed meanwhile ends the hold at once.
     ///
     /// # Errors
     /// [`Contended`](ErrorKind::Contended) or [`PermitsMismatch`](ErrorKind::PermitsMismatch) if it

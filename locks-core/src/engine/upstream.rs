@@ -36,8 +36,9 @@ pub trait Upstream: Send + Sync + 'static {
     fn claims_sets(&self) -> bool;
 
     /// The local turns of several keys ask to become one grant: all of them or none, with one token
-    /// and one age, from the answer on (C11). The grant has one [`Turn`] for all of its keys;
-    /// [`end`](Self::end) and the others name it with each of the keys, which may end apart.
+    /// and one age, from the answer on ([C11](crate::contract#c11-several-keys)). The grant has one
+    /// [`Turn`] for all of its keys; [`end`](Self::end) and the others name it with each of the
+    /// keys, which may end apart.
     ///
     /// Asked only where [`claims_sets`](Self::claims_sets) says so.
     ///
@@ -46,7 +47,8 @@ pub trait Upstream: Send + Sync + 'static {
     fn claim_set<'a>(&'a self, claim: ClaimSet<'a>) -> Op<'a, Turn>;
 
     /// The keys of a request that this grant is [part](Claim::part) of are all there: its token
-    /// becomes the greater one that the whole has, and age and bounds count from now (C11).
+    /// becomes the greater one that the whole has, and age and bounds count from now
+    /// ([C11](crate::contract#c11-several-keys)).
     ///
     /// All later tokens of the key are above that one. The grant keeps its `id` and is called by the
     /// new token from the answer on; while there is none it can be ended by the name it had. A
@@ -56,9 +58,9 @@ pub trait Upstream: Send + Sync + 'static {
     ///
     /// # Errors
     /// `Lost` if it is not there any more; also, for one that [begins](Completion::begins) now, if
-    /// the key has granted a token meanwhile, to somebody who shares it, that is not below the new
-    /// one. The key and those behind it are then given back and taken again. Whatever else keeps
-    /// the upstream from it fails the whole request.
+    /// the key has meanwhile granted a sharer a token that is not below the new one. The key and
+    /// those behind it are then given back and taken again. Whatever else keeps the upstream from
+    /// it fails the whole request.
     ///
     /// # Cancel safety
     /// Where the operation is dropped, [`end`](Self::end) follows.
@@ -105,8 +107,8 @@ pub trait Upstream: Send + Sync + 'static {
 pub struct Claim<'a> {
     /// The key.
     pub key: &'a str,
-    /// How to wait and hold; `wait` is what is left of the request's. The engine keeps
-    /// `hold_at_most` itself; an upstream may record it, so that others know when the hold is overdue.
+    /// The options of the request; `wait` is what is left of it. The engine enforces `hold_at_most`
+    /// itself; an upstream may record it, so that others know when the hold is overdue.
     pub options: Options,
     /// The identity and call site of the request.
     pub caller: &'a Caller,
@@ -127,7 +129,7 @@ pub struct ClaimSet<'a> {
     pub keys: &'a [&'a str],
     /// As [`Claim::options`].
     pub options: Options,
-    /// Who asks.
+    /// The identity and call site of the request.
     pub caller: &'a Caller,
     /// As [`Claim::waited`].
     pub waited: Duration,
@@ -171,7 +173,7 @@ impl Turn {
     }
 }
 
-/// How a grant of an [`Upstream`] [ends](Upstream::end).
+/// The circumstances in which a grant of an [`Upstream`] [ends](Upstream::end).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TurnEnd {
@@ -179,8 +181,9 @@ pub struct TurnEnd {
     /// then keep what it has for the next turn, for a short time of its own choosing, but must not rely
     /// on that turn to come (the waiter may give up).
     pub next: Option<Duration>,
-    /// Whether what the grant reserves by `hold_at_least` stays ([C14](crate::contract#c14-bounds-of-a-hold)). Never, where it was to be done
-    /// and was not ([`Reserve::IfDone`](crate::Reserve::IfDone)).
+    /// `true` if what the grant reserves by `hold_at_least` stays
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)); `false` if it was reserved [only if
+    /// done](crate::Reserve::IfDone) and was not done.
     pub reserves: bool,
 }
 

@@ -290,7 +290,8 @@ impl LockError {
     /// Returns a sentence for the clients of a service: unlike `Display` it names no key, path,
     /// function, process or host.
     ///
-    /// It says whether to try again. The status code to answer with follows from [`kind`](Self::kind).
+    /// It advises whether to try again; the status code to answer with follows from
+    /// [`kind`](Self::kind).
     ///
     /// ```
     /// use locks::{ErrorKind, LockError};

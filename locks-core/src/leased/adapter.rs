@@ -14,11 +14,11 @@ use crate::{About, Backend, Capabilities, Clock, Engine, LeaseStore, WaiterOrder
 /// nest and finds deadlocks within the process; only the first in line asks the store. Between
 /// processes the order is the store's own.
 ///
-/// A grant is trusted until the send time of the newest step that the store has confirmed, plus
-/// the lease, less a margin of a twentieth of it, at least 100 ms (C8). A background thread,
-/// `locks-lease`, renews each hold at a third of its lease and tries again soon when that fails.
-/// If it gets nowhere, because the store hangs or the machine slept, the guard is lost at the
-/// end of that time all the same.
+/// A grant is trusted until the send time of the newest step that the store has confirmed, plus the
+/// lease, less a margin of a twentieth of it, at least 100 ms ([C8](crate::contract#c8-loss)). A
+/// background thread, `locks-lease`, renews each hold at a third of its lease and tries again soon
+/// when that fails. If it gets nowhere, because the store hangs or the machine slept, the guard is
+/// lost at the end of that time all the same.
 ///
 /// ```
 /// use locks::backend::Leased;

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use crate::{Alarm, Clock, Moment, SystemClock};
 
-/// The machine's time including suspend, which is what a store's clock measures meanwhile (C8).
+/// The machine's time including suspend, which is what a store's clock measures meanwhile
+/// ([C8](crate::contract#c8-loss)).
 ///
 /// Alarms come from a timer that stops in suspend, so one set for far ahead goes off late by the
 /// time slept. What waits here sets them a second ahead at most, and looks.

@@ -9,13 +9,13 @@ use crate::{AcquisitionId, LostCause, Mode, Reserve, Token};
 #[non_exhaustive]
 pub struct LeaseClaim {
     /// The keys, compared byte for byte: ascending, distinct, at least one. All are granted in one
-    /// step or none is (C11).
+    /// step or none is ([C11](crate::contract#c11-several-keys)).
     pub keys: Vec<String>,
     /// The acquisition.
     pub id: AcquisitionId,
-    /// How to hold the keys.
+    /// The mode in which to hold the keys.
     pub mode: Mode,
-    /// How long the hold stands without being renewed.
+    /// The time for which the hold stands without being renewed.
     pub lease: Duration,
     /// Take over conflicting holds that are older than this, all of them or none ([C6](crate::contract#c6-stealing)).
     pub steal_after: Option<Duration>,
@@ -26,11 +26,12 @@ pub struct LeaseClaim {
     pub reserve: Reserve,
     /// End the hold this long after the grant: no renewal carries it further ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub hold_at_most: Option<Duration>,
-    /// Who asks, for others to read. Kept with the hold or the place, and given back as it is.
+    /// A description of the caller, for others to read. Kept with the hold or the place, and given
+    /// back as it is.
     pub note: String,
     /// The place in the queue that a refused claim takes or keeps. `None`: the queue does not
-    /// count, which is what `fair(false)` asks for (C3). Means nothing to a store whose order is
-    /// not [`All`](crate::WaiterOrder::All).
+    /// count, which is what `fair(false)` asks for ([C3](crate::contract#c3-fairness)). Means
+    /// nothing to a store whose order is not [`All`](crate::WaiterOrder::All).
     pub place: Option<LeasePlace>,
 }
 
@@ -38,11 +39,11 @@ pub struct LeaseClaim {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LeasePlace {
-    /// How long the request has waited: who has waited for longer goes first. Counted back from
+    /// The time for which the request has waited; the longest wait goes first. Counted back from
     /// the store's present time when the place is taken; a place that stands is kept as it is.
     pub waited: Duration,
-    /// How long the place stands unless it is asked for again. Zero: the claim respects the queue
-    /// and takes no place in it, because it does not wait.
+    /// The time for which the place stands unless it is asked for again. Zero: the claim respects
+    /// the queue and takes no place in it, because it does not wait.
     pub keep: Duration,
 }
 
@@ -62,8 +63,8 @@ pub enum Claimed {
     },
     /// Nothing was granted: something is in the way.
     Refused(Refusal),
-    /// Nothing is granted to anybody for as long as this, because the store may have lost what it
-    /// had promised: a restart without its data, a promoted replica.
+    /// Nothing is granted for as long as this, because the store may have lost what it had
+    /// promised: a restart without its data, a promoted replica.
     NotYet(Duration),
 }
 
@@ -73,7 +74,7 @@ pub enum Claimed {
 pub struct Refusal {
     /// The holds and reservations in the way. May be empty if only the queue is.
     pub in_the_way: Vec<LeaseEntry>,
-    /// Whether the acquisition has a [place](LeaseClaim::place), and will be
+    /// `true` if the acquisition has a [place](LeaseClaim::place), and will be
     /// [called](crate::Wake) when its turn has come. Until then it is asked for again only to keep
     /// the place.
     pub placed: bool,
@@ -91,9 +92,9 @@ pub struct LeaseRenewal {
     pub keys: Vec<String>,
     /// The acquisition.
     pub id: AcquisitionId,
-    /// How long the hold stands from now without being renewed.
+    /// The time for which the hold stands from now on without being renewed.
     pub lease: Duration,
-    /// Whether the hold's age begins again as well ([C6](crate::contract#c6-stealing)).
+    /// `true` resets the hold's age to zero as well ([C6](crate::contract#c6-stealing)).
     pub refresh: bool,
 }
 
@@ -115,7 +116,7 @@ pub struct LeaseEnding {
     pub keys: Vec<String>,
     /// The acquisition.
     pub id: AcquisitionId,
-    /// How it ends.
+    /// The way in which it ends.
     pub how: LeaseEnd,
     /// A request of this client waits for one of the keys, for this long already, and is about to
     /// claim. A store whose order is [`All`](crate::WaiterOrder::All) keeps the keys for this
@@ -124,18 +125,19 @@ pub struct LeaseEnding {
     pub next: Option<Duration>,
 }
 
-/// How to [end](crate::LeaseStore::end) a hold.
+/// The way to [end](crate::LeaseStore::end) a hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LeaseEnd {
     /// The hold ends.
     Release {
-        /// Whether a reservation by `hold_at_least` remains for its time ([C14](crate::contract#c14-bounds-of-a-hold)). If not, what is
-        /// reserved by this acquisition ends as well.
+        /// `true` leaves a reservation by `hold_at_least` in place for its time
+        /// ([C14](crate::contract#c14-bounds-of-a-hold)); `false` ends what this acquisition has
+        /// reserved as well.
         reserve: bool,
     },
     /// Nothing remains of the acquisition: no hold, no reservation, no place in the queue. It was
-    /// given up before anybody knew of it, or ended by an administrator.
+    /// given up before its caller knew of it, or ended by an administrator.
     Remove,
 }
 
@@ -149,26 +151,28 @@ pub struct LeaseEntry {
     pub id: AcquisitionId,
     /// The token of the grant; zero where there is none yet.
     pub token: Token,
-    /// How the key is held, or is to be held.
+    /// The mode in which the key is held, or is to be held.
     pub mode: Mode,
-    /// How long ago it was granted, or last refreshed; for how long it has waited. `None` if the
-    /// store has no clock to say so ([`Capabilities::ages`](crate::Capabilities::ages)).
+    /// The time since it was granted, or last refreshed; for a waiting request, since it began to
+    /// wait. `None` if the store has no clock for that
+    /// ([`Capabilities::ages`](crate::Capabilities::ages)).
     pub age: Option<Duration>,
-    /// How long it stands if nothing happens.
+    /// The time for which it stands if nothing happens.
     pub ends_in: Duration,
-    /// What it is.
+    /// Its state: held, reserved or waiting.
     pub state: EntryState,
     /// The note of its claim.
     pub note: String,
 }
 
-/// What a [`LeaseEntry`] is.
+/// The state of a [`LeaseEntry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EntryState {
     /// The key is held.
     Held,
-    /// The key is held by nobody any more, and reserved ([C14](crate::contract#c14-bounds-of-a-hold)).
+    /// The hold has ended, and the key stays reserved
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     Reserved,
     /// The key is waited for.
     Waiting,

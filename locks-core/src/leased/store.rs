@@ -15,24 +15,26 @@ use crate::{About, Op, Query};
 /// An implementation keeps these clauses:
 /// 1. **Atomic.** A [`claim`](Self::claim) decides and writes in one transaction, for all of its
 ///    keys: all are granted or none is. Two claims that conflict are never both granted while the
-///    first one's lease runs, in whatever mode (C1).
+///    first one's lease runs, in whatever mode ([C1](crate::contract#c1-exclusion)).
 /// 2. **The store's clock.** Leases, ages, reservations and places are measured on one clock, that
 ///    of the store, and no claim is granted before the lease in its way has run out on it. A lease
 ///    begins when the step is carried out, never when it was sent.
 /// 3. **Repeatable.** A claim repeated with the id of a hold that still stands is granted again
 ///    with the same token; its lease may begin again or not. Renewing, or ending, what is not there
-///    says so and touches nothing: never the hold of another id (C4). A hold whose lease has run
-///    out is not there, even if no other claim of the key has come since.
-/// 4. **Tokens (C7)** grow with every grant of a key, whatever became of the holds before, are kept
-///    for as long as [`Capabilities::tokens`](crate::Capabilities::tokens) says, and are below
-///    2^61. The one token of several keys is above every earlier one of each; a store that takes
-///    [several keys](crate::Capabilities::several_keys) has one count for all of them.
-/// 5. **Steals (C6)** take every hold in the way or none: all of them held, older than
-///    `steal_after`, and past their `hold_at_least`. They do not stand in the queue. A permit takes
-///    the fewest and oldest holds that make room.
-/// 6. **Permits (C16).** Each claim obeys its own number: it is granted while the key has fewer
-///    holds and reservations than that, whatever numbers these were granted with. Locks and permits
-///    on one key at a time are `PermitsMismatch`.
+///    says so and touches nothing: never the hold of another id ([C4](crate::contract#c4-release)).
+///    A hold whose lease has run out is not there, even if no other claim of the key has come
+///    since.
+/// 4. **Tokens ([C7](crate::contract#c7-fencing-tokens))** grow with every grant of a key, whatever
+///    became of the holds before, are kept for as long as
+///    [`Capabilities::tokens`](crate::Capabilities::tokens) says, and are below 2^61. The one token
+///    of several keys is above every earlier one of each; a store that takes [several
+///    keys](crate::Capabilities::several_keys) has one count for all of them.
+/// 5. **Steals ([C6](crate::contract#c6-stealing))** take every hold in the way or none: all of
+///    them held, older than `steal_after`, and past their `hold_at_least`. They do not stand in the
+///    queue. A permit takes the fewest and oldest holds that make room.
+/// 6. **Permits ([C16](crate::contract#c16-permits)).** Each claim obeys its own number: it is
+///    granted while the key has fewer holds and reservations than that, whatever numbers these were
+///    granted with. Locks and permits on one key at a time are `PermitsMismatch`.
 /// 7. **The queue**, where [`order`](crate::Capabilities::order) is `All`: a claim with a
 ///    [place](LeaseClaim::place) is not granted while a place that has waited for longer stands in
 ///    its way, and is placed when it is refused. A place ends when it is granted, ended, or not

@@ -13,9 +13,9 @@
 //! answered: nothing that was acknowledged is lost while most of them come back. Each acquisition has a
 //! lease of its own there, and its token is the revision of the transaction that granted it.
 //!
-//! etcd tells no time and counts leases in whole seconds, so the shortest lease has two, and leases end
-//! up to a second late. Ages are told by one lease that nobody renews; they start anew when another
-//! member comes to lead, but for those of holders that go on renewing.
+//! etcd tells no time and counts leases in whole seconds, so the shortest lease has two, and leases
+//! end up to a second late. Ages are read off one lease that is never renewed; they start anew when
+//! another member comes to lead, but for those of holders that go on renewing.
 
 mod claim;
 mod client;
@@ -64,7 +64,7 @@ pub struct Etcd {
     links: Arc<Links<Cluster>>,
 }
 
-/// How an [`Etcd`] is put together.
+/// A builder of an [`Etcd`].
 #[must_use = "a builder connects to nothing until `build`"]
 pub struct EtcdBuilder {
     members: Vec<String>,

@@ -57,7 +57,7 @@ pub struct Postgres {
     links: Arc<Links<Server>>,
 }
 
-/// What becomes of holds when the server crashes, or a standby takes over.
+/// The fate of holds when the server crashes, or a standby takes over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Durability {
@@ -70,7 +70,7 @@ pub enum Durability {
     Replicated,
 }
 
-/// Whether the connection is encrypted, and the server's certificate checked.
+/// The encryption of the connection, and the check of the server's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Tls {
@@ -83,7 +83,7 @@ pub enum Tls {
     Verified,
 }
 
-/// How a [`Postgres`] is put together.
+/// A builder of a [`Postgres`].
 #[must_use = "a builder connects to nothing until `build`"]
 #[derive(Clone)]
 pub struct PostgresBuilder {

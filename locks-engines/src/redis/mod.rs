@@ -49,7 +49,7 @@ pub struct Redis {
     links: Arc<Links<Server>>,
 }
 
-/// How a [`Redis`] is put together.
+/// A builder of a [`Redis`].
 #[must_use = "a builder connects to nothing until `build`"]
 pub struct RedisBuilder {
     host: String,

@@ -16,7 +16,7 @@ pub struct Figures {
     pub shared: u64,
     /// Grants of permits.
     pub permits: u64,
-    /// Requests that were queued, since somebody was in the way.
+    /// Requests that were queued, since a hold or a waiter was in the way.
     pub waits: u64,
     /// Requests that were refused.
     pub refusals: Refusals,
@@ -28,9 +28,9 @@ pub struct Figures {
     pub evictions: u64,
     /// Sessions that clients began; not those that were resumed.
     pub sessions: u64,
-    /// How long the granted ones among the queued requests had waited.
+    /// The waiting times of queued requests that were granted.
     pub waited: Histogram,
-    /// How long holds lasted, from the grant, or the server's start, to their end.
+    /// The durations of holds, from the grant, or the server's start, to their end.
     pub held: Histogram,
 }
 

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-/// What a server lets its clients have (N6). Who hits a limit gets `LimitExceeded`; sessions that resume,
-/// and holds that there are, pass.
+/// Resource limits of a server ([N6](locks_core::contract#n6-limits)). Exceeding one fails with
+/// `LimitExceeded`; resumed sessions and existing holds are exempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -21,7 +21,7 @@ pub struct Limits {
     /// Bytes that wait for one client to read or to acknowledge them; then its connection is closed.
     /// 4 MiB by default.
     pub write_buffer: usize,
-    /// Bytes of one message among clients (N8), and 64 for it; at most 128 KiB. 64 KiB by default.
+    /// Bytes of one message among clients, and 64 for it; at most 128 KiB. 64 KiB by default.
     pub message: usize,
     /// Messages that one client has not taken yet. 1,000 by default.
     pub messages_per_client: usize,
@@ -31,10 +31,10 @@ pub struct Limits {
     pub messages: usize,
     /// Bytes of those. 64 MiB by default.
     pub message_bytes: usize,
-    /// How long a connection may take to open its session, a frame to arrive once it has begun, and a
-    /// client to read what was written to it. 10 s by default.
+    /// The time that a connection may take to open its session, a frame to arrive once it has
+    /// begun, and a client to read what was written to it. 10 s by default.
     pub patience: Duration,
-    /// The lease of those who ask for none. 10 s by default.
+    /// The lease of sessions that ask for none. 10 s by default.
     pub lease: Duration,
     /// The shortest lease, 1 s by default.
     pub shortest_lease: Duration,

@@ -16,11 +16,11 @@ pub struct ClientInfo {
     /// The number by which the server tells it from others, as [`OwnerId::to_parts`](locks_core::OwnerId::to_parts)
     /// has it for its holds and waits.
     pub number: u32,
-    /// Who it is.
+    /// The client as others see it: its process, host and label.
     pub party: Party,
-    /// Whether it is connected now.
+    /// `true` if it is connected now.
     pub connected: bool,
-    /// Whether its lease keeps its locks, and not its process.
+    /// `true` if its lease keeps its locks; `false` if its process does.
     pub leased: bool,
     /// The lease, if its requests do not ask for another one.
     pub lease: Duration,
@@ -28,29 +28,31 @@ pub struct ClientInfo {
     pub since: Duration,
     /// For how long nothing has come from it, on the clock of leases.
     pub silent: Duration,
-    /// What it holds: guards, each of one key or of several.
+    /// The number of its guards, each of one key or of several.
     pub holds: usize,
-    /// Its requests that wait.
+    /// The number of its requests that wait.
     pub waits: usize,
 }
 
-/// What goes on at a server, at one moment.
+/// The state of a server at one moment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Observation {
-    /// Who serves.
+    /// The serving process.
     pub status: Status,
-    /// What was counted.
+    /// Counts since the start.
     pub figures: Figures,
     /// Sessions that are connected.
     pub connected: u64,
     /// Guards that are held.
     pub holds: u64,
-    /// For how long nothing is granted yet, since what was granted before a restart is not known (N4).
+    /// The time for which nothing is granted yet, since what was granted before a restart is not
+    /// known ([N4](locks_core::contract#n4-the-journal)).
     pub recovering: Option<Duration>,
-    /// Whether the journal cannot be written, so that nothing new is granted (N6).
+    /// `true` if the journal cannot be written, so that nothing new is granted
+    /// ([N6](locks_core::contract#n6-limits)).
     pub stalled: bool,
-    /// How long the server's thread took to look all this up.
+    /// The time that the server's thread took to look all this up.
     pub took: Duration,
     /// Keys that are held, waited for or reserved, in ascending order; empty if they were not asked for.
     pub locks: Vec<LockInfo>,

@@ -27,30 +27,44 @@ use crate::serving::Machine;
 use crate::tls::{Authority, Certificate, Trusted};
 use crate::wire::{Acquire, MAX_WITHIN, Status};
 
-/// Locks that a server arbitrates; clones are handles to the same connection.
+/// A backend at a lock server; clones are handles to the same connection.
 ///
 /// It connects when it is first used, works from blocking code and from any executor, and keeps one
 /// connection for the whole process, by a thread of its own `locks-net`. While something is held there
 /// the connection is kept, and made again if it is lost; ten seconds after the last use it is closed.
 ///
-/// On a Unix socket the process itself keeps its locks, however long it is stopped or busy: the server
-/// sees when it is gone. Over TCP a lease does, which the thread renews (C8); a process that ends without
-/// dropping its backend then keeps its locks until their leases run out.
+/// On a Unix socket the process itself keeps its locks, however long it is stopped or busy: the
+/// server sees when it is gone. Over TCP a lease does, which the thread renews
+/// ([C8](locks_core::contract#c8-loss)); a process that ends without dropping its backend then
+/// keeps its locks until their leases run out.
 ///
-/// In a forked child it begins anew, with a connection of its own; guards from before are lost there, and their drop
-/// does nothing (C4).
+/// In a forked child it begins anew, with a connection of its own; guards from before are lost
+/// there, and their drop does nothing ([C4](locks_core::contract#c4-release)).
 ///
 /// ```no_run
-/// use locks_net::NetBackend;
+/// use locks::net::NetBackend;
 ///
 /// let backend = NetBackend::unix("/run/app/locks.sock").build()?.into_backend();
 /// let guard = backend.named("invoice:42").acquire()?;
-/// # Ok::<(), locks_core::LockError>(())
+/// # Ok::<(), locks::LockError>(())
 /// ```
 #[derive(Clone)]
 pub struct NetBackend(Arc<Handle>);
 
-/// How a [`NetBackend`] is put together.
+/// A builder of a [`NetBackend`].
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use locks::net::NetBackend;
+///
+/// let backend = NetBackend::unix("/run/app/locks.sock")
+///     .label("billing")
+///     .connect(Duration::from_millis(500))
+///     .lease(Duration::from_secs(30))
+///     .build()?
+///     .into_backend();
+/// # Ok::<(), locks::LockError>(())
+/// ```
 #[must_use = "a builder makes no backend until `build`"]
 pub struct NetBuilder {
     server: Where,
@@ -82,7 +96,8 @@ struct Handle {
 }
 
 impl NetBackend {
-    /// The server at a Unix socket of this machine.
+    /// Returns a builder for the server at a Unix socket of this machine, which `locks serve` or a
+    /// [`Server`](crate::Server) of one's own runs.
     pub fn unix(path: impl Into<PathBuf>) -> NetBuilder {
         NetBuilder::new(Where::Path(path.into()))
     }
@@ -94,29 +109,42 @@ impl NetBackend {
     /// an [authority](NetBuilder::authority) or a [pin](NetBuilder::pin).
     ///
     /// ```no_run
-    /// use locks_net::{NetBackend, Secret};
+    /// use locks::net::{NetBackend, Secret};
     ///
     /// let secret = Secret::read("/etc/app/locks.secret")?;
     /// let backend = NetBackend::tcp("locks.example.org:7420", secret).build()?.into_backend();
-    /// # Ok::<(), locks_core::LockError>(())
+    /// # Ok::<(), locks::LockError>(())
     /// ```
     #[cfg(feature = "tcp")]
     pub fn tcp(address: impl Into<String>, secret: impl Into<Option<Secret>>) -> NetBuilder {
         NetBuilder::new(Where::Port(address.into(), secret.into(), Trusted::default()))
     }
 
-    /// The server that processes of this machine run for each other in a directory of their user's (N3):
-    /// the first that needs one serves, in a thread of its own, and when it is gone another takes over.
+    /// Returns a builder for the server that processes of this machine run for each other in a
+    /// directory of their user's ([N3](locks_core::contract#n3-self-serving)): the first that needs
+    /// one serves, in a thread of its own, and when it is gone another takes over.
     pub fn machine(directory: impl Into<PathBuf>) -> NetBuilder {
         NetBuilder::new(Where::Machine(Machine::new(directory)))
     }
 
-    /// A handle to it.
+    /// Returns a [`Backend`] for the builder's `on`, the attribute's `backend` or an installation.
     pub fn into_backend(self) -> Backend {
         Backend::new(self)
     }
 
-    /// Who serves, and how it is.
+    /// Asks the server for its process, version and load.
+    ///
+    /// ```
+    /// use locks::net::NetBackend;
+    ///
+    /// # let directory = std::env::temp_dir().join(format!("locks-status-{}", std::process::id()));
+    /// let backend = NetBackend::machine(&directory).build()?;
+    /// let status = backend.status().block()?;
+    /// assert_eq!((status.pid, status.waiters), (std::process::id(), 0));
+    /// # drop(backend);
+    /// # std::fs::remove_dir_all(&directory).unwrap();
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     ///
     /// # Errors
     /// `Unavailable`, and whatever else keeps the server from answering.
@@ -127,11 +155,12 @@ impl NetBackend {
         })
     }
 
-    /// Returns the lease of a hold, and for how long the hold is known to be there from now on, whatever becomes of
-    /// the server (C8); `None` where no end is known: a process keeps its locks as long as it has a connection over
-    /// a Unix socket. With each renewal it is longer again.
+    /// Returns the lease of a hold, and for how long the hold is known to be there from now on,
+    /// whatever becomes of the server ([C8](locks_core::contract#c8-loss)); `None` where no end is
+    /// known: a process keeps its locks as long as it has a connection over a Unix socket. With
+    /// each renewal it is longer again.
     ///
-    /// For those who have to put things in order before a lock can pass on.
+    /// This is for programs that have to put things in order before a lock can pass on.
     pub fn validity(&self, hold: &Hold) -> Option<(Duration, Duration)> {
         let request = number(hold);
         let link = self.0.generation.own_of(request)?;
@@ -181,35 +210,38 @@ impl NetBuilder {
         }
     }
 
-    /// How long the server keeps locks for a process that has gone silent (C8), where a request does not
-    /// say; the server's default otherwise. On a Unix socket: for a process that has lost its connection.
+    /// Sets the time for which the server keeps locks for a process that has gone silent
+    /// ([C8](locks_core::contract#c8-loss)), where a request does not say; the server's default
+    /// otherwise. On a Unix socket: for a process that has lost its connection.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
         self
     }
 
-    /// How long the server may take to be reached, and to answer what needs no waiting (C2); two seconds
-    /// unless set.
+    /// Sets the time in which the server has to be reached, and to answer what needs no waiting
+    /// ([C2](locks_core::contract#c2-waiting)). Two seconds by default.
     pub fn connect(mut self, connect: Duration) -> Self {
         self.connect = connect;
         self
     }
 
-    /// What this process calls itself in the errors and lists of others (C12).
+    /// Sets the label of this process in the errors and lists of others
+    /// ([C12](locks_core::contract#c12-holder-information)).
     pub fn label(mut self, label: impl Into<String>) -> Self {
         self.label = Some(label.into());
         self
     }
 
-    /// Sets what this process is called in the errors and lists of others (C12), in place of its program's name: for
+    /// Sets what this process is called in the errors and lists of others
+    /// ([C12](locks_core::contract#c12-holder-information)), in place of its program's name: for
     /// one that holds locks for another program.
     pub fn process(mut self, name: impl Into<String>) -> Self {
         self.process = Some(name.into());
         self
     }
 
-    /// Trusts a Unix socket's server also if it is run by this user; without, only by the same user or
-    /// by root (N5).
+    /// Trusts a Unix socket's server also if it is run by this user; without, only by the same user
+    /// or by root ([N5](locks_core::contract#n5-secrets)).
     pub fn allow_user(mut self, uid: u32) -> Self {
         self.allowed = Some(uid);
         self
@@ -243,17 +275,18 @@ impl NetBuilder {
         self
     }
 
-    /// Whether this process serves if nobody else does, for [`NetBackend::machine`]; it does unless set.
+    /// Sets whether this process may serve, for [`NetBackend::machine`], when no other does. `true`
+    /// by default.
     pub fn serve(mut self, serve: bool) -> Self {
         self.serve = Some(serve);
         self
     }
 
-    /// The backend. It does not connect yet.
+    /// Builds the backend, which does not connect yet.
     ///
     /// # Errors
-    /// `NotConfigured` for an address that is none, an option that it has no use for, or where nobody would prove
-    /// anything to one side.
+    /// `NotConfigured` if the address is invalid, if an option does not apply to it, or if one side
+    /// would have no proof of the other.
     pub fn build(self) -> Result<NetBackend, LockError> {
         if self.in_vain {
             let why = "`authority`, `pin` and `certificate` are about servers at TCP ports: leave them out";
@@ -468,7 +501,8 @@ fn acquire(request: &Request<'_>) -> (Box<Acquire>, Option<locks_core::CallSite>
     (Box::new(acquire), caller.site)
 }
 
-/// What has become of a guard of the parent's in a forked child: it is the parent's alone (C4).
+/// What has become of a guard of the parent's in a forked child: it is the parent's alone
+/// ([C4](locks_core::contract#c4-release)).
 const PARENTS: LostCause = LostCause::SessionEnded;
 
 #[cold]

@@ -20,13 +20,13 @@ use crate::wire::{Keep, MAX_RECEIVERS, MAX_SUBJECT, Note, Publish, Published};
 ///
 /// ```no_run
 /// use std::time::Duration;
-/// use locks_net::{Message, NetBackend};
+/// use locks::net::{Message, NetBackend};
 ///
 /// let backend = NetBackend::unix("/run/app/locks.sock").build()?;
 /// let message = Message::new("prices", "reload").to("web").timeout(Duration::from_secs(60)).replace(true);
 /// let published = backend.publish(message).block()?;
 /// println!("{} have it", published.delivered);
-/// # Ok::<(), locks_core::LockError>(())
+/// # Ok::<(), locks::LockError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "a message reaches nobody until it is published"]
@@ -154,19 +154,20 @@ impl NetBackend {
 
 /// The messages that this process got and has not taken yet; made by [`NetBackend::messages`].
 ///
-/// They are kept here, and not at the server: a process that ends takes them with it. The server counts them, and
-/// lets nobody have more than its limits allow: those who publish hear of it.
+/// They are kept here, and not at the server: a process that ends takes them with it. The server
+/// counts them and enforces its [limits](crate::Limits::messages_per_client): publishing returns
+/// the number of mailboxes that were [full](crate::Published::full).
 ///
 /// ```no_run
 /// use std::time::Duration;
-/// use locks_net::NetBackend;
+/// use locks::net::NetBackend;
 ///
 /// let backend = NetBackend::unix("/run/app/locks.sock").label("web").build()?;
 /// let mailbox = backend.messages().block()?;
 /// while let Some(message) = mailbox.wait(Duration::from_secs(60)) {
 ///     println!("{}: {} bytes", message.subject, message.content.len());
 /// }
-/// # Ok::<(), locks_core::LockError>(())
+/// # Ok::<(), locks::LockError>(())
 /// ```
 pub struct Mailbox {
     link: Arc<Link>,
@@ -175,7 +176,7 @@ pub struct Mailbox {
 }
 
 impl Mailbox {
-    /// Returns the messages that there are, the oldest first, and leaves them where they are.
+    /// Returns the messages in the mailbox, the oldest first, and leaves them where they are.
     pub fn list(&self) -> Vec<Received> {
         self.look(|session| session.messages())
     }

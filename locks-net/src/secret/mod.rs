@@ -17,18 +17,18 @@ pub(crate) use self::handshake::{
 pub(crate) use self::mac::are_equal;
 pub(crate) use self::random::{fill, random};
 
-/// A 256-bit secret that both sides of a connection know and nobody else does, and the name of the clients that it is
+/// A 256-bit secret shared by the two sides of a connection, and the name of the clients that it is
 /// for, if it has one.
 ///
 /// It is made by `locks secret` and kept in a file that only its user can read. It leaves memory with
 /// its last owner, and `Debug` shows its name alone.
 ///
 /// ```
-/// use locks_net::Secret;
+/// use locks::net::Secret;
 /// let secret = Secret::generate()?;
 /// let again = Secret::parse(&secret.to_text())?;
 /// assert_eq!(again.to_text(), secret.to_text());
-/// # Ok::<(), locks_core::LockError>(())
+/// # Ok::<(), locks::LockError>(())
 /// ```
 pub struct Secret {
     name: String,
@@ -40,7 +40,7 @@ pub struct Secret {
 pub(crate) const MAX_NAME: usize = 64;
 
 impl Secret {
-    /// A new one, from the system's source of randomness.
+    /// Generates a secret, from the system's source of randomness.
     ///
     /// # Errors
     /// [`Io`](ErrorKind::Io) if that has none.
@@ -79,8 +79,8 @@ impl Secret {
         })
     }
 
-    /// The one in the file at `path`: a regular file of this user or of root that nobody else can read
-    /// or write.
+    /// Reads a secret from the file at `path`: a regular file of this user or of root, with no
+    /// access for others.
     ///
     /// # Errors
     /// [`NotConfigured`](ErrorKind::NotConfigured), which says what is wrong with the file and how to
@@ -89,7 +89,8 @@ impl Secret {
         file::read(path.as_ref())
     }
 
-    /// As [`parse`](Self::parse) and [`read`](Self::read) take it, without a line's end.
+    /// Returns the text that [`parse`](Self::parse) and [`read`](Self::read) take, without a line's
+    /// end.
     pub fn to_text(&self) -> Zeroizing<String> {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut text = Zeroizing::new(String::with_capacity(self.name.len() + 65));

@@ -12,7 +12,25 @@ use super::{Life, Listening, Server};
 use crate::arbiter::Limits;
 use crate::journal::Store;
 
-/// How a [`Server`] is to be.
+/// A builder of a [`Server`].
+///
+/// ```
+/// use locks::net::{Limits, Server};
+///
+/// # let directory = std::env::temp_dir().join(format!("locks-builder-{}", std::process::id()));
+/// let mut limits = Limits::default();
+/// limits.sessions = 100;
+/// let server = Server::builder()
+///     .state(&directory)
+///     .unix(directory.join("locks.sock"))
+///     .limits(limits)
+///     .log(|line| eprintln!("{}: {}", line.event, line.text))
+///     .start()?;
+/// assert!(server.is_running());
+/// # drop(server);
+/// # std::fs::remove_dir_all(&directory).unwrap();
+/// # Ok::<(), locks::LockError>(())
+/// ```
 #[derive(Debug)]
 pub struct ServerBuilder {
     unix: Vec<PathBuf>,
@@ -41,8 +59,9 @@ impl ServerBuilder {
         }
     }
 
-    /// Listens on a Unix socket, for the processes of this machine (N1 b). A socket that is there and on
-    /// which nobody listens is replaced.
+    /// Listens on a Unix socket, for the processes of this machine
+    /// ([N1](locks_core::contract#n1-sessions)). A socket file on which no process listens is
+    /// replaced.
     #[must_use]
     pub fn unix(mut self, path: impl Into<PathBuf>) -> Self {
         self.unix.push(path.into());
@@ -56,23 +75,25 @@ impl ServerBuilder {
         self
     }
 
-    /// The directory of the server's journal and tokens (N4). It is made if it is missing.
+    /// Sets the directory of the server's journal and tokens
+    /// ([N4](locks_core::contract#n4-the-journal)). It is created if it is missing.
     #[must_use]
     pub fn state(mut self, directory: impl Into<PathBuf>) -> Self {
         self.state = Some(directory.into());
         self
     }
 
-    /// What clients may have (N6).
+    /// Sets what clients may use up ([N6](locks_core::contract#n6-limits)), in place of the
+    /// [default](Limits::default).
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
-    /// Tells of what happens to the server: its start and end, whom it refuses and why, what is short, what is released
-    /// by an administrator. `tell` is called on the server's thread, which waits for it; lines of a kind come ten a
-    /// second at most, and say how many there were besides.
+    /// Sets a function that gets the server's log: its start and end, refusals and their reasons,
+    /// shortages, administrative releases. It is called on the server's thread, which waits for it.
+    /// Lines of a kind come ten a second at most, and count those left out.
     #[must_use]
     pub fn log(mut self, tell: impl Fn(&LogLine) + Send + Sync + 'static) -> Self {
         self.log = Log::new(tell);
@@ -91,12 +112,13 @@ impl ServerBuilder {
         self
     }
 
-    /// Takes up what the journal tells of, listens, and serves from a thread of its own.
+    /// Starts the server: restores what the journal has, listens, and serves from a thread of its
+    /// own.
     ///
     /// # Errors
-    /// `NotConfigured` if there is no address or no directory, if they are not fit, or if nobody would be let in over TCP;
-    /// `Contended` if another server uses one of them; `Unavailable` if the
-    /// journal cannot be used; `Io` if the system refuses.
+    /// `NotConfigured` if there is no address or no directory, if they are not fit, or if no client
+    /// could be let in over TCP; `Contended` if another server uses one of them; `Unavailable` if
+    /// the journal cannot be used; `Io` if the system refuses.
     pub fn start(self) -> Result<Server, LockError> {
         let state = self.check()?;
         let on_tcp = self.is_on_tcp().then(|| state.to_owned());

@@ -6,12 +6,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How much an operator should mind.
+/// The severity of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum LogLevel {
     /// The server cannot do what it is there for.
     Error,
-    /// Somebody was refused, or something is short.
+    /// A client was refused, or something is short.
     Warn,
     /// The server begins, ends, takes over.
     Info,
@@ -21,11 +21,12 @@ pub enum LogLevel {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogLine {
-    /// How much it matters.
+    /// The severity.
     pub level: LogLevel,
-    /// What kind of thing it is: `started`, `taken over`, `stopped`, `refused`, `proof failed`, `limit`, `evicted`, `stolen`, `disk`.
+    /// The kind of event: `started`, `taken over`, `stopped`, `refused`, `proof failed`, `limit`,
+    /// `evicted`, `stolen`, `disk`.
     pub event: &'static str,
-    /// What has happened, in words, without control characters or marks of direction.
+    /// The event in words, without control characters or marks of direction.
     pub text: String,
 }
 

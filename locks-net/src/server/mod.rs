@@ -38,11 +38,29 @@ pub use self::observer::ServerObserver;
 
 /// A lock server in this process.
 ///
-/// It works in a thread of its own, `locks-serve`, and [stops](Self::stop) when it is dropped, which takes
-/// up to a second. Clients keep their locks over that: the next server on the same directory goes on from
-/// the journal (N4), also if this one was killed.
+/// It works in a thread of its own, `locks-serve`, and [stops](Self::stop) when it is dropped,
+/// which takes up to a second. Clients keep their locks over that: the next server on the same
+/// directory goes on from the journal ([N4](locks_core::contract#n4-the-journal)), also if this one
+/// was killed.
 ///
 /// In a forked child it is inert: the parent goes on serving.
+///
+/// ```
+/// use locks::net::{NetBackend, Server};
+///
+/// # let directory = std::env::temp_dir().join(format!("locks-server-{}", std::process::id()));
+/// let socket = directory.join("locks.sock");
+/// let server = Server::builder().state(&directory).unix(&socket).start()?;
+/// assert_eq!(server.addresses(), [format!("unix://{}", socket.display())]);
+///
+/// let backend = NetBackend::unix(&socket).build()?.into_backend();
+/// let guard = backend.named("invoice:42").acquire()?;
+/// # drop((guard, backend));
+/// server.stop();
+/// assert!(!server.is_running());
+/// # std::fs::remove_dir_all(&directory).unwrap();
+/// # Ok::<(), locks::LockError>(())
+/// ```
 pub struct Server {
     shared: Arc<Shared>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -65,7 +83,7 @@ struct Shared {
 type Outcome = Result<(), (ErrorKind, String)>;
 
 impl Server {
-    /// A server to be described.
+    /// Returns a builder, with neither address nor directory yet.
     pub fn builder() -> ServerBuilder {
         ServerBuilder::new()
     }
@@ -118,16 +136,16 @@ impl Server {
         }
     }
 
-    /// The URLs by which clients reach it, in the order in which addresses of a kind were given; TCP
-    /// first.
+    /// Returns the URLs by which clients reach it, in the order in which addresses of a kind were
+    /// given; TCP first.
     pub fn addresses(&self) -> &[String] {
         &self.addresses
     }
 
-    /// Returns what looks into the server from any thread of this process.
+    /// Returns an observer, which looks into the server from any thread of this process.
     ///
     /// ```
-    /// use locks_net::{NetBackend, Server};
+    /// use locks::net::{NetBackend, Server};
     ///
     /// # let directory = std::env::temp_dir().join(format!("locks-observer-{}", std::process::id()));
     /// let server = Server::builder().state(&directory).unix(directory.join("locks.sock")).start()?;
@@ -142,19 +160,20 @@ impl Server {
     /// assert!(guard.check().is_err());
     /// # drop((guard, backend, server));
     /// # std::fs::remove_dir_all(&directory).unwrap();
-    /// # Ok::<(), locks_core::LockError>(())
+    /// # Ok::<(), locks::LockError>(())
     /// ```
     pub fn observer(&self) -> ServerObserver {
         ServerObserver::new(&self.shared.inquiries)
     }
 
-    /// Whether it serves.
+    /// Returns `true` as long as it serves.
     pub fn is_running(&self) -> bool {
         self.process == fork::generation() && self.shared.lock().is_none()
     }
 
-    /// Tells the clients, lets go of the addresses and the directory, and returns when that is done:
-    /// within about a second.
+    /// Stops the server: tells the clients, lets go of the addresses and the directory, and returns
+    /// when that is done, within about a second. Holds stay in the journal for the next server on
+    /// the directory.
     pub fn stop(&self) {
         if self.process != fork::generation() {
             return;
@@ -163,10 +182,17 @@ impl Server {
         let _ = self.wait();
     }
 
-    /// Waits until it has ended: because it was stopped, or because it could not go on.
+    /// Blocks until the server has ended, because it was stopped, or because it could not go on.
+    ///
+    /// ```no_run
+    /// let server = locks::net::Server::builder().state("/var/lib/app").unix("/run/app/locks.sock").start()?;
+    /// // For as long as the program is to serve, and nothing else.
+    /// server.wait()?;
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
     ///
     /// # Errors
-    /// Why it could not go on.
+    /// The reason why it could not go on. `Unavailable` in a forked child.
     pub fn wait(&self) -> Result<(), LockError> {
         if self.process != fork::generation() {
             let why = "the server belongs to the parent of this forked process";

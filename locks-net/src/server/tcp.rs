@@ -25,11 +25,12 @@ pub(super) struct OnTcp {
 }
 
 impl ServerBuilder {
-    /// Listens on TCP, by TLS, for those whom [`clients`](Self::clients) lets in. They keep their sessions by renewing
-    /// their leases. With port 0 the system chooses one.
+    /// Listens on TCP, by TLS, for the clients that [`clients`](Self::clients) lets in, whose
+    /// sessions last as long as they renew their leases. With port 0 the system chooses one.
     ///
-    /// Without a [certificate](Self::certificate) it makes one at its first start and keeps it in its
-    /// [directory](Self::state). Nobody has to sign it: what clients prove, and what is proved to them, is bound to it.
+    /// Without a [certificate](Self::certificate) it makes one at its first start and keeps it in
+    /// its [directory](Self::state). That one needs no signature: what clients prove, and what is
+    /// proved to them, is bound to it.
     #[must_use]
     pub fn tcp(mut self, address: SocketAddr) -> Self {
         self.tcp.addresses.push(address);
@@ -39,11 +40,11 @@ impl ServerBuilder {
     /// Lets these in over TCP: the clients of a list, or all those who know a [`Secret`](crate::Secret).
     ///
     /// ```no_run
-    /// use locks_net::{Secret, Server};
+    /// use locks::net::{Secret, Server};
     ///
     /// let secret = Secret::read("/etc/locks/secret")?;
     /// let server = Server::builder().state("/var/lib/locks").tcp(([0, 0, 0, 0], 7420).into()).clients(secret).start()?;
-    /// # Ok::<(), locks_core::LockError>(())
+    /// # Ok::<(), locks::LockError>(())
     /// ```
     #[must_use]
     pub fn clients(mut self, clients: impl Into<Clients>) -> Self {
@@ -75,8 +76,17 @@ impl Server {
     /// once, and with them what they hold: their clients hear of it as
     /// [`LostCause::SessionEnded`](locks_core::LostCause::SessionEnded), and until then both may run.
     ///
+    /// ```no_run
+    /// use locks::net::{Secret, Server};
+    ///
+    /// fn reload(server: &Server) -> Result<(), locks::LockError> {
+    ///     server.readmit(Secret::read("/etc/locks/secret")?, None, None)
+    /// }
+    /// ```
+    ///
     /// # Errors
-    /// `NotConfigured` if nobody would be let in, if the certificate and its key do not fit, or if the server is not on TCP.
+    /// `NotConfigured` if no client could be let in, if the certificate and its key do not fit, or
+    /// if the server is not on TCP.
     pub fn readmit(
         &self,
         clients: impl Into<Clients>,

@@ -29,8 +29,8 @@ pub struct Authority(pub(super) Arc<RootCertStore>);
 const OWN: &str = "tls.pem";
 
 impl Certificate {
-    /// Reads it and its key from two files in PEM, which may be the same. The key's has to be this user's or root's, and
-    /// nobody else may read it.
+    /// Reads a certificate and its key from two files in PEM, which may be the same. The key's has
+    /// to be this user's or root's, and closed to others.
     ///
     /// # Errors
     /// `NotConfigured`, which says what is wrong with a file and how to mend it.
@@ -64,7 +64,7 @@ impl Certificate {
 }
 
 impl Authority {
-    /// Reads them from a file in PEM.
+    /// Reads certificates of authorities from a file in PEM.
     ///
     /// # Errors
     /// `NotConfigured`, which says what is wrong with the file.

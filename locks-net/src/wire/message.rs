@@ -125,22 +125,22 @@ pub(crate) enum Event {
     Closing,
 }
 
-/// Who serves.
+/// The process that serves, and the load on it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
     /// The serving process.
     pub pid: u32,
-    /// What it is called.
+    /// The name of its program.
     pub process: String,
     /// The version of this crate that it runs.
     pub version: String,
-    /// For how long it has been serving.
+    /// The time for which it has been serving.
     pub serving_for: Duration,
-    /// How many sessions there are, connected or not.
+    /// The number of sessions, connected or not.
     pub sessions: u64,
-    /// How many keys are held, waited for or reserved.
+    /// The number of keys that are held, waited for or reserved.
     pub keys: u64,
-    /// How many requests wait.
+    /// The number of requests that wait.
     pub waiters: u64,
 }

@@ -47,13 +47,13 @@ pub(crate) struct Publish {
     pub(crate) receivers: Vec<String>,
 }
 
-/// How many got a message.
+/// The outcome of publishing a message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Published {
-    /// Clients to which it was sent.
+    /// The number of clients to which it was sent.
     pub delivered: u32,
-    /// Clients that would have got it, had they had room: messages that they have not taken fill it.
+    /// The number of clients that had no room for it, full of messages that they have not taken.
     pub full: u32,
 }
 

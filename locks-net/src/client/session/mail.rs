@@ -14,16 +14,16 @@ use crate::wire::{Call, Keep, Note};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Received {
-    /// Tells it from all others in this mailbox; later ones have greater numbers.
+    /// The number that tells it from all others in this mailbox; later ones have greater numbers.
     pub id: u64,
-    /// What it is about.
+    /// The subject.
     pub subject: String,
-    /// What it says.
+    /// The content.
     pub content: Vec<u8>,
-    /// Who has published it.
+    /// The client that published it.
     pub from: Party,
-    /// For how long it stays from now on, on the clock of the time that this machine is awake, unless it is taken;
-    /// `None`: until it is.
+    /// The time for which it stays from now on unless it is taken, on a clock that stands still
+    /// while this machine sleeps; `None`: until it is taken.
     pub expires_in: Option<Duration>,
 }
 
