@@ -99,26 +99,26 @@ impl Since {
 
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 mod on {
-    use std::time::{Duration, Instant};
+    use std::time::Duration;
 
-    use crate::CallSite;
+    use crate::{CallSite, Moment, SystemClock};
 
     /// When something began, and where in the program.
     #[derive(Clone, Copy)]
-    pub(crate) struct Since(Instant, Option<CallSite>);
+    pub(crate) struct Since(Moment, Option<CallSite>);
 
     impl Since {
         pub(crate) fn now() -> Self {
-            Self(Instant::now(), None)
+            Self(SystemClock::precise_now(), None)
         }
 
         pub(crate) fn at(site: CallSite) -> Self {
-            Self(Instant::now(), Some(site))
+            Self(SystemClock::precise_now(), Some(site))
         }
 
         /// From now on, at the same place.
         pub(crate) fn again(self) -> Self {
-            Self(Instant::now(), self.1)
+            Self(SystemClock::precise_now(), self.1)
         }
 
         pub(super) fn site(self) -> Option<CallSite> {
@@ -132,7 +132,7 @@ mod on {
         }
 
         pub(super) fn elapsed(self) -> Duration {
-            self.0.elapsed()
+            SystemClock::precise_now().since(self.0)
         }
     }
 }
