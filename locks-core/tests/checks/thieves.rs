@@ -161,3 +161,19 @@ fn c6_a_grant_wakes_whom_it_concerns_and_no_thief_beside() {
     drop(held);
     assert_eq!(engine.live_keys(), 0);
 }
+
+#[test]
+fn c6_an_upgrade_of_a_hold_that_is_old_enough_is_stolen_at_once() {
+    let (engine, backend, clock) = engine();
+    let reader = backend.named("k").shared().owner(7).acquire().unwrap();
+    let writer = Polled::waiting(backend.named("k"));
+    // Nobody is in its way but the writer, who is before it.
+    let mut thief = Polled::waiting(backend.named("k").shared().steal_after(AGE));
+    clock.advance(AGE);
+    assert!(!thief.is_woken());
+    // An upgrade does not renew the age.
+    let upgraded = backend.named("k").owner(7).reentrant().wait(false).acquire().unwrap();
+    assert!(upgraded.is_lost() && reader.is_lost());
+    drop((thief.granted(), upgraded, reader, writer));
+    assert_eq!(engine.live_keys(), 0);
+}

@@ -57,8 +57,11 @@ impl Arbiter {
             // It finds the key free, and completes the hand-over.
             self.serve(want.key);
         }
-        if let Err(kind) = self.admit(request, want) {
-            self.fates[request] = Fate::Refused(kind);
+        match self.admit(request, want) {
+            Err(kind) => self.fates[request] = Fate::Refused(kind),
+            // It is told so at once, before a thief finds an upgraded hold in its way.
+            Ok(()) if self.fates[request] == Fate::Granted => self.fates[request] = Fate::Held,
+            Ok(()) => {}
         }
     }
 
