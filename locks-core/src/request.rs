@@ -147,6 +147,17 @@ impl Caller {
         Some(self.within.first().copied().unwrap_or(owner))
     }
 
+    /// What the fast path has room for, if that is all there is to know of this caller.
+    pub(crate) fn as_swift(&self) -> Option<Swift> {
+        let plain = self.party.is_none() && self.label.is_none() && self.runs_as() == self.owner;
+        let site = self.site.filter(|_| plain)?;
+        let owner = match self.owner {
+            None => SmallOwner::NOBODY,
+            Some(owner) => owner.small()?,
+        };
+        Some(Swift { owner, site })
+    }
+
     /// Returns the identities that may hold something while this caller waits (C10): a scope that
     /// opens holds nothing yet, and an anonymous caller cannot be waited for.
     pub(crate) fn blocks(&self) -> Within {

@@ -2,7 +2,6 @@
 
 use super::slot::{Slot, SlotRef};
 use super::{Core, PinnedKey};
-use crate::identity::SmallOwner;
 use crate::park::Spin;
 use crate::request::Swift;
 use crate::{Hold, Request, Token};
@@ -30,15 +29,8 @@ impl Core {
 
     /// Who will hold the key, if the fast path can grant what is asked for.
     pub(super) fn fast_holder(&self, request: &Request<'_>) -> Option<Swift> {
-        let caller = &request.caller;
-        let plain = self.swift && request.options.is_plain() && caller.party.is_none();
-        let plain = plain && caller.label.is_none();
-        let site = caller.site.filter(|_| plain && request.asked.is_none())?;
-        let owner = match caller.owner {
-            None => SmallOwner::NOBODY,
-            Some(owner) => owner.small()?,
-        };
-        Some(Swift { owner, site })
+        let plain = self.swift && request.options.is_plain() && request.asked.is_none();
+        request.caller.as_swift().filter(|_| plain)
     }
 
     /// Takes a key that nobody is at; a single one may have been looked up before.
@@ -175,6 +167,46 @@ mod tests {
         let Poll::Ready(Ok(granted)) = first.as_mut().poll(&mut cx) else { panic!("it is free") };
         engine.release(granted.hold).block().unwrap();
         engine.release(a).block().unwrap();
+    }
+
+    #[test]
+    fn c10_a_hold_in_another_name_is_kept_by_the_thread_that_took_it() {
+        let waits = |options: &mut Options| options.wait = None;
+        let [name, runs, other] =
+            [5, 6, 7].map(|number| OwnerId::from_parts(3, 1, number).unwrap());
+        let in_its_name = |change| {
+            let mut request = request("k", name, change);
+            request.caller.within.insert(0, runs);
+            request.options.owner = Some(name);
+            request
+        };
+        let mut cx = Context::from_waker(Waker::noop());
+        for handed_over in [false, true] {
+            let engine = Engine::new();
+            let other_hold = now(&engine, request("j", other, plain)).unwrap();
+            let hold = if handed_over {
+                let before = now(&engine, request("k", thread(9), plain)).unwrap();
+                let mut first = pin!(engine.acquire(in_its_name(waits)));
+                assert!(first.as_mut().poll(&mut cx).is_pending());
+                std::thread::sleep(std::time::Duration::from_millis(1));
+                engine.release(before).block().unwrap();
+                let Poll::Ready(Ok(granted)) = first.as_mut().poll(&mut cx) else {
+                    panic!("handed")
+                };
+                granted.hold
+            } else {
+                now(&engine, in_its_name(plain)).unwrap()
+            };
+            let mut waiting = pin!(engine.acquire(request("j", runs, waits)));
+            assert!(waiting.as_mut().poll(&mut cx).is_pending());
+            let mut closes = pin!(engine.acquire(request("k", other, waits)));
+            let Poll::Ready(Err(error)) = closes.as_mut().poll(&mut cx) else {
+                panic!("waits, handed over: {handed_over}")
+            };
+            assert_eq!(error.kind(), ErrorKind::Deadlock);
+            engine.release(other_hold).block().unwrap();
+            engine.release(hold).block().unwrap();
+        }
     }
 
     #[test]

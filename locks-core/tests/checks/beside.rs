@@ -134,3 +134,20 @@ fn c5_who_gives_up_what_it_was_handed_passes_it_on() {
     drop(poll(&mut second).unwrap());
     bench.assert_idle();
 }
+
+#[test]
+fn c12_a_hold_that_was_handed_over_has_its_waiters_label() {
+    let bench = Bench::new();
+    let held = bench.hold();
+    let mut first = Box::pin(bench.backend.named("k").label("batch 7").acquire_async());
+    assert!(poll(&mut first).is_none());
+    let second = bench.waiter();
+    bench.wait(1_000);
+    drop(held);
+    let label = || bench.backend.list().unwrap()[0].holders[0].label.clone();
+    assert_eq!(label().as_deref(), Some("batch 7"));
+    let guard = poll(&mut first).unwrap();
+    assert_eq!(label().as_deref(), Some("batch 7"));
+    drop((guard, second));
+    bench.assert_idle();
+}

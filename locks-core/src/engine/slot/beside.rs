@@ -96,9 +96,9 @@ impl Slot {
 
     /// Has a waiter wait on, if the key is held. Returns `false` if it has to look for itself.
     pub(in crate::engine) fn stay(&self, place: Place, waker: Waker) -> bool {
+        // The one that is left over goes without the mutex: its drop may be anybody's code.
+        let mut waker = Some(waker);
         let Some(mut guard) = self.beside() else { return false };
-        let stayed = guard.as_mut().and_then(|state| state.stay(place, waker));
-        drop(guard);
-        stayed.is_some()
+        guard.as_mut().is_some_and(|state| state.stay(place, &mut waker))
     }
 }

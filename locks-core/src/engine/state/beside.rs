@@ -5,7 +5,7 @@ use std::task::Waker;
 
 use super::ask::{Ask, BARGE_WINDOW};
 use super::queue::Place;
-use super::{Entry, Grant, State, Tally, Waiter, small};
+use super::{Entry, Grant, State, Tally, Waiter};
 use crate::clock::Moment;
 use crate::request::Swift;
 use crate::{Mode, Token};
@@ -83,11 +83,12 @@ impl State {
         place
     }
 
-    /// A waiter has found the key held. Returns the waker that it needs no more, unless it is no waiter any more.
-    pub(in crate::engine) fn stay(&mut self, place: Place, waker: Waker) -> Option<Option<Waker>> {
-        let entry = self.queue.get_mut(place)?;
+    /// A waiter has found the key held. Exchanges its waker, unless it is no waiter any more.
+    pub(in crate::engine) fn stay(&mut self, place: Place, waker: &mut Option<Waker>) -> bool {
+        let Some(entry) = self.queue.get_mut(place) else { return false };
         entry.hinted = None;
-        Some(entry.waker.replace(waker))
+        std::mem::swap(&mut entry.waker, waker);
+        true
     }
 }
 
@@ -108,9 +109,7 @@ impl Ask {
             && !self.has_upstream
             && self.fair.is_none()
             && self.asked.is_none()
-            && self.caller.party.is_none()
             && [self.steal_after, self.at_least, self.at_most] == [None; 3];
-        let site = self.caller.site.filter(|_| plain)?;
-        Some(Swift { owner: small(self.caller.owner)?, site })
+        self.caller.as_swift().filter(|_| plain)
     }
 }

@@ -366,6 +366,7 @@ impl HoldEntry {
                 self.levels.as_slice(),
                 [only] if only.id == 0
                     && only.token == latest
+                    && only.runs_as == only.owner
                     && only.set.is_none()
             )
             && self.reserved_until.is_none()
