@@ -2,6 +2,9 @@
 //! page *observability* has all of it in tables; a test holds them against [`METRICS`] and [`EVENTS`], and
 //! those against what is told.
 
+#[cfg(feature = "metrics")]
+mod metered;
+
 #[cfg(not(any(feature = "tracing", feature = "metrics")))]
 use crate::CallSite;
 #[cfg(any(feature = "tracing", feature = "metrics"))]
@@ -125,10 +128,9 @@ mod on {
             self.1
         }
 
-        /// As a label: call sites are part of the program, so there are only so many.
         #[cfg(feature = "metrics")]
-        pub(super) fn label(self) -> metrics::SharedString {
-            self.1.map_or("unknown".into(), |site| site.to_string().into())
+        pub(super) fn metered(self) -> &'static super::metered::Metered {
+            super::metered::Metered::of(self.1)
         }
 
         pub(super) fn elapsed(self) -> Duration {
@@ -158,7 +160,7 @@ pub(crate) fn acquired(hold: &Hold, asked: Since) {
     #[cfg(any(feature = "tracing", feature = "metrics"))]
     tell(|| {
         #[cfg(feature = "metrics")]
-        metrics::gauge!("locks_held", "site" => asked.label()).increment(1.0);
+        asked.metered().is_held();
         #[cfg(feature = "tracing")]
         tracing::trace!(
             target: "locks",
@@ -169,11 +171,7 @@ pub(crate) fn acquired(hold: &Hold, asked: Since) {
             "acquired"
         );
         #[cfg(feature = "metrics")]
-        {
-            metrics::counter!("locks_acquired_total", "site" => asked.label()).increment(1);
-            metrics::histogram!("locks_wait_seconds", "site" => asked.label())
-                .record(asked.elapsed().as_secs_f64());
-        }
+        asked.metered().was_acquired(asked.elapsed().as_secs_f64());
     });
 }
 
@@ -183,8 +181,8 @@ pub(crate) fn waits(asked: Since, begins: bool) {
     let _ = (asked, begins);
     #[cfg(feature = "metrics")]
     tell_aside(|| {
-        let waiting = metrics::gauge!("locks_waiting", "site" => asked.label());
-        if begins { waiting.increment(1.0) } else { waiting.decrement(1.0) }
+        let metered = asked.metered();
+        if begins { metered.begins_to_wait() } else { metered.waits_no_longer() }
     });
 }
 
@@ -223,10 +221,10 @@ pub(crate) fn refused(error: &LockError, asked: Since) {
         }
         #[cfg(feature = "metrics")]
         if error.is_contended() {
-            metrics::counter!("locks_contended_total", "site" => asked.label(), "cause" => cause)
+            metrics::counter!("locks_contended_total", "site" => asked.metered().site(), "cause" => cause)
                 .increment(1);
         } else {
-            metrics::counter!("locks_failed_total", "site" => asked.label(), "cause" => cause)
+            metrics::counter!("locks_failed_total", "site" => asked.metered().site(), "cause" => cause)
                 .increment(1);
         }
     });
@@ -296,7 +294,7 @@ impl Ending {
         #[cfg(any(feature = "tracing", feature = "metrics"))]
         tell(|| {
             #[cfg(feature = "metrics")]
-            metrics::gauge!("locks_held", "site" => self.granted.label()).decrement(1.0);
+            self.granted.metered().is_held_no_longer();
             #[cfg(feature = "tracing")]
             if let Some((keys, token)) = self.keys {
                 tracing::trace!(
@@ -309,8 +307,7 @@ impl Ending {
                 );
             }
             #[cfg(feature = "metrics")]
-            metrics::histogram!("locks_hold_seconds", "site" => self.granted.label())
-                .record(self.granted.elapsed().as_secs_f64());
+            self.granted.metered().was_released(self.granted.elapsed().as_secs_f64());
         });
     }
 }
