@@ -1,6 +1,6 @@
 struct User;
 
-#[locks::lock("user_{user.name()}")]
+#[locks::lock("user_{user.moniker()}")]
 fn refresh(user: &User) {
     let _ = user;
 }
