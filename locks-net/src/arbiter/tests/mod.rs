@@ -1,3 +1,4 @@
+mod changes;
 mod endings;
 mod figures;
 mod limits;
