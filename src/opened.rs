@@ -20,7 +20,7 @@ pub(crate) fn open(url: &str) -> Result<Backend, LockError> {
         return Ok(backend);
     }
     let backend = url::open(url)?;
-    opened.retain(|_, other| other.upgrade().is_some());
+    opened.retain(|_, other| !other.is_gone());
     if let Some(weak) = backend.downgrade() {
         opened.insert(url.to_owned(), weak);
     }

@@ -46,6 +46,11 @@ pub(crate) enum Behind<'a> {
 pub struct WeakBackend(Weak<Arbiter>);
 
 impl WeakBackend {
+    /// Returns `true` if there is no handle to the backend any more. Makes none meanwhile, which could be the last.
+    pub fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+
     /// Returns a handle to the backend, if there still is one.
     pub fn upgrade(&self) -> Option<Backend> {
         self.0.upgrade().map(|arbiter| Backend(Some(arbiter)))

@@ -263,8 +263,13 @@ impl<'k> LockBuilder<'k> {
             return Ok(None);
         }
         self.only_nest();
-        match self.begin_on_thread(site).await {
-            Ok(guard) => Ok(Some(guard)),
+        let backend = self.take_choice().settle(self.options.kind)?;
+        // Not as a request of somebody who wants the lock, which would be told of and counted.
+        let granted = backend.acquire(self.request(site, Caller::blocking)).await;
+        match granted {
+            Ok(granted) => {
+                Ok(Some(OwnedGuard::new(granted.hold, backend.clone(), Since::at(site))))
+            }
             Err(error) if error.is_contended() => Ok(None),
             Err(error) => Err(error),
         }

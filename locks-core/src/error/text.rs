@@ -50,7 +50,7 @@ impl Failure {
                 others => write!(f, " and {others} others")?,
             }
         } else if let Some(left) = self.reserved_for {
-            write!(f, "is reserved for {} by `hold_at_least`", Left(left))?;
+            write!(f, "is reserved for {} by `hold_at_least` or `once_per`", Left(left))?;
         } else if let Some(waiter) = self.waiters.first() {
             write!(f, "is promised to {waiter}")?;
         } else {

@@ -30,8 +30,11 @@ fn all_of_it() {
 
 #[cfg(feature = "metrics")]
 mod by_metric {
+    use std::future::Future;
     use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::pin::pin;
     use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+    use std::task::{Context, Poll, Waker};
 
     use metrics::{
         Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
@@ -121,6 +124,21 @@ mod by_metric {
         let helps = locks_core::METRICS.map(|(name, .., help)| (name.to_owned(), help.to_owned()));
         assert_eq!(*records.described.lock().unwrap(), BTreeSet::from(helps));
         assert_eq!(records.level.0.load(Ordering::SeqCst), 0, "nothing is held and nobody waits");
+    }
+
+    /// Whoever looks for the guard around does not want the lock.
+    #[test]
+    fn a_guard_that_is_looked_for_in_vain_is_no_refusal() {
+        let (records, (_, backend, _)) = (Records::default(), engine());
+        metrics::with_local_recorder(&records, || {
+            assert!(backend.current_guard("k").unwrap().is_none());
+            let look = locks_core::scope(backend.current_guard_async("k"));
+            let found = pin!(look).poll(&mut Context::from_waker(Waker::noop()));
+            assert!(matches!(found, Poll::Ready(Ok(None))), "{found:?}");
+        });
+        let told = records.told.lock().unwrap();
+        assert!(!told.iter().any(|(name, ..)| name == "locks_contended_total"), "{told:?}");
+        assert_eq!(records.level.0.load(Ordering::SeqCst), 0);
     }
 
     #[test]

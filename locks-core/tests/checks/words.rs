@@ -36,8 +36,8 @@ fn c12_a_reservation_reads_as_a_sentence() {
     let error = |left| LockError::new(ErrorKind::Contended, "k").with_reserved_for(Some(left));
     let (short, long) = (Duration::from_nanos(5), Duration::from_secs(90));
     let (short, long) = (error(short).to_string(), error(long).to_string());
-    assert_eq!(short, "`k` is reserved for another moment by `hold_at_least`");
-    assert_eq!(long, "`k` is reserved for another 1 min 30 s by `hold_at_least`");
+    assert_eq!(short, "`k` is reserved for another moment by `hold_at_least` or `once_per`");
+    assert_eq!(long, "`k` is reserved for another 1 min 30 s by `hold_at_least` or `once_per`");
 }
 
 #[test]
