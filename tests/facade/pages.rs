@@ -18,7 +18,13 @@ fn every_feature_of_the_crate_is_in_the_table_of_the_front_page() {
 }
 
 /// The cells of the table on the page `choosing` whose rows are capabilities: by backend and row.
-#[cfg(all(feature = "file", feature = "net", feature = "redis"))]
+#[cfg(all(
+    feature = "etcd",
+    feature = "file",
+    feature = "postgres",
+    feature = "redis",
+    feature = "tcp"
+))]
 mod choosing {
     use locks::backend::Capabilities;
 
@@ -39,6 +45,8 @@ mod choosing {
             open(&format!("net://{shown}/net?serve=no")),
             open(&format!("locks://127.0.0.1:1?secret_file={shown}/secret")),
             open("redis://127.0.0.1:1"),
+            open("postgres://app@127.0.0.1:1/billing"),
+            open("etcd://127.0.0.1:1"),
         ]
     }
 
@@ -52,8 +60,8 @@ mod choosing {
             "`permits`" => yes(can.permits),
             "`steal_after`" => yes(can.steal),
             "`reentrant`" => yes(can.reentrant),
-            "upgrade of a shared hold" => yes(can.upgrade),
-            "`hold_at_least`, `hold_at_most`" => yes(can.bounds),
+            "upgrade of a shared hold, `downgrade`" => yes(can.upgrade),
+            "`hold_at_least`, `hold_at_most`, `once_per`" => yes(can.bounds),
             "several keys" => yes(can.several_keys),
             "lists of holders" => yes(can.listing),
             "lists of waiters" => yes(can.listing_waiters),
