@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use locks_core::{Claimed, EntryState, LeaseClaim, LeaseEnd, Reserve};
 
-use super::stores::{Stores, ending, exclusive, with};
+use super::stores::{Stores, ending, exclusive, placed, with};
 
 fn at_least(least: Duration) -> LeaseClaim {
     with(exclusive("k"), |claim| claim.hold_at_least = Some(least))
@@ -114,6 +114,41 @@ pub(super) fn c14_what_was_done_stays_reserved(stores: &Stores) {
         return assert!(stores.now() - since >= period, "it was granted although reserved");
     }
     stores.due(&stores.theirs, &exclusive("k"), since, period);
+}
+
+/// Nor does it matter what was there before: a reservation that is over, somebody who was waited for, other keys.
+pub(super) fn c14_what_is_done_again_stays_reserved(stores: &Stores) {
+    if !stores.can().bounds {
+        return;
+    }
+    let (period, since) = (stores.unit() * 4, stores.now());
+    let claim = once_per(period);
+    stores.ours.granted(&claim);
+    assert!(stores.ours.release(&claim), "it was held");
+    let again = once_per(stores.unit() * 1000);
+    stores.due(&stores.theirs, &again, since, period);
+    assert!(stores.theirs.release(&again), "it was held");
+    stores.ours.refused(&exclusive("k"));
+    if stores.queues() {
+        let holder = exclusive("waited for");
+        let waiter = once_per(stores.unit() * 1000);
+        let waiter =
+            with(placed(waiter, Duration::ZERO), |claim| claim.keys.clone_from(&holder.keys));
+        stores.ours.granted(&holder);
+        stores.theirs.refused(&waiter);
+        stores.ours.release(&holder);
+        stores.theirs.granted(&waiter);
+        stores.theirs.release(&waiter);
+        stores.ours.refused(&exclusive("waited for"));
+    }
+    if stores.can().several_keys {
+        let set = once_per(stores.unit() * 1000);
+        let set = with(set, |claim| claim.keys = vec!["one".into(), "two".into()]);
+        stores.ours.granted(&set);
+        stores.ours.release(&set);
+        stores.theirs.refused(&exclusive("one"));
+        stores.theirs.refused(&exclusive("two"));
+    }
 }
 
 pub(super) fn c14_what_may_be_done_is_not_stolen_before(stores: &Stores) {

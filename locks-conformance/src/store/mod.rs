@@ -97,6 +97,7 @@ macro_rules! __lease_store_cases {
                 c14_a_reservation_can_be_removed,
                 c14_what_was_not_done_leaves_no_reservation,
                 c14_what_was_done_stays_reserved,
+                c14_what_is_done_again_stays_reserved,
                 c14_what_may_be_done_is_not_stolen_before,
                 c14_no_renewal_carries_a_hold_beyond_its_most,
             }

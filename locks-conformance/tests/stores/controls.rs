@@ -96,7 +96,9 @@ controls! {
     ExpiryDropsReservation fails c14_a_reservation_outlives_a_lease_that_runs_out;
     ReservationFreeForClient fails c14_a_reservation_binds_whoever_made_it;
     ReservesTheUndone fails c14_what_was_not_done_leaves_no_reservation;
-    DoneIsForgotten fails c14_what_was_done_stays_reserved;
+    DoneIsForgotten fails
+        c14_what_was_done_stays_reserved,
+        c14_what_is_done_again_stays_reserved;
     MostIgnoredByRenewal fails c14_no_renewal_carries_a_hold_beyond_its_most;
     PermitsAgree fails c16_each_claim_obeys_its_own_number;
     PermitsOfClients fails c16_permits_are_counted_across_clients;

@@ -21,6 +21,13 @@ pub(super) fn claimed(answer: &[String], keys: &[String]) -> Result<Claimed, Loc
     let words: Vec<&str> = answer.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["1", token] => Ok(Claimed::Granted(self::token(token)?)),
+        ["6", token, entries @ ..] => {
+            let from = entries.chunks(ENTRY).map(|parts| entry(parts, keys));
+            Ok(Claimed::Stolen {
+                token: self::token(token)?,
+                from: from.collect::<Result<_, _>>()?,
+            })
+        }
         ["2", left] => Ok(Claimed::NotYet(micros(number(left)?))),
         ["3", index] => {
             let key = key(index, keys)?;

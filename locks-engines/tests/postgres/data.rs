@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use locks_core::{Backend, ErrorKind, Guard, LockError};
 use locks_engines::postgres::Durability;
 
-use super::server::{CARELESS, Server, schema};
+use super::server::{CARELESS, Server, builder, schema, shared};
 use super::support::until;
 
 const LEASE: Duration = Duration::from_secs(2);
@@ -56,6 +56,43 @@ fn a_server_that_was_stopped_and_started_has_lost_nothing() {
     let other = theirs.named("other").wait(false).acquire().unwrap();
     assert!(other.token() > guard.token());
     guard.release().unwrap();
+}
+
+/// Keys that are asked for once each leave nothing behind for ever: a reservation that is over, or the hold of
+/// a process that died.
+#[test]
+fn what_is_over_is_swept_though_nobody_asks_for_it() {
+    let server = shared();
+    let schema = schema();
+    let ours = builder(server.port).schema(&schema).build().unwrap().into_backend();
+    drop(ours.named("m").acquire().unwrap());
+    let rows = |when: &str| {
+        let rows = format!("SELECT count(*) FROM {schema}.entry WHERE {when}");
+        server.sql(&rows)
+    };
+    server.sql(&format!(
+        "INSERT INTO {schema}.entry (key, kind, id, ends, reserved) \
+         SELECT chr(97 + n % 26) || n, 'h', repeat('0', 32), 1, 1 FROM generate_series(1, 300) n; \
+         INSERT INTO {schema}.entry (key, kind, id, ends) VALUES ('a', 'h', repeat('1', 32), 9000000000000000)"
+    ));
+    assert_eq!(rows("ends = 1"), "300");
+    for _ in 0..32 * 12 {
+        ours.named("m").acquire().unwrap().release().unwrap();
+    }
+    assert_eq!(rows("ends = 1"), "0");
+    assert_eq!(rows("true"), "1", "what is held stays");
+}
+
+#[test]
+fn a_thief_is_told_whom_it_has_robbed() {
+    let schema = schema();
+    let client = || builder(shared().port).schema(&schema).build().unwrap().into_backend();
+    let victim = client().named("k").label("batch 7").acquire().unwrap();
+    let thief = client().named("k").steal_after(Duration::from_millis(1)).acquire().unwrap();
+    let robbed = thief.stolen_from();
+    assert_eq!(robbed.len(), 1, "{robbed:?}");
+    assert_eq!(robbed[0].token, Some(victim.token()), "{robbed:?}");
+    assert_eq!(robbed[0].label.as_deref(), Some("batch 7"), "{robbed:?}");
 }
 
 #[test]

@@ -1,13 +1,13 @@
 -- Answers: 1 and the token; 0 refused, whether placed, when to ask again, and for each entry in the way
 -- eight values as `list_1` has them, with the number of its key; 2 and for how long nothing is granted;
--- 3 and the number of a key that has the other kind of holds.
+-- 3 and the number of a key that has the other kind of holds; 6, the token, and those who were robbed for it.
 CREATE OR REPLACE FUNCTION {schema}.claim_1(
   p_keys text[], p_id text, p_client text, p_mode bigint, p_note text, p_lease bigint, p_steal bigint,
   p_least bigint, p_most bigint, p_waited bigint, p_keep bigint, p_longest bigint
 ) RETURNS text[] LANGUAGE plpgsql AS $f$
 DECLARE
   n int := cardinality(p_keys);
-  gate bigint; gates bigint[]; taken int[] := '{}'; now_ bigint; e record; closed bigint; until_ bigint;
+  gate bigint; gates bigint[]; taken int[] := '{}'; now_ bigint; e record; closed bigint; until_ bigint; reserved_ bigint;
   k text; w record; mine bigint; used int; ahead int; need int; due bigint; again bigint; at_ int;
   refused bool := false; answer text[] := '{}'; found text[];
   from_ text[] := '{}'; victims text[] := '{}'; number bigint;
@@ -33,14 +33,15 @@ BEGIN
   ELSE closed := {schema}.epoch_1(p_longest, now_) - now_;
   END IF;
   until_ := now_ + CASE WHEN p_most > 0 AND p_most < p_lease THEN p_most ELSE p_lease END;
+  -- Negative: it keeps thieves off, and is a reservation only if the hold is released with one.
+  reserved_ := CASE WHEN p_least > 0 THEN now_ + p_least WHEN p_least < 0 THEN p_least - now_ ELSE 0 END;
 
   -- The usual case: one key, and nothing there.
   IF n = 1 AND closed <= 0 AND taken = '{}' AND NOT EXISTS (SELECT FROM {schema}.entry WHERE key = p_keys[1]) THEN
     number := nextval('{schema}.token');
-    INSERT INTO {schema}.entry VALUES (p_keys[1], 'h', p_id, number, p_mode, now_, until_,
-      -- Negative: it keeps thieves off, and is a reservation only if the hold is released with one.
-      CASE WHEN p_least > 0 THEN now_ + p_least WHEN p_least < 0 THEN p_least - now_ ELSE 0 END, CASE WHEN p_most > 0 THEN now_ + p_most ELSE 0 END,
-      0, p_client, p_note);
+    INSERT INTO {schema}.entry VALUES (p_keys[1], 'h', p_id, number, p_mode, now_, until_, reserved_,
+      CASE WHEN p_most > 0 THEN now_ + p_most ELSE 0 END, 0, p_client, p_note);
+    IF number % 32 = 0 THEN PERFORM {schema}.sweep_1(p_keys[1], now_); END IF;
     RETURN ARRAY['1', number::text];
   END IF;
 
@@ -134,17 +135,20 @@ BEGIN
     INSERT INTO {schema}.entry (key, kind, id, mode, ends) VALUES (w.key, 's', w.id, 2, w.ends)
       ON CONFLICT (key, kind, id) DO NOTHING;
     PERFORM pg_notify('locks_' || w.client, w.key);
+    answer := answer || ARRAY[array_position(p_keys, w.key)::text, 'h', w.id, w.token::text, w.mode::text,
+      (now_ - w.since)::text, (w.ends - now_)::text, w.note];
   END LOOP;
   number := nextval('{schema}.token');
   FOREACH k IN ARRAY p_keys LOOP
     DELETE FROM {schema}.entry WHERE key = k AND (kind = 'w' AND id = p_id OR kind = 'n' AND id = p_client);
-    INSERT INTO {schema}.entry VALUES (k, 'h', p_id, number, p_mode, now_, until_,
-      CASE WHEN p_least > 0 THEN now_ + p_least ELSE 0 END, CASE WHEN p_most > 0 THEN now_ + p_most ELSE 0 END,
-      0, p_client, p_note)
+    INSERT INTO {schema}.entry VALUES (k, 'h', p_id, number, p_mode, now_, until_, reserved_,
+      CASE WHEN p_most > 0 THEN now_ + p_most ELSE 0 END, 0, p_client, p_note)
       ON CONFLICT (key, kind, id) DO UPDATE SET token = excluded.token, mode = excluded.mode, since = excluded.since,
         ends = excluded.ends, reserved = excluded.reserved, most = excluded.most;
     -- Others may fit beside it.
     IF EXISTS (SELECT FROM {schema}.entry WHERE key = k AND kind = 'w') THEN PERFORM {schema}.summon_1(k, now_, ''); END IF;
   END LOOP;
+  IF number % 32 = 0 THEN PERFORM {schema}.sweep_1(p_keys[n], now_); END IF;
+  IF victims <> '{}' THEN RETURN ARRAY['6', number::text] || answer; END IF;
   RETURN ARRAY['1', number::text];
 END $f$;

@@ -113,6 +113,21 @@ BEGIN
   END LOOP;
 END $f$;
 
+-- Removes what nobody has asked about since it was over: each key is swept with some that come after it.
+-- Never waits, since claims of those keys may have their gates.
+CREATE OR REPLACE FUNCTION {schema}.sweep_1(p_key text, p_now bigint) RETURNS void LANGUAGE plpgsql AS $f$
+BEGIN
+  IF NOT EXISTS (SELECT FROM {schema}.entry WHERE key > p_key) THEN p_key := ''; END IF;
+  WITH near AS (
+    SELECT n.key, n.kind, n.id FROM {schema}.entry n WHERE n.key > p_key ORDER BY n.key, n.kind, n.id LIMIT 64
+  ), dead AS (
+    SELECT e.key, e.kind, e.id FROM {schema}.entry e JOIN near USING (key, kind, id)
+      WHERE {schema}.over_1(e.kind, e.ends, e.reserved, e.called) <= p_now - 60000000
+      FOR UPDATE OF e SKIP LOCKED
+  )
+  DELETE FROM {schema}.entry e USING dead d WHERE e.key = d.key AND e.kind = d.kind AND e.id = d.id;
+END $f$;
+
 CLAIM
 
 END_
