@@ -330,27 +330,32 @@ impl PostgresBuilder {
             .connect_timeout(self.connect)
             .tcp_user_timeout(self.connect * 2)
             .keepalives_idle(Duration::from_secs(10))
-            .ssl_mode(match self.tls_wanted() {
+            .ssl_mode(match self.tls_wanted(hosts) {
                 Tls::Off => SslMode::Disable,
                 Tls::Unverified | Tls::Verified => SslMode::Require,
             });
         config
     }
 
-    fn tls_wanted(&self) -> Tls {
+    fn tls_wanted(&self, hosts: &[(String, u16)]) -> Tls {
         let here = |(host, _): &(String, u16)| {
             let address = host.parse::<std::net::IpAddr>();
             host.starts_with('/') || host == "localhost" || address.is_ok_and(|at| at.is_loopback())
         };
         let wanted = self.authority.is_some() || self.identity.is_some();
-        self.tls.unwrap_or(match self.hosts.iter().all(here) && !wanted {
+        self.tls.unwrap_or(match hosts.iter().all(here) && !wanted {
             true => Tls::Off,
             false => Tls::Verified,
         })
     }
 
     fn connector(&self) -> Result<Option<MakeRustlsConnect>, LockError> {
-        let tls = self.tls_wanted();
+        // Of several addresses some may be on this machine, and others not.
+        let listen = self.listen.as_slice();
+        let tls = match self.tls_wanted(&self.hosts) {
+            Tls::Off => self.tls_wanted(listen),
+            tls => tls,
+        };
         if tls == Tls::Off {
             return Ok(None);
         }
@@ -400,5 +405,26 @@ impl fmt::Debug for PostgresBuilder {
             .field("at", &self.name())
             .field("schema", &self.schema)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_address_is_encrypted_that_is_on_another_machine() {
+        let modes = |builder: &PostgresBuilder| {
+            let mode = |hosts: &[_]| builder.config(hosts).get_ssl_mode();
+            (mode(&builder.hosts), mode(builder.listen.as_slice()))
+        };
+        let (off, on) = (SslMode::Disable, SslMode::Require);
+        let pooled = |host: &str| Postgres::builder(host).listen("db.example", 5432);
+        assert_eq!(modes(&pooled("127.0.0.1")), (off, on));
+        assert_eq!(modes(&pooled("pool.example")), (on, on));
+        assert_eq!(modes(&pooled("127.0.0.1").tls(Tls::Off)), (off, off));
+        assert_eq!(modes(&pooled("127.0.0.1").tls(Tls::Unverified)), (on, on));
+        let back = Postgres::builder("pool.example").listen("localhost", 5432);
+        assert_eq!(modes(&back), (on, off));
     }
 }

@@ -8,6 +8,7 @@ use locks_core::Wake;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -32,7 +33,8 @@ impl Session {
     ) -> Result<Self, Error> {
         let probed = Arc::new(Notify::new());
         let reader = Reader { link: Arc::downgrade(link), number, probed: probed.clone() };
-        let (client, reader) = match tls {
+        let is_encrypted = config.get_ssl_mode() != SslMode::Disable;
+        let (client, reader) = match tls.filter(|_| is_encrypted) {
             None => {
                 let (client, connection) = config.connect(NoTls).await?;
                 (client, tokio::spawn(reader.read(connection)))
