@@ -93,6 +93,8 @@ struct Now<C> {
 struct Pause {
     next: Option<Instant>,
     length: Duration,
+    /// What came of the last one, if it failed, and when.
+    failed: Option<(Instant, LockError)>,
 }
 
 impl<T: Target> Links<T> {
@@ -118,7 +120,7 @@ impl<T: Target> Links<T> {
                     number: 0,
                     lost: 0,
                 }),
-                connecting: tokio::sync::Mutex::new(Pause { next: None, length: PAUSES.0 }),
+                connecting: tokio::sync::Mutex::new(Pause::none()),
             })
         })
     }
@@ -166,22 +168,29 @@ impl<T: Target> Link<T> {
         if let Some(connected) = &self.now().connected {
             return Ok(connected.clone());
         }
+        let begun = Instant::now();
         let mut pause = self.connecting.lock().await;
         if let Some(connected) = &self.now().connected {
             return Ok(connected.clone());
+        }
+        // Whoever has waited for an attempt has its answer. If each tried for itself, one after the other,
+        // they would become ever more for as long as a server is away, and come upon it all at once.
+        if let Some((_, error)) = pause.failed.as_ref().filter(|(at, _)| *at >= begun) {
+            return Err(again(error));
         }
         if let Some(next) = pause.next {
             tokio::time::sleep_until(next.into()).await;
         }
         match self.connect().await {
             Ok(connected) => {
-                *pause = Pause { next: None, length: PAUSES.0 };
+                *pause = Pause::none();
                 Ok(connected)
             }
             Err(error) => {
                 pause.next = Some(Instant::now() + pause.length);
                 pause.length = (pause.length * 2).min(PAUSES.1);
                 self.now().state = LinkState::Lost { why: error.to_string() };
+                pause.failed = Some((Instant::now(), again(&error)));
                 Err(error)
             }
         }
@@ -228,6 +237,27 @@ impl<T: Target> Link<T> {
     }
 }
 
+impl Pause {
+    fn none() -> Self {
+        Self { next: None, length: PAUSES.0, failed: None }
+    }
+}
+
+/// The same error once more.
+fn again(error: &LockError) -> LockError {
+    let mut same = LockError::new(error.kind(), error.key());
+    if let Some(backend) = error.backend() {
+        same = same.with_backend(backend);
+    }
+    if let Some(message) = error.message() {
+        same = same.with_message(message.to_owned());
+    }
+    match error.inner() {
+        Some(source) => same.with_source(source.to_string()),
+        None => same,
+    }
+}
+
 impl<C> Connected<C> {
     pub(crate) fn number(&self) -> u64 {
         self.number
@@ -239,5 +269,55 @@ impl<C> Deref for Connected<C> {
 
     fn deref(&self) -> &C {
         &self.connection
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// A server that is away: each attempt ends when it is told to.
+    struct Away {
+        attempts: AtomicU32,
+        ends: Semaphore,
+    }
+
+    impl Target for Away {
+        type Connection = ();
+
+        async fn connect(link: &Arc<Link<Self>>, _: u64) -> Result<((), String), LockError> {
+            link.target.attempts.fetch_add(1, Ordering::SeqCst);
+            link.target.ends.acquire().await.expect("it is open").forget();
+            Err(LockError::unavailable(&link.name, "it is away"))
+        }
+    }
+
+    #[tokio::test]
+    async fn those_who_wait_for_an_attempt_share_its_failure() {
+        let away = Away { attempts: AtomicU32::new(0), ends: Semaphore::new(0) };
+        let links = Links::new("a server".into(), away);
+        let link = links.of_this_process().clone();
+        let steps: Vec<_> = (0..20)
+            .map(|_| {
+                let link = link.clone();
+                tokio::spawn(async move { link.connected().await.map(drop).unwrap_err() })
+            })
+            .collect();
+        while link.target.attempts.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        link.target.ends.add_permits(20);
+        for step in steps {
+            let error = step.await.expect("it does not panic");
+            assert_eq!(error.kind(), ErrorKind::Unavailable);
+            assert!(error.to_string().contains("it is away"), "{error}");
+        }
+        assert_eq!(link.target.attempts.load(Ordering::SeqCst), 1);
+        assert!(link.connected().await.is_err(), "who comes later tries anew");
+        assert_eq!(link.target.attempts.load(Ordering::SeqCst), 2);
     }
 }
