@@ -254,8 +254,8 @@ impl Claiming<'_> {
             // It cannot be reserved for as long as was asked: what was granted is removed.
             return self.renounce().await;
         }
-        if life.term != header.raft_term {
-            self.confirm().await?;
+        if life.term != header.raft_term && !self.confirm().await? {
+            return Ok(Came::LeaseIsGone);
         }
         self.restamp(sent).await?;
         Ok(Came::Granted(header.revision))

@@ -26,12 +26,16 @@ use crate::link::Link;
 const INBOX: i64 = 1;
 /// One that waits claims each second; what has not for so long has given up.
 const FORGOTTEN: Duration = Duration::from_secs(5);
+/// A member that refuses a watch so soon after it was connected to refuses it for good.
+const YOUNG: Duration = Duration::from_secs(1);
 
 /// The watches of a connection.
 pub(super) struct Watches {
     requests: UnboundedSender<WatchRequest>,
     layout: Layout,
+    inbox: Span,
     link: Weak<Link<Cluster>>,
+    opened: Instant,
     state: Mutex<State>,
 }
 
@@ -86,7 +90,9 @@ impl Watches {
         let watches = Arc::new(Self {
             requests,
             layout,
+            inbox: inbox.clone(),
             link: Arc::downgrade(link),
+            opened: Instant::now(),
             state: Mutex::new(state),
         });
         watches.create(INBOX, inbox, 0);
@@ -101,7 +107,9 @@ impl Watches {
                     Err(status) => break status.message().to_owned(),
                 };
                 let Some(watches) = heard.upgrade() else { return };
-                watches.hear(answer);
+                if let Err(why) = watches.hear(answer) {
+                    break why;
+                }
             };
             ended(why);
         });
@@ -178,22 +186,34 @@ impl Watches {
         let _ = self.requests.send(WatchRequest { request: Some(request) });
     }
 
-    fn hear(self: &Arc<Self>, answer: WatchResponse) {
+    /// # Errors
+    /// Why the stream is of no further use.
+    fn hear(self: &Arc<Self>, answer: WatchResponse) -> Result<(), String> {
         if answer.watch_id == INBOX {
-            return self.notice(answer.events);
+            // Cancelled because what it had come to has been compacted.
+            if answer.compact_revision > 0 {
+                self.create(INBOX, self.inbox.clone(), 0);
+            }
+            self.notice(answer.events);
+            return Ok(());
+        }
+        if answer.watch_id < 0 && answer.canceled && self.opened.elapsed() >= YOUNG {
+            // The proof of who the user is came with the stream, and does not hold any more.
+            return Err("a watch was refused".to_owned());
         }
         let mut state = self.state();
-        let Some(key) = state.keys.get(&answer.watch_id).cloned() else { return };
+        let Some(key) = state.keys.get(&answer.watch_id).cloned() else { return Ok(()) };
         if answer.canceled {
             // What it starts from has been compacted: the next claim begins anew.
             state.keys.remove(&answer.watch_id);
             state.pictures.remove(&key);
             drop(state);
-            return self.wake(key);
+            self.wake(key);
+            return Ok(());
         }
-        let Some(picture) = state.pictures.get_mut(&key) else { return };
+        let Some(picture) = state.pictures.get_mut(&key) else { return Ok(()) };
         if answer.events.is_empty() {
-            return;
+            return Ok(());
         }
         for event in answer.events {
             let Some(kv) = event.kv else { continue };
@@ -206,6 +226,7 @@ impl Watches {
         picture.changed = Instant::now();
         picture.waiters.retain(|waiter| waiter.asked.elapsed() < FORGOTTEN);
         self.call(&key, picture, true);
+        Ok(())
     }
 
     /// Calls those of the key whose turn it is, now or when the head of the queue is taken to be gone.

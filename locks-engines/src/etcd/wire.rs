@@ -241,10 +241,14 @@ pub(super) struct WatchCancel {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct WatchResponse {
+    /// -1: it is not said which one was refused.
     #[prost(int64, tag = "2")]
     pub(super) watch_id: i64,
     #[prost(bool, tag = "4")]
     pub(super) canceled: bool,
+    /// Not zero if it was cancelled because what it starts from has been compacted.
+    #[prost(int64, tag = "5")]
+    pub(super) compact_revision: i64,
     #[prost(message, repeated, tag = "11")]
     pub(super) events: Vec<Event>,
 }

@@ -9,6 +9,7 @@ use locks_engines::etcd::{Etcd, EtcdBuilder};
 
 use super::server::Server;
 use super::support::process::Directory;
+use super::support::until;
 
 const WAIT: Duration = Duration::from_secs(20);
 
@@ -23,7 +24,11 @@ fn refusal(backend: &Backend) -> LockError {
 
 /// A server with a root, and a user who may use one namespace.
 fn with_users() -> Server {
-    let server = Server::start();
+    with_users_and(&[])
+}
+
+fn with_users_and(arguments: &[&str]) -> Server {
+    let server = Server::start_with(arguments);
     server.command(&["user", "add", "root:rootpw"]);
     server.command(&["user", "grant-role", "root", "root"]);
     server.command(&["user", "add", "app:hunter2"]);
@@ -73,6 +78,23 @@ fn a_proof_that_runs_out_is_renewed() {
     guard.refresh().unwrap();
     guard.release().unwrap();
     drop(backend.named("k").acquire().unwrap());
+}
+
+/// A proof that has run out buys neither another one nor a watch.
+#[test]
+fn who_waits_with_a_proof_that_has_run_out_is_called() {
+    let server = with_users_and(&["--auth-token-ttl", "3", "--bcrypt-cost", "4"]);
+    let app = || client(server.builder().namespace("billing").user("app").password("hunter2"));
+    let (ours, theirs) = (app(), app());
+    drop(theirs.named("other").acquire().unwrap());
+    let guard = ours.named("k").acquire().unwrap();
+    // Longer than what was given to `theirs` is good for.
+    std::thread::sleep(Duration::from_secs(6));
+    let waiter = std::thread::spawn(move || theirs.named("k").wait(WAIT).acquire().map(drop));
+    // Those of the two clients for what concerns them, and the one of the waiter.
+    until(|| server.gauge("etcd_debugging_mvcc_watcher_total") == 3);
+    guard.release().unwrap();
+    waiter.join().unwrap().unwrap();
 }
 
 #[test]

@@ -217,6 +217,14 @@ impl Server {
         counted.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
     }
 
+    /// Returns what it tells of itself by this name.
+    pub(crate) fn gauge(&self, name: &str) -> u64 {
+        let metrics = self.get("/metrics").expect("it tells");
+        let line = metrics.lines().find(|line| line.split(' ').next() == Some(name));
+        let value = line.and_then(|line| line.split(' ').nth(1)?.parse().ok());
+        value.unwrap_or_else(|| panic!("it does not tell `{name}`"))
+    }
+
     /// Runs `etcdctl` at it; to what it says.
     pub(crate) fn command(&self, words: &[&str]) -> String {
         self.try_command(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
