@@ -5,8 +5,8 @@ use std::time::Duration;
 /// What a duration may look like, for errors.
 pub const SHAPE: &str = "a number and a unit, as in `500ms`, `5s`, `1m30s`, `2h` or `1d`";
 
-/// The duration written as in `1m30s`: whole numbers with the units `ms`, `s`, `m`, `h` and `d`,
-/// each at most once and the greatest first; the same spelling as in the attribute.
+/// Parses a duration as in `1m30s`: whole numbers with the units `ms`, `s`, `m`, `h` and `d`, each
+/// at most once and the greatest first; the same spelling as in the attribute.
 pub fn parse(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut total = Duration::ZERO;

@@ -328,15 +328,16 @@ pub fn open(url: &str) -> Result<Backend, LockError> {
     opened::open(url)
 }
 
-/// The file backend at a `file:` URL, for the command's `clean`.
+/// Opens the file backend at a `file:` URL, for the command's `clean`.
 #[cfg(feature = "file")]
 #[doc(hidden)]
 pub fn open_files(url: &str) -> Result<file::FileBackend, LockError> {
     url::open_files(url)
 }
 
-/// The file backend at a `file:` URL, for the command's `run --no-fork`: with what the URL says for requests
-/// that do not, and as it is. Without a URL it is the default one of this process.
+/// Opens the file backend at a `file:` URL, for the command's `run --no-fork`: with what the URL
+/// says for requests that do not, and as it is. Without a URL it is the default one of this
+/// process.
 #[cfg(feature = "file")]
 #[doc(hidden)]
 pub fn open_files_to_keep(url: Option<&str>) -> Result<(Backend, file::FileBackend), LockError> {
@@ -355,8 +356,9 @@ pub fn keep_across_exec(files: &file::FileBackend, token: Token) -> Result<(), L
     by_default::keep_across_exec()
 }
 
-/// The backend at a URL, for the command's `run`: a server hears of this process by that name, and under the label,
-/// unless the URL has another. The second is the server, where there is one.
+/// Opens the backend at a URL, for the command's `run`: a server hears of this process by that
+/// name, and under the label, unless the URL has another. The second is the server, where there is
+/// one.
 #[cfg(feature = "net")]
 #[doc(hidden)]
 pub fn open_labelled(
@@ -367,30 +369,31 @@ pub fn open_labelled(
     url::open_labelled(url, label, process)
 }
 
-/// The backend at a URL, for the command's `ls` and `ping`: no process of `net:` begins to serve for being
-/// looked at. Who serves is told by the second, where it is a server.
+/// Opens the backend at a URL, for the command's `ls` and `ping`: no process of `net:` begins to
+/// serve for being looked at. The second is the server, where there is one.
 #[cfg(feature = "net")]
 #[doc(hidden)]
 pub fn open_to_look(url: &str) -> Result<(Backend, Option<net::NetBackend>), LockError> {
     url::open_to_look(url)
 }
 
-/// The backend at a URL, as the default one of this process, for the command's `run`.
+/// Opens the backend at a URL, as the default one of this process, for the command's `run`.
 #[cfg(any(feature = "file", feature = "net"))]
 #[doc(hidden)]
 pub fn open_by_default(url: &str) -> Result<Backend, LockError> {
     by_default::open(url)
 }
 
-/// Which backend the programs of this user that run now have by default, for the command's `ls`.
+/// Returns the backend that the programs of this user that run now have by default, for the
+/// command's `ls`.
 #[cfg(any(feature = "file", feature = "net"))]
 #[doc(hidden)]
 pub fn default_in_use() -> Result<Option<String>, LockError> {
     by_default::in_use()
 }
 
-/// Where a server is that is told nothing, for the command's `serve`: its directory, and its socket. What is
-/// above them is made.
+/// Returns the place of a server without options, for the command's `serve`: its directory, and its
+/// socket. What is above them is made.
 #[cfg(feature = "net")]
 #[doc(hidden)]
 pub fn place_of_server() -> Result<[std::path::PathBuf; 2], LockError> {

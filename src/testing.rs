@@ -143,10 +143,10 @@ impl TestBackend {
         }
     }
 
-    /// With `false`, every request and release fails with
+    /// Makes the backend reachable or not. With `false`, every request and release fails with
     /// [`Unavailable`](crate::ErrorKind::Unavailable) from now on, as if the arbiter were out of
-    /// reach. Holders go on to hold. What they release meanwhile is released once the arbiter can be
-    /// reached again; until then others find it held.
+    /// reach. Holders go on to hold. What they release meanwhile is released once the arbiter can
+    /// be reached again; until then others find it held.
     pub fn set_reachable(&self, reachable: bool) {
         let mut reach = self.reach.lock();
         let unsent = match (&mut *reach, reachable) {

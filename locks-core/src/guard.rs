@@ -69,7 +69,7 @@ impl Guard {
         Self { owned, on_its_thread: PhantomData }
     }
 
-    /// The guard of a hold that belongs to this thread.
+    /// Returns the guard of a hold that belongs to this thread.
     #[doc(hidden)]
     pub const fn of_thread(owned: OwnedGuard) -> Self {
         Self::new(owned)

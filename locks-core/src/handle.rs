@@ -180,7 +180,7 @@ impl Backend {
         self.0.as_ref().map(|arbiter| WeakBackend(Arc::downgrade(arbiter)))
     }
 
-    /// Whether it is the in-process engine of this process, where keys can be pinned.
+    /// Returns `true` for the in-process engine of this process, where keys can be pinned.
     #[doc(hidden)]
     pub const fn is_process(&self) -> bool {
         self.0.is_none()

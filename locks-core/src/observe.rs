@@ -320,8 +320,8 @@ pub(crate) fn unheard(release: Op<'static, ()>) {
     }
 }
 
-/// A release failed: the code under the lock has run and its value stands, so there is nobody to
-/// return the error to. That it had been lost was told when it was.
+/// Reports a release that failed: the code under the lock has run and its value stands, so there is
+/// nobody to return the error to. That it had been lost was told when it was.
 #[doc(hidden)]
 #[cold]
 pub fn report_release(error: &LockError) {

@@ -113,7 +113,7 @@ impl Caller {
         Self { site: Some(site), ..self }
     }
 
-    /// The same caller, with a request that is labelled so.
+    /// Returns the same caller, with a request of this label.
     #[must_use]
     pub fn labelled(self, label: Option<Arc<str>>) -> Self {
         Self { label, ..self }

@@ -42,7 +42,7 @@ pub struct FunctionSite {
 }
 
 impl FunctionSite {
-    /// The site at the caller's position, in `function`.
+    /// Returns the site at the caller's position, in `function`.
     #[track_caller]
     pub const fn new(function: &'static str) -> Self {
         Self { location: Location::caller(), function }

@@ -54,7 +54,7 @@ impl<'k> LockBuilder<'k> {
         self.acquire_at(site)
     }
 
-    /// [`acquire`](Self::acquire) in the name of `site`.
+    /// Like [`acquire`](Self::acquire), in the name of `site`.
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire).
@@ -183,7 +183,7 @@ impl<'k> LockBuilder<'k> {
         Acquire(Stage::Asked { builder: self, site, caller })
     }
 
-    /// The guard of an annotated function, which opens `scope` with it, if the key is free.
+    /// Returns the guard of an annotated function, which opens `scope` with it, if the key is free.
     ///
     /// # Errors
     /// Itself, for [`begin_in`](Self::begin_in).
@@ -193,7 +193,8 @@ impl<'k> LockBuilder<'k> {
         self.take_plainly(|| scope.small(), site, Since::at(site))
     }
 
-    /// The guard of a block of asynchronous code, which is anonymous (C9), if the key is free.
+    /// Returns the guard of a block of asynchronous code, which is anonymous (C9), if the key is
+    /// free.
     ///
     /// # Errors
     /// Itself, for [`begin_here`](Self::begin_here).
@@ -212,23 +213,23 @@ impl<'k> LockBuilder<'k> {
         self.take_plainly(|| SmallOwner::NOBODY, site, asked)
     }
 
-    /// The acquisition of an annotated function, which opens `scope` with it. It asks when it is
-    /// first polled.
+    /// Returns the acquisition of an annotated function, which opens `scope` with it. It asks when
+    /// it is first polled.
     #[doc(hidden)]
     pub fn begin_in(self, scope: &Scope, site: CallSite) -> Begun {
         self.begin(site, |explicit| Caller::opening(scope, explicit), Since::at(site))
     }
 
-    /// The acquisition of a block of asynchronous code, which is anonymous (C9). It asks when it is
-    /// first polled.
+    /// Returns the acquisition of a block of asynchronous code, which is anonymous (C9). It asks
+    /// when it is first polled.
     #[doc(hidden)]
     pub fn begin_here(self, site: CallSite) -> Begun {
         self.begin(site, Caller::polling, Since::at(site))
     }
 
-    /// The acquisition of a thread that looks at other things as well while it waits: what
-    /// [`acquire`](Self::acquire) is, but polled, and on the thread that begins it. Its guard is one
-    /// [of the thread](Guard::of_thread).
+    /// Returns the acquisition of a thread that looks at other things as well while it waits: what
+    /// [`acquire`](Self::acquire) is, but polled, and on the thread that begins it. Its guard is
+    /// one [of the thread](Guard::of_thread).
     #[doc(hidden)]
     pub fn begin_on_thread(self, site: CallSite) -> Begun {
         self.begin(site, Caller::blocking, Since::at(site))

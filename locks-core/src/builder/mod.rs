@@ -79,7 +79,7 @@ impl<'k> LockBuilder<'k> {
         }
     }
 
-    /// A lock on a key that its call site has looked up.
+    /// Returns a builder for a key that its call site has looked up.
     #[doc(hidden)]
     pub fn kept(key: PinnedKey) -> Self {
         Self {
@@ -121,7 +121,7 @@ impl<'k> LockBuilder<'k> {
         self
     }
 
-    /// At the backend that `choose` names when the lock is acquired.
+    /// Acquires the lock from the backend that `choose` names at that moment.
     #[doc(hidden)]
     #[inline]
     pub fn on_choice(mut self, choose: fn(Kind) -> Result<Backend, LockError>) -> Self {

@@ -46,7 +46,7 @@ impl DefaultMarker {
         }
     }
 
-    /// What processes have by default at the moment; `None` if there are none.
+    /// Returns the default backend that running processes have agreed on; `None` if none runs.
     ///
     /// # Errors
     /// What keeps the file from being read.

@@ -6,8 +6,8 @@ use nix::unistd::{Uid, User};
 use super::is_network;
 use crate::{ErrorKind, LockError};
 
-/// The directory of this user's locks: by the user database, never by the environment, so that a cron
-/// job, a service, `sudo` and a shell of one user meet (DESIGN's default: `~/.local/state/locks`, or
+/// Returns the directory of this user's locks: by the user database, never by the environment, so
+/// that a cron job, a service, `sudo` and a shell of one user meet (`~/.local/state/locks`, or
 /// `/var/tmp/locks-<uid>` where there is no home of one's own on a local disk).
 ///
 /// # Errors

@@ -1,8 +1,8 @@
 use std::io;
 use std::path::Path;
 
-/// Whether a path lies on a file system of another machine, or would if it were there: by the magic
-/// numbers of `linux/magic.h` and of the file systems' own sources.
+/// Returns `true` if a path lies on a file system of another machine, or would if it were there: by
+/// the magic numbers of `linux/magic.h` and of the file systems' own sources.
 ///
 /// # Errors
 /// What keeps the file system from being asked.

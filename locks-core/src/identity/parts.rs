@@ -18,7 +18,7 @@ impl OwnerId {
         (self.realm, kind, self.number)
     }
 
-    /// The identity with these [parts](Self::to_parts); `None` if there is no such kind.
+    /// Returns the identity with these [parts](Self::to_parts); `None` if there is no such kind.
     ///
     /// Parts that come from another process belong in a realm of their own.
     pub const fn from_parts(realm: u32, kind: u8, number: u64) -> Option<Self> {
