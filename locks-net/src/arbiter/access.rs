@@ -1,5 +1,7 @@
 //! What clients may do by their names (N5).
 
+use std::time::Duration;
+
 use locks_core::{ErrorKind, LockError, LockInfo, LostCause};
 
 use super::Arbiter;
@@ -94,7 +96,7 @@ impl Arbiter {
 
     /// Whether a session may see the key.
     pub(super) fn sees(&self, realm: u32, key: &str) -> bool {
-        self.access(realm).is_none_or(|access| key.starts_with(&access.namespace))
+        self.sessions.get(&realm).is_some_and(|session| key.starts_with(session.namespace()))
     }
 
     /// Those of them that a session may see.
@@ -112,9 +114,11 @@ impl Arbiter {
             let mut step = step.clone();
             if !self.sees(realm, &step.wants) {
                 step.wants = "a key of another namespace".into();
-                (step.waiter.owner, step.waiter.who, step.waiter.party) = Default::default();
-                (step.holder.owner, step.holder.who, step.holder.party) = Default::default();
-                step.holder.token = None;
+                let (waiter, holder) = (&mut step.waiter, &mut step.holder);
+                (waiter.owner, waiter.who, waiter.label, waiter.party) = Default::default();
+                (holder.owner, holder.who, holder.label, holder.party) = Default::default();
+                (holder.token, holder.age, holder.site) = (None, None, None);
+                (waiter.waited, waiter.site) = (Duration::ZERO, None);
             }
             step
         });

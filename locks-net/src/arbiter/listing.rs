@@ -1,6 +1,7 @@
 use locks_core::{ErrorKind, LockError, Op, Query, Token};
 
 use super::Arbiter;
+use super::session::Session;
 use crate::journal::Record;
 use crate::wire::{Event, Status};
 
@@ -99,6 +100,24 @@ impl Arbiter {
     /// Whether a session may release what others hold (N9).
     fn administers(&self, realm: u32) -> bool {
         self.sessions.get(&realm).is_some_and(|session| session.administers)
+    }
+
+    /// What a session may know of [`status`](Self::status): counts of its namespace.
+    pub(super) fn status_for(&self, realm: u32) -> Status {
+        let status = self.status();
+        let namespace = self.sessions.get(&realm).map_or("", Session::namespace);
+        if namespace.is_empty() {
+            return status;
+        }
+        let within = |session: &&Session| session.namespace().starts_with(namespace);
+        let sessions = self.sessions.values().filter(within).count() as u64;
+        let infos = match self.engine.inspect(Query::Prefix(namespace.to_owned())) {
+            Op::Now(infos) => infos.unwrap_or_default(),
+            Op::Later(_) => unreachable!("an engine without an upstream lists at once"),
+        };
+        let keys = infos.len() as u64;
+        let waiters = infos.iter().map(|info| info.waiters.len() as u64).sum();
+        Status { sessions, keys, waiters, ..status }
     }
 
     pub(super) fn status(&self) -> Status {

@@ -4,6 +4,7 @@
 use locks_core::{ErrorKind, LockError, Party};
 
 use super::Arbiter;
+use super::session::Session;
 use crate::wire::{Event, Note, Publish, Published};
 
 /// What a client has of messages that it has not taken yet, or that are on their way to it.
@@ -66,13 +67,15 @@ impl Arbiter {
                 && (receivers.is_empty()
                     || receivers.iter().any(|name| is_called(&session.party, name)))
         });
-        let mut wanted = wanted.map(|session| session.realm).collect::<Vec<_>>();
-        wanted.sort_unstable();
+        let wanted = wanted.filter_map(|session| Some((session.realm, hears(sender, session)?)));
+        let mut wanted = wanted.collect::<Vec<_>>();
+        wanted.sort_unstable_by_key(|(receiver, _)| *receiver);
         let mut published = Published::default();
-        for receiver in wanted {
-            match self.deliver(receiver, &note, &from) {
-                true => published.delivered += 1,
-                false => published.full += 1,
+        for (receiver, hearing) in wanted {
+            match (self.deliver(receiver, &note, &from), hearing) {
+                (_, Hearing::Untold) => {}
+                (true, Hearing::Told) => published.delivered += 1,
+                (false, Hearing::Told) => published.full += 1,
             }
         }
         if published.full > 0 {
@@ -107,6 +110,23 @@ impl Arbiter {
         self.tell(receiver, &event);
         true
     }
+}
+
+/// Whether the sender of a message learns that somebody was there to hear it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hearing {
+    Told,
+    Untold,
+}
+
+/// Whether what one client says is for the other one to hear, by their namespaces (N5).
+fn hears(sender: &Session, receiver: &Session) -> Option<Hearing> {
+    let (from, to) = (sender.namespace(), receiver.namespace());
+    if from == to || sender.administers && to.starts_with(from) {
+        return Some(Hearing::Told);
+    }
+    // What is said there is an administrator's business; that there is one is nobody's.
+    (receiver.administers && from.starts_with(to)).then_some(Hearing::Untold)
 }
 
 /// By its label; by its program's name, if it has none.

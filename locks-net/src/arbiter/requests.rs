@@ -31,7 +31,7 @@ impl Arbiter {
             Call::Inspect { call, query } => self.inspect(realm, call, query),
             Call::Evict { call, key, token } => self.evict(realm, call, key, token),
             Call::Status { call } => {
-                let status = self.status();
+                let status = self.status_for(realm);
                 self.tell(realm, &Event::Status { call, status });
             }
             Call::Site { id, text } => {

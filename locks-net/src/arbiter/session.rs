@@ -189,6 +189,11 @@ impl Session {
         [label, host, process, &self.client].into_iter().flatten().map(|text| text.len()).sum()
     }
 
+    /// What all keys begin with that it may lock and see.
+    pub(super) fn namespace(&self) -> &str {
+        self.access.as_ref().map_or("", |access| &access.namespace)
+    }
+
     pub(super) fn is_leased(&self) -> bool {
         self.kept == Kept::ByLease
     }

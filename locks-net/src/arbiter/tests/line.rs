@@ -6,9 +6,11 @@ use std::time::Duration;
 use locks_core::{Clock, ManualClock, Options, OwnerId, Party, Token, Wait};
 
 use super::super::{Arbiter, ConnId, Limits, Notice, Peer, Setup};
+use crate::access::{Client, Clients, Fingerprint};
 use crate::channel::{Arrived, Channel};
 use crate::journal::{Kept, Ledger, Records};
 use crate::pidfd::Process;
+use crate::secret::Proving;
 use crate::wire::{
     Acquire, Call, ClientHello, Event, FrameReader, Greeting, How, Open, Opened, Rejected, Resume,
     ServerHello, VERSION, decode_answer, put_frame, split_frame,
@@ -72,6 +74,11 @@ impl World {
             .unwrap()
     }
 
+    /// Over TCP, somebody of this name, who may do what `client` says.
+    pub(super) fn client(&mut self, name: &str, client: Client) -> Line {
+        Line::open_as(self, peer(name, client), None).unwrap()
+    }
+
     pub(super) fn leased(&mut self) -> Line {
         Line::open(self, Kept::ByLease, None).unwrap()
     }
@@ -101,6 +108,14 @@ fn arbiter(clock: &ManualClock, limits: Limits, ledger: Ledger, floor: Token, li
     .unwrap()
 }
 
+/// How a client of this name comes, over TCP: by a certificate.
+pub(super) fn peer(name: &str, client: Client) -> Peer {
+    let shown = Fingerprint([1; 32]);
+    let clients = Clients::new().client(name, client.certificate(shown)).unwrap();
+    let proving = Proving { clients: clients.into(), client: Some(shown), ..Proving::default() };
+    Peer::new(Kept::ByLease, Some(proving))
+}
+
 /// A client.
 pub(super) struct Line {
     pub(super) id: ConnId,
@@ -119,7 +134,17 @@ impl Line {
         kept: Kept,
         resume: Option<Resume>,
     ) -> Result<Self, Rejected> {
-        let id = world.arbiter.connect(Peer::new(kept, None));
+        Self::open_as(world, Peer::new(kept, None), resume)
+    }
+
+    /// One that comes so.
+    pub(super) fn open_as(
+        world: &mut World,
+        peer: Peer,
+        resume: Option<Resume>,
+    ) -> Result<Self, Rejected> {
+        let kept = peer.kept;
+        let id = world.arbiter.connect(peer);
         let mut reader = FrameReader::new(1 << 20);
         let mut say = |world: &mut World, write: &dyn Fn(&mut Vec<u8>)| {
             let mut bytes = Vec::new();

@@ -1,4 +1,5 @@
 mod changes;
+mod access;
 mod endings;
 mod figures;
 mod limits;
