@@ -185,7 +185,8 @@ impl Client {
         self
     }
 
-    /// Keeps it to keys that begin with `prefix`: others it can neither lock nor see.
+    /// Keeps it to keys that begin with `prefix`: others it can neither lock nor see. It exchanges messages with clients of
+    /// the same namespace.
     #[must_use]
     pub fn namespace(mut self, prefix: impl Into<String>) -> Self {
         self.namespace = prefix.into();
@@ -199,7 +200,8 @@ impl Client {
         self
     }
 
-    /// Lets it release what others hold.
+    /// Lets it release what others hold, reach with its messages all clients whose namespaces begin with its own, and hear
+    /// theirs.
     #[must_use]
     pub fn admin(mut self) -> Self {
         self.admin = true;

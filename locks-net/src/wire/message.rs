@@ -137,7 +137,8 @@ pub struct Status {
     pub version: String,
     /// The time for which it has been serving.
     pub serving_for: Duration,
-    /// The number of sessions, connected or not.
+    /// The number of sessions, connected or not; for a client with a [namespace](crate::Client::namespace), of that
+    /// alone, as all that follows.
     pub sessions: u64,
     /// The number of keys that are held, waited for or reserved.
     pub keys: u64,
