@@ -1,7 +1,5 @@
 //! What is said before a connection is that of a session.
 
-use std::time::Duration;
-
 use locks_core::Moment;
 
 use super::connection::{After, Fault, Stage};
@@ -13,9 +11,6 @@ use crate::wire::{Greeting, How, Open, Opened, Rejected, Resume, Why, put_frame}
 
 /// Realms from 1 on: those that fit into the engine's fast path.
 const REALMS: u32 = 1 << 21;
-
-/// Clients that mean to open a session have done so by then, where there is no room for others.
-const GREETING: Duration = Duration::from_secs(1);
 
 /// For so many clients descriptors are kept at a time.
 const AWAITED: usize = 64;
@@ -216,23 +211,6 @@ impl Arbiter {
     pub(crate) fn awaited_clients(&self) -> usize {
         let awaited = self.sessions.values().filter(|session| session.connection.is_none());
         awaited.take(AWAITED).count()
-    }
-
-    /// There is no room for another connection: one that has had time to say who it is makes some, if there is one.
-    pub(crate) fn make_room(&mut self) {
-        let now = self.now();
-        let Some(oldest) = self.newcomers.front().copied() else { return };
-        let since = self.connections.get(&oldest).and_then(|connection| connection.busy_since);
-        if since.is_some_and(|since| since.after(GREETING) <= now) {
-            self.reject_newcomer(oldest);
-        }
-    }
-
-    /// There are too many who have not said who they are.
-    pub(super) fn reject_newcomer(&mut self, id: ConnId) {
-        let why =
-            "the lock server has too many connections that have not opened a session (`newcomers`)";
-        self.reject(id, Why::LimitExceeded, why.into());
     }
 
     /// Puts a greeting into the connection's output.

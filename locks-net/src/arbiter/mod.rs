@@ -20,6 +20,7 @@ mod leases;
 mod limits;
 mod listing;
 mod messages;
+mod newcomers;
 mod observe;
 mod paper;
 mod requests;
@@ -202,7 +203,7 @@ pub(crate) enum Notice {
 const ACK_AFTER: u64 = 32;
 
 impl Arbiter {
-    /// A connection was accepted. Too many newcomers make it close the oldest of them.
+    /// A connection was accepted. Too many newcomers make it close [one](newcomers) of them.
     pub(crate) fn connect(&mut self, peer: Peer) -> ConnId {
         self.next_connection += 1;
         let id = ConnId(self.next_connection);
@@ -215,8 +216,8 @@ impl Arbiter {
         self.set_deadline(now.after(self.setup.limits.patience), Due::Connection(id));
         self.newcomers.push_back(id);
         while self.newcomers.len() > self.setup.limits.newcomers.max(1) {
-            let oldest = self.newcomers[0];
-            self.reject_newcomer(oldest);
+            let Some(least) = self.least_welcome(|_| true) else { break };
+            self.reject_newcomer(least);
         }
         id
     }

@@ -5,6 +5,7 @@ mod figures;
 mod limits;
 mod line;
 mod messages;
+mod newcomers;
 
 use std::time::Duration;
 
