@@ -420,7 +420,10 @@ impl Arbiter {
                 self.record(&Record::Shared { realm, request });
                 Event::Done { call }
             }
-            Some(Op::Now(Err(error))) => Event::Refused { call, error: self.describe_error(error) },
+            Some(Op::Now(Err(error))) => {
+                let error = self.bounded(realm, self.describe_error(error));
+                Event::Refused { call, error }
+            }
             Some(Op::Later(_)) => unreachable!("an engine without an upstream shares at once"),
             None => Event::Refused { call, error: forgotten() },
         };
