@@ -1,5 +1,5 @@
-mod changes;
 mod access;
+mod changes;
 mod endings;
 mod figures;
 mod limits;
