@@ -82,7 +82,6 @@ fn what_is_wrong_is_told_in_words_of_the_command() {
     for (line, expected) in [
         (&["run", "--backend", "mysql:", "a", "--", "true"][..], "use `file:` for"),
         (&["run", "--backend", "/var/lock", "a", "--", "true"], "write `file://`"),
-        (&["run", "--backend", "etcd://db", "a", "--", "true"], "`net:` for"),
         (&["run", "--permits", "2", "a", "--", "true"], "a backend that can, such as `net:`"),
         (&["ls", "--backend", "nonsense"], "use `file:` for"),
         (&["clean", "--backend", "nonsense:"], "use `file:` for"),
