@@ -238,6 +238,13 @@ impl EtcdBuilder {
     fn endpoint(&self, member: &str) -> Result<Endpoint, LockError> {
         let is_encrypted = self.tls || self.authority.is_some() || self.identity.is_some();
         let scheme = if is_encrypted { "https" } else { "http" };
+        // Not repeated: a password may be before it.
+        if member.contains(['@', '/']) {
+            return refused(
+                "a member of etcd is a host and a port alone, as in `10.0.0.1:2379`: a user and encryption \
+                 are named apart from it",
+            );
+        }
         let endpoint = Endpoint::from_shared(format!("{scheme}://{member}")).map_err(|error| {
             let text = format!("`{member}` is no member of a cluster: it takes a host and a port");
             LockError::new(ErrorKind::NotConfigured, "").with_message(text).with_source(error)

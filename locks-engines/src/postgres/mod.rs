@@ -267,6 +267,10 @@ impl PostgresBuilder {
         if self.hosts.iter().chain(&self.listen).any(|(host, _)| host.is_empty()) {
             return refused("PostgreSQL needs a host, as in `postgres://127.0.0.1/db`");
         }
+        // Not repeated: a password may be before it.
+        if self.hosts.iter().chain(&self.listen).any(|(host, _)| host.contains('@')) {
+            return refused("a host of PostgreSQL is named alone: the user is named apart from it");
+        }
         if self.poll && self.listen.is_some() {
             return refused(
                 "`listen` names where waiters are called, and `poll` says that they are not",
@@ -411,6 +415,18 @@ impl fmt::Debug for PostgresBuilder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_with_a_user_is_refused_and_not_shown() {
+        let hosts = ["app:hunter2@db", "postgres://app:hunter2@db"];
+        let first = hosts.map(|host| Postgres::builder(host).tls(Tls::Off));
+        let then = hosts.map(|host| Postgres::builder("db").tls(Tls::Off).or_host(host));
+        for builder in first.into_iter().chain(then) {
+            let error = builder.build().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotConfigured);
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
 
     #[test]
     fn each_address_is_encrypted_that_is_on_another_machine() {

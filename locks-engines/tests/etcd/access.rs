@@ -126,11 +126,14 @@ fn limits_are_said_before_anything_is_asked() {
         (Etcd::builder(["h"]).lease(Duration::from_secs(1)), "`2s`"),
         (Etcd::builder(["h"]).namespace("a b"), "a namespace at etcd"),
         (Etcd::builder(["h o"]), "is no member"),
+        (Etcd::builder(["app:hunter2@h:2379"]), "a host and a port alone"),
+        (Etcd::builder(["http://h:2379"]), "a host and a port alone"),
         (Etcd::builder(Vec::<String>::new()), "needs a member"),
     ] {
         let error = builder.build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotConfigured, "{error}");
         assert!(error.to_string().contains(expected), "{error}");
+        assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
     }
 }
 
