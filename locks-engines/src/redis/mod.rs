@@ -32,7 +32,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use locks_core::{
-    About, Backend, Capabilities, ErrorKind, Exclusion, Leased, LockError, TokenScope, WaiterOrder,
+    About, Backend, Capabilities, ErrorKind, Exclusion, LeaseStore, Leased, LockError, TokenScope,
+    WaiterOrder,
 };
 use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
 
@@ -160,6 +161,22 @@ impl RedisBuilder {
     /// # Errors
     /// [`NotConfigured`](ErrorKind::NotConfigured) if the namespace or the host is no name.
     pub fn build(self) -> Result<Redis, LockError> {
+        let (lease, connect, label) = (self.lease, self.connect, self.label.clone());
+        let store = self.store()?;
+        let links = store.links.clone();
+        let leased = Leased::builder(store).lease(lease).connect(connect).label(label).build();
+        Ok(Redis { backend: leased.into_backend(), links })
+    }
+
+    /// Puts the store alone together, for an adapter of one's own.
+    ///
+    /// # Errors
+    /// Those of [`build`](Self::build).
+    pub fn into_store(self) -> Result<Arc<dyn LeaseStore>, LockError> {
+        Ok(Arc::new(self.store()?))
+    }
+
+    fn store(self) -> Result<Store, LockError> {
         let refused = |why: &str| {
             Err(LockError::new(ErrorKind::NotConfigured, "").with_message(why.to_owned()))
         };
@@ -195,18 +212,12 @@ impl RedisBuilder {
             reach: self.connect,
         };
         let links = Links::new(name.clone(), server);
-        let store = Store {
+        Ok(Store {
             about: About::new(name, capabilities()),
-            links: links.clone(),
+            links,
             longest: self.lease,
             fresh: self.fresh,
-        };
-        let leased = Leased::builder(store)
-            .lease(self.lease)
-            .connect(self.connect)
-            .label(self.label)
-            .build();
-        Ok(Redis { backend: leased.into_backend(), links })
+        })
     }
 }
 

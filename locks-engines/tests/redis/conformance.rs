@@ -1,10 +1,11 @@
 //! The conformance kit, with a rival and with other processes.
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
-use locks_conformance::{Fixture, conformance, serve};
-use locks_core::Backend;
+use locks_conformance::{Fixture, StoreFixture, conformance, lease_store, serve};
+use locks_core::{Backend, LeaseStore, Query};
 use locks_engines::redis::Redis;
 
 use super::server::Server;
@@ -68,3 +69,46 @@ fn serve_the_kit() {
 }
 
 conformance!(redis, fresh);
+
+struct Stores {
+    server: Server,
+    ours: Arc<dyn LeaseStore>,
+    theirs: Arc<dyn LeaseStore>,
+}
+
+fn store_at(server: &Server) -> Arc<dyn LeaseStore> {
+    server.builder().lease(LONGEST).into_store().expect("a store")
+}
+
+fn fresh_stores() -> Stores {
+    let server = Server::start();
+    let store = || {
+        let store = store_at(&server);
+        // It connects now, and not in what a case measures.
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let listed = runtime.block_on(store.list(&Query::Prefix(String::new())));
+        assert!(listed.expect("it answers").is_empty());
+        store
+    };
+    Stores { ours: store(), theirs: store(), server }
+}
+
+impl StoreFixture for Stores {
+    fn store(&self) -> Arc<dyn LeaseStore> {
+        self.ours.clone()
+    }
+
+    fn rival(&self) -> Arc<dyn LeaseStore> {
+        self.theirs.clone()
+    }
+
+    fn tick(&self) -> Duration {
+        Duration::from_millis(40)
+    }
+
+    fn restart(&self) -> Option<Arc<dyn LeaseStore>> {
+        Some(store_at(&self.server))
+    }
+}
+
+lease_store!(store, fresh_stores);
