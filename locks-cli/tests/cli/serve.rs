@@ -76,6 +76,52 @@ fn hup_does_not_end_it_and_its_life_is_told_on_standard_error() {
 }
 
 #[test]
+fn n5_hup_reads_anew_who_comes_in_and_a_wrong_file_changes_nothing() {
+    let place = Place::new();
+    for name in ["old", "new"] {
+        let made = place.output(["secret", "--name", "deploy", "--out", name]);
+        assert!(made.status.success(), "{}", errors(&made));
+    }
+    let list = |secrets: &str| {
+        let text = format!("[deploy]\nsecret_files = [{secrets}]\n");
+        fs::write(place.path("clients.toml"), text).unwrap();
+    };
+    list("'old'");
+    let listen = ["--listen", "tcp:127.0.0.1:0", "--clients", "clients.toml"];
+    let mut serve = command(&place, &listen);
+    serve.stderr(fs::File::create(place.path("told")).unwrap());
+    let serving = Serving::start(&mut serve);
+    let comes_in = |secret: &str| {
+        let url = format!("{}?secret_file={}", serving.urls[0], place.path(secret).display());
+        let output = place.output(["ping", "--backend", &url]);
+        let code = output.status.code();
+        assert!(code == Some(0) || errors(&output).contains("secret"), "{}", errors(&output));
+        code == Some(0)
+    };
+    assert!(comes_in("old") && !comes_in("new"));
+    for (secrets, told) in
+        [("", "the client `deploy` has neither a secret"), ("'none'", "`: `deploy`: the secret in")]
+    {
+        list(secrets);
+        serving.process.signal(Signal::HUP);
+        until("it says what is wrong", || {
+            let lines = place.content("told");
+            let line = lines.lines().find(|line| line.contains("not read anew: clients in `"));
+            line.filter(|_| lines.contains(told)).map(drop)
+        });
+        assert!(comes_in("old"));
+    }
+    list("'old', 'new'");
+    serving.process.signal(Signal::HUP);
+    until("the new one comes in", || comes_in("new").then_some(()));
+    assert!(comes_in("old"));
+    list("'new'");
+    serving.process.signal(Signal::HUP);
+    until("the old one does not", || (!comes_in("old")).then_some(()));
+    assert!(comes_in("new"));
+}
+
+#[test]
 fn what_was_ignored_stays_ignored_by_a_server() {
     let place = Place::new();
     let mut under_nohup = std::process::Command::new("sh");
