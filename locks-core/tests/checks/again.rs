@@ -10,7 +10,7 @@ use locks_core::{
     Moment, Op, Options, OwnerId, Query, Request, Wait,
 };
 
-use crate::polled::engine;
+use crate::polled::{Polled, engine};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -178,5 +178,18 @@ fn c11_a_set_that_is_asked_for_again_stands_at_each_key_where_it_would_have_stoo
     engine.release(held).block().unwrap();
     engine.release(set.granted()).block().unwrap();
     drop(newcomer);
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn c9_who_waits_nests_in_the_hold_of_its_owner_that_barged_in() {
+    let (engine, backend, _clock) = engine();
+    let held = backend.named("k").acquire().unwrap().into_owned();
+    let mut inner = Polled::waiting(backend.named("k").owner(7).reentrant());
+    drop(held);
+    let outer = backend.named("k").owner(7).wait(false).acquire().unwrap();
+    let inner = inner.granted();
+    assert_eq!(inner.token(), outer.token());
+    drop((inner, outer));
     assert_eq!(engine.live_keys(), 0);
 }

@@ -43,13 +43,14 @@ impl State {
             && let Some(again) = self.ask_again(index, ask)
         {
             return match again {
-                Again::Granted(grant) => Answer::Granted(grant),
+                Again::Granted(grant) => self.granted(grant),
                 Again::Upgrades(token) => self.line_up(waiter, Some(token)),
                 Again::Refused(refusal) => Answer::Refused(refusal),
             };
         }
         if self.may_enter(ask) {
-            return Answer::Granted(self.grant(ask));
+            let grant = self.grant(ask);
+            return self.granted(grant);
         }
         if self.is_due(ask) && !self.has_errand() {
             let stolen = self.steal(ask);
@@ -63,6 +64,14 @@ impl State {
             return Answer::Refused(Refusal::Own);
         }
         self.line_up(waiter, None)
+    }
+
+    /// S5: whoever may nest in what was granted beside the queue, or steal it by now, does not wait on.
+    fn granted(&mut self, grant: Grant) -> Answer {
+        if self.tally.reentrant > 0 || !self.thieves.is_empty() {
+            self.grant_waiters();
+        }
+        Answer::Granted(grant)
     }
 
     fn line_up(&mut self, waiter: &mut Arc<Waiter>, upgrades: Option<Token>) -> Answer {

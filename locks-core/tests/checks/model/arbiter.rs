@@ -59,8 +59,11 @@ impl Arbiter {
         }
         match self.admit(request, want) {
             Err(kind) => self.fates[request] = Fate::Refused(kind),
-            // It is told so at once, before a thief finds an upgraded hold in its way.
-            Ok(()) if self.fates[request] == Fate::Granted => self.fates[request] = Fate::Held,
+            Ok(()) if self.fates[request] == Fate::Granted => {
+                // It is told so at once, also if somebody steals that at once, or nests in it.
+                self.fates[request] = Fate::Held;
+                self.serve(want.key);
+            }
             Ok(()) => {}
         }
     }
