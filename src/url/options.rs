@@ -73,6 +73,12 @@ pub(super) fn parse_options(
             "secret" | "password" if scheme.own.contains(&"password_file") => {
                 return Err(refused(format!("option `{name}`: {NO_PASSWORDS}")));
             }
+            // Not repeated: it may be the rest of a password.
+            _ if !scheme.own.contains(&name) && option.contains('@') => {
+                let why =
+                    "no option has an `@`: a `?` before the server's name is written as `%3F`";
+                return Err(refused(why.into()));
+            }
             _ if !scheme.own.contains(&name) => {
                 let known = [&OPTIONS[..], scheme.own].concat();
                 return Err(refused(format!("no option `{name}`: there are {}", listed(&known))));

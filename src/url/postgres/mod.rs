@@ -262,6 +262,8 @@ mod tests {
             ("postgres://127.0.0.1/x?poll&listen=db", "`poll` says that they are not"),
             ("postgres://127.0.0.1/x?passfile=/nowhere/at/all", "cannot be read"),
             ("postgres://127.0.0.1/x?password=hunter2", "no place for a password"),
+            ("postgres://app:a?hunter2@db/x", "is written as `%3F`"),
+            ("postgres://app:a?hunter2=b@db/x", "is written as `%3F`"),
         ] {
             let text = opened(url).unwrap_err();
             assert!(text.contains(expected) && !text.contains("hunter2"), "{url}: {text}");
