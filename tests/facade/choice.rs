@@ -90,12 +90,9 @@ fn the_url_serves_functions_blocks_and_builders() {
 #[test]
 fn a_url_that_makes_no_sense_fails_the_acquisition_and_settles_nothing() {
     let test = "choice::a_url_that_makes_no_sense_fails_the_acquisition_and_settles_nothing";
-    with_url(test, Some("etcd://db"), || {
+    with_url(test, Some("mysql://db"), || {
         let error = locks::named("k").acquire().unwrap_err();
-        is_not_configured(
-            &error,
-            "`LOCKS_URL`: `etcd:` is for the clients of an etcd cluster, and",
-        );
+        is_not_configured(&error, "`LOCKS_URL`: `mysql:` is no scheme");
         is_not_configured(&locks::list().unwrap_err(), "`LOCKS_URL`");
         locks::install(Engine::new()).unwrap();
         drop(locks::named("k").acquire().unwrap());

@@ -8,7 +8,7 @@ pub struct Limits {
     /// Sessions, connected or not. 4,096 by default.
     pub sessions: usize,
     /// Connections that have not opened their session yet; when there are more, the oldest one of the busiest address is
-    /// closed, and first those from where nobody was let in within a `lease`. 256 by default.
+    /// closed, addresses first from which no client was let in within a `lease`. 256 by default.
     pub newcomers: usize,
     /// Bytes of one frame, at least 4 KiB. 256 KiB by default.
     pub frame: usize,
