@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use super::pending::Pending;
 use super::subject::Subject;
@@ -256,6 +257,7 @@ pub(super) fn c3_an_older_waiter_of_the_holders_client_goes_first(subject: &Subj
     if !subject.orders() {
         return;
     }
+    let mut judged = 0;
     for round in 0..50 {
         let guard = subject.take(subject.lock("k"));
         let waiting = [0, 1].map(|turn| {
@@ -269,16 +271,23 @@ pub(super) fn c3_an_older_waiter_of_the_holders_client_goes_first(subject: &Subj
             let served = served.clone();
             subject.thread("a waiter", move |subject| {
                 let guard = waiting.granted(subject);
-                let _ = served.send(std::thread::current().id());
+                let _ = served.send((std::thread::current().id(), Instant::now()));
                 drop(guard);
                 std::thread::current().id()
             })
         });
+        let released = Instant::now();
         drop(guard);
         let [older, younger] = threads.map(|thread| thread.finish_in_time(subject));
-        let order = Vec::from_iter(order.try_iter());
-        assert_eq!(order, [older, younger], "in round {round} the younger one came first");
+        let (order, at): (Vec<_>, Vec<_>) = order.try_iter().unzip();
+        // A store passes over the one that it has called and that does not come within 250 ms, which
+        // a busy machine can do to the older one.
+        if at[0] - released < Duration::from_millis(200) {
+            assert_eq!(order, [older, younger], "in round {round} the younger one came first");
+            judged += 1;
+        }
     }
+    assert!(judged >= 10, "only {judged} of 50 rounds were quick enough to tell");
     subject.assert_free("k");
 }
 
