@@ -10,14 +10,14 @@
 pub use locks_conformance as conformance;
 #[cfg(feature = "conformance")]
 pub use locks_conformance::conformance;
-pub use locks_core::{
-    About, Alarm, Alarms, Bounds, Caller, Capabilities, Claim, ClaimSet, Clock, Completion, Engine,
-    EngineBuilder, Exclusion, Granted, Hold, HoldRecord, KeySet, Keys, LockBackend, Loss,
-    ManualClock, Moment, Observer, Op, Query, Request, SystemClock, TokenScope, TokenSource, Turn,
-    TurnEnd, Upstream, WaiterOrder, WeakEngine, Within, check_key,
-};
 #[cfg(feature = "leases")]
 pub use locks_core::{
     AcquisitionId, BootClock, Claimed, EntryState, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry,
     LeasePlace, LeaseRenewal, LeaseStore, Leased, LeasedBuilder, Refusal, Renewed, Wake, WakeSink,
+};
+pub use locks_core::{
+    Alarm, Alarms, BackendInfo, Bounds, Caller, Capabilities, Claim, ClaimSet, Clock, Completion,
+    Engine, EngineBuilder, Exclusion, Granted, Hold, HoldRecord, KeySet, Keys, LockBackend, Loss,
+    ManualClock, Moment, Observer, Op, Query, Request, SystemClock, TokenScope, TokenSource, Turn,
+    TurnEnd, Upstream, WaiterOrder, WeakEngine, Within, check_key,
 };

@@ -4,8 +4,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    About, Backend, DeadlockStep, Granted, Hold, HolderInfo, KeySet, Keys, LockBackend, LockError,
-    LockInfo, LostCause, Op, Query, Request, Token, Wait,
+    Backend, BackendInfo, DeadlockStep, Granted, Hold, HolderInfo, KeySet, Keys, LockBackend,
+    LockError, LockInfo, LostCause, Op, Query, Request, Token, Wait,
 };
 
 /// What a URL says for requests that do not.
@@ -90,7 +90,7 @@ struct WithDefaults {
 }
 
 impl LockBackend for WithDefaults {
-    fn about(&self) -> &About {
+    fn about(&self) -> &BackendInfo {
         self.inner.about()
     }
 
@@ -140,8 +140,8 @@ impl LockBackend for WithDefaults {
         self.inner.refresh(hold)
     }
 
-    fn disown(&self, hold: &Hold) {
-        self.inner.disown(hold);
+    fn detach_owner(&self, hold: &Hold) {
+        self.inner.detach_owner(hold);
     }
 
     fn mark_done(&self, hold: &Hold) {

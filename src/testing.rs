@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use locks_core::{
-    About, Backend, Capabilities, Engine, Granted, Hold, HolderInfo, LockBackend, LockError,
+    Backend, BackendInfo, Capabilities, Engine, Granted, Hold, HolderInfo, LockBackend, LockError,
     LockInfo, LostCause, ManualClock, Op, OwnedGuard, Query, Request, Token,
 };
 
@@ -44,7 +44,7 @@ impl TestBackend {
     /// Creates a backend without holds.
     pub fn new() -> Self {
         let clock = ManualClock::new();
-        let about = About::new("test:", Capabilities::process());
+        let about = BackendInfo::new("test:", Capabilities::process());
         let engine = Engine::builder().about(about).clock(Arc::new(clock.clone())).build();
         let reach = Arc::new(Reach(Mutex::new(Ok(()))));
         let arbiter = Arbiter { engine: engine.clone(), reach: reach.clone() };
@@ -219,7 +219,7 @@ impl Drop for Arbiter {
 }
 
 impl LockBackend for Arbiter {
-    fn about(&self) -> &About {
+    fn about(&self) -> &BackendInfo {
         self.engine.about()
     }
 
@@ -247,8 +247,8 @@ impl LockBackend for Arbiter {
         self.reach().map_or_else(Op::failed, |engine| engine.refresh(hold))
     }
 
-    fn disown(&self, hold: &Hold) {
-        self.engine.disown(hold);
+    fn detach_owner(&self, hold: &Hold) {
+        self.engine.detach_owner(hold);
     }
 
     fn mark_done(&self, hold: &Hold) {

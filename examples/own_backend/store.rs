@@ -5,9 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use locks::backend::{
-    About, AcquisitionId, BootClock, Capabilities, Claimed, Clock, Exclusion, LeaseClaim, LeaseEnd,
-    LeaseEnding, LeaseEntry, LeaseRenewal, LeaseStore, Op, Query, Renewed, TokenScope, WaiterOrder,
-    Wake,
+    AcquisitionId, BackendInfo, BootClock, Capabilities, Claimed, Clock, Exclusion, LeaseClaim,
+    LeaseEnd, LeaseEnding, LeaseEntry, LeaseRenewal, LeaseStore, Op, Query, Renewed, TokenScope,
+    WaiterOrder, Wake,
 };
 use locks::{LockError, LostCause};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
@@ -39,7 +39,7 @@ const SCHEMA: &str = "
 pub(crate) const GRACE: i64 = 250_000_000;
 
 pub(crate) struct SqliteStore {
-    about: About,
+    about: BackendInfo,
     connection: Mutex<Connection>,
     /// The name of this client of the table.
     client: String,
@@ -65,7 +65,7 @@ impl SqliteStore {
         (can.shared, can.permits, can.several_keys) = (true, true, true);
         (can.steal, can.bounds, can.evict) = (true, true, true);
         (can.listing, can.ages) = (true, true);
-        let about = About::new(format!("sqlite:{}", path.display()), can);
+        let about = BackendInfo::new(format!("sqlite:{}", path.display()), can);
         let client = AcquisitionId::unique().to_string();
         Ok(Self { about, connection: Mutex::new(connection), client })
     }
@@ -109,7 +109,7 @@ impl From<rusqlite::Error> for Refused {
 }
 
 impl LeaseStore for SqliteStore {
-    fn about(&self) -> &About {
+    fn about(&self) -> &BackendInfo {
         &self.about
     }
 

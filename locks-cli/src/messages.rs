@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::time::Duration;
 
-use locks::Party;
+use locks::ProcessInfo;
 use locks::net::{Message, NetBackend, Received};
 use serde_json::json;
 
@@ -53,7 +53,7 @@ pub(crate) fn publish(asked: &PublishArgs) -> Result<Status, Failure> {
 
 /// Prints messages as they come.
 pub(crate) fn messages(asked: &MessagesArgs) -> Result<Status, Failure> {
-    let mut party = Party::default();
+    let mut party = ProcessInfo::default();
     party.process = Some("locks".to_owned());
     party.label = Some(asked.name.clone().unwrap_or_else(|| "locks".to_owned()));
     let mailbox = server(asked.place.open(&party)?)?.messages().block()?;

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use locks::backend::{About, Capabilities, Exclusion, Query, TokenScope, WaiterOrder};
+use locks::backend::{BackendInfo, Capabilities, Exclusion, Query, TokenScope, WaiterOrder};
 use locks::net::Status as ServerStatus;
 use serde_json::{Value, json};
 
@@ -31,7 +31,7 @@ pub(crate) fn ping(asked: &PingArgs) -> Result<Status, Failure> {
     out::print(&text).map(|()| Status::Done)
 }
 
-fn words(about: &About, took: Option<Duration>, server: Option<&ServerStatus>) -> String {
+fn words(about: &BackendInfo, took: Option<Duration>, server: Option<&ServerStatus>) -> String {
     let can = &about.capabilities;
     let mut text = about.name.clone();
     match took {
@@ -69,7 +69,7 @@ fn lasting(time: Duration) -> String {
     }
 }
 
-fn json(about: &About, took: Option<Duration>, server: Option<&ServerStatus>) -> String {
+fn json(about: &BackendInfo, took: Option<Duration>, server: Option<&ServerStatus>) -> String {
     let can = &about.capabilities;
     let abilities = abilities(can).into_iter();
     let abilities = abilities.map(|(name, able)| (name.to_owned(), json!(able))).collect::<Value>();

@@ -5,7 +5,7 @@ use std::env::{self, VarError};
 use locks::backend::Exclusion;
 use locks::file::FileBackend;
 use locks::net::NetBackend;
-use locks::{Backend, Party};
+use locks::{Backend, ProcessInfo};
 
 use crate::status::Failure;
 
@@ -47,7 +47,7 @@ impl Place {
 
     /// The backend there, to hold locks at, as this party. One that nobody has named is this process's default, and
     /// so has to be that of others, too.
-    pub(crate) fn open(&self, party: &Party) -> Result<Opened, Failure> {
+    pub(crate) fn open(&self, party: &ProcessInfo) -> Result<Opened, Failure> {
         // A server hears of processes, not of their requests.
         let process = party.process.as_deref().unwrap_or_default();
         let label = party.label.as_deref().unwrap_or(process);

@@ -1,7 +1,7 @@
 //! C12: who holds, who waits, since when and where.
 
 use super::subject::Subject;
-use locks_core::{CallSite, ErrorKind, Mode, OwnerId, Party, Query, scope};
+use locks_core::{CallSite, ErrorKind, Mode, OwnerId, ProcessInfo, Query, scope};
 
 /// Asserts that a backend that lists nothing says so.
 pub(super) fn assert_listing_unsupported(subject: &Subject) {
@@ -12,7 +12,7 @@ pub(super) fn assert_listing_unsupported(subject: &Subject) {
 
 /// The call site lies in this kit: in the program, or as text from another process.
 #[track_caller]
-pub(super) fn assert_here(site: Option<CallSite>, party: &Party) {
+pub(super) fn assert_here(site: Option<CallSite>, party: &ProcessInfo) {
     let text = site.map(|site| site.to_string()).or_else(|| party.site.clone());
     let text = text.expect("the call site is known");
     assert!(text.contains("conformance"), "`{text}` is not where it was asked for");

@@ -2,7 +2,7 @@ use std::fmt;
 use std::task::{Context, Poll, Waker};
 
 use crate::engine::{Slot, SlotRef};
-use crate::{About, HolderInfo, LockInfo, LostCause, Op, Query, Request, Token};
+use crate::{BackendInfo, HolderInfo, LockInfo, LostCause, Op, Query, Request, Token};
 
 /// A lock backend: grants named locks and takes them back.
 ///
@@ -16,7 +16,7 @@ use crate::{About, HolderInfo, LockInfo, LostCause, Op, Query, Request, Token};
 /// 1. **Exclusion ([C1](crate::contract#c1-exclusion)).** Until a hold is released, lost or evicted, no
 ///    conflicting one is granted. Keys are compared byte for byte.
 /// 2. **Waiting ([C2](crate::contract#c2-waiting)).** [`acquire`](Self::acquire) fails with `Contended`
-///    at once for [`Wait::No`](crate::Wait::No), with `Timeout` at the deadline for `AtMost`, and
+///    at once for [`Wait::Try`](crate::Wait::Try), with `Timeout` at the deadline for `AtMost`, and
 ///    otherwise waits. One deadline covers all keys and begins at the call.
 /// 3. **Cancellation ([C5](crate::contract#c5-cancellation)).** Dropping the pending operation leaves
 ///    no hold and no place in a queue, and wakes the next waiter. Once it has completed, the caller
@@ -35,7 +35,7 @@ use crate::{About, HolderInfo, LockInfo, LostCause, Op, Query, Request, Token};
 /// not.
 pub trait LockBackend: Send + Sync + 'static {
     /// Returns the name and the capabilities of the backend.
-    fn about(&self) -> &About;
+    fn about(&self) -> &BackendInfo;
 
     /// Grants the request's keys, all or none.
     ///
@@ -73,7 +73,7 @@ pub trait LockBackend: Send + Sync + 'static {
     /// Detaches the hold from its owner, because its guard may leave the thread that it was granted to
     /// ([C9](crate::contract#c9-re-entry)). A backend that does not track owners does nothing; one that
     /// wraps another forwards the call.
-    fn disown(&self, hold: &Hold);
+    fn detach_owner(&self, hold: &Hold);
 
     /// Notes that what was done under the hold has succeeded: a reservation that depends on it
     /// ([`Reserve::IfDone`](crate::Reserve::IfDone)) stays once the hold is released ([C14](crate::contract#c14-bounds-of-a-hold)). Of a nest only

@@ -4,14 +4,14 @@ use crate::{LockError, Mode, Request, Reserve};
 /// [`LockBackend::about`](crate::LockBackend::about).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct About {
+pub struct BackendInfo {
     /// The name in errors and logs, such as `memory:` or `file:///var/lock/app`. Never a secret.
     pub name: String,
     /// The capabilities.
     pub capabilities: Capabilities,
 }
 
-impl About {
+impl BackendInfo {
     /// Creates the description of a backend.
     pub fn new(name: impl Into<String>, capabilities: Capabilities) -> Self {
         Self { name: name.into(), capabilities }

@@ -103,7 +103,7 @@ impl Guard {
     /// # Ok::<(), locks::LockError>(())
     /// ```
     pub fn into_owned(self) -> OwnedGuard {
-        self.owned.disown();
+        self.owned.detach_owner();
         self.owned
     }
 
@@ -486,8 +486,8 @@ impl OwnedGuard {
         unsafe { (ManuallyDrop::take(&mut self.hold), ManuallyDrop::take(&mut self.backend)) }
     }
 
-    fn disown(&self) {
-        self.backend.disown(&self.hold);
+    fn detach_owner(&self) {
+        self.backend.detach_owner(&self.hold);
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use crate::{
-    About, CallSite, Engine, Granted, Guard, Hold, HolderInfo, LockBackend, LockBuilder, LockError,
-    LockInfo, LostCause, Op, OwnedGuard, Query, Request, Token,
+    BackendInfo, CallSite, Engine, Granted, Guard, Hold, HolderInfo, LockBackend, LockBuilder,
+    LockError, LockInfo, LostCause, Op, OwnedGuard, Query, Request, Token,
 };
 
 /// A handle to a backend; clones refer to the same one.
@@ -242,7 +242,7 @@ impl From<&Self> for Backend {
 /// The operations of a [`LockBackend`], for backends that wrap another.
 impl Backend {
     /// Returns the name and the capabilities of the backend.
-    pub fn about(&self) -> &About {
+    pub fn about(&self) -> &BackendInfo {
         match self.behind() {
             Behind::Engine(engine) => engine.about(),
             Behind::Other(other) => other.about(),
@@ -304,11 +304,11 @@ impl Backend {
         }
     }
 
-    /// Takes the hold from the thread that it belongs to, if it does; see [`LockBackend::disown`].
-    pub fn disown(&self, hold: &Hold) {
+    /// Takes the hold from the thread that it belongs to, if it does; see [`LockBackend::detach_owner`].
+    pub fn detach_owner(&self, hold: &Hold) {
         match self.behind() {
-            Behind::Engine(engine) => engine.disown(hold),
-            Behind::Other(other) => other.disown(hold),
+            Behind::Engine(engine) => engine.detach_owner(hold),
+            Behind::Other(other) => other.detach_owner(hold),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{CallSite, Mode, OwnerId, Token};
 /// All fields are empty for this process.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Party {
+pub struct ProcessInfo {
     /// The label that the program gave itself, as by `label=` in the URL.
     pub label: Option<String>,
     /// The host, for backends that serve several.
@@ -46,7 +46,7 @@ pub struct HolderInfo {
     /// ([C9](crate::contract#c9-re-entry)).
     pub depth: usize,
     /// The process of the holder.
-    pub party: Party,
+    pub party: ProcessInfo,
     /// The call site of the acquisition, if it is in this program.
     pub site: Option<CallSite>,
     /// The time since the grant or the last refresh, on the backend's clock.
@@ -67,7 +67,7 @@ pub struct WaiterInfo {
     /// The label of the request.
     pub label: Option<String>,
     /// The process of the waiter.
-    pub party: Party,
+    pub party: ProcessInfo,
     /// The call site of the request, if it is in this program.
     pub site: Option<CallSite>,
     /// The time that it has been waiting.
@@ -120,7 +120,7 @@ impl Query {
 impl HolderInfo {
     /// Creates a description with the mode; every other field is empty.
     pub fn new(mode: Mode) -> Self {
-        let party = Party::default();
+        let party = ProcessInfo::default();
         Self {
             mode,
             token: None,
@@ -146,7 +146,7 @@ impl HolderInfo {
 impl WaiterInfo {
     /// Creates a description with the mode and the time waited; every other field is empty.
     pub fn new(mode: Mode, waited: Duration) -> Self {
-        let party = Party::default();
+        let party = ProcessInfo::default();
         Self { mode, owner: None, who: None, label: None, party, site: None, waited }
     }
 }
@@ -165,14 +165,14 @@ impl LockInfo {
     }
 }
 
-impl Party {
+impl ProcessInfo {
     /// Returns `true` for this process.
-    pub fn is_here(&self) -> bool {
-        *self == Party::default()
+    pub fn is_local(&self) -> bool {
+        *self == ProcessInfo::default()
     }
 }
 
-impl fmt::Display for Party {
+impl fmt::Display for ProcessInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = self.label.as_deref().or(self.process.as_deref());
         match (name, self.pid) {
@@ -256,8 +256,8 @@ impl fmt::Display for LockInfo {
     }
 }
 
-fn write_who(f: &mut fmt::Formatter<'_>, who: Option<&str>, party: &Party) -> fmt::Result {
-    match (who, party.is_here()) {
+fn write_who(f: &mut fmt::Formatter<'_>, who: Option<&str>, party: &ProcessInfo) -> fmt::Result {
+    match (who, party.is_local()) {
         (Some(who), true) => f.write_str(who),
         (Some(who), false) => write!(f, "{who} of {party}"),
         (None, true) => f.write_str("a task of this process"),
@@ -269,7 +269,11 @@ fn write_label(f: &mut fmt::Formatter<'_>, label: Option<&str>) -> fmt::Result {
     label.map_or(Ok(()), |label| write!(f, " for `{label}`"))
 }
 
-fn write_site(f: &mut fmt::Formatter<'_>, site: Option<CallSite>, party: &Party) -> fmt::Result {
+fn write_site(
+    f: &mut fmt::Formatter<'_>,
+    site: Option<CallSite>,
+    party: &ProcessInfo,
+) -> fmt::Result {
     match (site, &party.site) {
         (Some(site), _) => write!(f, ", at {site}"),
         (None, Some(site)) => write!(f, ", at {site}"),

@@ -40,7 +40,7 @@ pub use backend::{Granted, Hold, LockBackend};
 #[doc(hidden)]
 pub use builder::Begun;
 pub use builder::{Acquire, CancelToken, LockBuilder};
-pub use capabilities::{About, Capabilities, Exclusion, TokenScope, WaiterOrder};
+pub use capabilities::{BackendInfo, Capabilities, Exclusion, TokenScope, WaiterOrder};
 pub use clock::{Alarm, Alarms, Clock, ManualClock, Moment, SystemClock};
 pub use engine::{
     Bounds, Claim, ClaimSet, Completion, Engine, EngineBuilder, HoldRecord, Loss, Observer,
@@ -52,7 +52,7 @@ pub use handle::Backend;
 #[doc(hidden)]
 pub use handle::WeakBackend;
 pub use identity::{OwnerId, Scope, Scoped, Within, current, scope};
-pub use info::{HolderInfo, LockInfo, Party, Query, WaiterInfo};
+pub use info::{HolderInfo, LockInfo, ProcessInfo, Query, WaiterInfo};
 pub use key::{KeySet, Keys, MAX_KEY_LEN, check_key};
 #[cfg(feature = "leases")]
 pub use leased::{

@@ -11,14 +11,14 @@ pub enum Wait {
     #[default]
     Forever,
     /// Not at all: granted now or [`Contended`](crate::ErrorKind::Contended).
-    No,
+    Try,
     /// At most this long, then [`Timeout`](crate::ErrorKind::Timeout).
     AtMost(Duration),
 }
 
 impl From<bool> for Wait {
     fn from(wait: bool) -> Self {
-        if wait { Wait::Forever } else { Wait::No }
+        if wait { Wait::Forever } else { Wait::Try }
     }
 }
 

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::{SmallOwner, Within, current_within};
-use crate::{CallSite, Keys, Mode, Moment, Options, OwnerId, Party, Wait};
+use crate::{CallSite, Keys, Mode, Moment, Options, OwnerId, ProcessInfo, Wait};
 
 /// A request for a lock, as a [`LockBackend`](crate::LockBackend) gets it.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub struct Caller {
     /// The position in this program.
     pub site: Option<CallSite>,
     /// The process that asks, if it is not this one.
-    pub party: Option<Arc<Party>>,
+    pub party: Option<Arc<ProcessInfo>>,
     /// The label of the request, for lists, errors and events
     /// ([C12](crate::contract#c12-holder-information)).
     pub label: Option<Arc<str>>,
@@ -121,7 +121,7 @@ impl Caller {
 
     /// Returns the caller as one of another process.
     #[must_use]
-    pub fn of(self, party: Arc<Party>) -> Self {
+    pub fn of(self, party: Arc<ProcessInfo>) -> Self {
         Self { party: Some(party), ..self }
     }
 
@@ -148,14 +148,14 @@ impl Caller {
     }
 
     /// What the fast path has room for, if that is all there is to know of this caller.
-    pub(crate) fn as_swift(&self) -> Option<Swift> {
+    pub(crate) fn as_fast_holder(&self) -> Option<FastHolder> {
         let plain = self.party.is_none() && self.label.is_none() && self.runs_as() == self.owner;
         let site = self.site.filter(|_| plain)?;
         let owner = match self.owner {
             None => SmallOwner::NOBODY,
             Some(owner) => owner.small()?,
         };
-        Some(Swift { owner, site })
+        Some(FastHolder { owner, site })
     }
 
     /// Returns the identities that may hold something while this caller waits (C10): a scope that
@@ -177,7 +177,7 @@ impl Caller {
 
 /// What the fast path needs to know of a caller.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Swift {
+pub(crate) struct FastHolder {
     pub(crate) owner: SmallOwner,
     pub(crate) site: CallSite,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use locks_core::directory::default_directory;
 use locks_core::{
-    About, Backend, Capabilities, Engine, ErrorKind, Exclusion, Granted, Hold, HolderInfo,
+    Backend, BackendInfo, Capabilities, Engine, ErrorKind, Exclusion, Granted, Hold, HolderInfo,
     LockBackend, LockError, LockInfo, LostCause, Op, Query, Request, Token, TokenScope,
     WaiterOrder, check_key,
 };
@@ -222,7 +222,7 @@ impl FileBackendBuilder {
 }
 
 /// What files can do here.
-fn about(directory: &Directory) -> About {
+fn about(directory: &Directory) -> BackendInfo {
     let steals = directory.exchanges && directory.has_table();
     let mut can = Capabilities::plain(Exclusion::Kernel, TokenScope::Directory);
     can.order = WaiterOrder::WithinProcess;
@@ -236,11 +236,11 @@ fn about(directory: &Directory) -> About {
     can.listing_waiters = true;
     can.ages = true;
     can.evict = directory.exchanges;
-    About::new(directory.name.clone(), can)
+    BackendInfo::new(directory.name.clone(), can)
 }
 
 impl LockBackend for FileBackend {
-    fn about(&self) -> &About {
+    fn about(&self) -> &BackendInfo {
         &self.0.about
     }
 
@@ -298,10 +298,10 @@ impl LockBackend for FileBackend {
         }
     }
 
-    fn disown(&self, hold: &Hold) {
+    fn detach_owner(&self, hold: &Hold) {
         match self.0.own() {
-            Some(own) => own.engine.disown(hold),
-            None => drop(self.in_child(hold, |backend, hold| backend.disown(hold))),
+            Some(own) => own.engine.detach_owner(hold),
+            None => drop(self.in_child(hold, |backend, hold| backend.detach_owner(hold))),
         }
     }
 

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use locks_core::fork::{PerProcess, generation};
-use locks_core::{About, Engine, Granted, Hold, LockBackend, LockError, Op, Request};
+use locks_core::{BackendInfo, Engine, Granted, Hold, LockBackend, LockError, Op, Request};
 
 use crate::backend::FileBackend;
 use crate::directory::Directory;
@@ -24,7 +24,7 @@ use crate::files::Files;
 
 /// An open backend: of the process that has opened it, and of its children.
 pub(crate) struct Opening {
-    pub(crate) about: About,
+    pub(crate) about: BackendInfo,
     /// As it was found at first.
     pub(crate) directory: Arc<Directory>,
     generation: u64,
@@ -53,7 +53,7 @@ pub(crate) enum Side<'a> {
 }
 
 impl Opening {
-    pub(crate) fn new(about: About, directory: Arc<Directory>, own: Own) -> Self {
+    pub(crate) fn new(about: BackendInfo, directory: Arc<Directory>, own: Own) -> Self {
         let (generation, forked) = (generation(), PerProcess::new());
         Self { about, directory, generation, own: Some(own), forked }
     }
@@ -141,7 +141,7 @@ struct Bound<'a, T> {
 }
 
 /// `op`, for this process alone.
-pub(crate) fn bound<'a, T: 'a>(op: Op<'a, T>, about: &About) -> Op<'a, T> {
+pub(crate) fn bound<'a, T: 'a>(op: Op<'a, T>, about: &BackendInfo) -> Op<'a, T> {
     match op {
         Op::Now(outcome) => Op::Now(outcome),
         Op::Later(op) => {

@@ -10,7 +10,7 @@ use locks_core::{Alarm, Clock, HolderInfo, LostCause, SystemClock};
 
 use crate::directory::{ASIDE, Directory, Inode, theft_under_way};
 use crate::kernel::{self, Nanos, Opened};
-use crate::record::{About, Entry, Record, Text};
+use crate::record::{Entry, HolderText, Record, Text};
 use crate::watch::{Signal, Watching, watch};
 
 /// How soon to look again at a theft that was under way.
@@ -29,7 +29,7 @@ pub(crate) struct Held {
     pub(crate) directory: Arc<Directory>,
     pub(crate) file: Opened,
     pub(crate) exclusive: bool,
-    pub(crate) about: About,
+    pub(crate) about: HolderText,
     pub(crate) process: Arc<kernel::Process>,
     /// Since when this process has the file's `flock`, and how many grants that has served.
     pub(crate) locked_since: Nanos,
@@ -103,7 +103,7 @@ impl Held {
         directory: Arc<Directory>,
         file: Opened,
         exclusive: bool,
-        about: About,
+        about: HolderText,
         process: Arc<kernel::Process>,
         over: Option<(u64, LostCause)>,
         terms: Terms,

@@ -1,7 +1,7 @@
 //! Whether there are descriptors for all keys of a request (C2): each lock takes one, and to find out by
 //! opening file after file takes long, and leaves none to anybody else of the process meanwhile.
 
-use locks_core::{About, Keys, LockError};
+use locks_core::{BackendInfo, Keys, LockError};
 use rustix::process::{Resource, getrlimit};
 
 use crate::fault;
@@ -15,7 +15,7 @@ const SPARE: usize = 8;
 ///
 /// # Errors
 /// `LimitExceeded`.
-pub(crate) fn check(keys: Keys<'_>, about: &About) -> Result<(), LockError> {
+pub(crate) fn check(keys: Keys<'_>, about: &BackendInfo) -> Result<(), LockError> {
     let wanted = keys.iter().count();
     if wanted < MANY {
         return Ok(());

@@ -78,7 +78,7 @@ mod tests {
 
     use super::*;
     use crate::directory::{Directory, Exchange, Settings};
-    use crate::record::{About, Text};
+    use crate::record::{HolderText, Text};
 
     /// Files with one grant.
     fn granted(name: &str, exclusive: bool) -> (Arc<Files>, Turn) {
@@ -88,7 +88,7 @@ mod tests {
         let file = directory.open_file("k.lock").unwrap();
         fs4::FileExt::try_lock(&*file).unwrap();
         let process = files.process.clone();
-        let about = About::new(&Caller::anonymous(), "", &process);
+        let about = HolderText::new(&Caller::anonymous(), "", &process);
         let terms = Terms { token: 1 << 32, greatest: 1 << 32, since: 1, ..Terms::default() };
         let held =
             Held::new("k", "k.lock", directory, file, exclusive, about, process, None, terms);

@@ -13,7 +13,7 @@ use crate::directory::{Directory, Inode};
 use crate::files::Files;
 use crate::kernel::{self, Nanos, Opened, Process};
 use crate::name;
-use crate::record::{About, tell};
+use crate::record::{HolderText, tell};
 
 /// What the names of these files begin with; the process's pid namespace, its number there, its start and
 /// when the file was made follow. It has the file locked for as long as it lives.
@@ -56,7 +56,7 @@ impl Waits {
         key: &str,
         exclusive: bool,
         since: Nanos,
-        about: &About,
+        about: &HolderText,
     ) -> Option<ToldWait> {
         let mut line =
             format!("{} since {since} key ", if exclusive { "exclusive" } else { "shared" });

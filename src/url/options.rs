@@ -131,7 +131,7 @@ fn listed(names: &[&str]) -> String {
 fn parse_wait(value: &str) -> Result<Wait, LockError> {
     match value {
         "true" => Ok(Wait::Forever),
-        "false" => Ok(Wait::No),
+        "false" => Ok(Wait::Try),
         _ => duration::parse(value).map(Wait::AtMost).ok_or_else(|| {
             refused(format!("option `wait` wants `true`, `false` or {}", duration::SHAPE))
         }),

@@ -107,7 +107,7 @@ impl LockArgs {
     ) -> Result<Self, Failure> {
         let mut options = Options::default();
         options.wait = if matches.get_flag("no-wait") {
-            Some(Wait::No)
+            Some(Wait::Try)
         } else {
             // Without a word, what the URL says; without that, for ever.
             matches.remove_one("wait")
@@ -152,7 +152,7 @@ fn waiting() -> ValueParser {
     ValueParser::new(|text: &str| -> Result<Wait, String> {
         match text {
             "true" => Ok(Wait::Forever),
-            "false" => Ok(Wait::No),
+            "false" => Ok(Wait::Try),
             _ => duration::parse(text).map(Wait::AtMost).ok_or_else(|| {
                 format!("it is `true`, `false` or a duration, which is {}", duration::SHAPE)
             }),

@@ -283,7 +283,7 @@ mod tests {
             other => panic!("{line:?} is no run: {other:?}"),
         };
         let seconds = |seconds| Some(locks::Wait::AtMost(Duration::from_secs(seconds)));
-        let (forever, no) = (Some(locks::Wait::Forever), Some(locks::Wait::No));
+        let (forever, no) = (Some(locks::Wait::Forever), Some(locks::Wait::Try));
         for (options, expected) in [
             (&["--wait=5s"][..], seconds(5)),
             (&["--wait", "5s"], seconds(5)),

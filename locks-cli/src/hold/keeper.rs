@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::thread;
 use std::time::Instant;
 
-use locks::Party;
+use locks::ProcessInfo;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, pidfd_send_signal, setsid};
 
@@ -161,8 +161,8 @@ impl Keeper {
 }
 
 /// Who holds it, in lists and errors: the script. The process is this one.
-fn party(pid: Pid, asked: &HoldArgs) -> Party {
-    let mut party = Party::default();
+fn party(pid: Pid, asked: &HoldArgs) -> ProcessInfo {
+    let mut party = ProcessInfo::default();
     party.label.clone_from(&asked.lock.label);
     party.process = name(pid);
     party

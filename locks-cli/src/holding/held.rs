@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use locks::backend::{Caller, Granted, Hold, KeySet, Keys, Op, Request};
-use locks::{Backend, ErrorKind, LockError, LostCause, Options, Party, Token};
+use locks::{Backend, ErrorKind, LockError, LostCause, Options, ProcessInfo, Token};
 
 use crate::place::Opened;
 
@@ -22,11 +22,11 @@ pub(crate) struct Held {
 pub(crate) struct Asked {
     keys: KeySet,
     options: Options,
-    party: Arc<Party>,
+    party: Arc<ProcessInfo>,
 }
 
 impl Asked {
-    pub(crate) fn new(keys: &[String], options: Options, party: Party) -> Self {
+    pub(crate) fn new(keys: &[String], options: Options, party: ProcessInfo) -> Self {
         Self { keys: KeySet::new(keys), options, party: Arc::new(party) }
     }
 

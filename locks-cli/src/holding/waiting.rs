@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use locks::backend::Exclusion;
-use locks::{LockError, Party};
+use locks::{LockError, ProcessInfo};
 use rustix::process::Signal;
 
 use super::events::{Event, Events};
@@ -30,7 +30,11 @@ pub(crate) enum Outcome {
 ///
 /// # Errors
 /// Whatever is wrong, but for a conflict.
-pub(crate) fn acquire(asked: &LockArgs, party: Party, events: &Events) -> Result<Outcome, Failure> {
+pub(crate) fn acquire(
+    asked: &LockArgs,
+    party: ProcessInfo,
+    events: &Events,
+) -> Result<Outcome, Failure> {
     acquire_at(&asked.place.open(&party)?, asked, party, events)
 }
 
@@ -41,7 +45,7 @@ pub(crate) fn acquire(asked: &LockArgs, party: Party, events: &Events) -> Result
 pub(crate) fn acquire_at(
     at: &Opened,
     asked: &LockArgs,
-    party: Party,
+    party: ProcessInfo,
     events: &Events,
 ) -> Result<Outcome, Failure> {
     if !asked.quiet {
@@ -86,7 +90,12 @@ enum Waited {
     Ended(Signal),
 }
 
-fn wait(at: &Opened, asked: &LockArgs, party: Party, events: &Events) -> Result<Waited, LockError> {
+fn wait(
+    at: &Opened,
+    asked: &LockArgs,
+    party: ProcessInfo,
+    events: &Events,
+) -> Result<Waited, LockError> {
     let backend = &at.backend;
     let wanted = Asked::new(&asked.keys, asked.options, party);
     let mut acquisition = pin!(wanted.of(backend));

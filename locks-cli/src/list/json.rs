@@ -2,7 +2,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use locks::{HolderInfo, LockInfo, Mode, Party, WaiterInfo};
+use locks::{HolderInfo, LockInfo, Mode, ProcessInfo, WaiterInfo};
 use serde_json::{Map, Value, json};
 
 use super::person;
@@ -51,7 +51,7 @@ fn waiter(waiter: &WaiterInfo) -> Value {
 fn somebody(
     mode: Mode,
     who: Option<&str>,
-    party: &Party,
+    party: &ProcessInfo,
     site: Option<String>,
 ) -> Map<String, Value> {
     let mut somebody: Map<String, Value> = [

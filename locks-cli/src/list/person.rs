@@ -1,13 +1,13 @@
 //! Who is behind a hold or a wait, beyond what the backend knows.
 
-use locks::{HolderInfo, Mode, Party, WaiterInfo};
+use locks::{HolderInfo, Mode, ProcessInfo, WaiterInfo};
 
 use crate::quoted::quoted;
 
 /// The command line of the party's process, where that runs on this machine and lets us look.
-pub(crate) fn command(party: &Party) -> Option<String> {
+pub(crate) fn command(party: &ProcessInfo) -> Option<String> {
     // The number means nothing on another machine, or in another pid namespace.
-    if party.unseen || party.host.as_deref().is_some_and(|host| !is_here(host)) {
+    if party.unseen || party.host.as_deref().is_some_and(|host| !is_local(host)) {
         return None;
     }
     let line = std::fs::read(format!("/proc/{}/cmdline", party.pid?)).ok()?;
@@ -44,7 +44,7 @@ pub(crate) fn waiter_site(waiter: &WaiterInfo) -> Option<String> {
 }
 
 /// Whether it is the name of this machine.
-pub(crate) fn is_here(host: &str) -> bool {
+pub(crate) fn is_local(host: &str) -> bool {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
     name.is_ok_and(|name| name.trim() == host)
 }
@@ -55,7 +55,7 @@ mod tests {
 
     #[test]
     fn the_command_of_this_process_is_known_and_that_of_another_machine_is_not() {
-        let mut party = Party::default();
+        let mut party = ProcessInfo::default();
         assert_eq!(command(&party), None);
         party.pid = Some(std::process::id());
         assert!(command(&party).is_some());

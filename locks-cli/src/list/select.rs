@@ -3,7 +3,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::time::Duration;
 
-use locks::{LockInfo, Party};
+use locks::{LockInfo, ProcessInfo};
 
 use super::person;
 
@@ -126,7 +126,7 @@ pub(crate) fn waited(lock: &LockInfo) -> Option<Duration> {
 /// Keys that nobody holds come last.
 fn holder(lock: &LockInfo) -> (bool, String) {
     let Some(first) = lock.holders.first() else { return (true, String::new()) };
-    let Party { label, process, pid, .. } = &first.party;
+    let ProcessInfo { label, process, pid, .. } = &first.party;
     let name = label.as_ref().or(process.as_ref()).cloned().unwrap_or_default();
     (false, format!("{} {:>10}", name.to_lowercase(), pid.unwrap_or_default()))
 }
@@ -134,8 +134,8 @@ fn holder(lock: &LockInfo) -> (bool, String) {
 /// Whether the key, or somebody who holds it or waits for it, is called something like `text`, which is in small letters.
 fn is_about(lock: &LockInfo, text: &str) -> bool {
     let has = |name: &str| name.to_lowercase().contains(text);
-    let is_known = |party: &Party, who: Option<&str>, site: Option<String>| {
-        let Party { label, host, process, pid, .. } = party;
+    let is_known = |party: &ProcessInfo, who: Option<&str>, site: Option<String>| {
+        let ProcessInfo { label, host, process, pid, .. } = party;
         let names = [label.as_deref(), host.as_deref(), process.as_deref(), who, site.as_deref()];
         names.into_iter().flatten().any(has) || pid.is_some_and(|pid| pid.to_string() == text)
     };

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use locks::{HolderInfo, LockInfo, Mode, Party, WaiterInfo};
+use locks::{HolderInfo, LockInfo, Mode, ProcessInfo, WaiterInfo};
 
 use super::person;
 
@@ -98,11 +98,11 @@ fn waiters(waiters: &[WaiterInfo]) -> String {
     }
 }
 
-fn name(who: Option<&str>, party: &Party) -> Option<String> {
+fn name(who: Option<&str>, party: &ProcessInfo) -> Option<String> {
     let (label, process) = (party.label.as_deref(), party.process.as_deref());
     // What is told twice is one name, and where everybody is needs no telling.
     let process = process.filter(|process| label != Some(process));
-    let host = party.host.as_deref().filter(|host| !person::is_here(host));
+    let host = party.host.as_deref().filter(|host| !person::is_local(host));
     let known = [label, process, who];
     let mut words = known.into_iter().flatten().map(str::to_owned).collect::<Vec<_>>();
     words.extend(host.map(|host| format!("on {host}")));

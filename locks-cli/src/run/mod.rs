@@ -11,7 +11,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Instant;
 
-use locks::Party;
+use locks::ProcessInfo;
 
 use self::child::{Child, Ended};
 use self::jobs::Job;
@@ -59,9 +59,9 @@ pub(crate) fn run(asked: RunArgs, inherited: &Inherited) -> Result<Status, Failu
 
 /// Who is going to hold it, in lists and errors: the command. The process is this one, which passes
 /// signals on.
-fn party(asked: &RunArgs) -> Party {
+fn party(asked: &RunArgs) -> ProcessInfo {
     let command = asked.command.first().map(Path::new).and_then(Path::file_name);
-    let mut party = Party::default();
+    let mut party = ProcessInfo::default();
     party.label.clone_from(&asked.lock.label);
     party.process = command.map(|name| name.to_string_lossy().into_owned());
     party

@@ -17,8 +17,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use locks_core::{
-    About, Capabilities, ErrorKind, Exclusion, Granted, Hold, HolderInfo, LockBackend, LockError,
-    LockInfo, LostCause, Mode, Op, Query, Request, Token, TokenScope, Wait,
+    BackendInfo, Capabilities, ErrorKind, Exclusion, Granted, Hold, HolderInfo, LockBackend,
+    LockError, LockInfo, LostCause, Mode, Op, Query, Request, Token, TokenScope, Wait,
 };
 
 /// One thing that the backend gets wrong.
@@ -44,7 +44,7 @@ pub(crate) enum Flaw {
 
 /// A client of the arbiter that a directory stands for.
 pub(crate) struct Sockets {
-    about: About,
+    about: BackendInfo,
     held: Arc<Held>,
 }
 
@@ -100,7 +100,7 @@ impl Sockets {
             process: std::process::id(),
             hangs,
         };
-        Self { about: About::new("sockets", can), held: Arc::new(held) }
+        Self { about: BackendInfo::new("sockets", can), held: Arc::new(held) }
     }
 
     fn refuse_undeclared(&self, request: &Request<'_>) -> Result<(), LockError> {
@@ -189,7 +189,7 @@ impl Held {
 }
 
 impl LockBackend for Sockets {
-    fn about(&self) -> &About {
+    fn about(&self) -> &BackendInfo {
         &self.about
     }
 
@@ -211,7 +211,7 @@ impl LockBackend for Sockets {
             Ok(None) => {}
         }
         let deadline = match request.wait() {
-            Wait::No => return Op::failed(LockError::new(ErrorKind::Contended, key)),
+            Wait::Try => return Op::failed(LockError::new(ErrorKind::Contended, key)),
             Wait::Forever => None,
             Wait::AtMost(limit) => Instant::now().checked_add(limit),
         };
@@ -244,7 +244,7 @@ impl LockBackend for Sockets {
         Op::ready(())
     }
 
-    fn disown(&self, _: &Hold) {}
+    fn detach_owner(&self, _: &Hold) {}
 
     fn mark_done(&self, _: &Hold) {}
 

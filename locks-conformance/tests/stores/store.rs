@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use locks_conformance::StoreFixture;
 use locks_core::{
-    About, Capabilities, Claimed, Clock, Exclusion, LeaseClaim, LeaseEnding, LeaseEntry,
+    BackendInfo, Capabilities, Claimed, Clock, Exclusion, LeaseClaim, LeaseEnding, LeaseEntry,
     LeaseRenewal, LeaseStore, LockError, ManualClock, Moment, Op, Query, Renewed, TokenScope,
     WaiterOrder, Wake,
 };
@@ -37,7 +37,7 @@ struct State {
 
 /// A client of the store.
 pub(crate) struct Client {
-    about: About,
+    about: BackendInfo,
     number: u32,
     state: Arc<Mutex<State>>,
     clock: ManualClock,
@@ -69,7 +69,7 @@ impl Shared {
         let clock = ManualClock::new();
         let client = |number| {
             Arc::new(Client {
-                about: About::new("store:", can),
+                about: BackendInfo::new("store:", can),
                 number,
                 state: state.clone(),
                 clock: clock.clone(),
@@ -187,7 +187,7 @@ impl Client {
 }
 
 impl LeaseStore for Client {
-    fn about(&self) -> &About {
+    fn about(&self) -> &BackendInfo {
         &self.about
     }
 

@@ -14,7 +14,7 @@ use crate::engine;
 use crate::handle::Behind;
 use crate::identity::SmallOwner;
 use crate::observe::{self, Since};
-use crate::request::Swift;
+use crate::request::FastHolder;
 use crate::{
     Backend, CallSite, Caller, Guard, Hold, LockError, Op, Options, OwnedGuard, OwnerId, PinnedKey,
     Request, Scope, Wait,
@@ -278,7 +278,7 @@ impl<'k> LockBuilder<'k> {
 
     fn only_nest(&mut self) {
         (self.options.reentrant, self.options.only_nests) = (true, true);
-        self.options.wait = Some(Wait::No);
+        self.options.wait = Some(Wait::Try);
     }
 
     fn request<'a>(
@@ -381,7 +381,7 @@ fn take_plainly(
     // No more of the options than that, so that they need not be in memory.
     let (steals, is_fair) = (options.steal_after.is_some(), options.fair == Some(true));
     if let Behind::Engine(engine) = backend.behind()
-        && let holder = (Swift { owner: owner(), site })
+        && let holder = (FastHolder { owner: owner(), site })
         && let Some((slot, token)) = engine.take_one(key, steals, is_fair, holder)
     {
         return Took::Hold(Hold::plain(slot, token), backend);

@@ -13,10 +13,10 @@ use super::upstream::{Turn, lost_error};
 use super::{Core, Engine, PinnedKey};
 use crate::backend::{HoldRepr, SlotHold};
 use crate::park::Spin;
-use crate::request::Swift;
+use crate::request::FastHolder;
 use crate::{
-    About, Granted, Hold, HolderInfo, LockError, LockInfo, LostCause, Mode, Op, OwnerId, Query,
-    Request, SystemClock, Token, Wait, check_key,
+    BackendInfo, Granted, Hold, HolderInfo, LockError, LockInfo, LostCause, Mode, Op, OwnerId,
+    Query, Request, SystemClock, Token, Wait, check_key,
 };
 
 impl Engine {
@@ -37,15 +37,17 @@ impl Engine {
         }
     }
 
-    /// Detaches the hold from its owner as [`disown`](crate::LockBackend::disown) does, and gives it to
+    /// Detaches the hold from its owner as [`detach_owner`](crate::LockBackend::detach_owner) does, and gives it to
     /// `owner`, for a server that identifies its clients by the owner.
-    pub fn disown_to(&self, hold: &Hold, owner: Option<OwnerId>) {
+    pub fn detach_owner_to(&self, hold: &Hold, owner: Option<OwnerId>) {
         if !self.granted(hold) {
             return;
         }
         for hold in hold.slots() {
             // A hold that is lost belongs to nobody as it is.
-            let _ = self.core.with_hold(hold, |entry| entry.disown(hold.level, hold.token, owner));
+            let _ = self
+                .core
+                .with_hold(hold, |entry| entry.detach_owner(hold.level, hold.token, owner));
         }
     }
 
@@ -56,7 +58,7 @@ impl Engine {
         key: &str,
         steals: bool,
         is_fair: bool,
-        holder: Swift,
+        holder: FastHolder,
     ) -> Option<(SlotRef, Token)> {
         if !self.core.swift {
             return None;
@@ -108,7 +110,7 @@ impl Engine {
         let mut since = None;
         let deadline = match request.wait() {
             Wait::AtMost(limit) => Some(since.insert(core.clock.now()).after(limit)),
-            Wait::Forever | Wait::No => None,
+            Wait::Forever | Wait::Try => None,
         };
         if !(simple && kept.is_some())
             && let Err(error) = core.about.check(&request)
@@ -122,7 +124,7 @@ impl Engine {
         let mut slot = kept.map(|kept| unsafe { Pinned::new(core, kept.slot_ref()) });
         if let Some((holder, key)) = fast {
             // A task does not look again where that would be for a look-up's sake.
-            let looks = request.wait() != Wait::No && (parks || slot.is_some());
+            let looks = request.wait() != Wait::Try && (parks || slot.is_some());
             let spin = Spin::new(looks, parks && deadline.is_none());
             let slot = slot.get_or_insert_with(|| core.pin(key));
             let is_fair = request.options.fair == Some(true);
@@ -294,7 +296,7 @@ impl Core {
 /// The operations of a [`LockBackend`](crate::LockBackend).
 impl Engine {
     /// Returns the name and the capabilities of the engine.
-    pub fn about(&self) -> &About {
+    pub fn about(&self) -> &BackendInfo {
         &self.core.about
     }
 
@@ -359,9 +361,9 @@ impl Engine {
         Op::all(renewed)
     }
 
-    /// Takes the hold from the thread that it belongs to, if it does; see [`LockBackend::disown`](crate::LockBackend::disown).
-    pub fn disown(&self, hold: &Hold) {
-        self.disown_to(hold, None);
+    /// Takes the hold from the thread that it belongs to, if it does; see [`LockBackend::detach_owner`](crate::LockBackend::detach_owner).
+    pub fn detach_owner(&self, hold: &Hold) {
+        self.detach_owner_to(hold, None);
     }
 
     /// Notes that what was done under the hold has succeeded; see

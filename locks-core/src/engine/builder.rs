@@ -8,7 +8,7 @@ use super::registry::Registry;
 use super::upstream::Upstream;
 use super::{Core, Engine, Observer};
 use crate::clock::{Alarm, Moment, Stamp};
-use crate::{About, Capabilities, Clock, LockError, SystemClock, Token};
+use crate::{BackendInfo, Capabilities, Clock, LockError, SystemClock, Token};
 
 /// A source of fencing tokens for an [`Engine`], if they are not to start anew with each process
 /// ([C7](crate::contract#c7-fencing-tokens)).
@@ -27,7 +27,7 @@ pub trait TokenSource: Send + Sync + 'static {
 /// [`Engine::builder`].
 #[must_use = "a builder makes no engine until `build`"]
 pub struct EngineBuilder {
-    about: About,
+    about: BackendInfo,
     clock: Time,
     tokens: Option<Arc<dyn TokenSource>>,
     floor: Token,
@@ -36,7 +36,7 @@ pub struct EngineBuilder {
 }
 
 impl EngineBuilder {
-    pub(super) fn new(about: About) -> Self {
+    pub(super) fn new(about: BackendInfo) -> Self {
         Self {
             about,
             clock: Time::System,
@@ -48,7 +48,7 @@ impl EngineBuilder {
     }
 
     /// Sets the name of the engine, and restricts its capabilities.
-    pub fn about(mut self, about: About) -> Self {
+    pub fn about(mut self, about: BackendInfo) -> Self {
         self.about = about;
         self
     }

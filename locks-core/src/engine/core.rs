@@ -12,11 +12,11 @@ use super::state::{Ended, TURNS};
 use super::upstream::{Upstream, lost_error};
 use crate::backend::SlotHold;
 use crate::clock::{Alarm, Moment};
-use crate::{About, LockError, LostCause, Op, Token};
+use crate::{BackendInfo, LockError, LostCause, Op, Token};
 
 /// What an engine is made of; shared by its handles, its waiters and its alarms.
 pub(crate) struct Core {
-    pub(super) about: About,
+    pub(super) about: BackendInfo,
     pub(super) registry: Registry,
     pub(super) clock: Time,
     pub(super) tokens: Option<Arc<dyn TokenSource>>,

@@ -9,7 +9,7 @@ use super::slot::Frozen;
 use super::state::{Ask, HoldEntry, Place, Waiter};
 use crate::clock::Moment;
 use crate::{
-    CallSite, Caller, ErrorKind, HolderInfo, LockError, LockInfo, OwnerId, Party, WaiterInfo,
+    CallSite, Caller, ErrorKind, HolderInfo, LockError, LockInfo, OwnerId, ProcessInfo, WaiterInfo,
 };
 
 /// Errors name so many holders and waiters, and count the rest.
@@ -44,7 +44,7 @@ pub(super) fn asked(caller: &Caller, mode: crate::Mode, waited: Duration) -> Wai
     }
 }
 
-fn party(party: Option<&Party>) -> Party {
+fn party(party: Option<&ProcessInfo>) -> ProcessInfo {
     party.cloned().unwrap_or_default()
 }
 

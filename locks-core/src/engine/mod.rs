@@ -38,7 +38,7 @@ pub(crate) use self::queued::{Begun, Waiting};
 pub use self::records::HoldRecord;
 pub(crate) use self::slot::{Slot, SlotRef};
 pub use self::upstream::{Bounds, Claim, ClaimSet, Completion, Turn, TurnEnd, Upstream};
-use crate::{About, Capabilities, LostCause, Token};
+use crate::{BackendInfo, Capabilities, LostCause, Token};
 
 /// The in-process backend: queues, shared and exclusive holds, permits, stealing, re-entry, deadlock
 /// detection, fencing tokens and introspection, in the memory of this process.
@@ -76,7 +76,7 @@ impl Engine {
 
     /// Creates a builder for an engine with its own clock, tokens, observer or upstream.
     pub fn builder() -> EngineBuilder {
-        EngineBuilder::new(About::new("memory:", Capabilities::process()))
+        EngineBuilder::new(BackendInfo::new("memory:", Capabilities::process()))
     }
 
     /// Returns the engine that this process shares.

@@ -6,7 +6,7 @@ use crate::backend::{Hold, HoldRepr};
 use crate::clock::SystemClock;
 use crate::identity::SmallOwner;
 use crate::observe::Since;
-use crate::request::Swift;
+use crate::request::FastHolder;
 use crate::{Backend, CallSite, Guard, LockError, Options, OwnedGuard, Scope, check_key};
 
 /// A key of the [process's engine](Engine::process) that has been looked up once and for all: for a
@@ -34,20 +34,20 @@ impl PinnedKey {
     #[inline]
     pub fn try_acquire(&self, site: CallSite) -> Option<Guard> {
         let owner = SmallOwner::current();
-        Some(Guard::new(self.take(Swift { owner, site })?))
+        Some(Guard::new(self.take(FastHolder { owner, site })?))
     }
 
     /// Acquires the key as [`try_acquire`](Self::try_acquire) does, for an annotated async function that
     /// opens `scope`.
     #[inline]
     pub fn try_acquire_in(&self, scope: &Scope, site: CallSite) -> Option<OwnedGuard> {
-        self.take(Swift { owner: scope.small(), site })
+        self.take(FastHolder { owner: scope.small(), site })
     }
 
     /// Acquires the key as [`try_acquire`](Self::try_acquire) does, anonymously.
     #[inline]
     pub fn try_acquire_here(&self, site: CallSite) -> Option<OwnedGuard> {
-        self.take(Swift { owner: SmallOwner::NOBODY, site })
+        self.take(FastHolder { owner: SmallOwner::NOBODY, site })
     }
 
     /// Takes the key if it is free, before those who wait for it too, if no more than a plain lock is asked for.
@@ -64,7 +64,7 @@ impl PinnedKey {
         if options.steal_after.is_some() {
             SystemClock::expect_thieves();
         }
-        let holder = Swift { owner: owner(), site };
+        let holder = FastHolder { owner: owner(), site };
         Engine::process().core.take_kept(*self, options.fair == Some(true), holder)
     }
 
@@ -79,7 +79,7 @@ impl PinnedKey {
     }
 
     #[inline]
-    fn take(&self, holder: Swift) -> Option<OwnedGuard> {
+    fn take(&self, holder: FastHolder) -> Option<OwnedGuard> {
         let asked = Since::at(holder.site);
         // SAFETY: the slot is pinned for ever, and the process's engine is never dropped.
         let slot = unsafe { self.slot.get() };

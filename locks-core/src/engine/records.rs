@@ -53,7 +53,7 @@ impl Engine {
     /// ascending order; none if it is lost, or not this engine's.
     ///
     /// A record is true of the moment it was made at. [Refreshing](crate::LockBackend::refresh) a guard
-    /// and [disowning](crate::LockBackend::disown) it change its record, and so does releasing the guard
+    /// and [disowning](crate::LockBackend::detach_owner) it change its record, and so does releasing the guard
     /// that it is nested in. The [party](crate::Caller::party) of the holder is not in it.
     pub fn record(&self, hold: &Hold) -> Vec<HoldRecord> {
         if !self.granted(hold) {

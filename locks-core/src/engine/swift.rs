@@ -3,13 +3,18 @@
 use super::slot::{Slot, SlotRef};
 use super::{Core, PinnedKey};
 use crate::park::Spin;
-use crate::request::Swift;
+use crate::request::FastHolder;
 use crate::{Hold, Request, Token};
 
 impl Core {
     /// Takes `key` if it is one, and free.
     #[inline]
-    pub(super) fn take(&self, key: &str, is_fair: bool, holder: Swift) -> Option<(SlotRef, Token)> {
+    pub(super) fn take(
+        &self,
+        key: &str,
+        is_fair: bool,
+        holder: FastHolder,
+    ) -> Option<(SlotRef, Token)> {
         let taken = self.registry.take_over(key);
         let (slot, token) = taken.or_else(|| self.take_known(key, is_fair))?;
         // SAFETY: we hold it (I2 of `Slot`).
@@ -28,9 +33,9 @@ impl Core {
     }
 
     /// Who will hold the key, if the fast path can grant what is asked for.
-    pub(super) fn fast_holder(&self, request: &Request<'_>) -> Option<Swift> {
+    pub(super) fn fast_holder(&self, request: &Request<'_>) -> Option<FastHolder> {
         let plain = self.swift && request.options.is_plain() && request.asked.is_none();
-        request.caller.as_swift().filter(|_| plain)
+        request.caller.as_fast_holder().filter(|_| plain)
     }
 
     /// Takes a key that nobody is at; a single one may have been looked up before.
@@ -39,7 +44,7 @@ impl Core {
         key: &str,
         kept: Option<PinnedKey>,
         is_fair: bool,
-        holder: Swift,
+        holder: FastHolder,
     ) -> Option<Hold> {
         let Some(kept) = kept else {
             let (slot, token) = self.take(key, is_fair, holder)?;
@@ -48,7 +53,12 @@ impl Core {
         self.take_kept(kept, is_fair, holder)
     }
 
-    pub(super) fn take_kept(&self, kept: PinnedKey, is_fair: bool, holder: Swift) -> Option<Hold> {
+    pub(super) fn take_kept(
+        &self,
+        kept: PinnedKey,
+        is_fair: bool,
+        holder: FastHolder,
+    ) -> Option<Hold> {
         // SAFETY: the slot is pinned for ever.
         let slot = unsafe { kept.slot_ref().get() };
         let token = self.take_from(slot, is_fair)?;
@@ -61,7 +71,7 @@ impl Core {
         &self,
         slot: SlotRef,
         alive: &Slot,
-        holder: Swift,
+        holder: FastHolder,
         is_fair: bool,
         spin: Spin,
         parks: bool,
@@ -100,7 +110,7 @@ mod tests {
     }
 
     fn request(key: &'static str, owner: OwnerId, change: fn(&mut Options)) -> Request<'static> {
-        let mut options = Options { wait: Some(Wait::No), ..Options::default() };
+        let mut options = Options { wait: Some(Wait::Try), ..Options::default() };
         change(&mut options);
         let site = CallSite::interned("src/pay.rs:88").unwrap();
         Request::new(Keys::one(key), options, Caller::named(owner).at(site))

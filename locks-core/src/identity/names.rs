@@ -43,7 +43,7 @@ pub(super) fn note(number: u64) {
 
 impl OwnerId {
     /// What it calls itself, where that tells a person something. Whose it is, if it is of another
-    /// realm, is for the [`Party`](crate::Party) to say.
+    /// realm, is for the [`ProcessInfo`](crate::ProcessInfo) to say.
     #[doc(hidden)]
     pub fn describe(self) -> Option<String> {
         (self.kind != OwnerKind::Acquisition).then(|| Name(self).to_string())

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::client::{Client, Settings};
 use super::clock::BootClock;
 use super::upstream::StoreUpstream;
-use crate::{About, Backend, Capabilities, Clock, Engine, LeaseStore, WaiterOrder};
+use crate::{Backend, BackendInfo, Capabilities, Clock, Engine, LeaseStore, WaiterOrder};
 
 /// An adapter that makes a backend of a [`LeaseStore`].
 ///
@@ -122,7 +122,7 @@ impl<S: LeaseStore> LeasedBuilder<S> {
 }
 
 /// What the store can do, and what the adapter adds to it.
-fn about(store: &About) -> About {
+fn about(store: &BackendInfo) -> BackendInfo {
     let can = store.capabilities;
     let capabilities = Capabilities {
         order: can.order.max(WaiterOrder::WithinProcess),
@@ -132,7 +132,7 @@ fn about(store: &About) -> About {
         listing_waiters: can.listing,
         ..can
     };
-    About::new(store.name.clone(), capabilities)
+    BackendInfo::new(store.name.clone(), capabilities)
 }
 
 impl<S: LeaseStore> From<Leased<S>> for Backend {

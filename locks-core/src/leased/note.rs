@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use crate::{Caller, HolderInfo, LeaseEntry, Party, WaiterInfo};
+use crate::{Caller, HolderInfo, LeaseEntry, ProcessInfo, WaiterInfo};
 
 /// Between the parts of a note; no name contains it.
 const PART: char = '\u{1f}';
@@ -28,7 +28,7 @@ static HERE: LazyLock<Here> = LazyLock::new(|| Here {
 /// the request.
 pub(super) fn write(caller: &Caller, label: &str) -> String {
     let party = caller.party.as_deref();
-    let given = |part: fn(&Party) -> Option<&String>| part(party?).cloned();
+    let given = |part: fn(&ProcessInfo) -> Option<&String>| part(party?).cloned();
     let here = |part: &String| party.is_none().then(|| part.clone());
     let pid = match party {
         Some(party) => party.pid,
@@ -70,10 +70,10 @@ pub(super) fn waiter(entry: &LeaseEntry) -> WaiterInfo {
     WaiterInfo { party, who, label, ..WaiterInfo::new(entry.mode, entry.age.unwrap_or_default()) }
 }
 
-fn read(note: &str) -> (Party, Option<String>, Option<String>) {
+fn read(note: &str) -> (ProcessInfo, Option<String>, Option<String>) {
     let mut parts = note.split(PART).map(|part| (!part.is_empty()).then(|| part.to_owned()));
     let mut next = || parts.next().flatten();
-    let mut party = Party {
+    let mut party = ProcessInfo {
         label: next(),
         host: next(),
         pid: next().and_then(|pid| pid.parse().ok()),

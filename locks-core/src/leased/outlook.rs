@@ -55,11 +55,11 @@ impl Outlook {
             Wait::AtMost(left) => {
                 (Some(begun.after(left)), connect.min(left.saturating_add(waited)))
             }
-            Wait::Forever | Wait::No => (None, connect),
+            Wait::Forever | Wait::Try => (None, connect),
         };
         Self {
             begun,
-            tries: matches!(wait, Wait::No | Wait::AtMost(Duration::ZERO)),
+            tries: matches!(wait, Wait::Try | Wait::AtMost(Duration::ZERO)),
             wait,
             deadline,
             first_answer_by: begun.after(reach),
@@ -122,7 +122,7 @@ impl Outlook {
             Word::Nothing => return None,
             _ if !late && !self.tries => return None,
             Word::Refused(refusal) => {
-                let tried = self.wait == Wait::No;
+                let tried = self.wait == Wait::Try;
                 let kind = if tried { ErrorKind::Contended } else { ErrorKind::Timeout };
                 let in_the_way = &refusal.in_the_way;
                 // Of several keys the error is about the first that is not to be had.

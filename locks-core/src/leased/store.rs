@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use super::hints::WakeSink;
 use super::steps::{Claimed, LeaseClaim, LeaseEnding, LeaseEntry, LeaseRenewal, Renewed};
-use crate::{About, Op, Query};
+use crate::{BackendInfo, Op, Query};
 
 /// A store that grants leases: a table of a database, a key-value service.
 ///
@@ -64,13 +64,13 @@ use crate::{About, Op, Query};
 /// use std::time::{Duration, Instant};
 ///
 /// use locks::backend::{
-///     About, AcquisitionId, Capabilities, Claimed, Exclusion, LeaseClaim, LeaseEnding, LeaseEntry,
+///     BackendInfo, AcquisitionId, Capabilities, Claimed, Exclusion, LeaseClaim, LeaseEnding, LeaseEntry,
 ///     LeaseRenewal, LeaseStore, Leased, Op, Query, Refusal, Renewed, TokenScope, Wake,
 /// };
 /// use locks::{LockError, LostCause, Token};
 ///
 /// struct Memory {
-///     about: About,
+///     about: BackendInfo,
 ///     table: Mutex<Table>,
 /// }
 ///
@@ -88,7 +88,7 @@ use crate::{About, Op, Query};
 /// }
 ///
 /// impl LeaseStore for Memory {
-///     fn about(&self) -> &About {
+///     fn about(&self) -> &BackendInfo {
 ///         &self.about
 ///     }
 ///
@@ -142,7 +142,7 @@ use crate::{About, Op, Query};
 ///     }
 /// }
 ///
-/// let about = About::new("memory", Capabilities::plain(Exclusion::Lease, TokenScope::Process));
+/// let about = BackendInfo::new("memory", Capabilities::plain(Exclusion::Lease, TokenScope::Process));
 /// let store = Memory { about, table: Mutex::default() };
 /// let backend = Leased::builder(store).lease(Duration::from_secs(5)).build().into_backend();
 /// let guard = backend.named("invoice:42").acquire()?;
@@ -153,7 +153,7 @@ use crate::{About, Op, Query};
 pub trait LeaseStore: Send + Sync + 'static {
     /// Returns the name and the capabilities. `deadlock_detection`, `reentrant`, `upgrade` and
     /// `listing_waiters` are the adapter's, whatever it says here.
-    fn about(&self) -> &About;
+    fn about(&self) -> &BackendInfo;
 
     /// Grants all keys of the claim if nothing is in the way, and else returns what is.
     ///
@@ -219,7 +219,7 @@ impl Wake {
 macro_rules! forward {
     ($pointer:ident) => {
         impl<S: LeaseStore + ?Sized> LeaseStore for $pointer<S> {
-            fn about(&self) -> &About {
+            fn about(&self) -> &BackendInfo {
                 (**self).about()
             }
 

@@ -11,13 +11,13 @@ use super::clock::BootClock;
 use super::upstream::StoreUpstream;
 use crate::sync::plain::Mutex;
 use crate::{
-    About, Backend, Capabilities, Claimed, Engine, Exclusion, LeaseClaim, LeaseEnding, LeaseEntry,
-    LeaseRenewal, LeaseStore, Op, Query, Renewed, Token, TokenScope, Wake,
+    Backend, BackendInfo, Capabilities, Claimed, Engine, Exclusion, LeaseClaim, LeaseEnding,
+    LeaseEntry, LeaseRenewal, LeaseStore, Op, Query, Renewed, Token, TokenScope, Wake,
 };
 
 /// Grants everything; for the threads of one process, which the engine keeps apart.
 struct Yes {
-    about: About,
+    about: BackendInfo,
     token: AtomicU64,
     /// Where the steps are answered from, if not at once.
     late: Option<mpsc::Sender<Box<dyn FnOnce() + Send>>>,
@@ -35,7 +35,8 @@ impl Yes {
             });
             sender
         });
-        let about = About::new("yes", Capabilities::plain(Exclusion::Lease, TokenScope::Process));
+        let about =
+            BackendInfo::new("yes", Capabilities::plain(Exclusion::Lease, TokenScope::Process));
         Self { about, token: AtomicU64::new(0), late }
     }
 
@@ -60,7 +61,7 @@ impl Yes {
 }
 
 impl LeaseStore for Yes {
-    fn about(&self) -> &About {
+    fn about(&self) -> &BackendInfo {
         &self.about
     }
 

@@ -40,7 +40,7 @@ impl<S: LeaseStore> StoreUpstream<S> {
             return Op::failed(client.forked().with_key(keys[0]));
         }
         let wait = options.wait.unwrap_or_default();
-        let waits = !matches!(wait, Wait::No | Wait::AtMost(Duration::ZERO));
+        let waits = !matches!(wait, Wait::Try | Wait::AtMost(Duration::ZERO));
         let keep = if waits { client.place_keep() } else { Duration::ZERO };
         let mut claim = LeaseClaim::all(keys.iter().copied(), AcquisitionId::unique(), lease);
         claim.mode = options.mode;

@@ -3,24 +3,24 @@
 use std::task::{Context, Poll, Waker};
 
 use locks_core::{
-    About, Backend, Capabilities, Granted, Hold, HolderInfo, LockBackend, LockError, LockInfo,
-    LostCause, Op, Query, Request, Token,
+    Backend, BackendInfo, Capabilities, Granted, Hold, HolderInfo, LockBackend, LockError,
+    LockInfo, LostCause, Op, Query, Request, Token,
 };
 
 /// Grants everything, and fails to take it back.
 struct Fails {
-    about: About,
+    about: BackendInfo,
     how: fn() -> LockError,
 }
 
 /// A backend whose releases fail like that.
 pub(crate) fn fails(how: fn() -> LockError) -> Backend {
-    let about = About::new("fails:", Capabilities::process());
+    let about = BackendInfo::new("fails:", Capabilities::process());
     Backend::new(Fails { about, how })
 }
 
 impl LockBackend for Fails {
-    fn about(&self) -> &About {
+    fn about(&self) -> &BackendInfo {
         &self.about
     }
 
@@ -42,7 +42,7 @@ impl LockBackend for Fails {
         Op::ready(())
     }
 
-    fn disown(&self, _: &Hold) {}
+    fn detach_owner(&self, _: &Hold) {}
 
     fn mark_done(&self, _: &Hold) {}
 

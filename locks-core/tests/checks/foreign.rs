@@ -29,7 +29,7 @@ fn assert_untouched(held: Hold, keys: &[&str], own: &Engine, other: &Engine) {
     assert_eq!(before.len(), keys.len());
     assert_eq!(other.refresh(&held).block().unwrap_err().kind(), FORGOTTEN);
     assert!(other.poll_lost(&held, None).is_ready());
-    other.disown(&held);
+    other.detach_owner(&held);
     assert!(own.poll_lost(&held, None).is_pending());
     let token = held.token();
     assert_eq!(other.release(held).block().unwrap_err().kind(), FORGOTTEN);
@@ -93,7 +93,7 @@ fn c4_a_hold_that_is_none_of_an_engines_is_refused() {
     assert_eq!(here.token(), Token::new(1));
     assert_eq!(engine.refresh(&foreign()).block().unwrap_err().kind(), FORGOTTEN);
     assert!(engine.poll_lost(&foreign(), None).is_ready());
-    engine.disown(&foreign());
+    engine.detach_owner(&foreign());
     assert_eq!(engine.release(foreign()).block().unwrap_err().kind(), FORGOTTEN);
     assert!(engine.poll_lost(&here, None).is_pending());
     engine.release(here).block().unwrap();

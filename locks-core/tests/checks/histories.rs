@@ -107,7 +107,7 @@ impl World {
                 format!("{:?}", refreshed.map_err(|error| error.kind()))
             }
             Step::Disown(index) => {
-                self.engine.disown(&self.guards[nth(index)]);
+                self.engine.detach_owner(&self.guards[nth(index)]);
                 String::new()
             }
             Step::Evict(index) => {
@@ -125,7 +125,7 @@ impl World {
 
     fn ask(&mut self, asked: &Asked) -> String {
         let mut options = Options::default();
-        options.wait = Some(Wait::No);
+        options.wait = Some(Wait::Try);
         options.reentrant = asked.reentrant;
         options.hold_at_least = asked.at_least.map(tenths);
         options.hold_at_most = asked.at_most.map(tenths);

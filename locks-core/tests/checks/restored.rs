@@ -30,7 +30,7 @@ fn ask(
     change: impl Fn(&mut Options),
 ) -> Result<Hold, LockError> {
     let mut options = Options::default();
-    options.wait = Some(Wait::No);
+    options.wait = Some(Wait::Try);
     change(&mut options);
     let owner = OwnerId::from_parts(1, 1, owner).unwrap();
     let caller = Caller::named(owner).at(CallSite::interned("src/pay.rs:88").unwrap());

@@ -195,7 +195,7 @@ impl Claiming {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Turn, LockError>> {
         let outcome = match self.table.try_grant(&self.key, self.options.mode) {
             Some(turn) => Ok(turn),
-            None if self.options.wait == Some(Wait::No) => Err(ErrorKind::Contended),
+            None if self.options.wait == Some(Wait::Try) => Err(ErrorKind::Contended),
             None if self.deadline.is_some_and(|at| at <= self.table.clock.now()) => {
                 Err(ErrorKind::Timeout)
             }

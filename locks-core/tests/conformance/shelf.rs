@@ -229,7 +229,7 @@ impl Claiming {
             return Poll::Ready(Ok(turn));
         }
         let late = self.deadline.is_some_and(|deadline| deadline <= now);
-        if late || self.options.wait == Some(Wait::No) {
+        if late || self.options.wait == Some(Wait::Try) {
             let kind = if late { ErrorKind::Timeout } else { ErrorKind::Contended };
             let holders = in_the_way.iter().filter(|grant| !grant.is_over);
             let holders = holders.map(|grant| grant.info(now)).collect();

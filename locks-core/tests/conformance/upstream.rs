@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use locks_conformance::{Fixture, conformance};
-use locks_core::{About, Backend, Capabilities, Engine, ManualClock, WaiterOrder};
+use locks_core::{Backend, BackendInfo, Capabilities, Engine, ManualClock, WaiterOrder};
 
 use crate::shelf::Shelf;
 
@@ -19,7 +19,7 @@ struct Shared {
 fn engine(shelf: &Shelf, clock: &ManualClock) -> Engine {
     let mut can = Capabilities::process();
     can.order = WaiterOrder::WithinProcess;
-    let builder = Engine::builder().about(About::new("shelf:", can));
+    let builder = Engine::builder().about(BackendInfo::new("shelf:", can));
     let upstream = Arc::new(shelf.clone());
     let engine = builder.clock(Arc::new(clock.clone())).upstream(upstream).build();
     shelf.tell(engine.downgrade());

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use locks_core::{
-    About, Backend, Capabilities, Claimed, ErrorKind, Exclusion, LeaseClaim, LeaseEnding,
+    Backend, BackendInfo, Capabilities, Claimed, ErrorKind, Exclusion, LeaseClaim, LeaseEnding,
     LeaseEntry, LeaseRenewal, LeaseStore, Leased, LockError, Op, Query, Renewed, Token, TokenScope,
     Wake,
 };
@@ -26,7 +26,7 @@ const LATE: Duration = Duration::from_millis(5);
 
 /// A client of the store: sends lines, each once the one before is answered.
 struct Remote {
-    about: About,
+    about: BackendInfo,
     lines: mpsc::Sender<(String, Arc<Answer>)>,
 }
 
@@ -50,7 +50,7 @@ impl Remote {
             }
         });
         let can = Capabilities::plain(Exclusion::Lease, TokenScope::Process);
-        Self { about: About::new("remote:", can), lines }
+        Self { about: BackendInfo::new("remote:", can), lines }
     }
 
     fn ask<T: Send + 'static>(&self, line: String, read: fn(&str) -> T) -> Op<'static, T> {
@@ -64,7 +64,7 @@ impl Remote {
 }
 
 impl LeaseStore for Remote {
-    fn about(&self) -> &About {
+    fn about(&self) -> &BackendInfo {
         &self.about
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use locks_conformance::{Case, Fixture};
 use locks_core::{
-    About, Backend, BootClock, Claimed, LeaseClaim, LeaseEnding, LeaseEntry, LeaseRenewal,
+    Backend, BackendInfo, BootClock, Claimed, LeaseClaim, LeaseEnding, LeaseEntry, LeaseRenewal,
     LeaseStore, Leased, Op, Query, Renewed, Wake, WakeSink,
 };
 use parking_lot::Mutex;
@@ -60,7 +60,7 @@ impl Slow {
 }
 
 impl LeaseStore for Slow {
-    fn about(&self) -> &About {
+    fn about(&self) -> &BackendInfo {
         self.store.about()
     }
 

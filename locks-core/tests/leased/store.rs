@@ -8,7 +8,7 @@ use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use locks_core::{
-    About, AcquisitionId, Capabilities, Claimed, Clock, ErrorKind, Exclusion, LeaseClaim,
+    AcquisitionId, BackendInfo, Capabilities, Claimed, Clock, ErrorKind, Exclusion, LeaseClaim,
     LeaseEnding, LeaseEntry, LeaseRenewal, LeaseStore, LockError, Moment, Op, Query, Renewed,
     TokenScope, WaiterOrder, Wake, WakeSink,
 };
@@ -32,7 +32,7 @@ impl Clone for MemoryStore {
 }
 
 struct Store {
-    about: About,
+    about: BackendInfo,
     clock: Arc<dyn Clock>,
     table: Mutex<Table>,
     faults: Mutex<Vec<(Step, VecDeque<Fault>)>>,
@@ -89,7 +89,7 @@ impl MemoryStore {
         // Without hints the first to ask is served, and not the first to wait.
         can.order = if hints { WaiterOrder::All } else { WaiterOrder::WithinProcess };
         let store = Arc::new(Store {
-            about: About::new("memory-store:", can),
+            about: BackendInfo::new("memory-store:", can),
             clock,
             table: Mutex::default(),
             faults: Mutex::default(),
@@ -223,7 +223,7 @@ impl MemoryStore {
 }
 
 impl LeaseStore for MemoryStore {
-    fn about(&self) -> &About {
+    fn about(&self) -> &BackendInfo {
         &self.store.about
     }
 

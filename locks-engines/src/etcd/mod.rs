@@ -43,8 +43,8 @@ use std::time::Duration;
 
 use locks_core::fork::PerProcess;
 use locks_core::{
-    About, Backend, Capabilities, ErrorKind, Exclusion, LeaseStore, Leased, LockError, TokenScope,
-    WaiterOrder,
+    Backend, BackendInfo, Capabilities, ErrorKind, Exclusion, LeaseStore, Leased, LockError,
+    TokenScope, WaiterOrder,
 };
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
@@ -232,7 +232,7 @@ impl EtcdBuilder {
             clients: PerProcess::new(),
         };
         let links = Links::new(name.clone(), cluster);
-        Ok(Store { about: About::new(name, capabilities()), links })
+        Ok(Store { about: BackendInfo::new(name, capabilities()), links })
     }
 
     fn endpoint(&self, member: &str) -> Result<Endpoint, LockError> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use locks_core::{
-    About, Claimed, ErrorKind, LeaseClaim, LeaseEnding, LeaseEntry, LeaseRenewal, LeaseStore,
+    BackendInfo, Claimed, ErrorKind, LeaseClaim, LeaseEnding, LeaseEntry, LeaseRenewal, LeaseStore,
     LockError, Op, Query, Renewed, Wake, WakeSink,
 };
 
@@ -17,7 +17,7 @@ const KEYS: usize = 32;
 
 /// The keys of one namespace in one cluster.
 pub(super) struct Store {
-    pub(super) about: About,
+    pub(super) about: BackendInfo,
     pub(super) links: Arc<Links<Cluster>>,
 }
 
@@ -48,7 +48,7 @@ impl Store {
 }
 
 impl LeaseStore for Store {
-    fn about(&self) -> &About {
+    fn about(&self) -> &BackendInfo {
         &self.about
     }
 

@@ -35,8 +35,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use locks_core::{
-    About, Backend, Capabilities, ErrorKind, Exclusion, LeaseStore, Leased, LockError, TokenScope,
-    WaiterOrder,
+    Backend, BackendInfo, Capabilities, ErrorKind, Exclusion, LeaseStore, Leased, LockError,
+    TokenScope, WaiterOrder,
 };
 use tokio_postgres::Config;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
@@ -294,7 +294,7 @@ impl PostgresBuilder {
             proven: AtomicBool::new(false),
         };
         let links = Links::new(name.clone(), server);
-        let about = About::new(name, capabilities(self.durability));
+        let about = BackendInfo::new(name, capabilities(self.durability));
         Ok(Store { about, links, longest: self.lease })
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use locks_core::{
-    About, Claimed, ErrorKind, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry, LeaseRenewal,
+    BackendInfo, Claimed, ErrorKind, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry, LeaseRenewal,
     LeaseStore, LockError, Mode, Op, Query, Renewed, Reserve, Wake, WakeSink,
 };
 use tokio_postgres::Row;
@@ -22,7 +22,7 @@ const SILENCE: Duration = Duration::from_secs(5);
 
 /// The locks of one schema.
 pub(super) struct Store {
-    pub(super) about: About,
+    pub(super) about: BackendInfo,
     pub(super) links: Arc<Links<Server>>,
     /// The longest lease of the schema, which all of its clients agree on.
     pub(super) longest: Duration,
@@ -83,7 +83,7 @@ where
 }
 
 impl LeaseStore for Store {
-    fn about(&self) -> &About {
+    fn about(&self) -> &BackendInfo {
         &self.about
     }
 

@@ -32,8 +32,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use locks_core::{
-    About, Backend, Capabilities, ErrorKind, Exclusion, LeaseStore, Leased, LockError, TokenScope,
-    WaiterOrder,
+    Backend, BackendInfo, Capabilities, ErrorKind, Exclusion, LeaseStore, Leased, LockError,
+    TokenScope, WaiterOrder,
 };
 use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
 
@@ -213,7 +213,7 @@ impl RedisBuilder {
         };
         let links = Links::new(name.clone(), server);
         Ok(Store {
-            about: About::new(name, capabilities()),
+            about: BackendInfo::new(name, capabilities()),
             links,
             longest: self.lease,
             fresh: self.fresh,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use locks_core::{
-    About, Claimed, ErrorKind, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry, LeaseRenewal,
+    BackendInfo, Claimed, ErrorKind, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry, LeaseRenewal,
     LeaseStore, LockError, Mode, Op, Query, Renewed, Reserve, Wake, WakeSink,
 };
 use redis::{Cmd, Value};
@@ -20,7 +20,7 @@ const BATCH: usize = 256;
 
 /// The keys of one namespace at one server.
 pub(super) struct Store {
-    pub(super) about: About,
+    pub(super) about: BackendInfo,
     pub(super) links: Arc<Links<Server>>,
     /// The longest lease of the namespace, which all of its clients agree on.
     pub(super) longest: Duration,
@@ -106,7 +106,7 @@ async fn call(
 }
 
 impl LeaseStore for Store {
-    fn about(&self) -> &About {
+    fn about(&self) -> &BackendInfo {
         &self.about
     }
 

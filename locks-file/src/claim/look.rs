@@ -83,7 +83,7 @@ impl Attempt<'_> {
     /// Whether there is time to let others be first until then.
     fn waits_beyond(&self, until: kernel::Nanos) -> bool {
         match self.options.wait {
-            Some(Wait::No) => false,
+            Some(Wait::Try) => false,
             Some(Wait::AtMost(limit)) => {
                 let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
                 self.begun.saturating_add(limit) > until
@@ -112,7 +112,7 @@ impl Attempt<'_> {
             is_overdue = ends.iter().any(|at| *at <= now);
             overdue = ends.into_iter().filter(|at| *at > now).min();
         }
-        let without_waiting = self.options.wait == Some(Wait::No);
+        let without_waiting = self.options.wait == Some(Wait::Try);
         if self.directory.exchanges
             && self.directory.has_table()
             && (self.options.steal_after.is_some() || is_overdue)

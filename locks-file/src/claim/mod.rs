@@ -16,7 +16,7 @@ use locks_core::{Claim, ErrorKind, LockError, Mode, Op, Options, Turn, Wait};
 use crate::directory::{Directory, InLine, Inode, PATIENCE};
 use crate::files::Files;
 use crate::kernel::{self, Nanos, Opened, Process};
-use crate::record::About;
+use crate::record::HolderText;
 use crate::waiting::{ToldWait, Waits};
 use crate::watch::{Signal, pause, watch};
 use crate::{fault, list, name};
@@ -44,7 +44,7 @@ pub(crate) struct Attempt<'a> {
     options: Options,
     /// One of several keys: it does not age yet (C11).
     part: bool,
-    about: About,
+    about: HolderText,
     process: Arc<Process>,
     /// The file, kept open between looks.
     file: Option<Opened>,
@@ -78,7 +78,7 @@ pub(crate) enum Look {
 pub(crate) fn claim<'a>(files: &'a Arc<Files>, claim: Claim<'a>) -> Op<'a, Turn> {
     let wait = claim.options.wait.unwrap_or_default();
     let deadline = match wait {
-        Wait::No => Some(kernel::now()),
+        Wait::Try => Some(kernel::now()),
         Wait::AtMost(limit) => {
             let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
             Some(kernel::now().saturating_add(limit))
@@ -92,7 +92,7 @@ pub(crate) fn claim<'a>(files: &'a Arc<Files>, claim: Claim<'a>) -> Op<'a, Turn>
     };
     match attempt.look() {
         Ok(Look::Granted(turn)) => Op::ready(turn),
-        Ok(Look::Busy { doubtful: false, .. }) if wait == Wait::No => {
+        Ok(Look::Busy { doubtful: false, .. }) if wait == Wait::Try => {
             Op::failed(attempt.contended(ErrorKind::Contended))
         }
         Ok(Look::Busy { .. }) => Op::later(queue(attempt, wait, deadline)),
@@ -109,7 +109,7 @@ async fn queue(
     let (files, key) = (attempt.files, attempt.key);
     let start = kernel::now();
     let last = match wait {
-        Wait::No => start + DOUBT,
+        Wait::Try => start + DOUBT,
         Wait::AtMost(_) | Wait::Forever => deadline.unwrap_or(u64::MAX),
     };
     await_whoever_waits().await;
@@ -120,7 +120,7 @@ async fn queue(
             Look::Granted(turn) => return Ok(turn),
             Look::Busy { again, doubtful } => (again, doubtful),
         };
-        if wait != Wait::No && watched.follow(&attempt) {
+        if wait != Wait::Try && watched.follow(&attempt) {
             // It may have become free before it was watched.
             continue;
         }
@@ -128,8 +128,8 @@ async fn queue(
         if attempt.lacks_books {
             // Nobody is in the way of the lock.
             attempt.check_books(now >= last.max(start + REACH))?;
-        } else if wait == Wait::No && !doubtful || now >= last {
-            let kind = if wait == Wait::No { ErrorKind::Contended } else { ErrorKind::Timeout };
+        } else if wait == Wait::Try && !doubtful || now >= last {
+            let kind = if wait == Wait::Try { ErrorKind::Contended } else { ErrorKind::Timeout };
             return Err(attempt
                 .contended(kind)
                 .with_waited(std::time::Duration::from_nanos(now - start)));
@@ -244,7 +244,7 @@ impl<'a> Attempt<'a> {
             exclusive,
             options: claim.options,
             part: claim.part,
-            about: About::new(claim.caller, &directory.settings.label, &process),
+            about: HolderText::new(claim.caller, &directory.settings.label, &process),
             directory,
             process,
             file: None,

@@ -62,8 +62,8 @@ pub(super) async fn seize(
             Err(fs4::TryLockError::Error(error)) => return Err(place.failed("locked", error)),
         }
         let now = kernel::now();
-        if wait == Wait::No || deadline.is_some_and(|deadline| deadline <= now) {
-            let kind = if wait == Wait::No { ErrorKind::Contended } else { ErrorKind::Timeout };
+        if wait == Wait::Try || deadline.is_some_and(|deadline| deadline <= now) {
+            let kind = if wait == Wait::Try { ErrorKind::Contended } else { ErrorKind::Timeout };
             return Err(LockError::new(kind, place.name()));
         }
         if watching.is_none() {

@@ -97,7 +97,7 @@ impl Wanted {
                 let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
                 Some(asked.saturating_add(limit))
             }
-            Wait::Forever | Wait::No => None,
+            Wait::Forever | Wait::Try => None,
         }
     }
 

@@ -1,7 +1,7 @@
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use locks_core::{Caller, HolderInfo, Mode, OwnerId, Party, Token};
+use locks_core::{Caller, HolderInfo, Mode, OwnerId, ProcessInfo, Token};
 
 use super::Entry;
 use crate::kernel::{Nanos, Process};
@@ -14,14 +14,15 @@ const LONGEST: usize = 120;
 /// Who holds, and where in its program: label, process, who in it, call site, and what the request is
 /// labelled.
 #[derive(Clone, Debug)]
-pub(crate) struct About(String);
+pub(crate) struct HolderText(String);
 
-impl About {
+impl HolderText {
     /// What to write of `caller`.
     pub(crate) fn new(caller: &Caller, label: &str, process: &Process) -> Self {
         let party = caller.party.as_deref();
-        let given =
-            |part: fn(&Party) -> &Option<String>| party.and_then(|party| part(party).as_deref());
+        let given = |part: fn(&ProcessInfo) -> &Option<String>| {
+            party.and_then(|party| part(party).as_deref())
+        };
         let mut parts = Parts { text: String::with_capacity(128), begins: 0 };
         let _ = parts.write_str(given(|party| &party.label).unwrap_or(label));
         parts.end();
@@ -88,11 +89,11 @@ pub(crate) fn describe(entry: &Entry<'_>, now: Nanos) -> HolderInfo {
     holder
 }
 
-/// The process, who in it, and the label of the request, that a text of [`About`] tells of.
-pub(crate) fn tell(about: &str, pid: u32) -> (Party, Option<String>, Option<String>) {
+/// The process, who in it, and the label of the request, that a text of [`HolderText`] tells of.
+pub(crate) fn tell(about: &str, pid: u32) -> (ProcessInfo, Option<String>, Option<String>) {
     let mut parts = about.split(PART).map(|part| (!part.is_empty()).then(|| part.to_owned()));
     let mut next = || parts.next().flatten();
-    let mut party = Party::default();
+    let mut party = ProcessInfo::default();
     party.label = next();
     party.process = next();
     party.pid = Some(pid);

@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 
 use locks_core::{LostCause, Mode};
 
-pub(crate) use self::about::{About, describe, stranger, tell};
+pub(crate) use self::about::{HolderText, describe, stranger, tell};
 pub(crate) use self::text::{Text, is_marked};
 use crate::kernel::{Nanos, Process, Seen};
 
@@ -52,7 +52,7 @@ pub(crate) struct Entry<'a> {
     pub(crate) if_done: bool,
     /// When its arbiter was to end it (C14); 0: never.
     pub(crate) ends_at: Nanos,
-    /// Who and where, see [`About`].
+    /// Who and where, see [`HolderText`].
     pub(crate) about: &'a str,
 }
 

@@ -1,6 +1,6 @@
 //! Who is who, for people (C12): the engine knows owners, and whose they are is known here.
 
-use locks_core::{DeadlockStep, HolderInfo, LockError, LockInfo, OwnerId, Party, WaiterInfo};
+use locks_core::{DeadlockStep, HolderInfo, LockError, LockInfo, OwnerId, ProcessInfo, WaiterInfo};
 
 use super::Arbiter;
 
@@ -52,7 +52,7 @@ impl Arbiter {
         waiter
     }
 
-    fn whose(&self, owner: Option<OwnerId>) -> Option<(Party, Option<String>)> {
+    fn whose(&self, owner: Option<OwnerId>) -> Option<(ProcessInfo, Option<String>)> {
         let owner = owner?;
         let session = self.sessions.get(&owner.realm())?;
         Some((session.party.clone(), session.describe(owner)))

@@ -1,7 +1,7 @@
 //! Messages among clients (N8). They are kept by those who get them: here it is known who wants any, how much each of them
 //! has room for, and no more.
 
-use locks_core::{ErrorKind, LockError, Party};
+use locks_core::{ErrorKind, LockError, ProcessInfo};
 
 use super::Arbiter;
 use super::session::Session;
@@ -86,7 +86,7 @@ impl Arbiter {
     }
 
     /// Whether there was room for it.
-    fn deliver(&mut self, receiver: u32, note: &Note, from: &Party) -> bool {
+    fn deliver(&mut self, receiver: u32, note: &Note, from: &ProcessInfo) -> bool {
         let limits = &self.setup.limits;
         let size = note.size();
         // What is not acknowledged yet must not keep the client from hearing of its locks.
@@ -130,6 +130,6 @@ fn hears(sender: &Session, receiver: &Session) -> Option<Hearing> {
 }
 
 /// By its label; by its program's name, if it has none.
-fn is_called(party: &Party, name: &str) -> bool {
+fn is_called(party: &ProcessInfo, name: &str) -> bool {
     party.label.as_deref().or(party.process.as_deref()) == Some(name)
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use locks_core::{LockError, LockInfo, Op, Party, Query, Token};
+use locks_core::{LockError, LockInfo, Op, ProcessInfo, Query, Token};
 
 use super::session::Requested;
 use super::{Arbiter, Figures};
@@ -17,7 +17,7 @@ pub struct ClientInfo {
     /// has it for its holds and waits.
     pub number: u32,
     /// The client as others see it: its process, host and label.
-    pub party: Party,
+    pub party: ProcessInfo,
     /// `true` if it is connected now.
     pub connected: bool,
     /// `true` if its lease keeps its locks; `false` if its process does.

@@ -25,7 +25,7 @@ impl Arbiter {
             Call::Acquire(acquire) => self.acquire(realm, *acquire)?,
             Call::End { request } => self.end(realm, request),
             Call::Refresh { call, request } => self.refresh(realm, call, request),
-            Call::Disown { request } => self.disown(realm, request),
+            Call::Disown { request } => self.detach_owner(realm, request),
             Call::Done { request } => self.done(realm, request),
             Call::Share { call, request } => self.share(realm, call, request),
             Call::Inspect { call, query } => self.inspect(realm, call, query),
@@ -115,7 +115,7 @@ impl Arbiter {
         let may_not_wait = self.lacks_room_to_wait(&acquire);
         if may_not_wait {
             // So it is answered without a trace in the queue.
-            options.wait = Some(Wait::No);
+            options.wait = Some(Wait::Try);
         }
         // Nobody overtakes at a server, unless asked to (C3).
         options.fair.get_or_insert(true);
@@ -234,7 +234,7 @@ impl Arbiter {
     /// Whether a request may not wait, although it would, because too many do (N6).
     fn lacks_room_to_wait(&self, acquire: &Acquire) -> bool {
         self.waiting >= self.setup.limits.waiters
-            && !matches!(acquire.options.wait, Some(Wait::No | Wait::AtMost(Duration::ZERO)))
+            && !matches!(acquire.options.wait, Some(Wait::Try | Wait::AtMost(Duration::ZERO)))
     }
 
     fn too_many_wait(&self, key: &str) -> LockError {
@@ -430,10 +430,11 @@ impl Arbiter {
         self.tell(realm, &event);
     }
 
-    fn disown(&mut self, realm: u32, request: u64) {
+    fn detach_owner(&mut self, realm: u32, request: u64) {
         if let Some(held) = self.held(realm, request).filter(|held| held.lost.is_none()) {
             // It remains this session's.
-            self.engine.disown_to(&held.hold, OwnerId::from_parts(realm, ACQUISITION, request));
+            self.engine
+                .detach_owner_to(&held.hold, OwnerId::from_parts(realm, ACQUISITION, request));
             self.record(&Record::Disowned { realm, request });
         }
     }

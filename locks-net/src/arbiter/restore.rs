@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use locks_core::{
-    About, CallSite, Capabilities, Clock, Engine, ErrorKind, Hold, HoldRecord, LockError, Mode,
-    Moment, OwnerId, Token,
+    BackendInfo, CallSite, Capabilities, Clock, Engine, ErrorKind, Hold, HoldRecord, LockError,
+    Mode, Moment, OwnerId, Token,
 };
 
 use super::clock::OwnTime;
@@ -24,7 +24,7 @@ impl Arbiter {
         let time = OwnTime::new(setup.clock);
         let happened = Arc::<Happened>::default();
         let engine = Engine::builder()
-            .about(About::new("the lock server", Capabilities::process()))
+            .about(BackendInfo::new("the lock server", Capabilities::process()))
             .clock(time.clone())
             .token_floor(setup.floor)?
             .observer(happened.clone())

@@ -1,7 +1,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use locks_core::{CallSite, Granted, Hold, LostCause, Moment, Op, OwnerId, Party};
+use locks_core::{CallSite, Granted, Hold, LostCause, Moment, Op, OwnerId, ProcessInfo};
 
 use super::ConnId;
 use super::figures::stamp;
@@ -16,7 +16,7 @@ use crate::wire::Event;
 pub(super) struct Session {
     pub(super) realm: u32,
     pub(super) secret: [u8; 16],
-    pub(super) party: Party,
+    pub(super) party: ProcessInfo,
     pub(super) kept: Kept,
     pub(super) lease: Duration,
     /// The name of the client that it belongs to, over TCP.
@@ -185,7 +185,7 @@ impl Session {
 
     /// How many bytes its texts take.
     pub(super) fn texts(&self) -> usize {
-        let Party { label, host, process, .. } = &self.party;
+        let ProcessInfo { label, host, process, .. } = &self.party;
         [label, host, process, &self.client].into_iter().flatten().map(|text| text.len()).sum()
     }
 

@@ -7,9 +7,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    About, Backend, BootClock, Capabilities, ErrorKind, Exclusion, Granted, Hold, HolderInfo,
-    LockBackend, LockError, LockInfo, LostCause, Op, Party, Query, Request, Token, TokenScope,
-    Within,
+    Backend, BackendInfo, BootClock, Capabilities, ErrorKind, Exclusion, Granted, Hold, HolderInfo,
+    LockBackend, LockError, LockInfo, LostCause, Op, ProcessInfo, Query, Request, Token,
+    TokenScope, Within,
 };
 
 use super::Dial;
@@ -86,7 +86,7 @@ enum Where {
 }
 
 struct Handle {
-    about: About,
+    about: BackendInfo,
     dial: Arc<dyn Dial>,
     lease: Option<Duration>,
     connect: Duration,
@@ -312,7 +312,7 @@ impl NetBuilder {
             }
         };
         Ok(NetBackend(Arc::new(Handle {
-            about: About::new(dial.name(), capabilities(exclusion)),
+            about: BackendInfo::new(dial.name(), capabilities(exclusion)),
             dial,
             lease: self.lease,
             connect: self.connect,
@@ -348,8 +348,8 @@ impl Handle {
     }
 
     /// This process, as others see it.
-    fn party(&self) -> Party {
-        let mut party = Party::default();
+    fn party(&self) -> ProcessInfo {
+        let mut party = ProcessInfo::default();
         party.label.clone_from(&self.label);
         party.pid = Some(std::process::id());
         party.process = self.process.clone().or_else(|| {
@@ -371,7 +371,7 @@ fn fill(bytes: &mut [u8]) {
 }
 
 impl LockBackend for NetBackend {
-    fn about(&self) -> &About {
+    fn about(&self) -> &BackendInfo {
         &self.0.about
     }
 
@@ -424,10 +424,10 @@ impl LockBackend for NetBackend {
         self.call(|session| session.refresh(request), done)
     }
 
-    fn disown(&self, hold: &Hold) {
+    fn detach_owner(&self, hold: &Hold) {
         let request = number(hold);
         if let Some(link) = self.0.generation.own_of(request) {
-            link.with(|session| session.disown(request));
+            link.with(|session| session.detach_owner(request));
         }
     }
 

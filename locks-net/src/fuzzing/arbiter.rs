@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use locks_core::{Clock, ManualClock, Mode, Options, OwnerId, Party, Token, Wait};
+use locks_core::{Clock, ManualClock, Mode, Options, OwnerId, ProcessInfo, Token, Wait};
 
 use crate::arbiter::{Arbiter, ConnId, Limits, Peer, Setup};
 use crate::channel::{Arrived, Channel};
@@ -153,7 +153,7 @@ impl Client {
             let Opened { realm, secret, .. } = *opened;
             Resume { realm, secret, server: *server, received }
         });
-        let open = Open { resume, party: Party::default(), lease: None };
+        let open = Open { resume, party: ProcessInfo::default(), lease: None };
         let answer = world.exchange(self.id, &open);
         self.reader.push(&answer);
         let opened = self.reader.next().expect("a frame").expect("an answer");
@@ -208,7 +208,7 @@ impl Client {
         };
         options.wait = match how / 4 % 3 {
             0 => Some(Wait::Forever),
-            1 => Some(Wait::No),
+            1 => Some(Wait::Try),
             _ => Some(Wait::AtMost(Duration::from_millis(300))),
         };
         options.reentrant = how & 64 != 0;

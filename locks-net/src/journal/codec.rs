@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use locks_core::{LostCause, Mode, OwnerId, Party, Token};
+use locks_core::{LostCause, Mode, OwnerId, ProcessInfo, Token};
 
 use super::fields::{Read, Reader, Writer};
 use super::record::{Grant, Kept, Member, Record, Reserved, SessionRecord};
@@ -200,7 +200,7 @@ fn read_payload(payload: &[u8]) -> Read<Record> {
 fn write_session(to: &mut Writer<'_>, session: &SessionRecord) {
     to.u32(session.realm);
     to.bytes(&session.secret);
-    let Party { label, host, pid, process, .. } = &session.party;
+    let ProcessInfo { label, host, pid, process, .. } = &session.party;
     for text in [label, host, process] {
         to.option(text.as_deref(), Writer::text);
     }
@@ -216,7 +216,7 @@ fn write_session(to: &mut Writer<'_>, session: &SessionRecord) {
 
 fn read_session(from: &mut Reader<'_>) -> Read<SessionRecord> {
     let (realm, secret) = (from.u32()?, from.array()?);
-    let mut party = Party::default();
+    let mut party = ProcessInfo::default();
     for text in [&mut party.label, &mut party.host, &mut party.process] {
         *text = from.option(Reader::text)?;
     }

@@ -98,7 +98,7 @@ impl Ledger {
             Record::Disowned { realm, request } => {
                 let number = self.number(realm, request)?;
                 if let Some(guard) = number.and_then(|number| self.guards.get_mut(&number)) {
-                    guard.members.iter_mut().for_each(disown);
+                    guard.members.iter_mut().for_each(detach_owner);
                 }
             }
             Record::Done { realm, request } => self.done(realm, request)?,
@@ -330,7 +330,7 @@ fn stronger(a: Mode, b: Mode) -> Mode {
 }
 
 /// Only what belongs to a thread comes to belong to nobody (C9).
-fn disown(member: &mut Member) {
+fn detach_owner(member: &mut Member) {
     const THREAD: u8 = 1;
     member.owner.take_if(|owner| matches!(OwnerId::to_parts(*owner), (_, THREAD, _)));
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use locks_core::{LostCause, Mode, Moment, OwnerId, Party, Token};
+use locks_core::{LostCause, Mode, Moment, OwnerId, ProcessInfo, Token};
 
 use crate::pidfd::Process;
 
@@ -36,7 +36,7 @@ pub(crate) enum Record {
 pub(crate) struct SessionRecord {
     pub(crate) realm: u32,
     pub(crate) secret: [u8; 16],
-    pub(crate) party: Party,
+    pub(crate) party: ProcessInfo,
     pub(crate) kept: Kept,
     pub(crate) lease: Duration,
     /// The name of the client that it belongs to, over TCP.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use locks_core::{Moment, Party};
+use locks_core::{Moment, ProcessInfo};
 
 use super::clock::Machine;
 use super::network::ServerEnd;
@@ -65,7 +65,7 @@ impl World {
         own.show(self.now);
         let mut random = self.random.split();
         let lease = self.plan.lease;
-        let mut party = Party::default();
+        let mut party = ProcessInfo::default();
         party.label = Some(number.to_string());
         let mut session = Session::new(SessionSetup {
             name: "simulated:".into(),

@@ -53,7 +53,7 @@ pub(super) fn ask(plan: &Plan, random: &mut Random, around: &Around<'_>) -> (Box
         options.reentrant = around.thread.is_some() && random.percent(20);
     }
     options.wait = Some(match random.within(0..10) {
-        0..2 => Wait::No,
+        0..2 => Wait::Try,
         2..5 => Wait::AtMost(random.millis(1..500)),
         // Nobody would know that such a one waits for itself (C10).
         _ if around.is_anonymous => Wait::AtMost(random.millis(1..500)),

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use locks_core::{Clock, ManualClock, Moment, Options, Party, Wait, Within};
+use locks_core::{Clock, ManualClock, Moment, Options, ProcessInfo, Wait, Within};
 
 use crate::arbiter::{Arbiter, ConnId, Limits, Notice, Peer, Setup};
 use crate::client::{Hello, Reach, Session, SessionSetup};
@@ -63,7 +63,7 @@ impl Rig {
         let session = Session::new(SessionSetup {
             name: "simulated:".into(),
             clock: Arc::new(clock.clone()),
-            party: Party::default(),
+            party: ProcessInfo::default(),
             lease: None,
             connect: Duration::from_secs(2),
             random: Box::new(|bytes| bytes.fill(7)),

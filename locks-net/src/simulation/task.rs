@@ -165,7 +165,7 @@ impl World {
             }
             23..26 => {
                 if let Some(request) = self.random.pick(&requests).copied() {
-                    self.disown(index, task, request);
+                    self.detach_owner(index, task, request);
                 }
             }
             percent if held < 3 && (held == 0 || percent < 60) => self.acquire(index, task),
@@ -173,9 +173,9 @@ impl World {
         }
     }
 
-    fn disown(&mut self, index: usize, task: usize, request: u64) {
+    fn detach_owner(&mut self, index: usize, task: usize, request: u64) {
         let client = &mut self.clients[index];
-        client.session.disown(request);
+        client.session.detach_owner(request);
         for hold in &mut client.tasks[task].holds {
             hold.is_disowned |= hold.request == request;
         }

@@ -201,7 +201,7 @@ impl Acquire {
         let wait = match self.options.wait {
             None => 0,
             Some(Wait::Forever) => WAIT_FOREVER,
-            Some(Wait::No) => WAIT_NO,
+            Some(Wait::Try) => WAIT_NO,
             Some(Wait::AtMost(_)) => WAIT_AT_MOST,
         };
         let mode = match self.options.mode {
@@ -246,7 +246,7 @@ impl Acquire {
         options.wait = match flags & WAIT_AT_MOST {
             0 => None,
             WAIT_FOREVER => Some(Wait::Forever),
-            WAIT_NO => Some(Wait::No),
+            WAIT_NO => Some(Wait::Try),
             _ => Some(Wait::AtMost(from.duration()?)),
         };
         options.mode = match flags & (SHARED | PERMIT) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use locks_core::Party;
+use locks_core::ProcessInfo;
 
 /// The version of the protocol that this build speaks.
 pub(crate) const VERSION: u16 = 1;
@@ -41,7 +41,7 @@ pub(crate) struct ServerProof(pub(crate) [u8; 32]);
 pub(crate) struct Open {
     pub(crate) resume: Option<Resume>,
     /// Who the client is, for people (C12). `site` is not sent.
-    pub(crate) party: Party,
+    pub(crate) party: ProcessInfo,
     /// The lease the client would like for its session.
     pub(crate) lease: Option<Duration>,
 }

@@ -1,6 +1,6 @@
 //! Owners, holders, waiters and keys as bytes.
 
-use locks_core::{HolderInfo, LockInfo, LostCause, Mode, OwnerId, Party, WaiterInfo};
+use locks_core::{HolderInfo, LockInfo, LostCause, Mode, OwnerId, ProcessInfo, WaiterInfo};
 
 use super::Malformed;
 use super::bytes::{Put, Reader};
@@ -96,8 +96,8 @@ fn take_foreign(from: &mut Reader<'_>) -> Result<OwnerId, Malformed> {
 }
 
 /// `site` is what stands there in place of the party's own.
-pub(super) fn put_party(out: &mut Vec<u8>, party: &Party, site: Option<&str>) {
-    let Party { label, host, pid, process, .. } = party;
+pub(super) fn put_party(out: &mut Vec<u8>, party: &ProcessInfo, site: Option<&str>) {
+    let ProcessInfo { label, host, pid, process, .. } = party;
     out.flags([label.is_some(), host.is_some(), pid.is_some(), process.is_some(), site.is_some()]);
     put_text(out, label.as_deref(), MAX_NAME);
     put_text(out, host.as_deref(), MAX_NAME);
@@ -108,9 +108,9 @@ pub(super) fn put_party(out: &mut Vec<u8>, party: &Party, site: Option<&str>) {
     put_text(out, site, MAX_SITE);
 }
 
-pub(super) fn take_party(from: &mut Reader<'_>) -> Result<Party, Malformed> {
+pub(super) fn take_party(from: &mut Reader<'_>) -> Result<ProcessInfo, Malformed> {
     let [label, host, pid, process, site] = from.flags()?;
-    let mut party = Party::default();
+    let mut party = ProcessInfo::default();
     party.label = from.if_set(label, |from| from.text(MAX_NAME))?;
     party.host = from.if_set(host, |from| from.text(MAX_NAME))?;
     party.pid = from.if_set(pid, Reader::u32)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use locks_core::{
-    HolderInfo, LockError, LockInfo, LostCause, Options, OwnerId, Party, Query, Token, Within,
+    HolderInfo, LockError, LockInfo, LostCause, Options, OwnerId, ProcessInfo, Query, Token, Within,
 };
 
 use super::{Note, Publish, Published};
@@ -115,7 +115,7 @@ pub(crate) enum Event {
     /// A message of another client (N8).
     Message {
         note: Box<Note>,
-        from: Party,
+        from: ProcessInfo,
     },
     Published {
         call: u64,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use locks_core::Party;
+use locks_core::ProcessInfo;
 
 use super::Malformed;
 use super::bytes::{Put, Reader};
@@ -123,13 +123,13 @@ impl Publish {
 }
 
 /// A message as it comes to a receiver, with who has published it.
-pub(super) fn put_note(out: &mut Vec<u8>, note: &Note, from: &Party) {
+pub(super) fn put_note(out: &mut Vec<u8>, note: &Note, from: &ProcessInfo) {
     out.flags(note.flags());
     note.put_rest(out);
     put_party(out, from, None);
 }
 
-pub(super) fn take_note(from: &mut Reader<'_>) -> Result<(Note, Party), Malformed> {
+pub(super) fn take_note(from: &mut Reader<'_>) -> Result<(Note, ProcessInfo), Malformed> {
     let flags = from.flags()?;
     Ok((Note::take_rest(from, flags)?, take_party(from)?))
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use locks::{LockInfo, OwnerId, Party};
+use locks::{LockInfo, OwnerId, ProcessInfo};
 use serde_json::{Value, json};
 
 use crate::list::person;
@@ -115,7 +115,7 @@ impl Graph {
         }
     }
 
-    fn number(&mut self, who: Who, party: &Party, name: Option<&str>) -> usize {
+    fn number(&mut self, who: Who, party: &ProcessInfo, name: Option<&str>) -> usize {
         if let Some(number) = self.numbers.get(&who) {
             return *number;
         }

@@ -19,7 +19,7 @@ impl State {
             let got = self.asks[&id].got;
             self.asks.get_mut(&id).expect("it is there").checked = Some(got);
             // One that does not wait is contended, never deadlocked.
-            if self.asks[&id].options.wait == Some(locks_core::Wait::No) {
+            if self.asks[&id].options.wait == Some(locks_core::Wait::Try) {
                 continue;
             }
             let alive = self.alive();

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use locks_conformance::Fixture;
 use locks_core::{
-    About, Backend, Capabilities, ErrorKind, Granted, Hold, HolderInfo, LockBackend, LockError,
-    LockInfo, LostCause, Mode, Op, Query, Request, Reserve, Token, Wait,
+    Backend, BackendInfo, Capabilities, ErrorKind, Granted, Hold, HolderInfo, LockBackend,
+    LockError, LockInfo, LostCause, Mode, Op, Query, Request, Reserve, Token, Wait,
 };
 
 pub(crate) use defect::Defect;
@@ -26,9 +26,9 @@ use state::{Ask, Stage, State};
 /// The arbiter, and itself the fixture: its clock is set by hand.
 #[derive(Clone)]
 pub(crate) struct Arbiter {
-    about: Arc<About>,
+    about: Arc<BackendInfo>,
     /// What it says of itself while a key is in use, for the defect that says another thing.
-    in_use: Arc<About>,
+    in_use: Arc<BackendInfo>,
     state: Arc<Mutex<State>>,
     patience: Duration,
     /// Which client it is: the owners of two clients are not the same (C9).
@@ -37,7 +37,7 @@ pub(crate) struct Arbiter {
 
 impl Arbiter {
     pub(crate) fn sound() -> Self {
-        let about = Arc::new(About::new("plain", Capabilities::process()));
+        let about = Arc::new(BackendInfo::new("plain", Capabilities::process()));
         let (in_use, state) = (about.clone(), Arc::default());
         Self { about, in_use, state, patience: Duration::from_secs(10), client: 0 }
     }
@@ -48,8 +48,8 @@ impl Arbiter {
             capabilities.steal = false;
         }
         let state = Arc::new(Mutex::new(State { defect: Some(defect), ..State::default() }));
-        let about = Arc::new(About::new("broken", capabilities));
-        let in_use = Arc::new(About::new("in use", capabilities));
+        let about = Arc::new(BackendInfo::new("broken", capabilities));
+        let in_use = Arc::new(BackendInfo::new("in use", capabilities));
         Self { about, in_use, state, patience: Duration::from_millis(400), client: 0 }
     }
 
@@ -104,7 +104,7 @@ impl Arbiter {
 }
 
 impl LockBackend for Arbiter {
-    fn about(&self) -> &About {
+    fn about(&self) -> &BackendInfo {
         let state = self.state();
         let varies = state.has(Defect::DescriptionVaries) && !state.asks.is_empty();
         if varies { &self.in_use } else { &self.about }
@@ -129,7 +129,7 @@ impl LockBackend for Arbiter {
         let mut asked = Asked { arbiter: self.clone(), id, done: false };
         match asked.take(None) {
             Poll::Ready(outcome) => Op::Now(outcome),
-            Poll::Pending if request.wait() == Wait::No && !self.is(Defect::NoWaitQueues) => {
+            Poll::Pending if request.wait() == Wait::Try && !self.is(Defect::NoWaitQueues) => {
                 let error = self.state().error(ErrorKind::Contended, id);
                 Op::failed(error)
             }
@@ -164,9 +164,9 @@ impl LockBackend for Arbiter {
         Op::Now(self.change(|state| state.refresh(id)))
     }
 
-    fn disown(&self, hold: &Hold) {
+    fn detach_owner(&self, hold: &Hold) {
         let id = hold.id().expect("its own holds have one");
-        self.change(|state| state.disown(id));
+        self.change(|state| state.detach_owner(id));
     }
 
     fn mark_done(&self, hold: &Hold) {

@@ -123,7 +123,7 @@ impl State {
             Wait::Forever if self.has(Defect::ForeverEnds) => {
                 Some(self.now + Duration::from_millis(500))
             }
-            Wait::Forever | Wait::No => None,
+            Wait::Forever | Wait::Try => None,
             Wait::AtMost(limit) if self.has(Defect::TimeoutEarly) => Some(self.now + limit / 2),
             Wait::AtMost(limit) => self.now.checked_add(limit),
         };
@@ -175,7 +175,7 @@ impl State {
         }
         self.asks.insert(id, ask);
         self.admit(id);
-        if request.wait() == Wait::No && !self.has(Defect::NoWaitQueues) {
+        if request.wait() == Wait::Try && !self.has(Defect::NoWaitQueues) {
             self.refuse_if_waiting(id, ErrorKind::Contended);
         }
         id
@@ -373,7 +373,7 @@ impl State {
     }
 
     /// A hold of a thread becomes nobody's; others stay whose they are.
-    pub(super) fn disown(&mut self, id: u64) {
+    pub(super) fn detach_owner(&mut self, id: u64) {
         let ignored = self.has(Defect::DisownIgnored);
         let blocks = self.has(Defect::DisownedBlocks);
         let Some(ask) = self.asks.get_mut(&id).filter(|_| !ignored) else { return };

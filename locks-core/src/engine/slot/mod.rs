@@ -13,7 +13,7 @@ use super::Core;
 use super::state::{BARGE_WINDOW, State};
 use crate::clock::{Moment, Stamp};
 use crate::identity::SmallOwner;
-use crate::request::Swift;
+use crate::request::FastHolder;
 use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, Witness};
 use crate::{CallSite, Token};
@@ -231,7 +231,7 @@ impl Slot {
 
     /// Writes the record; by the holder, right after [`try_take`](Self::try_take).
     #[inline]
-    pub(in crate::engine) fn write_record(&self, holder: Swift, since: Stamp) {
+    pub(in crate::engine) fn write_record(&self, holder: FastHolder, since: Stamp) {
         self.owner.store(holder.owner.to_raw(), Ordering::Relaxed);
         self.site.store(holder.site.to_raw(), Ordering::Relaxed);
         // I4: last.

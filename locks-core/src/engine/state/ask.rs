@@ -68,7 +68,7 @@ impl Ask {
             at_least,
             at_most,
             if_done: options.reserve == Reserve::IfDone,
-            waits: options.wait != Some(Wait::No),
+            waits: options.wait != Some(Wait::Try),
             asked: None,
             is_turn: false,
             turn_since: None,

@@ -7,7 +7,7 @@ use super::ask::{Ask, BARGE_WINDOW};
 use super::queue::Place;
 use super::{Entry, Grant, State, Tally, Waiter};
 use crate::clock::Moment;
-use crate::request::Swift;
+use crate::request::FastHolder;
 use crate::{Mode, Token};
 
 /// What becomes of a key at the release of a plain hold.
@@ -15,7 +15,7 @@ pub(in crate::engine) enum Passed {
     /// It is free, and the first waiter was woken for it.
     Woken(Moment, Option<Waker>),
     /// The first waiter has it, once [`State::grant_handed`] was called.
-    Handed(Swift, Moment, Option<Waker>),
+    Handed(FastHolder, Moment, Option<Waker>),
     /// Nobody waits.
     ToNobody,
     /// That takes more than this.
@@ -101,7 +101,7 @@ impl Entry {
 
 impl Ask {
     /// Who will hold the key, if it asks for no more than the fast path has to give.
-    pub(in crate::engine) fn as_plain(&self) -> Option<Swift> {
+    pub(in crate::engine) fn as_plain(&self) -> Option<FastHolder> {
         let plain = self.mode == Mode::Exclusive
             && self.waits
             && !self.reentrant
@@ -110,6 +110,6 @@ impl Ask {
             && self.fair.is_none()
             && self.asked.is_none()
             && [self.steal_after, self.at_least, self.at_most] == [None; 3];
-        self.caller.as_swift().filter(|_| plain)
+        self.caller.as_fast_holder().filter(|_| plain)
     }
 }

@@ -9,8 +9,8 @@ use super::super::upstream::Turn;
 use super::ask::Ask;
 use super::{TURNS, Units, Waiter, small};
 use crate::clock::{Moment, Stamp};
-use crate::request::{Caller, Swift};
-use crate::{CallSite, HoldRecord, HolderInfo, KeySet, Mode, OwnerId, Party, Token};
+use crate::request::{Caller, FastHolder};
+use crate::{CallSite, HoldRecord, HolderInfo, KeySet, Mode, OwnerId, ProcessInfo, Token};
 
 /// One hold of the key: a nest of one or more guards.
 pub(in crate::engine) struct HoldEntry {
@@ -33,7 +33,7 @@ pub(in crate::engine) struct HoldEntry {
     /// When the arbiter ends it (C14).
     pub(in crate::engine) ends_at: Option<Moment>,
     pub(in crate::engine) site: Option<CallSite>,
-    pub(in crate::engine) party: Option<Arc<Party>>,
+    pub(in crate::engine) party: Option<Arc<ProcessInfo>>,
     pub(in crate::engine) label: Option<Arc<str>>,
     /// Whom it was stolen from.
     pub(in crate::engine) stolen_from: Option<Box<[HolderInfo]>>,
@@ -257,7 +257,12 @@ impl HoldEntry {
 
     /// The guard belongs to this one from now on, or to nobody in particular, if it belonged to a
     /// thread; and no thread has to go on for it to be released.
-    pub(in crate::engine) fn disown(&mut self, level: u32, token: Token, to: Option<OwnerId>) {
+    pub(in crate::engine) fn detach_owner(
+        &mut self,
+        level: u32,
+        token: Token,
+        to: Option<OwnerId>,
+    ) {
         let Some(index) = self.position(level, token) else { return };
         let guard = &mut self.levels[index];
         if guard.owner.is_some_and(OwnerId::is_thread) {
@@ -360,7 +365,7 @@ impl HoldEntry {
     /// The hold as the fast path knows it, if that is all it is, with what the record has to say
     /// where it does not yet.
     #[expect(clippy::option_option, reason = "no record to write is not the same as no thaw")]
-    pub(super) fn as_plain(&self, latest: Token) -> Option<Option<(Swift, Stamp)>> {
+    pub(super) fn as_plain(&self, latest: Token) -> Option<Option<(FastHolder, Stamp)>> {
         let plain = self.mode == Mode::Exclusive
             && matches!(
                 self.levels.as_slice(),
@@ -385,6 +390,6 @@ impl HoldEntry {
         let (owner, site, since) = (small(self.owner())?, self.site?, self.since?);
         let exact = self.slack == Duration::ZERO;
         let stamp = if exact { Stamp::exact(since) } else { Stamp::coarse(since) };
-        Some(Some((Swift { owner, site }, stamp)))
+        Some(Some((FastHolder { owner, site }, stamp)))
     }
 }

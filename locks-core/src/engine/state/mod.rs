@@ -39,7 +39,7 @@ use super::effects::Effects;
 use super::slot::Record;
 use crate::clock::{Alarm, Moment, Stamp};
 use crate::identity::SmallOwner;
-use crate::request::Swift;
+use crate::request::FastHolder;
 use crate::{LostCause, Mode, OwnerId, Token};
 
 /// All units of a lock; an exclusive hold takes them all, a shared one takes one. For a request for
@@ -106,9 +106,9 @@ pub(in crate::engine) enum Thaw {
     /// It decides everything.
     Not,
     /// There are waiters, the first of whom was `woken` if the key is free.
-    Beside { record: Option<(Swift, Stamp)>, woken: Option<Moment> },
+    Beside { record: Option<(FastHolder, Stamp)>, woken: Option<Moment> },
     /// There is nothing but the holder.
-    Wholly(Option<(Swift, Stamp)>),
+    Wholly(Option<(FastHolder, Stamp)>),
 }
 
 impl State {

@@ -139,7 +139,7 @@ fn n5_only_administrators_release_and_only_within_their_namespace() {
     // A right is not the other one.
     let steal = admin.ask(&mut world, "a/1", |ask| {
         ask.options.steal_after = Some(super::SECOND);
-        ask.options.wait = Some(Wait::No);
+        ask.options.wait = Some(Wait::Try);
     });
     assert_eq!(admin.refusal(steal).kind(), ErrorKind::Unauthorized);
 }

@@ -59,14 +59,14 @@ fn c14_what_was_done_before_a_restart_is_reserved_after_it_and_nothing_else() {
         let mut two = world.local(2);
         let thief = two.ask(&mut world, "k", |ask| {
             ask.options.steal_after = Some(SECOND);
-            ask.options.wait = Some(Wait::No);
+            ask.options.wait = Some(Wait::Try);
         });
         world.advance(2 * SECOND);
         assert_eq!(two.granted(&mut world, thief), None, "it is not stolen before its time");
         one.end(&mut world, held);
         restart(&mut world, compact);
         assert_eq!(two.resume(&mut world), How::New, "it has held nothing yet");
-        let next = two.ask(&mut world, "k", |ask| ask.options.wait = Some(Wait::No));
+        let next = two.ask(&mut world, "k", |ask| ask.options.wait = Some(Wait::Try));
         assert_eq!(two.granted(&mut world, next).is_none(), done, "{done}, {compact}");
         world.advance(60 * SECOND);
         let late = two.ask(&mut world, "k", |_| {});

@@ -17,13 +17,13 @@ fn n12_each_end_of_a_request_is_counted_once_and_as_what_it_was() {
     let first = one.ask(&mut world, "k", |_| {});
     let second = two.ask(&mut world, "k", |_| {});
     world.advance(2 * SECOND);
-    one.ask(&mut world, "k", |ask| ask.options.wait = Some(Wait::No));
+    one.ask(&mut world, "k", |ask| ask.options.wait = Some(Wait::Try));
     one.end(&mut world, first);
     one.ask(&mut world, "k", |ask| ask.options.wait = Some(Wait::AtMost(SECOND)));
     world.advance(SECOND);
     // Stolen, held for too long, released by the operator.
     let stolen = one.ask(&mut world, "k", |ask| {
-        (ask.options.wait, ask.options.steal_after) = (Some(Wait::No), Some(SECOND));
+        (ask.options.wait, ask.options.steal_after) = (Some(Wait::Try), Some(SECOND));
     });
     one.ask(&mut world, "bounded", |ask| ask.options.hold_at_most = Some(SECOND));
     world.advance(SECOND);

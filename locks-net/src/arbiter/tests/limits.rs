@@ -246,7 +246,7 @@ fn n6_where_nobody_else_may_wait_whoever_need_not_is_served() {
     assert!(three.granted(&mut world, free).is_some() && three.granted(&mut world, set).is_some());
     let written = world.disk.len();
     let wait = |wait| move |ask: &mut Acquire| ask.options.wait = Some(wait);
-    let no_wait = three.ask(&mut world, "k", wait(Wait::No));
+    let no_wait = three.ask(&mut world, "k", wait(Wait::Try));
     let no_time = three.ask(&mut world, "k", wait(Wait::AtMost(Duration::ZERO)));
     let some_time = three.ask(&mut world, "k", wait(Wait::AtMost(SECOND)));
     let for_ever = three.ask(&mut world, "k", |ask| ask.options.wait = None);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use locks_core::{Clock, ManualClock, Options, OwnerId, Party, Token, Wait};
+use locks_core::{Clock, ManualClock, Options, OwnerId, ProcessInfo, Token, Wait};
 
 use super::super::{Arbiter, ConnId, Limits, Notice, Peer, Setup};
 use crate::access::{Client, Clients, Fingerprint};
@@ -159,7 +159,7 @@ impl Line {
         let hello = ClientHello { version: VERSION, nonce: [9; 32] };
         let answer = say(world, &|body| hello.encode(body));
         let server = decode_answer::<ServerHello>(&answer).unwrap()?.server;
-        let party = Party::default();
+        let party = ProcessInfo::default();
         let open = Open { resume, party, lease: None };
         let answer = say(world, &|body| open.encode(body));
         let opened = decode_answer::<Opened>(&answer).unwrap()?;

@@ -1,6 +1,6 @@
 //! Messages among clients (N8): who gets them, and that nothing of them grows.
 
-use locks_core::{ErrorKind, Party};
+use locks_core::{ErrorKind, ProcessInfo};
 
 use super::SECOND;
 use super::line::{Line, World};
@@ -43,7 +43,7 @@ impl Line {
 fn named(world: &mut World, pid: u32, label: Option<&str>, process: &str) -> Line {
     let line = world.local(pid);
     let session = world.arbiter.sessions.get_mut(&line.opened.realm).unwrap();
-    let mut party = Party::default();
+    let mut party = ProcessInfo::default();
     (party.label, party.process) = (label.map(str::to_owned), Some(process.into()));
     session.party = party;
     line

@@ -67,7 +67,7 @@ fn c8_the_victim_of_a_theft_hears_of_it_and_the_journal_too() {
     world.advance(2 * SECOND);
     let stolen = thief.ask(&mut world, "k", |ask| {
         ask.options.steal_after = Some(SECOND);
-        ask.options.wait = Some(Wait::No);
+        ask.options.wait = Some(Wait::Try);
     });
     let token = thief.granted(&mut world, stolen);
     assert!(token > victim.granted(&mut world, held));
@@ -160,7 +160,7 @@ fn n4_after_a_restart_holders_keep_their_locks_and_rivals_wait() {
         assert!(three.granted(&mut world, wants) > Some(1));
         // The other one does not come back within its lease, and its key stays reserved.
         world.advance(11 * SECOND);
-        let rival = three.ask(&mut world, "b", |ask| ask.options.wait = Some(Wait::No));
+        let rival = three.ask(&mut world, "b", |ask| ask.options.wait = Some(Wait::Try));
         assert_eq!(three.granted(&mut world, rival), None);
         world.advance(60 * SECOND);
         let rival = three.ask(&mut world, "b", |_| {});

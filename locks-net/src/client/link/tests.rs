@@ -3,7 +3,7 @@ use std::os::unix::net::UnixStream;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-use locks_core::{Clock, LostCause, ManualClock, Mode, Options, Party, Token, Wait, Within};
+use locks_core::{Clock, LostCause, ManualClock, Mode, Options, ProcessInfo, Token, Wait, Within};
 
 use super::*;
 use crate::arbiter::Limits;
@@ -33,7 +33,7 @@ fn link(dial: impl Dial, clock: &ManualClock) -> Arc<Link> {
     let setup = Setup {
         name: dial.name().to_owned(),
         clock: Arc::new(clock.clone()),
-        party: Party::default(),
+        party: ProcessInfo::default(),
         lease: None,
         connect: Duration::from_secs(2),
         random: Box::new(|bytes| bytes.fill(7)),

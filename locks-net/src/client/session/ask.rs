@@ -62,7 +62,7 @@ impl Unanswered {
     pub(super) fn wait(&self) -> Wait {
         match &self.call {
             Call::Acquire(acquire) => acquire.options.wait.unwrap_or_default(),
-            _ => Wait::No,
+            _ => Wait::Try,
         }
     }
 
@@ -378,7 +378,7 @@ impl Session {
             Call::Acquire(acquire) => match acquire.options.wait.unwrap_or_default() {
                 Wait::Forever => (None, limit),
                 // Not to wait is no reason not to ask.
-                Wait::AtMost(Duration::ZERO) | Wait::No => (Some(limit), limit),
+                Wait::AtMost(Duration::ZERO) | Wait::Try => (Some(limit), limit),
                 Wait::AtMost(wait) => {
                     (Some(asked.after(wait).after(LATER)), limit.min(asked.after(wait)))
                 }

@@ -108,7 +108,7 @@ impl Session {
     }
 
     /// The hold's guard may leave its thread (C9).
-    pub(crate) fn disown(&mut self, request: u64) {
+    pub(crate) fn detach_owner(&mut self, request: u64) {
         let Some(held) = self.holds.get_mut(&request) else { return };
         if held.is_given_up() || std::mem::replace(&mut held.disowned, true) {
             return;

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
 use locks_core::{
-    CallSite, DeadlockStep, HolderInfo, LockError, LockInfo, OwnerId, Party, WaiterInfo,
+    CallSite, DeadlockStep, HolderInfo, LockError, LockInfo, OwnerId, ProcessInfo, WaiterInfo,
 };
 
 use crate::wire::Call;
@@ -104,28 +104,28 @@ impl Labels {
     }
 
     pub(super) fn holder(&self, realm: u32, mut holder: HolderInfo) -> HolderInfo {
-        if self.is_here(realm, &mut holder.owner, &mut holder.who) {
+        if self.is_local(realm, &mut holder.owner, &mut holder.who) {
             holder.site = self.take_site(&mut holder.party);
         }
         holder
     }
 
     fn waiter(&self, realm: u32, mut waiter: WaiterInfo) -> WaiterInfo {
-        if self.is_here(realm, &mut waiter.owner, &mut waiter.who) {
+        if self.is_local(realm, &mut waiter.owner, &mut waiter.who) {
             waiter.site = self.take_site(&mut waiter.party);
         }
         waiter
     }
 
     #[expect(clippy::unused_self, reason = "beside `take_site`")]
-    fn is_here(&self, realm: u32, owner: &mut Option<OwnerId>, who: &mut Option<String>) -> bool {
+    fn is_local(&self, realm: u32, owner: &mut Option<OwnerId>, who: &mut Option<String>) -> bool {
         let Some(known) = owner.filter(|owner| owner.realm() == realm) else { return false };
         let here = known.in_realm(0);
         (*owner, *who) = (Some(here), here.describe());
         true
     }
 
-    fn take_site(&self, party: &mut Party) -> Option<CallSite> {
+    fn take_site(&self, party: &mut ProcessInfo) -> Option<CallSite> {
         let site = std::mem::take(party).site?;
         self.known.get(&site).copied()
     }

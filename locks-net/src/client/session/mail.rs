@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use locks_core::{Clock, LockError, Moment, Party};
+use locks_core::{Clock, LockError, Moment, ProcessInfo};
 
 use super::Session;
 use crate::wire::{Call, Keep, Note};
@@ -21,7 +21,7 @@ pub struct Received {
     /// The content.
     pub content: Vec<u8>,
     /// The client that published it.
-    pub from: Party,
+    pub from: ProcessInfo,
     /// The time for which it stays from now on unless it is taken, on a clock that stands still
     /// while this machine sleeps; `None`: until it is taken.
     pub expires_in: Option<Duration>,
@@ -44,7 +44,7 @@ pub(super) struct Mail {
 struct Kept {
     id: u64,
     note: Note,
-    from: Party,
+    from: ProcessInfo,
     until: Option<Moment>,
 }
 
@@ -97,7 +97,7 @@ impl Mail {
     }
 
     /// Whether there is anything new.
-    fn put(&mut self, note: Note, from: Party) -> bool {
+    fn put(&mut self, note: Note, from: ProcessInfo) -> bool {
         self.expire();
         self.bytes += note.size();
         let is_alike = |kept: &Kept| kept.note.subject == note.subject;
@@ -157,7 +157,7 @@ impl Session {
     }
 
     /// A message has come in.
-    pub(super) fn received(&mut self, note: Note, from: Party) {
+    pub(super) fn received(&mut self, note: Note, from: ProcessInfo) {
         let Some(mail) = &mut self.mail else { return };
         if mail.put(note, from) {
             self.woken.append(&mut mail.wakers);

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::Duration;
 
-use locks_core::{Clock, ErrorKind, LockError, Moment, Party};
+use locks_core::{Clock, ErrorKind, LockError, Moment, ProcessInfo};
 
 pub(crate) use self::ask::Answer;
 use self::ask::Unanswered;
@@ -105,7 +105,7 @@ pub(crate) struct Setup {
     /// The time, which goes on in suspend.
     pub(crate) clock: Arc<dyn Clock>,
     /// Who the client is, for others.
-    pub(crate) party: Party,
+    pub(crate) party: ProcessInfo,
     /// The lease to ask for.
     pub(crate) lease: Option<Duration>,
     /// How long the server may take to be reached, and to answer what needs no waiting (C2).

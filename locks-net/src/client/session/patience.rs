@@ -90,7 +90,7 @@ impl Session {
         let is_overdue = |asked: &Unanswered| {
             let wait = match asked.wait() {
                 Wait::AtMost(wait) => wait,
-                Wait::Forever | Wait::No => return false,
+                Wait::Forever | Wait::Try => return false,
             };
             !wait.is_zero() && asked.sent.is_none() && asked.asked.after(wait) <= now
         };

@@ -10,7 +10,7 @@ mod scratch;
 
 use std::time::Duration;
 
-use locks_core::{LostCause, Mode, Moment, OwnerId, Party, Token};
+use locks_core::{LostCause, Mode, Moment, OwnerId, ProcessInfo, Token};
 
 use super::*;
 use crate::pidfd::Process;
@@ -20,7 +20,7 @@ pub(super) fn at(nanos: u64) -> Moment {
 }
 
 pub(super) fn session(realm: u32) -> Record {
-    let mut party = Party::default();
+    let mut party = ProcessInfo::default();
     party.label = Some(format!("client {realm}"));
     party.pid = (realm.is_multiple_of(2)).then_some(4711);
     let kept = match realm % 2 {

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use locks_core::{BootClock, Clock, Options, OwnerId, Party, Wait};
+use locks_core::{BootClock, Clock, Options, OwnerId, ProcessInfo, Wait};
 
 use crate::channel::{Arrived, Channel};
 use crate::secret::{ClientHandshake, Secret, Secured};
@@ -164,7 +164,7 @@ impl Line {
             say = step.reply;
         };
         let mut open = Vec::new();
-        Open { resume, party: Party::default(), lease }.encode(&mut open);
+        Open { resume, party: ProcessInfo::default(), lease }.encode(&mut open);
         send(&mut *stream, &open)?;
         let answer = hear(&mut *stream, &mut reader)?;
         let opened = decode_answer::<Opened>(&answer).unwrap().map_err(Unopened::Rejected)?;
@@ -249,7 +249,7 @@ impl Line {
     pub(crate) fn ask(&mut self, key: &str, wait: bool) -> u64 {
         self.next += 1;
         let request = self.next;
-        let call = acquire(request, key, if wait { Wait::Forever } else { Wait::No });
+        let call = acquire(request, key, if wait { Wait::Forever } else { Wait::Try });
         self.say(&call);
         request
     }
@@ -349,7 +349,7 @@ pub(crate) fn greetings(line: &Line) -> (Vec<u8>, Vec<u8>, usize) {
     let (mut hello, mut open, mut opened) = (Vec::new(), Vec::new(), Vec::new());
     let handshake = ClientHandshake::new(Secured::default(), [9; 32]);
     put_frame(&mut hello, |out| out.extend(handshake.hello()));
-    let greeting = Open { resume: None, party: Party::default(), lease: None };
+    let greeting = Open { resume: None, party: ProcessInfo::default(), lease: None };
     put_frame(&mut open, |out| greeting.encode(out));
     put_frame(&mut opened, |out| line.opened.encode(out));
     (hello, open, opened.len())

@@ -165,7 +165,7 @@ fn n1_the_end_of_a_process_ends_its_session_at_once_though_its_socket_stays_open
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let (hello, open, opened) = super::line::greetings(&template);
     let mut rest = open;
-    rest.extend(template.frame(&super::line::acquire(1, "k", locks_core::Wait::No)));
+    rest.extend(template.frame(&super::line::acquire(1, "k", locks_core::Wait::Try)));
     let mut child = std::process::Command::new("python3")
         .args(["-c", &script, &hex(&hello), &hex(&rest), &(opened + 4 + 16 + 1).to_string()])
         .stdin(std::process::Stdio::piped())

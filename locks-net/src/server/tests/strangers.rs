@@ -38,7 +38,7 @@ fn f18_who_says_nothing_or_half_a_frame_is_closed_and_others_are_served() {
     let _server = scratch.serve(impatient);
     let mut other = Line::local(&scratch.socket());
     let mut slow = Line::local(&scratch.socket());
-    let frame = slow.frame(&acquire(1, "k", Wait::No));
+    let frame = slow.frame(&acquire(1, "k", Wait::Try));
     let since = Instant::now();
     std::thread::scope(|scope| {
         let silent = scope.spawn(|| {
@@ -153,7 +153,7 @@ fn f19_garbage_is_refused_and_nothing_of_it_is_done() {
     let scratch = Scratch::new();
     let _server = scratch.serve(|_| {});
     let mut template = Line::local(&scratch.socket());
-    let call = template.frame(&acquire(1, "k", Wait::No));
+    let call = template.frame(&acquire(1, "k", Wait::Try));
     let (hello, open, _) = greetings(&template);
     let whole = [&*hello, &*open].concat();
     let garbage: [&[u8]; 6] = [

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use locks_core::{
     CallSite, DeadlockStep, ErrorKind, HolderInfo, LockError, LockInfo, MAX_KEY_LEN, Mode, Options,
-    OwnerId, Party, Query, Token, WaiterInfo,
+    OwnerId, ProcessInfo, Query, Token, WaiterInfo,
 };
 
 use super::super::bytes::Reader;
@@ -21,8 +21,8 @@ fn long() -> String {
     "é".repeat(2_500)
 }
 
-fn party() -> Party {
-    let mut party = Party::default();
+fn party() -> ProcessInfo {
+    let mut party = ProcessInfo::default();
     (party.label, party.host, party.process) = (Some(long()), Some(long()), Some(long()));
     (party.pid, party.site) = (Some(7), Some(long()));
     party
@@ -107,7 +107,7 @@ fn n2_greetings_that_contradict_themselves_are_refused() {
         assert_eq!(Opened::parse(&opened.bytes()).unwrap_err(), why);
         how = How::Restored;
     }
-    let open = Open { resume: None, party: Party::default(), lease: None };
+    let open = Open { resume: None, party: ProcessInfo::default(), lease: None };
     let mut bytes = open.bytes();
     // The flags of the party, and an empty site.
     *bytes.last_mut().unwrap() = 1 << 4;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use locks_core::{Options, OwnerId, Party, Token, Wait};
+use locks_core::{Options, OwnerId, ProcessInfo, Token, Wait};
 
 use super::super::{
     Acquire, Call, ClientHello, Event, Greeting, How, Open, Opened, ServerHello, VERSION,
@@ -53,7 +53,7 @@ fn numbered(number: u64, ack: u64, message: &[u8]) -> Vec<u8> {
 }
 
 fn open() -> Vec<u8> {
-    let mut party = Party::default();
+    let mut party = ProcessInfo::default();
     party.pid = Some(4711);
     greeting(&Open { resume: None, party, lease: None })
 }

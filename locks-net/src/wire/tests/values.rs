@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use locks_core::{
     DeadlockStep, ErrorKind, HolderInfo, LockError, LockInfo, LostCause, Mode, Options, OwnerId,
-    Party, Query, Reserve, Token, Wait, WaiterInfo,
+    ProcessInfo, Query, Reserve, Token, Wait, WaiterInfo,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::option::of;
@@ -46,7 +46,7 @@ fn foreign() -> impl Strategy<Value = OwnerId> {
 }
 
 fn wait() -> impl Strategy<Value = Wait> {
-    prop_oneof![Just(Wait::Forever), Just(Wait::No), duration().prop_map(Wait::AtMost)]
+    prop_oneof![Just(Wait::Forever), Just(Wait::Try), duration().prop_map(Wait::AtMost)]
 }
 
 fn options() -> impl Strategy<Value = Options> {
@@ -130,10 +130,10 @@ fn publish() -> impl Strategy<Value = Publish> {
     })
 }
 
-fn party(site: bool) -> impl Strategy<Value = Party> {
+fn party(site: bool) -> impl Strategy<Value = ProcessInfo> {
     let names = (of(text()), of(text()), of(text()), of(text()));
     (names, of(any::<u32>())).prop_map(move |((label, host, process, place), pid)| {
-        let mut party = Party::default();
+        let mut party = ProcessInfo::default();
         (party.label, party.host, party.process, party.pid) = (label, host, process, pid);
         party.site = place.filter(|_| site);
         party

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use locks_core::{ErrorKind, ManualClock, Party};
+use locks_core::{ErrorKind, ManualClock, ProcessInfo};
 
 use super::{Rig, millis};
 use crate::client::session::Received;
@@ -26,7 +26,7 @@ fn note(subject: &str, content: &str, keep: Keep, timeout: Option<Duration>) -> 
 }
 
 fn come(rig: &mut Rig, note: Note) {
-    rig.tell(&Event::Message { note: Box::new(note), from: Party::default() });
+    rig.tell(&Event::Message { note: Box::new(note), from: ProcessInfo::default() });
 }
 
 fn contents(received: &[Received]) -> Vec<&str> {

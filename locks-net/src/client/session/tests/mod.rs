@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use locks_core::{Clock, LockError, ManualClock, Options, Party, Token, Wait, Within};
+use locks_core::{Clock, LockError, ManualClock, Options, ProcessInfo, Token, Wait, Within};
 
 use super::{Session, Setup};
 use crate::channel::{Arrived, Channel};
@@ -41,7 +41,7 @@ impl Rig {
         let setup = Setup {
             name: "unix:///test".into(),
             clock: Arc::new(clock.clone()),
-            party: Party::default(),
+            party: ProcessInfo::default(),
             lease: None,
             connect: CONNECT,
             random: Box::new(|bytes| bytes.fill(7)),

@@ -24,7 +24,7 @@ fn n2_what_came_up_meanwhile_follows_in_call_order() {
     let mut rig = Rig::open(false);
     let held = rig.hold();
     rig.cut();
-    rig.session.disown(held);
+    rig.session.detach_owner(held);
     rig.session.end(held);
     let request = rig.ask(true);
     rig.connect(How::Resumed);
@@ -60,7 +60,7 @@ fn n2_a_grant_that_was_cut_off_comes_again_and_counts_once() {
 fn n4_a_restored_session_tells_what_still_matters_and_asks_again() {
     let mut rig = Rig::open(false);
     let (kept, gone) = (rig.hold(), rig.hold());
-    rig.session.disown(kept);
+    rig.session.detach_owner(kept);
     let waiting = rig.ask(true);
     let call = rig.session.status().unwrap();
     let count = rig.watched(|session, cx| {

@@ -68,7 +68,7 @@ fn c12_errors_tell_of_this_process_as_such() {
     rig.tell(&Event::Refused { call: request, error });
     let error = rig.fetch(request).unwrap_err();
     let [holder, other] = error.holders() else { panic!("{error:?}") };
-    assert!(holder.party.is_here() && !other.party.is_here());
+    assert!(holder.party.is_local() && !other.party.is_local());
     assert_eq!(holder.who.as_deref(), Some("owner 42"));
     assert_eq!(holder.site.unwrap().to_string(), site.to_string());
     assert_eq!((error.kind(), error.backend()), (ErrorKind::Contended, Some("unix:///test")));
@@ -167,7 +167,7 @@ fn c2_a_grant_in_the_instant_of_the_timeout_is_one_outcome() {
 fn c2_reaching_the_server_is_bounded_by_itself() {
     for (wait, bound) in [
         (Wait::Forever, CONNECT),
-        (Wait::No, CONNECT),
+        (Wait::Try, CONNECT),
         (Wait::AtMost(Duration::ZERO), CONNECT),
         (Wait::AtMost(millis(300)), millis(300)),
         (Wait::AtMost(Duration::from_secs(60)), CONNECT),
@@ -321,7 +321,7 @@ fn c2_who_allows_less_than_it_takes_to_reach_the_server_has_that_time() {
 
 #[test]
 fn c2_who_asks_late_is_answered_by_the_server_all_the_same() {
-    for wait in [Wait::No, Wait::AtMost(Duration::ZERO), Wait::AtMost(millis(500))] {
+    for wait in [Wait::Try, Wait::AtMost(Duration::ZERO), Wait::AtMost(millis(500))] {
         let mut rig = Rig::open(false);
         let wanted = rig.clock.now();
         rig.advance(2 * CONNECT);
@@ -329,7 +329,7 @@ fn c2_who_asks_late_is_answered_by_the_server_all_the_same() {
         assert!(rig.poll(request).is_pending(), "{wait:?}: the server has the word");
         let calls = rig.calls();
         let [Call::Acquire(asked)] = &calls[..] else { panic!("{calls:?}") };
-        assert!(matches!(asked.options.wait, Some(Wait::No | Wait::AtMost(Duration::ZERO))));
+        assert!(matches!(asked.options.wait, Some(Wait::Try | Wait::AtMost(Duration::ZERO))));
         rig.advance(CONNECT - millis(1));
         rig.grant(request);
         rig.fetch(request).unwrap();
