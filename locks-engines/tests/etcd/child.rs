@@ -33,7 +33,7 @@ fn play() {
     let place = std::env::var(peer::SERVER).expect("its server");
     match role.strip_prefix("storm ") {
         Some(account) => {
-            storm::take_part(&with_lease(&place, Duration::from_secs(2)), account.as_ref());
+            storm::take_part(&with_lease(&place, storm::LEASE), account.as_ref());
         }
         None => peer::play(&role, &client(&place)),
     }

@@ -1,6 +1,5 @@
 //! Holders that are killed, servers that hang, restart or lose data.
 
-use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -8,6 +7,7 @@ use locks_core::{Backend, ErrorKind, LostCause};
 
 use super::child::{LEASE, client, peer};
 use super::server::{Server, namespace};
+use super::support::process::signal;
 use super::support::until;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -235,9 +235,4 @@ fn row_48_a_snapshot_that_is_restored_brings_back_earlier_tokens_and_holds() {
     // The hold that had been released is there once more, until its lease is over.
     assert!(ours.named("held").wait(false).acquire().unwrap_err().is_contended());
     drop(ours.named("held").wait(LONG).acquire().unwrap());
-}
-
-pub(crate) fn signal(pid: u32, name: &str) {
-    let pid = pid.to_string();
-    assert!(Command::new("kill").args([name, &pid]).status().expect("`kill` runs").success());
 }

@@ -10,6 +10,7 @@ use locks_engines::LinkState;
 
 use super::child::peer;
 use super::server::{Server, schema, shared};
+use super::support::process::signal;
 use super::support::until;
 
 const LEASE: Duration = Duration::from_secs(3);
@@ -17,11 +18,6 @@ const LONG: Duration = Duration::from_secs(60);
 
 fn client(server: &Server, schema: &str) -> Backend {
     server.builder().schema(schema).lease(LEASE).build().expect("a client").into_backend()
-}
-
-pub(crate) fn send(pid: u32, signal: &str) {
-    let mut kill = std::process::Command::new("kill");
-    assert!(kill.args([signal, &pid.to_string()]).status().expect("`kill` runs").success());
 }
 
 #[test]
@@ -78,11 +74,11 @@ fn row_3_a_holder_that_was_stopped_past_its_lease_frees_nothing_of_its_successor
     let (server, schema) = (shared(), schema());
     let mut holder = peer(server, &schema, "hold");
     let token: u64 = holder.says().parse().unwrap();
-    send(holder.pid(), "-STOP");
+    signal(holder.pid(), "-STOP");
     let ours = client(server, &schema);
     let guard = ours.named("k").wait(LONG).acquire().unwrap();
     assert!(guard.token().get() > token);
-    send(holder.pid(), "-CONT");
+    signal(holder.pid(), "-CONT");
     holder.tell();
     let said = holder.says();
     assert_ne!(said, "released", "it has lost it, and is told");
@@ -95,9 +91,9 @@ fn row_4_a_holder_that_was_stopped_for_a_moment_loses_nothing() {
     let (server, schema) = (shared(), schema());
     let mut holder = peer(server, &schema, "hold");
     holder.says();
-    send(holder.pid(), "-STOP");
+    signal(holder.pid(), "-STOP");
     thread::sleep(LEASE / 4);
-    send(holder.pid(), "-CONT");
+    signal(holder.pid(), "-CONT");
     holder.tell();
     assert_eq!(holder.says(), "released");
 }

@@ -1,154 +1,19 @@
-//! The storm: processes that take, steal and drop locks, are killed and stopped, at a server that is killed and
-//! started again, for as long as `LOCKS_TORTURE_SECONDS` says (4). Each writes down what it holds, and the
-//! account is judged by tokens.
-
-use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
-
-use locks_core::Backend;
+//! The storm: processes that are killed and stopped, at a server that is killed and started again, and that ends
+//! their connections.
 
 use super::child::peer;
 use super::server::Server;
-use super::support::process::Directory;
-
-const KEYS: [&str; 2] = ["a", "b"];
-const PROCESSES: u64 = 4;
-
-/// What one process has written of one hold, in microseconds of the system's clock since its start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Hold {
-    token: u64,
-    from: u64,
-    /// When it was last known to be held; a process that was killed has not said.
-    until: u64,
-}
-
-fn now() -> u64 {
-    let text = std::fs::read_to_string("/proc/uptime").expect("a clock");
-    let seconds: f64 = text.split(' ').next().and_then(|of| of.parse().ok()).expect("seconds");
-    // A hundredth of a second is the grain of it.
-    (seconds * 1e6) as u64
-}
-
-/// What a process of the storm does until it is killed.
-pub(crate) fn take_part(backend: &Backend, account: &Path) {
-    let mut account = OpenOptions::new().append(true).open(account).expect("the account");
-    let mut write = |line: String| account.write_all(line.as_bytes()).expect("it can be written");
-    for round in u64::from(std::process::id()).. {
-        let key = KEYS[(round % 2) as usize];
-        let lock = backend.named(key).wait(Duration::from_secs(2));
-        let Ok(guard) = lock.acquire() else { continue };
-        let token = guard.token();
-        write(format!("{key} {token} got {}\n", now()));
-        thread::sleep(Duration::from_millis(round % 7));
-        let read = now();
-        if guard.check().is_ok() {
-            write(format!("{key} {token} had {read}\n"));
-        }
-        if round % 5 != 0 {
-            let _ = guard.release();
-        }
-    }
-}
-
-/// Reads what was written, by key.
-fn read(account: &Path) -> HashMap<String, Vec<Hold>> {
-    let text = std::fs::read_to_string(account).expect("the account");
-    let mut keys: HashMap<String, HashMap<u64, Hold>> = HashMap::new();
-    for line in text.lines() {
-        let words: Vec<&str> = line.split(' ').collect();
-        let [key, token, what, at] = words.as_slice() else { panic!("{line}") };
-        let (token, at) = (token.parse().expect("a token"), at.parse().expect("a time"));
-        let holds = keys.entry((*key).to_owned()).or_default();
-        if *what == "got" {
-            let twice = holds.insert(token, Hold { token, from: at, until: at });
-            assert_eq!(twice, None, "token {token} of `{key}` was granted twice");
-        } else {
-            holds.get_mut(&token).expect("it was granted").until = at;
-        }
-    }
-    let ordered = |holds: HashMap<u64, Hold>| {
-        let mut holds: Vec<Hold> = holds.into_values().collect();
-        holds.sort_by_key(|hold| hold.token);
-        holds
-    };
-    keys.into_iter().map(|(key, holds)| (key, ordered(holds))).collect()
-}
-
-/// What is wrong with the holds of a key, in the order of their tokens.
-fn judge(holds: &[Hold]) -> Result<(), String> {
-    // The grain of the clock.
-    const GRAIN: u64 = 10_000;
-    for pair in holds.windows(2) {
-        if pair[0].until > pair[1].from + GRAIN {
-            return Err(format!(
-                "{:?} and {:?} overlap, or come in another order",
-                pair[0], pair[1]
-            ));
-        }
-    }
-    Ok(())
-}
-
-#[test]
-fn the_judge_finds_what_is_wrong() {
-    let hold = |token, from, until| Hold { token, from, until };
-    let first = hold(1, 0, 100_000);
-    assert_eq!(judge(&[first.clone(), hold(2, 100_000, 150_000)]), Ok(()));
-    judge(&[first.clone(), hold(2, 50_000, 150_000)]).unwrap_err();
-    judge(&[hold(1, 500_000, 600_000), hold(2, 0, 100_000)]).unwrap_err();
-    let directory = Directory::new("storm");
-    let account = directory.path().join("account");
-    std::fs::write(&account, "a 1 got 0\na 1 had 5\na 1 got 9\n").unwrap();
-    std::panic::catch_unwind(|| read(&account)).unwrap_err();
-}
+use super::support::storm::rage;
 
 #[test]
 fn a_storm_of_processes_and_restarts_grants_nothing_twice() {
-    let seconds = std::env::var("LOCKS_TORTURE_SECONDS").ok().and_then(|of| of.parse().ok());
-    let length = Duration::from_secs(seconds.unwrap_or(4));
     let mut server = Server::start();
-    let directory = Directory::new("storm");
-    let account = directory.path().join("account");
-    File::create(&account).expect("an account");
-    // Each line is one `write` to a file that is appended to, so no two mix.
-    let role = format!("storm {}", account.display());
-    let mut peers: Vec<_> = (0..PROCESSES).map(|_| peer(&server, "locks", &role)).collect();
-    let began = Instant::now();
-    let mut round = 0;
-    let grants = || std::fs::read_to_string(&account).expect("the account").matches("got").count();
-    // On a busy machine it takes longer until it is a storm.
-    while began.elapsed() < length || grants() < 40 {
-        assert!(began.elapsed() < length + Duration::from_secs(240), "it is no storm");
-        round += 1;
-        thread::sleep(Duration::from_millis(700));
-        match round % 4 {
-            0 => {
-                server.kill();
-                server.start_again();
-            }
-            1 => {
-                peers.remove(0).kill();
-                peers.push(peer(&server, "locks", &role));
-            }
-            2 => {
-                let stopped = peers[1].pid();
-                super::faults::send(stopped, "-STOP");
-                thread::sleep(Duration::from_millis(1200));
-                super::faults::send(stopped, "-CONT");
-            }
-            _ => {
-                server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'locks'");
-            }
-        }
-    }
-    drop(peers);
-    let keys = read(&account);
-    for (key, holds) in keys {
-        judge(&holds).unwrap_or_else(|why| panic!("`{key}`: {why}"));
-    }
+    let restart = |server: &mut Server| {
+        server.kill();
+        server.start_again();
+    };
+    let cut = |server: &mut Server| {
+        server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'locks'");
+    };
+    rage(&mut server, |server, role| peer(server, "locks", role), [restart, cut]);
 }

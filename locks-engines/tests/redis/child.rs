@@ -6,6 +6,7 @@ use locks_engines::redis::Redis;
 
 use super::server::Server;
 use super::support::peer::{self, Peer};
+use super::support::storm;
 
 /// Starts a process that does what `role` says, at this server.
 pub(crate) fn peer(server: &Server, role: &str) -> Peer {
@@ -17,6 +18,12 @@ pub(crate) fn peer(server: &Server, role: &str) -> Peer {
 fn play() {
     let Some(role) = peer::role() else { return };
     let port = std::env::var(peer::SERVER).expect("its server").parse().expect("a port");
-    let builder = Redis::builder("127.0.0.1", port).fresh(true).lease(Duration::from_secs(3));
+    let builder = Redis::builder("127.0.0.1", port);
+    if let Some(account) = role.strip_prefix("storm ") {
+        // A server that comes back has lost what it granted, and is not to take that for new.
+        let client = builder.lease(storm::LEASE).build().expect("a client");
+        return storm::take_part(&client.into_backend(), account.as_ref());
+    }
+    let builder = builder.fresh(true).lease(Duration::from_secs(3));
     peer::play(&role, &builder.build().expect("a client").into_backend());
 }

@@ -12,3 +12,4 @@ mod faults;
 mod refused;
 mod server;
 mod steps;
+mod storm;

@@ -35,9 +35,14 @@ impl Process {
 
     /// Sends it a signal, as in `-STOP`.
     pub(crate) fn signal(&self, name: &str) {
-        let pid = self.pid().to_string();
-        assert!(Command::new("kill").args([name, &pid]).status().expect("`kill` runs").success());
+        signal(self.pid(), name);
     }
+}
+
+/// Sends a process a signal, as in `-STOP`.
+pub(crate) fn signal(pid: u32, name: &str) {
+    let pid = pid.to_string();
+    assert!(Command::new("kill").args([name, &pid]).status().expect("`kill` runs").success());
 }
 
 impl Drop for Process {

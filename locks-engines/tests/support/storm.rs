@@ -1,31 +1,64 @@
-//! Storms: processes that take and drop locks, while they and their server are killed and stopped. Each writes
-//! down what it holds, and the account is judged by tokens.
+//! Storms: processes that take and drop locks, while they and their server are killed and stopped, for as long as
+//! `LOCKS_TORTURE_SECONDS` says (8). Each writes down what it holds, and the account is judged by tokens.
 
 use std::collections::HashMap;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use locks_core::Backend;
 
-use super::process::Directory;
+use super::peer::Peer;
+use super::process::{Directory, signal};
 
 const KEYS: [&str; 2] = ["a", "b"];
+const PROCESSES: usize = 4;
 
-/// For how long a storm rages: as long as `LOCKS_TORTURE_SECONDS` says.
-pub(crate) fn length(usual: u64) -> Duration {
+/// The lease of those who take part.
+pub(crate) const LEASE: Duration = Duration::from_secs(2);
+
+/// With fewer grants it is no storm.
+const GRANTS: usize = 40;
+
+/// Lets a storm rage at `server` and judges what was written down. `start` starts a process that plays the role
+/// `storm FILE`, which is to [take part](take_part) with leases of [`LEASE`]; `disturb` kills or stops what
+/// serves, one way or the other by turns.
+pub(crate) fn rage<S>(server: &mut S, start: fn(&S, &str) -> Peer, disturb: [fn(&mut S); 2]) {
     let seconds = std::env::var("LOCKS_TORTURE_SECONDS").ok().and_then(|of| of.parse().ok());
-    Duration::from_secs(seconds.unwrap_or(usual))
-}
-
-/// Judges what was written down.
-pub(crate) fn assert_right(account: &Path) {
-    let keys = read(account);
-    let granted: usize = keys.values().map(Vec::len).sum();
-    assert!(granted > 20, "only {granted} grants: it was no storm");
-    for (key, holds) in keys {
+    let length = Duration::from_secs(seconds.unwrap_or(8));
+    let directory = Directory::new("storm");
+    let account = directory.path().join("account");
+    File::create(&account).expect("an account");
+    // Each line is one `write` to a file that is appended to, so no two mix.
+    let role = format!("storm {}", account.display());
+    let mut peers: Vec<_> = (0..PROCESSES).map(|_| start(server, &role)).collect();
+    let grants = || std::fs::read_to_string(&account).expect("the account").matches("got").count();
+    let began = Instant::now();
+    for round in 0_usize.. {
+        // On a busy machine it takes longer until it is a storm.
+        if began.elapsed() >= length && grants() >= GRANTS {
+            break;
+        }
+        assert!(began.elapsed() < length + Duration::from_secs(240), "it is no storm");
+        thread::sleep(Duration::from_millis(700));
+        match round % 4 {
+            0 => {
+                peers.remove(0).kill();
+                peers.push(start(server, &role));
+            }
+            2 => {
+                // For longer than its lease.
+                signal(peers[1].pid(), "-STOP");
+                thread::sleep(LEASE + Duration::from_millis(800));
+                signal(peers[1].pid(), "-CONT");
+            }
+            odd => disturb[odd / 2](server),
+        }
+    }
+    drop(peers);
+    for (key, holds) in read(&account) {
         judge(&holds).unwrap_or_else(|why| panic!("`{key}`: {why}"));
     }
 }
