@@ -10,7 +10,7 @@ use super::person;
 /// What is to be shown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Selection {
-    /// What a key, or somebody who holds it or waits for it, has in its name; in any case.
+    /// A text in the name of the key, or of a holder or waiter; letter case does not matter.
     pub(crate) text: Option<String>,
     pub(crate) state: Option<State>,
     pub(crate) sort: Sort,
@@ -21,11 +21,11 @@ pub(crate) struct Selection {
 /// How it is with a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Somebody holds it.
+    /// Keys with a holder.
     Held,
-    /// Somebody waits for it.
+    /// Keys with a waiter.
     Waited,
-    /// Nobody holds it, and it is reserved.
+    /// Keys that are reserved without a holder.
     Reserved,
 }
 
@@ -39,7 +39,7 @@ pub(crate) enum Sort {
     Age,
     /// Those for which most wait.
     Waiters,
-    /// Those for which somebody has waited for longest.
+    /// By the longest wait.
     Waited,
     /// By the holder's name.
     Holder,
@@ -123,7 +123,7 @@ pub(crate) fn waited(lock: &LockInfo) -> Option<Duration> {
     lock.waiters.iter().map(|waiter| waiter.waited).max()
 }
 
-/// Keys that nobody holds come last.
+/// Keys without a holder come last.
 fn holder(lock: &LockInfo) -> (bool, String) {
     let Some(first) = lock.holders.first() else { return (true, String::new()) };
     let ProcessInfo { label, process, pid, .. } = &first.party;
@@ -131,7 +131,7 @@ fn holder(lock: &LockInfo) -> (bool, String) {
     (false, format!("{} {:>10}", name.to_lowercase(), pid.unwrap_or_default()))
 }
 
-/// Whether the key, or somebody who holds it or waits for it, is called something like `text`, which is in small letters.
+/// Returns `true` if `text`, which is in small letters, is in the name of the key, a holder or a waiter.
 fn is_about(lock: &LockInfo, text: &str) -> bool {
     let has = |name: &str| name.to_lowercase().contains(text);
     let is_known = |party: &ProcessInfo, who: Option<&str>, site: Option<String>| {

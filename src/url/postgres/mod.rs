@@ -9,7 +9,7 @@ use locks_core::{Backend, LockError};
 use locks_engines::postgres::{Durability, Postgres, PostgresBuilder, Tls};
 
 use self::passfile::Wanted;
-use super::options::{Settings, decode, parse_duration};
+use super::options::{NO_PASSWORDS, Settings, decode, parse_duration};
 use super::password::{of_environment, password};
 use super::refused;
 
@@ -116,7 +116,6 @@ const EXAMPLE: &str =
 struct Server {
     hosts: Vec<(String, u16)>,
     user: Option<String>,
-    password: Option<String>,
     database: Option<String>,
 }
 
@@ -128,10 +127,9 @@ impl Server {
             Some((user, hosts)) => (user, hosts),
             None => ("", authority),
         };
-        let (user, password) = match user.split_once(':') {
-            Some((user, password)) => (user, Some(password)),
-            None => (user, None),
-        };
+        if user.contains(':') {
+            return Err(refused(format!("`postgres:`: {NO_PASSWORDS}")));
+        }
         let hosts = match settings.get("host") {
             Some(_) if !hosts.is_empty() => {
                 return Err(refused(
@@ -147,16 +145,12 @@ impl Server {
         Ok(Self {
             hosts: hosts.split(',').map(address).collect::<Result<_, _>>()?,
             user: part("user", user)?,
-            password: password.map(|of| part("password", of)).transpose()?.flatten(),
             database: part("database", path)?,
         })
     }
 
-    /// From the URL, a file, or the environment.
+    /// From a file, or the environment.
     fn find_password(&self, settings: &Settings) -> Result<Option<String>, LockError> {
-        if self.password.is_some() {
-            return Ok(self.password.clone());
-        }
         if let Some(path) = settings.get("passfile") {
             let text = fs::read_to_string(path).map_err(|error| {
                 refused(format!("option `passfile`: `{path}` cannot be read: {error}"))
@@ -224,7 +218,7 @@ mod tests {
     fn a_server_is_named_by_hosts_user_and_database() {
         for (url, name) in [
             ("postgres://db/shop?sslmode=require", "postgres://db:5432/shop"),
-            ("postgresql://app:hunter2@db:6000/?sslmode=disable", "postgres://db:6000/"),
+            ("postgresql://app@db:6000/?sslmode=disable", "postgres://db:6000/"),
             ("postgres://a:1,b:2/shop?sslmode=require", "postgres://a:1,b:2/shop"),
             ("postgres://[::1]:7000/x?lease=30s&schema=mine&label=x", "postgres://[::1]:7000/x"),
             ("postgres://%2Fvar%2Frun/x?durable", "postgres://%2Fvar%2Frun/x"),
@@ -262,6 +256,8 @@ mod tests {
             ("postgres://127.0.0.1/x?poll&listen=db", "`poll` says that they are not"),
             ("postgres://127.0.0.1/x?passfile=/nowhere/at/all", "cannot be read"),
             ("postgres://127.0.0.1/x?password=hunter2", "no place for a password"),
+            ("postgres://app:hunter2@127.0.0.1/x", "no place for a password"),
+            ("postgres://:hunter2@127.0.0.1/x", "no place for a password"),
             ("postgres://app:a?hunter2@db/x", "is written as `%3F`"),
             ("postgres://app:a?hunter2=b@db/x", "is written as `%3F`"),
         ] {

@@ -1,5 +1,5 @@
 //! Locks at a PostgreSQL server, beside its advisory locks by the same client library, driven alike: on a
-//! thread with a runtime of its own, because whoever locks may have none.
+//! thread with a runtime of its own, since a caller may have none.
 
 use std::io;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Who gets in: not other sites in the operator's browser, and nobody who cannot read the token's file.
+//! Access to the page: by the token of its file, and not from other sites in the operator's browser.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::secret;
 use crate::status::Failure;
 
 /// The names by which the page may be called. A site that has its own name mean this address would otherwise be let in
-/// by the browser of whoever looks at it.
+/// by the operator's browser.
 #[derive(Debug)]
 pub(super) struct Hosts {
     own: SocketAddr,
@@ -35,7 +35,7 @@ impl Hosts {
         Self { own, others }
     }
 
-    /// Whether whoever asks knows the page by a name of its own, and is no page of another site.
+    /// Checks that the request names this page by a name of its own, and does not come from another site.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Refused> {
         let mut hosts = headers.get_all(HOST).iter();
         let host = hosts.next().and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -71,7 +71,7 @@ impl Hosts {
     }
 }
 
-/// What whoever looks has to know.
+/// The token that a reader has to present.
 pub(super) struct Token(Secret);
 
 impl Token {

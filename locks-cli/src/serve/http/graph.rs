@@ -15,7 +15,7 @@ const KEYS: usize = 16;
 /// So many of those who wait for a key, and who hold it; of the others, how many there are.
 const EACH: usize = 5;
 
-/// Somebody who holds or waits.
+/// A holder or waiter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Who {
     Owner(OwnerId),

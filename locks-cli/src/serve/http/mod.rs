@@ -1,7 +1,7 @@
 //! `locks serve --http`: what the server does, for monitoring and for people (N12).
 //!
-//! A thread of its own answers. The server's thread is asked for a snapshot once a second at most, and only while
-//! somebody looks.
+//! A thread of its own answers. The server's thread is asked for a snapshot once a second at most, and only while there
+//! is a reader.
 
 mod access;
 mod answer;

@@ -14,7 +14,7 @@ const FRESH: Duration = Duration::from_secs(1);
 /// For so many times as long as the server's thread took for an answer nothing more is asked of it.
 const SHARE: u32 = 10;
 
-/// How long an answer is kept, if nobody looks.
+/// The time for which an answer is kept without a reader.
 pub(super) const KEPT: Duration = Duration::from_secs(10);
 
 /// How long the server's thread may take to answer.
