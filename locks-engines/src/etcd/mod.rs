@@ -182,11 +182,11 @@ impl EtcdBuilder {
         Ok(Etcd { backend: leased.into_backend(), links })
     }
 
-    /// Puts the store together by itself, for who puts something else in front of it than [`Leased`].
+    /// Puts the store alone together, for an adapter of one's own.
     ///
     /// # Errors
-    /// As of [`build`](Self::build).
-    pub fn build_store(self) -> Result<Arc<dyn LeaseStore>, LockError> {
+    /// Those of [`build`](Self::build).
+    pub fn into_store(self) -> Result<Arc<dyn LeaseStore>, LockError> {
         self.store().map(|store| Arc::new(store) as Arc<dyn LeaseStore>)
     }
 

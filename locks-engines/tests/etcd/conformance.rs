@@ -98,7 +98,7 @@ impl Stores {
             let builder = Etcd::builder([member.clone()]).namespace(namespace.clone());
             builder.connect(PATIENCE / 2)
         };
-        let store = || builder().build_store().expect("a client");
+        let store = || builder().into_store().expect("a client");
         let (ours, theirs) = (store(), store());
         for store in [&ours, &theirs] {
             let backend = Leased::new(store.clone()).into_backend();
@@ -131,7 +131,7 @@ impl StoreFixture for Stores {
     }
 
     fn restart(&self) -> Option<Arc<dyn LeaseStore>> {
-        Some((self.builder)().build_store().expect("a client"))
+        Some((self.builder)().into_store().expect("a client"))
     }
 }
 

@@ -175,7 +175,7 @@ fn a_dead_head_of_the_queue_holds_nobody_up_for_its_lease() {
     // Of leases that do not end while this test runs.
     let lease = Duration::from_secs(600);
     let guard = ours.named("k").acquire().unwrap();
-    let dead = server.builder().namespace(&namespace).lease(lease).build_store().unwrap();
+    let dead = server.builder().namespace(&namespace).lease(lease).into_store().unwrap();
     let mut claim = locks_core::LeaseClaim::new("k", locks_core::AcquisitionId::unique(), lease);
     claim.place = Some(locks_core::LeasePlace::new(Duration::ZERO, lease));
     // It takes its place, and is never heard of again.
