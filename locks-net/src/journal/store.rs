@@ -263,7 +263,7 @@ impl Store {
         // Should that fail, what was there is there still.
         let begun = begun.map_err(|error| fault::writing(&self.directory.file(JOURNAL), &error));
         let (journal, reserved) = begun?;
-        self.journal = journal;
+        let old = std::mem::replace(&mut self.journal, journal);
         self.len = len;
         // No more than there can be for the next compaction.
         self.reserved = reserved.min(self.reserved.max(end));
@@ -271,8 +271,12 @@ impl Store {
         self.compacted = self.len;
         self.torn = false;
         self.cramped = false;
-        // Of what the old one leaves, before somebody else has it; otherwise before the next grant.
-        let _ = self.spare.take_room(&self.directory, self.reserved);
+        // While the old one keeps its room, so that others who fill the disk have none of it; where there is not so
+        // much, of what it leaves; otherwise before the next grant.
+        if self.spare.take_room(&self.directory, self.reserved).is_err() {
+            drop(old);
+            let _ = self.spare.take_room(&self.directory, self.reserved);
+        }
         Ok(())
     }
 
