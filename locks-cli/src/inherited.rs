@@ -6,6 +6,7 @@
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use nix::sys::signal::{SigSet, Signal as Named};
 use rustix::process::Signal;
@@ -23,7 +24,13 @@ impl Inherited {
         let blocked = Blocked::now();
         Blocked::default().apply();
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        Self { ignored: read_ignored(&status), blocked }
+        let inherited = Self { ignored: read_ignored(&status), blocked };
+        if !inherited.ignores(Signal::XFSZ) {
+            // A limit on the size of files (`ulimit -f`) is an error of the write, and not the end of the process.
+            // By a handler, since that ends where a command begins. It cannot fail: the signal may be caught.
+            let _ = signal_hook::flag::register(Signal::XFSZ.as_raw(), Arc::default());
+        }
+        inherited
     }
 
     /// Whether the signal is ignored. A handler would undo that for what this process starts as well.

@@ -101,3 +101,20 @@ fn f39_these_tests_are_the_same_whatever_they_inherit() {
     let output = output.output().unwrap();
     assert!(output.status.success(), "{}{}", words(&output), errors(&output));
 }
+
+/// Row 38. The signal of that limit would end the process, without a word.
+#[test]
+fn f38_a_limit_on_the_size_of_files_is_an_error_and_what_is_run_finds_the_signal_as_it_was() {
+    let place = Place::new();
+    let server = format!("net://{}", place.path("served").display());
+    for url in [place.url(), &server] {
+        let limited = ["-c", "ulimit -f 0; exec \"$0\" run --backend \"$1\" a -- true"];
+        let mut sh = Command::new("sh");
+        sh.args(limited).args([env!("CARGO_BIN_EXE_locks"), url]).current_dir(place.dir());
+        let output = sh.stdin(Stdio::null()).output().unwrap();
+        assert_eq!(output.status.code(), Some(125), "{url}: {}", errors(&output));
+        assert!(errors(&output).contains("File too large"), "{url}: {}", errors(&output));
+    }
+    let killed = place.output(["run", "a", "--", "sh", "-c", "kill -XFSZ $$"]);
+    assert_eq!(killed.status.code(), Some(128 + 25), "{}", errors(&killed));
+}
