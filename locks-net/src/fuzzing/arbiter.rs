@@ -10,7 +10,7 @@ use crate::journal::{Kept, Ledger, Records};
 use crate::pidfd::Process;
 use crate::wire::{
     Acquire, Call, ClientHello, Event, FrameReader, Greeting, How, Open, Opened, Resume,
-    ServerHello, VERSION, put_frame, split_frame,
+    ServerHello, VERSIONS, put_frame, split_frame,
 };
 
 /// A server and three clients. The bytes say what they do: ask for keys and give them up, in all ways,
@@ -145,7 +145,7 @@ impl Client {
     fn connect(&mut self, world: &mut World) {
         self.id = world.arbiter.connect(Peer::new(self.kept, None));
         self.reader = FrameReader::new(1 << 20);
-        let hello = ClientHello { version: VERSION, nonce: [9; 32] };
+        let hello = ClientHello { version: VERSIONS.newest, nonce: [9; 32] };
         let answer = world.exchange(self.id, &hello);
         let server = ServerHello::decode(&answer[4..]).expect("a hello").server;
         let received = self.channel.applied();

@@ -7,8 +7,8 @@ use super::Secret;
 use super::mac::{MacKey, are_equal};
 use crate::access::{Access, Clients, Fingerprint};
 use crate::wire::{
-    ClientHello, ClientProof, Greeting, Malformed, Rejected, ServerHello, ServerProof, VERSION,
-    Why, decode_answer,
+    ClientHello, ClientProof, Greeting, Malformed, Rejected, ServerHello, ServerProof, VERSIONS,
+    Versions, Why, decode_answer,
 };
 
 /// What a greeting of the other side leads to.
@@ -55,12 +55,14 @@ pub(crate) struct Proving {
 pub(crate) struct ClientHandshake {
     secured: Secured,
     nonce: [u8; 32],
+    version: u16,
     stage: Stage,
 }
 
 /// The server's side.
 #[derive(Debug)]
 pub(crate) struct ServerHandshake {
+    versions: Versions,
     proving: Option<Proving>,
     server: [u8; 16],
     nonce: [u8; 32],
@@ -107,12 +109,17 @@ impl Transcript {
 impl ClientHandshake {
     /// `nonce` comes from [`random`](super::random), and is another one for each connection.
     pub(crate) fn new(secured: Secured, nonce: [u8; 32]) -> Self {
-        Self { secured, nonce, stage: Stage::Hello }
+        Self { secured, nonce, version: VERSIONS.newest, stage: Stage::Hello }
+    }
+
+    /// Has it speak this version, and no other.
+    pub(crate) fn speaking(self, version: u16) -> Self {
+        Self { version, ..self }
     }
 
     /// The first of all frames.
     pub(crate) fn hello(&self) -> Vec<u8> {
-        encode(&ClientHello { version: VERSION, nonce: self.nonce })
+        encode(&ClientHello { version: self.version, nonce: self.nonce })
     }
 
     /// Whether it has proved what it knows, and nothing was said to that.
@@ -136,8 +143,12 @@ impl ClientHandshake {
     }
 
     fn hear(&mut self, body: &[u8], hello: ServerHello) -> Result<Step, Rejected> {
-        if hello.version != VERSION {
-            return Err(other_version("the server", hello.version));
+        if hello.version != self.version {
+            let text = format!(
+                "the server was asked for version {} of the protocol, and speaks {}",
+                self.version, hello.version
+            );
+            return Err(Rejected { why: Why::Version(Versions::one(hello.version)), text });
         }
         let Secured { secret, certificate, is_verified } = &self.secured;
         match (secret, hello.secret) {
@@ -174,7 +185,13 @@ impl ServerHandshake {
     /// `nonce` comes from [`random`](super::random), and is another one for each connection; `server`
     /// is the server's life.
     pub(crate) fn new(proving: Option<Proving>, server: [u8; 16], nonce: [u8; 32]) -> Self {
-        Self { proving, server, nonce, stage: Stage::Hello }
+        Self { versions: VERSIONS, proving, server, nonce, stage: Stage::Hello }
+    }
+
+    /// Has it speak these versions.
+    #[cfg(test)]
+    pub(crate) fn speaking(self, versions: Versions) -> Self {
+        Self { versions, ..self }
     }
 
     /// What is to be proved is known from now on; before, nobody can prove it.
@@ -195,14 +212,14 @@ impl ServerHandshake {
     }
 
     fn hear(&mut self, body: &[u8], hello: &ClientHello) -> Result<Step, Rejected> {
-        if hello.version != VERSION {
-            return Err(other_version("the client", hello.version));
+        if !self.versions.contain(hello.version) {
+            return Err(other_version(hello.version, self.versions));
         }
         let Self { server, nonce, .. } = *self;
         let proving = self.proving.as_ref();
         let known = proving.and_then(|it| it.clients.by_certificate(it.client?));
         let secret = proving.is_some() && known.is_none();
-        let reply = encode(&ServerHello { version: VERSION, server, nonce, secret });
+        let reply = encode(&ServerHello { version: hello.version, server, nonce, secret });
         let Some(proving) = proving.filter(|_| secret) else {
             return established(Some(reply), server, known);
         };
@@ -254,9 +271,17 @@ fn unauthorized(text: &str) -> Rejected {
     Rejected { why: Why::Unauthorized, text: text.into() }
 }
 
-fn other_version(who: &str, version: u16) -> Rejected {
-    let text = format!("{who} speaks version {version} of the protocol, and this side {VERSION}");
-    Rejected { why: Why::Version, text }
+/// To a client that knows no more than these words.
+fn other_version(version: u16, ours: Versions) -> Rejected {
+    let (is, older) = match version < ours.oldest {
+        true => ("older", "the client"),
+        false => ("newer", "the server"),
+    };
+    let text = format!(
+        "the client speaks version {version} of the protocol, which is {is} than what the lock server speaks \
+         ({ours}): update {older}"
+    );
+    Rejected { why: Why::Version(ours), text }
 }
 
 #[cfg(test)]
@@ -416,14 +441,34 @@ mod tests {
     }
 
     #[test]
-    fn n2_another_version_is_refused_by_either_side() {
-        let hello = encode(&ClientHello { version: VERSION + 1, nonce: [1; 32] });
-        let refused = server_of(None).receive(&hello).unwrap_err();
-        assert_eq!(refused.why, Why::Version);
+    fn n11_the_hello_picks_a_version_and_others_are_told_which_there_are() {
+        let versions = Versions { oldest: 2, newest: 4 };
+        let at = |version| {
+            let server = server_of(None).speaking(versions);
+            shake(client_of(Secured::default()).speaking(version), server)
+        };
+        for version in 2..=4 {
+            at(version).unwrap();
+        }
+        let older = at(1).unwrap_err();
+        assert_eq!(older.why, Why::Version(versions));
+        assert!(older.text.ends_with("(versions 2 to 4): update the client"), "{}", older.text);
+        let newer = at(5).unwrap_err();
+        assert_eq!(newer.why, Why::Version(versions));
+        assert!(newer.text.ends_with("update the server"), "{}", newer.text);
+        assert_eq!(
+            client("a7").receive(&encode(&newer)).unwrap_err(),
+            newer,
+            "the client hears the same"
+        );
+    }
+
+    #[test]
+    fn n11_a_server_that_speaks_another_version_than_it_was_asked_for_is_refused() {
         let (server, nonce) = (SERVER_LIFE, [2; 32]);
-        let hello = ServerHello { version: VERSION + 1, server, nonce, secret: false };
-        assert_eq!(client("a7").receive(&encode(&hello)).unwrap_err().why, Why::Version);
-        let said = client("a7").receive(&encode(&refused)).unwrap_err();
-        assert_eq!(said, refused, "the other side's refusal is passed on");
+        let version = VERSIONS.newest + 1;
+        let hello = ServerHello { version, server, nonce, secret: false };
+        let refused = client("a7").receive(&encode(&hello)).unwrap_err();
+        assert_eq!(refused.why, Why::Version(Versions::one(version)));
     }
 }

@@ -4,7 +4,7 @@ use super::bytes::{Put, Reader};
 use super::info::{MAX_TEXT, put_party, take_party};
 use super::{
     ClientHello, ClientProof, How, Malformed, Open, Opened, Rejected, Resume, ServerHello,
-    ServerProof, Why,
+    ServerProof, Versions, Why,
 };
 use crate::secret::MAX_NAME;
 
@@ -185,19 +185,29 @@ impl Greeting for Rejected {
     const KIND: u8 = 6;
 
     fn put(&self, out: &mut Vec<u8>) {
-        out.u8(match self.why {
-            Why::Version => 1,
-            Why::Unauthorized => 2,
-            Why::LimitExceeded => 3,
-            Why::Unavailable => 4,
-            Why::Protocol => 5,
-        });
+        match self.why {
+            Why::Version(Versions { oldest, newest }) => {
+                out.u8(1);
+                out.u16(oldest);
+                out.u16(newest);
+            }
+            Why::Unauthorized => out.u8(2),
+            Why::LimitExceeded => out.u8(3),
+            Why::Unavailable => out.u8(4),
+            Why::Protocol => out.u8(5),
+        }
         out.text(&self.text, MAX_TEXT);
     }
 
     fn take(from: &mut Reader<'_>) -> Result<Self, Malformed> {
         let why = match from.u8()? {
-            1 => Why::Version,
+            1 => {
+                let versions = Versions { oldest: from.u16()?, newest: from.u16()? };
+                if versions.oldest > versions.newest {
+                    return Err(Malformed("an oldest version that is newer than the newest"));
+                }
+                Why::Version(versions)
+            }
             2 => Why::Unauthorized,
             3 => Why::LimitExceeded,
             4 => Why::Unavailable,

@@ -1,15 +1,49 @@
 //! What is said before a session's frames, as values.
 
+use std::fmt;
 use std::time::Duration;
 
 use locks_core::ProcessInfo;
 
-/// The version of the protocol that this build speaks.
-pub(crate) const VERSION: u16 = 1;
+/// Versions of the protocol, from the oldest to the newest, all of which are spoken (N11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Versions {
+    pub(crate) oldest: u16,
+    pub(crate) newest: u16,
+}
+
+/// Those that this build speaks.
+pub(crate) const VERSIONS: Versions = Versions { oldest: 1, newest: 1 };
+
+impl Versions {
+    pub(crate) fn one(version: u16) -> Self {
+        Self { oldest: version, newest: version }
+    }
+
+    pub(crate) fn contain(self, version: u16) -> bool {
+        (self.oldest..=self.newest).contains(&version)
+    }
+
+    /// The newest of these that are spoken there too.
+    pub(crate) fn newest_of(self, others: Self) -> Option<u16> {
+        let newest = self.newest.min(others.newest);
+        (self.contain(newest) && others.contain(newest)).then_some(newest)
+    }
+}
+
+impl fmt::Display for Versions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.oldest == self.newest {
+            true => write!(f, "version {}", self.newest),
+            false => write!(f, "versions {} to {}", self.oldest, self.newest),
+        }
+    }
+}
 
 /// First, from the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ClientHello {
+    /// The newest that it speaks; after a [`Why::Version`] the newest that both do.
     pub(crate) version: u16,
     pub(crate) nonce: [u8; 32],
 }
@@ -17,6 +51,7 @@ pub(crate) struct ClientHello {
 /// First, from the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ServerHello {
+    /// The client's, which is spoken over this connection.
     pub(crate) version: u16,
     /// One life of a server: another one after each start.
     pub(crate) server: [u8; 16],
@@ -57,20 +92,20 @@ pub(crate) struct Resume {
     pub(crate) received: u64,
 }
 
-impl std::fmt::Debug for Resume {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Resume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Resume").field("realm", &self.realm).finish_non_exhaustive()
     }
 }
 
-impl std::fmt::Debug for ClientProof {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for ClientProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientProof").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
-impl std::fmt::Debug for ServerProof {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for ServerProof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ServerProof")
     }
 }
@@ -92,8 +127,8 @@ pub(crate) struct Opened {
     pub(crate) renews: bool,
 }
 
-impl std::fmt::Debug for Opened {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Opened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Opened")
             .field("how", &self.how)
             .field("realm", &self.realm)
@@ -125,8 +160,8 @@ pub(crate) struct Rejected {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Why {
-    /// Not this version.
-    Version,
+    /// Not this version, but these.
+    Version(Versions),
     /// No or a wrong proof, or a user who is not let in.
     Unauthorized,
     /// Too many connections or sessions.

@@ -22,7 +22,7 @@ pub(crate) use self::frame::{FrameReader, join_frame, put_frame, split_frame};
 pub(crate) use self::greeting::{Greeting, MAX_CLIENT_GREETING, decode_answer};
 pub(crate) use self::hello::{
     ClientHello, ClientProof, How, Open, Opened, Rejected, Resume, ServerHello, ServerProof,
-    VERSION, Why,
+    VERSIONS, Versions, Why,
 };
 pub(crate) use self::malformed::Malformed;
 pub use self::message::Status;

@@ -13,7 +13,7 @@ use crate::pidfd::Process;
 use crate::secret::Proving;
 use crate::wire::{
     Acquire, Call, ClientHello, Event, FrameReader, Greeting, How, Open, Opened, Rejected, Resume,
-    ServerHello, VERSION, decode_answer, put_frame, split_frame,
+    ServerHello, VERSIONS, decode_answer, put_frame, split_frame,
 };
 
 /// A server whose disk and clocks are in the test's hands.
@@ -156,7 +156,7 @@ impl Line {
             reader.push(&answer);
             reader.next().unwrap().map(<[u8]>::to_vec).unwrap_or_default()
         };
-        let hello = ClientHello { version: VERSION, nonce: [9; 32] };
+        let hello = ClientHello { version: VERSIONS.newest, nonce: [9; 32] };
         let answer = say(world, &|body| hello.encode(body));
         let server = decode_answer::<ServerHello>(&answer).unwrap()?.server;
         let party = ProcessInfo::default();

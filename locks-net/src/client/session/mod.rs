@@ -38,7 +38,7 @@ pub(crate) use self::reach::Reach;
 use self::trust::Trust;
 use crate::channel::Channel;
 use crate::secret::{ClientHandshake, Secured};
-use crate::wire::{Call, FrameReader, put_frame};
+use crate::wire::{Call, FrameReader, VERSIONS, Versions, put_frame};
 
 /// See the [module](self).
 ///
@@ -49,6 +49,9 @@ use crate::wire::{Call, FrameReader, put_frame};
 ///   server has refused it.
 pub(crate) struct Session {
     setup: Setup,
+    versions: Versions,
+    /// What is said next: the newest, or what both speak once a server has said that it does not speak that (N11).
+    version: u16,
     /// What the server calls it; `None` before there is one.
     life: Option<Life>,
     connection: Option<Connection>,
@@ -163,6 +166,8 @@ impl Session {
     pub(crate) fn new(setup: Setup) -> Self {
         Self {
             setup,
+            versions: VERSIONS,
+            version: VERSIONS.newest,
             life: None,
             connection: None,
             channel: Channel::default(),
@@ -206,6 +211,12 @@ impl Session {
         Self { last_number: number, ..self }
     }
 
+    /// Has it speak these versions.
+    #[cfg(test)]
+    pub(crate) fn speak(&mut self, versions: Versions) {
+        (self.versions, self.version) = (versions, versions.newest);
+    }
+
     /// Has it make a mistake.
     #[cfg(test)]
     pub(crate) fn break_by(&mut self, bug: Option<crate::simulation::Bug>) {
@@ -216,7 +227,7 @@ impl Session {
     pub(crate) fn hello(&mut self, secured: Secured) -> Hello {
         let mut nonce = [0; 32];
         (self.setup.random)(&mut nonce);
-        let handshake = Box::new(ClientHandshake::new(secured, nonce));
+        let handshake = Box::new(ClientHandshake::new(secured, nonce).speaking(self.version));
         let mut bytes = Vec::new();
         put_frame(&mut bytes, |body| body.extend(handshake.hello()));
         Hello { handshake, bytes }
@@ -282,6 +293,10 @@ impl Session {
         self.silent_since = None;
         self.out.clear();
         if was_open {
+            if self.holds.is_empty() {
+                // There is time to find out whether a newer server is there by now.
+                self.version = self.versions.newest;
+            }
             self.left_alone();
         }
     }
@@ -341,6 +356,7 @@ impl Session {
         if self.is_open() {
             self.transmit(&Call::Bye);
         }
+        self.version = self.versions.newest;
         self.end_life();
         self.life = None;
         self.connection = None;

@@ -10,7 +10,7 @@ use crate::channel::Channel;
 use crate::secret::{ClientHandshake, Established, Step};
 use crate::wire::{
     Call, FrameReader, Greeting, How, MAX_EVENT_FRAME, Malformed, Open, Opened, Rejected, Resume,
-    Why, decode_answer, put_frame,
+    Versions, Why, decode_answer, put_frame,
 };
 
 impl Session {
@@ -185,9 +185,21 @@ impl Session {
 
     #[cold]
     fn rejected(&mut self, rejected: Rejected) -> Broken {
-        let Rejected { why, text } = rejected;
+        let Rejected { why, mut text } = rejected;
         let kind = match why {
-            Why::Version | Why::Protocol => Some(locks_core::ErrorKind::Protocol),
+            Why::Version(theirs) => match self.versions.newest_of(theirs) {
+                Some(both) if both != self.version => {
+                    self.version = both;
+                    None
+                }
+                // It was asked for that.
+                Some(_) => Some(locks_core::ErrorKind::Protocol),
+                None => {
+                    text = no_version_of_both(self.versions, theirs);
+                    Some(locks_core::ErrorKind::Protocol)
+                }
+            },
+            Why::Protocol => Some(locks_core::ErrorKind::Protocol),
             Why::Unauthorized => Some(locks_core::ErrorKind::Unauthorized),
             // Who comes back passes outside that limit, if not at once.
             Why::LimitExceeded if self.life.is_some() => None,
@@ -199,6 +211,17 @@ impl Session {
         }
         Broken(text)
     }
+}
+
+fn no_version_of_both(ours: Versions, theirs: Versions) -> String {
+    let (is, older) = match theirs.newest < ours.oldest {
+        true => ("older", "the server"),
+        false => ("newer", "the program"),
+    };
+    format!(
+        "the lock server speaks {theirs} of the protocol, which is {is} than what this program speaks ({ours}): \
+         update {older}"
+    )
 }
 
 impl From<Malformed> for Broken {

@@ -11,7 +11,7 @@ use crate::server::bell::Admission;
 use crate::server::connection::Taken;
 use crate::server::handshakes::Done;
 use crate::server::log::LogLevel;
-use crate::wire::Why;
+use crate::wire::{VERSIONS, Why};
 
 /// Said as it is, to whom it may concern.
 const NO_TLS: &str = "over TCP this lock server speaks TLS alone, and the client has said something else: use a \
@@ -46,7 +46,9 @@ impl Driver {
             Taken::Step(job) => self.handshakes.begin(job),
             Taken::Nothing => {}
             Taken::Foreign => {
-                connection.say_what(&mut self.plain, |to| to.extend(refusal(Why::Version, NO_TLS)));
+                connection.say_what(&mut self.plain, |to| {
+                    to.extend(refusal(Why::Version(VERSIONS), NO_TLS))
+                });
                 let from = connection.from;
                 self.log_of(from, "it does not speak TLS");
                 self.close(id);

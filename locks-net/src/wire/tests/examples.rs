@@ -6,7 +6,7 @@ use std::time::Duration;
 use locks_core::{Options, OwnerId, ProcessInfo, Token, Wait};
 
 use super::super::{
-    Acquire, Call, ClientHello, Event, Greeting, How, Open, Opened, ServerHello, VERSION,
+    Acquire, Call, ClientHello, Event, Greeting, How, Open, Opened, ServerHello, VERSIONS,
     join_frame, put_frame,
 };
 use super::Message;
@@ -73,9 +73,9 @@ fn opened(renews: bool) -> Vec<u8> {
 /// Without a secret.
 fn plain() -> Vec<Vec<u8>> {
     let greetings = [
-        greeting(&ClientHello { version: VERSION, nonce: CLIENT_NONCE }),
+        greeting(&ClientHello { version: VERSIONS.newest, nonce: CLIENT_NONCE }),
         greeting(&ServerHello {
-            version: VERSION,
+            version: VERSIONS.newest,
             server: SERVER,
             nonce: SERVER_NONCE,
             secret: false,

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::super::{
     Acquire, Call, ClientHello, ClientProof, Event, How, Keep, MAX_WITHIN, Note, Open, Opened,
-    Publish, Published, Rejected, Resume, ServerHello, ServerProof, Status, Why,
+    Publish, Published, Rejected, Resume, ServerHello, ServerProof, Status, Versions, Why,
 };
 
 fn duration() -> impl Strategy<Value = Duration> {
@@ -307,12 +307,10 @@ pub(super) fn opened() -> impl Strategy<Value = Opened> {
 }
 
 pub(super) fn rejected() -> impl Strategy<Value = Rejected> {
-    let why = prop::sample::select(vec![
-        Why::Version,
-        Why::Unauthorized,
-        Why::LimitExceeded,
-        Why::Unavailable,
-        Why::Protocol,
-    ]);
+    let others = vec![Why::Unauthorized, Why::LimitExceeded, Why::Unavailable, Why::Protocol];
+    let version = any::<[u16; 2]>().prop_map(|[one, other]| {
+        Why::Version(Versions { oldest: one.min(other), newest: one.max(other) })
+    });
+    let why = prop_oneof![1 => version, 4 => prop::sample::select(others)];
     (why, text()).prop_map(|(why, text)| Rejected { why, text })
 }

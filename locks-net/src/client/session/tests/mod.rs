@@ -18,7 +18,7 @@ use crate::channel::{Arrived, Channel};
 use crate::secret::Secured;
 use crate::wire::{
     Acquire, Call, ClientHello, Event, FrameReader, Greeting, How, MAX_EVENT_FRAME, Open, Opened,
-    ServerHello, VERSION, put_frame, split_frame,
+    ServerHello, VERSIONS, put_frame, split_frame,
 };
 
 const LEASE: Duration = Duration::from_secs(10);
@@ -76,9 +76,13 @@ impl Rig {
         self.reader = FrameReader::new(MAX_EVENT_FRAME);
         self.session.dialed(Secured::default());
         let hello = ClientHello::decode(&self.frames().remove(0)).unwrap();
-        assert_eq!(hello.version, VERSION);
-        let server =
-            ServerHello { version: VERSION, server: [1; 16], nonce: [2; 32], secret: false };
+        assert_eq!(hello.version, VERSIONS.newest);
+        let server = ServerHello {
+            version: VERSIONS.newest,
+            server: [1; 16],
+            nonce: [2; 32],
+            secret: false,
+        };
         self.greet(&server);
         Open::decode(&self.frames().remove(0)).unwrap()
     }

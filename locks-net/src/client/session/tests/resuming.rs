@@ -1,6 +1,7 @@
 use locks_core::{ErrorKind, LostCause};
 
 use super::*;
+use crate::wire::{Rejected, Versions, Why};
 
 #[test]
 fn n2_a_resumed_session_repeats_what_was_not_received_and_doubles_nothing() {
@@ -156,10 +157,9 @@ fn n4_in_a_new_session_holds_are_lost_and_waits_go_on() {
 
 #[test]
 fn n5_whom_the_server_refuses_is_told_at_once() {
-    use crate::wire::{Rejected, Why};
     for (why, kind) in [
         (Why::Unauthorized, ErrorKind::Unauthorized),
-        (Why::Version, ErrorKind::Protocol),
+        (Why::Protocol, ErrorKind::Protocol),
         (Why::LimitExceeded, ErrorKind::LimitExceeded),
     ] {
         let mut rig = Rig::new(false);
@@ -175,9 +175,86 @@ fn n5_whom_the_server_refuses_is_told_at_once() {
     }
 }
 
+/// A server that speaks these rejects the hello over the connection that there is.
+fn reject(rig: &mut Rig, versions: Versions) {
+    let text = "the server says".to_owned();
+    let rejected = Rejected { why: Why::Version(versions), text };
+    let mut out = Vec::new();
+    put_frame(&mut out, |body| rejected.encode(body));
+    rig.session.receive(&out).unwrap_err();
+    rig.cut();
+}
+
+/// The version that is asked for over a new connection.
+fn said(rig: &mut Rig) -> u16 {
+    rig.session.dialed(Secured::default());
+    ClientHello::decode(&rig.frames().remove(0)).unwrap().version
+}
+
+#[test]
+fn n11_a_server_that_is_older_or_newer_is_asked_for_what_both_speak() {
+    let ours = Versions { oldest: 2, newest: 4 };
+    for (theirs, agreed) in [((1, 3), 3), ((1, 2), 2), ((3, 7), 4)] {
+        let theirs = Versions { oldest: theirs.0, newest: theirs.1 };
+        let mut rig = Rig::new(false);
+        rig.session.speak(ours);
+        let request = rig.ask(true);
+        assert_eq!(said(&mut rig), 4);
+        if !theirs.contain(4) {
+            reject(&mut rig, theirs);
+            assert!(rig.poll(request).is_pending(), "it is tried again");
+            assert_eq!(said(&mut rig), agreed);
+        }
+        let hello = ServerHello { version: agreed, server: [1; 16], nonce: [2; 32], secret: false };
+        rig.greet(&hello);
+        rig.frames();
+        rig.answer(How::New);
+        rig.calls();
+        rig.grant(request);
+        rig.fetch(request).unwrap();
+        // What comes back with something says what was spoken; without, a newer server may be there by now.
+        rig.cut();
+        assert_eq!(said(&mut rig), agreed);
+        rig.greet(&hello);
+        rig.frames();
+        rig.answer(How::Resumed);
+        rig.session.end(request);
+        rig.cut();
+        assert_eq!(said(&mut rig), 4);
+    }
+}
+
+#[test]
+fn n11_where_nothing_is_spoken_by_both_the_error_says_who_is_to_be_updated() {
+    for (theirs, updated) in [((0, 1), "update the server"), ((5, 9), "update the program")] {
+        let theirs = Versions { oldest: theirs.0, newest: theirs.1 };
+        let mut rig = Rig::new(false);
+        rig.session.speak(Versions { oldest: 2, newest: 4 });
+        let request = rig.ask(true);
+        said(&mut rig);
+        reject(&mut rig, theirs);
+        let error = rig.fetch(request).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol);
+        assert!(error.to_string().contains(updated), "{error}");
+        assert!(error.to_string().contains("versions 2 to 4"), "{error}");
+    }
+}
+
+#[test]
+fn n11_a_server_that_rejects_what_it_says_it_speaks_is_not_asked_again_for_it() {
+    let mut rig = Rig::new(false);
+    rig.session.speak(Versions { oldest: 2, newest: 4 });
+    let request = rig.ask(true);
+    said(&mut rig);
+    reject(&mut rig, Versions { oldest: 3, newest: 3 });
+    assert_eq!(said(&mut rig), 3);
+    reject(&mut rig, Versions { oldest: 3, newest: 3 });
+    let error = rig.fetch(request).unwrap_err();
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Protocol, Some("the server says")));
+}
+
 #[test]
 fn n5_who_is_cut_off_is_told_at_once_and_withdraws_what_it_has_asked() {
-    use crate::wire::{Rejected, Why};
     for (why, is_over) in [(Why::Unauthorized, true), (Why::LimitExceeded, false)] {
         let mut rig = Rig::open(true);
         let held = rig.hold();
