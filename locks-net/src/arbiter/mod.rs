@@ -351,7 +351,15 @@ impl Arbiter {
     }
 
     /// Takes everything back: somebody else may be about to grant the same. Nobody is granted anything by that.
-    pub(crate) fn forsake(&mut self) {
+    ///
+    /// The sessions that it does not reach, and that may go by what they had until they end.
+    pub(crate) fn forsake(&mut self) -> Vec<u32> {
+        let holds = |session: &Session| {
+            session.requests.values().any(|requested| matches!(requested, Requested::Held(_)))
+        };
+        let unheard = self.sessions.iter();
+        let unheard = unheard.filter(|(_, it)| it.connection.is_none() && holds(it));
+        let unheard = unheard.map(|(realm, _)| *realm).collect();
         let sessions = self.sessions.iter_mut();
         let all = sessions.flat_map(|(realm, session)| {
             let requests = session.requests.iter();
@@ -370,13 +378,12 @@ impl Arbiter {
         }
         self.settle();
         self.journal.clear();
+        unheard
     }
 
-    /// Until when somebody whom it does not reach may still go by what was granted.
-    pub(crate) fn unheard_until(&self) -> Option<Moment> {
-        let unheard = self.sessions.values();
-        let unheard = unheard.filter(|session| session.connection.is_none() && session.is_recorded);
-        unheard.filter_map(Session::end).max()
+    /// When the last of these sessions ends, those that have not yet.
+    pub(crate) fn end_of(&self, realms: &[u32]) -> Option<Moment> {
+        realms.iter().filter_map(|realm| self.sessions.get(realm)?.end()).max()
     }
 
     /// Has it make a mistake.

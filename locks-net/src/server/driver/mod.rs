@@ -69,8 +69,8 @@ pub(super) struct Driver {
     turns_left: Option<usize>,
     /// Its directory is not its own any more.
     is_discharged: bool,
-    /// Until when it does not make way, for those whom it could not tell.
-    unheard_until: Option<Moment>,
+    /// The sessions for which it does not make way until they have ended: it could not tell them that they hold nothing.
+    unheard: Vec<u32>,
     /// It stops, at the latest then.
     stops_by: Option<Moment>,
     buffer: Box<[u8]>,
@@ -154,7 +154,7 @@ impl Driver {
             compact_from: Moment::from_nanos(0),
             turns_left: None,
             is_discharged: false,
-            unheard_until: None,
+            unheard: Vec::new(),
             stops_by: None,
             buffer: vec![0; BUFFER].into(),
             plain: Vec::new(),
@@ -480,11 +480,9 @@ impl Driver {
     /// Another server may be about to begin, and begins once this one has told its clients that they hold nothing of
     /// it any more.
     fn discharge(&mut self) {
-        self.unheard_until = self.arbiter.unheard_until();
-        self.arbiter.forsake();
+        self.unheard = self.arbiter.forsake();
         self.is_discharged = true;
         self.begin_to_stop();
-        self.stops_by = self.stops_by.max(self.unheard_until);
     }
 
     /// Leaves nothing in the journal of an idle server but what every build reads (N11).
@@ -513,11 +511,13 @@ impl Driver {
     }
 
     fn has_stopped(&self) -> bool {
-        self.stops_by.is_some_and(|by| {
-            by <= self.clock.now()
-                || self.unheard_until.is_none()
-                    && !self.connections.values().any(Connection::has_output)
-        })
+        let Some(by) = self.stops_by else { return false };
+        match self.arbiter.end_of(&self.unheard) {
+            Some(end) => by.max(end) <= self.clock.now(),
+            None => {
+                by <= self.clock.now() || !self.connections.values().any(Connection::has_output)
+            }
+        }
     }
 
     fn set_timer(&mut self) {

@@ -5,6 +5,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use locks_core::{ErrorKind, LockError};
 
@@ -13,6 +14,7 @@ use super::line::Line;
 use super::{Scratch, until};
 use crate::secret::Secret;
 use crate::server::Server;
+use crate::wire::Call;
 
 fn start(scratch: &Scratch, socket: &Path) -> Result<Server, LockError> {
     Server::builder().unix(socket).state(scratch.path("state")).start()
@@ -130,6 +132,32 @@ fn a_server_says_what_it_lacks() {
     assert!(error.to_string().contains("`state`"), "{error}");
     let error = Server::builder().state(scratch.path("state")).start().unwrap_err();
     assert!(error.to_string().contains("`unix`"), "{error}");
+}
+
+/// Nobody goes by anything that was granted there: it makes way at once.
+#[test]
+fn n3_a_server_whose_lock_was_removed_waits_for_none_of_its_clients_that_holds_nothing() {
+    let scratch = Scratch::new();
+    let hour = Duration::from_secs(3600);
+    let server = scratch.serve(|limits| (limits.lease, limits.longest_lease) = (hour, hour));
+    let mut line = Line::local(&scratch.socket());
+    line.acquire("k").unwrap();
+    line.say(&Call::End { request: 1 });
+    line.confirm().unwrap();
+    // Without a word: its process lives, and its session is kept.
+    drop(line);
+    let observer = server.observer();
+    until("it has noticed", || {
+        let seen = observer.observe().block().unwrap();
+        seen.clients.iter().all(|client| !client.connected)
+    });
+    fs::remove_file(scratch.path("state/server.lock")).unwrap();
+    let (gone, has_gone) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(server);
+        gone.send(()).unwrap();
+    });
+    has_gone.recv_timeout(Duration::from_secs(60)).expect("it does not wait for the lease");
 }
 
 #[test]
