@@ -233,7 +233,7 @@ mod tests {
             ("deploy = 5", "`deploy`: a client is a table"),
             ("[deploy]", "has neither a secret nor a certificate"),
             ("[deploy]\nsecret_files = 'a'", "`secret_files` is no list of texts"),
-            ("[deploy]\nsecret_files = ['none']", "make one with `locks secret`"),
+            ("[deploy]\nsecret_files = ['none']", "make one for it with `locks secret`"),
             ("[deploy]\nsecret = 'hunter2'", "no setting `secret`: there are `secret_files`"),
             ("[deploy]\nrights = ['all']", "no right `all`: there are `steal` and `admin`"),
             ("[deploy]\ncertificates = ['a']", "a fingerprint of a certificate has 64"),

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use locks_core::{ErrorKind, LockError};
 
+use super::session::UNREACHED;
 use crate::pidfd;
 use crate::server::socket_file;
 use crate::tls::ClientTls;
@@ -30,6 +31,11 @@ pub(crate) trait Dial: Send + Sync + 'static {
     /// # Errors
     /// The attempt is made again, after a pause.
     fn dial(&self, by: Instant) -> Result<Line, Unreached>;
+
+    /// That nothing has come of it in time, in words.
+    fn unreached(&self) -> &'static str {
+        UNREACHED
+    }
 
     /// That nobody listens, in words: what is missing, and what would mend it.
     fn nobody(&self, error: &io::Error) -> String;

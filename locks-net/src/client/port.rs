@@ -33,8 +33,8 @@ struct Addresses {
 #[derive(Default)]
 struct Known {
     addresses: Vec<SocketAddr>,
-    /// Which of them was tried last.
-    tried: usize,
+    /// Which of them is to be tried next; all have been where there is none of that number.
+    next: usize,
     is_asking: bool,
     why_not: Option<io::Error>,
 }
@@ -73,7 +73,7 @@ impl AtPort {
     /// The address to try now: another one each time.
     fn address(&self, by: Instant) -> Result<SocketAddr, Unreached> {
         let mut known = lock(&self.addresses);
-        if !self.is_numeric() && known.tried + 1 >= known.addresses.len() && !known.is_asking {
+        if !self.is_numeric() && known.next >= known.addresses.len() && !known.is_asking {
             known.is_asking = self.ask();
         }
         while known.addresses.is_empty() && known.is_asking {
@@ -84,9 +84,10 @@ impl AtPort {
             let waited = self.addresses.told.wait_timeout(known, left);
             known = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        let count = known.addresses.len().max(1);
-        known.tried = (known.tried + 1) % count;
-        known.addresses.get(known.tried).copied().ok_or_else(|| {
+        // In the order that the system prefers.
+        let at = known.next % known.addresses.len().max(1);
+        known.next = at + 1;
+        known.addresses.get(at).copied().ok_or_else(|| {
             let why = known.why_not.take().map_or_else(
                 || "whoever is asked for its address does not answer".to_owned(),
                 |error| format!("its name has no address ({error}): look how it is spelled"),
@@ -129,6 +130,11 @@ impl Dial for AtPort {
             .map_err(|error| Unreached::of(&self.name, error.into()))
     }
 
+    fn unreached(&self) -> &'static str {
+        "nothing has answered there in time: look whether the address is the server's, and whether a firewall lets TCP \
+         through to its port"
+    }
+
     fn nobody(&self, error: &io::Error) -> String {
         let port = self.place.rsplit_once(':').map_or("7420", |(_, port)| port);
         let listen = match self.is_numeric() {
@@ -155,5 +161,21 @@ fn begin(address: &SocketAddr) -> Result<OwnedFd, Errno> {
     match rustix::net::connect(&socket, address) {
         Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(socket),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn n7_addresses_are_tried_in_their_order() {
+        let secret = Secret::parse(&"a7".repeat(32)).unwrap();
+        let at = AtPort::new("localhost:7420", Some(secret), Trusted::default()).unwrap();
+        let [first, second] =
+            ["[2001:db8::1]:7420", "192.0.2.1:7420"].map(|it| it.parse().unwrap());
+        lock(&at.addresses).addresses.extend([first, second]);
+        assert_eq!(at.address(Instant::now()).unwrap(), first);
+        assert_eq!(at.address(Instant::now()).unwrap(), second);
     }
 }

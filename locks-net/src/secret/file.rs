@@ -22,7 +22,9 @@ pub(super) fn read(path: &Path) -> Result<Secret, LockError> {
     };
     let unreadable = |error: io::Error| {
         let advice = match error.kind() {
-            io::ErrorKind::NotFound => ": make one with `locks secret`",
+            io::ErrorKind::NotFound => {
+                ": copy the one that the server has, or make one for it with `locks secret`"
+            }
             _ => "",
         };
         refused(&format!("cannot be read: {error}{advice}")).with_source(error)
@@ -150,7 +152,7 @@ mod tests {
     fn n5_what_is_no_secret_is_refused() {
         let place = Place::new("none");
         let missing = refusal(&place.0.join("missing"));
-        assert!(missing.ends_with("make one with `locks secret`"), "{missing}");
+        assert!(missing.ends_with("make one for it with `locks secret`"), "{missing}");
         let directory = refusal(&place.0);
         assert!(directory.ends_with("is in no regular file"), "{directory}");
         for text in ["", "a7a7", &"a7".repeat(33), &"a7".repeat(1000)] {

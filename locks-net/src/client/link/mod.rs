@@ -114,8 +114,9 @@ impl Link {
         crate::secret::random::<1>()?;
         let clock = setup.clock.clone();
         let used = clock.now();
+        let session = Session::new(setup).numbered_after(numbers_after).saying(dial.unreached());
         let shared = Shared {
-            session: Session::new(setup).numbered_after(numbers_after),
+            session,
             wire: None,
             server: None,
             unsent: Vec::new(),

@@ -90,6 +90,8 @@ pub(crate) struct Session {
     woken: Vec<Waker>,
     /// What the last attempt to reach the server ended in.
     trouble: Option<String>,
+    /// That nothing has come of trying to reach the server, in words.
+    unreached: &'static str,
     /// Who serves, in words.
     server: Option<String>,
     /// The server is being reached.
@@ -159,6 +161,9 @@ const KEPT: usize = 4 * 1024 * 1024;
 /// Locks and requests that one process can have at a server.
 const REQUESTS: usize = 1_000_000;
 
+/// What is said where nothing has come of trying to reach the server.
+pub(crate) const UNREACHED: &str = "the server was not reached in time";
+
 /// The longest frame that is taken from a server that is not known yet.
 const GREETING: usize = 4096;
 
@@ -192,6 +197,7 @@ impl Session {
             message: Vec::new(),
             woken: Vec::new(),
             trouble: None,
+            unreached: UNREACHED,
             server: None,
             reaching: true,
             closing: false,
@@ -209,6 +215,11 @@ impl Session {
     /// The same session, whose requests have greater numbers than this.
     pub(crate) fn numbered_after(self, number: u64) -> Self {
         Self { last_number: number, ..self }
+    }
+
+    /// The same session, which says so where nothing has come of trying to reach the server.
+    pub(crate) fn saying(self, unreached: &'static str) -> Self {
+        Self { unreached, ..self }
     }
 
     /// Has it speak these versions.

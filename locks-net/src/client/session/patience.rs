@@ -71,7 +71,7 @@ impl Session {
             let server = self.server.as_deref().unwrap_or("the server");
             self.without_answer(&format!("{server} is connected and does not answer"))
         } else {
-            self.without_answer("the server was not reached in time")
+            self.without_answer(self.unreached)
         };
         let error = error.with_key(asked.keys()).with_waited(waited);
         let known = asked.is_acquisition() && asked.sent.is_some();
