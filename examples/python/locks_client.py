@@ -15,6 +15,7 @@ closes a silent connection, and makes another one.
 import collections
 import hashlib
 import hmac
+import itertools
 import os
 import pwd
 import select
@@ -24,7 +25,7 @@ import struct
 import threading
 import time
 
-VERSION = 1
+VERSIONS = range(1, 2)              # of the protocol, all that are spoken here
 REASONS = {1: "Contended", 2: "Timeout", 3: "Deadlock", 4: "Lost", 5: "InvalidKey", 6: "Unsupported",
            7: "NotConfigured", 8: "Unavailable", 9: "PermitsMismatch", 10: "Unauthorized", 11: "LimitExceeded",
            12: "Protocol", 13: "Io"}
@@ -61,6 +62,36 @@ class Unavailable(LockError):
 
 class Broken(Exception):
     """This connection is of no more use."""
+
+
+class OtherVersion(Broken):
+    """The server speaks these versions of the protocol, and not the one that was asked for."""
+
+    def __init__(self, versions, text):
+        super().__init__(text)
+        self.versions = versions
+
+
+# Forked children, which have neither the thread nor a session of their own, have another number than their parents.
+_generation = 0
+
+
+def _forked():
+    global _generation
+    _generation += 1
+
+
+os.register_at_fork(after_in_child=_forked)
+
+# The system gives the number of a thread that has ended to another one, which would seem to hold what that one holds.
+_thread = threading.local()
+_threads = itertools.count(1)
+
+
+def thread_number():
+    if not hasattr(_thread, "number"):
+        _thread.number = next(_threads)
+    return _thread.number
 
 
 def now():
@@ -129,7 +160,11 @@ class Reader:
             holder["who"] = self.text()
         if flags & 8:
             holder["age"] = self.seconds()
-        return holder | self.party()
+        label = self.text() if flags & 16 else None
+        if flags & 32:
+            holder["nest"] = self.number("I")
+        # What the request is called goes before what its client is.
+        return holder | self.party() | ({"label": label} if label else {})
 
     def waiter(self):
         flags, waiter = self.number("B"), {"mode": self.mode()}
@@ -138,7 +173,8 @@ class Reader:
         if flags & 2:
             waiter["who"] = self.text()
         waiter["waited"] = self.seconds()
-        return waiter | self.party()
+        label = self.text() if flags & 4 else None
+        return waiter | self.party() | ({"label": label} if label else {})
 
     def error(self):
         kind = REASONS.get(self.number("B"))
@@ -247,6 +283,8 @@ class Hold:
     @property
     def lost(self):
         """Why it is not held any more, or None."""
+        if self._client._is_parents():
+            return CAUSES[5]
         with self._client._changed:
             if self._cause is None and not self._done and now() >= self._client._valid_until(self._lease):
                 self._client._lose(self, CAUSES[3])
@@ -260,6 +298,8 @@ class Hold:
     def wait_lost(self, timeout=None):
         """Waits until it is lost, and returns why; None after `timeout` seconds."""
         end = None if timeout is None else now() + timeout
+        if self._client._is_parents():
+            return CAUSES[5]
         with self._client._changed:
             while not (cause := self.lost) and (end is None or now() < end):
                 left = self._client._valid_until(self._lease) - now()
@@ -274,6 +314,8 @@ class Hold:
 
     def release(self):
         """Releases it, and returns once the server knows; raises `Lost` if it was lost before."""
+        if self._client._is_parents():
+            raise Lost(CAUSES[5])
         self._client._end(self, wait=True)
         if self._cause:
             raise Lost(self._cause)
@@ -282,11 +324,13 @@ class Hold:
         return self
 
     def __exit__(self, *_):
-        self._client._end(self, wait=False)
+        if not self._client._is_parents():
+            self._client._end(self, wait=False)
 
 
 class Client:
-    """A session at a lock server, shared by all threads of this process.
+    """A session at a lock server, shared by all threads of this process. A forked child makes one of its own; what its
+    parent holds is lost there.
 
     `connect` is how long the server may take to be reached, and to answer what needs no waiting."""
 
@@ -294,9 +338,11 @@ class Client:
         self._place = place_of(url, secret_file, user)
         self._label, self._lease_wanted, self._connect = label, lease, connect
         self._changed = threading.Condition(threading.RLock())
+        self._made_in = _generation
+        self._version = VERSIONS[-1]
         self._socket = None
         self._life = None               # realm, secret of the session, life of the server
-        self._lease, self._renews, self._good = 10.0, False, 0.0
+        self._lease, self._renews, self._good, self._longest = 10.0, False, 0.0, 262144
         self._sent = collections.deque()  # number, message, when: not acknowledged yet
         self._last_sent = self._received = self._told = 0
         self._numbers = 0
@@ -309,7 +355,12 @@ class Client:
 
     def acquire(self, *keys, timeout=None, shared=False, permits=None, steal_after=None, lease=None, hold_at_most=None):
         """Acquires all of `keys` together. `timeout`: 0 tries once, None waits for ever."""
-        thread = struct.pack("<BQ", 1, threading.get_ident() & (2**64 - 1))
+        if self._is_parents():
+            raise Unavailable("this client is that of the process that was forked: make another one")
+        if not keys or any(not key or "\0" in key or len(key.encode()) > 1024 for key in keys):
+            # The server would take it for nonsense, and close the connection.
+            raise LockError("InvalidKey", "a key has 1 to 1,024 bytes of UTF-8, and no NUL")
+        thread = struct.pack("<BQ", 1, thread_number())
         given = [(8, steal_after), (9, lease), (11, hold_at_most)]
 
         def message(request, waited):
@@ -331,6 +382,8 @@ class Client:
                 parts.append(duration(waited))
             return b"".join(parts)
 
+        if len(message(0, 1)) + 16 > self._longest:
+            raise LockError("LimitExceeded", f"the request is longer than the {self._longest} bytes that the server takes")
         with self._changed:
             request = self._number()
             hold = Hold(self, request, lease)
@@ -354,6 +407,8 @@ class Client:
 
     def close(self):
         """Releases everything, and ends the session."""
+        if self._is_parents():
+            return
         with self._changed:
             if self._closed:
                 return
@@ -371,6 +426,10 @@ class Client:
 
     def __exit__(self, *_):
         self.close()
+
+    def _is_parents(self):
+        """In a forked child nobody gives the condition back that another thread had."""
+        return self._made_in != _generation
 
     # ---- what is said; with the condition held ----
 
@@ -478,6 +537,14 @@ class Client:
             try:
                 connection = self._open()
                 self._listen(connection)
+            except OtherVersion as other:
+                both = [version for version in other.versions if version in VERSIONS]
+                with self._changed:
+                    if both and both[-1] != self._version:
+                        self._version = both[-1]
+                    else:
+                        self._fatal = LockError("Protocol", str(other))
+                    self._drop()
             except LockError as error:
                 with self._changed:
                     self._fatal = error
@@ -502,12 +569,12 @@ class Client:
 
     def _greet(self, connection, certificate):
         secret = self._place.secret
-        hello = struct.pack("<BH", 1, VERSION) + os.urandom(32)
+        hello = struct.pack("<BH", 1, self._version) + os.urandom(32)
         _send(connection, hello)
         said = _greeting(connection, 2)
         version, server, wants_secret = struct.unpack("<xH16s32xB", said)
-        if version != VERSION:
-            raise LockError("Protocol", f"the server speaks version {version}")
+        if version != self._version:
+            raise OtherVersion(range(version, version + 1), f"the server speaks version {version} of the protocol")
         if secret and not wants_secret:
             raise LockError("Unauthorized", "the server wants no secret, and this client was given one")
         if wants_secret:
@@ -528,10 +595,10 @@ class Client:
             parts += [duration(self._lease_wanted)] if self._lease_wanted else []
             opened_at = now()
         _send(connection, b"".join(parts))
-        how, realm, key, applied, _, lease, renews = struct.unpack("<xBI16sQIQ?", _greeting(connection, 5))
+        how, realm, key, applied, longest, lease, renews = struct.unpack("<xBI16sQIQ?", _greeting(connection, 5, self._life))
         with self._changed:
             self._expire()
-            self._lease, self._renews = lease / 1e9, renews
+            self._lease, self._renews, self._longest = lease / 1e9, renews, longest
             self._life = realm, key, server
             self._good = opened_at
             self._heard = now()
@@ -656,12 +723,16 @@ class Client:
             raise Broken("the server has closed")
 
     def _granted(self, request, token):
-        waiting = self._waiting.pop(request, None)
-        if waiting:
-            waiting[0].token = token
-            self._holds[request] = waiting[0]
-            if now() >= self._valid_until(waiting[0]._lease):
-                self._lose(waiting[0], CAUSES[3])
+        if request not in self._waiting:
+            return
+        hold = self._waiting[request][0]
+        if now() >= self._valid_until(hold._lease):
+            # It may have been lost on its way: it queues again.
+            self._say(struct.pack("<BQ", 2, request))
+            self._say_acquire(request)
+            return
+        del self._waiting[request]
+        hold.token, self._holds[request] = token, hold
 
     def _refused(self, number, error):
         if number in self._waiting:
@@ -674,8 +745,8 @@ def _send(connection, body):
     connection.sendall(struct.pack("<I", len(body)) + body)
 
 
-def _greeting(connection, expected):
-    """The next greeting, which is to be of this kind."""
+def _greeting(connection, expected, life=None):
+    """The next greeting, which is to be of this kind; `life`: there is a session to go on with."""
     def exactly(count):
         data = b""
         while len(data) < count:
@@ -685,13 +756,21 @@ def _greeting(connection, expected):
             data += read
         return data
 
-    body = exactly(min(struct.unpack("<I", exactly(4))[0], 8192))
+    length = struct.unpack("<I", exactly(4))[0]
+    if not 0 < length <= 8192:
+        raise Broken("no greeting is as long")
+    body = exactly(length)
     if body[0] == 6:
         reader = Reader(body[1:])
-        why, said = reader.number("B"), reader.text()
-        kinds = {1: "Protocol", 2: "Unauthorized", 5: "Protocol"}
-        if why in kinds:
-            raise LockError(kinds[why], said)
+        why = reader.number("B")
+        versions = range(reader.number("H"), reader.number("H") + 1) if why == 1 else None
+        said = reader.text()
+        if why == 1:
+            raise OtherVersion(versions, said)
+        if why == 2:
+            raise LockError("Unauthorized", said)
+        if why == 3 and not life:
+            raise LockError("LimitExceeded", said)
         raise Broken(said)
     if body[0] != expected:
         raise Broken("a greeting came out of turn")

@@ -1,7 +1,8 @@
 //! `examples/python`, a client that was written from the page on the protocol: it excludes programs in Rust and is
 //! excluded by them.
 
-use std::io::{BufRead, BufReader, Lines, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::os::unix::net::UnixListener;
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -121,6 +122,45 @@ fn python_and_rust_exclude_each_other_share_wait_and_steal() {
     python.process.kill().unwrap();
     drop(rust.named("k").wait(PATIENCE).acquire().unwrap());
     drop(rust.named("s").wait(PATIENCE).acquire().unwrap());
+}
+
+#[test]
+fn python_reads_all_that_is_said_of_holders_and_says_no_nonsense() {
+    let (place, _serving, rust) = place();
+    let mut python = Python::start(place.url());
+    let _labelled = rust.named("l").label("deploy").acquire().unwrap();
+    let answer = python.ask(&["acquire", "a", "l", "0"]);
+    assert!(answer.starts_with("Contended `l`: Contended, held by deploy"), "{answer}");
+    let _nest = [(); 2].map(|()| rust.named("n").reentrant().acquire().unwrap());
+    let answer = python.ask(&["acquire", "a", "n", "0"]);
+    assert!(answer.starts_with("Contended `n`: Contended, held by rust"), "{answer}");
+    let long = "k".repeat(1025);
+    for key in ["", &long] {
+        let answer = python.ask(&["acquire", "a", key, "0"]);
+        assert!(answer.starts_with("InvalidKey "), "{answer}");
+    }
+    // The child of a holder holds nothing, and takes nothing from it.
+    python.acquire(&["a", "k", "10"]);
+    assert_eq!(python.ask(&["forked", "a"]), "ok session ended");
+    assert_eq!(python.ask(&["check", "a"]), "ok held");
+    assert_eq!(python.ask(&["release", "a"]), "ok released");
+}
+
+/// Row 49: by a server by hand, which speaks versions 2 to 5.
+#[test]
+fn python_that_shares_no_version_with_a_server_says_what_that_says() {
+    let place = Place::new();
+    let listener = UnixListener::bind(place.path("socket")).unwrap();
+    let serving = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.read_exact(&mut [0; 39]).unwrap();
+        let rejected = b"\x06\x01\x02\x00\x05\x00\x11\x00update the client";
+        let length = u32::try_from(rejected.len()).unwrap().to_le_bytes();
+        stream.write_all(&[&length[..], rejected].concat()).unwrap();
+    });
+    let mut python = Python::start(&format!("unix://{}", place.path("socket").display()));
+    assert_eq!(python.ask(&["acquire", "a", "k", "10"]), "Protocol update the client");
+    serving.join().unwrap();
 }
 
 #[test]

@@ -1,5 +1,6 @@
 """Does what its standard input says, a command a line, and answers each with a line: for the tests of the client."""
 
+import os
 import sys
 
 from locks_client import Client, LockError
@@ -15,9 +16,23 @@ def acquire(name, key, timeout="", *options):
     return holds[name].token
 
 
+def forked(name):
+    """What a child that was forked without `exec` knows of it."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write, (holds[name].lost or "held").encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(write)
+    with os.fdopen(read) as said:
+        return said.read()
+
+
 COMMANDS = {
     "acquire": acquire,
     "check": lambda name: holds[name].lost or "held",
+    "forked": forked,
     "wait_lost": lambda name: holds[name].wait_lost(30) or "held",
     "renew": lambda name: holds[name].renew() or "renewed",
     "release": lambda name: holds.pop(name).release() or "released",
