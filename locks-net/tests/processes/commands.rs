@@ -8,7 +8,7 @@ use locks_core::{Backend, Token};
 
 use crate::peer::obeying::{Locker, obey};
 use crate::peer::words::{decoded, encoded, refused};
-use crate::peer::{Asked, Peer, Refused, now};
+use crate::peer::{Asked, Held, Peer, Refused, now};
 use crate::place::{Told, status};
 use crate::polled::Polled;
 use crate::program::program;
@@ -40,6 +40,11 @@ impl Peer {
     #[track_caller]
     pub(crate) fn evict(&mut self, key: &str, token: u64) -> bool {
         self.ask(&format!("evict {} {token}", encoded(key))).done().is_ok()
+    }
+
+    /// Looks at a hold until it is lost.
+    pub(crate) fn watch(&mut self, held: Held) -> Asked {
+        self.ask(&format!("watch {}", held.number))
     }
 
     /// Drops all that it has.
@@ -75,6 +80,14 @@ impl Peer {
 }
 
 impl Asked {
+    /// When it was last seen to be held.
+    #[track_caller]
+    pub(crate) fn last_held(&self) -> u64 {
+        let reply = self.reply();
+        let at = reply.strip_prefix("watched ").unwrap_or_else(|| panic!("{reply}"));
+        at.parse().unwrap()
+    }
+
     #[track_caller]
     pub(crate) fn counted(&self) -> (usize, Option<Refused>) {
         let reply = self.reply();
@@ -96,6 +109,7 @@ pub(crate) fn serve() {
             }
             ["nothing"] => "done".to_owned(),
             ["exit"] => std::process::exit(0),
+            ["watch", held] => watch(locker, held),
             ["evict", key, token] => evict(locker, key, token),
             ["chase", first, mode, second, at] => chase(locker, first, mode, second, at),
             ["hoard", count, keys] => hoard(locker, number, count.parse().unwrap(), keys),
@@ -115,6 +129,21 @@ fn evict(locker: &Locker, key: &str, token: &str) -> String {
         Ok(true) => "done".to_owned(),
         Ok(false) => "refused NotThere|there was no such hold".to_owned(),
         Err(error) => refused(&error),
+    }
+}
+
+/// Looks whether it is held until it is not; when it last was.
+fn watch(locker: &Locker, held: &str) -> String {
+    let mut last = 0;
+    loop {
+        // Before it is looked at.
+        let at = now();
+        match locker.held.lock().unwrap()[held].check() {
+            Ok(()) => last = at,
+            Err(error) if error.is_lost() => return format!("watched {last}"),
+            Err(error) => return refused(&error),
+        }
+        thread::park_timeout(Duration::from_micros(500));
     }
 }
 

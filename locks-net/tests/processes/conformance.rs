@@ -1,5 +1,5 @@
 //! The conformance kit: two clients in this process and others in processes of their own, at a server
-//! over a Unix socket, over TCP with a secret, and at one that is a process like the others.
+//! over a Unix socket, over TCP with a secret and with certificates, and at one that is a process like the others.
 
 use std::process::Command;
 use std::sync::Mutex;
@@ -86,4 +86,5 @@ pub(crate) fn serve_the_kit() {
 
 conformance!(unix, || Clients::new(Way::Unix));
 conformance!(tcp, || Clients::new(Way::Tcp));
+conformance!(certified, || Clients::new(Way::Certified));
 conformance!(machine, || Clients::new(Way::Machine));

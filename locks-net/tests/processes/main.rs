@@ -16,6 +16,7 @@ mod exhausted;
 #[path = "../../../locks-file/tests/processes/fork.rs"]
 mod fork;
 mod forks;
+mod hosts;
 #[path = "../../../locks-file/tests/processes/means.rs"]
 mod means;
 mod messages;

@@ -8,7 +8,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use locks_core::{Backend, LockError};
-use locks_net::{Limits, NetBackend, Secret, Server, Status};
+use locks_net::{
+    Authority, Certificate, Client, Clients, Limits, NetBackend, Secret, Server, Status,
+};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::directory::{Directory, until};
@@ -16,17 +18,24 @@ use crate::peer::Peer;
 use crate::program::{program, program_after};
 
 const TOLD: &str = "LOCKS_NET_TOLD";
+/// In the place's directory.
+const CERTIFICATE: &str = "certificate.pem";
+const KEY: &str = "key.pem";
 const SAYS: &str = "locks-net says: ";
 
 /// How clients reach the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Unix,
+    /// With a secret.
     Tcp,
+    /// TCP without a secret: with a certificate, which both sides have and know.
+    Certified,
     /// One of the processes serves.
     Machine,
 }
 
+/// All but that by certificates, which differs from TCP in how it begins and in nothing behind that.
 pub(crate) const WAYS: [Way; 3] = [Way::Unix, Way::Tcp, Way::Machine];
 
 /// What a process has to know of a place.
@@ -73,7 +82,8 @@ impl Told {
         let [way, directory, socket, address, secret, limits] = parts[..] else {
             panic!("`{told}`")
         };
-        let way = WAYS.into_iter().find(|it| format!("{it:?}") == way).expect("a way");
+        let ways = WAYS.into_iter().chain([Way::Certified]);
+        let way = ways.into_iter().find(|it| format!("{it:?}") == way).expect("a way");
         Self {
             way,
             directory: directory.into(),
@@ -99,6 +109,11 @@ impl Told {
         let client = match self.way {
             Way::Unix => NetBackend::unix(&self.socket),
             Way::Tcp => NetBackend::tcp(&self.address, self.secret()),
+            Way::Certified => {
+                let certificate = self.certificate();
+                let pin = certificate.fingerprint();
+                NetBackend::tcp(&self.address, None).certificate(certificate).pin(pin)
+            }
             Way::Machine => NetBackend::machine(&self.directory),
         };
         client.connect(connect).build()
@@ -110,8 +125,21 @@ impl Told {
         let server = server.unix(&self.socket);
         match self.way {
             Way::Tcp => server.tcp(self.address.parse().unwrap()).clients(self.secret()).start(),
+            Way::Certified => {
+                let certificate = self.certificate();
+                let client = Client::new().certificate(certificate.fingerprint()).steal().admin();
+                let clients = Clients::new().client("certified", client)?;
+                let server = server.tcp(self.address.parse().unwrap()).clients(clients);
+                let authority = Authority::read(self.directory.join(CERTIFICATE))?;
+                server.certificate(certificate).client_authority(authority).start()
+            }
             Way::Unix | Way::Machine => server.start(),
         }
+    }
+
+    fn certificate(&self) -> Certificate {
+        let path = |name| self.directory.join(name);
+        Certificate::read(path(CERTIFICATE), path(KEY)).unwrap()
     }
 }
 
@@ -155,7 +183,15 @@ impl Place {
             secret: Secret::generate().unwrap().to_text().to_string(),
             limits: limits.to_owned(),
         };
+        if way == Way::Certified {
+            make_certificate(directory.path());
+        }
         Self { directory, told: Mutex::new(told) }
+    }
+
+    /// The server's address, with port 0, instead of one of this machine's own.
+    pub(crate) fn listen_at(&self, address: &str) {
+        address.clone_into(&mut self.told.lock().unwrap().address);
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -233,6 +269,18 @@ impl Place {
         self.let_serve(&mut serving);
         serving
     }
+}
+
+/// One that has signed itself, and so is the authority for itself.
+fn make_certificate(directory: &Path) {
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-nodes", "-days", "2", "-subj", "/CN=certified"]);
+    openssl.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
+    openssl.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]);
+    openssl.args(["-keyout", KEY, "-out", CERTIFICATE]).current_dir(directory);
+    let made = openssl.stderr(Stdio::null()).status();
+    let made = made.expect("`openssl` runs: install the package openssl");
+    assert!(made.success(), "{openssl:?}");
 }
 
 pub(crate) fn status(client: &NetBackend) -> Result<Status, LockError> {

@@ -74,7 +74,7 @@ impl Proxy {
         let (upstream, directory) = (place.told(), Directory::new());
         let socket: PathBuf = directory.path().join("proxy");
         let (listener, address) = match upstream.way {
-            Way::Tcp => {
+            Way::Tcp | Way::Certified => {
                 let listener = TcpListener::bind("127.0.0.1:0").unwrap();
                 let address = listener.local_addr().unwrap().to_string();
                 (Listener::Tcp(listener), address)
@@ -268,7 +268,7 @@ impl Shared {
 /// To where these are told to go.
 pub(crate) fn connect(told: &Told) -> io::Result<Stream> {
     Ok(match told.way {
-        Way::Tcp => {
+        Way::Tcp | Way::Certified => {
             let stream = TcpStream::connect(&told.address)?;
             stream.set_nodelay(true)?;
             Stream::Tcp(stream)

@@ -2,13 +2,14 @@
 //! the secret.
 
 use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use locks_core::{Backend, ErrorKind};
 use locks_net::{NetBackend, Secret};
 
-use crate::directory::until;
+use crate::directory::{Directory, until};
 use crate::means::can_run;
 use crate::peer::Peer;
 use crate::place::{Place, Way, assert_nothing_left, status};
@@ -51,7 +52,11 @@ fn frame(body: &[u8]) -> Vec<u8> {
 
 /// `ClientHello` of version 1.
 fn hello() -> Vec<u8> {
-    frame(&[&[1, 1, 0], &[7; 32][..]].concat())
+    hello_of(1)
+}
+
+fn hello_of(version: u8) -> Vec<u8> {
+    frame(&[&[1, version, 0], &[7; 32][..]].concat())
 }
 
 /// `Open` of a new session, by somebody without a name.
@@ -196,6 +201,49 @@ fn row_18_who_is_slow_or_says_nothing_is_closed_in_time() {
         assert!(took < Duration::from_secs(20), "row 18: {way:?}: {took:?}");
         trickling.join().unwrap();
         drop(place.backend().named("k").acquire().unwrap());
+    }
+}
+
+/// Row 49, with peers by hand: who asks for a version that is not spoken hears which are.
+#[test]
+fn row_49_a_client_of_another_version_hears_which_there_are() {
+    let place = Place::with_limits(Way::Unix, PATIENCE);
+    let _serving = place.start();
+    for (version, older) in [(0, "update the client"), (2, "update the server")] {
+        let stream = proxy::connect(&place.told()).unwrap();
+        (&stream).write_all(&hello_of(version)).unwrap();
+        let answer = heard(&stream);
+        assert_eq!((kinds(&answer), &answer[5..10]), (vec![6], &[1, 1, 0, 1, 0][..]), "1 to 1");
+        assert!(String::from_utf8_lossy(&answer).ends_with(older), "{answer:?}");
+        // With that it is let in.
+        let again = proxy::connect(&place.told()).unwrap();
+        (&again).write_all(&[hello_of(answer[6]), open(), acquire(1, "k")].concat()).unwrap();
+        let client = place.backend();
+        until("it has the lock", || {
+            client.named("k").wait(false).acquire().is_err_and(|error| error.is_contended())
+        });
+    }
+}
+
+#[test]
+fn row_49_a_server_of_another_version_is_refused_with_the_one_that_is_to_be_updated() {
+    for (versions, older) in [([0, 0], "update the server"), ([2, 5], "update the program")] {
+        let directory = Directory::new();
+        let socket = directory.path().join("socket");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let serving = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.read_exact(&mut [0; 39]).unwrap();
+            let rejected = [&[6, 1, versions[0], 0, versions[1], 0], &[2, 0][..], b"no"].concat();
+            stream.write_all(&frame(&rejected)).unwrap();
+            heard(&proxy::Stream::Unix(stream));
+        });
+        let client = NetBackend::unix(&socket).connect(Duration::from_secs(20));
+        let client = client.build().unwrap().into_backend();
+        let error = client.named("k").acquire().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Protocol, "{error:?}");
+        assert!(error.to_string().ends_with(older), "{error}");
+        serving.join().unwrap();
     }
 }
 

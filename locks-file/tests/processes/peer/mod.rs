@@ -51,7 +51,7 @@ pub(crate) struct Asked {
 /// What the other process holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Held {
-    number: u64,
+    pub(crate) number: u64,
     pub(crate) token: u64,
     /// When it had been granted.
     pub(crate) at: u64,
