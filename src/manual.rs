@@ -27,6 +27,10 @@ pub mod files {}
 pub mod server {}
 
 #[cfg(feature = "net")]
+#[doc = include_str!("manual/network.md")]
+pub mod network {}
+
+#[cfg(feature = "net")]
 #[doc = include_str!("manual/messages.md")]
 pub mod messages {}
 
