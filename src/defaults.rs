@@ -193,6 +193,10 @@ impl LockBackend for WithDefaults {
             None => self.inner.evict(key, token),
         }
     }
+
+    fn served_by(&self) -> Option<String> {
+        self.inner.served_by()
+    }
 }
 
 #[cfg(all(test, feature = "conformance"))]

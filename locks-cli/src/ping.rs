@@ -24,14 +24,20 @@ pub(crate) fn ping(asked: &PingArgs) -> Result<Status, Failure> {
         backend.inspect(Query::Key("ping".into())).block()?;
     }
     let took = about.capabilities.listing.then(|| asked_at.elapsed());
+    let behind = backend.served_by();
     let text = match asked.json {
-        true => json(about, took, status.as_ref()),
-        false => words(about, took, status.as_ref()),
+        true => json(about, took, status.as_ref(), behind),
+        false => words(about, took, status.as_ref(), behind),
     };
     out::print(&text).map(|()| Status::Done)
 }
 
-fn words(about: &BackendInfo, took: Option<Duration>, server: Option<&ServerStatus>) -> String {
+fn words(
+    about: &BackendInfo,
+    took: Option<Duration>,
+    server: Option<&ServerStatus>,
+    behind: Option<String>,
+) -> String {
     let can = &about.capabilities;
     let mut text = about.name.clone();
     match took {
@@ -44,6 +50,9 @@ fn words(about: &BackendInfo, took: Option<Duration>, server: Option<&ServerStat
         _ = writeln!(text, "served by  {process} (pid {pid}), version {version}, for {since}");
         let (sessions, keys, waiters) = (server.sessions, server.keys, server.waiters);
         _ = writeln!(text, "serves     sessions: {sessions}, keys: {keys}, waiters: {waiters}");
+    }
+    if let Some(behind) = behind {
+        _ = writeln!(text, "served by  {behind}");
     }
     _ = writeln!(text, "exclusion  {}", exclusion(can.exclusion));
     _ = writeln!(text, "tokens     {}", tokens(can.tokens));
@@ -69,7 +78,12 @@ fn lasting(time: Duration) -> String {
     }
 }
 
-fn json(about: &BackendInfo, took: Option<Duration>, server: Option<&ServerStatus>) -> String {
+fn json(
+    about: &BackendInfo,
+    took: Option<Duration>,
+    server: Option<&ServerStatus>,
+    behind: Option<String>,
+) -> String {
     let can = &about.capabilities;
     let abilities = abilities(can).into_iter();
     let abilities = abilities.map(|(name, able)| (name.to_owned(), json!(able))).collect::<Value>();
@@ -85,6 +99,7 @@ fn json(about: &BackendInfo, took: Option<Duration>, server: Option<&ServerStatu
             "keys": server.keys,
             "waiters": server.waiters,
         })),
+        "served_by": behind,
         "exclusion": exclusion(can.exclusion),
         "tokens": tokens(can.tokens),
         "waiters": order(can.order),

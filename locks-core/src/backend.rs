@@ -111,6 +111,12 @@ pub trait LockBackend: Send + Sync + 'static {
     /// `Unsupported` if the backend cannot evict, `Unauthorized` if this client may not, `Unavailable`
     /// if the backend does not answer.
     fn evict(&self, key: &str, token: Token) -> Op<'static, bool>;
+
+    /// Returns what answers behind the backend, in words for people: the server's kind and version, and how it
+    /// was found. `None` before the first answer, and where there is no server.
+    fn served_by(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The result of a successful acquisition.

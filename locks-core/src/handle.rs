@@ -368,6 +368,14 @@ impl Backend {
             Behind::Other(other) => other.evict(key, token),
         }
     }
+
+    /// Returns what answers behind the backend, in words for people; see [`LockBackend::served_by`].
+    pub fn served_by(&self) -> Option<String> {
+        match self.behind() {
+            Behind::Engine(engine) => engine.served_by(),
+            Behind::Other(other) => other.served_by(),
+        }
+    }
 }
 
 impl fmt::Debug for Backend {

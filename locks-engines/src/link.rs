@@ -125,6 +125,14 @@ impl<T: Target> Links<T> {
         })
     }
 
+    /// The server at the other end, if it is connected, after `what` it is.
+    pub(crate) fn served_by(&self, what: &str) -> Option<String> {
+        match self.of_this_process().state() {
+            LinkState::Connected { version } => Some(format!("{what}{version}")),
+            _ => None,
+        }
+    }
+
     /// Has hints go there from now on. `false` if they already go elsewhere.
     pub(crate) fn subscribe(&self, sink: WakeSink) -> bool {
         self.hints.0.set(sink).is_ok()

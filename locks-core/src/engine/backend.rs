@@ -300,6 +300,12 @@ impl Engine {
         &self.core.about
     }
 
+    /// Returns what answers behind the engine's upstream, in words for people; see
+    /// [`LockBackend::served_by`](crate::LockBackend::served_by).
+    pub fn served_by(&self) -> Option<String> {
+        self.core.upstream.as_ref()?.served_by()
+    }
+
     /// Grants the request's keys, all or none; see [`LockBackend::acquire`](crate::LockBackend::acquire).
     ///
     /// # Errors

@@ -99,6 +99,11 @@ pub trait Upstream: Send + Sync + 'static {
     /// # Errors
     /// `Unsupported` if the upstream cannot evict, `Unavailable` if it does not answer.
     fn evict(&self, key: &str, token: Token) -> Op<'static, bool>;
+
+    /// Returns what answers at the other end, in words for people; `None` if there is no server.
+    fn served_by(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A request of the engine to its [`Upstream`].

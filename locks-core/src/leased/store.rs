@@ -195,6 +195,12 @@ pub trait LeaseStore: Send + Sync + 'static {
         drop(sink);
         false
     }
+
+    /// Returns what answers at the other end, in words for people; `None` before the first answer, and
+    /// where there is no server.
+    fn served_by(&self) -> Option<String> {
+        None
+    }
 }
 
 /// A hint that a hold may have ended, or that a place has been called.
@@ -245,6 +251,10 @@ macro_rules! forward {
 
             fn subscribe(&self, sink: WakeSink) -> bool {
                 (**self).subscribe(sink)
+            }
+
+            fn served_by(&self) -> Option<String> {
+                (**self).served_by()
             }
         }
     };

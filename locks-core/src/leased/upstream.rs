@@ -97,6 +97,10 @@ impl<S: LeaseStore> Upstream for StoreUpstream<S> {
         self.0.refresh(key, turn.id)
     }
 
+    fn served_by(&self) -> Option<String> {
+        self.0.store.served_by()
+    }
+
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
         let client = self.0.clone();
         Op::later(async move {

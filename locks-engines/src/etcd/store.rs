@@ -85,6 +85,10 @@ impl LeaseStore for Store {
     fn subscribe(&self, sink: WakeSink) -> bool {
         self.links.subscribe(sink)
     }
+
+    fn served_by(&self) -> Option<String> {
+        self.links.served_by("etcd ")
+    }
 }
 
 /// Whether a lease can be as long as this.

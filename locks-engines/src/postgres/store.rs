@@ -177,4 +177,8 @@ impl LeaseStore for Store {
     fn subscribe(&self, sink: WakeSink) -> bool {
         !matches!(self.links.target.hints, HintsBy::Polling) && self.links.subscribe(sink)
     }
+
+    fn served_by(&self) -> Option<String> {
+        self.links.served_by("PostgreSQL ")
+    }
 }
