@@ -297,7 +297,7 @@ pub fn install_weak(backend: impl Into<Backend>) -> Result<(), LockError> {
 /// | `net:`, `net:///directory` | processes of this machine, by a server that they run for each other | `net` |
 /// | `unix:`, `unix:///path` | clients of a `locks serve` on this machine | `net` |
 /// | `locks://host:7420` | clients of a `locks serve` on any machine, who know its secret | `tcp` |
-/// | `redis://db.example:6379/0` | clients of a Redis server | `redis` |
+/// | `redis://db.example:6379/0`, `rediss:` by TLS | clients of a Redis server, or cluster | `redis` |
 /// | `postgres://app@db.example/billing` | clients of a PostgreSQL server | `postgres` |
 /// | `etcd://10.0.0.1:2379,10.0.0.2:2379/billing` | clients of an etcd cluster | `etcd` |
 ///

@@ -16,7 +16,7 @@ mod link;
 pub mod postgres;
 #[cfg(feature = "redis")]
 pub mod redis;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "redis"))]
 mod tls;
 
 #[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]

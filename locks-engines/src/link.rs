@@ -21,7 +21,8 @@ pub enum LinkState {
     Idle,
     /// It is connected to a server of this version.
     Connected {
-        /// The version that the server reports, as in `7.0.15`.
+        /// The version that the server reports, as in `16.4`; at Redis also what it is and how it was found, as
+        /// in `Redis 7.0.15, RESP3`.
         version: String,
     },
     /// It is not connected.
@@ -238,6 +239,13 @@ impl<T: Target> Link<T> {
             drop(gone);
         }
         is_news
+    }
+
+    /// Whether the connection of that number is the last one that was made or tried, and is not lost.
+    #[cfg(feature = "redis")]
+    pub(crate) fn is_current(&self, number: u64) -> bool {
+        let now = self.now();
+        now.number == number && now.lost != number
     }
 
     fn now(&self) -> MutexGuard<'_, Now<T::Connection>> {

@@ -61,11 +61,23 @@ const SCHEMES: &[Scheme] = &[
     Scheme {
         name: "redis",
         serves: "the clients of a Redis server",
-        own: &["label", "connect", "password_file", "fresh", "evictable"],
+        #[cfg(feature = "redis")]
+        own: redis::OPTIONS,
+        #[cfg(not(feature = "redis"))]
+        own: &[],
         has_namespaces: true,
         open: REDIS,
     },
-    Scheme::later("rediss", "the clients of a Redis server, by TLS"),
+    Scheme {
+        name: "rediss",
+        serves: "the clients of a Redis server, by TLS",
+        #[cfg(feature = "redis")]
+        own: redis::ENCRYPTED_OPTIONS,
+        #[cfg(not(feature = "redis"))]
+        own: &[],
+        has_namespaces: true,
+        open: REDISS,
+    },
     POSTGRES,
     Scheme { name: "postgresql", ..POSTGRES },
     Scheme {
@@ -107,11 +119,6 @@ struct Scheme {
 }
 
 impl Scheme {
-    const fn later(name: &'static str, serves: &'static str) -> Self {
-        let open = Err(Missing("this version of `locks` does not have it yet"));
-        Self { name, serves, own: &[], has_namespaces: false, open }
-    }
-
     fn refuse(&self, Missing(why): &Missing, asks: Asks) -> LockError {
         let known = Known(asks);
         refused(format!("`{}:` is for {}, and {why}; {known}", self.name, self.serves))
@@ -154,10 +161,14 @@ const ETCD: Result<Open, Missing> = Err(Missing(
 
 #[cfg(feature = "redis")]
 const REDIS: Result<Open, Missing> = Ok(redis::open);
+#[cfg(feature = "redis")]
+const REDISS: Result<Open, Missing> = Ok(redis::open_encrypted);
 #[cfg(not(feature = "redis"))]
 const REDIS: Result<Open, Missing> = Err(Missing(
     "this program was built without it: it takes `features = [\"redis\"]` of the crate `locks`",
 ));
+#[cfg(not(feature = "redis"))]
+const REDISS: Result<Open, Missing> = REDIS;
 
 #[cfg(feature = "postgres")]
 const OPEN_POSTGRES: Result<Open, Missing> = Ok(postgres::open);

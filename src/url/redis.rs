@@ -1,19 +1,93 @@
-//! `redis:`.
+//! `redis:`, and `rediss:`, which is the same by TLS.
 
 use locks_core::{Backend, LockError};
 use locks_engines::redis::{Redis, RedisBuilder};
 
 use super::options::{NO_PASSWORDS, Settings, decode, parse_duration};
-use super::password::password;
+use super::password::{password, sentinel_password};
 use super::refused;
 
 /// Where Redis listens, unless told otherwise.
 const PORT: u16 = 6379;
 
+/// And its Sentinels.
+const SENTINEL_PORT: u16 = 26379;
+
+/// The options of `redis:`; `rediss:` has more.
+pub(super) const OPTIONS: &[&str] = &[
+    "label",
+    "connect",
+    "password_file",
+    "sentinel",
+    "sentinel_user",
+    "sentinel_password_file",
+    "fresh",
+    "evictable",
+];
+
+/// Those of `rediss:`.
+pub(super) const ENCRYPTED_OPTIONS: &[&str] = &[
+    "label",
+    "connect",
+    "password_file",
+    "sentinel",
+    "sentinel_user",
+    "sentinel_password_file",
+    "fresh",
+    "evictable",
+    "ca",
+    "cert",
+    "key",
+];
+
 pub(super) fn open(place: &str, settings: Settings) -> Result<Backend, LockError> {
-    let mut builder = server(place)?;
-    if let Some(password) = password(&settings)? {
+    let builder = server("redis", place, &settings)?;
+    finish(builder, &settings)
+}
+
+pub(super) fn open_encrypted(place: &str, settings: Settings) -> Result<Backend, LockError> {
+    let mut builder = server("rediss", place, &settings)?.tls(true);
+    if let Some(path) = settings.get("ca") {
+        builder = builder.authority(path);
+    }
+    match (settings.get("cert"), settings.get("key")) {
+        (None, None) => {}
+        (Some(certificate), Some(key)) => builder = builder.identity(certificate, key),
+        _ => {
+            let why = "the options `cert` and `key` go together: the certificate of a client, and its key";
+            return Err(refused(why.into()));
+        }
+    }
+    finish(builder, &settings)
+}
+
+/// What both of them take.
+fn finish(mut builder: RedisBuilder, settings: &Settings) -> Result<Backend, LockError> {
+    if let Some(password) = password(settings)? {
         builder = builder.password(password);
+    }
+    match settings.get("sentinel") {
+        Some("") => {
+            let why = "option `sentinel` wants the name of a primary, as in `sentinel=mymaster`";
+            return Err(refused(why.into()));
+        }
+        Some(primary) => {
+            builder = builder.sentinel(primary);
+            if let Some(user) = settings.get("sentinel_user") {
+                builder = builder.sentinel_user(user);
+            }
+            if let Some(password) = sentinel_password(settings)? {
+                builder = builder.sentinel_password(password);
+            }
+        }
+        None => {
+            let alone = ["sentinel_user", "sentinel_password_file"];
+            if let Some(alone) = alone.into_iter().find(|of| settings.get(of).is_some()) {
+                return Err(refused(format!(
+                    "option `{alone}` wants `sentinel=`, the name of the primary that they watch"
+                )));
+            }
+        }
     }
     if let Some(label) = settings.get("label") {
         builder = builder.label(label);
@@ -40,39 +114,51 @@ pub(super) fn open(place: &str, settings: Settings) -> Result<Backend, LockError
     builder.build().map(Redis::into_backend)
 }
 
-/// Host, port, user and database.
-fn server(place: &str) -> Result<RedisBuilder, LockError> {
-    let example = "`redis:` takes a server, as in `redis://db.example:6379/0`";
-    let place = place.strip_prefix("//").ok_or_else(|| refused(example.into()))?;
+/// Hosts, ports, user and database.
+fn server(scheme: &str, place: &str, settings: &Settings) -> Result<RedisBuilder, LockError> {
+    let example =
+        || refused(format!("`{scheme}:` takes a server, as in `{scheme}://db.example:6379/0`"));
+    let place = place.strip_prefix("//").ok_or_else(example)?;
     let (authority, path) = place.split_once('/').unwrap_or((place, ""));
-    let (user, host) = match authority.rsplit_once('@') {
-        Some((user, host)) => (Some(user), host),
+    let (user, hosts) = match authority.rsplit_once('@') {
+        Some((user, hosts)) => (Some(user), hosts),
         None => (None, authority),
     };
     if user.is_some_and(|user| user.contains(':')) {
-        return Err(refused(format!("`redis:`: {NO_PASSWORDS}")));
+        return Err(refused(format!("`{scheme}:`: {NO_PASSWORDS}")));
     }
-    let (host, port) = match host.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => {
-            let why = "the port of `redis:` is no number from 1 to 65535";
-            let port = port.parse().ok().filter(|port| *port != 0);
-            (host, port.ok_or_else(|| refused(why.into()))?)
+    let usual = if settings.get("sentinel").is_some() { SENTINEL_PORT } else { PORT };
+    let mut builder: Option<RedisBuilder> = None;
+    for host in hosts.split(',') {
+        let (host, port) = match host.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => {
+                let why = format!("a port of `{scheme}:` is no number from 1 to 65535");
+                let port = port.parse().ok().filter(|port| *port != 0);
+                (host, port.ok_or_else(|| refused(why))?)
+            }
+            _ => (host, usual),
+        };
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        if host.is_empty() {
+            return Err(example());
         }
-        _ => (host, PORT),
-    };
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if host.is_empty() {
-        return Err(refused(example.into()));
+        builder = Some(match builder {
+            None => Redis::builder(host, port),
+            Some(builder) => builder.or_node(host, port),
+        });
     }
-    let mut builder = Redis::builder(host, port);
+    let mut builder = builder.ok_or_else(example)?;
     if let Some(user) = user.filter(|user| !user.is_empty()) {
-        let user = decode(user)
-            .ok_or_else(|| refused("`redis:`: its user is not percent-encoded UTF-8".into()))?;
+        let user = decode(user).ok_or_else(|| {
+            refused(format!("`{scheme}:`: its user is not percent-encoded UTF-8"))
+        })?;
         builder = builder.user(user);
     }
     if !path.is_empty() {
-        let why = "the path of `redis:` is the number of a database, as in `redis://127.0.0.1/0`";
-        builder = builder.database(path.parse().map_err(|_| refused(why.into()))?);
+        let why = format!(
+            "the path of `{scheme}:` is the number of a database, as in `{scheme}://127.0.0.1/0`"
+        );
+        builder = builder.database(path.parse().map_err(|_| refused(why))?);
     }
     Ok(builder)
 }
@@ -97,6 +183,12 @@ mod tests {
             ("redis://app@db:7000/3?fresh=yes&lease=30s&namespace=billing", "redis://db:7000"),
             ("redis://[::1]:7000?evictable=allow&connect=1s&label=x", "redis://[::1]:7000"),
             ("redis://[::1]", "redis://[::1]:6379"),
+            ("redis://a,b:7000,[::1]", "redis://a:6379,b:7000,[::1]:6379"),
+            ("rediss://db?connect=1s", "rediss://db:6379"),
+            (
+                "redis://app@a,b:7000/1?sentinel=mymaster&sentinel_user=watch",
+                "redis://a:26379,b:7000?sentinel=mymaster",
+            ),
         ] {
             assert_eq!(opened(url).as_deref(), Ok(name), "{url}");
         }
@@ -117,6 +209,15 @@ mod tests {
             ("redis://db?evictable=yes", "option `evictable` wants `allow`"),
             ("redis://db?namespace=a/b", "a namespace at Redis has"),
             ("redis://db?password_file=/nowhere/at/all", "cannot be read"),
+            ("redis://a,,b", "`redis:` takes a server"),
+            ("rediss://", "`rediss:` takes a server, as in `rediss:"),
+            ("redis://db?ca=/nowhere", "no option `ca`"),
+            ("rediss://db?ca=/nowhere/at/all", "/nowhere/at/all"),
+            ("rediss://db?cert=/etc/hostname", "go together"),
+            ("rediss://db?ca=/etc/hostname", "no certificates in PEM"),
+            ("redis://db?sentinel=", "wants the name of a primary"),
+            ("redis://db?sentinel_user=app", "wants `sentinel=`"),
+            ("redis://db?sentinel=m&sentinel_password_file=/nowhere/at/all", "cannot be read"),
         ] {
             let text = opened(url).unwrap_err();
             assert!(text.contains(expected) && !text.contains("hunter2"), "{url}: {text}");

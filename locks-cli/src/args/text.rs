@@ -69,7 +69,9 @@ const BACKENDS: Section = Section {
         "unix:, unix:///path          a `locks serve` on this machine: the user's own, or that one",
         "locks://host:7420?secret_file=/path",
         "                             a `locks serve` on TCP",
-        "redis://host:6379/0          a Redis server",
+        "redis://host:6379/0          a Redis server, or node of a cluster; `rediss:` by TLS",
+        "redis://host1,host2?sentinel=NAME",
+        "                             the primary that these Sentinels know by that name",
         "postgres://user@host/database",
         "                             a PostgreSQL server, with the password in PGPASSWORD",
         "`ls`, `ping` and `release`, where none is named, look where the programs that run now have their",
@@ -299,8 +301,9 @@ pub(super) const PING: &[Section] = &[
     Section {
         title: "JSON",
         lines: &[
-            "`--json` prints one object: name, answered_ms, exclusion, tokens, waiters, can, and for a",
-            "server `server` with pid, process, version, serving_for_ms, sessions, keys and waiters.",
+            "`--json` prints one object: name, answered_ms, served_by (what answers behind the backend, if it",
+            "is a server of others), exclusion, tokens, waiters, can, and for a lock server `server` with",
+            "pid, process, version, serving_for_ms, sessions, keys and waiters.",
         ],
     },
     URLS,

@@ -4,6 +4,10 @@
 #[derive(Debug, Default)]
 pub(super) struct Info<'a> {
     pub(super) version: &'a str,
+    /// What it calls itself, where it is not Redis.
+    pub(super) product: &'a str,
+    /// `standalone`, `cluster` or `sentinel`.
+    pub(super) mode: &'a str,
     /// Names the server's process.
     pub(super) run: &'a str,
     /// Names the history of its data, another one after each promotion.
@@ -20,7 +24,11 @@ impl<'a> Info<'a> {
         for line in text.lines() {
             let Some((name, value)) = line.split_once(':') else { continue };
             match name {
-                "redis_version" => info.version = value,
+                // Valkey has both, and the former is that of the Redis that it is compatible with.
+                "redis_version" if info.product.is_empty() => info.version = value,
+                "server_name" => info.product = value,
+                "valkey_version" => info.version = value,
+                "redis_mode" | "server_mode" => info.mode = value,
                 "run_id" => info.run = value,
                 "master_replid" => info.replication = value,
                 "role" => info.role = value,

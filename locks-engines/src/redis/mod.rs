@@ -19,27 +19,34 @@
 //! partition of the network, for which `min-replicas-to-write` has to be set, and clocks that are set
 //! by more than a second.
 
+mod dial;
 mod fault;
 mod info;
 mod layout;
 mod reply;
 mod scripts;
+mod sentinel;
 mod store;
 mod target;
 
 use std::fmt;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use locks_core::{
     Backend, BackendInfo, Capabilities, ErrorKind, Exclusion, LeaseStore, Leased, LockError,
     TokenScope, WaiterOrder,
 };
-use redis::{ConnectionAddr, IntoConnectionInfo, ProtocolVersion, RedisConnectionInfo};
+use redis::RedisConnectionInfo;
+use tokio_rustls::TlsConnector;
 
+use self::dial::{Address, Dialer};
 use self::layout::Layout;
+use self::sentinel::Sentinels;
 use self::store::Store;
-use self::target::Server;
+use self::target::{Place, Server};
 use crate::LinkState;
 use crate::link::Links;
 
@@ -53,11 +60,16 @@ pub struct Redis {
 /// A builder of a [`Redis`].
 #[must_use = "a builder connects to nothing until `build`"]
 pub struct RedisBuilder {
-    host: String,
-    port: u16,
+    servers: Vec<Address>,
+    sentinel: Option<String>,
+    sentinel_user: Option<String>,
+    sentinel_password: Option<String>,
     database: u32,
     user: Option<String>,
     password: Option<String>,
+    tls: bool,
+    authority: Option<PathBuf>,
+    identity: Option<(PathBuf, PathBuf)>,
     namespace: String,
     label: String,
     lease: Duration,
@@ -67,14 +79,20 @@ pub struct RedisBuilder {
 }
 
 impl Redis {
-    /// Returns a builder for locks at this server.
+    /// Returns a builder for locks at this server, or in the cluster of which it is a node, or at the primary
+    /// of which it is a [Sentinel](RedisBuilder::sentinel).
     pub fn builder(host: impl Into<String>, port: u16) -> RedisBuilder {
         RedisBuilder {
-            host: host.into(),
-            port,
+            servers: vec![Address { host: host.into(), port }],
+            sentinel: None,
+            sentinel_user: None,
+            sentinel_password: None,
             database: 0,
             user: None,
             password: None,
+            tls: false,
+            authority: None,
+            identity: None,
             namespace: "locks".into(),
             label: String::new(),
             lease: Duration::from_secs(10),
@@ -96,6 +114,51 @@ impl Redis {
 }
 
 impl RedisBuilder {
+    /// Names another node of the same cluster, or another Sentinel of the same primary: any of them will do.
+    /// Several servers that are neither are refused, since locks are at one.
+    pub fn or_node(mut self, host: impl Into<String>, port: u16) -> Self {
+        self.servers.push(Address { host: host.into(), port });
+        self
+    }
+
+    /// Takes what is named by host and port for Sentinels, which know the primary that they call so.
+    pub fn sentinel(mut self, primary: impl Into<String>) -> Self {
+        self.sentinel = Some(primary.into());
+        self
+    }
+
+    /// Names the user at the Sentinels, where it is not the default one.
+    pub fn sentinel_user(mut self, user: impl Into<String>) -> Self {
+        self.sentinel_user = Some(user.into());
+        self
+    }
+
+    /// Sets the password at the Sentinels, where they want one. That of the servers is not sent to them.
+    pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
+        self.sentinel_password = Some(password.into());
+        self
+    }
+
+    /// Encrypts the connections, those to Sentinels as well, and trusts the authorities that the system trusts,
+    /// unless [others](Self::authority) are named.
+    pub fn tls(mut self, tls: bool) -> Self {
+        self.tls = tls;
+        self
+    }
+
+    /// Encrypts the connections, and names the file (PEM) of the authorities that certificates of servers may
+    /// be by.
+    pub fn authority(mut self, path: impl Into<PathBuf>) -> Self {
+        self.authority = Some(path.into());
+        self
+    }
+
+    /// Encrypts the connections, and names the files (PEM) of this client's own certificate and key.
+    pub fn identity(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        self.identity = Some((certificate.into(), key.into()));
+        self
+    }
+
     /// Chooses one of the server's databases by number; 0 unless set.
     pub fn database(mut self, database: u32) -> Self {
         self.database = database;
@@ -159,7 +222,8 @@ impl RedisBuilder {
     /// Puts it together. Nothing is connected to before the first request.
     ///
     /// # Errors
-    /// [`NotConfigured`](ErrorKind::NotConfigured) if the namespace or the host is no name.
+    /// [`NotConfigured`](ErrorKind::NotConfigured) if the namespace or a host is no name, or a file of TLS cannot
+    /// be used.
     pub fn build(self) -> Result<Redis, LockError> {
         let (lease, connect, label) = (self.lease, self.connect, self.label.clone());
         let store = self.store()?;
@@ -186,30 +250,36 @@ impl RedisBuilder {
                 "a namespace at Redis has 1 to 128 letters, digits, `_`, `.`, `:` and `-`",
             );
         }
-        if self.host.is_empty() {
+        if self.servers.iter().any(|server| server.host.is_empty()) {
             return refused("Redis needs a host, as in `redis://127.0.0.1:6379`");
         }
-        let host =
-            if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        let name = format!("redis://{host}:{}", self.port);
-        let mut settings = RedisConnectionInfo::default()
-            .set_db(self.database.into())
-            .set_protocol(ProtocolVersion::RESP3);
-        if let Some(user) = &self.user {
-            settings = settings.set_username(user);
+        // Not repeated: a password may be before it.
+        if self.servers.iter().any(|server| server.host.contains(['@', '/'])) {
+            return refused(
+                "a host of Redis is named alone: user and encryption are named apart from it",
+            );
         }
-        if let Some(password) = &self.password {
-            settings = settings.set_password(password);
+        if self.sentinel.is_none()
+            && (self.sentinel_user.is_some() || self.sentinel_password.is_some())
+        {
+            return refused(
+                "a user or a password of Sentinels wants the name of the primary that they watch, by \
+                 `sentinel=`",
+            );
         }
-        let info = ConnectionAddr::Tcp(self.host, self.port)
-            .into_connection_info()
-            .map_err(|error| LockError::unavailable(&name, error))?
-            .set_redis_settings(settings);
+        let name = self.name();
+        let tls = self.connector(&name)?;
         let server = Server {
-            info,
+            place: self.place(tls.as_ref()),
+            dialer: self.dialer(
+                tls,
+                settings(self.user.as_deref(), self.password.as_deref())
+                    .set_db(self.database.into()),
+                fault::REMEDY,
+            ),
             layout: Layout::new(&self.namespace),
             evictable: self.evictable,
-            reach: self.connect,
+            home: Mutex::new(None),
         };
         let links = Links::new(name.clone(), server);
         Ok(Store {
@@ -219,6 +289,71 @@ impl RedisBuilder {
             fresh: self.fresh,
         })
     }
+
+    /// What errors and logs call it: without user and password.
+    fn name(&self) -> String {
+        let servers: Vec<_> = self.servers.iter().map(Address::to_string).collect();
+        let scheme = if self.is_encrypted() { "rediss" } else { "redis" };
+        let sentinel = self.sentinel.as_ref().map(|of| format!("?sentinel={of}"));
+        format!("{scheme}://{}{}", servers.join(","), sentinel.unwrap_or_default())
+    }
+
+    fn is_encrypted(&self) -> bool {
+        self.tls || self.authority.is_some() || self.identity.is_some()
+    }
+
+    fn connector(&self, name: &str) -> Result<Option<TlsConnector>, LockError> {
+        if !self.is_encrypted() {
+            return Ok(None);
+        }
+        let identity = self.identity.as_ref().map(|(of, key)| (of.as_path(), key.as_path()));
+        let config = crate::tls::client(true, self.authority.as_deref(), identity);
+        config.map(|config| Some(TlsConnector::from(Arc::new(config)))).map_err(|why| {
+            LockError::new(ErrorKind::NotConfigured, "")
+                .with_message(format!("the TLS of `{name}`: {why}"))
+        })
+    }
+
+    fn place(&self, tls: Option<&TlsConnector>) -> Place {
+        let Some(primary) = &self.sentinel else { return Place::Servers(self.servers.clone()) };
+        let settings = settings(self.sentinel_user.as_deref(), self.sentinel_password.as_deref());
+        let remedy = "Sentinels have users of their own: name the file of the password by \
+                      `sentinel_password_file=`, and the user, if it is not the default one, by \
+                      `sentinel_user=`";
+        Place::Watched(Arc::new(Sentinels {
+            at: self.servers.clone(),
+            primary: primary.clone(),
+            dialer: self.dialer(tls.cloned(), settings, remedy),
+        }))
+    }
+
+    fn dialer(
+        &self,
+        tls: Option<TlsConnector>,
+        settings: RedisConnectionInfo,
+        remedy: &'static str,
+    ) -> Dialer {
+        // Nodes of a cluster are tried one after the other.
+        let in_turn = if self.sentinel.is_some() { 1 } else { self.servers.len() };
+        let share = self.connect / u32::try_from(in_turn).unwrap_or(u32::MAX).max(1);
+        // Why it was not reached is said before a request gives up without a reason.
+        let reach = (share * 3 / 4).max(SHORTEST.min(self.connect));
+        Dialer { tls, settings, reach, remedy, old: AtomicBool::new(false) }
+    }
+}
+
+/// Long enough for a handshake with any server that answers at all.
+const SHORTEST: Duration = Duration::from_millis(300);
+
+fn settings(user: Option<&str>, password: Option<&str>) -> RedisConnectionInfo {
+    let mut settings = RedisConnectionInfo::default();
+    if let Some(user) = user {
+        settings = settings.set_username(user);
+    }
+    if let Some(password) = password {
+        settings = settings.set_password(password);
+    }
+    settings
 }
 
 fn capabilities() -> Capabilities {
@@ -246,8 +381,7 @@ impl fmt::Debug for RedisBuilder {
     /// Without the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisBuilder")
-            .field("host", &self.host)
-            .field("port", &self.port)
+            .field("at", &self.name())
             .field("namespace", &self.namespace)
             .finish_non_exhaustive()
     }

@@ -7,12 +7,14 @@ use locks_core::{
     BackendInfo, Claimed, ErrorKind, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry, LeaseRenewal,
     LeaseStore, LockError, Mode, Op, Query, Renewed, Reserve, Wake, WakeSink,
 };
-use redis::{Cmd, Value};
+use redis::aio::ConnectionLike;
+use redis::{Cmd, RedisResult, Value};
 
+use super::fault::Fault;
 use super::layout::Layout;
 use super::reply;
 use super::scripts::{Script, Scripts};
-use super::target::{Connection, Server, failed, replaced};
+use super::target::{Connection, HOPS, Server, failed, redirected, replaced};
 use crate::link::{Connected, Link, Links};
 
 /// How many keys are looked at by one script for a list.
@@ -48,7 +50,17 @@ fn mode(mode: Mode) -> i64 {
     }
 }
 
+/// What a script takes of a renewal: its keys, and what is to become of them.
+type Renewal = (Vec<String>, [String; 4]);
+
 impl Store {
+    fn renewal(&self, renewal: &LeaseRenewal) -> Renewal {
+        let keys = renewal.keys.iter().map(|key| self.layout().key(key)).collect();
+        let refresh = u8::from(renewal.refresh).to_string();
+        let lease = micros(renewal.lease).to_string();
+        (keys, [renewal.id.to_string(), lease, refresh, renewal.keys.len().to_string()])
+    }
+
     fn layout(&self) -> &Layout {
         &self.links.target.layout
     }
@@ -56,53 +68,128 @@ impl Store {
     /// Sends a script, and has `parse` make sense of its answer, on the driver.
     fn step<'a, T: Send + 'static>(
         &self,
-        which: fn(&Scripts) -> &Script,
+        which: Which,
         keys: Vec<String>,
-        arguments: impl FnOnce(&Connection) -> Vec<String> + Send + 'static,
+        arguments: Vec<String>,
         parse: impl FnOnce(Value) -> Result<T, LockError> + Send + 'static,
     ) -> Op<'a, T> {
         self.links.drive(async move |link: Arc<Link<Server>>| {
-            let connected = link.connected().await?;
-            let arguments = arguments(&connected);
-            let value = call(&link, &connected, which, &keys, &arguments).await?;
+            let mut connected = link.connected().await?;
+            let value = call(&link, &mut connected, which, &keys, &arguments).await?;
             parse(value).map_err(|error| error.with_backend(&link.name))
         })
     }
 }
 
-/// Calls a script by its name, and by its text where the server does not know it.
+/// One of the scripts.
+type Which = fn(&Scripts) -> &Script;
+
+/// Calls a script, wherever the keys are; the connection becomes the one that leads there.
 async fn call(
-    link: &Link<Server>,
-    connected: &Connected<Connection>,
-    which: fn(&Scripts) -> &Script,
+    link: &Arc<Link<Server>>,
+    connected: &mut Connected<Connection>,
+    which: Which,
     keys: &[String],
     arguments: &[String],
 ) -> Result<Value, LockError> {
-    let script = which(&connected.scripts);
-    let mut connection = connected.commands.clone();
-    let command = |name: &str, script: &str| {
-        let mut command = Cmd::new();
-        command.arg(name).arg(script).arg(keys.len()).arg(keys).arg(arguments);
-        command
-    };
-    let known = command("EVALSHA", &script.hash).query_async(&mut connection).await;
-    match known {
+    let target = &link.target;
+    for _ in 0..HOPS {
+        let error = match call_at(connected, which, keys, arguments).await {
+            Ok(Some(value)) => return Ok(value),
+            Ok(None) => return Err(replaced(link, connected)),
+            Err(error) => error,
+        };
+        // In both cases nothing was done here.
+        match (error.code(), redirected(&error, &connected.at)) {
+            (Some("MOVED"), Some(to)) => {
+                target.moved(to);
+                link.lost(connected.number(), "another node of the cluster has the keys");
+                *connected = link.connected().await?;
+            }
+            (Some("ASK"), Some(to)) => {
+                let aside = target.beside(&link.name, connected, to).await?;
+                let asked = call_asking(&aside, which, keys, arguments).await;
+                let asked = asked.map_err(|error| Fault::of(&link.name, error));
+                if !matches!(asked, Ok(Some(_)) | Err(Fault { reconnect: false, .. })) {
+                    connected.aside.lock().await.take();
+                }
+                let away = || LockError::unavailable(&link.name, "another node has the keys now");
+                return asked.map_err(|fault| fault.error)?.ok_or_else(away);
+            }
+            _ => return Err(failed(link, connected, error)),
+        }
+    }
+    Err(LockError::unavailable(&link.name, "its nodes refer to each other"))
+}
+
+/// The command that calls a script by its name, or by its text.
+fn command(
+    connection: &Connection,
+    which: Which,
+    by_text: bool,
+    keys: &[String],
+    arguments: &[String],
+) -> Cmd {
+    let script = which(&connection.scripts);
+    let (name, what) = if by_text { ("EVAL", &script.text) } else { ("EVALSHA", &script.hash) };
+    let mut command = Cmd::new();
+    command.arg(name).arg(what).arg(keys.len()).arg(keys).arg(arguments);
+    if is_claim(connection, script) {
+        command.arg(micros(connection.lag));
+        // It was flushed, or another server is behind the same address. A claim's text looks whether it is
+        // for the server that gets it; its last argument asks for that.
+        if by_text {
+            command.arg("check");
+        }
+    }
+    command
+}
+
+fn is_claim(connection: &Connection, script: &Script) -> bool {
+    std::ptr::eq(script, &raw const connection.scripts.claim)
+}
+
+/// Calls a script by its name, and by its text where the server does not know it. `None`: it is another server
+/// than the one that the script was written for.
+async fn call_at(
+    connection: &Connection,
+    which: Which,
+    keys: &[String],
+    arguments: &[String],
+) -> RedisResult<Option<Value>> {
+    let mut commands = connection.commands.clone();
+    let known = command(connection, which, false, keys, arguments);
+    match known.query_async(&mut commands).await {
         Err(error) if error.code() == Some("NOSCRIPT") => {}
-        known => return known.map_err(|error| failed(link, connected, error)),
+        known => return known.map(Some),
     }
-    // Flushed, or another server behind the same address. A claim's text looks whether it is for the
-    // server that gets it; its last argument asks for that.
-    let is_claim = std::ptr::eq(script, &raw const connected.scripts.claim);
-    let mut text = command("EVAL", &script.text);
-    if is_claim {
-        text.arg("check");
+    let unknown = command(connection, which, true, keys, arguments);
+    Ok(unless_replaced(connection, which, unknown.query_async(&mut commands).await?))
+}
+
+/// The same at a node that gets the keys, and answers whoever asks for that only.
+async fn call_asking(
+    connection: &Connection,
+    which: Which,
+    keys: &[String],
+    arguments: &[String],
+) -> RedisResult<Option<Value>> {
+    let mut commands = connection.commands.clone();
+    let mut by_text = false;
+    loop {
+        let mut both = redis::pipe();
+        both.cmd("ASKING").add_command(command(connection, which, by_text, keys, arguments));
+        let mut answers = commands.req_packed_commands(&both, 0, 2).await?;
+        match answers.pop().unwrap_or(Value::Nil).extract_error() {
+            Err(error) if error.code() == Some("NOSCRIPT") && !by_text => by_text = true,
+            answer => return Ok(unless_replaced(connection, which, answer?)),
+        }
     }
-    let value = text.query_async(&mut connection).await;
-    let value = value.map_err(|error| failed(link, connected, error))?;
-    if is_claim && reply::is_of_another_server(&value) {
-        return Err(replaced(link, connected));
-    }
-    Ok(value)
+}
+
+fn unless_replaced(connection: &Connection, which: Which, value: Value) -> Option<Value> {
+    let is_claim = is_claim(connection, which(&connection.scripts));
+    (!is_claim || !reply::is_of_another_server(&value)).then_some(value)
 }
 
 impl LeaseStore for Store {
@@ -126,7 +213,7 @@ impl LeaseStore for Store {
             None => ("-1".to_owned(), 0),
         };
         let none = Duration::ZERO;
-        let mut arguments = vec![
+        let arguments = vec![
             claim.id.to_string(),
             self.links.of_this_process().client.clone(),
             mode(claim.mode).to_string(),
@@ -141,31 +228,28 @@ impl LeaseStore for Store {
             waited,
             keep.to_string(),
             micros(longest).to_string(),
+            u8::from(self.fresh).to_string(),
         ];
-        let fresh = self.fresh;
         let names = claim.keys.clone();
-        self.step(
-            |scripts| &scripts.claim,
-            keys,
-            move |connected| {
-                arguments.push(micros(connected.lag).to_string());
-                arguments.push(u8::from(fresh).to_string());
-                arguments
-            },
-            move |value| reply::claimed(value, &names, longest),
-        )
+        let parse = move |value| reply::claimed(value, &names, longest);
+        self.step(|scripts| &scripts.claim, keys, arguments, parse)
     }
 
     fn renew<'a>(&'a self, renewals: &'a [LeaseRenewal]) -> Op<'a, Vec<Renewed>> {
-        let keys = renewals.iter().flat_map(|renewal| &renewal.keys);
-        let keys = keys.map(|key| self.layout().key(key)).collect();
-        let arguments = renewals.iter().flat_map(|renewal| {
-            let refresh = u8::from(renewal.refresh).to_string();
-            let lease = micros(renewal.lease).to_string();
-            [renewal.id.to_string(), lease, refresh, renewal.keys.len().to_string()]
-        });
-        let arguments = arguments.collect();
-        self.step(|scripts| &scripts.renew, keys, |_| arguments, reply::renewed)
+        let renewals: Vec<_> = renewals.iter().map(|renewal| self.renewal(renewal)).collect();
+        self.links.drive(async move |link: Arc<Link<Server>>| {
+            let mut connected = link.connected().await?;
+            let all = renewed(&link, &mut connected, &renewals).await;
+            if all.is_ok() || renewals.len() < 2 || !connected.is_cluster {
+                return all;
+            }
+            // Some of the keys may be at one node, and some at another, and no script takes both.
+            let mut answers = Vec::new();
+            for renewal in renewals.chunks(1) {
+                answers.extend(renewed(&link, &mut connected, renewal).await?);
+            }
+            Ok(answers)
+        })
     }
 
     fn end<'a>(&'a self, ending: &'a LeaseEnding) -> Op<'a, bool> {
@@ -185,7 +269,7 @@ impl LeaseStore for Store {
             how.to_owned(),
             optional(ending.next),
         ];
-        self.step(|scripts| &scripts.end, keys, |_| arguments, reply::ended)
+        self.step(|scripts| &scripts.end, keys, arguments, reply::ended)
     }
 
     fn list<'a>(&'a self, query: &'a Query) -> Op<'a, Vec<LeaseEntry>> {
@@ -196,36 +280,45 @@ impl LeaseStore for Store {
             _ => (None, String::new()),
         };
         self.links.drive(async move |link: Arc<Link<Server>>| {
-            let connected = link.connected().await?;
+            let layout = &target.layout;
+            let mut connected = link.connected().await?;
             if let Some(key) = exact {
-                return listed(&link, &connected, &target.layout, vec![target.layout.key(&key)])
-                    .await;
+                return listed(&link, &mut connected, layout, &[layout.key(&key)]).await;
             }
-            let (mut entries, mut cursor) = (Vec::new(), String::from("0"));
-            loop {
-                let mut scan = redis::cmd("SCAN");
-                scan.arg(&cursor)
-                    .arg("MATCH")
-                    .arg(target.layout.pattern(&prefix))
-                    .arg("COUNT")
-                    .arg(1000);
-                let mut connection = connected.commands.clone();
-                let found = scan.query_async::<(String, Vec<Vec<u8>>)>(&mut connection).await;
-                let (next, keys) = found.map_err(|error| failed(&link, &connected, error))?;
-                let keys: Vec<String> =
-                    keys.into_iter().filter_map(|key| String::from_utf8(key).ok()).collect();
-                for batch in keys.chunks(BATCH) {
-                    entries
-                        .extend(listed(&link, &connected, &target.layout, batch.to_vec()).await?);
+            let pattern = layout.pattern(&prefix);
+            for _ in 0..HOPS {
+                if connected.is_cluster {
+                    // A scan is answered by any node; this leads to the one that has the keys.
+                    listed(&link, &mut connected, layout, &[layout.key("")]).await?;
                 }
-                if next == "0" {
-                    // A scan may meet a key more than once.
-                    entries.sort_by(|a, b| (&a.key, a.id).cmp(&(&b.key, b.id)));
-                    entries.dedup_by(|a, b| (&a.key, a.id) == (&b.key, b.id));
+                let number = connected.number();
+                let mut nodes = vec![(*connected).clone()];
+                nodes.extend(connected.aside.lock().await.clone());
+                let mut keys = Vec::new();
+                for node in nodes {
+                    let found = scan(node, &pattern).await;
+                    keys.extend(found.map_err(|error| failed(&link, &connected, error))?);
+                }
+                // A scan may meet a key more than once.
+                keys.sort_unstable();
+                keys.dedup();
+                let mut entries = Vec::new();
+                for batch in keys.chunks(BATCH) {
+                    let all = listed(&link, &mut connected, layout, batch).await;
+                    if all.is_ok() || batch.len() < 2 || !connected.is_cluster {
+                        entries.extend(all?);
+                        continue;
+                    }
+                    // As with renewals.
+                    for key in batch.chunks(1) {
+                        entries.extend(listed(&link, &mut connected, layout, key).await?);
+                    }
+                }
+                if connected.number() == number {
                     return Ok(entries);
                 }
-                cursor = next;
             }
+            Err(LockError::unavailable(&link.name, "its keys are being moved among nodes"))
         })
     }
 
@@ -236,16 +329,45 @@ impl LeaseStore for Store {
     fn subscribe(&self, sink: WakeSink) -> bool {
         self.links.subscribe(sink)
     }
+
+    fn served_by(&self) -> Option<String> {
+        self.links.served_by("")
+    }
+}
+
+/// The keys of that pattern at one server.
+async fn scan(mut node: Connection, pattern: &str) -> RedisResult<Vec<String>> {
+    let (mut keys, mut cursor) = (Vec::new(), String::from("0"));
+    loop {
+        let mut scan = redis::cmd("SCAN");
+        scan.arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1000);
+        let (next, found) = scan.query_async::<(String, Vec<Vec<u8>>)>(&mut node.commands).await?;
+        keys.extend(found.into_iter().filter_map(|key| String::from_utf8(key).ok()));
+        if next == "0" {
+            return Ok(keys);
+        }
+        cursor = next;
+    }
+}
+
+async fn renewed(
+    link: &Arc<Link<Server>>,
+    connected: &mut Connected<Connection>,
+    renewals: &[Renewal],
+) -> Result<Vec<Renewed>, LockError> {
+    let keys: Vec<_> = renewals.iter().flat_map(|(keys, _)| keys.clone()).collect();
+    let arguments: Vec<_> = renewals.iter().flat_map(|(_, of)| of.clone()).collect();
+    let value = call(link, connected, |scripts| &scripts.renew, &keys, &arguments).await?;
+    reply::renewed(value).map_err(|error| error.with_backend(&link.name))
 }
 
 async fn listed(
-    link: &Link<Server>,
-    connected: &Connected<Connection>,
+    link: &Arc<Link<Server>>,
+    connected: &mut Connected<Connection>,
     layout: &Layout,
-    keys: Vec<String>,
+    keys: &[String],
 ) -> Result<Vec<LeaseEntry>, LockError> {
-    let value = call(link, connected, |scripts| &scripts.list, &keys, &[]).await?;
-    let names: Vec<String> =
-        keys.iter().map(|key| layout.name(key).unwrap_or(key).to_owned()).collect();
-    reply::entries(value, &names)
+    let value = call(link, connected, |scripts| &scripts.list, keys, &[]).await?;
+    let name = |key: &String| layout.name(key).unwrap_or(key).to_owned();
+    reply::entries(value, &keys.iter().map(name).collect::<Vec<_>>())
 }

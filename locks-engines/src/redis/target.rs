@@ -1,40 +1,71 @@
-//! A Redis server as what a client connects to.
+//! Redis servers as what a client connects to.
 
-use std::sync::{Arc, Weak};
+use std::fmt::Write;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use locks_core::{ErrorKind, LockError, Wake};
-use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, PushInfo, PushKind, Value};
-use tokio::sync::mpsc::UnboundedReceiver;
+use redis::aio::{MultiplexedConnection, PubSub};
+use redis::{PushInfo, PushKind, Value};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio_stream::StreamExt;
 
+use super::dial::{Address, Dialer};
 use super::fault::Fault;
 use super::info::Info;
 use super::layout::Layout;
 use super::scripts::Scripts;
+use super::sentinel::Sentinels;
 use crate::link::{Connected, Link, Target};
 
-/// How long a command may go unanswered before its connection is given up. The adapter gives up on a step
-/// sooner; this is for connections that nothing else finds out about.
-const SILENCE: Duration = Duration::from_secs(5);
+/// How often a node may name another one in a row.
+pub(super) const HOPS: usize = 5;
 
 /// The connection, and what a client knows of the server at its other end.
 #[derive(Clone)]
 pub(super) struct Connection {
+    pub(super) at: Address,
     pub(super) commands: MultiplexedConnection,
     pub(super) scripts: Arc<Scripts>,
-    /// For how long an isolated server goes on to take writes (`min-replicas-max-lag`).
+    /// For how long an isolated server goes on to take writes.
     pub(super) lag: Duration,
+    pub(super) is_cluster: bool,
+    /// The node that keys are being moved to.
+    pub(super) aside: Arc<tokio::sync::Mutex<Option<Connection>>>,
 }
 
 /// A server, and what is asked of it.
 pub(super) struct Server {
-    pub(super) info: ConnectionInfo,
+    pub(super) place: Place,
+    pub(super) dialer: Dialer,
     pub(super) layout: Layout,
     /// Whether it may be one that evicts any key.
     pub(super) evictable: bool,
-    /// How long an attempt to connect may take.
-    pub(super) reach: Duration,
+    /// The node of a cluster that was said to have the keys of the namespace.
+    pub(super) home: Mutex<Option<Address>>,
+}
+
+/// Where servers are found.
+pub(super) enum Place {
+    /// A server, or nodes of a cluster; at least one.
+    Servers(Vec<Address>),
+    /// The one that Sentinels name.
+    Watched(Arc<Sentinels>),
+}
+
+/// What a server turned out to be.
+enum Joined {
+    /// The one that keeps the namespace, and what to call it.
+    Here(Connection, Pushes, String),
+    /// Of a cluster, in which another one keeps it.
+    Elsewhere(Address),
+}
+
+/// By what way a client is called.
+enum Pushes {
+    Here(UnboundedReceiver<PushInfo>),
+    /// By a connection of their own.
+    Apart(Box<PubSub>),
 }
 
 impl Target for Server {
@@ -45,28 +76,41 @@ impl Target for Server {
         number: u64,
     ) -> Result<(Connection, String), LockError> {
         let server = &link.target;
-        let fault = |error| Fault::of(&link.name, error).error;
-        let (pushes, pushed) = tokio::sync::mpsc::unbounded_channel();
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(server.reach))
-            .set_response_timeout(Some(SILENCE))
-            .set_push_sender(pushes);
-        let client = Client::open(server.info.clone()).map_err(fault)?;
-        let mut commands =
-            client.get_multiplexed_async_connection_with_config(&config).await.map_err(fault)?;
-        let text = redis::cmd("INFO").query_async::<String>(&mut commands).await.map_err(fault)?;
-        let info = Info::parse(&text);
-        server.check(&link.name, &info)?;
-        let lag = lag(&mut commands).await;
-        let scripts = Arc::new(Scripts::new(info.run, info.replication));
-        let mut load = redis::pipe();
-        for script in scripts.for_any_server() {
-            load.cmd("SCRIPT").arg("LOAD").arg(&script.text).ignore();
+        let (connection, pushes, mut found) = match &server.place {
+            Place::Servers(servers) => server.find(link, servers).await?,
+            Place::Watched(sentinels) => {
+                let named = sentinels.find(&link.name).await?;
+                let joined = server.join(link, &named.primary).await?;
+                let Joined::Here(connection, pushes, mut found) = joined else {
+                    return Err(refused(&link.name, "Sentinels watch no node of a cluster".into()));
+                };
+                let (answers, all) = (named.answers, sentinels.at.len());
+                _ = write!(
+                    found,
+                    ", primary `{}` at {} by {answers} of {all} Sentinels",
+                    sentinels.primary, named.primary
+                );
+                let watch = sentinels.clone().watch(
+                    Arc::downgrade(link),
+                    link.name.clone(),
+                    number,
+                    named.primary,
+                );
+                tokio::spawn(watch);
+                (connection, pushes, found)
+            }
+        };
+        match pushes {
+            Pushes::Here(pushed) => {
+                found.push_str(", RESP3");
+                tokio::spawn(listen(Arc::downgrade(link), number, pushed));
+            }
+            Pushes::Apart(subscriber) => {
+                found.push_str(", RESP2 by two connections");
+                tokio::spawn(hear(Arc::downgrade(link), number, *subscriber));
+            }
         }
-        load.exec_async(&mut commands).await.map_err(fault)?;
-        commands.subscribe(server.layout.channel(&link.client)).await.map_err(fault)?;
-        tokio::spawn(listen(Arc::downgrade(link), number, pushed));
-        Ok((Connection { commands, scripts, lag }, info.version.to_owned()))
+        Ok((connection, found))
     }
 }
 
@@ -90,49 +134,223 @@ pub(super) fn replaced(link: &Link<Server>, connected: &Connected<Connection>) -
     LockError::unavailable(&link.name, why)
 }
 
+fn refused(name: &str, why: String) -> LockError {
+    LockError::new(ErrorKind::NotConfigured, "").with_backend(name).with_message(why)
+}
+
 impl Server {
-    /// Refuses a server that cannot keep locks.
-    fn check(&self, name: &str, info: &Info<'_>) -> Result<(), LockError> {
-        let refused = |why: String| {
-            Err(LockError::new(ErrorKind::NotConfigured, "").with_backend(name).with_message(why))
+    /// Finds the server of the namespace: the one that there is, or the node of a cluster that has its slot.
+    async fn find(
+        &self,
+        link: &Link<Self>,
+        servers: &[Address],
+    ) -> Result<(Connection, Pushes, String), LockError> {
+        let home = self.home().take();
+        let mut failed = None;
+        for first in home.iter().chain(servers) {
+            let mut at = first.clone();
+            for _ in 0..HOPS {
+                match self.join(link, &at).await {
+                    Ok(Joined::Elsewhere(other)) => at = other,
+                    Ok(Joined::Here(connection, pushes, found)) => {
+                        *self.home() = (servers.len() > 1 || &at != first).then_some(at);
+                        return Ok((connection, pushes, found));
+                    }
+                    // Another one is no better.
+                    Err(error) if error.kind() != ErrorKind::Unavailable => return Err(error),
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
+                    }
+                }
+            }
+        }
+        let circular = || LockError::unavailable(&link.name, "its nodes refer to each other");
+        Err(failed.unwrap_or_else(circular))
+    }
+
+    fn home(&self) -> std::sync::MutexGuard<'_, Option<Address>> {
+        self.home.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers which node has the keys.
+    pub(super) fn moved(&self, to: Address) {
+        *self.home() = Some(to);
+    }
+
+    /// Connects to one server and looks what it is.
+    async fn join(&self, link: &Link<Self>, at: &Address) -> Result<Joined, LockError> {
+        let (name, dialer) = (&link.name, &self.dialer);
+        let unspoken = |error| dialer.unspoken(name, at, error);
+        let (pushes, pushed) = unbounded_channel();
+        let (mut commands, are_pushed) = dialer.commands(name, at, Some(pushes)).await?;
+        let text =
+            redis::cmd("INFO").query_async::<String>(&mut commands).await.map_err(unspoken)?;
+        let info = Info::parse(&text);
+        let is_cluster = info.mode == "cluster";
+        if is_cluster {
+            // Whatever node has the slot, its replicas name it as well.
+            let mut ask = redis::cmd("EXISTS");
+            ask.arg(self.layout.meta());
+            match ask.query_async::<u8>(&mut commands).await {
+                Err(error) if error.code() == Some("MOVED") => {
+                    let to = redirected(&error, at);
+                    let to = to.ok_or_else(|| {
+                        LockError::unavailable(name, format!("{at} does not say who has the keys"))
+                    })?;
+                    return Ok(Joined::Elsewhere(to));
+                }
+                // Its keys are being moved, and this one is still asked first.
+                Err(error) if error.code() == Some("ASK") => {}
+                Err(error) => return Err(unspoken(error)),
+                Ok(_) => {}
+            }
+        }
+        self.check(name, at, &info)?;
+        let channel = self.layout.channel(&link.client);
+        let pushes = if are_pushed {
+            commands.subscribe(&channel).await.map_err(unspoken)?;
+            Pushes::Here(pushed)
+        } else {
+            Pushes::Apart(Box::new(dialer.subscriber(name, at, &channel).await?))
         };
+        let product = match info.product {
+            "" | "redis" => "Redis",
+            "valkey" => "Valkey",
+            other => other,
+        };
+        let mut found = format!("{product} {}", info.version);
+        if is_cluster {
+            _ = write!(found, ", node {at} of a cluster");
+        }
+        let connection = self.know(name, at, commands, &info).await?;
+        Ok(Joined::Here(connection, pushes, found))
+    }
+
+    /// Learns about a server what steps need, and teaches it the scripts.
+    async fn know(
+        &self,
+        name: &str,
+        at: &Address,
+        mut commands: MultiplexedConnection,
+        info: &Info<'_>,
+    ) -> Result<Connection, LockError> {
+        let lag = lag(&mut commands).await;
+        let scripts = Arc::new(Scripts::new(info.run, info.replication));
+        let mut load = redis::pipe();
+        for script in scripts.for_any_server() {
+            load.cmd("SCRIPT").arg("LOAD").arg(&script.text).ignore();
+        }
+        let loaded = load.exec_async(&mut commands).await;
+        loaded.map_err(|error| self.dialer.unspoken(name, at, error))?;
+        let is_cluster = info.mode == "cluster";
+        Ok(Connection { at: at.clone(), commands, scripts, lag, is_cluster, aside: Arc::default() })
+    }
+
+    /// The connection to the node that keys of the namespace are being moved to, for those that are there by
+    /// now.
+    pub(super) async fn beside(
+        &self,
+        name: &str,
+        connection: &Connection,
+        to: Address,
+    ) -> Result<Connection, LockError> {
+        let mut aside = connection.aside.lock().await;
+        if let Some(aside) = aside.as_ref().filter(|aside| aside.at == to) {
+            return Ok(aside.clone());
+        }
+        let (mut commands, _) = self.dialer.commands(name, &to, None).await?;
+        let text = redis::cmd("INFO").query_async::<String>(&mut commands).await;
+        let text = text.map_err(|error| self.dialer.unspoken(name, &to, error))?;
+        let info = Info::parse(&text);
+        self.check(name, &to, &info)?;
+        let known = self.know(name, &to, commands, &info).await?;
+        *aside = Some(known.clone());
+        Ok(known)
+    }
+
+    /// Refuses a server that cannot keep locks.
+    fn check(&self, name: &str, at: &Address, info: &Info<'_>) -> Result<(), LockError> {
+        let several = matches!(&self.place, Place::Servers(servers) if servers.len() > 1);
+        if info.mode == "sentinel" {
+            return Err(refused(
+                name,
+                format!(
+                    "{at} is a Sentinel: name the primary that it watches by `?sentinel=`, as in \
+                     `?sentinel=mymaster`"
+                ),
+            ));
+        }
+        if several && info.mode != "cluster" {
+            return Err(refused(
+                name,
+                format!(
+                    "{at} is no node of a cluster, and locks are at one server: name that one alone, or \
+                     the Sentinels that watch it, and its name by `?sentinel=`"
+                ),
+            ));
+        }
         if info.major().is_none_or(|major| major < 7) {
-            return refused(format!(
-                "`{name}` is version {} of Redis, and locks need 7.0 or later, or Valkey",
-                info.version
+            return Err(refused(
+                name,
+                format!(
+                    "`{name}` is version {} of Redis, and locks need 7.0 or later, or Valkey",
+                    info.version
+                ),
             ));
         }
         if info.role != "master" {
-            let why = "it is a replica, which takes no writes: name the primary";
+            let why = match &self.place {
+                Place::Servers(_) => {
+                    format!("{at} is a replica, which takes no writes: name the primary")
+                }
+                Place::Watched(_) => {
+                    format!("{at} is a replica, and Sentinels do not know a primary yet")
+                }
+            };
             return Err(LockError::unavailable(name, why));
         }
         if info.loading {
-            return Err(LockError::unavailable(name, "it is loading its data"));
+            return Err(LockError::unavailable(name, format!("{at} is loading its data")));
         }
         if info.policy.starts_with("allkeys") && !self.evictable {
-            return refused(format!(
-                "`{name}` evicts any key when its memory is full (`maxmemory-policy {}`), also that \
-                 of a held lock: set `noeviction`, or accept it by `?evictable=allow`",
-                info.policy
+            return Err(refused(
+                name,
+                format!(
+                    "`{name}` evicts any key when its memory is full (`maxmemory-policy {}`), also that \
+                     of a held lock: set `noeviction`, or accept it by `?evictable=allow`",
+                    info.policy
+                ),
             ));
         }
         Ok(())
     }
 }
 
-/// For how long a server without its replicas goes on to take writes; zero where it does so for ever, or
-/// does not say.
+/// The node that an answer refers to.
+pub(super) fn redirected(error: &redis::RedisError, from: &Address) -> Option<Address> {
+    error.redirect_node().and_then(|(to, _)| Address::parse(to, from))
+}
+
+/// For how long a server that is cut off goes on to take writes; zero where it does so for ever, or does not
+/// say.
 async fn lag(connection: &mut MultiplexedConnection) -> Duration {
     let mut ask = redis::cmd("CONFIG");
-    ask.arg("GET").arg("min-replicas-*");
-    let Ok(settings) = ask.query_async::<std::collections::HashMap<String, u64>>(connection).await
+    ask.arg("GET").arg("min-replicas-*").arg("cluster-node-timeout").arg("cluster-enabled");
+    let Ok(settings) =
+        ask.query_async::<std::collections::HashMap<String, String>>(connection).await
     else {
         return Duration::ZERO;
     };
-    let of = |name| settings.get(name).copied().unwrap_or(0);
-    match of("min-replicas-to-write") {
+    let of = |name| settings.get(name).and_then(|value| value.parse().ok()).unwrap_or(0);
+    let replicas = match of("min-replicas-to-write") {
         0 => Duration::ZERO,
         _ => Duration::from_secs(of("min-replicas-max-lag")),
+    };
+    // In a cluster it is what a node without the others goes by.
+    match settings.get("cluster-enabled").map(String::as_str) {
+        Some("yes") => replicas.max(Duration::from_millis(of("cluster-node-timeout"))),
+        _ => replicas,
     }
 }
 
@@ -154,6 +372,23 @@ async fn listen(link: Weak<Link<Server>>, number: u64, mut pushed: UnboundedRece
                 return;
             }
             _ => {}
+        }
+    }
+}
+
+/// The same from a connection that has nothing else to say.
+async fn hear(link: Weak<Link<Server>>, number: u64, subscriber: PubSub) {
+    let mut messages = subscriber.into_on_message();
+    loop {
+        let heard = tokio::time::timeout(Duration::from_secs(5), messages.next()).await;
+        let Some(link) = link.upgrade().filter(|link| link.is_current(number)) else { return };
+        match heard {
+            Ok(Some(message)) => link.wake(&message.get_payload().map_or(Wake::Any, Wake::Key)),
+            Ok(None) => {
+                link.lost(number, "the connection for calls was lost");
+                return;
+            }
+            Err(_) => {}
         }
     }
 }

@@ -1,14 +1,13 @@
 //! Users, TLS, and what a cluster refuses.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 use std::time::Duration;
 
 use locks_core::{Backend, ErrorKind, LockError};
 use locks_engines::etcd::{Etcd, EtcdBuilder};
 
 use super::server::Server;
-use super::support::process::Directory;
+use super::support::certificates::Certificates;
 use super::support::until;
 
 const WAIT: Duration = Duration::from_secs(20);
@@ -160,7 +159,7 @@ fn row_38_a_full_database_grants_nothing_and_holders_keep_and_release() {
 #[test]
 fn row_50_connections_are_encrypted_and_both_ends_prove_who_they_are() {
     let certificates = Certificates::new();
-    let server = certificates.server();
+    let server = encrypted(&certificates);
     let builder = || server.builder().authority(certificates.read("ca.pem"));
     let (cert, key) = (certificates.read("client.pem"), certificates.read("client.key"));
     let ours = client(builder().identity(cert.clone(), key.clone()));
@@ -182,78 +181,9 @@ fn row_50_connections_are_encrypted_and_both_ends_prove_who_they_are() {
     assert!(!shown.contains("hunter2"), "{shown}");
 }
 
-/// An authority, and a server and a client that it vouches for.
-struct Certificates(Directory);
-
-impl Certificates {
-    fn new() -> Self {
-        let made = Self(Directory::new("certificates"));
-        let extensions = made.path("server.ext");
-        std::fs::write(&extensions, "subjectAltName=IP:127.0.0.1\n").unwrap();
-        let subject = |name: &str| format!("/CN={name}");
-        made.openssl(
-            &["req", "-x509", "-nodes", "-days", "2", "-subj", &subject("ca")],
-            "ca",
-            &[
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:prime256v1",
-                "-keyout",
-                "ca.key",
-                "-out",
-                "ca.pem",
-            ],
-        );
-        for name in ["server", "client"] {
-            let key = format!("{name}.key");
-            let request = format!("{name}.csr");
-            let out = format!("{name}.pem");
-            made.openssl(
-                &["req", "-nodes", "-subj", &subject(name)],
-                name,
-                &[
-                    "-newkey",
-                    "ec",
-                    "-pkeyopt",
-                    "ec_paramgen_curve:prime256v1",
-                    "-keyout",
-                    &key,
-                    "-out",
-                    &request,
-                ],
-            );
-            let sign = ["x509", "-req", "-days", "2", "-CA", "ca.pem", "-CAkey", "ca.key"];
-            let files = ["-CAcreateserial", "-in", &request, "-out", &out];
-            made.openssl(&[&sign[..], &files[..]].concat(), name, &["-extfile", "server.ext"]);
-        }
-        made
-    }
-
-    fn openssl(&self, words: &[&str], what: &str, more: &[&str]) {
-        let run = Command::new("openssl")
-            .current_dir(self.0.path())
-            .args(words)
-            .args(more)
-            .stderr(Stdio::null())
-            .status()
-            .unwrap_or_else(|error| {
-                panic!("`openssl` cannot be started ({error}): install the package openssl")
-            });
-        assert!(run.success(), "{what}: {words:?}");
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn read(&self, name: &str) -> Vec<u8> {
-        std::fs::read(self.path(name)).expect("it was made")
-    }
-
-    fn server(&self) -> Server {
-        let path = |name| self.path(name).display().to_string();
-        let [ca, cert, key] = ["ca.pem", "server.pem", "server.key"].map(path);
-        Server::start_encrypted(Path::new(&ca), Path::new(&cert), Path::new(&key))
-    }
+/// A server that speaks TLS to clients that the authority vouches for.
+fn encrypted(certificates: &Certificates) -> Server {
+    let path = |name| certificates.path(name).display().to_string();
+    let [ca, cert, key] = ["ca.pem", "server.pem", "server.key"].map(path);
+    Server::start_encrypted(Path::new(&ca), Path::new(&cert), Path::new(&key))
 }

@@ -17,8 +17,20 @@ pub(crate) fn peer(server: &Server, role: &str) -> Peer {
 #[test]
 fn play() {
     let Some(role) = peer::role() else { return };
-    let port = std::env::var(peer::SERVER).expect("its server").parse().expect("a port");
-    let builder = Redis::builder("127.0.0.1", port);
+    let server = std::env::var(peer::SERVER).expect("its server");
+    // Ports; of Sentinels, if those words say so.
+    let (ports, sentinels) = match server.strip_prefix("sentinels ") {
+        Some(ports) => (ports, true),
+        None => (server.as_str(), false),
+    };
+    let mut ports = ports.split(',').map(|port| port.parse::<u16>().expect("a port"));
+    let mut builder = Redis::builder("127.0.0.1", ports.next().expect("a first one"));
+    for port in ports {
+        builder = builder.or_node("127.0.0.1", port);
+    }
+    if sentinels {
+        builder = builder.sentinel(super::sentinel::NAME);
+    }
     if let Some(account) = role.strip_prefix("storm ") {
         // A server that comes back has lost what it granted, and is not to take that for new.
         let client = builder.lease(storm::LEASE).build().expect("a client");

@@ -6,10 +6,14 @@
 mod support;
 
 mod child;
+mod cluster;
 mod conformance;
 mod data;
 mod faults;
+mod old;
 mod refused;
+mod sentinel;
 mod server;
 mod steps;
 mod storm;
+mod tls;

@@ -64,7 +64,7 @@ fn a_user_without_the_rights_hears_which_it_needs() {
 #[test]
 fn a_user_with_the_rights_that_the_manual_names_gets_locks() {
     let server = Server::start();
-    let rights = "~{billing}:* &{billing}:* +info +hello +eval +evalsha \
+    let rights = "~{billing}:* &{billing}:* +info +hello +asking +eval +evalsha \
                   +script|load +subscribe +scan +time +hmget +hget +hset +hdel +hgetall +hincrby \
                   +exists +pexpire +pttl +publish";
     let words = ["ACL", "SETUSER", "app", "on", ">pw"];

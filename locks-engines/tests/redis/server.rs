@@ -28,17 +28,33 @@ impl Server {
 
     /// A server with settings, as on the command line.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        Self::start_having(|| arguments.iter().map(|&text| text.to_owned()).collect())
+    }
+
+    /// One with settings that may have to be others, since a port in them was taken.
+    pub(crate) fn start_having(arguments: impl Fn() -> Vec<String>) -> Self {
         let directory = Directory::new("redis");
-        let arguments: Vec<String> = arguments.iter().map(|&text| text.to_owned()).collect();
         // The port may be taken between its being found and being used.
         for _ in 0..20 {
-            let port = free_port();
+            let (port, arguments) = (free_port(), arguments());
             let mut process = spawn(port, directory.path(), &arguments);
             if wait_for(port, &mut process) {
                 return Self { port, counted: AtomicU64::new(0), process, directory, arguments };
             }
         }
         panic!("no server came up: see `{}`", directory.path().join("log").display());
+    }
+
+    /// Kills it and starts it anew with more settings than it had.
+    pub(crate) fn restart_with(&mut self, arguments: &[&str]) {
+        self.arguments.extend(arguments.iter().map(|&text| text.to_owned()));
+        self.restart();
+    }
+
+    /// What its settings say after `name`.
+    pub(crate) fn setting(&self, name: &str) -> &str {
+        let at = self.arguments.iter().position(|argument| argument == name);
+        &self.arguments[at.expect("it has that setting") + 1]
     }
 
     /// Kills it and starts it anew on its directory and port.
@@ -92,7 +108,7 @@ fn wait_for(port: u16, process: &mut Process) -> bool {
 }
 
 /// One command on a connection of its own.
-fn command(port: u16, words: &[&str]) -> std::io::Result<String> {
+pub(crate) fn command(port: u16, words: &[&str]) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port))?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     let mut text = format!("*{}\r\n", words.len());
@@ -102,7 +118,13 @@ fn command(port: u16, words: &[&str]) -> std::io::Result<String> {
     // `QUIT` has the server close the connection once it has answered.
     text += "*1\r\n$4\r\nQUIT\r\n";
     stream.write_all(text.as_bytes())?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    Ok(answer)
+    let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+    // A Sentinel knows no `QUIT`.
+    while !answer.windows(22).any(|said| said == b"unknown command 'QUIT'") {
+        match stream.read(&mut buffer)? {
+            0 => break,
+            read => answer.extend_from_slice(&buffer[..read]),
+        }
+    }
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }

@@ -1,6 +1,7 @@
 //! What the tests of all engines share: servers of their own, and other processes.
 #![allow(dead_code, reason = "each test program needs some of it")]
 
+pub(crate) mod certificates;
 pub(crate) mod peer;
 pub(crate) mod process;
 pub(crate) mod storm;

@@ -4,7 +4,7 @@ local id, client, mode, note = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local lease, steal = tonumber(ARGV[5]), tonumber(ARGV[6])
 local least, most = tonumber(ARGV[7]), tonumber(ARGV[8])
 local waited, keep = tonumber(ARGV[9]), tonumber(ARGV[10])
-local longest, lag, skip = tonumber(ARGV[11]), tonumber(ARGV[12]), ARGV[13]
+local longest, skip, lag = tonumber(ARGV[11]), ARGV[12], tonumber(ARGV[13])
 
 if ARGV[14] == 'check' then
   local info = call('INFO', 'server') .. call('INFO', 'replication')
