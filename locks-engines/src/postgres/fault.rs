@@ -4,7 +4,7 @@ use std::error::Error as _;
 
 use locks_core::{ErrorKind, LockError};
 use tokio_postgres::Error;
-use tokio_postgres::error::DbError;
+use tokio_postgres::error::{DbError, SqlState};
 
 /// What a failed statement means, and whether its connection is of further use.
 pub(super) struct Fault {
@@ -123,6 +123,14 @@ impl Fault {
                 ),
                 false,
             ),
+            // It may be another process that has them, for a moment only.
+            "53300" => {
+                let text = format!(
+                    "{text}: raise the limit (`max_connections`, or `CONNECTION LIMIT` of the role or the \
+                     database), or put a pooler in front"
+                );
+                Self { error: LockError::unavailable(name, text), reconnect: true }
+            }
             // Read-only transactions and standbys; what went with a schema; a server that ends or begins.
             "25006" | "0A000" | "3F000" | "42P01" | "42883" => away(true),
             code => away(
@@ -130,6 +138,11 @@ impl Fault {
             ),
         }
     }
+}
+
+/// Whether there were too many connections for another one.
+pub(super) fn is_full(error: &Error) -> bool {
+    error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS)
 }
 
 /// A number of microseconds, as it is given to `?lease=`.

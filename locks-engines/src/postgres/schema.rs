@@ -1,9 +1,33 @@
 //! What a schema of locks is made of.
 
+use std::sync::OnceLock;
+
 use locks_core::{ErrorKind, LockError};
 
 /// The schema that is used unless another one is named.
 pub(super) const DEFAULT: &str = "locks";
+
+const SCHEMA: &str = include_str!("sql/schema.sql");
+/// What is put in the place of these lines.
+const FUNCTIONS: [(&str, &str); 4] = [
+    ("CLAIM\n", include_str!("sql/claim.sql")),
+    ("END_\n", include_str!("sql/end.sql")),
+    ("RENEW\n", include_str!("sql/renew.sql")),
+    ("TAKE\n", include_str!("sql/take.sql")),
+];
+
+/// The mark in the names of functions, of their text: those of another text have other names.
+fn mark() -> &'static str {
+    static MARK: OnceLock<String> = OnceLock::new();
+    MARK.get_or_init(|| {
+        let texts = [SCHEMA].into_iter().chain(FUNCTIONS.map(|(_, text)| text));
+        // FNV-1a, which stays what it is: the standard library's hash may change.
+        let hash = texts.flat_map(str::bytes).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        });
+        format!("{hash:016x}")
+    })
+}
 
 /// A schema's name, checked, as it is written in statements.
 #[derive(Clone, Debug)]
@@ -28,7 +52,7 @@ impl Schema {
 
     /// `text` about this schema. Names may be words of SQL's own.
     pub(super) fn fill(&self, text: &str) -> String {
-        let text = text.replace("{name}", &self.name);
+        let text = text.replace("{name}", &self.name).replace("{v}", mark());
         match self.name.as_str() {
             DEFAULT => text.replace("{schema}", DEFAULT),
             name => text.replace("{schema}", &format!("\"{name}\"")),
@@ -37,14 +61,8 @@ impl Schema {
 
     /// The statement that makes it, which does nothing where it is there already.
     pub(super) fn script(&self, logged: bool) -> String {
-        let functions = [
-            ("CLAIM\n", include_str!("sql/claim.sql")),
-            ("END_\n", include_str!("sql/end.sql")),
-            ("RENEW\n", include_str!("sql/renew.sql")),
-            ("TAKE\n", include_str!("sql/take.sql")),
-        ];
-        let mut text = include_str!("sql/schema.sql").to_owned();
-        for (place, function) in functions {
+        let mut text = SCHEMA.to_owned();
+        for (place, function) in FUNCTIONS {
             text = text.replace(&format!("\n{place}"), &format!("\n{function}"));
         }
         if logged {
@@ -87,7 +105,7 @@ mod tests {
     fn nothing_is_left_to_be_filled_in() {
         for (name, logged) in [("locks", false), ("order", true)] {
             let text = schema(name, logged).unwrap();
-            for place in ["{schema}", "{name}", "\nCLAIM", "\nEND_", "\nRENEW", "\nTAKE"] {
+            for place in ["{schema}", "{name}", "{v}", "\nCLAIM", "\nEND_", "\nRENEW", "\nTAKE"] {
                 assert!(!text.contains(place), "{place} in {name}");
             }
             assert_eq!(text.contains("UNLOGGED"), !logged);

@@ -15,6 +15,9 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::target::Server;
 use crate::link::Link;
 
+/// How many answers a notification may take.
+const ANSWERS: u32 = 10;
+
 /// A connection that ends with its value.
 pub(super) struct Session {
     pub(super) client: Client,
@@ -47,15 +50,23 @@ impl Session {
         Ok(Self { client, probed, reader: reader.abort_handle() })
     }
 
-    /// Returns whether a notification that `by` sends to `channel` arrives here.
+    /// Returns whether a notification that `by` sends to `channel` arrives here within this time, or for
+    /// as long as a number of answers takes: a server that is slow to notify is slow to answer as well.
     pub(super) async fn hears(
         &self,
         by: &Client,
         channel: &str,
         within: Duration,
     ) -> Result<bool, Error> {
-        by.batch_execute(&format!("SELECT pg_notify('{channel}', '')")).await?;
-        Ok(tokio::time::timeout(within, self.probed.notified()).await.is_ok())
+        let notify = format!("SELECT pg_catalog.pg_notify('{channel}', '')");
+        by.batch_execute(&format!("SET LOCAL statement_timeout = 5000; {notify}")).await?;
+        for _ in 0..ANSWERS {
+            if tokio::time::timeout(within / ANSWERS, self.probed.notified()).await.is_ok() {
+                return Ok(true);
+            }
+            by.batch_execute("").await?;
+        }
+        Ok(false)
     }
 }
 

@@ -29,11 +29,11 @@ impl Step {
     fn text(self) -> &'static str {
         match self {
             Step::Claim => {
-                "SELECT {schema}.claim_1($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+                "SELECT {schema}.claim_{v}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
             }
-            Step::End => "SELECT {schema}.end_1($1, $2, $3, $4, $5)",
-            Step::Renew => "SELECT {schema}.renew_1($1, $2, $3, $4, $5)",
-            Step::List => "SELECT * FROM {schema}.list_1($1, $2)",
+            Step::End => "SELECT {schema}.end_{v}($1, $2, $3, $4, $5)",
+            Step::Renew => "SELECT {schema}.renew_{v}($1, $2, $3, $4, $5)",
+            Step::List => "SELECT * FROM {schema}.list_{v}($1, $2)",
         }
     }
 

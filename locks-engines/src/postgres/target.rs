@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Config, Error, SimpleQueryMessage, SimpleQueryRow};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Durability;
-use super::fault::{During, Fault};
+use super::fault::{During, Fault, is_full};
 use super::schema::Schema;
 use super::session::Session;
 use super::statements::{Statements, Texts};
@@ -66,41 +66,46 @@ impl Target for Server {
         let connecting = async {
             let open = |config| Session::open(config, server.tls.as_ref(), link, number);
             let session = open(&server.config).await.map_err(fault)?;
-            let version = server.examine(&link.name, &session.client).await?;
+            let (version, is_there) = server.examine(&link.name, &session.client).await?;
             let channel = format!("locks_{}", link.client);
-            let unheard = || server.unheard(&link.name);
             let listen = format!("LISTEN {channel}");
-            let (mut statements, mut listener) = (None, None);
+            let hears = async |listener: &Session, by: &Client| {
+                let hears = listener.hears(by, &channel, server.reach / 2).await.map_err(fault)?;
+                if hears { Ok(()) } else { Err(server.unheard(&link.name)) }
+            };
+            let mut listener = None;
             match &server.hints {
                 HintsBy::Same => {
-                    session
-                        .client
-                        .batch_execute(&settings(server.durability))
-                        .await
-                        .map_err(fault)?;
                     session.client.batch_execute(&listen).await.map_err(fault)?;
                     if !server.proven.load(Ordering::Relaxed) {
                         // By another connection: a pooler would pass on what comes with an answer.
-                        let other = open(&server.config).await.map_err(fault)?;
-                        let hears = session.hears(&other.client, &channel, server.reach / 2);
-                        if !hears.await.map_err(fault)? {
-                            return Err(unheard());
-                        }
+                        let other = open(&server.config).await;
+                        let other = other.map_err(|error| match is_full(&error) {
+                            true => server.needs_another(&link.name, &error),
+                            false => fault(error),
+                        })?;
+                        hears(&session, &other.client).await?;
                         server.proven.store(true, Ordering::Relaxed);
                     }
-                    let prepared = Statements::prepare(&session.client, &server.texts).await;
-                    statements = Some(Arc::new(prepared.map_err(fault)?));
                 }
                 HintsBy::Apart(config) => {
-                    let apart = Arc::new(open(config).await.map_err(fault)?);
+                    let apart = open(config).await.map_err(fault)?;
                     apart.client.batch_execute(&listen).await.map_err(fault)?;
-                    let hears = apart.hears(&session.client, &channel, server.reach / 2);
-                    if !hears.await.map_err(fault)? {
-                        return Err(unheard());
-                    }
-                    listener = Some(apart);
+                    hears(&apart, &session.client).await?;
+                    listener = Some(Arc::new(apart));
                 }
                 HintsBy::Polling => {}
+            }
+            // Not before it is known to be nobody else's, as a pooler's is.
+            let is_own = matches!(server.hints, HintsBy::Same);
+            if let Some(own) = listener.as_deref().or(is_own.then_some(&session)) {
+                own.client.batch_execute(&settings(server.durability)).await.map_err(fault)?;
+            }
+            server.make(&link.name, &session.client, is_there).await?;
+            let mut statements = None;
+            if is_own {
+                let prepared = Statements::prepare(&session.client, &server.texts).await;
+                statements = Some(Arc::new(prepared.map_err(fault)?));
             }
             let session = Arc::new(session);
             if let Some(listener) = &listener {
@@ -132,14 +137,15 @@ impl Target for Server {
 
 /// What a connection of one's own is set to, whatever the role's settings are.
 fn settings(durability: Durability) -> String {
-    let mut text =
-        "SET default_transaction_isolation = 'read committed'; SET statement_timeout = 5000; \
-                    SET jit = off"
-            .to_owned();
-    if durability != Durability::Unlogged {
-        text += "; SET synchronous_commit = on";
-    }
-    text
+    // Unlogged rows do not outlive a crash, so their commits need not; what has to, says so itself.
+    let commit = if durability == Durability::Unlogged { "off" } else { "on" };
+    // Which of these limits there are is a matter of the version.
+    format!(
+        "SET search_path = pg_catalog; SET default_transaction_isolation = 'read committed'; \
+         SET statement_timeout = 5000; SET jit = off; SET synchronous_commit = {commit}; \
+         SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('lock_timeout', \
+         'idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"
+    )
 }
 
 /// Takes a failed step into account, and returns its error.
@@ -161,15 +167,14 @@ impl Server {
         Fault::of(name, &self.schema.name, error, during)
     }
 
-    /// Looks whether the server can keep locks, and makes the schema where it is missing. Returns the
-    /// server's version.
-    async fn examine(&self, name: &str, client: &Client) -> Result<String, LockError> {
+    /// Looks whether the server can keep locks. Returns its version, and whether the schema is there.
+    async fn examine(&self, name: &str, client: &Client) -> Result<(String, bool), LockError> {
         let fault = |error: Error| self.fault(name, &error, During::Connecting).error;
         let refused = |why: String| {
             LockError::new(ErrorKind::NotConfigured, "").with_backend(name).with_message(why)
         };
         let ask = self.schema.fill(
-            "SELECT current_setting('server_version'), current_setting('server_version_num')::int < 130000, \
+            "SET LOCAL statement_timeout = 5000; SELECT current_setting('server_version'), current_setting('server_version_num')::int < 130000, \
              pg_is_in_recovery(), current_setting('server_encoding'), \
              current_setting('transaction_read_only'), current_setting('fsync'), \
              current_setting('synchronous_commit'), current_setting('synchronous_standby_names'), \
@@ -204,16 +209,18 @@ impl Server {
             return Err(refused(why));
         }
         self.check_durability(name, at(5), at(6), at(7))?;
-        let there = match at(8) {
-            "t" => false,
-            _ => self.is_complete(client).await.map_err(fault)?,
-        };
-        if !there {
-            let logged = self.durability != Durability::Unlogged;
-            client.batch_execute(&self.schema.script(logged)).await.map_err(fault)?;
+        Ok((version, at(8) != "t"))
+    }
+
+    /// Makes the schema, or what is missing of it.
+    async fn make(&self, name: &str, client: &Client, is_there: bool) -> Result<(), LockError> {
+        let fault = |error: Error| self.fault(name, &error, During::Connecting).error;
+        if !is_there || !self.is_complete(client).await.map_err(fault)? {
+            let script = self.schema.script(self.durability != Durability::Unlogged);
+            let script = format!("SET LOCAL statement_timeout = 5000; {script}");
+            client.batch_execute(&script).await.map_err(fault)?;
         }
-        self.check_rows(name, client).await?;
-        Ok(version)
+        self.check_rows(name, client).await
     }
 
     fn check_durability(
@@ -252,7 +259,7 @@ impl Server {
 
     /// Whether all functions are there.
     async fn is_complete(&self, client: &Client) -> Result<bool, Error> {
-        let ask = self.schema.fill("SELECT to_regproc('{schema}.list_1') IS NOT NULL");
+        let ask = self.schema.fill("SELECT to_regproc('{schema}.list_{v}') IS NOT NULL");
         let rows = client.simple_query(&ask).await?;
         Ok(first(&rows).and_then(|row| row.get(0)) == Some("t"))
     }
@@ -275,6 +282,17 @@ impl Server {
                 .with_message(why));
         }
         Ok(())
+    }
+
+    /// The error where the connection by which notifications are tried is one too many.
+    fn needs_another(&self, name: &str, error: &Error) -> LockError {
+        let why = format!(
+            "`{name}` lets this role have no second connection ({}): a client needs one for a moment, to \
+             see that notifications arrive; raise the limit (`ALTER ROLE … CONNECTION LIMIT`, \
+             `max_connections`), or do without notifications by `?poll=yes`",
+            error.as_db_error().map_or("", |said| said.message())
+        );
+        LockError::new(ErrorKind::NotConfigured, "").with_backend(name).with_message(why)
     }
 
     fn unheard(&self, name: &str) -> LockError {

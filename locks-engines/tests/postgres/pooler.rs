@@ -111,9 +111,11 @@ fn hints_come_again_after_their_connection_was_lost() {
     let listening = || client(pooler.builder("locks").listen("127.0.0.1", server.port));
     let (ours, theirs) = (listening(), listening());
     works(&ours, &theirs);
-    server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'");
+    server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SET search_path%'");
     works(&ours, &theirs);
-    let listens =
-        || server.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'") == "2";
+    let listens = || {
+        server.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SET search_path%'")
+            == "2"
+    };
     until(listens);
 }

@@ -83,6 +83,119 @@ fn a_role_with_other_defaults_hears_which() {
     assert!(error.to_string().contains("READ COMMITTED"), "{error}");
 }
 
+/// What is set for a role, so that other programs of it behave, does not concern a connection of our own.
+#[test]
+fn a_roles_limits_and_names_are_not_those_of_locks() {
+    let server = Server::start();
+    server.sql(
+        "CREATE SCHEMA hostile; CREATE FUNCTION hostile.pg_notify(text, text) RETURNS void LANGUAGE sql AS ''; \
+         CREATE FUNCTION hostile.nextval(regclass) RETURNS bigint LANGUAGE sql AS 'SELECT 7::bigint'; \
+         CREATE TABLE hostile.unnest (); CREATE ROLE app LOGIN SUPERUSER",
+    );
+    for setting in [
+        "search_path = 'hostile', 'pg_catalog'",
+        "statement_timeout = 1",
+        "lock_timeout = 1",
+        "idle_session_timeout = 200",
+        "idle_in_transaction_session_timeout = 1",
+        "standard_conforming_strings = off",
+        "client_encoding = 'LATIN1'",
+        "default_transaction_deferrable = on",
+        "synchronous_commit = off",
+        "enable_seqscan = off",
+        "datestyle = 'SQL, DMY'",
+        "intervalstyle = 'sql_standard'",
+        "extra_float_digits = -15",
+        "bytea_output = 'escape'",
+        "row_security = off",
+    ] {
+        server.sql(&format!("ALTER ROLE app SET {setting}"));
+    }
+    let client = || {
+        let builder = server.builder().user("app").connect(Duration::from_secs(20));
+        builder.build().unwrap().into_backend()
+    };
+    let (ours, theirs) = (client(), client());
+    // Of which some are no words of anybody's encoding but UTF-8, or of anybody's quoting.
+    for key in ["k", "é 鍵 🔑", "a'b\"c\\d$$e%f_g", "\u{1}\n\t", &"長".repeat(341)] {
+        let guard = ours.named(key).acquire().unwrap();
+        let waiter = std::thread::spawn({
+            let (theirs, key) = (theirs.clone(), key.to_owned());
+            move || theirs.named(key).acquire().unwrap().into_owned()
+        });
+        super::support::until(|| {
+            let found = ours.list().unwrap();
+            found.iter().any(|lock| lock.key == key && !lock.waiters.is_empty())
+        });
+        // As long as a session of the role may be idle elsewhere.
+        std::thread::sleep(Duration::from_millis(300));
+        let token = guard.token();
+        guard.release().unwrap();
+        let next = waiter.join().unwrap();
+        assert!(next.token() > token);
+        next.release().unwrap();
+    }
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'locks' \
+                    AND backend_start < now() - interval '1 s'";
+    assert_eq!(server.sql(sessions), "2", "nobody's connection was ended");
+}
+
+#[test]
+fn a_role_that_may_connect_once_hears_what_a_second_connection_is_for() {
+    let server = Server::start();
+    server.sql("CREATE ROLE app LOGIN SUPERUSER CONNECTION LIMIT 5; ALTER ROLE app NOSUPERUSER; GRANT CREATE ON DATABASE postgres TO app");
+    works(server.builder().user("app"));
+    server.sql("ALTER ROLE app CONNECTION LIMIT 1");
+    super::support::until(|| {
+        server.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'") == "0"
+    });
+    let error = refusal(server.builder().user("app"));
+    assert_eq!(error.kind(), ErrorKind::NotConfigured, "{error}");
+    let text = error.to_string();
+    assert!(text.contains("CONNECTION LIMIT") && text.contains("?poll=yes"), "{text}");
+    let client = works(server.builder().user("app").poll(true));
+    // Another process, when all that there may be are in use.
+    let error = refusal(server.builder().user("app").poll(true));
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("max_connections"), "{error}");
+    drop(client);
+}
+
+/// An earlier build's functions of the same names would be called by a later one.
+#[test]
+fn functions_of_another_text_have_other_names_and_stay_side_by_side() {
+    let server = Server::start();
+    let text = locks_engines::postgres::schema("locks", false).unwrap();
+    let name = text.split("FUNCTION locks.").find_map(|part| {
+        let name = part.split('(').next()?;
+        name.strip_prefix("list_").map(str::to_owned)
+    });
+    let mark = name.expect("it makes a list function");
+    assert!(mark.len() >= 8, "{mark}");
+    // An earlier one, which grants nothing.
+    let earlier = text.replace(&mark, "1").replace("RETURN ARRAY['1',", "RETURN ARRAY['0',");
+    server.sql(&earlier);
+    let count =
+        || server.sql("SELECT count(*) FROM pg_proc WHERE pronamespace = 'locks'::regnamespace");
+    let before: u32 = count().parse().unwrap();
+    // A role that has not made it, and may make functions there.
+    server.sql(
+        "CREATE ROLE app LOGIN; GRANT USAGE, CREATE ON SCHEMA locks TO app; \
+         GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA locks TO app; \
+         GRANT SELECT, USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA locks TO app",
+    );
+    works(server.builder().user("app"));
+    let after: u32 = count().parse().unwrap();
+    // All but `take`, which stays its owner's.
+    assert_eq!(after, before * 2 - 1);
+    assert_eq!(server.sql("SELECT locks.take('k')"), "t");
+    // One that may not hears what to have run.
+    server.sql("CREATE ROLE guest LOGIN; GRANT app TO guest; REVOKE CREATE ON SCHEMA locks FROM app; DROP OWNED BY app; CREATE ROLE next LOGIN; GRANT USAGE ON SCHEMA locks TO next");
+    let error = refusal(server.builder().user("next"));
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+    assert!(error.to_string().contains("locks postgres schema"), "{error}");
+}
+
 #[test]
 fn databases_that_cannot_have_every_key_or_are_not_there_are_refused() {
     let server = shared();

@@ -98,15 +98,20 @@ fn a_transaction_does_not_get_what_is_held_or_waited_for() {
     psql.does("COMMIT");
     drop(ours.named("k").wait(false).acquire().unwrap());
     // Free, but called for somebody who waits.
+    let version = shared().sql(&format!(
+        "SELECT substring(proname FROM 6) FROM pg_proc WHERE proname LIKE 'claim\\_%' \
+         AND pronamespace = '\"{schema}\"'::regnamespace"
+    ));
     let claim = |id| {
         format!(
-            "SELECT count(\"{schema}\".claim_1('{{w}}', '{id}', '{id}', 0, '', 10000000, -1, 0, 0, 0, \
+            "SELECT count(\"{schema}\".claim{version}('{{w}}', '{id}', '{id}', 0, '', 10000000, -1, 0, 0, 0, \
              3000000, 10000000));"
         )
     };
     psql.says(&claim("1"));
     psql.says(&claim("2"));
-    let then = format!("\"{schema}\".end_1('{{w}}', '1', '1', 0, -1), \"{schema}\".take('w')");
+    let then =
+        format!("\"{schema}\".end{version}('{{w}}', '1', '1', 0, -1), \"{schema}\".take('w')");
     assert_eq!(psql.says(&format!("SELECT {then};")), "t|f");
 }
 

@@ -1,7 +1,7 @@
 -- Answers: 1 and the token; 0 refused, whether placed, when to ask again, and for each entry in the way
--- eight values as `list_1` has them, with the number of its key; 2 and for how long nothing is granted;
+-- eight values as `list_{v}` has them, with the number of its key; 2 and for how long nothing is granted;
 -- 3 and the number of a key that has the other kind of holds; 6, the token, and those who were robbed for it.
-CREATE OR REPLACE FUNCTION {schema}.claim_1(
+CREATE OR REPLACE FUNCTION {schema}.claim_{v}(
   p_keys text[], p_id text, p_client text, p_mode bigint, p_note text, p_lease bigint, p_steal bigint,
   p_least bigint, p_most bigint, p_waited bigint, p_keep bigint, p_longest bigint
 ) RETURNS text[] LANGUAGE plpgsql AS $f$
@@ -17,36 +17,52 @@ BEGIN
   END IF;
   IF n = 1 THEN
     gate := hashtextextended('{schema}:' || p_keys[1], 0);
-    IF NOT pg_try_advisory_xact_lock(gate) THEN PERFORM {schema}.gate_1(gate); END IF;
+    IF NOT pg_try_advisory_xact_lock(gate) THEN PERFORM {schema}.gate_{v}(gate); END IF;
     IF NOT pg_try_advisory_xact_lock_shared(gate # 1) THEN taken := '{1}'; END IF;
   ELSE
     SELECT array_agg(hashtextextended('{schema}:' || key, 0)) INTO gates FROM unnest(p_keys) key;
-    FOR gate IN SELECT DISTINCT g FROM unnest(gates) g ORDER BY g LOOP PERFORM {schema}.gate_1(gate); END LOOP;
+    FOR gate IN SELECT DISTINCT g FROM unnest(gates) g ORDER BY g LOOP PERFORM {schema}.gate_{v}(gate); END LOOP;
     FOR at_ IN 1..n LOOP
       IF NOT pg_try_advisory_xact_lock_shared(gates[at_] # 1) THEN taken := taken || at_; END IF;
     END LOOP;
   END IF;
   -- Both after the gate: from here on nobody else changes what is held of these keys.
   now_ := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
-  SELECT fresh, longest, started INTO e FROM {schema}.epoch;
+  -- What decides the usual cases of one key: how much there is of it, and whether somebody is ahead of a place
+  -- that this request has.
+  SELECT p.fresh, p.longest, p.started, r.* INTO e FROM {schema}.epoch p, (
+    SELECT count(*) AS rows_, count(*) FILTER (WHERE kind = 'h' OR kind <> 's' AND mode > 0) AS others,
+      count(*) FILTER (WHERE kind = 'n' AND id = p_client) AS own_next,
+      min(since) FILTER (WHERE kind = 'w' AND id = p_id) AS mine,
+      min(since) FILTER (WHERE kind = 'w' AND id <> p_id OR kind = 'n' AND id <> p_client) AS first_
+    FROM {schema}.entry WHERE n = 1 AND key = p_keys[1]) r;
   IF e.started = pg_postmaster_start_time() AND e.longest = p_longest THEN closed := e.fresh - now_;
-  ELSE closed := {schema}.epoch_1(p_longest, now_) - now_;
+  ELSE closed := {schema}.epoch_{v}(p_longest, now_) - now_;
   END IF;
   until_ := now_ + CASE WHEN p_most > 0 AND p_most < p_lease THEN p_most ELSE p_lease END;
   -- Negative: it keeps thieves off, and is a reservation only if the hold is released with one.
   reserved_ := CASE WHEN p_least > 0 THEN now_ + p_least WHEN p_least < 0 THEN p_least - now_ ELSE 0 END;
 
-  -- The usual case: one key, and nothing there.
-  IF n = 1 AND closed <= 0 AND taken = '{}' AND NOT EXISTS (SELECT FROM {schema}.entry WHERE key = p_keys[1]) THEN
-    number := nextval('{schema}.token');
-    INSERT INTO {schema}.entry VALUES (p_keys[1], 'h', p_id, number, p_mode, now_, until_, reserved_,
-      CASE WHEN p_most > 0 THEN now_ + p_most ELSE 0 END, 0, p_client, p_note);
-    IF number % 32 = 0 THEN PERFORM {schema}.sweep_1(p_keys[1], now_); END IF;
-    RETURN ARRAY['1', number::text];
+  IF n = 1 AND closed <= 0 AND taken = '{}' THEN
+    -- Nothing there; or nothing held, and a place in front of all others.
+    IF e.rows_ = 0 THEN
+      number := nextval('{schema}.token');
+      INSERT INTO {schema}.entry VALUES (p_keys[1], 'h', p_id, number, p_mode, now_, until_, reserved_,
+        CASE WHEN p_most > 0 THEN now_ + p_most ELSE 0 END, 0, p_client, p_note);
+    ELSIF p_mode = 0 AND p_waited >= 0 AND e.others = 0 AND e.own_next = 0 AND e.mine < coalesce(e.first_, now_) THEN
+      number := nextval('{schema}.token');
+      UPDATE {schema}.entry SET kind = 'h', token = number, mode = 0, since = now_, ends = until_, reserved = reserved_,
+        most = CASE WHEN p_most > 0 THEN now_ + p_most ELSE 0 END, called = 0, client = p_client, note = p_note
+        WHERE key = p_keys[1] AND kind = 'w' AND id = p_id;
+    END IF;
+    IF number IS NOT NULL THEN
+      IF number % 32 = 0 THEN PERFORM {schema}.sweep_{v}(p_keys[1], now_); END IF;
+      RETURN ARRAY['1', number::text];
+    END IF;
   END IF;
 
   FOREACH k IN ARRAY p_keys LOOP
-    DELETE FROM {schema}.entry WHERE key = k AND {schema}.over_1(kind, ends, reserved, called) <= now_;
+    DELETE FROM {schema}.entry WHERE key = k AND {schema}.over_{v}(kind, ends, reserved, called) <= now_;
   END LOOP;
   -- Asked before, and the answer was lost: the same answer.
   SELECT count(*), max(token) INTO used, number FROM {schema}.entry
@@ -105,12 +121,12 @@ BEGIN
         IF p_mode > 0 AND (used + ahead + 1 > p_mode OR w.kind = 'w' AND used + ahead > w.mode)
           OR p_mode <= 0 AND (p_mode = 0 OR w.mode = 0)
         THEN
-          due := least(due, {schema}.over_1(w.kind, w.ends, w.reserved, w.called));
+          due := least(due, {schema}.over_{v}(w.kind, w.ends, w.reserved, w.called));
         END IF;
       END LOOP;
       IF due IS NOT NULL THEN
         -- The head of the queue may be gone: called, it has a moment to show that it is not.
-        PERFORM {schema}.summon_1(k, now_, p_id);
+        PERFORM {schema}.summon_{v}(k, now_, p_id);
         due := least(due, now_ + 250000);
       END IF;
     END IF;
@@ -146,9 +162,9 @@ BEGIN
       ON CONFLICT (key, kind, id) DO UPDATE SET token = excluded.token, mode = excluded.mode, since = excluded.since,
         ends = excluded.ends, reserved = excluded.reserved, most = excluded.most;
     -- Others may fit beside it.
-    IF EXISTS (SELECT FROM {schema}.entry WHERE key = k AND kind = 'w') THEN PERFORM {schema}.summon_1(k, now_, ''); END IF;
+    IF p_mode <> 0 AND EXISTS (SELECT FROM {schema}.entry WHERE key = k AND kind = 'w') THEN PERFORM {schema}.summon_{v}(k, now_, ''); END IF;
   END LOOP;
-  IF number % 32 = 0 THEN PERFORM {schema}.sweep_1(p_keys[n], now_); END IF;
+  IF number % 32 = 0 THEN PERFORM {schema}.sweep_{v}(p_keys[n], now_); END IF;
   IF victims <> '{}' THEN RETURN ARRAY['6', number::text] || answer; END IF;
   RETURN ARRAY['1', number::text];
 END $f$;

@@ -1,16 +1,16 @@
 -- `p_how`: 0 release, 1 release and leave what is reserved, 2 remove. `p_waited`: for how long a request of this
 -- client has waited that is about to claim; -1: there is none.
-CREATE OR REPLACE FUNCTION {schema}.end_1(p_keys text[], p_id text, p_client text, p_how int, p_waited bigint)
+CREATE OR REPLACE FUNCTION {schema}.end_{v}(p_keys text[], p_id text, p_client text, p_how int, p_waited bigint)
 RETURNS bool LANGUAGE plpgsql AS $f$
 DECLARE
   gate bigint; k text; h record; first_ record; now_ bigint; ended bool := false; is_next bool;
 BEGIN
   IF cardinality(p_keys) = 1 THEN
     gate := hashtextextended('{schema}:' || p_keys[1], 0);
-    IF NOT pg_try_advisory_xact_lock(gate) THEN PERFORM {schema}.gate_1(gate); END IF;
+    IF NOT pg_try_advisory_xact_lock(gate) THEN PERFORM {schema}.gate_{v}(gate); END IF;
   ELSE
     FOR gate IN SELECT DISTINCT hashtextextended('{schema}:' || key, 0) FROM unnest(p_keys) key ORDER BY 1 LOOP
-      PERFORM {schema}.gate_1(gate);
+      PERFORM {schema}.gate_{v}(gate);
     END LOOP;
   END IF;
   now_ := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
@@ -32,10 +32,20 @@ BEGIN
         END IF;
       END IF;
     END IF;
-    CONTINUE WHEN NOT EXISTS (SELECT FROM {schema}.entry WHERE key = k);
+    -- What decides the usual cases: nothing is left; or nothing is held, and the first who waits is called.
+    SELECT *, count(*) FILTER (WHERE kind = 'h' OR kind = 'w' AND id = p_id) OVER () AS others INTO first_
+      FROM {schema}.entry WHERE key = k ORDER BY kind IN ('w', 'n') DESC, since, kind, id LIMIT 1;
+    CONTINUE WHEN NOT FOUND;
+    IF p_waited < 0 AND first_.others = 0 AND first_.kind = 'w' AND first_.mode = 0 AND first_.called = 0
+      AND first_.ends > now_
+    THEN
+      UPDATE {schema}.entry SET called = now_ WHERE key = k AND kind = 'w' AND id = first_.id;
+      PERFORM pg_notify('locks_' || first_.client, k);
+      CONTINUE;
+    END IF;
     -- A place of this acquisition has no use any more.
     DELETE FROM {schema}.entry WHERE key = k
-      AND (kind = 'w' AND id = p_id OR {schema}.over_1(kind, ends, reserved, called) <= now_);
+      AND (kind = 'w' AND id = p_id OR {schema}.over_{v}(kind, ends, reserved, called) <= now_);
     SELECT * INTO first_ FROM {schema}.entry WHERE key = k AND kind IN ('w', 'n') ORDER BY since, kind, id LIMIT 1;
     is_next := p_waited >= 0 AND (first_.since IS NULL OR now_ - p_waited < first_.since)
       AND NOT EXISTS (SELECT FROM {schema}.entry WHERE key = k AND kind = 'h');
@@ -46,7 +56,7 @@ BEGIN
     END IF;
     -- A client's own place is called all the same: what is about to claim may be another request.
     IF NOT is_next THEN
-      PERFORM {schema}.summon_1(k, now_, '');
+      PERFORM {schema}.summon_{v}(k, now_, '');
     ELSIF first_.client = p_client AND first_.kind = 'w' AND first_.called = 0 THEN
       UPDATE {schema}.entry SET called = now_ WHERE key = k AND kind = 'w' AND id = first_.id;
       PERFORM pg_notify('locks_' || p_client, k);

@@ -1,6 +1,6 @@
 -- For each renewal an id, a lease, whether its age begins again, and how many of the keys are its own.
 -- Answers: 1 kept, 0 forgotten, 2 stolen, 3 evicted, 4 held for too long, 5 expired.
-CREATE OR REPLACE FUNCTION {schema}.renew_1(p_ids text[], p_leases bigint[], p_refresh bool[], p_counts int[], p_keys text[])
+CREATE OR REPLACE FUNCTION {schema}.renew_{v}(p_ids text[], p_leases bigint[], p_refresh bool[], p_counts int[], p_keys text[])
 RETURNS int[] LANGUAGE plpgsql AS $f$
 DECLARE
   gate bigint; now_ bigint; own text[]; at_ int := 0; answers int[] := '{}'; answer int; kept int; i int;
@@ -8,7 +8,7 @@ BEGIN
   -- A thief decides by the age, so ages change with the gate in hand only.
   IF true = ANY (p_refresh) THEN
     FOR gate IN SELECT DISTINCT hashtextextended('{schema}:' || key, 0) FROM unnest(p_keys) key ORDER BY 1 LOOP
-      PERFORM {schema}.gate_1(gate);
+      PERFORM {schema}.gate_{v}(gate);
     END LOOP;
   END IF;
   -- In the order of the keys, as claims remove them.

@@ -1,11 +1,11 @@
--- Tables only grow, and functions carry a version, so that older and newer clients work side by side.
+-- Tables only grow, and functions carry the mark of their text, so that clients of any version work side by side.
 -- Times are microseconds of this server's clock. Modes: 0 exclusive, -1 shared, n one of n permits.
 DO $locks$ BEGIN
 -- One at a time: none of the commands below is safe beside itself.
 PERFORM pg_advisory_xact_lock(hashtextextended('locks schema "{schema}"', 0));
 -- Looked up in the tables: what the session remembers may be from before the lock.
 IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = '{name}') THEN CREATE SCHEMA {schema}; END IF;
-IF EXISTS (SELECT FROM pg_proc WHERE proname = 'list_1' AND pronamespace =
+IF EXISTS (SELECT FROM pg_proc WHERE proname = 'list_{v}' AND pronamespace =
     (SELECT oid FROM pg_namespace WHERE nspname = '{name}')) THEN RETURN; END IF;
 
 -- Kinds: h hold or reservation, w place in the queue, n the client `id` has a request that is about to
@@ -40,7 +40,7 @@ CREATE TABLE IF NOT EXISTS {schema}.promise (one bool PRIMARY KEY DEFAULT true C
 CREATE SEQUENCE IF NOT EXISTS {schema}.token;
 
 -- Waits for the gate of a key, which claims and ends have for their moment.
-CREATE OR REPLACE FUNCTION {schema}.gate_1(gate bigint) RETURNS void LANGUAGE plpgsql AS $f$
+CREATE OR REPLACE FUNCTION {schema}.gate_{v}(gate bigint) RETURNS void LANGUAGE plpgsql AS $f$
 BEGIN
   IF NOT pg_try_advisory_xact_lock(gate) THEN
     PERFORM set_config('lock_timeout', '500ms', true);
@@ -49,14 +49,14 @@ BEGIN
 END $f$;
 
 -- When a row is of no use any more. One that was called has a quarter of a second to claim.
-CREATE OR REPLACE FUNCTION {schema}.over_1(kind "char", ends bigint, reserved bigint, called bigint)
+CREATE OR REPLACE FUNCTION {schema}.over_{v}(kind "char", ends bigint, reserved bigint, called bigint)
 RETURNS bigint LANGUAGE sql IMMUTABLE AS $f$
   SELECT CASE WHEN kind = 'h' THEN greatest(ends, reserved)
     WHEN kind = 'w' AND called > 0 THEN least(ends, called + 250000) ELSE ends END
 $f$;
 
 -- Sees to it that the epoch is that of this server. Returns from when on there may be grants.
-CREATE OR REPLACE FUNCTION {schema}.epoch_1(p_longest bigint, p_now bigint) RETURNS bigint LANGUAGE plpgsql AS $f$
+CREATE OR REPLACE FUNCTION {schema}.epoch_{v}(p_longest bigint, p_now bigint) RETURNS bigint LANGUAGE plpgsql AS $f$
 DECLARE
   e record; theirs bigint; line text; server text; floor_ bigint; fresh_ bigint;
 BEGIN
@@ -83,7 +83,11 @@ BEGIN
   PERFORM setval('{schema}.token', greatest(floor_ + 1000000, p_now));
   -- A schema that is new on a server that never was another's has promised nothing.
   fresh_ := CASE WHEN theirs IS NULL AND line = '00000001' THEN p_now ELSE p_now + p_longest END;
-  IF theirs IS NULL THEN INSERT INTO {schema}.promise (longest) VALUES (p_longest); END IF;
+  IF theirs IS NULL THEN
+    -- It has to outlive a crash, whatever becomes of the rows.
+    PERFORM set_config('synchronous_commit', 'on', true);
+    INSERT INTO {schema}.promise (longest) VALUES (p_longest);
+  END IF;
   DELETE FROM {schema}.entry;
   DELETE FROM {schema}.epoch;
   INSERT INTO {schema}.epoch (fresh, longest, started, timeline, system)
@@ -92,7 +96,7 @@ BEGIN
 END $f$;
 
 -- Calls those at the head of a key's queue who can have it beside what is held.
-CREATE OR REPLACE FUNCTION {schema}.summon_1(p_key text, p_now bigint, p_but text) RETURNS void LANGUAGE plpgsql AS $f$
+CREATE OR REPLACE FUNCTION {schema}.summon_{v}(p_key text, p_now bigint, p_but text) RETURNS void LANGUAGE plpgsql AS $f$
 DECLARE
   w record; used int; alone bool;
 BEGIN
@@ -100,7 +104,7 @@ BEGIN
     WHERE key = p_key AND kind = 'h' AND greatest(ends, reserved) > p_now AND id <> p_but;
   FOR w IN SELECT * FROM {schema}.entry
     WHERE key = p_key AND kind IN ('w', 'n') AND id <> p_but
-      AND {schema}.over_1(kind, ends, reserved, called) > p_now
+      AND {schema}.over_{v}(kind, ends, reserved, called) > p_now
     ORDER BY since, kind, id
   LOOP
     EXIT WHEN w.kind = 'n' OR alone OR w.mode = 0 AND used > 0 OR w.mode > 0 AND used >= w.mode;
@@ -115,14 +119,14 @@ END $f$;
 
 -- Removes what nobody has asked about since it was over: each key is swept with some that come after it.
 -- Never waits, since claims of those keys may have their gates.
-CREATE OR REPLACE FUNCTION {schema}.sweep_1(p_key text, p_now bigint) RETURNS void LANGUAGE plpgsql AS $f$
+CREATE OR REPLACE FUNCTION {schema}.sweep_{v}(p_key text, p_now bigint) RETURNS void LANGUAGE plpgsql AS $f$
 BEGIN
   IF NOT EXISTS (SELECT FROM {schema}.entry WHERE key > p_key) THEN p_key := ''; END IF;
   WITH near AS (
     SELECT n.key, n.kind, n.id FROM {schema}.entry n WHERE n.key > p_key ORDER BY n.key, n.kind, n.id LIMIT 64
   ), dead AS (
     SELECT e.key, e.kind, e.id FROM {schema}.entry e JOIN near USING (key, kind, id)
-      WHERE {schema}.over_1(e.kind, e.ends, e.reserved, e.called) <= p_now - 60000000
+      WHERE {schema}.over_{v}(e.kind, e.ends, e.reserved, e.called) <= p_now - 60000000
       FOR UPDATE OF e SKIP LOCKED
   )
   DELETE FROM {schema}.entry e USING dead d WHERE e.key = d.key AND e.kind = d.kind AND e.id = d.id;
@@ -134,17 +138,21 @@ END_
 
 RENEW
 
+-- Another role's, from an earlier version, stays as it is: it does the same.
+IF NOT EXISTS (SELECT FROM pg_proc WHERE proname = 'take' AND NOT pg_has_role(proowner, 'USAGE') AND pronamespace =
+    (SELECT oid FROM pg_namespace WHERE nspname = '{name}')) THEN
 TAKE
+END IF;
 
-CREATE OR REPLACE FUNCTION {schema}.list_1(p_key text, p_prefix text)
+CREATE OR REPLACE FUNCTION {schema}.list_{v}(p_key text, p_prefix text)
 RETURNS TABLE (key text, kind text, id text, token bigint, mode bigint, age bigint, ends_in bigint, note text)
 LANGUAGE sql STABLE AS $f$
   SELECT e.key, CASE WHEN e.kind = 'h' AND e.ends <= n.t THEN 'r' ELSE e.kind::text END, e.id, e.token, e.mode,
-    greatest(n.t - e.since, 0), {schema}.over_1(e.kind, e.ends, CASE WHEN e.ends <= n.t THEN e.reserved ELSE 0 END, e.called) - n.t,
+    greatest(n.t - e.since, 0), {schema}.over_{v}(e.kind, e.ends, CASE WHEN e.ends <= n.t THEN e.reserved ELSE 0 END, e.called) - n.t,
     e.note
   FROM {schema}.entry e, (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS t) n
   WHERE e.kind IN ('h', 'w') AND (e.key = p_key OR p_key IS NULL AND starts_with(e.key, p_prefix))
-    AND {schema}.over_1(e.kind, e.ends, e.reserved, e.called) > n.t
+    AND {schema}.over_{v}(e.kind, e.ends, e.reserved, e.called) > n.t
   ORDER BY e.key, e.kind, e.id
 $f$;
 END $locks$;

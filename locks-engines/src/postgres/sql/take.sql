@@ -31,7 +31,7 @@ BEGIN
       RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = format('{schema}.take: nothing is granted for another %s s, since leases may still run that the server has lost', ceil((e.fresh - now_) / 1e6));
     END IF;
     IF EXISTS (SELECT FROM {schema}.entry
-      WHERE key = p_key AND kind <> 's' AND {schema}.over_1(kind, ends, reserved, called) > now_)
+      WHERE key = p_key AND kind <> 's' AND {schema}.over_{v}(kind, ends, reserved, called) > now_)
     THEN
       RAISE EXCEPTION USING ERRCODE = 'LK003';
     END IF;
