@@ -70,7 +70,8 @@ impl Fault {
             return refused(
                 ErrorKind::LimitExceeded,
                 format!(
-                    "`{name}` takes fewer operations at a time: raise its `--max-txn-ops` to 128"
+                    "`{name}` takes fewer operations at a time: lock fewer keys at once, or raise its \
+                     `--max-txn-ops` to 128 or more"
                 ),
             );
         }

@@ -10,6 +10,13 @@ use super::clock::Instant;
 /// more. So nothing has begun later than that after the time in its record.
 pub(super) const LATE: Duration = Duration::from_millis(250);
 
+/// How long one may take to claim that could take the key.
+const ABSENT: Duration = Duration::from_millis(250);
+/// The same for one that waits for other keys as well: it is heard of each second.
+const ABSENT_SET: Duration = Duration::from_millis(2500);
+/// Of those whose links are slower than this nothing comes in time.
+const LONGEST_GRACE: Duration = Duration::from_secs(5);
+
 /// An entry's value. Times are microseconds on the clock of the election `term`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Record {
@@ -27,6 +34,8 @@ pub(super) struct Record {
     pub(super) most: u64,
     /// How many keys the acquisition is of.
     pub(super) keys: usize,
+    /// How much longer than others one that waits may take to claim, since its link is slow: microseconds.
+    pub(super) grace: u64,
     /// Who asks, by the name of its inbox.
     pub(super) client: String,
     pub(super) note: String,
@@ -43,16 +52,16 @@ fn number(mode: Mode) -> i64 {
 
 impl Record {
     pub(super) fn write(&self) -> Vec<u8> {
-        let Self { mode, ttl, term, since, granted, least, most, keys, client, note } = self;
+        let Self { mode, ttl, term, since, granted, least, most, keys, grace, client, note } = self;
         let mode = number(*mode);
         let times = format!("{term} {since} {granted} {least} {most}");
-        format!("1 {mode} {ttl} {times} {keys} {client} {note}").into_bytes()
+        format!("1 {mode} {ttl} {times} {keys} {grace} {client} {note}").into_bytes()
     }
 
     /// Reads a value; `None` if it is none of ours.
     pub(super) fn read(value: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(value).ok()?;
-        let mut parts = text.splitn(11, ' ');
+        let mut parts = text.splitn(12, ' ');
         let mut next = || parts.next();
         if next()? != "1" {
             return None;
@@ -71,6 +80,7 @@ impl Record {
             least: next()?.parse().ok()?,
             most: next()?.parse().ok()?,
             keys: next()?.parse().ok()?,
+            grace: next()?.parse().ok()?,
             client: next()?.to_owned(),
             note: next()?.to_owned(),
         })
@@ -132,6 +142,12 @@ impl Record {
         Duration::from_micros(now.latest.saturating_sub(self.since))
     }
 
+    /// One that could take the key and has not for so long is taken to be gone.
+    pub(super) fn absent_after(&self) -> Duration {
+        let grace = Duration::from_micros(self.grace).min(LONGEST_GRACE);
+        grace + if self.keys > 1 { ABSENT_SET } else { ABSENT }
+    }
+
     pub(super) fn least(&self) -> Duration {
         Duration::from_micros(self.least)
     }
@@ -155,6 +171,7 @@ mod tests {
             least: 1,
             most: 2,
             keys: 1,
+            grace: 5,
             client: "c".into(),
             note: "a note\nof several words".into(),
         }
@@ -168,7 +185,7 @@ mod tests {
         }
         assert_eq!(Record::read(&record().write()), Some(record()));
         assert_eq!(Record::read(b"something else"), None);
-        assert_eq!(Record::read(b"2 0 10 1 1 1 0 0 1 c "), None);
+        assert_eq!(Record::read(b"2 0 10 1 1 1 0 0 1 0 c "), None);
     }
 
     #[test]

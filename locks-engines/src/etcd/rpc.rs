@@ -1,7 +1,8 @@
 //! Calls to one member of a cluster.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::uri::PathAndQuery;
 use prost::Message;
@@ -40,6 +41,8 @@ pub(super) struct Rpc {
     patience: Duration,
     /// The same where a password is looked at, which is made to take long.
     reach: Duration,
+    /// How long answers have taken of late, in microseconds.
+    trip: Arc<AtomicU64>,
 }
 
 impl Rpc {
@@ -49,12 +52,17 @@ impl Rpc {
         patience: Duration,
         reach: Duration,
     ) -> Self {
-        Self { channel, login, token: Arc::default(), patience, reach }
+        Self { channel, login, token: Arc::default(), patience, reach, trip: Arc::default() }
     }
 
     /// How long an answer may take.
     pub(super) fn patience(&self) -> Duration {
         self.patience
+    }
+
+    /// How long answers have taken of late: the longest counts, and fades.
+    pub(super) fn trip(&self) -> Duration {
+        Duration::from_micros(self.trip.load(Ordering::Relaxed))
     }
 
     pub(super) async fn range(&self, request: &RangeRequest) -> Result<RangeResponse, Status> {
@@ -126,7 +134,10 @@ impl Rpc {
         Q: Message + Clone + Send + Sync + 'static,
         A: Message + Default + Send + Sync + 'static,
     {
+        let sent = Instant::now();
         let answer = self.call(path, request, self.patience).await;
+        let took = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.trip.store(took.max(self.trip.load(Ordering::Relaxed) / 8 * 7), Ordering::Relaxed);
         match answer {
             // Tokens run out, and change with the users.
             Err(status) if self.login.is_some() && wants_new_token(&status) => {

@@ -35,6 +35,9 @@ pub(super) struct Place {
     pub(super) entry: Entry,
 }
 
+/// The entries of a key: when each was created, and how long it may take to claim if it waits.
+pub(super) type Entries = BTreeMap<Vec<u8>, (i64, Duration)>;
+
 /// Everything of one key.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Standing {
@@ -65,11 +68,6 @@ pub(super) enum Verdict {
     /// Locks and permits do not mix.
     Mismatch,
 }
-
-/// One that could take the key and has not for so long is taken to be gone.
-pub(super) const ABSENT: Duration = Duration::from_millis(250);
-/// The same for one that waits for other keys as well: it is heard of each second.
-pub(super) const ABSENT_SET: Duration = Duration::from_millis(2500);
 
 impl Hold {
     /// The record of the hold, or else of the reservation.
@@ -147,10 +145,6 @@ impl Place {
         entry.note.clone_from(&record.note);
         entry
     }
-
-    fn absent_after(&self) -> Duration {
-        if self.entry.record.keys > 1 { ABSENT_SET } else { ABSENT }
-    }
 }
 
 impl Standing {
@@ -190,11 +184,13 @@ impl Standing {
         self.places.iter().find(|place| place.id == id)
     }
 
-    /// Everything there is: when it was created, and whether it is of several keys.
-    pub(super) fn entries(&self) -> BTreeMap<Vec<u8>, (i64, bool)> {
+    /// Everything there is: when it was created, and how long it may take to claim if it waits.
+    pub(super) fn entries(&self) -> Entries {
         let holds = self.holds.iter().flat_map(|hold| hold.held.iter().chain(&hold.reserved));
         let entries = holds.chain(self.places.iter().map(|place| &place.entry));
-        entries.map(|entry| (entry.name.clone(), (entry.created, entry.record.keys > 1))).collect()
+        entries
+            .map(|entry| (entry.name.clone(), (entry.created, entry.record.absent_after())))
+            .collect()
     }
 
     /// The entries whose times this clock cannot tell, though somebody has to know them.
@@ -261,7 +257,7 @@ impl Standing {
             Mode::Permit { of } => used < of as usize,
         };
         let head_is_absent = queue.first().is_some_and(|first| {
-            asker.is_fair && can_go(first) && asker.idle >= first.absent_after()
+            asker.is_fair && can_go(first) && asker.idle >= first.entry.record.absent_after()
         });
         self.queue(asker, &queue, head_is_absent, used, over())
     }

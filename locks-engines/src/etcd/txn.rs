@@ -8,7 +8,11 @@ pub(super) fn is_empty(Span(key, range_end): Span) -> Compare {
     Compare { result: 0, target: 1, key, range_end, revision: Some(Revision::Create(0)) }
 }
 
-/// Nothing in this span was put since that revision. What was removed does not show.
+/// How many comparisons, and how many operations either way, etcd takes unless told otherwise.
+pub(super) const MOST: usize = 128;
+
+/// Nothing in this span was put since that revision. What was removed does not show: whoever asks may have
+/// more than it has found, and what it removes says what it was.
 pub(super) fn is_unchanged(Span(key, range_end): Span, since: i64) -> Compare {
     Compare { result: 2, target: 2, key, range_end, revision: Some(Revision::Change(since + 1)) }
 }
@@ -48,5 +52,9 @@ pub(super) fn change(key: Vec<u8>, value: Vec<u8>) -> Operation {
 }
 
 pub(super) fn delete(key: Vec<u8>) -> Operation {
-    Request::Delete(DeleteRequest { key }).into()
+    delete_all(Span(key, Vec::new()))
+}
+
+pub(super) fn delete_all(Span(key, range_end): Span) -> Operation {
+    Request::Delete(DeleteRequest { key, range_end, prev_kv: true }).into()
 }

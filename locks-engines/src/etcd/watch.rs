@@ -3,7 +3,7 @@
 //! Each picture is kept by a watch of the key, so that a waiter claims when its turn has come and not
 //! whenever something happens. It only hints: what counts is what a claim finds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use super::cluster::Cluster;
 use super::layout::{Kind, Layout, Span};
 use super::record::Record;
 use super::rpc::Rpc;
-use super::standing::{ABSENT, ABSENT_SET};
+use super::standing::Entries;
 use super::wire::{
     Event, KeyValue, WatchCancel, WatchCreate, WatchRequest, WatchResponse, Watching,
 };
@@ -26,8 +26,6 @@ use crate::link::Link;
 const INBOX: i64 = 1;
 /// One that waits claims each second; what has not for so long has given up.
 const FORGOTTEN: Duration = Duration::from_secs(5);
-/// A member that refuses a watch so soon after it was connected to refuses it for good.
-const YOUNG: Duration = Duration::from_secs(1);
 
 /// The watches of a connection.
 pub(super) struct Watches {
@@ -35,7 +33,6 @@ pub(super) struct Watches {
     layout: Layout,
     inbox: Span,
     link: Weak<Link<Cluster>>,
-    opened: Instant,
     state: Mutex<State>,
 }
 
@@ -47,8 +44,8 @@ struct State {
 
 struct Picture {
     watch: i64,
-    /// Everything of the key: when it was created, and whether it is of several keys.
-    entries: BTreeMap<Vec<u8>, (i64, bool)>,
+    /// Everything of the key.
+    entries: Entries,
     /// The last change that it knows of, and when it heard of it.
     revision: i64,
     changed: Instant,
@@ -78,6 +75,9 @@ enum Chance {
 
 impl Watches {
     /// Opens the stream, with the watch of the client's inbox on it. `ended` is called once, at its end.
+    ///
+    /// # Errors
+    /// Those of the call, and what the user may not watch.
     pub(super) async fn open(
         rpc: &Rpc,
         link: &Arc<Link<Cluster>>,
@@ -92,12 +92,19 @@ impl Watches {
             layout,
             inbox: inbox.clone(),
             link: Arc::downgrade(link),
-            opened: Instant::now(),
             state: Mutex::new(state),
         });
         watches.create(INBOX, inbox, 0);
         let path = "/etcdserverpb.Watch/Watch";
         let mut answers = rpc.stream::<WatchRequest, WatchResponse>(path, outgoing).await?;
+        let first = tokio::time::timeout(rpc.patience(), answers.message()).await;
+        let first = first.map_err(|_| Status::unavailable("a watch is not answered"))??;
+        if let Some(refused) = first.filter(|answer| answer.canceled) {
+            return Err(match refused.cancel_reason.contains("permission denied") {
+                true => Status::permission_denied(refused.cancel_reason),
+                false => Status::unauthenticated(refused.cancel_reason),
+            });
+        }
         let heard = Arc::downgrade(&watches);
         tokio::spawn(async move {
             let why = loop {
@@ -122,7 +129,7 @@ impl Watches {
         key: &str,
         waiter: Waiter,
         revision: i64,
-        found: impl FnOnce() -> BTreeMap<Vec<u8>, (i64, bool)>,
+        found: impl FnOnce() -> Entries,
     ) {
         let mut state = self.state();
         let state = &mut *state;
@@ -170,7 +177,7 @@ impl Watches {
     }
 
     /// For how long the key has been as it was just found, as far as is known.
-    pub(super) fn idle(&self, key: &str, found: &BTreeMap<Vec<u8>, (i64, bool)>) -> Duration {
+    pub(super) fn idle(&self, key: &str, found: &Entries) -> Duration {
         let state = self.state();
         // A picture of something else is late.
         let picture = state.pictures.get(key).filter(|picture| picture.entries == *found);
@@ -189,6 +196,10 @@ impl Watches {
     /// # Errors
     /// Why the stream is of no further use.
     fn hear(self: &Arc<Self>, answer: WatchResponse) -> Result<(), String> {
+        if answer.canceled && answer.created {
+            // The proof of who the user is came with the stream, and does not hold any more.
+            return Err("a watch was refused".to_owned());
+        }
         if answer.watch_id == INBOX {
             // Cancelled because what it had come to has been compacted.
             if answer.compact_revision > 0 {
@@ -196,10 +207,6 @@ impl Watches {
             }
             self.notice(answer.events);
             return Ok(());
-        }
-        if answer.watch_id < 0 && answer.canceled && self.opened.elapsed() >= YOUNG {
-            // The proof of who the user is came with the stream, and does not hold any more.
-            return Err("a watch was refused".to_owned());
         }
         let mut state = self.state();
         let Some(key) = state.keys.get(&answer.watch_id).cloned() else { return Ok(()) };
@@ -219,7 +226,9 @@ impl Watches {
             let Some(kv) = event.kv else { continue };
             picture.revision = picture.revision.max(kv.mod_revision);
             match event.kind {
-                0 => picture.entries.insert(kv.key.clone(), (kv.create_revision, is_of_set(&kv))),
+                0 => {
+                    picture.entries.insert(kv.key.clone(), (kv.create_revision, absent_after(&kv)))
+                }
                 _ => picture.entries.remove(&kv.key),
             };
         }
@@ -267,9 +276,9 @@ impl Watches {
             return Chance::Now;
         }
         let (mut used, mut unshared) = (false, false);
-        let mut first: Option<(i64, u8, bool)> = None;
+        let mut first: Option<(i64, u8, Duration)> = None;
         let mut ahead_unshared = false;
-        for (name, (created, of_set)) in &picture.entries {
+        for (name, (created, absent_after)) in &picture.entries {
             let Some(name) = self.layout.name(name) else { continue };
             match name.kind {
                 Kind::Hold | Kind::Reservation => {
@@ -280,7 +289,7 @@ impl Watches {
                 Kind::Place if waiter.place.is_none_or(|own| *created < own) => {
                     ahead_unshared |= name.mode != b'2';
                     if first.is_none_or(|(earliest, ..)| *created < earliest) {
-                        first = Some((*created, name.mode, *of_set));
+                        first = Some((*created, name.mode, *absent_after));
                     }
                 }
                 Kind::Place => {}
@@ -292,15 +301,11 @@ impl Watches {
             // How many there may be is not known here.
             Mode::Permit { .. } => (true, false),
         };
-        let Some((_, mode, of_set)) = first.filter(|_| is_free && is_blocked) else {
+        let Some((_, mode, absent_after)) = first.filter(|_| is_free && is_blocked) else {
             return if is_free && !is_blocked { Chance::Now } else { Chance::None };
         };
         let head_can_go = if mode == b'2' { !unshared } else { !used };
-        match (head_can_go, of_set) {
-            (false, _) => Chance::None,
-            (true, true) => Chance::After(ABSENT_SET),
-            (true, false) => Chance::After(ABSENT),
-        }
+        if head_can_go { Chance::After(absent_after) } else { Chance::None }
     }
 
     fn notice(&self, events: Vec<Event>) {
@@ -323,6 +328,6 @@ impl Watches {
     }
 }
 
-fn is_of_set(kv: &KeyValue) -> bool {
-    Record::read(&kv.value).is_some_and(|record| record.keys > 1)
+fn absent_after(kv: &KeyValue) -> Duration {
+    Record::read(&kv.value).map_or(Duration::ZERO, |record| record.absent_after())
 }

@@ -65,12 +65,19 @@ pub(super) struct PutResponse {}
 pub(super) struct DeleteRequest {
     #[prost(bytes = "vec", tag = "1")]
     pub(super) key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) range_end: Vec<u8>,
+    #[prost(bool, tag = "3")]
+    pub(super) prev_kv: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message)]
 pub(super) struct DeleteResponse {
     #[prost(int64, tag = "2")]
     pub(super) deleted: i64,
+    /// What was removed, if it was asked for.
+    #[prost(message, repeated, tag = "3")]
+    pub(super) prev_kvs: Vec<KeyValue>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -244,11 +251,16 @@ pub(super) struct WatchResponse {
     /// -1: it is not said which one was refused.
     #[prost(int64, tag = "2")]
     pub(super) watch_id: i64,
+    #[prost(bool, tag = "3")]
+    pub(super) created: bool,
     #[prost(bool, tag = "4")]
     pub(super) canceled: bool,
     /// Not zero if it was cancelled because what it starts from has been compacted.
     #[prost(int64, tag = "5")]
     pub(super) compact_revision: i64,
+    /// Why it was refused.
+    #[prost(string, tag = "6")]
+    pub(super) cancel_reason: String,
     #[prost(message, repeated, tag = "11")]
     pub(super) events: Vec<Event>,
 }
@@ -311,9 +323,20 @@ impl TxnResponse {
 
     /// How many keys each of its deletions removed, in their order.
     pub(super) fn deleted(&self) -> impl Iterator<Item = i64> {
-        self.responses.iter().filter_map(|outcome| match outcome.response {
+        self.responses.iter().filter_map(|outcome| match &outcome.response {
             Some(Response::Delete(deleted)) => Some(deleted.deleted),
             _ => None,
         })
+    }
+
+    /// The names of what its deletions removed.
+    pub(super) fn removed(&self) -> impl Iterator<Item = &[u8]> {
+        self.responses
+            .iter()
+            .flat_map(|outcome| match &outcome.response {
+                Some(Response::Delete(deleted)) => deleted.prev_kvs.as_slice(),
+                _ => &[],
+            })
+            .map(|kv| kv.key.as_slice())
     }
 }

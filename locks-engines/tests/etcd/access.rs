@@ -96,6 +96,37 @@ fn who_waits_with_a_proof_that_has_run_out_is_called() {
     waiter.join().unwrap().unwrap();
 }
 
+/// The same when it happens right after the connection was made.
+#[test]
+fn who_waits_with_a_proof_that_was_taken_back_at_once_is_called() {
+    let server = with_users_and(&["--bcrypt-cost", "4"]);
+    let app = || client(server.builder().namespace("billing").user("app").password("hunter2"));
+    let (ours, theirs) = (app(), app());
+    let guard = ours.named("k").acquire().unwrap();
+    drop(theirs.named("other").acquire().unwrap());
+    // What was given before is forgotten.
+    server.command(&["--user", "root:rootpw", "auth", "disable"]);
+    server.command(&["auth", "enable"]);
+    let waiter = std::thread::spawn(move || theirs.named("k").wait(WAIT).acquire().map(drop));
+    until(|| server.gauge("etcd_debugging_mvcc_watcher_total") == 3);
+    guard.release().unwrap();
+    waiter.join().unwrap().unwrap();
+}
+
+#[test]
+fn a_user_who_may_not_watch_what_it_has_to_hear_of_is_told() {
+    let server = with_users();
+    let with_root = |words: &[&str]| server.command(&[words, &["--user", "root:rootpw"]].concat());
+    with_root(&["user", "add", "half:pw"]);
+    with_root(&["role", "add", "half"]);
+    // The keys, and not the notices behind them.
+    with_root(&["role", "grant-permission", "half", "readwrite", "billing", "billing\u{2}"]);
+    with_root(&["user", "grant-role", "half", "half"]);
+    let error = refusal(&client(server.builder().namespace("billing").user("half").password("pw")));
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+    assert!(error.to_string().contains("grant-permission"), "{error}");
+}
+
 #[test]
 fn a_user_where_there_are_none_is_said_so() {
     let server = Server::start();

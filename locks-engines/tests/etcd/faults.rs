@@ -1,5 +1,8 @@
 //! Holders that are killed, servers that hang, restart or lose data.
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -192,6 +195,117 @@ fn a_dead_head_of_the_queue_holds_nobody_up_for_its_lease() {
     drop(guard);
     assert!(behind.join().unwrap() > token);
     assert_eq!(waiters(), 0);
+}
+
+/// More of them than a transaction takes operations.
+#[test]
+fn c6_all_of_many_holders_are_robbed_at_once_and_named() {
+    const HOLDERS: usize = 150;
+    let server = Server::shared();
+    let (namespace, ours) = at(&server);
+    let held: Vec<_> = (0..HOLDERS).map(|_| ours.named("k").shared().acquire().unwrap()).collect();
+    let theirs = client(&format!("{} {namespace}", server.member()));
+    let thief = theirs.named("k").steal_after(Duration::from_millis(1)).wait(LONG);
+    let thief = thief.acquire().unwrap();
+    assert_eq!(thief.stolen_from().len(), HOLDERS);
+    until(|| held.iter().all(|guard| guard.is_lost()));
+    for guard in &held {
+        assert!(thief.token() > guard.token());
+    }
+    let found = theirs.list().unwrap();
+    assert_eq!(found.iter().map(|lock| lock.holders.len()).sum::<usize>(), 1, "{found:?}");
+    thief.release().unwrap();
+    // A set of as many keys as there may be, all of them held by others.
+    let keys: Vec<String> = (0..32).map(|number| format!("k{number}")).collect();
+    let held = ours.all(&keys).hold_at_least(Duration::from_millis(1)).acquire().unwrap();
+    let thief = theirs.all(&keys).steal_after(Duration::from_millis(1)).wait(LONG);
+    let thief = thief.acquire().unwrap();
+    until(|| held.is_lost());
+    thief.release().unwrap();
+    assert!(theirs.list().unwrap().is_empty());
+}
+
+#[test]
+fn a_claim_that_is_repeated_elsewhere_leaves_no_place_in_the_queue() {
+    let server = Server::shared();
+    let namespace = namespace();
+    let store = || server.builder().namespace(&namespace).into_store().unwrap();
+    let (ours, theirs) = (store(), store());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut claim = locks_core::LeaseClaim::new("k", locks_core::AcquisitionId::unique(), LONG);
+    claim.place = Some(locks_core::LeasePlace::new(Duration::ZERO, LONG));
+    let mut tokens = Vec::new();
+    for store in [&ours, &theirs] {
+        match runtime.block_on(store.claim(&claim)).unwrap() {
+            locks_core::Claimed::Granted(token) => tokens.push(token),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(tokens[0], tokens[1]);
+    let found = runtime.block_on(ours.list(&locks_core::Query::Key("k".into()))).unwrap();
+    assert_eq!(found.len(), 1, "{found:?}");
+}
+
+/// One that hears late that it can go, and is heard late, is not gone.
+#[test]
+fn who_waits_behind_a_slow_link_is_not_passed_over() {
+    let server = Server::shared();
+    let (namespace, ours) = at(&server);
+    let slow = Slow::start(server.member(), Duration::from_millis(250));
+    let client = |member: String| {
+        let builder = locks_engines::etcd::Etcd::builder([member]).namespace(&namespace);
+        builder.connect(LONG).build().unwrap().into_backend()
+    };
+    let (far, near) = (client(slow.0.clone()), client(server.member()));
+    drop(far.named("other").acquire().unwrap());
+    let waiters = || ours.list().unwrap().iter().map(|lock| lock.waiters.len()).sum::<usize>();
+    let guard = ours.named("k").acquire().unwrap();
+    let wait = |backend: Backend| {
+        thread::spawn(move || backend.named("k").wait(LONG).acquire().unwrap().token())
+    };
+    let first = wait(far);
+    until(|| waiters() == 1);
+    let second = wait(near);
+    until(|| waiters() == 2);
+    guard.release().unwrap();
+    assert!(first.join().unwrap() < second.join().unwrap());
+}
+
+/// A way to a server on which everything takes a while.
+struct Slow(String);
+
+impl Slow {
+    fn start(to: String, takes: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        thread::spawn(move || {
+            for near in listener.incoming() {
+                let (near, far) = (near.unwrap(), TcpStream::connect(&to).unwrap());
+                let (near_again, far_again) = (near.try_clone().unwrap(), far.try_clone().unwrap());
+                Self::carry(near, far, takes);
+                Self::carry(far_again, near_again, takes);
+            }
+        });
+        Self(address)
+    }
+
+    fn carry(mut from: TcpStream, mut to: TcpStream, takes: Duration) {
+        let (sender, parts) = mpsc::channel::<(Instant, Vec<u8>)>();
+        thread::spawn(move || {
+            let mut part = [0; 4096];
+            while let Ok(length @ 1..) = from.read(&mut part) {
+                let _ = sender.send((Instant::now() + takes, part[..length].to_vec()));
+            }
+        });
+        thread::spawn(move || {
+            for (due, part) in parts {
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                if to.write_all(&part).is_err() {
+                    return;
+                }
+            }
+        });
+    }
 }
 
 #[test]

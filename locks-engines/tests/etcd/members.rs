@@ -76,6 +76,30 @@ fn holders_keep_their_locks_when_the_leader_is_killed() {
 }
 
 #[test]
+fn members_that_are_dead_or_still_learn_are_passed_by() {
+    let mut cluster = Cluster::start();
+    cluster.0[0].process.kill();
+    let ours = cluster.client();
+    drop(ours.named("k").wait(LEASE).acquire().unwrap());
+    // A member that has no vote yet, and answers nothing.
+    let server = Server::start();
+    let ports = Ports::free();
+    let peer = ports.peer_url();
+    server.command(&["member", "add", "pupil", "--learner", "--peer-urls", &peer]);
+    let all = format!("default={},pupil={peer}", server.peer_url());
+    let words = ["--initial-cluster", all.as_str(), "--initial-cluster-state", "existing"];
+    let pupil = Server::launch(ports, "pupil", &words);
+    until(|| std::net::TcpStream::connect(pupil.member()).is_ok());
+    let both = Etcd::builder([pupil.member(), server.member()]).connect(LEASE);
+    let ours = both.build().unwrap().into_backend();
+    drop(ours.named("k").wait(LEASE).acquire().unwrap());
+    let alone = Etcd::builder([pupil.member()]).connect(Duration::from_secs(5)).build().unwrap();
+    let error = alone.into_backend().named("k").wait(false).acquire().unwrap_err();
+    assert_eq!(error.kind(), locks_core::ErrorKind::Unavailable, "{error}");
+    assert!(error.to_string().contains("learner"), "{error}");
+}
+
+#[test]
 fn without_a_majority_nothing_is_granted_and_with_it_all_goes_on() {
     let mut cluster = Cluster::start();
     let ours = cluster.client();

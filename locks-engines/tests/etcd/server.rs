@@ -164,6 +164,10 @@ impl Server {
         assert!(self.answers(), "it is started once more");
     }
 
+    pub(crate) fn peer_url(&self) -> String {
+        self.ports.peer_url()
+    }
+
     pub(crate) fn member(&self) -> String {
         format!("127.0.0.1:{}", self.ports.clients)
     }

@@ -56,10 +56,11 @@ impl Directory {
         Self::within(&std::env::temp_dir(), what)
     }
 
-    /// One in memory, where there is such a place: for programs that wait for the disk at each step.
+    /// One in memory, where there is such a place with room for several: for programs that wait for the disk
+    /// at each step.
     pub(crate) fn in_memory(what: &str) -> Self {
         let memory = Path::new("/dev/shm");
-        if memory.is_dir() { Self::within(memory, what) } else { Self::new(what) }
+        if room(memory) >= ROOM { Self::within(memory, what) } else { Self::new(what) }
     }
 
     fn within(place: &Path, what: &str) -> Self {
@@ -73,6 +74,18 @@ impl Directory {
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
+}
+
+/// How many kilobytes a place in memory has to have left: a server takes a fifth of that.
+const ROOM: u64 = 1 << 20;
+
+/// How many kilobytes are left there; none where there is no such place.
+fn room(place: &Path) -> u64 {
+    let output = Command::new("df").arg("-Pk").arg(place).output();
+    let text = output.map(|output| output.stdout).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let line = text.lines().nth(1).unwrap_or("");
+    line.split_whitespace().nth(3).and_then(|left| left.parse().ok()).unwrap_or(0)
 }
 
 impl Drop for Directory {
