@@ -41,7 +41,9 @@ pub(crate) fn clean(directory: &Directory, unused_for: Duration) -> Result<Clean
             Ok(Some(false)) => cleaned.kept += 1,
             // No lock file, or somebody else was quicker.
             Ok(None) => {}
-            Err(Failure::Io(error)) => return Err(fault::at(directory, &name, "removed", error)),
+            Err(Failure::Io(error)) => {
+                return Err(directory.lock_file(&name).failed("removed", error));
+            }
             Err(Failure::Books(error)) => return Err(error),
         }
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use locks_core::{LockError, LostCause, Op, Token};
 
 use crate::directory::{Directory, Entered, Exchange, Outcome};
-use crate::fault;
 use crate::files::Files;
 use crate::kernel::{self, LockTable, Nanos, Opened, Process};
 use crate::name;
@@ -42,11 +41,11 @@ impl Eviction<'_> {
     fn attempt(&self, token: u64) -> Result<Option<bool>, LockError> {
         let Self { directory, key, .. } = *self;
         let name = &*name::of_key(key);
-        let failed = |error| fault::at(directory, name, "released", error).with_key(key);
+        let failed = |error| directory.lock_file(name).failed("released", error).with_key(key);
         let Some(file) = directory.find_file(name).map_err(failed)? else {
             return match directory.root.inode_at(name).map_err(failed)? {
                 None => Ok(Some(false)),
-                Some(_) => Err(fault::not_ours(directory, name).with_key(key)),
+                Some(_) => Err(directory.lock_file(name).not_ours().with_key(key)),
             };
         };
         let Some(mut entered) = directory.epochs.enter_soon()? else { return Ok(None) };
@@ -122,7 +121,8 @@ impl Eviction<'_> {
         file: &Opened,
         token: u64,
     ) -> Result<Option<bool>, LockError> {
-        let failed = |error| fault::at(self.directory, name, "released", error).with_key(self.key);
+        let failed =
+            |error| self.directory.lock_file(name).failed("released", error).with_key(self.key);
         match fs4::FileExt::try_lock(&**file) {
             Ok(()) => {}
             Err(fs4::TryLockError::WouldBlock) => {

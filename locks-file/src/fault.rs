@@ -1,13 +1,11 @@
 //! Errors about directories and files: what is wrong with which, and what mends it.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use locks_core::{ErrorKind, LockError};
 use rustix::fs::FileType;
 use rustix::io::Errno;
-
-use crate::directory::Directory;
 
 const ANOTHER: &str = "name another directory by `file:///dir`";
 
@@ -115,105 +113,119 @@ pub(crate) fn no_locks(path: &Path, error: io::Error) -> LockError {
     unavailable(&format!("file://{shown}"), why, error)
 }
 
-/// A lock file cannot be opened or made.
-#[cold]
-pub(crate) fn opening(directory: &Directory, name: &str, error: io::Error) -> LockError {
-    let shown = directory.file(name);
-    let shown = shown.display();
-    let why = match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::LOOP) => {
-            format!("lock file `{shown}` is a symbolic link, and is left alone: remove it")
-        }
-        Some(Errno::ISDIR) => {
-            format!("lock file `{shown}` is a directory, and is left alone: remove it")
-        }
-        Some(Errno::NXIO) => {
-            format!("lock file `{shown}` is no regular file, and is left alone: remove it")
-        }
-        Some(Errno::MFILE | Errno::NFILE) => format!(
-            "lock file `{shown}` cannot be opened: {error}; every lock that is held takes one: raise \
-             the limit (`ulimit -n`)"
-        ),
-        Some(Errno::NOENT) => format!(
-            "lock directory `{}` is gone: make it again, or {ANOTHER}",
-            directory.path().display()
-        ),
-        _ => return at(directory, name, "opened", error),
-    };
-    LockError::new(ErrorKind::Io, "")
-        .with_backend(&*directory.name)
-        .with_message(why)
-        .with_source(error)
+/// A file of a lock directory, of which there is something to tell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LockFile<'a> {
+    pub(crate) backend: &'a str,
+    pub(crate) directory: &'a Path,
+    pub(crate) name: &'a str,
 }
 
-#[cold]
-pub(crate) fn no_lock_file(directory: &Directory, name: &str, kind: FileType) -> LockError {
-    let shown = directory.file(name);
-    let shown = shown.display();
-    let what = match kind {
-        FileType::Fifo => "a named pipe",
-        FileType::Directory => "a directory",
-        FileType::Socket => "a socket",
-        FileType::CharacterDevice | FileType::BlockDevice => "a device",
-        _ => "no regular file",
-    };
-    LockError::new(ErrorKind::Io, "")
-        .with_backend(&*directory.name)
-        .with_message(format!("lock file `{shown}` is {what}, and is left alone: remove it"))
-}
+impl LockFile<'_> {
+    fn path(self) -> PathBuf {
+        self.directory.join(self.name)
+    }
 
-#[cold]
-pub(crate) fn foreign_file(directory: &Directory, name: &str, owner: u32) -> LockError {
-    let (shown, me) = (directory.file(name), rustix::process::geteuid().as_raw());
-    let shown = shown.display();
-    LockError::new(ErrorKind::Io, "").with_backend(&*directory.name).with_message(format!(
-        "lock file `{shown}` belongs to user {owner}, and this is user {me}: remove it, or, if several \
-         users share the directory, say `?users=several`"
-    ))
-}
+    /// A lock file cannot be opened or made.
+    #[cold]
+    pub(crate) fn opening(self, error: io::Error) -> LockError {
+        let shown = self.path();
+        let shown = shown.display();
+        let why = match error.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::LOOP) => {
+                format!("lock file `{shown}` is a symbolic link, and is left alone: remove it")
+            }
+            Some(Errno::ISDIR) => {
+                format!("lock file `{shown}` is a directory, and is left alone: remove it")
+            }
+            Some(Errno::NXIO) => {
+                format!("lock file `{shown}` is no regular file, and is left alone: remove it")
+            }
+            Some(Errno::MFILE | Errno::NFILE) => format!(
+                "lock file `{shown}` cannot be opened: {error}; every lock that is held takes one: raise \
+                 the limit (`ulimit -n`)"
+            ),
+            Some(Errno::NOENT) => format!(
+                "lock directory `{}` is gone: make it again, or {ANOTHER}",
+                self.directory.display()
+            ),
+            _ => return self.failed("opened", error),
+        };
+        LockError::new(ErrorKind::Io, "")
+            .with_backend(self.backend)
+            .with_message(why)
+            .with_source(error)
+    }
 
-/// A file of somebody else's has the name of a lock file, in a directory that is not for lock files alone
-/// (F9).
-#[cold]
-pub(crate) fn not_ours(directory: &Directory, name: &str) -> LockError {
-    let shown = directory.file(name);
-    let shown = shown.display();
-    LockError::new(ErrorKind::Io, "").with_backend(&*directory.name).with_message(format!(
-        "`{shown}` is no lock file, and is left alone: name a directory of its own for locks by \
-         `file:///dir`, or, if nobody needs the file, remove it"
-    ))
-}
+    #[cold]
+    pub(crate) fn no_lock_file(self, kind: FileType) -> LockError {
+        let shown = self.path();
+        let shown = shown.display();
+        let what = match kind {
+            FileType::Fifo => "a named pipe",
+            FileType::Directory => "a directory",
+            FileType::Socket => "a socket",
+            FileType::CharacterDevice | FileType::BlockDevice => "a device",
+            _ => "no regular file",
+        };
+        LockError::new(ErrorKind::Io, "")
+            .with_backend(self.backend)
+            .with_message(format!("lock file `{shown}` is {what}, and is left alone: remove it"))
+    }
 
-/// Whoever owns neither a file nor its directory cannot put another in its place.
-#[cold]
-pub(crate) fn sticky(directory: &Directory, name: &str, error: io::Error) -> LockError {
-    let shown = directory.file(name);
-    let (shown, place) = (shown.display(), directory.path().display());
-    let why = format!(
-        "lock file `{shown}` cannot be taken over: {error}; it belongs to another user, and `{place}` is \
-         sticky: `chmod -t` it, or have the user of either take the lock over"
-    );
-    unavailable(&directory.name, why, error)
-}
+    #[cold]
+    pub(crate) fn foreign_file(self, owner: u32) -> LockError {
+        let (shown, me) = (self.path(), rustix::process::geteuid().as_raw());
+        let shown = shown.display();
+        LockError::new(ErrorKind::Io, "").with_backend(self.backend).with_message(format!(
+            "lock file `{shown}` belongs to user {owner}, and this is user {me}: remove it, or, if several \
+             users share the directory, say `?users=several`"
+        ))
+    }
 
-/// Something else went wrong with a lock file.
-#[cold]
-pub(crate) fn at(directory: &Directory, name: &str, verb: &str, error: io::Error) -> LockError {
-    let shown = directory.file(name);
-    let shown = shown.display();
-    let advice = match error.kind() {
-        io::ErrorKind::PermissionDenied => "; give this user the right to it",
-        io::ErrorKind::StorageFull => {
-            "; make room: a lock is not granted before it is written down"
-        }
-        io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-            "; raise the limit: a lock is not granted before it is written down"
-        }
-        io::ErrorKind::ReadOnlyFilesystem => "; name a directory that can be written to",
-        _ => "",
-    };
-    let why = format!("lock file `{shown}` cannot be {verb}: {error}{advice}");
-    unavailable(&directory.name, why, error)
+    /// A file of somebody else's has the name of a lock file, in a directory that is not for lock files alone
+    /// (F9).
+    #[cold]
+    pub(crate) fn not_ours(self) -> LockError {
+        let shown = self.path();
+        let shown = shown.display();
+        LockError::new(ErrorKind::Io, "").with_backend(self.backend).with_message(format!(
+            "`{shown}` is no lock file, and is left alone: name a directory of its own for locks by \
+             `file:///dir`, or, if nobody needs the file, remove it"
+        ))
+    }
+
+    /// Whoever owns neither a file nor its directory cannot put another in its place.
+    #[cold]
+    pub(crate) fn sticky(self, error: io::Error) -> LockError {
+        let shown = self.path();
+        let (shown, place) = (shown.display(), self.directory.display());
+        let why = format!(
+            "lock file `{shown}` cannot be taken over: {error}; it belongs to another user, and `{place}` is \
+             sticky: `chmod -t` it, or have the user of either take the lock over"
+        );
+        unavailable(self.backend, why, error)
+    }
+
+    /// Something else went wrong with a lock file.
+    #[cold]
+    pub(crate) fn failed(self, verb: &str, error: io::Error) -> LockError {
+        let shown = self.path();
+        let shown = shown.display();
+        let advice = match error.kind() {
+            io::ErrorKind::PermissionDenied => "; give this user the right to it",
+            io::ErrorKind::StorageFull => {
+                "; make room: a lock is not granted before it is written down"
+            }
+            io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+                "; raise the limit: a lock is not granted before it is written down"
+            }
+            io::ErrorKind::ReadOnlyFilesystem => "; name a directory that can be written to",
+            _ => "",
+        };
+        let why = format!("lock file `{shown}` cannot be {verb}: {error}{advice}");
+        unavailable(self.backend, why, error)
+    }
 }
 
 /// The directory's own bookkeeping is held up.

@@ -36,7 +36,7 @@ pub(crate) struct Files {
     passed_on: Mutex<PassedOn>,
     next: AtomicU64,
     rounds: Mutex<Option<Alarm>>,
-    pub(crate) waits: Waits,
+    pub(crate) waits: Arc<Waits>,
     /// The engine in front, which is told of losses.
     pub(crate) engine: OnceLock<WeakEngine>,
     /// The process that it was opened in: a forked child has its memory, but not its locks.
@@ -55,15 +55,16 @@ struct PassedOn {
 
 impl Files {
     pub(crate) fn new(directory: Directory) -> Arc<Self> {
+        let process = Process::this();
         Arc::new(Self {
             place: Mutex::new(Arc::new(directory)),
             held: Mutex::default(),
             passed_on: Mutex::default(),
             next: AtomicU64::new(1),
             rounds: Mutex::new(None),
-            waits: Waits::default(),
+            waits: Waits::new(process.clone()),
             engine: OnceLock::new(),
-            process: Process::this(),
+            process,
             generation: kernel::generation(),
         })
     }
@@ -123,7 +124,9 @@ impl Files {
         for held in held.values().filter(|held| held.terms().token == token.get()) {
             let kept = rustix::io::fcntl_setfd(&*held.file, rustix::io::FdFlags::empty());
             kept.map_err(|error| {
-                fault::at(&held.directory, &held.name, "handed on", error.into())
+                held.directory
+                    .lock_file(&held.name)
+                    .failed("handed on", error.into())
                     .with_key(&*held.key)
             })?;
         }
@@ -184,7 +187,7 @@ impl Files {
         }
         let unlocked = held.unlock();
         outcome.and(unlocked.map_err(|error| {
-            fault::at(&held.directory, &held.name, "unlocked", error).with_key(&*held.key)
+            held.directory.lock_file(&held.name).failed("unlocked", error).with_key(&*held.key)
         }))
     }
 

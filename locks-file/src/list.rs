@@ -6,11 +6,11 @@ use std::time::Duration;
 use locks_core::{ErrorKind, HolderInfo, LockError, LockInfo, Mode, Query, Token, WaiterInfo};
 
 use crate::directory::Directory;
+use crate::fault;
 use crate::files::Files;
 use crate::kernel::{self, LockTable, Opened, Process, Seen};
 use crate::name::{self, Named};
 use crate::record::{Entry, Record, Text, describe, stranger};
-use crate::{fault, waiting};
 
 /// The keys that are held, waited for or reserved.
 ///
@@ -28,7 +28,7 @@ pub(crate) fn inspect(files: &Files, query: &Query) -> Result<Vec<LockInfo>, Loc
             found.extend(looking.look_at(&name));
         }
     }
-    waiting::add_to(files, directory, &mut found);
+    files.waits.add_to(directory, &mut found);
     for info in &mut found {
         // Found process by process; of those that wait in the kernel it is not known since when.
         info.waiters.sort_by_key(|waiter| Reverse(waiter.waited));

@@ -7,6 +7,9 @@ use std::fmt::Write as _;
 
 /// What the names of lock files end with.
 pub(crate) const SUFFIX: &str = ".lock";
+/// What the names of the files begin with that tell who waits; the process's pid namespace, its number there, its
+/// start and when the file was made follow. The process has it locked for as long as it lives.
+pub(crate) const WAITS: &str = ".waiting-";
 /// Longer names are cut off and told apart by a hash: with the suffix they fit where 255 bytes do.
 const LONGEST: usize = 200;
 /// What is left of a name that is cut off.

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use locks_core::LockError;
 
 use crate::directory::{Directory, Entered, Inode};
-use crate::fault;
 use crate::held::{Held, Terms};
 use crate::kernel::{self, LockTable, Nanos, Opened, Process, Seen};
 use crate::name;
@@ -119,7 +118,7 @@ fn rewrite(
     file: &Opened,
     change: impl FnOnce(&mut Record<'_>),
 ) -> Result<Rewritten, LockError> {
-    let failed = |error| fault::at(directory, name, "written", error);
+    let failed = |error| directory.lock_file(name).failed("written", error);
     let Some(entered) = directory.epochs.enter_soon()? else {
         return Ok(Rewritten::NotNow);
     };
@@ -148,7 +147,7 @@ pub(crate) fn change(
     before: u64,
     terms: Option<&Terms>,
 ) -> Result<Rewritten, LockError> {
-    let failed = |error| fault::at(&held.directory, &held.name, "written", error);
+    let failed = |error| held.directory.lock_file(&held.name).failed("written", error);
     let Some(mut entered) = held.directory.epochs.enter_soon()? else {
         return Ok(Rewritten::NotNow);
     };
@@ -195,7 +194,7 @@ pub(crate) fn change(
 /// # Errors
 /// What keeps it from being written.
 pub(crate) fn restore(held: &Held) -> Result<bool, LockError> {
-    let failed = |error| fault::at(&held.directory, &held.name, "written", error);
+    let failed = |error| held.directory.lock_file(&held.name).failed("written", error);
     let Some(mut entered) = held.directory.epochs.enter_soon()? else { return Ok(false) };
     let terms = held.terms();
     if !held.is_at_path().map_err(failed)?
@@ -227,5 +226,5 @@ fn write_anew(held: &Held, terms: &Terms, entered: &mut Entered<'_>) -> Result<(
     record.entries.retain(|entry| entry.token != terms.token);
     record.entries.push(held.entry(terms));
     let written = held.directory.write_record(&held.name, &held.file, &record);
-    written.map_err(|error| fault::at(&held.directory, &held.name, "written", error))
+    written.map_err(|error| held.directory.lock_file(&held.name).failed("written", error))
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use locks_core::{LockError, LostCause, Op};
 
-use crate::fault;
 use crate::files::{Files, lost};
 use crate::held::{Held, Standing, Terms};
 use crate::persist::persist;
@@ -49,7 +48,7 @@ fn attempt(
     update(&mut terms);
     if held.exclusive {
         held.write_alone(&terms).map_err(|error| {
-            fault::at(&held.directory, &held.name, "written", error).with_key(&*held.key)
+            held.directory.lock_file(&held.name).failed("written", error).with_key(&*held.key)
         })?;
     } else {
         let changed = shared::change(held, before.token, Some(&terms));

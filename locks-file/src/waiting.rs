@@ -10,21 +10,19 @@ use std::time::Duration;
 use locks_core::{LockInfo, Mode, WaiterInfo};
 
 use crate::directory::{Directory, Inode};
-use crate::files::Files;
 use crate::kernel::{self, Nanos, Opened, Process};
-use crate::name;
+use crate::name::{self, WAITS};
 use crate::record::{HolderText, tell};
-
-/// What the names of these files begin with; the process's pid namespace, its number there, its start and
-/// when the file was made follow. It has the file locked for as long as it lives.
-pub(crate) const PREFIX: &str = ".waiting-";
 
 /// How often a file is made anew that was taken for a dead process's before it was locked.
 const TRIES: usize = 8;
 
 /// The waits of this process that others are told of.
-#[derive(Debug, Default)]
-pub(crate) struct Waits(Mutex<Told>);
+#[derive(Debug)]
+pub(crate) struct Waits {
+    process: Arc<Process>,
+    told: Mutex<Told>,
+}
 
 #[derive(Debug, Default)]
 struct Told {
@@ -44,14 +42,21 @@ struct Place {
 /// A wait that others are told of, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct ToldWait {
-    files: Arc<Files>,
+    waits: Arc<Waits>,
+    /// That of the process that began it: a forked child leaves the file to it.
+    generation: u64,
     id: u64,
 }
 
 impl Waits {
+    /// None so far, of this process.
+    pub(crate) fn new(process: Arc<Process>) -> Arc<Self> {
+        Arc::new(Self { process, told: Mutex::default() })
+    }
+
     /// Tells others of a wait. Where that cannot be written down they are not told.
     pub(crate) fn tell(
-        files: &Arc<Files>,
+        self: &Arc<Self>,
         directory: &Arc<Directory>,
         key: &str,
         exclusive: bool,
@@ -62,16 +67,39 @@ impl Waits {
             format!("{} since {since} key ", if exclusive { "exclusive" } else { "shared" });
         name::push_escaped(&mut line, key);
         let _ = write!(line, " by {}", about.as_str());
-        let mut told = files.waits.told();
+        let mut told = self.told();
         let known = told.file.as_ref().filter(|place| Arc::ptr_eq(&place.directory, directory));
         if known.is_none_or(Place::is_gone) {
-            told.file = Some(Place::make(directory, &files.process)?);
+            told.file = Some(Place::make(directory, &self.process)?);
         }
         let id = told.next;
         told.next += 1;
         told.lines.push((id, line));
         told.write();
-        Some(ToldWait { files: files.clone(), id })
+        Some(ToldWait { waits: self.clone(), generation: kernel::generation(), id })
+    }
+
+    /// Adds those who wait in other processes; the engine knows those of this one.
+    pub(crate) fn add_to(&self, directory: &Directory, found: &mut Vec<LockInfo>) {
+        let now = kernel::now();
+        let own = self.told().file.as_ref().map(|place| place.file.inode);
+        for waits in of_others(directory) {
+            let Some(mut file) = waits.open(directory, own, &self.process) else { continue };
+            let mut text = String::new();
+            let read = file.read_to_string(&mut text);
+            let Some(lines) = read.ok().and_then(|_| body(&text)) else { continue };
+            for (key, mut waiter) in lines.lines().filter_map(|line| waiter(line, waits.pid, now)) {
+                waiter.party.unseen = !self.process.can_see(waits.space);
+                match found.iter_mut().find(|info| info.key == key) {
+                    Some(info) => info.waiters.push(waiter),
+                    None => {
+                        let mut info = LockInfo::new(key);
+                        info.waiters.push(waiter);
+                        found.push(info);
+                    }
+                }
+            }
+        }
     }
 
     /// The process has no more to tell.
@@ -82,7 +110,7 @@ impl Waits {
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -129,9 +157,9 @@ impl Place {
 impl ToldWait {
     /// Tells others once more where somebody has removed what told them (F10).
     pub(crate) fn renew(&self) {
-        let mut told = self.files.waits.told();
+        let mut told = self.waits.told();
         let Some(gone) = told.file.as_ref().filter(|place| place.is_gone()) else { return };
-        if let Some(place) = Place::make(&gone.directory, &self.files.process) {
+        if let Some(place) = Place::make(&gone.directory, &self.waits.process) {
             told.file = Some(place);
             told.write();
         }
@@ -140,10 +168,10 @@ impl ToldWait {
 
 impl Drop for ToldWait {
     fn drop(&mut self) {
-        if self.files.is_forked() {
+        if kernel::generation() != self.generation {
             return;
         }
-        let mut told = self.files.waits.told();
+        let mut told = self.waits.told();
         told.lines.retain(|(id, _)| *id != self.id);
         told.write();
     }
@@ -153,30 +181,7 @@ impl Drop for ToldWait {
 /// only the time tells it from others.
 fn new_name(process: &Process) -> String {
     let now = kernel::now();
-    format!("{PREFIX}{}-{}-{}-{now}", process.space, process.pid, process.started)
-}
-
-/// Adds those who wait in other processes; the engine knows those of this one.
-pub(crate) fn add_to(files: &Files, directory: &Directory, found: &mut Vec<LockInfo>) {
-    let now = kernel::now();
-    let own = files.waits.told().file.as_ref().map(|place| place.file.inode);
-    for waits in of_others(directory) {
-        let Some(mut file) = waits.open(directory, own, &files.process) else { continue };
-        let mut text = String::new();
-        let read = file.read_to_string(&mut text);
-        let Some(lines) = read.ok().and_then(|_| body(&text)) else { continue };
-        for (key, mut waiter) in lines.lines().filter_map(|line| waiter(line, waits.pid, now)) {
-            waiter.party.unseen = !files.process.can_see(waits.space);
-            match found.iter_mut().find(|info| info.key == key) {
-                Some(info) => info.waiters.push(waiter),
-                None => {
-                    let mut info = LockInfo::new(key);
-                    info.waiters.push(waiter);
-                    found.push(info);
-                }
-            }
-        }
-    }
+    format!("{WAITS}{}-{}-{}-{now}", process.space, process.pid, process.started)
 }
 
 /// Removes what processes have left that are no more.
@@ -221,8 +226,7 @@ impl Theirs {
     }
 
     fn named(name: &str) -> Option<Self> {
-        let numbers =
-            name.strip_prefix(PREFIX)?.split('-').map(|number| number.parse::<u64>().ok());
+        let numbers = name.strip_prefix(WAITS)?.split('-').map(|number| number.parse::<u64>().ok());
         let numbers = numbers.collect::<Option<Vec<_>>>()?;
         let (space, pid, started) = match numbers[..] {
             [space, pid, started, _] => (space, pid, started),

@@ -1,6 +1,5 @@
 use super::enter::Entry;
 use super::{Attempt, DOUBT, Look};
-use crate::fault;
 use crate::kernel::{self, Opened};
 use crate::persist::SOON;
 use crate::record::{Found, Text};
@@ -168,7 +167,7 @@ impl Attempt<'_> {
     pub(super) fn read(&self, file: &Opened) -> Result<Text, LockError> {
         let text = Text::read(file).map_err(|error| self.failed("read", error))?;
         match self.directory.is_anothers(&text) {
-            true => Err(fault::not_ours(&self.directory, &self.name)),
+            true => Err(self.directory.lock_file(&self.name).not_ours()),
             false => Ok(text),
         }
     }

@@ -17,9 +17,9 @@ use crate::directory::{Directory, InLine, Inode, PATIENCE};
 use crate::files::Files;
 use crate::kernel::{self, Nanos, Opened, Process};
 use crate::record::HolderText;
-use crate::waiting::{ToldWait, Waits};
+use crate::waiting::ToldWait;
 use crate::watch::{Signal, pause, watch};
-use crate::{fault, list, name};
+use crate::{list, name};
 
 /// For how long a lock that seems to be nobody's is tried before it counts as contended (F4).
 const DOUBT: Nanos = 10_000_000;
@@ -137,14 +137,8 @@ async fn queue(
         if let Some(told) = &told {
             ToldWait::renew(told);
         } else if now - start >= TOLD_AFTER {
-            told = Waits::tell(
-                files,
-                &attempt.directory,
-                key,
-                attempt.exclusive,
-                start,
-                &attempt.about,
-            );
+            told =
+                files.waits.tell(&attempt.directory, key, attempt.exclusive, start, &attempt.about);
         }
         let by_itself = rhythm.next(now, watched.is_told(), doubtful);
         let last = if attempt.lacks_books { Nanos::MAX } else { last };
@@ -274,6 +268,6 @@ impl<'a> Attempt<'a> {
 
     /// Something with the file went wrong.
     fn failed(&self, verb: &str, error: std::io::Error) -> LockError {
-        fault::at(&self.directory, &self.name, verb, error)
+        self.directory.lock_file(&self.name).failed(verb, error)
     }
 }

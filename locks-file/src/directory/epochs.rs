@@ -23,7 +23,6 @@ use crate::fault;
 use crate::kernel::{self, LockTable, Nanos, Opened, Process};
 use crate::name;
 use crate::record::Text;
-use crate::waiting;
 
 /// The file of the books.
 const BOOKS: &str = ".epochs";
@@ -342,7 +341,7 @@ impl Epochs {
 /// directory.
 fn is_bookkeeping(name: &str) -> bool {
     // The last is of `locks_core::directory`.
-    [BOOKS, ASIDE, PROBE, KEPT, ".default"].contains(&name) || name.starts_with(waiting::PREFIX)
+    [BOOKS, ASIDE, PROBE, KEPT, ".default"].contains(&name) || name.starts_with(name::WAITS)
 }
 
 /// How often somebody has had the books.

@@ -6,7 +6,6 @@ use locks_core::LockError;
 use rustix::fs::{Mode, OFlags};
 
 use super::{Directory, Entered, Root};
-use crate::fault;
 use crate::kernel::Opened;
 use crate::record::Text;
 
@@ -41,7 +40,7 @@ impl<'a, 'e> Exchange<'a, 'e> {
         name: &'a str,
         exclusive: bool,
     ) -> Result<Self, LockError> {
-        let failed = |error| fault::at(directory, name, "taken over", error);
+        let failed = |error| directory.lock_file(name).failed("taken over", error);
         // What a dead thief had made, without having come to note it.
         directory.root.remove(ASIDE).map_err(|error| thwarted(directory, name, error))?;
         let file = directory.make_file(ASIDE).map_err(failed)?;
@@ -76,7 +75,7 @@ impl<'a, 'e> Exchange<'a, 'e> {
             Err(error) => Err(error),
         };
         // Should either fail, the next to have the books does it.
-        let failed = |error| fault::at(directory, name, "taken over", error);
+        let failed = |error| directory.lock_file(name).failed("taken over", error);
         let removed = root.remove(ASIDE).map_err(failed);
         let noted = removed.and_then(|()| entered.note_theft(None));
         match outcome {
@@ -93,8 +92,8 @@ impl<'a, 'e> Exchange<'a, 'e> {
 fn thwarted(directory: &Directory, name: &str, error: io::Error) -> LockError {
     let is_sticky = directory.root.mode().is_ok_and(|mode| mode & 0o1000 != 0);
     match error.kind() {
-        io::ErrorKind::PermissionDenied if is_sticky => fault::sticky(directory, name, error),
-        _ => fault::at(directory, name, "taken over", error),
+        io::ErrorKind::PermissionDenied if is_sticky => directory.lock_file(name).sticky(error),
+        _ => directory.lock_file(name).failed("taken over", error),
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) use self::kept::{KEPT, Kept};
 pub(crate) use self::line::InLine;
 pub(crate) use self::patience::PATIENCE;
 pub(crate) use self::root::Root;
-use crate::fault;
+use crate::fault::{self, LockFile};
 use crate::kernel::{self, Nanos, Opened};
 use crate::record::{Record, Text, is_marked};
 
@@ -143,6 +143,11 @@ impl Directory {
         self.root.shown(name)
     }
 
+    /// The file of this name, for what there is to tell of it.
+    pub(crate) fn lock_file<'a>(&'a self, name: &'a str) -> LockFile<'a> {
+        LockFile { backend: &self.name, directory: self.path(), name }
+    }
+
     /// Whether newcomers find another directory at its path.
     pub(crate) fn is_replaced(&self) -> bool {
         self.root.is_replaced()
@@ -176,7 +181,7 @@ impl Directory {
     /// # Errors
     /// What is there and is no lock file of ours is refused, untouched (F7, F9).
     pub(crate) fn open_file(&self, name: &str) -> Result<Opened, LockError> {
-        let failed = |error: io::Error| fault::opening(self, name, error);
+        let failed = |error: io::Error| self.lock_file(name).opening(error);
         let opened = match self.root.open_file(name, OFlags::empty(), Mode::empty()) {
             Err(Errno::ACCESS) if self.give_back_rights(name) => {
                 self.root.open_file(name, OFlags::empty(), Mode::empty())
@@ -191,13 +196,13 @@ impl Directory {
         let stat = rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         if kind != FileType::RegularFile {
-            return Err(fault::no_lock_file(self, name, kind));
+            return Err(self.lock_file(name).no_lock_file(kind));
         }
         if stat.st_uid != self.user && !self.settings.of_several_users {
-            return Err(fault::foreign_file(self, name, stat.st_uid));
+            return Err(self.lock_file(name).foreign_file(stat.st_uid));
         }
         if !self.is_ours(&file, &stat).map_err(failed)? {
-            return Err(fault::not_ours(self, name));
+            return Err(self.lock_file(name).not_ours());
         }
         Opened::new(file).map_err(failed)
     }
