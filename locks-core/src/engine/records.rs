@@ -40,10 +40,12 @@ pub struct HoldRecord {
     /// The end of the reservation: until then the hold is not stolen, and the key stays reserved
     /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub reserved_until: Option<Moment>,
-    /// `true` if it stays reserved only once the hold is [marked as
-    /// done](crate::LockBackend::mark_done), which it was not so far
+    /// `true` if it stays reserved only if the hold is [marked as
+    /// done](crate::LockBackend::mark_done) and then released
     /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub if_done: bool,
+    /// `true` if it was marked as done.
+    pub is_done: bool,
     /// The time at which the hold ends by itself ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub ends_at: Option<Moment>,
 }
@@ -178,6 +180,7 @@ impl Core {
             since: Some(since),
             reserved_until: None,
             if_done: false,
+            is_done: false,
             ends_at: None,
         })
     }

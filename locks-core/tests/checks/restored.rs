@@ -54,6 +54,7 @@ fn token(number: u64) -> Token {
 fn record(key: &str, number: u64, mode: Mode, clock: &ManualClock) -> HoldRecord {
     HoldRecord {
         if_done: false,
+        is_done: false,
         key: key.to_owned(),
         token: token(number),
         outer: token(number),
@@ -305,4 +306,26 @@ fn c15_records_that_nobody_has_made_are_refused() {
     let other = fresh(&clock);
     let foreign = take(&other, &["k"], 1, plain);
     assert!(engine.record(&foreign).is_empty(), "of another engine");
+}
+
+#[test]
+fn c14_a_mark_is_put_back_and_counts_for_a_release_alone() {
+    for lost in [true, false] {
+        let (engine, _, clock) = engine();
+        let hold = take(&engine, &["k"], 1, |options| {
+            options.hold_at_least = Some(SECOND * 60);
+            options.hold_at_most = Some(SECOND * 10);
+            options.reserve = locks_core::Reserve::IfDone;
+        });
+        engine.mark_done(&hold);
+        let copy = fresh(&clock);
+        let restored = copy.restore(&engine.record(&hold)).unwrap();
+        if lost {
+            clock.advance(SECOND * 11);
+        } else {
+            copy.release(restored).block().unwrap();
+        }
+        let next = ask(&copy, &["k"], 2, |options| options.wait = Some(Wait::Try));
+        assert_eq!(next.is_ok(), lost);
+    }
 }

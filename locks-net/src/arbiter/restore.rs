@@ -185,6 +185,7 @@ impl Member {
             since: None,
             reserved_until: None,
             if_done: false,
+            is_done: false,
             ends_at: None,
         }
     }
@@ -201,6 +202,7 @@ impl Member {
             since,
             reserved_until,
             if_done,
+            is_done,
             ends_at,
         } = record;
         let site = site.map(|site| site.to_string());
@@ -215,6 +217,7 @@ impl Member {
             since,
             reserved_until,
             if_done,
+            is_done,
             ends_at,
         }
     }
@@ -231,6 +234,7 @@ impl Member {
             since,
             reserved_until,
             if_done,
+            is_done,
             ends_at,
         } = self;
         let site = site.as_deref().and_then(CallSite::interned);
@@ -245,6 +249,7 @@ impl Member {
             since,
             reserved_until,
             if_done,
+            is_done,
             ends_at,
         }
     }

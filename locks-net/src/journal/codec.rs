@@ -261,6 +261,7 @@ fn write_member(to: &mut Writer<'_>, member: &Member) {
         to.option(moment, Writer::moment);
     }
     to.bool(member.if_done);
+    to.bool(member.is_done);
 }
 
 fn read_member(from: &mut Reader<'_>) -> Read<Member> {
@@ -279,6 +280,7 @@ fn read_member(from: &mut Reader<'_>) -> Read<Member> {
         reserved_until: from.option(Reader::moment)?,
         ends_at: from.option(Reader::moment)?,
         if_done: from.bool()?,
+        is_done: from.bool()?,
     })
 }
 

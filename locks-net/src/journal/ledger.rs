@@ -278,7 +278,8 @@ impl Ledger {
                 member.nested = held.guards.first() != Some(&number);
                 member.since = held.since;
                 member.reserved_until = held.reserved_until;
-                member.if_done = held.if_done && !held.is_done;
+                member.if_done = held.if_done;
+                member.is_done = held.is_done;
                 member.ends_at = held.ends_at;
             }
         }
@@ -307,7 +308,7 @@ impl Held {
             since: member.since,
             reserved_until: member.reserved_until,
             if_done: member.if_done,
-            is_done: false,
+            is_done: member.is_done,
             ends_at: member.ends_at,
             lost: None,
         }

@@ -99,8 +99,9 @@ pub(crate) struct Member {
     pub(crate) site: Option<String>,
     pub(crate) since: Option<Moment>,
     pub(crate) reserved_until: Option<Moment>,
-    /// Whether it is reserved only if it was done, and was not so far.
+    /// Whether it is reserved only if it was done, and then released.
     pub(crate) if_done: bool,
+    pub(crate) is_done: bool,
     pub(crate) ends_at: Option<Moment>,
 }
 

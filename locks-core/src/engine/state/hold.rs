@@ -167,6 +167,7 @@ impl HoldEntry {
             since: record.since,
             reserved_until: record.reserved_until,
             if_done: record.if_done,
+            is_done: record.is_done,
             ends_at: record.ends_at,
             site: record.site,
             adopted: Adopted::No,
@@ -193,7 +194,8 @@ impl HoldEntry {
             site: self.site,
             since: self.since.map(|since| since.after(self.slack)),
             reserved_until: self.reserved_until,
-            if_done: !self.reserves(true),
+            if_done: self.if_done,
+            is_done: self.is_done,
             ends_at: self.ends_at,
         })
     }

@@ -73,3 +73,25 @@ fn c14_what_was_done_before_a_restart_is_reserved_after_it_and_nothing_else() {
         assert_eq!(two.granted(&mut world, late).is_some(), done, "behind one's own, if not");
     }
 }
+
+#[test]
+fn c14_what_was_done_before_a_restart_and_lost_after_it_is_not_reserved() {
+    for compact in [true, false] {
+        let mut world = World::new();
+        let mut one = world.local(1);
+        let held = one.ask(&mut world, "k", |ask| {
+            ask.options.hold_at_least = Some(60 * SECOND);
+            ask.options.hold_at_most = Some(10 * SECOND);
+            ask.options.reserve = Reserve::IfDone;
+        });
+        one.say(&mut world, &Call::Done { request: held });
+        restart(&mut world, compact);
+        assert_eq!(one.resume(&mut world), How::Restored);
+        one.say(&mut world, &Call::Holding { held: vec![held], pending: vec![], more: false });
+        let mut two = world.local(2);
+        let next = two.ask(&mut world, "k", |_| {});
+        assert_eq!(two.granted(&mut world, next), None, "{compact}: it is held");
+        world.advance(11 * SECOND);
+        assert!(two.granted(&mut world, next).is_some(), "{compact}: it was lost");
+    }
+}

@@ -39,7 +39,7 @@ impl Historian {
         let guard = pick(&guards, a);
         let named = guard.map(|guard| (guard.realm, guard.request));
         self.last += 1;
-        match what % 13 {
+        match what % 14 {
             0 => vec![session(u32::try_from(a % 4).unwrap())],
             1 => {
                 let idle =
@@ -58,6 +58,10 @@ impl Historian {
                 let Some((realm, request)) = named else { return Vec::new() };
                 let at = at(self.now);
                 vec![Record::Refreshed { realm, request, at }, Record::Disowned { realm, request }]
+            }
+            12 => {
+                let done = named.map(|(realm, request)| Record::Done { realm, request });
+                done.into_iter().collect()
             }
             _ => {
                 let freed =
@@ -116,7 +120,8 @@ impl Historian {
         let since = (!b.is_multiple_of(5)).then_some(at(self.now));
         let reserved_until = (b.is_multiple_of(2)).then_some(at(self.now + b as u64 % 100));
         let site = (b.is_multiple_of(4)).then(|| "src/é.rs:1".to_owned());
-        Member { mode, since, reserved_until, site, ..member(key, self.last) }
+        let if_done = b.is_multiple_of(3);
+        Member { mode, since, reserved_until, site, if_done, ..member(key, self.last) }
     }
 }
 

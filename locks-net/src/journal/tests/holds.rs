@@ -36,6 +36,21 @@ fn c14_a_loss_leaves_a_reservation_unless_it_was_an_eviction() {
 }
 
 #[test]
+fn c14_what_was_done_and_then_lost_is_not_reserved_in_a_snapshot_either() {
+    let begun = Member { if_done: true, ..until(100, member("a", 7)) };
+    let done = after([grant(1, 1, [begun]), Record::Done { realm: 1, request: 1 }]);
+    for end in [taken(1, 1, LostCause::Stolen, 50), released(1, 1, 50)] {
+        let mut long = done.clone();
+        let mut short = ledger(done.records(at(0)));
+        let count = usize::from(matches!(end, Record::Ended { cause: None, .. }));
+        for ledger in [&mut long, &mut short] {
+            ledger.apply(end.clone()).unwrap();
+            assert_eq!(reserved(ledger).len(), count, "{end:?}");
+        }
+    }
+}
+
+#[test]
 fn c14_a_nest_whose_outer_guard_goes_first_is_one_hold_until_the_last() {
     let begun = [
         grant(1, 1, [until(100, member("a", 7))]),

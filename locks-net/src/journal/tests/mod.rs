@@ -37,6 +37,7 @@ pub(super) fn session(realm: u32) -> Record {
 pub(super) fn member(key: &str, token: u64) -> Member {
     Member {
         if_done: false,
+        is_done: false,
         key: key.into(),
         token: Token::new(token),
         outer: Token::new(token),
