@@ -53,11 +53,11 @@ unsafe impl Sync for Guard {}
 /// ```
 #[must_use = "the lock is released as soon as its guard is dropped: bind it as `let _guard = …`; `let _ = …` binds nothing and releases at once"]
 pub struct OwnedGuard {
-    /// I1: this and `backend` are taken out once: by whoever has taken the guard itself apart, or by
+    /// I1: this, `backend` and `granted` are taken out once: by whoever has taken the guard itself apart, or by
     /// its `drop`.
     hold: ManuallyDrop<Hold>,
     backend: ManuallyDrop<Backend>,
-    granted: Since,
+    granted: ManuallyDrop<Since>,
 }
 
 #[cfg(not(any(feature = "tracing", feature = "metrics")))]
@@ -81,12 +81,11 @@ impl Guard {
     pub fn moved(self) -> Self {
         let mut this = ManuallyDrop::new(self.owned);
         // SAFETY: I1: `this` is never dropped.
-        let (hold, backend) =
-            unsafe { (ManuallyDrop::take(&mut this.hold), ManuallyDrop::take(&mut this.backend)) };
+        let (hold, backend, granted) = unsafe { this.take_apart() };
         Self::new(OwnedGuard {
             hold: ManuallyDrop::new(hold),
             backend: ManuallyDrop::new(backend),
-            granted: this.granted,
+            granted: ManuallyDrop::new(granted),
         })
     }
 
@@ -290,11 +289,11 @@ impl Guard {
 
 impl OwnedGuard {
     #[inline]
-    pub(crate) fn new(hold: Hold, backend: Backend, asked: Since) -> Self {
+    pub(crate) fn new(hold: Hold, backend: Backend, asked: &Since) -> Self {
         let guard = Self {
             hold: ManuallyDrop::new(hold),
             backend: ManuallyDrop::new(backend),
-            granted: asked.again(),
+            granted: ManuallyDrop::new(asked.again()),
         };
         // A subscriber that panics drops the guard.
         observe::acquired(&guard.hold, asked);
@@ -466,9 +465,9 @@ impl OwnedGuard {
     #[doc(hidden)]
     pub fn begin_release(self) -> Op<'static, ()> {
         let mut this = ManuallyDrop::new(self);
-        let ending = Ending::of(&this.hold, this.granted);
         // SAFETY: I1: `this` is never dropped.
-        let (hold, backend) = unsafe { this.take_apart() };
+        let (hold, backend, granted) = unsafe { this.take_apart() };
+        let ending = Ending::of(&hold, granted);
         let release = if backend.is_engine() && hold.release_in_place() {
             Op::ready(())
         } else {
@@ -481,9 +480,15 @@ impl OwnedGuard {
     /// # Safety
     /// I1.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    unsafe fn take_apart(&mut self) -> (Hold, Backend) {
+    unsafe fn take_apart(&mut self) -> (Hold, Backend, Since) {
         // SAFETY: by the caller.
-        unsafe { (ManuallyDrop::take(&mut self.hold), ManuallyDrop::take(&mut self.backend)) }
+        unsafe {
+            (
+                ManuallyDrop::take(&mut self.hold),
+                ManuallyDrop::take(&mut self.backend),
+                ManuallyDrop::take(&mut self.granted),
+            )
+        }
     }
 
     fn detach_owner(&self) {
@@ -496,9 +501,9 @@ impl Drop for OwnedGuard {
     // need not be in memory.
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn drop(&mut self) {
-        let ending = Ending::of(&self.hold, self.granted);
         // SAFETY: I1: nobody looks at it after this.
-        let (hold, backend) = unsafe { self.take_apart() };
+        let (hold, backend, granted) = unsafe { self.take_apart() };
+        let ending = Ending::of(&hold, granted);
         if !(backend.is_engine() && hold.release_in_place()) {
             release(hold, backend);
         }

@@ -6,6 +6,9 @@
 mod metered;
 
 #[cfg(not(any(feature = "tracing", feature = "metrics")))]
+use std::sync::Arc;
+
+#[cfg(not(any(feature = "tracing", feature = "metrics")))]
 use crate::CallSite;
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 use crate::ErrorKind;
@@ -16,7 +19,7 @@ pub(crate) use on::Since;
 
 /// Nobody asks how long it took.
 #[cfg(not(any(feature = "tracing", feature = "metrics")))]
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Since;
 
 /// A metric: its name, its type, its labels, and what it counts.
@@ -74,9 +77,9 @@ pub fn describe_metrics() {
 #[doc(hidden)]
 #[cfg(feature = "tracing")]
 pub const EVENTS: [(&str, &str, &[&str]); 6] = [
-    ("acquired", "trace", &["key", "token", "site", "waited"]),
-    ("not acquired", "debug, warn", &["key", "cause", "site", "waited"]),
-    ("released", "trace", &["key", "token", "site", "held"]),
+    ("acquired", "trace", &["key", "token", "site", "label", "waited"]),
+    ("not acquired", "debug, warn", &["key", "cause", "site", "label", "waited"]),
+    ("released", "trace", &["key", "token", "site", "label", "held"]),
     ("not released as it should be", "warn", &["key", "cause"]),
     ("the lock was lost", "warn", &["key", "token", "cause", "holder", "thief", "thief_token"]),
     ("the lock was taken over", "warn", &["key", "token", "holder", "thief", "thief_token"]),
@@ -95,46 +98,77 @@ impl Since {
     }
 
     #[inline]
-    pub(crate) fn again(self) -> Self {
+    pub(crate) fn labelled(self, _: impl FnOnce() -> Option<Arc<str>>) -> Self {
+        Self
+    }
+
+    #[inline]
+    pub(crate) fn again(&self) -> Self {
         Self
     }
 }
 
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 mod on {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use crate::{CallSite, Moment, SystemClock};
 
-    /// When something began, and where in the program.
-    #[derive(Clone, Copy)]
-    pub(crate) struct Since(Moment, Option<CallSite>);
+    /// When something began, where in the program, and by which label.
+    #[derive(Clone)]
+    pub(crate) struct Since {
+        moment: Moment,
+        site: Option<CallSite>,
+        #[cfg(feature = "tracing")]
+        label: Option<Arc<str>>,
+    }
 
     impl Since {
         pub(crate) fn now() -> Self {
-            Self(SystemClock::precise_now(), None)
+            Self {
+                moment: SystemClock::precise_now(),
+                site: None,
+                #[cfg(feature = "tracing")]
+                label: None,
+            }
         }
 
         pub(crate) fn at(site: CallSite) -> Self {
-            Self(SystemClock::precise_now(), Some(site))
+            Self { site: Some(site), ..Self::now() }
         }
 
-        /// From now on, at the same place.
-        pub(crate) fn again(self) -> Self {
-            Self(SystemClock::precise_now(), self.1)
+        pub(crate) fn labelled(self, label: impl FnOnce() -> Option<Arc<str>>) -> Self {
+            let _ = &label;
+            Self {
+                #[cfg(feature = "tracing")]
+                label: label(),
+                ..self
+            }
         }
 
-        pub(super) fn site(self) -> Option<CallSite> {
-            self.1
+        /// From now on, at the same place, by the same label.
+        pub(crate) fn again(&self) -> Self {
+            Self { moment: SystemClock::precise_now(), ..self.clone() }
+        }
+
+        #[cfg(feature = "tracing")]
+        pub(super) fn site(&self) -> Option<CallSite> {
+            self.site
+        }
+
+        #[cfg(feature = "tracing")]
+        pub(super) fn label(&self) -> Option<&str> {
+            self.label.as_deref()
         }
 
         #[cfg(feature = "metrics")]
-        pub(super) fn metered(self) -> &'static super::metered::Metered {
-            super::metered::Metered::of(self.1)
+        pub(super) fn metered(&self) -> &'static super::metered::Metered {
+            super::metered::Metered::of(self.site)
         }
 
-        pub(super) fn elapsed(self) -> Duration {
-            SystemClock::precise_now().since(self.0)
+        pub(super) fn elapsed(&self) -> Duration {
+            SystemClock::precise_now().since(self.moment)
         }
     }
 }
@@ -155,7 +189,7 @@ fn tell_aside(tell: impl FnOnce()) {
 
 /// A request was granted, after waiting since then. The hold has a guard by now.
 #[inline]
-pub(crate) fn acquired(hold: &Hold, asked: Since) {
+pub(crate) fn acquired(hold: &Hold, asked: &Since) {
     let _ = (hold, asked);
     #[cfg(any(feature = "tracing", feature = "metrics"))]
     tell(|| {
@@ -167,6 +201,7 @@ pub(crate) fn acquired(hold: &Hold, asked: Since) {
             key = %keys(hold),
             token = hold.token().get(),
             site = asked.site().map(tracing::field::display),
+            label = asked.label(),
             waited = ?asked.elapsed(),
             "acquired"
         );
@@ -177,7 +212,7 @@ pub(crate) fn acquired(hold: &Hold, asked: Since) {
 
 /// A request begins to wait, or does so no longer: no panic goes on where a grant may be at hand.
 #[inline]
-pub(crate) fn waits(asked: Since, begins: bool) {
+pub(crate) fn waits(asked: &Since, begins: bool) {
     let _ = (asked, begins);
     #[cfg(feature = "metrics")]
     tell_aside(|| {
@@ -190,21 +225,21 @@ pub(crate) fn waits(asked: Since, begins: bool) {
 pub(crate) struct Waiting(Since);
 
 impl Waiting {
-    pub(crate) fn begin(asked: Since) -> Self {
+    pub(crate) fn begin(asked: &Since) -> Self {
         waits(asked, true);
-        Self(asked)
+        Self(asked.clone())
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        waits(self.0, false);
+        waits(&self.0, false);
     }
 }
 
 /// A request was turned down.
 #[inline]
-pub(crate) fn refused(error: &LockError, asked: Since) {
+pub(crate) fn refused(error: &LockError, asked: &Since) {
     let _ = (error, asked);
     #[cfg(any(feature = "tracing", feature = "metrics"))]
     tell(|| {
@@ -212,11 +247,12 @@ pub(crate) fn refused(error: &LockError, asked: Since) {
         #[cfg(feature = "tracing")]
         {
             let site = asked.site().map(tracing::field::display);
+            let label = asked.label();
             let waited = tracing::field::debug(asked.elapsed());
             if error.is_contended() {
-                tracing::debug!(target: "locks", key = error.key(), cause, site, waited, "not acquired: {error}");
+                tracing::debug!(target: "locks", key = error.key(), cause, site, label, waited, "not acquired: {error}");
             } else {
-                tracing::warn!(target: "locks", key = error.key(), cause, site, waited, "not acquired: {error}");
+                tracing::warn!(target: "locks", key = error.key(), cause, site, label, waited, "not acquired: {error}");
             }
         }
         #[cfg(feature = "metrics")]
@@ -277,7 +313,7 @@ pub(crate) struct Ending {
 impl Ending {
     #[inline]
     pub(crate) fn of(hold: &Hold, granted: Since) -> Self {
-        let _ = (hold, granted);
+        let _ = (hold, &granted);
         Self {
             // Nobody is asked yet: the level is a number that subscribers have left.
             #[cfg(feature = "tracing")]
@@ -302,6 +338,7 @@ impl Ending {
                     key = %keys,
                     token = token.get(),
                     site = self.granted.site().map(tracing::field::display),
+                    label = self.granted.label(),
                     held = ?self.granted.elapsed(),
                     "released"
                 );

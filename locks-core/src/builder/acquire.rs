@@ -64,7 +64,7 @@ impl<'k> LockBuilder<'k> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn acquire_at(self, site: CallSite) -> Result<Guard, LockError> {
         let asked = Since::at(site);
-        match self.take_plainly(SmallOwner::current, site, asked) {
+        match self.take_plainly(SmallOwner::current, site, &asked) {
             Ok(owned) => Ok(Guard::new(owned)),
             Err(slow) => slow.acquire_slowly(site, asked),
         }
@@ -76,7 +76,7 @@ impl<'k> LockBuilder<'k> {
         self,
         owner: impl FnOnce() -> SmallOwner,
         site: CallSite,
-        asked: Since,
+        asked: &Since,
     ) -> Result<OwnedGuard, Self> {
         let Self { keys, options, choice, rare } = self;
         if rare.is_some() {
@@ -111,15 +111,16 @@ impl<'k> LockBuilder<'k> {
     #[cold]
     #[inline(never)]
     fn acquire_slowly(mut self, site: CallSite, asked: Since) -> Result<Guard, LockError> {
+        let asked = asked.labelled(|| self.request_label());
         if let Some(token) = self.take_cancel() {
             return self.acquire_until(token, site, asked);
         }
-        let waiting = observe::Waiting::begin(asked);
+        let waiting = observe::Waiting::begin(&asked);
         let acquired = self.acquire_hold(site);
         drop(waiting);
         match acquired {
-            Ok((hold, backend)) => Ok(Guard::new(OwnedGuard::new(hold, backend, asked))),
-            Err(error) => refused(error, asked),
+            Ok((hold, backend)) => Ok(Guard::new(OwnedGuard::new(hold, backend, &asked))),
+            Err(error) => refused(error, &asked),
         }
     }
 
@@ -131,7 +132,7 @@ impl<'k> LockBuilder<'k> {
     ) -> Result<Guard, LockError> {
         let key = self.keys.text();
         if token.is_cancelled() {
-            return Err(cancelled(&key, asked));
+            return Err(cancelled(&key, &asked));
         }
         let begun = self.begin_on_thread(site);
         crate::park::block_on(UntilCancelled::new(begun, token, key, asked)).map(Guard::new)
@@ -190,7 +191,7 @@ impl<'k> LockBuilder<'k> {
     #[doc(hidden)]
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn take_in(self, scope: &Scope, site: CallSite) -> Result<OwnedGuard, Self> {
-        self.take_plainly(|| scope.small(), site, Since::at(site))
+        self.take_plainly(|| scope.small(), site, &Since::at(site))
     }
 
     /// Returns the guard of a block of asynchronous code, which is anonymous (C9), if the key is
@@ -201,12 +202,12 @@ impl<'k> LockBuilder<'k> {
     #[doc(hidden)]
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn take_here(self, site: CallSite) -> Result<OwnedGuard, Self> {
-        self.take_for_nobody(site, Since::at(site))
+        self.take_for_nobody(site, &Since::at(site))
     }
 
     /// Who is nobody has nothing to re-enter, and is told so (C9).
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn take_for_nobody(self, site: CallSite, asked: Since) -> Result<OwnedGuard, Self> {
+    fn take_for_nobody(self, site: CallSite, asked: &Since) -> Result<OwnedGuard, Self> {
         if self.options.reentrant {
             return Err(self);
         }
@@ -244,7 +245,7 @@ impl<'k> LockBuilder<'k> {
         self.only_nest();
         match self.acquire_hold(site) {
             Ok((hold, backend)) => {
-                Ok(Some(Guard::new(OwnedGuard::new(hold, backend, Since::at(site)))))
+                Ok(Some(Guard::new(OwnedGuard::new(hold, backend, &Since::at(site)))))
             }
             Err(error) if error.is_contended() => Ok(None),
             Err(error) => Err(error),
@@ -269,7 +270,7 @@ impl<'k> LockBuilder<'k> {
         let granted = backend.acquire(self.request(site, Caller::blocking)).await;
         match granted {
             Ok(granted) => {
-                Ok(Some(OwnedGuard::new(granted.hold, backend.clone(), Since::at(site))))
+                Ok(Some(OwnedGuard::new(granted.hold, backend.clone(), &Since::at(site))))
             }
             Err(error) if error.is_contended() => Ok(None),
             Err(error) => Err(error),
@@ -314,10 +315,11 @@ impl<'k> LockBuilder<'k> {
             return Ok(Stage::Begun(self.begin(site, caller, asked)));
         };
         let key = self.keys.text();
+        let asked = asked.labelled(|| self.request_label());
         if token.is_cancelled() {
-            return Err(cancelled(&key, asked));
+            return Err(cancelled(&key, &asked));
         }
-        let begun = self.begin(site, caller, asked);
+        let begun = self.begin(site, caller, asked.clone());
         Ok(Stage::Cancellable(Box::new(UntilCancelled::new(begun, token, key, asked))))
     }
 
@@ -327,6 +329,7 @@ impl<'k> LockBuilder<'k> {
         caller: impl FnOnce(Option<OwnerId>) -> Caller,
         asked: Since,
     ) -> Begun {
+        let asked = asked.labelled(|| self.request_label());
         let checked = self.options.check();
         let backend = match checked.and_then(|()| self.take_choice().settle(self.options.kind)) {
             Ok(backend) => backend,
@@ -390,7 +393,7 @@ fn take_plainly(
 }
 
 #[cold]
-fn refused<T>(error: LockError, asked: Since) -> Result<T, LockError> {
+fn refused<T>(error: LockError, asked: &Since) -> Result<T, LockError> {
     observe::refused(&error, asked);
     Err(error)
 }
@@ -434,7 +437,7 @@ impl Future for Acquire<'_> {
             std::mem::replace(stage, Stage::Begun(Begun::over(Since::now())))
         {
             let asked = Since::at(site);
-            let builder = match builder.take_for_nobody(site, asked) {
+            let builder = match builder.take_for_nobody(site, &asked) {
                 Ok(guard) => return Poll::Ready(Ok(guard)),
                 Err(builder) => builder,
             };

@@ -28,7 +28,7 @@ impl Begun {
     pub(crate) fn new(stage: Stage, backend: Backend, asked: Since) -> Self {
         let begun = Self { stage, backend, asked };
         if begun.waits() {
-            observe::waits(asked, true);
+            observe::waits(&begun.asked, true);
         }
         begun
     }
@@ -56,7 +56,7 @@ impl Future for Begun {
             _ => None,
         };
         if waited.is_some() {
-            observe::waits(this.asked, false);
+            observe::waits(&this.asked, false);
         }
         let outcome = match (std::mem::replace(&mut this.stage, Stage::Over), waited) {
             (Stage::Granted(hold), _) => Ok(hold),
@@ -66,9 +66,9 @@ impl Future for Begun {
         };
         let backend = std::mem::take(&mut this.backend);
         Poll::Ready(match outcome {
-            Ok(hold) => Ok(OwnedGuard::new(hold, backend, this.asked)),
+            Ok(hold) => Ok(OwnedGuard::new(hold, backend, &this.asked)),
             Err(error) => {
-                observe::refused(&error, this.asked);
+                observe::refused(&error, &this.asked);
                 Err(error)
             }
         })
@@ -78,11 +78,11 @@ impl Future for Begun {
 impl Drop for Begun {
     fn drop(&mut self) {
         if self.waits() {
-            observe::waits(self.asked, false);
+            observe::waits(&self.asked, false);
         }
         // Granted before it was first polled, and never fetched (C5).
         if let Stage::Granted(hold) = std::mem::replace(&mut self.stage, Stage::Over) {
-            drop(OwnedGuard::new(hold, std::mem::take(&mut self.backend), self.asked));
+            drop(OwnedGuard::new(hold, std::mem::take(&mut self.backend), &self.asked));
         }
     }
 }

@@ -112,7 +112,7 @@ impl UntilCancelled {
 
 /// The error of an acquisition that was cancelled.
 #[cold]
-pub(super) fn cancelled(key: &str, asked: Since) -> LockError {
+pub(super) fn cancelled(key: &str, asked: &Since) -> LockError {
     let why = format!("`{key}` was not acquired: its `CancelToken` was cancelled");
     let error = LockError::new(ErrorKind::Cancelled, key).with_message(why);
     observe::refused(&error, asked);
@@ -128,8 +128,8 @@ impl Future for UntilCancelled {
         let polled = Pin::new(&mut self.begun).poll(cx);
         if polled.is_pending() && self.token.is_cancelled() {
             // Withdrawn before anybody hears of it (C5).
-            self.begun = Begun::over(self.asked);
-            return Poll::Ready(Err(cancelled(&self.key, self.asked)));
+            self.begun = Begun::over(self.asked.clone());
+            return Poll::Ready(Err(cancelled(&self.key, &self.asked)));
         }
         polled
     }

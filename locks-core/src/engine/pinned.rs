@@ -85,7 +85,7 @@ impl PinnedKey {
         let slot = unsafe { self.slot.get() };
         let token = slot.try_take()?;
         slot.write_record(holder, SystemClock::stamp());
-        Some(OwnedGuard::new(Hold::plain(self.slot, token), Backend::process(), asked))
+        Some(OwnedGuard::new(Hold::plain(self.slot, token), Backend::process(), &asked))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use locks_core::{Backend, LockBuilder};
+use locks_core::{Backend, CancelToken, LockBuilder};
 use tracing::Metadata;
 use tracing::subscriber::with_default;
 
@@ -144,4 +144,47 @@ fn c6_a_theft_is_told_with_who_where_key_and_token_of_both() {
         assert!(event.contains(part), "«{part}» in {event}");
     }
     assert_eq!(event.matches("subscriber.rs").count(), 2, "where each asked: {event}");
+}
+
+#[test]
+fn c12_the_label_of_a_request_is_in_its_events() {
+    let (_, backend, clock) = engine();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let hears = told.clone();
+    let listens = Listens {
+        wants: |_: &Metadata<'_>| true,
+        told: move |text| hears.lock().unwrap().push(text),
+    };
+    // While there is just one, `tracing` asks the thread that comes by first, which may be another test's.
+    let _other = tracing::Dispatch::new(Listens { wants: |_: &Metadata<'_>| true, told: |_| {} });
+    let age = Duration::from_secs(1);
+    let token = CancelToken::new();
+    token.cancel();
+    with_default(listens, || {
+        drop(backend.named("k").acquire().unwrap());
+        let victim = backend.named("k").label("order 17").acquire().unwrap();
+        assert!(backend.named("k").wait(false).label("order 18").acquire().is_err());
+        assert!(backend.named("k").label("order 19").cancel_on(&token).acquire().is_err());
+        clock.advance(age);
+        let thief = backend.named("k").label("order 20").steal_after(age);
+        drop(Polled::at_once(thief));
+        assert!(victim.is_lost());
+    });
+    let told = told.lock().unwrap();
+    let of = |what: &str, label: &str| {
+        let found = |text: &&String| text.contains(what) && text.contains(label);
+        told.iter().filter(found).count()
+    };
+    let counts = [
+        of("message=acquired", "label=\"order 17\""),
+        of("not acquired", "label=\"order 18\""),
+        of("not acquired", "label=\"order 19\""),
+        of("message=acquired", "label=\"order 20\""),
+        of("message=released", "label=\"order 20\""),
+        of("taken over", "for `order 17`"),
+        of("taken over", "for `order 20`"),
+        of("message=released", "label=\"order 17\""),
+    ];
+    assert_eq!(counts, [1; 8], "{told:#?}");
+    assert_eq!(told[0].matches("label").count(), 0, "one without says nothing of it: {told:#?}");
 }
