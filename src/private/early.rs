@@ -14,12 +14,12 @@ use locks_core::LockError;
             `Result` whose error is `From<locks::LockError>`; or say what to return with \
             `otherwise = value` or `otherwise = |error| value`"
 )]
-pub trait EarlyReturn: Sized {
+pub trait EarlyReturn<M = ()>: Sized {
     /// The value that says why; panics with the error's text where it cannot say so.
     fn early(error: LockError) -> Self;
 }
 
-impl EarlyReturn for () {
+impl<M> EarlyReturn<M> for () {
     #[track_caller]
     fn early(error: LockError) {
         if !error.is_contended() {
@@ -28,7 +28,7 @@ impl EarlyReturn for () {
     }
 }
 
-impl<T> EarlyReturn for Option<T> {
+impl<T, M> EarlyReturn<M> for Option<T> {
     #[track_caller]
     fn early(error: LockError) -> Self {
         if error.is_contended() { None } else { fault(error) }
@@ -36,7 +36,7 @@ impl<T> EarlyReturn for Option<T> {
 }
 
 #[diagnostic::do_not_recommend]
-impl<T, E: From<LockError>> EarlyReturn for Result<T, E> {
+impl<T, E: From<LockError>, M> EarlyReturn<M> for Result<T, E> {
     fn early(error: LockError) -> Self {
         Err(error.into())
     }
@@ -48,6 +48,17 @@ impl<T, E: From<LockError>> EarlyReturn for Result<T, E> {
 pub fn bail<R: EarlyReturn>(error: LockError) -> R {
     R::early(error)
 }
+
+/// [`bail`] for what may be a type parameter.
+#[cold]
+#[track_caller]
+pub fn bail_for<R: EarlyReturn<M>, M>(_: M, error: LockError) -> R {
+    R::early(error)
+}
+
+/// The argument of traits of ours that a type parameter lacks. Its type has no name, and so the compiler does
+/// not advise to write our trait, which is private, behind the parameter.
+pub const fn unnameable() {}
 
 /// What a function does that has no value for a failed acquisition: `panic!`.
 #[cold]
@@ -145,9 +156,9 @@ where
     Pin<P>: Future,
 {
     /// Refuses to compile, as `__locks_runs_in_time` does.
-    pub fn __locks_value_runs_in_time(self)
+    pub fn __locks_value_runs_in_time<M>(self, _: M)
     where
-        Result<Pin<P>, E>: RunsUnderItsLock,
+        Result<Pin<P>, E>: RunsUnderItsLock<M>,
     {
     }
 }
@@ -157,18 +168,18 @@ where
     Pin<P>: Future,
 {
     /// Refuses to compile, as `__locks_runs_in_time` does.
-    pub fn __locks_value_runs_in_time(self)
+    pub fn __locks_value_runs_in_time<M>(self, _: M)
     where
-        Option<Pin<P>>: RunsUnderItsLock,
+        Option<Pin<P>>: RunsUnderItsLock<M>,
     {
     }
 }
 
 impl<R: Future> Returns<R> {
     /// Refuses to compile: the lock would end before the future starts.
-    pub fn __locks_runs_in_time(self)
+    pub fn __locks_runs_in_time<M>(self, _: M)
     where
-        R: RunsUnderItsLock,
+        R: RunsUnderItsLock<M>,
     {
     }
 }
@@ -179,7 +190,7 @@ impl<R: Future> Returns<R> {
     label = "returned by a function that is not `async`",
     note = "make the function `async`, or end it in `Box::pin(async move {{ .. }})`"
 )]
-pub trait RunsUnderItsLock {}
+pub trait RunsUnderItsLock<M> {}
 
 /// A `Result` whose error cannot say that the lock was not acquired.
 pub trait PlainResult<R>: Sized {
@@ -211,10 +222,10 @@ pub trait AnyReturn<R>: Sized {
     }
 
     /// It does.
-    fn __locks_runs_in_time(self) {}
+    fn __locks_runs_in_time<M>(self, _: M) {}
 
     /// What is in it does.
-    fn __locks_value_runs_in_time(self) {}
+    fn __locks_value_runs_in_time<M>(self, _: M) {}
 }
 
 impl<R> AnyReturn<R> for &Returns<R> {}

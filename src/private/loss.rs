@@ -13,13 +13,13 @@ use locks_core::{Guard, LockError, OwnedGuard};
     label = "`on_lost = \"error\"` and `on_lost = \"cancel\"` replace this by an error",
     note = "return a `Result` whose error is `From<locks::LockError>`"
 )]
-pub trait TellsLoss: Sized {
+pub trait TellsLoss<M = ()>: Sized {
     /// An error, unless `output` is one already. `None`: the body was dropped.
     fn or_lost(output: Option<Self>, error: LockError) -> Self;
 }
 
 #[diagnostic::do_not_recommend]
-impl<T, E: From<LockError>> TellsLoss for Result<T, E> {
+impl<T, E: From<LockError>, M> TellsLoss<M> for Result<T, E> {
     fn or_lost(output: Option<Self>, error: LockError) -> Self {
         match output {
             Some(Err(own)) => Err(own),
@@ -31,6 +31,11 @@ impl<T, E: From<LockError>> TellsLoss for Result<T, E> {
 /// [`TellsLoss::or_lost`], to be passed on.
 pub fn or_lost<R: TellsLoss>(output: Option<R>, error: LockError) -> R {
     R::or_lost(output, error)
+}
+
+/// [`or_lost`] of what may be a type parameter; see [`unnameable`](super::unnameable).
+pub fn or_lost_for<R: TellsLoss<M>, M>(_: M) -> fn(Option<R>, LockError) -> R {
+    R::or_lost
 }
 
 /// Runs a body that may leave early in as many ways as it likes, so that its value can be seen.

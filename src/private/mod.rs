@@ -23,15 +23,15 @@ pub use locks_core::{FunctionSite, Kind, LockBuilder, Scope, Scoped};
 pub use awaited::Awaited;
 pub use begun::Begun;
 pub use early::{
-    AnyReturn, EarlyReturn, PlainResult, Returning, Returns, RunsUnderItsLock, bail, contended,
-    fault, gone, instead, never, otherwise, unreached,
+    AnyReturn, EarlyReturn, PlainResult, Returning, Returns, RunsUnderItsLock, bail, bail_for,
+    contended, fault, gone, instead, never, otherwise, unnameable, unreached,
 };
 pub use key::Key;
 pub use locked::{Asked, Body, Locked, Stage, body, locked};
 pub use loss::{
-    TellsLoss, cancel_when_lost, or_lost, release, release_and_keep, release_and_return,
-    release_and_return_async, release_and_return_unless_lost, release_and_return_value,
-    release_and_return_value_async, run_once,
+    TellsLoss, cancel_when_lost, or_lost, or_lost_for, release, release_and_keep,
+    release_and_return, release_and_return_async, release_and_return_unless_lost,
+    release_and_return_value, release_and_return_value_async, run_once,
 };
 pub use outcome::{AnyOutcome, Outcome};
 pub use site::{Here, Options, Pinned, Place, Site, fixed, on, plain};

@@ -69,7 +69,10 @@ pub(super) fn failure(lock: &Lock, returned: &Returned, probe_future: bool) -> T
     // Errors of type are about the return type, so they are shown there.
     let span = returned.span().resolved_at(Span::mixed_site());
     let private = lock.private(span);
-    let bail = quote_spanned!(span=> #private::bail(__error));
+    let bail = match returned.may_be_a_parameter() {
+        true => quote_spanned!(span=> #private::bail_for(#private::unnameable, __error)),
+        false => quote_spanned!(span=> #private::bail(__error)),
+    };
     match returned {
         // What can tell of a loss can tell of this as well; and what cannot is told of once.
         Returned::Named(_) | Returned::Partly(..) if !matches!(lock.on_lost, OnLost::Continue) => {
@@ -78,7 +81,7 @@ pub(super) fn failure(lock: &Lock, returned: &Returned, probe_future: bool) -> T
                 Returned::Named(ty) if probe_future => probe(lock, ty),
                 _ => TokenStream::new(),
             };
-            quote_spanned!(span=> { #probe #or_lost(#private::None, __error) })
+            quote_spanned!(span=> { #probe (#or_lost)(#private::None, __error) })
         }
         _ if lock.may_be_contended => bail,
         Returned::Named(ty) => asked(lock, ty, "__locks_early", probe_future),
@@ -113,8 +116,8 @@ fn probe(lock: &Lock, ty: &syn::Type) -> TokenStream {
     quote_spanned!(span=> {
         use #private::AnyReturn as _;
         #returns
-        __returns.__locks_runs_in_time();
-        __returns.__locks_value_runs_in_time();
+        __returns.__locks_runs_in_time(#private::unnameable);
+        __returns.__locks_value_runs_in_time(#private::unnameable);
     })
 }
 

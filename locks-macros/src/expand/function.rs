@@ -206,14 +206,28 @@ pub(super) fn mark_done(lock: &Lock, output: &TokenStream) -> TokenStream {
 }
 
 /// What makes a loss of a value, spanned where a type that cannot tell of one is to be shown. It is
-/// named by itself, so that this is told of once.
+/// named by itself, so that this is told of once. As in `edge`, the type is no generic argument.
+///
+/// ```text
+/// // Output:
+/// { let __or_lost = or_lost; if false { let __output: R = unreached(); __or_lost(Some(__output), unreached()); } __or_lost }
+/// ```
 pub(super) fn or_lost(lock: &Lock, returned: &Returned) -> TokenStream {
     let span = returned.span().resolved_at(Span::mixed_site());
     let private = lock.private(span);
-    match returned.annotation() {
-        Some(ty) => quote_spanned!(span=> #private::or_lost::<#ty>),
-        None => quote_spanned!(span=> #private::or_lost),
-    }
+    let or_lost = match returned.may_be_a_parameter() {
+        true => quote_spanned!(span=> #private::or_lost_for(#private::unnameable)),
+        false => quote_spanned!(span=> #private::or_lost),
+    };
+    let Some(ty) = returned.annotation() else { return or_lost };
+    quote_spanned!(span=> {
+        let __or_lost = #or_lost;
+        if false {
+            let __output: #ty = #private::unreached();
+            let _ = __or_lost(#private::Some(__output), #private::unreached());
+        }
+        __or_lost
+    })
 }
 
 /// Tells the block around the body what the function returns, so that coercions such as

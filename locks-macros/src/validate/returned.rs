@@ -97,6 +97,16 @@ impl Returned {
         path.qself.is_none() && path.path.get_ident().is_some_and(|name| params.contains(name))
     }
 
+    /// Whether its name may be that of a type parameter, or of a type that belongs to one: of an `impl` or a
+    /// trait around, of which an attribute sees nothing.
+    pub(crate) fn may_be_a_parameter(&self) -> bool {
+        let Self::Named(ty) = self else { return false };
+        let Type::Path(path) = peeled(ty) else { return false };
+        path.path.segments.last().is_some_and(|last| {
+            last.arguments.is_none() && last.ident.to_string().starts_with(char::is_uppercase)
+        })
+    }
+
     /// The type as an annotation inside the function.
     pub(crate) fn annotation(&self) -> Option<&Type> {
         match self {

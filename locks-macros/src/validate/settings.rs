@@ -29,6 +29,21 @@ const OPTIONS: [&str; 18] = [
     "crate",
 ];
 
+/// Options that no request has both of, and why.
+const EXCLUSIVE: [(&str, &str, &str); 3] = [
+    ("shared", "permits", "a permit is shared with the other permits"),
+    (
+        "once_per",
+        "hold_at_least",
+        "the first reserves the key only after a success, the second in any case",
+    ),
+    (
+        "shared",
+        "once_per",
+        "that one of those who share the key has succeeded says nothing of the others",
+    ),
+];
+
 /// Whether there is an option by this name.
 pub(super) fn is_option(name: &Ident) -> bool {
     OPTIONS.contains(&name.to_string().as_str())
@@ -47,27 +62,12 @@ pub(super) fn apply(settings: Vec<Setting>, lock: &mut Lock) -> Result<()> {
         if given.contains(&name) {
             return Err(Error::new(name.span(), format!("`{name}` is given twice")));
         }
-        let excluded = match name.to_string().as_str() {
-            "shared" => "permits",
-            "permits" => "shared",
-            "once_per" => "hold_at_least",
-            "hold_at_least" => "once_per",
-            _ => "",
-        };
-        if given.iter().any(|earlier| earlier == excluded) {
-            return Err(Error::new(
-                name.span(),
-                match excluded {
-                    "shared" | "permits" => {
-                        "`shared` and `permits` exclude each other: \
-                         a permit is shared with the other permits"
-                    }
-                    _ => {
-                        "`once_per` and `hold_at_least` exclude each other: the first reserves the key only \
-                         after a success, the second in any case"
-                    }
-                },
-            ));
+        for (one, other, why) in EXCLUSIVE {
+            let beside = if name == one { other } else { one };
+            if (name == one || name == other) && given.iter().any(|earlier| earlier == beside) {
+                let why = format!("`{one}` and `{other}` exclude each other: {why}");
+                return Err(Error::new(name.span(), why));
+            }
         }
         apply_one(&name, value, lock)?;
         given.push(name);

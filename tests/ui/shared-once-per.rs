@@ -1,0 +1,6 @@
+#[locks::lock("report", once_per = "24h", shared)]
+fn report() {}
+
+fn main() {
+    report();
+}
