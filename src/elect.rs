@@ -18,7 +18,9 @@ use locks_core::{
 /// Leadership is a lock on the key `name`: it passes on when the leader resigns, ends, or its process
 /// dies. Against a leader that is still there and does nothing (stopped, hung, without network) there
 /// is the lease, where the backend has one (TCP, Redis and other stores), and
-/// [`stuck_after`](Election::stuck_after) everywhere.
+/// [`stuck_after`](Election::stuck_after) everywhere else. At `net:` one of the candidates may be the process that
+/// serves: while that one is stopped, leadership does not pass on. If candidates may be stopped, elect at another
+/// backend.
 ///
 /// ```
 /// use std::time::Duration;

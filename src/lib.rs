@@ -108,7 +108,6 @@ mod url;
 pub mod __private;
 
 pub use elect::{Election, Leader, LeadershipLost, elect};
-/// The conformance kit: the contract as tests, for a backend of one's own.
 #[cfg(feature = "conformance")]
 #[doc(inline)]
 pub use locks_conformance as conformance;

@@ -336,7 +336,7 @@ macro_rules! __conformance_cases {
 /// ```
 /// use locks::Backend;
 /// use locks::backend::Engine;
-/// locks_conformance::conformance!(engine, || Backend::new(Engine::new()));
+/// locks::conformance::conformance!(engine, || Backend::new(Engine::new()));
 /// # fn main() {}
 /// ```
 #[macro_export]
