@@ -5,4 +5,5 @@ mod async_trait;
 mod cached;
 mod entry_points;
 mod messages;
+mod scheduled;
 mod tracing;
