@@ -176,3 +176,14 @@ fn the_store_passes_the_kit_of_stores() {
     let run = |case: &StoreCase| case.run(Arc::new(Stores::fresh()));
     run_all(StoreCase::all(), StoreCase::name, run);
 }
+
+#[test]
+fn c6_a_thief_is_told_whom_it_has_robbed() {
+    let clients = Clients::fresh();
+    let victim = clients.ours.named("k").label("batch 7").acquire().unwrap();
+    let thief =
+        clients.theirs.named("k").steal_after(Duration::from_millis(100)).acquire().unwrap();
+    let robbed = thief.stolen_from();
+    let robbed = robbed.iter().map(|robbed| (robbed.token, robbed.label.as_deref()));
+    assert_eq!(robbed.collect::<Vec<_>>(), [(Some(victim.token()), Some("batch 7"))]);
+}

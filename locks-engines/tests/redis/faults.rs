@@ -127,8 +127,11 @@ fn connections_that_break_cost_nobody_a_lock() {
 fn c6_a_victim_hears_of_the_theft_by_itself() {
     let server = Server::start();
     let (ours, theirs) = (client(&server), client(&server));
-    let victim = ours.named("k").acquire().unwrap();
+    let victim = ours.named("k").label("batch 7").acquire().unwrap();
     let thief = theirs.named("k").steal_after(Duration::from_millis(100)).acquire().unwrap();
+    let robbed = thief.stolen_from();
+    let robbed = robbed.iter().map(|robbed| (robbed.token, robbed.label.as_deref()));
+    assert_eq!(robbed.collect::<Vec<_>>(), [(Some(victim.token()), Some("batch 7"))]);
     let began = Instant::now();
     while !victim.is_lost() {
         assert!(began.elapsed() < Duration::from_secs(60), "it never hears of it");
