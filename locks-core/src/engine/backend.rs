@@ -459,6 +459,11 @@ impl Engine {
         if let Err(error) = check_key(key) {
             return Op::failed(error);
         }
+        if !self.core.about.capabilities.evict {
+            // Before anything is ended here, since its arbiter would go on taking it to be held.
+            let why = "the backend does not declare it";
+            return Op::failed(LockError::unsupported(&self.core.about.name, "evict", why));
+        }
         let here = self.core.end(key, token, LostCause::Evicted);
         match &self.core.upstream {
             None => Op::ready(here),

@@ -77,13 +77,21 @@ use crate::{BackendInfo, Op, Query};
 /// #[derive(Default)]
 /// struct Table {
 ///     token: u64,
-///     /// Who holds a key, with which token, until when.
-///     holds: HashMap<String, (AcquisitionId, u64, Instant)>,
+///     /// By their keys.
+///     holds: HashMap<String, Held>,
+/// }
+///
+/// struct Held {
+///     id: AcquisitionId,
+///     token: Token,
+///     ends: Instant,
+///     /// Says to others what holds the key; the adapter's to read.
+///     note: String,
 /// }
 ///
 /// impl Table {
-///     fn holder(&self, key: &str) -> Option<&(AcquisitionId, u64, Instant)> {
-///         self.holds.get(key).filter(|(_, _, ends)| *ends > Instant::now())
+///     fn holder(&self, key: &str) -> Option<&Held> {
+///         self.holds.get(key).filter(|held| held.ends > Instant::now())
 ///     }
 /// }
 ///
@@ -95,27 +103,29 @@ use crate::{BackendInfo, Op, Query};
 ///     fn claim<'a>(&'a self, claim: &'a LeaseClaim) -> Op<'a, Claimed> {
 ///         let mut table = self.table.lock().unwrap();
 ///         let key = &claim.keys[0]; // It does not declare several keys.
-///         if let Some(&(id, token, ends)) = table.holder(key) {
-///             return Op::ready(match id == claim.id {
-///                 true => Claimed::Granted(Token::new(token)),
+///         if let Some(held) = table.holder(key) {
+///             return Op::ready(match held.id == claim.id {
+///                 true => Claimed::Granted(held.token),
 ///                 false => {
-///                     let left = ends.saturating_duration_since(Instant::now());
-///                     let entry = LeaseEntry::new(key, id, Token::new(token), left);
+///                     let left = held.ends.saturating_duration_since(Instant::now());
+///                     let mut entry = LeaseEntry::new(key, held.id, held.token, left);
+///                     entry.note = held.note.clone();
 ///                     Claimed::Refused(Refusal::new(vec![entry]))
 ///                 }
 ///             });
 ///         }
 ///         table.token += 1;
-///         let token = table.token;
-///         table.holds.insert(key.clone(), (claim.id, token, Instant::now() + claim.lease));
-///         Op::ready(Claimed::Granted(Token::new(token)))
+///         let (id, token) = (claim.id, Token::new(table.token));
+///         let (ends, note) = (Instant::now() + claim.lease, claim.note.clone());
+///         table.holds.insert(key.clone(), Held { id, token, ends, note });
+///         Op::ready(Claimed::Granted(token))
 ///     }
 ///
 ///     fn renew<'a>(&'a self, renewals: &'a [LeaseRenewal]) -> Op<'a, Vec<Renewed>> {
 ///         let mut table = self.table.lock().unwrap();
 ///         let renew = |renewal: &LeaseRenewal| match table.holds.get_mut(&renewal.keys[0]) {
-///             Some((id, _, ends)) if *id == renewal.id && *ends > Instant::now() => {
-///                 *ends = Instant::now() + renewal.lease;
+///             Some(held) if held.id == renewal.id && held.ends > Instant::now() => {
+///                 held.ends = Instant::now() + renewal.lease;
 ///                 Renewed::Kept
 ///             }
 ///             _ => Renewed::Gone(LostCause::Forgotten),
@@ -126,7 +136,7 @@ use crate::{BackendInfo, Op, Query};
 ///     fn end<'a>(&'a self, ending: &'a LeaseEnding) -> Op<'a, bool> {
 ///         let mut table = self.table.lock().unwrap();
 ///         let key = &ending.keys[0];
-///         let is_there = table.holder(key).is_some_and(|(id, ..)| *id == ending.id);
+///         let is_there = table.holder(key).is_some_and(|held| held.id == ending.id);
 ///         if is_there {
 ///             table.holds.remove(key);
 ///         }

@@ -253,3 +253,16 @@ fn c5_a_waiter_whose_poll_panics_leaves_the_queue_when_it_is_dropped() {
     drop(held);
     assert_eq!((engine.live_keys(), engine.known_keys()), (0, 0));
 }
+
+#[test]
+fn c15_an_eviction_that_is_not_declared_ends_nothing() {
+    use locks_core::{BackendInfo, Capabilities, ErrorKind, Exclusion, TokenScope};
+
+    let can = Capabilities::plain(Exclusion::Process, TokenScope::Process);
+    let engine = Engine::builder().about(BackendInfo::new("plain", can)).build();
+    let backend = Backend::new(engine);
+    let held = backend.named("k").acquire().unwrap();
+    let refused = backend.evict("k", held.token()).block().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported, "{refused}");
+    held.check().expect("it ends nothing");
+}

@@ -49,7 +49,8 @@ impl Remote {
                 answer.given.open();
             }
         });
-        let can = Capabilities::plain(Exclusion::Lease, TokenScope::Process);
+        let mut can = Capabilities::plain(Exclusion::Lease, TokenScope::Process);
+        can.evict = true;
         Self { about: BackendInfo::new("remote:", can), lines }
     }
 
