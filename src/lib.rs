@@ -118,7 +118,8 @@ pub use locks_core::describe_metrics;
 pub use locks_core::{
     Acquire, Backend, CallSite, CancelToken, DeadlockStep, ErrorKind, Guard, HolderInfo, Kind,
     LockBuilder, LockError, LockInfo, Lost, LostCause, MAX_KEY_LEN, Mode, Options, OwnedGuard,
-    OwnerId, ProcessInfo, Reserve, Scope, Scoped, Token, Wait, WaiterInfo, current, scope,
+    OwnerId, ProcessInfo, Reserve, Scope, Scoped, SharedOwner, Token, Wait, WaiterInfo, current,
+    scope,
 };
 #[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
 #[doc(inline)]

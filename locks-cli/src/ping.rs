@@ -138,12 +138,13 @@ fn order(of: WaiterOrder) -> &'static str {
     }
 }
 
-fn abilities(can: &Capabilities) -> [(&'static str, bool); 12] {
+fn abilities(can: &Capabilities) -> [(&'static str, bool); 13] {
     [
         ("shared", can.shared),
         ("permits", can.permits),
         ("steal", can.steal),
         ("reentrant", can.reentrant),
+        ("shared_owner", can.shared_owner),
         ("upgrade", can.upgrade),
         ("bounds", can.bounds),
         ("several keys", can.several_keys),

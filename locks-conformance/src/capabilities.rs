@@ -1,12 +1,12 @@
 //! C15: what a backend declares is what it does.
 
 use super::subject::Subject;
-use locks_core::{ErrorKind, LockBuilder};
+use locks_core::{ErrorKind, LockBuilder, SharedOwner};
 
 /// An option: what it is called, whether it is declared, and a request with it.
 type Asked = (&'static str, bool, LockBuilder<'static>);
 
-fn options(subject: &Subject) -> [Asked; 10] {
+fn options(subject: &Subject) -> [Asked; 11] {
     let (can, unit) = (subject.can(), subject.unit());
     let k = || subject.lock("k");
     [
@@ -16,6 +16,7 @@ fn options(subject: &Subject) -> [Asked; 10] {
         ("hold_at_least", can.bounds, k().hold_at_least(subject.tick())),
         ("hold_at_most", can.bounds, k().hold_at_most(unit)),
         ("reentrant", can.reentrant, k().owner(1).reentrant()),
+        ("shared_owner", can.shared_owner, k().shared_owner(SharedOwner::random())),
         ("several keys", can.several_keys, subject.backend().all(["k", "l"])),
         ("fair", subject.orders(), k().fair(true)),
         ("wait", true, k().wait(unit)),
@@ -58,6 +59,7 @@ pub(super) fn c15_the_description_is_constant(subject: &Subject) {
     assert!(!before.name.is_empty(), "errors could not name the backend");
     let can = before.capabilities;
     assert!(can.listing || !can.listing_waiters, "waiters are listed only in a list");
+    assert!(can.reentrant || !can.shared_owner, "a hand-over is a re-entry");
     assert!(can.reentrant && can.shared || !can.upgrade, "an upgrade is a re-entry of a reader");
     let guard = subject.take(subject.lock("k"));
     assert_eq!(*subject.backend().about(), before);

@@ -34,6 +34,7 @@ mod fairness;
 mod fencing;
 mod fixture;
 mod forked;
+mod handed;
 mod holders;
 mod keys;
 mod leaks;
@@ -314,6 +315,13 @@ macro_rules! __conformance_cases {
                 c6_clients_steal_from_each_other,
                 c7_tokens_of_two_clients_grow_together,
                 c9_owners_of_two_clients_are_apart,
+            }
+            handed {
+                c9_a_shared_owner_holds_until_its_last_guard_goes + rival,
+                c9_the_id_of_a_shared_owner_is_not_the_owner,
+                c9_a_shared_owner_waits_where_it_does_not_nest + rival,
+                c9_a_thief_takes_all_guards_of_a_shared_owner + rival,
+                c10_a_shared_owner_closes_no_cycle_by_its_name + rival,
             }
             children {
                 c1_processes_exclude_each_other,

@@ -1,4 +1,4 @@
-use crate::{LockError, Mode, Request, Reserve};
+use crate::{LockError, Mode, OwnerId, Request, Reserve};
 
 /// The name and the capabilities of a backend; see
 /// [`LockBackend::about`](crate::LockBackend::about).
@@ -34,6 +34,7 @@ impl BackendInfo {
             ("permits", matches!(options.mode, Mode::Permit { .. }) && !can.permits),
             ("steal_after", options.steal_after.is_some() && !can.steal),
             ("reentrant", options.reentrant && !can.reentrant),
+            ("shared_owner", request.caller.shared.is_some() && !can.shared_owner),
             ("hold_at_least", options.hold_at_least.is_some() && !can.bounds),
             ("hold_at_most", options.hold_at_most.is_some() && !can.bounds),
             ("several keys", request.keys.single().is_none() && !can.several_keys),
@@ -41,6 +42,11 @@ impl BackendInfo {
         if let Some((option, _)) = refused.iter().find(|(_, refused)| *refused) {
             let why = "leave it out, or choose a backend that can, such as `net:`";
             return Err(LockError::unsupported(&self.name, option, why));
+        }
+        if request.caller.shared.is_none() && request.caller.owner.is_some_and(OwnerId::is_shared) {
+            let why = "the identity by which lists show a shared owner is not that owner: name it by \
+                       `shared_owner`";
+            return Err(LockError::unsupported(&self.name, "owner", why));
         }
         if options.reserve == Reserve::IfDone && options.mode == Mode::Shared {
             let why = "that one of those who share the key has succeeded says nothing of the others: \
@@ -122,6 +128,9 @@ pub struct Capabilities {
     pub steal: bool,
     /// Re-entry ([C9](crate::contract#c9-re-entry)).
     pub reentrant: bool,
+    /// Re-entry by other processes that have been given a [`SharedOwner`](crate::SharedOwner)
+    /// ([C9](crate::contract#c9-re-entry)).
+    pub shared_owner: bool,
     /// Upgrade of a shared hold by exclusive re-entry, downgrade when the exclusive guard of a nest is
     /// dropped ([C9](crate::contract#c9-re-entry)), and [`Guard::downgrade`](crate::Guard::downgrade).
     pub upgrade: bool,
@@ -151,6 +160,7 @@ impl Capabilities {
             permits: true,
             steal: true,
             reentrant: true,
+            shared_owner: true,
             upgrade: true,
             bounds: true,
             several_keys: true,
@@ -172,6 +182,7 @@ impl Capabilities {
             permits: false,
             steal: false,
             reentrant: false,
+            shared_owner: false,
             upgrade: false,
             bounds: false,
             several_keys: false,

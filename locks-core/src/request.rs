@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::identity::{SmallOwner, Within, current_within};
-use crate::{CallSite, Keys, Mode, Moment, Options, OwnerId, ProcessInfo, Wait};
+use crate::{CallSite, Keys, Mode, Moment, Options, OwnerId, ProcessInfo, SharedOwner, Wait};
 
 /// A request for a lock, as a [`LockBackend`](crate::LockBackend) gets it.
 #[derive(Clone, Debug)]
@@ -28,8 +28,12 @@ pub struct Caller {
     /// The identity that will hold the lock; `None` for anonymous holds
     /// ([C9](crate::contract#c9-re-entry)).
     pub owner: Option<OwnerId>,
+    /// The owner itself, where [`owner`](Self::owner) is the id of one that other processes can name as
+    /// well. A backend that reaches them sends this, and never takes an id for it.
+    pub shared: Option<SharedOwner>,
     /// The identities that this request blocks while it waits, innermost first: threads and scopes,
-    /// and last the explicit owner, if it is none of them.
+    /// and last the explicit owner, if it is none of them. Never a [shared](SharedOwner) one: that
+    /// others wait in its name keeps nobody.
     ///
     /// A conflicting hold of a scope among them counts as the request's own
     /// ([C9](crate::contract#c9-re-entry)), and deadlocks are detected along them
@@ -64,6 +68,7 @@ impl Caller {
     pub fn anonymous() -> Self {
         Self {
             owner: None,
+            shared: None,
             within: Within::new(),
             opens_scope: false,
             site: None,
@@ -119,6 +124,14 @@ impl Caller {
         Self { label, ..self }
     }
 
+    /// Returns the caller as one who names this owner, in place of the one that it has.
+    #[must_use]
+    pub fn sharing(mut self, owner: SharedOwner) -> Self {
+        self.name(owner.id());
+        self.shared = Some(owner);
+        self
+    }
+
     /// Returns the caller as one of another process.
     #[must_use]
     pub fn of(self, party: Arc<ProcessInfo>) -> Self {
@@ -133,7 +146,7 @@ impl Caller {
 
     fn name(&mut self, owner: OwnerId) {
         self.owner = Some(owner);
-        if !self.within.contains(&owner) {
+        if !owner.is_shared() && !self.within.contains(&owner) {
             self.within.push(owner);
         }
         self.opens_scope = false;
@@ -141,10 +154,11 @@ impl Caller {
 
     /// Returns the identity that must keep running for this caller to release a hold: the innermost
     /// thread or scope, or the owner where neither is known
-    /// ([C10](crate::contract#c10-deadlocks)). `None` for anonymous holds.
+    /// ([C10](crate::contract#c10-deadlocks)). `None` for anonymous holds, and for those of a
+    /// [shared](SharedOwner) owner of which no more is known.
     pub fn runs_as(&self) -> Option<OwnerId> {
         let owner = self.owner?;
-        Some(self.within.first().copied().unwrap_or(owner))
+        self.within.first().copied().or_else(|| owner.runs())
     }
 
     /// What the fast path has room for, if that is all there is to know of this caller.

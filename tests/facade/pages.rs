@@ -60,6 +60,7 @@ mod choosing {
             "`permits`" => yes(can.permits),
             "`steal_after`" => yes(can.steal),
             "`reentrant`" => yes(can.reentrant),
+            "`shared_owner`" => yes(can.shared_owner),
             "upgrade of a shared hold, `downgrade`" => yes(can.upgrade),
             "`hold_at_least`, `hold_at_most`, `once_per`" => yes(can.bounds),
             "several keys" => yes(can.several_keys),
@@ -88,7 +89,7 @@ mod choosing {
                 }
             }
         }
-        assert_eq!(compared, 14 * backends.len());
+        assert_eq!(compared, 15 * backends.len());
         std::fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use locks::backend::Engine;
-use locks::{Backend, ErrorKind, LockError, LostCause, Mode, lock};
+use locks::{Backend, ErrorKind, LockError, LostCause, Mode, SharedOwner, lock};
 
 use crate::polling::{holders, is_free, now};
 
@@ -225,6 +225,30 @@ fn c14_once_per_counts_a_some_and_no_none() {
     assert_eq!(once_some(None), None);
     assert_eq!(once_some(Some(7)), Some(7));
     assert_eq!(once_some(Some(8)), None, "it is reserved");
+}
+
+#[lock("opt_handed", reentrant, wait = false, otherwise = false, shared_owner = owner)]
+fn handed(owner: Option<SharedOwner>) -> bool {
+    true
+}
+
+#[lock("opt_handed", reentrant, wait = false, otherwise = false, shared_owner = OWNER)]
+async fn handed_async() -> bool {
+    true
+}
+
+const OWNER: SharedOwner = SharedOwner::from_bytes([7; 16]);
+
+#[test]
+fn c9_a_function_enters_what_its_shared_owner_holds() {
+    assert!(handed(None), "it is free");
+    let guard = locks::named("opt_handed").shared_owner(OWNER).acquire().unwrap();
+    assert!(handed(Some(OWNER)));
+    assert!(now(handed_async()));
+    assert!(!handed(None), "another one has it");
+    assert!(!handed(Some(SharedOwner::random())));
+    drop(guard);
+    assert!(handed(None), "the guards within have gone");
 }
 
 #[lock("opt_once_unit", once_per = Duration::from_secs(3600), wait = false, otherwise = false)]

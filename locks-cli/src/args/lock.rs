@@ -24,6 +24,8 @@ pub(crate) struct LockArgs {
     pub(crate) label: Option<String>,
     /// Not a word when somebody else has the lock.
     pub(crate) quiet: bool,
+    /// Whether the holder's processes are to be given what it takes to enter.
+    pub(crate) hand_over: bool,
     /// Keys that would be options if they stood before the first key.
     pub(crate) like_options: Vec<String>,
 }
@@ -130,6 +132,7 @@ impl LockArgs {
             label: matches.remove_one("label"),
             conflict: matches.remove_one("conflict").unwrap_or(CONFLICT),
             quiet: matches.get_flag("quiet"),
+            hand_over: false,
             like_options,
         })
     }

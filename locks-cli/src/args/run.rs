@@ -28,7 +28,10 @@ pub(super) fn command() -> Command {
         .override_usage("locks run [OPTIONS] KEY… -- COMMAND [ARGUMENT]…")
         .after_long_help(text::help(text::RUN));
     lock::arguments(command, &UNDER)
-        .arg(lock::flag("no-fork").conflicts_with_all(["kill-after"]).help(
+        .arg(lock::flag("hand-over").help(
+            "Let the command enter the lock too: a `locks run` within that asks for the same keys, and programs by LOCKS_OWNER",
+        ))
+        .arg(lock::flag("no-fork").conflicts_with_all(["kill-after", "hand-over"]).help(
             "Have the command take the place of `locks run`, and the lock with it: for `file:`",
         ))
         .arg(
@@ -47,8 +50,10 @@ impl RunArgs {
         matches: &mut ArgMatches,
         like_options: Vec<String>,
     ) -> Result<Self, Failure> {
+        let mut lock = LockArgs::read(matches, like_options)?;
+        lock.hand_over = matches.get_flag("hand-over");
         Ok(Self {
-            lock: LockArgs::read(matches, like_options)?,
+            lock,
             command: matches.remove_many("command").expect("required").collect(),
             no_fork: matches.get_flag("no-fork"),
         })

@@ -5,7 +5,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use locks::backend::{Caller, Granted, Hold, KeySet, Keys, Op, Request};
-use locks::{Backend, ErrorKind, LockError, LostCause, Options, ProcessInfo, Token};
+use locks::{
+    Backend, ErrorKind, LockError, LostCause, Options, ProcessInfo, SharedOwner, Token, Wait,
+};
 
 use crate::place::Opened;
 
@@ -16,23 +18,37 @@ pub(crate) struct Held {
     /// I1: there until it is released.
     hold: Option<Hold>,
     keys: String,
+    owner: Option<SharedOwner>,
 }
 
 /// What is asked for; it lives as long as the operation does.
 pub(crate) struct Asked {
     keys: KeySet,
-    options: Options,
+    pub(super) options: Options,
     party: Arc<ProcessInfo>,
+    /// In whose name, if other processes can be the same.
+    pub(super) owner: Option<SharedOwner>,
 }
 
 impl Asked {
     pub(crate) fn new(keys: &[String], options: Options, party: ProcessInfo) -> Self {
-        Self { keys: KeySet::new(keys), options, party: Arc::new(party) }
+        Self { keys: KeySet::new(keys), options, party: Arc::new(party), owner: None }
+    }
+
+    /// The question whether `owner` holds the key already: it is entered then, as it is held.
+    pub(super) fn within(&self, key: &str, owner: SharedOwner) -> Self {
+        let mut options = Options::default();
+        (options.reentrant, options.only_nests) = (true, true);
+        options.wait = Some(Wait::Try);
+        Self { keys: KeySet::new([key]), options, party: self.party.clone(), owner: Some(owner) }
     }
 
     /// Asks for it. Dropping the operation withdraws it (C5).
     pub(crate) fn of<'a>(&'a self, backend: &'a Backend) -> Op<'a, Granted> {
-        let caller = Caller::polling(None).of(self.party.clone());
+        let mut caller = Caller::polling(None).of(self.party.clone());
+        if let Some(owner) = self.owner {
+            caller = caller.sharing(owner);
+        }
         let keys = match self.keys.as_slice() {
             [key] => Keys::one(key),
             _ => Keys::all(&self.keys),
@@ -42,13 +58,18 @@ impl Asked {
 
     pub(crate) fn held(&self, at: &Opened, granted: Granted) -> Held {
         let keys = self.keys.as_slice().join("`, `");
-        Held { at: at.clone(), hold: Some(granted.hold), keys }
+        Held { at: at.clone(), hold: Some(granted.hold), keys, owner: self.owner }
     }
 }
 
 impl Held {
     pub(crate) fn token(&self) -> Token {
         self.hold.as_ref().map_or(Token::new(0), Hold::token)
+    }
+
+    /// The owner that others have to be given to enter it.
+    pub(crate) fn owner(&self) -> Option<SharedOwner> {
+        self.owner
     }
 
     /// Whether it is lost; with a context, its task is woken when it becomes so (C8).

@@ -3,6 +3,7 @@
 mod caller;
 mod events;
 mod family;
+mod handed;
 mod held;
 mod lease;
 mod schedule;

@@ -1,17 +1,18 @@
 //! Before the command: the wait for the lock, which signals can end.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use locks::backend::Exclusion;
-use locks::{LockError, ProcessInfo};
+use locks::{LockError, ProcessInfo, Wait};
 use rustix::process::Signal;
 
 use super::events::{Event, Events};
-use super::held::{Asked, Held};
-use super::{caller, lease, signals};
+use super::held::Held;
+use super::{caller, handed, lease, signals};
 use crate::args::LockArgs;
 use crate::place::Opened;
 use crate::status::{Failure, Status, say};
@@ -67,6 +68,13 @@ pub(crate) fn acquire_at(
             about.name
         )));
     }
+    if asked.hand_over && !about.capabilities.shared_owner {
+        return Err(Failure::new(format!(
+            "`--hand-over` needs a server that knows one holder in several processes, which `{}` is not: say \
+             `--backend net:` or name a `locks serve`, or leave it out",
+            about.name
+        )));
+    }
     match wait(at, asked, party, events) {
         Ok(Waited::Granted(held)) => {
             lease::check(&held, asked.kill_after)?;
@@ -97,18 +105,22 @@ fn wait(
     events: &Events,
 ) -> Result<Waited, LockError> {
     let backend = &at.backend;
-    let wanted = Asked::new(&asked.keys, asked.options, party);
-    let mut acquisition = pin!(wanted.of(backend));
+    let is_on_its_own = Cell::new(false);
+    let mut acquisition = pin!(handed::acquire(at, asked, party, &is_on_its_own));
     let mut look = pin!(caller::is_not_in_the_way(backend, asked));
-    let (mut look_at, mut looking) = (Some(Instant::now() + SOON), true);
+    // Who does not wait has a conflict, and no more.
+    let waits = asked.options.wait != Some(Wait::Try);
+    let (mut look_at, mut looking) = (Some(Instant::now() + SOON), waits);
     loop {
         if let Poll::Ready(outcome) = acquisition.as_mut().poll(&mut events.context()) {
-            return outcome.map(|granted| Waited::Granted(wanted.held(at, granted)));
+            return outcome.map(Waited::Granted);
         }
         if look_at.is_some_and(|at| at <= Instant::now()) {
             look_at = None;
         }
+        // What it enters is meant to be around it.
         if looking
+            && is_on_its_own.get()
             && look_at.is_none()
             && let Poll::Ready(outcome) = look.as_mut().poll(&mut events.context())
         {

@@ -37,6 +37,7 @@ fn holder(holder: &HolderInfo) -> Value {
     let site = person::holder_site(holder);
     let mut object = somebody(holder.mode, holder.who.as_deref(), &holder.party, site);
     object.insert("token".into(), json!(holder.token.map(|token| token.get())));
+    object.insert("depth".into(), json!(holder.depth));
     object.insert("age_ms".into(), json!(holder.age.map(millis)));
     Value::Object(object)
 }

@@ -11,7 +11,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::time::Instant;
 
-use locks::ProcessInfo;
+use locks::{ProcessInfo, SharedOwner};
 
 use self::child::{Child, Ended};
 use self::jobs::Job;
@@ -68,12 +68,18 @@ fn party(asked: &RunArgs) -> ProcessInfo {
 }
 
 /// What the command finds in its environment.
-fn environment(keys: &[String], held: &Held) -> [(&'static str, OsString); 3] {
+fn environment(keys: &[String], held: &Held) -> Vec<(&'static str, OsString)> {
     let within = holding::within(keys, held.token());
     // A newline is the one separator that hardly any key has in it.
     let keys = keys.join("\n");
     let token = held.token().to_string();
-    [("LOCKS_KEY", keys.into()), ("LOCKS_TOKEN", token.into()), (holding::WITHIN, within.into())]
+    let owner = held.owner().map(|owner| (SharedOwner::ENV, owner.to_string().into()));
+    let said = [
+        ("LOCKS_KEY", keys.into()),
+        ("LOCKS_TOKEN", token.into()),
+        (holding::WITHIN, within.into()),
+    ];
+    said.into_iter().chain(owner).collect()
 }
 
 /// Releases the lock, unless it is lost, and says what went wrong with it meanwhile.

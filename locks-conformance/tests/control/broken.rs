@@ -218,6 +218,15 @@ control! {
     c9_upgrade_keeps_token: UpgradeKeepsToken fails c9_a_sole_reader_is_upgraded;
     c9_second_upgrade_waits: SecondUpgradeWaits fails c9_a_second_upgrade_is_a_deadlock;
     c9_owners_of_clients_meet: OwnersOfClientsMeet fails c9_owners_of_two_clients_are_apart;
+    c9_shared_owners_are_apart: SharedOwnersAreApart fails
+        c9_a_shared_owner_holds_until_its_last_guard_goes;
+    c9_a_loss_of_a_shared_owner_not_told: LossNotTold fails
+        c9_a_thief_takes_all_guards_of_a_shared_owner;
+    c9_shared_owners_are_their_ids: SharedOwnersAreTheirIds fails
+        c9_the_id_of_a_shared_owner_is_not_the_owner;
+    c9_shared_owners_do_not_wait: SharedOwnersDoNotWait fails
+        c9_a_shared_owner_waits_where_it_does_not_nest,
+        c10_a_shared_owner_closes_no_cycle_by_its_name;
     c9_anonymous_are_one: AnonymousAreOne fails c10_anonymous_holds_are_in_no_cycle;
     c10_deadlock_not_found: DeadlockNotFound fails
         c10_two_that_wait_for_each_other,
@@ -326,7 +335,7 @@ control! {
 
 /// What the cases fail that are put to two clients, and do not fail merely because the two know nothing of
 /// each other.
-const BETWEEN_CLIENTS: [(Defect, &[&str]); 7] = [
+const BETWEEN_CLIENTS: [(Defect, &[&str]); 8] = [
     (Defect::TimeoutLeaksGrant, &["rival::c2_threads_race_their_timeouts"]),
     (
         Defect::LostWakeUp,
@@ -346,6 +355,7 @@ const BETWEEN_CLIENTS: [(Defect, &[&str]); 7] = [
             "c7_tokens_of_two_clients_grow_together",
         ],
     ),
+    (Defect::SharedOwnersAreApart, &["rival::c9_a_shared_owner_holds_until_its_last_guard_goes"]),
     (Defect::SetTokenOfFirstKey, &["rival::c7_the_token_of_a_set_is_above_those_of_its_keys"]),
 ];
 

@@ -112,6 +112,8 @@ impl Sockets {
             ("hold_at_least", options.hold_at_least.is_some()),
             ("hold_at_most", options.hold_at_most.is_some()),
             ("reentrant", options.reentrant),
+            ("shared_owner", request.caller.shared.is_some()),
+            ("owner", request.caller.owner.is_some_and(locks_core::OwnerId::is_shared)),
             ("several keys", request.keys.single().is_none()),
             ("fair", options.fair == Some(true)),
         ];

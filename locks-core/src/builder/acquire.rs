@@ -287,8 +287,18 @@ impl<'k> LockBuilder<'k> {
         site: CallSite,
         caller: impl FnOnce(Option<OwnerId>) -> Caller,
     ) -> Request<'a> {
-        let caller = caller(self.options.owner).at(site).labelled(self.request_label());
-        Request::new(self.keys.lend(), self.options, caller)
+        Request::new(self.keys.lend(), self.options, self.caller(site, caller))
+    }
+
+    fn caller(&self, site: CallSite, caller: impl FnOnce(Option<OwnerId>) -> Caller) -> Caller {
+        let shared = self.rare.as_ref().and_then(|rare| rare.shared_owner);
+        // In place of the owner, not beside it.
+        let owner = self.options.owner.filter(|_| shared.is_none());
+        let caller = caller(owner).at(site).labelled(self.request_label());
+        match shared {
+            Some(shared) => caller.sharing(shared),
+            None => caller,
+        }
     }
 
     /// The key, if its call site has looked it up, and this is where.
@@ -346,7 +356,7 @@ impl<'k> LockBuilder<'k> {
             };
             return Begun::new(stage, backend, asked);
         }
-        let caller = caller(self.options.owner).at(site).labelled(self.request_label());
+        let caller = self.caller(site, caller);
         let (keys, options, at) = (self.keys.into_owned(), self.options, backend.clone());
         let granted =
             Op::later(async move { at.acquire(Request::new(keys.lend(), options, caller)).await });

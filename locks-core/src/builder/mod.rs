@@ -14,7 +14,8 @@ pub use self::acquire::Acquire;
 pub use self::begun::Begun;
 pub use self::cancel::CancelToken;
 use crate::{
-    Backend, KeySet, Keys, Kind, LockError, Mode, Options, OwnerId, PinnedKey, Reserve, Wait,
+    Backend, KeySet, Keys, Kind, LockError, Mode, Options, OwnerId, PinnedKey, Reserve,
+    SharedOwner, Wait,
 };
 
 /// A builder for one acquisition: the keys, the options and the backend.
@@ -47,6 +48,7 @@ pub struct LockBuilder<'k> {
 #[derive(Clone, Debug, Default)]
 struct Rare {
     label: Option<Arc<str>>,
+    shared_owner: Option<SharedOwner>,
     cancel: Option<CancelToken>,
 }
 
@@ -364,6 +366,36 @@ impl<'k> LockBuilder<'k> {
     #[inline]
     pub fn owner(mut self, owner: impl Into<OwnerId>) -> Self {
         self.options.owner = Some(owner.into());
+        self
+    }
+
+    /// Sets the identity that holds the lock to one that other processes can be given as well: with
+    /// [`reentrant`](Self::reentrant), each of them enters what the others hold, and the lock is free
+    /// when all of them have released it or ended ([C9](crate::contract#c9-re-entry)).
+    ///
+    /// `None` changes nothing. Without `reentrant` a request waits for the others' guards as for
+    /// any other; it is a [`Deadlock`](crate::ErrorKind::Deadlock) only if the thread or scope that
+    /// waits has the guard itself. For deadlock detection, a wait in the owner's name blocks only that
+    /// thread or scope ([C10](crate::contract#c10-deadlocks)). Takes precedence over
+    /// [`owner`](Self::owner). Needs a backend that knows owners of other processes, such as `net:` or
+    /// a lock server; at `memory:` there are none to know.
+    ///
+    /// # Examples
+    /// ```
+    /// use locks::SharedOwner;
+    ///
+    /// let owner = SharedOwner::random();
+    /// let guard = locks::named("deploy").shared_owner(owner).acquire()?;
+    /// let inner = locks::named("deploy").shared_owner(owner).reentrant().acquire()?;
+    /// drop(guard); // the lock is held still
+    /// assert!(locks::named("deploy").wait(false).acquire().is_err());
+    /// # drop(inner);
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
+    pub fn shared_owner(mut self, owner: impl Into<Option<SharedOwner>>) -> Self {
+        if let Some(owner) = owner.into() {
+            self.rare.get_or_insert_default().shared_owner = Some(owner);
+        }
         self
     }
 

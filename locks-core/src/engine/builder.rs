@@ -87,7 +87,8 @@ impl EngineBuilder {
 
     /// Places the engine in front of `upstream`, which confirms every grant.
     ///
-    /// Upgrades are `Unsupported` then, since a grant of the upstream does not change its mode.
+    /// Upgrades are `Unsupported` then, since a grant of the upstream does not change its mode, and so
+    /// are [shared owners](crate::SharedOwner), whom it does not know.
     pub fn upstream(mut self, upstream: Arc<dyn Upstream>) -> Self {
         self.upstream = Some(upstream);
         self
@@ -97,6 +98,7 @@ impl EngineBuilder {
     pub fn build(mut self) -> Engine {
         if self.upstream.is_some() {
             self.about.capabilities.upgrade = false;
+            self.about.capabilities.shared_owner = false;
         }
         // The fast path looks at no capabilities.
         let swift = self.tokens.is_none()

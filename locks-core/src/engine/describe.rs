@@ -16,14 +16,15 @@ use crate::{
 const NAMED: usize = 16;
 
 pub(super) fn holder(hold: &HoldEntry, now: Moment) -> HolderInfo {
+    let level = hold.outermost();
     HolderInfo {
         token: Some(hold.token),
-        owner: hold.owner(),
-        who: hold.owner().and_then(OwnerId::describe),
-        label: label(hold.label.as_ref()),
+        owner: level.owner,
+        who: level.owner.and_then(OwnerId::describe),
+        label: label(level.label.as_ref()),
         depth: hold.levels.len(),
-        party: party(hold.party.as_deref()),
-        site: hold.site,
+        party: party(level.party.as_deref()),
+        site: level.site,
         age: hold.since.map(|since| now.since(since)),
         ..HolderInfo::new(hold.mode)
     }
@@ -102,12 +103,13 @@ pub(super) fn info(frozen: &Frozen<'_>) -> Option<LockInfo> {
 
 /// A turn is not a hold yet: whoever has it waits for the upstream.
 pub(super) fn turn(hold: &HoldEntry) -> WaiterInfo {
+    let level = hold.outermost();
     WaiterInfo {
-        owner: hold.owner(),
-        who: hold.owner().and_then(OwnerId::describe),
-        label: label(hold.label.as_ref()),
-        party: party(hold.party.as_deref()),
-        site: hold.site,
+        owner: level.owner,
+        who: level.owner.and_then(OwnerId::describe),
+        label: label(level.label.as_ref()),
+        party: party(level.party.as_deref()),
+        site: level.site,
         ..WaiterInfo::new(hold.mode, Duration::ZERO)
     }
 }

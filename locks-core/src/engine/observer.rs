@@ -43,6 +43,9 @@ pub struct Loss<'a> {
     /// The tokens of the guards of its nest that had not been released, outermost first. All of them
     /// are lost; those that have no token of their own have that of the guard around them.
     pub guards: &'a [Token],
+    /// Their owners, in the same order: those of a [shared](crate::SharedOwner) one may be of several
+    /// [realms](OwnerId::realm).
+    pub owners: &'a [Option<OwnerId>],
     /// The holder that lost it.
     pub holder: &'a HolderInfo,
     /// The new holder, if it was stolen by a request to this engine.
@@ -55,19 +58,21 @@ pub(super) struct Revoked {
     pub(super) cause: LostCause,
     pub(super) owner: Option<OwnerId>,
     pub(super) guards: SmallVec<[Token; 1]>,
+    pub(super) owners: SmallVec<[Option<OwnerId>; 1]>,
     pub(super) holder: HolderInfo,
     pub(super) thief: Option<HolderInfo>,
 }
 
 impl Revoked {
     pub(super) fn loss<'a>(&'a self, key: &'a str) -> Loss<'a> {
-        let Self { token, cause, owner, guards, holder, thief } = self;
+        let Self { token, cause, owner, guards, owners, holder, thief } = self;
         Loss {
             key,
             cause: *cause,
             token: *token,
             owner: *owner,
             guards,
+            owners,
             holder,
             thief: thief.as_ref(),
         }

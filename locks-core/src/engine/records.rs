@@ -32,8 +32,13 @@ pub struct HoldRecord {
     pub mode: Mode,
     /// The identity of the holder.
     pub owner: Option<OwnerId>,
+    /// The thread or scope that must keep running for the guard to be released, or the owner where
+    /// neither is known ([C10](crate::contract#c10-deadlocks)).
+    pub runs_as: Option<OwnerId>,
     /// The call site of the acquisition.
     pub site: Option<CallSite>,
+    /// The label of the request.
+    pub label: Option<Arc<str>>,
     /// The time from which the hold ages ([C6](crate::contract#c6-stealing)); where the clock is coarse,
     /// the later one.
     pub since: Option<Moment>,
@@ -176,7 +181,9 @@ impl Core {
             nested: false,
             mode: Mode::Exclusive,
             owner: plain.owner.full(),
+            runs_as: plain.owner.full(),
             site: plain.site,
+            label: None,
             since: Some(since),
             reserved_until: None,
             if_done: false,

@@ -109,6 +109,9 @@ impl Core {
             let owner = OwnerId::acquisition();
             ask.caller.owner = Some(owner);
             ask.caller.within.insert(0, owner);
+        } else if ask.caller.within.is_empty() {
+            // Of a shared owner, of whom no more is known.
+            ask.caller.within.push(OwnerId::acquisition());
         }
         ask.caller.opens_scope = false;
         ask.has_upstream = self.upstream.is_some();

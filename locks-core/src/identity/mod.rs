@@ -2,11 +2,14 @@
 
 mod names;
 mod parts;
+mod shared;
 mod small;
 
 use std::cell::Cell;
+use std::cmp;
 use std::fmt;
 use std::future::Future;
+use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,6 +19,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 use smallvec::SmallVec;
 
+pub use self::shared::SharedOwner;
 pub(crate) use self::small::SmallOwner;
 
 /// The identity of a holder or waiter ([C9](crate::contract#c9-re-entry),
@@ -26,7 +30,8 @@ pub(crate) use self::small::SmallOwner;
 /// holder.
 ///
 /// `Display` prints it as errors and lists do: ``thread `worker-3` ``, or `thread 5` for one without a
-/// name; `scope 17`, `owner 42`, or `owner #8` for a unique one.
+/// name; `scope 17`, `owner 42`, `owner #8` for a unique one, and `shared owner 5f0c…` for one that
+/// [processes share](SharedOwner).
 ///
 /// # Examples
 /// ```
@@ -34,8 +39,10 @@ pub(crate) use self::small::SmallOwner;
 /// assert_eq!(OwnerId::from(42).to_string(), "owner 42");
 /// assert_eq!(OwnerId::from(42).in_realm(3).to_string(), "owner 42 of client 3");
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy)]
 pub struct OwnerId {
+    /// O1: whose it is. Of a shared owner that is no part of the identity: it is the same in every
+    /// realm, and the realm says which client has named it.
     realm: u32,
     kind: OwnerKind,
     number: u64,
@@ -49,6 +56,8 @@ enum OwnerKind {
     Acquisition,
     Explicit,
     Unique,
+    /// A [`SharedOwner`], by its id.
+    Shared,
 }
 
 impl OwnerId {
@@ -59,8 +68,8 @@ impl OwnerId {
 
     /// Returns the same identity in another realm.
     ///
-    /// A server gives each of its clients a realm, so that the identities of two clients never meet.
-    /// Realm 0 is this process.
+    /// A server gives each of its clients a realm, so that the identities of two clients never meet,
+    /// except those that are [shared](SharedOwner), which stay the same. Realm 0 is this process.
     #[must_use]
     pub const fn in_realm(self, realm: u32) -> Self {
         Self { realm, ..self }
@@ -83,14 +92,58 @@ impl OwnerId {
         matches!(self.kind, OwnerKind::Thread)
     }
 
+    /// Returns `true` if it is that of a [`SharedOwner`], which other processes can be as well.
+    pub const fn is_shared(self) -> bool {
+        matches!(self.kind, OwnerKind::Shared)
+    }
+
+    /// What is known to have to go on, if it is known by this name alone (C10).
+    #[doc(hidden)]
+    pub fn runs(self) -> Option<Self> {
+        (!self.is_shared()).then_some(self)
+    }
+
+    /// What makes it itself (O1).
+    const fn identity(self) -> (u32, OwnerKind, u64) {
+        let realm = if self.is_shared() { 0 } else { self.realm };
+        (realm, self.kind, self.number)
+    }
+
     /// A number that is spread over all of its bits.
     pub(crate) const fn spread(self) -> u64 {
-        let number = self.number ^ (self.realm as u64) << 40 ^ (self.kind as u64) << 61;
+        let (realm, kind, number) = self.identity();
+        let number = number ^ (realm as u64) << 40 ^ (kind as u64) << 61;
         number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32
     }
 
     const fn local(kind: OwnerKind, number: u64) -> Self {
         Self { realm: 0, kind, number }
+    }
+}
+
+impl PartialEq for OwnerId {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for OwnerId {}
+
+impl Hash for OwnerId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
+}
+
+impl PartialOrd for OwnerId {
+    fn partial_cmp(&self, other: &Self) -> Option<cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for OwnerId {
+    fn cmp(&self, other: &Self) -> cmp::Ordering {
+        self.identity().cmp(&other.identity())
     }
 }
 

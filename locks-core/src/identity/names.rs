@@ -71,6 +71,7 @@ impl fmt::Display for Name {
             OwnerKind::Acquisition => write!(f, "acquisition {number}"),
             OwnerKind::Explicit => write!(f, "owner {number}"),
             OwnerKind::Unique => write!(f, "owner #{number}"),
+            OwnerKind::Shared => write!(f, "shared owner {number:016x}"),
         }
     }
 }

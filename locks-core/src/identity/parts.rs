@@ -6,7 +6,7 @@ impl OwnerId {
     /// Its realm, the number of its kind, and its number within that kind.
     ///
     /// The kinds keep their numbers: 1 a thread, 2 a scope, 3 a single acquisition, 4 one made from
-    /// a number, 5 a [unique](Self::unique) one.
+    /// a number, 5 a [unique](Self::unique) one, 6 a [shared](crate::SharedOwner) one.
     pub const fn to_parts(self) -> (u32, u8, u64) {
         let kind = match self.kind {
             OwnerKind::Thread => 1,
@@ -14,6 +14,7 @@ impl OwnerId {
             OwnerKind::Acquisition => 3,
             OwnerKind::Explicit => 4,
             OwnerKind::Unique => 5,
+            OwnerKind::Shared => 6,
         };
         (self.realm, kind, self.number)
     }
@@ -28,6 +29,7 @@ impl OwnerId {
             3 => OwnerKind::Acquisition,
             4 => OwnerKind::Explicit,
             5 => OwnerKind::Unique,
+            6 => OwnerKind::Shared,
             _ => return None,
         };
         Some(Self { realm, kind, number })
@@ -36,7 +38,7 @@ impl OwnerId {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Scope, current};
+    use super::super::{Scope, SharedOwner, current};
     use super::*;
 
     #[test]
@@ -47,6 +49,7 @@ mod tests {
             OwnerId::acquisition(),
             OwnerId::from(u64::MAX),
             OwnerId::unique(),
+            SharedOwner::random().id(),
         ];
         for (owner, number) in owners.into_iter().zip(1..) {
             for owner in [owner, owner.in_realm(u32::MAX)] {
@@ -56,6 +59,6 @@ mod tests {
             }
         }
         assert_eq!(OwnerId::from_parts(0, 0, 1), None);
-        assert_eq!(OwnerId::from_parts(0, 6, 1), None);
+        assert_eq!(OwnerId::from_parts(0, 7, 1), None);
     }
 }

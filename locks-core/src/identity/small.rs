@@ -72,7 +72,7 @@ impl OwnerId {
             (_, OwnerKind::Thread) => self.afar(THREAD),
             (_, OwnerKind::Scope) => self.afar(SCOPE),
             (_, OwnerKind::Acquisition) => self.afar(ACQUISITION),
-            (_, OwnerKind::Explicit | OwnerKind::Unique) => None,
+            (_, OwnerKind::Explicit | OwnerKind::Unique | OwnerKind::Shared) => None,
         }
     }
 

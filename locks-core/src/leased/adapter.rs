@@ -128,6 +128,7 @@ fn about(store: &BackendInfo) -> BackendInfo {
         order: can.order.max(WaiterOrder::WithinProcess),
         deadlock_detection: true,
         reentrant: true,
+        shared_owner: false,
         upgrade: false,
         listing_waiters: can.listing,
         ..can

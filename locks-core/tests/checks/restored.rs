@@ -60,6 +60,8 @@ fn record(key: &str, number: u64, mode: Mode, clock: &ManualClock) -> HoldRecord
         outer: token(number),
         nested: false,
         mode,
+        label: None,
+        runs_as: None,
         owner: None,
         site: None,
         since: Some(clock.now()),

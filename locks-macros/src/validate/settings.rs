@@ -8,7 +8,7 @@ use syn::{Error, Lit, Result, parse_quote};
 use super::{Lock, OnLost, Otherwise, duration, suggestion};
 use crate::parse::{Expression, Setting, Value};
 
-const OPTIONS: [&str; 18] = [
+const OPTIONS: [&str; 19] = [
     "key",
     "wait",
     "steal_after",
@@ -21,6 +21,7 @@ const OPTIONS: [&str; 18] = [
     "hold_at_most",
     "once_per",
     "label",
+    "shared_owner",
     "on_lost",
     "otherwise",
     "guard",
@@ -119,6 +120,13 @@ fn apply_value(name: &Ident, value: Expression, lock: &mut Lock) -> Result<()> {
             match value.literal() {
                 Some(Lit::Str(_)) | None => computed(&value),
                 Some(other) => return Err(ill_typed(&option, &other)),
+            }
+        }
+        "shared_owner" => {
+            lock.plain = false;
+            match value.literal() {
+                None => computed(&value),
+                Some(literal) => return Err(ill_typed(&option, &literal)),
             }
         }
         "steal_after" | "lease" | "hold_at_least" | "hold_at_most" | "once_per" => {
@@ -266,6 +274,7 @@ fn ill_typed(option: &str, literal: &Lit) -> Error {
         "wait" => "`true`, `false`, a duration such as `\"2s\"` or an expression of either type",
         "permits" => return Error::new(literal.span(), PERMITS),
         "label" => "a text or an expression of type `&str`, `String` or `Arc<str>`",
+        "shared_owner" => "an expression of type `SharedOwner` or `Option<SharedOwner>`",
         "fair" => "`true`, `false` or an expression of type `bool`",
         "backend" => {
             "an expression of type `Backend`, owned or borrowed, such as a static that keeps what \
@@ -304,6 +313,7 @@ fn elsewhere(name: &str) -> Option<&'static str> {
         "max" | "concurrency" => "permits",
         "steal" | "stale_after" | "takeover" | "take_over" => "steal_after",
         "recursive" => "reentrant",
+        "owner" => "shared_owner",
         _ => return None,
     })
 }
@@ -320,6 +330,7 @@ fn example(option: &str) -> &'static str {
         "hold_at_most" => "hold_at_most = \"10m\"",
         "once_per" => "once_per = \"24h\"",
         "label" => "label = format!(\"order {id}\")",
+        "shared_owner" => "shared_owner = *OWNER",
         "on_lost" => "on_lost = \"error\"",
         "otherwise" => "otherwise = 0",
         "guard" => "guard = lock",

@@ -17,7 +17,7 @@ pub(super) struct Loss {
     /// Its session's (A4 of the arbiter).
     pub(super) realm: u32,
     pub(super) key: String,
-    /// Those of the guards of its nest.
+    /// Those of the guards of its nest that are this session's.
     pub(super) tokens: Vec<Token>,
     pub(super) cause: LostCause,
     /// Who had it, and who has it now, if it was stolen.
@@ -41,15 +41,23 @@ impl Happened {
 
 impl Observer for Happened {
     fn lost(&self, ended: &locks_core::Loss<'_>) {
-        let owner = ended.owner.expect("A4: every hold has an owner of its session's realm");
-        let loss = Loss {
-            realm: owner.realm(),
-            key: ended.key.to_owned(),
-            tokens: ended.guards.to_vec(),
-            cause: ended.cause,
-            theft: ended.thief.map(|thief| (ended.holder.clone(), thief.clone())),
-        };
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).push(loss);
+        let mut losses = Vec::<Loss>::new();
+        for (token, owner) in ended.guards.iter().zip(ended.owners) {
+            let realm = owner.expect("A4: every guard has an owner of its session's realm").realm();
+            let known = losses.iter().position(|loss| loss.realm == realm);
+            let at = known.unwrap_or_else(|| {
+                let key = ended.key.to_owned();
+                let (tokens, cause, theft) = (Vec::new(), ended.cause, None);
+                losses.push(Loss { realm, key, tokens, cause, theft });
+                losses.len() - 1
+            });
+            losses[at].tokens.push(*token);
+        }
+        // One theft, although it may concern several sessions.
+        if let Some(first) = losses.first_mut() {
+            first.theft = ended.thief.map(|thief| (ended.holder.clone(), thief.clone()));
+        }
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).append(&mut losses);
     }
 }
 

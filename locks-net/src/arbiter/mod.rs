@@ -67,13 +67,17 @@ pub(crate) struct ConnId(pub(crate) u64);
 ///   it up, and in the journal from the same round on until it ends.
 /// * A2: a session has at most one connection, and a connection at most one session; they name each other.
 /// * A3: between rounds nothing is woken or lost that has not been dealt with.
-/// * A4: every hold of the engine has an owner, in the realm of its session. One who asks without a name,
-///   or has left its thread, is known by the number of the request.
+/// * A4: every guard of a hold of the engine has an owner, in the realm of its session; one hold has guards
+///   of several sessions where the owner is shared. One who asks without a name, or has left its thread, is
+///   known by the number of the request.
+/// * A5: a guard is in the journal behind the one that it is nested in, whichever session that is of.
 pub(crate) struct Arbiter {
     setup: Fixed,
     engine: Engine,
     time: Arc<OwnTime>,
     happened: Arc<Happened>,
+    /// Those who were woken, and have not been looked after yet.
+    woken: VecDeque<(u32, u64)>,
     sessions: HashMap<u32, Session, foldhash::fast::RandomState>,
     connections: HashMap<ConnId, Connection, foldhash::fast::RandomState>,
     /// Connections that have not opened a session, the oldest first.
@@ -452,16 +456,21 @@ impl Arbiter {
     fn settle(&mut self) {
         loop {
             let lost = self.happened.take_lost();
-            let woken = self.happened.take_woken();
-            if lost.is_empty() && woken.is_empty() {
+            self.woken.extend(self.happened.take_woken());
+            if lost.is_empty() && self.woken.is_empty() {
                 return;
             }
             // Ends come before the grants that they make possible, in the journal too.
             self.tell_of_losses(lost);
-            for (realm, request) in woken {
+            while let Some((realm, request)) = self.woken.pop_front() {
                 self.poll_request(realm, request);
             }
         }
+    }
+
+    /// Those who have been woken, and have not been looked after.
+    fn take_woken(&mut self) -> impl Iterator<Item = (u32, u64)> + use<> {
+        std::mem::take(&mut self.woken).into_iter().chain(self.happened.take_woken())
     }
 
     /// Says `event` to a session, now or when it is connected again.

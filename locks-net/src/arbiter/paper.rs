@@ -18,6 +18,7 @@ pub(super) struct Paper {
     /// So many sessions are.
     pub(super) sessions: usize,
     /// What the engine has granted to requests that waited, and could not be written down: nobody has been told.
+    /// No other grant is written before the first of them: it may be nested in that.
     untold: VecDeque<(u32, u64)>,
     try_again_at: Option<Moment>,
 }
@@ -28,8 +29,8 @@ const END: usize = 112;
 /// Most that a session takes, without its texts, and its end.
 const SESSION: usize = 256;
 
-/// Most that one key of a grant takes, without the key and the call site.
-const MEMBER: usize = 128;
+/// Most that one key of a grant takes, without the key, the call site and the label.
+const MEMBER: usize = 160;
 
 /// Others may be granted meanwhile, between what is asked for before and after.
 const AHEAD: u64 = 1 << 16;
@@ -68,7 +69,8 @@ impl Arbiter {
             false => Duration::ZERO,
         };
         let site = session.site(acquire.site).flatten().map_or(0, |_| 512);
-        let keys = acquire.keys.iter().map(|key| key.len() + site + MEMBER);
+        let label = acquire.label.as_ref().map_or(0, |label| label.len());
+        let keys = acquire.keys.iter().map(|key| key.len() + site + label + MEMBER);
         let bytes = keys.sum::<usize>() + session.texts();
         let token = Token::new(self.promised.0.get() + AHEAD);
         let unwritten = self.journal.len();
@@ -100,7 +102,8 @@ impl Arbiter {
         let lease = if session.is_leased() { lease } else { Duration::ZERO };
         Record::Grant(grant).encode(&mut record);
         let (token, unwritten) = (self.promised.0, self.journal.len());
-        let has_room = self.paper.has_room(token, lease, unwritten, record.len()).is_ok();
+        let has_room = self.paper.untold.is_empty()
+            && self.paper.has_room(token, lease, unwritten, record.len()).is_ok();
         if has_room {
             self.paper.guards += 1;
             if is_new {

@@ -100,14 +100,17 @@ impl Arbiter {
         }
         let mut caller = Caller::anonymous();
         // One who has no name has one here, to be known as this session's.
-        let owner = acquire.owner.or_else(|| OwnerId::from_parts(realm, ACQUISITION, request));
-        let owner = owner.map(|owner| owner.in_realm(realm));
+        let acquisition = OwnerId::from_parts(realm, ACQUISITION, request);
+        let named = acquire.shared.map(|shared| shared.id()).or(acquire.owner);
+        let owner = named.or(acquisition).map(|owner| owner.in_realm(realm));
         caller.owner = owner;
+        caller.shared = acquire.shared;
         caller.within = acquire.within.iter().map(|owner| owner.in_realm(realm)).collect();
-        if acquire.owner.is_none() && acquire.keys.len() > 1 {
+        if (named.is_none() || caller.within.is_empty()) && acquire.keys.len() > 1 {
             // The keys taken so far are held by this wait for the next one (C10).
-            caller.within.insert_many(0, caller.owner);
+            caller.within.insert_many(0, acquisition);
         }
+        let runs_as = caller.runs_as();
         caller.opens_scope = acquire.opens_scope;
         caller.site = site;
         caller.label.clone_from(&acquire.label);
@@ -150,7 +153,8 @@ impl Arbiter {
                     let key = acquire.keys.into_iter().next().unwrap_or_default();
                     let (token, since) = (granted.hold.token(), Some(self.time_awake()));
                     let site = site.map(|site| site.to_string());
-                    Member { since, owner, site, ..Member::plain(key, token) }
+                    let label = acquire.label.as_deref().map(str::to_owned);
+                    Member { since, owner, runs_as, site, label, ..Member::plain(key, token) }
                 });
                 self.grant(realm, request, Grantable { granted, lease, asked: None }, member);
             }
@@ -257,19 +261,22 @@ impl Arbiter {
     pub(super) fn poll_request(&mut self, realm: u32, request: u64) {
         let mut granted = self.granted(realm, request).into_iter().collect::<Vec<_>>();
         if granted.iter().any(Arrival::is_nested) {
-            // The guards around it may have been granted in the same moment, and be woken later.
+            // The guards around it may have been granted in the same moment, and be woken later; those of a
+            // shared owner also at other clients.
             let Some(session) = self.sessions.get(&realm) else { return };
             let waiting = session.requests.iter().filter_map(|(request, requested)| {
-                matches!(requested, Requested::Waiting(_)).then_some(*request)
+                matches!(requested, Requested::Waiting(_)).then_some((realm, *request))
             });
-            for request in waiting.collect::<Vec<_>>() {
+            let waiting = waiting.collect::<Vec<_>>();
+            let woken = self.take_woken();
+            for (realm, request) in waiting.into_iter().chain(woken) {
                 granted.extend(self.granted(realm, request));
             }
             // From the outside in, in the journal too: a nest's tokens do not grow outwards.
             granted
                 .sort_by_key(|arrival| (arrival.granted.granted.hold.token(), arrival.is_nested()));
         }
-        for Arrival { request, granted, .. } in granted {
+        for Arrival { realm, request, granted, .. } in granted {
             self.grant(realm, request, granted, None);
         }
     }
@@ -292,7 +299,12 @@ impl Arbiter {
         match outcome {
             Ok(granted) => {
                 let nested = self.members(&granted.hold).iter().any(|member| member.nested);
-                Some(Arrival { request, granted: Grantable { granted, lease, asked }, nested })
+                Some(Arrival {
+                    realm,
+                    request,
+                    granted: Grantable { granted, lease, asked },
+                    nested,
+                })
             }
             Err(error) => {
                 self.refuse(realm, request, error);
@@ -452,6 +464,7 @@ const REFRESHED: usize = 64;
 
 /// A grant that a request has waited for, on its way to the session.
 struct Arrival {
+    realm: u32,
     request: u64,
     granted: Grantable,
     nested: bool,

@@ -42,6 +42,7 @@ impl Arbiter {
             engine,
             time,
             happened,
+            woken: VecDeque::new(),
             sessions: HashMap::default(),
             connections: HashMap::default(),
             newcomers: VecDeque::new(),
@@ -106,6 +107,7 @@ impl Arbiter {
             // Of a guard that has left its thread.
             let anybody = || OwnerId::from_parts(realm, ACQUISITION, request);
             member.owner = member.owner.or_else(anybody);
+            member.runs_as = member.runs_as.or_else(|| member.owner?.runs());
         }
         let members = members.into_iter().map(Member::into_record).collect::<Vec<_>>();
         let session = self.sessions.get_mut(&realm).ok_or_else(|| impossible("no session"))?;
@@ -181,7 +183,9 @@ impl Member {
             nested: false,
             mode: Mode::Exclusive,
             owner: None,
+            runs_as: None,
             site: None,
+            label: None,
             since: None,
             reserved_until: None,
             if_done: false,
@@ -198,7 +202,9 @@ impl Member {
             nested,
             mode,
             owner,
+            runs_as,
             site,
+            label,
             since,
             reserved_until,
             if_done,
@@ -206,6 +212,7 @@ impl Member {
             ends_at,
         } = record;
         let site = site.map(|site| site.to_string());
+        let label = label.map(|label| label.to_string());
         Self {
             key,
             token,
@@ -213,7 +220,9 @@ impl Member {
             nested,
             mode,
             owner,
+            runs_as,
             site,
+            label,
             since,
             reserved_until,
             if_done,
@@ -230,7 +239,9 @@ impl Member {
             nested,
             mode,
             owner,
+            runs_as,
             site,
+            label,
             since,
             reserved_until,
             if_done,
@@ -238,6 +249,7 @@ impl Member {
             ends_at,
         } = self;
         let site = site.as_deref().and_then(CallSite::interned);
+        let label = label.map(Arc::from);
         HoldRecord {
             key,
             token,
@@ -245,7 +257,9 @@ impl Member {
             nested,
             mode,
             owner,
+            runs_as,
             site,
+            label,
             since,
             reserved_until,
             if_done,

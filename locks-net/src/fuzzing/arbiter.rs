@@ -226,6 +226,7 @@ impl Client {
             site: 0,
             waited: time(3).unwrap_or_default(),
             label: None,
+            shared: None,
         };
         self.pending.insert(self.next, (keys, options.mode));
         self.say(world, &Call::Acquire(Box::new(acquire)));

@@ -114,10 +114,13 @@ impl Checker {
 
     /// Whether both guards are of one nest, so that they do not exclude each other (C9).
     fn is_one_nest(&self, a: Id, b: Id) -> bool {
+        self.is_one_owner(a, b) && (self.asks[&a].reentrant || self.asks[&b].reentrant)
+    }
+
+    /// Whether both are asked for in the name of one who can nest.
+    pub(super) fn is_one_owner(&self, a: Id, b: Id) -> bool {
         let (one, other) = (&self.asks[&a], &self.asks[&b]);
-        a.client == b.client
-            && one.owner.is_some()
-            && one.owner == other.owner
-            && (one.reentrant || other.reentrant)
+        let own = a.client == b.client && one.owner.is_some() && one.owner == other.owner;
+        own || one.shared.is_some() && one.shared == other.shared
     }
 }

@@ -73,7 +73,7 @@ impl Checker {
                 let mut wrong = later.filter(|(other, of)| *other == token || !together(of));
                 wrong.next().map(|(other, _)| *other)
             });
-            let renews = *nested && self.has_token(it.client, key, *token);
+            let renews = *nested && self.has_token(it, key, *token);
             if let Some(known) = known.filter(|_| !renews) {
                 return Err(format!("{it:?} gets {token:?} of `{key}` after {known:?}"));
             }
@@ -183,13 +183,10 @@ impl Checker {
         causes.next().map(Some)
     }
 
-    /// The guards of its client's thread, whose holds may be one with its own.
+    /// The guards of its client's thread, or of the owner that it shares, whose holds may be one with its own.
     fn family(&self, it: Id) -> impl Iterator<Item = Id> {
-        let owner = self.asks[&it].owner;
-        let others = self.givens.keys().copied().filter(move |other| {
-            owner.is_some() && other.client == it.client && self.asks[other].owner == owner
-        });
-        others.chain([it])
+        let others = self.givens.keys().copied();
+        others.filter(move |other| self.is_one_owner(it, *other)).chain([it])
     }
 
     /// Whether one who asks for these keys may take it, or what is lost with it (C6, C11).
@@ -241,9 +238,10 @@ impl Checker {
         }
     }
 
-    fn has_token(&self, client: u32, key: &str, token: Token) -> bool {
-        let own =
-            self.givens.iter().filter(|(it, given)| it.client == client && given.taken.is_none());
+    fn has_token(&self, it: Id, key: &str, token: Token) -> bool {
+        let own = self.givens.iter().filter(|(own, given)| {
+            given.taken.is_none() && (own.client == it.client || self.is_one_owner(it, **own))
+        });
         own.flat_map(|(_, given)| &given.keys).any(|(held, own, _)| held == key && *own == token)
     }
 }

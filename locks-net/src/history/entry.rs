@@ -32,6 +32,8 @@ pub(crate) struct Ask {
     pub(crate) mode: Mode,
     /// The thread in whose name it is made, if it is in one's.
     pub(crate) owner: Option<u64>,
+    /// The owner of several clients in whose name it is made, if it is in one's.
+    pub(crate) shared: Option<u8>,
     pub(crate) reentrant: bool,
     pub(crate) steal_after: Option<Duration>,
     pub(crate) at_least: Option<Duration>,

@@ -39,6 +39,7 @@ impl Told {
         let mut ask = Ask {
             keys: vec!["k".into()],
             mode: Mode::Exclusive,
+            shared: None,
             owner: None,
             reentrant: false,
             steal_after: None,

@@ -250,13 +250,18 @@ fn write_member(to: &mut Writer<'_>, member: &Member) {
     to.u64(member.outer.get());
     to.bool(member.nested);
     write_mode(to, member.mode);
-    to.option(member.owner, |to, owner| {
-        let (realm, kind, number) = owner.to_parts();
-        to.u32(realm);
-        to.u8(kind);
-        to.u64(number);
-    });
-    to.option(member.site.as_deref(), Writer::text);
+    to.option(member.owner, write_owner);
+    match member.runs_as {
+        None => to.u8(0),
+        same if same == member.owner => to.u8(1),
+        Some(other) => {
+            to.u8(2);
+            write_owner(to, other);
+        }
+    }
+    for text in [&member.site, &member.label] {
+        to.option(text.as_deref(), Writer::text);
+    }
     for moment in [member.since, member.reserved_until, member.ends_at] {
         to.option(moment, Writer::moment);
     }
@@ -264,18 +269,37 @@ fn write_member(to: &mut Writer<'_>, member: &Member) {
     to.bool(member.is_done);
 }
 
+fn write_owner(to: &mut Writer<'_>, owner: OwnerId) {
+    let (realm, kind, number) = owner.to_parts();
+    to.u32(realm);
+    to.u8(kind);
+    to.u64(number);
+}
+
+fn read_owner(from: &mut Reader<'_>) -> Read<OwnerId> {
+    let (realm, kind, number) = (from.u32()?, from.u8()?, from.u64()?);
+    OwnerId::from_parts(realm, kind, number).ok_or("there is no such kind of owner")
+}
+
 fn read_member(from: &mut Reader<'_>) -> Read<Member> {
+    let (key, token, outer) = (from.text()?, Token::new(from.u64()?), Token::new(from.u64()?));
+    let (nested, mode, owner) = (from.bool()?, read_mode(from)?, from.option(read_owner)?);
+    let runs_as = match from.u8()? {
+        0 => None,
+        1 => owner,
+        2 => Some(read_owner(from)?),
+        _ => return Err("it is not said what a hold runs as"),
+    };
     Ok(Member {
-        key: from.text()?,
-        token: Token::new(from.u64()?),
-        outer: Token::new(from.u64()?),
-        nested: from.bool()?,
-        mode: read_mode(from)?,
-        owner: from.option(|from| {
-            let (realm, kind, number) = (from.u32()?, from.u8()?, from.u64()?);
-            OwnerId::from_parts(realm, kind, number).ok_or("there is no such kind of owner")
-        })?,
+        key,
+        token,
+        outer,
+        nested,
+        mode,
+        owner,
+        runs_as,
         site: from.option(Reader::text)?,
+        label: from.option(Reader::text)?,
         since: from.option(Reader::moment)?,
         reserved_until: from.option(Reader::moment)?,
         ends_at: from.option(Reader::moment)?,

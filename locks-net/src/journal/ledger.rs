@@ -333,7 +333,9 @@ fn stronger(a: Mode, b: Mode) -> Mode {
 /// Only what belongs to a thread comes to belong to nobody (C9).
 fn detach_owner(member: &mut Member) {
     const THREAD: u8 = 1;
-    member.owner.take_if(|owner| matches!(OwnerId::to_parts(*owner), (_, THREAD, _)));
+    let is_thread = |owner: &mut OwnerId| matches!(OwnerId::to_parts(*owner), (_, THREAD, _));
+    member.owner.take_if(is_thread);
+    member.runs_as.take_if(is_thread);
 }
 
 const NO_SESSION: &str = "there is no such session";

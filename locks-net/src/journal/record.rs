@@ -96,7 +96,10 @@ pub(crate) struct Member {
     pub(crate) nested: bool,
     pub(crate) mode: Mode,
     pub(crate) owner: Option<OwnerId>,
+    /// What has to go on for it to be released, which is the owner or, in its name, a thread or scope (C10).
+    pub(crate) runs_as: Option<OwnerId>,
     pub(crate) site: Option<String>,
+    pub(crate) label: Option<String>,
     pub(crate) since: Option<Moment>,
     pub(crate) reserved_until: Option<Moment>,
     /// Whether it is reserved only if it was done, and then released.

@@ -114,6 +114,7 @@ impl Rig {
             site: 0,
             waited: Duration::ZERO,
             label: None,
+            shared: None,
         };
         let at = self.clock.now();
         let request = self.session.acquire(Box::new(acquire), None, at).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use locks_core::{Mode, Options, Query, Reserve, Wait, Within};
+use locks_core::{Mode, Options, Query, Reserve, SharedOwner, Wait, Within};
 
 use super::bytes::{Put, Reader};
 use super::info::{MAX_NAME, MAX_SITE, MAX_TEXT, put_own, put_text, take_own, take_permits};
@@ -282,31 +282,44 @@ impl Acquire {
                 waited => waited.unwrap_or(Duration::ZERO),
             },
             label: None,
+            shared: None,
         })
     }
 
     /// Whether it asks for nothing that [`encode_more`](Self::encode_more) has to say.
     fn is_common(&self) -> bool {
-        self.more() == [false; 3]
+        self.more() == [false; 4]
     }
 
-    fn more(&self) -> [bool; 3] {
-        [self.options.reserve == Reserve::IfDone, self.options.only_nests, self.label.is_some()]
+    fn more(&self) -> [bool; 4] {
+        [
+            self.options.reserve == Reserve::IfDone,
+            self.options.only_nests,
+            self.label.is_some(),
+            self.shared.is_some(),
+        ]
     }
 
     /// What hardly any request asks for.
     fn encode_more(&self, out: &mut Vec<u8>) {
         out.flags(self.more());
         put_text(out, self.label.as_deref(), MAX_NAME);
+        if let Some(shared) = self.shared {
+            out.bytes(&shared.to_bytes());
+        }
     }
 
     fn decode_more(&mut self, from: &mut Reader<'_>) -> Result<(), Malformed> {
-        let [if_done, only_nests, label] = from.flags()?;
+        let [if_done, only_nests, label, shared] = from.flags()?;
         if if_done {
             self.options.reserve = Reserve::IfDone;
         }
         self.options.only_nests = only_nests;
         self.label = from.if_set(label, |from| from.text(MAX_NAME))?.map(Arc::from);
+        self.shared = from.if_set(shared, Reader::array)?.map(SharedOwner::from_bytes);
+        if self.shared.is_some() && self.owner.is_some() {
+            return Err(Malformed("two owners"));
+        }
         if self.is_common() {
             return Err(Malformed("more is announced, and there is none"));
         }

@@ -77,7 +77,13 @@ pub(super) fn put_own(out: &mut Vec<u8>, owner: OwnerId) {
 }
 
 pub(super) fn take_own(from: &mut Reader<'_>) -> Result<OwnerId, Malformed> {
-    take_owner(from, 0)
+    let owner = take_owner(from, 0)?;
+    // Lists show it to those who do not know it itself.
+    if owner.is_shared() {
+        Err(Malformed("the id of a shared owner is not the owner"))
+    } else {
+        Ok(owner)
+    }
 }
 
 fn take_owner(from: &mut Reader<'_>, realm: u32) -> Result<OwnerId, Malformed> {

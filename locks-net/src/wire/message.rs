@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use locks_core::{
-    HolderInfo, LockError, LockInfo, LostCause, Options, OwnerId, ProcessInfo, Query, Token, Within,
+    HolderInfo, LockError, LockInfo, LostCause, Options, OwnerId, ProcessInfo, Query, SharedOwner,
+    Token, Within,
 };
 
 use super::{Note, Publish, Published};
@@ -61,7 +62,10 @@ pub(crate) struct Acquire {
     pub(crate) keys: Vec<String>,
     /// `wait` is what is left of it; `owner` and `kind` are not sent.
     pub(crate) options: Options,
+    /// None of the session's own where it is shared.
     pub(crate) owner: Option<OwnerId>,
+    /// The owner in whose name it is asked for, if that is one of several clients (C9).
+    pub(crate) shared: Option<SharedOwner>,
     /// At most [`MAX_WITHIN`], innermost first (C9, C10).
     pub(crate) within: Within,
     pub(crate) opens_scope: bool,

@@ -96,14 +96,16 @@ impl State {
 
     /// The waits that keep a holder from letting go.
     fn waits_of(&self, holder: &Ask) -> Vec<u64> {
-        let runs_as = match self.has(Defect::OwnerIsBlocked) {
+        let shared = holder.caller.shared.is_some() && self.has(Defect::SharedOwnersDoNotWait);
+        let runs_as = match self.has(Defect::OwnerIsBlocked) || shared {
             true => holder.caller.owner,
             false => holder.caller.runs_as(),
         };
         let blocks = |wait: &&Ask| {
             let blocks = |owner| {
                 wait.caller.within.contains(&owner)
-                    || wait.caller.owner == Some(owner) && self.has(Defect::OwnerIsBlocked)
+                    || wait.caller.owner == Some(owner)
+                        && (shared || self.has(Defect::OwnerIsBlocked))
             };
             wait.is_waiting() && (wait.id == holder.id || runs_as.is_some_and(blocks))
         };

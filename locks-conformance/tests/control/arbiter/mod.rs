@@ -17,7 +17,7 @@ use std::time::Duration;
 use locks_conformance::Fixture;
 use locks_core::{
     Backend, BackendInfo, Capabilities, ErrorKind, Granted, Hold, HolderInfo, LockBackend,
-    LockError, LockInfo, LostCause, Mode, Op, Query, Request, Reserve, Token, Wait,
+    LockError, LockInfo, LostCause, Mode, Op, OwnerId, Query, Request, Reserve, Token, Wait,
 };
 
 pub(crate) use defect::Defect;
@@ -91,6 +91,12 @@ impl Arbiter {
         if options.reentrant && request.caller.owner.is_none() && !self.is(Defect::AnonymousNests) {
             return refuse("reentrant");
         }
+        let only_its_id = request.caller.owner.is_some_and(OwnerId::is_shared)
+            && request.caller.shared.is_none()
+            && !self.is(Defect::SharedOwnersAreTheirIds);
+        if only_its_id {
+            return refuse("owner");
+        }
         let taken = self.is(Defect::NonsenseTaken);
         if options.reserve == Reserve::IfDone && options.mode == Mode::Shared && !taken {
             return refuse("once_per");
@@ -115,6 +121,11 @@ impl LockBackend for Arbiter {
             let caller = &mut request.caller;
             caller.owner = caller.owner.map(|owner| owner.in_realm(self.client));
             caller.within.iter_mut().for_each(|owner| *owner = owner.in_realm(self.client));
+        }
+        if self.is(Defect::SharedOwnersAreApart) && request.caller.shared.is_some() {
+            let number = |owner: OwnerId| OwnerId::from(owner.to_parts().2);
+            let owner = request.caller.owner.map(|owner| number(owner).in_realm(self.client));
+            request.caller.owner = owner;
         }
         let checked = if self.is(Defect::BadKeysTaken) { Ok(()) } else { request.keys.check() };
         let options = || match self.is(Defect::NonsenseTaken) {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::ask::{Answer, Ask, Refusal};
 use super::hold::HoldEntry;
 use super::{Grant, State, Units, Waiter};
-use crate::{Caller, Mode, Token};
+use crate::{Caller, Mode, OwnerId, Token};
 
 /// What comes of a request of somebody who holds the key already.
 enum Again {
@@ -110,8 +110,13 @@ impl State {
     }
 
     /// Whether the caller's own hold is in its way, so that waiting would be waiting for itself.
-    /// A permit is never waited for by name, and a nest opens when the guards inside it go.
+    /// A permit is never waited for by name, and a nest opens when the guards inside it go. What is held
+    /// in a shared owner's name may be another process's to give back; whether it is this thread's or
+    /// scope's is found with the other cycles (C10).
     fn is_barred(&self, own: usize, ask: &Ask) -> bool {
+        if ask.caller.owner.is_some_and(OwnerId::is_shared) {
+            return false;
+        }
         let hold = &self.holds[own];
         let conflicts = ask.mode == Mode::Exclusive || hold.mode == Mode::Exclusive;
         let nest_opens = ask.reentrant && !hold.lets_in(&ask.caller);

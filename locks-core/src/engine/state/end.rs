@@ -63,6 +63,7 @@ impl State {
             cause,
             owner: hold.owner(),
             guards: hold.levels.iter().map(|level| level.token).collect(),
+            owners: hold.levels.iter().map(|level| level.owner).collect(),
             holder,
             thief: None,
         });

@@ -32,9 +32,6 @@ pub(in crate::engine) struct HoldEntry {
     pub(in crate::engine) is_done: bool,
     /// When the arbiter ends it (C14).
     pub(in crate::engine) ends_at: Option<Moment>,
-    pub(in crate::engine) site: Option<CallSite>,
-    pub(in crate::engine) party: Option<Arc<ProcessInfo>>,
-    pub(in crate::engine) label: Option<Arc<str>>,
     /// Whom it was stolen from.
     pub(in crate::engine) stolen_from: Option<Box<[HolderInfo]>>,
     /// What it asked for, while it is only a turn.
@@ -65,6 +62,9 @@ pub(in crate::engine) struct Level {
     pub(in crate::engine) owner: Option<OwnerId>,
     /// What has to go on for it to be released (C10).
     pub(in crate::engine) runs_as: Option<OwnerId>,
+    pub(in crate::engine) site: Option<CallSite>,
+    pub(in crate::engine) party: Option<Arc<ProcessInfo>>,
+    pub(in crate::engine) label: Option<Arc<str>>,
     /// The keys of the grant, if there are several: they are lost together (C11).
     pub(super) set: Option<Arc<KeySet>>,
     /// Who was granted it after waiting, and may still have to take it.
@@ -74,11 +74,22 @@ pub(in crate::engine) struct Level {
 impl Level {
     fn of(caller: &Caller, id: u32, token: Token, mode: Mode) -> Self {
         let (owner, runs_as) = (caller.owner, caller.runs_as());
-        Self { id, token, mode, owner, runs_as, set: None, pending: None }
+        let (site, party, label) = (caller.site, caller.party.clone(), caller.label.clone());
+        Self { id, token, mode, owner, runs_as, site, party, label, set: None, pending: None }
     }
 
-    fn of_owner(owner: Option<OwnerId>, id: u32, token: Token, mode: Mode) -> Self {
-        Self { id, token, mode, owner, runs_as: owner, set: None, pending: None }
+    /// Of the fast path, before its record has been read.
+    const fn adopted(token: Token) -> Self {
+        let (owner, runs_as, site, party, label) = (None, None, None, None, None);
+        let (set, pending) = (None, None);
+        let mode = Mode::Exclusive;
+        Self { id: 0, token, mode, owner, runs_as, site, party, label, set, pending }
+    }
+
+    fn restored(record: &HoldRecord, id: u32, set: Option<Arc<KeySet>>) -> Self {
+        let &HoldRecord { token, mode, owner, runs_as, site, .. } = record;
+        let label = record.label.clone();
+        Self { id, token, mode, owner, runs_as, site, party: None, label, set, pending: None }
     }
 
     /// Takes back a grant that was not taken: there is no guard then.
@@ -108,9 +119,6 @@ impl HoldEntry {
             if_done: ask.if_done,
             is_done: false,
             ends_at: None,
-            site: ask.caller.site,
-            party: ask.caller.party.clone(),
-            label: ask.caller.label.clone(),
             stolen_from: None,
             steal_after: ask.steal_after,
             turn_since: ask.turn_since,
@@ -130,16 +138,13 @@ impl HoldEntry {
         let mut hold = Self {
             token,
             mode,
-            levels: smallvec![Level::of_owner(None, 0, token, mode)],
+            levels: smallvec![Level::adopted(token)],
             since: Some(now),
             slack: Duration::ZERO,
             reserved_until: None,
             if_done: false,
             is_done: false,
             ends_at: None,
-            site: None,
-            party: None,
-            label: None,
             stolen_from: None,
             steal_after: None,
             turn_since: None,
@@ -157,19 +162,18 @@ impl HoldEntry {
 
     /// One that was granted before, as its only record says.
     pub(super) fn restored(record: &HoldRecord, set: Option<Arc<KeySet>>) -> Self {
-        let &HoldRecord { token, outer, mode, owner, .. } = record;
+        let &HoldRecord { token, outer, mode, .. } = record;
         // One that has outlived the guard around it is not what the fast path knows, if its token is
         // another than the hold's.
         let id = u32::from(token != outer);
         Self {
             mode,
-            levels: smallvec![Level { set, ..Level::of_owner(owner, id, token, mode) }],
+            levels: smallvec![Level::restored(record, id, set)],
             since: record.since,
             reserved_until: record.reserved_until,
             if_done: record.if_done,
             is_done: record.is_done,
             ends_at: record.ends_at,
-            site: record.site,
             adopted: Adopted::No,
             ..Self::adopted(outer, None, Moment::from_nanos(0))
         }
@@ -183,7 +187,7 @@ impl HoldEntry {
         token: Token,
     ) -> Option<HoldRecord> {
         let index = self.position(level, token)?;
-        let Level { mode, owner, .. } = self.levels[index];
+        let Level { mode, owner, runs_as, site, ref label, .. } = self.levels[index];
         Some(HoldRecord {
             key: key.to_owned(),
             token,
@@ -191,7 +195,9 @@ impl HoldEntry {
             nested: index > 0,
             mode,
             owner,
-            site: self.site,
+            runs_as,
+            site,
+            label: label.clone(),
             since: self.since.map(|since| since.after(self.slack)),
             reserved_until: self.reserved_until,
             if_done: self.if_done,
@@ -212,7 +218,7 @@ impl HoldEntry {
     pub(super) fn record(&mut self, record: Record) {
         let owner = record.owner.full();
         (self.levels[0].owner, self.levels[0].runs_as) = (owner, owner);
-        self.site = record.site;
+        self.levels[0].site = record.site;
         self.adopted = Adopted::Recorded;
     }
 
@@ -272,7 +278,7 @@ impl HoldEntry {
             self.adopted = Adopted::No;
         }
         if guard.runs_as.is_some_and(OwnerId::is_thread) {
-            guard.runs_as = guard.owner;
+            guard.runs_as = guard.owner.and_then(OwnerId::runs);
         }
     }
 
@@ -285,9 +291,14 @@ impl HoldEntry {
         self.levels.last().expect("H2: a hold has a level")
     }
 
-    /// The outermost owner, for those who want to know who it is.
+    /// The outermost guard that is left, by which the hold is known to others.
+    pub(in crate::engine) fn outermost(&self) -> &Level {
+        self.levels.first().expect("H2: a hold has a level")
+    }
+
+    /// Its owner.
     pub(in crate::engine) fn owner(&self) -> Option<OwnerId> {
-        self.levels.first().and_then(|level| level.owner)
+        self.outermost().owner
     }
 
     /// What has to go on for its guards to be released (C10).
@@ -309,8 +320,17 @@ impl HoldEntry {
 
     /// Adds a guard to the nest.
     pub(super) fn nest(&mut self, mode: Mode, caller: &Caller, token: Token) -> u32 {
+        self.push(|id| Level::of(caller, id, token, mode))
+    }
+
+    /// Puts a guard back in the nest.
+    pub(super) fn nest_restored(&mut self, record: &HoldRecord, set: Option<Arc<KeySet>>) -> u32 {
+        self.push(|id| Level::restored(record, id, set))
+    }
+
+    fn push(&mut self, level: impl FnOnce(u32) -> Level) -> u32 {
         let id = self.levels.iter().map(|level| level.id).max().unwrap_or(0) + 1;
-        self.levels.push(Level::of(caller, id, token, mode));
+        self.levels.push(level(id));
         self.restore_mode();
         id
     }
@@ -375,11 +395,11 @@ impl HoldEntry {
                     && only.token == latest
                     && only.runs_as == only.owner
                     && only.set.is_none()
+                    && only.party.is_none()
+                    && only.label.is_none()
             )
             && self.reserved_until.is_none()
             && self.ends_at.is_none()
-            && self.party.is_none()
-            && self.label.is_none()
             && self.stolen_from.is_none()
             && self.turn.is_none()
             && self.watchers.is_empty();
@@ -389,7 +409,7 @@ impl HoldEntry {
         if self.adopted != Adopted::No {
             return Some(None);
         }
-        let (owner, site, since) = (small(self.owner())?, self.site?, self.since?);
+        let (owner, site, since) = (small(self.owner())?, self.outermost().site?, self.since?);
         let exact = self.slack == Duration::ZERO;
         let stamp = if exact { Stamp::exact(since) } else { Stamp::coarse(since) };
         Some(Some((FastHolder { owner, site }, stamp)))

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::hold::{HoldEntry, Reservation};
 use super::{State, Units};
 use crate::clock::Moment;
-use crate::{Caller, HoldRecord, KeySet, Mode, Token};
+use crate::{HoldRecord, KeySet, Mode, Token};
 
 /// Why a grant cannot be put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,13 +91,7 @@ impl State {
         if record.mode.outranks(hold.mode) && self.used() != hold.mode.units() {
             return Err(Misfit::Contended);
         }
-        let hold = &mut self.holds[index];
-        let caller = Caller { owner: record.owner, ..Caller::anonymous() };
-        let level = hold.nest(record.mode, &caller, record.token);
-        if let Some(set) = set {
-            hold.join(level, record.token, set);
-        }
-        Ok(level)
+        Ok(self.holds[index].nest_restored(record, set))
     }
 
     /// S1: there is room for what was granted in this mode with this token.

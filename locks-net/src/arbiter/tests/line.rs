@@ -240,6 +240,7 @@ impl Line {
             site: 0,
             waited: Duration::ZERO,
             label: None,
+            shared: None,
         };
         change(&mut acquire);
         self.say(world, &Call::Acquire(Box::new(acquire)));

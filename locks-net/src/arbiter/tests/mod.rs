@@ -2,6 +2,7 @@ mod access;
 mod changes;
 mod endings;
 mod figures;
+mod handed;
 mod limits;
 mod line;
 mod messages;

@@ -152,6 +152,7 @@ fn acquire(key: &str, mode: Mode) -> Acquire {
         site: 0,
         waited: Duration::ZERO,
         label: None,
+        shared: None,
     }
 }
 

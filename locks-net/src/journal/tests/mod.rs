@@ -44,6 +44,8 @@ pub(super) fn member(key: &str, token: u64) -> Member {
         nested: false,
         mode: Mode::Exclusive,
         owner: OwnerId::from_parts(7, 1, 3),
+        runs_as: OwnerId::from_parts(7, 1, 3),
+        label: Some("order 17".into()),
         site: Some("src/pay.rs:88".into()),
         since: Some(at(token)),
         reserved_until: None,

@@ -321,6 +321,7 @@ pub(crate) fn acquire(request: u64, key: &str, wait: Wait) -> Call {
         site: 0,
         waited: Duration::ZERO,
         label: None,
+        shared: None,
     }))
 }
 

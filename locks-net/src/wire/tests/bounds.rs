@@ -61,6 +61,7 @@ fn plain(key: &str) -> Acquire {
         site: 3,
         waited: Duration::ZERO,
         label: None,
+        shared: None,
     }
 }
 

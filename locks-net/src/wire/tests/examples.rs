@@ -96,6 +96,7 @@ fn plain() -> Vec<Vec<u8>> {
         site: 0,
         waited: Duration::ZERO,
         label: None,
+        shared: None,
     }));
     let granted = Event::Granted { request: 1, token: Token::new(8), stolen_from: Vec::new() };
     let end = numbered(2, 1, &Call::End { request: 1 }.bytes());

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use locks_core::{
     DeadlockStep, ErrorKind, HolderInfo, LockError, LockInfo, LostCause, Mode, Options, OwnerId,
-    ProcessInfo, Query, Reserve, Token, Wait, WaiterInfo,
+    ProcessInfo, Query, Reserve, SharedOwner, Token, Wait, WaiterInfo,
 };
 use proptest::collection::{btree_set, vec};
 use proptest::option::of;
@@ -42,7 +42,16 @@ fn own() -> impl Strategy<Value = OwnerId> {
 }
 
 fn foreign() -> impl Strategy<Value = OwnerId> {
-    (own(), any::<u32>()).prop_map(|(owner, realm)| owner.in_realm(realm))
+    (1..=6_u8, any::<u64>(), any::<u32>())
+        .prop_map(|(kind, number, realm)| OwnerId::from_parts(realm, kind, number).unwrap())
+}
+
+/// The owner of a request: the session's, or one that is shared.
+fn named() -> impl Strategy<Value = (Option<OwnerId>, Option<SharedOwner>)> {
+    prop_oneof![
+        3 => of(own()).prop_map(|owner| (owner, None)),
+        1 => any::<[u8; 16]>().prop_map(|bytes| (None, Some(SharedOwner::from_bytes(bytes)))),
+    ]
 }
 
 fn wait() -> impl Strategy<Value = Wait> {
@@ -68,14 +77,21 @@ fn options() -> impl Strategy<Value = Options> {
 
 fn acquire() -> impl Strategy<Value = Acquire> {
     let keys = btree_set(key(), 1..4).prop_map(Vec::from_iter);
-    let whose = (of(own()), vec(own(), 0..=MAX_WITHIN), any::<bool>());
+    let whose = (named(), vec(own(), 0..=MAX_WITHIN), any::<bool>());
     let rest = (prop_oneof![Just(0), any::<u32>()], of(duration()), of(text()));
     (any::<u64>(), keys, options(), whose, rest).prop_map(
-        |(request, keys, options, (owner, within, opens_scope), (site, waited, label))| Acquire {
+        |(
+            request,
+            keys,
+            options,
+            ((owner, shared), within, opens_scope),
+            (site, waited, label),
+        )| Acquire {
             request,
             keys,
             options,
             owner,
+            shared,
             within: within.into(),
             opens_scope,
             site,

@@ -222,6 +222,7 @@ fn plain(wait: impl Into<Wait>) -> Box<Acquire> {
         site: 0,
         waited: Duration::ZERO,
         label: None,
+        shared: None,
     })
 }
 
