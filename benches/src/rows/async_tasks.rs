@@ -24,6 +24,16 @@ async fn slow_feed() {
     yield_now().await;
 }
 
+#[lock("crowd", steal_after = "1m")]
+async fn thieves() {
+    yield_now().await;
+}
+
+#[lock("crowd")]
+async fn crowd() {
+    yield_now().await;
+}
+
 #[lock("user:{id}")]
 async fn user(id: usize) {
     body();
@@ -90,6 +100,24 @@ pub(super) fn one_key(pace: Pace) -> Vec<Report> {
     vec![feeds(true), feeds(false)]
 }
 
+/// What `steal_after` costs those who wait.
+pub(super) fn stealing(pace: Pace) -> Vec<Report> {
+    const PLAIN: &str = "#[lock(\"crowd\")] async fn";
+    const STEALS: &str = "the same with `steal_after`";
+    let runtime = runtime();
+    let contestants = vec![
+        many(&runtime, PLAIN, 2_000, |_| crowd()),
+        many(&runtime, STEALS, 2_000, |_| thieves()),
+    ];
+    vec![Report {
+        row: "steal-after",
+        compares: "2,000 tasks lock one key, held across a yield, and may steal it or not".into(),
+        unit: "ns per operation",
+        figures: race(slices(pace), contestants),
+        goals: vec![Goal::ratio(STEALS, PLAIN, Bound::AtMost(1.5))],
+    }]
+}
+
 pub(super) fn many_keys(pace: Pace) -> Vec<Report> {
     let runtime = runtime();
     let key = |id: usize| format!("user:{id}");
@@ -123,18 +151,27 @@ fn slices(pace: Pace) -> Pace {
     pace.with(9, pace.slice * 10)
 }
 
-/// Starts the tasks, each with its number, and waits until all have done their share.
 fn tasks<'a, F: Future<Output = ()> + Send + 'static>(
     runtime: &'a Runtime,
     name: &str,
     operation: impl Fn(usize) -> F + Copy + Send + 'static,
 ) -> Contestant<'a> {
+    many(runtime, name, TASKS, operation)
+}
+
+/// Starts so many tasks, each with its number, and waits until all have done their share.
+fn many<'a, F: Future<Output = ()> + Send + 'static>(
+    runtime: &'a Runtime,
+    name: &str,
+    count: usize,
+    operation: impl Fn(usize) -> F + Copy + Send + 'static,
+) -> Contestant<'a> {
     Contestant::timed(name, move |times| {
-        let share = times.div_ceil(TASKS as u64);
+        let share = times.div_ceil(count as u64);
         let took = runtime.block_on(async {
             let mut tasks = JoinSet::new();
             let start = Instant::now();
-            for id in 0..TASKS {
+            for id in 0..count {
                 tasks.spawn(async move {
                     for _ in 0..share {
                         operation(id).await;
@@ -145,6 +182,6 @@ fn tasks<'a, F: Future<Output = ()> + Send + 'static>(
             start.elapsed()
         });
         // As if it had been exactly so many operations.
-        took.mul_f64(times as f64 / (share * TASKS as u64) as f64)
+        took.mul_f64(times as f64 / (share * count as u64) as f64)
     })
 }

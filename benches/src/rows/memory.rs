@@ -33,8 +33,8 @@ pub(super) fn run(_: Pace) -> Vec<Report> {
             72.0,
         ),
         report("guard", "size of a guard", 32.0),
-        report("left", "heap left after a million keys, one at a time", 4096.0),
-        report("left after the peak", "heap left after 100,000 keys held at once", 4096.0),
+        report("left", "heap left after a million keys, one at a time", 32_768.0),
+        report("left after the peak", "heap left after 100,000 keys held at once", 32_768.0),
     ]
 }
 

@@ -76,6 +76,11 @@ pub(crate) const ROWS: &[Row] = &[
         about: "1,000 tasks on 1,000 keys",
         run: Run::Anywhere(async_tasks::many_keys),
     },
+    Row {
+        name: "steal-after",
+        about: "2,000 tasks on one key, who may steal it",
+        run: Run::Anywhere(async_tasks::stealing),
+    },
     #[cfg(unix)]
     Row { name: "file", about: "a file, uncontended", run: Run::In(file::alone::run) },
     #[cfg(unix)]
