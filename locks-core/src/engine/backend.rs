@@ -98,13 +98,15 @@ impl Engine {
         let core = &self.core;
         let fast = core.fast_holder(&request).zip(request.keys.single());
         let simple = request.options.is_simple();
-        // What is no more than plain needs no check, and its key is checked where it is new.
+        let is_fair = request.options.fair == Some(true);
+        // What is no more than plain needs no check, and its key is checked where it is new. One that has been
+        // looked up is tried below.
         if simple
+            && kept.is_none()
             && let Some((holder, key)) = fast
-            && let Some(hold) =
-                core.take_plain(key, kept, request.options.fair == Some(true), holder)
+            && let Some((slot, token)) = core.take(key, is_fair, holder)
         {
-            return Begun::Granted(hold);
+            return Begun::Granted(Hold::plain(slot, token));
         }
         // The deadline counts from here on (C2).
         let mut since = None;
@@ -127,7 +129,6 @@ impl Engine {
             let looks = request.wait() != Wait::Try && (parks || slot.is_some());
             let spin = Spin::new(looks, parks && deadline.is_none());
             let slot = slot.get_or_insert_with(|| core.pin(key));
-            let is_fair = request.options.fair == Some(true);
             if let Some(hold) = core.spin(slot.slot_ref(), slot, holder, is_fair, spin, parks) {
                 return Begun::Granted(hold);
             }

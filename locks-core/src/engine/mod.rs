@@ -102,6 +102,13 @@ impl Engine {
         self.core.registry.live_keys()
     }
 
+    /// Keeps the slot of a key for ever, as a literal call site does at the engine of the process.
+    #[cfg(any(loom, shuttle))]
+    #[doc(hidden)]
+    pub fn keep(&self, key: &str) -> bool {
+        self.core.registry.keep(key).is_some()
+    }
+
     /// Returns the number of keys in memory: those in use, and those that a call site has pinned
     /// ([C13](crate::contract#c13-no-leaks)).
     pub fn known_keys(&self) -> usize {

@@ -94,8 +94,7 @@ impl Hold {
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn release_in_place(&self) -> bool {
         let HoldRepr::Slot(hold) = &self.0 else { return false };
-        let slot = hold.slot();
-        slot.stays() && slot.try_let_go(hold.token)
+        hold.slot().try_let_go_in_place(hold.token)
     }
 
     /// Whether it is a plain hold whose slot stays behind. Its engine has the fast path, and so no upstream that

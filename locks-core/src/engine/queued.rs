@@ -177,7 +177,7 @@ impl Queued {
         let core = self.slot.core();
         if self.deadline.is_none()
             && self.slot.is_waited_for()
-            && waiter.ask.as_plain().is_some()
+            && waiter.plain.is_some()
             && let now = core.clock.about_now()
             && let Some((place, holder)) = self.slot.join(&mut waiter, waker.clone(), now)
         {

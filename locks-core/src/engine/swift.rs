@@ -38,21 +38,6 @@ impl Core {
         request.caller.as_fast_holder().filter(|_| plain)
     }
 
-    /// Takes a key that nobody is at; a single one may have been looked up before.
-    pub(super) fn take_plain(
-        &self,
-        key: &str,
-        kept: Option<PinnedKey>,
-        is_fair: bool,
-        holder: FastHolder,
-    ) -> Option<Hold> {
-        let Some(kept) = kept else {
-            let (slot, token) = self.take(key, is_fair, holder)?;
-            return Some(Hold::plain(slot, token));
-        };
-        self.take_kept(kept, is_fair, holder)
-    }
-
     pub(super) fn take_kept(
         &self,
         kept: PinnedKey,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::{FIXED, HELD, SLOW, Slot, SlotRef, StateGuard, TOKEN_SHIFT, WAITED};
+use super::{FIXED, HELD, SLOW, STATED, Slot, SlotRef, StateGuard, TOKEN_SHIFT, WAITED};
 use crate::clock::{Moment, Stamp};
 use crate::engine::Core;
 use crate::engine::effects::Calls;
@@ -51,6 +51,7 @@ impl SlotRef {
             Passed::ToNobody | Passed::Unknown => {
                 slot.stamp.store(0, Ordering::Relaxed);
                 let over = guard.take();
+                slot.flags.fetch_and(!STATED, Ordering::Relaxed);
                 slot.word.fetch_and(!(HELD | WAITED), Ordering::Release);
                 (None, over)
             }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{FIXED, HELD, SLOW, Slot, TOKEN_SHIFT, WAITED};
+use super::{FIXED, HELD, SLOW, STATED, Slot, TOKEN_SHIFT, WAITED};
 use crate::clock::{Moment, Stamp};
 use crate::engine::Core;
 use crate::engine::effects::{Calls, Effects, More};
@@ -133,6 +133,10 @@ impl Slot {
             Thaw::Wholly(record) => (record, 0, (held == 0).then_some(0)),
         };
         let over = if flags == 0 { guard.take() } else { None };
+        if over.is_some() && (held == 0 || record.is_none()) {
+            // I5: this state writes nobody's record.
+            self.flags.fetch_and(!STATED, Ordering::Relaxed);
+        }
         if let Some((holder, since)) = record {
             self.write_record(holder, since);
         } else if let Some(stamp) = stamp {

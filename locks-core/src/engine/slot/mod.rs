@@ -22,7 +22,7 @@ use crate::{CallSite, Token};
 const HELD: u64 = 1;
 /// The state decides: nothing is acquired or released without the mutex.
 const SLOW: u64 = 2;
-/// The slot keeps its key: always, unless it is a shard's [`Resident`](super::resident::Resident).
+/// A shard's [`Resident`](super::resident::Resident) keeps its key. No other slot needs it, and none has it.
 const FIXED: u64 = 4;
 /// Above these bits: the greatest token granted so far.
 const TOKEN_SHIFT: u32 = 3;
@@ -36,6 +36,12 @@ const KEPT: u8 = 1;
 const RESIDENT: u8 = 2;
 /// The slot is one of an engine with a fast path, whose `word` may be [`WAITED`].
 const BARGES: u8 = 4;
+/// There is a state, or there was one that has written the record of the present holder.
+const STATED: u8 = 8;
+
+/// Marks an `owner` that is none, but the `word` as the last holder has left it: no [`SmallOwner`] has all
+/// of these bits.
+const LEFT: u64 = 0b111 << 61;
 
 /// A key of the engine. The key's text follows it in memory.
 ///
@@ -62,8 +68,9 @@ const BARGES: u8 = 4;
 ///   `WAITED` is and the key is held: it cannot become another's then. Of a free key that is
 ///   `WAITED` for, it tells when its first waiter was woken, which is no stamp.
 /// * I5 (late writes): a hold that was ended from outside keeps `SLOW` set until its guard is gone,
-///   so that whatever its holder still writes into the record is over before it counts again.
-/// * I6 (key): a slot of the table has one key for all its life, and `FIXED` set. That of a resident
+///   so that whatever its holder still writes into the record is over before it counts again. A hold whose
+///   record a state may write has found `STATED` set, and is not released without the mutex.
+/// * I6 (key): a slot of the table has one key for all its life. That of a resident
 ///   is part of the record: whoever takes it writes the key before any stamp, `UNDATED` at once. It is read by the
 ///   holder, or with `SLOW` or a pin, or under the shard's mutex with `FIXED` set and the stamp seen.
 pub(crate) struct Slot {
@@ -75,8 +82,8 @@ pub(crate) struct Slot {
     pins: AtomicU32,
     key_len: AtomicU16,
     shard: u8,
-    /// `KEPT`, `RESIDENT`, `BARGES`.
-    stays: AtomicU8,
+    /// `KEPT`, `RESIDENT`, `BARGES`, `STATED`.
+    flags: AtomicU8,
     /// Of the key's text (I6).
     text: Witness,
 }
@@ -104,7 +111,7 @@ impl SlotRef {
     /// A new slot for `key`, free, whose grants have tokens above `floor`.
     pub(in crate::engine) fn allocate(key: &str, shard: u8, floor: Token, barges: bool) -> Self {
         let layout = layout(key.len());
-        let slot = Slot::new(shard, floor, FIXED, if barges { BARGES } else { 0 });
+        let slot = Slot::new(shard, floor, if barges { BARGES } else { 0 });
         let key_len = u16::try_from(key.len()).expect("keys have at most 1,024 bytes");
         slot.key_len.store(key_len, Ordering::Relaxed);
         // SAFETY: the layout has a size; the memory is large enough for the slot and, behind it,
@@ -153,9 +160,9 @@ fn layout(key_len: usize) -> Layout {
 }
 
 impl Slot {
-    fn new(shard: u8, floor: Token, flags: u64, stays: u8) -> Self {
+    fn new(shard: u8, floor: Token, flags: u8) -> Self {
         Self {
-            word: AtomicU64::new(floor.get() << TOKEN_SHIFT | flags),
+            word: AtomicU64::new(floor.get() << TOKEN_SHIFT),
             stamp: AtomicU64::new(0),
             owner: AtomicU64::new(0),
             site: AtomicPtr::new(std::ptr::null_mut()),
@@ -163,14 +170,14 @@ impl Slot {
             pins: AtomicU32::new(0),
             key_len: AtomicU16::new(0),
             shard,
-            stays: AtomicU8::new(stays),
+            flags: AtomicU8::new(flags),
             text: Witness::new(),
         }
     }
 
     /// That of a [`Resident`](super::resident::Resident).
     pub(in crate::engine) fn resident(shard: u8, barges: bool) -> Self {
-        Self::new(shard, Token::new(0), 0, if barges { RESIDENT | BARGES } else { RESIDENT })
+        Self::new(shard, Token::new(0), if barges { RESIDENT | BARGES } else { RESIDENT })
     }
 
     fn key_len(&self) -> u16 {
@@ -201,8 +208,19 @@ impl Slot {
     /// key.
     #[inline]
     pub(in crate::engine) fn try_take(&self) -> Option<Token> {
+        if let Some(token) = self.try_take_as_left() {
+            return Some(token);
+        }
         let word = self.word.load(Ordering::Relaxed);
         if word & (HELD | SLOW | WAITED) != 0 { None } else { self.take(word) }
+    }
+
+    /// Takes the key if nobody was here since the last holder has let it go, without reading the word, which
+    /// an exchange of it would have to wait for.
+    #[inline]
+    fn try_take_as_left(&self) -> Option<Token> {
+        let left = self.owner.load(Ordering::Relaxed);
+        if left & LEFT == LEFT { self.take(left & !LEFT) } else { None }
     }
 
     /// Takes the key if it is free, also before somebody who waits for it, unless that one was woken so
@@ -223,10 +241,19 @@ impl Slot {
     #[inline]
     fn take(&self, word: u64) -> Option<Token> {
         let taken = (word + (1 << TOKEN_SHIFT)) | HELD;
-        self.word
-            .compare_exchange(word, taken, Ordering::Acquire, Ordering::Relaxed)
-            .is_ok()
-            .then(|| Token::new((taken & !WAITED) >> TOKEN_SHIFT))
+        self.word.compare_exchange(word, taken, Ordering::Acquire, Ordering::Relaxed).is_ok().then(
+            || {
+                self.has_no_stamp();
+                Token::new((taken & !WAITED) >> TOKEN_SHIFT)
+            },
+        )
+    }
+
+    /// I4: nobody has left one behind. By whoever has just taken the key.
+    #[inline]
+    fn has_no_stamp(&self) {
+        #[cfg(any(loom, shuttle))]
+        assert!(Stamp::from_raw(self.stamp.load(Ordering::Relaxed)).is_none(), "I4");
     }
 
     /// Writes the record; by the holder, right after [`try_take`](Self::try_take).
@@ -241,23 +268,35 @@ impl Slot {
     /// Lets the key go if that is all there is to do: the hold is this one, and plain.
     #[inline]
     pub(in crate::engine) fn try_let_go(&self, token: Token) -> bool {
-        // Acquire: another thread may have written the stamp, when it thawed the slot.
-        let word = self.word.load(Ordering::Acquire);
-        let held = (token.get() << TOKEN_SHIFT) | HELD;
-        if word & !FIXED != held {
-            return false;
-        }
+        self.flags.load(Ordering::Relaxed) & STATED == 0 && self.let_go(token)
+    }
+
+    /// The same, if the slot stays behind.
+    #[inline]
+    pub(in crate::engine) fn try_let_go_in_place(&self, token: Token) -> bool {
+        let flags = self.flags.load(Ordering::Relaxed);
+        flags & STATED == 0 && flags & (KEPT | RESIDENT) != 0 && self.let_go(token)
+    }
+
+    #[inline]
+    fn let_go(&self, token: Token) -> bool {
+        let mut held = (token.get() << TOKEN_SHIFT) | HELD;
         // I4: before letting go. If that fails, the state has read the record already or takes
         // the hold for one granted just now, which ends in a moment.
-        let stamp = self.stamp.load(Ordering::Relaxed);
+        let (owner, stamp) =
+            (self.owner.load(Ordering::Relaxed), self.stamp.load(Ordering::Relaxed));
         self.stamp.store(0, Ordering::Relaxed);
-        if self
-            .word
-            .compare_exchange(word, word & !HELD, Ordering::Release, Ordering::Relaxed)
-            .is_ok()
-        {
-            return true;
+        self.owner.store(held & !HELD | LEFT, Ordering::Relaxed);
+        loop {
+            let free = held & !HELD;
+            match self.word.compare_exchange(held, free, Ordering::Release, Ordering::Relaxed) {
+                Ok(_) => return true,
+                // A resident that somebody looks at.
+                Err(found) if found == held | FIXED => held = found,
+                Err(_) => break,
+            }
         }
+        self.owner.store(owner, Ordering::Relaxed);
         self.stamp.store(stamp, Ordering::Release);
         false
     }
@@ -315,7 +354,7 @@ impl Slot {
 
     /// Pins the slot for ever; by whoever has a pin already.
     pub(in crate::engine) fn keep(&self) {
-        if self.stays.fetch_or(KEPT, Ordering::Relaxed) & KEPT == 0 {
+        if self.flags.fetch_or(KEPT, Ordering::Relaxed) & KEPT == 0 {
             self.pin();
         }
     }
@@ -323,16 +362,16 @@ impl Slot {
     /// Whether the slot is never freed.
     #[inline]
     pub(in crate::engine) fn stays(&self) -> bool {
-        self.stays.load(Ordering::Relaxed) & (KEPT | RESIDENT) != 0
+        self.flags.load(Ordering::Relaxed) & (KEPT | RESIDENT) != 0
     }
 
     /// Whether a call site keeps the slot for ever.
     pub(in crate::engine) fn is_kept(&self) -> bool {
-        self.stays.load(Ordering::Relaxed) & KEPT != 0
+        self.flags.load(Ordering::Relaxed) & KEPT != 0
     }
 
     pub(in crate::engine) fn is_resident(&self) -> bool {
-        self.stays.load(Ordering::Relaxed) & RESIDENT != 0
+        self.flags.load(Ordering::Relaxed) & RESIDENT != 0
     }
 
     pub(in crate::engine) fn is_pinned(&self) -> bool {
@@ -350,7 +389,7 @@ impl Slot {
     }
 
     fn token_in(&self, word: u64) -> Token {
-        let barges = self.stays.load(Ordering::Relaxed) & BARGES != 0;
+        let barges = self.flags.load(Ordering::Relaxed) & BARGES != 0;
         Token::new((if barges { word & !WAITED } else { word }) >> TOKEN_SHIFT)
     }
 
@@ -380,6 +419,8 @@ impl Slot {
         if self.is_frozen() {
             return state.complete(|| self.read_record());
         }
+        // I5: before anybody is granted the key here.
+        self.flags.fetch_or(STATED, Ordering::Relaxed);
         let word = self.word.fetch_or(SLOW, Ordering::AcqRel);
         state.raise_token(self.token_in(word));
         if word & HELD != 0 {
@@ -391,8 +432,13 @@ impl Slot {
     fn read_record(&self) -> Option<Record> {
         let since = Stamp::from_raw(self.stamp.load(Ordering::Acquire))?;
         let site = self.site.load(Ordering::Relaxed);
+        let owner = self.owner.load(Ordering::Relaxed);
+        if owner & LEFT == LEFT {
+            // The holder was about to let go in between.
+            return None;
+        }
         Some(Record {
-            owner: SmallOwner::from_raw(self.owner.load(Ordering::Relaxed)),
+            owner: SmallOwner::from_raw(owner),
             // SAFETY: only `write_record` writes it.
             site: unsafe { CallSite::from_raw(site) },
             since,

@@ -12,6 +12,12 @@ impl Slot {
     /// token above `floor`, which is read after it was found free.
     #[inline]
     pub(in crate::engine) fn try_take_over(&self, floor: &AtomicU64) -> Option<Token> {
+        if let Some(token) = self.try_take_as_left() {
+            if token.get() > floor.load(Ordering::Relaxed) {
+                return Some(token);
+            }
+            self.give_up();
+        }
         let word = self.word.load(Ordering::Acquire);
         if word & (HELD | SLOW | FIXED) != 0 {
             return None;
@@ -25,7 +31,10 @@ impl Slot {
                 Ordering::Relaxed,
             )
             .is_ok()
-            .then(|| Token::new(token))
+            .then(|| {
+                self.has_no_stamp();
+                Token::new(token)
+            })
     }
 
     /// Gives back what [`try_take_over`](Self::try_take_over) took, before anything was written.

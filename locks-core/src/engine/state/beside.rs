@@ -52,7 +52,7 @@ impl State {
             let first = self.queue.get_mut(place).expect("it is the first");
             return Passed::Woken(*first.hinted.get_or_insert(now), first.waker.take());
         }
-        let Some(holder) = first.waiter.ask.as_plain() else { return Passed::Unknown };
+        let Some(holder) = first.waiter.plain else { return Passed::Unknown };
         if self.queue.iter().nth(1).is_some_and(|(_, next)| !next.can_be_barged_past()) {
             return Passed::Unknown;
         }
@@ -101,7 +101,7 @@ impl Entry {
 
 impl Ask {
     /// Who will hold the key, if it asks for no more than the fast path has to give.
-    pub(in crate::engine) fn as_plain(&self) -> Option<FastHolder> {
+    pub(super) fn as_plain(&self) -> Option<FastHolder> {
         let plain = self.mode == Mode::Exclusive
             && self.waits
             && !self.reentrant

@@ -59,6 +59,9 @@ impl<T> Line<T> {
     }
 
     pub(super) fn remove(&mut self, place: Place) -> Option<T> {
+        if self.gaps == 0 && self.entries.front().is_some_and(|(first, _)| *first == place) {
+            return self.entries.pop_front()?.1;
+        }
         let index = self.find(place)?;
         let value = self.entries[index].1.take()?;
         self.gaps += 1;

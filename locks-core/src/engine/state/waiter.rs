@@ -3,6 +3,7 @@ use std::sync::Arc;
 use super::ask::Ask;
 use crate::Token;
 use crate::clock::Moment;
+use crate::request::FastHolder;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A request that waits: shared by the queue, or the hold it was granted, and the request.
@@ -19,6 +20,8 @@ use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 ///   holder did known to this one.
 pub(in crate::engine) struct Waiter {
     pub(in crate::engine) ask: Ask,
+    /// Who will hold the key, if it asks for no more than the fast path has to give.
+    pub(in crate::engine) plain: Option<FastHolder>,
     /// Since when it stands in the queue.
     pub(in crate::engine) since: Moment,
     /// The token of its shared hold, if it waits to make that exclusive (C9).
@@ -51,6 +54,7 @@ impl Waiter {
     /// One that is yet to ask.
     pub(in crate::engine) fn new(ask: Ask) -> Arc<Self> {
         Arc::new(Self {
+            plain: ask.as_plain(),
             ask,
             since: Moment::from_nanos(0),
             upgrades: None,
