@@ -214,6 +214,70 @@ fn c3_a_plain_hold_is_handed_on_while_others_queue() {
     });
 }
 
+/// As above, at a slot that a call site keeps for ever: nobody who waits needs a pin of it.
+#[test]
+fn c3_a_kept_slot_is_handed_on_while_others_queue() {
+    explore(1, || {
+        let bench = Bench::new();
+        assert!(bench.engine.keep("k"));
+        let (held, first) = about_to_be_handed_on(&bench);
+        let next = spawn(&bench, |bench| bench.visit(0, bench.named("k")));
+        let first = spawn(&bench, |bench| {
+            let guard = block_on(first).unwrap();
+            bench.write(0, &guard);
+            guard.release().unwrap();
+        });
+        drop(held);
+        first.join().unwrap();
+        next.join().unwrap();
+        assert_eq!((bench.engine.live_keys(), bench.engine.known_keys()), (0, 1));
+    });
+}
+
+/// Waiters who let others barge come, find the key held or free, and go, and the slot stays as it is.
+#[test]
+fn c3_at_a_kept_slot_the_last_of_those_who_wait_leaves_nothing_behind() {
+    explore(2, || {
+        let bench = Bench::new();
+        assert!(bench.engine.keep("k"));
+        let held = block_on(bench.named("k").acquire_async()).unwrap();
+        bench.write(0, &held);
+        let cancel = spawn(&bench, |bench| begin_and_cancel(bench.named("k")));
+        let waiter = spawn(&bench, |bench| bench.visit(0, bench.named("k")));
+        drop(held);
+        bench.visit(0, bench.named("k"));
+        waiter.join().unwrap();
+        cancel.join().unwrap();
+        bench.visit(0, bench.named("k"));
+        assert_eq!((bench.engine.live_keys(), bench.engine.known_keys()), (0, 1));
+    });
+}
+
+/// The record that a state writes is not left behind by a holder who lets go meanwhile (I4, I5 of the slot): that
+/// is looked at whenever the key is taken.
+#[test]
+fn c6_a_record_is_not_left_behind_for_the_next_holder() {
+    for kept in [true, false] {
+        explore(3, move || {
+            let bench = Bench::new();
+            if kept {
+                assert!(bench.engine.keep("k"));
+            }
+            let held = block_on(bench.named("k").acquire_async()).unwrap();
+            let mut fair = Box::pin(bench.backend.named("k").fair(true).acquire_async());
+            assert!(fair.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+            drop(held);
+            let looks = spawn(&bench, |bench| drop(bench.backend.list().unwrap()));
+            let guard = block_on(fair).unwrap();
+            bench.write(0, &guard);
+            guard.release().unwrap();
+            looks.join().unwrap();
+            bench.visit(0, bench.named("k"));
+            assert_eq!(bench.engine.live_keys(), 0);
+        });
+    }
+}
+
 #[test]
 fn c5_a_hold_that_is_handed_on_to_one_who_gives_up_goes_further() {
     explore(1, || {

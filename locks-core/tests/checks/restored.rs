@@ -1,5 +1,6 @@
 //! Grants put back by their records (C7, C9, C11, C14).
 
+use std::task::Poll;
 use std::time::Duration;
 
 use locks_core::{
@@ -265,6 +266,24 @@ fn c14_bounds_and_reservations_are_put_back() {
     // One that is over counts for its token.
     copy.restore_reservation("c", Mode::Shared, token(70), until).unwrap();
     assert!(take(&copy, &["c"], 2, plain).token() > token(70));
+}
+
+#[test]
+fn c8_what_has_run_out_before_it_is_put_back_is_known_to_be_lost() {
+    let (engine, _, clock) = engine();
+    let bounded = take(&engine, &["a"], 1, |options| options.hold_at_most = Some(SECOND));
+    let records = engine.record(&bounded);
+    clock.advance(SECOND);
+    assert!(engine.record(&bounded).is_empty(), "what is lost has no record any more");
+    let copy = fresh(&clock);
+    let restored = copy.restore(&records).unwrap();
+    assert_eq!(copy.poll_lost(&restored, None), Poll::Ready(LostCause::HeldTooLong));
+    let next = take(&copy, &["a"], 2, plain);
+    assert!(next.token() > restored.token());
+    let error = copy.release(restored).block().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::HeldTooLong });
+    copy.release(next).block().unwrap();
+    assert_eq!(copy.live_keys(), 0);
 }
 
 /// In whatever order they come back: what counts is the order of the grants.

@@ -2,9 +2,9 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use locks_core::{Backend, Engine, ErrorKind, LockError, LostCause, OwnedGuard, fork};
 
@@ -126,6 +126,85 @@ fn c4_time_goes_on_in_a_forked_child() {
         });
         forked.into_iter().for_each(support::Child::join);
     });
+}
+
+/// Children come while all that a process has for itself (its timer, its names, its parked threads) is in use,
+/// and have their own, for `LOCKS_TORTURE_SECONDS` (3 unless it says otherwise).
+#[test]
+fn c4_children_that_are_forked_in_a_throng_have_locks_of_their_own() {
+    if !alone("forks::c4_children_that_are_forked_in_a_throng_have_locks_of_their_own") {
+        return;
+    }
+    let seconds = std::env::var("LOCKS_TORTURE_SECONDS").map_or(3, |it| it.parse().unwrap());
+    let (over, busy) = (&AtomicBool::new(false), &Throng::new());
+    let (begun, mut children) = (Instant::now(), 0);
+    thread::scope(|threads| {
+        for number in 0..6 {
+            threads.spawn(move || {
+                (number..)
+                    .take_while(|_| !over.load(Ordering::Relaxed))
+                    .for_each(|it| busy.turn(it));
+            });
+        }
+        while begun.elapsed() < Duration::from_secs(seconds) {
+            let forked = [(); 4].map(|()| {
+                support::fork(|| {
+                    let own = &Throng::new();
+                    thread::scope(|threads| {
+                        for number in 0..4 {
+                            threads
+                                .spawn(move || (number..number + 40).for_each(|it| own.turn(it)));
+                        }
+                    });
+                    assert_eq!(own.engine.live_keys(), 0, "C13");
+                })
+            });
+            children += forked.map(support::Child::join).len();
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    assert!(children >= 4, "{children}");
+}
+
+/// An engine, and how many hold the key that nobody steals.
+struct Throng {
+    engine: Engine,
+    backend: Backend,
+    inside: AtomicU32,
+}
+
+impl Throng {
+    fn new() -> Self {
+        let engine = Engine::new();
+        Self { backend: Backend::new(engine.clone()), engine, inside: AtomicU32::new(0) }
+    }
+
+    /// Locks in one of several ways.
+    fn turn(&self, number: u32) {
+        const SHORT: Duration = Duration::from_micros(300);
+        let (strict, loose) = (|| self.backend.named("strict"), || self.backend.named("loose"));
+        let guard = match number % 6 {
+            0 => strict().acquire().map(locks_core::Guard::into_owned),
+            1 => strict().wait(SHORT).acquire().map(locks_core::Guard::into_owned),
+            2 => run(strict().acquire_async().into_future()),
+            3 => run(strict().wait(SHORT).acquire_async().into_future()),
+            4 => {
+                return drop(
+                    run(loose().steal_after(SHORT).acquire_async().into_future()).unwrap(),
+                );
+            }
+            _ => return drop(loose().shared().hold_at_most(SHORT).acquire().unwrap()),
+        };
+        match guard {
+            Ok(guard) => {
+                assert_eq!(self.inside.fetch_add(1, Ordering::Relaxed), 0, "C1");
+                thread::yield_now();
+                self.inside.fetch_sub(1, Ordering::Relaxed);
+                drop(guard);
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Timeout),
+        }
+    }
 }
 
 /// A wait that the child goes on with has its alarms with its parent's timer.
