@@ -59,10 +59,11 @@ pub(super) fn c9_siblings_wait_for_each_other(subject: &Subject) {
         let outer = subject.try_lock("k").acquire().expect("it is free");
         let (one, two) = (Scope::open(), Scope::open());
         let nested = || subject.lock("k").reentrant();
-        let first = nested().begin_in(&one, site).await.expect("it nests in its parent's hold");
-        let refused = nested().wait(false).begin_in(&two, site).await;
+        let first =
+            nested().begin_in(Some(&one), site).await.expect("it nests in its parent's hold");
+        let refused = nested().wait(false).begin_in(Some(&two), site).await;
         assert_eq!(refused.expect_err("its sibling is in").kind(), ErrorKind::Contended);
-        let mut second = Pending::of(nested().begin_in(&two, site).into());
+        let mut second = Pending::of(nested().begin_in(Some(&two), site).into());
         second.assert_waits(subject);
         drop(first);
         let second = second.granted(subject);
@@ -107,7 +108,7 @@ pub(super) fn c9_a_scope_cannot_wait_for_its_parent(subject: &Subject) {
         let guard = subject.try_lock("k").acquire().expect("it is free");
         let child = Scope::open();
         if subject.can().deadlock_detection {
-            let refused = subject.lock("k").begin_in(&child, site).await;
+            let refused = subject.lock("k").begin_in(Some(&child), site).await;
             assert_eq!(refused.expect_err("its parent has it").kind(), ErrorKind::Deadlock);
             // Neither would one by hand, which blocks the scope as well.
             let refused = subject.lock("k").acquire_async().await;

@@ -89,27 +89,27 @@ impl<P: Place> Site<P> {
     #[inline]
     pub fn ask(&'static self, key: impl Key, options: impl Options) -> Asked {
         let scope = Scope::open();
-        let begun = self.begin(key, options, &scope);
+        let begun = self.begin(key, options, Some(&scope));
         Asked { scope, begun }
-    }
-
-    #[inline]
-    fn begin(&'static self, key: impl Key, options: impl Options, scope: &Scope) -> Begun {
-        key.lend(|lock| {
-            match options(lock.on_choice(default_backend)).take_in(scope, self.0.call()) {
-                Ok(guard) => Begun::Granted(guard),
-                Err(lock) => Begun::Asked(lock.begin_in(scope, self.0.call())),
-            }
-        })
     }
 
     /// Begins to acquire `key` for a block, which is anonymous (C9).
     #[inline]
     pub fn ask_here(&'static self, key: impl Key, options: impl Options) -> Begun {
-        key.lend(|lock| match options(lock.on_choice(default_backend)).take_here(self.0.call()) {
-            Ok(guard) => Begun::Granted(guard),
-            Err(lock) => Begun::Asked(lock.begin_here(self.0.call())),
-        })
+        self.begin(key, options, None)
+    }
+
+    #[inline]
+    fn begin(&'static self, key: impl Key, options: impl Options, scope: Option<&Scope>) -> Begun {
+        key.lend(|lock| begin(options(lock.on_choice(default_backend)), scope, self.0.call()))
+    }
+}
+
+#[inline]
+fn begin(lock: LockBuilder<'_>, scope: Option<&Scope>, site: CallSite) -> Begun {
+    match lock.take_in(scope, site) {
+        Ok(guard) => Begun::Granted(guard),
+        Err(lock) => Begun::Asked(lock.begin_in(scope, site)),
     }
 }
 
@@ -152,29 +152,24 @@ impl<P: Place> Pinned<P> {
     #[inline]
     pub fn ask(&'static self, options: impl Options) -> Asked {
         let scope = Scope::open();
-        let begun = self.begin(options, &scope);
+        let begun = self.begin(options, Some(&scope));
         Asked { scope, begun }
     }
 
+    /// Begins to acquire the key for a block, which is anonymous (C9).
     #[inline]
-    fn begin(&'static self, options: impl Options, scope: &Scope) -> Begun {
+    pub fn ask_here(&'static self, options: impl Options) -> Begun {
+        self.begin(options, None)
+    }
+
+    #[inline]
+    fn begin(&'static self, options: impl Options, scope: Option<&Scope>) -> Begun {
         if let Some(Some(slot)) = self.slot.get()
             && let Some(guard) = slot.try_acquire_in(scope, self.site.0.call())
         {
             return Begun::Granted(guard);
         }
         self.begin_slowly(options, scope)
-    }
-
-    /// Begins to acquire the key for a block, which is anonymous (C9).
-    #[inline]
-    pub fn ask_here(&'static self, options: impl Options) -> Begun {
-        if let Some(Some(slot)) = self.slot.get()
-            && let Some(guard) = slot.try_acquire_here(self.site.0.call())
-        {
-            return Begun::Granted(guard);
-        }
-        self.begin_here_slowly(options)
     }
 
     #[cold]
@@ -188,29 +183,11 @@ impl<P: Place> Pinned<P> {
 
     #[cold]
     #[inline(never)]
-    fn begin_slowly(&'static self, options: impl Options, scope: &Scope) -> Begun {
+    fn begin_slowly(&'static self, options: impl Options, scope: Option<&Scope>) -> Begun {
         match self.find() {
-            Ok(Some(key)) => {
-                match options(LockBuilder::kept(key)).take_in(scope, self.site.0.call()) {
-                    Ok(guard) => Begun::Granted(guard),
-                    Err(lock) => Begun::Asked(lock.begin_in(scope, self.site.0.call())),
-                }
-            }
+            Ok(Some(key)) => begin(options(LockBuilder::kept(key)), scope, self.site.0.call()),
             // An error of the default backend comes up again there.
             Ok(None) | Err(_) => self.site.begin(self.key, options, scope),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn begin_here_slowly(&'static self, options: impl Options) -> Begun {
-        match self.find() {
-            Ok(Some(key)) => match options(LockBuilder::kept(key)).take_here(self.site.0.call()) {
-                Ok(guard) => Begun::Granted(guard),
-                Err(lock) => Begun::Asked(lock.begin_here(self.site.0.call())),
-            },
-            // As above.
-            Ok(None) | Err(_) => self.site.ask_here(self.key, options),
         }
     }
 

@@ -184,48 +184,40 @@ impl<'k> LockBuilder<'k> {
         Acquire(Stage::Asked { builder: self, site, caller })
     }
 
-    /// Returns the guard of an annotated function, which opens `scope` with it, if the key is free.
+    /// Returns the guard of an annotated function, which opens `scope` with it, or of a block of asynchronous
+    /// code, which is anonymous (C9), if the key is free.
     ///
     /// # Errors
     /// Itself, for [`begin_in`](Self::begin_in).
     #[doc(hidden)]
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub fn take_in(self, scope: &Scope, site: CallSite) -> Result<OwnedGuard, Self> {
-        self.take_plainly(|| scope.small(), site, &Since::at(site))
+    pub fn take_in(self, scope: Option<&Scope>, site: CallSite) -> Result<OwnedGuard, Self> {
+        self.take_polled(scope, site, &Since::at(site))
     }
 
-    /// Returns the guard of a block of asynchronous code, which is anonymous (C9), if the key is
-    /// free.
-    ///
-    /// # Errors
-    /// Itself, for [`begin_here`](Self::begin_here).
-    #[doc(hidden)]
     #[cfg_attr(not(debug_assertions), inline(always))]
-    pub fn take_here(self, site: CallSite) -> Result<OwnedGuard, Self> {
-        self.take_for_nobody(site, &Since::at(site))
-    }
-
-    /// Who is nobody has nothing to re-enter, and is told so (C9).
-    #[cfg_attr(not(debug_assertions), inline(always))]
-    fn take_for_nobody(self, site: CallSite, asked: &Since) -> Result<OwnedGuard, Self> {
-        if self.options.reentrant {
+    fn take_polled(
+        self,
+        scope: Option<&Scope>,
+        site: CallSite,
+        asked: &Since,
+    ) -> Result<OwnedGuard, Self> {
+        // Who is nobody has nothing to re-enter, and is told so (C9).
+        if scope.is_none() && self.options.reentrant {
             return Err(self);
         }
-        self.take_plainly(|| SmallOwner::NOBODY, site, asked)
+        self.take_plainly(|| scope.map_or(SmallOwner::NOBODY, Scope::small), site, asked)
     }
 
-    /// Returns the acquisition of an annotated function, which opens `scope` with it. It asks when
-    /// it is first polled.
+    /// Returns the acquisition of an annotated function, which opens `scope` with it, or of a block of
+    /// asynchronous code, which is anonymous (C9). It asks when it is first polled.
     #[doc(hidden)]
-    pub fn begin_in(self, scope: &Scope, site: CallSite) -> Begun {
-        self.begin(site, |explicit| Caller::opening(scope, explicit), Since::at(site))
-    }
-
-    /// Returns the acquisition of a block of asynchronous code, which is anonymous (C9). It asks
-    /// when it is first polled.
-    #[doc(hidden)]
-    pub fn begin_here(self, site: CallSite) -> Begun {
-        self.begin(site, Caller::polling, Since::at(site))
+    pub fn begin_in(self, scope: Option<&Scope>, site: CallSite) -> Begun {
+        let caller = |explicit| match scope {
+            Some(scope) => Caller::opening(scope, explicit),
+            None => Caller::polling(explicit),
+        };
+        self.begin(site, caller, Since::at(site))
     }
 
     /// Returns the acquisition of a thread that looks at other things as well while it waits: what
@@ -447,7 +439,7 @@ impl Future for Acquire<'_> {
             std::mem::replace(stage, Stage::Begun(Begun::over(Since::now())))
         {
             let asked = Since::at(site);
-            let builder = match builder.take_for_nobody(site, &asked) {
+            let builder = match builder.take_polled(None, site, &asked) {
                 Ok(guard) => return Poll::Ready(Ok(guard)),
                 Err(builder) => builder,
             };

@@ -38,16 +38,10 @@ impl PinnedKey {
     }
 
     /// Acquires the key as [`try_acquire`](Self::try_acquire) does, for an annotated async function that
-    /// opens `scope`.
+    /// opens `scope`, or anonymously.
     #[inline]
-    pub fn try_acquire_in(&self, scope: &Scope, site: CallSite) -> Option<OwnedGuard> {
-        self.take(FastHolder { owner: scope.small(), site })
-    }
-
-    /// Acquires the key as [`try_acquire`](Self::try_acquire) does, anonymously.
-    #[inline]
-    pub fn try_acquire_here(&self, site: CallSite) -> Option<OwnedGuard> {
-        self.take(FastHolder { owner: SmallOwner::NOBODY, site })
+    pub fn try_acquire_in(&self, scope: Option<&Scope>, site: CallSite) -> Option<OwnedGuard> {
+        self.take(FastHolder { owner: scope.map_or(SmallOwner::NOBODY, Scope::small), site })
     }
 
     /// Takes the key if it is free, before those who wait for it too, if no more than a plain lock is asked for.

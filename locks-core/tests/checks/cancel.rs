@@ -184,11 +184,11 @@ fn c5_a_grant_that_is_never_fetched_is_given_back() {
     let (engine, backend, _clock) = engine();
     let site = CallSite::caller();
     let held = |key: &str| backend.named(key.to_owned()).wait(false).acquire().is_err();
-    let in_place = backend.named("k").begin_here(site);
+    let in_place = backend.named("k").begin_in(None, site);
     assert!(held("k"), "what can be decided without waiting is");
     let scope = Scope::open();
-    let in_scope = backend.named("l").begin_in(&scope, site);
-    let several = backend.all(["m", "n"]).begin_here(site);
+    let in_scope = backend.named("l").begin_in(Some(&scope), site);
+    let several = backend.all(["m", "n"]).begin_in(None, site);
     assert!(held("l") && held("m") && held("n"));
     // None of them has been polled.
     drop((in_place, in_scope, several));
