@@ -28,14 +28,7 @@ BEGIN
   END IF;
   -- Both after the gate: from here on nobody else changes what is held of these keys.
   now_ := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
-  -- What decides the usual cases of one key: how much there is of it, and whether somebody is ahead of a place
-  -- that this request has.
-  SELECT p.fresh, p.longest, p.started, r.* INTO e FROM {schema}.epoch p, (
-    SELECT count(*) AS rows_, count(*) FILTER (WHERE kind = 'h' OR kind <> 's' AND mode > 0) AS others,
-      count(*) FILTER (WHERE kind = 'n' AND id = p_client) AS own_next,
-      min(since) FILTER (WHERE kind = 'w' AND id = p_id) AS mine,
-      min(since) FILTER (WHERE kind = 'w' AND id <> p_id OR kind = 'n' AND id <> p_client) AS first_
-    FROM {schema}.entry WHERE n = 1 AND key = p_keys[1]) r;
+  SELECT fresh, longest, started INTO e FROM {schema}.epoch;
   IF e.started = pg_postmaster_start_time() AND e.longest = p_longest THEN closed := e.fresh - now_;
   ELSE closed := {schema}.epoch_{v}(p_longest, now_) - now_;
   END IF;
@@ -43,17 +36,25 @@ BEGIN
   -- Negative: it keeps thieves off, and is a reservation only if the hold is released with one.
   reserved_ := CASE WHEN p_least > 0 THEN now_ + p_least WHEN p_least < 0 THEN p_least - now_ ELSE 0 END;
 
+  -- The usual cases of one key.
   IF n = 1 AND closed <= 0 AND taken = '{}' THEN
-    -- Nothing there; or nothing held, and a place in front of all others.
-    IF e.rows_ = 0 THEN
+    IF NOT EXISTS (SELECT FROM {schema}.entry WHERE key = p_keys[1]) THEN
       number := nextval('{schema}.token');
       INSERT INTO {schema}.entry VALUES (p_keys[1], 'h', p_id, number, p_mode, now_, until_, reserved_,
         CASE WHEN p_most > 0 THEN now_ + p_most ELSE 0 END, 0, p_client, p_note);
-    ELSIF p_mode = 0 AND p_waited >= 0 AND e.others = 0 AND e.own_next = 0 AND e.mine < coalesce(e.first_, now_) THEN
-      number := nextval('{schema}.token');
-      UPDATE {schema}.entry SET kind = 'h', token = number, mode = 0, since = now_, ends = until_, reserved = reserved_,
-        most = CASE WHEN p_most > 0 THEN now_ + p_most ELSE 0 END, called = 0, client = p_client, note = p_note
-        WHERE key = p_keys[1] AND kind = 'w' AND id = p_id;
+    ELSIF p_mode = 0 AND p_waited >= 0 THEN
+      -- Nothing held, and a place of this request in front of all others.
+      SELECT count(*) FILTER (WHERE kind = 'h' OR kind <> 's' AND mode > 0 OR kind = 'n' AND id = p_client) AS others,
+        min(since) FILTER (WHERE kind = 'w' AND id = p_id) AS mine,
+        min(since) FILTER (WHERE kind IN ('w', 'n') AND id <> p_id) AS first_
+        INTO w FROM {schema}.entry WHERE key = p_keys[1];
+      IF w.others = 0 AND w.mine < coalesce(w.first_, now_) THEN
+        number := nextval('{schema}.token');
+        UPDATE {schema}.entry SET kind = 'h', token = number, mode = 0, since = now_, ends = until_,
+          reserved = reserved_, most = CASE WHEN p_most > 0 THEN now_ + p_most ELSE 0 END, called = 0,
+          client = p_client, note = p_note
+          WHERE key = p_keys[1] AND kind = 'w' AND id = p_id;
+      END IF;
     END IF;
     IF number IS NOT NULL THEN
       IF number % 32 = 0 THEN PERFORM {schema}.sweep_{v}(p_keys[1], now_); END IF;

@@ -32,10 +32,10 @@ BEGIN
         END IF;
       END IF;
     END IF;
-    -- What decides the usual cases: nothing is left; or nothing is held, and the first who waits is called.
+    CONTINUE WHEN NOT EXISTS (SELECT FROM {schema}.entry WHERE key = k);
+    -- The usual case: nothing is held any more, and the first who waits is called.
     SELECT *, count(*) FILTER (WHERE kind = 'h' OR kind = 'w' AND id = p_id) OVER () AS others INTO first_
       FROM {schema}.entry WHERE key = k ORDER BY kind IN ('w', 'n') DESC, since, kind, id LIMIT 1;
-    CONTINUE WHEN NOT FOUND;
     IF p_waited < 0 AND first_.others = 0 AND first_.kind = 'w' AND first_.mode = 0 AND first_.called = 0
       AND first_.ends > now_
     THEN
