@@ -58,6 +58,8 @@ const URLS: Section = Section {
     lines: &[
         "LOCKS_URL     the backend, where `--backend` does not say; without either, `file:`",
         "LOCKS_SECRET  the secret of a server on TCP, where the URL names no file",
+        "LOCKS_PASSWORD",
+        "              the password of a Redis, PostgreSQL or etcd server, where the URL names no file",
     ],
 };
 

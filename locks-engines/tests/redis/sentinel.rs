@@ -150,7 +150,8 @@ fn at(ports: &[u16]) -> RedisBuilder {
     for port in &ports[1..] {
         builder = builder.or_node("127.0.0.1", *port);
     }
-    builder.sentinel(NAME).fresh(true)
+    // With time to answer on a busy machine.
+    builder.sentinel(NAME).fresh(true).connect(Duration::from_secs(20))
 }
 
 fn refusal(builder: RedisBuilder) -> LockError {
