@@ -111,9 +111,10 @@ pub(super) fn c7_tokens_grow_across_the_end_of_a_hold(subject: &Subject) {
         return subject.assert_unsupported("hold_at_most", subject.lock("k").hold_at_most(most));
     }
     let mut seen = Seen::default();
+    let since = subject.now();
     let guard = subject.take(subject.lock("k").hold_at_most(most));
     seen.grows(&guard);
-    let waiting = subject.queue(subject.theirs("k"));
+    let waiting = subject.queue_until(subject.theirs("k"), since, most);
     subject.advance(most + subject.late());
     drop(waiting);
     let next = subject.take(subject.theirs("k"));

@@ -168,6 +168,24 @@ impl Pending {
         }
     }
 
+    /// Drives it to its grant, unless `other` ends first.
+    #[track_caller]
+    pub(super) fn granted_before(
+        mut self,
+        subject: &Subject,
+        other: &mut Self,
+    ) -> Option<OwnedGuard> {
+        let start = Instant::now();
+        while !self.poll() {
+            if other.poll() {
+                return None;
+            }
+            assert!(start.elapsed() < subject.patience(), "the waiter was never granted");
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
+        Some(self.granted(subject))
+    }
+
     /// Drives it to its refusal.
     #[track_caller]
     pub(super) fn refused(self, subject: &Subject, kind: ErrorKind) -> LockError {

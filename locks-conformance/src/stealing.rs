@@ -44,6 +44,7 @@ pub(super) fn c6_without_waiting_it_steals_now_or_fails_now(subject: &Subject) {
     }
     let (age, since) = (subject.unit(), subject.now());
     let victim = subject.take(subject.lock("k"));
+    let granted = subject.now();
     let steal = || subject.theirs("k").steal_after(age).wait(false);
     subject.advance((since + age - subject.tick()).saturating_sub(subject.now()));
     match subject.outcome(steal()) {
@@ -51,7 +52,9 @@ pub(super) fn c6_without_waiting_it_steals_now_or_fails_now(subject: &Subject) {
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Contended, "{error:?}");
             assert!(!victim.is_lost());
-            subject.advance(subject.tick() + subject.late());
+            // Its age counts from its grant, which is not known better than that.
+            let old = granted + age + subject.late();
+            subject.advance(old.saturating_sub(subject.now()));
             drop(subject.take(steal()));
         }
     }
@@ -91,9 +94,19 @@ pub(super) fn c6_a_successor_is_not_judged_by_its_predecessor(subject: &Subject)
     let next = subject.queue(subject.lock("k"));
     let mut thief = subject.queue_until(subject.theirs("k").steal_after(age), since, age);
     subject.advance(age / 2);
-    let since = subject.now();
-    subject.release(old);
-    let next = next.granted(subject);
+    let released = subject.now();
+    let outcome = subject.drive("the release", old.release_async());
+    let stolen = outcome.is_err();
+    if let Err(error) = outcome {
+        subject.assert_lost_error(&error, LostCause::Stolen);
+    }
+    let next = if stolen { None } else { next.granted_before(subject, &mut thief) };
+    let Some(next) = next else {
+        // The machine stood still until the first one was old enough: nothing can be said.
+        assert!(subject.now() - since >= age, "stolen early");
+        return;
+    };
+    let since = released;
     thief.not_before(subject, since, age);
     drop(thief.due(subject, since, age).expect("it was old enough"));
     assert_stolen(subject, &next);
@@ -217,11 +230,15 @@ pub(super) fn c6_refresh_renews_the_age(subject: &Subject) {
     let mut thief = subject.queue_until(subject.theirs("k").steal_after(age), since, age);
     for _ in 0..3 {
         subject.advance(age / 2);
+        let before = since;
         since = subject.now();
-        subject.refresh(&victim);
-        if subject.now() - since >= age {
+        let refreshed = subject.drive("the refresh", victim.refresh_async());
+        if subject.now() - before >= age {
             // The machine stood still for longer than the age: nothing can be said.
             return;
+        }
+        if let Err(error) = refreshed {
+            panic!("not refreshed: {error:?}");
         }
         thief.poll();
     }
