@@ -51,7 +51,7 @@ impl SlotRef {
             Passed::ToNobody | Passed::Unknown => {
                 slot.stamp.store(0, Ordering::Relaxed);
                 let over = guard.take();
-                slot.flags.fetch_and(!STATED, Ordering::Relaxed);
+                slot.flags.fetch_and(!STATED, Ordering::Release);
                 slot.word.fetch_and(!(HELD | WAITED), Ordering::Release);
                 (None, over)
             }

@@ -134,8 +134,8 @@ impl Slot {
         };
         let over = if flags == 0 { guard.take() } else { None };
         if over.is_some() && (held == 0 || record.is_none()) {
-            // I5: this state writes nobody's record.
-            self.flags.fetch_and(!STATED, Ordering::Relaxed);
+            // I5: this state writes nobody's record. Release: what one before it wrote is over.
+            self.flags.fetch_and(!STATED, Ordering::Release);
         }
         if let Some((holder, since)) = record {
             self.write_record(holder, since);

@@ -268,13 +268,15 @@ impl Slot {
     /// Lets the key go if that is all there is to do: the hold is this one, and plain.
     #[inline]
     pub(in crate::engine) fn try_let_go(&self, token: Token) -> bool {
-        self.flags.load(Ordering::Relaxed) & STATED == 0 && self.let_go(token)
+        // Acquire: what a state has written into the record is there before the flag is off.
+        self.flags.load(Ordering::Acquire) & STATED == 0 && self.let_go(token)
     }
 
     /// The same, if the slot stays behind.
     #[inline]
     pub(in crate::engine) fn try_let_go_in_place(&self, token: Token) -> bool {
-        let flags = self.flags.load(Ordering::Relaxed);
+        // Acquire: as above.
+        let flags = self.flags.load(Ordering::Acquire);
         flags & STATED == 0 && flags & (KEPT | RESIDENT) != 0 && self.let_go(token)
     }
 
