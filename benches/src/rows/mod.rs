@@ -131,6 +131,18 @@ pub(crate) const ROWS: &[Row] = &[
         about: "locks at a PostgreSQL server, beside its advisory locks",
         run: Run::In(server::postgres_engine::run),
     },
+    #[cfg(unix)]
+    Row {
+        name: "redis",
+        about: "locks at a Redis server, beside `SET NX` and a script",
+        run: Run::In(server::redis_engine::run),
+    },
+    #[cfg(unix)]
+    Row {
+        name: "etcd",
+        about: "locks in an etcd cluster, beside etcd's own",
+        run: Run::In(server::etcd_engine::run),
+    },
     #[cfg(target_os = "linux")]
     Row {
         name: "server-memory",

@@ -7,6 +7,8 @@ mod client;
 pub(crate) mod clients;
 mod crowd;
 mod echo;
+mod engine;
+pub(crate) mod etcd_engine;
 pub(crate) mod handover;
 /// It reads what only Linux tells.
 #[cfg(target_os = "linux")]
@@ -16,6 +18,7 @@ mod pipelined;
 mod postgres;
 pub(crate) mod postgres_engine;
 mod redis;
+pub(crate) mod redis_engine;
 mod resp;
 mod servers;
 pub(crate) mod takeover;
