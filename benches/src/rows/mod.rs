@@ -145,6 +145,12 @@ pub(crate) const ROWS: &[Row] = &[
     },
     #[cfg(target_os = "linux")]
     Row {
+        name: "server-capacity",
+        about: "operations that a server does with one core",
+        run: Run::In(server::capacity::run),
+    },
+    #[cfg(target_os = "linux")]
+    Row {
         name: "server-memory",
         about: "a server's memory for a held key and for an idle connection",
         run: Run::In(server::memory::run),

@@ -5,7 +5,12 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::ServerConfig;
+
+use super::tls::{Identity, Secure};
 
 /// How long an answer may take before somebody must have died.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
@@ -33,7 +38,7 @@ impl fmt::Display for Transport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Unix => "a Unix socket",
-            Self::Tcp => "TCP on loopback",
+            Self::Tcp => "TCP on loopback (ours by TLS)",
         })
     }
 }
@@ -43,13 +48,24 @@ impl fmt::Display for Transport {
 pub(super) enum Address {
     Unix(PathBuf),
     Tcp(SocketAddr),
+    /// TCP, with TLS.
+    Tls(SocketAddr),
 }
 
 impl Address {
+    /// The same by TLS, if it is by TCP.
+    pub(super) fn secured(self) -> Self {
+        match self {
+            Self::Tcp(address) => Self::Tls(address),
+            other => other,
+        }
+    }
+
     pub(super) fn parse(text: &str) -> Option<Self> {
         match text.split_once(':')? {
             ("unix", path) => Some(Self::Unix(path.into())),
             ("tcp", address) => Some(Self::Tcp(address.parse().ok()?)),
+            ("tls", address) => Some(Self::Tls(address.parse().ok()?)),
             _ => None,
         }
     }
@@ -58,19 +74,28 @@ impl Address {
         Ok(match self {
             Self::Unix(path) => Listener::Unix(UnixListener::bind(path)?),
             Self::Tcp(address) => Listener::Tcp(TcpListener::bind(address)?),
+            Self::Tls(address) => {
+                Listener::Tls(TcpListener::bind(address)?, Identity::new()?.server()?)
+            }
         })
     }
 
     pub(super) fn connect(&self) -> io::Result<Stream> {
         let stream = match self {
             Self::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
-            Self::Tcp(address) => Stream::tcp(TcpStream::connect(address)?)?,
+            Self::Tcp(address) | Self::Tls(address) => Stream::tcp(TcpStream::connect(address)?)?,
         };
         match &stream {
             Stream::Unix(stream) => stream.set_read_timeout(Some(PATIENCE))?,
             Stream::Tcp(stream) => stream.set_read_timeout(Some(PATIENCE))?,
+            Stream::Tls(_) => {}
         }
-        Ok(stream)
+        match (self, stream) {
+            (Self::Tls(_), Stream::Tcp(stream)) => {
+                Ok(Stream::Tls(Box::new(Secure::client(stream)?)))
+            }
+            (_, stream) => Ok(stream),
+        }
     }
 }
 
@@ -79,6 +104,7 @@ impl fmt::Display for Address {
         match self {
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
             Self::Tcp(address) => write!(f, "tcp:{address}"),
+            Self::Tls(address) => write!(f, "tls:{address}"),
         }
     }
 }
@@ -86,6 +112,7 @@ impl fmt::Display for Address {
 pub(super) enum Listener {
     Unix(UnixListener),
     Tcp(TcpListener),
+    Tls(TcpListener, Arc<ServerConfig>),
 }
 
 impl Listener {
@@ -93,6 +120,10 @@ impl Listener {
         match self {
             Self::Unix(listener) => Ok(Stream::Unix(listener.accept()?.0)),
             Self::Tcp(listener) => Stream::tcp(listener.accept()?.0),
+            Self::Tls(listener, config) => match Stream::tcp(listener.accept()?.0)? {
+                Stream::Tcp(stream) => Ok(Stream::Tls(Box::new(Secure::server(stream, config)?))),
+                other => Ok(other),
+            },
         }
     }
 }
@@ -102,6 +133,7 @@ impl Listener {
 pub(super) enum Stream {
     Unix(UnixStream),
     Tcp(TcpStream),
+    Tls(Box<Secure>),
 }
 
 impl Stream {
@@ -115,6 +147,7 @@ impl Stream {
         Ok(match self {
             Self::Unix(stream) => Self::Unix(stream.try_clone()?),
             Self::Tcp(stream) => Self::Tcp(stream.try_clone()?),
+            Self::Tls(_) => return Err(io::ErrorKind::Unsupported.into()),
         })
     }
 }
@@ -124,6 +157,10 @@ impl Read for Stream {
         match self {
             Self::Unix(stream) => stream.read(buffer),
             Self::Tcp(stream) => stream.read(buffer),
+            Self::Tls(stream) => match &mut **stream {
+                Secure::Client(stream) => stream.read(buffer),
+                Secure::Server(stream) => stream.read(buffer),
+            },
         }
     }
 }
@@ -133,6 +170,10 @@ impl Write for Stream {
         match self {
             Self::Unix(stream) => stream.write(bytes),
             Self::Tcp(stream) => stream.write(bytes),
+            Self::Tls(stream) => match &mut **stream {
+                Secure::Client(stream) => stream.write(bytes),
+                Secure::Server(stream) => stream.write(bytes),
+            },
         }
     }
 
@@ -147,7 +188,7 @@ mod tests {
 
     #[test]
     fn an_address_is_what_its_text_says() {
-        for text in ["unix:/tmp/a b", "tcp:127.0.0.1:7000"] {
+        for text in ["unix:/tmp/a b", "tcp:127.0.0.1:7000", "tls:127.0.0.1:7000"] {
             assert_eq!(Address::parse(text).expect("it is one").to_string(), text);
         }
         assert_eq!(Address::parse("udp:127.0.0.1:7000"), None);

@@ -58,12 +58,12 @@ fn measure(pace: Pace, servers: &mut Servers, transport: Transport) -> [Report; 
 }
 
 fn entrants(servers: &mut Servers, transport: Transport) -> Vec<Entrant> {
-    let mut entrants = vec![Entrant::new(FLOOR, Echo(servers.floor("echo", transport)))];
+    let mut entrants = vec![Entrant::new(FLOOR, Echo(servers.secured_floor("echo", transport)))];
     entrants.extend(
         servers.ours(transport).map(|ours| Entrant::new(OURS[transport as usize], ours.locks())),
     );
     let in_tasks = servers.floor("echo-in-tasks", transport);
-    entrants.push(Entrant::new("echo by tokio, one thread", Echo(in_tasks)));
+    entrants.push(Entrant::new("echo by tokio, one thread, without TLS", Echo(in_tasks)));
     if let Ok(redis) = &servers.redis {
         let locks = redis.locks(transport, Wait::Poll);
         entrants.push(Entrant::new("Redis, SET NX PX and a script", locks));

@@ -100,7 +100,11 @@ impl Started {
         transport: Transport,
         directory: &Path,
     ) -> io::Result<(Self, Address)> {
-        let address = transport.free(directory, role)?;
+        Self::serving_at(role, transport.free(directory, role)?)
+    }
+
+    /// The same at that address.
+    pub(super) fn serving_at(role: &str, address: Address) -> io::Result<(Self, Address)> {
         let mut started = Self::start([role, &address.to_string()])?;
         started.hear()?;
         Ok((started, address))

@@ -27,7 +27,7 @@ pub(crate) fn run(pace: Pace, base: &Path) -> Vec<Report> {
 }
 
 fn measure(pace: Pace, servers: &mut Servers, transport: Transport) -> Report {
-    let echo = servers.floor("echo", transport);
+    let echo = servers.secured_floor("echo", transport);
     let in_tasks = servers.floor("echo-in-tasks", transport);
     let mut contestants =
         vec![crowd(&Entrant::new(FLOOR, Echo(echo.clone())), |client| served(client.take()))];
@@ -35,7 +35,7 @@ fn measure(pace: Pace, servers: &mut Servers, transport: Transport) -> Report {
         contestants.push(crowd(&Entrant::new(OURS[transport as usize], ours.locks()), both));
     }
     contestants.push(crowd(&Entrant::new("two echoes of 64 bytes", Echo(echo)), both));
-    let by_tokio = Entrant::new("one echo by tokio, one thread", Echo(in_tasks));
+    let by_tokio = Entrant::new("one echo by tokio, one thread, without TLS", Echo(in_tasks));
     contestants.push(crowd(&by_tokio, |client| served(client.take())));
     if let Ok(redis) = &servers.redis {
         let locks = redis.locks(transport, Wait::Poll);

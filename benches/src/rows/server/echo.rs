@@ -19,10 +19,7 @@ const BUFFER: usize = 64 << 10;
 pub(super) fn in_threads(listener: &Listener) -> io::Result<()> {
     loop {
         let mut stream = listener.accept()?;
-        thread::spawn(move || {
-            let mut to = stream.try_clone()?;
-            forward(&mut stream, &mut to)
-        });
+        thread::spawn(move || back(&mut stream));
     }
 }
 
@@ -38,6 +35,7 @@ pub(super) fn in_tasks(listener: Listener) -> io::Result<()> {
                     tokio::spawn(echo(listener.accept().await?.0));
                 }
             }
+            Listener::Tls(..) => Err(io::ErrorKind::Unsupported.into()),
             Listener::Tcp(listener) => {
                 listener.set_nonblocking(true)?;
                 let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -49,6 +47,16 @@ pub(super) fn in_tasks(listener: Listener) -> io::Result<()> {
             }
         }
     })
+}
+
+fn back(stream: &mut Stream) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        match stream.read(&mut buffer)? {
+            0 => return Ok(()),
+            length => stream.write_all(&buffer[..length])?,
+        }
+    }
 }
 
 async fn echo(mut stream: impl AsyncReadExt + AsyncWriteExt + Unpin) -> io::Result<()> {

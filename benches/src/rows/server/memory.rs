@@ -22,6 +22,7 @@ const KEYS: usize = 100_000;
 const CONNECTIONS: usize = 500;
 
 const OURS: &str = "locks";
+const OURS_BY_TCP: &str = "locks, by TLS";
 const REDIS: &str = "Redis";
 
 pub(crate) fn run(pace: Pace, base: &Path) -> Vec<Report> {
@@ -37,6 +38,10 @@ pub(crate) fn run(pace: Pace, base: &Path) -> Vec<Report> {
                 add(&mut keys, OURS, ours_keys(&ours));
             }
             Err(why) => missing = format!("; {why}"),
+        }
+        match Ours::start(Transport::Tcp, place.path()) {
+            Ok(ours) => add(&mut connections, OURS_BY_TCP, ours_connections(&ours)),
+            Err(why) => missing += &format!("; {why}"),
         }
         match Redis::start(place.path()) {
             Ok(redis) => {

@@ -2,6 +2,9 @@
 
 mod address;
 pub(crate) mod alone;
+/// It reads what only Linux tells.
+#[cfg(target_os = "linux")]
+pub(crate) mod capacity;
 pub(crate) mod child;
 mod client;
 pub(crate) mod clients;
@@ -23,6 +26,7 @@ mod resp;
 mod servers;
 pub(crate) mod takeover;
 pub(crate) mod tasks;
+mod tls;
 mod turns;
 
 use std::time::Duration;

@@ -40,7 +40,7 @@ impl Ours {
         let mut arguments = arguments.into_iter().map(str::to_owned).collect::<Vec<_>>();
         let url = match &address {
             Address::Unix(path) => format!("unix://{}", path.display()),
-            Address::Tcp(address) => {
+            Address::Tcp(address) | Address::Tls(address) => {
                 let secret = directory.join("secret");
                 make_secret(&program, &secret)?;
                 arguments.extend(["--secret-file".to_owned(), secret.display().to_string()]);

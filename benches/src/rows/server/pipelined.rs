@@ -35,6 +35,7 @@ impl Pipelined {
                 let (from, to) = UnixStream::connect(path).await?.into_split();
                 (Box::new(from), Box::new(to))
             }
+            Address::Tls(_) => return Err(io::ErrorKind::Unsupported.into()),
             Address::Tcp(address) => {
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;

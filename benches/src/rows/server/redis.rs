@@ -10,6 +10,7 @@ use super::address::{Address, PATIENCE, Transport};
 use super::child::Started;
 use super::client::{Client, Service};
 use super::resp::{Connection, Reply};
+use super::tls::Identity;
 
 /// How long a lock outlives a holder that has died.
 pub(super) const EXPIRY: &str = "30000";
@@ -32,6 +33,7 @@ pub(super) struct Redis {
     pub(super) id: u32,
     unix: Address,
     tcp: Address,
+    tls: Address,
 }
 
 impl Redis {
@@ -50,28 +52,47 @@ impl Redis {
     fn run(program: &str, directory: &Path) -> io::Result<Self> {
         let unix = directory.join("redis");
         let tcp = Transport::Tcp.free(directory, "")?;
-        let port = tcp.to_string();
-        let port = port.rsplit(':').next().expect("an address ends with its port");
+        let tls = Transport::Tcp.free(directory, "")?.secured();
+        let [port, tls_port] = [&tcp, &tls].map(|address| {
+            let text = address.to_string();
+            text.rsplit(':').next().expect("an address ends with its port").to_owned()
+        });
+        Identity::new()?.write(directory)?;
+        // In its directory.
+        let certificate = ["--tls-cert-file", "certificate.pem", "--tls-key-file", "key.pem"];
+        let clients = ["--tls-ca-cert-file", "certificate.pem", "--tls-auth-clients", "no"];
         let mut keeper = Started::start(
             ["keeper", program, "--save", "", "--appendonly", "no", "--loglevel", "warning"]
                 .map(std::ffi::OsStr::new)
                 .into_iter()
-                .chain(["--bind", "127.0.0.1", "--port", port, "--dir"].map(std::ffi::OsStr::new))
-                .chain([directory.as_os_str(), "--unixsocket".as_ref(), unix.as_os_str()]),
+                .chain(["--dir".as_ref(), directory.as_os_str()])
+                .chain(["--bind", "127.0.0.1", "--port", &port].map(std::ffi::OsStr::new))
+                .chain(["--tls-port", &tls_port].map(std::ffi::OsStr::new))
+                .chain(certificate.into_iter().chain(clients).map(std::ffi::OsStr::new))
+                .chain(["--unixsocket".as_ref(), unix.as_os_str()]),
         )?;
         let id = keeper.hear()?.parse().map_err(io::Error::other)?;
         let unix = Address::Unix(unix);
         let deadline = Instant::now() + PATIENCE;
         loop {
             match Connection::open(&unix).and_then(|mut redis| redis.ask(&["PING"])) {
-                Ok(_) => return Ok(Self { _keeper: keeper, id, unix, tcp }),
+                Ok(_) => return Ok(Self { _keeper: keeper, id, unix, tcp, tls }),
                 Err(error) if Instant::now() > deadline => return Err(error),
                 Err(_) => thread::sleep(Duration::from_millis(2)),
             }
         }
     }
 
+    /// By TLS where it is by TCP, as ours is.
     pub(super) fn at(&self, transport: Transport) -> Address {
+        match transport {
+            Transport::Unix => self.unix.clone(),
+            Transport::Tcp => self.tls.clone(),
+        }
+    }
+
+    /// Without TLS.
+    pub(super) fn plain(&self, transport: Transport) -> Address {
         match transport {
             Transport::Unix => self.unix.clone(),
             Transport::Tcp => self.tcp.clone(),

@@ -36,7 +36,21 @@ impl Servers {
     /// # Panics
     /// If it cannot be started.
     pub(super) fn floor(&mut self, role: &str, transport: Transport) -> Address {
-        let started = Started::serving(role, transport, self.place.path());
+        let address = transport.free(self.place.path(), role);
+        self.floor_at(role, address)
+    }
+
+    /// Starts a floor that speaks TLS where it is by TCP, as ours does.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    pub(super) fn secured_floor(&mut self, role: &str, transport: Transport) -> Address {
+        let address = transport.free(self.place.path(), role).map(Address::secured);
+        self.floor_at(role, address)
+    }
+
+    fn floor_at(&mut self, role: &str, address: io::Result<Address>) -> Address {
+        let started = address.and_then(|address| Started::serving_at(role, address));
         let (started, address) = started.unwrap_or_else(|error| panic!("{role}: {error}"));
         self.floors.push(started);
         address

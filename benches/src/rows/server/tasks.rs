@@ -65,7 +65,7 @@ fn measure(pace: Pace, servers: &mut Servers, transport: Transport) -> Report {
     }
     contestants.push(at_once(&echo));
     if let Ok(redis) = &servers.redis {
-        contestants.push(multiplexed(&runtime, &redis.at(transport)));
+        contestants.push(multiplexed(&runtime, &redis.plain(transport)));
     }
     let figures = race(pace, contestants);
     Report {
