@@ -32,8 +32,8 @@ pub struct Caller {
     /// well. A backend that reaches them sends this, and never takes an id for it.
     pub shared: Option<SharedOwner>,
     /// The identities that this request blocks while it waits, innermost first: threads and scopes,
-    /// and last the explicit owner, if it is none of them. Never a [shared](SharedOwner) one: that
-    /// others wait in its name keeps nobody.
+    /// and last the explicit owner, if it is none of them. A [shared](SharedOwner) one is not among
+    /// them: a request that waits for it blocks none of its others.
     ///
     /// A conflicting hold of a scope among them counts as the request's own
     /// ([C9](crate::contract#c9-re-entry)), and deadlocks are detected along them
