@@ -144,7 +144,7 @@ fn locks_urls_say_what_is_wrong_with_them() {
         ("locks://127.0.0.1:7420?users=1", "`secret_file`, `ca`, `pin`, `cert` and `key`"),
         ("locks://host?cert=/a", "options `cert` and `key` go together"),
         ("locks://host?cert=/none&key=/none", "`/none` cannot be read"),
-        ("locks://host?secret_file=/none", "make one with `locks secret`"),
+        ("locks://host?secret_file=/none", "make one for it with `locks secret`"),
     ] {
         assert!(text(url).contains(expected), "{url}: {}", text(url));
     }

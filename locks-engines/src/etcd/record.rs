@@ -39,6 +39,8 @@ pub(super) struct Record {
     /// Who asks, by the name of its inbox.
     pub(super) client: String,
     pub(super) note: String,
+    /// Another version has written it, in words that this one does not know.
+    pub(super) is_strange: bool,
 }
 
 /// A mode as records have it.
@@ -52,7 +54,20 @@ fn number(mode: Mode) -> i64 {
 
 impl Record {
     pub(super) fn write(&self) -> Vec<u8> {
-        let Self { mode, ttl, term, since, granted, least, most, keys, grace, client, note } = self;
+        let Self {
+            mode,
+            ttl,
+            term,
+            since,
+            granted,
+            least,
+            most,
+            keys,
+            grace,
+            client,
+            note,
+            is_strange: _,
+        } = self;
         let mode = number(*mode);
         let times = format!("{term} {since} {granted} {least} {most}");
         format!("1 {mode} {ttl} {times} {keys} {grace} {client} {note}").into_bytes()
@@ -83,7 +98,26 @@ impl Record {
             grace: next()?.parse().ok()?,
             client: next()?.to_owned(),
             note: next()?.to_owned(),
+            is_strange: false,
         })
+    }
+
+    /// Stands for one that cannot be read: of a hold of the key alone, for as long as its entry is there.
+    pub(super) fn strange() -> Self {
+        Self {
+            mode: Mode::Exclusive,
+            ttl: 0,
+            term: 0,
+            since: 0,
+            granted: 0,
+            least: 0,
+            most: 0,
+            keys: 1,
+            grace: 0,
+            client: String::new(),
+            note: String::new(),
+            is_strange: true,
+        }
     }
 
     /// Writes down that it begins at this instant, which may be a little before it does.
@@ -174,6 +208,7 @@ mod tests {
             grace: 5,
             client: "c".into(),
             note: "a note\nof several words".into(),
+            is_strange: false,
         }
     }
 

@@ -112,6 +112,10 @@ impl Hold {
     /// When it can be stolen.
     fn stealable_in(&self, now: Instant, after: Duration) -> Option<Duration> {
         let record = &self.held.as_ref().filter(|_| self.is_held(now))?.record;
+        if record.is_strange {
+            // It may be a reservation.
+            return None;
+        }
         Some(after.saturating_sub(record.age(now)).max(self.reserved_for(now)))
     }
 
@@ -148,14 +152,19 @@ impl Place {
 }
 
 impl Standing {
-    /// Makes sense of what was found at a key. Entries that are none of ours are left alone.
+    /// Makes sense of what was found at a key. Entries that are none of ours are left alone. What another version has
+    /// written keeps the key, whatever it is: it cannot be told that it does not.
     pub(super) fn read(layout: &Layout, found: Vec<KeyValue>) -> Self {
         let mut standing = Self::default();
         for kv in found {
             let Some((id, kind)) = layout.name(&kv.key).map(|name| (name.id, name.kind)) else {
                 continue;
             };
-            let Some(record) = Record::read(&kv.value) else { continue };
+            let (record, kind) = match Record::read(&kv.value) {
+                Some(record) => (record, kind),
+                None if kind == Kind::Place => continue,
+                None => (Record::strange(), Kind::Hold),
+            };
             let entry =
                 Entry { name: kv.key, created: kv.create_revision, lease: kv.lease, record };
             match kind {
@@ -200,7 +209,7 @@ impl Standing {
             let held = hold.held.as_mut().filter(matters);
             held.into_iter().chain(hold.reserved.as_mut())
         });
-        entries.filter(|entry| !entry.record.is_timed(now)).collect()
+        entries.filter(|entry| !entry.record.is_strange && !entry.record.is_timed(now)).collect()
     }
 
     /// How `asker` stands at this instant.
@@ -296,5 +305,41 @@ impl Standing {
         }
         // Its watch tells when the head is taken to be gone.
         Verdict::Taken { by: Vec::new(), again_in: None, absent }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of the next version, say.
+    #[test]
+    fn c1_a_hold_whose_record_cannot_be_read_keeps_its_key() {
+        let layout = Layout::new("n");
+        let [theirs, ours] = [(); 2].map(|()| AcquisitionId::unique());
+        let entry = |kind| KeyValue {
+            key: layout.entry("k", kind, Mode::Exclusive, theirs),
+            value: b"2 something else".to_vec(),
+            ..KeyValue::default()
+        };
+        let now = Instant { term: 1, earliest: 60_000_000, latest: 60_000_000 };
+        for mode in [Mode::Exclusive, Mode::Shared] {
+            let steal_after = Some(Duration::ZERO);
+            let asker =
+                Asker { id: ours, mode, steal_after: None, is_fair: true, idle: Duration::ZERO };
+            for (asker, kind) in [
+                (&asker, Kind::Hold),
+                (&asker, Kind::Reservation),
+                (&Asker { steal_after, ..asker.clone() }, Kind::Reservation),
+            ] {
+                let mut standing = Standing::read(&layout, vec![entry(kind)]);
+                assert!(standing.untimed(now, true).is_empty(), "it is not written anew");
+                let verdict = standing.judge(asker, now);
+                assert!(matches!(verdict, Verdict::Taken { .. }), "{mode:?} {kind:?}: {verdict:?}");
+            }
+            let mut place = Standing::read(&layout, vec![entry(Kind::Place)]);
+            assert!(place.untimed(now, true).is_empty());
+            assert!(matches!(place.judge(&asker, now), Verdict::Free { .. }));
+        }
     }
 }

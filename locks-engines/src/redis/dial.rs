@@ -77,7 +77,7 @@ impl Dialer {
             let config = AsyncConnectionConfig::new().set_push_sender(pushes);
             match self.speak(name, at, &settings, config).await? {
                 Ok(connection) => return Ok((connection, true)),
-                Err(error) if lacks_hello(&error) => self.old.store(true, Ordering::Relaxed),
+                Err(error) if self.lacks_hello(&error) => self.old.store(true, Ordering::Relaxed),
                 Err(error) => return Err(self.unspoken(name, at, error)),
             }
         }
@@ -86,6 +86,17 @@ impl Dialer {
             Ok(connection) => Ok((connection, false)),
             Err(error) => Err(self.unspoken(name, at, error)),
         }
+    }
+
+    /// Whether the server has not heard of the third version of the protocol.
+    fn lacks_hello(&self, error: &redis::RedisError) -> bool {
+        let says = |text: &str| error.detail().is_some_and(|detail| detail.contains(text));
+        error.kind() == redis::ErrorKind::RESP3NotSupported
+            || error.code() == Some("NOPROTO")
+            || says("unknown command")
+            || says("unknown or disabled command")
+            // Valkey says so of every command that it does not know, to whom has not said the password yet.
+            || error.code() == Some("NOAUTH") && self.settings.password().is_some()
     }
 
     async fn speak(
@@ -172,15 +183,6 @@ impl Dialer {
         }
         Fault::on_connecting(name, error, self.remedy)
     }
-}
-
-/// Whether the server has not heard of the third version of the protocol.
-fn lacks_hello(error: &redis::RedisError) -> bool {
-    let says = |text: &str| error.detail().is_some_and(|detail| detail.contains(text));
-    error.kind() == redis::ErrorKind::RESP3NotSupported
-        || error.code() == Some("NOPROTO")
-        || says("unknown command")
-        || says("unknown or disabled command")
 }
 
 /// Why encryption did not come about.

@@ -146,6 +146,7 @@ async fn acquire(
         grace: 0,
         client: link.client.clone(),
         note: claim.note.clone(),
+        is_strange: false,
     };
     let keys = claim.keys.clone();
     Ok(Acquisition {
