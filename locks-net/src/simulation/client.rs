@@ -163,15 +163,15 @@ impl World {
                 return self.hang_up(index);
             }
         }
-        if connection.down.has_ended(now) {
+        let is_over = connection.down.has_ended(now) || client.session.is_closing();
+        // Also of one that is over already: the client goes by what it has heard.
+        self.note_opening(index);
+        if is_over {
             return self.hang_up(index);
         }
-        if client.session.is_closing() {
-            return self.hang_up(index);
-        }
+        let client = &mut self.clients[index];
         client.session.seen_open(looked_at);
         client.looked_at = now;
-        self.note_opening(index);
     }
 
     fn note_opening(&mut self, index: usize) {
