@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use locks_core::{Mode, Options, OwnerId, Wait, Within};
+use locks_core::{Mode, Options, OwnerId, SharedOwner, Wait, Within};
 
 use super::plan::Plan;
 use super::random::Random;
@@ -68,14 +68,21 @@ pub(super) fn ask(plan: &Plan, random: &mut Random, around: &Around<'_>) -> (Box
     if random.percent(10) {
         options.lease = Some(random.millis(300..1500));
     }
-    let owner = around.thread.and_then(|thread| OwnerId::from_parts(0, THREAD, thread));
-    let within = owner.into_iter().collect::<Within>();
+    let thread = around.thread.and_then(|thread| OwnerId::from_parts(0, THREAD, thread));
+    let within = thread.into_iter().collect::<Within>();
+    // In the name of those at other clients, who enter what they hold.
+    let locks = !matches!(options.mode, Mode::Permit { .. });
+    let shared =
+        (thread.is_some() && locks && random.percent(15)).then(|| random.within(1..3) as u8);
+    if shared.is_some() && options.hold_at_least.is_none() && options.hold_at_most.is_none() {
+        options.reentrant |= random.percent(60);
+    }
     let lease = options.lease.filter(|_| around.kept == KeptBy::Lease);
     let told = Ask {
         keys: keys.clone(),
         mode: options.mode,
-        owner: around.thread,
-        shared: None,
+        owner: around.thread.filter(|_| shared.is_none()),
+        shared,
         reentrant: options.reentrant,
         steal_after: options.steal_after,
         at_least: options.hold_at_least,
@@ -86,8 +93,8 @@ pub(super) fn ask(plan: &Plan, random: &mut Random, around: &Around<'_>) -> (Box
         request: 0,
         keys,
         options,
-        owner,
-        shared: None,
+        owner: thread.filter(|_| shared.is_none()),
+        shared: shared.map(|of| SharedOwner::from_bytes([of; 16])),
         within,
         opens_scope: false,
         site: 0,
