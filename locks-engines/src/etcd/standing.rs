@@ -330,7 +330,7 @@ mod tests {
             for (asker, kind) in [
                 (&asker, Kind::Hold),
                 (&asker, Kind::Reservation),
-                (&Asker { steal_after, ..asker.clone() }, Kind::Reservation),
+                (&Asker { steal_after, ..asker }, Kind::Reservation),
             ] {
                 let mut standing = Standing::read(&layout, vec![entry(kind)]);
                 assert!(standing.untimed(now, true).is_empty(), "it is not written anew");
