@@ -1,5 +1,6 @@
 //! Every schedule of a few threads at one engine, up to a number of preemptions (run with
-//! `RUSTFLAGS="--cfg loom"`).
+//! `RUSTFLAGS="--cfg loom"`). `LOOM_MAX_DURATION` is how many seconds a model is explored at most; `./check` says a
+//! minute, within which most models come to their end.
 //!
 //! The explorer knows no time: the engine's clock stands still but where a model advances it.
 //! All of a model's threads are one real thread, so no scope is open while another one runs.
