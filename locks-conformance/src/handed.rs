@@ -23,8 +23,8 @@ fn assert_listed(subject: &Subject, owner: SharedOwner, depth: usize) {
     }
 }
 
-/// Who is given the owner enters, with the token; the lock is free when the last of them has let go,
-/// whoever that is.
+/// A client with the same shared owner enters the hold, with its token. The lock is free after the last release,
+/// in whatever order they come.
 pub(super) fn c9_a_shared_owner_holds_until_its_last_guard_goes(subject: &Subject) {
     if !hands_over(subject) {
         return;

@@ -53,7 +53,7 @@ unsafe impl Sync for Guard {}
 /// ```
 #[must_use = "the lock is released as soon as its guard is dropped: bind it as `let _guard = …`; `let _ = …` binds nothing and releases at once"]
 pub struct OwnedGuard {
-    /// I1: this, `backend` and `granted` are taken out once: by whoever has taken the guard itself apart, or by
+    /// I1: this, `backend` and `granted` are taken out once: by the function that takes the guard apart, or by
     /// its `drop`.
     hold: ManuallyDrop<Hold>,
     backend: ManuallyDrop<Backend>,

@@ -215,7 +215,7 @@ fn c3_a_plain_hold_is_handed_on_while_others_queue() {
     });
 }
 
-/// As above, at a slot that a call site keeps for ever: nobody who waits needs a pin of it.
+/// As above, at a slot that a call site keeps for ever: its waiters need no pin.
 #[test]
 fn c3_a_kept_slot_is_handed_on_while_others_queue() {
     explore(1, || {

@@ -9,12 +9,11 @@ use super::held::{Asked, Held};
 use crate::args::LockArgs;
 use crate::place::Opened;
 
-/// Acquires the lock: within the hold that was handed over to this process, if all of its keys are that
-/// owner's; as anybody, if none is. `is_on_its_own` is set once that is known
-/// to be so.
+/// Acquires the lock: as part of the hold that was handed over to this process, if that has all of the keys; by
+/// itself, if it has none of them. Sets `is_on_its_own` once it turns out to be the latter.
 ///
 /// # Errors
-/// Whatever keeps it from being granted.
+/// Those of an acquisition, and a mix of keys that were handed over and others.
 pub(super) async fn acquire(
     at: &Opened,
     asked: &LockArgs,

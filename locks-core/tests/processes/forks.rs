@@ -166,7 +166,7 @@ fn c4_children_that_are_forked_in_a_throng_have_locks_of_their_own() {
     assert!(children >= 4, "{children}");
 }
 
-/// An engine, and how many hold the key that nobody steals.
+/// An engine, and the number of holders of the key that is never stolen.
 struct Throng {
     engine: Engine,
     backend: Backend,

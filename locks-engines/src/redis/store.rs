@@ -167,7 +167,7 @@ async fn call_at(
     Ok(unless_replaced(connection, which, unknown.query_async(&mut commands).await?))
 }
 
-/// The same at a node that gets the keys, and answers whoever asks for that only.
+/// Calls the script at the node that a slot is moving to, which answers only after `ASKING`.
 async fn call_asking(
     connection: &Connection,
     which: Which,

@@ -139,7 +139,7 @@ fn refused(name: &str, why: String) -> LockError {
 }
 
 impl Server {
-    /// Finds the server of the namespace: the one that there is, or the node of a cluster that has its slot.
+    /// Finds the server of the namespace: the single server, or the cluster's node that has its slot.
     async fn find(
         &self,
         link: &Link<Self>,

@@ -14,7 +14,7 @@ use crate::peer::{Peer, Refused};
 /// Puts something at a path; whether it can be done here.
 type Plant = fn(&Path) -> bool;
 
-/// Another user, whoever that is.
+/// A user that is not the one of the test.
 const NOBODY: u32 = 65534;
 
 const PLANTS: [(&str, Plant); 9] = [

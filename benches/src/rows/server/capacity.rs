@@ -1,4 +1,5 @@
-//! How much of a processor a server takes for an operation: what one core can do, whoever else is busy meanwhile.
+//! Measures the processor time that a server spends on an operation, which gives operations per second of a core
+//! even on a busy machine.
 
 use std::fs;
 use std::io;

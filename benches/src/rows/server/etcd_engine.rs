@@ -52,7 +52,7 @@ pub(crate) fn run(pace: Pace, base: &Path) -> Vec<Report> {
     vec![TABLE.pair(pace, &entrants), tasks, TABLE.handover(pace, &entrants)]
 }
 
-/// Starts a member that nobody else uses; to it and where it listens.
+/// Starts a private etcd member. Returns its process and its address.
 fn start(directory: &Path, driver: &Handle) -> io::Result<(Started, String)> {
     let free = || Transport::Tcp.free(directory, "").map(|address| address.to_string());
     let (at, peers) = (free()?, free()?);

@@ -1,4 +1,5 @@
-//! TLS for the floors and for Redis, as ours has it: version 1.3, by rustls, with a certificate that nobody has signed.
+//! TLS for the floors and for Redis with the settings of our own server: version 1.3, by rustls, with a self-signed
+//! certificate.
 
 use std::fs;
 use std::io;

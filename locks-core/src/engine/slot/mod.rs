@@ -215,8 +215,8 @@ impl Slot {
         if word & (HELD | SLOW | WAITED) != 0 { None } else { self.take(word) }
     }
 
-    /// Takes the key if nobody was here since the last holder has let it go, without reading the word, which
-    /// an exchange of it would have to wait for.
+    /// Takes the key if the slot is as its last holder left it. Does not read the word first: the exchange would
+    /// have to wait for that read.
     #[inline]
     fn try_take_as_left(&self) -> Option<Token> {
         let left = self.owner.load(Ordering::Relaxed);
@@ -249,7 +249,7 @@ impl Slot {
         )
     }
 
-    /// I4: nobody has left one behind. By whoever has just taken the key.
+    /// Asserts I4 right after the key was taken: no stamp of an earlier holder is left.
     #[inline]
     fn has_no_stamp(&self) {
         #[cfg(any(loom, shuttle))]

@@ -114,7 +114,7 @@ impl Claiming<'_> {
         Ok(Ok(Claimed::Refused(self.refusal(&findings, now))))
     }
 
-    /// Writes down for those entries whose times nobody can tell that they begin now.
+    /// Dates entries of an earlier clock, whose times are lost: they begin now.
     fn time(
         &self,
         standings: &mut [Standing],

@@ -47,13 +47,13 @@ pub(super) struct Claiming<'a> {
 
 /// What is tried next.
 enum Plan {
-    /// To take the keys if nothing is there.
+    /// Takes the keys if nothing is there.
     Take,
-    /// To take them if nothing is held, and nobody has an earlier place than these.
+    /// Takes them if nothing is held and these places are the first.
     Advance(Vec<i64>),
-    /// To look.
+    /// Looks what there is.
     Look,
-    /// To do this on condition of that, and `later` after it.
+    /// Does `success` on the conditions of `compare`, and `later` after it.
     Do { compare: Vec<Compare>, success: Vec<Operation>, later: Vec<Operation>, grants: bool },
 }
 
