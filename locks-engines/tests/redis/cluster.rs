@@ -13,11 +13,16 @@ use super::support::storm::{self, rage};
 use super::support::{free_port, until};
 
 /// Its nodes, and the slot of the namespace.
-struct Cluster(Vec<Server>, u32);
+pub(super) struct Cluster(Vec<Server>, u32);
 
 impl Cluster {
     /// Three primaries, each with so many replicas.
     fn start(replicas: usize) -> Self {
+        Self::start_having(replicas, Vec::new)
+    }
+
+    /// The same with more settings, as on the command line.
+    pub(super) fn start_having(replicas: usize, more: impl Fn() -> Vec<String>) -> Self {
         let node = || {
             Server::start_having(|| {
                 let bus = free_port().to_string();
@@ -30,6 +35,7 @@ impl Cluster {
                 settings
                     .into_iter()
                     .flat_map(|(name, of)| [name.to_owned(), of.to_owned()])
+                    .chain(more())
                     .collect()
             })
         };
@@ -69,8 +75,8 @@ impl Cluster {
         });
     }
 
-    fn builder(&self, node: usize) -> RedisBuilder {
-        Redis::builder("127.0.0.1", self.0[node].port).fresh(true)
+    pub(super) fn builder(&self, node: usize) -> RedisBuilder {
+        Redis::builder("127.0.0.1", self.0[node].at()).fresh(true)
     }
 
     fn client(&self, node: usize, lease: Duration) -> Backend {
@@ -95,7 +101,7 @@ impl Cluster {
     }
 
     /// The node that has the slot, and another primary.
-    fn owner_and_other(&self) -> (usize, usize) {
+    pub(super) fn owner_and_other(&self) -> (usize, usize) {
         let port = self.owner_by(&self.0[0]).expect("one has it");
         let is_primary =
             |node: &Server| node.command(&["INFO", "replication"]).contains("role:master");
@@ -109,22 +115,22 @@ impl Cluster {
     }
 
     /// Begins to move the slot.
-    fn begin_to_move(&self, from: usize, to: usize) {
+    pub(super) fn begin_to_move(&self, from: usize, to: usize) {
         let slot = self.1.to_string();
         let ok = |answer: String| assert!(answer.starts_with("+OK"), "{answer}");
         ok(self.0[to].command(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.id(from)]));
         ok(self.0[from].command(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.id(to)]));
     }
 
-    fn move_keys(&self, from: usize, to: usize, keys: &[&str]) {
-        let port = self.0[to].port.to_string();
+    pub(super) fn move_keys(&self, from: usize, to: usize, keys: &[&str]) {
+        let port = self.0[to].at().to_string();
         let words = ["MIGRATE", "127.0.0.1", &port, "", "0", "10000", "KEYS"];
         let answer = self.0[from].command(&[&words[..], keys].concat());
         assert!(answer.starts_with("+OK") || answer.starts_with("+NOKEY"), "{answer}");
     }
 
     /// Moves what is left, and the slot with it.
-    fn end_move(&self, from: usize, to: usize) {
+    pub(super) fn end_move(&self, from: usize, to: usize) {
         let slot = self.1.to_string();
         loop {
             let answer = self.0[from].command(&["CLUSTER", "GETKEYSINSLOT", &slot, "100"]);

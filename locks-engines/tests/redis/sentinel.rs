@@ -23,22 +23,25 @@ pub(crate) const NAME: &str = "ours";
 /// A Sentinel that ends with its value.
 struct Sentinel {
     port: u16,
+    /// Its settings.
+    text: String,
     _process: Process,
     _directory: Directory,
 }
 
 impl Sentinel {
     /// One that watches the server at `port`.
-    fn start(port: u16, settings: &str) -> Self {
+    fn start(port: u16, settings: impl Fn() -> String) -> Self {
         // The port may be taken between its being found and being used.
         for _ in 0..20 {
             let (at, directory) = (free_port(), Directory::new("sentinel"));
             let text = format!(
                 "port {at}\nbind 127.0.0.1\nlogfile log\nsentinel monitor {NAME} 127.0.0.1 {port} 2\n\
-                 sentinel down-after-milliseconds {NAME} 1000\nsentinel failover-timeout {NAME} 6000\n{settings}"
+                 sentinel down-after-milliseconds {NAME} 1000\nsentinel failover-timeout {NAME} 6000\n{}",
+                settings()
             );
             let file = directory.path().join("sentinel.conf");
-            std::fs::write(&file, text).expect("a file");
+            std::fs::write(&file, &text).expect("a file");
             let mut sentinel = Command::new("redis-server");
             sentinel.current_dir(directory.path()).arg(&file).arg("--sentinel");
             sentinel.stdin(Stdio::null()).stdout(Stdio::null());
@@ -47,7 +50,7 @@ impl Sentinel {
             loop {
                 let answer = command(at, &["INFO", "server"]).unwrap_or_default();
                 if answer.contains(&own) || answer.contains("-NOAUTH") {
-                    return Self { port: at, _process: process, _directory: directory };
+                    return Self { port: at, text, _process: process, _directory: directory };
                 }
                 if process.has_ended() {
                     break;
@@ -62,6 +65,12 @@ impl Sentinel {
         command(self.port, words).expect("it answers")
     }
 
+    /// The port for others: that of TLS, if it speaks that.
+    fn at(&self) -> u16 {
+        let port = self.text.lines().find_map(|line| line.strip_prefix("tls-port "));
+        port.map_or(self.port, |port| port.parse().expect("a port"))
+    }
+
     /// Where it says that the primary is.
     fn primary(&self) -> u16 {
         let answer = self.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME]);
@@ -70,7 +79,7 @@ impl Sentinel {
 }
 
 /// Two servers, and three Sentinels that watch them.
-struct Watched {
+pub(super) struct Watched {
     servers: Vec<Server>,
     sentinels: Vec<Sentinel>,
 }
@@ -80,11 +89,21 @@ const CAREFUL: [&str; 4] = ["--min-replicas-to-write", "1", "--min-replicas-max-
 
 impl Watched {
     fn start() -> Self {
-        let primary = Server::start_with(&CAREFUL);
-        let of = primary.port.to_string();
-        let replica =
-            Server::start_with(&[&CAREFUL[..], &["--replicaof", "127.0.0.1", &of]].concat());
-        let sentinels = (0..3).map(|_| Sentinel::start(primary.port, "")).collect();
+        Self::start_having(Vec::new, String::new)
+    }
+
+    /// The same with more settings of servers, as on the command line, and of Sentinels.
+    pub(super) fn start_having(
+        more: impl Fn() -> Vec<String>,
+        sentinel: impl Fn() -> String,
+    ) -> Self {
+        let all = |words: &[&str]| {
+            CAREFUL.iter().chain(words).map(|&word| word.to_owned()).chain(more()).collect()
+        };
+        let primary = Server::start_having(|| all(&[]));
+        let of = primary.at().to_string();
+        let replica = Server::start_having(|| all(&["--replicaof", "127.0.0.1", &of]));
+        let sentinels = (0..3).map(|_| Sentinel::start(primary.at(), &sentinel)).collect();
         let watched = Self { servers: vec![primary, replica], sentinels };
         watched.wait();
         watched
@@ -105,13 +124,15 @@ impl Watched {
         until(|| {
             let primary = self.sentinels[0].primary();
             let agree = self.sentinels.iter().all(|sentinel| sentinel.primary() == primary);
-            let information = command(primary, &["INFO", "replication"]).unwrap_or_default();
+            let server = self.servers.iter().find(|server| server.at() == primary);
+            let port = server.expect("it is ours").port;
+            let information = command(port, &["INFO", "replication"]).unwrap_or_default();
             agree && information.contains("role:master") && information.contains("state=online")
         });
     }
 
-    fn builder(&self) -> RedisBuilder {
-        let ports: Vec<u16> = self.sentinels.iter().map(|sentinel| sentinel.port).collect();
+    pub(super) fn builder(&self) -> RedisBuilder {
+        let ports: Vec<u16> = self.sentinels.iter().map(Sentinel::at).collect();
         at(&ports)
     }
 
@@ -122,9 +143,9 @@ impl Watched {
     }
 
     /// Kills the primary, and has it come back as a replica of the one that took over.
-    fn kill_the_primary(&mut self) {
+    pub(super) fn kill_the_primary(&mut self) {
         let before = self.sentinels[0].primary();
-        let at = self.servers.iter().position(|server| server.port == before).expect("it is ours");
+        let at = self.servers.iter().position(|server| server.at() == before).expect("it is ours");
         self.servers[at].process.kill();
         let now = self.promoted(before).to_string();
         self.servers[at].restart_with(&["--replicaof", "127.0.0.1", &now]);
@@ -193,7 +214,7 @@ fn a_storm_of_failovers_grants_nothing_twice() {
 #[test]
 fn what_is_no_sentinel_or_watches_another_primary_is_said_so() {
     let server = Server::start();
-    let sentinel = Sentinel::start(server.port, "");
+    let sentinel = Sentinel::start(server.port, String::new);
     let other = Redis::builder("127.0.0.1", sentinel.port).sentinel("theirs");
     for (builder, expected) in [
         (other, "watches no primary `theirs`, but `ours`"),
@@ -212,8 +233,8 @@ fn what_is_no_sentinel_or_watches_another_primary_is_said_so() {
 #[test]
 fn sentinels_have_passwords_of_their_own() {
     let server = Server::start_with(&["--requirepass", "hunter2"]);
-    let own = format!("requirepass hunter3\nsentinel auth-pass {NAME} hunter2\n");
-    let sentinel = Sentinel::start(server.port, &own);
+    let own = || format!("requirepass hunter3\nsentinel auth-pass {NAME} hunter2\n");
+    let sentinel = Sentinel::start(server.port, own);
     let builder = || at(&[sentinel.port]);
     for wrong in [builder().password("hunter2"), builder().sentinel_password("hunter2")] {
         assert!(!format!("{wrong:?}").contains("hunter"), "{wrong:?}");

@@ -51,10 +51,10 @@ impl Server {
         self.restart();
     }
 
-    /// What its settings say after `name`.
-    pub(crate) fn setting(&self, name: &str) -> &str {
-        let at = self.arguments.iter().position(|argument| argument == name);
-        &self.arguments[at.expect("it has that setting") + 1]
+    /// The port for others: that of TLS, if it speaks that.
+    pub(crate) fn at(&self) -> u16 {
+        let at = self.arguments.iter().position(|argument| argument == "--tls-port");
+        at.map_or(self.port, |at| self.arguments[at + 1].parse().expect("a port"))
     }
 
     /// Kills it and starts it anew on its directory and port.
