@@ -154,6 +154,7 @@ impl<S: LeaseStore> Pending<S> {
                     self.withdraw();
                     Arc::make_mut(&mut self.claim).id = AcquisitionId::unique();
                 }
+                Ok(Answer::Renewed(Renewed::Unknown)) => return Err(self.client.unknown()),
                 Err(error) => {
                     self.unknown |= !is_refusal(&error);
                     return Err(error);

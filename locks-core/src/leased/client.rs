@@ -97,6 +97,7 @@ impl<S: LeaseStore> Client<S> {
             match client.renew_all(vec![(id, step)], client.settings.connect).await? {
                 Renewed::Kept => Ok(()),
                 Renewed::Gone(cause) => Err(lost(cause)),
+                Renewed::Unknown => Err(client.unknown()),
             }
         };
         // The renewals of its own go on, and report a loss.
@@ -117,6 +118,7 @@ impl<S: LeaseStore> Client<S> {
                 Ok(renewed) => match renewed[index] {
                     Renewed::Kept => renewal.acknowledged(sent, now),
                     Renewed::Gone(cause) => renewal.gone(cause, now),
+                    Renewed::Unknown => renewal.failed(now),
                 },
                 Err(_) => renewal.failed(now),
             })
@@ -201,6 +203,11 @@ impl<S: LeaseStore> Client<S> {
     pub(super) fn forked(&self) -> LockError {
         let why = "this process was forked from the one that opened it: open it again";
         LockError::unavailable(self.name(), why)
+    }
+
+    /// The error of a renewal that the store could not answer for.
+    pub(super) fn unknown(&self) -> LockError {
+        LockError::unavailable(self.name(), "it does not know what came of a renewal")
     }
 
     /// The error of a store that did not answer in time.

@@ -106,6 +106,9 @@ pub enum Renewed {
     Kept,
     /// The hold of one of the keys is gone; [`LostCause::Forgotten`] if the store cannot say how.
     Gone(LostCause),
+    /// This one could not be carried out, or its outcome is not known; the others of its batch have
+    /// their answers. It is sent again for as long as the hold is valid.
+    Unknown,
 }
 
 /// The question of an [end](crate::LeaseStore::end).

@@ -172,7 +172,8 @@ pub trait LeaseStore: Send + Sync + 'static {
     fn claim<'a>(&'a self, claim: &'a LeaseClaim) -> Op<'a, Claimed>;
 
     /// Lets leases run for their whole length again, from now; answers in the same order. Each
-    /// renewal is atomic for all of its keys; the batch need not be.
+    /// renewal is atomic for all of its keys; the batch need not be. One that could not be carried
+    /// out is [`Unknown`](Renewed::Unknown), so that it costs the others nothing.
     ///
     /// # Errors
     /// Those of the contract's ninth point, for the whole batch.

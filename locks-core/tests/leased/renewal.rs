@@ -61,6 +61,18 @@ fn f7_two_failures_cost_nothing() {
 }
 
 #[test]
+fn f7_one_whose_renewals_fail_is_lost_and_no_other_of_its_batch() {
+    let rig = Rig::new();
+    let (bad, good) = (take(&rig.ours, "bad"), take(&rig.ours, "good"));
+    rig.store.obscure("bad");
+    assert_eq!(bad.refresh().unwrap_err().kind(), ErrorKind::Unavailable);
+    bad.check().expect("its lease goes on");
+    rig.pass(LEASE * 2);
+    assert_eq!(bad.check().unwrap_err().kind(), EXPIRED);
+    good.check().expect("it is renewed");
+}
+
+#[test]
 fn f7_a_single_hung_renewal_leaves_time_for_the_next() {
     let rig = Rig::new();
     rig.store.fail(Step::Renew, [Fault::HoldStep(Gate::default())]);

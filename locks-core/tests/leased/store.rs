@@ -36,6 +36,8 @@ struct Store {
     clock: Arc<dyn Clock>,
     table: Mutex<Table>,
     faults: Mutex<Vec<(Step, VecDeque<Fault>)>>,
+    /// Of this key it does not know what comes of renewals, and carries none out.
+    obscure: Mutex<Option<String>>,
     /// Steps carried out, in order.
     log: Mutex<Vec<(Step, AcquisitionId)>>,
     clients: AtomicUsize,
@@ -93,6 +95,7 @@ impl MemoryStore {
             clock,
             table: Mutex::default(),
             faults: Mutex::default(),
+            obscure: Mutex::default(),
             log: Mutex::default(),
             clients: AtomicUsize::new(1),
             hints: hints.then(Mutex::default),
@@ -120,6 +123,11 @@ impl MemoryStore {
     /// The next steps of this kind go wrong like this, one after the other.
     pub(crate) fn fail(&self, step: Step, faults: impl IntoIterator<Item = Fault>) {
         self.store.faults.lock().push((step, faults.into_iter().collect()));
+    }
+
+    /// Renewals of this key are not carried out from now on, and those beside them are.
+    pub(crate) fn obscure(&self, key: &str) {
+        *self.store.obscure.lock() = Some(key.to_owned());
     }
 
     /// Data loss: everything but the counter is gone.
@@ -162,8 +170,10 @@ impl MemoryStore {
         let faulty = self.store.faults.lock().iter().any(|(step, _)| *step == Step::Renew);
         let patience = if faulty { 5 } else { 2000 };
         let give_up = Instant::now() + Duration::from_millis(patience);
-        let due =
-            |row: &Row, now: Moment| row.is_held(now) && now.since(row.renewed) >= row.lease / 3;
+        let due = |row: &Row, now: Moment| {
+            let is_obscure = self.store.is_obscure(&row.entry.key);
+            row.is_held(now) && now.since(row.renewed) >= row.lease / 3 && !is_obscure
+        };
         // Looked at once: a clock that moves on with each look would run ahead here.
         let now = self.store.clock.now();
         while Instant::now() < give_up {
@@ -243,7 +253,11 @@ impl LeaseStore for MemoryStore {
         let asked = renewals.to_vec();
         self.run(Step::Renew, renewals[0].id, move |store| {
             let (mut table, now) = (store.table.lock(), store.clock.now());
-            Ok(asked.iter().map(|asked| table.renew(asked, now)).collect())
+            let mut renew = |asked: &LeaseRenewal| match store.is_obscure(&asked.keys[0]) {
+                true => Renewed::Unknown,
+                false => table.renew(asked, now),
+            };
+            Ok(asked.iter().map(&mut renew).collect())
         })
     }
 
@@ -279,6 +293,10 @@ impl LeaseStore for MemoryStore {
 }
 
 impl Store {
+    fn is_obscure(&self, key: &str) -> bool {
+        self.obscure.lock().as_deref() == Some(key)
+    }
+
     fn call(&self, calls: Calls) {
         for (key, client) in calls {
             self.hint(key, Some(client));

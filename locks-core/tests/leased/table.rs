@@ -26,7 +26,7 @@ pub(crate) struct Table {
 }
 
 pub(crate) struct Row {
-    entry: LeaseEntry,
+    pub(crate) entry: LeaseEntry,
     client: usize,
     pub(crate) id: AcquisitionId,
     since: Moment,

@@ -50,34 +50,34 @@ fn mode(mode: Mode) -> i64 {
     }
 }
 
-/// What a script takes of a renewal: its keys, and what is to become of them.
-type Renewal = (Vec<String>, [String; 4]);
+/// What a script takes of a renewal.
+#[derive(Clone)]
+struct Renewal {
+    keys: Vec<String>,
+    id: String,
+    lease: u64,
+    refresh: bool,
+}
+
+impl Renewal {
+    fn arguments(&self) -> [String; 4] {
+        let (refresh, count) = (u8::from(self.refresh), self.keys.len());
+        [self.id.clone(), self.lease.to_string(), refresh.to_string(), count.to_string()]
+    }
+}
 
 impl Store {
     fn renewal(&self, renewal: &LeaseRenewal) -> Renewal {
-        let keys = renewal.keys.iter().map(|key| self.layout().key(key)).collect();
-        let refresh = u8::from(renewal.refresh).to_string();
-        let lease = micros(renewal.lease).to_string();
-        (keys, [renewal.id.to_string(), lease, refresh, renewal.keys.len().to_string()])
+        Renewal {
+            keys: renewal.keys.iter().map(|key| self.layout().key(key)).collect(),
+            id: renewal.id.to_string(),
+            lease: micros(renewal.lease),
+            refresh: renewal.refresh,
+        }
     }
 
     fn layout(&self) -> &Layout {
         &self.links.target.layout
-    }
-
-    /// Sends a script, and has `parse` make sense of its answer, on the driver.
-    fn step<'a, T: Send + 'static>(
-        &self,
-        which: Which,
-        keys: Vec<String>,
-        arguments: Vec<String>,
-        parse: impl FnOnce(Value) -> Result<T, LockError> + Send + 'static,
-    ) -> Op<'a, T> {
-        self.links.drive(async move |link: Arc<Link<Server>>| {
-            let mut connected = link.connected().await?;
-            let value = call(&link, &mut connected, which, &keys, &arguments).await?;
-            parse(value).map_err(|error| error.with_backend(&link.name))
-        })
     }
 }
 
@@ -207,7 +207,7 @@ impl LeaseStore for Store {
             return Op::failed(LockError::new(ErrorKind::LimitExceeded, "").with_message(text));
         }
         let keys = claim.keys.iter().map(|key| self.layout().key(key));
-        let keys = std::iter::once(self.layout().meta()).chain(keys).collect();
+        let keys: Vec<_> = std::iter::once(self.layout().meta()).chain(keys).collect();
         let (waited, keep) = match claim.place {
             Some(place) => (micros(place.waited).to_string(), micros(place.keep)),
             None => ("-1".to_owned(), 0),
@@ -231,24 +231,26 @@ impl LeaseStore for Store {
             u8::from(self.fresh).to_string(),
         ];
         let names = claim.keys.clone();
-        let parse = move |value| reply::claimed(value, &names, longest);
-        self.step(|scripts| &scripts.claim, keys, arguments, parse)
+        self.links.drive(async move |link: Arc<Link<Server>>| {
+            let mut connected = link.connected().await?;
+            let claim: Which = |scripts| &scripts.claim;
+            let value = call(&link, &mut connected, claim, &keys, &arguments).await?;
+            let claimed = reply::claimed(value, &names, longest);
+            claimed.map_err(|error| error.with_backend(&link.name))
+        })
     }
 
     fn renew<'a>(&'a self, renewals: &'a [LeaseRenewal]) -> Op<'a, Vec<Renewed>> {
+        let shortest = renewals.iter().map(|renewal| renewal.lease).min().unwrap_or_default();
         let renewals: Vec<_> = renewals.iter().map(|renewal| self.renewal(renewal)).collect();
         self.links.drive(async move |link: Arc<Link<Server>>| {
             let mut connected = link.connected().await?;
             let all = renewed(&link, &mut connected, &renewals).await;
-            if all.is_ok() || renewals.len() < 2 || !connected.is_cluster {
+            let several = renewals.iter().map(|renewal| renewal.keys.len()).sum::<usize>() > 1;
+            if all.is_ok() || !several || !connected.is_cluster {
                 return all;
             }
-            // Some of the keys may be at one node, and some at another, and no script takes both.
-            let mut answers = Vec::new();
-            for renewal in renewals.chunks(1) {
-                answers.extend(renewed(&link, &mut connected, renewal).await?);
-            }
-            Ok(answers)
+            each_renewed(&link, &connected, renewals, shortest / 8).await
         })
     }
 
@@ -262,14 +264,26 @@ impl LeaseStore for Store {
                 return Op::failed(LockError::unsupported(name, "this end", ""));
             }
         };
-        let keys = ending.keys.iter().map(|key| self.layout().key(key)).collect();
+        let keys: Vec<_> = ending.keys.iter().map(|key| self.layout().key(key)).collect();
         let arguments = vec![
             ending.id.to_string(),
             self.links.of_this_process().client.clone(),
             how.to_owned(),
             optional(ending.next),
         ];
-        self.step(|scripts| &scripts.end, keys, arguments, reply::ended)
+        self.links.drive(async move |link: Arc<Link<Server>>| {
+            let mut connected = link.connected().await?;
+            let all = ended(&link, &mut connected, &keys, &arguments).await;
+            if all.is_ok() || keys.len() < 2 || !connected.is_cluster {
+                return all;
+            }
+            // As with renewals.
+            let mut any = false;
+            for key in keys.chunks(1) {
+                any |= ended(&link, &mut connected, key, &arguments).await?;
+            }
+            Ok(any)
+        })
     }
 
     fn list<'a>(&'a self, query: &'a Query) -> Op<'a, Vec<LeaseEntry>> {
@@ -355,10 +369,77 @@ async fn renewed(
     connected: &mut Connected<Connection>,
     renewals: &[Renewal],
 ) -> Result<Vec<Renewed>, LockError> {
-    let keys: Vec<_> = renewals.iter().flat_map(|(keys, _)| keys.clone()).collect();
-    let arguments: Vec<_> = renewals.iter().flat_map(|(_, of)| of.clone()).collect();
+    let keys: Vec<_> = renewals.iter().flat_map(|renewal| renewal.keys.clone()).collect();
+    let arguments: Vec<_> = renewals.iter().flat_map(Renewal::arguments).collect();
     let value = call(link, connected, |scripts| &scripts.renew, &keys, &arguments).await?;
     reply::renewed(value).map_err(|error| error.with_backend(&link.name))
+}
+
+/// Renews each by itself: while a slot moves, some keys are at one node and some at another, and no script
+/// takes both. One that fails, or is not answered within `patience`, costs the others nothing.
+///
+/// # Errors
+/// That of the last, if all have failed.
+async fn each_renewed(
+    link: &Arc<Link<Server>>,
+    connected: &Connected<Connection>,
+    renewals: Vec<Renewal>,
+    patience: Duration,
+) -> Result<Vec<Renewed>, LockError> {
+    let begin = |renewal| {
+        let (link, connected) = (link.clone(), connected.clone());
+        tokio::spawn(tokio::time::timeout(patience, async move {
+            renewed_alone(&link, connected, renewal).await
+        }))
+    };
+    let begun: Vec<_> = renewals.into_iter().map(begin).collect();
+    let (mut answers, mut failed) = (Vec::with_capacity(begun.len()), None);
+    for renewal in begun {
+        answers.push(match renewal.await {
+            Ok(Ok(Ok(answer))) => answer,
+            Ok(Ok(Err(error))) => {
+                failed = Some(error);
+                Renewed::Unknown
+            }
+            Ok(Err(_)) | Err(_) => Renewed::Unknown,
+        });
+    }
+    let failed = failed.filter(|_| answers.iter().all(|answer| *answer == Renewed::Unknown));
+    failed.map_or(Ok(answers), Err)
+}
+
+/// Renews a hold, key by key if its keys are apart. If one of them is gone, the hold is, and those that were
+/// renewed end with their leases.
+async fn renewed_alone(
+    link: &Arc<Link<Server>>,
+    mut connected: Connected<Connection>,
+    renewal: Renewal,
+) -> Result<Renewed, LockError> {
+    let whole = renewed(link, &mut connected, std::slice::from_ref(&renewal)).await;
+    if whole.is_ok() || renewal.keys.len() < 2 {
+        return whole.map(worst);
+    }
+    let mut answers = Vec::with_capacity(renewal.keys.len());
+    for key in &renewal.keys {
+        let one = Renewal { keys: vec![key.clone()], ..renewal.clone() };
+        answers.extend(renewed(link, &mut connected, &[one]).await?);
+    }
+    Ok(worst(answers))
+}
+
+/// What the answers come to together.
+fn worst(answers: Vec<Renewed>) -> Renewed {
+    answers.into_iter().find(|answer| *answer != Renewed::Kept).unwrap_or(Renewed::Kept)
+}
+
+async fn ended(
+    link: &Arc<Link<Server>>,
+    connected: &mut Connected<Connection>,
+    keys: &[String],
+    arguments: &[String],
+) -> Result<bool, LockError> {
+    let value = call(link, connected, |scripts| &scripts.end, keys, arguments).await?;
+    reply::ended(value).map_err(|error| error.with_backend(&link.name))
 }
 
 async fn listed(

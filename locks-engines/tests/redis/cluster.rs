@@ -201,21 +201,31 @@ fn a_slot_that_is_moved_costs_no_holder_its_lock() {
     let (ours, theirs) = (cluster.client(0, LEASE), cluster.client(1, LEASE));
     let (moved, stays) =
         (ours.named("moved").acquire().unwrap(), ours.named("stays").acquire().unwrap());
+    // One set whose keys come apart, and one whose keys stay together.
+    let (apart, together) =
+        (ours.all(["x1", "x2"]).acquire().unwrap(), ours.all(["y1", "y2"]).acquire().unwrap());
     let (from, to) = cluster.owner_and_other();
     cluster.begin_to_move(from, to);
-    cluster.move_keys(from, to, &["{locks}:l:moved"]);
+    cluster.move_keys(from, to, &["{locks}:l:moved", "{locks}:l:x2"]);
     // Half of them are there, and half are here, for longer than a lease.
     let began = std::time::Instant::now();
     while began.elapsed() < LEASE * 2 {
         moved.check().unwrap();
         stays.check().unwrap();
+        apart.check().unwrap();
+        together.check().unwrap();
         std::thread::sleep(Duration::from_millis(50));
     }
     moved.refresh().unwrap();
     stays.refresh().unwrap();
-    let keys: Vec<String> = theirs.list().unwrap().into_iter().map(|lock| lock.key).collect();
-    assert_eq!(keys, ["moved", "stays"]);
+    apart.refresh().unwrap();
+    together.refresh().unwrap();
+    let keys = || Vec::from_iter(theirs.list().unwrap().into_iter().map(|lock| lock.key));
+    assert_eq!(keys(), ["moved", "stays", "x1", "x2", "y1", "y2"]);
+    apart.release().unwrap();
+    together.release().unwrap();
     moved.release().unwrap();
+    assert_eq!(keys(), ["stays"]);
     cluster.end_move(from, to);
     stays.check().unwrap();
     let error = theirs.named("stays").wait(Duration::from_millis(10)).acquire().unwrap_err();
@@ -225,6 +235,36 @@ fn a_slot_that_is_moved_costs_no_holder_its_lock() {
     // Granted once the node has been shut for a lease, above all that went before.
     let next = theirs.named("stays").wait(Duration::from_secs(60)).acquire().unwrap();
     assert!(next.token() > before);
+}
+
+#[test]
+fn a_lock_that_is_at_a_node_that_hangs_costs_no_other_its_renewals() {
+    const LEASE: Duration = Duration::from_secs(6);
+    let cluster = Cluster::start(0);
+    for node in &cluster.0 {
+        // The slots of a node that is gone are not served, and the others are.
+        node.command(&["CONFIG", "SET", "cluster-require-full-coverage", "no"]);
+    }
+    let ours = cluster.client(0, LEASE);
+    let (moved, stays) =
+        (ours.named("moved").acquire().unwrap(), ours.named("stays").acquire().unwrap());
+    let set = ours.all(["x1", "x2"]).acquire().unwrap();
+    let (from, to) = cluster.owner_and_other();
+    cluster.begin_to_move(from, to);
+    cluster.move_keys(from, to, &["{locks}:l:moved", "{locks}:l:x2"]);
+    cluster.0[to].process.signal("-STOP");
+    until(|| {
+        stays.check().unwrap();
+        moved.is_lost() && set.is_lost()
+    });
+    // They were granted at about the same time, so this one would be lost by now.
+    let began = std::time::Instant::now();
+    while began.elapsed() < LEASE {
+        stays.check().unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    stays.release().unwrap();
+    cluster.0[to].process.signal("-CONT");
 }
 
 #[test]

@@ -115,7 +115,8 @@ local keys, owned, token = {}, 0, nil
 for i = 2, #KEYS do
   local at = { key = KEYS[i], since = math.max(now - math.max(waited, 0), 0),
     holds = {}, queue = {} }
-  local holds, queue = read(at.key, true)
+  local holds, queue, over = read(at.key)
+  for _, field in ipairs(over) do call('HDEL', at.key, field) end
   for _, hold in ipairs(holds) do
     if hold.id == id then
       if hold.ends > now then owned, token = owned + 1, hold.token end
@@ -178,8 +179,8 @@ for _, victim in ipairs(victims) do
   local at, hold = victim.at, victim.hold
   robbed[#robbed + 1] = { victim.index, 'h', hold.id, hold.token, hold.mode, int(now - hold.since),
     int(hold.ends - now), hold.note }
-  call('HDEL', at.key, 'h' .. hold.id)
   call('HSET', at.key, 's' .. hold.id, int(hold.ends) .. ' ' .. STOLEN)
+  call('HDEL', at.key, 'h' .. hold.id)
   hint(at.key, hold.client)
   for i = #at.holds, 1, -1 do
     if at.holds[i].id == hold.id then table.remove(at.holds, i) end

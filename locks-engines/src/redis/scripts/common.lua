@@ -53,10 +53,11 @@ local function by_age(one, other)
   return one.id < other.id
 end
 
--- Holds and reservations of a key, and the queue in its order. What is over is left out, and
--- removed if `tidy`.
-local function read(key, tidy)
-  local holds, queue = {}, {}
+-- Holds and reservations of a key, the queue in its order, and the fields of what is over, which is
+-- in neither. While the slot of a cluster moves, a key that has lost its last field is not looked for
+-- here any more, and no script may touch it: what removes fields does so last.
+local function read(key)
+  local holds, queue, over = {}, {}, {}
   local fields = call('HGETALL', key)
   for i = 1, #fields, 2 do
     local field, value = fields[i], fields[i + 1]
@@ -79,10 +80,10 @@ local function read(key, tidy)
     else
       stays = tonumber(match(value, '^%d+')) > now
     end
-    if tidy and not stays then call('HDEL', key, field) end
+    if not stays then over[#over + 1] = field end
   end
   table.sort(queue, by_age)
-  return holds, queue
+  return holds, queue, over
 end
 
 -- Lets the hash live until everything in it is over; it lives longer if it already does.

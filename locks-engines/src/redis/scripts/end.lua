@@ -2,21 +2,30 @@
 -- long a request of this client has waited that is about to claim (-1: there is none).
 local id, client, how, waited = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local ended = 0
+
+-- What is this acquisition's, taken out of a list.
+local function own(list)
+  for i, of in ipairs(list) do
+    if of.id == id then return table.remove(list, i) end
+  end
+end
+
 for _, key in ipairs(KEYS) do
-  local value = call('HGET', key, 'h' .. id)
-  if value then
-    local hold = unpack_hold(id, value)
+  local holds, queue, over = read(key)
+  local hold = own(holds)
+  if hold then
     if how == 1 then hold.reserved = math.abs(hold.reserved) end
-    local held, reserved = hold.ends > now, hold.reserved > now
-    if held or (reserved and how ~= 1) then ended = 1 end
-    if how == 1 and reserved then
+    local held = hold.ends > now
+    if held or how ~= 1 then ended = 1 end
+    if how == 1 and hold.reserved > now then
+      holds[#holds + 1] = hold
       if held then
         hold.ends = now
         call('HSET', key, 'h' .. id, pack_hold(hold))
         keep_hash(key, hold.reserved)
       end
     else
-      call('HDEL', key, 'h' .. id)
+      over[#over + 1] = 'h' .. id
       if how == 2 and held and hold.client ~= client then
         call('HSET', key, 's' .. id, int(hold.ends) .. ' ' .. EVICTED)
         keep_hash(key, hold.ends)
@@ -25,18 +34,22 @@ for _, key in ipairs(KEYS) do
     end
   end
   -- A place of this acquisition has no use any more.
-  if call('EXISTS', key) == 1 then
-    call('HDEL', key, 'w' .. id)
-    local holds, queue = read(key, true)
-    local first = queue[1]
+  if own(queue) then over[#over + 1] = 'w' .. id end
+  local first = queue[1]
+  if first then
     local since = math.max(now - math.max(waited, 0), 0)
-    local is_next = waited >= 0 and #holds == 0 and (not first or since < first.since)
+    local is_next = waited >= 0 and #holds == 0 and since < first.since
     if is_next then
-      call('HSET', key, 'n' .. client, int(since) .. ' ' .. int(now + ABSENT))
+      local place = 'n' .. client
+      for i = #over, 1, -1 do
+        if over[i] == place then table.remove(over, i) end
+      end
+      call('HSET', key, place, int(since) .. ' ' .. int(now + ABSENT))
       keep_hash(key, now + ABSENT)
     end
     -- A client's own place is called all the same: what is about to claim may be another request.
-    if not is_next or (first and first.client == client) then summon(key, holds, queue) end
+    if not is_next or first.client == client then summon(key, holds, queue) end
   end
+  for _, field in ipairs(over) do call('HDEL', key, field) end
 end
 return ended

@@ -2,7 +2,7 @@
 -- mode, age, how long it stands, note.
 local entries = {}
 for i, key in ipairs(KEYS) do
-  local holds, queue = read(key, false)
+  local holds, queue = read(key)
   for _, hold in ipairs(holds) do
     local held = hold.ends > now
     entries[#entries + 1] = { i, held and 'h' or 'r', hold.id, hold.token, hold.mode,
