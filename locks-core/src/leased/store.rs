@@ -1,4 +1,6 @@
+use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::hints::WakeSink;
 use super::steps::{Claimed, LeaseClaim, LeaseEnding, LeaseEntry, LeaseRenewal, Renewed};
@@ -207,6 +209,13 @@ pub trait LeaseStore: Send + Sync + 'static {
         false
     }
 
+    /// Returns the leases that this store takes, which a request that asks for one out of range is told.
+    /// The adapter takes 300 ms to a day; what is out of the store's own range is refused by the
+    /// [claim](Self::claim), which may say why. Any unless it says otherwise.
+    fn leases(&self) -> RangeInclusive<Duration> {
+        Duration::ZERO..=Duration::MAX
+    }
+
     /// Returns what answers at the other end, in words for people; `None` before the first answer, and
     /// where there is no server.
     fn served_by(&self) -> Option<String> {
@@ -262,6 +271,10 @@ macro_rules! forward {
 
             fn subscribe(&self, sink: WakeSink) -> bool {
                 (**self).subscribe(sink)
+            }
+
+            fn leases(&self) -> RangeInclusive<Duration> {
+                (**self).leases()
             }
 
             fn served_by(&self) -> Option<String> {

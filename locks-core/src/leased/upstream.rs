@@ -27,12 +27,13 @@ impl<S: LeaseStore> StoreUpstream<S> {
         let client = &self.0;
         let lease = options.lease.unwrap_or(client.settings.lease);
         if !LEASES.contains(&lease) {
+            let its = client.store.leases();
             let why = format!(
                 "a lease of {} is out of range: `{}` takes {} to {}",
                 Brief(lease),
                 client.name(),
-                Brief(*LEASES.start()),
-                Brief(*LEASES.end())
+                Brief(*LEASES.start().max(its.start())),
+                Brief(*LEASES.end().min(its.end()))
             );
             return Op::failed(LockError::new(ErrorKind::LimitExceeded, keys[0]).with_message(why));
         }

@@ -197,7 +197,7 @@ impl EtcdBuilder {
                 "a namespace at etcd has 1 to 128 letters, digits, `_`, `.`, `:`, `/` and `-`",
             );
         }
-        if !store::is_possible(self.lease) {
+        if self.lease < SHORTEST_LEASE {
             return refused("the shortest lease at etcd is `2s`: set `lease=` to that or more");
         }
         if self.members.is_empty() {

@@ -1,5 +1,6 @@
 //! The store: what each step needs before it is begun.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -86,12 +87,11 @@ impl LeaseStore for Store {
         self.links.subscribe(sink)
     }
 
+    fn leases(&self) -> RangeInclusive<Duration> {
+        SHORTEST_LEASE..=Duration::MAX
+    }
+
     fn served_by(&self) -> Option<String> {
         self.links.served_by("etcd ")
     }
-}
-
-/// Whether a lease can be as long as this.
-pub(super) fn is_possible(lease: Duration) -> bool {
-    lease >= SHORTEST_LEASE
 }

@@ -1,5 +1,6 @@
 //! The store: each step one statement.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -176,6 +177,10 @@ impl LeaseStore for Store {
 
     fn subscribe(&self, sink: WakeSink) -> bool {
         !matches!(self.links.target.hints, HintsBy::Polling) && self.links.subscribe(sink)
+    }
+
+    fn leases(&self) -> RangeInclusive<Duration> {
+        Duration::ZERO..=self.longest
     }
 
     fn served_by(&self) -> Option<String> {

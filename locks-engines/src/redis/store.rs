@@ -1,5 +1,6 @@
 //! The store: each step one script.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -342,6 +343,10 @@ impl LeaseStore for Store {
 
     fn subscribe(&self, sink: WakeSink) -> bool {
         self.links.subscribe(sink)
+    }
+
+    fn leases(&self) -> RangeInclusive<Duration> {
+        Duration::ZERO..=self.longest
     }
 
     fn served_by(&self) -> Option<String> {

@@ -146,6 +146,9 @@ fn limits_are_said_before_anything_is_asked() {
     let error = backend.named("k").lease(Duration::from_secs(1)).acquire().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
     assert!(error.to_string().contains("none below 2s"), "{error}");
+    let error = backend.named("k").lease(Duration::from_millis(100)).acquire().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    assert!(error.to_string().contains("takes 2 s to"), "{error}");
     let keys: Vec<String> = (0..33).map(|number| number.to_string()).collect();
     let error = backend.all(&keys).acquire().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");

@@ -231,6 +231,10 @@ fn clients_of_a_schema_agree_on_its_longest_lease() {
     assert!(error.to_string().contains("10s"), "{error}");
     let error = client.named("k").lease(Duration::from_secs(11)).acquire().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    assert!(error.to_string().contains("`?lease=`"), "{error}");
+    let short = Duration::from_millis(100);
+    let error = client.named("k").lease(short).acquire().unwrap_err();
+    assert!(error.to_string().contains("takes 300 ms to 10 s"), "{error}");
     // As the manual says how it is changed.
     server.sql(&format!("UPDATE \"{schema}\".promise SET longest = 3000000"));
     works(server.builder().schema(&schema).lease(Duration::from_secs(3)));

@@ -107,6 +107,10 @@ fn clients_of_a_namespace_agree_on_its_longest_lease() {
     assert!(error.to_string().contains("10s") && error.to_string().contains("3s"), "{error}");
     let error = client(&server).named("k").lease(Duration::from_secs(11)).acquire().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    assert!(error.to_string().contains("`?lease=`"), "{error}");
+    let short = Duration::from_millis(100);
+    let error = client(&server).named("k").lease(short).acquire().unwrap_err();
+    assert!(error.to_string().contains("takes 300 ms to 10 s"), "{error}");
     // Another namespace is another matter.
     let apart = server.builder().lease(Duration::from_secs(3)).namespace("apart");
     drop(apart.build().unwrap().into_backend().named("k").acquire().unwrap());
