@@ -1,5 +1,6 @@
 //! What a peer can be told of files and processors, besides what any can.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -95,6 +96,21 @@ impl Peer {
             let slept =
                 status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
             slept?.trim().parse().ok()
+        })
+    }
+
+    /// Whether it has the lock of `file`, as the kernel says. Trying the lock would be in its way, and
+    /// a child that is being forked here would keep what was tried.
+    pub(crate) fn has_locked(&self, file: &Path) -> bool {
+        let Ok(about) = std::fs::metadata(file) else { return false };
+        let table = std::fs::read_to_string("/proc/locks").unwrap();
+        let its = format!(" {} ", self.pid());
+        let of_file = format!(":{} ", about.ino());
+        table.lines().any(|line| {
+            line.contains(" FLOCK ")
+                && !line.contains("->")
+                && line.contains(&its)
+                && line.contains(&of_file)
         })
     }
 

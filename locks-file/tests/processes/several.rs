@@ -41,23 +41,18 @@ fn row_30_the_third_of_five_is_busy() {
 fn row_30_one_deadline_for_all() {
     let directory = Directory::new();
     let (backend, [mut one, mut other]) = (directory.backend(), Peer::start_many(&directory));
-    let stays = Duration::from_millis(250);
+    let stays = Duration::from_secs(1);
     let first = one.visit("a", stays, "");
     let second = other.take("b", "");
-    until("the first is held", || !first.is_answered() && one_is_in(&directory, "a"));
-    let (limit, asked) = (Duration::from_millis(400), now());
+    until("the first is held", || one.has_locked(&directory.file_of("a")));
+    let (limit, asked) = (Duration::from_millis(1500), now());
     let error = backend.all(["a", "b"]).wait(limit).acquire().unwrap_err();
     let waited = Duration::from_nanos(now() - asked);
     assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
-    // Each key for itself would have made it 250 + 400.
+    // Each key for itself would have made it 1 s + 1.5 s.
     assert!(waited >= limit && waited < limit + stays / 2, "{waited:?}");
     first.visited().unwrap();
     other.release(second).unwrap();
-}
-
-fn one_is_in(directory: &Directory, key: &str) -> bool {
-    std::fs::File::open(directory.file_of(key))
-        .is_ok_and(|file| matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
 }
 
 /// While it waits for the third it has the first two, and nothing of the others.

@@ -136,10 +136,7 @@ fn row_35_two_thieves_a_victim_that_leaves_and_a_waiter() {
         let leaves = AGE - Duration::from_millis(3) + Duration::from_micros(round * 331 % 6000);
         let asked = now();
         let victims = victim.visit("k", leaves, "");
-        until("the victim holds it", || {
-            std::fs::File::open(&file)
-                .is_ok_and(|file| matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)))
-        });
+        until("the victim holds it", || victims.is_answered() || victim.has_locked(&file));
         let (stays, steals) = (Duration::from_millis(2), format!("steal={}", AGE.as_millis()));
         let visits = [
             one.visit("k", stays, &steals),

@@ -19,11 +19,9 @@ fn row_9_a_timeout_in_the_instant_of_the_grant_has_one_outcome() {
     for round in 0..150 {
         let at = now() + 1_000_000;
         let visit = holder.visit("k", stays, &format!("at={at}"));
-        while now() < at || directory.client().path_of("k").is_ok_and(|file| !is_held(&file)) {
+        let is_in = || visit.is_answered() || holder.has_locked(&directory.file_of("k"));
+        while now() < at || !is_in() {
             std::thread::yield_now();
-            if visit.is_answered() {
-                break;
-            }
         }
         match backend.named("k").wait(limit).acquire() {
             Ok(guard) => {
@@ -50,11 +48,6 @@ fn row_9_a_timeout_in_the_instant_of_the_grant_has_one_outcome() {
     }
     assert!(granted > 0 && timeouts > 0, "{granted} granted, {timeouts} not: never the instant");
     directory.assert_closed(&["k"]);
-}
-
-fn is_held(file: &std::path::Path) -> bool {
-    let Ok(file) = std::fs::File::open(file) else { return false };
-    matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
 }
 
 /// How often a waiter has been woken within a second, once it has waited for a while.
