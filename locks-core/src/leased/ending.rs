@@ -23,8 +23,8 @@ impl<S: LeaseStore> Client<S> {
         if self.is_forked() {
             return Op::ready(());
         }
-        let Released::Wholly { endings, token, lease, lost } = self.holds.release(id, key, how)
-        else {
+        let released = self.holds.release(id, key, how);
+        let Released::Wholly { endings, token, lease, lost, is_set } = released else {
             return Op::ready(());
         };
         let error = {
@@ -53,9 +53,8 @@ impl<S: LeaseStore> Client<S> {
                 Op::failed(error(LostCause::Expired))
             }
             Some(cause) => {
-                let keys: usize = endings.iter().map(|ending| ending.keys.len()).sum();
                 // The loss of one key is the loss of all, but the others stand at the store.
-                for ending in endings.into_iter().filter(|_| keys > 1) {
+                for ending in endings.into_iter().filter(|_| is_set) {
                     self.end_later(ending, lease, Duration::ZERO);
                 }
                 Op::failed(error(cause))

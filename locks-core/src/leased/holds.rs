@@ -40,6 +40,8 @@ pub(super) struct LeasedHold {
     pub(super) lease: Duration,
     /// Those that are held, in ascending order.
     keys: Vec<String>,
+    /// Whether it was granted with others, whichever of them are left.
+    is_set: bool,
     mode: Mode,
     steals: bool,
     reserves: bool,
@@ -79,7 +81,15 @@ pub(super) enum Released {
     /// Other keys of the set are held still.
     Partly,
     /// The store is to be told of its end. How it had been lost before, if it had.
-    Wholly { endings: Vec<LeaseEnding>, token: Token, lease: Duration, lost: Option<LostCause> },
+    Wholly {
+        endings: Vec<LeaseEnding>,
+        token: Token,
+        lease: Duration,
+        lost: Option<LostCause>,
+        /// Whether the store may have some of it although it is lost: what another has taken was one
+        /// of several keys, and perhaps one that had ended before.
+        is_set: bool,
+    },
 }
 
 /// How long the end of one key of a set waits for those of the others.
@@ -93,6 +103,7 @@ impl LeasedHold {
             token,
             lease: claim.lease,
             keys: claim.keys.clone(),
+            is_set: claim.keys.len() > 1,
             mode: claim.mode,
             steals: claim.steal_after.is_some(),
             reserves: claim.hold_at_least.is_some(),
@@ -273,7 +284,8 @@ impl Holds {
         let lost = hold.renewal.check(now);
         let mut hold = table.holds.remove(&id).expect("it was found above");
         let endings = hold.endings();
-        Released::Wholly { endings, token: hold.token, lease: hold.lease, lost }
+        let LeasedHold { token, lease, is_set, .. } = hold;
+        Released::Wholly { endings, token, lease, lost, is_set }
     }
 
     /// Takes what is due, and sets the alarm for what comes after that.

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use super::client::{Client, Settings};
 use super::clock::BootClock;
+use super::holds::LeasedHold;
 use super::upstream::StoreUpstream;
 use crate::sync::plain::Mutex;
 use crate::{
-    Backend, BackendInfo, Capabilities, Claimed, Engine, Exclusion, LeaseClaim, LeaseEnding,
-    LeaseEntry, LeaseRenewal, LeaseStore, Op, Query, Renewed, Token, TokenScope, Wake,
+    AcquisitionId, Backend, BackendInfo, Capabilities, Claimed, Engine, Exclusion, LeaseClaim,
+    LeaseEnding, LeaseEntry, LeaseRenewal, LeaseStore, LostCause, Op, Query, Renewed, Token,
+    TokenScope, TurnEnd, Wake,
 };
 
 /// Grants everything; for the threads of one process, which the engine keeps apart.
@@ -21,6 +23,8 @@ struct Yes {
     token: AtomicU64,
     /// Where the steps are answered from, if not at once.
     late: Option<mpsc::Sender<Box<dyn FnOnce() + Send>>>,
+    /// Hears of the keys that are ended.
+    ended: Option<mpsc::Sender<Vec<String>>>,
 }
 
 impl Yes {
@@ -37,7 +41,7 @@ impl Yes {
         });
         let about =
             BackendInfo::new("yes", Capabilities::plain(Exclusion::Lease, TokenScope::Process));
-        Self { about, token: AtomicU64::new(0), late }
+        Self { about, token: AtomicU64::new(0), late, ended: None }
     }
 
     fn answer<T: Send + Unpin + 'static>(&self, answer: T) -> Op<'_, T> {
@@ -74,7 +78,10 @@ impl LeaseStore for Yes {
         self.answer(vec![Renewed::Kept; renewals.len()])
     }
 
-    fn end<'a>(&'a self, _: &'a LeaseEnding) -> Op<'a, bool> {
+    fn end<'a>(&'a self, ending: &'a LeaseEnding) -> Op<'a, bool> {
+        if let Some(ended) = &self.ended {
+            ended.send(ending.keys.clone()).expect("somebody listens");
+        }
         self.answer(true)
     }
 
@@ -87,14 +94,17 @@ impl LeaseStore for Yes {
     }
 }
 
-fn wakes_of_pairs(pairs: usize, is_late: bool) -> usize {
-    let settings = Settings {
+fn settings() -> Settings {
+    Settings {
         lease: Duration::from_secs(86_400),
         connect: Duration::from_secs(60),
         poll: None,
         label: String::new(),
-    };
-    let client = Client::new(Yes::new(is_late), Arc::new(BootClock), settings);
+    }
+}
+
+fn wakes_of_pairs(pairs: usize, is_late: bool) -> usize {
+    let client = Client::new(Yes::new(is_late), Arc::new(BootClock), settings());
     let engine = Engine::builder().upstream(Arc::new(StoreUpstream(client.clone()))).build();
     client.engine.get_or_init(|| engine.downgrade());
     let backend = Backend::new(engine);
@@ -102,6 +112,22 @@ fn wakes_of_pairs(pairs: usize, is_late: bool) -> usize {
         drop(backend.named("k").acquire().expect("it is free"));
     }
     client.executor.wakes()
+}
+
+/// Between the ends of two keys of a set the store is told of the first by itself.
+#[test]
+fn c11_the_last_key_of_a_set_that_is_lost_ends_at_the_store_too() {
+    let (ended, heard) = mpsc::channel();
+    let store = Yes { ended: Some(ended), ..Yes::new(false) };
+    let client = Client::new(store, Arc::new(BootClock), settings());
+    let claim = LeaseClaim::all(["a", "b"], AcquisitionId::unique(), client.settings.lease);
+    let id = client.take_in(LeasedHold::new(&claim, Token::new(1), client.clock.now()));
+    let end = |key| client.release(key, id, TurnEnd { next: None, reserves: true }).block();
+    end("a").expect("it is held");
+    assert_eq!(heard.recv().unwrap(), ["a"]);
+    assert!(client.holds.note(id, |renewal, now| renewal.gone(LostCause::Stolen, now)).is_some());
+    assert!(end("b").unwrap_err().is_lost());
+    assert_eq!(heard.recv_timeout(Duration::from_secs(60)), Ok(vec!["b".to_owned()]));
 }
 
 #[test]
