@@ -86,6 +86,11 @@ impl Outlook {
     }
 
     pub(super) fn asked(&mut self, now: Moment) {
+        let is_first = matches!(self.word, Word::Nothing) && self.unanswered.is_none();
+        if is_first && now >= self.first_answer_by {
+            // The process did not run for all of its wait: no time is left, and an answer is waited for.
+            self.first_answer_by = now.after(self.connect);
+        }
         self.unanswered.get_or_insert((now, None));
     }
 
@@ -195,5 +200,34 @@ impl Outlook {
             Word::Nothing => at.min(self.first_answer_by),
             _ => self.deadline.map_or(at, |deadline| deadline.min(at)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A process that is stopped, or has a busy machine, blames no store that it has not asked.
+    #[test]
+    fn c2_a_wait_that_is_over_before_the_store_was_asked_hears_its_answer() {
+        let second = Duration::from_secs(1);
+        let begun = Moment::from_nanos(0);
+        let wait = Wait::AtMost(second);
+        let mut outlook = Outlook::new(begun, wait, Duration::ZERO, second * 5, second * 9);
+        let asked = begun.after(second * 3);
+        outlook.asked(asked);
+        assert_eq!(outlook.limit(), asked.after(second * 5));
+        assert!(outlook.verdict("s:", "k", asked).is_none(), "it has only been asked");
+        let mut answered = asked.after(second);
+        outlook.refused(Refusal::new(Vec::new()), asked, answered);
+        let error = outlook.verdict("s:", "k", answered).expect("its time is over");
+        assert_eq!(error.kind(), ErrorKind::Timeout, "{error}");
+        // And a store that says nothing is blamed, once.
+        let mut outlook = Outlook::new(begun, wait, Duration::ZERO, second * 5, second * 9);
+        outlook.asked(asked);
+        answered = asked.after(second * 5);
+        outlook.asked(answered);
+        let error = outlook.verdict("s:", "k", answered).expect("it is silent");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
     }
 }
