@@ -58,6 +58,8 @@ pub(crate) struct Queued {
     /// Since when it waits; from its first step on, unless it was given.
     since: Option<Moment>,
     deadline: Option<Moment>,
+    /// Its time is over, and it is to be woken for the last time.
+    sees_errand_out: bool,
     /// For the deadline.
     alarm: Option<Box<(Alarm, Waker)>>,
     edge: Option<Box<Edge>>,
@@ -148,7 +150,7 @@ impl Queued {
         deadline: Option<Moment>,
     ) -> Self {
         let stage = Stage::Asking(Waiter::new(ask));
-        Self { stage, since, deadline, alarm: None, edge: None, slot }
+        Self { stage, since, deadline, sees_errand_out: false, alarm: None, edge: None, slot }
     }
 
     /// Asks, or looks whether it is granted; otherwise leaves `waker` to be woken with.
@@ -209,6 +211,17 @@ impl Queued {
             Answer::NoToken => unreachable!("asked until there was one"),
         };
         frozen.leave(place, waker);
+        if !waiter.ask.waits {
+            self.sees_errand_out = frozen.sees_errand_out(place);
+            if !self.sees_errand_out {
+                let refused = core.refuse(Refusal::Contended, &waiter.ask, &frozen);
+                frozen.withdraw(place, &waiter);
+                return Some(Stepped::Refused(refused));
+            }
+            // It waits for nobody, so there is no cycle to look for.
+            self.stage = Stage::Placed(waiter, place);
+            return Some(Stepped::Waiting);
+        }
         let owners = frozen.holds().iter().flat_map(HoldEntry::runs_as).collect();
         self.stage = Stage::Placed(waiter.clone(), place);
         drop(frozen);
@@ -257,15 +270,20 @@ impl Queued {
                 (self.edge, self.alarm) = (None, None);
                 Some(Stepped::Granted(kept.hand_on()))
             }
-            Outcome::Waiting if self.deadline.is_some_and(|deadline| deadline <= now) => {
-                let site = waiter.ask.caller.site;
-                let error = describe::in_the_way(ErrorKind::Timeout, &frozen, Some(*place), site);
+            Outcome::Waiting if self.deadline.is_some_and(|at| at <= now) || !waiter.ask.waits => {
+                if frozen.sees_errand_out(*place) {
+                    self.sees_errand_out = true;
+                    return Some(Stepped::Waiting);
+                }
+                let (site, waits) = (waiter.ask.caller.site, waiter.ask.waits);
+                let kind = if waits { ErrorKind::Timeout } else { ErrorKind::Contended };
+                let error = describe::in_the_way(kind, &frozen, Some(*place), site);
                 frozen.withdraw(*place, waiter);
                 self.stage = Stage::Over;
                 drop(frozen);
                 (self.edge, self.alarm) = (None, None);
                 let waited = now.since(self.since.unwrap_or(now));
-                Some(Stepped::Refused(error.with_waited(waited)))
+                Some(Stepped::Refused(if waits { error.with_waited(waited) } else { error }))
             }
             Outcome::Waiting => Some(Stepped::Waiting),
             Outcome::Revoked => {
@@ -301,7 +319,8 @@ impl Queued {
                     Stepped::Refused(error) => return Err(error),
                     Stepped::Waiting => {}
                 }
-                let until = [self.deadline, self.due()].into_iter().flatten().min();
+                let deadline = self.deadline.filter(|_| !self.sees_errand_out);
+                let until = [deadline, self.due()].into_iter().flatten().min();
                 let limit = until.map(|until| self.slot.core().clock.sleep_until(until));
                 if limit == Some(None) {
                     self.set_alarm(parker.waker());

@@ -49,6 +49,8 @@ pub(crate) struct Row {
     pub(crate) is_slow: bool,
     /// What happens elsewhere just when one of its grants is completed.
     pub(crate) on_complete: Option<Box<dyn FnOnce() + Send>>,
+    /// What happens here while it is told of the end of one.
+    pub(crate) on_end: Option<Box<dyn FnOnce() + Send>>,
     grants: Vec<Grant>,
 }
 
@@ -256,8 +258,12 @@ impl Upstream for Table {
             Some(cause) => Err(LockError::new(ErrorKind::Lost { cause }, key)),
             None => rows.fail(key),
         };
+        let meanwhile = rows.keys.get_mut(key).and_then(|row| row.on_end.take());
         drop(rows);
         self.change(key, |row| row.grants.retain(|grant| grant.turn.id != turn.id));
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
         // Known only later, like the answer of somebody far away.
         Op::later(async { outcome })
     }

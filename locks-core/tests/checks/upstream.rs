@@ -1,12 +1,13 @@
 //! What an upstream is told of the grants that it makes (C4, C14).
 
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use locks_core::{Backend, Engine, ErrorKind, Token};
+use locks_core::{Backend, Engine, ErrorKind, LockBuilder, Token};
 
 use crate::polled::Polled;
-use crate::table::{Note, behind};
+use crate::table::{Note, Table, behind};
 
 const AGE: Duration = Duration::from_secs(5);
 
@@ -144,4 +145,114 @@ fn c7_a_floor_leaves_room_for_all_tokens_that_follow() {
         drop(first);
         assert!(backend.named(key).acquire().unwrap().token().get() > 1 << 60);
     }
+}
+
+/// Has `asks` polled by another thread while the upstream is told that a grant of the key has ended.
+fn asked_at_the_end<const N: usize>(
+    backend: &Backend,
+    table: &Table,
+    asks: [fn(LockBuilder<'static>) -> LockBuilder<'static>; N],
+) -> Arc<Mutex<Vec<Polled>>> {
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let (backend, polled) = (backend.clone(), asked.clone());
+    let ask = move || {
+        let asking = move || asks.map(|ask| Polled::waiting(ask(backend.named("k"))));
+        let all = std::thread::spawn(asking).join().expect("they wait");
+        polled.lock().unwrap().extend(all);
+    };
+    table.change("k", |row| row.on_end = Some(Box::new(ask)));
+    asked
+}
+
+/// The key is nobody's while its end is under way on another thread.
+#[test]
+fn c2_who_does_not_wait_is_not_refused_for_an_end_that_is_under_way() {
+    let asks: [fn(LockBuilder<'static>) -> _; 3] = [
+        |lock| lock.wait(false),
+        |lock| lock.wait(Duration::ZERO),
+        |lock| lock.wait(false).fair(true),
+    ];
+    for ask in asks {
+        let (engine, backend, table) = behind();
+        let held = backend.named("k").acquire().unwrap();
+        let asked = asked_at_the_end(&backend, &table, [ask]);
+        drop(held);
+        drop(asked.lock().unwrap()[0].granted());
+        assert_eq!((engine.live_keys(), table.live()), (0, 0));
+    }
+}
+
+/// There it would wait for itself.
+#[test]
+fn c2_the_thread_that_tells_the_upstream_is_refused_meanwhile() {
+    let (_engine, backend, table) = behind();
+    let held = backend.named("k").acquire().unwrap();
+    let (ask, outcomes) = (backend.clone(), Arc::new(Mutex::new(Vec::new())));
+    let refused = outcomes.clone();
+    let ask = move || {
+        for lock in [ask.named("k").wait(false), ask.named("k").wait(Duration::ZERO)] {
+            refused.lock().unwrap().push(lock.acquire().map(drop).unwrap_err().kind());
+        }
+    };
+    table.change("k", |row| row.on_end = Some(Box::new(ask)));
+    drop(held);
+    assert_eq!(*outcomes.lock().unwrap(), [ErrorKind::Contended, ErrorKind::Timeout]);
+    drop(backend.named("k").wait(false).acquire().expect("it is free"));
+}
+
+#[test]
+fn c6_a_thief_that_does_not_wait_is_not_refused_for_the_end_of_another_hold() {
+    let (_engine, backend, table) = behind();
+    let [one, other] = [(); 2].map(|()| backend.named("k").shared().acquire().unwrap());
+    table.clock.advance(AGE);
+    let asked = asked_at_the_end(&backend, &table, [|lock| lock.wait(false).steal_after(AGE)]);
+    drop(one);
+    let thief = asked.lock().unwrap()[0].granted();
+    assert!(other.is_lost() && !thief.is_lost());
+}
+
+#[test]
+fn c2_one_that_an_end_makes_room_for_is_granted_and_the_next_is_refused() {
+    let (engine, backend, table) = behind();
+    let held = backend.named("k").acquire().unwrap();
+    let asks: [fn(LockBuilder<'static>) -> _; 3] =
+        [|lock| lock.wait(false), |lock| lock.wait(false), |lock| lock.wait(Duration::ZERO)];
+    let asked = asked_at_the_end(&backend, &table, asks);
+    drop(held);
+    let [first, second, third] = &mut asked.lock().unwrap()[..] else { panic!("three have asked") };
+    let guard = first.granted();
+    assert_eq!(second.outcome().unwrap_err().kind(), ErrorKind::Contended);
+    assert_eq!(third.outcome().unwrap_err().kind(), ErrorKind::Timeout);
+    // What is held all the same, is in the way at once.
+    let (shared, other) = (backend.named("s").shared(), backend.named("s").shared().acquire());
+    let shared = shared.acquire().unwrap();
+    let ask = backend.named("s").wait(false);
+    let refused = Arc::new(Mutex::new(None));
+    let outcome = refused.clone();
+    let ask = move || *outcome.lock().unwrap() = Some(ask.acquire().map(drop).unwrap_err().kind());
+    table.change("s", |row| row.on_end = Some(Box::new(ask)));
+    drop(shared);
+    assert_eq!(*refused.lock().unwrap(), Some(ErrorKind::Contended));
+    drop((guard, other));
+    assert_eq!((engine.live_keys(), table.live()), (0, 0));
+}
+
+#[test]
+fn c2_a_thread_that_does_not_wait_sees_an_end_out() {
+    let (_engine, backend, table) = behind();
+    let held = backend.named("k").acquire().unwrap();
+    let thread = Arc::new(Mutex::new(None));
+    let (other, started) = (backend.clone(), thread.clone());
+    let ask = move || {
+        let asks = other.clone();
+        let acquires = move || asks.named("k").wait(Duration::ZERO).acquire().map(drop);
+        *started.lock().unwrap() = Some(std::thread::spawn(acquires));
+        while other.list().unwrap().iter().all(|info| info.waiters.is_empty()) {
+            std::thread::yield_now();
+        }
+    };
+    table.change("k", |row| row.on_end = Some(Box::new(ask)));
+    drop(held);
+    let thread = thread.lock().unwrap().take().unwrap();
+    thread.join().unwrap().expect("nobody holds it");
 }

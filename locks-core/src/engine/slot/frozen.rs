@@ -1,10 +1,11 @@
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::{FIXED, HELD, SLOW, STATED, Slot, TOKEN_SHIFT, WAITED};
 use crate::clock::{Moment, Stamp};
 use crate::engine::Core;
 use crate::engine::effects::{Calls, Effects, More};
-use crate::engine::state::{State, Thaw};
+use crate::engine::state::{Place, State, Thaw};
 use crate::engine::upstream::{Turn, TurnEnd};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
@@ -21,6 +22,27 @@ pub(in crate::engine) struct Frozen<'a> {
 
 pub(in crate::engine) type StateGuard<'a> = MutexGuard<'a, Option<Box<State>>>;
 
+thread_local! {
+    /// How many errands this thread is on: it cannot wait for the end of one.
+    static ERRANDS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// This thread is on an errand for as long as it lives.
+struct OnErrand;
+
+impl OnErrand {
+    fn new() -> Self {
+        ERRANDS.set(ERRANDS.get() + 1);
+        Self
+    }
+}
+
+impl Drop for OnErrand {
+    fn drop(&mut self) {
+        ERRANDS.set(ERRANDS.get() - 1);
+    }
+}
+
 const PRESENT: &str = "I3: there is a state while the slot is frozen";
 
 impl<'a> Frozen<'a> {
@@ -32,6 +54,11 @@ impl<'a> Frozen<'a> {
         self.slot
     }
 
+    /// Whether a waiter whose time is over waits on for the end of an errand, of another thread.
+    pub(in crate::engine) fn sees_errand_out(&mut self, place: Place) -> bool {
+        ERRANDS.get() == 0 && self.watch_errands(place)
+    }
+
     /// Lets go of it, and returns how the upstream answers the end of `confirm`, if that has ended.
     pub(in crate::engine) fn finish(mut self, confirm: Option<Turn>) -> Option<Op<'static, ()>> {
         self.close(confirm)
@@ -39,7 +66,7 @@ impl<'a> Frozen<'a> {
 
     fn close(&mut self, confirm: Option<Turn>) -> Option<Op<'static, ()>> {
         let mut calls = Calls::default();
-        let mut confirmed = None;
+        let (mut confirmed, mut late) = (None, Vec::new());
         while let Some(mut guard) = self.state.take() {
             let state = guard.as_mut().expect(PRESENT);
             let Effects { waker, discarded, more } = std::mem::take(&mut state.effects);
@@ -48,6 +75,7 @@ impl<'a> Frozen<'a> {
                 let (next, token) = (state.next_waits(), state.token());
                 let key = Box::<str>::from(self.slot.key());
                 self.slot.thaw(guard);
+                let on_errand = OnErrand::new();
                 let More { ended, draws, wakers, lost, broken, discarded } =
                     *more.unwrap_or_default();
                 let mut errands = Errands { ended: ended.len(), ..Errands::default() };
@@ -73,13 +101,18 @@ impl<'a> Frozen<'a> {
                 if !broken.is_empty() {
                     calls.make(|| self.core.end_sets(broken));
                 }
-                wakers.into_iter().for_each(|waker| calls.wake(waker));
-                discarded.into_iter().for_each(|waker| calls.discard(waker));
+                // Who is woken may ask for the key at once, on this thread.
+                late.push((wakers, discarded));
+                drop(on_errand);
                 self.come_back(errands, &mut calls);
             } else {
                 self.slot.thaw(guard);
             }
             waker.into_iter().for_each(|waker| calls.wake(waker));
+            discarded.into_iter().for_each(|waker| calls.discard(waker));
+        }
+        for (wakers, discarded) in late {
+            wakers.into_iter().for_each(|waker| calls.wake(waker));
             discarded.into_iter().for_each(|waker| calls.discard(waker));
         }
         calls.end();
@@ -104,6 +137,7 @@ impl<'a> Frozen<'a> {
             state.advance(now);
             state.grant_waiters();
         }
+        state.show_errands_end();
         if alarm.is_some() && state.needs_alarm().is_some() {
             // Its waker is our own.
             drop(state.set_alarm(alarm));

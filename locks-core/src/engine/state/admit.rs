@@ -48,16 +48,19 @@ impl State {
                 Again::Refused(refusal) => Answer::Refused(refusal),
             };
         }
-        if self.may_enter(ask) {
+        let (enters, errand) = (self.may_enter(ask), self.has_errand());
+        if enters && !errand {
             let grant = self.grant(ask);
             return self.granted(grant);
         }
-        if self.is_due(ask) && !self.has_errand() {
+        let steals = self.is_due(ask);
+        if steals && !errand {
             let stolen = self.steal(ask);
             self.grant_waiters();
             return Answer::Granted(stolen);
         }
-        if !ask.waits {
+        // What an errand alone keeps off sees the end of that, whether it waits or not.
+        if !ask.waits && !(errand && (enters || steals)) {
             return Answer::Refused(Refusal::Contended);
         }
         if own.is_some_and(|index| self.is_barred(index, ask)) {
@@ -123,11 +126,8 @@ impl State {
         conflicts && !nest_opens && ask.steal_after.is_none()
     }
 
-    /// Whether a newcomer gets in (C3).
+    /// Whether a newcomer gets in (C3), errands aside.
     fn may_enter(&self, ask: &Ask) -> bool {
-        if self.has_errand() {
-            return false;
-        }
         if !self.fits(ask.mode) {
             return self.bypasses(ask);
         }

@@ -43,6 +43,7 @@ impl State {
     /// Whether the first waiter is merely woken, and whoever comes first gets the key (C3).
     pub(super) fn may_barge_past(&self, first: &Entry) -> bool {
         self.tally.fair == 0
+            && first.waiter.ask.waits
             && first.waiter.ask.mode == Mode::Exclusive
             && self.now.since(self.barge_from) < BARGE_WINDOW
     }

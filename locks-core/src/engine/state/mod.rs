@@ -68,6 +68,8 @@ pub(in crate::engine) struct State {
     token: Token,
     holds: SmallVec<[HoldEntry; 1]>,
     queue: Line<Entry>,
+    /// The waiters whose time is over, and who are woken when there is no errand any more.
+    errand_watchers: Vec<Place>,
     /// Holds that were ended from outside and whose guards still live.
     lost: Vec<LostHold>,
     reserved: Vec<Reservation>,
@@ -120,6 +122,7 @@ impl State {
             token: Token::new(0),
             holds: SmallVec::new(),
             queue: Line::new(),
+            errand_watchers: Vec::new(),
             lost: Vec::new(),
             reserved: Vec::new(),
             next_ticket: 0,
@@ -289,7 +292,7 @@ impl State {
     }
 
     /// Whether the upstream has to hear of an end before there is another turn.
-    fn has_errand(&self) -> bool {
+    pub(super) fn has_errand(&self) -> bool {
         self.ending > 0
     }
 

@@ -31,6 +31,8 @@ pub(in crate::engine) struct Entry {
     pub(super) waker: Option<Waker>,
     /// When it was woken to take the key, which was free; others may be quicker (C3).
     pub(super) hinted: Option<Moment>,
+    /// Whether it has seen an errand out, and the key was not for it.
+    pub(super) has_seen_errand: bool,
 }
 
 impl State {
@@ -45,7 +47,8 @@ impl State {
             self.barge_from = self.now;
         }
         self.count(&waiter.ask, place, true);
-        let entry = Entry { waiter: waiter.clone(), waker: None, hinted: None };
+        let entry =
+            Entry { waiter: waiter.clone(), waker: None, hinted: None, has_seen_errand: false };
         self.queue.insert(place, entry);
         place
     }
@@ -86,6 +89,31 @@ impl State {
             self.effects.discard(before);
         }
         Outcome::Waiting
+    }
+
+    /// Has a waiter whose time is over woken at the end of an errand, but for which it might have the key.
+    /// Returns `false` if there is none, or it has seen one out.
+    pub(in crate::engine) fn watch_errands(&mut self, place: Place) -> bool {
+        let is_new = |entry: &Entry| !entry.has_seen_errand;
+        let sees = self.has_errand() && self.queue.get(place).is_some_and(is_new);
+        if sees && !self.errand_watchers.contains(&place) {
+            self.errand_watchers.push(place);
+        }
+        sees
+    }
+
+    /// What the errands left is granted: those who saw them out look for the last time.
+    pub(in crate::engine) fn show_errands_end(&mut self) {
+        if self.has_errand() {
+            return;
+        }
+        for place in std::mem::take(&mut self.errand_watchers) {
+            if let Some(entry) = self.queue.get_mut(place) {
+                entry.has_seen_errand = true;
+                let waker = entry.waker.take();
+                self.effects.wake(waker);
+            }
+        }
     }
 
     /// A waiter gives up: it leaves the queue, or gives back what it was granted meanwhile (C5).
