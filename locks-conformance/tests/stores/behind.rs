@@ -44,17 +44,22 @@ impl Fixture for Adapted {
         StoreFixture::now(&self.shared)
     }
 
-    /// In small steps, so that whoever renews gets to see the time pass.
+    /// In small steps, so that whoever renews gets to see the time pass, and not before the store has
+    /// answered.
     fn advance(&self, by: Duration) {
+        let settled = || {
+            let give_up = Instant::now() + StoreFixture::patience(&self.shared);
+            while self.shared.is_behind() && Instant::now() < give_up {
+                thread::sleep(Duration::from_micros(200));
+            }
+        };
         let mut left = by;
+        settled();
         while left > Duration::ZERO {
             let step = left.min(Duration::from_millis(50));
             self.shared.clock.advance(step);
             left -= step;
-            let give_up = Instant::now() + StoreFixture::patience(&self.shared);
-            while self.shared.is_overdue() && Instant::now() < give_up {
-                thread::sleep(Duration::from_micros(200));
-            }
+            settled();
         }
     }
 

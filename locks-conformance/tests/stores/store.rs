@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
@@ -45,6 +46,8 @@ pub(crate) struct Client {
     heard: Mutex<usize>,
     /// Where its steps go, one after the other, if they take their time.
     steps: Option<Mutex<Sender<Step>>>,
+    /// How many of them are to be answered yet.
+    under_way: Arc<AtomicUsize>,
 }
 
 type Step = Box<dyn FnOnce() + Send>;
@@ -75,6 +78,7 @@ impl Shared {
                 clock: clock.clone(),
                 heard: Mutex::default(),
                 steps: slow.then(|| Mutex::new(take_time(number))),
+                under_way: Arc::default(),
             })
         };
         let (ours, theirs) = (client(0), client(1));
@@ -85,8 +89,14 @@ impl Shared {
         [self.ours.clone(), self.theirs.clone()]
     }
 
-    /// Whether a hold should have been renewed by now.
-    pub(crate) fn is_overdue(&self) -> bool {
+    /// Whether somebody waits for an answer, or a hold should have been renewed by now: the clock, which
+    /// is set by hand, waits for neither by itself.
+    pub(crate) fn is_behind(&self) -> bool {
+        let mut clients = [&self.ours, &self.theirs].into_iter();
+        clients.any(|client| client.under_way.load(Ordering::SeqCst) > 0) || self.is_overdue()
+    }
+
+    fn is_overdue(&self) -> bool {
         let now = since_start(&self.clock);
         lock(&self.state).table.rows.iter().any(|row| row.is_overdue(now))
     }
@@ -147,7 +157,8 @@ impl Client {
         };
         let Some(steps) = &self.steps else { return Op::Now(act()) };
         let answer = Arc::new(Mutex::new(Answer { value: None, waker: None }));
-        let answered = answer.clone();
+        let (answered, under_way) = (answer.clone(), self.under_way.clone());
+        under_way.fetch_add(1, Ordering::SeqCst);
         let step: Step = Box::new(move || {
             let value = act();
             let waker = {
@@ -158,6 +169,7 @@ impl Client {
             // A user's waker that panics costs this step no more than its thread, which others need.
             let wake = || waker.into_iter().for_each(Waker::wake);
             let _: std::thread::Result<()> = catch_unwind(AssertUnwindSafe(wake));
+            under_way.fetch_sub(1, Ordering::SeqCst);
         });
         lock(steps).send(step).expect("the thread lives as long as its client");
         Op::later(poll_fn(move |cx| {
