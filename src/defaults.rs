@@ -112,7 +112,7 @@ impl LockBackend for WithDefaults {
                 _ => Keys::all(&put),
             };
             let mut named = Request::new(keys, request.options, request.caller);
-            named.asked = request.asked;
+            named.requested_at = request.requested_at;
             let granted = self.inner.acquire(named).await;
             granted.map_err(|error| namespace.strip_error(error))
         });

@@ -159,15 +159,15 @@ pub(crate) struct SlotHold {
     pub(crate) token: Token,
     /// Which guard of a nest it is; see `engine::state`.
     pub(crate) level: u32,
-    pub(crate) nested: Nested,
+    pub(crate) nesting: Nesting,
 }
 
 /// Whether a hold is nested in another guard's. A whole word, so that a guard is moved in words.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
-pub(crate) enum Nested {
-    No,
-    Yes,
+pub(crate) enum Nesting {
+    Outermost,
+    Inner,
 }
 
 const _: () = assert!(size_of::<Hold>() == 24 && size_of::<Option<Hold>>() == 24);
@@ -205,7 +205,7 @@ impl Hold {
     /// One key, held exclusively, by a single guard.
     #[inline]
     pub(crate) const fn plain(slot: SlotRef, token: Token) -> Self {
-        Self::slot(SlotHold { slot, token, level: 0, nested: Nested::No })
+        Self::slot(SlotHold { slot, token, level: 0, nesting: Nesting::Outermost })
     }
 
     #[inline]

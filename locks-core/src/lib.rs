@@ -38,13 +38,13 @@ mod token;
 
 pub use backend::{Granted, Hold, LockBackend};
 #[doc(hidden)]
-pub use builder::Begun;
+pub use builder::StartedAcquire;
 pub use builder::{Acquire, CancelToken, LockBuilder};
 pub use capabilities::{BackendInfo, Capabilities, Exclusion, TokenScope, WaiterOrder};
 pub use clock::{Alarm, Alarms, Clock, ManualClock, Moment, SystemClock};
 pub use engine::{
     Bounds, Claim, ClaimSet, Completion, Engine, EngineBuilder, HoldRecord, Loss, Observer,
-    PinnedKey, TokenSource, Turn, TurnEnd, Upstream, WeakEngine,
+    PinnedKey, TokenSource, Upstream, UpstreamEnd, UpstreamGrant, WeakEngine,
 };
 pub use error::{DeadlockStep, ErrorKind, LockError, LostCause};
 pub use guard::{Guard, Lost, OwnedGuard};

@@ -18,7 +18,7 @@ pub struct Request<'a> {
     /// The time of the first request, on the engine's clock, if this one repeats it to an engine that
     /// took over from another. The request keeps its place in the queue and its time waited; `wait`
     /// counts from now.
-    pub asked: Option<Moment>,
+    pub requested_at: Option<Moment>,
 }
 
 /// The identity and the call site of a request.
@@ -53,7 +53,7 @@ pub struct Caller {
 impl<'a> Request<'a> {
     /// Creates a request for `keys`.
     pub const fn new(keys: Keys<'a>, options: Options, caller: Caller) -> Self {
-        Self { keys, options, caller, asked: None }
+        Self { keys, options, caller, requested_at: None }
     }
 
     /// Returns how long to wait, for a backend that has no default of its own

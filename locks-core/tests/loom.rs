@@ -419,7 +419,7 @@ fn c11_two_threads_with_the_same_keys() {
 
 /// Under the explorer all keys are of one shard, whose resident is there for one of them at a time;
 /// this one is too long for it.
-const LONG: &str = "a key that is too long to find room in a resident: more than 56 bytes";
+const LONG: &str = "a key that is too long to find room in an inline slot: more than 56 bytes";
 
 #[test]
 fn c1_c7_two_keys_of_one_shard_come_and_go() {
@@ -453,7 +453,7 @@ fn c7_a_key_that_is_looked_up_and_not_taken_hides_no_token_of_another() {
     explore(2, || {
         let bench = Bench::new();
         let other = spawn(&bench, |bench| bench.visit(1, bench.named("b")));
-        // It has the resident, and has asked for nothing yet.
+        // It has the inline slot, and has asked for nothing yet.
         let asks = bench.named("a").shared().begin_in(None, CallSite::caller());
         bench.visit(1, bench.named("b"));
         drop(asks);

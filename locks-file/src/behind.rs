@@ -5,7 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use locks_core::{
     Claim, ClaimSet, Completion, HolderInfo, LockError, LockInfo, LostCause, Op, Query, Token,
-    Turn, TurnEnd, Upstream,
+    Upstream, UpstreamEnd, UpstreamGrant,
 };
 
 use crate::files::Files;
@@ -14,7 +14,7 @@ use crate::{claim, evict, kernel, list, terms};
 pub(crate) struct Behind(pub(crate) Arc<Files>);
 
 impl Upstream for Behind {
-    fn claim<'a>(&'a self, claim: Claim<'a>) -> Op<'a, Turn> {
+    fn claim<'a>(&'a self, claim: Claim<'a>) -> Op<'a, UpstreamGrant> {
         claim::claim(&self.0, claim)
     }
 
@@ -22,19 +22,24 @@ impl Upstream for Behind {
         false
     }
 
-    fn claim_set<'a>(&'a self, _: ClaimSet<'a>) -> Op<'a, Turn> {
+    fn claim_set<'a>(&'a self, _: ClaimSet<'a>) -> Op<'a, UpstreamGrant> {
         unreachable!("`claims_sets`: a set of files is claimed one by one")
     }
 
-    fn end(&self, _: &str, turn: Turn, how: TurnEnd) -> Op<'static, ()> {
+    fn end(&self, _: &str, turn: UpstreamGrant, how: UpstreamEnd) -> Op<'static, ()> {
         Op::Now(self.0.end(turn.id, how.next.is_some(), how.reserves))
     }
 
-    fn stolen_from(&self, _: &str, turn: Turn) -> Vec<HolderInfo> {
+    fn stolen_from(&self, _: &str, turn: UpstreamGrant) -> Vec<HolderInfo> {
         self.0.held(turn.id).map_or_else(Vec::new, |held| held.stolen_from.clone())
     }
 
-    fn poll_lost(&self, _: &str, turn: Turn, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
+    fn poll_lost(
+        &self,
+        _: &str,
+        turn: UpstreamGrant,
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<LostCause> {
         let Some(held) = self.0.held(turn.id) else {
             return Poll::Ready(LostCause::Forgotten);
         };
@@ -44,24 +49,24 @@ impl Upstream for Behind {
         held.poll_lost(cx.map(|cx| cx.waker())).map_or(Poll::Pending, Poll::Ready)
     }
 
-    fn unwatch(&self, _: &str, turn: Turn, waker: &Waker) {
+    fn unwatch(&self, _: &str, turn: UpstreamGrant, waker: &Waker) {
         if let Some(held) = self.0.held(turn.id) {
             held.unwatch(waker);
         }
     }
 
-    fn complete(&self, key: &str, turn: Turn, completion: Completion) -> Op<'static, ()> {
+    fn complete(&self, key: &str, turn: UpstreamGrant, completion: Completion) -> Op<'static, ()> {
         let Some(held) = self.0.held(turn.id) else { return forgotten(key, turn) };
         terms::change(&self.0, held, move |terms| {
             terms.greatest = terms.greatest.max(completion.token.get());
-            if let Some(bounds) = completion.begins {
+            if let Some(bounds) = completion.bounds {
                 terms.token = terms.greatest;
                 terms.begin(bounds.hold_at_least, bounds.hold_at_most, kernel::now());
             }
         })
     }
 
-    fn refresh(&self, key: &str, turn: Turn) -> Op<'static, ()> {
+    fn refresh(&self, key: &str, turn: UpstreamGrant) -> Op<'static, ()> {
         let Some(held) = self.0.held(turn.id) else { return forgotten(key, turn) };
         terms::change(&self.0, held, |terms| terms.since = kernel::now())
     }
@@ -75,7 +80,7 @@ impl Upstream for Behind {
     }
 }
 
-fn forgotten(key: &str, turn: Turn) -> Op<'static, ()> {
+fn forgotten(key: &str, turn: UpstreamGrant) -> Op<'static, ()> {
     let kind = locks_core::ErrorKind::Lost { cause: LostCause::Forgotten };
     Op::failed(LockError::new(kind, key).with_token(turn.token))
 }

@@ -7,7 +7,8 @@ use std::task::{Wake, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    Alarm, Clock, ErrorKind, LockError, LostCause, Op, SystemClock, Token, Turn, WeakEngine,
+    Alarm, Clock, ErrorKind, LockError, LostCause, Op, SystemClock, Token, UpstreamGrant,
+    WeakEngine,
 };
 
 use crate::directory::Directory;
@@ -106,12 +107,12 @@ impl Files {
     }
 
     /// Takes a grant into the books of this process, and says what it is called from now on.
-    pub(crate) fn take_in(self: &Arc<Self>, held: Held) -> Turn {
+    pub(crate) fn take_in(self: &Arc<Self>, held: Held) -> UpstreamGrant {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let token = Token::new(held.terms().token);
         lock(&self.held).insert(id, Arc::new(held));
         self.go_round(PATROL);
-        Turn::new(id, token)
+        UpstreamGrant::new(id, token)
     }
 
     pub(crate) fn held(&self, id: u64) -> Option<Arc<Held>> {

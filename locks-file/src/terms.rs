@@ -71,7 +71,7 @@ mod tests {
     use std::sync::mpsc;
     use std::thread;
 
-    use locks_core::{Caller, Turn};
+    use locks_core::{Caller, UpstreamGrant};
 
     use std::time::Duration;
 
@@ -80,7 +80,7 @@ mod tests {
     use crate::record::{HolderText, Text};
 
     /// Files with one grant.
-    fn granted(name: &str, exclusive: bool) -> (Arc<Files>, Turn) {
+    fn granted(name: &str, exclusive: bool) -> (Arc<Files>, UpstreamGrant) {
         let path = std::env::temp_dir().join(format!("locks-terms-{name}-{}", std::process::id()));
         let files = Files::new(Directory::open(&path, Settings::default()).unwrap());
         let directory = files.directory();
@@ -99,7 +99,7 @@ mod tests {
     /// Has `other` run between the look at a grant and the change of its record, if it may.
     fn meanwhile(
         files: &Arc<Files>,
-        turn: Turn,
+        turn: UpstreamGrant,
         other: impl FnOnce() + Send + 'static,
     ) -> Result<(), LockError> {
         let (done, is_done) = mpsc::channel();

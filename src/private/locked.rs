@@ -6,7 +6,7 @@ use std::task::{Context, Poll, ready};
 use locks_core::{LockError, Op, OwnedGuard, Scope};
 use pin_project_lite::pin_project;
 
-use super::Begun;
+use super::Acquisition;
 use super::loss::lost;
 
 /// What an asynchronous function has asked for before anything else: its lock, in a scope of its own (C9).
@@ -15,7 +15,7 @@ pub struct Asked {
     /// Of the function's body.
     pub scope: Scope,
     /// The acquisition.
-    pub begun: Begun,
+    pub begun: Acquisition,
 }
 
 /// Runs `body` once what was `asked` for is there; `early` is what the function returns if it is not to be had.
@@ -24,8 +24,8 @@ pub struct Asked {
 /// crate three times the compiler's work, and each function that awaits the next would be nested deeper.
 pub fn locked<F: Future>(asked: Asked, body: F, early: fn(LockError) -> F::Output) -> Locked<F> {
     let stage = match asked.begun {
-        Begun::Granted(guard) => Stage::Granted { guard },
-        Begun::Asked(acquire) => Stage::Asked { acquire },
+        Acquisition::Granted(guard) => Stage::Granted { guard },
+        Acquisition::Asked(acquire) => Stage::Asked { acquire },
     };
     Locked { shallow: PhantomData, body, scope: asked.scope, early, output: None, stage }
 }
@@ -69,7 +69,7 @@ pin_project! {
 #[derive(Debug)]
 #[expect(missing_docs, reason = "nobody makes one")]
 pub enum Stage {
-    Asked { acquire: locks_core::Begun },
+    Asked { acquire: locks_core::StartedAcquire },
     Granted { guard: OwnedGuard },
     Releasing { release: Op<'static, ()> },
     Over,

@@ -1,8 +1,8 @@
 //! What the macros expand to. Nothing here is for direct use, and all of it may change with any
 //! release.
 
+mod acquisition;
 mod awaited;
-mod begun;
 mod early;
 mod key;
 mod locked;
@@ -20,8 +20,8 @@ pub use core::{concat, format_args, module_path};
 
 pub use locks_core::{FunctionSite, Kind, LockBuilder, Scope, Scoped};
 
+pub use acquisition::Acquisition;
 pub use awaited::Awaited;
-pub use begun::Begun;
 pub use early::{
     AnyReturn, EarlyReturn, PlainResult, Returning, Returns, RunsUnderItsLock, bail, bail_for,
     contended, fault, gone, instead, never, otherwise, unnameable, unreached,

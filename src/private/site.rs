@@ -8,7 +8,7 @@ use locks_core::{
     Backend, CallSite, FunctionSite, Guard, Kind, LockBuilder, LockError, PinnedKey, Scope,
 };
 
-use super::{Asked, Begun, Key};
+use super::{Acquisition, Asked, Key};
 use crate::choice::default_backend;
 
 /// The options of a request, written as calls on its builder. Only made where they can matter.
@@ -95,21 +95,26 @@ impl<P: Place> Site<P> {
 
     /// Begins to acquire `key` for a block, which is anonymous (C9).
     #[inline]
-    pub fn ask_here(&'static self, key: impl Key, options: impl Options) -> Begun {
+    pub fn ask_here(&'static self, key: impl Key, options: impl Options) -> Acquisition {
         self.begin(key, options, None)
     }
 
     #[inline]
-    fn begin(&'static self, key: impl Key, options: impl Options, scope: Option<&Scope>) -> Begun {
+    fn begin(
+        &'static self,
+        key: impl Key,
+        options: impl Options,
+        scope: Option<&Scope>,
+    ) -> Acquisition {
         key.lend(|lock| begin(options(lock.on_choice(default_backend)), scope, self.0.call()))
     }
 }
 
 #[inline]
-fn begin(lock: LockBuilder<'_>, scope: Option<&Scope>, site: CallSite) -> Begun {
+fn begin(lock: LockBuilder<'_>, scope: Option<&Scope>, site: CallSite) -> Acquisition {
     match lock.take_in(scope, site) {
-        Ok(guard) => Begun::Granted(guard),
-        Err(lock) => Begun::Asked(lock.begin_in(scope, site)),
+        Ok(guard) => Acquisition::Granted(guard),
+        Err(lock) => Acquisition::Asked(lock.begin_in(scope, site)),
     }
 }
 
@@ -158,16 +163,16 @@ impl<P: Place> Pinned<P> {
 
     /// Begins to acquire the key for a block, which is anonymous (C9).
     #[inline]
-    pub fn ask_here(&'static self, options: impl Options) -> Begun {
+    pub fn ask_here(&'static self, options: impl Options) -> Acquisition {
         self.begin(options, None)
     }
 
     #[inline]
-    fn begin(&'static self, options: impl Options, scope: Option<&Scope>) -> Begun {
+    fn begin(&'static self, options: impl Options, scope: Option<&Scope>) -> Acquisition {
         if let Some(Some(slot)) = self.slot.get()
             && let Some(guard) = slot.try_acquire_in(scope, self.site.0.call())
         {
-            return Begun::Granted(guard);
+            return Acquisition::Granted(guard);
         }
         self.begin_slowly(options, scope)
     }
@@ -176,16 +181,16 @@ impl<P: Place> Pinned<P> {
     #[inline(never)]
     fn acquire_slowly(&'static self, options: impl Options) -> Result<Guard, LockError> {
         match self.find()? {
-            Some(key) => options(LockBuilder::kept(key)).acquire_at(self.site.0.call()),
+            Some(key) => options(LockBuilder::pinned(key)).acquire_at(self.site.0.call()),
             None => self.site.acquire(self.key, options),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn begin_slowly(&'static self, options: impl Options, scope: Option<&Scope>) -> Begun {
+    fn begin_slowly(&'static self, options: impl Options, scope: Option<&Scope>) -> Acquisition {
         match self.find() {
-            Ok(Some(key)) => begin(options(LockBuilder::kept(key)), scope, self.site.0.call()),
+            Ok(Some(key)) => begin(options(LockBuilder::pinned(key)), scope, self.site.0.call()),
             // An error of the default backend comes up again there.
             Ok(None) | Err(_) => self.site.begin(self.key, options, scope),
         }

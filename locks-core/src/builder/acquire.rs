@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::begun::{self, Begun};
 use super::cancel::{CancelToken, UntilCancelled, cancelled};
+use super::started::{self, StartedAcquire};
 use super::{Choice, KeyInput, LockBuilder};
 use crate::engine;
 use crate::handle::Behind;
@@ -64,7 +64,7 @@ impl<'k> LockBuilder<'k> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn acquire_at(self, site: CallSite) -> Result<Guard, LockError> {
         let asked = Since::at(site);
-        match self.take_plainly(SmallOwner::current, site, &asked) {
+        match self.try_acquire_fast(SmallOwner::current, site, &asked) {
             Ok(owned) => Ok(Guard::new(owned)),
             Err(slow) => slow.acquire_slowly(site, asked),
         }
@@ -72,7 +72,7 @@ impl<'k> LockBuilder<'k> {
 
     /// The guard for a free key if nothing but a plain lock is asked for, at an engine.
     #[cfg_attr(not(debug_assertions), inline(always))]
-    fn take_plainly(
+    fn try_acquire_fast(
         self,
         owner: impl FnOnce() -> SmallOwner,
         site: CallSite,
@@ -85,20 +85,20 @@ impl<'k> LockBuilder<'k> {
         // By value, so that a key that is merely lent is at hand, and not in a builder.
         let (keys, took) = match keys {
             KeyInput::One(Cow::Borrowed(key)) => {
-                let took = take_plainly(key, &options, choice, owner, site);
+                let took = try_acquire_fast(key, &options, choice, owner, site);
                 (KeyInput::One(Cow::Borrowed(key)), took)
             }
             KeyInput::One(Cow::Owned(key)) => {
-                let took = take_plainly(&key, &options, choice, owner, site);
+                let took = try_acquire_fast(&key, &options, choice, owner, site);
                 (KeyInput::One(Cow::Owned(key)), took)
             }
-            KeyInput::Kept(key) => {
+            KeyInput::Pinned(key) => {
                 let took = match &choice {
                     Choice::Given(at) if at.is_process() => key.barge(&options, owner, site),
                     _ => None,
                 };
                 let took = took.map(|hold| Took::Hold(hold, Backend::process()));
-                (KeyInput::Kept(key), took.unwrap_or(Took::Nothing(choice)))
+                (KeyInput::Pinned(key), took.unwrap_or(Took::Nothing(choice)))
             }
             keys @ KeyInput::Several(_) => (keys, Took::Nothing(choice)),
         };
@@ -151,7 +151,7 @@ impl<'k> LockBuilder<'k> {
         let backend = self.take_choice().settle(self.options.kind)?;
         let request = self.request(site, Caller::blocking);
         let hold = match backend.behind() {
-            Behind::Engine(engine) => engine.acquire_blocking(request, self.kept_at(&backend))?,
+            Behind::Engine(engine) => engine.acquire_blocking(request, self.pinned_at(&backend))?,
             Behind::Other(other) => other.acquire(request).block()?.hold,
         };
         Ok((hold, backend))
@@ -181,7 +181,7 @@ impl<'k> LockBuilder<'k> {
     #[track_caller]
     pub fn acquire_async(self) -> Acquire<'k> {
         let (site, caller) = (CallSite::caller(), Caller::polling);
-        Acquire(Stage::Asked { builder: self, site, caller })
+        Acquire(AcquireStage::Asked { builder: self, site, caller })
     }
 
     /// Returns the guard of an annotated function, which opens `scope` with it, or of a block of asynchronous
@@ -206,13 +206,13 @@ impl<'k> LockBuilder<'k> {
         if scope.is_none() && self.options.reentrant {
             return Err(self);
         }
-        self.take_plainly(|| scope.map_or(SmallOwner::NOBODY, Scope::small), site, asked)
+        self.try_acquire_fast(|| scope.map_or(SmallOwner::NOBODY, Scope::small), site, asked)
     }
 
     /// Returns the acquisition of an annotated function, which opens `scope` with it, or of a block of
     /// asynchronous code, which is anonymous (C9). It asks when it is first polled.
     #[doc(hidden)]
-    pub fn begin_in(self, scope: Option<&Scope>, site: CallSite) -> Begun {
+    pub fn begin_in(self, scope: Option<&Scope>, site: CallSite) -> StartedAcquire {
         let caller = |explicit| match scope {
             Some(scope) => Caller::opening(scope, explicit),
             None => Caller::polling(explicit),
@@ -224,7 +224,7 @@ impl<'k> LockBuilder<'k> {
     /// [`acquire`](Self::acquire) is, but polled, and on the thread that begins it. Its guard is
     /// one [of the thread](Guard::of_thread).
     #[doc(hidden)]
-    pub fn begin_on_thread(self, site: CallSite) -> Begun {
+    pub fn begin_on_thread(self, site: CallSite) -> StartedAcquire {
         self.begin(site, Caller::blocking, Since::at(site))
     }
 
@@ -294,9 +294,9 @@ impl<'k> LockBuilder<'k> {
     }
 
     /// The key, if its call site has looked it up, and this is where.
-    fn kept_at(&self, backend: &Backend) -> Option<PinnedKey> {
+    fn pinned_at(&self, backend: &Backend) -> Option<PinnedKey> {
         match &self.keys {
-            KeyInput::Kept(key) if backend.is_process() => Some(*key),
+            KeyInput::Pinned(key) if backend.is_process() => Some(*key),
             _ => None,
         }
     }
@@ -312,9 +312,9 @@ impl<'k> LockBuilder<'k> {
         site: CallSite,
         caller: fn(Option<OwnerId>) -> Caller,
         asked: Since,
-    ) -> Result<Stage<'s>, LockError> {
+    ) -> Result<AcquireStage<'s>, LockError> {
         let Some(token) = self.take_cancel() else {
-            return Ok(Stage::Begun(self.begin(site, caller, asked)));
+            return Ok(AcquireStage::Started(self.begin(site, caller, asked)));
         };
         let key = self.keys.text();
         let asked = asked.labelled(|| self.request_label());
@@ -322,7 +322,7 @@ impl<'k> LockBuilder<'k> {
             return Err(cancelled(&key, &asked));
         }
         let begun = self.begin(site, caller, asked.clone());
-        Ok(Stage::Cancellable(Box::new(UntilCancelled::new(begun, token, key, asked))))
+        Ok(AcquireStage::Cancellable(Box::new(UntilCancelled::new(begun, token, key, asked))))
     }
 
     fn begin(
@@ -330,29 +330,33 @@ impl<'k> LockBuilder<'k> {
         site: CallSite,
         caller: impl FnOnce(Option<OwnerId>) -> Caller,
         asked: Since,
-    ) -> Begun {
+    ) -> StartedAcquire {
         let asked = asked.labelled(|| self.request_label());
         let checked = self.options.check();
         let backend = match checked.and_then(|()| self.take_choice().settle(self.options.kind)) {
             Ok(backend) => backend,
             Err(error) => {
-                return Begun::new(begun::Stage::Refused(error), Backend::process(), asked);
+                return StartedAcquire::new(
+                    started::StartedStage::Refused(error),
+                    Backend::process(),
+                    asked,
+                );
             }
         };
         if let Behind::Engine(engine) = backend.behind() {
-            let kept = self.kept_at(&backend);
-            let stage = match engine.begin(self.request(site, caller), kept, false) {
-                engine::Begun::Granted(hold) => begun::Stage::Granted(hold),
-                engine::Begun::Waiting(waiting) => begun::Stage::Waiting(waiting),
-                engine::Begun::Refused(error) => begun::Stage::Refused(error),
+            let pinned = self.pinned_at(&backend);
+            let stage = match engine.begin(self.request(site, caller), pinned, false) {
+                engine::Attempt::Granted(hold) => started::StartedStage::Granted(hold),
+                engine::Attempt::Pending(waiting) => started::StartedStage::Waiting(waiting),
+                engine::Attempt::Refused(error) => started::StartedStage::Refused(error),
             };
-            return Begun::new(stage, backend, asked);
+            return StartedAcquire::new(stage, backend, asked);
         }
         let caller = self.caller(site, caller);
         let (keys, options, at) = (self.keys.into_owned(), self.options, backend.clone());
         let granted =
             Op::later(async move { at.acquire(Request::new(keys.lend(), options, caller)).await });
-        Begun::new(begun::Stage::Elsewhere(granted), backend, asked)
+        StartedAcquire::new(started::StartedStage::Elsewhere(granted), backend, asked)
     }
 }
 
@@ -365,7 +369,7 @@ enum Took {
 
 /// Takes the key if it is free and nothing but a plain lock is asked for, at an engine.
 #[cfg_attr(not(debug_assertions), inline(always))]
-fn take_plainly(
+fn try_acquire_fast(
     key: &str,
     options: &Options,
     choice: Choice,
@@ -387,7 +391,7 @@ fn take_plainly(
     let (steals, is_fair) = (options.steal_after.is_some(), options.fair == Some(true));
     if let Behind::Engine(engine) = backend.behind()
         && let holder = (FastHolder { owner: owner(), site })
-        && let Some((slot, token)) = engine.take_one(key, steals, is_fair, holder)
+        && let Some((slot, token)) = engine.try_acquire_fast(key, steals, is_fair, holder)
     {
         return Took::Hold(Hold::plain(slot, token), backend);
     }
@@ -402,17 +406,17 @@ fn refused<T>(error: LockError, asked: &Since) -> Result<T, LockError> {
 
 /// A future that acquires a lock; see [`LockBuilder::acquire_async`].
 #[must_use = "futures do nothing unless polled"]
-pub struct Acquire<'k>(Stage<'k>);
+pub struct Acquire<'k>(AcquireStage<'k>);
 
-enum Stage<'k> {
+enum AcquireStage<'k> {
     Asked { builder: LockBuilder<'k>, site: CallSite, caller: fn(Option<OwnerId>) -> Caller },
-    Begun(Begun),
+    Started(StartedAcquire),
     Cancellable(Box<UntilCancelled>),
 }
 
-impl From<Begun> for Acquire<'_> {
-    fn from(begun: Begun) -> Self {
-        Self(Stage::Begun(begun))
+impl From<StartedAcquire> for Acquire<'_> {
+    fn from(begun: StartedAcquire) -> Self {
+        Self(AcquireStage::Started(begun))
     }
 }
 
@@ -421,22 +425,22 @@ impl Future for Acquire<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let stage = &mut self.0;
-        if let Stage::Begun(begun) = stage {
+        if let AcquireStage::Started(begun) = stage {
             let polled = Pin::new(begun).poll(cx);
             if polled.is_pending() {
                 crate::clock::attend(cx.waker());
             }
             return polled;
         }
-        if let Stage::Cancellable(acquire) = stage {
+        if let AcquireStage::Cancellable(acquire) = stage {
             let polled = Pin::new(acquire).poll(cx);
             if polled.is_pending() {
                 crate::clock::attend(cx.waker());
             }
             return polled;
         }
-        if let Stage::Asked { builder, site, caller } =
-            std::mem::replace(stage, Stage::Begun(Begun::over(Since::now())))
+        if let AcquireStage::Asked { builder, site, caller } =
+            std::mem::replace(stage, AcquireStage::Started(StartedAcquire::over(Since::now())))
         {
             let asked = Since::at(site);
             let builder = match builder.take_polled(None, site, &asked) {
@@ -452,9 +456,9 @@ impl Future for Acquire<'_> {
 impl fmt::Debug for Acquire<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Stage::Asked { .. } => f.write_str("Acquire(not polled yet)"),
-            Stage::Begun(begun) => begun.fmt(f),
-            Stage::Cancellable(_) => f.write_str("Acquire(cancellable)"),
+            AcquireStage::Asked { .. } => f.write_str("Acquire(not polled yet)"),
+            AcquireStage::Started(begun) => begun.fmt(f),
+            AcquireStage::Cancellable(_) => f.write_str("Acquire(cancellable)"),
         }
     }
 }

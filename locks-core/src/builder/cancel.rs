@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use super::Begun;
+use super::StartedAcquire;
 use crate::engine::Calls;
 use crate::observe::{self, Since};
 use crate::sync::plain::Mutex;
@@ -97,7 +97,7 @@ impl fmt::Debug for CancelToken {
 
 /// An acquisition that a token can cancel.
 pub(super) struct UntilCancelled {
-    begun: Begun,
+    begun: StartedAcquire,
     token: CancelToken,
     number: Option<u64>,
     key: String,
@@ -105,7 +105,12 @@ pub(super) struct UntilCancelled {
 }
 
 impl UntilCancelled {
-    pub(super) fn new(begun: Begun, token: CancelToken, key: String, asked: Since) -> Self {
+    pub(super) fn new(
+        begun: StartedAcquire,
+        token: CancelToken,
+        key: String,
+        asked: Since,
+    ) -> Self {
         Self { begun, token, number: None, key, asked }
     }
 }
@@ -128,7 +133,7 @@ impl Future for UntilCancelled {
         let polled = Pin::new(&mut self.begun).poll(cx);
         if polled.is_pending() && self.token.is_cancelled() {
             // Withdrawn before anybody hears of it (C5).
-            self.begun = Begun::over(self.asked.clone());
+            self.begun = StartedAcquire::over(self.asked.clone());
             return Poll::Ready(Err(cancelled(&self.key, &self.asked)));
         }
         polled

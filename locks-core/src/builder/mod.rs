@@ -1,8 +1,8 @@
 //! The builder of a lock: its keys, its options, its backend.
 
 mod acquire;
-mod begun;
 mod cancel;
+mod started;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::acquire::Acquire;
-#[doc(hidden)]
-pub use self::begun::Begun;
 pub use self::cancel::CancelToken;
+#[doc(hidden)]
+pub use self::started::StartedAcquire;
 use crate::{
     Backend, KeySet, Keys, Kind, LockError, Mode, Options, OwnerId, PinnedKey, Reserve,
     SharedOwner, Wait,
@@ -56,7 +56,7 @@ struct Rare {
 enum KeyInput<'k> {
     One(Cow<'k, str>),
     /// Of the in-process engine of this process.
-    Kept(PinnedKey),
+    Pinned(PinnedKey),
     Several(KeySet),
 }
 
@@ -83,9 +83,9 @@ impl<'k> LockBuilder<'k> {
 
     /// Returns a builder for a key that its call site has looked up.
     #[doc(hidden)]
-    pub fn kept(key: PinnedKey) -> Self {
+    pub fn pinned(key: PinnedKey) -> Self {
         Self {
-            keys: KeyInput::Kept(key),
+            keys: KeyInput::Pinned(key),
             options: Options::default(),
             choice: Choice::Given(Backend::process()),
             rare: None,
@@ -480,7 +480,7 @@ impl KeyInput<'_> {
     fn lend(&self) -> Keys<'_> {
         match self {
             KeyInput::One(key) => Keys::one(key),
-            KeyInput::Kept(key) => Keys::one(key.key()),
+            KeyInput::Pinned(key) => Keys::one(key.key()),
             KeyInput::Several(set) => Keys::all(set),
         }
     }
@@ -488,7 +488,7 @@ impl KeyInput<'_> {
     fn into_owned(self) -> KeyInput<'static> {
         match self {
             KeyInput::One(key) => KeyInput::One(Cow::Owned(key.into_owned())),
-            KeyInput::Kept(key) => KeyInput::Kept(key),
+            KeyInput::Pinned(key) => KeyInput::Pinned(key),
             KeyInput::Several(set) => KeyInput::Several(set),
         }
     }

@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::pin::Pinned;
-use super::queued::{Begun, Queued, Waiting};
+use super::pin::PinnedSlot;
+use super::queued::{Attempt, PendingHold, Queued};
 use super::slot::SlotRef;
-use super::state::Ask;
-use super::upstream::{Turn, lost_error};
+use super::state::KeyRequest;
+use super::upstream::{UpstreamGrant, lost_error};
 use super::{Core, Engine, PinnedKey};
 use crate::backend::{HoldRepr, SlotHold};
 use crate::park::Spin;
@@ -24,16 +24,18 @@ impl Engine {
     /// so can be stored.
     pub fn request(&self, request: Request<'_>) -> Op<'static, Granted> {
         match self.begin(request, None, false) {
-            Begun::Granted(hold) => Op::ready(Granted::new(hold)),
+            Attempt::Granted(hold) => Op::ready(Granted::new(hold)),
             // It has been polled once.
-            Begun::Waiting(Waiting::Further(op)) => Op::later(async { op.await.map(Granted::new) }),
-            Begun::Waiting(mut waiting) => {
+            Attempt::Pending(PendingHold::Further(op)) => {
+                Op::later(async { op.await.map(Granted::new) })
+            }
+            Attempt::Pending(mut waiting) => {
                 match Pin::new(&mut waiting).poll(&mut Context::from_waker(Waker::noop())) {
                     Poll::Ready(outcome) => Op::Now(outcome.map(Granted::new)),
                     Poll::Pending => Op::later(async { waiting.await.map(Granted::new) }),
                 }
             }
-            Begun::Refused(error) => Op::failed(error),
+            Attempt::Refused(error) => Op::failed(error),
         }
     }
 
@@ -53,20 +55,20 @@ impl Engine {
 
     /// One key, held exclusively and without bounds, if it is free.
     #[inline(never)]
-    pub(crate) fn take_one(
+    pub(crate) fn try_acquire_fast(
         &self,
         key: &str,
         steals: bool,
         is_fair: bool,
         holder: FastHolder,
     ) -> Option<(SlotRef, Token)> {
-        if !self.core.swift {
+        if !self.core.has_fast_path {
             return None;
         }
         if steals {
             SystemClock::expect_thieves();
         }
-        self.core.take(key, is_fair, holder)
+        self.core.try_acquire_fast(key, is_fair, holder)
     }
 
     /// Any request, for a thread that waits itself. A single key may have been looked up before, if this
@@ -74,16 +76,16 @@ impl Engine {
     pub(crate) fn acquire_blocking(
         &self,
         request: Request<'_>,
-        kept: Option<PinnedKey>,
+        pinned: Option<PinnedKey>,
     ) -> Result<Hold, LockError> {
-        self.wait(self.begin(request, kept, true))
+        self.wait(self.begin(request, pinned, true))
     }
 
-    fn wait(&self, begun: Begun) -> Result<Hold, LockError> {
+    fn wait(&self, begun: Attempt) -> Result<Hold, LockError> {
         match begun {
-            Begun::Granted(hold) => Ok(hold),
-            Begun::Waiting(waiting) => waiting.block(),
-            Begun::Refused(error) => Err(error),
+            Attempt::Granted(hold) => Ok(hold),
+            Attempt::Pending(waiting) => waiting.block(),
+            Attempt::Refused(error) => Err(error),
         }
     }
 
@@ -92,9 +94,9 @@ impl Engine {
     pub(crate) fn begin(
         &self,
         request: Request<'_>,
-        kept: Option<PinnedKey>,
+        pinned: Option<PinnedKey>,
         parks: bool,
-    ) -> Begun {
+    ) -> Attempt {
         let core = &self.core;
         let fast = core.fast_holder(&request).zip(request.keys.single());
         let simple = request.options.is_simple();
@@ -102,11 +104,11 @@ impl Engine {
         // What is no more than plain needs no check, and its key is checked where it is new. One that has been
         // looked up is tried below.
         if simple
-            && kept.is_none()
+            && pinned.is_none()
             && let Some((holder, key)) = fast
-            && let Some((slot, token)) = core.take(key, is_fair, holder)
+            && let Some((slot, token)) = core.try_acquire_fast(key, is_fair, holder)
         {
-            return Begun::Granted(Hold::plain(slot, token));
+            return Attempt::Granted(Hold::plain(slot, token));
         }
         // The deadline counts from here on (C2).
         let mut since = None;
@@ -114,38 +116,38 @@ impl Engine {
             Wait::AtMost(limit) => Some(since.insert(core.clock.now()).after(limit)),
             Wait::Forever | Wait::Try => None,
         };
-        if !(simple && kept.is_some())
+        if !(simple && pinned.is_some())
             && let Err(error) = core.about.check(&request)
         {
-            return Begun::Refused(error);
+            return Attempt::Refused(error);
         }
         if request.options.steal_after.is_some() {
             SystemClock::expect_thieves();
         }
         // SAFETY: its call site keeps a pin for ever.
-        let mut slot = kept.map(|kept| unsafe { Pinned::new(core, kept.slot_ref()) });
+        let mut slot = pinned.map(|pinned| unsafe { PinnedSlot::new(core, pinned.slot_ref()) });
         if let Some((holder, key)) = fast {
             // A task does not look again where that would be for a look-up's sake.
             let looks = request.wait() != Wait::Try && (parks || slot.is_some());
             let spin = Spin::new(looks, parks && deadline.is_none());
             let slot = slot.get_or_insert_with(|| core.pin(key));
             if let Some(hold) = core.spin(slot.slot_ref(), slot, holder, is_fair, spin, parks) {
-                return Begun::Granted(hold);
+                return Attempt::Granted(hold);
             }
         }
-        let Request { keys, options, caller, asked } = request;
-        let since = asked.or(since);
-        let ask = Ask { asked, ..Ask::new(caller, &options) };
+        let Request { keys, options, caller, requested_at } = request;
+        let since = requested_at.or(since);
+        let ask = KeyRequest { requested_at, ..KeyRequest::new(caller, &options) };
         match (keys.single(), &core.upstream) {
             (Some(key), None) => {
                 let slot = slot.unwrap_or_else(|| core.pin(key));
-                Begun::Waiting(Waiting::One(Queued::new(slot, ask, since, deadline)))
+                Attempt::Pending(PendingHold::One(Queued::new(slot, ask, since, deadline)))
             }
             (Some(key), Some(upstream)) => {
                 let (core, upstream) = (core.clone(), upstream.clone());
-                let turn =
+                let grant =
                     core.acquire_upstream(upstream, key.into(), ask, options, since, deadline);
-                further(async { turn.await.map(Hold::slot) })
+                further(async { grant.await.map(Hold::slot) })
             }
             (None, _) => {
                 let keys = keys.iter().map(Box::from).collect();
@@ -187,12 +189,12 @@ impl Engine {
 }
 
 /// Polls once, since most of these need no more.
-fn further(future: impl Future<Output = Result<Hold, LockError>> + Send + 'static) -> Begun {
+fn further(future: impl Future<Output = Result<Hold, LockError>> + Send + 'static) -> Attempt {
     let mut op = Op::later(future);
     match Pin::new(&mut op).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Ok(hold)) => Begun::Granted(hold),
-        Poll::Ready(Err(error)) => Begun::Refused(error),
-        Poll::Pending => Begun::Waiting(Waiting::Further(op)),
+        Poll::Ready(Ok(hold)) => Attempt::Granted(hold),
+        Poll::Ready(Err(error)) => Attempt::Refused(error),
+        Poll::Pending => Attempt::Pending(PendingHold::Further(op)),
     }
 }
 
@@ -225,22 +227,22 @@ impl Core {
             return Poll::Pending;
         }
         let mut watcher = cx.as_ref().map(|cx| cx.waker().clone());
-        let turn = self.with_hold(hold, |entry| {
+        let grant = self.with_hold(hold, |entry| {
             if let Some(new) = &watcher
                 && !entry.watchers.iter().any(|watcher| watcher.will_wake(new))
             {
                 entry.watchers.extend(watcher.take());
             }
-            entry.turn
+            entry.upstream_grant
         });
         drop(watcher);
-        let (upstream, turn) = match (turn, &self.upstream) {
+        let (upstream, grant) = match (grant, &self.upstream) {
             (Err(cause), _) => return Poll::Ready(cause),
-            (Ok(Some(turn)), Some(upstream)) => (upstream, turn),
+            (Ok(Some(grant)), Some(upstream)) => (upstream, grant),
             (Ok(_), _) => return Poll::Pending,
         };
         let key = hold.slot().key();
-        let lost = upstream.poll_lost(key, turn, cx);
+        let lost = upstream.poll_lost(key, grant, cx);
         if let Poll::Ready(cause) = lost {
             self.end(key, hold.token, cause);
         }
@@ -249,13 +251,13 @@ impl Core {
 
     fn unwatch(self: &Arc<Self>, hold: &SlotHold, waker: &Waker) {
         let mut forgotten = None;
-        let turn = self.with_hold(hold, |entry| {
+        let grant = self.with_hold(hold, |entry| {
             let found = entry.watchers.iter().position(|watcher| watcher.will_wake(waker));
             forgotten = found.map(|index| entry.watchers.swap_remove(index));
-            entry.turn
+            entry.upstream_grant
         });
-        if let (Ok(Some(turn)), Some(upstream)) = (turn, &self.upstream) {
-            upstream.unwatch(hold.slot().key(), turn, waker);
+        if let (Ok(Some(grant)), Some(upstream)) = (grant, &self.upstream) {
+            upstream.unwatch(hold.slot().key(), grant, waker);
         }
     }
 
@@ -278,7 +280,7 @@ impl Core {
         Ok(())
     }
 
-    fn refresh(self: &Arc<Self>, hold: &SlotHold) -> Result<Option<Turn>, LockError> {
+    fn refresh(self: &Arc<Self>, hold: &SlotHold) -> Result<Option<UpstreamGrant>, LockError> {
         let mut frozen = self.freeze(hold.slot());
         let now = frozen.now();
         let refreshed = match frozen.lost(hold.token, hold.level) {
@@ -286,7 +288,7 @@ impl Core {
             None => {
                 let entry = frozen.hold_mut(hold.token, hold.level).expect("it is not lost");
                 entry.refresh(now);
-                Ok(entry.turn)
+                Ok(entry.upstream_grant)
             }
         };
         drop(frozen);
@@ -359,8 +361,8 @@ impl Engine {
         for hold in hold.slots() {
             match (self.core.refresh(hold), &self.core.upstream) {
                 (Err(error), _) => return Op::failed(error),
-                (Ok(Some(turn)), Some(upstream)) => {
-                    renewed.push(upstream.refresh(hold.slot().key(), turn));
+                (Ok(Some(grant)), Some(upstream)) => {
+                    renewed.push(upstream.refresh(hold.slot().key(), grant));
                 }
                 (Ok(_), _) => {}
             }
@@ -394,13 +396,13 @@ impl Engine {
             if slot.is_plainly_held(hold.token) == Some(true) {
                 continue;
             }
-            let mut turn = None;
+            let mut grant = None;
             let _ = self.core.with_hold(hold, |entry| {
                 found.extend(entry.stolen_from.iter().flatten().cloned());
-                turn = entry.turn;
+                grant = entry.upstream_grant;
             });
-            if let (Some(turn), Some(upstream)) = (turn, &self.core.upstream) {
-                found.extend(upstream.stolen_from(slot.key(), turn));
+            if let (Some(grant), Some(upstream)) = (grant, &self.core.upstream) {
+                found.extend(upstream.stolen_from(slot.key(), grant));
             }
         }
         found

@@ -101,19 +101,19 @@ impl EngineBuilder {
             self.about.capabilities.shared_owner = false;
         }
         // The fast path looks at no capabilities.
-        let swift = self.tokens.is_none()
+        let has_fast_path = self.tokens.is_none()
             && self.upstream.is_none()
             && self.about.capabilities == Capabilities::process();
         Engine {
             core: Arc::new(Core {
                 about: self.about,
-                registry: Registry::new(self.floor, swift),
+                registry: Registry::new(self.floor, has_fast_path),
                 clock: self.clock,
                 tokens: self.tokens,
                 upstream: self.upstream,
                 observer: self.observer,
                 waits: Waits::default(),
-                swift,
+                has_fast_path,
             }),
         }
     }

@@ -1,9 +1,9 @@
 //! Several keys that an upstream has granted become one grant (C11).
 
 use super::several::Taken;
-use super::turn::Bid;
-use super::upstream::{Bounds, ClaimSet, Completion, Turn, TurnEnd, Upstream};
-use crate::backend::Nested;
+use super::upstream::{Bounds, ClaimSet, Completion, Upstream, UpstreamEnd, UpstreamGrant};
+use super::upstream_acquire::UpstreamRequest;
+use crate::backend::Nesting;
 use crate::{ErrorKind, LockError, Options, Token};
 
 impl Taken {
@@ -12,11 +12,11 @@ impl Taken {
     pub(super) async fn claim(
         &mut self,
         upstream: &dyn Upstream,
-        bid: &Bid,
+        bid: &UpstreamRequest,
     ) -> Result<Option<Token>, LockError> {
-        let own = self.holds.iter().filter(|hold| hold.nested == Nested::No);
+        let own = self.holds.iter().filter(|hold| hold.nesting == Nesting::Outermost);
         let keys: Vec<Box<str>> = own.clone().map(|hold| hold.slot().key().into()).collect();
-        let nested = self.holds.iter().filter(|hold| hold.nested == Nested::Yes);
+        let nested = self.holds.iter().filter(|hold| hold.nesting == Nesting::Inner);
         let nested = nested.map(|hold| hold.token).max();
         let name = self.core.about.name.clone();
         if keys.is_empty() {
@@ -34,28 +34,28 @@ impl Taken {
         };
         let claimed = upstream.claim_set(claim).await;
         drop(edges);
-        let turn = claimed.map_err(|error| bid.waited(error, &self.core))?;
-        if let Err(error) = turn.token.granted(&keys[0]) {
+        let grant = claimed.map_err(|error| bid.waited(error, &self.core))?;
+        if let Err(error) = grant.token.granted(&keys[0]) {
             for key in &keys {
-                drop(upstream.end(key, turn, TurnEnd::UNHELD));
+                drop(upstream.end(key, grant, UpstreamEnd::UNHELD));
             }
             return Err(error);
         }
         let mut stand = true;
         for index in 0..self.holds.len() {
-            stand &= self.rename(index, turn, turn.token);
+            stand &= self.rename(index, grant, grant.token);
         }
-        if nested.is_some_and(|nested| nested >= turn.token) {
+        if nested.is_some_and(|nested| nested >= grant.token) {
             // C7: a guard's token is above all earlier ones of each of its keys.
             let why = format!("`{name}` has no tokens that grow across keys, which sets need");
             return Err(LockError::new(ErrorKind::Protocol, &*keys[0]).with_message(why));
         }
         if stand {
-            return Ok(Some(turn.token));
+            return Ok(Some(grant.token));
         }
         self.give_back(0);
         for key in &keys {
-            drop(upstream.end(key, turn, TurnEnd::UNHELD));
+            drop(upstream.end(key, grant, UpstreamEnd::UNHELD));
         }
         Ok(None)
     }
@@ -99,15 +99,15 @@ impl Taken {
     ) -> Result<bool, LockError> {
         for index in 0..self.holds.len() {
             let hold = &self.holds[index];
-            let Ok(Some(turn)) = self.core.with_hold(hold, |entry| entry.turn) else {
+            let Ok(Some(grant)) = self.core.with_hold(hold, |entry| entry.upstream_grant) else {
                 self.give_back(index);
                 return Ok(false);
             };
-            let begins = (hold.nested == Nested::No).then_some(bounds);
-            let completion = Completion { token, begins };
-            let completed = upstream.complete(hold.slot().key(), turn, completion).await;
+            let bounds = (hold.nesting == Nesting::Outermost).then_some(bounds);
+            let completion = Completion { token, bounds };
+            let completed = upstream.complete(hold.slot().key(), grant, completion).await;
             let stands = match completed.map_err(|error| (error.kind(), error)) {
-                Ok(()) => self.rename(index, turn, token),
+                Ok(()) => self.rename(index, grant, token),
                 Err((ErrorKind::Lost { cause }, _)) => {
                     self.core.end(hold.slot().key(), hold.token, cause);
                     false
@@ -132,7 +132,7 @@ impl Taken {
         let (mut own, mut others) = (Token::new(0), Token::new(0));
         for hold in &self.holds {
             let frozen = self.core.freeze(hold.slot());
-            if hold.nested == Nested::Yes {
+            if hold.nesting == Nesting::Inner {
                 others = others.max(frozen.token());
             } else {
                 own = own.max(hold.token);
@@ -145,15 +145,15 @@ impl Taken {
     }
 
     /// A member is known by the token of the whole from now on. Says whether it is still there.
-    fn rename(&mut self, index: usize, turn: Turn, token: Token) -> bool {
+    fn rename(&mut self, index: usize, grant: UpstreamGrant, token: Token) -> bool {
         let hold = &mut self.holds[index];
         let mut frozen = self.core.freeze(hold.slot());
         frozen.raise_token(token);
         let stands = match frozen.hold_mut(hold.token, hold.level) {
             Some(entry) => {
                 entry.rename(hold.token, hold.level, token);
-                if hold.nested == Nested::No {
-                    entry.turn = Some(Turn { token, ..turn });
+                if hold.nesting == Nesting::Outermost {
+                    entry.upstream_grant = Some(UpstreamGrant { token, ..grant });
                 }
                 true
             }

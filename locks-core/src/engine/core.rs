@@ -5,10 +5,10 @@ use super::builder::{Time, TokenSource};
 use super::effects::Broken;
 use super::graph::Waits;
 use super::observer::{Observer, Revoked};
-use super::pin::Pinned;
+use super::pin::PinnedSlot;
 use super::registry::Registry;
 use super::slot::{Frozen, Slot};
-use super::state::{Ended, TURNS};
+use super::state::{Ended, PROVISIONAL};
 use super::upstream::{Upstream, lost_error};
 use crate::backend::SlotHold;
 use crate::clock::{Alarm, Moment};
@@ -24,21 +24,21 @@ pub(crate) struct Core {
     pub(super) observer: Option<Arc<dyn Observer>>,
     pub(super) waits: Waits,
     /// Whether free keys are granted by the fast path.
-    pub(super) swift: bool,
+    pub(super) has_fast_path: bool,
 }
 
 impl Core {
     /// The slot of a key that has been checked.
-    pub(super) fn pin(self: &Arc<Self>, key: &str) -> Pinned {
-        // SAFETY: under the mutex of its shard, with a resident fixed.
-        let pinned = self.registry.with(key, |slot, _| unsafe { Pinned::new(self, slot) });
+    pub(super) fn pin(self: &Arc<Self>, key: &str) -> PinnedSlot {
+        // SAFETY: under the mutex of its shard, with an inline slot fixed.
+        let pinned = self.registry.with(key, |slot, _| unsafe { PinnedSlot::new(self, slot) });
         pinned.expect("the key was checked before")
     }
 
     /// The slot of a key, if it has one.
-    pub(super) fn find(self: &Arc<Self>, key: &str) -> Option<Pinned> {
-        // SAFETY: under the mutex of its shard, with a resident fixed.
-        self.registry.find(key, |slot| unsafe { Pinned::new(self, slot) })
+    pub(super) fn find(self: &Arc<Self>, key: &str) -> Option<PinnedSlot> {
+        // SAFETY: under the mutex of its shard, with an inline slot fixed.
+        self.registry.find(key, |slot| unsafe { PinnedSlot::new(self, slot) })
     }
 
     /// A token for a grant that comes after this one. It may be anybody's code that says so.
@@ -46,7 +46,7 @@ impl Core {
         let Some(source) = &self.tokens else { return Token::new(token.get() + 1) };
         let next = source.next(token);
         assert!(
-            next > token && next.get() < TURNS,
+            next > token && next.get() < PROVISIONAL,
             "C7: `TokenSource` went from {token} to {next}"
         );
         next
@@ -64,8 +64,8 @@ impl Core {
     }
 
     pub(super) fn tell_observer(&self, key: &str, lost: &Revoked) {
-        // A turn that the upstream has not granted was no hold.
-        if let Some(observer) = self.observer.as_ref().filter(|_| lost.token.get() < TURNS) {
+        // What the upstream has not granted was no hold.
+        if let Some(observer) = self.observer.as_ref().filter(|_| lost.token.get() < PROVISIONAL) {
             observer.lost(&lost.loss(key));
         }
     }
@@ -89,8 +89,8 @@ impl Core {
             hold.slot()
         } else {
             let found = self.registry.with_held(&hold, |slot| {
-                // SAFETY: under the mutex of its shard, with a resident fixed.
-                unsafe { Pinned::new(self, slot) }
+                // SAFETY: under the mutex of its shard, with an inline slot fixed.
+                unsafe { PinnedSlot::new(self, slot) }
             });
             let Some(found) = found else {
                 // Of another engine, which it is left to.
@@ -102,8 +102,8 @@ impl Core {
         let mut frozen = self.freeze(slot);
         let ended = frozen.release(hold.token, hold.level);
         // The hold is gone from here on, and only the pin keeps the slot, or its call site for ever.
-        let turn = if let Ended::Released(turn) = ended { turn } else { None };
-        match (frozen.finish(turn), ended) {
+        let grant = if let Ended::Released(grant) = ended { grant } else { None };
+        match (frozen.finish(grant), ended) {
             (Some(op), _) => op,
             (None, Ended::Released(_)) => Op::ready(()),
             (None, Ended::Lost(cause)) => Op::failed(self.lost(slot, hold.token, cause)),

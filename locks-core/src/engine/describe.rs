@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Core;
-use super::pin::Pinned;
+use super::pin::PinnedSlot;
 use super::slot::Frozen;
-use super::state::{Ask, HoldEntry, Place, Waiter};
+use super::state::{HoldEntry, KeyRequest, QueuePosition, Waiter};
 use crate::clock::Moment;
 use crate::{
     CallSite, Caller, ErrorKind, HolderInfo, LockError, LockInfo, OwnerId, ProcessInfo, WaiterInfo,
@@ -65,7 +65,7 @@ pub(super) fn holders(frozen: &Frozen<'_>) -> Vec<HolderInfo> {
 pub(super) fn in_the_way(
     kind: ErrorKind,
     frozen: &Frozen<'_>,
-    except: Option<Place>,
+    except: Option<QueuePosition>,
     site: Option<CallSite>,
 ) -> LockError {
     let now = frozen.now();
@@ -91,7 +91,7 @@ pub(super) fn info(frozen: &Frozen<'_>) -> Option<LockInfo> {
         if hold.is_granted() {
             info.holders.push(holder(hold, now));
         } else {
-            info.waiters.push(turn(hold));
+            info.waiters.push(provisional(hold));
         }
     }
     info.waiters.extend(frozen.waiters().map(|(_, found)| waiter(found, now)));
@@ -101,8 +101,8 @@ pub(super) fn info(frozen: &Frozen<'_>) -> Option<LockInfo> {
     (!empty).then_some(info)
 }
 
-/// A turn is not a hold yet: whoever has it waits for the upstream.
-pub(super) fn turn(hold: &HoldEntry) -> WaiterInfo {
+/// A provisional hold is none yet: whoever has it waits for the upstream.
+pub(super) fn provisional(hold: &HoldEntry) -> WaiterInfo {
     let level = hold.outermost();
     WaiterInfo {
         owner: level.owner,
@@ -116,7 +116,7 @@ pub(super) fn turn(hold: &HoldEntry) -> WaiterInfo {
 
 /// The error for a request of somebody who holds the key already (C9).
 #[cold]
-pub(super) fn own(frozen: &Frozen<'_>, ask: &Ask, why: Option<&str>) -> LockError {
+pub(super) fn own(frozen: &Frozen<'_>, ask: &KeyRequest, why: Option<&str>) -> LockError {
     let now = frozen.now();
     let key = frozen.slot().key();
     let asked = asked(&ask.caller, ask.mode, Duration::ZERO);
@@ -137,8 +137,8 @@ impl Core {
     pub(super) fn list(self: &Arc<Self>, query: &crate::Query) -> Vec<LockInfo> {
         let mut found = Vec::new();
         let mut slots = Vec::new();
-        // SAFETY: under the mutex of its shard, with a resident fixed.
-        self.registry.select(query, |slot| slots.push(unsafe { Pinned::new(self, slot) }));
+        // SAFETY: under the mutex of its shard, with an inline slot fixed.
+        self.registry.select(query, |slot| slots.push(unsafe { PinnedSlot::new(self, slot) }));
         for slot in slots {
             found.extend(info(&self.freeze(&slot)));
         }

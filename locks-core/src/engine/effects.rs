@@ -7,7 +7,7 @@ use std::task::Waker;
 use std::thread;
 
 use super::observer::Revoked;
-use super::upstream::Turn;
+use super::upstream::UpstreamGrant;
 use crate::{KeySet, LostCause, Token};
 
 /// Mostly there is one waiter to wake, or none, and nothing else.
@@ -26,7 +26,7 @@ pub(super) type Broken = (Arc<KeySet>, Token, LostCause);
 #[derive(Default)]
 pub(super) struct More {
     /// Grants of the upstream that have ended here, and whether their keys stay reserved: an errand each.
-    pub(super) ended: Vec<(Turn, bool)>,
+    pub(super) ended: Vec<(UpstreamGrant, bool)>,
     /// Whether a token is to be drawn: an errand.
     pub(super) draws: bool,
     pub(super) wakers: Vec<Waker>,

@@ -6,9 +6,9 @@ use smallvec::SmallVec;
 
 use super::Core;
 use super::describe;
-use super::pin::Pinned;
+use super::pin::PinnedSlot;
 use super::slot::{SlotRef, StateGuard};
-use super::state::{HoldEntry, Place, State, Units, Waiter};
+use super::state::{HoldEntry, QueuePosition, State, Units, Waiter};
 use crate::clock::Moment;
 use crate::identity::Within;
 use crate::sync::Mutex;
@@ -23,24 +23,24 @@ use crate::{DeadlockStep, Mode, OwnerId, Token};
 ///   else sees those slots.
 /// * G3: who has an entry has a pin of its slot, and takes the entry out first.
 pub(super) struct Waits {
-    tables: Box<[Table]>,
+    tables: Box<[WaitTable]>,
     confirming: Mutex<()>,
 }
 
 /// Those of some identities; on a cache line of its own.
 #[derive(Default)]
 #[repr(align(64))]
-struct Table(Mutex<Vec<Entry>>);
+struct WaitTable(Mutex<Vec<WaitEntry>>);
 
-struct Entry {
+struct WaitEntry {
     owner: OwnerId,
-    wait: Wait,
+    wait: WaitId,
     /// Whether it is not known which thread or scope it blocks: there is nobody but the owner.
     is_alone: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Wait {
+struct WaitId {
     slot: SlotRef,
     site: WaitSite,
 }
@@ -48,9 +48,9 @@ struct Wait {
 /// Where somebody waits for a key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum WaitSite {
-    InQueue(Place),
-    /// At the upstream, with the turn of this name, beside holds that it may steal.
-    WithTurn(Token),
+    InQueue(QueuePosition),
+    /// At the upstream, with the provisional hold of this name, beside holds that it may steal.
+    Provisional(Token),
 }
 
 /// Those who hold a key.
@@ -58,7 +58,7 @@ pub(super) type Owners = SmallVec<[OwnerId; 2]>;
 
 /// An entered wait; dropping it takes it out.
 pub(super) struct Edge {
-    slot: Pinned,
+    slot: PinnedSlot,
     site: WaitSite,
     within: Within,
 }
@@ -67,8 +67,8 @@ impl Edge {
     /// Enters a wait for a key that these held when it queued; `None` if it blocks nobody. `Err`: it would
     /// never end, and why; it has left the queue then.
     pub(super) fn enter(
-        slot: &Pinned,
-        place: Place,
+        slot: &PinnedSlot,
+        place: QueuePosition,
         within: Within,
         holders: &Owners,
     ) -> Result<Option<Box<Self>>, Vec<DeadlockStep>> {
@@ -89,25 +89,25 @@ impl Edge {
         }
     }
 
-    /// Enters the wait of a thief that is at the upstream, beside whoever else has a turn of the key.
+    /// Enters the wait of a thief that is at the upstream, beside whoever else has a provisional hold of the key.
     /// It closes no cycle: whoever is granted the key first and goes on to wait enters later.
-    pub(super) fn enter_turn(slot: Pinned, turn: Token, within: Within) -> Self {
-        Self::publish(slot, WaitSite::WithTurn(turn), within)
+    pub(super) fn enter_provisional(slot: PinnedSlot, name: Token, within: Within) -> Self {
+        Self::publish(slot, WaitSite::Provisional(name), within)
     }
 
-    fn publish(slot: Pinned, site: WaitSite, within: Within) -> Self {
+    fn publish(slot: PinnedSlot, site: WaitSite, within: Within) -> Self {
         let edge = Self { slot, site, within };
         let wait = edge.wait();
         for owner in &edge.within {
             let owner = *owner;
-            let entry = Entry { owner, wait, is_alone: edge.within.len() == 1 };
+            let entry = WaitEntry { owner, wait, is_alone: edge.within.len() == 1 };
             edge.slot.core().waits.table(owner).lock().push(entry);
         }
         edge
     }
 
-    fn wait(&self) -> Wait {
-        Wait { slot: self.slot.slot_ref(), site: self.site }
+    fn wait(&self) -> WaitId {
+        WaitId { slot: self.slot.slot_ref(), site: self.site }
     }
 }
 
@@ -128,7 +128,7 @@ impl Drop for Edge {
 impl Default for Waits {
     fn default() -> Self {
         let explored = cfg!(any(loom, shuttle));
-        let tables = (0..if explored { 1 } else { TABLES }).map(|_| Table::default()).collect();
+        let tables = (0..if explored { 1 } else { TABLES }).map(|_| WaitTable::default()).collect();
         Self { tables, confirming: Mutex::new(()) }
     }
 }
@@ -136,7 +136,7 @@ impl Default for Waits {
 const TABLES: usize = 32;
 
 impl Waits {
-    fn table(&self, owner: OwnerId) -> &Mutex<Vec<Entry>> {
+    fn table(&self, owner: OwnerId) -> &Mutex<Vec<WaitEntry>> {
         &self.tables[owner.spread() as usize % self.tables.len()].0
     }
 
@@ -147,9 +147,9 @@ impl Waits {
 
     /// Whether a wait is part of a cycle; if so, it is taken out of its queue.
     #[cold]
-    fn confirm(&self, slot: &Pinned, place: Place) -> Option<Vec<DeadlockStep>> {
+    fn confirm(&self, slot: &PinnedSlot, place: QueuePosition) -> Option<Vec<DeadlockStep>> {
         let now = slot.core().clock.now();
-        let start = Wait { slot: slot.slot_ref(), site: WaitSite::InQueue(place) };
+        let start = WaitId { slot: slot.slot_ref(), site: WaitSite::InQueue(place) };
         let one_at_a_time = self.confirming.lock();
         let mut slots = vec![slot.clone()];
         loop {
@@ -180,12 +180,12 @@ impl Waits {
 struct Search<'a> {
     waits: &'a Waits,
     core: &'a std::sync::Arc<Core>,
-    slots: &'a [Pinned],
+    slots: &'a [PinnedSlot],
     states: &'a [StateGuard<'a>],
-    reached: Vec<Wait>,
-    stands: HashMap<Wait, usize>,
+    reached: Vec<WaitId>,
+    stands: HashMap<WaitId, usize>,
     /// Those that turn out to matter as well.
-    unseen: Vec<Pinned>,
+    unseen: Vec<PinnedSlot>,
 }
 
 /// Where the wait stands that a search begins at.
@@ -209,7 +209,7 @@ impl<'a> Search<'a> {
     fn new(
         waits: &'a Waits,
         core: &'a std::sync::Arc<Core>,
-        slots: &'a [Pinned],
+        slots: &'a [PinnedSlot],
         states: &'a [StateGuard<'a>],
     ) -> Self {
         let (reached, stands, unseen) = (Vec::new(), HashMap::new(), Vec::new());
@@ -217,7 +217,7 @@ impl<'a> Search<'a> {
     }
 
     /// The waits that can be reached from `start`, with what is in the way of each.
-    fn explore(&mut self, start: Wait) -> Vec<Node> {
+    fn explore(&mut self, start: WaitId) -> Vec<Node> {
         self.reached.push(start);
         self.stands.insert(start, START);
         let mut nodes = Vec::new();
@@ -232,11 +232,11 @@ impl<'a> Search<'a> {
         self.states[index].as_deref()
     }
 
-    fn node(&mut self, wait: Wait) -> Node {
+    fn node(&mut self, wait: WaitId) -> Node {
         // It is not locked yet; or nobody waits there any more.
         let Some(state) = self.state(wait.slot) else { return Node::default() };
         match wait.site {
-            WaitSite::WithTurn(turn) => self.turn_node(state, turn),
+            WaitSite::Provisional(name) => self.provisional_node(state, name),
             WaitSite::InQueue(place) => match state.waiter(place) {
                 // It has been granted meanwhile, and waits for nobody.
                 None => Node::default(),
@@ -255,8 +255,8 @@ impl<'a> Search<'a> {
 
     /// A thief at the upstream waits for as long as what is in its way does not age: for parts of
     /// what is not complete (C11).
-    fn turn_node(&mut self, state: &State, turn: Token) -> Node {
-        let Some(thief) = state.holds().iter().find(|hold| hold.token == turn) else {
+    fn provisional_node(&mut self, state: &State, name: Token) -> Node {
+        let Some(thief) = state.holds().iter().find(|hold| hold.token == name) else {
             return Node::default();
         };
         let exclusive = |hold: &HoldEntry| hold.mode == Mode::Exclusive;
@@ -272,11 +272,11 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// A hold with the waits that keep it from ending; in the way of a waiter, or of a thief's turn.
+    /// A hold with the waits that keep it from ending; in the way of a waiter, or of a thief's provisional hold.
     fn blocker(&mut self, hold: &HoldEntry, waiter: Option<&Waiter>) -> Blocker {
         let mut leads_to = Vec::new();
         if hold.ends_at.is_none() {
-            // A waiter that may nest waits for the guards inside its own only, or for a turn to become a
+            // A waiter that may nest waits for the guards inside its own only, or for a provisional hold to become a
             // grant (C9).
             let nests = waiter.map(|waiter| &waiter.ask).filter(|ask| ask.reentrant);
             let nests = nests.map(|ask| &ask.caller).filter(|caller| !hold.lets_in(caller));
@@ -299,15 +299,16 @@ impl<'a> Search<'a> {
     }
 
     /// Where this wait, whose table is locked, stands in `reached`: at its end, if it is new there.
-    fn stand(&mut self, wait: Wait) -> usize {
+    fn stand(&mut self, wait: WaitId) -> usize {
         let end = self.reached.len();
         let stand = *self.stands.entry(wait).or_insert(end);
         if stand == end {
             self.reached.push(wait);
-            let is_known = |slots: &[Pinned]| slots.iter().any(|slot| slot.slot_ref() == wait.slot);
+            let is_known =
+                |slots: &[PinnedSlot]| slots.iter().any(|slot| slot.slot_ref() == wait.slot);
             if !is_known(self.slots) && !is_known(&self.unseen) {
                 // SAFETY: its table is locked, so whoever has entered it has a pin until then (G3).
-                self.unseen.push(unsafe { Pinned::new(self.core, wait.slot) });
+                self.unseen.push(unsafe { PinnedSlot::new(self.core, wait.slot) });
             }
         }
         stand
@@ -325,7 +326,7 @@ impl Node {
 /// Those in the queue before `waiter` whom it does not overtake and who do not steal their way in.
 fn ahead<'a>(
     state: &'a State,
-    place: Place,
+    place: QueuePosition,
     waiter: &Waiter,
 ) -> impl Iterator<Item = &'a Waiter> + use<'a> {
     let waits_in_line = waiter.ask.fair != Some(false);
@@ -336,7 +337,7 @@ fn ahead<'a>(
 /// The holds that `waiter` waits for: those that conflict with it, or with whoever is before it.
 fn in_the_way<'a>(
     state: &'a State,
-    place: Place,
+    place: QueuePosition,
     waiter: &Waiter,
 ) -> impl Iterator<Item = &'a HoldEntry> + use<'a> {
     let mode = waiter.ask.mode;
@@ -350,7 +351,7 @@ fn in_the_way<'a>(
 }
 
 /// How many holds that never end leave `waiter` and whoever is before it a permit each (C16).
-fn tolerated(state: &State, place: Place, waiter: &Waiter) -> usize {
+fn tolerated(state: &State, place: QueuePosition, waiter: &Waiter) -> usize {
     let waiters = ahead(state, place, waiter).chain([waiter]);
     let beside = |mode: Mode| match mode {
         Mode::Permit { of } => of as usize - 1,
@@ -423,7 +424,7 @@ fn describe(search: &Search<'_>, step: (usize, Token), now: Moment) -> Option<De
     let hold = |token| state.holds().iter().find(|hold| hold.token == token);
     let waiter = match wait.site {
         WaitSite::InQueue(place) => describe::waiter(state.waiter(place)?, now),
-        WaitSite::WithTurn(turn) => describe::turn(hold(turn)?),
+        WaitSite::Provisional(name) => describe::provisional(hold(name)?),
     };
     Some(DeadlockStep::new(slot.key(), waiter, describe::holder(hold(token)?, now)))
 }

@@ -11,20 +11,20 @@ mod completion;
 mod core;
 mod describe;
 mod effects;
+mod fast_path;
 mod graph;
+mod inline_slot;
 mod observer;
 mod pin;
-mod pinned;
+mod pinned_key;
 mod queued;
 mod records;
 mod registry;
-mod resident;
 mod several;
 mod slot;
 mod state;
-mod swift;
-mod turn;
 mod upstream;
+mod upstream_acquire;
 
 use std::fmt;
 use std::sync::{Arc, LazyLock, Weak};
@@ -33,11 +33,13 @@ pub use self::builder::{EngineBuilder, TokenSource};
 pub(crate) use self::core::Core;
 pub(crate) use self::effects::Calls;
 pub use self::observer::{Loss, Observer};
-pub use self::pinned::PinnedKey;
-pub(crate) use self::queued::{Begun, Waiting};
+pub use self::pinned_key::PinnedKey;
+pub(crate) use self::queued::{Attempt, PendingHold};
 pub use self::records::HoldRecord;
 pub(crate) use self::slot::{Slot, SlotRef};
-pub use self::upstream::{Bounds, Claim, ClaimSet, Completion, Turn, TurnEnd, Upstream};
+pub use self::upstream::{
+    Bounds, Claim, ClaimSet, Completion, Upstream, UpstreamEnd, UpstreamGrant,
+};
 use crate::{BackendInfo, Capabilities, LostCause, Token};
 
 /// The in-process backend: queues, shared and exclusive holds, permits, stealing, re-entry, deadlock
@@ -106,7 +108,7 @@ impl Engine {
     #[cfg(any(loom, shuttle))]
     #[doc(hidden)]
     pub fn keep(&self, key: &str) -> bool {
-        self.core.registry.keep(key).is_some()
+        self.core.registry.pin_forever(key).is_some()
     }
 
     /// Returns the number of keys in memory: those in use, and those that a call site has pinned

@@ -6,55 +6,55 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::graph::{Edge, Owners};
-use super::pin::Pinned;
+use super::pin::PinnedSlot;
 use super::slot::{Frozen, Slot};
-use super::state::{Answer, Ask, Grant, HoldEntry, Outcome, Place, Refusal, Waiter};
+use super::state::{Answer, Grant, HoldEntry, KeyRequest, Outcome, QueuePosition, Refusal, Waiter};
 use super::upstream::lost_error;
 use super::{Core, describe};
-use crate::backend::{Nested, SlotHold};
+use crate::backend::{Nesting, SlotHold};
 use crate::clock::{Alarm, Moment};
 use crate::error::permits_mismatch;
 use crate::park::Parker;
 use crate::{ErrorKind, Hold, LockError, Op};
 
 /// What comes of a request at once.
-pub(crate) enum Begun {
+pub(crate) enum Attempt {
     Granted(Hold),
-    Waiting(Waiting),
+    Pending(PendingHold),
     Refused(LockError),
 }
 
 /// A request that waits. Dropping it withdraws it (C5).
-pub(crate) enum Waiting {
+pub(crate) enum PendingHold {
     One(Queued),
     /// For several keys, or for the upstream.
     Further(Op<'static, Hold>),
 }
 
-impl Future for Waiting {
+impl Future for PendingHold {
     type Output = Result<Hold, LockError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
-            Waiting::One(queued) => Pin::new(queued).poll(cx).map_ok(Hold::slot),
-            Waiting::Further(op) => Pin::new(op).poll(cx),
+            PendingHold::One(queued) => Pin::new(queued).poll(cx).map_ok(Hold::slot),
+            PendingHold::Further(op) => Pin::new(op).poll(cx),
         }
     }
 }
 
-impl Waiting {
+impl PendingHold {
     /// Waits on this thread.
     pub(super) fn block(self) -> Result<Hold, LockError> {
         match self {
-            Waiting::One(queued) => queued.block().map(Hold::slot),
-            Waiting::Further(op) => op.block(),
+            PendingHold::One(queued) => queued.block().map(Hold::slot),
+            PendingHold::Further(op) => op.block(),
         }
     }
 }
 
 /// A request for one key, which may have to queue.
 pub(crate) struct Queued {
-    stage: Stage,
+    stage: QueuedStage,
     /// Since when it waits; from its first step on, unless it was given.
     since: Option<Moment>,
     deadline: Option<Moment>,
@@ -63,14 +63,14 @@ pub(crate) struct Queued {
     /// For the deadline.
     alarm: Option<Box<(Alarm, Waker)>>,
     edge: Option<Box<Edge>>,
-    slot: Pinned,
+    slot: PinnedSlot,
 }
 
-enum Stage {
+enum QueuedStage {
     /// It has not asked yet.
     Asking(Arc<Waiter>),
     /// It stands in the queue, or has a grant to take.
-    Placed(Arc<Waiter>, Place),
+    Placed(Arc<Waiter>, QueuePosition),
     Over,
 }
 
@@ -83,12 +83,12 @@ enum Stepped {
 }
 
 /// A hold that is given back if it is not handed on: should somebody's code panic before.
-pub(super) struct Kept<'a> {
+pub(super) struct ReleaseOnDrop<'a> {
     core: &'a Arc<Core>,
     hold: Option<SlotHold>,
 }
 
-impl<'a> Kept<'a> {
+impl<'a> ReleaseOnDrop<'a> {
     pub(super) fn new(core: &'a Arc<Core>, hold: SlotHold) -> Self {
         Self { core, hold: Some(hold) }
     }
@@ -102,7 +102,7 @@ impl<'a> Kept<'a> {
     }
 }
 
-impl Drop for Kept<'_> {
+impl Drop for ReleaseOnDrop<'_> {
     fn drop(&mut self) {
         if let Some(hold) = self.hold.take() {
             drop(self.core.release(hold));
@@ -112,7 +112,7 @@ impl Drop for Kept<'_> {
 
 impl Core {
     #[cold]
-    fn refuse(&self, refusal: Refusal, ask: &Ask, frozen: &Frozen<'_>) -> LockError {
+    fn refuse(&self, refusal: Refusal, ask: &KeyRequest, frozen: &Frozen<'_>) -> LockError {
         let key = frozen.slot().key();
         match refusal {
             Refusal::Contended => {
@@ -136,20 +136,20 @@ impl Core {
     }
 }
 
-fn hold(slot: &Pinned, Grant { token, level }: Grant) -> SlotHold {
-    let nested = if level == 0 { Nested::No } else { Nested::Yes };
-    SlotHold { slot: slot.slot_ref(), token, level, nested }
+fn hold(slot: &PinnedSlot, Grant { token, level }: Grant) -> SlotHold {
+    let nesting = if level == 0 { Nesting::Outermost } else { Nesting::Inner };
+    SlotHold { slot: slot.slot_ref(), token, level, nesting }
 }
 
 impl Queued {
     /// Asks when it is first polled.
     pub(super) fn new(
-        slot: Pinned,
-        ask: Ask,
+        slot: PinnedSlot,
+        ask: KeyRequest,
         since: Option<Moment>,
         deadline: Option<Moment>,
     ) -> Self {
-        let stage = Stage::Asking(Waiter::new(ask));
+        let stage = QueuedStage::Asking(Waiter::new(ask));
         Self { stage, since, deadline, sees_errand_out: false, alarm: None, edge: None, slot }
     }
 
@@ -157,13 +157,13 @@ impl Queued {
     fn step(&mut self, waker: &Waker) -> Stepped {
         loop {
             let stepped = match &self.stage {
-                Stage::Placed(waiter, _) => match waiter.take() {
+                QueuedStage::Placed(waiter, _) => match waiter.take() {
                     Outcome::Waiting => self.look(waker),
                     Outcome::Granted(grant) => Some(self.granted(grant)),
                     Outcome::Revoked => self.ask_again(),
                 },
-                Stage::Asking(_) => self.ask(waker),
-                Stage::Over => panic!("polled after it had completed"),
+                QueuedStage::Asking(_) => self.ask(waker),
+                QueuedStage::Over => panic!("polled after it had completed"),
             };
             if let Some(stepped) = stepped {
                 return stepped;
@@ -173,7 +173,8 @@ impl Queued {
 
     /// `None`: its time is over already, and it is to look once.
     fn ask(&mut self, waker: &Waker) -> Option<Stepped> {
-        let Stage::Asking(mut waiter) = std::mem::replace(&mut self.stage, Stage::Over) else {
+        let QueuedStage::Asking(mut waiter) = std::mem::replace(&mut self.stage, QueuedStage::Over)
+        else {
             unreachable!("it has not asked");
         };
         let core = self.slot.core();
@@ -201,7 +202,7 @@ impl Queued {
         let place = match answer {
             Answer::Queued(place) => place,
             Answer::Granted(grant) => {
-                let kept = Kept::new(core, hold(&self.slot, grant));
+                let kept = ReleaseOnDrop::new(core, hold(&self.slot, grant));
                 drop(frozen);
                 return Some(Stepped::Granted(kept.hand_on()));
             }
@@ -219,11 +220,11 @@ impl Queued {
                 return Some(Stepped::Refused(refused));
             }
             // It waits for nobody, so there is no cycle to look for.
-            self.stage = Stage::Placed(waiter, place);
+            self.stage = QueuedStage::Placed(waiter, place);
             return Some(Stepped::Waiting);
         }
         let owners = frozen.holds().iter().flat_map(HoldEntry::runs_as).collect();
-        self.stage = Stage::Placed(waiter.clone(), place);
+        self.stage = QueuedStage::Placed(waiter.clone(), place);
         drop(frozen);
         let entered = self.enter(waiter, place, &owners);
         let is_late = self.deadline.is_some_and(|deadline| deadline <= now);
@@ -231,16 +232,21 @@ impl Queued {
     }
 
     /// It has queued, behind these: now it is seen whether that wait could end (C10).
-    fn enter(&mut self, waiter: Arc<Waiter>, place: Place, holders: &Owners) -> Option<Stepped> {
+    fn enter(
+        &mut self,
+        waiter: Arc<Waiter>,
+        place: QueuePosition,
+        holders: &Owners,
+    ) -> Option<Stepped> {
         let (blocks, site) = (waiter.ask.caller.blocks(), waiter.ask.caller.site);
-        self.stage = Stage::Placed(waiter, place);
+        self.stage = QueuedStage::Placed(waiter, place);
         match Edge::enter(&self.slot, place, blocks, holders) {
             Ok(edge) => {
                 self.edge = edge;
                 Some(Stepped::Waiting)
             }
             Err(cycle) => {
-                self.stage = Stage::Over;
+                self.stage = QueuedStage::Over;
                 let error = LockError::new(ErrorKind::Deadlock, self.slot.key()).with_cycle(cycle);
                 Some(Stepped::Refused(match site {
                     Some(site) => error.with_site(site),
@@ -252,7 +258,9 @@ impl Queued {
 
     fn look(&mut self, waker: &Waker) -> Option<Stepped> {
         // It keeps its place while it looks, to be given up should the clock panic.
-        let Stage::Placed(waiter, place) = &self.stage else { unreachable!("it has a place") };
+        let QueuedStage::Placed(waiter, place) = &self.stage else {
+            unreachable!("it has a place")
+        };
         if self.deadline.is_none()
             && self.slot.is_waited_for()
             && self.slot.stay(*place, waker.clone())
@@ -264,8 +272,8 @@ impl Queued {
         let now = frozen.now();
         match frozen.look(*place, waiter, waker) {
             Outcome::Granted(grant) => {
-                self.stage = Stage::Over;
-                let kept = Kept::new(self.slot.core(), hold(&self.slot, grant));
+                self.stage = QueuedStage::Over;
+                let kept = ReleaseOnDrop::new(self.slot.core(), hold(&self.slot, grant));
                 drop(frozen);
                 (self.edge, self.alarm) = (None, None);
                 Some(Stepped::Granted(kept.hand_on()))
@@ -279,7 +287,7 @@ impl Queued {
                 let kind = if waits { ErrorKind::Timeout } else { ErrorKind::Contended };
                 let error = describe::in_the_way(kind, &frozen, Some(*place), site);
                 frozen.withdraw(*place, waiter);
-                self.stage = Stage::Over;
+                self.stage = QueuedStage::Over;
                 drop(frozen);
                 (self.edge, self.alarm) = (None, None);
                 let waited = now.since(self.since.unwrap_or(now));
@@ -294,17 +302,17 @@ impl Queued {
     }
 
     fn granted(&mut self, grant: Grant) -> Stepped {
-        self.stage = Stage::Over;
-        let kept = Kept::new(self.slot.core(), hold(&self.slot, grant));
+        self.stage = QueuedStage::Over;
+        let kept = ReleaseOnDrop::new(self.slot.core(), hold(&self.slot, grant));
         (self.edge, self.alarm) = (None, None);
         Stepped::Granted(kept.hand_on())
     }
 
     /// It has had the key without knowing it, and lost it (C8).
     fn ask_again(&mut self) -> Option<Stepped> {
-        if let Stage::Placed(waiter, _) = &self.stage {
-            let ask = Ask { asked: Some(waiter.since), ..waiter.ask.clone() };
-            self.stage = Stage::Asking(Waiter::new(ask));
+        if let QueuedStage::Placed(waiter, _) = &self.stage {
+            let ask = KeyRequest { requested_at: Some(waiter.since), ..waiter.ask.clone() };
+            self.stage = QueuedStage::Asking(Waiter::new(ask));
             self.edge = None;
         }
         None
@@ -332,7 +340,7 @@ impl Queued {
 
     /// When its steal is due.
     fn due(&self) -> Option<Moment> {
-        let Stage::Placed(waiter, place) = &self.stage else { return None };
+        let QueuedStage::Placed(waiter, place) = &self.stage else { return None };
         waiter.ask.steal_after?;
         self.slot.core().freeze(&self.slot).due_at(*place)
     }
@@ -364,7 +372,9 @@ impl Future for Queued {
 
 impl Drop for Queued {
     fn drop(&mut self) {
-        if let Stage::Placed(waiter, place) = std::mem::replace(&mut self.stage, Stage::Over) {
+        if let QueuedStage::Placed(waiter, place) =
+            std::mem::replace(&mut self.stage, QueuedStage::Over)
+        {
             let slot = &self.slot;
             slot.core().freeze(slot).withdraw(place, &waiter);
         }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::describe;
-use super::pin::Pinned;
-use super::state::Misfit;
+use super::pin::PinnedSlot;
+use super::state::RestoreError;
 use super::upstream::lost_error;
 use super::{Core, Engine};
-use crate::backend::{Hold, HoldRepr, Nested, SlotHold};
+use crate::backend::{Hold, HoldRepr, Nesting, SlotHold};
 use crate::clock::Moment;
 use crate::error::permits_mismatch;
 use crate::{
@@ -130,8 +130,9 @@ impl Engine {
     pub fn reservations(&self) -> Vec<(String, Mode, Token, Moment)> {
         let core = &self.core;
         let mut slots = Vec::new();
-        // SAFETY: under the mutex of its shard, with a resident fixed.
-        core.registry.select(&Query::All, |slot| slots.push(unsafe { Pinned::new(core, slot) }));
+        // SAFETY: under the mutex of its shard, with an inline slot fixed.
+        core.registry
+            .select(&Query::All, |slot| slots.push(unsafe { PinnedSlot::new(core, slot) }));
         let mut found = Vec::<(String, Mode, Token, Moment)>::new();
         for slot in slots {
             let frozen = core.freeze(&slot);
@@ -201,18 +202,18 @@ impl Core {
         let mut frozen = self.freeze(&slot);
         let restored = frozen.restore(record, set);
         let restored = restored.map_err(|misfit| {
-            let token = if misfit == Misfit::NotNested { record.outer } else { record.token };
+            let token = if misfit == RestoreError::NotNested { record.outer } else { record.token };
             refuse(misfit, &frozen, (record.mode, token))
         });
         drop(frozen);
-        let nested = if record.nested { Nested::Yes } else { Nested::No };
-        Ok(SlotHold { slot: slot.slot_ref(), token: record.token, level: restored?, nested })
+        let nesting = if record.nested { Nesting::Inner } else { Nesting::Outermost };
+        Ok(SlotHold { slot: slot.slot_ref(), token: record.token, level: restored?, nesting })
     }
 
     fn take_back(self: &Arc<Self>, hold: SlotHold) {
         // The hold is gone before the mutex is let go, and only a pin keeps the slot.
-        // SAFETY: under the mutex of its shard, with a resident fixed.
-        let pin = |slot| unsafe { Pinned::new(self, slot) };
+        // SAFETY: under the mutex of its shard, with an inline slot fixed.
+        let pin = |slot| unsafe { PinnedSlot::new(self, slot) };
         let Some(slot) = self.registry.with_held(&hold, pin) else { return };
         self.freeze(&slot).take_back(hold.token, hold.level);
     }
@@ -221,18 +222,18 @@ impl Core {
 /// The error for what cannot be put back.
 #[cold]
 fn refuse(
-    misfit: Misfit,
+    misfit: RestoreError,
     frozen: &super::slot::Frozen<'_>,
     (mode, token): (Mode, Token),
 ) -> LockError {
     let key = frozen.slot().key();
     match misfit {
-        Misfit::Contended => {
+        RestoreError::Contended => {
             describe::in_the_way(ErrorKind::Contended, frozen, None, None).with_token(token)
         }
-        Misfit::PermitsMismatch => permits_mismatch(key, mode),
-        Misfit::NotNested => lost_error(key, token, LostCause::Forgotten),
-        Misfit::NoToken => token.not_followed(key),
+        RestoreError::PermitsMismatch => permits_mismatch(key, mode),
+        RestoreError::NotNested => lost_error(key, token, LostCause::Forgotten),
+        RestoreError::NoToken => token.not_followed(key),
     }
 }
 

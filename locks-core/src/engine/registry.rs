@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use hashbrown::HashTable;
 
-use super::resident::Resident;
+use super::inline_slot::InlineSlot;
 use super::slot::{Slot, SlotRef};
 use crate::backend::SlotHold;
 use crate::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use crate::{Query, Token, check_key};
 
 /// The keys of an engine that are in use.
 ///
-/// A key is looked after by the resident of its shard if that is free, and else by a slot of its own
+/// A key is looked after by the inline slot of its shard if that is free, and else by a slot of its own
 /// in the shard's table, which goes when the key is idle.
 pub(super) struct Registry {
     shards: Box<[Shard]>,
@@ -25,10 +25,10 @@ pub(super) struct Registry {
 /// the fast path needs comes first.
 #[repr(C, align(64))]
 struct Shard {
-    resident: Resident,
-    /// The [bits](bit) of all keys in the table, and maybe others: whoever takes the resident over
+    inline_slot: InlineSlot,
+    /// The [bits](bit) of all keys in the table, and maybe others: whoever takes the inline slot over
     /// has found the bit of the key unset.
-    told: AtomicU64,
+    maybe_present: AtomicU64,
     /// No less than any token granted for a key of this shard by a slot that is gone (C7).
     floor: AtomicU64,
     /// I1: every slot in it is alive; it is freed by whoever takes it out.
@@ -48,13 +48,13 @@ impl Registry {
         let explored = cfg!(any(loom, shuttle));
         let count = if explored { 1 } else { (cores * 32).next_power_of_two().clamp(64, 256) };
         let shard = |index| Shard {
-            resident: Resident::new(index as u8, barges),
-            told: AtomicU64::new(0),
+            inline_slot: InlineSlot::new(index as u8, barges),
+            maybe_present: AtomicU64::new(0),
             floor: AtomicU64::new(floor.get()),
             table: Mutex::new(Table::new()),
         };
         let shards = (0..count).map(shard).collect::<Box<[Shard]>>();
-        shards.iter().for_each(|shard| shard.resident.settle_in());
+        shards.iter().for_each(|shard| shard.inline_slot.expose());
         Self { shards, hasher: RandomState::default(), barges }
     }
 
@@ -63,9 +63,9 @@ impl Registry {
     pub(super) fn take_over(&self, key: &str) -> Option<(SlotRef, Token)> {
         let hash = self.hash(key);
         let shard = &self.shards[self.index(hash)];
-        let told = || shard.told.load(Ordering::Relaxed) & bit(hash) != 0;
-        let token = shard.resident.take_over(key, &shard.floor, told)?;
-        Some((shard.resident.slot_ref(), token))
+        let maybe_present = || shard.maybe_present.load(Ordering::Relaxed) & bit(hash) != 0;
+        let token = shard.inline_slot.take_over(key, &shard.floor, maybe_present)?;
+        Some((shard.inline_slot.slot_ref(), token))
     }
 
     /// Calls `use_it` with the slot of `key`, which gets one if it has none, under the mutex of its
@@ -79,17 +79,17 @@ impl Registry {
             return Some(use_it(slot, unsafe { slot.get() }));
         }
         check_key(key).ok()?;
-        let told = shard.told.load(Ordering::Relaxed);
-        // R1: before the resident is looked at.
-        shard.told.store(told | bit(hash), Ordering::Relaxed);
-        let fixed = Fixed::new(&shard.resident);
+        let maybe_present = shard.maybe_present.load(Ordering::Relaxed);
+        // R1: before the inline slot is looked at.
+        shard.maybe_present.store(maybe_present | bit(hash), Ordering::Relaxed);
+        let fixed = Fixed::new(&shard.inline_slot);
         let lives_here = match fixed.key() {
             Some(found) => found == key,
-            None => shard.resident.assign(key, shard.floor()),
+            None => shard.inline_slot.assign(key, shard.floor()),
         };
         if lives_here {
-            shard.told.store(told, Ordering::Relaxed);
-            return Some(use_it(shard.resident.slot_ref(), shard.resident.slot()));
+            shard.maybe_present.store(maybe_present, Ordering::Relaxed);
+            return Some(use_it(shard.inline_slot.slot_ref(), shard.inline_slot.slot()));
         }
         let slot = self.insert(shard, &mut table, key, hash);
         // SAFETY: as above.
@@ -97,27 +97,27 @@ impl Registry {
     }
 
     /// The slot of a key that has been checked, for a call site that keeps it: always one of the
-    /// table, since the resident would be lost to all other keys. `None`: not now, the key has the
-    /// resident.
-    pub(super) fn keep(&self, key: &str) -> Option<SlotRef> {
+    /// table, since the inline slot would be lost to all other keys. `None`: not now, the key has the
+    /// inline slot.
+    pub(super) fn pin_forever(&self, key: &str) -> Option<SlotRef> {
         let hash = self.hash(key);
         let shard = &self.shards[self.index(hash)];
         let mut table = shard.table.lock();
         let slot = match find(&table, hash, key) {
             Some(slot) => slot,
             None => {
-                let told = shard.told.load(Ordering::Relaxed);
-                // R1: before the resident is looked at.
-                shard.told.store(told | bit(hash), Ordering::Relaxed);
-                if Fixed::new(&shard.resident).key() == Some(key) {
-                    shard.told.store(told, Ordering::Relaxed);
+                let maybe_present = shard.maybe_present.load(Ordering::Relaxed);
+                // R1: before the inline slot is looked at.
+                shard.maybe_present.store(maybe_present | bit(hash), Ordering::Relaxed);
+                if Fixed::new(&shard.inline_slot).key() == Some(key) {
+                    shard.maybe_present.store(maybe_present, Ordering::Relaxed);
                     return None;
                 }
                 self.insert(shard, &mut table, key, hash)
             }
         };
         // SAFETY: it was found under the shard's mutex (I2 of `Slot`).
-        unsafe { slot.get() }.keep();
+        unsafe { slot.get() }.pin_forever();
         Some(slot)
     }
 
@@ -129,8 +129,8 @@ impl Registry {
         if let Some(slot) = find(&table, hash, key) {
             return Some(use_it(slot));
         }
-        let fixed = Fixed::new(&shard.resident);
-        (fixed.key() == Some(key)).then(|| use_it(shard.resident.slot_ref()))
+        let fixed = Fixed::new(&shard.inline_slot);
+        (fixed.key() == Some(key)).then(|| use_it(shard.inline_slot.slot_ref()))
     }
 
     /// Calls `use_it` with each slot whose key `query` asks for, under the mutex of its shard.
@@ -141,9 +141,9 @@ impl Registry {
         }
         for shard in &self.shards {
             let table = shard.table.lock();
-            let fixed = Fixed::new(&shard.resident);
+            let fixed = Fixed::new(&shard.inline_slot);
             if fixed.key().is_some_and(|key| query.matches(key)) {
-                use_it(shard.resident.slot_ref());
+                use_it(shard.inline_slot.slot_ref());
             }
             let wanted = table.iter().filter(|slot| {
                 // SAFETY: I1.
@@ -160,7 +160,7 @@ impl Registry {
             let table = shard.table.lock();
             // SAFETY: I1.
             let live = table.iter().filter(|slot| unsafe { slot.get() }.is_live()).count();
-            live + usize::from(shard.resident.slot().is_live())
+            live + usize::from(shard.inline_slot.slot().is_live())
         };
         self.shards.iter().map(live).sum()
     }
@@ -169,7 +169,7 @@ impl Registry {
     pub(super) fn slots(&self) -> usize {
         let slots = |shard: &Shard| {
             let table = shard.table.lock();
-            table.len() + usize::from(Fixed::new(&shard.resident).key().is_some())
+            table.len() + usize::from(Fixed::new(&shard.inline_slot).key().is_some())
         };
         self.shards.iter().map(slots).sum()
     }
@@ -188,7 +188,8 @@ impl Registry {
         let table = shard.table.lock();
         let _fixed;
         if alive.is_resident() {
-            _fixed = (shard.resident.slot_ref() == slot).then(|| Fixed::new(&shard.resident))?;
+            _fixed =
+                (shard.inline_slot.slot_ref() == slot).then(|| Fixed::new(&shard.inline_slot))?;
         } else {
             table.find(hash, |found| *found == slot)?;
         }
@@ -201,7 +202,7 @@ impl Registry {
         let hash = self.hash(alive.key());
         let shard = &self.shards[self.index(hash)];
         if alive.is_resident() {
-            return shard.resident.slot_ref() == slot;
+            return shard.inline_slot.slot_ref() == slot;
         }
         shard.table.lock().find(hash, |found| *found == slot).is_some()
     }
@@ -250,7 +251,7 @@ impl Registry {
     #[inline(never)]
     fn insert(&self, shard: &Shard, table: &mut Table, key: &str, hash: u64) -> SlotRef {
         let index = self.index(hash) as u8;
-        let floor = shard.floor().max(shard.resident.slot().last_token());
+        let floor = shard.floor().max(shard.inline_slot.slot().last_token());
         let slot = SlotRef::allocate(key, index, floor, self.barges);
         // SAFETY: I1.
         table.insert_unique(hash, slot, |slot| self.hash(unsafe { slot.get() }.key()));
@@ -270,7 +271,7 @@ impl Registry {
             return;
         }
         entry.remove();
-        // R2: before the resident can have the key.
+        // R2: before the inline slot can have the key.
         shard.raise_floor(alive.last_token());
         // SAFETY: I1 of `Slot` holds, and the slot is in no table any more.
         unsafe { slot.free() };
@@ -286,12 +287,13 @@ impl Registry {
             // SAFETY: I1.
             table.shrink_to(len * 2, |slot| self.hash(unsafe { slot.get() }.key()));
         }
-        let told = shard.told.load(Ordering::Relaxed);
-        if len <= FEW || len <= SOME && told.count_ones() > 48 {
+        let maybe_present = shard.maybe_present.load(Ordering::Relaxed);
+        if len <= FEW || len <= SOME && maybe_present.count_ones() > 48 {
             // SAFETY: I1.
             let keys = table.iter().map(|slot| unsafe { slot.get() }.key());
-            let told = keys.fold(0, |told, key| told | bit(self.hash(key)));
-            shard.told.store(told, Ordering::Relaxed);
+            let maybe_present =
+                keys.fold(0, |maybe_present, key| maybe_present | bit(self.hash(key)));
+            shard.maybe_present.store(maybe_present, Ordering::Relaxed);
         }
     }
 
@@ -314,7 +316,7 @@ const FEW: usize = 8;
 /// And with how many once nearly all bits are set.
 const SOME: usize = 32;
 
-/// The bit of a key in `told`.
+/// The bit of a key in `maybe_present`.
 #[inline]
 const fn bit(hash: u64) -> u64 {
     1 << ((hash >> 48) & 63)
@@ -336,14 +338,14 @@ impl Shard {
             return;
         }
         self.floor.store(token.get(), Ordering::Relaxed);
-        let fixed = Fixed::new(&self.resident);
+        let fixed = Fixed::new(&self.inline_slot);
         if fixed.key().is_none() {
-            self.resident.slot().raise_to(token);
+            self.inline_slot.slot().raise_to(token);
         }
     }
 }
 
-/// A resident that keeps the key it has, if any, while this lives and while there are pins after
+/// An inline slot that keeps the key it has, if any, while this lives and while there are pins after
 /// that; under the shard's mutex (R3).
 struct Fixed<'a> {
     slot: &'a Slot,
@@ -351,12 +353,12 @@ struct Fixed<'a> {
 }
 
 impl<'a> Fixed<'a> {
-    fn new(resident: &'a Resident) -> Self {
-        let slot = resident.slot();
+    fn new(inline_slot: &'a InlineSlot) -> Self {
+        let slot = inline_slot.slot();
         Self { slot, in_use: slot.fix() }
     }
 
-    /// The key that the resident had when it was fixed.
+    /// The key that the inline slot had when it was fixed.
     fn key(&self) -> Option<&'a str> {
         self.in_use.then(|| self.slot.key())
     }
@@ -375,7 +377,7 @@ impl Drop for Registry {
         // A hold whose guard outlives everything else keeps its slot for ever.
         let mut outlived = false;
         for shard in &self.shards {
-            outlived |= !shard.resident.slot().can_be_freed();
+            outlived |= !shard.inline_slot.slot().can_be_freed();
             for slot in shard.table.lock().drain() {
                 // SAFETY: it was in the table, so it is alive (I1).
                 if unsafe { slot.get() }.can_be_freed() {
@@ -399,17 +401,17 @@ mod tests {
         let registry = Registry::new(Token::new(0), true);
         let take = || {
             let (slot, token) = registry.take_over("k")?;
-            Some(SlotHold { slot, token, level: 0, nested: crate::backend::Nested::No })
+            Some(SlotHold { slot, token, level: 0, nesting: crate::backend::Nesting::Outermost })
         };
         let hold = take().unwrap();
-        assert!(registry.keep("k").is_none(), "not while the key has the resident");
+        assert!(registry.pin_forever("k").is_none(), "not while the key has the inline slot");
         assert!(registry.let_go(hold).is_ok());
-        let hold = take().expect("the resident is there for all keys");
+        let hold = take().expect("the inline slot is there for all keys");
         let slot = hold.slot;
         assert!(registry.let_go(hold).is_ok());
-        let kept = registry.keep("k").expect("the key is free");
+        let kept = registry.pin_forever("k").expect("the key is free");
         assert_ne!(kept, slot);
         assert!(registry.take_over("k").is_none(), "R1: it is in the table");
-        assert_eq!(registry.keep("k"), Some(kept));
+        assert_eq!(registry.pin_forever("k"), Some(kept));
     }
 }

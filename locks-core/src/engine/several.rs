@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::Core;
 use super::queued::Queued;
-use super::state::Ask;
-use super::turn::Bid;
-use crate::backend::{Hold, HoldRepr, Nested, SlotHold};
+use super::state::KeyRequest;
+use super::upstream_acquire::UpstreamRequest;
+use crate::backend::{Hold, HoldRepr, Nesting, SlotHold};
 use crate::clock::Moment;
 use crate::{KeySet, LockError, LostCause, Options, OwnerId, Token};
 
-/// The keys of a set that have been taken so far, in ascending order. They are turns, which do not
+/// The keys of a set that have been taken so far, in ascending order. They are provisional, and do not
 /// age, until the set is complete. Dropping it gives them back.
 pub(super) struct Taken {
     pub(super) core: Arc<Core>,
@@ -32,7 +32,7 @@ impl Taken {
             .position(|hold| self.core.freeze(hold.slot()).lost(hold.token, hold.level).is_some())
     }
 
-    /// Makes the turns one grant: with one token, above every earlier one of each key, and with
+    /// Makes them one grant: with one token, above every earlier one of each key, and with
     /// age and bounds from now on.
     fn commit(mut self, options: &Options, token: Token) -> Hold {
         let (at_least, at_most) = options.bounds();
@@ -43,7 +43,7 @@ impl Taken {
             if let Some(entry) = frozen.hold_mut(hold.token, hold.level) {
                 entry.rename(hold.token, hold.level, token);
                 entry.join(hold.level, token, set.clone());
-                if hold.nested == Nested::No {
+                if hold.nesting == Nesting::Outermost {
                     entry.begin(at_least, at_most, now);
                     frozen.grant_waiters();
                 }
@@ -98,12 +98,12 @@ impl Core {
     pub(super) async fn acquire_several(
         self: Arc<Self>,
         keys: Vec<Box<str>>,
-        mut ask: Ask,
+        mut ask: KeyRequest,
         options: Options,
         since: Moment,
         deadline: Option<Moment>,
     ) -> Result<Hold, LockError> {
-        ask.is_turn = true;
+        ask.provisional = true;
         if ask.caller.owner.is_none() {
             // The keys taken so far are held by this wait for the next one (C10).
             let owner = OwnerId::acquisition();
@@ -115,7 +115,7 @@ impl Core {
         }
         ask.caller.opens_scope = false;
         ask.has_upstream = self.upstream.is_some();
-        let bid = Bid { ask, options, since: Some(since), deadline, part: true };
+        let bid = UpstreamRequest { ask, options, since: Some(since), deadline, part_of_set: true };
         let mut taken = Taken { core: self.clone(), holds: Vec::with_capacity(keys.len()) };
         loop {
             while let Some(key) = keys.get(taken.holds.len()) {
@@ -127,9 +127,11 @@ impl Core {
                     }
                     // In a box, so that the others need no room for it.
                     Some(upstream) if upstream.claims_sets() => {
-                        Box::pin(self.take_local_turn(&**upstream, key, since, &bid)).await?
+                        Box::pin(self.acquire_provisional(&**upstream, key, since, &bid)).await?
                     }
-                    Some(upstream) => Box::pin(self.take_turn(&**upstream, key, &bid)).await?,
+                    Some(upstream) => {
+                        Box::pin(self.acquire_at_upstream(&**upstream, key, &bid)).await?
+                    }
                 };
                 taken.holds.push(hold);
             }

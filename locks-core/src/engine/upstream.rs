@@ -5,11 +5,11 @@ use crate::{Caller, HolderInfo, LockError, LockInfo, LostCause, Op, Options, Que
 
 /// An arbiter behind an engine that confirms its grants: an operating system's lock, a store with leases.
 ///
-/// With an upstream the engine orders the waiters of this process and nothing more: a local turn
+/// With an upstream the engine orders the waiters of this process and nothing more: a provisional hold
 /// becomes a grant only when [`claim`](Self::claim) says so, and until then the lock is not held.
 ///
 /// # Contract
-/// 1. Of turns that were granted and have not ended, no two conflict, in this process or
+/// 1. Of grants that were made and have not ended, no two conflict, in this process or
 ///    elsewhere. The engine itself lets conflicting claims come at the same time only where one
 ///    of them may steal.
 /// 2. [`claim`](Self::claim) waits as its options say, and [`Contended`](crate::ErrorKind),
@@ -19,34 +19,34 @@ use crate::{Caller, HolderInfo, LockError, LockInfo, LostCause, Op, Options, Que
 /// 4. [`end`](Self::end) is idempotent and has begun when it returns. It is called with the key's
 ///    mutex held: it does not call the engine.
 /// 5. When it takes a grant away it tells the engine by [`Engine::lose`](crate::Engine::lose), so
-///    that local waiters get their turn.
-/// 6. A grant that is [part](Claim::part) of a request for several keys neither ages nor has bounds
+///    that local waiters are granted the key.
+/// 6. A grant that is [part](Claim::part_of_set) of a request for several keys neither ages nor has bounds
 ///    until it is [complete](Self::complete): it is not stolen for its age, and leaves no
 ///    reservation behind. An upstream that cannot promise that says so in its
 ///    [capabilities](crate::Capabilities::several_keys).
 pub trait Upstream: Send + Sync + 'static {
-    /// A local turn asks to become a grant.
+    /// Asks for a provisional hold to become a grant.
     ///
     /// # Errors
     /// Those of [`LockBackend::acquire`](crate::LockBackend::acquire).
-    fn claim<'a>(&'a self, claim: Claim<'a>) -> Op<'a, Turn>;
+    fn claim<'a>(&'a self, claim: Claim<'a>) -> Op<'a, UpstreamGrant>;
 
     /// Returns whether several keys are [claimed in one step](Self::claim_set), or else one by one
     /// and then [completed](Self::complete). Always the same.
     fn claims_sets(&self) -> bool;
 
-    /// The local turns of several keys ask to become one grant: all of them or none, with one token
+    /// Asks for the provisional holds of several keys to become one grant: all of them or none, with one token
     /// and one age, from the answer on ([C11](crate::contract#c11-several-keys)). The grant has one
-    /// [`Turn`] for all of its keys; [`end`](Self::end) and the others name it with each of the
+    /// [`UpstreamGrant`] for all of its keys; [`end`](Self::end) and the others name it with each of the
     /// keys, which may end apart.
     ///
     /// Asked only where [`claims_sets`](Self::claims_sets) says so.
     ///
     /// # Errors
     /// As [`claim`](Self::claim), about the key that is in the way.
-    fn claim_set<'a>(&'a self, claim: ClaimSet<'a>) -> Op<'a, Turn>;
+    fn claim_set<'a>(&'a self, claim: ClaimSet<'a>) -> Op<'a, UpstreamGrant>;
 
-    /// The keys of a request that this grant is [part](Claim::part) of are all there: its token
+    /// The keys of a request that this grant is [part](Claim::part_of_set) of are all there: its token
     /// becomes the greater one that the whole has, and age and bounds count from now
     /// ([C11](crate::contract#c11-several-keys)).
     ///
@@ -57,36 +57,41 @@ pub trait Upstream: Send + Sync + 'static {
     /// stand: a set that comes to nothing reserves nothing.
     ///
     /// # Errors
-    /// `Lost` if it is not there any more; also, for one that [begins](Completion::begins) now, if
+    /// `Lost` if it is not there any more; also, for one that has [bounds](Completion::bounds) from now on, if
     /// the key has meanwhile granted a sharer a token that is not below the new one. The key and
     /// those behind it are then given back and taken again. Whatever else keeps the upstream from
     /// it fails the whole request.
     ///
     /// # Cancel safety
     /// Where the operation is dropped, [`end`](Self::end) follows.
-    fn complete(&self, key: &str, turn: Turn, completion: Completion) -> Op<'static, ()>;
+    fn complete(&self, key: &str, grant: UpstreamGrant, completion: Completion) -> Op<'static, ()>;
 
     /// Ends a grant that was released, stolen by a local thief, evicted or given up.
     ///
     /// # Errors
     /// `Lost` if it had been taken away before, and whatever keeps the upstream from confirming.
-    fn end(&self, key: &str, turn: Turn, how: TurnEnd) -> Op<'static, ()>;
+    fn end(&self, key: &str, grant: UpstreamGrant, how: UpstreamEnd) -> Op<'static, ()>;
 
     /// Returns the cause if the upstream has revoked the grant; otherwise, given a context, arranges for
     /// its task to be woken when it does.
-    fn poll_lost(&self, key: &str, turn: Turn, cx: Option<&mut Context<'_>>) -> Poll<LostCause>;
+    fn poll_lost(
+        &self,
+        key: &str,
+        grant: UpstreamGrant,
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<LostCause>;
 
     /// Removes a waker that [`poll_lost`](Self::poll_lost) registered for the grant.
-    fn unwatch(&self, key: &str, turn: Turn, waker: &Waker);
+    fn unwatch(&self, key: &str, grant: UpstreamGrant, waker: &Waker);
 
     /// Returns whom the upstream has taken the key from for this grant ([C6](crate::contract#c6-stealing)).
-    fn stolen_from(&self, key: &str, turn: Turn) -> Vec<HolderInfo>;
+    fn stolen_from(&self, key: &str, grant: UpstreamGrant) -> Vec<HolderInfo>;
 
     /// Resets the age of the grant to zero ([C6](crate::contract#c6-stealing)).
     ///
     /// # Errors
     /// `Lost` if it has been revoked, `Unavailable` if the upstream does not answer.
-    fn refresh(&self, key: &str, turn: Turn) -> Op<'static, ()>;
+    fn refresh(&self, key: &str, grant: UpstreamGrant) -> Op<'static, ()>;
 
     /// Returns the holders and waiters, in this process and elsewhere.
     ///
@@ -119,8 +124,8 @@ pub struct Claim<'a> {
     pub caller: &'a Caller,
     /// One of several keys: the grant must not age, nor be stolen for its age, until it is
     /// [complete](Upstream::complete).
-    pub part: bool,
-    /// For how long the request has waited for its local turn. An upstream that orders the waiters
+    pub part_of_set: bool,
+    /// For how long the request has waited for its provisional hold. An upstream that orders the waiters
     /// of several processes serves first who has waited longest.
     pub waited: Duration,
 }
@@ -140,7 +145,7 @@ pub struct ClaimSet<'a> {
     pub waited: Duration,
 }
 
-/// The completion of a grant that was [part](Claim::part) of a request for several keys.
+/// The completion of a grant that was [part](Claim::part_of_set) of a request for several keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Completion {
@@ -149,7 +154,7 @@ pub struct Completion {
     /// The bounds that count from now, like the age. `None`: the member is nested in a hold of its
     /// own caller, which keeps its token, its age and its bounds; only later tokens have to be above
     /// this one.
-    pub begins: Option<Bounds>,
+    pub bounds: Option<Bounds>,
 }
 
 /// The bounds of a hold ([C14](crate::contract#c14-bounds-of-a-hold)).
@@ -164,14 +169,14 @@ pub struct Bounds {
 
 /// A grant of an [`Upstream`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct UpstreamGrant {
     /// The id that the upstream gave it.
     pub id: u64,
     /// Its fencing token.
     pub token: Token,
 }
 
-impl Turn {
+impl UpstreamGrant {
     /// Creates a grant.
     pub const fn new(id: u64, token: Token) -> Self {
         Self { id, token }
@@ -181,10 +186,10 @@ impl Turn {
 /// The circumstances in which a grant of an [`Upstream`] [ends](Upstream::end).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct TurnEnd {
+pub struct UpstreamEnd {
     /// For how long the first local waiter for the key has waited, if there is one. An upstream may
-    /// then keep what it has for the next turn, for a short time of its own choosing, but must not rely
-    /// on that turn to come (the waiter may give up).
+    /// then keep what it has for the next claim, for a short time of its own choosing, but must not rely
+    /// on that claim to come (the waiter may give up).
     pub next: Option<Duration>,
     /// `true` if what the grant reserves by `hold_at_least` stays
     /// ([C14](crate::contract#c14-bounds-of-a-hold)); `false` if it was reserved [only if
@@ -192,7 +197,7 @@ pub struct TurnEnd {
     pub reserves: bool,
 }
 
-impl TurnEnd {
+impl UpstreamEnd {
     /// Of a grant that nobody has had, and so has done nothing under.
     pub(super) const UNHELD: Self = Self { next: None, reserves: false };
 }

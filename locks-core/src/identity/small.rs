@@ -7,7 +7,7 @@ use super::{OwnerId, OwnerKind, thread_number, with_scope};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct SmallOwner(u64);
 
-const AFAR: u64 = 1 << 63;
+const REMOTE: u64 = 1 << 63;
 const KIND_SHIFT: u32 = 61;
 const REALM_SHIFT: u32 = 40;
 const REALM_MASK: u64 = (1 << (KIND_SHIFT - REALM_SHIFT)) - 1;
@@ -42,11 +42,11 @@ impl SmallOwner {
     }
 
     pub(crate) fn full(self) -> Option<OwnerId> {
-        if self.0 & AFAR == 0 {
+        if self.0 & REMOTE == 0 {
             let kind = if self.0 & 1 == 1 { OwnerKind::Scope } else { OwnerKind::Thread };
             return (self != Self::NOBODY).then(|| OwnerId::local(kind, self.0 >> 1));
         }
-        let kind = match (self.0 & !AFAR) >> KIND_SHIFT {
+        let kind = match (self.0 & !REMOTE) >> KIND_SHIFT {
             THREAD => OwnerKind::Thread,
             SCOPE => OwnerKind::Scope,
             _ => OwnerKind::Acquisition,
@@ -62,7 +62,7 @@ impl OwnerId {
         match (self.realm, self.kind) {
             // Its number comes from outside only if somebody made it up; zero would be nobody.
             (0, OwnerKind::Thread | OwnerKind::Scope)
-                if self.number == 0 || self.number >= AFAR >> 1 =>
+                if self.number == 0 || self.number >= REMOTE >> 1 =>
             {
                 None
             }
@@ -81,7 +81,7 @@ impl OwnerId {
         if realm > REALM_MASK || self.number > NUMBER_MASK {
             return None;
         }
-        Some(SmallOwner(AFAR | kind << KIND_SHIFT | realm << REALM_SHIFT | self.number))
+        Some(SmallOwner(REMOTE | kind << KIND_SHIFT | realm << REALM_SHIFT | self.number))
     }
 }
 
@@ -100,12 +100,12 @@ mod tests {
             assert_eq!(owner.small().and_then(SmallOwner::full), Some(owner));
         }
         let (largest, zero) = (thread(7, (1 << 40) - 1), thread(7, 0));
-        for owner in [current(), Scope::open().owner(), thread(0, AFAR / 2 - 1), largest, zero] {
+        for owner in [current(), Scope::open().owner(), thread(0, REMOTE / 2 - 1), largest, zero] {
             assert_eq!(owner.small().and_then(SmallOwner::full), Some(owner));
         }
         let none = [
             thread(0, 0),
-            thread(0, AFAR / 2),
+            thread(0, REMOTE / 2),
             thread(1 << 21, 5),
             thread(7, 1 << 40),
             OwnerId::acquisition(),

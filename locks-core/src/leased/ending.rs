@@ -12,13 +12,18 @@ use super::renewal::margin;
 use super::waiting::Backoff;
 use crate::observe::report_release;
 use crate::{
-    ErrorKind, LeaseClaim, LeaseEnd, LeaseEnding, LeaseStore, LockError, LostCause, Op, TurnEnd,
-    Wake,
+    ErrorKind, LeaseClaim, LeaseEnd, LeaseEnding, LeaseStore, LockError, LostCause, Op,
+    UpstreamEnd, Wake,
 };
 
 impl<S: LeaseStore> Client<S> {
     /// Ends a hold of `key` that is over here (C4).
-    pub(super) fn release(self: &Arc<Self>, key: &str, id: u64, how: TurnEnd) -> Op<'static, ()> {
+    pub(super) fn release(
+        self: &Arc<Self>,
+        key: &str,
+        id: u64,
+        how: UpstreamEnd,
+    ) -> Op<'static, ()> {
         // In a forked child the hold is the parent's.
         if self.is_forked() {
             return Op::ready(());

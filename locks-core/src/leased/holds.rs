@@ -9,7 +9,7 @@ use super::renewal::Renewal;
 use crate::sync::plain::Mutex;
 use crate::{
     AcquisitionId, Alarm, Clock, HolderInfo, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry,
-    LeaseRenewal, LostCause, Mode, Moment, Token, TurnEnd, Wake,
+    LeaseRenewal, LostCause, Mode, Moment, Token, UpstreamEnd, Wake,
 };
 
 /// The holds that the store has granted this process, until they are released here.
@@ -258,7 +258,7 @@ impl Holds {
     }
 
     /// One key of a hold is released here.
-    pub(super) fn release(&self, id: u64, key: &str, how: TurnEnd) -> Released {
+    pub(super) fn release(&self, id: u64, key: &str, how: UpstreamEnd) -> Released {
         let now = self.clock.now();
         let mut guard = self.table.lock();
         let table = &mut *guard;

@@ -14,7 +14,7 @@ use crate::sync::plain::Mutex;
 use crate::{
     AcquisitionId, Backend, BackendInfo, Capabilities, Claimed, Engine, Exclusion, LeaseClaim,
     LeaseEnding, LeaseEntry, LeaseRenewal, LeaseStore, LostCause, Op, Query, Renewed, Token,
-    TokenScope, TurnEnd, Wake,
+    TokenScope, UpstreamEnd, Wake,
 };
 
 /// Grants everything; for the threads of one process, which the engine keeps apart.
@@ -122,7 +122,7 @@ fn c11_the_last_key_of_a_set_that_is_lost_ends_at_the_store_too() {
     let client = Client::new(store, Arc::new(BootClock), settings());
     let claim = LeaseClaim::all(["a", "b"], AcquisitionId::unique(), client.settings.lease);
     let id = client.take_in(LeasedHold::new(&claim, Token::new(1), client.clock.now()));
-    let end = |key| client.release(key, id, TurnEnd { next: None, reserves: true }).block();
+    let end = |key| client.release(key, id, UpstreamEnd { next: None, reserves: true }).block();
     end("a").expect("it is held");
     assert_eq!(heard.recv().unwrap(), ["a"]);
     assert!(client.holds.note(id, |renewal, now| renewal.gone(LostCause::Stolen, now)).is_some());

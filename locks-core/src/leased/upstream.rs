@@ -10,7 +10,7 @@ use crate::brief::Brief;
 use crate::{
     AcquisitionId, Caller, Claim, ClaimSet, Completion, EntryState, ErrorKind, HolderInfo,
     LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry, LeasePlace, LeaseStore, LockError, LockInfo,
-    LostCause, Op, Options, Query, Token, Turn, TurnEnd, Upstream, Wait,
+    LostCause, Op, Options, Query, Token, Upstream, UpstreamEnd, UpstreamGrant, Wait,
 };
 
 /// The store as an engine's upstream.
@@ -23,7 +23,7 @@ impl<S: LeaseStore> StoreUpstream<S> {
         options: &Options,
         caller: &Caller,
         waited: Duration,
-    ) -> Op<'static, Turn> {
+    ) -> Op<'static, UpstreamGrant> {
         let client = &self.0;
         let lease = options.lease.unwrap_or(client.settings.lease);
         if !LEASES.contains(&lease) {
@@ -54,13 +54,13 @@ impl<S: LeaseStore> StoreUpstream<S> {
         let pending = Pending::new(client, claim, waited);
         Op::later(async move {
             let (id, token) = pending.granted(wait).await?;
-            Ok(Turn::new(id, token))
+            Ok(UpstreamGrant::new(id, token))
         })
     }
 }
 
 impl<S: LeaseStore> Upstream for StoreUpstream<S> {
-    fn claim<'a>(&'a self, claim: Claim<'a>) -> Op<'a, Turn> {
+    fn claim<'a>(&'a self, claim: Claim<'a>) -> Op<'a, UpstreamGrant> {
         self.grant(&[claim.key], &claim.options, claim.caller, claim.waited)
     }
 
@@ -68,34 +68,39 @@ impl<S: LeaseStore> Upstream for StoreUpstream<S> {
         true
     }
 
-    fn claim_set<'a>(&'a self, claim: ClaimSet<'a>) -> Op<'a, Turn> {
+    fn claim_set<'a>(&'a self, claim: ClaimSet<'a>) -> Op<'a, UpstreamGrant> {
         self.grant(claim.keys, &claim.options, claim.caller, claim.waited)
     }
 
-    fn complete(&self, key: &str, _: Turn, _: Completion) -> Op<'static, ()> {
+    fn complete(&self, key: &str, _: UpstreamGrant, _: Completion) -> Op<'static, ()> {
         unreachable!("`claims_sets`: `{key}` is granted together with the others of its set")
     }
 
-    fn end(&self, key: &str, turn: Turn, how: TurnEnd) -> Op<'static, ()> {
-        self.0.release(key, turn.id, how)
+    fn end(&self, key: &str, grant: UpstreamGrant, how: UpstreamEnd) -> Op<'static, ()> {
+        self.0.release(key, grant.id, how)
     }
 
     /// The waker is the engine's business: it hears of each loss by [`Engine::lose`](crate::Engine::lose).
-    fn poll_lost(&self, _: &str, turn: Turn, _: Option<&mut Context<'_>>) -> Poll<LostCause> {
+    fn poll_lost(
+        &self,
+        _: &str,
+        grant: UpstreamGrant,
+        _: Option<&mut Context<'_>>,
+    ) -> Poll<LostCause> {
         if self.0.is_forked() {
             return Poll::Ready(LostCause::Forgotten);
         }
-        self.0.holds.poll_lost(turn.id)
+        self.0.holds.poll_lost(grant.id)
     }
 
-    fn unwatch(&self, _: &str, _: Turn, _: &Waker) {}
+    fn unwatch(&self, _: &str, _: UpstreamGrant, _: &Waker) {}
 
-    fn stolen_from(&self, key: &str, turn: Turn) -> Vec<HolderInfo> {
-        self.0.holds.stolen_from(turn.id, key)
+    fn stolen_from(&self, key: &str, grant: UpstreamGrant) -> Vec<HolderInfo> {
+        self.0.holds.stolen_from(grant.id, key)
     }
 
-    fn refresh(&self, key: &str, turn: Turn) -> Op<'static, ()> {
-        self.0.refresh(key, turn.id)
+    fn refresh(&self, key: &str, grant: UpstreamGrant) -> Op<'static, ()> {
+        self.0.refresh(key, grant.id)
     }
 
     fn served_by(&self) -> Option<String> {

@@ -38,7 +38,7 @@ fn ask(engine: &Engine, owner: u64, asked: Option<Moment>, change: fn(&mut Optio
     change(&mut options);
     let caller = Caller::named(OwnerId::from(owner));
     let mut request = Request::new(Keys::one("k"), options, caller);
-    request.asked = asked;
+    request.requested_at = asked;
     Asked(engine.acquire(request))
 }
 
@@ -171,7 +171,7 @@ fn c11_a_set_that_is_asked_for_again_stands_at_each_key_where_it_would_have_stoo
     let keys: &'static KeySet = Box::leak(Box::new(KeySet::new(["a", "k"])));
     let caller = Caller::named(OwnerId::from(2));
     let mut request = Request::new(Keys::all(keys), Options::default(), caller);
-    request.asked = at(&clock, SECOND);
+    request.requested_at = at(&clock, SECOND);
     let leaked: &'static Engine = Box::leak(Box::new(engine.clone()));
     let mut set = Asked(leaked.acquire(request));
     assert_eq!(queue(&engine), [(2, SECOND), (1, Duration::ZERO)]);

@@ -56,7 +56,7 @@ fn every_public_type_is_as_sendable_as_it_promises() {
         1 1 1: LockInfo, HolderInfo, WaiterInfo, ProcessInfo, Query, Token, OwnerId, Within;
         1 1 1: CallSite, FunctionSite, BackendInfo, Capabilities, Exclusion, TokenScope, WaiterOrder;
         1 1 1: Moment, SystemClock, ManualClock, Alarm, Alarms;
-        1 1 1: Claim<'static>, Turn, Completion, Bounds;
+        1 1 1: Claim<'static>, UpstreamGrant, Completion, Bounds;
         1 1 1: Scope, Scoped<std::future::Ready<()>>;
         1 1 0: Scoped<std::marker::PhantomPinned>;
         0 0 1: Scoped<*const ()>;

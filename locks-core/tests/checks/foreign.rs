@@ -43,7 +43,7 @@ fn c4_a_plain_hold_of_another_engine_is_refused_and_touches_nothing() {
     let engine = || Engine::builder().clock(Arc::new(clock.clone())).build();
     let (own, other) = (engine(), engine());
     // The first is at home in its shard, the others in the table.
-    for key in ["k", "a key that is too long to find room in a resident: more than 56 bytes"] {
+    for key in ["k", "a key that is too long to find room in an inline slot: more than 56 bytes"] {
         let caller = Caller::blocking(None).at(CallSite::caller());
         let request = Request::new(Keys::one(key), Options::default(), caller);
         let held = own.acquire(request).block().unwrap().hold;

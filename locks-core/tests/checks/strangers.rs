@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use locks_core::{
     Backend, Claim, ClaimSet, Completion, Engine, HolderInfo, LockInfo, Loss, LostCause, Observer,
-    Op, Query, Token, TokenSource, Turn, TurnEnd, Upstream, WeakEngine,
+    Op, Query, Token, TokenSource, Upstream, UpstreamEnd, UpstreamGrant, WeakEngine,
 };
 
 use crate::polled::Polled;
@@ -60,40 +60,40 @@ impl TokenSource for Stranger {
 }
 
 impl Upstream for Stranger {
-    fn claim<'a>(&'a self, _: Claim<'a>) -> Op<'a, Turn> {
+    fn claim<'a>(&'a self, _: Claim<'a>) -> Op<'a, UpstreamGrant> {
         let mut last = self.last.lock().unwrap();
         *last += 1;
-        Op::ready(Turn::new(*last, Token::new(*last)))
+        Op::ready(UpstreamGrant::new(*last, Token::new(*last)))
     }
 
     fn claims_sets(&self) -> bool {
         false
     }
 
-    fn claim_set<'a>(&'a self, _: ClaimSet<'a>) -> Op<'a, Turn> {
+    fn claim_set<'a>(&'a self, _: ClaimSet<'a>) -> Op<'a, UpstreamGrant> {
         unreachable!("nobody asks for several keys")
     }
 
-    fn complete(&self, _: &str, _: Turn, _: Completion) -> Op<'static, ()> {
+    fn complete(&self, _: &str, _: UpstreamGrant, _: Completion) -> Op<'static, ()> {
         unreachable!("nobody asks for several keys")
     }
 
-    fn end(&self, _: &str, _: Turn, _: TurnEnd) -> Op<'static, ()> {
+    fn end(&self, _: &str, _: UpstreamGrant, _: UpstreamEnd) -> Op<'static, ()> {
         self.is_called();
         Op::ready(())
     }
 
-    fn poll_lost(&self, _: &str, _: Turn, _: Option<&mut Context<'_>>) -> Poll<LostCause> {
+    fn poll_lost(&self, _: &str, _: UpstreamGrant, _: Option<&mut Context<'_>>) -> Poll<LostCause> {
         Poll::Pending
     }
 
-    fn unwatch(&self, _: &str, _: Turn, _: &Waker) {}
+    fn unwatch(&self, _: &str, _: UpstreamGrant, _: &Waker) {}
 
-    fn stolen_from(&self, _: &str, _: Turn) -> Vec<HolderInfo> {
+    fn stolen_from(&self, _: &str, _: UpstreamGrant) -> Vec<HolderInfo> {
         Vec::new()
     }
 
-    fn refresh(&self, _: &str, _: Turn) -> Op<'static, ()> {
+    fn refresh(&self, _: &str, _: UpstreamGrant) -> Op<'static, ()> {
         Op::ready(())
     }
 

@@ -7,15 +7,15 @@ use std::task::{Context, Poll, Waker};
 
 use locks_core::{
     Alarm, Backend, Bounds, Claim, ClaimSet, Clock, Completion, Engine, ErrorKind, HolderInfo,
-    LockError, LockInfo, LostCause, ManualClock, Mode, Moment, Op, Options, Query, Token, Turn,
-    TurnEnd, Upstream, Wait,
+    LockError, LockInfo, LostCause, ManualClock, Mode, Moment, Op, Options, Query, Token, Upstream,
+    UpstreamEnd, UpstreamGrant, Wait,
 };
 
 /// What the table was told, in order.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Note {
-    Claimed { key: String, options: Options, part: bool },
-    Completed { key: String, token: u64, begins: Option<Bounds> },
+    Claimed { key: String, options: Options, part_of_set: bool },
+    Completed { key: String, token: u64, bounds: Option<Bounds> },
     Withdrawn { key: String },
     Refreshed { key: String, token: u64 },
     Ended { key: String, token: u64, wanted: bool },
@@ -55,7 +55,7 @@ pub(crate) struct Row {
 }
 
 struct Grant {
-    turn: Turn,
+    turn: UpstreamGrant,
     mode: Mode,
     lost: Option<LostCause>,
     /// What it was called before it was completed, until the engine has heard.
@@ -117,11 +117,11 @@ impl Table {
     fn try_complete(
         &self,
         key: &str,
-        turn: Turn,
+        turn: UpstreamGrant,
         completion: Completion,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), LockError>> {
-        let Completion { token, begins, .. } = completion;
+        let Completion { token, bounds, .. } = completion;
         let mut rows = self.rows();
         if rows.keys[key].is_slow {
             rows.wakers.push(cx.waker().clone());
@@ -132,17 +132,17 @@ impl Table {
         assert!(token >= own, "C7: {own} became {token}");
         let lost = rows.grant(key, turn).map_or(Some(LostCause::Forgotten), |grant| grant.lost);
         let overtaken = token.get() < greatest || token.get() == greatest && token != own;
-        let forgotten = Some(LostCause::Forgotten).filter(|_| overtaken && begins.is_some());
+        let forgotten = Some(LostCause::Forgotten).filter(|_| overtaken && bounds.is_some());
         if let Some(cause) = lost.or(forgotten) {
             return Poll::Ready(Err(LockError::new(ErrorKind::Lost { cause }, key)));
         }
         rows.fail(key)?;
-        if begins.is_some() {
+        if bounds.is_some() {
             let grant = rows.grant(key, turn).expect("it was there");
             (grant.was, grant.turn.token) = (Some(own), token);
         }
         rows.keys.get_mut(key).expect("it was there").token = greatest.max(token.get());
-        let note = Note::Completed { key: key.to_owned(), token: token.get(), begins };
+        let note = Note::Completed { key: key.to_owned(), token: token.get(), bounds };
         rows.notes.push(note);
         let meanwhile = rows.keys.get_mut(key).and_then(|row| row.on_complete.take());
         drop(rows);
@@ -153,7 +153,7 @@ impl Table {
         Poll::Ready(Ok(()))
     }
 
-    fn try_grant(&self, key: &str, mode: Mode) -> Option<Turn> {
+    fn try_grant(&self, key: &str, mode: Mode) -> Option<UpstreamGrant> {
         let mut rows = self.rows();
         rows.next_id += 1;
         let id = rows.next_id;
@@ -163,14 +163,14 @@ impl Table {
             return None;
         }
         row.token += 1;
-        let turn = Turn::new(id, Token::new(row.token));
+        let turn = UpstreamGrant::new(id, Token::new(row.token));
         row.grants.push(Grant { turn, mode, lost: None, was: None });
         Some(turn)
     }
 }
 
 impl Rows {
-    fn grant(&mut self, key: &str, turn: Turn) -> Option<&mut Grant> {
+    fn grant(&mut self, key: &str, turn: UpstreamGrant) -> Option<&mut Grant> {
         let grants = &mut self.keys.get_mut(key)?.grants;
         let grant = grants.iter_mut().find(|grant| grant.turn.id == turn.id)?;
         let name = grant.was.unwrap_or(grant.turn.token);
@@ -194,7 +194,7 @@ struct Claiming {
 }
 
 impl Claiming {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Turn, LockError>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<UpstreamGrant, LockError>> {
         let outcome = match self.table.try_grant(&self.key, self.options.mode) {
             Some(turn) => Ok(turn),
             None if self.options.wait == Some(Wait::Try) => Err(ErrorKind::Contended),
@@ -223,9 +223,9 @@ impl Drop for Claiming {
 }
 
 impl Upstream for Table {
-    fn claim<'a>(&'a self, claim: Claim<'a>) -> Op<'a, Turn> {
-        let (key, options, part) = (claim.key.to_owned(), claim.options, claim.part);
-        self.rows().notes.push(Note::Claimed { key: key.clone(), options, part });
+    fn claim<'a>(&'a self, claim: Claim<'a>) -> Op<'a, UpstreamGrant> {
+        let (key, options, part_of_set) = (claim.key.to_owned(), claim.options, claim.part_of_set);
+        self.rows().notes.push(Note::Claimed { key: key.clone(), options, part_of_set });
         let deadline = match options.wait {
             Some(Wait::AtMost(limit)) => Some(self.clock.now().after(limit)),
             _ => None,
@@ -235,7 +235,7 @@ impl Upstream for Table {
         Op::later(poll_fn(move |cx| claiming.poll(cx)))
     }
 
-    fn complete(&self, key: &str, turn: Turn, completion: Completion) -> Op<'static, ()> {
+    fn complete(&self, key: &str, turn: UpstreamGrant, completion: Completion) -> Op<'static, ()> {
         let (table, key) = (self.clone(), key.to_owned());
         Op::later(poll_fn(move |cx| table.try_complete(&key, turn, completion, cx)))
     }
@@ -244,11 +244,11 @@ impl Upstream for Table {
         false
     }
 
-    fn claim_set<'a>(&'a self, _: ClaimSet<'a>) -> Op<'a, Turn> {
+    fn claim_set<'a>(&'a self, _: ClaimSet<'a>) -> Op<'a, UpstreamGrant> {
         unreachable!("sets are claimed one by one")
     }
 
-    fn end(&self, key: &str, turn: Turn, how: TurnEnd) -> Op<'static, ()> {
+    fn end(&self, key: &str, turn: UpstreamGrant, how: UpstreamEnd) -> Op<'static, ()> {
         let wanted = how.next.is_some();
         let mut rows = self.rows();
         let lost = rows.grant(key, turn).expect("a grant ends once").lost;
@@ -268,20 +268,25 @@ impl Upstream for Table {
         Op::later(async { outcome })
     }
 
-    fn poll_lost(&self, key: &str, turn: Turn, _: Option<&mut Context<'_>>) -> Poll<LostCause> {
+    fn poll_lost(
+        &self,
+        key: &str,
+        turn: UpstreamGrant,
+        _: Option<&mut Context<'_>>,
+    ) -> Poll<LostCause> {
         match self.rows().grant(key, turn).and_then(|grant| grant.lost) {
             Some(cause) => Poll::Ready(cause),
             None => Poll::Pending,
         }
     }
 
-    fn unwatch(&self, _: &str, _: Turn, _: &Waker) {}
+    fn unwatch(&self, _: &str, _: UpstreamGrant, _: &Waker) {}
 
-    fn stolen_from(&self, _: &str, _: Turn) -> Vec<HolderInfo> {
+    fn stolen_from(&self, _: &str, _: UpstreamGrant) -> Vec<HolderInfo> {
         Vec::new()
     }
 
-    fn refresh(&self, key: &str, turn: Turn) -> Op<'static, ()> {
+    fn refresh(&self, key: &str, turn: UpstreamGrant) -> Op<'static, ()> {
         let mut rows = self.rows();
         let token = turn.token.get();
         rows.notes.push(Note::Refreshed { key: key.to_owned(), token });

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use locks_core::{
     Backend, Claim, ClaimSet, Completion, Engine, ErrorKind, HolderInfo, LockInfo, LostCause, Op,
-    Query, Token, Turn, TurnEnd, Upstream,
+    Query, Token, Upstream, UpstreamEnd, UpstreamGrant,
 };
 
 use crate::polled::{Polled, engine};
 
 const AGE: Duration = Duration::from_secs(5);
-const TURN: Turn = Turn::new(1, Token::new(77));
+const TURN: UpstreamGrant = UpstreamGrant::new(1, Token::new(77));
 
 /// An upstream that grants nothing until it is told to, and counts what has ended.
 #[derive(Default)]
@@ -24,14 +24,14 @@ struct Gate {
 }
 
 impl Upstream for Gate {
-    fn claim<'a>(&'a self, _: Claim<'a>) -> Op<'a, Turn> {
+    fn claim<'a>(&'a self, _: Claim<'a>) -> Op<'a, UpstreamGrant> {
         Op::later(poll_fn(|_| match self.open.load(Ordering::SeqCst) {
             true => Poll::Ready(Ok(TURN)),
             false => Poll::Pending,
         }))
     }
 
-    fn complete(&self, _: &str, _: Turn, _: Completion) -> Op<'static, ()> {
+    fn complete(&self, _: &str, _: UpstreamGrant, _: Completion) -> Op<'static, ()> {
         unreachable!("nobody asks for several keys")
     }
 
@@ -39,27 +39,27 @@ impl Upstream for Gate {
         false
     }
 
-    fn claim_set<'a>(&'a self, _: ClaimSet<'a>) -> Op<'a, Turn> {
+    fn claim_set<'a>(&'a self, _: ClaimSet<'a>) -> Op<'a, UpstreamGrant> {
         unreachable!("nobody asks for several keys")
     }
 
-    fn end(&self, _: &str, turn: Turn, _: TurnEnd) -> Op<'static, ()> {
+    fn end(&self, _: &str, turn: UpstreamGrant, _: UpstreamEnd) -> Op<'static, ()> {
         assert_eq!(turn, TURN);
         self.ended.fetch_add(1, Ordering::SeqCst);
         Op::ready(())
     }
 
-    fn poll_lost(&self, _: &str, _: Turn, _: Option<&mut Context<'_>>) -> Poll<LostCause> {
+    fn poll_lost(&self, _: &str, _: UpstreamGrant, _: Option<&mut Context<'_>>) -> Poll<LostCause> {
         Poll::Pending
     }
 
-    fn unwatch(&self, _: &str, _: Turn, _: &Waker) {}
+    fn unwatch(&self, _: &str, _: UpstreamGrant, _: &Waker) {}
 
-    fn stolen_from(&self, _: &str, _: Turn) -> Vec<HolderInfo> {
+    fn stolen_from(&self, _: &str, _: UpstreamGrant) -> Vec<HolderInfo> {
         Vec::new()
     }
 
-    fn refresh(&self, _: &str, _: Turn) -> Op<'static, ()> {
+    fn refresh(&self, _: &str, _: UpstreamGrant) -> Op<'static, ()> {
         Op::ready(())
     }
 

@@ -19,8 +19,8 @@ fn ended(table: &Table) -> Vec<String> {
 /// What was claimed and what has ended, in short.
 fn told(table: &Table) -> Vec<String> {
     let short = |note| match note {
-        Note::Claimed { key, part: true, .. } => format!("claim {key}"),
-        Note::Claimed { key, part: false, .. } => format!("claim {key} alone"),
+        Note::Claimed { key, part_of_set: true, .. } => format!("claim {key}"),
+        Note::Claimed { key, part_of_set: false, .. } => format!("claim {key} alone"),
         Note::Completed { key, .. } => format!("complete {key}"),
         Note::Ended { key, .. } => format!("end {key}"),
         Note::Withdrawn { key } => format!("withdraw {key}"),
@@ -123,7 +123,7 @@ fn c9_a_nested_member_leaves_the_hold_around_it_what_it_is() {
     let all = at_once(backend.all(KEYS).owner(1).reentrant().hold_at_most(AGE)).unwrap();
     assert_eq!((outer.token(), all.token()), (Token::new(77), Token::new(78)));
     let begun = |note| match note {
-        Note::Completed { key, begins, .. } => Some((key, begins?.hold_at_most)),
+        Note::Completed { key, bounds, .. } => Some((key, bounds?.hold_at_most)),
         _ => None,
     };
     let begun = table.notes().into_iter().filter_map(begun).collect::<Vec<_>>();
@@ -356,7 +356,7 @@ fn c6_age_and_bounds_count_from_when_the_last_key_is_there() {
     table.take("c", false);
     let all = all.granted();
     let begun = |note| match note {
-        Note::Completed { begins, .. } => begins.map(|b| (b.hold_at_least, b.hold_at_most)),
+        Note::Completed { bounds, .. } => bounds.map(|b| (b.hold_at_least, b.hold_at_most)),
         _ => None,
     };
     let begun = table.notes().into_iter().filter_map(begun).collect::<Vec<_>>();

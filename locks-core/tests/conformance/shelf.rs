@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use locks_core::{
     Alarm, Caller, Claim, ClaimSet, Clock, Completion, ErrorKind, HolderInfo, LockError, LockInfo,
-    LostCause, ManualClock, Mode, Moment, Op, Options, Query, Token, Turn, TurnEnd, Upstream, Wait,
-    WeakEngine,
+    LostCause, ManualClock, Mode, Moment, Op, Options, Query, Token, Upstream, UpstreamEnd,
+    UpstreamGrant, Wait, WeakEngine,
 };
 
 /// Clones are the same shelf.
@@ -33,10 +33,10 @@ struct State {
 }
 
 struct Grant {
-    turn: Turn,
+    turn: UpstreamGrant,
     holder: HolderInfo,
     stolen_from: Vec<HolderInfo>,
-    /// `None`: it is part of what is not complete.
+    /// `None`: it is part_of_set of what is not complete.
     since: Option<Moment>,
     reserved_until: Option<Moment>,
     /// Whether nobody has it any more, and it is only reserved.
@@ -106,12 +106,12 @@ impl Grant {
 }
 
 impl State {
-    fn grant_mut(&mut self, key: &str, turn: Turn) -> Option<&mut Grant> {
+    fn grant_mut(&mut self, key: &str, turn: UpstreamGrant) -> Option<&mut Grant> {
         let grants = self.keys.get_mut(key)?.iter_mut();
         grants.into_iter().find(|grant| grant.turn.id == turn.id)
     }
 
-    fn lost(&self, key: &str, turn: Turn) -> LockError {
+    fn lost(&self, key: &str, turn: UpstreamGrant) -> LockError {
         let cause = self.lost.get(&turn.id).copied().unwrap_or(LostCause::Forgotten);
         LockError::new(ErrorKind::Lost { cause }, key)
     }
@@ -138,7 +138,7 @@ impl State {
         Ok(grants.iter().filter(conflicts).collect())
     }
 
-    fn take(&mut self, key: &str, turn: Turn, cause: LostCause) -> Taken {
+    fn take(&mut self, key: &str, turn: UpstreamGrant, cause: LostCause) -> Taken {
         let grants = self.keys.get_mut(key).into_iter().flatten();
         let taken = grants.filter(|grant| grant.turn.id == turn.id && !grant.is_over);
         let taken = taken.map(|grant| (key.to_owned(), grant.turn.token, cause)).collect();
@@ -147,11 +147,11 @@ impl State {
         taken
     }
 
-    fn add(&mut self, claiming: &Claiming, now: Moment) -> Turn {
+    fn add(&mut self, claiming: &Claiming, now: Moment) -> UpstreamGrant {
         self.next_id += 1;
         let token = self.tokens.entry(claiming.key.clone()).or_default();
         *token += 1;
-        let turn = Turn::new(self.next_id, Token::new(*token));
+        let turn = UpstreamGrant::new(self.next_id, Token::new(*token));
         let mut holder = HolderInfo::new(claiming.options.mode);
         holder.owner = claiming.caller.owner;
         holder.who = claiming.caller.owner.map(|owner| owner.to_string());
@@ -160,7 +160,7 @@ impl State {
         let stolen_from = Vec::new();
         let mut grant =
             Grant { turn, holder, stolen_from, since: None, reserved_until: None, is_over: false };
-        if !claiming.part {
+        if !claiming.part_of_set {
             grant.begin(claiming.options.hold_at_least, now);
         }
         self.keys.entry(claiming.key.clone()).or_default().push(grant);
@@ -174,14 +174,14 @@ struct Claiming {
     key: String,
     options: Options,
     caller: Caller,
-    part: bool,
+    part_of_set: bool,
     begun: Moment,
     deadline: Option<Moment>,
     alarm: Option<Alarm>,
 }
 
 impl Claiming {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Turn, LockError>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<UpstreamGrant, LockError>> {
         let shelf = self.shelf.clone();
         let mut taken = Taken::new();
         let outcome = {
@@ -201,7 +201,7 @@ impl Claiming {
         state: &mut State,
         taken: &mut Taken,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Turn, LockError>> {
+    ) -> Poll<Result<UpstreamGrant, LockError>> {
         let now = self.shelf.clock.now();
         state.expire(now);
         let in_the_way = state.in_the_way(&self.key, self.options.mode)?;
@@ -249,7 +249,7 @@ impl Claiming {
 }
 
 impl Upstream for Shelf {
-    fn claim<'a>(&'a self, claim: Claim<'a>) -> Op<'a, Turn> {
+    fn claim<'a>(&'a self, claim: Claim<'a>) -> Op<'a, UpstreamGrant> {
         let begun = self.clock.now();
         let deadline = match claim.options.wait {
             Some(Wait::AtMost(limit)) => Some(begun.after(limit)),
@@ -260,7 +260,7 @@ impl Upstream for Shelf {
             key: claim.key.to_owned(),
             options: claim.options,
             caller: claim.caller.clone(),
-            part: claim.part,
+            part_of_set: claim.part_of_set,
             begun,
             deadline,
             alarm: None,
@@ -268,13 +268,13 @@ impl Upstream for Shelf {
         Op::later(poll_fn(move |cx| claiming.poll(cx)))
     }
 
-    fn complete(&self, key: &str, turn: Turn, completion: Completion) -> Op<'static, ()> {
+    fn complete(&self, key: &str, turn: UpstreamGrant, completion: Completion) -> Op<'static, ()> {
         Op::Now(self.change(|state, now| {
             let greatest = state.tokens.get(key).copied().unwrap_or(0);
             let lost = state.lost(key, turn);
             let Some(grant) = state.grant_mut(key, turn) else { return Err(lost) };
             let token = completion.token;
-            if let Some(bounds) = completion.begins {
+            if let Some(bounds) = completion.bounds {
                 let is_own = token == grant.turn.token;
                 if token.get() < greatest || token.get() == greatest && !is_own {
                     return Err(lost);
@@ -291,11 +291,11 @@ impl Upstream for Shelf {
         false
     }
 
-    fn claim_set<'a>(&'a self, _: ClaimSet<'a>) -> Op<'a, Turn> {
+    fn claim_set<'a>(&'a self, _: ClaimSet<'a>) -> Op<'a, UpstreamGrant> {
         unreachable!("sets are claimed one by one")
     }
 
-    fn end(&self, key: &str, turn: Turn, how: TurnEnd) -> Op<'static, ()> {
+    fn end(&self, key: &str, turn: UpstreamGrant, how: UpstreamEnd) -> Op<'static, ()> {
         Op::Now(self.change(|state, now| {
             let lost = state.lost(key, turn);
             state.lost.remove(&turn.id);
@@ -310,7 +310,12 @@ impl Upstream for Shelf {
         }))
     }
 
-    fn poll_lost(&self, _: &str, turn: Turn, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
+    fn poll_lost(
+        &self,
+        _: &str,
+        turn: UpstreamGrant,
+        cx: Option<&mut Context<'_>>,
+    ) -> Poll<LostCause> {
         let mut state = self.state();
         if let Some(cause) = state.lost.get(&turn.id) {
             return Poll::Ready(*cause);
@@ -319,16 +324,16 @@ impl Upstream for Shelf {
         Poll::Pending
     }
 
-    fn unwatch(&self, _: &str, _: Turn, waker: &Waker) {
+    fn unwatch(&self, _: &str, _: UpstreamGrant, waker: &Waker) {
         self.state().wakers.retain(|left| !left.will_wake(waker));
     }
 
-    fn stolen_from(&self, key: &str, turn: Turn) -> Vec<HolderInfo> {
+    fn stolen_from(&self, key: &str, turn: UpstreamGrant) -> Vec<HolderInfo> {
         let mut state = self.state();
         state.grant_mut(key, turn).map_or_else(Vec::new, |grant| grant.stolen_from.clone())
     }
 
-    fn refresh(&self, key: &str, turn: Turn) -> Op<'static, ()> {
+    fn refresh(&self, key: &str, turn: UpstreamGrant) -> Op<'static, ()> {
         Op::Now(self.change(|state, now| {
             let lost = state.lost(key, turn);
             let Some(grant) = state.grant_mut(key, turn) else { return Err(lost) };

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use locks_core::{LockError, Reserve, Turn};
+use locks_core::{LockError, Reserve, UpstreamGrant};
 
 use super::Attempt;
 use crate::directory::Inode;
@@ -12,7 +12,7 @@ use crate::shared;
 
 /// What a locked file came to.
 pub(super) enum Entry {
-    In(Turn),
+    In(UpstreamGrant),
     /// It is not the one at the path any more.
     Again,
     /// It cannot be had yet.
@@ -125,7 +125,7 @@ impl Attempt<'_> {
     }
 
     /// Takes the file whose lock was kept for this turn (F6).
-    pub(super) fn enter_kept(&mut self) -> Result<Option<Turn>, LockError> {
+    pub(super) fn enter_kept(&mut self) -> Result<Option<UpstreamGrant>, LockError> {
         let Some(kept) = self.files.take_kept(self.key) else { return Ok(None) };
         let token = kept.terms().greatest;
         let counts = u32::try_from(token & 0xffff_ffff) != Ok(u32::MAX);
@@ -173,7 +173,7 @@ impl Attempt<'_> {
     ) -> Held {
         let if_done = self.options.reserve == Reserve::IfDone;
         let mut terms = Terms { token, greatest: token, if_done, ..Terms::default() };
-        if !self.part {
+        if !self.part_of_set {
             let (at_least, at_most) = (self.options.hold_at_least, self.options.hold_at_most);
             terms.begin(at_least, at_most, kernel::now());
         }

@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
 
-use locks_core::{Claim, ErrorKind, LockError, Mode, Op, Options, Turn, Wait};
+use locks_core::{Claim, ErrorKind, LockError, Mode, Op, Options, UpstreamGrant, Wait};
 
 use crate::directory::{Directory, InLine, Inode, PATIENCE};
 use crate::files::Files;
@@ -43,7 +43,7 @@ pub(crate) struct Attempt<'a> {
     exclusive: bool,
     options: Options,
     /// One of several keys: it does not age yet (C11).
-    part: bool,
+    part_of_set: bool,
     about: HolderText,
     process: Arc<Process>,
     /// The file, kept open between looks.
@@ -64,7 +64,7 @@ pub(crate) struct Attempt<'a> {
 
 /// What a look came to.
 pub(crate) enum Look {
-    Granted(Turn),
+    Granted(UpstreamGrant),
     /// Somebody has it.
     Busy {
         /// When something may be different by itself.
@@ -75,7 +75,7 @@ pub(crate) enum Look {
 }
 
 /// Grants a turn what it claims, waiting as its options say.
-pub(crate) fn claim<'a>(files: &'a Arc<Files>, claim: Claim<'a>) -> Op<'a, Turn> {
+pub(crate) fn claim<'a>(files: &'a Arc<Files>, claim: Claim<'a>) -> Op<'a, UpstreamGrant> {
     let wait = claim.options.wait.unwrap_or_default();
     let deadline = match wait {
         Wait::Try => Some(kernel::now()),
@@ -105,7 +105,7 @@ async fn queue(
     mut attempt: Attempt<'_>,
     wait: Wait,
     deadline: Option<Nanos>,
-) -> Result<Turn, LockError> {
+) -> Result<UpstreamGrant, LockError> {
     let (files, key) = (attempt.files, attempt.key);
     let start = kernel::now();
     let last = match wait {
@@ -237,7 +237,7 @@ impl<'a> Attempt<'a> {
             name: name::of_key(claim.key),
             exclusive,
             options: claim.options,
-            part: claim.part,
+            part_of_set: claim.part_of_set,
             about: HolderText::new(claim.caller, &directory.settings.label, &process),
             directory,
             process,

@@ -1,4 +1,4 @@
-use locks_core::{ErrorKind, LockError, LostCause, Turn, report_stolen};
+use locks_core::{ErrorKind, LockError, LostCause, UpstreamGrant, report_stolen};
 
 use super::Attempt;
 use super::enter::first_token;
@@ -8,7 +8,7 @@ use crate::record::{Text, describe};
 
 /// How a theft went.
 pub(super) enum Theft {
-    Done(Turn),
+    Done(UpstreamGrant),
     /// The file is no longer what it was.
     Changed,
     /// Not before then.

@@ -91,8 +91,8 @@ pub(super) fn outcome(lock: &Lock, way: &Way) -> TokenStream {
         Way::Blocking => quote_spanned!(span=> __begun),
         Way::Scoped | Way::Anonymous => quote_spanned!(span=>
             match __begun {
-                #private::Begun::Granted(__guard) => #private::Ok(__guard),
-                #private::Begun::Asked(__acquire) => __acquire.await,
+                #private::Acquisition::Granted(__guard) => #private::Ok(__guard),
+                #private::Acquisition::Asked(__acquire) => __acquire.await,
             }
         ),
     }

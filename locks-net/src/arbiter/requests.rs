@@ -144,7 +144,7 @@ impl Arbiter {
         let mut asked = Request::new(keys, options, caller);
         if !acquire.waited.is_zero() {
             let now = self.time_awake();
-            asked.asked =
+            asked.requested_at =
                 Some(Moment::from_nanos(now.nanos().saturating_sub(nanos(acquire.waited))));
         }
         match self.engine.request(asked) {

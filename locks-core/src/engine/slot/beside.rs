@@ -7,8 +7,8 @@ use super::{FIXED, HELD, SLOW, STATED, Slot, SlotRef, StateGuard, TOKEN_SHIFT, W
 use crate::clock::{Moment, Stamp};
 use crate::engine::Core;
 use crate::engine::effects::Calls;
-use crate::engine::pin::Pinned;
-use crate::engine::state::{Passed, Place, Waiter};
+use crate::engine::pin::PinnedSlot;
+use crate::engine::state::{Passed, QueuePosition, Waiter};
 use crate::sync::atomic::Ordering;
 use crate::{OwnerId, Token};
 
@@ -33,7 +33,7 @@ impl SlotRef {
             return false;
         }
         // SAFETY: those who wait have pins, and do without them only with the mutex.
-        let _pin = (!is_kept).then(|| unsafe { Pinned::new(core, self) });
+        let _pin = (!is_kept).then(|| unsafe { PinnedSlot::new(core, self) });
         let (waker, over) = match passed {
             Passed::Woken(at, waker) => {
                 // I4: before letting go, for whoever takes the key.
@@ -85,7 +85,7 @@ impl Slot {
         waiter: &mut Arc<Waiter>,
         waker: Waker,
         now: Moment,
-    ) -> Option<(Place, Option<OwnerId>)> {
+    ) -> Option<(QueuePosition, Option<OwnerId>)> {
         let mut guard = self.beside()?;
         // I4: the holder's, if it is there, since it cannot be another's any more.
         let owner = self.read_record()?.owner.full();
@@ -96,7 +96,7 @@ impl Slot {
     }
 
     /// Has a waiter wait on, if the key is held. Returns `false` if it has to look for itself.
-    pub(in crate::engine) fn stay(&self, place: Place, waker: Waker) -> bool {
+    pub(in crate::engine) fn stay(&self, place: QueuePosition, waker: Waker) -> bool {
         // The one that is left over goes without the mutex: its drop may be anybody's code.
         let mut waker = Some(waker);
         let Some(mut guard) = self.beside() else { return false };

@@ -5,8 +5,8 @@ use super::{FIXED, HELD, SLOW, STATED, Slot, TOKEN_SHIFT, WAITED};
 use crate::clock::{Moment, Stamp};
 use crate::engine::Core;
 use crate::engine::effects::{Calls, Effects, More};
-use crate::engine::state::{Place, State, Thaw};
-use crate::engine::upstream::{Turn, TurnEnd};
+use crate::engine::state::{QueuePosition, State, Thaw};
+use crate::engine::upstream::{UpstreamEnd, UpstreamGrant};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 use crate::{Alarm, Op, Token};
@@ -55,16 +55,19 @@ impl<'a> Frozen<'a> {
     }
 
     /// Whether a waiter whose time is over waits on for the end of an errand, of another thread.
-    pub(in crate::engine) fn sees_errand_out(&mut self, place: Place) -> bool {
+    pub(in crate::engine) fn sees_errand_out(&mut self, place: QueuePosition) -> bool {
         ERRANDS.get() == 0 && self.watch_errands(place)
     }
 
     /// Lets go of it, and returns how the upstream answers the end of `confirm`, if that has ended.
-    pub(in crate::engine) fn finish(mut self, confirm: Option<Turn>) -> Option<Op<'static, ()>> {
+    pub(in crate::engine) fn finish(
+        mut self,
+        confirm: Option<UpstreamGrant>,
+    ) -> Option<Op<'static, ()>> {
         self.close(confirm)
     }
 
-    fn close(&mut self, confirm: Option<Turn>) -> Option<Op<'static, ()>> {
+    fn close(&mut self, confirm: Option<UpstreamGrant>) -> Option<Op<'static, ()>> {
         let mut calls = Calls::default();
         let (mut confirmed, mut late) = (None, Vec::new());
         while let Some(mut guard) = self.state.take() {
@@ -79,11 +82,11 @@ impl<'a> Frozen<'a> {
                 let More { ended, draws, wakers, lost, broken, discarded } =
                     *more.unwrap_or_default();
                 let mut errands = Errands { ended: ended.len(), ..Errands::default() };
-                for (turn, reserves) in ended {
+                for (grant, reserves) in ended {
                     let upstream = self.core.upstream.as_ref();
-                    let how = TurnEnd { next, reserves };
-                    let op = calls.make(|| upstream.map(|upstream| upstream.end(&key, turn, how)));
-                    if Some(turn) == confirm {
+                    let how = UpstreamEnd { next, reserves };
+                    let op = calls.make(|| upstream.map(|upstream| upstream.end(&key, grant, how)));
+                    if Some(grant) == confirm {
                         confirmed = op.flatten();
                     } else {
                         // Nobody is there to hear how it ends.

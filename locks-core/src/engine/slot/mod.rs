@@ -22,7 +22,7 @@ use crate::{CallSite, Token};
 const HELD: u64 = 1;
 /// The state decides: nothing is acquired or released without the mutex.
 const SLOW: u64 = 2;
-/// A shard's [`Resident`](super::resident::Resident) keeps its key. No other slot needs it, and none has it.
+/// A shard's [`InlineSlot`](super::inline_slot::InlineSlot) keeps its key. No other slot needs it, and none has it.
 const FIXED: u64 = 4;
 /// Above these bits: the greatest token granted so far.
 const TOKEN_SHIFT: u32 = 3;
@@ -70,7 +70,7 @@ const LEFT: u64 = 0b111 << 61;
 /// * I5 (late writes): a hold that was ended from outside keeps `SLOW` set until its guard is gone,
 ///   so that whatever its holder still writes into the record is over before it counts again. A hold whose
 ///   record a state may write has found `STATED` set, and is not released without the mutex.
-/// * I6 (key): a slot of the table has one key for all its life. That of a resident
+/// * I6 (key): a slot of the table has one key for all its life. That of an inline slot
 ///   is part of the record: whoever takes it writes the key before any stamp, `UNDATED` at once. It is read by the
 ///   holder, or with `SLOW` or a pin, or under the shard's mutex with `FIXED` set and the stamp seen.
 pub(crate) struct Slot {
@@ -128,7 +128,7 @@ impl SlotRef {
         }
     }
 
-    pub(in crate::engine) fn of_resident(slot: &Slot) -> Self {
+    pub(in crate::engine) fn of_inline(slot: &Slot) -> Self {
         Self(NonNull::from(slot))
     }
 
@@ -175,8 +175,8 @@ impl Slot {
         }
     }
 
-    /// That of a [`Resident`](super::resident::Resident).
-    pub(in crate::engine) fn resident(shard: u8, barges: bool) -> Self {
+    /// That of a [`InlineSlot`](super::inline_slot::InlineSlot).
+    pub(in crate::engine) fn inline(shard: u8, barges: bool) -> Self {
         Self::new(shard, Token::new(0), if barges { RESIDENT | BARGES } else { RESIDENT })
     }
 
@@ -293,7 +293,7 @@ impl Slot {
             let free = held & !HELD;
             match self.word.compare_exchange(held, free, Ordering::Release, Ordering::Relaxed) {
                 Ok(_) => return true,
-                // A resident that somebody looks at.
+                // An inline slot that somebody looks at.
                 Err(found) if found == held | FIXED => held = found,
                 Err(_) => break,
             }
@@ -355,7 +355,7 @@ impl Slot {
     }
 
     /// Pins the slot for ever; by whoever has a pin already.
-    pub(in crate::engine) fn keep(&self) {
+    pub(in crate::engine) fn pin_forever(&self) {
         if self.flags.fetch_or(KEPT, Ordering::Relaxed) & KEPT == 0 {
             self.pin();
         }
@@ -400,7 +400,7 @@ impl Slot {
         let mut guard = self.state.lock();
         let state = guard.get_or_insert_with(|| {
             let drawn = core.tokens.is_some() && core.upstream.is_none();
-            Box::new(State::new(drawn, core.swift, now))
+            Box::new(State::new(drawn, core.has_fast_path, now))
         });
         self.catch_up(state, now);
         state.advance(now);

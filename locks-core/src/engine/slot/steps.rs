@@ -1,4 +1,4 @@
-//! What only a resident's slot does.
+//! What only an inline slot's slot does.
 
 use super::{FIXED, HELD, SLOW, Slot, TOKEN_SHIFT};
 use crate::Token;
@@ -6,7 +6,7 @@ use crate::clock::Stamp;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{spin_loop, thread};
 
-/// The steps by which a resident changes its key; see [`Resident`](super::resident::Resident).
+/// The steps by which an inline slot changes its key; see [`InlineSlot`](super::inline_slot::InlineSlot).
 impl Slot {
     /// Takes the slot if nothing at all is going on around it, whatever its last key was, with a
     /// token above `floor`, which is read after it was found free.

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::ask::{Answer, Ask, Refusal};
+use super::ask::{Answer, KeyRequest, Refusal};
 use super::hold::HoldEntry;
 use super::{Grant, State, Units, Waiter};
 use crate::{Caller, Mode, OwnerId, Token};
@@ -78,7 +78,7 @@ impl State {
     }
 
     fn line_up(&mut self, waiter: &mut Arc<Waiter>, upgrades: Option<Token>) -> Answer {
-        let again = waiter.ask.asked.is_some();
+        let again = waiter.ask.requested_at.is_some();
         let place = self.enqueue(waiter, upgrades);
         // S5: it may head the queue of a key that is free, before somebody who has been woken to take it.
         let claimed = if again { self.claim(place) } else { None };
@@ -86,7 +86,7 @@ impl State {
     }
 
     /// A request of somebody who holds the key already (C9). `None`: it is like any other.
-    fn ask_again(&mut self, index: usize, ask: &Ask) -> Option<Again> {
+    fn ask_again(&mut self, index: usize, ask: &KeyRequest) -> Option<Again> {
         if !ask.reentrant || !self.holds[index].lets_in(&ask.caller) {
             return None;
         }
@@ -116,7 +116,7 @@ impl State {
     /// A permit is never waited for by name, and a nest opens when the guards inside it go. What is held
     /// in a shared owner's name may be another process's to give back; whether it is this thread's or
     /// scope's is found with the other cycles (C10).
-    fn is_barred(&self, own: usize, ask: &Ask) -> bool {
+    fn is_barred(&self, own: usize, ask: &KeyRequest) -> bool {
         if ask.caller.owner.is_some_and(OwnerId::is_shared) {
             return false;
         }
@@ -127,7 +127,7 @@ impl State {
     }
 
     /// Whether a newcomer gets in (C3), errands aside.
-    fn may_enter(&self, ask: &Ask) -> bool {
+    fn may_enter(&self, ask: &KeyRequest) -> bool {
         if !self.fits(ask.mode) {
             return self.bypasses(ask);
         }
@@ -147,10 +147,10 @@ impl State {
         }
     }
 
-    /// Whether `ask` need not stand behind those who have a turn, nor behind those who wait for one: the
-    /// upstream has not granted the turns anything yet, they would steal later than it or not at all, and the
+    /// Whether `ask` need not stand behind those who hold provisionally, nor behind those who wait for that: the
+    /// upstream has not granted those anything yet, they would steal later than it or not at all, and the
     /// upstream decides between them (C6).
-    pub(super) fn bypasses(&self, ask: &Ask) -> bool {
+    pub(super) fn bypasses(&self, ask: &KeyRequest) -> bool {
         // A fair one might find at the upstream that there is nothing to steal, and overtake.
         let joins = ask.has_upstream && ask.fair != Some(true);
         let Some(age) = ask.steal_after.filter(|_| joins) else { return false };
@@ -161,14 +161,14 @@ impl State {
     }
 
     /// Grants the key to a newcomer or a waiter that fits.
-    pub(super) fn grant(&mut self, ask: &Ask) -> Grant {
-        let token = if ask.has_upstream { self.next_turn() } else { self.next_token() };
+    pub(super) fn grant(&mut self, ask: &KeyRequest) -> Grant {
+        let token = if ask.has_upstream { self.next_provisional() } else { self.next_token() };
         self.holds.push(HoldEntry::granted(ask, token, self.now));
         Grant { token, level: 0 }
     }
 
     /// Lets the caller into its own hold; the token stays that of the guard around it (C7).
-    pub(super) fn nest(&mut self, index: usize, ask: &Ask) -> Grant {
+    pub(super) fn nest(&mut self, index: usize, ask: &KeyRequest) -> Grant {
         self.nest_as(index, ask.mode, &ask.caller)
     }
 
@@ -179,7 +179,7 @@ impl State {
     }
 
     /// Makes the only shared hold the exclusive one, with a new token (C9).
-    pub(super) fn upgrade(&mut self, index: usize, ask: &Ask) -> Grant {
+    pub(super) fn upgrade(&mut self, index: usize, ask: &KeyRequest) -> Grant {
         let token = self.next_token();
         let level = self.holds[index].nest(ask.mode, &ask.caller, token);
         Grant { token, level }

@@ -1,13 +1,13 @@
 use std::time::Duration;
 
-use super::{Grant, Place};
+use super::{Grant, QueuePosition};
 use crate::clock::Moment;
 use crate::request::Caller;
 use crate::{LostCause, Mode, Options, Reserve, Token, Wait};
 
 /// A request for one key, on its own.
 #[derive(Clone, Debug)]
-pub(in crate::engine) struct Ask {
+pub(in crate::engine) struct KeyRequest {
     pub(in crate::engine) caller: Caller,
     pub(in crate::engine) mode: Mode,
     pub(in crate::engine) steal_after: Option<Duration>,
@@ -21,12 +21,12 @@ pub(in crate::engine) struct Ask {
     /// Whether it may queue.
     pub(in crate::engine) waits: bool,
     /// When it was asked for the first time, if this is not it.
-    pub(in crate::engine) asked: Option<Moment>,
-    /// Whether a grant is only a turn: it does not age until it is committed.
-    pub(in crate::engine) is_turn: bool,
-    /// Since when it waits, if it takes a turn for an upstream.
-    pub(in crate::engine) turn_since: Option<Moment>,
-    /// Whether an upstream decides between turns, so that a thief does not queue behind one.
+    pub(in crate::engine) requested_at: Option<Moment>,
+    /// Whether a grant is provisional: it does not age until it is committed.
+    pub(in crate::engine) provisional: bool,
+    /// Since when it waits, if its grant is provisional for an upstream.
+    pub(in crate::engine) provisional_since: Option<Moment>,
+    /// Whether an upstream decides between provisional holds, so that a thief does not queue behind one.
     pub(in crate::engine) has_upstream: bool,
 }
 
@@ -34,7 +34,7 @@ pub(in crate::engine) struct Ask {
 pub(in crate::engine) enum Answer {
     Granted(Grant),
     /// It is in the queue.
-    Queued(Place),
+    Queued(QueuePosition),
     Refused(Refusal),
     /// A token has to be drawn before it can be answered.
     NoToken,
@@ -55,7 +55,7 @@ pub(in crate::engine) enum Refusal {
     Lost(Token, LostCause),
 }
 
-impl Ask {
+impl KeyRequest {
     pub(in crate::engine) fn new(caller: Caller, options: &Options) -> Self {
         let (at_least, at_most) = options.bounds();
         Self {
@@ -69,9 +69,9 @@ impl Ask {
             at_most,
             if_done: options.reserve == Reserve::IfDone,
             waits: options.wait != Some(Wait::Try),
-            asked: None,
-            is_turn: false,
-            turn_since: None,
+            requested_at: None,
+            provisional: false,
+            provisional_since: None,
             has_upstream: false,
         }
     }

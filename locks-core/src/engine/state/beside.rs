@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::ask::{Ask, BARGE_WINDOW};
-use super::queue::Place;
-use super::{Entry, Grant, State, Tally, Waiter};
+use super::ask::{BARGE_WINDOW, KeyRequest};
+use super::queue::QueuePosition;
+use super::{Grant, QueueEntry, State, Tally, Waiter};
 use crate::clock::Moment;
 use crate::request::FastHolder;
 use crate::{Mode, Token};
@@ -76,7 +76,7 @@ impl State {
         waiter: &mut Arc<Waiter>,
         waker: Waker,
         now: Moment,
-    ) -> Place {
+    ) -> QueuePosition {
         self.now = self.now.max(now);
         let place = self.enqueue(waiter, None);
         self.leave(place, waker);
@@ -84,7 +84,11 @@ impl State {
     }
 
     /// A waiter has found the key held. Exchanges its waker, unless it is no waiter any more.
-    pub(in crate::engine) fn stay(&mut self, place: Place, waker: &mut Option<Waker>) -> bool {
+    pub(in crate::engine) fn stay(
+        &mut self,
+        place: QueuePosition,
+        waker: &mut Option<Waker>,
+    ) -> bool {
         let Some(entry) = self.queue.get_mut(place) else { return false };
         entry.hinted = None;
         std::mem::swap(&mut entry.waker, waker);
@@ -92,23 +96,23 @@ impl State {
     }
 }
 
-impl Entry {
+impl QueueEntry {
     /// Whether a newcomer may be quicker (C3).
     fn can_be_barged_past(&self) -> bool {
         self.waiter.ask.mode == Mode::Exclusive && self.waiter.upgrades.is_none()
     }
 }
 
-impl Ask {
+impl KeyRequest {
     /// Who will hold the key, if it asks for no more than the fast path has to give.
     pub(super) fn as_plain(&self) -> Option<FastHolder> {
         let plain = self.mode == Mode::Exclusive
             && self.waits
             && !self.reentrant
-            && !self.is_turn
+            && !self.provisional
             && !self.has_upstream
             && self.fair.is_none()
-            && self.asked.is_none()
+            && self.requested_at.is_none()
             && [self.steal_after, self.at_least, self.at_most] == [None; 3];
         self.caller.as_fast_holder().filter(|_| plain)
     }

@@ -1,6 +1,6 @@
 use super::super::describe;
 use super::super::observer::Revoked;
-use super::super::upstream::Turn;
+use super::super::upstream::UpstreamGrant;
 use super::State;
 use super::hold::{HoldEntry, Level};
 use crate::{Caller, LostCause, OwnerId, Token};
@@ -18,7 +18,7 @@ pub(super) struct LostHold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::engine) enum Ended {
     /// The grant of the upstream that ended with it, if it was the last of its nest.
-    Released(Option<Turn>),
+    Released(Option<UpstreamGrant>),
     /// It had been lost before; nothing was touched (C4).
     Lost(LostCause),
     /// There is no such hold.
@@ -31,20 +31,20 @@ impl State {
         let Some((index, nested)) = self.find(token, level) else {
             return self.release_lost(token, level);
         };
-        let mut turn = None;
+        let mut grant = None;
         let hold = &mut self.holds[index];
         hold.levels.remove(nested);
         if hold.levels.is_empty() {
             let hold = self.holds.remove(index);
             self.reserved.extend(hold.reservation(self.now, true));
-            turn = hold.turn;
-            self.end_upstream(turn, hold.reserves(true));
+            grant = hold.upstream_grant;
+            self.end_upstream(grant, hold.reserves(true));
             hold.watchers.into_iter().for_each(|waker| self.effects.discard(Some(waker)));
         } else {
             hold.restore_mode();
         }
         self.grant_waiters();
-        Ended::Released(turn)
+        Ended::Released(grant)
     }
 
     /// Ends a hold from outside: its guards are lost at this moment, and whoever has been granted it
@@ -56,7 +56,7 @@ impl State {
         if self.lose(&hold.levels, cause) && cause != LostCause::Evicted {
             self.reserved.extend(hold.reservation(self.now, false));
         }
-        self.end_upstream(hold.turn, hold.reserves(false));
+        self.end_upstream(hold.upstream_grant, hold.reserves(false));
         let more = self.effects.more();
         more.lost.push(Revoked {
             token: hold.token,
@@ -109,11 +109,11 @@ impl State {
         self.grant_waiters();
     }
 
-    /// An upstream's grant has ended here, and it is to hear of that before there is another turn.
-    pub(in crate::engine) fn end_upstream(&mut self, turn: Option<Turn>, reserves: bool) {
-        if let Some(turn) = turn {
+    /// An upstream's grant has ended here, and it is to hear of that before the next grant.
+    pub(in crate::engine) fn end_upstream(&mut self, grant: Option<UpstreamGrant>, reserves: bool) {
+        if let Some(grant) = grant {
             self.ending += 1;
-            self.effects.more().ended.push((turn, reserves));
+            self.effects.more().ended.push((grant, reserves));
         }
     }
 

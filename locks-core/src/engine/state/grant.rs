@@ -1,5 +1,5 @@
-use super::ask::{Ask, BARGE_WINDOW};
-use super::queue::{Entry, Place};
+use super::ask::{BARGE_WINDOW, KeyRequest};
+use super::queue::{QueueEntry, QueuePosition};
 use super::{Grant, State, Units};
 use crate::Mode;
 
@@ -30,7 +30,7 @@ impl State {
             // `first_open_nest` sees to the upgrade.
             Some(token) if self.holds.iter().any(|hold| hold.token == token) => {}
             _ if !self.fits(waiter.ask.mode) => {}
-            None if self.may_barge_past(entry) => self.hint(first),
+            None if self.may_barge_past(entry) => self.wake_only(first),
             _ => {
                 self.barge_from = self.now;
                 return self.grant_to(first, Self::grant);
@@ -41,14 +41,14 @@ impl State {
     }
 
     /// Whether the first waiter is merely woken, and whoever comes first gets the key (C3).
-    pub(super) fn may_barge_past(&self, first: &Entry) -> bool {
+    pub(super) fn may_barge_past(&self, first: &QueueEntry) -> bool {
         self.tally.fair == 0
             && first.waiter.ask.waits
             && first.waiter.ask.mode == Mode::Exclusive
             && self.now.since(self.barge_from) < BARGE_WINDOW
     }
 
-    fn hint(&mut self, place: Place) {
+    fn wake_only(&mut self, place: QueuePosition) {
         let Some(entry) = self.queue.get_mut(place) else { return };
         if entry.hinted.is_none() {
             entry.hinted = Some(self.now);
@@ -60,7 +60,7 @@ impl State {
     /// Has the first waiter look for itself.
     pub(in crate::engine) fn wake_first(&mut self) {
         if let Some((first, _)) = self.queue.first() {
-            self.hint(first);
+            self.wake_only(first);
         }
     }
 
@@ -71,7 +71,11 @@ impl State {
     }
 
     /// Takes a waiter out of the queue and leaves its grant for it to take.
-    fn grant_to(&mut self, place: Place, grant: impl FnOnce(&mut Self, &Ask) -> Grant) -> bool {
+    fn grant_to(
+        &mut self,
+        place: QueuePosition,
+        grant: impl FnOnce(&mut Self, &KeyRequest) -> Grant,
+    ) -> bool {
         let Some(entry) = self.dequeue(place) else { return false };
         let granted = grant(self, &entry.waiter.ask);
         entry.waiter.grant(granted);
@@ -83,7 +87,7 @@ impl State {
     }
 
     /// A waiter that can nest in a hold of its own by now, and that hold (C9).
-    fn first_open_nest(&self) -> Option<(Place, usize)> {
+    fn first_open_nest(&self) -> Option<(QueuePosition, usize)> {
         if self.tally.reentrant == 0 {
             return None;
         }
@@ -98,11 +102,11 @@ impl State {
         )
     }
 
-    fn first_unfair(&self) -> Option<Place> {
+    fn first_unfair(&self) -> Option<QueuePosition> {
         if self.tally.unfair == 0 {
             return None;
         }
-        let unfair = |ask: &Ask| ask.fair == Some(false) && self.fits(ask.mode);
+        let unfair = |ask: &KeyRequest| ask.fair == Some(false) && self.fits(ask.mode);
         self.queue.iter().find(|(_, entry)| unfair(&entry.waiter.ask)).map(|(place, _)| place)
     }
 }

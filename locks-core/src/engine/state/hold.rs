@@ -5,9 +5,9 @@ use std::time::Duration;
 use smallvec::{SmallVec, smallvec};
 
 use super::super::slot::Record;
-use super::super::upstream::Turn;
-use super::ask::Ask;
-use super::{TURNS, Units, Waiter, small};
+use super::super::upstream::UpstreamGrant;
+use super::ask::KeyRequest;
+use super::{PROVISIONAL, Units, Waiter, small};
 use crate::clock::{Moment, Stamp};
 use crate::request::{Caller, FastHolder};
 use crate::{CallSite, HoldRecord, HolderInfo, KeySet, Mode, OwnerId, ProcessInfo, Token};
@@ -20,7 +20,7 @@ pub(in crate::engine) struct HoldEntry {
     pub(in crate::engine) mode: Mode,
     /// H2: never empty; the innermost last. One for each guard.
     pub(in crate::engine) levels: SmallVec<[Level; 1]>,
-    /// From when on it ages; `None` while it is only a turn: part of an unfinished set of keys,
+    /// From when on it ages; `None` while it is provisional: part of an unfinished set of keys,
     /// or not yet granted by the upstream.
     pub(in crate::engine) since: Option<Moment>,
     /// How much later than `since` it may have been: counted in favour of the holder (C6).
@@ -34,11 +34,11 @@ pub(in crate::engine) struct HoldEntry {
     pub(in crate::engine) ends_at: Option<Moment>,
     /// Whom it was stolen from.
     pub(in crate::engine) stolen_from: Option<Box<[HolderInfo]>>,
-    /// What it asked for, while it is only a turn.
+    /// What it asked for, while it is provisional.
     pub(super) steal_after: Option<Duration>,
-    /// Since when it waits, while it is only a turn for an upstream.
-    pub(super) turn_since: Option<Moment>,
-    pub(in crate::engine) turn: Option<Turn>,
+    /// Since when it waits, while it is provisional for an upstream.
+    pub(super) provisional_since: Option<Moment>,
+    pub(in crate::engine) upstream_grant: Option<UpstreamGrant>,
     /// Who wants to know when it is lost.
     pub(in crate::engine) watchers: Vec<Waker>,
     /// H3: set on a hold of the fast path: the slot's record is its own.
@@ -108,7 +108,7 @@ pub(super) struct Reservation {
 
 impl HoldEntry {
     /// A grant of what was asked.
-    pub(super) fn granted(ask: &Ask, token: Token, now: Moment) -> Self {
+    pub(super) fn granted(ask: &KeyRequest, token: Token, now: Moment) -> Self {
         let mut hold = Self {
             token,
             mode: ask.mode,
@@ -121,12 +121,12 @@ impl HoldEntry {
             ends_at: None,
             stolen_from: None,
             steal_after: ask.steal_after,
-            turn_since: ask.turn_since,
-            turn: None,
+            provisional_since: ask.provisional_since,
+            upstream_grant: None,
             watchers: Vec::new(),
             adopted: Adopted::No,
         };
-        if !ask.is_turn {
+        if !ask.provisional {
             hold.begin(ask.at_least, ask.at_most, now);
         }
         hold
@@ -147,8 +147,8 @@ impl HoldEntry {
             ends_at: None,
             stolen_from: None,
             steal_after: None,
-            turn_since: None,
-            turn: None,
+            provisional_since: None,
+            upstream_grant: None,
             watchers: Vec::new(),
             adopted: Adopted::Unrecorded,
         };
@@ -206,9 +206,9 @@ impl HoldEntry {
         })
     }
 
-    /// Whether it is more than a turn that waits for the upstream.
+    /// Whether it is more than provisional, waiting for the upstream.
     pub(in crate::engine) fn is_granted(&self) -> bool {
-        self.token.get() < TURNS
+        self.token.get() < PROVISIONAL
     }
 
     pub(super) fn is_unrecorded(&self) -> bool {
@@ -235,9 +235,9 @@ impl HoldEntry {
         self.ends_at = at_most.map(|most| now.after(most));
     }
 
-    /// A turn becomes a grant: its guard is known by this token from now on.
-    pub(in crate::engine) fn rename(&mut self, turn: Token, level: u32, token: Token) {
-        if let Some(index) = self.position(level, turn) {
+    /// A provisional hold becomes a grant: its guard is known by this token from now on.
+    pub(in crate::engine) fn rename(&mut self, provisional: Token, level: u32, token: Token) {
+        if let Some(index) = self.position(level, provisional) {
             self.levels[index].token = token;
         }
         if level == 0 {
@@ -312,8 +312,8 @@ impl HoldEntry {
         self.levels.iter().any(|level| caller.counts_as(level.owner))
     }
 
-    /// Whether the caller may nest in it: the innermost guard is its own (C9), and it is more than a
-    /// turn.
+    /// Whether the caller may nest in it: the innermost guard is its own (C9), and it is not
+    /// provisional.
     pub(in crate::engine) fn lets_in(&self, caller: &Caller) -> bool {
         self.since.is_some() && caller.counts_as(self.innermost().owner)
     }
@@ -345,7 +345,7 @@ impl HoldEntry {
 
     /// H1, after a change of the levels.
     pub(super) fn restore_mode(&mut self) {
-        if self.turn.is_some() {
+        if self.upstream_grant.is_some() {
             // What the upstream has granted stays what it is.
             return;
         }
@@ -377,7 +377,7 @@ impl HoldEntry {
     /// The reservation that outlives it (C14). That of an upstream's grant is the upstream's to keep: one
     /// kept here as well would outlive an eviction by another client.
     pub(super) fn reservation(&self, now: Moment, released: bool) -> Option<Reservation> {
-        if self.turn.is_some() || !self.reserves(released) {
+        if self.upstream_grant.is_some() || !self.reserves(released) {
             return None;
         }
         let until = self.reserved_until.filter(|until| *until > now)?;
@@ -401,7 +401,7 @@ impl HoldEntry {
             && self.reserved_until.is_none()
             && self.ends_at.is_none()
             && self.stolen_from.is_none()
-            && self.turn.is_none()
+            && self.upstream_grant.is_none()
             && self.watchers.is_empty();
         if !plain {
             return None;

@@ -1,6 +1,6 @@
 use std::collections::VecDeque;
 
-use super::Place;
+use super::QueuePosition;
 
 /// What stands at places, in their order.
 ///
@@ -9,7 +9,7 @@ use super::Place;
 /// * L1: places ascend, and a gap keeps its place.
 /// * L2: there is no gap at either end, and there are not many more gaps than others.
 pub(super) struct Line<T> {
-    entries: VecDeque<(Place, Option<T>)>,
+    entries: VecDeque<(QueuePosition, Option<T>)>,
     gaps: usize,
 }
 
@@ -29,25 +29,25 @@ impl<T> Line<T> {
         self.entries.len() - self.gaps
     }
 
-    pub(super) fn first(&self) -> Option<(Place, &T)> {
+    pub(super) fn first(&self) -> Option<(QueuePosition, &T)> {
         self.iter().next()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Place, &T)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (QueuePosition, &T)> {
         self.entries.iter().filter_map(|(place, entry)| Some((*place, entry.as_ref()?)))
     }
 
-    pub(super) fn get(&self, place: Place) -> Option<&T> {
+    pub(super) fn get(&self, place: QueuePosition) -> Option<&T> {
         self.entries[self.find(place)?].1.as_ref()
     }
 
-    pub(super) fn get_mut(&mut self, place: Place) -> Option<&mut T> {
+    pub(super) fn get_mut(&mut self, place: QueuePosition) -> Option<&mut T> {
         let index = self.find(place)?;
         self.entries[index].1.as_mut()
     }
 
     /// Puts `value` at a place where nothing has stood before.
-    pub(super) fn insert(&mut self, place: Place, value: T) {
+    pub(super) fn insert(&mut self, place: QueuePosition, value: T) {
         let entry = (place, Some(value));
         match self.entries.back() {
             Some((last, _)) if *last > place => {
@@ -58,7 +58,7 @@ impl<T> Line<T> {
         }
     }
 
-    pub(super) fn remove(&mut self, place: Place) -> Option<T> {
+    pub(super) fn remove(&mut self, place: QueuePosition) -> Option<T> {
         if self.gaps == 0 && self.entries.front().is_some_and(|(first, _)| *first == place) {
             return self.entries.pop_front()?.1;
         }
@@ -81,8 +81,9 @@ impl<T> Line<T> {
         Some(value)
     }
 
-    fn find(&self, place: Place) -> Option<usize> {
-        let is_it = |entry: Option<&(Place, _)>| entry.is_some_and(|(found, _)| *found == place);
+    fn find(&self, place: QueuePosition) -> Option<usize> {
+        let is_it =
+            |entry: Option<&(QueuePosition, _)>| entry.is_some_and(|(found, _)| *found == place);
         match self.entries.len() {
             _ if is_it(self.entries.front()) => Some(0),
             len if is_it(self.entries.back()) => Some(len - 1),
@@ -115,7 +116,7 @@ mod tests {
             };
             if let Some((next, upgrades)) = place {
                 *next += 1;
-                let place = Place::new(Moment::from_nanos(*next), upgrades, step);
+                let place = QueuePosition::new(Moment::from_nanos(*next), upgrades, step);
                 line.insert(place, step);
                 naive.insert(place, step);
             } else if !naive.is_empty() {

@@ -22,18 +22,18 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-pub(super) use ask::{Answer, Ask, BARGE_WINDOW, Refusal};
+pub(super) use ask::{Answer, BARGE_WINDOW, KeyRequest, Refusal};
 pub(super) use beside::Passed;
 pub(super) use end::Ended;
 pub(super) use hold::HoldEntry;
-pub(super) use queue::Place;
-pub(super) use restore::Misfit;
+pub(super) use queue::QueuePosition;
+pub(super) use restore::RestoreError;
 pub(super) use waiter::{Grant, Outcome, Waiter};
 
 use self::end::LostHold;
 use self::hold::Reservation;
 use self::line::Line;
-use self::queue::Entry;
+use self::queue::QueueEntry;
 use self::thieves::Thieves;
 use super::effects::Effects;
 use super::slot::Record;
@@ -47,7 +47,7 @@ use crate::{LostCause, Mode, OwnerId, Token};
 pub(super) const LOCK_UNITS: u64 = u64::MAX;
 
 /// Above all tokens, and below the end of what a slot's word has room for.
-pub(super) const TURNS: u64 = crate::token::END;
+pub(super) const PROVISIONAL: u64 = crate::token::END;
 
 /// The state of one key.
 ///
@@ -55,8 +55,8 @@ pub(super) const TURNS: u64 = crate::token::END;
 ///   most [`LOCK_UNITS`]; of permits, in the order of their tokens, none has more before it than its
 ///   own number lets in.
 /// * S2: an exclusive hold is alone.
-/// * S3: `token` is the greatest token granted for the key so far. A turn that the upstream has not
-///   granted yet has a name of its own instead, above [`TURNS`].
+/// * S3: `token` is the greatest token granted for the key so far. A hold that the upstream has not
+///   granted yet has a name of its own instead, above [`PROVISIONAL`].
 /// * S4: a waiter is in `queue` exactly while its outcome is that it waits; the hold that it was
 ///   granted names it until the grant is taken, or `handed` does for one of the fast path's, and this stays
 ///   until then.
@@ -67,13 +67,13 @@ pub(in crate::engine) struct State {
     now: Moment,
     token: Token,
     holds: SmallVec<[HoldEntry; 1]>,
-    queue: Line<Entry>,
+    queue: Line<QueueEntry>,
     /// The waiters whose time is over, and who are woken when there is no errand any more.
-    errand_watchers: Vec<Place>,
+    errand_watchers: Vec<QueuePosition>,
     /// Holds that were ended from outside and whose guards still live.
     lost: Vec<LostHold>,
     reserved: Vec<Reservation>,
-    /// For the names of turns, and to tell waiters apart that have asked at the same moment.
+    /// For the names of provisional holds, and to tell waiters apart that have asked at the same moment.
     next_ticket: u64,
     /// The later of the last hand-over and the queue's becoming non-empty (C3).
     barge_from: Moment,
@@ -188,13 +188,13 @@ impl State {
         !self.holds.is_empty()
     }
 
-    /// For how long the next one has waited, if anybody waits: in the queue, or with a turn for the
+    /// For how long the next one has waited, if anybody waits: in the queue, or provisionally for the
     /// upstream to grant it.
     pub(in crate::engine) fn next_waits(&self) -> Option<Duration> {
         let first = self.queue.first().map(|(_, entry)| entry.waiter.since);
-        let turns = self.holds.iter().filter(|hold| !hold.is_granted());
-        let turns = turns.map(|turn| turn.turn_since.unwrap_or(self.now));
-        turns.chain(first).min().map(|since| self.now.since(since))
+        let provisional = self.holds.iter().filter(|hold| !hold.is_granted());
+        let provisional = provisional.map(|hold| hold.provisional_since.unwrap_or(self.now));
+        provisional.chain(first).min().map(|since| self.now.since(since))
     }
 
     pub(in crate::engine) fn holds(&self) -> &[HoldEntry] {
@@ -210,7 +210,7 @@ impl State {
         Some(&mut self.holds[index])
     }
 
-    pub(in crate::engine) fn waiters(&self) -> impl Iterator<Item = (Place, &Waiter)> {
+    pub(in crate::engine) fn waiters(&self) -> impl Iterator<Item = (QueuePosition, &Waiter)> {
         self.queue.iter().map(|(place, entry)| (place, &*entry.waiter))
     }
 
@@ -291,7 +291,7 @@ impl State {
         }
     }
 
-    /// Whether the upstream has to hear of an end before there is another turn.
+    /// Whether the upstream has to hear of an end before the next grant.
     pub(super) fn has_errand(&self) -> bool {
         self.ending > 0
     }
@@ -327,9 +327,9 @@ impl State {
         self.token
     }
 
-    fn next_turn(&mut self) -> Token {
+    fn next_provisional(&mut self) -> Token {
         self.next_ticket += 1;
-        Token::new(TURNS + self.next_ticket)
+        Token::new(PROVISIONAL + self.next_ticket)
     }
 }
 

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::ask::Ask;
+use super::ask::KeyRequest;
 use super::waiter::Outcome;
 use super::{Grant, State, Waiter};
 use crate::Token;
@@ -10,13 +10,13 @@ use crate::clock::Moment;
 /// A place in the queue, in the order in which they are served: upgrades first (C9), then by the
 /// moment they were asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(in crate::engine) struct Place {
+pub(in crate::engine) struct QueuePosition {
     rank: u64,
     /// There is no other place with this one.
     ticket: u64,
 }
 
-impl Place {
+impl QueuePosition {
     const NORMAL: u64 = 1 << 63;
 
     pub(super) fn new(since: Moment, upgrades: bool, ticket: u64) -> Self {
@@ -26,7 +26,7 @@ impl Place {
 }
 
 /// What the queue knows of a waiter.
-pub(in crate::engine) struct Entry {
+pub(in crate::engine) struct QueueEntry {
     pub(super) waiter: Arc<Waiter>,
     pub(super) waker: Option<Waker>,
     /// When it was woken to take the key, which was free; others may be quicker (C3).
@@ -36,32 +36,40 @@ pub(in crate::engine) struct Entry {
 }
 
 impl State {
-    pub(super) fn enqueue(&mut self, waiter: &mut Arc<Waiter>, upgrades: Option<Token>) -> Place {
+    pub(super) fn enqueue(
+        &mut self,
+        waiter: &mut Arc<Waiter>,
+        upgrades: Option<Token>,
+    ) -> QueuePosition {
         // Queue times are made monotonic under the mutex; only who asks once more stands elsewhere.
-        let since = waiter.ask.asked.map_or(self.now, |asked| asked.min(self.now));
+        let since = waiter.ask.requested_at.map_or(self.now, |asked| asked.min(self.now));
         let own = Arc::get_mut(waiter).expect("a waiter is its request's own until it queues");
         (own.since, own.upgrades) = (since, upgrades);
-        let place = Place::new(since, upgrades.is_some(), self.next_ticket);
+        let place = QueuePosition::new(since, upgrades.is_some(), self.next_ticket);
         self.next_ticket += 1;
         if self.queue.is_empty() {
             self.barge_from = self.now;
         }
         self.count(&waiter.ask, place, true);
-        let entry =
-            Entry { waiter: waiter.clone(), waker: None, hinted: None, has_seen_errand: false };
+        let entry = QueueEntry {
+            waiter: waiter.clone(),
+            waker: None,
+            hinted: None,
+            has_seen_errand: false,
+        };
         self.queue.insert(place, entry);
         place
     }
 
     /// Leaves the waker that a new waiter is to be woken with.
-    pub(in crate::engine) fn leave(&mut self, place: Place, waker: Waker) {
+    pub(in crate::engine) fn leave(&mut self, place: QueuePosition, waker: Waker) {
         if let Some(entry) = self.queue.get_mut(place) {
             entry.waker = Some(waker);
         }
     }
 
     /// Takes a waiter out of the queue, with the tally kept.
-    pub(in crate::engine) fn dequeue(&mut self, place: Place) -> Option<Entry> {
+    pub(in crate::engine) fn dequeue(&mut self, place: QueuePosition) -> Option<QueueEntry> {
         let entry = self.queue.remove(place)?;
         self.count(&entry.waiter.ask, place, false);
         Some(entry)
@@ -70,7 +78,7 @@ impl State {
     /// Looks after a waiter: takes what it can have, or leaves the waker to be woken with.
     pub(in crate::engine) fn look(
         &mut self,
-        place: Place,
+        place: QueuePosition,
         waiter: &Waiter,
         waker: Waker,
     ) -> Outcome {
@@ -93,8 +101,8 @@ impl State {
 
     /// Has a waiter whose time is over woken at the end of an errand, but for which it might have the key.
     /// Returns `false` if there is none, or it has seen one out.
-    pub(in crate::engine) fn watch_errands(&mut self, place: Place) -> bool {
-        let is_new = |entry: &Entry| !entry.has_seen_errand;
+    pub(in crate::engine) fn watch_errands(&mut self, place: QueuePosition) -> bool {
+        let is_new = |entry: &QueueEntry| !entry.has_seen_errand;
         let sees = self.has_errand() && self.queue.get(place).is_some_and(is_new);
         if sees && !self.errand_watchers.contains(&place) {
             self.errand_watchers.push(place);
@@ -117,7 +125,7 @@ impl State {
     }
 
     /// A waiter gives up: it leaves the queue, or gives back what it was granted meanwhile (C5).
-    pub(in crate::engine) fn withdraw(&mut self, place: Place, waiter: &Waiter) {
+    pub(in crate::engine) fn withdraw(&mut self, place: QueuePosition, waiter: &Waiter) {
         match waiter.take() {
             Outcome::Granted(Grant { token, level }) => {
                 if level == 0
@@ -137,13 +145,13 @@ impl State {
         }
     }
 
-    pub(in crate::engine) fn waiter(&self, place: Place) -> Option<&Waiter> {
+    pub(in crate::engine) fn waiter(&self, place: QueuePosition) -> Option<&Waiter> {
         self.queue.get(place).map(|entry| &*entry.waiter)
     }
 
     /// A waiter that looks takes what it can have: it heads the queue and fits, or lets itself in
     /// beside the holders.
-    pub(super) fn claim(&mut self, place: Place) -> Option<Grant> {
+    pub(super) fn claim(&mut self, place: QueuePosition) -> Option<Grant> {
         if self.has_errand() || self.lacks_token() {
             return None;
         }
@@ -160,7 +168,7 @@ impl State {
         Some(grant)
     }
 
-    fn count(&mut self, ask: &Ask, place: Place, more: bool) {
+    fn count(&mut self, ask: &KeyRequest, place: QueuePosition, more: bool) {
         let step = |counter: &mut usize, applies: bool| {
             if applies {
                 *counter = if more { *counter + 1 } else { *counter - 1 };

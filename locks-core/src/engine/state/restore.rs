@@ -7,7 +7,7 @@ use crate::{HoldRecord, KeySet, Mode, Token};
 
 /// Why a grant cannot be put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) enum Misfit {
+pub(in crate::engine) enum RestoreError {
     /// It conflicts with what is there.
     Contended,
     PermitsMismatch,
@@ -23,15 +23,15 @@ impl State {
         &mut self,
         record: &HoldRecord,
         set: Option<Arc<KeySet>>,
-    ) -> Result<u32, Misfit> {
+    ) -> Result<u32, RestoreError> {
         if !record.token.max(record.outer).is_followed() {
-            return Err(Misfit::NoToken);
+            return Err(RestoreError::NoToken);
         }
         let around = self.holds.iter().position(|hold| hold.token == record.outer);
         let level = match (record.nested, around) {
-            (true, None) => return Err(Misfit::NotNested),
+            (true, None) => return Err(RestoreError::NotNested),
             (true, Some(index)) => self.restore_within(index, record, set)?,
-            (false, Some(_)) => return Err(Misfit::Contended),
+            (false, Some(_)) => return Err(RestoreError::Contended),
             (false, None) => {
                 self.make_room(record.mode, record.outer)?;
                 let hold = HoldEntry::restored(record, set);
@@ -61,9 +61,9 @@ impl State {
         mode: Mode,
         token: Token,
         until: Moment,
-    ) -> Result<(), Misfit> {
+    ) -> Result<(), RestoreError> {
         if !token.is_followed() {
-            return Err(Misfit::NoToken);
+            return Err(RestoreError::NoToken);
         }
         if until > self.now {
             self.make_room(mode, token)?;
@@ -83,21 +83,21 @@ impl State {
         index: usize,
         record: &HoldRecord,
         set: Option<Arc<KeySet>>,
-    ) -> Result<u32, Misfit> {
+    ) -> Result<u32, RestoreError> {
         if !self.agrees_with(record.mode) {
-            return Err(Misfit::PermitsMismatch);
+            return Err(RestoreError::PermitsMismatch);
         }
         let hold = &self.holds[index];
         if record.mode.outranks(hold.mode) && self.used() != hold.mode.units() {
-            return Err(Misfit::Contended);
+            return Err(RestoreError::Contended);
         }
         Ok(self.holds[index].nest_restored(record, set))
     }
 
     /// S1: there is room for what was granted in this mode with this token.
-    fn make_room(&self, mode: Mode, token: Token) -> Result<(), Misfit> {
+    fn make_room(&self, mode: Mode, token: Token) -> Result<(), RestoreError> {
         if !self.agrees_with(mode) {
-            return Err(Misfit::PermitsMismatch);
+            return Err(RestoreError::PermitsMismatch);
         }
         let has_room = if mode.takes_permits() {
             let holds = self.holds.iter().map(|hold| (hold.token, hold.mode));
@@ -108,6 +108,6 @@ impl State {
         } else {
             self.fits(mode)
         };
-        if has_room { Ok(()) } else { Err(Misfit::Contended) }
+        if has_room { Ok(()) } else { Err(RestoreError::Contended) }
     }
 }

@@ -3,16 +3,16 @@ use std::time::Duration;
 use smallvec::SmallVec;
 
 use super::super::describe;
-use super::ask::Ask;
+use super::ask::KeyRequest;
 use super::hold::HoldEntry;
-use super::{Grant, State, TURNS, Units};
+use super::{Grant, PROVISIONAL, State, Units};
 use crate::clock::Moment;
 use crate::{HolderInfo, LostCause, Mode, Token};
 
 impl State {
     /// When `ask` may steal what is in its way (C6). `None`: it does not, or nothing is, or not
     /// as things are.
-    pub(in crate::engine) fn due(&self, ask: &Ask) -> Option<Moment> {
+    pub(in crate::engine) fn due(&self, ask: &KeyRequest) -> Option<Moment> {
         let age = ask.steal_after?;
         if ask.mode.takes_permits() {
             return self.permits_due(ask);
@@ -24,13 +24,13 @@ impl State {
         Some(self.reserved_until().map_or(due, |until| due.max(until)))
     }
 
-    pub(super) fn is_due(&self, ask: &Ask) -> bool {
+    pub(super) fn is_due(&self, ask: &KeyRequest) -> bool {
         self.due(ask).is_some_and(|due| due <= self.now)
     }
 
     /// Takes the key from those in the way, all of them, or for a permit from the oldest, as many
     /// as it takes (C6, C16).
-    pub(super) fn steal(&mut self, ask: &Ask) -> Grant {
+    pub(super) fn steal(&mut self, ask: &KeyRequest) -> Grant {
         let victims = self.victims(ask);
         let mut stolen_from = Vec::new();
         for token in &victims {
@@ -48,7 +48,7 @@ impl State {
             hold.stolen_from = Some(stolen_from.into());
         }
         let waiter = describe::asked(&ask.caller, ask.mode, Duration::ZERO);
-        let token = Some(grant.token).filter(|token| token.get() < TURNS);
+        let token = Some(grant.token).filter(|token| token.get() < PROVISIONAL);
         let thief = HolderInfo { token, ..HolderInfo::of_waiter(waiter) };
         let lost = self.effects.more().lost.iter_mut();
         for lost in lost.filter(|lost| victims.contains(&lost.token)) {
@@ -57,7 +57,7 @@ impl State {
         grant
     }
 
-    fn victims(&self, ask: &Ask) -> SmallVec<[Token; 1]> {
+    fn victims(&self, ask: &KeyRequest) -> SmallVec<[Token; 1]> {
         if ask.mode.takes_permits() {
             let oldest = self.oldest(ask).into_iter().map(|(_, token)| token);
             return oldest.take(self.excess(ask.mode)).collect();
@@ -66,7 +66,7 @@ impl State {
         victims.map(|hold| hold.token).collect()
     }
 
-    fn is_in_the_way(&self, hold: &HoldEntry, ask: &Ask) -> bool {
+    fn is_in_the_way(&self, hold: &HoldEntry, ask: &KeyRequest) -> bool {
         let conflicts = ask.mode == Mode::Exclusive || hold.mode == Mode::Exclusive;
         // Who upgrades does not steal from the hold that it upgrades.
         let upgrades = ask.reentrant && ask.mode == Mode::Exclusive && hold.mode == Mode::Shared;
@@ -76,7 +76,7 @@ impl State {
 
     /// The earliest moment at which so many holds are due that the request fits without them, beside
     /// what is reserved then.
-    fn permits_due(&self, ask: &Ask) -> Option<Moment> {
+    fn permits_due(&self, ask: &KeyRequest) -> Option<Moment> {
         let excess = self.excess(ask.mode);
         let oldest = self.oldest(ask);
         let mut ends = self.reserved.iter().map(|left| left.until).collect::<SmallVec<[_; 4]>>();
@@ -96,7 +96,7 @@ impl State {
     }
 
     /// The holds that `ask` can steal, by when that comes due.
-    fn oldest(&self, ask: &Ask) -> SmallVec<[(Moment, Token); 4]> {
+    fn oldest(&self, ask: &KeyRequest) -> SmallVec<[(Moment, Token); 4]> {
         let age = ask.steal_after.unwrap_or_default();
         let due = |hold: &HoldEntry| Some((hold.due(age)?, hold.token));
         let mut oldest = self.holds.iter().filter_map(due).collect::<SmallVec<_>>();

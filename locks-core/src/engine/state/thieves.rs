@@ -1,8 +1,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::ask::Ask;
-use super::queue::Place;
+use super::ask::KeyRequest;
+use super::queue::QueuePosition;
 use super::{State, Units};
 use crate::Mode;
 use crate::clock::Moment;
@@ -15,7 +15,7 @@ use crate::clock::Moment;
 /// does not rob itself: of those each is looked at.
 #[derive(Default)]
 pub(super) struct Thieves {
-    by_age: [BTreeSet<(Duration, Place)>; 3],
+    by_age: [BTreeSet<(Duration, QueuePosition)>; 3],
 }
 
 const EXCLUSIVE: usize = 0;
@@ -23,7 +23,7 @@ const SHARED: usize = 1;
 const PECULIAR: usize = 2;
 
 impl Thieves {
-    pub(super) fn count(&mut self, ask: &Ask, place: Place, more: bool) {
+    pub(super) fn count(&mut self, ask: &KeyRequest, place: QueuePosition, more: bool) {
         let Some(age) = ask.steal_after else { return };
         let among = match ask.mode {
             mode if mode.takes_permits() || ask.reentrant => PECULIAR,
@@ -44,13 +44,13 @@ impl Thieves {
 
 impl State {
     /// The first queued of those whose steal is due (C6).
-    pub(super) fn first_due_thief(&self) -> Option<Place> {
+    pub(super) fn first_due_thief(&self) -> Option<QueuePosition> {
         if self.thieves.is_empty() {
             return None;
         }
-        let is_due = |place: &Place| self.due_at(*place).is_some_and(|due| due <= self.now);
+        let is_due = |place: &QueuePosition| self.due_at(*place).is_some_and(|due| due <= self.now);
         let [exclusive, shared, peculiar] = &self.thieves.by_age;
-        let places = |(_, place): &(_, Place)| *place;
+        let places = |(_, place): &(_, QueuePosition)| *place;
         let due = [exclusive, shared].map(|sorted| sorted.iter().map(places).take_while(is_due));
         due.into_iter().flatten().chain(peculiar.iter().map(places).filter(is_due)).min()
     }
@@ -63,12 +63,12 @@ impl State {
     }
 
     /// When the steal of a waiter comes due (C6).
-    pub(in crate::engine) fn due_at(&self, place: Place) -> Option<Moment> {
+    pub(in crate::engine) fn due_at(&self, place: QueuePosition) -> Option<Moment> {
         self.due(&self.queue.get(place)?.waiter.ask)
     }
 
     /// A thief that leaves it to the upstream who is next (C6).
-    pub(super) fn first_bypassing(&self) -> Option<Place> {
+    pub(super) fn first_bypassing(&self) -> Option<QueuePosition> {
         if self.thieves.is_empty() || self.holds.iter().any(|hold| hold.is_granted()) {
             return None;
         }

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::ask::Ask;
+use super::ask::KeyRequest;
 use crate::Token;
 use crate::clock::Moment;
 use crate::request::FastHolder;
@@ -19,7 +19,7 @@ use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 /// * W2: the token is stored with `Release` and taken with `Acquire`, which makes what the last
 ///   holder did known to this one.
 pub(in crate::engine) struct Waiter {
-    pub(in crate::engine) ask: Ask,
+    pub(in crate::engine) ask: KeyRequest,
     /// Who will hold the key, if it asks for no more than the fast path has to give.
     pub(in crate::engine) plain: Option<FastHolder>,
     /// Since when it stands in the queue.
@@ -52,7 +52,7 @@ pub(in crate::engine) enum Outcome {
 
 impl Waiter {
     /// One that is yet to ask.
-    pub(in crate::engine) fn new(ask: Ask) -> Arc<Self> {
+    pub(in crate::engine) fn new(ask: KeyRequest) -> Arc<Self> {
         Arc::new(Self {
             plain: ask.as_plain(),
             ask,

@@ -26,7 +26,7 @@ impl PinnedKey {
     /// [`InvalidKey`](crate::ErrorKind::InvalidKey).
     pub fn new(key: &str) -> Result<Option<Self>, LockError> {
         check_key(key)?;
-        Ok(Engine::process().core.registry.keep(key).map(|slot| Self { slot }))
+        Ok(Engine::process().core.registry.pin_forever(key).map(|slot| Self { slot }))
     }
 
     /// Acquires the key exclusively for the current identity, if it is free and has no waiters. Returns
@@ -59,7 +59,7 @@ impl PinnedKey {
             SystemClock::expect_thieves();
         }
         let holder = FastHolder { owner: owner(), site };
-        Engine::process().core.take_kept(*self, options.fair == Some(true), holder)
+        Engine::process().core.try_acquire_pinned(*self, options.fair == Some(true), holder)
     }
 
     /// Returns the key.

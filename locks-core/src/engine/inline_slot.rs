@@ -11,12 +11,12 @@ use crate::sync::atomic::AtomicU64;
 ///
 /// * R1 (one slot for a key): a key is here or in the table, never in both. Who takes the slot
 ///   [over](Self::take_over) checks afterwards that the key cannot be in the table; who puts a key into the
-///   table has fixed the slot since that was told, and looks at its key.
+///   table has fixed the slot since it said that the key may be there, and looks at its key.
 /// * R2 (tokens): whoever takes it over does so above the shard's floor, which is raised, and the slot
 ///   fixed after that, before a key leaves the table (C7).
 /// * R3 (fixing): `FIXED` is set and cleared under the shard's mutex. It is set while there are pins.
 #[repr(C)]
-pub(super) struct Resident {
+pub(super) struct InlineSlot {
     slot: Slot,
     /// Right behind the slot, where [`Slot::key`] looks for it. I6 says who may touch it.
     text: UnsafeCell<[u64; WORDS]>,
@@ -24,21 +24,21 @@ pub(super) struct Resident {
 
 const WORDS: usize = 7;
 
-/// The longest key that finds room in a resident.
+/// The longest key that finds room in an inline slot.
 pub(super) const ROOM: usize = WORDS * 8;
 
 // SAFETY: the slot is `Sync`; the text is written only by whoever has the slot to itself (I6).
-unsafe impl Sync for Resident {}
+unsafe impl Sync for InlineSlot {}
 // SAFETY: as above.
-unsafe impl Send for Resident {}
+unsafe impl Send for InlineSlot {}
 
-impl Resident {
+impl InlineSlot {
     pub(super) fn new(shard: u8, barges: bool) -> Self {
-        Self { slot: Slot::resident(shard, barges), text: UnsafeCell::new([0; WORDS]) }
+        Self { slot: Slot::inline(shard, barges), text: UnsafeCell::new([0; WORDS]) }
     }
 
     /// Once it is where it stays: makes its text known to [`Slot::key`].
-    pub(super) fn settle_in(&self) {
+    pub(super) fn expose(&self) {
         std::ptr::from_ref(self).expose_provenance();
     }
 
@@ -47,7 +47,7 @@ impl Resident {
     }
 
     pub(super) fn slot_ref(&self) -> SlotRef {
-        SlotRef::of_resident(&self.slot)
+        SlotRef::of_inline(&self.slot)
     }
 
     /// Takes the slot for `key`, unless somebody is at it, the key is none (C1) or too long, or it
@@ -145,36 +145,36 @@ mod tests {
 
     #[test]
     fn c1_every_key_that_has_room_is_read_back_and_a_nul_is_found_wherever_it_is() {
-        let resident = Resident::new(0, true);
-        resident.settle_in();
+        let inline_slot = InlineSlot::new(0, true);
+        inline_slot.expose();
         let floor = AtomicU64::new(0);
         for len in 1..=ROOM {
             let key = (0..len).map(|at| (b'a' + (at % 26) as u8) as char).collect::<String>();
-            let token = resident.take_over(&key, &floor, || false).unwrap();
-            assert_eq!(resident.slot().key(), key);
-            assert!(resident.slot().try_let_go(token));
+            let token = inline_slot.take_over(&key, &floor, || false).unwrap();
+            assert_eq!(inline_slot.slot().key(), key);
+            assert!(inline_slot.slot().try_let_go(token));
             for at in 0..len {
                 let mut bad = key.clone();
                 bad.replace_range(at..=at, "\0");
-                assert!(resident.take_over(&bad, &floor, || false).is_none(), "{bad:?}");
+                assert!(inline_slot.take_over(&bad, &floor, || false).is_none(), "{bad:?}");
             }
         }
-        assert!(resident.take_over("", &floor, || false).is_none());
-        assert!(resident.take_over(&"x".repeat(ROOM + 1), &floor, || false).is_none());
-        assert!(resident.slot().is_idle());
+        assert!(inline_slot.take_over("", &floor, || false).is_none());
+        assert!(inline_slot.take_over(&"x".repeat(ROOM + 1), &floor, || false).is_none());
+        assert!(inline_slot.slot().is_idle());
     }
 
     #[test]
     fn c7_a_slot_is_taken_over_above_the_floor_and_above_its_own_tokens() {
-        let resident = Resident::new(0, true);
+        let inline_slot = InlineSlot::new(0, true);
         let floor = AtomicU64::new(0);
         let mut last = Token::new(0);
         for raised in [0, 5, 3, 9] {
             floor.store(raised, std::sync::atomic::Ordering::Relaxed);
-            let token = resident.take_over("k", &floor, || false).unwrap();
+            let token = inline_slot.take_over("k", &floor, || false).unwrap();
             assert!(token > last && token.get() > raised, "{token} after {last}");
             last = token;
-            assert!(resident.slot().try_let_go(token));
+            assert!(inline_slot.slot().try_let_go(token));
         }
     }
 }

@@ -9,14 +9,14 @@ use crate::{Hold, Request, Token};
 impl Core {
     /// Takes `key` if it is one, and free.
     #[inline]
-    pub(super) fn take(
+    pub(super) fn try_acquire_fast(
         &self,
         key: &str,
         is_fair: bool,
         holder: FastHolder,
     ) -> Option<(SlotRef, Token)> {
         let taken = self.registry.take_over(key);
-        let (slot, token) = taken.or_else(|| self.take_known(key, is_fair))?;
+        let (slot, token) = taken.or_else(|| self.try_acquire_in_table(key, is_fair))?;
         // SAFETY: we hold it (I2 of `Slot`).
         unsafe { slot.get() }.write_record(holder, self.clock.stamp());
         Some((slot, token))
@@ -24,7 +24,7 @@ impl Core {
 
     /// Takes a key that has or needs a slot of its own.
     #[inline(never)]
-    fn take_known(&self, key: &str, is_fair: bool) -> Option<(SlotRef, Token)> {
+    fn try_acquire_in_table(&self, key: &str, is_fair: bool) -> Option<(SlotRef, Token)> {
         self.registry.with(key, |slot, alive| Some((slot, self.take_from(alive, is_fair)?)))?
     }
 
@@ -34,21 +34,22 @@ impl Core {
 
     /// Who will hold the key, if the fast path can grant what is asked for.
     pub(super) fn fast_holder(&self, request: &Request<'_>) -> Option<FastHolder> {
-        let plain = self.swift && request.options.is_plain() && request.asked.is_none();
+        let plain =
+            self.has_fast_path && request.options.is_plain() && request.requested_at.is_none();
         request.caller.as_fast_holder().filter(|_| plain)
     }
 
-    pub(super) fn take_kept(
+    pub(super) fn try_acquire_pinned(
         &self,
-        kept: PinnedKey,
+        pinned: PinnedKey,
         is_fair: bool,
         holder: FastHolder,
     ) -> Option<Hold> {
         // SAFETY: the slot is pinned for ever.
-        let slot = unsafe { kept.slot_ref().get() };
+        let slot = unsafe { pinned.slot_ref().get() };
         let token = self.take_from(slot, is_fair)?;
         slot.write_record(holder, self.clock.stamp());
-        Some(Hold::plain(kept.slot_ref(), token))
+        Some(Hold::plain(pinned.slot_ref(), token))
     }
 
     /// Tries for a moment before it comes to queueing: most holds are short.
@@ -208,7 +209,7 @@ mod tests {
     fn c7_every_token_is_above_the_floor_also_on_the_fast_path() {
         let floor = Token::new(1 << 40);
         let engine = Engine::builder().token_floor(floor).unwrap().build();
-        // In a resident, in the table, and by the state.
+        // In an inline slot, in the table, and by the state.
         let long = Box::leak("x".repeat(100).into_boxed_str());
         let first = now(&engine, request("k", thread(3), plain)).unwrap();
         let second = now(&engine, request(long, thread(3), plain)).unwrap();

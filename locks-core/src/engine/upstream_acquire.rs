@@ -1,29 +1,29 @@
-//! Turns that the upstream has to grant.
+//! Provisional holds, which the upstream has to grant.
 
 use std::sync::Arc;
 
 use super::Core;
 use super::graph::Edge;
-use super::queued::{Kept, Queued};
-use super::state::Ask;
-use super::upstream::{Claim, Turn, TurnEnd, Upstream, lost_error};
-use crate::backend::{Nested, SlotHold};
+use super::queued::{Queued, ReleaseOnDrop};
+use super::state::KeyRequest;
+use super::upstream::{Claim, Upstream, UpstreamEnd, UpstreamGrant, lost_error};
+use crate::backend::{Nesting, SlotHold};
 use crate::clock::Moment;
 use crate::identity::Within;
 use crate::{ErrorKind, LockError, LostCause, Options, Query, Wait};
 
 /// What a request asks the upstream for, key by key.
-pub(super) struct Bid {
-    pub(super) ask: Ask,
+pub(super) struct UpstreamRequest {
+    pub(super) ask: KeyRequest,
     pub(super) options: Options,
     /// Since when it waits, if its wait has an end or it is one of several.
     pub(super) since: Option<Moment>,
     pub(super) deadline: Option<Moment>,
     /// One of several keys.
-    pub(super) part: bool,
+    pub(super) part_of_set: bool,
 }
 
-impl Bid {
+impl UpstreamRequest {
     /// The options, with what is left of the wait.
     pub(super) fn options_at(&self, now: Moment) -> Options {
         let mut options = self.options;
@@ -50,54 +50,54 @@ impl Core {
         self: Arc<Self>,
         upstream: Arc<dyn Upstream>,
         key: Box<str>,
-        mut ask: Ask,
+        mut ask: KeyRequest,
         options: Options,
         since: Option<Moment>,
         deadline: Option<Moment>,
     ) -> Result<SlotHold, LockError> {
-        ask.is_turn = true;
+        ask.provisional = true;
         ask.has_upstream = true;
-        let bid = Bid { ask, options, since, deadline, part: false };
-        self.take_turn(&*upstream, &key, &bid).await
+        let bid = UpstreamRequest { ask, options, since, deadline, part_of_set: false };
+        self.acquire_at_upstream(&*upstream, &key, &bid).await
     }
 
-    /// Takes its turn among the waiters of this engine, and then asks the upstream.
-    pub(super) async fn take_turn(
+    /// Acquires provisionally in this engine, and then asks the upstream.
+    pub(super) async fn acquire_at_upstream(
         self: &Arc<Self>,
         upstream: &dyn Upstream,
         key: &str,
-        bid: &Bid,
+        bid: &UpstreamRequest,
     ) -> Result<SlotHold, LockError> {
-        let &Bid { ref ask, since, part, .. } = bid;
+        let &UpstreamRequest { ref ask, since, part_of_set, .. } = bid;
         let asked = since.unwrap_or_else(|| self.clock.now());
-        let hold = self.take_local_turn(upstream, key, asked, bid).await?;
-        if hold.nested == Nested::Yes {
-            // Nested in what the upstream has granted.
+        let hold = self.acquire_provisional(upstream, key, asked, bid).await?;
+        if hold.nesting == Nesting::Inner {
+            // Nesting in what the upstream has granted.
             return Ok(hold);
         }
         let _edge = self.wait_upstream(&hold, ask);
-        let local = Kept::new(self, hold);
+        let local = ReleaseOnDrop::new(self, hold);
         let now = self.clock.now();
         let (options, waited) = (bid.options_at(now), now.since(asked));
-        let claim = Claim { key, options, caller: &ask.caller, part, waited };
-        let turn = upstream.claim(claim).await.map_err(|error| bid.waited(error, self))?;
-        if let Err(error) = turn.token.granted(key) {
-            drop(upstream.end(key, turn, TurnEnd::UNHELD));
+        let claim = Claim { key, options, caller: &ask.caller, part_of_set, waited };
+        let grant = upstream.claim(claim).await.map_err(|error| bid.waited(error, self))?;
+        if let Err(error) = grant.token.granted(key) {
+            drop(upstream.end(key, grant, UpstreamEnd::UNHELD));
             return Err(error);
         }
-        self.commit(local.hand_on(), turn, bid)
+        self.commit(local.hand_on(), grant, bid)
     }
 
-    /// Takes its turn among the waiters of this engine.
-    pub(super) async fn take_local_turn(
+    /// Waits for its turn among the waiters of this engine.
+    pub(super) async fn acquire_provisional(
         self: &Arc<Self>,
         upstream: &dyn Upstream,
         key: &str,
         asked: Moment,
-        bid: &Bid,
+        bid: &UpstreamRequest,
     ) -> Result<SlotHold, LockError> {
         let mut ask = bid.ask.clone();
-        ask.turn_since = Some(asked);
+        ask.provisional_since = Some(asked);
         match Queued::new(self.pin(key), ask, bid.since, bid.deadline).await {
             Ok(hold) => Ok(hold),
             Err(error) => Err(self.name_holders(upstream, error).await),
@@ -106,37 +106,41 @@ impl Core {
 
     /// Has the wait for the upstream stand in the graph. Nobody else stands beside what is not
     /// complete but a thief: others wait in the queue, and are in the graph there.
-    pub(super) fn wait_upstream(self: &Arc<Self>, hold: &SlotHold, ask: &Ask) -> Option<Edge> {
+    pub(super) fn wait_upstream(
+        self: &Arc<Self>,
+        hold: &SlotHold,
+        ask: &KeyRequest,
+    ) -> Option<Edge> {
         let blocks = if ask.steal_after.is_some() { ask.caller.blocks() } else { Within::new() };
         let pinned = || self.find(hold.slot().key()).expect("its hold keeps the slot");
-        (!blocks.is_empty()).then(|| Edge::enter_turn(pinned(), hold.token, blocks))
+        (!blocks.is_empty()).then(|| Edge::enter_provisional(pinned(), hold.token, blocks))
     }
 
-    /// Makes a turn the grant that the upstream says it is.
+    /// Makes a provisional hold the grant that the upstream says it is.
     fn commit(
         self: &Arc<Self>,
         mut hold: SlotHold,
-        turn: Turn,
-        bid: &Bid,
+        grant: UpstreamGrant,
+        bid: &UpstreamRequest,
     ) -> Result<SlotHold, LockError> {
         let SlotHold { token, level, .. } = hold;
-        hold.token = turn.token;
-        let kept = Kept::new(self, hold);
+        hold.token = grant.token;
+        let kept = ReleaseOnDrop::new(self, hold);
         let mut frozen = self.freeze(kept.slot());
         let now = frozen.now();
         let known = frozen.hold_mut(token, level).is_some_and(|entry| {
-            entry.rename(token, level, turn.token);
-            entry.turn = Some(turn);
-            if !bid.part {
+            entry.rename(token, level, grant.token);
+            entry.upstream_grant = Some(grant);
+            if !bid.part_of_set {
                 // The upstream keeps the key reserved as well.
                 entry.begin(bid.ask.at_least, bid.ask.at_most, now);
             }
             true
         });
-        frozen.raise_token(turn.token);
+        frozen.raise_token(grant.token);
         if !known {
-            // An administrator has ended the turn meanwhile, and nothing was done under it.
-            frozen.end_upstream(Some(turn), false);
+            // An administrator has ended it meanwhile, and nothing was done under it.
+            frozen.end_upstream(Some(grant), false);
         }
         frozen.grant_waiters();
         drop(frozen);
@@ -147,10 +151,10 @@ impl Core {
         hold.token = token;
         let key: Box<str> = hold.slot().key().into();
         drop(self.release(hold));
-        Err(lost_error(&key, turn.token, LostCause::Evicted))
+        Err(lost_error(&key, grant.token, LostCause::Evicted))
     }
 
-    /// While all who are in the way here are turns, it is the upstream's holder that is waited for.
+    /// While all who are in the way here hold provisionally, it is the upstream's holder that is waited for.
     async fn name_holders(&self, upstream: &dyn Upstream, error: LockError) -> LockError {
         if !error.is_contended() || !error.holders().is_empty() {
             return error;

@@ -3,29 +3,29 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use crate::engine::Waiting;
+use crate::engine::PendingHold;
 use crate::observe::{self, Since};
 use crate::{Backend, Granted, Hold, LockError, Op, OwnedGuard};
 
 /// An acquisition that has begun: it has all it needs of its key.
 #[doc(hidden)]
 #[must_use = "futures do nothing unless polled"]
-pub struct Begun {
-    stage: Stage,
+pub struct StartedAcquire {
+    stage: StartedStage,
     backend: Backend,
     asked: Since,
 }
 
-pub(crate) enum Stage {
+pub(crate) enum StartedStage {
     Granted(Hold),
     Refused(LockError),
-    Waiting(Waiting),
+    Waiting(PendingHold),
     Elsewhere(Op<'static, Granted>),
     Over,
 }
 
-impl Begun {
-    pub(crate) fn new(stage: Stage, backend: Backend, asked: Since) -> Self {
+impl StartedAcquire {
+    pub(crate) fn new(stage: StartedStage, backend: Backend, asked: Since) -> Self {
         let begun = Self { stage, backend, asked };
         if begun.waits() {
             observe::waits(&begun.asked, true);
@@ -34,23 +34,23 @@ impl Begun {
     }
 
     const fn waits(&self) -> bool {
-        matches!(self.stage, Stage::Waiting(_) | Stage::Elsewhere(_))
+        matches!(self.stage, StartedStage::Waiting(_) | StartedStage::Elsewhere(_))
     }
 
     pub(crate) fn over(asked: Since) -> Self {
-        Self::new(Stage::Over, Backend::process(), asked)
+        Self::new(StartedStage::Over, Backend::process(), asked)
     }
 }
 
-impl Future for Begun {
+impl Future for StartedAcquire {
     type Output = Result<OwnedGuard, LockError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         // Where it is: a stage is large, and most polls of a waiting one change nothing.
         let waited = match &mut this.stage {
-            Stage::Waiting(waiting) => Some(ready!(Pin::new(waiting).poll(cx))),
-            Stage::Elsewhere(granted) => {
+            StartedStage::Waiting(waiting) => Some(ready!(Pin::new(waiting).poll(cx))),
+            StartedStage::Elsewhere(granted) => {
                 Some(ready!(Pin::new(granted).poll(cx)).map(|granted| granted.hold))
             }
             _ => None,
@@ -58,9 +58,9 @@ impl Future for Begun {
         if waited.is_some() {
             observe::waits(&this.asked, false);
         }
-        let outcome = match (std::mem::replace(&mut this.stage, Stage::Over), waited) {
-            (Stage::Granted(hold), _) => Ok(hold),
-            (Stage::Refused(error), _) => Err(error),
+        let outcome = match (std::mem::replace(&mut this.stage, StartedStage::Over), waited) {
+            (StartedStage::Granted(hold), _) => Ok(hold),
+            (StartedStage::Refused(error), _) => Err(error),
             (_, Some(waited)) => waited,
             (_, None) => panic!("`Acquire` polled after it had completed"),
         };
@@ -75,25 +75,26 @@ impl Future for Begun {
     }
 }
 
-impl Drop for Begun {
+impl Drop for StartedAcquire {
     fn drop(&mut self) {
         if self.waits() {
             observe::waits(&self.asked, false);
         }
         // Granted before it was first polled, and never fetched (C5).
-        if let Stage::Granted(hold) = std::mem::replace(&mut self.stage, Stage::Over) {
+        if let StartedStage::Granted(hold) = std::mem::replace(&mut self.stage, StartedStage::Over)
+        {
             drop(OwnedGuard::new(hold, std::mem::take(&mut self.backend), &self.asked));
         }
     }
 }
 
-impl fmt::Debug for Begun {
+impl fmt::Debug for StartedAcquire {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.stage {
-            Stage::Waiting(_) | Stage::Elsewhere(_) => "Acquire(waiting)",
-            Stage::Granted(_) => "Acquire(granted)",
-            Stage::Refused(_) => "Acquire(failed)",
-            Stage::Over => "Acquire(done)",
+            StartedStage::Waiting(_) | StartedStage::Elsewhere(_) => "Acquire(waiting)",
+            StartedStage::Granted(_) => "Acquire(granted)",
+            StartedStage::Refused(_) => "Acquire(failed)",
+            StartedStage::Over => "Acquire(done)",
         })
     }
 }
