@@ -13,9 +13,9 @@ const VARIABLE: &str = "LOCKS_URL";
 ///
 /// I1: each is set once, under the mutex of [`INSTALLED`], so that no installation slips in
 /// between looking for one and settling without it.
-static SETTLED: Settled = Settled { strong: OnceLock::new(), weak: OnceLock::new() };
+static RESOLVED: Resolved = Resolved { strong: OnceLock::new(), weak: OnceLock::new() };
 
-struct Settled {
+struct Resolved {
     strong: OnceLock<Backend>,
     weak: OnceLock<Backend>,
 }
@@ -35,7 +35,7 @@ struct Installed {
 // Inlined where the program is optimized: mostly it finds that this is the engine of this process.
 #[cfg_attr(not(debug_assertions), inline(always))]
 pub(crate) fn default_backend(kind: Kind) -> Result<Backend, LockError> {
-    match SETTLED.of(kind).get() {
+    match RESOLVED.of(kind).get() {
         Some(backend) => Ok(backend.clone()),
         None => settle_first(kind),
     }
@@ -44,7 +44,7 @@ pub(crate) fn default_backend(kind: Kind) -> Result<Backend, LockError> {
 #[cold]
 #[inline(never)]
 fn settle_first(kind: Kind) -> Result<Backend, LockError> {
-    settle(kind, &mut installed())
+    resolve(kind, &mut installed())
 }
 
 /// Installs `backend` for locks of `kind`.
@@ -62,7 +62,7 @@ pub(crate) fn install(kind: Kind, backend: Backend) -> Result<(), LockError> {
             "`locks::{function}` was called before, with `{}`: call it once, first thing in `main`",
             earlier.about().name
         )
-    } else if let Some(used) = SETTLED.of(kind).get() {
+    } else if let Some(used) = RESOLVED.of(kind).get() {
         format!(
             "`locks::{function}` came too late: `{}` has been in use since the first acquisition; \
              call it first thing in `main`",
@@ -75,20 +75,20 @@ pub(crate) fn install(kind: Kind, backend: Backend) -> Result<(), LockError> {
     Err(LockError::new(ErrorKind::NotConfigured, "").with_message(refused))
 }
 
-fn settle(kind: Kind, installed: &mut Installed) -> Result<Backend, LockError> {
+fn resolve(kind: Kind, installed: &mut Installed) -> Result<Backend, LockError> {
     // Somebody else may have been here first.
-    if let Some(backend) = SETTLED.of(kind).get() {
+    if let Some(backend) = RESOLVED.of(kind).get() {
         return Ok(backend.clone());
     }
     let backend = match (installed.of(kind), kind) {
         (Some(backend), _) => backend.clone(),
-        (None, Kind::Weak) => settle(Kind::Strong, installed)?,
+        (None, Kind::Weak) => resolve(Kind::Strong, installed)?,
         (None, Kind::Strong) => match from_environment()? {
             Some(backend) => backend,
             None => widest()?,
         },
     };
-    Ok(SETTLED.of(kind).get_or_init(|| backend).clone())
+    Ok(RESOLVED.of(kind).get_or_init(|| backend).clone())
 }
 
 fn from_environment() -> Result<Option<Backend>, LockError> {
@@ -129,7 +129,7 @@ fn installed() -> MutexGuard<'static, Installed> {
     INSTALLED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Settled {
+impl Resolved {
     #[inline]
     const fn of(&self, kind: Kind) -> &OnceLock<Backend> {
         match kind {

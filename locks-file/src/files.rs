@@ -13,7 +13,7 @@ use locks_core::{
 
 use crate::directory::Directory;
 use crate::fault;
-use crate::held::{Held, Standing};
+use crate::held::{FileGrant, Standing};
 use crate::kernel::{self, Nanos, Process};
 use crate::restore;
 use crate::shared::{self, Left};
@@ -33,7 +33,7 @@ const PATROL: Nanos = 50_000_000;
 pub(crate) struct Files {
     /// The directory as it was opened last: another one may have taken its place since.
     place: Mutex<Arc<Directory>>,
-    held: Mutex<HashMap<u64, Arc<Held>>>,
+    held: Mutex<HashMap<u64, Arc<FileGrant>>>,
     passed_on: Mutex<PassedOn>,
     next: AtomicU64,
     rounds: Mutex<Option<Alarm>>,
@@ -49,7 +49,7 @@ pub(crate) struct Files {
 /// taken off the records of others.
 #[derive(Default)]
 struct PassedOn {
-    kept: HashMap<Box<str>, (Arc<Held>, Nanos)>,
+    kept: HashMap<Box<str>, (Arc<FileGrant>, Nanos)>,
     off: HashMap<Box<str>, Nanos>,
     left: Vec<Left>,
 }
@@ -107,7 +107,7 @@ impl Files {
     }
 
     /// Takes a grant into the books of this process, and says what it is called from now on.
-    pub(crate) fn take_in(self: &Arc<Self>, held: Held) -> UpstreamGrant {
+    pub(crate) fn take_in(self: &Arc<Self>, held: FileGrant) -> UpstreamGrant {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let token = Token::new(held.terms().token);
         lock(&self.held).insert(id, Arc::new(held));
@@ -115,7 +115,7 @@ impl Files {
         UpstreamGrant::new(id, token)
     }
 
-    pub(crate) fn held(&self, id: u64) -> Option<Arc<Held>> {
+    pub(crate) fn held(&self, id: u64) -> Option<Arc<FileGrant>> {
         lock(&self.held).get(&id).cloned()
     }
 
@@ -135,7 +135,7 @@ impl Files {
     }
 
     /// The file that was kept for this turn.
-    pub(crate) fn take_kept(&self, key: &str) -> Option<Arc<Held>> {
+    pub(crate) fn take_kept(&self, key: &str) -> Option<Arc<FileGrant>> {
         let mut passed_on = lock(&self.passed_on);
         if passed_on.kept.is_empty() {
             return None;
@@ -169,7 +169,7 @@ impl Files {
         held.end();
         let outcome = match held.standing() {
             Standing::Lost(cause) => Err(lost(&held, cause)),
-            Standing::Held | Standing::Undecided => reserved,
+            Standing::FileGrant | Standing::Undecided => reserved,
         };
         let now = kernel::now();
         let reserved = held.terms().reserves(now);
@@ -194,7 +194,7 @@ impl Files {
 
     /// What was done under a grant has succeeded: the key stays reserved, if it is for that. Such grants are
     /// exclusive.
-    fn reserve(self: &Arc<Self>, held: &Arc<Held>) -> Result<(), LockError> {
+    fn reserve(self: &Arc<Self>, held: &Arc<FileGrant>) -> Result<(), LockError> {
         let terms = held.terms();
         if !terms.if_done || terms.keep_until <= kernel::now() {
             return Ok(());
@@ -259,7 +259,7 @@ impl Files {
             // A token that is just being changed is not to be looked for.
             let Some(changing) = held.changing() else { continue };
             let standing = self.standing(&held);
-            if standing == Standing::Held && held.may_be_written_over() {
+            if standing == Standing::FileGrant && held.may_be_written_over() {
                 restore::restore(&held, &mut recorded);
             }
             drop(changing);
@@ -275,7 +275,7 @@ impl Files {
 
     /// Whether a grant stands. Where a theft is under way that nobody goes on with it is undone first,
     /// or nobody could tell for as long as nobody asks for the key (E2).
-    pub(crate) fn standing(&self, held: &Held) -> Standing {
+    pub(crate) fn standing(&self, held: &FileGrant) -> Standing {
         match held.standing() {
             Standing::Undecided => {
                 let entered = held.directory.epochs.try_enter();
@@ -287,7 +287,7 @@ impl Files {
     }
 
     /// Tells the engine that a grant is lost, so that those behind it here get their turn.
-    pub(crate) fn tell(&self, held: &Held, cause: LostCause) {
+    pub(crate) fn tell(&self, held: &FileGrant, cause: LostCause) {
         let token = Token::new(held.terms().token);
         if let Some(engine) = self.engine.get().and_then(WeakEngine::upgrade) {
             engine.lose(&held.key, token, cause);
@@ -323,7 +323,7 @@ impl Wake for Rounds {
 }
 
 /// The error of a grant that is lost.
-pub(crate) fn lost(held: &Held, cause: LostCause) -> LockError {
+pub(crate) fn lost(held: &FileGrant, cause: LostCause) -> LockError {
     let token = Token::new(held.terms().token);
     LockError::new(ErrorKind::Lost { cause }, &*held.key).with_token(token)
 }

@@ -22,7 +22,7 @@ const UNDECIDED: Duration = Duration::from_millis(1);
 /// seen to be the one at the path, and is again before every change of it counts. G3: nothing is
 /// written of it once it has ended, when the file may be somebody else's.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct FileGrant {
     pub(crate) key: Box<str>,
     /// The file's name, in its directory.
     pub(crate) name: Box<str>,
@@ -83,19 +83,19 @@ pub(crate) struct Terms {
 struct Loss {
     cause: Option<LostCause>,
     watchers: Vec<Waker>,
-    told: Option<Told>,
+    told: Option<Notified>,
 }
 
 /// Whether a grant stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    Held,
+    FileGrant,
     /// Somebody is about to take it over, or not.
     Undecided,
     Lost(LostCause),
 }
 
-impl Held {
+impl FileGrant {
     #[expect(clippy::too_many_arguments, reason = "all of what a grant is, once")]
     pub(crate) fn new(
         key: &str,
@@ -201,10 +201,10 @@ impl Held {
             _ if self.directory.is_left() => Standing::Lost(LostCause::Replaced),
             // A shared hold can be released by an administrator beside others, who keep the file.
             Ok(true) if !self.exclusive && self.is_evicted() => Standing::Lost(LostCause::Evicted),
-            Ok(true) => Standing::Held,
+            Ok(true) => Standing::FileGrant,
             Ok(false) => self.after_removal(),
             // Nothing can be told without looking; whoever takes it over can look.
-            Err(_) => Standing::Held,
+            Err(_) => Standing::FileGrant,
         };
         if let Standing::Lost(cause) = standing {
             lock(&self.loss).cause = Some(cause);
@@ -235,7 +235,7 @@ impl Held {
         let root = &self.directory.root;
         let Ok(file) = root.open_existing(&self.name) else {
             return match self.is_at_path() {
-                Ok(true) => Standing::Held,
+                Ok(true) => Standing::FileGrant,
                 _ => Standing::Lost(LostCause::Replaced),
             };
         };
@@ -277,13 +277,13 @@ impl Held {
             loss.watchers.retain(|watcher| !watcher.will_wake(waker));
             loss.watchers.push(waker.clone());
             if loss.told.is_none() {
-                loss.told = Some(Told::new(self));
+                loss.told = Some(Notified::new(self));
             }
         }
         // After the watch has begun, so that nothing is missed.
         match self.standing() {
             Standing::Lost(cause) => Some(cause),
-            Standing::Held => None,
+            Standing::FileGrant => None,
             Standing::Undecided => {
                 if waker.is_some() {
                     let soon = SystemClock.now().after(UNDECIDED);
@@ -323,20 +323,20 @@ impl Held {
 
 /// What tells a grant that something has happened to its file.
 #[derive(Debug)]
-struct Told {
+struct Notified {
     _watching: Option<Watching>,
     alarm: Option<Alarm>,
 }
 
-impl Told {
-    fn new(held: &Arc<Held>) -> Self {
+impl Notified {
+    fn new(held: &Arc<FileGrant>) -> Self {
         let bell = Waker::from(Arc::new(Bell(Arc::downgrade(held))));
         Self { _watching: watch(&held.file, &Signal::for_good(bell), true), alarm: None }
     }
 }
 
 /// Has those look who wait for a grant to be lost.
-struct Bell(Weak<Held>);
+struct Bell(Weak<FileGrant>);
 
 impl Wake for Bell {
     fn wake(self: Arc<Self>) {

@@ -4,14 +4,14 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::directory::Inode;
-use crate::held::Held;
+use crate::held::FileGrant;
 use crate::record::Text;
 use crate::shared;
 
 /// Writes the record of a grant that stands again, if it is not there. Called with the right to
-/// [change](Held::changing) it. `recorded`: the tokens on the records of files that have been read, which
+/// [change](FileGrant::changing) it. `recorded`: the tokens on the records of files that have been read, which
 /// others may share.
-pub(crate) fn restore(held: &Held, recorded: &mut HashMap<Inode, HashSet<u64>>) {
+pub(crate) fn restore(held: &FileGrant, recorded: &mut HashMap<Inode, HashSet<u64>>) {
     let tokens = recorded.entry(held.file.inode).or_insert_with(|| {
         let text = Text::read(&held.file).unwrap_or_default();
         let entries = text.record().map(|record| record.entries).unwrap_or_default();

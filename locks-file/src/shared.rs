@@ -5,7 +5,7 @@ use std::sync::Arc;
 use locks_core::LockError;
 
 use crate::directory::{Directory, Entered, Inode};
-use crate::held::{Held, Terms};
+use crate::held::{FileGrant, Terms};
 use crate::kernel::{self, LockTable, Nanos, Opened, Process, Seen};
 use crate::name;
 use crate::record::{Entry, Record, Text};
@@ -55,7 +55,7 @@ pub(crate) struct Left {
 
 /// Takes a shared hold that ends off the record. Until what could not be taken off is, it is something
 /// that the kernel's table may or may not confirm: never as more than a hold of this process's.
-pub(crate) fn leave(held: &Held) -> Option<Left> {
+pub(crate) fn leave(held: &FileGrant) -> Option<Left> {
     let terms = held.terms();
     if held.exclusive {
         return None;
@@ -143,7 +143,7 @@ fn rewrite(
 ///
 /// The hold is known there by the token `before`.
 pub(crate) fn change(
-    held: &Held,
+    held: &FileGrant,
     before: u64,
     terms: Option<&Terms>,
 ) -> Result<Rewritten, LockError> {
@@ -193,7 +193,7 @@ pub(crate) fn change(
 ///
 /// # Errors
 /// What keeps it from being written.
-pub(crate) fn restore(held: &Held) -> Result<bool, LockError> {
+pub(crate) fn restore(held: &FileGrant) -> Result<bool, LockError> {
     let failed = |error| held.directory.lock_file(&held.name).failed("written", error);
     let Some(mut entered) = held.directory.epochs.enter_soon()? else { return Ok(false) };
     let terms = held.terms();
@@ -217,7 +217,7 @@ pub(crate) fn restore(held: &Held) -> Result<bool, LockError> {
 
 /// Writes a record where there is none any more, with what is reserved besides. Which tokens have been
 /// granted is not known, so it takes another epoch (C7).
-fn write_anew(held: &Held, terms: &Terms, entered: &mut Entered<'_>) -> Result<(), LockError> {
+fn write_anew(held: &FileGrant, terms: &Terms, entered: &mut Entered<'_>) -> Result<(), LockError> {
     let beside = held.directory.kept.reservations(&held.name);
     let mut record = beside.record().unwrap_or_default();
     record.boot = kernel::boot();

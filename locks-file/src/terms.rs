@@ -5,14 +5,14 @@ use std::sync::Arc;
 use locks_core::{LockError, LostCause, Op};
 
 use crate::files::{Files, lost};
-use crate::held::{Held, Standing, Terms};
+use crate::held::{FileGrant, Standing, Terms};
 use crate::persist::persist;
 use crate::shared::{self, Rewritten};
 
 /// Changes a grant's terms: at once if nothing is in the way, else as soon as it can be done.
 pub(crate) fn change(
     files: &Arc<Files>,
-    held: Arc<Held>,
+    held: Arc<FileGrant>,
     update: impl Fn(&mut Terms) + Send + Sync + 'static,
 ) -> Op<'static, ()> {
     if let Err(error) = files.check_process() {
@@ -34,7 +34,7 @@ pub(crate) fn change(
 /// not just now.
 fn attempt(
     files: &Files,
-    held: &Held,
+    held: &FileGrant,
     update: &impl Fn(&mut Terms),
 ) -> Result<Option<()>, LockError> {
     let Some(_changing) = held.changing() else {
@@ -60,7 +60,7 @@ fn attempt(
     }
     held.set_terms(terms);
     Ok(match files.standing(held) {
-        Standing::Held => Some(()),
+        Standing::FileGrant => Some(()),
         Standing::Undecided => None,
         Standing::Lost(cause) => return Err(lost(held, cause)),
     })
@@ -90,7 +90,7 @@ mod tests {
         let about = HolderText::new(&Caller::anonymous(), "", &process);
         let terms = Terms { token: 1 << 32, greatest: 1 << 32, since: 1, ..Terms::default() };
         let held =
-            Held::new("k", "k.lock", directory, file, exclusive, about, process, None, terms);
+            FileGrant::new("k", "k.lock", directory, file, exclusive, about, process, None, terms);
         held.write_alone(&terms).unwrap();
         let turn = files.take_in(held);
         (files, turn)
@@ -147,7 +147,7 @@ mod tests {
         drop(entered);
         assert_eq!(held.standing(), Standing::Undecided);
         change(&files, held.clone(), |terms| terms.since = 2).block().unwrap();
-        assert_eq!(held.standing(), Standing::Held);
+        assert_eq!(held.standing(), Standing::FileGrant);
         std::fs::remove_dir_all(files.directory().path()).unwrap();
     }
 

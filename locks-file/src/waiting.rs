@@ -26,14 +26,14 @@ pub(crate) struct Waits {
 
 #[derive(Debug, Default)]
 struct Told {
-    file: Option<Place>,
+    file: Option<WaitingFile>,
     next: u64,
     lines: Vec<(u64, String)>,
 }
 
 /// The file of this process.
 #[derive(Debug)]
-struct Place {
+struct WaitingFile {
     file: Opened,
     name: String,
     directory: Arc<Directory>,
@@ -69,8 +69,8 @@ impl Waits {
         let _ = write!(line, " by {}", about.as_str());
         let mut told = self.told();
         let known = told.file.as_ref().filter(|place| Arc::ptr_eq(&place.directory, directory));
-        if known.is_none_or(Place::is_gone) {
-            told.file = Some(Place::make(directory, &self.process)?);
+        if known.is_none_or(WaitingFile::is_gone) {
+            told.file = Some(WaitingFile::make(directory, &self.process)?);
         }
         let id = told.next;
         told.next += 1;
@@ -116,7 +116,7 @@ impl Waits {
 
 impl Told {
     fn write(&self) {
-        let Some(Place { file, .. }) = &self.file else { return };
+        let Some(WaitingFile { file, .. }) = &self.file else { return };
         let mut text = String::new();
         for (_, line) in &self.lines {
             text.push_str(line);
@@ -129,7 +129,7 @@ impl Told {
     }
 }
 
-impl Place {
+impl WaitingFile {
     /// A new file, which others do not take for one that a dead process has left.
     fn make(directory: &Arc<Directory>, process: &Process) -> Option<Self> {
         // A process that ends leaves its own: should nobody ever list, they would only get more.
@@ -159,7 +159,7 @@ impl ToldWait {
     pub(crate) fn renew(&self) {
         let mut told = self.waits.told();
         let Some(gone) = told.file.as_ref().filter(|place| place.is_gone()) else { return };
-        if let Some(place) = Place::make(&gone.directory, &self.waits.process) {
+        if let Some(place) = WaitingFile::make(&gone.directory, &self.waits.process) {
             told.file = Some(place);
             told.write();
         }
@@ -293,7 +293,7 @@ mod tests {
                     }
                 });
             }
-            let made = (0..FILES).filter_map(|_| Place::make(&directory, &this));
+            let made = (0..FILES).filter_map(|_| WaitingFile::make(&directory, &this));
             let made = Vec::from_iter(made.map(|place| {
                 let there = !place.is_gone();
                 let _ = directory.root.remove(&place.name);

@@ -45,6 +45,7 @@ compile_error!(
 // sockets, threads and files.
 
 mod access;
+mod adaptive_spin;
 mod arbiter;
 mod channel;
 mod client;
@@ -54,7 +55,6 @@ pub mod fuzzing;
 #[cfg(test)]
 mod history;
 mod journal;
-mod patience;
 mod pidfd;
 mod secret;
 mod server;

@@ -148,7 +148,7 @@ impl<'k> LockBuilder<'k> {
 
     fn acquire_hold(mut self, site: CallSite) -> Result<(Hold, Backend), LockError> {
         self.options.check()?;
-        let backend = self.take_choice().settle(self.options.kind)?;
+        let backend = self.take_choice().resolve(self.options.kind)?;
         let request = self.request(site, Caller::blocking);
         let hold = match backend.behind() {
             Behind::Engine(engine) => engine.acquire_blocking(request, self.pinned_at(&backend))?,
@@ -257,7 +257,7 @@ impl<'k> LockBuilder<'k> {
             return Ok(None);
         }
         self.only_nest();
-        let backend = self.take_choice().settle(self.options.kind)?;
+        let backend = self.take_choice().resolve(self.options.kind)?;
         // Not as a request of somebody who wants the lock, which would be told of and counted.
         let granted = backend.acquire(self.request(site, Caller::blocking)).await;
         match granted {
@@ -333,7 +333,7 @@ impl<'k> LockBuilder<'k> {
     ) -> StartedAcquire {
         let asked = asked.labelled(|| self.request_label());
         let checked = self.options.check();
-        let backend = match checked.and_then(|()| self.take_choice().settle(self.options.kind)) {
+        let backend = match checked.and_then(|()| self.take_choice().resolve(self.options.kind)) {
             Ok(backend) => backend,
             Err(error) => {
                 return StartedAcquire::new(

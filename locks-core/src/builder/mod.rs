@@ -496,7 +496,7 @@ impl KeyInput<'_> {
 
 impl Choice {
     #[inline]
-    fn settle(self, kind: Kind) -> Result<Backend, LockError> {
+    fn resolve(self, kind: Kind) -> Result<Backend, LockError> {
         match self {
             Choice::Given(backend) => Ok(backend),
             Choice::Asked(choose) => choose(kind),

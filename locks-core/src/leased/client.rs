@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::clock::by;
 use super::executor::Executor;
 use super::hints::WakeSink;
-use super::holds::{Holds, LeasedHold, LostHold};
+use super::holds::{Holds, LeasedHold, LostLease};
 use super::renewal::Renewal;
 use super::waiting::{Signal, Waiters};
 use crate::engine::WeakEngine;
@@ -123,7 +123,7 @@ impl<S: LeaseStore> Client<S> {
                 Err(_) => renewal.failed(now),
             })
         };
-        let lost: Vec<LostHold> = ids.iter().enumerate().filter_map(note).collect();
+        let lost: Vec<LostLease> = ids.iter().enumerate().filter_map(note).collect();
         self.report(lost);
         Ok(answer?[0])
     }
@@ -174,13 +174,13 @@ impl<S: LeaseStore> Client<S> {
 
     /// Tells the engine of losses, so that guards and waiters hear of them. A waker of theirs that
     /// panics keeps no other from being woken.
-    pub(super) fn report(&self, lost: impl IntoIterator<Item = LostHold>) {
+    pub(super) fn report(&self, lost: impl IntoIterator<Item = LostLease>) {
         let mut lost = lost.into_iter().peekable();
         if lost.peek().is_none() {
             return;
         }
         let Some(engine) = self.engine.get().and_then(WeakEngine::upgrade) else { return };
-        each(lost, |LostHold { id, key, token, cause }| {
+        each(lost, |LostLease { id, key, token, cause }| {
             if !engine.lose(&key, token, cause) {
                 self.holds.report_again(id);
             }

@@ -21,14 +21,14 @@ use crate::{LockError, Op};
 pub(super) struct Executor(Arc<Inner>);
 
 struct Inner {
-    state: Mutex<State>,
+    state: Mutex<TaskQueue>,
     work: Condvar,
     /// How long the thread waits for more work before it ends.
     idle: Duration,
 }
 
 #[derive(Default)]
-struct State {
+struct TaskQueue {
     ready: VecDeque<Arc<Task>>,
     running: bool,
     /// How often the thread was started, or notified while it slept.

@@ -57,7 +57,7 @@ pub(super) struct LeasedHold {
 }
 
 /// A hold that is lost, by the name that the engine knows it by.
-pub(super) struct LostHold {
+pub(super) struct LostLease {
     pub(super) id: u64,
     pub(super) key: String,
     pub(super) token: Token,
@@ -67,7 +67,7 @@ pub(super) struct LostHold {
 /// What there is to do.
 #[derive(Default)]
 pub(super) struct Due {
-    pub(super) lost: Vec<LostHold>,
+    pub(super) lost: Vec<LostLease>,
     pub(super) renewals: Vec<(u64, LeaseRenewal)>,
     /// For how long to wait for their answer: a hung step must leave time for others.
     pub(super) patience: Duration,
@@ -140,11 +140,11 @@ impl LeasedHold {
     }
 
     /// How it is lost, if the engine has yet to hear of that.
-    fn report(&mut self, id: u64, now: Moment) -> Option<LostHold> {
+    fn report(&mut self, id: u64, now: Moment) -> Option<LostLease> {
         let cause = self.renewal.check(now)?;
         self.report_at.take_if(|at| *at <= now)?;
         let key = self.keys.first()?.clone();
-        Some(LostHold { id, key, token: self.token, cause })
+        Some(LostLease { id, key, token: self.token, cause })
     }
 
     /// When there is something to do.
@@ -168,7 +168,7 @@ impl Holds {
     ///
     /// A thief and its victim, granted one after the other: their answers may come in any order,
     /// and there is no need to wait for the store to say that the earlier one is gone.
-    pub(super) fn insert(&self, hold: LeasedHold) -> (u64, Vec<LostHold>) {
+    pub(super) fn insert(&self, hold: LeasedHold) -> (u64, Vec<LostLease>) {
         let now = self.clock.now();
         let mut table = self.table.lock();
         self.set_alarm(&mut table, hold.next_event());
@@ -225,7 +225,7 @@ impl Holds {
         &self,
         id: u64,
         note: impl FnOnce(&mut Renewal, Moment),
-    ) -> Option<LostHold> {
+    ) -> Option<LostLease> {
         let now = self.clock.now();
         let mut table = self.table.lock();
         let hold = table.holds.get_mut(&id)?;

@@ -11,16 +11,16 @@ use crate::{LockError, Op};
 /// Returns the two ends of a channel for one outcome. A failure that is never received goes to
 /// `on_unobserved`.
 pub(super) fn oneshot<T>(on_unobserved: fn(&LockError)) -> (Sender<T>, Receiver<T>) {
-    let channel = Arc::new(Channel { state: Mutex::new(State::Empty(None)), on_unobserved });
+    let channel = Arc::new(Channel { state: Mutex::new(ChannelState::Empty(None)), on_unobserved });
     (Sender(channel.clone()), Receiver(channel))
 }
 
 struct Channel<T> {
-    state: Mutex<State<T>>,
+    state: Mutex<ChannelState<T>>,
     on_unobserved: fn(&LockError),
 }
 
-enum State<T> {
+enum ChannelState<T> {
     Empty(Option<Waker>),
     Sent(Result<T, LockError>),
     /// Received, or nobody is there to receive it.
@@ -33,21 +33,21 @@ pub(super) struct Sender<T>(Arc<Channel<T>>);
 pub(super) struct Receiver<T>(Arc<Channel<T>>);
 
 impl<T> Channel<T> {
-    fn replace(&self, state: State<T>) -> State<T> {
+    fn replace(&self, state: ChannelState<T>) -> ChannelState<T> {
         std::mem::replace(&mut *self.state.lock(), state)
     }
 
-    fn report_unobserved(&self, state: State<T>) {
-        if let State::Sent(Err(error)) = state {
+    fn report_unobserved(&self, state: ChannelState<T>) {
+        if let ChannelState::Sent(Err(error)) = state {
             (self.on_unobserved)(&error);
         }
     }
 
     fn send(&self, outcome: Result<T, LockError>) {
-        match self.replace(State::Sent(outcome)) {
-            State::Empty(receiver) => receiver.into_iter().for_each(Waker::wake),
-            State::Closed => self.report_unobserved(self.replace(State::Closed)),
-            sent @ State::Sent(_) => drop(self.replace(sent)),
+        match self.replace(ChannelState::Sent(outcome)) {
+            ChannelState::Empty(receiver) => receiver.into_iter().for_each(Waker::wake),
+            ChannelState::Closed => self.report_unobserved(self.replace(ChannelState::Closed)),
+            sent @ ChannelState::Sent(_) => drop(self.replace(sent)),
         }
     }
 }
@@ -60,7 +60,7 @@ impl<T> Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        if matches!(*self.0.state.lock(), State::Empty(_)) {
+        if matches!(*self.0.state.lock(), ChannelState::Empty(_)) {
             let why = "the store's step was broken off by a panic";
             self.0.send(Err(LockError::unavailable("", why).with_message(why)));
         }
@@ -77,10 +77,10 @@ impl<T: Send + 'static> Receiver<T> {
 
     fn poll_now(&self, waker: &Waker) -> Poll<Result<T, LockError>> {
         let mut state = self.0.state.lock();
-        match std::mem::replace(&mut *state, State::Closed) {
-            State::Sent(outcome) => Poll::Ready(outcome),
-            State::Empty(_) | State::Closed => {
-                *state = State::Empty(Some(waker.clone()));
+        match std::mem::replace(&mut *state, ChannelState::Closed) {
+            ChannelState::Sent(outcome) => Poll::Ready(outcome),
+            ChannelState::Empty(_) | ChannelState::Closed => {
+                *state = ChannelState::Empty(Some(waker.clone()));
                 Poll::Pending
             }
         }
@@ -97,7 +97,7 @@ impl<T: Send + 'static> Future for Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        self.0.report_unobserved(self.0.replace(State::Closed));
+        self.0.report_unobserved(self.0.replace(ChannelState::Closed));
     }
 }
 

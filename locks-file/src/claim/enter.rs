@@ -4,7 +4,7 @@ use locks_core::{LockError, Reserve, UpstreamGrant};
 
 use super::Attempt;
 use crate::directory::Inode;
-use crate::held::{Held, Terms};
+use crate::held::{FileGrant, Terms};
 use crate::kernel::{self, Nanos, Opened};
 use crate::persist::SOON;
 use crate::record::{Found, Record, Text};
@@ -157,7 +157,7 @@ impl Attempt<'_> {
 
     /// Writes the record of a grant that is about to be. Without it there is none, and the file is
     /// unlocked, not merely closed: a forked child might have a copy of it.
-    fn write_first(&self, held: &Held) -> Result<(), LockError> {
+    fn write_first(&self, held: &FileGrant) -> Result<(), LockError> {
         held.write_alone(&held.terms()).map_err(|error| {
             let _ = held.unlock();
             self.failed("written", error)
@@ -170,7 +170,7 @@ impl Attempt<'_> {
         file: Opened,
         token: u64,
         over: Option<(u64, locks_core::LostCause)>,
-    ) -> Held {
+    ) -> FileGrant {
         let if_done = self.options.reserve == Reserve::IfDone;
         let mut terms = Terms { token, greatest: token, if_done, ..Terms::default() };
         if !self.part_of_set {
@@ -179,7 +179,7 @@ impl Attempt<'_> {
         }
         let (about, process) = (self.about.clone(), self.process.clone());
         let (name, directory) = (&self.name, self.directory.clone());
-        Held::new(self.key, name, directory, file, self.exclusive, about, process, over, terms)
+        FileGrant::new(self.key, name, directory, file, self.exclusive, about, process, over, terms)
     }
 
     pub(super) fn is_at_path(&self, inode: Inode) -> Result<bool, LockError> {

@@ -60,12 +60,12 @@ pub(super) struct Examined {
 pub(crate) struct Entered<'a> {
     epochs: &'a Epochs,
     file: MutexGuard<'a, Option<Opened>>,
-    books: Books,
+    books: EpochFile,
 }
 
 /// What is in the books.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Books {
+struct EpochFile {
     boot: u64,
     /// The next epoch; 0: the books were empty or torn.
     next: u32,
@@ -197,7 +197,7 @@ impl Epochs {
                 }
             }
             if self.root.inode_at(BOOKS).map_err(failed)? == Some(open.inode) {
-                let books = Books::read(&open).map_err(failed)?.unwrap_or_default();
+                let books = EpochFile::read(&open).map_err(failed)?.unwrap_or_default();
                 count_visit(&open);
                 self.line.leave_place(&open);
                 *file = Some(open);
@@ -374,7 +374,7 @@ fn table_device(inode: Inode) -> Option<u64> {
 /// The inode that a theft under way puts in somebody's place. Read without having the books in hand.
 pub(crate) fn theft_under_way(root: &Root) -> Option<u64> {
     let books = root.open_existing(BOOKS).ok()?;
-    Books::read(&books).ok()??.theft.map(|(_, inode)| inode)
+    EpochFile::read(&books).ok()??.theft.map(|(_, inode)| inode)
 }
 
 impl Entered<'_> {
@@ -455,7 +455,7 @@ impl Entered<'_> {
         self.note_theft(None)
     }
 
-    fn write(&mut self, books: Books) -> Result<(), LockError> {
+    fn write(&mut self, books: EpochFile) -> Result<(), LockError> {
         let failed = |error| self.epochs.failed(error);
         self.file().write_all_at(&books.to_bytes(), 0).map_err(failed)?;
         self.books = books;
@@ -476,7 +476,7 @@ impl Drop for Entered<'_> {
     }
 }
 
-impl Books {
+impl EpochFile {
     fn read(file: &File) -> io::Result<Option<Self>> {
         let mut bytes = [0; 512];
         let mut read = 0;
@@ -532,7 +532,7 @@ mod tests {
 
     #[test]
     fn the_books_are_read_as_written() {
-        let books = Books {
+        let books = EpochFile {
             boot: 0xfe,
             next: 7,
             until: 1024,
@@ -541,14 +541,14 @@ mod tests {
             theft: Some(("a.lock".into(), 77)),
         };
         let text = String::from_utf8(books.to_bytes()).unwrap();
-        assert_eq!(Books::parse(&text), Some(books.clone()));
-        assert_eq!(Books::parse(&format!("{text}lock\n")), Some(books.clone()));
+        assert_eq!(EpochFile::parse(&text), Some(books.clone()));
+        assert_eq!(EpochFile::parse(&format!("{text}lock\n")), Some(books.clone()));
         for len in 0..text.len() - 1 {
-            assert_eq!(Books::parse(&text[..len]), None, "{len}");
+            assert_eq!(EpochFile::parse(&text[..len]), None, "{len}");
         }
-        assert_eq!(Books::parse(""), None);
+        assert_eq!(EpochFile::parse(""), None);
         let rest = "fe 7 1024 yes 77 a.lock";
         let first = format!("epochs1 {:08x} {rest}\n", crc32fast::hash(rest.as_bytes()));
-        assert_eq!(Books::parse(&first), Some(Books { own: false, ..books }));
+        assert_eq!(EpochFile::parse(&first), Some(EpochFile { own: false, ..books }));
     }
 }

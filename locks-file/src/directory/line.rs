@@ -21,10 +21,10 @@ const PROBE: Nanos = 10_000_000;
 
 /// Where this process stands.
 #[derive(Debug, Default)]
-pub(super) struct Line(Mutex<Standing>);
+pub(super) struct Line(Mutex<LineState>);
 
 #[derive(Debug, Default)]
-struct Standing {
+struct LineState {
     /// How many of its threads and tasks want the books.
     waiting: usize,
     /// Since when, if it has a place.
@@ -122,7 +122,7 @@ impl Line {
         }
     }
 
-    fn with<T>(&self, look: impl FnOnce(&mut Standing) -> T) -> T {
+    fn with<T>(&self, look: impl FnOnce(&mut LineState) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

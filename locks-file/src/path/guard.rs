@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use locks_core::{Guard, LockError, OwnedGuard, Token};
 
-use super::place::Place;
+use super::place::ResolvedFile;
 use super::seize::{Nest, let_go, put_in_place};
 use crate::kernel::{Opened, generation};
 
 /// A locked file, read and written through its guard; the [`check`](PathsGuard::check) of the guard is about
 /// its lock.
 pub struct LockedFile {
-    place: Place,
+    place: ResolvedFile,
     /// Read and written through. In a nest each guard has its own.
     file: Opened,
     /// P1: as long as this is there, the file's `flock` is ours. The guards of a nest share it.
@@ -23,7 +23,11 @@ pub struct LockedFile {
 }
 
 impl LockedFile {
-    pub(super) fn new(place: Place, file: Opened, (lock, nest): (Arc<Opened>, Nest)) -> Self {
+    pub(super) fn new(
+        place: ResolvedFile,
+        file: Opened,
+        (lock, nest): (Arc<Opened>, Nest),
+    ) -> Self {
         Self { place, file, lock: Some(lock), nest, generation: generation() }
     }
 
@@ -88,7 +92,7 @@ impl LockedFile {
         unlocked.map_err(|error| self.place.failed("unlocked", error))
     }
 
-    pub(super) fn place(&self) -> &Place {
+    pub(super) fn place(&self) -> &ResolvedFile {
         &self.place
     }
 }

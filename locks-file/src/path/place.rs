@@ -14,14 +14,14 @@ use crate::kernel::Opened;
 
 /// Where a file that is to be locked was found.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ResolvedFile {
     /// Without links: those are followed once.
     pub(super) path: PathBuf,
     pub(super) inode: Inode,
     pub(super) files: FileBackend,
 }
 
-impl Place {
+impl ResolvedFile {
     /// Opens the file, or makes it.
     pub(super) fn open(
         given: &Path,

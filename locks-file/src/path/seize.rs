@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use locks_core::fork::PerProcess;
 use locks_core::{ErrorKind, HolderInfo, LockError, Token, Wait};
 
-use super::place::Place;
+use super::place::ResolvedFile;
 use crate::directory::Inode;
 use crate::kernel::{self, LockTable, Nanos, Opened};
 use crate::record::stranger;
@@ -38,7 +38,7 @@ pub(super) type Nest = (Inode, Token);
 
 /// Locks the file, as soon as other users of `flock` let go of it.
 pub(super) async fn seize(
-    place: &Place,
+    place: &ResolvedFile,
     file: &Opened,
     shared: bool,
     token: Token,
@@ -102,7 +102,7 @@ pub(super) fn let_go(lock: Arc<Opened>, nest: Nest) -> io::Result<()> {
 /// Puts a new file with this content in the place of a locked one, and has it locked before anybody else can
 /// open it. The old one stays locked.
 pub(super) fn put_in_place(
-    place: &Place,
+    place: &ResolvedFile,
     old: &Opened,
     (_, token): Nest,
     content: &[u8],
@@ -171,7 +171,7 @@ impl Drop for Aside {
 }
 
 /// Whoever has the file, as far as the kernel tells.
-pub(super) fn holders(place: &Place, shared: bool) -> Vec<HolderInfo> {
+pub(super) fn holders(place: &ResolvedFile, shared: bool) -> Vec<HolderInfo> {
     let (Ok(table), Some(inode)) = (LockTable::read(), place.files.in_table(place.inode)) else {
         return Vec::new();
     };

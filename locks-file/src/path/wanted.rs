@@ -13,7 +13,7 @@ use locks_core::{
 };
 
 use super::guard::LockedFile;
-use super::place::Place;
+use super::place::ResolvedFile;
 use super::seize::{Seized, holders, seize};
 use crate::FileBackend;
 use crate::kernel::{self, Nanos, Opened};
@@ -45,7 +45,7 @@ pub(super) struct Choices {
 /// The files as they were found.
 struct Found {
     /// In the order in which they were named.
-    files: Vec<(Place, Opened)>,
+    files: Vec<(ResolvedFile, Opened)>,
     /// Which of them are to be locked, each file once, in the order of their numbers.
     once: Vec<usize>,
 }
@@ -107,7 +107,7 @@ impl Wanted {
             Some(within) => within.clone(),
             None => default_backend()?,
         };
-        let open = |path: &PathBuf| Place::open(path, !self.shared, self.create, &within);
+        let open = |path: &PathBuf| ResolvedFile::open(path, !self.shared, self.create, &within);
         let files = self.paths.iter().map(open).collect::<Result<Vec<_>, _>>()?;
         let mut once = (0..files.len()).collect::<Vec<_>>();
         once.sort_by_key(|index| files[*index].0.inode);

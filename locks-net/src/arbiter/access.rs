@@ -40,7 +40,7 @@ impl Arbiter {
                 self.close_connection(id);
             }
         }
-        self.settle();
+        self.drain_events();
     }
 
     /// Ends a session against its client's will, and tells it what becomes of it.

@@ -7,7 +7,7 @@ use crate::wire::{FrameReader, MAX_CLIENT_GREETING, Malformed};
 /// One connection.
 pub(super) struct Connection {
     pub(super) peer: Peer,
-    pub(super) stage: Stage,
+    pub(super) stage: ConnectionStage,
     /// Not here while what it has received is being worked on.
     reader: Option<FrameReader>,
     pub(super) output: Vec<u8>,
@@ -18,7 +18,7 @@ pub(super) struct Connection {
 }
 
 /// How far a connection is.
-pub(super) enum Stage {
+pub(super) enum ConnectionStage {
     /// It says hello, and proves who it is, over TCP.
     Greeting(Box<ServerHandshake>),
     /// It is to open its session.
@@ -33,7 +33,7 @@ impl Connection {
     pub(super) fn new(peer: Peer, handshake: ServerHandshake, now: Moment) -> Self {
         Self {
             peer,
-            stage: Stage::Greeting(Box::new(handshake)),
+            stage: ConnectionStage::Greeting(Box::new(handshake)),
             reader: Some(FrameReader::new(MAX_CLIENT_GREETING)),
             output: Vec::new(),
             told: false,
@@ -42,7 +42,7 @@ impl Connection {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.stage, Stage::Session(_))
+        matches!(self.stage, ConnectionStage::Session(_))
     }
 
     pub(super) fn take_reader(&mut self) -> Option<FrameReader> {

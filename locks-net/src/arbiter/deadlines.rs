@@ -81,7 +81,7 @@ impl Arbiter {
         over.sort_unstable();
         for request in over {
             self.expire_request(realm, request, LostCause::Expired);
-            self.settle();
+            self.drain_events();
         }
     }
 

@@ -223,7 +223,7 @@ fn mark_lost(session: &mut Session, losses: &[Loss]) -> Vec<(u64, LostCause, u32
 #[cfg(test)]
 impl Arbiter {
     /// Frees whoever has what was taken away from this hold, if that is the mistake to be made.
-    fn release_by_key(&self, late: &super::session::Held) {
+    fn release_by_key(&self, late: &super::session::ServerHold) {
         if self.broken != Some(crate::simulation::Bug::ReleasedByKey) || late.lost.is_none() {
             return;
         }

@@ -2,10 +2,10 @@
 
 use locks_core::Moment;
 
-use super::connection::{After, Fault, Stage};
+use super::connection::{After, ConnectionStage, Fault};
 use super::session::Session;
 use super::{Arbiter, ConnId, Notice};
-use crate::journal::{Kept, Record, SessionRecord};
+use crate::journal::{Record, SessionKind, SessionRecord};
 use crate::secret::are_equal;
 use crate::wire::{Greeting, How, Open, Opened, Rejected, Resume, Why, put_frame};
 
@@ -23,9 +23,11 @@ impl Arbiter {
     pub(super) fn greet(&mut self, id: ConnId, body: &[u8]) -> Result<After, Fault> {
         let connection = self.connections.get_mut(&id).ok_or(Fault::Over)?;
         let handshake = match &mut connection.stage {
-            Stage::Greeting(handshake) => handshake,
-            Stage::Open => return self.open(id, Open::decode(body)?).map(|()| After::Greetings),
-            Stage::Session(_) | Stage::Over => return Err(Fault::Over),
+            ConnectionStage::Greeting(handshake) => handshake,
+            ConnectionStage::Open => {
+                return self.open(id, Open::decode(body)?).map(|()| After::Greetings);
+            }
+            ConnectionStage::Session(_) | ConnectionStage::Over => return Err(Fault::Over),
         };
         let step = match handshake.receive(body) {
             Ok(step) => step,
@@ -42,7 +44,7 @@ impl Arbiter {
         }
         if let Some(established) = step.established {
             let connection = self.connections.get_mut(&id).ok_or(Fault::Over)?;
-            connection.stage = Stage::Open;
+            connection.stage = ConnectionStage::Open;
             connection.peer.access = established.access;
         }
         Ok(After::Frame)
@@ -107,10 +109,10 @@ impl Arbiter {
         if let Some(from) = connection.peer.from {
             self.notices.push(Notice::LetIn(from));
         }
-        if let Kept::ByProcess(process) = session.kept {
+        if let SessionKind::ByProcess(process) = session.kept {
             self.notices.push(Notice::Watch { realm, process, by: Some(id) });
         }
-        connection.stage = Stage::Session(realm);
+        connection.stage = ConnectionStage::Session(realm);
         connection.busy_since = None;
         self.newcomers.retain(|newcomer| *newcomer != id);
         self.set_session_deadline(realm);
@@ -126,7 +128,7 @@ impl Arbiter {
     }
 
     /// The session that is to be resumed, if it is there and the secret is its own.
-    fn resumable(&mut self, resume: &Resume, kept: Kept) -> Option<(u32, How)> {
+    fn resumable(&mut self, resume: &Resume, kept: SessionKind) -> Option<(u32, How)> {
         let session = self.sessions.get_mut(&resume.realm)?;
         let same = are_equal(&session.secret, &resume.secret);
         if !same || !session.kept.may_be(&kept) {
@@ -159,7 +161,7 @@ impl Arbiter {
         &mut self,
         id: ConnId,
         open: &Open,
-        kept: Kept,
+        kept: SessionKind,
         client: Option<&str>,
         now: Moment,
     ) -> Result<u32, Fault> {

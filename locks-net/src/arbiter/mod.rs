@@ -42,7 +42,7 @@ pub use self::limits::Limits;
 pub use self::observe::{ClientInfo, Observation};
 
 use self::clock::OwnTime;
-use self::connection::{After, Connection, Fault, Stage};
+use self::connection::{After, Connection, ConnectionStage, Fault};
 use self::deadlines::Due;
 use self::events::Happened;
 use self::messages::Mailbox;
@@ -51,7 +51,7 @@ use self::room::Room;
 use self::session::{Requested, Session};
 use crate::access::Access;
 use crate::channel::Arrived;
-use crate::journal::{Kept, Ledger, Record};
+use crate::journal::{Ledger, Record, SessionKind};
 use crate::pidfd::Process;
 use crate::secret::{Proving, ServerHandshake};
 use crate::server::LogLevel;
@@ -149,7 +149,7 @@ pub(crate) struct Setup {
 /// How a connection came, and what it has to prove.
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
-    pub(crate) kept: Kept,
+    pub(crate) kept: SessionKind,
     /// Over TCP; nobody is let in before [`Arbiter::secure`].
     pub(crate) proving: Option<Proving>,
     /// Who it has proved to be, over TCP.
@@ -166,7 +166,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     /// A peer that is kept so and has to prove this, and for which nothing is short or forbidden.
-    pub(crate) fn new(kept: Kept, proving: Option<Proving>) -> Self {
+    pub(crate) fn new(kept: SessionKind, proving: Option<Proving>) -> Self {
         Self {
             kept,
             proving,
@@ -181,7 +181,7 @@ impl Peer {
     /// One that comes over TCP, to whom nobody can prove anything yet.
     pub(crate) fn remote(from: IpAddr) -> Self {
         let nobody = Proving::default();
-        Self { from: Some(from), ..Self::new(Kept::ByLease, Some(nobody)) }
+        Self { from: Some(from), ..Self::new(SessionKind::ByLease, Some(nobody)) }
     }
 }
 
@@ -229,7 +229,7 @@ impl Arbiter {
     /// A connection's TLS is there, and with it what its client has to prove.
     pub(crate) fn secure(&mut self, id: ConnId, proving: Proving) {
         let connection = self.connections.get_mut(&id);
-        if let Some(Stage::Greeting(handshake)) = connection.map(|it| &mut it.stage) {
+        if let Some(ConnectionStage::Greeting(handshake)) = connection.map(|it| &mut it.stage) {
             handshake.prove(proving);
         }
     }
@@ -268,13 +268,13 @@ impl Arbiter {
                 self.acknowledge(id, ACK_AFTER);
             }
         }
-        self.settle();
+        self.drain_events();
     }
 
     /// The connection has ended: end of file, an error, or closed there.
     pub(crate) fn disconnect(&mut self, id: ConnId) {
         self.forget(id);
-        self.settle();
+        self.drain_events();
     }
 
     /// A process that kept a session is gone.
@@ -282,16 +282,16 @@ impl Arbiter {
         if self.sessions.get(&realm).is_some_and(|session| !session.is_leased()) {
             self.end_session(realm, Some(LostCause::SessionEnded));
         }
-        self.settle();
+        self.drain_events();
     }
 
     /// Does what is due by now. Before it ends anybody whose time is up, whoever drives it has to have read
     /// what had come in.
     pub(crate) fn run(&mut self) {
         self.time.fire();
-        self.settle();
+        self.drain_events();
         self.meet_deadlines();
-        self.settle();
+        self.drain_events();
         self.tell_untold();
     }
 
@@ -325,7 +325,7 @@ impl Arbiter {
             to.append(&mut connection.output);
             connection.output.shrink_to(16 * 1024);
             connection.told = false;
-            if matches!(connection.stage, Stage::Over) {
+            if matches!(connection.stage, ConnectionStage::Over) {
                 self.connections.remove(&id);
             }
         }
@@ -380,7 +380,7 @@ impl Arbiter {
                 self.tell(realm, &Event::Lost { request, cause: LostCause::Forgotten });
             }
         }
-        self.settle();
+        self.drain_events();
         self.journal.clear();
         unheard
     }
@@ -425,7 +425,7 @@ impl Arbiter {
 
     fn frame(&mut self, id: ConnId, body: &[u8]) -> Result<After, Fault> {
         let connection = self.connections.get(&id).ok_or(Fault::Over)?;
-        let Stage::Session(realm) = connection.stage else { return self.greet(id, body) };
+        let ConnectionStage::Session(realm) = connection.stage else { return self.greet(id, body) };
         let (number, ack, message) = split_frame(body)?;
         let now = self.now();
         let session = self.sessions.get_mut(&realm).ok_or(Fault::Over)?;
@@ -448,12 +448,12 @@ impl Arbiter {
         }
         self.apply(id, realm, call)?;
         // What it has brought about is in the journal before what the next frame does.
-        self.settle();
+        self.drain_events();
         Ok(After::Frame)
     }
 
     /// Deals with what was woken and lost, until there is nothing more (A3).
-    fn settle(&mut self) {
+    fn drain_events(&mut self) {
         loop {
             let lost = self.happened.take_lost();
             self.woken.extend(self.happened.take_woken());
@@ -503,7 +503,7 @@ impl Arbiter {
     /// Has a connection's client know how far it was understood, if that is so many frames on.
     fn acknowledge(&mut self, id: ConnId, frames: u64) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        let Stage::Session(realm) = connection.stage else { return };
+        let ConnectionStage::Session(realm) = connection.stage else { return };
         let Some(session) = self.sessions.get_mut(&realm) else { return };
         if session.channel.owes() >= frames {
             session.channel.acknowledge(&mut connection.output);
@@ -527,7 +527,7 @@ impl Arbiter {
     fn close_connection(&mut self, id: ConnId) {
         self.detach(id);
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.stage = Stage::Over;
+        connection.stage = ConnectionStage::Over;
         connection.busy_since = None;
         self.notices.push(Notice::Close(id));
     }
@@ -541,7 +541,7 @@ impl Arbiter {
     /// Parts a connection from its session, and counts for that from now on (N1).
     fn detach(&mut self, id: ConnId) {
         let Some(connection) = self.connections.get(&id) else { return };
-        let Stage::Session(realm) = connection.stage else {
+        let ConnectionStage::Session(realm) = connection.stage else {
             self.newcomers.retain(|newcomer| *newcomer != id);
             return;
         };

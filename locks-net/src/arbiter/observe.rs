@@ -6,7 +6,7 @@ use locks_core::{LockError, LockInfo, Op, ProcessInfo, Query, Token};
 
 use super::session::Requested;
 use super::{Arbiter, Figures};
-use crate::journal::Kept;
+use crate::journal::SessionKind;
 use crate::wire::Status;
 
 /// A client of a server.
@@ -97,7 +97,7 @@ impl Arbiter {
                 number: session.realm,
                 party: session.party.clone(),
                 connected: session.connection.is_some(),
-                leased: session.kept == Kept::ByLease,
+                leased: session.kept == SessionKind::ByLease,
                 lease: session.lease,
                 since: now.since(session.began),
                 silent: now.since(session.heard),
@@ -117,7 +117,7 @@ impl Arbiter {
         token: Token,
     ) -> Result<bool, LockError> {
         let found = self.evict_for(key, token, "the operator");
-        self.settle();
+        self.drain_events();
         found
     }
 }

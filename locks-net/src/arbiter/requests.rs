@@ -11,7 +11,7 @@ use locks_core::{
 use super::connection::Fault;
 use super::figures;
 use super::leases::DIFFERENT_LEASES;
-use super::session::{Held, Requested, Waiting};
+use super::session::{Requested, ServerHold, Waiting};
 use super::{Arbiter, ConnId};
 use crate::journal::{Grant, Member, Record};
 use crate::wire::{Acquire, Call, Event, Malformed};
@@ -352,7 +352,7 @@ impl Arbiter {
         self.next_order += 1;
         let own_lease = lease.filter(|_| leased);
         let now = member_since.unwrap_or_else(|| self.time_awake());
-        let mut held = Held::new(hold, self.next_order, own_lease, now);
+        let mut held = ServerHold::new(hold, self.next_order, own_lease, now);
         held.lost = lost;
         let Some(session) = self.sessions.get_mut(&realm) else { return };
         session.put_request(request, Requested::Held(held));
@@ -451,7 +451,7 @@ impl Arbiter {
         }
     }
 
-    fn held(&self, realm: u32, request: u64) -> Option<&Held> {
+    fn held(&self, realm: u32, request: u64) -> Option<&ServerHold> {
         match self.sessions.get(&realm)?.requests.get(&request)? {
             Requested::Held(held) if !held.is_untold => Some(held),
             Requested::Held(_) | Requested::Waiting(_) => None,

@@ -11,9 +11,9 @@ use locks_core::{
 use super::clock::OwnTime;
 use super::events::Happened;
 use super::requests::ACQUISITION;
-use super::session::{Held, Requested, Session};
+use super::session::{Requested, ServerHold, Session};
 use super::{Arbiter, Fixed, Notice, Setup};
-use crate::journal::{Grant, Kept, Member, Record, Reserved};
+use crate::journal::{Grant, Member, Record, Reserved, SessionKind};
 
 impl Arbiter {
     /// An arbiter that goes on from what the journal had.
@@ -92,11 +92,11 @@ impl Arbiter {
         self.paper.sessions += 1;
         match session.kept {
             // It has as long to come back as if its connection had just ended.
-            Kept::ByProcess(process) => {
+            SessionKind::ByProcess(process) => {
                 session.ends_at = Some(now.after(session.lease));
                 self.notices.push(Notice::Watch { realm: session.realm, process, by: None });
             }
-            Kept::ByLease => self.promised.1 = self.promised.1.max(session.lease),
+            SessionKind::ByLease => self.promised.1 = self.promised.1.max(session.lease),
         }
         self.sessions.insert(session.realm, session);
     }
@@ -115,7 +115,7 @@ impl Arbiter {
         self.promised.0 = self.promised.0.max(hold.token());
         self.next_order += 1;
         let own = (session.is_leased() && lease != session.lease).then_some(lease);
-        let held = Held::new(hold, self.next_order, own, self.time.real());
+        let held = ServerHold::new(hold, self.next_order, own, self.time.real());
         if let Some(lease) = held.lease() {
             self.promised.1 = self.promised.1.max(lease);
         }

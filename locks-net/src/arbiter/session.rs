@@ -9,7 +9,7 @@ use super::leases::Leases;
 use super::messages::Mailbox;
 use crate::access::Access;
 use crate::channel::Channel;
-use crate::journal::{Kept, SessionRecord};
+use crate::journal::{SessionKind, SessionRecord};
 use crate::wire::Event;
 
 /// One client, connected or not.
@@ -17,7 +17,7 @@ pub(super) struct Session {
     pub(super) realm: u32,
     pub(super) secret: [u8; 16],
     pub(super) party: ProcessInfo,
-    pub(super) kept: Kept,
+    pub(super) kept: SessionKind,
     pub(super) lease: Duration,
     /// The name of the client that it belongs to, over TCP.
     pub(super) client: Option<String>,
@@ -59,7 +59,7 @@ pub(super) struct Session {
 /// A request that waits or was granted. By its number, and so once.
 pub(super) enum Requested {
     Waiting(Box<Waiting>),
-    Held(Held),
+    Held(ServerHold),
 }
 
 pub(super) struct Waiting {
@@ -70,7 +70,7 @@ pub(super) struct Waiting {
 }
 
 /// A guard.
-pub(super) struct Held {
+pub(super) struct ServerHold {
     pub(super) hold: Hold,
     /// Its place among all grants.
     pub(super) order: u64,
@@ -94,7 +94,7 @@ impl Requested {
     }
 }
 
-impl Held {
+impl ServerHold {
     pub(super) fn new(hold: Hold, order: u64, lease: Option<Duration>, at: Moment) -> Self {
         let lease = lease.map_or(0, millis);
         Self { hold, order, lease, granted: stamp(at), is_untold: false, lost: None }
@@ -195,7 +195,7 @@ impl Session {
     }
 
     pub(super) fn is_leased(&self) -> bool {
-        self.kept == Kept::ByLease
+        self.kept == SessionKind::ByLease
     }
 
     /// When the next thing ends by itself; on the boot clock.

@@ -30,7 +30,7 @@ pub(crate) trait Dial: Send + Sync + 'static {
     ///
     /// # Errors
     /// The attempt is made again, after a pause.
-    fn dial(&self, by: Instant) -> Result<Line, Unreached>;
+    fn dial(&self, by: Instant) -> Result<Stream, Unreached>;
 
     /// That nothing has come of it in time, in words.
     fn unreached(&self) -> &'static str {
@@ -43,7 +43,7 @@ pub(crate) trait Dial: Send + Sync + 'static {
 
 /// A connection.
 #[derive(Debug)]
-pub(crate) enum Line {
+pub(crate) enum Stream {
     Unix(UnixStream),
     /// One that is still being made: writable once it is.
     Tcp(Arc<OwnedFd>),
@@ -79,7 +79,7 @@ impl Dial for AtPath {
         &self.name
     }
 
-    fn dial(&self, _: Instant) -> Result<Line, Unreached> {
+    fn dial(&self, _: Instant) -> Result<Stream, Unreached> {
         // Not waiting: a server that is stopped has a full backlog at some time, and nobody to empty it.
         let stream = socket_file::connect(&self.path);
         let stream = stream.map_err(|error| Unreached::of(&self.name, error))?;
@@ -88,7 +88,7 @@ impl Dial for AtPath {
             // A child that it forked keeps its listener open.
             return Err(Unreached::NobodyListens(io::ErrorKind::ConnectionRefused.into()));
         }
-        Ok(Line::Unix(stream))
+        Ok(Stream::Unix(stream))
     }
 
     fn nobody(&self, error: &io::Error) -> String {

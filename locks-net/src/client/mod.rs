@@ -11,7 +11,7 @@ mod port;
 mod session;
 
 pub use self::backend::{NetBackend, NetBuilder};
-pub(crate) use self::dial::{Dial, Line, Unreached, check_server};
+pub(crate) use self::dial::{Dial, Stream, Unreached, check_server};
 pub use self::mailbox::{Mailbox, Message};
 pub use self::session::Received;
 #[cfg(test)]

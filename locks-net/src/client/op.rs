@@ -15,11 +15,11 @@ use crate::wire::Acquire;
 #[derive(Debug)]
 pub(super) struct Acquiring {
     link: Arc<Link>,
-    stage: Stage,
+    stage: OpStage,
 }
 
 #[derive(Debug)]
-enum Stage {
+enum OpStage {
     /// It was wanted at that moment, and is asked when it is polled first.
     Wanted(Box<Acquire>, Option<CallSite>, Moment),
     /// Under this number.
@@ -45,7 +45,7 @@ pub(super) struct Calling {
 
 impl Acquiring {
     pub(super) fn new(link: Arc<Link>, acquire: Box<Acquire>, site: Option<CallSite>) -> Self {
-        let stage = Stage::Wanted(acquire, site, link.now());
+        let stage = OpStage::Wanted(acquire, site, link.now());
         Self { link, stage }
     }
 }
@@ -70,20 +70,20 @@ impl Future for Acquiring {
         if !link.is_own() {
             return Poll::Ready(Err(parents()));
         }
-        let polled = match std::mem::replace(stage, Stage::Done) {
-            Stage::Wanted(acquire, site, at) => link.begin_polling(|session| {
+        let polled = match std::mem::replace(stage, OpStage::Done) {
+            OpStage::Wanted(acquire, site, at) => link.begin_polling(|session| {
                 let request = session.acquire(acquire, site, at)?;
-                *stage = Stage::Asked(request);
+                *stage = OpStage::Asked(request);
                 poll_acquire(session, request, cx)
             }),
-            Stage::Asked(request) => {
-                *stage = Stage::Asked(request);
+            OpStage::Asked(request) => {
+                *stage = OpStage::Asked(request);
                 link.poll(|session| poll_acquire(session, request, cx))
             }
-            Stage::Done => unreachable!("a future is not polled again that has answered"),
+            OpStage::Done => unreachable!("a future is not polled again that has answered"),
         };
         if polled.is_ready() {
-            *stage = Stage::Done;
+            *stage = OpStage::Done;
         }
         polled
     }
@@ -91,7 +91,7 @@ impl Future for Acquiring {
 
 impl Drop for Acquiring {
     fn drop(&mut self) {
-        if let Stage::Asked(request) = self.stage
+        if let OpStage::Asked(request) = self.stage
             && self.link.is_own()
         {
             self.link.with(|session| session.withdraw(request));

@@ -11,7 +11,7 @@ use locks_core::{ErrorKind, LockError};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
-use super::dial::{Dial, Line, Unreached};
+use super::dial::{Dial, Stream, Unreached};
 use crate::secret::Secret;
 use crate::tls::{ClientTls, Trusted};
 
@@ -123,10 +123,10 @@ impl Dial for AtPort {
         Some(&self.tls)
     }
 
-    fn dial(&self, by: Instant) -> Result<Line, Unreached> {
+    fn dial(&self, by: Instant) -> Result<Stream, Unreached> {
         let address = self.address(by)?;
         begin(&address)
-            .map(|socket| Line::Tcp(Arc::new(socket)))
+            .map(|socket| Stream::Tcp(Arc::new(socket)))
             .map_err(|error| Unreached::of(&self.name, error.into()))
     }
 

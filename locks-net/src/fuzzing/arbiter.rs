@@ -6,7 +6,7 @@ use locks_core::{Clock, ManualClock, Mode, Options, OwnerId, ProcessInfo, Token,
 
 use crate::arbiter::{Arbiter, ConnId, Limits, Peer, Setup};
 use crate::channel::{Arrived, Channel};
-use crate::journal::{Kept, Ledger, Records};
+use crate::journal::{Ledger, Records, SessionKind};
 use crate::pidfd::Process;
 use crate::wire::{
     Acquire, Call, ClientHello, Event, FrameReader, Greeting, How, Open, Opened, Resume,
@@ -116,7 +116,7 @@ impl World {
 
 struct Client {
     id: ConnId,
-    kept: Kept,
+    kept: SessionKind,
     session: Option<(Opened, [u8; 16])>,
     channel: Channel,
     reader: FrameReader,
@@ -130,7 +130,7 @@ impl Client {
     fn new(world: &mut World, pid: u32) -> Self {
         let mut client = Self {
             id: ConnId(0),
-            kept: Kept::ByProcess(Process { pid, started: 7, ..Process::default() }),
+            kept: SessionKind::ByProcess(Process { pid, started: 7, ..Process::default() }),
             session: None,
             channel: Channel::default(),
             reader: FrameReader::new(1 << 20),

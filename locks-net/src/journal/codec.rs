@@ -10,7 +10,7 @@ use std::fmt;
 use locks_core::{LostCause, Mode, OwnerId, ProcessInfo, Token};
 
 use super::fields::{Read, Reader, Writer};
-use super::record::{Grant, Kept, Member, Record, Reserved, SessionRecord};
+use super::record::{Grant, Member, Record, Reserved, SessionKind, SessionRecord};
 use crate::pidfd::{Handle, Process};
 
 const HEADER: usize = 12;
@@ -206,8 +206,8 @@ fn write_session(to: &mut Writer<'_>, session: &SessionRecord) {
     }
     to.option(*pid, Writer::u32);
     let process = match session.kept {
-        Kept::ByProcess(process) => Some(process),
-        Kept::ByLease => None,
+        SessionKind::ByProcess(process) => Some(process),
+        SessionKind::ByLease => None,
     };
     to.option(process, write_process);
     to.duration(session.lease);
@@ -221,7 +221,7 @@ fn read_session(from: &mut Reader<'_>) -> Read<SessionRecord> {
         *text = from.option(Reader::text)?;
     }
     party.pid = from.option(Reader::u32)?;
-    let kept = from.option(read_process)?.map_or(Kept::ByLease, Kept::ByProcess);
+    let kept = from.option(read_process)?.map_or(SessionKind::ByLease, SessionKind::ByProcess);
     let (lease, client) = (from.duration()?, from.option(Reader::text)?);
     Ok(SessionRecord { realm, secret, party, kept, lease, client })
 }

@@ -16,7 +16,7 @@ pub(crate) struct Ledger {
     /// By a number that counts the grants.
     guards: BTreeMap<u64, Grant>,
     numbers: HashMap<(u32, u64), u64>,
-    holds: HashMap<String, BTreeMap<Token, Held>>,
+    holds: HashMap<String, BTreeMap<Token, LedgerHold>>,
     reserved: BTreeMap<(String, Token), Reserved>,
     next: u64,
     greatest: Token,
@@ -31,7 +31,7 @@ struct Session {
 
 /// One hold of a key, as the engine has it: a nest of guards, of which the first may be gone.
 #[derive(Clone, Debug)]
-struct Held {
+struct LedgerHold {
     /// Each nested in the one before it.
     guards: BTreeSet<u64>,
     since: Option<Moment>,
@@ -202,7 +202,7 @@ impl Ledger {
             if !member.nested && holds.contains_key(&member.outer) {
                 return Err("a token was granted twice");
             }
-            let held = holds.entry(member.outer).or_insert_with(|| Held::begun(member));
+            let held = holds.entry(member.outer).or_insert_with(|| LedgerHold::begun(member));
             held.guards.insert(number);
             self.greatest = self.greatest.max(member.token).max(member.outer);
         }
@@ -301,7 +301,7 @@ impl Default for Ledger {
     }
 }
 
-impl Held {
+impl LedgerHold {
     fn begun(member: &Member) -> Self {
         Self {
             guards: BTreeSet::new(),

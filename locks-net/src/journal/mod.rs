@@ -22,5 +22,5 @@ pub(crate) use self::codec::Records;
 #[cfg(test)]
 pub(crate) const HEADER: usize = header::Header::LEN;
 pub(crate) use self::ledger::Ledger;
-pub(crate) use self::record::{Grant, Kept, Member, Record, Reserved, SessionRecord};
+pub(crate) use self::record::{Grant, Member, Record, Reserved, SessionKind, SessionRecord};
 pub(crate) use self::store::{Recovered, Store};

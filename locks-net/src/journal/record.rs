@@ -37,7 +37,7 @@ pub(crate) struct SessionRecord {
     pub(crate) realm: u32,
     pub(crate) secret: [u8; 16],
     pub(crate) party: ProcessInfo,
-    pub(crate) kept: Kept,
+    pub(crate) kept: SessionKind,
     pub(crate) lease: Duration,
     /// The name of the client that it belongs to, over TCP.
     pub(crate) client: Option<String>,
@@ -56,21 +56,22 @@ impl std::fmt::Debug for SessionRecord {
 
 /// What keeps a session (N1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub(crate) enum SessionKind {
     /// A process of this machine, while it lives.
     ByProcess(Process),
     /// Its lease.
     ByLease,
 }
 
-impl Kept {
+impl SessionKind {
     /// Whether a session that was kept by this may be gone on with by a connection that is: it does not change from one
     /// measure to the other.
     pub(crate) fn may_be(&self, other: &Self) -> bool {
         match (self, other) {
-            (Kept::ByProcess(one), Kept::ByProcess(other)) => one.may_be(other),
-            (Kept::ByLease, Kept::ByLease) => true,
-            (Kept::ByProcess(_), Kept::ByLease) | (Kept::ByLease, Kept::ByProcess(_)) => false,
+            (SessionKind::ByProcess(one), SessionKind::ByProcess(other)) => one.may_be(other),
+            (SessionKind::ByLease, SessionKind::ByLease) => true,
+            (SessionKind::ByProcess(_), SessionKind::ByLease)
+            | (SessionKind::ByLease, SessionKind::ByProcess(_)) => false,
         }
     }
 }

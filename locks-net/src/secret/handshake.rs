@@ -56,7 +56,7 @@ pub(crate) struct ClientHandshake {
     secured: Secured,
     nonce: [u8; 32],
     version: u16,
-    stage: Stage,
+    stage: HandshakeStage,
 }
 
 /// The server's side.
@@ -66,12 +66,12 @@ pub(crate) struct ServerHandshake {
     proving: Option<Proving>,
     server: [u8; 16],
     nonce: [u8; 32],
-    stage: Stage,
+    stage: HandshakeStage,
 }
 
 /// What is expected of the other side. After an error, and at the end, nothing is.
 #[derive(Debug)]
-enum Stage {
+enum HandshakeStage {
     Hello,
     Proof(Transcript),
     Over,
@@ -109,7 +109,7 @@ impl Transcript {
 impl ClientHandshake {
     /// `nonce` comes from [`random`](super::random), and is another one for each connection.
     pub(crate) fn new(secured: Secured, nonce: [u8; 32]) -> Self {
-        Self { secured, nonce, version: VERSIONS.newest, stage: Stage::Hello }
+        Self { secured, nonce, version: VERSIONS.newest, stage: HandshakeStage::Hello }
     }
 
     /// Has it speak this version, and no other.
@@ -124,7 +124,7 @@ impl ClientHandshake {
 
     /// Whether it has proved what it knows, and nothing was said to that.
     pub(crate) fn is_proving(&self) -> bool {
-        matches!(self.stage, Stage::Proof(_))
+        matches!(self.stage, HandshakeStage::Proof(_))
     }
 
     /// The server has said this.
@@ -133,12 +133,12 @@ impl ClientHandshake {
     /// If the server has rejected the client, or is to be rejected: nothing it says is to be trusted,
     /// and the connection is to be closed without an answer.
     pub(crate) fn receive(&mut self, body: &[u8]) -> Result<Step, Rejected> {
-        match mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Hello => self.hear(body, decode_answer(body).map_err(nonsense)??),
-            Stage::Proof(transcript) => {
+        match mem::replace(&mut self.stage, HandshakeStage::Over) {
+            HandshakeStage::Hello => self.hear(body, decode_answer(body).map_err(nonsense)??),
+            HandshakeStage::Proof(transcript) => {
                 self.check(&transcript, &decode_answer(body).map_err(nonsense)??)
             }
-            Stage::Over => Err(over()),
+            HandshakeStage::Over => Err(over()),
         }
     }
 
@@ -157,7 +157,7 @@ impl ClientHandshake {
                 let transcript =
                     Transcript { server: hello.server, hellos, certificate: *certificate };
                 let proof = transcript.proof(secret, secret.name(), CLIENT);
-                self.stage = Stage::Proof(transcript);
+                self.stage = HandshakeStage::Proof(transcript);
                 let proof = ClientProof { name: secret.name().to_owned(), proof };
                 Ok(Step { reply: Some(encode(&proof)), established: None })
             }
@@ -185,7 +185,7 @@ impl ServerHandshake {
     /// `nonce` comes from [`random`](super::random), and is another one for each connection; `server`
     /// is the server's life.
     pub(crate) fn new(proving: Option<Proving>, server: [u8; 16], nonce: [u8; 32]) -> Self {
-        Self { versions: VERSIONS, proving, server, nonce, stage: Stage::Hello }
+        Self { versions: VERSIONS, proving, server, nonce, stage: HandshakeStage::Hello }
     }
 
     /// Has it speak these versions.
@@ -204,10 +204,10 @@ impl ServerHandshake {
     /// # Errors
     /// The client is to be told, and the connection to be closed then.
     pub(crate) fn receive(&mut self, body: &[u8]) -> Result<Step, Rejected> {
-        match mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Hello => self.hear(body, &ClientHello::decode(body).map_err(nonsense)?),
-            Stage::Proof(transcript) => self.check(&transcript, body),
-            Stage::Over => Err(over()),
+        match mem::replace(&mut self.stage, HandshakeStage::Over) {
+            HandshakeStage::Hello => self.hear(body, &ClientHello::decode(body).map_err(nonsense)?),
+            HandshakeStage::Proof(transcript) => self.check(&transcript, body),
+            HandshakeStage::Over => Err(over()),
         }
     }
 
@@ -224,7 +224,8 @@ impl ServerHandshake {
             return established(Some(reply), server, known);
         };
         let hellos = [body.to_vec(), reply.clone()];
-        self.stage = Stage::Proof(Transcript { server, hellos, certificate: proving.certificate });
+        self.stage =
+            HandshakeStage::Proof(Transcript { server, hellos, certificate: proving.certificate });
         Ok(Step { reply: Some(reply), established: None })
     }
 

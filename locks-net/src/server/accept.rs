@@ -11,10 +11,10 @@ use rustix::net::SendFlags;
 use rustix::process::{Resource, getrlimit};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
-use super::bell::Rope;
 use super::descriptor::Descriptor;
+use super::ready_queue::ReadySource;
 use crate::arbiter::Peer;
-use crate::journal::Kept;
+use crate::journal::SessionKind;
 use crate::pidfd::{self, Pidfd};
 use crate::tls::ServerTls;
 use crate::wire::{Greeting, Rejected, Why, put_frame};
@@ -60,7 +60,7 @@ pub(super) enum Accepted {
     Peer(Box<Newcomer>),
     /// Somebody was there and is not let in; why, if that is of interest.
     TurnedAway(Option<String>),
-    /// Nobody; it rings when that changes.
+    /// Nobody; it is marked ready when that changes.
     Nobody,
     /// There are no descriptors left: to be tried again after a while.
     Exhausted,
@@ -97,12 +97,20 @@ impl Accepted {
 }
 
 impl Listener {
-    pub(super) fn unix(listener: UnixListener, users: BTreeSet<u32>, rope: Arc<Rope>) -> Self {
-        Self::new(Socket::Unix { listener, users }, rope)
+    pub(super) fn unix(
+        listener: UnixListener,
+        users: BTreeSet<u32>,
+        ready_source: Arc<ReadySource>,
+    ) -> Self {
+        Self::new(Socket::Unix { listener, users }, ready_source)
     }
 
-    pub(super) fn tcp(listener: TcpListener, tls: Arc<ServerTls>, rope: Arc<Rope>) -> Self {
-        Self::new(Socket::Tcp { listener, tls }, rope)
+    pub(super) fn tcp(
+        listener: TcpListener,
+        tls: Arc<ServerTls>,
+        ready_source: Arc<ReadySource>,
+    ) -> Self {
+        Self::new(Socket::Tcp { listener, tls }, ready_source)
     }
 
     /// Connections over TCP are begun so from now on.
@@ -112,8 +120,8 @@ impl Listener {
         }
     }
 
-    fn new(socket: Socket, rope: Arc<Rope>) -> Self {
-        Self { socket, waker: Waker::from(rope), spare: spare() }
+    fn new(socket: Socket, ready_source: Arc<ReadySource>) -> Self {
+        Self { socket, waker: Waker::from(ready_source), spare: spare() }
     }
 
     /// The next connection. Where there are no descriptors for it, it is turned away; or it keeps its place until there
@@ -225,8 +233,8 @@ fn unix_peer(stream: UnixStream, users: &BTreeSet<u32>, descriptors_left: usize)
         Err(error) => Err(error),
     };
     let (kept, process) = match process {
-        Ok(Some(fd)) => (Kept::ByProcess(fd.process(pid)), Some(fd)),
-        Ok(None) => (Kept::ByLease, None),
+        Ok(Some(fd)) => (SessionKind::ByProcess(fd.process(pid)), Some(fd)),
+        Ok(None) => (SessionKind::ByLease, None),
         // It would be kept by another measure than it was, or will be (N6).
         Err(error) if pidfd::is_exhaustion(error) => {
             reject(&stream, Why::LimitExceeded, OUT_OF_DESCRIPTORS);

@@ -5,9 +5,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::accept::Newcomer;
-use super::bell::Rope;
 use super::descriptor::Descriptor;
 use super::handshakes::Job;
+use super::ready_queue::ReadySource;
 use crate::access::Fingerprint;
 use crate::arbiter::ConnId;
 use crate::pidfd::Pidfd;
@@ -18,7 +18,7 @@ use locks_core::Moment;
 #[derive(Debug)]
 pub(super) struct Connection {
     socket: Descriptor,
-    rope: Arc<Rope>,
+    ready_source: Arc<ReadySource>,
     waker: Waker,
     /// What is to be sent; up to `sent` it has been.
     output: Vec<u8>,
@@ -78,12 +78,12 @@ pub(super) enum Taken {
 const IDLE_BUFFER: usize = 4096;
 
 impl Connection {
-    pub(super) fn new(newcomer: Newcomer, rope: Arc<Rope>) -> Self {
+    pub(super) fn new(newcomer: Newcomer, ready_source: Arc<ReadySource>) -> Self {
         let Newcomer { socket, from, process, tls, peer } = newcomer;
-        let waker = Waker::from(Arc::clone(&rope));
+        let waker = Waker::from(Arc::clone(&ready_source));
         Self {
             socket,
-            rope,
+            ready_source,
             waker,
             output: Vec::new(),
             sent: 0,
@@ -194,7 +194,7 @@ impl Connection {
     }
 
     /// Reads what is there into `buffer`, or `None` if there is nothing; nothing read is the end. It
-    /// rings when there is more.
+    /// is marked ready when there is more.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
         let cx = &mut Context::from_waker(&self.waker);
         match self.socket.poll_receive(cx, buffer) {
@@ -203,7 +203,7 @@ impl Connection {
         }
     }
 
-    /// Writes what the socket takes. It rings when it takes more.
+    /// Writes what the socket takes. It is marked ready when it takes more.
     pub(super) fn flush(&mut self, now: Moment) -> io::Result<()> {
         if self.withheld_until.is_some_and(|until| now < until) {
             return Ok(());
@@ -258,8 +258,8 @@ impl Connection {
     }
 
     /// Has it looked at in the next round.
-    pub(super) fn ring(&self) {
-        self.rope.pull();
+    pub(super) fn mark_ready(&self) {
+        self.ready_source.mark_ready();
     }
 
     pub(super) fn has_output(&self) -> bool {
@@ -279,7 +279,7 @@ impl Connection {
     /// Reading registers its waker.
     fn ring_if_new(&mut self) {
         if self.socket.is_new() {
-            self.ring();
+            self.mark_ready();
         }
     }
 

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use super::bell::Rope;
+use super::ready_queue::ReadySource;
 use crate::arbiter::ConnId;
 use crate::tls::Tls;
 
@@ -43,7 +43,7 @@ pub(super) struct Done {
 struct Shared {
     jobs: Mutex<Jobs>,
     wanted: Condvar,
-    rope: Arc<Rope>,
+    ready_source: Arc<ReadySource>,
 }
 
 #[derive(Default)]
@@ -61,10 +61,10 @@ const THREADS: usize = 2;
 const NICENESS: i32 = 5;
 
 impl Handshakes {
-    /// `rope` is pulled whenever something was [done](Self::take_done).
-    pub(super) fn new(rope: Arc<Rope>) -> Self {
+    /// The source is marked ready whenever something was [done](Self::take_done).
+    pub(super) fn new(ready_source: Arc<ReadySource>) -> Self {
         let (jobs, wanted) = (Mutex::default(), Condvar::new());
-        Self { shared: Arc::new(Shared { jobs, wanted, rope }), threads: 0 }
+        Self { shared: Arc::new(Shared { jobs, wanted, ready_source }), threads: 0 }
     }
 
     pub(super) fn begin(&mut self, job: Job) {
@@ -73,7 +73,7 @@ impl Handshakes {
             // Without a thread it takes its time here.
             let done = job.run();
             self.shared.lock().done.push(done);
-            return self.shared.rope.pull();
+            return self.shared.ready_source.mark_ready();
         }
         let mut jobs = self.shared.lock();
         match job.is_familiar {
@@ -115,7 +115,7 @@ impl Shared {
         while let Some(job) = self.next() {
             let done = job.run();
             self.lock().done.push(done);
-            self.rope.pull();
+            self.ready_source.mark_ready();
         }
     }
 

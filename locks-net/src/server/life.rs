@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use locks_core::{ErrorKind, LockError};
 
 use super::accept::Listener;
-use super::bell::Bell;
 use super::driver::{Driver, Round};
 use super::log::{Log, LogLevel};
 use super::machine_time::MachineTime;
 use super::observer::Inquiries;
 use super::process;
+use super::ready_queue::ReadyQueue;
 use super::socket_file::SocketFile;
 use crate::access::Clients;
 use crate::arbiter::{Arbiter, Limits, Setup};
@@ -43,7 +43,7 @@ impl Life {
     /// Serves until the end.
     pub(super) fn run(
         self,
-        bell: &Arc<Bell>,
+        ready_queue: &Arc<ReadyQueue>,
         inquiries: &Arc<Inquiries>,
         begun: impl FnOnce(),
     ) -> Result<(), LockError> {
@@ -52,7 +52,7 @@ impl Life {
         let runtime = runtime.map_err(failed)?;
         let _entered = runtime.enter();
         let log = self.log.clone();
-        let mut driver = self.into_driver(bell)?.answering(inquiries);
+        let mut driver = self.into_driver(ready_queue)?.answering(inquiries);
         log.say(LogLevel::Info, "started", &format!("process {}", std::process::id()));
         begun();
         // Spawned: the task that a runtime was built for is woken by a system call. Without a budget: of many sockets
@@ -84,7 +84,7 @@ impl Life {
         }
     }
 
-    fn into_driver(self, bell: &Arc<Bell>) -> Result<Driver, LockError> {
+    fn into_driver(self, ready_queue: &Arc<ReadyQueue>) -> Result<Driver, LockError> {
         let Life { store, recovered, limits, clients, listening, log } = self;
         let time = MachineTime::new();
         let store = Arc::new(Mutex::new(store));
@@ -109,17 +109,20 @@ impl Life {
             let text = format!("{sessions} sessions and {keys} keys from the server before");
             log.say(LogLevel::Info, "taken over", &text);
         }
-        let mut driver = Driver::new(Arc::clone(bell), arbiter, store, limits, time.boot, log);
+        let mut driver =
+            Driver::new(Arc::clone(ready_queue), arbiter, store, limits, time.boot, log);
         driver.let_in(clients);
         for listening in listening {
             match listening {
                 Listening::Unix(listener, file, users) => {
                     let listener = tokio::net::UnixListener::from_std(listener).map_err(failed)?;
-                    driver.listen(Some(file), |rope| Listener::unix(listener, users, rope));
+                    driver.listen(Some(file), |ready_source| {
+                        Listener::unix(listener, users, ready_source)
+                    });
                 }
                 Listening::Tcp(listener, tls) => {
                     let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
-                    driver.listen(None, |rope| Listener::tcp(listener, tls, rope));
+                    driver.listen(None, |ready_source| Listener::tcp(listener, tls, ready_source));
                 }
             }
         }

@@ -2,7 +2,6 @@
 
 mod accept;
 mod attempts;
-mod bell;
 mod builder;
 mod connection;
 mod descriptor;
@@ -14,6 +13,7 @@ mod machine_time;
 mod observer;
 pub(crate) mod process;
 mod processes;
+mod ready_queue;
 pub(crate) mod socket_file;
 #[cfg(feature = "tcp")]
 mod tcp;
@@ -29,12 +29,12 @@ use std::thread::{self, JoinHandle};
 
 use locks_core::{ErrorKind, LockError, fork};
 
-use self::bell::Bell;
 pub use self::builder::ServerBuilder;
 use self::life::{Life, Listening};
 pub use self::log::{LogLevel, LogLine};
 use self::observer::Inquiries;
 pub use self::observer::ServerObserver;
+use self::ready_queue::ReadyQueue;
 
 /// A lock server in this process.
 ///
@@ -73,7 +73,7 @@ pub struct Server {
 
 #[derive(Debug)]
 struct Shared {
-    bell: Arc<Bell>,
+    ready_queue: Arc<ReadyQueue>,
     inquiries: Arc<Inquiries>,
     outcome: Mutex<Option<Outcome>>,
     ended: Condvar,
@@ -108,7 +108,7 @@ impl Server {
             }
             let panicked = (ErrorKind::Io, "the server has panicked".to_owned());
             let mut ends = Ends(theirs, Err(panicked));
-            let outcome = life.run(&ends.0.bell, &ends.0.inquiries, || {
+            let outcome = life.run(&ends.0.ready_queue, &ends.0.inquiries, || {
                 // Nobody waits for it any more, then.
                 let _ = begun.send(());
             });
@@ -178,7 +178,7 @@ impl Server {
         if self.process != fork::generation() {
             return;
         }
-        self.shared.bell.stop();
+        self.shared.ready_queue.stop();
         let _ = self.wait();
     }
 
@@ -229,9 +229,9 @@ impl fmt::Debug for Server {
 
 impl Shared {
     fn new() -> Self {
-        let bell = Arc::<Bell>::default();
-        let inquiries = Inquiries::new(&bell);
-        Self { bell, inquiries, outcome: Mutex::default(), ended: Condvar::new() }
+        let ready_queue = Arc::<ReadyQueue>::default();
+        let inquiries = Inquiries::new(&ready_queue);
+        Self { ready_queue, inquiries, outcome: Mutex::default(), ended: Condvar::new() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Outcome>> {

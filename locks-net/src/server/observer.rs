@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use locks_core::{LockError, Op, Token};
 use tokio::sync::oneshot;
 
-use super::bell::{Bell, Rope, Source};
+use super::ready_queue::{ReadyQueue, ReadySource, Source};
 use crate::arbiter::{Arbiter, Observation};
 
 /// Looks into a [`Server`](super::Server) of this process, and releases what its clients hold; made by
@@ -22,7 +22,7 @@ pub struct ServerObserver(Arc<Inquiries>);
 pub(super) struct Inquiries {
     /// `None` once nobody answers any more.
     queue: Mutex<Option<Vec<Inquiry>>>,
-    rope: Arc<Rope>,
+    ready_source: Arc<ReadySource>,
 }
 
 #[derive(Debug)]
@@ -74,9 +74,9 @@ impl ServerObserver {
 }
 
 impl Inquiries {
-    pub(super) fn new(bell: &Arc<Bell>) -> Arc<Self> {
-        let rope = bell.rope(Source::Operator);
-        Arc::new(Self { queue: Mutex::new(Some(Vec::new())), rope })
+    pub(super) fn new(ready_queue: &Arc<ReadyQueue>) -> Arc<Self> {
+        let ready_source = ready_queue.source(Source::Operator);
+        Arc::new(Self { queue: Mutex::new(Some(Vec::new())), ready_source })
     }
 
     fn ask(&self, inquiry: Inquiry) {
@@ -84,7 +84,7 @@ impl Inquiries {
         // Where nobody answers, dropping it says so.
         let Some(queue) = queue.as_mut() else { return };
         queue.push(inquiry);
-        self.rope.pull();
+        self.ready_source.mark_ready();
     }
 
     /// Answers what was asked. What has changed anything is answered by [`Answers::give`], once it is written down.

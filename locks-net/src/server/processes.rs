@@ -2,15 +2,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Waker};
 
-use super::bell::{Bell, Source};
 use super::descriptor::Descriptor;
+use super::ready_queue::{ReadyQueue, Source};
 use crate::pidfd::{Found, Pidfd, Process};
 
 /// The processes that keep sessions (N1 b). The kernel tells of their end, whatever becomes of their
 /// sockets.
 #[derive(Debug)]
 pub(super) struct Processes {
-    bell: Arc<Bell>,
+    ready_queue: Arc<ReadyQueue>,
     watched: HashMap<u32, Watched>,
 }
 
@@ -23,11 +23,11 @@ enum Watched {
 }
 
 impl Processes {
-    pub(super) fn new(bell: Arc<Bell>) -> Self {
-        Self { bell, watched: HashMap::new() }
+    pub(super) fn new(ready_queue: Arc<ReadyQueue>) -> Self {
+        Self { ready_queue, watched: HashMap::new() }
     }
 
-    /// Rings for the session when its process has ended. `false` if that is so already. `known`: its descriptor, if
+    /// Marks the session when its process has ended. `false` if that is so already. `known`: its descriptor, if
     /// there is one.
     pub(super) fn watch(&mut self, realm: u32, process: Process, known: Option<Pidfd>) -> bool {
         let found = known.map_or_else(|| process.find(), Found::There);
@@ -44,7 +44,7 @@ impl Processes {
         self.watched.remove(&realm);
     }
 
-    /// Whether the process of this session has ended, after it was rung for.
+    /// Whether the process of this session has ended, after it was marked ready.
     pub(super) fn has_ended(&mut self, realm: u32) -> bool {
         let Some(Watched::By(fd, waker)) = self.watched.get(&realm) else { return false };
         let ended = fd.poll_readable(&mut Context::from_waker(waker)).is_ready();
@@ -74,9 +74,9 @@ impl Processes {
     /// `None`: the system has no room for that now.
     fn await_end(&self, realm: u32, fd: Pidfd) -> Option<Watched> {
         let fd = Descriptor::new(fd.into_fd()).ok()?;
-        let rope = self.bell.rope(Source::Process(realm));
-        // It rings at once, and whoever answers registers the waker.
-        rope.pull();
-        Some(Watched::By(fd, Waker::from(rope)))
+        let ready_source = self.ready_queue.source(Source::Process(realm));
+        // It is marked at once, and whoever takes it registers the waker.
+        ready_source.mark_ready();
+        Some(Watched::By(fd, Waker::from(ready_source)))
     }
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use locks_core::{ErrorKind, LockError};
 
 use super::Server;
-use super::bell::Admission;
 use super::builder::{ServerBuilder, unfit};
 use super::life::Listening;
 use super::log::{Log, LogLevel};
+use super::ready_queue::Admission;
 use crate::access::Clients;
 use crate::tls::{Authority, Certificate, ServerTls};
 
@@ -101,7 +101,7 @@ impl Server {
         let on_tcp = OnTcp { addresses, clients, certificate, client_authority };
         on_tcp.check()?;
         let tls = Arc::new(on_tcp.tls(state)?);
-        self.shared.bell.admit(Admission { clients: on_tcp.clients, tls });
+        self.shared.ready_queue.admit(Admission { clients: on_tcp.clients, tls });
         Ok(())
     }
 }

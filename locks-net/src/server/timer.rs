@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-use super::bell::Rope;
+use super::ready_queue::ReadySource;
 
-/// Rings after a while. The runtime's clock stops in suspend, the arbiter's does not: nobody sleeps for
+/// Goes off after a while. The runtime's clock stops in suspend, the arbiter's does not: nobody sleeps for
 /// longer than [`LONGEST`](Self::LONGEST) without comparing.
 #[derive(Debug)]
 pub(super) struct Timer {
     sleep: Pin<Box<Sleep>>,
     waker: Waker,
-    /// When it rings next.
+    /// When it goes off next.
     set_for: Option<Instant>,
 }
 
@@ -22,15 +22,15 @@ impl Timer {
     pub(super) const LONGEST: Duration = Duration::from_secs(1);
 
     /// To be called in the runtime.
-    pub(super) fn new(rope: Arc<Rope>) -> Self {
+    pub(super) fn new(ready_source: Arc<ReadySource>) -> Self {
         let sleep = Box::pin(tokio::time::sleep(Self::LONGEST));
-        Self { sleep, waker: Waker::from(rope), set_for: None }
+        Self { sleep, waker: Waker::from(ready_source), set_for: None }
     }
 
-    /// Rings after this time at the latest.
+    /// Goes off after this time at the latest.
     pub(super) fn set(&mut self, wait: Duration) {
         let at = Instant::now() + wait.min(Self::LONGEST);
-        // An earlier one rings for nothing, which costs less than setting it anew each time.
+        // An earlier one goes off for nothing, which costs less than setting it anew each time.
         if self.set_for.is_none_or(|set_for| at < set_for) {
             self.sleep.as_mut().reset(at);
             self.set_for = Some(at);
@@ -38,7 +38,7 @@ impl Timer {
         }
     }
 
-    /// To be called after it has rung.
+    /// To be called after it has gone off.
     pub(super) fn answer(&mut self) {
         let elapsed = self.sleep.as_mut().poll(&mut Context::from_waker(&self.waker)).is_ready();
         if elapsed && self.set_for.take().is_some() {

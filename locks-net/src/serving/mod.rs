@@ -19,7 +19,7 @@ use locks_core::directory::await_usable;
 use locks_core::{ErrorKind, LockError};
 use rustix::io::Errno;
 
-use crate::client::{Dial, Line, Unreached, check_server};
+use crate::client::{Dial, Stream, Unreached, check_server};
 use crate::journal::serving_pid;
 use crate::server::{Server, process, socket_file};
 
@@ -54,11 +54,11 @@ impl Dial for Machine {
         &self.name
     }
 
-    fn dial(&self, by: Instant) -> Result<Line, Unreached> {
+    fn dial(&self, by: Instant) -> Result<Stream, Unreached> {
         let [mut pause, longest] = PAUSES;
         loop {
             match self.connect() {
-                Ok(stream) => return Ok(Line::Unix(stream)),
+                Ok(stream) => return Ok(Stream::Unix(stream)),
                 Err(Missing::Failed(error)) => return Err(Unreached::Failed(error)),
                 Err(Missing::Nobody(error, _)) if !self.serves => {
                     return Err(Unreached::NobodyListens(error));

@@ -8,7 +8,7 @@ use locks_core::{Clock, ManualClock, Moment, Options, ProcessInfo, Wait, Within}
 
 use crate::arbiter::{Arbiter, ConnId, Limits, Notice, Peer, Setup};
 use crate::client::{Hello, Reach, Session, SessionSetup};
-use crate::journal::{Kept, Ledger};
+use crate::journal::{Ledger, SessionKind};
 use crate::secret::Secured;
 use crate::wire::Acquire;
 
@@ -168,7 +168,7 @@ impl Rig {
         let (now, Some(mut arbiter)) = (self.clock.now(), self.arbiter.take()) else { return };
         for line in self.lines.iter_mut().filter(|line| !line.is_dead) {
             if line.server.is_none() && !line.has_ended && line.begun.after(WAY) <= now {
-                let peer = Peer::new(Kept::ByLease, None);
+                let peer = Peer::new(SessionKind::ByLease, None);
                 line.server = Some(arbiter.connect(peer));
             }
             while line.up.front().is_some_and(|(at, _)| *at <= now) {

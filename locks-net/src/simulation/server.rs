@@ -11,7 +11,7 @@ use super::network::ServerEnd;
 use super::world::World;
 use crate::arbiter::{Arbiter, ConnId, Limits, Notice, Peer, Setup};
 use crate::history::{Id, KeptBy, What};
-use crate::journal::{Kept, Record};
+use crate::journal::{Record, SessionKind};
 use crate::pidfd::Process;
 
 #[derive(Default)]
@@ -150,12 +150,12 @@ impl World {
             if connection.server == ServerEnd::Unaccepted && connection.accept_at <= self.now {
                 let client = &self.clients[connection.client];
                 let kept = match client.kept {
-                    KeptBy::Process => Kept::ByProcess(Process {
+                    KeptBy::Process => SessionKind::ByProcess(Process {
                         pid: client.number,
                         started: 1,
                         ..Process::default()
                     }),
-                    KeptBy::Lease => Kept::ByLease,
+                    KeptBy::Lease => SessionKind::ByLease,
                 };
                 let proving = client.secret.is_some().then(super::client::proving);
                 connection.server = ServerEnd::Known(arbiter.connect(Peer::new(kept, proving)));

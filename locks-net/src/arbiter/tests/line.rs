@@ -8,7 +8,7 @@ use locks_core::{Clock, ManualClock, Options, OwnerId, ProcessInfo, Token, Wait}
 use super::super::{Arbiter, ConnId, Limits, Notice, Peer, Setup};
 use crate::access::{Client, Clients, Fingerprint};
 use crate::channel::{Arrived, Channel};
-use crate::journal::{Kept, Ledger, Records};
+use crate::journal::{Ledger, Records, SessionKind};
 use crate::pidfd::Process;
 use crate::secret::Proving;
 use crate::wire::{
@@ -70,8 +70,12 @@ impl World {
     }
 
     pub(super) fn local(&mut self, pid: u32) -> Line {
-        Line::open(self, Kept::ByProcess(Process { pid, started: 7, ..Process::default() }), None)
-            .unwrap()
+        Line::open(
+            self,
+            SessionKind::ByProcess(Process { pid, started: 7, ..Process::default() }),
+            None,
+        )
+        .unwrap()
     }
 
     /// Over TCP, somebody of this name, who may do what `client` says.
@@ -80,7 +84,7 @@ impl World {
     }
 
     pub(super) fn leased(&mut self) -> Line {
-        Line::open(self, Kept::ByLease, None).unwrap()
+        Line::open(self, SessionKind::ByLease, None).unwrap()
     }
 }
 
@@ -113,13 +117,13 @@ pub(super) fn peer(name: &str, client: Client) -> Peer {
     let shown = Fingerprint([1; 32]);
     let clients = Clients::new().client(name, client.certificate(shown)).unwrap();
     let proving = Proving { clients: clients.into(), client: Some(shown), ..Proving::default() };
-    Peer::new(Kept::ByLease, Some(proving))
+    Peer::new(SessionKind::ByLease, Some(proving))
 }
 
 /// A client.
 pub(super) struct Line {
     pub(super) id: ConnId,
-    pub(super) kept: Kept,
+    pub(super) kept: SessionKind,
     pub(super) opened: Opened,
     server: [u8; 16],
     channel: Channel,
@@ -131,7 +135,7 @@ pub(super) struct Line {
 impl Line {
     pub(super) fn open(
         world: &mut World,
-        kept: Kept,
+        kept: SessionKind,
         resume: Option<Resume>,
     ) -> Result<Self, Rejected> {
         Self::open_as(world, Peer::new(kept, None), resume)

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::SECOND;
 use super::line::{Line, World};
 use crate::arbiter::{ConnId, Limits, Notice, Peer};
-use crate::journal::Kept;
+use crate::journal::SessionKind;
 
 const MOST: usize = 4;
 
@@ -62,11 +62,11 @@ fn n5_a_network_of_ipv6_is_one_address_and_this_machine_is_known() {
     let gone = come(&mut world(), &[&networks[..], &["2001:db8:0:4::1"]].concat());
     assert_eq!(gone, [1]);
     let mut world = world();
-    let local = (0..3).map(|_| world.arbiter.connect(Peer::new(Kept::ByLease, None)));
+    let local = (0..3).map(|_| world.arbiter.connect(Peer::new(SessionKind::ByLease, None)));
     let local = local.collect::<Vec<_>>();
     assert_eq!(come(&mut world, &["10.0.0.1", "10.0.0.2", "10.0.0.3"]), [0, 1]);
-    world.arbiter.connect(Peer::new(Kept::ByLease, None));
-    world.arbiter.connect(Peer::new(Kept::ByLease, None));
+    world.arbiter.connect(Peer::new(SessionKind::ByLease, None));
+    world.arbiter.connect(Peer::new(SessionKind::ByLease, None));
     assert_eq!(gone_last(&mut world), local[0]);
 }
 
@@ -85,5 +85,5 @@ fn n6_who_is_asked_for_room_has_had_time_to_say_who_it_is() {
         world.arbiter.make_room();
         assert_eq!(gone(&mut world).pop(), expected);
     }
-    assert!(Line::open(&mut world, Kept::ByLease, None).is_ok());
+    assert!(Line::open(&mut world, SessionKind::ByLease, None).is_ok());
 }

@@ -10,11 +10,11 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use super::line::Wire;
+use super::socket::LinkSocket;
 use super::thread::chance;
 use super::{Link, Shared};
 use crate::client::session::Hello;
-use crate::client::{Dial, Line, Unreached};
+use crate::client::{Dial, Stream, Unreached};
 use crate::secret::Secured;
 use crate::tls::{Fault, Tls};
 
@@ -109,11 +109,11 @@ impl Attempt {
         Ok(())
     }
 
-    fn into_wire(self, dial: &dyn Dial) -> io::Result<(Wire, Option<Hello>, Secured)> {
+    fn into_wire(self, dial: &dyn Dial) -> io::Result<(LinkSocket, Option<Hello>, Secured)> {
         let Self { socket, tls, said, .. } = self;
         let tls = tls.ok_or(io::ErrorKind::NotConnected)?;
         let secured = dial.tls().map(|it| it.secured(&tls)).unwrap_or_default();
-        Ok((Wire::secured(socket, *tls)?, said, secured))
+        Ok((LinkSocket::secured(socket, *tls)?, said, secured))
     }
 }
 
@@ -133,9 +133,9 @@ impl Link {
         }
         // It does not wait: only what is connected by itself has to be there at once.
         match self.dial.dial(std::time::Instant::now()) {
-            Ok(Line::Tcp(socket)) => self.attempt(shared, socket),
+            Ok(Stream::Tcp(socket)) => self.attempt(shared, socket),
             // One of this machine is not lost on its way.
-            Ok(Line::Unix(_)) | Err(_) => _ = shared.reach.begin_beside(now),
+            Ok(Stream::Unix(_)) | Err(_) => _ = shared.reach.begin_beside(now),
         }
     }
 

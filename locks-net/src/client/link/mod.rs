@@ -5,9 +5,9 @@
 //! [thread](thread) `locks-net` does, which also connects, renews, and ends what is due.
 
 mod attempts;
-mod line;
 mod reading;
 mod sending;
+mod socket;
 mod thread;
 
 use std::fmt;
@@ -20,11 +20,11 @@ use std::time::Duration;
 use locks_core::{Clock, Moment, fork, wait_at};
 
 use self::attempts::Attempts;
-use self::line::{Bell, Received, ServerProcess, Wire};
 use self::sending::HeldBack;
+use self::socket::{LinkSocket, Notifier, Received, ServerProcess};
 use super::Dial;
 use super::session::{Reach, Session, Setup};
-use crate::patience::Patience;
+use crate::adaptive_spin::AdaptiveSpin;
 
 /// See the [module](self).
 ///
@@ -41,14 +41,14 @@ pub(super) struct Link {
     process: AtomicU64,
     shared: Mutex<Shared>,
     /// Calls the thread.
-    bell: Bell,
+    notifier: Notifier,
     /// Calls the leader.
-    leader_bell: Bell,
+    leader_notifier: Notifier,
 }
 
 struct Shared {
     session: Session,
-    wire: Option<Arc<Wire>>,
+    wire: Option<Arc<LinkSocket>>,
     /// The process at the other end of the last connection.
     server: Option<Arc<ServerProcess>>,
     /// What the session has left to be sent, and the socket has not taken.
@@ -59,7 +59,7 @@ struct Shared {
     held_back: Option<HeldBack>,
     /// These two are not here while the leader reads.
     buffer: Vec<u8>,
-    patience: Patience,
+    patience: AdaptiveSpin,
     reader: Reader,
     /// A blocked thread has led since the thread looked last.
     led: bool,
@@ -123,7 +123,7 @@ impl Link {
             writing: false,
             held_back: None,
             buffer: vec![0; BUFFER],
-            patience: Patience::default(),
+            patience: AdaptiveSpin::default(),
             reader: Reader::Nobody,
             led: false,
             thread: None,
@@ -137,8 +137,8 @@ impl Link {
             clock,
             process: AtomicU64::new(fork::generation()),
             shared: Mutex::new(shared),
-            bell: Bell::new()?,
-            leader_bell: Bell::new()?,
+            notifier: Notifier::new()?,
+            leader_notifier: Notifier::new()?,
         }))
     }
 
@@ -177,7 +177,7 @@ impl Link {
     ) -> Poll<R> {
         let polled = shared.act(act);
         self.see_to_the_thread(&mut shared);
-        self.settle(shared);
+        self.flush_and_wake(shared);
         if polled.is_pending() {
             self.have_read();
         }
@@ -204,7 +204,7 @@ impl Link {
         }
         self.read(&mut shared);
         let outcome = act(&mut shared.session);
-        self.settle(shared);
+        self.flush_and_wake(shared);
         outcome
     }
 
@@ -226,10 +226,10 @@ impl Link {
         shared.closed = true;
         if !shared.session.is_idle() {
             // Somebody still waits for the word of what was released last: whoever has it says good-bye.
-            return self.settle(shared);
+            return self.flush_and_wake(shared);
         }
         shared.session.bye();
-        self.settle(shared);
+        self.flush_and_wake(shared);
         let mut shared = self.lock();
         if let Some(wire) = shared.wire.take() {
             wire.shut_down();
@@ -244,7 +244,7 @@ impl Link {
     ) -> R {
         let outcome = shared.act(act);
         self.see_to_the_thread(&mut shared);
-        self.settle(shared);
+        self.flush_and_wake(shared);
         outcome
     }
 
@@ -379,13 +379,13 @@ impl Shared {
                 .is_some_and(|sleep| !sleep.reads && sleep.until > self.session.now().after(longer))
     }
 
-    fn is_current(&self, wire: &Arc<Wire>) -> bool {
+    fn is_current(&self, wire: &Arc<LinkSocket>) -> bool {
         self.wire.as_ref().is_some_and(|current| Arc::ptr_eq(current, wire))
     }
 
     fn call_thread(&self, link: &Link) {
         if self.thread.is_some() {
-            link.bell.ring();
+            link.notifier.notify();
         }
     }
 }

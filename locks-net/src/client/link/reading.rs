@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use locks_core::WaitPoint;
 
-use super::line::Received;
+use super::socket::Received;
 use super::{Link, NAP, Reader};
 
 /// For how long a blocked thread waits at most before it looks around.
@@ -29,7 +29,7 @@ impl WaitPoint for Link {
         while !woken() {
             let at = self.clock.now();
             if patient {
-                wire.wait(&self.leader_bell, Some(self.leader_limit()));
+                wire.wait(&self.leader_notifier, Some(self.leader_limit()));
             }
             let received = if patient {
                 wire.receive(&mut buffer)
@@ -43,14 +43,14 @@ impl WaitPoint for Link {
             shared.take_in(&buffer, received, at);
             if received == Received::Nothing {
                 if patient {
-                    self.leader_bell.settle();
+                    self.leader_notifier.drain();
                     shared.tick();
                 }
                 patient = true;
                 shared.reader = Reader::PatientLeader;
             }
             let over = shared.wire.is_none();
-            self.settle(shared);
+            self.flush_and_wake(shared);
             if over {
                 break;
             }
@@ -69,7 +69,7 @@ impl WaitPoint for Link {
     }
 
     fn interrupt(&self) {
-        self.leader_bell.ring();
+        self.leader_notifier.notify();
     }
 }
 

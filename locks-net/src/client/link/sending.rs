@@ -24,7 +24,7 @@ pub(super) struct HeldBack {
 
 impl Link {
     /// Sends what there is to be sent and then, with nothing locked, wakes whom it concerns.
-    pub(super) fn settle<'a>(&'a self, shared: MutexGuard<'a, Shared>) {
+    pub(super) fn flush_and_wake<'a>(&'a self, shared: MutexGuard<'a, Shared>) {
         let mut shared = self.flush(shared);
         let woken = shared.session.take_woken();
         drop(shared);

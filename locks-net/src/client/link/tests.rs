@@ -9,7 +9,7 @@ use super::*;
 use crate::arbiter::Limits;
 use crate::client::dial::AtPath;
 use crate::client::op::Acquiring;
-use crate::client::{Line, NetBackend, Unreached};
+use crate::client::{NetBackend, Stream, Unreached};
 use crate::server::tests::{Scratch, until};
 use crate::wire::Acquire;
 
@@ -24,7 +24,7 @@ impl Dial for Nowhere {
         "nowhere"
     }
 
-    fn dial(&self, _: Instant) -> Result<Line, Unreached> {
+    fn dial(&self, _: Instant) -> Result<Stream, Unreached> {
         Err(Unreached::NobodyListens(io::ErrorKind::NotFound.into()))
     }
 }
@@ -45,7 +45,7 @@ fn link(dial: impl Dial, clock: &ManualClock) -> Arc<Link> {
 fn c8_the_end_behind_the_last_bytes_is_known_before_anybody_is_told_that_he_holds() {
     let link = link(Nowhere, &ManualClock::new());
     let (ours, mut theirs) = UnixStream::pair().unwrap();
-    link.lock().wire = Some(Arc::new(Wire::local(ours).unwrap()));
+    link.lock().wire = Some(Arc::new(LinkSocket::local(ours).unwrap()));
     theirs.write_all(b"last words").unwrap();
     drop(theirs);
     link.with_news(|_| {});
@@ -58,7 +58,7 @@ fn n1_a_connection_whose_server_has_ended_is_over_though_a_child_of_it_keeps_it_
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let mut server = std::process::Command::new("cat");
     let mut server = server.stdin(std::process::Stdio::piped()).spawn().unwrap();
-    let wire = Wire::local(ours).unwrap().of_process(server.id());
+    let wire = LinkSocket::local(ours).unwrap().of_process(server.id());
     let mut buffer = [0; 16];
     assert_eq!(wire.receive(&mut buffer), Received::Nothing);
     theirs.write_all(b"last words").unwrap();
@@ -66,7 +66,7 @@ fn n1_a_connection_whose_server_has_ended_is_over_though_a_child_of_it_keeps_it_
     server.wait().unwrap();
     assert_eq!(wire.receive(&mut buffer), Received::Bytes(10));
     assert_eq!(wire.receive(&mut buffer), Received::Over);
-    assert_eq!(wire.receive_soon(&mut buffer, &mut Patience::default()), Received::Over);
+    assert_eq!(wire.receive_soon(&mut buffer, &mut AdaptiveSpin::default()), Received::Over);
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

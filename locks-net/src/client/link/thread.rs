@@ -12,9 +12,9 @@ use locks_core::{ErrorKind, LockError, Moment};
 use rustix::event::{PollFd, PollFlags};
 
 use super::attempts::Attempt;
-use super::line::{Wire, pause};
+use super::socket::{LinkSocket, pause};
 use super::{Link, NAP, Reader, Shared, Sleep};
-use crate::client::{Line, Unreached};
+use crate::client::{Stream, Unreached};
 use crate::secret::Secured;
 
 /// For how long a connection that nothing is asked or held over is kept, and the thread with it.
@@ -104,7 +104,7 @@ impl Link {
     /// Sleeps, and takes in what comes meanwhile.
     fn sleep(&self, sleep: &Sleeping, limit: Duration) {
         let Sleeping { wire, reads, stuck, attempts } = sleep;
-        let mut ready = vec![PollFd::new(&self.bell.heard, PollFlags::IN)];
+        let mut ready = vec![PollFd::new(&self.notifier.heard, PollFlags::IN)];
         ready.extend(
             attempts
                 .iter()
@@ -123,7 +123,7 @@ impl Link {
         }
         pause(&mut ready, Some(limit));
         if ready[0].revents().contains(PollFlags::IN) {
-            self.bell.settle();
+            self.notifier.drain();
         }
         let under_way = ready[1..beside].iter().zip(attempts);
         let moved = under_way.filter(|(fd, _)| !fd.revents().is_empty());
@@ -161,14 +161,14 @@ impl Link {
         let mut shared = self.lock();
         match dialed {
             Ok(Ok(_)) if shared.closed && shared.session.is_idle() => {}
-            Ok(Ok(Line::Tcp(socket))) => {
+            Ok(Ok(Stream::Tcp(socket))) => {
                 self.attempt(&mut shared, socket);
                 // If nothing is heard of it, the next one is made beside it.
                 let beat = shared.session.beat().unwrap_or(ATTEMPT);
                 shared.reach.failed(self.clock.now(), Some(beat), 0);
             }
-            Ok(Ok(Line::Unix(stream))) => {
-                let wire = Wire::local(stream).map(|wire| (wire, Secured::default()));
+            Ok(Ok(Stream::Unix(stream))) => {
+                let wire = LinkSocket::local(stream).map(|wire| (wire, Secured::default()));
                 self.dialed(&mut shared, wire);
             }
             Ok(Err(unreached)) => self.unreached(&mut shared, unreached, Some(now)),
@@ -207,7 +207,7 @@ impl Link {
         shared.pause_reaching(self.clock.now());
     }
 
-    pub(super) fn dialed(&self, shared: &mut Shared, wire: io::Result<(Wire, Secured)>) {
+    pub(super) fn dialed(&self, shared: &mut Shared, wire: io::Result<(LinkSocket, Secured)>) {
         match wire {
             Ok((wire, secured)) => {
                 shared.unsent.clear();
@@ -228,7 +228,7 @@ impl Link {
 
 /// What the thread sleeps for, besides being called.
 struct Sleeping {
-    wire: Option<Arc<Wire>>,
+    wire: Option<Arc<LinkSocket>>,
     reads: bool,
     /// There is something to be sent that the socket has not taken.
     stuck: bool,

@@ -8,7 +8,7 @@ use crate::wire::FrameReader;
 pub(super) struct Connection {
     /// Not here while what it has received is being worked on.
     pub(super) reader: Option<FrameReader>,
-    pub(super) stage: Stage,
+    pub(super) stage: LinkStage,
     /// Since when it has been saying hello.
     pub(super) since: Moment,
     /// The life of the server at its other end, once that has said so.
@@ -18,13 +18,13 @@ pub(super) struct Connection {
 impl Connection {
     /// Whether what the client knows was proved, and nothing was said to that.
     pub(super) fn is_proving(&self) -> bool {
-        matches!(&self.stage, Stage::Hello(handshake) if handshake.is_proving())
+        matches!(&self.stage, LinkStage::Hello(handshake) if handshake.is_proving())
     }
 }
 
 /// How far a connection is.
 #[derive(Debug)]
-pub(super) enum Stage {
+pub(super) enum LinkStage {
     /// It says hello, and proves what it knows.
     Hello(Box<ClientHandshake>),
     /// The server was asked to open or resume a session, then.

@@ -11,7 +11,7 @@ use super::{Deferred, Session};
 use crate::wire::Call;
 
 /// One guard.
-pub(super) struct Held {
+pub(super) struct ClientHold {
     pub(super) keys: Vec<String>,
     pub(super) token: Token,
     /// The lease that was asked for, if any.
@@ -30,7 +30,7 @@ pub(super) struct Held {
     watchers: Vec<Waker>,
 }
 
-impl Held {
+impl ClientHold {
     /// Whether the server need not keep it.
     pub(super) fn is_given_up(&self) -> bool {
         self.lost.is_some()
@@ -136,7 +136,7 @@ impl Session {
         let session = self.life.as_ref().map_or(Duration::ZERO, |life| life.trust.lease);
         let counted = lease.unwrap_or(session);
         self.leases.extend(Some(counted));
-        let held = Held {
+        let held = ClientHold {
             keys,
             token,
             lease,
@@ -152,7 +152,7 @@ impl Session {
     }
 
     /// Takes a hold off the books.
-    pub(super) fn take_hold(&mut self, request: u64) -> Option<Held> {
+    pub(super) fn take_hold(&mut self, request: u64) -> Option<ClientHold> {
         let held = self.holds.remove(&request)?;
         self.watched -= usize::from(!held.watchers.is_empty());
         if held.lost.is_none() {

@@ -33,7 +33,7 @@ pub(super) struct Mail {
     clock: Arc<dyn Clock>,
     /// How many have it open.
     pub(super) users: usize,
-    kept: VecDeque<Kept>,
+    kept: VecDeque<KeptMessage>,
     bytes: usize,
     last_id: u64,
     /// What has left since the server was told last.
@@ -41,7 +41,7 @@ pub(super) struct Mail {
     wakers: Vec<Waker>,
 }
 
-struct Kept {
+struct KeptMessage {
     id: u64,
     note: Note,
     from: ProcessInfo,
@@ -77,7 +77,7 @@ impl Mail {
         Call::Mailbox { call, open, count, bytes: self.bytes as u64 }
     }
 
-    fn take_where(&mut self, mut leaves: impl FnMut(&Kept) -> bool) -> Option<Kept> {
+    fn take_where(&mut self, mut leaves: impl FnMut(&KeptMessage) -> bool) -> Option<KeptMessage> {
         let at = self.kept.iter().position(&mut leaves)?;
         let taken = self.kept.remove(at)?;
         self.count_out(&taken.note);
@@ -100,7 +100,7 @@ impl Mail {
     fn put(&mut self, note: Note, from: ProcessInfo) -> bool {
         self.expire();
         self.bytes += note.size();
-        let is_alike = |kept: &Kept| kept.note.subject == note.subject;
+        let is_alike = |kept: &KeptMessage| kept.note.subject == note.subject;
         match note.keep {
             Keep::Older if self.kept.iter().any(is_alike) => {
                 self.count_out(&note);
@@ -111,11 +111,11 @@ impl Mail {
         }
         self.last_id += 1;
         let until = note.timeout.map(|timeout| self.clock.now().after(timeout));
-        self.kept.push_back(Kept { id: self.last_id, note, from, until });
+        self.kept.push_back(KeptMessage { id: self.last_id, note, from, until });
         true
     }
 
-    fn received(&self, kept: &Kept) -> Received {
+    fn received(&self, kept: &KeptMessage) -> Received {
         let now = self.clock.now();
         Received {
             id: kept.id,

@@ -27,9 +27,9 @@ use locks_core::{Clock, ErrorKind, LockError, Moment, ProcessInfo};
 
 pub(crate) use self::ask::Answer;
 use self::ask::Unanswered;
-use self::connection::{Connection, Stage};
+use self::connection::{Connection, LinkStage};
 use self::ending::Ending;
-use self::hold::Held;
+use self::hold::ClientHold;
 use self::labels::Labels;
 use self::leases::Leases;
 use self::mail::Mail;
@@ -63,7 +63,7 @@ pub(crate) struct Session {
     called: usize,
     deadlines: BTreeSet<(Moment, u64)>,
     deferred: VecDeque<Deferred>,
-    holds: HashMap<u64, Held, foldhash::fast::RandomState>,
+    holds: HashMap<u64, ClientHold, foldhash::fast::RandomState>,
     /// How many of `holds` have watchers.
     watched: usize,
     endings: HashMap<u64, Ending, foldhash::fast::RandomState>,
@@ -267,7 +267,7 @@ impl Session {
         self.silent_since = Some(now);
         self.connection = Some(Connection {
             reader: Some(FrameReader::new(GREETING)),
-            stage: Stage::Hello(handshake),
+            stage: LinkStage::Hello(handshake),
             since: now,
             server: [0; 16],
         });
@@ -286,7 +286,7 @@ impl Session {
         let taken = self.take_frames(&mut reader);
         if let Some(connection) = &mut self.connection {
             connection.reader = Some(reader);
-            if !matches!(connection.stage, Stage::Open) {
+            if !matches!(connection.stage, LinkStage::Open) {
                 // The next greeting is due.
                 self.silent_since = Some(self.setup.clock.now());
             }
@@ -375,7 +375,7 @@ impl Session {
 
     /// Whether calls go to the server at once.
     pub(crate) fn is_open(&self) -> bool {
-        self.connection.as_ref().is_some_and(|it| matches!(it.stage, Stage::Open))
+        self.connection.as_ref().is_some_and(|it| matches!(it.stage, LinkStage::Open))
     }
 
     /// Whether the server has said that it goes: its connection is to be given up.

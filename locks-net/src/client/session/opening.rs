@@ -2,7 +2,7 @@
 
 use locks_core::Moment;
 
-use super::connection::Stage;
+use super::connection::LinkStage;
 use super::ending::Ending;
 use super::trust::Trust;
 use super::{Broken, Deferred, Life, Session};
@@ -17,16 +17,16 @@ impl Session {
     /// A greeting has come in.
     pub(super) fn greeted(&mut self, body: &[u8]) -> Result<(), Broken> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
-        match std::mem::replace(&mut connection.stage, Stage::Over) {
-            Stage::Hello(mut handshake) => match handshake.receive(body) {
+        match std::mem::replace(&mut connection.stage, LinkStage::Over) {
+            LinkStage::Hello(mut handshake) => match handshake.receive(body) {
                 Ok(step) => self.shaken(handshake, step),
                 Err(rejected) => Err(self.rejected(rejected)),
             },
-            Stage::Opening(at) => match decode_answer::<Opened>(body)? {
+            LinkStage::Opening(at) => match decode_answer::<Opened>(body)? {
                 Ok(opened) => self.opened(opened, at),
                 Err(rejected) => Err(self.rejected(rejected)),
             },
-            Stage::Open | Stage::Over => Err(Broken("a greeting came out of turn".into())),
+            LinkStage::Open | LinkStage::Over => Err(Broken("a greeting came out of turn".into())),
         }
     }
 
@@ -36,7 +36,7 @@ impl Session {
             put_frame(&mut self.out, |body| body.extend(reply));
         }
         let Some(Established { server, .. }) = step.established else {
-            connection.stage = Stage::Hello(handshake);
+            connection.stage = LinkStage::Hello(handshake);
             return Ok(());
         };
         connection.server = server;
@@ -55,7 +55,7 @@ impl Session {
         });
         let open = Open { resume, party: self.setup.party.clone(), lease: self.setup.lease };
         put_frame(&mut self.out, |body| open.encode(body));
-        connection.stage = Stage::Opening(now);
+        connection.stage = LinkStage::Opening(now);
     }
 
     fn opened(&mut self, opened: Opened, asked: Moment) -> Result<(), Broken> {
@@ -64,7 +64,7 @@ impl Session {
             return Err(Broken("a session was resumed that was not asked for".into()));
         }
         let max_frame = opened.max_frame as usize;
-        connection.stage = Stage::Open;
+        connection.stage = LinkStage::Open;
         let server = connection.server;
         (self.trouble, self.overtook_proof) = (None, false);
         if opened.how == How::New {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use locks_core::Moment;
 
 use super::Session;
-use super::connection::{Connection, Stage};
+use super::connection::{Connection, LinkStage};
 use super::mail::Mail;
 use crate::wire::Call;
 
@@ -21,7 +21,7 @@ impl Session {
         self.expire_holds(now);
         self.expire_mail();
         let Some(connection) = &self.connection else { return false };
-        if !matches!(connection.stage, Stage::Open) {
+        if !matches!(connection.stage, LinkStage::Open) {
             let silent = now >= connection.since.after(HANDSHAKE);
             if silent {
                 self.trouble = Some("it accepts connections and says nothing".into());
@@ -65,7 +65,7 @@ impl Session {
     pub(crate) fn next_deadline(&self) -> Option<Moment> {
         let asks = self.deadlines.first().map(|(deadline, _)| *deadline);
         let handshake = self.connection.as_ref().and_then(|connection| {
-            let open = matches!(connection.stage, Stage::Open);
+            let open = matches!(connection.stage, LinkStage::Open);
             (!open).then(|| connection.since.after(HANDSHAKE))
         });
         let expiry = self.leases.shortest().and_then(|shortest| {

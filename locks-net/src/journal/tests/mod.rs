@@ -24,11 +24,16 @@ pub(super) fn session(realm: u32) -> Record {
     party.label = Some(format!("client {realm}"));
     party.pid = (realm.is_multiple_of(2)).then_some(4711);
     let kept = match realm % 2 {
-        0 => Kept::ByProcess(Process { pid: 4711, started: 88, inode: 9, ..Process::default() }),
-        _ => Kept::ByLease,
+        0 => SessionKind::ByProcess(Process {
+            pid: 4711,
+            started: 88,
+            inode: 9,
+            ..Process::default()
+        }),
+        _ => SessionKind::ByLease,
     };
     let secret = [u8::try_from(realm % 251).unwrap(); 16];
-    let client = (kept == Kept::ByLease).then(|| "deploy".to_owned());
+    let client = (kept == SessionKind::ByLease).then(|| "deploy".to_owned());
     let lease = Duration::from_secs(10);
     Record::Session(SessionRecord { realm, secret, party, kept, lease, client })
 }

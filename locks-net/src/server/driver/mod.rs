@@ -13,23 +13,23 @@ use std::time::{Duration, Instant};
 use locks_core::{Clock, ErrorKind, LockError, Moment, Token};
 
 use crate::access::Clients;
+use crate::adaptive_spin::{AdaptiveSpin, SPELL};
 use crate::arbiter::{Arbiter, ConnId, Limits, Notice};
 use crate::journal::Store;
-use crate::patience::{Patience, SPELL};
 use crate::server::accept::{Accepted, Listener};
 use crate::server::attempts::Attempts;
-use crate::server::bell::{Bell, Rope, Source};
 use crate::server::connection::Connection;
 use crate::server::handshakes::Handshakes;
 use crate::server::log::{Log, LogLevel};
 use crate::server::observer::{Answers, Inquiries};
 use crate::server::processes::Processes;
+use crate::server::ready_queue::{ReadyQueue, ReadySource, Source};
 use crate::server::socket_file::SocketFile;
 use crate::server::timer::Timer;
 
 /// See the [module](self).
 pub(super) struct Driver {
-    bell: Arc<Bell>,
+    ready_queue: Arc<ReadyQueue>,
     /// That of leases, as the arbiter and the journal have it.
     clock: Arc<dyn Clock>,
     store: Arc<Mutex<Store>>,
@@ -37,7 +37,7 @@ pub(super) struct Driver {
     /// The journal could not be written last.
     is_stalled: bool,
     limits: Limits,
-    listeners: Vec<(Listener, Arc<Rope>)>,
+    listeners: Vec<(Listener, Arc<ReadySource>)>,
     files: Vec<SocketFile>,
     connections: HashMap<ConnId, Connection, foldhash::fast::RandomState>,
     /// Connections that are to be looked at as time goes by.
@@ -49,7 +49,7 @@ pub(super) struct Driver {
     clients: Arc<Clients>,
     handshakes: Handshakes,
     timer: Timer,
-    timer_rope: Arc<Rope>,
+    timer_source: Arc<ReadySource>,
     inquiries: Option<Arc<Inquiries>>,
     /// To be given once the journal is written.
     answers: Answers,
@@ -76,15 +76,15 @@ pub(super) struct Driver {
     buffer: Box<[u8]>,
     /// What a client says, or is told, behind TLS.
     plain: Vec<u8>,
-    rung: Vec<Arc<Rope>>,
-    patience: Patience,
+    ready: Vec<Arc<ReadySource>>,
+    patience: AdaptiveSpin,
     /// It looks for more, without sleeping, until then.
     looks_until: Option<Instant>,
     /// The last one to be dropped: nobody waits for all that it gives back.
     arbiter: Arbiter,
 }
 
-/// How a round ends, unless it is over until somebody rings.
+/// How a round ends, unless it is over until something is ready.
 pub(super) enum Round {
     /// The next one follows, once the runtime has looked for what has come in.
     LookOn,
@@ -116,16 +116,16 @@ const ATTENTION: Duration = Duration::from_millis(100);
 impl Driver {
     /// To be called in the runtime.
     pub(super) fn new(
-        bell: Arc<Bell>,
+        ready_queue: Arc<ReadyQueue>,
         arbiter: Arbiter,
         store: Arc<Mutex<Store>>,
         limits: Limits,
         clock: Arc<dyn Clock>,
         log: Log,
     ) -> Self {
-        let timer_rope = bell.rope(Source::Timer);
+        let timer_source = ready_queue.source(Source::Timer);
         // What came out of the journal waits to be looked after.
-        timer_rope.pull();
+        timer_source.mark_ready();
         Self {
             arbiter,
             clock,
@@ -138,12 +138,12 @@ impl Driver {
             connections: HashMap::default(),
             attended: Vec::new(),
             leaving: VecDeque::new(),
-            processes: Processes::new(Arc::clone(&bell)),
+            processes: Processes::new(Arc::clone(&ready_queue)),
             attempts: Attempts::default(),
             clients: Arc::default(),
-            handshakes: Handshakes::new(bell.rope(Source::Handshakes)),
-            timer: Timer::new(Arc::clone(&timer_rope)),
-            timer_rope,
+            handshakes: Handshakes::new(ready_queue.source(Source::Handshakes)),
+            timer: Timer::new(Arc::clone(&timer_source)),
+            timer_source,
             inquiries: None,
             answers: Answers::default(),
             exhausted: false,
@@ -158,10 +158,10 @@ impl Driver {
             stops_by: None,
             buffer: vec![0; BUFFER].into(),
             plain: Vec::new(),
-            rung: Vec::new(),
-            patience: Patience::default(),
+            ready: Vec::new(),
+            patience: AdaptiveSpin::default(),
             looks_until: None,
-            bell,
+            ready_queue,
         }
     }
 
@@ -175,27 +175,28 @@ impl Driver {
     pub(super) fn listen(
         &mut self,
         file: Option<SocketFile>,
-        make: impl FnOnce(Arc<Rope>) -> Listener,
+        make: impl FnOnce(Arc<ReadySource>) -> Listener,
     ) {
-        let rope = self.bell.rope(Source::Listener(self.listeners.len()));
-        rope.pull();
-        self.listeners.push((make(Arc::clone(&rope)), rope));
+        let ready_source = self.ready_queue.source(Source::Listener(self.listeners.len()));
+        ready_source.mark_ready();
+        self.listeners.push((make(Arc::clone(&ready_source)), ready_source));
         self.files.extend(file);
     }
 
     /// One round. It is over when the server has stopped, or cannot go on.
     pub(super) fn poll(&mut self, cx: &Context<'_>) -> Poll<Round> {
-        let mut rung = std::mem::take(&mut self.rung);
-        self.bell.answer(&mut rung);
-        let came = !rung.is_empty();
-        if let Some(admission) = self.bell.take_admission() {
+        let mut ready = std::mem::take(&mut self.ready);
+        self.ready_queue.take_ready(&mut ready);
+        let came = !ready.is_empty();
+        if let Some(admission) = self.ready_queue.take_admission() {
             self.admit(admission);
         }
-        if self.bell.is_to_stop() && self.stops_by.is_none() {
+        if self.ready_queue.is_to_stop() && self.stops_by.is_none() {
             self.begin_to_stop();
         }
-        let attended = rung.drain(..).try_for_each(|rope| self.attend(rope.source));
-        self.rung = rung;
+        let attended =
+            ready.drain(..).try_for_each(|ready_source| self.attend(ready_source.source));
+        self.ready = ready;
         if let Err(error) = attended {
             return Poll::Ready(Round::Over(Err(error)));
         }
@@ -210,7 +211,7 @@ impl Driver {
             return Poll::Ready(Round::LookOn);
         }
         self.set_timer();
-        self.bell.rest(cx.waker());
+        self.ready_queue.rest(cx.waker());
         Poll::Pending
     }
 
@@ -267,7 +268,7 @@ impl Driver {
             }
         }
         if let Some(connection) = self.connections.get(&id) {
-            connection.ring();
+            connection.mark_ready();
         }
     }
 
@@ -278,10 +279,10 @@ impl Driver {
                 Accepted::Peer(mut newcomer) => {
                     self.recognize(&mut newcomer.peer);
                     let id = self.arbiter.connect(newcomer.peer.clone());
-                    let rope = self.bell.rope(Source::Connection(id));
+                    let ready_source = self.ready_queue.source(Source::Connection(id));
                     // Its waker is registered by reading.
-                    rope.pull();
-                    self.connections.insert(id, Connection::new(*newcomer, rope));
+                    ready_source.mark_ready();
+                    self.connections.insert(id, Connection::new(*newcomer, ready_source));
                 }
                 Accepted::TurnedAway(None) => {}
                 Accepted::TurnedAway(Some(why)) => self.log.say(LogLevel::Warn, "refused", &why),
@@ -298,7 +299,7 @@ impl Driver {
                 }
             }
         }
-        self.listeners[place].1.pull();
+        self.listeners[place].1.mark_ready();
     }
 
     /// What the time brings.
@@ -318,8 +319,8 @@ impl Driver {
             self.arbiter.process_ended(realm);
         }
         if std::mem::take(&mut self.exhausted) {
-            for (_, rope) in &self.listeners {
-                rope.pull();
+            for (_, ready_source) in &self.listeners {
+                ready_source.mark_ready();
             }
         }
         self.ensure_reachable(now)
@@ -416,7 +417,7 @@ impl Driver {
         self.turns_left = left;
         if left.is_some() {
             // After the runtime has asked the kernel for more.
-            self.timer_rope.pull();
+            self.timer_source.mark_ready();
         }
         due && left.is_none()
     }

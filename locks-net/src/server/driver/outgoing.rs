@@ -72,7 +72,7 @@ impl Driver {
             self.arbiter.disconnect(id);
         }
         if std::mem::take(&mut self.exhausted) {
-            self.listeners.iter().for_each(|(_, rope)| rope.pull());
+            self.listeners.iter().for_each(|(_, ready_source)| ready_source.mark_ready());
         }
     }
 }

@@ -7,10 +7,10 @@ use crate::access::Clients;
 use crate::arbiter::{ConnId, Peer};
 use crate::secret::Proving;
 use crate::server::accept::refusal;
-use crate::server::bell::Admission;
 use crate::server::connection::Taken;
 use crate::server::handshakes::Done;
 use crate::server::log::LogLevel;
+use crate::server::ready_queue::Admission;
 use crate::wire::{VERSIONS, Why};
 
 /// Said as it is, to whom it may concern.
@@ -60,7 +60,7 @@ impl Driver {
         for Done { id, tls, plain, out, outcome } in self.handshakes.take_done() {
             let Some(connection) = self.connections.get_mut(&id) else { continue };
             let shown = connection.secure(tls, &out);
-            connection.ring();
+            connection.mark_ready();
             if let Err(why) = outcome {
                 let from = connection.from;
                 self.log_of(from, &why);

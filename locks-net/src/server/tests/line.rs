@@ -115,10 +115,10 @@ pub(crate) struct Line {
 }
 
 /// What was dialed, on this machine.
-pub(crate) fn connected(line: crate::client::Line) -> UnixStream {
+pub(crate) fn connected(line: crate::client::Stream) -> UnixStream {
     match line {
-        crate::client::Line::Unix(stream) => stream,
-        crate::client::Line::Tcp(stream) => panic!("dialed {stream:?}"),
+        crate::client::Stream::Unix(stream) => stream,
+        crate::client::Stream::Tcp(stream) => panic!("dialed {stream:?}"),
     }
 }
 

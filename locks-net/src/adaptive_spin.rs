@@ -9,7 +9,7 @@ pub(crate) const SPELL: Duration = Duration::from_micros(20);
 /// Whether looking on for a [spell](SPELL) has paid lately. An answer that comes while one still looks spares
 /// two threads a sleep; one that does not has cost a spell of a processor that others may want.
 #[derive(Debug)]
-pub(crate) struct Patience {
+pub(crate) struct AdaptiveSpin {
     credit: u8,
     /// Spells that were not tried since the last one.
     passed: u8,
@@ -27,13 +27,13 @@ const TRIAL: u8 = 32;
 static HAS_PROCESSORS: LazyLock<bool> =
     LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|count| count.get() > 1));
 
-impl Default for Patience {
+impl Default for AdaptiveSpin {
     fn default() -> Self {
         Self { credit: WORTH, passed: 0 }
     }
 }
 
-impl Patience {
+impl AdaptiveSpin {
     /// Whether to look on this time.
     pub(crate) fn begin(&mut self) -> bool {
         if !*HAS_PROCESSORS {
@@ -65,7 +65,7 @@ mod tests {
         if !*HAS_PROCESSORS {
             return;
         }
-        let mut patience = Patience::default();
+        let mut patience = AdaptiveSpin::default();
         let mut tried = 0;
         for _ in 0..10 * u32::from(TRIAL) {
             if patience.begin() {

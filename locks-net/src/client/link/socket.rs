@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, set_tcp_nodelay};
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
-use crate::patience::{Patience, SPELL};
+use crate::adaptive_spin::{AdaptiveSpin, SPELL};
 use crate::pidfd::{self, Pidfd};
 use crate::server::process;
 use crate::tls::{Fault, Tls};
@@ -21,7 +21,7 @@ pub(super) const BRIEFLY: Duration = Duration::from_millis(5);
 
 /// A connection's socket, and the process at its other end, if that is of this machine.
 #[derive(Debug)]
-pub(super) struct Wire {
+pub(super) struct LinkSocket {
     socket: Arc<OwnedFd>,
     server: Option<Arc<ServerProcess>>,
     secure: Option<Mutex<Secure>>,
@@ -58,7 +58,7 @@ pub(super) enum Received {
     Over,
 }
 
-impl Wire {
+impl LinkSocket {
     /// To a server of this machine.
     pub(super) fn local(stream: UnixStream) -> io::Result<Self> {
         let server = watch_server(&stream);
@@ -126,7 +126,7 @@ impl Wire {
     }
 
     /// Reads what is there, or comes within a few milliseconds.
-    pub(super) fn receive_soon(&self, buffer: &mut [u8], patience: &mut Patience) -> Received {
+    pub(super) fn receive_soon(&self, buffer: &mut [u8], patience: &mut AdaptiveSpin) -> Received {
         if patience.begin() {
             let until = Instant::now() + SPELL;
             loop {
@@ -152,10 +152,10 @@ impl Wire {
         recv(&self.socket, &mut [0_u8; 1], RecvFlags::PEEK | RecvFlags::DONTWAIT).is_ok()
     }
 
-    /// Waits for something to come in, for `bell` to ring, or until `limit` has passed.
-    pub(super) fn wait(&self, bell: &Bell, limit: Option<Duration>) {
+    /// Waits for something to come in, for `notifier` to be notified, or until `limit` has passed.
+    pub(super) fn wait(&self, notifier: &Notifier, limit: Option<Duration>) {
         let mut ready =
-            [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&bell.heard, PollFlags::IN)];
+            [PollFd::new(&self.socket, PollFlags::IN), PollFd::new(&notifier.heard, PollFlags::IN)];
         pause(&mut ready, limit);
     }
 
@@ -215,7 +215,7 @@ impl Wire {
     }
 }
 
-impl Wire {
+impl LinkSocket {
     /// Puts what is said by the first `count` bytes of `buffer` in their place.
     fn open(&self, secure: &Mutex<Secure>, buffer: &mut [u8], count: usize) -> Received {
         let Secure { tls, plain, unsent } =
@@ -259,26 +259,26 @@ impl ServerProcess {
 
 /// Calls a thread that waits for descriptors.
 #[derive(Debug)]
-pub(super) struct Bell {
-    rung: UnixStream,
+pub(super) struct Notifier {
+    notify: UnixStream,
     pub(super) heard: UnixStream,
 }
 
-impl Bell {
+impl Notifier {
     pub(super) fn new() -> io::Result<Self> {
-        let (rung, heard) = UnixStream::pair()?;
-        rung.set_nonblocking(true)?;
+        let (notify, heard) = UnixStream::pair()?;
+        notify.set_nonblocking(true)?;
         heard.set_nonblocking(true)?;
-        Ok(Self { rung, heard })
+        Ok(Self { notify, heard })
     }
 
-    pub(super) fn ring(&self) {
-        // It fails only where it has been rung many times already.
-        let _ = rustix::io::write(&self.rung, &[1]);
+    pub(super) fn notify(&self) {
+        // It fails only where it has been notified many times already.
+        let _ = rustix::io::write(&self.notify, &[1]);
     }
 
-    /// Takes note of having been rung so far.
-    pub(super) fn settle(&self) {
+    /// Takes note of the notifications so far.
+    pub(super) fn drain(&self) {
         let mut buffer = [0; 64];
         while rustix::io::read(&self.heard, &mut buffer) == Ok(buffer.len()) {}
     }
@@ -302,7 +302,7 @@ fn watch_server(stream: &UnixStream) -> Option<Arc<ServerProcess>> {
 }
 
 #[cfg(all(test, any(target_os = "linux", target_os = "android")))]
-impl Wire {
+impl LinkSocket {
     /// With another process at its other end than the one that is there.
     pub(super) fn of_process(mut self, pid: u32) -> Self {
         let ended = Pidfd::open(pid).unwrap();

@@ -34,11 +34,11 @@ pub(super) struct Admission {
 
 /// Gathers what there is to be looked at, and wakes the server's task.
 #[derive(Debug, Default)]
-pub(super) struct Bell(Mutex<Inner>);
+pub(super) struct ReadyQueue(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    rung: Vec<Arc<Rope>>,
+    ready: Vec<Arc<ReadySource>>,
     /// The server is to stop.
     stop: bool,
     /// Who is to be let in from now on, and how.
@@ -48,28 +48,32 @@ struct Inner {
     task: Option<Waker>,
 }
 
-/// Rings for one source. It rings once until it is answered.
+/// Marks one source as ready: once until it is taken.
 #[derive(Debug)]
-pub(super) struct Rope {
+pub(super) struct ReadySource {
     pub(super) source: Source,
-    bell: Arc<Bell>,
-    is_rung: AtomicBool,
+    ready_queue: Arc<ReadyQueue>,
+    is_marked: AtomicBool,
 }
 
-impl Bell {
-    /// A waker that rings for `source`, and what it rings.
-    pub(super) fn rope(self: &Arc<Self>, source: Source) -> Arc<Rope> {
-        Arc::new(Rope { source, bell: Arc::clone(self), is_rung: AtomicBool::new(false) })
+impl ReadyQueue {
+    /// A waker that marks `source` as ready.
+    pub(super) fn source(self: &Arc<Self>, source: Source) -> Arc<ReadySource> {
+        Arc::new(ReadySource {
+            source,
+            ready_queue: Arc::clone(self),
+            is_marked: AtomicBool::new(false),
+        })
     }
 
     /// The server is to stop.
     pub(super) fn stop(&self) {
-        self.ring(|inner| inner.stop = true);
+        self.note(|inner| inner.stop = true);
     }
 
     /// These are to be let in from now on.
     pub(super) fn admit(&self, admission: Admission) {
-        self.ring(|inner| inner.admission = Some(admission));
+        self.note(|inner| inner.admission = Some(admission));
     }
 
     /// Who is to be let in from now on, if that has changed since this was asked last.
@@ -77,17 +81,17 @@ impl Bell {
         self.lock().admission.take()
     }
 
-    /// What has rung since this was asked last, put into `rung`. From now on until
+    /// What has ready since this was asked last, put into `ready`. From now on until
     /// [`rest`](Self::rest) nobody wakes the task.
-    pub(super) fn answer(&self, rung: &mut Vec<Arc<Rope>>) {
-        rung.clear();
+    pub(super) fn take_ready(&self, ready: &mut Vec<Arc<ReadySource>>) {
+        ready.clear();
         let mut inner = self.lock();
         inner.awake = true;
-        std::mem::swap(&mut inner.rung, rung);
+        std::mem::swap(&mut inner.ready, ready);
         drop(inner);
-        for rope in rung {
-            // What happens from here on rings again, and is looked at again.
-            rope.is_rung.store(false, Ordering::Release);
+        for ready_source in ready {
+            // What happens from here on is marked again, and looked at again.
+            ready_source.is_marked.store(false, Ordering::Release);
         }
     }
 
@@ -96,10 +100,10 @@ impl Bell {
         std::mem::take(&mut self.lock().stop)
     }
 
-    /// From now on whoever rings wakes the task; if somebody has rung already, that is done at once.
+    /// From now on marking wakes the task; if something is ready already, that is done at once.
     pub(super) fn rest(&self, task: &Waker) {
         let mut inner = self.lock();
-        if inner.rung.is_empty() && !inner.stop && inner.admission.is_none() {
+        if inner.ready.is_empty() && !inner.stop && inner.admission.is_none() {
             inner.awake = false;
             if !inner.task.as_ref().is_some_and(|known| known.will_wake(task)) {
                 inner.task = Some(task.clone());
@@ -110,9 +114,9 @@ impl Bell {
         }
     }
 
-    fn ring(&self, note: impl FnOnce(&mut Inner)) {
+    fn note(&self, change: impl FnOnce(&mut Inner)) {
         let mut inner = self.lock();
-        note(&mut inner);
+        change(&mut inner);
         if !inner.awake {
             inner.awake = true;
             let task = inner.task.clone();
@@ -128,22 +132,22 @@ impl Bell {
     }
 }
 
-impl Rope {
+impl ReadySource {
     /// Has its source looked at in the next round.
-    pub(super) fn pull(self: &Arc<Self>) {
-        if !self.is_rung.swap(true, Ordering::AcqRel) {
-            self.bell.ring(|inner| inner.rung.push(Arc::clone(self)));
+    pub(super) fn mark_ready(self: &Arc<Self>) {
+        if !self.is_marked.swap(true, Ordering::AcqRel) {
+            self.ready_queue.note(|inner| inner.ready.push(Arc::clone(self)));
         }
     }
 }
 
-impl Wake for Rope {
+impl Wake for ReadySource {
     fn wake(self: Arc<Self>) {
-        self.pull();
+        self.mark_ready();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.pull();
+        self.mark_ready();
     }
 }
 
@@ -163,34 +167,34 @@ mod tests {
     }
 
     #[test]
-    fn a_source_rings_once_until_it_is_answered() {
-        let bell = Arc::new(Bell::default());
+    fn a_source_is_ready_once_until_it_is_taken() {
+        let ready_queue = Arc::new(ReadyQueue::default());
         let count = Arc::new(Count::default());
         let task = Waker::from(Arc::clone(&count));
         let woken = || count.0.load(Ordering::Relaxed);
-        let mut rung = Vec::new();
-        let rope = bell.rope(Source::Timer);
+        let mut ready = Vec::new();
+        let ready_source = ready_queue.source(Source::Timer);
 
-        bell.answer(&mut rung);
-        bell.rest(&task);
-        rope.pull();
-        rope.pull();
+        ready_queue.take_ready(&mut ready);
+        ready_queue.rest(&task);
+        ready_source.mark_ready();
+        ready_source.mark_ready();
         assert_eq!(woken(), 1);
-        bell.answer(&mut rung);
-        assert_eq!(rung.len(), 1);
+        ready_queue.take_ready(&mut ready);
+        assert_eq!(ready.len(), 1);
         // During a round nobody wakes the task, which is told when the round is over.
-        rope.pull();
+        ready_source.mark_ready();
         assert_eq!(woken(), 1);
-        bell.rest(&task);
+        ready_queue.rest(&task);
         assert_eq!(woken(), 2);
-        bell.answer(&mut rung);
-        assert_eq!(rung.len(), 1);
-        bell.rest(&task);
+        ready_queue.take_ready(&mut ready);
+        assert_eq!(ready.len(), 1);
+        ready_queue.rest(&task);
         assert_eq!(woken(), 2);
-        bell.stop();
+        ready_queue.stop();
         assert_eq!(woken(), 3);
-        bell.answer(&mut rung);
-        assert!(rung.is_empty());
-        assert!(bell.is_to_stop() && !bell.is_to_stop());
+        ready_queue.take_ready(&mut ready);
+        assert!(ready.is_empty());
+        assert!(ready_queue.is_to_stop() && !ready_queue.is_to_stop());
     }
 }
