@@ -5,12 +5,12 @@ use std::fs;
 use locks_core::{Backend, LockError};
 use locks_engines::etcd::Etcd;
 
-use super::options::{NO_PASSWORDS, Settings, decode, parse_duration};
+use super::options::{NO_PASSWORDS, Settings, decode, host_and_port, parse_duration};
 use super::password::password;
 use super::refused;
 
 /// Where etcd listens for clients, unless told otherwise.
-const PORT: &str = "2379";
+const PORT: u16 = 2379;
 
 pub(super) fn open(place: &str, settings: Settings) -> Result<Backend, LockError> {
     let Place { user, members, namespace } = Place::parse(place)?;
@@ -43,23 +43,12 @@ pub(super) fn open(place: &str, settings: Settings) -> Result<Backend, LockError
     if let Some(lease) = settings.lease {
         builder = builder.lease(lease);
     }
-    match settings.get("tls") {
-        None => {}
-        Some("" | "yes") => builder = builder.tls(true),
-        Some(_) => return Err(refused("option `tls` wants `yes`".into())),
-    }
+    builder = builder.tls(settings.flag("tls")?);
     if let Some(path) = settings.get("ca") {
         builder = builder.authority(read("ca", path)?);
     }
-    match (settings.get("cert"), settings.get("key")) {
-        (None, None) => {}
-        (Some(certificate), Some(key)) => {
-            builder = builder.identity(read("cert", certificate)?, read("key", key)?);
-        }
-        _ => {
-            let why = "the options `cert` and `key` go together: the certificate of a client, and its key";
-            return Err(refused(why.into()));
-        }
+    if let Some([certificate, key]) = settings.identity(["cert", "key"])? {
+        builder = builder.identity(read("cert", certificate)?, read("key", key)?);
     }
     builder.build().map(Etcd::into_backend)
 }
@@ -97,16 +86,10 @@ impl Place {
         };
         let user = user.map(|user| text("user", user)).transpose()?;
         let members = members.split(',').map(|member| {
-            let (host, port) = match member.rsplit_once(':') {
-                Some((host, port)) if !port.ends_with(']') => (host, port),
-                _ => (member, PORT),
-            };
+            let (host, port) = host_and_port("etcd", member, PORT)?;
             if host.is_empty() {
                 return Err(refused(example.into()));
             }
-            let why = "a port of `etcd:` is no number from 1 to 65535";
-            let port = port.parse::<u16>().ok().filter(|port| *port != 0);
-            let port = port.ok_or_else(|| refused(why.into()))?;
             Ok(format!("{host}:{port}"))
         });
         let members = members.collect::<Result<_, _>>()?;

@@ -116,11 +116,8 @@ fn unix(place: &str, settings: Settings) -> Result<NetBackend, LockError> {
 #[cfg(feature = "tcp")]
 fn tcp(place: &str, settings: Settings) -> Result<NetBackend, LockError> {
     let address = address(place)?;
-    let certificate = match (settings.get("cert"), settings.get("key")) {
-        (Some(certificate), Some(key)) => Some(Certificate::read(certificate, key)?),
-        (None, None) => None,
-        _ => return Err(refused("options `cert` and `key` go together: two files in PEM".into())),
-    };
+    let certificate = settings.identity(["cert", "key"])?;
+    let certificate = certificate.map(|[of, key]| Certificate::read(of, key)).transpose()?;
     let secret = match settings.get("secret_file") {
         Some(path) => Some(Secret::read(path)?),
         None => secret_of_environment(certificate.is_some())?,

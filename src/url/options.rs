@@ -42,6 +42,53 @@ impl Settings {
         let found = self.own.iter().find(|(of, _)| of == name);
         found.map(|(_, value)| value.as_str())
     }
+
+    /// Whether an option is there that says no more than `yes`.
+    #[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
+    pub(super) fn flag(&self, name: &str) -> Result<bool, LockError> {
+        match self.get(name) {
+            None => Ok(false),
+            Some("" | "yes") => Ok(true),
+            Some(_) => Err(refused(format!("option `{name}` wants `yes`"))),
+        }
+    }
+
+    /// The files of a client's certificate and its key, which two options name.
+    #[cfg(any(feature = "etcd", feature = "postgres", feature = "redis", feature = "tcp"))]
+    pub(super) fn identity(&self, of: [&str; 2]) -> Result<Option<[&str; 2]>, LockError> {
+        match of.map(|name| self.get(name)) {
+            [None, None] => Ok(None),
+            [Some(certificate), Some(key)] => Ok(Some([certificate, key])),
+            _ => Err(refused(format!(
+                "the options `{}` and `{}` go together: the certificate of a client, and its key",
+                of[0], of[1]
+            ))),
+        }
+    }
+}
+
+/// A host, in brackets if it is there in those, and a port, of a server of `scheme`.
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
+pub(super) fn host_and_port<'a>(
+    scheme: &str,
+    text: &'a str,
+    usual: u16,
+) -> Result<(&'a str, u16), LockError> {
+    match text.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => {
+            let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
+                refused(format!("a port of `{scheme}:` is no number from 1 to 65535"))
+            })?;
+            Ok((host, port))
+        }
+        _ => Ok((text, usual)),
+    }
+}
+
+/// A host without its brackets.
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(super) fn bare(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
 }
 
 pub(super) fn parse_options(

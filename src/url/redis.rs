@@ -3,7 +3,7 @@
 use locks_core::{Backend, LockError};
 use locks_engines::redis::{Redis, RedisBuilder};
 
-use super::options::{NO_PASSWORDS, Settings, decode, parse_duration};
+use super::options::{NO_PASSWORDS, Settings, bare, decode, host_and_port, parse_duration};
 use super::password::{password, sentinel_password};
 use super::refused;
 
@@ -13,19 +13,10 @@ const PORT: u16 = 6379;
 /// And its Sentinels.
 const SENTINEL_PORT: u16 = 26379;
 
-/// The options of `redis:`; `rediss:` has more.
-pub(super) const OPTIONS: &[&str] = &[
-    "label",
-    "connect",
-    "password_file",
-    "sentinel",
-    "sentinel_user",
-    "sentinel_password_file",
-    "fresh",
-    "evictable",
-];
+/// The options of `redis:`: those of `rediss:` without the last three, which are of TLS.
+pub(super) const OPTIONS: &[&str] = ENCRYPTED_OPTIONS.split_at(ENCRYPTED_OPTIONS.len() - 3).0;
 
-/// Those of `rediss:`.
+/// The options of `rediss:`.
 pub(super) const ENCRYPTED_OPTIONS: &[&str] = &[
     "label",
     "connect",
@@ -50,13 +41,8 @@ pub(super) fn open_encrypted(place: &str, settings: Settings) -> Result<Backend,
     if let Some(path) = settings.get("ca") {
         builder = builder.authority(path);
     }
-    match (settings.get("cert"), settings.get("key")) {
-        (None, None) => {}
-        (Some(certificate), Some(key)) => builder = builder.identity(certificate, key),
-        _ => {
-            let why = "the options `cert` and `key` go together: the certificate of a client, and its key";
-            return Err(refused(why.into()));
-        }
+    if let Some([certificate, key]) = settings.identity(["cert", "key"])? {
+        builder = builder.identity(certificate, key);
     }
     finish(builder, &settings)
 }
@@ -101,11 +87,7 @@ fn finish(mut builder: RedisBuilder, settings: &Settings) -> Result<Backend, Loc
     if let Some(namespace) = &settings.namespace {
         builder = builder.namespace(namespace);
     }
-    match settings.get("fresh") {
-        None => {}
-        Some("" | "yes") => builder = builder.fresh(true),
-        Some(_) => return Err(refused("option `fresh` wants `yes`".into())),
-    }
+    builder = builder.fresh(settings.flag("fresh")?);
     match settings.get("evictable") {
         None => {}
         Some("allow") => builder = builder.evictable(true),
@@ -130,15 +112,8 @@ fn server(scheme: &str, place: &str, settings: &Settings) -> Result<RedisBuilder
     let usual = if settings.get("sentinel").is_some() { SENTINEL_PORT } else { PORT };
     let mut builder: Option<RedisBuilder> = None;
     for host in hosts.split(',') {
-        let (host, port) = match host.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => {
-                let why = format!("a port of `{scheme}:` is no number from 1 to 65535");
-                let port = port.parse().ok().filter(|port| *port != 0);
-                (host, port.ok_or_else(|| refused(why))?)
-            }
-            _ => (host, usual),
-        };
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        let (host, port) = host_and_port(scheme, host, usual)?;
+        let host = bare(host);
         if host.is_empty() {
             return Err(example());
         }

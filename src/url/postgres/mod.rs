@@ -9,7 +9,7 @@ use locks_core::{Backend, LockError};
 use locks_engines::postgres::{Durability, Postgres, PostgresBuilder, Tls};
 
 use self::passfile::Wanted;
-use super::options::{NO_PASSWORDS, Settings, decode, parse_duration};
+use super::options::{NO_PASSWORDS, Settings, bare, decode, host_and_port, parse_duration};
 use super::password::{of_environment, password};
 use super::refused;
 
@@ -73,11 +73,7 @@ fn configured(
         let (host, port) = address(listen)?;
         builder = builder.listen(host, port);
     }
-    builder = match settings.get("poll") {
-        None => builder,
-        Some("" | "yes") => builder.poll(true),
-        Some(_) => return Err(refused("option `poll` wants `yes`".into())),
-    };
+    builder = builder.poll(settings.flag("poll")?);
     builder = match settings.get("durable") {
         None => builder,
         Some("" | "logged") => builder.durability(Durability::Logged),
@@ -101,10 +97,8 @@ fn configured(
     if let Some(path) = settings.get("sslrootcert") {
         builder = builder.authority(path);
     }
-    match (settings.get("sslcert"), settings.get("sslkey")) {
-        (Some(certificate), Some(key)) => builder = builder.identity(certificate, key),
-        (None, None) => {}
-        _ => return Err(refused("options `sslcert` and `sslkey` are given together".into())),
+    if let Some([certificate, key]) = settings.identity(["sslcert", "sslkey"])? {
+        builder = builder.identity(certificate, key);
     }
     Ok(builder)
 }
@@ -188,16 +182,8 @@ fn part(name: &str, text: &str) -> Result<Option<String>, LockError> {
 
 /// A host, or the directory of a socket, and a port.
 fn address(text: &str) -> Result<(String, u16), LockError> {
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => {
-            let why = "a port of `postgres:` is no number from 1 to 65535";
-            let port = port.parse().ok().filter(|port| *port != 0);
-            (host, port.ok_or_else(|| refused(why.into()))?)
-        }
-        _ => (text, PORT),
-    };
-    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    let host = part("host", host)?.ok_or_else(|| refused(EXAMPLE.into()))?;
+    let (host, port) = host_and_port("postgres", text, PORT)?;
+    let host = part("host", bare(host))?.ok_or_else(|| refused(EXAMPLE.into()))?;
     Ok((host, port))
 }
 
@@ -248,7 +234,7 @@ mod tests {
             ("postgres://a,:5/x", "`postgres:` takes a server"),
             ("postgres://db/x?host=other", "option `host` is for URLs"),
             ("postgres://db/x?sslmode=prefer", "option `sslmode` wants"),
-            ("postgres://db/x?sslcert=/a", "are given together"),
+            ("postgres://db/x?sslcert=/a", "go together"),
             ("postgres://127.0.0.1/x?sslrootcert=/nowhere", "`/nowhere` has no certificates"),
             ("postgres://127.0.0.1/x?schema=A", "a schema of locks has a name"),
             ("postgres://127.0.0.1/x?durable=no", "option `durable` wants"),
