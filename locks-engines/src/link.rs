@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,9 @@ use crate::driver;
 
 /// The pause before a connection is tried again after a failure, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// What is added at most for a slow link.
+const LONGEST_GRACE: Duration = Duration::from_secs(5);
 
 /// The state of a connection, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,12 +67,18 @@ pub(crate) struct Link<T: Target> {
     pub(crate) target: Arc<T>,
     /// The name of this client, by which it is called.
     pub(crate) client: String,
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    pub(crate) trip: Trip,
     hints: Arc<Hints>,
     /// Held for moments only, and never while anything is waited for.
     now: Mutex<Now<T::Connection>>,
     /// Held by the step that connects, so that the others wait for it.
     connecting: tokio::sync::Mutex<Pause>,
 }
+
+/// How long answers have taken of late, in microseconds.
+#[derive(Default)]
+pub(crate) struct Trip(AtomicU64);
 
 /// A connection, and which of its [`Link`]'s it is.
 #[derive(Clone)]
@@ -114,6 +124,8 @@ impl<T: Target> Links<T> {
                 name: self.name.clone(),
                 target: self.target.clone(),
                 client: AcquisitionId::unique().to_string(),
+                #[cfg(any(feature = "postgres", feature = "redis"))]
+                trip: Trip::default(),
                 hints: self.hints.clone(),
                 now: Mutex::new(Now {
                     connected: None,
@@ -253,6 +265,21 @@ impl<T: Target> Link<T> {
     }
 }
 
+impl Trip {
+    /// Notes that one took so long: the longest counts, and fades.
+    pub(crate) fn took(&self, time: Duration) {
+        let took = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.0.store(took.max(self.0.load(Ordering::Relaxed) / 8 * 7), Ordering::Relaxed);
+    }
+
+    /// How much longer than others one that waits here may take to claim when it is called: the call has to
+    /// come, and the claim has to arrive.
+    pub(crate) fn grace(&self) -> Duration {
+        let trip = Duration::from_micros(self.0.load(Ordering::Relaxed));
+        trip.saturating_mul(2).min(LONGEST_GRACE)
+    }
+}
+
 impl Pause {
     fn none() -> Self {
         Self { next: None, length: PAUSES.0, failed: None }
@@ -290,7 +317,7 @@ impl<C> Deref for Connected<C> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use tokio::sync::Semaphore;
 

@@ -43,7 +43,8 @@ use crate::{BackendInfo, Op, Query};
 ///    asked for again in time. When a hold or a place ends, when one is granted that others fit
 ///    beside, and when a claim is refused although the key is free, those whose turn it is are
 ///    called ([`wakes`](Self::wakes)); one that is called and does not claim within a moment
-///    (250 ms) loses its place, so that a dead client delays the others no longer than that.
+///    (250 ms, and on a slow link as much longer as that takes) loses its place, so that a dead
+///    client delays the others no longer than that.
 /// 8. **Bounded.** A step answers, or fails, in bounded time. One that can block (a file, a
 ///    synchronous driver) may answer [`Op::Now`], but then the thread that polls is held up for as
 ///    long: keep it to the milliseconds of one transaction, and give the driver a time-out.

@@ -14,8 +14,6 @@ pub(super) const LATE: Duration = Duration::from_millis(250);
 const ABSENT: Duration = Duration::from_millis(250);
 /// The same for one that waits for other keys as well: it is heard of each second.
 const ABSENT_SET: Duration = Duration::from_millis(2500);
-/// Of those whose links are slower than this nothing comes in time.
-const LONGEST_GRACE: Duration = Duration::from_secs(5);
 
 /// An entry's value. Times are microseconds on the clock of the election `term`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -178,8 +176,7 @@ impl Record {
 
     /// One that could take the key and has not for so long is taken to be gone.
     pub(super) fn absent_after(&self) -> Duration {
-        let grace = Duration::from_micros(self.grace).min(LONGEST_GRACE);
-        grace + if self.keys > 1 { ABSENT_SET } else { ABSENT }
+        Duration::from_micros(self.grace) + if self.keys > 1 { ABSENT_SET } else { ABSENT }
     }
 
     pub(super) fn least(&self) -> Duration {

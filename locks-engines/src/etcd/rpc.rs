@@ -1,6 +1,5 @@
 //! Calls to one member of a cluster.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +18,7 @@ use super::wire::{
     LeaseRevokeRequest, LeaseRevokeResponse, LeaseTimeToLiveRequest, LeaseTimeToLiveResponse,
     RangeRequest, RangeResponse, StatusRequest, StatusResponse, TxnRequest, TxnResponse,
 };
+use crate::link::Trip;
 
 /// A list is the longest answer: as many entries as [`list`](super::list) asks for at once.
 const LONGEST_ANSWER: usize = 64 << 20;
@@ -41,8 +41,7 @@ pub(super) struct Rpc {
     patience: Duration,
     /// The same where a password is looked at, which is made to take long.
     reach: Duration,
-    /// How long answers have taken of late, in microseconds.
-    trip: Arc<AtomicU64>,
+    trip: Arc<Trip>,
 }
 
 impl Rpc {
@@ -60,9 +59,8 @@ impl Rpc {
         self.patience
     }
 
-    /// How long answers have taken of late: the longest counts, and fades.
-    pub(super) fn trip(&self) -> Duration {
-        Duration::from_micros(self.trip.load(Ordering::Relaxed))
+    pub(super) fn trip(&self) -> &Trip {
+        &self.trip
     }
 
     pub(super) async fn range(&self, request: &RangeRequest) -> Result<RangeResponse, Status> {
@@ -136,8 +134,7 @@ impl Rpc {
     {
         let sent = Instant::now();
         let answer = self.call(path, request, self.patience).await;
-        let took = u64::try_from(sent.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.trip.store(took.max(self.trip.load(Ordering::Relaxed) / 8 * 7), Ordering::Relaxed);
+        self.trip.took(sent.elapsed());
         match answer {
             // Tokens run out, and change with the users.
             Err(status) if self.login.is_some() && wants_new_token(&status) => {

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use locks_core::{
     BackendInfo, Claimed, ErrorKind, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry, LeaseRenewal,
@@ -54,13 +54,17 @@ impl Store {
     fn step<'a, T: Send + 'static>(
         &self,
         step: Step,
-        values: Vec<Value>,
+        mut values: Vec<Value>,
         parse: impl FnOnce(&[Row]) -> Result<T, LockError> + Send + 'static,
     ) -> Op<'a, T> {
         let during = if step == Step::Claim { During::Claim } else { During::Upkeep };
         self.links.drive(async move |link: Arc<Link<Server>>| {
             let connected = link.connected().await?;
+            if step == Step::Claim {
+                values.push(Box::new(micros(link.trip.grace())));
+            }
             let (client, texts) = (&connected.session.client, &link.target.texts);
+            let sent = Instant::now();
             let asked =
                 statements::call(client, texts, connected.statements.as_deref(), step, &values);
             let Ok(answered) = tokio::time::timeout(SILENCE, asked).await else {
@@ -68,6 +72,7 @@ impl Store {
                 link.lost(connected.number(), why);
                 return Err(LockError::unavailable(&link.name, why));
             };
+            link.trip.took(sent.elapsed());
             let rows = answered.map_err(|error| failed(&link, &connected, &error, during))?;
             parse(&rows).map_err(|error| error.with_backend(&link.name))
         })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use locks_core::{ErrorKind, LockError};
 use tokio_postgres::{Client, Config, Error, SimpleQueryMessage, SimpleQueryRow};
@@ -66,7 +66,9 @@ impl Target for Server {
         let connecting = async {
             let open = |config| Session::open(config, server.tls.as_ref(), link, number);
             let session = open(&server.config).await.map_err(fault)?;
+            let sent = Instant::now();
             let (version, is_there) = server.examine(&link.name, &session.client).await?;
+            link.trip.took(sent.elapsed());
             let channel = format!("locks_{}", link.client);
             let listen = format!("LISTEN {channel}");
             let hears = async |listener: &Session, by: &Client| {

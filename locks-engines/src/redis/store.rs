@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use locks_core::{
     BackendInfo, Claimed, ErrorKind, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry, LeaseRenewal,
@@ -95,7 +95,7 @@ async fn call(
 ) -> Result<Value, LockError> {
     let target = &link.target;
     for _ in 0..HOPS {
-        let error = match call_at(connected, which, keys, arguments).await {
+        let error = match call_at(link, connected, which, keys, arguments).await {
             Ok(Some(value)) => return Ok(value),
             Ok(None) => return Err(replaced(link, connected)),
             Err(error) => error,
@@ -109,7 +109,7 @@ async fn call(
             }
             (Some("ASK"), Some(to)) => {
                 let aside = target.beside(&link.name, connected, to).await?;
-                let asked = call_asking(&aside, which, keys, arguments).await;
+                let asked = call_asking(link, &aside, which, keys, arguments).await;
                 let asked = asked.map_err(|error| Fault::of(&link.name, error));
                 if !matches!(asked, Ok(Some(_)) | Err(Fault { reconnect: false, .. })) {
                     connected.aside.lock().await.take();
@@ -125,6 +125,7 @@ async fn call(
 
 /// The command that calls a script by its name, or by its text.
 fn command(
+    link: &Link<Server>,
     connection: &Connection,
     which: Which,
     by_text: bool,
@@ -136,7 +137,7 @@ fn command(
     let mut command = Cmd::new();
     command.arg(name).arg(what).arg(keys.len()).arg(keys).arg(arguments);
     if is_claim(connection, script) {
-        command.arg(micros(connection.lag));
+        command.arg(micros(connection.lag)).arg(micros(link.trip.grace()));
         // It was flushed, or another server is behind the same address. A claim's text looks whether it is
         // for the server that gets it; its last argument asks for that.
         if by_text {
@@ -153,23 +154,31 @@ fn is_claim(connection: &Connection, script: &Script) -> bool {
 /// Calls a script by its name, and by its text where the server does not know it. `None`: it is another server
 /// than the one that the script was written for.
 async fn call_at(
+    link: &Link<Server>,
     connection: &Connection,
     which: Which,
     keys: &[String],
     arguments: &[String],
 ) -> RedisResult<Option<Value>> {
     let mut commands = connection.commands.clone();
-    let known = command(connection, which, false, keys, arguments);
-    match known.query_async(&mut commands).await {
+    let known = command(link, connection, which, false, keys, arguments);
+    let sent = Instant::now();
+    let answer: RedisResult<Value> = known.query_async(&mut commands).await;
+    // Silence is no answer.
+    if answer.as_ref().map_or_else(|error| error.code().is_some(), |_| true) {
+        link.trip.took(sent.elapsed());
+    }
+    match answer {
         Err(error) if error.code() == Some("NOSCRIPT") => {}
         known => return known.map(Some),
     }
-    let unknown = command(connection, which, true, keys, arguments);
+    let unknown = command(link, connection, which, true, keys, arguments);
     Ok(unless_replaced(connection, which, unknown.query_async(&mut commands).await?))
 }
 
 /// Calls the script at the node that a slot is moving to, which answers only after `ASKING`.
 async fn call_asking(
+    link: &Link<Server>,
     connection: &Connection,
     which: Which,
     keys: &[String],
@@ -179,7 +188,7 @@ async fn call_asking(
     let mut by_text = false;
     loop {
         let mut both = redis::pipe();
-        both.cmd("ASKING").add_command(command(connection, which, by_text, keys, arguments));
+        both.cmd("ASKING").add_command(command(link, connection, which, by_text, keys, arguments));
         let mut answers = commands.req_packed_commands(&both, 0, 2).await?;
         match answers.pop().unwrap_or(Value::Nil).extract_error() {
             Err(error) if error.code() == Some("NOSCRIPT") && !by_text => by_text = true,

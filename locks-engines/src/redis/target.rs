@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use locks_core::{ErrorKind, LockError, Wake};
 use redis::aio::{MultiplexedConnection, PubSub};
@@ -184,8 +184,10 @@ impl Server {
         let unspoken = |error| dialer.unspoken(name, at, error);
         let (pushes, pushed) = unbounded_channel();
         let (mut commands, are_pushed) = dialer.commands(name, at, Some(pushes)).await?;
+        let sent = Instant::now();
         let text =
             redis::cmd("INFO").query_async::<String>(&mut commands).await.map_err(unspoken)?;
+        link.trip.took(sent.elapsed());
         let info = Info::parse(&text);
         let is_cluster = info.mode == "cluster";
         if is_cluster {

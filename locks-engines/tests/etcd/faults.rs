@@ -1,8 +1,5 @@
 //! Holders that are killed, servers that hang, restart or lose data.
 
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +8,7 @@ use locks_core::{Backend, ErrorKind, LostCause};
 use super::child::{LEASE, client, peer};
 use super::server::{Server, namespace};
 use super::support::process::signal;
+use super::support::slow::Slow;
 use super::support::until;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -251,12 +249,12 @@ fn a_claim_that_is_repeated_elsewhere_leaves_no_place_in_the_queue() {
 fn who_waits_behind_a_slow_link_is_not_passed_over() {
     let server = Server::shared();
     let (namespace, ours) = at(&server);
-    let slow = Slow::start(server.member(), Duration::from_millis(250));
+    let slow = Slow::before(server.member(), Duration::from_millis(250));
     let client = |member: String| {
         let builder = locks_engines::etcd::Etcd::builder([member]).namespace(&namespace);
         builder.connect(LONG).build().unwrap().into_backend()
     };
-    let (far, near) = (client(slow.0.clone()), client(server.member()));
+    let (far, near) = (client(format!("127.0.0.1:{}", slow.port)), client(server.member()));
     drop(far.named("other").acquire().unwrap());
     let waiters = || ours.list().unwrap().iter().map(|lock| lock.waiters.len()).sum::<usize>();
     let guard = ours.named("k").acquire().unwrap();
@@ -269,43 +267,6 @@ fn who_waits_behind_a_slow_link_is_not_passed_over() {
     until(|| waiters() == 2);
     guard.release().unwrap();
     assert!(first.join().unwrap() < second.join().unwrap());
-}
-
-/// A way to a server on which everything takes a while.
-struct Slow(String);
-
-impl Slow {
-    fn start(to: String, takes: Duration) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        thread::spawn(move || {
-            for near in listener.incoming() {
-                let (near, far) = (near.unwrap(), TcpStream::connect(&to).unwrap());
-                let (near_again, far_again) = (near.try_clone().unwrap(), far.try_clone().unwrap());
-                Self::carry(near, far, takes);
-                Self::carry(far_again, near_again, takes);
-            }
-        });
-        Self(address)
-    }
-
-    fn carry(mut from: TcpStream, mut to: TcpStream, takes: Duration) {
-        let (sender, parts) = mpsc::channel::<(Instant, Vec<u8>)>();
-        thread::spawn(move || {
-            let mut part = [0; 4096];
-            while let Ok(length @ 1..) = from.read(&mut part) {
-                let _ = sender.send((Instant::now() + takes, part[..length].to_vec()));
-            }
-        });
-        thread::spawn(move || {
-            for (due, part) in parts {
-                thread::sleep(due.saturating_duration_since(Instant::now()));
-                if to.write_all(&part).is_err() {
-                    return;
-                }
-            }
-        });
-    }
 }
 
 #[test]

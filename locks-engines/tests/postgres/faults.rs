@@ -11,6 +11,7 @@ use locks_engines::LinkState;
 use super::child::peer;
 use super::server::{Server, schema, shared};
 use super::support::process::signal;
+use super::support::slow::{self, Slow};
 use super::support::until;
 
 const LEASE: Duration = Duration::from_secs(3);
@@ -52,6 +53,18 @@ fn c1_of_many_clients_that_race_one_is_granted() {
     });
     let granted = Vec::from_iter(granted.into_iter().map(AtomicUsize::into_inner));
     assert_eq!(granted, [1; 60]);
+}
+
+#[test]
+fn who_waits_behind_a_slow_link_is_not_passed_over() {
+    let (server, schema) = (shared(), schema());
+    let slow = Slow::before(format!("127.0.0.1:{}", server.port), Duration::from_millis(400));
+    let client = |port| {
+        let builder = server.builder().port(port).schema(&schema);
+        builder.connect(LONG).build().expect("a client").into_backend()
+    };
+    let [ours, near, far] = [server.port, server.port, slow.port].map(client);
+    slow::waits_its_turn(&ours, far, &near);
 }
 
 #[test]

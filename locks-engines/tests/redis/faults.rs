@@ -5,14 +5,28 @@ use std::time::{Duration, Instant};
 
 use locks_core::{Backend, ErrorKind, LostCause};
 use locks_engines::LinkState;
+use locks_engines::redis::Redis;
 
 use super::child::peer;
 use super::server::Server;
+use super::support::slow::{self, Slow};
 
 const LEASE: Duration = Duration::from_secs(3);
 
 fn client(server: &Server) -> Backend {
     server.builder().lease(LEASE).build().expect("a client").into_backend()
+}
+
+#[test]
+fn who_waits_behind_a_slow_link_is_not_passed_over() {
+    let server = Server::start();
+    let slow = Slow::before(format!("127.0.0.1:{}", server.port), Duration::from_millis(400));
+    let client = |port| {
+        let builder = Redis::builder("127.0.0.1", port).fresh(true);
+        builder.connect(Duration::from_secs(60)).build().expect("a client").into_backend()
+    };
+    let [ours, far, near] = [server.port, slow.port, server.port].map(client);
+    slow::waits_its_turn(&ours, far, &near);
 }
 
 #[test]

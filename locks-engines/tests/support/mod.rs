@@ -4,6 +4,7 @@
 pub(crate) mod certificates;
 pub(crate) mod peer;
 pub(crate) mod process;
+pub(crate) mod slow;
 pub(crate) mod storm;
 
 use std::net::TcpListener;

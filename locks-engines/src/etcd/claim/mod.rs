@@ -328,7 +328,7 @@ impl Claiming<'_> {
         let mut record = self.own.record.clone();
         record.stamp(now, place.waited);
         // It hears that it can go, and then has to be heard.
-        let grace = self.connected.rpc.trip() * 2;
+        let grace = self.connected.rpc.trip().grace();
         record.grace = u64::try_from(grace.as_micros()).unwrap_or(u64::MAX);
         let value = record.write();
         let put =

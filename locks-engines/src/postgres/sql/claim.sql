@@ -3,12 +3,13 @@
 -- 3 and the number of a key that has the other kind of holds; 6, the token, and those who were robbed for it.
 CREATE OR REPLACE FUNCTION {schema}.claim_{v}(
   p_keys text[], p_id text, p_client text, p_mode bigint, p_note text, p_lease bigint, p_steal bigint,
-  p_least bigint, p_most bigint, p_waited bigint, p_keep bigint, p_longest bigint
+  p_least bigint, p_most bigint, p_waited bigint, p_keep bigint, p_longest bigint,
+  p_grace bigint
 ) RETURNS text[] LANGUAGE plpgsql AS $f$
 DECLARE
   n int := cardinality(p_keys);
   gate bigint; gates bigint[]; taken int[] := '{}'; now_ bigint; e record; closed bigint; until_ bigint; reserved_ bigint;
-  k text; w record; mine bigint; used int; ahead int; need int; due bigint; again bigint; at_ int;
+  k text; w record; mine bigint; used int; ahead int; need int; due bigint; again bigint; at_ int; grace bigint;
   refused bool := false; answer text[] := '{}'; found text[];
   from_ text[] := '{}'; victims text[] := '{}'; number bigint;
 BEGIN
@@ -122,13 +123,14 @@ BEGIN
         IF p_mode > 0 AND (used + ahead + 1 > p_mode OR w.kind = 'w' AND used + ahead > w.mode)
           OR p_mode <= 0 AND (p_mode = 0 OR w.mode = 0)
         THEN
+          IF due IS NULL THEN grace := w.reserved; END IF;
           due := least(due, {schema}.over_{v}(w.kind, w.ends, w.reserved, w.called));
         END IF;
       END LOOP;
       IF due IS NOT NULL THEN
         -- The head of the queue may be gone: called, it has a moment to show that it is not.
         PERFORM {schema}.summon_{v}(k, now_, p_id);
-        due := least(due, now_ + 250000);
+        due := least(due, now_ + 250000 + grace);
       END IF;
     END IF;
     refused := refused OR due IS NOT NULL;
@@ -138,8 +140,8 @@ BEGIN
   IF refused THEN
     IF p_waited >= 0 AND p_keep > 0 THEN
       FOREACH k IN ARRAY p_keys LOOP
-        INSERT INTO {schema}.entry VALUES (k, 'w', p_id, 0, p_mode, now_ - p_waited, now_ + p_keep, 0, 0, 0, p_client, p_note)
-          ON CONFLICT (key, kind, id) DO UPDATE SET ends = excluded.ends, called = 0;
+        INSERT INTO {schema}.entry VALUES (k, 'w', p_id, 0, p_mode, now_ - p_waited, now_ + p_keep, p_grace, 0, 0, p_client,
+          p_note) ON CONFLICT (key, kind, id) DO UPDATE SET ends = excluded.ends, reserved = p_grace, called = 0;
         DELETE FROM {schema}.entry WHERE key = k AND kind = 'n' AND id = p_client;
       END LOOP;
     END IF;

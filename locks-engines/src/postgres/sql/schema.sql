@@ -48,11 +48,12 @@ BEGIN
   END IF;
 END $f$;
 
--- When a row is of no use any more. One that was called has a quarter of a second to claim.
+-- When a row is of no use any more. A place that was called has a quarter of a second to claim, and what it has
+-- in `reserved` for a slow link.
 CREATE OR REPLACE FUNCTION {schema}.over_{v}(kind "char", ends bigint, reserved bigint, called bigint)
 RETURNS bigint LANGUAGE sql IMMUTABLE AS $f$
   SELECT CASE WHEN kind = 'h' THEN greatest(ends, reserved)
-    WHEN kind = 'w' AND called > 0 THEN least(ends, called + 250000) ELSE ends END
+    WHEN kind = 'w' AND called > 0 THEN least(ends, called + 250000 + reserved) ELSE ends END
 $f$;
 
 -- Sees to it that the epoch is that of this server. Returns from when on there may be grants.
@@ -148,7 +149,7 @@ CREATE OR REPLACE FUNCTION {schema}.list_{v}(p_key text, p_prefix text)
 RETURNS TABLE (key text, kind text, id text, token bigint, mode bigint, age bigint, ends_in bigint, note text)
 LANGUAGE sql STABLE AS $f$
   SELECT e.key, CASE WHEN e.kind = 'h' AND e.ends <= n.t THEN 'r' ELSE e.kind::text END, e.id, e.token, e.mode,
-    greatest(n.t - e.since, 0), {schema}.over_{v}(e.kind, e.ends, CASE WHEN e.ends <= n.t THEN e.reserved ELSE 0 END, e.called) - n.t,
+    greatest(n.t - e.since, 0), {schema}.over_{v}(e.kind, e.ends, CASE WHEN e.kind = 'w' OR e.ends <= n.t THEN e.reserved ELSE 0 END, e.called) - n.t,
     e.note
   FROM {schema}.entry e, (SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS t) n
   WHERE e.kind IN ('h', 'w') AND (e.key = p_key OR p_key IS NULL AND starts_with(e.key, p_prefix))

@@ -5,8 +5,9 @@ local lease, steal = tonumber(ARGV[5]), tonumber(ARGV[6])
 local least, most = tonumber(ARGV[7]), tonumber(ARGV[8])
 local waited, keep = tonumber(ARGV[9]), tonumber(ARGV[10])
 local longest, skip, lag = tonumber(ARGV[11]), ARGV[12], tonumber(ARGV[13])
+local grace = tonumber(ARGV[14])
 
-if ARGV[14] == 'check' then
+if ARGV[15] == 'check' then
   local info = call('INFO', 'server') .. call('INFO', 'replication')
   if match(info, 'run_id:(%x+)') .. match(info, 'master_replid:(%x+)') ~= SERVER then return { 5 } end
 end
@@ -95,18 +96,21 @@ local function look(at)
   if waited < 0 then return true, {} end
   -- Nothing is held in its way: but does somebody wait for longer?
   local mine = { since = at.since, id = id }
-  local before, again = 0, nil
+  local before, again, head = 0, nil, nil
   for _, wait in ipairs(at.queue) do
     if not by_age(wait, mine) then break end
     before = before + 1
     local blocks = mode == 0 or wait.mode == 0
     if mode > 0 then blocks = used + before + 1 > mode or (not wait.next and used + before > wait.mode) end
-    if blocks then again = math.min(again or lapses(wait), lapses(wait)) end
+    if blocks then
+      head = head or wait
+      again = math.min(again or lapses(wait), lapses(wait))
+    end
   end
   if again then
     -- The head of the queue may be gone: called, it has a moment to show that it is not.
     summon(at.key, at.holds, at.queue)
-    return false, {}, math.min(again, now + ABSENT)
+    return false, {}, math.min(again, now + ABSENT + (head.grace or 0))
   end
   return true, {}
 end
@@ -165,8 +169,8 @@ end
 if refused then
   local placed = waited >= 0 and keep > 0
   for _, at in ipairs(placed and keys or {}) do
-    local wait = { since = at.since, mode = mode, keep = now + keep, called = 0, client = client,
-      note = note }
+    local wait = { since = at.since, mode = mode, keep = now + keep, called = 0, grace = grace,
+      client = client, note = note }
     call('HSET', at.key, 'w' .. id, pack_wait(wait))
     if at.next then call('HDEL', at.key, 'n' .. client) end
     keep_hash(at.key, wait.keep)

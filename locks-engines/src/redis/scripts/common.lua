@@ -1,6 +1,6 @@
 -- What the other scripts begin with. One hash for each key, with a field for each
 --   h<id>      hold or reservation: token, mode, since, ends, reserved until, ends at the latest, client, note
---   w<id>      place in the queue:  since, mode, kept until, called at (0: not yet), client, note
+--   w<id>      place in the queue:  since, mode, kept until, called at (0: not yet), grace, client, note
 --   n<client>  the client has a request of its own that is about to claim: since, kept until
 --   s<id>      why a hold is gone: kept until, cause
 -- and one hash for the namespace: server, seen, fresh, token, longest.
@@ -9,8 +9,9 @@
 -- Modes: 0 exclusive, -1 shared, n one of n permits. Times are microseconds of this server's clock.
 local call, match = redis.call, string.match
 local HOLD = '^(%d+) (%-?%d+) (%d+) (%d+) (%-?%d+) (%d+) (%x+) (.*)$'
-local WAIT = '^(%d+) (%-?%d+) (%d+) (%d+) (%x+) (.*)$'
--- A client that was called and has not claimed for so long is taken to be gone.
+local WAIT = '^(%d+) (%-?%d+) (%d+) (%d+) (%d+) (%x+) (.*)$'
+-- A client that was called and has not claimed for so long, and its grace for a slow link, is taken to
+-- be gone.
 local ABSENT = 250000
 local STOLEN, EVICTED = 2, 3
 local clock = call('TIME')
@@ -33,18 +34,20 @@ end
 
 local function pack_wait(wait)
   return table.concat({ int(wait.since), int(wait.mode), int(wait.keep), int(wait.called),
-    wait.client, wait.note }, ' ')
+    int(wait.grace), wait.client, wait.note }, ' ')
 end
 
 local function unpack_wait(id, value)
-  local since, mode, keep, called, client, note = match(value, WAIT)
+  local since, mode, keep, called, grace, client, note = match(value, WAIT)
   return { id = id, since = tonumber(since), mode = tonumber(mode), keep = tonumber(keep),
-    called = tonumber(called), client = client, note = note }
+    called = tonumber(called), grace = tonumber(grace), client = client, note = note }
 end
 
 -- When a place lapses unless its client is heard of.
 local function lapses(wait)
-  if wait.called and wait.called > 0 then return math.min(wait.keep, wait.called + ABSENT) end
+  if wait.called and wait.called > 0 then
+    return math.min(wait.keep, wait.called + ABSENT + wait.grace)
+  end
   return wait.keep
 end
 
