@@ -396,13 +396,18 @@ impl Engine {
             if slot.is_plainly_held(hold.token) == Some(true) {
                 continue;
             }
-            let mut grant = None;
+            let (mut grant, before) = (None, found.len());
             let _ = self.core.with_hold(hold, |entry| {
                 found.extend(entry.stolen_from.iter().flatten().cloned());
                 grant = entry.upstream_grant;
             });
             if let (Some(grant), Some(upstream)) = (grant, &self.core.upstream) {
-                found.extend(upstream.stolen_from(slot.key(), grant));
+                // One of this process may be known to both.
+                let ours = found.split_off(before);
+                let is_new =
+                    |robbed: &HolderInfo| ours.iter().all(|known| known.token != robbed.token);
+                found.extend(upstream.stolen_from(slot.key(), grant).into_iter().filter(is_new));
+                found.extend(ours);
             }
         }
         found
