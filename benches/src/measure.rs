@@ -8,7 +8,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use crate::report::Figure;
+use crate::report::{Figure, median};
 
 /// How much to measure.
 #[derive(Clone, Copy, Debug)]
@@ -105,21 +105,6 @@ pub fn race(pace: Pace, mut contestants: Vec<Contestant<'_>>) -> Vec<Figure> {
         }
     }
     figures
-}
-
-/// The median; of an even number, the mean of the two in the middle.
-///
-/// # Panics
-/// If there are no values.
-pub fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_unstable_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 {
-        sorted[middle]
-    } else {
-        f64::midpoint(sorted[middle - 1], sorted[middle])
-    }
 }
 
 /// What each contestant does while it holds the lock: nothing, in a way that the compiler has

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::measure::median;
-
 /// What one contestant achieved, round by round.
 #[derive(Clone, Debug)]
 pub struct Figure {
@@ -220,6 +218,21 @@ fn amount(value: f64) -> String {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
+    }
+}
+
+/// The median; of an even number, the mean of the two in the middle.
+///
+/// # Panics
+/// If there are no values.
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    if sorted.len() % 2 == 1 {
+        sorted[middle]
+    } else {
+        f64::midpoint(sorted[middle - 1], sorted[middle])
     }
 }
 

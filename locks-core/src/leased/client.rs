@@ -1,7 +1,7 @@
 use std::any::Any;
 use std::fmt;
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock, Weak};
@@ -13,7 +13,7 @@ use super::executor::Executor;
 use super::hints::WakeSink;
 use super::holds::{Holds, LeasedHold, LostLease};
 use super::renewal::Renewal;
-use super::waiting::{Signal, Waiters};
+use super::waiting::{Signal, Waiters, each};
 use crate::engine::WeakEngine;
 use crate::fork;
 use crate::{
@@ -213,22 +213,6 @@ impl<S: LeaseStore> Client<S> {
     /// The error of a store that did not answer in time.
     pub(super) fn silent(&self, patience: Duration) -> LockError {
         LockError::unavailable(self.name(), format!("no answer within {patience:?}"))
-    }
-}
-
-/// Calls `act` for all of them, also if it panics for one; the first panic is resumed then, unless
-/// one is under way.
-pub(super) fn each<T>(items: impl IntoIterator<Item = T>, mut act: impl FnMut(T)) {
-    let mut panicked = None;
-    for item in items {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| act(item))) {
-            panicked.get_or_insert(panic);
-        }
-    }
-    if let Some(panic) = panicked
-        && !std::thread::panicking()
-    {
-        resume_unwind(panic);
     }
 }
 

@@ -1,12 +1,12 @@
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::client::each;
 use super::clock::sleep;
 use crate::sync::plain::Mutex;
 use crate::{AcquisitionId, Clock, Moment, Wake};
@@ -112,6 +112,22 @@ impl Drop for Waiter<'_> {
                 }
             }
         }
+    }
+}
+
+/// Calls `act` for all of them, also if it panics for one; the first panic is resumed then, unless
+/// one is under way.
+pub(super) fn each<T>(items: impl IntoIterator<Item = T>, mut act: impl FnMut(T)) {
+    let mut panicked = None;
+    for item in items {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| act(item))) {
+            panicked.get_or_insert(panic);
+        }
+    }
+    if let Some(panic) = panicked
+        && !std::thread::panicking()
+    {
+        resume_unwind(panic);
     }
 }
 

@@ -1,7 +1,5 @@
 use std::time::Duration;
 
-use super::session::{Requested, in_millis};
-
 /// So many different leases of single requests a session can have at a time (N6): all of them are looked
 /// at for its next deadline.
 pub(super) const DIFFERENT_LEASES: usize = 64;
@@ -20,22 +18,22 @@ struct Count {
 }
 
 impl Leases {
-    pub(super) fn count(&mut self, requested: &Requested) {
-        let Some(lease) = requested.lease() else { return };
+    pub(super) fn count(&mut self, lease: Option<Duration>, is_held: bool) {
+        let Some(lease) = lease else { return };
         let known = self.counts.iter().position(|count| count.lease == lease);
         let index = known.unwrap_or_else(|| {
             self.counts.push(Count { lease, holds: 0, waiting: 0 });
             self.counts.len() - 1
         });
-        *self.counts[index].of(requested) += 1;
+        *self.counts[index].of(is_held) += 1;
     }
 
-    pub(super) fn discount(&mut self, requested: &Requested) {
-        let Some(lease) = requested.lease() else { return };
+    pub(super) fn discount(&mut self, lease: Option<Duration>, is_held: bool) {
+        let Some(lease) = lease else { return };
         let known = self.counts.iter().position(|count| count.lease == lease);
         let Some(index) = known else { return };
         let count = &mut self.counts[index];
-        *count.of(requested) -= 1;
+        *count.of(is_held) -= 1;
         if count.holds + count.waiting == 0 {
             self.counts.swap_remove(index);
         }
@@ -55,10 +53,16 @@ impl Leases {
 }
 
 impl Count {
-    fn of(&mut self, requested: &Requested) -> &mut usize {
-        match requested {
-            Requested::Waiting(_) => &mut self.waiting,
-            Requested::Held(_) => &mut self.holds,
-        }
+    fn of(&mut self, is_held: bool) -> &mut usize {
+        if is_held { &mut self.holds } else { &mut self.waiting }
     }
+}
+
+/// A lease as it is kept.
+pub(super) fn in_millis(lease: Duration) -> Duration {
+    Duration::from_millis(millis(lease).into())
+}
+
+pub(super) fn millis(lease: Duration) -> u32 {
+    u32::try_from(lease.as_millis()).unwrap_or(u32::MAX)
 }

@@ -4,15 +4,8 @@
 use locks_core::{ErrorKind, LockError, ProcessInfo};
 
 use super::Arbiter;
-use super::session::Session;
+use super::session::{Mailbox, Session};
 use crate::wire::{Event, Note, Publish, Published};
-
-/// What a client has of messages that it has not taken yet, or that are on their way to it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Mailbox {
-    count: usize,
-    bytes: usize,
-}
 
 impl Arbiter {
     /// The client wants messages from now on, or none any more. `kept`: what it has of them.

@@ -5,12 +5,18 @@ use locks_core::{CallSite, Granted, Hold, LostCause, Moment, Op, OwnerId, Proces
 
 use super::ConnId;
 use super::figures::stamp;
-use super::leases::Leases;
-use super::messages::Mailbox;
+use super::leases::{Leases, in_millis, millis};
 use crate::access::Access;
 use crate::channel::Channel;
 use crate::journal::{SessionKind, SessionRecord};
 use crate::wire::Event;
+
+/// What a client has of messages that it has not taken yet, or that are on their way to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mailbox {
+    pub(super) count: usize,
+    pub(super) bytes: usize,
+}
 
 /// One client, connected or not.
 pub(super) struct Session {
@@ -85,6 +91,10 @@ pub(super) struct ServerHold {
 }
 
 impl Requested {
+    pub(super) const fn is_held(&self) -> bool {
+        matches!(self, Requested::Held(_))
+    }
+
     /// Its own lease, if that is not the session's.
     pub(super) fn lease(&self) -> Option<Duration> {
         match self {
@@ -104,15 +114,6 @@ impl ServerHold {
     pub(super) fn lease(&self) -> Option<Duration> {
         (self.lease > 0).then(|| Duration::from_millis(self.lease.into()))
     }
-}
-
-/// A lease as it is kept.
-pub(super) fn in_millis(lease: Duration) -> Duration {
-    Duration::from_millis(millis(lease).into())
-}
-
-fn millis(lease: Duration) -> u32 {
-    u32::try_from(lease.as_millis()).unwrap_or(u32::MAX)
 }
 
 /// The kind of [owners](OwnerId::to_parts) that are threads.
@@ -217,7 +218,7 @@ impl Session {
 
     pub(super) fn put_request(&mut self, request: u64, requested: Requested) {
         if self.is_leased() {
-            self.leases.count(&requested);
+            self.leases.count(requested.lease(), requested.is_held());
         }
         self.requests.insert(request, requested);
     }
@@ -228,7 +229,7 @@ impl Session {
         if let Some(taken) = &taken
             && self.is_leased()
         {
-            self.leases.discount(taken);
+            self.leases.discount(taken.lease(), taken.is_held());
         }
         if self.requests.capacity() > ROOMY && self.requests.len() < self.requests.capacity() / 8 {
             self.requests.shrink_to(2 * self.requests.len());

@@ -3,16 +3,14 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
-use hyper::{Method, Request, Response, StatusCode};
-use serde_json::{Value, json};
+use hyper::{Method, Request, StatusCode};
 
 use super::access::Refused;
+use super::response::{Answer, failure, with_type};
 use super::{App, PATIENCE, api, metrics, page};
-
-pub(super) type Answer = Response<Full<Bytes>>;
 
 /// What every answer says: to whom it may be shown, by whom it may be framed or kept, and what a page may load.
 const ALWAYS: [(&str, &str); 7] = [
@@ -155,20 +153,4 @@ fn refuse(refused: &Refused) -> Answer {
             answer
         }
     }
-}
-
-pub(super) fn failure(status: StatusCode, why: &str) -> Answer {
-    let mut answer = in_json(&json!({ "error": why }));
-    *answer.status_mut() = status;
-    answer
-}
-
-pub(super) fn in_json(value: &Value) -> Answer {
-    with_type("application/json", format!("{value}\n"))
-}
-
-pub(super) fn with_type(kind: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    answer
 }

@@ -7,8 +7,8 @@ use locks::Token;
 use locks::net::{ClientInfo, Observation};
 use serde_json::{Map, Value, json};
 
-use super::answer::{Answer, failure, in_json};
 use super::graph;
+use super::response::{Answer, failure, in_json};
 use super::seen::{Seen, Snapshot};
 use crate::list::json::lock;
 use crate::list::select::{Selection, Sort, State};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use hyper::StatusCode;
 use locks::net::{Histogram, Observation};
 
-use super::answer::{Answer, failure, with_type};
+use super::response::{Answer, failure, with_type};
 use super::seen::Seen;
 
 pub(super) async fn answer(seen: &Seen) -> Answer {

@@ -9,6 +9,7 @@ mod api;
 mod graph;
 mod metrics;
 mod page;
+mod response;
 mod seen;
 
 use std::net::{SocketAddr, TcpListener};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 pub(super) use self::frozen::{Frozen, StateGuard};
 use super::Core;
-use super::state::{BARGE_WINDOW, State};
+use super::state::{BARGE_WINDOW, Record, State};
 use crate::clock::{Moment, Stamp};
 use crate::identity::SmallOwner;
 use crate::request::FastHolder;
@@ -99,13 +99,6 @@ pub(crate) struct SlotRef(NonNull<Slot>);
 unsafe impl Send for SlotRef {}
 // SAFETY: as above.
 unsafe impl Sync for SlotRef {}
-
-/// What the record says of the present holder.
-pub(in crate::engine) struct Record {
-    pub(in crate::engine) owner: SmallOwner,
-    pub(in crate::engine) site: Option<CallSite>,
-    pub(in crate::engine) since: Stamp,
-}
 
 impl SlotRef {
     /// A new slot for `key`, free, whose grants have tokens above `floor`.

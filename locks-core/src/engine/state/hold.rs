@@ -4,13 +4,20 @@ use std::time::Duration;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::super::slot::Record;
 use super::super::upstream::UpstreamGrant;
 use super::ask::KeyRequest;
 use super::{PROVISIONAL, Units, Waiter, small};
 use crate::clock::{Moment, Stamp};
+use crate::identity::SmallOwner;
 use crate::request::{Caller, FastHolder};
 use crate::{CallSite, HoldRecord, HolderInfo, KeySet, Mode, OwnerId, ProcessInfo, Token};
+
+/// What the record of a slot says of its present holder, while the hold is plain.
+pub(in crate::engine) struct Record {
+    pub(in crate::engine) owner: SmallOwner,
+    pub(in crate::engine) site: Option<CallSite>,
+    pub(in crate::engine) since: Stamp,
+}
 
 /// One hold of the key: a nest of one or more guards.
 pub(in crate::engine) struct HoldEntry {

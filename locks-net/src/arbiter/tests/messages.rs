@@ -5,7 +5,7 @@ use locks_core::{ErrorKind, ProcessInfo};
 use super::SECOND;
 use super::line::{Line, World};
 use crate::arbiter::Limits;
-use crate::arbiter::messages::Mailbox;
+use crate::arbiter::session::Mailbox;
 use crate::wire::{Call, Event, How, Keep, Note, Publish, Published};
 
 fn note(subject: &str, length: usize) -> Note {

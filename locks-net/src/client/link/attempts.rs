@@ -11,7 +11,6 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::socket::LinkSocket;
-use super::thread::chance;
 use super::{Link, Shared};
 use crate::client::session::Hello;
 use crate::client::{Dial, Stream, Unreached};
@@ -40,6 +39,11 @@ enum Progress {
     Secured,
     /// The server has answered.
     Answered,
+}
+
+/// A number from 0 to 255 that is another one in each process and time.
+pub(super) fn chance() -> u8 {
+    crate::secret::random::<1>().map_or(0, |[byte]| byte)
 }
 
 impl Attempt {

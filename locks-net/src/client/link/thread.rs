@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use locks_core::{ErrorKind, LockError, Moment};
 use rustix::event::{PollFd, PollFlags};
 
-use super::attempts::Attempt;
+use super::attempts::{Attempt, chance};
 use super::socket::{LinkSocket, pause};
 use super::{Link, NAP, Reader, Shared, Sleep};
 use crate::client::{Stream, Unreached};
@@ -28,11 +28,6 @@ const ATTEMPT: Duration = Duration::from_secs(1);
 
 /// How long one may take in any case.
 const LEAST_ATTEMPT: Duration = Duration::from_millis(10);
-
-/// A number from 0 to 255 that is another one in each process and time.
-pub(super) fn chance() -> u8 {
-    crate::secret::random::<1>().map_or(0, |[byte]| byte)
-}
 
 impl Link {
     /// L3.
