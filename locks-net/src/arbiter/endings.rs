@@ -183,6 +183,8 @@ impl Drop for Arbiter {
         }
         // Those that are over by now have an alarm, which ends them; the others are ended.
         let reservations = self.engine.reservations();
+        // If not everything could be put back, what is over would never end.
+        self.time.go();
         self.time.fire();
         for (key, _, token, _) in reservations {
             drop(self.engine.evict(&key, token));
