@@ -80,21 +80,21 @@ impl Row {
 }
 
 pub(crate) fn permits(mode: Mode) -> Option<u32> {
-    if let Mode::Permit { of } = mode { Some(of) } else { None }
+    if let Mode::Permit { of, .. } = mode { Some(of) } else { None }
 }
 
 pub(crate) fn units(mode: Mode) -> i64 {
     match mode {
         Mode::Exclusive => -1,
         Mode::Shared => 0,
-        Mode::Permit { of } => of.into(),
+        Mode::Permit { of, .. } => of.into(),
     }
 }
 
 fn mode(units: i64) -> Mode {
     match u32::try_from(units) {
         Ok(0) => Mode::Shared,
-        Ok(of) => Mode::Permit { of },
+        Ok(of) => Mode::Permit { take: 1, of },
         Err(_) => Mode::Exclusive,
     }
 }

@@ -138,10 +138,11 @@ fn order(of: WaiterOrder) -> &'static str {
     }
 }
 
-fn abilities(can: &Capabilities) -> [(&'static str, bool); 13] {
+fn abilities(can: &Capabilities) -> [(&'static str, bool); 14] {
     [
         ("shared", can.shared),
         ("permits", can.permits),
+        ("take", can.several_permits),
         ("steal", can.steal),
         ("reentrant", can.reentrant),
         ("shared_owner", can.shared_owner),

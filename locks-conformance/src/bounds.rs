@@ -324,3 +324,17 @@ pub(super) fn c14_a_reserved_permit_is_one_permit(subject: &Subject) {
     drop(other);
     drop(subject.take(subject.lock("k").permits(2)));
 }
+
+/// As many as the hold had, and no more.
+pub(super) fn c14_several_permits_are_reserved_together(subject: &Subject) {
+    if !bounds(subject) || !super::permits::several(subject) {
+        return;
+    }
+    let least = subject.unit() * 1000;
+    drop(subject.take(subject.lock("k").permits(4).take(3).hold_at_least(least)));
+    subject.contended(subject.theirs("k").permits(4).take(2));
+    let one = subject.take(subject.theirs("k").permits(4));
+    subject.contended(subject.lock("k").permits(4));
+    drop(one);
+    drop(subject.take(subject.lock("k").permits(5).take(2)));
+}

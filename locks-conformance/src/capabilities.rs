@@ -6,12 +6,15 @@ use locks_core::{ErrorKind, LockBuilder, SharedOwner};
 /// An option: what it is called, whether it is declared, and a request with it.
 type Asked = (&'static str, bool, LockBuilder<'static>);
 
-fn options(subject: &Subject) -> [Asked; 11] {
+fn options(subject: &Subject) -> [Asked; 12] {
     let (can, unit) = (subject.can(), subject.unit());
     let k = || subject.lock("k");
+    // Where there is no permit at all, that is what is said.
+    let several = if can.permits { "take" } else { "permits" };
     [
         ("shared", can.shared, k().shared()),
         ("permits", can.permits, k().permits(2)),
+        (several, can.several_permits, k().permits(3).take(2)),
         ("steal_after", can.steal, k().steal_after(unit)),
         ("hold_at_least", can.bounds, k().hold_at_least(subject.tick())),
         ("hold_at_most", can.bounds, k().hold_at_most(unit)),
@@ -59,6 +62,7 @@ pub(super) fn c15_the_description_is_constant(subject: &Subject) {
     assert!(!before.name.is_empty(), "errors could not name the backend");
     let can = before.capabilities;
     assert!(can.listing || !can.listing_waiters, "waiters are listed only in a list");
+    assert!(can.permits || !can.several_permits, "several permits are permits");
     assert!(can.reentrant || !can.shared_owner, "a hand-over is a re-entry");
     assert!(can.reentrant && can.shared || !can.upgrade, "an upgrade is a re-entry of a reader");
     let guard = subject.take(subject.lock("k"));

@@ -315,6 +315,29 @@ pub(super) fn c10_a_permit_counts_the_holders_that_lead_back(subject: &Subject) 
     subject.assert_free("k");
 }
 
+/// It is permits that are counted, not who has them.
+pub(super) fn c10_several_permits_are_counted_each(subject: &Subject) {
+    if !detects(subject) || !super::permits::several(subject) {
+        return;
+    }
+    let permits = |owner: u64, count| subject.lock("k").permits(4).take(count).owner(owner);
+    let three = subject.take(permits(1, 3));
+    let one = subject.take(permits(2, 1));
+    let a = subject.take(subject.lock("a").owner(3));
+    let waiting = subject.queue(subject.lock("a").owner(1));
+    // 1 leads back: 2 can make room for one, but not for two.
+    drop(subject.queue(permits(3, 1)));
+    let error = subject.refused(permits(3, 2), ErrorKind::Deadlock);
+    assert_eq!(error.key(), "k", "{error:?}");
+    let last = subject.queue(permits(3, 1));
+    drop(one);
+    drop(last.granted(subject));
+    drop(a);
+    drop(waiting.granted(subject));
+    drop(three);
+    subject.assert_free("k");
+}
+
 /// Nor is one that leads through a thief, which waits for no release.
 pub(super) fn c10_a_thief_ahead_in_the_queue_lets_those_behind_it_through(subject: &Subject) {
     if !detects(subject) || !super::stealing::steals(subject) {

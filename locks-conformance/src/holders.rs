@@ -121,7 +121,11 @@ pub(super) fn c12_the_list_tells_how_it_is_held(subject: &Subject) {
     assert_eq!(listed, tokens);
     if subject.can().permits {
         let _permit = subject.take(subject.lock("p").permits(3));
-        assert_eq!(subject.holders("p")[0].mode, Mode::Permit { of: 3 });
+        assert_eq!(subject.holders("p")[0].mode, Mode::Permit { take: 1, of: 3 });
+    }
+    if subject.can().several_permits {
+        let _permits = subject.take(subject.lock("q").permits(3).take(2));
+        assert_eq!(subject.holders("q")[0].mode, Mode::Permit { take: 2, of: 3 });
     }
 }
 

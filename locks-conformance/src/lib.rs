@@ -162,6 +162,7 @@ macro_rules! __conformance_cases {
                 c6_one_permit_is_stolen_when_due + rival,
                 c6_of_two_old_permits_the_older_is_stolen + rival,
                 c6_a_permit_steals_as_many_as_it_takes + rival,
+                c6_several_permits_are_stolen_from_whom_it_takes + rival,
                 c6_a_late_release_of_the_victim_frees_nothing + rival,
                 c6_a_thief_knows_whom_it_has_robbed + rival,
             }
@@ -231,6 +232,7 @@ macro_rules! __conformance_cases {
                 c10_anonymous_holds_are_in_no_cycle,
                 c10_a_permit_is_deadlocked_only_if_every_holder_leads_back,
                 c10_a_permit_counts_the_holders_that_lead_back,
+                c10_several_permits_are_counted_each,
                 c10_a_thief_ahead_in_the_queue_lets_those_behind_it_through,
                 c10_a_thief_in_the_cycle_ends_it,
                 c10_a_bounded_hold_in_the_cycle_ends_it,
@@ -287,6 +289,7 @@ macro_rules! __conformance_cases {
                 c14_hold_at_most_ends_with_the_hold + rival,
                 c14_the_bounds_go_together + rival,
                 c14_a_reserved_permit_is_one_permit + rival,
+                c14_several_permits_are_reserved_together + rival,
             }
             capabilities {
                 c15_options_are_granted_or_refused_as_declared,
@@ -305,6 +308,9 @@ macro_rules! __conformance_cases {
                 c16_nonsense_is_refused,
                 c16_one_and_very_many + rival,
                 c16_permits_are_handed_on_in_order + rival,
+                c16_several_are_acquired_at_once_or_not_at_all + rival,
+                c16_a_large_request_is_not_starved_by_small_ones + rival,
+                c16_a_release_of_several_serves_all_that_fit + rival,
             }
             clients {
                 c1_clients_exclude_each_other,

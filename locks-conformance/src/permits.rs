@@ -13,6 +13,15 @@ fn permits(subject: &Subject) -> bool {
     can
 }
 
+/// Whether one hold can have several; if not, asserts that the backend says so.
+pub(super) fn several(subject: &Subject) -> bool {
+    let can = subject.can().several_permits;
+    if permits(subject) && !can {
+        subject.assert_unsupported("take", subject.lock("k").permits(2).take(2));
+    }
+    can
+}
+
 /// All `N` of them, by turns of either side.
 fn take_all<const N: usize>(subject: &Subject) -> [OwnedGuard; N] {
     let take = |turn| subject.take(subject.turns(turn, "k").permits(N as u32).wait(false));
@@ -151,23 +160,29 @@ pub(super) fn c16_a_fleet_is_rolled_to_another_number(subject: &Subject) {
     subject.assert_free("k");
 }
 
-/// No permit at all, and a shared permit, are refused by every backend.
+/// No permit at all, more than there are, and a shared permit, are refused by every backend.
 pub(super) fn c16_nonsense_is_refused(subject: &Subject) {
     let nonsense = [
         subject.lock("k").permits(0),
         subject.lock("k").shared().permits(2),
         subject.lock("k").permits(2).shared(),
+        subject.lock("k").permits(2).take(0),
+        subject.lock("k").take(3).permits(2),
+        subject.lock("k").take(1),
+        subject.lock("k").take(2).shared(),
     ];
     for lock in nonsense {
         subject.refused(lock, ErrorKind::PermitsMismatch);
     }
     // Nor does the backend count on others to have refused it.
-    let mut options = Options::default();
-    options.mode = Mode::Permit { of: 0 };
-    let request = Request::new(Keys::one("k"), options, Caller::anonymous());
-    let asked = subject.drive("the request", subject.backend().acquire(request));
-    let error = asked.expect_err("there is no permit to be had");
-    assert_eq!(error.kind(), ErrorKind::PermitsMismatch, "{error:?}");
+    for (take, of) in [(1, 0), (0, 1), (2, 1)] {
+        let mut options = Options::default();
+        options.mode = Mode::Permit { take, of };
+        let request = Request::new(Keys::one("k"), options, Caller::anonymous());
+        let asked = subject.drive("the request", subject.backend().acquire(request));
+        let error = asked.expect_err("there is no permit to be had");
+        assert_eq!(error.kind(), ErrorKind::PermitsMismatch, "{error:?}");
+    }
     subject.assert_free("k");
 }
 
@@ -209,4 +224,85 @@ pub(super) fn c16_permits_are_handed_on_in_order(subject: &Subject) {
         }
         held.push(first.granted(subject));
     }
+}
+
+/// One hold has as many permits as it asked for, and gets none of them before it gets all.
+pub(super) fn c16_several_are_acquired_at_once_or_not_at_all(subject: &Subject) {
+    if !several(subject) {
+        return;
+    }
+    let large = subject.take(subject.lock("k").permits(5).take(3));
+    subject.contended(subject.theirs("k").permits(5).take(3));
+    let small = subject.take(subject.theirs("k").permits(5).take(2).wait(false));
+    subject.contended(subject.lock("k").permits(5));
+    // By its own number there is room for one.
+    drop(subject.take(subject.theirs("k").permits(6).wait(false)));
+    subject.contended(subject.theirs("k").permits(6).take(2));
+    let mut waiting = subject.queue(subject.theirs("k").permits(5).take(3));
+    drop(small);
+    waiting.assert_waits(subject);
+    // One that waits for three keeps none of the two that are free.
+    let free = subject.lock("k").permits(5).take(2).wait(false);
+    drop(subject.take(if subject.orders() { free.fair(false) } else { free }));
+    waiting.assert_waits(subject);
+    drop(large);
+    let three = waiting.granted(subject);
+    drop(subject.take(subject.lock("k").permits(5).take(2)));
+    drop(three);
+    subject.meet();
+    drop(take_all::<5>(subject));
+    drop(subject.take(subject.lock("k").permits(u32::MAX).take(u32::MAX)));
+    subject.assert_free("k");
+}
+
+/// While it waits for several, those behind it that want fewer wait as well.
+pub(super) fn c16_a_large_request_is_not_starved_by_small_ones(subject: &Subject) {
+    if !several(subject) {
+        return;
+    }
+    if !super::fairness::fair(subject) {
+        return;
+    }
+    let mut held = Vec::from(take_all::<4>(subject));
+    let mut large = subject.queue(subject.turns(0, "k").permits(4).take(3));
+    let mut small = subject.queue(subject.turns(1, "k").permits(4));
+    subject.outwait();
+    for _ in 0..2 {
+        drop(held.pop());
+        subject.contended(subject.theirs("k").permits(4));
+        small.assert_waits(subject);
+        large.assert_waits(subject);
+    }
+    drop(held.pop());
+    let large = large.granted(subject);
+    small.assert_waits(subject);
+    drop(large);
+    drop((held, small.granted(subject)));
+    subject.assert_free("k");
+}
+
+/// What is given back at once goes to as many as it is enough for.
+pub(super) fn c16_a_release_of_several_serves_all_that_fit(subject: &Subject) {
+    if !several(subject) {
+        return;
+    }
+    if !super::fairness::fair(subject) {
+        return;
+    }
+    let all = subject.take(subject.lock("k").permits(4).take(4));
+    let queue = |turn, take| subject.queue(subject.turns(turn, "k").permits(4).take(take));
+    let (first, second, mut third, mut fourth) =
+        (queue(0, 2), queue(1, 1), queue(2, 2), queue(3, 1));
+    subject.outwait();
+    drop(all);
+    let (first, second) = (first.granted(subject), second.granted(subject));
+    // There is one left, and the next wants two.
+    third.assert_waits(subject);
+    fourth.assert_waits(subject);
+    drop(second);
+    let third = third.granted(subject);
+    fourth.assert_waits(subject);
+    drop((first, third));
+    drop(fourth.granted(subject));
+    subject.assert_free("k");
 }

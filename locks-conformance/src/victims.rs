@@ -1,5 +1,6 @@
 //! C6: from whom is stolen, and what becomes of them.
 
+use super::permits::several;
 use super::stealing::{assert_stolen, steals};
 use super::subject::Subject;
 use locks_core::{Exclusion, LostCause};
@@ -168,6 +169,35 @@ pub(super) fn c6_a_permit_steals_as_many_as_it_takes(subject: &Subject) {
     later.assert_waits(subject);
     drop((first, second, third, fourth, stolen));
     drop(later.granted(subject));
+    subject.assert_free("k");
+}
+
+/// A thief of several takes them from the oldest holds that have enough, when these are due, and
+/// from none without which it is enough.
+pub(super) fn c6_several_permits_are_stolen_from_whom_it_takes(subject: &Subject) {
+    if !steals(subject) || !several(subject) {
+        return;
+    }
+    let age = subject.unit();
+    let [one, three, two] = [1, 3, 2].map(|count| {
+        let since = subject.now();
+        let permits = subject.take(subject.turns(count as usize, "k").permits(6).take(count));
+        subject.advance(age / 4);
+        (permits, since)
+    });
+    let lock = subject.theirs("k").permits(6).take(3).steal_after(age);
+    let mut thief = subject.queue_until(lock, three.1, age);
+    thief.not_before(subject, three.1, age);
+    let stolen = thief.due(subject, three.1, age).expect("three were old enough");
+    assert_stolen(subject, &three.0);
+    for (spared, _) in [&one, &two] {
+        spared.check().expect("there were enough without it");
+    }
+    subject.contended(subject.theirs("k").permits(6));
+    drop((one, three, two));
+    stolen.check().expect("a late release frees nothing");
+    subject.contended(subject.theirs("k").permits(6).take(4));
+    drop(stolen);
     subject.assert_free("k");
 }
 

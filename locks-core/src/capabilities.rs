@@ -32,6 +32,7 @@ impl BackendInfo {
         let refused = [
             ("shared", options.mode == Mode::Shared && !can.shared),
             ("permits", matches!(options.mode, Mode::Permit { .. }) && !can.permits),
+            ("take", options.takes_several() && !can.several_permits),
             ("steal_after", options.steal_after.is_some() && !can.steal),
             ("reentrant", options.reentrant && !can.reentrant),
             ("shared_owner", request.caller.shared.is_some() && !can.shared_owner),
@@ -124,6 +125,9 @@ pub struct Capabilities {
     pub shared: bool,
     /// Permits ([C16](crate::contract#c16-permits)).
     pub permits: bool,
+    /// Several permits for one hold ([`take`](crate::LockBuilder::take)); never behind an
+    /// [`Upstream`](crate::Upstream), and so never with a store that grants leases.
+    pub several_permits: bool,
     /// Stealing ([C6](crate::contract#c6-stealing)).
     pub steal: bool,
     /// Re-entry ([C9](crate::contract#c9-re-entry)).
@@ -158,6 +162,7 @@ impl Capabilities {
             deadlock_detection: true,
             shared: true,
             permits: true,
+            several_permits: true,
             steal: true,
             reentrant: true,
             shared_owner: true,
@@ -180,6 +185,7 @@ impl Capabilities {
             deadlock_detection: false,
             shared: false,
             permits: false,
+            several_permits: false,
             steal: false,
             reentrant: false,
             shared_owner: false,

@@ -38,8 +38,11 @@ pub enum Mode {
     Shared,
     /// Permits, up to a number of them ([C16](crate::contract#c16-permits)).
     Permit {
-        /// The request is granted while fewer than this hold the key. Each request has a number of
-        /// its own.
+        /// How many permits the one hold has: 1, unless [`take`](crate::LockBuilder::take) asked for
+        /// more.
+        take: u32,
+        /// The request is granted while no more than this are held together with its own. Each
+        /// request has a number of its own.
         of: u32,
     },
 }
@@ -49,7 +52,8 @@ impl std::fmt::Display for Mode {
         match self {
             Mode::Exclusive => f.write_str("exclusive"),
             Mode::Shared => f.write_str("shared"),
-            Mode::Permit { of } => write!(f, "one of {of} permits"),
+            Mode::Permit { take: 1, of } => write!(f, "one of {of} permits"),
+            Mode::Permit { take, of } => write!(f, "{take} of {of} permits"),
         }
     }
 }
@@ -84,7 +88,7 @@ pub struct Options {
     /// The time to wait. `None` is the backend's default, which is [`Wait::Forever`] unless its URL
     /// says otherwise.
     pub wait: Option<Wait>,
-    /// Exclusive, shared or a permit.
+    /// Exclusive, shared or permits.
     pub mode: Mode,
     /// Steal from a conflicting holder that has had the lock for longer than this
     /// ([C6](crate::contract#c6-stealing)).
@@ -119,25 +123,45 @@ pub struct Options {
 }
 
 impl Options {
-    /// Checks for what no backend can grant: zero permits, and permits that are shared
-    /// ([C16](crate::contract#c16-permits)).
+    /// Checks for what no backend can grant: zero permits, more permits than there are, and permits
+    /// that are shared ([C16](crate::contract#c16-permits)).
     ///
     /// # Errors
-    /// [`PermitsMismatch`](ErrorKind::PermitsMismatch), which says which of the two.
+    /// [`PermitsMismatch`](ErrorKind::PermitsMismatch), which says which of them.
     #[inline]
     pub fn check(&self) -> Result<(), LockError> {
-        if self.mixed || matches!(self.mode, Mode::Permit { of: 0 }) {
+        let is_grantable = match self.mode {
+            Mode::Exclusive | Mode::Shared => true,
+            Mode::Permit { take, of } => (1..=of).contains(&take),
+        };
+        if self.mixed || !is_grantable {
             return Err(self.refuse());
         }
         Ok(())
     }
 
+    /// More permits than one are asked for.
+    pub(crate) fn takes_several(&self) -> bool {
+        matches!(self.mode, Mode::Permit { take: 2.., .. })
+    }
+
     #[cold]
     fn refuse(&self) -> LockError {
-        let why = if self.mixed {
-            "`shared` and `permits` exclude each other: a permit is shared with the other permits"
-        } else {
-            "`permits(0)` would let nobody in: give at least 1"
+        let why = match self.mode {
+            Mode::Permit { of: 0, .. } if !self.mixed => {
+                "`permits(0)`, and `take` without `permits`, would let nobody in: say with `permits` how \
+                 many there are, at least 1"
+                    .to_owned()
+            }
+            Mode::Permit { take: 0, .. } if !self.mixed => {
+                "`take(0)` would acquire nothing: give at least 1".to_owned()
+            }
+            Mode::Permit { take, of } if !self.mixed => format!(
+                "`take({take})` asks for more permits than there are with `permits({of})`: it would \
+                 wait for ever"
+            ),
+            _ => "`shared` and `permits` exclude each other: a permit is shared with the other permits"
+                .to_owned(),
         };
         LockError::new(ErrorKind::PermitsMismatch, "").with_message(why)
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
 
 /// What is put together.
-const WORDS: [&str; 62] = [
+const WORDS: [&str; 63] = [
     "\"k\"",
     "\"user_{id}\"",
     "\"{aé.x:zz}\"",
@@ -33,6 +33,7 @@ const WORDS: [&str; 62] = [
     "\"5 parsecs\"",
     "shared",
     "permits",
+    "take",
     "-",
     "fair",
     "lease",

@@ -58,6 +58,7 @@ mod choosing {
             "order of waiters" => format!("`{:?}`", can.order),
             "`shared`" => yes(can.shared),
             "`permits`" => yes(can.permits),
+            "`take`: several permits for one hold" => yes(can.several_permits),
             "`steal_after`" => yes(can.steal),
             "`reentrant`" => yes(can.reentrant),
             "`shared_owner`" => yes(can.shared_owner),
@@ -89,7 +90,7 @@ mod choosing {
                 }
             }
         }
-        assert_eq!(compared, 15 * backends.len());
+        assert_eq!(compared, 16 * backends.len());
         std::fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -125,6 +125,29 @@ fn c16_permits_let_in_that_many() {
     std::thread::spawn(in_other_threads).join().unwrap();
 }
 
+#[lock("opt_take", permits = 4, take = 3, wait = false)]
+fn use_three_of_four(then: fn() -> Option<u8>) -> Option<u8> {
+    then().map(|n| n + 1)
+}
+
+#[test]
+fn c16_take_is_for_several_permits() {
+    let in_other_threads = || {
+        let hold = || locks::named("opt_take").permits(4).acquire().unwrap().into_owned();
+        let _one = hold();
+        let has_three = || {
+            let three = Mode::Permit { take: 3, of: 4 };
+            holders("opt_take").iter().any(|holder| holder.mode == three).then_some(1)
+        };
+        assert_eq!(use_three_of_four(has_three), Some(2));
+        let beside_two = locks::block::lock!("opt_take", take = 2, permits = 4 => { use_three_of_four(|| Some(0)) });
+        assert_eq!(beside_two.unwrap(), None);
+        let _two = hold();
+        assert_eq!(use_three_of_four(|| Some(0)), None);
+    };
+    std::thread::spawn(in_other_threads).join().unwrap();
+}
+
 #[lock("opt_nest", reentrant)]
 fn nest(depth: u8) -> u8 {
     if depth == 0 { 0 } else { nest(depth - 1) + 1 }

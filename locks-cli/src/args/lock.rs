@@ -60,6 +60,12 @@ pub(super) fn arguments(command: Command, under: &Under) -> Command {
             .value_parser(value_parser!(u32).range(1..))
             .conflicts_with("shared")
             .help("Let up to N hold the lock at a time; the same N for all who use the key"),
+        Arg::new("take")
+            .long("take")
+            .value_name("N")
+            .value_parser(value_parser!(u32).range(1..))
+            .requires("permits")
+            .help("Take so many of the permits at once"),
         flag("fair").help("Overtake nobody who waits already"),
         duration("steal-after").help("Take the lock from a holder that has had it for longer than this"),
         duration("hold-at-least").help(format!("Keep the lock for at least this long, also if {what} ends sooner")),
@@ -115,7 +121,7 @@ impl LockArgs {
             matches.remove_one("wait")
         };
         options.mode = match matches.remove_one("permits") {
-            Some(of) => Mode::Permit { of },
+            Some(of) => Mode::Permit { take: matches.remove_one("take").unwrap_or(1), of },
             None if matches.get_flag("shared") => Mode::Shared,
             None => Mode::Exclusive,
         };

@@ -44,7 +44,7 @@ pub(crate) async fn is_not_in_the_way(
             Mode::Exclusive => around.next(),
             Mode::Shared => around.find(|(holder, _)| !is_shared(holder)),
             // Others of the permits can become free.
-            Mode::Permit { of } if holders.len() > 1 || of > 1 => None,
+            Mode::Permit { of, .. } if holders.len() > 1 || of > 1 => None,
             Mode::Permit { .. } => around.next(),
         }) else {
             continue;

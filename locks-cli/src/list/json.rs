@@ -57,7 +57,8 @@ fn somebody(
 ) -> Map<String, Value> {
     let mut somebody: Map<String, Value> = [
         ("mode", json!(person::mode(mode))),
-        ("permits", json!(person::permits(mode))),
+        ("permits", json!(person::permits(mode).map(|(_, of)| of))),
+        ("take", json!(person::permits(mode).map(|(take, _)| take))),
         ("who", json!(who)),
         ("label", json!(party.label)),
         ("host", json!(party.host)),
@@ -88,7 +89,7 @@ mod tests {
 
     #[test]
     fn the_fields_are_those_of_the_manual() {
-        let mut held = HolderInfo::new(Mode::Permit { of: 3 });
+        let mut held = HolderInfo::new(Mode::Permit { take: 2, of: 3 });
         held.token = Some(Token::new(u64::MAX));
         held.age = Some(Duration::from_millis(1_500));
         held.party.label = Some("nightly".into());
@@ -102,6 +103,7 @@ mod tests {
         assert!(lock["at"].as_f64().unwrap() > 1.7e9);
         let holder = &lock["holders"][0];
         assert_eq!((&holder["mode"], &holder["permits"]), (&json!("permit"), &json!(3)));
+        assert_eq!(holder["take"], json!(2));
         assert_eq!((&holder["token"], &holder["age_ms"]), (&json!(u64::MAX), &json!(1_500)));
         assert_eq!((&holder["label"], &holder["host"]), (&json!("nightly"), &Value::Null));
         let waiter = &lock["waiters"][0];

@@ -26,9 +26,10 @@ pub(crate) fn mode(mode: Mode) -> &'static str {
     }
 }
 
-pub(crate) fn permits(mode: Mode) -> Option<u32> {
+/// How many permits it has, and of how many.
+pub(crate) fn permits(mode: Mode) -> Option<(u32, u32)> {
     match mode {
-        Mode::Permit { of } => Some(of),
+        Mode::Permit { take, of } => Some((take, of)),
         Mode::Exclusive | Mode::Shared => None,
     }
 }

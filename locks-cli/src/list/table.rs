@@ -81,7 +81,8 @@ fn nobody(lock: &LockInfo) -> Row {
 
 fn mode(mode: Mode) -> String {
     match mode {
-        Mode::Permit { of } => format!("permit/{of}"),
+        Mode::Permit { take: 1, of } => format!("permit/{of}"),
+        Mode::Permit { take, of } => format!("{take} permits/{of}"),
         Mode::Exclusive | Mode::Shared => person::mode(mode).to_owned(),
     }
 }

@@ -213,7 +213,7 @@ pub(super) fn shared(key: &str) -> LeaseClaim {
 }
 
 pub(super) fn permit(key: &str, of: u32) -> LeaseClaim {
-    with(exclusive(key), |claim| claim.mode = Mode::Permit { of })
+    with(exclusive(key), |claim| claim.mode = Mode::Permit { take: 1, of })
 }
 
 /// The claim, changed.

@@ -163,6 +163,9 @@ control! {
         c6_an_exclusive_thief_takes_all_shared_holds_or_none;
     c6_steals_youngest_permit: StealsYoungestPermit fails c6_of_two_old_permits_the_older_is_stolen;
     c6_steals_one_permit: StealsOnePermit fails c6_a_permit_steals_as_many_as_it_takes;
+    c6_steals_as_many_holds: StealsAsManyHolds fails
+        c6_several_permits_are_stolen_from_whom_it_takes;
+    c6_robs_in_vain: RobsInVain fails c6_several_permits_are_stolen_from_whom_it_takes;
     c6_refresh_forgotten: RefreshForgotten fails
         c6_refresh_renews_the_age,
         c12_the_age_is_that_of_the_hold;
@@ -248,6 +251,7 @@ control! {
         c10_a_permit_is_deadlocked_only_if_every_holder_leads_back;
     c10_deadlock_by_all_permits: DeadlockByAllPermits fails
         c10_a_permit_counts_the_holders_that_lead_back;
+    c10_deadlock_by_holders: DeadlockByHolders fails c10_several_permits_are_counted_each;
     c10_chain_is_deadlock: ChainIsDeadlock fails
         c10_a_chain_is_no_cycle,
         c10_no_false_alarm_under_load;
@@ -290,6 +294,7 @@ control! {
     c14_at_least_stolen: AtLeastStolen fails
         c14_hold_at_least_protects_from_theft,
         c14_once_per_protects_from_theft;
+    c14_reserves_one_permit: ReservesOnePermit fails c14_several_permits_are_reserved_together;
     c14_undone_reserved: UndoneReserved fails
         c14_once_per_leaves_free_what_was_not_done;
     c14_done_forgotten: DoneForgotten fails
@@ -328,6 +333,11 @@ control! {
         c16_a_fleet_is_rolled_to_another_number,
         c16_one_and_very_many;
     c16_permits_of_the_first: PermitsOfTheFirst fails c16_each_request_obeys_its_own_number;
+    c16_takes_one_permit: TakesOnePermit fails
+        c16_several_are_acquired_at_once_or_not_at_all,
+        c16_a_release_of_several_serves_all_that_fit;
+    c16_light_overtakes_heavy: LightOvertakesHeavy fails
+        c16_a_large_request_is_not_starved_by_small_ones;
     c16_nonsense_taken: NonsenseTaken fails
         c14_once_per_is_not_for_shared_holds,
         c16_nonsense_is_refused;

@@ -115,7 +115,7 @@ impl Table {
             self.check_mode(key, asked)?;
             let mut in_the_way = self.in_the_way(key, client, asked);
             let excess = match asked.mode {
-                Mode::Permit { of } => (in_the_way.len() + 1).saturating_sub(of as usize),
+                Mode::Permit { of, .. } => (in_the_way.len() + 1).saturating_sub(of as usize),
                 Mode::Exclusive | Mode::Shared => in_the_way.len(),
             };
             let due = self.due(&mut in_the_way, asked, excess);
@@ -161,7 +161,7 @@ impl Table {
 
     fn check_mode(&self, key: &str, asked: &LeaseClaim) -> Result<(), LockError> {
         let agrees = |mode: Mode| match (mode, asked.mode) {
-            (Mode::Permit { of }, Mode::Permit { of: mine }) => {
+            (Mode::Permit { of, .. }, Mode::Permit { of: mine, .. }) => {
                 of == mine || !self.has(Flaw::PermitsAgree)
             }
             (Mode::Permit { .. }, _) | (_, Mode::Permit { .. }) => self.has(Flaw::ModesMix),

@@ -201,9 +201,9 @@ impl<'k> LockBuilder<'k> {
     ///
     /// Each request obeys its own number: it is granted while fewer than `of` permits of the key are
     /// held, so a fleet of programs can be rolled from one number to another while it runs
-    /// ([C16](crate::contract#c16-permits)). The acquisition fails with
-    /// [`PermitsMismatch`](crate::ErrorKind::PermitsMismatch) if `of` is 0 or the key is in use
-    /// without permits.
+    /// ([C16](crate::contract#c16-permits)). With [`take`](Self::take) one hold has several of them.
+    /// The acquisition fails with [`PermitsMismatch`](crate::ErrorKind::PermitsMismatch) if `of` is 0
+    /// or the key is in use without permits.
     ///
     /// # Examples
     /// ```
@@ -215,9 +215,50 @@ impl<'k> LockBuilder<'k> {
     /// ```
     #[inline]
     pub fn permits(mut self, of: u32) -> Self {
-        self.options.mixed |= matches!(self.options.mode, Mode::Shared);
-        self.options.mode = Mode::Permit { of };
+        let (take, _) = self.permits_so_far();
+        self.options.mode = Mode::Permit { take, of };
         self
+    }
+
+    /// Acquires `count` of the [`permits`](Self::permits) at once, for one guard, as a semaphore's
+    /// `acquire_many` does.
+    ///
+    /// The request is granted while the permits of the key that are held, with these, are no more
+    /// than its own number: all of them or none. It waits in its place of the queue, so that smaller
+    /// requests behind it do not starve it, and the guard gives all of them back at once
+    /// ([C16](crate::contract#c16-permits)). A [re-entrant](Self::reentrant) request nests in a hold
+    /// of its owner that has as many permits, which keeps what it has until its last guard is gone;
+    /// where there is none it acquires permits of its own.
+    ///
+    /// The acquisition fails with [`PermitsMismatch`](crate::ErrorKind::PermitsMismatch) if `count`
+    /// is 0 or more than there are permits, or without `permits`, and with
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) at backends that grant
+    /// [one permit at a time](crate::Capabilities::several_permits).
+    ///
+    /// # Examples
+    /// ```
+    /// // A job takes as many of the eight processors as it uses.
+    /// let large = locks::named("processors").permits(8).take(6).acquire()?;
+    /// let small = locks::named("processors").permits(8).take(2).acquire()?;
+    /// assert!(locks::named("processors").permits(8).wait(false).acquire().is_err());
+    /// # drop((large, small));
+    /// # Ok::<(), locks::LockError>(())
+    /// ```
+    #[inline]
+    pub fn take(mut self, count: u32) -> Self {
+        let (_, of) = self.permits_so_far();
+        self.options.mode = Mode::Permit { take: count, of };
+        self
+    }
+
+    /// How many permits are asked for, and of how many: one of none, until that is said.
+    #[inline]
+    fn permits_so_far(&mut self) -> (u32, u32) {
+        self.options.mixed |= matches!(self.options.mode, Mode::Shared);
+        match self.options.mode {
+            Mode::Permit { take, of } => (take, of),
+            Mode::Exclusive | Mode::Shared => (1, 0),
+        }
     }
 
     /// Makes the request re-enter a lock that its thread, scope or [`owner`](Self::owner) holds,

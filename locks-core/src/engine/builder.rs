@@ -88,7 +88,8 @@ impl EngineBuilder {
     /// Places the engine in front of `upstream`, which confirms every grant.
     ///
     /// Upgrades are `Unsupported` then, since a grant of the upstream does not change its mode, and so
-    /// are [shared owners](crate::SharedOwner), whom it does not know.
+    /// are [shared owners](crate::SharedOwner), whom it does not know, and [several
+    /// permits](crate::LockBuilder::take) for one hold, which it does not count.
     pub fn upstream(mut self, upstream: Arc<dyn Upstream>) -> Self {
         self.upstream = Some(upstream);
         self
@@ -98,6 +99,7 @@ impl EngineBuilder {
     pub fn build(mut self) -> Engine {
         if self.upstream.is_some() {
             self.about.capabilities.upgrade = false;
+            self.about.capabilities.several_permits = false;
             self.about.capabilities.shared_owner = false;
         }
         // The fast path looks at no capabilities.

@@ -194,14 +194,15 @@ const START: usize = 0;
 /// A wait, as the search for cycles sees it.
 #[derive(Default)]
 struct Node {
-    /// So many of those in the way may stay: the other permits that there are (C16).
-    tolerates: usize,
+    /// So many units of those in the way may stay: the other permits that there are (C16).
+    tolerates: u64,
     blockers: Vec<Blocker>,
 }
 
 /// A hold in the way of a wait.
 struct Blocker {
     hold: Token,
+    units: u64,
     leads_to: Vec<usize>,
 }
 
@@ -295,7 +296,7 @@ impl<'a> Search<'a> {
                 }
             }
         }
-        Blocker { hold: hold.token, leads_to }
+        Blocker { hold: hold.token, units: hold.mode.units(), leads_to }
     }
 
     /// Where this wait, whose table is locked, stands in `reached`: at its end, if it is new there.
@@ -319,7 +320,8 @@ impl Node {
     /// Whether the wait never ends if those that are `stuck` do not.
     fn is_stuck(&self, stuck: &[bool]) -> bool {
         let is_stuck = |blocker: &Blocker| blocker.leads_to.iter().any(|at| stuck[*at]);
-        self.blockers.iter().filter(|blocker| is_stuck(blocker)).count() > self.tolerates
+        let stuck = self.blockers.iter().filter(|blocker| is_stuck(blocker));
+        stuck.map(|blocker| blocker.units).fold(0, u64::saturating_add) > self.tolerates
     }
 }
 
@@ -350,11 +352,11 @@ fn in_the_way<'a>(
     })
 }
 
-/// How many holds that never end leave `waiter` and whoever is before it a permit each (C16).
-fn tolerated(state: &State, place: QueuePosition, waiter: &Waiter) -> usize {
+/// How many permits that are never given back leave `waiter` and whoever is before it enough (C16).
+fn tolerated(state: &State, place: QueuePosition, waiter: &Waiter) -> u64 {
     let waiters = ahead(state, place, waiter).chain([waiter]);
     let beside = |mode: Mode| match mode {
-        Mode::Permit { of } => of as usize - 1,
+        Mode::Permit { .. } => mode.capacity().saturating_sub(mode.units()),
         Mode::Exclusive | Mode::Shared => 0,
     };
     waiters.map(|waiter| beside(waiter.ask.mode)).min().unwrap_or(0)

@@ -130,6 +130,7 @@ fn about(store: &BackendInfo) -> BackendInfo {
         reentrant: true,
         shared_owner: false,
         upgrade: false,
+        several_permits: false,
         listing_waiters: can.listing,
         ..can
     };

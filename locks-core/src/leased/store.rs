@@ -36,7 +36,8 @@ use crate::{BackendInfo, Op, Query};
 ///    queue. A permit takes the fewest and oldest holds that make room.
 /// 6. **Permits ([C16](crate::contract#c16-permits)).** Each claim obeys its own number: it is
 ///    granted while the key has fewer holds and reservations than that, whatever numbers these were
-///    granted with. Locks and permits on one key at a time are `PermitsMismatch`.
+///    granted with. Locks and permits on one key at a time are `PermitsMismatch`. No claim asks for
+///    more than one permit: the adapter refuses [those that do](crate::LockBuilder::take).
 /// 7. **The queue**, where [`order`](crate::Capabilities::order) is `All`: a claim with a
 ///    [place](LeaseClaim::place) is not granted while a place that has waited for longer stands in
 ///    its way, and is placed when it is refused. A place ends when it is granted, ended, or not
@@ -164,8 +165,8 @@ use crate::{BackendInfo, Op, Query};
 /// # Ok::<(), LockError>(())
 /// ```
 pub trait LeaseStore: Send + Sync + 'static {
-    /// Returns the name and the capabilities. `deadlock_detection`, `reentrant`, `upgrade` and
-    /// `listing_waiters` are the adapter's, whatever it says here.
+    /// Returns the name and the capabilities. `deadlock_detection`, `reentrant`, `upgrade`,
+    /// `several_permits` and `listing_waiters` are the adapter's, whatever it says here.
     fn about(&self) -> &BackendInfo;
 
     /// Grants all keys of the claim if nothing is in the way, and else returns what is.

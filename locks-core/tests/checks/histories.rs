@@ -131,7 +131,7 @@ impl World {
         options.hold_at_most = asked.at_most.map(tenths);
         options.steal_after = asked.steal_after.map(tenths);
         options.mode = match (asked.first, asked.shared) {
-            (3, _) => Mode::Permit { of: 3 },
+            (3, shared) => Mode::Permit { take: 1 + u32::from(shared), of: 3 },
             (_, true) => Mode::Shared,
             (_, false) => Mode::Exclusive,
         };

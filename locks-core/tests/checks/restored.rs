@@ -290,7 +290,7 @@ fn c8_what_has_run_out_before_it_is_put_back_is_known_to_be_lost() {
 #[test]
 fn c16_permits_are_put_back_up_to_their_numbers() {
     let (engine, _, clock) = engine();
-    let permit = |number, of| record("k", number, Mode::Permit { of }, &clock);
+    let permit = |number, of| record("k", number, Mode::Permit { take: 1, of }, &clock);
     let put_back = |(number, of)| engine.restore(&[permit(number, of)]).unwrap();
     let _three = [(9, 4), (3, 1), (5, 2)].map(put_back);
     let kind = |record: HoldRecord| engine.restore(&[record]).unwrap_err().kind();
@@ -304,9 +304,28 @@ fn c16_permits_are_put_back_up_to_their_numbers() {
     assert_eq!(kind(permit(8, 9)), ErrorKind::Contended, "the last of four lets in three");
     engine.release(fourth).block().unwrap();
     let until = clock.now().after(Duration::from_secs(1));
-    engine.restore_reservation("k", Mode::Permit { of: 3 }, token(7), until).unwrap();
-    let refused = engine.restore_reservation("k", Mode::Permit { of: 9 }, token(8), until);
+    engine.restore_reservation("k", Mode::Permit { take: 1, of: 3 }, token(7), until).unwrap();
+    let refused = engine.restore_reservation("k", Mode::Permit { take: 1, of: 9 }, token(8), until);
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Contended);
+}
+
+/// A hold counts for as many permits as it has.
+#[test]
+fn c16_holds_of_several_permits_are_put_back_with_all_of_them() {
+    let (engine, _, clock) = engine();
+    let permits = |number, take, of| record("k", number, Mode::Permit { take, of }, &clock);
+    let kind = |record: HoldRecord| engine.restore(&[record]).unwrap_err().kind();
+    let three = engine.restore(&[permits(3, 3, 5)]).unwrap();
+    assert_eq!(kind(permits(5, 3, 5)), ErrorKind::Contended, "one too many after it");
+    assert_eq!(kind(permits(2, 3, 9)), ErrorKind::Contended, "one too many before it");
+    let two = engine.restore(&[permits(5, 2, 5)]).unwrap();
+    assert_eq!(engine.record(&three)[0].mode, Mode::Permit { take: 3, of: 5 });
+    engine.release(three).block().unwrap();
+    engine.release(two).block().unwrap();
+    let until = clock.now().after(Duration::from_secs(1));
+    engine.restore_reservation("k", Mode::Permit { take: 4, of: 5 }, token(6), until).unwrap();
+    assert_eq!(kind(permits(7, 2, 5)), ErrorKind::Contended);
+    assert!(engine.restore(&[permits(7, 1, 5)]).is_ok());
 }
 
 #[test]

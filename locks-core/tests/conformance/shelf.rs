@@ -132,7 +132,7 @@ impl State {
             return Err(LockError::new(ErrorKind::PermitsMismatch, key));
         }
         let conflicts = |grant: &&Grant| match mode {
-            Mode::Permit { of } => grants.len() >= of as usize,
+            Mode::Permit { of, .. } => grants.len() >= of as usize,
             _ => mode == Mode::Exclusive || grant.holder.mode == Mode::Exclusive,
         };
         Ok(grants.iter().filter(conflicts).collect())
@@ -207,7 +207,7 @@ impl Claiming {
         let in_the_way = state.in_the_way(&self.key, self.options.mode)?;
         let due = |grant: &&Grant| grant.due(self.options.steal_after?);
         let excess = match self.options.mode {
-            Mode::Permit { of } => (in_the_way.len() + 1).saturating_sub(of as usize),
+            Mode::Permit { of, .. } => (in_the_way.len() + 1).saturating_sub(of as usize),
             Mode::Exclusive | Mode::Shared => in_the_way.len(),
         };
         let victims = in_the_way.iter().filter_map(|grant| Some((due(grant)?, grant.turn)));

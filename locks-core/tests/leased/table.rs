@@ -339,7 +339,7 @@ fn is_permit(mode: Mode) -> bool {
 }
 
 fn room(mode: Mode) -> usize {
-    if let Mode::Permit { of } = mode { of as usize } else { 1 }
+    if let Mode::Permit { of, .. } = mode { of as usize } else { 1 }
 }
 
 /// The moment so long before.

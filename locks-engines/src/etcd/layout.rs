@@ -178,7 +178,7 @@ mod tests {
     fn ranges_hold_what_is_in_the_way() {
         let layout = Layout::new("ns");
         let entry = |kind, mode| layout.entry("k", kind, mode, AcquisitionId::new(7));
-        let modes = [Mode::Exclusive, Mode::Permit { of: 3 }, Mode::Shared];
+        let modes = [Mode::Exclusive, Mode::Permit { take: 1, of: 3 }, Mode::Shared];
         for (mode, unshared) in modes.into_iter().zip([true, true, false]) {
             for kind in [Kind::Hold, Kind::Reservation, Kind::Place] {
                 let entry = entry(kind, mode);

@@ -46,7 +46,7 @@ fn number(mode: Mode) -> i64 {
     match mode {
         Mode::Exclusive => 0,
         Mode::Shared => -1,
-        Mode::Permit { of } => of.into(),
+        Mode::Permit { of, .. } => of.into(),
     }
 }
 
@@ -82,7 +82,7 @@ impl Record {
         let mode = match next()?.parse().ok()? {
             0_i64 => Mode::Exclusive,
             -1 => Mode::Shared,
-            of => Mode::Permit { of: of.try_into().ok()? },
+            of => Mode::Permit { take: 1, of: of.try_into().ok()? },
         };
         Some(Self {
             mode,
@@ -194,7 +194,7 @@ mod tests {
 
     fn record() -> Record {
         Record {
-            mode: Mode::Permit { of: 3 },
+            mode: Mode::Permit { take: 1, of: 3 },
             ttl: 10,
             term: 4,
             since: 5_000_000,
@@ -211,7 +211,7 @@ mod tests {
 
     #[test]
     fn a_record_reads_as_it_was_written() {
-        for mode in [Mode::Exclusive, Mode::Shared, Mode::Permit { of: 7 }] {
+        for mode in [Mode::Exclusive, Mode::Shared, Mode::Permit { take: 1, of: 7 }] {
             let record = Record { mode, note: String::new(), ..record() };
             assert_eq!(Record::read(&record.write()), Some(record));
         }

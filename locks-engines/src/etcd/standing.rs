@@ -229,7 +229,7 @@ impl Standing {
             live.iter().copied().filter(|hold| conflicts(mode_of(hold))).collect();
         let used = live.len();
         let need = match asker.mode {
-            Mode::Permit { of } => (used + 1).saturating_sub(of as usize),
+            Mode::Permit { of, .. } => (used + 1).saturating_sub(of as usize),
             _ => way.len(),
         };
         let over = || over.iter().map(|hold| (*hold).clone()).collect();
@@ -263,7 +263,7 @@ impl Standing {
         let can_go = |place: &Place| match place.entry.record.mode {
             Mode::Exclusive => used == 0,
             Mode::Shared => live.iter().all(|hold| mode_of(hold) == Mode::Shared),
-            Mode::Permit { of } => used < of as usize,
+            Mode::Permit { of, .. } => used < of as usize,
         };
         let head_is_absent = queue.first().is_some_and(|first| {
             asker.is_fair && can_go(first) && asker.idle >= first.entry.record.absent_after()
@@ -291,9 +291,9 @@ impl Standing {
         let blocks = |(before, place): (usize, &&Place)| match asker.mode {
             Mode::Shared => place.entry.record.mode != Mode::Shared,
             Mode::Exclusive => true,
-            Mode::Permit { of } => {
+            Mode::Permit { of, .. } => {
                 let theirs = match place.entry.record.mode {
-                    Mode::Permit { of } => of as usize,
+                    Mode::Permit { of, .. } => of as usize,
                     _ => 0,
                 };
                 used + before + 2 > of as usize || used + before + 1 > theirs

@@ -114,7 +114,7 @@ impl Parts<'_> {
         let mode = match self.mode {
             0 => Mode::Exclusive,
             -1 => Mode::Shared,
-            of => Mode::Permit { of: of.try_into().map_err(|_| unintelligible())? },
+            of => Mode::Permit { take: 1, of: of.try_into().map_err(|_| unintelligible())? },
         };
         let id = self.id.parse().map_err(|_| unintelligible())?;
         let token = u64::try_from(self.token).map_err(|_| unintelligible())?;

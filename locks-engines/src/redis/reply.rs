@@ -103,7 +103,7 @@ fn entry(value: Value, keys: &[String]) -> Result<LeaseEntry, LockError> {
     let mode = match number(next()?)? {
         0 => Mode::Exclusive,
         -1 => Mode::Shared,
-        of => Mode::Permit { of: of.try_into().map_err(|_| unintelligible())? },
+        of => Mode::Permit { take: 1, of: of.try_into().map_err(|_| unintelligible())? },
     };
     let (age, ends_in) = (micros(next()?)?, micros(next()?)?);
     let mut entry = LeaseEntry::new(key, id, token, ends_in);

@@ -47,7 +47,7 @@ fn mode(mode: Mode) -> i64 {
     match mode {
         Mode::Exclusive => 0,
         Mode::Shared => -1,
-        Mode::Permit { of } => of.into(),
+        Mode::Permit { of, .. } => of.into(),
     }
 }
 

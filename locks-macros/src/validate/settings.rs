@@ -8,12 +8,13 @@ use syn::{Error, Lit, Result, parse_quote};
 use super::{Lock, OnLost, Otherwise, duration, suggestion};
 use crate::parse::{Expression, Setting, Value};
 
-const OPTIONS: [&str; 19] = [
+const OPTIONS: [&str; 20] = [
     "key",
     "wait",
     "steal_after",
     "shared",
     "permits",
+    "take",
     "reentrant",
     "fair",
     "lease",
@@ -59,6 +60,7 @@ pub(super) fn apply(settings: Vec<Setting>, lock: &mut Lock) -> Result<()> {
             lock.krate = Some(parse_quote!(#path));
         }
     }
+    check_take(&settings)?;
     for Setting { name, value } in settings {
         if given.contains(&name) {
             return Err(Error::new(name.span(), format!("`{name}` is given twice")));
@@ -72,6 +74,34 @@ pub(super) fn apply(settings: Vec<Setting>, lock: &mut Lock) -> Result<()> {
         }
         apply_one(&name, value, lock)?;
         given.push(name);
+    }
+    Ok(())
+}
+
+/// No more permits are acquired than there are.
+fn check_take(settings: &[Setting]) -> Result<()> {
+    let find = |option| settings.iter().find(|setting| setting.name == option);
+    let Some(take) = find("take") else { return Ok(()) };
+    let Some(permits) = find("permits") else {
+        let why = "`take` says how many permits to acquire: say with `permits` how many there are, as in \
+                   `permits = 5, take = 2`";
+        return Err(Error::new(take.name.span(), why));
+    };
+    let number = |setting: &Setting| match &setting.value {
+        Some(Value::Expr(value)) => match value.literal() {
+            Some(Lit::Int(number)) => number.base10_parse::<u32>().ok(),
+            _ => None,
+        },
+        _ => None,
+    };
+    if let (Some(count), Some(of)) = (number(take), number(permits))
+        && count > of
+        && of > 0
+    {
+        let why = format!(
+            "`take = {count}` asks for more permits than there are with `permits = {of}`: it would wait for ever"
+        );
+        return Err(Error::new(take.name.span(), why));
     }
     Ok(())
 }
@@ -137,9 +167,9 @@ fn apply_value(name: &Ident, value: Expression, lock: &mut Lock) -> Result<()> {
                 None => computed(&value),
             }
         }
-        "permits" => {
+        "permits" | "take" => {
             lock.plain = false;
-            permits(&value)?
+            count(&option, &value)?
         }
         "fair" => match value.literal() {
             Some(Lit::Bool(_)) | None => computed(&value),
@@ -228,28 +258,31 @@ fn duration_of(option: &str, literal: &Lit, lock: &Lock) -> Result<TokenStream> 
     Ok(quote_spanned!(span=> #private::Duration::new(#secs, #nanos)))
 }
 
-fn permits(value: &Expression) -> Result<TokenStream> {
+fn count(option: &str, value: &Expression) -> Result<TokenStream> {
+    let takes = |span| Error::new(span, takes_a_count(option));
     let number = match value.literal() {
         Some(Lit::Int(number)) => number,
         None if !value.is_negative() => return Ok(computed(value)),
-        Some(other) if !value.is_negative() => return Err(ill_typed("permits", &other)),
-        _ => return Err(Error::new(value.span(), PERMITS)),
+        Some(other) if !value.is_negative() => return Err(ill_typed(option, &other)),
+        _ => return Err(takes(value.span())),
     };
     if value.is_negative() || !matches!(number.suffix(), "" | "u32") {
-        return Err(Error::new(value.span(), PERMITS));
+        return Err(takes(value.span()));
     }
     match number.base10_parse::<u32>() {
         Ok(0) => {
-            let none = "`permits = 0` would let nobody in: give at least 1";
+            let would = if option == "permits" { "let nobody in" } else { "acquire nothing" };
+            let none = format!("`{option} = 0` would {would}: give at least 1");
             Err(Error::new(number.span(), none))
         }
         Ok(_) => Ok(computed(value)),
-        Err(_) => Err(Error::new(number.span(), PERMITS)),
+        Err(_) => Err(takes(number.span())),
     }
 }
 
-const PERMITS: &str =
-    "`permits` takes a whole number from 1 to 4294967295, or an expression of type `u32`";
+fn takes_a_count(option: &str) -> String {
+    format!("`{option}` takes a whole number from 1 to 4294967295, or an expression of type `u32`")
+}
 
 fn guard(value: &Expression) -> Result<Ident> {
     value.name().ok_or_else(|| {
@@ -272,7 +305,7 @@ fn word(option: &str, value: &Expression, allowed: &[&str]) -> Result<String> {
 fn ill_typed(option: &str, literal: &Lit) -> Error {
     let takes = match option {
         "wait" => "`true`, `false`, a duration such as `\"2s\"` or an expression of either type",
-        "permits" => return Error::new(literal.span(), PERMITS),
+        "permits" | "take" => return Error::new(literal.span(), takes_a_count(option)),
         "label" => "a text or an expression of type `&str`, `String` or `Arc<str>`",
         "shared_owner" => "an expression of type `SharedOwner` or `Option<SharedOwner>`",
         "fair" => "`true`, `false` or an expression of type `bool`",
@@ -311,6 +344,7 @@ fn elsewhere(name: &str) -> Option<&'static str> {
         "ttl" | "expires" | "expire" => "lease",
         "default" | "fallback" | "or_else" => "otherwise",
         "max" | "concurrency" => "permits",
+        "acquire_many" | "weight" | "count" => "take",
         "steal" | "stale_after" | "takeover" | "take_over" => "steal_after",
         "recursive" => "reentrant",
         "owner" => "shared_owner",
@@ -324,6 +358,7 @@ fn example(option: &str) -> &'static str {
         "wait" => "wait = false",
         "steal_after" => "steal_after = \"5s\"",
         "permits" => "permits = 5",
+        "take" => "take = 2",
         "fair" => "fair = true",
         "lease" => "lease = \"30s\"",
         "hold_at_least" => "hold_at_least = \"1m\"",

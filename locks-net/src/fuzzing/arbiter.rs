@@ -204,7 +204,7 @@ impl Client {
         options.mode = match how % 4 {
             0 | 1 => Mode::Exclusive,
             2 => Mode::Shared,
-            _ => Mode::Permit { of: 2 },
+            _ => Mode::Permit { take: 1 + u32::from(times >> 4 & 1), of: 2 },
         };
         options.wait = match how / 4 % 3 {
             0 => Some(Wait::Forever),

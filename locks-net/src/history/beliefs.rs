@@ -60,12 +60,13 @@ impl Checker {
     fn count_permits(&self, key: &str, mut holders: Vec<Id>) -> Result<(), String> {
         let token = |it: &Id| self.givens.get(it).map(|given| given.token);
         holders.sort_by_key(token);
+        let mut taken = 0;
         for (before, it) in holders.iter().enumerate() {
-            if let Mode::Permit { of } = self.asks[it].mode
-                && before >= of as usize
-            {
-                let right = &holders[..before];
-                return Err(format!("{it:?} has one of {of} permits of `{key}`, beside {right:?}"));
+            let Mode::Permit { take, of } = self.asks[it].mode else { continue };
+            taken += u64::from(take);
+            if taken > of.into() {
+                let (mode, right) = (self.asks[it].mode, &holders[..before]);
+                return Err(format!("{it:?} has {mode} of `{key}`, beside {right:?}"));
             }
         }
         Ok(())

@@ -80,8 +80,11 @@ impl Checker {
             greatest = greatest.max(*token);
             if let Some(reserved) = self.books.reserved.get_mut(key) {
                 reserved.retain(|reserved| reserved.until > at);
+                let units =
+                    |mode| if let Mode::Permit { take, .. } = mode { take.into() } else { 0 };
+                let taken = reserved.iter().map(|own| units(own.mode)).sum::<u64>() + units(mode);
                 let conflicts = |own| match mode {
-                    Mode::Permit { of } => !shares(own, mode) || reserved.len() >= of as usize,
+                    Mode::Permit { of, .. } => !shares(own, mode) || taken > of.into(),
                     Mode::Shared | Mode::Exclusive => !shares(own, mode),
                 };
                 if let Some(own) = reserved.iter().find(|own| conflicts(own.mode) && !nested) {

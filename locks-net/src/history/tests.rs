@@ -124,7 +124,7 @@ fn c1_readers_do_not_exclude_each_other_but_a_writer() {
 fn c16_one_permit_too_many_is_found() {
     let mut told = told();
     for client in [1, 2, 3] {
-        told.asked(id(client, 1), |ask| ask.mode = Mode::Permit { of: 2 });
+        told.asked(id(client, 1), |ask| ask.mode = Mode::Permit { take: 1, of: 2 });
         told.given(id(client, 1), client.into()).granted(id(client, 1), client.into());
     }
     told.is_wrong("one of 2 permits");
@@ -137,7 +137,9 @@ fn c16_each_permit_obeys_the_number_that_it_was_asked_for() {
         let mut told = told();
         let number = |client| if client == 3 { last } else { client };
         for client in [1, 2, 3] {
-            told.asked(id(client, 1), |ask| ask.mode = Mode::Permit { of: number(client) });
+            told.asked(id(client, 1), |ask| {
+                ask.mode = Mode::Permit { take: 1, of: number(client) }
+            });
             told.given(id(client, 1), client.into());
         }
         for client in [2, 3, 1] {

@@ -312,8 +312,9 @@ fn write_mode(to: &mut Writer<'_>, mode: Mode) {
     match mode {
         Mode::Exclusive => to.u8(0),
         Mode::Shared => to.u8(1),
-        Mode::Permit { of } => {
+        Mode::Permit { take, of } => {
             to.u8(2);
+            to.u32(take);
             to.u32(of);
         }
     }
@@ -323,7 +324,7 @@ fn read_mode(from: &mut Reader<'_>) -> Read<Mode> {
     match from.u8()? {
         0 => Ok(Mode::Exclusive),
         1 => Ok(Mode::Shared),
-        2 => Ok(Mode::Permit { of: from.u32()? }),
+        2 => Ok(Mode::Permit { take: from.u32()?, of: from.u32()? }),
         _ => Err("there is no such mode"),
     }
 }

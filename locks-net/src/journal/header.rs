@@ -4,7 +4,7 @@ use super::fields::{Read, Reader, Writer};
 
 const MAGIC: &[u8; 8] = b"locksjnl";
 /// That of the records. What comes before them is the same in all versions to come (N11).
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// Why records of another version are not read.
 pub(super) const ANOTHER_VERSION: &str = "of another version of `locks`";

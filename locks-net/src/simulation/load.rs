@@ -38,7 +38,10 @@ pub(super) fn ask(plan: &Plan, random: &mut Random, around: &Around<'_>) -> (Box
     } else if random.percent(15) {
         keys.push("permits".to_owned());
         options.mode = if random.percent(95) {
-            Mode::Permit { of: *random.pick(&[1, 2, 2, 2, 4]).unwrap_or(&2) }
+            let of = *random.pick(&[1, 2, 2, 2, 4]).unwrap_or(&2);
+            let take =
+                if random.percent(30) { random.within(1..u64::from(of) + 1) as u32 } else { 1 };
+            Mode::Permit { take, of }
         } else {
             Mode::Exclusive
         };

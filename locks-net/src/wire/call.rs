@@ -6,7 +6,9 @@ use std::time::Duration;
 use locks_core::{Mode, Options, Query, Reserve, SharedOwner, Wait, Within};
 
 use super::bytes::{Put, Reader};
-use super::info::{MAX_NAME, MAX_SITE, MAX_TEXT, put_own, put_text, take_own, take_permits};
+use super::info::{
+    MAX_NAME, MAX_SITE, MAX_TEXT, put_own, put_permits, put_text, take_own, take_permits,
+};
 use super::{Acquire, Call, MAX_WITHIN, Malformed, Publish};
 
 impl Call {
@@ -173,8 +175,8 @@ impl Acquire {
         if let Some(Wait::AtMost(limit)) = options.wait {
             out.duration(limit);
         }
-        if let Mode::Permit { of } = options.mode {
-            out.u32(of);
+        if let Mode::Permit { take, of } = options.mode {
+            put_permits(out, take, of);
         }
         let Options { steal_after, lease, hold_at_least, hold_at_most, .. } = *options;
         for duration in [steal_after, lease, hold_at_least, hold_at_most].into_iter().flatten() {

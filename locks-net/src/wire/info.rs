@@ -20,9 +20,9 @@ pub(super) fn put_mode(out: &mut Vec<u8>, mode: Mode) {
     match mode {
         Mode::Exclusive => out.u8(1),
         Mode::Shared => out.u8(2),
-        Mode::Permit { of } => {
+        Mode::Permit { take, of } => {
             out.u8(3);
-            out.u32(of);
+            put_permits(out, take, of);
         }
     }
 }
@@ -36,10 +36,17 @@ pub(super) fn take_mode(from: &mut Reader<'_>) -> Result<Mode, Malformed> {
     }
 }
 
+pub(super) fn put_permits(out: &mut Vec<u8>, take: u32, of: u32) {
+    out.u32(take);
+    out.u32(of);
+}
+
 pub(super) fn take_permits(from: &mut Reader<'_>) -> Result<Mode, Malformed> {
-    match from.u32()? {
-        0 => Err(Malformed("one of 0 permits")),
-        of => Ok(Mode::Permit { of }),
+    let (take, of) = (from.u32()?, from.u32()?);
+    match take {
+        0 => Err(Malformed("no permits")),
+        take if take > of => Err(Malformed("more permits than there are")),
+        take => Ok(Mode::Permit { take, of }),
     }
 }
 

@@ -71,8 +71,13 @@ impl State {
             Mode::Permit { .. } if self.has(Defect::DeadlockByAllPermits) => {
                 holders.is_empty() || holders.iter().any(frees)
             }
-            Mode::Permit { of } if !self.has(Defect::DeadlockByOnePermit) => {
-                holders.iter().filter(|holder| !frees(holder)).count() < of as usize
+            Mode::Permit { take, of } if !self.has(Defect::DeadlockByOnePermit) => {
+                let stuck = holders.iter().filter(|holder| !frees(holder));
+                let permits = |holder: &&Ask| match self.has(Defect::DeadlockByHolders) {
+                    true => 1,
+                    false => self.permits(holder.options.mode),
+                };
+                stuck.map(permits).sum::<u64>() + u64::from(take) <= of.into()
             }
             _ => holders.iter().all(frees),
         };

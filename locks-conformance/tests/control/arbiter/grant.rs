@@ -12,7 +12,7 @@ impl State {
     pub(super) fn refusal(&self, ask: &Ask) -> Result<(), LockError> {
         for key in &ask.keys {
             let agrees = |mode: Mode| match (mode, ask.options.mode) {
-                (Mode::Permit { of }, Mode::Permit { of: mine }) => {
+                (Mode::Permit { of, .. }, Mode::Permit { of: mine, .. }) => {
                     of == mine || !self.has(Defect::PermitsAgree)
                 }
                 (Mode::Permit { .. }, _) | (_, Mode::Permit { .. }) => false,
@@ -76,16 +76,16 @@ impl State {
         }
         let others = self.occupants(key).filter(|holder| holder.id != ask.id);
         let others = others.filter(|holder| !(self.nests(ask) && self.is_own(ask, holder)));
-        if let Mode::Permit { of } = ask.options.mode {
+        if let Mode::Permit { of, .. } = ask.options.mode {
             let others = Vec::from_iter(others);
-            let reserved = self.reserved.iter().filter(|reserved| reserved.key == key).count();
             let of = match (self.defect, others.first().map(|first| first.options.mode)) {
-                (Some(Defect::PermitsOfTheFirst), Some(Mode::Permit { of })) => of,
+                (Some(Defect::PermitsOfTheFirst), Some(Mode::Permit { of, .. })) => of,
                 (Some(Defect::OnePermitTooMany), _) => of.saturating_add(1),
                 _ => of,
             };
-            let taken = others.len() + reserved;
-            return if taken >= of as usize { others } else { Vec::new() };
+            let held = others.iter().map(|other| self.permits(other.options.mode)).sum::<u64>();
+            let wanted = held + self.reserved_permits(key) + self.permits(ask.options.mode);
+            return if wanted > of.into() { others } else { Vec::new() };
         }
         let mode = ask.options.mode;
         others
@@ -104,9 +104,10 @@ impl State {
     fn is_reserved(&self, ask: &Ask, key: &str) -> bool {
         let mut reserved = self.reserved.iter().filter(|reserved| reserved.key == key);
         match ask.options.mode {
-            Mode::Permit { of } => {
-                let held = self.occupants(key).count();
-                reserved.count() > 0 && held + self.reserved_permits(key) >= of as usize
+            Mode::Permit { of, .. } => {
+                let held = self.occupants(key).map(|held| self.permits(held.options.mode));
+                let wanted = held.sum::<u64>() + self.permits(ask.options.mode);
+                reserved.count() > 0 && wanted + self.reserved_permits(key) > of.into()
             }
             _ => reserved.any(|reserved| {
                 !(self.has(Defect::AtLeastFreeForOwner) && reserved.owner == ask.caller.owner)
@@ -114,8 +115,21 @@ impl State {
         }
     }
 
-    fn reserved_permits(&self, key: &str) -> usize {
-        self.reserved.iter().filter(|reserved| reserved.key == key).count()
+    fn reserved_permits(&self, key: &str) -> u64 {
+        let reserved = self.reserved.iter().filter(|reserved| reserved.key == key);
+        let permits = reserved.map(|reserved| match self.has(Defect::ReservesOnePermit) {
+            true => 1,
+            false => self.permits(reserved.mode),
+        });
+        permits.sum()
+    }
+
+    /// How many permits it is that are asked for or held.
+    pub(super) fn permits(&self, mode: Mode) -> u64 {
+        match mode {
+            Mode::Permit { take, .. } if !self.has(Defect::TakesOnePermit) => take.into(),
+            _ => 1,
+        }
     }
 
     /// The waiters that this one may not overtake.
@@ -129,6 +143,10 @@ impl State {
         let before = |first: &Ask| match self.defect {
             Some(Defect::LastComeFirstServed) => first.id > ask.id,
             Some(Defect::ReadersOvertake) => first.options.mode == Mode::Shared,
+            Some(Defect::LightOvertakesHeavy) => {
+                let [first_takes, takes] = [first, ask].map(|one| self.permits(one.options.mode));
+                first.id < ask.id && first_takes <= takes
+            }
             Some(Defect::WritersOvertake) => first.options.mode == Mode::Exclusive,
             _ => first.id < ask.id || self.is_upgrade(first, key),
         };
@@ -268,20 +286,33 @@ impl State {
             return false;
         }
         let due = |victim: &&Ask| self.is_stealable(victim, key, age);
-        if let Mode::Permit { of } = ask.options.mode {
-            let taken = victims.len() + self.reserved_permits(key);
+        if let Mode::Permit { of, .. } = ask.options.mode {
+            let permits = |asks: &[&Ask]| {
+                asks.iter().map(|held| self.permits(held.options.mode)).sum::<u64>()
+            };
+            let wanted = permits(&victims) + self.reserved_permits(key) + permits(&[ask]);
             let excess = match self.has(Defect::StealsOnePermit) {
                 true => 1,
-                false => (taken + 1).saturating_sub(of as usize),
+                false => wanted.saturating_sub(of.into()),
             };
             victims.retain(due);
             victims.sort_by_key(|victim| victim.held().map(|held| held.since));
             if self.has(Defect::StealsYoungestPermit) {
                 victims.reverse();
             }
-            victims.truncate(excess);
-            if victims.len() < excess {
+            let enough = |victims: &[&Ask]| match self.has(Defect::StealsAsManyHolds) {
+                true => victims.len() as u64 >= excess,
+                false => permits(victims) >= excess,
+            };
+            let Some(fewest) = (0..=victims.len()).find(|count| enough(&victims[..*count])) else {
                 return false;
+            };
+            victims.truncate(fewest);
+            for at in (0..fewest).rev() {
+                let spared = victims.remove(at);
+                if !enough(&victims) || self.has(Defect::RobsInVain) {
+                    victims.insert(at, spared);
+                }
             }
         } else if self.is_reserved(ask, key) || !victims.iter().all(due) {
             if self.has(Defect::StealsTheOldOnly) {

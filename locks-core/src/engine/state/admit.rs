@@ -38,7 +38,8 @@ impl State {
         if !self.agrees_with(ask.mode) {
             return Answer::Refused(Refusal::PermitsMismatch);
         }
-        let own = self.holds.iter().position(|hold| hold.is_own(&ask.caller));
+        let is_own = |hold: &HoldEntry| hold.is_own(&ask.caller) && !ask.mode.exceeds(hold.mode);
+        let own = self.holds.iter().position(is_own);
         if let Some(index) = own
             && let Some(again) = self.ask_again(index, ask)
         {
@@ -167,9 +168,11 @@ impl State {
         Grant { token, level: 0 }
     }
 
-    /// Lets the caller into its own hold; the token stays that of the guard around it (C7).
+    /// Lets the caller into its own hold; the token stays that of the guard around it (C7), and the
+    /// permits those of the hold (C16).
     pub(super) fn nest(&mut self, index: usize, ask: &KeyRequest) -> Grant {
-        self.nest_as(index, ask.mode, &ask.caller)
+        let mode = if ask.mode.takes_permits() { self.holds[index].mode } else { ask.mode };
+        self.nest_as(index, mode, &ask.caller)
     }
 
     fn nest_as(&mut self, index: usize, mode: Mode, caller: &Caller) -> Grant {

@@ -1,4 +1,5 @@
 use super::ask::{BARGE_WINDOW, KeyRequest};
+use super::hold::HoldEntry;
 use super::queue::{QueueEntry, QueuePosition};
 use super::{Grant, State, Units};
 use crate::Mode;
@@ -94,7 +95,9 @@ impl State {
         self.queue.iter().filter(|(_, entry)| entry.waiter.ask.reentrant).find_map(
             |(place, entry)| {
                 let ask = &entry.waiter.ask;
-                let own = self.holds.iter().position(|hold| hold.lets_in(&ask.caller))?;
+                let opens =
+                    |hold: &HoldEntry| hold.lets_in(&ask.caller) && !ask.mode.exceeds(hold.mode);
+                let own = self.holds.iter().position(opens)?;
                 let needs_upgrade = ask.mode.outranks(self.holds[own].mode);
                 let alone = self.used() == self.holds[own].mode.units();
                 (!needs_upgrade || alone).then_some((place, own))

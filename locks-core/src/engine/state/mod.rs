@@ -42,7 +42,7 @@ use crate::request::FastHolder;
 use crate::{LostCause, Mode, OwnerId, Token};
 
 /// All units of a lock; an exclusive hold takes them all, a shared one takes one. For a request for
-/// one of `n` permits the key has `n` units (C16).
+/// some of `n` permits the key has `n` units (C16).
 pub(super) const LOCK_UNITS: u64 = u64::MAX;
 
 /// Above all tokens, and below the end of what a slot's word has room for.
@@ -51,8 +51,8 @@ pub(super) const PROVISIONAL: u64 = crate::token::END;
 /// The state of one key.
 ///
 /// * S1: `holds` and `reserved` are all permits or all locks. Of locks the units together are at
-///   most [`LOCK_UNITS`]; of permits, in the order of their tokens, none has more before it than its
-///   own number lets in.
+///   most [`LOCK_UNITS`]; of permits, in the order of their tokens, none has together with those
+///   before it more than its own number.
 /// * S2: an exclusive hold is alone.
 /// * S3: `token` is the greatest token granted for the key so far. A hold that the upstream has not
 ///   granted yet has a name of its own instead, above [`PROVISIONAL`].
@@ -340,20 +340,23 @@ pub(in crate::engine) trait Units {
     fn takes_permits(self) -> bool;
     /// Exclusive above the others.
     fn outranks(self, other: Mode) -> bool;
+    /// More permits than the other.
+    fn exceeds(self, other: Mode) -> bool;
 }
 
 impl Units for Mode {
     fn units(self) -> u64 {
         match self {
             Mode::Exclusive => LOCK_UNITS,
-            Mode::Shared | Mode::Permit { .. } => 1,
+            Mode::Shared => 1,
+            Mode::Permit { take, .. } => take.into(),
         }
     }
 
     fn capacity(self) -> u64 {
         match self {
             Mode::Exclusive | Mode::Shared => LOCK_UNITS,
-            Mode::Permit { of } => of.into(),
+            Mode::Permit { of, .. } => of.into(),
         }
     }
 
@@ -363,6 +366,10 @@ impl Units for Mode {
 
     fn outranks(self, other: Mode) -> bool {
         matches!((self, other), (Mode::Exclusive, Mode::Shared))
+    }
+
+    fn exceeds(self, other: Mode) -> bool {
+        self.takes_permits() && self.units() > other.units()
     }
 }
 

@@ -104,7 +104,11 @@ impl State {
             let reserved = self.reserved.iter().map(|left| (left.token, left.mode));
             let mut permits = Vec::from_iter(holds.chain(reserved).chain([(token, mode)]));
             permits.sort_unstable_by_key(|(token, _)| *token);
-            permits.iter().zip(0..).all(|((_, mode), before)| before < mode.capacity())
+            let mut used = 0;
+            permits.iter().all(|(_, mode)| {
+                used += mode.units();
+                used <= mode.capacity()
+            })
         } else {
             self.fits(mode)
         };

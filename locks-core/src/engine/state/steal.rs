@@ -9,6 +9,14 @@ use super::{Grant, PROVISIONAL, State, Units};
 use crate::clock::Moment;
 use crate::{HolderInfo, LostCause, Mode, Token};
 
+/// A hold that a permit could be stolen from, in the order in which that is done.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Victim {
+    due: Moment,
+    token: Token,
+    units: u64,
+}
+
 impl State {
     /// When `ask` may steal what is in its way (C6). `None`: it does not, or nothing is, or not
     /// as things are.
@@ -59,8 +67,7 @@ impl State {
 
     fn victims(&self, ask: &KeyRequest) -> SmallVec<[Token; 1]> {
         if ask.mode.takes_permits() {
-            let oldest = self.oldest(ask).into_iter().map(|(_, token)| token);
-            return oldest.take(self.excess(ask.mode)).collect();
+            return self.permit_victims(ask);
         }
         let victims = self.holds.iter().filter(|hold| self.is_in_the_way(hold, ask));
         victims.map(|hold| hold.token).collect()
@@ -77,30 +84,66 @@ impl State {
     /// The earliest moment at which so many holds are due that the request fits without them, beside
     /// what is reserved then.
     fn permits_due(&self, ask: &KeyRequest) -> Option<Moment> {
-        let excess = self.excess(ask.mode);
         let oldest = self.oldest(ask);
-        let mut ends = self.reserved.iter().map(|left| left.until).collect::<SmallVec<[_; 4]>>();
+        let ends = self.reserved.iter().map(|left| (left.until, left.mode.units()));
+        let mut ends = ends.collect::<SmallVec<[_; 4]>>();
         ends.sort_unstable();
-        let due = |ended: usize| {
-            let victims = excess.checked_sub(ended)?;
-            let (due, _) = oldest.get(victims.checked_sub(1)?)?;
-            Some(ended.checked_sub(1).map_or(*due, |last| ends[last].max(*due)))
-        };
-        (0..=ends.len()).filter_map(due).min()
+        let (mut excess, mut ended) = (self.excess(ask.mode), None);
+        let mut earliest = None;
+        for end in ends.into_iter().map(Some).chain([None]) {
+            // Where nothing is too much any more, there is nothing to steal.
+            let victims = if excess == 0 { None } else { fewest(&oldest, excess) };
+            let due = victims.and_then(<[Victim]>::last).map(|last| ended.max(Some(last.due)));
+            earliest = [earliest, due.flatten()].into_iter().flatten().min();
+            if let Some((until, units)) = end {
+                (excess, ended) = (excess.saturating_sub(units), Some(until));
+            }
+        }
+        earliest
     }
 
-    /// How many permits there are too many for this one to be granted beside them.
-    fn excess(&self, mode: Mode) -> usize {
-        let wanted = self.used().saturating_add(mode.units());
-        usize::try_from(wanted.saturating_sub(mode.capacity())).unwrap_or(usize::MAX)
+    /// Those of the oldest that have to go. Nobody is robbed in vain: of those that do not, the
+    /// youngest are spared first.
+    fn permit_victims(&self, ask: &KeyRequest) -> SmallVec<[Token; 1]> {
+        let (excess, oldest) = (self.excess(ask.mode), self.oldest(ask));
+        let victims = fewest(&oldest, excess).unwrap_or_default();
+        let freed = victims.iter().map(|victim| victim.units).sum::<u64>();
+        let mut spare = freed.saturating_sub(excess);
+        let mut tokens = SmallVec::new();
+        for victim in victims.iter().rev() {
+            if victim.units <= spare {
+                spare -= victim.units;
+            } else {
+                tokens.push(victim.token);
+            }
+        }
+        tokens.reverse();
+        tokens
+    }
+
+    /// How many permits there are too many for these to be granted beside them.
+    fn excess(&self, mode: Mode) -> u64 {
+        self.used().saturating_add(mode.units()).saturating_sub(mode.capacity())
     }
 
     /// The holds that `ask` can steal, by when that comes due.
-    fn oldest(&self, ask: &KeyRequest) -> SmallVec<[(Moment, Token); 4]> {
+    fn oldest(&self, ask: &KeyRequest) -> SmallVec<[Victim; 4]> {
         let age = ask.steal_after.unwrap_or_default();
-        let due = |hold: &HoldEntry| Some((hold.due(age)?, hold.token));
-        let mut oldest = self.holds.iter().filter_map(due).collect::<SmallVec<_>>();
+        let victim = |hold: &HoldEntry| {
+            Some(Victim { due: hold.due(age)?, token: hold.token, units: hold.mode.units() })
+        };
+        let mut oldest = self.holds.iter().filter_map(victim).collect::<SmallVec<_>>();
         oldest.sort_unstable();
         oldest
     }
+}
+
+/// The first of the victims, as many as it takes to free so many units; `None`: all are not enough.
+fn fewest(oldest: &[Victim], excess: u64) -> Option<&[Victim]> {
+    let mut freed = 0;
+    let last = oldest.iter().position(|victim| {
+        freed += victim.units;
+        freed >= excess
+    });
+    Some(&oldest[..=last?])
 }

@@ -330,7 +330,11 @@ impl Arbiter {
 
     /// Lets a request into the hold of its owner; only an upgrade is a new grant (C7).
     fn enter(&mut self, request: usize, hold: usize) {
-        let want = self.wants[request];
+        let mut want = self.wants[request];
+        if is_permit(want.mode) {
+            // It has no others than the hold around it.
+            want.mode = self.keys[want.key].holds[hold].mode();
+        }
         let key = &mut self.keys[want.key];
         let grant = if key.needs_upgrade(hold, &want) {
             self.grants += 1;

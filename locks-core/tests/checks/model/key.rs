@@ -90,6 +90,11 @@ pub(super) fn is_permit(mode: Mode) -> bool {
     matches!(mode, Mode::Permit { .. })
 }
 
+/// How many permits it has.
+pub(super) fn permits(mode: Mode) -> u32 {
+    if let Mode::Permit { take, .. } = mode { take } else { 0 }
+}
+
 impl Hold {
     pub(super) fn mode(&self) -> Mode {
         let modes = || self.guards.iter().map(|guard| guard.want.mode);
@@ -123,7 +128,7 @@ impl Key {
         match mode {
             Mode::Exclusive => taken().next().is_none(),
             Mode::Shared => taken().all(|mode| mode == Mode::Shared),
-            Mode::Permit { of } => taken().count() < of as usize,
+            Mode::Permit { take, of } => taken().map(permits).sum::<u32>() + take <= of,
         }
     }
 
@@ -133,7 +138,11 @@ impl Key {
 
     /// The hold that the request nests in, if it does.
     pub(super) fn nest(&self, want: &Want) -> Option<usize> {
-        let own = self.holds.iter().position(|hold| hold.is_own(want.owner))?;
+        // One that wants more permits than its owner has there wants others.
+        let own = |hold: &Hold| {
+            hold.is_own(want.owner) && permits(want.mode) <= permits(hold.mode()).max(1)
+        };
+        let own = self.holds.iter().position(own)?;
         (want.reentrant && self.holds[own].is_open_to(want.owner)).then_some(own)
     }
 
@@ -162,8 +171,8 @@ impl Key {
     /// Who would be robbed, and when that is due (C6).
     pub(super) fn victims(&self, want: &Want) -> Option<(Time, Vec<usize>)> {
         let age = want.steal_after?;
-        if let Mode::Permit { of } = want.mode {
-            return self.permit_victims(age, of as usize);
+        if let Mode::Permit { take, of } = want.mode {
+            return self.permit_victims(age, take, of);
         }
         let all = self.in_the_way(want);
         let latest = all.iter().map(|at| self.holds[*at].due(age)).max()?;
@@ -172,8 +181,9 @@ impl Key {
     }
 
     /// Of all moments at which something is due or a reservation ends: the first at which the
-    /// holds that are due by then are enough, and the oldest of those, as many as it takes (C16).
-    fn permit_victims(&self, age: Time, of: usize) -> Option<(Time, Vec<usize>)> {
+    /// holds that are due by then are enough, and the oldest of those, as many as it takes, but for
+    /// those without which there would be enough as well, the youngest first (C16).
+    fn permit_victims(&self, age: Time, take: u32, of: u32) -> Option<(Time, Vec<usize>)> {
         let mut oldest = (0..self.holds.len()).collect::<Vec<_>>();
         oldest.sort_by_key(|at| self.holds[*at].due(age));
         let dues = oldest.iter().map(|at| self.holds[*at].due(age));
@@ -181,10 +191,23 @@ impl Key {
             dues.chain(self.reserved.iter().map(|left| left.until)).collect::<Vec<_>>();
         moments.sort_unstable();
         moments.into_iter().find_map(|moment| {
-            let reserved = self.reserved.iter().filter(|left| left.until > moment).count();
-            let excess = (self.holds.len() + reserved + 1).saturating_sub(of);
+            let reserved = self.reserved.iter().filter(|left| left.until > moment);
+            let reserved = reserved.map(|left| permits(left.mode)).sum::<u32>();
+            let has = |at: &usize| permits(self.holds[*at].mode());
+            let stays = |gone: &[usize]| {
+                let stay = (0..self.holds.len()).filter(|at| !gone.contains(at));
+                stay.map(|at| has(&at)).sum::<u32>() + reserved + take <= of
+            };
             let due = oldest.iter().filter(|at| self.holds[**at].due(age) <= moment).count();
-            (excess > 0 && due >= excess).then(|| (moment, oldest[..excess].to_vec()))
+            let enough = (0..=due).find(|count| stays(&oldest[..*count]))?;
+            let mut victims = oldest[..enough].to_vec();
+            for at in (0..enough).rev() {
+                let spared = victims.remove(at);
+                if !stays(&victims) {
+                    victims.insert(at, spared);
+                }
+            }
+            (!victims.is_empty()).then_some((moment, victims))
         })
     }
 }

@@ -36,7 +36,9 @@ fn time() -> impl Strategy<Value = Time> {
 fn mode(key: usize) -> BoxedStrategy<Mode> {
     let shared = prop_oneof![Just(Mode::Exclusive), Just(Mode::Shared)];
     let permits = prop_oneof![
-        9 => (1..=4_u32).prop_map(|of| Mode::Permit { of }),
+        6 => (1..=4_u32).prop_map(|of| Mode::Permit { take: 1, of }),
+        3 => (1..=4_u32, 1..=4_u32)
+            .prop_map(|(one, other)| Mode::Permit { take: one.min(other), of: one.max(other) }),
         1 => Just(Mode::Exclusive),
     ];
     if key == 2 { permits.boxed() } else { shared.boxed() }

@@ -109,7 +109,9 @@ impl Run {
         lock = match want.mode {
             Mode::Exclusive => lock,
             Mode::Shared => lock.shared(),
-            Mode::Permit { of } => lock.permits(of),
+            // Said in either order.
+            Mode::Permit { take, of } if of % 2 == 0 => lock.permits(of).take(take),
+            Mode::Permit { take, of } => lock.take(take).permits(of),
         };
         lock = match want.wait {
             None => lock,

@@ -22,7 +22,7 @@ fn c13_an_arbiter_that_goes_leaves_nothing_of_its_engine() {
     one.ask(&mut world, "plain", |ask| ask.options.reentrant = true);
     one.ask(&mut world, "bounded", |ask| ask.options.hold_at_most = Some(60 * SECOND));
     one.ask(&mut world, "at least", |ask| ask.options.hold_at_least = Some(60 * SECOND));
-    one.ask(&mut world, "of two", |ask| ask.options.mode = Mode::Permit { of: 2 });
+    one.ask(&mut world, "of two", |ask| ask.options.mode = Mode::Permit { take: 1, of: 2 });
     one.ask(&mut world, "a", |ask| ask.keys = vec!["a".into(), "b".into()]);
     for least in [SECOND, 60 * SECOND] {
         let key = format!("reserved for {least:?}");

@@ -32,7 +32,7 @@ fn n12_each_end_of_a_request_is_counted_once_and_as_what_it_was() {
     assert!(!world.arbiter.release_for_operator("k", token).unwrap());
     // Shared, a permit; both end with their process.
     two.ask(&mut world, "s", |ask| ask.options.mode = Mode::Shared);
-    two.ask(&mut world, "p", |ask| ask.options.mode = Mode::Permit { of: 2 });
+    two.ask(&mut world, "p", |ask| ask.options.mode = Mode::Permit { take: 1, of: 2 });
     world.arbiter.process_ended(two.opened.realm);
 
     let figures = world.arbiter.observe(false).figures;

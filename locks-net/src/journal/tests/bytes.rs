@@ -79,7 +79,7 @@ proptest! {
 #[test]
 fn n4_every_record_is_read_as_it_was_written() {
     let mut all = member("ä/b", 1 << 40);
-    all.mode = Mode::Permit { of: u32::MAX };
+    all.mode = Mode::Permit { take: u32::MAX, of: u32::MAX };
     (all.reserved_until, all.ends_at) = (Some(at(u64::MAX)), Some(at(0)));
     let mut none = member("c", u64::MAX);
     (none.owner, none.site, none.since) = (None, None, None);

@@ -116,7 +116,7 @@ impl Historian {
     }
 
     fn member(&self, key: &str, b: usize) -> Member {
-        let mode = [Mode::Exclusive, Mode::Shared, Mode::Permit { of: 3 }][b % 3];
+        let mode = [Mode::Exclusive, Mode::Shared, Mode::Permit { take: 2, of: 3 }][b % 3];
         let since = (!b.is_multiple_of(5)).then_some(at(self.now));
         let reserved_until = (b.is_multiple_of(2)).then_some(at(self.now + b as u64 % 100));
         let site = (b.is_multiple_of(4)).then(|| "src/é.rs:1".to_owned());

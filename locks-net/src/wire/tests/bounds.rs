@@ -29,7 +29,7 @@ fn party() -> ProcessInfo {
 }
 
 fn holder() -> HolderInfo {
-    let mut holder = HolderInfo::new(Mode::Permit { of: 9 });
+    let mut holder = HolderInfo::new(Mode::Permit { take: 1, of: 9 });
     holder.token = Some(Token::new(8));
     holder.owner = Some(OwnerId::from(7).in_realm(6));
     (holder.who, holder.party, holder.age) = (Some(long()), party(), Some(Duration::MAX));
@@ -37,7 +37,7 @@ fn holder() -> HolderInfo {
 }
 
 fn waiter() -> WaiterInfo {
-    let mut waiter = WaiterInfo::new(Mode::Permit { of: 9 }, Duration::MAX);
+    let mut waiter = WaiterInfo::new(Mode::Permit { take: 9, of: 9 }, Duration::MAX);
     waiter.owner = Some(OwnerId::from(7).in_realm(6));
     (waiter.who, waiter.party) = (Some(long()), party());
     waiter
@@ -197,7 +197,7 @@ fn c11_keys_are_refused_that_are_not_ascending() {
 #[test]
 fn c16_no_permits_at_all_are_refused() {
     let mut acquire = plain("k");
-    acquire.options.mode = Mode::Permit { of: 0 };
+    acquire.options.mode = Mode::Permit { take: 1, of: 0 };
     assert!(Call::parse(&Call::Acquire(Box::new(acquire)).bytes()).is_err());
 }
 

@@ -32,7 +32,8 @@ fn key() -> impl Strategy<Value = String> {
 }
 
 fn mode() -> impl Strategy<Value = Mode> {
-    let permit = (1..=u32::MAX).prop_map(|of| Mode::Permit { of });
+    let permit = (1..=u32::MAX, 1..=u32::MAX)
+        .prop_map(|(a, b)| Mode::Permit { take: a.min(b), of: a.max(b) });
     prop_oneof![Just(Mode::Exclusive), Just(Mode::Shared), permit]
 }
 

@@ -1,0 +1,6 @@
+#[locks::lock("user", take = 3)]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}
