@@ -381,9 +381,9 @@ impl Engine {
         if !self.granted(hold) {
             return;
         }
-        for hold in hold.slots().iter().filter(|hold| hold.level == 0) {
+        for hold in hold.slots() {
             // One that is lost reserves nothing.
-            let _ = self.core.with_hold(hold, |entry| entry.is_done = true);
+            let _ = self.core.with_hold(hold, |entry| entry.mark_done(hold.level, hold.token));
         }
     }
 

@@ -369,3 +369,28 @@ fn c14_a_mark_is_put_back_and_counts_for_a_release_alone() {
         assert_eq!(next.is_ok(), lost);
     }
 }
+
+#[test]
+fn c14_the_mark_of_the_outermost_guard_that_is_left_counts() {
+    for outer_goes_first in [false, true] {
+        let (engine, ..) = engine();
+        let once = |options: &mut Options| {
+            options.hold_at_least = Some(SECOND * 60);
+            options.reserve = locks_core::Reserve::IfDone;
+            options.reentrant = true;
+        };
+        let outer = take(&engine, &["k"], 1, once);
+        let inner = take(&engine, &["k"], 1, once);
+        if outer_goes_first {
+            engine.release(outer).block().unwrap();
+            engine.mark_done(&inner);
+            engine.release(inner).block().unwrap();
+        } else {
+            engine.mark_done(&inner);
+            engine.release(inner).block().unwrap();
+            engine.release(outer).block().unwrap();
+        }
+        let next = ask(&engine, &["k"], 2, |options| options.wait = Some(Wait::Try));
+        assert_eq!(next.is_err(), outer_goes_first);
+    }
+}

@@ -169,13 +169,13 @@ impl Ledger {
     }
 
     fn done(&mut self, realm: u32, request: u64) -> Result<(), &'static str> {
-        let number = self.number(realm, request)?;
-        let Some(guard) = number.and_then(|number| self.guards.get(&number)) else { return Ok(()) };
-        // Of a nest only the outermost guard's counts.
-        for member in guard.members.iter().filter(|member| !member.nested) {
+        let Some(number) = self.number(realm, request)? else { return Ok(()) };
+        let Some(guard) = self.guards.get(&number) else { return Ok(()) };
+        for member in &guard.members {
             let holds = self.holds.get_mut(&member.key);
             if let Some(held) = holds.and_then(|holds| holds.get_mut(&member.outer)) {
-                held.is_done = true;
+                // Of a nest the guard counts that is outermost among those left, also after a compaction.
+                held.is_done |= held.guards.first() == Some(&number);
             }
         }
         Ok(())

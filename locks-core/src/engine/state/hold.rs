@@ -36,7 +36,7 @@ pub(in crate::engine) struct HoldEntry {
     pub(in crate::engine) reserved_until: Option<Moment>,
     /// Whether it is reserved only if it was done, and whether it was (C14).
     pub(super) if_done: bool,
-    pub(in crate::engine) is_done: bool,
+    pub(super) is_done: bool,
     /// When the arbiter ends it (C14).
     pub(in crate::engine) ends_at: Option<Moment>,
     /// Whom it was stolen from.
@@ -359,6 +359,11 @@ impl HoldEntry {
         let modes = self.levels.iter().map(|level| level.mode);
         let strongest = modes.reduce(|a, b| if b.outranks(a) { b } else { a });
         self.mode = strongest.unwrap_or(self.mode);
+    }
+
+    /// Of a nest the guard counts that is outermost among those left (C14).
+    pub(in crate::engine) fn mark_done(&mut self, level: u32, token: Token) {
+        self.is_done |= self.position(level, token) == Some(0);
     }
 
     pub(super) fn position(&self, level: u32, token: Token) -> Option<usize> {

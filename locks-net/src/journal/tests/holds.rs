@@ -50,6 +50,28 @@ fn c14_what_was_done_and_then_lost_is_not_reserved_in_a_snapshot_either() {
     }
 }
 
+/// What is left of a nest begins with the first guard that is left, also where that is written anew.
+#[test]
+fn c14_the_mark_of_the_outermost_guard_that_is_left_counts() {
+    let begun = || Member { if_done: true, ..until(100, member("a", 7)) };
+    let nest = |rest: &[Record]| {
+        let within = Member { if_done: true, ..nested("a", 7, Mode::Exclusive) };
+        let records = [grant(1, 1, [begun()]), grant(1, 2, [within])];
+        after(records.into_iter().chain(rest.iter().cloned()))
+    };
+    let done = Record::Done { realm: 1, request: 2 };
+    for (first, count) in [(None, 0), (Some(released(1, 1, 40)), 1)] {
+        let mut long = nest(first.as_slice());
+        let mut short = ledger(long.records(at(0)));
+        for ledger in [&mut long, &mut short] {
+            ledger.apply(done.clone()).unwrap();
+            ledger.apply(released(1, 2, 50)).unwrap();
+            ledger.apply(released(1, 1, 60)).unwrap();
+            assert_eq!(reserved(ledger).len(), count, "{first:?}");
+        }
+    }
+}
+
 #[test]
 fn c14_a_nest_whose_outer_guard_goes_first_is_one_hold_until_the_last() {
     let begun = [
