@@ -38,11 +38,11 @@ pub enum Mode {
     Shared,
     /// Permits, up to a number of them ([C16](crate::contract#c16-permits)).
     Permit {
-        /// How many permits the one hold has: 1, unless [`take`](crate::LockBuilder::take) asked for
+        /// The number of permits of this hold: 1, unless [`take`](crate::LockBuilder::take) asked for
         /// more.
         take: u32,
-        /// The request is granted while no more than this are held together with its own. Each
-        /// request has a number of its own.
+        /// The number of permits there are, by this request's count: it is granted if no more are
+        /// held, its own included.
         of: u32,
     },
 }
@@ -149,19 +149,20 @@ impl Options {
     fn refuse(&self) -> LockError {
         let why = match self.mode {
             Mode::Permit { of: 0, .. } if !self.mixed => {
-                "`permits(0)`, and `take` without `permits`, would let nobody in: say with `permits` how \
-                 many there are, at least 1"
+                "there are no permits to acquire: give `permits` at least 1, also beside `take`"
                     .to_owned()
             }
             Mode::Permit { take: 0, .. } if !self.mixed => {
                 "`take(0)` would acquire nothing: give at least 1".to_owned()
             }
             Mode::Permit { take, of } if !self.mixed => format!(
-                "`take({take})` asks for more permits than there are with `permits({of})`: it would \
-                 wait for ever"
+                "`take({take})` asks for more permits than `permits({of})` has: take at most {of}, or \
+                 raise `permits`"
             ),
-            _ => "`shared` and `permits` exclude each other: a permit is shared with the other permits"
-                .to_owned(),
+            _ => {
+                "`shared` excludes `permits` and `take`: a permit is shared with the other permits"
+                    .to_owned()
+            }
         };
         LockError::new(ErrorKind::PermitsMismatch, "").with_message(why)
     }

@@ -417,7 +417,7 @@ fn c11_two_threads_with_the_same_keys() {
     });
 }
 
-/// Under the explorer all keys are of one shard, whose resident is there for one of them at a time;
+/// Under the explorer all keys are of one shard, whose inline slot is there for one of them at a time;
 /// this one is too long for it.
 const LONG: &str = "a key that is too long to find room in an inline slot: more than 56 bytes";
 

@@ -59,13 +59,13 @@ pub(super) fn arguments(command: Command, under: &Under) -> Command {
             .value_name("N")
             .value_parser(value_parser!(u32).range(1..))
             .conflicts_with("shared")
-            .help("Let up to N hold the lock at a time; the same N for all who use the key"),
+            .help("Let up to N hold the lock at a time; each request obeys its own N"),
         Arg::new("take")
             .long("take")
             .value_name("N")
             .value_parser(value_parser!(u32).range(1..))
             .requires("permits")
-            .help("Take so many of the permits at once"),
+            .help("Acquire N of the permits at once, all or none [default: 1]"),
         flag("fair").help("Overtake nobody who waits already"),
         duration("steal-after").help("Take the lock from a holder that has had it for longer than this"),
         duration("hold-at-least").help(format!("Keep the lock for at least this long, also if {what} ends sooner")),
@@ -125,6 +125,12 @@ impl LockArgs {
             None if matches.get_flag("shared") => Mode::Shared,
             None => Mode::Exclusive,
         };
+        if let Mode::Permit { take, of } = options.mode
+            && take > of
+        {
+            let why = format!("`--take {take}` is more than `--permits {of}`: give at most {of}");
+            return Err(Failure::new(why));
+        }
         options.fair = matches.get_flag("fair").then_some(true);
         options.steal_after = matches.remove_one("steal-after");
         options.hold_at_least = matches.remove_one("hold-at-least");

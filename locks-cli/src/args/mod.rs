@@ -195,6 +195,8 @@ mod tests {
             (&["run", "--timeout", "5", "a", "--", "b"], "as in `500ms`"),
             (&["run", "--shared", "--permits", "3", "a", "--", "b"], "cannot be used with"),
             (&["run", "--permits", "0", "a", "--", "b"], "0"),
+            (&["run", "--permits", "2", "--take", "3", "a", "--", "b"], "give at most 2"),
+            (&["run", "--take", "3", "a", "--", "b"], "--permits"),
             (&["run", "-E", "256", "a", "--", "b"], "256"),
             (&["run", "--steel-after", "1s", "a", "--", "b"], "--steal-after"),
             (&["list"], "list"),

@@ -179,7 +179,7 @@ impl<'k> LockBuilder<'k> {
 
     /// Acquires a shared lock: any number of shared holders at a time, but no exclusive one.
     ///
-    /// Together with [`permits`](Self::permits) the acquisition fails with
+    /// Together with [`permits`](Self::permits) or [`take`](Self::take) the acquisition fails with
     /// [`PermitsMismatch`](crate::ErrorKind::PermitsMismatch).
     ///
     /// # Examples
@@ -223,12 +223,12 @@ impl<'k> LockBuilder<'k> {
     /// Acquires `count` of the [`permits`](Self::permits) at once, for one guard, as a semaphore's
     /// `acquire_many` does.
     ///
-    /// The request is granted while the permits of the key that are held, with these, are no more
-    /// than its own number: all of them or none. It waits in its place of the queue, so that smaller
-    /// requests behind it do not starve it, and the guard gives all of them back at once
-    /// ([C16](crate::contract#c16-permits)). A [re-entrant](Self::reentrant) request nests in a hold
-    /// of its owner that has as many permits, which keeps what it has until its last guard is gone;
-    /// where there is none it acquires permits of its own.
+    /// The request is granted, all or none, once the permits held and these together are no more than
+    /// its own `permits`. It keeps its place in the queue, so smaller requests behind it do not starve
+    /// it. The guard returns all of them at once ([C16](crate::contract#c16-permits)). A
+    /// [re-entrant](Self::reentrant) request nests in a hold of its owner that has at least as many
+    /// permits, and that hold keeps its own number until its last guard is gone; otherwise the request
+    /// acquires permits of its own.
     ///
     /// The acquisition fails with [`PermitsMismatch`](crate::ErrorKind::PermitsMismatch) if `count`
     /// is 0 or more than there are permits, or without `permits`, and with
@@ -251,7 +251,7 @@ impl<'k> LockBuilder<'k> {
         self
     }
 
-    /// How many permits are asked for, and of how many: one of none, until that is said.
+    /// Returns the number to acquire and the number there are; (1, 0) if neither was set.
     #[inline]
     fn permits_so_far(&mut self) -> (u32, u32) {
         self.options.mixed |= matches!(self.options.mode, Mode::Shared);

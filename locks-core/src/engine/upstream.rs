@@ -46,8 +46,8 @@ pub trait Upstream: Send + Sync + 'static {
     /// As [`claim`](Self::claim), about the key that is in the way.
     fn claim_set<'a>(&'a self, claim: ClaimSet<'a>) -> Op<'a, UpstreamGrant>;
 
-    /// The keys of a request that this grant is [part](Claim::part_of_set) of are all there: its token
-    /// becomes the greater one that the whole has, and age and bounds count from now
+    /// Completes a grant that is [part](Claim::part_of_set) of a set, once all its keys are granted: its
+    /// token becomes the set's, the greatest, and age and bounds count from now
     /// ([C11](crate::contract#c11-several-keys)).
     ///
     /// All later tokens of the key are above that one. The grant keeps its `id` and is called by the
@@ -198,7 +198,7 @@ pub struct UpstreamEnd {
 }
 
 impl UpstreamEnd {
-    /// Of a grant that nobody has had, and so has done nothing under.
+    /// Marks the end of a grant that no one has held.
     pub(super) const UNHELD: Self = Self { next: None, reserves: false };
 }
 

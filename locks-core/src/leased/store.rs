@@ -43,9 +43,9 @@ use crate::{BackendInfo, Op, Query};
 ///    its way, and is placed when it is refused. A place ends when it is granted, ended, or not
 ///    asked for again in time. When a hold or a place ends, when one is granted that others fit
 ///    beside, and when a claim is refused although the key is free, those whose turn it is are
-///    called ([`wakes`](Self::wakes)); one that is called and does not claim within a moment
-///    (250 ms, and on a slow link as much longer as that takes) loses its place, so that a dead
-///    client delays the others no longer than that.
+///    called ([`wakes`](Self::wakes)); one that is called and does not claim within 250 ms loses its
+///    place, so that a dead client delays the others no longer. A store may add time for a slow link:
+///    ours add twice the answer time, at most 5 s.
 /// 8. **Bounded.** A step answers, or fails, in bounded time. One that can block (a file, a
 ///    synchronous driver) may answer [`Op::Now`], but then the thread that polls is held up for as
 ///    long: keep it to the milliseconds of one transaction, and give the driver a time-out.
@@ -176,8 +176,8 @@ pub trait LeaseStore: Send + Sync + 'static {
     fn claim<'a>(&'a self, claim: &'a LeaseClaim) -> Op<'a, Claimed>;
 
     /// Lets leases run for their whole length again, from now; answers in the same order. Each
-    /// renewal is atomic for all of its keys; the batch need not be. One that could not be carried
-    /// out is [`Unknown`](Renewed::Unknown), so that it costs the others nothing.
+    /// renewal is atomic for all of its keys; the batch need not be. If one of them fails, its answer
+    /// is [`Unknown`](Renewed::Unknown) and the others keep theirs.
     ///
     /// # Errors
     /// Those of the contract's ninth point, for the whole batch.
@@ -211,9 +211,9 @@ pub trait LeaseStore: Send + Sync + 'static {
         false
     }
 
-    /// Returns the leases that this store takes, which a request that asks for one out of range is told.
-    /// The adapter takes 300 ms to a day; what is out of the store's own range is refused by the
-    /// [claim](Self::claim), which may say why. Any unless it says otherwise.
+    /// Returns the range of leases that this store takes, for the error of a request outside the
+    /// adapter's 300 ms to a day. A lease within that and outside the store's range is refused by
+    /// [`claim`](Self::claim). Any, unless overridden.
     fn leases(&self) -> RangeInclusive<Duration> {
         Duration::ZERO..=Duration::MAX
     }

@@ -99,7 +99,7 @@ fn check_take(settings: &[Setting]) -> Result<()> {
         && of > 0
     {
         let why = format!(
-            "`take = {count}` asks for more permits than there are with `permits = {of}`: it would wait for ever"
+            "`take = {count}` asks for more permits than `permits = {of}` has: take at most {of}, or raise `permits`"
         );
         return Err(Error::new(take.name.span(), why));
     }

@@ -81,7 +81,7 @@ impl ReadyQueue {
         self.lock().admission.take()
     }
 
-    /// What has ready since this was asked last, put into `ready`. From now on until
+    /// Takes what has become ready since the last call, into `ready`. From now on until
     /// [`rest`](Self::rest) nobody wakes the task.
     pub(super) fn take_ready(&self, ready: &mut Vec<Arc<ReadySource>>) {
         ready.clear();

@@ -168,7 +168,7 @@ impl Slot {
         }
     }
 
-    /// That of a [`InlineSlot`](super::inline_slot::InlineSlot).
+    /// That of an [`InlineSlot`](super::inline_slot::InlineSlot).
     pub(in crate::engine) fn inline(shard: u8, barges: bool) -> Self {
         Self::new(shard, Token::new(0), if barges { RESIDENT | BARGES } else { RESIDENT })
     }

@@ -271,7 +271,7 @@ function fillRow({ line, toggle, cells }, lock) {
   };
   const who = holder ? nameOf(holder) : lock.reserved_ms !== null ? "nobody" : "about to be granted";
   const more = others.length ? `+ ${others.length}` : "";
-  const mode = holder && holder.mode !== "exclusive" ? holder.mode === "permit" ? `permit of ${holder.permits}` : "shared" : "";
+  const mode = holder ? modeOf(holder) : "";
   const state = lock.reserved_ms !== null && !holder ? `reserved for ${lasting(lock.reserved_ms)}` : mode;
   fill(1, JSON.stringify([who, more, state, holder?.pid]), () => [make("span", "cut", make("span", holder ? "" : "none", who),
     holder?.pid ? make("span", "none", ` ${holder.pid}`) : null,
@@ -284,12 +284,18 @@ function fillRow({ line, toggle, cells }, lock) {
   fill(5, waits.length ? lasting(Math.max(...waits)) : "", () => [waits.length ? lasting(Math.max(...waits)) : make("span", "none", "–")]);
 }
 
+function modeOf(each) {
+  if (each.mode === "exclusive") return "";
+  if (each.mode !== "permit") return each.mode;
+  return each.take > 1 ? `${each.take} of ${each.permits} permits` : `permit of ${each.permits}`;
+}
+
 // Of a crowd the first are shown.
 const SHOWN = 20;
 
 function fillDetail({ inside }, lock) {
   const item = (kind, role, each, time, act) => {
-    const details = [each.mode === "exclusive" ? "" : each.mode, each.site, each.command, each.token_text && `token ${each.token_text}`];
+    const details = [modeOf(each), each.site, each.command, each.token_text && `token ${each.token_text}`];
     return make("li", kind, make("span", "role", role),
       make("span", "who", make("span", "name", nameOf(each)), make("span", "more", restOf(each))), make("span", "lasting", time),
       make("span", "details more mono", details.filter(Boolean).map(shown).join(" · ")), act);
