@@ -10,7 +10,7 @@ use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use locks_core::{Alarm, Backend, CancelToken, Clock, Engine, ManualClock, Moment};
+use locks_core::{Alarm, Backend, CancelToken, Clock, Engine, LockBuilder, ManualClock, Moment};
 
 #[cfg(feature = "tracing")]
 use crate::listens::warnings;
@@ -65,19 +65,24 @@ fn asks(backend: &Backend) -> (Waker, std::sync::mpsc::Receiver<usize>) {
 
 #[test]
 fn c5_a_waker_can_ask_the_engine_that_wakes_it() {
-    ends("a waker that asks", || {
-        let backend = Backend::new(Engine::new());
-        let held = backend.named("k").acquire().unwrap();
-        let (waker, answers) = asks(&backend);
-        let mut waiting = Box::pin(backend.named("k").fair(true).acquire_async());
-        assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
-        drop(waker);
-        drop(held);
-        answers.try_recv().expect("it was woken by the release");
-        // What is left of the waker went with the wake-up.
-        answers.try_recv().expect("it was dropped");
-        drop(waiting);
-    });
+    let ways: [fn(LockBuilder<'static>) -> LockBuilder<'static>; 2] =
+        // The other one has an alarm set as well, with its grant.
+        [|lock| lock, |lock| lock.hold_at_most(Duration::from_secs(60))];
+    for way in ways {
+        ends("a waker that asks", move || {
+            let backend = Backend::new(Engine::new());
+            let held = backend.named("k").acquire().unwrap();
+            let (waker, answers) = asks(&backend);
+            let mut waiting = Box::pin(way(backend.named("k").fair(true)).acquire_async());
+            assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            drop(waker);
+            drop(held);
+            answers.try_recv().expect("it was woken by the release");
+            // What is left of the waker went with the wake-up.
+            answers.try_recv().expect("it was dropped");
+            drop(waiting);
+        });
+    }
 }
 
 #[test]

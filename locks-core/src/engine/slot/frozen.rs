@@ -69,7 +69,7 @@ impl<'a> Frozen<'a> {
 
     fn close(&mut self, confirm: Option<UpstreamGrant>) -> Option<Op<'static, ()>> {
         let mut calls = Calls::default();
-        let (mut confirmed, mut late) = (None, Vec::new());
+        let (mut confirmed, mut late) = (None, (Vec::new(), Vec::new()));
         while let Some(mut guard) = self.state.take() {
             let state = guard.as_mut().expect(PRESENT);
             let Effects { waker, discarded, more } = std::mem::take(&mut state.effects);
@@ -79,7 +79,7 @@ impl<'a> Frozen<'a> {
                 let key = Box::<str>::from(self.slot.key());
                 self.slot.thaw(guard);
                 let on_errand = OnErrand::new();
-                let More { ended, draws, wakers, lost, broken, discarded } =
+                let More { ended, draws, wakers, lost, broken, discarded: late_discarded } =
                     *more.unwrap_or_default();
                 let mut errands = Errands { ended: ended.len(), ..Errands::default() };
                 for (grant, reserves) in ended {
@@ -105,19 +105,22 @@ impl<'a> Frozen<'a> {
                     calls.make(|| self.core.end_sets(broken));
                 }
                 // Who is woken may ask for the key at once, on this thread.
-                late.push((wakers, discarded));
+                late.0.extend(wakers);
+                late.1.extend(late_discarded);
+                late.0.extend(waker);
+                late.1.extend(discarded);
                 drop(on_errand);
+                // It may have the mutex again.
                 self.come_back(errands, &mut calls);
             } else {
                 self.slot.thaw(guard);
+                waker.into_iter().for_each(|waker| calls.wake(waker));
+                discarded.into_iter().for_each(|waker| calls.discard(waker));
             }
-            waker.into_iter().for_each(|waker| calls.wake(waker));
-            discarded.into_iter().for_each(|waker| calls.discard(waker));
         }
-        for (wakers, discarded) in late {
-            wakers.into_iter().for_each(|waker| calls.wake(waker));
-            discarded.into_iter().for_each(|waker| calls.discard(waker));
-        }
+        let (wakers, discarded) = late;
+        wakers.into_iter().for_each(|waker| calls.wake(waker));
+        discarded.into_iter().for_each(|waker| calls.discard(waker));
         calls.end();
         confirmed
     }
