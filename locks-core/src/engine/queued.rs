@@ -313,7 +313,7 @@ impl Queued {
         if let QueuedStage::Placed(waiter, _) = &self.stage {
             let ask = KeyRequest { requested_at: Some(waiter.since), ..waiter.ask.clone() };
             self.stage = QueuedStage::Asking(Waiter::new(ask));
-            self.edge = None;
+            (self.edge, self.sees_errand_out) = (None, false);
         }
         None
     }
@@ -327,8 +327,11 @@ impl Queued {
                     Stepped::Refused(error) => return Err(error),
                     Stepped::Waiting => {}
                 }
-                let deadline = self.deadline.filter(|_| !self.sees_errand_out);
-                let until = [deadline, self.due()].into_iter().flatten().min();
+                // Who sees an errand out is late already, and woken.
+                let until = match self.sees_errand_out {
+                    true => None,
+                    false => [self.deadline, self.due()].into_iter().flatten().min(),
+                };
                 let limit = until.map(|until| self.slot.core().clock.sleep_until(until));
                 if limit == Some(None) {
                     self.set_alarm(parker.waker());
@@ -347,7 +350,7 @@ impl Queued {
 
     /// Has the task woken at the deadline.
     fn set_alarm(&mut self, waker: &Waker) {
-        let Some(deadline) = self.deadline else { return };
+        let Some(deadline) = self.deadline.filter(|_| !self.sees_errand_out) else { return };
         if self.alarm.as_ref().is_none_or(|alarm| !alarm.1.will_wake(waker)) {
             let alarm = self.slot.core().clock.wake_at(deadline, waker.clone());
             self.alarm = Some(Box::new((alarm, waker.clone())));

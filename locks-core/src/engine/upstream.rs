@@ -66,7 +66,8 @@ pub trait Upstream: Send + Sync + 'static {
     /// Where the operation is dropped, [`end`](Self::end) follows.
     fn complete(&self, key: &str, grant: UpstreamGrant, completion: Completion) -> Op<'static, ()>;
 
-    /// Ends a grant that was released, stolen by a local thief, evicted or given up.
+    /// Ends a grant that was released, stolen by a local thief, evicted or given up. It does not wait for a
+    /// thread that calls the engine: requests for the key wait until it returns.
     ///
     /// # Errors
     /// `Lost` if it had been taken away before, and whatever keeps the upstream from confirming.
