@@ -279,7 +279,8 @@ impl<'a> Search<'a> {
         if hold.ends_at.is_none() {
             // A waiter that may nest waits for the guards inside its own only, or for a provisional hold to become a
             // grant (C9).
-            let nests = waiter.map(|waiter| &waiter.ask).filter(|ask| ask.reentrant);
+            let nests = waiter.map(|waiter| &waiter.ask);
+            let nests = nests.filter(|ask| ask.reentrant && !ask.mode.exceeds(hold.mode));
             let nests = nests.map(|ask| &ask.caller).filter(|caller| !hold.lets_in(caller));
             let is_own = |owner| nests.is_some_and(|caller| caller.counts_as(owner));
             let levels = hold.levels.iter().filter(|level| !is_own(level.owner));

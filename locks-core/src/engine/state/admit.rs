@@ -39,7 +39,9 @@ impl State {
             return Answer::Refused(Refusal::PermitsMismatch);
         }
         let is_own = |hold: &HoldEntry| hold.is_own(&ask.caller) && !ask.mode.exceeds(hold.mode);
-        let own = self.holds.iter().position(is_own);
+        // One that lets it in by now, if there is one.
+        let open = self.holds.iter().position(|hold| is_own(hold) && hold.lets_in(&ask.caller));
+        let own = open.or_else(|| self.holds.iter().position(is_own));
         if let Some(index) = own
             && let Some(again) = self.ask_again(index, ask)
         {
