@@ -77,7 +77,7 @@ pub trait LockBackend: Send + Sync + 'static {
 
     /// Notes that what was done under the hold has succeeded: a reservation that depends on it
     /// ([`Reserve::IfDone`](crate::Reserve::IfDone)) stays once the hold is released ([C14](crate::contract#c14-bounds-of-a-hold)). In a nest only
-    /// the mark of the outermost guard that is left counts. Without effect on other holds, and on one that is lost.
+    /// the mark of a guard counts that is the outermost left when it is released. Without effect on other holds, and on one that is lost.
     fn mark_done(&self, hold: &Hold);
 
     /// Returns the holds that this one has been [stolen](crate::LockBuilder::steal_after) from, as they were ([C6](crate::contract#c6-stealing));

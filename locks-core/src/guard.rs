@@ -262,7 +262,7 @@ impl Guard {
     /// The mark goes with the release. At a remote backend a process that ends right after dropping the guard may
     /// take it along: [`release`](Self::release) waits until it has arrived, as the macros do.
     ///
-    /// Of nested guards only the mark of the outermost that is left counts. Without `once_per` it changes nothing.
+    /// The mark of a nested guard counts if it is the outermost left when it is released. Without `once_per` it changes nothing.
     pub fn mark_done(&self) {
         self.owned.mark_done();
     }

@@ -8,7 +8,7 @@ use locks_core::{
     LostCause, ManualClock, Mode, Options, OwnerId, Query, Request, Token, Wait,
 };
 
-use crate::polled::engine;
+use crate::polled::{Polled, engine};
 use crate::table::behind;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -286,7 +286,8 @@ fn c8_what_has_run_out_before_it_is_put_back_is_known_to_be_lost() {
     assert_eq!(copy.live_keys(), 0);
 }
 
-/// In whatever order they come back: what counts is the order of the grants.
+/// In whatever order they come back, and whatever their tokens: it is enough that there is one order of grants
+/// in which each obeyed its own number.
 #[test]
 fn c16_permits_are_put_back_up_to_their_numbers() {
     let (engine, _, clock) = engine();
@@ -294,18 +295,18 @@ fn c16_permits_are_put_back_up_to_their_numbers() {
     let put_back = |(number, of)| engine.restore(&[permit(number, of)]).unwrap();
     let _three = [(9, 4), (3, 1), (5, 2)].map(put_back);
     let kind = |record: HoldRecord| engine.restore(&[record]).unwrap_err().kind();
-    // Too many before it, and one too many before what is there.
-    assert_eq!(kind(permit(10, 3)), ErrorKind::Contended);
-    assert_eq!(kind(permit(2, 9)), ErrorKind::Contended);
-    assert_eq!(kind(permit(4, 9)), ErrorKind::Contended);
-    assert_eq!(kind(permit(5, 9)), ErrorKind::Contended);
+    // The first of one, and the second of two, are there.
+    assert_eq!(kind(permit(10, 1)), ErrorKind::Contended);
+    assert_eq!(kind(permit(2, 1)), ErrorKind::Contended);
+    assert_eq!(kind(permit(4, 2)), ErrorKind::Contended);
+    assert_eq!(kind(permit(5, 9)), ErrorKind::Contended, "the token is there");
     assert_eq!(kind(record("k", 6, Mode::Shared, &clock)), ErrorKind::PermitsMismatch);
     let fourth = put_back((6, 3));
-    assert_eq!(kind(permit(8, 9)), ErrorKind::Contended, "the last of four lets in three");
+    assert_eq!(kind(permit(8, 4)), ErrorKind::Contended, "four are there");
     engine.release(fourth).block().unwrap();
     let until = clock.now().after(Duration::from_secs(1));
     engine.restore_reservation("k", Mode::Permit { take: 1, of: 3 }, token(7), until).unwrap();
-    let refused = engine.restore_reservation("k", Mode::Permit { take: 1, of: 9 }, token(8), until);
+    let refused = engine.restore_reservation("k", Mode::Permit { take: 1, of: 4 }, token(8), until);
     assert_eq!(refused.unwrap_err().kind(), ErrorKind::Contended);
 }
 
@@ -317,7 +318,7 @@ fn c16_holds_of_several_permits_are_put_back_with_all_of_them() {
     let kind = |record: HoldRecord| engine.restore(&[record]).unwrap_err().kind();
     let three = engine.restore(&[permits(3, 3, 5)]).unwrap();
     assert_eq!(kind(permits(5, 3, 5)), ErrorKind::Contended, "one too many after it");
-    assert_eq!(kind(permits(2, 3, 9)), ErrorKind::Contended, "one too many before it");
+    assert_eq!(kind(permits(2, 3, 4)), ErrorKind::Contended, "one too many before it");
     let two = engine.restore(&[permits(5, 2, 5)]).unwrap();
     assert_eq!(engine.record(&three)[0].mode, Mode::Permit { take: 3, of: 5 });
     engine.release(three).block().unwrap();
@@ -381,16 +382,46 @@ fn c14_the_mark_of_the_outermost_guard_that_is_left_counts() {
         };
         let outer = take(&engine, &["k"], 1, once);
         let inner = take(&engine, &["k"], 1, once);
+        engine.mark_done(&inner);
         if outer_goes_first {
             engine.release(outer).block().unwrap();
-            engine.mark_done(&inner);
             engine.release(inner).block().unwrap();
         } else {
-            engine.mark_done(&inner);
             engine.release(inner).block().unwrap();
             engine.release(outer).block().unwrap();
         }
         let next = ask(&engine, &["k"], 2, |options| options.wait = Some(Wait::Try));
         assert_eq!(next.is_err(), outer_goes_first);
+    }
+}
+
+/// A set's token is drawn when all of it is there: its permits were there before others' with lesser ones.
+#[test]
+fn c16_permits_of_a_set_are_put_back_beside_one_that_was_granted_before_its_token() {
+    let permits = |(take, of): (u32, u32)| {
+        move |options: &mut Options| options.mode = Mode::Permit { take, of }
+    };
+    for (first, second) in [((1, 1), (1, 2)), ((2, 2), (1, 3))] {
+        let (engine, backend, clock) = engine();
+        let busy = take(&engine, &["b"], 1, permits(first));
+        let mut set = Polled::waiting(backend.all(["a", "b"]).take(first.0).permits(first.1));
+        let other = take(&engine, &["a"], 3, permits(second));
+        engine.release(busy).block().unwrap();
+        let set = set.granted();
+        let lists = backend.list().unwrap();
+        assert_eq!(lists[0].holders.len(), 2, "{lists:?}");
+        assert!(engine.record(&other)[0].token < set.token());
+        let of_set = |key: &str| {
+            let (take, of) = first;
+            record(key, set.token().get(), Mode::Permit { take, of }, &clock)
+        };
+        for other_first in [true, false] {
+            let copy = fresh(&clock);
+            let mut records = [engine.record(&other), vec![of_set("a"), of_set("b")]];
+            if !other_first {
+                records.reverse();
+            }
+            let _both = records.map(|records| copy.restore(&records).unwrap());
+        }
     }
 }

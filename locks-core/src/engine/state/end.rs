@@ -33,7 +33,7 @@ impl State {
         };
         let mut grant = None;
         let hold = &mut self.holds[index];
-        hold.levels.remove(nested);
+        hold.remove_level(nested);
         if hold.levels.is_empty() {
             let hold = self.holds.remove(index);
             self.reserved.extend(hold.reservation(self.now, true));

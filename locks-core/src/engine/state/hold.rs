@@ -76,13 +76,27 @@ pub(in crate::engine) struct Level {
     pub(super) set: Option<Arc<KeySet>>,
     /// Who was granted it after waiting, and may still have to take it.
     pub(super) pending: Option<Arc<Waiter>>,
+    /// Whether its guard has marked what it did as done.
+    is_done: bool,
 }
 
 impl Level {
     fn of(caller: &Caller, id: u32, token: Token, mode: Mode) -> Self {
         let (owner, runs_as) = (caller.owner, caller.runs_as());
         let (site, party, label) = (caller.site, caller.party.clone(), caller.label.clone());
-        Self { id, token, mode, owner, runs_as, site, party, label, set: None, pending: None }
+        Self {
+            id,
+            token,
+            mode,
+            owner,
+            runs_as,
+            site,
+            party,
+            label,
+            set: None,
+            pending: None,
+            is_done: false,
+        }
     }
 
     /// Of the fast path, before its record has been read.
@@ -90,13 +104,37 @@ impl Level {
         let (owner, runs_as, site, party, label) = (None, None, None, None, None);
         let (set, pending) = (None, None);
         let mode = Mode::Exclusive;
-        Self { id: 0, token, mode, owner, runs_as, site, party, label, set, pending }
+        Self {
+            id: 0,
+            token,
+            mode,
+            owner,
+            runs_as,
+            site,
+            party,
+            label,
+            set,
+            pending,
+            is_done: false,
+        }
     }
 
     fn restored(record: &HoldRecord, id: u32, set: Option<Arc<KeySet>>) -> Self {
         let &HoldRecord { token, mode, owner, runs_as, site, .. } = record;
         let label = record.label.clone();
-        Self { id, token, mode, owner, runs_as, site, party: None, label, set, pending: None }
+        Self {
+            id,
+            token,
+            mode,
+            owner,
+            runs_as,
+            site,
+            party: None,
+            label,
+            set,
+            pending: None,
+            is_done: false,
+        }
     }
 
     /// Takes back a grant that was not taken: there is no guard then.
@@ -208,7 +246,7 @@ impl HoldEntry {
             since: self.since.map(|since| since.after(self.slack)),
             reserved_until: self.reserved_until,
             if_done: self.if_done,
-            is_done: self.is_done,
+            is_done: self.is_done || self.levels[0].is_done,
             ends_at: self.ends_at,
         })
     }
@@ -361,9 +399,16 @@ impl HoldEntry {
         self.mode = strongest.unwrap_or(self.mode);
     }
 
-    /// Of a nest the guard counts that is outermost among those left (C14).
     pub(in crate::engine) fn mark_done(&mut self, level: u32, token: Token) {
-        self.is_done |= self.position(level, token) == Some(0);
+        if let Some(index) = self.position(level, token) {
+            self.levels[index].is_done = true;
+        }
+    }
+
+    /// A guard is given back. Its mark counts if it is the outermost of those left (C14).
+    pub(super) fn remove_level(&mut self, index: usize) {
+        self.is_done |= index == 0 && self.levels[0].is_done;
+        self.levels.remove(index);
     }
 
     pub(super) fn position(&self, level: u32, token: Token) -> Option<usize> {

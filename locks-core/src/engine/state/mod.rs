@@ -51,8 +51,8 @@ pub(super) const PROVISIONAL: u64 = crate::token::END;
 /// The state of one key.
 ///
 /// * S1: `holds` and `reserved` are all permits or all locks. Of locks the units together are at
-///   most [`LOCK_UNITS`]; of permits, in the order of their tokens, none has together with those
-///   before it more than its own number.
+///   most [`LOCK_UNITS`]; of permits there is an order in which none has together with
+///   those before it more than its own number.
 /// * S2: an exclusive hold is alone.
 /// * S3: `token` is the greatest token granted for the key so far. A hold that the upstream has not
 ///   granted yet has a name of its own instead, above [`PROVISIONAL`].

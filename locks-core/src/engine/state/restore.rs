@@ -33,7 +33,7 @@ impl State {
             (true, Some(index)) => self.restore_within(index, record, set)?,
             (false, Some(_)) => return Err(RestoreError::Contended),
             (false, None) => {
-                self.make_room(record.mode, record.outer)?;
+                self.make_room(record.mode)?;
                 let hold = HoldEntry::restored(record, set);
                 let level = hold.innermost().id;
                 // In the order of the grants, although one that has outlived its outermost guard comes
@@ -66,7 +66,7 @@ impl State {
             return Err(RestoreError::NoToken);
         }
         if until > self.now {
-            self.make_room(mode, token)?;
+            self.make_room(mode)?;
             self.reserved.push(Reservation { until, mode, token });
         }
         self.raise_token(token);
@@ -94,18 +94,19 @@ impl State {
         Ok(self.holds[index].nest_restored(record, set))
     }
 
-    /// S1: there is room for what was granted in this mode with this token.
-    fn make_room(&self, mode: Mode, token: Token) -> Result<(), RestoreError> {
+    /// S1: there is room for what was granted in this mode. In ascending order of their own numbers permits
+    /// fit if they do in any, and so in the one that they were granted in.
+    fn make_room(&self, mode: Mode) -> Result<(), RestoreError> {
         if !self.agrees_with(mode) {
             return Err(RestoreError::PermitsMismatch);
         }
         let has_room = if mode.takes_permits() {
-            let holds = self.holds.iter().map(|hold| (hold.token, hold.mode));
-            let reserved = self.reserved.iter().map(|left| (left.token, left.mode));
-            let mut permits = Vec::from_iter(holds.chain(reserved).chain([(token, mode)]));
-            permits.sort_unstable_by_key(|(token, _)| *token);
+            let holds = self.holds.iter().map(|hold| hold.mode);
+            let reserved = self.reserved.iter().map(|left| left.mode);
+            let mut permits = Vec::from_iter(holds.chain(reserved).chain([mode]));
+            permits.sort_unstable_by_key(|mode| mode.capacity());
             let mut used = 0;
-            permits.iter().all(|(_, mode)| {
+            permits.iter().all(|mode| {
                 used += mode.units();
                 used <= mode.capacity()
             })
