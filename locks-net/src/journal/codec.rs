@@ -324,7 +324,10 @@ fn read_mode(from: &mut Reader<'_>) -> Read<Mode> {
     match from.u8()? {
         0 => Ok(Mode::Exclusive),
         1 => Ok(Mode::Shared),
-        2 => Ok(Mode::Permit { take: from.u32()?, of: from.u32()? }),
+        2 => match (from.u32()?, from.u32()?) {
+            (take, of) if (1..=of).contains(&take) => Ok(Mode::Permit { take, of }),
+            _ => Err("there are no such permits"),
+        },
         _ => Err("there is no such mode"),
     }
 }
