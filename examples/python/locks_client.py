@@ -138,7 +138,10 @@ class Reader:
 
     def mode(self):
         kind = self.number("B")
-        return {1: "exclusive", 2: "shared"}.get(kind) or f"permit of {self.number('I')}"
+        if kind < 3:
+            return {1: "exclusive", 2: "shared"}[kind]
+        take, of = self.number("I"), self.number("I")
+        return f"{take} of {of} permits"
 
     def owner(self):
         return self.number("B"), self.number("Q")
@@ -353,13 +356,16 @@ class Client:
         self._thread = threading.Thread(target=self._run, name="locks-client", daemon=True)
         self._thread.start()
 
-    def acquire(self, *keys, timeout=None, shared=False, permits=None, steal_after=None, lease=None, hold_at_most=None):
-        """Acquires all of `keys` together. `timeout`: 0 tries once, None waits for ever."""
+    def acquire(self, *keys, timeout=None, shared=False, permits=None, take=1, steal_after=None, lease=None, hold_at_most=None):
+        """Acquires all of `keys` together. `timeout`: 0 tries once, None waits for ever. `permits`: as many may be
+        held at a time, of which this takes `take`."""
         if self._is_parents():
             raise Unavailable("this client is that of the process that was forked: make another one")
         if not keys or any(not key or "\0" in key or len(key.encode()) > 1024 for key in keys):
             # The server would take it for nonsense, and close the connection.
             raise LockError("InvalidKey", "a key has 1 to 1,024 bytes of UTF-8, and no NUL")
+        if permits is not None and not 1 <= take <= permits or permits is None and take != 1:
+            raise LockError("PermitsMismatch", "`take` is at least 1, and no more than `permits` has")
         thread = struct.pack("<BQ", 1, thread_number())
         given = [(8, steal_after), (9, lease), (11, hold_at_most)]
 
@@ -375,7 +381,7 @@ class Client:
             if wait == 3:
                 parts.append(duration(left))
             if permits:
-                parts.append(struct.pack("<I", permits))
+                parts.append(struct.pack("<II", take, permits))
             parts += [duration(value) for _, value in given if value is not None]
             parts += [thread, b"\x01", thread]
             if waited:

@@ -115,6 +115,18 @@ fn python_and_rust_exclude_each_other_share_wait_and_steal() {
     rust.named("s").wait(false).acquire().unwrap_err();
     drop(shared);
 
+    // Some of the permits, and no more than there are.
+    python.acquire(&["p", "p", "10", "permits=3", "take=2"]);
+    let permit = rust.named("p").permits(3).wait(false).acquire().unwrap();
+    let error = rust.named("p").permits(3).wait(false).acquire().unwrap_err();
+    let modes = Vec::from_iter(error.holders().iter().map(|holder| holder.mode.to_string()));
+    assert_eq!(modes, ["2 of 3 permits", "one of 3 permits"], "{error}");
+    let answer = python.ask(&["acquire", "q", "p", "0", "permits=3"]);
+    assert!(answer.starts_with("Contended `p`: Contended, held by "), "{answer}");
+    let answer = python.ask(&["acquire", "q", "p", "0", "permits=3", "take=4"]);
+    assert!(answer.starts_with("PermitsMismatch "), "{answer}");
+    drop(permit);
+
     // A thread that asks for what it has would wait for ever.
     assert!(python.ask(&["acquire", "b", "k"]).starts_with("Deadlock "));
 

@@ -11,7 +11,8 @@ holds = {}
 
 def acquire(name, key, timeout="", *options):
     named = dict(option.split("=") for option in options)
-    given = {option: float(value) for option, value in named.items() if option != "shared"}
+    number = {"permits": int, "take": int}
+    given = {option: number.get(option, float)(value) for option, value in named.items() if option != "shared"}
     holds[name] = client.acquire(key, timeout=float(timeout) if timeout else None, shared="shared" in named, **given)
     return holds[name].token
 
