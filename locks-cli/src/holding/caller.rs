@@ -43,9 +43,16 @@ pub(crate) async fn is_not_in_the_way(
         let Some((holder, which)) = (match asked.options.mode {
             Mode::Exclusive => around.next(),
             Mode::Shared => around.find(|(holder, _)| !is_shared(holder)),
-            // Others of the permits can become free.
-            Mode::Permit { of, .. } if holders.len() > 1 || of > 1 => None,
-            Mode::Permit { .. } => around.next(),
+            // Those of others can become free.
+            Mode::Permit { take, of } => {
+                let around = Vec::from_iter(around);
+                let units = |holder: &HolderInfo| match holder.mode {
+                    Mode::Permit { take, .. } => u64::from(take),
+                    _ => 0,
+                };
+                let ours: u64 = around.iter().map(|(holder, _)| units(holder)).sum();
+                around.into_iter().next().filter(|_| ours + u64::from(take) > u64::from(of))
+            }
         }) else {
             continue;
         };
