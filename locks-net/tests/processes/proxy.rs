@@ -52,8 +52,8 @@ struct Rules {
     delay: Duration,
     /// All that has gone through.
     passed: [Vec<u8>; 2],
-    /// Sockets of connections that there are.
-    open: Vec<Stream>,
+    /// Sockets of the connections that there are, by the number of each.
+    open: Vec<(usize, Stream)>,
     connections: usize,
 }
 
@@ -139,7 +139,7 @@ impl Proxy {
     /// Ends the connections that there are.
     pub(crate) fn cut_all(&self) {
         let mut rules = self.shared.rules.lock().unwrap();
-        rules.open.drain(..).for_each(|stream| stream.shut());
+        rules.open.drain(..).for_each(|(_, stream)| stream.shut());
     }
 
     /// All that has gone through in that direction.
@@ -158,7 +158,7 @@ impl Drop for Proxy {
         {
             let mut rules = self.shared.rules.lock().unwrap();
             rules.over = true;
-            rules.open.drain(..).for_each(|stream| stream.shut());
+            rules.open.drain(..).for_each(|(_, stream)| stream.shut());
         }
         self.shared.changed.notify_all();
         // Wakes who listens.
@@ -181,8 +181,8 @@ impl Shared {
             let since = rules.since;
             // Nobody may be there at the moment.
             let Ok(server) = connect(&self.upstream) else { continue };
-            rules.open.push(client.clone());
-            rules.open.push(server.clone());
+            let number = rules.connections;
+            rules.open.extend([(number, client.clone()), (number, server.clone())]);
             drop(rules);
             for towards in BOTH {
                 let (from, to) = match towards {
@@ -195,6 +195,7 @@ impl Shared {
                     let _ = shared.pump(towards, &from, &to, since);
                     from.shut();
                     to.shut();
+                    shared.rules.lock().unwrap().open.retain(|(of, _)| *of != number);
                 });
             }
         }
@@ -258,7 +259,7 @@ impl Shared {
             (rules.was_cut, rules.closed) = (true, rules.closed || rules.for_good);
             if rules.for_good {
                 // Also those that were made beside it because it was silent.
-                rules.open.drain(..).for_each(|stream| stream.shut());
+                rules.open.drain(..).for_each(|(_, stream)| stream.shut());
             }
         }
         is_cut
