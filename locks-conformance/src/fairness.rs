@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::pending::Pending;
 use super::subject::Subject;
@@ -271,17 +271,17 @@ pub(super) fn c3_an_older_waiter_of_the_holders_client_goes_first(subject: &Subj
             let served = served.clone();
             subject.thread("a waiter", move |subject| {
                 let guard = waiting.granted(subject);
-                let _ = served.send((std::thread::current().id(), Instant::now()));
+                let _ = served.send((std::thread::current().id(), subject.now()));
                 drop(guard);
                 std::thread::current().id()
             })
         });
-        let released = Instant::now();
+        let released = subject.now();
         drop(guard);
         let [older, younger] = threads.map(|thread| thread.finish_in_time(subject));
         let (order, at): (Vec<_>, Vec<_>) = order.try_iter().unzip();
-        // A store passes over the one that it has called and that does not come within 250 ms, which
-        // a busy machine can do to the older one.
+        // A store passes over the one that it has called and that does not come within 250 ms of its own
+        // time, which a busy machine can do to the older one.
         if at[0] - released < Duration::from_millis(200) {
             assert_eq!(order, [older, younger], "in round {round} the younger one came first");
             judged += 1;
