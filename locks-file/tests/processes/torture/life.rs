@@ -115,7 +115,11 @@ impl Life {
 
 impl Drop for Life {
     fn drop(&mut self) {
-        // It may have ended already.
+        // Either may have ended already. A child that is stopped before it has asked to end with `unshare`
+        // would outlive it, with the output that others wait to see the end of.
+        if let Some(locking) = self.locking() {
+            let _ = kill_process(locking, Signal::KILL);
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
