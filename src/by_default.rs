@@ -1,14 +1,13 @@
 //! The default of those who choose none, where processes have to agree on it.
 
-use std::sync::OnceLock;
-
 use locks_core::directory::{DefaultMarker, default_directory};
+use locks_core::fork::Inherited;
 use locks_core::{Backend, LockError};
 
 use crate::url;
 
 /// Kept until the process ends.
-static MARKER: OnceLock<DefaultMarker> = OnceLock::new();
+static MARKER: Inherited<DefaultMarker> = Inherited::new();
 
 /// Opens the backend at `url`, and says for as long as this process lives that it has it by default.
 ///
@@ -27,7 +26,7 @@ pub(crate) fn open(url: &str) -> Result<Backend, LockError> {
 pub(crate) fn declare(url: &str) -> Result<(), LockError> {
     let marker = DefaultMarker::keep(&default_directory()?, url)?;
     // Whoever was here before has said the same.
-    let _ = MARKER.set(marker);
+    let _ = MARKER.get_or_init(|| marker);
     Ok(())
 }
 

@@ -1,8 +1,9 @@
 //! Which backend serves those who name none.
 
 use std::env::{self, VarError};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use locks_core::fork::{Inherited, PerProcess};
 use locks_core::{Backend, ErrorKind, Kind, LockError};
 
 use crate::opened;
@@ -11,20 +12,14 @@ const VARIABLE: &str = "LOCKS_URL";
 
 /// The choices that have been made.
 ///
-/// I1: each is set once, under the mutex of [`INSTALLED`], so that no installation slips in
-/// between looking for one and settling without it.
-static RESOLVED: Resolved = Resolved { strong: OnceLock::new(), weak: OnceLock::new() };
+/// I1: each is set once, under the mutex of [`settling`], so that no installation slips in between looking for
+/// one and settling without it. A forked child has the choices of its parent, and a mutex of its own.
+static RESOLVED: ByKind = ByKind::new();
+static INSTALLED: ByKind = ByKind::new();
 
-struct Resolved {
-    strong: OnceLock<Backend>,
-    weak: OnceLock<Backend>,
-}
-
-static INSTALLED: Mutex<Installed> = Mutex::new(Installed { strong: None, weak: None });
-
-struct Installed {
-    strong: Option<Backend>,
-    weak: Option<Backend>,
+struct ByKind {
+    strong: Inherited<Backend>,
+    weak: Inherited<Backend>,
 }
 
 /// The backend for locks of `kind` whose call site names none. The first call settles it.
@@ -44,7 +39,8 @@ pub(crate) fn default_backend(kind: Kind) -> Result<Backend, LockError> {
 #[cold]
 #[inline(never)]
 fn settle_first(kind: Kind) -> Result<Backend, LockError> {
-    resolve(kind, &mut installed())
+    let _settling = settling();
+    resolve(kind)
 }
 
 /// Installs `backend` for locks of `kind`.
@@ -52,12 +48,12 @@ fn settle_first(kind: Kind) -> Result<Backend, LockError> {
 /// # Errors
 /// `NotConfigured` if one is installed, or if the choice is settled.
 pub(crate) fn install(kind: Kind, backend: Backend) -> Result<(), LockError> {
-    let mut installed = installed();
+    let _settling = settling();
     let function = match kind {
         Kind::Strong => "install",
         Kind::Weak => "install_weak",
     };
-    let refused = if let Some(earlier) = installed.of(kind) {
+    let refused = if let Some(earlier) = INSTALLED.of(kind).get() {
         format!(
             "`locks::{function}` was called before, with `{}`: call it once, first thing in `main`",
             earlier.about().name
@@ -69,20 +65,21 @@ pub(crate) fn install(kind: Kind, backend: Backend) -> Result<(), LockError> {
             used.about().name
         )
     } else {
-        *installed.of(kind) = Some(backend);
+        INSTALLED.of(kind).get_or_init(|| backend);
         return Ok(());
     };
     Err(LockError::new(ErrorKind::NotConfigured, "").with_message(refused))
 }
 
-fn resolve(kind: Kind, installed: &mut Installed) -> Result<Backend, LockError> {
+/// Under the mutex of [`settling`].
+fn resolve(kind: Kind) -> Result<Backend, LockError> {
     // Somebody else may have been here first.
     if let Some(backend) = RESOLVED.of(kind).get() {
         return Ok(backend.clone());
     }
-    let backend = match (installed.of(kind), kind) {
+    let backend = match (INSTALLED.of(kind).get(), kind) {
         (Some(backend), _) => backend.clone(),
-        (None, Kind::Weak) => resolve(Kind::Strong, installed)?,
+        (None, Kind::Weak) => resolve(Kind::Strong)?,
         (None, Kind::Strong) => match from_environment()? {
             Some(backend) => backend,
             None => widest()?,
@@ -125,25 +122,21 @@ fn in_default(error: LockError, feature: &str) -> LockError {
     error.with_message(text)
 }
 
-fn installed() -> MutexGuard<'static, Installed> {
-    INSTALLED.lock().unwrap_or_else(PoisonError::into_inner)
+fn settling() -> MutexGuard<'static, ()> {
+    static SETTLING: PerProcess<Mutex<()>> = PerProcess::new();
+    SETTLING.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Resolved {
+impl ByKind {
+    const fn new() -> Self {
+        Self { strong: Inherited::new(), weak: Inherited::new() }
+    }
+
     #[inline]
-    const fn of(&self, kind: Kind) -> &OnceLock<Backend> {
+    const fn of(&self, kind: Kind) -> &Inherited<Backend> {
         match kind {
             Kind::Strong => &self.strong,
             Kind::Weak => &self.weak,
-        }
-    }
-}
-
-impl Installed {
-    const fn of(&mut self, kind: Kind) -> &mut Option<Backend> {
-        match kind {
-            Kind::Strong => &mut self.strong,
-            Kind::Weak => &mut self.weak,
         }
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! A child has a copy of all memory, and of none of the threads: a mutex that a thread of the parent had
 //! locked stays locked, connections and locks are the parent's. So what belongs to one process notes the
-//! [`generation`], and what all of a process share is kept in a [`PerProcess`].
+//! [`generation`], and what all of a process share is kept in a [`PerProcess`], or in an [`Inherited`] if its
+//! children have it too. A `OnceLock`, which waits for the thread that makes its value, is for neither.
 
 use std::fmt;
 use std::ptr;
@@ -230,6 +231,47 @@ impl<T> PerProcess<T> {
     }
 }
 
+/// A cell with one value for a process and all that are forked from it, as [`OnceLock`](std::sync::OnceLock) has.
+///
+/// No access waits for a thread: a child that is forked while a thread of its parent makes the value makes
+/// one of its own.
+pub struct Inherited<T>(PerProcess<T>);
+
+impl<T> Inherited<T> {
+    /// Creates a cell without a value.
+    pub const fn new() -> Self {
+        Self(PerProcess::new())
+    }
+
+    /// Returns the value, if there is one.
+    #[inline]
+    pub fn get(&self) -> Option<&T> {
+        self.0.newest().map(|made| &made.value)
+    }
+
+    /// Returns the value, making it with `make` if there is none. Where several threads do that at the
+    /// same time, one value is kept, and the others are dropped.
+    #[inline]
+    pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+        match self.get() {
+            Some(value) => value,
+            None => self.0.set(make()),
+        }
+    }
+}
+
+impl<T> Default for Inherited<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Inherited<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Inherited").field(&self.get()).finish()
+    }
+}
+
 impl<T> Default for PerProcess<T> {
     fn default() -> Self {
         Self::new()
@@ -256,7 +298,7 @@ impl<T: fmt::Debug> fmt::Debug for PerProcess<T> {
 
 #[cfg(all(test, unix, not(any(loom, shuttle))))]
 mod tests {
-    use std::sync::Arc;
+    use std::sync::{Arc, mpsc};
 
     use super::*;
 
@@ -265,7 +307,11 @@ mod tests {
         // SAFETY: the child calls `child` and ends, without running anything of the parent's.
         unsafe {
             match libc::fork() {
-                0 => libc::_exit(i32::from(!child())),
+                0 => {
+                    // Should it hang, it does not stay.
+                    libc::alarm(60);
+                    libc::_exit(i32::from(!child()))
+                }
                 pid => {
                     let mut status = -1;
                     assert_eq!(libc::waitpid(pid, &raw mut status, 0), pid);
@@ -300,6 +346,27 @@ mod tests {
         }));
         assert_eq!(cell.get(), Some(&1));
         assert_eq!(PerProcess::<u32>::new().get_or_try_init(|| Err::<u32, _>(5)), Err(5));
+    }
+
+    #[test]
+    fn c4_a_child_inherits_a_value_and_does_not_wait_for_one_that_is_being_made() {
+        let cell = &Inherited::new();
+        let (begun, begins) = mpsc::channel();
+        let (goes_on, going_on) = mpsc::channel();
+        std::thread::scope(|threads| {
+            threads.spawn(move || {
+                cell.get_or_init(|| {
+                    begun.send(()).unwrap();
+                    going_on.recv().unwrap();
+                    1
+                })
+            });
+            begins.recv().unwrap();
+            assert!(forked(|| cell.get().is_none() && *cell.get_or_init(|| 2) == 2));
+            goes_on.send(()).unwrap();
+        });
+        assert_eq!(cell.get(), Some(&1));
+        assert!(forked(|| *cell.get_or_init(|| 3) == 1));
     }
 
     #[test]

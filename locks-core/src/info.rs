@@ -1,8 +1,8 @@
 use std::fmt;
-use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 use crate::brief::{Lasting, Left};
+use crate::fork::PerProcess;
 use crate::{CallSite, Mode, OwnerId, Token};
 
 /// The process of a holder or waiter, as far as the backend knows it.
@@ -196,7 +196,7 @@ impl fmt::Display for ProcessInfo {
 
 /// Returns whether this machine has the name, which then needs no telling.
 fn is_this_host(name: &str) -> bool {
-    static OWN: OnceLock<Option<String>> = OnceLock::new();
+    static OWN: PerProcess<Option<String>> = PerProcess::new();
     let read = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     OWN.get_or_init(read).as_deref().is_some_and(|own| own.trim() == name)
 }

@@ -1,7 +1,8 @@
 //! Whether it pays to look a few more times before one falls asleep.
 
-use std::sync::LazyLock;
 use std::time::Duration;
+
+use locks_core::fork::Inherited;
 
 /// For how long one looks: being woken takes about as long.
 pub(crate) const SPELL: Duration = Duration::from_micros(20);
@@ -24,8 +25,10 @@ const MOST: u8 = 12;
 const TRIAL: u8 = 32;
 
 /// With one processor whoever is to answer waits for whoever looks.
-static HAS_PROCESSORS: LazyLock<bool> =
-    LazyLock::new(|| std::thread::available_parallelism().is_ok_and(|count| count.get() > 1));
+fn has_processors() -> bool {
+    static HAS: Inherited<bool> = Inherited::new();
+    *HAS.get_or_init(|| std::thread::available_parallelism().is_ok_and(|count| count.get() > 1))
+}
 
 impl Default for AdaptiveSpin {
     fn default() -> Self {
@@ -36,7 +39,7 @@ impl Default for AdaptiveSpin {
 impl AdaptiveSpin {
     /// Whether to look on this time.
     pub(crate) fn begin(&mut self) -> bool {
-        if !*HAS_PROCESSORS {
+        if !has_processors() {
             return false;
         }
         if self.credit > 0 {
@@ -62,7 +65,7 @@ mod tests {
 
     #[test]
     fn what_does_not_pay_is_tried_now_and_then() {
-        if !*HAS_PROCESSORS {
+        if !has_processors() {
             return;
         }
         let mut patience = AdaptiveSpin::default();

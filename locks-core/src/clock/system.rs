@@ -226,19 +226,21 @@ mod time {
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64")))]
 mod time {
-    use std::sync::LazyLock;
     use std::time::Instant;
 
     use super::Moment;
+    use crate::fork::Inherited;
 
     /// A little in the past, so that no moment is zero.
-    static ORIGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    static ORIGIN: Inherited<Instant> = Inherited::new();
 
     pub(super) fn coarse() -> Moment {
         precise()
     }
 
     pub(super) fn precise() -> Moment {
-        Moment::from_nanos(1_000_000_000 + ORIGIN.elapsed().as_nanos() as u64)
+        Moment::from_nanos(
+            1_000_000_000 + ORIGIN.get_or_init(Instant::now).elapsed().as_nanos() as u64,
+        )
     }
 }

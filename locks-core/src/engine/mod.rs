@@ -27,7 +27,7 @@ mod upstream;
 mod upstream_acquire;
 
 use std::fmt;
-use std::sync::{Arc, LazyLock, Weak};
+use std::sync::{Arc, Weak};
 
 pub use self::builder::{EngineBuilder, TokenSource};
 pub(crate) use self::core::Core;
@@ -40,6 +40,7 @@ pub(crate) use self::slot::{Slot, SlotRef};
 pub use self::upstream::{
     Bounds, Claim, ClaimSet, Completion, Upstream, UpstreamEnd, UpstreamGrant,
 };
+use crate::fork::Inherited;
 use crate::{BackendInfo, Capabilities, LostCause, Token};
 
 /// The in-process backend: queues, shared and exclusive holds, permits, stealing, re-entry, deadlock
@@ -68,7 +69,7 @@ pub struct Engine {
 #[derive(Clone)]
 pub struct WeakEngine(Weak<Core>);
 
-static PROCESS: LazyLock<Engine> = LazyLock::new(Engine::new);
+static PROCESS: Inherited<Engine> = Inherited::new();
 
 impl Engine {
     /// Creates an engine that is separate from all others.
@@ -84,7 +85,7 @@ impl Engine {
     /// Returns the engine that this process shares.
     #[inline]
     pub fn process() -> &'static Self {
-        &PROCESS
+        PROCESS.get_or_init(Engine::new)
     }
 
     /// Creates a weak handle.

@@ -1,7 +1,7 @@
 //! The end of the process: ends that are under way get a moment to reach the store (F47).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::fork::PerProcess;
@@ -33,7 +33,7 @@ impl Drop for Unconfirmed {
 
 #[cfg(unix)]
 fn await_at_exit() {
-    static REGISTERED: std::sync::Once = std::sync::Once::new();
+    static REGISTERED: AtomicBool = AtomicBool::new(false);
 
     /// Looks from time to time: an exit may come from anywhere, and takes no mutex.
     extern "C" fn wait() {
@@ -44,11 +44,12 @@ fn await_at_exit() {
         }
     }
 
-    REGISTERED.call_once(|| {
+    // A forked child has it from its parent.
+    if !REGISTERED.swap(true, Ordering::SeqCst) {
         // SAFETY: `wait` touches nothing but what lives for ever. Where there is no room for it, a
         // process that exits leaves its unconfirmed ends to their leases.
         unsafe { libc::atexit(wait) };
-    });
+    }
 }
 
 #[cfg(not(unix))]

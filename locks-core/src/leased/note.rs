@@ -1,8 +1,7 @@
 //! What others are told of a holder: written into the store by whoever holds, read by whoever
 //! finds the key taken.
 
-use std::sync::LazyLock;
-
+use crate::fork::PerProcess;
 use crate::{Caller, HolderInfo, LeaseEntry, ProcessInfo, WaiterInfo};
 
 /// Between the parts of a note; no name contains it.
@@ -16,13 +15,18 @@ struct Here {
     process: String,
 }
 
-static HERE: LazyLock<Here> = LazyLock::new(|| Here {
-    host: std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default(),
-    process: std::env::current_exe()
-        .ok()
-        .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
-        .unwrap_or_default(),
-});
+impl Here {
+    fn get() -> &'static Self {
+        static HERE: PerProcess<Here> = PerProcess::new();
+        HERE.get_or_init(|| Here {
+            host: std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default(),
+            process: std::env::current_exe()
+                .ok()
+                .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+                .unwrap_or_default(),
+        })
+    }
+}
 
 /// The note of a claim by `caller`: label, host, process id, process, who, call site, and the label of
 /// the request.
@@ -37,9 +41,9 @@ pub(super) fn write(caller: &Caller, label: &str) -> String {
     let label_here = party.is_none().then(|| label.to_owned());
     [
         given(|party| party.label.as_ref()).or(label_here),
-        given(|party| party.host.as_ref()).or_else(|| here(&HERE.host)),
+        given(|party| party.host.as_ref()).or_else(|| here(&Here::get().host)),
         pid.map(|pid| pid.to_string()),
-        given(|party| party.process.as_ref()).or_else(|| here(&HERE.process)),
+        given(|party| party.process.as_ref()).or_else(|| here(&Here::get().process)),
         caller.owner.and_then(crate::OwnerId::describe),
         caller.site.map(|site| site.to_string()),
         caller.label.as_deref().map(str::to_owned),
