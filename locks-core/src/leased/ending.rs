@@ -131,7 +131,11 @@ impl<S: LeaseStore> Client<S> {
     }
 
     pub(super) async fn end_once(&self, ending: &LeaseEnding) -> Result<bool, LockError> {
+        // The store keeps the keys for the one that has waited longest here. That may be one of those whom it
+        // has placed behind another client's: it claims again, or the store calls neither.
+        let placed = ending.next.filter(|_| self.hints).map(|_| self.waiters.present(&ending.keys));
         let ended = self.step(self.settings.connect, || self.store.end(ending)).await;
+        placed.unwrap_or_default().hint();
         // Others of this process may wait for it, thieves, who stand beside a turn; unless the store
         // calls those whose turn it is.
         if !self.hints {

@@ -90,7 +90,24 @@ impl Waiters {
                 Wake::Any => waiters.values().flatten().cloned().collect(),
             }
         };
-        each(concerned, |waiting| waiting.hinted.raise());
+        Present(concerned).hint();
+    }
+
+    /// Returns those who wait for one of these keys now.
+    pub(super) fn present(&self, keys: &[String]) -> Present {
+        let waiters = self.0.lock();
+        Present(keys.iter().filter_map(|key| waiters.get(key)).flatten().cloned().collect())
+    }
+}
+
+/// Those who waited at some time, whether or not they still do.
+#[derive(Default)]
+pub(super) struct Present(Vec<Arc<Waiting>>);
+
+impl Present {
+    /// Has each of them ask again.
+    pub(super) fn hint(self) {
+        each(self.0, |waiting| waiting.hinted.raise());
     }
 }
 

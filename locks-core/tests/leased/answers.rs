@@ -162,3 +162,31 @@ fn c3_an_older_local_waiter_goes_before_a_younger_remote_one() {
         drop(younger.within(&rig, LEASE).expect("it is its turn"));
     }
 }
+
+/// The release keeps the key for the one that has waited longest here, which has its place behind a remote
+/// one, for its claim was slow: both are called all the same.
+#[test]
+fn c3_a_key_that_is_kept_for_one_that_is_placed_is_kept_from_nobody() {
+    let hour = Duration::from_secs(3600);
+    let rig = Rig::with(true, |builder| builder.poll(hour));
+    let reader = rig.ours.named("k").shared().acquire().expect("it is free");
+    let gate = Gate::default();
+    rig.store.fail(Step::Claim, [Fault::HoldStep(gate.clone())]);
+    let mut slow = Driven::new(rig.ours.named("k").shared().acquire_async());
+    assert!(slow.poll().is_pending(), "its claim is under way");
+    rig.pass(MILLI);
+    let mut remote = Driven::new(rig.theirs.named("k").acquire_async());
+    assert!(remote.poll().is_pending());
+    rig.pass(MILLI);
+    gate.open();
+    assert!(slow.poll().is_pending(), "it came to the store later");
+    assert_eq!(rig.store.places(), 2);
+    reader.release().expect("it is held");
+    assert!(slow.poll().is_pending(), "the other one has its place before it");
+    for waiter in [&mut remote, &mut slow] {
+        until("it is granted", || match waiter.poll() {
+            Poll::Ready(granted) => granted.is_ok(),
+            Poll::Pending => false,
+        });
+    }
+}

@@ -104,6 +104,7 @@ fn f45_a_store_that_panics_at_an_end_keeps_no_waiter_and_no_hold() {
     rig.store.fail(Step::End, [Fault::Panic]);
     drop(guard);
     let next = waiter.within(&rig, LEASE).expect("it is its turn");
+    rig.pass_until("the first end is repeated", || rig.store.count(Step::End) == 2);
     rig.store.fail(Step::End, [Fault::Panic]);
     assert_eq!(next.release().unwrap_err().kind(), ErrorKind::Unavailable);
     rig.pass_until("the hold is ended", || rig.store.rows() == 0);
