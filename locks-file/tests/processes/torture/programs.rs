@@ -14,7 +14,7 @@ use crate::peer::now;
 
 /// The program that locks.
 pub(crate) fn work() {
-    worker::work(&open(&told_directory(), &told_witness()).into_backend());
+    worker::work(open(&told_directory(), &told_witness()).into_backend());
 }
 
 /// The program that cleans.

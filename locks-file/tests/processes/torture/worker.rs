@@ -33,10 +33,12 @@ pub(crate) const NO_ROOM: &str = "no-room";
 
 static OVER: AtomicBool = AtomicBool::new(false);
 
-struct Worker<'a> {
-    backend: &'a Backend,
-    logs: &'a [Log],
-    witness: &'a Path,
+/// What is its own, and what lasts: a forked child has no other thread, and new ones of its get the stacks that the
+/// parent's had.
+struct Worker {
+    backend: &'static Backend,
+    logs: &'static [Log],
+    witness: &'static Path,
     tokens_repeat: bool,
     /// Before each key: everybody has locks of their own, and so none.
     prefix: String,
@@ -78,15 +80,16 @@ pub(crate) fn is_over() -> bool {
 }
 
 /// What a process of the storm does with its locks.
-pub(crate) fn work(backend: &Backend) {
-    let witness = told_witness();
+pub(crate) fn work(backend: Backend) {
+    let backend: &Backend = Box::leak(Box::new(backend));
+    let witness: &Path = Box::leak(told_witness().into_boxed_path());
     let (life, seed) = (told_number(LIFE), told_number(SEED));
     let defect = env::var(DEFECT).ok();
-    let logs = PLANS.map(|plan| Log::open(&witness, plan.key));
+    let logs: &[Log] = Box::leak(Box::new(PLANS.map(|plan| Log::open(witness, plan.key))));
     end_with_input();
     thread::scope(|threads| {
         for thread in 0..=THREADS {
-            let (logs, witness, defect) = (&logs, &witness, defect.as_deref());
+            let defect = defect.as_deref();
             threads.spawn(move || {
                 let own_locks = defect == Some("locks");
                 let worker = Worker {
@@ -121,7 +124,7 @@ fn append(witness: &Path, name: &str, line: &str) {
     file.write_all(format!("{line}\n").as_bytes()).unwrap();
 }
 
-impl Worker<'_> {
+impl Worker {
     fn work(mut self, turn: impl Fn(&mut Self)) {
         while !is_over() {
             turn(&mut self);

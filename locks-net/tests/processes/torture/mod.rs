@@ -34,7 +34,7 @@ use crate::place::{Told, Way};
 
 /// The program that locks.
 pub(crate) fn work() {
-    worker::work(&Backend::new(Told::heard().client()));
+    worker::work(Backend::new(Told::heard().client()));
 }
 
 fn told_number(variable: &str) -> Option<u64> {
