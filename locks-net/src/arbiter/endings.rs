@@ -7,7 +7,7 @@ use locks_core::{ErrorKind, LockError, LostCause};
 use super::events::Loss;
 use super::session::{Requested, Session};
 use super::{Arbiter, Due, Notice};
-use crate::journal::Record;
+use crate::journal::{LostGuards, Record};
 use crate::wire::Event;
 
 impl Arbiter {
@@ -30,7 +30,9 @@ impl Arbiter {
             Some(Requested::Held(held)) => {
                 #[cfg(test)]
                 self.release_by_key(&held);
-                if held.lost.is_none() && !held.is_untold {
+                if held.lost.is_some() && !held.is_untold {
+                    self.paper.lost -= 1;
+                } else if !held.is_untold {
                     self.paper.guards -= 1;
                     self.count_end(held.granted, at, cause);
                     self.record(&Record::Ended { realm, request, cause: None, at });
@@ -62,12 +64,14 @@ impl Arbiter {
         let Some(session) = self.sessions.get_mut(&realm) else { return };
         session.is_restored = false;
         let (held, pending) = std::mem::take(&mut session.named);
+        let lost_before = std::mem::take(&mut session.lost_before);
+        self.paper.lost -= lost_before.len();
         let there = session.requests.keys().copied();
         let mut rest = there
             .filter(|request| !held.contains(request) && !pending.contains(request))
             .collect::<Vec<_>>();
         // What is not named was released, as far as the client knows, and that may not have been heard of before it
-        // was taken away: whoever waits for the word hears of that (C4).
+        // was taken away, by this server or one before: whoever waits for the word hears of that (C4).
         let lost = held.into_iter().chain(rest.iter().copied()).filter_map(|request| match session
             .requests
             .get(&request)
@@ -76,9 +80,9 @@ impl Arbiter {
             Some(Requested::Held(held)) => held.lost.map(|cause| (request, cause)),
             Some(Requested::Waiting(_)) => None,
         });
-        let mut lost = lost.collect::<Vec<_>>();
+        let mut lost = lost.collect::<LostGuards>();
+        lost.extend(lost_before);
         rest.sort_unstable();
-        lost.sort_unstable_by_key(|(request, _)| *request);
         for request in rest {
             self.end(realm, request);
         }
@@ -108,6 +112,7 @@ impl Arbiter {
                     continue;
                 }
                 self.paper.guards -= 1;
+                self.paper.lost += 1;
                 self.count_end(granted, at, Some(cause));
                 self.record(&Record::Ended { realm, request, cause: Some(cause), at });
                 self.tell(realm, &Event::Lost { request, cause });
@@ -146,6 +151,7 @@ impl Arbiter {
         }
         self.drop_mailbox(realm);
         let Some(session) = self.sessions.remove(&realm) else { return };
+        self.paper.lost -= session.lost_before.len();
         if session.is_recorded {
             self.paper.sessions -= 1;
             self.record(&Record::Gone { realm });

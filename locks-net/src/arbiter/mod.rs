@@ -398,7 +398,10 @@ impl Arbiter {
     /// Whether nothing has to be known of it after a restart.
     pub(crate) fn is_idle(&self) -> bool {
         self.paper.guards == 0
-            && self.sessions.values().all(|session| session.requests.is_empty())
+            && self
+                .sessions
+                .values()
+                .all(|session| session.requests.is_empty() && session.lost_before.is_empty())
             && self.engine.reservations().is_empty()
     }
 

@@ -15,6 +15,9 @@ pub(super) struct Paper {
     promise: Promise,
     /// So many guards are written down and have not ended.
     pub(super) guards: usize,
+    /// So many were taken away, and a snapshot says so: they are still their clients', or those have not been heard
+    /// of since a restart.
+    pub(super) lost: usize,
     /// So many sessions are.
     pub(super) sessions: usize,
     /// What the engine has granted to requests that waited, and could not be written down: nobody has been told.
@@ -40,7 +43,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 impl Paper {
     pub(super) fn new(promise: Promise) -> Self {
-        Self { promise, guards: 0, sessions: 0, untold: VecDeque::new(), try_again_at: None }
+        Self {
+            promise,
+            guards: 0,
+            lost: 0,
+            sessions: 0,
+            untold: VecDeque::new(),
+            try_again_at: None,
+        }
     }
 
     pub(super) fn try_again_at(&self) -> Option<Moment> {
@@ -55,7 +65,7 @@ impl Paper {
         unwritten: usize,
         bytes: usize,
     ) -> Result<(), String> {
-        let ends = (self.guards + 1) * END + (self.sessions + 1) * SESSION;
+        let ends = (self.guards + self.lost + 1) * END + (self.sessions + 1) * SESSION;
         (self.promise)(token, lease, unwritten + bytes + ends)
     }
 }

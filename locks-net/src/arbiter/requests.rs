@@ -372,6 +372,7 @@ impl Arbiter {
         }
         self.tell_granted(realm, request, token);
         if let Some(cause) = lost {
+            self.paper.lost += 1;
             self.count_end(figures::stamp(now), now, Some(cause));
             self.tell(realm, &Event::Lost { request, cause });
         }

@@ -13,7 +13,7 @@ use super::events::Happened;
 use super::requests::ACQUISITION;
 use super::session::{Requested, ServerHold, Session};
 use super::{Arbiter, Fixed, Notice, Setup};
-use crate::journal::{Grant, Member, Record, Reserved, SessionKind};
+use crate::journal::{Grant, Member, Record, Reserved, SessionKind, ends_of};
 
 impl Arbiter {
     /// An arbiter that goes on from what the journal had.
@@ -65,8 +65,11 @@ impl Arbiter {
             broken: None,
         };
         let (sessions, grants, reservations) = setup.ledger.into_parts();
-        for record in sessions {
-            this.restore_session(Session::new(record, now), now);
+        for (record, lost) in sessions {
+            this.paper.lost += lost.len();
+            let mut session = Session::new(record, now);
+            session.lost_before = lost;
+            this.restore_session(session, now);
         }
         for grant in grants {
             this.restore_grant(grant)?;
@@ -132,13 +135,18 @@ impl Arbiter {
             if session.is_recorded {
                 Record::Session(session.record()).encode(&mut records);
             }
+            let mut lost = session.lost_before.clone();
             for (request, requested) in &session.requests {
-                if let Requested::Held(held) = requested
-                    && held.lost.is_none()
-                    && !held.is_untold
-                {
-                    guards.push((held.order, session, *request, held));
+                let Requested::Held(held) = requested else { continue };
+                match held.lost {
+                    Some(cause) => drop(lost.insert(*request, cause)),
+                    None if !held.is_untold => guards.push((held.order, session, *request, held)),
+                    None => {}
                 }
+            }
+            if session.is_recorded {
+                let ends = ends_of(session.realm, &lost, self.time_awake());
+                ends.for_each(|end| end.encode(&mut records));
             }
         }
         guards.sort_unstable_by_key(|(order, ..)| *order);

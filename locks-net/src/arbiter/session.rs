@@ -8,7 +8,7 @@ use super::figures::stamp;
 use super::leases::{Leases, in_millis, millis};
 use crate::access::Access;
 use crate::channel::Channel;
-use crate::journal::{SessionKind, SessionRecord};
+use crate::journal::{LostGuards, SessionKind, SessionRecord};
 use crate::wire::Event;
 
 /// What a client has of messages that it has not taken yet, or that are on their way to it.
@@ -45,6 +45,9 @@ pub(super) struct Session {
     pub(super) alarm: Option<Moment>,
     /// It came out of the journal, and its client has not said yet what still matters.
     pub(super) is_restored: bool,
+    /// What earlier servers took away from it, until its client has said that: it may not have heard of it, and
+    /// may have released it meanwhile (C4).
+    pub(super) lost_before: LostGuards,
     /// The journal has it: from its first grant on.
     pub(super) is_recorded: bool,
     /// What it has said so far still matters: held, and asked for. Of the latter only what is in
@@ -148,6 +151,7 @@ impl Session {
             ends_at: None,
             alarm: None,
             is_restored: false,
+            lost_before: LostGuards::new(),
             is_recorded: false,
             named: Default::default(),
             requests: HashMap::default(),

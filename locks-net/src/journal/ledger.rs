@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map, hash_map};
 use locks_core::{LostCause, Mode, Moment, OwnerId, Token};
 
 use super::codec::{Corrupt, Records};
-use super::record::{Grant, Member, Record, Reserved, SessionRecord};
+use super::record::{Grant, LostGuards, Member, Record, Reserved, SessionRecord};
 
 /// What records add up to: the sessions, the guards that live, in the order they were granted in, and the
 /// reservations.
@@ -27,6 +27,8 @@ struct Session {
     record: SessionRecord,
     /// How many guards it has.
     guards: usize,
+    /// Guards that were taken away from its client, which it may not have heard of.
+    lost: LostGuards,
 }
 
 /// One hold of a key, as the engine has it: a nest of guards, of which the first may be gone.
@@ -65,12 +67,15 @@ impl Ledger {
         }
     }
 
-    /// Sessions, guards in the order they were granted in, and reservations.
-    pub(crate) fn into_parts(mut self) -> (Vec<SessionRecord>, Vec<Grant>, Vec<Reserved>) {
+    /// Sessions, each with what its client has lost; guards in the order they were granted in; reservations.
+    pub(crate) fn into_parts(
+        mut self,
+    ) -> (Vec<(SessionRecord, LostGuards)>, Vec<Grant>, Vec<Reserved>) {
         let guards = std::mem::take(&mut self.guards);
         let guards =
             guards.into_iter().map(|(number, guard)| self.as_of_now(number, guard)).collect();
-        let sessions = self.sessions.into_values().map(|session| session.record).collect();
+        let sessions = self.sessions.into_values().map(|session| (session.record, session.lost));
+        let sessions = sessions.collect();
         (sessions, guards, self.reserved.into_values().collect())
     }
 
@@ -93,6 +98,7 @@ impl Ledger {
                 if let Some(number) = self.number(realm, request)? {
                     self.end(number, End { cause, at });
                 }
+                self.lose(realm, request, cause);
             }
             Record::Refreshed { realm, request, at } => self.refresh(realm, request, at)?,
             Record::Disowned { realm, request } => {
@@ -121,12 +127,15 @@ impl Ledger {
 
     /// The shortest journal that adds up to the same, without the reservations that are over by `now`.
     pub(crate) fn records(&self, now: Moment) -> Vec<Record> {
-        let sessions = self.sessions.values().map(|session| session.record.clone());
+        let sessions = self.sessions.values().flat_map(|session| {
+            let lost = ends_of(session.record.realm, &session.lost, now);
+            std::iter::once(Record::Session(session.record.clone())).chain(lost)
+        });
         let guards = self.guards.iter();
         let guards = guards.map(|(number, guard)| self.as_of_now(*number, guard.clone()));
         let reserved = self.reserved.values().filter(|reserved| reserved.until > now).cloned();
         let reserved = reserved.map(Record::Reserved);
-        sessions.map(Record::Session).chain(guards.map(Record::Grant)).chain(reserved).collect()
+        sessions.chain(guards.map(Record::Grant)).chain(reserved).collect()
     }
 
     /// All of it as bytes, with reservations that may be over.
@@ -144,7 +153,7 @@ impl Ledger {
     fn begin(&mut self, record: SessionRecord) -> Result<(), &'static str> {
         match self.sessions.entry(record.realm) {
             btree_map::Entry::Vacant(entry) => {
-                entry.insert(Session { record, guards: 0 });
+                entry.insert(Session { record, guards: 0, lost: LostGuards::new() });
             }
             btree_map::Entry::Occupied(mut entry) if entry.get().record.secret == record.secret => {
                 entry.get_mut().record = record;
@@ -189,8 +198,8 @@ impl Ledger {
         if !grant.members.is_sorted_by(|a, b| a.key < b.key) {
             return Err("the keys of a guard are out of order");
         }
-        let number = self.next;
-        match self.numbers.entry((grant.realm, grant.request)) {
+        let (number, request) = (self.next, grant.request);
+        match self.numbers.entry((grant.realm, request)) {
             hash_map::Entry::Occupied(_) => return Err("a request was granted twice"),
             hash_map::Entry::Vacant(entry) => entry.insert(number),
         };
@@ -208,6 +217,7 @@ impl Ledger {
         }
         self.guards.insert(number, grant);
         session.guards += 1;
+        session.lost.remove(&request);
         self.next += 1;
         Ok(())
     }
@@ -221,9 +231,16 @@ impl Ledger {
             if let Some(session) = self.sessions.get_mut(&guard.realm) {
                 session.guards -= 1;
             }
+            self.lose(guard.realm, guard.request, end.cause);
             for member in &guard.members {
                 self.leave(member, number, end, &mut numbers);
             }
+        }
+    }
+
+    fn lose(&mut self, realm: u32, request: u64, cause: Option<LostCause>) {
+        if let (Some(cause), Some(session)) = (cause, self.sessions.get_mut(&realm)) {
+            session.lost.insert(request, cause);
         }
     }
 
@@ -324,6 +341,15 @@ impl LedgerHold {
         self.lost = Some((end.at, mode));
         mode
     }
+}
+
+/// What says that these guards of a session are lost.
+pub(crate) fn ends_of(realm: u32, lost: &LostGuards, at: Moment) -> impl Iterator<Item = Record> {
+    let end = move |(request, cause): (&u64, &LostCause)| {
+        let (request, cause) = (*request, Some(*cause));
+        Record::Ended { realm, request, cause, at }
+    };
+    lost.iter().map(end)
 }
 
 fn stronger(a: Mode, b: Mode) -> Mode {

@@ -21,6 +21,8 @@ pub(crate) use self::codec::Records;
 /// How many bytes a journal begins with, whatever is in it.
 #[cfg(test)]
 pub(crate) const HEADER: usize = header::Header::LEN;
-pub(crate) use self::ledger::Ledger;
-pub(crate) use self::record::{Grant, Member, Record, Reserved, SessionKind, SessionRecord};
+pub(crate) use self::ledger::{Ledger, ends_of};
+pub(crate) use self::record::{
+    Grant, LostGuards, Member, Record, Reserved, SessionKind, SessionRecord,
+};
 pub(crate) use self::store::{Recovered, Store};

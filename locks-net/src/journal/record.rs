@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use locks_core::{LostCause, Mode, Moment, OwnerId, ProcessInfo, Token};
@@ -15,7 +16,8 @@ pub(crate) enum Record {
     /// A guard was granted.
     Grant(Grant),
     /// A guard's hold has ended: released (`None`), or taken away. The client may still hold the guard.
-    /// The guards of one hold that is taken away are told of with the same moment.
+    /// The guards of one hold that is taken away are told of with the same moment. In snapshots too, where it was
+    /// taken away, for as long as the client may not have heard of it.
     Ended { realm: u32, request: u64, cause: Option<LostCause>, at: Moment },
     /// The age of the guard's hold counts from then (C6).
     Refreshed { realm: u32, request: u64, at: Moment },
@@ -30,6 +32,9 @@ pub(crate) enum Record {
     /// The reservation that the hold with this token had left was ended.
     Freed { key: String, token: Token },
 }
+
+/// Guards of a session that were taken away, by their requests, and why.
+pub(crate) type LostGuards = BTreeMap<u64, LostCause>;
 
 /// A session, as far as it outlives the server.
 #[derive(Clone, PartialEq)]

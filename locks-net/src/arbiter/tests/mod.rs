@@ -131,6 +131,49 @@ fn c8_a_victim_that_comes_back_after_a_restart_and_the_theft_hears_of_it() {
     }
 }
 
+/// The server that took it away has ended before its word of that got through, and before it heard of the
+/// release, which the client has sent and does not name again.
+#[test]
+fn c8_a_victim_that_released_to_a_server_that_was_gone_hears_of_the_theft() {
+    for compact in [false, true] {
+        let mut world = World::new();
+        let (mut victim, mut thief) = (world.local(1), world.local(2));
+        let [held, kept, told] =
+            ["k", "kept", "told"].map(|key| victim.ask(&mut world, key, |_| {}));
+        world.advance(2 * SECOND);
+        let [stolen, _] = ["k", "told"]
+            .map(|key| thief.ask(&mut world, key, |ask| ask.options.steal_after = Some(SECOND)));
+        assert!(thief.granted(&mut world, stolen).is_some());
+        victim.end(&mut world, told);
+        if compact {
+            world.compact();
+        }
+        for _ in 0..2 {
+            world.restart();
+            if compact {
+                world.compact();
+            }
+        }
+        assert_eq!(victim.resume(&mut world), How::Restored);
+        victim.events.clear();
+        victim.say(&mut world, &Call::Holding { held: vec![kept], pending: vec![], more: false });
+        let mut lost = victim.events.iter().map(|event| match event {
+            Event::Lost { request, cause: LostCause::Stolen } => *request,
+            event => panic!("{event:?}"),
+        });
+        assert_eq!(lost.next(), Some(held));
+        // What it had given up is in the journal until that is written anew.
+        assert_eq!(lost.next(), (!compact).then_some(told));
+        assert_eq!(lost.next(), None);
+        victim.end(&mut world, kept);
+        assert_eq!(world.arbiter.snapshot().len(), {
+            world.compact();
+            world.restart();
+            world.arbiter.snapshot().len()
+        });
+    }
+}
+
 #[test]
 fn n4_after_a_restart_holders_keep_their_locks_and_rivals_wait() {
     for compact in [false, true] {

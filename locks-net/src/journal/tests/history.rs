@@ -36,6 +36,7 @@ impl Historian {
 
     fn records(&mut self, what: u8, a: usize, b: usize) -> Vec<Record> {
         let (sessions, guards, reserved) = self.ledger.clone().into_parts();
+        let sessions = sessions.into_iter().map(|(session, _)| session).collect::<Vec<_>>();
         let guard = pick(&guards, a);
         let named = guard.map(|guard| (guard.realm, guard.request));
         self.last += 1;
@@ -156,9 +157,11 @@ proptest! {
         let ledger = ledger(rounds.concat());
         let (sessions, guards, reserved) = ledger.clone().into_parts();
         let all = state(&ledger);
-        prop_assert_eq!(all.len(), sessions.len() + guards.len() + reserved.len());
+        let lost = sessions.iter().map(|(_, lost)| lost.len()).sum::<usize>();
+        let kept = sessions.len() + lost + guards.len();
+        prop_assert_eq!(all.len(), kept + reserved.len());
         let later = ledger.records(at(LATER));
-        prop_assert_eq!(later.len(), sessions.len() + guards.len());
+        prop_assert_eq!(later.len(), kept);
         prop_assert!(guards.is_sorted_by_key(|guard| guard.request), "in the order of their grants");
     }
 }
