@@ -145,6 +145,22 @@ fn a_victim_has_to_find_out() {
 }
 
 #[test]
+fn a_victim_may_come_in_after_its_thief_has_gone() {
+    let late = Record { at: 46 * MILLI, event: Event::Entered(entry(1, 5, 10 * MILLI)) };
+    for (stolen_at, told, verdict) in [
+        (40 * MILLI, true, Ok(())),
+        (40 * MILLI, false, Err(Wrong::Unheard)),
+        // Too early to be stolen.
+        (15 * MILLI, true, Err(Wrong::Overlap)),
+    ] {
+        let [l2, r2] = left(2, 42 * MILLI, false);
+        let thief = [steals(2, 6, stolen_at, 20 * MILLI), l2, r2, entered(3, 7, 44 * MILLI), late];
+        let history = thief.into_iter().chain(left(1, 47 * MILLI, told));
+        assert_eq!(judged("stolen-0", history), verdict, "{stolen_at} {told}");
+    }
+}
+
+#[test]
 fn excuses_are_looked_into() {
     // Too young.
     let early = [entered(1, 5, 10 * MILLI), steals(2, 6, 15 * MILLI, 20 * MILLI)];

@@ -5,7 +5,8 @@
 //! *victim* that is lost from then on and has to find out, at the latest at its release:
 //! - it was stolen: by the other one, which steals at no greater age, or by one that was killed, or
 //!   gave up, when it had stolen it and before it could write that down, or before a server that stood
-//!   still could hear of it;
+//!   still could hear of it; or by one that has come and gone before the victim, which stood still, wrote
+//!   down that it is inside;
 //! - its lock file was deleted between the victim's request and the other's entry;
 //! - it is one of several keys, of which another may have been lost in one of these ways.
 //!
@@ -100,6 +101,8 @@ pub(crate) struct Judge {
     killed: HashSet<u32>,
     /// Requests that steal, and of which it is not known whether they have.
     trying: Vec<Trying>,
+    /// Of those who have entered and steal: when, and what.
+    thieves: VecDeque<(u64, Entry)>,
     /// From when until when each deletion may have happened.
     deletions: VecDeque<(u64, Option<u64>)>,
     tokens: HashSet<u64>,
@@ -121,6 +124,7 @@ impl Judge {
             leaving: HashMap::new(),
             killed: HashSet::new(),
             trying: Vec::new(),
+            thieves: VecDeque::new(),
             deletions: VecDeque::new(),
             tokens: HashSet::new(),
             greatest: Vec::new(),
@@ -184,6 +188,12 @@ impl Judge {
         }
         self.trying.retain(|trying| trying.hold != entry.hold);
         let mut new = Inside { entry, at, since: self.granted_after(&entry), lost_since: None };
+        new.lost_since = self.stolen_by_then(&new);
+        self.counts.stolen += u64::from(new.lost_since.is_some());
+        if entry.steals.is_some() {
+            self.thieves.retain(|(entered, _)| *entered > at.saturating_sub(EXPLAINS));
+            self.thieves.push_back((at, entry));
+        }
         let others = self.inside.values().filter(|other| !(other.entry.shared && entry.shared));
         for other in others.copied().collect::<Vec<_>>() {
             match self.victim(&other, &new)? {
@@ -197,6 +207,16 @@ impl Judge {
         }
         self.inside.insert(entry.hold, new);
         Ok(())
+    }
+
+    /// When one that has entered before stole it: it had the greater token, and so came after the victim.
+    fn stolen_by_then(&self, victim: &Inside) -> Option<u64> {
+        let Entry { token, shared, .. } = victim.entry;
+        let robs = |(at, thief): &&(u64, Entry)| {
+            let old_enough = thief.steals.is_some_and(|age| *at >= victim.since + age);
+            token != 0 && token < thief.token && !(shared && thief.shared) && old_enough
+        };
+        self.thieves.iter().find(robs).map(|(at, _)| *at)
     }
 
     /// A hold was granted after it was asked for, and after those that it excludes were seen to be
