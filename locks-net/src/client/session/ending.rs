@@ -12,7 +12,7 @@ use crate::wire::Call;
 pub(super) struct Ending {
     keys: Vec<String>,
     token: Token,
-    /// The frame that ends it, once it was sent.
+    /// The frame that ends it, once it was sent, or one behind it: what the server acknowledges with that confirms it.
     pub(super) sent: Option<u64>,
     state: State,
     /// What was done under it has succeeded: it ends so, whichever server hears of it (C14).

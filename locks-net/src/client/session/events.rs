@@ -138,6 +138,14 @@ impl Session {
 
     /// The server has applied more, of which the newest was sent at `proved`.
     pub(super) fn acknowledged(&mut self, proved: Option<Moment>) {
+        if proved.is_some() && !self.endings.is_empty() {
+            self.confirm_endings(self.channel.first_unacknowledged());
+        }
+        self.proved(proved);
+    }
+
+    /// The server was there when the newest of what it has applied was sent.
+    pub(super) fn proved(&mut self, proved: Option<Moment>) {
         let (Some(at), Some(life)) = (proved, &mut self.life) else { return };
         #[cfg(test)]
         let at = match self.broken {
@@ -145,9 +153,6 @@ impl Session {
             _ => at,
         };
         life.trust.acknowledged(at);
-        if !self.endings.is_empty() {
-            self.confirm_endings(self.channel.first_unacknowledged());
-        }
         for number in std::mem::take(&mut self.unproven) {
             self.call(number);
         }

@@ -34,6 +34,57 @@ fn c4_a_hold_that_was_lost_before_its_release_arrived_says_so() {
     assert_eq!((error.key(), error.token()), ("k", Some(Token::new(request + 100))));
 }
 
+/// The word of the loss was on its way when the connection ended, and is repeated behind the greeting.
+#[test]
+fn c8_a_release_is_not_confirmed_before_what_a_resumed_server_repeats() {
+    for awaited in [true, false] {
+        let mut rig = Rig::open(false);
+        let (held, other) = (rig.hold(), rig.hold());
+        for request in [other, held] {
+            rig.say(&Event::Lost { request, cause: LostCause::Stolen });
+        }
+        rig.session.end(held);
+        let poll = |rig: &mut Rig, cx: Option<&mut Context<'_>>| rig.session.poll_ended(held, cx);
+        let mut noop = Context::from_waker(Waker::noop());
+        assert!(poll(&mut rig, awaited.then_some(&mut noop)).is_pending());
+        assert!(matches!(rig.calls()[..], [Call::End { .. }, Call::Ping]));
+        rig.cut();
+        let open = rig.connect(How::Resumed);
+        let mut repeated = Vec::new();
+        rig.channel.repeat(open.resume.unwrap().received, &mut repeated).unwrap();
+        assert!(poll(&mut rig, None).is_pending());
+        assert!(matches!(rig.calls()[..], [Call::Ping]));
+        // They may come one by one.
+        let length = u32::from_le_bytes(repeated[..4].try_into().unwrap()) as usize + 4;
+        for bytes in [&repeated[..length], &repeated[length..]] {
+            assert!(poll(&mut rig, None).is_pending());
+            rig.session.receive(bytes).unwrap();
+        }
+        let Poll::Ready(Err(error)) = poll(&mut rig, None) else { panic!("{awaited}") };
+        assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::Stolen });
+    }
+}
+
+/// Each of two that were lost is told of in a frame of its own, and the first acknowledges what both were told for.
+#[test]
+fn c8_a_release_is_not_confirmed_before_a_restored_server_has_told_of_all_losses() {
+    let mut rig = Rig::open(false);
+    let (held, other) = (rig.hold(), rig.hold());
+    rig.session.end(held);
+    assert!(rig.session.poll_ended(held, None).is_pending());
+    rig.calls();
+    rig.cut();
+    rig.connect(How::Restored);
+    assert!(rig.session.poll_ended(held, None).is_pending());
+    let frames = rig.frames();
+    rig.channel.arrived(split_frame(&frames[0]).unwrap().0).unwrap();
+    rig.tell(&Event::Lost { request: other, cause: LostCause::Stolen });
+    assert!(rig.session.poll_ended(held, None).is_pending(), "there may be more");
+    rig.tell(&Event::Lost { request: held, cause: LostCause::Stolen });
+    let Poll::Ready(Err(error)) = rig.session.poll_ended(held, None) else { panic!() };
+    assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::Stolen });
+}
+
 #[test]
 fn c4_a_lost_hold_is_given_up_at_the_server_too() {
     let mut rig = Rig::open(false);
@@ -100,6 +151,9 @@ fn c4_a_release_whose_acknowledgement_was_cut_off_is_confirmed_on_resuming() {
     assert!(matches!(rig.calls()[..], [Call::End { .. }, Call::Ping]));
     rig.cut();
     rig.connect(How::Resumed);
+    assert!(rig.session.poll_ended(request, None).is_pending(), "it may have been lost before");
+    assert!(matches!(rig.calls()[..], [Call::Ping]));
+    rig.acknowledge();
     assert!(matches!(rig.session.poll_ended(request, None), Poll::Ready(Ok(()))));
 }
 
