@@ -34,6 +34,8 @@ mod park;
 mod request;
 mod site;
 mod sync;
+#[doc(hidden)]
+pub mod thread;
 mod token;
 
 pub use backend::{Granted, Hold, LockBackend};

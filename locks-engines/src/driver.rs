@@ -6,9 +6,9 @@
 use std::future::Future;
 use std::io;
 use std::sync::mpsc;
-use std::thread;
 
 use locks_core::fork::PerProcess;
+use locks_core::thread;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
@@ -38,7 +38,7 @@ pub(crate) fn run<T: Send + 'static>(
 
 fn start() -> io::Result<Handle> {
     let (sender, receiver) = mpsc::channel();
-    thread::Builder::new().name("locks-engine".into()).spawn(move || {
+    thread::start("locks-engine", 2 << 20, move || {
         let runtime = match Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => return drop(sender.send(Err(error))),

@@ -115,10 +115,7 @@ impl Timer {
     }
 
     fn start(&'static self, sleeper: &mut Sleeper) {
-        let spawned = thread::Builder::new()
-            .name("locks-timer".into())
-            .stack_size(128 * 1024)
-            .spawn(|| self.run());
+        let spawned = crate::thread::start("locks-timer", 128 * 1024, || self.run());
         sleeper.running = spawned.is_ok();
         UNATTENDED.store(spawned.is_err(), Ordering::Relaxed);
     }

@@ -6,12 +6,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Wake, Waker};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::oneshot::oneshot;
 use crate::sync::plain::{Condvar, Mutex};
-use crate::{LockError, Op};
+use crate::{LockError, Op, thread};
+
+/// The thread runs steps of any store.
+const STACK: usize = 2 << 20;
 
 /// The thread, `locks-lease`, that carries on what no caller polls: renewals, withdrawals, and
 /// releases that are under way.
@@ -127,8 +129,7 @@ impl Inner {
             #[cfg(test)]
             (state.wakes += 1);
             let inner = self.clone();
-            let spawned =
-                thread::Builder::new().name("locks-lease".into()).spawn(move || inner.run());
+            let spawned = thread::start("locks-lease", STACK, move || inner.run());
             // Without a thread the task waits for the next one that becomes ready, which tries
             // again; until then holds are not renewed, which their validity accounts for.
             state.running = spawned.is_ok();
@@ -188,7 +189,7 @@ mod tests {
         let give_up = Instant::now() + Duration::from_secs(20);
         while !met() {
             assert!(Instant::now() < give_up || met(), "it never came about that {what}");
-            thread::yield_now();
+            std::thread::yield_now();
         }
     }
 

@@ -223,3 +223,35 @@ fn c4_a_wait_that_is_gone_on_with_ends_in_the_child() {
     .join();
     drop(bounded);
 }
+
+/// A child starts the threads that it needs although others of its parent were about to start or to end: for that
+/// the standard library has a mutex.
+#[test]
+fn c4_a_child_starts_threads_while_those_of_its_parent_come_and_go() {
+    if !alone("forks::c4_a_child_starts_threads_while_those_of_its_parent_come_and_go") {
+        return;
+    }
+    const FORKS: usize = 300;
+    static OVER: AtomicBool = AtomicBool::new(false);
+    thread::scope(|threads| {
+        for _ in 0..3 {
+            threads.spawn(|| {
+                while !OVER.load(Ordering::Relaxed) {
+                    thread::spawn(|| ()).join().unwrap();
+                }
+            });
+        }
+        for _ in 0..FORKS {
+            support::fork(|| {
+                let backend = memory();
+                let _held = backend.named("k").acquire().unwrap();
+                let wait = Duration::from_millis(1);
+                // The alarm for its limit is a thread's.
+                let late = run(backend.named("k").wait(wait).acquire_async().into_future());
+                assert_eq!(late.unwrap_err().kind(), ErrorKind::Timeout);
+            })
+            .join();
+        }
+        OVER.store(true, Ordering::Relaxed);
+    });
+}

@@ -134,10 +134,8 @@ impl Watcher {
             return true;
         }
         let Some(descriptors) = self.descriptors() else { return false };
-        let spawned = thread::Builder::new()
-            .name("locks-watch".into())
-            .stack_size(128 * 1024)
-            .spawn(move || run(&descriptors));
+        let spawned =
+            locks_core::thread::start("locks-watch", 128 * 1024, move || run(&descriptors));
         self.thread = spawned.is_ok();
         self.thread
     }

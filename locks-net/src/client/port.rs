@@ -4,10 +4,9 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::Instant;
 
-use locks_core::{ErrorKind, LockError};
+use locks_core::{ErrorKind, LockError, thread};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
@@ -110,7 +109,7 @@ impl AtPort {
             }
             addresses.told.notify_all();
         };
-        thread::Builder::new().name("locks-name".into()).spawn(ask).is_ok()
+        thread::start("locks-name", 1 << 20, ask).is_ok()
     }
 }
 

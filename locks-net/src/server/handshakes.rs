@@ -92,8 +92,7 @@ impl Handshakes {
         let most = thread::available_parallelism().map_or(1, |count| count.get().min(THREADS));
         while self.threads < most {
             let shared = Arc::clone(&self.shared);
-            let builder = thread::Builder::new().name("locks-tls".into());
-            if builder.spawn(move || shared.work()).is_err() {
+            if locks_core::thread::start("locks-tls", 2 << 20, move || shared.work()).is_err() {
                 break;
             }
             self.threads += 1;

@@ -25,9 +25,8 @@ mod timer;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 
-use locks_core::{ErrorKind, LockError, fork};
+use locks_core::{ErrorKind, LockError, fork, thread};
 
 pub use self::builder::ServerBuilder;
 use self::life::{Life, Listening};
@@ -63,7 +62,6 @@ use self::ready_queue::ReadyQueue;
 /// ```
 pub struct Server {
     shared: Arc<Shared>,
-    thread: Mutex<Option<JoinHandle<()>>>,
     addresses: Vec<String>,
     /// Its directory, if it is on TCP.
     state: Option<PathBuf>,
@@ -96,7 +94,7 @@ impl Server {
         let shared = Arc::new(Shared::new());
         let (begun, has_begun) = std::sync::mpsc::channel();
         let theirs = Arc::clone(&shared);
-        let thread = thread::Builder::new().name("locks-serve".into()).spawn(move || {
+        let serve = move || {
             /// Tells of a panic, too.
             struct Ends(Arc<Shared>, Outcome);
             impl Drop for Ends {
@@ -113,18 +111,12 @@ impl Server {
                 let _ = begun.send(());
             });
             ends.1 = outcome.map_err(|error| (error.kind(), error.to_string()));
-        });
-        let thread = thread.map_err(|error| {
+        };
+        thread::start("locks-serve", 2 << 20, serve).map_err(|error| {
             let why = format!("the server's thread cannot be started: {error}");
             LockError::new(ErrorKind::Io, "").with_message(why).with_source(error)
         })?;
-        let server = Self {
-            shared,
-            thread: Mutex::new(Some(thread)),
-            addresses,
-            state,
-            process: fork::generation(),
-        };
+        let server = Self { shared, addresses, state, process: fork::generation() };
         match has_begun.recv() {
             Ok(()) => Ok(server),
             // It has ended instead.
@@ -203,11 +195,6 @@ impl Server {
             outcome = self.shared.ended.wait(outcome).unwrap_or_else(PoisonError::into_inner);
         }
         let outcome = outcome.clone().unwrap_or(Ok(()));
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // How it ended is known already.
-            let _ = thread.join();
-        }
         outcome.map_err(|(kind, text)| LockError::new(kind, "").with_message(text))
     }
 }

@@ -33,7 +33,10 @@ impl Court {
 
     /// Hears what has happened since the last time.
     pub(crate) fn sit(&mut self) -> Result<(), Failure> {
-        if let Ok(faults) = fs::read_to_string(self.witness.join(FAULTS)) {
+        // One that is just being written ends with no line yet.
+        if let Ok(faults) = fs::read_to_string(self.witness.join(FAULTS))
+            && faults.ends_with('\n')
+        {
             return Err(Failure::Fault(faults));
         }
         for (reader, judge) in &mut self.cases {

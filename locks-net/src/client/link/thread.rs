@@ -5,10 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, MutexGuard};
 use std::task::Waker;
-use std::thread;
 use std::time::{Duration, Instant};
 
-use locks_core::{ErrorKind, LockError, Moment};
+use locks_core::{ErrorKind, LockError, Moment, thread};
 use rustix::event::{PollFd, PollFlags};
 
 use super::attempts::{Attempt, chance};
@@ -49,9 +48,8 @@ impl Link {
     fn start_thread(self: &Arc<Self>, shared: &mut Shared) {
         let link = self.clone();
         let run = move || link.run();
-        let builder = thread::Builder::new().name("locks-net".into()).stack_size(256 * 1024);
-        match builder.spawn(run) {
-            Ok(_) => shared.thread = Some(Sleep { until: self.clock.now(), reads: false }),
+        match thread::start("locks-net", 256 * 1024, run) {
+            Ok(()) => shared.thread = Some(Sleep { until: self.clock.now(), reads: false }),
             Err(error) => {
                 let why = format!("no thread could be started for the connection: {error}");
                 shared.session.refuse_newcomers(ErrorKind::Io, &why);
