@@ -89,8 +89,8 @@ impl Edge {
         }
     }
 
-    /// Enters the wait of a thief that is at the upstream, beside whoever else has a provisional hold of the key.
-    /// It closes no cycle: whoever is granted the key first and goes on to wait enters later.
+    /// Notes that a thief waits for the upstream's answer. That closes no cycle: whoever is granted the key before it,
+    /// and then waits, notes that later and finds this wait.
     pub(super) fn enter_provisional(slot: PinnedSlot, name: Token, within: Within) -> Self {
         Self::publish(slot, WaitSite::Provisional(name), within)
     }
@@ -194,7 +194,7 @@ const START: usize = 0;
 /// A wait, as the search for cycles sees it.
 #[derive(Default)]
 struct Node {
-    /// So many units of those in the way may stay: the other permits that there are (C16).
+    /// Units that may stay in the way: the other permits that there are (C16).
     tolerates: u64,
     blockers: Vec<Blocker>,
 }
@@ -353,7 +353,7 @@ fn in_the_way<'a>(
     })
 }
 
-/// How many permits that are never given back leave `waiter` and whoever is before it enough (C16).
+/// Returns how many permits may never be given back and leave enough for `waiter` and all before it (C16).
 fn tolerated(state: &State, place: QueuePosition, waiter: &Waiter) -> u64 {
     let waiters = ahead(state, place, waiter).chain([waiter]);
     let beside = |mode: Mode| match mode {

@@ -154,7 +154,7 @@ impl Registry {
         }
     }
 
-    /// How many keys are held, waited for, reserved, or have a lost guard.
+    /// Counts the keys that are held, waited for, reserved, or have a lost guard.
     pub(super) fn live_keys(&self) -> usize {
         let live = |shard: &Shard| {
             let table = shard.table.lock();
@@ -165,7 +165,7 @@ impl Registry {
         self.shards.iter().map(live).sum()
     }
 
-    /// How many keys have a slot.
+    /// Counts the keys that have a slot.
     pub(super) fn slots(&self) -> usize {
         let slots = |shard: &Shard| {
             let table = shard.table.lock();

@@ -208,7 +208,7 @@ impl Holds {
         }
     }
 
-    /// Whom the hold was stolen from.
+    /// Returns whom the hold was stolen from.
     pub(super) fn stolen_from(&self, id: u64, key: &str) -> Vec<HolderInfo> {
         let table = self.table.lock();
         let Some(hold) = table.holds.get(&id) else { return Vec::new() };

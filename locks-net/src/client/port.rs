@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
+use locks_core::fork::PerProcess;
 use locks_core::{ErrorKind, LockError, thread};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -19,7 +20,8 @@ pub(super) struct AtPort {
     place: String,
     name: String,
     tls: ClientTls,
-    addresses: Arc<Addresses>,
+    /// A child that was forked asks for itself: nobody there has the mutex, or looks the name up.
+    addresses: PerProcess<Arc<Addresses>>,
 }
 
 /// Where the host is. One that has a name may be elsewhere another time, and who is asked may be slow to say.
@@ -60,9 +62,15 @@ impl AtPort {
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let tls =
             ClientTls::new(host, secret, trusted).map_err(|error| error.with_backend(&*name))?;
-        let addresses = Addresses::default();
-        lock(&addresses).addresses.extend(place.parse::<SocketAddr>());
-        Ok(Self { place: place.to_owned(), name, tls, addresses: Arc::new(addresses) })
+        Ok(Self { place: place.to_owned(), name, tls, addresses: PerProcess::new() })
+    }
+
+    fn addresses(&self) -> &Arc<Addresses> {
+        self.addresses.get_or_init(|| {
+            let addresses = Addresses::default();
+            lock(&addresses).addresses.extend(self.place.parse::<SocketAddr>());
+            Arc::new(addresses)
+        })
     }
 
     fn is_numeric(&self) -> bool {
@@ -71,7 +79,8 @@ impl AtPort {
 
     /// The address to try now: another one each time.
     fn address(&self, by: Instant) -> Result<SocketAddr, Unreached> {
-        let mut known = lock(&self.addresses);
+        let addresses = self.addresses();
+        let mut known = lock(addresses);
         if !self.is_numeric() && known.next >= known.addresses.len() && !known.is_asking {
             known.is_asking = self.ask();
         }
@@ -80,7 +89,7 @@ impl AtPort {
             if left.is_zero() {
                 break;
             }
-            let waited = self.addresses.told.wait_timeout(known, left);
+            let waited = addresses.told.wait_timeout(known, left);
             known = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         // In the order that the system prefers.
@@ -97,7 +106,7 @@ impl AtPort {
 
     /// Has the name looked up, by a thread that may take its time. Whether there is one.
     fn ask(&self) -> bool {
-        let (addresses, place) = (self.addresses.clone(), self.place.clone());
+        let (addresses, place) = (self.addresses().clone(), self.place.clone());
         let ask = move || {
             let found = place.to_socket_addrs();
             let mut known = lock(&addresses);
@@ -165,7 +174,34 @@ fn begin(address: &SocketAddr) -> Result<OwnedFd, Errno> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    /// Its parent's other threads, one of which has the mutex and one of which looks a name up, are not there.
+    #[test]
+    #[expect(unsafe_code, reason = "the one way to run anything in a forked child")]
+    fn c4_a_forked_child_finds_the_address_whatever_its_parent_is_at() {
+        let at = |place| {
+            AtPort::new(place, Some(Secret::parse(&"a7".repeat(32)).unwrap()), Trusted::default())
+        };
+        let (numeric, named) = (at("192.0.2.1:7420").unwrap(), at("localhost:7420").unwrap());
+        lock(named.addresses()).is_asking = true;
+        let locked = lock(numeric.addresses());
+        // SAFETY: the child looks for addresses, and ends without coming back, at the latest by the alarm.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            unsafe { libc::alarm(30) };
+            let by = Instant::now() + Duration::from_secs(20);
+            let found = numeric.address(by).is_ok() && named.address(by).is_ok();
+            unsafe { libc::_exit(i32::from(!found)) };
+        }
+        let mut status = -1;
+        // SAFETY: `status` is a place to write to.
+        assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+        drop(locked);
+        assert_eq!(status, 0, "the child finds no address");
+    }
 
     #[test]
     fn n7_addresses_are_tried_in_their_order() {
@@ -173,7 +209,7 @@ mod tests {
         let at = AtPort::new("localhost:7420", Some(secret), Trusted::default()).unwrap();
         let [first, second] =
             ["[2001:db8::1]:7420", "192.0.2.1:7420"].map(|it| it.parse().unwrap());
-        lock(&at.addresses).addresses.extend([first, second]);
+        lock(at.addresses()).addresses.extend([first, second]);
         assert_eq!(at.address(Instant::now()).unwrap(), first);
         assert_eq!(at.address(Instant::now()).unwrap(), second);
     }

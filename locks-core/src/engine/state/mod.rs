@@ -187,8 +187,7 @@ impl State {
         !self.holds.is_empty()
     }
 
-    /// For how long the next one has waited, if anybody waits: in the queue, or provisionally for the
-    /// upstream to grant it.
+    /// Returns the wait so far of the first that waits here: in the queue, or for the upstream's answer.
     pub(in crate::engine) fn next_waits(&self) -> Option<Duration> {
         let first = self.queue.first().map(|(_, entry)| entry.waiter.since);
         let provisional = self.holds.iter().filter(|hold| !hold.is_granted());
@@ -335,7 +334,7 @@ impl State {
 /// A mode in units.
 pub(in crate::engine) trait Units {
     fn units(self) -> u64;
-    /// How many units there are for it.
+    /// Returns how many units there are for it.
     fn capacity(self) -> u64;
     fn takes_permits(self) -> bool;
     /// Exclusive above the others.

@@ -102,8 +102,8 @@ impl State {
         earliest
     }
 
-    /// Those of the oldest that have to go. Nobody is robbed in vain: of those that do not, the
-    /// youngest are spared first.
+    /// Returns the holds that `ask` takes: the oldest that free enough, without those that turn out not to be
+    /// needed, of which the youngest is spared first.
     fn permit_victims(&self, ask: &KeyRequest) -> SmallVec<[Token; 1]> {
         let (excess, oldest) = (self.excess(ask.mode), self.oldest(ask));
         let victims = fewest(&oldest, excess).unwrap_or_default();
@@ -121,7 +121,7 @@ impl State {
         tokens
     }
 
-    /// How many permits there are too many for these to be granted beside them.
+    /// Returns how many permits would have to be given back before `mode` can be granted.
     fn excess(&self, mode: Mode) -> u64 {
         self.used().saturating_add(mode.units()).saturating_sub(mode.capacity())
     }
