@@ -1,7 +1,6 @@
 //! What a schema of locks is made of.
 
-use std::sync::OnceLock;
-
+use locks_core::fork::Inherited;
 use locks_core::{ErrorKind, LockError};
 
 /// The schema that is used unless another one is named.
@@ -18,7 +17,7 @@ const FUNCTIONS: [(&str, &str); 4] = [
 
 /// The mark in the names of functions, of their text: those of another text have other names.
 fn mark() -> &'static str {
-    static MARK: OnceLock<String> = OnceLock::new();
+    static MARK: Inherited<String> = Inherited::new();
     MARK.get_or_init(|| {
         let texts = [SCHEMA].into_iter().chain(FUNCTIONS.map(|(_, text)| text));
         // FNV-1a, which stays what it is: the standard library's hash may change.
