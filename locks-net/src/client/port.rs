@@ -191,9 +191,11 @@ mod tests {
         // SAFETY: the child looks for addresses, and ends without coming back, at the latest by the alarm.
         let child = unsafe { libc::fork() };
         if child == 0 {
+            // SAFETY: it does nothing but to end this process.
             unsafe { libc::alarm(30) };
             let by = Instant::now() + Duration::from_secs(20);
             let found = numeric.address(by).is_ok() && named.address(by).is_ok();
+            // SAFETY: nothing of the parent's is carried out at this end.
             unsafe { libc::_exit(i32::from(!found)) };
         }
         let mut status = -1;
