@@ -1,14 +1,14 @@
 //! Threads that can be started in a forked child too ([C4](crate::contract#c4-release)).
 //!
-//! The standard library takes a mutex of its own at the start and at the end of each of its threads. If another
-//! thread had that at the fork, the first thread that the child starts waits for ever, and with it whoever
-//! waits for what it is to do. So threads that serve a backend are started with the system's own call.
+//! The standard library locks a mutex of its own whenever one of its threads starts or ends. A child that is forked
+//! at such a moment has that mutex locked for ever, and the first thread that it starts never runs. So threads of a
+//! backend are started by the system's own call, which a child may use.
 
 use std::io;
 
 /// Starts a thread with this name, which the system may cut off, and with a stack of so many bytes, or a little more.
 ///
-/// A panic ends the thread, after the panic hook has reported it. Nobody can wait for the thread's end.
+/// A panic is reported by the panic hook and ends this thread alone. The thread cannot be joined.
 ///
 /// # Errors
 /// Those of the system, which starts no more threads.

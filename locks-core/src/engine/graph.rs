@@ -89,8 +89,8 @@ impl Edge {
         }
     }
 
-    /// Notes that a thief waits for the upstream's answer. That closes no cycle: whoever is granted the key before it,
-    /// and then waits, notes that later and finds this wait.
+    /// Adds the wait of a thief that has asked the upstream. It is not searched for cycles: a holder that closes one
+    /// adds its own wait later, and is searched then.
     pub(super) fn enter_provisional(slot: PinnedSlot, name: Token, within: Within) -> Self {
         Self::publish(slot, WaitSite::Provisional(name), within)
     }
@@ -194,7 +194,7 @@ const START: usize = 0;
 /// A wait, as the search for cycles sees it.
 #[derive(Default)]
 struct Node {
-    /// Units that may stay in the way: the other permits that there are (C16).
+    /// The number of units that may be held while the wait ends: the key's permits less those asked for (C16).
     tolerates: u64,
     blockers: Vec<Blocker>,
 }

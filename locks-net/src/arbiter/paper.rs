@@ -15,8 +15,10 @@ pub(super) struct Paper {
     promise: Promise,
     /// So many guards are written down and have not ended.
     pub(super) guards: usize,
-    /// So many were taken away, and a snapshot says so: they are still their clients', or those have not been heard
-    /// of since a restart.
+    /// The number of guards that were taken away and are still in snapshots: those in [`Session::lost_before`] and those
+    /// that their clients have not given up.
+    ///
+    /// [`Session::lost_before`]: super::session::Session::lost_before
     pub(super) lost: usize,
     /// So many sessions are.
     pub(super) sessions: usize,

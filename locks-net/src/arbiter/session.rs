@@ -45,8 +45,8 @@ pub(super) struct Session {
     pub(super) alarm: Option<Moment>,
     /// It came out of the journal, and its client has not said yet what still matters.
     pub(super) is_restored: bool,
-    /// What earlier servers took away from it, until its client has said that: it may not have heard of it, and
-    /// may have released it meanwhile (C4).
+    /// The guards that earlier servers took away from it, kept until its client says `Holding`: an `End` of one may
+    /// have been under way, and is answered by `Lost` then (C4).
     pub(super) lost_before: LostGuards,
     /// The journal has it: from its first grant on.
     pub(super) is_recorded: bool,

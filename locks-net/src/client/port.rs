@@ -20,7 +20,7 @@ pub(super) struct AtPort {
     place: String,
     name: String,
     tls: ClientTls,
-    /// A child that was forked asks for itself: nobody there has the mutex, or looks the name up.
+    /// Kept for each process: in a forked child the parent's mutex may be locked, and no thread looks the name up.
     addresses: PerProcess<Arc<Addresses>>,
 }
 

@@ -15,9 +15,9 @@ pub(crate) enum Record {
     Gone { realm: u32 },
     /// A guard was granted.
     Grant(Grant),
-    /// A guard's hold has ended: released (`None`), or taken away. The client may still hold the guard.
-    /// The guards of one hold that is taken away are told of with the same moment. In snapshots too, where it was
-    /// taken away, for as long as the client may not have heard of it.
+    /// A guard's hold has ended: released (`None`), or taken away. The client may still have the guard. All guards of
+    /// a hold that is taken away have records with the same moment. A snapshot repeats the record of one that was taken
+    /// away until its client has given the guard up.
     Ended { realm: u32, request: u64, cause: Option<LostCause>, at: Moment },
     /// The age of the guard's hold counts from then (C6).
     Refreshed { realm: u32, request: u64, at: Moment },

@@ -131,8 +131,8 @@ fn c8_a_victim_that_comes_back_after_a_restart_and_the_theft_hears_of_it() {
     }
 }
 
-/// The server that took it away has ended before its word of that got through, and before it heard of the
-/// release, which the client has sent and does not name again.
+/// A server lets a lock be stolen and is killed before it has sent `Lost` or read the `End`; the client does not name
+/// the hold to the next server.
 #[test]
 fn c8_a_victim_that_released_to_a_server_that_was_gone_hears_of_the_theft() {
     for compact in [false, true] {

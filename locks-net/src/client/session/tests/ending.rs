@@ -34,7 +34,7 @@ fn c4_a_hold_that_was_lost_before_its_release_arrived_says_so() {
     assert_eq!((error.key(), error.token()), ("k", Some(Token::new(request + 100))));
 }
 
-/// The word of the loss was on its way when the connection ended, and is repeated behind the greeting.
+/// `Lost` was on its way when the connection ended; the server repeats it behind `Opened`.
 #[test]
 fn c8_a_release_is_not_confirmed_before_what_a_resumed_server_repeats() {
     for awaited in [true, false] {
@@ -65,7 +65,7 @@ fn c8_a_release_is_not_confirmed_before_what_a_resumed_server_repeats() {
     }
 }
 
-/// Each of two that were lost is told of in a frame of its own, and the first acknowledges what both were told for.
+/// The first of two `Lost` frames acknowledges `Holding` already; the release is lost by the second.
 #[test]
 fn c8_a_release_is_not_confirmed_before_a_restored_server_has_told_of_all_losses() {
     let mut rig = Rig::open(false);
