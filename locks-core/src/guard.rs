@@ -1,7 +1,7 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
+use std::mem::{self, ManuallyDrop};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -504,7 +504,14 @@ impl Drop for OwnedGuard {
         // SAFETY: I1: nobody looks at it after this.
         let (hold, backend, granted) = unsafe { self.take_apart() };
         let ending = Ending::of(&hold, granted);
-        if !(backend.is_engine() && hold.release_in_place()) {
+        if backend.is_process() {
+            // Its handle has nothing to give back. So this is short enough that the compiler inlines the guard's
+            // end too.
+            mem::forget(backend);
+            if !hold.release_in_place() {
+                release(hold, Backend::process());
+            }
+        } else {
             release(hold, backend);
         }
         ending.released();

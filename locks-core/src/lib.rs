@@ -46,7 +46,7 @@ pub use capabilities::{BackendInfo, Capabilities, Exclusion, TokenScope, WaiterO
 pub use clock::{Alarm, Alarms, Clock, ManualClock, Moment, SystemClock};
 pub use engine::{
     Bounds, Claim, ClaimSet, Completion, Engine, EngineBuilder, HoldRecord, Loss, Observer,
-    PinnedKey, TokenSource, Upstream, UpstreamEnd, UpstreamGrant, WeakEngine,
+    PinnedCell, PinnedKey, TokenSource, Upstream, UpstreamEnd, UpstreamGrant, WeakEngine,
 };
 pub use error::{DeadlockStep, ErrorKind, LockError, LostCause};
 pub use guard::{Guard, Lost, OwnedGuard};

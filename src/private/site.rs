@@ -2,10 +2,10 @@
 
 use std::borrow::Borrow;
 use std::panic::Location;
-use std::sync::OnceLock;
 
 use locks_core::{
-    Backend, CallSite, FunctionSite, Guard, Kind, LockBuilder, LockError, PinnedKey, Scope,
+    Backend, CallSite, FunctionSite, Guard, Kind, LockBuilder, LockError, PinnedCell, PinnedKey,
+    Scope,
 };
 
 use super::{Acquisition, Asked, Key};
@@ -124,15 +124,15 @@ pub struct Pinned<P> {
     site: Site<P>,
     key: &'static str,
     kind: Kind,
-    /// Set by the first call that knows the default backend and finds the key free to be pinned;
-    /// `None` inside if that backend is not the engine of this process.
-    slot: OnceLock<Option<PinnedKey>>,
+    /// Set by the first call that finds the engine of this process to be the default backend, and the key
+    /// free to be pinned.
+    pinned: PinnedCell,
 }
 
 impl<P: Place> Pinned<P> {
     /// The site at `place`, whose key is `key`.
     pub const fn new(place: P, key: &'static str, kind: Kind) -> Self {
-        Self { site: Site(place), key, kind, slot: OnceLock::new() }
+        Self { site: Site(place), key, kind, pinned: PinnedCell::new() }
     }
 
     /// Acquires the key, blocking. `options` do not keep a free key from being granted.
@@ -141,8 +141,8 @@ impl<P: Place> Pinned<P> {
     /// As [`LockBuilder::acquire`].
     #[inline]
     pub fn acquire(&'static self, options: impl Options) -> Result<Guard, LockError> {
-        if let Some(Some(slot)) = self.slot.get()
-            && let Some(guard) = slot.try_acquire(self.site.0.call())
+        if let Some(key) = self.pinned.get()
+            && let Some(guard) = key.try_acquire(self.site.0.call())
         {
             return Ok(guard);
         }
@@ -169,8 +169,8 @@ impl<P: Place> Pinned<P> {
 
     #[inline]
     fn begin(&'static self, options: impl Options, scope: Option<&Scope>) -> Acquisition {
-        if let Some(Some(slot)) = self.slot.get()
-            && let Some(guard) = slot.try_acquire_in(scope, self.site.0.call())
+        if let Some(key) = self.pinned.get()
+            && let Some(guard) = key.try_acquire_in(scope, self.site.0.call())
         {
             return Acquisition::Granted(guard);
         }
@@ -198,15 +198,18 @@ impl<P: Place> Pinned<P> {
 
     /// The key, if the default backend is the engine of this process.
     fn find(&'static self) -> Result<Option<PinnedKey>, LockError> {
-        if let Some(found) = self.slot.get() {
-            return Ok(*found);
+        if let Some(key) = self.pinned.get() {
+            return Ok(Some(key));
         }
-        let backend = default_backend(self.kind)?;
-        if !backend.is_process() {
-            return Ok(*self.slot.get_or_init(|| None));
+        if !default_backend(self.kind)?.is_process() {
+            return Ok(None);
         }
         // While others are at the key by its name, so is this one, this time.
-        Ok(PinnedKey::new(self.key)?.and_then(|slot| *self.slot.get_or_init(|| Some(slot))))
+        let key = PinnedKey::new(self.key)?;
+        if let Some(key) = key {
+            self.pinned.set(key);
+        }
+        Ok(key)
     }
 }
 

@@ -100,7 +100,7 @@ pub(super) fn run(pace: Pace) -> Vec<Report> {
         figures,
         goals: vec![goal],
     };
-    let rate = Goal::ratio(OURS, FLOOR, Bound::AtLeast(0.85));
+    let rate = Goal::ratio(OURS, FLOOR, Bound::AtLeast(0.95));
     let spread = Goal::absolute(OURS, Bound::AtMost(1.5));
     let wait = Goal::absolute(OURS, Bound::AtMost(10.0));
     vec![

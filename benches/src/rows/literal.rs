@@ -98,13 +98,13 @@ pub(super) fn run(pace: Pace) -> Vec<Report> {
             Contestant::repeat("lockable", lockable),
         ],
     );
-    let goal = Bound::AtMost(1.25);
+    let goal = Bound::AtMost(1.15);
     vec![Report {
         row: "literal",
         compares: "lock and unlock one literal key on one thread (peers keyed by `&'static str`)"
             .into(),
         unit: "ns per operation",
         figures,
-        goals: vec![Goal::ratio("#[lock(\"ledger\")]", "parking_lot::Mutex (floor)", goal)],
+        goals: vec![Goal::ratio("#[lock(\"ledger\")]", "parking_lot::Mutex + coarse clock", goal)],
     }]
 }

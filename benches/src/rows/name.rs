@@ -50,7 +50,7 @@ fn measure(pace: Pace, count: usize, which: &str) -> Report {
         compares: format!("look a key up by `&str`, lock and unlock it on one thread: {which}"),
         unit: "ns per operation",
         figures,
-        goals: vec![Goal::ratio(OURS, FLOOR, Bound::AtMost(1.8))],
+        goals: vec![Goal::ratio(OURS, FLOOR, Bound::AtMost(1.5))],
     }
 }
 

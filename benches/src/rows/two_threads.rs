@@ -64,7 +64,7 @@ fn literal(pace: Pace) -> Report {
         |_| keyed_lock_literal("right"),
     ));
     let goals = vec![
-        Goal::ratio(&two(ours), &one(ours), Bound::AtLeast(1.6)),
+        Goal::ratio(&two(ours), &one(ours), Bound::AtLeast(1.8)),
         Goal::ratio(&two(ours), &two(peer), Bound::AtLeast(10.0)),
     ];
     report("literal keys", race(pace, contestants), goals)
@@ -103,7 +103,7 @@ fn named(pace: Pace) -> Report {
     contestants.extend(sides.with("key-mutex", |key| with(&key_mutex, key)));
     contestants.extend(sides.with("keyed-lock", |key| with(&keyed_lock, key)));
     contestants.extend(sides.with("lockable", |key| with(&lockable, key)));
-    let goals = vec![Goal::ratio(&two(ours), &one(ours), Bound::AtLeast(1.6))];
+    let goals = vec![Goal::ratio(&two(ours), &one(ours), Bound::AtLeast(1.8))];
     report("16 keys each, looked up by `&str`", race(pace, contestants), goals)
 }
 

@@ -24,10 +24,16 @@ impl SystemClock {
     #[inline]
     pub(crate) fn stamp() -> Stamp {
         if STEALING.load(Ordering::Relaxed) {
-            Stamp::exact(time::precise())
+            Self::exact_stamp()
         } else {
             Stamp::coarse(time::coarse())
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn exact_stamp() -> Stamp {
+        Stamp::exact(time::precise())
     }
 
     /// Somebody asks to steal: from now on stamps are exact (C6).

@@ -33,7 +33,7 @@ pub use self::builder::{EngineBuilder, TokenSource};
 pub(crate) use self::core::Core;
 pub(crate) use self::effects::Calls;
 pub use self::observer::{Loss, Observer};
-pub use self::pinned_key::PinnedKey;
+pub use self::pinned_key::{PinnedCell, PinnedKey};
 pub(crate) use self::queued::{Attempt, PendingHold};
 pub use self::records::HoldRecord;
 pub(crate) use self::slot::{Slot, SlotRef};

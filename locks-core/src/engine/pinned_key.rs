@@ -1,7 +1,9 @@
 use std::fmt;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::Engine;
-use super::slot::SlotRef;
+use super::slot::{Slot, SlotRef};
 use crate::backend::{Hold, HoldRepr};
 use crate::clock::SystemClock;
 use crate::identity::SmallOwner;
@@ -33,15 +35,14 @@ impl PinnedKey {
     /// `None` otherwise: then use the [builder](crate::LockBuilder).
     #[inline]
     pub fn try_acquire(&self, site: CallSite) -> Option<Guard> {
-        let owner = SmallOwner::current();
-        Some(Guard::new(self.take(FastHolder { owner, site })?))
+        Some(Guard::new(self.take(SmallOwner::current, site)?))
     }
 
     /// Acquires the key as [`try_acquire`](Self::try_acquire) does, for an annotated async function that
     /// opens `scope`, or anonymously.
     #[inline]
     pub fn try_acquire_in(&self, scope: Option<&Scope>, site: CallSite) -> Option<OwnedGuard> {
-        self.take(FastHolder { owner: scope.map_or(SmallOwner::NOBODY, Scope::small), site })
+        self.take(|| scope.map_or(SmallOwner::NOBODY, Scope::small), site)
     }
 
     /// Takes the key if it is free, before those who wait for it too, if no more than a plain lock is asked for.
@@ -73,13 +74,48 @@ impl PinnedKey {
     }
 
     #[inline]
-    fn take(&self, holder: FastHolder) -> Option<OwnedGuard> {
-        let asked = Since::at(holder.site);
+    fn take(&self, owner: impl FnOnce() -> SmallOwner, site: CallSite) -> Option<OwnedGuard> {
+        let asked = Since::at(site);
         // SAFETY: the slot is pinned for ever, and the process's engine is never dropped.
         let slot = unsafe { self.slot.get() };
         let token = slot.try_take()?;
-        slot.write_record(holder, SystemClock::stamp());
+        let since = SystemClock::stamp();
+        // The owner last, which so has not to be kept across the call of the clock.
+        slot.write_record(FastHolder { owner: owner(), site }, since);
         Some(OwnedGuard::new(Hold::plain(self.slot, token), Backend::process(), &asked))
+    }
+}
+
+/// Where a call site keeps its [`PinnedKey`], once it has one.
+///
+/// Nobody waits for another thread here, as with a `OnceLock`: of threads that set it at the same time each
+/// has the same slot, which is the key's for ever.
+#[derive(Default)]
+pub struct PinnedCell(AtomicPtr<Slot>);
+
+impl PinnedCell {
+    /// Creates a cell without a key.
+    pub const fn new() -> Self {
+        Self(AtomicPtr::new(ptr::null_mut()))
+    }
+
+    /// Returns the key, if there is one.
+    #[inline]
+    pub fn get(&self) -> Option<PinnedKey> {
+        // Acquire: the slot was made by the thread that set it.
+        let slot = NonNull::new(self.0.load(Ordering::Acquire))?;
+        Some(PinnedKey { slot: SlotRef::from_ptr(slot) })
+    }
+
+    /// Keeps the key.
+    pub fn set(&self, key: PinnedKey) {
+        self.0.store(key.slot.as_ptr(), Ordering::Release);
+    }
+}
+
+impl fmt::Debug for PinnedCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PinnedCell").field(&self.get()).finish()
     }
 }
 

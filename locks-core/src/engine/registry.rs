@@ -22,13 +22,14 @@ pub(super) struct Registry {
 }
 
 /// On cache lines of its own, so that threads on different shards do not disturb each other; what
-/// the fast path needs comes first.
+/// the fast path needs comes first, so that the text of the inline slot begins with the second line: a write
+/// that crosses two lines, or two pages, takes longer.
 #[repr(C, align(64))]
 struct Shard {
-    inline_slot: InlineSlot,
     /// The [bits](bit) of all keys in the table, and maybe others: whoever takes the inline slot over
     /// has found the bit of the key unset.
     maybe_present: AtomicU64,
+    inline_slot: InlineSlot,
     /// No less than any token granted for a key of this shard by a slot that is gone (C7).
     floor: AtomicU64,
     /// I1: every slot in it is alive; it is freed by whoever takes it out.
@@ -38,7 +39,10 @@ struct Shard {
 type Table = HashTable<SlotRef>;
 
 #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
-const _: () = assert!(size_of::<Shard>() <= 192);
+const _: () = {
+    assert!(size_of::<Shard>() <= 192);
+    assert!(std::mem::offset_of!(Shard, inline_slot) + size_of::<Slot>() == 64);
+};
 
 impl Registry {
     /// Whose grants have tokens above `floor`; with a fast path, which may go on beside waiters.
@@ -46,10 +50,10 @@ impl Registry {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // The explorers have all keys meet.
         let explored = cfg!(any(loom, shuttle));
-        let count = if explored { 1 } else { (cores * 32).next_power_of_two().clamp(64, 256) };
+        let count = if explored { 1 } else { (cores * 32).clamp(FEWEST, MOST) };
         let shard = |index| Shard {
-            inline_slot: InlineSlot::new(index as u8, barges),
             maybe_present: AtomicU64::new(0),
+            inline_slot: InlineSlot::new(index as u8, barges),
             floor: AtomicU64::new(floor.get()),
             table: Mutex::new(Table::new()),
         };
@@ -304,12 +308,18 @@ impl Registry {
         hasher.finish()
     }
 
-    /// From bits that the table itself makes little use of.
+    /// From the bits that neither the table nor [`bit`] makes use of: they are taken for a fraction.
     #[inline]
     fn index(&self, hash: u64) -> usize {
-        (hash >> 40) as usize & (self.shards.len() - 1)
+        ((hash >> 16 & 0xffff_ffff) * self.shards.len() as u64 >> 32) as usize
     }
 }
+
+/// How many shards there are at least: that many, so that threads with keys of their own rarely meet at one, take
+/// 30 KiB.
+const FEWEST: usize = 160;
+/// And at most, however many processors there are.
+const MOST: usize = 256;
 
 /// With how many keys in a table it is still worth while to tell them apart by their bits.
 const FEW: usize = 8;

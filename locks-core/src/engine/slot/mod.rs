@@ -36,6 +36,8 @@ const KEPT: u8 = 1;
 const RESIDENT: u8 = 2;
 /// The slot is one of an engine with a fast path, whose `word` may be [`WAITED`].
 const BARGES: u8 = 4;
+/// Any of those for which it is never freed.
+const STAYS: u8 = KEPT | RESIDENT;
 /// There is a state, or there was one that has written the record of the present holder.
 const STATED: u8 = 8;
 
@@ -123,6 +125,16 @@ impl SlotRef {
 
     pub(in crate::engine) fn of_inline(slot: &Slot) -> Self {
         Self(NonNull::from(slot))
+    }
+
+    /// One that [`as_ptr`](Self::as_ptr) was called for.
+    #[inline]
+    pub(in crate::engine) const fn from_ptr(slot: NonNull<Slot>) -> Self {
+        Self(slot)
+    }
+
+    pub(in crate::engine) const fn as_ptr(self) -> *mut Slot {
+        self.0.as_ptr()
     }
 
     /// Frees the slot.
@@ -259,37 +271,34 @@ impl Slot {
     }
 
     /// Lets the key go if that is all there is to do: the hold is this one, and plain.
-    #[inline]
     pub(in crate::engine) fn try_let_go(&self, token: Token) -> bool {
         // Acquire: what a state has written into the record is there before the flag is off.
-        self.flags.load(Ordering::Acquire) & STATED == 0 && self.let_go(token)
+        self.flags.load(Ordering::Acquire) & STATED == 0
+            // An inline slot may be looked at meanwhile.
+            && (self.let_go(token, HELD) || self.let_go(token, HELD | FIXED))
     }
 
-    /// The same, if the slot stays behind.
+    /// The same, if the slot stays behind and nobody looks at it: the shortest way.
     #[inline]
     pub(in crate::engine) fn try_let_go_in_place(&self, token: Token) -> bool {
         // Acquire: as above.
-        let flags = self.flags.load(Ordering::Acquire);
-        flags & STATED == 0 && flags & (KEPT | RESIDENT) != 0 && self.let_go(token)
+        let flags = self.flags.load(Ordering::Acquire) & (STATED | STAYS);
+        (1..=STAYS).contains(&flags) && self.let_go(token, HELD)
     }
 
+    /// Lets the key go if its word is this token and these bits.
     #[inline]
-    fn let_go(&self, token: Token) -> bool {
-        let mut held = (token.get() << TOKEN_SHIFT) | HELD;
+    fn let_go(&self, token: Token, bits: u64) -> bool {
+        let held = (token.get() << TOKEN_SHIFT) | bits;
+        let free = held & !HELD;
         // I4: before letting go. If that fails, the state has read the record already or takes
         // the hold for one granted just now, which ends in a moment.
         let (owner, stamp) =
             (self.owner.load(Ordering::Relaxed), self.stamp.load(Ordering::Relaxed));
         self.stamp.store(0, Ordering::Relaxed);
-        self.owner.store(held & !HELD | LEFT, Ordering::Relaxed);
-        loop {
-            let free = held & !HELD;
-            match self.word.compare_exchange(held, free, Ordering::Release, Ordering::Relaxed) {
-                Ok(_) => return true,
-                // An inline slot that somebody looks at.
-                Err(found) if found == held | FIXED => held = found,
-                Err(_) => break,
-            }
+        self.owner.store(free | LEFT, Ordering::Relaxed);
+        if self.word.compare_exchange(held, free, Ordering::Release, Ordering::Relaxed).is_ok() {
+            return true;
         }
         self.owner.store(owner, Ordering::Relaxed);
         self.stamp.store(stamp, Ordering::Release);
@@ -357,7 +366,7 @@ impl Slot {
     /// Whether the slot is never freed.
     #[inline]
     pub(in crate::engine) fn stays(&self) -> bool {
-        self.flags.load(Ordering::Relaxed) & (KEPT | RESIDENT) != 0
+        self.flags.load(Ordering::Relaxed) & STAYS != 0
     }
 
     /// Whether a call site keeps the slot for ever.
