@@ -311,7 +311,7 @@ impl Registry {
     /// From the bits that neither the table nor [`bit`] makes use of: they are taken for a fraction.
     #[inline]
     fn index(&self, hash: u64) -> usize {
-        ((hash >> 16 & 0xffff_ffff) * self.shards.len() as u64 >> 32) as usize
+        ((((hash >> 16) & 0xffff_ffff) * self.shards.len() as u64) >> 32) as usize
     }
 }
 
