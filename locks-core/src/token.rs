@@ -33,9 +33,10 @@ impl Token {
 pub(crate) const END: u64 = 1 << 61;
 
 impl Token {
-    /// Whether so many tokens can follow that a counter that goes on from this one never ends.
+    /// Whether so many tokens can follow that a counter that goes on from this one never ends: one of an engine has
+    /// 60 bits.
     pub(crate) const fn is_followed(self) -> bool {
-        self.0 < END / 2
+        self.0 < END / 4
     }
 
     /// Returns the token, if an arbiter can have granted it.
@@ -49,7 +50,7 @@ impl Token {
     /// The error for a token from which an engine cannot go on.
     #[cold]
     pub(crate) fn not_followed(self, key: &str) -> LockError {
-        self.refuse(key, "below 2^61, and an engine goes on from one below 2^60")
+        self.refuse(key, "below 2^61, and an engine goes on from one below 2^59")
     }
 
     #[cold]

@@ -6,9 +6,10 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fmt::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Waker};
 
-use locks_core::{Acquire, Backend, Engine, ManualClock, OwnedGuard};
+use locks_core::{Acquire, Backend, Engine, ManualClock, OwnedGuard, Token, TokenSource};
 
 /// What may be left of the heap after any number of keys (DESIGN §11).
 const LEFT: isize = 4096;
@@ -139,4 +140,24 @@ fn c13_tables_shrink_after_a_peak() {
     let left = heap() - start;
     assert!(left <= LEFT, "{left} bytes are left");
     assert_eq!(engine.live_keys(), 0);
+}
+
+/// Tokens that are drawn and never granted are not kept.
+#[test]
+fn c13_requests_that_are_refused_leave_no_tokens() {
+    struct Count(AtomicU64);
+    impl TokenSource for Count {
+        fn next(&self, after: Token) -> Token {
+            Token::new(after.get() + self.0.fetch_add(1, Ordering::SeqCst))
+        }
+    }
+    let engine = Engine::builder().tokens(Arc::new(Count(AtomicU64::new(1)))).build();
+    let backend = Backend::new(engine);
+    let _reader = backend.named("k").shared().acquire().unwrap();
+    let refused = || drop(backend.named("k").wait(false).acquire().unwrap_err());
+    refused();
+    let before = heap();
+    (0..10_000).for_each(|_| refused());
+    let left = heap() - before;
+    assert!(left <= LEFT, "{left} bytes are left");
 }

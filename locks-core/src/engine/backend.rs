@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use super::effects::Calls;
 use super::pin::PinnedSlot;
 use super::queued::{Attempt, PendingHold, Queued};
 use super::slot::SlotRef;
@@ -162,7 +163,13 @@ impl Engine {
     pub(crate) fn release_own(&self, hold: Hold) -> Op<'static, ()> {
         match hold.0 {
             HoldRepr::Slot(hold) => self.core.release(hold),
-            HoldRepr::Set(holds) => Op::all(holds.into_iter().map(|hold| self.core.release(hold))),
+            HoldRepr::Set(holds) => {
+                let mut calls = Calls::default();
+                let release = |hold| calls.make(|| self.core.release(hold));
+                let released = holds.into_iter().filter_map(release).collect::<Vec<_>>();
+                calls.end();
+                Op::all(released)
+            }
             HoldRepr::Id { token, .. } => Op::failed(foreign(&self.core, token)),
         }
     }

@@ -1,5 +1,6 @@
 //! Several keys that an upstream has granted become one grant (C11).
 
+use super::effects::Calls;
 use super::several::Taken;
 use super::upstream::{Bounds, ClaimSet, Completion, Upstream, UpstreamEnd, UpstreamGrant};
 use super::upstream_acquire::UpstreamRequest;
@@ -42,9 +43,12 @@ impl Taken {
             return Err(error);
         }
         let mut stand = true;
+        let mut calls = Calls::default();
         for index in 0..self.holds.len() {
-            stand &= self.rename(index, grant, grant.token);
+            // All of them, so that each is ended should somebody's code panic.
+            stand &= calls.make(|| self.rename(index, grant, grant.token)).unwrap_or(false);
         }
+        calls.end();
         if nested.is_some_and(|nested| nested >= grant.token) {
             // C7: a guard's token is above all earlier ones of each of its keys.
             let why = format!("`{name}` has no tokens that grow across keys, which sets need");
@@ -147,22 +151,22 @@ impl Taken {
     /// A member is known by the token of the whole from now on. Says whether it is still there.
     fn rename(&mut self, index: usize, grant: UpstreamGrant, token: Token) -> bool {
         let hold = &mut self.holds[index];
-        let mut frozen = self.core.freeze(hold.slot());
-        frozen.raise_token(token);
-        let stands = match frozen.hold_mut(hold.token, hold.level) {
-            Some(entry) => {
+        let (mut calls, mut stands) = (Calls::default(), false);
+        calls.make(|| {
+            let mut frozen = self.core.freeze(hold.slot());
+            frozen.raise_token(token);
+            if let Some(entry) = frozen.hold_mut(hold.token, hold.level) {
                 entry.rename(hold.token, hold.level, token);
                 if hold.nesting == Nesting::Outermost {
                     entry.upstream_grant = Some(UpstreamGrant { token, ..grant });
                 }
-                true
+                stands = true;
             }
-            None => false,
-        };
-        drop(frozen);
+        });
         if stands {
             hold.token = token;
         }
+        calls.end();
         stands
     }
 }

@@ -2,7 +2,7 @@ use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 
 use super::builder::{Time, TokenSource};
-use super::effects::Broken;
+use super::effects::{Broken, Calls};
 use super::graph::Waits;
 use super::observer::{Observer, Revoked};
 use super::pin::PinnedSlot;
@@ -121,16 +121,20 @@ impl Core {
     /// Ends what is left of grants of several keys (C11), and of those whose guards were nested in them: one
     /// after the other, however many there are.
     pub(super) fn end_sets(self: &Arc<Self>, mut broken: Vec<Broken>) {
+        let mut calls = Calls::default();
         while let Some((set, token, cause)) = broken.pop() {
             for key in set.as_slice() {
-                let Some(slot) = self.find(key) else { continue };
-                let mut frozen = self.freeze(&slot);
-                frozen.end_member(token, cause);
-                if let Some(more) = &mut frozen.effects.more {
-                    broken.append(&mut more.broken);
-                }
+                calls.make(|| {
+                    let Some(slot) = self.find(key) else { return };
+                    let mut frozen = self.freeze(&slot);
+                    frozen.end_member(token, cause);
+                    if let Some(more) = &mut frozen.effects.more {
+                        broken.append(&mut more.broken);
+                    }
+                });
             }
         }
+        calls.end();
     }
 
     /// Ends the hold or reservation with this token from outside.

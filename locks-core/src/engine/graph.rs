@@ -16,8 +16,9 @@ use crate::{DeadlockStep, Mode, OwnerId, Token};
 
 /// The waits in whose names something may be held.
 ///
-/// * G1: a wait stands in the table of each identity that it blocks before it looks whether somebody
-///   who holds the key waits: of the waits that close a cycle, the last to be entered sees the others.
+/// * G1: a wait stands in the table of each identity that it blocks before its slot's mutex is let go, and
+///   only then looks who holds the key, with that mutex, and whether one of these waits. So nobody comes to hold
+///   the key in between, and of the waits that close a cycle, the last to be entered sees the others.
 /// * G2: a suspicion is confirmed with all slots that it reaches locked at once, in the order of their
 ///   keys, and by one thread at a time. Whoever confirms one leaves the queue before anybody
 ///   else sees those slots.
@@ -64,26 +65,28 @@ pub(super) struct Edge {
 }
 
 impl Edge {
-    /// Enters a wait for a key that these held when it queued; `None` if it blocks nobody. `Err`: it would
-    /// never end, and why; it has left the queue then.
+    /// Enters a wait that has just queued, with its slot's mutex (G1); `None` if it blocks nobody.
     pub(super) fn enter(
         slot: &PinnedSlot,
         place: QueuePosition,
         within: Within,
-        holders: &Owners,
-    ) -> Result<Option<Box<Self>>, Vec<DeadlockStep>> {
-        if within.is_empty() {
-            return Ok(None);
+    ) -> Option<Box<Self>> {
+        let publish = || Self::publish(slot.clone(), WaitSite::InQueue(place), within.clone());
+        (!within.is_empty()).then(|| Box::new(publish()))
+    }
+
+    /// Whether the wait can end, for a key that these held when it was entered; without the mutex. `Err`: it
+    /// never would, and why; it has left the queue then.
+    pub(super) fn search(&self, holders: &Owners) -> Result<(), Vec<DeadlockStep>> {
+        let WaitSite::InQueue(place) = self.site else { return Ok(()) };
+        let core = self.slot.core();
+        if !holders.iter().any(|owner| core.waits.has(*owner)) {
+            return Ok(());
         }
-        let edge = Box::new(Self::publish(slot.clone(), WaitSite::InQueue(place), within));
-        let waits = &slot.core().waits;
-        if !holders.iter().any(|owner| waits.has(*owner)) {
-            return Ok(Some(edge));
-        }
-        match waits.confirm(slot, place) {
-            None => Ok(Some(edge)),
+        match core.waits.confirm(&self.slot, place) {
+            None => Ok(()),
             Some(cycle) => {
-                slot.core().freeze(slot).grant_waiters();
+                core.freeze(&self.slot).grant_waiters();
                 Err(cycle)
             }
         }

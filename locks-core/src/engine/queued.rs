@@ -182,10 +182,15 @@ impl Queued {
             && self.slot.is_waited_for()
             && waiter.plain.is_some()
             && let now = core.clock.about_now()
-            && let Some((place, holder)) = self.slot.join(&mut waiter, waker.clone(), now)
+            && let blocks = waiter.ask.caller.blocks()
+            && let enter = (|place| Edge::enter(&self.slot, place, blocks))
+            && let Some((place, holder, edge)) =
+                self.slot.join(&mut waiter, waker.clone(), now, enter)
         {
             self.since.get_or_insert(now);
-            return self.enter(waiter, place, &holder.into_iter().collect());
+            self.stage = QueuedStage::Placed(waiter, place);
+            self.edge = edge;
+            return Some(self.search(&holder.into_iter().collect()));
         }
         let waker = waker.clone();
         let (answer, mut frozen) = loop {
@@ -223,37 +228,29 @@ impl Queued {
             self.stage = QueuedStage::Placed(waiter, place);
             return Some(Stepped::Waiting);
         }
+        self.edge = Edge::enter(&self.slot, place, waiter.ask.caller.blocks());
+        frozen.complete();
         let owners = frozen.holds().iter().flat_map(HoldEntry::runs_as).collect();
-        self.stage = QueuedStage::Placed(waiter.clone(), place);
+        self.stage = QueuedStage::Placed(waiter, place);
         drop(frozen);
-        let entered = self.enter(waiter, place, &owners);
         let is_late = self.deadline.is_some_and(|deadline| deadline <= now);
-        entered.filter(|entered| !(is_late && matches!(entered, Stepped::Waiting)))
+        let searched = self.search(&owners);
+        (!is_late || !matches!(searched, Stepped::Waiting)).then_some(searched)
     }
 
     /// It has queued, behind these: now it is seen whether that wait could end (C10).
-    fn enter(
-        &mut self,
-        waiter: Arc<Waiter>,
-        place: QueuePosition,
-        holders: &Owners,
-    ) -> Option<Stepped> {
-        let (blocks, site) = (waiter.ask.caller.blocks(), waiter.ask.caller.site);
-        self.stage = QueuedStage::Placed(waiter, place);
-        match Edge::enter(&self.slot, place, blocks, holders) {
-            Ok(edge) => {
-                self.edge = edge;
-                Some(Stepped::Waiting)
-            }
-            Err(cycle) => {
-                self.stage = QueuedStage::Over;
-                let error = LockError::new(ErrorKind::Deadlock, self.slot.key()).with_cycle(cycle);
-                Some(Stepped::Refused(match site {
-                    Some(site) => error.with_site(site),
-                    None => error,
-                }))
-            }
-        }
+    fn search(&mut self, holders: &Owners) -> Stepped {
+        let Some(Err(cycle)) = self.edge.as_ref().map(|edge| edge.search(holders)) else {
+            return Stepped::Waiting;
+        };
+        let stage = std::mem::replace(&mut self.stage, QueuedStage::Over);
+        self.edge = None;
+        let error = LockError::new(ErrorKind::Deadlock, self.slot.key()).with_cycle(cycle);
+        let QueuedStage::Placed(waiter, _) = stage else { return Stepped::Refused(error) };
+        Stepped::Refused(match waiter.ask.caller.site {
+            Some(site) => error.with_site(site),
+            None => error,
+        })
     }
 
     fn look(&mut self, waker: &Waker) -> Option<Stepped> {
@@ -351,7 +348,9 @@ impl Queued {
     /// Has the task woken at the deadline.
     fn set_alarm(&mut self, waker: &Waker) {
         let Some(deadline) = self.deadline.filter(|_| !self.sees_errand_out) else { return };
-        if self.alarm.as_ref().is_none_or(|alarm| !alarm.1.will_wake(waker)) {
+        // One of the parent's rings for nobody here (C4).
+        let is_set = |alarm: &(Alarm, Waker)| !alarm.0.is_inherited() && alarm.1.will_wake(waker);
+        if !self.alarm.as_deref().is_some_and(is_set) {
             let alarm = self.slot.core().clock.wake_at(deadline, waker.clone());
             self.alarm = Some(Box::new((alarm, waker.clone())));
         }

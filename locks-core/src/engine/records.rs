@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::describe;
+use super::effects::Calls;
 use super::pin::PinnedSlot;
 use super::state::RestoreError;
 use super::upstream::lost_error;
@@ -160,9 +161,11 @@ struct Restored<'a> {
 
 impl Drop for Restored<'_> {
     fn drop(&mut self) {
+        let mut calls = Calls::default();
         for hold in self.holds.drain(..).rev() {
-            self.core.take_back(hold);
+            calls.make(|| self.core.take_back(hold));
         }
+        calls.end();
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Core;
+use super::effects::Calls;
 use super::queued::Queued;
 use super::state::KeyRequest;
 use super::upstream_acquire::UpstreamRequest;
@@ -20,9 +21,11 @@ pub(super) struct Taken {
 impl Taken {
     /// Gives back those from `index` on.
     pub(super) fn give_back(&mut self, index: usize) {
+        let mut calls = Calls::default();
         for hold in self.holds.drain(index..).rev() {
-            drop(self.core.release(hold));
+            calls.make(|| drop(self.core.release(hold)));
         }
+        calls.end();
     }
 
     /// The first of them that has been ended from outside.
@@ -38,22 +41,25 @@ impl Taken {
         let (at_least, at_most) = options.bounds();
         let set = Arc::new(KeySet::new(self.holds.iter().map(|hold| hold.slot().key())));
         let now = self.core.clock.now();
+        let mut calls = Calls::default();
         for hold in &self.holds {
-            let mut frozen = self.core.freeze(hold.slot());
-            if let Some(entry) = frozen.hold_mut(hold.token, hold.level) {
-                entry.rename(hold.token, hold.level, token);
-                entry.join(hold.level, token, set.clone());
-                if hold.nesting == Nesting::Outermost {
-                    entry.begin(at_least, at_most, now);
-                    frozen.grant_waiters();
+            calls.make(|| {
+                let mut frozen = self.core.freeze(hold.slot());
+                if let Some(entry) = frozen.hold_mut(hold.token, hold.level) {
+                    entry.rename(hold.token, hold.level, token);
+                    entry.join(hold.level, token, set.clone());
+                    if hold.nesting == Nesting::Outermost {
+                        entry.begin(at_least, at_most, now);
+                        frozen.grant_waiters();
+                    }
                 }
-            }
+            });
         }
         // One that was ended just now keeps its name, under which it is known to be lost.
-        let mut holds = std::mem::take(&mut self.holds);
         let mut broken = None;
-        for hold in &mut holds {
-            let lost = self.core.freeze(hold.slot()).lost(token, hold.level);
+        for hold in &mut self.holds {
+            let mut lost = None;
+            calls.make(|| lost = self.core.freeze(hold.slot()).lost(token, hold.level));
             broken = broken.or(lost);
             if lost != Some(LostCause::Forgotten) {
                 hold.token = token;
@@ -61,9 +67,11 @@ impl Taken {
         }
         if let Some(cause) = broken {
             // Before it was known to be one of a set.
-            self.core.end_sets(vec![(set, token, cause)]);
+            calls.make(|| self.core.end_sets(vec![(set, token, cause)]));
         }
-        Hold(HoldRepr::Set(holds.into_boxed_slice()))
+        // If somebody's code has panicked, all of them are given back, by their names.
+        calls.end();
+        Hold(HoldRepr::Set(std::mem::take(&mut self.holds).into_boxed_slice()))
     }
 
     /// Raises the tokens of all keys to one that is above what each has granted.

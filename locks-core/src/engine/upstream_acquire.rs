@@ -160,9 +160,17 @@ impl Core {
             return error;
         }
         let found = upstream.inspect(Query::Key(error.key().to_owned())).await;
-        match found.ok().and_then(|infos| infos.into_iter().next()) {
-            Some(info) => error.with_holders(info.holders).with_reserved_for(info.reserved_for),
-            None => error,
+        match found.map(|infos| infos.into_iter().next()) {
+            Ok(Some(info)) => error.with_holders(info.holders).with_reserved_for(info.reserved_for),
+            // Those in the way have heard as little of it: it is not known that somebody holds the key (C2).
+            Err(silent) if silent.kind() == ErrorKind::Unavailable => {
+                let silent = silent.with_key(error.key());
+                match error.waited() {
+                    Some(waited) => silent.with_waited(waited),
+                    None => silent,
+                }
+            }
+            Ok(None) | Err(_) => error,
         }
     }
 }

@@ -6,6 +6,7 @@ mod again;
 mod auto_traits;
 mod beside;
 mod cancel;
+mod cycles;
 mod deadline;
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 mod fails;

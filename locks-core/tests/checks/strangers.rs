@@ -1,15 +1,17 @@
 //! Code of others that panics, or calls the engine, where the engine calls it: nothing is lost of a wake-up, a
 //! hold or a place in the queue (C4, C5, C7; F45).
 
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    Backend, Claim, ClaimSet, Completion, Engine, HolderInfo, LockInfo, Loss, LostCause, Observer,
-    Op, Query, Token, TokenSource, Upstream, UpstreamEnd, UpstreamGrant, WeakEngine,
+    Acquire, Backend, Claim, ClaimSet, Completion, Engine, HolderInfo, LockInfo, Loss, LostCause,
+    Observer, Op, Query, Token, TokenSource, Upstream, UpstreamEnd, UpstreamGrant, WeakEngine,
 };
 
 use crate::polled::Polled;
@@ -236,4 +238,72 @@ fn c8_a_grant_that_was_ended_before_it_was_taken_is_asked_for_again() {
     assert!(guard.token() > token);
     drop((guard, waiter, behind));
     assert_eq!(engine.live_keys(), 0);
+}
+
+/// Waits for `key` with a waker that panics.
+fn spiteful(
+    backend: &Backend,
+    key: &'static str,
+    owner: Option<u64>,
+) -> Pin<Box<Acquire<'static>>> {
+    struct Spite;
+    impl Wake for Spite {
+        fn wake(self: Arc<Self>) {
+            std::panic::resume_unwind(Box::new(OnPurpose));
+        }
+    }
+    let lock = backend.named(key);
+    let mut wait = Box::pin(match owner {
+        Some(owner) => lock.owner(owner).reentrant().acquire_async(),
+        None => lock.fair(true).acquire_async(),
+    });
+    let waker = Waker::from(Arc::new(Spite));
+    assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    wait
+}
+
+#[test]
+fn c11_a_waker_that_panics_keeps_no_other_key_of_a_set_from_being_released() {
+    let (engine, backend, _) = with(|builder, _| builder);
+    let set = backend.all(["a", "b"]).acquire().unwrap();
+    let waiter = spiteful(&backend, "a", None);
+    panics(|| drop(set));
+    drop(waiter);
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn c11_a_waker_that_panics_keeps_no_key_of_a_set_that_is_given_up() {
+    let (engine, backend, _) = with(|builder, _| builder);
+    let held = backend.named("c").acquire().unwrap();
+    let set = Polled::waiting(backend.all(["a", "b", "c"]));
+    let waiter = spiteful(&backend, "b", None);
+    panics(|| drop(set));
+    drop((waiter, held));
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn c11_a_waker_that_panics_while_a_set_is_completed_leaves_nothing_held() {
+    let (engine, backend, _) = with(|builder, _| builder);
+    let held = backend.named("b").acquire().unwrap();
+    let mut set = Polled::waiting(backend.all(["a", "b"]).owner(9));
+    // It nests in the set once that is complete.
+    let waiter = spiteful(&backend, "a", Some(9));
+    drop(held);
+    panics(|| set.poll().is_ready());
+    drop((waiter, set));
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn c11_a_waker_that_panics_keeps_no_key_of_a_broken_set_held() {
+    let (_, backend, _) = with(|builder, _| builder);
+    let set = backend.all(["a", "b", "c"]).acquire().unwrap();
+    let waiter = spiteful(&backend, "b", None);
+    let mut other = Polled::waiting(backend.named("c").fair(true));
+    panics(|| backend.evict("a", set.token()).block());
+    assert!(set.is_lost());
+    assert!(other.poll().is_ready(), "it goes with the key that was lost");
+    drop(waiter);
 }

@@ -132,18 +132,18 @@ fn c7_tokens_that_are_too_great_are_refused_and_given_back() {
 fn c7_a_floor_leaves_room_for_all_tokens_that_follow() {
     let with_floor =
         |floor| Engine::builder().token_floor(Token::new(floor)).map(|all| all.build());
-    for floor in [1 << 60, (1 << 61) - 1, 1 << 61, u64::MAX] {
+    for floor in [1 << 59, 1 << 60, (1 << 61) - 1, 1 << 61, u64::MAX] {
         let Err(error) = with_floor(floor) else { panic!("{floor} was taken") };
         assert_eq!(error.kind(), ErrorKind::Protocol);
         assert!(error.to_string().contains(&floor.to_string()), "{error}");
     }
-    let backend = Backend::new(with_floor((1 << 60) - 1).unwrap());
-    for key in ["a", "b"] {
-        let first = backend.named(key).acquire().unwrap();
-        assert!(first.token().get() >= 1 << 60);
+    let backend = Backend::new(with_floor((1 << 59) - 1).unwrap());
+    for key in ["a".to_owned(), "b".repeat(100)] {
+        let first = backend.named(&*key).acquire().unwrap();
+        assert!(first.token().get() >= 1 << 59);
         first.check().unwrap();
         drop(first);
-        assert!(backend.named(key).acquire().unwrap().token().get() > 1 << 60);
+        assert!(backend.named(&*key).acquire().unwrap().token().get() > 1 << 59);
     }
 }
 

@@ -79,20 +79,22 @@ impl Slot {
     }
 
     /// Queues a plain request behind others, and returns its place and who holds the key. `None`: it has to be
-    /// asked for.
-    pub(in crate::engine) fn join(
+    /// asked for. `enter` is called with the mutex.
+    pub(in crate::engine) fn join<E>(
         &self,
         waiter: &mut Arc<Waiter>,
         waker: Waker,
         now: Moment,
-    ) -> Option<(QueuePosition, Option<OwnerId>)> {
+        enter: impl FnOnce(QueuePosition) -> E,
+    ) -> Option<(QueuePosition, Option<OwnerId>, E)> {
         let mut guard = self.beside()?;
         // I4: the holder's, if it is there, since it cannot be another's any more.
         let owner = self.read_record()?.owner.full();
         if waiter.ask.caller.counts_as(owner) {
             return None;
         }
-        Some((guard.as_mut()?.join(waiter, waker, now), owner))
+        let place = guard.as_mut()?.join(waiter, waker, now);
+        Some((place, owner, enter(place)))
     }
 
     /// Has a waiter wait on, if the key is held. Returns `false` if it has to look for itself.

@@ -54,6 +54,12 @@ impl<'a> Frozen<'a> {
         self.slot
     }
 
+    /// Looks again who the holder is, if it had not said so.
+    pub(in crate::engine) fn complete(&mut self) {
+        let slot = self.slot;
+        State::complete(self, || slot.read_record());
+    }
+
     /// Whether a waiter whose time is over waits on for the end of an errand, of another thread.
     pub(in crate::engine) fn sees_errand_out(&mut self, place: QueuePosition) -> bool {
         ERRANDS.get() == 0 && self.watch_errands(place)

@@ -289,14 +289,15 @@ impl Slot {
     /// Lets the key go if its word is this token and these bits.
     #[inline]
     fn let_go(&self, token: Token, bits: u64) -> bool {
-        let held = (token.get() << TOKEN_SHIFT) | bits;
-        let free = held & !HELD;
+        let unheld = token.get() << TOKEN_SHIFT;
+        let (held, free) = (unheld | bits, unheld | bits & !HELD);
         // I4: before letting go. If that fails, the state has read the record already or takes
         // the hold for one granted just now, which ends in a moment.
         let (owner, stamp) =
             (self.owner.load(Ordering::Relaxed), self.stamp.load(Ordering::Relaxed));
         self.stamp.store(0, Ordering::Relaxed);
-        self.owner.store(free | LEFT, Ordering::Relaxed);
+        // Without `FIXED`: nobody takes it as it was left while it is looked at.
+        self.owner.store(unheld | LEFT, Ordering::Relaxed);
         if self.word.compare_exchange(held, free, Ordering::Release, Ordering::Relaxed).is_ok() {
             return true;
         }

@@ -42,6 +42,14 @@ impl State {
         // One that lets it in by now, if there is one.
         let open = self.holds.iter().position(|hold| is_own(hold) && hold.lets_in(&ask.caller));
         let own = open.or_else(|| self.holds.iter().position(is_own));
+        // Whether or not its hold lets it in as yet: the upstream would not hear of it (C1).
+        if let Some(index) = own
+            && ask.has_upstream
+            && ask.reentrant
+            && ask.mode.outranks(self.holds[index].mode)
+        {
+            return Answer::Refused(Refusal::NoUpgrade);
+        }
         if let Some(index) = own
             && let Some(again) = self.ask_again(index, ask)
         {
@@ -96,16 +104,18 @@ impl State {
         if !ask.mode.outranks(self.holds[index].mode) {
             return Some(Again::Granted(self.nest(index, ask)));
         }
-        if ask.has_upstream {
-            return Some(Again::Refused(Refusal::NoUpgrade));
-        }
         if self.used() == self.holds[index].mode.units() {
             return Some(Again::Granted(self.upgrade(index, ask)));
         }
         if self.is_due(ask) {
             return None;
         }
-        let upgrades = self.queue.first().is_some_and(|(_, first)| first.waiter.upgrades.is_some());
+        // One whose own hold is lost meanwhile has nothing to let go of.
+        let upgrades = |waiter: &Waiter| {
+            let of = waiter.upgrades;
+            of.is_some_and(|token| self.holds.iter().any(|hold| hold.token == token))
+        };
+        let upgrades = self.queue.iter().any(|(_, entry)| upgrades(&entry.waiter));
         if !ask.waits {
             return Some(Again::Refused(Refusal::Contended));
         }

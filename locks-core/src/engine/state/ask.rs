@@ -75,6 +75,11 @@ impl KeyRequest {
             has_upstream: false,
         }
     }
+
+    /// Whether it would make a shared hold of the caller's exclusive, which an upstream has no word for.
+    pub(super) const fn upgrades(&self) -> bool {
+        self.reentrant && matches!(self.mode, Mode::Exclusive) && !self.has_upstream
+    }
 }
 
 /// How long newcomers may barge past the first waiter (C3).

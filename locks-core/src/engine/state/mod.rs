@@ -286,6 +286,10 @@ impl State {
     pub(in crate::engine) fn add_token(&mut self, token: Token) {
         if let Some(drawn) = &mut self.drawn {
             drawn.insert(token);
+            // Each request draws one, also that which is refused then.
+            while drawn.len() > self.queue.len() + 2 {
+                drawn.pop_first();
+            }
         }
     }
 

@@ -130,8 +130,9 @@ impl State {
             Outcome::Granted(Grant { token, level }) => {
                 if level == 0
                     && let Some(hold) = self.hold_mut(token, 0)
+                    && hold.levels.len() == 1
                 {
-                    // Nobody has ever held it, so there is nothing to reserve (C14).
+                    // Nobody has ever held it, nor nested in it, so there is nothing to reserve (C14).
                     hold.reserved_until = None;
                 }
                 self.release(token, level);

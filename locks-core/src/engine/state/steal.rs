@@ -49,7 +49,7 @@ impl State {
         }
         let own = self.holds.iter().position(|hold| hold.lets_in(&ask.caller));
         let grant = match own {
-            Some(index) if ask.reentrant && ask.mode == Mode::Exclusive => self.upgrade(index, ask),
+            Some(index) if ask.upgrades() => self.upgrade(index, ask),
             _ => self.grant(ask),
         };
         if let Some(hold) = self.hold_mut(grant.token, grant.level) {
@@ -76,7 +76,7 @@ impl State {
     fn is_in_the_way(&self, hold: &HoldEntry, ask: &KeyRequest) -> bool {
         let conflicts = ask.mode == Mode::Exclusive || hold.mode == Mode::Exclusive;
         // Who upgrades does not steal from the hold that it upgrades.
-        let upgrades = ask.reentrant && ask.mode == Mode::Exclusive && hold.mode == Mode::Shared;
+        let upgrades = ask.upgrades() && hold.mode == Mode::Shared;
         let first = || self.holds.iter().find(|hold| hold.lets_in(&ask.caller));
         conflicts && !(upgrades && first().is_some_and(|first| first.token == hold.token))
     }
