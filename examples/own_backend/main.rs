@@ -126,6 +126,11 @@ mod tests {
             Some(child)
         }
 
+        // A connection of SQLite's is of no use in a child, and this store keeps one.
+        fn works_in_children(&self) -> bool {
+            false
+        }
+
         fn restart(&self) -> Option<Backend> {
             Some(client(&self.directory.join("locks.db")))
         }

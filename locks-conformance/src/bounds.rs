@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::pending::Pending;
 use super::subject::Subject;
-use locks_core::{ErrorKind, LostCause, OwnerId};
+use locks_core::{Caller, ErrorKind, Keys, LockBuilder, LostCause, Options, OwnerId, Request};
 
 /// Whether the backend bounds holds; if not, asserts that it says so for both bounds.
 fn bounds(subject: &Subject) -> bool {
@@ -253,6 +253,21 @@ pub(super) fn c14_hold_at_most_ends_the_hold(subject: &Subject) {
     next.check().expect("a late release frees nothing");
     subject.contended(subject.lock("k"));
     drop(next);
+    subject.assert_free("k");
+}
+
+/// A hold that ends as it begins is refused, and no time is spent on it.
+pub(super) fn c14_hold_at_most_nothing_is_refused(subject: &Subject) {
+    let bound = |lock: LockBuilder<'static>| lock.hold_at_most(Duration::ZERO);
+    subject.refused(bound(subject.lock("k")), ErrorKind::LimitExceeded);
+    subject.refused(bound(subject.lock("k")).wait(true), ErrorKind::LimitExceeded);
+    // Nor does the backend count on others to have refused it.
+    let mut options = Options::default();
+    options.hold_at_most = Some(Duration::ZERO);
+    let request = Request::new(Keys::one("k"), options, Caller::anonymous());
+    let asked = subject.drive("the request", subject.backend().acquire(request));
+    let error = asked.expect_err("it would end as it begins");
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error:?}");
     subject.assert_free("k");
 }
 

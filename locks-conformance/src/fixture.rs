@@ -74,6 +74,12 @@ pub trait Fixture: Send + Sync + 'static {
         None
     }
 
+    /// Returns `false` if a child that was forked without `exec` has to open the backend again, and is told so
+    /// ([C4](locks_core::contract#c4-release)); otherwise it acquires anew by its parent's handle.
+    fn works_in_children(&self) -> bool {
+        true
+    }
+
     /// Restarts the backend as after a crash, with its memory lost and its durable state read
     /// again, and returns a handle to it. For backends whose tokens outlive the process
     /// ([C7](locks_core::contract#c7-fencing-tokens)).

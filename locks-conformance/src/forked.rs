@@ -2,6 +2,9 @@
 
 use locks_core::{Backend, OwnedGuard};
 
+/// The reply of a child that has to open the backend again.
+pub(super) const OPEN_AGAIN: &str = "open it again";
+
 /// Forks; returns the guard, and what the forked child has found, as a reply.
 #[cfg(unix)]
 pub(super) fn look(backend: &Backend, key: &str, guard: OwnedGuard) -> (OwnedGuard, String) {
@@ -9,6 +12,8 @@ pub(super) fn look(backend: &Backend, key: &str, guard: OwnedGuard) -> (OwnedGua
     use std::os::unix::process::CommandExt;
     use std::process::Command;
     use std::sync::{Arc, Mutex};
+
+    use locks_core::ErrorKind;
 
     // The child takes it out of its own copy of the memory.
     let shared = Arc::new(Mutex::new(Some(guard)));
@@ -24,8 +29,11 @@ pub(super) fn look(backend: &Backend, key: &str, guard: OwnedGuard) -> (OwnedGua
             return Some("what its parent holds was granted to it");
         }
         // By a connection of its own, if the backend can open one; without a hang in any case.
-        drop(backend.named("forked").wait(false).acquire());
-        Some("")
+        match backend.named("forked").wait(false).acquire() {
+            Ok(guard) => guard.release().is_ok().then_some(""),
+            Err(error) if error.kind() == ErrorKind::Unavailable => Some("open it again"),
+            Err(_) => None,
+        }
     };
     let mut command = Command::new("true");
     let child = move || {
@@ -33,8 +41,9 @@ pub(super) fn look(backend: &Backend, key: &str, guard: OwnedGuard) -> (OwnedGua
         let answer = match found() {
             Some("") => 0,
             Some("the guard is not lost") => 1,
+            Some("open it again") => 3,
             Some(_) => 2,
-            None => 3,
+            None => 4,
         };
         Err(io::Error::from_raw_os_error(1000 + answer))
     };
@@ -47,6 +56,10 @@ pub(super) fn look(backend: &Backend, key: &str, guard: OwnedGuard) -> (OwnedGua
     let answer = command.spawn().map(drop).map_err(|error| error.raw_os_error());
     let told = match answer {
         Err(Some(1000)) => "ok ".to_owned(),
+        Err(Some(1003)) => format!("ok {OPEN_AGAIN}"),
+        Err(Some(1004)) => {
+            "failed forked: it can neither acquire nor is told to open it again".to_owned()
+        }
         Err(Some(1001)) => "failed forked: the guard is not lost".to_owned(),
         Err(Some(1002)) => "failed forked: what its parent holds was granted to it".to_owned(),
         other => format!("failed forked: {other:?}"),

@@ -285,6 +285,7 @@ macro_rules! __conformance_cases {
                 c14_once_per_is_not_for_shared_holds,
                 c14_eviction_ends_a_reservation + rival,
                 c14_hold_at_most_ends_the_hold + rival,
+                c14_hold_at_most_nothing_is_refused,
                 c14_hold_at_most_needs_no_waiter + rival,
                 c14_hold_at_most_ends_with_the_hold + rival,
                 c14_the_bounds_go_together + rival,

@@ -20,6 +20,9 @@ pub mod directory;
 mod engine;
 mod error;
 pub mod fork;
+#[cfg(not(any(loom, shuttle)))]
+#[doc(hidden)]
+pub mod forked;
 mod guard;
 mod handle;
 mod identity;

@@ -124,10 +124,12 @@ pub struct Options {
 
 impl Options {
     /// Checks for what no backend can grant: zero permits, more permits than there are, and permits
-    /// that are shared ([C16](crate::contract#c16-permits)).
+    /// that are shared ([C16](crate::contract#c16-permits)); a hold that would end as it begins
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     ///
     /// # Errors
-    /// [`PermitsMismatch`](ErrorKind::PermitsMismatch), which says which of them.
+    /// [`PermitsMismatch`](ErrorKind::PermitsMismatch), which says which of them; for the hold
+    /// [`LimitExceeded`](ErrorKind::LimitExceeded).
     #[inline]
     pub fn check(&self) -> Result<(), LockError> {
         let is_grantable = match self.mode {
@@ -136,6 +138,9 @@ impl Options {
         };
         if self.mixed || !is_grantable {
             return Err(self.refuse());
+        }
+        if self.hold_at_most == Some(Duration::ZERO) {
+            return Err(at_most_nothing());
         }
         Ok(())
     }
@@ -166,4 +171,11 @@ impl Options {
         };
         LockError::new(ErrorKind::PermitsMismatch, "").with_message(why)
     }
+}
+
+#[cold]
+fn at_most_nothing() -> LockError {
+    let why =
+        "`hold_at_most` of 0 s would end the hold as it begins: give it some time, or leave it out";
+    LockError::new(ErrorKind::LimitExceeded, "").with_message(why)
 }

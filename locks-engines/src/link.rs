@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::ops::Deref;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use locks_core::fork::PerProcess;
@@ -87,9 +87,9 @@ pub(crate) struct Connected<C> {
     number: u64,
 }
 
-/// Where a store's hints go.
+/// Where a store's hints go: each process that has it has an adapter of its own.
 #[derive(Default)]
-struct Hints(OnceLock<WakeSink>);
+struct Hints(PerProcess<WakeSink>);
 
 struct Now<C> {
     connected: Option<Connected<C>>,
@@ -148,7 +148,9 @@ impl<T: Target> Links<T> {
 
     /// Has hints go there from now on. `false` if they already go elsewhere.
     pub(crate) fn subscribe(&self, sink: WakeSink) -> bool {
-        self.hints.0.set(sink).is_ok()
+        let mut sink = Some(sink);
+        let _ = self.hints.0.get_or_init(|| sink.take().expect("it is asked for once"));
+        sink.is_none()
     }
 
     /// Runs on the driver what needs the connection. It goes on if the operation is dropped.

@@ -5,18 +5,16 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::directory::default_directory;
+use locks_core::forked::{PerFork, Side};
 use locks_core::{
-    Backend, BackendInfo, Capabilities, Engine, ErrorKind, Exclusion, Granted, Hold, HolderInfo,
-    LockBackend, LockError, LockInfo, LostCause, Op, Query, Request, Token, TokenScope,
-    WaiterOrder, check_key,
+    Backend, BackendInfo, Capabilities, Engine, Exclusion, Granted, Hold, HolderInfo, LockBackend,
+    LockError, LockInfo, LostCause, Op, Query, Request, Token, TokenScope, WaiterOrder, check_key,
 };
 
 use crate::behind::Behind;
 use crate::clean::{Cleaned, clean};
 use crate::directory::{Directory, Inode, Settings};
-use crate::fault;
 use crate::files::Files;
-use crate::forked::{Opening, Own, Side, bound};
 use crate::{name, room};
 
 /// A backend for the processes of one machine: each key is a file in one directory, locked by `flock`.
@@ -48,6 +46,18 @@ use crate::{name, room};
 /// directory anew, as another process would.
 #[derive(Clone)]
 pub struct FileBackend(Arc<Opening>);
+
+struct Opening {
+    /// As it was found at first.
+    directory: Arc<Directory>,
+    sides: PerFork<Own>,
+}
+
+/// What one process has of a backend.
+struct Own {
+    engine: Engine,
+    files: Arc<Files>,
+}
 
 /// A builder for a [`FileBackend`]; see [`FileBackend::builder`].
 #[derive(Clone, Debug)]
@@ -113,7 +123,7 @@ impl FileBackend {
     /// Safe while other processes acquire locks.
     ///
     /// # Errors
-    /// If the directory cannot be read or a file cannot be removed; `Unavailable` in a forked child.
+    /// If the directory cannot be read or a file cannot be removed.
     pub fn clean(&self, unused_for: Duration) -> Result<Cleaned, LockError> {
         clean(&*self.files()?.arrive()?, unused_for)
     }
@@ -125,7 +135,7 @@ impl FileBackend {
     /// For the command's `run --no-fork`.
     ///
     /// # Errors
-    /// Those of the system; `Unavailable` in a forked child.
+    /// Those of the system.
     #[doc(hidden)]
     pub fn keep_across_exec(&self, token: Token) -> Result<(), LockError> {
         self.files()?.keep_across_exec(token)
@@ -133,11 +143,7 @@ impl FileBackend {
 
     /// Returns the number of keys in use in this process; see [`Engine::live_keys`].
     pub fn live_keys(&self) -> usize {
-        match (self.0.own(), self.0.known_forked()) {
-            (Some(own), _) => own.engine.live_keys(),
-            (None, Some(forked)) => forked.backend.live_keys(),
-            (None, None) => 0,
-        }
+        self.0.sides.known_side().map_or(0, |own| own.engine.live_keys())
     }
 
     pub(crate) fn allows_network_fs(&self) -> bool {
@@ -157,26 +163,33 @@ impl FileBackend {
     /// The backend on an open directory.
     pub(crate) fn on(directory: Directory) -> Self {
         let about = about(&directory);
-        let files = Files::new(directory);
-        let behind = Arc::new(Behind(files.clone()));
-        let engine = Engine::builder().about(about.clone()).upstream(behind).build();
-        files.engine.get_or_init(|| engine.downgrade());
-        let directory = files.directory();
-        Self(Arc::new(Opening::new(about, directory, Own { engine, files })))
+        let own = Own::on(directory, about.clone());
+        let directory = own.files.directory();
+        let (found, known) = (directory.clone(), about.clone());
+        let reopen = move || Ok(Own::on(found.reopen()?, known.clone()));
+        Self(Arc::new(Opening { directory, sides: PerFork::new(about, own, reopen) }))
     }
 
     /// # Errors
-    /// `Unavailable` in a forked child.
+    /// What keeps a forked child from opening the directory anew.
     fn files(&self) -> Result<&Arc<Files>, LockError> {
-        let own = self.0.own().map(|own| &own.files);
-        own.ok_or_else(|| fault::forked(&self.0.about.name))
+        self.0.sides.side().map(|own| &own.files)
     }
+}
 
-    /// The error of a hold of the parent's, in a forked child.
-    fn lost(&self, hold: &Hold) -> LockError {
-        let kind = ErrorKind::Lost { cause: LostCause::Forgotten };
-        let keys = hold.keys().collect::<Vec<_>>().join("`, `");
-        LockError::new(kind, keys).with_token(hold.token())
+impl Own {
+    fn on(directory: Directory, about: BackendInfo) -> Self {
+        let files = Files::new(directory);
+        let behind = Arc::new(Behind(files.clone()));
+        let engine = Engine::builder().about(about).upstream(behind).build();
+        files.engine.get_or_init(|| engine.downgrade());
+        Self { engine, files }
+    }
+}
+
+impl Side for Own {
+    fn engine(&self) -> &Engine {
+        &self.engine
     }
 }
 
@@ -241,122 +254,58 @@ fn about(directory: &Directory) -> BackendInfo {
 
 impl LockBackend for FileBackend {
     fn about(&self) -> &BackendInfo {
-        &self.0.about
+        self.0.sides.about()
     }
 
     fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
-        match self.0.side() {
-            Ok(Side::Own(own)) => match room::check(request.keys, &self.0.about) {
-                Ok(()) => bound(own.engine.acquire(request), &self.0.about),
-                Err(error) => Op::failed(error),
-            },
-            Ok(Side::Forked(forked)) => forked.acquire(request),
+        match room::check(request.keys, self.about()) {
+            Ok(()) => self.0.sides.acquire(request),
             Err(error) => Op::failed(error),
         }
     }
 
     fn release(&self, hold: Hold) -> Op<'static, ()> {
-        if let Some(own) = self.0.own() {
-            return bound(own.engine.release(hold), &self.0.about);
-        }
-        let lost = self.lost(&hold);
-        match self.0.known_forked() {
-            Some(forked) => match forked.take(hold) {
-                Some(hold) => forked.backend.release(hold),
-                None => Op::failed(lost),
-            },
-            None => {
-                // It is the parent's.
-                std::mem::forget(hold);
-                Op::failed(lost)
-            }
-        }
+        self.0.sides.release(hold)
     }
 
     fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
-        match self.0.own() {
-            Some(own) => own.engine.poll_lost(hold, cx),
-            None => self
-                .in_child(hold, |backend, hold| backend.poll_lost(hold, cx))
-                .unwrap_or(Poll::Ready(LostCause::Forgotten)),
-        }
+        self.0.sides.poll_lost(hold, cx)
     }
 
     fn unwatch(&self, hold: &Hold, waker: &Waker) {
-        match self.0.own() {
-            Some(own) => own.engine.unwatch(hold, waker),
-            None => drop(self.in_child(hold, |backend, hold| backend.unwatch(hold, waker))),
-        }
+        self.0.sides.unwatch(hold, waker);
     }
 
     fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
-        match self.0.own() {
-            Some(own) => bound(own.engine.refresh(hold), &self.0.about),
-            None => self
-                .in_child(hold, |backend, hold| backend.refresh(hold))
-                .unwrap_or_else(|| Op::failed(self.lost(hold))),
-        }
+        self.0.sides.refresh(hold)
     }
 
     fn detach_owner(&self, hold: &Hold) {
-        match self.0.own() {
-            Some(own) => own.engine.detach_owner(hold),
-            None => drop(self.in_child(hold, |backend, hold| backend.detach_owner(hold))),
-        }
+        self.0.sides.detach_owner(hold);
     }
 
     fn mark_done(&self, hold: &Hold) {
-        match self.0.own() {
-            Some(own) => own.engine.mark_done(hold),
-            None => drop(self.in_child(hold, |backend, hold| backend.mark_done(hold))),
-        }
+        self.0.sides.mark_done(hold);
     }
 
     fn stolen_from(&self, hold: &Hold) -> Vec<HolderInfo> {
-        match self.0.own() {
-            Some(own) => own.engine.stolen_from(hold),
-            None => {
-                self.in_child(hold, |backend, hold| backend.stolen_from(hold)).unwrap_or_default()
-            }
-        }
+        self.0.sides.stolen_from(hold)
     }
 
     fn share(&self, hold: &Hold) -> Op<'static, ()> {
-        match self.0.own() {
-            Some(own) => own.engine.share(hold),
-            None => self
-                .in_child(hold, |backend, hold| backend.share(hold))
-                .unwrap_or_else(|| Op::failed(self.lost(hold))),
-        }
+        self.0.sides.share(hold)
     }
 
     fn keys(&self, hold: &Hold) -> Vec<String> {
-        let known = self.in_child(hold, |backend, hold| backend.keys(hold));
-        known.unwrap_or_else(|| hold.keys().map(str::to_owned).collect())
+        self.0.sides.keys(hold)
     }
 
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
-        match self.0.side() {
-            Ok(Side::Own(own)) => bound(own.engine.inspect(query), &self.0.about),
-            Ok(Side::Forked(forked)) => forked.backend.inspect(query),
-            Err(error) => Op::failed(error),
-        }
+        self.0.sides.inspect(query)
     }
 
     fn evict(&self, key: &str, token: Token) -> Op<'static, bool> {
-        match self.0.side() {
-            Ok(Side::Own(own)) => bound(own.engine.evict(key, token), &self.0.about),
-            Ok(Side::Forked(forked)) => forked.backend.evict(key, token),
-            Err(error) => Op::failed(error),
-        }
-    }
-}
-
-impl FileBackend {
-    /// Calls `see` with a hold of this process, where that is a forked child; `None` if it is not one.
-    fn in_child<T>(&self, hold: &Hold, see: impl FnOnce(&Self, &Hold) -> T) -> Option<T> {
-        let forked = self.0.known_forked()?;
-        forked.with(hold, |hold| see(&forked.backend, hold))
+        self.0.sides.evict(key, token)
     }
 }
 

@@ -274,10 +274,3 @@ pub(crate) fn forked(backend: &str) -> LockError {
     let why = "this process was forked from the one that opened it: open it again";
     LockError::unavailable(backend, why).with_message(format!("`{backend}`: {why}"))
 }
-
-/// What was under way in the parent of a forked child.
-#[cold]
-pub(crate) fn begun_before_fork(backend: &str) -> LockError {
-    let why = "this was begun by the process that this one was forked from: begin it again";
-    LockError::unavailable(backend, why).with_message(format!("`{backend}`: {why}"))
-}

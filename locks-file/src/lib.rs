@@ -19,7 +19,6 @@ mod directory;
 mod evict;
 mod fault;
 mod files;
-mod forked;
 mod held;
 mod kernel;
 mod list;

@@ -339,6 +339,7 @@ control! {
     c16_light_overtakes_heavy: LightOvertakesHeavy fails
         c16_a_large_request_is_not_starved_by_small_ones;
     c16_nonsense_taken: NonsenseTaken fails
+        c14_hold_at_most_nothing_is_refused,
         c14_once_per_is_not_for_shared_holds,
         c16_nonsense_is_refused;
 }

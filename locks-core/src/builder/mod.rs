@@ -365,7 +365,8 @@ impl<'k> LockBuilder<'k> {
         self
     }
 
-    /// Ends the hold `most` after the grant; its guard is lost then.
+    /// Ends the hold `most` after the grant; its guard is lost then. With zero, acquiring fails with
+    /// `LimitExceeded`.
     ///
     /// The code that holds the guard runs on until it looks
     /// ([C14](crate::contract#c14-bounds-of-a-hold)). A nested hold has the bounds of the outer one.

@@ -6,7 +6,11 @@ use std::time::Duration;
 use super::client::{Client, Settings};
 use super::clock::BootClock;
 use super::upstream::StoreUpstream;
-use crate::{Backend, BackendInfo, Capabilities, Clock, Engine, LeaseStore, WaiterOrder};
+use crate::forked::{PerFork, Side};
+use crate::{
+    Backend, BackendInfo, Capabilities, Clock, Engine, LeaseStore, LockBackend, LockError,
+    WaiterOrder,
+};
 
 /// An adapter that makes a backend of a [`LeaseStore`].
 ///
@@ -32,8 +36,17 @@ use crate::{Backend, BackendInfo, Capabilities, Clock, Engine, LeaseStore, Waite
 /// # }
 /// ```
 pub struct Leased<S> {
-    engine: Engine,
+    sides: PerFork<Own>,
     store: PhantomData<fn() -> S>,
+}
+
+/// What one process has of it.
+struct Own(Engine);
+
+impl Side for Own {
+    fn engine(&self) -> &Engine {
+        &self.0
+    }
 }
 
 /// A builder for a [`Leased`] backend; see [`Leased::builder`].
@@ -63,7 +76,7 @@ impl<S: LeaseStore> Leased<S> {
 
     /// Returns a handle to the backend.
     pub fn into_backend(self) -> Backend {
-        Backend::new(self.engine)
+        Backend::new(self.sides)
     }
 }
 
@@ -105,19 +118,43 @@ impl<S: LeaseStore> LeasedBuilder<S> {
 
     /// Builds the backend.
     pub fn build(self) -> Leased<S> {
-        let about = about(self.store.about());
+        let Self { store, clock, settings } = self;
+        let about = about(store.about());
+        let (store, known) = (Arc::new(store), about.clone());
+        let open = move |store: &Arc<S>, about: &BackendInfo| {
+            Own::on(store.clone(), about.clone(), clock.clone(), settings.clone())
+        };
+        let own = open(&store, &about);
+        let reopen = move || {
+            if store.works_in_children() {
+                return Ok(open(&store, &known));
+            }
+            let why = "this process was forked from the one that opened it: open it again";
+            Err(LockError::unavailable(&known.name, why))
+        };
+        Leased { sides: PerFork::new(about, own, reopen), store: PhantomData }
+    }
+}
+
+impl Own {
+    fn on<S: LeaseStore>(
+        store: Arc<S>,
+        about: BackendInfo,
+        clock: Option<Arc<dyn Clock>>,
+        settings: Settings,
+    ) -> Self {
         let mut engine = Engine::builder().about(about);
-        let clock = match self.clock {
+        let clock = match clock {
             Some(clock) => {
                 engine = engine.clock(clock.clone());
                 clock
             }
             None => Arc::new(BootClock),
         };
-        let client = Client::new(self.store, clock, self.settings);
+        let client = Client::new(store, clock, settings);
         let engine = engine.upstream(Arc::new(StoreUpstream(client.clone()))).build();
         client.engine.get_or_init(|| engine.downgrade());
-        Leased { engine, store: PhantomData }
+        Self(engine)
     }
 }
 
@@ -145,7 +182,7 @@ impl<S: LeaseStore> From<Leased<S>> for Backend {
 
 impl<S> fmt::Debug for Leased<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Leased").field(&self.engine).finish()
+        f.debug_tuple("Leased").field(&self.sides.about().name).finish()
     }
 }
 

@@ -178,6 +178,7 @@ impl<S: LeaseStore> Pending<S> {
             place.waited = waited;
         }
         let claim = self.claim.clone();
+        client.holds.claimed(&claim.keys);
         Box::pin(async move {
             let claimed = client.unbounded_step(|| client.store.claim(&claim)).await?;
             Ok(Answer::Claimed(claimed))

@@ -15,7 +15,6 @@ use super::holds::{Holds, LeasedHold, LostLease};
 use super::renewal::Renewal;
 use super::waiting::{Signal, Waiters, each};
 use crate::engine::WeakEngine;
-use crate::fork;
 use crate::{
     Clock, ErrorKind, LeaseRenewal, LeaseStore, LockError, LostCause, Op, Renewed, WaiterOrder,
 };
@@ -29,7 +28,8 @@ pub(super) struct Settings {
     pub(super) label: String,
 }
 
-/// This process's side of a store: the holds it was granted, what keeps them, and how they end.
+/// This process's side of a store: the holds it was granted, what keeps them, and how they end. A forked child has
+/// another ([`PerFork`](crate::forked::PerFork)).
 pub(super) struct Client<S> {
     pub(super) store: S,
     pub(super) clock: Arc<dyn Clock>,
@@ -45,8 +45,6 @@ pub(super) struct Client<S> {
     pub(super) closed: Signal,
     /// The engine in front, which hears of losses.
     pub(super) engine: OnceLock<WeakEngine>,
-    /// The process that it was made in; a forked child has its memory, but not its holds.
-    generation: u64,
 }
 
 impl<S: LeaseStore> Client<S> {
@@ -67,7 +65,6 @@ impl<S: LeaseStore> Client<S> {
                 listening: AtomicBool::new(false),
                 closed: Signal::default(),
                 engine: OnceLock::new(),
-                generation: fork::generation(),
             }
         })
     }
@@ -76,15 +73,13 @@ impl<S: LeaseStore> Client<S> {
     pub(super) fn take_in(self: &Arc<Self>, hold: LeasedHold) -> u64 {
         self.listen();
         let (id, lost) = self.holds.insert(hold);
-        self.report(lost);
+        // A waker that panics must not take the hold's name with it, which is renewed until it is ended.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.report(lost)));
         id
     }
 
     /// Renews the hold, its age as well (C6).
     pub(super) fn refresh(self: &Arc<Self>, key: &str, id: u64) -> Op<'static, ()> {
-        if self.is_forked() {
-            return Op::failed(self.forked().with_key(key));
-        }
         let (client, key) = (self.clone(), key.to_owned());
         let lost = move |cause| LockError::new(ErrorKind::Lost { cause }, &*key);
         if let Poll::Ready(cause) = self.holds.poll_lost(id) {
@@ -187,10 +182,6 @@ impl<S: LeaseStore> Client<S> {
         });
     }
 
-    pub(super) fn is_forked(&self) -> bool {
-        fork::generation() != self.generation
-    }
-
     pub(super) fn name(&self) -> &str {
         &self.store.about().name
     }
@@ -198,11 +189,6 @@ impl<S: LeaseStore> Client<S> {
     /// Whether the store has a queue of its own, and calls those whose turn it is.
     pub(super) fn queues(&self) -> bool {
         self.store.about().capabilities.order == WaiterOrder::All
-    }
-
-    pub(super) fn forked(&self) -> LockError {
-        let why = "this process was forked from the one that opened it: open it again";
-        LockError::unavailable(self.name(), why)
     }
 
     /// The error of a renewal that the store could not answer for.
@@ -221,7 +207,7 @@ struct Due<S>(Weak<Client<S>>);
 
 impl<S: LeaseStore> Wake for Due<S> {
     fn wake(self: Arc<Self>) {
-        let Some(client) = self.0.upgrade().filter(|client| !client.is_forked()) else { return };
+        let Some(client) = self.0.upgrade() else { return };
         let due = client.holds.due();
         if !due.renewals.is_empty() {
             let renewing = client.clone();
@@ -230,7 +216,8 @@ impl<S: LeaseStore> Wake for Due<S> {
                 let _ = renewing.renew_all(due.renewals, due.patience).await;
             });
         }
-        for (ending, lease) in due.endings {
+        let kept = due.kept.into_iter().map(|ending| (ending, client.settings.lease));
+        for (ending, lease) in due.endings.into_iter().chain(kept) {
             client.end_later(ending, lease, Duration::ZERO);
         }
         client.report(due.lost);

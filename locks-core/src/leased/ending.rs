@@ -1,6 +1,7 @@
 //! How holds and claims end: the store is told until it has confirmed.
 
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,10 +25,6 @@ impl<S: LeaseStore> Client<S> {
         id: u64,
         how: UpstreamEnd,
     ) -> Op<'static, ()> {
-        // In a forked child the hold is the parent's.
-        if self.is_forked() {
-            return Op::ready(());
-        }
         let released = self.holds.release(id, key, how);
         let Released::Wholly { endings, token, lease, lost, is_set } = released else {
             return Op::ready(());
@@ -112,9 +109,6 @@ impl<S: LeaseStore> Client<S> {
         claim: &LeaseClaim,
         outstanding: Option<impl Future + Send + Unpin + 'static>,
     ) {
-        if self.is_forked() {
-            return;
-        }
         let ending = LeaseEnding::new(claim.keys.clone(), claim.id, LeaseEnd::Remove);
         let lease = claim.lease;
         drop(self.end(ending.clone(), lease));
@@ -134,15 +128,26 @@ impl<S: LeaseStore> Client<S> {
         // The store keeps the keys for the one that has waited longest here. That may be one of those whom it
         // has placed behind another client's: it claims again, or the store calls neither.
         let placed = ending.next.filter(|_| self.hints).map(|_| self.waiters.present(&ending.keys));
-        let ended = self.step(self.settings.connect, || self.store.end(ending)).await;
-        placed.unwrap_or_default().hint();
-        // Others of this process may wait for it, thieves, who stand beside a turn; unless the store
-        // calls those whose turn it is.
-        if !self.hints {
-            for key in &ending.keys {
-                self.waiters.hint(&Wake::Key(key.clone()));
-            }
+        let keeps = ending.next.is_some() && self.hints && self.queues();
+        if keeps {
+            self.holds.keep(ending);
         }
+        let ended = self.step(self.settings.connect, || self.store.end(ending)).await;
+        if keeps {
+            self.holds.kept(ending, ended.is_ok());
+        }
+        // A waker that panics is nobody's business here: the end goes on.
+        let hint = || {
+            placed.unwrap_or_default().hint();
+            // Others of this process may wait for it, thieves, who stand beside a turn; unless the store
+            // calls those whose turn it is.
+            if !self.hints {
+                for key in &ending.keys {
+                    self.waiters.hint(&Wake::Key(key.clone()));
+                }
+            }
+        };
+        let _ = catch_unwind(AssertUnwindSafe(hint));
         ended
     }
 

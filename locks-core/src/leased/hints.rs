@@ -9,13 +9,17 @@ use std::time::Duration;
 use super::client::Client;
 use super::clock::sleep;
 use super::waiting::{Backoff, unless};
-use crate::{AcquisitionId, LeaseStore, Op, Wake};
+use crate::{AcquisitionId, LeaseStore, Op, Wake, fork};
 
 /// A sink for the hints of a store; see [`LeaseStore::subscribe`].
 ///
 /// Cheap to clone. It does not keep the adapter alive; once that is dropped, hints have no effect.
 #[derive(Clone)]
-pub struct WakeSink(Weak<dyn TakesHints>);
+pub struct WakeSink {
+    client: Weak<dyn TakesHints>,
+    /// The process whose client it is: in a forked child it leads nowhere.
+    generation: u64,
+}
 
 trait TakesHints: Send + Sync {
     /// Passes the hint on; what a waker panics with ends there.
@@ -24,7 +28,7 @@ trait TakesHints: Send + Sync {
 
 impl WakeSink {
     pub(super) fn new<S: LeaseStore>(client: Weak<Client<S>>) -> Self {
-        Self(client)
+        Self { client, generation: fork::generation() }
     }
 
     /// Has those claim again whom the hint concerns.
@@ -33,7 +37,8 @@ impl WakeSink {
     /// A waker that panics stops neither the others nor this thread: the panic ends here, after
     /// the panic hook has reported it.
     pub fn wake(&self, wake: &Wake) {
-        if let Some(client) = self.0.upgrade() {
+        let client = self.client.upgrade().filter(|_| self.generation == fork::generation());
+        if let Some(client) = client {
             client.hint(wake);
         }
     }
@@ -47,9 +52,6 @@ impl fmt::Debug for WakeSink {
 
 impl<S: LeaseStore> TakesHints for Client<S> {
     fn hint(&self, wake: &Wake) {
-        if self.is_forked() {
-            return;
-        }
         // The thread is the store's, or hears all hints: no user's waker may end it.
         let _ = catch_unwind(AssertUnwindSafe(|| self.holds.hasten(wake)));
         let _ = catch_unwind(AssertUnwindSafe(|| self.waiters.hint(wake)));
@@ -73,7 +75,7 @@ impl<S: LeaseStore> Client<S> {
 
     /// How long a place in the store's queue is kept for a waiter that has not asked again.
     pub(super) fn place_keep(&self) -> Duration {
-        self.longest_pause() * 2 + self.settings.connect
+        self.longest_pause().saturating_mul(2).saturating_add(self.settings.connect)
     }
 }
 

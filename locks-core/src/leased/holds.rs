@@ -28,6 +28,9 @@ struct Table {
     holds: HashMap<u64, LeasedHold>,
     by_key: HashMap<String, Vec<u64>>,
     next: u64,
+    /// Keys that the store keeps for a request of this client, which has not claimed yet; with the end that
+    /// asked for that, and once that was answered, when the store has kept them for as long as it does.
+    kept: HashMap<String, (LeaseEnding, Option<Moment>)>,
     /// For what comes next: a renewal, the end of a validity. It may go off too early, and never
     /// too late, so that few grants and no release have to touch it.
     alarm: Option<Alarm>,
@@ -72,6 +75,8 @@ pub(super) struct Due {
     /// For how long to wait for their answer: a hung step must leave time for others.
     pub(super) patience: Duration,
     pub(super) endings: Vec<(LeaseEnding, Duration)>,
+    /// Ends that were confirmed, to be told once more, since nobody has claimed what was kept after them.
+    pub(super) kept: Vec<LeaseEnding>,
 }
 
 /// What a release comes to.
@@ -91,6 +96,9 @@ pub(super) enum Released {
         is_set: bool,
     },
 }
+
+/// For how long a store keeps a key for a client whose request is about to claim, and a little more.
+const KEPT: Duration = Duration::from_millis(255);
 
 /// How long the end of one key of a set waits for those of the others.
 const TOGETHER: Duration = Duration::from_millis(1);
@@ -288,6 +296,39 @@ impl Holds {
         Released::Wholly { endings, token, lease, lost, is_set }
     }
 
+    /// The store is about to be asked to keep the keys of `ending`.
+    pub(super) fn keep(&self, ending: &LeaseEnding) {
+        let mut table = self.table.lock();
+        for key in &ending.keys {
+            let mut again = LeaseEnding::new(vec![key.clone()], ending.id, ending.how);
+            again.next = None;
+            table.kept.insert(key.clone(), (again, None));
+        }
+    }
+
+    /// It has answered that it does, from now on at the latest; or it does not.
+    pub(super) fn kept(&self, ending: &LeaseEnding, keeps: bool) {
+        let until = self.clock.now().after(KEPT);
+        let mut table = self.table.lock();
+        for key in &ending.keys {
+            let of = table.kept.get_mut(key).filter(|(again, _)| again.id == ending.id);
+            match of {
+                Some((_, at)) if keeps => *at = Some(until),
+                Some(_) => drop(table.kept.remove(key)),
+                None => continue,
+            }
+            self.set_alarm(&mut table, keeps.then_some(until));
+        }
+    }
+
+    /// A request of this client claims these keys: they need not be kept for one any more.
+    pub(super) fn claimed(&self, keys: &[String]) {
+        let mut table = self.table.lock();
+        if !table.kept.is_empty() {
+            keys.iter().for_each(|key| drop(table.kept.remove(key)));
+        }
+    }
+
     /// Takes what is due, and sets the alarm for what comes after that.
     pub(super) fn due(&self) -> Due {
         let now = self.clock.now();
@@ -309,8 +350,13 @@ impl Holds {
                 due.renewals.push((*id, hold.renewal_step(false)));
             }
         }
+        // Whoever they were kept for has given up: the store is to call whoever is next at it.
+        let is_over = |at: &Option<Moment>| at.is_some_and(|at| at <= now);
+        let over = table.kept.extract_if(|_, (_, at)| is_over(at));
+        due.kept.extend(over.map(|(_, (again, _))| again));
         table.alarm = None;
-        let next = table.holds.values().filter_map(LeasedHold::next_event).min();
+        let kept = table.kept.values().filter_map(|(_, at)| *at);
+        let next = table.holds.values().filter_map(LeasedHold::next_event).chain(kept).min();
         self.set_alarm(&mut table, next);
         due
     }

@@ -223,6 +223,14 @@ pub trait LeaseStore: Send + Sync + 'static {
     fn served_by(&self) -> Option<String> {
         None
     }
+
+    /// Returns `true` if the store can also be used in a child that was forked without `exec`, where none of the
+    /// parent's threads is and any of its mutexes may be locked: by connections of the child's own. Then the
+    /// child's first request [subscribes](Self::subscribe) anew, and goes on from there. Unless overridden, a
+    /// child's requests fail with `Unavailable`.
+    fn works_in_children(&self) -> bool {
+        false
+    }
 }
 
 /// A hint that a hold may have ended, or that a place has been called.
@@ -281,6 +289,10 @@ macro_rules! forward {
 
             fn served_by(&self) -> Option<String> {
                 (**self).served_by()
+            }
+
+            fn works_in_children(&self) -> bool {
+                (**self).works_in_children()
             }
         }
     };

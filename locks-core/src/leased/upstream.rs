@@ -37,9 +37,6 @@ impl<S: LeaseStore> StoreUpstream<S> {
             );
             return Op::failed(LockError::new(ErrorKind::LimitExceeded, keys[0]).with_message(why));
         }
-        if client.is_forked() {
-            return Op::failed(client.forked().with_key(keys[0]));
-        }
         let wait = options.wait.unwrap_or_default();
         let waits = !matches!(wait, Wait::Try | Wait::AtMost(Duration::ZERO));
         let keep = if waits { client.place_keep() } else { Duration::ZERO };
@@ -87,9 +84,6 @@ impl<S: LeaseStore> Upstream for StoreUpstream<S> {
         grant: UpstreamGrant,
         _: Option<&mut Context<'_>>,
     ) -> Poll<LostCause> {
-        if self.0.is_forked() {
-            return Poll::Ready(LostCause::Forgotten);
-        }
         self.0.holds.poll_lost(grant.id)
     }
 
@@ -139,9 +133,6 @@ async fn list<S: LeaseStore>(
     client: &Client<S>,
     query: &Query,
 ) -> Result<Vec<LeaseEntry>, LockError> {
-    if client.is_forked() {
-        return Err(client.forked());
-    }
     client.step(client.settings.connect, || client.store.list(query)).await
 }
 

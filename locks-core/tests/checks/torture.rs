@@ -69,7 +69,7 @@ impl Dice {
     fn greed<'k>(&mut self, lock: LockBuilder<'k>) -> (LockBuilder<'k>, Mode) {
         let lock = match self.below(6) {
             0..3 => lock.steal_after(self.micros(2000)),
-            3 => lock.hold_at_most(self.micros(1000)),
+            3 => lock.hold_at_most(Duration::from_micros(1) + self.micros(1000)),
             4 => lock.hold_at_least(self.micros(500)),
             _ => lock,
         };

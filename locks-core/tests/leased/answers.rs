@@ -1,9 +1,13 @@
 //! Stores that answer late, refuse everybody for a while, or call those whose turn it is.
 
+use std::future::pending;
 use std::task::Poll;
 use std::time::Duration;
 
-use locks_core::ErrorKind;
+use locks_core::{
+    BackendInfo, Capabilities, Claimed, ErrorKind, Exclusion, LeaseClaim, LeaseEnding, LeaseEntry,
+    LeaseRenewal, LeaseStore, Leased, Op, Query, Renewed, TokenScope, Wake,
+};
 
 use crate::gate::Gate;
 use crate::rig::{Driven, LEASE, MILLI, Rig, take, until};
@@ -188,5 +192,49 @@ fn c3_a_key_that_is_kept_for_one_that_is_placed_is_kept_from_nobody() {
             Poll::Ready(granted) => granted.is_ok(),
             Poll::Pending => false,
         });
+    }
+}
+
+/// A store that never says anything.
+struct Silent(BackendInfo);
+
+impl LeaseStore for Silent {
+    fn about(&self) -> &BackendInfo {
+        &self.0
+    }
+
+    fn claim<'a>(&'a self, _: &'a LeaseClaim) -> Op<'a, Claimed> {
+        Op::later(pending())
+    }
+
+    fn renew<'a>(&'a self, _: &'a [LeaseRenewal]) -> Op<'a, Vec<Renewed>> {
+        Op::later(pending())
+    }
+
+    fn end<'a>(&'a self, _: &'a LeaseEnding) -> Op<'a, bool> {
+        Op::later(pending())
+    }
+
+    fn list<'a>(&'a self, _: &'a Query) -> Op<'a, Vec<LeaseEntry>> {
+        Op::later(pending())
+    }
+
+    fn wakes(&self) -> Option<Op<'_, Wake>> {
+        None
+    }
+}
+
+#[test]
+fn f43_whoever_waits_behind_a_request_that_hears_nothing_is_not_told_that_the_key_is_held() {
+    let mut can = Capabilities::plain(Exclusion::Lease, TokenScope::Process);
+    can.listing = true;
+    let store = Leased::builder(Silent(BackendInfo::new("silent:", can)));
+    let backend = store.connect(MILLI * 50).build().into_backend();
+    let mut first = Driven::new(backend.named("k").acquire_async());
+    assert!(first.poll().is_pending());
+    for lock in [backend.named("k").wait(false), backend.named("k").wait(MILLI)] {
+        let error = lock.acquire().expect_err("nobody has answered");
+        assert_eq!((error.kind(), error.key()), (ErrorKind::Unavailable, "k"), "{error}");
+        assert!(!error.is_contended());
     }
 }

@@ -300,3 +300,37 @@ fn leases_out_of_range_are_refused_before_the_store_is_asked() {
     }
     assert_eq!(rig.store.count(Step::Claim), 0);
 }
+
+#[test]
+fn c1_a_request_in_the_queue_does_not_make_a_shared_hold_exclusive_here_alone() {
+    for queue in [false, true] {
+        let rig = Rig::new();
+        let (gate, lock) = (Gate::default(), || rig.ours.named("k").owner(7));
+        let before = queue.then(|| take(&rig.ours, "k"));
+        rig.store.fail(Step::Claim, [Fault::HoldAnswer(gate.clone())]);
+        let mut reader = Driven::new(lock().shared().acquire_async());
+        assert!(reader.poll().is_pending());
+        // The reader has been granted nothing yet.
+        let mut writer = Driven::new(lock().reentrant().acquire_async());
+        let mut outcome = writer.poll();
+        drop(before);
+        gate.open();
+        let mut read = None;
+        until("the reader has it", || match reader.poll() {
+            Poll::Ready(granted) => {
+                read = Some(granted.expect("it is free"));
+                true
+            }
+            Poll::Pending => false,
+        });
+        if outcome.is_pending() {
+            outcome = writer.poll();
+        }
+        let theirs = rig.theirs.named("k").shared().wait(false).acquire();
+        assert!(theirs.is_ok(), "{theirs:?}");
+        if let Poll::Ready(outcome) = outcome {
+            assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Unsupported);
+        }
+        drop(read);
+    }
+}

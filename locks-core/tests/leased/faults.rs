@@ -183,3 +183,102 @@ fn f13_an_end_is_repeated_after_a_claim_that_it_has_overtaken() {
     until("the late claim is ended", || rig.store.count(Step::End) == 2);
     assert_eq!(rig.store.rows(), 0);
 }
+
+/// A waker that panics, without a word from the hook.
+fn spiteful() -> Waker {
+    struct Spite;
+    impl Wake for Spite {
+        fn wake(self: Arc<Self>) {
+            std::panic::resume_unwind(Box::new("on purpose"));
+        }
+    }
+    Waker::from(Arc::new(Spite))
+}
+
+#[test]
+fn f45_a_grant_that_is_taken_in_while_a_waker_panics_is_not_renewed_for_ever() {
+    let rig = Rig::new();
+    let (first, second) = (Gate::default(), Gate::default());
+    let held = [Fault::HoldAnswer(first.clone()), Fault::HoldAnswer(second.clone())];
+    rig.store.fail(Step::Claim, held);
+    let mut victim = Driven::new(rig.ours.named("k").acquire_async());
+    assert!(victim.poll().is_pending());
+    rig.clock.advance(MILLI);
+    let thief = rig.ours.named("k").steal_after(Duration::ZERO);
+    let mut thief = Driven::new(thief.acquire_async());
+    assert!(thief.poll().is_pending());
+    first.open();
+    let mut guard = None;
+    until("the victim has it", || match victim.poll() {
+        Poll::Ready(granted) => {
+            guard = Some(granted.expect("it was free"));
+            true
+        }
+        Poll::Pending => false,
+    });
+    let guard = guard.expect("it was granted");
+    let mut lost = Box::pin(guard.lost());
+    assert!(lost.as_mut().poll(&mut Context::from_waker(&spiteful())).is_pending());
+    second.open();
+    let mut stolen = None;
+    until("the thief has it", || match thief.poll() {
+        Poll::Ready(granted) => {
+            stolen = Some(granted.expect("it steals"));
+            true
+        }
+        Poll::Pending => false,
+    });
+    drop((stolen, thief, lost));
+    drop(guard);
+    rig.pass_until("nothing is left at the store", || rig.store.rows() == 0);
+}
+
+#[test]
+fn f45_an_end_that_failed_is_repeated_although_a_waker_panics() {
+    let rig = Rig::with(true, |builder| builder.poll(Duration::from_secs(3600)));
+    let reader = rig.ours.named("k").shared().acquire().expect("free").into_owned();
+    let gate = Gate::default();
+    rig.store.fail(Step::Claim, [Fault::HoldStep(gate.clone())]);
+    let mut slow = Box::pin(rig.ours.named("k").shared().acquire_async());
+    assert!(slow.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    rig.pass(MILLI);
+    let mut remote = Driven::new(rig.theirs.named("k").acquire_async());
+    assert!(remote.poll().is_pending());
+    rig.pass(MILLI);
+    gate.open();
+    assert!(slow.as_mut().poll(&mut Context::from_waker(&spiteful())).is_pending());
+    assert_eq!(rig.store.places(), 2);
+    rig.store.fail(Step::End, [Fault::Fail]);
+    let _ = reader.release();
+    drop(slow);
+    rig.pass_until("the reader's hold is ended", || rig.store.rows() == 0);
+    drop(remote);
+}
+
+#[test]
+fn c3_a_key_that_is_kept_for_one_who_gives_up_goes_to_the_next_within_a_moment() {
+    let rig = Rig::with(true, |builder| builder.poll(Duration::from_secs(3600)));
+    let guard = take(&rig.ours, "k");
+    let mut older = Driven::new(rig.ours.named("k").acquire_async());
+    assert!(older.poll().is_pending());
+    rig.pass(MILLI);
+    let mut younger = Driven::new(rig.theirs.named("k").acquire_async());
+    assert!(younger.poll().is_pending());
+    rig.pass(MILLI);
+    guard.release().expect("it is held");
+    // It has been granted the key here, and has not claimed it.
+    drop(older);
+    rig.pass(MILLI * 300);
+    until("the next one has it", || younger.poll().is_ready());
+}
+
+#[test]
+fn c2_limits_of_any_length_are_taken() {
+    let rig = Rig::with(true, |builder| builder.connect(Duration::MAX).poll(Duration::MAX));
+    let guard = take(&rig.ours, "k");
+    let limit = rig.theirs.named("k").wait(Duration::MAX);
+    let mut waiter = Driven::new(limit.acquire_async());
+    assert!(waiter.poll().is_pending());
+    drop(guard);
+    drop(waiter.within(&rig, LEASE).expect("it is free"));
+}

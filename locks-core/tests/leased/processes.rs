@@ -2,18 +2,21 @@
 //! send each step a little later, from a thread of their own.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
+use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
 use locks_core::{
     Backend, BackendInfo, Capabilities, Claimed, ErrorKind, Exclusion, LeaseClaim, LeaseEnding,
-    LeaseEntry, LeaseRenewal, LeaseStore, Leased, LockError, Op, Query, Renewed, Token, TokenScope,
-    Wake,
+    LeaseEntry, LeaseRenewal, LeaseStore, Leased, LockError, Op, OwnedGuard, Query, Refusal,
+    Renewed, Token, TokenScope, Wake,
 };
 use parking_lot::Mutex;
 
@@ -216,4 +219,116 @@ fn forks_with_a_guard() {
     guard.check().expect("the parent holds it");
     guard.release().expect("the parent releases it");
     std::process::exit(7);
+}
+
+/// A store within the process, also within a child of it, which has what its parent left there.
+struct Local {
+    about: BackendInfo,
+    held: std::sync::Mutex<HashMap<String, (u128, u64)>>,
+}
+
+impl Local {
+    fn backend() -> Backend {
+        let about =
+            BackendInfo::new("local:", Capabilities::plain(Exclusion::Lease, TokenScope::Process));
+        let store = Self { about, held: std::sync::Mutex::default() };
+        Leased::builder(store).lease(Duration::from_secs(3600)).build().into_backend()
+    }
+}
+
+impl LeaseStore for Local {
+    fn about(&self) -> &BackendInfo {
+        &self.about
+    }
+
+    fn claim<'a>(&'a self, claim: &'a LeaseClaim) -> Op<'a, Claimed> {
+        let mut held = self.held.lock().expect("nothing panics under it");
+        if held.contains_key(&claim.keys[0]) {
+            return Op::ready(Claimed::Refused(Refusal::new(Vec::new())));
+        }
+        let token = held.len() as u64 + 1;
+        held.insert(claim.keys[0].clone(), (claim.id.get(), token));
+        Op::ready(Claimed::Granted(Token::new(token)))
+    }
+
+    fn renew<'a>(&'a self, renewals: &'a [LeaseRenewal]) -> Op<'a, Vec<Renewed>> {
+        Op::ready(vec![Renewed::Kept; renewals.len()])
+    }
+
+    fn end<'a>(&'a self, ending: &'a LeaseEnding) -> Op<'a, bool> {
+        let mut held = self.held.lock().expect("nothing panics under it");
+        Op::ready(held.remove(&ending.keys[0]).is_some())
+    }
+
+    fn list<'a>(&'a self, _: &'a Query) -> Op<'a, Vec<LeaseEntry>> {
+        Op::ready(Vec::new())
+    }
+
+    fn wakes(&self) -> Option<Op<'_, Wake>> {
+        None
+    }
+}
+
+/// Runs `child` in a forked process, and returns how that has ended: with an alarm, should it hang.
+fn forked(child: impl FnOnce() -> bool) -> i32 {
+    // SAFETY: the child calls what is to be tested, and ends.
+    let pid = unsafe { libc::fork() };
+    if pid == 0 {
+        // SAFETY: should `child` hang, the process ends.
+        unsafe { libc::alarm(20) };
+        let ok = child();
+        // SAFETY: it ends the process, and nothing that was the parent's.
+        unsafe { libc::_exit(i32::from(!ok)) };
+    }
+    let mut status = -1;
+    // SAFETY: there is room for the status.
+    assert_eq!(unsafe { libc::waitpid(pid, &raw mut status, 0) }, pid);
+    status
+}
+
+#[test]
+fn f36_a_child_drops_its_parents_guards_whatever_the_parents_threads_are_at() {
+    let server = Server::new("busy");
+    let mut child = server.child("processes::forks_while_it_is_busy", "k");
+    assert_eq!(child.wait().expect("it ends").code(), Some(7));
+}
+
+/// The other process of the test above.
+#[test]
+fn forks_while_it_is_busy() {
+    if std::env::var_os(SOCKET).is_none() {
+        return;
+    }
+    let backend = Local::backend();
+    let take = |number| backend.named(format!("held-{number}")).acquire().expect("it is free");
+    let guards = Vec::from_iter((0..100).map(|number| take(number).into_owned()));
+    let pending = Box::pin(backend.named("held-0").wait(Duration::from_secs(60)).acquire_async());
+    let (mut guards, mut pending) = (Some(guards), Some(pending));
+    if let Some(wait) = &mut pending {
+        let cx = &mut Context::from_waker(Waker::noop());
+        assert!(wait.as_mut().poll(cx).is_pending());
+    }
+    let over = &AtomicBool::new(false);
+    let status = thread::scope(|threads| {
+        let backend = &backend;
+        for thread in 0..3 {
+            threads.spawn(move || {
+                for number in (0_u64..).take_while(|_| !over.load(Ordering::Relaxed)) {
+                    drop(backend.named(format!("{thread}-{}", number % 997)).acquire());
+                }
+            });
+        }
+        // One that hangs does so within some dozens.
+        let statuses = (0..300).map(|_| {
+            forked(|| {
+                let lost = guards.iter().flatten().all(OwnedGuard::is_lost);
+                drop((guards.take(), pending.take()));
+                lost
+            })
+        });
+        let worst = statuses.max().expect("it has forked");
+        over.store(true, Ordering::Relaxed);
+        worst
+    });
+    std::process::exit(if status == 0 { 7 } else { status });
 }

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -126,6 +127,31 @@ fn c4_time_goes_on_in_a_forked_child() {
         });
         forked.into_iter().for_each(support::Child::join);
     });
+}
+
+/// The task that polls it is the same, and so is its waker.
+#[test]
+fn c4_a_wait_that_was_polled_before_a_fork_ends_in_time_in_the_child() {
+    if !alone("forks::c4_a_wait_that_was_polled_before_a_fork_ends_in_time_in_the_child") {
+        return;
+    }
+    let waker = support::unparker();
+    let mut cx = Context::from_waker(&waker);
+    let backend = memory();
+    let _held = backend.named("k").acquire().unwrap();
+    let mut wait: Waiting = Box::pin(backend.named("k").wait(SOON).acquire_async().into_future());
+    assert!(wait.as_mut().poll(&mut cx).is_pending());
+    support::fork(|| {
+        let mut polled = wait.as_mut().poll(&mut cx);
+        if polled.is_pending() {
+            // Until it is woken.
+            thread::park();
+            polled = wait.as_mut().poll(&mut cx);
+        }
+        let Poll::Ready(Err(error)) = polled else { panic!("it is late") };
+        assert_eq!(error.kind(), ErrorKind::Timeout);
+    })
+    .join();
 }
 
 /// Children come while all that a process has for itself (its timer, its names, its parked threads) is in use,

@@ -120,3 +120,8 @@ pub(crate) fn run<F: Future>(future: F) -> F::Output {
 pub(crate) fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
     pin!(future).poll(&mut Context::from_waker(Waker::noop()))
 }
+
+/// A waker that unparks this thread.
+pub(crate) fn unparker() -> Waker {
+    Waker::from(Arc::new(Unpark(thread::current())))
+}

@@ -94,4 +94,8 @@ impl LeaseStore for Store {
     fn served_by(&self) -> Option<String> {
         self.links.served_by("etcd ")
     }
+
+    fn works_in_children(&self) -> bool {
+        true
+    }
 }

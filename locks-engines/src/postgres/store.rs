@@ -191,4 +191,8 @@ impl LeaseStore for Store {
     fn served_by(&self) -> Option<String> {
         self.links.served_by("PostgreSQL ")
     }
+
+    fn works_in_children(&self) -> bool {
+        true
+    }
 }

@@ -31,10 +31,11 @@ mod target;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use locks_core::fork::PerProcess;
 use locks_core::{
     Backend, BackendInfo, Capabilities, ErrorKind, Exclusion, LeaseStore, Leased, LockError,
     TokenScope, WaiterOrder,
@@ -279,7 +280,7 @@ impl RedisBuilder {
             ),
             layout: Layout::new(&self.namespace),
             evictable: self.evictable,
-            home: Mutex::new(None),
+            home: PerProcess::new(),
         };
         let links = Links::new(name.clone(), server);
         Ok(Store {

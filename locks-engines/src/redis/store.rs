@@ -361,6 +361,10 @@ impl LeaseStore for Store {
     fn served_by(&self) -> Option<String> {
         self.links.served_by("")
     }
+
+    fn works_in_children(&self) -> bool {
+        true
+    }
 }
 
 /// The keys of that pattern at one server.

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use locks_core::fork::PerProcess;
 use locks_core::{ErrorKind, LockError, Wake};
 use redis::aio::{MultiplexedConnection, PubSub};
 use redis::{PushInfo, PushKind, Value};
@@ -41,8 +42,9 @@ pub(super) struct Server {
     pub(super) layout: Layout,
     /// Whether it may be one that evicts any key.
     pub(super) evictable: bool,
-    /// The node of a cluster that was said to have the keys of the namespace.
-    pub(super) home: Mutex<Option<Address>>,
+    /// The node of a cluster that was said to have the keys of the namespace. Each process has heard for itself: a
+    /// forked child may find its parent's mutex locked.
+    pub(super) home: PerProcess<Mutex<Option<Address>>>,
 }
 
 /// Where servers are found.
@@ -170,7 +172,7 @@ impl Server {
     }
 
     fn home(&self) -> std::sync::MutexGuard<'_, Option<Address>> {
-        self.home.lock().unwrap_or_else(PoisonError::into_inner)
+        self.home.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers which node has the keys.
