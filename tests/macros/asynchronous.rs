@@ -133,6 +133,32 @@ fn c9_siblings_wait_for_each_other() {
     }));
 }
 
+#[lock("async_permits", permits = 3)]
+async fn has_a_permit<F: Future>(then: F) -> F::Output {
+    then.await
+}
+
+#[lock("async_permits", permits = 3, reentrant)]
+async fn nests() {
+    std::future::pending().await
+}
+
+#[lock("async_permits", permits = 3, take = 3, reentrant)]
+async fn asks_for_all() -> Result<(), LockError> {
+    Ok(())
+}
+
+/// More permits than the hold around has: that one is not nested in, and never ends.
+#[test]
+fn c10_permits_that_ones_own_hold_keeps_are_not_waited_for() {
+    let outcome = ready(has_a_permit(async {
+        let mut inner = std::pin::pin!(nests());
+        std::future::poll_fn(|cx| Poll::Ready(assert!(inner.as_mut().poll(cx).is_pending()))).await;
+        asks_for_all().await
+    }));
+    assert_eq!(outcome.unwrap_err().kind(), ErrorKind::Deadlock);
+}
+
 #[lock("async_order")]
 async fn ends_with_the_body() -> impl FnOnce() -> bool {
     || is_free("async_order")

@@ -324,11 +324,7 @@ impl Queued {
                     Stepped::Refused(error) => return Err(error),
                     Stepped::Waiting => {}
                 }
-                // Who sees an errand out is late already, and woken.
-                let until = match self.sees_errand_out {
-                    true => None,
-                    false => [self.deadline, self.due()].into_iter().flatten().min(),
-                };
+                let until = [self.deadline, self.due()].into_iter().flatten().min();
                 let limit = until.map(|until| self.slot.core().clock.sleep_until(until));
                 if limit == Some(None) {
                     self.set_alarm(parker.waker());

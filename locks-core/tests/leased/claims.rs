@@ -334,3 +334,20 @@ fn c1_a_request_in_the_queue_does_not_make_a_shared_hold_exclusive_here_alone() 
         drop(read);
     }
 }
+
+/// It need not wait for what the store has not granted yet.
+#[test]
+fn c9_a_request_nests_in_the_hold_that_lets_it_in() {
+    let rig = Rig::new();
+    let gate = Gate::default();
+    rig.store.fail(Step::Claim, [Fault::HoldAnswer(gate.clone())]);
+    let lock = || rig.ours.named("k").owner(7).shared();
+    let mut slow = Driven::new(lock().acquire_async());
+    assert!(slow.poll().is_pending());
+    let own = lock().acquire().expect("it shares");
+    let claims = rig.store.count(Step::Claim);
+    let nested = lock().reentrant().wait(false).acquire().expect("it holds the key");
+    assert_eq!((nested.token(), rig.store.count(Step::Claim)), (own.token(), claims));
+    gate.open();
+    until("the slow one has it", || slow.poll().is_ready());
+}
