@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use locks_core::{Backend, ErrorKind};
+use locks_core::{Backend, ErrorKind, LostCause};
 use locks_net::{NetBackend, Secret};
 
 use crate::directory::until;
@@ -28,6 +28,28 @@ fn row_43_a_server_that_hangs_is_no_contention() {
         until("it is served again", || {
             Backend::new(client.clone()).named("free").acquire().is_ok()
         });
+    }
+}
+
+/// However often it were asked for again, it would be over before it arrived.
+#[test]
+fn c8_a_bound_shorter_than_the_way_from_the_server_ends_in_a_lost_guard() {
+    for way in WAYS {
+        let place = Place::new(way);
+        let _serving = place.start();
+        let backend = place.backend();
+        let bound = Duration::from_nanos(1);
+        let guard = backend.named("k").hold_at_most(bound).acquire().unwrap();
+        let error = guard.check().expect_err("it was over before it arrived");
+        assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::HeldTooLong }, "{way:?}");
+        assert!(guard.release().is_err_and(|error| error.is_lost()), "{way:?}");
+        let mut polled = Polled::begin(backend.named("k").hold_at_most(bound).wait(false));
+        let guard = loop {
+            if let Some(outcome) = polled.poll_for(Duration::from_secs(1)) {
+                break outcome.unwrap();
+            }
+        };
+        assert!(guard.is_lost(), "{way:?}");
     }
 }
 

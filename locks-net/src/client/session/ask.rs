@@ -4,7 +4,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    CallSite, HolderInfo, LockError, LockInfo, Moment, Query, Token, Wait, check_key,
+    CallSite, HolderInfo, LockError, LockInfo, LostCause, Moment, Query, Token, Wait, check_key,
 };
 
 use super::{Deferred, KEPT, REQUESTS, Session};
@@ -35,6 +35,8 @@ pub(super) enum Outcome {
     None,
     /// Granted, and not fetched yet.
     Granted(Token),
+    /// Granted, held for as long as `hold_at_most` allows, and not fetched yet: its guard is lost from the start.
+    HeldTooLong(Token),
     /// A part of the answer.
     Partial(Vec<LockInfo>),
     Answered(Answer),
@@ -200,6 +202,15 @@ impl Session {
                 }
                 // C8: it costs a heartbeat.
                 self.ping_for_proof(request);
+            }
+            Outcome::HeldTooLong(token) => {
+                let (token, lease, is_known) = (*token, asked.lease(), asked.sent.is_some());
+                self.hold(request, token, lease);
+                self.lose(request, LostCause::HeldTooLong);
+                if let Some(held) = self.holds.get_mut(&request) {
+                    held.ended = !is_known;
+                }
+                return Poll::Ready(Ok(token));
             }
             Outcome::Failed(_) => {
                 if let Some(Outcome::Failed(error)) = self.forget(request) {

@@ -208,6 +208,12 @@ impl Session {
             }
         }
         self.fail_endings(LostCause::SessionEnded);
+        for asked in self.unanswered.values_mut() {
+            if matches!(asked.outcome, Outcome::HeldTooLong(_)) {
+                // No other session knows of it.
+                asked.sent = None;
+            }
+        }
         let renewals = self.unanswered.iter().filter_map(|(number, asked)| match asked.call {
             Call::Refresh { request, .. } | Call::Share { request, .. } if asked.is_open() => {
                 Some((*number, request))
@@ -228,15 +234,19 @@ impl Session {
     pub(super) fn told_lost(&mut self, request: u64, cause: LostCause) {
         self.lose(request, cause);
         self.ending_lost(request, cause);
-        // What was over before anybody had it queues again (C8).
-        if let Some(asked) = self.unanswered.get_mut(&request)
-            && matches!(asked.outcome, Outcome::Granted(_))
-        {
-            asked.outcome = Outcome::None;
-            let now = self.now();
-            self.send_end_in_turn(request, now);
-            self.ask(request, now);
+        let Some(asked) = self.unanswered.get_mut(&request) else { return };
+        let Outcome::Granted(token) = asked.outcome else { return };
+        if cause == LostCause::HeldTooLong {
+            // The request's own bound is shorter than the way to its holder: the next grant would end as soon, and so on
+            // for ever. Its caller was woken by the grant, and is now owed no proof that it stands.
+            asked.outcome = Outcome::HeldTooLong(token);
+            return self.call(request);
         }
+        // What was over before anybody had it queues again (C8).
+        asked.outcome = Outcome::None;
+        let now = self.now();
+        self.send_end_in_turn(request, now);
+        self.ask(request, now);
     }
 }
 

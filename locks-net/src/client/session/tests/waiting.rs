@@ -237,6 +237,53 @@ fn c8_what_was_lost_before_it_was_fetched_is_not_handed_out() {
     assert_eq!(rig.lost(request), None);
 }
 
+/// The next grant would be over as soon.
+#[test]
+fn c8_what_ended_by_its_own_bound_before_it_was_fetched_is_handed_out_as_lost() {
+    for how in [None, Some(How::Resumed), Some(How::Restored), Some(How::New)] {
+        let mut rig = Rig::open(false);
+        let request = rig.ask(true);
+        rig.calls();
+        rig.grant(request);
+        rig.tell(&Event::Lost { request, cause: LostCause::HeldTooLong });
+        if let Some(how) = how {
+            rig.cut();
+            rig.connect(how);
+        }
+        let calls = rig.calls();
+        let asks_again = calls.iter().any(|call| matches!(call, Call::Acquire(_)));
+        assert!(!asks_again || how == Some(How::Resumed), "{how:?}: {calls:?}");
+        rig.fetch(request).unwrap();
+        assert_eq!(rig.lost(request), Some(LostCause::HeldTooLong), "{how:?}");
+        rig.session.end(request);
+        let ended = matches!(rig.calls()[..], [Call::End { request: it }] if it == request);
+        assert_eq!(ended, how != Some(How::New), "{how:?}: what the server knows of is ended");
+        let Poll::Ready(Err(error)) = rig.session.poll_ended(request, None) else { panic!() };
+        assert_eq!(error.kind(), ErrorKind::Lost { cause: LostCause::HeldTooLong });
+        assert!(rig.session.is_idle());
+    }
+}
+
+#[test]
+fn c5_what_ended_by_its_own_bound_and_is_not_wanted_any_more_ends_once() {
+    let mut rig = Rig::open(true);
+    let request = rig.ask(true);
+    rig.calls();
+    rig.grant(request);
+    // Nothing proves that it stands, and nothing has to.
+    rig.advance(LEASE);
+    let count = rig.watched(|session, cx| {
+        assert!(session.poll_acquire(request, Some(cx)).is_pending());
+    });
+    rig.tell(&Event::Lost { request, cause: LostCause::HeldTooLong });
+    rig.wake();
+    assert_eq!(count.woken(), 1);
+    rig.session.withdraw(request);
+    let calls = rig.calls();
+    assert!(matches!(calls[..], [Call::Ping, Call::End { .. }]), "{calls:?}");
+    assert!(rig.session.is_idle());
+}
+
 #[test]
 fn n6_too_long_a_request_is_refused_here() {
     let mut rig = Rig::new(false);
