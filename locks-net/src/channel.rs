@@ -21,6 +21,8 @@ pub(crate) struct Channel {
     told: u64,
     /// Bytes in `unacknowledged`.
     kept: usize,
+    /// The other side is known to have this acknowledgement of its frames, or a later one.
+    passed: u64,
 }
 
 #[derive(Debug)]
@@ -28,6 +30,8 @@ struct Sent {
     message: Box<[u8]>,
     /// When it was sent first.
     at: Moment,
+    /// The acknowledgement that went with it when it was put on a connection first; 0 before.
+    ack: u64,
 }
 
 /// What has arrived.
@@ -49,7 +53,8 @@ impl Channel {
         connection: Option<&mut Vec<u8>>,
     ) -> u64 {
         self.last_sent += 1;
-        self.unacknowledged.push_back(Sent { message: message.into(), at: now });
+        let ack = if connection.is_some() { self.applied } else { 0 };
+        self.unacknowledged.push_back(Sent { message: message.into(), at: now, ack });
         self.kept += message.len();
         if let Some(out) = connection {
             self.told = self.applied;
@@ -74,6 +79,8 @@ impl Channel {
             let sent = self.unacknowledged.pop_front().expect("H1");
             self.kept -= sent.message.len();
             newest = Some(sent.at);
+            // It may have arrived as it was sent later, but not as it was sent sooner.
+            self.passed = self.passed.max(sent.ack);
         }
         if self.unacknowledged.is_empty() && self.unacknowledged.capacity() > 256 {
             self.unacknowledged = VecDeque::new();
@@ -111,7 +118,10 @@ impl Channel {
             return Err(Malformed("lacks a frame that it had acknowledged"));
         }
         self.told = self.applied;
-        for (sent, number) in self.unacknowledged.iter().zip(received + 1..) {
+        for (sent, number) in self.unacknowledged.iter_mut().zip(received + 1..) {
+            if sent.ack == 0 {
+                sent.ack = self.applied;
+            }
             put_frame(out, |body| join_frame(body, number, self.applied, &sent.message));
         }
         Ok(newest)
@@ -131,6 +141,11 @@ impl Channel {
     /// The other side's frames up to this one have been applied.
     pub(crate) fn applied(&self) -> u64 {
         self.applied
+    }
+
+    /// Up to where the other side is known to have heard that its frames were applied.
+    pub(crate) fn passed(&self) -> u64 {
+        self.passed
     }
 
     /// Takes only what was acknowledged to have been applied.

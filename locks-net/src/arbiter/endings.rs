@@ -63,6 +63,8 @@ impl Arbiter {
     pub(super) fn keep_only(&mut self, realm: u32) {
         let Some(session) = self.sessions.get_mut(&realm) else { return };
         session.is_restored = false;
+        // What is not named here was released to a server before; what comes of that is told behind this (C4).
+        session.owe_word(true);
         let (held, pending) = std::mem::take(&mut session.named);
         let lost_before = std::mem::take(&mut session.lost_before);
         self.paper.lost -= lost_before.len();

@@ -104,6 +104,10 @@ impl Arbiter {
                 self.set_session_deadline(realm);
                 return Err(malformed.into());
             }
+            if session.may_lack_word() {
+                // `Opened` says what was applied, and what is repeated behind it what became of that.
+                session.owe_word(true);
+            }
         }
         session.connection = Some(id);
         if let Some(from) = connection.peer.from {

@@ -23,7 +23,13 @@ impl Arbiter {
     pub(super) fn apply(&mut self, id: ConnId, realm: u32, call: Call) -> Result<(), Fault> {
         match call {
             Call::Acquire(acquire) => self.acquire(realm, *acquire)?,
-            Call::End { request } => self.end(realm, request),
+            Call::End { request } => {
+                let session = self.sessions.get_mut(&realm).ok_or(Fault::Over)?;
+                if session.requests.get(&request).is_some_and(Requested::is_held) {
+                    session.owe_word(false);
+                }
+                self.end(realm, request);
+            }
             Call::Refresh { call, request } => self.refresh(realm, call, request),
             Call::Disown { request } => self.detach_owner(realm, request),
             Call::Done { request } => self.done(realm, request),

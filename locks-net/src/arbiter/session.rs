@@ -45,6 +45,8 @@ pub(super) struct Session {
     pub(super) alarm: Option<Moment>,
     /// It came out of the journal, and its client has not said yet what still matters.
     pub(super) is_restored: bool,
+    /// The frame whose acknowledgement tells its client what has become of all that it has released (C4).
+    pub(super) word_with: u64,
     /// The guards that earlier servers took away from it, kept until its client says `Holding`: an `End` of one may
     /// have been under way, and is answered by `Lost` then (C4).
     pub(super) lost_before: LostGuards,
@@ -151,6 +153,7 @@ impl Session {
             ends_at: None,
             alarm: None,
             is_restored: false,
+            word_with: 0,
             lost_before: LostGuards::new(),
             is_recorded: false,
             named: Default::default(),
@@ -177,6 +180,7 @@ impl Session {
     /// Its client begins anew: with numbers, sites and names.
     pub(super) fn start_over(&mut self) {
         self.channel = Channel::default();
+        self.word_with = 0;
         self.named = Default::default();
         self.long_list = VecDeque::new();
         self.sites.clear();
@@ -218,6 +222,18 @@ impl Session {
             return self.ends_at;
         }
         self.leases.of_holds().chain([self.lease]).max().map(|longest| self.heard.after(longest))
+    }
+
+    /// Something has been released, which the acknowledgement of the frame tells that was applied last, or of the one
+    /// behind it.
+    pub(super) fn owe_word(&mut self, behind: bool) {
+        self.word_with = self.channel.applied() + u64::from(behind);
+    }
+
+    /// Whether its client may not know yet what has become of what it has released. A process of this machine has what
+    /// its socket has taken, even if the server ends.
+    pub(super) fn may_lack_word(&self) -> bool {
+        self.is_leased() && self.channel.passed() < self.word_with
     }
 
     pub(super) fn put_request(&mut self, request: u64, requested: Requested) {

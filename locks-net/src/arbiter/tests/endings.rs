@@ -5,7 +5,7 @@ use locks_core::{Engine, LostCause, Mode};
 use super::line::{Line, World};
 use super::{SECOND, anonymously};
 use crate::journal::{Record, Records};
-use crate::wire::{Call, Event};
+use crate::wire::{Call, Event, How};
 
 /// Whether the engine had nothing left, and nobody else has it.
 fn is_gone(engine: Engine) -> bool {
@@ -187,4 +187,70 @@ fn n4_what_is_left_of_a_guard_that_was_lost_by_another_key_outlives_a_restart() 
     assert!(thief.granted(&mut world, stolen).is_some());
     victim.ask(&mut world, "c", |ask| ask.options.reentrant = true);
     world.restart();
+}
+
+/// Else its next server says `Lost` of a release that this one has applied (C4).
+#[test]
+fn n11_a_server_is_not_idle_while_a_client_may_not_know_what_became_of_its_release() {
+    let mut world = World::new();
+    let mut line = world.leased();
+    let held = line.ask(&mut world, "k", |_| {});
+    assert!(!world.arbiter.is_idle());
+    line.say_in_vain(&mut world, &[Call::End { request: held }, Call::Ping]);
+    assert!(!world.arbiter.is_idle(), "the word may be lost with the server");
+    world.restart();
+    assert_eq!(line.resume(&mut world), How::Restored);
+    line.say(&mut world, &Call::Holding { held: vec![], pending: vec![], more: false });
+    line.say_in_vain(&mut world, &[Call::Ping]);
+    assert!(!world.arbiter.is_idle(), "nor did this one's word arrive");
+    world.arbiter.disconnect(line.id);
+    assert!(!world.arbiter.is_idle(), "it may come back");
+    assert_eq!(line.resume(&mut world), How::Resumed);
+    assert!(!world.arbiter.is_idle(), "what is repeated does not tell what became of it");
+    line.say(&mut world, &Call::Ping);
+    world.arbiter.ask_for_word();
+    line.read(&mut world);
+    assert!(!world.arbiter.is_idle());
+    line.say(&mut world, &Call::Ping);
+    assert!(world.arbiter.is_idle(), "it has heard what was said behind it");
+    // Nothing is asked twice, or for nothing.
+    let events = line.events.len();
+    world.arbiter.ask_for_word();
+    line.read(&mut world);
+    assert_eq!(line.events.len(), events);
+}
+
+#[test]
+fn n11_a_server_is_not_idle_while_a_session_that_is_written_down_is_without_a_connection() {
+    let mut world = World::new();
+    let mut line = world.local(1);
+    let held = line.ask(&mut world, "k", |_| {});
+    line.say_in_vain(&mut world, &[Call::End { request: held }]);
+    assert!(world.arbiter.is_idle(), "what its socket has, it has");
+    line.say(&mut world, &Call::Ping);
+    world.arbiter.disconnect(line.id);
+    assert!(!world.arbiter.is_idle());
+    assert_eq!(line.resume(&mut world), How::Resumed);
+    assert!(world.arbiter.is_idle());
+    world.arbiter.disconnect(line.id);
+    world.arbiter.process_ended(line.opened.realm);
+    assert!(world.arbiter.is_idle());
+    // One that has held nothing has nothing to lose.
+    let other = world.local(2);
+    world.arbiter.disconnect(other.id);
+    assert!(world.arbiter.is_idle());
+}
+
+/// What the sockets have not got yet dies with the server.
+#[test]
+fn n11_a_server_is_not_idle_while_it_has_something_to_say() {
+    let mut world = World::new();
+    let mut line = world.local(1);
+    let held = line.ask(&mut world, "k", |_| {});
+    line.end(&mut world, held);
+    assert!(world.arbiter.is_idle());
+    line.say_unread(&mut world, &Call::Ping);
+    assert!(!world.arbiter.is_idle());
+    line.read(&mut world);
+    assert!(world.arbiter.is_idle());
 }

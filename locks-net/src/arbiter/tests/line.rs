@@ -199,13 +199,23 @@ impl Line {
     }
 
     pub(super) fn say(&mut self, world: &mut World, call: &Call) {
-        let mut message = Vec::new();
-        call.encode(&mut message);
-        let mut bytes = Vec::new();
-        let now = world.clock.now();
-        self.channel.send(&message, now, Some(&mut bytes));
-        world.arbiter.receive(self.id, &bytes);
+        self.say_unread(world, call);
         self.read(world);
+    }
+
+    /// As [`say`](Self::say), and nothing that the server answers arrives.
+    pub(super) fn say_in_vain(&mut self, world: &mut World, calls: &[Call]) {
+        calls.iter().for_each(|call| self.say_unread(world, call));
+        world.round();
+        world.arbiter.take_output(self.id, &mut Vec::new());
+    }
+
+    /// As [`say`](Self::say), and nothing is read.
+    pub(super) fn say_unread(&mut self, world: &mut World, call: &Call) {
+        let (mut message, mut bytes) = (Vec::new(), Vec::new());
+        call.encode(&mut message);
+        self.channel.send(&message, world.clock.now(), Some(&mut bytes));
+        world.arbiter.receive(self.id, &bytes);
     }
 
     /// Reads what there is.

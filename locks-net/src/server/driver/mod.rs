@@ -488,8 +488,12 @@ impl Driver {
 
     /// Leaves nothing in the journal of an idle server but what every build reads (N11).
     fn rest_journal(&mut self) {
-        if self.is_discharged || !self.store().has_records() || !self.arbiter.is_idle() {
+        if self.is_discharged || !self.store().has_records() {
             return;
+        }
+        // What their sockets have not taken dies with the server.
+        if !self.arbiter.is_idle() || self.connections.values().any(Connection::has_output) {
+            return self.arbiter.ask_for_word();
         }
         if self.write_down().is_ok() && self.store().compact(&[]).is_ok() {
             self.arbiter.forget_records();

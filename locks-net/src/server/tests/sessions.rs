@@ -204,3 +204,25 @@ fn n11_a_server_that_is_idle_leaves_nothing_but_the_header_in_its_journal() {
     server.stop();
     assert!(length() > header as u64, "it is held");
 }
+
+/// A client over TCP may not know yet what became of its release, although the server has heard it: then the journal
+/// has its session until that is known.
+#[test]
+fn n11_over_tcp_nothing_else_is_left_once_the_client_has_heard_of_its_release() {
+    let scratch = Scratch::new();
+    let secret = Secret::generate().unwrap();
+    let same = || Secret::parse(&secret.to_text()).unwrap();
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let builder = Server::builder().tcp(any).clients(same()).state(scratch.path("state"));
+    let server = builder.start().unwrap();
+    let address = server.addresses()[0].strip_prefix("locks://").unwrap().to_owned();
+    let mut line = Line::tcp(&*address, same(), None).unwrap();
+    line.acquire("k").unwrap();
+    line.say(&Call::End { request: 1 });
+    let header = crate::journal::HEADER as u64;
+    let length = || std::fs::metadata(scratch.path("state/journal")).unwrap().len();
+    until("nothing else is left", || {
+        line.confirm().unwrap();
+        length() == header
+    });
+}
