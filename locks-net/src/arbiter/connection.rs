@@ -1,6 +1,7 @@
 use locks_core::Moment;
 
 use super::Peer;
+use crate::journal::SessionKind;
 use crate::secret::ServerHandshake;
 use crate::wire::{FrameReader, MAX_CLIENT_GREETING, Malformed};
 
@@ -52,7 +53,9 @@ impl Connection {
     /// Gives the reader back, once all complete frames have been taken out.
     pub(super) fn put_reader(&mut self, reader: FrameReader, progress: bool, now: Moment) {
         let open = self.is_open();
-        match (open, reader.is_partial()) {
+        // Whose process keeps its session may be stopped in the middle of a frame (N1).
+        let may_rest = matches!(self.peer.kept, SessionKind::ByProcess(_));
+        match (open, reader.is_partial() && !may_rest) {
             (true, false) => self.busy_since = None,
             (true, true) if progress => self.busy_since = Some(now),
             (true, true) => self.busy_since = self.busy_since.or(Some(now)),

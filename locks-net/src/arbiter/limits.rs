@@ -32,7 +32,9 @@ pub struct Limits {
     /// Bytes of those. 64 MiB by default.
     pub message_bytes: usize,
     /// The time that a connection may take to open its session, a frame to arrive once it has
-    /// begun, and a client to read what was written to it. 10 s by default.
+    /// begun, and a client to read what was written to it; the last two not where the client's
+    /// process keeps the session, which may be stopped ([N1](locks_core::contract#n1-sessions)).
+    /// 10 s by default.
     pub patience: Duration,
     /// The lease of sessions that ask for none. 10 s by default.
     pub lease: Duration,

@@ -24,7 +24,10 @@ pub(super) struct Connection {
     output: Vec<u8>,
     sent: usize,
     /// Since when the client has not taken anything of what there is for it.
-    pub(super) stuck_since: Option<Moment>,
+    stuck_since: Option<Moment>,
+    /// Its client's process keeps its session, and may be stopped for as long as it likes (N1). Its end is seen, and what
+    /// waits to be written is bounded.
+    may_rest: bool,
     /// It is on its way out: what comes in is not looked at, and it closes when it has been flushed and
     /// the client has closed too, at the latest then.
     pub(super) closing_by: Option<Moment>,
@@ -88,6 +91,7 @@ impl Connection {
             output: Vec::new(),
             sent: 0,
             stuck_since: None,
+            may_rest: false,
             closing_by: None,
             withheld_until: None,
             from,
@@ -98,6 +102,13 @@ impl Connection {
             unsaid: Vec::new(),
             is_familiar: peer.is_familiar,
         }
+    }
+
+    /// From now on its client may read as late as it likes. What is known of its process, if nobody waits for the end of
+    /// that yet.
+    pub(super) fn let_rest(&mut self) -> Option<Pidfd> {
+        (self.may_rest, self.stuck_since) = (true, None);
+        self.process.take()
     }
 
     /// Whether nothing is to be read at present.
@@ -219,7 +230,9 @@ impl Connection {
                 }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => {
-                    self.stuck_since.get_or_insert(now);
+                    if !self.may_rest {
+                        self.stuck_since.get_or_insert(now);
+                    }
                     self.ring_if_new();
                     // What has been sent is not kept for longer than it takes to send as much again.
                     if self.sent > self.output.len() / 2 {

@@ -1,9 +1,10 @@
 use std::time::Duration;
 
-use locks_core::{Engine, LostCause, Mode};
+use locks_core::{Engine, LostCause, Mode, Wait};
 
 use super::line::{Line, World};
 use super::{SECOND, anonymously};
+use crate::arbiter::Notice;
 use crate::journal::{Record, Records};
 use crate::wire::{Call, Event, How};
 
@@ -187,6 +188,30 @@ fn n4_what_is_left_of_a_guard_that_was_lost_by_another_key_outlives_a_restart() 
     assert!(thief.granted(&mut world, stolen).is_some());
     victim.ask(&mut world, "c", |ask| ask.options.reentrant = true);
     world.restart();
+}
+
+/// It may be stopped for as long as it likes, also in the middle of a frame (N1).
+#[test]
+fn n1_a_process_that_keeps_its_session_is_not_closed_for_half_a_frame() {
+    let mut world = World::new();
+    let (mut local, mut leased) = (world.local(1), world.leased());
+    local.ask(&mut world, "k", |_| {});
+    leased.ask(&mut world, "l", |_| {});
+    for line in [&local, &leased] {
+        line.say_half(&mut world);
+    }
+    world.notices.clear();
+    for _ in 0..3 {
+        world.advance(7 * SECOND);
+    }
+    assert_eq!(world.notices, [Notice::Close(leased.id)]);
+    world.advance(Duration::from_secs(3600));
+    let mut rival = world.local(2);
+    let refused = rival.ask(&mut world, "k", |ask| ask.options.wait = Some(Wait::Try));
+    assert_eq!(rival.granted(&mut world, refused), None, "its process lives");
+    world.arbiter.process_ended(local.opened.realm);
+    let next = rival.ask(&mut world, "k", |_| {});
+    assert!(rival.granted(&mut world, next).is_some());
 }
 
 /// Else its next server says `Lost` of a release that this one has applied (C4).

@@ -218,6 +218,13 @@ impl Line {
         world.arbiter.receive(self.id, &bytes);
     }
 
+    /// Says the first half of a frame.
+    pub(super) fn say_half(&self, world: &mut World) {
+        world.arbiter.receive(self.id, &100_u32.to_le_bytes());
+        world.arbiter.receive(self.id, &[7; 50]);
+        world.round();
+    }
+
     /// Reads what there is.
     pub(super) fn read(&mut self, world: &mut World) {
         world.round();

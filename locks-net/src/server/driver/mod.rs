@@ -367,7 +367,7 @@ impl Driver {
                     Notice::LetIn(from) => self.attempts.let_in(from, self.clock.now()),
                     Notice::Watch { realm, process, by } => {
                         let by = by.and_then(|id| self.connections.get_mut(&id));
-                        let known = by.and_then(|connection| connection.process.take());
+                        let known = by.and_then(Connection::let_rest);
                         if !self.processes.watch(realm, process, known) {
                             self.arbiter.process_ended(realm);
                         }

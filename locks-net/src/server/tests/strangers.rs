@@ -32,12 +32,24 @@ fn closed(mut stream: impl Read) -> Duration {
     since.elapsed()
 }
 
+/// A server on the socket and at a port with this secret, and that.
+fn serve_both(scratch: &Scratch, limits: Limits) -> (Server, String, impl Fn() -> Secret) {
+    let same = || Secret::parse(&"5a".repeat(32)).unwrap();
+    let builder = Server::builder().unix(scratch.socket()).state(scratch.path("state"));
+    let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let server = builder.limits(limits).tcp(any).clients(same()).start().unwrap();
+    let address = server.addresses()[0].strip_prefix("locks://").unwrap().to_owned();
+    (server, address, same)
+}
+
 #[test]
 fn f18_who_says_nothing_or_half_a_frame_is_closed_and_others_are_served() {
     let scratch = Scratch::new();
-    let _server = scratch.serve(impatient);
+    let mut limits = Limits::default();
+    impatient(&mut limits);
+    let (_server, address, secret) = serve_both(&scratch, limits);
     let mut other = Line::local(&scratch.socket());
-    let mut slow = Line::local(&scratch.socket());
+    let mut slow = Line::tcp(&*address, secret(), None).unwrap();
     let frame = slow.frame(&acquire(1, "k", Wait::Try));
     let since = Instant::now();
     std::thread::scope(|scope| {
@@ -102,21 +114,20 @@ fn n12_an_operator_is_told_who_is_refused_what_is_short_and_what_is_released() {
     );
 }
 
-/// One who asks for long lists and does not read them, and another client.
-fn deaf(scratch: &Scratch) -> (Line, Line) {
+/// Asks for long lists, and does not read them; another client, which has what is in them.
+fn deafen(scratch: &Scratch, deaf: &mut Line, lists: u64) -> Line {
     let mut other = Line::local(&scratch.socket());
-    let mut deaf = Line::local(&scratch.socket());
-    deaf.acquire("of the deaf").unwrap();
     for number in 0..200 {
-        other.ask(&format!("a key with a rather long name, number {number}"), true);
+        other.ask(&format!("a key with a rather long name, number {number}"), false);
     }
     other.confirm().unwrap();
-    for call in 1000..1060 {
+    for call in 1000..1000 + lists {
         // It may be cut off by now.
         let list = deaf.frame(&Call::Inspect { call, query: Query::All });
         let _ = deaf.stream.write_all(&list);
     }
-    (deaf, other)
+    other.confirm().unwrap();
+    other
 }
 
 /// Says something now and then until nobody takes it any more.
@@ -127,21 +138,39 @@ fn cut_off(deaf: &mut Line) {
     });
 }
 
+/// A process of this machine may be stopped for as long as it likes: it keeps its locks (N1).
 #[test]
-fn f18_who_never_reads_is_cut_off_and_others_are_served() {
+fn f18_who_never_reads_is_cut_off_unless_its_process_keeps_its_session() {
     let scratch = Scratch::new();
-    let _server = scratch.serve(impatient);
-    let (mut deaf, mut other) = deaf(&scratch);
-    cut_off(&mut deaf);
-    // Its session is another matter: its process lives.
+    let limits = Limits { write_buffer: 64 * 1024 * 1024, ..Limits::default() };
+    let (server, address, secret) = serve_both(&scratch, Limits { patience: PATIENCE, ..limits });
+    let mut local = Line::local(&scratch.socket());
+    local.acquire("of the deaf").unwrap();
+    let _keys = deafen(&scratch, &mut local, 60);
+    let mut remote = Line::tcp(&*address, secret(), None).unwrap();
+    // More than all buffers on the way take.
+    let mut other = deafen(&scratch, &mut remote, 600);
+    cut_off(&mut remote);
+    // Whoever began to be too slow before has been looked at by now.
+    for wanted in 1000..1060 {
+        let listed = local.wait(|event| match event {
+            Event::Listed { call, more, .. } if *call == wanted => Some(*more),
+            _ => None,
+        });
+        assert!(!listed.unwrap());
+    }
+    local.confirm().unwrap();
     assert!(other.is_contended("of the deaf"));
+    drop(server);
 }
 
 #[test]
 fn n6_who_lets_too_much_pile_up_is_cut_off() {
     let scratch = Scratch::new();
     let _server = scratch.serve(|limits| limits.write_buffer = 64 * 1024);
-    let (mut deaf, mut other) = deaf(&scratch);
+    let mut deaf = Line::local(&scratch.socket());
+    deaf.acquire("of the deaf").unwrap();
+    let mut other = deafen(&scratch, &mut deaf, 60);
     let asked = Instant::now();
     cut_off(&mut deaf);
     assert!(asked.elapsed() < Limits::default().patience, "{:?}", asked.elapsed());
