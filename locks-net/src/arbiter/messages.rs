@@ -4,38 +4,34 @@
 use locks_core::{ErrorKind, LockError, ProcessInfo};
 
 use super::Arbiter;
-use super::session::{Mailbox, Session};
+use super::session::{Mail, Mailbox, Session};
 use crate::wire::{Event, Note, Publish, Published};
 
 impl Arbiter {
-    /// The client wants messages from now on, or none any more. `kept`: what it has of them.
-    pub(super) fn set_mailbox(&mut self, realm: u32, open: bool, count: usize, bytes: usize) {
+    /// The client wants messages from now on, or none any more. `said`: what it says that it has of them.
+    pub(super) fn set_mailbox(&mut self, realm: u32, open: bool, said: Mail) {
         self.drop_mailbox(realm);
         if open && let Some(session) = self.sessions.get_mut(&realm) {
-            session.mailbox = Some(Mailbox { count, bytes });
-            self.mail.count += count;
-            self.mail.bytes += bytes;
+            session.mailbox = Some(Mailbox { said, sent: Mail::default() });
         }
     }
 
     /// Nothing of it is counted any more.
     pub(super) fn drop_mailbox(&mut self, realm: u32) {
         let mailbox = self.sessions.get_mut(&realm).and_then(|session| session.mailbox.take());
-        if let Some(Mailbox { count, bytes }) = mailbox {
-            self.mail.count -= count;
-            self.mail.bytes -= bytes;
+        if let Some(mailbox) = mailbox {
+            self.mail.take(mailbox.sent);
         }
     }
 
     /// So many messages have left the client's mailbox.
-    pub(super) fn taken(&mut self, realm: u32, count: usize, bytes: usize) {
+    pub(super) fn taken(&mut self, realm: u32, mut taken: Mail) {
         let session = self.sessions.get_mut(&realm);
         let Some(mailbox) = session.and_then(|session| session.mailbox.as_mut()) else { return };
-        let (count, bytes) = (count.min(mailbox.count), bytes.min(mailbox.bytes));
-        mailbox.count -= count;
-        mailbox.bytes -= bytes;
-        self.mail.count -= count;
-        self.mail.bytes -= bytes;
+        // The oldest leave first.
+        let old = mailbox.said.take(taken);
+        taken.take(old);
+        self.mail.take(mailbox.sent.take(taken));
     }
 
     /// Sends a message to those whom it concerns.
@@ -88,16 +84,16 @@ impl Arbiter {
         let Some(mailbox) = session.and_then(|session| session.mailbox.as_mut()) else {
             return false;
         };
-        let has_room = mailbox.count < limits.messages_per_client
-            && mailbox.bytes.saturating_add(size) <= bytes_each
+        let there = mailbox.all();
+        let has_room = there.count < limits.messages_per_client
+            && there.bytes.saturating_add(size) <= bytes_each
             && self.mail.count < limits.messages
             && self.mail.bytes.saturating_add(size) <= limits.message_bytes;
         if !has_room {
             return false;
         }
-        for counted in [mailbox, &mut self.mail] {
-            counted.count += 1;
-            counted.bytes += size;
+        for counted in [&mut mailbox.sent, &mut self.mail] {
+            counted.add(Mail { count: 1, bytes: size });
         }
         let event = Event::Message { note: Box::new(note.clone()), from: from.clone() };
         self.tell(receiver, &event);

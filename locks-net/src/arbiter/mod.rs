@@ -47,7 +47,7 @@ use self::deadlines::Due;
 use self::events::Happened;
 use self::paper::Paper;
 use self::room::Room;
-use self::session::{Mailbox, Requested, Session};
+use self::session::{Mail, Requested, Session};
 use crate::access::Access;
 use crate::channel::Arrived;
 use crate::journal::{Ledger, Record, SessionKind};
@@ -91,8 +91,8 @@ pub(crate) struct Arbiter {
     next_order: u64,
     waiting: usize,
     figures: Figures,
-    /// What all clients have of messages.
-    mail: Mailbox,
+    /// What was sent to all clients of messages, and is not taken yet.
+    mail: Mail,
     room: Room,
     paper: Paper,
     promised: (Token, Duration),

@@ -11,7 +11,7 @@ use locks_core::{
 use super::connection::Fault;
 use super::figures;
 use super::leases::DIFFERENT_LEASES;
-use super::session::{Requested, ServerHold, Waiting};
+use super::session::{Mail, Requested, ServerHold, Waiting};
 use super::{Arbiter, ConnId};
 use crate::journal::{Grant, Member, Record};
 use crate::wire::{Acquire, Call, Event, Malformed};
@@ -60,10 +60,10 @@ impl Arbiter {
             }
             Call::Publish { call, publish } => self.publish(realm, call, *publish),
             Call::Mailbox { call, open, count, bytes } => {
-                self.set_mailbox(realm, open, count as usize, usize_of(bytes));
+                self.set_mailbox(realm, open, mail_of(count, bytes));
                 self.tell(realm, &Event::Done { call });
             }
-            Call::Taken { count, bytes } => self.taken(realm, count as usize, usize_of(bytes)),
+            Call::Taken { count, bytes } => self.taken(realm, mail_of(count, bytes)),
             Call::Ping => self.acknowledge(id, 1),
             Call::Bye => {
                 self.end_session(realm, None);
@@ -485,9 +485,10 @@ struct Grantable {
     asked: Option<Moment>,
 }
 
-/// What a client says that it has counts for no more than a server can count.
-fn usize_of(bytes: u64) -> usize {
-    usize::try_from(bytes).unwrap_or(usize::MAX).min(isize::MAX as usize / 65_536)
+/// What a client says that it has of messages.
+fn mail_of(count: u32, bytes: u64) -> Mail {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    Mail { count, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) }
 }
 
 fn nanos(duration: Duration) -> u64 {

@@ -55,7 +55,7 @@ impl Arbiter {
             next_order: 0,
             waiting: 0,
             figures: super::Figures::default(),
-            mail: super::Mailbox::default(),
+            mail: super::Mail::default(),
             room: super::Room::default(),
             paper: super::Paper::new(setup.promise),
             promised: (setup.floor, std::time::Duration::ZERO),

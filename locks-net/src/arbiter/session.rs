@@ -11,11 +11,45 @@ use crate::channel::Channel;
 use crate::journal::{LostGuards, SessionKind, SessionRecord};
 use crate::wire::Event;
 
+/// How many messages, and how many bytes of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Mail {
+    pub(super) count: usize,
+    pub(super) bytes: usize,
+}
+
 /// What a client has of messages that it has not taken yet, or that are on their way to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mailbox {
-    pub(super) count: usize,
-    pub(super) bytes: usize,
+    /// What it has said that it had when it wanted messages: its word alone, which takes up nothing of what all clients
+    /// may have.
+    pub(super) said: Mail,
+    /// What was sent to it since.
+    pub(super) sent: Mail,
+}
+
+impl Mail {
+    pub(super) fn add(&mut self, more: Mail) {
+        self.count = self.count.saturating_add(more.count);
+        self.bytes = self.bytes.saturating_add(more.bytes);
+    }
+
+    /// Takes so much out, if it is there; what was taken.
+    pub(super) fn take(&mut self, wanted: Mail) -> Mail {
+        let taken =
+            Mail { count: wanted.count.min(self.count), bytes: wanted.bytes.min(self.bytes) };
+        self.count -= taken.count;
+        self.bytes -= taken.bytes;
+        taken
+    }
+}
+
+impl Mailbox {
+    pub(super) fn all(&self) -> Mail {
+        let mut all = self.said;
+        all.add(self.sent);
+        all
+    }
 }
 
 /// One client, connected or not.

@@ -5,7 +5,7 @@ use locks_core::{ErrorKind, ProcessInfo};
 use super::SECOND;
 use super::line::{Line, World};
 use crate::arbiter::Limits;
-use crate::arbiter::session::Mailbox;
+use crate::arbiter::session::Mail;
 use crate::wire::{Call, Event, How, Keep, Note, Publish, Published};
 
 fn note(subject: &str, length: usize) -> Note {
@@ -96,12 +96,42 @@ fn n8_whoever_has_no_room_gets_none_until_it_has_taken_some() {
     // Whatever a client says that it has taken.
     one.say(&mut world, &Call::Taken { count: u32::MAX, bytes: u64::MAX });
     two.say(&mut world, &Call::Taken { count: u32::MAX, bytes: u64::MAX });
-    assert_eq!(world.arbiter.mail, Mailbox::default());
-    // Or that it has.
+    assert_eq!(world.arbiter.mail, Mail::default());
+    // Or that it has: nothing is sent to it, and all others hear as before.
     one.say(&mut world, &Call::Mailbox { call: 1, open: true, count: u32::MAX, bytes: u64::MAX });
-    assert_eq!(sender.publish(&mut world, to(&[])), (0, 2));
+    assert_eq!(sender.publish(&mut world, to(&[])), (1, 1));
+    two.say(&mut world, &Call::Taken { count: 1, bytes });
+    assert_eq!(world.arbiter.mail, Mail::default());
+    // As much as it says has to leave before it has room again.
+    one.say(&mut world, &Call::Taken { count: u32::MAX, bytes: u64::MAX });
+    assert_eq!(sender.publish(&mut world, to(&[])), (2, 0));
     one.mailbox(&mut world, false);
-    assert_eq!(world.arbiter.mail, Mailbox::default());
+    two.mailbox(&mut world, false);
+    assert_eq!(world.arbiter.mail, Mail::default());
+}
+
+/// What a client says that it has takes up nothing of the server's, and none of what others may have (N6).
+#[test]
+fn n8_what_clients_say_that_they_have_uses_up_nothing_of_others() {
+    let mut world =
+        World::limited(Limits { messages: 4, messages_per_client: 3, ..Limits::default() });
+    let claim = |world: &mut World, line: &mut Line, count| {
+        line.say(world, &Call::Mailbox { call: 1, open: true, count, bytes: 100 });
+    };
+    let mut theirs = (1..=4).map(|pid| world.local(pid)).collect::<Vec<_>>();
+    for line in &mut theirs {
+        claim(&mut world, line, 3);
+    }
+    let (mut one, mut sender) = (world.local(5), world.local(6));
+    one.mailbox(&mut world, true);
+    assert_eq!(sender.publish(&mut world, to(&[])), (1, 4));
+    // What it has taken of that is no longer there, and what has come since is.
+    claim(&mut world, &mut theirs[0], 2);
+    assert_eq!(sender.publish(&mut world, to(&[])), (2, 3));
+    theirs[0].say(&mut world, &Call::Taken { count: 2, bytes: 100 });
+    assert_eq!(world.arbiter.mail.count, 3, "two of one, and one of theirs");
+    theirs[0].say(&mut world, &Call::Taken { count: 1, bytes: 1000 });
+    assert_eq!(world.arbiter.mail.count, 2);
 }
 
 #[test]
@@ -137,7 +167,7 @@ fn n8_the_end_of_a_receiver_leaves_nothing() {
     world.arbiter.disconnect(leaves.id);
     world.advance(60 * SECOND);
     assert_eq!(sender.publish(&mut world, to(&[])), (0, 0));
-    assert_eq!(world.arbiter.mail, Mailbox::default());
+    assert_eq!(world.arbiter.mail, Mail::default());
     assert_eq!(world.arbiter.live_sessions(), 1);
 }
 
@@ -153,5 +183,5 @@ fn n8_what_is_on_its_way_comes_after_a_cut_and_not_after_a_restart() {
     assert_eq!(receiver.messages(&mut world), 1);
     world.restart();
     assert_eq!(receiver.resume(&mut world), How::Restored);
-    assert_eq!(world.arbiter.mail, Mailbox::default());
+    assert_eq!(world.arbiter.mail, Mail::default());
 }
