@@ -521,3 +521,29 @@ fn n12_a_token_is_kept_over_a_restart_and_many_may_look_at_a_time() {
     let output = watched.place.output(["ls"]);
     assert!(output.status.success(), "{}", errors(&output));
 }
+
+/// They need no token for that.
+#[test]
+fn f18_who_does_not_read_or_asks_for_nothing_keeps_nobody_out() {
+    let watched = Watched::start(&[]);
+    let ask = format!("GET /page.js HTTP/1.1\r\nhost: {}\r\n\r\n", watched.address);
+    let asks = ask.repeat(50);
+    let mut deaf = Vec::new();
+    for count in [64, 200] {
+        while deaf.len() < count {
+            let mut stream = TcpStream::connect(&watched.address).unwrap();
+            rustix::net::sockopt::set_socket_recv_buffer_size(&stream, 4096).unwrap();
+            stream.set_write_timeout(Some(Duration::from_millis(20))).unwrap();
+            // Until its own requests are not read any more, or it is closed for that.
+            while stream.write_all(asks.as_bytes()).is_ok() {}
+            deaf.push(stream);
+        }
+        assert_eq!(watched.get("/healthz").body, "ok\n", "{count} do not read");
+        assert_eq!(watched.get("/").status, 200);
+        watched.metrics(|_| true);
+        watched.api("/api/locks");
+    }
+    let _silent =
+        (0..400).map(|_| TcpStream::connect(&watched.address).unwrap()).collect::<Vec<_>>();
+    assert_eq!(watched.get("/healthz").body, "ok\n", "and many say nothing");
+}

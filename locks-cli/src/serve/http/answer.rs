@@ -10,6 +10,7 @@ use hyper::{Method, Request, StatusCode};
 
 use super::access::Refused;
 use super::response::{Answer, failure, with_type};
+use super::room::Place;
 use super::{App, PATIENCE, api, metrics, page};
 
 /// What every answer says: to whom it may be shown, by whom it may be framed or kept, and what a page may load.
@@ -32,9 +33,11 @@ const BODY: usize = 16 * 1024;
 
 pub(super) async fn answer(
     app: Arc<App>,
+    place: Arc<Place>,
     request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
-    let mut answer = route(&app, request).await;
+    let _asked = place.ask().await;
+    let mut answer = route(&app, &place, request).await;
     for (name, value) in ALWAYS {
         let name = HeaderName::from_static(name);
         answer.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -42,7 +45,7 @@ pub(super) async fn answer(
     Ok(answer)
 }
 
-async fn route(app: &App, request: Request<Incoming>) -> Answer {
+async fn route(app: &App, place: &Place, request: Request<Incoming>) -> Answer {
     if let Err(refused) = app.hosts.check(request.headers()) {
         return refuse(&refused);
     }
@@ -67,7 +70,10 @@ async fn route(app: &App, request: Request<Incoming>) -> Answer {
         "/graph.js" => with_type("text/javascript; charset=utf-8", page::GRAPH),
         "/icon.svg" => with_type("image/svg+xml", page::ICON),
         path if path.starts_with("/api/") => match app.token.check(request.headers()) {
-            Ok(()) => serve_api(app, request).await,
+            Ok(()) => {
+                place.let_in();
+                serve_api(app, request).await
+            }
             Err(refused) => refuse(&refused),
         },
         path => failure(StatusCode::NOT_FOUND, &format!("nothing is at `{path}`")),

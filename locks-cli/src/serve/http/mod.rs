@@ -10,21 +10,27 @@ mod graph;
 mod metrics;
 mod page;
 mod response;
+mod room;
 mod seen;
+mod stream;
 
+use std::future::poll_fn;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use locks::net::ServerObserver;
-use tokio::sync::Semaphore;
 
 use self::access::{Hosts, Token};
+use self::room::Room;
 use self::seen::Seen;
+use self::stream::ReadInTime;
 use crate::status::{Failure, say};
 
 /// What is said of the page in the settings.
@@ -58,10 +64,8 @@ struct App {
     token: Token,
 }
 
-/// So many connections there are at a time; others wait to be accepted.
-const CONNECTIONS: usize = 64;
-
-/// How long a request may take to arrive.
+/// How long a request may take to arrive, counted from the answer to the one before, and how long nothing of an answer
+/// may be read.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a connection is kept at most.
@@ -104,7 +108,7 @@ impl Bound {
 }
 
 async fn accept(listener: &tokio::net::TcpListener, app: &Arc<App>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    let room = Room::new();
     let own = Arc::clone(app);
     tokio::spawn(async move {
         loop {
@@ -113,7 +117,6 @@ async fn accept(listener: &tokio::net::TcpListener, app: &Arc<App>) {
         }
     });
     loop {
-        let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -124,17 +127,26 @@ async fn accept(listener: &tokio::net::TcpListener, app: &Arc<App>) {
             }
         };
         let app = Arc::clone(app);
+        let (place, mut ends) = room.enter();
         tokio::spawn(async move {
-            let service = service_fn(move |request| answer::answer(Arc::clone(&app), request));
+            let place = Arc::new(place);
+            let socket = ReadInTime::new(stream, Arc::clone(&place), PATIENCE);
+            let service = service_fn(move |request| {
+                answer::answer(Arc::clone(&app), Arc::clone(&place), request)
+            });
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())
                 .header_read_timeout(PATIENCE)
                 .max_headers(64)
                 .max_buf_size(32 * 1024)
-                .serve_connection(TokioIo::new(stream), service);
-            // Whoever has gone needs no answer.
-            let _ = tokio::time::timeout(LIFE, connection).await;
-            drop(place);
+                .serve_connection(TokioIo::new(socket), service);
+            let mut connection = pin!(connection);
+            let until_it_makes_way = poll_fn(|cx| match pin!(&mut ends).poll(cx) {
+                Poll::Ready(_) => Poll::Ready(()),
+                // Whoever has gone needs no answer.
+                Poll::Pending => connection.as_mut().poll(cx).map(drop),
+            });
+            let _ = tokio::time::timeout(LIFE, until_it_makes_way).await;
         });
     }
 }

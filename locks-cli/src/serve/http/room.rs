@@ -1,0 +1,237 @@
+//! Who has a connection, and who makes way for others. Anybody on this machine can connect, so nobody who asks for
+//! nothing, or does not read what was answered, keeps others out.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Semaphore, SemaphorePermit, oneshot};
+
+/// So many connections of which nothing has been answered yet there are at a time.
+const NEWCOMERS: usize = 256;
+
+/// So many requests are answered at a time, and so many connections are kept of which one has been.
+const CONNECTIONS: usize = 64;
+
+/// See the [module](self).
+#[derive(Debug)]
+pub(super) struct Room {
+    places: Mutex<Places>,
+    answers: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    last: u64,
+    /// The oldest first.
+    all: BTreeMap<u64, Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    stage: Stage,
+    /// It has shown the token.
+    is_known: bool,
+    /// Ends the connection when it is dropped.
+    _keeps: oneshot::Sender<()>,
+}
+
+/// What a connection is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing has been answered yet.
+    New,
+    /// A request is being answered.
+    Asked,
+    /// There is an answer that its client has not read.
+    Unread,
+    /// Until the next request there is nothing to do.
+    Idle,
+}
+
+/// A connection's place in the room, which it leaves when this is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    room: Arc<Room>,
+    number: u64,
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    place: &'a Place,
+    _permit: Option<SemaphorePermit<'a>>,
+}
+
+impl Room {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self { places: Mutex::default(), answers: Semaphore::new(CONNECTIONS) })
+    }
+
+    /// Makes place for a connection; it has to end when the receiver is told so.
+    pub(super) fn enter(self: &Arc<Self>) -> (Place, oneshot::Receiver<()>) {
+        let (keeps, ends) = oneshot::channel();
+        let mut places = self.lock();
+        places.last += 1;
+        let number = places.last;
+        places.make_way(NEWCOMERS - 1, |held| (held.stage == Stage::New).then_some(false));
+        let held = Held { stage: Stage::New, is_known: false, _keeps: keeps };
+        places.all.insert(number, held);
+        drop(places);
+        (Place { room: Arc::clone(self), number }, ends)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Places {
+    /// Ends the oldest of those with the least rank until there are no more than `most` that have one.
+    fn make_way<R: Ord>(&mut self, most: usize, rank: impl Fn(&Held) -> Option<R>) {
+        loop {
+            let ranked = self.all.iter().filter_map(|(number, held)| Some((rank(held)?, *number)));
+            let ranked = ranked.collect::<Vec<_>>();
+            if ranked.len() <= most {
+                return;
+            }
+            let least = ranked.into_iter().min();
+            least.map(|(_, number)| self.all.remove(&number));
+        }
+    }
+}
+
+impl Place {
+    /// A request has come, and is answered from when this is over.
+    pub(super) async fn ask(&self) -> Asked<'_> {
+        // It is never closed.
+        let permit = self.room.answers.acquire().await.ok();
+        self.set(Stage::Asked);
+        Asked { place: self, _permit: permit }
+    }
+
+    /// Its client has shown the token.
+    pub(super) fn let_in(&self) {
+        if let Some(held) = self.room.lock().all.get_mut(&self.number) {
+            held.is_known = true;
+        }
+    }
+
+    /// Whether its client leaves an answer unread.
+    pub(super) fn set_unread(&self, is_unread: bool) {
+        let (from, to) = match is_unread {
+            true => (Stage::Idle, Stage::Unread),
+            false => (Stage::Unread, Stage::Idle),
+        };
+        if let Some(held) = self.room.lock().all.get_mut(&self.number)
+            && held.stage == from
+        {
+            held.stage = to;
+        }
+    }
+
+    fn set(&self, stage: Stage) {
+        if let Some(held) = self.room.lock().all.get_mut(&self.number) {
+            held.stage = stage;
+        }
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        let mut places = self.place.room.lock();
+        // One that is known and reads slowly is the last to go; this one has its answer to be sent yet.
+        places.make_way(CONNECTIONS - 1, |held| match held.stage {
+            Stage::Idle => Some((held.is_known, false)),
+            Stage::Unread => Some((held.is_known, held.is_known)),
+            Stage::New | Stage::Asked => None,
+        });
+        drop(places);
+        self.place.set(Stage::Idle);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.room.lock().all.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Connection = (Place, oneshot::Receiver<()>);
+
+    fn is_over(connection: &mut Connection) -> bool {
+        connection.1.try_recv() == Err(oneshot::error::TryRecvError::Closed)
+    }
+
+    fn asked(place: &Place) -> Asked<'_> {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(place.ask())
+    }
+
+    fn answered(room: &Arc<Room>, is_known: bool) -> Connection {
+        let (place, ends) = room.enter();
+        let asked = asked(&place);
+        if is_known {
+            place.let_in();
+        }
+        drop(asked);
+        (place, ends)
+    }
+
+    fn over(all: &mut [Connection]) -> Vec<usize> {
+        let numbered = all.iter_mut().enumerate();
+        numbered.filter_map(|(at, it)| is_over(it).then_some(at)).collect()
+    }
+
+    #[test]
+    fn f18_the_oldest_of_those_who_ask_for_nothing_makes_way() {
+        let room = Room::new();
+        let mut silent = (0..NEWCOMERS).map(|_| room.enter()).collect::<Vec<_>>();
+        assert_eq!(over(&mut silent).len(), 0);
+        let late = (0..3).map(|_| room.enter()).collect::<Vec<_>>();
+        assert_eq!(over(&mut silent), [0, 1, 2]);
+        drop(late);
+        let mut others = (0..3).map(|_| room.enter()).collect::<Vec<_>>();
+        assert_eq!((over(&mut silent), over(&mut others)), (vec![0, 1, 2], vec![]));
+    }
+
+    #[test]
+    fn f18_whoever_was_answered_makes_way_for_others_and_the_known_last() {
+        let room = Room::new();
+        let known = |held: &mut Vec<Connection>| held.push(answered(&room, true));
+        let mut held = Vec::new();
+        known(&mut held);
+        held.extend((1..CONNECTIONS - 1).map(|_| answered(&room, false)));
+        known(&mut held);
+        held[0].0.set_unread(true);
+        held[1].0.set_unread(true);
+        held[2].0.set_unread(true);
+        held[2].0.set_unread(false);
+        // One that is being answered is in nobody's way.
+        let (busy, _) = room.enter();
+        let being_answered = asked(&busy);
+        assert_eq!(over(&mut held).len(), 0);
+        let next = answered(&room, false);
+        assert_eq!(over(&mut held), [1], "the oldest that is not known");
+        let others = (0..CONNECTIONS).map(|_| answered(&room, true)).collect::<Vec<_>>();
+        let went = over(&mut held);
+        assert_eq!(went.len(), CONNECTIONS - 1, "{went:?}");
+        assert!(!went.contains(&0), "it is known and has not read yet");
+        drop((being_answered, next, others));
+    }
+
+    #[test]
+    fn f18_so_many_are_answered_at_a_time_and_others_wait() {
+        let room = Room::new();
+        let connections = (0..=CONNECTIONS).map(|_| room.enter()).collect::<Vec<_>>();
+        let (last, others) = connections.split_last().unwrap();
+        let mut asked = others.iter().map(|(place, _)| asked(place)).collect::<Vec<_>>();
+        let mut waiting = std::pin::pin!(last.0.ask());
+        let cx = &mut std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(waiting.as_mut().poll(cx).is_pending());
+        asked.pop();
+        assert!(waiting.as_mut().poll(cx).is_ready());
+    }
+}
