@@ -350,7 +350,9 @@ class Client:
         self._last_sent = self._received = self._told = 0
         self._numbers = 0
         self._holds, self._waiting, self._answers, self._calls = {}, {}, {}, {}
-        self._ends = {}                   # frames that end a hold
+        # Holds that were released, until the server is known to have heard: by request, each with the number of the
+        # frame whose acknowledgement says so, or None while that has not been sent.
+        self._endings = {}
         self._heard = self._pinged = 0.0
         self._trouble, self._fatal, self._closed = "not connected yet", None, False
         self._thread = threading.Thread(target=self._run, name="locks-client", daemon=True)
@@ -474,17 +476,15 @@ class Client:
             if hold._cause is None and now() >= self._valid_until(hold._lease):
                 self._lose(hold, CAUSES[3])
             hold._done = True
-            self._holds.pop(hold._request, None)
-            number = self._say(struct.pack("<BQ", 2, hold._request))
-            if number is None:
-                # A session that goes on without it has it ended by not being listed, or by this.
-                self._ends[hold._request] = None
-            if wait and not hold._cause:
-                if number:
-                    self._ping()
-                acknowledged = lambda: hold._request not in self._ends and (
-                    number is None or not self._sent or self._sent[0][0] > number)
-                self._wait(lambda: acknowledged() or hold._cause, now() + self._connect, now() + self._connect)
+            if hold._cause:
+                return
+            del self._holds[hold._request]
+            # Until it is confirmed, the word may be on its way that the hold was lost before.
+            self._endings[hold._request] = hold, self._say(struct.pack("<BQ", 2, hold._request))
+            if wait:
+                self._ping()
+                end = now() + self._connect
+                self._wait(lambda: hold._request not in self._endings, end, end)
 
     def _call(self, message):
         with self._changed:
@@ -502,7 +502,7 @@ class Client:
 
     def _ping(self):
         self._pinged = now()
-        self._say(b"\x0b")
+        return self._say(b"\x0b")
 
     def _wait(self, is_over, end, reached_by):
         while not is_over():
@@ -525,6 +525,7 @@ class Client:
     def _lose(self, hold, cause):
         if hold._cause is None:
             hold._cause = cause
+            self._endings.pop(hold._request, None)
             if self._holds.pop(hold._request, None) and not self._closed:
                 self._say(struct.pack("<BQ", 2, hold._request))
             self._changed.notify_all()
@@ -609,7 +610,7 @@ class Client:
             self._good = opened_at
             self._heard = now()
             if how == 1:
-                for hold in list(self._holds.values()):
+                for hold in [*self._holds.values(), *(hold for hold, _ in self._endings.values())]:
                     self._lose(hold, CAUSES[5])
             self._socket = connection
             if how == 2:
@@ -628,10 +629,12 @@ class Client:
             if how == 2:
                 for request in [request for request in self._waiting if self._waiting[request][2][0] is None]:
                     self._say_acquire(request)
-                for request in self._ends:
+                for request in [request for request, (_, number) in self._endings.items() if number is None]:
                     self._say(struct.pack("<BQ", 2, request))
-            # What was not listed has ended, too.
-            self._ends.clear()
+            if self._endings:
+                # What was not listed has ended, too. But a `Lost` may be on its way, behind which this is answered.
+                number = self._ping()
+                self._endings = {request: (hold, number) for request, (hold, _) in self._endings.items()}
             self._changed.notify_all()
         return connection
 
@@ -707,8 +710,14 @@ class Client:
     def _frame(self, body):
         number, acknowledged = struct.unpack_from("<QQ", body)
         self._acknowledged(acknowledged)
-        if number == 0 or number <= self._received:
-            return
+        if number > self._received:
+            self._event(number, body)
+        # Last of all: what was lost before that is known by now.
+        ended = [request for request, (_, by) in self._endings.items() if by is not None and by <= acknowledged]
+        for request in ended:
+            del self._endings[request]
+
+    def _event(self, number, body):
         if number != self._received + 1:
             raise Broken("a frame is missing")
         self._received = number
@@ -719,10 +728,10 @@ class Client:
         elif kind == 2:
             self._refused(event.number("Q"), event.error())
         elif kind == 3:
-            self._answers[event.number("Q")] = None
+            self._answered(event.number("Q"), None)
         elif kind == 7:
             request, cause = event.number("Q"), CAUSES.get(event.number("B"), "unknown")
-            hold = self._holds.get(request)
+            hold = self._holds.get(request) or self._endings.get(request, (None, None))[0]
             if hold:
                 self._lose(hold, cause)
         elif kind == 8:
@@ -744,7 +753,12 @@ class Client:
         if number in self._waiting:
             self._waiting.pop(number)[0]._error = error
         else:
-            self._answers[number] = error
+            self._answered(number, error)
+
+    def _answered(self, call, answer):
+        # Of what was given up nobody wants to hear, nor is there anybody who has made call 0.
+        if call in self._calls:
+            self._answers[call] = answer
 
 
 def _send(connection, body):

@@ -2,7 +2,7 @@
 //! excluded by them.
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -193,6 +193,148 @@ fn python_keeps_its_lock_over_a_server_that_is_killed() {
     assert_eq!(python.ask(&["release", "a"]), "ok released");
     assert!(rust.named("k").wait(PATIENCE).acquire().unwrap().token().get() > token);
     drop(serving);
+}
+
+/// A server by hand, whose frames come in the order that a test wants.
+struct Hand {
+    listener: UnixListener,
+    stream: UnixStream,
+    said: u64,
+}
+
+impl Hand {
+    /// A client that has a session and holds `k` by request `1`, as `a`; the place of its socket.
+    fn with_hold(place: &Place) -> (Self, Python) {
+        let listener = UnixListener::bind(place.path("socket")).unwrap();
+        let python = Python::start(&format!("unix://{}", place.path("socket").display()));
+        let stream = listener.accept().unwrap().0;
+        let mut hand = Self { listener, stream, said: 0 };
+        hand.greet(1, 0);
+        let mut python = python;
+        python.say(&["acquire", "a", "k", "30"]);
+        let acquire = hand.call();
+        let request = acquire[1..9].to_vec();
+        assert_eq!((acquire[0], &request[..]), (1, &1_u64.to_le_bytes()[..]));
+        hand.say(1, &[&[1], &request[..], &5_u64.to_le_bytes()].concat());
+        assert_eq!(python.answer(), "ok 5");
+        (hand, python)
+    }
+
+    /// The client connects again, and its session goes on as `how` says.
+    fn reconnect(&mut self, how: u8, applied: u64) {
+        // So that it ends for the other side.
+        self.stream.shutdown(std::net::Shutdown::Both).unwrap();
+        self.stream = self.listener.accept().unwrap().0;
+        if how != 2 {
+            self.said = 0;
+        }
+        self.greet(how, applied);
+    }
+
+    fn greet(&mut self, how: u8, applied: u64) {
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let hello = self.frame();
+        assert_eq!((hello[0], hello.len()), (1, 35));
+        self.put(&[&[2, 1, 0][..], &[7; 16], &[8; 32], &[0]].concat());
+        assert_eq!(self.frame()[0], 4);
+        let (realm, lease) = (9_u32.to_le_bytes(), 10_000_000_000_u64.to_le_bytes());
+        let (applied, most) = (applied.to_le_bytes(), 262_144_u32.to_le_bytes());
+        self.put(&[&[5, how][..], &realm, &[3; 16], &applied, &most, &lease, &[0]].concat());
+    }
+
+    fn put(&mut self, body: &[u8]) {
+        let length = u32::try_from(body.len()).unwrap().to_le_bytes();
+        self.stream.write_all(&[&length[..], body].concat()).unwrap();
+    }
+
+    /// An event, which acknowledges so much.
+    fn say(&mut self, ack: u64, event: &[u8]) {
+        self.said += 1;
+        let number = self.said.to_le_bytes();
+        self.put(&[&number[..], &ack.to_le_bytes(), event].concat());
+    }
+
+    /// What was stolen.
+    fn lost(&mut self, ack: u64) {
+        self.say(ack, &[&[7], &1_u64.to_le_bytes()[..], &[1]].concat());
+    }
+
+    fn acknowledge(&mut self, ack: u64) {
+        self.put(&[0_u64.to_le_bytes(), ack.to_le_bytes()].concat());
+    }
+
+    fn frame(&mut self) -> Vec<u8> {
+        let mut length = [0; 4];
+        self.stream.read_exact(&mut length).unwrap();
+        let mut body = vec![0; u32::from_le_bytes(length) as usize];
+        self.stream.read_exact(&mut body).unwrap();
+        body
+    }
+
+    /// The next call of the client, without its numbers.
+    fn call(&mut self) -> Vec<u8> {
+        loop {
+            let frame = self.frame();
+            if frame[..8] != [0; 8] {
+                return frame[16..].to_vec();
+            }
+        }
+    }
+
+    /// The client has said so, as kinds of calls.
+    fn has_said(&mut self, kinds: &[u8]) {
+        let said = kinds.iter().map(|_| self.call()[0]).collect::<Vec<_>>();
+        assert_eq!(said, kinds);
+    }
+}
+
+const END: u8 = 2;
+const HOLDING: u8 = 10;
+const PING: u8 = 11;
+
+#[test]
+fn c4_python_confirms_no_release_of_what_was_stolen_before() {
+    let place = Place::new();
+    let (mut hand, mut python) = Hand::with_hold(&place);
+    python.say(&["release", "a"]);
+    hand.has_said(&[END, PING]);
+    hand.lost(1);
+    hand.acknowledge(3);
+    assert_eq!(python.answer(), "Lost the lock is lost: stolen");
+}
+
+#[test]
+fn c4_python_confirms_no_release_that_the_server_has_forgotten() {
+    let place = Place::new();
+    let (mut hand, mut python) = Hand::with_hold(&place);
+    python.say(&["release", "a"]);
+    hand.has_said(&[END, PING]);
+    hand.reconnect(1, 0);
+    assert_eq!(python.answer(), "Lost the lock is lost: session ended");
+}
+
+/// It hears of a loss behind the greeting, and is told by the acknowledgement of what it says after that that there is none.
+#[test]
+fn c4_python_confirms_a_release_by_what_it_says_after_it_has_come_back() {
+    // What the server is known to have applied, and all that it hears of the release.
+    for (how, applied, first) in [(2, 3, vec![]), (2, 1, vec![END, PING]), (3, 0, vec![HOLDING])] {
+        for is_stolen in [true, false] {
+            let (place, case) = (Place::new(), (how, applied, is_stolen));
+            let (mut hand, mut python) = Hand::with_hold(&place);
+            python.say(&["release", "a"]);
+            hand.has_said(&[END, PING]);
+            hand.reconnect(how, applied);
+            hand.has_said(&first);
+            hand.has_said(&[PING]);
+            let (before, after) = if how == 3 { (1, 2) } else { (3, 4) };
+            if is_stolen {
+                hand.lost(before);
+            }
+            hand.acknowledge(after);
+            let answer = if is_stolen { "Lost the lock is lost: stolen" } else { "ok released" };
+            assert_eq!(python.answer(), answer, "{case:?}");
+        }
+    }
 }
 
 /// With a lease of two seconds, which it renews.
