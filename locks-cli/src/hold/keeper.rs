@@ -15,6 +15,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, pidfd_send_signal, setsid};
 
 use super::Report;
+use super::given::Given;
 use crate::args::{self, HoldArgs, Task};
 use crate::holding::{self, Due, Event, Events, Held, LeaseEnd, Outcome, Schedule};
 use crate::inherited::Inherited;
@@ -24,6 +25,7 @@ use crate::status::{self, Failure, Status};
 /// Holds the lock that `arguments` ask for, for process `pid`, whose descriptor is standard input, and tells on
 /// standard output what came of it.
 pub(crate) fn keep(pid: Pid, arguments: impl Iterator<Item = OsString>) -> Status {
+    let given = Given::take();
     // What the terminal sends is for the script. If that ends of it, the lock is free then.
     let _ = setsid();
     let said = status::collect();
@@ -33,6 +35,9 @@ pub(crate) fn keep(pid: Pid, arguments: impl Iterator<Item = OsString>) -> Statu
         Ok(Err(status)) => (*status, None),
         Err(failure) => (failure.report(), None),
     };
+    // What is the script's own is closed when the script closes it. Until now it had to wait anyway, and the secret may
+    // have been in one of them.
+    given.close();
     let report = Report { status, said: said.take(), token };
     let told = io::stdout().write_all(report.line().as_bytes()).and_then(|()| io::stdout().flush());
     match (keeper, told) {

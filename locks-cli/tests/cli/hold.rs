@@ -176,3 +176,28 @@ fn f39_a_script_that_asks_for_its_own_lock_is_told_at_once() {
         assert!(said.contains("that is the `locks hold` of this script"), "{said}");
     }
 }
+
+/// What the script has opened is closed when the script closes it: a file that it has locked is free, and whoever reads
+/// what it writes finds the end. As bash's `>(…)` does.
+#[test]
+fn the_keeper_keeps_none_of_the_scripts_own_files_open() {
+    for backend in ["file", "net"] {
+        let place = Place::new();
+        let url = format!("{backend}://{}", place.path("dir").display());
+        let place = place.with_url(url);
+        let text = "exec 8>own; flock 8
+            mkfifo pipe; cat pipe >copy 8>&- & reader=$!; exec 9>pipe
+            echo read >&9
+            locks hold a || exit
+            exec 8>&-; flock -n own true; echo $?
+            exec 9>&-; wait $reader; echo $?
+            locks run -n -q a -- true; echo $?";
+        let mut shell = script(&place, text);
+        let out = std::fs::File::create(place.path("said")).unwrap();
+        let mut process = Process::start(shell.stdout(out));
+        assert_eq!(process.until_ended().code(), Some(0), "{backend}");
+        // The lock is held all the same.
+        assert_eq!(place.content("said"), "0\n0\n75\n", "{backend}");
+        assert_eq!(place.content("copy"), "read\n", "{backend}");
+    }
+}
