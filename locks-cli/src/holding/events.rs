@@ -55,6 +55,15 @@ impl Events {
         Context::from_waker(&self.waker)
     }
 
+    /// The signals that have come and that nobody has looked at.
+    pub(crate) fn signals(&self) -> Vec<Signal> {
+        let signal = |event| match event {
+            Event::Signal(signal) => Some(signal),
+            Event::Look | Event::Gone | Event::Unheard => None,
+        };
+        self.receiver.try_iter().filter_map(signal).collect()
+    }
+
     /// The next event; `Look` at the deadline.
     pub(crate) fn next(&self, deadline: Option<Instant>) -> Event {
         let event = match deadline {

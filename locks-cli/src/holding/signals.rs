@@ -2,8 +2,8 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
 use nix::sys::signal::{SigSet, Signal as Named};
 use rustix::process::{Signal, getpid, kill_process};
@@ -32,18 +32,30 @@ pub(crate) fn ends_waiting(signal: Signal) -> bool {
     [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM].contains(&signal)
 }
 
+/// Signals become events, for as long as the process lives or until it is [told otherwise](Self::stop).
+#[derive(Debug)]
+pub(crate) struct Listening {
+    stops: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
 /// From now on signals become events, and do nothing else. To be called before there are other threads.
 ///
 /// They are blocked and waited for, not handled, so that their dispositions stay what they were: this process can
 /// be stopped by the one that has stopped its command, and what it starts inherits what it has inherited itself.
-pub(crate) fn listen(events: &Events, inherited: &Inherited) -> io::Result<()> {
+pub(crate) fn listen(events: &Events, inherited: &Inherited) -> io::Result<Listening> {
     let heard = PASSED_ON.into_iter().filter(|signal| !inherited.ignores(*signal));
     let heard = heard.chain([Signal::CHILD]).filter_map(|signal| named(signal).ok());
     let heard = SigSet::from_iter(heard);
     heard.thread_block()?;
     let sender = events.sender();
-    thread::Builder::new().name("signals".into()).spawn(move || {
+    let stops = Arc::new(AtomicBool::new(false));
+    let is_to_stop = Arc::clone(&stops);
+    let thread = thread::Builder::new().name("signals".into()).spawn(move || {
         while let Ok(signal) = heard.wait() {
+            if signal == Named::SIGCHLD && is_to_stop.load(Ordering::Acquire) {
+                break;
+            }
             let event = match Signal::from_named_raw(signal as i32) {
                 Some(Signal::CHILD) | None => Event::Look,
                 Some(signal) => Event::Signal(signal),
@@ -53,7 +65,26 @@ pub(crate) fn listen(events: &Events, inherited: &Inherited) -> io::Result<()> {
             }
         }
     })?;
-    Ok(())
+    Ok(Listening { stops, thread })
+}
+
+impl Listening {
+    /// From now on signals stay pending until somebody lets them through. All that came before is an event.
+    pub(crate) fn stop(self) {
+        self.stops.store(true, Ordering::Release);
+        // It waits for this one in any case, and no other is needed for it to be heard.
+        if kill_process(getpid(), Signal::CHILD).is_ok() {
+            let _ = self.thread.join();
+        }
+    }
+}
+
+/// Has signals be pending that were heard too soon; they are blocked. Not those that only tell this process something.
+pub(crate) fn raise_again(signals: impl IntoIterator<Item = Signal>) {
+    for signal in signals {
+        // It cannot fail: the process is this one.
+        let _ = kill_process(getpid(), signal);
+    }
 }
 
 /// Has the kernel keep children that end until they are reaped, and tell of them, also where CHLD is ignored.

@@ -29,12 +29,20 @@ pub(super) fn run(asked: &RunArgs, inherited: &Inherited) -> Result<Status, Fail
     }
     let (at, files) = asked.lock.place.open_to_keep()?;
     let events = Events::new();
-    holding::listen(&events, inherited).map_err(|error| Failure::during("signals", error))?;
+    let listening =
+        holding::listen(&events, inherited).map_err(|error| Failure::during("signals", error))?;
     let held = match holding::acquire_at(&at, &asked.lock, party(asked), &events)? {
         Outcome::Held(held) => held,
         Outcome::Not(status) => return Ok(status),
     };
     locks::keep_across_exec(&files, held.token())?;
+    // What comes from here on waits for the command, or ends this process before there is one.
+    listening.stop();
+    let signals = events.signals();
+    if let Some(signal) = signals.iter().find(|signal| holding::ends_waiting(**signal)) {
+        return Ok(Status::Signalled(signal.as_raw()));
+    }
+    holding::raise_again(signals);
     let (name, arguments) = asked.command.split_first().expect("it is not empty");
     inherited.blocked().apply();
     let mut command = Command::new(name);

@@ -1,8 +1,10 @@
 //! `locks run --no-fork`: the command takes the place of `locks run`.
 
+use std::os::unix::process::ExitStatusExt;
+
 use rustix::process::Signal;
 
-use crate::kit::{Place, errors, until_dead, words};
+use crate::kit::{Place, errors, state, until, until_dead, words};
 
 #[test]
 fn the_command_has_the_process_and_the_lock_and_frees_it_by_ending() {
@@ -93,4 +95,28 @@ fn keys_are_those_of_the_url() {
     let output =
         place.output(show.into_iter().chain([env!("CARGO_BIN_EXE_locks"), "ls", "--json"]));
     assert!(words(&output).contains("\"n/a\""), "{}", words(&output));
+}
+
+/// It comes while the lock is granted, or after that and before the command is executed. Stopped meanwhile, so that both
+/// are there at once.
+#[test]
+fn f32_a_signal_that_comes_with_the_lock_is_not_swallowed() {
+    for round in 0..20 {
+        let place = Place::new();
+        let holder = place.hold(&["a"]);
+        let waiter = place.run(&["--no-fork", "a"], "exec sleep 600");
+        place.until_waiting(waiter.pid());
+        waiter.signal(Signal::STOP);
+        until("it is stopped", || (state(waiter.pid()) == 'T').then_some(()));
+        place.touch("end");
+        assert_eq!(holder.end().status.code(), Some(0));
+        waiter.signal(Signal::TERM);
+        waiter.signal(Signal::CONT);
+        let output = waiter.end();
+        let ended = (output.status.code(), output.status.signal());
+        // By the number where the wait was ended, by the signal where it was too late for that.
+        let expected = [(Some(143), None), (None, Some(15))];
+        assert!(expected.contains(&ended), "{round}: {ended:?}");
+        assert_eq!(place.output(["run", "-n", "a", "--", "true"]).status.code(), Some(0));
+    }
 }
