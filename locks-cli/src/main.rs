@@ -17,6 +17,7 @@ mod release;
 mod run;
 mod secret;
 mod serve;
+mod shown;
 mod status;
 
 use std::process::ExitCode;

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::args::{MessagesArgs, PublishArgs};
 use crate::out;
 use crate::place::Opened;
+use crate::shown::shown;
 use crate::status::{Failure, Status, say};
 
 /// Publishes one message.
@@ -86,19 +87,6 @@ fn line(received: &Received) -> String {
     format!("{}: {}\n", shown(&received.subject), shown(&content))
 }
 
-fn shown(text: &str) -> String {
-    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if c.is_control() || turns(c) {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
-}
-
 fn object(received: &Received) -> String {
     let from = &received.from;
     let mut object = json!({
@@ -114,14 +102,4 @@ fn object(received: &Received) -> String {
         }
     }
     format!("{object}\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn n12_what_a_message_says_does_not_move_the_cursor() {
-        assert_eq!(shown("a\u{1b}[2J\n\u{202e}b é"), "a\\u{1b}[2J\\n\\u{202e}b é");
-    }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::args::PingArgs;
 use crate::out;
+use crate::shown::shown;
 use crate::status::{Failure, Status};
 
 /// Asks the backend something, and says what it is.
@@ -39,20 +40,21 @@ fn words(
     behind: Option<String>,
 ) -> String {
     let can = &about.capabilities;
-    let mut text = about.name.clone();
+    let mut text = shown(&about.name);
     match took {
         Some(took) => _ = writeln!(text, " answered in {:.1} ms", took.as_secs_f64() * 1e3),
         None => text.push_str(" can be opened; it has no listing to ask for\n"),
     }
     if let Some(server) = server {
         let since = lasting(server.serving_for);
-        let (process, pid, version) = (&server.process, server.pid, &server.version);
+        let (process, version) = (shown(&server.process), shown(&server.version));
+        let pid = server.pid;
         _ = writeln!(text, "served by  {process} (pid {pid}), version {version}, for {since}");
         let (sessions, keys, waiters) = (server.sessions, server.keys, server.waiters);
         _ = writeln!(text, "serves     sessions: {sessions}, keys: {keys}, waiters: {waiters}");
     }
     if let Some(behind) = behind {
-        _ = writeln!(text, "served by  {behind}");
+        _ = writeln!(text, "served by  {}", shown(&behind));
     }
     _ = writeln!(text, "exclusion  {}", exclusion(can.exclusion));
     _ = writeln!(text, "tokens     {}", tokens(can.tokens));

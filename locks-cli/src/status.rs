@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use locks::LockError;
 
+use crate::shown::{shown, shown_in_lines};
+
 /// The status of a conflict, unless `-E` says otherwise: `EX_TEMPFAIL`, "try again later".
 pub(crate) const CONFLICT: u8 = 75;
 
@@ -36,11 +38,18 @@ pub(crate) enum Status {
 #[derive(Debug)]
 pub(crate) struct Failure {
     text: String,
+    /// Its line breaks are its own, and not some name's.
+    has_lines: bool,
 }
 
 impl Failure {
     pub(crate) fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into() }
+        Self { text: text.into(), has_lines: false }
+    }
+
+    /// In lines: what was written, and marks below it.
+    pub(crate) fn in_lines(text: impl Into<String>) -> Self {
+        Self { text: text.into(), has_lines: true }
     }
 
     /// What was being done, and what came in the way.
@@ -48,13 +57,22 @@ impl Failure {
         Self::new(format!("{what}: {error}"))
     }
 
+    /// The same, with what it is about before it.
+    pub(crate) fn behind(self, what: &str) -> Self {
+        Self { text: format!("{what}: {}", self.text), ..self }
+    }
+
+    #[cfg(test)]
     pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
     /// Says it.
     pub(crate) fn report(&self) -> Status {
-        say(&self.text);
+        match self.has_lines {
+            true => say_as(&self.text, shown_in_lines),
+            false => say(&self.text),
+        }
         Status::Failed
     }
 }
@@ -88,22 +106,25 @@ impl From<Status> for u8 {
 
 /// A line of the command's own on standard error, or wherever that is [collected](collect).
 pub(crate) fn say(text: impl Display) {
-    if let Some(said) = COLLECTED.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-        said.push(text.to_string());
-        return;
-    }
-    // Nobody is left to be told that standard error is closed.
-    let _ = io::stderr().write_all(line(text).as_bytes());
+    say_as(&text.to_string(), shown);
 }
 
-/// The line. What came from elsewhere, a key or a name, steers no terminal.
-pub(crate) fn line(text: impl Display) -> String {
-    let mut line = String::from("locks: ");
-    for c in text.to_string().chars() {
-        if c.is_control() && c != '\n' { line.extend(c.escape_default()) } else { line.push(c) }
+fn say_as(text: &str, shown: impl Fn(&str) -> String) {
+    let text = shown(text);
+    if let Some(said) = COLLECTED.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        return said.push(text);
     }
-    line.push('\n');
-    line
+    // Nobody is left to be told that standard error is closed.
+    let _ = io::stderr().write_all(begun(&text).as_bytes());
+}
+
+/// The line. What came from elsewhere, a key or a name, is in it as it is [shown](mod@crate::shown).
+pub(crate) fn line(text: impl Display) -> String {
+    begun(&shown(&text.to_string()))
+}
+
+fn begun(text: &str) -> String {
+    format!("locks: {text}\n")
 }
 
 /// What is said, where another process says it.

@@ -120,7 +120,7 @@ fn explain(error: &clap::Error, keyed: Option<&Words<'_>>) -> Result<Task, Failu
             let lacks = kind == ErrorKind::MissingRequiredArgument;
             let lacking = keyed.filter(|_| lacks).and_then(forgotten::part);
             let text = lacking.unwrap_or(text);
-            Err(Failure::new(text.trim_start_matches("error: ").trim_end()))
+            Err(Failure::in_lines(text.trim_start_matches("error: ").trim_end()))
         }
     }
 }

@@ -9,7 +9,7 @@ use locks::net::{
 };
 use toml::{Table, Value};
 
-use crate::status::{Failure, say};
+use crate::status::Failure;
 
 /// The secret itself, which clients read there as well.
 const SECRET: &str = "LOCKS_SECRET";
@@ -85,7 +85,7 @@ impl OnTcp {
             Ok(server.readmit(clients, certificate, client_authority)?)
         });
         if let Err(failure) = read {
-            say(format_args!("not read anew: {}", failure.text()));
+            failure.behind("not read anew").report();
         }
     }
 
@@ -138,7 +138,7 @@ impl OnTcp {
 /// Adds what the file says: a table for each client, by its name.
 fn read_clients(path: &Path, clients: Clients) -> Result<Clients, Failure> {
     let refused = |why: &dyn std::fmt::Display| {
-        Failure::new(format!("clients in `{}`: {why}", path.display()))
+        Failure::in_lines(format!("clients in `{}`: {why}", path.display()))
     };
     let text = std::fs::read_to_string(path).map_err(|error| refused(&error))?;
     let table: Table = text.parse().map_err(|error: toml::de::Error| refused(&error))?;

@@ -10,7 +10,8 @@ use crate::status::Failure;
 /// What the file says.
 pub(super) fn read(path: &Path) -> Result<Settings, Failure> {
     let refused = |why: &dyn std::fmt::Display| {
-        Failure::new(format!("settings in `{}`: {why}", path.display()))
+        // What is no TOML is shown as it is written there.
+        Failure::in_lines(format!("settings in `{}`: {why}", path.display()))
     };
     let text = std::fs::read_to_string(path).map_err(|error| refused(&error))?;
     parse(&text).map_err(|why| refused(&why))

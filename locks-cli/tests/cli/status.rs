@@ -164,3 +164,36 @@ fn c4_the_command_inherits_no_descriptor_of_the_lock() {
     };
     assert_eq!(kinds(&locked), kinds(&bare));
 }
+
+/// A key could look like another one, or like a line of the command's own.
+#[test]
+fn n12_no_name_begins_a_line_or_turns_one_around() {
+    let key = "a\nlocks: b\u{61c}c\u{202e}d\u{1b}[2J";
+    let shown = "`a\\nlocks: b\\u{61c}c\\u{202e}d\\u{1b}[2J`";
+    let place = Place::new();
+    let holder = place.hold(&["--label", "\u{2066}x\u{61c}", key]);
+    for line in [
+        &["run", "-n", key, "--", "true"][..],
+        &["run", "-w", "1ms", key, "--", "true"],
+        &["hold", "-n", key],
+        &["release", "--token", "9", key],
+    ] {
+        let output = place.output(line.iter().copied());
+        let said = errors(&output);
+        assert!(said.starts_with("locks: ") && said.contains(shown), "{line:?}: {said:?}");
+        assert!(
+            !said.contains(['\u{61c}', '\u{202e}', '\u{2066}', '\u{1b}']),
+            "{line:?}: {said:?}"
+        );
+        assert_eq!(said.lines().count(), 1, "{line:?}: {said:?}");
+    }
+    let table = words(&place.output(["ls"]));
+    assert!(table.contains(shown.trim_matches('`')), "{table:?}");
+    assert!(!table.contains(['\u{61c}', '\u{202e}', '\u{2066}', '\u{1b}']), "{table:?}");
+    assert_eq!(table.lines().count(), 2, "{table:?}");
+    place.touch("end");
+    assert_eq!(holder.end().status.code(), Some(0));
+    // A sentence's own lines stay lines.
+    let said = errors(&place.output(["run", "--no-such\u{202e}", "a", "--", "true"]));
+    assert!(said.lines().count() > 1 && !said.contains('\u{202e}'), "{said:?}");
+}
