@@ -6,6 +6,7 @@ use locks_core::{Backend, ErrorKind, Guard, LockError};
 use locks_engines::postgres::Durability;
 
 use super::server::{CARELESS, Server, builder, schema, shared};
+use super::support::process::Directory;
 use super::support::until;
 
 const LEASE: Duration = Duration::from_secs(2);
@@ -213,6 +214,86 @@ fn row_48_older_data_that_are_put_back_bring_no_token_twice() {
     assert!(saved.exists());
     let next = take(&client(&server), LONG).unwrap();
     assert!(next.token() > token, "{} after {token}", next.token());
+}
+
+/// The epoch of a dump is that of the server that still runs, with its start and its timeline.
+#[test]
+fn row_48_a_dump_that_is_restored_brings_no_token_twice_and_no_grant_beside_a_holder() {
+    let server = shared();
+    for (database, restore) in
+        [("of_new", restored_anew as fn(&Server, &str, &str)), ("of_old", restored_over)]
+    {
+        server.sql(&format!("CREATE DATABASE {database}"));
+        let client = || {
+            let builder = server.builder().database(database).lease(LEASE);
+            builder.build().expect("a client").into_backend()
+        };
+        drop(take(&client(), LONG).unwrap());
+        let file = Directory::new("dump");
+        let dump = file.path().join("dump");
+        let dump = dump.to_str().expect("its name is text");
+        server.run("pg_dump", &["-Fc", "-f", dump], database);
+        drop(take(&client(), LONG).unwrap());
+        let held = take(&client(), LONG).unwrap();
+        restore(server, database, dump);
+        let restored = Instant::now();
+        let error = server.try_sql_in(database, "SELECT locks.take('k')").unwrap_err();
+        assert!(error.contains("no client of locks has asked"), "{database}: {error}");
+        let error = client().named("k").wait(false).acquire().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{database}: {error}");
+        assert!(error.until().is_some(), "{database}: {error:?}");
+        let error = server.try_sql_in(database, "SELECT locks.take('k')").unwrap_err();
+        assert!(error.contains("nothing is granted for another"), "{database}: {error}");
+        let next = take(&client(), LONG).unwrap();
+        assert!(restored.elapsed() >= LEASE && held.is_lost(), "{database}");
+        assert!(next.token() > held.token(), "{} after {}", next.token(), held.token());
+    }
+}
+
+/// Into a new database, which then has the name of the old one.
+fn restored_anew(server: &Server, database: &str, dump: &str) {
+    server.sql("CREATE DATABASE restored");
+    server.run("pg_restore", &[dump], "restored");
+    server.sql(&format!("ALTER DATABASE {database} ALLOW_CONNECTIONS false"));
+    server.sql(&format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'"
+    ));
+    let renamed = format!("ALTER DATABASE {database} RENAME TO before_it");
+    until(|| server.try_sql(&renamed).is_ok());
+    server.sql(&format!("ALTER DATABASE restored RENAME TO {database}"));
+}
+
+/// Over what is there.
+fn restored_over(server: &Server, database: &str, dump: &str) {
+    server.run("pg_restore", &["--clean", "--if-exists", "--single-transaction", dump], database);
+}
+
+#[test]
+fn what_a_server_does_with_its_rows_is_no_loss() {
+    let mut server = Server::start_with(&[]);
+    let client = |server: &Server| server.builder().lease(LONG).build().unwrap().into_backend();
+    let guard = take(&client(&server), LONG).unwrap();
+    for (what, works) in [
+        ("VACUUM FREEZE", true),
+        ("VACUUM FULL", true),
+        ("a restart", false),
+        ("VACUUM FREEZE", true),
+    ] {
+        if works {
+            server.sql(&format!("{what} locks.epoch"));
+        } else {
+            server.stop();
+            server.start_again();
+        }
+        let theirs = client(&server);
+        let error = theirs.named("k").wait(false).acquire().unwrap_err();
+        assert!(error.is_contended(), "{what}: {error}");
+        let other = theirs.named("other").wait(false).acquire().expect(what);
+        assert_eq!(server.sql("SELECT locks.take('third')"), "t", "{what}");
+        other.release().unwrap();
+    }
+    until(|| guard.refresh().is_ok());
+    guard.release().unwrap();
 }
 
 #[test]

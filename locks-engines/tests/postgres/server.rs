@@ -138,7 +138,12 @@ impl Server {
     }
 
     pub(crate) fn try_sql(&self, text: &str) -> Result<String, String> {
-        let output = self.psql().args(["-c", text]).output().expect("`psql` runs");
+        self.try_sql_in("postgres", text)
+    }
+
+    /// Carries SQL out in another database.
+    pub(crate) fn try_sql_in(&self, database: &str, text: &str) -> Result<String, String> {
+        let output = self.psql().args(["-d", database, "-c", text]).output().expect("`psql` runs");
         let said = |bytes| String::from_utf8_lossy(bytes).trim_end().to_owned();
         if output.status.success() { Ok(said(&output.stdout)) } else { Err(said(&output.stderr)) }
     }
@@ -148,6 +153,17 @@ impl Server {
         command.args(["-h", "127.0.0.1", "-U", "postgres", "-d", "postgres", "-XAtq"]);
         command.args(["-v", "ON_ERROR_STOP=1", "-p", &self.port.to_string()]);
         command
+    }
+
+    /// Runs a program of PostgreSQL's on one of its databases, as in `pg_dump`.
+    pub(crate) fn run(&self, name: &str, words: &[&str], database: &str) {
+        let done = Command::new(program(name))
+            .args(["-h", "127.0.0.1", "-U", "postgres", "-p", &self.port.to_string()])
+            .args(["-d", database])
+            .args(words)
+            .output();
+        let done = done.unwrap_or_else(|error| panic!("`{name}`: {error}"));
+        assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
     }
 
     /// What it has written into its log.

@@ -29,8 +29,8 @@ BEGIN
   END IF;
   -- Both after the gate: from here on nobody else changes what is held of these keys.
   now_ := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
-  SELECT fresh, longest, started INTO e FROM {schema}.epoch;
-  IF e.started = pg_postmaster_start_time() AND e.longest = p_longest THEN closed := e.fresh - now_;
+  SELECT fresh, longest, started, xmin::text = writer AS own INTO e FROM {schema}.epoch;
+  IF e.own AND e.started = pg_postmaster_start_time() AND e.longest = p_longest THEN closed := e.fresh - now_;
   ELSE closed := {schema}.epoch_{v}(p_longest, now_) - now_;
   END IF;
   until_ := now_ + CASE WHEN p_most > 0 AND p_most < p_lease THEN p_most ELSE p_lease END;

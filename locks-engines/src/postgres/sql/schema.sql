@@ -35,6 +35,11 @@ CREATE UNLOGGED TABLE IF NOT EXISTS {schema}.epoch (
   timeline text NOT NULL,
   system text NOT NULL
 );
+-- The transaction that wrote the row, as the row has it: another one if it was restored from a dump, which has all
+-- else as it was. Vacuums leave it, and so does a restart.
+IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = '{schema}.epoch'::regclass AND attname = 'writer') THEN
+  ALTER TABLE {schema}.epoch ADD COLUMN writer text;
+END IF;
 -- The longest lease that was ever promised: nothing is granted for as long after a loss.
 CREATE TABLE IF NOT EXISTS {schema}.promise (one bool PRIMARY KEY DEFAULT true CHECK (one), longest bigint NOT NULL);
 CREATE SEQUENCE IF NOT EXISTS {schema}.token;
@@ -56,28 +61,32 @@ RETURNS bigint LANGUAGE sql IMMUTABLE AS $f$
     WHEN kind = 'w' AND called > 0 THEN least(ends, called + 250000 + reserved) ELSE ends END
 $f$;
 
--- Sees to it that the epoch is that of this server. Returns from when on there may be grants.
+-- Sees to it that the epoch is that of this server and its present data. Returns from when on there may be grants.
 CREATE OR REPLACE FUNCTION {schema}.epoch_{v}(p_longest bigint, p_now bigint) RETURNS bigint LANGUAGE plpgsql AS $f$
 DECLARE
   e record; theirs bigint; line text; server text; floor_ bigint; fresh_ bigint;
 BEGIN
   PERFORM pg_advisory_xact_lock(hashtextextended('locks epoch "{schema}"', 0));
-  SELECT * INTO e FROM {schema}.epoch;
+  SELECT *, xmin::text = writer AS own INTO e FROM {schema}.epoch;
   SELECT longest INTO theirs FROM {schema}.promise;
   IF theirs <> p_longest THEN
     RAISE EXCEPTION USING ERRCODE = 'LK001', MESSAGE = 'another longest lease', DETAIL = theirs::text;
   END IF;
-  IF e.started = pg_postmaster_start_time() THEN
-    UPDATE {schema}.epoch SET longest = p_longest WHERE longest <> p_longest;
+  IF e.own AND e.started = pg_postmaster_start_time() THEN
+    IF e.longest <> p_longest THEN
+      UPDATE {schema}.epoch SET longest = p_longest;
+      UPDATE {schema}.epoch SET writer = xmin::text;
+    END IF;
     RETURN e.fresh;
   END IF;
   line := left(pg_walfile_name(pg_current_wal_lsn()), 8);
   SELECT system_identifier::text INTO server FROM pg_control_system();
   SELECT last_value INTO floor_ FROM {schema}.token;
-  IF e.system = server AND e.timeline = line THEN
+  IF e.own AND e.system = server AND e.timeline = line THEN
     -- Started anew with all it had. Its data may be older ones, put back while it was stopped.
     PERFORM setval('{schema}.token', greatest(floor_, p_now));
     UPDATE {schema}.epoch SET started = pg_postmaster_start_time(), longest = p_longest;
+    UPDATE {schema}.epoch SET writer = xmin::text;
     RETURN e.fresh;
   END IF;
   -- What the greatest token was may be lost as well; the clock is above it.
@@ -93,6 +102,7 @@ BEGIN
   DELETE FROM {schema}.epoch;
   INSERT INTO {schema}.epoch (fresh, longest, started, timeline, system)
     VALUES (fresh_, p_longest, pg_postmaster_start_time(), line, server);
+  UPDATE {schema}.epoch SET writer = xmin::text;
   RETURN fresh_;
 END $f$;
 

@@ -21,10 +21,10 @@ BEGIN
       PERFORM set_config('lock_timeout', limit_, true);
     END IF;
     now_ := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
-    SELECT fresh, started INTO e FROM {schema}.epoch;
-    IF e.started IS DISTINCT FROM pg_postmaster_start_time() THEN
+    SELECT fresh, started, xmin::text = writer AS own INTO e FROM {schema}.epoch;
+    IF e.own IS NOT TRUE OR e.started <> pg_postmaster_start_time() THEN
       IF EXISTS (SELECT FROM {schema}.promise) THEN
-        RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = '{schema}.take: the server was started anew, and no client of locks has asked for a lock since',
+        RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = '{schema}.take: the server was started anew or data were put back, and no client of locks has asked for a lock since',
           HINT = 'Until one has, it is not known which leases still run: acquire any lock by the library, or by `locks run`.';
       END IF;
     ELSIF e.fresh > now_ THEN
