@@ -100,6 +100,7 @@ pub struct PostgresBuilder {
     connect: Duration,
     listen: Option<(String, u16)>,
     poll: bool,
+    fresh: bool,
     durability: Durability,
 }
 
@@ -124,6 +125,7 @@ impl Postgres {
             connect: Duration::from_secs(2),
             listen: None,
             poll: false,
+            fresh: false,
             durability: Durability::Unlogged,
         }
     }
@@ -232,6 +234,14 @@ impl PostgresBuilder {
         self
     }
 
+    /// Grants at once in a schema that was just made. Without it, nothing is granted for one lease then,
+    /// since an earlier one may have been dropped with the holds in it: say it where the schema is
+    /// known to be new.
+    pub fn fresh(mut self, fresh: bool) -> Self {
+        self.fresh = fresh;
+        self
+    }
+
     /// Chooses what becomes of holds when the server crashes.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
@@ -295,7 +305,7 @@ impl PostgresBuilder {
         };
         let links = Links::new(name.clone(), server);
         let about = BackendInfo::new(name, capabilities(self.durability));
-        Ok(Store { about, links, longest: self.lease })
+        Ok(Store { about, links, longest: self.lease, fresh: self.fresh })
     }
 
     /// What errors and logs call it: without user and password.

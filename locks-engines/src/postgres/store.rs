@@ -27,6 +27,8 @@ pub(super) struct Store {
     pub(super) links: Arc<Links<Server>>,
     /// The longest lease of the schema, which all of its clients agree on.
     pub(super) longest: Duration,
+    /// Whether the schema, if it was just made, is not one that was dropped.
+    pub(super) fresh: bool,
 }
 
 /// A duration as functions take it.
@@ -123,6 +125,7 @@ impl LeaseStore for Store {
             Box::new(waited),
             Box::new(keep),
             Box::new(micros(longest)),
+            Box::new(self.fresh),
         ];
         let keys = claim.keys.clone();
         self.step(Step::Claim, values, move |rows| {

@@ -269,6 +269,42 @@ fn restored_over(server: &Server, database: &str, dump: &str) {
 }
 
 #[test]
+fn row_48_a_schema_that_is_dropped_and_made_anew_grants_nothing_for_a_lease() {
+    let (server, schema) = (shared(), schema());
+    let client = |is_new: bool| {
+        let builder = server.builder().schema(&schema).lease(LEASE).fresh(is_new);
+        builder.build().expect("a client").into_backend()
+    };
+    let held = client(true).named("k").wait(false).acquire().expect("nobody ever held it");
+    server.sql(&format!("DROP SCHEMA {schema} CASCADE"));
+    let dropped = Instant::now();
+    let theirs = client(false);
+    let error = theirs.named("k").wait(false).acquire().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.until().is_some(), "{error:?}");
+    let error = server.try_sql(&format!("SELECT {schema}.take('k')")).unwrap_err();
+    assert!(error.contains("nothing is granted for another"), "{error}");
+    let next = take(&theirs, LONG).unwrap();
+    assert!(dropped.elapsed() >= LEASE && held.is_lost());
+    assert!(next.token() > held.token(), "{} after {}", next.token(), held.token());
+}
+
+/// By whom the schema is made before makes no difference, and the time counts from then on.
+#[test]
+fn a_schema_that_is_older_than_a_lease_grants_at_once() {
+    let (server, schema) = (shared(), schema());
+    server.sql(&locks_engines::postgres::schema(&schema, false).unwrap());
+    let take = format!("SELECT {schema}.take('k')");
+    let error = server.try_sql(&take).unwrap_err();
+    assert!(error.contains("nothing is granted for another"), "{error}");
+    let ago = format!("UPDATE {schema}.epoch SET fresh = fresh - 20000000");
+    server.sql(&format!("{ago}; UPDATE {schema}.epoch SET writer = xmin::text"));
+    assert_eq!(server.sql(&take), "t", "no lease is longer, unless it is set");
+    let client = server.builder().schema(&schema).fresh(false).build().unwrap().into_backend();
+    drop(client.named("k").wait(false).acquire().unwrap());
+}
+
+#[test]
 fn what_a_server_does_with_its_rows_is_no_loss() {
     let mut server = Server::start_with(&[]);
     let client = |server: &Server| server.builder().lease(LONG).build().unwrap().into_backend();

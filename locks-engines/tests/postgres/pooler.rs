@@ -47,7 +47,7 @@ impl Pooler {
 
     fn builder(&self, schema: &str) -> PostgresBuilder {
         let builder = Postgres::builder("127.0.0.1").port(self.port);
-        builder.user("postgres").database("postgres").schema(schema)
+        builder.user("postgres").database("postgres").schema(schema).fresh(true)
     }
 }
 

@@ -250,7 +250,7 @@ fn tls_is_checked_unless_that_is_waived() {
     server.start_again();
     let tls = |tls| {
         let builder = Postgres::builder("localhost").port(server.port).user("app");
-        builder.database("postgres").password("hunter2").tls(tls)
+        builder.database("postgres").password("hunter2").tls(tls).fresh(true)
     };
     server.sql("CREATE ROLE app LOGIN SUPERUSER PASSWORD 'hunter2'");
     server.rules("host all postgres 127.0.0.1/32 trust\nhostssl all all all scram-sha-256\n");

@@ -198,9 +198,10 @@ impl Server {
     }
 }
 
-/// A client of the server at this port.
+/// A client of the server at this port, in whose schema nobody held a lock before.
 pub(crate) fn builder(port: u16) -> PostgresBuilder {
-    Postgres::builder("127.0.0.1").port(port).user("postgres").database("postgres")
+    let builder = Postgres::builder("127.0.0.1").port(port).user("postgres").database("postgres");
+    builder.fresh(true)
 }
 
 impl Drop for Server {

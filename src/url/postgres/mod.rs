@@ -24,6 +24,7 @@ pub(super) const OPTIONS: &[&str] = &[
     "durable",
     "listen",
     "poll",
+    "fresh",
     "host",
     "sslmode",
     "sslrootcert",
@@ -73,7 +74,7 @@ fn configured(
         let (host, port) = address(listen)?;
         builder = builder.listen(host, port);
     }
-    builder = builder.poll(settings.flag("poll")?);
+    builder = builder.poll(settings.flag("poll")?).fresh(settings.flag("fresh")?);
     builder = match settings.get("durable") {
         None => builder,
         Some("" | "logged") => builder.durability(Durability::Logged),
@@ -208,7 +209,7 @@ mod tests {
             ("postgres://a:1,b:2/shop?sslmode=require", "postgres://a:1,b:2/shop"),
             ("postgres://[::1]:7000/x?lease=30s&schema=mine&label=x", "postgres://[::1]:7000/x"),
             ("postgres://%2Fvar%2Frun/x?durable", "postgres://%2Fvar%2Frun/x"),
-            ("postgres:///x?host=/var/run&poll", "postgres://%2Fvar%2Frun/x"),
+            ("postgres:///x?host=/var/run&poll&fresh=yes", "postgres://%2Fvar%2Frun/x"),
             ("postgres://127.0.0.1/x?listen=db:5432&connect=1s", "postgres://127.0.0.1:5432/x"),
         ] {
             assert_eq!(opened(url).as_deref(), Ok(name), "{url}");
@@ -239,6 +240,7 @@ mod tests {
             ("postgres://127.0.0.1/x?schema=A", "a schema of locks has a name"),
             ("postgres://127.0.0.1/x?durable=no", "option `durable` wants"),
             ("postgres://127.0.0.1/x?poll=no", "option `poll` wants"),
+            ("postgres://127.0.0.1/x?fresh=no", "option `fresh` wants"),
             ("postgres://127.0.0.1/x?poll&listen=db", "`poll` says that they are not"),
             ("postgres://127.0.0.1/x?passfile=/nowhere/at/all", "cannot be read"),
             ("postgres://127.0.0.1/x?password=hunter2", "no place for a password"),

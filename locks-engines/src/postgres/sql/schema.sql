@@ -1,6 +1,9 @@
 -- Tables only grow, and functions carry the mark of their text, so that clients of any version work side by side.
 -- Times are microseconds of this server's clock. Modes: 0 exclusive, -1 shared, n one of n permits.
-DO $locks$ BEGIN
+DO $locks$
+DECLARE
+  is_new bool;
+BEGIN
 -- One at a time: none of the commands below is safe beside itself.
 PERFORM pg_advisory_xact_lock(hashtextextended('locks schema "{schema}"', 0));
 -- Looked up in the tables: what the session remembers may be from before the lock.
@@ -26,7 +29,10 @@ CREATE UNLOGGED TABLE IF NOT EXISTS {schema}.entry (
   PRIMARY KEY (key, kind, id)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 2000,
   autovacuum_vacuum_cost_delay = 0);
--- Empty after a crash, as `entry` is: that is how it is known that holds were lost.
+is_new := NOT EXISTS (SELECT FROM pg_class WHERE relname = 'epoch' AND relnamespace =
+    (SELECT oid FROM pg_namespace WHERE nspname = '{name}'));
+-- Empty after a crash, as `entry` is: that is how it is known that holds were lost. With a `longest` of 0 nobody has
+-- asked for a lock yet, and `fresh` is when the schema was made.
 CREATE UNLOGGED TABLE IF NOT EXISTS {schema}.epoch (
   one bool PRIMARY KEY DEFAULT true CHECK (one),
   fresh bigint NOT NULL,
@@ -43,6 +49,11 @@ END IF;
 -- The longest lease that was ever promised: nothing is granted for as long after a loss.
 CREATE TABLE IF NOT EXISTS {schema}.promise (one bool PRIMARY KEY DEFAULT true CHECK (one), longest bigint NOT NULL);
 CREATE SEQUENCE IF NOT EXISTS {schema}.token;
+IF is_new THEN
+  INSERT INTO {schema}.epoch (fresh, longest, started, timeline, system)
+    VALUES ((extract(epoch FROM clock_timestamp()) * 1000000)::bigint, 0, pg_postmaster_start_time(), '', '');
+  UPDATE {schema}.epoch SET writer = xmin::text;
+END IF;
 
 -- Waits for the gate of a key, which claims and ends have for their moment.
 CREATE OR REPLACE FUNCTION {schema}.gate_{v}(gate bigint) RETURNS void LANGUAGE plpgsql AS $f$
@@ -62,7 +73,8 @@ RETURNS bigint LANGUAGE sql IMMUTABLE AS $f$
 $f$;
 
 -- Sees to it that the epoch is that of this server and its present data. Returns from when on there may be grants.
-CREATE OR REPLACE FUNCTION {schema}.epoch_{v}(p_longest bigint, p_now bigint) RETURNS bigint LANGUAGE plpgsql AS $f$
+CREATE OR REPLACE FUNCTION {schema}.epoch_{v}(p_longest bigint, p_fresh bool, p_now bigint)
+RETURNS bigint LANGUAGE plpgsql AS $f$
 DECLARE
   e record; theirs bigint; line text; server text; floor_ bigint; fresh_ bigint;
 BEGIN
@@ -72,7 +84,7 @@ BEGIN
   IF theirs <> p_longest THEN
     RAISE EXCEPTION USING ERRCODE = 'LK001', MESSAGE = 'another longest lease', DETAIL = theirs::text;
   END IF;
-  IF e.own AND e.started = pg_postmaster_start_time() THEN
+  IF theirs IS NOT NULL AND e.own AND e.started = pg_postmaster_start_time() THEN
     IF e.longest <> p_longest THEN
       UPDATE {schema}.epoch SET longest = p_longest;
       UPDATE {schema}.epoch SET writer = xmin::text;
@@ -82,7 +94,7 @@ BEGIN
   line := left(pg_walfile_name(pg_current_wal_lsn()), 8);
   SELECT system_identifier::text INTO server FROM pg_control_system();
   SELECT last_value INTO floor_ FROM {schema}.token;
-  IF e.own AND e.system = server AND e.timeline = line THEN
+  IF theirs IS NOT NULL AND e.own AND e.system = server AND e.timeline = line THEN
     -- Started anew with all it had. Its data may be older ones, put back while it was stopped.
     PERFORM setval('{schema}.token', greatest(floor_, p_now));
     UPDATE {schema}.epoch SET started = pg_postmaster_start_time(), longest = p_longest;
@@ -91,12 +103,16 @@ BEGIN
   END IF;
   -- What the greatest token was may be lost as well; the clock is above it.
   PERFORM setval('{schema}.token', greatest(floor_ + 1000000, p_now));
-  -- A schema that is new on a server that never was another's has promised nothing.
-  fresh_ := CASE WHEN theirs IS NULL AND line = '00000001' THEN p_now ELSE p_now + p_longest END;
+  fresh_ := p_now + p_longest;
   IF theirs IS NULL THEN
     -- It has to outlive a crash, whatever becomes of the rows.
     PERFORM set_config('synchronous_commit', 'on', true);
     INSERT INTO {schema}.promise (longest) VALUES (p_longest);
+    -- A schema of this name may have been dropped before this one was made.
+    IF p_fresh THEN fresh_ := p_now;
+    ELSIF e.own AND e.longest = 0 AND e.started = pg_postmaster_start_time() THEN
+      fresh_ := least(e.fresh + p_longest, fresh_);
+    END IF;
   END IF;
   DELETE FROM {schema}.entry;
   DELETE FROM {schema}.epoch;

@@ -21,13 +21,14 @@ BEGIN
       PERFORM set_config('lock_timeout', limit_, true);
     END IF;
     now_ := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
-    SELECT fresh, started, xmin::text = writer AS own INTO e FROM {schema}.epoch;
+    SELECT fresh, longest, started, xmin::text = writer AS own INTO e FROM {schema}.epoch;
     IF e.own IS NOT TRUE OR e.started <> pg_postmaster_start_time() THEN
-      IF EXISTS (SELECT FROM {schema}.promise) THEN
-        RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = '{schema}.take: the server was started anew or data were put back, and no client of locks has asked for a lock since',
-          HINT = 'Until one has, it is not known which leases still run: acquire any lock by the library, or by `locks run`.';
-      END IF;
-    ELSIF e.fresh > now_ THEN
+      RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = '{schema}.take: the server was started anew or data were put back, and no client of locks has asked for a lock since',
+        HINT = 'Until one has, it is not known which leases still run: acquire any lock by the library, or by `locks run`.';
+    END IF;
+    -- Nobody has asked for a lease yet: as long as they are unless set, from when the schema was made.
+    IF e.longest = 0 THEN e.fresh := least(e.fresh, now_) + 10000000; END IF;
+    IF e.fresh > now_ THEN
       RAISE EXCEPTION USING ERRCODE = '55000', MESSAGE = format('{schema}.take: nothing is granted for another %s s, since leases may still run that the server has lost', ceil((e.fresh - now_) / 1e6));
     END IF;
     IF EXISTS (SELECT FROM {schema}.entry
