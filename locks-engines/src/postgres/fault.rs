@@ -145,6 +145,12 @@ pub(super) fn is_full(error: &Error) -> bool {
     error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS)
 }
 
+/// Whether a session could not be started with what it was to be set to.
+pub(super) fn is_unsettable(error: &Error) -> bool {
+    let code = error.code();
+    code == Some(&SqlState::PROTOCOL_VIOLATION) || code == Some(&SqlState::UNDEFINED_OBJECT)
+}
+
 /// A number of microseconds, as it is given to `?lease=`.
 fn lease(micros: &str) -> Option<String> {
     micros.parse().ok().map(|micros| format!("{:?}", std::time::Duration::from_micros(micros)))

@@ -302,6 +302,7 @@ impl PostgresBuilder {
             durability: self.durability,
             reach: self.connect,
             proven: AtomicBool::new(false),
+            unset: AtomicBool::new(false),
         };
         let links = Links::new(name.clone(), server);
         let about = BackendInfo::new(name, capabilities(self.durability));

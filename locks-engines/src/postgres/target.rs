@@ -9,7 +9,7 @@ use tokio_postgres::{Client, Config, Error, SimpleQueryMessage, SimpleQueryRow};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Durability;
-use super::fault::{During, Fault, is_full};
+use super::fault::{During, Fault, is_full, is_unsettable};
 use super::schema::Schema;
 use super::session::Session;
 use super::statements::{Statements, Texts};
@@ -30,6 +30,8 @@ pub(super) struct Server {
     pub(super) reach: Duration,
     /// Notifications have been seen to arrive by the connection of the steps.
     pub(super) proven: AtomicBool,
+    /// What a session is set to has been refused at the start of one, as poolers do.
+    pub(super) unset: AtomicBool,
 }
 
 /// How those who wait are called.
@@ -65,7 +67,7 @@ impl Target for Server {
             |_| LockError::unavailable(&link.name, "it does not answer an attempt to connect");
         let connecting = async {
             let open = |config| Session::open(config, server.tls.as_ref(), link, number);
-            let session = open(&server.config).await.map_err(fault)?;
+            let session = server.open(link, number).await.map_err(fault)?;
             let sent = Instant::now();
             let (version, is_there) = server.examine(&link.name, &session.client).await?;
             link.trip.took(sent.elapsed());
@@ -101,7 +103,7 @@ impl Target for Server {
             // Not before it is known to be nobody else's, as a pooler's is.
             let is_own = matches!(server.hints, HintsBy::Same);
             if let Some(own) = listener.as_deref().or(is_own.then_some(&session)) {
-                own.client.batch_execute(&settings(server.durability)).await.map_err(fault)?;
+                own.client.batch_execute(&set(server.durability)).await.map_err(fault)?;
             }
             server.make(&link.name, &session.client, is_there).await?;
             let mut statements = None;
@@ -137,17 +139,39 @@ impl Target for Server {
     }
 }
 
-/// What a connection of one's own is set to, whatever the role's settings are.
-fn settings(durability: Durability) -> String {
-    // Unlogged rows do not outlive a crash, so their commits need not; what has to, says so itself.
-    let commit = if durability == Durability::Unlogged { "off" } else { "on" };
+/// Before a question to a session that nothing is set for: names are those of PostgreSQL, and it ends in time.
+const GUARDED: &str =
+    "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL statement_timeout = 5000; ";
+
+/// What a session is set to, whatever the role's settings are.
+fn settings(durability: Durability) -> [(&'static str, &'static str); 5] {
+    [
+        ("search_path", "pg_catalog, pg_temp"),
+        ("default_transaction_isolation", "read committed"),
+        ("statement_timeout", "5000"),
+        ("jit", "off"),
+        // Unlogged rows do not outlive a crash, so their commits need not; what has to, says so itself.
+        ("synchronous_commit", if durability == Durability::Unlogged { "off" } else { "on" }),
+    ]
+}
+
+/// Sets a session that is known to be one's own.
+fn set(durability: Durability) -> String {
+    let set = settings(durability).map(|(name, value)| match name {
+        "search_path" => format!("SET {name} = {value}; "),
+        _ => format!("SET {name} = '{value}'; "),
+    });
     // Which of these limits there are is a matter of the version.
-    format!(
-        "SET search_path = pg_catalog; SET default_transaction_isolation = 'read committed'; \
-         SET statement_timeout = 5000; SET jit = off; SET synchronous_commit = {commit}; \
-         SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('lock_timeout', \
-         'idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"
-    )
+    let unlimited = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name IN ('lock_timeout', \
+                     'idle_session_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')";
+    set.concat() + unlimited
+}
+
+/// The same as what a session is started with: a pooler refuses or ignores it, so that nobody else gets it.
+fn options(durability: Durability) -> String {
+    let limits = [("lock_timeout", "0"), ("idle_in_transaction_session_timeout", "0")];
+    let set = settings(durability).into_iter().chain(limits);
+    set.map(|(name, value)| format!("-c {name}={} ", value.replace(' ', "\\ "))).collect()
 }
 
 /// Takes a failed step into account, and returns its error.
@@ -169,6 +193,21 @@ impl Server {
         Fault::of(name, &self.schema.name, error, during)
     }
 
+    /// Opens the connection of the steps.
+    async fn open(&self, link: &Arc<Link<Self>>, number: u64) -> Result<Session, Error> {
+        let tls = self.tls.as_ref();
+        // One that turns out to be ours is set then. Of the others it is not known whose they are.
+        if !matches!(self.hints, HintsBy::Same) && !self.unset.load(Ordering::Relaxed) {
+            let mut config = self.config.clone();
+            config.options(options(self.durability));
+            match Session::open(&config, tls, link, number).await {
+                Err(error) if is_unsettable(&error) => self.unset.store(true, Ordering::Relaxed),
+                opened => return opened,
+            }
+        }
+        Session::open(&self.config, tls, link, number).await
+    }
+
     /// Looks whether the server can keep locks. Returns its version, and whether the schema is there.
     async fn examine(&self, name: &str, client: &Client) -> Result<(String, bool), LockError> {
         let fault = |error: Error| self.fault(name, &error, During::Connecting).error;
@@ -176,13 +215,13 @@ impl Server {
             LockError::new(ErrorKind::NotConfigured, "").with_backend(name).with_message(why)
         };
         let ask = self.schema.fill(
-            "SET LOCAL statement_timeout = 5000; SELECT current_setting('server_version'), current_setting('server_version_num')::int < 130000, \
+            "SELECT current_setting('server_version'), current_setting('server_version_num')::int < 130000, \
              pg_is_in_recovery(), current_setting('server_encoding'), \
              current_setting('transaction_read_only'), current_setting('fsync'), \
              current_setting('synchronous_commit'), current_setting('synchronous_standby_names'), \
              to_regnamespace('{schema}') IS NULL",
         );
-        let rows = client.simple_query(&ask).await.map_err(fault)?;
+        let rows = client.simple_query(&format!("{GUARDED}{ask}")).await.map_err(fault)?;
         let row = first(&rows).ok_or_else(super::reply::unintelligible)?;
         let at = |column| row.get(column).unwrap_or("");
         let version = at(0).split(' ').next().unwrap_or("").to_owned();
@@ -219,7 +258,7 @@ impl Server {
         let fault = |error: Error| self.fault(name, &error, During::Connecting).error;
         if !is_there || !self.is_complete(client).await.map_err(fault)? {
             let script = self.schema.script(self.durability != Durability::Unlogged);
-            let script = format!("SET LOCAL statement_timeout = 5000; {script}");
+            let script = format!("{GUARDED}{script}");
             client.batch_execute(&script).await.map_err(fault)?;
         }
         self.check_rows(name, client).await
@@ -262,7 +301,7 @@ impl Server {
     /// Whether all functions are there.
     async fn is_complete(&self, client: &Client) -> Result<bool, Error> {
         let ask = self.schema.fill("SELECT to_regproc('{schema}.list_{v}') IS NOT NULL");
-        let rows = client.simple_query(&ask).await?;
+        let rows = client.simple_query(&format!("{GUARDED}{ask}")).await?;
         Ok(first(&rows).and_then(|row| row.get(0)) == Some("t"))
     }
 
@@ -270,7 +309,8 @@ impl Server {
     async fn check_rows(&self, name: &str, client: &Client) -> Result<(), LockError> {
         let fault = |error: Error| self.fault(name, &error, During::Connecting).error;
         let ask = "SELECT relpersistence FROM pg_class WHERE oid = '{schema}.entry'::regclass";
-        let rows = client.simple_query(&self.schema.fill(ask)).await.map_err(fault)?;
+        let ask = format!("{GUARDED}{}", self.schema.fill(ask));
+        let rows = client.simple_query(&ask).await.map_err(fault)?;
         let unlogged = first(&rows).and_then(|row| row.get(0)) == Some("u");
         if unlogged && self.durability != Durability::Unlogged {
             let schema = &self.schema.name;

@@ -10,6 +10,7 @@ mod child;
 mod conformance;
 mod data;
 mod faults;
+mod hostile;
 mod pooler;
 mod refused;
 mod server;

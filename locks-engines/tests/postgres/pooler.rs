@@ -12,18 +12,23 @@ use super::support::process::Process;
 use super::support::{free_port, until};
 
 /// A pooler in front of a server.
-struct Pooler {
-    port: u16,
+pub(crate) struct Pooler {
+    pub(crate) port: u16,
     _process: Process,
 }
 
 impl Pooler {
-    fn start(server: &Server) -> Self {
-        let settings = server.directory().join("pooler.ini");
+    pub(crate) fn start(server: &Server) -> Self {
+        Self::start_to(server, "postgres")
+    }
+
+    /// To this database of it.
+    pub(crate) fn start_to(server: &Server, database: &str) -> Self {
+        let settings = server.directory().join(format!("pooler-of-{database}.ini"));
         for _ in 0..20 {
             let port = free_port();
             let text = format!(
-                "[databases]\npostgres = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\n\
+                "[databases]\n{database} = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\n\
                  listen_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\npool_mode = transaction\n\
                  default_pool_size = 3\nunix_socket_dir =\n",
                 server.port

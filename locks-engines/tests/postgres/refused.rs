@@ -5,7 +5,8 @@ use std::time::Duration;
 use locks_core::{Backend, ErrorKind, LockError};
 use locks_engines::postgres::{Durability, Postgres, PostgresBuilder, Tls};
 
-use super::server::{Server, as_owner, schema, shared};
+use super::pooler::Pooler;
+use super::server::{Server, as_owner, builder, schema, shared};
 
 fn refusal(builder: PostgresBuilder) -> LockError {
     let backend = builder.build().expect("a client").into_backend();
@@ -74,11 +75,12 @@ fn a_role_with_other_defaults_hears_which() {
     assert_eq!(error.kind(), ErrorKind::NotConfigured, "{error}");
     assert!(error.to_string().contains("read-only"), "{error}");
 
-    // A connection of one's own is set right; where a pooler may stand between, it is not.
-    server.sql("CREATE ROLE old LOGIN SUPERUSER");
-    server.sql("ALTER ROLE old SET default_transaction_isolation = 'repeatable read'");
-    works(server.builder().user("old"));
-    let error = refusal(server.builder().user("old").poll(true));
+    // A connection of one's own is set right; a pooler's is not.
+    server.sql("ALTER DATABASE postgres SET default_transaction_isolation = 'repeatable read'");
+    works(server.builder());
+    works(server.builder().poll(true));
+    let pooler = Pooler::start(&server);
+    let error = refusal(builder(pooler.port).poll(true));
     assert_eq!(error.kind(), ErrorKind::NotConfigured, "{error}");
     assert!(error.to_string().contains("READ COMMITTED"), "{error}");
 }

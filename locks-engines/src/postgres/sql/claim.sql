@@ -5,7 +5,7 @@ CREATE OR REPLACE FUNCTION {schema}.claim_{v}(
   p_keys text[], p_id text, p_client text, p_mode bigint, p_note text, p_lease bigint, p_steal bigint,
   p_least bigint, p_most bigint, p_waited bigint, p_keep bigint, p_longest bigint,
   p_fresh bool, p_grace bigint
-) RETURNS text[] LANGUAGE plpgsql AS $f$
+) RETURNS text[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $f$
 DECLARE
   n int := cardinality(p_keys);
   gate bigint; gates bigint[]; taken int[] := '{}'; now_ bigint; e record; closed bigint; until_ bigint; reserved_ bigint;

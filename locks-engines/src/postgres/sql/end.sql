@@ -1,7 +1,7 @@
 -- `p_how`: 0 release, 1 release and leave what is reserved, 2 remove. `p_waited`: for how long a request of this
 -- client has waited that is about to claim; -1: there is none.
 CREATE OR REPLACE FUNCTION {schema}.end_{v}(p_keys text[], p_id text, p_client text, p_how int, p_waited bigint)
-RETURNS bool LANGUAGE plpgsql AS $f$
+RETURNS bool LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $f$
 DECLARE
   gate bigint; k text; h record; first_ record; now_ bigint; ended bool := false; is_next bool;
 BEGIN

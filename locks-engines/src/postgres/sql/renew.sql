@@ -1,7 +1,7 @@
 -- For each renewal an id, a lease, whether its age begins again, and how many of the keys are its own.
 -- Answers: 1 kept, 0 forgotten, 2 stolen, 3 evicted, 4 held for too long, 5 expired.
 CREATE OR REPLACE FUNCTION {schema}.renew_{v}(p_ids text[], p_leases bigint[], p_refresh bool[], p_counts int[], p_keys text[])
-RETURNS int[] LANGUAGE plpgsql AS $f$
+RETURNS int[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $f$
 DECLARE
   gate bigint; now_ bigint; own text[]; at_ int := 0; answers int[] := '{}'; answer int; kept int; i int;
 BEGIN

@@ -1,15 +1,22 @@
 -- Tables only grow, and functions carry the mark of their text, so that clients of any version work side by side.
 -- Times are microseconds of this server's clock. Modes: 0 exclusive, -1 shared, n one of n permits.
+-- Those that are called from outside look for names in `pg_catalog` alone, and the others are called by them: anybody
+-- who may make functions somewhere else could have their own called in the name of others.
 DO $locks$
 DECLARE
+  path text := pg_catalog.current_setting('search_path');
   is_new bool;
 BEGIN
+PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 -- One at a time: none of the commands below is safe beside itself.
 PERFORM pg_advisory_xact_lock(hashtextextended('locks schema "{schema}"', 0));
 -- Looked up in the tables: what the session remembers may be from before the lock.
 IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = '{name}') THEN CREATE SCHEMA {schema}; END IF;
 IF EXISTS (SELECT FROM pg_proc WHERE proname = 'list_{v}' AND pronamespace =
-    (SELECT oid FROM pg_namespace WHERE nspname = '{name}')) THEN RETURN; END IF;
+    (SELECT oid FROM pg_namespace WHERE nspname = '{name}')) THEN
+  PERFORM set_config('search_path', path, true);
+  RETURN;
+END IF;
 
 -- Kinds: h hold or reservation, w place in the queue, n the client `id` has a request that is about to
 -- claim, s why a hold is gone (`mode` 2 stolen, 3 evicted).
@@ -173,7 +180,7 @@ END IF;
 
 CREATE OR REPLACE FUNCTION {schema}.list_{v}(p_key text, p_prefix text)
 RETURNS TABLE (key text, kind text, id text, token bigint, mode bigint, age bigint, ends_in bigint, note text)
-LANGUAGE sql STABLE AS $f$
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $f$
   SELECT e.key, CASE WHEN e.kind = 'h' AND e.ends <= n.t THEN 'r' ELSE e.kind::text END, e.id, e.token, e.mode,
     greatest(n.t - e.since, 0), {schema}.over_{v}(e.kind, e.ends, CASE WHEN e.kind = 'w' OR e.ends <= n.t THEN e.reserved ELSE 0 END, e.called) - n.t,
     e.note
@@ -182,4 +189,5 @@ LANGUAGE sql STABLE AS $f$
     AND {schema}.over_{v}(e.kind, e.ends, e.reserved, e.called) > n.t
   ORDER BY e.key, e.kind, e.id
 $f$;
+PERFORM set_config('search_path', path, true);
 END $locks$;

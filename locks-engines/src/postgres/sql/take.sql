@@ -1,6 +1,7 @@
 -- Takes a key for exclusive use until the end of the transaction that this is called in, by any client. Returns
 -- false if it is held, reserved or waited for: it does not wait.
-CREATE OR REPLACE FUNCTION {schema}.take(p_key text) RETURNS bool LANGUAGE plpgsql AS $f$
+CREATE OR REPLACE FUNCTION {schema}.take(p_key text) RETURNS bool LANGUAGE plpgsql
+SET search_path = pg_catalog, pg_temp AS $f$
 DECLARE
   gate bigint := hashtextextended('{schema}:' || p_key, 0) # 1; now_ bigint; e record;
   limit_ text := current_setting('lock_timeout');
