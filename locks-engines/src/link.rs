@@ -26,7 +26,7 @@ pub enum LinkState {
     /// It is connected to a server of this version.
     Connected {
         /// The version that the server reports, as in `16.4`; at Redis also what it is and how it was found, as
-        /// in `Redis 7.0.15, RESP3`.
+        /// in `Redis 7.0.15, RESP3`, and at PostgreSQL why waiters are not called where `listen` fails.
         version: String,
     },
     /// It is not connected.
@@ -253,6 +253,15 @@ impl<T: Target> Link<T> {
             drop(gone);
         }
         is_news
+    }
+
+    /// Sets the version that people are shown, of the connection of that number.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn describe(&self, number: u64, version: String) {
+        let mut now = self.now();
+        if now.connected.as_ref().is_some_and(|connected| connected.number == number) {
+            now.state = LinkState::Connected { version };
+        }
     }
 
     /// Whether the connection of that number is the last one that was made or tried, and is not lost.

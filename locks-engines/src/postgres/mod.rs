@@ -21,6 +21,7 @@
 //! of the database.
 
 mod fault;
+mod listener;
 mod reply;
 mod schema;
 mod session;
@@ -42,6 +43,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use self::listener::Place;
 use self::schema::Schema;
 pub use self::schema::schema;
 use self::statements::Texts;
@@ -98,7 +100,7 @@ pub struct PostgresBuilder {
     label: String,
     lease: Duration,
     connect: Duration,
-    listen: Option<(String, u16)>,
+    listen: Vec<(String, u16)>,
     poll: bool,
     fresh: bool,
     durability: Durability,
@@ -123,7 +125,7 @@ impl Postgres {
             label: String::new(),
             lease: Duration::from_secs(10),
             connect: Duration::from_secs(2),
-            listen: None,
+            listen: Vec::new(),
             poll: false,
             fresh: false,
             durability: Durability::Unlogged,
@@ -222,9 +224,11 @@ impl PostgresBuilder {
     }
 
     /// Names the address of the server itself, for the connection by which waiters are called, where
-    /// statements go through a pooler in transaction mode.
+    /// statements go through a pooler in transaction mode. Called again, it names another one, of which
+    /// one is the primary at a time. While none can be listened at, waiters look again and again, and
+    /// [`state`](Postgres::state) says why.
     pub fn listen(mut self, host: impl Into<String>, port: u16) -> Self {
-        self.listen = Some((host.into(), port));
+        self.listen.push((host.into(), port));
         self
     }
 
@@ -281,17 +285,23 @@ impl PostgresBuilder {
         if self.hosts.iter().chain(&self.listen).any(|(host, _)| host.contains('@')) {
             return refused("a host of PostgreSQL is named alone: the user is named apart from it");
         }
-        if self.poll && self.listen.is_some() {
+        if self.poll && !self.listen.is_empty() {
             return refused(
                 "`listen` names where waiters are called, and `poll` says that they are not",
             );
         }
         let name = self.name();
         let (config, tls) = (self.config(&self.hosts), self.connector()?);
-        let hints = match &self.listen {
-            Some(at) => HintsBy::Apart(Box::new(self.config(std::slice::from_ref(at)))),
-            None if self.poll => HintsBy::Polling,
-            None => HintsBy::Same,
+        let place = |at: &(String, u16)| {
+            let mut config = self.config(std::slice::from_ref(at));
+            // Nobody is called at a standby.
+            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+            Place { config, name: shown(at) }
+        };
+        let hints = match self.listen.as_slice() {
+            [] if self.poll => HintsBy::Polling,
+            [] => HintsBy::Same,
+            hosts => HintsBy::Apart(hosts.iter().map(place).collect()),
         };
         let server = Server {
             config,
@@ -311,12 +321,7 @@ impl PostgresBuilder {
 
     /// What errors and logs call it: without user and password.
     fn name(&self) -> String {
-        let host = |(host, port): &(String, u16)| match host {
-            host if host.starts_with('/') => host.replace('/', "%2F"),
-            host if host.contains(':') => format!("[{host}]:{port}"),
-            host => format!("{host}:{port}"),
-        };
-        let hosts = self.hosts.iter().map(host).collect::<Vec<_>>().join(",");
+        let hosts = self.hosts.iter().map(shown).collect::<Vec<_>>().join(",");
         format!("postgres://{hosts}/{}", self.database.as_deref().unwrap_or(""))
     }
 
@@ -379,6 +384,15 @@ impl PostgresBuilder {
             Ok(config) => Ok(Some(MakeRustlsConnect::new(config))),
             Err(why) => refused(&format!("the TLS of `{}`: {why}", self.name())),
         }
+    }
+}
+
+/// A host and its port as a URL has them.
+fn shown((host, port): &(String, u16)) -> String {
+    match host {
+        host if host.starts_with('/') => host.replace('/', "%2F"),
+        host if host.contains(':') => format!("[{host}]:{port}"),
+        host => format!("{host}:{port}"),
     }
 }
 

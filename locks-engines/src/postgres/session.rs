@@ -23,19 +23,26 @@ pub(super) struct Session {
     pub(super) client: Client,
     /// Told when a notification without a payload has come: of our own, to see that any come.
     pub(super) probed: Arc<Notify>,
+    /// Told when the connection has ended.
+    pub(super) ended: Arc<Notify>,
     reader: AbortHandle,
 }
 
 impl Session {
-    /// Connects. What it hears is passed on to `link`, and so is its loss, as that of connection `number`.
+    /// Connects. What it hears is passed on to `link`, and so is its loss, if it is that of connection `number`.
     pub(super) async fn open(
         config: &Config,
         tls: Option<&MakeRustlsConnect>,
         link: &Arc<Link<Server>>,
-        number: u64,
+        number: Option<u64>,
     ) -> Result<Self, Error> {
-        let probed = Arc::new(Notify::new());
-        let reader = Reader { link: Arc::downgrade(link), number, probed: probed.clone() };
+        let (probed, ended) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let reader = Reader {
+            link: Arc::downgrade(link),
+            number,
+            probed: probed.clone(),
+            ended: ended.clone(),
+        };
         let is_encrypted = config.get_ssl_mode() != SslMode::Disable;
         let (client, reader) = match tls.filter(|_| is_encrypted) {
             None => {
@@ -47,7 +54,7 @@ impl Session {
                 (client, tokio::spawn(reader.read(connection)))
             }
         };
-        Ok(Self { client, probed, reader: reader.abort_handle() })
+        Ok(Self { client, probed, ended, reader: reader.abort_handle() })
     }
 
     /// Returns whether a notification that `by` sends to `channel` arrives here within this time, or for
@@ -78,8 +85,9 @@ impl Drop for Session {
 
 struct Reader {
     link: Weak<Link<Server>>,
-    number: u64,
+    number: Option<u64>,
     probed: Arc<Notify>,
+    ended: Arc<Notify>,
 }
 
 impl Reader {
@@ -102,8 +110,9 @@ impl Reader {
                 None => break "the connection was closed".to_owned(),
             }
         };
-        if let Some(link) = self.link.upgrade() {
-            link.lost(self.number, &why);
+        self.ended.notify_one();
+        if let (Some(link), Some(number)) = (self.link.upgrade(), self.number) {
+            link.lost(number, &why);
         }
     }
 }

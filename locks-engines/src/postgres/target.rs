@@ -10,13 +10,11 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Durability;
 use super::fault::{During, Fault, is_full, is_unsettable};
+use super::listener::{self, Listening, Place};
 use super::schema::Schema;
 use super::session::Session;
 use super::statements::{Statements, Texts};
 use crate::link::{Connected, Link, Target};
-
-/// How often a listener of its own is looked after.
-const PROBE: Duration = Duration::from_secs(10);
 
 /// A server, and what is asked of it.
 pub(super) struct Server {
@@ -28,7 +26,8 @@ pub(super) struct Server {
     pub(super) durability: Durability,
     /// How long an attempt to connect may take.
     pub(super) reach: Duration,
-    /// Notifications have been seen to arrive by the connection of the steps.
+    /// Notifications have been seen to arrive by the connection of the steps; or have once been waited for, where
+    /// another one listens.
     pub(super) proven: AtomicBool,
     /// What a session is set to has been refused at the start of one, as poolers do.
     pub(super) unset: AtomicBool,
@@ -38,8 +37,8 @@ pub(super) struct Server {
 pub(super) enum HintsBy {
     /// By the connection of the steps.
     Same,
-    /// By one of their own, which goes past a pooler.
-    Apart(Box<Config>),
+    /// By one of their own, which goes past a pooler, to one of these.
+    Apart(Vec<Place>),
     /// Not at all.
     Polling,
 }
@@ -51,7 +50,7 @@ pub(super) struct Connection {
     /// Prepared, where nothing stands between that could not keep them.
     pub(super) statements: Option<Arc<Statements>>,
     /// Kept for as long as the connection.
-    _listener: Option<Arc<Session>>,
+    _listening: Option<Arc<Listening>>,
 }
 
 impl Target for Server {
@@ -66,72 +65,35 @@ impl Target for Server {
         let late =
             |_| LockError::unavailable(&link.name, "it does not answer an attempt to connect");
         let connecting = async {
-            let open = |config| Session::open(config, server.tls.as_ref(), link, number);
-            let session = server.open(link, number).await.map_err(fault)?;
+            let session = Arc::new(server.open(link, number).await.map_err(fault)?);
             let sent = Instant::now();
-            let (version, is_there) = server.examine(&link.name, &session.client).await?;
+            let (mut version, is_there) = server.examine(&link.name, &session.client).await?;
             link.trip.took(sent.elapsed());
-            let channel = format!("locks_{}", link.client);
-            let listen = format!("LISTEN {channel}");
-            let hears = async |listener: &Session, by: &Client| {
-                let hears = listener.hears(by, &channel, server.reach / 2).await.map_err(fault)?;
-                if hears { Ok(()) } else { Err(server.unheard(&link.name)) }
-            };
-            let mut listener = None;
+            let mut connection = Connection { session, statements: None, _listening: None };
+            let session = &connection.session;
             match &server.hints {
                 HintsBy::Same => {
-                    session.client.batch_execute(&listen).await.map_err(fault)?;
-                    if !server.proven.load(Ordering::Relaxed) {
-                        // By another connection: a pooler would pass on what comes with an answer.
-                        let other = open(&server.config).await;
-                        let other = other.map_err(|error| match is_full(&error) {
-                            true => server.needs_another(&link.name, &error),
-                            false => fault(error),
-                        })?;
-                        hears(&session, &other.client).await?;
-                        server.proven.store(true, Ordering::Relaxed);
+                    server.hear(link, session).await?;
+                    server.make(&link.name, &session.client, is_there).await?;
+                    let prepared = Statements::prepare(&session.client, &server.texts).await;
+                    connection.statements = Some(Arc::new(prepared.map_err(fault)?));
+                }
+                HintsBy::Apart(_) => {
+                    server.make(&link.name, &session.client, is_there).await?;
+                    let (listening, first) =
+                        Listening::start(link, session.clone(), number, version.clone());
+                    connection._listening = Some(Arc::new(listening));
+                    // Nothing is held by a process that has not been connected before, so that it can wait to
+                    // know.
+                    if !server.proven.swap(true, Ordering::Relaxed)
+                        && let Ok(Ok(Some(why))) = tokio::time::timeout(server.reach, first).await
+                    {
+                        version = listener::unheard(&version, &why);
                     }
                 }
-                HintsBy::Apart(config) => {
-                    let apart = open(config).await.map_err(fault)?;
-                    apart.client.batch_execute(&listen).await.map_err(fault)?;
-                    hears(&apart, &session.client).await?;
-                    listener = Some(Arc::new(apart));
-                }
-                HintsBy::Polling => {}
+                HintsBy::Polling => server.make(&link.name, &session.client, is_there).await?,
             }
-            // Not before it is known to be nobody else's, as a pooler's is.
-            let is_own = matches!(server.hints, HintsBy::Same);
-            if let Some(own) = listener.as_deref().or(is_own.then_some(&session)) {
-                own.client.batch_execute(&set(server.durability)).await.map_err(fault)?;
-            }
-            server.make(&link.name, &session.client, is_there).await?;
-            let mut statements = None;
-            if is_own {
-                let prepared = Statements::prepare(&session.client, &server.texts).await;
-                statements = Some(Arc::new(prepared.map_err(fault)?));
-            }
-            let session = Arc::new(session);
-            if let Some(listener) = &listener {
-                let (listener, session) = (Arc::downgrade(listener), Arc::downgrade(&session));
-                let link = Arc::downgrade(link);
-                tokio::spawn(async move {
-                    loop {
-                        tokio::time::sleep(PROBE).await;
-                        let Some((listener, session)) = listener.upgrade().zip(session.upgrade())
-                        else {
-                            return;
-                        };
-                        let hears = listener.hears(&session.client, &channel, PROBE / 2).await;
-                        let Some(link) = link.upgrade() else { return };
-                        if !matches!(hears, Ok(true)) {
-                            link.lost(number, "notifications do not arrive any more");
-                            return;
-                        }
-                    }
-                });
-            }
-            Ok((Connection { session, statements, _listener: listener }, version))
+            Ok((connection, version))
         };
         // Several hosts are tried one after the other.
         let hosts = u32::try_from(server.config.get_hosts().len()).unwrap_or(1).max(1);
@@ -156,7 +118,7 @@ fn settings(durability: Durability) -> [(&'static str, &'static str); 5] {
 }
 
 /// Sets a session that is known to be one's own.
-fn set(durability: Durability) -> String {
+pub(super) fn set(durability: Durability) -> String {
     let set = settings(durability).map(|(name, value)| match name {
         "search_path" => format!("SET {name} = {value}; "),
         _ => format!("SET {name} = '{value}'; "),
@@ -189,7 +151,32 @@ pub(super) fn failed(
 }
 
 impl Server {
-    fn fault(&self, name: &str, error: &Error, during: During) -> Fault {
+    /// What this client is called by.
+    pub(super) fn channel(&self, link: &Link<Self>) -> String {
+        format!("locks_{}", link.client)
+    }
+
+    /// Has the connection of the steps listen, and sets it, once it is known to be nobody else's.
+    async fn hear(&self, link: &Arc<Link<Self>>, session: &Session) -> Result<(), LockError> {
+        let fault = |error: Error| self.fault(&link.name, &error, During::Connecting).error;
+        let channel = self.channel(link);
+        session.client.batch_execute(&format!("LISTEN {channel}")).await.map_err(fault)?;
+        if !self.proven.load(Ordering::Relaxed) {
+            // By another connection: a pooler would pass on what comes with an answer.
+            let other = Session::open(&self.config, self.tls.as_ref(), link, None).await;
+            let other = other.map_err(|error| match is_full(&error) {
+                true => self.needs_another(&link.name, &error),
+                false => fault(error),
+            })?;
+            if !session.hears(&other.client, &channel, self.reach / 2).await.map_err(fault)? {
+                return Err(self.unheard(&link.name));
+            }
+            self.proven.store(true, Ordering::Relaxed);
+        }
+        session.client.batch_execute(&set(self.durability)).await.map_err(fault)
+    }
+
+    pub(super) fn fault(&self, name: &str, error: &Error, during: During) -> Fault {
         Fault::of(name, &self.schema.name, error, during)
     }
 
@@ -200,12 +187,12 @@ impl Server {
         if !matches!(self.hints, HintsBy::Same) && !self.unset.load(Ordering::Relaxed) {
             let mut config = self.config.clone();
             config.options(options(self.durability));
-            match Session::open(&config, tls, link, number).await {
+            match Session::open(&config, tls, link, Some(number)).await {
                 Err(error) if is_unsettable(&error) => self.unset.store(true, Ordering::Relaxed),
                 opened => return opened,
             }
         }
-        Session::open(&self.config, tls, link, number).await
+        Session::open(&self.config, tls, link, Some(number)).await
     }
 
     /// Looks whether the server can keep locks. Returns its version, and whether the schema is there.

@@ -1,10 +1,12 @@
 //! Through a pooler in transaction mode, where no session is anybody's.
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
 use locks_core::{Backend, ErrorKind};
+use locks_engines::LinkState;
 use locks_engines::postgres::{Postgres, PostgresBuilder};
 
 use super::server::{Server, as_owner, shared};
@@ -14,7 +16,8 @@ use super::support::{free_port, until};
 /// A pooler in front of a server.
 pub(crate) struct Pooler {
     pub(crate) port: u16,
-    _process: Process,
+    process: Process,
+    settings: PathBuf,
 }
 
 impl Pooler {
@@ -24,30 +27,50 @@ impl Pooler {
 
     /// To this database of it.
     pub(crate) fn start_to(server: &Server, database: &str) -> Self {
-        let settings = server.directory().join(format!("pooler-of-{database}.ini"));
+        Self::start_as(server, database, "transaction")
+    }
+
+    fn start_as(server: &Server, database: &str, mode: &str) -> Self {
+        let settings = server.directory().join(format!("pooler-{database}-{mode}.ini"));
         for _ in 0..20 {
             let port = free_port();
             let text = format!(
                 "[databases]\n{database} = host=127.0.0.1 port={} user=postgres\n[pgbouncer]\n\
-                 listen_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\npool_mode = transaction\n\
+                 listen_addr = 127.0.0.1\nlisten_port = {port}\nauth_type = any\npool_mode = {mode}\n\
                  default_pool_size = 3\nunix_socket_dir =\n",
                 server.port
             );
             std::fs::write(&settings, text).expect("its settings can be written");
-            let mut command = as_owner("pgbouncer");
-            command.arg("-q").arg(&settings).stdout(Stdio::null()).stderr(Stdio::null());
-            let mut process = Process::start(&mut command, "pgbouncer");
-            let mut answers = false;
-            until(|| {
-                let stream = std::net::TcpStream::connect(("127.0.0.1", port));
-                answers = stream.is_ok();
-                answers || process.has_ended()
-            });
-            if answers {
-                return Self { port, _process: process };
+            if let Some(process) = Self::run(&settings, port) {
+                return Self { port, process, settings };
             }
         }
         panic!("no pooler came up");
+    }
+
+    /// Runs it, unless it ends at once.
+    fn run(settings: &Path, port: u16) -> Option<Process> {
+        let mut command = as_owner("pgbouncer");
+        command.arg("-q").arg(settings).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut process = Process::start(&mut command, "pgbouncer");
+        let mut answers = false;
+        until(|| {
+            let stream = std::net::TcpStream::connect(("127.0.0.1", port));
+            answers = stream.is_ok();
+            answers || process.has_ended()
+        });
+        answers.then_some(process)
+    }
+
+    fn stop(&mut self) {
+        self.process.kill();
+    }
+
+    fn start_again(&mut self) {
+        until(|| {
+            let started = Self::run(&self.settings, self.port);
+            started.map(|process| self.process = process).is_some()
+        });
     }
 
     fn builder(&self, schema: &str) -> PostgresBuilder {
@@ -118,9 +141,79 @@ fn hints_come_again_after_their_connection_was_lost() {
     works(&ours, &theirs);
     server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SET search_path%'");
     works(&ours, &theirs);
-    let listens = || {
-        server.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SET search_path%'")
-            == "2"
+    until(|| server.sql(LISTENS) == "2");
+}
+
+/// The session that listens, and that of the steps, of a client that has both.
+const LISTENS: &str = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SET search_path%'";
+
+fn version(client: &Postgres) -> String {
+    let LinkState::Connected { version } = client.state() else { panic!("{:?}", client.state()) };
+    version
+}
+
+/// A hint costs time and no more.
+#[test]
+fn who_cannot_listen_waits_and_holds_all_the_same() {
+    let server = Server::start();
+    let other = Server::start();
+    let nowhere = free_port();
+    let pooler = Pooler::start(&server);
+    for (what, port) in
+        [("nobody", nowhere), ("another server", other.port), ("a pooler", pooler.port)]
+    {
+        let make = || {
+            let builder = server.builder().lease(Duration::from_secs(2));
+            builder.listen("127.0.0.1", port).build().expect("a client")
+        };
+        let (ours, theirs) = (make(), make());
+        works(&ours.clone().into_backend(), &theirs.clone().into_backend());
+        for client in [&ours, &theirs] {
+            until(|| version(client).contains("waiters look again and again"));
+            assert!(version(client).contains(&format!("`?listen=127.0.0.1:{port}`")), "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_listener_that_goes_away_takes_nothing_with_it_and_comes_again() {
+    let server = Server::start();
+    // The way to the server by which it listens, which fails alone.
+    let mut way = Pooler::start_as(&server, "postgres", "session");
+    let make = || server.builder().listen("127.0.0.1", way.port).build().expect("a client");
+    let (ours, theirs) = (make(), make());
+    works(&ours.clone().into_backend(), &theirs.clone().into_backend());
+    assert!(!version(&ours).contains("waiters"), "{}", version(&ours));
+    let guard = ours.clone().into_backend().named("held").acquire().unwrap();
+    let steps = "SELECT string_agg(pid::text, ' ' ORDER BY pid) FROM pg_stat_activity \
+                 WHERE application_name = 'locks' AND query NOT LIKE 'SET search_path%'";
+    let before = server.sql(steps);
+    way.stop();
+    for client in [&ours, &theirs] {
+        until(|| version(client).contains("waiters look again and again"));
+    }
+    works(&ours.clone().into_backend(), &theirs.clone().into_backend());
+    guard.refresh().unwrap();
+    way.start_again();
+    for client in [&ours, &theirs] {
+        until(|| !version(client).contains("waiters"));
+    }
+    works(&ours.clone().into_backend(), &theirs.clone().into_backend());
+    assert_eq!(server.sql(steps), before, "the connections of the steps are those of before");
+    guard.release().unwrap();
+}
+
+#[test]
+fn of_several_places_to_listen_the_primary_is_found() {
+    let server = Server::start();
+    let standby = server.standby(&super::server::CARELESS);
+    let pooler = Pooler::start(&server);
+    let make = || {
+        let builder = pooler.builder("locks").listen("127.0.0.1", standby.port);
+        let builder = builder.listen("127.0.0.1", server.port).listen("127.0.0.1", free_port());
+        builder.build().expect("a client")
     };
-    until(listens);
+    let (ours, theirs) = (make(), make());
+    works(&ours.clone().into_backend(), &theirs.clone().into_backend());
+    until(|| !version(&ours).contains("waiters") && server.sql(LISTENS) == "2");
 }

@@ -71,8 +71,10 @@ fn configured(
         builder = builder.schema(schema);
     }
     if let Some(listen) = settings.get("listen") {
-        let (host, port) = address(listen)?;
-        builder = builder.listen(host, port);
+        for at in listen.split(',') {
+            let (host, port) = address(at)?;
+            builder = builder.listen(host, port);
+        }
     }
     builder = builder.poll(settings.flag("poll")?).fresh(settings.flag("fresh")?);
     builder = match settings.get("durable") {
@@ -211,6 +213,7 @@ mod tests {
             ("postgres://%2Fvar%2Frun/x?durable", "postgres://%2Fvar%2Frun/x"),
             ("postgres:///x?host=/var/run&poll&fresh=yes", "postgres://%2Fvar%2Frun/x"),
             ("postgres://127.0.0.1/x?listen=db:5432&connect=1s", "postgres://127.0.0.1:5432/x"),
+            ("postgres://127.0.0.1/x?listen=a,[::1]:5,c", "postgres://127.0.0.1:5432/x"),
         ] {
             assert_eq!(opened(url).as_deref(), Ok(name), "{url}");
         }
@@ -233,6 +236,8 @@ mod tests {
             ("postgres:///x", "`postgres:` takes a server"),
             ("postgres://db:0/x", "no number from 1 to 65535"),
             ("postgres://a,:5/x", "`postgres:` takes a server"),
+            ("postgres://127.0.0.1/x?listen=a,:5", "`postgres:` takes a server"),
+            ("postgres://127.0.0.1/x?listen=a:5,b:c", "no number from 1 to 65535"),
             ("postgres://db/x?host=other", "option `host` is for URLs"),
             ("postgres://db/x?sslmode=prefer", "option `sslmode` wants"),
             ("postgres://db/x?sslcert=/a", "go together"),
