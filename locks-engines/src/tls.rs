@@ -4,13 +4,16 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 /// The settings of a client that checks the server's certificate by the authorities in `authority`, or by
-/// the system's; or, without `verify`, not at all. `identity`: its own certificate and key.
+/// the system's; or, without `verify`, by those in `authority` alone, for whatever name, or not at all.
+/// `identity`: its own certificate and key.
 ///
 /// # Errors
 /// What is wrong with a file, in words.
@@ -26,7 +29,8 @@ pub(crate) fn client(
     let builder = if verify {
         builder.with_root_certificates(roots(authority)?)
     } else {
-        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        let by = authority.map(|authority| roots(Some(authority))).transpose()?;
+        builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyName { by, provider }))
     };
     let Some((certificate, key)) = identity else { return Ok(builder.with_no_client_auth()) };
     let chain = certificates(certificate)?;
@@ -68,19 +72,28 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     if found.is_empty() { Err(unusable(&"it is empty")) } else { Ok(found) }
 }
 
-/// Takes any certificate, as long as the server has its key.
+/// Takes a certificate for any name, by one of the authorities if there are some, as long as the server has its
+/// key.
 #[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
+struct AnyName {
+    by: Option<RootCertStore>,
+    provider: Arc<CryptoProvider>,
+}
 
-impl ServerCertVerifier for AnyCertificate {
+impl ServerCertVerifier for AnyName {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
         _: &ServerName<'_>,
         _: &[u8],
-        _: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Some(by) = &self.by {
+            let certificate = ParsedCertificate::try_from(certificate)?;
+            let known = self.provider.signature_verification_algorithms.all;
+            verify_server_cert_signed_by_trust_anchor(&certificate, by, chain, now, known)?;
+        }
         Ok(ServerCertVerified::assertion())
     }
 
@@ -90,7 +103,7 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.0.signature_verification_algorithms;
+        let known = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signature, known)
     }
 
@@ -100,11 +113,11 @@ impl ServerCertVerifier for AnyCertificate {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let known = &self.0.signature_verification_algorithms;
+        let known = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signature, known)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -79,7 +79,8 @@ pub enum Tls {
     /// Not encrypted.
     Off,
     /// Encrypted, and any certificate will do: against those who listen, not against those who
-    /// pretend to be the server.
+    /// pretend to be the server. Where an [authority](PostgresBuilder::authority) is named, one by it,
+    /// for any name.
     Unverified,
     /// Encrypted, with a certificate for the server's name by an authority that is trusted.
     Verified,
@@ -290,6 +291,13 @@ impl PostgresBuilder {
                 "`listen` names where waiters are called, and `poll` says that they are not",
             );
         }
+        let for_tls = self.authority.is_some() || self.identity.is_some();
+        if self.tls == Some(Tls::Off) && for_tls {
+            return refused(
+                "`sslmode=disable` uses no certificates: leave out `sslrootcert`, `sslcert` and `sslkey`, \
+                 or ask for `sslmode=verify-full`",
+            );
+        }
         let name = self.name();
         let (config, tls) = (self.config(&self.hosts), self.connector()?);
         let place = |at: &(String, u16)| {
@@ -450,6 +458,16 @@ mod tests {
             let error = builder.build().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::NotConfigured);
             assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn what_only_tls_uses_is_refused_where_there_is_none() {
+        let off = || Postgres::builder("db").tls(Tls::Off);
+        for builder in [off().authority("/a"), off().identity("/a", "/b")] {
+            let error = builder.build().unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::NotConfigured);
+            assert!(error.to_string().contains("sslmode=disable"), "{error}");
         }
     }
 

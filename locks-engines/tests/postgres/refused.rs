@@ -7,6 +7,7 @@ use locks_engines::postgres::{Durability, Postgres, PostgresBuilder, Tls};
 
 use super::pooler::Pooler;
 use super::server::{Server, as_owner, builder, schema, shared};
+use super::support::certificates::Certificates;
 
 fn refusal(builder: PostgresBuilder) -> LockError {
     let backend = builder.build().expect("a client").into_backend();
@@ -258,6 +259,16 @@ fn tls_is_checked_unless_that_is_waived() {
     server.rules("host all postgres 127.0.0.1/32 trust\nhostssl all all all scram-sha-256\n");
     works(tls(Tls::Verified).authority(&authority));
     works(tls(Tls::Unverified));
+    // An authority that is named is asked, whatever the name of the server.
+    let by = |authority: &std::path::Path| {
+        let other = Postgres::builder("127.0.0.1").port(server.port).user("app").fresh(true);
+        let other = other.database("postgres").password("hunter2").tls(Tls::Unverified);
+        other.authority(authority)
+    };
+    works(by(&authority));
+    let error = refusal(by(&Certificates::new().path("ca.pem")));
+    assert_eq!(error.kind(), ErrorKind::NotConfigured, "{error}");
+    assert!(error.to_string().contains("?sslrootcert="), "{error:?}");
     let error = refusal(tls(Tls::Off));
     assert_eq!(error.kind(), ErrorKind::NotConfigured, "{error}");
     assert!(error.to_string().contains("?sslmode=verify-full"), "{error}");

@@ -92,8 +92,8 @@ fn configured(
         Some("require") => builder.tls(Tls::Unverified),
         Some("verify-full") => builder.tls(Tls::Verified),
         Some(_) => {
-            let why = "option `sslmode` wants `disable`, `require` (encrypted, whatever the \
-                       certificate) or `verify-full`";
+            let why = "option `sslmode` wants `disable`, `require` (encrypted; the certificate \
+                       is by those in `sslrootcert`, if that is set) or `verify-full`";
             return Err(refused(why.into()));
         }
     };
@@ -241,6 +241,12 @@ mod tests {
             ("postgres://db/x?host=other", "option `host` is for URLs"),
             ("postgres://db/x?sslmode=prefer", "option `sslmode` wants"),
             ("postgres://db/x?sslcert=/a", "go together"),
+            ("postgres://db/x?sslmode=disable&sslrootcert=/a", "uses no certificates"),
+            ("postgres://db/x?sslmode=disable&sslcert=/a&sslkey=/b", "uses no certificates"),
+            (
+                "postgres://db/x?sslmode=require&sslrootcert=/nowhere",
+                "`/nowhere` has no certificates",
+            ),
             ("postgres://127.0.0.1/x?sslrootcert=/nowhere", "`/nowhere` has no certificates"),
             ("postgres://127.0.0.1/x?schema=A", "a schema of locks has a name"),
             ("postgres://127.0.0.1/x?durable=no", "option `durable` wants"),
