@@ -29,7 +29,7 @@ impl Step {
     fn text(self) -> &'static str {
         match self {
             Step::Claim => {
-                "SELECT {schema}.claim_{v}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)"
+                "SELECT {schema}.claim_{v}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)"
             }
             Step::End => "SELECT {schema}.end_{v}($1, $2, $3, $4, $5)",
             Step::Renew => "SELECT {schema}.renew_{v}($1, $2, $3, $4, $5)",
@@ -51,6 +51,7 @@ impl Step {
             Type::INT8,
             Type::INT8,
             Type::INT8,
+            Type::BOOL,
             Type::BOOL,
             Type::INT8,
         ];

@@ -11,6 +11,7 @@ use locks_core::{
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
+use super::Durability;
 use super::fault::During;
 use super::reply;
 use super::statements::{self, Step, Value};
@@ -126,6 +127,7 @@ impl LeaseStore for Store {
             Box::new(keep),
             Box::new(micros(longest)),
             Box::new(self.fresh),
+            Box::new(self.links.target.durability == Durability::Replicated),
         ];
         let keys = claim.keys.clone();
         self.step(Step::Claim, values, move |rows| {

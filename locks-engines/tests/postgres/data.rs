@@ -183,6 +183,40 @@ fn row_48_a_standby_refuses_also_where_rows_are_logged() {
     assert!(next.token() > lost.token(), "{} after {}", next.token(), lost.token());
 }
 
+/// What was granted is at the standby as well, so its holder goes on there.
+#[test]
+fn what_is_replicated_stands_after_a_promotion() {
+    // The standby will need one of its own.
+    let synchronous = ["synchronous_standby_names=*"];
+    let primary = Server::start_with(&synchronous);
+    let standby = primary.standby(&synchronous);
+    let _next = standby.standby(&[]);
+    let builder = |server: &Server| {
+        let builder = server.builder().lease(LONG).connect(Duration::from_secs(20));
+        builder.durability(Durability::Replicated)
+    };
+    let both = builder(&primary).or_host("127.0.0.1").port(standby.port);
+    let ours = both.build().unwrap().into_backend();
+    let guard = take(&ours, LONG).unwrap();
+    primary.kill();
+    standby.promote();
+    let theirs = builder(&standby).build().unwrap().into_backend();
+    let error = theirs.named("other").wait(false).acquire().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.until().is_some(), "what was granted last may be missing here: {error:?}");
+    until(|| match guard.refresh() {
+        Ok(()) => true,
+        Err(error) => {
+            assert!(!guard.is_lost(), "{error}");
+            false
+        }
+    });
+    let listed = theirs.list().unwrap();
+    assert_eq!(listed.len(), 1, "{listed:?}");
+    assert_eq!(listed[0].holders[0].token, Some(guard.token()), "{listed:?}");
+    guard.release().unwrap();
+}
+
 #[test]
 fn a_client_that_knows_all_hosts_goes_to_the_one_that_is_primary() {
     let (primary, standby, lost, _) = diverged(client);

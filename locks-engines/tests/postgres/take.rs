@@ -105,7 +105,7 @@ fn a_transaction_does_not_get_what_is_held_or_waited_for() {
     let claim = |id| {
         format!(
             "SELECT count(\"{schema}\".claim{version}('{{w}}', '{id}', '{id}', 0, '', 10000000, -1, 0, 0, 0, \
-             3000000, 10000000, false, 0));"
+             3000000, 10000000, false, false, 0));"
         )
     };
     psql.says(&claim("1"));

@@ -4,7 +4,7 @@
 CREATE OR REPLACE FUNCTION {schema}.claim_{v}(
   p_keys text[], p_id text, p_client text, p_mode bigint, p_note text, p_lease bigint, p_steal bigint,
   p_least bigint, p_most bigint, p_waited bigint, p_keep bigint, p_longest bigint,
-  p_fresh bool, p_grace bigint
+  p_fresh bool, p_copied bool, p_grace bigint
 ) RETURNS text[] LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $f$
 DECLARE
   n int := cardinality(p_keys);
@@ -31,7 +31,7 @@ BEGIN
   now_ := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
   SELECT fresh, longest, started, xmin::text = writer AS own INTO e FROM {schema}.epoch;
   IF e.own AND e.started = pg_postmaster_start_time() AND e.longest = p_longest THEN closed := e.fresh - now_;
-  ELSE closed := {schema}.epoch_{v}(p_longest, p_fresh, now_) - now_;
+  ELSE closed := {schema}.epoch_{v}(p_longest, p_fresh, p_copied, now_) - now_;
   END IF;
   until_ := now_ + CASE WHEN p_most > 0 AND p_most < p_lease THEN p_most ELSE p_lease END;
   -- Negative: it keeps thieves off, and is a reservation only if the hold is released with one.

@@ -80,7 +80,7 @@ RETURNS bigint LANGUAGE sql IMMUTABLE AS $f$
 $f$;
 
 -- Sees to it that the epoch is that of this server and its present data. Returns from when on there may be grants.
-CREATE OR REPLACE FUNCTION {schema}.epoch_{v}(p_longest bigint, p_fresh bool, p_now bigint)
+CREATE OR REPLACE FUNCTION {schema}.epoch_{v}(p_longest bigint, p_fresh bool, p_copied bool, p_now bigint)
 RETURNS bigint LANGUAGE plpgsql AS $f$
 DECLARE
   e record; theirs bigint; line text; server text; floor_ bigint; fresh_ bigint;
@@ -121,7 +121,9 @@ BEGIN
       fresh_ := least(e.fresh + p_longest, fresh_);
     END IF;
   END IF;
-  DELETE FROM {schema}.entry;
+  -- Where each step was at a standby before it was answered, they are what was granted: holders go on. Others may
+  -- have ended since, and what came after them is not here.
+  IF (p_copied AND e.own AND e.system = server) IS NOT TRUE THEN DELETE FROM {schema}.entry; END IF;
   DELETE FROM {schema}.epoch;
   INSERT INTO {schema}.epoch (fresh, longest, started, timeline, system)
     VALUES (fresh_, p_longest, pg_postmaster_start_time(), line, server);
