@@ -59,6 +59,54 @@ fn a_server_that_was_stopped_and_started_has_lost_nothing() {
     guard.release().unwrap();
 }
 
+/// What a clock that was an hour ahead has written, when it is right again: the epoch, a hold whose process is gone,
+/// and one at the head of the queue that was called and does not come.
+#[test]
+fn a_clock_that_was_ahead_and_is_put_right_costs_a_lease() {
+    let (server, schema) = (shared(), schema());
+    let client = || {
+        let builder = server.builder().schema(&schema).lease(LEASE);
+        builder.build().expect("a client").into_backend()
+    };
+    let ours = client();
+    drop(take(&ours, LONG).unwrap());
+    let change = |text: &str| server.sql(&text.replace("locks.", &format!("{schema}.")));
+    let hour = 3_600_000_000_i64;
+    change(&format!(
+        "UPDATE locks.epoch SET fresh = fresh + {hour}; UPDATE locks.epoch SET writer = xmin::text"
+    ));
+    let taken = server.try_sql(&format!("SELECT {schema}.take('k')")).unwrap_err();
+    assert!(taken.contains("no client of locks has asked"), "{taken}");
+    drop(take(&ours, LONG).unwrap());
+    assert_eq!(change("SELECT locks.take('k')"), "t");
+
+    let now = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+    let dead = |key: &str, columns: &str, values: &str| {
+        let id = "repeat('1', 32)";
+        change(&format!(
+            "INSERT INTO locks.entry (key, id, ends, {columns}) \
+             VALUES ('{key}', {id}, {now} + {hour}, {values})"
+        ));
+    };
+    dead("k", "kind, since", &format!("'h', {now} + {hour}"));
+    dead("began before", "kind, since", &format!("'h', {now} - 1000000"));
+    dead("queue", "kind, since, called", &format!("'w', {now} - 1000000, {now} + {hour}"));
+    dead(
+        "reserved",
+        "kind, since, reserved",
+        &format!("'h', {now} + {hour}, {now} + {hour} + 1000000"),
+    );
+    for key in ["k", "began before", "queue", "reserved"] {
+        let guard = ours.named(key).wait(LONG).acquire();
+        guard.unwrap_or_else(|error| panic!("{key}: {error}")).release().unwrap();
+    }
+    // And those who are young can be robbed at their time.
+    dead("k", "kind, since", &format!("'h', {now} + {hour}"));
+    let thief = client();
+    let thief = thief.named("k").wait(LONG).steal_after(Duration::from_millis(1)).acquire();
+    drop(thief.expect("it has an age"));
+}
+
 /// Keys that are asked for once each leave nothing behind for ever: a reservation that is over, or the hold of
 /// a process that died.
 #[test]

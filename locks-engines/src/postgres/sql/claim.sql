@@ -30,7 +30,8 @@ BEGIN
   -- Both after the gate: from here on nobody else changes what is held of these keys.
   now_ := (extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
   SELECT fresh, longest, started, xmin::text = writer AS own INTO e FROM {schema}.epoch;
-  IF e.own AND e.started = pg_postmaster_start_time() AND e.longest = p_longest THEN closed := e.fresh - now_;
+  IF e.own AND e.started = pg_postmaster_start_time() AND e.longest = p_longest AND e.fresh <= now_ + p_longest
+  THEN closed := e.fresh - now_;
   ELSE closed := {schema}.epoch_{v}(p_longest, p_fresh, p_copied, now_) - now_;
   END IF;
   until_ := now_ + CASE WHEN p_most > 0 AND p_most < p_lease THEN p_most ELSE p_lease END;
@@ -64,6 +65,12 @@ BEGIN
   END IF;
 
   FOREACH k IN ARRAY p_keys LOOP
+    -- The clock was ahead. What began later than now is taken to have begun now, and no lease is longer than all are.
+    UPDATE {schema}.entry SET since = least(since, now_), called = least(called, now_),
+      ends = least(ends - greatest(since - now_, 0), CASE WHEN kind = 'h' THEN now_ + p_longest END),
+      most = CASE WHEN most > 0 THEN most - greatest(since - now_, 0) ELSE 0 END,
+      reserved = CASE WHEN kind = 'h' THEN reserved - sign(reserved)::int * greatest(since - now_, 0) ELSE reserved END
+      WHERE key = k AND (since > now_ OR called > now_ OR kind = 'h' AND ends > now_ + p_longest);
     DELETE FROM {schema}.entry WHERE key = k AND {schema}.over_{v}(kind, ends, reserved, called) <= now_;
   END LOOP;
   -- Asked before, and the answer was lost: the same answer.

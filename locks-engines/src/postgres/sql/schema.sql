@@ -91,9 +91,12 @@ BEGIN
   IF theirs <> p_longest THEN
     RAISE EXCEPTION USING ERRCODE = 'LK001', MESSAGE = 'another longest lease', DETAIL = theirs::text;
   END IF;
+  fresh_ := p_now + p_longest;
+  -- Further away it is only if the clock was ahead.
+  e.fresh := least(e.fresh, fresh_);
   IF theirs IS NOT NULL AND e.own AND e.started = pg_postmaster_start_time() THEN
-    IF e.longest <> p_longest THEN
-      UPDATE {schema}.epoch SET longest = p_longest;
+    IF EXISTS (SELECT FROM {schema}.epoch WHERE longest <> p_longest OR fresh > e.fresh) THEN
+      UPDATE {schema}.epoch SET longest = p_longest, fresh = e.fresh;
       UPDATE {schema}.epoch SET writer = xmin::text;
     END IF;
     RETURN e.fresh;
@@ -104,13 +107,12 @@ BEGIN
   IF theirs IS NOT NULL AND e.own AND e.system = server AND e.timeline = line THEN
     -- Started anew with all it had. Its data may be older ones, put back while it was stopped.
     PERFORM setval('{schema}.token', greatest(floor_, p_now));
-    UPDATE {schema}.epoch SET started = pg_postmaster_start_time(), longest = p_longest;
+    UPDATE {schema}.epoch SET started = pg_postmaster_start_time(), longest = p_longest, fresh = e.fresh;
     UPDATE {schema}.epoch SET writer = xmin::text;
     RETURN e.fresh;
   END IF;
   -- What the greatest token was may be lost as well; the clock is above it.
   PERFORM setval('{schema}.token', greatest(floor_ + 1000000, p_now));
-  fresh_ := p_now + p_longest;
   IF theirs IS NULL THEN
     -- It has to outlive a crash, whatever becomes of the rows.
     PERFORM set_config('synchronous_commit', 'on', true);
