@@ -97,7 +97,8 @@ impl Fault {
                     "`{name}` refuses this role what locks need ({text}): have an owner of the database \
                      run what `locks postgres schema` prints, and then `GRANT USAGE ON SCHEMA {schema} \
                      TO role; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO \
-                     role; GRANT SELECT, USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA {schema} TO role`"
+                     role; GRANT SELECT, USAGE, UPDATE ON ALL SEQUENCES IN SCHEMA {schema} TO role; GRANT EXECUTE ON ALL \
+                     FUNCTIONS IN SCHEMA {schema} TO role`"
                 ),
                 false,
             ),
