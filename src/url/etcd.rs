@@ -5,7 +5,9 @@ use std::fs;
 use locks_core::{Backend, LockError};
 use locks_engines::etcd::Etcd;
 
-use super::options::{NO_PASSWORDS, Settings, decode, host_and_port, parse_duration};
+use super::options::{
+    NO_PASSWORDS, Settings, authority_and_path, decode, host_and_port, parse_duration,
+};
 use super::password::password;
 use super::refused;
 
@@ -71,7 +73,7 @@ impl Place {
     fn parse(place: &str) -> Result<Self, LockError> {
         let example = "`etcd:` takes members, as in `etcd://10.0.0.1:2379,10.0.0.2:2379`";
         let place = place.strip_prefix("//").ok_or_else(|| refused(example.into()))?;
-        let (authority, path) = place.split_once('/').unwrap_or((place, ""));
+        let (authority, path) = authority_and_path("etcd", place)?;
         let (user, members) = match authority.rsplit_once('@') {
             Some((user, members)) => (Some(user).filter(|user| !user.is_empty()), members),
             None => (None, authority),
@@ -136,6 +138,7 @@ mod tests {
             ("etcd://a:no", "no number from 1 to 65535"),
             ("etcd://:hunter2@a", "no place for a password"),
             ("etcd://app:hunter2@a", "no place for a password"),
+            ("etcd://app:4242/hunter2@a", "is written as `%2F`"),
             ("etcd://a?password=hunter2", "no place for a password"),
             ("etcd://a?password_file=/etc/hostname", "wants a user"),
             ("etcd://app@a?password_file=/nowhere/at/all", "cannot be read"),

@@ -85,6 +85,25 @@ pub(super) fn host_and_port<'a>(
     }
 }
 
+/// What stands before the path of a server's URL, and the path.
+///
+/// # Errors
+/// If the path has an `@`, since what looks like a server may be the user then, and the path a part of the password.
+/// It is not repeated.
+#[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
+pub(super) fn authority_and_path<'a>(
+    scheme: &str,
+    place: &'a str,
+) -> Result<(&'a str, &'a str), LockError> {
+    let (authority, path) = place.split_once('/').unwrap_or((place, ""));
+    if path.contains('@') {
+        let why =
+            "a `/` before the server's name is written as `%2F`, and an `@` behind it as `%40`";
+        return Err(refused(format!("`{scheme}:`: {why}; {NO_PASSWORDS}")));
+    }
+    Ok((authority, path))
+}
+
 /// A host without its brackets.
 #[cfg(any(feature = "postgres", feature = "redis"))]
 pub(super) fn bare(host: &str) -> &str {

@@ -3,7 +3,9 @@
 use locks_core::{Backend, LockError};
 use locks_engines::redis::{Redis, RedisBuilder};
 
-use super::options::{NO_PASSWORDS, Settings, bare, decode, host_and_port, parse_duration};
+use super::options::{
+    NO_PASSWORDS, Settings, authority_and_path, bare, decode, host_and_port, parse_duration,
+};
 use super::password::{password, sentinel_password};
 use super::refused;
 
@@ -101,7 +103,7 @@ fn server(scheme: &str, place: &str, settings: &Settings) -> Result<RedisBuilder
     let example =
         || refused(format!("`{scheme}:` takes a server, as in `{scheme}://db.example:6379/0`"));
     let place = place.strip_prefix("//").ok_or_else(example)?;
-    let (authority, path) = place.split_once('/').unwrap_or((place, ""));
+    let (authority, path) = authority_and_path(scheme, place)?;
     let (user, hosts) = match authority.rsplit_once('@') {
         Some((user, hosts)) => (Some(user), hosts),
         None => (None, authority),
@@ -179,6 +181,7 @@ mod tests {
             ("redis://db/zero", "the number of a database"),
             ("redis://:hunter2@db", "no place for a password"),
             ("redis://app:hunter2@db", "no place for a password"),
+            ("redis://app:4242/hunter2@db", "is written as `%2F`"),
             ("redis://db?password=hunter2", "no place for a password"),
             ("redis://db?fresh=no", "option `fresh` wants `yes`"),
             ("redis://db?evictable=yes", "option `evictable` wants `allow`"),

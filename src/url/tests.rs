@@ -156,6 +156,7 @@ fn a_secret_in_a_url_is_refused_with_where_to_put_it_and_not_repeated() {
     for url in [
         "locks://me:hunter2@127.0.0.1:7420",
         "locks://hunter2@localhost",
+        "locks://me:4242/hunter2@localhost",
         "locks://127.0.0.1:7420?secret=hunter2",
         "locks://127.0.0.1:7420?password=hunter2",
         "locks://127.0.0.1:7420?connect=hunter2&secret_file=/dev/null",

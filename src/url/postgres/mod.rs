@@ -9,7 +9,9 @@ use locks_core::{Backend, LockError};
 use locks_engines::postgres::{Durability, Postgres, PostgresBuilder, Tls};
 
 use self::passfile::Wanted;
-use super::options::{NO_PASSWORDS, Settings, bare, decode, host_and_port, parse_duration};
+use super::options::{
+    NO_PASSWORDS, Settings, authority_and_path, bare, decode, host_and_port, parse_duration,
+};
 use super::password::{of_environment, password};
 use super::refused;
 
@@ -119,7 +121,7 @@ struct Server {
 impl Server {
     fn parse(place: &str, settings: &Settings) -> Result<Self, LockError> {
         let place = place.strip_prefix("//").ok_or_else(|| refused(EXAMPLE.into()))?;
-        let (authority, path) = place.split_once('/').unwrap_or((place, ""));
+        let (authority, path) = authority_and_path("postgres", place)?;
         let (user, hosts) = match authority.rsplit_once('@') {
             Some((user, hosts)) => (user, hosts),
             None => ("", authority),
@@ -211,6 +213,7 @@ mod tests {
             ("postgres://a:1,b:2/shop?sslmode=require", "postgres://a:1,b:2/shop"),
             ("postgres://[::1]:7000/x?lease=30s&schema=mine&label=x", "postgres://[::1]:7000/x"),
             ("postgres://%2Fvar%2Frun/x?durable", "postgres://%2Fvar%2Frun/x"),
+            ("postgres://db/a%40b?sslmode=require", "postgres://db:5432/a@b"),
             ("postgres:///x?host=/var/run&poll&fresh=yes", "postgres://%2Fvar%2Frun/x"),
             ("postgres://127.0.0.1/x?listen=db:5432&connect=1s", "postgres://127.0.0.1:5432/x"),
             ("postgres://127.0.0.1/x?listen=a,[::1]:5,c", "postgres://127.0.0.1:5432/x"),
@@ -257,6 +260,9 @@ mod tests {
             ("postgres://127.0.0.1/x?password=hunter2", "no place for a password"),
             ("postgres://app:hunter2@127.0.0.1/x", "no place for a password"),
             ("postgres://:hunter2@127.0.0.1/x", "no place for a password"),
+            ("postgres://app:4242/hunter2@db/x", "is written as `%2F`"),
+            ("postgres://app:4242/a/hunter2@db", "is written as `%2F`"),
+            ("postgres://app:4242/hunter2@db/x?host=other", "is written as `%2F`"),
             ("postgres://app:a?hunter2@db/x", "is written as `%3F`"),
             ("postgres://app:a?hunter2=b@db/x", "is written as `%3F`"),
         ] {
