@@ -395,6 +395,15 @@ impl PostgresBuilder {
     }
 }
 
+/// Returns the name of the user that this process runs as: whom a client connects as unless told otherwise.
+///
+/// # Errors
+/// If the user has no name.
+#[doc(hidden)]
+pub fn own_user() -> std::io::Result<String> {
+    Ok(whoami::username()?)
+}
+
 /// A host and its port as a URL has them.
 fn shown((host, port): &(String, u16)) -> String {
     match host {

@@ -2,9 +2,6 @@
 
 mod passfile;
 
-use std::env;
-use std::fs;
-
 use locks_core::{Backend, LockError};
 use locks_engines::postgres::{Durability, Postgres, PostgresBuilder, Tls};
 
@@ -151,11 +148,8 @@ impl Server {
     /// From a file, or the environment.
     fn find_password(&self, settings: &Settings) -> Result<Option<String>, LockError> {
         if let Some(path) = settings.get("passfile") {
-            let text = fs::read_to_string(path).map_err(|error| {
-                refused(format!("option `passfile`: `{path}` cannot be read: {error}"))
-                    .with_source(error)
-            })?;
-            return self.find_in(&text).map(Some).ok_or_else(|| {
+            let text = passfile::read(path)?;
+            return self.find_in(&text)?.map(Some).ok_or_else(|| {
                 let why = "has no line `host:port:database:user:password` for this server";
                 refused(format!("option `passfile`: `{path}` {why}"))
             });
@@ -168,13 +162,20 @@ impl Server {
         password(settings)
     }
 
-    fn find_in(&self, text: &str) -> Option<String> {
-        let own = env::var("USER").unwrap_or_default();
-        let user = self.user.as_deref().unwrap_or(&own);
-        let database = self.database.as_deref().unwrap_or(user);
-        self.hosts.iter().find_map(|(host, port)| {
-            passfile::find(text, &Wanted { host, port: *port, database, user })
-        })
+    fn find_in(&self, text: &str) -> Result<Option<String>, LockError> {
+        let user = match &self.user {
+            Some(user) => user.clone(),
+            // As the client does, and `psql`: what the environment says may be missing, or another.
+            None => locks_engines::postgres::own_user().map_err(|error| {
+                let why = "this process's own user has no name: name one in the URL, as in \
+                           `postgres://app@db/billing`";
+                refused(format!("option `passfile`: {why}")).with_source(error)
+            })?,
+        };
+        let database = self.database.as_deref().unwrap_or(&user);
+        Ok(self.hosts.iter().find_map(|(host, port)| {
+            passfile::find(text, &Wanted { host, port: *port, database, user: &user })
+        }))
     }
 }
 
@@ -220,6 +221,62 @@ mod tests {
         ] {
             assert_eq!(opened(url).as_deref(), Ok(name), "{url}");
         }
+    }
+
+    /// A file of passwords with this text, which so many may read.
+    #[cfg(unix)]
+    fn passfile(name: &str, mode: u32, text: &str) -> std::path::PathBuf {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let path = std::env::temp_dir().join(format!("locks-{name}-{}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_of_passwords_that_others_may_read_is_refused() {
+        for (mode, is_private) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false)] {
+            let path = passfile("open", mode, "*:*:*:app:hunter2");
+            let opened = opened(&format!("postgres://app@127.0.0.1/x?passfile={}", path.display()));
+            std::fs::remove_file(path).unwrap();
+            match opened {
+                Ok(_) => assert!(is_private, "{mode:o}"),
+                Err(text) => {
+                    assert!(!is_private && text.contains("`chmod 600`"), "{mode:o}: {text}");
+                    assert!(!text.contains("hunter2"), "{text}");
+                }
+            }
+        }
+    }
+
+    /// Whatever the environment calls it, or if it does not.
+    #[cfg(unix)]
+    #[test]
+    fn without_a_user_a_password_of_the_process_s_own_is_found() {
+        const CHILD: &str = "LOCKS_TEST_PASSFILE";
+        if let Ok(path) = std::env::var(CHILD) {
+            let url = format!("postgres://127.0.0.1/?passfile={path}");
+            assert_eq!(opened(&url).as_deref(), Ok("postgres://127.0.0.1:5432/"));
+            return;
+        }
+        let named = std::process::Command::new("id").arg("-un").output().expect("`id` runs");
+        let user = String::from_utf8(named.stdout).expect("a name");
+        let user = user.trim();
+        let path = passfile("own", 0o600, &format!("*:*:{user}:{user}:hunter2\n"));
+        let name = "url::postgres::tests::without_a_user_a_password_of_the_process_s_own_is_found";
+        for called in [Some("somebody-else"), Some(""), None] {
+            let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+            child.args(["--exact", name]).env(CHILD, &path).env_remove("USER");
+            if let Some(called) = called {
+                child.env("USER", called);
+            }
+            let output = child.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && said.contains("1 passed"), "{called:?}: {said}");
+        }
+        std::fs::remove_file(path).unwrap();
     }
 
     #[test]
