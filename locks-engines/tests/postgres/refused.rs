@@ -195,6 +195,11 @@ fn functions_of_another_text_have_other_names_and_stay_side_by_side() {
     // All but `take`, which stays its owner's.
     assert_eq!(after, before * 2 - 1);
     assert_eq!(server.sql("SELECT locks.take('k')"), "t");
+    let present = format!("SELECT prosrc LIKE '%{mark}%' FROM pg_proc WHERE proname = 'take'");
+    assert_eq!(server.sql(&present), "f");
+    server.sql(&text);
+    assert_eq!(server.sql(&present), "t", "its owner has made it anew");
+    assert_eq!(server.sql("SELECT locks.take('k')"), "t");
     // One that may not hears what to have run.
     server.sql("CREATE ROLE guest LOGIN; GRANT app TO guest; REVOKE CREATE ON SCHEMA locks FROM app; DROP OWNED BY app; CREATE ROLE next LOGIN; GRANT USAGE ON SCHEMA locks TO next");
     let error = refusal(server.builder().user("next"));

@@ -12,6 +12,12 @@ PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 PERFORM pg_advisory_xact_lock(hashtextextended('locks schema "{schema}"', 0));
 -- Looked up in the tables: what the session remembers may be from before the lock.
 IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = '{name}') THEN CREATE SCHEMA {schema}; END IF;
+-- It has no mark in its name. Another role's stays as it is, until that role runs this.
+IF NOT EXISTS (SELECT FROM pg_proc WHERE proname = 'take' AND pronamespace =
+    (SELECT oid FROM pg_namespace WHERE nspname = '{name}')
+    AND (prosrc LIKE '%{v}%' OR NOT pg_has_role(proowner, 'USAGE'))) THEN
+TAKE
+END IF;
 IF EXISTS (SELECT FROM pg_proc WHERE proname = 'list_{v}' AND pronamespace =
     (SELECT oid FROM pg_namespace WHERE nspname = '{name}')) THEN
   PERFORM set_config('search_path', path, true);
@@ -175,12 +181,6 @@ CLAIM
 END_
 
 RENEW
-
--- Another role's, from an earlier version, stays as it is: it does the same.
-IF NOT EXISTS (SELECT FROM pg_proc WHERE proname = 'take' AND NOT pg_has_role(proowner, 'USAGE') AND pronamespace =
-    (SELECT oid FROM pg_namespace WHERE nspname = '{name}')) THEN
-TAKE
-END IF;
 
 CREATE OR REPLACE FUNCTION {schema}.list_{v}(p_key text, p_prefix text)
 RETURNS TABLE (key text, kind text, id text, token bigint, mode bigint, age bigint, ends_in bigint, note text)
