@@ -213,8 +213,8 @@ impl RedisBuilder {
         self
     }
 
-    /// Accepts a server that evicts keys when its memory is full (`maxmemory-policy allkeys-*`), and
-    /// with them locks that are held.
+    /// Accepts a server that evicts keys when its memory is full (`maxmemory-policy allkeys-*` or
+    /// `volatile-*`), and with them locks that are held.
     pub fn evictable(mut self, evictable: bool) -> Self {
         self.evictable = evictable;
         self

@@ -40,7 +40,7 @@ pub(super) struct Server {
     pub(super) place: Place,
     pub(super) dialer: Dialer,
     pub(super) layout: Layout,
-    /// Whether it may be one that evicts any key.
+    /// Whether it may be one that evicts keys.
     pub(super) evictable: bool,
     /// The node of a cluster that was said to have the keys of the namespace. Each process has heard for itself: a
     /// forked child may find its parent's mutex locked.
@@ -317,12 +317,13 @@ impl Server {
         if info.loading {
             return Err(LockError::unavailable(name, format!("{at} is loading its data")));
         }
-        if info.policy.starts_with("allkeys") && !self.evictable {
+        // Locks have a time to live, so `volatile-*` evicts them as well, and sooner than other keys.
+        if !matches!(info.policy, "" | "noeviction") && !self.evictable {
             return Err(refused(
                 name,
                 format!(
-                    "`{name}` evicts any key when its memory is full (`maxmemory-policy {}`), also that \
-                     of a held lock: set `noeviction`, or accept it by `?evictable=allow`",
+                    "`{name}` evicts keys when its memory is full (`maxmemory-policy {}`), also those of \
+                     held locks: set `noeviction`, or accept it by `?evictable=allow`",
                     info.policy
                 ),
             ));

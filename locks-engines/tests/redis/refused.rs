@@ -14,15 +14,21 @@ fn refusal(backend: &Backend) -> LockError {
     backend.named("k").wait(Duration::from_secs(5)).acquire().unwrap_err()
 }
 
+/// The hashes of locks have a time to live, so policies that evict only such keys evict them first.
 #[test]
-fn a_server_that_evicts_any_key_is_refused_unless_that_is_accepted() {
-    let server = Server::start_with(&["--maxmemory-policy", "allkeys-lru"]);
-    let error = refusal(&client(&server));
-    assert_eq!(error.kind(), ErrorKind::NotConfigured);
-    let text = error.to_string();
-    assert!(text.contains("allkeys-lru") && text.contains("?evictable=allow"), "{text}");
-    let accepted = server.builder().evictable(true).build().unwrap().into_backend();
-    drop(accepted.named("k").acquire().unwrap());
+fn a_server_that_evicts_keys_is_refused_unless_that_is_accepted() {
+    let server = Server::start();
+    for policy in ["allkeys-lru", "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"]
+    {
+        server.command(&["CONFIG", "SET", "maxmemory-policy", policy]);
+        let error = refusal(&client(&server));
+        assert_eq!(error.kind(), ErrorKind::NotConfigured, "{policy}: {error}");
+        let text = error.to_string();
+        assert!(text.contains(policy) && text.contains("?evictable=allow"), "{text}");
+        assert!(text.contains("`noeviction`"), "{text}");
+        let accepted = server.builder().evictable(true).build().unwrap().into_backend();
+        drop(accepted.named("k").acquire().unwrap());
+    }
 }
 
 #[test]
