@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use locks_core::{LeaseEnd, LeaseEnding, LockError};
+use locks_core::{ErrorKind, LeaseEnd, LeaseEnding, LockError};
 use tonic::Status;
 
 use super::claim::EVICTED;
 use super::client::Acquisition;
 use super::clock::Instant;
 use super::cluster::{Cluster, Connection, failed};
-use super::fault::is_lease_gone;
+use super::fault::{is_full, is_lease_gone};
 use super::layout::Kind;
 use super::standing::Standing;
 use super::txn;
@@ -28,7 +28,18 @@ pub(super) async fn end(
         Some(own) => own_end(link, &connected, ending, own).await,
         None => others_end(link, &connected, ending).await,
     };
-    ended.map_err(|status| failed(link, &connected, &status))
+    ended.map_err(|status| match reserves(ending) && is_full(&status) {
+        // The adapter repeats it for as long as the lease runs, and the hold keeps the key until then; without
+        // room nobody else could be granted it anyway.
+        true => LockError::new(ErrorKind::LimitExceeded, "").with_backend(&link.name).with_message(
+            format!(
+                "the key cannot stay reserved: the database of `{}` is full; it will, if there is room \
+                 again before the lease is over",
+                link.name
+            ),
+        ),
+        false => failed(link, &connected, &status),
+    })
 }
 
 fn reserves(ending: &LeaseEnding) -> bool {
@@ -141,8 +152,11 @@ async fn others_end(
     let without = request.clone();
     request.success.extend(notices);
     match connected.rpc.txn(&request).await {
-        // Its lease has just run out: there is nobody to tell.
-        Err(status) if is_lease_gone(&status) => connected.rpc.txn(&without).await?,
+        // Its lease has just run out: there is nobody to tell. Or there is no room to tell it: its client finds
+        // out when it renews.
+        Err(status) if is_lease_gone(&status) || is_full(&status) => {
+            connected.rpc.txn(&without).await?
+        }
         answer => answer?,
     };
     Ok(ended)

@@ -57,7 +57,7 @@ impl Fault {
                 ),
             );
         }
-        if text.contains("database space exceeded") {
+        if is_full(status) {
             return refused(
                 ErrorKind::LimitExceeded,
                 format!(
@@ -86,6 +86,11 @@ impl Fault {
 /// Whether the call named a lease that is not there any more.
 pub(super) fn is_lease_gone(status: &Status) -> bool {
     status.code() == Code::NotFound && status.message().contains("lease not found")
+}
+
+/// Whether there is no room to write anything. What only removes, and keeps leases alive, needs none.
+pub(super) fn is_full(status: &Status) -> bool {
+    status.message().contains("database space exceeded")
 }
 
 /// Whether the lease to be made is there already.

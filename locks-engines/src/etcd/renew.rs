@@ -10,9 +10,10 @@ use tonic::Status;
 
 use super::claim::{EVICTED, HELD_TOO_LONG, STOLEN};
 use super::client::{Acquisition, Granted, Lease};
-use super::clock::Clock;
+use super::clock::{Clock, Instant};
 use super::cluster::{Cluster, Connection, failed};
 use super::layout::{Kind, Layout};
+use super::record::Record;
 use super::standing::Standing;
 use super::txn;
 use super::wire::{Operation, RangeRequest, TxnRequest};
@@ -32,6 +33,9 @@ struct Renewing<'a> {
 }
 
 /// Renews holds; answers in the same order.
+///
+/// # Errors
+/// That of a refresh, if nothing else was asked for; else those of the calls.
 pub(super) async fn renew(
     link: &Arc<Link<Cluster>>,
     renewals: &[LeaseRenewal],
@@ -59,7 +63,7 @@ pub(super) async fn renew(
     let term = look(link, &connected, &mut all).await.map_err(fail)?;
     Clock::tend(&client.clock, &connected.rpc, term);
     let mut answers = Vec::with_capacity(all.len());
-    let mut stamped = 0;
+    let (mut stamps, mut unrefreshed) = (STAMPED, None);
     for (renewing, lease) in all.into_iter().zip(leases) {
         let Renewing { asked, own, stands } = renewing;
         let (Some(mut own), Some(lease)) = (own, lease) else {
@@ -87,18 +91,28 @@ pub(super) async fn renew(
         let timed = client.clock.now().filter(|now| now.term == term);
         let is_of_earlier_term = timed.is_some_and(|now| own.record.term != now.term);
         if asked.refresh {
-            if !refresh(link, &connected, asked, &mut own).await.map_err(fail)? {
-                answers.push(Renewed::Gone(LostCause::Forgotten));
-                continue;
+            match refresh(link, &connected, asked, &mut own).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    answers.push(Renewed::Gone(LostCause::Forgotten));
+                    continue;
+                }
+                // It costs the others nothing.
+                Err(status) => {
+                    unrefreshed = Some(fail(status));
+                    answers.push(Renewed::Unknown);
+                    continue;
+                }
             }
-        } else if is_of_earlier_term && stamped < STAMPED && !own.is_foreign {
-            stamped += 1;
-            if let Some(granted) = own.granted {
-                let now = BootClock.now();
-                let (held, refreshed) = (now.since(granted.at), now.since(granted.refreshed));
-                own.record.stamp_both(timed, held, refreshed);
-                let request = stamp(&link.target.layout, asked.id, &asked.keys, &own);
-                connected.rpc.txn(&request).await.map_err(fail)?;
+        } else if is_of_earlier_term && stamps > 0 && !own.is_foreign {
+            stamps -= 1;
+            match restamp(link, &connected, asked, &own, timed).await {
+                Ok(record) => own.record = record,
+                // The lease was kept alive, and nothing but ages needs the stamp: the next batch tries again.
+                Err(status) => {
+                    stamps = 0;
+                    drop(fail(status));
+                }
             }
         }
         client.change(asked.id, |known| {
@@ -106,7 +120,9 @@ pub(super) async fn renew(
         });
         answers.push(Renewed::Kept);
     }
-    Ok(answers)
+    let unrefreshed =
+        unrefreshed.filter(|_| answers.iter().all(|answer| *answer == Renewed::Unknown));
+    unrefreshed.map_or(Ok(answers), Err)
 }
 
 /// Whether the holds stand, of all of their keys; to the election that the answers are of.
@@ -203,6 +219,25 @@ fn gone(link: &Link<Cluster>, connected: &Connected<Connection>, asked: &LeaseRe
         own.is_tainted = true;
         client.settle(&connected.rpc, own, true);
     }
+}
+
+/// Writes a hold's times down on the clock of another election; to its record as it is then.
+async fn restamp(
+    link: &Link<Cluster>,
+    connected: &Connected<Connection>,
+    asked: &LeaseRenewal,
+    own: &Acquisition,
+    clock: Option<Instant>,
+) -> Result<Record, Status> {
+    let mut own = own.clone();
+    if let Some(granted) = own.granted {
+        let now = BootClock.now();
+        let (held, refreshed) = (now.since(granted.at), now.since(granted.refreshed));
+        own.record.stamp_both(clock, held, refreshed);
+        let request = stamp(&link.target.layout, asked.id, &asked.keys, &own);
+        connected.rpc.txn(&request).await?;
+    }
+    Ok(own.record)
 }
 
 /// Lets the hold's age begin again. Returns `false` if the hold is gone.

@@ -1,7 +1,7 @@
 //! Users, TLS, and what a cluster refuses.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use locks_core::{Backend, ErrorKind, LockError};
 use locks_engines::etcd::{Etcd, EtcdBuilder};
@@ -175,12 +175,7 @@ fn row_38_a_full_database_grants_nothing_and_holders_keep_and_release() {
     let server = Server::start_with(&["--quota-backend-bytes", "200000"]);
     let ours = client(server.builder().lease(Duration::from_secs(3)));
     let guard = ours.named("held").acquire().unwrap();
-    let filler = "x".repeat(50_000);
-    for number in 0..20 {
-        if server.try_command(&["put", &number.to_string(), &filler]).is_err() {
-            break;
-        }
-    }
+    fill(&server);
     let error = refusal(&ours);
     assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
     assert!(error.to_string().contains("alarm disarm"), "{error}");
@@ -188,6 +183,68 @@ fn row_38_a_full_database_grants_nothing_and_holders_keep_and_release() {
     std::thread::sleep(Duration::from_secs(5));
     guard.check().unwrap();
     guard.release().unwrap();
+}
+
+/// Writes until there is no room left.
+fn fill(server: &Server) {
+    let filler = "x".repeat(50_000);
+    for number in 0..20 {
+        if server.try_command(&["put", &format!("filler{number}"), &filler]).is_err() {
+            break;
+        }
+    }
+    until(|| server.command(&["alarm", "list"]).contains("NOSPACE"));
+}
+
+/// After an election all that is held is stamped anew, for which there is no room.
+#[test]
+fn row_38_an_election_while_the_database_is_full_costs_holders_nothing() {
+    // Longer than it takes to start a member again, on a busy machine too.
+    const LEASE: Duration = Duration::from_secs(15);
+    let mut server = Server::start_with(&["--quota-backend-bytes", "200000"]);
+    let at = |server: &Server| client(server.builder().lease(LEASE));
+    let (ours, theirs) = (at(&server), at(&server));
+    let guards = ["a", "b"].map(|key| ours.named(key).acquire().unwrap());
+    fill(&server);
+    server.process.kill();
+    server.start_again();
+    // It calls itself unhealthy for as long as it is full.
+    until(|| server.try_command(&["endpoint", "status"]).is_ok());
+    assert!(server.command(&["alarm", "list"]).contains("NOSPACE"), "it is full still");
+    let started = Instant::now();
+    // A lease after the last renewal before it.
+    while started.elapsed() < LEASE + LEASE / 10 {
+        guards.iter().for_each(|guard| guard.check().unwrap());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let [evicted, released] = guards;
+    assert!(theirs.evict("a", evicted.token()).block().unwrap(), "it was there to be evicted");
+    until(|| evicted.is_lost());
+    released.check().unwrap();
+    released.release().unwrap();
+}
+
+#[test]
+fn row_38_what_is_to_stay_reserved_stays_so_once_there_is_room() {
+    let server = Server::start_with(&["--quota-backend-bytes", "200000"]);
+    let ours = client(server.builder().lease(WAIT * 3));
+    let guard = ours.named("k").once_per(WAIT * 30).acquire().unwrap();
+    fill(&server);
+    guard.mark_done();
+    let error = guard.release().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::LimitExceeded, "{error}");
+    assert!(error.to_string().contains("stay reserved"), "{error}");
+    // It is kept from others until the release has got through.
+    assert_eq!(ours.list().unwrap().len(), 1);
+    server.command(&["del", "filler", "--prefix"]);
+    let revision = server.command(&["get", "none", "-w", "json"]);
+    let revision = revision.split("\"revision\":").nth(1).unwrap();
+    let revision = revision.split(|letter: char| !letter.is_ascii_digit()).next().unwrap();
+    server.command(&["compact", revision]);
+    server.command(&["defrag"]);
+    server.command(&["alarm", "disarm"]);
+    until(|| ours.list().unwrap().iter().all(|lock| lock.holders.is_empty()));
+    assert!(ours.named("k").wait(false).acquire().unwrap_err().is_contended());
 }
 
 #[test]
