@@ -1,5 +1,6 @@
 //! Redis servers as what a client connects to.
 
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -30,6 +31,8 @@ pub(super) struct Connection {
     pub(super) scripts: Arc<Scripts>,
     /// For how long an isolated server goes on to take writes.
     pub(super) lag: Duration,
+    /// For how long at least a server that was promoted can be seen to have been.
+    pub(super) memory: Duration,
     pub(super) is_cluster: bool,
     /// The node that keys are being moved to.
     pub(super) aside: Arc<tokio::sync::Mutex<Option<Connection>>>,
@@ -239,7 +242,7 @@ impl Server {
         mut commands: MultiplexedConnection,
         info: &Info<'_>,
     ) -> Result<Connection, LockError> {
-        let lag = lag(&mut commands).await;
+        let Settings { lag, memory } = Settings::of(&mut commands).await;
         let scripts = Arc::new(Scripts::new(info.run, info.replication));
         let mut load = redis::pipe();
         for script in scripts.for_any_server() {
@@ -248,7 +251,8 @@ impl Server {
         let loaded = load.exec_async(&mut commands).await;
         loaded.map_err(|error| self.dialer.unspoken(name, at, error))?;
         let is_cluster = info.mode == "cluster";
-        Ok(Connection { at: at.clone(), commands, scripts, lag, is_cluster, aside: Arc::default() })
+        let (at, aside) = (at.clone(), Arc::default());
+        Ok(Connection { at, commands, scripts, lag, memory, is_cluster, aside })
     }
 
     /// The connection to the node that keys of the namespace are being moved to, for those that are there by
@@ -337,25 +341,49 @@ pub(super) fn redirected(error: &redis::RedisError, from: &Address) -> Option<Ad
     error.redirect_node().and_then(|(to, _)| Address::parse(to, from))
 }
 
-/// For how long a server that is cut off goes on to take writes; zero where it does so for ever, or does not
-/// say.
-async fn lag(connection: &mut MultiplexedConnection) -> Duration {
-    let mut ask = redis::cmd("CONFIG");
-    ask.arg("GET").arg("min-replicas-*").arg("cluster-node-timeout").arg("cluster-enabled");
-    let Ok(settings) =
-        ask.query_async::<std::collections::HashMap<String, String>>(connection).await
-    else {
-        return Duration::ZERO;
-    };
-    let of = |name| settings.get(name).and_then(|value| value.parse().ok()).unwrap_or(0);
-    let replicas = match of("min-replicas-to-write") {
-        0 => Duration::ZERO,
-        _ => Duration::from_secs(of("min-replicas-max-lag")),
-    };
-    // In a cluster it is what a node without the others goes by.
-    match settings.get("cluster-enabled").map(String::as_str) {
-        Some("yes") => replicas.max(Duration::from_millis(of("cluster-node-timeout"))),
-        _ => replicas,
+/// What matters of a server's settings.
+struct Settings {
+    /// For how long it goes on to take writes when it is cut off; zero where it does so for ever.
+    lag: Duration,
+    /// For how long it has a second replication id after it was promoted.
+    memory: Duration,
+}
+
+impl Settings {
+    /// What is so unless somebody has set it otherwise.
+    const USUAL: Self = Self { lag: Duration::ZERO, memory: Duration::from_secs(3600) };
+
+    /// Asks for them; the usual ones where the server does not say.
+    async fn of(connection: &mut MultiplexedConnection) -> Self {
+        let mut ask = redis::cmd("CONFIG");
+        ask.arg("GET").arg("min-replicas-*").arg("cluster-node-timeout").arg("cluster-enabled");
+        ask.arg("repl-backlog-ttl");
+        match ask.query_async(connection).await {
+            Ok(settings) => Self::parse(&settings),
+            Err(_) => Self::USUAL,
+        }
+    }
+
+    fn parse(settings: &HashMap<String, String>) -> Self {
+        let of = |name| settings.get(name).and_then(|value| value.parse::<u64>().ok());
+        let replicas = match of("min-replicas-to-write").unwrap_or(0) {
+            0 => Duration::ZERO,
+            _ => Duration::from_secs(of("min-replicas-max-lag").unwrap_or(0)),
+        };
+        // In a cluster it is what a node without the others goes by.
+        let lag = match settings.get("cluster-enabled").map(String::as_str) {
+            Some("yes") => {
+                replicas.max(Duration::from_millis(of("cluster-node-timeout").unwrap_or(0)))
+            }
+            _ => replicas,
+        };
+        let memory = match of("repl-backlog-ttl") {
+            // For ever.
+            Some(0) => Duration::MAX,
+            Some(seconds) => Duration::from_secs(seconds),
+            None => Self::USUAL.memory,
+        };
+        Self { lag, memory }
     }
 }
 

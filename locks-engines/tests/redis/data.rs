@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use locks_core::{Backend, ErrorKind, LockError};
+use locks_core::{AcquisitionId, Backend, Claimed, ErrorKind, LeaseClaim, LeaseStore, LockError};
 
 use super::server::Server;
 use super::support::until;
@@ -15,6 +15,12 @@ fn client(server: &Server) -> Backend {
 
 fn take(backend: &Backend, wait: Duration) -> Result<locks_core::Guard, LockError> {
     backend.named("k").wait(wait).acquire()
+}
+
+/// Claims a key by a store, whose holds nobody renews.
+fn claim(store: &dyn LeaseStore, key: &str, lease: Duration) -> Claimed {
+    let claim = LeaseClaim::new(key, AcquisitionId::unique(), lease);
+    store.claim(&claim).block().expect("it answers")
 }
 
 /// A primary and a replica that has what the primary has.
@@ -92,6 +98,73 @@ fn row_48_a_primary_that_comes_back_by_way_of_a_replica_grants_nothing_twice() {
     assert!(back.elapsed() >= LEASE || lost.is_lost());
     assert!(next.token() > lost.token(), "{} after {}", next.token(), lost.token());
     drop(at_replica);
+}
+
+fn replication(server: &Server, name: &str) -> String {
+    let told = server.command(&["INFO", "replication"]);
+    let value = told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    value.expect("it tells").to_owned()
+}
+
+/// It calls the history of its data by another name when the first replica comes, and when the last one has been
+/// gone for a while; and yet it has everything.
+#[test]
+fn a_primary_that_begins_another_history_of_all_its_data_grants_at_once() {
+    // Longer than a lease, so that nothing can be left of what it might have lost before that.
+    let primary = Server::start_with(&["--repl-backlog-ttl", "3"]);
+    let ours = client(&primary);
+    let mut last = take(&ours, Duration::from_secs(60)).unwrap().token();
+    let id = replication(&primary, "master_replid");
+    let port = primary.port.to_string();
+    let replica = Server::start_with(&["--replicaof", "127.0.0.1", &port]);
+    until(|| replication(&primary, "connected_slaves") == "1");
+    let with_replica = replication(&primary, "master_replid");
+    assert_ne!(with_replica, id, "it begins another one");
+    let mut at_once = |what: &str| {
+        for backend in [client(&primary), ours.clone()] {
+            let guard = backend.named("free").wait(false).acquire();
+            let guard = guard.unwrap_or_else(|error| panic!("{what}: {error:?}"));
+            assert!(guard.token() > last, "{what}: {} after {last}", guard.token());
+            last = guard.token();
+            guard.release().unwrap();
+        }
+    };
+    at_once("the first replica has come");
+    drop(replica);
+    until(|| replication(&primary, "master_replid") != with_replica);
+    at_once("the last replica is gone");
+}
+
+/// The like of it, but for a demotion in between that is forgotten by then.
+#[test]
+fn row_48_a_primary_that_has_forgotten_its_demotion_grants_nothing_twice() {
+    const LEASE: Duration = Duration::from_secs(8);
+    let client = |server: &Server| server.builder().fresh(false).lease(LEASE);
+    let primary = Server::start_with(&["--repl-backlog-ttl", "1"]);
+    let port = primary.port.to_string();
+    let replica = Server::start_with(&["--replicaof", "127.0.0.1", &port]);
+    until(|| replica.command(&["INFO", "replication"]).contains("master_link_status:up"));
+    let ours = client(&primary).build().unwrap().into_backend();
+    drop(take(&ours, Duration::from_secs(60)).unwrap());
+    assert!(primary.command(&["WAIT", "1", "20000"]).starts_with(":1"));
+    cut_off(&replica);
+
+    // Nobody renews it, and so nobody hears that it is lost.
+    let store = client(&primary).into_store().unwrap();
+    let claimed = Instant::now();
+    let Claimed::Granted(lost) = claim(&*store, "k", LEASE) else { panic!("it is free") };
+
+    replica.command(&["REPLICAOF", "NO", "ONE"]);
+    primary.command(&["REPLICAOF", "127.0.0.1", &replica.port.to_string()]);
+    until(|| primary.command(&["INFO", "replication"]).contains("master_link_status:up"));
+    primary.command(&["REPLICAOF", "NO", "ONE"]);
+    assert!(!replication(&primary, "master_replid2").starts_with("000"));
+    until(|| replication(&primary, "master_replid2").starts_with("000"));
+
+    let next = take(&client(&primary).build().unwrap().into_backend(), Duration::from_secs(60));
+    let next = next.unwrap();
+    assert!(claimed.elapsed() >= LEASE, "the lost grant may still have been held");
+    assert!(next.token() > lost, "{} after {lost}", next.token());
 }
 
 #[test]

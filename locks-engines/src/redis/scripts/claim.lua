@@ -5,9 +5,9 @@ local lease, steal = tonumber(ARGV[5]), tonumber(ARGV[6])
 local least, most = tonumber(ARGV[7]), tonumber(ARGV[8])
 local waited, keep = tonumber(ARGV[9]), tonumber(ARGV[10])
 local longest, skip, lag = tonumber(ARGV[11]), ARGV[12], tonumber(ARGV[13])
-local grace = tonumber(ARGV[14])
+local grace, memory = tonumber(ARGV[14]), tonumber(ARGV[15])
 
-if ARGV[15] == 'check' then
+if ARGV[16] == 'check' then
   local info = call('INFO', 'server') .. call('INFO', 'replication')
   if match(info, 'run_id:(%x+)') .. match(info, 'master_replid:(%x+)') ~= SERVER then return { 5 } end
 end
@@ -19,6 +19,9 @@ if meta[4] and tonumber(meta[4]) ~= longest then return { 4, meta[4] } end
 -- The text of this script names the server that it was sent to, so another one does not know it. One
 -- that was demoted and promoted again has another replication id, which is asked for ten times a second
 -- at most: to lose data it has to load those of its successor in between, which takes longer.
+-- The same process begins another history of all that it has when its first replica comes, and when the
+-- last has been gone for a while. After a promotion it tells of the history before that by a second id,
+-- but not for ever. So without one, what it may have lost it lost before that time.
 local function closed_for()
   local seen = now - tonumber(meta[2] or 0)
   if meta[1] ~= SERVER or seen < 0 or seen >= 100000 then
@@ -27,9 +30,14 @@ local function closed_for()
     if meta[1] == server then
       call('HSET', META, 'seen', int(now))
     else
+      local closed = now + longest + lag
+      if not meta[1] and skip == '1' then
+        closed = now
+      elseif meta[1] and meta[1]:sub(1, #RUN) == RUN and match(info, 'master_replid2:0+%s') then
+        closed = seen >= 0 and seen < memory and 0 or closed - memory
+      end
+      closed = math.max(tonumber(meta[3] or 0), closed)
       -- What the greatest token was may be lost as well; the clock is above it.
-      local closed = math.max(tonumber(meta[3] or 0), now + longest + lag)
-      if not meta[1] and skip == '1' then closed = now end
       local token = math.max(tonumber(call('HGET', META, 'token') or 0) + 1000000, now)
       meta[3] = int(closed)
       call('HSET', META, 'server', server, 'seen', int(now), 'fresh', meta[3],
