@@ -208,3 +208,70 @@ fn scripts_that_are_flushed_are_sent_again() {
     server.command(&["SCRIPT", "FLUSH"]);
     drop(take(&ours, Duration::from_secs(10)).unwrap());
 }
+
+/// The server's time in microseconds.
+fn time(server: &Server) -> u64 {
+    let told = server.command(&["TIME"]);
+    let numbers: Vec<u64> = told.lines().filter_map(|line| line.parse().ok()).collect();
+    numbers[0] * 1_000_000 + numbers[1]
+}
+
+/// How far a clock was ahead before it was put right.
+const AHEAD: u64 = 3_600_000_000;
+
+#[test]
+fn row_5_a_clock_that_was_ahead_closes_a_namespace_for_a_lease_at_most() {
+    let server = Server::start();
+    let before = take(&client(&server), Duration::from_secs(60)).unwrap().token();
+    let fresh = (time(&server) + AHEAD).to_string();
+    server.command(&["HSET", "{locks}:m", "fresh", &fresh]);
+    let error = client(&server).named("k").wait(false).acquire().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(take(&client(&server), Duration::from_secs(60)).unwrap().token() > before);
+    // And what another primary has inherited of it.
+    let fresh = (time(&server) + AHEAD).to_string();
+    server.command(&["HSET", "{locks}:m", "fresh", &fresh, "server", "another"]);
+    assert!(take(&client(&server), Duration::from_secs(60)).unwrap().token() > before);
+}
+
+#[test]
+fn row_5_a_clock_that_was_ahead_keeps_no_dead_hold_for_longer_than_a_lease() {
+    let server = Server::start();
+    let ours = client(&server);
+    drop(take(&ours, Duration::from_secs(60)).unwrap());
+    let store = server.builder().fresh(false).lease(LEASE).into_store().unwrap();
+    // One that was granted while the clock was ahead, and one that was renewed then.
+    for is_granted_then in [true, false] {
+        let sent = Instant::now();
+        let Claimed::Granted(dead) = claim(&*store, "k", LEASE) else { panic!("it is free") };
+        let told = server.command(&["HGETALL", "{locks}:l:k"]);
+        let lines: Vec<&str> = told.lines().collect();
+        let (field, mut hold) = (lines[2], lines[4].splitn(5, ' ').map(str::to_owned));
+        let mut parts: Vec<String> = hold.by_ref().collect();
+        for part in if is_granted_then { 2..4 } else { 3..4 } {
+            parts[part] = (parts[part].parse::<u64>().unwrap() + AHEAD).to_string();
+        }
+        server.command(&["HSET", "{locks}:l:k", field, &parts.join(" ")]);
+        assert!(ours.named("k").wait(false).acquire().unwrap_err().is_contended());
+        let next = take(&ours, Duration::from_secs(60)).unwrap();
+        assert!(sent.elapsed() >= LEASE && next.token() > dead);
+    }
+}
+
+#[test]
+fn row_5_a_clock_that_was_ahead_keeps_no_dead_place_at_the_head_of_the_queue() {
+    let server = Server::start();
+    let ours = client(&server);
+    drop(take(&ours, Duration::from_secs(60)).unwrap());
+    let now = time(&server);
+    let (since, then) = (now - 60_000_000, now + AHEAD);
+    // One that was called, and one whose client was to claim at once.
+    let id = AcquisitionId::unique();
+    for (field, place) in [
+        (format!("w{id}"), format!("{since} 0 {then} {then} 0 ab ")),
+        ("nab".to_owned(), format!("{since} {then}")),
+    ] {
+        server.command(&["HSET", "{locks}:l:k", &field, &place]);
+        drop(take(&ours, Duration::from_secs(60)).unwrap());
+    }
+}

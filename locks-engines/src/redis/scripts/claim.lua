@@ -12,7 +12,7 @@ if ARGV[16] == 'check' then
   if match(info, 'run_id:(%x+)') .. match(info, 'master_replid:(%x+)') ~= SERVER then return { 5 } end
 end
 
-local meta = call('HMGET', META, 'server', 'seen', 'fresh', 'longest')
+local meta = call('HMGET', META, 'server', 'seen', 'fresh', 'longest', 'span')
 if meta[4] and tonumber(meta[4]) ~= longest then return { 4, meta[4] } end
 
 -- How long nothing may be granted, because this server may not have everything that was promised.
@@ -23,7 +23,13 @@ if meta[4] and tonumber(meta[4]) ~= longest then return { 4, meta[4] } end
 -- last has been gone for a while. After a promotion it tells of the history before that by a second id,
 -- but not for ever. So without one, what it may have lost it lost before that time.
 local function closed_for()
-  local seen = now - tonumber(meta[2] or 0)
+  local seen, fresh = now - tonumber(meta[2] or 0), tonumber(meta[3] or 0)
+  -- It was never closed for longer than this: a clock that was ahead has been put right.
+  local span = math.max(longest + lag, tonumber(meta[5] or 0))
+  if fresh > now + span then
+    fresh = now + span
+    call('HSET', META, 'fresh', int(fresh))
+  end
   if meta[1] ~= SERVER or seen < 0 or seen >= 100000 then
     local info = call('INFO', 'replication')
     local server = RUN .. match(info, 'master_replid:(%x+)')
@@ -36,17 +42,41 @@ local function closed_for()
       elseif meta[1] and meta[1]:sub(1, #RUN) == RUN and match(info, 'master_replid2:0+%s') then
         closed = seen >= 0 and seen < memory and 0 or closed - memory
       end
-      closed = math.max(tonumber(meta[3] or 0), closed)
+      fresh = math.max(fresh, closed)
       -- What the greatest token was may be lost as well; the clock is above it.
       local token = math.max(tonumber(call('HGET', META, 'token') or 0) + 1000000, now)
-      meta[3] = int(closed)
-      call('HSET', META, 'server', server, 'seen', int(now), 'fresh', meta[3],
+      call('HSET', META, 'server', server, 'seen', int(now), 'fresh', int(fresh), 'span', int(span),
         'token', int(token), 'longest', int(longest))
       meta[1] = server
     end
     meta[2] = int(now)
   end
-  return tonumber(meta[3]) - now
+  meta[3] = int(fresh)
+  return fresh - now
+end
+
+-- Puts right what a clock has written that was ahead: nothing began or was called later than now, no lease
+-- is longer than the longest. So far it was ahead at least, and what is left of bounds is never cut short.
+local function put_right(key, holds, queue)
+  for _, hold in ipairs(holds) do
+    local ahead = math.max(hold.since - now, hold.ends - now - longest)
+    if ahead > 0 then
+      hold.since, hold.ends = math.max(hold.since - ahead, 0), math.max(hold.ends - ahead, 0)
+      if hold.most > 0 then hold.most = math.max(hold.most - ahead, 1) end
+      local reserved = math.max(math.abs(hold.reserved) - ahead, 0)
+      hold.reserved = hold.reserved < 0 and -reserved or reserved
+      call('HSET', key, 'h' .. hold.id, pack_hold(hold))
+    end
+  end
+  for _, wait in ipairs(queue) do
+    if wait.next and wait.keep > now + ABSENT then
+      wait.keep = now + ABSENT
+      call('HSET', key, 'n' .. wait.client, int(wait.since) .. ' ' .. int(wait.keep))
+    elseif wait.called and wait.called > now then
+      wait.called = now
+      call('HSET', key, 'w' .. wait.id, pack_wait(wait))
+    end
+  end
 end
 
 local function grant(keys)
@@ -129,6 +159,7 @@ for i = 2, #KEYS do
     holds = {}, queue = {} }
   local holds, queue, over = read(at.key)
   for _, field in ipairs(over) do call('HDEL', at.key, field) end
+  put_right(at.key, holds, queue)
   for _, hold in ipairs(holds) do
     if hold.id == id then
       if hold.ends > now then owned, token = owned + 1, hold.token end

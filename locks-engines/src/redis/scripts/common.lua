@@ -3,7 +3,8 @@
 --   w<id>      place in the queue:  since, mode, kept until, called at (0: not yet), grace, client, note
 --   n<client>  the client has a request of its own that is about to claim: since, kept until
 --   s<id>      why a hold is gone: kept until, cause
--- and one hash for the namespace: server, seen, fresh, token, longest.
+-- and one hash for the namespace: server, seen, fresh (nothing is granted before), span (for how long it was
+-- closed at most), token, longest.
 -- Reserved until a negative time: until then it is not stolen, and it leaves a reservation only if it is
 -- released with one.
 -- Modes: 0 exclusive, -1 shared, n one of n permits. Times are microseconds of this server's clock.
