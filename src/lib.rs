@@ -310,7 +310,7 @@ pub fn install_weak(backend: impl Into<Backend>) -> Result<(), LockError> {
 /// | `wait=20s`, `wait=true`, `wait=false` | how long to wait |
 /// | `lease=30s` | how long the backend keeps a lock for a holder that no longer answers; no effect where holds cannot expire, as in this process |
 /// | `namespace=billing` | put `billing/` before every key, so that programs at one backend do not meet by accident; the longest key becomes shorter by as much |
-/// | `label`, `users`, `network_fs`, `connect`, `serve`, `user`, `secret_file`, `ca`, `pin`, `cert`, `key`, `password_file`, `fresh`, `evictable`, `tls` | of some only; see the [manual](manual::backends#the-url) |
+/// | `label`, `users`, `network_fs`, `connect`, `serve`, `user`, `secret_file`, `ca`, `pin`, `cert`, `key`, `password_file`, `fresh`, `evictable`, `max_lag`, `tls` | of some only; see the [manual](manual::backends#the-url) |
 ///
 /// ```
 /// let backend = locks::open("memory:?wait=50ms&namespace=billing")?;

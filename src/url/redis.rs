@@ -28,6 +28,7 @@ pub(super) const ENCRYPTED_OPTIONS: &[&str] = &[
     "sentinel_password_file",
     "fresh",
     "evictable",
+    "max_lag",
     "ca",
     "cert",
     "key",
@@ -95,6 +96,9 @@ fn finish(mut builder: RedisBuilder, settings: &Settings) -> Result<Backend, Loc
         Some("allow") => builder = builder.evictable(true),
         Some(_) => return Err(refused("option `evictable` wants `allow`".into())),
     }
+    if let Some(max_lag) = settings.get("max_lag") {
+        builder = builder.max_lag(parse_duration("max_lag", max_lag)?);
+    }
     builder.build().map(Redis::into_backend)
 }
 
@@ -161,7 +165,7 @@ mod tests {
             ("redis://[::1]:7000?evictable=allow&connect=1s&label=x", "redis://[::1]:7000"),
             ("redis://[::1]", "redis://[::1]:6379"),
             ("redis://a,b:7000,[::1]", "redis://a:6379,b:7000,[::1]:6379"),
-            ("rediss://db?connect=1s", "rediss://db:6379"),
+            ("rediss://db?connect=1s&max_lag=10s", "rediss://db:6379"),
             (
                 "redis://app@a,b:7000/1?sentinel=mymaster&sentinel_user=watch",
                 "redis://a:26379,b:7000?sentinel=mymaster",
@@ -184,6 +188,7 @@ mod tests {
             ("redis://app:4242/hunter2@db", "is written as `%2F`"),
             ("redis://db?password=hunter2", "no place for a password"),
             ("redis://db?fresh=no", "option `fresh` wants `yes`"),
+            ("redis://db?max_lag=0s", "option `max_lag` wants"),
             ("redis://db?evictable=yes", "option `evictable` wants `allow`"),
             ("redis://db?namespace=a/b", "a namespace at Redis has"),
             ("redis://db?password_file=/nowhere/at/all", "cannot be read"),

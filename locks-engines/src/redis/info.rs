@@ -14,6 +14,8 @@ pub(super) struct Info<'a> {
     pub(super) replication: &'a str,
     pub(super) role: &'a str,
     pub(super) loading: bool,
+    /// Whether it takes no writes where it has fewer replicas than it is to have.
+    pub(super) wants_replicas: bool,
     /// What it does when its memory is full.
     pub(super) policy: &'a str,
 }
@@ -33,6 +35,8 @@ impl<'a> Info<'a> {
                 "master_replid" => info.replication = value,
                 "role" => info.role = value,
                 "loading" => info.loading = value != "0",
+                // It counts them only if it is to have some.
+                "min_slaves_good_slaves" => info.wants_replicas = true,
                 "maxmemory_policy" => info.policy = value,
                 _ => {}
             }

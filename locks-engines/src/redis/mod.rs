@@ -77,6 +77,7 @@ pub struct RedisBuilder {
     connect: Duration,
     fresh: bool,
     evictable: bool,
+    max_lag: Option<Duration>,
 }
 
 impl Redis {
@@ -100,6 +101,7 @@ impl Redis {
             connect: Duration::from_secs(2),
             fresh: false,
             evictable: false,
+            max_lag: None,
         }
     }
 
@@ -220,6 +222,15 @@ impl RedisBuilder {
         self
     }
 
+    /// Says for how long a primary that is cut off from its replicas goes on to grant: its
+    /// `min-replicas-max-lag`, or the `cluster-node-timeout` of a cluster. A replica that is promoted grants
+    /// nothing for as long, after one lease. To be set where the user may not read the server's settings; else
+    /// the longer of both counts.
+    pub fn max_lag(mut self, max_lag: Duration) -> Self {
+        self.max_lag = Some(max_lag);
+        self
+    }
+
     /// Puts it together. Nothing is connected to before the first request.
     ///
     /// # Errors
@@ -280,6 +291,7 @@ impl RedisBuilder {
             ),
             layout: Layout::new(&self.namespace),
             evictable: self.evictable,
+            max_lag: self.max_lag,
             home: PerProcess::new(),
         };
         let links = Links::new(name.clone(), server);

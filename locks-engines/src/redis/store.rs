@@ -137,7 +137,7 @@ fn command(
     let mut command = Cmd::new();
     command.arg(name).arg(what).arg(keys.len()).arg(keys).arg(arguments);
     if is_claim(connection, script) {
-        let times = [connection.lag, link.trip.grace(), connection.memory];
+        let times = [connection.lag.time, link.trip.grace(), connection.memory];
         command.arg(&times.map(micros));
         // It was flushed, or another server is behind the same address. A claim's text looks whether it is
         // for the server that gets it; its last argument asks for that.

@@ -1,14 +1,14 @@
 //! Redis servers as what a client connects to.
 
 use std::collections::HashMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use locks_core::fork::PerProcess;
 use locks_core::{ErrorKind, LockError, Wake};
 use redis::aio::{MultiplexedConnection, PubSub};
-use redis::{PushInfo, PushKind, Value};
+use redis::{PushInfo, PushKind, RedisResult, Value};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_stream::StreamExt;
 
@@ -29,8 +29,7 @@ pub(super) struct Connection {
     pub(super) at: Address,
     pub(super) commands: MultiplexedConnection,
     pub(super) scripts: Arc<Scripts>,
-    /// For how long an isolated server goes on to take writes.
-    pub(super) lag: Duration,
+    pub(super) lag: Lag,
     /// For how long at least a server that was promoted can be seen to have been.
     pub(super) memory: Duration,
     pub(super) is_cluster: bool,
@@ -45,6 +44,8 @@ pub(super) struct Server {
     pub(super) layout: Layout,
     /// Whether it may be one that evicts keys.
     pub(super) evictable: bool,
+    /// What its users say of its [`Lag`].
+    pub(super) max_lag: Option<Duration>,
     /// The node of a cluster that was said to have the keys of the namespace. Each process has heard for itself: a
     /// forked child may find its parent's mutex locked.
     pub(super) home: PerProcess<Mutex<Option<Address>>>,
@@ -231,6 +232,7 @@ impl Server {
             _ = write!(found, ", node {at} of a cluster");
         }
         let connection = self.know(name, at, commands, &info).await?;
+        _ = write!(found, "{}", connection.lag);
         Ok(Joined::Here(connection, pushes, found))
     }
 
@@ -242,7 +244,9 @@ impl Server {
         mut commands: MultiplexedConnection,
         info: &Info<'_>,
     ) -> Result<Connection, LockError> {
-        let Settings { lag, memory } = Settings::of(&mut commands).await;
+        let settings = Settings::of(&mut commands).await;
+        let settings = settings.map_err(|error| self.dialer.unspoken(name, at, error))?;
+        let (lag, memory) = (Lag::of(settings.lag, self.max_lag, info), settings.memory);
         let scripts = Arc::new(Scripts::new(info.run, info.replication));
         let mut load = redis::pipe();
         for script in scripts.for_any_server() {
@@ -341,47 +345,86 @@ pub(super) fn redirected(error: &redis::RedisError, from: &Address) -> Option<Ad
     error.redirect_node().and_then(|(to, _)| Address::parse(to, from))
 }
 
+/// For how long a server that is cut off goes on to take writes; zero where it does so for ever.
+#[derive(Clone, Copy)]
+pub(super) struct Lag {
+    pub(super) time: Duration,
+    is_assumed: bool,
+}
+
+impl Lag {
+    /// What `min-replicas-max-lag` is unless somebody has set it otherwise.
+    const REPLICAS: Duration = Duration::from_secs(10);
+    /// The same of `cluster-node-timeout`.
+    const CLUSTER: Duration = Duration::from_secs(15);
+
+    /// The one that the server's settings say, if it has told them, and that its users say.
+    fn of(known: Option<Duration>, said: Option<Duration>, info: &Info<'_>) -> Self {
+        let is_assumed = known.is_none() && said.is_none();
+        let usual = match info.mode {
+            "cluster" => Self::CLUSTER,
+            _ if info.wants_replicas => Self::REPLICAS,
+            _ => Duration::ZERO,
+        };
+        Self { time: known.max(said).unwrap_or(usual), is_assumed }
+    }
+}
+
+impl fmt::Display for Lag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self { time: Duration::ZERO, .. } => Ok(()),
+            Self { time, is_assumed: false } => write!(f, ", max-lag {time:?}"),
+            Self { time, .. } => write!(f, ", max-lag {time:?} unless `?max_lag=` says otherwise"),
+        }
+    }
+}
+
 /// What matters of a server's settings.
 struct Settings {
-    /// For how long it goes on to take writes when it is cut off; zero where it does so for ever.
-    lag: Duration,
+    /// See [`Lag`]; `None`: it does not say.
+    lag: Option<Duration>,
     /// For how long it has a second replication id after it was promoted.
     memory: Duration,
 }
 
 impl Settings {
-    /// What is so unless somebody has set it otherwise.
-    const USUAL: Self = Self { lag: Duration::ZERO, memory: Duration::from_secs(3600) };
-
-    /// Asks for them; the usual ones where the server does not say.
-    async fn of(connection: &mut MultiplexedConnection) -> Self {
+    /// Asks for them. Many users may not, and many servers that others run do not say: their settings have
+    /// passwords among them.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    async fn of(connection: &mut MultiplexedConnection) -> RedisResult<Self> {
         let mut ask = redis::cmd("CONFIG");
         ask.arg("GET").arg("min-replicas-*").arg("cluster-node-timeout").arg("cluster-enabled");
         ask.arg("repl-backlog-ttl");
         match ask.query_async(connection).await {
-            Ok(settings) => Self::parse(&settings),
-            Err(_) => Self::USUAL,
+            Ok(settings) => Ok(Self::parse(&settings)),
+            Err(error) if error.code().is_some() => Ok(Self::parse(&HashMap::new())),
+            Err(error) => Err(error),
         }
     }
 
     fn parse(settings: &HashMap<String, String>) -> Self {
         let of = |name| settings.get(name).and_then(|value| value.parse::<u64>().ok());
-        let replicas = match of("min-replicas-to-write").unwrap_or(0) {
-            0 => Duration::ZERO,
-            _ => Duration::from_secs(of("min-replicas-max-lag").unwrap_or(0)),
+        let replicas = match of("min-replicas-to-write") {
+            Some(0) => Some(Duration::ZERO),
+            Some(_) => of("min-replicas-max-lag").map(Duration::from_secs),
+            None => None,
         };
         // In a cluster it is what a node without the others goes by.
         let lag = match settings.get("cluster-enabled").map(String::as_str) {
             Some("yes") => {
-                replicas.max(Duration::from_millis(of("cluster-node-timeout").unwrap_or(0)))
+                let node = of("cluster-node-timeout").map(Duration::from_millis);
+                replicas.zip(node).map(|(replicas, node)| replicas.max(node))
             }
             _ => replicas,
         };
         let memory = match of("repl-backlog-ttl") {
             // For ever.
             Some(0) => Duration::MAX,
-            Some(seconds) => Duration::from_secs(seconds),
-            None => Self::USUAL.memory,
+            // An hour, unless somebody has set it otherwise.
+            seconds => Duration::from_secs(seconds.unwrap_or(3600)),
         };
         Self { lag, memory }
     }

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-use locks_core::{Backend, ErrorKind, LockError};
+use locks_core::{
+    AcquisitionId, Backend, Claimed, ErrorKind, LeaseClaim, LeaseStore as _, LockError,
+};
+use locks_engines::redis::RedisBuilder;
 
 use super::server::Server;
+use super::support::until;
 
 fn client(server: &Server) -> Backend {
     server.builder().build().expect("a client").into_backend()
@@ -67,18 +71,70 @@ fn a_user_without_the_rights_hears_which_it_needs() {
     assert!(error.to_string().contains("+evalsha"), "{error}");
 }
 
+/// The command that the manual has for making a user.
+fn command_of_the_manual() -> Vec<&'static str> {
+    let manual = include_str!("../../../src/manual/redis.md");
+    let at = manual.find("ACL SETUSER").expect("it names the rights");
+    manual[at..].split("```").next().expect("a block").split_whitespace().collect()
+}
+
+/// Makes the user, and has a builder use it in its namespace.
+fn user_of_the_manual(server: &Server) -> RedisBuilder {
+    let made = server.command(&command_of_the_manual());
+    assert!(made.starts_with("+OK"), "{made}");
+    server.builder().user("app").password("password").namespace("billing")
+}
+
+/// For how long a server grants nothing in a namespace that it does not know, and what it is.
+fn closed_for(builder: RedisBuilder, lease: Duration) -> (Duration, String) {
+    let store = builder.fresh(false).lease(lease).into_store().unwrap();
+    let claim = LeaseClaim::new("k", AcquisitionId::unique(), lease);
+    match store.claim(&claim).block().unwrap() {
+        Claimed::NotYet(left) => (left, store.served_by().expect("it is connected")),
+        other => panic!("it is not known: {other:?}"),
+    }
+}
+
+/// An isolated primary goes on for as long as it may be without replicas, and its successor waits for that; also
+/// where its settings cannot be read.
+#[test]
+fn row_48_what_a_server_may_do_alone_is_waited_for_by_a_user_who_cannot_ask() {
+    const LEASE: Duration = Duration::from_secs(10);
+    let second = Duration::from_secs(1);
+    let careful = ["--min-replicas-to-write", "1", "--min-replicas-max-lag", "7"];
+    let primary = Server::start_with(&careful);
+    let port = primary.port.to_string();
+    let _replica = Server::start_with(&["--replicaof", "127.0.0.1", &port]);
+    until(|| primary.command(&["INFO", "replication"]).contains("min_slaves_good_slaves:1"));
+    let (left, found) = closed_for(primary.builder(), LEASE);
+    assert_eq!(left, LEASE + second * 7);
+    assert!(found.contains(", max-lag 7s"), "{found}");
+
+    let app = || user_of_the_manual(&primary);
+    let (left, found) = closed_for(app(), LEASE);
+    assert_eq!(left, LEASE + second * 10);
+    assert!(found.contains(", max-lag 10s unless `?max_lag=` says"), "{found}");
+    primary.command(&["DEL", "{billing}:m"]);
+    let (left, found) = closed_for(app().max_lag(second * 4), LEASE);
+    assert_eq!(left, LEASE + second * 4);
+    assert!(found.contains(", max-lag 4s"), "{found}");
+    // One that is shorter than what the server says is no use.
+    let (left, _) = closed_for(primary.builder().namespace("other").max_lag(second), LEASE);
+    assert_eq!(left, LEASE + second * 7);
+
+    // One that does so for ever is not waited for; nor is one that has no such command.
+    let alone = Server::start_with(&["--rename-command", "CONFIG", ""]);
+    for builder in [alone.builder(), user_of_the_manual(&alone)] {
+        let (left, found) = closed_for(builder, LEASE);
+        assert_eq!(left, LEASE);
+        assert!(!found.contains("max-lag"), "{found}");
+    }
+}
+
 #[test]
 fn a_user_with_the_rights_that_the_manual_names_gets_locks() {
     let server = Server::start();
-    let rights = "~{billing}:* &{billing}:* +info +hello +asking +eval +evalsha \
-                  +script|load +subscribe +scan +time +hmget +hget +hset +hdel +hgetall +hincrby \
-                  +exists +pexpire +pttl +publish";
-    let words = ["ACL", "SETUSER", "app", "on", ">pw"];
-    let words: Vec<&str> = words.into_iter().chain(rights.split_whitespace()).collect();
-    let set = server.command(&words);
-    assert!(set.starts_with("+OK"), "{set}");
-    let client = server.builder().user("app").password("pw").namespace("billing");
-    let client = client.build().unwrap().into_backend();
+    let client = user_of_the_manual(&server).build().unwrap().into_backend();
     let guard = client.all(["a", "b"]).acquire().unwrap();
     guard.refresh().unwrap();
     assert_eq!(client.list().unwrap().len(), 2);
