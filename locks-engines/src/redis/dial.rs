@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_rustls::TlsConnector;
 
-use super::fault::Fault;
+use super::fault::{Fault, Remedy};
 
 /// How long a command may go unanswered before its connection is given up. The adapter gives up on a step
 /// sooner; this is for connections that nothing else finds out about.
@@ -37,7 +37,7 @@ pub(super) struct Dialer {
     /// How long it may take to reach a server.
     pub(super) reach: Duration,
     /// What helps where they refuse the user.
-    pub(super) remedy: &'static str,
+    pub(super) remedy: Remedy,
     /// A server refused the third version of the protocol.
     pub(super) old: AtomicBool,
 }

@@ -3,9 +3,30 @@
 use locks_core::{ErrorKind, LockError};
 use redis::RedisError;
 
-/// What helps where a server refuses the user.
-pub(super) const REMEDY: &str =
-    "name the user in the URL, and the file of the password by `password_file=`";
+/// What helps where servers of one kind refuse the user.
+#[derive(Clone, Copy)]
+pub(super) struct Remedy {
+    /// Against an unknown user or a wrong password.
+    pub(super) user: &'static str,
+    /// Against a missing right.
+    pub(super) rights: &'static str,
+}
+
+/// At servers. The rights are those of the manual.
+pub(super) const SERVER: Remedy = Remedy {
+    user: "name the user in the URL, and the file of the password by `password_file=`",
+    rights: "`+info +hello +asking +eval +evalsha +script|load +subscribe +scan +time +hmget +hget +hset \
+             +hdel +hgetall +hincrby +exists +pexpire +pttl +publish`, on the keys and channels of its \
+             namespace, as in `~{billing}:* &{billing}:*`",
+};
+
+/// At Sentinels.
+pub(super) const SENTINEL: Remedy = Remedy {
+    user: "Sentinels have users of their own: name the file of the password by \
+           `sentinel_password_file=`, and the user, if it is not the default one, by `sentinel_user=`",
+    rights: "`+hello +sentinel|master +sentinel|masters +subscribe` at the Sentinels, on their channel \
+             `&+switch-master`",
+};
 
 /// What a failed command means, and whether its connection is of further use.
 pub(super) struct Fault {
@@ -15,8 +36,12 @@ pub(super) struct Fault {
 }
 
 impl Fault {
-    /// `name` is what the backend is called.
+    /// Of a server; `name` is what the backend is called.
     pub(super) fn of(name: &str, error: RedisError) -> Self {
+        Self::remedied(name, error, SERVER)
+    }
+
+    fn remedied(name: &str, error: RedisError, remedy: Remedy) -> Self {
         let code = error.code().unwrap_or("").to_owned();
         let detail = error.detail().unwrap_or("").to_owned();
         let refused = |kind, text: String| Self {
@@ -24,21 +49,20 @@ impl Fault {
             reconnect: false,
         };
         match code.as_str() {
+            "NOPERM" => missing(name, &detail, remedy),
+            // What a script may not do has no code: so does Redis 7.0 say it, and so do later ones, and Valkey.
+            _ if detail.contains("The user executing the script can't")
+                || detail.contains("ACL failure in script") =>
+            {
+                missing(name, &detail, remedy)
+            }
             "OOM" => refused(
                 ErrorKind::LimitExceeded,
                 format!(
                     "`{name}` grants nothing more: its memory is full; raise `maxmemory`, or make room"
                 ),
             ),
-            "NOPERM" => refused(
-                ErrorKind::Unauthorized,
-                format!(
-                    "`{name}` refuses this user a command ({detail}): it needs `+eval +evalsha \
-                     +script|load +info +subscribe +publish +scan +hgetall` and the other commands \
-                     of hashes, on the keys and channels of its namespace"
-                ),
-            ),
-            "NOAUTH" | "WRONGPASS" => Self { error: unauthorized(name, REMEDY), reconnect: true },
+            "NOAUTH" | "WRONGPASS" => Self { error: unauthorized(name, remedy), reconnect: true },
             "READONLY" | "MASTERDOWN" | "LOADING" | "CLUSTERDOWN" | "MOVED" | "ASK" => {
                 Self { error: LockError::unavailable(name, error), reconnect: true }
             }
@@ -56,7 +80,7 @@ impl Fault {
     }
 
     /// What a failed attempt to connect means; `remedy` is what helps where the user is refused.
-    pub(super) fn on_connecting(name: &str, error: RedisError, remedy: &str) -> LockError {
+    pub(super) fn on_connecting(name: &str, error: RedisError, remedy: Remedy) -> LockError {
         let detail = error.detail().unwrap_or("").to_owned();
         if matches!(error.code(), Some("NOAUTH" | "WRONGPASS"))
             || error.kind() == redis::ErrorKind::AuthenticationFailed
@@ -71,7 +95,7 @@ impl Fault {
                 "has no database of that number: name another one, or raise `databases` there"
                     .to_owned()
             }
-            () => return Self::of(name, error).error,
+            () => return Self::remedied(name, error, remedy).error,
         };
         LockError::new(ErrorKind::NotConfigured, "")
             .with_backend(name)
@@ -79,7 +103,14 @@ impl Fault {
     }
 }
 
-fn unauthorized(name: &str, remedy: &str) -> LockError {
-    let text = format!("`{name}` refuses the user or its password: {remedy}");
+fn missing(name: &str, detail: &str, remedy: Remedy) -> Fault {
+    let text =
+        format!("`{name}` refuses this user a command ({detail}): it needs {}", remedy.rights);
+    let error = LockError::new(ErrorKind::Unauthorized, "").with_backend(name).with_message(text);
+    Fault { error, reconnect: false }
+}
+
+fn unauthorized(name: &str, remedy: Remedy) -> LockError {
+    let text = format!("`{name}` refuses the user or its password: {}", remedy.user);
     LockError::new(ErrorKind::Unauthorized, "").with_backend(name).with_message(text)
 }

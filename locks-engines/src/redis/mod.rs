@@ -44,6 +44,7 @@ use redis::RedisConnectionInfo;
 use tokio_rustls::TlsConnector;
 
 use self::dial::{Address, Dialer};
+use self::fault::Remedy;
 use self::layout::Layout;
 use self::sentinel::Sentinels;
 use self::store::Store;
@@ -287,7 +288,7 @@ impl RedisBuilder {
                 tls,
                 settings(self.user.as_deref(), self.password.as_deref())
                     .set_db(self.database.into()),
-                fault::REMEDY,
+                fault::SERVER,
             ),
             layout: Layout::new(&self.namespace),
             evictable: self.evictable,
@@ -330,13 +331,10 @@ impl RedisBuilder {
     fn place(&self, tls: Option<&TlsConnector>) -> Place {
         let Some(primary) = &self.sentinel else { return Place::Servers(self.servers.clone()) };
         let settings = settings(self.sentinel_user.as_deref(), self.sentinel_password.as_deref());
-        let remedy = "Sentinels have users of their own: name the file of the password by \
-                      `sentinel_password_file=`, and the user, if it is not the default one, by \
-                      `sentinel_user=`";
         Place::Watched(Arc::new(Sentinels {
             at: self.servers.clone(),
             primary: primary.clone(),
-            dialer: self.dialer(tls.cloned(), settings, remedy),
+            dialer: self.dialer(tls.cloned(), settings, fault::SENTINEL),
         }))
     }
 
@@ -344,7 +342,7 @@ impl RedisBuilder {
         &self,
         tls: Option<TlsConnector>,
         settings: RedisConnectionInfo,
-        remedy: &'static str,
+        remedy: Remedy,
     ) -> Dialer {
         // Nodes of a cluster are tried one after the other.
         let in_turn = if self.sentinel.is_some() { 1 } else { self.servers.len() };

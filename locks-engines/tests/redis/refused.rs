@@ -1,9 +1,11 @@
 //! Servers that cannot keep locks, and what they say about it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use locks_core::{
-    AcquisitionId, Backend, Claimed, ErrorKind, LeaseClaim, LeaseStore as _, LockError,
+    AcquisitionId, Backend, Claimed, ErrorKind, LeaseClaim, LeaseEnd, LeaseEnding, LeasePlace,
+    LeaseRenewal, LeaseStore, LockError, Query,
 };
 use locks_engines::redis::RedisBuilder;
 
@@ -139,6 +141,59 @@ fn a_user_with_the_rights_that_the_manual_names_gets_locks() {
     guard.refresh().unwrap();
     assert_eq!(client.list().unwrap().len(), 2);
     guard.release().unwrap();
+}
+
+/// The words of a text that are rights.
+fn rights(text: &str) -> BTreeSet<&str> {
+    let word = |letter: char| !(letter.is_ascii_lowercase() || "+|".contains(letter));
+    text.split(word).filter(|word| word.len() > 1 && word.starts_with('+')).collect()
+}
+
+/// Scripts name what they may not do in words of their own.
+#[test]
+fn a_user_without_one_of_the_rights_hears_all_of_them() {
+    let server = Server::start();
+    let command = command_of_the_manual().join(" ");
+    let needed = rights(&command);
+    let mut unused = Vec::new();
+    for missing in &needed {
+        let user = user_of_the_manual(&server).into_store().unwrap();
+        let revoked = missing.replacen('+', "-", 1);
+        assert!(server.command(&["ACL", "SETUSER", "app", &revoked]).starts_with("+OK"));
+        match every_step(&*user) {
+            Ok(()) => unused.push(*missing),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unauthorized, "{missing}: {error}");
+                assert_eq!(rights(&error.to_string()), needed, "{missing}: {error}");
+            }
+        }
+        server.command(&["FLUSHALL"]);
+        server.command(&["SCRIPT", "FLUSH"]);
+    }
+    // The first is for clusters; the other is asked for by whoever it is before it has said so.
+    assert_eq!(unused, ["+asking", "+hello"]);
+}
+
+/// Does what a client does, beside one that waits.
+fn every_step(store: &dyn LeaseStore) -> Result<(), LockError> {
+    let lease = Duration::from_secs(10);
+    let claim = |waited: u64| {
+        let mut claim = LeaseClaim::new("k", AcquisitionId::unique(), lease);
+        claim.place = Some(LeasePlace::new(Duration::from_secs(waited), lease));
+        claim
+    };
+    let (holder, first, second) = (claim(0), claim(2), claim(1));
+    assert!(matches!(store.claim(&holder).block()?, Claimed::Granted(_)));
+    for waiter in [&first, &second] {
+        assert!(matches!(store.claim(waiter).block()?, Claimed::Refused(_)));
+    }
+    let end = |of: &LeaseClaim, how| LeaseEnding::new(of.keys.clone(), of.id, how);
+    let renewal = LeaseRenewal::new(holder.keys.clone(), holder.id, lease);
+    store.renew(&[renewal]).block()?;
+    store.list(&Query::All).block()?;
+    store.end(&end(&holder, LeaseEnd::Release { reserve: false })).block()?;
+    assert!(matches!(store.claim(&first).block()?, Claimed::Granted(_)));
+    store.end(&end(&first, LeaseEnd::Remove)).block().map(drop)
 }
 
 #[test]

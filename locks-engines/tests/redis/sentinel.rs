@@ -252,6 +252,19 @@ fn sentinels_have_passwords_of_their_own() {
     assert_eq!(error.kind(), ErrorKind::NotConfigured, "{error}");
 }
 
+#[test]
+fn a_user_without_the_rights_at_sentinels_hears_which_it_needs_there() {
+    let server = Server::start();
+    let rights = "+hello +sentinel|master +sentinel|masters +subscribe";
+    let own = || format!("user low on >pw +hello\nuser watch on >pw {rights} &+switch-master\n");
+    let sentinel = Sentinel::start(server.port, own);
+    let user = |user| at(&[sentinel.port]).sentinel_user(user).sentinel_password("pw");
+    let error = refusal(user("low"));
+    assert_eq!(error.kind(), ErrorKind::Unauthorized, "{error}");
+    assert!(error.to_string().contains(rights), "{error}");
+    drop(user("watch").build().unwrap().into_backend().named("k").acquire().unwrap());
+}
+
 /// What a Sentinel of a test's making says: the epoch and the port of its primary.
 #[derive(Clone)]
 struct Says {
