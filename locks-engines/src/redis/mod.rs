@@ -209,8 +209,9 @@ impl RedisBuilder {
         self
     }
 
-    /// Grants at once in a namespace that the server does not know. Without it, nothing is granted for
-    /// one lease then, since its data may have been lost: say it where the namespace is known to be new.
+    /// Grants at once in a namespace that the server does not know, until this client has seen it. Without it,
+    /// nothing is granted for one lease then, since its data may have been lost: say it where the namespace is
+    /// known to be new, and leave it out once it is in use.
     pub fn fresh(mut self, fresh: bool) -> Self {
         self.fresh = fresh;
         self
@@ -300,7 +301,7 @@ impl RedisBuilder {
             about: BackendInfo::new(name, capabilities()),
             links,
             longest: self.lease,
-            fresh: self.fresh,
+            fresh: Arc::new(AtomicBool::new(self.fresh)),
         })
     }
 

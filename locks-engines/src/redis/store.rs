@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use locks_core::{
@@ -27,8 +28,9 @@ pub(super) struct Store {
     pub(super) links: Arc<Links<Server>>,
     /// The longest lease of the namespace, which all of its clients agree on.
     pub(super) longest: Duration,
-    /// The namespace is known to be new: nothing can have been promised in it.
-    pub(super) fresh: bool,
+    /// The namespace is said to be new, and this client has not seen it yet: nothing can have been promised in
+    /// it.
+    pub(super) fresh: Arc<AtomicBool>,
 }
 
 /// A duration as scripts take it.
@@ -224,7 +226,7 @@ impl LeaseStore for Store {
             None => ("-1".to_owned(), 0),
         };
         let none = Duration::ZERO;
-        let arguments = vec![
+        let mut arguments = vec![
             claim.id.to_string(),
             self.links.of_this_process().client.clone(),
             mode(claim.mode).to_string(),
@@ -239,13 +241,15 @@ impl LeaseStore for Store {
             waited,
             keep.to_string(),
             micros(longest).to_string(),
-            u8::from(self.fresh).to_string(),
         ];
-        let names = claim.keys.clone();
+        let (names, fresh) = (claim.keys.clone(), self.fresh.clone());
         self.links.drive(async move |link: Arc<Link<Server>>| {
             let mut connected = link.connected().await?;
             let claim: Which = |scripts| &scripts.claim;
+            arguments.push(u8::from(fresh.load(Ordering::Relaxed)).to_string());
             let value = call(&link, &mut connected, claim, &keys, &arguments).await?;
+            // There is one by now: if it is gone later, it was lost.
+            fresh.store(false, Ordering::Relaxed);
             let claimed = reply::claimed(value, &names, longest);
             claimed.map_err(|error| error.with_backend(&link.name))
         })

@@ -180,6 +180,33 @@ fn row_31_a_flush_costs_the_holder_its_lock_before_another_gets_it() {
     assert!(next.token() > guard.token());
 }
 
+/// It says that the namespace is new, which it is once.
+#[test]
+fn row_31_a_flush_closes_a_namespace_also_to_clients_that_were_told_it_was_new() {
+    let mut server = Server::start();
+    // Long enough to ask two clients meanwhile, on a busy machine too.
+    let lease = Duration::from_secs(10);
+    let client = |server: &Server| server.builder().lease(lease).build().unwrap().into_backend();
+    let (ours, theirs) = (client(&server), client(&server));
+    let guard = ours.named("k").wait(false).acquire().expect("it is new");
+    assert!(theirs.named("k").wait(false).acquire().unwrap_err().is_contended());
+    for lost in ["flushed", "restarted"] {
+        match lost {
+            "flushed" => drop(server.command(&["FLUSHALL"])),
+            _ => server.restart(),
+        }
+        for backend in [&theirs, &ours] {
+            until(|| {
+                let error = backend.named("free").wait(false).acquire().expect_err(lost);
+                assert_eq!(error.kind(), ErrorKind::Unavailable, "{lost}: {error}");
+                error.to_string().contains("may have lost")
+            });
+        }
+    }
+    assert!(take(&theirs, Duration::from_secs(60)).unwrap().token() > guard.token());
+    assert!(guard.is_lost());
+}
+
 #[test]
 fn row_31_a_server_that_was_restarted_without_its_data_goes_on_above() {
     let mut server = Server::start();
