@@ -25,8 +25,8 @@ impl Fault {
                 ErrorKind::Unauthorized,
                 format!(
                     "`{name}` refuses this user the keys of its namespace: \
-                     `etcdctl role grant-permission ROLE readwrite NAMESPACE --prefix`, and \
-                     `etcdctl user grant-role USER ROLE`"
+                     `etcdctl role grant-permission ROLE readwrite NAMESPACE 'NAMESPACE '`, with a space \
+                     at the end, and `etcdctl user grant-role USER ROLE`"
                 ),
             );
         }

@@ -32,10 +32,28 @@ fn with_users_and(arguments: &[&str]) -> Server {
     server.command(&["user", "grant-role", "root", "root"]);
     server.command(&["user", "add", "app:hunter2"]);
     server.command(&["role", "add", "billing"]);
-    server.command(&["role", "grant-permission", "billing", "readwrite", "billing", "--prefix"]);
+    server.shell(of_the_manual("etcdctl role grant-permission"));
     server.command(&["user", "grant-role", "app", "billing"]);
     server.command(&["auth", "enable"]);
     server
+}
+
+/// The line of the manual that begins so.
+fn of_the_manual(begin: &str) -> &'static str {
+    let manual = include_str!("../../../src/manual/etcd.md");
+    manual.lines().find(|line| line.starts_with(begin)).expect("it is in the manual")
+}
+
+#[test]
+fn a_user_of_one_namespace_may_not_use_others_that_begin_alike() {
+    let server = with_users();
+    let app = |namespace| server.builder().namespace(namespace).user("app").password("hunter2");
+    drop(client(app("billing")).named("k").acquire().unwrap());
+    for other in ["billing2", "billing-eu", "billing/eu", "billing.eu", "billin"] {
+        let error = refusal(&client(app(other)));
+        assert_eq!(error.kind(), ErrorKind::Unauthorized, "{other}: {error}");
+        assert!(error.to_string().contains("NAMESPACE 'NAMESPACE '"), "{error}");
+    }
 }
 
 #[test]

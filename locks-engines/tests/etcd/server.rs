@@ -249,6 +249,18 @@ impl Server {
         if output.status.success() { Ok(text(output.stdout)) } else { Err(text(output.stderr)) }
     }
 
+    /// Has a shell run a line with `etcdctl` in it, at this server.
+    pub(crate) fn shell(&self, line: &str) {
+        let output = Command::new("sh")
+            .args(["-c", line])
+            .env("ETCDCTL_API", "3")
+            .env("ETCDCTL_ENDPOINTS", self.member())
+            .stdin(Stdio::null())
+            .output()
+            .expect("there is a shell");
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
     fn get(&self, path: &str) -> std::io::Result<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.tells))?;
         stream.set_read_timeout(Some(Duration::from_secs(20)))?;
