@@ -26,6 +26,7 @@ mod layout;
 mod reply;
 mod scripts;
 mod sentinel;
+mod settings;
 mod store;
 mod target;
 
