@@ -50,8 +50,14 @@ pub(crate) fn check(function: &Function, lock: &Lock) -> Result<Target> {
     {
         return Err(Error::new(span, CANCEL_IS_ASYNC));
     }
-    if !asynchronous && matches!(lock.on_lost, OnLost::Error) {
-        tracks_caller(&function.attrs)?;
+    // Of what never comes back nothing is marked, so that its body stays where it is.
+    let marks_done = lock.marks_done && !matches!(returned, Returned::Never(_));
+    if !asynchronous {
+        match lock.on_lost {
+            OnLost::Error => tracks_caller(&function.attrs, "on_lost = \"error\"")?,
+            _ if marks_done => tracks_caller(&function.attrs, "once_per")?,
+            _ => {}
+        }
     }
     // Of the others the compiler knows more.
     let cannot_tell = matches!(returned, Returned::Opaque(_) | Returned::Never(_))
@@ -103,7 +109,7 @@ fn parameters(inputs: TokenStream) -> Vec<String> {
 }
 
 /// Refuses `#[track_caller]` on a function whose body has to be a closure, which has a caller of its own.
-fn tracks_caller(attrs: &[Attribute]) -> Result<()> {
+fn tracks_caller(attrs: &[Attribute], option: &str) -> Result<()> {
     let tracks = attrs.iter().find(|attr| {
         let inside = attr.path().is_ident("cfg_attr")
             && words_of(attr.meta.to_token_stream(), "track_caller");
@@ -113,8 +119,11 @@ fn tracks_caller(attrs: &[Attribute]) -> Result<()> {
         None => Ok(()),
         Some(attr) => Err(Error::new(
             attr.path().span(),
-            "with `on_lost = \"error\"` the body runs in a closure, whose caller would be this function \
-             itself: put the body into a `#[track_caller]` function of its own that this one calls, or drop one of the two",
+            format!(
+                "with `{option}` the body runs in a closure, whose caller would be this function \
+                 itself: put the body into a `#[track_caller]` function of its own that this one calls, \
+                 or drop one of the two"
+            ),
         )),
     }
 }
