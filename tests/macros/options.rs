@@ -287,6 +287,37 @@ fn c14_once_per_counts_whatever_returns_and_no_panic() {
     assert!(!once_without_a_panic(false), "it is reserved");
 }
 
+#[lock("opt_once_opaque_{n}", once_per = "1h")]
+fn once_opaque(n: u8) -> impl Iterator<Item = u8> {
+    if n == 0 {
+        return (0..n).map(double as fn(u8) -> u8);
+    }
+    (0..n).map(double as fn(u8) -> u8)
+}
+
+fn double(n: u8) -> u8 {
+    2 * n
+}
+
+#[lock("opt_once_opaque_part_{n}", once_per = "1h", wait = false)]
+fn once_opaque_part(n: u8) -> Option<(impl Iterator<Item = u8>, u8)> {
+    (n > 0).then(|| ((0..n).map(double), n))
+}
+
+#[test]
+fn c14_once_per_counts_where_the_type_has_no_name() {
+    assert_eq!(once_opaque(3).collect::<Vec<_>>(), [0, 2, 4]);
+    assert_eq!(once_opaque(0).count(), 0);
+    assert!(once_opaque_part(0).is_none());
+    assert!(once_opaque_part(1).is_some());
+    let reserved = |key| {
+        let listed = locks::list().unwrap();
+        listed.iter().any(|info| info.key == key && info.reserved_for.is_some())
+    };
+    assert!(reserved("opt_once_opaque_3") && reserved("opt_once_opaque_0"));
+    assert!(reserved("opt_once_opaque_part_1") && !reserved("opt_once_opaque_part_0"));
+}
+
 #[lock("opt_once_lost", once_per = "1h", wait = false, on_lost = "error")]
 fn once_or_lost(outcome: Result<u8, Failed>) -> Result<u8, Failed> {
     outcome

@@ -65,7 +65,8 @@ fn blocking(
         }
         (on_lost, name) => {
             let name = name.as_ref().map_or_else(|| quote!(_), |name| quote!(#name));
-            let annotation = returned.annotation();
+            // An `impl Trait` has no name here: the closure's type is what the body says.
+            let annotation = returned.annotation().map(|ty| quote_spanned!(span=> -> #ty));
             let mark = mark_done(lock, &quote_spanned!(span=> &__output));
             let end = match on_lost {
                 OnLost::Continue => {
@@ -81,7 +82,7 @@ fn blocking(
             let order = edge(lock, returned, &in_order(&function.sig, body.stream()));
             quote_spanned!(span=> {
                 let __held = &__guard;
-                let __output = #private::run_once(move || -> #annotation {
+                let __output = #private::run_once(move || #annotation {
                     #order
                     match __held { #name => #body }
                 });
