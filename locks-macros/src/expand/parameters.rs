@@ -1,14 +1,15 @@
-use proc_macro2::{Delimiter, Ident, Spacing, Span, TokenStream, TokenTree};
-use quote::quote_spanned;
+use proc_macro2::{Delimiter, Group, Ident, Spacing, Span, TokenStream, TokenTree};
+use quote::{ToTokens as _, quote_spanned};
 use syn::parse::{ParseStream, Parser as _};
 use syn::{Attribute, Token};
 
 use crate::parse::{Signature, is_keyword, until};
 
-/// What makes the parameters that `body` names be dropped in the order in which the function itself
-/// drops them: the last one first.
+/// What makes the parameters that `body` names be dropped as the function itself drops them: each of them whole,
+/// and the last one first.
 ///
-/// A closure or an asynchronous block drops what it has captured in the order in which it names it.
+/// A closure or an asynchronous block takes along the fields that it names, and drops them in the order in which
+/// it names them; the rest would be dropped after the release.
 ///
 /// ```text
 /// // Input: fn f(a: A, b: B)
@@ -17,58 +18,89 @@ use crate::parse::{Signature, is_keyword, until};
 /// let _ = &a;
 /// ```
 pub(super) fn in_order(sig: &Signature, body: TokenStream) -> Vec<TokenStream> {
-    let inputs = variables.parse2(sig.inputs.stream()).unwrap_or_default();
-    let mut all = Vec::new();
-    for (attrs, names) in &inputs {
-        // Of these the user says that nothing uses them, so that a mention would be a lint.
-        let names = names.iter().filter(|name| !name.to_string().starts_with('_'));
-        all.extend(names.map(|name| (attrs.as_slice(), name)));
-    }
-    if all.len() < 2 {
+    let all = variables.parse2(sig.inputs.stream()).unwrap_or_default();
+    if all.is_empty() {
         return Vec::new();
     }
     let mut words = Words::default();
     words.read(body, true, false);
-    all.retain(|(_, name)| words.used.contains(&name.to_string()));
-    if all.len() < 2 {
-        return Vec::new();
-    }
     let span = Span::mixed_site();
-    let mention = |(attrs, name): &(&[Attribute], &Ident)| {
-        let present = attrs.iter().filter(|attr| attr.path().is_ident("cfg"));
-        quote_spanned!(span=> #(#present)* let _ = &#name;)
+    let mention = |Variable { present, name }: &Variable| {
+        let (_, used) = words.used.iter().find(|(word, _)| name == word)?;
+        // A lint tells of each use of these: so there must be one in the body, and this one stands in its place,
+        // where the lint says the same once more and is not heard.
+        let hidden = name.to_string().starts_with('_');
+        if hidden && words.rebound.iter().any(|word| name == word) {
+            return None;
+        }
+        let mut name = name.clone();
+        if hidden {
+            name.set_span(used.resolved_at(name.span()));
+        }
+        Some(quote_spanned!(span=> #present let _ = &#name;))
     };
-    all.iter().rev().map(mention).collect()
+    all.iter().rev().filter_map(mention).collect()
 }
 
-/// The variables that each parameter makes, in their order.
-fn variables(input: ParseStream<'_>) -> syn::Result<Vec<(Vec<Attribute>, Vec<Ident>)>> {
+/// What a parameter makes.
+struct Variable {
+    /// The `#[cfg(..)]` under which it is there.
+    present: TokenStream,
+    name: Ident,
+}
+
+/// The variables that the parameters make, in their order, but those of which nobody sees when they are dropped.
+fn variables(input: ParseStream<'_>) -> syn::Result<Vec<Variable>> {
     let mut all = Vec::new();
     while !input.is_empty() {
-        let attrs = input.call(Attribute::parse_outer)?;
         let mut pattern = TokenStream::new();
+        for attr in input.call(Attribute::parse_outer)? {
+            attr.to_tokens(&mut pattern);
+        }
+        let by_reference = input.peek(Token![&]);
         until(input, &mut pattern, |input| {
             input.peek(Token![,]) || input.peek(Token![:]) && !input.peek(Token![::])
         })?;
-        if input.peek(Token![:]) {
-            until(input, &mut TokenStream::new(), |input| input.peek(Token![,]))?;
+        let mut ty = TokenStream::new();
+        if input.parse::<Option<Token![:]>>()?.is_some() {
+            until(input, &mut ty, |input| input.peek(Token![,]))?;
         }
         input.parse::<Option<Token![,]>>()?;
-        let mut names = Vec::new();
-        bound(pattern, &mut names);
-        all.push((attrs, names));
+        let is_self = ty.is_empty();
+        if !(is_self && by_reference || is_plain(ty)) {
+            bound(pattern, &TokenStream::new(), &mut all);
+        }
     }
     Ok(all)
 }
 
+/// Whether a type is that of a reference or a number, whose drop does nothing.
+fn is_plain(ty: TokenStream) -> bool {
+    let mut tokens = ty.into_iter();
+    match (tokens.next(), tokens.next()) {
+        (Some(TokenTree::Group(group)), None) if group.delimiter() == Delimiter::None => {
+            is_plain(group.stream())
+        }
+        (Some(TokenTree::Punct(punct)), _) => punct.as_char() == '&',
+        (Some(TokenTree::Ident(word)), None) => [
+            "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize",
+            "bool", "char", "f32", "f64",
+        ]
+        .iter()
+        .any(|plain| word == plain),
+        _ => false,
+    }
+}
+
 /// The variables that a pattern makes, in its order: its words that are no path, no field's name, no
-/// keyword, and in no macro, of which nothing is known.
-fn bound(pattern: TokenStream, names: &mut Vec<Ident>) {
+/// keyword, and in no macro, of which nothing is known. One of them may be a constant, which does no harm.
+fn bound(pattern: TokenStream, outer: &TokenStream, variables: &mut Vec<Variable>) {
     let tokens = pattern.into_iter().collect::<Vec<_>>();
     let is = |at: Option<usize>, wanted: char| {
         let token = at.and_then(|at| tokens.get(at));
         matches!(token, Some(TokenTree::Punct(punct)) if punct.as_char() == wanted)
     };
+    let mut present = outer.clone();
     let mut angles = 0_usize;
     for (at, token) in tokens.iter().enumerate() {
         let (before, after) = (at.checked_sub(1), Some(at + 1));
@@ -76,6 +108,7 @@ fn bound(pattern: TokenStream, names: &mut Vec<Ident>) {
             TokenTree::Punct(punct) => match punct.as_char() {
                 '<' => angles += 1,
                 '>' => angles = angles.saturating_sub(1),
+                ',' if angles == 0 => present = outer.clone(),
                 _ => {}
             },
             _ if angles > 0 => {}
@@ -83,26 +116,49 @@ fn bound(pattern: TokenStream, names: &mut Vec<Ident>) {
                 let in_path = is(before, ':') && is(at.checked_sub(2), ':');
                 let opens = matches!(tokens.get(at + 1), Some(TokenTree::Group(_)));
                 let named = is(after, ':') || is(after, '!') || is(after, '<');
-                // As the language's lints have it, a constant or a unit.
-                let constant = word.to_string().starts_with(char::is_uppercase);
                 let keyword = word == "ref" || word == "mut" || word == "_" || word == "box";
                 let own = !is_keyword(word) || word == "self";
-                if !(in_path || is(before, '\'') || opens || named || constant || keyword) && own {
-                    names.push(word.clone());
+                if !(in_path || is(before, '\'') || opens || named || keyword) && own {
+                    variables.push(Variable { present: present.clone(), name: word.clone() });
                 }
             }
-            TokenTree::Group(group) if !is(before, '!') => bound(group.stream(), names),
+            TokenTree::Group(group) if is(before, '#') => {
+                if makes_conditional(group.stream()) {
+                    present.extend([tokens[at - 1].clone(), token.clone()]);
+                }
+            }
+            TokenTree::Group(group) if !is(before, '!') => {
+                bound(group.stream(), &present, variables);
+            }
             _ => {}
         }
+    }
+}
+
+/// Whether an attribute is a `cfg`, or a `cfg_attr` that may become one. Others are about the parameter.
+fn makes_conditional(attr: TokenStream) -> bool {
+    fn has_cfg(tokens: TokenStream) -> bool {
+        tokens.into_iter().any(|token| match token {
+            TokenTree::Ident(word) => word == "cfg",
+            TokenTree::Group(group) => has_cfg(group.stream()),
+            _ => false,
+        })
+    }
+    match attr.clone().into_iter().next() {
+        Some(TokenTree::Ident(word)) => word == "cfg" || word == "cfg_attr" && has_cfg(attr),
+        _ => false,
     }
 }
 
 /// The words of a body that can be variables of the function's own.
 #[derive(Default)]
 struct Words {
-    used: Vec<String>,
+    /// With the place where it is used first.
+    used: Vec<(String, Span)>,
     /// Variables of the body itself, by whose name nothing behind them is a parameter.
     hidden: Vec<String>,
+    /// Words that the body binds anew somewhere within, so that nobody knows which one it uses.
+    rebound: Vec<String>,
 }
 
 impl Words {
@@ -116,10 +172,27 @@ impl Words {
         // What a `let` of the outermost statements makes is there at its end.
         let mut made = Vec::new();
         let mut in_pattern = false;
+        let mut in_inner_let = false;
+        let word_at = |at: usize, wanted: &[&str]| matches!(tokens.get(at), Some(TokenTree::Ident(word)) if wanted.iter().any(|it| word == it));
+        // A pattern of a closure, an arm or a loop, or the name of a macro's argument.
+        let in_other_pattern = |at: usize| {
+            let (before, after) = (at.checked_sub(1), Some(at + 1));
+            is(before, '|')
+                || is(after, '|')
+                || is(after, '@')
+                || is(after, '=') && (is(Some(at + 2), '>') || in_macro && !is(Some(at + 2), '='))
+                || before.is_some_and(|at| word_at(at, &["mut", "ref"]))
+                || word_at(at + 1, &["in"])
+        };
         for (at, token) in tokens.iter().enumerate() {
             let (before, after) = (at.checked_sub(1), Some(at + 1));
             match token {
-                TokenTree::Ident(word) if word == "let" => in_pattern = outermost,
+                TokenTree::Ident(word) if word == "let" => {
+                    let conditional =
+                        before.is_some_and(|at| word_at(at, &["if", "while"])) || is(before, '&');
+                    in_pattern = outermost && !conditional;
+                    in_inner_let = !in_pattern;
+                }
                 TokenTree::Ident(word) if in_pattern => {
                     if !is_keyword(word) && !is(after, ':') {
                         made.push(word.to_string());
@@ -130,9 +203,7 @@ impl Words {
                     }
                 }
                 TokenTree::Group(group) if in_pattern => {
-                    let mut names = Vec::new();
-                    bound(group.stream(), &mut names);
-                    made.extend(names.iter().map(Ident::to_string));
+                    made.extend(names_in(group));
                 }
                 TokenTree::Ident(word) => {
                     // Behind `..` stands the end of a range, behind `.` a member.
@@ -142,10 +213,16 @@ impl Words {
                     let called = matches!(tokens.get(at + 1), Some(TokenTree::Punct(p))
                         if p.as_char() == '!' && p.spacing() == Spacing::Alone);
                     if !(member || path || field || called) {
-                        self.use_of(word.to_string());
+                        let opens = matches!(tokens.get(at + 1), Some(TokenTree::Group(_)));
+                        if !opens && (in_inner_let || in_other_pattern(at)) {
+                            self.rebound.push(word.to_string());
+                        }
+                        self.use_of(word.to_string(), word.span());
                     }
                 }
-                TokenTree::Literal(literal) if in_macro => self.read_format(&literal.to_string()),
+                TokenTree::Literal(literal) if in_macro => {
+                    self.read_format(&literal.to_string(), literal.span());
+                }
                 TokenTree::Literal(_) => {}
                 TokenTree::Group(group) => {
                     let of_macro = is(before, '!')
@@ -154,10 +231,14 @@ impl Words {
                             Some(TokenTree::Ident(_))
                         ) && is(at.checked_sub(2), '!')
                             && group.delimiter() == Delimiter::Brace;
+                    if in_inner_let || in_other_pattern(at) {
+                        self.rebound.extend(names_in(group));
+                    }
                     self.read(group.stream(), false, in_macro || of_macro);
                 }
                 TokenTree::Punct(punct) => {
                     in_pattern &= punct.as_char() != '=';
+                    in_inner_let &= !matches!(punct.as_char(), '=' | ';');
                     if punct.as_char() == ';' {
                         self.hidden.append(&mut made);
                         in_pattern = false;
@@ -167,21 +248,28 @@ impl Words {
         }
     }
 
-    fn use_of(&mut self, word: String) {
-        if !self.hidden.contains(&word) && !self.used.contains(&word) {
-            self.used.push(word);
+    fn use_of(&mut self, word: String, span: Span) {
+        if !self.hidden.contains(&word) && self.used.iter().all(|(other, _)| *other != word) {
+            self.used.push((word, span));
         }
     }
 
     /// The names in a text that may be a format.
-    fn read_format(&mut self, text: &str) {
+    fn read_format(&mut self, text: &str, span: Span) {
         for hole in text.split('{').skip(1) {
             let hole = hole.split('}').next().unwrap_or_default();
             for word in hole.split(|char: char| !char.is_alphanumeric() && char != '_') {
-                self.use_of(word.to_owned());
+                self.use_of(word.to_owned(), span);
             }
         }
     }
+}
+
+/// The variables that a part of a pattern makes.
+fn names_in(pattern: &Group) -> Vec<String> {
+    let mut all = Vec::new();
+    bound(pattern.stream(), &TokenStream::new(), &mut all);
+    all.iter().map(|variable| variable.name.to_string()).collect()
 }
 
 #[cfg(test)]
@@ -191,18 +279,64 @@ mod tests {
     #[test]
     fn the_variables_of_patterns() {
         for (inputs, names) in [
-            ("&'a mut self, n: u8", "self n"),
+            ("self, n: u8, s: S", "self s"),
+            ("&'a mut self, n: &u8, m: &'a mut S, o: Option<&S>", "o"),
             ("self: Rc<Self>, mut n: Map<A, B>", "self n"),
-            ("(a, b): (u8, u8), _: String, [h, ..]: [u8; 3], &r: &u8", "a b h r"),
+            ("(a, b): (u8, u8), _: String, [h, ..]: [u8; 3], &r: &u8", "a b h"),
             ("P { x, y: _, z: w, .. }: m::P, m::Q(a, ref b): Q", "x w a b"),
             ("#[cfg(test)] a: impl Fn(u8) -> Map<A, B>, b @ (c, _): T,", "a b c"),
-            ("pair!(a, b): (u8, u8), c: u8", "c"),
-            ("P::<u8> { x }: P<u8>, <Q as R<A, B>>::S(y): S, MARK: Unit, m::N: M", "x y"),
-            ("&mut (ref mut a, box_): &mut (u8, u8), r#type: u8", "a box_ r#type"),
+            ("pair!(a, b): (u8, u8), c: C", "c"),
+            ("P::<u8> { x }: P<u8>, <Q as R<A, B>>::S(y): S, MARK: Unit, m::N: M", "x y MARK"),
+            ("(ref mut a, box_): (u8, u8), r#type: T", "a box_ r#type"),
+            ("A: D, _b: D, S { #[doc = \"x\"] _c, .. }: S", "A _b _c"),
         ] {
             let all = variables.parse_str(inputs).unwrap();
-            let all = all.iter().flat_map(|(_, names)| names).map(Ident::to_string);
+            let all = all.iter().map(|variable| variable.name.to_string());
             assert_eq!(all.collect::<Vec<_>>().join(" "), names, "{inputs}");
+        }
+    }
+
+    #[test]
+    fn the_conditions_of_patterns() {
+        for (inputs, shown) in [
+            ("#[cfg(a)] x: X, y: Y", "# [cfg (a)] x / y"),
+            (
+                "#[cfg_attr(a, cfg(b))] x: X, #[cfg_attr(a, doc = \"\")] y: Y",
+                "# [cfg_attr (a , cfg (b))] x / y",
+            ),
+            ("S { #[cfg(a)] x, y }: S", "# [cfg (a)] x / y"),
+            (
+                "S { #[cfg(feature = \"f\")] x: (v, w), y }: S",
+                "# [cfg (feature = \"f\")] v / # [cfg (feature = \"f\")] w / y",
+            ),
+            ("#[cfg(a)] S { #[cfg(b)] x, .. }: S", "# [cfg (a)] # [cfg (b)] x"),
+        ] {
+            let all = variables.parse_str(inputs).unwrap();
+            let all = all
+                .iter()
+                .map(|Variable { present, name }| format!("{present} {name}").trim().to_owned());
+            assert_eq!(all.collect::<Vec<_>>().join(" / "), shown, "{inputs}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_bound_anew() {
+        for (body, rebound) in [
+            ("_a + 1", ""),
+            ("f(|_a| 1)", "_a"),
+            ("f(|(_a, b)| b)", "_a b"),
+            ("match x { Some(_a) => 1, _b => 2, c @ 1 => 3 }", "_a _b c"),
+            ("{ let (_a, mut b) = x; }", "_a b"),
+            ("if let Some(_a) = _b {}", "_a"),
+            ("for _a in _b {}", "_a"),
+            ("println!(\"{_a}\", _a = _b == c)", "_a"),
+        ] {
+            let mut words = Words::default();
+            words.read(body.parse().unwrap(), true, false);
+            let mut names = words.rebound.clone();
+            names.sort();
+            names.dedup();
+            assert_eq!(names.join(" "), rebound, "{body}");
         }
     }
 
@@ -222,7 +356,8 @@ mod tests {
         ] {
             let mut words = Words::default();
             words.read(body.parse().unwrap(), true, false);
-            let used_words = words.used.iter().filter(|word| !word.is_empty() && *word != "let");
+            let used_words = words.used.iter().map(|(word, _)| word);
+            let used_words = used_words.filter(|word| !word.is_empty() && *word != "let");
             let used_words = used_words.filter(|word| *word != "loop" && *word != "_");
             assert_eq!(used_words.cloned().collect::<Vec<_>>().join(" "), used, "{body}");
         }
