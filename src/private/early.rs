@@ -187,8 +187,9 @@ impl<R: Future> Returns<R> {
 /// Implemented by nothing: what a function would have to return whose future runs after its end.
 #[diagnostic::on_unimplemented(
     message = "the lock would be released before this future runs",
-    label = "returned by a function that is not `async`",
-    note = "make the function `async`, or end it in `Box::pin(async move {{ .. }})`"
+    label = "returned by the function, and run after it",
+    note = "await it in the function and return what comes of it: make the function `async`, or end it \
+            in `Box::pin(async move {{ .. }})`"
 )]
 pub trait RunsUnderItsLock<M> {}
 

@@ -56,7 +56,7 @@ fn blocking(
     let span = Span::mixed_site();
     let private = lock.private(span);
     let acquire = acquire(lock, asker, &Way::Blocking);
-    let early = early::arms(lock, returned, probe_future);
+    let early = early::arms(lock, returned, probe_future && !returned.has_begun());
     let marks_done = lock.marks_done && !matches!(returned, Returned::Never(_));
     let held = match (&lock.on_lost, &lock.guard) {
         (OnLost::Continue, None) if !marks_done => body.to_token_stream(),
@@ -121,7 +121,9 @@ fn asynchronous(
     let span = Span::mixed_site();
     let private = lock.private(span);
     let acquire = acquire(lock, asker, &Way::Scoped);
-    let early = early::arms(lock, returned, false);
+    // Only where the name tells nothing: the compiler takes its time for each probe.
+    let probe_future = returned.may_be_future();
+    let early = early::arms(lock, returned, probe_future);
     let edge = edge(lock, returned, order);
     let (value, name) = match &lock.guard {
         None => (quote_spanned!(span=> ()), quote_spanned!(span=> ())),
@@ -140,7 +142,7 @@ fn asynchronous(
         && lock.otherwise.is_none()
         && !matches!(returned, Returned::Never(_));
     if in_one {
-        let failure = early::failure(lock, returned, false);
+        let failure = early::failure(lock, returned, probe_future);
         return quote_spanned!(span=>
             let __asked = #acquire;
             let __body = match #private::body(#run) {

@@ -107,6 +107,19 @@ impl Returned {
         })
     }
 
+    /// Whether it is a future for all that its name tells.
+    pub(crate) fn may_be_future(&self) -> bool {
+        matches!(self, Self::Named(ty) if may_be_future(ty)) && !self.has_begun()
+    }
+
+    /// Whether its name says that it waits for what runs already, with the lock or without, or for nothing.
+    pub(crate) fn has_begun(&self) -> bool {
+        let Self::Named(ty) = self else { return false };
+        let Type::Path(path) = peeled(ty) else { return false };
+        let last = path.path.segments.last();
+        last.is_some_and(|last| last.ident == "JoinHandle" || last.ident == "Ready")
+    }
+
     /// The type as an annotation inside the function.
     pub(crate) fn annotation(&self) -> Option<&Type> {
         match self {

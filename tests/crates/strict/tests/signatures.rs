@@ -355,6 +355,30 @@ mod shadows {
         Err
     }
 }
+/// What it waits for runs already.
+struct JoinHandle(u8);
+impl Future for JoinHandle {
+    type Output = u8;
+    fn poll(self: Pin<&mut Self>, _: &mut std::task::Context<'_>) -> std::task::Poll<u8> {
+        std::task::Poll::Ready(self.0)
+    }
+}
+#[lock("begun_{n}")]
+fn begun(n: u8) -> JoinHandle {
+    JoinHandle(n)
+}
+#[lock("begun_{n}")]
+async fn begun_async(n: u8) -> JoinHandle {
+    JoinHandle(n)
+}
+#[lock("any")]
+async fn any<T>(t: T) -> T {
+    t
+}
+#[lock("associated")]
+async fn associated<I: IntoIterator>(t: I) -> I::IntoIter {
+    t.into_iter()
+}
 fn is_send<T: Send>(t: T) -> T {
     t
 }
