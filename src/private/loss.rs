@@ -103,6 +103,15 @@ pub async fn release_and_return_value_async<T>(
     }
 }
 
+/// The value of a block, which stands unless its lock was `lost`.
+///
+/// # Errors
+/// `Lost`.
+#[inline]
+pub fn unless_lost<T>(output: T, lost: Result<(), LockError>) -> Result<T, LockError> {
+    lost.map(|()| output)
+}
+
 /// The loss, if that is what the release found, which was reported when it happened. Other
 /// failures are reported here.
 pub(super) fn lost(released: Result<(), LockError>) -> Option<LockError> {

@@ -31,7 +31,7 @@ pub use locked::{Asked, Body, Locked, Stage, body, locked};
 pub use loss::{
     TellsLoss, cancel_when_lost, or_lost, or_lost_for, release, release_and_keep,
     release_and_return, release_and_return_async, release_and_return_unless_lost,
-    release_and_return_value, release_and_return_value_async, run_once,
+    release_and_return_value, release_and_return_value_async, run_once, unless_lost,
 };
-pub use outcome::{AnyOutcome, Outcome};
+pub use outcome::{AnyOutcome, Outcome, noted};
 pub use site::{Here, Options, Pinned, Place, Site, fixed, on, plain};

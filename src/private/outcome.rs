@@ -7,6 +7,14 @@
 #[derive(Debug)]
 pub struct Outcome<'a, R>(pub &'a R);
 
+/// Has `note` see the value of a block, and returns it. A function, so that the value has its type before it is
+/// asked what it is.
+#[inline]
+pub fn noted<R>(output: R, note: impl FnOnce(&R)) -> R {
+    note(&output);
+    output
+}
+
 impl<T, E> Outcome<'_, Result<T, E>> {
     /// Returns whether it is `Ok`.
     pub const fn __locks_is_done(&self) -> bool {

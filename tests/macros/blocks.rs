@@ -234,3 +234,35 @@ fn c5_dropping_an_asynchronous_block_withdraws_or_releases() {
     drop(running);
     assert!(is_free("blk_dropped"));
 }
+
+#[test]
+fn a4_the_body_is_told_what_type_is_expected() {
+    type Outcome<T> = Result<T, LockError>;
+    type Len = Box<dyn Fn(&str) -> usize>;
+    fn blocking() -> Outcome<Len> {
+        lock!("blk_type" => { Box::new(|text| text.len()) })
+    }
+    fn told() -> Outcome<Len> {
+        lock!("blk_type", on_lost = "error", guard = held => {
+            held.check()?;
+            Box::new(|text| text.len())
+        })
+    }
+    fn once() -> Outcome<Len> {
+        lock!("blk_type_once", once_per = "1ms" => { Box::new(|text| text.len()) })
+    }
+    fn otherwise() -> Outcome<Len> {
+        lock!("blk_type", wait = false, otherwise = Box::new(|_| 0) => { Box::new(|text| text.len()) })
+    }
+    async fn asynchronous() -> Outcome<Len> {
+        lock!(async "blk_type" => { Box::new(|text| text.len()) })
+    }
+    async fn asynchronous_told() -> Outcome<Len> {
+        lock!(async "blk_type", on_lost = "error" => { Box::new(|text| text.len()) })
+    }
+    for len in
+        [blocking(), told(), once(), otherwise(), now(asynchronous()), now(asynchronous_told())]
+    {
+        assert_eq!(len.unwrap()("four"), 4);
+    }
+}

@@ -508,3 +508,60 @@ fn any_display(id: u64) -> bool {
 fn a1_key_takes_any_expression_that_is_display() {
     assert!(!any_display(99_123_411));
 }
+
+#[test]
+fn c14_once_per_goes_on_blocks_that_leave() {
+    const LEN: usize = 1;
+    fn returns(n: u8) -> u8 {
+        let _ = locks::block::lock!("opt_once_leaves", once_per = "1h" => { return n; });
+        0
+    }
+    fn breaks() -> u8 {
+        'out: {
+            let _ = locks::block::lock!("opt_once_leaves", once_per = "1h", on_lost = "error" => { break 'out 2 });
+            0
+        }
+    }
+    async fn continues() -> u8 {
+        for n in [3, 4] {
+            let _ = locks::block::lock!(async "opt_once_leaves", once_per = "1h" => { continue });
+            return n;
+        }
+        5
+    }
+    async fn cancelled() -> Result<(), LockError> {
+        locks::block::lock!(async "opt_once_cancelled", once_per = "1h", on_lost = "cancel" => {
+            std::future::ready(()).await;
+        })
+    }
+    assert_eq!((returns(1), breaks(), now(continues())), (1, 2, 5));
+    locks::block::lock!("opt_once_leaves", once_per = "1h", wait = false => { assert_ne!(LEN, 0); })
+        .unwrap();
+    let taken = locks::block::lock!("opt_once_leaves", once_per = "1h", wait = false => { panic!("reserved") });
+    assert!(taken.is_err_and(|error: LockError| error.is_contended()));
+    now(cancelled()).unwrap();
+}
+
+#[test]
+fn c14_once_per_goes_on_blocks_whose_type_comes_from_outside() {
+    type Outcome<T> = Result<T, LockError>;
+    fn list(all: &[u8]) -> Outcome<Vec<u8>> {
+        locks::block::lock!("opt_once_list", once_per = "1h", wait = false => { all.iter().map(|n| n + 1).collect() })
+    }
+    fn some(all: &[Option<u8>]) -> Outcome<Option<Vec<u8>>> {
+        locks::block::lock!("opt_once_some", once_per = "1h", wait = false, on_lost = "error" => {
+            all.iter().copied().collect()
+        })
+    }
+    async fn number(text: &str) -> Outcome<Result<u8, std::num::ParseIntError>> {
+        locks::block::lock!(async "opt_once_number", once_per = "1h", wait = false => { text.parse() })
+    }
+    assert_eq!(list(&[1]).unwrap(), [2]);
+    assert!(list(&[1]).unwrap_err().is_contended());
+    assert_eq!(some(&[Some(1), None]).unwrap(), None);
+    assert_eq!(some(&[Some(1)]).unwrap(), Some(vec![1]));
+    assert!(some(&[]).unwrap_err().is_contended());
+    assert!(now(number("x")).unwrap().is_err());
+    assert_eq!(now(number("5")).unwrap(), Ok(5));
+    assert!(now(number("5")).unwrap_err().is_contended());
+}

@@ -274,7 +274,6 @@ async fn conditional(
     Conditional {
         #[cfg(any())]
         gone,
-        #[cfg(all())]
         x,
     }: Conditional,
     #[cfg_attr(all(), cfg(any()))] other: String,

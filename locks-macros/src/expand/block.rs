@@ -1,4 +1,4 @@
-use proc_macro2::{Group, Span, TokenStream};
+use proc_macro2::{Group, Span, TokenStream, TokenTree};
 use quote::{quote, quote_spanned};
 
 use super::acquire::{Asker, Way, acquire, outcome};
@@ -14,10 +14,7 @@ use crate::validate::{Lock, OnLost, Otherwise};
 /// {
 ///     let __begun = SITE.acquire(..);
 ///     match __begun {
-///         Ok(__guard) => {
-///             let __output = match Some(()) { Some(()) => { body }, None => unreached() };
-///             Ok(__output)
-///         }
+///         Ok(__guard) => { Ok(match Some(()) { Some(()) => { body }, None => unreached() }) }
 ///         Err(__error) => Err(__error),
 ///     }
 /// }
@@ -53,6 +50,8 @@ pub(crate) fn expand(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStre
     })
 }
 
+/// The body's value is passed on as an argument, not by a variable: so it is told of the type that the code around
+/// expects.
 fn held(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStream {
     let span = Span::mixed_site();
     let private = lock.private(span);
@@ -60,31 +59,14 @@ fn held(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStream {
         Some(name) => (quote_spanned!(span=> &__guard), quote!(#name)),
         None => (quote_spanned!(span=> ()), quote!(())),
     };
-    let body = in_arm(lock, &value, &name, body);
-    let mark = super::function::mark_done(lock, &quote_spanned!(span=> &__output));
-    match (&lock.on_lost, asynchronous) {
-        (OnLost::Continue, false) if lock.marks_done => quote_spanned!(span=>
-            let __output = #body;
-            #mark
-            #private::Ok(#private::release_and_keep(__guard, __output))
-        ),
-        (OnLost::Continue, false) => quote_spanned!(span=>
-            let __output = #body;
-            #private::Ok(__output)
-        ),
-        (OnLost::Continue, true) => quote_spanned!(span=>
-            let __output = #body;
-            #mark
-            #private::release(__guard).await;
-            #private::Ok(__output)
-        ),
-        (OnLost::Error, true) => quote_spanned!(span=>
-            let __output = #body;
-            #mark
-            #private::release_and_return_value_async(__guard, __output).await
-        ),
-        (OnLost::Cancel(_), true) => quote_spanned!(span=>
-            let __output = #private::cancel_when_lost(&__guard, #private::pin!(async { return #body; })).await;
+    let value = in_arm(lock, &value, &name, body);
+    if let OnLost::Cancel(_) = lock.on_lost {
+        let mark = lock.marks_done.then(|| {
+            let mark = mark(lock, body);
+            quote_spanned!(span=> let __output = #private::noted(__output, |__output| { #mark });)
+        });
+        return quote_spanned!(span=>
+            let __output = #private::cancel_when_lost(&__guard, #private::pin!(async { return #value; })).await;
             match __output {
                 #private::Ok(__output) => {
                     #mark
@@ -92,11 +74,92 @@ fn held(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStream {
                 }
                 #private::Err(__error) => #private::Err(__error),
             }
-        ),
-        (_, false) => quote_spanned!(span=>
-            let __output = #body;
-            #mark
-            #private::release_and_return_value(__guard, __output)
-        ),
+        );
+    }
+    let value = if lock.marks_done {
+        let mark = mark(lock, body);
+        quote_spanned!(span=> #private::noted(#value, |__output| { #mark }))
+    } else {
+        value
+    };
+    let released = match (&lock.on_lost, asynchronous) {
+        (OnLost::Continue, false) if !lock.marks_done => {
+            return quote_spanned!(span=> #private::Ok(#value));
+        }
+        (OnLost::Continue, false) => {
+            quote_spanned!(span=> #private::Ok(#private::release_and_keep(__guard, ())))
+        }
+        (OnLost::Continue, true) => {
+            quote_spanned!(span=> #private::Ok(#private::release(__guard).await))
+        }
+        (_, false) => quote_spanned!(span=> #private::release_and_return_value(__guard, ())),
+        (_, true) => {
+            quote_spanned!(span=> #private::release_and_return_value_async(__guard, ()).await)
+        }
+    };
+    quote_spanned!(span=> #private::unless_lost(#value, #released))
+}
+
+/// Marks what was done as done. Of a body that comes to nothing but `()` the compiler is not asked what it comes to:
+/// it may leave, and have no type.
+fn mark(lock: &Lock, body: &Group) -> TokenStream {
+    let span = Span::mixed_site();
+    if comes_to_nothing(body.stream()) {
+        return quote_spanned!(span=> __guard.mark_done(); let _ = __output;);
+    }
+    super::function::mark_done(lock, &quote_spanned!(span=> __output))
+}
+
+/// Whether `body` has no expression at its end, or one that leaves.
+fn comes_to_nothing(body: TokenStream) -> bool {
+    let tokens = body.into_iter().collect::<Vec<_>>();
+    let is_end =
+        |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ';');
+    let begin = tokens.iter().rposition(is_end).map_or(0, |at| at + 1);
+    let last = &tokens[begin..];
+    match last.first() {
+        None => true,
+        Some(TokenTree::Ident(word)) => {
+            let leaves = ["return", "break", "continue"].iter().any(|it| word == it);
+            let panics =
+                ["panic", "todo", "unimplemented", "unreachable"].iter().any(|it| word == it);
+            leaves
+                || panics && last.len() == 3
+                || word == "loop" && !has_break(last.iter().cloned().collect())
+        }
+        Some(_) => false,
+    }
+}
+
+fn has_break(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(word) => word == "break",
+        TokenTree::Group(group) => has_break(group.stream()),
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c14_knows_a_body_without_a_value() {
+        for (body, nothing) in [
+            ("", true),
+            ("f();", true),
+            ("f(); return 5", true),
+            ("continue", true),
+            ("break 'a None", true),
+            ("panic!(\"no\")", true),
+            ("panic!(\"no\") + 5", false),
+            ("loop { f(); }", true),
+            ("loop { if a { break Some(1) } }", false),
+            ("f()", false),
+            ("f(); None", false),
+            ("if a { return; }", false),
+        ] {
+            assert_eq!(comes_to_nothing(body.parse().unwrap()), nothing, "{body}");
+        }
     }
 }

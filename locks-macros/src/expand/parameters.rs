@@ -122,12 +122,10 @@ fn bound(pattern: TokenStream, outer: &TokenStream, variables: &mut Vec<Variable
                     variables.push(Variable { present: present.clone(), name: word.clone() });
                 }
             }
-            TokenTree::Group(group) if is(before, '#') => {
-                if makes_conditional(group.stream()) {
-                    present.extend([tokens[at - 1].clone(), token.clone()]);
-                }
+            TokenTree::Group(group) if is(before, '#') && makes_conditional(group.stream()) => {
+                present.extend([tokens[at - 1].clone(), token.clone()]);
             }
-            TokenTree::Group(group) if !is(before, '!') => {
+            TokenTree::Group(group) if !is(before, '!') && !is(before, '#') => {
                 bound(group.stream(), &present, variables);
             }
             _ => {}
