@@ -306,3 +306,36 @@ fn a4_shadowed_names_do_no_harm() {
     assert_eq!(shadowed::function(3), 3);
     assert_eq!(now(shadowed::asynchronous(3)), Some(3));
 }
+
+#[lock("shape_closure")]
+fn borrowing() -> impl Fn(&str) -> usize {
+    |text| text.len()
+}
+
+#[lock("shape_closure", guard = held, otherwise = |error| panic!("{error}"))]
+fn lending(from: usize) -> impl Fn(&[u8]) -> &[u8] {
+    if held.is_lost() {
+        panic!("it is not");
+    }
+    move |bytes| &bytes[from..]
+}
+
+#[lock("shape_closure")]
+fn changing(by: u8) -> (impl FnMut(&mut Vec<u8>), u8) {
+    (move |bytes: &mut Vec<u8>| bytes.push(by), by)
+}
+
+#[lock("shape_closure")]
+async fn boxed() -> Box<dyn Fn(&str) -> usize> {
+    Box::new(|text| text.len())
+}
+
+#[test]
+fn a4_a_closure_is_told_what_it_takes() {
+    assert_eq!(borrowing()("four"), 4);
+    assert_eq!(lending(1)(&[1, 2]), [2]);
+    let mut bytes = Vec::new();
+    changing(3).0(&mut bytes);
+    assert_eq!(bytes, [3]);
+    assert_eq!(now(boxed())("four"), 4);
+}

@@ -1,4 +1,4 @@
-use proc_macro2::{Delimiter, Group, Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::parse::Parser as _;
@@ -59,8 +59,9 @@ fn blocking(
     let early = early::arms(lock, returned, probe_future && !returned.has_begun());
     let marks_done = lock.marks_done && !matches!(returned, Returned::Never(_));
     let held = match (&lock.on_lost, &lock.guard) {
-        (OnLost::Continue, None) if !marks_done => body.to_token_stream(),
+        (OnLost::Continue, None) if !marks_done => in_place(returned, body),
         (OnLost::Continue, Some(name)) if !marks_done => {
+            let body = in_place(returned, body);
             quote_spanned!(span=> match &__guard { #name => #body })
         }
         (on_lost, name) => {
@@ -98,6 +99,36 @@ fn blocking(
             #early
         }
     )
+}
+
+/// The body as the value of the function. The closure that is an `impl Fn(&str)` is told of that behind a
+/// `return`, as at a function's end, and not in an arm. The label keeps the braces from being taken for superfluous.
+fn in_place(returned: &Returned, body: &Group) -> TokenStream {
+    match returned {
+        Returned::Opaque(_) if ends_in_closure(body.stream()) => {
+            quote_spanned!(Span::mixed_site()=> return '_body: #body)
+        }
+        _ => body.to_token_stream(),
+    }
+}
+
+/// Whether the last expression of `body` begins as a closure does.
+fn ends_in_closure(body: TokenStream) -> bool {
+    let (mut begins, mut ends) = (true, false);
+    for token in body {
+        let opens = match &token {
+            TokenTree::Punct(punct) => punct.as_char() == '|',
+            TokenTree::Ident(word) => word == "move",
+            _ => false,
+        };
+        ends = begins && opens || !begins && ends;
+        begins = match &token {
+            TokenTree::Punct(punct) => punct.as_char() == ';',
+            TokenTree::Group(group) => group.delimiter() == Delimiter::Brace && !ends,
+            _ => false,
+        };
+    }
+    ends
 }
 
 /// ```text
@@ -273,4 +304,29 @@ fn hoist_inner_attributes(function: &mut Function) {
     let mut body = Group::new(Delimiter::Brace, rest);
     body.set_span(function.body.span());
     function.body = body;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn knows_a_body_that_ends_in_a_closure() {
+        for (body, ends) in [
+            ("|x| x.len()", true),
+            ("move |x| { x.len() }", true),
+            ("f(); || 5", true),
+            ("if a { return |x| x; } |x| { x }", true),
+            ("", false),
+            ("f(); let x = |x| x;", false),
+            ("a || b", false),
+            ("f(|x| x)", false),
+            ("{ |x| x }", false),
+            ("let f = |x| { x }; f", false),
+            ("|x| x; f()", false),
+            ("match a { A => 1 }", false),
+        ] {
+            assert_eq!(ends_in_closure(body.parse().unwrap()), ends, "{body}");
+        }
+    }
 }
