@@ -266,3 +266,29 @@ fn a4_the_body_is_told_what_type_is_expected() {
         assert_eq!(len.unwrap()("four"), 4);
     }
 }
+
+#[test]
+fn a4_otherwise_leaves_with_a_value() {
+    fn found(keys: &[&str]) -> u8 {
+        let mut n = 0;
+        'all: loop {
+            for key in keys {
+                n += 1;
+                let free =
+                    lock!("blk_leave_{key}", wait = false, otherwise = break 'all n => { true });
+                let same = lock!(
+                    "blk_leave_{key}",
+                    wait = false,
+                    otherwise = 'one: { break 'one false },
+                    shared
+                    => { true }
+                );
+                assert!(free.unwrap() && same.unwrap());
+            }
+            break 0;
+        }
+    }
+    let _held = locks::named("blk_leave_b").acquire().unwrap();
+    assert_eq!(found(&["a", "b", "c"]), 2);
+    assert_eq!(found(&["a", "c"]), 0);
+}

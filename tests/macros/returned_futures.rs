@@ -167,3 +167,16 @@ fn a4_boxed_futures_in_the_spellings_of_users() {
     assert_eq!(*seen.lock().unwrap(), [3, 2, 1, 0]);
     assert_eq!(now(after_statements(1)), 4);
 }
+
+/// A format's letter is no variable.
+#[lock("fut_letters_{id:08x}_{id:#b}_{id:>w$}")]
+fn letters(id: u32, w: usize, mut b: u32) -> BoxFuture<'static, u32> {
+    let x = id + 5;
+    b += 1;
+    Box::pin(async move { x + b })
+}
+
+#[test]
+fn a1_a_letter_of_a_format_is_no_variable() {
+    assert_eq!(now(letters(1, 2, 3)), 10);
+}

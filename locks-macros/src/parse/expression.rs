@@ -142,7 +142,8 @@ impl Reader {
         self.begins = false;
         if let TokenTree::Ident(word) = token {
             self.in_type |= word == "as";
-            self.begins = is_keyword(word);
+            // Behind a label may stand what the `break` yields.
+            self.begins = is_keyword(word) || matches!(self.last, Some(('\'', _)));
         }
         self.ends = !self.begins && !self.is_inside();
         self.last = None;
@@ -219,6 +220,12 @@ mod tests {
             ("x as u8 * y < z, w", 2),
             ("x as *const Map<A, B>, w", 2),
             ("|x: Map<A, B>, y| x, c", 2),
+            ("break 'a 5, c", 2),
+            ("break 'a |x, y| x, c", 2),
+            ("break 'a, continue 'a, break 5", 3),
+            ("'a: loop { break 'a 5 }, c", 2),
+            ("x as &'a str, c", 2),
+            ("x as &'static mut [u8], c", 2),
         ] {
             assert_eq!(count(text), expressions, "{text}");
         }

@@ -84,12 +84,26 @@ fn output(input: ParseStream<'_>, tokens: &mut TokenStream) -> Result<ReturnType
     };
     arrow.to_tokens(tokens);
     let mut written = TokenStream::new();
-    until(input, &mut written, |input| {
+    let ends = |input: ParseStream<'_>| {
         input.peek(Token![where]) || input.peek(token::Brace) || input.peek(Token![;])
-    })?;
+    };
+    until(input, &mut written, ends)?;
+    while input.peek(token::Brace) && ends_in_macro_name(written.clone()) {
+        written.extend([input.parse::<TokenTree>()?]);
+        until(input, &mut written, ends)?;
+    }
     written.to_tokens(tokens);
     let ty = syn::parse2(without_captures(written.clone())).unwrap_or(Type::Verbatim(written));
     Ok(ReturnType::Type(arrow, Box::new(ty)))
+}
+
+/// Whether a type is `path!` so far, whose braces are to come; `!` alone is the type that never is.
+fn ends_in_macro_name(ty: TokenStream) -> bool {
+    let tokens = ty.into_iter().collect::<Vec<_>>();
+    matches!(
+        tokens.as_slice(),
+        [.., TokenTree::Ident(_), TokenTree::Punct(punct)] if punct.as_char() == '!'
+    )
 }
 
 /// `tokens` without the bounds `use<..>` in them.
@@ -166,6 +180,9 @@ mod tests {
             ("fn f() -> R<impl use<> + Sized, E> {}", "-> R < impl Sized , E >"),
             ("fn f() -> (impl A + use<T> + B, u8);", "-> (impl A + B , u8)"),
             ("fn f() -> [u8; { let x = 3; x }] {}", "-> [u8 ; { let x = 3 ; x }]"),
+            ("fn f() -> byte! { u8 } { 5 }", "-> byte ! { u8 }"),
+            ("fn f() -> m::byte! {} where u8: A { 5 }", "-> m :: byte ! { }"),
+            ("fn f() -> ! { loop {} }", "-> !"),
             (
                 "fn f() -> A<{ if B { 1 } else { 2 } }> where u8: B {}",
                 "-> A < { if B { 1 } else { 2 } } >",

@@ -163,6 +163,19 @@ fn variables(expr: TokenStream, names: &mut Vec<String>) {
     }
 }
 
+/// The variables that a format names: the words before a `$`. A letter by itself is a format.
+fn spec_names(spec: &str) -> Vec<String> {
+    let mut parts = spec.split('$').collect::<Vec<_>>();
+    parts.pop();
+    let name = |before: &str| {
+        let is_end = |char: char| !char.is_alphanumeric() && char != '_';
+        let word = before.rsplit(is_end).next().unwrap_or_default();
+        // A zero before it fills.
+        word.trim_start_matches(|char: char| char.is_ascii_digit()).to_owned()
+    };
+    parts.into_iter().map(name).collect()
+}
+
 /// Taken as it stands, it would be one key for all.
 const NO_TEMPLATE: &str = "behind `key =` stands a value, whose braces mean nothing: \
      write the template by itself, as in `#[lock(\"user_{id}\")]`";
@@ -181,11 +194,7 @@ impl Lock {
                 Key::Template(template) => template.pieces.iter().for_each(|piece| {
                     if let Piece::Hole { expr, spec, .. } = piece {
                         variables(expr.to_token_stream(), &mut names);
-                        let spec =
-                            spec.iter().flat_map(|spec| spec.split(['$', '.', '>', '<', '^']));
-                        let spec =
-                            spec.map(|word| word.trim_start_matches(|c: char| c.is_ascii_digit()));
-                        names.extend(spec.map(str::to_owned));
+                        names.extend(spec.iter().flat_map(|spec| spec_names(spec)));
                     }
                 }),
             }
@@ -229,6 +238,27 @@ impl Lock {
         match &self.krate {
             Some(path) => quote_spanned!(span=> #path::__private),
             None => quote_spanned!(span=> ::locks::__private),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a1_the_variables_of_a_format() {
+        for (spec, names) in [
+            ("", ""),
+            ("x", ""),
+            ("08b", ""),
+            ("#?", ""),
+            ("w$", "w"),
+            (">w$.p$e", "w p"),
+            ("x^0wide$x", "wide"),
+            ("5.p_1$", "p_1"),
+        ] {
+            assert_eq!(spec_names(spec).join(" "), names, "{spec}");
         }
     }
 }

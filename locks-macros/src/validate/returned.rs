@@ -1,9 +1,12 @@
 //! What a function returns, as far as its signature tells.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::spanned::Spanned as _;
-use syn::{GenericArgument, Path, PathArguments, ReturnType, Type, TypeParamBound, parse_quote};
+use syn::{
+    GenericArgument, Path, PathArguments, PathSegment, ReturnType, Type, TypeParamBound,
+    parse_quote,
+};
 
 /// A return type, by what an expansion can say about it.
 pub(crate) enum Returned {
@@ -191,18 +194,24 @@ pub(super) fn lazy(ty: &Type) -> Option<(&'static str, Span)> {
         _ => return None,
     };
     bounds.iter().find_map(|bound| match bound {
-        TypeParamBound::Trait(bound) => {
-            Some((lazy_name(&bound.path.segments.last()?.ident)?, ty.span()))
-        }
+        TypeParamBound::Trait(bound) => Some((lazy_trait(bound.path.segments.last()?)?, ty.span())),
         _ => None,
     })
 }
 
-/// What a trait by this name runs.
-fn lazy_name(name: &proc_macro2::Ident) -> Option<&'static str> {
-    match name.to_string().as_str() {
+/// What this trait runs. A stream says what it yields; others are by that name too, such as of what reads and writes.
+fn lazy_trait(segment: &PathSegment) -> Option<&'static str> {
+    let yields = |name: &str| match &segment.arguments {
+        PathArguments::AngleBracketed(args) => args.args.iter().any(
+            |argument| matches!(argument, GenericArgument::AssocType(assoc) if assoc.ident == name),
+        ),
+        _ => false,
+    };
+    match segment.ident.to_string().as_str() {
         "Future" | "IntoFuture" | "TryFuture" => Some("future"),
-        "Stream" | "TryStream" | "AsyncIterator" => Some("stream"),
+        "Stream" if yields("Item") => Some("stream"),
+        "TryStream" if yields("Ok") => Some("stream"),
+        "AsyncIterator" => Some("stream"),
         _ => None,
     }
 }
@@ -246,7 +255,8 @@ fn elided(tokens: TokenStream) -> TokenStream {
             TokenTree::Ident(name) if is_lifetime && name != "static" => {
                 proc_macro2::Ident::new("_", name.span()).into()
             }
-            TokenTree::Group(group) => {
+            // In the length of an array it would be a label.
+            TokenTree::Group(group) if group.delimiter() != Delimiter::Brace => {
                 let mut inner = proc_macro2::Group::new(group.delimiter(), elided(group.stream()));
                 inner.set_span(group.span());
                 inner.into()

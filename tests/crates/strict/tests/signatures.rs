@@ -355,6 +355,62 @@ mod shadows {
         Err
     }
 }
+/// Reads and writes, and yields nothing.
+trait Stream: std::io::Read + std::io::Write {}
+impl Stream for std::net::TcpStream {}
+#[lock("stream")]
+fn connect() -> std::io::Result<Box<dyn Stream>> {
+    Ok(Box::new(std::net::TcpStream::connect("localhost:1")?))
+}
+#[lock("stream")]
+async fn connected(stream: Box<dyn Stream + Send>) -> (Box<dyn Stream + Send>, u8) {
+    (stream, 1)
+}
+#[lock("stream")]
+fn opaque(stream: std::net::TcpStream) -> impl Stream {
+    stream
+}
+#[lock("label")]
+fn label() -> [u8; {
+    let x = 'a: loop {
+        break 'a 3;
+    };
+    x
+}] {
+    [0; 3]
+}
+#[lock("label")]
+async fn label_async<'a>(x: &'a [u8; 3], _: &u8) -> Option<&'a [u8; 'b: { break 'b 3 }]> {
+    Some(x)
+}
+#[lock("label")]
+async fn label_braced<'a>(
+    x: &'a [u8; 3],
+    _: &u8,
+) -> Option<
+    &'a [u8; {
+            let n = 'b: { break 'b 3 };
+            n
+        }],
+> {
+    Some(x)
+}
+macro_rules! byte {
+    ($($t:ty)?) => {
+        u8
+    };
+}
+#[lock("braced")]
+fn braced() -> byte! { u8 } {
+    5
+}
+#[lock("braced", on_lost = "error")]
+async fn braced_async<T>(t: T) -> Result<byte! { T }, LockError>
+where
+    T: Into<u8>,
+{
+    Ok(t.into())
+}
 /// What it waits for runs already.
 struct JoinHandle(u8);
 impl Future for JoinHandle {
