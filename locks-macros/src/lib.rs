@@ -35,8 +35,8 @@ fn attribute(args: TokenStream, item: TokenStream) -> TokenStream {
     let expand = |item| {
         let args = syn::parse2::<parse::Args>(args)?;
         let function = syn::parse2::<parse::Function>(item)?;
-        let lock = validate::lock(args)?;
-        let target = validate::function(&function, &lock)?;
+        let mut lock = validate::lock(args)?;
+        let target = validate::function(&function, &mut lock)?;
         Ok(expand::function(&lock, function, &target))
     };
     expand(item.clone()).unwrap_or_else(|error| fallback::function(&error, item))

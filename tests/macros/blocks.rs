@@ -271,7 +271,7 @@ fn a4_the_body_is_told_what_type_is_expected() {
 fn a4_otherwise_leaves_with_a_value() {
     fn found(keys: &[&str]) -> u8 {
         let mut n = 0;
-        'all: loop {
+        'all: {
             for key in keys {
                 n += 1;
                 let free =
@@ -285,7 +285,7 @@ fn a4_otherwise_leaves_with_a_value() {
                 );
                 assert!(free.unwrap() && same.unwrap());
             }
-            break 0;
+            0
         }
     }
     let _held = locks::named("blk_leave_b").acquire().unwrap();

@@ -1,11 +1,11 @@
 //! The acquisition: which key, at which site, with which options.
 
-use proc_macro2::{Literal, Span, TokenStream};
-use quote::{quote, quote_spanned};
+use proc_macro2::{Ident, Literal, Span, TokenStream};
+use quote::{ToTokens as _, quote, quote_spanned};
 
 use super::at;
 use crate::parse::{Piece, Template};
-use crate::validate::{Key, Lock};
+use crate::validate::{Key, Lock, spec_names};
 
 /// Who asks.
 pub(super) enum Asker<'a> {
@@ -158,6 +158,7 @@ fn filled(template: &Template, lock: &Lock) -> TokenStream {
     }
     let mut text = String::new();
     let mut values = Vec::new();
+    let mut named = Vec::new();
     for piece in &template.pieces {
         match piece {
             Piece::Text(plain) => text.push_str(&escaped(plain)),
@@ -165,11 +166,22 @@ fn filled(template: &Template, lock: &Lock) -> TokenStream {
                 let colon = if spec.is_some() { ":" } else { "" };
                 let spec = spec.as_deref().unwrap_or_default();
                 text.push_str(&format!("{{{}{colon}{spec}}}", values.len()));
-                values.push(expr);
+                values.push(lock.placed(expr.to_token_stream()));
+                named.extend(spec_names(spec));
             }
         }
     }
     let text = spelled(&text, literal.span());
+    named.sort();
+    named.dedup();
+    let named = named.iter().filter(|name| !name.is_empty()).map(|name| {
+        // Raw, as it may be a keyword of the edition that the template is in.
+        let value = Ident::new_raw(name, literal.span());
+        let value = lock.placed(value.into_token_stream());
+        let name = Ident::new(name, span);
+        quote_spanned!(span=> #name = #value)
+    });
+    let values = values.into_iter().chain(named);
     quote_spanned!(span=> #private::format_args!(#text, #(#values),*))
 }
 
@@ -177,7 +189,7 @@ fn escaped(text: &str) -> String {
     text.replace('{', "{{").replace('}', "}}")
 }
 
-/// A literal that names in it (`{0:width$}`) reach the user's variables from.
+/// A literal with a place of its own.
 fn spelled(text: &str, span: Span) -> Literal {
     let mut literal = Literal::string(text);
     literal.set_span(span);

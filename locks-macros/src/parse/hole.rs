@@ -164,20 +164,27 @@ fn is_raw_name(word: &Ident, member: bool) -> bool {
     }
 }
 
-/// Members come from our expansion, as far as the compiler is told: else it would offer to replace
-/// the whole template by the member that was meant. They are raw for our edition's keywords' sake.
+/// Members and paths come from our expansion, as far as the compiler is told: else it would offer to replace
+/// the whole template by the one that was meant. They are raw for our edition's keywords' sake. A name by itself
+/// may be a variable, which nobody's expansion sees: of that [`Template::elsewhere`](super::Template) takes care.
 fn at(tokens: TokenStream, span: Span) -> TokenStream {
-    let mut member = false;
-    let place = |mut token: TokenTree| {
+    let tokens = tokens.into_iter().collect::<Vec<_>>();
+    let is = |at: Option<usize>, wanted: char| matches!(at.and_then(|at| tokens.get(at)), Some(TokenTree::Punct(p)) if p.as_char() == wanted);
+    let ours = |at: usize, word: &Ident| {
+        let before = at.checked_sub(1);
+        let root = ["self", "super", "crate"].iter().any(|root| word == root);
+        is(before, '.') || is(before, ':') || is(Some(at + 1), ':') && !root
+    };
+    let place = |(at, token): (usize, &TokenTree)| {
+        let mut token = token.clone();
         if let TokenTree::Group(group) = &token {
-            token = Group::new(group.delimiter(), at(group.stream(), span)).into();
+            token = Group::new(group.delimiter(), self::at(group.stream(), span)).into();
         }
-        let ours = member && matches!(token, TokenTree::Ident(_));
+        let ours = matches!(&token, TokenTree::Ident(word) if ours(at, word));
         token.set_span(if ours { span.resolved_at(Span::mixed_site()) } else { span });
-        member = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '.');
         token
     };
-    tokens.into_iter().map(place).collect()
+    tokens.iter().enumerate().map(place).collect()
 }
 
 /// Paths, literals, fields, calls, indices, parentheses, `&` and `*` (A1).

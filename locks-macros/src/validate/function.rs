@@ -6,7 +6,7 @@ use syn::{Attribute, Error, Path, Result, ReturnType, Type, parse_quote_spanned}
 
 use super::body::CANCEL_IS_ASYNC;
 use super::returned::{future_output, lazy, may_be_future};
-use super::{Lock, OnLost, Returned, suggestion, tail};
+use super::{Lock, OnLost, Returned, tail};
 use crate::parse::Function;
 
 /// What runs under the lock.
@@ -22,7 +22,7 @@ pub(crate) enum Target {
 }
 
 /// Refuses what cannot run under a lock, and finds out how the rest does.
-pub(crate) fn check(function: &Function, lock: &Lock) -> Result<Target> {
+pub(crate) fn check(function: &Function, lock: &mut Lock) -> Result<Target> {
     let sig = &function.sig;
     if let Some(constness) = sig.constness {
         return Err(Error::new(
@@ -39,7 +39,7 @@ pub(crate) fn check(function: &Function, lock: &Lock) -> Result<Target> {
              as in `#[lock(\"a\", \"b\")]`, so that they are taken in one order",
         ));
     }
-    known(function, lock)?;
+    lock.variables = Some(parameters(sig.inputs.stream()));
     let target = target(function, lock)?;
     let (returned, asynchronous) = match &target {
         Target::Sync(returned) | Target::Unfinished(returned) => (returned, false),
@@ -73,24 +73,6 @@ pub(crate) fn check(function: &Function, lock: &Lock) -> Result<Target> {
         return Err(Error::new(returned.span(), WAYS_OUT));
     }
     Ok(target)
-}
-
-/// Refuses a key that names what is nearly a parameter. The compiler would say so too, but offer to replace
-/// the whole template by the parameter.
-fn known(function: &Function, lock: &Lock) -> Result<()> {
-    let params = parameters(function.sig.inputs.stream());
-    let params = params.iter().map(String::as_str).collect::<Vec<_>>();
-    for (name, span) in lock.rewritten_names() {
-        let plain = name.starts_with(|char: char| char.is_lowercase());
-        if !plain || params.contains(&name.as_str()) {
-            continue;
-        }
-        if let Some(meant) = suggestion::closest(&name, &params) {
-            let why = format!("there is no parameter `{name}`: did you mean `{meant}`?");
-            return Err(Error::new(span, why));
-        }
-    }
-    Ok(())
 }
 
 /// The words of the parameters; more than their names, which does no harm.

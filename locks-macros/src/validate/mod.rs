@@ -9,7 +9,7 @@ mod settings;
 mod suggestion;
 mod tail;
 
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens as _, quote_spanned};
 use syn::ext::IdentExt as _;
 use syn::{Error, Lit, LitStr, Path, Result};
@@ -44,6 +44,8 @@ pub(crate) struct Lock {
     pub(crate) on_lost: OnLost,
     pub(crate) otherwise: Option<Otherwise>,
     pub(crate) guard: Option<Ident>,
+    /// The words that may be variables where it is: of a function its parameters, of a block any.
+    pub(crate) variables: Option<Vec<String>>,
 }
 
 pub(crate) enum Key {
@@ -89,6 +91,7 @@ pub(crate) fn lock(args: Args) -> Result<Lock> {
         on_lost: OnLost::Continue,
         otherwise: None,
         guard: None,
+        variables: None,
     };
     let mut errors = None::<Error>;
     let mut note = |error: Error| match &mut errors {
@@ -164,7 +167,7 @@ fn variables(expr: TokenStream, names: &mut Vec<String>) {
 }
 
 /// The variables that a format names: the words before a `$`. A letter by itself is a format.
-fn spec_names(spec: &str) -> Vec<String> {
+pub(crate) fn spec_names(spec: &str) -> Vec<String> {
     let mut parts = spec.split('$').collect::<Vec<_>>();
     parts.pop();
     let name = |before: &str| {
@@ -202,35 +205,26 @@ impl Lock {
         names
     }
 
-    /// The names that holes begin with which are more than names, and whose template therefore is not passed on
-    /// as it is; with the place of the template. Neither paths nor functions.
-    fn rewritten_names(&self) -> Vec<(String, Span)> {
-        let mut names = Vec::new();
-        for key in &self.keys {
-            let Key::Template(template) = key else { continue };
-            for piece in &template.pieces {
-                let Piece::Hole { expr, .. } = piece else { continue };
-                let mut base = expr;
-                loop {
-                    base = match base {
-                        syn::Expr::Field(field) => &field.base,
-                        syn::Expr::MethodCall(call) => &call.receiver,
-                        syn::Expr::Index(index) => &index.expr,
-                        syn::Expr::Paren(inner) => &inner.expr,
-                        syn::Expr::Reference(inner) => &inner.expr,
-                        syn::Expr::Unary(inner) => &inner.expr,
-                        _ => break,
-                    };
-                }
-                if let syn::Expr::Path(path) = base
-                    && let Some(name) = path.path.get_ident()
-                    && (!std::ptr::eq(base, expr) || !template.is_format())
-                {
-                    names.push((name.unraw().to_string(), template.literal.span()));
-                }
+    /// A name in a hole, or tokens of it, where a name that is no variable comes from our expansion, as the
+    /// compiler is told: else it would offer to replace the whole template by the name that was meant.
+    pub(crate) fn placed(&self, tokens: TokenStream) -> TokenStream {
+        let Some(variables) = &self.variables else { return tokens };
+        let place = |token: TokenTree| match token {
+            TokenTree::Group(group) => {
+                let mut inner = Group::new(group.delimiter(), self.placed(group.stream()));
+                inner.set_span(group.span());
+                inner.into()
             }
-        }
-        names
+            TokenTree::Ident(mut word) => {
+                let text = word.unraw().to_string();
+                if !variables.contains(&text) && text != "self" {
+                    word.set_span(word.span().resolved_at(Span::mixed_site()));
+                }
+                word.into()
+            }
+            other => other,
+        };
+        tokens.into_iter().map(place).collect()
     }
 
     /// The facade's private module, written where `span` shows.
