@@ -245,8 +245,13 @@ fn elided(tokens: TokenStream) -> TokenStream {
     if binds(tokens.clone()) {
         return tokens;
     }
-    let mut in_lifetime = false;
+    let (mut in_lifetime, mut in_length) = (false, false);
     let elide = |token: TokenTree| {
+        // In the length of an array, and in braces, it would be a label.
+        in_length |= matches!(&token, TokenTree::Punct(punct) if punct.as_char() == ';');
+        if in_length {
+            return token;
+        }
         let is_lifetime = std::mem::replace(
             &mut in_lifetime,
             matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '\''),
@@ -255,7 +260,6 @@ fn elided(tokens: TokenStream) -> TokenStream {
             TokenTree::Ident(name) if is_lifetime && name != "static" => {
                 proc_macro2::Ident::new("_", name.span()).into()
             }
-            // In the length of an array it would be a label.
             TokenTree::Group(group) if group.delimiter() != Delimiter::Brace => {
                 let mut inner = proc_macro2::Group::new(group.delimiter(), elided(group.stream()));
                 inner.set_span(group.span());
@@ -325,4 +329,23 @@ fn forget_in(path: &mut Path) -> bool {
         GenericArgument::AssocType(assoc) => forget_impl(&mut assoc.ty) | any,
         _ => any,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a4_a_label_is_no_lifetime() {
+        for (ty, shown) in [
+            ("&'a [u8; 3]", "&'_[u8;3]"),
+            ("A<'a, 'static, &'b u8>", "A<'_,'static,&'_u8>"),
+            ("&'a [u8; 'b: { break 'b 3 }]", "&'_[u8;'b:{break'b3}]"),
+            ("A<'a, { 'b: { break 'b 3 } }>", "A<'_,{'b:{break'b3}}>"),
+            ("for<'a> fn(&'a u8)", "for<'a>fn(&'au8)"),
+        ] {
+            let elided = elided(ty.parse().unwrap()).to_string();
+            assert_eq!(elided.replace(' ', ""), shown, "{ty}");
+        }
+    }
 }
