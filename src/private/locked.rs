@@ -1,5 +1,6 @@
 use std::future::Future;
 use std::marker::PhantomData;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -64,6 +65,10 @@ pin_project! {
         stage: Stage,
     }
 }
+
+// After a panic it is polled no more, and what is ours has then seen to the release: only the body counts.
+impl<F: Future + UnwindSafe> UnwindSafe for Locked<F> {}
+impl<F: Future + RefUnwindSafe> RefUnwindSafe for Locked<F> {}
 
 /// How far it is.
 #[derive(Debug)]

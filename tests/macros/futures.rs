@@ -247,3 +247,23 @@ async fn recursive_async(depth: u8) -> Result<u8, LockError> {
 async fn a4_a_recursive_future_can_be_spawned() {
     assert_eq!(tokio::spawn(recursive_async(3)).await.unwrap().unwrap(), 3);
 }
+
+#[lock("fut_unwind_{name}", wait = "1s")]
+async fn safe_to_unwind(name: String) -> Result<usize, LockError> {
+    std::future::ready(()).await;
+    Ok(name.len())
+}
+
+#[lock("fut_unwind")]
+fn boxed_safe_to_unwind(name: String) -> impl Future<Output = usize> {
+    async move { name.len() }
+}
+
+#[test]
+fn a4_a_future_is_unwind_safe_as_the_plain_one_is() {
+    fn is_safe<T: std::panic::UnwindSafe + std::panic::RefUnwindSafe>(future: T) -> T {
+        future
+    }
+    drop(is_safe(safe_to_unwind(String::new())));
+    drop(is_safe(boxed_safe_to_unwind(String::new())));
+}
