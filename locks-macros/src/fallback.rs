@@ -1,12 +1,16 @@
 //! What is emitted in place of an expansion when something is wrong.
 
 use proc_macro2::{Delimiter, Group, Ident, Spacing, Span, TokenStream, TokenTree};
-use quote::{quote, quote_spanned};
+use quote::{ToTokens as _, quote, quote_spanned};
+
+use crate::expand::uses;
+use crate::renamed;
+use crate::validate::in_tail;
 
 /// The function as it was, so that its callers do not fail as well, and the error.
 ///
-/// Its parameters count as used, which the key might have done.
-pub(crate) fn function(error: &syn::Error, item: TokenStream) -> TokenStream {
+/// Its parameters count as used, which the key might have done, and its guard is there.
+pub(crate) fn function(error: &syn::Error, args: TokenStream, item: TokenStream) -> TokenStream {
     let error = error.to_compile_error();
     match item.clone().into_iter().next() {
         // An expression: two of them would be one too many.
@@ -15,7 +19,7 @@ pub(crate) fn function(error: &syn::Error, item: TokenStream) -> TokenStream {
         }
         Some(TokenTree::Ident(word)) if word == "let" => quote!(#error #item),
         _ => {
-            let item = using(item);
+            let item = using(args, item);
             quote!(#item #error)
         }
     }
@@ -27,29 +31,35 @@ pub(crate) fn block(error: &syn::Error, input: TokenStream) -> TokenStream {
     let mut errors = error.clone().into_iter().map(|error| error.to_compile_error());
     let first = errors.next();
     let Some(body) = body(input.clone()) else { return quote!({ #(#errors;)* (#first) }) };
-    let locks = krate(input);
+    let locks = krate(input.clone());
     let mut any = false;
     let body = awaited(body, &mut any);
     let import = any.then(|| quote_spanned!(span=> use #locks::__private::Awaited as _;));
+    let asynchronous = is_word(input.clone().into_iter().next().as_ref(), "async");
+    let (value, pattern, used) = match guard(input) {
+        Some(name) => {
+            let used = quote_spanned!(span=> if { let _ = &#name; true });
+            (held(&locks, asynchronous), name.to_token_stream(), used)
+        }
+        None => (quote_spanned!(span=> ()), quote_spanned!(span=> ()), TokenStream::new()),
+    };
     quote_spanned!(span=> {
         #(#errors;)*
         if false {
             #import
-            let _ = match #locks::__private::Some(()) {
-                #locks::__private::Some(()) => #body,
-                #locks::__private::None => #locks::__private::unreached(),
+            let _ = match #locks::__private::Some(#value) {
+                #locks::__private::Some(#pattern) #used => #body,
+                _ => #locks::__private::unreached(),
             };
         }
         (#first)
     })
 }
 
-/// `item` with the parameters of its function named at the top of its body.
-fn using(item: TokenStream) -> TokenStream {
+/// `item` with the guard that `args` name, and the parameters of its function named, at the top of its body.
+fn using(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut tokens = item.into_iter().collect::<Vec<_>>();
-    let Some(at) =
-        tokens.iter().position(|token| matches!(token, TokenTree::Ident(word) if word == "fn"))
-    else {
+    let Some(at) = tokens.iter().position(|token| is_word(Some(token), "fn")) else {
         return tokens.into_iter().collect();
     };
     let is = |token: &TokenTree, delimiter| matches!(token, TokenTree::Group(group) if group.delimiter() == delimiter);
@@ -59,86 +69,114 @@ fn using(item: TokenStream) -> TokenStream {
     else {
         return tokens.into_iter().collect();
     };
-    let inner_attribute =
-        body.stream().into_iter().next().is_some_and(|token| token.to_string() == "#");
-    if body.delimiter() == Delimiter::Brace && !inner_attribute {
-        let names = parameters(inputs.stream());
-        let span = Span::mixed_site();
-        let uses = names
-            .into_iter()
-            .map(|name| quote_spanned!(span=> let _ = &#name;))
-            .collect::<TokenStream>();
-        let mut used =
-            Group::new(Delimiter::Brace, uses.into_iter().chain(body.stream()).collect());
+    if body.delimiter() == Delimiter::Brace {
+        let word = |word| tokens[..at].iter().any(|token| is_word(Some(token), word));
+        let asynchronous = word("async") || in_tail(body.stream(), &mut |group| group).is_some();
+        // A `const fn` can call nothing of ours.
+        let guard = guard(args.clone()).filter(|_| !word("const")).map(|name| {
+            let span = Span::mixed_site();
+            let value = held(&krate(args), asynchronous);
+            quote_spanned!(span=> let #name = #value; let _ = &#name;)
+        });
+        let (attributes, rest) = split_attributes(body.stream());
+        let uses = uses(inputs.stream());
+        let mut used = Group::new(Delimiter::Brace, quote!(#attributes #guard #uses #rest));
         used.set_span(body.span());
         *tokens.last_mut().expect("the body is there") = used.into();
     }
     tokens.into_iter().collect()
 }
 
-/// The names that stand right before a colon or alone: of parameters without a pattern.
-fn parameters(inputs: TokenStream) -> Vec<Ident> {
-    let tokens = inputs.into_iter().collect::<Vec<_>>();
+/// The `#![..]` at the top of a body, and what follows.
+fn split_attributes(body: TokenStream) -> (TokenStream, TokenStream) {
+    let tokens = body.into_iter().collect::<Vec<_>>();
     let is = |at: usize, wanted: char| matches!(tokens.get(at), Some(TokenTree::Punct(p)) if p.as_char() == wanted);
-    let mut names = Vec::new();
-    for (at, token) in tokens.iter().enumerate() {
-        let begins = at == 0
-            || is(at - 1, ',')
-            || matches!(&tokens[at - 1], TokenTree::Ident(word) if word == "mut");
-        if let TokenTree::Ident(name) = token
-            && begins
-            && name != "mut"
-            && name != "self"
-            && is(at + 1, ':')
-            && !is(at + 2, ':')
-        {
-            names.push(name.clone());
-        }
+    let mut at = 0;
+    while is(at, '#') && is(at + 1, '!') {
+        at += 3;
     }
-    names
+    let at = at.min(tokens.len());
+    (tokens[..at].iter().cloned().collect(), tokens[at..].iter().cloned().collect())
 }
 
-/// The body of a block whose arguments could not be read: the last braces, or what stands between `=> <`
-/// and `>`.
+/// What the guard is bound to where nothing is held.
+fn held(locks: &TokenStream, asynchronous: bool) -> TokenStream {
+    let span = Span::mixed_site();
+    let guard = if asynchronous { quote!(OwnedGuard) } else { quote!(Guard) };
+    quote_spanned!(span=> #locks::__private::unreached::<&#locks::__private::#guard>())
+}
+
+/// The name of `guard = name`.
+fn guard(args: TokenStream) -> Option<Ident> {
+    match behind("guard", args).next()? {
+        TokenTree::Ident(name) if syn::parse2::<Ident>(name.to_token_stream()).is_ok() => {
+            Some(name)
+        }
+        _ => None,
+    }
+}
+
+/// What stands behind `option =`.
+fn behind(option: &str, args: TokenStream) -> impl Iterator<Item = TokenTree> {
+    let tokens = args.into_iter().collect::<Vec<_>>();
+    let gives = |two: &[TokenTree]| {
+        let equals = matches!(&two[1], TokenTree::Punct(punct) if punct.as_char() == '=');
+        is_word(two.first(), option) && equals
+    };
+    let begin = tokens.windows(2).position(gives).map_or(tokens.len(), |at| at + 2);
+    tokens.into_iter().skip(begin)
+}
+
+fn is_word(token: Option<&TokenTree>, wanted: &str) -> bool {
+    matches!(token, Some(TokenTree::Ident(word)) if word == wanted)
+}
+
+/// The body of a block whose arguments could not be read: what stands between `=> <` and `>`, the braces behind
+/// the arrow, or all that is behind it; and without an arrow the braces behind the last comma.
 fn body(input: TokenStream) -> Option<Group> {
     let tokens = input.into_iter().collect::<Vec<_>>();
     let is = |token: Option<&TokenTree>, wanted: char| matches!(token, Some(TokenTree::Punct(p)) if p.as_char() == wanted);
     let joint =
         |token: &TokenTree| matches!(token, TokenTree::Punct(p) if p.spacing() == Spacing::Joint);
+    let braces = |token: Option<&TokenTree>| match token {
+        Some(TokenTree::Group(group)) if group.delimiter() == Delimiter::Brace => {
+            Some(group.clone())
+        }
+        _ => None,
+    };
     let begins = |two: &[TokenTree]| is(two.first(), '=') && joint(&two[0]) && is(two.get(1), '>');
-    let arrow = tokens.windows(2).position(begins);
-    if let Some(at) = arrow
-        && is(tokens.get(at + 2), '<')
-    {
-        let end = tokens.len() - usize::from(is(tokens.last(), '>') && tokens.len() > at + 3);
-        let mut body = Group::new(Delimiter::Brace, tokens[at + 3..end].iter().cloned().collect());
-        body.set_span(tokens[at + 2].span());
+    let Some(arrow) = tokens.windows(2).position(begins) else {
+        let end = tokens.len() - usize::from(is(tokens.last(), ','));
+        let body = braces(tokens[..end].last())?;
+        return is(end.checked_sub(2).map(|at| &tokens[at]), ',').then_some(body);
+    };
+    let behind = &tokens[arrow + 2..];
+    let first = behind.first()?;
+    if let Some(body) = braces(Some(first)) {
         return Some(body);
     }
-    let from = arrow.map_or(0, |at| at + 2);
-    let mut braces = tokens[from..].iter().filter_map(|token| match token {
-        TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => Some(group.clone()),
-        _ => None,
-    });
-    if arrow.is_some() { braces.next() } else { braces.next_back() }
+    let angled = is(Some(first), '<');
+    let begin = usize::from(angled);
+    let end = behind.len() - usize::from(angled && is(behind.last(), '>') && behind.len() > 1);
+    let mut body = Group::new(Delimiter::Brace, behind[begin..end].iter().cloned().collect());
+    body.set_span(first.span());
+    Some(body)
 }
 
 /// The path of `crate = …`, or ours.
 fn krate(input: TokenStream) -> TokenStream {
-    let mut tokens = input
-        .into_iter()
-        .skip_while(|token| !matches!(token, TokenTree::Ident(word) if word == "crate"));
-    let is = |token: Option<TokenTree>, wanted: char| matches!(token, Some(TokenTree::Punct(p)) if p.as_char() == wanted);
-    tokens.next();
-    if !is(tokens.next(), '=') {
-        return quote_spanned!(Span::mixed_site()=> ::locks);
-    }
-    tokens
+    let path = behind("crate", input)
         .take_while(|token| match token {
             TokenTree::Punct(punct) => punct.as_char() == ':',
             token => matches!(token, TokenTree::Ident(_)),
         })
-        .collect()
+        .collect::<TokenStream>();
+    if !path.is_empty() {
+        return path;
+    }
+    let span = Span::mixed_site();
+    let name = Ident::new(renamed::other_name().unwrap_or("locks"), span);
+    quote_spanned!(span=> ::#name)
 }
 
 /// `body` with a method of the same type for each `.await` outside of asynchronous code in it: where one

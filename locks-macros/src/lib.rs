@@ -32,14 +32,15 @@ pub fn lock_block(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
 }
 
 fn attribute(args: TokenStream, item: TokenStream) -> TokenStream {
-    let expand = |item| {
+    let expand = |args, item| {
         let args = syn::parse2::<parse::Args>(args)?;
         let function = syn::parse2::<parse::Function>(item)?;
         let mut lock = validate::lock(args)?;
         let target = validate::function(&function, &mut lock)?;
         Ok(expand::function(&lock, function, &target))
     };
-    expand(item.clone()).unwrap_or_else(|error| fallback::function(&error, item))
+    expand(args.clone(), item.clone())
+        .unwrap_or_else(|error| fallback::function(&error, args, item))
 }
 
 fn block(input: TokenStream) -> TokenStream {

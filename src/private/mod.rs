@@ -18,7 +18,7 @@ pub use core::result::Result::{Err, Ok};
 pub use core::time::Duration;
 pub use core::{concat, format_args, module_path};
 
-pub use locks_core::{FunctionSite, Kind, LockBuilder, Scope, Scoped};
+pub use locks_core::{FunctionSite, Guard, Kind, LockBuilder, OwnedGuard, Scope, Scoped};
 
 pub use acquisition::Acquisition;
 pub use awaited::Awaited;

@@ -9,6 +9,7 @@ mod parameters;
 
 pub(crate) use block::expand as block;
 pub(crate) use function::expand as function;
+pub(crate) use parameters::uses;
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote_spanned};

@@ -18,7 +18,8 @@ use crate::parse::{Signature, is_keyword, until};
 /// let _ = &a;
 /// ```
 pub(super) fn in_order(sig: &Signature, body: TokenStream) -> Vec<TokenStream> {
-    let all = variables.parse2(sig.inputs.stream()).unwrap_or_default();
+    let dropped = |input: ParseStream<'_>| variables(input, |ty| !is_plain(ty));
+    let all = dropped.parse2(sig.inputs.stream()).unwrap_or_default();
     if all.is_empty() {
         return Vec::new();
     }
@@ -42,6 +43,19 @@ pub(super) fn in_order(sig: &Signature, body: TokenStream) -> Vec<TokenStream> {
     all.iter().rev().filter_map(mention).collect()
 }
 
+/// Mentions of all the parameters in `inputs` of which the compiler would say that nothing uses them.
+pub(crate) fn uses(inputs: TokenStream) -> TokenStream {
+    let all =
+        (|input: ParseStream<'_>| variables(input, |_| true)).parse2(inputs).unwrap_or_default();
+    let span = Span::mixed_site();
+    let told = |variable: &&Variable| {
+        variable.name != "self" && !variable.name.to_string().starts_with('_')
+    };
+    let mention =
+        |Variable { present, name }: &Variable| quote_spanned!(span=> #present let _ = &#name;);
+    all.iter().filter(told).map(mention).collect()
+}
+
 /// What a parameter makes.
 struct Variable {
     /// The `#[cfg(..)]` under which it is there.
@@ -49,32 +63,38 @@ struct Variable {
     name: Ident,
 }
 
-/// The variables that the parameters make, in their order, but those of which nobody sees when they are dropped.
-fn variables(input: ParseStream<'_>) -> syn::Result<Vec<Variable>> {
+/// The variables that the parameters of the types that are `wanted` make, in their order.
+fn variables(
+    input: ParseStream<'_>,
+    wanted: impl Fn(TokenStream) -> bool,
+) -> syn::Result<Vec<Variable>> {
     let mut all = Vec::new();
     while !input.is_empty() {
         let mut pattern = TokenStream::new();
         for attr in input.call(Attribute::parse_outer)? {
             attr.to_tokens(&mut pattern);
         }
-        let by_reference = input.peek(Token![&]);
+        let mut ty = TokenStream::new();
+        if let Ok(and) = input.fork().parse::<Token![&]>() {
+            // `&self`, unless a type follows.
+            and.to_tokens(&mut ty);
+        }
         until(input, &mut pattern, |input| {
             input.peek(Token![,]) || input.peek(Token![:]) && !input.peek(Token![::])
         })?;
-        let mut ty = TokenStream::new();
         if input.parse::<Option<Token![:]>>()?.is_some() {
+            ty = TokenStream::new();
             until(input, &mut ty, |input| input.peek(Token![,]))?;
         }
         input.parse::<Option<Token![,]>>()?;
-        let is_self = ty.is_empty();
-        if !(is_self && by_reference || is_plain(ty)) {
+        if wanted(ty) {
             bound(pattern, &TokenStream::new(), &mut all);
         }
     }
     Ok(all)
 }
 
-/// Whether a type is that of a reference or a number, whose drop does nothing.
+/// Whether a type is that of a reference or a number, of which nobody sees when it is dropped.
 fn is_plain(ty: TokenStream) -> bool {
     let mut tokens = ty.into_iter();
     match (tokens.next(), tokens.next()) {
@@ -274,6 +294,10 @@ fn names_in(pattern: &Group) -> Vec<String> {
 mod tests {
     use super::*;
 
+    fn dropped(input: ParseStream<'_>) -> syn::Result<Vec<Variable>> {
+        variables(input, |ty| !is_plain(ty))
+    }
+
     #[test]
     fn the_variables_of_patterns() {
         for (inputs, names) in [
@@ -288,7 +312,7 @@ mod tests {
             ("(ref mut a, box_): (u8, u8), r#type: T", "a box_ r#type"),
             ("A: D, _b: D, S { #[doc = \"x\"] _c, .. }: S", "A _b _c"),
         ] {
-            let all = variables.parse_str(inputs).unwrap();
+            let all = dropped.parse_str(inputs).unwrap();
             let all = all.iter().map(|variable| variable.name.to_string());
             assert_eq!(all.collect::<Vec<_>>().join(" "), names, "{inputs}");
         }
@@ -309,7 +333,7 @@ mod tests {
             ),
             ("#[cfg(a)] S { #[cfg(b)] x, .. }: S", "# [cfg (a)] # [cfg (b)] x"),
         ] {
-            let all = variables.parse_str(inputs).unwrap();
+            let all = dropped.parse_str(inputs).unwrap();
             let all = all
                 .iter()
                 .map(|Variable { present, name }| format!("{present} {name}").trim().to_owned());

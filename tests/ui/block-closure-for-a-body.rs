@@ -1,0 +1,5 @@
+use locks::block::lock;
+
+fn main() {
+    let _ = lock!("ledger", |guard| { guard.token() });
+}
