@@ -4,12 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::client::{Resumption, WantsClientCert, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 /// The settings of a client that checks the server's certificate by the authorities in `authority`, or by
 /// the system's; or, without `verify`, by those in `authority` alone, for whatever name, or not at all.
@@ -32,7 +32,20 @@ pub(crate) fn client(
         let by = authority.map(|authority| roots(Some(authority))).transpose()?;
         builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyName { by, provider }))
     };
-    let Some((certificate, key)) = identity else { return Ok(builder.with_no_client_auth()) };
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(of) => with_identity(builder, of)?,
+    };
+    // What it remembers of sessions is behind a mutex, which a forked child may find locked; and a client has one
+    // connection, which stays.
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+fn with_identity(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    (certificate, key): (&Path, &Path),
+) -> Result<ClientConfig, String> {
     let chain = certificates(certificate)?;
     let unusable = |error: &dyn std::fmt::Display| {
         format!("`{}` is no private key in PEM: {error}", key.display())

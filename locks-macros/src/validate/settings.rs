@@ -252,6 +252,10 @@ fn duration_of(option: &str, literal: &Lit, lock: &Lock) -> Result<TokenStream> 
         return Err(Error::new(literal.span(), text));
     }
     let duration = duration::parse(literal)?;
+    if option == "hold_at_most" && duration.is_zero() {
+        let text = "`hold_at_most` of no time would end the hold as it begins: give it some, or leave it out";
+        return Err(Error::new(literal.span(), text));
+    }
     let (secs, nanos) = (duration.as_secs(), duration.subsec_nanos());
     let span = literal.span().resolved_at(Span::mixed_site());
     let private = lock.private(span);

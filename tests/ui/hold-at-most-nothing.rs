@@ -1,0 +1,11 @@
+use locks::LockError;
+
+#[locks::lock("k", hold_at_most = "0s")]
+fn held() -> Result<(), LockError> {
+    Ok(())
+}
+
+fn main() {
+    let _ = held();
+    let _: Result<(), LockError> = locks::lock!("k", hold_at_most = "0ms" => {});
+}
