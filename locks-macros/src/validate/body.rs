@@ -15,7 +15,7 @@ pub(crate) fn check(lock: &Lock, asynchronous: bool, body: &Group) -> Result<()>
             Some(span) => Err(Error::new(
                 span,
                 "with `on_lost = \"cancel\"` the body is a future of its own, \
-                 which `return` and `?` would leave instead of the code around it: \
+                 and `return`, `?`, `break` and `continue` do not leave the code around it: \
                  make it a value and go on behind the block",
             )),
             None => Ok(()),
@@ -94,7 +94,6 @@ fn awaiting_macro(tokens: TokenStream) -> Option<Span> {
 
 /// Goes to the end of the block, closure or function whose `async` has been read.
 fn skip_async(tokens: &mut Peekable<token_stream::IntoIter>) {
-    let is = |token: &TokenTree, wanted| matches!(token, TokenTree::Punct(punct) if punct.as_char() == wanted);
     let mut bars = 0;
     while let Some(token) = tokens.peek() {
         bars += u8::from(is(token, '|'));
@@ -110,24 +109,96 @@ fn skip_async(tokens: &mut Peekable<token_stream::IntoIter>) {
     }
 }
 
-/// The first `return` or `?` outside of nested asynchronous code and functions.
-fn leaves(tokens: TokenStream) -> Option<Span> {
-    let mut nested = false;
-    for token in tokens {
+/// The first `return`, `?`, `break` or `continue` that is about the code around `body`: outside of nested
+/// asynchronous code and functions, and of the body's own loops.
+fn leaves(body: TokenStream) -> Option<Span> {
+    let mut labels = Vec::new();
+    own_labels(body.clone(), &mut labels);
+    leaves_from(body, false, &labels)
+}
+
+fn leaves_from(tokens: TokenStream, in_loop: bool, labels: &[String]) -> Option<Span> {
+    // Of braces behind a loop's word it is not known which are the loop's, so that all of the statement's count.
+    let (mut nested, mut loops) = (false, false);
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
         match token {
             TokenTree::Ident(word) if word == "return" => return Some(word.span()),
-            TokenTree::Ident(word) => nested |= word == "async" || word == "fn",
+            TokenTree::Ident(word) if word == "break" || word == "continue" => {
+                let own = if tokens.next_if(|token| is(token, '\'')).is_some() {
+                    matches!(tokens.peek(), Some(TokenTree::Ident(label)) if labels.iter().any(|own| label == own))
+                } else {
+                    in_loop
+                };
+                if !own && !nested {
+                    return Some(word.span());
+                }
+            }
+            TokenTree::Ident(word) => {
+                nested |= word == "async" || word == "fn";
+                loops |= ["loop", "while", "for"].iter().any(|it| word == it);
+            }
             TokenTree::Punct(punct) if punct.as_char() == '?' => return Some(punct.span()),
+            TokenTree::Punct(punct) => loops &= punct.as_char() != ';',
             TokenTree::Group(group) if nested && group.delimiter() == Delimiter::Brace => {
                 nested = false;
             }
             TokenTree::Group(group) => {
-                if let Some(span) = leaves(group.stream()) {
+                if let Some(span) = leaves_from(group.stream(), in_loop || loops, labels) {
                     return Some(span);
                 }
+            }
+            TokenTree::Literal(_) => {}
+        }
+    }
+    None
+}
+
+/// The labels that are set in `tokens`: `'label:`.
+fn own_labels(tokens: TokenStream, labels: &mut Vec<String>) {
+    let tokens = tokens.into_iter().collect::<Vec<_>>();
+    for (at, token) in tokens.iter().enumerate() {
+        match token {
+            TokenTree::Group(group) => own_labels(group.stream(), labels),
+            TokenTree::Ident(word)
+                if at > 0
+                    && is(&tokens[at - 1], '\'')
+                    && tokens.get(at + 1).is_some_and(|next| is(next, ':')) =>
+            {
+                labels.push(word.to_string());
             }
             _ => {}
         }
     }
-    None
+}
+
+fn is(token: &TokenTree, wanted: char) -> bool {
+    matches!(token, TokenTree::Punct(punct) if punct.as_char() == wanted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c8_finds_what_leaves_a_body_that_is_a_future() {
+        for (body, found) in [
+            ("return 5;", true),
+            ("f()?", true),
+            ("if a { continue; }", true),
+            ("break", true),
+            ("loop { break; }", false),
+            ("loop { f(); } break", true),
+            ("while let S { x } = f() { if x { break; } }", false),
+            ("for x in y { match x { A => continue, _ => break } }", false),
+            ("for x in y { continue 'out; }", true),
+            ("'own: for x in y { loop { continue 'own; } }", false),
+            ("let x = 'own: { break 'own 5 };", false),
+            ("loop {}; break", true),
+            ("async { return 5; }; fn f() { return; }", false),
+            ("f(|| loop { break })", false),
+        ] {
+            assert_eq!(leaves(body.parse().unwrap()).is_some(), found, "{body}");
+        }
+    }
 }
