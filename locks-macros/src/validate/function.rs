@@ -5,7 +5,7 @@ use syn::spanned::Spanned as _;
 use syn::{Attribute, Error, Path, Result, ReturnType, Type, parse_quote_spanned};
 
 use super::body::CANCEL_IS_ASYNC;
-use super::returned::{future_output, lazy, may_be_future};
+use super::returned::{future_output, is_impossible, lazy, may_be_future};
 use super::{Lock, OnLost, Returned, tail};
 use crate::parse::Function;
 
@@ -40,6 +40,15 @@ pub(crate) fn check(function: &Function, lock: &mut Lock) -> Result<Target> {
         ));
     }
     lock.variables = Some(parameters(sig.inputs.stream()));
+    if let ReturnType::Type(_, ty) = &sig.output
+        && is_impossible(ty)
+    {
+        // The compiler says so; nothing is left to be said of what the lock makes of it.
+        (lock.may_be_contended, lock.otherwise) = (false, None);
+        if matches!(lock.on_lost, OnLost::Error) {
+            lock.on_lost = OnLost::Continue;
+        }
+    }
     let target = target(function, lock)?;
     let (returned, asynchronous) = match &target {
         Target::Sync(returned) | Target::Unfinished(returned) => (returned, false),

@@ -52,7 +52,7 @@ impl Returned {
             Type::Never(never) => return Self::Never(never.span()),
             Type::ImplTrait(opaque) => return Self::Opaque(opaque.span()),
             // Nothing can return these, as the compiler says; it need not say so of the expansion as well.
-            Type::Slice(_) | Type::TraitObject(_) => return Self::Opaque(ty.span()),
+            _ if is_impossible(ty) => return Self::Opaque(ty.span()),
             // As somebody wrote it who knows more of types than we do.
             Type::Verbatim(tokens) if names_impl(tokens.clone()) => {
                 return Self::Partly(Box::new(parse_quote!(_)), Known::EarlyReturn);
@@ -112,7 +112,8 @@ impl Returned {
 
     /// Whether it is a future for all that its name tells.
     pub(crate) fn may_be_future(&self) -> bool {
-        matches!(self, Self::Named(ty) if may_be_future(ty)) && !self.has_begun()
+        matches!(self, Self::Named(ty) if may_be_future(ty) && !is_qualified(ty))
+            && !self.has_begun()
     }
 
     /// Whether its name says that it waits for what runs already, with the lock or without, or for nothing.
@@ -229,6 +230,44 @@ pub(super) fn may_be_future(ty: &Type) -> bool {
     }
 }
 
+/// Whether `ty` is written as `<A as B>::C`, of which the compiler would tell once more.
+fn is_qualified(ty: &Type) -> bool {
+    matches!(peeled(ty), Type::Path(path) if path.qself.is_some())
+}
+
+/// Whether `ty` is one that no function returns: it has no size, or is not said.
+pub(super) fn is_impossible(ty: &Type) -> bool {
+    has_no_size(ty) || leaves_out(ty.to_token_stream())
+}
+
+fn has_no_size(ty: &Type) -> bool {
+    match peeled(ty) {
+        Type::Slice(_) | Type::TraitObject(_) => true,
+        Type::Tuple(tuple) => tuple.elems.last().is_some_and(has_no_size),
+        Type::Path(path) => path.qself.is_none() && path.path.is_ident("str"),
+        _ => false,
+    }
+}
+
+/// Whether there is a `_` in the tokens of a type. Of a lifetime it may be the name, and to a macro anything.
+fn leaves_out(tokens: TokenStream) -> bool {
+    let mut before = ' ';
+    tokens.into_iter().any(|token| {
+        let behind = std::mem::replace(&mut before, ' ');
+        match token {
+            TokenTree::Punct(punct) => {
+                before = punct.as_char();
+                false
+            }
+            TokenTree::Ident(word) => word == "_" && behind != '\'',
+            TokenTree::Group(group) => {
+                behind != '!' && group.delimiter() != Delimiter::Brace && leaves_out(group.stream())
+            }
+            TokenTree::Literal(_) => false,
+        }
+    })
+}
+
 /// Types from `macro_rules!` come wrapped.
 fn peeled(ty: &Type) -> &Type {
     match ty {
@@ -334,6 +373,26 @@ fn forget_in(path: &mut Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a5_a_type_that_nothing_returns() {
+        for (ty, impossible) in [
+            ("str", true),
+            ("[u8]", true),
+            ("(u8, [u8])", true),
+            ("dyn Debug", true),
+            ("_", true),
+            ("Option<(u8, _)>", true),
+            ("&str", false),
+            ("m::str", false),
+            ("A<'_>", false),
+            ("(u8, A<'_>)", false),
+            ("mine!(_)", false),
+            ("Box<dyn Debug>", false),
+        ] {
+            assert_eq!(is_impossible(&syn::parse_str(ty).unwrap()), impossible, "{ty}");
+        }
+    }
 
     #[test]
     fn a4_a_label_is_no_lifetime() {
