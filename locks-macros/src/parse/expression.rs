@@ -56,6 +56,22 @@ impl Expression {
         self.peeled().into_iter().filter(is_bar).count() > 1
     }
 
+    /// How many parameters a closure has.
+    pub(crate) fn closure_parameters(&self) -> usize {
+        let is = |token: &TokenTree, wanted: char| matches!(token, TokenTree::Punct(punct) if punct.as_char() == wanted);
+        let tokens = self.peeled().into_iter();
+        let inside = tokens.skip_while(|token| !is(token, '|')).skip(1);
+        let (mut count, mut angles, mut begins) = (0, 0_usize, true);
+        for token in inside.take_while(|token| !is(token, '|')) {
+            angles += usize::from(is(&token, '<'));
+            angles = angles.saturating_sub(usize::from(is(&token, '>')));
+            let ends = angles == 0 && is(&token, ',');
+            count += usize::from(begins && !ends);
+            begins = ends;
+        }
+        count
+    }
+
     /// Whether it begins with a minus.
     pub(crate) fn is_negative(&self) -> bool {
         let first = self.peeled().into_iter().next();
@@ -266,5 +282,14 @@ mod tests {
             assert!(read(closure).is_closure(), "{closure}");
         }
         assert!(!read("a | b").is_closure());
+        for (closure, parameters) in [
+            ("|| 1", 0),
+            ("|e| (a, b)", 1),
+            ("move |Error { a, b }: Error| a", 1),
+            ("|e: Map<A, B>,| 1", 1),
+            ("(|a, _| 1)", 2),
+        ] {
+            assert_eq!(read(closure).closure_parameters(), parameters, "{closure}");
+        }
     }
 }

@@ -60,22 +60,47 @@ pub(super) fn apply(settings: Vec<Setting>, lock: &mut Lock) -> Result<()> {
             lock.krate = Some(parse_quote!(#path));
         }
     }
-    check_take(&settings)?;
+    let take = check_take(&settings);
+    let mut errors = None::<Error>;
+    let mut wrong = Vec::<Ident>::new();
+    let mut lacks_value = false;
     for Setting { name, value } in settings {
-        if given.contains(&name) {
-            return Err(Error::new(name.span(), format!("`{name}` is given twice")));
+        // The value that a comma has cut off, or one that is told of already.
+        if lacks_value && value.is_none() && !is_option(&name) || wrong.contains(&name) {
+            continue;
         }
-        for (one, other, why) in EXCLUSIVE {
-            let beside = if name == one { other } else { one };
-            if (name == one || name == other) && given.iter().any(|earlier| earlier == beside) {
-                let why = format!("`{one}` and `{other}` exclude each other: {why}");
-                return Err(Error::new(name.span(), why));
+        lacks_value = value.is_none();
+        if let Err(error) = apply_beside(&given, &name, value, lock) {
+            match &mut errors {
+                Some(errors) => errors.combine(error),
+                None => errors = Some(error),
             }
+            wrong.push(name.clone());
         }
-        apply_one(&name, value, lock)?;
         given.push(name);
     }
-    Ok(())
+    // Of an option that is not what it should be, `take` may say the same in other words.
+    errors.map_or(take, Err)
+}
+
+/// Applies an option, where others are `given` already.
+fn apply_beside(
+    given: &[Ident],
+    name: &Ident,
+    value: Option<Value>,
+    lock: &mut Lock,
+) -> Result<()> {
+    if given.contains(name) {
+        return Err(Error::new(name.span(), format!("`{name}` is given twice")));
+    }
+    for (one, other, why) in EXCLUSIVE {
+        let beside = if name == one { other } else { one };
+        if (name == one || name == other) && given.iter().any(|earlier| earlier == beside) {
+            let why = format!("`{one}` and `{other}` exclude each other: {why}");
+            return Err(Error::new(name.span(), why));
+        }
+    }
+    apply_one(name, value, lock)
 }
 
 /// No more permits are acquired than there are.
@@ -189,6 +214,12 @@ fn apply_value(name: &Ident, value: Expression, lock: &mut Lock) -> Result<()> {
                 return Err(Error::new(
                     value.span(),
                     "the parameters of this closure are not closed: write `|error| value`",
+                ));
+            }
+            if closure && value.closure_parameters() != 1 {
+                return Err(Error::new(
+                    value.span(),
+                    "`otherwise` takes a closure of one parameter, the error: write `|error| value`",
                 ));
             }
             lock.otherwise =

@@ -1,0 +1,6 @@
+#[locks::lock("user", permits = 0, wait = 5, colour = "red")]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}
