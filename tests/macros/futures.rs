@@ -255,6 +255,7 @@ async fn safe_to_unwind(name: String) -> Result<usize, LockError> {
 }
 
 #[lock("fut_unwind")]
+#[expect(clippy::manual_async_fn, reason = "that is what is tested")]
 fn boxed_safe_to_unwind(name: String) -> impl Future<Output = usize> {
     async move { name.len() }
 }

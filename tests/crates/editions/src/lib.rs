@@ -145,6 +145,51 @@ twins! {
     }
 }
 
+struct Both {
+    used: Noted,
+    _unused: Noted,
+}
+
+fn both() -> Both {
+    Both { used: Noted("used"), _unused: Noted("unused") }
+}
+
+async fn plain_in_part(both: Both, _last: Noted) {
+    let _used = (&both.used, &_last);
+}
+
+#[lock("edition_twins")]
+async fn locked_in_part(both: Both, _last: Noted) {
+    let _used = (&both.used, &_last);
+}
+
+#[lock("edition_twins", on_lost = "error")]
+fn told_in_part(both: Both, _last: Noted) -> Result<(), LockError> {
+    let _used = (&both.used, &_last);
+    Ok(())
+}
+
+#[test]
+fn a4_parameters_are_dropped_whole_and_under_the_lock() {
+    let _alone = alone();
+    let order = log_of(|| now(plain_in_part(both(), Noted("last"))));
+    assert_eq!(held(), 0);
+    assert_eq!(log_of(|| now(locked_in_part(both(), Noted("last")))), order);
+    assert_eq!(held(), 3);
+    assert_eq!(log_of(|| told_in_part(both(), Noted("last"))), order);
+    assert_eq!(held(), 3);
+}
+
+#[lock("edition_closure")]
+fn closure() -> impl Fn(&str) -> usize {
+    |text| text.len()
+}
+
+#[test]
+fn a4_a_closure_is_told_what_it_takes() {
+    assert_eq!(closure()("four"), 4);
+}
+
 // Unsafe functions are no unsafe blocks any more since 2024, and were before.
 #[lock("edition_unsafe")]
 unsafe fn byte(at: *const u8) -> u8 {
@@ -236,13 +281,13 @@ struct Words {
 }
 
 /// Words that are keywords in some editions and not in others, and raw in all.
-#[lock("edition_{words.gen}_{words.async}_{gen}_{gen:>2}_<match>")]
-fn words_of_all_editions(words: &Words, r#gen: u8, r#match: u8) -> bool {
-    let _used = (words, r#gen, r#match);
-    is_free("edition_1_2_3_ 3_4")
+#[lock("edition_{words.gen}_{words.async:width$}_{gen}_{gen:>2}_<match>")]
+fn words_of_all_editions(words: &Words, r#gen: u8, r#match: u8, width: usize) -> bool {
+    let _used = (words, r#gen, r#match, width);
+    is_free("edition_1_  2_3_ 3_4")
 }
 
 #[test]
 fn a1_keywords_in_templates_are_names_in_every_edition() {
-    assert!(!words_of_all_editions(&Words { r#gen: 1, r#async: 2 }, 3, 4));
+    assert!(!words_of_all_editions(&Words { r#gen: 1, r#async: 2 }, 3, 4, 3));
 }
