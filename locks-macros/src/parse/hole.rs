@@ -166,7 +166,7 @@ fn is_raw_name(word: &Ident, member: bool) -> bool {
 
 /// Members and paths come from our expansion, as far as the compiler is told: else it would offer to replace
 /// the whole template by the one that was meant. They are raw for our edition's keywords' sake. A name by itself
-/// may be a variable, which nobody's expansion sees: of that [`Template::elsewhere`](super::Template) takes care.
+/// may be a variable, which no expansion sees: `Lock::placed` knows which are none.
 fn at(tokens: TokenStream, span: Span) -> TokenStream {
     let tokens = tokens.into_iter().collect::<Vec<_>>();
     let is = |at: Option<usize>, wanted: char| matches!(at.and_then(|at| tokens.get(at)), Some(TokenTree::Punct(p)) if p.as_char() == wanted);
