@@ -1,4 +1,5 @@
 use locks::LockError;
+use locks::block::lock;
 
 #[locks::lock("k", hold_at_most = "0s")]
 fn held() -> Result<(), LockError> {
@@ -7,5 +8,5 @@ fn held() -> Result<(), LockError> {
 
 fn main() {
     let _ = held();
-    let _: Result<(), LockError> = locks::lock!("k", hold_at_most = "0ms" => {});
+    let _: Result<(), LockError> = lock!("k", hold_at_most = "0ms" => {});
 }
