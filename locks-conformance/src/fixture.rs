@@ -74,8 +74,8 @@ pub trait Fixture: Send + Sync + 'static {
         None
     }
 
-    /// Returns `false` if a child that was forked without `exec` has to open the backend again, and is told so
-    /// ([C4](locks_core::contract#c4-release)); otherwise it acquires anew by its parent's handle.
+    /// Returns `true` if a child that was forked without `exec` acquires anew by its parent's handle. If `false`,
+    /// its requests have to fail with `Unavailable` ([C4](locks_core::contract#c4-release)).
     fn works_in_children(&self) -> bool {
         true
     }

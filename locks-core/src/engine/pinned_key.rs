@@ -88,8 +88,8 @@ impl PinnedKey {
 
 /// Where a call site keeps its [`PinnedKey`], once it has one.
 ///
-/// Nobody waits for another thread here, as with a `OnceLock`: of threads that set it at the same time each
-/// has the same slot, which is the key's for ever.
+/// Unlike a `OnceLock`, no thread waits for another here. Threads that set it at the same time set the same slot:
+/// it is the key's for ever.
 #[derive(Default)]
 pub struct PinnedCell(AtomicPtr<Slot>);
 
