@@ -26,6 +26,8 @@ pub(super) struct Unanswered {
     pub(super) waker: Option<Waker>,
     /// Its caller was woken, and has not come yet.
     called: bool,
+    /// How often it was granted, and its own bound had ended that before its caller came.
+    too_late: u32,
     /// Whom it was stolen from, once it is granted.
     pub(super) stolen_from: Vec<HolderInfo>,
     pub(super) outcome: Outcome,
@@ -84,6 +86,14 @@ impl Unanswered {
     /// Whether it is an acquisition that may still become a hold.
     pub(super) fn may_hold(&self) -> bool {
         self.is_acquisition() && matches!(self.outcome, Outcome::None | Outcome::Granted(_))
+    }
+
+    /// Notes that its own bound has ended a grant that was not fetched yet. Says whether it is to be asked for again: if
+    /// that happens time after time, the bound is shorter than the way to its holder.
+    pub(super) fn was_too_late(&mut self) -> bool {
+        const TRIES: u32 = 3;
+        self.too_late += 1;
+        self.too_late < TRIES
     }
 
     fn lease(&self) -> Option<Duration> {
@@ -412,6 +422,7 @@ impl Session {
             sent,
             waker,
             called,
+            too_late: 0,
             stolen_from: Vec::new(),
             outcome,
         };

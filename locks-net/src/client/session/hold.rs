@@ -236,9 +236,9 @@ impl Session {
         self.ending_lost(request, cause);
         let Some(asked) = self.unanswered.get_mut(&request) else { return };
         let Outcome::Granted(token) = asked.outcome else { return };
-        if cause == LostCause::HeldTooLong {
-            // The request's own bound is shorter than the way to its holder: the next grant would end as soon, and so on
-            // for ever. Its caller was woken by the grant, and is now owed no proof that it stands.
+        if cause == LostCause::HeldTooLong && !asked.was_too_late() {
+            // The next grant would end as soon, and so on for ever. Its caller was woken by the grant, and is now owed no
+            // proof that it stands.
             asked.outcome = Outcome::HeldTooLong(token);
             return self.call(request);
         }

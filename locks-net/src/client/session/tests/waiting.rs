@@ -237,13 +237,20 @@ fn c8_what_was_lost_before_it_was_fetched_is_not_handed_out() {
     assert_eq!(rig.lost(request), None);
 }
 
-/// The next grant would be over as soon.
+/// Time after time: the next grant would be over as soon.
 #[test]
 fn c8_what_ended_by_its_own_bound_before_it_was_fetched_is_handed_out_as_lost() {
     for how in [None, Some(How::Resumed), Some(How::Restored), Some(How::New)] {
         let mut rig = Rig::open(false);
         let request = rig.ask(true);
         rig.calls();
+        // Whoever was stopped meanwhile asks once more (C8).
+        for _ in 0..2 {
+            rig.grant(request);
+            rig.tell(&Event::Lost { request, cause: LostCause::HeldTooLong });
+            let calls = rig.calls();
+            assert!(calls.iter().any(|call| matches!(call, Call::Acquire(_))), "{calls:?}");
+        }
         rig.grant(request);
         rig.tell(&Event::Lost { request, cause: LostCause::HeldTooLong });
         if let Some(how) = how {
@@ -269,6 +276,11 @@ fn c5_what_ended_by_its_own_bound_and_is_not_wanted_any_more_ends_once() {
     let mut rig = Rig::open(true);
     let request = rig.ask(true);
     rig.calls();
+    for _ in 0..2 {
+        rig.grant(request);
+        rig.tell(&Event::Lost { request, cause: LostCause::HeldTooLong });
+        rig.calls();
+    }
     rig.grant(request);
     // Nothing proves that it stands, and nothing has to.
     rig.advance(LEASE);
