@@ -177,3 +177,55 @@ fn c6_an_upgrade_of_a_hold_that_is_old_enough_is_stolen_at_once() {
     drop((thief.granted(), upgraded, reader, writer));
     assert_eq!(engine.live_keys(), 0);
 }
+
+/// The fast path goes on beside thieves: the alarm that was set before robs whoever has the key when that is due.
+#[test]
+fn c6_a_thief_robs_whoever_was_handed_the_key_beside_it() {
+    let (engine, backend, clock) = engine();
+    let (part, moment) = (AGE / 5, Duration::from_nanos(1));
+    let first = backend.named("k").acquire().unwrap().into_owned();
+    let mut waiters = [(); 4].map(|()| Polled::waiting(backend.named("k")));
+    let mut thief = Polled::waiting(backend.named("k").steal_after(AGE));
+    let mut held = first;
+    for waiter in &mut waiters[..3] {
+        // Each is handed the key, or comes and takes it, long before the thief comes due.
+        clock.advance(part * 4);
+        drop(held);
+        held = waiter.granted();
+        assert!(thief.poll().is_pending());
+    }
+    clock.advance(AGE - moment);
+    assert!(!held.is_lost() && thief.poll().is_pending());
+    clock.advance(moment);
+    let stolen = thief.granted();
+    assert!(held.is_lost());
+    drop((stolen, held, waiters));
+    assert_eq!(engine.live_keys(), 0);
+}
+
+#[test]
+fn c6_a_thief_that_is_in_more_of_a_hurry_than_those_before_it_comes_due_in_time() {
+    let (engine, backend, clock) = engine();
+    let first = backend.named("k").acquire().unwrap().into_owned();
+    let patient = [(); 3].map(|()| Polled::waiting(backend.named("k").steal_after(AGE * 10)));
+    let mut waiter = Polled::waiting(backend.named("k"));
+    drop(patient);
+    drop(first);
+    let held = waiter.granted();
+    let mut patient = Polled::waiting(backend.named("k").steal_after(AGE * 10));
+    let mut more = [(); 3].map(|()| Polled::waiting(backend.named("k").steal_after(AGE * 10)));
+    let mut hurried = Polled::waiting(backend.named("k").steal_after(AGE));
+    let mut at_once = Polled::new(backend.named("k").steal_after(AGE * 2));
+    clock.advance(AGE - Duration::from_nanos(1));
+    assert!(!held.is_lost() && hurried.poll().is_pending());
+    clock.advance(Duration::from_nanos(1));
+    let stolen = hurried.granted();
+    assert!(held.is_lost() && patient.poll().is_pending());
+    // One that comes when the holder is old enough does not wait for an alarm.
+    clock.advance(AGE * 2);
+    let Poll::Ready(Ok(last)) = at_once.poll() else { panic!("it is due") };
+    assert!(stolen.is_lost());
+    assert!(more.iter_mut().all(|thief| thief.poll().is_pending()));
+    drop((stolen, held, last, patient, more));
+    assert_eq!(engine.live_keys(), 0);
+}

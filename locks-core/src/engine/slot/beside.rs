@@ -89,11 +89,15 @@ impl Slot {
     ) -> Option<(QueuePosition, Option<OwnerId>, E)> {
         let mut guard = self.beside()?;
         // I4: the holder's, if it is there, since it cannot be another's any more.
-        let owner = self.read_record()?.owner.full();
-        if waiter.ask.caller.counts_as(owner) {
+        let record = self.read_record()?;
+        let owner = record.owner.full();
+        let state = guard.as_mut()?;
+        if waiter.ask.caller.counts_as(owner)
+            || !state.may_join(&waiter.ask, record.since.moment(), now)
+        {
             return None;
         }
-        let place = guard.as_mut()?.join(waiter, waker, now);
+        let place = state.join(waiter, waker, now);
         Some((place, owner, enter(place)))
     }
 

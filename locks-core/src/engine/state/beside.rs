@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use super::ask::{BARGE_WINDOW, KeyRequest};
 use super::queue::QueuePosition;
@@ -28,7 +29,7 @@ impl State {
     pub(super) fn lets_barge(&self) -> bool {
         self.barges
             && self.tally == Tally::default()
-            && self.thieves.is_empty()
+            && self.thieves_are_seen_to()
             && self.queue.first().is_none_or(|(_, first)| first.can_be_barged_past())
     }
 
@@ -68,6 +69,16 @@ impl State {
         if let Some(waiter) = &self.handed {
             waiter.grant(Grant { token, level: 0 });
         }
+    }
+
+    /// Whether a request may queue beside a hold that has begun at `since`: if it steals, the alarm is early enough
+    /// for it. `now` may lag.
+    pub(in crate::engine) fn may_join(&self, ask: &KeyRequest, since: Moment, now: Moment) -> bool {
+        const LAG: Duration = Duration::from_millis(20);
+        ask.steal_after.is_none_or(|age| {
+            let due = since.after(age);
+            due > now.after(LAG) && self.has_alarm_by(due)
+        })
     }
 
     /// Queues a plain request.
@@ -113,7 +124,7 @@ impl KeyRequest {
             && !self.has_upstream
             && self.fair.is_none()
             && self.requested_at.is_none()
-            && [self.steal_after, self.at_least, self.at_most] == [None; 3];
+            && [self.at_least, self.at_most] == [None; 2];
         self.caller.as_fast_holder().filter(|_| plain)
     }
 }

@@ -272,6 +272,11 @@ impl State {
         set.is_none_or(|alarm| alarm.at() > next).then_some(next)
     }
 
+    /// Whether an alarm is set that goes off by then.
+    fn has_alarm_by(&self, at: Moment) -> bool {
+        self.alarm.as_ref().is_some_and(|alarm| !alarm.is_inherited() && alarm.at() <= at)
+    }
+
     /// Has the alarm for what happens next. The one before is called off by whoever drops it.
     pub(in crate::engine) fn set_alarm(&mut self, alarm: Option<Alarm>) -> Option<Alarm> {
         std::mem::replace(&mut self.alarm, alarm)

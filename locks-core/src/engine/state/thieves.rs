@@ -55,6 +55,24 @@ impl State {
         due.into_iter().flatten().chain(peculiar.iter().map(places).filter(is_due)).min()
     }
 
+    /// Whether the alarm goes off before any of them comes due, whoever holds the key by then: it need not be
+    /// looked at when the key is handed over.
+    pub(super) fn thieves_are_seen_to(&self) -> bool {
+        if self.thieves.is_empty() {
+            return true;
+        }
+        let [exclusive, shared, peculiar] = &self.thieves.by_age;
+        let first = exclusive.first().into_iter().chain(shared.first()).map(|(age, _)| *age).min();
+        let since = match self.holds.as_slice() {
+            [] => Some(self.now),
+            // Without its slack, which the next one may not have.
+            [only] => only.since.filter(|_| !only.is_unrecorded()),
+            _ => None,
+        };
+        let due = first.zip(since).map(|(age, since)| since.after(age));
+        peculiar.is_empty() && due.is_some_and(|due| self.has_alarm_by(due))
+    }
+
     /// When the first of them comes due, as things are.
     pub(super) fn next_theft(&self) -> Option<Moment> {
         let [exclusive, shared, peculiar] = &self.thieves.by_age;
