@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use nix::sys::signal::{SigSet, Signal as Named};
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::process::{Signal, getpid, kill_current_process_group, kill_process};
 
 use super::events::{Event, Events};
 use super::family::is_orphaned;
@@ -32,6 +32,9 @@ pub(crate) fn ends_waiting(signal: Signal) -> bool {
     [Signal::HUP, Signal::INT, Signal::QUIT, Signal::TERM].contains(&signal)
 }
 
+/// All of this process group was told to stop, this process with it.
+static STOPPING: AtomicBool = AtomicBool::new(false);
+
 /// Signals become events, for as long as the process lives or until it is [told otherwise](Self::stop).
 #[derive(Debug)]
 pub(crate) struct Listening {
@@ -55,6 +58,11 @@ pub(crate) fn listen(events: &Events, inherited: &Inherited) -> io::Result<Liste
         while let Ok(signal) = heard.wait() {
             if signal == Named::SIGCHLD && is_to_stop.load(Ordering::Acquire) {
                 break;
+            }
+            if signal == Named::SIGTSTP && STOPPING.load(Ordering::Acquire) {
+                // At once: the others have stopped, and whoever continues them does not wait for this one.
+                stop_this_thread_with_all();
+                continue;
             }
             let event = match Signal::from_named_raw(signal as i32) {
                 Some(Signal::CHILD) | None => Event::Look,
@@ -101,11 +109,28 @@ pub(crate) fn stop_myself() {
         let _ = kill_process(getpid(), Signal::STOP);
         return;
     }
+    stop_this_thread_with_all();
+}
+
+/// Stops the process by a signal to this thread, which no other takes for itself.
+fn stop_this_thread_with_all() {
     // It is one of those that are waited for, unless it is ignored.
     let Ok(mask) = SigSet::thread_get_mask() else { return };
     let _ = SigSet::from_iter([Named::SIGTSTP]).thread_unblock();
     let _ = nix::sys::signal::raise(Named::SIGTSTP);
     let _ = mask.thread_set_mask();
+}
+
+/// Stops all of this process group, as by Ctrl-Z, until it is continued. This process's own TSTP is not told as an
+/// event then: by the time that this had been looked at, the others might be continued already.
+pub(crate) fn stop_group() {
+    STOPPING.store(true, Ordering::Release);
+    let _ = kill_current_process_group(Signal::TSTP);
+}
+
+/// Says whether that is over, now that this process was continued.
+pub(crate) fn has_group_stopped() -> bool {
+    STOPPING.swap(false, Ordering::AcqRel)
 }
 
 fn named(signal: Signal) -> io::Result<Named> {

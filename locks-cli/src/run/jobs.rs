@@ -4,20 +4,17 @@ use rustix::process::{Signal, kill_current_process_group};
 
 use super::child::Child;
 use super::terminal::Terminal;
-use crate::holding::{is_orphaned, stop_myself};
+use crate::holding::{has_group_stopped, is_orphaned, stop_group, stop_myself};
 
 /// This process and its command, as a job of the terminal that both belong to.
 pub(super) struct Job {
     terminal: Terminal,
-    /// The command was stopped by Ctrl-Z, and all of this job has been asked to stop as well: of this process
-    /// the signal comes as an event.
-    stopping: bool,
 }
 
 impl Job {
     /// `None`: there is no terminal, so nobody minds jobs.
     pub(super) fn open() -> Option<Self> {
-        Terminal::open().map(|terminal| Self { terminal, stopping: false })
+        Terminal::open().map(|terminal| Self { terminal })
     }
 
     pub(super) fn terminal(&mut self) -> &mut Terminal {
@@ -50,21 +47,16 @@ impl Job {
             let _ = kill_current_process_group(signal);
         } else if had_terminal {
             // Ctrl-Z reached the child's group alone; without it all of the job would have stopped.
-            self.stopping = true;
-            let _ = kill_current_process_group(signal);
+            stop_group();
         } else {
             stop_myself();
         }
     }
 
-    /// This process was told to stop. Says whether that was for its command, which is stopped already.
-    pub(super) fn stops(&mut self, child: &Child) -> bool {
-        if !std::mem::take(&mut self.stopping) {
-            return false;
+    /// This process was continued. If it had stopped with all of its job, the child goes on where it was.
+    pub(super) fn goes_on(&mut self, child: &Child) {
+        if has_group_stopped() {
+            self.terminal.give_to(child.group());
         }
-        stop_myself();
-        // It goes on where it was.
-        self.terminal.give_to(child.group());
-        true
     }
 }

@@ -71,10 +71,10 @@ impl<'a> Watch<'a> {
             let look_at = self.look_at_lease(child);
             let next = [self.schedule.next(), look_at].into_iter().flatten().min();
             if let Event::Signal(signal) = self.events.next(next) {
-                let stops = |job: &mut Job| signal == Signal::TSTP && job.stops(child);
-                if !job.as_deref_mut().is_some_and(stops) {
-                    self.pass_on(signal, child);
+                if let (Signal::CONT, Some(job)) = (signal, job.as_deref_mut()) {
+                    job.goes_on(child);
                 }
+                self.pass_on(signal, child);
             }
         }
         if self.cut.is_some() {
