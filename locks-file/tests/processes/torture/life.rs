@@ -84,7 +84,7 @@ impl Life {
         }
     }
 
-    fn go_on(&mut self) {
+    pub(crate) fn go_on(&mut self) {
         kill_process(self.pid(), Signal::CONT).unwrap();
         if let Some(locking) = self.locking() {
             kill_process(locking, Signal::CONT).unwrap();

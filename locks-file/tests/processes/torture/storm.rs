@@ -152,6 +152,8 @@ impl Storm {
             }
             thread::park_timeout(Duration::from_millis(5));
         }
+        // One that is stopped may have the directory's books in hand, and nobody else would continue it.
+        processes.iter_mut().for_each(Life::go_on);
         end_all(processes, court, &locks.backend())?;
         Ok((killed, stopped))
     }
