@@ -100,6 +100,15 @@ fn row_38_whoever_came_first_has_the_books_first() {
     assert!(in_order, "row 38: the books are for whoever comes first");
 }
 
+/// Raises the flag when it goes.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The first of the line are stopped, or give up: nobody waits for them for long, though others who do not stand in
 /// line have the books all the time.
 #[test]
@@ -126,6 +135,8 @@ fn row_38_who_stands_in_line_and_stands_still_is_in_nobodys_way() {
     fs4::FileExt::unlock(&books).unwrap();
     let (client, over) = (directory.client(), AtomicBool::new(false));
     std::thread::scope(|threads| {
+        // Also if this fails: else the other thread would be waited for without end.
+        let _over = Over(&over);
         threads.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 client.clean(Duration::from_secs(3600)).unwrap();
@@ -137,7 +148,6 @@ fn row_38_who_stands_in_line_and_stands_still_is_in_nobodys_way() {
         for key in 0..20 {
             last.assert_free(&format!("later-{key}"));
         }
-        over.store(true, Ordering::Relaxed);
     });
     for (mut peer, waits) in [first, second].into_iter().zip(stopped) {
         rustix::process::kill_process(peer.pid(), rustix::process::Signal::CONT).unwrap();
