@@ -3,8 +3,8 @@
 //!
 //! * X1: nothing of the parent's is touched in a child, not even to drop it: a thread that is not there
 //!   may have had any mutex locked.
-//! * X2: the engine's holds are of the process that made the backend. Holds of a child have numbers, and
-//!   no other process knows them. So a guard of the parent's is told from one of the child's.
+//! * X2: a hold of the process that opened the backend is its engine's. A hold of a child is a number that
+//!   only the child knows. By that a child tells its parent's guards from its own.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -55,7 +55,7 @@ impl Events {
         Context::from_waker(&self.waker)
     }
 
-    /// The signals that have come and that nobody has looked at.
+    /// Takes the signals that have come and were not handed out yet.
     pub(crate) fn signals(&self) -> Vec<Signal> {
         let signal = |event| match event {
             Event::Signal(signal) => Some(signal),

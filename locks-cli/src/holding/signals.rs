@@ -77,7 +77,7 @@ pub(crate) fn listen(events: &Events, inherited: &Inherited) -> io::Result<Liste
 }
 
 impl Listening {
-    /// From now on signals stay pending until somebody lets them through. All that came before is an event.
+    /// Ends the listening: signals that came before are events, later ones stay pending.
     pub(crate) fn stop(self) {
         self.stops.store(true, Ordering::Release);
         // It waits for this one in any case, and no other is needed for it to be heard.
@@ -121,14 +121,14 @@ fn stop_this_thread_with_all() {
     let _ = mask.thread_set_mask();
 }
 
-/// Stops all of this process group, as by Ctrl-Z, until it is continued. This process's own TSTP is not told as an
-/// event then: by the time that this had been looked at, the others might be continued already.
+/// Stops this process group, as by Ctrl-Z, until it is continued. The thread of the signals stops this process as soon
+/// as it has the signal: were that an event for another thread, the group could be continued before that looks.
 pub(crate) fn stop_group() {
     STOPPING.store(true, Ordering::Release);
     let _ = kill_current_process_group(Signal::TSTP);
 }
 
-/// Says whether that is over, now that this process was continued.
+/// Ends what [`stop_group`] began, in a process that was continued. Returns `true` if it had begun.
 pub(crate) fn has_group_stopped() -> bool {
     STOPPING.swap(false, Ordering::AcqRel)
 }

@@ -313,7 +313,7 @@ fn c4_python_confirms_no_release_that_the_server_has_forgotten() {
     assert_eq!(python.answer(), "Lost the lock is lost: session ended");
 }
 
-/// It hears of a loss behind the greeting, and is told by the acknowledgement of what it says after that that there is none.
+/// A loss is told right behind the greeting. So the release is confirmed by the answer to a ping that was sent after it.
 #[test]
 fn c4_python_confirms_a_release_by_what_it_says_after_it_has_come_back() {
     // What the server is known to have applied, and all that it hears of the release.

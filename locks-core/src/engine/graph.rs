@@ -16,9 +16,9 @@ use crate::{DeadlockStep, Mode, OwnerId, Token};
 
 /// The waits in whose names something may be held.
 ///
-/// * G1: a wait stands in the table of each identity that it blocks before its slot's mutex is let go, and
-///   only then looks who holds the key, with that mutex, and whether one of these waits. So nobody comes to hold
-///   the key in between, and of the waits that close a cycle, the last to be entered sees the others.
+/// * G1: a wait is entered in the tables with its slot's mutex held. With the same mutex it reads who holds the
+///   key, so that no other comes to hold it in between; and then it looks whether one of these waits. Of the
+///   waits that close a cycle, the last to be entered sees the others.
 /// * G2: a suspicion is confirmed with all slots that it reaches locked at once, in the order of their
 ///   keys, and by one thread at a time. Whoever confirms one leaves the queue before anybody
 ///   else sees those slots.
@@ -65,7 +65,7 @@ pub(super) struct Edge {
 }
 
 impl Edge {
-    /// Enters a wait that has just queued, with its slot's mutex (G1); `None` if it blocks nobody.
+    /// Enters a wait that has just queued; called with its slot's mutex (G1). `None` if it blocks nobody.
     pub(super) fn enter(
         slot: &PinnedSlot,
         place: QueuePosition,

@@ -75,7 +75,7 @@ pub(super) struct Due {
     /// For how long to wait for their answer: a hung step must leave time for others.
     pub(super) patience: Duration,
     pub(super) endings: Vec<(LeaseEnding, Duration)>,
-    /// Ends that were confirmed, to be told once more, since nobody has claimed what was kept after them.
+    /// Confirmed ends whose keys the store has kept for a request that did not claim: to be sent once more.
     pub(super) kept: Vec<LeaseEnding>,
 }
 

@@ -315,14 +315,7 @@ fn c1_a_request_in_the_queue_does_not_make_a_shared_hold_exclusive_here_alone() 
         let mut outcome = writer.poll();
         drop(before);
         gate.open();
-        let mut read = None;
-        until("the reader has it", || match reader.poll() {
-            Poll::Ready(granted) => {
-                read = Some(granted.expect("it is free"));
-                true
-            }
-            Poll::Pending => false,
-        });
+        let read = reader.granted();
         if outcome.is_pending() {
             outcome = writer.poll();
         }

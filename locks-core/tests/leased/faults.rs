@@ -208,26 +208,11 @@ fn f45_a_grant_that_is_taken_in_while_a_waker_panics_is_not_renewed_for_ever() {
     let mut thief = Driven::new(thief.acquire_async());
     assert!(thief.poll().is_pending());
     first.open();
-    let mut guard = None;
-    until("the victim has it", || match victim.poll() {
-        Poll::Ready(granted) => {
-            guard = Some(granted.expect("it was free"));
-            true
-        }
-        Poll::Pending => false,
-    });
-    let guard = guard.expect("it was granted");
+    let guard = victim.granted();
     let mut lost = Box::pin(guard.lost());
     assert!(lost.as_mut().poll(&mut Context::from_waker(&spiteful())).is_pending());
     second.open();
-    let mut stolen = None;
-    until("the thief has it", || match thief.poll() {
-        Poll::Ready(granted) => {
-            stolen = Some(granted.expect("it steals"));
-            true
-        }
-        Poll::Pending => false,
-    });
+    let stolen = thief.granted();
     drop((stolen, thief, lost));
     drop(guard);
     rig.pass_until("nothing is left at the store", || rig.store.rows() == 0);

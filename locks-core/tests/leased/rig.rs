@@ -150,6 +150,20 @@ impl<F: Future> Driven<F> {
 }
 
 impl Driven<Acquire<'static>> {
+    /// Waits, in real time, for the grant that other threads bring about.
+    #[track_caller]
+    pub(crate) fn granted(&mut self) -> OwnedGuard {
+        let mut guard = None;
+        until("it is granted", || match self.poll() {
+            Poll::Ready(granted) => {
+                guard = Some(granted.expect("nothing is in its way"));
+                true
+            }
+            Poll::Pending => false,
+        });
+        guard.expect("it was granted")
+    }
+
     /// Lets time pass until the acquisition ends.
     pub(crate) fn within(&mut self, rig: &Rig, limit: Duration) -> Result<OwnedGuard, LockError> {
         let mut left = limit;

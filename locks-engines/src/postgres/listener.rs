@@ -22,7 +22,7 @@ const PROBE: Duration = Duration::from_secs(10);
 /// The pause before another try, at first and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(250), PROBE);
 
-/// How often waiters look while nobody is called.
+/// The interval at which waiters claim again while none is called.
 const POLL: Duration = Duration::from_millis(50);
 
 /// Where to listen.

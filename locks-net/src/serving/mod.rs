@@ -82,7 +82,8 @@ impl Dial for Machine {
     }
 
     fn nobody(&self, _: &io::Error) -> String {
-        "nobody serves there now, and this process does not serve; so nobody holds a lock there"
+        "nobody serves there now, and this process does not serve: nobody holds a lock there, and what is \
+         reserved is told once somebody serves, such as a `locks run` there"
             .to_owned()
     }
 }

@@ -1,5 +1,5 @@
-//! Who has a connection, and who makes way for others. Anybody on this machine can connect, so nobody who asks for
-//! nothing, or does not read what was answered, keeps others out.
+//! The connections of the page, and which of them ends where there are too many: one that asks nothing, or does not
+//! read its answer, goes before others. Anybody on this machine can open some.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -67,7 +67,7 @@ impl Room {
         Arc::new(Self { places: Mutex::default(), answers: Semaphore::new(CONNECTIONS) })
     }
 
-    /// Makes place for a connection; it has to end when the receiver is told so.
+    /// Adds a connection, which ends when the receiver resolves.
     pub(super) fn enter(self: &Arc<Self>) -> (Place, oneshot::Receiver<()>) {
         let (keeps, ends) = oneshot::channel();
         let mut places = self.lock();

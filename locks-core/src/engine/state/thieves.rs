@@ -55,8 +55,8 @@ impl State {
         due.into_iter().flatten().chain(peculiar.iter().map(places).filter(is_due)).min()
     }
 
-    /// Whether the alarm goes off before any of them comes due, whoever holds the key by then: it need not be
-    /// looked at when the key is handed over.
+    /// Whether the alarm goes off before the first steal can be due, from the present holder and from any later one. If
+    /// so, a hand-over need not set it.
     pub(super) fn thieves_are_seen_to(&self) -> bool {
         if self.thieves.is_empty() {
             return true;
