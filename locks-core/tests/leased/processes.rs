@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Waker};
 use std::thread;
@@ -21,6 +21,7 @@ use locks_core::{
 use parking_lot::Mutex;
 
 use crate::gate::Gate;
+use crate::rig::until;
 
 /// Where the other process finds the store, and which key it is to take.
 const SOCKET: &str = "LEASED_TEST_SOCKET";
@@ -225,14 +226,15 @@ fn forks_with_a_guard() {
 struct Local {
     about: BackendInfo,
     held: std::sync::Mutex<HashMap<String, (u128, u64)>>,
+    renewals: Arc<AtomicU64>,
 }
 
 impl Local {
-    fn backend() -> Backend {
+    fn backend(lease: Duration, renewals: &Arc<AtomicU64>) -> Backend {
         let about =
             BackendInfo::new("local:", Capabilities::plain(Exclusion::Lease, TokenScope::Process));
-        let store = Self { about, held: std::sync::Mutex::default() };
-        Leased::builder(store).lease(Duration::from_secs(3600)).build().into_backend()
+        let store = Self { about, held: std::sync::Mutex::default(), renewals: renewals.clone() };
+        Leased::builder(store).lease(lease).build().into_backend()
     }
 }
 
@@ -252,7 +254,12 @@ impl LeaseStore for Local {
     }
 
     fn renew<'a>(&'a self, renewals: &'a [LeaseRenewal]) -> Op<'a, Vec<Renewed>> {
+        self.renewals.fetch_add(1, Ordering::SeqCst);
         Op::ready(vec![Renewed::Kept; renewals.len()])
+    }
+
+    fn works_in_children(&self) -> bool {
+        true
     }
 
     fn end<'a>(&'a self, ending: &'a LeaseEnding) -> Op<'a, bool> {
@@ -299,7 +306,7 @@ fn forks_while_it_is_busy() {
     if std::env::var_os(SOCKET).is_none() {
         return;
     }
-    let backend = Local::backend();
+    let backend = Local::backend(Duration::from_secs(3600), &Arc::default());
     let take = |number| backend.named(format!("held-{number}")).acquire().expect("it is free");
     let guards = Vec::from_iter((0..100).map(|number| take(number).into_owned()));
     let pending = Box::pin(backend.named("held-0").wait(Duration::from_secs(60)).acquire_async());
@@ -331,4 +338,35 @@ fn forks_while_it_is_busy() {
         worst
     });
     std::process::exit(if status == 0 { 7 } else { status });
+}
+
+/// None of the parent's threads is in the child: what it acquires is renewed by one of its own.
+#[test]
+fn f36_what_a_child_acquires_by_its_parents_handle_is_renewed_there() {
+    let server = Server::new("renews");
+    let mut child = server.child("processes::forks_and_renews", "k");
+    assert_eq!(child.wait().expect("it ends").code(), Some(7));
+}
+
+/// The other process of the test above.
+#[test]
+fn forks_and_renews() {
+    if std::env::var_os(SOCKET).is_none() {
+        return;
+    }
+    let renewals = Arc::<AtomicU64>::default();
+    let backend = Local::backend(Duration::from_secs(2), &renewals);
+    let parents = backend.named("parent's").acquire().expect("it is free").into_owned();
+    until("its thread of renewals is there", || renewals.load(Ordering::SeqCst) > 0);
+    let status = forked(|| {
+        let Ok(own) = backend.named("child's").acquire() else { return false };
+        let before = renewals.load(Ordering::SeqCst);
+        while renewals.load(Ordering::SeqCst) < before + 2 {
+            thread::yield_now();
+        }
+        let nests = backend.named("parent's").reentrant().wait(false).acquire();
+        own.check().is_ok() && parents.is_lost() && nests.is_err_and(|error| error.is_contended())
+    });
+    parents.check().expect("the parent holds it");
+    std::process::exit(if status == 0 { 7 } else { 1 });
 }
