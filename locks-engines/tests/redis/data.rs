@@ -199,7 +199,7 @@ fn row_31_a_flush_closes_a_namespace_also_to_clients_that_were_told_it_was_new()
             until(|| {
                 let error = backend.named("free").wait(false).acquire().expect_err(lost);
                 assert_eq!(error.kind(), ErrorKind::Unavailable, "{lost}: {error}");
-                error.to_string().contains("may have lost")
+                error.to_string().contains("has lost what it had granted")
             });
         }
     }
