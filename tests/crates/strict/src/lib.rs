@@ -24,6 +24,10 @@ use std::time::Duration;
 use locks::block::lock;
 use locks::{Backend, LockError};
 
+// What the test `ui` depends on.
+#[cfg(test)]
+use {tokio as _, trybuild as _};
+
 /// Somebody who has a lock of their own.
 #[derive(Debug, Default)]
 pub struct User {
