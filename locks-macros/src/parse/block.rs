@@ -25,6 +25,10 @@ impl Parse for Block {
             body
         } else if arrow.is_some() && input.peek(Token![<]) {
             angled(input)?
+        } else if input.peek(Token![async]) {
+            return Err(input.error(
+                "a block that awaits has `async` before its key: `lock!(async \"key\" => { .. })`",
+            ));
         } else {
             let span = arrow.map_or_else(|| input.span(), |arrow| arrow.spans[1]);
             return Err(Error::new(
