@@ -83,6 +83,7 @@ macro_rules! __lease_store_cases {
                 c11_a_repeated_set_is_the_same,
                 c11_a_set_steals_from_all_or_none,
                 c11_the_loss_of_one_key_shows_at_the_renewal,
+                c11_a_renewal_beside_the_end_of_one_key_costs_no_other,
             }
             lists {
                 c12_holds_and_reservations_are_listed,

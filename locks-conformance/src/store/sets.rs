@@ -121,3 +121,20 @@ pub(super) fn c11_the_loss_of_one_key_shows_at_the_renewal(stores: &Stores) {
         stores.theirs.keeps(&thief);
     }
 }
+
+/// A renewal of all keys that finds one ended costs the others nothing: the next is for them alone.
+pub(super) fn c11_a_renewal_beside_the_end_of_one_key_costs_no_other(stores: &Stores) {
+    if !stores.can().several_keys {
+        return;
+    }
+    for round in 0..20 {
+        let set = all(["a", "b"]);
+        stores.ours.granted(&set);
+        let part = with(set.clone(), |claim| claim.keys = vec!["a".to_owned()]);
+        stores.ours.release_beside_a_renewal(&part, &set, round % 2 == 0);
+        let rest = with(set.clone(), |claim| claim.keys = vec!["b".to_owned()]);
+        stores.ours.keeps(&rest);
+        stores.theirs.refused(&exclusive("b"));
+        assert!(stores.ours.release(&rest));
+    }
+}

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use locks_core::{
@@ -176,6 +177,35 @@ impl Client {
     #[track_caller]
     pub(super) fn release(&self, claim: &LeaseClaim) -> bool {
         self.end(&ending(claim, LeaseEnd::Release { reserve: true }))
+    }
+
+    /// Ends `part` and renews all of `set` at the same time, whatever comes of the renewal.
+    #[track_caller]
+    pub(super) fn release_beside_a_renewal(
+        &self,
+        part: &LeaseClaim,
+        set: &LeaseClaim,
+        renews_first: bool,
+    ) {
+        let (ending, renewals) =
+            (ending(part, LeaseEnd::Release { reserve: true }), [renewal(set)]);
+        let mut end = Driven::new(async { self.store.end(&ending).await });
+        let mut renewal = Driven::new(async { self.store.renew(&renewals).await });
+        let (early, ended) = if renews_first {
+            (renewal.poll(), end.poll())
+        } else {
+            let ended = end.poll();
+            (renewal.poll(), ended)
+        };
+        let ended = match ended {
+            Poll::Ready(ended) => ended,
+            Poll::Pending => end.finish(self.patience, "the end"),
+        };
+        assert!(ended.unwrap_or_else(|error| panic!("the end failed: {error:?}")), "it was held");
+        if early.is_pending() {
+            let renewed = renewal.finish(self.patience, "the renewal");
+            renewed.unwrap_or_else(|error| panic!("the renewal failed: {error:?}"));
+        }
     }
 
     #[track_caller]

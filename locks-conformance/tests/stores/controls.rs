@@ -87,6 +87,7 @@ controls! {
     SetTokenOfEachKey fails c11_a_set_has_one_token_above_those_of_its_keys;
     SetStealsHalf fails c11_a_set_steals_from_all_or_none;
     SetLossUnnoticed fails c11_the_loss_of_one_key_shows_at_the_renewal;
+    SetLossEndsTheRest fails c11_a_renewal_beside_the_end_of_one_key_costs_no_other;
     ListOmitsReservations fails c12_holds_and_reservations_are_listed;
     ListOmitsPlaces fails c12_places_are_listed;
     ListByPattern fails c12_a_list_is_what_was_asked_for;

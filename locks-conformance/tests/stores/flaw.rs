@@ -60,6 +60,7 @@ pub(crate) enum Flaw {
     SetTokenOfEachKey,
     SetStealsHalf,
     SetLossUnnoticed,
+    SetLossEndsTheRest,
     // C12
     ListOmitsReservations,
     ListOmitsPlaces,

@@ -353,6 +353,9 @@ impl Table {
                 self.write(client, &claim, &keys);
                 return Renewed::Kept;
             }
+            if self.has(Flaw::SetLossEndsTheRest) {
+                self.rows.retain(|row| row.id != asked.id);
+            }
             return Renewed::Gone(LostCause::Forgotten);
         }
         let (forgotten, most_ignored) =

@@ -37,6 +37,8 @@ pub(super) struct Pending<S: LeaseStore> {
     /// repeated need not extend the lease that the first one began, and one whose answer was lost
     /// may be carried out late.
     since: Option<Moment>,
+    /// When the lease was last extended by a renewal, if it was.
+    renewed: Option<Moment>,
     granted: Option<Token>,
     stolen_from: Vec<LeaseEntry>,
 }
@@ -64,6 +66,7 @@ impl<S: LeaseStore> Pending<S> {
             unknown: false,
             placed: false,
             since: None,
+            renewed: None,
             granted: None,
             stolen_from: Vec::new(),
         }
@@ -115,16 +118,18 @@ impl<S: LeaseStore> Pending<S> {
     }
 
     /// Asks the store, or goes on waiting for the answer to what it was asked. A grant whose
-    /// validity is past costs a renewal first (C8); if it is gone by then, it is claimed anew, by
-    /// another name.
+    /// validity is past costs a renewal first (C8); if it is gone by then, or its longest time is over
+    /// (C14), it is claimed anew, by another name.
     async fn ask(&mut self) -> Result<Claimed, LockError> {
         let validity = self.claim.lease - margin(self.claim.lease);
         loop {
             let now = self.client.clock.now();
-            if let (Some(token), Some(since)) = (self.granted, self.since)
-                && now < since.after(validity)
-            {
-                return Ok(Claimed::Granted(token));
+            if let (Some(token), Some(since)) = (self.granted, self.since) {
+                if self.claim.hold_at_most.is_some_and(|most| since.after(most) <= now) {
+                    self.claim_anew();
+                } else if now < self.renewed.unwrap_or(since).after(validity) {
+                    return Ok(Claimed::Granted(token));
+                }
             }
             let step = match &mut self.step {
                 Some(step) => step,
@@ -147,13 +152,11 @@ impl<S: LeaseStore> Pending<S> {
                     self.placed = matches!(&refused, Claimed::Refused(refusal) if refusal.placed);
                     // It was not held when this was answered, but an earlier claim may come yet.
                     self.since = self.unknown.then_some(self.sent);
+                    self.renewed = None;
                     return Ok(refused);
                 }
-                Ok(Answer::Renewed(Renewed::Kept)) => self.since = Some(self.sent),
-                Ok(Answer::Renewed(Renewed::Gone(_))) => {
-                    self.withdraw();
-                    Arc::make_mut(&mut self.claim).id = AcquisitionId::unique();
-                }
+                Ok(Answer::Renewed(Renewed::Kept)) => self.renewed = Some(self.sent),
+                Ok(Answer::Renewed(Renewed::Gone(_))) => self.claim_anew(),
                 Ok(Answer::Renewed(Renewed::Unknown)) => return Err(self.client.unknown()),
                 Err(error) => {
                     self.unknown |= !is_refusal(&error);
@@ -188,9 +191,16 @@ impl<S: LeaseStore> Pending<S> {
     fn take_in(&mut self, token: Token) -> u64 {
         let since = self.since.expect("a grant follows a claim");
         (self.granted, self.unknown, self.placed) = (None, false, false);
-        let mut hold = LeasedHold::new(&self.claim, token, since);
+        let extended = self.renewed.unwrap_or(since);
+        let mut hold = LeasedHold::new(&self.claim, token, since, extended);
         hold.stolen_from = std::mem::take(&mut self.stolen_from);
         self.client.take_in(hold)
+    }
+
+    /// Gives up what was granted, to be claimed by another name.
+    fn claim_anew(&mut self) {
+        self.withdraw();
+        Arc::make_mut(&mut self.claim).id = AcquisitionId::unique();
     }
 
     /// P1, and from here on there is nothing.
@@ -199,7 +209,8 @@ impl<S: LeaseStore> Pending<S> {
         if self.granted.is_some() || self.unknown || self.placed || step.is_some() {
             self.client.withdraw(&self.claim, step);
         }
-        (self.granted, self.unknown, self.placed, self.since) = (None, false, false, None);
+        (self.granted, self.unknown, self.placed) = (None, false, false);
+        (self.since, self.renewed) = (None, None);
     }
 }
 

@@ -85,37 +85,48 @@ impl<S: LeaseStore> Client<S> {
         if let Poll::Ready(cause) = self.holds.poll_lost(id) {
             return Op::failed(lost(cause));
         }
-        let Some(step) = self.holds.refresh(id) else {
-            return Op::failed(lost(LostCause::Forgotten));
-        };
         let renewed = async move {
-            match client.renew_all(vec![(id, step)], client.settings.connect).await? {
-                Renewed::Kept => Ok(()),
-                Renewed::Gone(cause) => Err(lost(cause)),
-                Renewed::Unknown => Err(client.unknown()),
+            loop {
+                let Some(step) = client.holds.refresh(id) else {
+                    return Err(lost(LostCause::Forgotten));
+                };
+                match client.renew_all(vec![(id, step)], client.settings.connect).await? {
+                    Some(Renewed::Kept) => return Ok(()),
+                    Some(Renewed::Gone(cause)) => return Err(lost(cause)),
+                    Some(Renewed::Unknown) => return Err(client.unknown()),
+                    None => {}
+                }
             }
         };
         // The renewals of its own go on, and report a loss.
         self.executor.begin(renewed, |_| {})
     }
 
-    /// One step for these holds, and what it means for their validity; to the first one's answer.
+    /// One step for these holds, and what it means for their validity; to the first one's answer. `None`:
+    /// it said that one of the keys was gone, and some have ended here meanwhile.
     async fn renew_all(
         &self,
         renewals: Vec<(u64, LeaseRenewal)>,
         patience: Duration,
-    ) -> Result<Renewed, LockError> {
+    ) -> Result<Option<Renewed>, LockError> {
         let (ids, steps): (Vec<_>, Vec<_>) = renewals.into_iter().unzip();
         let sent = self.clock.now();
-        let answer = self.renew(&steps, patience).await;
+        let answer = self.renew(&steps, patience).await.map(|renewed| {
+            let answers = renewed.into_iter().zip(&steps).zip(&ids);
+            let counts = |((renewed, step), id): ((Renewed, &LeaseRenewal), &u64)| {
+                let is_gone = matches!(renewed, Renewed::Gone(_));
+                (!is_gone || self.holds.has_all(*id, &step.keys)).then_some(renewed)
+            };
+            answers.map(counts).collect::<Vec<_>>()
+        });
         let note = |(index, id): (usize, &u64)| {
-            self.holds.note(*id, |renewal: &mut Renewal, now| match &answer {
-                Ok(renewed) => match renewed[index] {
-                    Renewed::Kept => renewal.acknowledged(sent, now),
-                    Renewed::Gone(cause) => renewal.gone(cause, now),
-                    Renewed::Unknown => renewal.failed(now),
-                },
-                Err(_) => renewal.failed(now),
+            let renewed = answer.as_ref().map_or(Some(Renewed::Unknown), |all| all[index]);
+            self.holds.note(*id, |renewal: &mut Renewal, now| match renewed {
+                Some(Renewed::Kept) => renewal.acknowledged(sent, now),
+                Some(Renewed::Gone(cause)) => renewal.gone(cause, now),
+                Some(Renewed::Unknown) => renewal.failed(now),
+                // It is asked again for those that are left.
+                None => renewal.hasten(now),
             })
         };
         let lost: Vec<LostLease> = ids.iter().enumerate().filter_map(note).collect();

@@ -104,8 +104,10 @@ const KEPT: Duration = Duration::from_millis(255);
 const TOGETHER: Duration = Duration::from_millis(1);
 
 impl LeasedHold {
-    /// Returns the hold that `claim` was granted, which has begun at `since` at the earliest.
-    pub(super) fn new(claim: &LeaseClaim, token: Token, since: Moment) -> Self {
+    /// Returns the hold that `claim` was granted, which has begun at `since` at the earliest, and whose lease
+    /// was extended at `extended` at the earliest.
+    pub(super) fn new(claim: &LeaseClaim, token: Token, since: Moment, extended: Moment) -> Self {
+        let over_at = claim.hold_at_most.map(|most| since.after(most));
         Self {
             id: claim.id,
             token,
@@ -116,7 +118,7 @@ impl LeasedHold {
             steals: claim.steal_after.is_some(),
             reserves: claim.hold_at_least.is_some(),
             stolen_from: Vec::new(),
-            renewal: Renewal::granted(claim.lease, since),
+            renewal: Renewal::granted(claim.lease, extended).bounded(over_at),
             ended: Vec::new(),
             end_at: None,
             report_at: Some(since),
@@ -226,6 +228,11 @@ impl Holds {
     /// The step that renews this hold and its age.
     pub(super) fn refresh(&self, id: u64) -> Option<LeaseRenewal> {
         self.table.lock().holds.get(&id).map(|hold| hold.renewal_step(true))
+    }
+
+    /// Returns `true` if these are the keys that the hold has still.
+    pub(super) fn has_all(&self, id: u64, keys: &[String]) -> bool {
+        self.table.lock().holds.get(&id).is_some_and(|hold| hold.keys == keys)
     }
 
     /// Notes what came of a renewal, and returns the hold if it is lost.

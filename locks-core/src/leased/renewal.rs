@@ -20,25 +20,38 @@ pub(super) const LEASES: RangeInclusive<Duration> =
 /// the lease, less the margin. The send time, not that of the reply: the store counts from some
 /// instant between the two, and only the earlier one is safe.
 /// I2: `lost` never goes back to `None`, however late an acknowledgement arrives.
+/// I3: `over_at` is `hold_at_most` after the send time of the earliest claim that may have begun the hold. No
+/// renewal moves it, at the store either.
 #[derive(Debug)]
 pub(super) struct Renewal {
     lease: Duration,
     valid_until: Moment,
+    over_at: Option<Moment>,
     renew_at: Moment,
+    /// When the newest renewal was sent.
+    begun: Option<Moment>,
     failures: u32,
     lost: Option<LostCause>,
 }
 
 impl Renewal {
-    /// A lease that was granted by a claim sent at `sent`.
+    /// A lease that was granted, or renewed, by a step sent at `sent`.
     pub(super) fn granted(lease: Duration, sent: Moment) -> Self {
         Self {
             lease,
             valid_until: sent.after(lease - margin(lease)),
+            over_at: None,
             renew_at: sent.after(lease / 3),
+            begun: None,
             failures: 0,
             lost: None,
         }
+    }
+
+    /// The store ends the hold at this time at the earliest, whatever is renewed.
+    pub(super) fn bounded(mut self, over_at: Option<Moment>) -> Self {
+        self.over_at = over_at;
+        self
     }
 
     /// The step sent at `sent` was acknowledged, and that is known `now`.
@@ -60,9 +73,11 @@ impl Renewal {
         self.renew_at = now.after(pause);
     }
 
-    /// The lease should be renewed without delay: there is a hint that it may be gone.
+    /// The lease should be renewed without delay: there is a hint that it may be gone. However many there
+    /// are, no more than 40 renewals are sent in the time of a lease.
     pub(super) fn hasten(&mut self, now: Moment) {
-        self.renew_at = self.renew_at.min(now);
+        let soonest = self.begun.map_or(now, |begun| begun.after(self.lease / 40).max(now));
+        self.renew_at = self.renew_at.min(soonest);
     }
 
     /// The store says that the hold is gone.
@@ -74,8 +89,9 @@ impl Renewal {
 
     /// How the hold was lost, if it is `now`; its validity may end by this very call.
     pub(super) fn check(&mut self, now: Moment) -> Option<LostCause> {
-        if self.lost.is_none() && now >= self.valid_until {
-            self.lost = Some(LostCause::Expired);
+        if self.lost.is_none() && now >= self.lost_at() {
+            let bound = self.over_at.is_some_and(|over_at| over_at <= self.valid_until);
+            self.lost = Some(if bound { LostCause::HeldTooLong } else { LostCause::Expired });
         }
         self.lost
     }
@@ -89,6 +105,7 @@ impl Renewal {
     /// failed: a hung one must leave time for others.
     pub(super) fn begin(&mut self, now: Moment) -> Duration {
         let patience = self.lease / 4;
+        self.begun = Some(now);
         // Should nothing be heard of it at all, because no thread could be started to send it.
         self.renew_at = now.after(patience * 2);
         patience
@@ -98,7 +115,7 @@ impl Renewal {
     pub(super) fn lost_at(&self) -> Moment {
         match self.lost {
             Some(_) => Moment::from_nanos(0),
-            None => self.valid_until,
+            None => self.over_at.map_or(self.valid_until, |over_at| over_at.min(self.valid_until)),
         }
     }
 }
@@ -158,6 +175,30 @@ mod tests {
         hold.acknowledged(at(16.0), at(16.1));
         assert_eq!(hold.renew_at(), Some(at(26.0)));
         assert_eq!(hold.check(at(44.0)), None);
+    }
+
+    #[test]
+    fn c8_hints_are_no_storm_of_renewals() {
+        let mut hold = Renewal::granted(LEASE, at(0.0));
+        hold.hasten(at(0.5));
+        assert_eq!(hold.renew_at(), Some(at(0.5)), "the first is heeded at once");
+        hold.begin(at(0.5));
+        hold.hasten(at(0.6));
+        assert_eq!(hold.renew_at(), Some(at(1.25)));
+        hold.acknowledged(at(0.5), at(0.7));
+        hold.hasten(at(9.0));
+        assert_eq!(hold.renew_at(), Some(at(9.0)));
+    }
+
+    #[test]
+    fn c14_its_longest_time_counts_from_the_claim_and_no_renewal_moves_it() {
+        let mut hold = Renewal::granted(LEASE, at(3.0)).bounded(Some(at(40.0)));
+        hold.acknowledged(at(20.0), at(20.1));
+        assert_eq!(hold.lost_at(), at(40.0));
+        assert_eq!(hold.check(at(39.9)), None);
+        assert_eq!(hold.check(at(40.0)), Some(LostCause::HeldTooLong));
+        let mut cut_off = Renewal::granted(LEASE, at(3.0)).bounded(Some(at(40.0)));
+        assert_eq!(cut_off.check(at(41.0)), Some(LostCause::Expired), "it was lost before that");
     }
 
     #[test]

@@ -241,13 +241,18 @@ pub enum Wake {
     Key(String),
     /// One of any key.
     Any,
+    /// Those who wait look again, and holds are as they were: a store that cannot call them for a while says so
+    /// as often as they should look.
+    Waiters,
 }
 
 impl Wake {
+    /// Whether a hold of these keys may have ended.
     pub(super) fn concerns(&self, keys: &[String]) -> bool {
         match self {
             Wake::Key(ended) => keys.contains(ended),
             Wake::Any => true,
+            Wake::Waiters => false,
         }
     }
 }

@@ -121,7 +121,12 @@ fn c11_the_last_key_of_a_set_that_is_lost_ends_at_the_store_too() {
     let store = Yes { ended: Some(ended), ..Yes::new(false) };
     let client = Client::new(store, Arc::new(BootClock), settings());
     let claim = LeaseClaim::all(["a", "b"], AcquisitionId::unique(), client.settings.lease);
-    let id = client.take_in(LeasedHold::new(&claim, Token::new(1), client.clock.now()));
+    let id = client.take_in(LeasedHold::new(
+        &claim,
+        Token::new(1),
+        client.clock.now(),
+        client.clock.now(),
+    ));
     let end = |key| client.release(key, id, UpstreamEnd { next: None, reserves: true }).block();
     end("a").expect("it is held");
     assert_eq!(heard.recv().unwrap(), ["a"]);

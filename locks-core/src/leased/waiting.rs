@@ -87,7 +87,7 @@ impl Waiters {
             let waiters = self.0.lock();
             match wake {
                 Wake::Key(key) => waiters.get(key).cloned().unwrap_or_default(),
-                Wake::Any => waiters.values().flatten().cloned().collect(),
+                Wake::Any | Wake::Waiters => waiters.values().flatten().cloned().collect(),
             }
         };
         Present(concerned).hint();

@@ -32,9 +32,10 @@ impl Gate {
         wakers.into_iter().for_each(Waker::wake);
     }
 
-    /// Whether a thread is blocked by it.
+    /// Whether a thread is blocked by it, or a step held up.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.0.state.lock().blocked > 0
+        let state = self.0.state.lock();
+        state.blocked > 0 || !state.wakers.is_empty()
     }
 
     pub(crate) async fn passed(&self) {

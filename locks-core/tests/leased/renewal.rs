@@ -117,6 +117,61 @@ fn c8_validity_counts_from_the_sending_of_the_renewal() {
     assert_eq!(guard.check().unwrap_err().kind(), EXPIRED);
 }
 
+/// The store counts from when it grants, which may be long before that is known here.
+#[test]
+fn c14_the_longest_time_counts_from_the_sending_of_the_claim() {
+    let (second, most) = (Duration::from_secs(1), Duration::from_secs(3));
+    for keys in [vec!["k"], vec!["k", "l"]] {
+        for loses in [false, true] {
+            let rig = Rig::with(false, |builder| builder.connect(Duration::from_secs(60)));
+            let gate = Gate::default();
+            let fault = if loses { Fault::LoseAnswer } else { Fault::HoldAnswer(gate.clone()) };
+            rig.store.fail(Step::Claim, [fault]);
+            let acquire = rig.ours.all(keys.clone()).hold_at_most(most);
+            let mut acquire = Driven::new(acquire.acquire_async());
+            assert!(acquire.poll().is_pending());
+            rig.clock.advance(second * 2);
+            gate.open();
+            let guard = acquire.granted();
+            rig.clock.advance(second - MILLI);
+            guard.check().expect("it cannot be over at the store yet");
+            rig.clock.advance(MILLI);
+            drop(take(&rig.theirs, "k"));
+            let too_long = ErrorKind::Lost { cause: LostCause::HeldTooLong };
+            assert_eq!(guard.check().unwrap_err().kind(), too_long, "{keys:?} {loses}");
+        }
+    }
+}
+
+#[test]
+fn c14_a_grant_that_is_over_before_it_is_known_is_claimed_anew() {
+    let rig = Rig::with(false, |builder| builder.connect(Duration::from_secs(60)));
+    let gate = Gate::default();
+    rig.store.fail(Step::Claim, [Fault::HoldAnswer(gate.clone())]);
+    let most = Duration::from_secs(3);
+    let mut acquire = Driven::new(rig.ours.named("k").hold_at_most(most).acquire_async());
+    assert!(acquire.poll().is_pending());
+    rig.clock.advance(most);
+    gate.open();
+    let guard = acquire.granted();
+    assert_eq!(guard.token(), Token::new(2));
+    rig.clock.advance(most - MILLI);
+    guard.check().expect("it has just begun");
+}
+
+#[test]
+fn c8_a_store_that_has_waiters_look_has_no_hold_renewed_for_that() {
+    let rig = Rig::with(true, |builder| builder);
+    let guard = take(&rig.ours, "k");
+    for _ in 0..200 {
+        rig.store.hint_waiters();
+        rig.pass(LEASE / 200);
+    }
+    let renewals = rig.store.count(Step::Renew);
+    assert!(renewals <= 4, "{renewals} in the time of a lease");
+    guard.check().expect("it is held");
+}
+
 #[test]
 fn c8_a_grant_that_comes_too_late_costs_one_renewal() {
     let rig = Rig::with(false, |builder| builder.connect(Duration::from_secs(60)));

@@ -182,7 +182,7 @@ impl Driven<Acquire<'static>> {
 /// Waits, in real time, for what other threads bring about.
 #[track_caller]
 pub(crate) fn until(what: &str, mut met: impl FnMut() -> bool) {
-    let give_up = Instant::now() + Duration::from_secs(5);
+    let give_up = Instant::now() + Duration::from_secs(60);
     while !met() {
         assert!(Instant::now() < give_up, "it never came about that {what}");
         std::thread::yield_now();

@@ -1,10 +1,12 @@
 //! C11: several keys in one claim.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use locks_core::{ErrorKind, LostCause};
 
-use crate::rig::{Driven, LEASE, MILLI, Rig, take};
+use crate::gate::Gate;
+use crate::rig::{Driven, LEASE, MILLI, Rig, take, until};
 use crate::store::{Fault, Step};
 
 const KEYS: [&str; 5] = ["a", "b", "c", "d", "e"];
@@ -119,5 +121,39 @@ fn f8_a_set_that_is_dropped_after_any_number_of_polls_leaves_nothing() {
         let mut next = Driven::new(rig.ours.all(KEYS).acquire_async());
         drop(next.within(&rig, LEASE).expect("all are free"));
         assert_eq!(rig.store.rows(), 0);
+    }
+}
+
+/// A renewal of both keys is carried out when one of them has ended here.
+#[test]
+fn c9_a_key_outlives_the_set_around_it_beside_a_renewal() {
+    for refreshes in [false, true] {
+        let rig = Rig::with(false, |builder| builder.connect(LEASE));
+        let set = rig.ours.all(["a", "b"]).owner(1).acquire().expect("both are free").into_owned();
+        let inner =
+            rig.ours.named("b").owner(1).reentrant().acquire().expect("it nests").into_owned();
+        let gate = Gate::default();
+        rig.store.fail(Step::Renew, [Fault::HoldStep(gate.clone())]);
+        let mut refresh = Driven::new(inner.refresh_async());
+        if refreshes {
+            assert!(refresh.poll().is_pending());
+        } else {
+            rig.clock.advance(LEASE / 3);
+        }
+        until("the renewal waits", || gate.is_waited_for());
+        set.release().expect("it is held");
+        rig.pass_until("the other is free", || rig.store.rows() == 1);
+        gate.open();
+        if refreshes {
+            until("it is answered", || match refresh.poll() {
+                Poll::Ready(refreshed) => refreshed.map(|()| true).expect("it is held"),
+                Poll::Pending => false,
+            });
+        }
+        drop(refresh);
+        rig.settle();
+        inner.check().expect("it is held");
+        rig.pass(LEASE * 2);
+        inner.check().expect("and renewed");
     }
 }

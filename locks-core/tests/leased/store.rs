@@ -141,7 +141,12 @@ impl MemoryStore {
 
     /// A hint that means nothing.
     pub(crate) fn hint(&self, key: &str) {
-        self.store.hint(key.to_owned(), None);
+        self.store.hint(Wake::Key(key.to_owned()), None);
+    }
+
+    /// As a store does that cannot call those who wait.
+    pub(crate) fn hint_waiters(&self) {
+        self.store.hint(Wake::Waiters, None);
     }
 
     pub(crate) fn count(&self, step: Step) -> usize {
@@ -299,14 +304,13 @@ impl Store {
 
     fn call(&self, calls: Calls) {
         for (key, client) in calls {
-            self.hint(key, Some(client));
+            self.hint(Wake::Key(key), Some(client));
         }
     }
 
-    fn hint(&self, key: String, to: Option<usize>) {
+    fn hint(&self, wake: Wake, to: Option<usize>) {
         let Some(hints) = &self.hints else { return };
         let mut hints = hints.lock();
-        let wake = Wake::Key(key);
         hints.given.push((wake.clone(), to));
         let (listeners, sinks) = (std::mem::take(&mut hints.listeners), hints.sinks.clone());
         drop(hints);

@@ -45,6 +45,8 @@ pub(super) struct Acquisition {
     /// As its entries have it.
     pub(super) record: Record,
     pub(super) keys: Vec<String>,
+    /// Those of several keys whose end has begun, if the others go on.
+    pub(super) ending: Vec<String>,
     /// When its places were created, key by key.
     pub(super) placed: Option<Vec<i64>>,
     /// When the answer to its grant, or to its last refresh, had come.

@@ -54,6 +54,10 @@ async fn own_end(
     own: Acquisition,
 ) -> Result<bool, Status> {
     let (client, layout) = (link.target.client(), &link.target.layout);
+    if own.keys.len() > ending.keys.len() {
+        // Before it is sent: a renewal of all may be under way.
+        client.change(ending.id, |known| known.ending.extend_from_slice(&ending.keys));
+    }
     let keeps_reserved = reserves(ending) && own.reserve.is_some() && !own.is_past_its_least();
     let mut kinds = vec![Kind::Hold];
     if own.reserve.is_some() && !keeps_reserved {

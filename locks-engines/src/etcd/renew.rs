@@ -79,6 +79,10 @@ pub(super) async fn renew(
             answers.push(Renewed::Gone(LostCause::HeldTooLong));
             continue;
         }
+        if life.alive && !stands && is_ending(link, asked) {
+            answers.push(Renewed::Unknown);
+            continue;
+        }
         if !life.alive || !stands {
             let cause = cause(link, &connected, asked.id, life.alive).await.map_err(fail)?;
             if !own.is_foreign {
@@ -173,6 +177,7 @@ async fn find(
                 reserves_later: false,
                 record: entry.record,
                 keys: asked.keys.clone(),
+                ending: Vec::new(),
                 placed: None,
                 granted: None,
                 is_tainted: false,
@@ -201,6 +206,12 @@ async fn cause(
         _ if has_lease => LostCause::Forgotten,
         _ => LostCause::Expired,
     })
+}
+
+/// Whether one of the keys ends here meanwhile, and so was not found although the others may stand.
+fn is_ending(link: &Link<Cluster>, asked: &LeaseRenewal) -> bool {
+    let known = link.target.client().acquisition(asked.id);
+    known.is_some_and(|known| asked.keys.iter().any(|key| known.ending.contains(key)))
 }
 
 /// What is left of a hold that is gone ends with its lease: the notice of it, too.

@@ -167,7 +167,7 @@ impl Polling {
             loop {
                 tokio::time::sleep(POLL).await;
                 let Some(link) = link.upgrade() else { return };
-                link.wake(&Wake::Any);
+                link.wake(&Wake::Waiters);
             }
         });
         Self(polling.abort_handle())

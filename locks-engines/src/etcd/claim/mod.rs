@@ -155,6 +155,7 @@ async fn acquire(
         reserves_later: claim.reserve == Reserve::IfDone,
         record,
         keys,
+        ending: Vec::new(),
         placed: None,
         granted: None,
         is_tainted: false,
