@@ -18,12 +18,14 @@ import hmac
 import itertools
 import os
 import pwd
+import re
 import select
 import socket
 import ssl
 import struct
 import threading
 import time
+import urllib.parse
 
 VERSIONS = range(1, 2)              # of the protocol, all that are spoken here
 REASONS = {1: "Contended", 2: "Timeout", 3: "Deadlock", 4: "Lost", 5: "InvalidKey", 6: "Unsupported",
@@ -31,6 +33,7 @@ REASONS = {1: "Contended", 2: "Timeout", 3: "Deadlock", 4: "Lost", 5: "InvalidKe
            12: "Protocol", 13: "Io"}
 CAUSES = {1: "stolen", 2: "held too long", 3: "lease ran out", 4: "released by an administrator", 5: "session ended",
           6: "file replaced", 7: "no longer known"}
+FORKED = "this process was forked from the one that holds it, and has to acquire it itself"
 
 
 class LockError(Exception):
@@ -46,7 +49,7 @@ class Contended(LockError):
 
 
 class Lost(LockError):
-    """It was held, and is not any more; `cause` is one of `CAUSES`."""
+    """It was held, and is not any more; `cause` is one of `CAUSES`, or `FORKED`."""
 
     def __init__(self, cause):
         super().__init__("Lost", f"the lock is lost: {cause}")
@@ -260,16 +263,37 @@ class Secret:
         return hmac.digest(self.key, b"locks net " + side + transcript, "sha256")
 
 
+def secret_in(path):
+    """The secret in this file, which has to be closed to others, or else that of `LOCKS_SECRET`."""
+    if path is None:
+        if "LOCKS_SECRET" not in os.environ:
+            raise ValueError("`locks:` needs the server's secret: name its file by `secret_file`, or put it into the "
+                             "environment variable `LOCKS_SECRET`")
+        return Secret(os.environ["LOCKS_SECRET"])
+    with open(path) as file:
+        found = os.fstat(file.fileno())
+        if found.st_uid not in (os.geteuid(), 0) or found.st_mode & 0o077:
+            raise ValueError(f"the secret in `{path}` is not this user's alone: close it to others with `chmod 600 {path}`")
+        return Secret(file.read())
+
+
 def place_of(url, secret_file=None, user=None):
+    """What a URL names, as programs in Rust read it; of its options, `user` and `secret_file`."""
     scheme, _, rest = url.partition(":")
+    place, _, query = rest.removeprefix("//").partition("?")
+    options = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+    known = {"unix": ["user"], "locks": ["secret_file"]}.get(scheme, [])
+    if known and (others := [name for name in options if name not in known]):
+        raise ValueError(f"this client knows no option `{others[0]}` of `{scheme}:`, only `{known[0]}`")
     if scheme == "unix":
         home = pwd.getpwuid(os.getuid()).pw_dir
-        return UnixPlace(rest.removeprefix("//") or f"{home}/.local/state/locks/serve/locks.sock", user)
+        user = int(options["user"]) if "user" in options else user
+        return UnixPlace(urllib.parse.unquote(place) or f"{home}/.local/state/locks/serve/locks.sock", user)
     if scheme == "locks":
-        host, _, port = rest.removeprefix("//").rpartition(":")
-        with open(secret_file) as file:
-            return TcpPlace(host.strip("[]"), int(port), Secret(file.read()))
-    raise ValueError(f"no such place: {url}")
+        if address := re.fullmatch(r"(\[[^/]+\]|[^:/@]+)(?::(\d+))?/?", place):
+            secret = secret_in(options.get("secret_file", secret_file))
+            return TcpPlace(address[1].strip("[]"), int(address[2] or 7420), secret)
+    raise ValueError("a URL of a lock server is `unix:`, `unix:///path` or `locks://host:port`")
 
 
 # ---- the client ----
@@ -277,17 +301,19 @@ def place_of(url, secret_file=None, user=None):
 class Hold:
     """A lock that is held; released at the end of `with`."""
 
-    def __init__(self, client, request, lease):
-        self._client, self._request, self._lease = client, request, lease
+    def __init__(self, client, request, lease, message):
+        self._client, self._request, self._lease, self._message = client, request, lease, message
         self.token = None
         self._cause = self._error = None
-        self._done = False
+        self._done = self._is_taken = False
+        # When the server was first asked, and whether it has to be asked, by its session that goes on.
+        self._asked, self._unsaid = None, True
 
     @property
     def lost(self):
         """Why it is not held any more, or None."""
         if self._client._is_parents():
-            return CAUSES[5]
+            return FORKED
         with self._client._changed:
             if self._cause is None and not self._done and now() >= self._client._valid_until(self._lease):
                 self._client._lose(self, CAUSES[3])
@@ -302,7 +328,7 @@ class Hold:
         """Waits until it is lost, and returns why; None after `timeout` seconds."""
         end = None if timeout is None else now() + timeout
         if self._client._is_parents():
-            return CAUSES[5]
+            return FORKED
         with self._client._changed:
             while not (cause := self.lost) and (end is None or now() < end):
                 left = self._client._valid_until(self._lease) - now()
@@ -318,7 +344,7 @@ class Hold:
     def release(self):
         """Releases it, and returns once the server knows; raises `Lost` if it was lost before."""
         if self._client._is_parents():
-            raise Lost(CAUSES[5])
+            raise Lost(FORKED)
         self._client._end(self, wait=True)
         if self._cause:
             raise Lost(self._cause)
@@ -394,9 +420,8 @@ class Client:
             raise LockError("LimitExceeded", f"the request is longer than the {self._longest} bytes that the server takes")
         with self._changed:
             request = self._number()
-            hold = Hold(self, request, lease)
+            self._waiting[request] = hold = Hold(self, request, lease, message)
             asked = now()
-            self._waiting[request] = hold, message, [None]
             self._say_acquire(request)
             # The server's word is the better one, so it gets half a second more than the wait.
             end = float("inf") if timeout is None else asked + max(timeout, 0) + (self._connect if not timeout else 0.5)
@@ -409,8 +434,11 @@ class Client:
                 raise
             if hold._error:
                 raise hold._error
-            if hold._cause:
-                raise Lost(hold._cause)
+            if hold._cause and self._closed:
+                raise Unavailable("this client was closed")
+            # What was held for as long as `hold_at_most` allows before anybody had it is lost from the start: the next
+            # one would be, too.
+            hold._is_taken = True
             return hold
 
     def close(self):
@@ -463,11 +491,12 @@ class Client:
             self._drop()
 
     def _say_acquire(self, request):
-        _, message, since = self._waiting[request]
+        hold = self._waiting[request]
+        hold._unsaid = not self._socket
         if self._socket:
-            waited = now() - since[0] if since[0] is not None else 0
-            since[0] = since[0] if since[0] is not None else now()
-            self._say(message(request, waited))
+            waited = now() - hold._asked if hold._asked is not None else 0
+            hold._asked = hold._asked if hold._asked is not None else now()
+            self._say(hold._message(request, waited))
 
     def _end(self, hold, wait):
         with self._changed:
@@ -523,12 +552,22 @@ class Client:
         return self._good + lease - max(lease / 20, 0.1)
 
     def _lose(self, hold, cause):
-        if hold._cause is None:
+        if hold._cause is not None or hold._request in self._waiting:
+            return
+        self._endings.pop(hold._request, None)
+        is_held = self._holds.pop(hold._request, None) is not None
+        if is_held and not self._closed and self._say(struct.pack("<BQ", 2, hold._request)) is None:
+            self._endings[hold._request] = hold, None
+        if hold._is_taken or cause == CAUSES[2] or self._closed:
             hold._cause = cause
-            self._endings.pop(hold._request, None)
-            if self._holds.pop(hold._request, None) and not self._closed:
-                self._say(struct.pack("<BQ", 2, hold._request))
             self._changed.notify_all()
+        else:
+            self._ask_again(hold)
+
+    def _ask_again(self, hold):
+        """What was over before anybody had it queues again, where it stood."""
+        hold.token, self._waiting[hold._request] = None, hold
+        self._say_acquire(hold._request)
 
     def _expire(self):
         for hold in [hold for hold in self._holds.values() if now() >= self._valid_until(hold._lease)]:
@@ -627,10 +666,11 @@ class Client:
                 for message in list(self._calls.values()):
                     self._say(message)
             if how == 2:
-                for request in [request for request in self._waiting if self._waiting[request][2][0] is None]:
-                    self._say_acquire(request)
+                # What is asked for once more ends before.
                 for request in [request for request, (_, number) in self._endings.items() if number is None]:
                     self._say(struct.pack("<BQ", 2, request))
+                for request in [request for request, hold in self._waiting.items() if hold._unsaid]:
+                    self._say_acquire(request)
             if self._endings:
                 # What was not listed has ended, too. But a `Lost` may be on its way, behind which this is answered.
                 number = self._ping()
@@ -740,18 +780,18 @@ class Client:
     def _granted(self, request, token):
         if request not in self._waiting:
             return
-        hold = self._waiting[request][0]
+        hold = self._waiting[request]
         if now() >= self._valid_until(hold._lease):
-            # It may have been lost on its way: it queues again.
+            # It may have been lost on its way.
             self._say(struct.pack("<BQ", 2, request))
-            self._say_acquire(request)
+            self._ask_again(hold)
             return
         del self._waiting[request]
         hold.token, self._holds[request] = token, hold
 
     def _refused(self, number, error):
         if number in self._waiting:
-            self._waiting.pop(number)[0]._error = error
+            self._waiting.pop(number)._error = error
         else:
             self._answered(number, error)
 

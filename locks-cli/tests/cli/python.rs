@@ -2,6 +2,7 @@
 //! excluded by them.
 
 use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -153,7 +154,10 @@ fn python_reads_all_that_is_said_of_holders_and_says_no_nonsense() {
     }
     // The child of a holder holds nothing, and takes nothing from it.
     python.acquire(&["a", "k", "10"]);
-    assert_eq!(python.ask(&["forked", "a"]), "ok session ended");
+    assert_eq!(
+        python.ask(&["forked", "a"]),
+        "ok this process was forked from the one that holds it, and has to acquire it itself"
+    );
     assert_eq!(python.ask(&["check", "a"]), "ok held");
     assert_eq!(python.ask(&["release", "a"]), "ok released");
 }
@@ -200,24 +204,56 @@ struct Hand {
     listener: UnixListener,
     stream: UnixStream,
     said: u64,
+    lease: Duration,
 }
 
 impl Hand {
     /// A client that has a session and holds `k` by request `1`, as `a`; the place of its socket.
     fn with_hold(place: &Place) -> (Self, Python) {
-        let listener = UnixListener::bind(place.path("socket")).unwrap();
-        let python = Python::start(&format!("unix://{}", place.path("socket").display()));
-        let stream = listener.accept().unwrap().0;
-        let mut hand = Self { listener, stream, said: 0 };
-        hand.greet(1, 0);
-        let mut python = python;
-        python.say(&["acquire", "a", "k", "30"]);
-        let acquire = hand.call();
-        let request = acquire[1..9].to_vec();
-        assert_eq!((acquire[0], &request[..]), (1, &1_u64.to_le_bytes()[..]));
-        hand.say(1, &[&[1], &request[..], &5_u64.to_le_bytes()].concat());
+        Self::with_hold_for(place, Duration::from_secs(10))
+    }
+
+    /// The same, with a lease of that length.
+    fn with_hold_for(place: &Place, lease: Duration) -> (Self, Python) {
+        let (mut hand, mut python) = Self::with_wait(place, lease);
+        hand.granted(5);
         assert_eq!(python.answer(), "ok 5");
         (hand, python)
+    }
+
+    /// The client waits for `k`, by request `1`.
+    fn with_wait(place: &Place, lease: Duration) -> (Self, Python) {
+        let listener = UnixListener::bind(place.path("socket")).unwrap();
+        let mut python = Python::start(&format!("unix://{}", place.path("socket").display()));
+        let stream = listener.accept().unwrap().0;
+        let mut hand = Self { listener, stream, said: 0, lease };
+        hand.greet(1, 0);
+        python.say(&["acquire", "a", "k", "30"]);
+        hand.asks();
+        (hand, python)
+    }
+
+    /// The client asks for `k`, by request `1`.
+    fn asks(&mut self) {
+        let acquire = self.call();
+        assert_eq!((acquire[0], &acquire[1..9]), (ACQUIRE, &1_u64.to_le_bytes()[..]));
+    }
+
+    fn granted(&mut self, token: u64) {
+        self.say(1, &[&[1], &1_u64.to_le_bytes()[..], &token.to_le_bytes()].concat());
+    }
+
+    /// It was granted, and lost before that was known.
+    fn granted_and_lost(&mut self, token: u64, cause: u8) {
+        let granted = [&[1], &1_u64.to_le_bytes()[..], &token.to_le_bytes()].concat();
+        let lost = [&[7], &1_u64.to_le_bytes()[..], &[cause]].concat();
+        let frames = [granted, lost].map(|event| {
+            self.said += 1;
+            let body = [&self.said.to_le_bytes()[..], &1_u64.to_le_bytes(), &event].concat();
+            [&u32::try_from(body.len()).unwrap().to_le_bytes()[..], &body].concat()
+        });
+        // At once, so that nobody looks in between.
+        self.stream.write_all(&frames.concat()).unwrap();
     }
 
     /// The client connects again, and its session goes on as `how` says.
@@ -237,7 +273,8 @@ impl Hand {
         assert_eq!((hello[0], hello.len()), (1, 35));
         self.put(&[&[2, 1, 0][..], &[7; 16], &[8; 32], &[0]].concat());
         assert_eq!(self.frame()[0], 4);
-        let (realm, lease) = (9_u32.to_le_bytes(), 10_000_000_000_u64.to_le_bytes());
+        let lease = u64::try_from(self.lease.as_nanos()).unwrap().to_le_bytes();
+        let realm = 9_u32.to_le_bytes();
         let (applied, most) = (applied.to_le_bytes(), 262_144_u32.to_le_bytes());
         self.put(&[&[5, how][..], &realm, &[3; 16], &applied, &most, &lease, &[0]].concat());
     }
@@ -288,6 +325,7 @@ impl Hand {
     }
 }
 
+const ACQUIRE: u8 = 1;
 const END: u8 = 2;
 const HOLDING: u8 = 10;
 const PING: u8 = 11;
@@ -337,6 +375,40 @@ fn c4_python_confirms_a_release_by_what_it_says_after_it_has_come_back() {
     }
 }
 
+#[test]
+fn c8_python_queues_again_for_what_was_lost_before_it_had_it() {
+    let place = Place::new();
+    let (mut hand, mut python) = Hand::with_wait(&place, PATIENCE);
+    hand.granted_and_lost(5, 1);
+    hand.has_said(&[END]);
+    hand.asks();
+    hand.granted(6);
+    assert_eq!(python.answer(), "ok 6");
+    assert_eq!(python.ask(&["check", "a"]), "ok held");
+}
+
+/// The next one would be over as soon.
+#[test]
+fn c14_python_has_what_was_held_for_too_long_before_it_had_it_as_lost() {
+    let place = Place::new();
+    let (mut hand, mut python) = Hand::with_wait(&place, PATIENCE);
+    hand.granted_and_lost(5, 2);
+    assert_eq!(python.answer(), "ok 5");
+    assert_eq!(python.ask(&["check", "a"]), "ok held too long");
+    hand.has_said(&[END]);
+}
+
+/// Otherwise the server would keep it for as long as the session goes on.
+#[test]
+fn c8_python_ends_what_it_has_lost_by_its_clock_when_it_comes_back() {
+    let place = Place::new();
+    let (mut hand, mut python) = Hand::with_hold_for(&place, Duration::from_secs(1));
+    hand.stream.shutdown(std::net::Shutdown::Both).unwrap();
+    assert_eq!(python.ask(&["wait_lost", "a"]), "ok lease ran out");
+    hand.reconnect(2, 1);
+    hand.has_said(&[END]);
+}
+
 /// With a lease of two seconds, which it renews.
 #[test]
 fn python_over_tls_excludes_a_command_and_hears_of_a_steal() {
@@ -345,9 +417,11 @@ fn python_over_tls_excludes_a_command_and_hears_of_a_steal() {
     let listen = ["--listen", "tcp:127.0.0.1:0", "--secret-file", "s"];
     let serving = Serving::start(&mut command(&place, &listen));
     let secret = place.path("s");
-    let mut python = Python::start_with(&[&serving.urls[0], secret.to_str().unwrap()]);
     let url = format!("{}?secret_file={}", serving.urls[0], secret.display());
-    let place = place.with_url(url);
+    let place = place.with_url(url.clone());
+    let mut other = Python::start(&url);
+    other.acquire(&["a", "other", "10"]);
+    let mut python = Python::start_with(&[&serving.urls[0], secret.to_str().unwrap()]);
     python.acquire(&["a", "k", "10"]);
     let output = place.output(["run", "-n", "k", "--", "true"]);
     assert_eq!(output.status.code(), Some(75), "{}", errors(&output));
@@ -358,4 +432,29 @@ fn python_over_tls_excludes_a_command_and_hears_of_a_steal() {
     python.acquire(&["a", "k", "30"]);
     assert_eq!(python.ask(&["release", "a"]), "ok released");
     assert!(place.output(["run", "-n", "k", "--", "true"]).status.success());
+}
+
+#[test]
+fn python_says_what_is_wrong_with_a_url_or_a_secret() {
+    let place = Place::new();
+    let secret = place.path("s");
+    std::fs::write(&secret, "a7".repeat(32)).unwrap();
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o640)).unwrap();
+    let secret = format!("locks://host?secret_file={}", secret.display());
+    for (url, expected) in [
+        ("", "a URL of a lock server is `unix:`, `unix:///path` or `locks://host:port`"),
+        ("redis://host", "a URL of a lock server is"),
+        ("locks://host:port", "a URL of a lock server is"),
+        ("locks://host", "`locks:` needs the server's secret"),
+        ("locks://host?pin=1", "this client knows no option `pin` of `locks:`, only `secret_file`"),
+        (&secret, "close it to others with `chmod 600 "),
+    ] {
+        let mut python = Command::new("python3");
+        python.args(["-c", "import sys, locks_client; locks_client.place_of(sys.argv[1])", url]);
+        python.env("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/python"));
+        python.env("PYTHONDONTWRITEBYTECODE", "1").env_remove("LOCKS_SECRET");
+        let said = errors(&python.output().unwrap());
+        let last = said.lines().last().unwrap_or_default();
+        assert!(last.starts_with("ValueError: ") && last.contains(expected), "{url}: {said}");
+    }
 }
