@@ -90,7 +90,6 @@ fn resolve(kind: Kind) -> Result<Backend, LockError> {
 
 fn from_environment() -> Result<Option<Backend>, LockError> {
     match env::var(VARIABLE) {
-        Ok(url) if url.is_empty() => Ok(None),
         Ok(url) => opened::open(&url).map(Some).map_err(|error| {
             let text = format!("`{VARIABLE}`: {error}");
             error.with_message(text)

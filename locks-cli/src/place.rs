@@ -37,10 +37,8 @@ impl Place {
             return Ok(Self { url: Some(url), said_by: "`--backend`" });
         }
         match env::var(VARIABLE) {
-            Ok(url) if !url.is_empty() => Ok(Self { url: Some(url), said_by: "`LOCKS_URL`" }),
-            Ok(_) | Err(VarError::NotPresent) => {
-                Ok(Self { url: None, said_by: "the default backend" })
-            }
+            Ok(url) => Ok(Self { url: Some(url), said_by: "`LOCKS_URL`" }),
+            Err(VarError::NotPresent) => Ok(Self { url: None, said_by: "the default backend" }),
             Err(VarError::NotUnicode(_)) => Err(Failure::new(format!("`{VARIABLE}` is not UTF-8"))),
         }
     }

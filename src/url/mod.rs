@@ -336,6 +336,12 @@ fn split_scheme(url: &str) -> Option<(&str, &str)> {
 
 fn no_scheme(url: &str, asks: Asks) -> LockError {
     let known = Known(asks);
+    if url.is_empty() {
+        // Such as `LOCKS_URL=$UNSET`, which is not meant to be the default backend.
+        let why =
+            "an empty URL names no backend: leave it out altogether for the default one, or else";
+        return refused(format!("{why} {known}"));
+    }
     let hint = if url.starts_with('/') { ": write `file://` before a directory" } else { "" };
     refused(format!("not a URL: it begins with no scheme{hint}; {known}"))
 }

@@ -63,11 +63,6 @@ fn by_default_the_widest_backend_serves() {
 }
 
 #[test]
-fn an_empty_url_is_none() {
-    with_url("choice::an_empty_url_is_none", Some(""), assert_the_default_serves);
-}
-
-#[test]
 fn the_url_serves_functions_blocks_and_builders() {
     #[lock("attribute")]
     fn annotated(backend: &Backend) -> Vec<String> {
@@ -96,6 +91,17 @@ fn a_url_that_makes_no_sense_fails_the_acquisition_and_settles_nothing() {
         is_not_configured(&locks::list().unwrap_err(), "`LOCKS_URL`");
         locks::install(Engine::new()).unwrap();
         drop(locks::named("k").acquire().unwrap());
+    });
+}
+
+/// It is mostly a variable that was not set where it should have been, and the default excludes fewer.
+#[test]
+fn an_empty_url_is_an_error_and_not_the_default() {
+    with_url("choice::an_empty_url_is_an_error_and_not_the_default", Some(""), || {
+        let error = locks::named("k").acquire().unwrap_err();
+        is_not_configured(&error, "`LOCKS_URL`: an empty URL names no backend: leave it out");
+        let error = locks::open("").unwrap_err();
+        is_not_configured(&error, "an empty URL names no backend: leave it out altogether");
     });
 }
 

@@ -74,6 +74,12 @@ fn whatever_is_wrong_with_the_arguments_or_the_backend_is_125() {
     }
     let output = place.locks(["ls"]).env("LOCKS_URL", "mysql:").output().unwrap();
     assert!(errors(&output).starts_with("locks: `LOCKS_URL`: `mysql:`"), "{}", errors(&output));
+    for line in [&["ls"][..], &["run", "a", "--", "true"], &["hold", "a"], &["release", "a"]] {
+        let output = place.locks(line.iter().copied()).env("LOCKS_URL", "").output().unwrap();
+        let said = errors(&output);
+        assert!(said.starts_with("locks: `LOCKS_URL`: an empty URL names no backend"), "{said}");
+        assert_eq!(code(&output), 125, "{line:?}");
+    }
 }
 
 #[test]
