@@ -182,6 +182,14 @@ impl<T> PerProcess<T> {
         self.newest().filter(|made| made.generation != generation()).map(|made| &made.value)
     }
 
+    /// Returns the values of this process and of those that it was forked from, newest first, each with the
+    /// [`generation`] that has made it. Those of parents are to be used as [`inherited`](Self::inherited) says.
+    pub fn of_line(&self) -> impl Iterator<Item = (u64, &T)> {
+        // SAFETY: P1.
+        let before = |made: &&Made<T>| unsafe { made.before.as_ref() };
+        std::iter::successors(self.newest(), before).map(|made| (made.generation, &made.value))
+    }
+
     /// Returns the value of this process, making it with `make` if there is none. Where several threads do
     /// that at the same time, one value is kept, and the others are dropped.
     ///

@@ -154,7 +154,7 @@ impl<S: Side> Forked<S> {
 
 /// The error of a hold of the parent's, in a child.
 fn lost(hold: &Hold) -> LockError {
-    let kind = ErrorKind::Lost { cause: LostCause::Forgotten };
+    let kind = ErrorKind::Lost { cause: LostCause::Forked };
     let keys = hold.keys().collect::<Vec<_>>().join("`, `");
     LockError::new(kind, keys).with_token(hold.token())
 }
@@ -193,7 +193,7 @@ impl<S: Side> LockBackend for PerFork<S> {
 
     fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
         let polled = self.with(hold, |engine, hold| engine.poll_lost(hold, cx));
-        polled.unwrap_or(Poll::Ready(LostCause::Forgotten))
+        polled.unwrap_or(Poll::Ready(LostCause::Forked))
     }
 
     fn unwatch(&self, hold: &Hold, waker: &Waker) {

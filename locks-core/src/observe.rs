@@ -298,6 +298,7 @@ fn loss(cause: LostCause) -> &'static str {
         LostCause::SessionEnded => "session_ended",
         LostCause::Replaced => "replaced",
         LostCause::Forgotten => "forgotten",
+        LostCause::Forked => "forked",
     }
 }
 

@@ -44,7 +44,7 @@ impl Upstream for Behind {
             return Poll::Ready(LostCause::Forgotten);
         };
         if self.0.is_forked() {
-            return Poll::Ready(LostCause::Forgotten);
+            return Poll::Ready(LostCause::Forked);
         }
         held.poll_lost(cx.map(|cx| cx.waker())).map_or(Poll::Pending, Poll::Ready)
     }

@@ -60,6 +60,9 @@ pub enum LostCause {
     Replaced,
     /// The backend no longer knows of it.
     Forgotten,
+    /// This process was forked from the one that holds it, which goes on holding it
+    /// ([C4](crate::contract#c4-release)).
+    Forked,
 }
 
 impl ErrorKind {
@@ -120,6 +123,9 @@ impl LostCause {
             LostCause::SessionEnded => "the session it belonged to has ended",
             LostCause::Replaced => "what was locked has been removed or replaced",
             LostCause::Forgotten => "the arbiter no longer knows of it",
+            LostCause::Forked => {
+                "this process was forked from the one that holds it, and has to acquire it itself"
+            }
         }
     }
 }

@@ -85,6 +85,8 @@ fn assert_lost(guard: OwnedGuard, key: &str) {
     assert!(guard.is_lost());
     let error = guard.check().unwrap_err();
     assert!(error.is_lost() && error.key() == key, "{error}");
+    let said = "was lost: this process was forked from the one that holds it, and has to acquire it itself";
+    assert!(error.to_string().ends_with(said), "{error}");
     assert!(guard.refresh().unwrap_err().is_lost());
     let lost = pin!(guard.lost()).poll(&mut Context::from_waker(Waker::noop()));
     assert!(lost.is_ready());

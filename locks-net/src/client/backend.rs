@@ -364,6 +364,15 @@ impl Handle {
     }
 }
 
+impl NetBackend {
+    /// The error of a hold of the parent's, in a child.
+    #[cold]
+    fn parents(&self, hold: &Hold) -> LockError {
+        let keys = self.keys(hold).join("`, `");
+        LockError::new(ErrorKind::Lost { cause: PARENTS }, keys).with_token(hold.token())
+    }
+}
+
 /// For nonces: whoever connects has seen before that there is randomness.
 fn fill(bytes: &mut [u8]) {
     let random = crate::secret::random::<32>().expect("the system has given random numbers before");
@@ -391,7 +400,7 @@ impl LockBackend for NetBackend {
     fn release(&self, hold: Hold) -> Op<'static, ()> {
         let request = number(&hold);
         let Some(link) = self.0.generation.own_of(request) else {
-            return Op::failed(parents(&hold));
+            return Op::failed(self.parents(&hold));
         };
         link.with(|session| session.end(request));
         Op::Later(Box::pin(Releasing::new(link.clone(), request)))
@@ -418,7 +427,7 @@ impl LockBackend for NetBackend {
     fn refresh(&self, hold: &Hold) -> Op<'static, ()> {
         let request = number(hold);
         if self.0.generation.own_of(request).is_none() {
-            return Op::failed(parents(hold));
+            return Op::failed(self.parents(hold));
         }
         let done = |answer| matches!(answer, Answer::Done).then_some(());
         self.call(|session| session.refresh(request), done)
@@ -447,7 +456,7 @@ impl LockBackend for NetBackend {
     fn share(&self, hold: &Hold) -> Op<'static, ()> {
         let request = number(hold);
         if self.0.generation.own_of(request).is_none() {
-            return Op::failed(parents(hold));
+            return Op::failed(self.parents(hold));
         }
         let done = |answer| matches!(answer, Answer::Done).then_some(());
         self.call(|session| session.share(request), done)
@@ -455,8 +464,8 @@ impl LockBackend for NetBackend {
 
     fn keys(&self, hold: &Hold) -> Vec<String> {
         let request = number(hold);
-        let link = self.0.generation.own_of(request);
-        link.map_or_else(Vec::new, |link| link.look(|session| session.keys(request)))
+        let link = self.0.generation.maker_of(request);
+        link.map_or_else(Vec::new, |link| link.keys(request))
     }
 
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>> {
@@ -504,15 +513,7 @@ fn acquire(request: &Request<'_>) -> (Box<Acquire>, Option<locks_core::CallSite>
 
 /// What has become of a guard of the parent's in a forked child: it is the parent's alone
 /// ([C4](locks_core::contract#c4-release)).
-const PARENTS: LostCause = LostCause::SessionEnded;
-
-#[cold]
-fn parents(hold: &Hold) -> LockError {
-    let why = "the lock is held by the process that this one was forked from, and not by this one: acquire it here";
-    LockError::new(ErrorKind::Lost { cause: PARENTS }, "")
-        .with_token(hold.token())
-        .with_message(why)
-}
+const PARENTS: LostCause = LostCause::Forked;
 
 fn number(hold: &Hold) -> u64 {
     hold.id().unwrap_or(u64::MAX)

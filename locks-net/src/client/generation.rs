@@ -20,6 +20,12 @@ impl Generation {
         if request >> GENERATION == this() { self.0.get() } else { None }
     }
 
+    /// The link of the process that a hold with this number is of: this one, or one that it was forked from.
+    pub(super) fn maker_of(&self, request: u64) -> Option<&Arc<Link>> {
+        let made = |generation: u64| generation & GENERATIONS == request >> GENERATION;
+        self.0.of_line().find(|(generation, _)| made(*generation)).map(|(_, link)| link)
+    }
+
     /// The link of this process, if it has one.
     pub(super) fn existing(&self) -> Option<&Arc<Link>> {
         self.0.get()
@@ -40,8 +46,10 @@ impl Generation {
 /// Where in a number the generation is told, as far as there is room for it.
 const GENERATION: u32 = 48;
 
+const GENERATIONS: u64 = u64::MAX >> GENERATION;
+
 fn this() -> u64 {
-    fork::generation() & 0xffff
+    fork::generation() & GENERATIONS
 }
 
 #[cfg(test)]

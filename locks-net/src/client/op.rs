@@ -68,7 +68,12 @@ impl Future for Acquiring {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { link, stage } = &mut *self;
         if !link.is_own() {
-            return Poll::Ready(Err(parents()));
+            let keys = match stage {
+                OpStage::Wanted(acquire, ..) => acquire.keys.clone(),
+                OpStage::Asked(request) => link.keys(*request),
+                OpStage::Done => Vec::new(),
+            };
+            return Poll::Ready(Err(parents(&keys)));
         }
         let polled = match std::mem::replace(stage, OpStage::Done) {
             OpStage::Wanted(acquire, site, at) => link.begin_polling(|session| {
@@ -101,9 +106,11 @@ impl Drop for Acquiring {
 
 /// What is under way in a process goes on there, and not in a child that it forks: nobody reads for that (C4).
 #[cold]
-fn parents() -> LockError {
-    let why = "it was asked for by the process that this one was forked from: ask for it here";
-    LockError::new(ErrorKind::Lost { cause: LostCause::SessionEnded }, "").with_message(why)
+fn parents(keys: &[String]) -> LockError {
+    let of = if keys.is_empty() { String::new() } else { format!("`{}`: ", keys.join("`, `")) };
+    let why = "this was asked for by the process that this one was forked from: ask for it here";
+    LockError::new(ErrorKind::Lost { cause: LostCause::Forked }, keys.join("`, `"))
+        .with_message(format!("{of}{why}"))
 }
 
 fn poll_acquire(
@@ -120,7 +127,7 @@ impl Future for Releasing {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if !self.link.is_own() {
-            return Poll::Ready(Err(parents()));
+            return Poll::Ready(Err(parents(&self.link.keys(self.request))));
         }
         let request = self.request;
         let polled = self.link.poll(|session| session.poll_ended(request, Some(cx)));
@@ -142,7 +149,7 @@ impl Future for Calling {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if !self.link.is_own() {
-            return Poll::Ready(Err(parents()));
+            return Poll::Ready(Err(parents(&[])));
         }
         let call = self.call;
         let polled = self.link.poll(|session| session.poll_call(call, Some(cx)));

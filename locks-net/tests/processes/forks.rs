@@ -22,6 +22,14 @@ fn row_36_the_guards_of_a_parent_are_lost_in_its_child_which_acquires_afresh() {
         for said in ["check Lost", "is lost", "refresh Lost", "release Lost", "poll Lost"] {
             assert_eq!(parent.says(), format!("child: {said}"), "{way:?}");
         }
+        for key in ["k", "r"] {
+            let said = parent.says();
+            let named = format!("child: the lock on `{key}` (token ");
+            let why = ") was lost: this process was forked from the one that holds it, and has to acquire it itself";
+            assert!(said.starts_with(&named) && said.ends_with(why), "{way:?}: {said}");
+        }
+        let said = "child: `k`: this was asked for by the process that this one was forked from: ask for it here";
+        assert_eq!(parent.says(), said, "{way:?}");
         assert_eq!(
             parent.says(),
             "child: dropped",
@@ -66,12 +74,17 @@ pub(crate) fn parent() {
         command.pre_exec(move || {
             let (checked, released, dropped, mut pending, dropped_pending, backend) =
                 in_child.take().expect("once");
+            let text = checked.check().unwrap_err().to_string();
             outcome("check", checked.check());
             say(&format!("child: {}", if checked.is_lost() { "is lost" } else { "is held" }));
             outcome("refresh", checked.refresh());
-            outcome("release", released.release());
-            let polled = pending.poll().expect("it is over in the child");
-            outcome("poll", polled.map(drop));
+            let release = released.release();
+            let texts = [text, release.as_ref().unwrap_err().to_string()];
+            outcome("release", release);
+            let polled = pending.poll().expect("it is over in the child").map(drop);
+            let asked = polled.as_ref().unwrap_err().to_string();
+            outcome("poll", polled);
+            texts.iter().chain([&asked]).for_each(|text| say(&format!("child: {text}")));
             drop((dropped, dropped_pending, pending));
             say("child: dropped");
             match backend.named("k").wait(false).acquire() {

@@ -267,6 +267,15 @@ impl Link {
         self.process.load(Ordering::Relaxed) == fork::generation()
     }
 
+    /// The keys of a hold or of a request that waits; in a child that was forked, as they were then, and none if a
+    /// thread of the parent had the mutex.
+    pub(super) fn keys(&self, request: u64) -> Vec<String> {
+        if self.is_own() {
+            return self.lock().session.keys(request);
+        }
+        self.shared.try_lock().map_or_else(|_| Vec::new(), |shared| shared.session.keys(request))
+    }
+
     pub(super) fn now(&self) -> Moment {
         self.clock.now()
     }

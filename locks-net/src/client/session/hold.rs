@@ -90,9 +90,15 @@ impl Session {
         Some(forgotten)
     }
 
-    /// The keys of a hold.
+    /// The keys of a hold, or of a request that is not answered yet.
     pub(crate) fn keys(&self, request: u64) -> Vec<String> {
-        self.holds.get(&request).map_or_else(Vec::new, |held| held.keys.clone())
+        if let Some(held) = self.holds.get(&request) {
+            return held.keys.clone();
+        }
+        match self.unanswered.get(&request).map(|asked| &asked.call) {
+            Some(Call::Acquire(acquire)) => acquire.keys.clone(),
+            _ => Vec::new(),
+        }
     }
 
     /// Whom a hold was stolen from.
