@@ -207,6 +207,32 @@ mod tests {
         }
     }
 
+    /// What stands in their blocks for shells, and what runs a command in a sentence.
+    #[test]
+    fn the_command_lines_of_manual_and_readme_are_understood() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let pages = std::fs::read_dir(root.join("src/manual")).unwrap();
+        let pages = pages.map(|page| page.unwrap().path()).chain([root.join("README.md")]);
+        let mut read_lines = 0;
+        for page in pages {
+            let text = std::fs::read_to_string(&page).unwrap();
+            let blocks = text.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+            let inline = text.split('`').skip(1).step_by(2);
+            let inline = inline.filter(|code| code.contains(" -- ") && !code.contains(['…', '\n']));
+            for line in blocks.flat_map(str::lines).chain(inline) {
+                let words = line.split_whitespace();
+                let words = words.take_while(|word| !["|", "||", "&", "#"].contains(word));
+                let words = words.map(|word| word.trim_matches('\'')).collect::<Vec<_>>();
+                if let ["locks", words @ ..] = words.as_slice() {
+                    let read = read(words);
+                    assert!(read.is_ok(), "{}: `{line}`: {}", page.display(), read.unwrap_err());
+                    read_lines += 1;
+                }
+            }
+        }
+        assert!(read_lines > 15, "{read_lines}");
+    }
+
     #[test]
     fn help_and_pages_name_every_exit_status() {
         for line in [&["run", "--help"][..], &["man", "run"]] {

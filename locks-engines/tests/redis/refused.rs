@@ -73,11 +73,11 @@ fn a_user_without_the_rights_hears_which_it_needs() {
     assert!(error.to_string().contains("+evalsha"), "{error}");
 }
 
-/// The command that the manual has for making a user.
+/// The command that the manual has for making a user: one line, as `redis-cli` takes it.
 fn command_of_the_manual() -> Vec<&'static str> {
     let manual = include_str!("../../../src/manual/redis.md");
     let at = manual.find("ACL SETUSER").expect("it names the rights");
-    manual[at..].split("```").next().expect("a block").split_whitespace().collect()
+    manual[at..].lines().next().expect("a line").split_whitespace().collect()
 }
 
 /// Makes the user, and has a builder use it in its namespace.
