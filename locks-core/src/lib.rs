@@ -35,6 +35,9 @@ mod op;
 mod options;
 mod park;
 mod request;
+#[cfg(feature = "secrets")]
+#[doc(hidden)]
+pub mod secret_file;
 mod site;
 mod sync;
 #[doc(hidden)]

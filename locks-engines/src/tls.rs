@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use locks_core::secret_file;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WantsClientCert, verify_server_cert_signed_by_trust_anchor};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -46,11 +47,13 @@ fn with_identity(
     builder: ConfigBuilder<ClientConfig, WantsClientCert>,
     (certificate, key): (&Path, &Path),
 ) -> Result<ClientConfig, String> {
+    let file = secret_file::open(key);
+    let file = file.map_err(|unfit| format!("the private key in `{}` {unfit}", key.display()))?;
     let chain = certificates(certificate)?;
     let unusable = |error: &dyn std::fmt::Display| {
         format!("`{}` is no private key in PEM: {error}", key.display())
     };
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(&error))?;
+    let key = PrivateKeyDer::from_pem_reader(file).map_err(|error| unusable(&error))?;
     builder.with_client_auth_cert(chain, key).map_err(|error| {
         format!("`{}` and its key do not go together: {error}", certificate.display())
     })

@@ -2,12 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
+use locks_core::secret_file::{self, Unfit};
 use locks_core::{ErrorKind, LockError};
-use rustix::fs::OFlags;
-use rustix::io::Errno;
 use zeroize::Zeroizing;
 
 use super::Secret;
@@ -16,61 +14,21 @@ use super::Secret;
 const LONGEST: usize = 256;
 
 pub(super) fn read(path: &Path) -> Result<Secret, LockError> {
-    let refused = |why: &str| {
-        let why = format!("the secret in `{}` {why}", path.display());
-        LockError::new(ErrorKind::NotConfigured, "").with_message(why)
-    };
-    let unreadable = |error: io::Error| {
-        let advice = match error.kind() {
-            io::ErrorKind::NotFound => {
-                ": copy the one that the server has, or make one for it with `locks secret`"
-            }
-            _ => "",
+    let what = format!("the secret in `{}`", path.display());
+    let refused = |unfit: Unfit| {
+        let advice = match unfit.is_missing() {
+            true => ": copy the one that the server has, or make one for it with `locks secret`",
+            false => "",
         };
-        refused(&format!("cannot be read: {error}{advice}")).with_source(error)
+        let error = unfit.refusal(&what);
+        let said = format!("{error}{advice}");
+        error.with_message(said)
     };
-    let file = open(path).map_err(|error| match error.raw_os_error() {
-        Some(code) if code == Errno::LOOP.raw_os_error() => {
-            refused("is behind a symbolic link: name the file itself")
-        }
-        _ => unreadable(error),
-    })?;
-    if let Some(why) = unfit(&file, path).map_err(unreadable)? {
-        return Err(refused(&why));
-    }
-    let text = contents(file).map_err(unreadable)?;
-    Secret::from_text(text.trim_ascii()).map_err(|why| refused(&why))
-}
-
-/// Neither waits for a pipe nor follows a link.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)
-}
-
-/// Why nobody should trust what is in the file, if so; asked of the file that has been opened, whatever
-/// is at the path by now.
-fn unfit(file: &File, path: &Path) -> io::Result<Option<String>> {
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Ok(Some("is in no regular file".into()));
-    }
-    let user = rustix::process::geteuid().as_raw();
-    if metadata.uid() != user && metadata.uid() != 0 {
-        let whose = metadata.uid();
-        return Ok(Some(format!(
-            "belongs to user {whose}, not to this one ({user}) or to root: make it over with `chown`"
-        )));
-    }
-    let mode = metadata.mode() & 0o777;
-    if mode & 0o077 != 0 {
-        let path = path.display();
-        return Ok(Some(format!(
-            "can be read or written by others (mode {mode:03o}): close it with `chmod 600 {path}`, \
-             or make another one if somebody may have seen it"
-        )));
-    }
-    Ok(None)
+    let file = secret_file::open(path).map_err(refused)?;
+    let text = contents(file).map_err(|error| refused(error.into()))?;
+    Secret::from_text(text.trim_ascii()).map_err(|why| {
+        LockError::new(ErrorKind::NotConfigured, "").with_message(format!("{what} {why}"))
+    })
 }
 
 fn contents(file: File) -> io::Result<Zeroizing<Vec<u8>>> {
@@ -83,7 +41,7 @@ fn contents(file: File) -> io::Result<Zeroizing<Vec<u8>>> {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 
     use super::*;
@@ -140,21 +98,12 @@ mod tests {
     }
 
     #[test]
-    fn n5_a_link_is_refused() {
-        let place = Place::new("link");
-        let link = place.0.join("link");
-        symlink(place.file(&"a7".repeat(32), 0o600), &link).unwrap();
-        let refusal = refusal(&link);
-        assert!(refusal.ends_with("is behind a symbolic link: name the file itself"), "{refusal}");
-    }
-
-    #[test]
     fn n5_what_is_no_secret_is_refused() {
         let place = Place::new("none");
         let missing = refusal(&place.0.join("missing"));
         assert!(missing.ends_with("make one for it with `locks secret`"), "{missing}");
         let directory = refusal(&place.0);
-        assert!(directory.ends_with("is in no regular file"), "{directory}");
+        assert!(directory.ends_with("is no regular file"), "{directory}");
         for text in ["", "a7a7", &"a7".repeat(33), &"a7".repeat(1000)] {
             let refusal = refusal(&place.file(text, 0o600));
             assert!(refusal.ends_with("digits, not 64: make one with `locks secret`"), "{refusal}");

@@ -2,15 +2,17 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use locks_core::secret_file::{self, Unfit};
 use locks_core::{ErrorKind, LockError};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use zeroize::Zeroizing;
 
 use crate::access::Fingerprint;
 
@@ -37,8 +39,7 @@ impl Certificate {
     pub fn read(certificate: impl AsRef<Path>, key: impl AsRef<Path>) -> Result<Self, LockError> {
         let (certificate, key) = (certificate.as_ref(), key.as_ref());
         let chain = certificates(certificate)?;
-        check_private(key)?;
-        let key = PrivateKeyDer::from_pem_slice(&contents(key)?)
+        let key = PrivateKeyDer::from_pem_slice(&private(key)?)
             .map_err(|error| refused(key, &format!("has no private key in PEM: {error}")))?;
         Ok(Self { chain, key: Arc::new(key) })
     }
@@ -112,22 +113,12 @@ fn contents(path: &Path) -> Result<Vec<u8>, LockError> {
         .map_err(|error| refused(path, &format!("cannot be read: {error}")).with_source(error))
 }
 
-fn check_private(path: &Path) -> Result<(), LockError> {
-    let metadata = fs::metadata(path)
-        .map_err(|error| refused(path, &format!("cannot be read: {error}")).with_source(error))?;
-    let user = rustix::process::geteuid().as_raw();
-    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o777);
-    if owner != user && owner != 0 {
-        let why = format!("belongs to user {owner}, not to this one ({user}) or to root");
-        return Err(refused(path, &why));
-    }
-    if mode & 0o077 != 0 {
-        let why = format!(
-            "has a private key, and others may read or write it (mode {mode:03o}): close it with `chmod 600`"
-        );
-        return Err(refused(path, &why));
-    }
-    Ok(())
+fn private(path: &Path) -> Result<Zeroizing<Vec<u8>>, LockError> {
+    let mut contents = Zeroizing::new(Vec::new());
+    secret_file::open(path)
+        .and_then(|mut file| file.read_to_end(&mut contents).map_err(Unfit::from))
+        .map_err(|unfit| unfit.refusal(format!("the private key in `{}`", path.display())))?;
+    Ok(contents)
 }
 
 fn refused(path: &Path, why: &str) -> LockError {

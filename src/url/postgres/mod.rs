@@ -9,7 +9,7 @@ use self::passfile::Wanted;
 use super::options::{
     NO_PASSWORDS, Settings, authority_and_path, bare, decode, host_and_port, parse_duration,
 };
-use super::password::{of_environment, password};
+use super::password::{of_environment, password, read_secret};
 use super::refused;
 
 /// Where PostgreSQL listens, unless told otherwise.
@@ -148,7 +148,7 @@ impl Server {
     /// From a file, or the environment.
     fn find_password(&self, settings: &Settings) -> Result<Option<String>, LockError> {
         if let Some(path) = settings.get("passfile") {
-            let text = passfile::read(path)?;
+            let text = read_secret("passfile", path)?;
             return self.find_in(&text)?.map(Some).ok_or_else(|| {
                 let why = "has no line `host:port:database:user:password` for this server";
                 refused(format!("option `passfile`: `{path}` {why}"))
@@ -244,7 +244,7 @@ mod tests {
             match opened {
                 Ok(_) => assert!(is_private, "{mode:o}"),
                 Err(text) => {
-                    assert!(!is_private && text.contains("`chmod 600`"), "{mode:o}: {text}");
+                    assert!(!is_private && text.contains("`chmod 600 /"), "{mode:o}: {text}");
                     assert!(!text.contains("hunter2"), "{text}");
                 }
             }

@@ -1,45 +1,12 @@
 //! Files of passwords as PostgreSQL's own clients read them: lines of `host:port:database:user:password`, in
 //! which `*` stands for anything, and `\` comes before a colon or another `\`.
 
-use std::fs::File;
-use std::io::{self, Read as _};
-
-use locks_core::LockError;
-
-use super::super::refused;
-
 /// What is to be found.
 pub(super) struct Wanted<'a> {
     pub(super) host: &'a str,
     pub(super) port: u16,
     pub(super) database: &'a str,
     pub(super) user: &'a str,
-}
-
-/// The text of such a file.
-///
-/// # Errors
-/// If it cannot be read, or others than its owner may: `psql` ignores such a file.
-pub(super) fn read(path: &str) -> Result<String, LockError> {
-    let unreadable = |error: io::Error| {
-        refused(format!("option `passfile`: `{path}` cannot be read: {error}")).with_source(error)
-    };
-    let mut file = File::open(path).map_err(unreadable)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-
-        let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
-            return Err(refused(format!(
-                "option `passfile`: `{path}` is not its owner's alone (mode {mode:03o}): take the rights \
-                 of others away by `chmod 600`"
-            )));
-        }
-    }
-    let mut text = String::new();
-    file.read_to_string(&mut text).map_err(unreadable)?;
-    Ok(text)
 }
 
 /// The password of the first line that is about this.
