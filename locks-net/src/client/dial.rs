@@ -97,9 +97,13 @@ impl Dial for AtPath {
                 .to_owned();
         }
         let path = self.path.display();
-        format!(
-            "nobody listens there ({error}): start a server by `locks serve --listen unix:{path}`"
-        )
+        let start = format!("start a server by `locks serve --listen unix:{path}");
+        let me = rustix::process::geteuid().as_raw();
+        let options = match self.allowed {
+            Some(user) if user != me => format!(" --allow-user {me}` as user {user}"),
+            _ => "`".to_owned(),
+        };
+        format!("nobody listens there ({error}): {start}{options}")
     }
 }
 

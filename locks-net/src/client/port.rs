@@ -149,8 +149,9 @@ impl Dial for AtPort {
             true => self.place.clone(),
             false => format!("0.0.0.0:{port}"),
         };
+        let options = self.tls.serve_options();
         format!(
-            "nobody listens there ({error}): start a server by `locks serve --listen tcp:{listen}`"
+            "nobody listens there ({error}): start a server by `locks serve --listen tcp:{listen}{options}`"
         )
     }
 }
@@ -174,6 +175,7 @@ fn begin(address: &SocketAddr) -> Result<OwnedFd, Errno> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
     use std::time::Duration;
 
     use super::*;
@@ -203,6 +205,23 @@ mod tests {
         assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
         drop(locked);
         assert_eq!(status, 0, "the child finds no address");
+    }
+
+    #[test]
+    fn whoever_finds_nobody_is_told_the_command_that_would_serve_it() {
+        let refused = || io::ErrorKind::ConnectionRefused.into();
+        let path = std::env::temp_dir().join(format!("locks-hint-{}", std::process::id()));
+        let secret = Secret::parse(&"a7".repeat(32)).unwrap();
+        std::fs::write(&path, &*secret.to_text()).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        let read = Secret::read(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let at = |secret, trusted| AtPort::new("192.0.2.1:7420", Some(secret), trusted).unwrap();
+        let said = at(read, Trusted::default()).nobody(&refused());
+        let command = "`locks serve --listen tcp:192.0.2.1:7420 --secret-file ";
+        assert!(said.ends_with(&format!("{command}{}`", path.display())), "{said}");
+        let said = at(secret, Trusted::default()).nobody(&refused());
+        assert!(said.ends_with(&format!("{command}FILE`")), "{said}");
     }
 
     #[test]

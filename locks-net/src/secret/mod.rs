@@ -6,7 +6,7 @@ mod mac;
 mod random;
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use locks_core::{ErrorKind, LockError};
 use zeroize::Zeroizing;
@@ -34,6 +34,8 @@ pub struct Secret {
     name: String,
     // On the heap, so that it has one place only.
     value: Box<Zeroizing<[u8; 32]>>,
+    /// The file that it was read from.
+    file: Option<PathBuf>,
 }
 
 /// The longest name.
@@ -86,7 +88,8 @@ impl Secret {
     /// [`NotConfigured`](ErrorKind::NotConfigured), which says what is wrong with the file and how to
     /// mend it.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, LockError> {
-        file::read(path.as_ref())
+        let path = path.as_ref();
+        file::read(path).map(|secret| Self { file: Some(path.to_owned()), ..secret })
     }
 
     /// Returns the text that [`parse`](Self::parse) and [`read`](Self::read) take, without a line's
@@ -110,12 +113,18 @@ impl Secret {
         are_equal(self.bytes(), other.bytes())
     }
 
+    /// The file that it was read from, if it was.
+    #[cfg(feature = "tcp")]
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
     fn bytes(&self) -> &[u8; 32] {
         &self.value
     }
 
     fn blank() -> Self {
-        Self { name: String::new(), value: Box::new(Zeroizing::new([0; 32])) }
+        Self { name: String::new(), value: Box::new(Zeroizing::new([0; 32])), file: None }
     }
 
     /// What is wrong with it goes on behind «the secret».

@@ -1,6 +1,7 @@
 //! The client's side: which servers it trusts.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use locks_core::{ErrorKind, LockError};
@@ -32,6 +33,7 @@ pub(crate) struct ClientTls {
     name: ServerName<'static>,
     secret: Option<Arc<Secret>>,
     is_verified: bool,
+    serve: String,
 }
 
 impl ClientTls {
@@ -55,6 +57,7 @@ impl ClientTls {
                        signed its certificate by `ca`, or the certificate's fingerprint by `pin`";
             return Err(refused(why.into()));
         }
+        let serve = serve_options(secret.as_ref(), authority.is_some(), certificate.is_some());
         let name = ServerName::try_from(host.to_owned())
             .map_err(|_| refused(format!("`{host}` is no name of a host")))?;
         let provider = provider();
@@ -79,7 +82,12 @@ impl ClientTls {
         };
         config.resumption = Resumption::disabled();
         let secret = secret.map(Arc::new);
-        Ok(Self { config: Arc::new(config), name, secret, is_verified })
+        Ok(Self { config: Arc::new(config), name, secret, is_verified, serve })
+    }
+
+    /// Returns the options with which `locks serve` lets this client in and is trusted by it, each after a space.
+    pub(crate) fn serve_options(&self) -> &str {
+        &self.serve
     }
 
     /// Begins a connection.
@@ -92,6 +100,22 @@ impl ClientTls {
         let certificate = tls.peer().unwrap_or_default();
         Secured { secret: self.secret.clone(), certificate, is_verified: self.is_verified }
     }
+}
+
+/// A server on this machine may take the very file of the client's secret.
+fn serve_options(secret: Option<&Secret>, by_authority: bool, shows_certificate: bool) -> String {
+    let mut options = String::new();
+    if let Some(secret) = secret {
+        let file = secret.file().unwrap_or(Path::new("FILE"));
+        options = format!(" --secret-file {}", file.display());
+    }
+    if by_authority {
+        options += " --cert FILE --key FILE";
+    }
+    if shows_certificate {
+        options += " --client-ca FILE";
+    }
+    options
 }
 
 impl fmt::Debug for ClientTls {
