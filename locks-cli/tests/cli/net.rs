@@ -278,6 +278,31 @@ fn n3_ls_and_ping_never_begin_to_serve() {
 }
 
 #[test]
+fn c14_what_is_reserved_while_nobody_serves_is_seen_and_released_by_serving_for_a_moment() {
+    let place = of_processes();
+    let output = place.output(["run", "--hold-at-least", "1h", "a", "--", "true"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+    for line in [&["ls"][..], &["release", "a"]] {
+        let said = errors(&place.output(line.iter().copied()));
+        assert!(
+            said.contains("as in `locks run look -- locks ls` with the same backend"),
+            "{said}"
+        );
+    }
+    let serving = |arguments: &[&str]| {
+        let line = [&["run", "look", "--", "locks"], arguments].concat();
+        let output = place.locks(line).env("PATH", crate::kit::path_with_locks()).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+        words(&output)
+    };
+    let listed = serving(&["ls", "a"]);
+    assert!(listed.contains("a    reserved "), "{listed}");
+    serving(&["release", "a"]);
+    let output = place.output(["run", "-n", "a", "--", "true"]);
+    assert_eq!(output.status.code(), Some(0), "{}", errors(&output));
+}
+
+#[test]
 fn n3_runs_serve_each_other_and_one_goes_on_for_the_other() {
     let place = of_processes();
     let first = place.hold(&["a"]);

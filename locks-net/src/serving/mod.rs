@@ -83,7 +83,8 @@ impl Dial for Machine {
 
     fn nobody(&self, _: &io::Error) -> String {
         "nobody serves there now, and this process does not serve: nobody holds a lock there, and what is \
-         reserved is told once somebody serves, such as a `locks run` there"
+         reserved is listed and released while somebody serves, as in `locks run look -- locks ls` with \
+         the same backend"
             .to_owned()
     }
 }
