@@ -3,12 +3,10 @@
 use std::sync::{Arc, Mutex};
 
 use locks::{LockError, lock};
-use metrics_exporter_prometheus::PrometheusBuilder;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter};
-use tracing::Level;
-use tracing_subscriber::filter::Targets;
 use tracing_subscriber::prelude::*;
 
 #[lock("invoice:{number}", wait = false, label = format!("order {number}"))]
@@ -29,14 +27,22 @@ impl SpanExporter for Kept {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let recorder = PrometheusBuilder::new().install_recorder()?;
+    let ours = Matcher::Prefix("locks_".to_owned()); // and no histograms of others
+    let seconds = [0.0001, 0.001, 0.01, 0.1, 1.0, 10.0, 60.0];
+    let builder = PrometheusBuilder::new().set_buckets_for_metric(ours, &seconds)?;
+    let recorder = builder.install_recorder()?;
     locks::describe_metrics(); // after the recorder is there
 
     let kept = Kept::default();
     let provider = SdkTracerProvider::builder().with_simple_exporter(kept.clone()).build();
-    let to_spans = tracing_opentelemetry::layer().with_tracer(provider.tracer("billing"));
-    let of_locks = Targets::new().with_target("locks", Level::TRACE).with_default(Level::INFO);
-    tracing_subscriber::registry().with(to_spans).with(of_locks).init();
+    let tracer = provider.tracer("billing"); // of opentelemetry_sdk's `SdkTracerProvider`
+    let of_locks = tracing_subscriber::filter::Targets::new()
+        .with_target("locks", tracing::Level::TRACE) // `acquired` and `released` too
+        .with_default(tracing::Level::INFO); // your own spans: without one, an event has no place to go
+    tracing_subscriber::registry()
+        .with(tracing_opentelemetry::layer().with_tracer(tracer))
+        .with(of_locks)
+        .init();
 
     tracing::info_span!("request").in_scope(|| {
         // The second comes while the first is at it.
@@ -44,14 +50,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     })?;
     provider.shutdown()?;
 
-    // A service answers `/metrics` with this.
-    let metrics = recorder.render();
+    recorder.run_upkeep(); // every few seconds: it takes histograms in
+    let metrics = recorder.render(); // what a service answers to `/metrics`
     println!("{metrics}");
-    for line in ["# HELP locks_acquired_total Locks that were acquired.", "# TYPE locks_held gauge"]
-    {
+    for line in [
+        "# HELP locks_acquired_total Locks that were acquired.",
+        "# TYPE locks_held gauge",
+        "# TYPE locks_hold_seconds histogram",
+    ] {
         assert!(metrics.lines().any(|found| found == line), "{line}");
     }
     assert!(metrics.contains("cause=\"contended\"} 1"), "one was refused");
+    assert!(metrics.contains("locks_hold_seconds_bucket{"), "a histogram has buckets");
 
     let mut events = Vec::new();
     for span in kept.0.lock().unwrap().iter() {

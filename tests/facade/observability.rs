@@ -36,3 +36,17 @@ fn the_page_lists_every_event() {
     names.sort_unstable();
     assert_eq!(names, fields.into_iter().copied().collect::<Vec<_>>());
 }
+
+/// They need crates that the tests have not, so that they are compiled there.
+#[test]
+fn the_programs_of_the_page_are_lines_of_the_example() {
+    let example = include_str!("../../examples/observed.rs");
+    let example = example.lines().map(str::trim).collect::<Vec<_>>();
+    let blocks = PAGE.split("```rust,ignore\n").skip(1).map(|rest| rest.split("```").next());
+    let lines = blocks.flatten().flat_map(str::lines).map(str::trim);
+    let lines = lines.filter(|line| !line.is_empty()).collect::<Vec<_>>();
+    assert!(lines.len() > 10, "{lines:?}");
+    for line in lines {
+        assert!(example.contains(&line), "`{line}` is not in `examples/observed.rs`");
+    }
+}
