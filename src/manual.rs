@@ -18,6 +18,9 @@ pub mod choosing {}
 #[doc = include_str!("manual/backends.md")]
 pub mod backends {}
 
+#[doc = include_str!("manual/moving.md")]
+pub mod moving {}
+
 #[cfg(feature = "file")]
 #[doc = include_str!("manual/files.md")]
 pub mod files {}
