@@ -120,7 +120,12 @@ impl SocketFile {
 /// Others must not be able to put their socket in the place of this one.
 fn check_directory(path: &Path, directory: &Path) -> Result<(), LockError> {
     let metadata = fs::metadata(directory).map_err(|error| {
-        let why = format!("its directory `{}` cannot be used: {error}", directory.display());
+        let shown = directory.display();
+        let advice = match error.kind() {
+            io::ErrorKind::NotFound => format!(": make it with `mkdir -p {shown}`"),
+            _ => String::new(),
+        };
+        let why = format!("its directory `{shown}` cannot be used: {error}{advice}");
         fault(path, ErrorKind::NotConfigured, &why)
     })?;
     let own = rustix::process::geteuid().as_raw();

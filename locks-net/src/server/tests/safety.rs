@@ -68,7 +68,8 @@ fn f24_a_directory_that_others_write_to_is_refused() {
     fs::set_permissions(&open, fs::Permissions::from_mode(0o1777)).unwrap();
     start(&scratch, &open.join("socket")).unwrap();
     let error = start(&scratch, &scratch.path("missing/socket")).unwrap_err();
-    assert!(error.to_string().contains("missing"), "{error}");
+    let advice = format!("make it with `mkdir -p {}`", scratch.path("missing").display());
+    assert!(error.to_string().ends_with(&advice), "{error}");
 }
 
 #[test]
