@@ -388,7 +388,7 @@ class Client:
         """Acquires all of `keys` together. `timeout`: 0 tries once, None waits for ever. `permits`: as many may be
         held at a time, of which this takes `take`."""
         if self._is_parents():
-            raise Unavailable("this client is that of the process that was forked: make another one")
+            raise Unavailable("this client is that of the process that this one was forked from: make another one")
         if not keys or any(not key or "\0" in key or len(key.encode()) > 1024 for key in keys):
             # The server would take it for nonsense, and close the connection.
             raise LockError("InvalidKey", "a key has 1 to 1,024 bytes of UTF-8, and no NUL")
