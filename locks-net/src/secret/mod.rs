@@ -35,7 +35,10 @@ pub struct Secret {
     // On the heap, so that it has one place only.
     value: Box<Zeroizing<[u8; 32]>>,
     /// The file that it was read from.
-    #[cfg_attr(not(feature = "tcp"), expect(dead_code, reason = "a hint to clients of TCP names it"))]
+    #[cfg_attr(
+        not(feature = "tcp"),
+        expect(dead_code, reason = "a hint to clients of TCP names it")
+    )]
     file: Option<PathBuf>,
 }
 
