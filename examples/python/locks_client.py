@@ -272,8 +272,11 @@ def secret_in(path):
         return Secret(os.environ["LOCKS_SECRET"])
     with open(path) as file:
         found = os.fstat(file.fileno())
-        if found.st_uid not in (os.geteuid(), 0) or found.st_mode & 0o077:
-            raise ValueError(f"the secret in `{path}` is not this user's alone: close it to others with `chmod 600 {path}`")
+        # One of root's may be its group's to read, as a secret is mounted into a container.
+        most = 0o600 if found.st_uid else 0o640
+        if found.st_uid not in (os.geteuid(), 0) or found.st_mode & 0o077 & ~most:
+            raise ValueError(f"the secret in `{path}` is not this user's alone: close it to others with "
+                             f"`chmod {most:o} {path}`")
         return Secret(file.read())
 
 

@@ -15,8 +15,9 @@ pub struct Unfit {
     source: Option<io::Error>,
 }
 
-/// Opens a file with a secret: a regular file of this user or of root, with no access for others. A link is
-/// followed, since secrets are often mounted behind one; what counts is the file at its end.
+/// Opens a file with a secret: a regular file of this user, with no access for anybody else, or of root, which its
+/// group may read, as a secret is mounted into a container whose user is another. A link is followed, since they
+/// are mounted behind one; what counts is the file at its end.
 ///
 /// # Errors
 /// What is wrong with the file, and how to mend it.
@@ -59,9 +60,10 @@ fn unfit(file: &File, path: &Path) -> io::Result<Option<String>> {
         )));
     }
     let mode = metadata.mode() & 0o777;
-    if mode & 0o077 != 0 {
+    let most = if whose == 0 { 0o640 } else { 0o600 };
+    if mode & 0o077 & !most != 0 {
         return Ok(Some(format!(
-            "can be read or written by others (mode {mode:03o}): close it with `chmod 600 {path}`, \
+            "can be read or written by others (mode {mode:03o}): close it with `chmod {most:o} {path}`, \
              and replace what is in it if somebody may have seen it"
         )));
     }
@@ -141,14 +143,20 @@ mod tests {
     #[test]
     fn n5_only_a_file_that_is_closed_to_others_is_opened() {
         let place = Place::new("modes");
-        for mode in [0o600, 0o400] {
+        let is_of_root = rustix::process::geteuid().is_root();
+        let (of_root, of_others) = ([0o640, 0o440], [0o604, 0o620, 0o602, 0o610, 0o666]);
+        let fit = [0o600, 0o400].into_iter().chain(of_root.into_iter().filter(|_| is_of_root));
+        for mode in fit {
             open(&place.file(mode)).unwrap();
             fs::remove_file(place.0.join("secret")).unwrap();
         }
-        for mode in [0o640, 0o604, 0o620, 0o602, 0o610, 0o666] {
+        let unfit = of_others.into_iter().chain(of_root.into_iter().filter(|_| !is_of_root));
+        for mode in unfit {
             let path = place.file(mode);
             let said = refusal(&path);
-            let mend = format!("(mode {mode:03o}): close it with `chmod 600 {}`", path.display());
+            let most = if is_of_root { 640 } else { 600 };
+            let mend =
+                format!("(mode {mode:03o}): close it with `chmod {most} {}`", path.display());
             assert!(said.contains(&mend), "{said}");
         }
     }

