@@ -309,8 +309,7 @@ class Hold:
         self.token = None
         self._cause = self._error = None
         self._done = self._is_taken = False
-        # When the server was first asked, and whether it has to be asked, by its session that goes on.
-        self._asked, self._unsaid = None, True
+        self._asked = None              # when a server was first asked
 
     @property
     def lost(self):
@@ -379,10 +378,13 @@ class Client:
         self._last_sent = self._received = self._told = 0
         self._numbers = 0
         self._holds, self._waiting, self._answers, self._calls = {}, {}, {}, {}
+        # What the session has to be told of once it goes on: the requests that end, and then what was not asked yet, of
+        # `_waiting` and `_calls`. What was said is in `_sent`.
+        self._unended, self._unasked = [], set()
         # Holds that were released, until the server is known to have heard: by request, each with the number of the
         # frame whose acknowledgement says so, or None while that has not been sent.
         self._endings = {}
-        self._heard = self._pinged = 0.0
+        self._heard = self._pinged = self._dropped = 0.0
         self._trouble, self._fatal, self._closed = "not connected yet", None, False
         self._thread = threading.Thread(target=self._run, name="locks-client", daemon=True)
         self._thread.start()
@@ -397,20 +399,18 @@ class Client:
             raise LockError("InvalidKey", "a key has 1 to 1,024 bytes of UTF-8, and no NUL")
         if permits is not None and not 1 <= take <= permits or permits is None and take != 1:
             raise LockError("PermitsMismatch", "`take` is at least 1, and no more than `permits` has")
+        asked, timeout = now(), None if timeout is None else max(timeout, 0)
         thread = struct.pack("<BQ", 1, thread_number())
         given = [(8, steal_after), (9, lease), (11, hold_at_most)]
 
         def message(request, waited):
-            left = timeout
-            if timeout and waited:
-                left = max(timeout - waited, 0)
             wait = 1 if timeout is None else 2 if timeout == 0 else 3
             flags = wait | (4 if shared else 0) | (8 if permits else 0) | 1 << 12 | 1 << 13
             flags |= sum(1 << bit for bit, value in given if value is not None) | (1 << 15 if waited else 0)
             parts = [struct.pack("<BQHI", 1, request, flags, len(set(keys)))]
             parts += [text(key, 1024) for key in sorted(set(keys), key=str.encode)]
             if wait == 3:
-                parts.append(duration(left))
+                parts.append(duration(max(asked + timeout - now(), 0)))
             if permits:
                 parts.append(struct.pack("<II", take, permits))
             parts += [duration(value) for _, value in given if value is not None]
@@ -421,19 +421,28 @@ class Client:
 
         if len(message(0, 1)) + 16 > self._longest:
             raise LockError("LimitExceeded", f"the request is longer than the {self._longest} bytes that the server takes")
+        # The server's word is the better one, so it gets half a second more than the wait.
+        end = float("inf") if timeout is None else asked + timeout + (self._connect if not timeout else 0.5)
+
+        def until():
+            """A wait that the server knows of outlasts the connection, one for ever for a lease."""
+            if self._socket:
+                return end
+            if hold._asked is None:
+                return min(end, asked + self._connect)
+            return end if timeout is not None else self._dropped + self._lease
+
         with self._changed:
             request = self._number()
             self._waiting[request] = hold = Hold(self, request, lease, message)
-            asked = now()
-            self._say_acquire(request)
-            # The server's word is the better one, so it gets half a second more than the wait.
-            end = float("inf") if timeout is None else asked + max(timeout, 0) + (self._connect if not timeout else 0.5)
             try:
-                self._wait(lambda: hold.token or hold._error or hold._cause, end, asked + self._connect)
+                self._ask(request)
+                self._wait(lambda: hold.token or hold._error or hold._cause, until)
             except BaseException:
-                if self._waiting.pop(request, None) or hold.token:
-                    self._holds.pop(request, None)
-                    self._say(struct.pack("<BQ", 2, request))
+                self._unasked.discard(request)
+                is_open = self._waiting.pop(request, None) or self._holds.pop(request, None)
+                if is_open and hold._asked is not None:
+                    self._say_end(request)
                 raise
             if hold._error:
                 raise hold._error
@@ -477,7 +486,7 @@ class Client:
         return self._numbers
 
     def _say(self, message):
-        """Sends a frame, now if there is an open session; its number."""
+        """Sends a frame, and returns its number; None, and nothing is sent, where the session is not open."""
         if self._socket is None:
             return None
         self._last_sent += 1
@@ -486,6 +495,8 @@ class Client:
         return self._last_sent
 
     def _put(self, number, message):
+        if self._socket is None:
+            return                      # it broke while more was to be said
         self._told = self._received
         try:
             _send(self._socket, struct.pack("<QQ", number, self._received) + message)
@@ -493,13 +504,26 @@ class Client:
             self._trouble = str(error)
             self._drop()
 
-    def _say_acquire(self, request):
-        hold = self._waiting[request]
-        hold._unsaid = not self._socket
-        if self._socket:
+    def _ask(self, number):
+        """Says what is to be answered, now or once the session goes on."""
+        if self._socket is None:
+            self._unasked.add(number)
+            return
+        self._unasked.discard(number)
+        if number in self._calls:
+            self._say(self._calls[number])
+        else:
+            hold = self._waiting[number]
             waited = now() - hold._asked if hold._asked is not None else 0
-            hold._asked = hold._asked if hold._asked is not None else now()
-            self._say(hold._message(request, waited))
+            hold._asked = now() - waited
+            self._say(hold._message(number, waited))
+
+    def _say_end(self, request):
+        """Ends a request, now or once the session goes on; the number of the frame, or None."""
+        number = self._say(struct.pack("<BQ", 2, request))
+        if number is None:
+            self._unended.append(request)
+        return number
 
     def _end(self, hold, wait):
         with self._changed:
@@ -512,23 +536,24 @@ class Client:
                 return
             del self._holds[hold._request]
             # Until it is confirmed, the word may be on its way that the hold was lost before.
-            self._endings[hold._request] = hold, self._say(struct.pack("<BQ", 2, hold._request))
+            self._endings[hold._request] = hold, self._say_end(hold._request)
             if wait:
                 self._ping()
                 end = now() + self._connect
-                self._wait(lambda: hold._request not in self._endings, end, end)
+                self._wait(lambda: hold._request not in self._endings, lambda: end)
 
     def _call(self, message):
         with self._changed:
             call = self._number()
             self._calls[call] = message(call)
-            self._say(self._calls[call])
             try:
+                self._ask(call)
                 end = now() + self._connect
-                self._wait(lambda: call in self._answers, end, end)
+                self._wait(lambda: call in self._answers, lambda: end)
                 answer = self._answers.pop(call)
             finally:
-                self._calls.pop(call, None)
+                del self._calls[call]
+                self._unasked.discard(call)
             if isinstance(answer, Exception):
                 raise answer
 
@@ -536,14 +561,16 @@ class Client:
         self._pinged = now()
         return self._say(b"\x0b")
 
-    def _wait(self, is_over, end, reached_by):
+    def _wait(self, is_over, until):
         while not is_over():
+            if self._closed:
+                raise Unavailable("this client was closed")
             if self._fatal:
                 raise self._fatal
-            at = now()
-            if at >= end or (self._socket is None and at >= reached_by):
+            left = until() - now()
+            if left <= 0:
                 raise Unavailable(f"the lock server does not answer: {self._trouble}")
-            self._changed.wait(min(0.5, max(min(end, reached_by if self._socket is None else end) - at, 0.001)))
+            self._changed.wait(min(0.5, max(left, 0.001)))
 
     # ---- how long holds are valid; with the condition held ----
 
@@ -558,9 +585,8 @@ class Client:
         if hold._cause is not None or hold._request in self._waiting:
             return
         self._endings.pop(hold._request, None)
-        is_held = self._holds.pop(hold._request, None) is not None
-        if is_held and not self._closed and self._say(struct.pack("<BQ", 2, hold._request)) is None:
-            self._endings[hold._request] = hold, None
+        if self._holds.pop(hold._request, None) and not self._closed:
+            self._say_end(hold._request)
         if hold._is_taken or cause == CAUSES[2] or self._closed:
             hold._cause = cause
             self._changed.notify_all()
@@ -570,7 +596,7 @@ class Client:
     def _ask_again(self, hold):
         """What was over before anybody had it queues again, where it stood."""
         hold.token, self._waiting[hold._request] = None, hold
-        self._say_acquire(hold._request)
+        self._ask(hold._request)
 
     def _expire(self):
         for hold in [hold for hold in self._holds.values() if now() >= self._valid_until(hold._lease)]:
@@ -661,19 +687,17 @@ class Client:
                     self._put(number, message)
             else:
                 self._sent.clear()
+                self._unended.clear()
+                self._unasked = {*self._waiting, *self._calls}
                 self._last_sent = self._received = self._told = 0
                 if how == 3:
                     self._say_holding()
-                for request in sorted(self._waiting):
-                    self._say_acquire(request)
-                for message in list(self._calls.values()):
-                    self._say(message)
-            if how == 2:
-                # What is asked for once more ends before.
-                for request in [request for request, (_, number) in self._endings.items() if number is None]:
-                    self._say(struct.pack("<BQ", 2, request))
-                for request in [request for request, hold in self._waiting.items() if hold._unsaid]:
-                    self._say_acquire(request)
+            # What is asked for once more ends before.
+            unended, self._unended = self._unended, []
+            for request in unended:
+                self._say_end(request)
+            for number in sorted(self._unasked):
+                self._ask(number)
             if self._endings:
                 # What was not listed has ended, too. But a `Lost` may be on its way, behind which this is answered.
                 number = self._ping()
@@ -739,7 +763,7 @@ class Client:
                 self._socket.close()
             except OSError:
                 pass
-            self._socket = None
+            self._socket, self._dropped = None, now()
         self._changed.notify_all()
 
     def _acknowledged(self, number):
@@ -781,12 +805,15 @@ class Client:
             raise Broken("the server has closed")
 
     def _granted(self, request, token):
-        if request not in self._waiting:
+        hold = self._waiting.get(request)
+        if hold is None:
+            # Nobody wants it any more; but the answer to what is held may be repeated.
+            if request not in self._holds:
+                self._say_end(request)
             return
-        hold = self._waiting[request]
         if now() >= self._valid_until(hold._lease):
             # It may have been lost on its way.
-            self._say(struct.pack("<BQ", 2, request))
+            self._say_end(request)
             self._ask_again(hold)
             return
         del self._waiting[request]

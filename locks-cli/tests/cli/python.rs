@@ -1,10 +1,13 @@
 //! `examples/python`, a client that was written from the page on the protocol: it excludes programs in Rust and is
 //! excluded by them.
 
-use std::io::{BufRead, BufReader, Lines, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::process::{ChildStdin, ChildStdout, Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use locks::net::NetBackend;
@@ -16,7 +19,7 @@ use crate::serving::{Serving, command, socket};
 /// A Python program that does what it is told.
 struct Python {
     said: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
+    answers: Receiver<String>,
     process: Process,
 }
 
@@ -33,7 +36,11 @@ impl Python {
         python.env("PYTHONDONTWRITEBYTECODE", "1");
         let mut process = Process::start(python.stdin(Stdio::piped()).stdout(Stdio::piped()));
         let said = process.stdin.take().unwrap();
-        let answers = BufReader::new(process.stdout.take().unwrap()).lines();
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let (answered, answers) = mpsc::channel();
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).try_for_each(|line| answered.send(line))
+        });
         Self { said, answers, process }
     }
 
@@ -42,7 +49,8 @@ impl Python {
     }
 
     fn answer(&mut self) -> String {
-        self.answers.next().expect("it answers").unwrap()
+        // It has a patience of its own.
+        self.answers.recv_timeout(2 * PATIENCE).expect("it answers")
     }
 
     fn ask(&mut self, words: &[&str]) -> String {
@@ -201,21 +209,26 @@ fn python_keeps_its_lock_over_a_server_that_is_killed() {
 
 /// A server by hand, whose frames come in the order that a test wants.
 struct Hand {
+    socket: PathBuf,
     listener: UnixListener,
     stream: UnixStream,
     said: u64,
+    /// The newest frame of the client.
+    heard: u64,
     lease: Duration,
+    renews: bool,
 }
 
 impl Hand {
     /// A client that has a session and holds `k` by request `1`, as `a`; the place of its socket.
     fn with_hold(place: &Place) -> (Self, Python) {
-        Self::with_hold_for(place, Duration::from_secs(10))
+        Self::with_hold_for(place, Duration::from_secs(10), false)
     }
 
     /// The same, with a lease of that length.
-    fn with_hold_for(place: &Place, lease: Duration) -> (Self, Python) {
-        let (mut hand, mut python) = Self::with_wait(place, lease);
+    fn with_hold_for(place: &Place, lease: Duration, renews: bool) -> (Self, Python) {
+        let (mut hand, mut python) = Self::with_session(place, lease, renews);
+        hand.is_asked_by(&mut python, "30");
         hand.granted(5);
         assert_eq!(python.answer(), "ok 5");
         (hand, python)
@@ -223,19 +236,32 @@ impl Hand {
 
     /// The client waits for `k`, by request `1`.
     fn with_wait(place: &Place, lease: Duration) -> (Self, Python) {
-        let listener = UnixListener::bind(place.path("socket")).unwrap();
-        let mut python = Python::start(&format!("unix://{}", place.path("socket").display()));
-        let stream = listener.accept().unwrap().0;
-        let mut hand = Self { listener, stream, said: 0, lease };
-        hand.greet(1, 0);
-        python.say(&["acquire", "a", "k", "30"]);
-        hand.asks();
+        let (mut hand, mut python) = Self::with_session(place, lease, false);
+        hand.is_asked_by(&mut python, "30");
         (hand, python)
+    }
+
+    /// The client has a session, and asks for nothing.
+    fn with_session(place: &Place, lease: Duration, renews: bool) -> (Self, Python) {
+        let socket = place.path("socket");
+        let listener = listen(&socket);
+        let mut python = Python::start(&format!("unix://{}", socket.display()));
+        let stream = accept(&listener);
+        let mut hand = Self { socket, listener, stream, said: 0, heard: 0, lease, renews };
+        hand.greet(1, 0);
+        assert_eq!(python.ask(&["connection", "there"]), "ok there");
+        (hand, python)
+    }
+
+    /// The client waits for `k`, by request `1` as `a`, for so long.
+    fn is_asked_by(&mut self, python: &mut Python, timeout: &str) {
+        python.say(&["acquire", "a", "k", timeout]);
+        self.asks();
     }
 
     /// The client asks for `k`, by request `1`.
     fn asks(&mut self) {
-        let acquire = self.call();
+        let acquire = self.call_but_ping();
         assert_eq!((acquire[0], &acquire[1..9]), (ACQUIRE, &1_u64.to_le_bytes()[..]));
     }
 
@@ -258,25 +284,65 @@ impl Hand {
 
     /// The client connects again, and its session goes on as `how` says.
     fn reconnect(&mut self, how: u8, applied: u64) {
+        self.connect_again();
+        self.greet(how, applied);
+    }
+
+    /// The same, over a connection that takes nothing more.
+    fn reconnect_deaf(&mut self, how: u8, applied: u64) {
+        self.connect_again();
+        self.meet();
+        self.stream.shutdown(Shutdown::Read).unwrap();
+        self.open(how, applied);
+    }
+
+    fn connect_again(&mut self) {
         // So that it ends for the other side.
-        self.stream.shutdown(std::net::Shutdown::Both).unwrap();
-        self.stream = self.listener.accept().unwrap().0;
-        if how != 2 {
-            self.said = 0;
-        }
+        self.stream.shutdown(Shutdown::Both).unwrap();
+        self.stream = accept(&self.listener);
+    }
+
+    /// Nobody serves any more, and the client knows.
+    fn leave(&mut self, python: &mut Python) {
+        self.vanish();
+        assert_eq!(python.ask(&["connection", "gone"]), "ok gone");
+    }
+
+    /// Nobody serves any more.
+    fn vanish(&mut self) {
+        std::fs::remove_file(&self.socket).unwrap();
+        self.stream.shutdown(Shutdown::Both).unwrap();
+    }
+
+    /// It serves again, and the client's session goes on as `how` says.
+    fn come_back(&mut self, how: u8, applied: u64) {
+        self.listener = listen(&self.socket);
+        self.stream = accept(&self.listener);
         self.greet(how, applied);
     }
 
     fn greet(&mut self, how: u8, applied: u64) {
+        self.meet();
+        self.open(how, applied);
+    }
+
+    fn meet(&mut self) {
         self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let hello = self.frame();
         assert_eq!((hello[0], hello.len()), (1, 35));
         self.put(&[&[2, 1, 0][..], &[7; 16], &[8; 32], &[0]].concat());
         assert_eq!(self.frame()[0], 4);
+    }
+
+    fn open(&mut self, how: u8, applied: u64) {
+        if how != 2 {
+            self.said = 0;
+        }
         let lease = u64::try_from(self.lease.as_nanos()).unwrap().to_le_bytes();
         let realm = 9_u32.to_le_bytes();
         let (applied, most) = (applied.to_le_bytes(), 262_144_u32.to_le_bytes());
-        self.put(&[&[5, how][..], &realm, &[3; 16], &applied, &most, &lease, &[0]].concat());
+        let renews = [u8::from(self.renews)];
+        self.put(&[&[5, how][..], &realm, &[3; 16], &applied, &most, &lease, &renews].concat());
     }
 
     fn put(&mut self, body: &[u8]) {
@@ -313,7 +379,18 @@ impl Hand {
         loop {
             let frame = self.frame();
             if frame[..8] != [0; 8] {
+                self.heard = u64::from_le_bytes(frame[..8].try_into().unwrap());
                 return frame[16..].to_vec();
+            }
+        }
+    }
+
+    /// The next call of the client that is not there only to be acknowledged.
+    fn call_but_ping(&mut self) -> Vec<u8> {
+        loop {
+            let call = self.call();
+            if call[0] != PING {
+                return call;
             }
         }
     }
@@ -325,8 +402,20 @@ impl Hand {
     }
 }
 
+/// A socket of whose clients none is waited for without end.
+fn listen(socket: &Path) -> UnixListener {
+    let listener = UnixListener::bind(socket).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    listener
+}
+
+fn accept(listener: &UnixListener) -> UnixStream {
+    until("the client connects", || listener.accept().ok()).0
+}
+
 const ACQUIRE: u8 = 1;
 const END: u8 = 2;
+const REFRESH: u8 = 3;
 const HOLDING: u8 = 10;
 const PING: u8 = 11;
 
@@ -401,12 +490,147 @@ fn c14_python_has_what_was_held_for_too_long_before_it_had_it_as_lost() {
 /// Otherwise the server would keep it for as long as the session goes on.
 #[test]
 fn c8_python_ends_what_it_has_lost_by_its_clock_when_it_comes_back() {
+    for renews in [false, true] {
+        let place = Place::new();
+        let (mut hand, mut python) = Hand::with_hold_for(&place, Duration::from_secs(1), renews);
+        hand.vanish();
+        assert_eq!(python.ask(&["wait_lost", "a"]), "ok lease ran out");
+        hand.come_back(2, hand.heard);
+        assert_eq!(hand.call_but_ping(), [&[END][..], &1_u64.to_le_bytes()].concat());
+    }
+}
+
+/// However little the server may take to be reached.
+#[test]
+fn n7_python_waits_on_when_the_connection_was_lost() {
+    for timeout in ["", "30"] {
+        let place = Place::new();
+        let (mut hand, mut python) = Hand::with_session(&place, PATIENCE, false);
+        assert_eq!(python.ask(&["connect", "0"]), "ok 0.0");
+        hand.is_asked_by(&mut python, timeout);
+        hand.reconnect(2, 1);
+        hand.granted(5);
+        assert_eq!(python.answer(), "ok 5", "{timeout:?}");
+    }
+}
+
+/// After its own time, or one lease for what waits for ever. Otherwise the server would grant it to nobody, for as long
+/// as the session goes on.
+#[test]
+fn n7_python_ends_what_it_gave_up_while_nobody_served() {
+    for (timeout, lease) in [("0.1", PATIENCE), ("", Duration::from_millis(500))] {
+        let place = Place::new();
+        let (mut hand, mut python) = Hand::with_session(&place, lease, false);
+        hand.is_asked_by(&mut python, timeout);
+        hand.vanish();
+        let answer = python.answer();
+        assert!(answer.starts_with("Unavailable "), "{timeout:?}: {answer}");
+        hand.come_back(2, 1);
+        hand.has_said(&[END]);
+    }
+}
+
+#[test]
+fn n7_python_ends_what_is_granted_to_nobody() {
     let place = Place::new();
-    let (mut hand, mut python) = Hand::with_hold_for(&place, Duration::from_secs(1));
-    hand.stream.shutdown(std::net::Shutdown::Both).unwrap();
-    assert_eq!(python.ask(&["wait_lost", "a"]), "ok lease ran out");
-    hand.reconnect(2, 1);
+    let (mut hand, mut python) = Hand::with_session(&place, PATIENCE, false);
+    hand.is_asked_by(&mut python, "0.1");
+    let answer = python.answer();
+    assert!(answer.starts_with("Unavailable "), "{answer}");
     hand.has_said(&[END]);
+    hand.granted(5);
+    hand.has_said(&[END]);
+    // But not what it holds, if the answer is repeated.
+    hand.said = 0;
+    hand.reconnect(1, 0);
+    python.say(&["acquire", "a", "k", "30"]);
+    hand.has_said(&[ACQUIRE]);
+    for _ in 0..2 {
+        hand.say(1, &[&[1], &2_u64.to_le_bytes()[..], &6_u64.to_le_bytes()].concat());
+    }
+    assert_eq!(python.answer(), "ok 6");
+    python.say(&["renew", "a"]);
+    hand.has_said(&[REFRESH]);
+}
+
+/// What is left then is what the server may take, or its word would come too late.
+#[test]
+fn c2_python_asks_when_it_is_back_and_waits_for_what_is_left() {
+    let place = Place::new();
+    let (mut hand, mut python) = Hand::with_session(&place, PATIENCE, false);
+    hand.leave(&mut python);
+    python.say(&["acquire", "a", "k", "20"]);
+    hand.come_back(2, 0);
+    let acquire = hand.call();
+    assert_eq!(acquire[0], ACQUIRE);
+    let left = Duration::from_nanos(u64::from_le_bytes(acquire[18..26].try_into().unwrap()));
+    assert!(left < Duration::from_secs(20) && left > Duration::ZERO, "{left:?}");
+    hand.granted(5);
+    assert_eq!(python.answer(), "ok 5");
+}
+
+/// It waits no more than one that tries.
+#[test]
+fn c2_python_takes_a_wait_that_was_over_before_for_none() {
+    let (place, _serving, rust) = place();
+    let mut python = Python::start(place.url());
+    let _guard = rust.named("k").acquire().unwrap();
+    let answer = python.ask(&["acquire", "a", "k", "-1"]);
+    assert!(answer.contains("held by rust"), "{answer}");
+}
+
+#[test]
+fn n2_python_says_a_renewal_that_was_wanted_while_nobody_served() {
+    let place = Place::new();
+    let (mut hand, mut python) = Hand::with_hold(&place);
+    hand.leave(&mut python);
+    python.say(&["renew", "a"]);
+    hand.come_back(2, 1);
+    let renewal = hand.call();
+    assert_eq!(renewal[0], REFRESH);
+    hand.say(2, &[&[3], &renewal[1..9]].concat());
+    assert_eq!(python.answer(), "ok renewed");
+}
+
+/// With more than one frame to be repeated.
+#[test]
+fn n2_python_repeats_after_a_connection_that_broke_while_it_repeated() {
+    let place = Place::new();
+    let (mut hand, mut python) = Hand::with_hold(&place);
+    python.say(&["release", "a"]);
+    hand.has_said(&[END, PING]);
+    hand.reconnect_deaf(2, 1);
+    hand.reconnect(2, 1);
+    hand.has_said(&[END, PING]);
+    hand.acknowledge(3);
+    hand.has_said(&[PING]);
+    hand.acknowledge(4);
+    assert_eq!(python.answer(), "ok released");
+}
+
+#[test]
+fn n4_python_asks_again_after_a_connection_that_broke_when_it_was_restored() {
+    let place = Place::new();
+    let (mut hand, mut python) = Hand::with_wait(&place, PATIENCE);
+    hand.reconnect_deaf(3, 0);
+    hand.reconnect(2, 0);
+    hand.has_said(&[HOLDING]);
+    hand.asks();
+    hand.granted(5);
+    assert_eq!(python.answer(), "ok 5");
+    python.say(&["renew", "a"]);
+    hand.has_said(&[REFRESH]);
+    hand.reconnect_deaf(3, 0);
+    hand.reconnect(2, 0);
+    hand.has_said(&[HOLDING, REFRESH]);
+}
+
+#[test]
+fn python_that_is_closed_says_so_at_once() {
+    let place = Place::new();
+    let (_hand, mut python) = Hand::with_session(&place, PATIENCE, false);
+    assert_eq!(python.ask(&["close"]), "ok closed");
+    assert_eq!(python.ask(&["acquire", "a", "k"]), "Unavailable this client was closed");
 }
 
 /// With a lease of two seconds, which it renews.

@@ -1,12 +1,24 @@
 """Does what its standard input says, a command a line, and answers each with a line: for the tests of the client."""
 
 import os
+import resource
 import sys
+import time
 
 from locks_client import Client, LockError
 
+def open_files(count):
+    """Has so many files, so that what is opened next has a greater number."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    for _ in range(count):
+        os.open("/dev/null", os.O_RDONLY)
+
+
+url, secret_file, files = sys.argv[1:] + [None, 0][len(sys.argv) - 2:]
+open_files(int(files))
 # A machine that is busy with other tests answers late.
-client = Client(sys.argv[1], label="python", secret_file=sys.argv[2] if len(sys.argv) > 2 else None, lease=2, connect=30)
+client = Client(url, label="python", secret_file=secret_file or None, lease=2, connect=30)
 holds = {}
 
 
@@ -31,8 +43,23 @@ def forked(name):
         return said.read()
 
 
+def connect(seconds):
+    client._connect = float(seconds)
+    return client._connect
+
+
+def connection(wanted):
+    """Waits until there is one, or none."""
+    while (client._socket is not None) != (wanted == "there"):
+        time.sleep(0.001)
+    return wanted
+
+
 COMMANDS = {
     "acquire": acquire,
+    "close": lambda: client.close() or "closed",
+    "connect": connect,
+    "connection": connection,
     "check": lambda name: holds[name].lost or "held",
     "forked": forked,
     "wait_lost": lambda name: holds[name].wait_lost(30) or "held",
