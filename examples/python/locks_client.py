@@ -624,7 +624,7 @@ class Client:
                 with self._changed:
                     self._fatal = error
                     self._drop()
-            except (OSError, Broken, ValueError) as error:
+            except Exception as error:  # nonsense, too: the next connection may be better
                 with self._changed:
                     self._trouble = str(error) or type(error).__name__
                     self._drop()
@@ -711,13 +711,14 @@ class Client:
         self._say(b"\x0a\x00" + pack(held) + pack(waiting))
 
     def _listen(self, connection):
-        data = b""
+        data, poll = b"", select.poll()
         while True:
             with self._changed:
                 if self._socket is not connection:
                     return
+                poll.register(connection, select.POLLIN)
                 self._beat()
-            if not select.select([connection], [], [], 0.05)[0]:
+            if not poll.poll(50):
                 continue
             with self._changed:
                 if self._socket is not connection:

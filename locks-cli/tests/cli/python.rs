@@ -541,7 +541,6 @@ fn n7_python_ends_what_is_granted_to_nobody() {
     hand.granted(5);
     hand.has_said(&[END]);
     // But not what it holds, if the answer is repeated.
-    hand.said = 0;
     hand.reconnect(1, 0);
     python.say(&["acquire", "a", "k", "30"]);
     hand.has_said(&[ACQUIRE]);
@@ -623,6 +622,28 @@ fn n4_python_asks_again_after_a_connection_that_broke_when_it_was_restored() {
     hand.reconnect_deaf(3, 0);
     hand.reconnect(2, 0);
     hand.has_said(&[HOLDING, REFRESH]);
+}
+
+#[test]
+fn n6_python_goes_on_with_more_files_than_select_takes() {
+    let (place, _serving, _rust) = place();
+    let mut python = Python::start_with(&[place.url(), "", "1100"]);
+    python.acquire(&["a", "k", "10"]);
+    assert_eq!(python.ask(&["release", "a"]), "ok released");
+}
+
+#[test]
+fn n7_python_connects_again_after_nonsense() {
+    let place = Place::new();
+    let (mut hand, mut python) = Hand::with_hold(&place);
+    // Too short for its numbers; and a holder in no mode.
+    let nobody = [&[2][..], &9_u64.to_le_bytes(), &[1, 0, 1, 0, b'k', 1, 0, 0, 0, 0, 0]].concat();
+    hand.put(&[0]);
+    hand.reconnect(2, 1);
+    hand.say(1, &nobody);
+    hand.reconnect(2, 1);
+    hand.lost(1);
+    assert_eq!(python.ask(&["wait_lost", "a"]), "ok stolen");
 }
 
 #[test]
