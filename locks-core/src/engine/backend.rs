@@ -7,10 +7,10 @@ use std::task::{Context, Poll, Waker};
 
 use super::effects::Calls;
 use super::pin::PinnedSlot;
+use super::ports::{UpstreamGrant, lost_error};
 use super::queued::{Attempt, PendingHold, Queued};
 use super::slot::SlotRef;
 use super::state::KeyRequest;
-use super::upstream::{UpstreamGrant, lost_error};
 use super::{Core, Engine, PinnedKey};
 use crate::backend::{HoldRepr, SlotHold};
 use crate::park::Spin;

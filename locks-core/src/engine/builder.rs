@@ -1,27 +1,11 @@
 use std::fmt;
 use std::sync::Arc;
-use std::task::Waker;
-use std::time::Duration;
 
 use super::graph::Waits;
+use super::ports::{Observer, Time, TokenSource, Upstream};
 use super::registry::Registry;
-use super::upstream::Upstream;
-use super::{Core, Engine, Observer};
-use crate::clock::{Alarm, Moment, Stamp};
-use crate::{BackendInfo, Capabilities, Clock, LockError, SystemClock, Token};
-
-/// A source of fencing tokens for an [`Engine`], if they are not to start anew with each process
-/// ([C7](crate::contract#c7-fencing-tokens)).
-///
-/// # Contract
-/// `next` is greater than `after`, greater than any token handed out before for the same key, and
-/// below 2^61. It is called without any mutex of the engine, by several threads at once, and before it
-/// is known which grant its token is for: tokens that another one of the key has overtaken meanwhile
-/// are thrown away.
-pub trait TokenSource: Send + Sync + 'static {
-    /// Returns the next token of a key whose greatest one so far is `after`.
-    fn next(&self, after: Token) -> Token;
-}
+use super::{Core, Engine};
+use crate::{BackendInfo, Capabilities, Clock, LockError, Token};
 
 /// A builder for an [`Engine`] with its own clock, tokens, observer or upstream; see
 /// [`Engine::builder`].
@@ -124,52 +108,5 @@ impl EngineBuilder {
 impl fmt::Debug for EngineBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EngineBuilder({})", self.about.name)
-    }
-}
-
-/// The engine's clock, without a virtual call for the usual one.
-pub(super) enum Time {
-    System,
-    Other(Arc<dyn Clock>),
-}
-
-impl Time {
-    /// The time, for the record of a hold.
-    #[inline]
-    pub(super) fn stamp(&self) -> Stamp {
-        match self {
-            Time::System => SystemClock::stamp(),
-            Time::Other(clock) => Stamp::exact(clock.now()),
-        }
-    }
-
-    /// The time, or a little before: for what only people look at, and what has an order of its own besides.
-    pub(super) fn about_now(&self) -> Moment {
-        match self {
-            Time::System => SystemClock::coarse_now(),
-            Time::Other(clock) => clock.now(),
-        }
-    }
-
-    pub(super) fn now(&self) -> Moment {
-        match self {
-            Time::System => SystemClock::precise_now(),
-            Time::Other(clock) => clock.now(),
-        }
-    }
-
-    pub(super) fn wake_at(&self, at: Moment, waker: Waker) -> Alarm {
-        match self {
-            Time::System => SystemClock.wake_at(at, waker),
-            Time::Other(clock) => clock.wake_at(at, waker),
-        }
-    }
-
-    /// How long to sleep until then, in real time; `None`: only an alarm tells.
-    pub(super) fn sleep_until(&self, at: Moment) -> Option<Duration> {
-        match self {
-            Time::System => SystemClock.sleep_until(at),
-            Time::Other(clock) => clock.sleep_until(at),
-        }
     }
 }

@@ -1,15 +1,13 @@
 use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 
-use super::builder::{Time, TokenSource};
 use super::effects::{Broken, Calls};
 use super::graph::Waits;
-use super::observer::{Observer, Revoked};
 use super::pin::PinnedSlot;
+use super::ports::{Observer, Revoked, Time, TokenSource, Upstream, lost_error};
 use super::registry::Registry;
 use super::slot::{Frozen, Slot};
 use super::state::{Ended, PROVISIONAL};
-use super::upstream::{Upstream, lost_error};
 use crate::backend::SlotHold;
 use crate::clock::{Alarm, Moment};
 use crate::{BackendInfo, LockError, LostCause, Op, Token};

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::thread;
 
-use super::observer::Revoked;
-use super::upstream::UpstreamGrant;
+use super::ports::{Revoked, UpstreamGrant};
 use crate::{KeySet, LostCause, Token};
 
 /// Mostly there is one waiter to wake, or none, and nothing else.

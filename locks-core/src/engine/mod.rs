@@ -14,32 +14,31 @@ mod effects;
 mod fast_path;
 mod graph;
 mod inline_slot;
-mod observer;
 mod pin;
 mod pinned_key;
+mod ports;
 mod queued;
 mod records;
 mod registry;
 mod several;
 mod slot;
 mod state;
-mod upstream;
 mod upstream_acquire;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
 
-pub use self::builder::{EngineBuilder, TokenSource};
+pub use self::builder::EngineBuilder;
 pub(crate) use self::core::Core;
 pub(crate) use self::effects::Calls;
-pub use self::observer::{Loss, Observer};
 pub use self::pinned_key::{PinnedCell, PinnedKey};
+pub use self::ports::{
+    Bounds, Claim, ClaimSet, Completion, Loss, Observer, TokenSource, Upstream, UpstreamEnd,
+    UpstreamGrant,
+};
 pub(crate) use self::queued::{Attempt, PendingHold};
 pub use self::records::HoldRecord;
 pub(crate) use self::slot::{Slot, SlotRef};
-pub use self::upstream::{
-    Bounds, Claim, ClaimSet, Completion, Upstream, UpstreamEnd, UpstreamGrant,
-};
 use crate::fork::Inherited;
 use crate::{BackendInfo, Capabilities, LostCause, Token};
 

@@ -7,9 +7,9 @@ use std::task::{Context, Poll, Waker};
 
 use super::graph::{Edge, Owners};
 use super::pin::PinnedSlot;
+use super::ports::lost_error;
 use super::slot::{Frozen, Slot};
 use super::state::{Answer, Grant, HoldEntry, KeyRequest, Outcome, QueuePosition, Refusal, Waiter};
-use super::upstream::lost_error;
 use super::{Core, describe};
 use crate::backend::{Nesting, SlotHold};
 use crate::clock::{Alarm, Moment};

@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::Core;
 use super::graph::Edge;
+use super::ports::{Claim, Upstream, UpstreamEnd, UpstreamGrant, lost_error};
 use super::queued::{Queued, ReleaseOnDrop};
 use super::state::KeyRequest;
-use super::upstream::{Claim, Upstream, UpstreamEnd, UpstreamGrant, lost_error};
 use crate::backend::{Nesting, SlotHold};
 use crate::clock::Moment;
 use crate::identity::Within;

@@ -1,8 +1,7 @@
 use super::super::describe;
-use super::super::observer::Revoked;
-use super::super::upstream::UpstreamGrant;
 use super::State;
 use super::hold::{HoldEntry, Level};
+use crate::engine::ports::{Revoked, UpstreamGrant};
 use crate::{Caller, LostCause, OwnerId, Token};
 
 /// A hold that was ended from outside, until the last of its guards is gone.

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use smallvec::{SmallVec, smallvec};
 
-use super::super::upstream::UpstreamGrant;
 use super::ask::KeyRequest;
 use super::{PROVISIONAL, Units, Waiter, small};
 use crate::clock::{Moment, Stamp};
+use crate::engine::ports::UpstreamGrant;
 use crate::identity::SmallOwner;
 use crate::request::{Caller, FastHolder};
 use crate::{CallSite, HoldRecord, HolderInfo, KeySet, Mode, OwnerId, ProcessInfo, Token};

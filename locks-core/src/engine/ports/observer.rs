@@ -53,18 +53,18 @@ pub struct Loss<'a> {
 }
 
 /// A hold that has been revoked, until it can be told.
-pub(super) struct Revoked {
-    pub(super) token: Token,
-    pub(super) cause: LostCause,
-    pub(super) owner: Option<OwnerId>,
-    pub(super) guards: SmallVec<[Token; 1]>,
-    pub(super) owners: SmallVec<[Option<OwnerId>; 1]>,
-    pub(super) holder: HolderInfo,
-    pub(super) thief: Option<HolderInfo>,
+pub(in crate::engine) struct Revoked {
+    pub(in crate::engine) token: Token,
+    pub(in crate::engine) cause: LostCause,
+    pub(in crate::engine) owner: Option<OwnerId>,
+    pub(in crate::engine) guards: SmallVec<[Token; 1]>,
+    pub(in crate::engine) owners: SmallVec<[Option<OwnerId>; 1]>,
+    pub(in crate::engine) holder: HolderInfo,
+    pub(in crate::engine) thief: Option<HolderInfo>,
 }
 
 impl Revoked {
-    pub(super) fn loss<'a>(&'a self, key: &'a str) -> Loss<'a> {
+    pub(in crate::engine) fn loss<'a>(&'a self, key: &'a str) -> Loss<'a> {
         let Self { token, cause, owner, guards, owners, holder, thief } = self;
         Loss {
             key,
@@ -79,7 +79,7 @@ impl Revoked {
     }
 
     /// Tells subscribers. What clients of an arbiter lose is theirs, and the arbiter's, to tell.
-    pub(super) fn report(&self, key: &str) {
+    pub(in crate::engine) fn report(&self, key: &str) {
         if self.owner.is_none_or(|owner| owner.realm() == 0) {
             crate::observe::lost(
                 key,

@@ -200,11 +200,11 @@ pub struct UpstreamEnd {
 
 impl UpstreamEnd {
     /// Marks the end of a grant that no one has held.
-    pub(super) const UNHELD: Self = Self { next: None, reserves: false };
+    pub(in crate::engine) const UNHELD: Self = Self { next: None, reserves: false };
 }
 
 /// The error of an operation that concerns a hold that is not there any more.
 #[cold]
-pub(super) fn lost_error(key: &str, token: Token, cause: LostCause) -> LockError {
+pub(in crate::engine) fn lost_error(key: &str, token: Token, cause: LostCause) -> LockError {
     LockError::new(crate::ErrorKind::Lost { cause }, key).with_token(token)
 }
