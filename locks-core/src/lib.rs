@@ -7,6 +7,7 @@
 mod backend;
 mod brief;
 mod builder;
+mod calls;
 mod capabilities;
 mod clock;
 #[doc = include_str!("contract.md")]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use super::StartedAcquire;
-use crate::engine::Calls;
+use crate::calls::Calls;
 use crate::observe::{self, Since};
 use crate::sync::plain::Mutex;
 use crate::{ErrorKind, LockError, OwnedGuard};

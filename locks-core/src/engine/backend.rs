@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::effects::Calls;
 use super::pin::PinnedSlot;
 use super::ports::{UpstreamGrant, lost_error};
 use super::queued::{Attempt, PendingHold, Queued};
@@ -13,6 +12,7 @@ use super::slot::SlotRef;
 use super::state::KeyRequest;
 use super::{Core, Engine, PinnedKey};
 use crate::backend::{HoldRepr, SlotHold};
+use crate::calls::Calls;
 use crate::park::Spin;
 use crate::request::FastHolder;
 use crate::{

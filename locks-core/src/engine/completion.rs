@@ -1,10 +1,10 @@
 //! Several keys that an upstream has granted become one grant (C11).
 
-use super::effects::Calls;
 use super::ports::{Bounds, ClaimSet, Completion, Upstream, UpstreamEnd, UpstreamGrant};
 use super::several::Taken;
 use super::upstream_acquire::UpstreamRequest;
 use crate::backend::Nesting;
+use crate::calls::Calls;
 use crate::{ErrorKind, LockError, Options, Token};
 
 impl Taken {

@@ -1,14 +1,14 @@
 use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 
-use super::effects::{Broken, Calls};
 use super::graph::Waits;
 use super::pin::PinnedSlot;
-use super::ports::{Observer, Revoked, Time, TokenSource, Upstream, lost_error};
+use super::ports::{Observer, Time, TokenSource, Upstream, lost_error};
 use super::registry::Registry;
 use super::slot::{Frozen, Slot};
-use super::state::{Ended, PROVISIONAL};
+use super::state::{Broken, Ended, PROVISIONAL, Revoked};
 use crate::backend::SlotHold;
+use crate::calls::Calls;
 use crate::clock::{Alarm, Moment};
 use crate::{BackendInfo, LockError, LostCause, Op, Token};
 
@@ -59,6 +59,19 @@ impl Core {
     pub(super) fn ring_at(self: &Arc<Self>, at: Moment, key: &str) -> Alarm {
         let bell = Bell { core: Arc::downgrade(self), key: key.into() };
         self.clock.wake_at(at, Waker::from(Arc::new(bell)))
+    }
+
+    /// Reports the loss to subscribers. What clients of an arbiter lose is theirs, and the arbiter's, to tell.
+    pub(super) fn tell_subscribers(key: &str, lost: &Revoked) {
+        if lost.owner.is_none_or(|owner| owner.realm() == 0) {
+            crate::observe::lost(
+                key,
+                lost.token,
+                lost.cause,
+                Some(&lost.holder),
+                lost.thief.as_ref(),
+            );
+        }
     }
 
     pub(super) fn tell_observer(&self, key: &str, lost: &Revoked) {

@@ -6,58 +6,17 @@ use std::time::Duration;
 use super::Core;
 use super::pin::PinnedSlot;
 use super::slot::Frozen;
-use super::state::{HoldEntry, KeyRequest, QueuePosition, Waiter};
-use crate::clock::Moment;
-use crate::{
-    CallSite, Caller, ErrorKind, HolderInfo, LockError, LockInfo, OwnerId, ProcessInfo, WaiterInfo,
-};
+use super::state::{KeyRequest, QueuePosition};
+use crate::{CallSite, DeadlockStep, ErrorKind, HolderInfo, LockError, LockInfo, Query};
 
 /// Errors name so many holders and waiters, and count the rest.
 const NAMED: usize = 16;
-
-pub(super) fn holder(hold: &HoldEntry, now: Moment) -> HolderInfo {
-    let level = hold.outermost();
-    HolderInfo {
-        token: Some(hold.token),
-        owner: level.owner,
-        who: level.owner.and_then(OwnerId::describe),
-        label: label(level.label.as_ref()),
-        depth: hold.levels.len(),
-        party: party(level.party.as_deref()),
-        site: level.site,
-        age: hold.since.map(|since| now.since(since)),
-        ..HolderInfo::new(hold.mode)
-    }
-}
-
-pub(super) fn waiter(waiter: &Waiter, now: Moment) -> WaiterInfo {
-    asked(&waiter.ask.caller, waiter.ask.mode, now.since(waiter.since))
-}
-
-pub(super) fn asked(caller: &Caller, mode: crate::Mode, waited: Duration) -> WaiterInfo {
-    WaiterInfo {
-        owner: caller.owner,
-        who: caller.owner.and_then(OwnerId::describe),
-        label: label(caller.label.as_ref()),
-        party: party(caller.party.as_deref()),
-        site: caller.site,
-        ..WaiterInfo::new(mode, waited)
-    }
-}
-
-fn party(party: Option<&ProcessInfo>) -> ProcessInfo {
-    party.cloned().unwrap_or_default()
-}
-
-fn label(label: Option<&Arc<str>>) -> Option<String> {
-    label.map(|label| label.to_string())
-}
 
 /// Who holds the key.
 pub(super) fn holders(frozen: &Frozen<'_>) -> Vec<HolderInfo> {
     let now = frozen.now();
     let granted = frozen.holds().iter().filter(|hold| hold.is_granted());
-    granted.take(NAMED).map(|hold| holder(hold, now)).collect()
+    granted.take(NAMED).map(|hold| hold.holder_info(now)).collect()
 }
 
 /// The error for a request that does not get in, with everybody who is in its way.
@@ -71,7 +30,7 @@ pub(super) fn in_the_way(
     let now = frozen.now();
     let holders = holders(frozen);
     let others = || frozen.waiters().filter(|(place, _)| Some(*place) != except);
-    let waiters = others().take(NAMED).map(|(_, found)| waiter(found, now)).collect();
+    let waiters = others().take(NAMED).map(|(_, waiter)| waiter.info(now)).collect();
     let error = LockError::new(kind, frozen.slot().key())
         .with_holders(holders)
         .with_waiters(waiters)
@@ -89,29 +48,16 @@ pub(super) fn info(frozen: &Frozen<'_>) -> Option<LockInfo> {
     let mut info = LockInfo::new(frozen.slot().key());
     for hold in frozen.holds() {
         if hold.is_granted() {
-            info.holders.push(holder(hold, now));
+            info.holders.push(hold.holder_info(now));
         } else {
-            info.waiters.push(provisional(hold));
+            info.waiters.push(hold.waiter_info());
         }
     }
-    info.waiters.extend(frozen.waiters().map(|(_, found)| waiter(found, now)));
+    info.waiters.extend(frozen.waiters().map(|(_, waiter)| waiter.info(now)));
     info.reserved_for = frozen.reserved_until().map(|until| until.since(now));
     info.reserved_by = frozen.reserved_by();
     let empty = info.holders.is_empty() && info.waiters.is_empty() && info.reserved_for.is_none();
     (!empty).then_some(info)
-}
-
-/// A provisional hold is none yet: whoever has it waits for the upstream.
-pub(super) fn provisional(hold: &HoldEntry) -> WaiterInfo {
-    let level = hold.outermost();
-    WaiterInfo {
-        owner: level.owner,
-        who: level.owner.and_then(OwnerId::describe),
-        label: label(level.label.as_ref()),
-        party: party(level.party.as_deref()),
-        site: level.site,
-        ..WaiterInfo::new(hold.mode, Duration::ZERO)
-    }
 }
 
 /// The error for a request of somebody who holds the key already (C9).
@@ -119,12 +65,12 @@ pub(super) fn provisional(hold: &HoldEntry) -> WaiterInfo {
 pub(super) fn own(frozen: &Frozen<'_>, ask: &KeyRequest, why: Option<&str>) -> LockError {
     let now = frozen.now();
     let key = frozen.slot().key();
-    let asked = asked(&ask.caller, ask.mode, Duration::ZERO);
+    let asked = ask.waiter_info(Duration::ZERO);
     let own = frozen
         .holds()
         .iter()
         .find(|hold| hold.levels.iter().any(|level| ask.caller.counts_as(level.owner)));
-    let steps = own.map(|hold| crate::DeadlockStep::new(key, asked, holder(hold, now)));
+    let steps = own.map(|hold| DeadlockStep::new(key, asked, hold.holder_info(now)));
     let error = LockError::new(ErrorKind::Deadlock, key).with_cycle(steps.into_iter().collect());
     match why {
         Some(why) => error.with_message(format!("waiting for `{key}` would deadlock: {why}")),
@@ -134,7 +80,7 @@ pub(super) fn own(frozen: &Frozen<'_>, ask: &KeyRequest, why: Option<&str>) -> L
 
 impl Core {
     /// What is going on around the keys that `query` asks for, in ascending order.
-    pub(super) fn list(self: &Arc<Self>, query: &crate::Query) -> Vec<LockInfo> {
+    pub(super) fn list(self: &Arc<Self>, query: &Query) -> Vec<LockInfo> {
         let mut found = Vec::new();
         let mut slots = Vec::new();
         // SAFETY: under the mutex of its shard, with an inline slot fixed.

@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use smallvec::SmallVec;
 
 use super::Core;
-use super::describe;
 use super::pin::PinnedSlot;
 use super::slot::{SlotRef, StateGuard};
 use super::state::{HoldEntry, QueuePosition, State, Units, Waiter};
@@ -429,8 +428,8 @@ fn describe(search: &Search<'_>, step: (usize, Token), now: Moment) -> Option<De
     let slot = search.slots.iter().find(|slot| slot.slot_ref() == wait.slot)?;
     let hold = |token| state.holds().iter().find(|hold| hold.token == token);
     let waiter = match wait.site {
-        WaitSite::InQueue(place) => describe::waiter(state.waiter(place)?, now),
-        WaitSite::Provisional(name) => describe::provisional(hold(name)?),
+        WaitSite::InQueue(place) => state.waiter(place)?.info(now),
+        WaitSite::Provisional(name) => hold(name)?.waiter_info(),
     };
-    Some(DeadlockStep::new(slot.key(), waiter, describe::holder(hold(token)?, now)))
+    Some(DeadlockStep::new(slot.key(), waiter, hold(token)?.holder_info(now)))
 }

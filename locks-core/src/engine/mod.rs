@@ -10,7 +10,6 @@ mod builder;
 mod completion;
 mod core;
 mod describe;
-mod effects;
 mod fast_path;
 mod graph;
 mod inline_slot;
@@ -30,15 +29,14 @@ use std::sync::{Arc, Weak};
 
 pub use self::builder::EngineBuilder;
 pub(crate) use self::core::Core;
-pub(crate) use self::effects::Calls;
 pub use self::pinned_key::{PinnedCell, PinnedKey};
 pub use self::ports::{
     Bounds, Claim, ClaimSet, Completion, Loss, Observer, TokenSource, Upstream, UpstreamEnd,
     UpstreamGrant,
 };
 pub(crate) use self::queued::{Attempt, PendingHold};
-pub use self::records::HoldRecord;
 pub(crate) use self::slot::{Slot, SlotRef};
+pub use self::state::HoldRecord;
 use crate::fork::Inherited;
 use crate::{BackendInfo, Capabilities, LostCause, Token};
 

@@ -3,58 +3,15 @@
 use std::sync::Arc;
 
 use super::describe;
-use super::effects::Calls;
 use super::pin::PinnedSlot;
 use super::ports::lost_error;
-use super::state::RestoreError;
+use super::state::{HoldRecord, RestoreError};
 use super::{Core, Engine};
 use crate::backend::{Hold, HoldRepr, Nesting, SlotHold};
+use crate::calls::Calls;
 use crate::clock::Moment;
 use crate::error::permits_mismatch;
-use crate::{
-    CallSite, ErrorKind, KeySet, LockError, LostCause, Mode, OwnerId, Query, Token, check_key,
-};
-
-/// A record of one guard's hold of one key, to [restore](Engine::restore) it in another engine with the
-/// same clock.
-#[derive(Clone, Debug)]
-pub struct HoldRecord {
-    /// The key.
-    pub key: String,
-    /// The guard's token. One that is nested has that of the guard around it, unless it is a member of
-    /// a set or has made a shared hold exclusive.
-    pub token: Token,
-    /// The token of the hold that the guard is in: its own, or that of the outermost guard of its
-    /// nest, which may have been released since.
-    pub outer: Token,
-    /// `true` if it is nested in another guard that has not been released.
-    pub nested: bool,
-    /// The mode in which this guard holds the key.
-    pub mode: Mode,
-    /// The identity of the holder.
-    pub owner: Option<OwnerId>,
-    /// The thread or scope that must keep running for the guard to be released, or the owner where
-    /// neither is known ([C10](crate::contract#c10-deadlocks)).
-    pub runs_as: Option<OwnerId>,
-    /// The call site of the acquisition.
-    pub site: Option<CallSite>,
-    /// The label of the request.
-    pub label: Option<Arc<str>>,
-    /// The time from which the hold ages ([C6](crate::contract#c6-stealing)); where the clock is coarse,
-    /// the later one.
-    pub since: Option<Moment>,
-    /// The end of the reservation: until then the hold is not stolen, and the key stays reserved
-    /// ([C14](crate::contract#c14-bounds-of-a-hold)).
-    pub reserved_until: Option<Moment>,
-    /// `true` if it stays reserved only if the hold is [marked as
-    /// done](crate::LockBackend::mark_done) and then released
-    /// ([C14](crate::contract#c14-bounds-of-a-hold)).
-    pub if_done: bool,
-    /// `true` if it was marked as done.
-    pub is_done: bool,
-    /// The time at which the hold ends by itself ([C14](crate::contract#c14-bounds-of-a-hold)).
-    pub ends_at: Option<Moment>,
-}
+use crate::{ErrorKind, KeySet, LockError, LostCause, Mode, Query, Token, check_key};
 
 impl Engine {
     /// Returns the records by which a hold can be [restored](Self::restore): one for each of its keys, in
@@ -243,7 +200,7 @@ fn refuse(
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
-    use crate::{Caller, Keys, Options, Request};
+    use crate::{CallSite, Caller, Keys, Options, OwnerId, Request};
 
     #[test]
     fn a6_a_plain_hold_is_recorded_and_restored_without_a_state_of_its_own() {

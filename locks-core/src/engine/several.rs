@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use super::Core;
-use super::effects::Calls;
 use super::queued::Queued;
 use super::state::KeyRequest;
 use super::upstream_acquire::UpstreamRequest;
 use crate::backend::{Hold, HoldRepr, Nesting, SlotHold};
+use crate::calls::Calls;
 use crate::clock::Moment;
 use crate::{KeySet, LockError, LostCause, Options, OwnerId, Token};
 

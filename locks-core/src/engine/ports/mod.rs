@@ -6,7 +6,6 @@ mod time;
 mod tokens;
 mod upstream;
 
-pub(super) use self::observer::Revoked;
 pub use self::observer::{Loss, Observer};
 pub(super) use self::time::Time;
 pub use self::tokens::TokenSource;

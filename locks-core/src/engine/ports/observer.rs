@@ -1,7 +1,5 @@
 //! Who is told of holds that end from outside.
 
-use smallvec::SmallVec;
-
 use crate::{HolderInfo, LostCause, OwnerId, Token};
 
 /// An observer of an [`Engine`](crate::Engine): it receives a callback for each hold that ends without
@@ -50,44 +48,4 @@ pub struct Loss<'a> {
     pub holder: &'a HolderInfo,
     /// The new holder, if it was stolen by a request to this engine.
     pub thief: Option<&'a HolderInfo>,
-}
-
-/// A hold that has been revoked, until it can be told.
-pub(in crate::engine) struct Revoked {
-    pub(in crate::engine) token: Token,
-    pub(in crate::engine) cause: LostCause,
-    pub(in crate::engine) owner: Option<OwnerId>,
-    pub(in crate::engine) guards: SmallVec<[Token; 1]>,
-    pub(in crate::engine) owners: SmallVec<[Option<OwnerId>; 1]>,
-    pub(in crate::engine) holder: HolderInfo,
-    pub(in crate::engine) thief: Option<HolderInfo>,
-}
-
-impl Revoked {
-    pub(in crate::engine) fn loss<'a>(&'a self, key: &'a str) -> Loss<'a> {
-        let Self { token, cause, owner, guards, owners, holder, thief } = self;
-        Loss {
-            key,
-            cause: *cause,
-            token: *token,
-            owner: *owner,
-            guards,
-            owners,
-            holder,
-            thief: thief.as_ref(),
-        }
-    }
-
-    /// Tells subscribers. What clients of an arbiter lose is theirs, and the arbiter's, to tell.
-    pub(in crate::engine) fn report(&self, key: &str) {
-        if self.owner.is_none_or(|owner| owner.realm() == 0) {
-            crate::observe::lost(
-                key,
-                self.token,
-                self.cause,
-                Some(&self.holder),
-                self.thief.as_ref(),
-            );
-        }
-    }
 }

@@ -2,11 +2,11 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use super::{FIXED, HELD, SLOW, STATED, Slot, TOKEN_SHIFT, WAITED};
+use crate::calls::Calls;
 use crate::clock::{Moment, Stamp};
 use crate::engine::Core;
-use crate::engine::effects::{Calls, Effects, More};
 use crate::engine::ports::{UpstreamEnd, UpstreamGrant};
-use crate::engine::state::{QueuePosition, State, Thaw};
+use crate::engine::state::{Effects, More, QueuePosition, State, Thaw};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 use crate::{Alarm, Op, Token};
@@ -104,7 +104,7 @@ impl<'a> Frozen<'a> {
                 }
                 errands.alarm = alarm.and_then(|at| calls.make(|| self.core.ring_at(at, &key)));
                 for lost in &lost {
-                    calls.make(|| lost.report(&key));
+                    calls.make(|| Core::tell_subscribers(&key, lost));
                     calls.make(|| self.core.tell_observer(&key, lost));
                 }
                 if !broken.is_empty() {

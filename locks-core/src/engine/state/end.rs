@@ -1,7 +1,7 @@
-use super::super::describe;
 use super::State;
+use super::effects::Revoked;
 use super::hold::{HoldEntry, Level};
-use crate::engine::ports::{Revoked, UpstreamGrant};
+use crate::engine::ports::UpstreamGrant;
 use crate::{Caller, LostCause, OwnerId, Token};
 
 /// A hold that was ended from outside, until the last of its guards is gone.
@@ -50,7 +50,7 @@ impl State {
     /// and not taken it asks again (C8). The caller grants what is free then.
     pub(super) fn revoke(&mut self, index: usize, cause: LostCause) {
         let hold: HoldEntry = self.holds.remove(index);
-        let holder = describe::holder(&hold, self.now);
+        let holder = hold.holder_info(self.now);
         // Where nobody has ever held it there is nothing to reserve (C14).
         if self.lose(&hold.levels, cause) && cause != LostCause::Evicted {
             self.reserved.extend(hold.reservation(self.now, false));

@@ -5,12 +5,13 @@ use std::time::Duration;
 use smallvec::{SmallVec, smallvec};
 
 use super::ask::KeyRequest;
+use super::hold_record::HoldRecord;
 use super::{PROVISIONAL, Units, Waiter, small};
 use crate::clock::{Moment, Stamp};
 use crate::engine::ports::UpstreamGrant;
 use crate::identity::SmallOwner;
 use crate::request::{Caller, FastHolder};
-use crate::{CallSite, HoldRecord, HolderInfo, KeySet, Mode, OwnerId, ProcessInfo, Token};
+use crate::{CallSite, HolderInfo, KeySet, Mode, OwnerId, ProcessInfo, Token};
 
 /// What the record of a slot says of its present holder, while the hold is plain.
 pub(in crate::engine) struct Record {

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
 use super::hold::{HoldEntry, Reservation};
+use super::hold_record::HoldRecord;
 use super::{State, Units};
 use crate::clock::Moment;
-use crate::{HoldRecord, KeySet, Mode, Token};
+use crate::{KeySet, Mode, Token};
 
 /// Why a grant cannot be put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

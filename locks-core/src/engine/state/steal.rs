@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use super::super::describe;
 use super::ask::KeyRequest;
 use super::hold::HoldEntry;
 use super::{Grant, PROVISIONAL, State, Units};
@@ -43,7 +42,7 @@ impl State {
         let mut stolen_from = Vec::new();
         for token in &victims {
             if let Some(index) = self.holds.iter().position(|hold| hold.token == *token) {
-                stolen_from.push(describe::holder(&self.holds[index], self.now));
+                stolen_from.push(self.holds[index].holder_info(self.now));
                 self.revoke(index, LostCause::Stolen);
             }
         }
@@ -55,7 +54,7 @@ impl State {
         if let Some(hold) = self.hold_mut(grant.token, grant.level) {
             hold.stolen_from = Some(stolen_from.into());
         }
-        let waiter = describe::asked(&ask.caller, ask.mode, Duration::ZERO);
+        let waiter = ask.waiter_info(Duration::ZERO);
         let token = Some(grant.token).filter(|token| token.get() < PROVISIONAL);
         let thief = HolderInfo { token, ..HolderInfo::of_waiter(waiter) };
         let lost = self.effects.more().lost.iter_mut();
