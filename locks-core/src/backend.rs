@@ -1,7 +1,7 @@
 use std::fmt;
 use std::task::{Context, Poll, Waker};
 
-use crate::engine::{Slot, SlotRef};
+use crate::engine::{Nesting, SlotHold, SlotRef};
 use crate::{BackendInfo, HolderInfo, LockInfo, LostCause, Op, Query, Request, Token};
 
 /// A lock backend: grants named locks and takes them back.
@@ -150,26 +150,6 @@ pub(crate) enum HoldRepr {
     Id { id: u64, token: Token },
 }
 
-/// A hold of one slot of the engine.
-///
-/// I1: the slot lives while this does; the engine frees no slot that has a hold which has not
-/// been released.
-pub(crate) struct SlotHold {
-    pub(crate) slot: SlotRef,
-    pub(crate) token: Token,
-    /// Which guard of a nest it is; see `engine::state`.
-    pub(crate) level: u32,
-    pub(crate) nesting: Nesting,
-}
-
-/// Whether a hold is nested in another guard's. A whole word, so that a guard is moved in words.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Nesting {
-    Outermost,
-    Inner,
-}
-
 const _: () = assert!(size_of::<Hold>() == 24 && size_of::<Option<Hold>>() == 24);
 
 impl Hold {
@@ -220,13 +200,6 @@ impl Hold {
             HoldRepr::Set(holds) => holds,
             HoldRepr::Id { .. } => &[],
         }
-    }
-}
-
-impl SlotHold {
-    pub(crate) fn slot(&self) -> &Slot {
-        // SAFETY: I1.
-        unsafe { self.slot.get() }
     }
 }
 

@@ -5,13 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::pin::PinnedSlot;
 use super::ports::{UpstreamGrant, lost_error};
 use super::queued::{Attempt, PendingHold, Queued};
-use super::slot::SlotRef;
 use super::state::KeyRequest;
-use super::{Core, Engine, PinnedKey};
-use crate::backend::{HoldRepr, SlotHold};
+use super::table::{Core, PinnedSlot, SlotHold, SlotRef};
+use super::{Engine, PinnedKey};
+use crate::backend::HoldRepr;
 use crate::calls::Calls;
 use crate::park::Spin;
 use crate::request::FastHolder;
@@ -206,22 +205,6 @@ fn further(future: impl Future<Output = Result<Hold, LockError>> + Send + 'stati
 }
 
 impl Core {
-    /// Calls `look` with the entry of a hold, if it has not ended.
-    pub(super) fn with_hold<R>(
-        self: &Arc<Self>,
-        hold: &SlotHold,
-        look: impl FnOnce(&mut super::state::HoldEntry) -> R,
-    ) -> Result<R, LostCause> {
-        let mut frozen = self.freeze(hold.slot());
-        match frozen.lost(hold.token, hold.level) {
-            Some(cause) => Err(cause),
-            None => {
-                let entry = frozen.hold_mut(hold.token, hold.level);
-                Ok(look(entry.expect("it is not lost")))
-            }
-        }
-    }
-
     fn poll_lost(
         self: &Arc<Self>,
         hold: &SlotHold,

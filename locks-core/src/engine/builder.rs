@@ -1,10 +1,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::graph::Waits;
+use super::Engine;
 use super::ports::{Observer, Time, TokenSource, Upstream};
-use super::registry::Registry;
-use super::{Core, Engine};
+use super::table::{Core, Registry, Waits};
 use crate::{BackendInfo, Capabilities, Clock, LockError, Token};
 
 /// A builder for an [`Engine`] with its own clock, tokens, observer or upstream; see

@@ -2,8 +2,8 @@
 
 use super::ports::{Bounds, ClaimSet, Completion, Upstream, UpstreamEnd, UpstreamGrant};
 use super::several::Taken;
+use super::table::Nesting;
 use super::upstream_acquire::UpstreamRequest;
-use crate::backend::Nesting;
 use crate::calls::Calls;
 use crate::{ErrorKind, LockError, Options, Token};
 

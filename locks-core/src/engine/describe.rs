@@ -3,10 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Core;
-use super::pin::PinnedSlot;
-use super::slot::Frozen;
 use super::state::{KeyRequest, QueuePosition};
+use super::table::{Core, Frozen, PinnedSlot};
 use crate::{CallSite, DeadlockStep, ErrorKind, HolderInfo, LockError, LockInfo, Query};
 
 /// Errors name so many holders and waiters, and count the rest.

@@ -1,7 +1,7 @@
 //! The fast path, and a moment's wait for it.
 
-use super::slot::{Slot, SlotRef};
-use super::{Core, PinnedKey};
+use super::PinnedKey;
+use super::table::{Core, Slot, SlotRef};
 use crate::park::Spin;
 use crate::request::FastHolder;
 use crate::{Hold, Request, Token};

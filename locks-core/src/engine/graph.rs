@@ -4,54 +4,11 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
-use super::Core;
-use super::pin::PinnedSlot;
-use super::slot::{SlotRef, StateGuard};
 use super::state::{HoldEntry, QueuePosition, State, Units, Waiter};
+use super::table::{Core, PinnedSlot, SlotRef, StateGuard, WaitEntry, WaitId, WaitSite, Waits};
 use crate::clock::Moment;
 use crate::identity::Within;
-use crate::sync::Mutex;
 use crate::{DeadlockStep, Mode, OwnerId, Token};
-
-/// The waits in whose names something may be held.
-///
-/// * G1: a wait is entered in the tables with its slot's mutex held. With the same mutex it reads who holds the
-///   key, so that no other comes to hold it in between; and then it looks whether one of these waits. Of the
-///   waits that close a cycle, the last to be entered sees the others.
-/// * G2: a suspicion is confirmed with all slots that it reaches locked at once, in the order of their
-///   keys, and by one thread at a time. Whoever confirms one leaves the queue before anybody
-///   else sees those slots.
-/// * G3: who has an entry has a pin of its slot, and takes the entry out first.
-pub(super) struct Waits {
-    tables: Box<[WaitTable]>,
-    confirming: Mutex<()>,
-}
-
-/// Those of some identities; on a cache line of its own.
-#[derive(Default)]
-#[repr(align(64))]
-struct WaitTable(Mutex<Vec<WaitEntry>>);
-
-struct WaitEntry {
-    owner: OwnerId,
-    wait: WaitId,
-    /// Whether it is not known which thread or scope it blocks: there is nobody but the owner.
-    is_alone: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct WaitId {
-    slot: SlotRef,
-    site: WaitSite,
-}
-
-/// Where somebody waits for a key.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum WaitSite {
-    InQueue(QueuePosition),
-    /// At the upstream, with the provisional hold of this name, beside holds that it may steal.
-    Provisional(Token),
-}
 
 /// Those who hold a key.
 pub(super) type Owners = SmallVec<[OwnerId; 2]>;
@@ -127,26 +84,7 @@ impl Drop for Edge {
     }
 }
 
-impl Default for Waits {
-    fn default() -> Self {
-        let explored = cfg!(any(loom, shuttle));
-        let tables = (0..if explored { 1 } else { TABLES }).map(|_| WaitTable::default()).collect();
-        Self { tables, confirming: Mutex::new(()) }
-    }
-}
-
-const TABLES: usize = 32;
-
 impl Waits {
-    fn table(&self, owner: OwnerId) -> &Mutex<Vec<WaitEntry>> {
-        &self.tables[owner.spread() as usize % self.tables.len()].0
-    }
-
-    /// Whether somebody waits in this name.
-    fn has(&self, owner: OwnerId) -> bool {
-        self.table(owner).lock().iter().any(|entry| entry.owner == owner)
-    }
-
     /// Whether a wait is part of a cycle; if so, it is taken out of its queue.
     #[cold]
     fn confirm(&self, slot: &PinnedSlot, place: QueuePosition) -> Option<Vec<DeadlockStep>> {

@@ -8,35 +8,32 @@
 mod backend;
 mod builder;
 mod completion;
-mod core;
 mod describe;
 mod fast_path;
 mod graph;
-mod inline_slot;
-mod pin;
 mod pinned_key;
 mod ports;
 mod queued;
 mod records;
-mod registry;
+mod release;
 mod several;
-mod slot;
 mod state;
+mod table;
 mod upstream_acquire;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
 
 pub use self::builder::EngineBuilder;
-pub(crate) use self::core::Core;
 pub use self::pinned_key::{PinnedCell, PinnedKey};
 pub use self::ports::{
     Bounds, Claim, ClaimSet, Completion, Loss, Observer, TokenSource, Upstream, UpstreamEnd,
     UpstreamGrant,
 };
 pub(crate) use self::queued::{Attempt, PendingHold};
-pub(crate) use self::slot::{Slot, SlotRef};
 pub use self::state::HoldRecord;
+use self::table::Core;
+pub(crate) use self::table::{Nesting, SlotHold, SlotRef};
 use crate::fork::Inherited;
 use crate::{BackendInfo, Capabilities, LostCause, Token};
 

@@ -3,7 +3,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::Engine;
-use super::slot::{Slot, SlotRef};
+use super::table::{Slot, SlotRef};
 use crate::backend::{Hold, HoldRepr};
 use crate::clock::SystemClock;
 use crate::identity::SmallOwner;

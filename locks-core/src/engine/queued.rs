@@ -5,13 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use super::describe;
 use super::graph::{Edge, Owners};
-use super::pin::PinnedSlot;
 use super::ports::lost_error;
-use super::slot::{Frozen, Slot};
 use super::state::{Answer, Grant, HoldEntry, KeyRequest, Outcome, QueuePosition, Refusal, Waiter};
-use super::{Core, describe};
-use crate::backend::{Nesting, SlotHold};
+use super::table::{Core, Frozen, Nesting, PinnedSlot, Slot, SlotHold};
 use crate::clock::{Alarm, Moment};
 use crate::error::permits_mismatch;
 use crate::park::Parker;

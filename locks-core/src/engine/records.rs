@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use super::Engine;
 use super::describe;
-use super::pin::PinnedSlot;
 use super::ports::lost_error;
 use super::state::{HoldRecord, RestoreError};
-use super::{Core, Engine};
-use crate::backend::{Hold, HoldRepr, Nesting, SlotHold};
+use super::table::{Core, Frozen, Nesting, PinnedSlot, SlotHold};
+use crate::backend::{Hold, HoldRepr};
 use crate::calls::Calls;
 use crate::clock::Moment;
 use crate::error::permits_mismatch;
@@ -181,11 +181,7 @@ impl Core {
 
 /// The error for what cannot be put back.
 #[cold]
-fn refuse(
-    misfit: RestoreError,
-    frozen: &super::slot::Frozen<'_>,
-    (mode, token): (Mode, Token),
-) -> LockError {
+fn refuse(misfit: RestoreError, frozen: &Frozen<'_>, (mode, token): (Mode, Token)) -> LockError {
     let key = frozen.slot().key();
     match misfit {
         RestoreError::Contended => {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::Core;
 use super::queued::Queued;
 use super::state::KeyRequest;
+use super::table::{Core, Nesting, SlotHold};
 use super::upstream_acquire::UpstreamRequest;
-use crate::backend::{Hold, HoldRepr, Nesting, SlotHold};
+use crate::backend::{Hold, HoldRepr};
 use crate::calls::Calls;
 use crate::clock::Moment;
 use crate::{KeySet, LockError, LostCause, Options, OwnerId, Token};

@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use super::Core;
 use super::graph::Edge;
 use super::ports::{Claim, Upstream, UpstreamEnd, UpstreamGrant, lost_error};
 use super::queued::{Queued, ReleaseOnDrop};
 use super::state::KeyRequest;
-use crate::backend::{Nesting, SlotHold};
+use super::table::{Core, Nesting, SlotHold};
 use crate::clock::Moment;
 use crate::identity::Within;
 use crate::{ErrorKind, LockError, LostCause, Options, Query, Wait};

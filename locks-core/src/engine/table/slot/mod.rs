@@ -6,16 +6,14 @@ mod steps;
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
-use std::sync::Arc;
 
-pub(super) use self::frozen::{Frozen, StateGuard};
-use super::Core;
-use super::state::{BARGE_WINDOW, Record, State};
+pub(in crate::engine) use self::frozen::Frozen;
 use crate::clock::{Moment, Stamp};
+use crate::engine::state::{BARGE_WINDOW, Record, State};
 use crate::identity::SmallOwner;
 use crate::request::FastHolder;
 use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
-use crate::sync::{Mutex, Witness};
+use crate::sync::{Mutex, MutexGuard, Witness};
 use crate::{CallSite, Token};
 
 /// Somebody holds the key.
@@ -92,6 +90,8 @@ pub(crate) struct Slot {
 
 #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
 const _: () = assert!(size_of::<Slot>() == 56);
+
+pub(in crate::engine) type StateGuard<'a> = MutexGuard<'a, Option<Box<State>>>;
 
 /// A pointer to a slot; who may follow it is I2's matter.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -397,18 +397,6 @@ impl Slot {
     fn token_in(&self, word: u64) -> Token {
         let barges = self.flags.load(Ordering::Relaxed) & BARGES != 0;
         Token::new((if barges { word & !WAITED } else { word }) >> TOKEN_SHIFT)
-    }
-
-    /// The state at this time, with the word frozen (I3).
-    pub(in crate::engine) fn freeze<'a>(&'a self, core: &'a Arc<Core>, now: Moment) -> Frozen<'a> {
-        let mut guard = self.state.lock();
-        let state = guard.get_or_insert_with(|| {
-            let drawn = core.tokens.is_some() && core.upstream.is_none();
-            Box::new(State::new(drawn, core.has_fast_path, now))
-        });
-        self.catch_up(state, now);
-        state.advance(now);
-        Frozen::new(core, self, guard)
     }
 
     /// The state as it is, with the word frozen, if there is one: as there is where somebody waits.

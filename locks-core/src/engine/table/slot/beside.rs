@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::task::Waker;
 
+use super::super::core::Core;
+use super::super::pin::PinnedSlot;
 use super::{FIXED, HELD, SLOW, STATED, Slot, SlotRef, StateGuard, TOKEN_SHIFT, WAITED};
 use crate::calls::Calls;
 use crate::clock::{Moment, Stamp};
-use crate::engine::Core;
-use crate::engine::pin::PinnedSlot;
 use crate::engine::state::{Passed, QueuePosition, Waiter};
 use crate::sync::atomic::Ordering;
 use crate::{OwnerId, Token};

@@ -16,7 +16,7 @@ use crate::sync::atomic::AtomicU64;
 ///   fixed after that, before a key leaves the table (C7).
 /// * R3 (fixing): `FIXED` is set and cleared under the shard's mutex. It is set while there are pins.
 #[repr(C)]
-pub(super) struct InlineSlot {
+pub(in crate::engine) struct InlineSlot {
     slot: Slot,
     /// Right behind the slot, where [`Slot::key`] looks for it. I6 says who may touch it.
     text: UnsafeCell<[u64; WORDS]>,
@@ -25,7 +25,7 @@ pub(super) struct InlineSlot {
 const WORDS: usize = 7;
 
 /// The longest key that finds room in an inline slot.
-pub(super) const ROOM: usize = WORDS * 8;
+pub(in crate::engine) const ROOM: usize = WORDS * 8;
 
 // SAFETY: the slot is `Sync`; the text is written only by whoever has the slot to itself (I6).
 unsafe impl Sync for InlineSlot {}
@@ -33,27 +33,27 @@ unsafe impl Sync for InlineSlot {}
 unsafe impl Send for InlineSlot {}
 
 impl InlineSlot {
-    pub(super) fn new(shard: u8, barges: bool) -> Self {
+    pub(in crate::engine) fn new(shard: u8, barges: bool) -> Self {
         Self { slot: Slot::inline(shard, barges), text: UnsafeCell::new([0; WORDS]) }
     }
 
     /// Once it is where it stays: makes its text known to [`Slot::key`].
-    pub(super) fn expose(&self) {
+    pub(in crate::engine) fn expose(&self) {
         std::ptr::from_ref(self).expose_provenance();
     }
 
-    pub(super) fn slot(&self) -> &Slot {
+    pub(in crate::engine) fn slot(&self) -> &Slot {
         &self.slot
     }
 
-    pub(super) fn slot_ref(&self) -> SlotRef {
+    pub(in crate::engine) fn slot_ref(&self) -> SlotRef {
         SlotRef::of_inline(&self.slot)
     }
 
     /// Takes the slot for `key`, unless somebody is at it, the key is none (C1) or too long, or it
     /// `may_be_elsewhere`: in the table.
     #[inline]
-    pub(super) fn take_over(
+    pub(in crate::engine) fn take_over(
         &self,
         key: &str,
         floor: &AtomicU64,
@@ -76,7 +76,7 @@ impl InlineSlot {
     /// Gives the slot to `key`, above `floor`; under the shard's mutex, when it is fixed and free, and
     /// the key is not in the table. Says whether it has room for the key.
     #[inline(never)]
-    pub(super) fn assign(&self, key: &str, floor: Token) -> bool {
+    pub(in crate::engine) fn assign(&self, key: &str, floor: Token) -> bool {
         if key.len() > ROOM {
             return false;
         }

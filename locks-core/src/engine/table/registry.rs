@@ -6,7 +6,7 @@ use hashbrown::HashTable;
 
 use super::inline_slot::InlineSlot;
 use super::slot::{Slot, SlotRef};
-use crate::backend::SlotHold;
+use super::slot_hold::SlotHold;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{Mutex, RandomState};
 use crate::{Query, Token, check_key};
@@ -15,7 +15,7 @@ use crate::{Query, Token, check_key};
 ///
 /// A key is looked after by the inline slot of its shard if that is free, and else by a slot of its own
 /// in the shard's table, which goes when the key is idle.
-pub(super) struct Registry {
+pub(in crate::engine) struct Registry {
     shards: Box<[Shard]>,
     hasher: RandomState,
     barges: bool,
@@ -46,7 +46,7 @@ const _: () = {
 
 impl Registry {
     /// Whose grants have tokens above `floor`; with a fast path, which may go on beside waiters.
-    pub(super) fn new(floor: Token, barges: bool) -> Self {
+    pub(in crate::engine) fn new(floor: Token, barges: bool) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         // The explorers have all keys meet.
         let explored = cfg!(any(loom, shuttle));
@@ -64,7 +64,7 @@ impl Registry {
 
     /// Takes a key that nobody else is at, if it is one (C1). `None` says nothing about the key.
     #[inline]
-    pub(super) fn take_over(&self, key: &str) -> Option<(SlotRef, Token)> {
+    pub(in crate::engine) fn take_over(&self, key: &str) -> Option<(SlotRef, Token)> {
         let hash = self.hash(key);
         let shard = &self.shards[self.index(hash)];
         let maybe_present = || shard.maybe_present.load(Ordering::Relaxed) & bit(hash) != 0;
@@ -74,7 +74,11 @@ impl Registry {
 
     /// Calls `use_it` with the slot of `key`, which gets one if it has none, under the mutex of its
     /// shard. `None`: it cannot be a key (C1), which is looked at only when there is none.
-    pub(super) fn with<R>(&self, key: &str, use_it: impl FnOnce(SlotRef, &Slot) -> R) -> Option<R> {
+    pub(in crate::engine) fn with<R>(
+        &self,
+        key: &str,
+        use_it: impl FnOnce(SlotRef, &Slot) -> R,
+    ) -> Option<R> {
         let hash = self.hash(key);
         let shard = &self.shards[self.index(hash)];
         let mut table = shard.table.lock();
@@ -103,7 +107,7 @@ impl Registry {
     /// The slot of a key that has been checked, for a call site that keeps it: always one of the
     /// table, since the inline slot would be lost to all other keys. `None`: not now, the key has the
     /// inline slot.
-    pub(super) fn pin_forever(&self, key: &str) -> Option<SlotRef> {
+    pub(in crate::engine) fn pin_forever(&self, key: &str) -> Option<SlotRef> {
         let hash = self.hash(key);
         let shard = &self.shards[self.index(hash)];
         let mut table = shard.table.lock();
@@ -126,7 +130,11 @@ impl Registry {
     }
 
     /// Calls `use_it` with the slot of `key`, if there is one, under the mutex of its shard.
-    pub(super) fn find<R>(&self, key: &str, use_it: impl FnOnce(SlotRef) -> R) -> Option<R> {
+    pub(in crate::engine) fn find<R>(
+        &self,
+        key: &str,
+        use_it: impl FnOnce(SlotRef) -> R,
+    ) -> Option<R> {
         let hash = self.hash(key);
         let shard = &self.shards[self.index(hash)];
         let table = shard.table.lock();
@@ -138,7 +146,7 @@ impl Registry {
     }
 
     /// Calls `use_it` with each slot whose key `query` asks for, under the mutex of its shard.
-    pub(super) fn select(&self, query: &Query, mut use_it: impl FnMut(SlotRef)) {
+    pub(in crate::engine) fn select(&self, query: &Query, mut use_it: impl FnMut(SlotRef)) {
         if let Query::Key(key) = query {
             self.find(key, use_it);
             return;
@@ -159,7 +167,7 @@ impl Registry {
     }
 
     /// Counts the keys that are held, waited for, reserved, or have a lost guard.
-    pub(super) fn live_keys(&self) -> usize {
+    pub(in crate::engine) fn live_keys(&self) -> usize {
         let live = |shard: &Shard| {
             let table = shard.table.lock();
             // SAFETY: I1.
@@ -170,7 +178,7 @@ impl Registry {
     }
 
     /// Counts the keys that have a slot.
-    pub(super) fn slots(&self) -> usize {
+    pub(in crate::engine) fn slots(&self) -> usize {
         let slots = |shard: &Shard| {
             let table = shard.table.lock();
             table.len() + usize::from(Fixed::new(&shard.inline_slot).key().is_some())
@@ -180,7 +188,7 @@ impl Registry {
 
     /// Calls `use_it` for whoever has a hold of the slot, under the mutex of its shard: where a pin
     /// may be had. `None`: the slot is another engine's.
-    pub(super) fn with_held<R>(
+    pub(in crate::engine) fn with_held<R>(
         &self,
         hold: &SlotHold,
         use_it: impl FnOnce(SlotRef) -> R,
@@ -201,7 +209,7 @@ impl Registry {
     }
 
     /// Returns `true` if the slot of a hold is one of these.
-    pub(super) fn has(&self, hold: &SlotHold) -> bool {
+    pub(in crate::engine) fn has(&self, hold: &SlotHold) -> bool {
         let (slot, alive) = (hold.slot, hold.slot());
         let hash = self.hash(alive.key());
         let shard = &self.shards[self.index(hash)];
@@ -215,7 +223,7 @@ impl Registry {
     ///
     /// # Safety
     /// The caller has a pin of the slot, which this uses up.
-    pub(super) unsafe fn unpin(&self, slot: SlotRef) {
+    pub(in crate::engine) unsafe fn unpin(&self, slot: SlotRef) {
         // SAFETY: by the caller, there is a pin (I2 of `Slot`), until `Slot::unpin` below.
         let alive = unsafe { slot.get() };
         if alive.is_resident() {
@@ -237,7 +245,7 @@ impl Registry {
 
     /// Lets a plainly held key go, and takes its slot out. `Err`: the hold is not plain.
     #[inline]
-    pub(super) fn let_go(&self, hold: SlotHold) -> Result<(), SlotHold> {
+    pub(in crate::engine) fn let_go(&self, hold: SlotHold) -> Result<(), SlotHold> {
         let (slot, alive) = (hold.slot, hold.slot());
         if alive.stays() {
             return if alive.try_let_go(hold.token) { Ok(()) } else { Err(hold) };
@@ -411,7 +419,7 @@ mod tests {
         let registry = Registry::new(Token::new(0), true);
         let take = || {
             let (slot, token) = registry.take_over("k")?;
-            Some(SlotHold { slot, token, level: 0, nesting: crate::backend::Nesting::Outermost })
+            Some(SlotHold { slot, token, level: 0, nesting: crate::engine::Nesting::Outermost })
         };
         let hold = take().unwrap();
         assert!(registry.pin_forever("k").is_none(), "not while the key has the inline slot");

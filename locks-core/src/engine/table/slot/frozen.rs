@@ -1,15 +1,15 @@
 use std::cell::Cell;
 use std::sync::Arc;
 
-use super::{FIXED, HELD, SLOW, STATED, Slot, TOKEN_SHIFT, WAITED};
+use super::super::core::Core;
+use super::super::slot_hold::SlotHold;
+use super::{FIXED, HELD, SLOW, STATED, Slot, StateGuard, TOKEN_SHIFT, WAITED};
 use crate::calls::Calls;
 use crate::clock::{Moment, Stamp};
-use crate::engine::Core;
 use crate::engine::ports::{UpstreamEnd, UpstreamGrant};
-use crate::engine::state::{Effects, More, QueuePosition, State, Thaw};
-use crate::sync::MutexGuard;
+use crate::engine::state::{Effects, HoldEntry, More, QueuePosition, State, Thaw};
 use crate::sync::atomic::Ordering;
-use crate::{Alarm, Op, Token};
+use crate::{Alarm, LostCause, Op, Token};
 
 /// A slot's state, while nobody else sees it. Letting go of it carries out its effects, without the
 /// mutex, and on the way out of a panic as well.
@@ -19,8 +19,6 @@ pub(in crate::engine) struct Frozen<'a> {
     /// I3: there is a state. Gone once the mutex is.
     state: Option<StateGuard<'a>>,
 }
-
-pub(in crate::engine) type StateGuard<'a> = MutexGuard<'a, Option<Box<State>>>;
 
 thread_local! {
     /// How many errands this thread is on: it cannot wait for the end of one.
@@ -46,7 +44,7 @@ impl Drop for OnErrand {
 const PRESENT: &str = "I3: there is a state while the slot is frozen";
 
 impl<'a> Frozen<'a> {
-    pub(super) fn new(core: &'a Arc<Core>, slot: &'a Slot, state: StateGuard<'a>) -> Self {
+    fn new(core: &'a Arc<Core>, slot: &'a Slot, state: StateGuard<'a>) -> Self {
         Self { core, slot, state: Some(state) }
     }
 
@@ -102,7 +100,7 @@ impl<'a> Frozen<'a> {
                 if draws {
                     errands.drawn = Some(calls.make(|| self.core.token_above(token)));
                 }
-                errands.alarm = alarm.and_then(|at| calls.make(|| self.core.ring_at(at, &key)));
+                errands.alarm = alarm.and_then(|at| calls.make(|| self.core.wake_key_at(at, &key)));
                 for lost in &lost {
                     calls.make(|| Core::tell_subscribers(&key, lost));
                     calls.make(|| self.core.tell_observer(&key, lost));
@@ -167,7 +165,42 @@ struct Errands {
     alarm: Option<Alarm>,
 }
 
+impl Core {
+    /// The slot's state, to be let go of soon.
+    pub(in crate::engine) fn freeze<'a>(self: &'a Arc<Self>, slot: &'a Slot) -> Frozen<'a> {
+        slot.freeze(self, self.clock.now())
+    }
+
+    /// Calls `look` with the entry of a hold, if it has not ended.
+    pub(in crate::engine) fn with_hold<R>(
+        self: &Arc<Self>,
+        hold: &SlotHold,
+        look: impl FnOnce(&mut HoldEntry) -> R,
+    ) -> Result<R, LostCause> {
+        let mut frozen = self.freeze(hold.slot());
+        match frozen.lost(hold.token, hold.level) {
+            Some(cause) => Err(cause),
+            None => {
+                let entry = frozen.hold_mut(hold.token, hold.level);
+                Ok(look(entry.expect("it is not lost")))
+            }
+        }
+    }
+}
+
 impl Slot {
+    /// The state at this time, with the word frozen (I3).
+    pub(in crate::engine) fn freeze<'a>(&'a self, core: &'a Arc<Core>, now: Moment) -> Frozen<'a> {
+        let mut guard = self.state.lock();
+        let state = guard.get_or_insert_with(|| {
+            let drawn = core.tokens.is_some() && core.upstream.is_none();
+            Box::new(State::new(drawn, core.has_fast_path, now))
+        });
+        self.catch_up(state, now);
+        state.advance(now);
+        Frozen::new(core, self, guard)
+    }
+
     /// Lets go of the mutex, and gives the key back to the fast path if that can take over.
     fn thaw(&self, mut guard: StateGuard<'_>) {
         let state = guard.as_mut().expect(PRESENT);
