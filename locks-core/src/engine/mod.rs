@@ -8,13 +8,12 @@
 mod backend;
 mod builder;
 mod completion;
-mod describe;
 mod fast_path;
-mod graph;
+mod inspect;
+mod journal;
 mod pinned_key;
 mod ports;
 mod queued;
-mod records;
 mod release;
 mod several;
 mod state;

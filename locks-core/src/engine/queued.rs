@@ -5,8 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::describe;
-use super::graph::{Edge, Owners};
+use super::inspect::{Edge, Owners, describe};
 use super::ports::lost_error;
 use super::state::{Answer, Grant, HoldEntry, KeyRequest, Outcome, QueuePosition, Refusal, Waiter};
 use super::table::{Core, Frozen, Nesting, PinnedSlot, Slot, SlotHold};

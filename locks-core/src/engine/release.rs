@@ -52,7 +52,7 @@ impl Core {
     /// The error of a hold that is lost, with who has the key now.
     #[cold]
     pub(super) fn lost(self: &Arc<Self>, slot: &Slot, token: Token, cause: LostCause) -> LockError {
-        let holders = super::describe::holders(&self.freeze(slot));
+        let holders = super::inspect::describe::holders(&self.freeze(slot));
         lost_error(slot.key(), token, cause).with_holders(holders)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::graph::Edge;
+use super::inspect::Edge;
 use super::ports::{Claim, Upstream, UpstreamEnd, UpstreamGrant, lost_error};
 use super::queued::{Queued, ReleaseOnDrop};
 use super::state::KeyRequest;

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::state::{KeyRequest, QueuePosition};
-use super::table::{Core, Frozen, PinnedSlot};
+use crate::engine::state::{KeyRequest, QueuePosition};
+use crate::engine::table::{Core, Frozen, PinnedSlot};
 use crate::{CallSite, DeadlockStep, ErrorKind, HolderInfo, LockError, LockInfo, Query};
 
 /// Errors name so many holders and waiters, and count the rest.
 const NAMED: usize = 16;
 
 /// Who holds the key.
-pub(super) fn holders(frozen: &Frozen<'_>) -> Vec<HolderInfo> {
+pub(in crate::engine) fn holders(frozen: &Frozen<'_>) -> Vec<HolderInfo> {
     let now = frozen.now();
     let granted = frozen.holds().iter().filter(|hold| hold.is_granted());
     granted.take(NAMED).map(|hold| hold.holder_info(now)).collect()
@@ -19,7 +19,7 @@ pub(super) fn holders(frozen: &Frozen<'_>) -> Vec<HolderInfo> {
 
 /// The error for a request that does not get in, with everybody who is in its way.
 #[cold]
-pub(super) fn in_the_way(
+pub(in crate::engine) fn in_the_way(
     kind: ErrorKind,
     frozen: &Frozen<'_>,
     except: Option<QueuePosition>,
@@ -41,7 +41,7 @@ pub(super) fn in_the_way(
 }
 
 /// What is going on around a key; `None` if nothing is.
-pub(super) fn info(frozen: &Frozen<'_>) -> Option<LockInfo> {
+pub(in crate::engine) fn info(frozen: &Frozen<'_>) -> Option<LockInfo> {
     let now = frozen.now();
     let mut info = LockInfo::new(frozen.slot().key());
     for hold in frozen.holds() {
@@ -60,7 +60,11 @@ pub(super) fn info(frozen: &Frozen<'_>) -> Option<LockInfo> {
 
 /// The error for a request of somebody who holds the key already (C9).
 #[cold]
-pub(super) fn own(frozen: &Frozen<'_>, ask: &KeyRequest, why: Option<&str>) -> LockError {
+pub(in crate::engine) fn own(
+    frozen: &Frozen<'_>,
+    ask: &KeyRequest,
+    why: Option<&str>,
+) -> LockError {
     let now = frozen.now();
     let key = frozen.slot().key();
     let asked = ask.waiter_info(Duration::ZERO);
@@ -78,7 +82,7 @@ pub(super) fn own(frozen: &Frozen<'_>, ask: &KeyRequest, why: Option<&str>) -> L
 
 impl Core {
     /// What is going on around the keys that `query` asks for, in ascending order.
-    pub(super) fn list(self: &Arc<Self>, query: &Query) -> Vec<LockInfo> {
+    pub(in crate::engine) fn list(self: &Arc<Self>, query: &Query) -> Vec<LockInfo> {
         let mut found = Vec::new();
         let mut slots = Vec::new();
         // SAFETY: under the mutex of its shard, with an inline slot fixed.

@@ -4,17 +4,19 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
-use super::state::{HoldEntry, QueuePosition, State, Units, Waiter};
-use super::table::{Core, PinnedSlot, SlotRef, StateGuard, WaitEntry, WaitId, WaitSite, Waits};
 use crate::clock::Moment;
+use crate::engine::state::{HoldEntry, QueuePosition, State, Units, Waiter};
+use crate::engine::table::{
+    Core, PinnedSlot, SlotRef, StateGuard, WaitEntry, WaitId, WaitSite, Waits,
+};
 use crate::identity::Within;
 use crate::{DeadlockStep, Mode, OwnerId, Token};
 
 /// Those who hold a key.
-pub(super) type Owners = SmallVec<[OwnerId; 2]>;
+pub(in crate::engine) type Owners = SmallVec<[OwnerId; 2]>;
 
 /// An entered wait; dropping it takes it out.
-pub(super) struct Edge {
+pub(in crate::engine) struct Edge {
     slot: PinnedSlot,
     site: WaitSite,
     within: Within,
@@ -22,7 +24,7 @@ pub(super) struct Edge {
 
 impl Edge {
     /// Enters a wait that has just queued; called with its slot's mutex (G1). `None` if it blocks nobody.
-    pub(super) fn enter(
+    pub(in crate::engine) fn enter(
         slot: &PinnedSlot,
         place: QueuePosition,
         within: Within,
@@ -33,7 +35,7 @@ impl Edge {
 
     /// Whether the wait can end, for a key that these held when it was entered; without the mutex. `Err`: it
     /// never would, and why; it has left the queue then.
-    pub(super) fn search(&self, holders: &Owners) -> Result<(), Vec<DeadlockStep>> {
+    pub(in crate::engine) fn search(&self, holders: &Owners) -> Result<(), Vec<DeadlockStep>> {
         let WaitSite::InQueue(place) = self.site else { return Ok(()) };
         let core = self.slot.core();
         if !holders.iter().any(|owner| core.waits.has(*owner)) {
@@ -50,7 +52,11 @@ impl Edge {
 
     /// Adds the wait of a thief that has asked the upstream. It is not searched for cycles: a holder that closes one
     /// adds its own wait later, and is searched then.
-    pub(super) fn enter_provisional(slot: PinnedSlot, name: Token, within: Within) -> Self {
+    pub(in crate::engine) fn enter_provisional(
+        slot: PinnedSlot,
+        name: Token,
+        within: Within,
+    ) -> Self {
         Self::publish(slot, WaitSite::Provisional(name), within)
     }
 

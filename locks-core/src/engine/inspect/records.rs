@@ -2,58 +2,41 @@
 
 use std::sync::Arc;
 
-use super::Engine;
 use super::describe;
-use super::ports::lost_error;
-use super::state::{HoldRecord, RestoreError};
-use super::table::{Core, Frozen, Nesting, PinnedSlot, SlotHold};
 use crate::backend::{Hold, HoldRepr};
 use crate::calls::Calls;
 use crate::clock::Moment;
+use crate::engine::ports::lost_error;
+use crate::engine::state::{HoldRecord, RestoreError};
+use crate::engine::table::{Core, Frozen, Nesting, PinnedSlot, SlotHold};
 use crate::error::permits_mismatch;
-use crate::{ErrorKind, KeySet, LockError, LostCause, Mode, Query, Token, check_key};
+use crate::{ErrorKind, KeySet, Keys, LockError, LostCause, Mode, Query, Token, check_key};
 
-impl Engine {
-    /// Returns the records by which a hold can be [restored](Self::restore): one for each of its keys, in
-    /// ascending order; none if it is lost, or not this engine's.
-    ///
-    /// A record is true of the moment it was made at. [Refreshing](crate::LockBackend::refresh) a guard
-    /// and [disowning](crate::LockBackend::detach_owner) it change its record, and so does releasing the guard
-    /// that it is nested in. The [party](crate::Caller::party) of the holder is not in it.
-    pub fn record(&self, hold: &Hold) -> Vec<HoldRecord> {
-        if !self.granted(hold) {
-            return Vec::new();
-        }
-        let records = hold.slots().iter().map(|hold| self.core.record(hold));
+impl Core {
+    /// One record for each key of a hold of this engine, in ascending order; none if it is lost.
+    pub(in crate::engine) fn records(self: &Arc<Self>, hold: &Hold) -> Vec<HoldRecord> {
+        let records = hold.slots().iter().map(|hold| self.record(hold));
         records.collect::<Option<_>>().unwrap_or_default()
     }
 
-    /// Restores a hold from its records, with its token, age and bounds. Several records are one grant
-    /// of several keys, which are lost together ([C11](crate::contract#c11-several-keys)).
-    ///
-    /// All later tokens of the keys are greater ([C7](crate::contract#c7-fencing-tokens)). Guards
-    /// of one nest are restored from the outside in; one that is nested is put into the hold with
-    /// that `outer` token. A bound that has passed meanwhile ends the hold at once.
-    ///
-    /// # Errors
-    /// [`Contended`](ErrorKind::Contended) or [`PermitsMismatch`](ErrorKind::PermitsMismatch) if it
-    /// conflicts with what is there; [`Lost`](ErrorKind::Lost) if it is nested in a hold that is not
-    /// there; `InvalidKey` and `Protocol` for records that no engine has made, and `Unsupported` with an
-    /// [`Upstream`](crate::Upstream). Nothing is held then, although tokens may have been used up.
-    pub fn restore(&self, records: &[HoldRecord]) -> Result<Hold, LockError> {
+    /// Puts a grant of the keys of all these records back.
+    pub(in crate::engine) fn restore(
+        self: &Arc<Self>,
+        records: &[HoldRecord],
+    ) -> Result<Hold, LockError> {
         self.check_restores()?;
         let keys = KeySet::new(records.iter().map(|record| record.key.as_str()));
-        crate::Keys::all(&keys).check()?;
+        Keys::all(&keys).check()?;
         if keys.as_slice().len() != records.len() {
             let twice = "a grant has no more than one record of each key";
             return Err(LockError::new(ErrorKind::InvalidKey, "").with_message(twice));
         }
         let set = (records.len() > 1).then(|| Arc::new(keys));
-        let mut restored = Restored { core: &self.core, holds: Vec::with_capacity(records.len()) };
+        let mut restored = Restored { core: self, holds: Vec::with_capacity(records.len()) };
         let mut sorted = records.iter().collect::<Vec<_>>();
         sorted.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         for record in sorted {
-            let hold = self.core.restore(record, set.clone())?;
+            let hold = self.restore_one(record, set.clone())?;
             restored.holds.push(hold);
         }
         let mut holds = std::mem::take(&mut restored.holds);
@@ -63,13 +46,9 @@ impl Engine {
         }))
     }
 
-    /// Restores a reservation that outlives its hold
-    /// ([C14](crate::contract#c14-bounds-of-a-hold)). One whose time is over only uses up its token.
-    ///
-    /// # Errors
-    /// As [`restore`](Self::restore)'s.
-    pub fn restore_reservation(
-        &self,
+    /// Puts back a reservation that outlives its hold.
+    pub(in crate::engine) fn restore_reservation(
+        self: &Arc<Self>,
         key: &str,
         mode: Mode,
         token: Token,
@@ -77,23 +56,21 @@ impl Engine {
     ) -> Result<(), LockError> {
         self.check_restores()?;
         check_key(key)?;
-        let slot = self.core.pin(key);
-        let mut frozen = self.core.freeze(&slot);
+        let slot = self.pin(key);
+        let mut frozen = self.freeze(&slot);
         let restored = frozen.restore_reservation(mode, token, until);
         restored.map_err(|misfit| refuse(misfit, &frozen, (mode, token)))
     }
 
-    /// Returns the reservations that outlive their holds, ordered by key: key, mode, token and end
-    /// ([C14](crate::contract#c14-bounds-of-a-hold)).
-    pub fn reservations(&self) -> Vec<(String, Mode, Token, Moment)> {
-        let core = &self.core;
+    /// The reservations that outlive their holds, ordered by key.
+    pub(in crate::engine) fn reservations(self: &Arc<Self>) -> Vec<(String, Mode, Token, Moment)> {
         let mut slots = Vec::new();
         // SAFETY: under the mutex of its shard, with an inline slot fixed.
-        core.registry
-            .select(&Query::All, |slot| slots.push(unsafe { PinnedSlot::new(core, slot) }));
+        self.registry
+            .select(&Query::All, |slot| slots.push(unsafe { PinnedSlot::new(self, slot) }));
         let mut found = Vec::<(String, Mode, Token, Moment)>::new();
         for slot in slots {
-            let frozen = core.freeze(&slot);
+            let frozen = self.freeze(&slot);
             let left = frozen.reservations();
             found.extend(left.map(|(mode, token, until)| (slot.key().into(), mode, token, until)));
         }
@@ -102,31 +79,13 @@ impl Engine {
     }
 
     fn check_restores(&self) -> Result<(), LockError> {
-        if self.core.upstream.is_none() {
+        if self.upstream.is_none() {
             return Ok(());
         }
         let why = "what is held is for the upstream to say";
-        Err(LockError::unsupported(&self.core.about.name, "restore", why))
+        Err(LockError::unsupported(&self.about.name, "restore", why))
     }
-}
 
-/// What has been restored of a set so far. Dropping it takes that back.
-struct Restored<'a> {
-    core: &'a Arc<Core>,
-    holds: Vec<SlotHold>,
-}
-
-impl Drop for Restored<'_> {
-    fn drop(&mut self) {
-        let mut calls = Calls::default();
-        for hold in self.holds.drain(..).rev() {
-            calls.make(|| self.core.take_back(hold));
-        }
-        calls.end();
-    }
-}
-
-impl Core {
     fn record(self: &Arc<Self>, hold: &SlotHold) -> Option<HoldRecord> {
         let slot = hold.slot();
         let Some(plain) = slot.plain_record(hold.token) else {
@@ -153,7 +112,7 @@ impl Core {
         })
     }
 
-    fn restore(
+    fn restore_one(
         self: &Arc<Self>,
         record: &HoldRecord,
         set: Option<Arc<KeySet>>,
@@ -179,6 +138,22 @@ impl Core {
     }
 }
 
+/// What has been restored of a set so far. Dropping it takes that back.
+struct Restored<'a> {
+    core: &'a Arc<Core>,
+    holds: Vec<SlotHold>,
+}
+
+impl Drop for Restored<'_> {
+    fn drop(&mut self) {
+        let mut calls = Calls::default();
+        for hold in self.holds.drain(..).rev() {
+            calls.make(|| self.core.take_back(hold));
+        }
+        calls.end();
+    }
+}
+
 /// The error for what cannot be put back.
 #[cold]
 fn refuse(misfit: RestoreError, frozen: &Frozen<'_>, (mode, token): (Mode, Token)) -> LockError {
@@ -196,7 +171,7 @@ fn refuse(misfit: RestoreError, frozen: &Frozen<'_>, (mode, token): (Mode, Token
 #[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use super::*;
-    use crate::{CallSite, Caller, Keys, Options, OwnerId, Request};
+    use crate::{CallSite, Caller, Engine, Options, OwnerId, Request};
 
     #[test]
     fn a6_a_plain_hold_is_recorded_and_restored_without_a_state_of_its_own() {
