@@ -345,7 +345,7 @@ impl<'k> LockBuilder<'k> {
         };
         if let Behind::Engine(engine) = backend.behind() {
             let pinned = self.pinned_at(&backend);
-            let stage = match engine.begin(self.request(site, caller), pinned, false) {
+            let stage = match engine.begin(self.request(site, caller), pinned) {
                 engine::Attempt::Granted(hold) => started::StartedStage::Granted(hold),
                 engine::Attempt::Pending(waiting) => started::StartedStage::Waiting(waiting),
                 engine::Attempt::Refused(error) => started::StartedStage::Refused(error),

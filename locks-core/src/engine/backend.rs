@@ -2,28 +2,25 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::ports::{UpstreamGrant, lost_error};
-use super::queued::{Attempt, PendingHold, Queued};
-use super::state::KeyRequest;
-use super::table::{Core, PinnedSlot, SlotHold, SlotRef};
-use super::{Engine, PinnedKey};
+use super::Engine;
+use super::acquire::{Attempt, PendingHold};
+use super::ports::lost_error;
+use super::table::{Core, PinnedKey, SlotRef};
 use crate::backend::HoldRepr;
 use crate::calls::Calls;
-use crate::park::Spin;
 use crate::request::FastHolder;
 use crate::{
-    BackendInfo, Granted, Hold, HolderInfo, LockError, LockInfo, LostCause, Mode, Op, OwnerId,
-    Query, Request, SystemClock, Token, Wait, check_key,
+    BackendInfo, Granted, Hold, HolderInfo, LockError, LockInfo, LostCause, Op, OwnerId, Query,
+    Request, SystemClock, Token, check_key,
 };
 
 impl Engine {
     /// Acquires as [`acquire`](crate::LockBackend::acquire) does, by an operation that borrows nothing and
     /// so can be stored.
     pub fn request(&self, request: Request<'_>) -> Op<'static, Granted> {
-        match self.begin(request, None, false) {
+        match self.core.begin(request, None, false) {
             Attempt::Granted(hold) => Op::ready(Granted::new(hold)),
             // It has been polled once.
             Attempt::Pending(PendingHold::Further(op)) => {
@@ -78,83 +75,13 @@ impl Engine {
         request: Request<'_>,
         pinned: Option<PinnedKey>,
     ) -> Result<Hold, LockError> {
-        self.wait(self.begin(request, pinned, true))
+        self.core.begin(request, pinned, true).wait()
     }
 
-    fn wait(&self, begun: Attempt) -> Result<Hold, LockError> {
-        match begun {
-            Attempt::Granted(hold) => Ok(hold),
-            Attempt::Pending(waiting) => waiting.block(),
-            Attempt::Refused(error) => Err(error),
-        }
-    }
-
-    /// Grants a plain lock on a free key at once. Anything else is asked for when it is first polled. A
-    /// thread that `parks` looks a few times more.
-    pub(crate) fn begin(
-        &self,
-        request: Request<'_>,
-        pinned: Option<PinnedKey>,
-        parks: bool,
-    ) -> Attempt {
-        let core = &self.core;
-        let fast = core.fast_holder(&request).zip(request.keys.single());
-        let simple = request.options.is_simple();
-        let is_fair = request.options.fair == Some(true);
-        // What is no more than plain needs no check, and its key is checked where it is new. One that has been
-        // looked up is tried below.
-        if simple
-            && pinned.is_none()
-            && let Some((holder, key)) = fast
-            && let Some((slot, token)) = core.try_acquire_fast(key, is_fair, holder)
-        {
-            return Attempt::Granted(Hold::plain(slot, token));
-        }
-        // The deadline counts from here on (C2).
-        let mut since = None;
-        let deadline = match request.wait() {
-            Wait::AtMost(limit) => Some(since.insert(core.clock.now()).after(limit)),
-            Wait::Forever | Wait::Try => None,
-        };
-        if !(simple && pinned.is_some())
-            && let Err(error) = core.about.check(&request)
-        {
-            return Attempt::Refused(error);
-        }
-        if request.options.steal_after.is_some() {
-            SystemClock::expect_thieves();
-        }
-        // SAFETY: its call site keeps a pin for ever.
-        let mut slot = pinned.map(|pinned| unsafe { PinnedSlot::new(core, pinned.slot_ref()) });
-        if let Some((holder, key)) = fast {
-            // A task does not look again where that would be for a look-up's sake.
-            let looks = request.wait() != Wait::Try && (parks || slot.is_some());
-            let spin = Spin::new(looks, parks && deadline.is_none());
-            let slot = slot.get_or_insert_with(|| core.pin(key));
-            if let Some(hold) = core.spin(slot.slot_ref(), slot, holder, is_fair, spin, parks) {
-                return Attempt::Granted(hold);
-            }
-        }
-        let Request { keys, options, caller, requested_at } = request;
-        let since = requested_at.or(since);
-        let ask = KeyRequest { requested_at, ..KeyRequest::new(caller, &options) };
-        match (keys.single(), &core.upstream) {
-            (Some(key), None) => {
-                let slot = slot.unwrap_or_else(|| core.pin(key));
-                Attempt::Pending(PendingHold::One(Queued::new(slot, ask, since, deadline)))
-            }
-            (Some(key), Some(upstream)) => {
-                let (core, upstream) = (core.clone(), upstream.clone());
-                let grant =
-                    core.acquire_upstream(upstream, key.into(), ask, options, since, deadline);
-                further(async { grant.await.map(Hold::slot) })
-            }
-            (None, _) => {
-                let keys = keys.iter().map(Box::from).collect();
-                let (core, since) = (core.clone(), since.unwrap_or_else(|| core.clock.now()));
-                further(core.acquire_several(keys, ask, options, since, deadline))
-            }
-        }
+    /// Grants a plain lock on a free key at once. Anything else is asked for when it is first polled.
+    #[inline]
+    pub(crate) fn begin(&self, request: Request<'_>, pinned: Option<PinnedKey>) -> Attempt {
+        self.core.begin(request, pinned, false)
     }
 
     /// Gives back a hold that this engine has granted.
@@ -191,98 +118,6 @@ impl Engine {
     pub(super) fn granted(&self, hold: &Hold) -> bool {
         let slots = hold.slots();
         !slots.is_empty() && slots.iter().all(|hold| self.core.registry.has(hold))
-    }
-}
-
-/// Polls once, since most of these need no more.
-fn further(future: impl Future<Output = Result<Hold, LockError>> + Send + 'static) -> Attempt {
-    let mut op = Op::later(future);
-    match Pin::new(&mut op).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Ok(hold)) => Attempt::Granted(hold),
-        Poll::Ready(Err(error)) => Attempt::Refused(error),
-        Poll::Pending => Attempt::Pending(PendingHold::Further(op)),
-    }
-}
-
-impl Core {
-    fn poll_lost(
-        self: &Arc<Self>,
-        hold: &SlotHold,
-        cx: Option<&mut Context<'_>>,
-    ) -> Poll<LostCause> {
-        if cx.is_none()
-            && self.upstream.is_none()
-            && hold.slot().is_plainly_held(hold.token) == Some(true)
-        {
-            return Poll::Pending;
-        }
-        let mut watcher = cx.as_ref().map(|cx| cx.waker().clone());
-        let grant = self.with_hold(hold, |entry| {
-            if let Some(new) = &watcher
-                && !entry.watchers.iter().any(|watcher| watcher.will_wake(new))
-            {
-                entry.watchers.extend(watcher.take());
-            }
-            entry.upstream_grant
-        });
-        drop(watcher);
-        let (upstream, grant) = match (grant, &self.upstream) {
-            (Err(cause), _) => return Poll::Ready(cause),
-            (Ok(Some(grant)), Some(upstream)) => (upstream, grant),
-            (Ok(_), _) => return Poll::Pending,
-        };
-        let key = hold.slot().key();
-        let lost = upstream.poll_lost(key, grant, cx);
-        if let Poll::Ready(cause) = lost {
-            self.end(key, hold.token, cause);
-        }
-        lost
-    }
-
-    fn unwatch(self: &Arc<Self>, hold: &SlotHold, waker: &Waker) {
-        let mut forgotten = None;
-        let grant = self.with_hold(hold, |entry| {
-            let found = entry.watchers.iter().position(|watcher| watcher.will_wake(waker));
-            forgotten = found.map(|index| entry.watchers.swap_remove(index));
-            entry.upstream_grant
-        });
-        if let (Ok(Some(grant)), Some(upstream)) = (grant, &self.upstream) {
-            upstream.unwatch(hold.slot().key(), grant, waker);
-        }
-    }
-
-    fn share(self: &Arc<Self>, hold: &SlotHold) -> Result<(), LockError> {
-        let refuse = |why| Err(LockError::unsupported(&self.about.name, "downgrade", why));
-        if self.upstream.is_some() {
-            return refuse("it cannot share a key that it holds without letting it go: use `net:`");
-        }
-        let mut frozen = self.freeze(hold.slot());
-        if let Some(cause) = frozen.lost(hold.token, hold.level) {
-            drop(frozen);
-            return Err(self.lost(hold.slot(), hold.token, cause));
-        }
-        let entry = frozen.hold_mut(hold.token, hold.level).expect("it is not lost");
-        if matches!(entry.mode, Mode::Permit { .. }) {
-            return refuse("a permit is shared with the other permits");
-        }
-        entry.weaken(hold.level, hold.token);
-        frozen.grant_waiters();
-        Ok(())
-    }
-
-    fn refresh(self: &Arc<Self>, hold: &SlotHold) -> Result<Option<UpstreamGrant>, LockError> {
-        let mut frozen = self.freeze(hold.slot());
-        let now = frozen.now();
-        let refreshed = match frozen.lost(hold.token, hold.level) {
-            Some(cause) => Err(cause),
-            None => {
-                let entry = frozen.hold_mut(hold.token, hold.level).expect("it is not lost");
-                entry.refresh(now);
-                Ok(entry.upstream_grant)
-            }
-        };
-        drop(frozen);
-        refreshed.map_err(|cause| self.lost(hold.slot(), hold.token, cause))
     }
 }
 

@@ -1,38 +1,44 @@
 //! The engine: a complete arbiter of named locks, and the in-process backend.
 //!
-//! A key's [`Slot`](slot::Slot) is looked up in the [registry](registry); a free one is taken with
-//! one compare-and-swap. Everything else happens in the slot's [state](state), under its mutex, and
-//! nowhere else. Mutexes are taken in this order: the deadlock graph's, then a slot's; a shard's is
-//! never held together with another.
+//! A key's [`Slot`](table::Slot) is looked up in the [table]; a free one is taken with one
+//! compare-and-swap. Everything else happens in the slot's [state], under its mutex, and nowhere else.
+//! Mutexes are taken in this order: the deadlock graph's, then a slot's; a shard's is never held
+//! together with another.
+//!
+//! The files here are what others see of an engine. Each room uses those below it, and none of them
+//! the files here:
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | [acquire] | the ways to a hold, and what becomes of it |
+//! | [inspect] | what can be seen: holders and waiters, deadlocks, grants as records |
+//! | [table] | where keys live, and what one compare-and-swap decides |
+//! | [state] | what goes on around one key: pure, it leaves effects |
+//! | [ports] | what an engine is connected to: clock, tokens, upstream, observer |
 
+mod acquire;
 mod backend;
 mod builder;
-mod completion;
-mod fast_path;
 mod inspect;
 mod journal;
 mod pinned_key;
 mod ports;
-mod queued;
-mod release;
-mod several;
 mod state;
 mod table;
-mod upstream_acquire;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+pub(crate) use self::acquire::{Attempt, PendingHold};
 pub use self::builder::EngineBuilder;
-pub use self::pinned_key::{PinnedCell, PinnedKey};
 pub use self::ports::{
     Bounds, Claim, ClaimSet, Completion, Loss, Observer, TokenSource, Upstream, UpstreamEnd,
     UpstreamGrant,
 };
-pub(crate) use self::queued::{Attempt, PendingHold};
 pub use self::state::HoldRecord;
 use self::table::Core;
 pub(crate) use self::table::{Nesting, SlotHold, SlotRef};
+pub use self::table::{PinnedCell, PinnedKey};
 use crate::fork::Inherited;
 use crate::{BackendInfo, Capabilities, LostCause, Token};
 

@@ -5,49 +5,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use super::inspect::{Edge, Owners, describe};
-use super::ports::lost_error;
-use super::state::{Answer, Grant, HoldEntry, KeyRequest, Outcome, QueuePosition, Refusal, Waiter};
-use super::table::{Core, Frozen, Nesting, PinnedSlot, Slot, SlotHold};
+use super::hold::ReleaseOnDrop;
 use crate::clock::{Alarm, Moment};
+use crate::engine::inspect::{Edge, Owners, describe};
+use crate::engine::ports::lost_error;
+use crate::engine::state::{
+    Answer, Grant, HoldEntry, KeyRequest, Outcome, QueuePosition, Refusal, Waiter,
+};
+use crate::engine::table::{Core, Frozen, Nesting, PinnedSlot, SlotHold};
 use crate::error::permits_mismatch;
 use crate::park::Parker;
-use crate::{ErrorKind, Hold, LockError, Op};
-
-/// What comes of a request at once.
-pub(crate) enum Attempt {
-    Granted(Hold),
-    Pending(PendingHold),
-    Refused(LockError),
-}
-
-/// A request that waits. Dropping it withdraws it (C5).
-pub(crate) enum PendingHold {
-    One(Queued),
-    /// For several keys, or for the upstream.
-    Further(Op<'static, Hold>),
-}
-
-impl Future for PendingHold {
-    type Output = Result<Hold, LockError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut *self {
-            PendingHold::One(queued) => Pin::new(queued).poll(cx).map_ok(Hold::slot),
-            PendingHold::Further(op) => Pin::new(op).poll(cx),
-        }
-    }
-}
-
-impl PendingHold {
-    /// Waits on this thread.
-    pub(super) fn block(self) -> Result<Hold, LockError> {
-        match self {
-            PendingHold::One(queued) => queued.block().map(Hold::slot),
-            PendingHold::Further(op) => op.block(),
-        }
-    }
-}
+use crate::{ErrorKind, LockError};
 
 /// A request for one key, which may have to queue.
 pub(crate) struct Queued {
@@ -77,34 +45,6 @@ enum Stepped {
     Refused(LockError),
     /// It will be woken.
     Waiting,
-}
-
-/// A hold that is given back if it is not handed on: should somebody's code panic before.
-pub(super) struct ReleaseOnDrop<'a> {
-    core: &'a Arc<Core>,
-    hold: Option<SlotHold>,
-}
-
-impl<'a> ReleaseOnDrop<'a> {
-    pub(super) fn new(core: &'a Arc<Core>, hold: SlotHold) -> Self {
-        Self { core, hold: Some(hold) }
-    }
-
-    pub(super) fn slot(&self) -> &Slot {
-        self.hold.as_ref().expect("it is not handed on").slot()
-    }
-
-    pub(super) fn hand_on(mut self) -> SlotHold {
-        self.hold.take().expect("it is handed on once")
-    }
-}
-
-impl Drop for ReleaseOnDrop<'_> {
-    fn drop(&mut self) {
-        if let Some(hold) = self.hold.take() {
-            drop(self.core.release(hold));
-        }
-    }
 }
 
 impl Core {

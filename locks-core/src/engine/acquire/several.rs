@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::queued::Queued;
-use super::state::KeyRequest;
-use super::table::{Core, Nesting, SlotHold};
 use super::upstream_acquire::UpstreamRequest;
 use crate::backend::{Hold, HoldRepr};
 use crate::calls::Calls;
 use crate::clock::Moment;
+use crate::engine::state::KeyRequest;
+use crate::engine::table::{Core, Nesting, SlotHold};
 use crate::{KeySet, LockError, LostCause, Options, OwnerId, Token};
 
 /// The keys of a set that have been taken so far, in ascending order. They are provisional, and do not

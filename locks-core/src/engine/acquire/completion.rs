@@ -1,10 +1,10 @@
 //! Several keys that an upstream has granted become one grant (C11).
 
-use super::ports::{Bounds, ClaimSet, Completion, Upstream, UpstreamEnd, UpstreamGrant};
 use super::several::Taken;
-use super::table::Nesting;
 use super::upstream_acquire::UpstreamRequest;
 use crate::calls::Calls;
+use crate::engine::ports::{Bounds, ClaimSet, Completion, Upstream, UpstreamEnd, UpstreamGrant};
+use crate::engine::table::Nesting;
 use crate::{ErrorKind, LockError, Options, Token};
 
 impl Taken {

@@ -1,7 +1,6 @@
 //! The fast path, and a moment's wait for it.
 
-use super::PinnedKey;
-use super::table::{Core, Slot, SlotRef};
+use crate::engine::table::{Core, PinnedKey, Slot, SlotRef};
 use crate::park::Spin;
 use crate::request::FastHolder;
 use crate::{Hold, Request, Token};
@@ -9,7 +8,7 @@ use crate::{Hold, Request, Token};
 impl Core {
     /// Takes `key` if it is one, and free.
     #[inline]
-    pub(super) fn try_acquire_fast(
+    pub(in crate::engine) fn try_acquire_fast(
         &self,
         key: &str,
         is_fair: bool,
@@ -39,7 +38,7 @@ impl Core {
         request.caller.as_fast_holder().filter(|_| plain)
     }
 
-    pub(super) fn try_acquire_pinned(
+    pub(in crate::engine) fn try_acquire_pinned(
         &self,
         pinned: PinnedKey,
         is_fair: bool,

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::inspect::Edge;
-use super::ports::{Claim, Upstream, UpstreamEnd, UpstreamGrant, lost_error};
-use super::queued::{Queued, ReleaseOnDrop};
-use super::state::KeyRequest;
-use super::table::{Core, Nesting, SlotHold};
+use super::hold::ReleaseOnDrop;
+use super::queued::Queued;
 use crate::clock::Moment;
+use crate::engine::inspect::Edge;
+use crate::engine::ports::{Claim, Upstream, UpstreamEnd, UpstreamGrant, lost_error};
+use crate::engine::state::KeyRequest;
+use crate::engine::table::{Core, Nesting, SlotHold};
 use crate::identity::Within;
 use crate::{ErrorKind, LockError, LostCause, Options, Query, Wait};
 
