@@ -1,9 +1,34 @@
 use std::sync::Arc;
 
-use super::ask::{Answer, KeyRequest, Refusal};
+use super::ask::KeyRequest;
 use super::hold::HoldEntry;
-use super::{Grant, State, Units, Waiter};
-use crate::{Caller, Mode, OwnerId, Token};
+use super::{Grant, QueuePosition, State, Units, Waiter};
+use crate::{Caller, LostCause, Mode, OwnerId, Token};
+
+/// What comes of asking.
+pub(in crate::engine) enum Answer {
+    Granted(Grant),
+    /// It is in the queue.
+    Queued(QueuePosition),
+    Refused(Refusal),
+    /// A token has to be drawn before it can be answered.
+    NoToken,
+}
+
+/// Why a request is turned down at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::engine) enum Refusal {
+    Contended,
+    /// The caller holds the key itself.
+    Own,
+    /// Another shared holder is waiting to be upgraded, and would wait for the caller for ever.
+    Upgrade,
+    PermitsMismatch,
+    /// The upstream cannot make a shared hold exclusive.
+    NoUpgrade,
+    /// The caller has lost the hold that it asks for another guard of.
+    Lost(Token, LostCause),
+}
 
 /// What comes of a request of somebody who holds the key already.
 enum Again {

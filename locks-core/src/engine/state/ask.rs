@@ -1,9 +1,8 @@
 use std::time::Duration;
 
-use super::{Grant, QueuePosition};
 use crate::clock::Moment;
 use crate::request::Caller;
-use crate::{LostCause, Mode, Options, Reserve, Token, Wait};
+use crate::{Mode, Options, Reserve, Wait};
 
 /// A request for one key, on its own.
 #[derive(Clone, Debug)]
@@ -28,31 +27,6 @@ pub(in crate::engine) struct KeyRequest {
     pub(in crate::engine) provisional_since: Option<Moment>,
     /// Whether an upstream decides between provisional holds, so that a thief does not queue behind one.
     pub(in crate::engine) has_upstream: bool,
-}
-
-/// What comes of asking.
-pub(in crate::engine) enum Answer {
-    Granted(Grant),
-    /// It is in the queue.
-    Queued(QueuePosition),
-    Refused(Refusal),
-    /// A token has to be drawn before it can be answered.
-    NoToken,
-}
-
-/// Why a request is turned down at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) enum Refusal {
-    Contended,
-    /// The caller holds the key itself.
-    Own,
-    /// Another shared holder is waiting to be upgraded, and would wait for the caller for ever.
-    Upgrade,
-    PermitsMismatch,
-    /// The upstream cannot make a shared hold exclusive.
-    NoUpgrade,
-    /// The caller has lost the hold that it asks for another guard of.
-    Lost(Token, LostCause),
 }
 
 impl KeyRequest {

@@ -25,7 +25,8 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-pub(super) use ask::{Answer, BARGE_WINDOW, KeyRequest, Refusal};
+pub(super) use admit::{Answer, Refusal};
+pub(super) use ask::{BARGE_WINDOW, KeyRequest};
 pub(super) use beside::Passed;
 pub(super) use effects::{Broken, Effects, More, Revoked};
 pub(super) use end::Ended;
