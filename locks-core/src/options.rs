@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use crate::{ErrorKind, LockError, OwnerId};
+use crate::OwnerId;
 
 /// The time for which a request waits for the lock ([C2](crate::contract#c2-waiting)).
 ///
@@ -123,59 +123,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// Checks for what no backend can grant: zero permits, more permits than there are, and permits
-    /// that are shared ([C16](crate::contract#c16-permits)); a hold that would end as it begins
-    /// ([C14](crate::contract#c14-bounds-of-a-hold)).
-    ///
-    /// # Errors
-    /// [`PermitsMismatch`](ErrorKind::PermitsMismatch), which says which of them; for the hold
-    /// [`LimitExceeded`](ErrorKind::LimitExceeded).
-    #[inline]
-    pub fn check(&self) -> Result<(), LockError> {
-        let is_grantable = match self.mode {
-            Mode::Exclusive | Mode::Shared => true,
-            Mode::Permit { take, of } => (1..=of).contains(&take),
-        };
-        if self.mixed || !is_grantable {
-            return Err(self.refuse());
-        }
-        if self.hold_at_most == Some(Duration::ZERO) {
-            return Err(at_most_nothing());
-        }
-        Ok(())
-    }
-
     /// More permits than one are asked for.
     pub(crate) fn takes_several(&self) -> bool {
         matches!(self.mode, Mode::Permit { take: 2.., .. })
     }
-
-    #[cold]
-    fn refuse(&self) -> LockError {
-        let why = match self.mode {
-            Mode::Permit { of: 0, .. } if !self.mixed => {
-                "there are no permits to acquire: give `permits` at least 1, also beside `take`"
-                    .to_owned()
-            }
-            Mode::Permit { take: 0, .. } if !self.mixed => {
-                "`take(0)` would acquire nothing: give at least 1".to_owned()
-            }
-            Mode::Permit { take, of } if !self.mixed => format!(
-                "`take({take})` asks for more permits than `permits({of})` has: take at most {of}, or \
-                 raise `permits`"
-            ),
-            _ => {
-                "`shared` excludes `permits` and `take`: a permit is shared with the other permits"
-                    .to_owned()
-            }
-        };
-        LockError::new(ErrorKind::PermitsMismatch, "").with_message(why)
-    }
-}
-
-#[cold]
-fn at_most_nothing() -> LockError {
-    let why =
-        "`hold_at_most` of 0 s would end the hold as it begins: give it some time, or leave it out";
-    LockError::new(ErrorKind::LimitExceeded, "").with_message(why)
 }

@@ -1,7 +1,5 @@
 use std::fmt;
 
-use crate::{ErrorKind, LockError};
-
 /// A fencing token: a number that grows with each grant of a key.
 ///
 /// A store that remembers the greatest token it has seen, and refuses smaller ones, cannot be
@@ -37,27 +35,6 @@ impl Token {
     /// 60 bits.
     pub(crate) const fn is_followed(self) -> bool {
         self.0 < END / 4
-    }
-
-    /// Returns the token, if an arbiter can have granted it.
-    ///
-    /// # Errors
-    /// `Protocol` for one that is not below 2^61.
-    pub(crate) fn granted(self, key: &str) -> Result<Self, LockError> {
-        if self.0 < END { Ok(self) } else { Err(self.refuse(key, "below 2^61")) }
-    }
-
-    /// The error for a token from which an engine cannot go on.
-    #[cold]
-    pub(crate) fn not_followed(self, key: &str) -> LockError {
-        self.refuse(key, "below 2^61, and an engine goes on from one below 2^59")
-    }
-
-    #[cold]
-    fn refuse(self, key: &str, are: &str) -> LockError {
-        let of = if key.is_empty() { String::new() } else { format!(" of `{key}`") };
-        let why = format!("no grant{of} has the token {self}: tokens are {are}");
-        LockError::new(ErrorKind::Protocol, key).with_message(why)
     }
 }
 

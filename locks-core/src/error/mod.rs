@@ -1,5 +1,7 @@
 mod kind;
+mod options;
 mod text;
+mod token;
 
 use std::borrow::Cow;
 use std::error::Error;
@@ -7,7 +9,8 @@ use std::io;
 use std::time::Duration;
 
 pub use self::kind::{ErrorKind, LostCause};
-use crate::{CallSite, HolderInfo, Mode, Token, WaiterInfo};
+pub(crate) use self::options::permits_mismatch;
+use crate::{CallSite, HolderInfo, Token, WaiterInfo};
 
 /// The error of an acquisition, a check or a release.
 ///
@@ -353,17 +356,4 @@ impl From<LockError> for io::Error {
         };
         io::Error::new(kind, error)
     }
-}
-
-/// What a request for a permit finds on a key that is used as a lock, or the reverse (C16).
-#[cold]
-pub(crate) fn permits_mismatch(key: &str, asked: Mode) -> LockError {
-    let (used, asked) = match asked {
-        Mode::Permit { .. } => ("a lock, without `permits`", "with"),
-        Mode::Shared | Mode::Exclusive => ("a set of permits", "without"),
-    };
-    LockError::new(ErrorKind::PermitsMismatch, key).with_message(format!(
-        "`{key}` is in use as {used}, and was asked for {asked} `permits`: everybody who uses a key \
-         at a time has to agree on that"
-    ))
 }
