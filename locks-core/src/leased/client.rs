@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use super::clock::by;
 use super::executor::Executor;
-use super::hints::WakeSink;
 use super::holds::{Holds, LeasedHold, LostLease};
 use super::renewal::Renewal;
 use super::waiting::{Signal, Waiters, each};
+use super::wake_sink::WakeSink;
 use crate::engine::WeakEngine;
 use crate::{
     Clock, ErrorKind, LeaseRenewal, LeaseStore, LockError, LostCause, Op, Renewed, WaiterOrder,

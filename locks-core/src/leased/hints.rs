@@ -1,6 +1,5 @@
 //! The store's hints: how they come in, and whom they reach.
 
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
@@ -9,46 +8,8 @@ use std::time::Duration;
 use super::client::Client;
 use super::clock::sleep;
 use super::waiting::{Backoff, unless};
-use crate::{AcquisitionId, LeaseStore, Op, Wake, fork};
-
-/// A sink for the hints of a store; see [`LeaseStore::subscribe`].
-///
-/// Cheap to clone. It does not keep the adapter alive; once that is dropped, hints have no effect.
-#[derive(Clone)]
-pub struct WakeSink {
-    client: Weak<dyn TakesHints>,
-    /// The process whose client it is: in a forked child it leads nowhere.
-    generation: u64,
-}
-
-trait TakesHints: Send + Sync {
-    /// Passes the hint on; what a waker panics with ends there.
-    fn hint(&self, wake: &Wake);
-}
-
-impl WakeSink {
-    pub(super) fn new<S: LeaseStore>(client: Weak<Client<S>>) -> Self {
-        Self { client, generation: fork::generation() }
-    }
-
-    /// Has those claim again whom the hint concerns.
-    ///
-    /// Their wakers are called on this thread, so the store calls it with no lock of its own held.
-    /// A waker that panics stops neither the others nor this thread: the panic ends here, after
-    /// the panic hook has reported it.
-    pub fn wake(&self, wake: &Wake) {
-        let client = self.client.upgrade().filter(|_| self.generation == fork::generation());
-        if let Some(client) = client {
-            client.hint(wake);
-        }
-    }
-}
-
-impl fmt::Debug for WakeSink {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("WakeSink")
-    }
-}
+use super::wake_sink::TakesHints;
+use crate::{AcquisitionId, LeaseStore, Op, Wake};
 
 impl<S: LeaseStore> TakesHints for Client<S> {
     fn hint(&self, wake: &Wake) {

@@ -26,13 +26,14 @@ mod store;
 mod tests;
 mod upstream;
 mod waiting;
+mod wake_sink;
 
 pub use acquisition_id::AcquisitionId;
 pub use adapter::{Leased, LeasedBuilder};
 pub use clock::BootClock;
-pub use hints::WakeSink;
 pub use steps::{
     Claimed, EntryState, LeaseClaim, LeaseEnd, LeaseEnding, LeaseEntry, LeasePlace, LeaseRenewal,
     Refusal, Renewed,
 };
 pub use store::{LeaseStore, Wake};
+pub use wake_sink::WakeSink;

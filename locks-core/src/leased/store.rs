@@ -2,8 +2,8 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::hints::WakeSink;
 use super::steps::{Claimed, LeaseClaim, LeaseEnding, LeaseEntry, LeaseRenewal, Renewed};
+use super::wake_sink::WakeSink;
 use crate::{BackendInfo, Op, Query};
 
 /// A store that grants leases: a table of a database, a key-value service.
