@@ -1,6 +1,7 @@
 //! The builder of a lock: its keys, its options, its backend.
 
 mod acquire;
+mod at_backend;
 mod cancel;
 mod started;
 
