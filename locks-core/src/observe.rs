@@ -222,16 +222,16 @@ pub(crate) fn waits(asked: &Since, begins: bool) {
 }
 
 /// A request that waits, until this is dropped.
-pub(crate) struct Waiting(Since);
+pub(crate) struct WaitGauge(Since);
 
-impl Waiting {
+impl WaitGauge {
     pub(crate) fn begin(asked: &Since) -> Self {
         waits(asked, true);
         Self(asked.clone())
     }
 }
 
-impl Drop for Waiting {
+impl Drop for WaitGauge {
     fn drop(&mut self) {
         waits(&self.0, false);
     }
@@ -352,7 +352,7 @@ impl Ending {
 
 /// A release whose outcome nobody waits for: what is known of it by now is told.
 #[inline]
-pub(crate) fn unheard(release: Op<'static, ()>) {
+pub(crate) fn report_unobserved(release: Op<'static, ()>) {
     if let Op::Now(Err(error)) = &release {
         report_release(error);
     }

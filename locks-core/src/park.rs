@@ -21,7 +21,7 @@ pub use self::wait_point::{WaitPoint, wait_at};
 
 /// Wakes one thread. The flag, not the thread's own token, says whether there is reason to poll
 /// again: a blocking call inside a poll of another one would use up the token.
-struct Signal {
+struct ThreadSignal {
     thread: Thread,
     raised: AtomicBool,
     /// Where the thread waits, if not parked. Set before it looks at `raised` for the last time, and
@@ -30,7 +30,7 @@ struct Signal {
     elsewhere: wait_point::Elsewhere,
 }
 
-impl Wake for Signal {
+impl Wake for ThreadSignal {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -52,27 +52,27 @@ impl Wake for Signal {
 
 /// A thread's means to be woken; one is kept for each thread and lent to one call at a time.
 pub(crate) struct Parker {
-    signal: Arc<Signal>,
+    signal: Arc<ThreadSignal>,
     waker: Waker,
     made_in: u64,
 }
 
-/// The turns in which a thread looks again before it parks, or a task before it queues: waking a parked
+/// The rounds in which a thread looks again before it parks, or a task before it queues: waking a parked
 /// thread costs both sides more than a short hold takes. All but the first are waited for, a little
 /// longer each time.
 pub(crate) struct Spin {
-    turn: u32,
+    round: u32,
     end: u32,
 }
 
 /// One look.
-pub(crate) struct Turn {
+pub(crate) struct SpinRound {
     /// Whether the thread has given way to others before.
     pub(crate) has_yielded: bool,
 }
 
 impl Spin {
-    /// Just one turn, unless it looks `again`: for a few hundred nanoseconds, or, where it `yields`, for as
+    /// Just one round, unless it looks `again`: for a few hundred nanoseconds, or, where it `yields`, for as
     /// long as the scheduler likes.
     pub(crate) const fn new(again: bool, yields: bool) -> Self {
         let end = match (again, yields) {
@@ -80,25 +80,25 @@ impl Spin {
             (true, false) => 4,
             (true, true) => 11,
         };
-        Self { turn: 0, end }
+        Self { round: 0, end }
     }
 }
 
 impl Iterator for Spin {
-    type Item = Turn;
+    type Item = SpinRound;
 
-    fn next(&mut self) -> Option<Turn> {
-        let turn = self.turn;
-        if turn == self.end {
+    fn next(&mut self) -> Option<SpinRound> {
+        let round = self.round;
+        if round == self.end {
             return None;
         }
-        self.turn += 1;
-        match turn {
+        self.round += 1;
+        match round {
             0 => {}
-            1..=3 => (0..1 << turn).for_each(|_| spin_loop()),
+            1..=3 => (0..1 << round).for_each(|_| spin_loop()),
             _ => thread::yield_now(),
         }
-        Some(Turn { has_yielded: turn > 3 })
+        Some(SpinRound { has_yielded: round > 3 })
     }
 }
 
@@ -152,7 +152,7 @@ impl Parker {
     }
 
     fn new() -> Self {
-        let signal = Arc::new(Signal {
+        let signal = Arc::new(ThreadSignal {
             thread: thread::current(),
             raised: AtomicBool::new(false),
             #[cfg(not(any(loom, shuttle)))]

@@ -33,5 +33,5 @@ mod store;
 #[path = "leased/table.rs"]
 mod table;
 #[cfg(feature = "tracing")]
-#[path = "leased/unheard.rs"]
-mod unheard;
+#[path = "leased/unobserved.rs"]
+mod unobserved;

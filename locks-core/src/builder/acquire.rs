@@ -115,7 +115,7 @@ impl<'k> LockBuilder<'k> {
         if let Some(token) = self.take_cancel() {
             return self.acquire_until(token, site, asked);
         }
-        let waiting = observe::Waiting::begin(&asked);
+        let waiting = observe::WaitGauge::begin(&asked);
         let acquired = self.acquire_hold(site);
         drop(waiting);
         match acquired {

@@ -242,7 +242,7 @@ impl Drop for OwnedGuard {
 
 #[inline(never)]
 fn release(hold: Hold, backend: Backend) {
-    observe::unheard(backend.release_own(hold));
+    observe::report_unobserved(backend.release_own(hold));
 }
 
 impl fmt::Debug for OwnedGuard {

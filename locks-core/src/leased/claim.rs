@@ -43,9 +43,9 @@ pub(super) struct Pending<S: LeaseStore> {
     stolen_from: Vec<LeaseEntry>,
 }
 
-type Step = Pin<Box<dyn Future<Output = Result<Answer, LockError>> + Send>>;
+type Step = Pin<Box<dyn Future<Output = Result<StepAnswer, LockError>> + Send>>;
 
-enum Answer {
+enum StepAnswer {
     Claimed(Claimed),
     Renewed(Renewed),
 }
@@ -143,21 +143,21 @@ impl<S: LeaseStore> Pending<S> {
             let answer = poll_fn(|cx| step.as_mut().poll(cx)).await;
             self.step = None;
             match answer {
-                Ok(Answer::Claimed(Claimed::Granted(token))) => self.granted = Some(token),
-                Ok(Answer::Claimed(Claimed::Stolen { token, from })) => {
+                Ok(StepAnswer::Claimed(Claimed::Granted(token))) => self.granted = Some(token),
+                Ok(StepAnswer::Claimed(Claimed::Stolen { token, from })) => {
                     self.granted = Some(token);
                     self.stolen_from = from;
                 }
-                Ok(Answer::Claimed(refused)) => {
+                Ok(StepAnswer::Claimed(refused)) => {
                     self.placed = matches!(&refused, Claimed::Refused(refusal) if refusal.placed);
                     // It was not held when this was answered, but an earlier claim may come yet.
                     self.since = self.unknown.then_some(self.sent);
                     self.renewed = None;
                     return Ok(refused);
                 }
-                Ok(Answer::Renewed(Renewed::Kept)) => self.renewed = Some(self.sent),
-                Ok(Answer::Renewed(Renewed::Gone(_))) => self.claim_anew(),
-                Ok(Answer::Renewed(Renewed::Unknown)) => return Err(self.client.unknown()),
+                Ok(StepAnswer::Renewed(Renewed::Kept)) => self.renewed = Some(self.sent),
+                Ok(StepAnswer::Renewed(Renewed::Gone(_))) => self.claim_anew(),
+                Ok(StepAnswer::Renewed(Renewed::Unknown)) => return Err(self.client.unknown()),
                 Err(error) => {
                     self.unknown |= !is_refusal(&error);
                     return Err(error);
@@ -173,7 +173,7 @@ impl<S: LeaseStore> Pending<S> {
             let steps = [LeaseRenewal::new(keys, id, self.claim.lease)];
             return Box::pin(async move {
                 let renewed = client.renew(&steps, client.settings.connect).await?;
-                Ok(Answer::Renewed(renewed[0]))
+                Ok(StepAnswer::Renewed(renewed[0]))
             });
         }
         let waited = self.waited + now.since(self.begun);
@@ -184,7 +184,7 @@ impl<S: LeaseStore> Pending<S> {
         client.holds.claimed(&claim.keys);
         Box::pin(async move {
             let claimed = client.unbounded_step(|| client.store.claim(&claim)).await?;
-            Ok(Answer::Claimed(claimed))
+            Ok(StepAnswer::Claimed(claimed))
         })
     }
 

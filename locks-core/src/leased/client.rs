@@ -12,7 +12,7 @@ use super::clock::by;
 use super::executor::Executor;
 use super::holds::{Holds, LeasedHold, LostLease};
 use super::renewal::Renewal;
-use super::waiting::{Signal, Waiters, each};
+use super::waiting::{TaskSignal, Waiters, each};
 use super::wake_sink::WakeSink;
 use crate::engine::WeakEngine;
 use crate::{
@@ -42,7 +42,7 @@ pub(super) struct Client<S> {
     pub(super) asks_for_hints: bool,
     pub(super) listening: AtomicBool,
     /// Raised when the adapter goes.
-    pub(super) closed: Signal,
+    pub(super) closed: TaskSignal,
     /// The engine in front, which hears of losses.
     pub(super) engine: OnceLock<WeakEngine>,
 }
@@ -52,7 +52,7 @@ impl<S: LeaseStore> Client<S> {
         Arc::new_cyclic(|client: &Weak<Self>| {
             let pushes = store.subscribe(WakeSink::new(client.clone()));
             let asks_for_hints = !pushes && store.wakes().is_some();
-            let waker = Waker::from(Arc::new(Due(client.clone())));
+            let waker = Waker::from(Arc::new(DueWaker(client.clone())));
             Self {
                 store,
                 settings,
@@ -63,7 +63,7 @@ impl<S: LeaseStore> Client<S> {
                 hints: pushes || asks_for_hints,
                 asks_for_hints,
                 listening: AtomicBool::new(false),
-                closed: Signal::default(),
+                closed: TaskSignal::default(),
                 engine: OnceLock::new(),
             }
         })
@@ -214,9 +214,9 @@ impl<S: LeaseStore> Client<S> {
 }
 
 /// Woken when something is due with the holds.
-struct Due<S>(Weak<Client<S>>);
+struct DueWaker<S>(Weak<Client<S>>);
 
-impl<S: LeaseStore> Wake for Due<S> {
+impl<S: LeaseStore> Wake for DueWaker<S> {
     fn wake(self: Arc<Self>) {
         let Some(client) = self.0.upgrade() else { return };
         let due = client.holds.due();

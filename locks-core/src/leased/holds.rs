@@ -17,14 +17,14 @@ use crate::{
 /// Whether one is lost is worked out from the clock by anyone who asks; one alarm sees to
 /// renewals and reports losses. Neither needs the renewals to get anywhere (C8).
 pub(super) struct Holds {
-    table: Mutex<Table>,
+    table: Mutex<HoldTable>,
     clock: Arc<dyn Clock>,
     /// To be woken when something is [due](Self::due).
     waker: Waker,
 }
 
 #[derive(Default)]
-struct Table {
+struct HoldTable {
     holds: HashMap<u64, LeasedHold>,
     by_key: HashMap<String, Vec<u64>>,
     next: u64,
@@ -69,7 +69,7 @@ pub(super) struct LostLease {
 
 /// What there is to do.
 #[derive(Default)]
-pub(super) struct Due {
+pub(super) struct DueWork {
     pub(super) lost: Vec<LostLease>,
     pub(super) renewals: Vec<(u64, LeaseRenewal)>,
     /// For how long to wait for their answer: a hung step must leave time for others.
@@ -337,9 +337,9 @@ impl Holds {
     }
 
     /// Takes what is due, and sets the alarm for what comes after that.
-    pub(super) fn due(&self) -> Due {
+    pub(super) fn due(&self) -> DueWork {
         let now = self.clock.now();
-        let mut due = Due { patience: Duration::MAX, ..Due::default() };
+        let mut due = DueWork { patience: Duration::MAX, ..DueWork::default() };
         let mut table = self.table.lock();
         let renews_by = |hold: &LeasedHold, at: Moment| {
             hold.renewal.renew_at().is_some_and(|renew_at| renew_at <= at)
@@ -369,7 +369,7 @@ impl Holds {
     }
 
     /// Sets the alarm, unless it goes off before that anyway.
-    fn set_alarm(&self, table: &mut Table, at: Option<Moment>) {
+    fn set_alarm(&self, table: &mut HoldTable, at: Option<Moment>) {
         if let Some(at) = at
             && table.alarm.as_ref().is_none_or(|set| set.at() > at)
         {

@@ -13,30 +13,30 @@ use crate::{AcquisitionId, Clock, Moment, Wake};
 
 /// The requests that may have to ask the store again, by key.
 #[derive(Debug, Default)]
-pub(super) struct Waiters(Mutex<HashMap<String, Vec<Arc<Waiting>>>>);
+pub(super) struct Waiters(Mutex<HashMap<String, Vec<Arc<WaitingClaim>>>>);
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingClaim {
     id: AcquisitionId,
-    hinted: Signal,
+    hinted: TaskSignal,
 }
 
 /// A request among the waiters of its keys; dropping it leaves.
 #[derive(Debug)]
-pub(super) struct Waiter<'w> {
+pub(super) struct ClaimWaiter<'w> {
     waiters: &'w Waiters,
     keys: &'w [String],
-    waiting: Arc<Waiting>,
+    waiting: Arc<WaitingClaim>,
 }
 
 /// Something that happens, for one task that waits for it.
 #[derive(Debug, Default)]
-pub(super) struct Signal {
+pub(super) struct TaskSignal {
     raised: AtomicBool,
     waker: Mutex<Option<Waker>>,
 }
 
-impl Signal {
+impl TaskSignal {
     pub(super) fn raise(&self) {
         self.raised.store(true, Ordering::SeqCst);
         let waker = self.waker.lock().take();
@@ -54,7 +54,7 @@ impl Signal {
 }
 
 /// What `future` comes to, or `None` if `signal` is raised before.
-pub(super) async fn unless<F: Future>(signal: &Signal, future: F) -> Option<F::Output> {
+pub(super) async fn unless<F: Future>(signal: &TaskSignal, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     poll_fn(|cx| {
         if signal.take(cx) {
@@ -66,13 +66,13 @@ pub(super) async fn unless<F: Future>(signal: &Signal, future: F) -> Option<F::O
 }
 
 impl Waiters {
-    pub(super) fn join<'w>(&'w self, keys: &'w [String], id: AcquisitionId) -> Waiter<'w> {
-        let waiting = Arc::new(Waiting { id, hinted: Signal::default() });
+    pub(super) fn join<'w>(&'w self, keys: &'w [String], id: AcquisitionId) -> ClaimWaiter<'w> {
+        let waiting = Arc::new(WaitingClaim { id, hinted: TaskSignal::default() });
         let mut waiters = self.0.lock();
         for key in keys {
             waiters.entry(key.clone()).or_default().push(waiting.clone());
         }
-        Waiter { waiters: self, keys, waiting }
+        ClaimWaiter { waiters: self, keys, waiting }
     }
 
     /// Whether this is a waiter of this process.
@@ -102,7 +102,7 @@ impl Waiters {
 
 /// Those who waited at some time, whether or not they still do.
 #[derive(Default)]
-pub(super) struct Present(Vec<Arc<Waiting>>);
+pub(super) struct Present(Vec<Arc<WaitingClaim>>);
 
 impl Present {
     /// Has each of them ask again.
@@ -111,14 +111,14 @@ impl Present {
     }
 }
 
-impl Waiter<'_> {
+impl ClaimWaiter<'_> {
     /// Resolves at `until`, or at a hint.
     pub(super) async fn pause(&self, clock: &dyn Clock, until: Moment) {
         unless(&self.waiting.hinted, sleep(clock, until)).await;
     }
 }
 
-impl Drop for Waiter<'_> {
+impl Drop for ClaimWaiter<'_> {
     fn drop(&mut self) {
         let mut waiters = self.waiters.0.lock();
         for key in self.keys {

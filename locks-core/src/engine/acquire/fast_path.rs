@@ -61,8 +61,8 @@ impl Core {
         spin: Spin,
         parks: bool,
     ) -> Option<Hold> {
-        for turn in spin {
-            if turn.has_yielded && alive.is_recorded_of(holder.owner) {
+        for round in spin {
+            if round.has_yielded && alive.is_recorded_of(holder.owner) {
                 // One's own hold is not waited for; a record that is older has been written over.
                 return None;
             }

@@ -10,7 +10,7 @@ use crate::clock::{Alarm, Moment};
 use crate::engine::inspect::{Edge, Owners, describe};
 use crate::engine::ports::lost_error;
 use crate::engine::state::{
-    Answer, Grant, HoldEntry, KeyRequest, Outcome, QueuePosition, Refusal, Waiter,
+    Grant, HoldEntry, KeyAnswer, KeyRefusal, KeyRequest, Outcome, QueuePosition, Waiter,
 };
 use crate::engine::table::{Core, Frozen, Nesting, PinnedSlot, SlotHold};
 use crate::error::permits_mismatch;
@@ -49,24 +49,24 @@ enum Stepped {
 
 impl Core {
     #[cold]
-    fn refuse(&self, refusal: Refusal, ask: &KeyRequest, frozen: &Frozen<'_>) -> LockError {
+    fn refuse(&self, refusal: KeyRefusal, ask: &KeyRequest, frozen: &Frozen<'_>) -> LockError {
         let key = frozen.slot().key();
         match refusal {
-            Refusal::Contended => {
+            KeyRefusal::Contended => {
                 describe::in_the_way(ErrorKind::Contended, frozen, None, ask.caller.site)
             }
-            Refusal::Own => describe::own(frozen, ask, None),
-            Refusal::Upgrade => {
+            KeyRefusal::Own => describe::own(frozen, ask, None),
+            KeyRefusal::Upgrade => {
                 let why = "another shared holder is waiting to become exclusive already, and \
                            neither would ever let go; release the shared lock first";
                 describe::own(frozen, ask, Some(why))
             }
-            Refusal::PermitsMismatch => permits_mismatch(key, ask.mode),
-            Refusal::NoUpgrade => {
+            KeyRefusal::PermitsMismatch => permits_mismatch(key, ask.mode),
+            KeyRefusal::NoUpgrade => {
                 let why = "a shared hold cannot become exclusive here: release it first";
                 LockError::unsupported(&self.about.name, "upgrade", why)
             }
-            Refusal::Lost(token, cause) => {
+            KeyRefusal::Lost(token, cause) => {
                 lost_error(key, token, cause).with_holders(describe::holders(frozen))
             }
         }
@@ -135,29 +135,29 @@ impl Queued {
             let mut frozen = core.freeze(&self.slot);
             drawn.into_iter().for_each(|token| frozen.add_token(token));
             match frozen.ask(&mut waiter) {
-                Answer::NoToken => {}
+                KeyAnswer::NoToken => {}
                 answer => break (answer, frozen),
             }
         };
         let now = frozen.now();
         self.since.get_or_insert(now);
         let place = match answer {
-            Answer::Queued(place) => place,
-            Answer::Granted(grant) => {
+            KeyAnswer::Queued(place) => place,
+            KeyAnswer::Granted(grant) => {
                 let kept = ReleaseOnDrop::new(core, hold(&self.slot, grant));
                 drop(frozen);
                 return Some(Stepped::Granted(kept.hand_on()));
             }
-            Answer::Refused(refusal) => {
+            KeyAnswer::Refused(refusal) => {
                 return Some(Stepped::Refused(core.refuse(refusal, &waiter.ask, &frozen)));
             }
-            Answer::NoToken => unreachable!("asked until there was one"),
+            KeyAnswer::NoToken => unreachable!("asked until there was one"),
         };
         frozen.leave(place, waker);
         if !waiter.ask.waits {
             self.sees_errand_out = frozen.sees_errand_out(place);
             if !self.sees_errand_out {
-                let refused = core.refuse(Refusal::Contended, &waiter.ask, &frozen);
+                let refused = core.refuse(KeyRefusal::Contended, &waiter.ask, &frozen);
                 frozen.withdraw(place, &waiter);
                 return Some(Stepped::Refused(refused));
             }

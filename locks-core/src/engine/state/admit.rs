@@ -6,18 +6,18 @@ use super::{Grant, QueuePosition, State, Units, Waiter};
 use crate::{Caller, LostCause, Mode, OwnerId, Token};
 
 /// What comes of asking.
-pub(in crate::engine) enum Answer {
+pub(in crate::engine) enum KeyAnswer {
     Granted(Grant),
     /// It is in the queue.
     Queued(QueuePosition),
-    Refused(Refusal),
+    Refused(KeyRefusal),
     /// A token has to be drawn before it can be answered.
     NoToken,
 }
 
 /// Why a request is turned down at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::engine) enum Refusal {
+pub(in crate::engine) enum KeyRefusal {
     Contended,
     /// The caller holds the key itself.
     Own,
@@ -35,14 +35,14 @@ enum Again {
     Granted(Grant),
     /// It waits to make the shared hold with this token exclusive.
     Upgrades(Token),
-    Refused(Refusal),
+    Refused(KeyRefusal),
 }
 
 impl State {
     /// Asks for the key: granted, queued or refused. The waiter is the request's own as yet.
-    pub(in crate::engine) fn ask(&mut self, waiter: &mut Arc<Waiter>) -> Answer {
+    pub(in crate::engine) fn ask(&mut self, waiter: &mut Arc<Waiter>) -> KeyAnswer {
         if self.lacks_token() {
-            return Answer::NoToken;
+            return KeyAnswer::NoToken;
         }
         if self.has_stale_hint() {
             self.grant_waiters();
@@ -52,16 +52,17 @@ impl State {
             let around = self.holds.iter().position(|hold| hold.lets_in(&ask.caller));
             return match around {
                 Some(index) => {
-                    Answer::Granted(self.nest_as(index, self.holds[index].mode, &ask.caller))
+                    KeyAnswer::Granted(self.nest_as(index, self.holds[index].mode, &ask.caller))
                 }
-                None => Answer::Refused(
-                    self.lost_by(&ask.caller)
-                        .map_or(Refusal::Contended, |(token, cause)| Refusal::Lost(token, cause)),
+                None => KeyAnswer::Refused(
+                    self.lost_by(&ask.caller).map_or(KeyRefusal::Contended, |(token, cause)| {
+                        KeyRefusal::Lost(token, cause)
+                    }),
                 ),
             };
         }
         if !self.agrees_with(ask.mode) {
-            return Answer::Refused(Refusal::PermitsMismatch);
+            return KeyAnswer::Refused(KeyRefusal::PermitsMismatch);
         }
         let is_own = |hold: &HoldEntry| hold.is_own(&ask.caller) && !ask.mode.exceeds(hold.mode);
         // One that lets it in by now, if there is one.
@@ -73,7 +74,7 @@ impl State {
             && ask.reentrant
             && ask.mode.outranks(self.holds[index].mode)
         {
-            return Answer::Refused(Refusal::NoUpgrade);
+            return KeyAnswer::Refused(KeyRefusal::NoUpgrade);
         }
         if let Some(index) = own
             && let Some(again) = self.ask_again(index, ask)
@@ -81,7 +82,7 @@ impl State {
             return match again {
                 Again::Granted(grant) => self.granted(grant),
                 Again::Upgrades(token) => self.line_up(waiter, Some(token)),
-                Again::Refused(refusal) => Answer::Refused(refusal),
+                Again::Refused(refusal) => KeyAnswer::Refused(refusal),
             };
         }
         let (enters, errand) = (self.may_enter(ask), self.has_errand());
@@ -93,32 +94,32 @@ impl State {
         if steals && !errand {
             let stolen = self.steal(ask);
             self.grant_waiters();
-            return Answer::Granted(stolen);
+            return KeyAnswer::Granted(stolen);
         }
         // What an errand alone keeps off sees the end of that, whether it waits or not.
         if !ask.waits && !(errand && (enters || steals)) {
-            return Answer::Refused(Refusal::Contended);
+            return KeyAnswer::Refused(KeyRefusal::Contended);
         }
         if own.is_some_and(|index| self.is_barred(index, ask)) {
-            return Answer::Refused(Refusal::Own);
+            return KeyAnswer::Refused(KeyRefusal::Own);
         }
         self.line_up(waiter, None)
     }
 
     /// S5: whoever may nest in what was granted beside the queue, or steal it by now, does not wait on.
-    fn granted(&mut self, grant: Grant) -> Answer {
+    fn granted(&mut self, grant: Grant) -> KeyAnswer {
         if self.tally.reentrant > 0 || !self.thieves.is_empty() {
             self.grant_waiters();
         }
-        Answer::Granted(grant)
+        KeyAnswer::Granted(grant)
     }
 
-    fn line_up(&mut self, waiter: &mut Arc<Waiter>, upgrades: Option<Token>) -> Answer {
+    fn line_up(&mut self, waiter: &mut Arc<Waiter>, upgrades: Option<Token>) -> KeyAnswer {
         let again = waiter.ask.requested_at.is_some();
         let place = self.enqueue(waiter, upgrades);
         // S5: it may head the queue of a key that is free, before somebody who has been woken to take it.
         let claimed = if again { self.claim(place) } else { None };
-        claimed.map_or(Answer::Queued(place), Answer::Granted)
+        claimed.map_or(KeyAnswer::Queued(place), KeyAnswer::Granted)
     }
 
     /// A request of somebody who holds the key already (C9). `None`: it is like any other.
@@ -142,10 +143,10 @@ impl State {
         };
         let upgrades = self.queue.iter().any(|(_, entry)| upgrades(&entry.waiter));
         if !ask.waits {
-            return Some(Again::Refused(Refusal::Contended));
+            return Some(Again::Refused(KeyRefusal::Contended));
         }
         if upgrades {
-            return Some(Again::Refused(Refusal::Upgrade));
+            return Some(Again::Refused(KeyRefusal::Upgrade));
         }
         Some(Again::Upgrades(self.holds[index].token))
     }

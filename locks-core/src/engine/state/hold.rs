@@ -14,7 +14,7 @@ use crate::request::{Caller, FastHolder};
 use crate::{CallSite, HolderInfo, KeySet, Mode, OwnerId, ProcessInfo, Token};
 
 /// What the record of a slot says of its present holder, while the hold is plain.
-pub(in crate::engine) struct Record {
+pub(in crate::engine) struct SlotRecord {
     pub(in crate::engine) owner: SmallOwner,
     pub(in crate::engine) site: Option<CallSite>,
     pub(in crate::engine) since: Stamp,
@@ -179,7 +179,7 @@ impl HoldEntry {
     }
 
     /// The hold of the fast path.
-    pub(super) fn adopted(token: Token, record: Option<Record>, now: Moment) -> Self {
+    pub(super) fn adopted(token: Token, record: Option<SlotRecord>, now: Moment) -> Self {
         let mode = Mode::Exclusive;
         let mut hold = Self {
             token,
@@ -261,7 +261,7 @@ impl HoldEntry {
         self.adopted == Adopted::Unrecorded
     }
 
-    pub(super) fn record(&mut self, record: Record) {
+    pub(super) fn record(&mut self, record: SlotRecord) {
         let owner = record.owner.full();
         (self.levels[0].owner, self.levels[0].runs_as) = (owner, owner);
         self.levels[0].site = record.site;

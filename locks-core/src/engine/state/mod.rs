@@ -25,12 +25,12 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-pub(super) use admit::{Answer, Refusal};
+pub(super) use admit::{KeyAnswer, KeyRefusal};
 pub(super) use ask::{BARGE_WINDOW, KeyRequest};
 pub(super) use beside::Passed;
 pub(super) use effects::{Broken, Effects, More, Revoked};
 pub(super) use end::Ended;
-pub(super) use hold::{HoldEntry, Record};
+pub(super) use hold::{HoldEntry, SlotRecord};
 pub use hold_record::HoldRecord;
 pub(super) use queue::QueuePosition;
 pub(super) use restore::RestoreError;
@@ -143,7 +143,7 @@ impl State {
     }
 
     /// Takes over the hold of the fast path that was there when the slot was frozen.
-    pub(in crate::engine) fn adopt(&mut self, record: Option<Record>, now: Moment) {
+    pub(in crate::engine) fn adopt(&mut self, record: Option<SlotRecord>, now: Moment) {
         self.now = self.now.max(now);
         let mut hold = HoldEntry::adopted(self.token, record, self.now);
         hold.levels[0].pending = self.handed.take().filter(|waiter| waiter.is_granted(self.token));
@@ -151,7 +151,7 @@ impl State {
     }
 
     /// Completes the hold that was adopted before its holder had written its record.
-    pub(in crate::engine) fn complete(&mut self, read: impl FnOnce() -> Option<Record>) {
+    pub(in crate::engine) fn complete(&mut self, read: impl FnOnce() -> Option<SlotRecord>) {
         if let [only] = self.holds.as_mut_slice()
             && only.is_unrecorded()
             && let Some(record) = read()

@@ -33,10 +33,10 @@ struct Shard {
     /// No less than any token granted for a key of this shard by a slot that is gone (C7).
     floor: AtomicU64,
     /// I1: every slot in it is alive; it is freed by whoever takes it out.
-    table: Mutex<Table>,
+    table: Mutex<SlotTable>,
 }
 
-type Table = HashTable<SlotRef>;
+type SlotTable = HashTable<SlotRef>;
 
 #[cfg(all(target_os = "linux", not(any(loom, shuttle))))]
 const _: () = {
@@ -55,7 +55,7 @@ impl Registry {
             maybe_present: AtomicU64::new(0),
             inline_slot: InlineSlot::new(index as u8, barges),
             floor: AtomicU64::new(floor.get()),
-            table: Mutex::new(Table::new()),
+            table: Mutex::new(SlotTable::new()),
         };
         let shards = (0..count).map(shard).collect::<Box<[Shard]>>();
         shards.iter().for_each(|shard| shard.inline_slot.expose());
@@ -261,7 +261,7 @@ impl Registry {
     /// Gives `key` a slot of its own, R1 having been seen to.
     #[cold]
     #[inline(never)]
-    fn insert(&self, shard: &Shard, table: &mut Table, key: &str, hash: u64) -> SlotRef {
+    fn insert(&self, shard: &Shard, table: &mut SlotTable, key: &str, hash: u64) -> SlotRef {
         let index = self.index(hash) as u8;
         let floor = shard.floor().max(shard.inline_slot.slot().last_token());
         let slot = SlotRef::allocate(key, index, floor, self.barges);
@@ -291,10 +291,10 @@ impl Registry {
     }
 
     /// Something was taken out of the table.
-    fn tidy(&self, shard: &Shard, table: &mut Table) {
+    fn tidy(&self, shard: &Shard, table: &mut SlotTable) {
         let (len, capacity) = (table.len(), table.capacity());
         if len == 0 {
-            *table = Table::new();
+            *table = SlotTable::new();
         } else if capacity > 16 && len < capacity / 8 {
             // SAFETY: I1.
             table.shrink_to(len * 2, |slot| self.hash(unsafe { slot.get() }.key()));
@@ -340,7 +340,7 @@ const fn bit(hash: u64) -> u64 {
     1 << ((hash >> 48) & 63)
 }
 
-fn find(table: &Table, hash: u64, key: &str) -> Option<SlotRef> {
+fn find(table: &SlotTable, hash: u64, key: &str) -> Option<SlotRef> {
     // SAFETY: I1, and the caller has the mutex.
     table.find(hash, |slot| unsafe { slot.get() }.key() == key).copied()
 }

@@ -9,7 +9,7 @@ use std::ptr::NonNull;
 
 pub(in crate::engine) use self::frozen::Frozen;
 use crate::clock::{Moment, Stamp};
-use crate::engine::state::{BARGE_WINDOW, Record, State};
+use crate::engine::state::{BARGE_WINDOW, SlotRecord, State};
 use crate::identity::SmallOwner;
 use crate::request::FastHolder;
 use crate::sync::atomic::{AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
@@ -318,7 +318,7 @@ impl Slot {
 
     /// The record of the hold with this token, by whoever has it, if it is plain. Without the mutex:
     /// while the hold is not released nobody else writes there (I4, I5).
-    pub(in crate::engine) fn plain_record(&self, token: Token) -> Option<Record> {
+    pub(in crate::engine) fn plain_record(&self, token: Token) -> Option<SlotRecord> {
         if self.is_plainly_held(token)? { self.read_record() } else { None }
     }
 
@@ -423,7 +423,7 @@ impl Slot {
     }
 
     /// The present holder's record (I4); with `SLOW` set, or by that holder.
-    fn read_record(&self) -> Option<Record> {
+    fn read_record(&self) -> Option<SlotRecord> {
         let since = Stamp::from_raw(self.stamp.load(Ordering::Acquire))?;
         let site = self.site.load(Ordering::Relaxed);
         let owner = self.owner.load(Ordering::Relaxed);
@@ -431,7 +431,7 @@ impl Slot {
             // The holder was about to let go in between.
             return None;
         }
-        Some(Record {
+        Some(SlotRecord {
             owner: SmallOwner::from_raw(owner),
             // SAFETY: only `write_record` writes it.
             site: unsafe { CallSite::from_raw(site) },
