@@ -18,6 +18,6 @@ pub use locks_core::{
 pub use locks_core::{
     Alarm, Alarms, BackendInfo, Bounds, Caller, Capabilities, Claim, ClaimSet, Clock, Completion,
     Engine, EngineBuilder, Exclusion, Granted, Hold, HoldRecord, KeySet, Keys, LockBackend, Loss,
-    ManualClock, Moment, Observer, Op, Query, Request, SystemClock, TokenScope, TokenSource,
-    Upstream, UpstreamEnd, UpstreamGrant, WaiterOrder, WeakEngine, Within, check_key,
+    ManualClock, Moment, Observer, Op, OwnerChain, Query, Request, SystemClock, TokenScope,
+    TokenSource, Upstream, UpstreamEnd, UpstreamGrant, WaiterOrder, WeakEngine, check_key,
 };

@@ -60,7 +60,7 @@ pub use guard::{Guard, Lost, OwnedGuard};
 pub use handle::Backend;
 #[doc(hidden)]
 pub use handle::WeakBackend;
-pub use identity::{OwnerId, Scope, Scoped, SharedOwner, Within, current, scope};
+pub use identity::{OwnerChain, OwnerId, Scope, Scoped, SharedOwner, current, scope};
 pub use info::{HolderInfo, LockInfo, ProcessInfo, Query, WaiterInfo};
 pub use key::{KeySet, Keys, MAX_KEY_LEN, check_key};
 #[cfg(feature = "leases")]

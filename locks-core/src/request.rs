@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::identity::{SmallOwner, Within, current_within};
+use crate::identity::{OwnerChain, SmallOwner, current_within};
 use crate::{CallSite, Keys, Mode, Moment, Options, OwnerId, ProcessInfo, SharedOwner, Wait};
 
 /// A request for a lock, as a [`LockBackend`](crate::LockBackend) gets it.
@@ -38,7 +38,7 @@ pub struct Caller {
     /// A conflicting hold of a scope among them counts as the request's own
     /// ([C9](crate::contract#c9-re-entry)), and deadlocks are detected along them
     /// ([C10](crate::contract#c10-deadlocks)).
-    pub within: Within,
+    pub within: OwnerChain,
     /// `true` if the request opens a new scope, which therefore holds nothing yet.
     pub opens_scope: bool,
     /// The position in this program.
@@ -69,7 +69,7 @@ impl Caller {
         Self {
             owner: None,
             shared: None,
-            within: Within::new(),
+            within: OwnerChain::new(),
             opens_scope: false,
             site: None,
             party: None,
@@ -79,7 +79,7 @@ impl Caller {
 
     /// Creates a caller with the identity `owner`, which blocks no other one.
     pub fn named(owner: OwnerId) -> Self {
-        Self { owner: Some(owner), within: Within::from_iter([owner]), ..Self::anonymous() }
+        Self { owner: Some(owner), within: OwnerChain::from_iter([owner]), ..Self::anonymous() }
     }
 
     /// Creates the caller of a blocking call: the innermost scope that is being polled, else this
@@ -174,9 +174,9 @@ impl Caller {
 
     /// Returns the identities that may hold something while this caller waits (C10): a scope that
     /// opens holds nothing yet, and an anonymous caller cannot be waited for.
-    pub(crate) fn blocks(&self) -> Within {
+    pub(crate) fn blocks(&self) -> OwnerChain {
         let opens = self.opens_scope && self.within.len() == 1;
-        if opens { Within::new() } else { self.within.clone() }
+        if opens { OwnerChain::new() } else { self.within.clone() }
     }
 
     /// Returns `true` if a hold of `owner` is this caller's own ([C9](crate::contract#c9-re-entry)).

@@ -1,6 +1,7 @@
 //! Identities of holders (C9): threads, scopes of async code, and explicit owners.
 
 mod names;
+mod owner_chain;
 mod parts;
 mod shared;
 mod small;
@@ -17,8 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
-use smallvec::SmallVec;
 
+pub use self::owner_chain::OwnerChain;
 pub use self::shared::SharedOwner;
 pub(crate) use self::small::SmallOwner;
 
@@ -202,9 +203,9 @@ fn number_thread() -> u64 {
 /// The enclosing scopes of a scope, innermost first. Lives on the heap, and only once a scope
 /// has a scope inside it or waits for something.
 #[derive(Debug)]
-struct Chain {
+struct ScopeChain {
     number: u64,
-    parent: Option<Arc<Chain>>,
+    parent: Option<Arc<ScopeChain>>,
 }
 
 /// A scope: a stretch of async code that counts as one holder
@@ -215,8 +216,8 @@ struct Chain {
 #[derive(Debug)]
 pub struct Scope {
     number: u64,
-    parent: Option<Arc<Chain>>,
-    shared: Option<Arc<Chain>>,
+    parent: Option<Arc<ScopeChain>>,
+    shared: Option<Arc<ScopeChain>>,
 }
 
 impl Scope {
@@ -248,26 +249,21 @@ impl Scope {
     }
 
     /// The scope and those around it, innermost first.
-    pub(crate) fn within(&self) -> Within {
-        let mut within = Within::default();
+    pub(crate) fn within(&self) -> OwnerChain {
+        let mut within = OwnerChain::default();
         within.push(self.owner());
         collect(self.parent.as_ref(), &mut within);
         within
     }
 
-    fn chain(&mut self) -> Arc<Chain> {
+    fn chain(&mut self) -> Arc<ScopeChain> {
         let (number, parent) = (self.number, &self.parent);
-        let make = || Arc::new(Chain { number, parent: parent.clone() });
+        let make = || Arc::new(ScopeChain { number, parent: parent.clone() });
         self.shared.get_or_insert_with(make).clone()
     }
 }
 
-/// The identities that a wait blocks, innermost first: their holds are the waiter's own
-/// ([C9](crate::contract#c9-re-entry)) and are not released before the wait ends
-/// ([C10](crate::contract#c10-deadlocks)).
-pub type Within = SmallVec<[OwnerId; 2]>;
-
-fn collect(mut chain: Option<&Arc<Chain>>, within: &mut Within) {
+fn collect(mut chain: Option<&Arc<ScopeChain>>, within: &mut OwnerChain) {
     while let Some(scope) = chain {
         within.push(OwnerId::local(OwnerKind::Scope, scope.number));
         chain = scope.parent.as_ref();
@@ -276,7 +272,7 @@ fn collect(mut chain: Option<&Arc<Chain>>, within: &mut Within) {
 
 /// The identities of whoever runs now: the scopes being polled, innermost first, and then, if
 /// the caller is `blocking`, the thread, which nobody else can use meanwhile.
-pub(crate) fn current_within(blocking: bool) -> Within {
+pub(crate) fn current_within(blocking: bool) -> OwnerChain {
     let mut within = with_scope(|scope| scope.map(|scope| scope.within())).unwrap_or_default();
     if blocking {
         within.push(OwnerId::local(OwnerKind::Thread, thread_number()));

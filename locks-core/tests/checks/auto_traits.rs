@@ -53,7 +53,7 @@ fn every_public_type_is_as_sendable_as_it_promises() {
         1 1 1: LockBuilder<'static>, Backend, Engine, EngineBuilder, WeakEngine, PinnedKey;
         1 1 1: Request<'static>, Caller, Options, Wait, Mode, Kind, Keys<'static>, KeySet;
         1 1 1: LockError, ErrorKind, LostCause, DeadlockStep;
-        1 1 1: LockInfo, HolderInfo, WaiterInfo, ProcessInfo, Query, Token, OwnerId, Within;
+        1 1 1: LockInfo, HolderInfo, WaiterInfo, ProcessInfo, Query, Token, OwnerId, OwnerChain;
         1 1 1: CallSite, FunctionSite, BackendInfo, Capabilities, Exclusion, TokenScope, WaiterOrder;
         1 1 1: Moment, SystemClock, ManualClock, Alarm, Alarms;
         1 1 1: Claim<'static>, UpstreamGrant, Completion, Bounds;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use locks_core::{
     Backend, BackendInfo, BootClock, Capabilities, ErrorKind, Exclusion, Granted, Hold, HolderInfo,
-    LockBackend, LockError, LockInfo, LostCause, Op, ProcessInfo, Query, Request, Token,
-    TokenScope, Within,
+    LockBackend, LockError, LockInfo, LostCause, Op, OwnerChain as Within, ProcessInfo, Query,
+    Request, Token, TokenScope,
 };
 
 use super::Dial;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use locks_core::{Mode, Options, OwnerId, SharedOwner, Wait, Within};
+use locks_core::{Mode, Options, OwnerChain as Within, OwnerId, SharedOwner, Wait};
 
 use super::plan::Plan;
 use super::random::Random;

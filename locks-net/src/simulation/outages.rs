@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use locks_core::{Clock, ManualClock, Moment, Options, ProcessInfo, Wait, Within};
+use locks_core::{Clock, ManualClock, Moment, Options, OwnerChain as Within, ProcessInfo, Wait};
 
 use crate::arbiter::{Arbiter, ConnId, Limits, Notice, Peer, Setup};
 use crate::client::{Hello, Reach, Session, SessionSetup};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use locks_core::{Mode, Options, Query, Reserve, SharedOwner, Wait, Within};
+use locks_core::{Mode, Options, OwnerChain as Within, Query, Reserve, SharedOwner, Wait};
 
 use super::bytes::{Put, Reader};
 use super::info::{

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use locks_core::{
-    HolderInfo, LockError, LockInfo, LostCause, Options, OwnerId, ProcessInfo, Query, SharedOwner,
-    Token, Within,
+    HolderInfo, LockError, LockInfo, LostCause, Options, OwnerChain as Within, OwnerId,
+    ProcessInfo, Query, SharedOwner, Token,
 };
 
 use super::{Note, Publish, Published};

@@ -9,7 +9,7 @@ use crate::engine::inspect::Edge;
 use crate::engine::ports::{Claim, Upstream, UpstreamEnd, UpstreamGrant, lost_error};
 use crate::engine::state::KeyRequest;
 use crate::engine::table::{Core, Nesting, SlotHold};
-use crate::identity::Within;
+use crate::identity::OwnerChain;
 use crate::{ErrorKind, LockError, LostCause, Options, Query, Wait};
 
 /// What a request asks the upstream for, key by key.
@@ -111,7 +111,8 @@ impl Core {
         hold: &SlotHold,
         ask: &KeyRequest,
     ) -> Option<Edge> {
-        let blocks = if ask.steal_after.is_some() { ask.caller.blocks() } else { Within::new() };
+        let blocks =
+            if ask.steal_after.is_some() { ask.caller.blocks() } else { OwnerChain::new() };
         let pinned = || self.find(hold.slot().key()).expect("its hold keeps the slot");
         (!blocks.is_empty()).then(|| Edge::enter_provisional(pinned(), hold.token, blocks))
     }

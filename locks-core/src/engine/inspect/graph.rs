@@ -9,7 +9,7 @@ use crate::engine::state::{HoldEntry, QueuePosition, State, Units, Waiter};
 use crate::engine::table::{
     Core, PinnedSlot, SlotRef, StateGuard, WaitEntry, WaitId, WaitSite, Waits,
 };
-use crate::identity::Within;
+use crate::identity::OwnerChain;
 use crate::{DeadlockStep, Mode, OwnerId, Token};
 
 /// Those who hold a key.
@@ -19,7 +19,7 @@ pub(in crate::engine) type Owners = SmallVec<[OwnerId; 2]>;
 pub(in crate::engine) struct Edge {
     slot: PinnedSlot,
     site: WaitSite,
-    within: Within,
+    within: OwnerChain,
 }
 
 impl Edge {
@@ -27,7 +27,7 @@ impl Edge {
     pub(in crate::engine) fn enter(
         slot: &PinnedSlot,
         place: QueuePosition,
-        within: Within,
+        within: OwnerChain,
     ) -> Option<Box<Self>> {
         let publish = || Self::publish(slot.clone(), WaitSite::InQueue(place), within.clone());
         (!within.is_empty()).then(|| Box::new(publish()))
@@ -55,12 +55,12 @@ impl Edge {
     pub(in crate::engine) fn enter_provisional(
         slot: PinnedSlot,
         name: Token,
-        within: Within,
+        within: OwnerChain,
     ) -> Self {
         Self::publish(slot, WaitSite::Provisional(name), within)
     }
 
-    fn publish(slot: PinnedSlot, site: WaitSite, within: Within) -> Self {
+    fn publish(slot: PinnedSlot, site: WaitSite, within: OwnerChain) -> Self {
         let edge = Self { slot, site, within };
         let wait = edge.wait();
         for owner in &edge.within {

@@ -3,7 +3,9 @@ use std::os::unix::net::UnixStream;
 use std::task::{Context, Waker};
 use std::time::Instant;
 
-use locks_core::{Clock, LostCause, ManualClock, Mode, Options, ProcessInfo, Token, Wait, Within};
+use locks_core::{
+    Clock, LostCause, ManualClock, Mode, Options, OwnerChain as Within, ProcessInfo, Token, Wait,
+};
 
 use super::*;
 use crate::arbiter::Limits;

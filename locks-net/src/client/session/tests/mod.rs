@@ -11,7 +11,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use locks_core::{Clock, LockError, ManualClock, Options, ProcessInfo, Token, Wait, Within};
+use locks_core::{
+    Clock, LockError, ManualClock, Options, OwnerChain as Within, ProcessInfo, Token, Wait,
+};
 
 use super::{Session, Setup};
 use crate::channel::{Arrived, Channel};
