@@ -152,7 +152,9 @@ pub(super) fn c10_a_guard_that_is_given_away_blocks_no_thread(subject: &Subject)
             let lock = if let Some(owner) = owner { lock.owner(owner) } else { lock };
             let a = lock.acquire().expect("it is free").into_owned();
             give.send(a).expect("the case goes on");
-            subject.lock("b").acquire().map(drop)
+            let lock = subject.lock("b");
+            let lock = if let Some(owner) = owner { lock.owner(owner) } else { lock };
+            lock.acquire().map(drop)
         });
         let b = subject.take(subject.lock("b").owner(2));
         let a = given.recv_timeout(subject.patience()).expect("it is given away");
@@ -166,6 +168,44 @@ pub(super) fn c10_a_guard_that_is_given_away_blocks_no_thread(subject: &Subject)
     }
     subject.assert_free("a");
     subject.assert_free("b");
+}
+
+/// A thread that acts for another one blocks itself, and the other goes on.
+pub(super) fn c10_who_acts_for_another_does_not_block_it(subject: &Subject) {
+    if !detects(subject) {
+        return;
+    }
+    for acts_first in [true, false] {
+        let (held, is_held) = channel();
+        let (go_on, goes_on) = channel::<()>();
+        let one = subject.thread("who is acted for", move |subject| {
+            let a = subject.lock("a").acquire().expect("it is free");
+            held.send(locks_core::current()).expect("the case goes on");
+            goes_on.recv_timeout(subject.patience()).expect("the case goes on");
+            drop(a);
+        });
+        let one_of_them = is_held.recv_timeout(subject.patience()).expect("it is held");
+        let b = subject.take(subject.lock("b").owner(2));
+        let act = || {
+            let other = subject.thread("who acts for it", move |subject| {
+                subject.lock("b").owner(one_of_them).acquire().map(drop)
+            });
+            subject.until("it waits", || {
+                other.is_finished() || subject.waiters("b").is_none_or(|waiters| waiters == 1)
+            });
+            other
+        };
+        let (two, other) = if acts_first {
+            let other = act();
+            (subject.queue(subject.lock("a").owner(2)), other)
+        } else {
+            (subject.queue(subject.lock("a").owner(2)), act())
+        };
+        go_on.send(()).expect("it is there");
+        drop((two.granted(subject), b));
+        other.finish().expect("nothing was in its way for ever");
+        one.finish();
+    }
 }
 
 pub(super) fn c10_a_wait_with_a_timeout_is_told_as_well(subject: &Subject) {

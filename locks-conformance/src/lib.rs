@@ -225,6 +225,7 @@ macro_rules! __conformance_cases {
                 c10_of_two_threads_exactly_one_is_told,
                 c10_an_owner_of_several_threads_is_not_what_waits,
                 c10_a_guard_that_is_given_away_blocks_no_thread,
+                c10_who_acts_for_another_does_not_block_it,
                 c10_a_wait_with_a_timeout_is_told_as_well,
                 c10_a_cycle_of_three_with_a_reader,
                 c10_a_cycle_through_an_earlier_waiter,

@@ -146,7 +146,10 @@ impl Caller {
 
     fn name(&mut self, owner: OwnerId) {
         self.owner = Some(owner);
-        if !owner.is_shared() && !self.within.contains(&owner) {
+        // A thread or scope that somebody else acts for goes on meanwhile.
+        let goes_on = owner.is_thread() || owner.is_scope();
+        let blocks = !owner.is_shared() && (!goes_on || self.within.is_empty());
+        if blocks && !self.within.contains(&owner) {
             self.within.push(owner);
         }
         self.opens_scope = false;

@@ -98,6 +98,11 @@ impl OwnerId {
         matches!(self.kind, OwnerKind::Shared)
     }
 
+    /// Whether several threads and scopes may go by it, none of which has to be the one that waits.
+    pub(crate) const fn is_name(self) -> bool {
+        matches!(self.kind, OwnerKind::Explicit | OwnerKind::Unique)
+    }
+
     /// What is known to have to go on, if it is known by this name alone (C10).
     #[doc(hidden)]
     pub fn runs(self) -> Option<Self> {

@@ -233,7 +233,7 @@ impl<'a> Search<'a> {
             for (runs_as, owner) in levels.map(|level| (level.runs_as, level.owner)) {
                 // Of the waits in its owner's name, those of other threads and scopes do not keep it.
                 let named = owner.filter(|_| owner != runs_as).map(|owner| (owner, true));
-                let blocked = runs_as.map(|runs_as| (runs_as, false));
+                let blocked = runs_as.map(|runs_as| (runs_as, runs_as.is_name()));
                 for (owner, alone) in blocked.into_iter().chain(named) {
                     let table = self.waits.table(owner).lock();
                     let entries = table.iter().filter(|entry| entry.owner == owner);
