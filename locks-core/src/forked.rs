@@ -248,6 +248,14 @@ impl<S: Side> LockBackend for PerFork<S> {
     }
 }
 
+/// Returns the error of an operation at `backend` that a child has been asked to go on with, although it is its
+/// parent's.
+#[cold]
+pub fn begun_by_parent(backend: &str) -> LockError {
+    let why = "this was begun by the process that this one was forked from: begin it again";
+    LockError::unavailable(backend, why).with_message(format!("`{backend}`: {why}"))
+}
+
 type Operation<'a, T> = dyn Future<Output = Result<T, LockError>> + Send + 'a;
 
 /// An operation of one process, which a child of it neither goes on with nor withdraws (X1).
@@ -268,9 +276,7 @@ impl<T> Future for Bound<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if !self.is_own() {
-            let why = "this was begun by the process that this one was forked from: begin it again";
-            let text = format!("`{}`: {why}", self.name);
-            return Poll::Ready(Err(LockError::unavailable(&self.name, why).with_message(text)));
+            return Poll::Ready(Err(begun_by_parent(&self.name)));
         }
         self.op.as_mut().expect("it is there until it is dropped").as_mut().poll(cx)
     }

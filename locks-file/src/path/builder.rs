@@ -18,6 +18,10 @@ use crate::FileBackend;
 /// replaces or removes the file: the information about the holder is kept in the directory of this user's
 /// locks. If another file is moved to the path, waiters go over to it.
 ///
+/// A child that this process forks does not keep the lock, and can read and write by the guard's
+/// [`file`](PathGuard::file) all the same. Only on a network file system it keeps the lock of a parent that
+/// is killed, until it ends.
+///
 /// # Examples
 /// ```
 /// use std::io::{Read, Write};

@@ -17,6 +17,7 @@ pub struct LockedFile {
     /// Read and written through. In a nest each guard has its own.
     file: Opened,
     /// P1: as long as this is there, the file's `flock` is ours. The guards of a nest share it.
+    /// P2: it is closed in a forked child, which would keep the lock, and `file` is not.
     lock: Option<Arc<Opened>>,
     nest: Nest,
     generation: u64,
@@ -36,8 +37,8 @@ impl LockedFile {
         &self.place.path
     }
 
-    /// Returns the open file, for its length or metadata. Do not call its own locking methods: they act on
-    /// this lock.
+    /// Returns the open file, for its length or metadata. Do not call its own locking methods: they wait
+    /// for this lock, or act on it.
     pub fn file(&self) -> &File {
         &self.file
     }
@@ -238,7 +239,7 @@ macro_rules! reads {
     ($name:ident) => {
         impl $name {
             /// Returns the open file, for its length or metadata. Do not call its own locking methods: they
-            /// act on this lock.
+            /// wait for this lock, or act on it.
             pub fn file(&self) -> &File {
                 self.files.file()
             }

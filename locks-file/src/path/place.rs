@@ -19,6 +19,7 @@ pub(super) struct ResolvedFile {
     pub(super) path: PathBuf,
     pub(super) inode: Inode,
     pub(super) files: FileBackend,
+    is_network: bool,
 }
 
 impl ResolvedFile {
@@ -54,16 +55,29 @@ impl ResolvedFile {
             let why = format!("`{}` is {what}, and cannot be locked", given.display());
             return Err(LockError::new(ErrorKind::Io, "").with_message(why));
         }
-        if !files.allows_network_fs() && is_network(&path).unwrap_or(false) {
+        let is_network = is_network(&path).unwrap_or(false);
+        if is_network && !files.allows_network_fs() {
             return Err(fault::network(&path));
         }
-        let mut options = File::options();
-        let options = options.read(true).write(writable);
-        let options =
-            options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
-        let file = options.open(&path).map_err(refused)?;
-        let file = Opened::of_users(file).map_err(refused)?;
-        Ok((Self { path, inode: file.inode, files: files.clone() }, file))
+        let file = open_file(&path, writable).and_then(Opened::of_users).map_err(refused)?;
+        Ok((Self { path, inode: file.inode, files: files.clone(), is_network }, file))
+    }
+
+    /// Opens `file`, which is at `path`, once more for its lock; `None` if another one is there by now.
+    ///
+    /// P2, but for network file systems, where it is the same open file: with SMB a locked file can be read and
+    /// written by no other, and NFS fails writes by one that has lost its lock, and not by others.
+    pub(super) fn open_for_lock(
+        &self,
+        path: &Path,
+        file: &Opened,
+        writable: bool,
+    ) -> io::Result<Option<Opened>> {
+        let opened = match self.is_network {
+            true => file.duplicate()?,
+            false => Opened::new(open_file(path, writable)?)?,
+        };
+        Ok(Some(opened).filter(|opened| opened.inode == file.inode))
     }
 
     /// By which users of this library meet before they lock the file itself. It tells where it is.
@@ -125,6 +139,13 @@ fn shown(key: &str) -> &str {
     }
 }
 
+/// Opens a regular file, as long as it is one.
+fn open_file(path: &Path, writable: bool) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let mut options = File::options();
+    options.read(true).write(writable).custom_flags(flags.bits().cast_signed()).open(path)
+}
+
 /// Makes the file, and says where it is, without links.
 fn made(given: &Path) -> io::Result<PathBuf> {
     // Not `create_new`: somebody else may have been quicker.
@@ -136,4 +157,31 @@ fn made(given: &Path) -> io::Result<PathBuf> {
 fn refused(path: &Path, verb: &str, error: io::Error, advice: &str) -> LockError {
     let why = format!("`{}` cannot be {verb}: {error}{advice}", path.display());
     LockError::new(ErrorKind::Io, "").with_message(why).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// P2: whether what users read and write is what is locked.
+    #[test]
+    fn f2_a_lock_is_of_a_file_of_its_own_unless_that_is_on_a_network() {
+        let dir = std::env::temp_dir().join(format!("locks-file-place-{}", std::process::id()));
+        fs::create_dir_all(&dir).unwrap();
+        let files = FileBackend::new(dir.join("locks")).unwrap();
+        let path = dir.join("data");
+        for is_network in [false, true] {
+            let (mut place, file) = ResolvedFile::open(&path, true, true, &files).unwrap();
+            assert!(!place.is_network, "the tests' own directory");
+            place.is_network = is_network;
+            let lock = place.open_for_lock(&place.path, &file, true).unwrap().unwrap();
+            fs4::FileExt::try_lock(&*lock).unwrap();
+            assert_eq!(fs4::FileExt::try_lock(&*file).is_ok(), is_network);
+        }
+        let (place, file) = ResolvedFile::open(&path, true, false, &files).unwrap();
+        fs::write(dir.join("saved"), "").unwrap();
+        fs::rename(dir.join("saved"), &path).unwrap();
+        assert!(place.open_for_lock(&place.path, &file, true).unwrap().is_none(), "it is another");
+        fs::remove_dir_all(dir).unwrap();
+    }
 }

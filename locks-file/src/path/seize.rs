@@ -1,19 +1,20 @@
 //! The file's own lock, which other users of `flock` may have.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{self, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use locks_core::fork::PerProcess;
+use locks_core::forked::begun_by_parent;
 use locks_core::{ErrorKind, HolderInfo, LockError, Token, Wait};
 
 use super::place::ResolvedFile;
 use crate::directory::Inode;
-use crate::kernel::{self, LockTable, Nanos, Opened};
+use crate::kernel::{self, LockTable, Nanos, Opened, generation};
 use crate::record::stranger;
 use crate::watch::{Signal, pause, watch};
 
@@ -49,12 +50,18 @@ pub(super) async fn seize(
     if let Some(outer) = locked().get(&nest).and_then(Weak::upgrade) {
         return Ok(Seized::Locked((outer, nest)));
     }
+    let lock = match place.open_for_lock(&place.path, file, !shared) {
+        Ok(Some(lock)) => Arc::new(lock),
+        Err(error) if place.check().is_ok() => return Err(place.failed("opened", error)),
+        Ok(None) | Err(_) => return Ok(Seized::Replaced),
+    };
+    let begun = generation();
     let signal = Arc::<Signal>::default();
     let mut watching = None;
     loop {
         let tried = match shared {
-            true => fs4::FileExt::try_lock_shared(&**file),
-            false => fs4::FileExt::try_lock(&**file),
+            true => fs4::FileExt::try_lock_shared(&**lock),
+            false => fs4::FileExt::try_lock(&**lock),
         };
         match tried {
             Ok(()) => break,
@@ -67,7 +74,7 @@ pub(super) async fn seize(
             return Err(LockError::new(kind, place.name()));
         }
         if watching.is_none() {
-            watching = watch(file, &signal, false);
+            watching = watch(&lock, &signal, false);
             if watching.is_some() {
                 // It may have become free before it was watched.
                 continue;
@@ -76,6 +83,10 @@ pub(super) async fn seize(
         let poll = if watching.is_some() { SAFETY_POLL } else { POLL };
         let by_itself = now + poll;
         pause(&signal, deadline.map_or(by_itself, |deadline| deadline.min(by_itself))).await;
+        if begun != generation() {
+            // P2: its number may stand for something else here.
+            return Err(begun_by_parent(&place.name()));
+        }
         if place.check().is_err() {
             return Ok(Seized::Replaced);
         }
@@ -83,8 +94,6 @@ pub(super) async fn seize(
     if place.check().is_err() {
         return Ok(Seized::Replaced);
     }
-    let lock = file.duplicate().map_err(|error| place.failed("locked", error))?;
-    let lock = Arc::new(lock);
     locked().insert(nest, Arc::downgrade(&lock));
     Ok(Seized::Locked((lock, nest)))
 }
@@ -108,6 +117,10 @@ pub(super) fn put_in_place(
     content: &[u8],
 ) -> io::Result<(Opened, (Arc<Opened>, Nest))> {
     let aside = Aside::make(&place.path)?;
+    // For it to be opened once more, whatever the umask.
+    aside.file.set_permissions(Permissions::from_mode(0o600))?;
+    let lock = place.open_for_lock(aside.path(), &aside.file, true)?;
+    let lock = Arc::new(lock.ok_or(io::ErrorKind::NotFound)?);
     let metadata = old.metadata()?;
     let mut file = &*aside.file;
     file.write_all(content)?;
@@ -116,8 +129,7 @@ pub(super) fn put_in_place(
     let _ = std::os::unix::fs::fchown(file, Some(metadata.uid()), Some(metadata.gid()));
     file.set_permissions(metadata.permissions())?;
     file.sync_all()?;
-    fs4::FileExt::try_lock(file).map_err(io::Error::from)?;
-    let lock = Arc::new(aside.file.duplicate()?);
+    fs4::FileExt::try_lock(&**lock).map_err(io::Error::from)?;
     let nest = (aside.file.inode, token);
     let file = aside.move_to(&place.path)?;
     locked().insert(nest, Arc::downgrade(&lock));
@@ -153,9 +165,13 @@ impl Aside {
         }
     }
 
+    fn path(&self) -> &Path {
+        self.path.as_deref().expect("it has not been moved")
+    }
+
     fn move_to(mut self, path: &Path) -> io::Result<Opened> {
         let file = self.file.duplicate()?;
-        std::fs::rename(self.path.as_ref().expect("it has not been moved"), path)?;
+        std::fs::rename(self.path(), path)?;
         self.path = None;
         Ok(file)
     }

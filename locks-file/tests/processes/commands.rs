@@ -73,6 +73,11 @@ impl Peer {
         self.ask("clean").reply()
     }
 
+    /// Has it lock this very file until it ends; see [`lock_a_file`](crate::forked::lock_a_file).
+    pub(crate) fn lock_file(&mut self, how: &str, file: &Path, millis: u64) -> Asked {
+        self.ask(&format!("lock-file {how} {millis} {}", encoded(file.to_str().unwrap())))
+    }
+
     /// Has it run a program, and waits for that.
     #[track_caller]
     pub(crate) fn run_program(&mut self, program: &str) {
@@ -177,6 +182,10 @@ pub(crate) fn serve() {
         ["chroot", place] => {
             std::os::unix::fs::chroot(place).unwrap();
             Some("done".to_owned())
+        }
+        ["lock-file", how, millis, file] => {
+            let locked = crate::forked::lock_a_file(how, &decoded(file), millis.parse().unwrap());
+            Some(locked.map_or_else(|error| refused(&error), |()| "locked".to_owned()))
         }
         ["fork"] => Some(crate::forked::fork_a_sleeper()),
         ["run", program @ ..] => {

@@ -2,11 +2,13 @@
 
 use std::fs::{self, File};
 use std::future::Future;
+use std::io;
+use std::mem;
 use std::os::fd::AsRawFd;
 use std::pin::pin;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -23,7 +25,7 @@ const SCENE: &str = "LOCKS_FILE_SCENE";
 /// What is played by the program, with a backend that was opened before.
 type Scene = fn(&FileBackend);
 
-const SCENES: [(&str, Scene); 8] = [
+const SCENES: [(&str, Scene); 9] = [
     ("lost", guards_of_the_parent_are_lost),
     ("anew", the_child_acquires_anew),
     ("limits", limits_of_the_child_hold),
@@ -32,6 +34,7 @@ const SCENES: [(&str, Scene); 8] = [
     ("pending", what_the_parent_waits_for_is_the_parents),
     ("chroot", a_worker_is_locked_in),
     ("path", files_of_ones_own),
+    ("path pending", a_file_that_the_parent_waits_for),
 ];
 
 #[track_caller]
@@ -320,7 +323,7 @@ fn what_the_parent_waits_for_is_the_parents(files: &FileBackend) {
         move |(mut waiting, behind): (std::pin::Pin<Box<locks_core::Acquire<'_>>>, _)| {
             if poll {
                 let polled = waiting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-                let std::task::Poll::Ready(Err(error)) = polled else { panic!("{polled:?}") };
+                let Poll::Ready(Err(error)) = polled else { panic!("{polled:?}") };
                 assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
                 assert!(error.to_string().contains("begin it again"), "{error}");
             }
@@ -370,8 +373,10 @@ fn files_of_ones_own(files: &FileBackend) {
     };
     let mut guard = Some(lock().acquire().unwrap());
     assert!(forked(|| {
-        let guard = guard.take().unwrap();
+        let mut guard = guard.take().unwrap();
         assert!(guard.check().unwrap_err().is_lost());
+        assert_eq!(io::read_to_string(&mut guard).unwrap(), "kept", "it is open all the same");
+        assert!(guard.replace(b"of the child").is_err());
         assert!(guard.release().unwrap_err().is_lost());
         assert!(!is_free(), "the parent's lock is gone");
         assert!(lock().wait(false).acquire().unwrap_err().is_contended());
@@ -386,6 +391,48 @@ fn files_of_ones_own(files: &FileBackend) {
         guard.release().unwrap();
         assert!(is_free());
     }));
+}
+
+/// A wait for another user of `flock`, that of the parent has what our users meet by.
+fn a_file_that_the_parent_waits_for(files: &FileBackend) {
+    let file = files.directory().join("data");
+    fs::write(&file, "kept").unwrap();
+    let lock = || locks_file::lock_path(&file).within(files);
+    let foreign = File::open(&file).unwrap();
+    fs4::FileExt::lock(&foreign).unwrap();
+    let mut waiting = Some(Box::pin(lock().acquire_async()));
+    let mut cx = Context::from_waker(Waker::noop());
+    let listed = Backend::new(files.clone());
+    while listed.list().unwrap().iter().all(|lock| lock.holders.is_empty()) {
+        assert!(waiting.as_mut().unwrap().as_mut().poll(&mut cx).is_pending());
+        thread::yield_now();
+    }
+    let descriptors = fs::read_dir("/proc/self/fd").unwrap().count();
+    assert!(forked(|| {
+        // By the numbers of what was closed here, perhaps.
+        let files_of_its_own = Vec::from_iter((0..descriptors).map(|_| File::open(&file).unwrap()));
+        fs4::FileExt::unlock(&foreign).unwrap();
+        let mut waiting = waiting.take().unwrap();
+        // Until it looks at the file again.
+        let start = Instant::now();
+        let error = loop {
+            match waiting.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(outcome) => break outcome.unwrap_err(),
+                Poll::Pending => assert!(start.elapsed() < PATIENCE, "it hangs"),
+            }
+            thread::park_timeout(Duration::from_millis(5));
+        };
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+        assert!(error.to_string().contains("begin it again"), "{error}");
+        drop(waiting);
+        let free = File::open(&file).unwrap();
+        fs4::FileExt::try_lock(&free).expect("nothing of the child's has locked it");
+        for file in files_of_its_own {
+            file.metadata().expect("it is open");
+        }
+    }));
+    let guard = Op::later(waiting.take().unwrap()).block().unwrap();
+    guard.release().unwrap();
 }
 
 #[test]
@@ -428,6 +475,11 @@ fn row_36_files_of_ones_own() {
     play("path");
 }
 
+#[test]
+fn row_36_a_file_that_the_parent_waits_for_is_waited_for_by_the_parent() {
+    play("path pending");
+}
+
 /// The locks of a parent that is killed are free, although a child lives on that has not looked at them.
 #[test]
 fn row_36_a_child_does_not_keep_its_dead_parents_locks() {
@@ -451,6 +503,63 @@ fn row_36_a_child_does_not_keep_its_dead_parents_locks() {
     for outcome in outcomes {
         outcome.expect("row 36: the lock is kept by a forked child");
     }
+}
+
+/// Nor the locks of its files, whichever way they were locked.
+#[test]
+fn row_36_a_child_does_not_keep_the_files_of_its_dead_parent() {
+    let mut ways = vec!["lock", "read", "several", "nested", "replaced"];
+    ways.retain(|how| !frees_its_file_when_killed(how));
+    assert!(ways.is_empty(), "row 36: kept by a forked child: {ways:?}");
+}
+
+fn frees_its_file_when_killed(how: &str) -> bool {
+    let directory = Directory::new();
+    let data = directory.path().join("data");
+    fs::write(&data, "kept").unwrap();
+    let [mut next, mut holder] = Peer::start_many(&directory);
+    assert_eq!(holder.lock_file(how, &data, 0).reply(), "locked");
+    let child = holder.ask("fork").reply();
+    let child: i32 = child.strip_prefix("forked ").unwrap().parse().unwrap();
+    let waiting = next.lock_file("lock", &data, 20_000);
+    waiting.assert_waits();
+    holder.send_kill();
+    holder.reap();
+    let free = waiting.reply_within(Duration::from_secs(2));
+    let child = rustix::process::Pid::from_raw(child).unwrap();
+    let lived = rustix::process::kill_process(child, rustix::process::Signal::KILL);
+    assert!(lived.is_ok(), "it was to outlive the holder");
+    assert_eq!(waiting.reply(), "locked");
+    free.is_some()
+}
+
+/// What the peer does for that: locks a file until it ends.
+pub(crate) fn lock_a_file(how: &str, path: &str, millis: u64) -> Result<(), LockError> {
+    let files = FileBackend::new(told_directory())?;
+    let wait = Duration::from_millis(millis);
+    let lock = || locks_file::lock_path(path).within(&files).wait(wait);
+    match how {
+        "lock" => mem::forget(lock().acquire()?),
+        "read" => mem::forget(locks_file::read_path(path).within(&files).wait(wait).acquire()?),
+        "several" => {
+            let beside = format!("{path} beside it");
+            let both = locks_file::lock_paths([&beside, path]).within(&files).create(true);
+            mem::forget(both.wait(wait).acquire()?);
+        }
+        "nested" => {
+            let outer = lock().reentrant().acquire()?;
+            mem::forget(lock().reentrant().acquire()?);
+            drop(outer);
+        }
+        "replaced" => {
+            let mut guard = lock().acquire()?;
+            let replaced = guard.replace(b"new");
+            replaced.map_err(|error| LockError::new(ErrorKind::Io, path).with_source(error))?;
+            mem::forget(guard);
+        }
+        _ => panic!("`{how}` is no way to lock a file"),
+    }
+    Ok(())
 }
 
 /// What the peer does for that: forks a child that does nothing.

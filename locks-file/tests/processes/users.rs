@@ -85,6 +85,25 @@ fn row_40_whatever_the_umask() {
     }
 }
 
+/// A file of one's own is replaced, and gets the mode that it had.
+#[test]
+fn row_40_a_file_is_replaced_whatever_the_umask() {
+    for umask in ["0777", "0177", "0000", "0400"] {
+        let directory = Directory::new();
+        let data = directory.path().join("data");
+        fs::write(&data, "before").unwrap();
+        fs::set_permissions(&data, Permissions::from_mode(0o640)).unwrap();
+        for path in [directory.path(), &data] {
+            chown(path, Some(ONE), Some(ONE)).expect("row 40 is tested by root");
+        }
+        let script = format!("umask {umask}");
+        let Some(mut one) = peer_of(ONE, &script, &directory, false) else { return };
+        assert_eq!(one.lock_file("replaced", &data, 0).reply(), "locked", "row 40: {umask}");
+        assert_eq!(fs::read_to_string(&data).unwrap(), "new");
+        assert_eq!(fs::metadata(&data).unwrap().mode() & 0o777, 0o640, "row 40: {umask}");
+    }
+}
+
 /// What a umask, or a guest, has taken away is given back.
 #[test]
 fn row_41_rights_that_were_taken_away() {
