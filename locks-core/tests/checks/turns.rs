@@ -1,14 +1,14 @@
 //! Turns: what has been granted here and is not a hold yet (C1, C9, C11).
 
 use std::future::poll_fn;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
     Backend, Claim, ClaimSet, Completion, Engine, ErrorKind, HolderInfo, LockInfo, LostCause, Op,
-    Query, Token, Upstream, UpstreamEnd, UpstreamGrant,
+    Query, Token, Upstream, UpstreamEnd, UpstreamGrant, WeakEngine,
 };
 
 use crate::polled::{Polled, engine};
@@ -133,5 +133,81 @@ fn c11_nobody_nests_in_a_set_that_is_not_complete() {
     let stolen = thief.granted();
     assert!(held.is_lost());
     drop((stolen, held, other));
+    assert_eq!(engine.live_keys(), 0);
+}
+
+/// An upstream that grants sets with tokens that do not grow, and in whose answer one of the keys is ended
+/// here.
+#[derive(Default)]
+struct Sets {
+    engine: OnceLock<WeakEngine>,
+    ended: Mutex<Vec<String>>,
+}
+
+impl Upstream for Sets {
+    fn claim<'a>(&'a self, _: Claim<'a>) -> Op<'a, UpstreamGrant> {
+        Op::ready(TURN)
+    }
+
+    fn complete(&self, _: &str, _: UpstreamGrant, _: Completion) -> Op<'static, ()> {
+        unreachable!("sets are claimed in one step")
+    }
+
+    fn claims_sets(&self) -> bool {
+        true
+    }
+
+    fn claim_set<'a>(&'a self, claim: ClaimSet<'a>) -> Op<'a, UpstreamGrant> {
+        assert_eq!(claim.keys, ["b", "c"]);
+        let engine = self.engine.get().and_then(WeakEngine::upgrade).expect("it asks");
+        // What is not granted yet has a name of its own, above all tokens.
+        let mut names = ((1 << 61)..).take(64).map(Token::new);
+        assert!(names.any(|name| engine.lose("b", name, LostCause::Evicted)));
+        Op::ready(UpstreamGrant::new(2, Token::new(TURN.token.get() - 1)))
+    }
+
+    fn end(&self, key: &str, _: UpstreamGrant, _: UpstreamEnd) -> Op<'static, ()> {
+        self.ended.lock().unwrap().push(key.to_owned());
+        Op::ready(())
+    }
+
+    fn poll_lost(&self, _: &str, _: UpstreamGrant, _: Option<&mut Context<'_>>) -> Poll<LostCause> {
+        Poll::Pending
+    }
+
+    fn unwatch(&self, _: &str, _: UpstreamGrant, _: &Waker) {}
+
+    fn stolen_from(&self, _: &str, _: UpstreamGrant) -> Vec<HolderInfo> {
+        Vec::new()
+    }
+
+    fn refresh(&self, _: &str, _: UpstreamGrant) -> Op<'static, ()> {
+        Op::ready(())
+    }
+
+    fn inspect(&self, _: Query) -> Op<'static, Vec<LockInfo>> {
+        Op::ready(Vec::new())
+    }
+
+    fn evict(&self, _: &str, _: Token) -> Op<'static, bool> {
+        Op::ready(false)
+    }
+}
+
+#[test]
+fn c4_a_set_that_comes_to_nothing_ends_the_key_that_was_ended_here_too() {
+    let sets = Arc::new(Sets::default());
+    let engine = Engine::builder().upstream(sets.clone()).build();
+    assert!(sets.engine.set(engine.downgrade()).is_ok());
+    let backend = Backend::new(engine.clone());
+    let outer = backend.named("a").owner(7).acquire().unwrap();
+    let refused = backend.all(["a", "b", "c"]).owner(7).reentrant().acquire().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Protocol, "{refused}");
+    let mut ended = sets.ended.lock().unwrap().clone();
+    ended.sort();
+    ended.dedup();
+    assert_eq!(ended, ["b", "c"], "C4: the rest is held at the upstream for ever");
+    outer.check().unwrap();
+    drop(outer);
     assert_eq!(engine.live_keys(), 0);
 }

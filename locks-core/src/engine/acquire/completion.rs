@@ -48,20 +48,22 @@ impl Taken {
             // All of them, so that each is ended should somebody's code panic.
             stand &= calls.make(|| self.rename(index, grant, grant.token)).unwrap_or(false);
         }
-        calls.end();
-        if nested.is_some_and(|nested| nested >= grant.token) {
-            // C7: a guard's token is above all earlier ones of each of its keys.
-            let why = format!("`{name}` has no tokens that grow across keys, which sets need");
-            return Err(LockError::new(ErrorKind::Protocol, &*keys[0]).with_message(why));
-        }
-        if stand {
+        // C7: a guard's token is above all earlier ones of each of its keys.
+        let is_above = nested.is_none_or(|nested| nested < grant.token);
+        if stand && is_above {
             return Ok(Some(grant.token));
         }
-        self.give_back(0);
+        // What was ended here knew of no grant: so all of them are ended at the upstream, whatever else happens.
+        calls.make(|| self.give_back(0));
         for key in &keys {
-            drop(upstream.end(key, grant, UpstreamEnd::UNHELD));
+            calls.make(|| drop(upstream.end(key, grant, UpstreamEnd::UNHELD)));
         }
-        Ok(None)
+        calls.end();
+        if is_above {
+            return Ok(None);
+        }
+        let why = format!("`{name}` has no tokens that grow across keys, which sets need");
+        Err(LockError::new(ErrorKind::Protocol, &*keys[0]).with_message(why))
     }
 
     /// Has the upstream give all of them one token, with age and bounds from now on. `None`: one of
