@@ -1,6 +1,9 @@
-use std::os::fd::OwnedFd;
+use std::mem;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
+use locks_core::descriptors::{InChild, list, unlist};
+use locks_core::fork::generation;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
@@ -14,22 +17,43 @@ use crate::pidfd::{self, Pidfd};
 /// so those of other users count for nothing. What is in another network namespace is not seen.
 #[derive(Debug)]
 pub(super) struct Claim {
-    /// `None` where there is no claim to be had: the lock of the directory alone decides, then.
-    _socket: Option<OwnedFd>,
+    /// `None` where there is no claim to be had: the lock of the directory alone decides, then. It is closed in a
+    /// forked child, which would keep the name: there, all who come fill the queue of a socket that nobody serves.
+    socket: Option<OwnedFd>,
+    generation: u64,
 }
 
 impl Claim {
     /// # Errors
     /// The number of the process that has it, if it has one here.
     pub(super) fn take(path: &Path) -> Result<Self, Option<u32>> {
-        let Some(address) = address(path) else { return Ok(Self { _socket: None }) };
+        let Some(address) = address(path) else { return Ok(Self::new(None)) };
         match listen(&address) {
-            Ok(socket) => Ok(Self { _socket: Some(socket) }),
+            Ok(socket) => Ok(Self::new(Some(socket))),
             Err(Errno::ADDRINUSE) => match holder(&address) {
                 Some(pid) => Err(pid),
-                None => Ok(Self { _socket: None }),
+                None => Ok(Self::new(None)),
             },
-            Err(_) => Ok(Self { _socket: None }),
+            Err(_) => Ok(Self::new(None)),
+        }
+    }
+
+    fn new(socket: Option<OwnedFd>) -> Self {
+        if let Some(socket) = &socket {
+            list(socket.as_raw_fd(), InChild::Closed);
+        }
+        Self { socket, generation: generation() }
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let Some(socket) = self.socket.take() else { return };
+        if self.generation == generation() {
+            unlist(socket.as_raw_fd(), InChild::Closed);
+        } else {
+            // By its number the child may have something else open.
+            mem::forget(socket);
         }
     }
 }
@@ -53,7 +77,7 @@ fn holder(address: &SocketAddrUnix) -> Option<Option<u32>> {
     }
     let (pid, uid) = pidfd::peer_credentials(&socket).ok()?;
     let is_own = uid == rustix::process::geteuid().as_raw();
-    // A child that it has forked keeps the name.
+    // A child keeps the name that it has forked by other means than the system's library.
     let lives = match Pidfd::of_peer(&socket) {
         Ok(Some(process)) => !process.has_ended(),
         Ok(None) => true,

@@ -70,6 +70,30 @@ fn row_33_a_child_of_the_serving_process_keeps_nobody_from_taking_over() {
     other.release(theirs).unwrap();
 }
 
+/// Nor the many that come one after the other.
+#[test]
+fn row_33_a_child_of_a_dead_server_is_in_the_way_of_none_of_its_successors() {
+    let place = Place::new(Way::Machine);
+    let mut first = place.start();
+    first.tell("fork");
+    assert_eq!(first.says(), "forked");
+    first.kill();
+    for successor in 0..8 {
+        let began = Instant::now();
+        let serving = place.start();
+        let mut peer = place.peer();
+        let held = peer.take("k", "");
+        peer.release(held).unwrap();
+        let [pid, ..] = peer.status();
+        let own = serving.pid().as_raw_nonzero().get();
+        assert_eq!(pid, u64::from(own.unsigned_abs()), "row 33: {successor}");
+        // The child has not ended by then.
+        assert!(began.elapsed() < Duration::from_secs(5), "row 33: {successor}");
+        drop(peer);
+        serving.kill();
+    }
+}
+
 #[test]
 fn row_33_a_serving_process_that_exits_is_followed_by_another() {
     let place = Place::new(Way::Machine);
