@@ -187,7 +187,8 @@ impl Leader {
     fn new(guard: OwnedGuard, stuck_after: Option<Duration>) -> Self {
         let refresh = stuck_after.map(|limit| {
             let every = (limit / 4).max(SHORTEST);
-            Mutex::new(Refresh { every, next: SystemClock.now().after(every) })
+            // The limit counts from the grant, which may have come long before this.
+            Mutex::new(Refresh { every, next: SystemClock.now() })
         });
         Self { guard, refresh }
     }

@@ -60,6 +60,8 @@ pub use guard::{Guard, Lost, OwnedGuard};
 pub use handle::Backend;
 #[doc(hidden)]
 pub use handle::WeakBackend;
+#[doc(hidden)]
+pub use identity::{Enters, Leaves};
 pub use identity::{OwnerChain, OwnerId, Scope, Scoped, SharedOwner, current, scope};
 pub use info::{HolderInfo, LockInfo, ProcessInfo, Query, WaiterInfo};
 pub use key::{KeySet, Keys, MAX_KEY_LEN, check_key};

@@ -1,5 +1,6 @@
 //! Identities of holders (C9): threads, scopes of async code, and explicit owners.
 
+mod dropping;
 mod names;
 mod owner_chain;
 mod parts;
@@ -19,6 +20,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
+pub use self::dropping::{Enters, Leaves};
 pub use self::owner_chain::OwnerChain;
 pub use self::shared::SharedOwner;
 pub(crate) use self::small::SmallOwner;
@@ -329,16 +331,17 @@ pin_project! {
     #[derive(Debug)]
     #[must_use = "futures do nothing unless polled"]
     pub struct Scoped<F> {
-        scope: Option<Scope>,
+        enters: Enters,
         #[pin]
         future: F,
+        leaves: Leaves,
     }
 }
 
 impl<F> Scoped<F> {
     /// Creates a future that runs `future` in `scope`.
     pub const fn new(scope: Scope, future: F) -> Self {
-        Self { scope: Some(scope), future }
+        Self { enters: Enters::new(Some(scope)), future, leaves: Leaves::new() }
     }
 }
 
@@ -347,7 +350,7 @@ impl<F: Future> Future for Scoped<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        this.scope.get_or_insert_with(Scope::open).poll(this.future, cx)
+        this.enters.poll(this.leaves, this.future, cx)
     }
 }
 
@@ -359,7 +362,7 @@ impl<F: Future> Future for Scoped<F> {
 /// being polled then. Functions with `#[lock]` open one by themselves.
 ///
 /// # Cancel safety
-/// As that of `future`: dropping it drops the guards and requests inside.
+/// As that of `future`: dropping it drops the guards and requests inside, in the scope.
 ///
 /// # Examples
 /// ```
@@ -377,7 +380,7 @@ impl<F: Future> Future for Scoped<F> {
 /// # let Poll::Ready(()) = pin!(run()).poll(&mut Context::from_waker(Waker::noop())) else { panic!() };
 /// ```
 pub const fn scope<F: Future>(future: F) -> Scoped<F> {
-    Scoped { scope: None, future }
+    Scoped { enters: Enters::new(None), future, leaves: Leaves::new() }
 }
 
 /// While this lives the scope is the thread's current one; then the one from before is again, also
@@ -406,7 +409,7 @@ impl Drop for Entered<'_> {
 fn with_scope<R>(look: impl FnOnce(Option<&mut Scope>) -> R) -> R {
     let scope = SCOPE.get();
     // SAFETY: by I1 it is null, or alive and borrowed by the `Entered` of a poll further up this
-    // thread's stack, which does not look at it meanwhile. `look` comes by here no second time.
+    // thread's stack, or of the `Enters` of a drop there, which do not look at it meanwhile. `look` comes by here no second time.
     look(unsafe { scope.as_mut() })
 }
 
