@@ -56,6 +56,24 @@ pub fn bail_for<R: EarlyReturn<M>, M>(_: M, error: LockError) -> R {
     R::early(error)
 }
 
+/// What a function comes to whose lock may be contended, of which [`bail`] makes a value.
+#[track_caller]
+pub fn or_bail<R: EarlyReturn>(outcome: Result<R, LockError>) -> R {
+    match outcome {
+        Ok(output) => output,
+        Err(error) => bail(error),
+    }
+}
+
+/// What a function comes to that has no value for a failed acquisition.
+#[track_caller]
+pub fn or_fault<R>(outcome: Result<R, LockError>) -> R {
+    match outcome {
+        Ok(output) => output,
+        Err(error) => fault(error),
+    }
+}
+
 /// The argument of traits of ours that a type parameter lacks. Its type has no name, and so the compiler does
 /// not advise to write our trait, which is private, behind the parameter.
 pub const fn unnameable() {}

@@ -1,5 +1,4 @@
 use std::future::Future;
-use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -19,50 +18,40 @@ pub struct Asked {
     pub begun: Acquisition,
 }
 
-/// Runs `body` once what was `asked` for is there; `early` is what the function returns if it is not to be had.
+/// Runs `body` once what was `asked` for is there.
 ///
 /// One future for the acquisition, the body and the release: an `.await` for each would cost the user's
 /// crate three times the compiler's work, and each function that awaits the next would be nested deeper.
-pub fn locked<F: Future>(asked: Asked, body: F, early: fn(LockError) -> F::Output) -> Locked<F> {
+pub fn locked<F: Future>(asked: Asked, body: F) -> Locked<F> {
     let stage = match asked.begun {
         Acquisition::Granted(guard) => Stage::Granted { guard },
         Acquisition::Asked(acquire) => Stage::Asked { acquire },
     };
-    Locked { shallow: PhantomData, body, scope: asked.scope, early, output: None, stage }
-}
-
-/// A body on its way to [`locked`]; always [`Ready`](Self::Ready).
-///
-/// Where one of these is matched on, the compiler looks at its layout while it optimizes the function, which
-/// is before it looks at that of the function: so the layouts of functions that await each other are not
-/// looked at within each other, and a chain of them gets half as deep. That of a stage comes first of all.
-#[derive(Debug)]
-pub enum Body<F> {
-    /// The body.
-    Ready([Stage; 0], F),
-    /// Never.
-    Nothing,
-}
-
-/// The body, as it is to be passed through a `match`.
-pub const fn body<F: Future>(body: F) -> Body<F> {
-    Body::Ready([], body)
+    Locked::Running { shallow: [], body, scope: asked.scope, output: None, stage }
 }
 
 pin_project! {
-    /// A body under its lock; made by [`locked`].
+    /// A body under its lock; made by [`locked`], and always `Running`.
+    ///
+    /// Where one of these is matched on, the compiler looks at its layout while it optimizes the function, which
+    /// is before it looks at that of the function: so the layouts of functions that await each other are not
+    /// looked at within each other, and a chain of them gets half as deep.
+    #[project = Projected]
     #[must_use = "futures do nothing unless polled"]
-    pub struct Locked<F: Future> {
-        // First, so that the compiler has found out whether a stage is `Send` before it gets to the bodies of
-        // functions that await each other, where it would find out at the bottom of all that.
-        shallow: PhantomData<Stage>,
-        // I1: before the guard, so that what a cancelled body holds is dropped under the lock.
-        #[pin]
-        body: F,
-        scope: Scope,
-        early: fn(LockError) -> F::Output,
-        output: Option<F::Output>,
-        stage: Stage,
+    #[expect(missing_docs, reason = "nobody makes one")]
+    pub enum Locked<F: Future> {
+        Running {
+            // First, so that the compiler has found out whether a stage is `Send`, and how it is laid out, before
+            // it gets to the bodies of functions that await each other, where it would find out at the bottom.
+            shallow: [(Stage, Scope); 0],
+            // I1: before the guard, so that what a cancelled body holds is dropped under the lock.
+            #[pin]
+            body: F,
+            scope: Scope,
+            output: Option<F::Output>,
+            stage: Stage,
+        },
+        Nothing,
     }
 }
 
@@ -80,39 +69,39 @@ pub enum Stage {
     Over,
 }
 
+/// The output of the body, or why it did not run.
 impl<F: Future> Future for Locked<F> {
-    type Output = F::Output;
+    type Output = Result<F::Output, LockError>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        if let Stage::Asked { acquire } = this.stage {
+        let Projected::Running { body, scope, output, stage, .. } = self.project() else {
+            return super::unreached();
+        };
+        if let Stage::Asked { acquire } = stage {
             let acquired = ready!(Pin::new(acquire).poll(cx));
-            *this.stage = Stage::Over;
-            match acquired {
-                Ok(guard) => *this.stage = Stage::Granted { guard },
-                Err(error) => return Poll::Ready((this.early)(error)),
-            }
+            *stage = Stage::Over;
+            *stage = Stage::Granted { guard: acquired? };
         }
-        if let Stage::Granted { guard } = this.stage {
-            let output = ready!(this.scope.poll(this.body, cx));
+        if let Stage::Granted { guard } = stage {
+            let value = ready!(scope.poll(body, cx));
             if guard.is_plain() {
                 // Dropped where it is: moving what was written a moment ago takes longer than the release.
-                *this.stage = Stage::Over;
-                return Poll::Ready(output);
+                *stage = Stage::Over;
+                return Poll::Ready(Ok(value));
             }
-            if let Stage::Granted { guard } = std::mem::replace(this.stage, Stage::Over) {
-                *this.output = Some(output);
-                *this.stage = Stage::Releasing { release: guard.begin_release() };
+            if let Stage::Granted { guard } = std::mem::replace(stage, Stage::Over) {
+                *output = Some(value);
+                *stage = Stage::Releasing { release: guard.begin_release() };
             }
         }
-        if let Stage::Releasing { release } = this.stage {
+        if let Stage::Releasing { release } = stage {
             // The value stands, so a failure is only reported.
             let _ = lost(ready!(Pin::new(release).poll(cx)));
-            *this.stage = Stage::Over;
+            *stage = Stage::Over;
         }
-        match this.output.take() {
-            Some(output) => Poll::Ready(output),
+        match output.take() {
+            Some(output) => Poll::Ready(Ok(output)),
             None => panic!("an annotated function polled after it had completed"),
         }
     }

@@ -18,9 +18,10 @@ impl<F: FnOnce(LockBuilder<'_>) -> LockBuilder<'_>> Options for F {}
 
 /// Options that are all written out, and so take nothing along: as a function they are one type for all
 /// sites, which the compiler has not to work out for each.
-pub const fn fixed(
-    options: for<'k> fn(LockBuilder<'k>) -> LockBuilder<'k>,
-) -> for<'k> fn(LockBuilder<'k>) -> LockBuilder<'k> {
+pub type Fixed = for<'k> fn(LockBuilder<'k>) -> LockBuilder<'k>;
+
+/// `options` as what they are.
+pub const fn fixed(options: Fixed) -> Fixed {
     options
 }
 
@@ -87,7 +88,13 @@ impl<P: Place> Site<P> {
 
     /// Begins to acquire `key` for a function, in a scope of its own.
     #[inline]
-    pub fn ask(&'static self, key: impl Key, options: impl Options) -> Asked {
+    pub fn ask(&'static self, key: impl Key, options: Fixed) -> Asked {
+        self.ask_with(key, options)
+    }
+
+    /// [`ask`](Self::ask) with options that take something along.
+    #[inline]
+    pub fn ask_with(&'static self, key: impl Key, options: impl Options) -> Asked {
         let scope = Scope::open();
         let begun = self.begin(key, options, Some(&scope));
         Asked { scope, begun }
@@ -155,7 +162,13 @@ impl<P: Place> Pinned<P> {
 
     /// Begins to acquire the key for a function, in a scope of its own.
     #[inline]
-    pub fn ask(&'static self, options: impl Options) -> Asked {
+    pub fn ask(&'static self, options: Fixed) -> Asked {
+        self.ask_with(options)
+    }
+
+    /// [`ask`](Self::ask) with options that take something along.
+    #[inline]
+    pub fn ask_with(&'static self, options: impl Options) -> Asked {
         let scope = Scope::open();
         let begun = self.begin(options, Some(&scope));
         Asked { scope, begun }

@@ -19,7 +19,7 @@ pub(super) enum Asker<'a> {
 pub(super) enum Way {
     /// `acquire`: to a `Result`, on this thread.
     Blocking,
-    /// `ask`: to be gone on with, in a scope of its own.
+    /// `ask`, `ask_with`: to be gone on with, in a scope of its own.
     Scoped,
     /// `ask_here`: to a future, anonymously.
     Anonymous,
@@ -76,7 +76,9 @@ pub(super) fn acquire(lock: &Lock, asker: &Asker<'_>, way: &Way) -> TokenStream 
     let key = key.into_iter();
     let method = match way {
         Way::Blocking => quote_spanned!(span=> acquire),
-        Way::Scoped => quote_spanned!(span=> ask),
+        // Monomorphic, for the compiler has an easier time with that.
+        Way::Scoped if lock.backend.is_none() && lock.fixed => quote_spanned!(span=> ask),
+        Way::Scoped => quote_spanned!(span=> ask_with),
         Way::Anonymous => quote_spanned!(span=> ask_here),
     };
     quote_spanned!(span=> #site.#method(#(#key,)* #options))

@@ -64,6 +64,32 @@ pub(super) fn arms(lock: &Lock, returned: &Returned, probe_future: bool) -> Toke
     }
 }
 
+/// The value that is made of `__outcome`, if one call does that: it spares the compiler a `match`,
+/// and what the name of the type tells need not be found out.
+pub(super) fn or_early(
+    lock: &Lock,
+    returned: &Returned,
+    probe_future: bool,
+) -> Option<TokenStream> {
+    let span = returned.span().resolved_at(Span::mixed_site());
+    let private = lock.private(span);
+    let known = match returned {
+        Returned::Named(_) if lock.may_be_contended && returned.may_be_a_parameter() => {
+            return None;
+        }
+        _ if lock.may_be_contended => Known::EarlyReturn,
+        Returned::Named(_) if probe_future => return None,
+        Returned::Named(ty) => Known::of(ty),
+        Returned::Partly(_, known) => *known,
+        Returned::Opaque(_) | Returned::Never(_) => Known::Nothing,
+    };
+    match known {
+        Known::EarlyReturn => Some(quote_spanned!(span=> #private::or_bail(__outcome))),
+        Known::Nothing => Some(quote_spanned!(span=> #private::or_fault(__outcome))),
+        Known::ByName => None,
+    }
+}
+
 /// The value that is made of `__error` where the lock was not acquired, or the panic.
 pub(super) fn failure(lock: &Lock, returned: &Returned, probe_future: bool) -> TokenStream {
     // Errors of type are about the return type, so they are shown there.

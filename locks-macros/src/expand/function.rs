@@ -135,11 +135,15 @@ fn ends_in_closure(body: TokenStream) -> bool {
 /// // Input: { body }
 /// // Output:
 /// let __asked = SITE.ask(..);
-/// let __body = match body(async move { edge; return match Some(()) { Some(()) => { body }, None => unreached() }; }) {
-///     Body::Ready(_, __body) => __body,
-///     Body::Nothing => unreached(),
-/// };
-/// return locked(__asked, __body, |__error| bail(__error)).await;
+/// let __locked = locked(__asked, async move {
+///     edge;
+///     return match Some(()) { Some(()) => { body }, None => unreached() };
+/// });
+/// if let Locked::Nothing = __locked {
+///     unreached()
+/// }
+/// let __outcome = __locked.await;
+/// return or_bail(__outcome);
 /// ```
 /// Where the guard is seen, or the arguments are needed again, acquisition and release are steps of their own.
 fn asynchronous(
@@ -173,14 +177,23 @@ fn asynchronous(
         && lock.otherwise.is_none()
         && !matches!(returned, Returned::Never(_));
     if in_one {
-        let failure = early::failure(lock, returned, probe_future);
+        let end = match early::or_early(lock, returned, probe_future) {
+            Some(value) => quote_spanned!(span=> return #value;),
+            None => quote_spanned!(span=>
+                match __outcome {
+                    #private::Ok(__output) => return __output,
+                    #early
+                }
+            ),
+        };
         return quote_spanned!(span=>
             let __asked = #acquire;
-            let __body = match #private::body(#run) {
-                #private::Body::Ready(_, __body) => __body,
-                #private::Body::Nothing => #private::unreached(),
-            };
-            return #private::locked(__asked, __body, |__error| #failure).await;
+            let __locked = #private::locked(__asked, #run);
+            if let #private::Locked::Nothing = __locked {
+                #private::unreached()
+            }
+            let __outcome = __locked.await;
+            #end
         );
     }
     let run = quote_spanned!(span=> #private::Scoped::new(__scope, #run));

@@ -4,6 +4,7 @@ use syn::parse::{ParseStream, Parser as _};
 use syn::{Attribute, Token};
 
 use crate::parse::{Signature, is_keyword, until};
+use crate::validate::is_primitive;
 
 /// What makes the parameters that `body` names be dropped as the function itself drops them: each of them whole,
 /// and the last one first.
@@ -102,12 +103,7 @@ fn is_plain(ty: TokenStream) -> bool {
             is_plain(group.stream())
         }
         (Some(TokenTree::Punct(punct)), _) => punct.as_char() == '&',
-        (Some(TokenTree::Ident(word)), None) => [
-            "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize",
-            "bool", "char", "f32", "f64",
-        ]
-        .iter()
-        .any(|plain| word == plain),
+        (Some(TokenTree::Ident(word)), None) => is_primitive(&word.to_string()),
         _ => false,
     }
 }

@@ -19,7 +19,7 @@ use crate::renamed;
 
 pub(crate) use body::check as body;
 pub(crate) use function::{Target, check as function};
-pub(crate) use returned::{Known, Returned};
+pub(crate) use returned::{Known, Returned, is_primitive};
 pub(crate) use tail::in_tail;
 
 /// A lock as the arguments describe it.

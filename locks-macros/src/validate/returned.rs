@@ -20,15 +20,52 @@ pub(crate) enum Returned {
     Never(Span),
 }
 
-/// What the name of a type with an `impl Trait` in it tells.
+/// What the name of a type tells of how it says that the body did not run.
 #[derive(Clone, Copy)]
 pub(crate) enum Known {
-    /// It is a `Result` or an `Option`.
+    /// It is a `Result`, an `Option` or `()`.
     EarlyReturn,
     /// It is a name, which may be an alias of one of them: the compiler knows.
     ByName,
     /// It is something else, or behind something of which the compiler knows too little to be asked.
     Nothing,
+}
+
+impl Known {
+    /// What is known of a type without an `impl Trait` in it.
+    pub(crate) fn of(ty: &Type) -> Self {
+        match peeled(ty) {
+            Type::Tuple(tuple) if tuple.elems.is_empty() => Self::EarlyReturn,
+            Type::Tuple(_) | Type::Reference(_) | Type::Array(_) => Self::Nothing,
+            Type::Path(path) if path.qself.is_none() => Self::of_path(&path.path),
+            _ => Self::ByName,
+        }
+    }
+
+    fn of_path(path: &Path) -> Self {
+        let Some(last) = path.segments.last() else { return Self::ByName };
+        let name = last.ident.to_string();
+        let arguments = match &last.arguments {
+            PathArguments::AngleBracketed(args) => args.args.len(),
+            _ => 0,
+        };
+        match (name.as_str(), arguments) {
+            // Somebody's own may be by that name, but hardly with as many arguments.
+            ("Result", 2) | ("Option", 1) => Self::EarlyReturn,
+            ("String", 0) | ("Vec", 1) => Self::Nothing,
+            (name, 0) if is_primitive(name) => Self::Nothing,
+            _ => Self::ByName,
+        }
+    }
+}
+
+/// Whether this is the name of a number's type, or of `bool` or `char`.
+pub(crate) fn is_primitive(name: &str) -> bool {
+    let names = [
+        "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128", "isize",
+        "bool", "char", "f32", "f64",
+    ];
+    names.contains(&name)
 }
 
 impl Returned {
