@@ -1,5 +1,6 @@
 //! Annotated asynchronous functions: when they lock, whose their holds are, and how they end.
 
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -178,6 +179,32 @@ fn a4_futures_stay_send() {
     drop(assert_send(key_of_a_type_that_stays(std::cell::Cell::new(1))));
     drop(assert_send(pauses()));
     drop(assert_send(pauses_by_template(1)));
+}
+
+/// Functions of which each awaits the next.
+macro_rules! chain {
+    ($last:ident) => {
+        #[lock("async_chain_{depth}")]
+        async fn $last(depth: u8) -> u8 {
+            depth
+        }
+    };
+    ($first:ident $next:ident $($more:ident)*) => {
+        #[lock("async_chain_{depth}")]
+        async fn $first(depth: u8) -> u8 {
+            $next(depth + 1).await
+        }
+        chain!($next $($more)*);
+    };
+}
+
+chain!(f1 f2 f3 f4 f5 f6 f7 f8 f9 f10 f11 f12 f13 f14 f15 f16 f17 f18 f19 f20 f21);
+
+/// One more, and either its layout or whether it is `Send` is too deep a question for the compiler.
+#[test]
+fn a4_a_chain_of_21_stays_under_the_recursion_limit() {
+    let chain: Pin<Box<dyn Future<Output = u8> + Send>> = Box::pin(f1(1));
+    assert_eq!(now(chain), 21);
 }
 
 #[lock("async_send_{Rc::new(5)}")]

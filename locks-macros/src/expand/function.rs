@@ -137,7 +137,7 @@ fn ends_in_closure(body: TokenStream) -> bool {
 /// let __asked = SITE.ask(..);
 /// let __locked = locked(__asked, async move {
 ///     edge;
-///     return match Some(()) { Some(()) => { body }, None => unreached() };
+///     return if true { body } else { unreached() };
 /// });
 /// if let Locked::Nothing = __locked {
 ///     unreached()
@@ -158,13 +158,12 @@ fn asynchronous(
     let acquire = acquire(lock, asker, &Way::Scoped);
     // Only where the name tells nothing: the compiler takes its time for each probe.
     let probe_future = returned.may_be_future();
-    let early = early::arms(lock, returned, probe_future);
     let edge = edge(lock, returned, order);
-    let (value, name) = match &lock.guard {
-        None => (quote_spanned!(span=> ()), quote_spanned!(span=> ())),
-        Some(name) => (quote_spanned!(span=> __held), name.to_token_stream()),
+    let body = match &lock.guard {
+        // As `in_arm`, for less of the compiler's time.
+        None => quote_spanned!(span=> if true #body else { #private::unreached() }),
+        Some(name) => in_arm(lock, &quote_spanned!(span=> __held), &name.to_token_stream(), body),
     };
-    let body = in_arm(lock, &value, &name, body);
     // With a value at its end, a block that yields a future would look as if an `.await` was missing.
     let body = match returned {
         Returned::Never(_) => body,
@@ -179,12 +178,13 @@ fn asynchronous(
     if in_one {
         let end = match early::or_early(lock, returned, probe_future) {
             Some(value) => quote_spanned!(span=> return #value;),
-            None => quote_spanned!(span=>
-                match __outcome {
+            None => {
+                let early = early::arms(lock, returned, probe_future);
+                quote_spanned!(span=> match __outcome {
                     #private::Ok(__output) => return __output,
                     #early
-                }
-            ),
+                })
+            }
         };
         return quote_spanned!(span=>
             let __asked = #acquire;
@@ -196,6 +196,7 @@ fn asynchronous(
             #end
         );
     }
+    let early = early::arms(lock, returned, probe_future);
     let run = quote_spanned!(span=> #private::Scoped::new(__scope, #run));
     let held = lock.guard.as_ref().map(|_| quote_spanned!(span=> let __held = &__guard;));
     let outcome = outcome(lock, &Way::Scoped);
