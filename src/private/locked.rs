@@ -3,7 +3,7 @@ use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use locks_core::{LockError, Op, OwnedGuard, Scope};
+use locks_core::{Enters, Leaves, LockError, Op, OwnedGuard, Scope};
 use pin_project_lite::pin_project;
 
 use super::Acquisition;
@@ -27,7 +27,8 @@ pub fn locked<F: Future>(asked: Asked, body: F) -> Locked<F> {
         Acquisition::Granted(guard) => Stage::Granted { guard },
         Acquisition::Asked(acquire) => Stage::Asked { acquire },
     };
-    Locked::Running { shallow: [], body, scope: asked.scope, output: None, stage }
+    let (enters, leaves) = (Enters::new(Some(asked.scope)), Leaves::new());
+    Locked::Running { shallow: [], enters, body, leaves, output: None, stage }
 }
 
 pin_project! {
@@ -43,11 +44,13 @@ pin_project! {
         Running {
             // First, so that the compiler has found out whether a stage is `Send`, and how it is laid out, before
             // it gets to the bodies of functions that await each other, where it would find out at the bottom.
-            shallow: [(Stage, Scope); 0],
-            // I1: before the guard, so that what a cancelled body holds is dropped under the lock.
+            shallow: [(Stage, Enters); 0],
+            enters: Enters,
+            // I1: before the guard, so that what a cancelled body holds is dropped under the lock; and within its
+            // scope.
             #[pin]
             body: F,
-            scope: Scope,
+            leaves: Leaves,
             output: Option<F::Output>,
             stage: Stage,
         },
@@ -75,7 +78,7 @@ impl<F: Future> Future for Locked<F> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Projected::Running { body, scope, output, stage, .. } = self.project() else {
+        let Projected::Running { enters, body, leaves, output, stage, .. } = self.project() else {
             return super::unreached();
         };
         if let Stage::Asked { acquire } = stage {
@@ -84,7 +87,7 @@ impl<F: Future> Future for Locked<F> {
             *stage = Stage::Granted { guard: acquired? };
         }
         if let Stage::Granted { guard } = stage {
-            let value = ready!(scope.poll(body, cx));
+            let value = ready!(enters.poll(leaves, body, cx));
             if guard.is_plain() {
                 // Dropped where it is: moving what was written a moment ago takes longer than the release.
                 *stage = Stage::Over;

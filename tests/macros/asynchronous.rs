@@ -1,11 +1,15 @@
 //! Annotated asynchronous functions: when they lock, whose their holds are, and how they end.
 
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
 use std::task::{Context, Poll, Waker};
+use std::thread;
+use std::time::Duration;
 
-use locks::{ErrorKind, LockError, lock};
+use locks::{ErrorKind, LockError, OwnerId, lock};
 
 use crate::polling::{Wakes, holders, is_free, now, pause, poll};
 
@@ -233,4 +237,73 @@ async fn c1_tasks_on_several_threads_exclude_each_other() {
         task.await.unwrap();
     }
     assert_eq!(RAN.load(Ordering::SeqCst), 50);
+}
+
+#[lock("async_journal", reentrant)]
+fn note(done: &Sender<OwnerId>) {
+    done.send(locks::current()).expect("the test goes on");
+}
+
+/// Takes the lock once more when it is dropped.
+struct Journal(Sender<OwnerId>);
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        note(&self.0);
+    }
+}
+
+#[lock("async_journal")]
+async fn journals(done: Sender<OwnerId>) {
+    let _journal = Journal(done);
+    pause().await;
+}
+
+#[lock("async_journal")]
+fn journals_later(done: Sender<OwnerId>) -> impl Future<Output = ()> {
+    async move {
+        let _journal = Journal(done);
+        pause().await;
+    }
+}
+
+#[lock("async_journal_around")]
+async fn journals_within(done: Sender<OwnerId>) {
+    let mut inner = Box::pin(journals(done));
+    assert!(poll(inner.as_mut()).is_pending());
+    drop(inner);
+    pause().await;
+}
+
+/// At its end a body drops what it has under the lock and in the scope; so it does where it is cancelled.
+#[test]
+fn c9_what_a_cancelled_body_drops_is_dropped_in_its_scope() {
+    type Made = fn(Sender<OwnerId>) -> Pin<Box<dyn Future<Output = ()>>>;
+    let by_hand: Made = |done| {
+        Box::pin(locks::scope(async move {
+            let guard = locks::named("async_journal").owner(locks::current()).acquire_async();
+            let _guard = guard.await.expect("it is free");
+            let _journal = Journal(done);
+            pause().await;
+        }))
+    };
+    let made: [Made; 4] = [
+        |done| Box::pin(journals(done)),
+        |done| Box::pin(journals_later(done)),
+        |done| Box::pin(journals_within(done)),
+        by_hand,
+    ];
+    for make in made {
+        let (done, noted) = channel();
+        let cancelling = thread::spawn(move || {
+            let mut future = make(done);
+            assert!(poll(future.as_mut()).is_pending());
+            drop(future);
+            locks::current()
+        });
+        let noted = noted.recv_timeout(Duration::from_secs(60));
+        let noted = noted.expect("the destructor has had the lock");
+        assert_ne!(noted, cancelling.join().unwrap(), "a scope, and not the thread");
+        assert!(is_free("async_journal"));
+    }
 }
