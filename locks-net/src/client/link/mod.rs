@@ -31,7 +31,8 @@ use crate::adaptive_spin::AdaptiveSpin;
 /// * L1: bytes of one connection are given to the session in the order in which they came: they are read
 ///   by the leader, or, while there is none, with `shared` locked.
 /// * L2: bytes leave in the order in which the session made them: by one writer at a time.
-/// * L3: while there is a session, or something to say, there is a thread.
+/// * L3: while there is a session, or something to say, there is a thread. Whoever finds neither starts one: with `thread`,
+///   in the same moment, goes the connection.
 /// * L4: what is held back leaves when all those have come whom the thread has woken together, and by `until` at
 ///   the latest: the thread does not sleep for longer. Nothing is held back for longer than that.
 pub(super) struct Link {
@@ -44,6 +45,9 @@ pub(super) struct Link {
     notifier: Notifier,
     /// Calls the leader.
     leader_notifier: Notifier,
+    /// Done once, before something is sent, with nothing locked.
+    #[cfg(test)]
+    before_sending: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
 struct Shared {
@@ -139,6 +143,8 @@ impl Link {
             shared: Mutex::new(shared),
             notifier: Notifier::new()?,
             leader_notifier: Notifier::new()?,
+            #[cfg(test)]
+            before_sending: Mutex::default(),
         }))
     }
 
@@ -224,17 +230,12 @@ impl Link {
     pub(super) fn close(self: &Arc<Self>) {
         let mut shared = self.lock();
         shared.closed = true;
-        if !shared.session.is_idle() {
+        shared.call_thread(self);
+        if shared.is_in_use() {
             // Somebody still waits for the word of what was released last: whoever has it says good-bye.
             return self.flush_and_wake(shared);
         }
-        shared.session.bye();
-        self.flush_and_wake(shared);
-        let mut shared = self.lock();
-        if let Some(wire) = shared.wire.take() {
-            wire.shut_down();
-        }
-        shared.call_thread(self);
+        self.part(shared);
     }
 
     fn act<R>(
@@ -376,6 +377,11 @@ impl Shared {
             self.session.unreachable(why);
             self.session.disconnected();
         }
+    }
+
+    /// Whether there is something that a good-bye would cut off.
+    fn is_in_use(&self) -> bool {
+        self.writing || !self.session.is_idle()
     }
 
     /// Whether nobody is there to be woken by what comes in, and the thread will not look for longer

@@ -1,11 +1,13 @@
 //! What there is to be sent, and when it leaves.
 
+use std::io;
 use std::sync::MutexGuard;
 use std::task::Waker;
 use std::time::Duration;
 
 use locks_core::Moment;
 
+use super::socket::LinkSocket;
 use super::{Link, Reader, Shared};
 
 /// For how long is held back what those say who were woken together (L4).
@@ -28,7 +30,27 @@ impl Link {
         let mut shared = self.flush(shared);
         let woken = shared.session.take_woken();
         drop(shared);
-        woken.into_iter().for_each(Waker::wake);
+        wake(woken);
+    }
+
+    /// Says good-bye over a connection that nobody finds any more: whoever comes from here on needs another one (L3).
+    pub(super) fn part(&self, mut shared: MutexGuard<'_, Shared>) {
+        shared.session.bye();
+        let mut bytes = std::mem::take(&mut shared.unsent);
+        shared.session.take_output(&mut bytes);
+        let wire = shared.wire.take();
+        if wire.is_some() {
+            let now = shared.session.now();
+            shared.reach.lost(now);
+        }
+        let woken = shared.session.take_woken();
+        drop(shared);
+        if let Some(wire) = wire {
+            // Its server finds the end in any case.
+            let _ = self.send(&wire, &bytes);
+            wire.shut_down();
+        }
+        wake(woken);
     }
 
     /// L2: whoever comes while somebody writes leaves it to him. L4: and who is not the last to come, to
@@ -51,7 +73,7 @@ impl Link {
             }
             shared.writing = true;
             drop(shared);
-            let sent = wire.send(&bytes);
+            let sent = self.send(&wire, &bytes);
             shared = self.lock();
             shared.writing = false;
             if !shared.is_current(&wire) {
@@ -87,6 +109,25 @@ impl Link {
             }
         }
     }
+}
+
+impl Link {
+    /// Sends as much as the socket takes now, with nothing locked.
+    fn send(&self, wire: &LinkSocket, bytes: &[u8]) -> io::Result<usize> {
+        #[cfg(test)]
+        self.before_sending();
+        wire.send(bytes)
+    }
+
+    #[cfg(test)]
+    fn before_sending(&self) {
+        let act = self.before_sending.lock().unwrap().take();
+        act.into_iter().for_each(|act| act());
+    }
+}
+
+fn wake(woken: Vec<Waker>) {
+    woken.into_iter().for_each(Waker::wake);
 }
 
 impl Shared {

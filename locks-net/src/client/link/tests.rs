@@ -1,10 +1,11 @@
 use std::io::Write;
 use std::os::unix::net::UnixStream;
-use std::task::{Context, Waker};
+use std::sync::atomic::AtomicUsize;
+use std::task::{Context, Wake, Waker};
 use std::time::Instant;
 
 use locks_core::{
-    Clock, LostCause, ManualClock, Mode, Options, OwnerChain as Within, ProcessInfo, Token, Wait,
+    Clock, LostCause, ManualClock, Mode, Options, OwnerChain as Within, ProcessInfo, Query, Token, Wait,
 };
 
 use super::*;
@@ -115,7 +116,7 @@ impl<const N: usize> Granted<N> {
         let granted = Self { _server: server, scratch, clock, link, requests };
         assert_eq!(granted.requests.map(|request| granted.poll(request)), [Poll::Pending; N]);
         until("all wait", || {
-            let found = other.inspect(locks_core::Query::Key("k".into())).block().unwrap();
+            let found = other.inspect(Query::Key("k".into())).block().unwrap();
             found[0].waiters.len() == N
         });
         drop(before);
@@ -231,4 +232,99 @@ fn c4_what_a_forked_child_drops_of_its_parents_leaves_the_parents_mutex_alone() 
     let dropped = std::thread::spawn(|| drop(asked));
     until("it is dropped", || dropped.is_finished());
     drop(shared);
+}
+
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Woken {
+    fn times(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// A server, and a link to it that has asked it something.
+struct Asked {
+    // Before its directory, as in `Granted`.
+    _server: crate::Server,
+    scratch: Scratch,
+    clock: ManualClock,
+    link: Arc<Link>,
+    woken: Arc<Woken>,
+}
+
+impl Asked {
+    fn once() -> Self {
+        let scratch = Scratch::new();
+        // Nothing comes free by waiting.
+        let server = scratch.serve(|limits| limits.lease = Duration::from_secs(3600));
+        let clock = ManualClock::new();
+        let link = link(AtPath::new(scratch.socket(), None), &clock);
+        let woken = Arc::new(Woken::default());
+        let asked = Self { _server: server, scratch, clock, link, woken };
+        let call = asked.ask();
+        until("it is answered", || asked.woken.times() == 1);
+        assert!(asked.link.look(|session| session.poll_call(call, None)).is_ready());
+        asked
+    }
+
+    /// As a task does: it comes again when it is woken, and not before.
+    fn ask(&self) -> u64 {
+        ask(&self.link, &self.woken)
+    }
+}
+
+fn ask(link: &Arc<Link>, woken: &Arc<Woken>) -> u64 {
+    let call = link.begin(super::super::session::Session::status).unwrap();
+    let waker = Waker::from(Arc::clone(woken));
+    let mut cx = Context::from_waker(&waker);
+    let polled = link.poll(|session| session.poll_call(call, Some(&mut cx)));
+    assert!(polled.is_pending());
+    call
+}
+
+#[test]
+fn l3_whoever_asks_while_the_thread_says_good_bye_is_answered() {
+    let asked = Asked::once();
+    let (link, woken) = (Arc::clone(&asked.link), Arc::clone(&asked.woken));
+    let act = move || _ = ask(&link, &woken);
+    *asked.link.before_sending.lock().unwrap() = Some(Box::new(act));
+    asked.clock.advance(Duration::from_secs(10));
+    until("it is answered", || asked.woken.times() == 2);
+}
+
+#[test]
+fn l2_a_link_is_not_closed_over_what_another_thread_still_has_to_send() {
+    let asked = Asked::once();
+    let [one, other] = ["one", "other"].map(|key| {
+        let wanted = Box::new(acquire(key, Mode::Exclusive));
+        let now = asked.clock.now();
+        let request = asked.link.begin(|session| session.acquire(wanted, None, now)).unwrap();
+        until("it is granted", || {
+            asked.link.poll(|session| session.poll_acquire(request, None)).is_ready()
+        });
+        request
+    });
+    let link = Arc::clone(&asked.link);
+    let act = move || {
+        link.with(|session| session.end(other));
+        link.look(|session| session.forget_ending(other));
+        link.close();
+    };
+    *asked.link.before_sending.lock().unwrap() = Some(Box::new(act));
+    asked.link.with(|session| {
+        session.end(one);
+        session.forget_ending(one);
+    });
+    let rival = NetBackend::unix(asked.scratch.socket()).build().unwrap().into_backend();
+    for key in ["one", "other"] {
+        drop(rival.named(key).wait(Duration::from_secs(20)).acquire().unwrap());
+    }
 }

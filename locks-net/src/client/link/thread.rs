@@ -63,13 +63,8 @@ impl Link {
             let now = self.clock.now();
             shared.tick();
             if shared.is_over(now) {
-                shared.session.bye();
-                shared = self.flush(shared);
-                shared.lose_line("nothing was left to be done");
-                // Whoever comes from here on finds it unset, under the same mutex.
                 shared.thread = None;
-                wake(shared);
-                return;
+                return self.part(shared);
             }
             let dials =
                 shared.wire.is_none() && shared.session.wants_server() && shared.reach.is_due(now);
@@ -231,7 +226,7 @@ struct Sleeping {
 impl Shared {
     /// Whether there is no use for a connection or a thread any more.
     fn is_over(&self, now: Moment) -> bool {
-        let idle = self.session.is_idle() && (self.closed || now >= self.used.after(IDLE));
+        let idle = !self.is_in_use() && (self.closed || now >= self.used.after(IDLE));
         idle && self.reader == Reader::Nobody
     }
 
