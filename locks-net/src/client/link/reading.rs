@@ -1,30 +1,20 @@
 //! Blocked threads read for themselves.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use locks_core::WaitPoint;
 
-use super::socket::Received;
+use super::socket::{LinkSocket, Received};
 use super::{Link, NAP, Reader};
+use crate::adaptive_spin::AdaptiveSpin;
 
 /// For how long a blocked thread waits at most before it looks around.
 const LONG: Duration = Duration::from_secs(1);
 
 impl WaitPoint for Link {
     fn wait(&self, woken: &dyn Fn() -> bool) -> bool {
-        let mut buffer;
-        let mut patience;
-        let wire = {
-            let mut shared = self.lock();
-            if shared.reader != Reader::Nobody {
-                return false;
-            }
-            let Some(wire) = shared.wire.clone() else { return false };
-            shared.reader = Reader::Leader;
-            buffer = std::mem::take(&mut shared.buffer);
-            patience = std::mem::take(&mut shared.patience);
-            wire
-        };
+        let Some((mut lead, wire)) = self.lead() else { return false };
         let mut patient = false;
         while !woken() {
             let at = self.clock.now();
@@ -32,15 +22,15 @@ impl WaitPoint for Link {
                 wire.wait(&self.leader_notifier, Some(self.leader_limit()));
             }
             let received = if patient {
-                wire.receive(&mut buffer)
+                wire.receive(&mut lead.buffer)
             } else {
-                wire.receive_soon(&mut buffer, &mut patience)
+                wire.receive_soon(&mut lead.buffer, &mut lead.patience)
             };
             let mut shared = self.lock();
             if !shared.is_current(&wire) {
                 break;
             }
-            shared.take_in(&buffer, received, at);
+            shared.take_in(&lead.buffer, received, at);
             if received == Received::Nothing {
                 if patient {
                     self.leader_notifier.drain();
@@ -55,16 +45,6 @@ impl WaitPoint for Link {
                 break;
             }
         }
-        let mut shared = self.lock();
-        (shared.buffer, shared.patience) = (buffer, patience);
-        shared.reader = Reader::Nobody;
-        // Others wait, and want to be woken at once; otherwise there is time until the thread looks.
-        let awaited = shared.wire.is_none() || shared.session.is_awaited();
-        let patience = if awaited { Duration::ZERO } else { 2 * NAP };
-        shared.led = !awaited;
-        if shared.wire.is_none() || shared.is_unread(patience) {
-            shared.call_thread(self);
-        }
         true
     }
 
@@ -73,7 +53,41 @@ impl WaitPoint for Link {
     }
 }
 
+/// A blocked thread reads, until this is dropped.
+struct Lead<'a> {
+    link: &'a Link,
+    buffer: Vec<u8>,
+    patience: AdaptiveSpin,
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut shared = self.link.lock();
+        shared.buffer = std::mem::take(&mut self.buffer);
+        shared.patience = std::mem::take(&mut self.patience);
+        shared.reader = Reader::Nobody;
+        // Others wait, and want to be woken at once; otherwise there is time until the thread looks.
+        let awaited = shared.wire.is_none() || shared.session.is_awaited();
+        let patience = if awaited { Duration::ZERO } else { 2 * NAP };
+        shared.led = !awaited;
+        if shared.wire.is_none() || shared.is_unread(patience) {
+            shared.call_thread(self.link);
+        }
+    }
+}
+
 impl Link {
+    /// The lead of what there is to be read from, if nobody has it.
+    fn lead(&self) -> Option<(Lead<'_>, Arc<LinkSocket>)> {
+        let mut shared = self.lock();
+        let wire = shared.wire.clone().filter(|_| shared.reader == Reader::Nobody)?;
+        shared.reader = Reader::Leader;
+        let buffer = std::mem::take(&mut shared.buffer);
+        let patience = std::mem::take(&mut shared.patience);
+        drop(shared);
+        Some((Lead { link: self, buffer, patience }, wire))
+    }
+
     fn leader_limit(&self) -> Duration {
         let shared = self.lock();
         let now = self.clock.now();

@@ -1,8 +1,8 @@
 //! What there is to be sent, and when it leaves.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::MutexGuard;
-use std::task::Waker;
 use std::time::Duration;
 
 use locks_core::Moment;
@@ -27,10 +27,7 @@ pub(super) struct HeldBack {
 impl Link {
     /// Sends what there is to be sent and then, with nothing locked, wakes whom it concerns.
     pub(super) fn flush_and_wake<'a>(&'a self, shared: MutexGuard<'a, Shared>) {
-        let mut shared = self.flush(shared);
-        let woken = shared.session.take_woken();
-        drop(shared);
-        wake(woken);
+        wake(self.flush(shared));
     }
 
     /// Says good-bye over a connection that nobody finds any more: whoever comes from here on needs another one (L3).
@@ -43,14 +40,13 @@ impl Link {
             let now = shared.session.now();
             shared.reach.lost(now);
         }
-        let woken = shared.session.take_woken();
         drop(shared);
         if let Some(wire) = wire {
             // Its server finds the end in any case.
             let _ = self.send(&wire, &bytes);
             wire.shut_down();
         }
-        wake(woken);
+        wake(self.lock());
     }
 
     /// L2: whoever comes while somebody writes leaves it to him. L4: and who is not the last to come, to
@@ -126,8 +122,14 @@ impl Link {
     }
 }
 
-fn wake(woken: Vec<Waker>) {
-    woken.into_iter().for_each(Waker::wake);
+/// Wakes whom it concerns, with nothing locked.
+pub(super) fn wake(mut shared: MutexGuard<'_, Shared>) {
+    let woken = shared.session.take_woken();
+    drop(shared);
+    for waker in woken {
+        // Whatever a waker does wrong is its own affair: the hook has told of it, and others wait.
+        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    }
 }
 
 impl Shared {

@@ -5,7 +5,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::Instant;
 
 use locks_core::{
-    Clock, LostCause, ManualClock, Mode, Options, OwnerChain as Within, ProcessInfo, Query, Token, Wait,
+    Clock, LostCause, ManualClock, Mode, Op, Options, OwnerChain as Within, ProcessInfo, Query, Token, Wait,
 };
 
 use super::*;
@@ -327,4 +327,46 @@ fn l2_a_link_is_not_closed_over_what_another_thread_still_has_to_send() {
     for key in ["one", "other"] {
         drop(rival.named(key).wait(Duration::from_secs(20)).acquire().unwrap());
     }
+}
+
+struct Faulty;
+
+impl Wake for Faulty {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker that panics");
+    }
+}
+
+#[test]
+fn c5_a_waker_that_panics_costs_nobody_else_a_grant() {
+    let asked = Asked::once();
+    let rival = NetBackend::unix(asked.scratch.socket()).build().unwrap().into_backend();
+    let [shared, exclusive] = ["k", "b"].map(|key| rival.named(key).acquire().unwrap());
+    let link = Arc::clone(&asked.link);
+    let leader = std::thread::spawn(move || {
+        let wanted = Box::new(acquire("b", Mode::Exclusive));
+        Op::later(Acquiring::new(link, wanted, None)).block()
+    });
+    until("the blocked thread reads", || asked.link.lock().reader == Reader::PatientLeader);
+    let woken = Arc::new(Woken::default());
+    let [_, next] = [Waker::from(Arc::new(Faulty)), Waker::from(Arc::clone(&woken))].map(|waker| {
+        let wanted = Box::new(acquire("k", Mode::Shared));
+        let now = asked.clock.now();
+        let request = asked.link.begin(|session| session.acquire(wanted, None, now)).unwrap();
+        let mut cx = Context::from_waker(&waker);
+        let polled = asked.link.poll(|session| session.poll_acquire(request, Some(&mut cx)));
+        assert!(polled.is_pending());
+        request
+    });
+    until("all wait", || {
+        let infos = rival.inspect(Query::All).block().unwrap();
+        infos.iter().map(|info| info.waiters.len()).sum::<usize>() == 3
+    });
+    drop(shared);
+    until("whoever is behind it is woken", || woken.times() == 1);
+    assert!(asked.link.look(|session| session.poll_acquire(next, None)).is_ready());
+    drop(exclusive);
+    assert!(leader.join().unwrap().is_ok());
+    asked.ask();
+    until("what comes in is read", || asked.woken.times() == 2);
 }

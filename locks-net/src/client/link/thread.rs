@@ -4,13 +4,13 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, MutexGuard};
-use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use locks_core::{ErrorKind, LockError, Moment, thread};
 use rustix::event::{PollFd, PollFlags};
 
 use super::attempts::{Attempt, chance};
+use super::sending::wake;
 use super::socket::{LinkSocket, pause};
 use super::{Link, NAP, Reader, Shared, Sleep};
 use crate::client::{Stream, Unreached};
@@ -136,7 +136,7 @@ impl Link {
             // The leader reads to the end, and finds that.
             wire.shut_down();
         }
-        wake(self.flush(shared));
+        self.flush_and_wake(shared);
     }
 
     fn connect<'a>(&'a self, mut shared: MutexGuard<'a, Shared>, now: Moment) {
@@ -165,7 +165,7 @@ impl Link {
                 shared.pause_reaching(self.clock.now());
             }
         }
-        wake(self.flush(shared));
+        self.flush_and_wake(shared);
     }
 
     /// `since`: when the attempt was begun, if that is known.
@@ -264,15 +264,5 @@ fn reason(error: &LockError) -> String {
         (Some(message), _) => message.to_owned(),
         (None, Some(source)) => source.to_string(),
         (None, None) => error.to_string(),
-    }
-}
-
-/// Wakes whom it concerns, with nothing locked.
-fn wake(mut shared: MutexGuard<'_, Shared>) {
-    let woken = shared.session.take_woken();
-    drop(shared);
-    for waker in woken {
-        // Whatever a waker does wrong is its own affair: the hook has told of it, and others wait.
-        let _ = catch_unwind(AssertUnwindSafe(|| Waker::wake(waker)));
     }
 }
