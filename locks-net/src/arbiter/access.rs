@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use locks_core::{ErrorKind, LockError, LockInfo, LostCause};
+use locks_core::{ErrorKind, LockError, LostCause};
 
 use super::Arbiter;
 use super::session::{Requested, Session};
@@ -97,12 +97,6 @@ impl Arbiter {
     /// Whether a session may see the key.
     pub(super) fn sees(&self, realm: u32, key: &str) -> bool {
         self.sessions.get(&realm).is_some_and(|session| key.starts_with(session.namespace()))
-    }
-
-    /// Those of them that a session may see.
-    pub(super) fn seen(&self, realm: u32, mut infos: Vec<LockInfo>) -> Vec<LockInfo> {
-        infos.retain(|info| self.sees(realm, &info.key));
-        infos
     }
 
     /// The error without what is beyond the namespace of a session.

@@ -1,6 +1,11 @@
-use locks_core::{ErrorKind, LockError, Op, Query, Token};
+//! What is held, waited for and counted, and what is ended from outside.
+
+use std::time::Duration;
+
+use locks_core::{ErrorKind, LockError, LockInfo, Op, Query, Token};
 
 use super::Arbiter;
+use super::lists::LongList;
 use super::session::Session;
 use crate::journal::Record;
 use crate::wire::{Event, Status};
@@ -9,46 +14,35 @@ use crate::wire::{Event, Status};
 const FREED: usize = 64;
 
 impl Arbiter {
-    /// Answers with what is held and waited for.
-    pub(super) fn inspect(&mut self, realm: u32, call: u64, query: Query) {
-        let infos = match self.engine.inspect(query) {
-            Op::Now(Ok(infos)) => infos,
-            Op::Now(Err(error)) => return self.tell(realm, &Event::Refused { call, error }),
-            Op::Later(_) => unreachable!("an engine without an upstream lists at once"),
-        };
-        let infos = self.seen(realm, infos);
+    /// Answers with what is held and waited for; what that has cost.
+    pub(super) fn inspect(&mut self, realm: u32, call: u64, query: Query) -> Duration {
+        let looks_at_all = !matches!(query, Query::Key(_));
+        let infos = self.visible(realm, query);
+        let cost = self.cost_of_list(looks_at_all, &infos);
         let infos = infos.into_iter().map(|info| self.describe_info(info)).collect::<Vec<_>>();
         let most = self.setup.limits.write_buffer / 2;
         let parts = Event::listed(call, infos, most / 4);
         let size = parts.iter().map(Event::size).sum::<usize>();
         if size <= most {
             parts.iter().for_each(|part| self.tell(realm, part));
-            return;
-        }
-        // Its connection would be closed over it, again and again, with all that it has to say.
-        let Some(session) = self.sessions.get_mut(&realm) else { return };
-        if session.long_list.is_empty() {
-            session.long_list = parts.into();
-            self.go_on_listing(realm);
-        } else {
+        } else if self.sessions.get(&realm).is_some_and(|session| session.long_list.is_some()) {
+            // It was asked for together with that one.
             let why = "a long list is being told to this client: ask again when it has been";
             let error = LockError::new(ErrorKind::LimitExceeded, "").with_message(why);
             self.tell(realm, &Event::Refused { call, error });
+        } else {
+            self.begin_to_list(realm, LongList::new(call, parts, size, self.now()));
         }
+        cost
     }
 
-    /// Tells as much more of a long list as the client has taken in before.
-    pub(super) fn go_on_listing(&mut self, realm: u32) {
-        let most = self.setup.limits.write_buffer / 2;
-        while let Some(session) = self.sessions.get_mut(&realm)
-            && let Some(part) = session.long_list.pop_front()
-        {
-            let (kept, _) = session.channel.kept();
-            if kept > 0 && kept + part.size() > most {
-                session.long_list.push_front(part);
-                return;
-            }
-            self.tell(realm, &part);
+    /// What a session may see of what is held and waited for.
+    fn visible(&self, realm: u32, query: Query) -> Vec<LockInfo> {
+        let namespace = self.sessions.get(&realm).map_or("", Session::namespace);
+        let Some(query) = within(namespace, query) else { return Vec::new() };
+        match self.engine.inspect(query) {
+            Op::Now(infos) => infos.unwrap_or_default(),
+            Op::Later(_) => unreachable!("an engine without an upstream lists at once"),
         }
     }
 
@@ -102,22 +96,21 @@ impl Arbiter {
         self.sessions.get(&realm).is_some_and(|session| session.administers)
     }
 
-    /// What a session may know of [`status`](Self::status): counts of its namespace.
-    pub(super) fn status_for(&self, realm: u32) -> Status {
-        let status = self.status();
+    /// Answers with what a session may know of [`status`](Self::status): counts of its namespace. What that has cost.
+    pub(super) fn tell_status(&mut self, realm: u32, call: u64) -> Duration {
+        let mut status = self.status();
         let namespace = self.sessions.get(&realm).map_or("", Session::namespace);
-        if namespace.is_empty() {
-            return status;
+        let mut cost = Duration::ZERO;
+        if !namespace.is_empty() {
+            let within = |session: &&Session| session.namespace().starts_with(namespace);
+            status.sessions = self.sessions.values().filter(within).count() as u64;
+            let infos = self.visible(realm, Query::All);
+            cost = self.cost_of_list(true, &infos);
+            let waiters = infos.iter().map(|info| info.waiters.len()).sum::<usize>();
+            (status.keys, status.waiters) = (infos.len() as u64, waiters as u64);
         }
-        let within = |session: &&Session| session.namespace().starts_with(namespace);
-        let sessions = self.sessions.values().filter(within).count() as u64;
-        let infos = match self.engine.inspect(Query::Prefix(namespace.to_owned())) {
-            Op::Now(infos) => infos.unwrap_or_default(),
-            Op::Later(_) => unreachable!("an engine without an upstream lists at once"),
-        };
-        let keys = infos.len() as u64;
-        let waiters = infos.iter().map(|info| info.waiters.len() as u64).sum();
-        Status { sessions, keys, waiters, ..status }
+        self.tell(realm, &Event::Status { call, status });
+        cost
     }
 
     pub(super) fn status(&self) -> Status {
@@ -127,8 +120,21 @@ impl Arbiter {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             serving_for: self.now().since(self.setup.started),
             sessions: self.sessions.len() as u64,
-            keys: self.live_keys() as u64,
+            keys: self.engine.known_keys() as u64,
             waiters: self.waiting as u64,
         }
+    }
+}
+
+/// What a query comes to within a namespace; `None`: to nothing.
+fn within(namespace: &str, query: Query) -> Option<Query> {
+    match query {
+        Query::All if namespace.is_empty() => Some(Query::All),
+        Query::All => Some(Query::Prefix(namespace.to_owned())),
+        Query::Key(key) => key.starts_with(namespace).then_some(Query::Key(key)),
+        Query::Prefix(prefix) if namespace.starts_with(&prefix) => within(namespace, Query::All),
+        Query::Prefix(prefix) => prefix.starts_with(namespace).then_some(Query::Prefix(prefix)),
+        // The protocol has no others.
+        _ => None,
     }
 }

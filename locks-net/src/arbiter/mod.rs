@@ -19,6 +19,7 @@ mod greeting;
 mod leases;
 mod limits;
 mod listing;
+mod lists;
 mod messages;
 mod newcomers;
 mod observe;
@@ -45,6 +46,7 @@ use self::clock::OwnTime;
 use self::connection::{After, Connection, ConnectionStage, Fault};
 use self::deadlines::Due;
 use self::events::Happened;
+use self::lists::Lists;
 use self::paper::Paper;
 use self::room::Room;
 use self::session::{Mail, Requested, Session};
@@ -94,6 +96,7 @@ pub(crate) struct Arbiter {
     /// What was sent to all clients of messages, and is not taken yet.
     mail: Mail,
     room: Room,
+    lists: Lists,
     paper: Paper,
     promised: (Token, Duration),
     silent_until: Option<Moment>,
@@ -292,13 +295,14 @@ impl Arbiter {
         self.meet_deadlines();
         self.drain_events();
         self.tell_untold();
+        self.go_on_with_lists();
     }
 
     /// Until when nothing happens by itself, on the boot clock.
     pub(crate) fn next_deadline(&self) -> Option<Moment> {
         let own = self.deadlines.first().map(|(at, _)| *at);
         let engine = self.time.next().map(|left| self.now().after(left));
-        [own, engine, self.paper.try_again_at()].into_iter().flatten().min()
+        [own, engine, self.paper.try_again_at(), self.next_list_at()].into_iter().flatten().min()
     }
 
     /// What happened since this was asked last.
@@ -464,8 +468,9 @@ impl Arbiter {
         session.heard = now;
         session.channel.acknowledged(ack)?;
         let is_over = number == 0 || session.channel.arrived(number)? == Arrived::Repeated;
-        if !session.long_list.is_empty() {
+        if session.long_list.is_some() {
             self.go_on_listing(realm);
+            self.go_on_with_lists();
         }
         if is_over {
             return Ok(After::Frame);

@@ -11,6 +11,7 @@ use locks_core::{
 use super::connection::Fault;
 use super::figures;
 use super::leases::DIFFERENT_LEASES;
+use super::lists::ListCall;
 use super::session::{Mail, Requested, ServerHold, Waiting};
 use super::{Arbiter, ConnId};
 use crate::journal::{Grant, Member, Record};
@@ -34,12 +35,9 @@ impl Arbiter {
             Call::Disown { request } => self.detach_owner(realm, request),
             Call::Done { request } => self.done(realm, request),
             Call::Share { call, request } => self.share(realm, call, request),
-            Call::Inspect { call, query } => self.inspect(realm, call, query),
+            Call::Inspect { call, query } => self.list(realm, call, ListCall::Locks(query)),
             Call::Evict { call, key, token } => self.evict(realm, call, key, token),
-            Call::Status { call } => {
-                let status = self.status_for(realm);
-                self.tell(realm, &Event::Status { call, status });
-            }
+            Call::Status { call } => self.list(realm, call, ListCall::Status),
             Call::Site { id, text } => {
                 let session = self.sessions.get_mut(&realm).ok_or(Fault::Over)?;
                 if !session.add_site(id, &text) {

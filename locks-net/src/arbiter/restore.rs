@@ -57,6 +57,7 @@ impl Arbiter {
             figures: super::Figures::default(),
             mail: super::Mail::default(),
             room: super::Room::default(),
+            lists: super::Lists::default(),
             paper: super::Paper::new(setup.promise),
             promised: (setup.floor, std::time::Duration::ZERO),
             silent_until: setup.silent_for.map(|left| now.after(left)),

@@ -6,10 +6,10 @@ use locks_core::{CallSite, Granted, Hold, LostCause, Moment, Op, OwnerId, Proces
 use super::ConnId;
 use super::figures::stamp;
 use super::leases::{Leases, in_millis, millis};
+use super::lists::{ListCall, LongList};
 use crate::access::Access;
 use crate::channel::Channel;
 use crate::journal::{LostGuards, SessionKind, SessionRecord};
-use crate::wire::Event;
 
 /// How many messages, and how many bytes of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -94,7 +94,9 @@ pub(super) struct Session {
     /// Those of `requests` that are not the session's; none if that is kept by its process.
     pub(super) leases: Leases,
     /// What is still to be told of a list that is too long to be told at once.
-    pub(super) long_list: VecDeque<Event>,
+    pub(super) long_list: Option<LongList>,
+    /// Lists that it waits for, by the numbers of the calls.
+    pub(super) lists: VecDeque<(u64, ListCall)>,
     /// It wants messages (N8).
     pub(super) mailbox: Option<Mailbox>,
     sites: Vec<Option<CallSite>>,
@@ -193,7 +195,8 @@ impl Session {
             named: Default::default(),
             requests: HashMap::default(),
             leases: Leases::default(),
-            long_list: VecDeque::new(),
+            long_list: None,
+            lists: VecDeque::new(),
             mailbox: None,
             sites: Vec::new(),
             names: HashMap::new(),
@@ -216,7 +219,8 @@ impl Session {
         self.channel = Channel::default();
         self.word_with = 0;
         self.named = Default::default();
-        self.long_list = VecDeque::new();
+        self.long_list = None;
+        self.lists = VecDeque::new();
         self.sites.clear();
         self.names.clear();
     }

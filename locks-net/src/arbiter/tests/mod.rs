@@ -5,6 +5,7 @@ mod figures;
 mod handed;
 mod limits;
 mod line;
+mod lists;
 mod messages;
 mod newcomers;
 
