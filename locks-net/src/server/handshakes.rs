@@ -1,6 +1,6 @@
 //! TLS handshakes, by threads of their own: what one of them computes would delay everybody's renewals.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -10,8 +10,8 @@ use super::ready_queue::ReadySource;
 use crate::arbiter::ConnId;
 use crate::tls::Tls;
 
-/// See the [module](self). At most one job of each connection is under way, and connections that have not said who they are
-/// are bounded (N6).
+/// See the [module](self). At most one job of each connection is under way, none of one that is
+/// [gone](Self::forget), and connections that have not said who they are are bounded (N6).
 pub(super) struct Handshakes {
     shared: Arc<Shared>,
     threads: usize,
@@ -46,10 +46,11 @@ struct Shared {
     ready_source: Arc<ReadySource>,
 }
 
+/// The oldest connections come first.
 #[derive(Default)]
 struct Jobs {
-    familiar: VecDeque<Job>,
-    others: VecDeque<Job>,
+    familiar: BTreeMap<ConnId, Job>,
+    others: BTreeMap<ConnId, Job>,
     done: Vec<Done>,
     is_over: bool,
 }
@@ -77,15 +78,36 @@ impl Handshakes {
         }
         let mut jobs = self.shared.lock();
         match job.is_familiar {
-            true => jobs.familiar.push_back(job),
-            false => jobs.others.push_back(job),
-        }
+            true => jobs.familiar.insert(job.id, job),
+            false => jobs.others.insert(job.id, job),
+        };
         drop(jobs);
         self.shared.wanted.notify_one();
     }
 
+    /// A connection is gone: what was not begun for it is not done any more.
+    pub(super) fn forget(&self, id: ConnId) {
+        let mut jobs = self.shared.lock();
+        let forgotten = jobs.familiar.remove(&id).or_else(|| jobs.others.remove(&id));
+        drop(jobs);
+        drop(forgotten);
+    }
+
     pub(super) fn take_done(&self) -> Vec<Done> {
         std::mem::take(&mut self.shared.lock().done)
+    }
+
+    /// Has nobody work on what is begun.
+    #[cfg(test)]
+    pub(super) fn put_off(&mut self) {
+        self.threads = usize::MAX;
+    }
+
+    /// Whose steps nobody works on yet.
+    #[cfg(test)]
+    pub(super) fn queued(&self) -> Vec<ConnId> {
+        let jobs = self.shared.lock();
+        jobs.familiar.keys().chain(jobs.others.keys()).copied().collect()
     }
 
     fn start_threads(&mut self) {
@@ -124,8 +146,8 @@ impl Shared {
             if jobs.is_over {
                 return None;
             }
-            let next = jobs.familiar.pop_front();
-            if let Some(job) = next.or_else(|| jobs.others.pop_front()) {
+            let next = jobs.familiar.pop_first();
+            if let Some((_, job)) = next.or_else(|| jobs.others.pop_first()) {
                 return Some(job);
             }
             jobs = self.wanted.wait(jobs).unwrap_or_else(PoisonError::into_inner);

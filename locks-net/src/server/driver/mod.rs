@@ -4,6 +4,8 @@
 
 mod outgoing;
 mod security;
+#[cfg(all(test, feature = "tcp"))]
+mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

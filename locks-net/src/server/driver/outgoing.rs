@@ -2,10 +2,11 @@
 
 use super::{Driver, FAREWELL};
 use crate::arbiter::ConnId;
+use crate::server::connection::Connection;
 use crate::server::log::LogLevel;
 
 /// So many connections may be on their way out.
-const LEAVING: usize = 256;
+pub(super) const LEAVING: usize = 256;
 
 impl Driver {
     /// Sends what the arbiter has for a connection.
@@ -48,13 +49,22 @@ impl Driver {
         }
         if self.leaving.len() > LEAVING
             && let Some(first) = self.leaving.pop_front()
-            && let Some(mut first) = self.connections.remove(&first)
+            && let Some(mut first) = self.remove(first)
         {
             // Sooner than it should be, but told.
             first.withheld_until = None;
             let _ = first.flush(self.clock.now());
         }
         self.flush(id);
+    }
+
+    /// All that the server has of a connection.
+    fn remove(&mut self, id: ConnId) -> Option<Connection> {
+        let connection = self.connections.remove(&id)?;
+        if connection.is_away() {
+            self.handshakes.forget(id);
+        }
+        Some(connection)
     }
 
     /// It was wrong about the secret.
@@ -68,7 +78,7 @@ impl Driver {
     }
 
     pub(super) fn disconnect(&mut self, id: ConnId) {
-        if self.connections.remove(&id).is_some_and(|connection| connection.closing_by.is_none()) {
+        if self.remove(id).is_some_and(|connection| connection.closing_by.is_none()) {
             self.arbiter.disconnect(id);
         }
         if std::mem::take(&mut self.exhausted) {
