@@ -29,7 +29,7 @@ pub(super) struct Paper {
 }
 
 /// Most that the end of a guard takes, and that it has left its thread, is shared, and was done.
-const END: usize = 112;
+pub(super) const END: usize = 112;
 
 /// Most that a session takes, without its texts, and its end.
 const SESSION: usize = 256;

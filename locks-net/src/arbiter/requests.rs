@@ -12,7 +12,7 @@ use super::connection::Fault;
 use super::figures;
 use super::leases::DIFFERENT_LEASES;
 use super::lists::ListCall;
-use super::session::{Mail, Requested, ServerHold, Waiting};
+use super::session::{Mail, Requested, Said, ServerHold, Waiting};
 use super::{Arbiter, ConnId};
 use crate::journal::{Grant, Member, Record};
 use crate::wire::{Acquire, Call, Event, Malformed};
@@ -425,7 +425,9 @@ impl Arbiter {
     fn done(&mut self, realm: u32, request: u64) {
         if let Some(held) = self.held(realm, request).filter(|held| held.lost.is_none()) {
             self.engine.mark_done(&held.hold);
-            self.record(&Record::Done { realm, request });
+            if self.is_first(realm, request, |said| &mut said.done) {
+                self.record(&Record::Done { realm, request });
+            }
         }
     }
 
@@ -434,7 +436,9 @@ impl Arbiter {
         let held = self.held(realm, request);
         let event = match held.map(|held| self.engine.share(&held.hold)) {
             Some(Op::Now(Ok(()))) => {
-                self.record(&Record::Shared { realm, request });
+                if self.is_first(realm, request, |said| &mut said.shared) {
+                    self.record(&Record::Shared { realm, request });
+                }
                 Event::Done { call }
             }
             Some(Op::Now(Err(error))) => {
@@ -452,7 +456,23 @@ impl Arbiter {
             // It remains this session's.
             self.engine
                 .detach_owner_to(&held.hold, OwnerId::from_parts(realm, ACQUISITION, request));
-            self.record(&Record::Disowned { realm, request });
+            if self.is_first(realm, request, |said| &mut said.disowned) {
+                self.record(&Record::Disowned { realm, request });
+            }
+        }
+    }
+
+    /// Whether that is said of a guard for the first time: it is written down then, as there is room for it once.
+    fn is_first(
+        &mut self,
+        realm: u32,
+        request: u64,
+        which: impl FnOnce(&mut Said) -> &mut bool,
+    ) -> bool {
+        let session = self.sessions.get_mut(&realm);
+        match session.and_then(|it| it.requests.get_mut(&request)) {
+            Some(Requested::Held(held)) => !std::mem::replace(which(&mut held.said), true),
+            Some(Requested::Waiting(_)) | None => false,
         }
     }
 

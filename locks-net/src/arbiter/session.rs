@@ -127,8 +127,18 @@ pub(super) struct ServerHold {
     pub(super) granted: u32,
     /// It could not be written down yet, and its client waits for it as before.
     pub(super) is_untold: bool,
+    /// What was written of it since this server began.
+    pub(super) said: Said,
     /// It has ended, and its client has been told. It stays until that gives it up.
     pub(super) lost: Option<LostCause>,
+}
+
+/// What is written of a guard, once each, as there is room for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Said {
+    pub(super) disowned: bool,
+    pub(super) done: bool,
+    pub(super) shared: bool,
 }
 
 impl Requested {
@@ -148,7 +158,15 @@ impl Requested {
 impl ServerHold {
     pub(super) fn new(hold: Hold, order: u64, lease: Option<Duration>, at: Moment) -> Self {
         let lease = lease.map_or(0, millis);
-        Self { hold, order, lease, granted: stamp(at), is_untold: false, lost: None }
+        Self {
+            hold,
+            order,
+            lease,
+            granted: stamp(at),
+            is_untold: false,
+            said: Said::default(),
+            lost: None,
+        }
     }
 
     /// Its own lease, if that is not the session's.

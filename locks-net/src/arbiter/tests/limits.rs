@@ -295,3 +295,22 @@ fn n6_who_may_not_wait_takes_nothing_from_others() {
     });
     assert!(two.granted(&mut world, free).is_some());
 }
+
+#[test]
+fn n6_what_is_said_of_a_guard_again_and_again_takes_no_more_room_than_is_kept_for_it() {
+    let mut world = World::new();
+    let mut one = world.local(1);
+    let request = one.ask(&mut world, "k", |_| {});
+    let written = world.disk.len();
+    for call in 1000..3000 {
+        one.say(&mut world, &Call::Disown { request });
+        one.say(&mut world, &Call::Done { request });
+        one.say(&mut world, &Call::Share { call, request });
+    }
+    let done = one.events.iter().filter(|event| matches!(event, Event::Done { .. }));
+    assert_eq!(done.count(), 2000);
+    one.end(&mut world, request);
+    let more = world.disk.len() - written;
+    assert!(more <= super::super::paper::END, "{more}");
+    world.restart();
+}
