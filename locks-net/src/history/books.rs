@@ -168,7 +168,7 @@ impl Checker {
     fn may_end(&self, it: Id, at: Moment) -> Result<(), String> {
         let client = self.client(it)?;
         let wants = self.beliefs.contains_key(&it) || self.open.contains(&it);
-        if !wants || client.is_gone {
+        if !wants || client.is_gone || self.counts_a_bound(it)? {
             return Ok(());
         }
         let lease = self.ask(it)?.lease;

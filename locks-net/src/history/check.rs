@@ -212,7 +212,12 @@ impl Checker {
     fn lost(&mut self, it: Id, cause: LostCause) -> Result<(), String> {
         self.let_go(it)?;
         let taken = self.givens.get(&it).and_then(|given| given.taken);
-        let told = matches!(cause, LostCause::Stolen | LostCause::Evicted | LostCause::HeldTooLong);
+        let told = match cause {
+            LostCause::Stolen | LostCause::Evicted => true,
+            // A client counts by itself, too, and from sooner than the server (C14).
+            LostCause::HeldTooLong => taken.is_some() || !self.counts_a_bound(it)?,
+            _ => false,
+        };
         if told && taken.and_then(|taken| taken.cause) != Some(cause) {
             return Err(format!("{it:?} hears of {cause:?}, and was {taken:?}"));
         }
@@ -224,6 +229,12 @@ impl Checker {
             self.over.insert(it);
         }
         Ok(())
+    }
+
+    /// Whether its client ends it when its bound is over.
+    pub(super) fn counts_a_bound(&self, it: Id) -> Result<bool, String> {
+        let by_lease = self.client(it)?.kept == KeptBy::Lease;
+        Ok(by_lease && self.ask(it)?.at_most.is_some())
     }
 
     /// Who releases what was taken away hears of that, unless it was told to a connection that is no more.

@@ -23,6 +23,10 @@ pub(super) struct Unanswered {
     pub(super) deadline: Option<Moment>,
     /// Since when some server has known of it.
     pub(super) sent: Option<Moment>,
+    /// The frame that asked for it last; and when, or when the one before did if that may have been granted.
+    pub(super) not_before: (u64, Moment),
+    /// When its own bound ends it, once it is granted, by the moment that the server cannot have granted it before (C14).
+    pub(super) ends_at: Option<Moment>,
     pub(super) waker: Option<Waker>,
     /// Its caller was woken, and has not come yet.
     called: bool,
@@ -94,6 +98,17 @@ impl Unanswered {
         const TRIES: u32 = 3;
         self.too_late += 1;
         self.too_late < TRIES
+    }
+
+    /// For how long its hold may last, where that counts from its own grant: what is nested has the bound of what it is
+    /// nested in.
+    pub(super) fn bound(&self) -> Option<Duration> {
+        match &self.call {
+            Call::Acquire(it) if !it.options.reentrant && it.shared.is_none() => {
+                it.options.hold_at_most
+            }
+            _ => None,
+        }
     }
 
     fn lease(&self) -> Option<Duration> {
@@ -199,6 +214,10 @@ impl Session {
     ) -> Poll<Result<Token, LockError>> {
         let now = self.now();
         self.expire_asks(now);
+        let granted = self.unanswered.get(&request);
+        if granted.is_some_and(|asked| asked.ends_at.is_some_and(|at| at <= now)) {
+            self.told_lost(request, LostCause::HeldTooLong);
+        }
         let Some(asked) = self.unanswered.get_mut(&request) else {
             return Poll::Ready(Err(self.unavailable("it was asked for in another session")));
         };
@@ -280,6 +299,7 @@ impl Session {
         // A grant of a session that is over, or that a restarted server may lack: it is asked again.
         if matches!(asked.outcome, Outcome::Granted(_) | Outcome::Partial(_)) {
             asked.outcome = Outcome::None;
+            asked.ends_at = None;
         }
         if !asked.is_open() {
             return;
@@ -331,7 +351,7 @@ impl Session {
             return self.fail(number, error);
         }
         let to = Some(&mut self.out);
-        self.channel.send(&self.message, now, to);
+        asked.not_before = (self.channel.send(&self.message, now, to), now);
     }
 
     /// Takes it off the books; what had come of it.
@@ -339,11 +359,15 @@ impl Session {
         self.take_unanswered(number).map(|asked| asked.outcome)
     }
 
-    /// Takes an acquisition off the books that has become a hold; its keys, and whom it was stolen from.
-    pub(super) fn take_granted(&mut self, number: u64) -> (Vec<String>, Vec<HolderInfo>) {
+    /// Takes an acquisition off the books that has become a hold; its keys, whom it was stolen from, and when its bound
+    /// ends it.
+    pub(super) fn take_granted(
+        &mut self,
+        number: u64,
+    ) -> (Vec<String>, Vec<HolderInfo>, Option<Moment>) {
         let Some(asked) = self.take_unanswered(number) else { return Default::default() };
         match asked.call {
-            Call::Acquire(acquire) => (acquire.keys, asked.stolen_from),
+            Call::Acquire(acquire) => (acquire.keys, asked.stolen_from, asked.ends_at),
             _ => Default::default(),
         }
     }
@@ -355,6 +379,9 @@ impl Session {
         }
         if let Some(lease) = asked.lease() {
             self.wanted.remove(lease);
+        }
+        if let Some(bound) = asked.bound() {
+            self.wanted_bounds.remove(bound);
         }
         self.called -= usize::from(asked.called);
         Some(asked)
@@ -420,12 +447,15 @@ impl Session {
             reach: reached_by,
             deadline,
             sent,
+            not_before: (0, now),
+            ends_at: None,
             waker,
             called,
             too_late: 0,
             stolen_from: Vec::new(),
             outcome,
         };
+        self.wanted_bounds.extend(unanswered.bound());
         self.unanswered.insert(number, Box::new(unanswered));
         if let Some(deadline) = deadline {
             self.deadlines.insert((deadline, number));

@@ -46,11 +46,13 @@ impl Session {
 
     fn apply(&mut self, body: &[u8], proved: &mut Option<Moment>) -> Result<(), Malformed> {
         let (number, ack, message) = split_frame(body)?;
-        if let Some(at) = self.channel.acknowledged(ack)? {
-            *proved = (*proved).max(Some(at));
-        }
+        let acknowledged = self.channel.acknowledged(ack)?;
         if number > 0 && self.channel.arrived(number)? == Arrived::New {
             self.happened(Event::decode(message)?);
+        }
+        if let Some(at) = acknowledged {
+            *proved = (*proved).max(Some(at));
+            self.ordered = (ack, at);
         }
         Ok(())
     }
@@ -87,9 +89,17 @@ impl Session {
         let realm = self.realm();
         let here = |holder| self.labels.holder(realm, holder);
         let stolen_from = stolen_from.into_iter().map(here).collect();
+        let renews = self.life.as_ref().is_some_and(|life| life.trust.renews);
         // Of what was withdrawn the `End` is under way.
         let Some(asked) = self.unanswered.get_mut(&request) else { return };
         if asked.is_open() && asked.is_acquisition() {
+            // Over a socket of this machine the word of an end is there when the lock is passed on.
+            asked.ends_at = asked.bound().filter(|_| renews).map(|most| {
+                let (frame, sent) = asked.not_before;
+                let (applied, at) = self.ordered;
+                // Granted no sooner than it was asked, or than what the server had applied before it said so.
+                if applied >= frame { at } else { sent }.after(most)
+            });
             asked.stolen_from = stolen_from;
             asked.outcome = Outcome::Granted(token);
             self.call(request);

@@ -18,6 +18,8 @@ pub(super) struct ClientHold {
     lease: Option<Duration>,
     /// As it is counted in `leases`, until it is lost.
     counted: Duration,
+    /// As it stands in `bounds`, until it is lost.
+    ends_at: Option<Moment>,
     pub(super) lost: Option<LostCause>,
     /// Its `End` is under way already.
     pub(super) ended: bool,
@@ -138,15 +140,17 @@ impl Session {
 
     /// An acquisition was granted and fetched: it is a hold.
     pub(super) fn hold(&mut self, request: u64, token: Token, lease: Option<Duration>) {
-        let (keys, stolen_from) = self.take_granted(request);
+        let (keys, stolen_from, ends_at) = self.take_granted(request);
         let session = self.life.as_ref().map_or(Duration::ZERO, |life| life.trust.lease);
         let counted = lease.unwrap_or(session);
         self.leases.extend(Some(counted));
+        self.bounds.extend(ends_at.map(|at| (at, request)));
         let held = ClientHold {
             keys,
             token,
             lease,
             counted,
+            ends_at,
             lost: None,
             ended: false,
             disowned: false,
@@ -163,6 +167,7 @@ impl Session {
         self.watched -= usize::from(!held.watchers.is_empty());
         if held.lost.is_none() {
             self.leases.remove(held.counted);
+            held.ends_at.into_iter().for_each(|at| _ = self.bounds.remove(&(at, request)));
         }
         Some(held)
     }
@@ -173,16 +178,23 @@ impl Session {
             return;
         }
         held.lost = Some(cause);
-        let counted = held.counted;
+        let (counted, ends_at) = (held.counted, held.ends_at);
         self.watched -= usize::from(!held.watchers.is_empty());
         self.woken.append(&mut held.watchers);
         let told = Told { keys: held.keys.join("`, `"), token: held.token, cause };
         self.woken.push(Waker::from(Arc::new(told)));
         self.leases.remove(counted);
+        ends_at.into_iter().for_each(|at| _ = self.bounds.remove(&(at, request)));
     }
 
     /// Declares those lost that are not known to be there any more, and tells the server to end them.
     pub(super) fn expire_holds(&mut self, now: Moment) {
+        while let Some(&(at, request)) = self.bounds.first()
+            && at <= now
+        {
+            // The server ends it, for whoever is next, in its own time.
+            self.lose(request, LostCause::HeldTooLong);
+        }
         let Some(shortest) = self.leases.shortest() else { return };
         let Some(life) = &self.life else { return };
         if life.trust.covers(Some(shortest), now) {

@@ -66,12 +66,18 @@ pub(crate) struct Session {
     holds: HashMap<u64, ClientHold, foldhash::fast::RandomState>,
     /// How many of `holds` have watchers.
     watched: usize,
+    /// When holds end by their own bounds at the latest (C14), those that are not lost.
+    bounds: BTreeSet<(Moment, u64)>,
     endings: HashMap<u64, Ending, foldhash::fast::RandomState>,
     /// Those of holds that are not lost.
     leases: Leases,
     /// Those that were asked for with what is not granted or fetched yet.
     wanted: Leases,
+    /// The bounds of those, as long as their holds may last at most.
+    wanted_bounds: Leases,
     last_number: u64,
+    /// The newest frame of the channel that the server had applied before it said what comes next, and when it was sent.
+    ordered: (u64, Moment),
     /// The last `Ping`: its number in the channel, and when it was sent.
     last_ping: Option<(u64, Moment)>,
     /// Since when an answer is due, of which nothing has come in.
@@ -183,12 +189,15 @@ impl Session {
             deferred: VecDeque::new(),
             holds: HashMap::default(),
             watched: 0,
+            bounds: BTreeSet::new(),
             endings: HashMap::default(),
             leases: Leases::default(),
             wanted: Leases::default(),
+            wanted_bounds: Leases::default(),
             mail: None,
             unproven: Vec::new(),
             last_number: 0,
+            ordered: (0, Moment::from_nanos(0)),
             last_ping: None,
             silent_since: None,
             overtook_proof: false,

@@ -128,6 +128,7 @@ impl Session {
     /// The server has been restarted, and has the session from its journal (N4).
     fn restore(&mut self) {
         self.channel = Channel::default();
+        self.ordered.0 = 0;
         self.last_ping = None;
         let names = self.labels.told_again();
         self.deferred.clear();
@@ -155,7 +156,13 @@ impl Session {
         for name in names {
             self.transmit(&name);
         }
+        // It may have been granted by the server before, and be told only now.
+        let known = self.unanswered.iter().filter(|(_, asked)| asked.sent.is_some());
+        let known = known.map(|(number, asked)| (*number, asked.not_before.1)).collect::<Vec<_>>();
         self.begin_anew();
+        for (number, at) in known {
+            self.unanswered.get_mut(&number).into_iter().for_each(|it| it.not_before.1 = at);
+        }
     }
 
     /// In as many frames as it takes; the number of the last.
@@ -177,6 +184,7 @@ impl Session {
     /// The session is over: what it held is lost, and its channel ends.
     pub(super) fn end_life(&mut self) {
         self.channel = Channel::default();
+        self.ordered.0 = 0;
         self.last_ping = None;
         self.labels.forgotten();
         self.deferred.clear();

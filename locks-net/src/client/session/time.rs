@@ -12,6 +12,9 @@ use crate::wire::Call;
 /// How long a server may take to open a session (N3).
 const HANDSHAKE: Duration = Duration::from_secs(1);
 
+/// For shorter bounds than that there are no more heartbeats.
+const SHORTEST_BOUND: Duration = Duration::from_millis(200);
+
 impl Session {
     /// Does what is due by now. Whether the connection is to be given up: it is silent.
     #[must_use]
@@ -72,14 +75,18 @@ impl Session {
             self.life.as_ref().and_then(|life| life.trust.until(Some(shortest)))
         });
         let mail = self.mail.as_ref().and_then(Mail::next_end).map(|left| self.now().after(left));
-        [asks, handshake, expiry, mail, self.renewal_due()].into_iter().flatten().min()
+        let bound = self.bounds.first().map(|(at, _)| *at);
+        [asks, handshake, expiry, bound, mail, self.renewal_due()].into_iter().flatten().min()
     }
 
     /// When the next heartbeat is due, where there are any.
     fn renewal_due(&self) -> Option<Moment> {
         let life = self.life.as_ref().filter(|life| life.trust.renews && self.is_open())?;
         let last = self.last_ping.map_or(life.trust.base(), |(_, at)| at.max(life.trust.base()));
-        Some(last.after(self.shortest_lease()? / 10))
+        // A bound counts from the last heartbeat before the grant, if it had to be waited for.
+        let bound = self.wanted_bounds.shortest().map(|bound| bound.max(SHORTEST_BOUND));
+        let shortest = self.shortest_lease()?;
+        Some(last.after(bound.map_or(shortest, |bound| bound.min(shortest)) / 10))
     }
 
     /// Has the server say that it is there.

@@ -208,3 +208,61 @@ fn c8_a_grant_that_waits_for_its_proof_is_proven_by_the_next_connection() {
     assert_eq!(count.woken(), 1);
     rig.fetch(request).unwrap();
 }
+
+fn bounded(most: Duration) -> Box<Acquire> {
+    let mut acquire = plain(true);
+    acquire.options.hold_at_most = Some(most);
+    acquire
+}
+
+#[test]
+fn c14_a_bound_counts_from_before_the_grant_however_late_the_word_of_it_comes() {
+    let mut rig = Rig::open(true);
+    let request = rig.session.acquire(bounded(millis(5000)), None, rig.clock.now()).unwrap();
+    rig.calls();
+    rig.advance(millis(3000));
+    rig.grant(request);
+    rig.fetch(request).unwrap();
+    rig.advance(millis(1999));
+    assert_eq!(rig.lost(request), None);
+    rig.advance(millis(1));
+    assert_eq!(rig.lost(request), Some(LostCause::HeldTooLong));
+    assert!(!rig.calls().iter().any(|call| matches!(call, Call::End { .. })), "that is not to say");
+}
+
+#[test]
+fn c14_a_bound_counts_from_the_last_heartbeat_if_the_grant_was_waited_for() {
+    let mut rig = Rig::open(true);
+    let request = rig.session.acquire(bounded(millis(5000)), None, rig.clock.now()).unwrap();
+    rig.calls();
+    for _ in 0..20 {
+        rig.advance(millis(500));
+        assert!(!rig.session.tick());
+        assert!(matches!(rig.calls()[..], [Call::Ping]), "a tenth of the bound");
+        rig.acknowledge();
+    }
+    rig.advance(millis(100));
+    rig.grant(request);
+    rig.fetch(request).unwrap();
+    rig.advance(millis(4899));
+    assert_eq!(rig.lost(request), None);
+    rig.advance(millis(1));
+    assert_eq!(rig.lost(request), Some(LostCause::HeldTooLong));
+}
+
+#[test]
+fn c14_a_grant_whose_bound_is_over_when_the_word_of_it_comes_is_asked_for_again() {
+    let mut rig = Rig::open(true);
+    let request = rig.session.acquire(bounded(millis(5000)), None, rig.clock.now()).unwrap();
+    rig.calls();
+    rig.advance(millis(6000));
+    rig.grant(request);
+    assert!(rig.poll(request).is_pending());
+    assert!(matches!(rig.calls()[..], [Call::End { .. }, Call::Acquire(_)]));
+    rig.grant(request);
+    rig.fetch(request).unwrap();
+    rig.advance(millis(4999));
+    assert_eq!(rig.lost(request), None);
+    rig.advance(millis(1));
+    assert_eq!(rig.lost(request), Some(LostCause::HeldTooLong));
+}
