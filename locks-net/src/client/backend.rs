@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use locks_core::{
     Backend, BackendInfo, BootClock, Capabilities, ErrorKind, Exclusion, Granted, Hold, HolderInfo,
-    LockBackend, LockError, LockInfo, LostCause, Op, OwnerChain as Within, ProcessInfo, Query,
-    Request, Token, TokenScope,
+    LockBackend, LockError, LockInfo, LostCause, Op, OwnerChain, ProcessInfo, Query, Request,
+    Token, TokenScope,
 };
 
 use super::Dial;
@@ -495,7 +495,7 @@ fn acquire(request: &Request<'_>) -> (Box<Acquire>, Option<locks_core::CallSite>
     let mut options = request.options;
     options.owner = None;
     options.wait = Some(request.wait());
-    let within = caller.within.iter().copied().take(MAX_WITHIN).collect::<Within>();
+    let within = caller.within.iter().copied().take(MAX_WITHIN).collect::<OwnerChain>();
     let acquire = Acquire {
         request: 0,
         keys: request.keys.iter().map(str::to_owned).collect(),

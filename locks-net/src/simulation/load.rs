@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use locks_core::{Mode, Options, OwnerChain as Within, OwnerId, SharedOwner, Wait};
+use locks_core::{Mode, Options, OwnerChain, OwnerId, SharedOwner, Wait};
 
 use super::plan::Plan;
 use super::random::Random;
@@ -72,7 +72,7 @@ pub(super) fn ask(plan: &Plan, random: &mut Random, around: &Around<'_>) -> (Box
         options.lease = Some(random.millis(300..1500));
     }
     let thread = around.thread.and_then(|thread| OwnerId::from_parts(0, THREAD, thread));
-    let within = thread.into_iter().collect::<Within>();
+    let within = thread.into_iter().collect::<OwnerChain>();
     // In the name of those at other clients, who enter what they hold.
     let locks = !matches!(options.mode, Mode::Permit { .. });
     let shared =

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use locks_core::{Clock, ManualClock, Moment, Options, OwnerChain as Within, ProcessInfo, Wait};
+use locks_core::{Clock, ManualClock, Moment, Options, OwnerChain, ProcessInfo, Wait};
 
 use crate::arbiter::{Arbiter, ConnId, Limits, Notice, Peer, Setup};
 use crate::client::{Hello, Reach, Session, SessionSetup};
@@ -109,7 +109,7 @@ impl Rig {
             keys: vec!["k".into()],
             options,
             owner: None,
-            within: Within::new(),
+            within: OwnerChain::new(),
             opens_scope: false,
             site: 0,
             waited: Duration::ZERO,

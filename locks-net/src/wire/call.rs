@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use locks_core::{Mode, Options, OwnerChain as Within, Query, Reserve, SharedOwner, Wait};
+use locks_core::{Mode, Options, OwnerChain, Query, Reserve, SharedOwner, Wait};
 
 use super::bytes::{Put, Reader};
 use super::info::{
@@ -329,7 +329,7 @@ impl Acquire {
     }
 }
 
-fn take_within(from: &mut Reader<'_>) -> Result<Within, Malformed> {
+fn take_within(from: &mut Reader<'_>) -> Result<OwnerChain, Malformed> {
     match usize::from(from.u8()?) {
         count @ 1..=MAX_WITHIN => (0..count).map(|_| take_own(from)).collect(),
         _ => Err(Malformed("none or too many enclosing identities")),

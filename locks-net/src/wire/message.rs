@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use locks_core::{
-    HolderInfo, LockError, LockInfo, LostCause, Options, OwnerChain as Within, OwnerId,
-    ProcessInfo, Query, SharedOwner, Token,
+    HolderInfo, LockError, LockInfo, LostCause, Options, OwnerChain, OwnerId, ProcessInfo, Query,
+    SharedOwner, Token,
 };
 
 use super::{Note, Publish, Published};
@@ -67,7 +67,7 @@ pub(crate) struct Acquire {
     /// The owner in whose name it is asked for, if that is one of several clients (C9).
     pub(crate) shared: Option<SharedOwner>,
     /// At most [`MAX_WITHIN`], innermost first (C9, C10).
-    pub(crate) within: Within,
+    pub(crate) within: OwnerChain,
     pub(crate) opens_scope: bool,
     /// Number of the call site; 0 for none.
     pub(crate) site: u32,

@@ -5,7 +5,7 @@ use std::task::{Context, Wake, Waker};
 use std::time::Instant;
 
 use locks_core::{
-    Clock, LostCause, ManualClock, Mode, Op, Options, OwnerChain as Within, ProcessInfo, Query, Token, Wait,
+    Clock, LostCause, ManualClock, Mode, Op, Options, OwnerChain, ProcessInfo, Query, Token, Wait,
 };
 
 use super::*;
@@ -150,7 +150,7 @@ fn acquire(key: &str, mode: Mode) -> Acquire {
         keys: vec![key.to_owned()],
         options,
         owner: None,
-        within: Within::default(),
+        within: OwnerChain::default(),
         opens_scope: false,
         site: 0,
         waited: Duration::ZERO,

@@ -11,9 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use locks_core::{
-    Clock, LockError, ManualClock, Options, OwnerChain as Within, ProcessInfo, Token, Wait,
-};
+use locks_core::{Clock, LockError, ManualClock, Options, OwnerChain, ProcessInfo, Token, Wait};
 
 use super::{Session, Setup};
 use crate::channel::{Arrived, Channel};
@@ -219,7 +217,7 @@ fn plain(wait: impl Into<Wait>) -> Box<Acquire> {
         keys: vec!["k".into()],
         options,
         owner: None,
-        within: Within::new(),
+        within: OwnerChain::new(),
         opens_scope: false,
         site: 0,
         waited: Duration::ZERO,
