@@ -74,6 +74,11 @@ pub fn or_fault<R>(outcome: Result<R, LockError>) -> R {
     }
 }
 
+/// What a function comes to that makes a value of its own of a failed acquisition.
+pub fn or_told<R>(outcome: Result<R, LockError>, value: impl FnOnce(LockError) -> R) -> R {
+    outcome.unwrap_or_else(value)
+}
+
 /// The argument of traits of ours that a type parameter lacks. Its type has no name, and so the compiler does
 /// not advise to write our trait, which is private, behind the parameter.
 pub const fn unnameable() {}

@@ -22,39 +22,50 @@ pub struct Asked {
 ///
 /// One future for the acquisition, the body and the release: an `.await` for each would cost the user's
 /// crate three times the compiler's work, and each function that awaits the next would be nested deeper.
-pub fn locked<F: Future>(asked: Asked, body: F) -> Locked<F> {
+pub fn locked<F: Future>(asked: Asked, body: Body<F>) -> Locked<F> {
+    let Body::Ready(shallow, body) = body else { return super::unreached() };
     let stage = match asked.begun {
         Acquisition::Granted(guard) => Stage::Granted { guard },
         Acquisition::Asked(acquire) => Stage::Asked { acquire },
     };
     let (enters, leaves) = (Enters::new(Some(asked.scope)), Leaves::new());
-    Locked::Running { shallow: [], enters, body, leaves, output: None, stage }
+    Locked { shallow, enters, body, leaves, output: None, stage }
+}
+
+/// A body on its way to [`locked`]; always [`Ready`](Self::Ready).
+///
+/// Where one of these is matched on, the compiler looks at its layout while it optimizes the function, which
+/// is before it looks at that of the function: so the layouts of functions that await each other are not
+/// looked at within each other, and a chain of them gets half as deep.
+#[derive(Debug)]
+pub enum Body<F> {
+    /// The body.
+    Ready(Shallow, F),
+    /// Never.
+    Nothing,
+}
+
+/// First of all, so that the compiler has found out how these are laid out, and whether they are `Send`, before it
+/// gets to the bodies of functions that await each other, where it would find out at the bottom of all that.
+type Shallow = [(Stage, Enters); 0];
+
+/// The body, as it is to be matched on.
+pub const fn body<F: Future>(body: F) -> Body<F> {
+    Body::Ready([], body)
 }
 
 pin_project! {
-    /// A body under its lock; made by [`locked`], and always `Running`.
-    ///
-    /// Where one of these is matched on, the compiler looks at its layout while it optimizes the function, which
-    /// is before it looks at that of the function: so the layouts of functions that await each other are not
-    /// looked at within each other, and a chain of them gets half as deep.
-    #[project = Projected]
+    /// A body under its lock; made by [`locked`].
     #[must_use = "futures do nothing unless polled"]
-    #[expect(missing_docs, reason = "nobody makes one")]
-    pub enum Locked<F: Future> {
-        Running {
-            // First, so that the compiler has found out whether a stage is `Send`, and how it is laid out, before
-            // it gets to the bodies of functions that await each other, where it would find out at the bottom.
-            shallow: [(Stage, Enters); 0],
-            enters: Enters,
-            // I1: before the guard, so that what a cancelled body holds is dropped under the lock; and within its
-            // scope.
-            #[pin]
-            body: F,
-            leaves: Leaves,
-            output: Option<F::Output>,
-            stage: Stage,
-        },
-        Nothing,
+    pub struct Locked<F: Future> {
+        shallow: Shallow,
+        enters: Enters,
+        // I1: before the guard, so that what a cancelled body holds is dropped under the lock; and within its scope.
+        #[pin]
+        body: F,
+        leaves: Leaves,
+        output: Option<F::Output>,
+        stage: Stage,
     }
 }
 
@@ -78,16 +89,15 @@ impl<F: Future> Future for Locked<F> {
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Projected::Running { enters, body, leaves, output, stage, .. } = self.project() else {
-            return super::unreached();
-        };
+        let this = self.project();
+        let (output, stage) = (this.output, this.stage);
         if let Stage::Asked { acquire } = stage {
             let acquired = ready!(Pin::new(acquire).poll(cx));
             *stage = Stage::Over;
             *stage = Stage::Granted { guard: acquired? };
         }
         if let Stage::Granted { guard } = stage {
-            let value = ready!(enters.poll(leaves, body, cx));
+            let value = ready!(this.enters.poll(this.leaves, this.body, cx));
             if guard.is_plain() {
                 // Dropped where it is: moving what was written a moment ago takes longer than the release.
                 *stage = Stage::Over;

@@ -24,10 +24,11 @@ pub use acquisition::Acquisition;
 pub use awaited::Awaited;
 pub use early::{
     AnyReturn, EarlyReturn, PlainResult, Returning, Returns, RunsUnderItsLock, bail, bail_for,
-    contended, fault, gone, instead, never, or_bail, or_fault, otherwise, unnameable, unreached,
+    contended, fault, gone, instead, never, or_bail, or_fault, or_told, otherwise, unnameable,
+    unreached,
 };
 pub use key::Key;
-pub use locked::{Asked, Locked, Stage, locked};
+pub use locked::{Asked, Body, Locked, Stage, body, locked};
 pub use loss::{
     TellsLoss, cancel_when_lost, or_lost, or_lost_for, release, release_and_keep,
     release_and_return, release_and_return_async, release_and_return_unless_lost,

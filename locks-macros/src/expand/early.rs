@@ -64,29 +64,28 @@ pub(super) fn arms(lock: &Lock, returned: &Returned, probe_future: bool) -> Toke
     }
 }
 
-/// The value that is made of `__outcome`, if one call does that: it spares the compiler a `match`,
-/// and what the name of the type tells need not be found out.
-pub(super) fn or_early(
-    lock: &Lock,
-    returned: &Returned,
-    probe_future: bool,
-) -> Option<TokenStream> {
+/// The value that is made of `__outcome`. What the name of the type tells need not be found out, and takes the
+/// compiler no closure.
+pub(super) fn ended(lock: &Lock, returned: &Returned, probe_future: bool) -> TokenStream {
     let span = returned.span().resolved_at(Span::mixed_site());
     let private = lock.private(span);
     let known = match returned {
         Returned::Named(_) if lock.may_be_contended && returned.may_be_a_parameter() => {
-            return None;
+            Known::ByName
         }
         _ if lock.may_be_contended => Known::EarlyReturn,
-        Returned::Named(_) if probe_future => return None,
+        Returned::Named(_) if probe_future => Known::ByName,
         Returned::Named(ty) => Known::of(ty),
         Returned::Partly(_, known) => *known,
         Returned::Opaque(_) | Returned::Never(_) => Known::Nothing,
     };
     match known {
-        Known::EarlyReturn => Some(quote_spanned!(span=> #private::or_bail(__outcome))),
-        Known::Nothing => Some(quote_spanned!(span=> #private::or_fault(__outcome))),
-        Known::ByName => None,
+        Known::EarlyReturn => quote_spanned!(span=> #private::or_bail(__outcome)),
+        Known::Nothing => quote_spanned!(span=> #private::or_fault(__outcome)),
+        Known::ByName => {
+            let failure = failure(lock, returned, probe_future);
+            quote_spanned!(span=> #private::or_told(__outcome, |__error| #failure))
+        }
     }
 }
 

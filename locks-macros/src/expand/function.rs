@@ -135,14 +135,11 @@ fn ends_in_closure(body: TokenStream) -> bool {
 /// // Input: { body }
 /// // Output:
 /// let __asked = SITE.ask(..);
-/// let __locked = locked(__asked, async move {
-///     edge;
-///     return if true { body } else { unreached() };
-/// });
-/// if let Locked::Nothing = __locked {
+/// let __body = body(async move { edge; return if true { body } else { unreached() }; });
+/// if let Body::Nothing = __body {
 ///     unreached()
 /// }
-/// let __outcome = __locked.await;
+/// let __outcome = locked(__asked, __body).await;
 /// return or_bail(__outcome);
 /// ```
 /// Where the guard is seen, or the arguments are needed again, acquisition and release are steps of their own.
@@ -176,24 +173,15 @@ fn asynchronous(
         && lock.otherwise.is_none()
         && !matches!(returned, Returned::Never(_));
     if in_one {
-        let end = match early::or_early(lock, returned, probe_future) {
-            Some(value) => quote_spanned!(span=> return #value;),
-            None => {
-                let early = early::arms(lock, returned, probe_future);
-                quote_spanned!(span=> match __outcome {
-                    #private::Ok(__output) => return __output,
-                    #early
-                })
-            }
-        };
+        let ended = early::ended(lock, returned, probe_future);
         return quote_spanned!(span=>
             let __asked = #acquire;
-            let __locked = #private::locked(__asked, #run);
-            if let #private::Locked::Nothing = __locked {
+            let __body = #private::body(#run);
+            if let #private::Body::Nothing = __body {
                 #private::unreached()
             }
-            let __outcome = __locked.await;
-            #end
+            let __outcome = #private::locked(__asked, __body).await;
+            return #ended;
         );
     }
     let early = early::arms(lock, returned, probe_future);
