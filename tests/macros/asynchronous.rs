@@ -265,11 +265,11 @@ async fn journals(done: Sender<OwnerId>) {
 }
 
 #[lock("async_journal")]
-fn journals_later(done: Sender<OwnerId>) -> impl Future<Output = ()> {
-    async move {
+fn journals_later(done: Sender<OwnerId>) -> Pin<Box<dyn Future<Output = ()>>> {
+    Box::pin(async move {
         let _journal = Journal(done);
         pause().await;
-    }
+    })
 }
 
 #[lock("async_journal_around")]
@@ -294,7 +294,7 @@ fn c9_what_a_cancelled_body_drops_is_dropped_in_its_scope() {
     };
     let made: [Made; 4] = [
         |done| Box::pin(journals(done)),
-        |done| Box::pin(journals_later(done)),
+        journals_later,
         |done| Box::pin(journals_within(done)),
         by_hand,
     ];
