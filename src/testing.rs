@@ -224,7 +224,17 @@ impl LockBackend for Arbiter {
     }
 
     fn acquire<'a>(&'a self, request: Request<'a>) -> Op<'a, Granted> {
-        self.reach().map_or_else(Op::failed, |engine| engine.acquire(request))
+        let granted = match self.reach() {
+            Ok(engine) => engine.acquire(request),
+            Err(error) => return Op::failed(error),
+        };
+        Op::later(async move {
+            // Of somebody who cannot ask it is not known whether the lock was to be had (C2).
+            granted.await.map_err(|error| match self.reach() {
+                Err(unreachable) if error.is_contended() => unreachable,
+                _ => error,
+            })
+        })
     }
 
     fn release(&self, hold: Hold) -> Op<'static, ()> {

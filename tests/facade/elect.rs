@@ -37,6 +37,17 @@ fn c6_a_leader_that_looks_stays_and_one_that_hangs_is_followed() {
     let election = locks::elect("scheduler").on(backend.backend()).stuck_after(STUCK);
     let first = election.lead().unwrap();
     let token = first.token();
+    for _ in 0..4 {
+        backend.advance(STUCK * 3 / 4);
+        first.check().unwrap();
+        assert!(election.try_lead().unwrap().is_none(), "the first has looked");
+    }
+    let mut looks = pin!(first.lost());
+    for _ in 0..4 {
+        backend.advance(STUCK * 3 / 4);
+        assert!(poll(looks.as_mut()).is_pending());
+        assert!(election.try_lead().unwrap().is_none(), "the first has looked");
+    }
     backend.advance(STUCK + Duration::from_secs(1));
     let second = election.try_lead().unwrap().expect("the first hangs");
     assert!(second.token() > token);

@@ -77,6 +77,21 @@ fn out_of_reach_is_no_contention_and_ends_no_hold() {
 }
 
 #[test]
+fn whoever_waits_while_it_is_out_of_reach_hears_of_that_and_of_no_contention() {
+    let locks = TestBackend::new();
+    let guard = locks.contend("key");
+    let wait = || locks.backend().named("key").wait(HOUR).acquire().unwrap_err().kind();
+    thread::scope(|threads| {
+        let waiter = threads.spawn(wait);
+        locks.until_waiting("key");
+        locks.set_reachable(false);
+        locks.advance(HOUR);
+        assert_eq!(waiter.join().unwrap(), ErrorKind::Unavailable);
+    });
+    drop(guard);
+}
+
+#[test]
 fn two_of_them_do_not_meet() {
     let _guard = TestBackend::new().contend("key");
     drop(TestBackend::new().contend("key"));

@@ -256,7 +256,8 @@ control! {
         c10_a_chain_is_no_cycle,
         c10_no_false_alarm_under_load;
     c10_owner_is_blocked: OwnerIsBlocked fails
-        c10_an_owner_of_several_threads_is_not_what_waits;
+        c10_an_owner_of_several_threads_is_not_what_waits,
+        c10_who_acts_for_another_does_not_block_it;
     c10_disowned_blocks: DisownedBlocks fails c10_a_guard_that_is_given_away_blocks_no_thread;
     c11_set_keeps_first: SetKeepsFirst fails c11_all_or_nothing;
     c11_set_deadline_per_key: SetDeadlinePerKey fails c11_one_deadline_covers_all_keys;

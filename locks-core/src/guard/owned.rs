@@ -3,7 +3,9 @@ use std::mem::{self, ManuallyDrop};
 use std::task::Poll;
 
 use crate::observe::{self, Ending, Since};
-use crate::{Backend, ErrorKind, Hold, HolderInfo, LockError, LostCause, Op, Query, Token};
+use crate::{
+    Backend, ErrorKind, Exclusion, Hold, HolderInfo, LockError, LostCause, Op, Query, Token,
+};
 
 /// An RAII guard of a lock that can be sent to another thread; dropping it releases the lock.
 ///
@@ -162,6 +164,12 @@ impl OwnedGuard {
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn is_plain(&self) -> bool {
         self.backend.is_engine() && self.hold.is_plain()
+    }
+
+    /// Whether nothing but this process's memory is asked about the hold.
+    #[doc(hidden)]
+    pub fn is_of_memory(&self) -> bool {
+        self.backend.about().capabilities.exclusion == Exclusion::Process
     }
 
     /// The error of a hold that is lost, with who has the key now where that is known here.

@@ -25,7 +25,10 @@ fn where_nobody_listens_it_says_what_would() {
     let socket = place.socket();
     for (client, mend) in [
         (NetBackend::unix(&socket), format!("`locks serve --listen unix:{}`", socket.display())),
-        (NetBackend::tcp(&address, secret()), format!("`locks serve --listen tcp:{address}`")),
+        (
+            NetBackend::tcp(&address, secret()),
+            format!("`locks serve --listen tcp:{address} --secret-file FILE`"),
+        ),
         (NetBackend::machine(place.state()).serve(false), "nobody serves there now".to_owned()),
     ] {
         let error = out_of_reach(client);

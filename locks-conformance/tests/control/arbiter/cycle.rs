@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use locks_core::{DeadlockStep, ErrorKind, LockError, Mode};
+use locks_core::{DeadlockStep, ErrorKind, LockError, Mode, OwnerId};
 
 use super::Defect;
 use super::state::{Ask, State};
@@ -107,8 +107,11 @@ impl State {
             false => holder.caller.runs_as(),
         };
         let blocks = |wait: &&Ask| {
-            let blocks = |owner| {
-                wait.caller.within.contains(&owner)
+            let blocks = |owner: OwnerId| {
+                // Several threads may go by a name: of its waits, only one that is all there is to it counts.
+                let is_name = owner.to_string().starts_with("owner ");
+                let within = &wait.caller.within;
+                within.contains(&owner) && (within.len() == 1 || !is_name)
                     || wait.caller.owner == Some(owner)
                         && (shared || self.has(Defect::OwnerIsBlocked))
             };
