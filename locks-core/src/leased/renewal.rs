@@ -28,8 +28,10 @@ pub(super) struct Renewal {
     valid_until: Moment,
     over_at: Option<Moment>,
     renew_at: Moment,
-    /// When the newest renewal was sent.
-    begun: Option<Moment>,
+    /// A hint has made the next renewal due.
+    is_hastened: bool,
+    /// I4: a fortieth of the lease for each renewal that a hint has made due, less the time since then.
+    hastened: Moment,
     failures: u32,
     lost: Option<LostCause>,
 }
@@ -42,7 +44,8 @@ impl Renewal {
             valid_until: sent.after(lease - margin(lease)),
             over_at: None,
             renew_at: sent.after(lease / 3),
-            begun: None,
+            is_hastened: false,
+            hastened: sent,
             failures: 0,
             lost: None,
         }
@@ -73,11 +76,15 @@ impl Renewal {
         self.renew_at = now.after(pause);
     }
 
-    /// The lease should be renewed without delay: there is a hint that it may be gone. However many there
-    /// are, no more than 40 renewals are sent in the time of a lease.
+    /// The lease should be renewed without delay: there is a hint that it may be gone. Of many hints the first
+    /// few are heeded at once, and then one in each fortieth of the lease.
     pub(super) fn hasten(&mut self, now: Moment) {
-        let soonest = self.begun.map_or(now, |begun| begun.after(self.lease / 40).max(now));
-        self.renew_at = self.renew_at.min(soonest);
+        const AT_ONCE: u32 = 8;
+        let ahead = self.hastened.since(now).saturating_sub(self.lease / 40 * AT_ONCE);
+        let at = now.after(ahead);
+        if at < self.renew_at {
+            (self.renew_at, self.is_hastened) = (at, true);
+        }
     }
 
     /// The store says that the hold is gone.
@@ -105,7 +112,9 @@ impl Renewal {
     /// failed: a hung one must leave time for others.
     pub(super) fn begin(&mut self, now: Moment) -> Duration {
         let patience = self.lease / 4;
-        self.begun = Some(now);
+        if std::mem::take(&mut self.is_hastened) {
+            self.hastened = self.hastened.max(now).after(self.lease / 40);
+        }
         // Should nothing be heard of it at all, because no thread could be started to send it.
         self.renew_at = now.after(patience * 2);
         patience
@@ -180,14 +189,20 @@ mod tests {
     #[test]
     fn c8_hints_are_no_storm_of_renewals() {
         let mut hold = Renewal::granted(LEASE, at(0.0));
+        for _ in 0..9 {
+            hold.hasten(at(0.5));
+            assert_eq!(hold.renew_at(), Some(at(0.5)), "the first are heeded at once");
+            hold.begin(at(0.5));
+            hold.acknowledged(at(0.5), at(0.5));
+        }
         hold.hasten(at(0.5));
-        assert_eq!(hold.renew_at(), Some(at(0.5)), "the first is heeded at once");
-        hold.begin(at(0.5));
-        hold.hasten(at(0.6));
-        assert_eq!(hold.renew_at(), Some(at(1.25)));
-        hold.acknowledged(at(0.5), at(0.7));
-        hold.hasten(at(9.0));
-        assert_eq!(hold.renew_at(), Some(at(9.0)));
+        assert_eq!(hold.renew_at(), Some(at(1.25)), "and then one in a fortieth of the lease");
+        hold.begin(at(1.25));
+        hold.hasten(at(1.3));
+        assert_eq!(hold.renew_at(), Some(at(2.0)));
+        hold.begin(at(2.0));
+        hold.hasten(at(12.0));
+        assert_eq!(hold.renew_at(), Some(at(12.0)));
     }
 
     #[test]

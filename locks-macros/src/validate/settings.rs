@@ -66,11 +66,13 @@ pub(super) fn apply(settings: Vec<Setting>, lock: &mut Lock) -> Result<()> {
     let mut lacks_value = false;
     for Setting { name, value } in settings {
         // The value that a comma has cut off, or one that is told of already.
-        if lacks_value && value.is_none() && !is_option(&name) || wrong.contains(&name) {
+        if lacks_value && !is_option(&name) || wrong.contains(&name) {
             continue;
         }
-        lacks_value = value.is_none();
-        if let Err(error) = apply_beside(&given, &name, value, lock) {
+        let has_none = value.is_none();
+        let applied = apply_beside(&given, &name, value, lock);
+        lacks_value = has_none && applied.is_err();
+        if let Err(error) = applied {
             match &mut errors {
                 Some(errors) => errors.combine(error),
                 None => errors = Some(error),

@@ -1,0 +1,6 @@
+#[locks::lock("user", shared, reentrent)]
+fn refresh() {}
+
+fn main() {
+    refresh();
+}
