@@ -169,11 +169,20 @@ const WELL: [(&str, &str); 6] = [
     ),
 ];
 
+/// Whether it is what a macro has put together, and shows no delimiters.
+fn is_invisible(token: &TokenTree) -> bool {
+    matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::None)
+}
+
 /// One mistake gives one message: a token of valid arguments is cut out, replaced, doubled or joined by another.
 fn one_mistake(numbers: &mut Numbers) {
     let (args, function) = WELL[numbers.below(WELL.len())];
     let right = args.parse::<TokenStream>().unwrap();
     let wrong = numbers.changed(right);
+    // Several tokens at once are several mistakes.
+    if wrong.clone().into_iter().any(|token| is_invisible(&token)) {
+        return;
+    }
     let shown = wrong.to_string();
     let output = crate::attribute(wrong.clone(), function.parse().unwrap()).to_string();
     let errors = output.matches("compile_error").count();
