@@ -14,7 +14,7 @@ use locks_file::FileBackend;
 const TOLD: &str = "LOCKS_FILE_DIRECTORY";
 
 /// How long a test waits for what should happen at once before it calls it a hang.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A directory that is gone when this is dropped.
 #[derive(Debug)]
