@@ -2,6 +2,9 @@
 
 #![cfg(not(any(loom, shuttle)))]
 
+#[macro_use]
+mod quiet;
+
 mod again;
 mod auto_traits;
 mod beside;

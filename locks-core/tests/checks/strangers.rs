@@ -10,8 +10,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    Acquire, Backend, Claim, ClaimSet, Completion, Engine, HolderInfo, LockInfo, Loss, LostCause,
-    Observer, Op, Query, Token, TokenSource, Upstream, UpstreamEnd, UpstreamGrant, WeakEngine,
+    Acquire, Backend, Claim, ClaimSet, Completion, Engine, Loss, Observer, Op, Query, Token,
+    TokenSource, Upstream, UpstreamEnd, UpstreamGrant, WeakEngine,
 };
 
 use crate::polled::Polled;
@@ -85,27 +85,7 @@ impl Upstream for Stranger {
         Op::ready(())
     }
 
-    fn poll_lost(&self, _: &str, _: UpstreamGrant, _: Option<&mut Context<'_>>) -> Poll<LostCause> {
-        Poll::Pending
-    }
-
-    fn unwatch(&self, _: &str, _: UpstreamGrant, _: &Waker) {}
-
-    fn stolen_from(&self, _: &str, _: UpstreamGrant) -> Vec<HolderInfo> {
-        Vec::new()
-    }
-
-    fn refresh(&self, _: &str, _: UpstreamGrant) -> Op<'static, ()> {
-        Op::ready(())
-    }
-
-    fn inspect(&self, _: Query) -> Op<'static, Vec<LockInfo>> {
-        Op::ready(Vec::new())
-    }
-
-    fn evict(&self, _: &str, _: Token) -> Op<'static, bool> {
-        Op::ready(false)
-    }
+    loses_nothing!();
 }
 
 type Role = fn(locks_core::EngineBuilder, Arc<Stranger>) -> locks_core::EngineBuilder;

@@ -3,12 +3,12 @@
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use locks_core::{
-    Backend, Claim, ClaimSet, Completion, Engine, ErrorKind, HolderInfo, LockInfo, LostCause, Op,
-    Query, Token, Upstream, UpstreamEnd, UpstreamGrant, WeakEngine,
+    Backend, Claim, ClaimSet, Completion, Engine, ErrorKind, LostCause, Op, Token, Upstream,
+    UpstreamEnd, UpstreamGrant, WeakEngine,
 };
 
 use crate::polled::{Polled, engine};
@@ -49,27 +49,7 @@ impl Upstream for Gate {
         Op::ready(())
     }
 
-    fn poll_lost(&self, _: &str, _: UpstreamGrant, _: Option<&mut Context<'_>>) -> Poll<LostCause> {
-        Poll::Pending
-    }
-
-    fn unwatch(&self, _: &str, _: UpstreamGrant, _: &Waker) {}
-
-    fn stolen_from(&self, _: &str, _: UpstreamGrant) -> Vec<HolderInfo> {
-        Vec::new()
-    }
-
-    fn refresh(&self, _: &str, _: UpstreamGrant) -> Op<'static, ()> {
-        Op::ready(())
-    }
-
-    fn inspect(&self, _: Query) -> Op<'static, Vec<LockInfo>> {
-        Op::ready(Vec::new())
-    }
-
-    fn evict(&self, _: &str, _: Token) -> Op<'static, bool> {
-        Op::ready(false)
-    }
+    loses_nothing!();
 }
 
 fn behind_a_gate() -> (Engine, Backend, Arc<Gate>) {
@@ -171,27 +151,7 @@ impl Upstream for Sets {
         Op::ready(())
     }
 
-    fn poll_lost(&self, _: &str, _: UpstreamGrant, _: Option<&mut Context<'_>>) -> Poll<LostCause> {
-        Poll::Pending
-    }
-
-    fn unwatch(&self, _: &str, _: UpstreamGrant, _: &Waker) {}
-
-    fn stolen_from(&self, _: &str, _: UpstreamGrant) -> Vec<HolderInfo> {
-        Vec::new()
-    }
-
-    fn refresh(&self, _: &str, _: UpstreamGrant) -> Op<'static, ()> {
-        Op::ready(())
-    }
-
-    fn inspect(&self, _: Query) -> Op<'static, Vec<LockInfo>> {
-        Op::ready(Vec::new())
-    }
-
-    fn evict(&self, _: &str, _: Token) -> Op<'static, bool> {
-        Op::ready(false)
-    }
+    loses_nothing!();
 }
 
 #[test]
