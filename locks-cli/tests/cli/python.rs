@@ -302,13 +302,13 @@ impl Hand {
         self.stream = accept(&self.listener);
     }
 
-    /// Nobody serves any more, and the client knows.
+    /// Stops serving, and waits until the client has noticed.
     fn leave(&mut self, python: &mut Python) {
         self.vanish();
         assert_eq!(python.ask(&["connection", "gone"]), "ok gone");
     }
 
-    /// Nobody serves any more.
+    /// Stops serving.
     fn vanish(&mut self) {
         std::fs::remove_file(&self.socket).unwrap();
         self.stream.shutdown(Shutdown::Both).unwrap();
@@ -440,7 +440,7 @@ fn c4_python_confirms_no_release_that_the_server_has_forgotten() {
     assert_eq!(python.answer(), "Lost the lock is lost: session ended");
 }
 
-/// A loss is told right behind the greeting. So the release is confirmed by the answer to a ping that was sent after it.
+/// The server may report a loss right after its greeting. So only the answer to a later ping confirms the release.
 #[test]
 fn c4_python_confirms_a_release_by_what_it_says_after_it_has_come_back() {
     // What the server is known to have applied, and all that it hears of the release.
@@ -514,8 +514,8 @@ fn n7_python_waits_on_when_the_connection_was_lost() {
     }
 }
 
-/// After its own time, or one lease for what waits for ever. Otherwise the server would grant it to nobody, for as long
-/// as the session goes on.
+/// A request is given up at its own deadline; without one, after a lease. Unless the client ends it then, the server
+/// grants it, and renews it for as long as the session lasts.
 #[test]
 fn n7_python_ends_what_it_gave_up_while_nobody_served() {
     for (timeout, lease) in [("0.1", PATIENCE), ("", Duration::from_millis(500))] {

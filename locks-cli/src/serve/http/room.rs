@@ -1,5 +1,5 @@
-//! The connections of the page, and which of them ends where there are too many: one that asks nothing, or does not
-//! read its answer, goes before others. Anybody on this machine can open some.
+//! Bounds the connections of the page, which every user of the machine can open. Where there are too many, one that
+//! asks nothing or does not read its answer is closed first.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -161,7 +161,7 @@ impl Hold {
     }
 }
 
-/// A hold that is given back if it is not handed on: should somebody's code panic before.
+/// Releases a hold on drop unless it is handed on, so that a panic of a caller's code leaks none.
 pub(super) struct ReleaseOnDrop<'a> {
     core: &'a Arc<Core>,
     hold: Option<SlotHold>,

@@ -58,7 +58,7 @@ pub(in crate::engine) fn info(frozen: &Frozen<'_>) -> Option<LockInfo> {
     (!empty).then_some(info)
 }
 
-/// The error for a request of somebody who holds the key already (C9).
+/// Returns the error for a request whose owner holds the key already (C9).
 #[cold]
 pub(in crate::engine) fn own(
     frozen: &Frozen<'_>,

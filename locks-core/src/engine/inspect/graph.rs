@@ -23,7 +23,7 @@ pub(in crate::engine) struct Edge {
 }
 
 impl Edge {
-    /// Enters a wait that has just queued; called with its slot's mutex (G1). `None` if it blocks nobody.
+    /// Enters a wait that has just queued; called with its slot's mutex held (G1). `None` if no identity waits by it.
     pub(in crate::engine) fn enter(
         slot: &PinnedSlot,
         place: QueuePosition,

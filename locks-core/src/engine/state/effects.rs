@@ -1,4 +1,4 @@
-//! What is left to do once a slot's mutex is free: calls that may run anybody's code.
+//! The calls that are left once a slot's mutex is free, because they may run code of others.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -12,7 +12,7 @@ use crate::{HolderInfo, KeySet, LostCause, OwnerId, Token};
 #[derive(Default)]
 pub(in crate::engine) struct Effects {
     pub(in crate::engine) waker: Option<Waker>,
-    /// A waker that nobody needs any more. Dropping one can drop a whole task, and with it a guard.
+    /// A waker of no further use. Dropping it can drop a whole task, and with it a guard.
     pub(in crate::engine) discarded: Option<Waker>,
     pub(in crate::engine) more: Option<Box<More>>,
 }

@@ -1,4 +1,4 @@
-//! What is told of holders and waiters (C12).
+//! Describes holders and waiters for lists and errors (C12).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +25,7 @@ impl HoldEntry {
         }
     }
 
-    /// A provisional hold is none yet: whoever has it waits for the upstream.
+    /// Describes a provisional hold as the wait that it is until the upstream grants it.
     pub(in crate::engine) fn waiter_info(&self) -> WaiterInfo {
         let level = self.outermost();
         WaiterInfo {

@@ -20,7 +20,7 @@ pub(in crate::engine) struct Core {
 }
 
 impl Core {
-    /// A token for a grant that comes after this one. It may be anybody's code that says so.
+    /// Returns a token above this one, for the next grant. May run code of the user's `TokenSource`.
     pub(in crate::engine) fn token_above(&self, token: Token) -> Token {
         let Some(source) = &self.tokens else { return Token::new(token.get() + 1) };
         let next = source.next(token);

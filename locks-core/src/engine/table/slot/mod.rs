@@ -278,8 +278,8 @@ impl Slot {
             && (self.let_go(token, HELD) || self.let_go(token, HELD | FIXED))
     }
 
-    /// Lets the key go as [`try_let_go`](Self::try_let_go) does, but only of a slot that is never freed, and that
-    /// nobody looks at.
+    /// Lets the key go as [`try_let_go`](Self::try_let_go) does, but only of a slot that is never freed and has no
+    /// state, so that no other thread looks at it.
     #[inline]
     pub(in crate::engine) fn try_let_go_in_place(&self, token: Token) -> bool {
         // Acquire: as above.
