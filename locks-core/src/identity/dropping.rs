@@ -52,8 +52,10 @@ impl Enters {
         future: Pin<&mut F>,
         cx: &mut Context<'_>,
     ) -> Poll<F::Output> {
+        // First of all: what runs has a scope.
+        let scope = self.scope.get_or_insert_with(Scope::open);
         (self.runs, leaves.runs) = (true, true);
-        let polled = self.scope.get_or_insert_with(Scope::open).poll(future, cx);
+        let polled = scope.poll(future, cx);
         let runs = polled.is_pending();
         (self.runs, leaves.runs) = (runs, runs);
         polled
