@@ -27,14 +27,14 @@ async fn plain(a: Dropped<'_>, (b, _b): (Dropped<'_>, u8), c: Dropped<'_>) {
     let _used = (&a, &b, &c);
 }
 
-#[lock("peer_at_order")]
+#[lock("param_order")]
 async fn locked(a: Dropped<'_>, (b, _b): (Dropped<'_>, u8), c: Dropped<'_>) {
     let _local = Dropped("local", a.1);
     pause().await;
     let _used = (&a, &b, &c);
 }
 
-#[lock("peer_at_order", on_lost = "error")]
+#[lock("param_order", on_lost = "error")]
 fn told(a: Dropped<'_>, (b, _b): (Dropped<'_>, u8), c: Dropped<'_>) -> Result<(), LockError> {
     let _local = Dropped("local", a.1);
     let _used = (&a, &b, &c);
@@ -79,26 +79,26 @@ fn parts<'a>(log: &'a RefCell<Vec<&'static str>>) -> Parts<'a> {
 }
 
 macro_rules! in_part {
-    ($($name:ident $plain:ident ($($arg:pat_param => $ty:ty),*) $body:block)*) => {
+    ($($key:literal $name:ident $plain:ident ($($arg:pat_param => $ty:ty),*) $body:block)*) => {
         $(
             async fn $plain($($arg: $ty),*) $body
 
             mod $name {
                 use super::*;
 
-                #[lock("peer_at_part")]
+                #[lock($key)]
                 pub(super) async fn $name($($arg: $ty),*) $body
 
-                #[lock("peer_at_part", guard = _held, wait = false)]
+                #[lock($key, guard = _held, wait = false)]
                 pub(super) async fn guarded($($arg: $ty),*) $body
 
-                #[lock("peer_at_part", on_lost = "error")]
+                #[lock($key, on_lost = "error")]
                 pub(super) fn told($($arg: $ty),*) -> Result<(), LockError> {
                     $body
                     Ok(())
                 }
 
-                #[lock("peer_at_part_once", once_per = "1ms", hold_at_most = "1h")]
+                #[lock($key, once_per = "1ms", hold_at_most = "1h")]
                 pub(super) fn once($($arg: $ty),*) $body
             }
         )*
@@ -106,10 +106,10 @@ macro_rules! in_part {
 }
 
 in_part! {
-    one plain_one(p => Parts<'_>) { let _used = &p.sock; }
-    two plain_two(p => Parts<'_>, b => Dropped<'_>) { let _used = (&p.rest, &b); }
-    hidden plain_hidden(a => Dropped<'_>, _b => Dropped<'_>) { let _used = (&a, &_b); }
-    deep plain_deep((Parts { sock, .. }, _n) => (Parts<'_>, u8), _b => Option<Dropped<'_>>) {
+    "param_part_one" one plain_one(p => Parts<'_>) { let _used = &p.sock; }
+    "param_part_two" two plain_two(p => Parts<'_>, b => Dropped<'_>) { let _used = (&p.rest, &b); }
+    "param_part_hidden" hidden plain_hidden(a => Dropped<'_>, _b => Dropped<'_>) { let _used = (&a, &_b); }
+    "param_part_deep" deep plain_deep((Parts { sock, .. }, _n) => (Parts<'_>, u8), _b => Option<Dropped<'_>>) {
         let _used = (&sock, &_b);
     }
 }
@@ -122,12 +122,12 @@ mod upper {
         let _used = (&A, &B);
     }
 
-    #[lock("peer_at_upper")]
+    #[lock("param_upper")]
     pub(super) async fn locked(A: Dropped<'_>, B: Dropped<'_>) {
         let _used = (&A, &B);
     }
 
-    #[lock("peer_at_upper", on_lost = "error")]
+    #[lock("param_upper", on_lost = "error")]
     pub(super) fn told(A: Dropped<'_>, B: Dropped<'_>) -> Result<(), LockError> {
         let _used = (&A, &B);
         Ok(())
@@ -177,7 +177,7 @@ struct UnderLock;
 
 impl Drop for UnderLock {
     fn drop(&mut self) {
-        let held = locks::list().unwrap().iter().any(|lock| lock.key == "peer_at_method");
+        let held = locks::list().unwrap().iter().any(|lock| lock.key == "param_method");
         HELD.with_borrow_mut(|all| all.push(held));
     }
 }
@@ -192,17 +192,17 @@ struct Client {
 }
 
 impl Client {
-    #[lock("peer_at_method")]
+    #[lock("param_method")]
     async fn close(self) {
         let _used = &self.sock;
     }
 
-    #[lock("peer_at_method")]
+    #[lock("param_method")]
     async fn close_all((one, _n): (Self, u8)) {
         let _used = &one.sock;
     }
 
-    #[lock("peer_at_method", on_lost = "error")]
+    #[lock("param_method", on_lost = "error")]
     fn close_told(self) -> Result<(), LockError> {
         let _used = &self.sock;
         Ok(())
@@ -251,13 +251,13 @@ struct Of<T> {
 }
 
 /// What looks like a variable of the pattern, and is none.
-#[lock("peer_at_patterns")]
+#[lock("param_patterns")]
 async fn patterns(pair!(a, b): (u8, u8), Of::<u8> { x }: Of<u8>, c: u8, 0..=255: u8) -> (u8, u8) {
     let (d, e) = (pair!(a, b), (x as u16 + u16::from(c)) as u8);
     (d.0 + d.1, e)
 }
 
-#[lock("peer_at_patterns", on_lost = "error")]
+#[lock("param_patterns", on_lost = "error")]
 fn patterns_told(pair!(a, b): (u8, u8), Of::<u8> { x }: Of<u8>, c: u8) -> Result<u8, LockError> {
     let pair = pair!(a, b);
     Ok(pair.0 + pair.1 + (u16::from(c) + x as u16) as u8)
@@ -269,7 +269,7 @@ struct Conditional {
     x: String,
 }
 
-#[lock("peer_at_cfg")]
+#[lock("param_cfg")]
 async fn conditional(
     Conditional {
         #[cfg(any())]
@@ -285,7 +285,7 @@ async fn conditional(
     x
 }
 
-#[lock("peer_at_cfg", on_lost = "error")]
+#[lock("param_cfg", on_lost = "error")]
 fn conditional_told(
     Conditional {
         #[cfg(all(feature = "tcp", any()))]
@@ -310,7 +310,7 @@ fn a4_a_parameter_may_not_be_there() {
 }
 
 /// A range, a text and members name no parameter, or do.
-#[lock("peer_at_order")]
+#[lock("param_words")]
 async fn words(a: Dropped<'_>, b: Dropped<'_>, c: Dropped<'_>, n: u8) -> String {
     let all = (0..n).map(|n| n.to_string()).collect::<String>();
     pause().await;

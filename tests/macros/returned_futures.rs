@@ -19,7 +19,7 @@ trait Service {
 struct Echo(u8);
 
 impl Service for Echo {
-    #[lock("fut_{self.0}_{n}", wait = false)]
+    #[lock("ret_{self.0}_{n}", wait = false)]
     fn call<'a>(&'a self, n: u8) -> BoxFuture<'a, Result<u8, LockError>> {
         let extra = 1;
         Box::pin(async move {
@@ -30,7 +30,7 @@ impl Service for Echo {
 }
 
 /// As `async-trait` writes it.
-#[lock("fut_{n}")]
+#[lock("ret_{n}")]
 fn generated<'async_trait>(
     n: u8,
 ) -> Pin<Box<dyn Future<Output = Option<u8>> + Send + 'async_trait>> {
@@ -47,7 +47,7 @@ fn generated<'async_trait>(
     })
 }
 
-#[lock("fut_{n}")]
+#[lock("ret_{n}")]
 #[expect(clippy::manual_async_fn, reason = "that is what is tested")]
 fn opaque(n: u8) -> impl Future<Output = u8> + Send {
     async move {
@@ -56,7 +56,7 @@ fn opaque(n: u8) -> impl Future<Output = u8> + Send {
     }
 }
 
-#[lock("fut_{name}")]
+#[lock("ret_{name}")]
 #[expect(clippy::manual_async_fn, reason = "that is what is tested")]
 fn borrows(name: &str) -> impl Future<Output = usize> {
     async {
@@ -67,7 +67,7 @@ fn borrows(name: &str) -> impl Future<Output = usize> {
 
 type Work<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-#[lock("fut_alias_{n}", wait = false)]
+#[lock("ret_alias_{n}", wait = false)]
 fn behind_an_alias(n: u8) -> Work<'static, Option<u8>> {
     Box::pin(async move {
         pause().await;
@@ -85,7 +85,7 @@ trait Call {
 impl Call for Echo {
     type Future = Work<'static, Result<u8, LockError>>;
 
-    #[lock("fut_call_{n}", wait = false)]
+    #[lock("ret_call_{n}", wait = false)]
     fn call(&mut self, n: u8) -> Self::Future {
         let m = self.0;
         Box::pin(async move {
@@ -107,13 +107,13 @@ fn locks_while_it_runs<F: Future>(key: &str, future: F) -> F::Output {
 
 #[test]
 fn a4_a_returned_future_holds_the_lock_while_it_runs() {
-    assert_eq!(locks_while_it_runs("fut_1_2", Service::call(&Echo(1), 2)).unwrap(), 4);
-    assert_eq!(locks_while_it_runs("fut_7", generated(7)), Some(7));
-    assert_eq!(locks_while_it_runs("fut_8", opaque(8)), 8);
-    assert_eq!(locks_while_it_runs("fut_abc", borrows("abc")), 3);
-    assert_eq!(locks_while_it_runs("fut_alias_1", behind_an_alias(1)), Some(1));
-    assert_eq!(locks_while_it_runs("fut_call_2", Call::call(&mut Echo(1), 2)).unwrap(), 3);
-    let held = ["fut_1_2", "fut_alias_1", "fut_call_2"];
+    assert_eq!(locks_while_it_runs("ret_1_2", Service::call(&Echo(1), 2)).unwrap(), 4);
+    assert_eq!(locks_while_it_runs("ret_7", generated(7)), Some(7));
+    assert_eq!(locks_while_it_runs("ret_8", opaque(8)), 8);
+    assert_eq!(locks_while_it_runs("ret_abc", borrows("abc")), 3);
+    assert_eq!(locks_while_it_runs("ret_alias_1", behind_an_alias(1)), Some(1));
+    assert_eq!(locks_while_it_runs("ret_call_2", Call::call(&mut Echo(1), 2)).unwrap(), 3);
+    let held = ["ret_1_2", "ret_alias_1", "ret_call_2"];
     let _held = locks::all(held).acquire().unwrap();
     assert_eq!(now(behind_an_alias(1)), None);
     assert!(now(Call::call(&mut Echo(1), 2)).unwrap_err().is_contended());
@@ -134,20 +134,20 @@ trait Ext: Future + Sized + Send {
 
 impl<F: Future + Send> Ext for F {}
 
-#[lock("fut_recursive_{depth}")]
+#[lock("ret_recursive_{depth}")]
 fn recursive<'a>(depth: u8, seen: &'a Mutex<Vec<u8>>) -> BoxFuture<'a, u8> {
     async move {
         seen.lock().unwrap().push(depth);
         if depth == 0 {
             return 0;
         }
-        assert!(!is_free(&format!("fut_recursive_{depth}")));
+        assert!(!is_free(&format!("ret_recursive_{depth}")));
         recursive(depth - 1, seen).await + 1
     }
     .boxed()
 }
 
-#[lock("fut_statements_{n}")]
+#[lock("ret_statements_{n}")]
 #[expect(clippy::needless_return, reason = "those of others may stay")]
 fn after_statements(n: u8) -> BoxFuture<'static, u8> {
     fn helper(n: u8) -> u8 {
@@ -169,7 +169,7 @@ fn a4_boxed_futures_in_the_spellings_of_users() {
 }
 
 /// A format's letter is no variable.
-#[lock("fut_letters_{id:08x}_{id:#b}_{id:>w$}")]
+#[lock("ret_letters_{id:08x}_{id:#b}_{id:>w$}")]
 fn letters(id: u32, w: usize, mut b: u32) -> BoxFuture<'static, u32> {
     let x = id + 5;
     b += 1;

@@ -55,7 +55,7 @@ impl Store for Memory {
     #[lock("peer_at_put_{self.id}_{value}")]
     async fn put(&mut self, mut value: u8) -> Result<u8, LockError> {
         pause().await;
-        assert!(!is_free("peer_at_put_7_1"));
+        assert!(!is_free(&format!("peer_at_put_{}_{value}", self.id)));
         value += 1;
         self.values.push(value);
         Ok(value)
@@ -99,12 +99,12 @@ fn a4_methods_under_async_trait() {
 
 #[test]
 fn a4_dropped_between_polls_under_async_trait() {
-    let mut store = Memory { id: 7, values: Vec::new() };
+    let mut store = Memory { id: 8, values: Vec::new() };
     let mut put = store.put(1);
     assert!(poll(put.as_mut()).is_pending());
-    assert!(!is_free("peer_at_put_7_1"));
+    assert!(!is_free("peer_at_put_8_1"));
     drop(put);
-    assert!(is_free("peer_at_put_7_1"));
+    assert!(is_free("peer_at_put_8_1"));
 }
 
 struct Tuple<T, U>(T, U);
