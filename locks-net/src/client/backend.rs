@@ -413,7 +413,10 @@ impl LockBackend for NetBackend {
         };
         match cx {
             None => link.with_news(|session| session.poll_lost(request, None)),
-            Some(cx) => link.poll_news(|session| session.poll_lost(request, Some(cx))),
+            Some(cx) => {
+                let mut waker = cx.waker().clone();
+                link.poll_news(|session| session.poll_lost(request, Some(&mut waker)))
+            }
         }
     }
 

@@ -222,7 +222,8 @@ impl Mailbox {
         if !self.link.is_own() {
             return Poll::Ready(None);
         }
-        self.link.poll(|session| session.poll_message(cx))
+        let mut waker = cx.waker().clone();
+        self.link.poll(|session| session.poll_message(&mut waker))
     }
 
     fn look<R: Default>(&self, act: impl FnOnce(&mut super::session::Session) -> R) -> R {

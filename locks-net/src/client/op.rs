@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use locks_core::{CallSite, ErrorKind, Granted, Hold, LockError, LostCause, Moment};
 
@@ -75,15 +75,16 @@ impl Future for Acquiring {
             };
             return Poll::Ready(Err(parents(&keys)));
         }
+        let mut waker = cx.waker().clone();
         let polled = match std::mem::replace(stage, OpStage::Done) {
             OpStage::Wanted(acquire, site, at) => link.begin_polling(|session| {
                 let request = session.acquire(acquire, site, at)?;
                 *stage = OpStage::Asked(request);
-                poll_acquire(session, request, cx)
+                poll_acquire(session, request, &mut waker)
             }),
             OpStage::Asked(request) => {
                 *stage = OpStage::Asked(request);
-                link.poll(|session| poll_acquire(session, request, cx))
+                link.poll(|session| poll_acquire(session, request, &mut waker))
             }
             OpStage::Done => unreachable!("a future is not polled again that has answered"),
         };
@@ -116,9 +117,9 @@ fn parents(keys: &[String]) -> LockError {
 fn poll_acquire(
     session: &mut Session,
     request: u64,
-    cx: &mut Context<'_>,
+    waker: &mut Waker,
 ) -> Poll<Result<Granted, LockError>> {
-    let polled = session.poll_acquire(request, Some(cx));
+    let polled = session.poll_acquire(request, Some(waker));
     polled.map_ok(|token| Granted::new(Hold::new(request, token)))
 }
 
@@ -130,7 +131,8 @@ impl Future for Releasing {
             return Poll::Ready(Err(parents(&self.link.keys(self.request))));
         }
         let request = self.request;
-        let polled = self.link.poll(|session| session.poll_ended(request, Some(cx)));
+        let mut waker = cx.waker().clone();
+        let polled = self.link.poll(|session| session.poll_ended(request, Some(&mut waker)));
         self.done = polled.is_ready();
         polled
     }
@@ -152,7 +154,8 @@ impl Future for Calling {
             return Poll::Ready(Err(parents(&[])));
         }
         let call = self.call;
-        let polled = self.link.poll(|session| session.poll_call(call, Some(cx)));
+        let mut waker = cx.waker().clone();
+        let polled = self.link.poll(|session| session.poll_call(call, Some(&mut waker)));
         self.done = polled.is_ready();
         polled
     }

@@ -329,9 +329,7 @@ impl World {
 
     fn transmit(&mut self, index: usize) {
         let client = &mut self.clients[index];
-        for waker in client.session.take_woken() {
-            waker.wake();
-        }
+        client.session.take_wakers().run();
         let mut output = Vec::new();
         client.session.take_output(&mut output);
         let Some(number) = client.connection else { return };

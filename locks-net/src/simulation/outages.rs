@@ -239,7 +239,7 @@ impl Rig {
         if let Some(wire) = self.wire.filter(|_| !out.is_empty()) {
             self.lines[wire].up.push_back((now.after(WAY), out));
         }
-        self.session.take_woken();
+        self.session.take_wakers().run();
     }
 
     fn dial(&mut self) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Poll, Wake, Waker};
 
 use locks_core::{CallSite, Mode, Moment, Query, Token};
 
@@ -69,13 +69,10 @@ impl Task {
 
 impl World {
     pub(super) fn run_task(&mut self, index: usize, task: usize) {
-        for waker in self.clients[index].session.take_woken() {
-            waker.wake();
-        }
+        self.clients[index].session.take_wakers().run();
         let it = &mut self.clients[index].tasks[task];
         let woken = it.woken.0.swap(false, Ordering::Relaxed);
-        let waker = Waker::from(it.woken.clone());
-        let cx = &mut Context::from_waker(&waker);
+        let mut waker = Waker::from(it.woken.clone());
         match it.doing {
             Doing::Done => {}
             Doing::Rests { until } if until > self.now => {}
@@ -90,7 +87,7 @@ impl World {
             }
             Doing::Waits { .. } if !woken => {}
             Doing::Waits { request, .. } => {
-                match self.clients[index].session.poll_acquire(request, Some(cx)) {
+                match self.clients[index].session.poll_acquire(request, Some(&mut waker)) {
                     Poll::Pending => {}
                     Poll::Ready(Ok(token)) => self.granted(index, task, token),
                     Poll::Ready(Err(error)) => {
@@ -101,7 +98,7 @@ impl World {
                 }
             }
             Doing::Calls { call } if woken => {
-                match self.clients[index].session.poll_call(call, Some(cx)) {
+                match self.clients[index].session.poll_call(call, Some(&mut waker)) {
                     Poll::Pending => {}
                     Poll::Ready(Ok(Answer::Listed(infos))) => self.listed(index, task, &infos),
                     Poll::Ready(_) => self.rest(index, task),
@@ -109,7 +106,7 @@ impl World {
             }
             Doing::Releases { request } if woken => {
                 if let Poll::Ready(ended) =
-                    self.clients[index].session.poll_ended(request, Some(cx))
+                    self.clients[index].session.poll_ended(request, Some(&mut waker))
                 {
                     if ended.is_ok() {
                         let it = self.id(index, request);

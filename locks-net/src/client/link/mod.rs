@@ -192,7 +192,10 @@ impl Link {
 
     /// Looks at the session without changing what it has to say.
     pub(super) fn look<R>(&self, act: impl FnOnce(&mut Session) -> R) -> R {
-        act(&mut self.lock().session)
+        let mut shared = self.lock();
+        let outcome = act(&mut shared.session);
+        sending::wake(shared);
+        outcome
     }
 
     /// As [`with`](Self::with), after taking note of what has come in.

@@ -1,7 +1,6 @@
 //! What there is to be sent, and when it leaves.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::MutexGuard;
 use std::time::Duration;
 
@@ -124,12 +123,9 @@ impl Link {
 
 /// Wakes whom it concerns, with nothing locked.
 pub(super) fn wake(mut shared: MutexGuard<'_, Shared>) {
-    let woken = shared.session.take_woken();
+    let wakers = shared.session.take_wakers();
     drop(shared);
-    for waker in woken {
-        // Whatever a waker does wrong is its own affair: the hook has told of it, and others wait.
-        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
-    }
+    wakers.run();
 }
 
 impl Shared {

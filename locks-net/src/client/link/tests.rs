@@ -1,7 +1,7 @@
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::AtomicUsize;
-use std::task::{Context, Wake, Waker};
+use std::task::{Context, RawWaker, RawWakerVTable, Wake, Waker};
 use std::time::Instant;
 
 use locks_core::{
@@ -125,8 +125,8 @@ impl<const N: usize> Granted<N> {
     }
 
     fn poll(&self, request: u64) -> Poll<Token> {
-        let mut cx = Context::from_waker(Waker::noop());
-        let polled = self.link.poll(|session| session.poll_acquire(request, Some(&mut cx)));
+        let mut waker = Waker::noop().clone();
+        let polled = self.link.poll(|session| session.poll_acquire(request, Some(&mut waker)));
         polled.map(Result::unwrap)
     }
 
@@ -283,9 +283,8 @@ impl Asked {
 
 fn ask(link: &Arc<Link>, woken: &Arc<Woken>) -> u64 {
     let call = link.begin(super::super::session::Session::status).unwrap();
-    let waker = Waker::from(Arc::clone(woken));
-    let mut cx = Context::from_waker(&waker);
-    let polled = link.poll(|session| session.poll_call(call, Some(&mut cx)));
+    let mut waker = Waker::from(Arc::clone(woken));
+    let polled = link.poll(|session| session.poll_call(call, Some(&mut waker)));
     assert!(polled.is_pending());
     call
 }
@@ -349,15 +348,15 @@ fn c5_a_waker_that_panics_costs_nobody_else_a_grant() {
     });
     until("the blocked thread reads", || asked.link.lock().reader == Reader::PatientLeader);
     let woken = Arc::new(Woken::default());
-    let [_, next] = [Waker::from(Arc::new(Faulty)), Waker::from(Arc::clone(&woken))].map(|waker| {
-        let wanted = Box::new(acquire("k", Mode::Shared));
-        let now = asked.clock.now();
-        let request = asked.link.begin(|session| session.acquire(wanted, None, now)).unwrap();
-        let mut cx = Context::from_waker(&waker);
-        let polled = asked.link.poll(|session| session.poll_acquire(request, Some(&mut cx)));
-        assert!(polled.is_pending());
-        request
-    });
+    let [_, next] =
+        [Waker::from(Arc::new(Faulty)), Waker::from(Arc::clone(&woken))].map(|mut waker| {
+            let wanted = Box::new(acquire("k", Mode::Shared));
+            let now = asked.clock.now();
+            let request = asked.link.begin(|session| session.acquire(wanted, None, now)).unwrap();
+            let polled = asked.link.poll(|session| session.poll_acquire(request, Some(&mut waker)));
+            assert!(polled.is_pending());
+            request
+        });
     until("all wait", || {
         let infos = rival.inspect(Query::All).block().unwrap();
         infos.iter().map(|info| info.waiters.len()).sum::<usize>() == 3
@@ -369,4 +368,85 @@ fn c5_a_waker_that_panics_costs_nobody_else_a_grant() {
     assert!(leader.join().unwrap().is_ok());
     asked.ask();
     until("what comes in is read", || asked.woken.times() == 2);
+}
+
+/// A waker that wants the link's mutex for whatever is done with it.
+struct Nosy(Arc<Link>);
+
+#[expect(unsafe_code, reason = "the one way to know of all that is done with a waker")]
+impl Nosy {
+    const TABLE: RawWakerVTable =
+        RawWakerVTable::new(Self::clone, Self::wake, Self::look, Self::wake);
+
+    fn waker(link: &Arc<Link>) -> Waker {
+        let nosy = Box::into_raw(Box::new(Self(Arc::clone(link))));
+        // SAFETY: it is owned by the waker, as the functions of the table see it.
+        unsafe { Waker::new(nosy.cast_const().cast(), &Self::TABLE) }
+    }
+
+    fn clone(nosy: *const ()) -> RawWaker {
+        // SAFETY: a waker has it, which is not dropped before.
+        let nosy = unsafe { &*nosy.cast::<Self>() };
+        drop(nosy.0.lock());
+        let copy = Box::into_raw(Box::new(Self(Arc::clone(&nosy.0))));
+        RawWaker::new(copy.cast_const().cast(), &Self::TABLE)
+    }
+
+    fn look(nosy: *const ()) {
+        // SAFETY: as in `clone`.
+        drop(unsafe { &*nosy.cast::<Self>() }.0.lock());
+    }
+
+    fn wake(nosy: *const ()) {
+        Self::look(nosy);
+        // SAFETY: the waker had it, and is no more.
+        drop(unsafe { Box::from_raw(nosy.cast::<Self>().cast_mut()) });
+    }
+}
+
+/// Polls it by one waker, then by another, and drops it.
+fn dropped_later(link: &Arc<Link>, op: impl Future<Output = ()>) {
+    let mut op = Box::pin(op);
+    for _ in 0..2 {
+        _ = op.as_mut().poll(&mut Context::from_waker(&Nosy::waker(link)));
+    }
+}
+
+/// Nothing of others' code runs under the mutex: neither what clones, replaces, wakes nor drops a waker.
+#[test]
+fn a_waker_may_want_the_mutex() {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let scratch = Scratch::new();
+        let _server = scratch.serve(|_| {});
+        let net = NetBackend::unix(scratch.socket()).build().unwrap();
+        let link = Arc::clone(net.link().unwrap());
+        let backend = net.clone().into_backend();
+        let held = backend.named("k").acquire().unwrap().into_owned();
+        dropped_later(&link, async { _ = backend.named("k").acquire_async().await });
+        dropped_later(&link, async { _ = held.lost().await });
+        let status = net.status();
+        dropped_later(&link, async { _ = status.await });
+        let mailbox = net.messages().block().unwrap();
+        dropped_later(&link, async { _ = mailbox.next().await });
+        let nosy = Nosy::waker(&link);
+        let mut left = Context::from_waker(&nosy);
+        _ = mailbox.poll_next(&mut left);
+        drop(mailbox);
+        // Watched to its end, and ended by somebody else.
+        let mut watch = Box::pin(held.lost());
+        assert!(watch.as_mut().poll(&mut left).is_pending());
+        std::mem::forget(watch);
+        dropped_later(&link, async { _ = held.release_async().await });
+        let lost = backend.named("k").acquire().unwrap();
+        let mut watch = Box::pin(lost.lost());
+        assert!(watch.as_mut().poll(&mut left).is_pending());
+        let mut wait = Box::pin(backend.named("k").acquire_async());
+        assert!(wait.as_mut().poll(&mut left).is_pending());
+        assert!(backend.evict("k", lost.token()).block().unwrap());
+        until("it is told", || watch.as_mut().poll(&mut left).is_ready());
+        until("it is granted", || wait.as_mut().poll(&mut left).is_ready());
+        done.send(()).unwrap();
+    });
+    is_done.recv_timeout(Duration::from_secs(60)).expect("it waits for itself");
 }

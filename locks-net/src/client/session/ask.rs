@@ -1,12 +1,13 @@
 //! What is asked of the server, until it has answered.
 
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
     CallSite, HolderInfo, LockError, LockInfo, LostCause, Moment, Query, Token, Wait, check_key,
 };
 
+use super::wakers::leave;
 use super::{Deferred, KEPT, REQUESTS, Session};
 use crate::wire::{Acquire, Call, Publish, Published, Status};
 
@@ -210,7 +211,7 @@ impl Session {
     pub(crate) fn poll_acquire(
         &mut self,
         request: u64,
-        cx: Option<&mut Context<'_>>,
+        waker: Option<&mut Waker>,
     ) -> Poll<Result<Token, LockError>> {
         let now = self.now();
         self.expire_asks(now);
@@ -248,7 +249,7 @@ impl Session {
             }
             Outcome::None | Outcome::Partial(_) | Outcome::Answered(_) => {}
         }
-        self.leave_waker(request, cx);
+        self.leave_waker(request, waker);
         Poll::Pending
     }
 
@@ -256,14 +257,14 @@ impl Session {
     pub(crate) fn poll_call(
         &mut self,
         call: u64,
-        cx: Option<&mut Context<'_>>,
+        waker: Option<&mut Waker>,
     ) -> Poll<Result<Answer, LockError>> {
         let now = self.now();
         self.expire_asks(now);
         match self.unanswered.get(&call) {
             None => Poll::Ready(Err(self.unavailable("it was asked in another session"))),
             Some(asked) if asked.is_open() => {
-                self.leave_waker(call, cx);
+                self.leave_waker(call, waker);
                 Poll::Pending
             }
             Some(_) => match self.forget(call) {
@@ -373,7 +374,8 @@ impl Session {
     }
 
     fn take_unanswered(&mut self, number: u64) -> Option<Box<Unanswered>> {
-        let asked = self.unanswered.remove(&number)?;
+        let mut asked = self.unanswered.remove(&number)?;
+        self.wakers.put_away(asked.waker.take());
         if let Some(deadline) = asked.deadline {
             self.deadlines.remove(&(deadline, number));
         }
@@ -392,7 +394,7 @@ impl Session {
         let Some(asked) = self.unanswered.get_mut(&number) else { return };
         if let Some(waker) = asked.waker.take() {
             self.called += usize::from(!std::mem::replace(&mut asked.called, true));
-            self.woken.push(waker);
+            self.wakers.wake([waker]);
         }
     }
 
@@ -486,13 +488,10 @@ impl Session {
         Ok(self.last_number)
     }
 
-    fn leave_waker(&mut self, number: u64, cx: Option<&mut Context<'_>>) {
-        if let (Some(cx), Some(asked)) = (cx, self.unanswered.get_mut(&number)) {
+    fn leave_waker(&mut self, number: u64, waker: Option<&mut Waker>) {
+        if let (Some(waker), Some(asked)) = (waker, self.unanswered.get_mut(&number)) {
             self.called -= usize::from(std::mem::take(&mut asked.called));
-            match &mut asked.waker {
-                Some(waker) => waker.clone_from(cx.waker()),
-                none => *none = Some(cx.waker().clone()),
-            }
+            leave(waker, &mut asked.waker);
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Releases, and what confirms them (C4).
 
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 
 use locks_core::{LockError, LostCause, Moment, Token};
 
 use super::hold::lost;
+use super::wakers::leave;
 use super::{Deferred, Session};
 use crate::wire::Call;
 
@@ -53,6 +54,7 @@ impl Session {
         let now = self.now();
         self.expire_holds(now);
         let Some(held) = self.take_hold(request) else { return };
+        self.wakers.put_away(held.watchers);
         let done = held.done && held.lost.is_none();
         if done && self.is_open() && !held.ended {
             self.transmit_at(now, &Call::Done { request });
@@ -69,7 +71,7 @@ impl Session {
     pub(crate) fn poll_ended(
         &mut self,
         request: u64,
-        cx: Option<&mut Context<'_>>,
+        waker: Option<&mut Waker>,
     ) -> Poll<Result<(), LockError>> {
         let now = self.now();
         self.expire_asks(now);
@@ -78,8 +80,8 @@ impl Session {
         let Some(ending) = self.endings.get_mut(&request) else { return Poll::Ready(Ok(())) };
         let outcome = match ending.state {
             State::Under => {
-                if let Some(cx) = cx {
-                    ending.waker = Some(cx.waker().clone());
+                if let Some(waker) = waker {
+                    leave(waker, &mut ending.waker);
                 }
                 if ending.deadline.is_none() {
                     let deadline = now.after(connect);
@@ -107,7 +109,8 @@ impl Session {
         if let Some(deadline) = ending.deadline.take() {
             self.deadlines.remove(&(deadline, request));
         }
-        (ending.unheard, ending.waker) = (true, None);
+        ending.unheard = true;
+        self.wakers.put_away(ending.waker.take());
         if !(ending.done && matches!(ending.state, State::Under)) {
             self.endings.remove(&request);
         }
@@ -144,7 +147,7 @@ impl Session {
         for ending in self.endings.values_mut() {
             if matches!(ending.state, State::Under) && applied(ending.sent) {
                 ending.state = State::Done;
-                self.woken.extend(ending.waker.take());
+                self.wakers.wake(ending.waker.take());
             }
         }
         self.endings.retain(|_, ending| !ending.is_over());
@@ -180,7 +183,7 @@ impl Session {
         }
         if matches!(ending.state, State::Under) {
             ending.state = state;
-            self.woken.extend(ending.waker.take());
+            self.wakers.wake(ending.waker.take());
         }
         if ending.is_over() {
             self.endings.remove(&request);

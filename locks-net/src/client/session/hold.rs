@@ -1,12 +1,13 @@
 //! What the server has granted and the caller has fetched.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
 use locks_core::{ErrorKind, HolderInfo, LockError, LostCause, Moment, Token, report_lost};
 
 use super::ask::Outcome;
+use super::wakers::take;
 use super::{Deferred, Session};
 use crate::wire::Call;
 
@@ -29,7 +30,7 @@ pub(super) struct ClientHold {
     pub(super) done: bool,
     /// Whom it was stolen from (C6).
     stolen_from: Vec<HolderInfo>,
-    watchers: Vec<Waker>,
+    pub(super) watchers: Vec<Waker>,
 }
 
 impl ClientHold {
@@ -53,11 +54,7 @@ pub(super) fn lost(keys: &[String], token: Token, cause: LostCause) -> LockError
 impl Session {
     /// Whether the hold is lost, by what has come in and by the clock (C8); otherwise, with a context, the
     /// task is woken when it becomes so.
-    pub(crate) fn poll_lost(
-        &mut self,
-        request: u64,
-        cx: Option<&mut Context<'_>>,
-    ) -> Poll<LostCause> {
+    pub(crate) fn poll_lost(&mut self, request: u64, waker: Option<&mut Waker>) -> Poll<LostCause> {
         self.expire_holds(self.now());
         let Some(held) = self.holds.get_mut(&request) else {
             return Poll::Ready(LostCause::Forgotten);
@@ -65,12 +62,12 @@ impl Session {
         if let Some(cause) = held.lost {
             return Poll::Ready(cause);
         }
-        if let Some(cx) = cx
-            && !held.watchers.iter().any(|watcher| watcher.will_wake(cx.waker()))
+        if let Some(waker) = waker
+            && !held.watchers.iter().any(|watcher| watcher.will_wake(waker))
         {
             // Those who do not look any more have no use for being woken.
             self.watched += usize::from(held.watchers.is_empty());
-            held.watchers.push(cx.waker().clone());
+            held.watchers.push(take(waker));
         }
         Poll::Pending
     }
@@ -180,9 +177,9 @@ impl Session {
         held.lost = Some(cause);
         let (counted, ends_at) = (held.counted, held.ends_at);
         self.watched -= usize::from(!held.watchers.is_empty());
-        self.woken.append(&mut held.watchers);
+        self.wakers.wake(held.watchers.drain(..));
         let told = Told { keys: held.keys.join("`, `"), token: held.token, cause };
-        self.woken.push(Waker::from(Arc::new(told)));
+        self.wakers.wake([Waker::from(Arc::new(told))]);
         self.leases.remove(counted);
         ends_at.into_iter().for_each(|at| _ = self.bounds.remove(&(at, request)));
     }

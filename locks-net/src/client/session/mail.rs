@@ -2,12 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{Clock, LockError, Moment, ProcessInfo};
 
 use super::Session;
+use super::wakers::take;
 use crate::wire::{Call, Keep, Note};
 
 /// A message of another client, or of this one.
@@ -149,6 +150,7 @@ impl Session {
         let Some(mail) = &mut self.mail else { return };
         mail.users -= 1;
         if mail.users == 0 {
+            self.wakers.put_away(mail.wakers.drain(..));
             self.mail = None;
             if self.is_open() {
                 self.transmit(&Call::Mailbox { call: 0, open: false, count: 0, bytes: 0 });
@@ -160,7 +162,7 @@ impl Session {
     pub(super) fn received(&mut self, note: Note, from: ProcessInfo) {
         let Some(mail) = &mut self.mail else { return };
         if mail.put(note, from) {
-            self.woken.append(&mut mail.wakers);
+            self.wakers.wake(mail.wakers.drain(..));
         }
         self.tell_taken();
     }
@@ -187,13 +189,13 @@ impl Session {
     }
 
     /// As [`take_message`](Self::take_message), of all; `Ready(None)`: there will be none.
-    pub(crate) fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
+    pub(crate) fn poll_message(&mut self, waker: &mut Waker) -> Poll<Option<Received>> {
         if let Some(received) = self.take_message(|_, _| true) {
             return Poll::Ready(Some(received));
         }
         let Some(mail) = &mut self.mail else { return Poll::Ready(None) };
-        if !mail.wakers.iter().any(|known| known.will_wake(cx.waker())) {
-            mail.wakers.push(cx.waker().clone());
+        if !mail.wakers.iter().any(|known| known.will_wake(waker)) {
+            mail.wakers.push(take(waker));
         }
         Poll::Pending
     }
@@ -201,7 +203,7 @@ impl Session {
     /// Whoever has waited with this waker does not any more.
     pub(crate) fn forget_message_waker(&mut self, waker: &Waker) {
         if let Some(mail) = &mut self.mail {
-            mail.wakers.retain(|known| !known.will_wake(waker));
+            self.wakers.put_away(mail.wakers.extract_if(.., |known| known.will_wake(waker)));
         }
     }
 

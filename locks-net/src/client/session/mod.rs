@@ -1,7 +1,7 @@
 //! A client's session as a state machine: no threads, no sockets.
 //!
 //! Whoever drives it gives it connections, bytes and the time, and after each call sends what there is to
-//! be [sent](Session::take_output) and wakes, with no mutex held, who is to be [woken](Session::take_woken).
+//! be [sent](Session::take_output) and wakes, with no mutex held, who is to be [woken](Session::take_wakers).
 
 mod ask;
 mod connection;
@@ -16,11 +16,11 @@ mod patience;
 mod reach;
 mod time;
 mod trust;
+mod wakers;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::task::Waker;
 use std::time::Duration;
 
 use locks_core::{Clock, ErrorKind, LockError, Moment, ProcessInfo};
@@ -36,6 +36,7 @@ use self::mail::Mail;
 pub use self::mail::Received;
 pub(crate) use self::reach::Reach;
 use self::trust::Trust;
+use self::wakers::Wakers;
 use crate::channel::Channel;
 use crate::secret::{ClientHandshake, Secured};
 use crate::wire::{Call, FrameReader, VERSIONS, Versions, put_frame};
@@ -93,7 +94,7 @@ pub(crate) struct Session {
     /// There is something in `out` that outlives this process for as long as it is not sent.
     urgent: bool,
     message: Vec<u8>,
-    woken: Vec<Waker>,
+    wakers: Wakers,
     /// What the last attempt to reach the server ended in.
     trouble: Option<String>,
     /// That nothing has come of trying to reach the server, in words.
@@ -204,7 +205,7 @@ impl Session {
             out: Vec::new(),
             urgent: false,
             message: Vec::new(),
-            woken: Vec::new(),
+            wakers: Wakers::default(),
             trouble: None,
             unreached: UNREACHED,
             server: None,
@@ -366,9 +367,9 @@ impl Session {
         }
     }
 
-    /// Whom to wake.
-    pub(crate) fn take_woken(&mut self) -> Vec<Waker> {
-        std::mem::take(&mut self.woken)
+    /// What is to be done with wakers.
+    pub(crate) fn take_wakers(&mut self) -> Wakers {
+        std::mem::take(&mut self.wakers)
     }
 
     /// Says good-bye, if there is anybody to say it to: the session is over.

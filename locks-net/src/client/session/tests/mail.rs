@@ -103,15 +103,16 @@ fn n8_messages_expire_by_the_clock_of_the_receivers_time_awake() {
 #[test]
 fn n8_whoever_waits_for_a_message_is_woken_and_withdraws() {
     let (mut rig, _) = opened();
-    let woken = rig.watched(|session, cx| assert!(session.poll_message(cx).is_pending()));
+    let woken = rig
+        .watched(|session, cx| assert!(session.poll_message(&mut cx.waker().clone()).is_pending()));
     assert!(rig.session.is_awaited());
     come(&mut rig, note("a", "1", Keep::Both, None));
     rig.wake();
     assert_eq!(woken.woken(), 1);
     assert!(!rig.session.is_awaited());
-    rig.watched(|session, cx| assert!(session.poll_message(cx).is_ready()));
+    rig.watched(|session, cx| assert!(session.poll_message(&mut cx.waker().clone()).is_ready()));
     let waker = std::task::Waker::from(rig.watched(|session, cx| {
-        assert!(session.poll_message(cx).is_pending());
+        assert!(session.poll_message(&mut cx.waker().clone()).is_pending());
         session.forget_message_waker(cx.waker());
     }));
     rig.session.forget_message_waker(&waker);

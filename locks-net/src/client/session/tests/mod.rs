@@ -246,7 +246,7 @@ impl Rig {
     }
 
     fn wake(&mut self) {
-        self.session.take_woken().into_iter().for_each(Waker::wake);
+        self.session.take_wakers().run();
     }
 }
 

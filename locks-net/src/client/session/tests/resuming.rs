@@ -66,7 +66,7 @@ fn n4_a_restored_session_tells_what_still_matters_and_asks_again() {
     let call = rig.session.status().unwrap();
     let count = rig.watched(|session, cx| {
         session.end(gone);
-        assert!(session.poll_ended(gone, Some(cx)).is_pending());
+        assert!(session.poll_ended(gone, Some(&mut cx.waker().clone())).is_pending());
     });
     rig.cut();
     rig.advance(Duration::from_secs(1));
@@ -135,10 +135,10 @@ fn n4_in_a_new_session_holds_are_lost_and_waits_go_on() {
     let waiting = rig.ask(true);
     let renewal = rig.session.refresh(held).unwrap();
     let count = rig.watched(|session, cx| {
-        assert!(session.poll_lost(held, Some(cx)).is_pending());
+        assert!(session.poll_lost(held, Some(&mut cx.waker().clone())).is_pending());
         session.end(ending);
-        assert!(session.poll_ended(ending, Some(cx)).is_pending());
-        assert!(session.poll_call(renewal, Some(cx)).is_pending());
+        assert!(session.poll_ended(ending, Some(&mut cx.waker().clone())).is_pending());
+        assert!(session.poll_call(renewal, Some(&mut cx.waker().clone())).is_pending());
     });
     rig.cut();
     rig.connect(How::New);

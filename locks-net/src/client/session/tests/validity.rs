@@ -28,7 +28,7 @@ fn c8_whoever_waits_for_the_loss_is_woken_at_the_local_deadline() {
     let mut rig = Rig::open(true);
     let request = rig.hold();
     let count = rig.watched(|session, cx| {
-        assert!(session.poll_lost(request, Some(cx)).is_pending());
+        assert!(session.poll_lost(request, Some(&mut cx.waker().clone())).is_pending());
     });
     rig.cut();
     let due = rig.session.next_deadline().unwrap();
@@ -87,7 +87,7 @@ fn c8_a_grant_whose_validity_is_past_costs_a_heartbeat() {
     rig.advance(VALID + millis(1));
     rig.grant(request);
     let count = rig.watched(|session, cx| {
-        assert!(session.poll_acquire(request, Some(cx)).is_pending());
+        assert!(session.poll_acquire(request, Some(&mut cx.waker().clone())).is_pending());
     });
     assert!(matches!(rig.calls()[..], [Call::Ping]));
     rig.acknowledge();
@@ -201,7 +201,7 @@ fn c8_a_grant_that_waits_for_its_proof_is_proven_by_the_next_connection() {
     rig.cut();
     rig.advance(VALID);
     let count = rig.watched(|session, cx| {
-        assert!(session.poll_acquire(request, Some(cx)).is_pending());
+        assert!(session.poll_acquire(request, Some(&mut cx.waker().clone())).is_pending());
     });
     rig.connect(How::Resumed);
     rig.wake();

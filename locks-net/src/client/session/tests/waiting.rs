@@ -10,7 +10,7 @@ fn n2_a_request_is_one_frame_and_its_grant_wakes_whoever_waits() {
     let [Call::Acquire(acquire)] = &calls[..] else { panic!("{calls:?}") };
     assert_eq!((acquire.request, &acquire.keys[..]), (request, &["k".to_owned()][..]));
     let count = rig.watched(|session, cx| {
-        assert!(session.poll_acquire(request, Some(cx)).is_pending());
+        assert!(session.poll_acquire(request, Some(&mut cx.waker().clone())).is_pending());
     });
     rig.grant(request);
     rig.wake();
@@ -285,7 +285,7 @@ fn c5_what_ended_by_its_own_bound_and_is_not_wanted_any_more_ends_once() {
     // Nothing proves that it stands, and nothing has to.
     rig.advance(LEASE);
     let count = rig.watched(|session, cx| {
-        assert!(session.poll_acquire(request, Some(cx)).is_pending());
+        assert!(session.poll_acquire(request, Some(&mut cx.waker().clone())).is_pending());
     });
     rig.tell(&Event::Lost { request, cause: LostCause::HeldTooLong });
     rig.wake();
