@@ -2,13 +2,12 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
-use std::sync::Arc;
 
 use locks_core::{Guard, LockError, OwnedGuard, Token};
 
 use super::place::ResolvedFile;
-use super::seize::{Nest, let_go, put_in_place};
-use crate::kernel::{Opened, generation};
+use super::seize::{FileLock, put_in_place};
+use crate::kernel::Opened;
 
 /// A locked file, read and written through its guard; the [`check`](PathsGuard::check) of the guard is about
 /// its lock.
@@ -16,20 +15,14 @@ pub struct LockedFile {
     place: ResolvedFile,
     /// Read and written through. In a nest each guard has its own.
     file: Opened,
-    /// P1: as long as this is there, the file's `flock` is ours. The guards of a nest share it.
-    /// P2: it is closed in a forked child, which would keep the lock, and `file` is not.
-    lock: Option<Arc<Opened>>,
-    nest: Nest,
-    generation: u64,
+    /// P2: it is closed in a forked child, and `file` is not.
+    lock: Option<FileLock>,
+    token: Token,
 }
 
 impl LockedFile {
-    pub(super) fn new(
-        place: ResolvedFile,
-        file: Opened,
-        (lock, nest): (Arc<Opened>, Nest),
-    ) -> Self {
-        Self { place, file, lock: Some(lock), nest, generation: generation() }
+    pub(super) fn new(place: ResolvedFile, file: Opened, lock: FileLock, token: Token) -> Self {
+        Self { place, file, lock: Some(lock), token }
     }
 
     /// Returns the path of the file, without symbolic links.
@@ -64,44 +57,35 @@ impl LockedFile {
     /// get the lock of the old one.
     ///
     /// The new file gets the permissions of the old one and, where that is allowed, its owner. Hard links
-    /// of the old file keep the old content. The directory must be writable.
+    /// of the old file keep the old content. The directory must be readable and writable.
     ///
     /// # Errors
     /// Those of the files; also if the lock is lost, or nested in another guard, which has the old file
-    /// open. The old content is kept then.
+    /// open. The old content is kept then, or, where only the sync of the directory has failed, it may be
+    /// there again after a crash.
     pub fn replace(&mut self, content: &[u8]) -> io::Result<()> {
         self.place.check().map_err(io::Error::from)?;
-        let lock = self.lock.as_ref().filter(|lock| Arc::strong_count(lock) == 1);
-        if lock.is_none() || self.generation != generation() {
+        if !self.lock.as_ref().is_some_and(FileLock::is_alone) {
             let why = "the lock is nested in another guard's: replace the file by that one";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         }
-        let (file, (lock, nest)) = put_in_place(&self.place, &self.file, self.nest, content)?;
+        let (file, lock, directory) = put_in_place(&self.place, &self.file, self.token, content)?;
         let old = self.lock.replace(lock);
         self.place.inode = file.inode;
-        (self.file, self.nest) = (file, nest);
+        self.file = file;
         // Who waits for the old one looks, and finds the new one.
-        old.map_or(Ok(()), |old| fs4::FileExt::unlock(&**old))
+        let unlocked = old.map_or(Ok(()), FileLock::unlock);
+        directory.sync_all().and(unlocked)
     }
 
-    /// Gives the file's lock back, if nobody else of the nest is left. In a forked child it is the parent's.
+    /// Gives the file's lock back, if nobody else of the nest is left.
     pub(super) fn unlock(&mut self) -> Result<(), LockError> {
-        let unlocked = match self.lock.take() {
-            Some(lock) if self.generation == generation() => let_go(lock, self.nest),
-            _ => Ok(()),
-        };
+        let unlocked = self.lock.take().map_or(Ok(()), FileLock::unlock);
         unlocked.map_err(|error| self.place.failed("unlocked", error))
     }
 
     pub(super) fn place(&self) -> &ResolvedFile {
         &self.place
-    }
-}
-
-impl Drop for LockedFile {
-    fn drop(&mut self) {
-        // Should it fail, the file is closed next, which unlocks as well.
-        let _ = self.unlock();
     }
 }
 

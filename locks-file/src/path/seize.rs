@@ -24,7 +24,7 @@ const POLL: Nanos = 2_000_000;
 
 /// How an attempt on the file itself ended.
 pub(super) enum Seized {
-    Locked((Arc<Opened>, Nest)),
+    Locked(FileLock),
     /// Another file is at the path by now.
     Replaced,
 }
@@ -32,10 +32,68 @@ pub(super) enum Seized {
 /// The files that are locked, for guards that nest in others: those have the file's lock already.
 static LOCKED: PerProcess<Mutex<Locks>> = PerProcess::new();
 
-type Locks = HashMap<Nest, Weak<Opened>>;
+type Locks = HashMap<Nest, Weak<Locked>>;
 
 /// A file and the token of the grant by which it is locked: all guards of a nest have the same.
-pub(super) type Nest = (Inode, Token);
+type Nest = (Inode, Token);
+
+/// P1: as long as this is there, the file's `flock` is ours. The guards of a nest share it, and the last of them unlocks.
+#[derive(Clone)]
+pub(super) struct FileLock(Arc<Locked>);
+
+struct Locked {
+    /// P2: it is closed in a forked child, which would keep the lock.
+    file: Opened,
+    /// `None`: it has been unlocked.
+    nest: Option<Nest>,
+    generation: u64,
+}
+
+impl FileLock {
+    /// Of a file that has just been locked by this.
+    fn new(file: Opened, nest: Nest) -> Self {
+        let lock = Arc::new(Locked { file, nest: Some(nest), generation: generation() });
+        locked().insert(nest, Arc::downgrade(&lock));
+        Self(lock)
+    }
+
+    pub(super) fn is_of(&self, file: Inode) -> bool {
+        self.0.nest.is_some_and(|nest| nest.0 == file)
+    }
+
+    /// Whether it is this process's, and no other guard shares it.
+    pub(super) fn is_alone(&self) -> bool {
+        Arc::strong_count(&self.0) == 1 && self.0.generation == generation()
+    }
+
+    /// Unlocks the file, unless other guards of the nest need it. In a forked child it is the parent's.
+    pub(super) fn unlock(self) -> io::Result<()> {
+        Arc::into_inner(self.0).map_or(Ok(()), |mut last| last.unlock())
+    }
+}
+
+impl Locked {
+    fn unlock(&mut self) -> io::Result<()> {
+        let Some(nest) = self.nest.take() else { return Ok(()) };
+        if self.generation != generation() {
+            return Ok(());
+        }
+        let mut locked = locked();
+        // The next one of this nest may have come between.
+        if locked.get(&nest).is_some_and(|lock| lock.strong_count() == 0) {
+            locked.remove(&nest);
+        }
+        drop(locked);
+        fs4::FileExt::unlock(&*self.file)
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Should it fail, the file is closed next, which unlocks as well.
+        let _ = self.unlock();
+    }
+}
 
 /// Locks the file, as soon as other users of `flock` let go of it.
 pub(super) async fn seize(
@@ -48,10 +106,10 @@ pub(super) async fn seize(
 ) -> Result<Seized, LockError> {
     let nest = (place.inode, token);
     if let Some(outer) = locked().get(&nest).and_then(Weak::upgrade) {
-        return Ok(Seized::Locked((outer, nest)));
+        return Ok(Seized::Locked(FileLock(outer)));
     }
     let lock = match place.open_for_lock(&place.path, file, !shared) {
-        Ok(Some(lock)) => Arc::new(lock),
+        Ok(Some(lock)) => lock,
         Err(error) if place.check().is_ok() => return Err(place.failed("opened", error)),
         Ok(None) | Err(_) => return Ok(Seized::Replaced),
     };
@@ -60,8 +118,8 @@ pub(super) async fn seize(
     let mut watching = None;
     loop {
         let tried = match shared {
-            true => fs4::FileExt::try_lock_shared(&**lock),
-            false => fs4::FileExt::try_lock(&**lock),
+            true => fs4::FileExt::try_lock_shared(&*lock),
+            false => fs4::FileExt::try_lock(&*lock),
         };
         match tried {
             Ok(()) => break,
@@ -94,33 +152,24 @@ pub(super) async fn seize(
     if place.check().is_err() {
         return Ok(Seized::Replaced);
     }
-    locked().insert(nest, Arc::downgrade(&lock));
-    Ok(Seized::Locked((lock, nest)))
-}
-
-/// Unlocks the file, unless other guards of the nest need it.
-pub(super) fn let_go(lock: Arc<Opened>, nest: Nest) -> io::Result<()> {
-    // With the mutex locked, so that of two who let go at once one is the last.
-    let mut locked = locked();
-    let Ok(lock) = Arc::try_unwrap(lock) else { return Ok(()) };
-    locked.remove(&nest);
-    drop(locked);
-    fs4::FileExt::unlock(&*lock)
+    Ok(Seized::Locked(FileLock::new(lock, nest)))
 }
 
 /// Puts a new file with this content in the place of a locked one, and has it locked before anybody else can
-/// open it. The old one stays locked.
+/// open it. The old one stays locked. The directory, which is to be synced next, is what was opened before.
 pub(super) fn put_in_place(
     place: &ResolvedFile,
     old: &Opened,
-    (_, token): Nest,
+    token: Token,
     content: &[u8],
-) -> io::Result<(Opened, (Arc<Opened>, Nest))> {
+) -> io::Result<(Opened, FileLock, File)> {
+    // Where it cannot be opened, nothing is changed.
+    let directory = File::open(place.path.parent().unwrap_or(Path::new("/")))?;
     let aside = Aside::make(&place.path)?;
     // For it to be opened once more, whatever the umask.
     aside.file.set_permissions(Permissions::from_mode(0o600))?;
     let lock = place.open_for_lock(aside.path(), &aside.file, true)?;
-    let lock = Arc::new(lock.ok_or(io::ErrorKind::NotFound)?);
+    let lock = lock.ok_or(io::ErrorKind::NotFound)?;
     let metadata = old.metadata()?;
     let mut file = &*aside.file;
     file.write_all(content)?;
@@ -129,14 +178,10 @@ pub(super) fn put_in_place(
     let _ = std::os::unix::fs::fchown(file, Some(metadata.uid()), Some(metadata.gid()));
     file.set_permissions(metadata.permissions())?;
     file.sync_all()?;
-    fs4::FileExt::try_lock(&**lock).map_err(io::Error::from)?;
+    fs4::FileExt::try_lock(&*lock).map_err(io::Error::from)?;
     let nest = (aside.file.inode, token);
     let file = aside.move_to(&place.path)?;
-    locked().insert(nest, Arc::downgrade(&lock));
-    if let Some(directory) = place.path.parent() {
-        File::open(directory)?.sync_all()?;
-    }
-    Ok((file, (lock, nest)))
+    Ok((file, FileLock::new(lock, nest), directory))
 }
 
 /// A new file beside another, which is removed unless it takes the other's place.
@@ -197,4 +242,43 @@ pub(super) fn holders(place: &ResolvedFile, shared: bool) -> Vec<HolderInfo> {
 
 fn locked() -> MutexGuard<'static, Locks> {
     LOCKED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FileBackend, lock_paths};
+
+    /// How many of these files are remembered as locked.
+    fn remembered(files: &[PathBuf]) -> usize {
+        let inodes = files.iter().filter_map(|file| std::fs::metadata(file).ok());
+        let inodes = Vec::from_iter(inodes.map(|metadata| metadata.ino()));
+        locked().keys().filter(|(file, _)| inodes.contains(&file.ino)).count()
+    }
+
+    #[test]
+    fn nothing_is_remembered_of_a_file_that_is_locked_no_more() {
+        let dir = std::env::temp_dir().join(format!("locks-seize-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let files = FileBackend::new(dir.join("locks")).unwrap();
+        let mut paths = ["a", "b"].map(|name| dir.join(name));
+        paths.iter().for_each(|path| std::fs::write(path, "").unwrap());
+        // In their order.
+        paths.sort_by_key(|path| std::fs::metadata(path).unwrap().ino());
+        let both = || lock_paths(&paths).within(&files);
+        let stranger = File::open(&paths[1]).unwrap();
+        fs4::FileExt::lock(&stranger).unwrap();
+        assert!(both().wait(false).acquire().unwrap_err().is_contended());
+        assert_eq!(remembered(&paths), 0);
+        drop(stranger);
+        let mut guard = both().acquire().unwrap();
+        assert_eq!(remembered(&paths), 2);
+        let old = std::fs::hard_link(&paths[0], dir.join("old")).map(|()| dir.join("old"));
+        guard.files_mut()[0].replace(b"new").unwrap();
+        assert_eq!(remembered(&[old.unwrap()]), 0, "the file that was replaced");
+        assert_eq!(remembered(&paths), 2);
+        drop(guard);
+        assert_eq!(remembered(&paths), 0);
+        std::fs::remove_dir_all(dir).unwrap();
+    }
 }

@@ -14,7 +14,7 @@ use locks_core::{
 
 use super::guard::LockedFile;
 use super::place::ResolvedFile;
-use super::seize::{Seized, holders, seize};
+use super::seize::{FileLock, Seized, holders, seize};
 use crate::FileBackend;
 use crate::kernel::{self, Nanos, Opened};
 
@@ -177,9 +177,9 @@ impl Wanted {
             return Ok(None);
         }
         let files = found.files.into_iter().map(|(place, file)| {
-            let of_it = locks.iter().find(|(_, nest)| nest.0 == place.inode);
+            let of_it = locks.iter().find(|lock: &&FileLock| lock.is_of(place.inode));
             let lock = of_it.expect("each file was locked").clone();
-            LockedFile::new(place, file, lock)
+            LockedFile::new(place, file, lock, guard.token())
         });
         Ok(Some(files.collect()))
     }
