@@ -1,7 +1,7 @@
 //! One line, and a function runs one at a time among processes.
 //!
-//! Starts itself three times. Each process adds to a number in a file, which goes wrong as soon as two
-//! of them read before either has written.
+//! Starts itself three times. Each process adds to a number in a file, which goes wrong as soon as
+//! two of them read before either has written.
 //!
 //! ```sh
 //! cargo run -p locks-examples --example across_processes

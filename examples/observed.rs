@@ -1,4 +1,5 @@
-//! What locks tell of themselves: metrics as Prometheus reads them, and events in the spans of OpenTelemetry.
+//! What locks tell of themselves: metrics as Prometheus reads them, and events in the spans of
+//! OpenTelemetry.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,8 +1,8 @@
 //! For those who bring a backend of their own: the trait, and what it is asked and answers.
 //!
 //! A store with leases (a table, a key-value service) implements `LeaseStore` and gets a
-//! [`LockBackend`] from `Leased` (feature `leases`). Anything else implements [`LockBackend`] itself. The
-//! conformance kit (feature `conformance`) tests either, clause by clause. The example
+//! [`LockBackend`] from `Leased` (feature `leases`). Anything else implements [`LockBackend`]
+//! itself. The conformance kit (feature `conformance`) tests either, clause by clause. The example
 //! `own_backend` does all of it over an SQLite table.
 
 #[cfg(feature = "conformance")]

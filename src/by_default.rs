@@ -9,11 +9,12 @@ use crate::url;
 /// Kept until the process ends.
 static MARKER: Inherited<DefaultMarker> = Inherited::new();
 
-/// Opens the backend at `url`, and says for as long as this process lives that it has it by default.
+/// Opens the backend at `url`, and says for as long as this process lives that it has it by
+/// default.
 ///
 /// # Errors
-/// `NotConfigured` if other processes of this user have another one by default, since the two would not
-/// exclude each other.
+/// `NotConfigured` if other processes of this user have another one by default, since the two would
+/// not exclude each other.
 pub(crate) fn open(url: &str) -> Result<Backend, LockError> {
     declare(url)?;
     url::open(url)

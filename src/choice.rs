@@ -12,8 +12,9 @@ const VARIABLE: &str = "LOCKS_URL";
 
 /// The choices that have been made.
 ///
-/// I1: each is set once, under the mutex of [`settling`], so that no installation slips in between looking for
-/// one and settling without it. A forked child has the choices of its parent, and a mutex of its own.
+/// I1: each is set once, under the mutex of [`settling`], so that no installation slips in between
+/// looking for one and settling without it. A forked child has the choices of its parent, and a
+/// mutex of its own.
 static RESOLVED: ByKind = ByKind::new();
 static INSTALLED: ByKind = ByKind::new();
 
@@ -25,8 +26,8 @@ struct ByKind {
 /// The backend for locks of `kind` whose call site names none. The first call settles it.
 ///
 /// # Errors
-/// `NotConfigured` if `LOCKS_URL` makes no sense, and what keeps the backend from being opened. That
-/// settles nothing.
+/// `NotConfigured` if `LOCKS_URL` makes no sense, and what keeps the backend from being opened.
+/// That settles nothing.
 // Inlined where the program is optimized: mostly it finds that this is the engine of this process.
 #[cfg_attr(not(debug_assertions), inline(always))]
 pub(crate) fn default_backend(kind: Kind) -> Result<Backend, LockError> {

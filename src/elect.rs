@@ -12,15 +12,15 @@ use locks_core::{
     SystemClock, Token,
 };
 
-/// Stands for election as the one leader under `name` at the default backend, across all programs that
-/// do the same there.
+/// Stands for election as the one leader under `name` at the default backend, across all programs
+/// that do the same there.
 ///
-/// Leadership is a lock on the key `name`: it passes on when the leader resigns, ends, or its process
-/// dies. Against a leader that is still there and does nothing (stopped, hung, without network) there
-/// is the lease, where the backend has one (TCP, Redis and other stores), and
-/// [`stuck_after`](Election::stuck_after) everywhere else. At `net:` one of the candidates may be the process that
-/// serves: while that one is stopped, leadership does not pass on. If candidates may be stopped, elect at another
-/// backend.
+/// Leadership is a lock on the key `name`: it passes on when the leader resigns, ends, or its
+/// process dies. Against a leader that is still there and does nothing (stopped, hung, without
+/// network) there is the lease, where the backend has one (TCP, Redis and other stores), and
+/// [`stuck_after`](Election::stuck_after) everywhere else. At `net:` one of the candidates may be
+/// the process that serves: while that one is stopped, leadership does not pass on. If candidates
+/// may be stopped, elect at another backend.
 ///
 /// ```
 /// use std::time::Duration;
@@ -35,9 +35,10 @@ use locks_core::{
 /// # Ok::<(), locks::LockError>(())
 /// ```
 ///
-/// On a steal, and when a lease runs out, the next leader may begin before the last one looks: for that
-/// while two run. So [check](Leader::check) before each effect, and hand its [token](Leader::token) to
-/// whatever the effect is on, to be compared there: the greater one is the newer leader.
+/// On a steal, and when a lease runs out, the next leader may begin before the last one looks: for
+/// that while two run. So [check](Leader::check) before each effect, and hand its
+/// [token](Leader::token) to whatever the effect is on, to be compared there: the greater one is
+/// the newer leader.
 pub fn elect(name: impl Into<String>) -> Election {
     // Whatever the backend's URL says of requests that do not.
     Election { lock: crate::named(name.into()).wait(true), stuck_after: None }
@@ -69,9 +70,10 @@ impl Election {
         self
     }
 
-    /// Takes over from a leader that has not looked for `limit` whether it still is one. A leader looks by
-    /// [`check`](Leader::check), or by polling [`lost`](Leader::lost), several times in that time: so choose
-    /// it longer than the longest step between two looks. Everybody who stands should give the same.
+    /// Takes over from a leader that has not looked for `limit` whether it still is one. A leader
+    /// looks by [`check`](Leader::check), or by polling [`lost`](Leader::lost), several times in
+    /// that time: so choose it longer than the longest step between two looks. Everybody who stands
+    /// should give the same.
     pub fn stuck_after(mut self, limit: Duration) -> Self {
         self.lock = self.lock.steal_after(limit);
         self.stuck_after = Some(limit);
@@ -126,10 +128,10 @@ impl Election {
         async move { Ok(Leader::new(acquire.await?, stuck_after)) }
     }
 
-    /// Runs `lead` while leading: when the leadership is lost its future is dropped where it waits, and the
-    /// candidate stands again. Ends when that future does, and resigns when the last handle to the leader
-    /// goes, which is then unless one was passed on. A future that waits for something that never comes is not
-    /// stuck: it is polled, and so tells that it is alive.
+    /// Runs `lead` while leading: when the leadership is lost its future is dropped where it waits,
+    /// and the candidate stands again. Ends when that future does, and resigns when the last handle
+    /// to the leader goes, which is then unless one was passed on. A future that waits for
+    /// something that never comes is not stuck: it is polled, and so tells that it is alive.
     ///
     /// ```
     /// # use std::{future::Future, pin::pin, task::{Context, Poll, Waker}};
@@ -180,7 +182,8 @@ const SHORTEST: Duration = Duration::from_millis(1);
 
 struct Refresh {
     every: Duration,
-    /// With a backend that nobody waits for each look tells; its clock may be another one (`TestBackend`).
+    /// With a backend that nobody waits for each look tells; its clock may be another one
+    /// (`TestBackend`).
     at_each_look: bool,
     next: Moment,
 }
@@ -201,12 +204,13 @@ impl Leader {
         self.guard.token()
     }
 
-    /// Fails if it does not lead any more. With [`stuck_after`](Election::stuck_after) it tells the others,
-    /// every now and then, that this leader is alive; that blocks where the arbiter is elsewhere.
+    /// Fails if it does not lead any more. With [`stuck_after`](Election::stuck_after) it tells the
+    /// others, every now and then, that this leader is alive; that blocks where the arbiter is
+    /// elsewhere.
     ///
     /// # Errors
-    /// [`Lost`](locks_core::ErrorKind::Lost), with the cause; with `stuck_after` also whatever keeps the
-    /// arbiter from answering.
+    /// [`Lost`](locks_core::ErrorKind::Lost), with the cause; with `stuck_after` also whatever
+    /// keeps the arbiter from answering.
     pub fn check(&self) -> Result<(), LockError> {
         self.guard.check()?;
         if self.is_due() {
@@ -231,8 +235,9 @@ impl Leader {
     }
 
     /// Waits until the leadership is lost, for ever if it never is. With
-    /// [`stuck_after`](Election::stuck_after) it is by being polled that it tells the others that this leader
-    /// is alive: a task that hangs between two polls is taken to be stuck, as it should be.
+    /// [`stuck_after`](Election::stuck_after) it is by being polled that it tells the others that
+    /// this leader is alive: a task that hangs between two polls is taken to be stuck, as it should
+    /// be.
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
@@ -243,8 +248,8 @@ impl Leader {
     /// Resigns, and waits until the arbiter knows.
     ///
     /// # Errors
-    /// [`Lost`](locks_core::ErrorKind::Lost) if another leads already, and whatever keeps the arbiter from
-    /// answering.
+    /// [`Lost`](locks_core::ErrorKind::Lost) if another leads already, and whatever keeps the
+    /// arbiter from answering.
     pub fn resign(self) -> Result<(), LockError> {
         self.guard.release()
     }

@@ -1,9 +1,9 @@
 //! Named locks: one line makes a function or a block run one at a time.
 //!
-//! A mutex by name, and what grows out of it: shared locks, semaphores, leases, fencing tokens, lock
-//! stealing, for sync and async code. The same call site is a mutex within the process, a file lock
-//! (`flock`) among the processes of a machine, or a distributed lock among machines, by the choice of
-//! the [backend](manual::backends).
+//! A mutex by name, and what grows out of it: shared locks, semaphores, leases, fencing tokens,
+//! lock stealing, for sync and async code. The same call site is a mutex within the process, a file
+//! lock (`flock`) among the processes of a machine, or a distributed lock among machines, by the
+//! choice of the [backend](manual::backends).
 //!
 //! ```
 //! use std::time::Duration;
@@ -28,8 +28,8 @@
 //! - [`scope`], [`current`] and the builder's `owner` define the identity of a holder.
 //! - [`list`] returns the holders and waiters.
 //! - [`install`] and `LOCKS_URL` choose the [backend](manual::backends), which without them is the
-//!   engine in this process, with the feature `file` the files of this user, and with `net` the server
-//!   that this user's processes run for each other.
+//!   engine in this process, with the feature `file` the files of this user, and with `net` the
+//!   server that this user's processes run for each other.
 //! - [`testing`] is for tests of code that uses locks, [`backend`] for writing a backend.
 //!
 //! The [manual] has a page for each topic. Begin with [what surprises](manual::surprises), or with
@@ -156,8 +156,8 @@ pub fn named<'k>(key: impl Into<Cow<'k, str>>) -> LockBuilder<'k> {
 
 /// Creates a builder for all of `keys` at the default backend, granted all or none.
 ///
-/// Two such requests never deadlock each other, whatever the order of their keys. A key that is given
-/// twice counts once; without any key the acquisition fails with `InvalidKey`
+/// Two such requests never deadlock each other, whatever the order of their keys. A key that is
+/// given twice counts once; without any key the acquisition fails with `InvalidKey`
 /// ([C11](manual::contract#c11-several-keys)).
 ///
 /// # Examples
@@ -176,8 +176,8 @@ pub fn all<K: Into<String>>(keys: impl IntoIterator<Item = K>) -> LockBuilder<'s
 /// default one ([C12](manual::contract#c12-holder-information)).
 ///
 /// # Errors
-/// `Unsupported` if the backend cannot list, `NotConfigured` if there is none, `Unavailable` if it does
-/// not answer.
+/// `Unsupported` if the backend cannot list, `NotConfigured` if there is none, `Unavailable` if it
+/// does not answer.
 ///
 /// # Examples
 /// ```
@@ -213,8 +213,8 @@ pub async fn list_async() -> Result<Vec<LockInfo>, LockError> {
     choice::default_backend(Kind::Strong)?.list_async().await
 }
 
-/// Returns another guard of the hold that this thread, or the annotated function around, has of `key` at the
-/// default backend; see [`Backend::current_guard`].
+/// Returns another guard of the hold that this thread, or the annotated function around, has of
+/// `key` at the default backend; see [`Backend::current_guard`].
 ///
 /// ```
 /// use locks::lock;
@@ -241,7 +241,8 @@ pub fn current_guard(key: &str) -> Result<Option<Guard>, LockError> {
     choice::default_backend(Kind::Strong)?.current_guard(key)
 }
 
-/// Returns what [`current_guard`] returns, without blocking, of the annotated function or scope around.
+/// Returns what [`current_guard`] returns, without blocking, of the annotated function or scope
+/// around.
 ///
 /// # Errors
 /// As [`Backend::current_guard`].
@@ -301,9 +302,10 @@ pub fn install_weak(backend: impl Into<Backend>) -> Result<(), LockError> {
 /// | `postgres://app@db.example/billing` | clients of a PostgreSQL server | `postgres` |
 /// | `etcd://10.0.0.1:2379,10.0.0.2:2379/billing` | clients of an etcd cluster | `etcd` |
 ///
-/// A URL that is open already is not opened again: all handles share one client, with one connection,
-/// until the last of them is dropped. The [manual](manual::backends) describes each scheme. No connection
-/// is made before the first request. Options after a `?` are defaults for requests that do not set them:
+/// A URL that is open already is not opened again: all handles share one client, with one
+/// connection, until the last of them is dropped. The [manual](manual::backends) describes each
+/// scheme. No connection is made before the first request. Options after a `?` are defaults for
+/// requests that do not set them:
 ///
 /// | option | meaning |
 /// |---|---|
@@ -321,9 +323,9 @@ pub fn install_weak(backend: impl Into<Backend>) -> Result<(), LockError> {
 /// ```
 ///
 /// # Errors
-/// [`NotConfigured`](ErrorKind::NotConfigured) for a URL that makes no sense, which names what is allowed,
-/// and any error of opening the backend. No error repeats the URL, since it could contain a secret; a
-/// secret in a URL is refused.
+/// [`NotConfigured`](ErrorKind::NotConfigured) for a URL that makes no sense, which names what is
+/// allowed, and any error of opening the backend. No error repeats the URL, since it could contain
+/// a secret; a secret in a URL is refused.
 pub fn open(url: &str) -> Result<Backend, LockError> {
     opened::open(url)
 }
@@ -347,8 +349,8 @@ pub fn open_files_to_keep(url: Option<&str>) -> Result<(Backend, file::FileBacke
     url::open_files_to_keep(url.unwrap_or("file:"))
 }
 
-/// Has this process keep its lock with this token, and its default backend, when it executes another program,
-/// for the command's `run --no-fork`.
+/// Has this process keep its lock with this token, and its default backend, when it executes
+/// another program, for the command's `run --no-fork`.
 #[cfg(feature = "file")]
 #[doc(hidden)]
 pub fn keep_across_exec(files: &file::FileBackend, token: Token) -> Result<(), LockError> {

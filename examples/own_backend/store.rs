@@ -15,8 +15,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use crate::claim::claim;
 use crate::rows::{Row, nanos, rows};
 
-/// Times are nanoseconds on the machine's clock, which starts anew with it: holds of another boot are
-/// void, and only the counter of tokens remains. It is one for all keys, as sets of keys need.
+/// Times are nanoseconds on the machine's clock, which starts anew with it: holds of another boot
+/// are void, and only the counter of tokens remains. It is one for all keys, as sets of keys need.
 const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS locks (
         key TEXT NOT NULL, id TEXT NOT NULL,

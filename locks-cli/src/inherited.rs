@@ -1,8 +1,9 @@
 //! How signals stood when this process was started: some may be ignored, others blocked.
 //!
-//! Both are inherited. `nohup` and shells without job control have signals ignored so that a command is
-//! spared, and a supervisor that waits for signals has them blocked and may forget to undo that for what it
-//! starts. This program does its work whatever it finds, and what it starts finds the same as it did itself.
+//! Both are inherited. `nohup` and shells without job control have signals ignored so that a
+//! command is spared, and a supervisor that waits for signals has them blocked and may forget to
+//! undo that for what it starts. This program does its work whatever it finds, and what it starts
+//! finds the same as it did itself.
 
 use std::fmt::{self, Display};
 use std::str::FromStr;
@@ -19,21 +20,24 @@ pub(crate) struct Inherited {
 }
 
 impl Inherited {
-    /// Of this process. No signal is blocked from here on. To be called by the first thread, before there are others.
+    /// Of this process. No signal is blocked from here on. To be called by the first thread, before
+    /// there are others.
     pub(crate) fn take() -> Self {
         let blocked = Blocked::now();
         Blocked::default().apply();
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let inherited = Self { ignored: read_ignored(&status), blocked };
         if !inherited.ignores(Signal::XFSZ) {
-            // A limit on the size of files (`ulimit -f`) is an error of the write, and not the end of the process.
-            // By a handler, since that ends where a command begins. It cannot fail: the signal may be caught.
+            // A limit on the size of files (`ulimit -f`) is an error of the write, and not the end
+            // of the process. By a handler, since that ends where a command begins. It cannot fail:
+            // the signal may be caught.
             let _ = signal_hook::flag::register(Signal::XFSZ.as_raw(), Arc::default());
         }
         inherited
     }
 
-    /// Whether the signal is ignored. A handler would undo that for what this process starts as well.
+    /// Whether the signal is ignored. A handler would undo that for what this process starts as
+    /// well.
     pub(crate) fn ignores(&self, signal: Signal) -> bool {
         self.ignored >> (signal.as_raw() - 1) & 1 == 1
     }
@@ -48,8 +52,8 @@ fn read_ignored(status: &str) -> u64 {
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// Signals that are blocked, of those that have names. The others (real-time signals) are never changed here.
-/// As text, to be handed on, it is a number.
+/// Signals that are blocked, of those that have names. The others (real-time signals) are never
+/// changed here. As text, to be handed on, it is a number.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Blocked(u32);
 

@@ -1,4 +1,5 @@
-//! The command `locks`: runs a command while it holds a named lock, shows who holds what, and serves.
+//! The command `locks`: runs a command while it holds a named lock, shows who holds what, and
+//! serves.
 #![forbid(unsafe_code)]
 
 mod args;

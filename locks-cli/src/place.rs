@@ -43,8 +43,8 @@ impl Place {
         }
     }
 
-    /// The backend there, to hold locks at, as this party. One that nobody has named is this process's default, and
-    /// so has to be that of others, too.
+    /// The backend there, to hold locks at, as this party. One that nobody has named is this
+    /// process's default, and so has to be that of others, too.
     pub(crate) fn open(&self, party: &ProcessInfo) -> Result<Opened, Failure> {
         // A server hears of processes, not of their requests.
         let process = party.process.as_deref().unwrap_or_default();
@@ -57,8 +57,9 @@ impl Place {
         Ok(Opened { backend: self.shared(backend)?, server })
     }
 
-    /// The backend there, to look at what others hold, and to take it away. One that nobody has named is
-    /// that of the programs that run now, if they have one. Nobody begins to serve for being looked at.
+    /// The backend there, to look at what others hold, and to take it away. One that nobody has
+    /// named is that of the programs that run now, if they have one. Nobody begins to serve for
+    /// being looked at.
     pub(crate) fn look(&self) -> Result<Opened, Failure> {
         let in_use = match &self.url {
             Some(_) => None,
@@ -69,8 +70,8 @@ impl Place {
         Ok(Opened { backend: self.shared(backend)?, server })
     }
 
-    /// The files there, to hold locks that another program keeps: with what the URL says for requests, and as they
-    /// are.
+    /// The files there, to hold locks that another program keeps: with what the URL says for
+    /// requests, and as they are.
     pub(crate) fn open_to_keep(&self) -> Result<(Opened, FileBackend), Failure> {
         let opened = locks::open_files_to_keep(self.url.as_deref());
         let (backend, files) = opened.map_err(|error| self.refused(error))?;

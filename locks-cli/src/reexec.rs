@@ -1,7 +1,8 @@
 //! This program, started once more for a part of its work.
 //!
-//! Between fork and exec hardly anything may be done safely. So a child that has to prepare itself is this program
-//! once more, which does what is to be done as any program would. Its first argument says what it is.
+//! Between fork and exec hardly anything may be done safely. So a child that has to prepare itself
+//! is this program once more, which does what is to be done as any program would. Its first
+//! argument says what it is.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -21,8 +22,8 @@ const TERMINAL: &str = "__terminal";
 /// A child that is to hold a lock for another process.
 pub(crate) const KEEPER: &str = "__hold-for";
 
-/// To become the command that is added as arguments, with these signals blocked: in the foreground, or where it is;
-/// at once, or only when it has stopped and is continued.
+/// To become the command that is added as arguments, with these signals blocked: in the foreground,
+/// or where it is; at once, or only when it has stopped and is continued.
 pub(crate) fn command(foreground: bool, stops: bool, blocked: &Blocked) -> Command {
     let mut myself = myself(COMMAND);
     myself.args([number_of(getpid()), blocked.to_string()]);

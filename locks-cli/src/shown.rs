@@ -1,7 +1,7 @@
 //! Names as people are shown them: keys, labels, processes and whatever else comes from others.
 
-/// The text on one line, and without what would steer a terminal or turn the direction of writing, by which one name
-/// could look like another.
+/// The text on one line, and without what would steer a terminal or turn the direction of writing,
+/// by which one name could look like another.
 pub(crate) fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {

@@ -118,7 +118,8 @@ fn say_as(text: &str, shown: impl Fn(&str) -> String) {
     let _ = io::stderr().write_all(begun(&text).as_bytes());
 }
 
-/// The line. What came from elsewhere, a key or a name, is in it as it is [shown](mod@crate::shown).
+/// The line. What came from elsewhere, a key or a name, is in it as it is
+/// [shown](mod@crate::shown).
 pub(crate) fn line(text: impl Display) -> String {
     begun(&shown(&text.to_string()))
 }

@@ -46,8 +46,8 @@ impl Case {
         self.name
     }
 
-    /// Returns `true` if it needs a [`child`](Fixture::child). A backend in memory, tested as if there were
-    /// other processes, leaves these cases out.
+    /// Returns `true` if it needs a [`child`](Fixture::child). A backend in memory, tested as if
+    /// there were other processes, leaves these cases out.
     pub fn needs_child(&self) -> bool {
         self.area == "children"
     }

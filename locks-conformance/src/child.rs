@@ -13,8 +13,8 @@ use locks_core::{Backend, LockBuilder, OwnedGuard, Token};
 /// What a reply begins with: whatever else the program prints is not for the kit.
 const REPLY: &str = "locks-conformance: ";
 
-/// Runs the kit's commands in another process: reads them from standard input until its end, and answers
-/// on standard output.
+/// Runs the kit's commands in another process: reads them from standard input until its end, and
+/// answers on standard output.
 ///
 /// A [fixture](super::Fixture)'s child calls this with a handle to the fixture's arbiter and does
 /// nothing else.

@@ -50,8 +50,8 @@ pub(super) fn c4_a_killed_process_frees_its_locks(subject: &Subject) {
     });
 }
 
-/// What a process has released it has released, also if it ends in the same moment: nothing is kept for a
-/// lease.
+/// What a process has released it has released, also if it ends in the same moment: nothing is kept
+/// for a lease.
 pub(super) fn c4_a_process_that_ends_after_its_release_keeps_nothing(subject: &Subject) {
     if subject.child().is_none() {
         return;

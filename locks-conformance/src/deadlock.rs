@@ -93,8 +93,8 @@ pub(super) fn c10_of_two_threads_exactly_one_is_told(subject: &Subject) {
     subject.assert_free("b");
 }
 
-/// An owner that several threads name is not blocked when one of them waits: another can still let go
-/// of what it holds. A thread is, by whatever name it holds and waits.
+/// An owner that several threads name is not blocked when one of them waits: another can still let
+/// go of what it holds. A thread is, by whatever name it holds and waits.
 pub(super) fn c10_an_owner_of_several_threads_is_not_what_waits(subject: &Subject) {
     if !detects(subject) {
         return;

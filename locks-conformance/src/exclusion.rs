@@ -100,8 +100,8 @@ pub(super) fn c1_readers_and_writers_never_overlap(subject: &Subject) {
     subject.assert_free("k");
 }
 
-/// `threads` threads, by turns of either side, take the lock `rounds` times each, and never are more
-/// than `most` inside.
+/// `threads` threads, by turns of either side, take the lock `rounds` times each, and never are
+/// more than `most` inside.
 pub(super) fn overlaps(
     subject: &Subject,
     name: &str,

@@ -8,8 +8,8 @@ use super::pending::Pending;
 use super::subject::Subject;
 use locks_core::{ErrorKind, LockBuilder};
 
-/// Whether there is an order that `fair` could keep among the two sides; where there is none at all,
-/// asserts that the backend says so.
+/// Whether there is an order that `fair` could keep among the two sides; where there is none at
+/// all, asserts that the backend says so.
 pub(super) fn fair(subject: &Subject) -> bool {
     if !subject.ranks() {
         subject.assert_unsupported("fair", subject.lock("k").fair(true));
@@ -251,8 +251,8 @@ pub(super) fn c3_an_unfair_waiter_does_not_stand_in_line(subject: &Subject) {
     subject.assert_free("k");
 }
 
-/// Who has waited for longer goes first although the other one is called by the release: again and again,
-/// because by chance it would be every other time.
+/// Who has waited for longer goes first although the other one is called by the release: again and
+/// again, because by chance it would be every other time.
 pub(super) fn c3_an_older_waiter_of_the_holders_client_goes_first(subject: &Subject) {
     if !subject.orders() {
         return;
@@ -283,8 +283,8 @@ pub(super) fn c3_an_older_waiter_of_the_holders_client_goes_first(subject: &Subj
         drop(guard);
         let [older, younger] = threads.map(|thread| thread.finish_in_time(subject));
         let (order, at): (Vec<_>, Vec<_>) = order.try_iter().unzip();
-        // A busy machine can keep a claim under way for longer, and a store passes over one that it has called
-        // and that does not come within 250 ms of its own time.
+        // A busy machine can keep a claim under way for longer, and a store passes over one that it
+        // has called and that does not come within 250 ms of its own time.
         if at[0] - released < apart.min(Duration::from_millis(200)) {
             assert_eq!(order, [older, younger], "in round {round} the younger one came first");
             judged += 1;

@@ -46,8 +46,8 @@ pub trait Fixture: Send + Sync + 'static {
         Duration::from_secs(1)
     }
 
-    /// Returns how long, in real time, the kit waits for what should happen at once before it reports a
-    /// hang.
+    /// Returns how long, in real time, the kit waits for what should happen at once before it
+    /// reports a hang.
     fn patience(&self) -> Duration {
         Duration::from_secs(10)
     }
@@ -62,20 +62,21 @@ pub trait Fixture: Send + Sync + 'static {
         std::thread::sleep(by);
     }
 
-    /// Returns another client of the same backend, with a connection, session or instance of its own, as
-    /// another process would have it. The same one at every call.
+    /// Returns another client of the same backend, with a connection, session or instance of its
+    /// own, as another process would have it. The same one at every call.
     fn rival(&self) -> Option<Backend> {
         None
     }
 
-    /// Returns a program that opens the same backend and runs [`serve`](super::serve) on it. A test can
-    /// start its own executable with a variable set in the environment.
+    /// Returns a program that opens the same backend and runs [`serve`](super::serve) on it. A test
+    /// can start its own executable with a variable set in the environment.
     fn child(&self) -> Option<Command> {
         None
     }
 
-    /// Returns `true` if a child that was forked without `exec` acquires anew by its parent's handle. If `false`,
-    /// its requests have to fail with `Unavailable` ([C4](locks_core::contract#c4-release)).
+    /// Returns `true` if a child that was forked without `exec` acquires anew by its parent's
+    /// handle. If `false`, its requests have to fail with `Unavailable`
+    /// ([C4](locks_core::contract#c4-release)).
     fn works_in_children(&self) -> bool {
         true
     }
@@ -94,8 +95,8 @@ pub trait Fixture: Send + Sync + 'static {
         false
     }
 
-    /// Returns the number of waiters for cases with a long queue. Each costs a remote backend a round trip
-    /// or more.
+    /// Returns the number of waiters for cases with a long queue. Each costs a remote backend a
+    /// round trip or more.
     fn crowd(&self) -> usize {
         match self.backend().about().capabilities.exclusion {
             Exclusion::Process => 2000,

@@ -23,8 +23,8 @@ fn assert_listed(subject: &Subject, owner: SharedOwner, depth: usize) {
     }
 }
 
-/// A client with the same shared owner enters the hold, with its token. The lock is free after the last release,
-/// in whatever order they come.
+/// A client with the same shared owner enters the hold, with its token. The lock is free after the
+/// last release, in whatever order they come.
 pub(super) fn c9_a_shared_owner_holds_until_its_last_guard_goes(subject: &Subject) {
     if !hands_over(subject) {
         return;
@@ -66,8 +66,8 @@ pub(super) fn c9_the_id_of_a_shared_owner_is_not_the_owner(subject: &Subject) {
     subject.assert_free("k");
 }
 
-/// Without `reentrant` it waits for the others' guards as for any other, and does not take that for a
-/// deadlock; but for one of its own thread's.
+/// Without `reentrant` it waits for the others' guards as for any other, and does not take that for
+/// a deadlock; but for one of its own thread's.
 pub(super) fn c9_a_shared_owner_waits_where_it_does_not_nest(subject: &Subject) {
     if !hands_over(subject) {
         return;

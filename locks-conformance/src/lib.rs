@@ -18,8 +18,8 @@
 //! A [`Fixture`] tells the kit about clocks, other clients and other processes. The names of
 //! cases begin with the number of their clause.
 //!
-//! A store with leases is put to `lease_store!` as well (feature `leases`), which asks it step by step
-//! and without an adapter in front.
+//! A store with leases is put to `lease_store!` as well (feature `leases`), which asks it step by
+//! step and without an adapter in front.
 
 mod bounds;
 mod cancel;
@@ -60,8 +60,8 @@ pub use fixture::Fixture;
 #[cfg(feature = "leases")]
 pub use store::{StoreCase, StoreFixture, StoreMade};
 
-/// Every case there is, in the order of the clauses: the one place that lists them. `+ rival`: it has a
-/// conflict, and is run once more with the other side of it at another client.
+/// Every case there is, in the order of the clauses: the one place that lists them. `+ rival`: it
+/// has a conflict, and is run once more with the other side of it at another client.
 ///
 /// Hands the list to the macro named first, together with whatever else it was given.
 #[doc(hidden)]

@@ -155,8 +155,8 @@ pub(super) fn c9_the_anonymous_cannot_nest(subject: &Subject) {
     subject.assert_free("k");
 }
 
-/// A guard made owned can be anywhere, so its thread does not nest in it: not in the hold alone, nor
-/// in a nest of which it is a part.
+/// A guard made owned can be anywhere, so its thread does not nest in it: not in the hold alone,
+/// nor in a nest of which it is a part.
 pub(super) fn c9_a_guard_that_may_leave_its_thread_is_nobodys(subject: &Subject) {
     if !nests(subject) {
         return;

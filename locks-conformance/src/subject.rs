@@ -33,7 +33,8 @@ impl Subject {
     /// The same with the other side at another client; `None` if no holder can be one.
     ///
     /// # Panics
-    /// If the fixture has no other client although the backend promises exclusion beyond the process.
+    /// If the fixture has no other client although the backend promises exclusion beyond the
+    /// process.
     pub(super) fn with_rival(self) -> Option<Self> {
         let theirs = self.rival()?.backend;
         Some(Self { theirs: Some(theirs), ..self })
@@ -223,8 +224,8 @@ impl Subject {
         pending
     }
 
-    /// An acquisition that has to queue, for `after` since `since` at least. A machine that stands still for
-    /// so long proves nothing.
+    /// An acquisition that has to queue, for `after` since `since` at least. A machine that stands
+    /// still for so long proves nothing.
     #[track_caller]
     pub(super) fn queue_until(
         &self,
@@ -306,8 +307,8 @@ impl Subject {
 
     // What the arbiter says.
 
-    /// The error says that a hold was lost, and why; what another client of a store with leases did to it
-    /// the store may have forgotten.
+    /// The error says that a hold was lost, and why; what another client of a store with leases did
+    /// to it the store may have forgotten.
     #[track_caller]
     pub(super) fn assert_lost_error(&self, error: &LockError, cause: LostCause) {
         assert!(error.is_lost(), "{error:?}");

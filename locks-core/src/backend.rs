@@ -7,32 +7,32 @@ use crate::{BackendInfo, HolderInfo, LockInfo, LostCause, Op, Query, Request, To
 /// A lock backend: grants named locks and takes them back.
 ///
 /// Implement it for a backend of your own; programs use guards instead. A store with leases (a
-/// database table, a key-value service) implements the smaller `LeaseStore` and gets all of this from
-/// `Leased` (feature `leases`). The conformance kit (crate `locks-conformance`) tests an implementation
-/// clause by clause.
+/// database table, a key-value service) implements the smaller `LeaseStore` and gets all of this
+/// from `Leased` (feature `leases`). The conformance kit (crate `locks-conformance`) tests an
+/// implementation clause by clause.
 ///
 /// # Contract
 /// An implementation keeps these clauses of the [contract](crate::contract):
-/// 1. **Exclusion ([C1](crate::contract#c1-exclusion)).** Until a hold is released, lost or evicted, no
-///    conflicting one is granted. Keys are compared byte for byte.
-/// 2. **Waiting ([C2](crate::contract#c2-waiting)).** [`acquire`](Self::acquire) fails with `Contended`
-///    at once for [`Wait::Try`](crate::Wait::Try), with `Timeout` at the deadline for `AtMost`, and
-///    otherwise waits. One deadline covers all keys and begins at the call.
-/// 3. **Cancellation ([C5](crate::contract#c5-cancellation)).** Dropping the pending operation leaves
-///    no hold and no place in a queue, and wakes the next waiter. Once it has completed, the caller
-///    owns the hold.
+/// 1. **Exclusion ([C1](crate::contract#c1-exclusion)).** Until a hold is released, lost or
+///    evicted, no conflicting one is granted. Keys are compared byte for byte.
+/// 2. **Waiting ([C2](crate::contract#c2-waiting)).** [`acquire`](Self::acquire) fails with
+///    `Contended` at once for [`Wait::Try`](crate::Wait::Try), with `Timeout` at the deadline for
+///    `AtMost`, and otherwise waits. One deadline covers all keys and begins at the call.
+/// 3. **Cancellation ([C5](crate::contract#c5-cancellation)).** Dropping the pending operation
+///    leaves no hold and no place in a queue, and wakes the next waiter. Once it has completed, the
+///    caller owns the hold.
 /// 4. **Several keys ([C11](crate::contract#c11-several-keys))** are granted all or none, with one
 ///    token.
 /// 5. **Tokens ([C7](crate::contract#c7-fencing-tokens))** of a key only grow.
-/// 6. **Release ([C4](crate::contract#c4-release))** ends the given hold and no other, lost or not: a
-///    late release never touches a successor. It has begun when [`release`](Self::release) returns,
-///    whether or not the operation is polled.
-/// 7. **Refusals ([C15](crate::contract#c15-capabilities)).** What the [capabilities](Self::about) do
-///    not declare is refused with [`Unsupported`](crate::ErrorKind::Unsupported), never ignored.
+/// 6. **Release ([C4](crate::contract#c4-release))** ends the given hold and no other, lost or not:
+///    a late release never touches a successor. It has begun when [`release`](Self::release)
+///    returns, whether or not the operation is polled.
+/// 7. **Refusals ([C15](crate::contract#c15-capabilities)).** What the [capabilities](Self::about)
+///    do not declare is refused with [`Unsupported`](crate::ErrorKind::Unsupported), never ignored.
 /// 8. **No runtime.** Operations wake their waker and assume no executor.
 ///
-/// A caller gives every [`Hold`] to [`release`](Self::release) of the same backend in the end, lost or
-/// not.
+/// A caller gives every [`Hold`] to [`release`](Self::release) of the same backend in the end, lost
+/// or not.
 pub trait LockBackend: Send + Sync + 'static {
     /// Returns the name and the capabilities of the backend.
     fn about(&self) -> &BackendInfo;
@@ -56,8 +56,8 @@ pub trait LockBackend: Send + Sync + 'static {
     /// Dropping the operation discards its outcome; the hold ends all the same.
     fn release(&self, hold: Hold) -> Op<'static, ()>;
 
-    /// Returns the cause if the hold is known to be lost; otherwise, given a context, arranges for its
-    /// task to be woken on the loss ([C8](crate::contract#c8-loss)). Never blocks.
+    /// Returns the cause if the hold is known to be lost; otherwise, given a context, arranges for
+    /// its task to be woken on the loss ([C8](crate::contract#c8-loss)). Never blocks.
     fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause>;
 
     /// Removes a waker that [`poll_lost`](Self::poll_lost) registered for the hold.
@@ -70,18 +70,21 @@ pub trait LockBackend: Send + Sync + 'static {
     /// `Lost` if the hold is lost, `Unavailable` if the backend does not answer.
     fn refresh(&self, hold: &Hold) -> Op<'static, ()>;
 
-    /// Detaches the hold from its owner, because its guard may leave the thread that it was granted to
-    /// ([C9](crate::contract#c9-re-entry)). A backend that does not track owners does nothing; one that
-    /// wraps another forwards the call.
+    /// Detaches the hold from its owner, because its guard may leave the thread that it was granted
+    /// to ([C9](crate::contract#c9-re-entry)). A backend that does not track owners does nothing;
+    /// one that wraps another forwards the call.
     fn detach_owner(&self, hold: &Hold);
 
     /// Notes that what was done under the hold has succeeded: a reservation that depends on it
-    /// ([`Reserve::IfDone`](crate::Reserve::IfDone)) stays once the hold is released ([C14](crate::contract#c14-bounds-of-a-hold)). In a nest only
-    /// the mark of a guard counts that is the outermost left when it is released. Without effect on other holds, and on one that is lost.
+    /// ([`Reserve::IfDone`](crate::Reserve::IfDone)) stays once the hold is released
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)). In a nest only the mark of a guard counts
+    /// that is the outermost left when it is released. Without effect on other holds, and on one
+    /// that is lost.
     fn mark_done(&self, hold: &Hold);
 
-    /// Returns the holds that this one has been [stolen](crate::LockBuilder::steal_after) from, as they were ([C6](crate::contract#c6-stealing));
-    /// none if it was granted otherwise, or where that is not known any more.
+    /// Returns the holds that this one has been [stolen](crate::LockBuilder::steal_after) from, as
+    /// they were ([C6](crate::contract#c6-stealing)); none if it was granted otherwise, or where
+    /// that is not known any more.
     fn stolen_from(&self, hold: &Hold) -> Vec<HolderInfo>;
 
     /// Turns an exclusive hold into a shared one, without letting the key go in between: requests
@@ -89,12 +92,12 @@ pub trait LockBackend: Send + Sync + 'static {
     /// stays as it is.
     ///
     /// # Errors
-    /// `Lost`; `Unsupported` for permits, and where holds cannot
-    /// [change their mode](crate::Capabilities::upgrade); and whatever keeps the arbiter from answering.
+    /// `Lost`; `Unsupported` for permits, and where holds cannot [change their
+    /// mode](crate::Capabilities::upgrade); and whatever keeps the arbiter from answering.
     fn share(&self, hold: &Hold) -> Op<'static, ()>;
 
-    /// Returns the keys of a hold that was not released, in ascending order; empty if they are no longer
-    /// known. The keys of an engine's hold are in the [hold](Hold::keys) itself.
+    /// Returns the keys of a hold that was not released, in ascending order; empty if they are no
+    /// longer known. The keys of an engine's hold are in the [hold](Hold::keys) itself.
     fn keys(&self, hold: &Hold) -> Vec<String>;
 
     /// Returns the holders and waiters of the keys of `query`, as far as the backend knows them
@@ -104,16 +107,16 @@ pub trait LockBackend: Send + Sync + 'static {
     /// `Unsupported` if the backend cannot list, `Unavailable` if it does not answer.
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>>;
 
-    /// Revokes the hold of `key` with this token, or the reservation that it left. Returns `true` if
-    /// there was one.
+    /// Revokes the hold of `key` with this token, or the reservation that it left. Returns `true`
+    /// if there was one.
     ///
     /// # Errors
-    /// `Unsupported` if the backend cannot evict, `Unauthorized` if this client may not, `Unavailable`
-    /// if the backend does not answer.
+    /// `Unsupported` if the backend cannot evict, `Unauthorized` if this client may not,
+    /// `Unavailable` if the backend does not answer.
     fn evict(&self, key: &str, token: Token) -> Op<'static, bool>;
 
-    /// Returns what answers behind the backend, in words for people: the server's kind and version, and how it
-    /// was found. `None` before the first answer, and where there is no server.
+    /// Returns what answers behind the backend, in words for people: the server's kind and version,
+    /// and how it was found. `None` before the first answer, and where there is no server.
     fn served_by(&self) -> Option<String> {
         None
     }

@@ -38,7 +38,8 @@ fn tell(f: &mut fmt::Formatter<'_>, time: Duration, moment: &str, word: &str) ->
     if time < MOMENT { f.write_str(moment) } else { write!(f, "{word} {}", Brief(time)) }
 }
 
-/// A duration as a person says it: `350 µs`, `12 ms`, `2.1 s`, `3 min 20 s`, `5 h 10 min`, `2 d 3 h`.
+/// A duration as a person says it: `350 µs`, `12 ms`, `2.1 s`, `3 min 20 s`, `5 h 10 min`,
+/// `2 d 3 h`.
 pub(crate) struct Brief(pub(crate) Duration);
 
 impl fmt::Display for Brief {

@@ -17,8 +17,8 @@ impl BackendInfo {
         Self { name: name.into(), capabilities }
     }
 
-    /// Checks a request against the capabilities, and for what no backend can grant. An implementation
-    /// of `acquire` calls it first ([C15](crate::contract#c15-capabilities)).
+    /// Checks a request against the capabilities, and for what no backend can grant. An
+    /// implementation of `acquire` calls it first ([C15](crate::contract#c15-capabilities)).
     ///
     /// # Errors
     /// `InvalidKey`, `PermitsMismatch`, or `Unsupported`, which names the option.
@@ -135,8 +135,9 @@ pub struct Capabilities {
     /// Re-entry by other processes that have been given a [`SharedOwner`](crate::SharedOwner)
     /// ([C9](crate::contract#c9-re-entry)).
     pub shared_owner: bool,
-    /// Upgrade of a shared hold by exclusive re-entry, downgrade when the exclusive guard of a nest is
-    /// dropped ([C9](crate::contract#c9-re-entry)), and [`Guard::downgrade`](crate::Guard::downgrade).
+    /// Upgrade of a shared hold by exclusive re-entry, downgrade when the exclusive guard of a nest
+    /// is dropped ([C9](crate::contract#c9-re-entry)), and
+    /// [`Guard::downgrade`](crate::Guard::downgrade).
     pub upgrade: bool,
     /// `hold_at_least` and `hold_at_most` ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub bounds: bool,

@@ -1,10 +1,10 @@
 //! Open files that a forked child must not keep, or must not close (C4).
 //!
-//! A child has a copy of every descriptor, and with it of every lock by `flock`: one that it keeps open
-//! outlives its parent. And it may close what it has inherited by number, as daemons do, and open
-//! something else by that number: what it closes later by an object of its parent's is not the parent's
-//! file any more. So descriptors of locks are listed here, and closed at the fork itself, when each number
-//! still stands for what it stood for.
+//! A child has a copy of every descriptor, and with it of every lock by `flock`: one that it keeps
+//! open outlives its parent. And it may close what it has inherited by number, as daemons do, and
+//! open something else by that number: what it closes later by an object of its parent's is not the
+//! parent's file any more. So descriptors of locks are listed here, and closed at the fork itself,
+//! when each number still stands for what it stood for.
 
 use std::os::fd::RawFd;
 use std::ptr;
@@ -23,8 +23,8 @@ const WORD: usize = u64::BITS as usize;
 const WORDS: usize = 64;
 const BLOCKS: usize = 1024;
 
-/// A bit for each descriptor, in blocks that are made when they are needed and stay. No access waits for
-/// a thread.
+/// A bit for each descriptor, in blocks that are made when they are needed and stay. No access
+/// waits for a thread.
 struct List([AtomicPtr<[AtomicU64; WORDS]>; BLOCKS]);
 
 static CLOSED: List = List([const { AtomicPtr::new(ptr::null_mut()) }; BLOCKS]);
@@ -32,8 +32,8 @@ static OPEN: List = List([const { AtomicPtr::new(ptr::null_mut()) }; BLOCKS]);
 
 /// Lists a descriptor that this process has opened. To be called right after that.
 ///
-/// Where a child is forked by other means than the system's library it is not noticed, and keeps what it
-/// has inherited.
+/// Where a child is forked by other means than the system's library it is not noticed, and keeps
+/// what it has inherited.
 pub fn list(descriptor: RawFd, in_child: InChild) {
     static NOTICED: AtomicBool = AtomicBool::new(false);
     if !NOTICED.load(Ordering::Relaxed) && !NOTICED.swap(true, Ordering::Relaxed) {
@@ -44,8 +44,8 @@ pub fn list(descriptor: RawFd, in_child: InChild) {
                 child: Option<extern "C" fn()>,
             ) -> std::ffi::c_int;
         }
-        // SAFETY: `in_forked_child` does nothing that a forked child may not do. Should it fail, for want
-        // of memory, children keep what they inherit.
+        // SAFETY: `in_forked_child` does nothing that a forked child may not do. Should it fail,
+        // for want of memory, children keep what they inherit.
         let _ = unsafe { pthread_atfork(None, None, Some(in_forked_child)) };
     }
     list_of(in_child).set(descriptor, true);
@@ -56,8 +56,8 @@ pub fn unlist(descriptor: RawFd, in_child: InChild) {
     list_of(in_child).set(descriptor, false);
 }
 
-/// Returns `true` if this process itself has opened this descriptor, and has listed it so: then it does
-/// not stand for what a parent had open by that number.
+/// Returns `true` if this process itself has opened this descriptor, and has listed it so: then it
+/// does not stand for what a parent had open by that number.
 pub fn is_listed(descriptor: RawFd, in_child: InChild) -> bool {
     list_of(in_child).has(descriptor)
 }
@@ -75,8 +75,8 @@ extern "C" fn in_forked_child() {
         fn close(descriptor: std::ffi::c_int) -> std::ffi::c_int;
     }
     CLOSED.take(|descriptor| {
-        // SAFETY: the child's descriptors are what the parent's were at the fork, and whoever had listed
-        // this one does not use or close it in a child.
+        // SAFETY: the child's descriptors are what the parent's were at the fork, and whoever had
+        // listed this one does not use or close it in a child.
         unsafe { close(descriptor) };
     });
     OPEN.take(|_| ());

@@ -1,17 +1,19 @@
 //! Detection of forks: tells a child that it is one, and which of the things in its memory are its
 //! parent's ([C4](crate::contract#c4-release)).
 //!
-//! A child has a copy of all memory, and of none of the threads: a mutex that a thread of the parent had
-//! locked stays locked, connections and locks are the parent's. So what belongs to one process notes the
-//! [`generation`], and what all of a process share is kept in a [`PerProcess`], or in an [`Inherited`] if its
-//! children have it too. A `OnceLock`, which waits for the thread that makes its value, is for neither.
+//! A child has a copy of all memory, and of none of the threads: a mutex that a thread of the
+//! parent had locked stays locked, connections and locks are the parent's. So what belongs to one
+//! process notes the [`generation`], and what all of a process share is kept in a [`PerProcess`],
+//! or in an [`Inherited`] if its children have it too. A `OnceLock`, which waits for the thread
+//! that makes its value, is for neither.
 
 use std::fmt;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 
-/// Returns the number of this process in the line of those that were forked one from the other: greater
-/// in a child than in its parent, at every call, and the same for as long as the process lives.
+/// Returns the number of this process in the line of those that were forked one from the other:
+/// greater in a child than in its parent, at every call, and the same for as long as the process
+/// lives.
 ///
 /// Not the process's id, which may come again: process 1 of one pid namespace may fork process 1 of
 /// another. A call costs an atomic load.
@@ -23,8 +25,8 @@ pub fn generation() -> u64 {
     }
 }
 
-/// The greatest number that was ever taken, in the memory that a child copies. It is raised before the
-/// mark is set: a fork in between costs a number, and gives none twice.
+/// The greatest number that was ever taken, in the memory that a child copies. It is raised before
+/// the mark is set: a fork in between costs a number, and gives none twice.
 static LAST: AtomicU64 = AtomicU64::new(0);
 
 /// The first call in a process: in one that was forked the mark is 0.
@@ -103,8 +105,8 @@ fn wiped_on_fork() -> Option<&'static AtomicU64> {
     if page.addr() == usize::MAX {
         return None;
     }
-    // SAFETY: it is the mapping that was made above, which nobody else knows. Where the kernel refuses
-    // (before 4.14) it stays, and is of no use.
+    // SAFETY: it is the mapping that was made above, which nobody else knows. Where the kernel
+    // refuses (before 4.14) it stays, and is of no use.
     if unsafe { system::madvise(page, LENGTH, WIPE_ON_FORK) } != 0 {
         return None;
     }
@@ -136,10 +138,12 @@ fn reset_on_fork() -> &'static AtomicU64 {
     &NUMBER
 }
 
-/// A cell with a value for each process: a forked child does not see its parent's but makes its own.
+/// A cell with a value for each process: a forked child does not see its parent's but makes its
+/// own.
 ///
-/// No access waits for a thread, so none can wait for one that the child does not have. What a parent had
-/// is not dropped in a child: it may refer to locks and connections that go on being the parent's.
+/// No access waits for a thread, so none can wait for one that the child does not have. What a
+/// parent had is not dropped in a child: it may refer to locks and connections that go on being the
+/// parent's.
 pub struct PerProcess<T> {
     /// P1: a list, newest first, of values that are never moved, and never freed while this lives.
     newest: AtomicPtr<Made<T>>,
@@ -175,23 +179,26 @@ impl<T> PerProcess<T> {
         self.newest().filter(|made| made.generation == generation()).map(|made| &made.value)
     }
 
-    /// Returns the value of the process that this one was forked from, if this one has none of its own.
+    /// Returns the value of the process that this one was forked from, if this one has none of its
+    /// own.
     ///
-    /// It is the parent's: nothing of it may be used that the parent's threads could have been changing.
+    /// It is the parent's: nothing of it may be used that the parent's threads could have been
+    /// changing.
     pub fn inherited(&self) -> Option<&T> {
         self.newest().filter(|made| made.generation != generation()).map(|made| &made.value)
     }
 
-    /// Returns the values of this process and of those that it was forked from, newest first, each with the
-    /// [`generation`] that has made it. Those of parents are to be used as [`inherited`](Self::inherited) says.
+    /// Returns the values of this process and of those that it was forked from, newest first, each
+    /// with the [`generation`] that has made it. Those of parents are to be used as
+    /// [`inherited`](Self::inherited) says.
     pub fn of_line(&self) -> impl Iterator<Item = (u64, &T)> {
         // SAFETY: P1.
         let before = |made: &&Made<T>| unsafe { made.before.as_ref() };
         std::iter::successors(self.newest(), before).map(|made| (made.generation, &made.value))
     }
 
-    /// Returns the value of this process, making it with `make` if there is none. Where several threads do
-    /// that at the same time, one value is kept, and the others are dropped.
+    /// Returns the value of this process, making it with `make` if there is none. Where several
+    /// threads do that at the same time, one value is kept, and the others are dropped.
     ///
     /// # Errors
     /// Those of `make`.
@@ -239,10 +246,11 @@ impl<T> PerProcess<T> {
     }
 }
 
-/// A cell with one value for a process and all that are forked from it, as [`OnceLock`](std::sync::OnceLock) has.
+/// A cell with one value for a process and all that are forked from it, as
+/// [`OnceLock`](std::sync::OnceLock) has.
 ///
-/// No access waits for a thread: a child that is forked while a thread of its parent makes the value makes
-/// one of its own.
+/// No access waits for a thread: a child that is forked while a thread of its parent makes the
+/// value makes one of its own.
 pub struct Inherited<T>(PerProcess<T>);
 
 impl<T> Inherited<T> {
@@ -257,8 +265,8 @@ impl<T> Inherited<T> {
         self.0.newest().map(|made| &made.value)
     }
 
-    /// Returns the value, making it with `make` if there is none. Where several threads do that at the
-    /// same time, one value is kept, and the others are dropped.
+    /// Returns the value, making it with `make` if there is none. Where several threads do that at
+    /// the same time, one value is kept, and the others are dropped.
     #[inline]
     pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
         match self.get() {
@@ -291,8 +299,8 @@ impl<T> Drop for PerProcess<T> {
         let newest = *self.newest.get_mut();
         // SAFETY: P1.
         if unsafe { newest.as_ref() }.is_some_and(|made| made.generation == generation()) {
-            // SAFETY: it is made by `Box`, and nobody has a reference to it any more. Those before it are
-            // of parents, and stay.
+            // SAFETY: it is made by `Box`, and nobody has a reference to it any more. Those before
+            // it are of parents, and stay.
             drop(unsafe { Box::from_raw(newest) });
         }
     }
@@ -310,7 +318,8 @@ mod tests {
 
     use super::*;
 
-    /// Runs `child` in a forked process, which may do only what no other thread can be in the way of.
+    /// Runs `child` in a forked process, which may do only what no other thread can be in the way
+    /// of.
     fn forked(child: impl FnOnce() -> bool) -> bool {
         // SAFETY: the child calls `child` and ends, without running anything of the parent's.
         unsafe {

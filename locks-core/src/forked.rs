@@ -1,10 +1,10 @@
-//! One backend in several processes ([C4](crate::contract#c4-release)): what a child that was forked without
-//! `exec` has instead of its parent's.
+//! One backend in several processes ([C4](crate::contract#c4-release)): what a child that was
+//! forked without `exec` has instead of its parent's.
 //!
-//! * X1: nothing of the parent's is touched in a child, not even to drop it: a thread that is not there
-//!   may have had any mutex locked.
-//! * X2: a hold of the process that opened the backend is its engine's. A hold of a child is a number that
-//!   only the child knows. By that a child tells its parent's guards from its own.
+//! * X1: nothing of the parent's is touched in a child, not even to drop it: a thread that is not
+//!   there may have had any mutex locked.
+//! * X2: a hold of the process that opened the backend is its engine's. A hold of a child is a
+//!   number that only the child knows. By that a child tells its parent's guards from its own.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -30,8 +30,8 @@ pub trait Side: Send + Sync + 'static {
 
 type Reopen<S> = dyn Fn() -> Result<S, LockError> + Send + Sync;
 
-/// A backend of the process that has opened it, and of that one's children, which open it anew when they
-/// first ask.
+/// A backend of the process that has opened it, and of that one's children, which open it anew when
+/// they first ask.
 pub struct PerFork<S: Side> {
     about: BackendInfo,
     generation: u64,
@@ -99,8 +99,8 @@ impl<S: Side> PerFork<S> {
         self.own.as_ref().filter(|_| self.generation == generation())
     }
 
-    /// Calls `see` with the engine of a hold of this process, and with what it is called there; `None` if it is
-    /// another's (X2).
+    /// Calls `see` with the engine of a hold of this process, and with what it is called there;
+    /// `None` if it is another's (X2).
     fn with<T>(&self, hold: &Hold, see: impl FnOnce(&Engine, &Hold) -> T) -> Option<T> {
         if let Some(own) = self.own() {
             return Some(see(own.engine(), hold));
@@ -248,8 +248,8 @@ impl<S: Side> LockBackend for PerFork<S> {
     }
 }
 
-/// Returns the error of an operation at `backend` that a child has been asked to go on with, although it is its
-/// parent's.
+/// Returns the error of an operation at `backend` that a child has been asked to go on with,
+/// although it is its parent's.
 #[cold]
 pub fn begun_by_parent(backend: &str) -> LockError {
     let why = "this was begun by the process that this one was forked from: begin it again";

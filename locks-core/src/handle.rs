@@ -45,7 +45,8 @@ pub(crate) enum Behind<'a> {
 pub struct WeakBackend(Weak<Arbiter>);
 
 impl WeakBackend {
-    /// Returns `true` if there is no handle to the backend any more. Makes none meanwhile, which could be the last.
+    /// Returns `true` if there is no handle to the backend any more. Makes none meanwhile, which
+    /// could be the last.
     pub fn is_gone(&self) -> bool {
         self.0.strong_count() == 0
     }
@@ -107,7 +108,8 @@ impl Backend {
         self.inspect(Query::All).await
     }
 
-    /// Returns a handle that does not keep the backend; `None` for the engine of this process, which stays.
+    /// Returns a handle that does not keep the backend; `None` for the engine of this process,
+    /// which stays.
     #[doc(hidden)]
     pub fn downgrade(&self) -> Option<WeakBackend> {
         self.0.as_ref().map(|arbiter| WeakBackend(Arc::downgrade(arbiter)))
@@ -237,7 +239,8 @@ impl Backend {
         }
     }
 
-    /// Takes the hold from the thread that it belongs to, if it does; see [`LockBackend::detach_owner`].
+    /// Takes the hold from the thread that it belongs to, if it does; see
+    /// [`LockBackend::detach_owner`].
     pub fn detach_owner(&self, hold: &Hold) {
         match self.behind() {
             Behind::Engine(engine) => engine.detach_owner(hold),
@@ -302,7 +305,8 @@ impl Backend {
         }
     }
 
-    /// Returns what answers behind the backend, in words for people; see [`LockBackend::served_by`].
+    /// Returns what answers behind the backend, in words for people; see
+    /// [`LockBackend::served_by`].
     pub fn served_by(&self) -> Option<String> {
         match self.behind() {
             Behind::Engine(engine) => engine.served_by(),

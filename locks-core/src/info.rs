@@ -21,8 +21,8 @@ pub struct ProcessInfo {
     pub process: Option<String>,
     /// The call site in that process, as text.
     pub site: Option<String>,
-    /// `true` if the process cannot be seen from here: it runs in another pid namespace, or there is no
-    /// `/proc`. The other fields are what it wrote down itself; `pid` is its number there.
+    /// `true` if the process cannot be seen from here: it runs in another pid namespace, or there
+    /// is no `/proc`. The other fields are what it wrote down itself; `pid` is its number there.
     pub unseen: bool,
 }
 
@@ -87,7 +87,8 @@ pub struct LockInfo {
     /// The time for which the key stays reserved without a holder, by `hold_at_least`
     /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub reserved_for: Option<Duration>,
-    /// The tokens of the holds that have left it reserved, for [`evict`](crate::LockBackend::evict).
+    /// The tokens of the holds that have left it reserved, for
+    /// [`evict`](crate::LockBackend::evict).
     pub reserved_by: Vec<Token>,
     /// The time of the query; ages and waits count back from here.
     pub at: SystemTime,
@@ -202,8 +203,8 @@ fn is_this_host(name: &str) -> bool {
 }
 
 impl fmt::Display for HolderInfo {
-    /// As in «thread `worker-3` for `order 17`, for 2.1 s, at src/pay.rs:88 in `pay::settle` (shared,
-    /// token 7)».
+    /// As in «thread `worker-3` for `order 17`, for 2.1 s, at src/pay.rs:88 in `pay::settle`
+    /// (shared, token 7)».
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_who(f, self.who.as_deref(), &self.party)?;
         write_label(f, self.label.as_deref())?;

@@ -1,6 +1,6 @@
-//! What is told to `tracing` and `metrics`, where their features are on; nothing otherwise. The manual's
-//! page *observability* has all of it in tables; a test holds them against [`METRICS`] and [`EVENTS`], and
-//! those against what is told.
+//! What is told to `tracing` and `metrics`, where their features are on; nothing otherwise. The
+//! manual's page *observability* has all of it in tables; a test holds them against [`METRICS`] and
+//! [`EVENTS`], and those against what is told.
 
 #[cfg(feature = "metrics")]
 mod metered;
@@ -58,8 +58,8 @@ pub const METRICS: [Metric; 10] = [
     ),
 ];
 
-/// Tells the recorder that is installed what each metric is: its unit, and the text that an exporter
-/// shows as `HELP`. Call it once, after installing the recorder.
+/// Tells the recorder that is installed what each metric is: its unit, and the text that an
+/// exporter shows as `HELP`. Call it once, after installing the recorder.
 #[cfg(feature = "metrics")]
 pub fn describe_metrics() {
     for (name, kind, _, help) in METRICS {
@@ -173,14 +173,15 @@ mod on {
     }
 }
 
-/// Calls subscribers and recorders, which are anybody's code. A panic of theirs goes on, unless one is
-/// under way: then it would end the program.
+/// Calls subscribers and recorders, which are anybody's code. A panic of theirs goes on, unless one
+/// is under way: then it would end the program.
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 fn tell(tell: impl FnOnce()) {
     if std::thread::panicking() { tell_aside(tell) } else { tell() }
 }
 
-/// As [`tell`], of somebody else's affairs: no panic goes on in the code that has brought them about.
+/// As [`tell`], of somebody else's affairs: no panic goes on in the code that has brought them
+/// about.
 #[cfg(any(feature = "tracing", feature = "metrics"))]
 fn tell_aside(tell: impl FnOnce()) {
     // The hook has told of it.
@@ -302,8 +303,8 @@ fn loss(cause: LostCause) -> &'static str {
     }
 }
 
-/// What is to be told of a hold once it has been given back: the keys are its holder's to read only until
-/// then.
+/// What is to be told of a hold once it has been given back: the keys are its holder's to read only
+/// until then.
 pub(crate) struct Ending {
     #[cfg(feature = "tracing")]
     keys: Option<(String, Token)>,
@@ -380,8 +381,8 @@ pub fn report_release(error: &LockError) {
     }
 }
 
-/// Reports that a hold was ended from outside, by `thief` if that is known. The event belongs to no span: whoever
-/// brings it about is about something else.
+/// Reports that a hold was ended from outside, by `thief` if that is known. The event belongs to no
+/// span: whoever brings it about is about something else.
 #[doc(hidden)]
 pub fn lost(
     key: &str,

@@ -8,9 +8,9 @@ use crate::clock::attend;
 
 /// An operation of a backend, complete or pending.
 ///
-/// Backends return [`Op::Now`] where they can, so that an uncontended lock needs neither a future nor
-/// an allocation. It is itself a future, on any executor; [`block`](Self::block) waits for it on this
-/// thread.
+/// Backends return [`Op::Now`] where they can, so that an uncontended lock needs neither a future
+/// nor an allocation. It is itself a future, on any executor; [`block`](Self::block) waits for it
+/// on this thread.
 ///
 /// # Cancel safety
 /// Dropping a pending acquisition withdraws it ([C5](crate::contract#c5-cancellation)). Dropping a
@@ -22,8 +22,8 @@ pub enum Op<'a, T> {
     Later(Pin<Box<dyn Future<Output = Result<T, LockError>> + Send + 'a>>),
 }
 
-// SAFETY: a shared `Op` shows that there is a future, which cannot be reached but by `&mut`: as `dyn
-// Future` it has no method that takes `&self`.
+// SAFETY: a shared `Op` shows that there is a future, which cannot be reached but by `&mut`: as
+// `dyn Future` it has no method that takes `&self`.
 unsafe impl<T: Sync> Sync for Op<'_, T> {}
 
 impl<'a, T> Op<'a, T> {

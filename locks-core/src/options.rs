@@ -38,8 +38,8 @@ pub enum Mode {
     Shared,
     /// Permits, up to a number of them ([C16](crate::contract#c16-permits)).
     Permit {
-        /// The number of permits of this hold: 1, unless [`take`](crate::LockBuilder::take) asked for
-        /// more.
+        /// The number of permits of this hold: 1, unless [`take`](crate::LockBuilder::take) asked
+        /// for more.
         take: u32,
         /// The number of permits there are, by this request's count: it is granted if no more are
         /// held, its own included.
@@ -64,20 +64,21 @@ pub enum Kind {
     /// Exclusion is needed for correctness.
     #[default]
     Strong,
-    /// Doing the work twice is harmless: the backend installed by `install_weak` serves it, if there
-    /// is one.
+    /// Doing the work twice is harmless: the backend installed by `install_weak` serves it, if
+    /// there is one.
     Weak,
 }
 
-/// When [`hold_at_least`](Options::hold_at_least) keeps the key reserved after its hold has ended ([C14](crate::contract#c14-bounds-of-a-hold)).
-/// While it is held, it keeps it from being stolen in either case.
+/// When [`hold_at_least`](Options::hold_at_least) keeps the key reserved after its hold has ended
+/// ([C14](crate::contract#c14-bounds-of-a-hold)). While it is held, it keeps it from being stolen
+/// in either case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Reserve {
     /// However it ended, unless an administrator ended it.
     #[default]
     Always,
-    /// Only if its guard was [marked as done](crate::Guard::mark_done) and then released. Not if it was
-    /// dropped without the mark, was lost, or its process died.
+    /// Only if its guard was [marked as done](crate::Guard::mark_done) and then released. Not if it
+    /// was dropped without the mark, was lost, or its process died.
     IfDone,
 }
 

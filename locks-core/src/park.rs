@@ -24,8 +24,8 @@ pub use self::wait_point::{WaitPoint, wait_at};
 struct ThreadSignal {
     thread: Thread,
     raised: AtomicBool,
-    /// Where the thread waits, if not parked. Set before it looks at `raised` for the last time, and
-    /// looked at after `raised` has been set: one of the two sees the other.
+    /// Where the thread waits, if not parked. Set before it looks at `raised` for the last time,
+    /// and looked at after `raised` has been set: one of the two sees the other.
     #[cfg(not(any(loom, shuttle)))]
     elsewhere: wait_point::Elsewhere,
 }
@@ -57,9 +57,9 @@ pub(crate) struct Parker {
     made_in: u64,
 }
 
-/// The rounds in which a thread looks again before it parks, or a task before it queues: waking a parked
-/// thread costs both sides more than a short hold takes. All but the first are waited for, a little
-/// longer each time.
+/// The rounds in which a thread looks again before it parks, or a task before it queues: waking a
+/// parked thread costs both sides more than a short hold takes. All but the first are waited for, a
+/// little longer each time.
 pub(crate) struct Spin {
     round: u32,
     end: u32,
@@ -72,8 +72,8 @@ pub(crate) struct SpinRound {
 }
 
 impl Spin {
-    /// Just one round, unless it looks `again`: for a few hundred nanoseconds, or, where it `yields`, for as
-    /// long as the scheduler likes.
+    /// Just one round, unless it looks `again`: for a few hundred nanoseconds, or, where it
+    /// `yields`, for as long as the scheduler likes.
     pub(crate) const fn new(again: bool, yields: bool) -> Self {
         let end = match (again, yields) {
             (false, _) => 1,

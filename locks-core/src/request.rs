@@ -15,9 +15,9 @@ pub struct Request<'a> {
     pub options: Options,
     /// The identity and the call site of the request.
     pub caller: Caller,
-    /// The time of the first request, on the engine's clock, if this one repeats it to an engine that
-    /// took over from another. The request keeps its place in the queue and its time waited; `wait`
-    /// counts from now.
+    /// The time of the first request, on the engine's clock, if this one repeats it to an engine
+    /// that took over from another. The request keeps its place in the queue and its time waited;
+    /// `wait` counts from now.
     pub requested_at: Option<Moment>,
 }
 
@@ -28,8 +28,8 @@ pub struct Caller {
     /// The identity that will hold the lock; `None` for anonymous holds
     /// ([C9](crate::contract#c9-re-entry)).
     pub owner: Option<OwnerId>,
-    /// The owner itself, where [`owner`](Self::owner) is the id of one that other processes can name as
-    /// well. A backend that reaches them sends this, and never takes an id for it.
+    /// The owner itself, where [`owner`](Self::owner) is the id of one that other processes can
+    /// name as well. A backend that reaches them sends this, and never takes an id for it.
     pub shared: Option<SharedOwner>,
     /// The identities that this request blocks while it waits, innermost first: threads and scopes,
     /// and last the explicit owner, if it is none of them. A [shared](SharedOwner) one is not among
@@ -182,7 +182,8 @@ impl Caller {
         if opens { OwnerChain::new() } else { self.within.clone() }
     }
 
-    /// Returns `true` if a hold of `owner` is this caller's own ([C9](crate::contract#c9-re-entry)).
+    /// Returns `true` if a hold of `owner` is this caller's own
+    /// ([C9](crate::contract#c9-re-entry)).
     pub(crate) fn counts_as(&self, owner: Option<OwnerId>) -> bool {
         match (owner, self.owner) {
             (None, _) => false,
@@ -217,7 +218,8 @@ impl Options {
         self.is_plain() && self.steal_after.is_none() && !self.reentrant && !self.mixed
     }
 
-    /// The reservation and the end that a grant brings with it ([C14](crate::contract#c14-bounds-of-a-hold)).
+    /// The reservation and the end that a grant brings with it
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub(crate) const fn bounds(&self) -> (Option<Duration>, Option<Duration>) {
         (self.hold_at_least, self.hold_at_most)
     }

@@ -15,9 +15,9 @@ pub struct Unfit {
     source: Option<io::Error>,
 }
 
-/// Opens a file with a secret: a regular file of this user, with no access for anybody else, or of root, which its
-/// group may read, as a secret is mounted into a container whose user is another. A link is followed, since they
-/// are mounted behind one; what counts is the file at its end.
+/// Opens a file with a secret: a regular file of this user, with no access for anybody else, or of
+/// root, which its group may read, as a secret is mounted into a container whose user is another. A
+/// link is followed, since they are mounted behind one; what counts is the file at its end.
 ///
 /// # Errors
 /// What is wrong with the file, and how to mend it.

@@ -13,8 +13,9 @@ use self::foreign::ForeignSite;
 /// One word wide, so that a hold can remember it at no cost.
 #[derive(Clone, Copy)]
 pub struct CallSite {
-    /// I1: the address of a `&'static Location`, or, with one of the [`TAGS`] in its lowest bits, that
-    /// of a `&'static FunctionSite` or a `&'static ForeignSite`. All are aligned to four bytes at least.
+    /// I1: the address of a `&'static Location`, or, with one of the [`TAGS`] in its lowest bits,
+    /// that of a `&'static FunctionSite` or a `&'static ForeignSite`. All are aligned to four bytes
+    /// at least.
     tagged: NonNull<u8>,
 }
 
@@ -72,8 +73,8 @@ impl CallSite {
 
     /// Creates a call site of another process from its text.
     ///
-    /// The text is kept for as long as this process runs. Returns `None` if the text is empty or longer
-    /// than 512 bytes, or if it is new and the room for such texts is used up.
+    /// The text is kept for as long as this process runs. Returns `None` if the text is empty or
+    /// longer than 512 bytes, or if it is new and the room for such texts is used up.
     pub fn interned(text: &str) -> Option<Self> {
         let site = NonNull::from(ForeignSite::interned(text)?).cast::<u8>();
         Some(Self { tagged: site.map_addr(|address| address | FOREIGN) })

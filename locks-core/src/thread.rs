@@ -1,12 +1,14 @@
 //! Threads that can be started in a forked child too ([C4](crate::contract#c4-release)).
 //!
-//! The standard library locks a mutex of its own whenever one of its threads starts or ends. A child that is forked
-//! at such a moment has that mutex locked for ever, and the first thread that it starts never runs. So threads of a
-//! backend are started by the system's own call, which a child may use.
+//! The standard library locks a mutex of its own whenever one of its threads starts or ends. A
+//! child that is forked at such a moment has that mutex locked for ever, and the first thread that
+//! it starts never runs. So threads of a backend are started by the system's own call, which a
+//! child may use.
 
 use std::io;
 
-/// Starts a thread with this name, which the system may cut off, and with a stack of so many bytes, or a little more.
+/// Starts a thread with this name, which the system may cut off, and with a stack of so many bytes,
+/// or a little more.
 ///
 /// A panic is reported by the panic hook and ends this thread alone. The thread cannot be joined.
 ///
@@ -54,8 +56,8 @@ mod imp {
     fn create(stack: Option<usize>, job: *mut c_void) -> Result<(), c_int> {
         let mut attributes = MaybeUninit::<libc::pthread_attr_t>::uninit();
         let mut thread = MaybeUninit::<libc::pthread_t>::uninit();
-        // SAFETY: the attributes are used between their beginning and their end alone; `enter` takes what `job` is,
-        // once, if there is a thread.
+        // SAFETY: the attributes are used between their beginning and their end alone; `enter`
+        // takes what `job` is, once, if there is a thread.
         unsafe {
             let failed = libc::pthread_attr_init(attributes.as_mut_ptr());
             if failed != 0 {

@@ -31,8 +31,8 @@ impl Token {
 pub(crate) const END: u64 = 1 << 61;
 
 impl Token {
-    /// Whether so many tokens can follow that a counter that goes on from this one never ends: one of an engine has
-    /// 60 bits.
+    /// Whether so many tokens can follow that a counter that goes on from this one never ends: one
+    /// of an engine has 60 bits.
     pub(crate) const fn is_followed(self) -> bool {
         self.0 < END / 4
     }

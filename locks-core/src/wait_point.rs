@@ -1,5 +1,5 @@
-//! Waiting where a backend's events come in, so that a blocked thread is woken by the event itself and
-//! not by another thread that was woken by it.
+//! Waiting where a backend's events come in, so that a blocked thread is woken by the event itself
+//! and not by another thread that was woken by it.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -15,8 +15,8 @@ pub trait WaitPoint: Send + Sync + 'static {
     /// without waiting if another thread waits here already and passes on what comes in; the caller
     /// then parks.
     ///
-    /// `woken` is to be asked after an interruption could no longer be missed, and whenever something
-    /// has been passed on: no interruption comes of what this thread itself does.
+    /// `woken` is to be asked after an interruption could no longer be missed, and whenever
+    /// something has been passed on: no interruption comes of what this thread itself does.
     fn wait(&self, woken: &dyn Fn() -> bool) -> bool;
 
     /// Makes the thread that waits here look at its `woken`.

@@ -1,6 +1,6 @@
 //! Every schedule of a few threads at one engine, up to a number of preemptions (run with
-//! `RUSTFLAGS="--cfg loom"`). `LOOM_MAX_DURATION` is how many seconds a model is explored at most; `./check` says a
-//! minute, within which most models come to their end.
+//! `RUSTFLAGS="--cfg loom"`). `LOOM_MAX_DURATION` is how many seconds a model is explored at most;
+//! `./check` says a minute, within which most models come to their end.
 //!
 //! The explorer knows no time: the engine's clock stands still but where a model advances it.
 //! All of a model's threads are one real thread, so no scope is open while another one runs.
@@ -235,7 +235,8 @@ fn c3_a_kept_slot_is_handed_on_while_others_queue() {
     });
 }
 
-/// Waiters who let others barge come, find the key held or free, and go, and the slot stays as it is.
+/// Waiters who let others barge come, find the key held or free, and go, and the slot stays as it
+/// is.
 #[test]
 fn c3_at_a_kept_slot_the_last_of_those_who_wait_leaves_nothing_behind() {
     explore(1, || {
@@ -254,8 +255,9 @@ fn c3_at_a_kept_slot_the_last_of_those_who_wait_leaves_nothing_behind() {
     });
 }
 
-/// The record that a state writes is not left behind by a holder who lets go meanwhile (I4, I5 of the slot): that
-/// is looked at whenever the key is taken. It is written late where a fair waiter is in the way until it gives up.
+/// The record that a state writes is not left behind by a holder who lets go meanwhile (I4, I5 of
+/// the slot): that is looked at whenever the key is taken. It is written late where a fair waiter
+/// is in the way until it gives up.
 #[test]
 fn c6_a_record_is_not_left_behind_for_the_next_holder() {
     explore(3, || {
@@ -417,8 +419,8 @@ fn c11_two_threads_with_the_same_keys() {
     });
 }
 
-/// Under the explorer all keys are of one shard, whose inline slot is there for one of them at a time;
-/// this one is too long for it.
+/// Under the explorer all keys are of one shard, whose inline slot is there for one of them at a
+/// time; this one is too long for it.
 const LONG: &str = "a key that is too long to find room in an inline slot: more than 56 bytes";
 
 #[test]

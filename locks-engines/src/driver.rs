@@ -1,7 +1,7 @@
 //! The thread on which the clients of servers run.
 //!
-//! They want a runtime of tokio's. That of the caller will not do: there may be none, and a thread that
-//! blocks on a lock inside a runtime of one thread would wait for a client that nothing polls.
+//! They want a runtime of tokio's. That of the caller will not do: there may be none, and a thread
+//! that blocks on a lock inside a runtime of one thread would wait for a client that nothing polls.
 
 use std::future::Future;
 use std::io;
@@ -12,7 +12,8 @@ use locks_core::thread;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-/// The driver of each process; its thread ends with the process, and a forked child has one of its own.
+/// The driver of each process; its thread ends with the process, and a forked child has one of its
+/// own.
 static DRIVER: PerProcess<Handle> = PerProcess::new();
 
 /// Carries `step` out on the driver, in the order of these calls as far as their first suspension.

@@ -25,8 +25,9 @@ pub enum LinkState {
     Idle,
     /// It is connected to a server of this version.
     Connected {
-        /// The version that the server reports, as in `16.4`; at Redis also what it is and how it was found, as
-        /// in `Redis 7.0.15, RESP3`, and at PostgreSQL why waiters are not called where `listen` fails.
+        /// The version that the server reports, as in `16.4`; at Redis also what it is and how it
+        /// was found, as in `Redis 7.0.15, RESP3`, and at PostgreSQL why waiters are not called
+        /// where `listen` fails.
         version: String,
     },
     /// It is not connected.
@@ -196,8 +197,9 @@ impl<T: Target> Link<T> {
         if let Some(connected) = &self.now().connected {
             return Ok(connected.clone());
         }
-        // Whoever has waited for an attempt has its answer. If each tried for itself, one after the other,
-        // they would become ever more for as long as a server is away, and come upon it all at once.
+        // Whoever has waited for an attempt has its answer. If each tried for itself, one after the
+        // other, they would become ever more for as long as a server is away, and come upon it all
+        // at once.
         if let Some((_, error)) = pause.failed.as_ref().filter(|(at, _)| *at >= begun) {
             return Err(again(error));
         }
@@ -264,7 +266,8 @@ impl<T: Target> Link<T> {
         }
     }
 
-    /// Whether the connection of that number is the last one that was made or tried, and is not lost.
+    /// Whether the connection of that number is the last one that was made or tried, and is not
+    /// lost.
     #[cfg(feature = "redis")]
     pub(crate) fn is_current(&self, number: u64) -> bool {
         let now = self.now();
@@ -283,8 +286,8 @@ impl Trip {
         self.0.store(took.max(self.0.load(Ordering::Relaxed) / 8 * 7), Ordering::Relaxed);
     }
 
-    /// How much longer than others one that waits here may take to claim when it is called: the call has to
-    /// come, and the claim has to arrive.
+    /// How much longer than others one that waits here may take to claim when it is called: the
+    /// call has to come, and the claim has to arrive.
     pub(crate) fn grace(&self) -> Duration {
         let trip = Duration::from_micros(self.0.load(Ordering::Relaxed));
         trip.saturating_mul(2).min(LONGEST_GRACE)

@@ -12,9 +12,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{ClientConfig, ConfigBuilder, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-/// The settings of a client that checks the server's certificate by the authorities in `authority`, or by
-/// the system's; or, without `verify`, by those in `authority` alone, for whatever name, or not at all.
-/// `identity`: its own certificate and key.
+/// The settings of a client that checks the server's certificate by the authorities in `authority`,
+/// or by the system's; or, without `verify`, by those in `authority` alone, for whatever name, or
+/// not at all. `identity`: its own certificate and key.
 ///
 /// # Errors
 /// What is wrong with a file, in words.
@@ -37,8 +37,8 @@ pub(crate) fn client(
         None => builder.with_no_client_auth(),
         Some(of) => with_identity(builder, of)?,
     };
-    // What it remembers of sessions is behind a mutex, which a forked child may find locked; and a client has one
-    // connection, which stays.
+    // What it remembers of sessions is behind a mutex, which a forked child may find locked; and a
+    // client has one connection, which stays.
     config.resumption = Resumption::disabled();
     Ok(config)
 }
@@ -62,7 +62,8 @@ fn with_identity(
 fn roots(authority: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     let Some(authority) = authority else {
-        // Of the system's some may be unreadable for us; a server that needs one of them is refused.
+        // Of the system's some may be unreadable for us; a server that needs one of them is
+        // refused.
         let (added, _) =
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if added == 0 {
@@ -88,8 +89,8 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     if found.is_empty() { Err(unusable(&"it is empty")) } else { Ok(found) }
 }
 
-/// Takes a certificate for any name, by one of the authorities if there are some, as long as the server has its
-/// key.
+/// Takes a certificate for any name, by one of the authorities if there are some, as long as the
+/// server has its key.
 #[derive(Debug)]
 struct AnyName {
     by: Option<RootCertStore>,

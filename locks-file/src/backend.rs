@@ -17,14 +17,15 @@ use crate::directory::{Directory, Inode, Settings};
 use crate::files::Files;
 use crate::{name, room};
 
-/// A backend for the processes of one machine: each key is a file in one directory, locked by `flock`.
+/// A backend for the processes of one machine: each key is a file in one directory, locked by
+/// `flock`.
 ///
 /// The kernel frees the locks of a process that dies. Other programs that use `flock` on a key's
-/// [file](Self::path_of) take part in the exclusion: `flock(1)`, Python's `fcntl.flock`. Waiters of one
-/// process are served in order; between processes the order is not defined.
+/// [file](Self::path_of) take part in the exclusion: `flock(1)`, Python's `fcntl.flock`. Waiters of
+/// one process are served in order; between processes the order is not defined.
 ///
-/// Clones refer to the same backend. Two backends on one directory exclude each other as two processes
-/// do, even within one process.
+/// Clones refer to the same backend. Two backends on one directory exclude each other as two
+/// processes do, even within one process.
 ///
 /// # Examples
 /// ```
@@ -71,9 +72,9 @@ impl FileBackend {
     /// Opens the backend on `directory`, which is created if it does not exist.
     ///
     /// # Errors
-    /// `NotConfigured` if the directory is a symbolic link, belongs to another user, can be written to
-    /// by others, or is on a network file system; `Unavailable` if it cannot be made, written to or
-    /// locked in.
+    /// `NotConfigured` if the directory is a symbolic link, belongs to another user, can be written
+    /// to by others, or is on a network file system; `Unavailable` if it cannot be made, written to
+    /// or locked in.
     pub fn new(directory: impl AsRef<Path>) -> Result<Self, LockError> {
         Self::builder(directory).open()
     }
@@ -86,8 +87,8 @@ impl FileBackend {
         Self::new(Self::default_directory()?)
     }
 
-    /// Returns the directory of this user's locks: `.local/state/locks` in the home directory of the user
-    /// database, or `/var/tmp/locks-<uid>` without a home directory on a local disk.
+    /// Returns the directory of this user's locks: `.local/state/locks` in the home directory of
+    /// the user database, or `/var/tmp/locks-<uid>` without a home directory on a local disk.
     ///
     /// It does not depend on the environment, so that a cron job, a service and a shell of one user
     /// share it.
@@ -108,8 +109,8 @@ impl FileBackend {
         self.0.directory.path()
     }
 
-    /// Returns the path of a key's lock file, for other programs that use `flock` on it. It need not
-    /// exist.
+    /// Returns the path of a key's lock file, for other programs that use `flock` on it. It need
+    /// not exist.
     ///
     /// # Errors
     /// `InvalidKey`.
@@ -118,7 +119,8 @@ impl FileBackend {
         Ok(self.0.directory.file(&name::of_key(key)))
     }
 
-    /// Removes the lock files that are neither held nor reserved and have not been used for `unused_for`.
+    /// Removes the lock files that are neither held nor reserved and have not been used for
+    /// `unused_for`.
     ///
     /// Safe while other processes acquire locks.
     ///
@@ -128,9 +130,9 @@ impl FileBackend {
         clean(&*self.files()?.arrive()?, unused_for)
     }
 
-    /// Has the lock with this token outlive this program: the one that this process executes next has it, and
-    /// whatever that starts, until all of them have ended or closed its file. Nobody of this library is left
-    /// then to release it, to end it in time, or to hear of its loss.
+    /// Has the lock with this token outlive this program: the one that this process executes next
+    /// has it, and whatever that starts, until all of them have ended or closed its file. Nobody of
+    /// this library is left then to release it, to end it in time, or to hear of its loss.
     ///
     /// For the command's `run --no-fork`.
     ///
@@ -208,18 +210,18 @@ impl FileBackendBuilder {
         self
     }
 
-    /// Allows a directory of another user, or one that others can write to, so that several users share
-    /// its locks.
+    /// Allows a directory of another user, or one that others can write to, so that several users
+    /// share its locks.
     ///
-    /// New files get the permissions of the directory; they get its group if it is set-group-ID (`chmod
-    /// 2770`). Every user who can write to the directory can take and keep any lock.
+    /// New files get the permissions of the directory; they get its group if it is set-group-ID
+    /// (`chmod 2770`). Every user who can write to the directory can take and keep any lock.
     pub fn of_several_users(mut self) -> Self {
         self.settings.of_several_users = true;
         self
     }
 
-    /// Makes waiters poll, every millisecond at first and less often later, instead of using the kernel's
-    /// notifications. This also happens when the kernel has none left.
+    /// Makes waiters poll, every millisecond at first and less often later, instead of using the
+    /// kernel's notifications. This also happens when the kernel has none left.
     pub fn without_notifications(mut self) -> Self {
         self.settings.unwatched = true;
         self

@@ -18,8 +18,8 @@ use crate::waiting;
 pub struct Cleaned {
     /// The number of lock files that were removed.
     pub removed: usize,
-    /// The number of lock files that were kept, because they are held, reserved, empty or too young. Other
-    /// files are not counted.
+    /// The number of lock files that were kept, because they are held, reserved, empty or too
+    /// young. Other files are not counted.
     pub kept: usize,
 }
 
@@ -75,8 +75,8 @@ fn remove(
     let metadata = file.metadata()?;
     // Every grant writes.
     let used = SystemTime::now().duration_since(metadata.modified().unwrap_or(UNIX_EPOCH));
-    // An empty one is made by guests, who open it, then lock it, and do not look whether it is there
-    // still (F9).
+    // An empty one is made by guests, who open it, then lock it, and do not look whether it is
+    // there still (F9).
     if metadata.len() == 0 || used.unwrap_or_default() < unused_for {
         return Ok(Some(false));
     }

@@ -71,8 +71,8 @@ impl Eviction<'_> {
             directory.kept.forget(name).map_err(failed)?;
             return Ok(Some(taken));
         }
-        // Beside other holders, or of nobody: it goes off the record. The file is nobody's alone, or no
-        // exclusive holder would be without an entry.
+        // Beside other holders, or of nobody: it goes off the record. The file is nobody's alone,
+        // or no exclusive holder would be without an entry.
         match fs4::FileExt::try_lock_shared(&*file) {
             Ok(()) => {}
             Err(fs4::TryLockError::WouldBlock) => return Ok(None),
@@ -113,8 +113,8 @@ impl Eviction<'_> {
         }
     }
 
-    /// The record is not there: it has been wiped, and its holder, if there is one, puts it back soon.
-    /// What is reserved by nobody can be told without (K1).
+    /// The record is not there: it has been wiped, and its holder, if there is one, puts it back
+    /// soon. What is reserved by nobody can be told without (K1).
     fn without_record(
         &self,
         name: &str,

@@ -183,8 +183,8 @@ impl LockFile<'_> {
         ))
     }
 
-    /// A file of somebody else's has the name of a lock file, in a directory that is not for lock files alone
-    /// (F9).
+    /// A file of somebody else's has the name of a lock file, in a directory that is not for lock
+    /// files alone (F9).
     #[cold]
     pub(crate) fn not_ours(self) -> LockError {
         let shown = self.path();

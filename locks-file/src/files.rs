@@ -45,8 +45,8 @@ pub(crate) struct Files {
     generation: u64,
 }
 
-/// Files whose locks are kept for the next turn, those that others are to have first, and what is to be
-/// taken off the records of others.
+/// Files whose locks are kept for the next turn, those that others are to have first, and what is
+/// to be taken off the records of others.
 #[derive(Default)]
 struct PassedOn {
     kept: HashMap<Box<str>, (Arc<FileGrant>, Nanos)>,
@@ -119,7 +119,8 @@ impl Files {
         lock(&self.held).get(&id).cloned()
     }
 
-    /// Has the files of the grants with this token stay open when this process executes another program.
+    /// Has the files of the grants with this token stay open when this process executes another
+    /// program.
     pub(crate) fn keep_across_exec(&self, token: Token) -> Result<(), LockError> {
         let held = lock(&self.held);
         for held in held.values().filter(|held| held.terms().token == token.get()) {
@@ -152,8 +153,9 @@ impl Files {
         passed_on.off.get(key).copied()
     }
 
-    /// Ends a grant. Its file's lock is kept for a turn that is `wanted`, for a while (F6). Where the key is
-    /// reserved only for what was done, the record says that it was if it `reserves` (C14).
+    /// Ends a grant. Its file's lock is kept for a turn that is `wanted`, for a while (F6). Where
+    /// the key is reserved only for what was done, the record says that it was if it `reserves`
+    /// (C14).
     pub(crate) fn end(
         self: &Arc<Self>,
         id: u64,
@@ -192,8 +194,8 @@ impl Files {
         }))
     }
 
-    /// What was done under a grant has succeeded: the key stays reserved, if it is for that. Such grants are
-    /// exclusive.
+    /// What was done under a grant has succeeded: the key stays reserved, if it is for that. Such
+    /// grants are exclusive.
     fn reserve(self: &Arc<Self>, held: &Arc<FileGrant>) -> Result<(), LockError> {
         let terms = held.terms();
         if !terms.if_done || terms.keep_until <= kernel::now() {
@@ -201,7 +203,8 @@ impl Files {
         }
         match terms::change(self, held.clone(), |terms| terms.if_done = false) {
             Op::Now(outcome) => outcome,
-            // A theft is under way that nobody goes on with: it is written, and undone by whoever looks.
+            // A theft is under way that nobody goes on with: it is written, and undone by whoever
+            // looks.
             Op::Later(_) => Ok(()),
         }
     }
@@ -263,7 +266,8 @@ impl Files {
                 restore::restore(&held, &mut recorded);
             }
             drop(changing);
-            // Also of what somebody has heard of before: it stays here until the engine has ended it.
+            // Also of what somebody has heard of before: it stays here until the engine has ended
+            // it.
             if let Standing::Lost(cause) = standing {
                 self.tell(&held, cause);
             }
@@ -273,8 +277,8 @@ impl Files {
         }
     }
 
-    /// Whether a grant stands. Where a theft is under way that nobody goes on with it is undone first,
-    /// or nobody could tell for as long as nobody asks for the key (E2).
+    /// Whether a grant stands. Where a theft is under way that nobody goes on with it is undone
+    /// first, or nobody could tell for as long as nobody asks for the key (E2).
     pub(crate) fn standing(&self, held: &FileGrant) -> Standing {
         match held.standing() {
             Standing::Undecided => {

@@ -18,9 +18,9 @@ const UNDECIDED: Duration = Duration::from_millis(1);
 
 /// One grant.
 ///
-/// G1: until it ends, the file's `flock` is ours. G2: its record was in the file before the file was
-/// seen to be the one at the path, and is again before every change of it counts. G3: nothing is
-/// written of it once it has ended, when the file may be somebody else's.
+/// G1: until it ends, the file's `flock` is ours. G2: its record was in the file before the file
+/// was seen to be the one at the path, and is again before every change of it counts. G3: nothing
+/// is written of it once it has ended, when the file may be somebody else's.
 #[derive(Debug)]
 pub(crate) struct FileGrant {
     pub(crate) key: Box<str>,
@@ -40,8 +40,8 @@ pub(crate) struct FileGrant {
     /// Whom it was stolen from.
     pub(crate) stolen_from: Vec<HolderInfo>,
     terms: Mutex<Terms>,
-    /// Whether it has ended. Locked for as long as the terms change, so that one change comes after the
-    /// other (G3).
+    /// Whether it has ended. Locked for as long as the terms change, so that one change comes after
+    /// the other (G3).
     ended: Mutex<bool>,
     loss: Mutex<Loss>,
     /// The file as it was when the record was looked at last.
@@ -229,8 +229,8 @@ impl FileGrant {
         *lock(&self.seen) = None;
     }
 
-    /// Another file, or none, is at the path. One without a record is a theft that is not done yet, or
-    /// a new file that nobody has been granted.
+    /// Another file, or none, is at the path. One without a record is a theft that is not done yet,
+    /// or a new file that nobody has been granted.
     fn after_removal(&self) -> Standing {
         let root = &self.directory.root;
         let Ok(file) = root.open_existing(&self.name) else {
@@ -253,8 +253,8 @@ impl FileGrant {
         }
     }
 
-    /// A file without a record is at the path: a theft that is not done yet, or a new file that nobody
-    /// has been granted.
+    /// A file without a record is at the path: a theft that is not done yet, or a new file that
+    /// nobody has been granted.
     fn beside_an_empty_file(&self, file: &Opened) -> Standing {
         let root = &self.directory.root;
         // A theft is decided about the file that it has put aside, and no other.
@@ -315,7 +315,8 @@ impl FileGrant {
         drop(forgotten);
     }
 
-    /// Gives the file's lock back. Not in a forked child, which only closes: the lock is the parent's.
+    /// Gives the file's lock back. Not in a forked child, which only closes: the lock is the
+    /// parent's.
     pub(crate) fn unlock(&self) -> io::Result<()> {
         fs4::FileExt::unlock(&*self.file)
     }

@@ -144,8 +144,8 @@ impl<'a> Looking<'a> {
         seen
     }
 
-    /// Adds those who have the file, and of whom the kernel does not tell here: they are in another pid
-    /// namespace, or there is no table (F11). Their tokens.
+    /// Adds those who have the file, and of whom the kernel does not tell here: they are in another
+    /// pid namespace, or there is no table (F11). Their tokens.
     fn add_unseen(
         &self,
         info: &mut LockInfo,
@@ -187,8 +187,8 @@ impl<'a> Looking<'a> {
     }
 }
 
-/// How somebody has the file, by whether it can be locked for an instant: where the kernel does not tell.
-/// Who does not wait and finds it locked by that looks once more.
+/// How somebody has the file, by whether it can be locked for an instant: where the kernel does not
+/// tell. Who does not wait and finds it locked by that looks once more.
 fn held_mode(file: &Opened) -> Option<Mode> {
     let locked = fs4::FileExt::try_lock(&**file);
     let mode = match locked {

@@ -7,8 +7,9 @@ use std::fmt::Write as _;
 
 /// What the names of lock files end with.
 pub(crate) const SUFFIX: &str = ".lock";
-/// What the names of the files begin with that tell who waits; the process's pid namespace, its number there, its
-/// start and when the file was made follow. The process has it locked for as long as it lives.
+/// What the names of the files begin with that tell who waits; the process's pid namespace, its
+/// number there, its start and when the file was made follow. The process has it locked for as long
+/// as it lives.
 pub(crate) const WAITS: &str = ".waiting-";
 /// Longer names are cut off and told apart by a hash: with the suffix they fit where 255 bytes do.
 const LONGEST: usize = 200;
@@ -17,8 +18,8 @@ const KEPT: usize = 120;
 /// Between what is left and the hash; it is escaped in what comes from a key.
 const CUT: char = '~';
 
-/// The key whose plain name is taken: `net:` keeps the right to serve in a file of that name, and may have
-/// the same directory.
+/// The key whose plain name is taken: `net:` keeps the right to serve in a file of that name, and
+/// may have the same directory.
 const TAKEN: (&str, &str) = ("server", "%73erver");
 
 /// The name of the lock file of `key`.

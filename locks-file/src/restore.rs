@@ -1,5 +1,5 @@
-//! Putting a grant's record back that others have wiped (F10): guests open lock files in ways that empty
-//! them, and whoever reads is to be told of the holder again.
+//! Putting a grant's record back that others have wiped (F10): guests open lock files in ways that
+//! empty them, and whoever reads is to be told of the holder again.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,8 +9,8 @@ use crate::record::Text;
 use crate::shared;
 
 /// Writes the record of a grant that stands again, if it is not there. Called with the right to
-/// [change](FileGrant::changing) it. `recorded`: the tokens on the records of files that have been read, which
-/// others may share.
+/// [change](FileGrant::changing) it. `recorded`: the tokens on the records of files that have been
+/// read, which others may share.
 pub(crate) fn restore(held: &FileGrant, recorded: &mut HashMap<Inode, HashSet<u64>>) {
     let tokens = recorded.entry(held.file.inode).or_insert_with(|| {
         let text = Text::read(&held.file).unwrap_or_default();

@@ -1,5 +1,6 @@
-//! Whether there are descriptors for all keys of a request (C2): each lock takes one, and to find out by
-//! opening file after file takes long, and leaves none to anybody else of the process meanwhile.
+//! Whether there are descriptors for all keys of a request (C2): each lock takes one, and to find
+//! out by opening file after file takes long, and leaves none to anybody else of the process
+//! meanwhile.
 
 use locks_core::{BackendInfo, Keys, LockError};
 use rustix::process::{Resource, getrlimit};

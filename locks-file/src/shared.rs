@@ -53,8 +53,9 @@ pub(crate) struct Left {
     token: u64,
 }
 
-/// Takes a shared hold that ends off the record. Until what could not be taken off is, it is something
-/// that the kernel's table may or may not confirm: never as more than a hold of this process's.
+/// Takes a shared hold that ends off the record. Until what could not be taken off is, it is
+/// something that the kernel's table may or may not confirm: never as more than a hold of this
+/// process's.
 pub(crate) fn leave(held: &FileGrant) -> Option<Left> {
     let terms = held.terms();
     if held.exclusive {
@@ -110,8 +111,8 @@ pub(crate) fn keep_others_off(
     rewrite(directory, name, file, |record| record.wanted = until).map(drop)
 }
 
-/// Changes a record for somebody who does not have the file, and so takes a share in it for as long as he
-/// writes. Where another has it alone there is nothing to change.
+/// Changes a record for somebody who does not have the file, and so takes a share in it for as long
+/// as he writes. Where another has it alone there is nothing to change.
 fn rewrite(
     directory: &Directory,
     name: &str,
@@ -215,8 +216,8 @@ pub(crate) fn restore(held: &FileGrant) -> Result<bool, LockError> {
     Ok(true)
 }
 
-/// Writes a record where there is none any more, with what is reserved besides. Which tokens have been
-/// granted is not known, so it takes another epoch (C7).
+/// Writes a record where there is none any more, with what is reserved besides. Which tokens have
+/// been granted is not known, so it takes another epoch (C7).
 fn write_anew(held: &FileGrant, terms: &Terms, entered: &mut Entered<'_>) -> Result<(), LockError> {
     let beside = held.directory.kept.reservations(&held.name);
     let mut record = beside.record().unwrap_or_default();

@@ -30,8 +30,8 @@ pub(crate) fn change(
     }
 }
 
-/// Writes first, then compares (F4): a thief that has judged the old terms finds the new ones. `None`:
-/// not just now.
+/// Writes first, then compares (F4): a thief that has judged the old terms finds the new ones.
+/// `None`: not just now.
 fn attempt(
     files: &Files,
     held: &FileGrant,

@@ -138,8 +138,8 @@ impl WaitingFile {
             let name = new_name(process);
             let file = directory.make_file(&name).ok()?;
             let place = Self { file, name, directory: directory.clone() };
-            // Those who cannot see this process remove what they find unlocked, and have it locked while
-            // they do: what is there once it is locked stays.
+            // Those who cannot see this process remove what they find unlocked, and have it locked
+            // while they do: what is there once it is locked stays.
             if fs4::FileExt::try_lock(&*place.file).is_ok() && !place.is_gone() {
                 return Some(place);
             }
@@ -177,8 +177,8 @@ impl Drop for ToldWait {
     }
 }
 
-/// A process can have several backends on one directory, each with its waits. Where there is no `/proc`,
-/// only the time tells it from others.
+/// A process can have several backends on one directory, each with its waits. Where there is no
+/// `/proc`, only the time tells it from others.
 fn new_name(process: &Process) -> String {
     let now = kernel::now();
     format!("{WAITS}{}-{}-{}-{now}", process.space, process.pid, process.started)
@@ -202,8 +202,8 @@ struct Theirs {
 }
 
 impl Theirs {
-    /// The file, of another process or of another backend of this one; one whose process is no more is
-    /// removed. A process that could not be seen from here has it locked (F11).
+    /// The file, of another process or of another backend of this one; one whose process is no more
+    /// is removed. A process that could not be seen from here has it locked (F11).
     fn open(
         &self,
         directory: &Directory,
@@ -273,8 +273,8 @@ mod tests {
         assert_eq!(Theirs::named(".waiting-7-x-0"), None);
     }
 
-    /// Whoever lists in another pid namespace, where this process cannot be seen, finds a file between its
-    /// being made and its being locked.
+    /// Whoever lists in another pid namespace, where this process cannot be seen, finds a file
+    /// between its being made and its being locked.
     #[test]
     fn f11_a_file_of_waits_is_there_although_others_list() {
         const FILES: usize = 500;

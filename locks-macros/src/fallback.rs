@@ -25,7 +25,8 @@ pub(crate) fn function(error: &syn::Error, args: TokenStream, item: TokenStream)
     }
 }
 
-/// The body, where it is read and never reached, and the error as an expression that fits everywhere.
+/// The body, where it is read and never reached, and the error as an expression that fits
+/// everywhere.
 pub(crate) fn block(error: &syn::Error, input: TokenStream) -> TokenStream {
     let span = Span::mixed_site();
     let mut errors = error.clone().into_iter().map(|error| error.to_compile_error());
@@ -56,7 +57,8 @@ pub(crate) fn block(error: &syn::Error, input: TokenStream) -> TokenStream {
     })
 }
 
-/// `item` with the guard that `args` name, and the parameters of its function named, at the top of its body.
+/// `item` with the guard that `args` name, and the parameters of its function named, at the top of
+/// its body.
 fn using(args: TokenStream, item: TokenStream) -> TokenStream {
     let mut tokens = item.into_iter().collect::<Vec<_>>();
     let Some(at) = tokens.iter().position(|token| is_word(Some(token), "fn")) else {
@@ -131,8 +133,9 @@ fn is_word(token: Option<&TokenTree>, wanted: &str) -> bool {
     matches!(token, Some(TokenTree::Ident(word)) if word == wanted)
 }
 
-/// The body of a block whose arguments could not be read: what stands between `=> <` and `>`, the braces behind
-/// the arrow, or all that is behind it; and without an arrow the braces behind the last comma.
+/// The body of a block whose arguments could not be read: what stands between `=> <` and `>`, the
+/// braces behind the arrow, or all that is behind it; and without an arrow the braces behind the
+/// last comma.
 fn body(input: TokenStream) -> Option<Group> {
     let tokens = input.into_iter().collect::<Vec<_>>();
     let is = |token: Option<&TokenTree>, wanted: char| matches!(token, Some(TokenTree::Punct(p)) if p.as_char() == wanted);
@@ -179,8 +182,8 @@ fn krate(input: TokenStream) -> TokenStream {
     quote_spanned!(span=> ::#name)
 }
 
-/// `body` with a method of the same type for each `.await` outside of asynchronous code in it: where one
-/// cannot stand, that is what the error is about. Sets `any` if there was one.
+/// `body` with a method of the same type for each `.await` outside of asynchronous code in it:
+/// where one cannot stand, that is what the error is about. Sets `any` if there was one.
 fn awaited(body: Group, any: &mut bool) -> Group {
     let mut tokens = Vec::new();
     let (mut after_dot, mut is_async) = (false, false);

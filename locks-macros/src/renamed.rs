@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-/// The name by which the crate that is being compiled knows the facade, if that is not `locks` and there is
-/// one: the compiler has been told by its arguments. Somebody else who expands macros, such as an editor's
-/// server, has none.
+/// The name by which the crate that is being compiled knows the facade, if that is not `locks` and
+/// there is one: the compiler has been told by its arguments. Somebody else who expands macros,
+/// such as an editor's server, has none.
 pub(crate) fn other_name() -> Option<&'static str> {
     static NAME: OnceLock<Option<String>> = OnceLock::new();
     NAME.get_or_init(|| among(std::env::args())).as_deref()

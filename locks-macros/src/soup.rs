@@ -1,7 +1,8 @@
-//! Token soup, and real code that somebody has cut or mistyped: whatever comes in, there is no panic, the body
-//! goes out again, and no mistake is told of twice.
+//! Token soup, and real code that somebody has cut or mistyped: whatever comes in, there is no
+//! panic, the body goes out again, and no mistake is told of twice.
 //!
-//! The same inputs in each run. `LOCKS_SOUP_SECONDS=600 cargo test -p locks-macros soup` goes on for so long.
+//! The same inputs in each run. `LOCKS_SOUP_SECONDS=600 cargo test -p locks-macros soup` goes on
+//! for so long.
 
 use std::time::{Duration, Instant};
 
@@ -174,7 +175,8 @@ fn is_invisible(token: &TokenTree) -> bool {
     matches!(token, TokenTree::Group(group) if group.delimiter() == Delimiter::None)
 }
 
-/// One mistake gives one message: a token of valid arguments is cut out, replaced, doubled or joined by another.
+/// One mistake gives one message: a token of valid arguments is cut out, replaced, doubled or
+/// joined by another.
 fn one_mistake(numbers: &mut Numbers) {
     let (args, function) = WELL[numbers.below(WELL.len())];
     let right = args.parse::<TokenStream>().unwrap();
@@ -228,8 +230,8 @@ fn one_function(numbers: &mut Numbers) {
     let (shown_args, shown) = (args.to_string(), item.to_string());
     let output = crate::attribute(args, item.clone());
     check_errors(&output);
-    // The block at the end of a function that returns a future has a new first word, and inner attributes go
-    // to the function.
+    // The block at the end of a function that returns a future has a new first word, and inner
+    // attributes go to the function.
     let Some(body) =
         body_of(&item).filter(|body| !body.contains("async") && !body.starts_with('#'))
     else {

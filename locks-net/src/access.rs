@@ -8,7 +8,8 @@ use locks_core::{ErrorKind, LockError};
 
 use crate::secret::{Secret, check_name};
 
-/// The SHA-256 of a certificate (of its DER bytes), by which a client trusts a server, or a server knows a client.
+/// The SHA-256 of a certificate (of its DER bytes), by which a client trusts a server, or a server
+/// knows a client.
 ///
 /// ```
 /// use locks::net::Fingerprint;
@@ -76,8 +77,8 @@ impl Clients {
     /// Adds a client by name.
     ///
     /// # Errors
-    /// `NotConfigured` if it has neither secret nor certificate, more than two secrets, those of another name, or if
-    /// the name or a certificate is on the list already.
+    /// `NotConfigured` if it has neither secret nor certificate, more than two secrets, those of
+    /// another name, or if the name or a certificate is on the list already.
     pub fn client(mut self, name: impl Into<String>, client: Client) -> Result<Self, LockError> {
         let name = name.into();
         if !name.is_empty() {
@@ -178,15 +179,16 @@ impl Client {
         self
     }
 
-    /// Lets it in by a certificate of the server's [authority](crate::ServerBuilder::client_authority).
+    /// Lets it in by a certificate of the server's
+    /// [authority](crate::ServerBuilder::client_authority).
     #[must_use]
     pub fn certificate(mut self, certificate: Fingerprint) -> Self {
         self.certificates.push(certificate);
         self
     }
 
-    /// Keeps it to keys that begin with `prefix`: others it can neither lock nor see. It exchanges messages with clients of
-    /// the same namespace.
+    /// Keeps it to keys that begin with `prefix`: others it can neither lock nor see. It exchanges
+    /// messages with clients of the same namespace.
     #[must_use]
     pub fn namespace(mut self, prefix: impl Into<String>) -> Self {
         self.namespace = prefix.into();
@@ -200,8 +202,8 @@ impl Client {
         self
     }
 
-    /// Lets it release what others hold, reach with its messages all clients whose namespaces begin with its own, and hear
-    /// theirs.
+    /// Lets it release what others hold, reach with its messages all clients whose namespaces begin
+    /// with its own, and hear theirs.
     #[must_use]
     pub fn admin(mut self) -> Self {
         self.admin = true;

@@ -7,8 +7,9 @@ use locks_core::fork::Inherited;
 /// For how long one looks: being woken takes about as long.
 pub(crate) const SPELL: Duration = Duration::from_micros(20);
 
-/// Whether looking on for a [spell](SPELL) has paid lately. An answer that comes while one still looks spares
-/// two threads a sleep; one that does not has cost a spell of a processor that others may want.
+/// Whether looking on for a [spell](SPELL) has paid lately. An answer that comes while one still
+/// looks spares two threads a sleep; one that does not has cost a spell of a processor that others
+/// may want.
 #[derive(Debug)]
 pub(crate) struct AdaptiveSpin {
     credit: u8,

@@ -6,11 +6,12 @@ use locks_core::Moment;
 
 use crate::wire::{Malformed, join_frame, put_frame};
 
-/// The numbered frames of a session, as one of its ends sees them: what it has sent and the other has not
-/// acknowledged, and how far it has applied what the other has sent. It outlives connections.
+/// The numbered frames of a session, as one of its ends sees them: what it has sent and the other
+/// has not acknowledged, and how far it has applied what the other has sent. It outlives
+/// connections.
 ///
-/// * H1: `unacknowledged` has the numbers from the first that the other side may lack to the last sent,
-///   without a gap.
+/// * H1: `unacknowledged` has the numbers from the first that the other side may lack to the last
+///   sent, without a gap.
 /// * H2: `applied` only grows, by one.
 #[derive(Debug, Default)]
 pub(crate) struct Channel {
@@ -44,8 +45,8 @@ pub(crate) enum Arrived {
 }
 
 impl Channel {
-    /// Numbers a message and keeps it until it is acknowledged; also puts it into `out`, if there is a
-    /// connection.
+    /// Numbers a message and keeps it until it is acknowledged; also puts it into `out`, if there
+    /// is a connection.
     pub(crate) fn send(
         &mut self,
         message: &[u8],
@@ -63,8 +64,8 @@ impl Channel {
         self.last_sent
     }
 
-    /// The other side has applied everything up to `ack`. When the newest frame among what is acknowledged
-    /// by this was first sent, if there is one.
+    /// The other side has applied everything up to `ack`. When the newest frame among what is
+    /// acknowledged by this was first sent, if there is one.
     ///
     /// # Errors
     /// If it acknowledges what was never sent.
@@ -103,8 +104,9 @@ impl Channel {
         Ok(Arrived::New)
     }
 
-    /// Puts everything into `out` that the other side has not received, after a new connection was made.
-    /// That it has received the rest acknowledges it: see [`acknowledged`](Self::acknowledged).
+    /// Puts everything into `out` that the other side has not received, after a new connection was
+    /// made. That it has received the rest acknowledges it: see
+    /// [`acknowledged`](Self::acknowledged).
     ///
     /// # Errors
     /// If it claims to have received what was never sent, or lacks what it had acknowledged.

@@ -1,17 +1,18 @@
-//! Locks among the processes that reach a server; part of [`locks`](https://docs.rs/locks), feature `net`.
+//! Locks among the processes that reach a server; part of [`locks`](https://docs.rs/locks), feature
+//! `net`.
 //!
-//! [`NetBackend`] asks a server: one at a [Unix socket](NetBackend::unix), one at a TCP port of any machine
-//! (`NetBackend::tcp`, feature `tcp`) with a [`Secret`], or the one that the processes of this machine [run for each
-//! other](NetBackend::machine) without anybody having to start it. [`Server`] is one of your own; the
-//! command `locks serve` runs it.
+//! [`NetBackend`] asks a server: one at a [Unix socket](NetBackend::unix), one at a TCP port of any
+//! machine (`NetBackend::tcp`, feature `tcp`) with a [`Secret`], or the one that the processes of
+//! this machine [run for each other](NetBackend::machine) without anybody having to start it.
+//! [`Server`] is one of your own; the command `locks serve` runs it.
 //!
 //! | | a holder that is killed | that is stopped, or suspended |
 //! |---|---|---|
 //! | Unix socket, self-serving | its locks are free at once | keeps them |
 //! | TCP | its locks are free after its lease | loses them after its lease, and hears of it before its next call returns |
 //!
-//! A server that is killed and started again on its directory loses no lock: its journal has them. Tokens grow as
-//! long as that directory is kept.
+//! A server that is killed and started again on its directory loses no lock: its journal has them.
+//! Tokens grow as long as that directory is kept.
 //!
 //! ```
 //! use locks::net::NetBackend;
@@ -40,9 +41,9 @@ compile_error!(
      the feature `net` on this system"
 );
 
-// Three layers, of which only the last does I/O: `wire`, `secret` and `channel` are bytes and values; `arbiter` and
-// `client::session` are the two ends as state machines; `server`, `client::link`, `serving` and `journal` are
-// sockets, threads and files.
+// Three layers, of which only the last does I/O: `wire`, `secret` and `channel` are bytes and
+// values; `arbiter` and `client::session` are the two ends as state machines; `server`,
+// `client::link`, `serving` and `journal` are sockets, threads and files.
 
 mod access;
 mod adaptive_spin;

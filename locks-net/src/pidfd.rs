@@ -1,5 +1,5 @@
-//! Processes by descriptor: each is told from all others that ever were since the machine was started, from whatever
-//! namespace it is looked at (N1).
+//! Processes by descriptor: each is told from all others that ever were since the machine was
+//! started, from whatever namespace it is looked at (N1).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -11,13 +11,14 @@ use rustix::io::Errno;
 use self::system::{handle_of, inode_of, open_handle, open_pid, peer_of};
 use crate::server::process;
 
-/// A process that has been told from all others: its number may be another one's by now, or mean another one where this
-/// is read.
+/// A process that has been told from all others: its number may be another one's by now, or mean
+/// another one where this is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Process {
     /// Its number, for who is in the namespace `seen_from`; 0: it has none there.
     pub(crate) pid: u32,
-    /// When it was started, in the kernel's clock ticks since the machine was; 0: not looked up, or not to be seen.
+    /// When it was started, in the kernel's clock ticks since the machine was; 0: not looked up, or
+    /// not to be seen.
     pub(crate) started: u64,
     /// The namespace of process numbers that it was seen from, by its inode; 0: not known.
     pub(crate) seen_from: u64,
@@ -48,7 +49,8 @@ pub(crate) enum Found {
 }
 
 impl Process {
-    /// Whether they are one, as far as can be told: those of two namespaces can only be by their inodes.
+    /// Whether they are one, as far as can be told: those of two namespaces can only be by their
+    /// inodes.
     pub(crate) fn may_be(&self, other: &Self) -> bool {
         if self.inode != 0 && other.inode != 0 {
             return self.inode == other.inode;
@@ -109,8 +111,8 @@ impl Process {
 }
 
 impl Pidfd {
-    /// That of the process at the other end of a Unix socket: who connected, or listened. `None`: this kernel does not
-    /// tell.
+    /// That of the process at the other end of a Unix socket: who connected, or listened. `None`:
+    /// this kernel does not tell.
     ///
     /// # Errors
     /// `ESRCH` if it has ended and is gone; and for want of a descriptor.
@@ -157,7 +159,8 @@ impl AsFd for Pidfd {
     }
 }
 
-/// The number and user of the process at the other end of a Unix socket; the number is 0 if it has none here.
+/// The number and user of the process at the other end of a Unix socket; the number is 0 if it has
+/// none here.
 pub(crate) fn peer_credentials(socket: impl AsFd) -> io::Result<(u32, u32)> {
     system::credentials_of(socket.as_fd())
 }
@@ -187,7 +190,8 @@ mod system {
 
     use super::Handle;
 
-    /// What the file system of processes calls itself; before there was one, all descriptors had one inode.
+    /// What the file system of processes calls itself; before there was one, all descriptors had
+    /// one inode.
     const PIDFS: u64 = 0x5049_4446;
 
     pub(super) fn credentials_of(socket: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
@@ -212,7 +216,8 @@ mod system {
         Some(rustix::fs::fstat(fd).ok()?.st_ino)
     }
 
-    /// As the kernel has it in memory: a header, and then the bytes, of which a process's has eight.
+    /// As the kernel has it in memory: a header, and then the bytes, of which a process's has
+    /// eight.
     #[repr(C)]
     struct Raw {
         length: u32,
@@ -223,8 +228,8 @@ mod system {
     pub(super) fn handle_of(fd: BorrowedFd<'_>) -> Option<Handle> {
         let mut raw = Raw { length: 8, kind: 0, bytes: [0; 8] };
         let mut mount = 0_i32;
-        // SAFETY: the name is empty and ends with a zero; `raw` has room for as many bytes as it says, and the kernel
-        // writes no more than that; `mount` is an int to write to.
+        // SAFETY: the name is empty and ends with a zero; `raw` has room for as many bytes as it
+        // says, and the kernel writes no more than that; `mount` is an int to write to.
         let failed = unsafe {
             libc::syscall(
                 libc::SYS_name_to_handle_at,

@@ -79,8 +79,8 @@ pub fn or_told<R>(outcome: Result<R, LockError>, value: impl FnOnce(LockError) -
     outcome.unwrap_or_else(value)
 }
 
-/// The argument of traits of ours that a type parameter lacks. Its type has no name, and so the compiler does
-/// not advise to write our trait, which is private, behind the parameter.
+/// The argument of traits of ours that a type parameter lacks. Its type has no name, and so the
+/// compiler does not advise to write our trait, which is private, behind the parameter.
 pub const fn unnameable() {}
 
 /// What a function does that has no value for a failed acquisition: `panic!`.
@@ -114,8 +114,8 @@ pub fn unreached<T>() -> T {
     unreachable!("the first arm always matches")
 }
 
-/// Stands where nobody comes by. Behind it nothing counts as used, and nothing is called unreachable, as it
-/// would be behind a `!`.
+/// Stands where nobody comes by. Behind it nothing counts as used, and nothing is called
+/// unreachable, as it would be behind a `!`.
 #[cold]
 pub fn gone() -> std::convert::Infallible {
     unreached()

@@ -9,7 +9,8 @@ use pin_project_lite::pin_project;
 use super::Acquisition;
 use super::loss::lost;
 
-/// What an asynchronous function has asked for before anything else: its lock, in a scope of its own (C9).
+/// What an asynchronous function has asked for before anything else: its lock, in a scope of its
+/// own (C9).
 #[derive(Debug)]
 pub struct Asked {
     /// Of the function's body.
@@ -20,8 +21,9 @@ pub struct Asked {
 
 /// Runs `body` once what was `asked` for is there.
 ///
-/// One future for the acquisition, the body and the release: an `.await` for each would cost the user's
-/// crate three times the compiler's work, and each function that awaits the next would be nested deeper.
+/// One future for the acquisition, the body and the release: an `.await` for each would cost the
+/// user's crate three times the compiler's work, and each function that awaits the next would be
+/// nested deeper.
 pub fn locked<F: Future>(asked: Asked, body: Body<F>) -> Locked<F> {
     let Body::Ready(shallow, body) = body else { return super::unreached() };
     let stage = match asked.begun {
@@ -34,9 +36,9 @@ pub fn locked<F: Future>(asked: Asked, body: Body<F>) -> Locked<F> {
 
 /// A body on its way to [`locked`]; always [`Ready`](Self::Ready).
 ///
-/// Where one of these is matched on, the compiler looks at its layout while it optimizes the function, which
-/// is before it looks at that of the function: so the layouts of functions that await each other are not
-/// looked at within each other, and a chain of them gets half as deep.
+/// Where one of these is matched on, the compiler looks at its layout while it optimizes the
+/// function, which is before it looks at that of the function: so the layouts of functions that
+/// await each other are not looked at within each other, and a chain of them gets half as deep.
 #[derive(Debug)]
 pub enum Body<F> {
     /// The body.
@@ -45,8 +47,9 @@ pub enum Body<F> {
     Nothing,
 }
 
-/// First of all, so that the compiler has found out how these are laid out, and whether they are `Send`, before it
-/// gets to the bodies of functions that await each other, where it would find out at the bottom of all that.
+/// First of all, so that the compiler has found out how these are laid out, and whether they are
+/// `Send`, before it gets to the bodies of functions that await each other, where it would find out
+/// at the bottom of all that.
 type Shallow = [(Stage, Enters); 0];
 
 /// The body, as it is to be matched on.
@@ -60,7 +63,8 @@ pin_project! {
     pub struct Locked<F: Future> {
         shallow: Shallow,
         enters: Enters,
-        // I1: before the guard, so that what a cancelled body holds is dropped under the lock; and within its scope.
+        // I1: before the guard, so that what a cancelled body holds is dropped under the lock; and
+        // within its scope.
         #[pin]
         body: F,
         leaves: Leaves,
@@ -69,7 +73,8 @@ pin_project! {
     }
 }
 
-// After a panic it is polled no more, and what is ours has then seen to the release: only the body counts.
+// After a panic it is polled no more, and what is ours has then seen to the release: only the body
+// counts.
 impl<F: Future + UnwindSafe> UnwindSafe for Locked<F> {}
 impl<F: Future + RefUnwindSafe> RefUnwindSafe for Locked<F> {}
 
@@ -99,7 +104,8 @@ impl<F: Future> Future for Locked<F> {
         if let Stage::Granted { guard } = stage {
             let value = ready!(this.enters.poll(this.leaves, this.body, cx));
             if guard.is_plain() {
-                // Dropped where it is: moving what was written a moment ago takes longer than the release.
+                // Dropped where it is: moving what was written a moment ago takes longer than the
+                // release.
                 *stage = Stage::Over;
                 return Poll::Ready(Ok(value));
             }

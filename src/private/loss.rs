@@ -52,8 +52,9 @@ pub async fn release(guard: OwnedGuard) {
     }
 }
 
-/// Releases the lock of what may have been marked as done, and waits until the arbiter knows: a process that
-/// ended right after would take the mark along. The value stands, so a failure is only reported.
+/// Releases the lock of what may have been marked as done, and waits until the arbiter knows: a
+/// process that ended right after would take the mark along. The value stands, so a failure is only
+/// reported.
 pub fn release_and_keep<R>(guard: Guard, output: R) -> R {
     let _ = lost(guard.release());
     output
@@ -123,8 +124,8 @@ pub(super) fn lost(released: Result<(), LockError>) -> Option<LockError> {
     None
 }
 
-/// Runs `body` until it is done or `guard` is lost; then the caller drops it where it waits. Taken by
-/// reference, as an `async fn` keeps its arguments twice.
+/// Runs `body` until it is done or `guard` is lost; then the caller drops it where it waits. Taken
+/// by reference, as an `async fn` keeps its arguments twice.
 ///
 /// # Errors
 /// `Lost`.

@@ -3,12 +3,13 @@
 /// The value of a body, to be asked whether it is that of a success: `Ok` and `Some` are, `Err` and
 /// `None` are not, and any other is, as it came back without a panic.
 ///
-/// `__locks_is_done` is found here for `Result` and `Option`, and in [`AnyOutcome`] for everything else.
+/// `__locks_is_done` is found here for `Result` and `Option`, and in [`AnyOutcome`] for everything
+/// else.
 #[derive(Debug)]
 pub struct Outcome<'a, R>(pub &'a R);
 
-/// Has `note` see the value of a block, and returns it. A function, so that the value has its type before it is
-/// asked what it is.
+/// Has `note` see the value of a block, and returns it. A function, so that the value has its type
+/// before it is asked what it is.
 #[inline]
 pub fn noted<R>(output: R, note: impl FnOnce(&R)) -> R {
     note(&output);

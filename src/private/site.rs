@@ -16,8 +16,8 @@ pub trait Options: FnOnce(LockBuilder<'_>) -> LockBuilder<'_> {}
 
 impl<F: FnOnce(LockBuilder<'_>) -> LockBuilder<'_>> Options for F {}
 
-/// Options that are all written out, and so take nothing along: as a function they are one type for all
-/// sites, which the compiler has not to work out for each.
+/// Options that are all written out, and so take nothing along: as a function they are one type for
+/// all sites, which the compiler has not to work out for each.
 pub type Fixed = for<'k> fn(LockBuilder<'k>) -> LockBuilder<'k>;
 
 /// `options` as what they are.
@@ -131,8 +131,8 @@ pub struct Pinned<P> {
     site: Site<P>,
     key: &'static str,
     kind: Kind,
-    /// Set by the first call that finds the engine of this process to be the default backend, and the key
-    /// free to be pinned.
+    /// Set by the first call that finds the engine of this process to be the default backend, and
+    /// the key free to be pinned.
     pinned: PinnedCell,
 }
 

@@ -125,8 +125,8 @@ impl Scheme {
     }
 }
 
-/// Opens the backend at what follows the scheme and its colon, with the options that are the scheme's
-/// own.
+/// Opens the backend at what follows the scheme and its colon, with the options that are the
+/// scheme's own.
 type Open = fn(&str, Settings) -> Result<Backend, LockError>;
 
 /// Why a build cannot serve a scheme.
@@ -202,8 +202,8 @@ pub(crate) fn open(url: &str) -> Result<Backend, LockError> {
     Ok(defaults.around(open(place, settings)?))
 }
 
-/// The backend at `url`, where this process is called `process`, and `label` unless the URL says otherwise, by those
-/// who hear of it from its server; see [`crate::open_labelled`].
+/// The backend at `url`, where this process is called `process`, and `label` unless the URL says
+/// otherwise, by those who hear of it from its server; see [`crate::open_labelled`].
 #[cfg(feature = "net")]
 pub(crate) fn open_labelled(
     url: &str,

@@ -63,14 +63,14 @@ pub(super) fn backend(
     }
 }
 
-/// The directory of a server that is told none: apart from that of `net:`, where processes serve for each
-/// other.
+/// The directory of a server that is told none: apart from that of `net:`, where processes serve
+/// for each other.
 pub(crate) fn directory_of_server() -> Result<PathBuf, LockError> {
     Ok(default_directory()?.join("serve"))
 }
 
-/// The directory above all that is this user's by default. Whoever goes on to make one in it would make this
-/// one as open as the umask says, and lock files would not do in it.
+/// The directory above all that is this user's by default. Whoever goes on to make one in it would
+/// make this one as open as the umask says, and lock files would not do in it.
 pub(crate) fn made_default_directory() -> Result<PathBuf, LockError> {
     let directory = default_directory()?;
     make_private(&directory).map_err(|error| {

@@ -88,8 +88,8 @@ pub(super) fn host_and_port<'a>(
 /// What stands before the path of a server's URL, and the path.
 ///
 /// # Errors
-/// If the path has an `@`, since what looks like a server may be the user then, and the path a part of the password.
-/// It is not repeated.
+/// If the path has an `@`, since what looks like a server may be the user then, and the path a part
+/// of the password. It is not repeated.
 #[cfg(any(feature = "etcd", feature = "postgres", feature = "redis"))]
 pub(super) fn authority_and_path<'a>(
     scheme: &str,

@@ -94,7 +94,8 @@ fn a_url_that_makes_no_sense_fails_the_acquisition_and_settles_nothing() {
     });
 }
 
-/// It is mostly a variable that was not set where it should have been, and the default excludes fewer.
+/// It is mostly a variable that was not set where it should have been, and the default excludes
+/// fewer.
 #[test]
 fn an_empty_url_is_an_error_and_not_the_default() {
     with_url("choice::an_empty_url_is_an_error_and_not_the_default", Some(""), || {

@@ -57,7 +57,8 @@ fn c6_a_leader_that_looks_stays_and_one_that_hangs_is_followed() {
     assert_eq!(poll(lost.as_mut()), Poll::Ready(LostCause::Stolen));
 }
 
-/// What a URL says of requests in general is not said of candidates, who stand until they are elected.
+/// What a URL says of requests in general is not said of candidates, who stand until they are
+/// elected.
 #[test]
 fn a_candidate_stands_also_where_others_do_not_wait() {
     let backend = locks::open("memory:?wait=false&namespace=elect_stands").unwrap();

@@ -1,5 +1,5 @@
-//! The default backend in children that are forked without `exec` (C4): a server that forks its workers
-//! opens nothing again.
+//! The default backend in children that are forked without `exec` (C4): a server that forks its
+//! workers opens nothing again.
 
 use std::io;
 use std::os::unix::process::CommandExt;
@@ -43,8 +43,8 @@ fn c4_a_forked_child_locks_by_default() {
                 locks::named("held by the parent").acquire().unwrap()
             });
             let mut command = Command::new("true");
-            // SAFETY: it does more than is guaranteed to work in a process of several threads, which is what
-            // is to be tested.
+            // SAFETY: it does more than is guaranteed to work in a process of several threads,
+            // which is what is to be tested.
             #[expect(unsafe_code, reason = "the one way to run anything in a forked child")]
             unsafe {
                 command.pre_exec(move || {

@@ -42,8 +42,8 @@ fn c6_a_thief_of_a_file_tells_of_both_parties() {
     std::fs::remove_dir_all(directory).unwrap();
 }
 
-/// What a client of a server has lost is told in its process, once, and by which thread is up to chance: so every
-/// thread is listened to.
+/// What a client of a server has lost is told in its process, once, and by which thread is up to
+/// chance: so every thread is listened to.
 #[cfg(feature = "net")]
 #[test]
 fn c8_a_client_tells_of_what_it_has_lost() {

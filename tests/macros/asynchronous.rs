@@ -280,7 +280,8 @@ async fn journals_within(done: Sender<OwnerId>) {
     pause().await;
 }
 
-/// At its end a body drops what it has under the lock and in the scope; so it does where it is cancelled.
+/// At its end a body drops what it has under the lock and in the scope; so it does where it is
+/// cancelled.
 #[test]
 fn c9_what_a_cancelled_body_drops_is_dropped_in_its_scope() {
     type Made = fn(Sender<OwnerId>) -> Pin<Box<dyn Future<Output = ()>>>;

@@ -61,7 +61,8 @@ async fn blocks_async(text: &str) {
 #[lock("cost_short")]
 fn keep_the_slot() {}
 
-/// Whether it can be done without. Where a test on another thread is met at a mutex, room for that is made once.
+/// Whether it can be done without. Where a test on another thread is met at a mutex, room for that
+/// is made once.
 fn allocates_nothing(all: impl Fn()) -> bool {
     (0..100).any(|_| {
         let before = ALLOCATED.get();

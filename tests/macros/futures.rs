@@ -1,5 +1,5 @@
-//! A4: an annotated future is `Send` exactly when the plain one is, is little larger, is locked from
-//! its first poll to its end, and never else.
+//! A4: an annotated future is `Send` exactly when the plain one is, is little larger, is locked
+//! from its first poll to its end, and never else.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -82,8 +82,8 @@ macro_rules! twins {
             $(
                 let arguments = 0 $(+ size_of::<$ty>())*;
                 let plain = size_of_val(&plain::$name($($value),*)) + arguments;
-                // As measured, with the times that the features `tracing` and `metrics` tell of. Where
-                // a loss is looked for, the guard and the body are apart.
+                // As measured, with the times that the features `tracing` and `metrics` tell of.
+                // Where a loss is looked for, the guard and the body are apart.
                 assert!(size_of_val(&literal::$name($($value),*)) <= plain + 304);
                 assert!(size_of_val(&template::$name($($value),*)) <= plain + 608);
                 assert!(size_of_val(&cancelled::$name($($value),*)) <= plain + 608);

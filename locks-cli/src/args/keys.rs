@@ -1,8 +1,9 @@
 //! Where the options end and the keys begin.
 //!
-//! Keys come out of variables, and one may begin with a dash. So the first key ends the options, as `env` and
-//! `timeout` have it: `locks run a "$key" -- …` means the same whatever is in the variable. The parser behind
-//! this one takes options anywhere, so it is given each key as the value of `--key`.
+//! Keys come out of variables, and one may begin with a dash. So the first key ends the options, as
+//! `env` and `timeout` have it: `locks run a "$key" -- …` means the same whatever is in the
+//! variable. The parser behind this one takes options anywhere, so it is given each key as the
+//! value of `--key`.
 
 use std::ffi::{OsStr, OsString};
 

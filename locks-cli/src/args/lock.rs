@@ -17,8 +17,8 @@ pub(crate) struct LockArgs {
     pub(crate) place: Place,
     /// The status when somebody else has the lock.
     pub(crate) conflict: u8,
-    /// How long before the end of the lock those who work under it are asked to end; `None`: as long as suits
-    /// the time that the lock lasts.
+    /// How long before the end of the lock those who work under it are asked to end; `None`: as
+    /// long as suits the time that the lock lasts.
     pub(crate) kill_after: Option<Duration>,
     /// What the holder is called, beside the program's name.
     pub(crate) label: Option<String>,

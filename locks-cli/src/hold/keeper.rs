@@ -22,8 +22,8 @@ use crate::inherited::Inherited;
 use crate::reexec;
 use crate::status::{self, Failure, Status};
 
-/// Holds the lock that `arguments` ask for, for process `pid`, whose descriptor is standard input, and tells on
-/// standard output what came of it.
+/// Holds the lock that `arguments` ask for, for process `pid`, whose descriptor is standard input,
+/// and tells on standard output what came of it.
 pub(crate) fn keep(pid: Pid, arguments: impl Iterator<Item = OsString>) -> Status {
     let given = Given::take();
     // What the terminal sends is for the script. If that ends of it, the lock is free then.
@@ -35,8 +35,8 @@ pub(crate) fn keep(pid: Pid, arguments: impl Iterator<Item = OsString>) -> Statu
         Ok(Err(status)) => (*status, None),
         Err(failure) => (failure.report(), None),
     };
-    // What is the script's own is closed when the script closes it. Until now it had to wait anyway, and the secret may
-    // have been in one of them.
+    // What is the script's own is closed when the script closes it. Until now it had to wait
+    // anyway, and the secret may have been in one of them.
     given.close();
     let report = Report { status, said: said.take(), token };
     let told = io::stdout().write_all(report.line().as_bytes()).and_then(|()| io::stdout().flush());
@@ -115,7 +115,8 @@ fn watch(events: &Sender<Event>) {
 }
 
 impl Keeper {
-    /// Holds the lock until the script has ended, or the lock is lost, or this process is told to let go.
+    /// Holds the lock until the script has ended, or the lock is lost, or this process is told to
+    /// let go.
     fn until_it_ends(mut self) -> Status {
         loop {
             if let Poll::Ready(error) = self.held.poll_lost(Some(&mut self.events.context())) {
@@ -154,7 +155,8 @@ impl Keeper {
         Status::Done
     }
 
-    /// Sends the script its signal, and says why where the script says what is wrong, if that can be found.
+    /// Sends the script its signal, and says why where the script says what is wrong, if that can
+    /// be found.
     fn tell(&self, why: std::fmt::Arguments<'_>) {
         let stderr = format!("/proc/{}/fd/2", self.pid.as_raw_nonzero());
         // Opened anew and not inherited: whoever reads from the script waits for the script only.

@@ -1,7 +1,8 @@
 //! `locks hold`: a lock for the rest of a shell script.
 //!
-//! A process that ends cannot hold a lock. So another one is left behind, the keeper (`keeper.rs`): it acquires the
-//! lock, tells this one by a pipe what came of it, and holds the lock until the script has ended.
+//! A process that ends cannot hold a lock. So another one is left behind, the keeper (`keeper.rs`):
+//! it acquires the lock, tells this one by a pipe what came of it, and holds the lock until the
+//! script has ended.
 
 mod given;
 mod keeper;
@@ -42,8 +43,8 @@ pub(crate) fn hold(asked: &HoldArgs) -> Result<Status, Failure> {
     // What this one was given, to be read in the same way.
     let arguments = std::env::args_os().skip(2);
     let mut keeper = reexec::keeper(pid, arguments);
-    // It outlives this process: nothing that somebody reads to its end may stay open in it. Of what else the script has
-    // opened it sees to itself.
+    // It outlives this process: nothing that somebody reads to its end may stay open in it. Of what
+    // else the script has opened it sees to itself.
     keeper.stdin(watched).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut keeper = keeper
         .spawn()

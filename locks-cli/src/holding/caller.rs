@@ -9,7 +9,8 @@ use super::family::{is_above, is_there};
 use crate::args::LockArgs;
 use crate::hold;
 
-/// The locks that are held around a command, for a `locks run` within: a line for each, token and key.
+/// The locks that are held around a command, for a `locks run` within: a line for each, token and
+/// key.
 pub(crate) const WITHIN: &str = "LOCKS_WITHIN";
 
 /// What the variable says for a command that runs under `keys`.
@@ -21,7 +22,8 @@ pub(crate) fn within(keys: &[String], token: Token) -> String {
     lines
 }
 
-/// Fails if one of the keys is held in such a way by a `locks run` or `locks hold` that this process runs under.
+/// Fails if one of the keys is held in such a way by a `locks run` or `locks hold` that this
+/// process runs under.
 ///
 /// # Errors
 /// `Deadlock`, then.
@@ -75,8 +77,8 @@ fn around_us(holder: &HolderInfo, key: &str) -> Option<&'static str> {
     }
     let line = format!("{} {key}", holder.token?);
     let is_noted = env::var(WITHIN).is_ok_and(|lines| lines.lines().any(|noted| noted == line));
-    // One that has let this process go on its own does not wait for it. One in another pid namespace
-    // cannot be looked for.
+    // One that has let this process go on its own does not wait for it. One in another pid
+    // namespace cannot be looked for.
     let waits = pid.is_none_or(|pid| is_above(pid) || !is_there(pid));
     (is_noted && waits).then_some("`locks run` around this one, which waits for this one to end")
 }

@@ -9,8 +9,9 @@ use super::held::{Asked, Held};
 use crate::args::LockArgs;
 use crate::place::Opened;
 
-/// Acquires the lock: as part of the hold that was handed over to this process, if that has all of the keys; by
-/// itself, if it has none of them. Sets `is_on_its_own` once it turns out to be the latter.
+/// Acquires the lock: as part of the hold that was handed over to this process, if that has all of
+/// the keys; by itself, if it has none of them. Sets `is_on_its_own` once it turns out to be the
+/// latter.
 ///
 /// # Errors
 /// Those of an acquisition, and a mix of keys that were handed over and others.
@@ -55,7 +56,8 @@ pub(super) async fn acquire(
     Ok(wanted.held(at, granted))
 }
 
-/// Guards within what was handed over, so that it does not go before there is the one that is asked for.
+/// Guards within what was handed over, so that it does not go before there is the one that is asked
+/// for.
 struct Around<'a> {
     backend: &'a Backend,
     holds: Vec<Hold>,

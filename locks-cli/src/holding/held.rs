@@ -78,7 +78,8 @@ impl Held {
         self.at.backend.poll_lost(hold, cx).map(|cause| self.lost(cause))
     }
 
-    /// The lease that a server keeps it by, and for how long it is known to be there; `None` without one.
+    /// The lease that a server keeps it by, and for how long it is known to be there; `None`
+    /// without one.
     pub(crate) fn validity(&self) -> Option<(Duration, Duration)> {
         self.at.server.as_ref()?.validity(self.hold.as_ref()?)
     }

@@ -6,8 +6,8 @@ use super::held::Held;
 use super::schedule::kill_after_for;
 use crate::status::Failure;
 
-/// How often to look whether there is an end by now: a server on a Unix socket keeps a lock by its holder's process,
-/// until the connection is lost.
+/// How often to look whether there is an end by now: a server on a Unix socket keeps a lock by its
+/// holder's process, until the connection is lost.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What is known of it.
@@ -15,7 +15,8 @@ const LOOK: Duration = Duration::from_secs(1);
 pub(crate) enum LeaseEnd {
     /// There is none, or it is not near; to be looked at again then, if ever.
     Far(Option<Instant>),
-    /// Unless a renewal gets through, those who work under the lock have so long to put things in order.
+    /// Unless a renewal gets through, those who work under the lock have so long to put things in
+    /// order.
     Near,
 }
 

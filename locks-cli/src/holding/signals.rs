@@ -35,17 +35,20 @@ pub(crate) fn ends_waiting(signal: Signal) -> bool {
 /// All of this process group was told to stop, this process with it.
 static STOPPING: AtomicBool = AtomicBool::new(false);
 
-/// Signals become events, for as long as the process lives or until it is [told otherwise](Self::stop).
+/// Signals become events, for as long as the process lives or until it is [told
+/// otherwise](Self::stop).
 #[derive(Debug)]
 pub(crate) struct Listening {
     stops: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
-/// From now on signals become events, and do nothing else. To be called before there are other threads.
+/// From now on signals become events, and do nothing else. To be called before there are other
+/// threads.
 ///
-/// They are blocked and waited for, not handled, so that their dispositions stay what they were: this process can
-/// be stopped by the one that has stopped its command, and what it starts inherits what it has inherited itself.
+/// They are blocked and waited for, not handled, so that their dispositions stay what they were:
+/// this process can be stopped by the one that has stopped its command, and what it starts inherits
+/// what it has inherited itself.
 pub(crate) fn listen(events: &Events, inherited: &Inherited) -> io::Result<Listening> {
     let heard = PASSED_ON.into_iter().filter(|signal| !inherited.ignores(*signal));
     let heard = heard.chain([Signal::CHILD]).filter_map(|signal| named(signal).ok());
@@ -60,7 +63,8 @@ pub(crate) fn listen(events: &Events, inherited: &Inherited) -> io::Result<Liste
                 break;
             }
             if signal == Named::SIGTSTP && STOPPING.load(Ordering::Acquire) {
-                // At once: the others have stopped, and whoever continues them does not wait for this one.
+                // At once: the others have stopped, and whoever continues them does not wait for
+                // this one.
                 stop_this_thread_with_all();
                 continue;
             }
@@ -87,7 +91,8 @@ impl Listening {
     }
 }
 
-/// Has signals be pending that were heard too soon; they are blocked. Not those that only tell this process something.
+/// Has signals be pending that were heard too soon; they are blocked. Not those that only tell this
+/// process something.
 pub(crate) fn raise_again(signals: impl IntoIterator<Item = Signal>) {
     for signal in signals {
         // It cannot fail: the process is this one.
@@ -95,8 +100,8 @@ pub(crate) fn raise_again(signals: impl IntoIterator<Item = Signal>) {
     }
 }
 
-/// Has the kernel keep children that end until they are reaped, and tell of them, also where CHLD is ignored.
-/// What is started later inherits that.
+/// Has the kernel keep children that end until they are reaped, and tell of them, also where CHLD
+/// is ignored. What is started later inherits that.
 pub(crate) fn keep_children() -> io::Result<()> {
     let somebody = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(Signal::CHILD.as_raw(), somebody).map(|_| ())
@@ -121,8 +126,9 @@ fn stop_this_thread_with_all() {
     let _ = mask.thread_set_mask();
 }
 
-/// Stops this process group, as by Ctrl-Z, until it is continued. The thread of the signals stops this process as soon
-/// as it has the signal: were that an event for another thread, the group could be continued before that looks.
+/// Stops this process group, as by Ctrl-Z, until it is continued. The thread of the signals stops
+/// this process as soon as it has the signal: were that an event for another thread, the group
+/// could be continued before that looks.
 pub(crate) fn stop_group() {
     STOPPING.store(true, Ordering::Release);
     let _ = kill_current_process_group(Signal::TSTP);

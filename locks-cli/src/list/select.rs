@@ -1,4 +1,5 @@
-//! Which locks are shown, and in which order: for `locks ls`, and for the page of `locks serve --http`.
+//! Which locks are shown, and in which order: for `locks ls`, and for the page of
+//! `locks serve --http`.
 
 use std::cmp::{Ordering, Reverse};
 use std::time::Duration;
@@ -131,7 +132,8 @@ fn holder(lock: &LockInfo) -> (bool, String) {
     (false, format!("{} {:>10}", name.to_lowercase(), pid.unwrap_or_default()))
 }
 
-/// Returns `true` if `text`, which is in small letters, is in the name of the key, a holder or a waiter.
+/// Returns `true` if `text`, which is in small letters, is in the name of the key, a holder or a
+/// waiter.
 fn is_about(lock: &LockInfo, text: &str) -> bool {
     let has = |name: &str| name.to_lowercase().contains(text);
     let is_known = |party: &ProcessInfo, who: Option<&str>, site: Option<String>| {

@@ -37,16 +37,17 @@ pub(super) enum Ended {
 }
 
 impl Child {
-    /// Starts `command`, which may find that it cannot be run: then it ends with the status for that.
-    /// In the foreground, it begins once its group has the terminal. Signals are to it as they were `inherited`.
+    /// Starts `command`, which may find that it cannot be run: then it ends with the status for
+    /// that. In the foreground, it begins once its group has the terminal. Signals are to it as
+    /// they were `inherited`.
     pub(super) fn start(
         command: &[OsString],
         environment: impl IntoIterator<Item = (&'static str, OsString)>,
         foreground: bool,
         inherited: &Inherited,
     ) -> io::Result<Self> {
-        // It has to be ignored while the child is started, so that it is to the child as well, and must not be
-        // when the child ends, or nobody would hear how.
+        // It has to be ignored while the child is started, so that it is to the child as well, and
+        // must not be when the child ends, or nobody would hear how.
         let is_kept = !inherited.ignores(Signal::CHILD);
         let child = reexec::command(foreground, !is_kept, inherited.blocked())
             .args(command)
@@ -100,8 +101,8 @@ impl Child {
         }
     }
 
-    /// What has stopped it, told once. Whoever has gone on or ended meanwhile is not stopped: of an end
-    /// there is a signal of its own.
+    /// What has stopped it, told once. Whoever has gone on or ended meanwhile is not stopped: of an
+    /// end there is a signal of its own.
     fn take_stop(&self) -> Option<Signal> {
         let stopped = WaitIdOptions::STOPPED | WaitIdOptions::NOHANG;
         let status = waitid(WaitId::Pid(self.pid), stopped).ok()??;

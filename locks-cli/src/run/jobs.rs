@@ -33,15 +33,15 @@ impl Job {
         }
         let had_terminal = self.terminal.take_back();
         if is_orphaned() {
-            // No shell would continue us. The kernel would not have stopped such a command either: it
-            // would have hung up on one that reads.
+            // No shell would continue us. The kernel would not have stopped such a command either:
+            // it would have hung up on one that reads.
             if wants_terminal {
                 child.signal(Signal::HUP);
             }
             return child.signal(Signal::CONT);
         }
-        // Whoever has started this job finds it stopped as it would find the command, and does what is to be
-        // done then: a shell says so, another `locks run` gives it the terminal.
+        // Whoever has started this job finds it stopped as it would find the command, and does what
+        // is to be done then: a shell says so, another `locks run` gives it the terminal.
         if wants_terminal {
             // The kernel does so to all of a job of which one wants to read.
             let _ = kill_current_process_group(signal);
@@ -53,7 +53,8 @@ impl Job {
         }
     }
 
-    /// This process was continued. If it had stopped with all of its job, the child goes on where it was.
+    /// This process was continued. If it had stopped with all of its job, the child goes on where
+    /// it was.
     pub(super) fn goes_on(&mut self, child: &Child) {
         if has_group_stopped() {
             self.terminal.give_to(child.group());

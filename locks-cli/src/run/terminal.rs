@@ -66,8 +66,9 @@ impl Terminal {
         was_given
     }
 
-    /// Makes it what it was before the child had it, for a child that could not do that itself. A shell
-    /// does so after a command that a signal has ended, but of that it is told by a status only.
+    /// Makes it what it was before the child had it, for a child that could not do that itself. A
+    /// shell does so after a command that a signal has ended, but of that it is told by a status
+    /// only.
     pub(super) fn restore(&self) {
         if let Some(modes) = &self.modes
             && self.is_with(getpgrp())

@@ -89,8 +89,8 @@ impl<'a> Watch<'a> {
             job.terminal().restore();
         }
         if let (Some(Cut::TimeIsUp), Some(end)) = (&self.cut, self.schedule.end()) {
-            // They are killed, but may have to be scheduled once more to notice. Nobody tells of the end
-            // of those that are no children of ours.
+            // They are killed, but may have to be scheduled once more to notice. Nobody tells of
+            // the end of those that are no children of ours.
             while !child.is_group_gone() && Instant::now() < end {
                 thread::sleep(SOON);
             }
@@ -111,8 +111,8 @@ impl<'a> Watch<'a> {
         self.cut.get_or_insert(Cut::TimeIsUp);
     }
 
-    /// Asks the command to end if the lock's lease is about to. When it does, the lock is lost, and that is seen by
-    /// itself. Says when to look again.
+    /// Asks the command to end if the lock's lease is about to. When it does, the lock is lost, and
+    /// that is seen by itself. Says when to look again.
     fn look_at_lease(&mut self, child: &Child) -> Option<Instant> {
         if self.cut.is_some() {
             return None;

@@ -75,7 +75,8 @@ impl OnTcp {
         })
     }
 
-    /// Has the server let in whom the files name by now. If one of them is wrong, all stays as it is.
+    /// Has the server let in whom the files name by now. If one of them is wrong, all stays as it
+    /// is.
     pub(super) fn read_anew(&self, server: &Server) {
         if !server.addresses().iter().any(|address| address.starts_with("locks:")) {
             return;

@@ -30,8 +30,8 @@ impl Least {
         }))
     }
 
-    /// What `RUST_LOG` says, as other programs read it: a level, or one for this program after `locks=`, of several
-    /// with commas between. Whatever else there is, is for others.
+    /// What `RUST_LOG` says, as other programs read it: a level, or one for this program after
+    /// `locks=`, of several with commas between. Whatever else there is, is for others.
     pub(super) fn of_environment(text: &str) -> Option<Self> {
         let said = text.split(',').map(str::trim);
         let own = said.clone().find_map(|part| part.strip_prefix("locks="));

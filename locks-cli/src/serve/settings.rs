@@ -17,7 +17,8 @@ use super::{file, limits};
 use crate::args::ServeArgs;
 use crate::status::Failure;
 
-/// The settings, as the file spells them; the environment says `LOCKS_SERVE_` and the name in capitals.
+/// The settings, as the file spells them; the environment says `LOCKS_SERVE_` and the name in
+/// capitals.
 pub(super) const NAMES: [&str; 15] = [
     "listen",
     "secret_file",
@@ -107,8 +108,8 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Takes in what a source says of a setting of this name, which is one of [`NAMES`]; for a limit
-    /// `name=value`.
+    /// Takes in what a source says of a setting of this name, which is one of [`NAMES`]; for a
+    /// limit `name=value`.
     pub(super) fn add(&mut self, name: &str, value: &str) -> Result<(), String> {
         match name {
             "listen" => self.listen.push(Address::parse(value)?),

@@ -1,5 +1,5 @@
-//! Signals: the first asks the server to stop, a second ends it at once. HUP does neither: it has the log opened
-//! anew, and who may come in over TCP read anew.
+//! Signals: the first asks the server to stop, a second ends it at once. HUP does neither: it has
+//! the log opened anew, and who may come in over TCP read anew.
 
 use std::io;
 use std::sync::{Arc, OnceLock};

@@ -177,8 +177,8 @@ fn f39_a_script_that_asks_for_its_own_lock_is_told_at_once() {
     }
 }
 
-/// A file that the script has locked is free once the script closes it, and the reader of a pipe of its own, such as
-/// bash's `>(…)`, finds the end.
+/// A file that the script has locked is free once the script closes it, and the reader of a pipe of
+/// its own, such as bash's `>(…)`, finds the end.
 #[test]
 fn the_keeper_keeps_none_of_the_scripts_own_files_open() {
     for backend in ["file", "net"] {

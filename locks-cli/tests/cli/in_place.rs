@@ -42,7 +42,8 @@ fn the_command_finds_its_keys_and_its_token_and_signals_as_they_were() {
     let bare = std::process::Command::new("sh").args(["-c", show]).output().unwrap();
     let (found, bare) = (words(&output), words(&bare));
     assert!(found.starts_with("a|") && !found.starts_with("a|\n"), "{found}");
-    // Without the two signals that the C library has for itself, and sets as it likes in what it starts.
+    // Without the two signals that the C library has for itself, and sets as it likes in what it
+    // starts.
     let masks = |text: &str| {
         let masks = text.lines().skip(1).filter_map(|line| line.split_whitespace().last());
         let masks = masks.map(|mask| u64::from_str_radix(mask, 16).unwrap() & !(3 << 31));
@@ -97,8 +98,8 @@ fn keys_are_those_of_the_url() {
     assert!(words(&output).contains("\"n/a\""), "{}", words(&output));
 }
 
-/// It comes while the lock is granted, or after that and before the command is executed. Stopped meanwhile, so that both
-/// are there at once.
+/// It comes while the lock is granted, or after that and before the command is executed. Stopped
+/// meanwhile, so that both are there at once.
 #[test]
 fn f32_a_signal_that_comes_with_the_lock_is_not_swallowed() {
     for round in 0..20 {

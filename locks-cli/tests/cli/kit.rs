@@ -159,10 +159,11 @@ impl Drop for Place {
     }
 }
 
-/// From now on what this thread starts finds signals as somebody at a terminal would: none blocked, none ignored.
+/// From now on what this thread starts finds signals as somebody at a terminal would: none blocked,
+/// none ignored.
 ///
-/// Whoever runs the tests may have them otherwise: `nohup ./check &` in a script ignores HUP, INT and QUIT, and
-/// that is inherited, but not what catches a signal.
+/// Whoever runs the tests may have them otherwise: `nohup ./check &` in a script ignores HUP, INT
+/// and QUIT, and that is inherited, but not what catches a signal.
 fn start_afresh() {
     static CAUGHT: Once = Once::new();
     let signals = || nix::sys::signal::Signal::iterator();
@@ -252,7 +253,8 @@ impl Guest {
             std::os::unix::fs::chown(place.dir(), Some(65_534), Some(65_534)).unwrap();
         }
         let own = place.path("locks-of-guest");
-        // By another process: of a file that this one writes to, children of other tests have a copy open.
+        // By another process: of a file that this one writes to, children of other tests have a
+        // copy open.
         assert!(Command::new("cp").arg(&program).arg(&own).status().unwrap().success());
         fs::set_permissions(&own, fs::Permissions::from_mode(0o755)).unwrap();
         let becoming = &["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];

@@ -1,5 +1,5 @@
-//! `examples/python`, a client that was written from the page on the protocol: it excludes programs in Rust and is
-//! excluded by them.
+//! `examples/python`, a client that was written from the page on the protocol: it excludes programs
+//! in Rust and is excluded by them.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
@@ -440,7 +440,8 @@ fn c4_python_confirms_no_release_that_the_server_has_forgotten() {
     assert_eq!(python.answer(), "Lost the lock is lost: session ended");
 }
 
-/// The server may report a loss right after its greeting. So only the answer to a later ping confirms the release.
+/// The server may report a loss right after its greeting. So only the answer to a later ping
+/// confirms the release.
 #[test]
 fn c4_python_confirms_a_release_by_what_it_says_after_it_has_come_back() {
     // What the server is known to have applied, and all that it hears of the release.
@@ -514,8 +515,8 @@ fn n7_python_waits_on_when_the_connection_was_lost() {
     }
 }
 
-/// A request is given up at its own deadline; without one, after a lease. Unless the client ends it then, the server
-/// grants it, and renews it for as long as the session lasts.
+/// A request is given up at its own deadline; without one, after a lease. Unless the client ends it
+/// then, the server grants it, and renews it for as long as the session lasts.
 #[test]
 fn n7_python_ends_what_it_gave_up_while_nobody_served() {
     for (timeout, lease) in [("0.1", PATIENCE), ("", Duration::from_millis(500))] {

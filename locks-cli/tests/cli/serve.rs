@@ -53,7 +53,8 @@ fn a_signal_stops_it_and_takes_its_socket_away() {
     }
 }
 
-/// N12: HUP is what a terminal sends that goes away, and what an operator sends to have settings read.
+/// N12: HUP is what a terminal sends that goes away, and what an operator sends to have settings
+/// read.
 #[test]
 fn hup_does_not_end_it_and_its_life_is_told_on_standard_error() {
     for (level, told) in [("info", true), ("error", false)] {

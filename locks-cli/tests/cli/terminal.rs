@@ -1,7 +1,7 @@
 //! Interactive use: a shell with job control on a terminal, and what somebody types.
 //!
-//! What is stopped or interrupted here starts no processes: a shell that is caught by Ctrl-Z or Ctrl-C
-//! between fork and exec may hang or overhear it, with or without `locks`.
+//! What is stopped or interrupted here starts no processes: a shell that is caught by Ctrl-Z or
+//! Ctrl-C between fork and exec may hang or overhear it, with or without `locks`.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -56,7 +56,8 @@ impl Terminal {
             let opened: OwnedFd = rustix::fs::open(&name, flags, mode).unwrap();
             Stdio::from(opened)
         };
-        // `setsid` and `bash` are needed here: a session of its own, which is what a terminal belongs to.
+        // `setsid` and `bash` are needed here: a session of its own, which is what a terminal
+        // belongs to.
         let mut shell = Command::new("setsid");
         shell.arg("--ctty").args(program);
         shell.current_dir(place.dir()).env("LOCKS_URL", place.url()).env("PS1", PROMPT);
@@ -79,8 +80,8 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).unwrap();
     }
 
-    /// Waits until `text` is on the screen, behind what was waited for before. What is typed is there
-    /// as well: so commands are written in such a way that their output is not in them.
+    /// Waits until `text` is on the screen, behind what was waited for before. What is typed is
+    /// there as well: so commands are written in such a way that their output is not in them.
     #[track_caller]
     fn shows(&mut self, text: &str) {
         let look = || {
@@ -215,7 +216,8 @@ fn a_script_has_the_terminal_back_when_the_command_has_ended() {
     terminal.ended_with(0);
 }
 
-/// `locks run` in `locks run`, and a command within that wants something of whoever sits at the terminal.
+/// `locks run` in `locks run`, and a command within that wants something of whoever sits at the
+/// terminal.
 const NESTED: [&str; 2] = [
     "locks run a -- locks run b -- bash chat\n",
     "locks run c -- sh -c 'locks run a -- locks run b -- bash chat; echo then:$LOCKS_KEY.'\n",

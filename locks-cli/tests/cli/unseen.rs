@@ -1,4 +1,5 @@
-//! FAULTS 37: without `/proc`, and with holders in another pid namespace, over lock files that both share.
+//! FAULTS 37: without `/proc`, and with holders in another pid namespace, over lock files that both
+//! share.
 
 use std::process::{Command, Output};
 

@@ -6,7 +6,8 @@ use rustix::process::Signal;
 
 use crate::kit::{Place, Process, errors, state, until};
 
-/// A `locks run` that is seen to wait for `a`, which is held; it writes `granted` if it ever gets it.
+/// A `locks run` that is seen to wait for `a`, which is held; it writes `granted` if it ever gets
+/// it.
 fn waiter(place: &Place) -> Process {
     let process = place.run(&["a"], "echo >granted");
     place.until_waiting(process.pid());

@@ -14,7 +14,8 @@ pub trait StoreMade {
     fn make() -> Arc<dyn StoreFixture>;
 }
 
-/// One case of the contract of a store; its name begins with the number of the clause that it checks.
+/// One case of the contract of a store; its name begins with the number of the clause that it
+/// checks.
 #[derive(Clone, Copy)]
 pub struct StoreCase {
     pub(super) name: &'static str,

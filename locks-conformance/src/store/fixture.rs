@@ -6,8 +6,8 @@ use locks_core::LeaseStore;
 
 /// A store under test, with what the kit needs to test it.
 ///
-/// A fixture stands for one store with nothing in it yet, and two clients of it: each case gets a fixture
-/// of its own, and expects every key to be free.
+/// A fixture stands for one store with nothing in it yet, and two clients of it: each case gets a
+/// fixture of its own, and expects every key to be free.
 pub trait StoreFixture: Send + Sync + 'static {
     /// Returns a client of the store; the same one at every call.
     fn store(&self) -> Arc<dyn LeaseStore>;

@@ -1,5 +1,5 @@
-//! The contract of a [`LeaseStore`](locks_core::LeaseStore) as cases, asked of two clients without an
-//! adapter in front: what an adapter orders, remembers or repeats hides what a store gets wrong.
+//! The contract of a [`LeaseStore`](locks_core::LeaseStore) as cases, asked of two clients without
+//! an adapter in front: what an adapter orders, remembers or repeats hides what a store gets wrong.
 //!
 //! ```
 //! use locks::conformance::{StoreFixture, lease_store};
@@ -124,10 +124,11 @@ macro_rules! __lease_store_cases {
     };
 }
 
-/// Makes a module of tests, one for each case that a [`LeaseStore`](locks_core::LeaseStore) has to pass.
+/// Makes a module of tests, one for each case that a [`LeaseStore`](locks_core::LeaseStore) has to
+/// pass.
 ///
-/// Takes the module's name, and a function or closure that makes a [`StoreFixture`]: a fresh one for each
-/// case. Run [`conformance!`](crate::conformance!) over a `Leased` of the store as well.
+/// Takes the module's name, and a function or closure that makes a [`StoreFixture`]: a fresh one
+/// for each case. Run [`conformance!`](crate::conformance!) over a `Leased` of the store as well.
 #[macro_export]
 macro_rules! lease_store {
     ($name:ident, $make:expr $(,)?) => {

@@ -345,8 +345,8 @@ control! {
         c16_nonsense_is_refused;
 }
 
-/// What the cases fail that are put to two clients, and do not fail merely because the two know nothing of
-/// each other.
+/// What the cases fail that are put to two clients, and do not fail merely because the two know
+/// nothing of each other.
 const BETWEEN_CLIENTS: [(Defect, &[&str]); 8] = [
     (Defect::TimeoutLeaksGrant, &["rival::c2_threads_race_their_timeouts"]),
     (

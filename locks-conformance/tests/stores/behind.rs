@@ -1,5 +1,5 @@
-//! The store behind `Leased`, put to the whole kit: at once and slowly, with an order among all clients and
-//! with none; and the flaws that an adapter in front might hide.
+//! The store behind `Leased`, put to the whole kit: at once and slowly, with an order among all
+//! clients and with none; and the flaws that an adapter in front might hide.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -44,8 +44,8 @@ impl Fixture for Adapted {
         StoreFixture::now(&self.shared)
     }
 
-    /// In small steps, so that whoever renews gets to see the time pass, and not before the store has
-    /// answered.
+    /// In small steps, so that whoever renews gets to see the time pass, and not before the store
+    /// has answered.
     fn advance(&self, by: Duration) {
         let settled = || {
             let give_up = Instant::now() + StoreFixture::patience(&self.shared);
@@ -77,7 +77,8 @@ fn passes(shared: Shared, case: &str) -> bool {
     catch_unwind(AssertUnwindSafe(run)).is_ok()
 }
 
-/// Run by itself: who is called has to come within the store's 250 ms, and not beside sixteen others.
+/// Run by itself: who is called has to come within the store's 250 ms, and not beside sixteen
+/// others.
 const ALONE: &str = "rival::c3_an_older_waiter_of_the_holders_client_goes_first";
 
 /// All cases but that, some at a time: a slow store is waited for, and not computed.

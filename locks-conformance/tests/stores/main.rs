@@ -1,5 +1,5 @@
-//! The controls of the cases for stores: a store in memory as plain as can be passes them, alone and behind
-//! `Leased`, at once and slowly; with one flaw at a time it fails those that name it.
+//! The controls of the cases for stores: a store in memory as plain as can be passes them, alone
+//! and behind `Leased`, at once and slowly; with one flaw at a time it fails those that name it.
 #![cfg(feature = "leases")]
 
 mod behind;

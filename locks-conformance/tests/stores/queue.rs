@@ -49,8 +49,8 @@ impl Queue {
         self.kept.retain(|kept| kept.until > now);
     }
 
-    /// Whether somebody stands before this claim, which has waited for so long and which nothing else
-    /// is in the way of if the key `is_free`.
+    /// Whether somebody stands before this claim, which has waited for so long and which nothing
+    /// else is in the way of if the key `is_free`.
     pub(crate) fn is_behind(
         &mut self,
         client: u32,

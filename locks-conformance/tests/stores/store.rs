@@ -1,4 +1,5 @@
-//! The store and its clients: steps that are carried out at once, or by a thread that takes its time.
+//! The store and its clients: steps that are carried out at once, or by a thread that takes its
+//! time.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -89,8 +90,8 @@ impl Shared {
         [self.ours.clone(), self.theirs.clone()]
     }
 
-    /// Whether somebody waits for an answer, or a hold should have been renewed by now: the clock, which
-    /// is set by hand, waits for neither by itself.
+    /// Whether somebody waits for an answer, or a hold should have been renewed by now: the clock,
+    /// which is set by hand, waits for neither by itself.
     pub(crate) fn is_behind(&self) -> bool {
         let mut clients = [&self.ours, &self.theirs].into_iter();
         clients.any(|client| client.under_way.load(Ordering::SeqCst) > 0) || self.is_overdue()
@@ -166,7 +167,8 @@ impl Client {
                 answer.value = Some(value);
                 answer.waker.take()
             };
-            // A user's waker that panics costs this step no more than its thread, which others need.
+            // A user's waker that panics costs this step no more than its thread, which others
+            // need.
             let wake = || waker.into_iter().for_each(Waker::wake);
             let _: std::thread::Result<()> = catch_unwind(AssertUnwindSafe(wake));
             under_way.fetch_sub(1, Ordering::SeqCst);

@@ -31,8 +31,9 @@ impl<'k> LockBuilder<'k> {
     /// - [`Contended`](crate::ErrorKind::Contended) and [`Timeout`](crate::ErrorKind::Timeout) if
     ///   another holder has the lock and [`wait`](Self::wait) is `false` or over;
     /// - [`Deadlock`](crate::ErrorKind::Deadlock) if the wait would never end;
-    /// - [`InvalidKey`](crate::ErrorKind::InvalidKey), [`Unsupported`](crate::ErrorKind::Unsupported)
-    ///   and [`PermitsMismatch`](crate::ErrorKind::PermitsMismatch) for what cannot be granted;
+    /// - [`InvalidKey`](crate::ErrorKind::InvalidKey),
+    ///   [`Unsupported`](crate::ErrorKind::Unsupported) and
+    ///   [`PermitsMismatch`](crate::ErrorKind::PermitsMismatch) for what cannot be granted;
     /// - [`Unavailable`](crate::ErrorKind::Unavailable) and the other kinds if the backend cannot
     ///   answer.
     ///
@@ -167,8 +168,8 @@ impl<'k> LockBuilder<'k> {
     /// [`wait`](Self::wait) there.
     ///
     /// # Cancel safety
-    /// Dropping the future at any point withdraws the request: it leaves no hold and no place in the
-    /// queue, and the next waiter is woken ([C5](crate::contract#c5-cancellation)).
+    /// Dropping the future at any point withdraws the request: it leaves no hold and no place in
+    /// the queue, and the next waiter is woken ([C5](crate::contract#c5-cancellation)).
     ///
     /// # Examples
     /// ```
@@ -184,8 +185,8 @@ impl<'k> LockBuilder<'k> {
         Acquire(AcquireStage::Asked { builder: self, site, caller })
     }
 
-    /// Returns the guard of an annotated function, which opens `scope` with it, or of a block of asynchronous
-    /// code, which is anonymous (C9), if the key is free.
+    /// Returns the guard of an annotated function, which opens `scope` with it, or of a block of
+    /// asynchronous code, which is anonymous (C9), if the key is free.
     ///
     /// # Errors
     /// Itself, for [`begin_in`](Self::begin_in).
@@ -209,8 +210,8 @@ impl<'k> LockBuilder<'k> {
         self.try_acquire_fast(|| scope.map_or(SmallOwner::NOBODY, Scope::small), site, asked)
     }
 
-    /// Returns the acquisition of an annotated function, which opens `scope` with it, or of a block of
-    /// asynchronous code, which is anonymous (C9). It asks when it is first polled.
+    /// Returns the acquisition of an annotated function, which opens `scope` with it, or of a block
+    /// of asynchronous code, which is anonymous (C9). It asks when it is first polled.
     #[doc(hidden)]
     pub fn begin_in(self, scope: Option<&Scope>, site: CallSite) -> StartedAcquire {
         let caller = |explicit| match scope {

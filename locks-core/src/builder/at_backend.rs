@@ -27,9 +27,10 @@ impl Backend {
         LockBuilder::all(keys).on(self)
     }
 
-    /// Returns another guard of the hold that this thread, or the innermost scope around, has of `key`
-    /// ([C9](crate::contract#c9-re-entry)); `None` if it has none. So what a `#[lock]` function calls can check and refresh the hold
-    /// around it, without being handed the guard. The lock stays held until the last of its guards goes.
+    /// Returns another guard of the hold that this thread, or the innermost scope around, has of
+    /// `key` ([C9](crate::contract#c9-re-entry)); `None` if it has none. So what a `#[lock]`
+    /// function calls can check and refresh the hold around it, without being handed the guard. The
+    /// lock stays held until the last of its guards goes.
     ///
     /// ```
     /// use locks::Backend;
@@ -47,18 +48,19 @@ impl Backend {
     /// # Ok::<(), locks::LockError>(())
     /// ```
     ///
-    /// Asynchronous holds that were taken by hand have no owner, and are not found. Nor is a hold at
-    /// a server that was lost with the whole session: so do not take `None` for leave to go on.
+    /// Asynchronous holds that were taken by hand have no owner, and are not found. Nor is a hold
+    /// at a server that was lost with the whole session: so do not take `None` for leave to go on.
     ///
     /// # Errors
-    /// [`Lost`](crate::ErrorKind::Lost) if the hold around was lost; `InvalidKey`, and whatever keeps the arbiter from answering.
+    /// [`Lost`](crate::ErrorKind::Lost) if the hold around was lost; `InvalidKey`, and whatever
+    /// keeps the arbiter from answering.
     #[track_caller]
     pub fn current_guard(&self, key: &str) -> Result<Option<Guard>, LockError> {
         self.named(key).current_guard_at(CallSite::caller())
     }
 
-    /// Returns what [`current_guard`](Self::current_guard) returns, without blocking, of the innermost
-    /// [scope](crate::scope) around: an annotated function, or `locks::scope`.
+    /// Returns what [`current_guard`](Self::current_guard) returns, without blocking, of the
+    /// innermost [scope](crate::scope) around: an annotated function, or `locks::scope`.
     ///
     /// # Errors
     /// As [`current_guard`](Self::current_guard).

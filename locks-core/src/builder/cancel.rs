@@ -49,8 +49,8 @@ impl CancelToken {
     }
 
     /// Cancels, for good: acquisitions that [name it](crate::LockBuilder::cancel_on) fail with
-    /// [`Cancelled`](ErrorKind::Cancelled), those that wait and those to come. One that has been granted
-    /// its lock by now keeps it.
+    /// [`Cancelled`](ErrorKind::Cancelled), those that wait and those to come. One that has been
+    /// granted its lock by now keeps it.
     pub fn cancel(&self) {
         self.0.is_cancelled.store(true, Ordering::Release);
         let waiting = std::mem::take(&mut self.0.waiting.lock().1);

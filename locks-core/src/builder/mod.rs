@@ -131,8 +131,8 @@ impl<'k> LockBuilder<'k> {
 
     /// Sets whether the lock is for correctness or only saves work, and so which backend serves it.
     ///
-    /// [`Kind::Weak`] asks the backend that was installed for weak locks, if there is one. It has no
-    /// effect after [`on`](Self::on).
+    /// [`Kind::Weak`] asks the backend that was installed for weak locks, if there is one. It has
+    /// no effect after [`on`](Self::on).
     ///
     /// # Examples
     /// ```

@@ -11,8 +11,8 @@ impl LockBuilder<'_> {
     /// [`Duration`].
     ///
     /// Without it the backend's default applies, which is for ever unless its URL says otherwise.
-    /// With a duration of zero the request is queued and fails as soon as it would have to wait. One
-    /// deadline covers all keys; it counts from the call of `acquire`, or from the first poll
+    /// With a duration of zero the request is queued and fails as soon as it would have to wait.
+    /// One deadline covers all keys; it counts from the call of `acquire`, or from the first poll
     /// ([C2](crate::contract#c2-waiting)).
     ///
     /// # Examples
@@ -75,11 +75,11 @@ impl LockBuilder<'_> {
 
     /// Acquires one of `of` permits, as of a semaphore: up to `of` holders at a time.
     ///
-    /// Each request obeys its own number: it is granted while fewer than `of` permits of the key are
-    /// held, so a fleet of programs can be rolled from one number to another while it runs
-    /// ([C16](crate::contract#c16-permits)). With [`take`](Self::take) one hold has several of them.
-    /// The acquisition fails with [`PermitsMismatch`](crate::ErrorKind::PermitsMismatch) if `of` is 0
-    /// or the key is in use without permits.
+    /// Each request obeys its own number: it is granted while fewer than `of` permits of the key
+    /// are held, so a fleet of programs can be rolled from one number to another while it runs
+    /// ([C16](crate::contract#c16-permits)). With [`take`](Self::take) one hold has several of
+    /// them. The acquisition fails with [`PermitsMismatch`](crate::ErrorKind::PermitsMismatch) if
+    /// `of` is 0 or the key is in use without permits.
     ///
     /// # Examples
     /// ```
@@ -99,12 +99,12 @@ impl LockBuilder<'_> {
     /// Acquires `count` of the [`permits`](Self::permits) at once, for one guard, as a semaphore's
     /// `acquire_many` does.
     ///
-    /// The request is granted, all or none, once the permits held and these together are no more than
-    /// its own `permits`. It keeps its place in the queue, so smaller requests behind it do not starve
-    /// it. The guard returns all of them at once ([C16](crate::contract#c16-permits)). A
+    /// The request is granted, all or none, once the permits held and these together are no more
+    /// than its own `permits`. It keeps its place in the queue, so smaller requests behind it do
+    /// not starve it. The guard returns all of them at once ([C16](crate::contract#c16-permits)). A
     /// [re-entrant](Self::reentrant) request nests in a hold of its owner that has at least as many
-    /// permits, and that hold keeps its own number until its last guard is gone; otherwise the request
-    /// acquires permits of its own.
+    /// permits, and that hold keeps its own number until its last guard is gone; otherwise the
+    /// request acquires permits of its own.
     ///
     /// The acquisition fails with [`PermitsMismatch`](crate::ErrorKind::PermitsMismatch) if `count`
     /// is 0 or more than there are permits, or without `permits`, and with
@@ -155,8 +155,8 @@ impl LockBuilder<'_> {
         self
     }
 
-    /// Sets the queueing policy: `true` never overtakes a waiter, `false` ignores the queue whenever
-    /// the current holders permit it.
+    /// Sets the queueing policy: `true` never overtakes a waiter, `false` ignores the queue
+    /// whenever the current holders permit it.
     ///
     /// By default a newcomer may take a lock that it finds free for half a millisecond before it is
     /// handed to the first waiter ([C3](crate::contract#c3-fairness)). With `false`, waiters can
@@ -174,7 +174,8 @@ impl LockBuilder<'_> {
         self
     }
 
-    /// Sets the lease: how long a remote backend keeps the lock for a holder that no longer answers.
+    /// Sets the lease: how long a remote backend keeps the lock for a holder that no longer
+    /// answers.
     ///
     /// It is renewed in the background for as long as the guard lives. It has no effect on backends
     /// whose holds cannot expire, such as the engine of this process.
@@ -213,11 +214,12 @@ impl LockBuilder<'_> {
         self
     }
 
-    /// Lets it be done once in `period`: as [`hold_at_least`](Self::hold_at_least), but the key stays
-    /// reserved until `period` after the grant only if the guard was
-    /// [marked as done](crate::Guard::mark_done) before it was released. If it was dropped without the
-    /// mark (by `?`, a panic, a cancelled future), was lost, or its process died, the next one may try
-    /// at once. While it is held, nothing is stolen before `period` has passed ([C14](crate::contract#c14-bounds-of-a-hold)).
+    /// Lets it be done once in `period`: as [`hold_at_least`](Self::hold_at_least), but the key
+    /// stays reserved until `period` after the grant only if the guard was [marked as
+    /// done](crate::Guard::mark_done) before it was released. If it was dropped without the mark
+    /// (by `?`, a panic, a cancelled future), was lost, or its process died, the next one may try
+    /// at once. While it is held, nothing is stolen before `period` has passed
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     ///
     /// ```
     /// use std::time::Duration;
@@ -241,11 +243,12 @@ impl LockBuilder<'_> {
         self
     }
 
-    /// Ends the hold `most` after the grant; its guard is lost then. With zero, acquiring fails with
-    /// `LimitExceeded`.
+    /// Ends the hold `most` after the grant; its guard is lost then. With zero, acquiring fails
+    /// with `LimitExceeded`.
     ///
     /// The code that holds the guard runs on until it looks
-    /// ([C14](crate::contract#c14-bounds-of-a-hold)). A nested hold has the bounds of the outer one.
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)). A nested hold has the bounds of the outer
+    /// one.
     ///
     /// # Examples
     /// ```
@@ -261,13 +264,14 @@ impl LockBuilder<'_> {
         self
     }
 
-    /// Sets the identity that holds the lock, in place of the thread or scope: all requests that name
-    /// `owner` count as one holder.
+    /// Sets the identity that holds the lock, in place of the thread or scope: all requests that
+    /// name `owner` count as one holder.
     ///
     /// With [`reentrant`](Self::reentrant), several threads or tasks can so share a hold
-    /// ([C9](crate::contract#c9-re-entry)). For deadlock detection, a wait still blocks only the thread
-    /// or scope that waits ([C10](crate::contract#c10-deadlocks)). Tasks outside of any scope are known
-    /// by their owner alone: run each in a [`scope`](crate::scope) if several name one owner.
+    /// ([C9](crate::contract#c9-re-entry)). For deadlock detection, a wait still blocks only the
+    /// thread or scope that waits ([C10](crate::contract#c10-deadlocks)). Tasks outside of any
+    /// scope are known by their owner alone: run each in a [`scope`](crate::scope) if several name
+    /// one owner.
     ///
     /// # Examples
     /// ```
@@ -288,15 +292,15 @@ impl LockBuilder<'_> {
     }
 
     /// Sets the identity that holds the lock to one that other processes can be given as well: with
-    /// [`reentrant`](Self::reentrant), each of them enters what the others hold, and the lock is free
-    /// when all of them have released it or ended ([C9](crate::contract#c9-re-entry)).
+    /// [`reentrant`](Self::reentrant), each of them enters what the others hold, and the lock is
+    /// free when all of them have released it or ended ([C9](crate::contract#c9-re-entry)).
     ///
     /// `None` changes nothing. Without `reentrant` a request waits for the others' guards as for
     /// any other; it is a [`Deadlock`](crate::ErrorKind::Deadlock) only if the thread or scope that
-    /// waits has the guard itself. For deadlock detection, a wait in the owner's name blocks only that
-    /// thread or scope ([C10](crate::contract#c10-deadlocks)). Takes precedence over
-    /// [`owner`](Self::owner). Needs a backend that knows owners of other processes, such as `net:` or
-    /// a lock server; at `memory:` there are none to know.
+    /// waits has the guard itself. For deadlock detection, a wait in the owner's name blocks only
+    /// that thread or scope ([C10](crate::contract#c10-deadlocks)). Takes precedence over
+    /// [`owner`](Self::owner). Needs a backend that knows owners of other processes, such as `net:`
+    /// or a lock server; at `memory:` there are none to know.
     ///
     /// # Examples
     /// ```
@@ -317,9 +321,9 @@ impl LockBuilder<'_> {
         self
     }
 
-    /// Labels the request, as in `order 17`: errors, lists and events show it for holders and waiters
-    /// ([C12](crate::contract#c12-holder-information)). It is cut off after 120 bytes, and a control
-    /// character in it becomes a space.
+    /// Labels the request, as in `order 17`: errors, lists and events show it for holders and
+    /// waiters ([C12](crate::contract#c12-holder-information)). It is cut off after 120 bytes, and
+    /// a control character in it becomes a space.
     ///
     /// ```
     /// use locks::Backend;

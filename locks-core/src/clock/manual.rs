@@ -22,8 +22,8 @@ impl ManualClock {
         Self { nanos: Arc::new(AtomicU64::new(start)), alarms: Alarms::new() }
     }
 
-    /// Advances the clock by `by`, and wakes the alarms that this passes, in order. Wakers are called on
-    /// this thread; the woken tasks run later.
+    /// Advances the clock by `by`, and wakes the alarms that this passes, in order. Wakers are
+    /// called on this thread; the woken tasks run later.
     pub fn advance(&self, by: Duration) {
         let end = self.now().after(by);
         while let Some(next) = self.alarms.next().filter(|next| *next <= end) {

@@ -52,9 +52,9 @@ impl fmt::Debug for Moment {
 /// ([C6](crate::contract#c6-stealing)).
 ///
 /// # Contract
-/// `now` never goes back. An alarm wakes its waker once `now` has reached its moment, and soon after
-/// that. It is called with mutexes of the engine held, and does not call the engine; nor does it wake
-/// anybody from within `wake_at`.
+/// `now` never goes back. An alarm wakes its waker once `now` has reached its moment, and soon
+/// after that. It is called with mutexes of the engine held, and does not call the engine; nor does
+/// it wake anybody from within `wake_at`.
 pub trait Clock: Send + Sync + 'static {
     /// Returns the current time.
     fn now(&self) -> Moment;

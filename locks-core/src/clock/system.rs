@@ -90,8 +90,9 @@ static TIMER: PerProcess<Timer> = PerProcess::new();
 /// Whether there may be alarms that no thread serves (C2).
 static UNATTENDED: AtomicBool = AtomicBool::new(false);
 
-/// Sees to it that what `waker` wakes does not wait for alarms that no thread serves: serves them here,
-/// and wakes it to do so again. To be called by whoever is about to wait, with no mutex locked.
+/// Sees to it that what `waker` wakes does not wait for alarms that no thread serves: serves them
+/// here, and wakes it to do so again. To be called by whoever is about to wait, with no mutex
+/// locked.
 #[inline]
 pub(crate) fn attend(waker: &Waker) {
     if UNATTENDED.load(Ordering::Relaxed) {

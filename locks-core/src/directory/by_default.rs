@@ -20,11 +20,12 @@ const PAUSE: Duration = Duration::from_millis(1);
 
 /// Says, as long as it is kept, that this process has a certain backend by default.
 ///
-/// Two backends that reach equally far and do not exclude each other can both be somebody's default: one
-/// program is built with one of them, a second with the other. Whoever is the first says which it is.
+/// Two backends that reach equally far and do not exclude each other can both be somebody's
+/// default: one program is built with one of them, a second with the other. Whoever is the first
+/// says which it is.
 ///
-/// I1: as long as a process has the file locked (`flock`, shared), what is written there is the default of
-/// all who have: it is written under the exclusive lock only.
+/// I1: as long as a process has the file locked (`flock`, shared), what is written there is the
+/// default of all who have: it is written under the exclusive lock only.
 #[derive(Debug)]
 pub struct DefaultMarker {
     file: File,
@@ -88,8 +89,8 @@ impl DefaultMarker {
                 file.rewind()?;
                 file.write_all(backend.as_bytes())?;
             }
-            // From exclusive to shared is two steps, and whoever comes between them has written another
-            // name: so it is read, whoever wrote it.
+            // From exclusive to shared is two steps, and whoever comes between them has written
+            // another name: so it is read, whoever wrote it.
             if lock(file, FlockOperation::NonBlockingLockShared)? {
                 let found = content(file)?;
                 if found == backend {
@@ -106,7 +107,8 @@ impl DefaultMarker {
     }
 }
 
-/// Tries to lock the file; `false` if another process has it locked. (`File::try_lock` needs Rust 1.89.)
+/// Tries to lock the file; `false` if another process has it locked. (`File::try_lock` needs Rust
+/// 1.89.)
 fn lock(file: &File, how: FlockOperation) -> io::Result<bool> {
     loop {
         return match flock(file, how) {
@@ -134,8 +136,8 @@ fn pause(deadline: Instant) -> io::Result<()> {
     Ok(())
 }
 
-/// Opens the file. What another user can have put there is refused: in `/var/tmp` anybody can make a
-/// directory of our name.
+/// Opens the file. What another user can have put there is refused: in `/var/tmp` anybody can make
+/// a directory of our name.
 fn open(directory: &Path, flags: OFlags) -> io::Result<File> {
     let user = rustix::process::geteuid().as_raw();
     let foreign = |what: &str| {

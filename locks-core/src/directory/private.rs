@@ -1,7 +1,8 @@
 //! Directories and files that their owner can use, and nobody else, whatever the umask (F12).
 //!
-//! A umask can take the owner's own rights as well (0177, 0777), and what is made under such a one is what
-//! all others of the user find. So modes are looked at afterwards, and set where something is missing.
+//! A umask can take the owner's own rights as well (0177, 0777), and what is made under such a one
+//! is what all others of the user find. So modes are looked at afterwards, and set where something
+//! is missing.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -16,7 +17,8 @@ use rustix::io::Errno;
 const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// Makes a directory that is this user's alone, if there is none, and each one above it that is missing.
+/// Makes a directory that is this user's alone, if there is none, and each one above it that is
+/// missing.
 ///
 /// # Errors
 /// The system's error for the first one that cannot be made.
@@ -32,7 +34,8 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
     }
 }
 
-/// Waits for another process of this user that is making the directory, or one above it, this instant. Makes none.
+/// Waits for another process of this user that is making the directory, or one above it, this
+/// instant. Makes none.
 pub fn await_usable(directory: &Path) {
     let above = directory.ancestors().collect::<Vec<_>>();
     above.into_iter().rev().for_each(until_usable);
@@ -58,14 +61,15 @@ fn restore(directory: &Path) -> Result<(), Errno> {
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match openat(CWD, directory, flags, Mode::empty()) {
         Ok(opened) => fchmod(opened, Mode::RWXU),
-        // It cannot even be read. Whoever could put a link here could as well move the directory away.
+        // It cannot even be read. Whoever could put a link here could as well move the directory
+        // away.
         Err(Errno::ACCESS) => chmodat(CWD, directory, Mode::RWXU, AtFlags::empty()),
         Err(error) => Err(error),
     }
 }
 
-/// Waits for another process of this user that has made the directory and not set its mode yet. One that
-/// stays as it is was meant to be so.
+/// Waits for another process of this user that has made the directory and not set its mode yet. One
+/// that stays as it is was meant to be so.
 fn until_usable(directory: &Path) {
     let deadline = Instant::now() + PATIENCE;
     let is_unusable = || {
@@ -80,8 +84,9 @@ fn until_usable(directory: &Path) {
     }
 }
 
-/// Opens a file, making it with `mode` if `flags` say so. What the umask takes of its owner's rights to read
-/// and write is given back, also to an empty file that another process has left without.
+/// Opens a file, making it with `mode` if `flags` say so. What the umask takes of its owner's
+/// rights to read and write is given back, also to an empty file that another process has left
+/// without.
 ///
 /// # Errors
 /// Those of the system.
@@ -94,7 +99,8 @@ pub fn open_private(
     let own = Mode::RUSR | Mode::WUSR;
     let file = match openat(&within, path, flags, mode) {
         Err(Errno::ACCESS) => {
-            // Made this instant by a process that has yet to set its mode, or had no time left to do so.
+            // Made this instant by a process that has yet to set its mode, or had no time left to
+            // do so.
             if lacks_rights(&within, path, own) {
                 chmodat(&within, path, own, AtFlags::empty())?;
             }
@@ -112,7 +118,8 @@ pub fn open_private(
     Ok(file)
 }
 
-/// Whether it is a file of this user, with nothing in it yet, that lacks rights which its owner needs.
+/// Whether it is a file of this user, with nothing in it yet, that lacks rights which its owner
+/// needs.
 fn lacks_rights(within: impl AsFd, path: &Path, own: Mode) -> bool {
     statat(within, path, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| {
         FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile

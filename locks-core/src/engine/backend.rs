@@ -17,8 +17,8 @@ use crate::{
 };
 
 impl Engine {
-    /// Acquires as [`acquire`](crate::LockBackend::acquire) does, by an operation that borrows nothing and
-    /// so can be stored.
+    /// Acquires as [`acquire`](crate::LockBackend::acquire) does, by an operation that borrows
+    /// nothing and so can be stored.
     pub fn request(&self, request: Request<'_>) -> Op<'static, Granted> {
         match self.core.begin(request, None, false) {
             Attempt::Granted(hold) => Op::ready(Granted::new(hold)),
@@ -36,8 +36,8 @@ impl Engine {
         }
     }
 
-    /// Detaches the hold from its owner as [`detach_owner`](crate::LockBackend::detach_owner) does, and gives it to
-    /// `owner`, for a server that identifies its clients by the owner.
+    /// Detaches the hold from its owner as [`detach_owner`](crate::LockBackend::detach_owner) does,
+    /// and gives it to `owner`, for a server that identifies its clients by the owner.
     pub fn detach_owner_to(&self, hold: &Hold, owner: Option<OwnerId>) {
         if !self.granted(hold) {
             return;
@@ -68,8 +68,8 @@ impl Engine {
         self.core.try_acquire_fast(key, is_fair, holder)
     }
 
-    /// Any request, for a thread that waits itself. A single key may have been looked up before, if this
-    /// is the engine of the process.
+    /// Any request, for a thread that waits itself. A single key may have been looked up before, if
+    /// this is the engine of the process.
     pub(crate) fn acquire_blocking(
         &self,
         request: Request<'_>,
@@ -78,7 +78,8 @@ impl Engine {
         self.core.begin(request, pinned, true).wait()
     }
 
-    /// Grants a plain lock on a free key at once. Anything else is asked for when it is first polled.
+    /// Grants a plain lock on a free key at once. Anything else is asked for when it is first
+    /// polled.
     #[inline]
     pub(crate) fn begin(&self, request: Request<'_>, pinned: Option<PinnedKey>) -> Attempt {
         self.core.begin(request, pinned, false)
@@ -134,7 +135,8 @@ impl Engine {
         self.core.upstream.as_ref()?.served_by()
     }
 
-    /// Grants the request's keys, all or none; see [`LockBackend::acquire`](crate::LockBackend::acquire).
+    /// Grants the request's keys, all or none; see
+    /// [`LockBackend::acquire`](crate::LockBackend::acquire).
     ///
     /// # Errors
     /// As [`LockBackend::acquire`](crate::LockBackend::acquire).
@@ -159,7 +161,8 @@ impl Engine {
         self.release_own(hold)
     }
 
-    /// Returns the cause if the hold is lost; see [`LockBackend::poll_lost`](crate::LockBackend::poll_lost).
+    /// Returns the cause if the hold is lost; see
+    /// [`LockBackend::poll_lost`](crate::LockBackend::poll_lost).
     pub fn poll_lost(&self, hold: &Hold, cx: Option<&mut Context<'_>>) -> Poll<LostCause> {
         if !self.granted(hold) {
             return Poll::Ready(LostCause::Forgotten);
@@ -195,7 +198,8 @@ impl Engine {
         Op::all(renewed)
     }
 
-    /// Takes the hold from the thread that it belongs to, if it does; see [`LockBackend::detach_owner`](crate::LockBackend::detach_owner).
+    /// Takes the hold from the thread that it belongs to, if it does; see
+    /// [`LockBackend::detach_owner`](crate::LockBackend::detach_owner).
     pub fn detach_owner(&self, hold: &Hold) {
         self.detach_owner_to(hold, None);
     }
@@ -284,7 +288,8 @@ impl Engine {
         })
     }
 
-    /// Ends the hold or the reservation of `key` with this token; see [`LockBackend::evict`](crate::LockBackend::evict).
+    /// Ends the hold or the reservation of `key` with this token; see
+    /// [`LockBackend::evict`](crate::LockBackend::evict).
     ///
     /// # Errors
     /// `Unsupported`, and whatever keeps the arbiter from answering.

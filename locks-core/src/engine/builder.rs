@@ -48,7 +48,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Makes every token greater than `floor`, for an engine that continues where another one stopped.
+    /// Makes every token greater than `floor`, for an engine that continues where another one
+    /// stopped.
     ///
     /// It has no effect on the tokens of an [`Upstream`].
     ///
@@ -62,7 +63,8 @@ impl EngineBuilder {
         Ok(self)
     }
 
-    /// Sets an observer, which is called for every hold that ends without being released by its guard.
+    /// Sets an observer, which is called for every hold that ends without being released by its
+    /// guard.
     pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = Some(observer);
         self
@@ -70,8 +72,8 @@ impl EngineBuilder {
 
     /// Places the engine in front of `upstream`, which confirms every grant.
     ///
-    /// Upgrades are `Unsupported` then, since a grant of the upstream does not change its mode, and so
-    /// are [shared owners](crate::SharedOwner), whom it does not know, and [several
+    /// Upgrades are `Unsupported` then, since a grant of the upstream does not change its mode, and
+    /// so are [shared owners](crate::SharedOwner), whom it does not know, and [several
     /// permits](crate::LockBuilder::take) for one hold, which it does not count.
     pub fn upstream(mut self, upstream: Arc<dyn Upstream>) -> Self {
         self.upstream = Some(upstream);

@@ -1,9 +1,9 @@
 //! The engine: a complete arbiter of named locks, and the in-process backend.
 //!
 //! A key's [`Slot`](table::Slot) is looked up in the [table]; a free one is taken with one
-//! compare-and-swap. Everything else happens in the slot's [state], under its mutex, and nowhere else.
-//! Mutexes are taken in this order: the deadlock graph's, then a slot's; a shard's is never held
-//! together with another.
+//! compare-and-swap. Everything else happens in the slot's [state], under its mutex, and nowhere
+//! else. Mutexes are taken in this order: the deadlock graph's, then a slot's; a shard's is never
+//! held together with another.
 //!
 //! The files here are what others see of an engine. Each room uses those below it, and none of them
 //! the files here:
@@ -42,12 +42,12 @@ pub use self::table::{PinnedCell, PinnedKey};
 use crate::fork::Inherited;
 use crate::{BackendInfo, Capabilities, LostCause, Token};
 
-/// The in-process backend: queues, shared and exclusive holds, permits, stealing, re-entry, deadlock
-/// detection, fencing tokens and introspection, in the memory of this process.
+/// The in-process backend: queues, shared and exclusive holds, permits, stealing, re-entry,
+/// deadlock detection, fencing tokens and introspection, in the memory of this process.
 ///
-/// Clones refer to the same engine. [`Engine::process`] is the one that the whole process shares; an
-/// engine of your own is separate from it, for tests, for a server that holds locks for its clients, or
-/// in front of an [`Upstream`].
+/// Clones refer to the same engine. [`Engine::process`] is the one that the whole process shares;
+/// an engine of your own is separate from it, for tests, for a server that holds locks for its
+/// clients, or in front of an [`Upstream`].
 ///
 /// # Examples
 /// ```
@@ -92,14 +92,14 @@ impl Engine {
         WeakEngine(Arc::downgrade(&self.core))
     }
 
-    /// Revokes the hold or reservation of `key` with this token and grants the key to the next waiter;
-    /// the guard reports `cause`. Returns `true` if it existed.
+    /// Revokes the hold or reservation of `key` with this token and grants the key to the next
+    /// waiter; the guard reports `cause`. Returns `true` if it existed.
     pub fn lose(&self, key: &str, token: Token, cause: LostCause) -> bool {
         self.core.end(key, token, cause)
     }
 
-    /// Returns the number of keys in use: held, waited for, reserved, or with a lost guard that has not
-    /// been dropped ([C13](crate::contract#c13-no-leaks)).
+    /// Returns the number of keys in use: held, waited for, reserved, or with a lost guard that has
+    /// not been dropped ([C13](crate::contract#c13-no-leaks)).
     pub fn live_keys(&self) -> usize {
         self.core.registry.live_keys()
     }

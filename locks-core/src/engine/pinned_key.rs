@@ -9,8 +9,8 @@ use crate::request::FastHolder;
 use crate::{Backend, CallSite, Guard, Hold, LockError, Options, OwnedGuard, Scope, check_key};
 
 impl PinnedKey {
-    /// Looks `key` up. Returns `None` if requests by name are using it at the moment: use it by name and
-    /// try again later.
+    /// Looks `key` up. Returns `None` if requests by name are using it at the moment: use it by
+    /// name and try again later.
     ///
     /// # Errors
     /// [`InvalidKey`](crate::ErrorKind::InvalidKey).
@@ -21,21 +21,22 @@ impl PinnedKey {
         Ok(slot.map(|slot| unsafe { Self::new_unchecked(slot) }))
     }
 
-    /// Acquires the key exclusively for the current identity, if it is free and has no waiters. Returns
-    /// `None` otherwise: then use the [builder](crate::LockBuilder).
+    /// Acquires the key exclusively for the current identity, if it is free and has no waiters.
+    /// Returns `None` otherwise: then use the [builder](crate::LockBuilder).
     #[inline]
     pub fn try_acquire(&self, site: CallSite) -> Option<Guard> {
         Some(Guard::new(self.take(SmallOwner::current, site)?))
     }
 
-    /// Acquires the key as [`try_acquire`](Self::try_acquire) does, for an annotated async function that
-    /// opens `scope`, or anonymously.
+    /// Acquires the key as [`try_acquire`](Self::try_acquire) does, for an annotated async function
+    /// that opens `scope`, or anonymously.
     #[inline]
     pub fn try_acquire_in(&self, scope: Option<&Scope>, site: CallSite) -> Option<OwnedGuard> {
         self.take(|| scope.map_or(SmallOwner::NOBODY, Scope::small), site)
     }
 
-    /// Takes the key if it is free, before those who wait for it too, if no more than a plain lock is asked for.
+    /// Takes the key if it is free, before those who wait for it too, if no more than a plain lock
+    /// is asked for.
     #[inline(never)]
     pub(crate) fn barge(
         &self,

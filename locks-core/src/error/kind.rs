@@ -27,8 +27,8 @@ pub enum ErrorKind {
     NotConfigured,
     /// The backend cannot be reached, or cannot grant at the moment; trying again may help.
     Unavailable,
-    /// The key is in use with permits where the request asked for a lock, or the other way round; or
-    /// the request asks for no permits, or for more than there are
+    /// The key is in use with permits where the request asked for a lock, or the other way round;
+    /// or the request asks for no permits, or for more than there are
     /// ([C16](crate::contract#c16-permits)).
     PermitsMismatch,
     /// The backend refuses this client or this right.

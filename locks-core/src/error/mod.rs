@@ -82,8 +82,8 @@ impl LockError {
         }))
     }
 
-    /// Creates an [`Unsupported`](ErrorKind::Unsupported) error: `backend` cannot do `option`; `why`
-    /// says what to do instead.
+    /// Creates an [`Unsupported`](ErrorKind::Unsupported) error: `backend` cannot do `option`;
+    /// `why` says what to do instead.
     #[cold]
     pub fn unsupported(backend: &str, option: &str, why: &str) -> Self {
         let mut text = format!("`{backend}` cannot do `{option}`");
@@ -115,7 +115,8 @@ impl LockError {
         self
     }
 
-    /// Sets the number of waiters, if [`with_waiters`](Self::with_waiters) got only the first of them.
+    /// Sets the number of waiters, if [`with_waiters`](Self::with_waiters) got only the first of
+    /// them.
     #[must_use]
     pub fn with_waiting(mut self, waiting: usize) -> Self {
         self.0.waiting = waiting;
@@ -245,8 +246,8 @@ impl LockError {
         self.0.token
     }
 
-    /// Returns the number of waiters at that moment, of whom [`waiters`](Self::waiters) may be only the
-    /// first.
+    /// Returns the number of waiters at that moment, of whom [`waiters`](Self::waiters) may be only
+    /// the first.
     pub fn waiting(&self) -> usize {
         self.0.waiting
     }
@@ -263,16 +264,16 @@ impl LockError {
     }
 
     /// Returns for how long from now the backend grants no lock at all, if an
-    /// [`Unavailable`](ErrorKind::Unavailable) error says so: it may have lost holds, and waits until
-    /// their leases would have expired.
+    /// [`Unavailable`](ErrorKind::Unavailable) error says so: it may have lost holds, and waits
+    /// until their leases would have expired.
     pub fn until(&self) -> Option<Duration> {
         self.0.until
     }
 
     /// Returns the underlying error, for example to downcast it.
     ///
-    /// Unlike [`source`](std::error::Error::source), this also returns an error whose text is part of
-    /// `Display` already.
+    /// Unlike [`source`](std::error::Error::source), this also returns an error whose text is part
+    /// of `Display` already.
     ///
     /// ```
     /// use locks::LockError;
@@ -321,8 +322,8 @@ impl DeadlockStep {
     }
 }
 
-/// [`source`](Error::source) is the first underlying error whose text is not part of `Display`, so that
-/// printing an error with all its sources prints each text once.
+/// [`source`](Error::source) is the first underlying error whose text is not part of `Display`, so
+/// that printing an error with all its sources prints each text once.
 impl Error for LockError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         let mut behind = Some(self.0.source.as_deref()? as &(dyn Error + 'static));

@@ -13,8 +13,8 @@ use crate::{HolderInfo, LockError, Token};
 
 /// An RAII guard of a lock that this thread holds; dropping it releases the lock.
 ///
-/// Returned by [`LockBuilder::acquire`](crate::LockBuilder::acquire). Like the guards of the standard
-/// library it is not `Send`; [`into_owned`](Self::into_owned) turns it into one that is.
+/// Returned by [`LockBuilder::acquire`](crate::LockBuilder::acquire). Like the guards of the
+/// standard library it is not `Send`; [`into_owned`](Self::into_owned) turns it into one that is.
 ///
 /// Dropping the guard never blocks and never panics ([C4](crate::contract#c4-release)). At a remote
 /// backend the release can fail after the drop: that is recorded as an event and a metric (features
@@ -85,7 +85,8 @@ impl Guard {
     /// Returns the fencing token of the grant: a number that grows with each grant of the key.
     ///
     /// Send it along with writes to a store that refuses a smaller token than the greatest it has
-    /// seen. It stays the same for as long as the guard lives ([C7](crate::contract#c7-fencing-tokens)).
+    /// seen. It stays the same for as long as the guard lives
+    /// ([C7](crate::contract#c7-fencing-tokens)).
     ///
     /// # Examples
     /// ```
@@ -113,7 +114,8 @@ impl Guard {
         self.owned.keys()
     }
 
-    /// Returns `true` if the lock has been lost: stolen, evicted, expired, or left behind by a fork.
+    /// Returns `true` if the lock has been lost: stolen, evicted, expired, or left behind by a
+    /// fork.
     ///
     /// The answer is true of the instant of the call and never blocks
     /// ([C8](crate::contract#c8-loss)). [`check`](Self::check) also gives the cause.
@@ -134,9 +136,9 @@ impl Guard {
 
     /// Returns an error if the lock has been lost.
     ///
-    /// Call it before an effect that must not happen twice. `Ok` is true of the instant of the call:
-    /// the lock can be lost right after it, so pass [`token`](Self::token) along with writes to a
-    /// store that can compare tokens ([C8](crate::contract#c8-loss)). Never blocks.
+    /// Call it before an effect that must not happen twice. `Ok` is true of the instant of the
+    /// call: the lock can be lost right after it, so pass [`token`](Self::token) along with writes
+    /// to a store that can compare tokens ([C8](crate::contract#c8-loss)). Never blocks.
     ///
     /// # Errors
     /// [`Lost`](crate::ErrorKind::Lost), with the cause and, where this process knows them, the
@@ -189,9 +191,10 @@ impl Guard {
         self.owned.refresh()
     }
 
-    /// Returns the holds that this lock was stolen from, as they were when it was ([C6](crate::contract#c6-stealing)): who, since when,
-    /// where. Empty if it was granted otherwise. So a thief can look after what its victim has left
-    /// undone. A backend of one's own over a `LeaseStore` may not know.
+    /// Returns the holds that this lock was stolen from, as they were when it was
+    /// ([C6](crate::contract#c6-stealing)): who, since when, where. Empty if it was granted
+    /// otherwise. So a thief can look after what its victim has left undone. A backend of one's own
+    /// over a `LeaseStore` may not know.
     ///
     /// ```
     /// use std::time::Duration;
@@ -209,9 +212,9 @@ impl Guard {
         self.owned.stolen_from()
     }
 
-    /// Shares the key from now on, without letting it go in between: those who wait to share it get in,
-    /// and what was written under the exclusive lock is still as it was. Token and age stay. Of a nest
-    /// the strongest guard counts.
+    /// Shares the key from now on, without letting it go in between: those who wait to share it get
+    /// in, and what was written under the exclusive lock is still as it was. Token and age stay. Of
+    /// a nest the strongest guard counts.
     ///
     /// ```
     /// use locks::Backend;
@@ -232,14 +235,17 @@ impl Guard {
         self.owned.downgrade()
     }
 
-    /// Marks what is done under the lock as done: with [`once_per`](crate::LockBuilder::once_per) the key
-    /// stays reserved for the rest of the period once the guard is released or dropped. The macros do
-    /// this for `Ok`, `Some`, and any other value that a function returns without a panic.
+    /// Marks what is done under the lock as done: with [`once_per`](crate::LockBuilder::once_per)
+    /// the key stays reserved for the rest of the period once the guard is released or dropped. The
+    /// macros do this for `Ok`, `Some`, and any other value that a function returns without a
+    /// panic.
     ///
-    /// The mark goes with the release. At a remote backend a process that ends right after dropping the guard may
-    /// take it along: [`release`](Self::release) waits until it has arrived, as the macros do.
+    /// The mark goes with the release. At a remote backend a process that ends right after dropping
+    /// the guard may take it along: [`release`](Self::release) waits until it has arrived, as the
+    /// macros do.
     ///
-    /// The mark of a nested guard counts if it is the outermost left when it is released. Without `once_per` it changes nothing.
+    /// The mark of a nested guard counts if it is the outermost left when it is released. Without
+    /// `once_per` it changes nothing.
     pub fn mark_done(&self) {
         self.owned.mark_done();
     }

@@ -10,8 +10,8 @@ use crate::{
 /// An RAII guard of a lock that can be sent to another thread; dropping it releases the lock.
 ///
 /// Returned by [`LockBuilder::acquire_async`](crate::LockBuilder::acquire_async) and
-/// [`Guard::into_owned`](crate::Guard::into_owned). It can be dropped on any thread, with or without
-/// an async runtime; see [`Guard`](crate::Guard) for what becomes of a release that fails.
+/// [`Guard::into_owned`](crate::Guard::into_owned). It can be dropped on any thread, with or
+/// without an async runtime; see [`Guard`](crate::Guard) for what becomes of a release that fails.
 ///
 /// # Examples
 /// ```
@@ -24,8 +24,8 @@ use crate::{
 /// ```
 #[must_use = "the lock is released as soon as its guard is dropped: bind it as `let _guard = …`; `let _ = …` binds nothing and releases at once"]
 pub struct OwnedGuard {
-    /// I1: this, `backend` and `granted` are taken out once: by the function that takes the guard apart, or by
-    /// its `drop`.
+    /// I1: this, `backend` and `granted` are taken out once: by the function that takes the guard
+    /// apart, or by its `drop`.
     pub(super) hold: ManuallyDrop<Hold>,
     pub(super) backend: ManuallyDrop<Backend>,
     pub(super) granted: ManuallyDrop<Since>,
@@ -49,7 +49,8 @@ impl OwnedGuard {
         self.hold.token()
     }
 
-    /// Returns the keys that the guard holds, in ascending order; see [`Guard::keys`](crate::Guard::keys).
+    /// Returns the keys that the guard holds, in ascending order; see
+    /// [`Guard::keys`](crate::Guard::keys).
     pub fn keys(&self) -> Vec<String> {
         self.backend.keys(&self.hold)
     }
@@ -70,8 +71,8 @@ impl OwnedGuard {
         }
     }
 
-    /// Resets the age of the hold to zero; see [`Guard::refresh`](crate::Guard::refresh). Blocks until a remote backend has
-    /// answered.
+    /// Resets the age of the hold to zero; see [`Guard::refresh`](crate::Guard::refresh). Blocks
+    /// until a remote backend has answered.
     ///
     /// # Errors
     /// [`Lost`](ErrorKind::Lost) if the lock has been lost, [`Unavailable`](ErrorKind::Unavailable)
@@ -80,7 +81,8 @@ impl OwnedGuard {
         self.backend.refresh(&self.hold).block()
     }
 
-    /// Resets the age of the hold to zero, without blocking; see [`Guard::refresh`](crate::Guard::refresh).
+    /// Resets the age of the hold to zero, without blocking; see
+    /// [`Guard::refresh`](crate::Guard::refresh).
     ///
     /// # Errors
     /// As [`refresh`](Self::refresh).
@@ -99,12 +101,14 @@ impl OwnedGuard {
         self.backend.refresh(&self.hold).await
     }
 
-    /// Returns the holds that this lock was stolen from; see [`Guard::stolen_from`](crate::Guard::stolen_from).
+    /// Returns the holds that this lock was stolen from; see
+    /// [`Guard::stolen_from`](crate::Guard::stolen_from).
     pub fn stolen_from(&self) -> Vec<HolderInfo> {
         self.backend.stolen_from(&self.hold)
     }
 
-    /// Shares the key from now on; see [`Guard::downgrade`](crate::Guard::downgrade). Blocks where the arbiter is elsewhere.
+    /// Shares the key from now on; see [`Guard::downgrade`](crate::Guard::downgrade). Blocks where
+    /// the arbiter is elsewhere.
     ///
     /// # Errors
     /// As [`Guard::downgrade`](crate::Guard::downgrade).
@@ -123,13 +127,14 @@ impl OwnedGuard {
         self.backend.share(&self.hold).await
     }
 
-    /// Marks what is done under the lock as done; see [`Guard::mark_done`](crate::Guard::mark_done).
+    /// Marks what is done under the lock as done; see
+    /// [`Guard::mark_done`](crate::Guard::mark_done).
     pub fn mark_done(&self) {
         self.backend.mark_done(&self.hold);
     }
 
-    /// Releases the lock and returns any error; see [`Guard::release`](crate::Guard::release). Blocks until a remote
-    /// backend has confirmed the release.
+    /// Releases the lock and returns any error; see [`Guard::release`](crate::Guard::release).
+    /// Blocks until a remote backend has confirmed the release.
     ///
     /// # Errors
     /// As [`Guard::release`](crate::Guard::release).
@@ -158,8 +163,8 @@ impl OwnedGuard {
         self.begin_release().await
     }
 
-    /// Returns `true` if dropping the guard is all there is to a release: nobody has to be waited for, and nothing
-    /// is to be reported that dropping does not.
+    /// Returns `true` if dropping the guard is all there is to a release: nobody has to be waited
+    /// for, and nothing is to be reported that dropping does not.
     #[doc(hidden)]
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub fn is_plain(&self) -> bool {
@@ -235,8 +240,8 @@ impl Drop for OwnedGuard {
         let (hold, backend, granted) = unsafe { self.take_apart() };
         let ending = Ending::of(&hold, granted);
         if backend.is_process() {
-            // Its handle has nothing to give back. So this is short enough that the compiler inlines the guard's
-            // end too.
+            // Its handle has nothing to give back. So this is short enough that the compiler
+            // inlines the guard's end too.
             mem::forget(backend);
             if !hold.release_in_place() {
                 release(hold, Backend::process());

@@ -1,7 +1,8 @@
 //! A scope around the drop of what has run in it.
 //!
-//! What a future has on its stack is dropped with it where it is cancelled, and may ask for locks as well: in the
-//! scope, as at the end of the future, or it would wait for the very guard that goes after it.
+//! What a future has on its stack is dropped with it where it is cancelled, and may ask for locks
+//! as well: in the scope, as at the end of the future, or it would wait for the very guard that
+//! goes after it.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -10,8 +11,8 @@ use std::task::{Context, Poll};
 
 use super::{SCOPE, Scope};
 
-/// The scope of the future that is the next field. Dropped before that field, it is entered, and the [`Leaves`]
-/// behind the field leaves it.
+/// The scope of the future that is the next field. Dropped before that field, it is entered, and
+/// the [`Leaves`] behind the field leaves it.
 #[doc(hidden)]
 #[derive(Debug)]
 pub struct Enters {
@@ -96,7 +97,8 @@ impl Leaves {
         let left = DROPPING.try_with(|dropping| dropping.borrow_mut().pop()).ok().flatten();
         if let Some(Dropping { scope, outer }) = left {
             SCOPE.set(outer);
-            // SAFETY: from a box, by `enter`, which nobody has looked into since it is no more the current one (I1).
+            // SAFETY: from a box, by `enter`, which nobody has looked into since it is no more the
+            // current one (I1).
             drop(unsafe { Box::from_raw(scope) });
         }
     }

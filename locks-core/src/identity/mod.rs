@@ -28,13 +28,13 @@ pub(crate) use self::small::SmallOwner;
 /// The identity of a holder or waiter ([C9](crate::contract#c9-re-entry),
 /// [C10](crate::contract#c10-deadlocks)).
 ///
-/// Each thread and each [`scope`] has one. [`OwnerId::unique`] and `OwnerId::from(number)` make more,
-/// for [`LockBuilder::owner`](crate::LockBuilder::owner): all requests that name one count as one
-/// holder.
+/// Each thread and each [`scope`] has one. [`OwnerId::unique`] and `OwnerId::from(number)` make
+/// more, for [`LockBuilder::owner`](crate::LockBuilder::owner): all requests that name one count as
+/// one holder.
 ///
-/// `Display` prints it as errors and lists do: ``thread `worker-3` ``, or `thread 5` for one without a
-/// name; `scope 17`, `owner 42`, `owner #8` for a unique one, and `shared owner 5f0c…` for one that
-/// [processes share](SharedOwner).
+/// `Display` prints it as errors and lists do: ``thread `worker-3` ``, or `thread 5` for one
+/// without a name; `scope 17`, `owner 42`, `owner #8` for a unique one, and `shared owner 5f0c…`
+/// for one that [processes share](SharedOwner).
 ///
 /// # Examples
 /// ```
@@ -71,8 +71,9 @@ impl OwnerId {
 
     /// Returns the same identity in another realm.
     ///
-    /// A server gives each of its clients a realm, so that the identities of two clients never meet,
-    /// except those that are [shared](SharedOwner), which stay the same. Realm 0 is this process.
+    /// A server gives each of its clients a realm, so that the identities of two clients never
+    /// meet, except those that are [shared](SharedOwner), which stay the same. Realm 0 is this
+    /// process.
     #[must_use]
     pub const fn in_realm(self, realm: u32) -> Self {
         Self { realm, ..self }
@@ -356,10 +357,10 @@ impl<F: Future> Future for Scoped<F> {
 
 /// Runs `future` as one holder.
 ///
-/// Requests inside it can re-enter what it holds, if they are `reentrant`; without that, a wait for a
-/// lock of the scope itself fails with [`Deadlock`](crate::ErrorKind::Deadlock) instead of hanging
-/// ([C9](crate::contract#c9-re-entry)). The scope opens at the first poll, within the scope that is
-/// being polled then. Functions with `#[lock]` open one by themselves.
+/// Requests inside it can re-enter what it holds, if they are `reentrant`; without that, a wait for
+/// a lock of the scope itself fails with [`Deadlock`](crate::ErrorKind::Deadlock) instead of
+/// hanging ([C9](crate::contract#c9-re-entry)). The scope opens at the first poll, within the scope
+/// that is being polled then. Functions with `#[lock]` open one by themselves.
 ///
 /// # Cancel safety
 /// As that of `future`: dropping it drops the guards and requests inside, in the scope.
@@ -409,7 +410,8 @@ impl Drop for Entered<'_> {
 fn with_scope<R>(look: impl FnOnce(Option<&mut Scope>) -> R) -> R {
     let scope = SCOPE.get();
     // SAFETY: by I1 it is null, or alive and borrowed by the `Entered` of a poll further up this
-    // thread's stack, or of the `Enters` of a drop there, which do not look at it meanwhile. `look` comes by here no second time.
+    // thread's stack, or of the `Enters` of a drop there, which do not look at it meanwhile. `look`
+    // comes by here no second time.
     look(unsafe { scope.as_mut() })
 }
 

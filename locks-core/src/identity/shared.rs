@@ -16,13 +16,13 @@ use crate::{ErrorKind, LockError};
 /// So a lock can be handed over to a child on purpose:
 /// [`LockBuilder::shared_owner`](crate::LockBuilder::shared_owner) names it where the lock is
 /// acquired, and the child, which was given it as text, re-enters with
-/// [`reentrant`](crate::LockBuilder::reentrant). Both then have a guard of one hold, with one fencing
-/// token; the lock is free when both have ended, in either order. `locks run --hand-over` does it
-/// for commands, in the variable [`ENV`](Self::ENV).
+/// [`reentrant`](crate::LockBuilder::reentrant). Both then have a guard of one hold, with one
+/// fencing token; the lock is free when both have ended, in either order. `locks run --hand-over`
+/// does it for commands, in the variable [`ENV`](Self::ENV).
 ///
 /// It is a capability: a request that knows it enters beside its holders. So `Debug` does not show
-/// it, and errors, lists and the files of a server have its [`id`](Self::id), from which it cannot be
-/// found. `Display` is the text to hand on, of 32 hexadecimal digits, and `FromStr` reads it.
+/// it, and errors, lists and the files of a server have its [`id`](Self::id), from which it cannot
+/// be found. `Display` is the text to hand on, of 32 hexadecimal digits, and `FromStr` reads it.
 ///
 /// # Examples
 /// ```
@@ -42,8 +42,8 @@ use crate::{ErrorKind, LockError};
 pub struct SharedOwner([u8; 16]);
 
 impl SharedOwner {
-    /// The variable of the environment by which `locks run --hand-over` gives it to its command, and
-    /// which [`from_env`](Self::from_env) reads.
+    /// The variable of the environment by which `locks run --hand-over` gives it to its command,
+    /// and which [`from_env`](Self::from_env) reads.
     pub const ENV: &str = "LOCKS_OWNER";
 
     /// Creates one that is unlike any other.
@@ -55,8 +55,8 @@ impl SharedOwner {
     /// ```
     pub fn random() -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
-        // The keys are the system's random bits, and a forked child has its parent's: what is hashed
-        // differs there, as it does from call to call.
+        // The keys are the system's random bits, and a forked child has its parent's: what is
+        // hashed differs there, as it does from call to call.
         let keys = RandomState::new();
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -68,8 +68,8 @@ impl SharedOwner {
         Self(std::array::from_fn(|at| if at < 8 { low[at] } else { high[at - 8] }))
     }
 
-    /// Returns the one that was handed to this process in the variable [`ENV`](Self::ENV), or `None`
-    /// if that is not set.
+    /// Returns the one that was handed to this process in the variable [`ENV`](Self::ENV), or
+    /// `None` if that is not set.
     ///
     /// # Errors
     /// `NotConfigured` if the variable has something else in it.
@@ -123,7 +123,8 @@ impl SharedOwner {
     }
 }
 
-/// SipHash-2-4 of nothing with this key. To find a key by such a hash is what it is made to prevent.
+/// SipHash-2-4 of nothing with this key. To find a key by such a hash is what it is made to
+/// prevent.
 fn siphash(key: [u8; 16]) -> u64 {
     #[expect(
         deprecated,

@@ -13,8 +13,8 @@ impl AcquisitionId {
 
     /// Creates a random id.
     ///
-    /// All of it is random: a counter would go on alike in a forked child, or in the copy of a virtual
-    /// machine.
+    /// All of it is random: a counter would go on alike in a forked child, or in the copy of a
+    /// virtual machine.
     pub fn unique() -> Self {
         Self(random())
     }

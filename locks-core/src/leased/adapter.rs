@@ -81,23 +81,25 @@ impl<S: LeaseStore> Leased<S> {
 }
 
 impl<S: LeaseStore> LeasedBuilder<S> {
-    /// Sets the default lease: how long the store keeps a lock for a process that no longer renews it.
+    /// Sets the default lease: how long the store keeps a lock for a process that no longer renews
+    /// it.
     ///
-    /// From 300 ms to a day; with any other, requests fail with `LimitExceeded`. Ten seconds unless set.
+    /// From 300 ms to a day; with any other, requests fail with `LimitExceeded`. Ten seconds unless
+    /// set.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.settings.lease = lease;
         self
     }
 
-    /// Sets how long the store may take to answer before a request fails with `Unavailable`; two seconds
-    /// unless set. A request that is known to queue waits for one lease at least.
+    /// Sets how long the store may take to answer before a request fails with `Unavailable`; two
+    /// seconds unless set. A request that is known to queue waits for one lease at least.
     pub fn connect(mut self, limit: Duration) -> Self {
         self.settings.connect = limit;
         self
     }
 
-    /// Sets the interval at which a waiter asks again by itself: 50 ms unless set, or a second if the
-    /// store gives [hints](LeaseStore::wakes).
+    /// Sets the interval at which a waiter asks again by itself: 50 ms unless set, or a second if
+    /// the store gives [hints](LeaseStore::wakes).
     pub fn poll(mut self, poll: Duration) -> Self {
         self.settings.poll = Some(poll);
         self

@@ -118,8 +118,8 @@ impl<S: LeaseStore> Pending<S> {
     }
 
     /// Asks the store, or goes on waiting for the answer to what it was asked. A grant whose
-    /// validity is past costs a renewal first (C8); if it is gone by then, or its longest time is over
-    /// (C14), it is claimed anew, by another name.
+    /// validity is past costs a renewal first (C8); if it is gone by then, or its longest time is
+    /// over (C14), it is claimed anew, by another name.
     async fn ask(&mut self) -> Result<Claimed, LockError> {
         let validity = self.claim.lease - margin(self.claim.lease);
         loop {

@@ -28,8 +28,8 @@ pub(super) struct Settings {
     pub(super) label: String,
 }
 
-/// This process's side of a store: the holds it was granted, what keeps them, and how they end. A forked child has
-/// another ([`PerFork`](crate::forked::PerFork)).
+/// This process's side of a store: the holds it was granted, what keeps them, and how they end. A
+/// forked child has another ([`PerFork`](crate::forked::PerFork)).
 pub(super) struct Client<S> {
     pub(super) store: S,
     pub(super) clock: Arc<dyn Clock>,
@@ -73,7 +73,8 @@ impl<S: LeaseStore> Client<S> {
     pub(super) fn take_in(self: &Arc<Self>, hold: LeasedHold) -> u64 {
         self.listen();
         let (id, lost) = self.holds.insert(hold);
-        // A waker that panics must not take the hold's name with it, which is renewed until it is ended.
+        // A waker that panics must not take the hold's name with it, which is renewed until it is
+        // ended.
         let _ = catch_unwind(AssertUnwindSafe(|| self.report(lost)));
         id
     }
@@ -102,8 +103,8 @@ impl<S: LeaseStore> Client<S> {
         self.executor.begin(renewed, |_| {})
     }
 
-    /// One step for these holds, and what it means for their validity; to the first one's answer. `None`:
-    /// it said that one of the keys was gone, and some have ended here meanwhile.
+    /// One step for these holds, and what it means for their validity; to the first one's answer.
+    /// `None`: it said that one of the keys was gone, and some have ended here meanwhile.
     async fn renew_all(
         &self,
         renewals: Vec<(u64, LeaseRenewal)>,

@@ -125,8 +125,9 @@ impl<S: LeaseStore> Client<S> {
     }
 
     pub(super) async fn end_once(&self, ending: &LeaseEnding) -> Result<bool, LockError> {
-        // The store keeps the keys for the one that has waited longest here. That may be one of those whom it
-        // has placed behind another client's: it claims again, or the store calls neither.
+        // The store keeps the keys for the one that has waited longest here. That may be one of
+        // those whom it has placed behind another client's: it claims again, or the store calls
+        // neither.
         let placed = ending.next.filter(|_| self.hints).map(|_| self.waiters.present(&ending.keys));
         let keeps = ending.next.is_some() && self.hints && self.queues();
         if keeps {
@@ -139,8 +140,8 @@ impl<S: LeaseStore> Client<S> {
         // A waker that panics is nobody's business here: the end goes on.
         let hint = || {
             placed.unwrap_or_default().hint();
-            // Others of this process may wait for it, thieves, who stand beside a turn; unless the store
-            // calls those whose turn it is.
+            // Others of this process may wait for it, thieves, who stand beside a turn; unless the
+            // store calls those whose turn it is.
             if !self.hints {
                 for key in &ending.keys {
                     self.waiters.hint(&Wake::Key(key.clone()));

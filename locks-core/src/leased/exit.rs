@@ -12,7 +12,8 @@ const PATIENCE: Duration = Duration::from_millis(250);
 /// How many ends are under way. A forked child has none of its parent's.
 static UNDER_WAY: PerProcess<Arc<AtomicUsize>> = PerProcess::new();
 
-/// An end that the store has not confirmed. While one lives, the process does not exit for a moment.
+/// An end that the store has not confirmed. While one lives, the process does not exit for a
+/// moment.
 #[derive(Debug)]
 pub(super) struct Unconfirmed(Arc<AtomicUsize>);
 

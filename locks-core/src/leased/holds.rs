@@ -28,8 +28,9 @@ struct HoldTable {
     holds: HashMap<u64, LeasedHold>,
     by_key: HashMap<String, Vec<u64>>,
     next: u64,
-    /// Keys that the store keeps for a request of this client, which has not claimed yet; with the end that
-    /// asked for that, and once that was answered, when the store has kept them for as long as it does.
+    /// Keys that the store keeps for a request of this client, which has not claimed yet; with the
+    /// end that asked for that, and once that was answered, when the store has kept them for as
+    /// long as it does.
     kept: HashMap<String, (LeaseEnding, Option<Moment>)>,
     /// For what comes next: a renewal, the end of a validity. It may go off too early, and never
     /// too late, so that few grants and no release have to touch it.
@@ -75,7 +76,8 @@ pub(super) struct DueWork {
     /// For how long to wait for their answer: a hung step must leave time for others.
     pub(super) patience: Duration,
     pub(super) endings: Vec<(LeaseEnding, Duration)>,
-    /// Confirmed ends whose keys the store has kept for a request that did not claim: to be sent once more.
+    /// Confirmed ends whose keys the store has kept for a request that did not claim: to be sent
+    /// once more.
     pub(super) kept: Vec<LeaseEnding>,
 }
 
@@ -91,21 +93,22 @@ pub(super) enum Released {
         token: Token,
         lease: Duration,
         lost: Option<LostCause>,
-        /// Whether the store may have some of it although it is lost: what another has taken was one
-        /// of several keys, and perhaps one that had ended before.
+        /// Whether the store may have some of it although it is lost: what another has taken was
+        /// one of several keys, and perhaps one that had ended before.
         is_set: bool,
     },
 }
 
-/// For how long a store keeps a key for a client whose request is about to claim, and a little more.
+/// For how long a store keeps a key for a client whose request is about to claim, and a little
+/// more.
 const KEPT: Duration = Duration::from_millis(255);
 
 /// How long the end of one key of a set waits for those of the others.
 const TOGETHER: Duration = Duration::from_millis(1);
 
 impl LeasedHold {
-    /// Returns the hold that `claim` was granted, which has begun at `since` at the earliest, and whose lease
-    /// was extended at `extended` at the earliest.
+    /// Returns the hold that `claim` was granted, which has begun at `since` at the earliest, and
+    /// whose lease was extended at `extended` at the earliest.
     pub(super) fn new(claim: &LeaseClaim, token: Token, since: Moment, extended: Moment) -> Self {
         let over_at = claim.hold_at_most.map(|most| since.after(most));
         Self {
@@ -131,8 +134,8 @@ impl LeasedHold {
         step
     }
 
-    /// The ends of those keys of it that have ended here. Keys that a request waits for here end each by
-    /// itself, so that the store keeps no other for it; the rest end in one step.
+    /// The ends of those keys of it that have ended here. Keys that a request waits for here end
+    /// each by itself, so that the store keeps no other for it; the rest end in one step.
     fn endings(&mut self) -> Vec<LeaseEnding> {
         self.end_at = None;
         let how = LeaseEnd::Release { reserve: self.reserves };

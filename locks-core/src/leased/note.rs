@@ -28,8 +28,8 @@ impl Here {
     }
 }
 
-/// The note of a claim by `caller`: label, host, process id, process, who, call site, and the label of
-/// the request.
+/// The note of a claim by `caller`: label, host, process id, process, who, call site, and the label
+/// of the request.
 pub(super) fn write(caller: &Caller, label: &str) -> String {
     let party = caller.party.as_deref();
     let given = |part: fn(&ProcessInfo) -> Option<&String>| part(party?).cloned();

@@ -88,13 +88,15 @@ impl Outlook {
     pub(super) fn asked(&mut self, now: Moment) {
         let is_first = matches!(self.word, Word::Nothing) && self.unanswered.is_none();
         if is_first && now >= self.first_answer_by {
-            // The process did not run for all of its wait: no time is left, and an answer is waited for.
+            // The process did not run for all of its wait: no time is left, and an answer is waited
+            // for.
             self.first_answer_by = now.after(self.connect);
         }
         self.unanswered.get_or_insert((now, None));
     }
 
-    /// The store has refused what was `sent` then, which is when its times began to count at the latest.
+    /// The store has refused what was `sent` then, which is when its times began to count at the
+    /// latest.
     pub(super) fn refused(&mut self, refusal: Refusal, sent: Moment, now: Moment) {
         self.sent = sent;
         (self.word, self.heard, self.unanswered) = (Word::Refused(refusal), now, None);

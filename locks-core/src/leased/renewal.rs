@@ -18,10 +18,9 @@ pub(super) const LEASES: RangeInclusive<Duration> =
 ///
 /// I1: `valid_until` is the send time of the newest step whose acknowledgement has arrived, plus
 /// the lease, less the margin. The send time, not that of the reply: the store counts from some
-/// instant between the two, and only the earlier one is safe.
-/// I2: `lost` never goes back to `None`, however late an acknowledgement arrives.
-/// I3: `over_at` is `hold_at_most` after the send time of the earliest claim that may have begun the hold. No
-/// renewal moves it, at the store either.
+/// instant between the two, and only the earlier one is safe. I2: `lost` never goes back to `None`,
+/// however late an acknowledgement arrives. I3: `over_at` is `hold_at_most` after the send time of
+/// the earliest claim that may have begun the hold. No renewal moves it, at the store either.
 #[derive(Debug)]
 pub(super) struct Renewal {
     lease: Duration,
@@ -30,7 +29,8 @@ pub(super) struct Renewal {
     renew_at: Moment,
     /// A hint has made the next renewal due.
     is_hastened: bool,
-    /// I4: a fortieth of the lease for each renewal that a hint has made due, less the time since then.
+    /// I4: a fortieth of the lease for each renewal that a hint has made due, less the time since
+    /// then.
     hastened: Moment,
     failures: u32,
     lost: Option<LostCause>,
@@ -76,8 +76,8 @@ impl Renewal {
         self.renew_at = now.after(pause);
     }
 
-    /// The lease should be renewed without delay: there is a hint that it may be gone. Of many hints the first
-    /// few are heeded at once, and then one in each fortieth of the lease.
+    /// The lease should be renewed without delay: there is a hint that it may be gone. Of many
+    /// hints the first few are heeded at once, and then one in each fortieth of the lease.
     pub(super) fn hasten(&mut self, now: Moment) {
         const AT_ONCE: u32 = 8;
         let ahead = self.hastened.since(now).saturating_sub(self.lease / 40 * AT_ONCE);

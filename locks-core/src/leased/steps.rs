@@ -17,14 +17,17 @@ pub struct LeaseClaim {
     pub mode: Mode,
     /// The time for which the hold stands without being renewed.
     pub lease: Duration,
-    /// Take over conflicting holds that are older than this, all of them or none ([C6](crate::contract#c6-stealing)).
+    /// Take over conflicting holds that are older than this, all of them or none
+    /// ([C6](crate::contract#c6-stealing)).
     pub steal_after: Option<Duration>,
-    /// Keep the keys reserved until this long after the grant ([C14](crate::contract#c14-bounds-of-a-hold)).
+    /// Keep the keys reserved until this long after the grant
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub hold_at_least: Option<Duration>,
-    /// [`Reserve::IfDone`]: until the hold has ended by [`LeaseEnd::Release`] that reserves, this keeps it
-    /// from being stolen, and no more: a hold whose lease runs out leaves no reservation.
+    /// [`Reserve::IfDone`]: until the hold has ended by [`LeaseEnd::Release`] that reserves, this
+    /// keeps it from being stolen, and no more: a hold whose lease runs out leaves no reservation.
     pub reserve: Reserve,
-    /// End the hold this long after the grant: no renewal carries it further ([C14](crate::contract#c14-bounds-of-a-hold)).
+    /// End the hold this long after the grant: no renewal carries it further
+    /// ([C14](crate::contract#c14-bounds-of-a-hold)).
     pub hold_at_most: Option<Duration>,
     /// A description of the caller, for others to read. Kept with the hold or the place, and given
     /// back as it is.
@@ -53,8 +56,9 @@ pub struct LeasePlace {
 pub enum Claimed {
     /// All keys are held by this acquisition, with this token.
     Granted(Token),
-    /// All keys are held by this acquisition, which has stolen them from others ([C6](crate::contract#c6-stealing)). A claim that is
-    /// repeated may be answered by [`Granted`](Self::Granted).
+    /// All keys are held by this acquisition, which has stolen them from others
+    /// ([C6](crate::contract#c6-stealing)). A claim that is repeated may be answered by
+    /// [`Granted`](Self::Granted).
     Stolen {
         /// The token of the grant.
         token: Token,
@@ -79,7 +83,8 @@ pub struct Refusal {
     /// the place.
     pub placed: bool,
     /// When it is worth asking again without having been called, if the store knows: a lease or a
-    /// reservation in the way runs out, a steal comes due, the moment of one that was called is over.
+    /// reservation in the way runs out, a steal comes due, the moment of one that was called is
+    /// over.
     pub again_in: Option<Duration>,
 }
 

@@ -43,9 +43,9 @@ use crate::{BackendInfo, Op, Query};
 ///    its way, and is placed when it is refused. A place ends when it is granted, ended, or not
 ///    asked for again in time. When a hold or a place ends, when one is granted that others fit
 ///    beside, and when a claim is refused although the key is free, those whose turn it is are
-///    called ([`wakes`](Self::wakes)); one that is called and does not claim within 250 ms loses its
-///    place, so that a dead client delays the others no longer. A store may add time for a slow link:
-///    ours add twice the answer time, at most 5 s.
+///    called ([`wakes`](Self::wakes)); one that is called and does not claim within 250 ms loses
+///    its place, so that a dead client delays the others no longer. A store may add time for a slow
+///    link: ours add twice the answer time, at most 5 s.
 /// 8. **Bounded.** A step answers, or fails, in bounded time. One that can block (a file, a
 ///    synchronous driver) may answer [`Op::Now`], but then the thread that polls is held up for as
 ///    long: keep it to the milliseconds of one transaction, and give the driver a time-out.
@@ -53,10 +53,10 @@ use crate::{BackendInfo, Op, Query};
 ///    `PermitsMismatch`, `InvalidKey`, `Unsupported`, `Unauthorized` and `LimitExceeded` mean that
 ///    the step was refused and nothing was done, and it is not repeated.
 ///
-/// The adapter refuses requests for capabilities that are not declared before it asks the store. An id is never used for two acquisitions; a claim whose caller has
-/// given up is [ended](Self::end), answered or not; steps of one acquisition are begun in order,
-/// and where an end may have been overtaken it is repeated; and a hold that was not confirmed in
-/// time is never taken to be held.
+/// The adapter refuses requests for capabilities that are not declared before it asks the store. An
+/// id is never used for two acquisitions; a claim whose caller has given up is [ended](Self::end),
+/// answered or not; steps of one acquisition are begun in order, and where an end may have been
+/// overtaken it is repeated; and a hold that was not confirmed in time is never taken to be held.
 ///
 /// # Example
 /// A store in memory, which grants locks for exclusive use. The example `own_backend` does all of
@@ -176,8 +176,8 @@ pub trait LeaseStore: Send + Sync + 'static {
     fn claim<'a>(&'a self, claim: &'a LeaseClaim) -> Op<'a, Claimed>;
 
     /// Lets leases run for their whole length again, from now; answers in the same order. Each
-    /// renewal is atomic for all of its keys; the batch need not be. If one of them fails, its answer
-    /// is [`Unknown`](Renewed::Unknown) and the others keep theirs.
+    /// renewal is atomic for all of its keys; the batch need not be. If one of them fails, its
+    /// answer is [`Unknown`](Renewed::Unknown) and the others keep theirs.
     ///
     /// # Errors
     /// Those of the contract's ninth point, for the whole batch.
@@ -197,7 +197,8 @@ pub trait LeaseStore: Send + Sync + 'static {
     fn list<'a>(&'a self, query: &'a Query) -> Op<'a, Vec<LeaseEntry>>;
 
     /// Resolves when a hold may have ended, so that waiters claim again at once. `None` if the
-    /// store cannot tell, or [pushes](Self::subscribe): waiters look again from time to time anyway.
+    /// store cannot tell, or [pushes](Self::subscribe): waiters look again from time to time
+    /// anyway.
     ///
     /// It is a hint: nothing is granted or lost by it, a missed one costs time and no more. It is
     /// polled on the adapter's own thread.
@@ -218,16 +219,16 @@ pub trait LeaseStore: Send + Sync + 'static {
         Duration::ZERO..=Duration::MAX
     }
 
-    /// Returns what answers at the other end, in words for people; `None` before the first answer, and
-    /// where there is no server.
+    /// Returns what answers at the other end, in words for people; `None` before the first answer,
+    /// and where there is no server.
     fn served_by(&self) -> Option<String> {
         None
     }
 
-    /// Returns `true` if the store can also be used in a child that was forked without `exec`, where none of the
-    /// parent's threads is and any of its mutexes may be locked: by connections of the child's own. Then the
-    /// child's first request [subscribes](Self::subscribe) anew, and goes on from there. Unless overridden, a
-    /// child's requests fail with `Unavailable`.
+    /// Returns `true` if the store can also be used in a child that was forked without `exec`,
+    /// where none of the parent's threads is and any of its mutexes may be locked: by connections
+    /// of the child's own. Then the child's first request [subscribes](Self::subscribe) anew, and
+    /// goes on from there. Unless overridden, a child's requests fail with `Unavailable`.
     fn works_in_children(&self) -> bool {
         false
     }
@@ -241,8 +242,8 @@ pub enum Wake {
     Key(String),
     /// One of any key.
     Any,
-    /// Those who wait look again, and holds are as they were: a store that cannot call them for a while says so
-    /// as often as they should look.
+    /// Those who wait look again, and holds are as they were: a store that cannot call them for a
+    /// while says so as often as they should look.
     Waiters,
 }
 

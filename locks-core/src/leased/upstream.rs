@@ -77,7 +77,8 @@ impl<S: LeaseStore> Upstream for StoreUpstream<S> {
         self.0.release(key, grant.id, how)
     }
 
-    /// The waker is the engine's business: it hears of each loss by [`Engine::lose`](crate::Engine::lose).
+    /// The waker is the engine's business: it hears of each loss by
+    /// [`Engine::lose`](crate::Engine::lose).
     fn poll_lost(
         &self,
         _: &str,

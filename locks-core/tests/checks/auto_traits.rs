@@ -98,8 +98,8 @@ fn the_futures_of_a_guard_can_be_spawned() {
 #[test]
 fn handles_are_small() {
     assert_eq!(size_of::<Backend>(), size_of::<usize>());
-    // What is told to `tracing` and `metrics` needs to know since when, and of which call; events have its label
-    // as well.
+    // What is told to `tracing` and `metrics` needs to know since when, and of which call; events
+    // have its label as well.
     let told = cfg!(any(feature = "tracing", feature = "metrics"));
     let most = if told { 56 } else { 32 } + if cfg!(feature = "tracing") { 16 } else { 0 };
     assert!(size_of::<Guard>() <= most && size_of::<Option<OwnedGuard>>() <= most);

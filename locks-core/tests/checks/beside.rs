@@ -116,7 +116,8 @@ fn c8_who_loses_what_it_was_handed_before_it_took_it_asks_again() {
     let token = Token::new(held.token().get() + 1);
     drop(held);
     assert!(bench.engine.lose("k", token, LostCause::Evicted));
-    // It has never held the key, so nothing is lost to it: it waits where it stood, before the second.
+    // It has never held the key, so nothing is lost to it: it waits where it stood, before the
+    // second.
     let guard = poll(&mut first).unwrap();
     assert!(guard.token() > token && !guard.is_lost());
     drop((guard, second));

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use locks_core::{Alarm, Backend, Clock, Engine, ManualClock, Moment, OwnedGuard};
 
-/// A clock that stands still. When a request reads it for the first time, the key is let go; when it does for
-/// the second time, it is seen whether the key is free. No mutex of the engine is held then.
+/// A clock that stands still. When a request reads it for the first time, the key is let go; when
+/// it does for the second time, it is seen whether the key is free. No mutex of the engine is held
+/// then.
 #[derive(Default)]
 struct Watched {
     clock: ManualClock,
@@ -47,9 +48,9 @@ impl Clock for Handle {
     }
 }
 
-/// A thread that looks a few times for a key to be let go may give way to others in between, for as long as
-/// the scheduler likes. Where the key is let go at the moment from which the limit counts, all these looks find
-/// it free: they come after it.
+/// A thread that looks a few times for a key to be let go may give way to others in between, for as
+/// long as the scheduler likes. Where the key is let go at the moment from which the limit counts,
+/// all these looks find it free: they come after it.
 #[test]
 fn c2_a_limit_counts_from_before_the_first_look_that_may_give_way() {
     let watched = Arc::new(Watched::default());

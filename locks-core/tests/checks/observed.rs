@@ -182,7 +182,8 @@ fn the_list_of_events_is_that_of_what_is_told() {
             true
         }
     };
-    // While there is just one, `tracing` asks the thread that comes by first, which may be another test's.
+    // While there is just one, `tracing` asks the thread that comes by first, which may be another
+    // test's.
     let _other = tracing::Dispatch::new(Listens { wants: |_: &Metadata<'_>| true, told: |_| {} });
     with_default(Listens { wants, told: |_| {} }, all_of_it);
     let listed = locks_core::EVENTS.iter().flat_map(|(_, levels, fields)| {

@@ -48,8 +48,8 @@ impl Polled {
         polled
     }
 
-    /// What it is granted at its first poll, in whoever's name it is: no thread has to go on for that to be
-    /// released.
+    /// What it is granted at its first poll, in whoever's name it is: no thread has to go on for
+    /// that to be released.
     #[track_caller]
     pub(crate) fn at_once(builder: LockBuilder<'static>) -> OwnedGuard {
         match Self::new(builder).poll() {

@@ -286,8 +286,8 @@ fn c8_what_has_run_out_before_it_is_put_back_is_known_to_be_lost() {
     assert_eq!(copy.live_keys(), 0);
 }
 
-/// In whatever order they come back, and whatever their tokens: it is enough that there is one order of grants
-/// in which each obeyed its own number.
+/// In whatever order they come back, and whatever their tokens: it is enough that there is one
+/// order of grants in which each obeyed its own number.
 #[test]
 fn c16_permits_are_put_back_up_to_their_numbers() {
     let (engine, _, clock) = engine();
@@ -395,7 +395,8 @@ fn c14_the_mark_of_the_outermost_guard_that_is_left_counts() {
     }
 }
 
-/// A set's token is drawn when all of it is there: its permits were there before others' with lesser ones.
+/// A set's token is drawn when all of it is there: its permits were there before others' with
+/// lesser ones.
 #[test]
 fn c16_permits_of_a_set_are_put_back_beside_one_that_was_granted_before_its_token() {
     let permits = |(take, of): (u32, u32)| {

@@ -1,5 +1,5 @@
-//! Code of others that panics, or calls the engine, where the engine calls it: nothing is lost of a wake-up, a
-//! hold or a place in the queue (C4, C5, C7; F45).
+//! Code of others that panics, or calls the engine, where the engine calls it: nothing is lost of a
+//! wake-up, a hold or a place in the queue (C4, C5, C7; F45).
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};

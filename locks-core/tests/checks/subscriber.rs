@@ -155,7 +155,8 @@ fn c12_the_label_of_a_request_is_in_its_events() {
         wants: |_: &Metadata<'_>| true,
         told: move |text| hears.lock().unwrap().push(text),
     };
-    // While there is just one, `tracing` asks the thread that comes by first, which may be another test's.
+    // While there is just one, `tracing` asks the thread that comes by first, which may be another
+    // test's.
     let _other = tracing::Dispatch::new(Listens { wants: |_: &Metadata<'_>| true, told: |_| {} });
     let age = Duration::from_secs(1);
     let token = CancelToken::new();

@@ -178,7 +178,8 @@ fn c6_an_upgrade_of_a_hold_that_is_old_enough_is_stolen_at_once() {
     assert_eq!(engine.live_keys(), 0);
 }
 
-/// The key is handed on by the fast path meanwhile, which sets no alarm: the one that was set before does.
+/// The key is handed on by the fast path meanwhile, which sets no alarm: the one that was set
+/// before does.
 #[test]
 fn c6_a_thief_robs_whoever_was_handed_the_key_beside_it() {
     let (engine, backend, clock) = engine();

@@ -116,8 +116,8 @@ fn c11_nobody_nests_in_a_set_that_is_not_complete() {
     assert_eq!(engine.live_keys(), 0);
 }
 
-/// An upstream that grants sets with tokens that do not grow, and in whose answer one of the keys is ended
-/// here.
+/// An upstream that grants sets with tokens that do not grow, and in whose answer one of the keys
+/// is ended here.
 #[derive(Default)]
 struct Sets {
     engine: OnceLock<WeakEngine>,

@@ -107,7 +107,8 @@ fn c5_a_grant_for_a_turn_that_was_evicted_is_ended_once() {
     assert_eq!((engine.live_keys(), table.live()), (0, 0));
 }
 
-/// Their names would be those of turns that are not granted yet, and a slot's word has no room for them.
+/// Their names would be those of turns that are not granted yet, and a slot's word has no room for
+/// them.
 #[test]
 fn c7_tokens_that_are_too_great_are_refused_and_given_back() {
     let (engine, backend, table) = behind();
@@ -147,7 +148,8 @@ fn c7_a_floor_leaves_room_for_all_tokens_that_follow() {
     }
 }
 
-/// Has `asks` polled by another thread while the upstream is told that a grant of the key has ended.
+/// Has `asks` polled by another thread while the upstream is told that a grant of the key has
+/// ended.
 fn asked_at_the_end<const N: usize>(
     backend: &Backend,
     table: &Table,

@@ -167,8 +167,8 @@ fn c3_an_older_local_waiter_goes_before_a_younger_remote_one() {
     }
 }
 
-/// The release keeps the key for the one that has waited longest here, which has its place behind a remote
-/// one, for its claim was slow: both are called all the same.
+/// The release keeps the key for the one that has waited longest here, which has its place behind a
+/// remote one, for its claim was slow: both are called all the same.
 #[test]
 fn c3_a_key_that_is_kept_for_one_that_is_placed_is_kept_from_nobody() {
     let hour = Duration::from_secs(3600);

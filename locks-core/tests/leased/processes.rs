@@ -1,5 +1,5 @@
-//! Processes that exit or fork (F36, F47). The store is this process; others reach it by a socket, and
-//! send each step a little later, from a thread of their own.
+//! Processes that exit or fork (F36, F47). The store is this process; others reach it by a socket,
+//! and send each step a little later, from a thread of their own.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -194,8 +194,8 @@ fn f36_a_forked_child_has_lost_its_parents_guards_and_is_told_to_open_the_store_
 fn forks_with_a_guard() {
     let Some((backend, key)) = remote() else { return };
     let guard = backend.named(key.clone()).acquire().expect("it is free").into_owned();
-    // SAFETY: no other thread of this process has a lock of the allocator's or of ours for long; the
-    // child runs the few calls below and ends.
+    // SAFETY: no other thread of this process has a lock of the allocator's or of ours for long;
+    // the child runs the few calls below and ends.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
         // SAFETY: should one of the calls hang, the process ends.

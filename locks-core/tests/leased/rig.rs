@@ -78,8 +78,8 @@ impl Rig {
         }
     }
 
-    /// Returns once the thread of our client has done what it had to do: it does one thing after the
-    /// other, and the last is an end that has to be repeated.
+    /// Returns once the thread of our client has done what it had to do: it does one thing after
+    /// the other, and the last is an end that has to be repeated.
     pub(crate) fn settle(&self) {
         let ends = self.store.count(Step::End);
         self.store.fail(Step::End, [Fault::Fail]);

@@ -154,8 +154,8 @@ fn c4_a_wait_that_was_polled_before_a_fork_ends_in_time_in_the_child() {
     .join();
 }
 
-/// Children come while all that a process has for itself (its timer, its names, its parked threads) is in use,
-/// and have their own, for `LOCKS_TORTURE_SECONDS` (3 unless it says otherwise).
+/// Children come while all that a process has for itself (its timer, its names, its parked threads)
+/// is in use, and have their own, for `LOCKS_TORTURE_SECONDS` (3 unless it says otherwise).
 #[test]
 fn c4_children_that_are_forked_in_a_throng_have_locks_of_their_own() {
     if !alone("forks::c4_children_that_are_forked_in_a_throng_have_locks_of_their_own") {
@@ -250,8 +250,8 @@ fn c4_a_wait_that_is_gone_on_with_ends_in_the_child() {
     drop(bounded);
 }
 
-/// A child starts the threads that it needs although others of its parent were about to start or to end: for that
-/// the standard library has a mutex.
+/// A child starts the threads that it needs although others of its parent were about to start or to
+/// end: for that the standard library has a mutex.
 #[test]
 fn c4_a_child_starts_threads_while_those_of_its_parent_come_and_go() {
     if !alone("forks::c4_a_child_starts_threads_while_those_of_its_parent_come_and_go") {

@@ -9,8 +9,8 @@ use crate::support::{alone, run};
 
 const SOON: Duration = Duration::from_millis(30);
 
-/// Sets how many threads this process may have at most; `None`: as many as it can be allowed. Returns
-/// `true` if that is more than one.
+/// Sets how many threads this process may have at most; `None`: as many as it can be allowed.
+/// Returns `true` if that is more than one.
 fn limit_threads(to: Option<libc::rlim_t>) -> bool {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: plain calls, of a process that is there for this test only.
@@ -22,7 +22,8 @@ fn limit_threads(to: Option<libc::rlim_t>) -> bool {
     limit.rlim_cur != 1
 }
 
-/// From here on this process gets no thread. Root is exempt from limits, and so becomes another user.
+/// From here on this process gets no thread. Root is exempt from limits, and so becomes another
+/// user.
 fn no_more_threads() {
     limit_threads(Some(1));
     // SAFETY: as above.

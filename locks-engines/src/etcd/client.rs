@@ -21,7 +21,8 @@ pub(super) struct Client {
     pub(super) order: Arc<Order>,
     pub(super) clock: Arc<Clock>,
     acquisitions: Mutex<HashMap<AcquisitionId, Acquisition>>,
-    /// Leases that nothing is attached to, by their seconds. Nobody renews them, so most of them end here.
+    /// Leases that nothing is attached to, by their seconds. Nobody renews them, so most of them
+    /// end here.
     idle: Mutex<HashMap<u64, Vec<Lease>>>,
 }
 

@@ -1,9 +1,10 @@
 //! The cluster's clock: a lease that nobody renews.
 //!
-//! etcd tells no time, but it tells how many whole seconds a lease has left, on the clock of the member that
-//! leads. One lease of a name that all clients know, with decades to live, is a clock for all of them. It is
-//! read as an interval that the time is in for certain; readings on both sides of a full second narrow it
-//! down to milliseconds. An election winds the lease up again: times of different elections do not compare.
+//! etcd tells no time, but it tells how many whole seconds a lease has left, on the clock of the
+//! member that leads. One lease of a name that all clients know, with decades to live, is a clock
+//! for all of them. It is read as an interval that the time is in for certain; readings on both
+//! sides of a full second narrow it down to milliseconds. An election winds the lease up again:
+//! times of different elections do not compare.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -25,7 +26,8 @@ const STEP: Duration = Duration::from_millis(40);
 /// It is read again when the last reading is older than this.
 const STALE: Duration = Duration::from_secs(60);
 
-/// An instant on the cluster's clock: not before `earliest` and not after `latest`, in microseconds.
+/// An instant on the cluster's clock: not before `earliest` and not after `latest`, in
+/// microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Instant {
     /// The election since which the clock runs.
@@ -86,8 +88,8 @@ impl Known {
         Self { over: self.over - drift, upto: self.upto + drift, at: now, ..*self }
     }
 
-    /// What is certain with another reading. One that contradicts what was known replaces it: a local clock
-    /// has been set, or the lease has been wound up.
+    /// What is certain with another reading. One that contradicts what was known replaces it: a
+    /// local clock has been set, or the lease has been wound up.
     fn with(&self, reading: &Reading) -> Self {
         let (new, old) = (Self::of(reading), self.at(reading.received));
         let both = Self { over: new.over.max(old.over), upto: new.upto.min(old.upto), ..new };
@@ -124,7 +126,8 @@ impl Clock {
         let reading = Reading { term, seconds, sent, received: BootClock.now() };
         let mut state = self.state();
         state.known = Some(match &state.known {
-            // A member that does not know of an election yet says nothing about what comes after it.
+            // A member that does not know of an election yet says nothing about what comes after
+            // it.
             Some(known) if known.term > term => return Ok(()),
             Some(known) => known.with(&reading),
             None => Known::of(&reading),
@@ -132,8 +135,8 @@ impl Clock {
         Ok(())
     }
 
-    /// Has the clock read in the background until it is known well, if it is not, or not any more. There
-    /// has been an election if `term` is later than that of the clock.
+    /// Has the clock read in the background until it is known well, if it is not, or not any more.
+    /// There has been an election if `term` is later than that of the clock.
     pub(super) fn tend(this: &Arc<Self>, rpc: &Rpc, term: u64) {
         let mut state = this.state();
         let due = state

@@ -29,8 +29,8 @@ pub(super) async fn end(
         None => others_end(link, &connected, ending).await,
     };
     ended.map_err(|status| match reserves(ending) && is_full(&status) {
-        // The adapter repeats it for as long as the lease runs, and the hold keeps the key until then; without
-        // room nobody else could be granted it anyway.
+        // The adapter repeats it for as long as the lease runs, and the hold keeps the key until
+        // then; without room nobody else could be granted it anyway.
         true => LockError::new(ErrorKind::LimitExceeded, "").with_backend(&link.name).with_message(
             format!(
                 "the key cannot stay reserved: the database of `{}` is full; it will, if there is room \
@@ -156,8 +156,8 @@ async fn others_end(
     let without = request.clone();
     request.success.extend(notices);
     match connected.rpc.txn(&request).await {
-        // Its lease has just run out: there is nobody to tell. Or there is no room to tell it: its client finds
-        // out when it renews.
+        // Its lease has just run out: there is nobody to tell. Or there is no room to tell it: its
+        // client finds out when it renews.
         Err(status) if is_lease_gone(&status) || is_full(&status) => {
             connected.rpc.txn(&without).await?
         }

@@ -88,7 +88,8 @@ pub(super) fn is_lease_gone(status: &Status) -> bool {
     status.code() == Code::NotFound && status.message().contains("lease not found")
 }
 
-/// Whether there is no room to write anything. What only removes, and keeps leases alive, needs none.
+/// Whether there is no room to write anything. What only removes, and keeps leases alive, needs
+/// none.
 pub(super) fn is_full(status: &Status) -> bool {
     status.message().contains("database space exceeded")
 }

@@ -1,10 +1,11 @@
 //! The names of what a namespace has in a cluster.
 //!
-//! A key's entries are `<namespace> 00 <key> 00 <letter> <mode> <id>`: no key has a NUL in it, so no key's
-//! entries are among another's. Letters: `h` a hold, `r` a reservation, `w` a place in the queue; modes:
-//! `0` exclusive, `1` a permit, `2` shared; so that one range holds what is in the way of a request.
-//! No namespace has a space in it, so the range from `<namespace>` to `<namespace> 20` is its own: a user is granted
-//! that. What a client has to hear of is `<namespace> 02 <client> 00 <id> 00 <key>`.
+//! A key's entries are `<namespace> 00 <key> 00 <letter> <mode> <id>`: no key has a NUL in it, so
+//! no key's entries are among another's. Letters: `h` a hold, `r` a reservation, `w` a place in the
+//! queue; modes: `0` exclusive, `1` a permit, `2` shared; so that one range holds what is in the
+//! way of a request. No namespace has a space in it, so the range from `<namespace>` to
+//! `<namespace> 20` is its own: a user is granted that. What a client has to hear of is
+//! `<namespace> 02 <client> 00 <id> 00 <key>`.
 
 use locks_core::{AcquisitionId, Mode};
 

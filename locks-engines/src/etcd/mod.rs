@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Every step is a transaction, which a majority of the members has written to disk before it is
-//! answered: nothing that was acknowledged is lost while most of them come back. Each acquisition has a
-//! lease of its own there, and its token is the revision of the transaction that granted it.
+//! answered: nothing that was acknowledged is lost while most of them come back. Each acquisition
+//! has a lease of its own there, and its token is the revision of the transaction that granted it.
 //!
 //! etcd tells no time and counts leases in whole seconds, so the shortest lease has two, and leases
 //! end up to a second late. Ages are read off one lease that is never renewed; they start anew when
@@ -122,16 +122,16 @@ impl EtcdBuilder {
         self
     }
 
-    /// Sets how long the cluster keeps a lock for a process that has gone silent; ten seconds unless
-    /// set, and two at least. Requests may ask for another.
+    /// Sets how long the cluster keeps a lock for a process that has gone silent; ten seconds
+    /// unless set, and two at least. Requests may ask for another.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
     /// Sets how long the cluster may be out of reach before a request fails with `Unavailable`; two
-    /// seconds unless set. A member that is silent for as long, or for a third of the lease if that is
-    /// less, is given up for the next.
+    /// seconds unless set. A member that is silent for as long, or for a third of the lease if that
+    /// is less, is given up for the next.
     pub fn connect(mut self, connect: Duration) -> Self {
         self.connect = connect;
         self
@@ -162,8 +162,8 @@ impl EtcdBuilder {
         self
     }
 
-    /// Encrypts the connection, and proves who the client is: by its certificate and the key of that,
-    /// both as PEM.
+    /// Encrypts the connection, and proves who the client is: by its certificate and the key of
+    /// that, both as PEM.
     pub fn identity(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         self.identity = Some((certificate.into(), key.into()));
         self

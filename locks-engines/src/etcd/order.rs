@@ -1,7 +1,7 @@
 //! Steps of one key go one after the other.
 //!
-//! Each call is a stream of its own, and streams overtake each other: a claim would meet the hold that the
-//! same client has just released.
+//! Each call is a stream of its own, and streams overtake each other: a claim would meet the hold
+//! that the same client has just released.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,8 +19,8 @@ pub(super) struct Turn {
 }
 
 impl Order {
-    /// Waits for those that came before. `keys` ascend, so that two who want the same do not wait for each
-    /// other.
+    /// Waits for those that came before. `keys` ascend, so that two who want the same do not wait
+    /// for each other.
     pub(super) async fn turn(self: &Arc<Self>, keys: &[String]) -> Turn {
         let mut turn = Turn { order: self.clone(), gates: Vec::with_capacity(keys.len()) };
         for key in keys {

@@ -6,8 +6,8 @@ use locks_core::Mode;
 
 use super::clock::Instant;
 
-/// How long the answer to a claim may take before the time that the claim has written down is written once
-/// more. So nothing has begun later than that after the time in its record.
+/// How long the answer to a claim may take before the time that the claim has written down is
+/// written once more. So nothing has begun later than that after the time in its record.
 pub(super) const LATE: Duration = Duration::from_millis(250);
 
 /// How long one may take to claim that could take the key.
@@ -32,7 +32,8 @@ pub(super) struct Record {
     pub(super) most: u64,
     /// How many keys the acquisition is of.
     pub(super) keys: usize,
-    /// How much longer than others one that waits may take to claim, since its link is slow: microseconds.
+    /// How much longer than others one that waits may take to claim, since its link is slow:
+    /// microseconds.
     pub(super) grace: u64,
     /// Who asks, by the name of its inbox.
     pub(super) client: String,
@@ -100,7 +101,8 @@ impl Record {
         })
     }
 
-    /// Stands for one that cannot be read: of a hold of the key alone, for as long as its entry is there.
+    /// Stands for one that cannot be read: of a hold of the key alone, for as long as its entry is
+    /// there.
     pub(super) fn strange() -> Self {
         Self {
             mode: Mode::Exclusive,

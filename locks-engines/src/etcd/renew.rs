@@ -19,9 +19,11 @@ use super::txn;
 use super::wire::{Operation, RangeRequest, TxnRequest};
 use crate::link::{Connected, Link};
 
-/// How many entries are looked at by one transaction: etcd takes 128 operations unless told otherwise.
+/// How many entries are looked at by one transaction: etcd takes 128 operations unless told
+/// otherwise.
 const BATCH: usize = 100;
-/// How many entries are stamped anew by one batch of renewals after an election; the rest by the next.
+/// How many entries are stamped anew by one batch of renewals after an election; the rest by the
+/// next.
 const STAMPED: usize = 32;
 
 /// One renewal, and what is known of its hold.
@@ -112,7 +114,8 @@ pub(super) async fn renew(
             stamps -= 1;
             match restamp(link, &connected, asked, &own, timed).await {
                 Ok(record) => own.record = record,
-                // The lease was kept alive, and nothing but ages needs the stamp: the next batch tries again.
+                // The lease was kept alive, and nothing but ages needs the stamp: the next batch
+                // tries again.
                 Err(status) => {
                     stamps = 0;
                     drop(fail(status));

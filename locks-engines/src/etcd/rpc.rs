@@ -35,7 +35,8 @@ pub(super) struct Login {
 pub(super) struct Rpc {
     channel: Channel,
     login: Option<Login>,
-    /// What a cluster with users gives for a password; it takes no password with a call. It runs out.
+    /// What a cluster with users gives for a password; it takes no password with a call. It runs
+    /// out.
     token: Arc<Mutex<Option<AsciiMetadataValue>>>,
     /// How long an answer may take.
     patience: Duration,
@@ -107,7 +108,8 @@ impl Rpc {
         Ok(())
     }
 
-    /// Opens a stream in both directions, to a member that has a leader and for as long as it has one.
+    /// Opens a stream in both directions, to a member that has a leader and for as long as it has
+    /// one.
     pub(super) async fn stream<Q, A>(
         &self,
         path: &'static str,

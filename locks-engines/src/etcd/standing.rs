@@ -54,7 +54,8 @@ pub(super) struct Asker {
     pub(super) steal_after: Option<Duration>,
     /// Whether those who wait count.
     pub(super) is_fair: bool,
-    /// How long the head of the queue has been able to take the key and has not, as far as is known.
+    /// How long the head of the queue has been able to take the key and has not, as far as is
+    /// known.
     pub(super) idle: Duration,
 }
 
@@ -152,8 +153,9 @@ impl Place {
 }
 
 impl Standing {
-    /// Makes sense of what was found at a key. Entries that are none of ours are left alone. What another version has
-    /// written keeps the key, whatever it is: it cannot be told that it does not.
+    /// Makes sense of what was found at a key. Entries that are none of ours are left alone. What
+    /// another version has written keeps the key, whatever it is: it cannot be told that it does
+    /// not.
     pub(super) fn read(layout: &Layout, found: Vec<KeyValue>) -> Self {
         let mut standing = Self::default();
         for kv in found {

@@ -13,7 +13,8 @@ use super::cluster::Cluster;
 use super::{SHORTEST_LEASE, claim, end, list, renew};
 use crate::link::Links;
 
-/// How many keys one transaction has room for, with up to four comparisons for each: etcd takes 128.
+/// How many keys one transaction has room for, with up to four comparisons for each: etcd takes
+/// at most 128.
 const KEYS: usize = 32;
 
 /// The keys of one namespace in one cluster.

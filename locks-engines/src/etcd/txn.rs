@@ -11,8 +11,8 @@ pub(super) fn is_empty(Span(key, range_end): Span) -> Compare {
 /// How many comparisons, and how many operations either way, etcd takes unless told otherwise.
 pub(super) const MOST: usize = 128;
 
-/// Compares: nothing in this span was put since that revision. Removals do not show. A caller has more room then than
-/// it found, and learns what it removed from the answer.
+/// Compares: nothing in this span was put since that revision. Removals do not show. A caller has
+/// more room then than it found, and learns what it removed from the answer.
 pub(super) fn is_unchanged(Span(key, range_end): Span, since: i64) -> Compare {
     Compare { result: 2, target: 2, key, range_end, revision: Some(Revision::Change(since + 1)) }
 }

@@ -1,7 +1,7 @@
 //! Who is called when: a picture of each key that somebody of this process waits for.
 //!
-//! Each picture is kept by a watch of the key, so that a waiter claims when its turn has come and not
-//! whenever something happens. It only hints: what counts is what a claim finds.
+//! Each picture is kept by a watch of the key, so that a waiter claims when its turn has come and
+//! not whenever something happens. It only hints: what counts is what a claim finds.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -68,13 +68,15 @@ pub(super) struct Waiter {
 #[derive(Debug, PartialEq, Eq)]
 enum Chance {
     Now,
-    /// The one in front of it could go; once it is taken to be gone, after so long, there is a chance.
+    /// The one in front of it could go; once it is taken to be gone, after so long, there is a
+    /// chance.
     After(Duration),
     None,
 }
 
 impl Watches {
-    /// Opens the stream, with the watch of the client's inbox on it. `ended` is called once, at its end.
+    /// Opens the stream, with the watch of the client's inbox on it. `ended` is called once, at its
+    /// end.
     ///
     /// # Errors
     /// Those of the call, and what the user may not watch.
@@ -123,7 +125,8 @@ impl Watches {
         Ok(watches)
     }
 
-    /// Has the waiter called when its turn has come; `found` is what there was of the key as of `revision`.
+    /// Has the waiter called when its turn has come; `found` is what there was of the key as of
+    /// `revision`.
     pub(super) fn wait(
         self: &Arc<Self>,
         key: &str,
@@ -238,7 +241,8 @@ impl Watches {
         Ok(())
     }
 
-    /// Calls those of the key whose turn it is, now or when the head of the queue is taken to be gone.
+    /// Calls those of the key whose turn it is, now or when the head of the queue is taken to be
+    /// gone.
     fn call(self: &Arc<Self>, key: &str, picture: &Picture, may_go: bool) {
         let chances = picture.waiters.iter().map(|waiter| self.chance(waiter, picture));
         let mut after = None;

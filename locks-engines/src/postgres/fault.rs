@@ -132,7 +132,8 @@ impl Fault {
                 );
                 Self { error: LockError::unavailable(name, text), reconnect: true }
             }
-            // Read-only transactions and standbys; what went with a schema; a server that ends or begins.
+            // Read-only transactions and standbys; what went with a schema; a server that ends or
+            // begins.
             "25006" | "0A000" | "3F000" | "42P01" | "42883" => away(true),
             code => away(
                 code.starts_with("08") || code.starts_with("57P") || during == During::Connecting,

@@ -1,7 +1,7 @@
 //! The connection that only listens, where those of the steps go through a pooler.
 //!
-//! What it hears are hints: without them a wait takes longer, and nothing else may come of it. So it fails, and is
-//! tried again, beside the connection of the steps.
+//! What it hears are hints: without them a wait takes longer, and nothing else may come of it. So
+//! it fails, and is tried again, beside the connection of the steps.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;

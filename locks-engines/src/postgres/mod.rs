@@ -8,17 +8,17 @@
 //! # Ok::<(), locks_core::LockError>(())
 //! ```
 //!
-//! Every step is one statement, which calls a function in the schema `locks`; clients make the schema
-//! on first use where they may, and else [`schema`] has its text. Waiters queue at the server, first come,
-//! first served among all clients, and are called by `NOTIFY` when their turn has come; one connection
-//! serves all threads and tasks of a process.
+//! Every step is one statement, which calls a function in the schema `locks`; clients make the
+//! schema on first use where they may, and else [`schema`] has its text. Waiters queue at the
+//! server, first come, first served among all clients, and are called by `NOTIFY` when their turn
+//! has come; one connection serves all threads and tasks of a process.
 //!
-//! Rows are not logged unless [asked for](Durability): they are gone after a crash or a promotion of a
-//! standby, which is how it is known that holds may have been lost. Then nothing is granted for as long as
-//! the longest lease, and tokens go on above the earlier ones.
+//! Rows are not logged unless [asked for](Durability): they are gone after a crash or a promotion
+//! of a standby, which is how it is known that holds may have been lost. Then nothing is granted
+//! for as long as the longest lease, and tokens go on above the earlier ones.
 //!
-//! Inside a transaction, `SELECT locks.take('invoice:42')` takes the same key until its end, by any client
-//! of the database.
+//! Inside a transaction, `SELECT locks.take('invoice:42')` takes the same key until its end, by any
+//! client of the database.
 
 mod fault;
 mod listener;
@@ -79,8 +79,8 @@ pub enum Tls {
     /// Not encrypted.
     Off,
     /// Encrypted, and any certificate will do: against those who listen, not against those who
-    /// pretend to be the server. Where an [authority](PostgresBuilder::authority) is named, one by it,
-    /// for any name.
+    /// pretend to be the server. Where an [authority](PostgresBuilder::authority) is named, one by
+    /// it, for any name.
     Unverified,
     /// Encrypted, with a certificate for the server's name by an authority that is trusted.
     Verified,
@@ -111,8 +111,8 @@ pub struct PostgresBuilder {
 const PORT: u16 = 5432;
 
 impl Postgres {
-    /// Returns a builder for locks at this server: a name, an address, or, beginning with a slash, the
-    /// directory of its socket.
+    /// Returns a builder for locks at this server: a name, an address, or, beginning with a slash,
+    /// the directory of its socket.
     pub fn builder(host: impl Into<String>) -> PostgresBuilder {
         PostgresBuilder {
             hosts: vec![(host.into(), PORT)],
@@ -153,7 +153,8 @@ impl PostgresBuilder {
         self
     }
 
-    /// Names another host, of which one is the primary at a time: the first that takes writes is used.
+    /// Names another host, of which one is the primary at a time: the first that takes writes is
+    /// used.
     pub fn or_host(mut self, host: impl Into<String>) -> Self {
         self.hosts.push((host.into(), PORT));
         self
@@ -177,15 +178,15 @@ impl PostgresBuilder {
         self
     }
 
-    /// Chooses whether the connection is encrypted. Unless set, it is [`Verified`](Tls::Verified) to other
-    /// machines, and [`Off`](Tls::Off) on this one.
+    /// Chooses whether the connection is encrypted. Unless set, it is [`Verified`](Tls::Verified)
+    /// to other machines, and [`Off`](Tls::Off) on this one.
     pub fn tls(mut self, tls: Tls) -> Self {
         self.tls = Some(tls);
         self
     }
 
-    /// Names the file (PEM) of the authorities that the server's certificate may be by, instead of the
-    /// system's.
+    /// Names the file (PEM) of the authorities that the server's certificate may be by, instead of
+    /// the system's.
     pub fn authority(mut self, path: impl Into<PathBuf>) -> Self {
         self.authority = Some(path.into());
         self
@@ -197,7 +198,8 @@ impl PostgresBuilder {
         self
     }
 
-    /// Names the schema of these locks; `locks` unless set. Clients of different schemas do not meet.
+    /// Names the schema of these locks; `locks` unless set. Clients of different schemas do not
+    /// meet.
     pub fn schema(mut self, schema: impl Into<String>) -> Self {
         self.schema = schema.into();
         self
@@ -217,17 +219,17 @@ impl PostgresBuilder {
         self
     }
 
-    /// Sets how long the server may be silent before a request fails with `Unavailable`; two seconds
-    /// unless set.
+    /// Sets how long the server may be silent before a request fails with `Unavailable`; two
+    /// seconds unless set.
     pub fn connect(mut self, connect: Duration) -> Self {
         self.connect = connect;
         self
     }
 
-    /// Names the address of the server itself, for the connection by which waiters are called, where
-    /// statements go through a pooler in transaction mode. Called again, it names another one, of which
-    /// one is the primary at a time. While none can be listened at, waiters look again and again, and
-    /// [`state`](Postgres::state) says why.
+    /// Names the address of the server itself, for the connection by which waiters are called,
+    /// where statements go through a pooler in transaction mode. Called again, it names another
+    /// one, of which one is the primary at a time. While none can be listened at, waiters look
+    /// again and again, and [`state`](Postgres::state) says why.
     pub fn listen(mut self, host: impl Into<String>, port: u16) -> Self {
         self.listen.push((host.into(), port));
         self
@@ -239,9 +241,9 @@ impl PostgresBuilder {
         self
     }
 
-    /// Grants at once in a schema that was just made. Without it, nothing is granted for one lease then,
-    /// since an earlier one may have been dropped with the holds in it: say it where the schema is
-    /// known to be new.
+    /// Grants at once in a schema that was just made. Without it, nothing is granted for one lease
+    /// then, since an earlier one may have been dropped with the holds in it: say it where the
+    /// schema is known to be new.
     pub fn fresh(mut self, fresh: bool) -> Self {
         self.fresh = fresh;
         self
@@ -256,8 +258,8 @@ impl PostgresBuilder {
     /// Puts it together. Nothing is connected to before the first request.
     ///
     /// # Errors
-    /// [`NotConfigured`](ErrorKind::NotConfigured) if a host or the schema is no name, a file of TLS cannot
-    /// be used, or two options contradict each other.
+    /// [`NotConfigured`](ErrorKind::NotConfigured) if a host or the schema is no name, a file of
+    /// TLS cannot be used, or two options contradict each other.
     pub fn build(self) -> Result<Postgres, LockError> {
         let store = self.store()?;
         let links = store.links.clone();
@@ -395,7 +397,8 @@ impl PostgresBuilder {
     }
 }
 
-/// Returns the name of the user that this process runs as: whom a client connects as unless told otherwise.
+/// Returns the name of the user that this process runs as: whom a client connects as unless told
+/// otherwise.
 ///
 /// # Errors
 /// If the user has no name.

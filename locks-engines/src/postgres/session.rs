@@ -29,7 +29,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Connects. What it hears is passed on to `link`, and so is its loss, if it is that of connection `number`.
+    /// Connects. What it hears is passed on to `link`, and so is its loss, if it is that of
+    /// connection `number`.
     pub(super) async fn open(
         config: &Config,
         tls: Option<&MakeRustlsConnect>,
@@ -57,8 +58,9 @@ impl Session {
         Ok(Self { client, probed, ended, reader: reader.abort_handle() })
     }
 
-    /// Returns whether a notification that `by` sends to `channel` arrives here within this time, or for
-    /// as long as a number of answers takes: a server that is slow to notify is slow to answer as well.
+    /// Returns whether a notification that `by` sends to `channel` arrives here within this time,
+    /// or for as long as a number of answers takes: a server that is slow to notify is slow to
+    /// answer as well.
     pub(super) async fn hears(
         &self,
         by: &Client,

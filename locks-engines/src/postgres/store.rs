@@ -18,8 +18,8 @@ use super::statements::{self, Step, Value};
 use super::target::{HintsBy, Server, failed};
 use crate::link::{Link, Links};
 
-/// How long a step may go unanswered before its connection is given up. The adapter gives up on a step
-/// sooner; this is for connections that nothing else finds out about.
+/// How long a step may go unanswered before its connection is given up. The adapter gives up on a
+/// step sooner; this is for connections that nothing else finds out about.
 const SILENCE: Duration = Duration::from_secs(5);
 
 /// The locks of one schema.

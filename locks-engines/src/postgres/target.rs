@@ -26,8 +26,8 @@ pub(super) struct Server {
     pub(super) durability: Durability,
     /// How long an attempt to connect may take.
     pub(super) reach: Duration,
-    /// Notifications have been seen to arrive by the connection of the steps; or have once been waited for, where
-    /// another one listens.
+    /// Notifications have been seen to arrive by the connection of the steps; or have once been
+    /// waited for, where another one listens.
     pub(super) proven: AtomicBool,
     /// What a session is set to has been refused at the start of one, as poolers do.
     pub(super) unset: AtomicBool,
@@ -83,8 +83,8 @@ impl Target for Server {
                     let (listening, first) =
                         Listening::start(link, session.clone(), number, version.clone());
                     connection._listening = Some(Arc::new(listening));
-                    // Nothing is held by a process that has not been connected before, so that it can wait to
-                    // know.
+                    // Nothing is held by a process that has not been connected before, so that it
+                    // can wait to know.
                     if !server.proven.swap(true, Ordering::Relaxed)
                         && let Ok(Ok(Some(why))) = tokio::time::timeout(server.reach, first).await
                     {
@@ -101,7 +101,8 @@ impl Target for Server {
     }
 }
 
-/// Before a question to a session that nothing is set for: names are those of PostgreSQL, and it ends in time.
+/// Before a question to a session that nothing is set for: names are those of PostgreSQL, and it
+/// ends in time.
 const GUARDED: &str =
     "SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL statement_timeout = 5000; ";
 
@@ -112,7 +113,8 @@ fn settings(durability: Durability) -> [(&'static str, &'static str); 5] {
         ("default_transaction_isolation", "read committed"),
         ("statement_timeout", "5000"),
         ("jit", "off"),
-        // Unlogged rows do not outlive a crash, so their commits need not; what has to, says so itself.
+        // Unlogged rows do not outlive a crash, so their commits need not; what has to, says so
+        // itself.
         ("synchronous_commit", if durability == Durability::Unlogged { "off" } else { "on" }),
     ]
 }
@@ -129,7 +131,8 @@ pub(super) fn set(durability: Durability) -> String {
     set.concat() + unlimited
 }
 
-/// The same as what a session is started with: a pooler refuses or ignores it, so that nobody else gets it.
+/// The same as what a session is started with: a pooler refuses or ignores it, so that nobody else
+/// gets it.
 fn options(durability: Durability) -> String {
     let limits = [("lock_timeout", "0"), ("idle_in_transaction_session_timeout", "0")];
     let set = settings(durability).into_iter().chain(limits);
@@ -195,7 +198,8 @@ impl Server {
         Session::open(&self.config, tls, link, Some(number)).await
     }
 
-    /// Looks whether the server can keep locks. Returns its version, and whether the schema is there.
+    /// Looks whether the server can keep locks. Returns its version, and whether the schema is
+    /// there.
     async fn examine(&self, name: &str, client: &Client) -> Result<(String, bool), LockError> {
         let fault = |error: Error| self.fault(name, &error, During::Connecting).error;
         let refused = |why: String| {

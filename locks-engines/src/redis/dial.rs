@@ -16,8 +16,8 @@ use tokio_rustls::TlsConnector;
 
 use super::fault::{Fault, Remedy};
 
-/// How long a command may go unanswered before its connection is given up. The adapter gives up on a step
-/// sooner; this is for connections that nothing else finds out about.
+/// How long a command may go unanswered before its connection is given up. The adapter gives up on
+/// a step sooner; this is for connections that nothing else finds out about.
 const SILENCE: Duration = Duration::from_secs(5);
 
 type Stream = Pin<Box<dyn AsyncStream + Send + Sync>>;
@@ -62,7 +62,8 @@ impl fmt::Display for Address {
 }
 
 impl Dialer {
-    /// Connects for commands, whose pushes go to `pushes`; without it, none come. Returns whether they do.
+    /// Connects for commands, whose pushes go to `pushes`; without it, none come. Returns whether
+    /// they do.
     ///
     /// # Errors
     /// Those of [`Fault`], with what helps where the server does not speak as it was spoken to.
@@ -95,7 +96,8 @@ impl Dialer {
             || error.code() == Some("NOPROTO")
             || says("unknown command")
             || says("unknown or disabled command")
-            // Valkey says so of every command that it does not know, to whom has not said the password yet.
+            // Valkey says so of every command that it does not know, to whom has not said the
+            // password yet.
             || error.code() == Some("NOAUTH") && self.settings.password().is_some()
     }
 

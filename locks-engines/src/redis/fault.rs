@@ -50,7 +50,8 @@ impl Fault {
         };
         match code.as_str() {
             "NOPERM" => missing(name, &detail, remedy),
-            // What a script may not do has no code: so does Redis 7.0 say it, and so do later ones, and Valkey.
+            // What a script may not do has no code: so does Redis 7.0 say it, and so do later ones,
+            // and Valkey.
             _ if detail.contains("The user executing the script can't")
                 || detail.contains("ACL failure in script") =>
             {

@@ -8,16 +8,16 @@
 //! # Ok::<(), locks_core::LockError>(())
 //! ```
 //!
-//! Every step is a script, which the server carries out at once and alone. Waiters queue at the server,
-//! first come, first served among all clients, and are called when their turn has come; one connection
-//! serves all threads and tasks of a process.
+//! Every step is a script, which the server carries out at once and alone. Waiters queue at the
+//! server, first come, first served among all clients, and are called when their turn has come; one
+//! connection serves all threads and tasks of a process.
 //!
-//! Redis acknowledges before it has saved or replicated, so what it acknowledged can be lost with the
-//! server. Therefore a server that may not have everything (another process, or a promoted replica)
-//! grants nothing for as long as the longest lease of the namespace, and goes on with tokens above the
-//! earlier ones; so does a namespace on its first use. What remains: two primaries at a time after a
-//! partition of the network, for which `min-replicas-to-write` has to be set, and clocks that are set
-//! by more than a second.
+//! Redis acknowledges before it has saved or replicated, so what it acknowledged can be lost with
+//! the server. Therefore a server that may not have everything (another process, or a promoted
+//! replica) grants nothing for as long as the longest lease of the namespace, and goes on with
+//! tokens above the earlier ones; so does a namespace on its first use. What remains: two primaries
+//! at a time after a partition of the network, for which `min-replicas-to-write` has to be set, and
+//! clocks that are set by more than a second.
 
 mod dial;
 mod fault;
@@ -83,8 +83,8 @@ pub struct RedisBuilder {
 }
 
 impl Redis {
-    /// Returns a builder for locks at this server, or in the cluster of which it is a node, or at the primary
-    /// of which it is a [Sentinel](RedisBuilder::sentinel).
+    /// Returns a builder for locks at this server, or in the cluster of which it is a node, or at
+    /// the primary of which it is a [Sentinel](RedisBuilder::sentinel).
     pub fn builder(host: impl Into<String>, port: u16) -> RedisBuilder {
         RedisBuilder {
             servers: vec![Address { host: host.into(), port }],
@@ -119,14 +119,15 @@ impl Redis {
 }
 
 impl RedisBuilder {
-    /// Names another node of the same cluster, or another Sentinel of the same primary: any of them will do.
-    /// Several servers that are neither are refused, since locks are at one.
+    /// Names another node of the same cluster, or another Sentinel of the same primary: any of them
+    /// will do. Several servers that are neither are refused, since locks are at one.
     pub fn or_node(mut self, host: impl Into<String>, port: u16) -> Self {
         self.servers.push(Address { host: host.into(), port });
         self
     }
 
-    /// Takes what is named by host and port for Sentinels, which know the primary that they call so.
+    /// Takes what is named by host and port for Sentinels, which know the primary that they call
+    /// so.
     pub fn sentinel(mut self, primary: impl Into<String>) -> Self {
         self.sentinel = Some(primary.into());
         self
@@ -138,27 +139,29 @@ impl RedisBuilder {
         self
     }
 
-    /// Sets the password at the Sentinels, where they want one. That of the servers is not sent to them.
+    /// Sets the password at the Sentinels, where they want one. That of the servers is not sent to
+    /// them.
     pub fn sentinel_password(mut self, password: impl Into<String>) -> Self {
         self.sentinel_password = Some(password.into());
         self
     }
 
-    /// Encrypts the connections, those to Sentinels as well, and trusts the authorities that the system trusts,
-    /// unless [others](Self::authority) are named.
+    /// Encrypts the connections, those to Sentinels as well, and trusts the authorities that the
+    /// system trusts, unless [others](Self::authority) are named.
     pub fn tls(mut self, tls: bool) -> Self {
         self.tls = tls;
         self
     }
 
-    /// Encrypts the connections, and names the file (PEM) of the authorities that certificates of servers may
-    /// be by.
+    /// Encrypts the connections, and names the file (PEM) of the authorities that certificates of
+    /// servers may be by.
     pub fn authority(mut self, path: impl Into<PathBuf>) -> Self {
         self.authority = Some(path.into());
         self
     }
 
-    /// Encrypts the connections, and names the files (PEM) of this client's own certificate and key.
+    /// Encrypts the connections, and names the files (PEM) of this client's own certificate and
+    /// key.
     pub fn identity(mut self, certificate: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         self.identity = Some((certificate.into(), key.into()));
         self
@@ -196,23 +199,23 @@ impl RedisBuilder {
     }
 
     /// Sets how long the server keeps a lock for a process that has gone silent; ten seconds unless
-    /// set. Requests may ask for less and not for more, and all clients of a namespace have the same:
-    /// it is how long nothing is granted after data may have been lost.
+    /// set. Requests may ask for less and not for more, and all clients of a namespace have the
+    /// same: it is how long nothing is granted after data may have been lost.
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
-    /// Sets how long the server may be silent before a request fails with `Unavailable`; two seconds
-    /// unless set.
+    /// Sets how long the server may be silent before a request fails with `Unavailable`; two
+    /// seconds unless set.
     pub fn connect(mut self, connect: Duration) -> Self {
         self.connect = connect;
         self
     }
 
-    /// Grants at once in a namespace that the server does not know, until this client has seen it. Without it,
-    /// nothing is granted for one lease then, since its data may have been lost: say it where the namespace is
-    /// known to be new, and leave it out once it is in use.
+    /// Grants at once in a namespace that the server does not know, until this client has seen it.
+    /// Without it, nothing is granted for one lease then, since its data may have been lost: say it
+    /// where the namespace is known to be new, and leave it out once it is in use.
     pub fn fresh(mut self, fresh: bool) -> Self {
         self.fresh = fresh;
         self
@@ -226,9 +229,9 @@ impl RedisBuilder {
     }
 
     /// Says for how long a primary that is cut off from its replicas goes on to grant: its
-    /// `min-replicas-max-lag`, or the `cluster-node-timeout` of a cluster. A replica that is promoted grants
-    /// nothing for as long, after one lease. To be set where the user may not read the server's settings; else
-    /// the longer of both counts.
+    /// `min-replicas-max-lag`, or the `cluster-node-timeout` of a cluster. A replica that is
+    /// promoted grants nothing for as long, after one lease. To be set where the user may not read
+    /// the server's settings; else the longer of both counts.
     pub fn max_lag(mut self, max_lag: Duration) -> Self {
         self.max_lag = Some(max_lag);
         self
@@ -237,8 +240,8 @@ impl RedisBuilder {
     /// Puts it together. Nothing is connected to before the first request.
     ///
     /// # Errors
-    /// [`NotConfigured`](ErrorKind::NotConfigured) if the namespace or a host is no name, or a file of TLS cannot
-    /// be used.
+    /// [`NotConfigured`](ErrorKind::NotConfigured) if the namespace or a host is no name, or a file
+    /// of TLS cannot be used.
     pub fn build(self) -> Result<Redis, LockError> {
         let (lease, connect, label) = (self.lease, self.connect, self.label.clone());
         let store = self.store()?;

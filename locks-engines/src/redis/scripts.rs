@@ -35,8 +35,8 @@ impl Scripts {
         }
     }
 
-    /// Those that any server may know: an end that had to be sent twice would come after what was said
-    /// next, so they are loaded before the first.
+    /// Those that any server may know: an end that had to be sent twice would come after what was
+    /// said next, so they are loaded before the first.
     pub(super) fn for_any_server(&self) -> [&Script; 3] {
         [&self.end, &self.renew, &self.list]
     }

@@ -37,8 +37,8 @@ pub(super) struct Found {
 }
 
 impl Sentinels {
-    /// Asks all of them for the primary. Of different answers the latest counts: one that has missed a
-    /// failover, or is cut off, names a primary that is none any more.
+    /// Asks all of them for the primary. Of different answers the latest counts: one that has
+    /// missed a failover, or is cut off, names a primary that is none any more.
     ///
     /// # Errors
     /// If none of them knows: what keeps the first of them from saying.
@@ -139,8 +139,8 @@ impl Sentinels {
         }
     }
 
-    /// Gives the connection of that number to `primary` up as soon as a Sentinel knows of another one. Ends
-    /// with that connection.
+    /// Gives the connection of that number to `primary` up as soon as a Sentinel knows of another
+    /// one. Ends with that connection.
     pub(super) async fn watch(
         self: Arc<Self>,
         link: Weak<Link<Server>>,

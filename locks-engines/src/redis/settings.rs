@@ -53,8 +53,8 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Asks for them. Many users may not, and many servers that others run do not say: their settings have
-    /// passwords among them.
+    /// Asks for them. Many users may not, and many servers that others run do not say: their
+    /// settings have passwords among them.
     ///
     /// # Errors
     /// Those of the connection.

@@ -28,8 +28,8 @@ pub(super) struct Store {
     pub(super) links: Arc<Links<Server>>,
     /// The longest lease of the namespace, which all of its clients agree on.
     pub(super) longest: Duration,
-    /// The namespace is said to be new, and this client has not seen it yet: nothing can have been promised in
-    /// it.
+    /// The namespace is said to be new, and this client has not seen it yet: nothing can have been
+    /// promised in it.
     pub(super) fresh: Arc<AtomicBool>,
 }
 
@@ -141,8 +141,8 @@ fn command(
     if is_claim(connection, script) {
         let times = [connection.lag.time, link.trip.grace(), connection.memory];
         command.arg(&times.map(micros));
-        // It was flushed, or another server is behind the same address. A claim's text looks whether it is
-        // for the server that gets it; its last argument asks for that.
+        // It was flushed, or another server is behind the same address. A claim's text looks
+        // whether it is for the server that gets it; its last argument asks for that.
         if by_text {
             command.arg("check");
         }
@@ -154,8 +154,8 @@ fn is_claim(connection: &Connection, script: &Script) -> bool {
     std::ptr::eq(script, &raw const connection.scripts.claim)
 }
 
-/// Calls a script by its name, and by its text where the server does not know it. `None`: it is another server
-/// than the one that the script was written for.
+/// Calls a script by its name, and by its text where the server does not know it. `None`: it is
+/// another server than the one that the script was written for.
 async fn call_at(
     link: &Link<Server>,
     connection: &Connection,
@@ -398,8 +398,9 @@ async fn renewed(
     reply::renewed(value).map_err(|error| error.with_backend(&link.name))
 }
 
-/// Renews each by itself: while a slot moves, some keys are at one node and some at another, and no script
-/// takes both. One that fails, or is not answered within `patience`, costs the others nothing.
+/// Renews each by itself: while a slot moves, some keys are at one node and some at another, and no
+/// script takes both. One that fails, or is not answered within `patience`, costs the others
+/// nothing.
 ///
 /// # Errors
 /// That of the last, if all have failed.
@@ -431,8 +432,8 @@ async fn each_renewed(
     failed.map_or(Ok(answers), Err)
 }
 
-/// Renews a hold, key by key if its keys are apart. If one of them is gone, the hold is, and those that were
-/// renewed end with their leases.
+/// Renews a hold, key by key if its keys are apart. If one of them is gone, the hold is, and those
+/// that were renewed end with their leases.
 async fn renewed_alone(
     link: &Arc<Link<Server>>,
     mut connected: Connected<Connection>,

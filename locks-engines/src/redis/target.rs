@@ -46,8 +46,8 @@ pub(super) struct Server {
     pub(super) evictable: bool,
     /// What its users say of its [`Lag`].
     pub(super) max_lag: Option<Duration>,
-    /// The node of a cluster that was said to have the keys of the namespace. Each process has heard for itself: a
-    /// forked child may find its parent's mutex locked.
+    /// The node of a cluster that was said to have the keys of the namespace. Each process has
+    /// heard for itself: a forked child may find its parent's mutex locked.
     pub(super) home: PerProcess<Mutex<Option<Address>>>,
 }
 
@@ -145,7 +145,8 @@ fn refused(name: &str, why: String) -> LockError {
 }
 
 impl Server {
-    /// Finds the server of the namespace: the single server, or the cluster's node that has its slot.
+    /// Finds the server of the namespace: the single server, or the cluster's node that has its
+    /// slot.
     async fn find(
         &self,
         link: &Link<Self>,
@@ -259,8 +260,8 @@ impl Server {
         Ok(Connection { at, commands, scripts, lag, memory, is_cluster, aside })
     }
 
-    /// The connection to the node that keys of the namespace are being moved to, for those that are there by
-    /// now.
+    /// The connection to the node that keys of the namespace are being moved to, for those that are
+    /// there by now.
     pub(super) async fn beside(
         &self,
         name: &str,
@@ -325,7 +326,8 @@ impl Server {
         if info.loading {
             return Err(LockError::unavailable(name, format!("{at} is loading its data")));
         }
-        // Locks have a time to live, so `volatile-*` evicts them as well, and sooner than other keys.
+        // Locks have a time to live, so `volatile-*` evicts them as well, and sooner than other
+        // keys.
         if !matches!(info.policy, "" | "noeviction") && !self.evictable {
             return Err(refused(
                 name,

@@ -12,7 +12,8 @@ use super::support::until;
 
 const WAIT: Duration = Duration::from_secs(20);
 
-/// With time to connect: a cluster takes long to look at a password, and on a busy machine for longer.
+/// With time to connect: a cluster takes long to look at a password, and on a busy machine for
+/// longer.
 fn client(builder: EtcdBuilder) -> Backend {
     builder.connect(WAIT).build().expect("a client").into_backend()
 }

@@ -1,7 +1,7 @@
 //! The conformance kit, with a rival and with other processes, and the kit of stores.
 //!
-//! etcd counts leases in whole seconds, so the cases wait for long; they do so beside each other, in one
-//! test that names those which fail. `LOCKS_TEST_CASES` chooses by a part of their names.
+//! etcd counts leases in whole seconds, so the cases wait for long; they do so beside each other,
+//! in one test that names those which fail. `LOCKS_TEST_CASES` chooses by a part of their names.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::Command;

@@ -287,8 +287,8 @@ fn a_server_that_is_killed_and_started_again_costs_nobody_a_lock() {
     other.check().unwrap();
 }
 
-/// With etcd as with any database: what was granted after the backup was taken is not in it. The control of
-/// what the manual says about restoring one.
+/// With etcd as with any database: what was granted after the backup was taken is not in it. The
+/// control of what the manual says about restoring one.
 #[test]
 fn row_48_a_snapshot_that_is_restored_brings_back_earlier_tokens_and_holds() {
     let mut server = Server::start();

@@ -1,6 +1,7 @@
 //! The etcd backend against real servers, on free ports and in directories of their own.
 //!
-//! `c` in a test's name stands for a clause of the contract, `row` for a row of the table of faults.
+//! `c` in a test's name stands for a clause of the contract, `row` for a row of the table of
+//! faults.
 
 #[path = "../support/mod.rs"]
 mod support;

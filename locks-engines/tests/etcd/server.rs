@@ -43,7 +43,8 @@ impl Ports {
 }
 
 impl Server {
-    /// A server for whoever needs one that nobody stops: each test has a namespace of its own there.
+    /// A server for whoever needs one that nobody stops: each test has a namespace of its own
+    /// there.
     pub(crate) fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Server>> = Mutex::new(Weak::new());
         let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,7 +1,7 @@
 //! How many steps an operation takes at the server.
 //!
-//! A step is a call that changes or reads keys, or makes or ends a lease. Beside them go keep-alives, on one
-//! stream, and at the start a second of looks at the clock.
+//! A step is a call that changes or reads keys, or makes or ends a lease. Beside them go
+//! keep-alives, on one stream, and at the start a second of looks at the clock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -47,8 +47,8 @@ impl Counted {
     }
 }
 
-/// Has `round` count its steps until they are those expected, and never fewer: on a machine that stands
-/// still, an answer that comes late costs a step more, and a renewal comes between.
+/// Has `round` count its steps until they are those expected, and never fewer: on a machine that
+/// stands still, an answer that comes late costs a step more, and a renewal comes between.
 #[track_caller]
 fn assert_steps<const N: usize>(expected: [u64; N], mut round: impl FnMut() -> [u64; N]) {
     let mut counted = [0; N];
@@ -119,7 +119,8 @@ fn ten_seconds_of_waiting_are_twelve_steps_at_most() {
     let (wait, begun) = (Duration::from_secs(10), Instant::now());
     assert!(theirs.named("k").wait(wait).acquire().is_err());
     let steps = counted.steps();
-    // The holder renews its lease, which is of ten seconds, at each third of it, and the waiter takes its place away.
+    // The holder renews its lease, which is of ten seconds, at each third of it, and the waiter
+    // takes its place away.
     let besides = 3 * begun.elapsed().as_secs().div_ceil(10) + 1;
     assert!(steps <= 12 + besides, "{steps} steps in {wait:?}");
     drop(guard);

@@ -59,8 +59,8 @@ fn a_server_that_was_stopped_and_started_has_lost_nothing() {
     guard.release().unwrap();
 }
 
-/// What a clock that was an hour ahead has written, when it is right again: the epoch, a hold whose process is gone,
-/// and one at the head of the queue that was called and does not come.
+/// What a clock that was an hour ahead has written, when it is right again: the epoch, a hold whose
+/// process is gone, and one at the head of the queue that was called and does not come.
 #[test]
 fn a_clock_that_was_ahead_and_is_put_right_costs_a_lease() {
     let (server, schema) = (shared(), schema());
@@ -107,8 +107,8 @@ fn a_clock_that_was_ahead_and_is_put_right_costs_a_lease() {
     drop(thief.expect("it has an age"));
 }
 
-/// Keys that are asked for once each leave nothing behind for ever: a reservation that is over, or the hold of
-/// a process that died.
+/// Keys that are asked for once each leave nothing behind for ever: a reservation that is over, or
+/// the hold of a process that died.
 #[test]
 fn what_is_over_is_swept_though_nobody_asks_for_it() {
     let server = shared();
@@ -161,8 +161,8 @@ fn what_is_durable_stands_after_a_crash() {
     assert!(other.token() > guard.token());
 }
 
-/// A primary, and a standby that is cut off before the primary grants once more. Returns that grant, and what
-/// a counter in a row of its own has given out with it: the naive token.
+/// A primary, and a standby that is cut off before the primary grants once more. Returns that
+/// grant, and what a counter in a row of its own has given out with it: the naive token.
 fn diverged(make: impl Fn(&Server) -> Backend) -> (Server, Server, Guard, String) {
     let primary = Server::start_with(&CARELESS);
     primary.sql("CREATE TABLE naive (n bigint); INSERT INTO naive VALUES (0)");

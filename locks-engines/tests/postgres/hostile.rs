@@ -10,8 +10,8 @@ use super::pooler::Pooler;
 use super::server::{Server, shared};
 use super::support::until;
 
-/// Functions and operators that fit the calls of locks better than PostgreSQL's own, wherever those are called by
-/// their names alone and not with exactly the types that they have.
+/// Functions and operators that fit the calls of locks better than PostgreSQL's own, wherever those
+/// are called by their names alone and not with exactly the types that they have.
 const TRAPS: &str = r#"
 GRANT CREATE ON SCHEMA public TO eve;
 SET ROLE eve;

@@ -89,7 +89,8 @@ fn a_role_with_other_defaults_hears_which() {
     assert!(error.to_string().contains("READ COMMITTED"), "{error}");
 }
 
-/// What is set for a role, so that other programs of it behave, does not concern a connection of our own.
+/// What is set for a role, so that other programs of it behave, does not concern a connection of
+/// our own.
 #[test]
 fn a_roles_limits_and_names_are_not_those_of_locks() {
     let server = Server::start();

@@ -97,7 +97,8 @@ impl Server {
     pub(crate) fn start_again(&mut self) {
         let deadline = Instant::now() + Duration::from_secs(60);
         loop {
-            // The memory of one that was killed is in use for as long as one of its processes is there.
+            // The memory of one that was killed is in use for as long as one of its processes is
+            // there.
             if let Some(keeper) = Keeper::start(&self.directory, self.port, &self.settings) {
                 self.keeper = keeper;
                 return;

@@ -1,5 +1,5 @@
-//! The storm: processes that are killed and stopped, at a server that is killed and started again, and that ends
-//! their connections.
+//! The storm: processes that are killed and stopped, at a server that is killed and started again,
+//! and that ends their connections.
 
 use super::child::peer;
 use super::server::Server;

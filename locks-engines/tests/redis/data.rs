@@ -106,8 +106,8 @@ fn replication(server: &Server, name: &str) -> String {
     value.expect("it tells").to_owned()
 }
 
-/// It calls the history of its data by another name when the first replica comes, and when the last one has been
-/// gone for a while; and yet it has everything.
+/// It calls the history of its data by another name when the first replica comes, and when the last
+/// one has been gone for a while; and yet it has everything.
 #[test]
 fn a_primary_that_begins_another_history_of_all_its_data_grants_at_once() {
     // Longer than a lease, so that nothing can be left of what it might have lost before that.

@@ -97,8 +97,8 @@ fn closed_for(builder: RedisBuilder, lease: Duration) -> (Duration, String) {
     }
 }
 
-/// An isolated primary goes on for as long as it may be without replicas, and its successor waits for that; also
-/// where its settings cannot be read.
+/// An isolated primary goes on for as long as it may be without replicas, and its successor waits
+/// for that; also where its settings cannot be read.
 #[test]
 fn row_48_what_a_server_may_do_alone_is_waited_for_by_a_user_who_cannot_ask() {
     const LEASE: Duration = Duration::from_secs(10);

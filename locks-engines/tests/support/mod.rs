@@ -20,8 +20,8 @@ pub(crate) fn until(mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// A port that nobody listens at. It may be taken before it is used: whoever starts a server there tries
-/// again with another.
+/// A port that nobody listens at. It may be taken before it is used: whoever starts a server there
+/// tries again with another.
 pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("it is bound").port()

@@ -56,8 +56,8 @@ impl Directory {
         Self::within(&std::env::temp_dir(), what)
     }
 
-    /// One in memory, where there is such a place with room for several: for programs that wait for the disk
-    /// at each step.
+    /// One in memory, where there is such a place with room for several: for programs that wait for
+    /// the disk at each step.
     pub(crate) fn in_memory(what: &str) -> Self {
         let memory = Path::new("/dev/shm");
         if room(memory) >= ROOM { Self::within(memory, what) } else { Self::new(what) }

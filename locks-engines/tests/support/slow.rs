@@ -50,8 +50,8 @@ impl Slow {
     }
 }
 
-/// One that hears late that it can go, and is heard late, is not gone: `far`, which waits, is granted before
-/// `near`, which asks again and again.
+/// One that hears late that it can go, and is heard late, is not gone: `far`, which waits, is
+/// granted before `near`, which asks again and again.
 pub(crate) fn waits_its_turn(ours: &Backend, far: Backend, near: &Backend) {
     drop(far.named("other").acquire().unwrap());
     let guard = ours.named("k").acquire().unwrap();

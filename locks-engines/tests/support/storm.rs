@@ -1,5 +1,6 @@
-//! Storms: processes that take and drop locks, while they and their server are killed and stopped, for as long as
-//! `LOCKS_TORTURE_SECONDS` says (8). Each writes down what it holds, and the account is judged by tokens.
+//! Storms: processes that take and drop locks, while they and their server are killed and stopped,
+//! for as long as `LOCKS_TORTURE_SECONDS` says (8). Each writes down what it holds, and the account
+//! is judged by tokens.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -22,9 +23,9 @@ pub(crate) const LEASE: Duration = Duration::from_secs(2);
 /// With fewer grants it is no storm.
 const GRANTS: usize = 40;
 
-/// Lets a storm rage at `server` and judges what was written down. `start` starts a process that plays the role
-/// `storm FILE`, which is to [take part](take_part) with leases of [`LEASE`]; `disturb` kills or stops what
-/// serves, one way or the other by turns.
+/// Lets a storm rage at `server` and judges what was written down. `start` starts a process that
+/// plays the role `storm FILE`, which is to [take part](take_part) with leases of [`LEASE`];
+/// `disturb` kills or stops what serves, one way or the other by turns.
 pub(crate) fn rage<S>(server: &mut S, start: fn(&S, &str) -> Peer, disturb: [fn(&mut S); 2]) {
     let seconds = std::env::var("LOCKS_TORTURE_SECONDS").ok().and_then(|of| of.parse().ok());
     let length = Duration::from_secs(seconds.unwrap_or(8));

@@ -33,8 +33,8 @@ impl Judged {
 impl Attempt<'_> {
     /// When this request may take the file: all of it, so what counts is whoever came last (C6).
     ///
-    /// A record speaks for a holder only if the kernel says that its process has the file; whoever has
-    /// it otherwise ages from the first time it was seen (F3).
+    /// A record speaks for a holder only if the kernel says that its process has the file; whoever
+    /// has it otherwise ages from the first time it was seen (F3).
     pub(super) fn judge(&mut self, text: &Text, file: &Opened) -> Result<Judged, LockError> {
         let directory = &self.directory;
         let table = LockTable::read().map_err(|error| self.failed("judged", error))?;

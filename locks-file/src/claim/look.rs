@@ -8,14 +8,15 @@ use locks_core::{LockError, Wait};
 
 /// How often a file may turn out to be another before it is left for a moment.
 const ROUNDS: usize = 100;
-/// From when on somebody who waits for the key alone has new shared holds keep off (C3), for how long
-/// at a time, and how soon he says so again.
+/// From when on somebody who waits for the key alone has new shared holds keep off (C3), for how
+/// long at a time, and how soon he says so again.
 const PATIENCE: kernel::Nanos = 5_000_000;
 const WANTED: kernel::Nanos = 20_000_000;
 const RENEWED: kernel::Nanos = 8_000_000;
 /// How long somebody may have a file who only looks at it.
 const LOOKING: kernel::Nanos = 1_000_000;
-/// How much longer than it was to last a hold may take to end (C14), before it is ended from outside.
+/// How much longer than it was to last a hold may take to end (C14), before it is ended from
+/// outside.
 pub(super) const GRACE: kernel::Nanos = 100_000_000;
 
 impl Attempt<'_> {

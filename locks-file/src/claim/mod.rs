@@ -23,7 +23,8 @@ use crate::{list, name};
 
 /// For how long a lock that seems to be nobody's is tried before it counts as contended (F4).
 const DOUBT: Nanos = 10_000_000;
-/// For how long at least a request waits for the directory's books, whatever it waits for the lock (C2).
+/// For how long at least a request waits for the directory's books, whatever it waits for the lock
+/// (C2).
 const REACH: Nanos = 2_000_000_000;
 /// How often a waiter looks by itself where the kernel tells it of changes, and where it does not.
 const SAFETY_POLL: Nanos = 50_000_000;
@@ -148,8 +149,8 @@ async fn queue(
     }
 }
 
-/// The engine polls once before anybody waits, with a waker that wakes nobody: whether that will be a
-/// blocked thread or a task is known with the next poll.
+/// The engine polls once before anybody waits, with a waker that wakes nobody: whether that will be
+/// a blocked thread or a task is known with the next poll.
 async fn await_whoever_waits() {
     let mut polled = false;
     poll_fn(|cx| {
@@ -251,8 +252,9 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    /// Fails if the books are not to be waited for any longer: those who have them do not get on. Where the time
-    /// is over that shows sooner; as long as they do, its turn comes, and then it is known who has the key (C2).
+    /// Fails if the books are not to be waited for any longer: those who have them do not get on.
+    /// Where the time is over that shows sooner; as long as they do, its turn comes, and then it is
+    /// known who has the key (C2).
     fn check_books(&self, is_over: bool) -> Result<(), LockError> {
         let directory = &self.directory;
         let in_table = |inode| directory.in_table(inode);

@@ -1,8 +1,8 @@
-//! The books of a directory: which epoch is next (F3), and which theft is under way (F4). Whoever has
-//! their `flock` is alone in changing what several may want to change.
+//! The books of a directory: which epoch is next (F3), and which theft is under way (F4). Whoever
+//! has their `flock` is alone in changing what several may want to change.
 //!
-//! * E1: an epoch is handed out once. The books promise epochs to come on disk before any of them is
-//!   handed out, so that those survive a crash of the machine.
+//! * E1: an epoch is handed out once. The books promise epochs to come on disk before any of them
+//!   is handed out, so that those survive a crash of the machine.
 //! * E2: whoever enters first finishes or undoes what somebody who died in here had begun.
 
 use std::fs::File;
@@ -210,7 +210,8 @@ impl Epochs {
         Ok(None)
     }
 
-    /// Locks the books' file if it is free, and, with regard to the line, if it is this process's turn.
+    /// Locks the books' file if it is free, and, with regard to the line, if it is this process's
+    /// turn.
     fn lock(&self, open: &Opened, in_turn: bool, now: Nanos) -> Result<(), fs4::TryLockError> {
         let Some(before) = in_turn.then(|| self.line.before(open)).flatten() else {
             return fs4::FileExt::try_lock(&**open);
@@ -226,7 +227,8 @@ impl Epochs {
         Err(WouldBlock)
     }
 
-    /// As [`try_enter`](Self::try_enter), for somebody who would rather wait a moment than come again.
+    /// As [`try_enter`](Self::try_enter), for somebody who would rather wait a moment than come
+    /// again.
     pub(crate) fn enter_soon(&self) -> Result<Option<Entered<'_>>, LockError> {
         for _ in 0..20 {
             if let Some(entered) = self.try_enter()? {
@@ -237,8 +239,8 @@ impl Epochs {
         Ok(None)
     }
 
-    /// As [`enter_soon`](Self::enter_soon), behind those who stand in line, and with a place among them from
-    /// then on.
+    /// As [`enter_soon`](Self::enter_soon), behind those who stand in line, and with a place among
+    /// them from then on.
     pub(crate) fn enter_in_turn(
         self: &Arc<Self>,
         line: &mut Option<InLine>,
@@ -263,8 +265,8 @@ impl Epochs {
         }
     }
 
-    /// The error of somebody who has waited for the books for as long as that makes sense: those who have
-    /// them have not got on for so long.
+    /// The error of somebody who has waited for the books for as long as that makes sense: those
+    /// who have them have not got on for so long.
     ///
     /// # Errors
     /// If so.
@@ -295,8 +297,8 @@ impl Epochs {
         LockTable::read().ok()?.of(inode).find(|grip| !grip.waits).map(|grip| grip.pid)
     }
 
-    /// Whether locks are locks here, what the kernel's table shows, whether files can be exchanged, and
-    /// whether the directory is ours alone.
+    /// Whether locks are locks here, what the kernel's table shows, whether files can be exchanged,
+    /// and whether the directory is ours alone.
     pub(super) fn examine(self: &Arc<Self>, mode: Mode) -> Result<Examined, LockError> {
         let mut line = None;
         let mut entered = loop {
@@ -337,8 +339,8 @@ impl Epochs {
     }
 }
 
-/// Whether something of this name is ours and no lock file. It has nothing to do with what else is in the
-/// directory.
+/// Whether something of this name is ours and no lock file. It has nothing to do with what else is
+/// in the directory.
 fn is_bookkeeping(name: &str) -> bool {
     // The last is of `locks_core::directory`.
     [BOOKS, ASIDE, PROBE, KEPT, ".default"].contains(&name) || name.starts_with(name::WAITS)
@@ -358,8 +360,8 @@ fn count_visit(file: &File) {
     let _ = file.write_all_at(format!("{count:016x}").as_bytes(), VISITS);
 }
 
-/// The device that the kernel's table has for a file which this process has locked. The table is not
-/// read in one piece: where locks come and go, an entry can be missed.
+/// The device that the kernel's table has for a file which this process has locked. The table is
+/// not read in one piece: where locks come and go, an entry can be missed.
 fn table_device(inode: Inode) -> Option<u64> {
     const LOOKS: usize = 50;
     (0..LOOKS).find_map(|_| {
@@ -371,7 +373,8 @@ fn table_device(inode: Inode) -> Option<u64> {
     })
 }
 
-/// The inode that a theft under way puts in somebody's place. Read without having the books in hand.
+/// The inode that a theft under way puts in somebody's place. Read without having the books in
+/// hand.
 pub(crate) fn theft_under_way(root: &Root) -> Option<u64> {
     let books = root.open_existing(BOOKS).ok()?;
     EpochFile::read(&books).ok()??.theft.map(|(_, inode)| inode)
@@ -486,8 +489,9 @@ impl EpochFile {
         Ok(std::str::from_utf8(&bytes[..read]).ok().and_then(Self::parse))
     }
 
-    /// `epochs2 <crc> <boot> <next> <until> <exchanges> <own> <inode> <name>`, and what is left of longer
-    /// ones. Before there was a second version it was not noted whether the directory is ours alone.
+    /// `epochs2 <crc> <boot> <next> <until> <exchanges> <own> <inode> <name>`, and what is left of
+    /// longer ones. Before there was a second version it was not noted whether the directory is
+    /// ours alone.
     fn parse(text: &str) -> Option<Self> {
         let line = text.lines().next()?;
         let (is_second, line) = match line.strip_prefix("epochs2 ") {

@@ -53,9 +53,9 @@ impl<'a, 'e> Exchange<'a, 'e> {
         Ok(Self { directory, entered, name, file })
     }
 
-    /// Puts the new file at the path; asks `still` whether the old one is as it was judged; and if so
-    /// writes the new record, with which the theft is done. If not, or if anything fails, the old file
-    /// is put back.
+    /// Puts the new file at the path; asks `still` whether the old one is as it was judged; and if
+    /// so writes the new record, with which the theft is done. If not, or if anything fails, the
+    /// old file is put back.
     pub(crate) fn carry_out(
         self,
         still: impl FnOnce() -> bool,
@@ -87,8 +87,8 @@ impl<'a, 'e> Exchange<'a, 'e> {
     }
 }
 
-/// Why a file cannot be put in the place of another: in a sticky directory one has to own both, or the
-/// directory, and no right to the file helps.
+/// Why a file cannot be put in the place of another: in a sticky directory one has to own both, or
+/// the directory, and no right to the file helps.
 fn thwarted(directory: &Directory, name: &str, error: io::Error) -> LockError {
     let is_sticky = directory.root.mode().is_ok_and(|mode| mode & 0o1000 != 0);
     match error.kind() {
@@ -97,8 +97,8 @@ fn thwarted(directory: &Directory, name: &str, error: io::Error) -> LockError {
     }
 }
 
-/// Undoes an exchange. If somebody has removed the new file meanwhile, there is nothing to put in the
-/// place of, and the old one is gone with it.
+/// Undoes an exchange. If somebody has removed the new file meanwhile, there is nothing to put in
+/// the place of, and the old one is gone with it.
 fn put_back(root: &Root, name: &str) -> io::Result<()> {
     match root.exchange(ASIDE, name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

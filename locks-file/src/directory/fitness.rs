@@ -21,7 +21,8 @@ pub(crate) struct Settings {
     pub(crate) on_network: bool,
     /// Whether the directory may be somebody else's, and others may write to it.
     pub(crate) of_several_users: bool,
-    /// Whether waiters are told by the kernel when to look again; otherwise they look by themselves.
+    /// Whether waiters are told by the kernel when to look again; otherwise they look by
+    /// themselves.
     pub(crate) unwatched: bool,
 }
 

@@ -1,10 +1,10 @@
-//! What must not depend on bytes that a guest can wipe (F10): lock files are opened by others in ways that
-//! empty them.
+//! What must not depend on bytes that a guest can wipe (F10): lock files are opened by others in
+//! ways that empty them.
 //!
-//! * K1: what a record says is reserved lies in `.kept/<lock file>` before the record says so. It is read
-//!   where there is no valid record, and by no one else.
-//! * K2: a shared hold that was released by an administrator has `.kept/<lock file>.<token>`. That it is
-//!   missing in a record means nothing.
+//! * K1: what a record says is reserved lies in `.kept/<lock file>` before the record says so. It
+//!   is read where there is no valid record, and by no one else.
+//! * K2: a shared hold that was released by an administrator has `.kept/<lock file>.<token>`. That
+//!   it is missing in a record means nothing.
 
 use std::io;
 use std::sync::Arc;
@@ -46,7 +46,8 @@ impl Kept {
         Record { boot: kernel::boot(), key, entries, ..Record::default() }.write(&file)
     }
 
-    /// What a lock file is reserved by, for whoever finds no valid record in it; empty if by nothing.
+    /// What a lock file is reserved by, for whoever finds no valid record in it; empty if by
+    /// nothing.
     pub(crate) fn reservations(&self, name: &str) -> Text {
         let Ok(file) = self.root.open_to_read(&format!("{KEPT}/{name}")) else {
             return Text::default();
@@ -91,8 +92,8 @@ impl Kept {
         self.forget(&evicted(name, token))
     }
 
-    /// Removes what is of no use any more: of lock files that are not there. Called with the books in
-    /// hand.
+    /// Removes what is of no use any more: of lock files that are not there. Called with the books
+    /// in hand.
     pub(crate) fn clean(&self) {
         let Ok(directory) = self.directory(None) else { return };
         for name in directory.names().unwrap_or_default() {

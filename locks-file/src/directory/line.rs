@@ -1,9 +1,10 @@
-//! Standing in line for the books, across processes. The place of a process is the byte of the books' file that
-//! is numbered by when it came, which it locks: whoever sees no such lock before its own is next, and a process
-//! that ends leaves its place behind for nobody.
+//! Standing in line for the books, across processes. The place of a process is the byte of the
+//! books' file that is numbered by when it came, which it locks: whoever sees no such lock before
+//! its own is next, and a process that ends leaves its place behind for nobody.
 //!
-//! These locks (`F_OFD_SETLK`) say nothing of who has the books: that is their `flock`, which knows nothing of
-//! them. Where a file system mixes the two, or has neither, nobody stands in line and everybody tries.
+//! These locks (`F_OFD_SETLK`) say nothing of who has the books: that is their `flock`, which knows
+//! nothing of them. Where a file system mixes the two, or has neither, nobody stands in line and
+//! everybody tries.
 
 use std::fs::File;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,12 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::Epochs;
 use crate::kernel::{Nanos, Places};
 
-/// For how long the first of the line may leave free books alone before the next one goes ahead of it, from then
-/// on: it may have been stopped.
+/// For how long the first of the line may leave free books alone before the next one goes ahead of
+/// it, from then on: it may have been stopped.
 const STALL: Nanos = 250_000_000;
 /// And before anybody behind does: so may the next one.
 const LONG_STALL: Nanos = 1_000_000_000;
-/// How often somebody behind looks whether the books are free, for which it has to lock them for an instant.
+/// How often somebody behind looks whether the books are free, for which it has to lock them for an
+/// instant.
 const PROBE: Nanos = 10_000_000;
 
 /// Where this process stands.
@@ -91,8 +93,8 @@ impl Line {
         })
     }
 
-    /// The books are free at `now`, whatever others do with them at other times. Returns whether the first of the
-    /// line has left them alone for so long that it is not waited for from now on.
+    /// The books are free at `now`, whatever others do with them at other times. Returns whether
+    /// the first of the line has left them alone for so long that it is not waited for from now on.
     pub(super) fn passes(&self, before: Before, now: Nanos) -> bool {
         self.with(|standing| {
             let idle = standing.idle.filter(|(who, _)| *who == before.first);

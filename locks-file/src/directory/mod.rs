@@ -1,5 +1,5 @@
-//! The directory that the lock files lie in: which one, whether it will do, what in it is ours, and what
-//! keeps the work on it in order.
+//! The directory that the lock files lie in: which one, whether it will do, what in it is ours, and
+//! what keeps the work on it in order.
 
 mod epochs;
 mod exchange;
@@ -53,8 +53,8 @@ pub(crate) struct Directory {
     devices: Devices,
     /// Whether two files can be exchanged by one step, without which nothing is stolen.
     pub(crate) exchanges: bool,
-    /// Whether every lock file in it is ours, whatever it has (F9): there was nothing in it when it was
-    /// used first.
+    /// Whether every lock file in it is ours, whatever it has (F9): there was nothing in it when it
+    /// was used first.
     own: bool,
     /// Whether this process has gone over to another directory, which has taken this one's place.
     left: AtomicBool,
@@ -207,7 +207,8 @@ impl Directory {
         Opened::new(file).map_err(failed)
     }
 
-    /// Opens the lock file of this name if there is one. Others are left alone, as if they were not there.
+    /// Opens the lock file of this name if there is one. Others are left alone, as if they were not
+    /// there.
     ///
     /// # Errors
     /// Those of opening it.
@@ -231,8 +232,8 @@ impl Directory {
         Ok(None)
     }
 
-    /// Whether what an open file has speaks for its being a lock file (F9). One that has other names as
-    /// well may be anything, wherever it is.
+    /// Whether what an open file has speaks for its being a lock file (F9). One that has other
+    /// names as well may be anything, wherever it is.
     fn is_ours(&self, file: &File, stat: &Stat) -> io::Result<bool> {
         if stat.st_size == 0 || self.own && stat.st_nlink <= 1 {
             return Ok(true);
@@ -242,8 +243,8 @@ impl Directory {
         Ok(is_marked(&begins[..read]))
     }
 
-    /// Whether what was found in a lock file is not ours to write over: by now somebody else has written
-    /// into it, in a directory that is not for lock files alone (F9).
+    /// Whether what was found in a lock file is not ours to write over: by now somebody else has
+    /// written into it, in a directory that is not for lock files alone (F9).
     pub(crate) fn is_anothers(&self, text: &Text) -> bool {
         !self.own && text.is_foreign()
     }
@@ -267,8 +268,8 @@ impl Directory {
         record.write(file)
     }
 
-    /// Until when a hold of this mode has to stay away from a lock file that has this text, whoever is
-    /// there (C14); 0: it need not.
+    /// Until when a hold of this mode has to stay away from a lock file that has this text, whoever
+    /// is there (C14); 0: it need not.
     pub(crate) fn reserved_until(
         &self,
         name: &str,
@@ -308,8 +309,8 @@ impl Directory {
         Opened::new(file)
     }
 
-    /// Gives this user the right to a lock file of its own that somebody, or a umask, has taken away
-    /// (F10, F12). Whether that is worth another try.
+    /// Gives this user the right to a lock file of its own that somebody, or a umask, has taken
+    /// away (F10, F12). Whether that is worth another try.
     fn give_back_rights(&self, name: &str) -> bool {
         let Ok(Some(stat)) = self.root.stat(name) else { return false };
         let ours = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile

@@ -1,5 +1,5 @@
-//! The directory as it was opened: names are looked up in it, and not by its path, which can come to mean
-//! something else for this process (F12).
+//! The directory as it was opened: names are looked up in it, and not by its path, which can come
+//! to mean something else for this process (F12).
 
 use std::fs::File;
 use std::io;
@@ -44,8 +44,8 @@ impl Root {
         Ok(Self { directory, path, slash: slash() })
     }
 
-    /// The same directory for a forked child: a descriptor of its own, by the one that it has inherited,
-    /// because its paths may be others. By the path where it has closed that.
+    /// The same directory for a forked child: a descriptor of its own, by the one that it has
+    /// inherited, because its paths may be others. By the path where it has closed that.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -64,8 +64,8 @@ impl Root {
         self.directory.inode
     }
 
-    /// Whether another directory is at its path by now, where newcomers will look. Nothing is known of
-    /// that where nothing can be seen there, or where this process has changed its root.
+    /// Whether another directory is at its path by now, where newcomers will look. Nothing is known
+    /// of that where nothing can be seen there, or where this process has changed its root.
     pub(super) fn is_replaced(&self) -> bool {
         let Ok(stat) = rustix::fs::stat(&self.path) else { return false };
         let there = Inode::from_stat(&stat);
@@ -77,8 +77,8 @@ impl Root {
         there.dev != self.inode().dev && !is_mounted(&self.directory).unwrap_or(true)
     }
 
-    /// Opens `name` for reading and writing, without following links, waiting for pipes or lending to
-    /// children. What is made is its owner's to use, whatever the umask (F12).
+    /// Opens `name` for reading and writing, without following links, waiting for pipes or lending
+    /// to children. What is made is its owner's to use, whatever the umask (F12).
     ///
     /// # Errors
     /// Those of `open`.

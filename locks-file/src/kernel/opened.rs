@@ -9,11 +9,12 @@ use locks_core::descriptors::{InChild, is_listed, list, unlist};
 use super::generation;
 use crate::directory::Inode;
 
-/// An open file of this process, and what becomes of it in a child that is forked without `exec` (C4).
+/// An open file of this process, and what becomes of it in a child that is forked without `exec`
+/// (C4).
 ///
-/// The child has the same number open, and with it the lock by `flock`, unless the number is closed. It may
-/// have closed the number itself, as daemons do with all that they have inherited, and opened something
-/// else by it: so nothing is closed in a child without knowing what that is.
+/// The child has the same number open, and with it the lock by `flock`, unless the number is
+/// closed. It may have closed the number itself, as daemons do with all that they have inherited,
+/// and opened something else by it: so nothing is closed in a child without knowing what that is.
 #[derive(Debug)]
 pub(crate) struct Opened {
     /// `None` only while it is being dropped.
@@ -83,8 +84,8 @@ impl Opened {
         self.generation == generation()
     }
 
-    /// Whether its number stands for it: as it does in the process that opened it, and in a child that has
-    /// not closed it.
+    /// Whether its number stands for it: as it does in the process that opened it, and in a child
+    /// that has not closed it.
     pub(crate) fn still_is_itself(&self) -> bool {
         let Some(file) = &self.file else { return false };
         self.is_own()

@@ -18,7 +18,8 @@ pub(crate) struct Process {
     pub(crate) started: u64,
     /// What it is called.
     pub(crate) name: String,
-    /// Its number where `/proc` counts, which can be another namespace; `None`: there is no `/proc`.
+    /// Its number where `/proc` counts, which can be another namespace; `None`: there is no
+    /// `/proc`.
     pub(crate) in_proc: Option<u32>,
 }
 
@@ -58,8 +59,8 @@ impl Process {
     }
 }
 
-/// Whoever has a number, as far as can be seen from here. To find that out takes files to be read, so it
-/// is done once for all that is compared with it, and when it is needed.
+/// Whoever has a number, as far as can be seen from here. To find that out takes files to be read,
+/// so it is done once for all that is compared with it, and when it is needed.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     /// The number, where `/proc` counts.
@@ -98,16 +99,16 @@ pub(crate) fn lives(pid: u32, began: u64) -> bool {
     started(pid).is_some_and(|started| is_same_start(started, began))
 }
 
-/// When a process began, whatever this process's time namespace; `None` if there is none by that number,
-/// or none that can be seen.
+/// When a process began, whatever this process's time namespace; `None` if there is none by that
+/// number, or none that can be seen.
 pub(crate) fn started(pid: u32) -> Option<u64> {
     started_of(&pid.to_string())
 }
 
 fn started_of(process: &str) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name in parentheses may hold anything, parentheses as well. What follows it begins with the
-    // third field; the start is the 22nd.
+    // The name in parentheses may hold anything, parentheses as well. What follows it begins with
+    // the third field; the start is the 22nd.
     let (_, fields) = stat.rsplit_once(')')?;
     let started: u64 = fields.split_ascii_whitespace().nth(19)?.parse().ok()?;
     Some(started.saturating_add_signed(-super::time::ticks_ahead()))
@@ -135,8 +136,8 @@ pub(crate) fn boot() -> u64 {
     })
 }
 
-/// Whether what was written during the boot `recorded`, into this file, was written since the machine
-/// started. Where either side had no `/proc` to tell by, the file's time stamp has to do.
+/// Whether what was written during the boot `recorded`, into this file, was written since the
+/// machine started. Where either side had no `/proc` to tell by, the file's time stamp has to do.
 pub(crate) fn is_of_this_boot(recorded: u64, file: &fs::File) -> bool {
     if recorded != 0 && boot() != 0 {
         return recorded == boot();

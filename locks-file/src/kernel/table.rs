@@ -4,8 +4,8 @@ use std::io::{self, Read};
 use super::Seen;
 use crate::directory::Inode;
 
-/// How much the kernel tells at once, less a line, and how often to read what is longer: measured, two
-/// readings in a row leave out the same lock once in hundreds of times on a busy machine.
+/// How much the kernel tells at once, less a line, and how often to read what is longer: measured,
+/// two readings in a row leave out the same lock once in hundreds of times on a busy machine.
 const PIECE: usize = 3_900;
 const READINGS: usize = 4;
 
@@ -28,8 +28,9 @@ impl LockTable {
     /// The table as it is now: all that is held all along is there, unless others come and go at a
     /// great rate.
     ///
-    /// The kernel tells as much as a page holds at a time, and goes on by number: if one of those that
-    /// it has told of is taken off meanwhile, the next is passed over. So a long table is read again and again.
+    /// The kernel tells as much as a page holds at a time, and goes on by number: if one of those
+    /// that it has told of is taken off meanwhile, the next is passed over. So a long table is read
+    /// again and again.
     ///
     /// # Errors
     /// Where there is none: only Linux shows it.

@@ -4,12 +4,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-/// Nanoseconds of time awake, on a clock that all processes of the machine share (C6): that of the first
-/// time namespace.
+/// Nanoseconds of time awake, on a clock that all processes of the machine share (C6): that of the
+/// first time namespace.
 pub(crate) type Nanos = u64;
 
-/// By how much the clocks of this process's time namespace are ahead of the first one's: of time awake,
-/// and of time since the start of the machine.
+/// By how much the clocks of this process's time namespace are ahead of the first one's: of time
+/// awake, and of time since the start of the machine.
 static AHEAD: (AtomicI64, AtomicI64) = (AtomicI64::new(0), AtomicI64::new(0));
 
 /// The time.
@@ -22,8 +22,8 @@ pub(crate) fn duration_until(at: Nanos) -> Duration {
     Duration::from_nanos(at.saturating_sub(now()))
 }
 
-/// Looks which time namespace this process is in. It is done whenever a directory is opened, so also
-/// after a fork, which is when a process comes into another.
+/// Looks which time namespace this process is in. It is done whenever a directory is opened, so
+/// also after a fork, which is when a process comes into another.
 pub(crate) fn look_at_namespace() {
     let offsets = fs::read_to_string("/proc/self/timens_offsets").unwrap_or_default();
     // They are those of the namespace for children, which can be another until there is one.

@@ -11,16 +11,16 @@ use super::guard::{
 use super::wanted::Wanted;
 use crate::FileBackend;
 
-/// Creates a builder for an exclusive lock on the file `path` itself, which is read and written through
-/// the guard.
+/// Creates a builder for an exclusive lock on the file `path` itself, which is read and written
+/// through the guard.
 ///
 /// Other programs that use `flock` on the file take part in the exclusion. The lock never writes,
-/// replaces or removes the file: the information about the holder is kept in the directory of this user's
-/// locks. If another file is moved to the path, waiters go over to it.
+/// replaces or removes the file: the information about the holder is kept in the directory of this
+/// user's locks. If another file is moved to the path, waiters go over to it.
 ///
 /// A child that this process forks does not keep the lock, and can read and write by the guard's
-/// [`file`](PathGuard::file) all the same. Only on a network file system it keeps the lock of a parent that
-/// is killed, until it ends.
+/// [`file`](PathGuard::file) all the same. Only on a network file system it keeps the lock of a
+/// parent that is killed, until it ends.
 ///
 /// # Examples
 /// ```
@@ -74,11 +74,12 @@ pub fn read_path(path: impl AsRef<Path>) -> ReadPathLock {
     ReadPathLock(Wanted::new(vec![path.as_ref().to_owned()], true))
 }
 
-/// Creates a builder for an exclusive lock on several files: all of them or none, with one deadline.
+/// Creates a builder for an exclusive lock on several files: all of them or none, with one
+/// deadline.
 ///
-/// The files are locked in the order of their inode numbers, so that two requests for the same files do
-/// not deadlock, whatever order they name them in. A file that is named twice, even by another name, is
-/// locked once.
+/// The files are locked in the order of their inode numbers, so that two requests for the same
+/// files do not deadlock, whatever order they name them in. A file that is named twice, even by
+/// another name, is locked once.
 ///
 /// # Examples
 /// ```
@@ -120,8 +121,8 @@ macro_rules! builder {
                 self
             }
 
-            /// Sets how long to wait: `true` for ever, `false` not at all, or at most a [`Duration`]
-            /// ([C2](locks_core::contract#c2-waiting)).
+            /// Sets how long to wait: `true` for ever, `false` not at all, or at most a
+            /// [`Duration`] ([C2](locks_core::contract#c2-waiting)).
             pub fn wait(mut self, wait: impl Into<Wait>) -> Self {
                 self.0.wait = wait.into();
                 self
@@ -135,15 +136,16 @@ macro_rules! builder {
             }
 
             /// Re-enters a lock on the same file that its thread, scope or owner holds
-            /// ([C9](locks_core::contract#c9-re-entry)). Each guard has its own position in the file.
+            /// ([C9](locks_core::contract#c9-re-entry)). Each guard has its own position in the
+            /// file.
             pub fn reentrant(mut self) -> Self {
                 self.0.options.reentrant = true;
                 self
             }
 
-            /// Keeps the file reserved until `least` after the grant, even if the guard is dropped sooner
-            /// ([C14](locks_core::contract#c14-bounds-of-a-hold)). Other programs that use `flock` do
-            /// not see the reservation.
+            /// Keeps the file reserved until `least` after the grant, even if the guard is dropped
+            /// sooner ([C14](locks_core::contract#c14-bounds-of-a-hold)). Other programs that use
+            /// `flock` do not see the reservation.
             pub fn hold_at_least(mut self, least: Duration) -> Self {
                 self.0.options.hold_at_least = Some(least);
                 self
@@ -156,14 +158,16 @@ macro_rules! builder {
                 self
             }
 
-            /// Makes the acquisition fail with `Unsupported`: the lock of a file cannot be stolen, since the
-            /// file is never replaced ([F1](locks_core::contract#f1-a-file-for-each-key)).
+            /// Makes the acquisition fail with `Unsupported`: the lock of a file cannot be stolen,
+            /// since the file is never replaced
+            /// ([F1](locks_core::contract#f1-a-file-for-each-key)).
             pub fn steal_after(mut self, age: Duration) -> Self {
                 self.0.options.steal_after = Some(age);
                 self
             }
 
-            /// Keeps the information about the holder in the directory of `backend`, not in this user's own.
+            /// Keeps the information about the holder in the directory of `backend`, not in this
+            /// user's own.
             ///
             /// Exclusion does not depend on it.
             pub fn within(mut self, backend: &FileBackend) -> Self {
@@ -174,9 +178,10 @@ macro_rules! builder {
             /// Acquires the lock, blocking this thread while it has to wait.
             ///
             /// # Errors
-            /// `Contended` and `Timeout` as its [`wait`](Self::wait) says; `Deadlock` if this thread or
-            /// scope has it already; `Unsupported`; `Io` if a file cannot be opened or is none;
-            /// `NotConfigured` if it lies on a network file system that the backend was not told to allow.
+            /// `Contended` and `Timeout` as its [`wait`](Self::wait) says; `Deadlock` if this
+            /// thread or scope has it already; `Unsupported`; `Io` if a file cannot be opened or is
+            /// none; `NotConfigured` if it lies on a network file system that the backend was not
+            /// told to allow.
             #[track_caller]
             pub fn acquire(self) -> Result<$guard, LockError> {
                 let (files, guard) = self.0.lock(CallSite::caller())?;

@@ -9,8 +9,8 @@ use super::place::ResolvedFile;
 use super::seize::{FileLock, put_in_place};
 use crate::kernel::Opened;
 
-/// A locked file, read and written through its guard; the [`check`](PathsGuard::check) of the guard is about
-/// its lock.
+/// A locked file, read and written through its guard; the [`check`](PathsGuard::check) of the guard
+/// is about its lock.
 pub struct LockedFile {
     place: ResolvedFile,
     /// Read and written through. In a nest each guard has its own.
@@ -30,16 +30,16 @@ impl LockedFile {
         &self.place.path
     }
 
-    /// Returns the open file, for its length or metadata. Do not call its own locking methods: they wait
-    /// for this lock, or act on it.
+    /// Returns the open file, for its length or metadata. Do not call its own locking methods: they
+    /// wait for this lock, or act on it.
     pub fn file(&self) -> &File {
         &self.file
     }
 
     /// Overwrites the content of the file in place.
     ///
-    /// Not atomic: a reader without a lock can see a part of it, and a crash can leave a part of it.
-    /// [`replace`](Self::replace) is atomic.
+    /// Not atomic: a reader without a lock can see a part of it, and a crash can leave a part of
+    /// it. [`replace`](Self::replace) is atomic.
     ///
     /// # Errors
     /// Those of the file.
@@ -52,17 +52,17 @@ impl LockedFile {
 
     /// Replaces the file atomically by a new one with this content.
     ///
-    /// A reader, locked or not, sees the old content or the new one, even after a crash. The guard keeps
-    /// the lock, and waiters go over to the new file; other programs that wait for the old file by `flock`
-    /// get the lock of the old one.
+    /// A reader, locked or not, sees the old content or the new one, even after a crash. The guard
+    /// keeps the lock, and waiters go over to the new file; other programs that wait for the old
+    /// file by `flock` get the lock of the old one.
     ///
-    /// The new file gets the permissions of the old one and, where that is allowed, its owner. Hard links
-    /// of the old file keep the old content. The directory must be readable and writable.
+    /// The new file gets the permissions of the old one and, where that is allowed, its owner. Hard
+    /// links of the old file keep the old content. The directory must be readable and writable.
     ///
     /// # Errors
-    /// Those of the files; also if the lock is lost, or nested in another guard, which has the old file
-    /// open. The old content is kept then, or, where only the sync of the directory has failed, it may be
-    /// there again after a crash.
+    /// Those of the files; also if the lock is lost, or nested in another guard, which has the old
+    /// file open. The old content is kept then, or, where only the sync of the directory has
+    /// failed, it may be there again after a crash.
     pub fn replace(&mut self, content: &[u8]) -> io::Result<()> {
         self.place.check().map_err(io::Error::from)?;
         if !self.lock.as_ref().is_some_and(FileLock::is_alone) {
@@ -134,8 +134,8 @@ macro_rules! guard {
                 Self { files, guard }
             }
 
-            /// Returns the fencing token of the grant. Tokens grow for as long as the file is not replaced
-            /// ([C7](locks_core::contract#c7-fencing-tokens)).
+            /// Returns the fencing token of the grant. Tokens grow for as long as the file is not
+            /// replaced ([C7](locks_core::contract#c7-fencing-tokens)).
             pub fn token(&self) -> Token {
                 self.guard.token()
             }
@@ -145,8 +145,8 @@ macro_rules! guard {
                 self.check().is_err()
             }
 
-            /// Returns an error if the lock has been lost: another file was moved to the path, as editors
-            /// do when they save, an administrator released it, or this is a forked child.
+            /// Returns an error if the lock has been lost: another file was moved to the path, as
+            /// editors do when they save, an administrator released it, or this is a forked child.
             ///
             /// The answer is true of the instant of the call.
             ///
@@ -222,8 +222,8 @@ fn named_by(files: &impl AsFiles, error: LockError) -> LockError {
 macro_rules! reads {
     ($name:ident) => {
         impl $name {
-            /// Returns the open file, for its length or metadata. Do not call its own locking methods: they
-            /// wait for this lock, or act on it.
+            /// Returns the open file, for its length or metadata. Do not call its own locking
+            /// methods: they wait for this lock, or act on it.
             pub fn file(&self) -> &File {
                 self.files.file()
             }
@@ -252,7 +252,8 @@ macro_rules! reads {
 macro_rules! writes {
     ($name:ident) => {
         impl $name {
-            /// Overwrites the content of the file in place, not atomically; see [`LockedFile::rewrite`].
+            /// Overwrites the content of the file in place, not atomically; see
+            /// [`LockedFile::rewrite`].
             ///
             /// # Errors
             /// Those of the file.
@@ -313,11 +314,11 @@ macro_rules! owned {
 }
 
 guard! {
-    /// An RAII guard of a file that this thread has locked; dropping it releases the lock and closes the
-    /// file.
+    /// An RAII guard of a file that this thread has locked; dropping it releases the lock and
+    /// closes the file.
     ///
-    /// It implements `Read`, `Write` and `Seek` for the file. Like [`Guard`](locks_core::Guard) it is not
-    /// `Send`; see [`lock_path`](crate::lock_path) for an example.
+    /// It implements `Read`, `Write` and `Seek` for the file. Like [`Guard`](locks_core::Guard) it
+    /// is not `Send`; see [`lock_path`](crate::lock_path) for an example.
     PathGuard, Guard, LockedFile
 }
 reads!(PathGuard);
@@ -334,14 +335,16 @@ writes!(OwnedPathGuard);
 guard! {
     /// An RAII guard of a shared lock of a file; dropping it releases the lock and closes the file.
     ///
-    /// It implements `Read` and `Seek` for the file; see [`read_path`](crate::read_path) for an example.
+    /// It implements `Read` and `Seek` for the file; see [`read_path`](crate::read_path) for an
+    /// example.
     ReadPathGuard, Guard, LockedFile
 }
 reads!(ReadPathGuard);
 owned!(ReadPathGuard, OwnedReadPathGuard);
 
 guard! {
-    /// An RAII guard of a shared lock of a file that can be sent to another thread; see [`ReadPathGuard`].
+    /// An RAII guard of a shared lock of a file that can be sent to another thread; see
+    /// [`ReadPathGuard`].
     OwnedReadPathGuard, OwnedGuard, LockedFile
 }
 reads!(OwnedReadPathGuard);
@@ -355,7 +358,8 @@ several!(PathsGuard);
 owned!(PathsGuard, OwnedPathsGuard);
 
 guard! {
-    /// An RAII guard of several locked files that can be sent to another thread; see [`PathsGuard`].
+    /// An RAII guard of several locked files that can be sent to another thread; see
+    /// [`PathsGuard`].
     OwnedPathsGuard, OwnedGuard, Vec<LockedFile>
 }
 several!(OwnedPathsGuard);

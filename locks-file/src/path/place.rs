@@ -63,10 +63,12 @@ impl ResolvedFile {
         Ok((Self { path, inode: file.inode, files: files.clone(), is_network }, file))
     }
 
-    /// Opens `file`, which is at `path`, once more for its lock; `None` if another one is there by now.
+    /// Opens `file`, which is at `path`, once more for its lock; `None` if another one is there by
+    /// now.
     ///
-    /// P2, but for network file systems, where it is the same open file: with SMB a locked file can be read and
-    /// written by no other, and NFS fails writes by one that has lost its lock, and not by others.
+    /// P2, but for network file systems, where it is the same open file: with SMB a locked file can
+    /// be read and written by no other, and NFS fails writes by one that has lost its lock, and not
+    /// by others.
     pub(super) fn open_for_lock(
         &self,
         path: &Path,

@@ -37,7 +37,8 @@ type Locks = HashMap<Nest, Weak<Locked>>;
 /// A file and the token of the grant by which it is locked: all guards of a nest have the same.
 type Nest = (Inode, Token);
 
-/// P1: as long as this is there, the file's `flock` is ours. The guards of a nest share it, and the last of them unlocks.
+/// P1: as long as this is there, the file's `flock` is ours. The guards of a nest share it, and the
+/// last of them unlocks.
 #[derive(Clone)]
 pub(super) struct FileLock(Arc<Locked>);
 
@@ -66,7 +67,8 @@ impl FileLock {
         Arc::strong_count(&self.0) == 1 && self.0.generation == generation()
     }
 
-    /// Unlocks the file, unless other guards of the nest need it. In a forked child it is the parent's.
+    /// Unlocks the file, unless other guards of the nest need it. In a forked child it is the
+    /// parent's.
     pub(super) fn unlock(self) -> io::Result<()> {
         Arc::into_inner(self.0).map_or(Ok(()), |mut last| last.unlock())
     }
@@ -155,8 +157,9 @@ pub(super) async fn seize(
     Ok(Seized::Locked(FileLock::new(lock, nest)))
 }
 
-/// Puts a new file with this content in the place of a locked one, and has it locked before anybody else can
-/// open it. The old one stays locked. The directory, which is to be synced next, is what was opened before.
+/// Puts a new file with this content in the place of a locked one, and has it locked before anybody
+/// else can open it. The old one stays locked. The directory, which is to be synced next, is what
+/// was opened before.
 pub(super) fn put_in_place(
     place: &ResolvedFile,
     old: &Opened,

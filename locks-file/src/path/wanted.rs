@@ -184,8 +184,8 @@ impl Wanted {
         Ok(Some(files.collect()))
     }
 
-    /// The error as one about the files, with the whole wait and with who has them themselves: whoever is
-    /// next among users of this library may be waiting for that one.
+    /// The error as one about the files, with the whole wait and with who has them themselves:
+    /// whoever is next among users of this library may be waiting for that one.
     fn told(&self, found: &Found, asked: Nanos, error: LockError) -> LockError {
         let places = || found.files.iter().map(|(place, _)| place);
         let mut error = places().fold(error, |error, place| place.named(error));
@@ -211,8 +211,8 @@ impl Found {
     }
 }
 
-/// Waits for `acquiring`, as long as the files are at their paths: whoever waits goes over to others
-/// within the safety poll (F12). `None`: there are others.
+/// Waits for `acquiring`, as long as the files are at their paths: whoever waits goes over to
+/// others within the safety poll (F12). `None`: there are others.
 async fn unless_replaced<T>(found: &Found, acquiring: impl Future<Output = T>) -> Option<T> {
     let mut acquiring = pin!(acquiring);
     let mut alarm = None;

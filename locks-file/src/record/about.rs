@@ -11,8 +11,8 @@ const PART: char = '\t';
 /// Longer parts are cut off: they are for people.
 const LONGEST: usize = 120;
 
-/// Who holds, and where in its program: label, process, who in it, call site, and what the request is
-/// labelled.
+/// Who holds, and where in its program: label, process, who in it, call site, and what the request
+/// is labelled.
 #[derive(Clone, Debug)]
 pub(crate) struct HolderText(String);
 

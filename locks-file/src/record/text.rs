@@ -18,8 +18,8 @@ const MAGIC: &[u8] = b"locks2 ";
 /// `locks2 `, eight digits, a space, eight digits, a line feed.
 const HEADER: usize = MAGIC.len() + 18;
 const HEX: &[u8; 16] = b"0123456789abcdef";
-/// What comes before the time until which the key is reserved, and before that until which it is only if
-/// the holder releases it as done.
+/// What comes before the time until which the key is reserved, and before that until which it is
+/// only if the holder releases it as done.
 const KEEP: &str = "keep";
 const IF_DONE: &str = "keep-if-done";
 /// More is no record: about what ten thousand shared holds take.
@@ -102,8 +102,8 @@ impl Text {
         self.0.is_empty()
     }
 
-    /// Whether it is somebody else's: there is something, and it does not begin as records do, whole or
-    /// torn (F9).
+    /// Whether it is somebody else's: there is something, and it does not begin as records do,
+    /// whole or torn (F9).
     pub(crate) fn is_foreign(&self) -> bool {
         !is_marked(&self.0)
     }

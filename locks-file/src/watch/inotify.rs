@@ -1,7 +1,8 @@
 //! inotify: one descriptor for the process, kept for good because closing it takes milliseconds.
 //!
 //! Somebody has to read it while anybody waits: a blocked thread that waits itself, or else, for
-//! those whom a runtime polls, a thread `locks-watch`, which ends when nobody has waited for a while.
+//! those whom a runtime polls, a thread `locks-watch`, which ends when nobody has waited for a
+//! while.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -30,8 +31,8 @@ const FREED: WatchFlags = WatchFlags::CLOSE_WRITE
 /// For how long the thread stays when there is nothing to watch.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// A forked child has one of its own: it would take its parent's events away, and the parent's thread is
-/// not there.
+/// A forked child has one of its own: it would take its parent's events away, and the parent's
+/// thread is not there.
 static WATCHER: PerProcess<Shared> = PerProcess::new();
 
 #[derive(Default)]
@@ -46,8 +47,8 @@ struct Watcher {
     descriptors: Option<Arc<Descriptors>>,
     /// W1: a number is here exactly while the kernel watches a file by it.
     watched: Option<HashMap<i32, Vec<Watch>>>,
-    /// W2: who reads. While anybody watches somebody reads, or is about to: a blocked thread that has
-    /// not come to wait yet, one that has been raised to do so, or the thread.
+    /// W2: who reads. While anybody watches somebody reads, or is about to: a blocked thread that
+    /// has not come to wait yet, one that has been raised to do so, or the thread.
     reader: Reading,
     /// The blocked thread that has been raised to read, and has not come yet.
     called: Option<ThreadId>,

@@ -40,7 +40,8 @@ impl Signal {
 pub(crate) async fn pause(signal: &Signal, until: Nanos) -> bool {
     let mut alarm = None;
     let raised = poll_fn(|cx| {
-        // Each time: it may have been woken for no reason, and whoever is called to read has to come.
+        // Each time: it may have been woken for no reason, and whoever is called to read has to
+        // come.
         super::wait_here();
         *signal.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(cx.waker().clone());
         if signal.raised.swap(false, Ordering::SeqCst) {

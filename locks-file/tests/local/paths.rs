@@ -100,8 +100,8 @@ fn f1_a_file_is_replaced_in_one_step() {
     assert_eq!(set.data(), "of others");
 }
 
-/// Another file is put in its place while somebody waits, as editors and `sed -i` do: whoever waits goes
-/// over, whether the old one is held here, elsewhere, or by a user of `flock`.
+/// Another file is put in its place while somebody waits, as editors and `sed -i` do: whoever waits
+/// goes over, whether the old one is held here, elsewhere, or by a user of `flock`.
 #[test]
 fn f12_whoever_waits_for_a_file_goes_over_to_the_one_that_takes_its_place() {
     for shared in [false, true] {
@@ -159,7 +159,8 @@ fn f12_whoever_waits_for_a_file_goes_over_to_the_one_that_takes_its_place() {
     }
 }
 
-/// The file replaced by its own holder: those who wait follow, and are kept out until it is released.
+/// The file replaced by its own holder: those who wait follow, and are kept out until it is
+/// released.
 #[test]
 fn f12_whoever_waits_follows_a_holder_that_replaces_the_file() {
     let set = Setting::new();

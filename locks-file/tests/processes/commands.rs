@@ -35,7 +35,8 @@ impl Peer {
 
     /// A peer that something else starts.
     pub(crate) fn start_as(mut command: Command, directory: &Directory) -> Self {
-        // The first to open a directory waits for the disk, and the others do not wait for it for long.
+        // The first to open a directory waits for the disk, and the others do not wait for it for
+        // long.
         drop(directory.client());
         tell_directory(&mut command, directory.path());
         Self::run(command)
@@ -104,8 +105,8 @@ impl Peer {
         })
     }
 
-    /// Whether it has the lock of `file`, as the kernel says. Trying the lock would be in its way, and
-    /// a child that is being forked here would keep what was tried.
+    /// Whether it has the lock of `file`, as the kernel says. Trying the lock would be in its way,
+    /// and a child that is being forked here would keep what was tried.
     pub(crate) fn has_locked(&self, file: &Path) -> bool {
         let Ok(about) = std::fs::metadata(file) else { return false };
         let table = std::fs::read_to_string("/proc/locks").unwrap();

@@ -124,7 +124,8 @@ fn row_26_a_release_frees_although_a_forked_child_has_a_copy() {
     }
 }
 
-/// A lock that is kept for the next turn, which is of no use to it, is given back as a release does.
+/// A lock that is kept for the next turn, which is of no use to it, is given back as a release
+/// does.
 #[test]
 fn row_26_a_reader_follows_a_writer_although_a_forked_child_has_a_copy() {
     let directory = Directory::new();
@@ -180,8 +181,8 @@ pub(crate) fn drop_a_guard_in_a_forked_child() {
     let guards = Arc::new(Mutex::new(Some((plain, set))));
     let theirs = guards.clone();
     let mut command = Command::new("true");
-    // SAFETY: what runs between fork and exec here is more than is guaranteed to work in a process of
-    // several threads; it is what is to be tested, and no other thread is at work.
+    // SAFETY: what runs between fork and exec here is more than is guaranteed to work in a process
+    // of several threads; it is what is to be tested, and no other thread is at work.
     #[expect(unsafe_code, reason = "the one way to run anything in a forked child")]
     unsafe {
         command.pre_exec(move || {

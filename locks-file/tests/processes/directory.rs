@@ -1,5 +1,5 @@
-//! A lock directory for one test, what the test's process has open in it, and how other processes are told
-//! of it.
+//! A lock directory for one test, what the test's process has open in it, and how other processes
+//! are told of it.
 
 use std::env;
 use std::fs;

@@ -1,5 +1,5 @@
-//! The books of a directory: whoever waits for them is patient as long as those before get on, and says what
-//! is in the way if not (C2, row 43).
+//! The books of a directory: whoever waits for them is patient as long as those before get on, and
+//! says what is in the way if not (C2, row 43).
 
 use std::fs::File;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -75,7 +75,8 @@ fn standing(books: &File) -> usize {
     table.lines().filter(of_books).count()
 }
 
-/// Each wants a key of its own, for which it needs the books: the epoch in its token tells when it had them.
+/// Each wants a key of its own, for which it needs the books: the epoch in its token tells when it
+/// had them.
 #[test]
 fn row_38_whoever_came_first_has_the_books_first() {
     let directory = Directory::new();
@@ -83,7 +84,8 @@ fn row_38_whoever_came_first_has_the_books_first() {
     // They have opened the directory, which takes the books too.
     peers.iter_mut().for_each(|peer| _ = peer.assert_free("known"));
     let books = books(&directory);
-    // A process that does not run for long is overtaken: a busy machine may do that to some rounds, not to all.
+    // A process that does not run for long is overtaken: a busy machine may do that to some rounds,
+    // not to all.
     let in_order = (0..10).any(|round| {
         fs4::FileExt::lock(&books).unwrap();
         let waiting = peers.iter_mut().enumerate().map(|(number, peer)| {
@@ -109,8 +111,8 @@ impl Drop for Over<'_> {
     }
 }
 
-/// The first of the line are stopped, or give up: nobody waits for them for long, though others who do not stand in
-/// line have the books all the time.
+/// The first of the line are stopped, or give up: nobody waits for them for long, though others who
+/// do not stand in line have the books all the time.
 #[test]
 fn row_38_who_stands_in_line_and_stands_still_is_in_nobodys_way() {
     let directory = Directory::new();

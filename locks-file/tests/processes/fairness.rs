@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use crate::directory::Directory;
 use crate::peer::Peer;
 
-/// What is called bounded: who starves is not served at all, for the others never end by themselves.
+/// What is called bounded: who starves is not served at all, for the others never end by
+/// themselves.
 const BOUND: Duration = Duration::from_secs(30);
 
 /// Starts two processes with two churning threads each; returns what the third gets done beside
@@ -67,7 +68,8 @@ fn f6_a_process_of_many_does_not_keep_it_to_itself() {
         let held = served.granted();
         single.release(held).unwrap();
     }
-    // By itself the crowd would never let go of it: it always wants it, and gets it for ten milliseconds.
+    // By itself the crowd would never let go of it: it always wants it, and gets it for ten
+    // milliseconds.
     eprintln!("F6: 20 turns took {:?}", begun.elapsed());
     for churn in churning {
         assert!(crowd.settle(&churn) > 0, "one of the crowd starves");

@@ -1,12 +1,13 @@
-//! Children that are forked without `exec`: in the tests of the file backend and of the lock server.
+//! Children that are forked without `exec`: in the tests of the file backend and of the lock
+//! server.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Forks a child that runs `child` and ends, and returns its number.
 #[expect(unsafe_code, reason = "the one way to run anything in a forked child")]
 pub(crate) fn fork(child: impl FnOnce()) -> libc::pid_t {
-    // SAFETY: the child does more than is guaranteed to work in a process of several threads, which is
-    // what is to be tested; it does not return.
+    // SAFETY: the child does more than is guaranteed to work in a process of several threads, which
+    // is what is to be tested; it does not return.
     unsafe {
         match libc::fork() {
             0 => {

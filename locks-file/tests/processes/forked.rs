@@ -1,4 +1,5 @@
-//! Children that are forked without `exec` (C4, row 36): daemons, and servers that fork their workers.
+//! Children that are forked without `exec` (C4, row 36): daemons, and servers that fork their
+//! workers.
 
 use std::fs::{self, File};
 use std::future::Future;
@@ -480,7 +481,8 @@ fn row_36_a_file_that_the_parent_waits_for_is_waited_for_by_the_parent() {
     play("path pending");
 }
 
-/// The locks of a parent that is killed are free, although a child lives on that has not looked at them.
+/// The locks of a parent that is killed are free, although a child lives on that has not looked at
+/// them.
 #[test]
 fn row_36_a_child_does_not_keep_its_dead_parents_locks() {
     let directory = Directory::new();

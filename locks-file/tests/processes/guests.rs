@@ -1,5 +1,5 @@
-//! Guests that empty lock files and change their modes (F10, row 41): nothing is lost by it but what people
-//! read, and that comes back.
+//! Guests that empty lock files and change their modes (F10, row 41): nothing is lost by it but
+//! what people read, and that comes back.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::os::unix::fs::PermissionsExt;

@@ -151,7 +151,8 @@ fn c8_readers_are_not_forgotten_while_they_live() {
     }
 }
 
-/// Readers who come and go all the time, so that the books are hard to come by, leave no holds on record.
+/// Readers who come and go all the time, so that the books are hard to come by, leave no holds on
+/// record.
 #[test]
 fn c12_readers_who_have_gone_are_not_listed() {
     let directory = Directory::new();

@@ -1,5 +1,5 @@
-//! What tests need of the machine: namespaces, small disks, other users. Where that cannot be had the test
-//! fails and says what mends it, so that nothing goes untested in silence.
+//! What tests need of the machine: namespaces, small disks, other users. Where that cannot be had
+//! the test fails and says what mends it, so that nothing goes untested in silence.
 
 use std::env;
 use std::fs::{self, File};
@@ -55,8 +55,8 @@ pub(crate) fn can_run_in_namespaces(command: &mut Command) -> bool {
     can_run(command, NAMESPACES)
 }
 
-/// Returns whether this process may mount what it likes. If not, runs the test of this name in a process
-/// that may, and returns `false` when it has passed.
+/// Returns whether this process may mount what it likes. If not, runs the test of this name in a
+/// process that may, and returns `false` when it has passed.
 ///
 /// # Panics
 /// If it fails there.
@@ -84,7 +84,8 @@ pub(crate) fn has_own_mounts(test: &str) -> bool {
     false
 }
 
-/// A file system of its own over a directory, in a process that [has mounts of its own](has_own_mounts).
+/// A file system of its own over a directory, in a process that [has mounts of its
+/// own](has_own_mounts).
 #[derive(Debug)]
 pub(crate) struct SmallDisk(PathBuf);
 

@@ -1,5 +1,5 @@
-//! What is ours in a directory, and what is left alone (F9, row 42): lock files may lie among the files of
-//! a project, some of which have names like theirs.
+//! What is ours in a directory, and what is left alone (F9, row 42): lock files may lie among the
+//! files of a project, some of which have names like theirs.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -115,8 +115,8 @@ fn f9_a_file_that_becomes_somebody_elses_while_it_is_waited_for() {
     }
 }
 
-/// In a directory that was empty when it was used first every lock file is ours, whatever guests write
-/// into it; that outlives the processes.
+/// In a directory that was empty when it was used first every lock file is ours, whatever guests
+/// write into it; that outlives the processes.
 #[test]
 fn f9_in_a_directory_of_ours_guests_may_write_into_lock_files() {
     let directory = Directory::new();

@@ -1,5 +1,5 @@
-//! Names are looked up in the directory that was opened (F12): paths can come to mean something else for a
-//! process.
+//! Names are looked up in the directory that was opened (F12): paths can come to mean something
+//! else for a process.
 
 use std::fs;
 
@@ -64,8 +64,8 @@ fn f12_an_unmounted_directory_goes_on() {
     peer.assert_free("k");
 }
 
-/// Another directory takes its place: newcomers use that one, so those who were there go over, and what
-/// they held is lost.
+/// Another directory takes its place: newcomers use that one, so those who were there go over, and
+/// what they held is lost.
 #[test]
 fn row_25_another_directory_in_the_place_of_the_one_in_use() {
     let directory = Directory::new();

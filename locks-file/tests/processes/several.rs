@@ -81,7 +81,8 @@ fn c11_earlier_keys_are_held_meanwhile_and_all_are_in_the_end() {
     }
 }
 
-/// Readers that come while a set of readers has one key and waits for the next were there before it.
+/// Readers that come while a set of readers has one key and waits for the next were there before
+/// it.
 #[test]
 fn c7_the_token_of_a_set_is_above_those_granted_meanwhile() {
     let directory = Directory::new();
@@ -144,8 +145,8 @@ fn c11_one_that_is_stolen_takes_the_others_with_it() {
     thief.release(stolen).unwrap();
 }
 
-/// Each key takes a descriptor: where there are not enough, that is said before any is opened, and the
-/// process goes on (row 38).
+/// Each key takes a descriptor: where there are not enough, that is said before any is opened, and
+/// the process goes on (row 38).
 #[test]
 fn row_38_more_keys_than_descriptors() {
     let directory = Directory::new();

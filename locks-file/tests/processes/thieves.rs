@@ -18,8 +18,8 @@ fn rounds() -> u64 {
     told.map_or(25, |rounds| rounds.parse().expect("a number of rounds"))
 }
 
-/// Somebody who has heard of a theft, and does not let go, is in nobody's way (C6): those of its process
-/// that wait behind it get their turn.
+/// Somebody who has heard of a theft, and does not let go, is in nobody's way (C6): those of its
+/// process that wait behind it get their turn.
 #[test]
 fn c6_a_victim_that_knows_keeps_nobody_waiting() {
     let directory = Directory::new();
@@ -34,8 +34,8 @@ fn c6_a_victim_that_knows_keeps_nobody_waiting() {
     }
 }
 
-/// Somebody else is in the books for a moment, for another key perhaps: who does not wait steals what is
-/// due all the same.
+/// Somebody else is in the books for a moment, for another key perhaps: who does not wait steals
+/// what is due all the same.
 #[test]
 fn c6_busy_books_do_not_refuse_a_due_theft() {
     let directory = Directory::new();
@@ -135,7 +135,8 @@ fn row_35_two_thieves_a_victim_that_leaves_and_a_waiter() {
     for round in 0..rounds() * 2 {
         let asked = now();
         let victims = victim.visit("k", leaves, "");
-        // It has its token by then: one who has only the file's lock is robbed as a stranger, and asks again.
+        // It has its token by then: one who has only the file's lock is robbed as a stranger, and
+        // asks again.
         let holders = || backend.list().unwrap().into_iter().flat_map(|info| info.holders);
         let is_in = || holders().any(|holder| holder.token.is_some_and(|token| token.get() > last));
         until("the victim holds it", || victims.is_answered() || is_in());
@@ -173,7 +174,8 @@ fn row_35_two_thieves_a_victim_that_leaves_and_a_waiter() {
                 assert_eq!(first.token < second.token, first.from < second.from, "C7");
             }
         }
-        // The instant is looked for in which it leaves as it is robbed, wherever a busy machine has that.
+        // The instant is looked for in which it leaves as it is robbed, wherever a busy machine has
+        // that.
         if victims.lost {
             (robbed, leaves) = (robbed + 1, leaves.saturating_sub(step));
         } else {
@@ -187,8 +189,8 @@ fn row_35_two_thieves_a_victim_that_leaves_and_a_waiter() {
     assert!(robbed > 0 && left > 0, "{robbed} robbed, {left} left: it never raced");
 }
 
-/// Stopped at any moment of its theft, a thief takes what it judged or nothing: not the place of who
-/// came in the meantime (F4).
+/// Stopped at any moment of its theft, a thief takes what it judged or nothing: not the place of
+/// who came in the meantime (F4).
 #[test]
 fn row_35_a_thief_that_stands_still_does_not_strike_the_next() {
     let directory = Directory::new();
@@ -260,8 +262,8 @@ fn c6_a_hold_that_is_renewed_is_not_stolen() {
     thief.release(stolen).unwrap();
 }
 
-/// A foreign holder is as old as the thief's first look at *it* (F3): not as old as another hold of the
-/// same process on a file before, even where that file had the same number.
+/// A foreign holder is as old as the thief's first look at *it* (F3): not as old as another hold of
+/// the same process on a file before, even where that file had the same number.
 #[test]
 fn row_35_a_foreign_holder_is_not_judged_by_an_earlier_one() {
     let directory = Directory::new();

@@ -1,5 +1,5 @@
-//! Processes that cannot be seen (F11, row 37): in other pid and time namespaces, and where there is no
-//! `/proc`. They are neither dead nor absent.
+//! Processes that cannot be seen (F11, row 37): in other pid and time namespaces, and where there
+//! is no `/proc`. They are neither dead nor absent.
 
 use std::time::Duration;
 

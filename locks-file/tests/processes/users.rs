@@ -1,5 +1,5 @@
-//! Users without the rights of root: umasks (F12, row 40), files whose rights were taken away (F10), and
-//! directories that several share (F7).
+//! Users without the rights of root: umasks (F12, row 40), files whose rights were taken away
+//! (F10), and directories that several share (F7).
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -14,7 +14,8 @@ use crate::program::{command_line, program};
 const ONE: u32 = 65534;
 const TWO: u32 = 65533;
 
-/// The peer as another user, once the shell has run `script`; `None`, with a word, where that cannot be had.
+/// The peer as another user, once the shell has run `script`; `None`, with a word, where that
+/// cannot be had.
 fn peer_of(user: u32, script: &str, directory: &Directory, several: bool) -> Option<Peer> {
     let user = user.to_string();
     let as_user = ["--reuid", &user, "--regid", &user, "--clear-groups"];
@@ -130,8 +131,8 @@ fn row_41_rights_that_were_taken_away() {
     }
 }
 
-/// In a sticky directory nobody puts a file in the place of another's: the error does not advise a right
-/// that would not help, and the holder keeps its lock.
+/// In a sticky directory nobody puts a file in the place of another's: the error does not advise a
+/// right that would not help, and the holder keeps its lock.
 #[test]
 fn f7_nobody_steals_from_another_user_in_a_sticky_directory() {
     let directory = Directory::new();

@@ -84,8 +84,8 @@ pub(super) fn acquire(lock: &Lock, asker: &Asker<'_>, way: &Way) -> TokenStream 
     quote_spanned!(span=> #site.#method(#(#key,)* #options))
 }
 
-/// The outcome of what [`acquire`] has left in `__begun`. Only what has to wait becomes a part of the
-/// future; the key's temporaries never do.
+/// The outcome of what [`acquire`] has left in `__begun`. Only what has to wait becomes a part of
+/// the future; the key's temporaries never do.
 pub(super) fn outcome(lock: &Lock, way: &Way) -> TokenStream {
     let span = Span::mixed_site();
     let private = lock.private(span);

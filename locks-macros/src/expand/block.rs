@@ -50,8 +50,8 @@ pub(crate) fn expand(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStre
     })
 }
 
-/// The body's value is passed on as an argument, not by a variable: so it is told of the type that the code around
-/// expects.
+/// The body's value is passed on as an argument, not by a variable: so it is told of the type that
+/// the code around expects.
 fn held(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStream {
     let span = Span::mixed_site();
     let private = lock.private(span);
@@ -100,8 +100,8 @@ fn held(lock: &Lock, asynchronous: bool, body: &Group) -> TokenStream {
     quote_spanned!(span=> #private::unless_lost(#value, #released))
 }
 
-/// Marks what was done as done. Of a body that comes to nothing but `()` the compiler is not asked what it comes to:
-/// it may leave, and have no type.
+/// Marks what was done as done. Of a body that comes to nothing but `()` the compiler is not asked
+/// what it comes to: it may leave, and have no type.
 fn mark(lock: &Lock, body: &Group) -> TokenStream {
     let span = Span::mixed_site();
     if comes_to_nothing(body.stream()) {

@@ -64,8 +64,8 @@ pub(super) fn arms(lock: &Lock, returned: &Returned, probe_future: bool) -> Toke
     }
 }
 
-/// The value that is made of `__outcome`. What the name of the type tells need not be found out, and takes the
-/// compiler no closure.
+/// The value that is made of `__outcome`. What the name of the type tells need not be found out,
+/// and takes the compiler no closure.
 pub(super) fn ended(lock: &Lock, returned: &Returned, probe_future: bool) -> TokenStream {
     let span = returned.span().resolved_at(Span::mixed_site());
     let private = lock.private(span);
@@ -146,8 +146,9 @@ fn probe(lock: &Lock, ty: &syn::Type) -> TokenStream {
     })
 }
 
-/// The type to be asked, as `__returns`. It is never a generic argument: of those the compiler tells in other
-/// words than of a return type, and so it would tell twice of a name that is not there.
+/// The type to be asked, as `__returns`. It is never a generic argument: of those the compiler
+/// tells in other words than of a return type, and so it would tell twice of a name that is not
+/// there.
 fn returns(lock: &Lock, ty: &syn::Type) -> TokenStream {
     let span = super::at(ty);
     let private = lock.private(span);

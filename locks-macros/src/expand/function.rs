@@ -101,8 +101,9 @@ fn blocking(
     )
 }
 
-/// The body as the value of the function. The closure that is an `impl Fn(&str)` is told of that behind a
-/// `return`, as at a function's end, and not in an arm. The label keeps the braces from being taken for superfluous.
+/// The body as the value of the function. The closure that is an `impl Fn(&str)` is told of that
+/// behind a `return`, as at a function's end, and not in an arm. The label keeps the braces from
+/// being taken for superfluous.
 fn in_place(returned: &Returned, body: &Group) -> TokenStream {
     match returned {
         Returned::Opaque(_) if ends_in_closure(body.stream()) => {
@@ -142,7 +143,8 @@ fn ends_in_closure(body: TokenStream) -> bool {
 /// let __outcome = locked(__asked, __body).await;
 /// return or_bail(__outcome);
 /// ```
-/// Where the guard is seen, or the arguments are needed again, acquisition and release are steps of their own.
+/// Where the guard is seen, or the arguments are needed again, acquisition and release are steps of
+/// their own.
 fn asynchronous(
     lock: &Lock,
     asker: &Asker<'_>,
@@ -161,7 +163,8 @@ fn asynchronous(
         None => quote_spanned!(span=> if true #body else { #private::unreached() }),
         Some(name) => in_arm(lock, &quote_spanned!(span=> __held), &name.to_token_stream(), body),
     };
-    // With a value at its end, a block that yields a future would look as if an `.await` was missing.
+    // With a value at its end, a block that yields a future would look as if an `.await` was
+    // missing.
     let body = match returned {
         Returned::Never(_) => body,
         _ => quote_spanned!(span=> return #body;),
@@ -227,7 +230,8 @@ fn asynchronous(
     )
 }
 
-/// Marks what was done under the lock as done, if the value behind this reference is that of a success (C14).
+/// Marks what was done under the lock as done, if the value behind this reference is that of a
+/// success (C14).
 pub(super) fn mark_done(lock: &Lock, output: &TokenStream) -> TokenStream {
     if !lock.marks_done {
         return TokenStream::new();
@@ -267,17 +271,17 @@ pub(super) fn or_lost(lock: &Lock, returned: &Returned) -> TokenStream {
 }
 
 /// Tells the block around the body what the function returns, so that coercions such as
-/// `Ok(Box::new(|| ()))` go on working, and names the parameters in the `order` in which it is to take them
-/// along. Neither is ever reached, and the mentions are not even for the compiler, to which they would be
-/// uses of what the user does not use.
+/// `Ok(Box::new(|| ()))` go on working, and names the parameters in the `order` in which it is to
+/// take them along. Neither is ever reached, and the mentions are not even for the compiler, to
+/// which they would be uses of what the user does not use.
 fn edge(lock: &Lock, returned: &Returned, order: &[TokenStream]) -> TokenStream {
     let span = Span::mixed_site();
     let private = lock.private(span);
     let leave = returned.annotation().map(|ty| {
         let span = super::at(ty);
         let private = lock.private(span);
-        // Not as a generic argument, of which the compiler tells in other words than of a return type:
-        // so a name that is not there is told of once.
+        // Not as a generic argument, of which the compiler tells in other words than of a return
+        // type: so a name that is not there is told of once.
         quote_spanned!(span=> let __output: #ty = #private::unreached(); return __output;)
     });
     let order =

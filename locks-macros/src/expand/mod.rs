@@ -25,8 +25,8 @@ fn at(tokens: &impl ToTokens) -> Span {
 
 /// The user's code as a match arm that is always taken, with `value` bound to `name`.
 ///
-/// In an arm, unlike behind `=` or at the end of a block, braces are not taken for superfluous,
-/// and their temporaries end with them (trap 14). The other arm is never taken. Without it, code that
+/// In an arm, unlike behind `=` or at the end of a block, braces are not taken for superfluous, and
+/// their temporaries end with them (trap 14). The other arm is never taken. Without it, code that
 /// ends in `return` or `panic!` would make what follows unreachable, and the compiler would say so
 /// to the user.
 fn in_arm(

@@ -6,11 +6,11 @@ use syn::{Attribute, Token};
 use crate::parse::{Signature, is_keyword, until};
 use crate::validate::is_primitive;
 
-/// What makes the parameters that `body` names be dropped as the function itself drops them: each of them whole,
-/// and the last one first.
+/// What makes the parameters that `body` names be dropped as the function itself drops them: each
+/// of them whole, and the last one first.
 ///
-/// A closure or an asynchronous block takes along the fields that it names, and drops them in the order in which
-/// it names them; the rest would be dropped after the release.
+/// A closure or an asynchronous block takes along the fields that it names, and drops them in the
+/// order in which it names them; the rest would be dropped after the release.
 ///
 /// ```text
 /// // Input: fn f(a: A, b: B)
@@ -29,8 +29,8 @@ pub(super) fn in_order(sig: &Signature, body: TokenStream) -> Vec<TokenStream> {
     let span = Span::mixed_site();
     let mention = |Variable { present, name }: &Variable| {
         let (_, used) = words.used.iter().find(|(word, _)| name == word)?;
-        // A lint tells of each use of these: so there must be one in the body, and this one stands in its place,
-        // where the lint says the same once more and is not heard.
+        // A lint tells of each use of these: so there must be one in the body, and this one stands
+        // in its place, where the lint says the same once more and is not heard.
         let hidden = name.to_string().starts_with('_');
         if hidden && words.rebound.iter().any(|word| name == word) {
             return None;
@@ -44,7 +44,8 @@ pub(super) fn in_order(sig: &Signature, body: TokenStream) -> Vec<TokenStream> {
     all.iter().rev().filter_map(mention).collect()
 }
 
-/// Mentions of all the parameters in `inputs` of which the compiler would say that nothing uses them.
+/// Mentions of all the parameters in `inputs` of which the compiler would say that nothing uses
+/// them.
 pub(crate) fn uses(inputs: TokenStream) -> TokenStream {
     let all =
         (|input: ParseStream<'_>| variables(input, |_| true)).parse2(inputs).unwrap_or_default();
@@ -108,8 +109,9 @@ fn is_plain(ty: TokenStream) -> bool {
     }
 }
 
-/// The variables that a pattern makes, in its order: its words that are no path, no field's name, no
-/// keyword, and in no macro, of which nothing is known. One of them may be a constant, which does no harm.
+/// The variables that a pattern makes, in its order: its words that are no path, no field's name,
+/// no keyword, and in no macro, of which nothing is known. One of them may be a constant, which
+/// does no harm.
 fn bound(pattern: TokenStream, outer: &TokenStream, variables: &mut Vec<Variable>) {
     let tokens = pattern.into_iter().collect::<Vec<_>>();
     let is = |at: Option<usize>, wanted: char| {
@@ -149,7 +151,8 @@ fn bound(pattern: TokenStream, outer: &TokenStream, variables: &mut Vec<Variable
     }
 }
 
-/// Whether an attribute is a `cfg`, or a `cfg_attr` that may become one. Others are about the parameter.
+/// Whether an attribute is a `cfg`, or a `cfg_attr` that may become one. Others are about the
+/// parameter.
 fn makes_conditional(attr: TokenStream) -> bool {
     fn has_cfg(tokens: TokenStream) -> bool {
         tokens.into_iter().any(|token| match token {
@@ -176,7 +179,8 @@ struct Words {
 }
 
 impl Words {
-    /// Reads `tokens`; `outermost` are the statements of the body, `in_macro` what a macro is given.
+    /// Reads `tokens`; `outermost` are the statements of the body, `in_macro` what a macro is
+    /// given.
     fn read(&mut self, tokens: TokenStream, outermost: bool, in_macro: bool) {
         let tokens = tokens.into_iter().collect::<Vec<_>>();
         let is = |at: Option<usize>, wanted: char| {

@@ -8,8 +8,8 @@ use syn::{Ident, Lit, Result, Token};
 pub(crate) struct Expression(TokenStream);
 
 impl Parse for Expression {
-    /// Up to a comma or `=>` that belongs neither to a closure's parameters nor to a type's arguments,
-    /// or to a second operand where an operator should be: a comma is missing there.
+    /// Up to a comma or `=>` that belongs neither to a closure's parameters nor to a type's
+    /// arguments, or to a second operand where an operator should be: a comma is missing there.
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let mut tokens = TokenStream::new();
         let mut reader = Reader { begins: true, ..Reader::default() };
@@ -49,7 +49,8 @@ impl Expression {
         matches!(first, Some(TokenTree::Punct(punct)) if punct.as_char() == '|')
     }
 
-    /// Whether a closure has its second `|`. Of one that lacks it the compiler would tell several times.
+    /// Whether a closure has its second `|`. Of one that lacks it the compiler would tell several
+    /// times.
     pub(crate) fn closes_its_parameters(&self) -> bool {
         let is_bar =
             |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == '|');

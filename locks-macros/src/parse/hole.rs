@@ -112,9 +112,9 @@ pub(super) fn expression(source: &str, span: Span) -> Result<Expr, String> {
     }
 }
 
-/// The words of `tokens` as raw identifiers wherever they name something: `{type}` means `r#type`, as it
-/// does to `format!`, and `{self.gen}` the field of that name. A raw identifier is none of an edition's
-/// keywords, whichever edition the user's crate and ours are of.
+/// The words of `tokens` as raw identifiers wherever they name something: `{type}` means `r#type`,
+/// as it does to `format!`, and `{self.gen}` the field of that name. A raw identifier is none of an
+/// edition's keywords, whichever edition the user's crate and ours are of.
 fn raw(tokens: TokenStream) -> TokenStream {
     let tokens = tokens.into_iter().collect::<Vec<_>>();
     let is = |at: usize, wanted: char| matches!(tokens.get(at), Some(TokenTree::Punct(p)) if p.as_char() == wanted);
@@ -164,9 +164,10 @@ fn is_raw_name(word: &Ident, member: bool) -> bool {
     }
 }
 
-/// Members and paths come from our expansion, as far as the compiler is told: else it would offer to replace
-/// the whole template by the one that was meant. They are raw for our edition's keywords' sake. A name by itself
-/// may be a variable, which no expansion sees: `Lock::placed` knows which are none.
+/// Members and paths come from our expansion, as far as the compiler is told: else it would offer
+/// to replace the whole template by the one that was meant. They are raw for our edition's
+/// keywords' sake. A name by itself may be a variable, which no expansion sees: `Lock::placed`
+/// knows which are none.
 fn at(tokens: TokenStream, span: Span) -> TokenStream {
     let tokens = tokens.into_iter().collect::<Vec<_>>();
     let is = |at: Option<usize>, wanted: char| matches!(at.and_then(|at| tokens.get(at)), Some(TokenTree::Punct(p)) if p.as_char() == wanted);

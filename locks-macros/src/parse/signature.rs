@@ -75,9 +75,9 @@ fn type_params(generics: TokenStream) -> Vec<Ident> {
     names
 }
 
-/// What `syn` reads of a type depends on whether somebody asked for its feature `full`. So `use<..>` is kept
-/// from it: what it belongs to cannot be written down elsewhere anyhow. And what it cannot read, such
-/// as a length with statements in it, stays the tokens that it is.
+/// What `syn` reads of a type depends on whether somebody asked for its feature `full`. So
+/// `use<..>` is kept from it: what it belongs to cannot be written down elsewhere anyhow. And what
+/// it cannot read, such as a length with statements in it, stays the tokens that it is.
 fn output(input: ParseStream<'_>, tokens: &mut TokenStream) -> Result<ReturnType> {
     let Some(arrow) = input.parse::<Option<Token![->]>>()? else {
         return Ok(ReturnType::Default);

@@ -4,7 +4,8 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 /// Checks the format `spec` of a hole, so that nothing is left of it for the compiler to find fault
-/// with: what that shows would be a place in the text that we make of the template, not in the template.
+/// with: what that shows would be a place in the text that we make of the template, not in the
+/// template.
 ///
 /// Returns the least number of bytes that a value takes by it.
 ///

@@ -150,8 +150,8 @@ impl Reader<'_> {
         }
     }
 
-    /// The compiler cannot underline a part of a literal for us, so the message draws it: below the text
-    /// where each character is as wide as the next, else by quoting what begins there.
+    /// The compiler cannot underline a part of a literal for us, so the message draws it: below the
+    /// text where each character is as wide as the next, else by quoting what begins there.
     fn wrong(&self, at: usize, why: &str) -> Error {
         let drawn = if self.text.chars().all(|char| matches!(char, ' '..='~')) {
             format!("\n    {}\n    {}^", self.text, " ".repeat(at))

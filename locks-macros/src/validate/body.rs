@@ -57,8 +57,8 @@ fn awaits(tokens: TokenStream) -> Option<Span> {
     None
 }
 
-/// The first macro of which it is known that it awaits: `tokio::join!(..)`, or `futures::select! { .. }`. By a
-/// bare `join!` or `select!` others go that block as they should.
+/// The first macro of which it is known that it awaits: `tokio::join!(..)`, or
+/// `futures::select! { .. }`. By a bare `join!` or `select!` others go that block as they should.
 fn awaiting_macro(tokens: TokenStream) -> Option<Span> {
     let mut tokens = tokens.into_iter().peekable();
     let mut path = Vec::<proc_macro2::Ident>::new();
@@ -109,8 +109,8 @@ fn skip_async(tokens: &mut Peekable<token_stream::IntoIter>) {
     }
 }
 
-/// The first `return`, `?`, `break` or `continue` that is about the code around `body`: outside of nested
-/// asynchronous code and functions, and of the body's own loops.
+/// The first `return`, `?`, `break` or `continue` that is about the code around `body`: outside of
+/// nested asynchronous code and functions, and of the body's own loops.
 fn leaves(body: TokenStream) -> Option<Span> {
     let mut labels = Vec::new();
     own_labels(body.clone(), &mut labels);
@@ -118,7 +118,8 @@ fn leaves(body: TokenStream) -> Option<Span> {
 }
 
 fn leaves_from(tokens: TokenStream, in_loop: bool, labels: &[String]) -> Option<Span> {
-    // Of braces behind a loop's word it is not known which are the loop's, so that all of the statement's count.
+    // Of braces behind a loop's word it is not known which are the loop's, so that all of the
+    // statement's count.
     let (mut nested, mut loops) = (false, false);
     let mut tokens = tokens.into_iter().peekable();
     while let Some(token) = tokens.next() {

@@ -99,7 +99,8 @@ fn parameters(inputs: TokenStream) -> Vec<String> {
     names
 }
 
-/// Refuses `#[track_caller]` on a function whose body has to be a closure, which has a caller of its own.
+/// Refuses `#[track_caller]` on a function whose body has to be a closure, which has a caller of
+/// its own.
 fn tracks_caller(attrs: &[Attribute], option: &str) -> Result<()> {
     let tracks = attrs.iter().find(|attr| {
         let inside = attr.path().is_ident("cfg_attr")

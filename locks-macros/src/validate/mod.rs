@@ -205,8 +205,9 @@ impl Lock {
         names
     }
 
-    /// A name in a hole, or tokens of it, where a name that is no variable comes from our expansion, as the
-    /// compiler is told: else it would offer to replace the whole template by the name that was meant.
+    /// A name in a hole, or tokens of it, where a name that is no variable comes from our
+    /// expansion, as the compiler is told: else it would offer to replace the whole template by the
+    /// name that was meant.
     pub(crate) fn placed(&self, tokens: TokenStream) -> TokenStream {
         let Some(variables) = &self.variables else { return tokens };
         let place = |token: TokenTree| match token {

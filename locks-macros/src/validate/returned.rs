@@ -27,7 +27,8 @@ pub(crate) enum Known {
     EarlyReturn,
     /// It is a name, which may be an alias of one of them: the compiler knows.
     ByName,
-    /// It is something else, or behind something of which the compiler knows too little to be asked.
+    /// It is something else, or behind something of which the compiler knows too little to be
+    /// asked.
     Nothing,
 }
 
@@ -88,7 +89,8 @@ impl Returned {
         match ty {
             Type::Never(never) => return Self::Never(never.span()),
             Type::ImplTrait(opaque) => return Self::Opaque(opaque.span()),
-            // Nothing can return these, as the compiler says; it need not say so of the expansion as well.
+            // Nothing can return these, as the compiler says; it need not say so of the expansion
+            // as well.
             _ if is_impossible(ty) => return Self::Opaque(ty.span()),
             // As somebody wrote it who knows more of types than we do.
             Type::Verbatim(tokens) if names_impl(tokens.clone()) => {
@@ -137,8 +139,8 @@ impl Returned {
         path.qself.is_none() && path.path.get_ident().is_some_and(|name| params.contains(name))
     }
 
-    /// Whether its name may be that of a type parameter, or of a type that belongs to one: of an `impl` or a
-    /// trait around, of which an attribute sees nothing.
+    /// Whether its name may be that of a type parameter, or of a type that belongs to one: of an
+    /// `impl` or a trait around, of which an attribute sees nothing.
     pub(crate) fn may_be_a_parameter(&self) -> bool {
         let Self::Named(ty) = self else { return false };
         let Type::Path(path) = peeled(ty) else { return false };
@@ -153,7 +155,8 @@ impl Returned {
             && !self.has_begun()
     }
 
-    /// Whether its name says that it waits for what runs already, with the lock or without, or for nothing.
+    /// Whether its name says that it waits for what runs already, with the lock or without, or for
+    /// nothing.
     pub(crate) fn has_begun(&self) -> bool {
         let Self::Named(ty) = self else { return false };
         let Type::Path(path) = peeled(ty) else { return false };
@@ -202,8 +205,8 @@ pub(super) fn future_output(ty: &Type) -> Option<Option<&Type>> {
     })
 }
 
-/// What a value of type `ty` contains that does its work only once the function has returned, if its
-/// name tells: a future or a stream in a `Result`, an `Option`, a tuple, …
+/// What a value of type `ty` contains that does its work only once the function has returned, if
+/// its name tells: a future or a stream in a `Result`, an `Option`, a tuple, …
 pub(super) fn lazy(ty: &Type) -> Option<(&'static str, Span)> {
     let bounds = match ty {
         Type::Group(inner) => return lazy(&inner.elem),
@@ -237,7 +240,8 @@ pub(super) fn lazy(ty: &Type) -> Option<(&'static str, Span)> {
     })
 }
 
-/// What this trait runs. A stream says what it yields; others are by that name too, such as of what reads and writes.
+/// What this trait runs. A stream says what it yields; others are by that name too, such as of what
+/// reads and writes.
 fn lazy_trait(segment: &PathSegment) -> Option<&'static str> {
     let yields = |name: &str| match &segment.arguments {
         PathArguments::AngleBracketed(args) => args.args.iter().any(
@@ -254,7 +258,8 @@ fn lazy_trait(segment: &PathSegment) -> Option<&'static str> {
     }
 }
 
-/// Whether `ty` is a future for all that its name tells: an alias, an associated type, `impl Trait`.
+/// Whether `ty` is a future for all that its name tells: an alias, an associated type,
+/// `impl Trait`.
 pub(super) fn may_be_future(ty: &Type) -> bool {
     match peeled(ty) {
         Type::ImplTrait(_) => true,
@@ -286,7 +291,8 @@ fn has_no_size(ty: &Type) -> bool {
     }
 }
 
-/// Whether there is a `_` in the tokens of a type. Of a lifetime it may be the name, and to a macro anything.
+/// Whether there is a `_` in the tokens of a type. Of a lifetime it may be the name, and to a macro
+/// anything.
 fn leaves_out(tokens: TokenStream) -> bool {
     let mut before = ' ';
     tokens.into_iter().any(|token| {
@@ -314,8 +320,8 @@ fn peeled(ty: &Type) -> &Type {
     }
 }
 
-/// A type with `'_` for its lifetimes, as it can be written in a body: a lifetime that a body names is needed,
-/// and nobody would be told any more that it is not.
+/// A type with `'_` for its lifetimes, as it can be written in a body: a lifetime that a body names
+/// is needed, and nobody would be told any more that it is not.
 fn elided(tokens: TokenStream) -> TokenStream {
     // There it would mean something else.
     if binds(tokens.clone()) {

@@ -1,4 +1,5 @@
-//! The asynchronous block that a function ends in which returns a future, and what stands before it.
+//! The asynchronous block that a function ends in which returns a future, and what stands before
+//! it.
 
 use proc_macro2::{Delimiter, Group, Ident, Spacing, Span, TokenStream, TokenTree};
 
@@ -62,8 +63,8 @@ pub(crate) fn in_tail(
     Some(tokens.into_iter().collect())
 }
 
-/// Whether somebody is still writing at `body`: it is empty, does nothing but to say so, has no value at its
-/// end, or breaks off.
+/// Whether somebody is still writing at `body`: it is empty, does nothing but to say so, has no
+/// value at its end, or breaks off.
 pub(super) fn is_unfinished(body: TokenStream) -> bool {
     let tokens = body.into_iter().collect::<Vec<_>>();
     let begin = tokens.iter().rposition(|token| is_punct(token, ';')).map_or(0, |at| at + 1);

@@ -10,8 +10,9 @@ use crate::access::{Access, Clients, Shown};
 use crate::wire::{Acquire, Event};
 
 impl Arbiter {
-    /// From now on these are let in, and may do what this list says. A session whose name is gone ends; one that was let in by
-    /// what is good no more has to come again, and so has who has shown a certificate: authorities may be others.
+    /// From now on these are let in, and may do what this list says. A session whose name is gone
+    /// ends; one that was let in by what is good no more has to come again, and so has who has
+    /// shown a certificate: authorities may be others.
     pub(crate) fn set_clients(&mut self, clients: &Clients) {
         let realms = self.sessions.keys().copied().collect::<Vec<_>>();
         for realm in realms {

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use locks_core::{Alarm, Alarms, Clock, Moment};
 
-/// The engine's clock: the time comes from outside, and alarms go off when the arbiter runs and at no
-/// other time, so that nothing happens behind its back.
+/// The engine's clock: the time comes from outside, and alarms go off when the arbiter runs and at
+/// no other time, so that nothing happens behind its back.
 pub(super) struct OwnTime {
     time: Arc<dyn Clock>,
     alarms: Arc<Alarms>,
-    /// Nothing is over yet: what is put back has bounds that may have passed, and what is nested in it has to find it.
+    /// Nothing is over yet: what is put back has bounds that may have passed, and what is nested in
+    /// it has to find it.
     is_restoring: AtomicBool,
 }
 

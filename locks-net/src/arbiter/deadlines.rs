@@ -64,8 +64,8 @@ impl Arbiter {
         self.set_session_deadline(realm);
     }
 
-    /// Ends those whose lease is over, although the session goes on for the sake of longer ones, and what
-    /// waits when the session's own is.
+    /// Ends those whose lease is over, although the session goes on for the sake of longer ones,
+    /// and what waits when the session's own is.
     fn expire_holds(&mut self, realm: u32, now: Moment) {
         let Some(session) = self.sessions.get_mut(&realm) else { return };
         session.checked = now;

@@ -11,8 +11,8 @@ use crate::journal::{LostGuards, Record};
 use crate::wire::Event;
 
 impl Arbiter {
-    /// A client gives up what it asked for or holds; or its time is up, which it hears of. To the journal
-    /// both are releases: of a nest, the other guards may have longer leases, and stay.
+    /// A client gives up what it asked for or holds; or its time is up, which it hears of. To the
+    /// journal both are releases: of a nest, the other guards may have longer leases, and stay.
     pub(super) fn end(&mut self, realm: u32, request: u64) {
         self.end_for(realm, request, None);
     }
@@ -58,12 +58,13 @@ impl Arbiter {
         self.tell(realm, &event);
     }
 
-    /// After a restart: what the client has not named ends, and what is not there, or was taken away before
-    /// the client came back, is lost (N4).
+    /// After a restart: what the client has not named ends, and what is not there, or was taken
+    /// away before the client came back, is lost (N4).
     pub(super) fn keep_only(&mut self, realm: u32) {
         let Some(session) = self.sessions.get_mut(&realm) else { return };
         session.is_restored = false;
-        // What is not named here was released to a server before; what comes of that is told behind this (C4).
+        // What is not named here was released to a server before; what comes of that is told behind
+        // this (C4).
         session.owe_word(true);
         let (held, pending) = std::mem::take(&mut session.named);
         let lost_before = std::mem::take(&mut session.lost_before);
@@ -72,8 +73,9 @@ impl Arbiter {
         let mut rest = there
             .filter(|request| !held.contains(request) && !pending.contains(request))
             .collect::<Vec<_>>();
-        // What is not named was released, as far as the client knows, and that may not have been heard of before it
-        // was taken away, by this server or one before: whoever waits for the word hears of that (C4).
+        // What is not named was released, as far as the client knows, and that may not have been
+        // heard of before it was taken away, by this server or one before: whoever waits for the
+        // word hears of that (C4).
         let lost = held.into_iter().chain(rest.iter().copied()).filter_map(|request| match session
             .requests
             .get(&request)
@@ -138,7 +140,8 @@ impl Arbiter {
         true
     }
 
-    /// A session is over, and with it all it waited for and held; not by its client's own will, if there is a cause.
+    /// A session is over, and with it all it waited for and held; not by its client's own will, if
+    /// there is a cause.
     pub(super) fn end_session(&mut self, realm: u32, cause: Option<LostCause>) {
         let Some(session) = self.sessions.get_mut(&realm) else { return };
         let mut requests = session
@@ -170,8 +173,8 @@ impl Arbiter {
     }
 }
 
-/// The engine never frees a slot whose hold is not given back. Nothing of this is written down: the journal
-/// is for the successor.
+/// The engine never frees a slot whose hold is not given back. Nothing of this is written down: the
+/// journal is for the successor.
 impl Drop for Arbiter {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -200,8 +203,8 @@ impl Drop for Arbiter {
     }
 }
 
-/// Marks the guards of a session that are lost, in one pass however many there are: which, in ascending
-/// order, why, and when they were granted.
+/// Marks the guards of a session that are lost, in one pass however many there are: which, in
+/// ascending order, why, and when they were granted.
 fn mark_lost(session: &mut Session, losses: &[Loss]) -> Vec<(u64, LostCause, u32)> {
     let mut ended = HashMap::new();
     let mut tokens = HashSet::new();

@@ -156,7 +156,8 @@ impl Losses {
     }
 }
 
-/// A moment in the four bytes that there are for it in a hold: milliseconds, which begin again after 49 days.
+/// A moment in the four bytes that there are for it in a hold: milliseconds, which begin again
+/// after 49 days.
 pub(super) fn stamp(at: Moment) -> u32 {
     (at.nanos() / 1_000_000) as u32
 }

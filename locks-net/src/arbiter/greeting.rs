@@ -105,7 +105,8 @@ impl Arbiter {
                 return Err(malformed.into());
             }
             if session.may_lack_word() {
-                // `Opened` says what was applied, and what is repeated behind it what became of that.
+                // `Opened` says what was applied, and what is repeated behind it what became of
+                // that.
                 session.owe_word(true);
             }
         }
@@ -213,7 +214,8 @@ impl Arbiter {
         self.close_connection(id);
     }
 
-    /// How many clients may be about to come back to their sessions, as far as that makes a difference.
+    /// How many clients may be about to come back to their sessions, as far as that makes a
+    /// difference.
     pub(crate) fn awaited_clients(&self) -> usize {
         let awaited = self.sessions.values().filter(|session| session.connection.is_none());
         awaited.take(AWAITED).count()

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-/// So many different leases of single requests a session can have at a time (N6): all of them are looked
-/// at for its next deadline.
+/// So many different leases of single requests a session can have at a time (N6): all of them are
+/// looked at for its next deadline.
 pub(super) const DIFFERENT_LEASES: usize = 64;
 
 /// The leases of single requests of a session that is kept by its lease.

@@ -7,8 +7,9 @@ use std::time::Duration;
 pub struct Limits {
     /// Sessions, connected or not. 4,096 by default.
     pub sessions: usize,
-    /// Connections that have not opened their session yet; when there are more, the oldest one of the busiest address is
-    /// closed, addresses first from which no client was let in within a `lease`. 256 by default.
+    /// Connections that have not opened their session yet; when there are more, the oldest one of
+    /// the busiest address is closed, addresses first from which no client was let in within a
+    /// `lease`. 256 by default.
     pub newcomers: usize,
     /// Bytes of one frame, at least 4 KiB. 256 KiB by default.
     pub frame: usize,
@@ -18,8 +19,8 @@ pub struct Limits {
     pub waiters: usize,
     /// Requests of one session that wait or hold. 1,000,000 by default.
     pub requests_per_session: usize,
-    /// Bytes that wait for one client to read or to acknowledge them; then its connection is closed.
-    /// 4 MiB by default.
+    /// Bytes that wait for one client to read or to acknowledge them; then its connection is
+    /// closed. 4 MiB by default.
     pub write_buffer: usize,
     /// Bytes of one message among clients, and 64 for it; at most 128 KiB. 64 KiB by default.
     pub message: usize,

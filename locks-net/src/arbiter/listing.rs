@@ -64,7 +64,8 @@ impl Arbiter {
         self.tell(realm, &event);
     }
 
-    /// Ends whatever holds or reserves `key` with this token; `who` wants it so. Whether there was such a hold.
+    /// Ends whatever holds or reserves `key` with this token; `who` wants it so. Whether there was
+    /// such a hold.
     pub(super) fn evict_for(
         &mut self,
         key: &str,
@@ -96,7 +97,8 @@ impl Arbiter {
         self.sessions.get(&realm).is_some_and(|session| session.administers)
     }
 
-    /// Answers with what a session may know of [`status`](Self::status): counts of its namespace. What that has cost.
+    /// Answers with what a session may know of [`status`](Self::status): counts of its namespace.
+    /// What that has cost.
     pub(super) fn tell_status(&mut self, realm: u32, call: u64) -> Duration {
         let mut status = self.status();
         let namespace = self.sessions.get(&realm).map_or("", Session::namespace);

@@ -1,4 +1,5 @@
-//! Whose list comes when (N6): a list takes as long as there are keys, and others have their turn meanwhile.
+//! Whose list comes when (N6): a list takes as long as there are keys, and others have their turn
+//! meanwhile.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -14,7 +15,8 @@ use crate::wire::Event;
 pub(super) struct Lists {
     /// Sessions with lists that wait, in turn.
     turns: VecDeque<u32>,
-    /// Until then the lists so far have used up their share of the server's time; on the boot clock.
+    /// Until then the lists so far have used up their share of the server's time; on the boot
+    /// clock.
     pub(super) paid_until: Moment,
     /// Sessions that have been told a part of a long list.
     long: Vec<u32>,
@@ -40,15 +42,17 @@ pub(super) struct LongList {
 /// Lists of one session that wait.
 const PER_SESSION: usize = 16;
 
-/// What there is to be done between two lists for each key that is looked at, and for each holder and waiter that is told of:
-/// several times what that takes. So lists take up no more than a part of the server's time, whoever asks for them.
+/// What there is to be done between two lists for each key that is looked at, and for each holder
+/// and waiter that is told of: several times what that takes. So lists take up no more than a part
+/// of the server's time, whoever asks for them.
 const PER_KEY: Duration = Duration::from_nanos(200);
 const PER_ENTRY: Duration = Duration::from_micros(4);
 
 /// So much may come at a time.
 const BURST: Duration = Duration::from_millis(100);
 
-/// Long lists that are under way take so many times the `write_buffer` of one client at most, and the last of them.
+/// Long lists that are under way take so many times the `write_buffer` of one client at most, and
+/// the last of them.
 const LONG: usize = 16;
 
 impl Default for Lists {
@@ -162,8 +166,8 @@ impl Arbiter {
         }
     }
 
-    /// Begins with a list that is too long to be told at once: its connection would be closed over it, again and again,
-    /// with all that it has to say.
+    /// Begins with a list that is too long to be told at once: its connection would be closed over
+    /// it, again and again, with all that it has to say.
     pub(super) fn begin_to_list(&mut self, realm: u32, list: LongList) {
         let Some(session) = self.sessions.get_mut(&realm) else { return };
         session.long_list = Some(list);
@@ -171,8 +175,8 @@ impl Arbiter {
         self.go_on_listing(realm);
     }
 
-    /// Whether what is to be told of long lists leaves room for another list. Those that their clients do not take in
-    /// make way.
+    /// Whether what is to be told of long lists leaves room for another list. Those that their
+    /// clients do not take in make way.
     fn has_room_for_a_list(&mut self, now: Moment) -> bool {
         let sessions = &self.sessions;
         let is_told = |realm: &u32| sessions.get(realm).is_some_and(|it| it.long_list.is_some());

@@ -1,5 +1,5 @@
-//! Messages among clients (N8). They are kept by those who get them: here it is known who wants any, how much each of them
-//! has room for, and no more.
+//! Messages among clients (N8). They are kept by those who get them: here it is known who wants
+//! any, how much each of them has room for, and no more.
 
 use locks_core::{ErrorKind, LockError, ProcessInfo};
 
@@ -8,7 +8,8 @@ use super::session::{Mail, Mailbox, Session};
 use crate::wire::{Event, Note, Publish, Published};
 
 impl Arbiter {
-    /// The client wants messages from now on, or none any more. `said`: what it says that it has of them.
+    /// The client wants messages from now on, or none any more. `said`: what it says that it has of
+    /// them.
     pub(super) fn set_mailbox(&mut self, realm: u32, open: bool, said: Mail) {
         self.drop_mailbox(realm);
         if open && let Some(session) = self.sessions.get_mut(&realm) {

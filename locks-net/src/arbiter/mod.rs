@@ -1,11 +1,11 @@
 //! The server as a state machine: sessions, their requests and what they are told. No I/O.
 //!
-//! Whoever drives it gives it connections, frames and the time, and after each round, in this order:
-//! writes [`journal`](Arbiter::journal) to the disk, and then what there is for the
+//! Whoever drives it gives it connections, frames and the time, and after each round, in this
+//! order: writes [`journal`](Arbiter::journal) to the disk, and then what there is for the
 //! [connections](Arbiter::take_output). Nothing of a round leaves before its records are written.
 //!
-//! Everything happens on the driver's thread, the engine's alarms too: what the engine does is known to
-//! the journal before anything else can happen.
+//! Everything happens on the driver's thread, the engine's alarms too: what the engine does is
+//! known to the journal before anything else can happen.
 
 mod access;
 mod clock;
@@ -64,14 +64,16 @@ pub(crate) struct ConnId(pub(crate) u64);
 
 /// See the [module](self).
 ///
-/// * A1: a guard is in `requests` of its session from before its grant leaves until its client has given
-///   it up, and in the journal from the same round on until it ends.
-/// * A2: a session has at most one connection, and a connection at most one session; they name each other.
+/// * A1: a guard is in `requests` of its session from before its grant leaves until its client has
+///   given it up, and in the journal from the same round on until it ends.
+/// * A2: a session has at most one connection, and a connection at most one session; they name each
+///   other.
 /// * A3: between rounds nothing is woken or lost that has not been dealt with.
-/// * A4: every guard of a hold of the engine has an owner, in the realm of its session; one hold has guards
-///   of several sessions where the owner is shared. One who asks without a name, or has left its thread, is
-///   known by the number of the request.
-/// * A5: a guard is in the journal behind the one that it is nested in, whichever session that is of.
+/// * A4: every guard of a hold of the engine has an owner, in the realm of its session; one hold
+///   has guards of several sessions where the owner is shared. One who asks without a name, or has
+///   left its thread, is known by the number of the request.
+/// * A5: a guard is in the journal behind the one that it is nested in, whichever session that is
+///   of.
 pub(crate) struct Arbiter {
     setup: Fixed,
     engine: Engine,
@@ -120,8 +122,8 @@ struct Fixed {
 /// Fills with what nobody can guess.
 pub(crate) type Random = Box<dyn FnMut(&mut [u8]) + Send>;
 
-/// Sees to it that a token may be granted with a lease, and that so many more bytes can be written down, whatever becomes
-/// of the disk. Otherwise says why not, for people.
+/// Sees to it that a token may be granted with a lease, and that so many more bytes can be written
+/// down, whatever becomes of the disk. Otherwise says why not, for people.
 pub(crate) type Promise = Box<dyn FnMut(Token, Duration, usize) -> Result<(), String> + Send>;
 
 /// What an arbiter is made of.
@@ -143,8 +145,8 @@ pub(crate) struct Setup {
     pub(crate) floor: Token,
     /// Sees to it that a grant can be written down.
     pub(crate) promise: Promise,
-    /// Nothing is granted for so long: somebody may still hold what was granted in a life of which there
-    /// is no record (N4).
+    /// Nothing is granted for so long: somebody may still hold what was granted in a life of which
+    /// there is no record (N4).
     pub(crate) silent_for: Option<Duration>,
 }
 
@@ -198,8 +200,8 @@ pub(crate) enum Notice {
     Unproven(ConnId),
     /// Somebody from there has opened a session, or gone on with it.
     LetIn(IpAddr),
-    /// This process keeps a session: the arbiter wants to hear of its end by [`Arbiter::process_ended`]. By that
-    /// connection it has come just now, if it has.
+    /// This process keeps a session: the arbiter wants to hear of its end by
+    /// [`Arbiter::process_ended`]. By that connection it has come just now, if it has.
     Watch { realm: u32, process: Process, by: Option<ConnId> },
     /// Not any more.
     Unwatch { realm: u32 },
@@ -287,8 +289,8 @@ impl Arbiter {
         self.drain_events();
     }
 
-    /// Does what is due by now. Before it ends anybody whose time is up, whoever drives it has to have read
-    /// what had come in.
+    /// Does what is due by now. Before it ends anybody whose time is up, whoever drives it has to
+    /// have read what had come in.
     pub(crate) fn run(&mut self) {
         self.time.fire();
         self.drain_events();
@@ -310,7 +312,8 @@ impl Arbiter {
         std::mem::take(&mut self.notices)
     }
 
-    /// What there is to be told to the operator: how much it matters, of what kind it is, and in words.
+    /// What there is to be told to the operator: how much it matters, of what kind it is, and in
+    /// words.
     pub(crate) fn take_said(&mut self) -> Vec<(LogLevel, &'static str, String)> {
         std::mem::take(&mut self.said)
     }
@@ -339,8 +342,8 @@ impl Arbiter {
         &mut self.journal
     }
 
-    /// The greatest token granted and the greatest lease promised to a session that is kept by it: both
-    /// have to be covered durably before any output leaves.
+    /// The greatest token granted and the greatest lease promised to a session that is kept by it:
+    /// both have to be covered durably before any output leaves.
     pub(crate) fn promised(&self) -> (Token, Duration) {
         self.promised
     }
@@ -357,7 +360,8 @@ impl Arbiter {
         }
     }
 
-    /// Takes everything back: somebody else may be about to grant the same. Nobody is granted anything by that.
+    /// Takes everything back: somebody else may be about to grant the same. Nobody is granted
+    /// anything by that.
     ///
     /// The sessions that it does not reach, and that may go by what they had until they end.
     pub(crate) fn forsake(&mut self) -> Vec<u32> {
@@ -399,21 +403,23 @@ impl Arbiter {
         self.broken = bug;
     }
 
-    /// Whether nothing has to be known of it after a restart. What was written down of a session has to be as long as
-    /// its client may not know what has become of its releases: it would be told by the next server that it has lost
-    /// what it had released (C4).
+    /// Whether nothing has to be known of it after a restart. What was written down of a session
+    /// has to be as long as its client may not know what has become of its releases: it would be
+    /// told by the next server that it has lost what it had released (C4).
     pub(crate) fn is_idle(&self) -> bool {
         self.holds_nothing()
             && self.sessions.values().all(|session| !self.may_be_asked_for(session))
     }
 
-    /// Has clients say that they have heard what has become of their releases, if nothing else is left to be known.
+    /// Has clients say that they have heard what has become of their releases, if nothing else is
+    /// left to be known.
     pub(crate) fn ask_for_word(&mut self) {
         if !self.holds_nothing() {
             return;
         }
         let silent = self.sessions.values().filter(|session| {
-            // What is under way to it will be acknowledged, and tells enough or is followed by this.
+            // What is under way to it will be acknowledged, and tells enough or is followed by
+            // this.
             session.is_recorded && session.may_lack_word() && session.channel.kept().1 == 0
         });
         let silent = silent.filter(|session| session.connection.is_some());

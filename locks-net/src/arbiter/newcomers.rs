@@ -12,7 +12,8 @@ use crate::wire::Why;
 const GREETING: Duration = Duration::from_secs(1);
 
 impl Arbiter {
-    /// There is no room for another connection: one that has had time to say who it is makes some, if there is one.
+    /// There is no room for another connection: one that has had time to say who it is makes some,
+    /// if there is one.
     pub(crate) fn make_room(&mut self) {
         let now = self.now();
         let is_slow = |connection: &Connection| {
@@ -30,8 +31,9 @@ impl Arbiter {
         self.reject(id, Why::LimitExceeded, why.into());
     }
 
-    /// Which of those that may go goes first: the oldest one of the busiest address, and nobody from where somebody was let
-    /// in lately while there are others. So one address cannot push out the clients of another one.
+    /// Which of those that may go goes first: the oldest one of the busiest address, and nobody
+    /// from where somebody was let in lately while there are others. So one address cannot push out
+    /// the clients of another one.
     pub(super) fn least_welcome(&self, may_go: impl Fn(&Connection) -> bool) -> Option<ConnId> {
         let newcomers = self.newcomers.iter();
         let newcomers = newcomers.filter_map(|id| Some((*id, self.connections.get(id)?)));
@@ -50,7 +52,8 @@ impl Arbiter {
     }
 }
 
-/// Whether somebody from there was let in lately. From this machine only users come whom the server lets in.
+/// Whether somebody from there was let in lately. From this machine only users come whom the server
+/// lets in.
 fn is_known(peer: &Peer) -> bool {
     peer.is_familiar || peer.from.is_none()
 }

@@ -13,8 +13,8 @@ use crate::wire::Status;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClientInfo {
-    /// The number by which the server tells it from others, as [`OwnerId::to_parts`](locks_core::OwnerId::to_parts)
-    /// has it for its holds and waits.
+    /// The number by which the server tells it from others, as
+    /// [`OwnerId::to_parts`](locks_core::OwnerId::to_parts) has it for its holds and waits.
     pub number: u32,
     /// The client as others see it: its process, host and label.
     pub party: ProcessInfo,
@@ -54,7 +54,8 @@ pub struct Observation {
     pub stalled: bool,
     /// The time that the server's thread took to look all this up.
     pub took: Duration,
-    /// Keys that are held, waited for or reserved, in ascending order; empty if they were not asked for.
+    /// Keys that are held, waited for or reserved, in ascending order; empty if they were not asked
+    /// for.
     pub locks: Vec<LockInfo>,
     /// The clients, in ascending order of their numbers; empty if they were not asked for.
     pub clients: Vec<ClientInfo>,
@@ -110,7 +111,8 @@ impl Arbiter {
         clients
     }
 
-    /// Ends whatever holds or reserves `key` with this token, for the operator. Whether there was such a hold.
+    /// Ends whatever holds or reserves `key` with this token, for the operator. Whether there was
+    /// such a hold.
     pub(crate) fn release_for_operator(
         &mut self,
         key: &str,

@@ -15,15 +15,15 @@ pub(super) struct Paper {
     promise: Promise,
     /// So many guards are written down and have not ended.
     pub(super) guards: usize,
-    /// The number of guards that were taken away and are still in snapshots: those in [`Session::lost_before`] and those
-    /// that their clients have not given up.
+    /// The number of guards that were taken away and are still in snapshots: those in
+    /// [`Session::lost_before`] and those that their clients have not given up.
     ///
     /// [`Session::lost_before`]: super::session::Session::lost_before
     pub(super) lost: usize,
     /// So many sessions are.
     pub(super) sessions: usize,
-    /// What the engine has granted to requests that waited, and could not be written down: nobody has been told.
-    /// No other grant is written before the first of them: it may be nested in that.
+    /// What the engine has granted to requests that waited, and could not be written down: nobody
+    /// has been told. No other grant is written before the first of them: it may be nested in that.
     untold: VecDeque<(u32, u64)>,
     try_again_at: Option<Moment>,
 }
@@ -59,7 +59,8 @@ impl Paper {
         self.try_again_at
     }
 
-    /// Room for so many bytes beside those that are `unwritten` yet, and for all ends that can follow.
+    /// Room for so many bytes beside those that are `unwritten` yet, and for all ends that can
+    /// follow.
     fn has_room(
         &mut self,
         token: Token,
@@ -95,7 +96,8 @@ impl Arbiter {
         })
     }
 
-    /// Whether one more record of so many bytes can be written down without taking the room of another.
+    /// Whether one more record of so many bytes can be written down without taking the room of
+    /// another.
     pub(super) fn has_room_to_write(&mut self, bytes: usize) -> Result<(), String> {
         let (token, unwritten) = (self.promised.0, self.journal.len());
         self.paper.has_room(token, Duration::ZERO, unwritten, bytes)

@@ -265,8 +265,8 @@ impl Arbiter {
     pub(super) fn poll_request(&mut self, realm: u32, request: u64) {
         let mut granted = self.granted(realm, request).into_iter().collect::<Vec<_>>();
         if granted.iter().any(Arrival::is_nested) {
-            // The guards around it may have been granted in the same moment, and be woken later; those of a
-            // shared owner also at other clients.
+            // The guards around it may have been granted in the same moment, and be woken later;
+            // those of a shared owner also at other clients.
             let Some(session) = self.sessions.get(&realm) else { return };
             let waiting = session.requests.iter().filter_map(|(request, requested)| {
                 matches!(requested, Requested::Waiting(_)).then_some((realm, *request))
@@ -462,7 +462,8 @@ impl Arbiter {
         }
     }
 
-    /// Whether that is said of a guard for the first time: it is written down then, as there is room for it once.
+    /// Whether that is said of a guard for the first time: it is written down then, as there is
+    /// room for it once.
     fn is_first(
         &mut self,
         realm: u32,

@@ -6,8 +6,8 @@ use locks_core::Moment;
 
 use super::Arbiter;
 
-/// How many more keys may come into use. Counting those that are takes as long as there are keys, so it is not
-/// done for each request.
+/// How many more keys may come into use. Counting those that are takes as long as there are keys,
+/// so it is not done for each request.
 #[derive(Debug, Default)]
 pub(super) struct Room {
     /// So many may be asked for before they are counted again: no others come into use.
@@ -16,8 +16,9 @@ pub(super) struct Room {
     full_until: Option<Moment>,
 }
 
-/// What there is to be done between two counts, for each key: several times what counting it takes. So a client that
-/// asks and asks where there is no room takes no more than a part of the server's time.
+/// What there is to be done between two counts, for each key: several times what counting it takes.
+/// So a client that asks and asks where there is no room takes no more than a part of the server's
+/// time.
 const PER_KEY: Duration = Duration::from_micros(1);
 
 impl Arbiter {

@@ -21,8 +21,8 @@ pub(super) struct Mail {
 /// What a client has of messages that it has not taken yet, or that are on their way to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Mailbox {
-    /// What it has said that it had when it wanted messages: its word alone, which takes up nothing of what all clients
-    /// may have.
+    /// What it has said that it had when it wanted messages: its word alone, which takes up nothing
+    /// of what all clients may have.
     pub(super) said: Mail,
     /// What was sent to it since.
     pub(super) sent: Mail,
@@ -79,10 +79,11 @@ pub(super) struct Session {
     pub(super) alarm: Option<Moment>,
     /// It came out of the journal, and its client has not said yet what still matters.
     pub(super) is_restored: bool,
-    /// The frame whose acknowledgement tells its client what has become of all that it has released (C4).
+    /// The frame whose acknowledgement tells its client what has become of all that it has released
+    /// (C4).
     pub(super) word_with: u64,
-    /// The guards that earlier servers took away from it, kept until its client says `Holding`: an `End` of one may
-    /// have been under way, and is answered by `Lost` then (C4).
+    /// The guards that earlier servers took away from it, kept until its client says `Holding`: an
+    /// `End` of one may have been under way, and is answered by `Lost` then (C4).
     pub(super) lost_before: LostGuards,
     /// The journal has it: from its first grant on.
     pub(super) is_recorded: bool,
@@ -280,14 +281,14 @@ impl Session {
         self.leases.of_holds().chain([self.lease]).max().map(|longest| self.heard.after(longest))
     }
 
-    /// Something has been released, which the acknowledgement of the frame tells that was applied last, or of the one
-    /// behind it.
+    /// Something has been released, which the acknowledgement of the frame tells that was applied
+    /// last, or of the one behind it.
     pub(super) fn owe_word(&mut self, behind: bool) {
         self.word_with = self.channel.applied() + u64::from(behind);
     }
 
-    /// Whether its client may not know yet what has become of what it has released. A process of this machine has what
-    /// its socket has taken, even if the server ends.
+    /// Whether its client may not know yet what has become of what it has released. A process of
+    /// this machine has what its socket has taken, even if the server ends.
     pub(super) fn may_lack_word(&self) -> bool {
         self.is_leased() && self.channel.passed() < self.word_with
     }
@@ -313,7 +314,8 @@ impl Session {
         taken
     }
 
-    /// What still matters, or more of it. Whether it can hold so much, at `most` requests for a session.
+    /// What still matters, or more of it. Whether it can hold so much, at `most` requests for a
+    /// session.
     pub(super) fn name_requests(&mut self, held: Vec<u64>, pending: Vec<u64>, most: usize) -> bool {
         let (named_held, named_pending) = &mut self.named;
         named_held.extend(held);
@@ -352,7 +354,8 @@ impl Session {
         let (_, kind, number) = owner.to_parts();
         match self.names.get(&number).filter(|_| kind == THREAD) {
             Some(name) => Some(format!("thread `{name}`")),
-            // Its client has yet to say what it is called; a number of its own tells nobody anything.
+            // Its client has yet to say what it is called; a number of its own tells nobody
+            // anything.
             None if self.is_restored => None,
             None => owner.describe(),
         }

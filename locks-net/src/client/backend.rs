@@ -30,8 +30,9 @@ use crate::wire::{Acquire, MAX_WITHIN, Status};
 /// A backend at a lock server; clones are handles to the same connection.
 ///
 /// It connects when it is first used, works from blocking code and from any executor, and keeps one
-/// connection for the whole process, by a thread of its own `locks-net`. While something is held there
-/// the connection is kept, and made again if it is lost; ten seconds after the last use it is closed.
+/// connection for the whole process, by a thread of its own `locks-net`. While something is held
+/// there the connection is kept, and made again if it is lost; ten seconds after the last use it is
+/// closed.
 ///
 /// On a Unix socket the process itself keeps its locks, however long it is stopped or busy: the
 /// server sees when it is gone. Over TCP a lease does, which the thread renews
@@ -104,9 +105,10 @@ impl NetBackend {
 
     /// Returns a builder for the server at a TCP port, as in `host:7420`, by TLS.
     ///
-    /// Both sides prove that they know `secret`, which is all that it takes for them to trust each other. It may be left
-    /// out where this client has a [certificate](NetBuilder::certificate) that the server knows, and knows the server by
-    /// an [authority](NetBuilder::authority) or a [pin](NetBuilder::pin).
+    /// Both sides prove that they know `secret`, which is all that it takes for them to trust each
+    /// other. It may be left out where this client has a [certificate](NetBuilder::certificate)
+    /// that the server knows, and knows the server by an [authority](NetBuilder::authority) or a
+    /// [pin](NetBuilder::pin).
     ///
     /// ```no_run
     /// use locks::net::{NetBackend, Secret};
@@ -247,8 +249,8 @@ impl NetBuilder {
         self
     }
 
-    /// Trusts only a server whose certificate one of these authorities has signed for the host that is named, and that is
-    /// valid now.
+    /// Trusts only a server whose certificate one of these authorities has signed for the host that
+    /// is named, and that is valid now.
     #[cfg(feature = "tcp")]
     pub fn authority(self, authority: Authority) -> Self {
         self.trusting(|trusted| trusted.authority = Some(authority))

@@ -52,10 +52,11 @@ pub(crate) enum Stream {
 /// Why there is no connection.
 #[derive(Debug)]
 pub(crate) enum Unreached {
-    /// Nobody is there: it was refused, or there is no socket. So nobody counts anybody's lease either.
+    /// Nobody is there: it was refused, or there is no socket. So nobody counts anybody's lease
+    /// either.
     NobodyListens(io::Error),
-    /// `Unavailable`, after which it is worth to try again until those who wait have waited enough; or
-    /// anything else, which they are told at once.
+    /// `Unavailable`, after which it is worth to try again until those who wait have waited enough;
+    /// or anything else, which they are told at once.
     Failed(LockError),
 }
 
@@ -80,7 +81,8 @@ impl Dial for AtPath {
     }
 
     fn dial(&self, _: Instant) -> Result<Stream, Unreached> {
-        // Not waiting: a server that is stopped has a full backlog at some time, and nobody to empty it.
+        // Not waiting: a server that is stopped has a full backlog at some time, and nobody to
+        // empty it.
         let stream = socket_file::connect(&self.path);
         let stream = stream.map_err(|error| Unreached::of(&self.name, error))?;
         check_server(&stream, &self.path, self.allowed).map_err(Unreached::Failed)?;

@@ -20,7 +20,8 @@ impl Generation {
         if request >> GENERATION == this() { self.0.get() } else { None }
     }
 
-    /// The link of the process that a hold with this number is of: this one, or one that it was forked from.
+    /// The link of the process that a hold with this number is of: this one, or one that it was
+    /// forked from.
     pub(super) fn maker_of(&self, request: u64) -> Option<&Arc<Link>> {
         let made = |generation: u64| generation & GENERATIONS == request >> GENERATION;
         self.0.of_line().find(|(generation, _)| made(*generation)).map(|(_, link)| link)

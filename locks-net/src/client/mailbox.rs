@@ -45,27 +45,29 @@ impl Message {
         Self { publish, unique: false, replace: false }
     }
 
-    /// Names a client that is to have it, by its [label](crate::NetBuilder::label), or by its program's name if it
-    /// has none; several times for several. All who are called so get it.
+    /// Names a client that is to have it, by its [label](crate::NetBuilder::label), or by its
+    /// program's name if it has none; several times for several. All who are called so get it.
     pub fn to(mut self, name: impl Into<String>) -> Self {
         self.publish.receivers.push(name.into());
         self
     }
 
-    /// Sets how long each receiver keeps it, on its own clock of the time awake, unless it takes it before; for ever
-    /// by default.
+    /// Sets how long each receiver keeps it, on its own clock of the time awake, unless it takes it
+    /// before; for ever by default.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.publish.note.timeout = Some(timeout);
         self
     }
 
-    /// Sets whether this process gets it, too, if it has a mailbox and is meant; it does not by default.
+    /// Sets whether this process gets it, too, if it has a mailbox and is meant; it does not by
+    /// default.
     pub fn to_self(mut self, to_self: bool) -> Self {
         self.publish.to_self = to_self;
         self
     }
 
-    /// Sets whether a receiver that has a message with this subject keeps that, and does not get this one.
+    /// Sets whether a receiver that has a message with this subject keeps that, and does not get
+    /// this one.
     pub fn unique(mut self, unique: bool) -> Self {
         self.unique = unique;
         self
@@ -109,12 +111,13 @@ impl Message {
 }
 
 impl NetBackend {
-    /// Publishes a message, and returns how many clients it was sent to. A server tells them at once, and keeps nothing:
-    /// a client that opens its mailbox later does not get it.
+    /// Publishes a message, and returns how many clients it was sent to. A server tells them at
+    /// once, and keeps nothing: a client that opens its mailbox later does not get it.
     ///
     /// # Errors
-    /// `NotConfigured` for a message that cannot be; `LimitExceeded` for one that is longer than the server's limit;
-    /// `Unavailable` if the server is not reached, or is started anew meanwhile, when some may have got it.
+    /// `NotConfigured` for a message that cannot be; `LimitExceeded` for one that is longer than
+    /// the server's limit; `Unavailable` if the server is not reached, or is started anew
+    /// meanwhile, when some may have got it.
     pub fn publish(&self, message: Message) -> Op<'static, Published> {
         let publish = match message.finish() {
             Ok(publish) => publish,
@@ -129,8 +132,9 @@ impl NetBackend {
         )
     }
 
-    /// Opens this process's mailbox: from then on it gets what others publish, until the last [`Mailbox`] of this backend
-    /// is dropped. All of them are the same one: a message that was taken from one is in none.
+    /// Opens this process's mailbox: from then on it gets what others publish, until the last
+    /// [`Mailbox`] of this backend is dropped. All of them are the same one: a message that was
+    /// taken from one is in none.
     ///
     /// # Errors
     /// `Unavailable`, and whatever else keeps the server from answering.
@@ -201,8 +205,8 @@ impl Mailbox {
         self.look(|session| session.take_message(|_, own| own == id)).is_some()
     }
 
-    /// Takes the oldest message, as soon as there is one; `None` once there will be none, as in a forked child. In a
-    /// loop this is the stream of all that come in.
+    /// Takes the oldest message, as soon as there is one; `None` once there will be none, as in a
+    /// forked child. In a loop this is the stream of all that come in.
     ///
     /// # Cancel safety
     /// A message is taken by the poll that returns it: dropping the future before loses none.

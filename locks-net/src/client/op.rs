@@ -105,7 +105,8 @@ impl Drop for Acquiring {
     }
 }
 
-/// What is under way in a process goes on there, and not in a child that it forks: nobody reads for that (C4).
+/// What is under way in a process goes on there, and not in a child that it forks: nobody reads for
+/// that (C4).
 #[cold]
 fn parents(keys: &[String]) -> LockError {
     let of = if keys.is_empty() { String::new() } else { format!("`{}`: ", keys.join("`, `")) };

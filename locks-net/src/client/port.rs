@@ -20,11 +20,13 @@ pub(super) struct AtPort {
     place: String,
     name: String,
     tls: ClientTls,
-    /// Kept for each process: in a forked child the parent's mutex may be locked, and no thread looks the name up.
+    /// Kept for each process: in a forked child the parent's mutex may be locked, and no thread
+    /// looks the name up.
     addresses: PerProcess<Arc<Addresses>>,
 }
 
-/// Where the host is. One that has a name may be elsewhere another time, and who is asked may be slow to say.
+/// Where the host is. One that has a name may be elsewhere another time, and who is asked may be
+/// slow to say.
 #[derive(Default)]
 struct Addresses {
     known: Mutex<Known>,
@@ -180,7 +182,8 @@ mod tests {
 
     use super::*;
 
-    /// Its parent's other threads, one of which has the mutex and one of which looks a name up, are not there.
+    /// Its parent's other threads, one of which has the mutex and one of which looks a name up, are
+    /// not there.
     #[test]
     #[expect(unsafe_code, reason = "the one way to run anything in a forked child")]
     fn c4_a_forked_child_finds_the_address_whatever_its_parent_is_at() {
@@ -190,7 +193,8 @@ mod tests {
         let (numeric, named) = (at("192.0.2.1:7420").unwrap(), at("localhost:7420").unwrap());
         lock(named.addresses()).is_asking = true;
         let locked = lock(numeric.addresses());
-        // SAFETY: the child looks for addresses, and ends without coming back, at the latest by the alarm.
+        // SAFETY: the child looks for addresses, and ends without coming back, at the latest by the
+        // alarm.
         let child = unsafe { libc::fork() };
         if child == 0 {
             // SAFETY: it does nothing but to end this process.

@@ -13,8 +13,8 @@ use crate::wire::{
     ServerHello, VERSIONS, put_frame, split_frame,
 };
 
-/// A server and three clients. The bytes say what they do: ask for keys and give them up, in all ways,
-/// lose their connections, and wait; and the server is killed and started again.
+/// A server and three clients. The bytes say what they do: ask for keys and give them up, in all
+/// ways, lose their connections, and wait; and the server is killed and started again.
 ///
 /// # Panics
 /// If two clients hold what excludes each other, a client is told what it does not expect, or the

@@ -98,8 +98,8 @@ fn is_sent_so(body: &[u8], encode: impl FnOnce(&mut Vec<u8>)) {
     assert_eq!(sent, body);
 }
 
-/// Either side of the greetings against somebody who does not know the secret. Each has two tries; the
-/// first byte says how long the first is.
+/// Either side of the greetings against somebody who does not know the secret. Each has two tries;
+/// the first byte says how long the first is.
 ///
 /// # Panics
 /// If that convinces it.

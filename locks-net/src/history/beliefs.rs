@@ -7,11 +7,12 @@ use locks_core::{Mode, Moment};
 use super::check::Checker;
 use super::entry::{Id, KeptBy};
 
-/// A guard, from when its client knows of its grant until that has let go of it or knows of its loss.
+/// A guard, from when its client knows of its grant until that has let go of it or knows of its
+/// loss.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Belief {
-    /// Somebody else was granted what it stands for while its process was stopped, so that it must not
-    /// hold any more when it is looked at.
+    /// Somebody else was granted what it stands for while its process was stopped, so that it must
+    /// not hold any more when it is looked at.
     pub(super) void_since: Option<Moment>,
 }
 

@@ -163,8 +163,8 @@ impl Checker {
         Ok(())
     }
 
-    /// Whether the server may end what its client has not let go of: it has gone, or was silent for as
-    /// long as its lease.
+    /// Whether the server may end what its client has not let go of: it has gone, or was silent for
+    /// as long as its lease.
     fn may_end(&self, it: Id, at: Moment) -> Result<(), String> {
         let client = self.client(it)?;
         let wants = self.beliefs.contains_key(&it) || self.open.contains(&it);
@@ -186,7 +186,8 @@ impl Checker {
         causes.next().map(Some)
     }
 
-    /// The guards of its client's thread, or of the owner that it shares, whose holds may be one with its own.
+    /// The guards of its client's thread, or of the owner that it shares, whose holds may be one
+    /// with its own.
     fn family(&self, it: Id) -> impl Iterator<Item = Id> {
         let others = self.givens.keys().copied();
         others.filter(move |other| self.is_one_owner(it, *other)).chain([it])
@@ -211,7 +212,8 @@ impl Checker {
         }
     }
 
-    /// The last guard of a nest leaves a reservation, if any of them was to be held for longer (C14).
+    /// The last guard of a nest leaves a reservation, if any of them was to be held for longer
+    /// (C14).
     fn reserve(&mut self, it: Id, cause: Option<LostCause>, at: Moment) {
         let (Some(given), Some(ask)) = (self.givens.get(&it), self.asks.get(&it)) else { return };
         if cause == Some(LostCause::Evicted) {

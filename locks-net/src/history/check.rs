@@ -237,7 +237,8 @@ impl Checker {
         Ok(by_lease && self.ask(it)?.at_most.is_some())
     }
 
-    /// Who releases what was taken away hears of that, unless it was told to a connection that is no more.
+    /// Who releases what was taken away hears of that, unless it was told to a connection that is
+    /// no more.
     fn confirmed(&self, it: Id) -> Result<(), String> {
         let opened = self.client(it)?.opened_at;
         let asked_before = self.released_at.get(&it).copied() < opened;
@@ -271,7 +272,8 @@ impl Checker {
         let held = self.givens.iter().filter(|(_, given)| given.taken.is_none());
         let missing = held.map(|(it, _)| *it).filter(|it| !alive.contains(it)).collect::<Vec<_>>();
         for it in missing {
-            // A nest that was taken away in part was so as a whole, of which not all was written down.
+            // A nest that was taken away in part was so as a whole, of which not all was written
+            // down.
             let Some(taken) = self.taken_with(it) else {
                 return Err(format!("{it:?} was held, and the server does not know of it"));
             };

@@ -22,15 +22,17 @@ pub(super) const LOCK: &str = "server.lock";
 
 /// The right to serve a directory, which one process has at a time.
 ///
-/// Three things say who has it, since each by itself can fail. A POSIX record lock on [`LOCK`] is the process's own,
-/// but is gone as soon as anything in the process closes *any* handle of that file, as a backup does. A `flock` on it
-/// stays, but a forked child inherits it and keeps it from all who come later. And the file names the process, which
-/// may have ended since.
+/// Three things say who has it, since each by itself can fail. A POSIX record lock on [`LOCK`] is
+/// the process's own, but is gone as soon as anything in the process closes *any* handle of that
+/// file, as a backup does. A `flock` on it stays, but a forked child inherits it and keeps it from
+/// all who come later. And the file names the process, which may have ended since.
 ///
 /// * H1: a process opens the file only while it is not in [`SERVED`] with it, under its mutex.
-/// * H2: whoever serves has the `flock`, or has found that all who have it are children of a process that has ended.
-/// * H3: whoever is about to serve takes the record lock, and takes it once more after it has named itself. So of two
-///   who do, and lose it in between, one finds the other's lock or the other's name.
+/// * H2: whoever serves has the `flock`, or has found that all who have it are children of a
+///   process that has ended.
+/// * H3: whoever is about to serve takes the record lock, and takes it once more after it has named
+///   itself. So of two who do, and lose it in between, one finds the other's lock or the other's
+///   name.
 #[derive(Debug)]
 pub(super) struct Charge {
     /// `None` while it is dropped.
@@ -66,8 +68,8 @@ impl Charge {
         }
     }
 
-    /// Whether the lock file is still the one that others would lock: if somebody has removed it, another
-    /// server may have begun.
+    /// Whether the lock file is still the one that others would lock: if somebody has removed it,
+    /// another server may have begun.
     ///
     /// # Errors
     /// It is not; or that cannot be found out now.
@@ -202,7 +204,8 @@ fn has_ended(process: &Process, dead: Option<u64>) -> bool {
 /// How long the name of a process is in the file, whatever it was before.
 const NAME: usize = 128;
 
-/// Puts this process's name into the file, over the one that is there: that needs no room on a full disk.
+/// Puts this process's name into the file, over the one that is there: that needs no room on a full
+/// disk.
 fn name_this(file: &File) -> io::Result<()> {
     let Process { pid, started, seen_from, inode, handle } = Process::own();
     let mut name = format!("{pid} {started} {seen_from} {inode}");

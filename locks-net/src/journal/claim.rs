@@ -9,16 +9,19 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::pidfd::{self, Pidfd};
 
-/// The path of a directory, as one process has it that serves there, whatever becomes of the directory.
+/// The path of a directory, as one process has it that serves there, whatever becomes of the
+/// directory.
 ///
-/// Where a directory is removed under its server (`rm -rf`) and made anew, its lock is another one, and says nothing of
-/// that server, which grants until it notices. It notices within a second, takes back what it has granted, and only
-/// then lets go of this. It is a socket that listens at a name beside the file system; others can take such a name too,
-/// so those of other users count for nothing. What is in another network namespace is not seen.
+/// Where a directory is removed under its server (`rm -rf`) and made anew, its lock is another one,
+/// and says nothing of that server, which grants until it notices. It notices within a second,
+/// takes back what it has granted, and only then lets go of this. It is a socket that listens at a
+/// name beside the file system; others can take such a name too, so those of other users count for
+/// nothing. What is in another network namespace is not seen.
 #[derive(Debug)]
 pub(super) struct Claim {
-    /// `None` where there is no claim to be had: the lock of the directory alone decides, then. It is closed in a
-    /// forked child, which would keep the name: there, all who come fill the queue of a socket that nobody serves.
+    /// `None` where there is no claim to be had: the lock of the directory alone decides, then. It
+    /// is closed in a forked child, which would keep the name: there, all who come fill the queue
+    /// of a socket that nobody serves.
     socket: Option<OwnedFd>,
     generation: u64,
 }

@@ -1,5 +1,6 @@
-//! Records as bytes: `[length u32][checksum of the payload u32][checksum of these eight bytes u32]`, and
-//! then the payload.
+//! Records as bytes:
+//! `[length u32][checksum of the payload u32][checksum of these eight bytes u32]`, and then the
+//! payload.
 //!
 //! A server that is killed, or a disk that is full, leaves the beginning of what it wrote last: the
 //! record at the end may be cut off. A header has a checksum of its own, so that a length that was
@@ -49,8 +50,8 @@ impl Record {
     }
 }
 
-/// Records one after another. What is cut off at the end, is full of zeros from some point on, or is a
-/// last record that is not whole, was never written.
+/// Records one after another. What is cut off at the end, is full of zeros from some point on, or
+/// is a last record that is not whole, was never written.
 #[derive(Debug)]
 pub(crate) struct Records<'a> {
     bytes: &'a [u8],

@@ -117,8 +117,8 @@ impl Directory {
         own(self.open_at(name, OFlags::CREATE)?)
     }
 
-    /// Puts a file of this name and content in the place of the one there is, in one step; `synced`: so
-    /// that it is there after a failure of power, too.
+    /// Puts a file of this name and content in the place of the one there is, in one step;
+    /// `synced`: so that it is there after a failure of power, too.
     pub(super) fn replace(&self, name: &str, content: &[&[u8]], synced: bool) -> io::Result<File> {
         let new = new_of(name);
         self.remove(&new)?;
@@ -137,7 +137,8 @@ impl Directory {
         Ok(file)
     }
 
-    /// Opens what is to [take the place](Self::move_into_place) of the file of this name, or makes it.
+    /// Opens what is to [take the place](Self::move_into_place) of the file of this name, or makes
+    /// it.
     pub(super) fn open_new(&self, name: &str) -> io::Result<File> {
         self.open_or_make(&new_of(name))
     }

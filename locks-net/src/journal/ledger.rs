@@ -5,8 +5,8 @@ use locks_core::{LostCause, Mode, Moment, OwnerId, Token};
 use super::codec::{Corrupt, Records};
 use super::record::{Grant, LostGuards, Member, Record, Reserved, SessionRecord};
 
-/// What records add up to: the sessions, the guards that live, in the order they were granted in, and the
-/// reservations.
+/// What records add up to: the sessions, the guards that live, in the order they were granted in,
+/// and the reservations.
 ///
 /// * L1: a guard is in `guards` and in `numbers` or in neither, and is counted by its session.
 /// * L2: a hold is in `holds` as long as one of its guards is in `guards`, and lists just those.
@@ -41,8 +41,8 @@ struct LedgerHold {
     if_done: bool,
     is_done: bool,
     ends_at: Option<Moment>,
-    /// When guards of it were lost last, and the strongest mode of those: what is lost together is told
-    /// of one by one, and was one hold.
+    /// When guards of it were lost last, and the strongest mode of those: what is lost together is
+    /// told of one by one, and was one hold.
     lost: Option<(Moment, Mode)>,
 }
 
@@ -67,7 +67,8 @@ impl Ledger {
         }
     }
 
-    /// Sessions, each with what its client has lost; guards in the order they were granted in; reservations.
+    /// Sessions, each with what its client has lost; guards in the order they were granted in;
+    /// reservations.
     pub(crate) fn into_parts(
         mut self,
     ) -> (Vec<(SessionRecord, LostGuards)>, Vec<Grant>, Vec<Reserved>) {
@@ -82,7 +83,8 @@ impl Ledger {
     /// Goes on by one record.
     ///
     /// The end of a guard, or of a reservation, that is over already changes nothing: a guard goes
-    /// together with the hold it is nested in and with the rest of its keys, and then is told of itself.
+    /// together with the hold it is nested in and with the rest of its keys, and then is told of
+    /// itself.
     ///
     /// # Errors
     /// Why it does not follow from those before. The ledger is of no use then.
@@ -125,7 +127,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// The shortest journal that adds up to the same, without the reservations that are over by `now`.
+    /// The shortest journal that adds up to the same, without the reservations that are over by
+    /// `now`.
     pub(crate) fn records(&self, now: Moment) -> Vec<Record> {
         let sessions = self.sessions.values().flat_map(|session| {
             let lost = ends_of(session.record.realm, &session.lost, now);
@@ -183,7 +186,8 @@ impl Ledger {
         for member in &guard.members {
             let holds = self.holds.get_mut(&member.key);
             if let Some(held) = holds.and_then(|holds| holds.get_mut(&member.outer)) {
-                // Of a nest the guard counts that is outermost among those left, also after a compaction.
+                // Of a nest the guard counts that is outermost among those left, also after a
+                // compaction.
                 held.is_done |= held.guards.first() == Some(&number);
             }
         }
@@ -286,8 +290,8 @@ impl Ledger {
         Ok(self.numbers.get(&(realm, request)).copied())
     }
 
-    /// The guard, with its holds as they have become: what is left of a nest begins with the first that
-    /// is left.
+    /// The guard, with its holds as they have become: what is left of a nest begins with the first
+    /// that is left.
     fn as_of_now(&self, number: u64, mut guard: Grant) -> Grant {
         for member in &mut guard.members {
             let holds = self.holds.get(&member.key);

@@ -5,8 +5,8 @@ use locks_core::{LostCause, Mode, Moment, OwnerId, ProcessInfo, Token};
 
 use crate::pidfd::Process;
 
-/// What the journal tells of (N4). Moments are those of the server's two clocks, which go on across its
-/// restarts until the machine is started anew.
+/// What the journal tells of (N4). Moments are those of the server's two clocks, which go on across
+/// its restarts until the machine is started anew.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Record {
     /// A session has begun, or is told of anew.
@@ -15,9 +15,9 @@ pub(crate) enum Record {
     Gone { realm: u32 },
     /// A guard was granted.
     Grant(Grant),
-    /// A guard's hold has ended: released (`None`), or taken away. The client may still have the guard. All guards of
-    /// a hold that is taken away have records with the same moment. A snapshot repeats the record of one that was taken
-    /// away until its client has given the guard up.
+    /// A guard's hold has ended: released (`None`), or taken away. The client may still have the
+    /// guard. All guards of a hold that is taken away have records with the same moment. A snapshot
+    /// repeats the record of one that was taken away until its client has given the guard up.
     Ended { realm: u32, request: u64, cause: Option<LostCause>, at: Moment },
     /// The age of the guard's hold counts from then (C6).
     Refreshed { realm: u32, request: u64, at: Moment },
@@ -69,8 +69,8 @@ pub(crate) enum SessionKind {
 }
 
 impl SessionKind {
-    /// Whether a session that was kept by this may be gone on with by a connection that is: it does not change from one
-    /// measure to the other.
+    /// Whether a session that was kept by this may be gone on with by a connection that is: it does
+    /// not change from one measure to the other.
     pub(crate) fn may_be(&self, other: &Self) -> bool {
         match (self, other) {
             (SessionKind::ByProcess(one), SessionKind::ByProcess(other)) => one.may_be(other),
@@ -102,7 +102,8 @@ pub(crate) struct Member {
     pub(crate) nested: bool,
     pub(crate) mode: Mode,
     pub(crate) owner: Option<OwnerId>,
-    /// What has to go on for it to be released, which is the owner or, in its name, a thread or scope (C10).
+    /// What has to go on for it to be released, which is the owner or, in its name, a thread or
+    /// scope (C10).
     pub(crate) runs_as: Option<OwnerId>,
     pub(crate) site: Option<String>,
     pub(crate) label: Option<String>,

@@ -22,13 +22,14 @@ const SHORT: u64 = 1 << 20;
 /// So much is reserved beyond what is needed, so that it need not be asked for each time.
 const SPARE: u64 = 1 << 16;
 
-/// A server's directory, of which it is in charge while this lives (N4): its journal, its tokens, and the
-/// lock that keeps others out.
+/// A server's directory, of which it is in charge while this lives (N4): its journal, its tokens,
+/// and the lock that keeps others out.
 #[derive(Debug)]
 pub(crate) struct Store {
     directory: Directory,
     tokens: Tokens,
-    /// What a journal that is made anew begins with: its floor is the greatest token covered so far.
+    /// What a journal that is made anew begins with: its floor is the greatest token covered so
+    /// far.
     header: Header,
     journal: File,
     /// How far the journal has been written, in whole batches.
@@ -60,12 +61,12 @@ pub(crate) struct Recovered {
 }
 
 impl Store {
-    /// Takes charge of the directory, and reads what there is in it. `boot_clock` is the one that goes on
-    /// in suspend. `dead`: the inode of a process that is known to have ended.
+    /// Takes charge of the directory, and reads what there is in it. `boot_clock` is the one that
+    /// goes on in suspend. `dead`: the inode of a process that is known to have ended.
     ///
     /// # Errors
-    /// `Contended` if another server has it; `NotConfigured` if the directory is not what it should be;
-    /// `Unavailable` if it cannot be used, or the journal or the tokens are damaged.
+    /// `Contended` if another server has it; `NotConfigured` if the directory is not what it should
+    /// be; `Unavailable` if it cannot be used, or the journal or the tokens are damaged.
     pub(crate) fn open(
         path: &Path,
         offers_tcp: bool,
@@ -114,7 +115,8 @@ impl Store {
             None => None,
         };
         let is_silent = match &found {
-            // The server before was killed within its silence (N4: a second crash repeats the rule).
+            // The server before was killed within its silence (N4: a second crash repeats the
+            // rule).
             Some(found) => found.header.silent_until.is_some_and(|until| until > now),
             None => tokens.tcp,
         };
@@ -132,7 +134,8 @@ impl Store {
         let header = Header { boot, directory: tokens.directory, floor, silent_until };
         let (ledger, file, len) = match found {
             Some(found) if silent_for.is_none() && !found.is_anothers => {
-                // It frees what was reserved behind the end, too: only where there is something to cut off.
+                // It frees what was reserved behind the end, too: only where there is something to
+                // cut off.
                 if found.file.metadata().map_err(unusable)?.len() > found.len {
                     found.file.set_len(found.len).map_err(unusable)?;
                 }
@@ -163,12 +166,14 @@ impl Store {
         Ok((store, Recovered { ledger, floor, silent_for }))
     }
 
-    /// Writes a batch of records down. Nothing that follows from them may be told to anybody before.
+    /// Writes a batch of records down. Nothing that follows from them may be told to anybody
+    /// before.
     ///
     /// # Errors
     /// None of the batch is in the journal then.
     pub(crate) fn append(&mut self, batch: &[u8]) -> io::Result<()> {
-        // One system call, unless there is not enough room for all of it: then another, for the reason.
+        // One system call, unless there is not enough room for all of it: then another, for the
+        // reason.
         let appended = self.cut().and_then(|()| self.journal.write_all_at(batch, self.len));
         match appended {
             Ok(()) => {
@@ -187,8 +192,9 @@ impl Store {
         }
     }
 
-    /// Sees to it that this token may be granted and this lease promised, and that so many more bytes can be
-    /// [appended](Self::append), whatever becomes of the disk (N6). Costs next to nothing where that is so already.
+    /// Sees to it that this token may be granted and this lease promised, and that so many more
+    /// bytes can be [appended](Self::append), whatever becomes of the disk (N6). Costs next to
+    /// nothing where that is so already.
     ///
     /// # Errors
     /// Nothing that needs it may be begun.
@@ -215,8 +221,8 @@ impl Store {
         Ok(())
     }
 
-    /// Takes room for the journal up to `end`, and as much for its compaction: of what is live there is no
-    /// more than the journal has of it.
+    /// Takes room for the journal up to `end`, and as much for its compaction: of what is live
+    /// there is no more than the journal has of it.
     fn take_room(&mut self, end: u64) -> io::Result<()> {
         let end = end.max(self.reserved);
         self.spare.take_room(&self.directory, end)?;
@@ -224,8 +230,8 @@ impl Store {
         Ok(())
     }
 
-    /// Sees to it that this token may be granted and this lease promised, whatever happens to the machine.
-    /// Costs next to nothing where that is so already.
+    /// Sees to it that this token may be granted and this lease promised, whatever happens to the
+    /// machine. Costs next to nothing where that is so already.
     ///
     /// # Errors
     /// Neither may be told to anybody then.
@@ -245,8 +251,8 @@ impl Store {
         Ok(())
     }
 
-    /// Puts a journal with these records in the place of the one there is, with as much room behind them as that has. All
-    /// tokens granted so far have been [covered](Self::cover).
+    /// Puts a journal with these records in the place of the one there is, with as much room behind
+    /// them as that has. All tokens granted so far have been [covered](Self::cover).
     ///
     /// # Errors
     /// The journal is as it was then, and goes on.
@@ -271,8 +277,8 @@ impl Store {
         self.compacted = self.len;
         self.torn = false;
         self.cramped = false;
-        // While the old one keeps its room, so that others who fill the disk have none of it; where there is not so
-        // much, of what it leaves; otherwise before the next grant.
+        // While the old one keeps its room, so that others who fill the disk have none of it; where
+        // there is not so much, of what it leaves; otherwise before the next grant.
         if self.spare.take_room(&self.directory, self.reserved).is_err() {
             drop(old);
             let _ = self.spare.take_room(&self.directory, self.reserved);
@@ -291,8 +297,8 @@ impl Store {
         self.len > least && self.len > self.compacted.max(Header::LEN as u64).saturating_mul(times)
     }
 
-    /// Whether nobody has removed the directory or its lock, so that another server could have begun. Otherwise it is
-    /// not in charge any more, and has to end.
+    /// Whether nobody has removed the directory or its lock, so that another server could have
+    /// begun. Otherwise it is not in charge any more, and has to end.
     ///
     /// # Errors
     /// That cannot be found out now.
@@ -319,8 +325,8 @@ impl Store {
     }
 }
 
-/// A file that has room for the next compaction (N6), so that a disk which is full of what is over can be
-/// freed of it.
+/// A file that has room for the next compaction (N6), so that a disk which is full of what is over
+/// can be freed of it.
 #[derive(Debug, Default)]
 struct Spare {
     file: Option<File>,
@@ -420,9 +426,9 @@ fn room(file: &File) -> io::Result<u64> {
     Ok((file.metadata()?.blocks() * 512).saturating_sub(BESIDES))
 }
 
-/// Takes room for a file that has room up to `from` for more, up to `end`: what there is of it then. If there
-/// is not enough, `tmpfs` lets go of all the room that it was asked for again, and so is not asked for what it
-/// has given.
+/// Takes room for a file that has room up to `from` for more, up to `end`: what there is of it
+/// then. If there is not enough, `tmpfs` lets go of all the room that it was asked for again, and
+/// so is not asked for what it has given.
 fn reserve(file: &File, from: u64, end: u64) -> io::Result<u64> {
     if end <= from {
         return Ok(from);

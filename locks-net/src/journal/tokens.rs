@@ -14,8 +14,8 @@ const BLOCK: u64 = 1 << 32;
 /// The engine has no room for more.
 const LAST: u64 = 1 << 61;
 
-/// What a server knows of its past even after the machine was started anew (N4): on the disk, synced,
-/// before any of it is used.
+/// What a server knows of its past even after the machine was started anew (N4): on the disk,
+/// synced, before any of it is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tokens {
     /// The directory's own name, by which its journal is known.

@@ -29,7 +29,8 @@ pub(crate) struct Established {
     pub(crate) access: Option<Access>,
 }
 
-/// What a client knows of its connection (N5). Over a Unix socket nothing, for the kernel has said who is there.
+/// What a client knows of its connection (N5). Over a Unix socket nothing, for the kernel has said
+/// who is there.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Secured {
     /// To be proved by both sides.
@@ -130,8 +131,8 @@ impl ClientHandshake {
     /// The server has said this.
     ///
     /// # Errors
-    /// If the server has rejected the client, or is to be rejected: nothing it says is to be trusted,
-    /// and the connection is to be closed without an answer.
+    /// If the server has rejected the client, or is to be rejected: nothing it says is to be
+    /// trusted, and the connection is to be closed without an answer.
     pub(crate) fn receive(&mut self, body: &[u8]) -> Result<Step, Rejected> {
         match mem::replace(&mut self.stage, HandshakeStage::Over) {
             HandshakeStage::Hello => self.hear(body, decode_answer(body).map_err(nonsense)??),
@@ -182,8 +183,8 @@ impl ClientHandshake {
 }
 
 impl ServerHandshake {
-    /// `nonce` comes from [`random`](super::random), and is another one for each connection; `server`
-    /// is the server's life.
+    /// `nonce` comes from [`random`](super::random), and is another one for each connection;
+    /// `server` is the server's life.
     pub(crate) fn new(proving: Option<Proving>, server: [u8; 16], nonce: [u8; 32]) -> Self {
         Self { versions: VERSIONS, proving, server, nonce, stage: HandshakeStage::Hello }
     }

@@ -9,8 +9,8 @@ use zeroize::{Zeroize, optimization_barrier};
 /// How many bytes SHA-256 takes at a time.
 const BLOCK: usize = 64;
 
-/// A key for HMAC-SHA256, as the two states that every code begins with: making one costs no more than
-/// what it is made over and one block.
+/// A key for HMAC-SHA256, as the two states that every code begins with: making one costs no more
+/// than what it is made over and one block.
 #[derive(Clone)]
 pub(super) struct MacKey {
     inner: Hash,

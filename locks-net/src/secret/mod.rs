@@ -20,8 +20,8 @@ pub(crate) use self::random::{fill, random};
 /// A 256-bit secret shared by the two sides of a connection, and the name of the clients that it is
 /// for, if it has one.
 ///
-/// It is made by `locks secret` and kept in a file that only its user can read. It leaves memory with
-/// its last owner, and `Debug` shows its name alone.
+/// It is made by `locks secret` and kept in a file that only its user can read. It leaves memory
+/// with its last owner, and `Debug` shows its name alone.
 ///
 /// ```
 /// use locks::net::Secret;
@@ -89,8 +89,8 @@ impl Secret {
     /// access for others.
     ///
     /// # Errors
-    /// [`NotConfigured`](ErrorKind::NotConfigured), which says what is wrong with the file and how to
-    /// mend it.
+    /// [`NotConfigured`](ErrorKind::NotConfigured), which says what is wrong with the file and how
+    /// to mend it.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, LockError> {
         let path = path.as_ref();
         file::read(path).map(|secret| Self { file: Some(path.to_owned()), ..secret })

@@ -124,8 +124,9 @@ impl Listener {
         Self { socket, waker: Waker::from(ready_source), spare: spare() }
     }
 
-    /// The next connection. Where there are no descriptors for it, it is turned away; or it keeps its place until there
-    /// are, while so many clients are `awaited` who may come back to what they hold.
+    /// The next connection. Where there are no descriptors for it, it is turned away; or it keeps
+    /// its place until there are, while so many clients are `awaited` who may come back to what
+    /// they hold.
     pub(super) fn accept(&mut self, awaited: usize) -> Accepted {
         self.spare = self.spare.take().or_else(spare);
         let kept = kept();
@@ -196,14 +197,15 @@ pub(super) fn refusal(why: Why, text: &str) -> Vec<u8> {
     frame
 }
 
-/// How many of `wanted` descriptors can be opened now. The number of the next one does not say: there may be gaps below.
+/// How many of `wanted` descriptors can be opened now. The number of the next one does not say:
+/// there may be gaps below.
 fn descriptors(socket: &Socket, wanted: usize) -> usize {
     let duplicates = std::iter::repeat_with(|| rustix::io::fcntl_dupfd_cloexec(socket.as_fd(), 0));
     duplicates.take(wanted).map_while(Result::ok).collect::<Vec<_>>().len()
 }
 
-/// So many descriptors the server keeps for what it has to open itself: for its journal, its tokens, and to tell processes
-/// apart (N6).
+/// So many descriptors the server keeps for what it has to open itself: for its journal, its
+/// tokens, and to tell processes apart (N6).
 fn kept() -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from(limit / 8).unwrap_or(usize::MAX).clamp(4, 16)

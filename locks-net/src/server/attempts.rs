@@ -27,7 +27,8 @@ const ADDRESSES: usize = 1024;
 /// What lies back for longer is forgotten.
 const MEMORY: Duration = Duration::from_secs(60);
 
-/// After the first failure, and after many: whoever was wrong still waits for the answer, and hears why.
+/// After the first failure, and after many: whoever was wrong still waits for the answer, and hears
+/// why.
 const DELAYS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(600)];
 
 impl Attempts {

@@ -25,11 +25,11 @@ pub(super) struct Connection {
     sent: usize,
     /// Since when the client has not taken anything of what there is for it.
     stuck_since: Option<Moment>,
-    /// Its client's process keeps its session, and may be stopped for as long as it likes (N1). Its end is seen, and what
-    /// waits to be written is bounded.
+    /// Its client's process keeps its session, and may be stopped for as long as it likes (N1). Its
+    /// end is seen, and what waits to be written is bounded.
     may_rest: bool,
-    /// It is on its way out: what comes in is not looked at, and it closes when it has been flushed and
-    /// the client has closed too, at the latest then.
+    /// It is on its way out: what comes in is not looked at, and it closes when it has been flushed
+    /// and the client has closed too, at the latest then.
     pub(super) closing_by: Option<Moment>,
     /// Nothing is written before: its client was wrong about the secret (N5).
     pub(super) withheld_until: Option<Moment>,
@@ -104,8 +104,8 @@ impl Connection {
         }
     }
 
-    /// From now on its client may read as late as it likes. What is known of its process, if nobody waits for the end of
-    /// that yet.
+    /// From now on its client may read as late as it likes. What is known of its process, if nobody
+    /// waits for the end of that yet.
     pub(super) fn let_rest(&mut self) -> Option<Pidfd> {
         (self.may_rest, self.stuck_since) = (true, None);
         self.process.take()
@@ -158,7 +158,8 @@ impl Connection {
         Taken::Step(Job { id, tls, received, is_familiar: self.is_familiar })
     }
 
-    /// A step of its TLS has been gone. Once that is there: its own certificate, and the client's if it has one.
+    /// A step of its TLS has been gone. Once that is there: its own certificate, and the client's
+    /// if it has one.
     pub(super) fn secure(
         &mut self,
         tls: Option<Box<Tls>>,
@@ -204,8 +205,8 @@ impl Connection {
         }
     }
 
-    /// Reads what is there into `buffer`, or `None` if there is nothing; nothing read is the end. It
-    /// is marked ready when there is more.
+    /// Reads what is there into `buffer`, or `None` if there is nothing; nothing read is the end.
+    /// It is marked ready when there is more.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> Option<io::Result<usize>> {
         let cx = &mut Context::from_waker(&self.waker);
         match self.socket.poll_receive(cx, buffer) {
@@ -234,7 +235,8 @@ impl Connection {
                         self.stuck_since.get_or_insert(now);
                     }
                     self.ring_if_new();
-                    // What has been sent is not kept for longer than it takes to send as much again.
+                    // What has been sent is not kept for longer than it takes to send as much
+                    // again.
                     if self.sent > self.output.len() / 2 {
                         self.output.drain(..self.sent);
                         self.sent = 0;
@@ -253,8 +255,8 @@ impl Connection {
 
     /// Whether it was to be closed and nothing is left to be sent.
     ///
-    /// Over TCP the client then has to close too: otherwise what it has sent and nobody has read would
-    /// take what was sent to it out of its hands.
+    /// Over TCP the client then has to close too: otherwise what it has sent and nobody has read
+    /// would take what was sent to it out of its hands.
     pub(super) fn has_gone(&mut self) -> bool {
         if self.closing_by.is_none() || self.has_output() || !self.unsaid.is_empty() {
             return false;

@@ -10,7 +10,8 @@ use tokio::io::unix::AsyncFd;
 /// A descriptor in the runtime.
 ///
 /// It is registered for reading only, until a write would block: the kernel tells of room in a Unix
-/// socket whenever its other end reads, and that would wake the server once more in each round trip.
+/// socket whenever its other end reads, and that would wake the server once more in each round
+/// trip.
 #[derive(Debug)]
 pub(super) struct Descriptor {
     /// `None` once it could not be registered anew.

@@ -1,4 +1,5 @@
-//! TLS handshakes, by threads of their own: what one of them computes would delay everybody's renewals.
+//! TLS handshakes, by threads of their own: what one of them computes would delay everybody's
+//! renewals.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -55,8 +55,8 @@ impl Life {
         let mut driver = self.into_driver(ready_queue)?.answering(inquiries);
         log.say(LogLevel::Info, "started", &format!("process {}", std::process::id()));
         begun();
-        // Spawned: the task that a runtime was built for is woken by a system call. Without a budget: of many sockets
-        // that are ready, those beyond it would come in another order (C3).
+        // Spawned: the task that a runtime was built for is woken by a system call. Without a
+        // budget: of many sockets that are ready, those beyond it would come in another order (C3).
         let serving = runtime.spawn(tokio::task::unconstrained(async move {
             loop {
                 match future::poll_fn(|cx| driver.poll(cx)).await {

@@ -8,12 +8,12 @@ use tokio::sync::oneshot;
 use super::ready_queue::{ReadyQueue, ReadySource, Source};
 use crate::arbiter::{Arbiter, Observation};
 
-/// Looks into a [`Server`](super::Server) of this process, and releases what its clients hold; made by
-/// [`Server::observer`](super::Server::observer).
+/// Looks into a [`Server`](super::Server) of this process, and releases what its clients hold; made
+/// by [`Server::observer`](super::Server::observer).
 ///
-/// The server's thread answers between two rounds of its work, so that an answer shows one moment. Its figures cost it
-/// next to nothing; a list of everything takes as long as one that a client asks for, about a microsecond for
-/// each lock: ask no more often than you need.
+/// The server's thread answers between two rounds of its work, so that an answer shows one moment.
+/// Its figures cost it next to nothing; a list of everything takes as long as one that a client
+/// asks for, about a microsecond for each lock: ask no more often than you need.
 #[derive(Clone, Debug)]
 pub struct ServerObserver(Arc<Inquiries>);
 
@@ -39,7 +39,8 @@ impl ServerObserver {
         Self(Arc::clone(inquiries))
     }
 
-    /// Returns what was counted, and how many clients, keys and waiters there are, without naming them.
+    /// Returns what was counted, and how many clients, keys and waiters there are, without naming
+    /// them.
     ///
     /// # Errors
     /// `Unavailable` if the server has ended.
@@ -55,8 +56,9 @@ impl ServerObserver {
         self.look(true)
     }
 
-    /// Ends whatever holds or reserves `key` with this token, as a steal does, and returns whether there was such a
-    /// hold. Its holder hears of it as [`LostCause::Evicted`](locks_core::LostCause::Evicted); until then both may run.
+    /// Ends whatever holds or reserves `key` with this token, as a steal does, and returns whether
+    /// there was such a hold. Its holder hears of it as
+    /// [`LostCause::Evicted`](locks_core::LostCause::Evicted); until then both may run.
     ///
     /// # Errors
     /// `Unavailable` if the server has ended, or cannot write it down.
@@ -87,7 +89,8 @@ impl Inquiries {
         self.ready_source.mark_ready();
     }
 
-    /// Answers what was asked. What has changed anything is answered by [`Answers::give`], once it is written down.
+    /// Answers what was asked. What has changed anything is answered by [`Answers::give`], once it
+    /// is written down.
     pub(super) fn answer(&self, arbiter: &mut Arbiter, stalled: bool, answers: &mut Answers) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let asked = queue.as_mut().map(std::mem::take).unwrap_or_default();

@@ -24,7 +24,8 @@ pub(crate) fn is_alive(pid: u32) -> bool {
     }
 }
 
-/// A process in words, for the beginning of a sentence: ``process 4711 (`worker`)``, and what keeps it.
+/// A process in words, for the beginning of a sentence: ``process 4711 (`worker`)``, and what keeps
+/// it.
 pub(crate) fn describe(pid: u32) -> String {
     let Some(stat) = Stat::read(pid) else {
         return match is_alive(pid) {

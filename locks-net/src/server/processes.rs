@@ -6,8 +6,8 @@ use super::descriptor::Descriptor;
 use super::ready_queue::{ReadyQueue, Source};
 use crate::pidfd::{Found, Pidfd, Process};
 
-/// The processes that keep sessions (N1 b). The kernel tells of their end, whatever becomes of their
-/// sockets.
+/// The processes that keep sessions (N1 b). The kernel tells of their end, whatever becomes of
+/// their sockets.
 #[derive(Debug)]
 pub(super) struct Processes {
     ready_queue: Arc<ReadyQueue>,
@@ -18,7 +18,8 @@ pub(super) struct Processes {
 enum Watched {
     /// Readable once the process has ended. The waker is the one to be told.
     By(Descriptor, Waker),
-    /// It is not to be seen from here, or there is no descriptor to be had: it is looked for every now and then.
+    /// It is not to be seen from here, or there is no descriptor to be had: it is looked for every
+    /// now and then.
     Unseen(Process),
 }
 
@@ -27,8 +28,8 @@ impl Processes {
         Self { ready_queue, watched: HashMap::new() }
     }
 
-    /// Marks the session when its process has ended. `false` if that is so already. `known`: its descriptor, if
-    /// there is one.
+    /// Marks the session when its process has ended. `false` if that is so already. `known`: its
+    /// descriptor, if there is one.
     pub(super) fn watch(&mut self, realm: u32, process: Process, known: Option<Pidfd>) -> bool {
         let found = known.map_or_else(|| process.find(), Found::There);
         let watched = match found {

@@ -1,5 +1,5 @@
-//! Who wants the server's attention. The server is one task; what wakes it also says what for, so that a
-//! round looks at nothing else.
+//! Who wants the server's attention. The server is one task; what wakes it also says what for, so
+//! that a round looks at nothing else.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

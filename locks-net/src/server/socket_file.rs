@@ -35,8 +35,8 @@ pub(super) enum Replace {
 /// Listens at `path`, for this user alone or for others too.
 ///
 /// # Errors
-/// If somebody listens there, if there is something that is no socket or not ours, and if others could
-/// replace it.
+/// If somebody listens there, if there is something that is no socket or not ours, and if others
+/// could replace it.
 pub(super) fn listen(
     path: &Path,
     replace: Replace,
@@ -77,8 +77,8 @@ pub(crate) fn connect(path: &Path) -> io::Result<UnixStream> {
     Ok(stream)
 }
 
-/// Sees whether the process that made the other end's listener lives, as far as can be told. A forked child of it may
-/// keep the listener open, and nobody accepts.
+/// Sees whether the process that made the other end's listener lives, as far as can be told. A
+/// forked child of it may keep the listener open, and nobody accepts.
 ///
 /// # Errors
 /// It does not: its inode, or 0.
@@ -255,8 +255,8 @@ fn socket() -> io::Result<rustix::fd::OwnedFd> {
     Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?)
 }
 
-/// A path as an address. One that is too long for that is reached through its directory, which has to
-/// stay open meanwhile.
+/// A path as an address. One that is too long for that is reached through its directory, which has
+/// to stay open meanwhile.
 fn address(path: &Path) -> io::Result<(SocketAddrUnix, Option<File>)> {
     match SocketAddrUnix::new(path) {
         Err(Errno::NAMETOOLONG) if cfg!(target_os = "linux") => {}

@@ -37,7 +37,8 @@ impl ServerBuilder {
         self
     }
 
-    /// Lets these in over TCP: the clients of a list, or all those who know a [`Secret`](crate::Secret).
+    /// Lets these in over TCP: the clients of a list, or all those who know a
+    /// [`Secret`](crate::Secret).
     ///
     /// ```no_run
     /// use locks::net::{Secret, Server};
@@ -59,8 +60,9 @@ impl ServerBuilder {
         self
     }
 
-    /// Asks clients over TCP for certificates that these authorities have signed, and lets those in without a secret whom
-    /// [`clients`](Self::clients) has by their certificates. They may have none.
+    /// Asks clients over TCP for certificates that these authorities have signed, and lets those in
+    /// without a secret whom [`clients`](Self::clients) has by their certificates. They may have
+    /// none.
     #[must_use]
     pub fn client_authority(mut self, authority: Authority) -> Self {
         self.tcp.client_authority = Some(authority);
@@ -69,12 +71,15 @@ impl ServerBuilder {
 }
 
 impl Server {
-    /// Lets these in over TCP from now on, and shows this certificate, or the one of its own making.
+    /// Lets these in over TCP from now on, and shows this certificate, or the one of its own
+    /// making.
     ///
-    /// Connections go on if their client may still come in by the secret that it has proved; others are closed, also those
-    /// of clients that have shown a certificate, which connect anew. Sessions of a name that is on the list no more end at
-    /// once, and with them what they hold: their clients hear of it as
-    /// [`LostCause::SessionEnded`](locks_core::LostCause::SessionEnded), and until then both may run.
+    /// Connections go on if their client may still come in by the secret that it has proved; others
+    /// are closed, also those of clients that have shown a certificate, which connect anew.
+    /// Sessions of a name that is on the list no more end at once, and with them what they hold:
+    /// their clients hear of it as
+    /// [`LostCause::SessionEnded`](locks_core::LostCause::SessionEnded), and until then both may
+    /// run.
     ///
     /// ```no_run
     /// use locks::net::{Secret, Server};

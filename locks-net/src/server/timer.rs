@@ -8,8 +8,8 @@ use tokio::time::{Instant, Sleep};
 
 use super::ready_queue::ReadySource;
 
-/// Goes off after a while. The runtime's clock stops in suspend, the arbiter's does not: nobody sleeps for
-/// longer than [`LONGEST`](Self::LONGEST) without comparing.
+/// Goes off after a while. The runtime's clock stops in suspend, the arbiter's does not: nobody
+/// sleeps for longer than [`LONGEST`](Self::LONGEST) without comparing.
 #[derive(Debug)]
 pub(super) struct Timer {
     sleep: Pin<Box<Sleep>>,

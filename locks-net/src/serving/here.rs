@@ -7,8 +7,8 @@ use locks_core::{ErrorKind, LockError};
 
 use crate::server::Server;
 
-/// The servers that this process runs for its machine, by their directories. They live as long as the
-/// process does, or until they cannot go on.
+/// The servers that this process runs for its machine, by their directories. They live as long as
+/// the process does, or until they cannot go on.
 type Servers = BTreeMap<PathBuf, Server>;
 
 static HERE: PerProcess<Mutex<Servers>> = PerProcess::new();

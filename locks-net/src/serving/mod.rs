@@ -1,8 +1,9 @@
-//! A server that processes of one machine run for each other (N3): the first that needs one serves, the
-//! others connect, and when it is gone one of them takes over.
+//! A server that processes of one machine run for each other (N3): the first that needs one serves,
+//! the others connect, and when it is gone one of them takes over.
 //!
-//! Who may serve is decided by the lock of the directory ([`Store`](crate::journal::Store)), and where to
-//! connect by the socket in it, which whoever has the lock puts in the place of its predecessor's.
+//! Who may serve is decided by the lock of the directory ([`Store`](crate::journal::Store)), and
+//! where to connect by the socket in it, which whoever has the lock puts in the place of its
+//! predecessor's.
 
 mod here;
 #[cfg(test)]

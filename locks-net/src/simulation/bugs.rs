@@ -4,8 +4,8 @@ use super::Bug;
 use super::plan::{Fault, Plan};
 use super::runs::run_seed;
 
-/// Runs with the mistake and with these faults until it is found by a broken promise that says one of
-/// `signs`.
+/// Runs with the mistake and with these faults until it is found by a broken promise that says one
+/// of `signs`.
 #[track_caller]
 fn is_found(bug: Bug, faults: &[Fault], seeds: u64, signs: &[&str]) {
     for seed in 0..seeds {

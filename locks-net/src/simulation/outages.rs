@@ -1,4 +1,5 @@
-//! What an outage may last (N7): the server is away, at each phase of renewal, and whoever holds a lock keeps it.
+//! What an outage may last (N7): the server is away, at each phase of renewal, and whoever holds a
+//! lock keeps it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -69,7 +69,8 @@ fn one_seed_is_one_run() {
     }
 }
 
-/// Tokens are counted by a part of the registry, and which keys are in one is another thing each time.
+/// Tokens are counted by a part of the registry, and which keys are in one is another thing each
+/// time.
 fn without_tokens(entry: &Entry) -> String {
     let text = entry.to_string();
     let mut parts = text.split("Token(");

@@ -262,8 +262,8 @@ impl World {
         true
     }
 
-    /// The process does not go on with what it has lost; nor when it was stopped, `resumes`, and that is
-    /// the first thing it learns.
+    /// The process does not go on with what it has lost; nor when it was stopped, `resumes`, and
+    /// that is the first thing it learns.
     pub(super) fn look_at_all(&mut self, index: usize, resumes: bool) {
         let holds = self.clients[index].tasks.iter().flat_map(|task| &task.holds);
         let requests = holds.map(|hold| hold.request).collect::<Vec<_>>();

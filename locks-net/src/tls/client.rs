@@ -18,7 +18,8 @@ use super::{Authority, Certificate, Tls, provider};
 use crate::access::Fingerprint;
 use crate::secret::{Secret, Secured};
 
-/// By what a client knows its server. Without any of these: by the secret alone, which both sides prove.
+/// By what a client knows its server. Without any of these: by the secret alone, which both sides
+/// prove.
 #[derive(Debug, Default)]
 pub(crate) struct Trusted {
     pub(crate) authority: Option<Authority>,
@@ -85,7 +86,8 @@ impl ClientTls {
         Ok(Self { config: Arc::new(config), name, secret, is_verified, serve })
     }
 
-    /// Returns the options with which `locks serve` lets this client in and is trusted by it, each after a space.
+    /// Returns the options with which `locks serve` lets this client in and is trusted by it, each
+    /// after a space.
     pub(crate) fn serve_options(&self) -> &str {
         &self.serve
     }
@@ -124,7 +126,8 @@ impl fmt::Debug for ClientTls {
     }
 }
 
-/// Checks a server's certificate by what there is. With neither, it may be any: it is what the proofs are bound to.
+/// Checks a server's certificate by what there is. With neither, it may be any: it is what the
+/// proofs are bound to.
 #[derive(Debug)]
 struct Verifier {
     authority: Option<Arc<WebPkiServerVerifier>>,

@@ -22,6 +22,6 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-/// What begins a TLS connection: the type of a record of its handshake. Of this protocol's own frames, which are
-/// short at first, it is not the first byte.
+/// What begins a TLS connection: the type of a record of its handshake. Of this protocol's own
+/// frames, which are short at first, it is not the first byte.
 pub(crate) const FIRST_BYTE: u8 = 0x16;

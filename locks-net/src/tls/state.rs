@@ -65,8 +65,8 @@ impl Tls {
         Self { side, incoming: Vec::new(), is_over: false, failed: None }
     }
 
-    /// Takes in what has come, which may be nothing. Appends to `plain` what was said to this side, and to `out` what is to
-    /// be sent for the connection's own sake: after an error too.
+    /// Takes in what has come, which may be nothing. Appends to `plain` what was said to this side,
+    /// and to `out` what is to be sent for the connection's own sake: after an error too.
     pub(crate) fn receive(
         &mut self,
         bytes: &[u8],
@@ -84,7 +84,8 @@ impl Tls {
                 Ok(Step::Still | Step::Sent) => break,
                 Err(error) => {
                     self.failed = Some(error);
-                    // Once more, for the alert that says why: it comes before anything else is looked at.
+                    // Once more, for the alert that says why: it comes before anything else is
+                    // looked at.
                     let _ = self.step(plain, out, Say::Nothing);
                     break;
                 }
@@ -94,7 +95,8 @@ impl Tls {
         self.failed.clone().map_or(Ok(()), Err)
     }
 
-    /// Appends to `out` what carries `plain` to the other side, once the connection is [there](Self::is_there).
+    /// Appends to `out` what carries `plain` to the other side, once the connection is
+    /// [there](Self::is_there).
     pub(crate) fn send(&mut self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         if let Some(failed) = &self.failed {
             return Err(failed.clone());

@@ -123,7 +123,8 @@ fn n5_a_secret_is_replaced_and_a_name_removed_without_a_restart() {
     assert!(new.named("k").wait(false).acquire().unwrap_err().is_contended());
     guard.refresh().expect("its secret is still good");
     server.readmit(list(&["b2"]), None, None).unwrap();
-    // Asked over the old connection or a new one, it is told at once: nobody waits here for as long as `connect` says.
+    // Asked over the old connection or a new one, it is told at once: nobody waits here for as long
+    // as `connect` says.
     until("the old secret is cut off", || refused(old.named("x").wait(false).acquire()));
     assert!(refused(old.named("x").acquire()), "who waits is told as well");
     let theirs = new.named("l").acquire().expect("the other secret of the name is good");
@@ -163,7 +164,8 @@ fn n5_rights_change_and_a_certificate_is_replaced_without_a_restart() {
     assert!(refused(here.evict("b/l", held.token()).block()));
     let signed = ours.sign(&scratch, |_| {});
     server.readmit(list(Client::new().admin()), Some(signed.clone()), None).unwrap();
-    // The right is there over the connection that there is, whose certificate the server would not show any more.
+    // The right is there over the connection that there is, whose certificate the server would not
+    // show any more.
     until("it has the right", || here.evict("b/l", held.token()).block().is_ok());
     guard.refresh().expect("a connection that is there goes on");
     let pinned = backend(client().pin(signed.fingerprint()));

@@ -17,7 +17,8 @@ use super::{Event, Malformed, Published, Status};
 pub(crate) const MAX_EVENT_FRAME: usize = 256 * 1024;
 
 impl Event {
-    /// The answer to an inspection: as many events as its parts need, of about `enough` bytes at most.
+    /// The answer to an inspection: as many events as its parts need, of about `enough` bytes at
+    /// most.
     pub(crate) fn listed(
         call: u64,
         infos: impl IntoIterator<Item = LockInfo>,

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::secret::MAX_NAME;
 
-/// Until a session is open a server takes no frame longer than this. All that clients say before fits.
+/// Until a session is open a server takes no frame longer than this. All that clients say before
+/// fits.
 pub(crate) const MAX_CLIENT_GREETING: usize = 1024;
 
 /// What is said before a session's frames. Its first byte says which it is.

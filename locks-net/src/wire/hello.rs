@@ -60,7 +60,8 @@ pub(crate) struct ServerHello {
     pub(crate) secret: bool,
 }
 
-/// That the client knows the secret of this name, the empty one for the one without; it proves first (N5).
+/// That the client knows the secret of this name, the empty one for the one without; it proves
+/// first (N5).
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct ClientProof {
     pub(crate) name: String,
@@ -120,8 +121,8 @@ pub(crate) struct Opened {
     pub(crate) applied: u64,
     /// The longest frame that the server takes.
     pub(crate) max_frame: u32,
-    /// How long the server keeps a silent session; for a session on this machine (N1 b), how long it
-    /// keeps one whose connection has ended although the process lives.
+    /// How long the server keeps a silent session; for a session on this machine (N1 b), how long
+    /// it keeps one whose connection has ended although the process lives.
     pub(crate) lease: Duration,
     /// Whether the session is kept by its lease (N1 c): it has to be renewed.
     pub(crate) renews: bool,
@@ -146,8 +147,8 @@ pub(crate) enum How {
     New,
     /// It goes on where it was.
     Resumed,
-    /// The server has been restarted and has the session's holds from its journal. Frames are numbered
-    /// anew in both directions, and the client's first one is `Holding`.
+    /// The server has been restarted and has the session's holds from its journal. Frames are
+    /// numbered anew in both directions, and the client's first one is `Holding`.
     Restored,
 }
 

@@ -10,15 +10,15 @@ use locks_core::{
 
 use super::{Note, Publish, Published};
 
-/// What a client asks for. A request is called by a number of the client's choosing, which it never uses
-/// again in that session.
+/// What a client asks for. A request is called by a number of the client's choosing, which it never
+/// uses again in that session.
 #[derive(Clone, Debug)]
 pub(crate) enum Call {
-    /// Wants keys; answered by `Granted` or `Refused`. Of a request that is there already, the answer is
-    /// repeated.
+    /// Wants keys; answered by `Granted` or `Refused`. Of a request that is there already, the
+    /// answer is repeated.
     Acquire(Box<Acquire>),
-    /// Does not want them any more: pending → withdrawn, granted → released, else nothing (C4, C5). Not
-    /// answered; that it was applied is known by the acknowledgement.
+    /// Does not want them any more: pending → withdrawn, granted → released, else nothing (C4, C5).
+    /// Not answered; that it was applied is known by the acknowledgement.
     End { request: u64 },
     /// The hold's age counts from now (C6); answered by `Done` or `Refused`, to `call`.
     Refresh { call: u64, request: u64 },
@@ -34,9 +34,9 @@ pub(crate) enum Call {
     Site { id: u32, text: String },
     /// What a thread of the client is called (C12).
     Name { thread: u64, text: String },
-    /// After a restart of the server, before anything else: what of the session still matters. What is
-    /// not listed ends; what is listed as held and is not there is answered by `Lost`. `more`: the
-    /// list goes on in the next frame, and nothing ends before it does.
+    /// After a restart of the server, before anything else: what of the session still matters. What
+    /// is not listed ends; what is listed as held and is not there is answered by `Lost`. `more`:
+    /// the list goes on in the next frame, and nothing ends before it does.
     Holding { held: Vec<u64>, pending: Vec<u64>, more: bool },
     /// Wants others to have a message (N8); answered by `Published` or `Refused`.
     Publish { call: u64, publish: Box<Publish> },
@@ -141,8 +141,8 @@ pub struct Status {
     pub version: String,
     /// The time for which it has been serving.
     pub serving_for: Duration,
-    /// The number of sessions, connected or not; for a client with a [namespace](crate::Client::namespace), of that
-    /// alone, as all that follows.
+    /// The number of sessions, connected or not; for a client with a
+    /// [namespace](crate::Client::namespace), of that alone, as all that follows.
     pub sessions: u64,
     /// The number of keys that are held, waited for or reserved.
     pub keys: u64,

@@ -1,7 +1,7 @@
 //! Frames and messages as bytes. Pure: no I/O, no time. `PROTOCOL.md` is the description.
 //!
-//! A connection begins with greetings ([`ClientHello`] to [`Opened`]), one message in a frame each. Then come
-//! the numbered frames of the session, made by [`Channel`](crate::channel::Channel).
+//! A connection begins with greetings ([`ClientHello`] to [`Opened`]), one message in a frame each.
+//! Then come the numbered frames of the session, made by [`Channel`](crate::channel::Channel).
 
 mod bytes;
 mod call;

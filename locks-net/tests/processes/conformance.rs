@@ -1,5 +1,6 @@
-//! The conformance kit: two clients in this process and others in processes of their own, at a server
-//! over a Unix socket, over TCP with a secret and with certificates, and at one that is a process like the others.
+//! The conformance kit: two clients in this process and others in processes of their own, at a
+//! server over a Unix socket, over TCP with a secret and with certificates, and at one that is a
+//! process like the others.
 
 use std::process::Command;
 use std::sync::Mutex;

@@ -37,8 +37,8 @@ fn row_21_ten_thousand_connections_leave_nothing_and_disturb_nobody() {
                 holder.refresh(held).expect("row 21: holders go on");
             }
         }
-        // As many newcomers as may be, each with its process, and those who are being closed; once those who have just
-        // come have been counted.
+        // As many newcomers as may be, each with its process, and those who are being closed; once
+        // those who have just come have been counted.
         until("N6: newcomers are bounded", || serving.descriptors() - descriptors <= 2 * 64 + 256);
         drop(crowd);
         holder.check(held).expect("row 21: holders go on");

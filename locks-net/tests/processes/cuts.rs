@@ -153,8 +153,9 @@ fn row_17_cut_after_every_byte_to_a_client_over_tcp() {
     cut_everywhere(Way::Tcp, Towards::Client);
 }
 
-/// The connection ends after so many bytes, and no other comes about: what the client had is free when
-/// its session ends, and until then it is nobody else's. All at once, since each takes that long.
+/// The connection ends after so many bytes, and no other comes about: what the client had is free
+/// when its session ends, and until then it is nobody else's. All at once, since each takes that
+/// long.
 fn cut_for_good(way: Way, towards: Towards) {
     let place = Place::with_limits(way, "lease=1000");
     let _serving = place.start();

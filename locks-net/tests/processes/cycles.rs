@@ -3,9 +3,9 @@
 use crate::peer::{Peer, Refused, now};
 use crate::place::{Place, WAYS, assert_nothing_left};
 
-/// A process for each pair of keys, which takes the first and, once all have theirs, the second. What
-/// was refused, and how many had both in the end. Where one was so late that there was no cycle, they
-/// try again, with more time.
+/// A process for each pair of keys, which takes the first and, once all have theirs, the second.
+/// What was refused, and how many had both in the end. Where one was so late that there was no
+/// cycle, they try again, with more time.
 fn chase(peers: &mut [Peer], pairs: &[(&str, &str, &str)]) -> (Vec<Refused>, usize) {
     for attempt in 1..10 {
         let (refused, granted) = chase_once(peers, pairs, attempt * 150_000_000);

@@ -84,7 +84,8 @@ fn row_38_a_server_does_not_stand_still_for_want_of_the_room_that_its_own_past_t
     let inode = || place.path().join("journal").metadata().unwrap().ino();
     for full in [false, true, true] {
         if full {
-            // Others fill it while the journal is made anew, of all times: that comes after the answer.
+            // Others fill it while the journal is made anew, of all times: that comes after the
+            // answer.
             let before = inode();
             while inode() == before {
                 backend.named(&*key).acquire().unwrap().release().unwrap();

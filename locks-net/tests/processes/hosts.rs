@@ -1,5 +1,5 @@
-//! Rows 7, 16 and 37: two hosts, which are network namespaces, and a line between them that is slow, loses packets,
-//! and is cut. What is carried by it, and when, is `../hosts.py`.
+//! Rows 7, 16 and 37: two hosts, which are network namespaces, and a line between them that is
+//! slow, loses packets, and is cut. What is carried by it, and when, is `../hosts.py`.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};

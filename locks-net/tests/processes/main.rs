@@ -1,5 +1,5 @@
-//! Servers, clients and the processes between which they arbitrate, with everything that can happen to
-//! processes and connections.
+//! Servers, clients and the processes between which they arbitrate, with everything that can happen
+//! to processes and connections.
 //!
 //! `c` and `n` in a test's name stand for a clause of the contract, `row` for a row of the table
 //! of faults. `README.md` beside this directory says what each was seen to notice.

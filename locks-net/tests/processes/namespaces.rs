@@ -1,4 +1,5 @@
-//! Row 37: servers, holders and clients that do not see each other, in namespaces of process numbers of their own.
+//! Row 37: servers, holders and clients that do not see each other, in namespaces of process
+//! numbers of their own.
 
 use std::process::Command;
 
@@ -64,7 +65,8 @@ fn row_37_clients_and_servers_in_namespaces_of_their_own_meet() {
     }
 }
 
-/// The server and its client's process are inside, and who takes over sees them by other numbers, or not at all.
+/// The server and its client's process are inside, and who takes over sees them by other numbers,
+/// or not at all.
 #[test]
 fn row_37_a_take_over_from_another_namespace_grants_nothing_twice() {
     if !can_unshare() {

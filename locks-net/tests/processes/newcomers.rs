@@ -1,5 +1,5 @@
-//! When the serving process is killed the others keep their locks, and whoever comes is served at once
-//! (N3).
+//! When the serving process is killed the others keep their locks, and whoever comes is served at
+//! once (N3).
 
 use std::time::Instant;
 

@@ -82,8 +82,8 @@ fn row_16_a_holder_that_is_cut_off_is_told_before_its_rival_is_granted() {
     assert_nothing_left(&place.client());
 }
 
-/// On a Unix socket the process keeps its locks; but one whose connection ends, and that cannot make
-/// another, has to think of the server's lease.
+/// On a Unix socket the process keeps its locks; but one whose connection ends, and that cannot
+/// make another, has to think of the server's lease.
 #[test]
 fn row_16_a_process_that_loses_its_connection_for_good_is_told_before_its_rival() {
     let place = Place::with_limits(Way::Unix, &format!("lease={}", LEASE.as_millis()));

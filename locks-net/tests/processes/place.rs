@@ -35,7 +35,8 @@ pub(crate) enum Way {
     Machine,
 }
 
-/// All but that by certificates, which differs from TCP in how it begins and in nothing behind that.
+/// All but that by certificates, which differs from TCP in how it begins and in nothing behind
+/// that.
 pub(crate) const WAYS: [Way; 3] = [Way::Unix, Way::Tcp, Way::Machine];
 
 /// What a process has to know of a place.
@@ -411,7 +412,8 @@ pub(crate) fn host() {
     std::process::exit(0);
 }
 
-/// Forks a child that has a copy of everything, and lives on for a while whatever becomes of its parent.
+/// Forks a child that has a copy of everything, and lives on for a while whatever becomes of its
+/// parent.
 fn fork() {
     use std::os::unix::process::CommandExt;
     let mut command = Command::new("true");

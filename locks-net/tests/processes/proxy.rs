@@ -96,7 +96,8 @@ impl Proxy {
         &self.told
     }
 
-    /// The next connection ends after so many bytes; or one that takes its place, if there are fewer.
+    /// The next connection ends after so many bytes; or one that takes its place, if there are
+    /// fewer.
     pub(crate) fn cut_after(&self, towards: Towards, bytes: u64) {
         let mut rules = self.shared.rules.lock().unwrap();
         (rules.cut, rules.was_cut) = (Some((towards, bytes)), false);

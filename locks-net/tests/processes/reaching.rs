@@ -1,4 +1,5 @@
-//! Rows 43 and 44: a server that hangs, is away for a while, or refuses, and what those are told who want something of it.
+//! Rows 43 and 44: a server that hangs, is away for a while, or refuses, and what those are told
+//! who want something of it.
 
 use std::thread;
 use std::time::Duration;

@@ -247,8 +247,8 @@ fn row_14_bounds_and_ages_go_on() {
     }
 }
 
-/// Killed again and again while clients lock, each at another moment: whoever is inside is alone, and
-/// tokens grow. (The storm does the same with more that can happen.)
+/// Killed again and again while clients lock, each at another moment: whoever is inside is alone,
+/// and tokens grow. (The storm does the same with more that can happen.)
 #[test]
 fn row_13_a_server_that_is_killed_all_the_time_grants_nothing_twice() {
     for way in WAYS {

@@ -1,5 +1,5 @@
-//! Row 33: the process that serves the others of its machine is one like them: stopped, forked, out of
-//! descriptors, or at its end.
+//! Row 33: the process that serves the others of its machine is one like them: stopped, forked, out
+//! of descriptors, or at its end.
 
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -185,7 +185,8 @@ fn n5_a_directory_that_others_can_write_to_is_refused() {
     drop(place.backend().named("k").acquire().unwrap());
 }
 
-/// `rm -rf` of the directory under everybody: another one is made, of which nobody knows what was granted in the first.
+/// `rm -rf` of the directory under everybody: another one is made, of which nobody knows what was
+/// granted in the first.
 #[test]
 fn n3_a_directory_that_is_removed_and_made_anew_is_served_once_all_have_lost_what_they_had() {
     let place = Place::new(Way::Machine);

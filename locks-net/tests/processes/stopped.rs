@@ -61,8 +61,8 @@ fn row_3_a_stopped_process_is_stolen_from_and_hears_of_it_before_its_next_call_r
     }
 }
 
-/// Over TCP its lease runs out; its successor has the greater token, and its late release is nobody's
-/// loss.
+/// Over TCP its lease runs out; its successor has the greater token, and its late release is
+/// nobody's loss.
 #[test]
 fn row_3_over_tcp_a_holder_that_was_stopped_past_its_lease_learns_of_its_loss() {
     let place = Place::with_limits(Way::Tcp, "lease=1000");

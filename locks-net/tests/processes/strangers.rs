@@ -1,5 +1,5 @@
-//! Rows 18 to 20: connections of those who do not speak the protocol, or not for long, or who do not know
-//! the secret.
+//! Rows 18 to 20: connections of those who do not speak the protocol, or not for long, or who do
+//! not know the secret.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixListener;

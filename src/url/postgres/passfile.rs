@@ -1,5 +1,6 @@
-//! Files of passwords as PostgreSQL's own clients read them: lines of `host:port:database:user:password`, in
-//! which `*` stands for anything, and `\` comes before a colon or another `\`.
+//! Files of passwords as PostgreSQL's own clients read them: lines of
+//! `host:port:database:user:password`, in which `*` stands for anything, and `\` comes before a
+//! colon or another `\`.
 
 /// What is to be found.
 pub(super) struct Wanted<'a> {

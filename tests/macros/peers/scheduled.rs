@@ -1,5 +1,5 @@
-//! Jobs, permits and leaders, as the trackers of ShedLock (SL), Redisson (RD), DistributedLock (DL),
-//! Kubernetes (KU) and portalocker (PO) tell of them.
+//! Jobs, permits and leaders, as the trackers of ShedLock (SL), Redisson (RD), DistributedLock
+//! (DL), Kubernetes (KU) and portalocker (PO) tell of them.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -130,8 +130,8 @@ fn c6_what_runs_under_two_locks_extends_either_of_them_again_and_again() {
     assert!(LOCKS.backend().current_guard("outer").unwrap().is_none());
 }
 
-/// RD 603, 4678, 4679: the number of permits could not be lowered, could be set while all were taken, and could
-/// not be read. DL 78: two numbers for one semaphore had no meaning.
+/// RD 603, 4678, 4679: the number of permits could not be lowered, could be set while all were
+/// taken, and could not be read. DL 78: two numbers for one semaphore had no meaning.
 #[test]
 fn c16_each_request_obeys_its_own_number_of_permits() {
     let locks = TestBackend::new();

@@ -126,7 +126,8 @@ impl Thing {
         Box::pin(async move { metrics })
     }
 
-    // Issue 1863: a block that is not boxed. Issue 1831: braces around it are not taken for too many.
+    // Issue 1863: a block that is not boxed. Issue 1831: braces around it are not taken for too
+    // many.
     #[lock("peer_tr_manual_{self.calls}")]
     #[expect(clippy::manual_async_fn, reason = "that is what is tested")]
     fn manual(&self) -> impl Future<Output = Result<u8, LockError>> + Send {

@@ -1,5 +1,5 @@
-//! Measures the processor time that a server spends on an operation, which gives operations per second of a core
-//! even on a busy machine.
+//! Measures the processor time that a server spends on an operation, which gives operations per
+//! second of a core even on a busy machine.
 
 use std::fs;
 use std::io;

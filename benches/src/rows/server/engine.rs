@@ -1,5 +1,6 @@
-//! What the rows of the engines have in common: a server's locks by ours, beside what it can do by itself by the
-//! same client library, driven alike: on a thread with a runtime of its own, since a caller may have none.
+//! What the rows of the engines have in common: a server's locks by ours, beside what it can do by
+//! itself by the same client library, driven alike: on a thread with a runtime of its own, since a
+//! caller may have none.
 
 use std::io;
 use std::thread;
@@ -30,7 +31,8 @@ pub(super) struct Table {
     pub(super) poller: &'static str,
     /// How much more a pair may take than that of the floor.
     pub(super) pair: f64,
-    /// The same of a hand-over beside the floor, if that waits at the server, and beside the poller.
+    /// The same of a hand-over beside the floor, if that waits at the server, and beside the
+    /// poller.
     pub(super) handover: [Option<f64>; 2],
     /// The same of a pair of one of many tasks.
     pub(super) tasks: Option<f64>,
@@ -69,7 +71,8 @@ impl Table {
         }
     }
 
-    /// `floor` is a pair of acquire and release of the key of that number, on `driver`, by one connection.
+    /// `floor` is a pair of acquire and release of the key of that number, on `driver`, by one
+    /// connection.
     pub(super) fn tasks<F>(
         &self,
         pace: Pace,
@@ -132,7 +135,8 @@ impl Table {
         for round in 0..pace.rounds {
             for step in 0..pairs.len() {
                 let at = if round % 2 == 0 { step } else { pairs.len() - 1 - step };
-                // A poller is handed the lock some time within a sleep: its holds have to be as long as that.
+                // A poller is handed the lock some time within a sleep: its holds have to be as
+                // long as that.
                 let turns = by_turns(&mut pairs[at], 12, POLL, &mut dice);
                 figures[at].rounds.push(Latencies::between(turns, 2).quantile(0.5));
             }

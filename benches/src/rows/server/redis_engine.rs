@@ -1,4 +1,5 @@
-//! Locks at a Redis server, beside what one makes of it by `SET NX PX` and a script that compares and deletes.
+//! Locks at a Redis server, beside what one makes of it by `SET NX PX` and a script that compares
+//! and deletes.
 
 use std::io;
 use std::path::Path;

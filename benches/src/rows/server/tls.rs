@@ -1,5 +1,5 @@
-//! TLS for the floors and for Redis with the settings of our own server: version 1.3, by rustls, with a self-signed
-//! certificate.
+//! TLS for the floors and for Redis with the settings of our own server: version 1.3, by rustls,
+//! with a self-signed certificate.
 
 use std::fs;
 use std::io;

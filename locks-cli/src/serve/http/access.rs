@@ -1,4 +1,5 @@
-//! Access to the page: by the token of its file, and not from other sites in the operator's browser.
+//! Access to the page: by the token of its file, and not from other sites in the operator's
+//! browser.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,8 +11,8 @@ use locks::net::Secret;
 use crate::secret;
 use crate::status::Failure;
 
-/// The names by which the page may be called. A site that has its own name mean this address would otherwise be let in
-/// by the operator's browser.
+/// The names by which the page may be called. A site that has its own name mean this address would
+/// otherwise be let in by the operator's browser.
 #[derive(Debug)]
 pub(super) struct Hosts {
     own: SocketAddr,
@@ -35,7 +36,8 @@ impl Hosts {
         Self { own, others }
     }
 
-    /// Checks that the request names this page by a name of its own, and does not come from another site.
+    /// Checks that the request names this page by a name of its own, and does not come from another
+    /// site.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Refused> {
         let mut hosts = headers.get_all(HOST).iter();
         let host = hosts.next().and_then(|host| host.to_str().ok()).unwrap_or_default();

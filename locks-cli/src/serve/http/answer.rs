@@ -13,7 +13,8 @@ use super::response::{Answer, failure, with_type};
 use super::room::Place;
 use super::{App, PATIENCE, api, metrics, page};
 
-/// What every answer says: to whom it may be shown, by whom it may be framed or kept, and what a page may load.
+/// What every answer says: to whom it may be shown, by whom it may be framed or kept, and what a
+/// page may load.
 const ALWAYS: [(&str, &str); 7] = [
     (
         "content-security-policy",

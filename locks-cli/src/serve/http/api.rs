@@ -1,4 +1,5 @@
-//! What the page asks for, and scripts: locks, clients, who waits for whom; and the release of a hold.
+//! What the page asks for, and scripts: locks, clients, who waits for whom; and the release of a
+//! hold.
 
 use std::time::Duration;
 
@@ -121,7 +122,8 @@ pub(super) async fn graph(seen: &Seen) -> Answer {
     answer(seen, |snapshot| graph::graph(&snapshot.observation.locks)).await
 }
 
-/// `POST /api/release`: `{"key": …, "token": …, "confirm": …}`, the last of which is the key once more.
+/// `POST /api/release`: `{"key": …, "token": …, "confirm": …}`, the last of which is the key once
+/// more.
 pub(super) async fn release(seen: &Seen, body: &[u8]) -> Answer {
     let said: Value = serde_json::from_slice(body).unwrap_or_default();
     let number = match &said["token"] {

@@ -1,4 +1,5 @@
-//! Who waits for whom: keys, and those who hold them and wait for them, as the nodes and edges of a graph.
+//! Who waits for whom: keys, and those who hold them and wait for them, as the nodes and edges of a
+//! graph.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -9,7 +10,8 @@ use serde_json::{Value, json};
 use crate::list::person;
 use crate::list::select::waited;
 
-/// So many keys are drawn at most: those for which most wait, and those for which their holders wait.
+/// So many keys are drawn at most: those for which most wait, and those for which their holders
+/// wait.
 const KEYS: usize = 16;
 
 /// So many of those who wait for a key, and who hold it; of the others, how many there are.
@@ -30,8 +32,8 @@ struct Graph {
     edges: Vec<Value>,
 }
 
-/// The graph as JSON: `nodes` with `id` and `kind`, `edges` from those who wait to keys, and from keys to those who hold
-/// them.
+/// The graph as JSON: `nodes` with `id` and `kind`, `edges` from those who wait to keys, and from
+/// keys to those who hold them.
 pub(super) fn graph(locks: &[LockInfo]) -> Value {
     let mut contended = locks.iter().filter(|lock| !lock.waiters.is_empty()).collect::<Vec<_>>();
     contended.sort_by_key(|lock| std::cmp::Reverse((lock.waiters.len(), waited(lock))));

@@ -1,7 +1,7 @@
 //! `locks serve --http`: what the server does, for monitoring and for people (N12).
 //!
-//! A thread of its own answers. The server's thread is asked for a snapshot once a second at most, and only while there
-//! is a reader.
+//! A thread of its own answers. The server's thread is asked for a snapshot once a second at most,
+//! and only while there is a reader.
 
 mod access;
 mod answer;
@@ -64,8 +64,8 @@ struct App {
     token: Token,
 }
 
-/// How long a request may take to arrive, counted from the answer to the one before, and how long nothing of an answer
-/// may be read.
+/// How long a request may take to arrive, counted from the answer to the one before, and how long
+/// nothing of an answer may be read.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a connection is kept at most.

@@ -1,5 +1,5 @@
-//! Bounds the connections of the page, which every user of the machine can open. Where there are too many, one that
-//! asks nothing or does not read its answer is closed first.
+//! Bounds the connections of the page, which every user of the machine can open. Where there are
+//! too many, one that asks nothing or does not read its answer is closed first.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -86,7 +86,8 @@ impl Room {
 }
 
 impl Places {
-    /// Ends the oldest of those with the least rank until there are no more than `most` that have one.
+    /// Ends the oldest of those with the least rank until there are no more than `most` that have
+    /// one.
     fn make_way<R: Ord>(&mut self, most: usize, rank: impl Fn(&Held) -> Option<R>) {
         loop {
             let ranked = self.all.iter().filter_map(|(number, held)| Some((rank(held)?, *number)));
@@ -139,7 +140,8 @@ impl Place {
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
         let mut places = self.place.room.lock();
-        // One that is known and reads slowly is the last to go; this one has its answer to be sent yet.
+        // One that is known and reads slowly is the last to go; this one has its answer to be sent
+        // yet.
         places.make_way(CONNECTIONS - 1, |held| match held.stage {
             Stage::Idle => Some((held.is_known, false)),
             Stage::Unread => Some((held.is_known, held.is_known)),

@@ -1,5 +1,5 @@
-//! What was seen of the server last. It is asked once a second at most, and so that it spends no more than a tenth of its
-//! time on answers.
+//! What was seen of the server last. It is asked once a second at most, and so that it spends no
+//! more than a tenth of its time on answers.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

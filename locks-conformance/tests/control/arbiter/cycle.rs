@@ -108,7 +108,8 @@ impl State {
         };
         let blocks = |wait: &&Ask| {
             let blocks = |owner: OwnerId| {
-                // Several threads may go by a name: of its waits, only one that is all there is to it counts.
+                // Several threads may go by a name: of its waits, only one that is all there is to
+                // it counts.
                 let is_name = owner.to_string().starts_with("owner ");
                 let within = &wait.caller.within;
                 within.contains(&owner) && (within.len() == 1 || !is_name)

@@ -47,8 +47,8 @@ impl PendingHold {
 }
 
 impl Core {
-    /// Grants a plain lock on a free key at once. Anything else is asked for when it is first polled. A
-    /// thread that `parks` looks a few times more.
+    /// Grants a plain lock on a free key at once. Anything else is asked for when it is first
+    /// polled. A thread that `parks` looks a few times more.
     pub(in crate::engine) fn begin(
         self: &Arc<Self>,
         request: Request<'_>,
@@ -58,8 +58,8 @@ impl Core {
         let fast = self.fast_holder(&request).zip(request.keys.single());
         let simple = request.options.is_simple();
         let is_fair = request.options.fair == Some(true);
-        // What is no more than plain needs no check, and its key is checked where it is new. One that has been
-        // looked up is tried below.
+        // What is no more than plain needs no check, and its key is checked where it is new. One
+        // that has been looked up is tried below.
         if simple
             && pinned.is_none()
             && let Some((holder, key)) = fast

@@ -53,7 +53,8 @@ impl Taken {
         if stand && is_above {
             return Ok(Some(grant.token));
         }
-        // What was ended here knew of no grant: so all of them are ended at the upstream, whatever else happens.
+        // What was ended here knew of no grant: so all of them are ended at the upstream, whatever
+        // else happens.
         calls.make(|| self.give_back(0));
         for key in &keys {
             calls.make(|| drop(upstream.end(key, grant, UpstreamEnd::UNHELD)));
@@ -67,7 +68,8 @@ impl Taken {
     }
 
     /// Has the upstream give all of them one token, with age and bounds from now on. `None`: one of
-    /// them was lost before; it has been given back, with those behind it, and is to be taken again.
+    /// them was lost before; it has been given back, with those behind it, and is to be taken
+    /// again.
     pub(super) async fn complete(
         &mut self,
         upstream: &dyn Upstream,
@@ -128,8 +130,8 @@ impl Taken {
         Ok(true)
     }
 
-    /// The greatest of their tokens: each is above every earlier one of its own key, so that this one
-    /// is above all of each.
+    /// The greatest of their tokens: each is above every earlier one of its own key, so that this
+    /// one is above all of each.
     ///
     /// Unless somebody shares a key with them who has come later, or one of them is nested: a nest
     /// has the token of the guard around it, from which the set must be told apart. Then it is one

@@ -71,7 +71,8 @@ impl Core {
                 return Some(Hold::plain(slot, token));
             }
             if !alive.is_held() || !parks && alive.is_waited_for() {
-                // The state decides; and a task that has others before it had better queue than spin.
+                // The state decides; and a task that has others before it had better queue than
+                // spin.
                 return None;
             }
         }

@@ -42,7 +42,8 @@ impl Core {
         };
         let mut frozen = self.freeze(slot);
         let ended = frozen.release(hold.token, hold.level);
-        // The hold is gone from here on, and only the pin keeps the slot, or its call site for ever.
+        // The hold is gone from here on, and only the pin keeps the slot, or its call site for
+        // ever.
         let grant = if let Ended::Released(grant) = ended { grant } else { None };
         match (frozen.finish(grant), ended) {
             (Some(op), _) => op,
@@ -151,8 +152,8 @@ impl Hold {
         hold.slot().try_let_go_in_place(hold.token)
     }
 
-    /// Whether it is a plain hold whose slot stays behind. Its engine has the fast path, and so no upstream that
-    /// would have to be waited for.
+    /// Whether it is a plain hold whose slot stays behind. Its engine has the fast path, and so no
+    /// upstream that would have to be waited for.
     #[cfg_attr(not(debug_assertions), inline(always))]
     pub(crate) fn is_plain(&self) -> bool {
         let HoldRepr::Slot(hold) = &self.0 else { return false };

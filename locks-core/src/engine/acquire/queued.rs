@@ -252,7 +252,8 @@ impl Queued {
         None
     }
 
-    /// Waits on this thread, which sleeps until its deadline, and until its steal is due, by itself.
+    /// Waits on this thread, which sleeps until its deadline, and until its steal is due, by
+    /// itself.
     pub(super) fn block(mut self) -> Result<SlotHold, LockError> {
         Parker::with(|parker| {
             loop {

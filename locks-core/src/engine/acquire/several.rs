@@ -11,8 +11,8 @@ use crate::engine::state::KeyRequest;
 use crate::engine::table::{Core, Nesting, SlotHold};
 use crate::{KeySet, LockError, LostCause, Options, OwnerId, Token};
 
-/// The keys of a set that have been taken so far, in ascending order. They are provisional, and do not
-/// age, until the set is complete. Dropping it gives them back.
+/// The keys of a set that have been taken so far, in ascending order. They are provisional, and do
+/// not age, until the set is complete. Dropping it gives them back.
 pub(super) struct Taken {
     pub(super) core: Arc<Core>,
     pub(super) holds: Vec<SlotHold>,

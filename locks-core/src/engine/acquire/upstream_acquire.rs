@@ -155,7 +155,8 @@ impl Core {
         Err(lost_error(&key, grant.token, LostCause::Evicted))
     }
 
-    /// While all who are in the way here hold provisionally, it is the upstream's holder that is waited for.
+    /// While all who are in the way here hold provisionally, it is the upstream's holder that is
+    /// waited for.
     async fn name_holders(&self, upstream: &dyn Upstream, error: LockError) -> LockError {
         if !error.is_contended() || !error.holders().is_empty() {
             return error;
@@ -163,7 +164,8 @@ impl Core {
         let found = upstream.inspect(Query::Key(error.key().to_owned())).await;
         match found.map(|infos| infos.into_iter().next()) {
             Ok(Some(info)) => error.with_holders(info.holders).with_reserved_for(info.reserved_for),
-            // Those in the way have heard as little of it: it is not known that somebody holds the key (C2).
+            // Those in the way have heard as little of it: it is not known that somebody holds the
+            // key (C2).
             Err(silent) if silent.kind() == ErrorKind::Unavailable => {
                 let silent = silent.with_key(error.key());
                 match error.waited() {

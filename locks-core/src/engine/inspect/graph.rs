@@ -23,7 +23,8 @@ pub(in crate::engine) struct Edge {
 }
 
 impl Edge {
-    /// Enters a wait that has just queued; called with its slot's mutex held (G1). `None` if no identity waits by it.
+    /// Enters a wait that has just queued; called with its slot's mutex held (G1). `None` if no
+    /// identity waits by it.
     pub(in crate::engine) fn enter(
         slot: &PinnedSlot,
         place: QueuePosition,
@@ -33,8 +34,8 @@ impl Edge {
         (!within.is_empty()).then(|| Box::new(publish()))
     }
 
-    /// Whether the wait can end, for a key that these held when it was entered; without the mutex. `Err`: it
-    /// never would, and why; it has left the queue then.
+    /// Whether the wait can end, for a key that these held when it was entered; without the mutex.
+    /// `Err`: it never would, and why; it has left the queue then.
     pub(in crate::engine) fn search(&self, holders: &Owners) -> Result<(), Vec<DeadlockStep>> {
         let WaitSite::InQueue(place) = self.site else { return Ok(()) };
         let core = self.slot.core();
@@ -50,8 +51,8 @@ impl Edge {
         }
     }
 
-    /// Adds the wait of a thief that has asked the upstream. It is not searched for cycles: a holder that closes one
-    /// adds its own wait later, and is searched then.
+    /// Adds the wait of a thief that has asked the upstream. It is not searched for cycles: a
+    /// holder that closes one adds its own wait later, and is searched then.
     pub(in crate::engine) fn enter_provisional(
         slot: PinnedSlot,
         name: Token,
@@ -140,7 +141,8 @@ const START: usize = 0;
 /// A wait, as the search for cycles sees it.
 #[derive(Default)]
 struct Node {
-    /// The number of units that may be held while the wait ends: the key's permits less those asked for (C16).
+    /// The number of units that may be held while the wait ends: the key's permits less those asked
+    /// for (C16).
     tolerates: u64,
     blockers: Vec<Blocker>,
 }
@@ -189,8 +191,8 @@ impl<'a> Search<'a> {
                 None => Node::default(),
                 Some(waiter) => Node {
                     tolerates: tolerated(state, place, waiter),
-                    // A thief whose steal will come due does not wait for ever (C10); one in whose way
-                    // is a set that is not complete yet may.
+                    // A thief whose steal will come due does not wait for ever (C10); one in whose
+                    // way is a set that is not complete yet may.
                     blockers: in_the_way(state, place, waiter)
                         .filter(|_| state.due(&waiter.ask).is_none())
                         .map(|hold| self.blocker(hold, Some(waiter)))
@@ -219,19 +221,21 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// A hold with the waits that keep it from ending; in the way of a waiter, or of a thief's provisional hold.
+    /// A hold with the waits that keep it from ending; in the way of a waiter, or of a thief's
+    /// provisional hold.
     fn blocker(&mut self, hold: &HoldEntry, waiter: Option<&Waiter>) -> Blocker {
         let mut leads_to = Vec::new();
         if hold.ends_at.is_none() {
-            // A waiter that may nest waits for the guards inside its own only, or for a provisional hold to become a
-            // grant (C9).
+            // A waiter that may nest waits for the guards inside its own only, or for a provisional
+            // hold to become a grant (C9).
             let nests = waiter.map(|waiter| &waiter.ask);
             let nests = nests.filter(|ask| ask.reentrant && !ask.mode.exceeds(hold.mode));
             let nests = nests.map(|ask| &ask.caller).filter(|caller| !hold.lets_in(caller));
             let is_own = |owner| nests.is_some_and(|caller| caller.counts_as(owner));
             let levels = hold.levels.iter().filter(|level| !is_own(level.owner));
             for (runs_as, owner) in levels.map(|level| (level.runs_as, level.owner)) {
-                // Of the waits in its owner's name, those of other threads and scopes do not keep it.
+                // Of the waits in its owner's name, those of other threads and scopes do not keep
+                // it.
                 let named = owner.filter(|_| owner != runs_as).map(|owner| (owner, true));
                 let blocked = runs_as.map(|runs_as| (runs_as, runs_as.is_name()));
                 for (owner, alone) in blocked.into_iter().chain(named) {
@@ -299,7 +303,8 @@ fn in_the_way<'a>(
     })
 }
 
-/// Returns how many permits may never be given back and leave enough for `waiter` and all before it (C16).
+/// Returns how many permits may never be given back and leave enough for `waiter` and all before it
+/// (C16).
 fn tolerated(state: &State, place: QueuePosition, waiter: &Waiter) -> u64 {
     let waiters = ahead(state, place, waiter).chain([waiter]);
     let beside = |mode: Mode| match mode {
@@ -325,8 +330,8 @@ fn stuck_of(nodes: &[Node], mut waits: Vec<bool>) -> Vec<bool> {
     }
 }
 
-/// The shortest way from the start back to itself, if it never ends: waits, and the hold in the way of
-/// each.
+/// The shortest way from the start back to itself, if it never ends: waits, and the hold in the way
+/// of each.
 fn find_cycle(nodes: &[Node]) -> Option<Vec<(usize, Token)>> {
     let stuck = stuck_of(nodes, vec![true; nodes.len()]);
     // A cycle that does not need this wait is not this wait's to report.

@@ -1,5 +1,5 @@
-//! What an engine is connected to: the clock, the source of its tokens, an upstream, an observer. It knows nothing of
-//! the other rooms.
+//! What an engine is connected to: the clock, the source of its tokens, an upstream, an observer.
+//! It knows nothing of the other rooms.
 
 mod observer;
 mod time;

@@ -21,7 +21,8 @@ impl Time {
         }
     }
 
-    /// The time, or a little before: for what only people look at, and what has an order of its own besides.
+    /// The time, or a little before: for what only people look at, and what has an order of its own
+    /// besides.
     pub(in crate::engine) fn about_now(&self) -> Moment {
         match self {
             Time::System => SystemClock::coarse_now(),

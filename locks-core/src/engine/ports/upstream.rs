@@ -3,10 +3,12 @@ use std::time::Duration;
 
 use crate::{Caller, HolderInfo, LockError, LockInfo, LostCause, Op, Options, Query, Token};
 
-/// An arbiter behind an engine that confirms its grants: an operating system's lock, a store with leases.
+/// An arbiter behind an engine that confirms its grants: an operating system's lock, a store with
+/// leases.
 ///
-/// With an upstream the engine orders the waiters of this process and nothing more: a provisional hold
-/// becomes a grant only when [`claim`](Self::claim) says so, and until then the lock is not held.
+/// With an upstream the engine orders the waiters of this process and nothing more: a provisional
+/// hold becomes a grant only when [`claim`](Self::claim) says so, and until then the lock is not
+/// held.
 ///
 /// # Contract
 /// 1. Of grants that were made and have not ended, no two conflict, in this process or
@@ -20,8 +22,8 @@ use crate::{Caller, HolderInfo, LockError, LockInfo, LostCause, Op, Options, Que
 ///    mutex held: it does not call the engine.
 /// 5. When it takes a grant away it tells the engine by [`Engine::lose`](crate::Engine::lose), so
 ///    that local waiters are granted the key.
-/// 6. A grant that is [part](Claim::part_of_set) of a request for several keys neither ages nor has bounds
-///    until it is [complete](Self::complete): it is not stolen for its age, and leaves no
+/// 6. A grant that is [part](Claim::part_of_set) of a request for several keys neither ages nor has
+///    bounds until it is [complete](Self::complete): it is not stolen for its age, and leaves no
 ///    reservation behind. An upstream that cannot promise that says so in its
 ///    [capabilities](crate::Capabilities::several_keys).
 pub trait Upstream: Send + Sync + 'static {
@@ -35,10 +37,10 @@ pub trait Upstream: Send + Sync + 'static {
     /// and then [completed](Self::complete). Always the same.
     fn claims_sets(&self) -> bool;
 
-    /// Asks for the provisional holds of several keys to become one grant: all of them or none, with one token
-    /// and one age, from the answer on ([C11](crate::contract#c11-several-keys)). The grant has one
-    /// [`UpstreamGrant`] for all of its keys; [`end`](Self::end) and the others name it with each of the
-    /// keys, which may end apart.
+    /// Asks for the provisional holds of several keys to become one grant: all of them or none,
+    /// with one token and one age, from the answer on ([C11](crate::contract#c11-several-keys)).
+    /// The grant has one [`UpstreamGrant`] for all of its keys; [`end`](Self::end) and the others
+    /// name it with each of the keys, which may end apart.
     ///
     /// Asked only where [`claims_sets`](Self::claims_sets) says so.
     ///
@@ -46,35 +48,35 @@ pub trait Upstream: Send + Sync + 'static {
     /// As [`claim`](Self::claim), about the key that is in the way.
     fn claim_set<'a>(&'a self, claim: ClaimSet<'a>) -> Op<'a, UpstreamGrant>;
 
-    /// Completes a grant that is [part](Claim::part_of_set) of a set, once all its keys are granted: its
-    /// token becomes the set's, the greatest, and age and bounds count from now
+    /// Completes a grant that is [part](Claim::part_of_set) of a set, once all its keys are
+    /// granted: its token becomes the set's, the greatest, and age and bounds count from now
     /// ([C11](crate::contract#c11-several-keys)).
     ///
-    /// All later tokens of the key are above that one. The grant keeps its `id` and is called by the
-    /// new token from the answer on; while there is none it can be ended by the name it had. A
+    /// All later tokens of the key are above that one. The grant keeps its `id` and is called by
+    /// the new token from the answer on; while there is none it can be ended by the name it had. A
     /// request that has to take one of its keys again completes the others once more, with a token
     /// that is no smaller; one with `hold_at_least` does so too, with that bound, when all of them
     /// stand: a set that comes to nothing reserves nothing.
     ///
     /// # Errors
-    /// `Lost` if it is not there any more; also, for one that has [bounds](Completion::bounds) from now on, if
-    /// the key has meanwhile granted a sharer a token that is not below the new one. The key and
-    /// those behind it are then given back and taken again. Whatever else keeps the upstream from
-    /// it fails the whole request.
+    /// `Lost` if it is not there any more; also, for one that has [bounds](Completion::bounds) from
+    /// now on, if the key has meanwhile granted a sharer a token that is not below the new one. The
+    /// key and those behind it are then given back and taken again. Whatever else keeps the
+    /// upstream from it fails the whole request.
     ///
     /// # Cancel safety
     /// Where the operation is dropped, [`end`](Self::end) follows.
     fn complete(&self, key: &str, grant: UpstreamGrant, completion: Completion) -> Op<'static, ()>;
 
-    /// Ends a grant that was released, stolen by a local thief, evicted or given up. It does not wait for a
-    /// thread that calls the engine: requests for the key wait until it returns.
+    /// Ends a grant that was released, stolen by a local thief, evicted or given up. It does not
+    /// wait for a thread that calls the engine: requests for the key wait until it returns.
     ///
     /// # Errors
     /// `Lost` if it had been taken away before, and whatever keeps the upstream from confirming.
     fn end(&self, key: &str, grant: UpstreamGrant, how: UpstreamEnd) -> Op<'static, ()>;
 
-    /// Returns the cause if the upstream has revoked the grant; otherwise, given a context, arranges for
-    /// its task to be woken when it does.
+    /// Returns the cause if the upstream has revoked the grant; otherwise, given a context,
+    /// arranges for its task to be woken when it does.
     fn poll_lost(
         &self,
         key: &str,
@@ -85,7 +87,8 @@ pub trait Upstream: Send + Sync + 'static {
     /// Removes a waker that [`poll_lost`](Self::poll_lost) registered for the grant.
     fn unwatch(&self, key: &str, grant: UpstreamGrant, waker: &Waker);
 
-    /// Returns whom the upstream has taken the key from for this grant ([C6](crate::contract#c6-stealing)).
+    /// Returns whom the upstream has taken the key from for this grant
+    /// ([C6](crate::contract#c6-stealing)).
     fn stolen_from(&self, key: &str, grant: UpstreamGrant) -> Vec<HolderInfo>;
 
     /// Resets the age of the grant to zero ([C6](crate::contract#c6-stealing)).
@@ -100,7 +103,8 @@ pub trait Upstream: Send + Sync + 'static {
     /// `Unsupported` if the upstream cannot list, `Unavailable` if it does not answer.
     fn inspect(&self, query: Query) -> Op<'static, Vec<LockInfo>>;
 
-    /// Revokes the grant with this token, in this process or elsewhere. Returns `true` if it existed.
+    /// Revokes the grant with this token, in this process or elsewhere. Returns `true` if it
+    /// existed.
     ///
     /// # Errors
     /// `Unsupported` if the upstream cannot evict, `Unavailable` if it does not answer.
@@ -126,8 +130,8 @@ pub struct Claim<'a> {
     /// One of several keys: the grant must not age, nor be stolen for its age, until it is
     /// [complete](Upstream::complete).
     pub part_of_set: bool,
-    /// For how long the request has waited for its provisional hold. An upstream that orders the waiters
-    /// of several processes serves first who has waited longest.
+    /// For how long the request has waited for its provisional hold. An upstream that orders the
+    /// waiters of several processes serves first who has waited longest.
     pub waited: Duration,
 }
 
@@ -153,8 +157,8 @@ pub struct Completion {
     /// The token of the whole: no smaller than the grant's own.
     pub token: Token,
     /// The bounds that count from now, like the age. `None`: the member is nested in a hold of its
-    /// own caller, which keeps its token, its age and its bounds; only later tokens have to be above
-    /// this one.
+    /// own caller, which keeps its token, its age and its bounds; only later tokens have to be
+    /// above this one.
     pub bounds: Option<Bounds>,
 }
 
@@ -189,8 +193,8 @@ impl UpstreamGrant {
 #[non_exhaustive]
 pub struct UpstreamEnd {
     /// For how long the first local waiter for the key has waited, if there is one. An upstream may
-    /// then keep what it has for the next claim, for a short time of its own choosing, but must not rely
-    /// on that claim to come (the waiter may give up).
+    /// then keep what it has for the next claim, for a short time of its own choosing, but must not
+    /// rely on that claim to come (the waiter may give up).
     pub next: Option<Duration>,
     /// `true` if what the grant reserves by `hold_at_least` stays
     /// ([C14](crate::contract#c14-bounds-of-a-hold)); `false` if it was reserved [only if

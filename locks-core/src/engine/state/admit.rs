@@ -106,7 +106,8 @@ impl State {
         self.line_up(waiter, None)
     }
 
-    /// S5: whoever may nest in what was granted beside the queue, or steal it by now, does not wait on.
+    /// S5: whoever may nest in what was granted beside the queue, or steal it by now, does not wait
+    /// on.
     fn granted(&mut self, grant: Grant) -> KeyAnswer {
         if self.tally.reentrant > 0 || !self.thieves.is_empty() {
             self.grant_waiters();
@@ -117,7 +118,8 @@ impl State {
     fn line_up(&mut self, waiter: &mut Arc<Waiter>, upgrades: Option<Token>) -> KeyAnswer {
         let again = waiter.ask.requested_at.is_some();
         let place = self.enqueue(waiter, upgrades);
-        // S5: it may head the queue of a key that is free, before somebody who has been woken to take it.
+        // S5: it may head the queue of a key that is free, before somebody who has been woken to
+        // take it.
         let claimed = if again { self.claim(place) } else { None };
         claimed.map_or(KeyAnswer::Queued(place), KeyAnswer::Granted)
     }
@@ -151,10 +153,10 @@ impl State {
         Some(Again::Upgrades(self.holds[index].token))
     }
 
-    /// Whether the caller's own hold is in its way, so that waiting would be waiting for itself.
-    /// A permit is never waited for by name, and a nest opens when the guards inside it go. What is held
-    /// in a shared owner's name may be another process's to give back; whether it is this thread's or
-    /// scope's is found with the other cycles (C10).
+    /// Whether the caller's own hold is in its way, so that waiting would be waiting for itself. A
+    /// permit is never waited for by name, and a nest opens when the guards inside it go. What is
+    /// held in a shared owner's name may be another process's to give back; whether it is this
+    /// thread's or scope's is found with the other cycles (C10).
     fn is_barred(&self, own: usize, ask: &KeyRequest) -> bool {
         if ask.caller.owner.is_some_and(OwnerId::is_shared) {
             return false;
@@ -186,9 +188,9 @@ impl State {
         }
     }
 
-    /// Whether `ask` need not stand behind those who hold provisionally, nor behind those who wait for that: the
-    /// upstream has not granted those anything yet, they would steal later than it or not at all, and the
-    /// upstream decides between them (C6).
+    /// Whether `ask` need not stand behind those who hold provisionally, nor behind those who wait
+    /// for that: the upstream has not granted those anything yet, they would steal later than it or
+    /// not at all, and the upstream decides between them (C6).
     pub(super) fn bypasses(&self, ask: &KeyRequest) -> bool {
         // A fair one might find at the upstream that there is nothing to steal, and overtake.
         let joins = ask.has_upstream && ask.fair != Some(true);

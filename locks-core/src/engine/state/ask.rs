@@ -25,7 +25,8 @@ pub(in crate::engine) struct KeyRequest {
     pub(in crate::engine) provisional: bool,
     /// Since when it waits, if its grant is provisional for an upstream.
     pub(in crate::engine) provisional_since: Option<Moment>,
-    /// Whether an upstream decides between provisional holds, so that a thief does not queue behind one.
+    /// Whether an upstream decides between provisional holds, so that a thief does not queue behind
+    /// one.
     pub(in crate::engine) has_upstream: bool,
 }
 
@@ -50,7 +51,8 @@ impl KeyRequest {
         }
     }
 
-    /// Whether it would make a shared hold of the caller's exclusive, which an upstream has no word for.
+    /// Whether it would make a shared hold of the caller's exclusive, which an upstream has no word
+    /// for.
     pub(super) const fn upgrades(&self) -> bool {
         self.reentrant && matches!(self.mode, Mode::Exclusive) && !self.has_upstream
     }

@@ -24,8 +24,8 @@ pub(in crate::engine) enum Passed {
 }
 
 impl State {
-    /// Whether the fast path may go on beside those who wait: nobody but the first of them has a say, and that one
-    /// lets others barge (C3).
+    /// Whether the fast path may go on beside those who wait: nobody but the first of them has a
+    /// say, and that one lets others barge (C3).
     pub(super) fn lets_barge(&self) -> bool {
         self.barges
             && self.tally == Tally::default()
@@ -34,8 +34,8 @@ impl State {
     }
 
     /// Decides at the release of a plain hold who is next, where that is simple: as
-    /// [`grant_waiters`](Self::grant_waiters) does. While the first waiter is on its way the time is read
-    /// `roughly`, which is cheap: newcomers, who read it exactly, keep off in time.
+    /// [`grant_waiters`](Self::grant_waiters) does. While the first waiter is on its way the time
+    /// is read `roughly`, which is cheap: newcomers, who read it exactly, keep off in time.
     pub(in crate::engine) fn pass_on(
         &mut self,
         roughly: impl FnOnce() -> Moment,
@@ -71,8 +71,8 @@ impl State {
         }
     }
 
-    /// Whether a request may queue beside a hold that has begun at `since`: if it steals, the alarm is early enough
-    /// for it. `now` may lag.
+    /// Whether a request may queue beside a hold that has begun at `since`: if it steals, the alarm
+    /// is early enough for it. `now` may lag.
     pub(in crate::engine) fn may_join(&self, ask: &KeyRequest, since: Moment, now: Moment) -> bool {
         const LAG: Duration = Duration::from_millis(20);
         ask.steal_after.is_none_or(|age| {

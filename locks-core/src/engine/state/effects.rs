@@ -23,7 +23,8 @@ pub(in crate::engine) type Broken = (Arc<KeySet>, Token, LostCause);
 /// What does not happen all the time.
 #[derive(Default)]
 pub(in crate::engine) struct More {
-    /// Grants of the upstream that have ended here, and whether their keys stay reserved: an errand each.
+    /// Grants of the upstream that have ended here, and whether their keys stay reserved: an errand
+    /// each.
     pub(in crate::engine) ended: Vec<(UpstreamGrant, bool)>,
     /// Whether a token is to be drawn: an errand.
     pub(in crate::engine) draws: bool,

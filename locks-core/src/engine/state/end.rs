@@ -46,8 +46,8 @@ impl State {
         Ended::Released(grant)
     }
 
-    /// Ends a hold from outside: its guards are lost at this moment, and whoever has been granted it
-    /// and not taken it asks again (C8). The caller grants what is free then.
+    /// Ends a hold from outside: its guards are lost at this moment, and whoever has been granted
+    /// it and not taken it asks again (C8). The caller grants what is free then.
     pub(super) fn revoke(&mut self, index: usize, cause: LostCause) {
         let hold: HoldEntry = self.holds.remove(index);
         let holder = hold.holder_info(self.now);
@@ -86,8 +86,8 @@ impl State {
         true
     }
 
-    /// Ends what a guard of several keys has here, when it has lost another one (C11). Where it is nested, the
-    /// hold around it stays.
+    /// Ends what a guard of several keys has here, when it has lost another one (C11). Where it is
+    /// nested, the hold around it stays.
     pub(in crate::engine) fn end_member(&mut self, token: Token, cause: LostCause) {
         let found = self.holds.iter().enumerate().find_map(|(index, hold)| {
             let is_member = |level: &Level| level.token == token && level.set.is_some();

@@ -99,8 +99,8 @@ impl State {
                     |hold: &HoldEntry| hold.lets_in(&ask.caller) && !ask.mode.exceeds(hold.mode);
                 let own = self.holds.iter().position(opens)?;
                 let needs_upgrade = ask.mode.outranks(self.holds[own].mode);
-                // One that had queued before there was a hold of its own, which the upstream does not turn into
-                // another.
+                // One that had queued before there was a hold of its own, which the upstream does
+                // not turn into another.
                 let alone = !ask.has_upstream && self.used() == self.holds[own].mode.units();
                 (!needs_upgrade || alone).then_some((place, own))
             },

@@ -209,8 +209,8 @@ impl HoldEntry {
     /// One that was granted before, as its only record says.
     pub(super) fn restored(record: &HoldRecord, set: Option<Arc<KeySet>>) -> Self {
         let &HoldRecord { token, outer, mode, .. } = record;
-        // One that has outlived the guard around it is not what the fast path knows, if its token is
-        // another than the hold's.
+        // One that has outlived the guard around it is not what the fast path knows, if its token
+        // is another than the hold's.
         let id = u32::from(token != outer);
         Self {
             mode,
@@ -426,14 +426,14 @@ impl HoldEntry {
         Some(self.reserved_until.map_or(due, |reserved| due.max(reserved)))
     }
 
-    /// Whether it leaves its key reserved, if it was to be held for longer: as one that was `released`, or lost
-    /// (C14).
+    /// Whether it leaves its key reserved, if it was to be held for longer: as one that was
+    /// `released`, or lost (C14).
     pub(super) fn reserves(&self, released: bool) -> bool {
         !self.if_done || released && self.is_done
     }
 
-    /// The reservation that outlives it (C14). That of an upstream's grant is the upstream's to keep: one
-    /// kept here as well would outlive an eviction by another client.
+    /// The reservation that outlives it (C14). That of an upstream's grant is the upstream's to
+    /// keep: one kept here as well would outlive an eviction by another client.
     pub(super) fn reservation(&self, now: Moment, released: bool) -> Option<Reservation> {
         if self.upstream_grant.is_some() || !self.reserves(released) {
             return None;

@@ -3,14 +3,14 @@ use std::sync::Arc;
 use crate::clock::Moment;
 use crate::{CallSite, Mode, OwnerId, Token};
 
-/// A record of one guard's hold of one key, to [restore](crate::Engine::restore) it in another engine with the
-/// same clock.
+/// A record of one guard's hold of one key, to [restore](crate::Engine::restore) it in another
+/// engine with the same clock.
 #[derive(Clone, Debug)]
 pub struct HoldRecord {
     /// The key.
     pub key: String,
-    /// The guard's token. One that is nested has that of the guard around it, unless it is a member of
-    /// a set or has made a shared hold exclusive.
+    /// The guard's token. One that is nested has that of the guard around it, unless it is a member
+    /// of a set or has made a shared hold exclusive.
     pub token: Token,
     /// The token of the hold that the guard is in: its own, or that of the outermost guard of its
     /// nest, which may have been released since.
@@ -28,8 +28,8 @@ pub struct HoldRecord {
     pub site: Option<CallSite>,
     /// The label of the request.
     pub label: Option<Arc<str>>,
-    /// The time from which the hold ages ([C6](crate::contract#c6-stealing)); where the clock is coarse,
-    /// the later one.
+    /// The time from which the hold ages ([C6](crate::contract#c6-stealing)); where the clock is
+    /// coarse, the later one.
     pub since: Option<Moment>,
     /// The end of the reservation: until then the hold is not stolen, and the key stays reserved
     /// ([C14](crate::contract#c14-bounds-of-a-hold)).

@@ -62,8 +62,8 @@ pub(super) const PROVISIONAL: u64 = crate::token::END;
 /// * S3: `token` is the greatest token granted for the key so far. A hold that the upstream has not
 ///   granted yet has a name of its own instead, above [`PROVISIONAL`].
 /// * S4: a waiter is in `queue` exactly while its outcome is that it waits; the hold that it was
-///   granted names it until the grant is taken, or `handed` does for one of the fast path's, and this stays
-///   until then.
+///   granted names it until the grant is taken, or `handed` does for one of the fast path's, and
+///   this stays until then.
 /// * S5: between calls nobody waits who could be granted, but for a first waiter that has been
 ///   woken to come and take it (`hinted`), and while there is an errand to be run first.
 pub(in crate::engine) struct State {
@@ -77,13 +77,15 @@ pub(in crate::engine) struct State {
     /// Holds that were ended from outside and whose guards still live.
     lost: Vec<LostHold>,
     reserved: Vec<Reservation>,
-    /// For the names of provisional holds, and to tell waiters apart that have asked at the same moment.
+    /// For the names of provisional holds, and to tell waiters apart that have asked at the same
+    /// moment.
     next_ticket: u64,
     /// The later of the last hand-over and the queue's becoming non-empty (C3).
     barge_from: Moment,
     tally: Tally,
     thieves: Thieves,
-    /// To whom a hold of the fast path was granted last, beside this: it may still have to be taken.
+    /// To whom a hold of the fast path was granted last, beside this: it may still have to be
+    /// taken.
     handed: Option<Arc<Waiter>>,
     /// How many grants of the upstream have ended here, and not begun to end there.
     ending: usize,
@@ -192,7 +194,8 @@ impl State {
         !self.holds.is_empty()
     }
 
-    /// Returns the wait so far of the first that waits here: in the queue, or for the upstream's answer.
+    /// Returns the wait so far of the first that waits here: in the queue, or for the upstream's
+    /// answer.
     pub(in crate::engine) fn next_waits(&self) -> Option<Duration> {
         let first = self.queue.first().map(|(_, entry)| entry.waiter.since);
         let provisional = self.holds.iter().filter(|hold| !hold.is_granted());
@@ -227,8 +230,8 @@ impl State {
         self.reserved.iter().map(|reservation| reservation.token).collect()
     }
 
-    /// The mode of one who uses the key; all others have agreed with that one on whether it is a lock
-    /// or a set of permits (C16). `None`: the key is unused.
+    /// The mode of one who uses the key; all others have agreed with that one on whether it is a
+    /// lock or a set of permits (C16). `None`: the key is unused.
     fn used_as(&self) -> Option<Mode> {
         let held = self.holds.first().map(|hold| hold.mode);
         let reserved = || self.reserved.first().map(|reservation| reservation.mode);
@@ -241,8 +244,8 @@ impl State {
         self.used_as().is_none_or(|used| used.takes_permits() == mode.takes_permits())
     }
 
-    /// How the slot is let go of (I3 of the slot). Beside waiters who let others barge, the holds are
-    /// the fast path's, which leaves releases to this.
+    /// How the slot is let go of (I3 of the slot). Beside waiters who let others barge, the holds
+    /// are the fast path's, which leaves releases to this.
     pub(in crate::engine) fn thaw(&mut self) -> Thaw {
         let record = match self.holds.as_slice() {
             _ if !self.lost.is_empty() || !self.reserved.is_empty() || self.ending > 0 => None,
@@ -266,8 +269,8 @@ impl State {
         Thaw::Beside { record, woken }
     }
 
-    /// When something happens by itself, if no alarm is set that is early enough: a reservation or a
-    /// bounded hold ends, or a theft is due.
+    /// When something happens by itself, if no alarm is set that is early enough: a reservation or
+    /// a bounded hold ends, or a theft is due.
     pub(in crate::engine) fn needs_alarm(&self) -> Option<Moment> {
         let ends = self.holds.iter().filter_map(|hold| hold.ends_at);
         let reserved = self.reserved.iter().map(|reservation| reservation.until);
@@ -308,8 +311,8 @@ impl State {
         self.ending > 0
     }
 
-    /// Whether a token has to be drawn before there is another grant; that is seen to then. Those that
-    /// others have overtaken meanwhile are thrown away.
+    /// Whether a token has to be drawn before there is another grant; that is seen to then. Those
+    /// that others have overtaken meanwhile are thrown away.
     fn lacks_token(&mut self) -> bool {
         let Some(drawn) = &mut self.drawn else { return false };
         *drawn = drawn.split_off(&Token::new(self.token.get() + 1));

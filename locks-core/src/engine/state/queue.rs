@@ -99,8 +99,8 @@ impl State {
         Outcome::Waiting
     }
 
-    /// Has a waiter whose time is over woken at the end of an errand, but for which it might have the key.
-    /// Returns `false` if there is none, or it has seen one out.
+    /// Has a waiter whose time is over woken at the end of an errand, but for which it might have
+    /// the key. Returns `false` if there is none, or it has seen one out.
     pub(in crate::engine) fn watch_errands(&mut self, place: QueuePosition) -> bool {
         let is_new = |entry: &QueueEntry| !entry.has_seen_errand;
         let sees = self.has_errand() && self.queue.get(place).is_some_and(is_new);
@@ -132,7 +132,8 @@ impl State {
                     && let Some(hold) = self.hold_mut(token, 0)
                     && hold.levels.len() == 1
                 {
-                    // Nobody has ever held it, nor nested in it, so there is nothing to reserve (C14).
+                    // Nobody has ever held it, nor nested in it, so there is nothing to reserve
+                    // (C14).
                     hold.reserved_until = None;
                 }
                 self.release(token, level);

@@ -37,8 +37,8 @@ impl State {
                 self.make_room(record.mode)?;
                 let hold = HoldEntry::restored(record, set);
                 let level = hold.innermost().id;
-                // In the order of the grants, although one that has outlived its outermost guard comes
-                // after those that were granted before it.
+                // In the order of the grants, although one that has outlived its outermost guard
+                // comes after those that were granted before it.
                 let later = self.holds.iter().position(|other| other.token > hold.token);
                 self.holds.insert(later.unwrap_or(self.holds.len()), hold);
                 level
@@ -95,8 +95,8 @@ impl State {
         Ok(self.holds[index].nest_restored(record, set))
     }
 
-    /// S1: there is room for what was granted in this mode. In ascending order of their own numbers permits
-    /// fit if they do in any, and so in the one that they were granted in.
+    /// S1: there is room for what was granted in this mode. In ascending order of their own numbers
+    /// permits fit if they do in any, and so in the one that they were granted in.
     fn make_room(&self, mode: Mode) -> Result<(), RestoreError> {
         if !self.agrees_with(mode) {
             return Err(RestoreError::PermitsMismatch);

@@ -80,8 +80,8 @@ impl State {
         conflicts && !(upgrades && first().is_some_and(|first| first.token == hold.token))
     }
 
-    /// The earliest moment at which so many holds are due that the request fits without them, beside
-    /// what is reserved then.
+    /// The earliest moment at which so many holds are due that the request fits without them,
+    /// beside what is reserved then.
     fn permits_due(&self, ask: &KeyRequest) -> Option<Moment> {
         let oldest = self.oldest(ask);
         let ends = self.reserved.iter().map(|left| (left.until, left.mode.units()));
@@ -101,8 +101,8 @@ impl State {
         earliest
     }
 
-    /// Returns the holds that `ask` takes: the oldest that free enough, without those that turn out not to be
-    /// needed, of which the youngest is spared first.
+    /// Returns the holds that `ask` takes: the oldest that free enough, without those that turn out
+    /// not to be needed, of which the youngest is spared first.
     fn permit_victims(&self, ask: &KeyRequest) -> SmallVec<[Token; 1]> {
         let (excess, oldest) = (self.excess(ask.mode), self.oldest(ask));
         let victims = fewest(&oldest, excess).unwrap_or_default();

@@ -7,12 +7,12 @@ use super::{State, Units};
 use crate::Mode;
 use crate::clock::Moment;
 
-/// The places of the waiters that steal, so that those whose steal comes due first are found without a
-/// search.
+/// The places of the waiters that steal, so that those whose steal comes due first are found
+/// without a search.
 ///
-/// What is in the way of exclusive requests is the same for all of them, and so for shared ones: their
-/// steals come due in the order of their ages. A permit obeys its own number, and one that upgrades
-/// does not rob itself: of those each is looked at.
+/// What is in the way of exclusive requests is the same for all of them, and so for shared ones:
+/// their steals come due in the order of their ages. A permit obeys its own number, and one that
+/// upgrades does not rob itself: of those each is looked at.
 #[derive(Default)]
 pub(super) struct Thieves {
     by_age: [BTreeSet<(Duration, QueuePosition)>; 3],
@@ -55,8 +55,8 @@ impl State {
         due.into_iter().flatten().chain(peculiar.iter().map(places).filter(is_due)).min()
     }
 
-    /// Whether the alarm goes off before the first steal can be due, from the present holder and from any later one. If
-    /// so, a hand-over need not set it.
+    /// Whether the alarm goes off before the first steal can be due, from the present holder and
+    /// from any later one. If so, a hand-over need not set it.
     pub(super) fn thieves_are_seen_to(&self) -> bool {
         if self.thieves.is_empty() {
             return true;

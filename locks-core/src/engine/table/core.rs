@@ -20,7 +20,8 @@ pub(in crate::engine) struct Core {
 }
 
 impl Core {
-    /// Returns a token above this one, for the next grant. May run code of the user's `TokenSource`.
+    /// Returns a token above this one, for the next grant. May run code of the user's
+    /// `TokenSource`.
     pub(in crate::engine) fn token_above(&self, token: Token) -> Token {
         let Some(source) = &self.tokens else { return Token::new(token.get() + 1) };
         let next = source.next(token);
@@ -31,7 +32,8 @@ impl Core {
         next
     }
 
-    /// Reports the loss to subscribers. What clients of an arbiter lose is theirs, and the arbiter's, to tell.
+    /// Reports the loss to subscribers. What clients of an arbiter lose is theirs, and the
+    /// arbiter's, to tell.
     pub(in crate::engine) fn tell_subscribers(key: &str, lost: &Revoked) {
         if lost.owner.is_none_or(|owner| owner.realm() == 0) {
             crate::observe::lost(

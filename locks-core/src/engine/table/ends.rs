@@ -10,8 +10,8 @@ use crate::engine::state::Broken;
 use crate::{LostCause, Token};
 
 impl Core {
-    /// Ends what is left of grants of several keys (C11), and of those whose guards were nested in them: one
-    /// after the other, however many there are.
+    /// Ends what is left of grants of several keys (C11), and of those whose guards were nested in
+    /// them: one after the other, however many there are.
     pub(in crate::engine) fn end_sets(self: &Arc<Self>, mut broken: Vec<Broken>) {
         let mut calls = Calls::default();
         while let Some((set, token, cause)) = broken.pop() {
@@ -47,7 +47,8 @@ impl Core {
     }
 }
 
-/// Looks after a key when something happens there by itself: a theft, or the end of a bound (C6, C14).
+/// Looks after a key when something happens there by itself: a theft, or the end of a bound (C6,
+/// C14).
 struct KeyAlarm {
     core: Weak<Core>,
     key: Box<str>,

@@ -10,11 +10,13 @@ use crate::sync::atomic::AtomicU64;
 /// the table, the shard's mutex, or the heap: whoever takes the slot writes the key into it.
 ///
 /// * R1 (one slot for a key): a key is here or in the table, never in both. Who takes the slot
-///   [over](Self::take_over) checks afterwards that the key cannot be in the table; who puts a key into the
-///   table has fixed the slot since it said that the key may be there, and looks at its key.
-/// * R2 (tokens): whoever takes it over does so above the shard's floor, which is raised, and the slot
-///   fixed after that, before a key leaves the table (C7).
-/// * R3 (fixing): `FIXED` is set and cleared under the shard's mutex. It is set while there are pins.
+///   [over](Self::take_over) checks afterwards that the key cannot be in the table; who puts a key
+///   into the table has fixed the slot since it said that the key may be there, and looks at its
+///   key.
+/// * R2 (tokens): whoever takes it over does so above the shard's floor, which is raised, and the
+///   slot fixed after that, before a key leaves the table (C7).
+/// * R3 (fixing): `FIXED` is set and cleared under the shard's mutex. It is set while there are
+///   pins.
 #[repr(C)]
 pub(in crate::engine) struct InlineSlot {
     slot: Slot,
@@ -73,8 +75,8 @@ impl InlineSlot {
         Some(token)
     }
 
-    /// Gives the slot to `key`, above `floor`; under the shard's mutex, when it is fixed and free, and
-    /// the key is not in the table. Says whether it has room for the key.
+    /// Gives the slot to `key`, above `floor`; under the shard's mutex, when it is fixed and free,
+    /// and the key is not in the table. Says whether it has room for the key.
     #[inline(never)]
     pub(in crate::engine) fn assign(&self, key: &str, floor: Token) -> bool {
         if key.len() > ROOM {
@@ -99,8 +101,8 @@ impl InlineSlot {
         let (from, to) = (key.as_ptr(), self.text.get().cast::<u8>());
         let len = key.len();
         self.slot.set_key_len(len);
-        // Word by word, without a loop, which would become calls of `memcpy` and a search: the words
-        // overlap where the length is none of theirs.
+        // Word by word, without a loop, which would become calls of `memcpy` and a search: the
+        // words overlap where the length is none of theirs.
         let copy = |at: usize| {
             // SAFETY: the callers below stay within the key, and so within the text.
             unsafe {

@@ -13,8 +13,8 @@ impl PinnedSlot {
     /// Pins a slot of this engine.
     ///
     /// # Safety
-    /// The caller has the mutex of its shard, with the slot fixed if it is an inline slot (R3), or knows that
-    /// there is a pin for as long as this takes.
+    /// The caller has the mutex of its shard, with the slot fixed if it is an inline slot (R3), or
+    /// knows that there is a pin for as long as this takes.
     pub(in crate::engine) unsafe fn new(core: &Arc<Core>, slot: SlotRef) -> Self {
         // SAFETY: by the caller (I2 of `Slot`).
         unsafe { slot.get() }.pin();

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use super::slot::{Slot, SlotRef};
 
-/// A key of the [process's engine](crate::Engine::process) that has been looked up once and for all: for a
-/// call site whose key never changes ([A6](crate::contract#a6-cost)).
+/// A key of the [process's engine](crate::Engine::process) that has been looked up once and for
+/// all: for a call site whose key never changes ([A6](crate::contract#a6-cost)).
 ///
 /// The key stays in the engine's table for as long as the process runs.
 #[derive(Clone, Copy)]
@@ -36,8 +36,8 @@ impl PinnedKey {
 
 /// Where a call site keeps its [`PinnedKey`], once it has one.
 ///
-/// Unlike a `OnceLock`, no thread waits for another here. Threads that set it at the same time set the same slot:
-/// it is the key's for ever.
+/// Unlike a `OnceLock`, no thread waits for another here. Threads that set it at the same time set
+/// the same slot: it is the key's for ever.
 #[derive(Default)]
 pub struct PinnedCell(AtomicPtr<Slot>);
 

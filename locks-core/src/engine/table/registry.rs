@@ -13,8 +13,8 @@ use crate::{Query, Token, check_key};
 
 /// The keys of an engine that are in use.
 ///
-/// A key is looked after by the inline slot of its shard if that is free, and else by a slot of its own
-/// in the shard's table, which goes when the key is idle.
+/// A key is looked after by the inline slot of its shard if that is free, and else by a slot of its
+/// own in the shard's table, which goes when the key is idle.
 pub(in crate::engine) struct Registry {
     shards: Box<[Shard]>,
     hasher: RandomState,
@@ -22,12 +22,12 @@ pub(in crate::engine) struct Registry {
 }
 
 /// On cache lines of its own, so that threads on different shards do not disturb each other; what
-/// the fast path needs comes first, so that the text of the inline slot begins with the second line: a write
-/// that crosses two lines, or two pages, takes longer.
+/// the fast path needs comes first, so that the text of the inline slot begins with the second
+/// line: a write that crosses two lines, or two pages, takes longer.
 #[repr(C, align(64))]
 struct Shard {
-    /// The [bits](bit) of all keys in the table, and maybe others: whoever takes the inline slot over
-    /// has found the bit of the key unset.
+    /// The [bits](bit) of all keys in the table, and maybe others: whoever takes the inline slot
+    /// over has found the bit of the key unset.
     maybe_present: AtomicU64,
     inline_slot: InlineSlot,
     /// No less than any token granted for a key of this shard by a slot that is gone (C7).
@@ -105,8 +105,8 @@ impl Registry {
     }
 
     /// The slot of a key that has been checked, for a call site that keeps it: always one of the
-    /// table, since the inline slot would be lost to all other keys. `None`: not now, the key has the
-    /// inline slot.
+    /// table, since the inline slot would be lost to all other keys. `None`: not now, the key has
+    /// the inline slot.
     pub(in crate::engine) fn pin_forever(&self, key: &str) -> Option<SlotRef> {
         let hash = self.hash(key);
         let shard = &self.shards[self.index(hash)];
@@ -270,8 +270,8 @@ impl Registry {
         slot
     }
 
-    /// Takes the slot out and frees it if nobody has a use for it. The pointer may dangle: it is followed
-    /// only once it was found in the table.
+    /// Takes the slot out and frees it if nobody has a use for it. The pointer may dangle: it is
+    /// followed only once it was found in the table.
     #[inline(never)]
     fn remove_if_idle(&self, slot: SlotRef, hash: u64) {
         let shard = &self.shards[self.index(hash)];
@@ -316,15 +316,16 @@ impl Registry {
         hasher.finish()
     }
 
-    /// From the bits that neither the table nor [`bit`] makes use of: they are taken for a fraction.
+    /// From the bits that neither the table nor [`bit`] makes use of: they are taken for a
+    /// fraction.
     #[inline]
     fn index(&self, hash: u64) -> usize {
         ((((hash >> 16) & 0xffff_ffff) * self.shards.len() as u64) >> 32) as usize
     }
 }
 
-/// How many shards there are at least: that many, so that threads with keys of their own rarely meet at one, take
-/// 30 KiB.
+/// How many shards there are at least: that many, so that threads with keys of their own rarely
+/// meet at one, take 30 KiB.
 const FEWEST: usize = 160;
 /// And at most, however many processors there are.
 const MOST: usize = 256;
@@ -363,8 +364,8 @@ impl Shard {
     }
 }
 
-/// An inline slot that keeps the key it has, if any, while this lives and while there are pins after
-/// that; under the shard's mutex (R3).
+/// An inline slot that keeps the key it has, if any, while this lives and while there are pins
+/// after that; under the shard's mutex (R3).
 struct Fixed<'a> {
     slot: &'a Slot,
     in_use: bool,

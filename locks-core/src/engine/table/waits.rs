@@ -7,12 +7,12 @@ use crate::{OwnerId, Token};
 
 /// The waits in whose names something may be held.
 ///
-/// * G1: a wait is entered in the tables with its slot's mutex held. With the same mutex it reads who holds the
-///   key, so that no other comes to hold it in between; and then it looks whether one of these waits. Of the
-///   waits that close a cycle, the last to be entered sees the others.
-/// * G2: a suspicion is confirmed with all slots that it reaches locked at once, in the order of their
-///   keys, and by one thread at a time. The wait that is refused leaves its queue before
-///   any of those slots is unlocked.
+/// * G1: a wait is entered in the tables with its slot's mutex held. With the same mutex it reads
+///   who holds the key, so that no other comes to hold it in between; and then it looks whether one
+///   of these waits. Of the waits that close a cycle, the last to be entered sees the others.
+/// * G2: a suspicion is confirmed with all slots that it reaches locked at once, in the order of
+///   their keys, and by one thread at a time. The wait that is refused leaves its queue before any
+///   of those slots is unlocked.
 /// * G3: who has an entry has a pin of its slot, and takes the entry out first.
 pub(in crate::engine) struct Waits {
     tables: Box<[WaitTable]>,

@@ -271,7 +271,8 @@ impl Arbiter {
         ends.chain(reserved).chain(thefts).min()
     }
 
-    /// Reservations and bounded holds whose time has come end (C14), and what is due is stolen (C6).
+    /// Reservations and bounded holds whose time has come end (C14), and what is due is stolen
+    /// (C6).
     fn expire(&mut self, at: usize) {
         let now = self.now;
         let before = self.keys[at].reserved.len();

@@ -178,8 +178,8 @@ impl Claiming<'_> {
         Ok(findings)
     }
 
-    /// The removal of what is over, robbed or absent: by ranges, since there may be more of it than a
-    /// transaction takes operations.
+    /// The removal of what is over, robbed or absent: by ranges, since there may be more of it than
+    /// a transaction takes operations.
     fn removals(&self, findings: &Findings, standings: &[Standing]) -> Vec<Operation> {
         let mut gone = vec![BTreeSet::new(); self.claim.keys.len()];
         for (at, hold) in findings.robbed.iter().chain(&findings.over) {

@@ -13,8 +13,8 @@ use crate::etcd::wire::{Operation, TxnRequest};
 use crate::etcd::{renew, txn};
 
 impl Claiming<'_> {
-    /// Makes sure that the lease was kept alive by the member that leads still: a member that was cut off
-    /// answers for a moment. A question to the majority afterwards tells.
+    /// Makes sure that the lease was kept alive by the member that leads still: a member that was
+    /// cut off answers for a moment. A question to the majority afterwards tells.
     pub(super) async fn confirm(&mut self) -> Result<bool, LockError> {
         for _ in 0..3 {
             let sent = BootClock.now();
@@ -74,7 +74,8 @@ impl Claiming<'_> {
         }
     }
 
-    /// Does what a grant had no room for. What is not done is done at its end, or is of no great use.
+    /// Does what a grant had no room for. What is not done is done at its end, or is of no great
+    /// use.
     pub(super) async fn follow_up(&mut self, later: &[Operation]) {
         for part in later.chunks(txn::MOST) {
             let success = part.to_vec();

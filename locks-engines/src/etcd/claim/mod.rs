@@ -1,10 +1,11 @@
 //! A claim.
 //!
-//! What a transaction of etcd can compare decides the usual cases in one step: nothing there, or nothing
-//! ahead of one's place. All others are decided here, by what the step has found, and carried out by a
-//! second one on condition that nothing was added meanwhile.
+//! What a transaction of etcd can compare decides the usual cases in one step: nothing there, or
+//! nothing ahead of one's place. All others are decided here, by what the step has found, and
+//! carried out by a second one on condition that nothing was added meanwhile.
 //!
-//! Beside each transaction the acquisition's lease is kept alive, or it might be older than the claim.
+//! Beside each transaction the acquisition's lease is kept alive, or it might be older than the
+//! claim.
 
 mod decide;
 mod grant;
@@ -30,7 +31,8 @@ use crate::etcd::txn;
 use crate::etcd::wire::{Compare, Header, Operation, TxnRequest, TxnResponse};
 use crate::link::{Connected, Link};
 
-/// How often what was found may turn out to have changed before that is an error: the adapter asks again.
+/// How often what was found may turn out to have changed before that is an error: the adapter asks
+/// again.
 const ROUNDS: u32 = 32;
 /// For how long a reservation's lease outlives it.
 const BROOM: Duration = Duration::from_secs(3);
@@ -41,7 +43,8 @@ pub(super) struct Claiming<'a> {
     connected: &'a Connected<Connection>,
     claim: &'a LeaseClaim,
     own: Acquisition,
-    /// Whom the step under way robs if it succeeds and they are still there, by the names of their holds.
+    /// Whom the step under way robs if it succeeds and they are still there, by the names of their
+    /// holds.
     robbed: Vec<(Vec<u8>, LeaseEntry)>,
 }
 

@@ -1,8 +1,8 @@
 //! A process that locks when told: [`obeying`] is its end, [`Peer`] is the test's.
 //!
 //! Each command is a line that begins with a number, and runs on a thread of its own; the reply
-//! begins with the same number. The tests of the file backend and of the lock server share this; what
-//! only one of them has is in its `commands.rs`.
+//! begins with the same number. The tests of the file backend and of the lock server share this;
+//! what only one of them has is in its `commands.rs`.
 
 pub(crate) mod obeying;
 pub(crate) mod words;

@@ -23,8 +23,8 @@ fn assert_storm_shows(defect: &'static str, shows: impl Fn(Wrong) -> bool) {
 
 #[test]
 fn locks_that_are_bypassed_are_noticed() {
-    // Locks that are apart know nothing of each other's holders, tokens, thefts and reservations. Which of that is
-    // seen first is up to chance, and any of it will do.
+    // Locks that are apart know nothing of each other's holders, tokens, thefts and reservations.
+    // Which of that is seen first is up to chance, and any of it will do.
     assert_storm_shows("locks", |_| true);
 }
 

@@ -74,8 +74,8 @@ impl Disk {
 /// So soon whoever had no room tries again, in nanoseconds: a server once a second.
 const TRIES_AGAIN: u64 = 2_000_000_000;
 
-/// Whether it is for want of room that something was refused which was asked for at `asked`, and there was
-/// none.
+/// Whether it is for want of room that something was refused which was asked for at `asked`, and
+/// there was none.
 pub(crate) fn is_for_want_of_room(witness: &Path, asked: u64, error: &LockError) -> bool {
     let emptied = || fs::read_to_string(witness.join(EMPTIED)).ok().map(|at| at.parse().unwrap());
     error.to_string().contains("make room")

@@ -4,14 +4,14 @@
 //! Two holds that conflict may overlap in three cases, in each of which the older one is a
 //! *victim* that is lost from then on and has to find out, at the latest at its release:
 //! - it was stolen: by the other one, which steals at no greater age, or by one that was killed, or
-//!   gave up, when it had stolen it and before it could write that down, or before a server that stood
-//!   still could hear of it; or by one that has come and gone before the victim, which stood still, wrote
-//!   down that it is inside;
+//!   gave up, when it had stolen it and before it could write that down, or before a server that
+//!   stood still could hear of it; or by one that has come and gone before the victim, which stood
+//!   still, wrote down that it is inside;
 //! - its lock file was deleted between the victim's request and the other's entry;
 //! - it is one of several keys, of which another may have been lost in one of these ways.
 //!
-//! Where locks are kept by leases these may run out, and then the older one has to find out when it looks
-//! for the first time after that (C8).
+//! Where locks are kept by leases these may run out, and then the older one has to find out when it
+//! looks for the first time after that (C8).
 //!
 //! And a process that is about to be killed is no longer inside.
 
@@ -209,7 +209,8 @@ impl Judge {
         Ok(())
     }
 
-    /// When one that has entered before stole it: it had the greater token, and so came after the victim.
+    /// When one that has entered before stole it: it had the greater token, and so came after the
+    /// victim.
     fn stolen_by_then(&self, victim: &Inside) -> Option<u64> {
         let Entry { token, shared, .. } = victim.entry;
         let robs = |(at, thief): &&(u64, Entry)| {
@@ -286,8 +287,8 @@ impl Judge {
                 self.counts.deleted += 1;
                 return Ok(Some(victims.hold));
             }
-            // Of an outsider nobody knows when it came: what a thief has seen may have been the hold
-            // before (F3).
+            // Of an outsider nobody knows when it came: what a thief has seen may have been the
+            // hold before (F3).
             let age =
                 if victims.token == 0 { u64::MAX } else { heir.at.saturating_sub(victim.since) };
             if self.plan.steals && heir.entry.steals.is_some_and(|steals| steals <= age) {

@@ -14,8 +14,8 @@ use super::worker::{DEFECT, LIFE, SEED, WITNESS};
 use crate::directory::PATIENCE;
 use crate::means;
 
-/// Pid namespaces: the machine's; one of its own, as a container has it; and one with the machine's `/proc`,
-/// where numbers mean other processes.
+/// Pid namespaces: the machine's; one of its own, as a container has it; and one with the machine's
+/// `/proc`, where numbers mean other processes.
 const NAMESPACES: [&[&str]; 3] = [
     &[],
     &["--pid", "--fork", "--mount-proc", "--kill-child"],
@@ -64,7 +64,8 @@ impl Life {
         Pid::from_child(&self.process)
     }
 
-    /// The process that locks: one in a namespace of its own is a child of `unshare`, once that has begun.
+    /// The process that locks: one in a namespace of its own is a child of `unshare`, once that has
+    /// begun.
     fn locking(&self) -> Option<Pid> {
         let pid = self.process.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
@@ -115,8 +116,8 @@ impl Life {
 
 impl Drop for Life {
     fn drop(&mut self) {
-        // Either may have ended already. A child that is stopped before it has asked to end with `unshare`
-        // would outlive it, with the output that others wait to see the end of.
+        // Either may have ended already. A child that is stopped before it has asked to end with
+        // `unshare` would outlive it, with the output that others wait to see the end of.
         if let Some(locking) = self.locking() {
             let _ = kill_process(locking, Signal::KILL);
         }

@@ -18,8 +18,8 @@ pub(crate) struct Plan {
     pub(crate) least: bool,
     /// It is kept by leases, which may run out. Here nothing is.
     pub(crate) leased: bool,
-    /// For how long at most whoever decides may not hear that a request was withdrawn, and grant it, in
-    /// nanoseconds. Here each process decides for itself.
+    /// For how long at most whoever decides may not hear that a request was withdrawn, and grant
+    /// it, in nanoseconds. Here each process decides for itself.
     pub(crate) deaf: u64,
 }
 

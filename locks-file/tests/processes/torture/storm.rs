@@ -152,7 +152,8 @@ impl Storm {
             }
             thread::park_timeout(Duration::from_millis(5));
         }
-        // One that is stopped may have the directory's books in hand, and nobody else would continue it.
+        // One that is stopped may have the directory's books in hand, and nobody else would
+        // continue it.
         processes.iter_mut().for_each(Life::go_on);
         end_all(processes, court, &locks.backend())?;
         Ok((killed, stopped))
@@ -224,8 +225,8 @@ impl Outside {
 }
 
 impl Report {
-    /// Whether everything that a storm is there for came about; in a short one, or on a busy machine, what is
-    /// rare need not.
+    /// Whether everything that a storm is there for came about; in a short one, or on a busy
+    /// machine, what is rare need not.
     pub(crate) fn assert_stormy(&self) {
         /// So many grants have seen everything.
         const GRANTS: u64 = 10_000;

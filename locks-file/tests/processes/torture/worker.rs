@@ -33,8 +33,8 @@ pub(crate) const NO_ROOM: &str = "no-room";
 
 static OVER: AtomicBool = AtomicBool::new(false);
 
-/// What is its own, and what lasts: a forked child has no other thread, and new ones of its get the stacks that the
-/// parent's had.
+/// What is its own, and what lasts: a forked child has no other thread, and new ones of its get the
+/// stacks that the parent's had.
 struct Worker {
     backend: &'static Backend,
     logs: &'static [Log],
@@ -156,8 +156,8 @@ impl Worker {
         thread::park_timeout(self.dice.micros(30_000));
     }
 
-    /// What its parent holds is lost in the child, and dropping it does nothing to the parent; then the child
-    /// takes turns of its own, in its parent's name.
+    /// What its parent holds is lost in the child, and dropping it does nothing to the parent; then
+    /// the child takes turns of its own, in its parent's name.
     fn play_child(&mut self, parents: Option<Inside>) {
         if let Some(Inside { guard, .. }) = parents {
             if guard.check().is_ok() || !guard.is_lost() {

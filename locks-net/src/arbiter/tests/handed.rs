@@ -74,7 +74,8 @@ fn c9_a_hold_that_was_handed_over_is_what_it_was_after_a_restart() {
     }
 }
 
-/// The lease of one runs out, or its process ends: the other one's guard stays, and outlives a restart.
+/// The lease of one runs out, or its process ends: the other one's guard stays, and outlives a
+/// restart.
 #[test]
 fn c9_the_end_of_a_session_takes_its_own_guards_alone() {
     for child_ends in [true, false] {
@@ -157,7 +158,8 @@ fn n4_grants_of_one_moment_to_two_clients_are_written_down_from_the_outside_in()
     }
 }
 
-/// Who it is that waits is known after a restart as before: its thread, and not all who share its name.
+/// Who it is that waits is known after a restart as before: its thread, and not all who share its
+/// name.
 #[test]
 fn c10_a_cycle_through_a_shared_owner_is_found_after_a_restart_too() {
     for restarts in [false, true] {

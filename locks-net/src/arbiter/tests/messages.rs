@@ -110,7 +110,8 @@ fn n8_whoever_has_no_room_gets_none_until_it_has_taken_some() {
     assert_eq!(world.arbiter.mail, Mail::default());
 }
 
-/// What a client says that it has takes up nothing of the server's, and none of what others may have (N6).
+/// What a client says that it has takes up nothing of the server's, and none of what others may
+/// have (N6).
 #[test]
 fn n8_what_clients_say_that_they_have_uses_up_nothing_of_others() {
     let mut world =

@@ -132,8 +132,8 @@ fn c8_a_victim_that_comes_back_after_a_restart_and_the_theft_hears_of_it() {
     }
 }
 
-/// A server lets a lock be stolen and is killed before it has sent `Lost` or read the `End`; the client does not name
-/// the hold to the next server.
+/// A server lets a lock be stolen and is killed before it has sent `Lost` or read the `End`; the
+/// client does not name the hold to the next server.
 #[test]
 fn c8_a_victim_that_released_to_a_server_that_was_gone_hears_of_the_theft() {
     for compact in [false, true] {

@@ -17,7 +17,8 @@ fn peer(from: &str, is_familiar: bool) -> Peer {
     Peer { is_familiar, ..Peer::remote(from.parse::<IpAddr>().unwrap()) }
 }
 
-/// Connections come from these addresses, one after the other; known ones have a `+`. The places of those that go.
+/// Connections come from these addresses, one after the other; known ones have a `+`. The places of
+/// those that go.
 fn come(world: &mut World, from: &[&str]) -> Vec<usize> {
     let ids = from.iter().map(|from| {
         let known = from.strip_suffix('+');

@@ -1,7 +1,7 @@
 //! One connection of this process to one server, and who reads and writes it.
 //!
-//! Whoever has something to say says it himself, on his own thread. Blocked threads read for themselves,
-//! and for others, while they wait: the first of them [leads](reading). Otherwise a
+//! Whoever has something to say says it himself, on his own thread. Blocked threads read for
+//! themselves, and for others, while they wait: the first of them [leads](reading). Otherwise a
 //! [thread](thread) `locks-net` does, which also connects, renews, and ends what is due.
 
 mod attempts;
@@ -28,13 +28,14 @@ use crate::adaptive_spin::AdaptiveSpin;
 
 /// See the [module](self).
 ///
-/// * L1: bytes of one connection are given to the session in the order in which they came: they are read
-///   by the leader, or, while there is none, with `shared` locked.
+/// * L1: bytes of one connection are given to the session in the order in which they came: they are
+///   read by the leader, or, while there is none, with `shared` locked.
 /// * L2: bytes leave in the order in which the session made them: by one writer at a time.
-/// * L3: while there is a session, or something to say, there is a thread. Whoever finds neither starts one: with `thread`,
-///   in the same moment, goes the connection.
-/// * L4: what is held back leaves when all those have come whom the thread has woken together, and by `until` at
-///   the latest: the thread does not sleep for longer. Nothing is held back for longer than that.
+/// * L3: while there is a session, or something to say, there is a thread. Whoever finds neither
+///   starts one: with `thread`, in the same moment, goes the connection.
+/// * L4: what is held back leaves when all those have come whom the thread has woken together, and
+///   by `until` at the latest: the thread does not sleep for longer. Nothing is held back for
+///   longer than that.
 pub(super) struct Link {
     dial: Arc<dyn Dial>,
     clock: Arc<dyn Clock>,
@@ -96,8 +97,8 @@ struct Sleep {
     reads: bool,
 }
 
-/// For how long at most nobody reads, while nobody waits for anything: calling the thread for each answer that
-/// a blocked thread has read would cost as much as the answer.
+/// For how long at most nobody reads, while nobody waits for anything: calling the thread for each
+/// answer that a blocked thread has read would cost as much as the answer.
 const NAP: Duration = Duration::from_millis(50);
 
 /// How often one looks at most whether the leader has taken in what there is: it is on its way.
@@ -160,8 +161,8 @@ impl Link {
         self.act(shared, act)
     }
 
-    /// As [`with`](Self::with), for what is awaited: while it is pending somebody reads, and if that is to
-    /// be a blocked thread, this one.
+    /// As [`with`](Self::with), for what is awaited: while it is pending somebody reads, and if
+    /// that is to be a blocked thread, this one.
     pub(super) fn poll<R>(self: &Arc<Self>, act: impl FnOnce(&mut Session) -> Poll<R>) -> Poll<R> {
         self.poll_in(self.lock(), act)
     }
@@ -235,7 +236,8 @@ impl Link {
         shared.closed = true;
         shared.call_thread(self);
         if shared.is_in_use() {
-            // Somebody still waits for the word of what was released last: whoever has it says good-bye.
+            // Somebody still waits for the word of what was released last: whoever has it says
+            // good-bye.
             return self.flush_and_wake(shared);
         }
         self.part(shared);
@@ -265,14 +267,14 @@ impl Link {
         }
     }
 
-    /// Whether it is this process's. A child that was forked finds its parent's, and leaves it alone: there may be
-    /// nobody to let go of the mutex (C4).
+    /// Whether it is this process's. A child that was forked finds its parent's, and leaves it
+    /// alone: there may be nobody to let go of the mutex (C4).
     pub(super) fn is_own(&self) -> bool {
         self.process.load(Ordering::Relaxed) == fork::generation()
     }
 
-    /// The keys of a hold or of a request that waits; in a child that was forked, as they were then, and none if a
-    /// thread of the parent had the mutex.
+    /// The keys of a hold or of a request that waits; in a child that was forked, as they were
+    /// then, and none if a thread of the parent had the mutex.
     pub(super) fn keys(&self, request: u64) -> Vec<String> {
         if self.is_own() {
             return self.lock().session.keys(request);
@@ -288,8 +290,8 @@ impl Link {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// L1: takes in what is there, to the end: behind the last bytes of a server that is gone there is the
-    /// news that it is, and what is held may have been over for long by then (C8).
+    /// L1: takes in what is there, to the end: behind the last bytes of a server that is gone there
+    /// is the news that it is, and what is held may have been over for long by then (C8).
     fn read(&self, shared: &mut Shared) {
         if shared.reader != Reader::Nobody {
             return;
@@ -387,8 +389,8 @@ impl Shared {
         self.writing || !self.session.is_idle()
     }
 
-    /// Whether nobody is there to be woken by what comes in, and the thread will not look for longer
-    /// than this.
+    /// Whether nobody is there to be woken by what comes in, and the thread will not look for
+    /// longer than this.
     fn is_unread(&self, longer: Duration) -> bool {
         self.reader == Reader::Nobody
             && self.wire.is_some()

@@ -66,7 +66,8 @@ impl Drop for Lead<'_> {
         shared.buffer = std::mem::take(&mut self.buffer);
         shared.patience = std::mem::take(&mut self.patience);
         shared.reader = Reader::Nobody;
-        // Others wait, and want to be woken at once; otherwise there is time until the thread looks.
+        // Others wait, and want to be woken at once; otherwise there is time until the thread
+        // looks.
         let awaited = shared.wire.is_none() || shared.session.is_awaited();
         let patience = if awaited { Duration::ZERO } else { 2 * NAP };
         shared.led = !awaited;

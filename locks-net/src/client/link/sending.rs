@@ -29,7 +29,8 @@ impl Link {
         wake(self.flush(shared));
     }
 
-    /// Says good-bye over a connection that nobody finds any more: whoever comes from here on needs another one (L3).
+    /// Says good-bye over a connection that nobody finds any more: whoever comes from here on needs
+    /// another one (L3).
     pub(super) fn part(&self, mut shared: MutexGuard<'_, Shared>) {
         shared.session.bye();
         let mut bytes = std::mem::take(&mut shared.unsent);
@@ -48,8 +49,8 @@ impl Link {
         wake(self.lock());
     }
 
-    /// L2: whoever comes while somebody writes leaves it to him. L4: and who is not the last to come, to
-    /// those who follow.
+    /// L2: whoever comes while somebody writes leaves it to him. L4: and who is not the last to
+    /// come, to those who follow.
     pub(super) fn flush<'a>(
         &'a self,
         mut shared: MutexGuard<'a, Shared>,
@@ -129,8 +130,8 @@ pub(super) fn wake(mut shared: MutexGuard<'_, Shared>) {
 }
 
 impl Shared {
-    /// L4: those whose answers the thread has just read are about to be woken together. Before it did, `absent`
-    /// were expected, who may never come: nobody waits for them once more.
+    /// L4: those whose answers the thread has just read are about to be woken together. Before it
+    /// did, `absent` were expected, who may never come: nobody waits for them once more.
     pub(super) fn hold_back(&mut self, absent: usize) {
         if self.held_back.is_none() && self.session.expects() > absent + 1 {
             let until = self.session.now().after(TOGETHER);

@@ -82,7 +82,8 @@ impl LinkSocket {
         Ok(Self { socket, server, secure: secure.map(Mutex::new), is_stuck, fault })
     }
 
-    /// Sends as much as the socket takes now. What it has taken itself, and the socket has not, is sent by the next call.
+    /// Sends as much as the socket takes now. What it has taken itself, and the socket has not, is
+    /// sent by the next call.
     pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         let Some(secure) = &self.secure else { return self.send_plainly(bytes) };
         let secure = &mut *secure.lock().unwrap_or_else(PoisonError::into_inner);

@@ -412,7 +412,8 @@ fn dropped_later(link: &Arc<Link>, op: impl Future<Output = ()>) {
     }
 }
 
-/// Nothing of others' code runs under the mutex: neither what clones, replaces, wakes nor drops a waker.
+/// Nothing of others' code runs under the mutex: neither what clones, replaces, wakes nor drops a
+/// waker.
 #[test]
 fn a_waker_may_want_the_mutex() {
     let (done, is_done) = std::sync::mpsc::channel();

@@ -24,9 +24,11 @@ pub(super) struct Unanswered {
     pub(super) deadline: Option<Moment>,
     /// Since when some server has known of it.
     pub(super) sent: Option<Moment>,
-    /// The frame that asked for it last; and when, or when the one before did if that may have been granted.
+    /// The frame that asked for it last; and when, or when the one before did if that may have been
+    /// granted.
     pub(super) not_before: (u64, Moment),
-    /// When its own bound ends it, once it is granted, by the moment that the server cannot have granted it before (C14).
+    /// When its own bound ends it, once it is granted, by the moment that the server cannot have
+    /// granted it before (C14).
     pub(super) ends_at: Option<Moment>,
     pub(super) waker: Option<Waker>,
     /// Its caller was woken, and has not come yet.
@@ -42,7 +44,8 @@ pub(super) enum Outcome {
     None,
     /// Granted, and not fetched yet.
     Granted(Token),
-    /// Granted, held for as long as `hold_at_most` allows, and not fetched yet: its guard is lost from the start.
+    /// Granted, held for as long as `hold_at_most` allows, and not fetched yet: its guard is lost
+    /// from the start.
     HeldTooLong(Token),
     /// A part of the answer.
     Partial(Vec<LockInfo>),
@@ -93,16 +96,17 @@ impl Unanswered {
         self.is_acquisition() && matches!(self.outcome, Outcome::None | Outcome::Granted(_))
     }
 
-    /// Notes that its own bound has ended a grant that was not fetched yet. Says whether it is to be asked for again: if
-    /// that happens time after time, the bound is shorter than the way to its holder.
+    /// Notes that its own bound has ended a grant that was not fetched yet. Says whether it is to
+    /// be asked for again: if that happens time after time, the bound is shorter than the way to
+    /// its holder.
     pub(super) fn was_too_late(&mut self) -> bool {
         const TRIES: u32 = 3;
         self.too_late += 1;
         self.too_late < TRIES
     }
 
-    /// For how long its hold may last, where that counts from its own grant: what is nested has the bound of what it is
-    /// nested in.
+    /// For how long its hold may last, where that counts from its own grant: what is nested has the
+    /// bound of what it is nested in.
     pub(super) fn bound(&self) -> Option<Duration> {
         match &self.call {
             Call::Acquire(it) if !it.options.reentrant && it.shared.is_none() => {
@@ -153,7 +157,8 @@ impl Session {
         Ok(call)
     }
 
-    /// Asks for the hold to be a shared one from now on (C9); fetched by [`poll_call`](Self::poll_call).
+    /// Asks for the hold to be a shared one from now on (C9); fetched by
+    /// [`poll_call`](Self::poll_call).
     ///
     /// # Errors
     /// `LimitExceeded`, `Lost`.
@@ -206,8 +211,8 @@ impl Session {
         Ok(call)
     }
 
-    /// What has come of an acquisition. Once it has answered with a token, the hold of that number is the
-    /// caller's to [end](Self::end).
+    /// What has come of an acquisition. Once it has answered with a token, the hold of that number
+    /// is the caller's to [end](Self::end).
     pub(crate) fn poll_acquire(
         &mut self,
         request: u64,
@@ -297,7 +302,8 @@ impl Session {
     /// Sends what is unanswered under this number.
     pub(super) fn ask(&mut self, number: u64, now: Moment) {
         let Some(asked) = self.unanswered.get_mut(&number) else { return };
-        // A grant of a session that is over, or that a restarted server may lack: it is asked again.
+        // A grant of a session that is over, or that a restarted server may lack: it is asked
+        // again.
         if matches!(asked.outcome, Outcome::Granted(_) | Outcome::Partial(_)) {
             asked.outcome = Outcome::None;
             asked.ends_at = None;
@@ -360,8 +366,8 @@ impl Session {
         self.take_unanswered(number).map(|asked| asked.outcome)
     }
 
-    /// Takes an acquisition off the books that has become a hold; its keys, whom it was stolen from, and when its bound
-    /// ends it.
+    /// Takes an acquisition off the books that has become a hold; its keys, whom it was stolen
+    /// from, and when its bound ends it.
     pub(super) fn take_granted(
         &mut self,
         number: u64,
@@ -419,7 +425,8 @@ impl Session {
         }
     }
 
-    /// The time to reach the server counts from now, that to wait for others from when it was asked.
+    /// The time to reach the server counts from now, that to wait for others from when it was
+    /// asked.
     pub(super) fn begin(&mut self, number: u64, call: Call, site: Option<CallSite>, asked: Moment) {
         let now = self.now();
         let limit = now.after(self.setup.connect);

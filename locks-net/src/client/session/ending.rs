@@ -13,7 +13,8 @@ use crate::wire::Call;
 pub(super) struct Ending {
     keys: Vec<String>,
     token: Token,
-    /// The frame that ends it, once it was sent, or one behind it: what the server acknowledges with that confirms it.
+    /// The frame that ends it, once it was sent, or one behind it: what the server acknowledges
+    /// with that confirms it.
     pub(super) sent: Option<u64>,
     state: State,
     /// What was done under it has succeeded: it ends so, whichever server hears of it (C14).
@@ -40,8 +41,8 @@ impl Ending {
         self.unheard && !matches!(self.state, State::Under)
     }
 
-    /// A server that has been restarted has to be told of it: because none was yet, or because one that
-    /// does not know that it was done would end it otherwise.
+    /// A server that has been restarted has to be told of it: because none was yet, or because one
+    /// that does not know that it was done would end it otherwise.
     pub(super) fn is_unsaid(&self) -> bool {
         (self.sent.is_none() || self.done) && matches!(self.state, State::Under)
     }

@@ -97,7 +97,8 @@ impl Session {
             asked.ends_at = asked.bound().filter(|_| renews).map(|most| {
                 let (frame, sent) = asked.not_before;
                 let (applied, at) = self.ordered;
-                // Granted no sooner than it was asked, or than what the server had applied before it said so.
+                // Granted no sooner than it was asked, or than what the server had applied before
+                // it said so.
                 if applied >= frame { at } else { sent }.after(most)
             });
             asked.stolen_from = stolen_from;

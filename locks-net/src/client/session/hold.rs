@@ -52,8 +52,8 @@ pub(super) fn lost(keys: &[String], token: Token, cause: LostCause) -> LockError
 }
 
 impl Session {
-    /// Whether the hold is lost, by what has come in and by the clock (C8); otherwise, with a context, the
-    /// task is woken when it becomes so.
+    /// Whether the hold is lost, by what has come in and by the clock (C8); otherwise, with a
+    /// context, the task is woken when it becomes so.
     pub(crate) fn poll_lost(&mut self, request: u64, waker: Option<&mut Waker>) -> Poll<LostCause> {
         self.expire_holds(self.now());
         let Some(held) = self.holds.get_mut(&request) else {
@@ -72,8 +72,8 @@ impl Session {
         Poll::Pending
     }
 
-    /// Returns the lease of a hold, and until when it is known to be there whatever becomes of the server; `None`
-    /// where no end is known, or nothing of it any more.
+    /// Returns the lease of a hold, and until when it is known to be there whatever becomes of the
+    /// server; `None` where no end is known, or nothing of it any more.
     pub(crate) fn validity(&self, request: u64) -> Option<(Duration, Moment)> {
         let held = self.holds.get(&request).filter(|held| held.lost.is_none())?;
         let until = self.life.as_ref()?.trust.until(held.lease)?;
@@ -184,7 +184,8 @@ impl Session {
         ends_at.into_iter().for_each(|at| _ = self.bounds.remove(&(at, request)));
     }
 
-    /// Declares those lost that are not known to be there any more, and tells the server to end them.
+    /// Declares those lost that are not known to be there any more, and tells the server to end
+    /// them.
     pub(super) fn expire_holds(&mut self, now: Moment) {
         while let Some(&(at, request)) = self.bounds.first()
             && at <= now
@@ -252,8 +253,8 @@ impl Session {
         let Some(asked) = self.unanswered.get_mut(&request) else { return };
         let Outcome::Granted(token) = asked.outcome else { return };
         if cause == LostCause::HeldTooLong && !asked.was_too_late() {
-            // The next grant would end as soon, and so on for ever. Its caller was woken by the grant, and is now owed no
-            // proof that it stands.
+            // The next grant would end as soon, and so on for ever. Its caller was woken by the
+            // grant, and is now owed no proof that it stands.
             asked.outcome = Outcome::HeldTooLong(token);
             return self.call(request);
         }

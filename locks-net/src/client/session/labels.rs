@@ -33,8 +33,8 @@ impl Labels {
         self.threads.clear();
     }
 
-    /// The server knows nothing of them any more, but goes on with holds of this session: what to tell it of their
-    /// owners. Call sites of holds are not told again, for holds name none.
+    /// The server knows nothing of them any more, but goes on with holds of this session: what to
+    /// tell it of their owners. Call sites of holds are not told again, for holds name none.
     pub(super) fn told_again(&mut self) -> Vec<Call> {
         self.sites.clear();
         let names = self.threads.iter();

@@ -1,7 +1,8 @@
 //! A client's session as a state machine: no threads, no sockets.
 //!
-//! Whoever drives it gives it connections, bytes and the time, and after each call sends what there is to
-//! be [sent](Session::take_output) and wakes, with no mutex held, who is to be [woken](Session::take_wakers).
+//! Whoever drives it gives it connections, bytes and the time, and after each call sends what there
+//! is to be [sent](Session::take_output) and wakes, with no mutex held, who is to be
+//! [woken](Session::take_wakers).
 
 mod ask;
 mod connection;
@@ -44,14 +45,15 @@ use crate::wire::{Call, FrameReader, VERSIONS, Versions, put_frame};
 /// See the [module](self).
 ///
 /// * S1: a number is in `unanswered`, in `holds` or in `endings`, and in one of them at most.
-/// * S2: while the session is not open nothing gets a number of the channel: it waits in `deferred`, in
-///   call order. What is sent over a new connection comes after what is repeated.
-/// * S3: of each acquisition that was sent, exactly one `End` is sent, unless the session is over or the
-///   server has refused it.
+/// * S2: while the session is not open nothing gets a number of the channel: it waits in
+///   `deferred`, in call order. What is sent over a new connection comes after what is repeated.
+/// * S3: of each acquisition that was sent, exactly one `End` is sent, unless the session is over
+///   or the server has refused it.
 pub(crate) struct Session {
     setup: Setup,
     versions: Versions,
-    /// What is said next: the newest, or what both speak once a server has said that it does not speak that (N11).
+    /// What is said next: the newest, or what both speak once a server has said that it does not
+    /// speak that (N11).
     version: u16,
     /// What the server calls it; `None` before there is one.
     life: Option<Life>,
@@ -77,14 +79,16 @@ pub(crate) struct Session {
     /// The bounds of those, as long as their holds may last at most.
     wanted_bounds: Leases,
     last_number: u64,
-    /// The newest frame of the channel that the server had applied before it said what comes next, and when it was sent.
+    /// The newest frame of the channel that the server had applied before it said what comes next,
+    /// and when it was sent.
     ordered: (u64, Moment),
     /// The last `Ping`: its number in the channel, and when it was sent.
     last_ping: Option<(u64, Moment)>,
     /// Since when an answer is due, of which nothing has come in.
     silent_since: Option<Moment>,
-    /// The last connection was taken for dead when its server owed the answer to a proof. If the next one comes as far, it
-    /// is given its time: refusals come late (N5), and nobody would ever hear one.
+    /// The last connection was taken for dead when its server owed the answer to a proof. If the
+    /// next one comes as far, it is given its time: refusals come late (N5), and nobody would ever
+    /// hear one.
     overtook_proof: bool,
     /// There if messages are wanted (N8).
     mail: Option<Mail>,
@@ -254,7 +258,8 @@ impl Session {
         Hello { handshake, bytes }
     }
 
-    /// There is a new connection, and no other any more, over which is to be said what [`hello`](Self::hello) gives.
+    /// There is a new connection, and no other any more, over which is to be said what
+    /// [`hello`](Self::hello) gives.
     pub(crate) fn dialed(&mut self, secured: Secured) {
         let Hello { handshake, bytes } = self.hello(secured);
         self.greet(handshake);
@@ -286,7 +291,8 @@ impl Session {
     /// Bytes have come in.
     ///
     /// # Errors
-    /// The connection is to be closed, and the session told so by [`disconnected`](Self::disconnected).
+    /// The connection is to be closed, and the session told so by
+    /// [`disconnected`](Self::disconnected).
     pub(crate) fn receive(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         let Some(mut reader) = self.connection.as_mut().and_then(|it| it.reader.take()) else {
             return Ok(());
@@ -407,8 +413,8 @@ impl Session {
         self.called
     }
 
-    /// Whether what there is to be sent must not wait: it has the end of a hold that outlives this process, which may
-    /// exit now (N2).
+    /// Whether what there is to be sent must not wait: it has the end of a hold that outlives this
+    /// process, which may exit now (N2).
     pub(crate) fn is_urgent(&self) -> bool {
         self.urgent
     }
@@ -437,8 +443,9 @@ impl Session {
         !self.is_idle()
     }
 
-    /// Whether the session is kept by its process (N1 b), and holds something: then somebody has to look
-    /// at its connection from time to time, so that the moment of its end is known well enough.
+    /// Whether the session is kept by its process (N1 b), and holds something: then somebody has to
+    /// look at its connection from time to time, so that the moment of its end is known well
+    /// enough.
     pub(crate) fn look_every(&self) -> Option<Duration> {
         let life = self.life.as_ref().filter(|life| !life.trust.renews)?;
         (!self.leases.is_empty()).then(|| life.trust.lease / 5)

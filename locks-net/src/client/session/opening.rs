@@ -103,8 +103,9 @@ impl Session {
     /// What the server has not received, and then what has come up meanwhile.
     fn repeat(&mut self, applied: u64) -> Result<(), Broken> {
         let proved = self.channel.repeat(applied, &mut self.out)?;
-        // Nothing else may come that tells of it. It confirms no release: the lock may have been taken away before,
-        // and the word of that is among what the server repeats. What it says behind that does.
+        // Nothing else may come that tells of it. It confirms no release: the lock may have been
+        // taken away before, and the word of that is among what the server repeats. What it says
+        // behind that does.
         self.proved(proved);
         self.last_ping = None;
         for deferred in std::mem::take(&mut self.deferred) {
@@ -134,8 +135,8 @@ impl Session {
         self.deferred.clear();
         let held = self.holds.iter().filter(|(_, held)| !held.is_given_up());
         let mut held = held.map(|it| *it.0).collect::<Vec<_>>();
-        // What is released and was never said to be is held as far as any server knows; or it was lost,
-        // and whoever releases it is to hear of that.
+        // What is released and was never said to be is held as far as any server knows; or it was
+        // lost, and whoever releases it is to hear of that.
         let unsaid = self.endings.iter().filter(|(_, ending)| ending.is_unsaid());
         let mut unsaid = unsaid.map(|it| *it.0).collect::<Vec<_>>();
         held.extend(&unsaid);
@@ -144,8 +145,8 @@ impl Session {
         let pending = self.unanswered.iter().filter(|(_, asked)| asked.may_hold());
         let pending = pending.map(|it| *it.0).collect::<Vec<_>>();
         let last = self.tell_holding(held, pending);
-        // That is acknowledged with the first thing that the server has to say to it, and what was lost may be the
-        // second: a release is confirmed with the frame behind it.
+        // That is acknowledged with the first thing that the server has to say to it, and what was
+        // lost may be the second: a release is confirmed with the frame behind it.
         self.endings.values_mut().for_each(|ending| ending.sent = Some(last + 1));
         unsaid.into_iter().for_each(|request| self.send_end(request));
         let disowned = self.holds.iter().filter(|(_, held)| held.disowned && !held.is_given_up());

@@ -66,7 +66,8 @@ impl Session {
             let reach = asked.reach;
             return self.set_deadline(number, Some(reach));
         }
-        // Whether anybody is in the way is for the server to say, which has not (C2). Greetings are answers as well.
+        // Whether anybody is in the way is for the server to say, which has not (C2). Greetings are
+        // answers as well.
         let error = if is_connected {
             let server = self.server.as_deref().unwrap_or("the server");
             self.without_answer(&format!("{server} is connected and does not answer"))
@@ -110,8 +111,9 @@ impl Session {
         }
     }
 
-    /// The server has refused this client over a connection that is its own: if it does not let it go on with its session,
-    /// nobody waits any more for what was said before. Leases are what they were.
+    /// The server has refused this client over a connection that is its own: if it does not let it
+    /// go on with its session, nobody waits any more for what was said before. Leases are what they
+    /// were.
     pub(crate) fn refuse(&mut self, kind: ErrorKind, text: &str) {
         self.refuse_newcomers(kind, text);
         if kind != ErrorKind::Unauthorized {

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use locks_core::Moment;
 
-/// Attempts to reach the server: one after the other while there is no connection, and beside a connection that is
-/// silent, which may be dead for all that is known here.
+/// Attempts to reach the server: one after the other while there is no connection, and beside a
+/// connection that is silent, which may be dead for all that is known here.
 ///
-/// What an attempt is, is the driver's affair: they are known by numbers. With a lease to keep, the pauses between them
-/// are no longer than a [beat](super::Session::beat), whatever has failed before.
+/// What an attempt is, is the driver's affair: they are known by numbers. With a lease to keep, the
+/// pauses between them are no longer than a [beat](super::Session::beat), whatever has failed
+/// before.
 #[derive(Debug, Default)]
 pub(crate) struct Reach {
     failures: u32,
@@ -57,8 +58,9 @@ impl Reach {
         self.not_before.is_none_or(|at| at <= now)
     }
 
-    /// There is a connection, of which it is not known yet whether it is worth anything, or there is none: the next
-    /// attempt has to wait. `chance`: of 256, so that not everybody comes at the same time.
+    /// There is a connection, of which it is not known yet whether it is worth anything, or there
+    /// is none: the next attempt has to wait. `chance`: of 256, so that not everybody comes at the
+    /// same time.
     pub(crate) fn failed(&mut self, now: Moment, beat: Option<Duration>, chance: u8) {
         let pause = (Self::FIRST * (1 << self.failures.min(10))).min(Self::LONGEST);
         let pause = beat.map_or(pause, |beat| pause.min(beat));
@@ -74,9 +76,9 @@ impl Reach {
         self.heard = self.heard.saturating_add(1);
     }
 
-    /// The connection is over. After one that has lasted the next attempt is made at once; after one over which something
-    /// was answered, as soon as after a first failure; one that opens and ends again and again is not dialled any faster
-    /// for that.
+    /// The connection is over. After one that has lasted the next attempt is made at once; after
+    /// one over which something was answered, as soon as after a first failure; one that opens and
+    /// ends again and again is not dialled any faster for that.
     pub(crate) fn lost(&mut self, now: Moment) {
         let lasted = self.opened_at.take().is_some_and(|at| now >= at.after(Self::PROOF));
         let has_answered = std::mem::take(&mut self.heard) > 1;
@@ -88,7 +90,8 @@ impl Reach {
         }
     }
 
-    /// When the next attempt is to be made beside a connection that has been silent since `silent`; `None`: it is not.
+    /// When the next attempt is to be made beside a connection that has been silent since `silent`;
+    /// `None`: it is not.
     pub(crate) fn next_beside(
         &self,
         silent: Option<Moment>,
@@ -99,7 +102,8 @@ impl Reach {
         Some(newest.map_or(silent, |at| at.max(silent)).after(beat))
     }
 
-    /// An attempt is made beside the connection: its number, and that of one which is given up for it.
+    /// An attempt is made beside the connection: its number, and that of one which is given up for
+    /// it.
     pub(crate) fn begin_beside(&mut self, now: Moment) -> (u64, Option<u64>) {
         let given_up = match self.beside.len() {
             Self::ATTEMPTS => self.beside.pop_front().map(|(number, _)| number),

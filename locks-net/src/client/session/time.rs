@@ -44,8 +44,8 @@ impl Session {
         false
     }
 
-    /// How long a server may be silent, and how long a pause between attempts to reach it may be, so that no lease runs
-    /// out for want of trying (N7); `None`: there is none to be kept.
+    /// How long a server may be silent, and how long a pause between attempts to reach it may be,
+    /// so that no lease runs out for want of trying (N7); `None`: there is none to be kept.
     pub(crate) fn beat(&self) -> Option<Duration> {
         let shortest = self.shortest_lease()?;
         (!self.is_idle()).then(|| (shortest / 20).max(Duration::from_millis(10)))

@@ -4,8 +4,8 @@ use locks_core::Moment;
 
 /// For how long the client knows by itself that the server has ended none of its holds (C8, N1).
 ///
-/// T1: no server has begun to count a lease of ours before `base`; for a session kept by its process,
-/// none counts at all while `open`.
+/// T1: no server has begun to count a lease of ours before `base`; for a session kept by its
+/// process, none counts at all while `open`.
 #[derive(Debug)]
 pub(super) struct Trust {
     /// Whether the session is kept by its lease, and not by its process.
@@ -22,8 +22,8 @@ impl Trust {
         Self { renews, lease, base: at, open: true }
     }
 
-    /// The session goes on over a connection whose `Open` was sent at `at`: whatever the server had begun
-    /// to count before, for a session kept by its process, it has stopped since.
+    /// The session goes on over a connection whose `Open` was sent at `at`: whatever the server had
+    /// begun to count before, for a session kept by its process, it has stopped since.
     pub(super) fn resumed(&mut self, renews: bool, lease: Duration, at: Moment) {
         (self.renews, self.lease, self.open) = (renews, lease, true);
         if !renews {

@@ -1,5 +1,5 @@
-//! Wakers of those who wait. They are others' code: nothing of it runs under the link's mutex, where it could wait for whoever
-//! wants that.
+//! Wakers of those who wait. They are others' code: nothing of it runs under the link's mutex,
+//! where it could wait for whoever wants that.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::task::Waker;
@@ -22,8 +22,8 @@ impl Wakers {
         self.to_drop.extend(wakers);
     }
 
-    /// Wakes and drops them, with nothing locked. Whatever a waker does wrong is its own affair: the panic hook has told of
-    /// it, and others wait.
+    /// Wakes and drops them, with nothing locked. Whatever a waker does wrong is its own affair:
+    /// the panic hook has told of it, and others wait.
     pub(crate) fn run(self) {
         for waker in self.to_wake {
             let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
@@ -34,7 +34,8 @@ impl Wakers {
     }
 }
 
-/// Leaves a waker there, which was cloned before anything was locked; the one that was there is the caller's to drop.
+/// Leaves a waker there, which was cloned before anything was locked; the one that was there is the
+/// caller's to drop.
 pub(super) fn leave(waker: &mut Waker, there: &mut Option<Waker>) {
     match there {
         Some(there) => std::mem::swap(there, waker),

@@ -51,8 +51,8 @@ proptest! {
         }
     }
 
-    /// FAULTS 15: a damaged byte is found, wherever it is; only the last record can be taken for one that
-    /// was not written in full.
+    /// FAULTS 15: a damaged byte is found, wherever it is; only the last record can be taken for
+    /// one that was not written in full.
     #[test]
     fn n4_no_damaged_byte_passes(rounds in histories(12), mask in 1u8..) {
         let records = rounds.concat();

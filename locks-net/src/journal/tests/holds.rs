@@ -50,7 +50,8 @@ fn c14_what_was_done_and_then_lost_is_not_reserved_in_a_snapshot_either() {
     }
 }
 
-/// What is left of a nest begins with the first guard that is left, also where that is written anew.
+/// What is left of a nest begins with the first guard that is left, also where that is written
+/// anew.
 #[test]
 fn c14_the_mark_of_the_outermost_guard_that_is_left_counts() {
     let begun = || Member { if_done: true, ..until(100, member("a", 7)) };

@@ -1,6 +1,6 @@
-//! Between the sockets and the arbiter. One task does it all, in rounds: it reads what has come in, lets
-//! the arbiter work, writes the journal once, and then writes to the clients what that made of it. A round
-//! trip of one client costs a wait, a read and a write.
+//! Between the sockets and the arbiter. One task does it all, in rounds: it reads what has come in,
+//! lets the arbiter work, writes the journal once, and then writes to the clients what that made of
+//! it. A round trip of one client costs a wait, a read and a write.
 
 mod outgoing;
 mod security;
@@ -71,7 +71,8 @@ pub(super) struct Driver {
     turns_left: Option<usize>,
     /// Its directory is not its own any more.
     is_discharged: bool,
-    /// The sessions for which it does not make way until they have ended: it could not tell them that they hold nothing.
+    /// The sessions for which it does not make way until they have ended: it could not tell them
+    /// that they hold nothing.
     unheard: Vec<u32>,
     /// It stops, at the latest then.
     stops_by: Option<Moment>,
@@ -377,8 +378,8 @@ impl Driver {
                     Notice::Unwatch { realm } => self.processes.unwatch(realm),
                 }
             }
-            // What nobody is told of may be written with what comes next: if it is lost with the server,
-            // its client repeats it.
+            // What nobody is told of may be written with what comes next: if it is lost with the
+            // server, its client repeats it.
             let in_no_hurry = outputs.is_empty()
                 && closing.is_empty()
                 && self.answers.is_empty()
@@ -407,8 +408,8 @@ impl Driver {
         }
     }
 
-    /// Whether something is due, and all that came in before that moment has been read: nobody is ended
-    /// whose word lies here (N7).
+    /// Whether something is due, and all that came in before that moment has been read: nobody is
+    /// ended whose word lies here (N7).
     fn is_due(&mut self) -> bool {
         let due = self.arbiter.next_deadline().is_some_and(|at| at <= self.clock.now());
         let left = match self.turns_left {
@@ -475,13 +476,14 @@ impl Driver {
         lock(&self.store)
     }
 
-    /// Whether somebody has removed the lock that it goes by. What cannot be found out now is looked at again.
+    /// Whether somebody has removed the lock that it goes by. What cannot be found out now is
+    /// looked at again.
     fn is_discharged(&self) -> bool {
         self.store().is_in_charge().is_ok_and(|is| !is)
     }
 
-    /// Another server may be about to begin, and begins once this one has told its clients that they hold nothing of
-    /// it any more.
+    /// Another server may be about to begin, and begins once this one has told its clients that
+    /// they hold nothing of it any more.
     fn discharge(&mut self) {
         self.unheard = self.arbiter.forsake();
         self.is_discharged = true;

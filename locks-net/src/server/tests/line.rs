@@ -344,8 +344,8 @@ fn hear(stream: &mut dyn Wire, reader: &mut FrameReader) -> Result<Vec<u8>, Unop
     }
 }
 
-/// The frames of a client that begins a session without a secret, and how long the answer to the second
-/// is.
+/// The frames of a client that begins a session without a secret, and how long the answer to the
+/// second is.
 pub(crate) fn greetings(line: &Line) -> (Vec<u8>, Vec<u8>, usize) {
     let (mut hello, mut open, mut opened) = (Vec::new(), Vec::new(), Vec::new());
     let handshake = ClientHandshake::new(Secured::default(), [9; 32]);

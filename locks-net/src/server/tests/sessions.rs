@@ -207,8 +207,8 @@ fn n11_a_server_that_is_idle_leaves_nothing_but_the_header_in_its_journal() {
     assert!(length() > header as u64, "it is held");
 }
 
-/// A client over TCP may not know yet what became of its release, although the server has heard it: then the journal
-/// has its session until that is known.
+/// A client over TCP may not know yet what became of its release, although the server has heard it:
+/// then the journal has its session until that is known.
 #[test]
 fn n11_over_tcp_nothing_else_is_left_once_the_client_has_heard_of_its_release() {
     let scratch = Scratch::new();
@@ -225,7 +225,8 @@ fn n11_over_tcp_nothing_else_is_left_once_the_client_has_heard_of_its_release() 
     let length = || std::fs::metadata(scratch.path("state/journal")).unwrap().len();
     until("nothing else is left", || {
         line.confirm().unwrap();
-        // It looks once a second, and finds a client that says something all the time to be in the middle of it.
+        // It looks once a second, and finds a client that says something all the time to be in the
+        // middle of it.
         thread::sleep(Timer::LONGEST * 3 / 2);
         length() == header
     });

@@ -130,8 +130,8 @@ fn deafen(scratch: &Scratch, deaf: &mut Line, lists: u64) -> Line {
     other
 }
 
-/// Asks for list after list, which come at the server's own pace, until nobody takes a request any more: that is more than all
-/// buffers on the way have room for, however large they are.
+/// Asks for list after list, which come at the server's own pace, until nobody takes a request any
+/// more: that is more than all buffers on the way have room for, however large they are.
 fn cut_off(deaf: &mut Line) {
     let mut calls = 10_000..;
     until("it is cut off", || {

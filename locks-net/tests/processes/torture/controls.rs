@@ -1,5 +1,5 @@
-//! The witness notices: storms over locks that are none, and what leases excuse. (What else the judge
-//! calls wrong is shown where it comes from.)
+//! The witness notices: storms over locks that are none, and what leases excuse. (What else the
+//! judge calls wrong is shown where it comes from.)
 
 use std::time::Duration;
 
@@ -23,8 +23,8 @@ fn assert_storm_shows(defect: &'static str, shows: impl Fn(Wrong) -> bool) {
 
 #[test]
 fn locks_that_are_bypassed_are_noticed() {
-    // Locks that are apart know nothing of each other's holders, tokens and thefts. Which is seen first is up to
-    // chance, and any of it will do.
+    // Locks that are apart know nothing of each other's holders, tokens and thefts. Which is seen
+    // first is up to chance, and any of it will do.
     assert_storm_shows("locks", |_| true);
 }
 
@@ -65,8 +65,8 @@ fn a_lease_that_runs_out_is_known_at_the_next_look() {
     assert_eq!(judged(true, &history), Ok(()));
 }
 
-/// One is stolen, looks before it has heard of that, and hears of it; so how long the next one has had the key
-/// does not count from that look.
+/// One is stolen, looks before it has heard of that, and hears of it; so how long the next one has
+/// had the key does not count from that look.
 #[test]
 fn the_word_of_a_theft_may_be_under_way() {
     const MS: u64 = 1_000_000;

@@ -1,6 +1,6 @@
-//! Many processes on a few keys of one server, with everything that can happen to them and to it, for
-//! `LOCKS_TORTURE_SECONDS` (4 unless it says otherwise). What the processes do, the witness, its log and its
-//! judges are those of the file backend's storm.
+//! Many processes on a few keys of one server, with everything that can happen to them and to it,
+//! for `LOCKS_TORTURE_SECONDS` (4 unless it says otherwise). What the processes do, the witness,
+//! its log and its judges are those of the file backend's storm.
 
 mod controls;
 #[path = "../../../../locks-file/tests/processes/torture/court.rs"]

@@ -16,8 +16,8 @@ pub(crate) struct Plan {
     pub(crate) least: bool,
     /// It is kept by leases, which may run out.
     pub(crate) leased: bool,
-    /// For how long at most whoever decides may not hear that a request was withdrawn, and grant it, in
-    /// nanoseconds: a server that stands still finds both when it goes on.
+    /// For how long at most whoever decides may not hear that a request was withdrawn, and grant
+    /// it, in nanoseconds: a server that stands still finds both when it goes on.
     pub(crate) deaf: u64,
 }
 

@@ -1,4 +1,5 @@
-//! The storm: processes that are killed, stopped and replaced, and a server to which the same happens.
+//! The storm: processes that are killed, stopped and replaced, and a server to which the same
+//! happens.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -24,11 +25,12 @@ use crate::program::program_in;
 /// Processes that lock.
 const WORKERS: usize = 6;
 
-/// The leases of those who have any. Short, because whoever is killed keeps what it had for so long.
+/// The leases of those who have any. Short, because whoever is killed keeps what it had for so
+/// long.
 const LEASE: Duration = Duration::from_millis(700);
 
-/// The longest stops, in microseconds: shorter than any age at which somebody steals, and longer than a
-/// lease.
+/// The longest stops, in microseconds: shorter than any age at which somebody steals, and longer
+/// than a lease.
 const STOPS: [u64; 3] = [5_000, 60_000, 1_200_000];
 
 /// The longest stops of a server, in microseconds.
@@ -218,8 +220,8 @@ fn assert_nothing_known(client: &NetBackend) -> Result<(), Failure> {
 }
 
 impl Report {
-    /// Whether everything that a storm is there for came about; in a short one, or on a busy machine, what is
-    /// rare need not.
+    /// Whether everything that a storm is there for came about; in a short one, or on a busy
+    /// machine, what is rare need not.
     pub(crate) fn assert_stormy(&self) {
         /// So many grants have seen everything.
         const GRANTS: u64 = 10_000;

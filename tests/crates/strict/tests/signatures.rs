@@ -1,4 +1,5 @@
-//! Signatures and bodies of many kinds, which compile without a word: none is refused, none has a lint.
+//! Signatures and bodies of many kinds, which compile without a word: none is refused, none has a
+//! lint.
 #![deny(warnings)]
 #![allow(dead_code, clippy::all, reason = "functions of odd kinds are what this is about")]
 use locks::{LockError, lock};

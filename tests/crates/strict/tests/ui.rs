@@ -1,4 +1,5 @@
-//! What the compiler says about mistakes. That it says nothing about anything else is for `crates/strict`.
+//! What the compiler says about mistakes. That it says nothing about anything else is for
+//! `crates/strict`.
 
 #[test]
 fn a1_to_a5_one_mistake_gives_one_message() {

@@ -1,4 +1,5 @@
-//! What is done beside a plain hold without taking it over from the fast path: with the mutex, and without `SLOW`.
+//! What is done beside a plain hold without taking it over from the fast path: with the mutex, and
+//! without `SLOW`.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -13,8 +14,8 @@ use crate::sync::atomic::Ordering;
 use crate::{OwnerId, Token};
 
 impl SlotRef {
-    /// Ends the plain hold with this token, by whoever has it, if somebody waits and it is simple who is next.
-    /// Otherwise nothing is done.
+    /// Ends the plain hold with this token, by whoever has it, if somebody waits and it is simple
+    /// who is next. Otherwise nothing is done.
     pub(in crate::engine) fn try_pass_on(self, core: &Arc<Core>, token: Token) -> bool {
         // SAFETY: by the caller's hold (I2).
         let slot = unsafe { self.get() };
@@ -66,20 +67,21 @@ impl SlotRef {
 }
 
 impl Slot {
-    /// The state beside a plain hold, which can be neither released nor taken over meanwhile (I3). `None`: there
-    /// is none, or more.
+    /// The state beside a plain hold, which can be neither released nor taken over meanwhile (I3).
+    /// `None`: there is none, or more.
     fn beside(&self) -> Option<StateGuard<'_>> {
         let guard = self.state.lock();
         self.is_waited_for().then_some(guard)
     }
 
-    /// Whether somebody waits beside a plain hold; without the mutex, it may be out of date at once.
+    /// Whether somebody waits beside a plain hold; without the mutex, it may be out of date at
+    /// once.
     pub(in crate::engine) fn is_waited_for(&self) -> bool {
         self.word.load(Ordering::Relaxed) & (HELD | SLOW | WAITED) == HELD | WAITED
     }
 
-    /// Queues a plain request behind others, and returns its place and who holds the key. `None`: it has to be
-    /// asked for. `enter` is called with the mutex.
+    /// Queues a plain request behind others, and returns its place and who holds the key. `None`:
+    /// it has to be asked for. `enter` is called with the mutex.
     pub(in crate::engine) fn join<E>(
         &self,
         waiter: &mut Arc<Waiter>,

@@ -20,7 +20,8 @@ use crate::{CallSite, Token};
 const HELD: u64 = 1;
 /// The state decides: nothing is acquired or released without the mutex.
 const SLOW: u64 = 2;
-/// A shard's [`InlineSlot`](super::inline_slot::InlineSlot) keeps its key. No other slot needs it, and none has it.
+/// A shard's [`InlineSlot`](super::inline_slot::InlineSlot) keeps its key. No other slot needs it,
+/// and none has it.
 const FIXED: u64 = 4;
 /// Above these bits: the greatest token granted so far.
 const TOKEN_SHIFT: u32 = 3;
@@ -39,8 +40,8 @@ const STAYS: u8 = KEPT | RESIDENT;
 /// There is a state, or there was one that has written the record of the present holder.
 const STATED: u8 = 8;
 
-/// Marks an `owner` that is none, but the `word` as the last holder has left it: no [`SmallOwner`] has all
-/// of these bits.
+/// Marks an `owner` that is none, but the `word` as the last holder has left it: no [`SmallOwner`]
+/// has all of these bits.
 const LEFT: u64 = 0b111 << 61;
 
 /// A key of the engine. The key's text follows it in memory.
@@ -55,24 +56,27 @@ const LEFT: u64 = 0b111 << 61;
 /// | set | | anything | the state | the state |
 ///
 /// * I1 (freeing): a slot is freed only under its shard's mutex, when `pins` is 0 and `word` has
-///   neither `HELD` nor `SLOW`. Who waits has a pin. `pins` is raised from 0 only under that mutex, even by a holder.
+///   neither `HELD` nor `SLOW`. Who waits has a pin. `pins` is raised from 0 only under that mutex,
+///   even by a holder.
 /// * I2 (looking): whoever dereferences a slot has found it under the shard's mutex and still has
 ///   that, or has a pin, or has a hold that is not released: that keeps `HELD` or `SLOW` set.
-/// * I3 (mutex): `SLOW` and `WAITED` are set and cleared only with the mutex; while `SLOW` is set, `word`
-///   changes only with the mutex, but for `FIXED`; while `WAITED` is, `HELD` is cleared only with it.
-///   `state` is `Some` exactly while one of them is set; without `SLOW` it knows of no hold but whom it was
-///   [handed](State::pass_on) to.
-/// * I4 (record): while `HELD` and not `SLOW`, the record is its holder's, except that `stamp` is 0, or
-///   `UNDATED`, until the holder has written all of it. A holder sets `stamp` to 0 before it lets go. So a
-///   record is that of the present holder if `stamp` is one, read once `SLOW` is set, or with the mutex while
-///   `WAITED` is and the key is held: it cannot become another's then. Of a free key that is
-///   `WAITED` for, it tells when its first waiter was woken, which is no stamp.
+/// * I3 (mutex): `SLOW` and `WAITED` are set and cleared only with the mutex; while `SLOW` is set,
+///   `word` changes only with the mutex, but for `FIXED`; while `WAITED` is, `HELD` is cleared only
+///   with it. `state` is `Some` exactly while one of them is set; without `SLOW` it knows of no
+///   hold but whom it was [handed](State::pass_on) to.
+/// * I4 (record): while `HELD` and not `SLOW`, the record is its holder's, except that `stamp` is
+///   0, or `UNDATED`, until the holder has written all of it. A holder sets `stamp` to 0 before it
+///   lets go. So a record is that of the present holder if `stamp` is one, read once `SLOW` is set,
+///   or with the mutex while `WAITED` is and the key is held: it cannot become another's then. Of a
+///   free key that is `WAITED` for, it tells when its first waiter was woken, which is no stamp.
 /// * I5 (late writes): a hold that was ended from outside keeps `SLOW` set until its guard is gone,
-///   so that whatever its holder still writes into the record is over before it counts again. A hold whose
-///   record a state may write has found `STATED` set, and is not released without the mutex.
-/// * I6 (key): a slot of the table has one key for all its life. That of an inline slot
-///   is part of the record: whoever takes it writes the key before any stamp, `UNDATED` at once. It is read by the
-///   holder, or with `SLOW` or a pin, or under the shard's mutex with `FIXED` set and the stamp seen.
+///   so that whatever its holder still writes into the record is over before it counts again. A
+///   hold whose record a state may write has found `STATED` set, and is not released without the
+///   mutex.
+/// * I6 (key): a slot of the table has one key for all its life. That of an inline slot is part of
+///   the record: whoever takes it writes the key before any stamp, `UNDATED` at once. It is read by
+///   the holder, or with `SLOW` or a pin, or under the shard's mutex with `FIXED` set and the stamp
+///   seen.
 pub(crate) struct Slot {
     word: AtomicU64,
     stamp: AtomicU64,
@@ -194,10 +198,10 @@ impl Slot {
     pub(crate) fn key(&self) -> &str {
         self.text.looked_at();
         let text = std::ptr::from_ref(self).addr() + size_of::<Self>();
-        // SAFETY: there are `key_len` bytes of a `str` right behind the slot, in the same allocation,
-        // whose provenance has been exposed; nobody changes them while they may be looked at (I6). Not by
-        // way of `self`, which reaches to the end of the slot only; a pointer of its own would make every
-        // key eight bytes larger.
+        // SAFETY: there are `key_len` bytes of a `str` right behind the slot, in the same
+        // allocation, whose provenance has been exposed; nobody changes them while they may be
+        // looked at (I6). Not by way of `self`, which reaches to the end of the slot only; a
+        // pointer of its own would make every key eight bytes larger.
         unsafe {
             let text = std::ptr::with_exposed_provenance::<u8>(text);
             let bytes = std::slice::from_raw_parts(text, self.key_len().into());
@@ -220,16 +224,16 @@ impl Slot {
         if word & (HELD | SLOW | WAITED) != 0 { None } else { self.take(word) }
     }
 
-    /// Takes the key if the slot is as its last holder left it. Does not read the word first: the exchange would
-    /// have to wait for that read.
+    /// Takes the key if the slot is as its last holder left it. Does not read the word first: the
+    /// exchange would have to wait for that read.
     #[inline]
     fn try_take_as_left(&self) -> Option<Token> {
         let left = self.owner.load(Ordering::Relaxed);
         if left & LEFT == LEFT { self.take(left & !LEFT) } else { None }
     }
 
-    /// Takes the key if it is free, also before somebody who waits for it, unless that one was woken so
-    /// long ago that it is to be handed the key (C3).
+    /// Takes the key if it is free, also before somebody who waits for it, unless that one was
+    /// woken so long ago that it is to be handed the key (C3).
     pub(in crate::engine) fn try_barge(&self, now: impl FnOnce() -> Moment) -> Option<Token> {
         let word = self.word.load(Ordering::Acquire);
         if word & (HELD | SLOW) != 0 {
@@ -278,8 +282,8 @@ impl Slot {
             && (self.let_go(token, HELD) || self.let_go(token, HELD | FIXED))
     }
 
-    /// Lets the key go as [`try_let_go`](Self::try_let_go) does, but only of a slot that is never freed and has no
-    /// state, so that no other thread looks at it.
+    /// Lets the key go as [`try_let_go`](Self::try_let_go) does, but only of a slot that is never
+    /// freed and has no state, so that no other thread looks at it.
     #[inline]
     pub(in crate::engine) fn try_let_go_in_place(&self, token: Token) -> bool {
         // Acquire: as above.
@@ -316,8 +320,8 @@ impl Slot {
         (word & SLOW == 0).then_some([held, held | WAITED].contains(&(word & !FIXED)))
     }
 
-    /// The record of the hold with this token, by whoever has it, if it is plain. Without the mutex:
-    /// while the hold is not released nobody else writes there (I4, I5).
+    /// The record of the hold with this token, by whoever has it, if it is plain. Without the
+    /// mutex: while the hold is not released nobody else writes there (I4, I5).
     pub(in crate::engine) fn plain_record(&self, token: Token) -> Option<SlotRecord> {
         if self.is_plainly_held(token)? { self.read_record() } else { None }
     }

@@ -6,7 +6,8 @@ use crate::clock::Stamp;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::sync::{spin_loop, thread};
 
-/// The steps by which an inline slot changes its key; see [`InlineSlot`](super::inline_slot::InlineSlot).
+/// The steps by which an inline slot changes its key; see
+/// [`InlineSlot`](super::inline_slot::InlineSlot).
 impl Slot {
     /// Takes the slot if nothing at all is going on around it, whatever its last key was, with a
     /// token above `floor`, which is read after it was found free.
@@ -50,7 +51,8 @@ impl Slot {
         self.stamp.store(Stamp::UNDATED, Ordering::Release);
     }
 
-    /// The length of the key, by whoever has just taken the slot over, or fixed it while it was free.
+    /// The length of the key, by whoever has just taken the slot over, or fixed it while it was
+    /// free.
     #[inline]
     pub(in crate::engine) fn set_key_len(&self, len: usize) {
         self.text.changed();

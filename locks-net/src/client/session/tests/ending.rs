@@ -65,7 +65,8 @@ fn c8_a_release_is_not_confirmed_before_what_a_resumed_server_repeats() {
     }
 }
 
-/// The first of two `Lost` frames acknowledges `Holding` already; the release is lost by the second.
+/// The first of two `Lost` frames acknowledges `Holding` already; the release is lost by the
+/// second.
 #[test]
 fn c8_a_release_is_not_confirmed_before_a_restored_server_has_told_of_all_losses() {
     let mut rig = Rig::open(false);

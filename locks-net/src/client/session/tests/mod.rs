@@ -64,7 +64,8 @@ impl Rig {
         rig
     }
 
-    /// A new connection, with which the session begins or goes on as `how` says. What it was asked for.
+    /// A new connection, with which the session begins or goes on as `how` says. What it was asked
+    /// for.
     fn connect(&mut self, how: How) -> Open {
         let open = self.dial();
         self.answer(how);

@@ -212,7 +212,8 @@ fn n11_a_server_that_is_older_or_newer_is_asked_for_what_both_speak() {
         rig.calls();
         rig.grant(request);
         rig.fetch(request).unwrap();
-        // What comes back with something says what was spoken; without, a newer server may be there by now.
+        // What comes back with something says what was spoken; without, a newer server may be there
+        // by now.
         rig.cut();
         assert_eq!(said(&mut rig), agreed);
         rig.greet(&hello);

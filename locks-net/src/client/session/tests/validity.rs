@@ -185,7 +185,8 @@ fn n1_that_nobody_listens_saves_nothing_that_may_have_ended_before() {
     rig.cut();
     rig.advance(VALID - millis(500));
     let dialed = rig.clock.now();
-    // This process is stopped. Meanwhile the server ends the session, grants to others, and is gone.
+    // This process is stopped. Meanwhile the server ends the session, grants to others, and is
+    // gone.
     rig.advance(millis(1100));
     rig.session.nobody_listens(dialed);
     assert_eq!(rig.lost(request), Some(LostCause::Expired));

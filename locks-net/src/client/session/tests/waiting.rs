@@ -331,7 +331,8 @@ fn c1_what_is_no_key_is_refused_before_the_server_hears_of_it() {
         let refused = rig.session.evict(key, Token::new(1)).map_err(|error| error.kind());
         assert_eq!(refused, Err(ErrorKind::InvalidKey));
     }
-    // Who is told so would close the connection, and would be told so again on the next one, for ever.
+    // Who is told so would close the connection, and would be told so again on the next one, for
+    // ever.
     assert!(rig.calls().is_empty());
 }
 
