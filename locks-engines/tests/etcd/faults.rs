@@ -8,7 +8,7 @@ use locks_core::{Backend, ErrorKind, LostCause};
 use super::child::{LEASE, client, peer};
 use super::server::{Server, namespace};
 use super::support::process::signal;
-use super::support::slow::Slow;
+use super::support::slow::{self, Slow};
 use super::support::until;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -18,6 +18,15 @@ fn at(server: &Server) -> (String, Backend) {
     let namespace = namespace();
     let client = client(&format!("{} {namespace}", server.member()));
     (namespace, client)
+}
+
+#[test]
+fn row_44_a_hold_outlives_connections_that_are_forgotten_on_the_way() {
+    let server = Server::shared();
+    let (way, lease) = Slow::forgetful(server.member());
+    let member = format!("127.0.0.1:{}", way.port);
+    let ours = locks_engines::etcd::Etcd::builder([member]).namespace(namespace()).lease(lease);
+    slow::outlives_its_connections(&way, &ours.build().unwrap().into_backend(), lease);
 }
 
 #[test]

@@ -30,6 +30,14 @@ fn who_waits_behind_a_slow_link_is_not_passed_over() {
 }
 
 #[test]
+fn row_44_a_hold_outlives_connections_that_are_forgotten_on_the_way() {
+    let server = Server::start();
+    let (way, lease) = Slow::forgetful(format!("127.0.0.1:{}", server.port));
+    let ours = Redis::builder("127.0.0.1", way.port).fresh(true).lease(lease);
+    slow::outlives_its_connections(&way, &ours.build().unwrap().into_backend(), lease);
+}
+
+#[test]
 fn row_2_the_lock_of_a_killed_holder_is_free_after_its_lease() {
     let server = Server::start();
     let mut holder = peer(&server, "hold");

@@ -1,8 +1,9 @@
-//! Slow links.
+//! Slow links, and links that forget.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use super::until;
 /// A way to a server on which everything takes a while.
 pub(crate) struct Slow {
     pub(crate) port: u16,
+    /// How often it has forgotten its connections.
+    forgotten: Arc<AtomicUsize>,
 }
 
 impl Slow {
@@ -20,23 +23,49 @@ impl Slow {
     pub(crate) fn before(to: String, takes: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
+        let forgotten = Arc::new(AtomicUsize::new(0));
+        let forgets = Arc::clone(&forgotten);
         thread::spawn(move || {
             for near in listener.incoming() {
                 let (near, far) = (near.unwrap(), TcpStream::connect(&to).unwrap());
                 let (near_again, far_again) = (near.try_clone().unwrap(), far.try_clone().unwrap());
-                Self::carry(near, far, takes);
-                Self::carry(far_again, near_again, takes);
+                Self::carry(near, far, takes, &forgets);
+                Self::carry(far_again, near_again, takes, &forgets);
             }
         });
-        Self { port }
+        Self { port, forgotten }
     }
 
-    fn carry(mut from: TcpStream, mut to: TcpStream, takes: Duration) {
+    /// A fast one, which is to [`forget`](Self::forget), and the lease for those that use it: long
+    /// enough that there is time on a busy machine.
+    pub(crate) fn forgetful(to: String) -> (Self, Duration) {
+        (Self::before(to, Duration::ZERO), Duration::from_secs(6))
+    }
+
+    /// Carries nothing more on the connections that there are, and tells neither end, as a firewall
+    /// does that has forgotten them.
+    pub(crate) fn forget(&self) {
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn carry(
+        mut from: TcpStream,
+        mut to: TcpStream,
+        takes: Duration,
+        forgotten: &Arc<AtomicUsize>,
+    ) {
         let (sender, parts) = mpsc::channel::<(Instant, Vec<u8>)>();
+        let (forgotten, begun) = (Arc::clone(forgotten), forgotten.load(Ordering::SeqCst));
         thread::spawn(move || {
             let mut part = [0; 4096];
             while let Ok(length @ 1..) = from.read(&mut part) {
-                let _ = sender.send((Instant::now() + takes, part[..length].to_vec()));
+                if forgotten.load(Ordering::SeqCst) == begun {
+                    let _ = sender.send((Instant::now() + takes, part[..length].to_vec()));
+                }
+            }
+            // The other end hears as little of its end.
+            while forgotten.load(Ordering::SeqCst) != begun {
+                thread::park();
             }
         });
         thread::spawn(move || {
@@ -66,4 +95,17 @@ pub(crate) fn waits_its_turn(ours: &Backend, far: Backend, near: &Backend) {
         second.is_some()
     });
     assert!(Some(first.join().unwrap()) < second);
+}
+
+/// A hold outlives the connections of its client, which go on as if nothing were: what is asked on
+/// them is never answered, and is asked on others before the lease is over.
+pub(crate) fn outlives_its_connections(way: &Slow, ours: &Backend, lease: Duration) {
+    let guard = ours.named("k").acquire().unwrap();
+    way.forget();
+    let forgotten = Instant::now();
+    while forgotten.elapsed() < lease * 2 {
+        guard.check().expect("it is renewed on another connection");
+        thread::sleep(lease / 20);
+    }
+    guard.release().unwrap();
 }
