@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use locks_core::fork::PerProcess;
-use locks_core::{AcquisitionId, ErrorKind, LockError, Op, Wake, WakeSink};
+use locks_core::{AcquisitionId, ErrorKind, LeaseRenewal, LockError, Op, Wake, WakeSink};
 
 use crate::driver;
 
@@ -75,6 +75,18 @@ pub(crate) struct Link<T: Target> {
     now: Mutex<Now<T::Connection>>,
     /// Held by the step that connects, so that the others wait for it.
     connecting: tokio::sync::Mutex<Pause>,
+}
+
+/// How long a step may go unanswered before its connection is given up, which may be one that is
+/// forgotten on the way, of which nothing else tells.
+pub(crate) const SILENCE: Duration = Duration::from_secs(5);
+
+/// The same of a renewal: the adapter takes it to have failed by then, and there is time left in
+/// which the next one gets through on another connection.
+#[cfg(any(feature = "postgres", feature = "redis"))]
+pub(crate) fn renewal_silence(renewals: &[LeaseRenewal]) -> Duration {
+    let shortest = renewals.iter().map(|renewal| renewal.lease).min();
+    shortest.map_or(SILENCE, |lease| (lease / 4).min(SILENCE))
 }
 
 /// How long answers have taken of late, in microseconds.

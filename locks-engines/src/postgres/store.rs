@@ -16,11 +16,7 @@ use super::fault::During;
 use super::reply;
 use super::statements::{self, Step, Value};
 use super::target::{HintsBy, Server, failed};
-use crate::link::{Link, Links};
-
-/// How long a step may go unanswered before its connection is given up. The adapter gives up on a
-/// step sooner; this is for connections that nothing else finds out about.
-const SILENCE: Duration = Duration::from_secs(5);
+use crate::link::{Link, Links, SILENCE, renewal_silence};
 
 /// The locks of one schema.
 pub(super) struct Store {
@@ -57,6 +53,17 @@ impl Store {
     fn step<'a, T: Send + 'static>(
         &self,
         step: Step,
+        values: Vec<Value>,
+        parse: impl FnOnce(&[Row]) -> Result<T, LockError> + Send + 'static,
+    ) -> Op<'a, T> {
+        self.step_within(SILENCE, step, values, parse)
+    }
+
+    /// As [`step`](Self::step); without an answer in that time the connection is given up.
+    fn step_within<'a, T: Send + 'static>(
+        &self,
+        silence: Duration,
+        step: Step,
         mut values: Vec<Value>,
         parse: impl FnOnce(&[Row]) -> Result<T, LockError> + Send + 'static,
     ) -> Op<'a, T> {
@@ -70,7 +77,7 @@ impl Store {
             let sent = Instant::now();
             let asked =
                 statements::call(client, texts, connected.statements.as_deref(), step, &values);
-            let Ok(answered) = tokio::time::timeout(SILENCE, asked).await else {
+            let Ok(answered) = tokio::time::timeout(silence, asked).await else {
                 let why = "no answer to a step";
                 link.lost(connected.number(), why);
                 return Err(LockError::unavailable(&link.name, why));
@@ -148,7 +155,9 @@ impl LeaseStore for Store {
             Box::new(renewals.iter().map(count).collect::<Vec<_>>()),
             Box::new(keys.collect::<Vec<_>>()),
         ];
-        self.step(Step::Renew, values, |rows| reply::renewed(&only::<Vec<i32>>(rows)?))
+        self.step_within(renewal_silence(renewals), Step::Renew, values, |rows| {
+            reply::renewed(&only::<Vec<i32>>(rows)?)
+        })
     }
 
     fn end<'a>(&'a self, ending: &'a LeaseEnding) -> Op<'a, bool> {

@@ -15,10 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio_rustls::TlsConnector;
 
 use super::fault::{Fault, Remedy};
-
-/// How long a command may go unanswered before its connection is given up. The adapter gives up on
-/// a step sooner; this is for connections that nothing else finds out about.
-const SILENCE: Duration = Duration::from_secs(5);
+use crate::link::SILENCE;
 
 type Stream = Pin<Box<dyn AsyncStream + Send + Sync>>;
 

@@ -17,7 +17,7 @@ use super::layout::Layout;
 use super::reply;
 use super::scripts::{Script, Scripts};
 use super::target::{Connection, HOPS, Server, failed, redirected, replaced};
-use crate::link::{Connected, Link, Links};
+use crate::link::{Connected, Link, Links, renewal_silence};
 
 /// How many keys are looked at by one script for a list.
 const BATCH: usize = 256;
@@ -256,16 +256,21 @@ impl LeaseStore for Store {
     }
 
     fn renew<'a>(&'a self, renewals: &'a [LeaseRenewal]) -> Op<'a, Vec<Renewed>> {
-        let shortest = renewals.iter().map(|renewal| renewal.lease).min().unwrap_or_default();
+        let silence = renewal_silence(renewals);
         let renewals: Vec<_> = renewals.iter().map(|renewal| self.renewal(renewal)).collect();
         self.links.drive(async move |link: Arc<Link<Server>>| {
             let mut connected = link.connected().await?;
-            let all = renewed(&link, &mut connected, &renewals).await;
+            let asked = renewed(&link, &mut connected, &renewals);
+            let Ok(all) = tokio::time::timeout(silence, asked).await else {
+                let why = "no answer to a renewal";
+                link.lost(connected.number(), why);
+                return Err(LockError::unavailable(&link.name, why));
+            };
             let several = renewals.iter().map(|renewal| renewal.keys.len()).sum::<usize>() > 1;
             if all.is_ok() || !several || !connected.is_cluster {
                 return all;
             }
-            each_renewed(&link, &connected, renewals, shortest / 8).await
+            each_renewed(&link, &connected, renewals, silence / 2).await
         })
     }
 
