@@ -40,7 +40,8 @@ pub(super) struct Charge {
     /// H2: it is this process's alone.
     is_alone: Cell<bool>,
     lock: Inode,
-    directory: Inode,
+    /// Open for as long as its inode is in [`SERVED`]: no other directory has that number meanwhile.
+    directory: Directory,
     claim: Option<Claim>,
 }
 
@@ -52,20 +53,20 @@ impl Charge {
     ///
     /// # Errors
     /// `Contended` if the directory is served already, by another process or this one.
-    pub(super) fn take(directory: &Directory, dead: Option<u64>) -> Result<Self, LockError> {
-        let path = directory.file(LOCK);
-        match take(directory, dead) {
-            Ok(Ok(mut charge)) => match Claim::take(directory.path()) {
-                Ok(claim) => {
-                    charge.claim = Some(claim);
-                    Ok(charge)
-                }
-                // The directory was made anew, and the server of the one before is still at it.
-                Err(by) => Err(fault::served(directory.path(), by)),
-            },
-            Ok(Err(Taken { by })) => Err(fault::served(directory.path(), by)),
-            Err(error) => Err(fault::file(&path, error)),
-        }
+    pub(super) fn take(directory: Directory, dead: Option<u64>) -> Result<Self, LockError> {
+        let path = directory.path().to_owned();
+        let mut charge = match take(directory, dead) {
+            Ok(Ok(charge)) => charge,
+            Ok(Err(Taken { by })) => return Err(fault::served(&path, by)),
+            Err(error) => return Err(fault::file(&path.join(LOCK), error)),
+        };
+        // Or the directory was made anew, and the server of the one before is still at it.
+        charge.claim = Some(Claim::take(&path).map_err(|by| fault::served(&path, by))?);
+        Ok(charge)
+    }
+
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
     }
 
     /// Whether the lock file is still the one that others would lock: if somebody has removed it,
@@ -73,8 +74,8 @@ impl Charge {
     ///
     /// # Errors
     /// It is not; or that cannot be found out now.
-    pub(super) fn ensure(&self, directory: &Directory) -> io::Result<bool> {
-        if directory.inode_at(LOCK)? != Some(self.lock) {
+    pub(super) fn ensure(&self) -> io::Result<bool> {
+        if self.directory.inode_at(LOCK)? != Some(self.lock) {
             return Ok(false);
         }
         if let Some(file) = &self.file {
@@ -98,7 +99,7 @@ impl Drop for Charge {
             // The process goes on, and does not serve.
             let _ = file.write_all_at(&[b' '; NAME - 1], 0);
         }
-        served.remove(&self.directory);
+        served.remove(&self.directory.inode());
     }
 }
 
@@ -119,7 +120,7 @@ struct Taken {
     by: Option<u32>,
 }
 
-fn take(directory: &Directory, dead: Option<u64>) -> io::Result<Result<Charge, Taken>> {
+fn take(directory: Directory, dead: Option<u64>) -> io::Result<Result<Charge, Taken>> {
     let mut served = served();
     if served.contains(&directory.inode()) {
         return Ok(Err(Taken { by: Some(std::process::id()) }));
@@ -155,7 +156,7 @@ fn take(directory: &Directory, dead: Option<u64>) -> io::Result<Result<Charge, T
             continue;
         }
         served.insert(directory.inode());
-        let (is_alone, directory) = (Cell::new(is_alone), directory.inode());
+        let is_alone = Cell::new(is_alone);
         return Ok(Ok(Charge { file: Some(file), is_alone, lock, directory, claim: None }));
     }
 }

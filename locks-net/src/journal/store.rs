@@ -26,7 +26,6 @@ const SPARE: u64 = 1 << 16;
 /// and the lock that keeps others out.
 #[derive(Debug)]
 pub(crate) struct Store {
-    directory: Directory,
     tokens: Tokens,
     /// What a journal that is made anew begins with: its floor is the greatest token covered so
     /// far.
@@ -74,9 +73,8 @@ impl Store {
         dead: Option<u64>,
     ) -> Result<(Self, Recovered), LockError> {
         let boot = boot::id().map_err(fault::no_boot_id)?;
-        let directory = Directory::open(path)?;
-        let charge = Charge::take(&directory, dead)?;
-        Self::read(directory, charge, offers_tcp, boot, boot_clock.now())
+        let charge = Charge::take(Directory::open(path)?, dead)?;
+        Self::read(charge, offers_tcp, boot, boot_clock.now())
     }
 
     /// The same, the machine having been started as `boot`.
@@ -87,26 +85,25 @@ impl Store {
         boot: [u8; 16],
         now: Moment,
     ) -> Result<(Self, Recovered), LockError> {
-        let directory = Directory::open(path)?;
-        let charge = Charge::take(&directory, None)?;
-        Self::read(directory, charge, offers_tcp, boot, now)
+        let charge = Charge::take(Directory::open(path)?, None)?;
+        Self::read(charge, offers_tcp, boot, now)
     }
 
     fn read(
-        directory: Directory,
         charge: Charge,
         offers_tcp: bool,
         boot: [u8; 16],
         now: Moment,
     ) -> Result<(Self, Recovered), LockError> {
+        let directory = charge.directory();
         let path = directory.file(JOURNAL);
         let unusable = |error| fault::file(&path, error);
 
-        let before = Tokens::read(&directory)?;
+        let before = Tokens::read(directory)?;
         let file = directory.open_file(JOURNAL).map_err(unusable)?;
         let tokens = match &before {
             Some(tokens) => tokens.clone(),
-            None if file.is_some() => return Err(Tokens::missing(&directory)),
+            None if file.is_some() => return Err(Tokens::missing(directory)),
             None => Tokens::new(boot::random().map_err(unusable)?, boot),
         };
         let file = file.filter(|_| tokens.boot == boot);
@@ -125,7 +122,7 @@ impl Store {
         // The tokens first: a journal beside which there are none is not believed.
         let tokens = Tokens { boot, tcp: tokens.tcp || offers_tcp, ..tokens };
         if before.as_ref() != Some(&tokens) {
-            let written = tokens.write(&directory);
+            let written = tokens.write(directory);
             written.map_err(|error| fault::file(&directory.file(TOKENS), error))?;
         }
         let silent_until = silent_for.map(|lease| now.after(lease));
@@ -144,13 +141,12 @@ impl Store {
             found => {
                 let ledger = found.map(|found| found.ledger).unwrap_or_default();
                 let records = ledger.encode();
-                let file = begin(&directory, &header, &records).map_err(unusable)?;
+                let file = begin(directory, &header, &records).map_err(unusable)?;
                 (ledger, file, length(&records))
             }
         };
         let reserved = room(&file).map_err(unusable)?.max(len);
         let store = Self {
-            directory,
             tokens,
             header,
             journal: file,
@@ -185,7 +181,7 @@ impl Store {
                 self.torn = true;
                 // If it cannot be cut now it is before the next batch.
                 let _ = self.cut();
-                let error = fault::writing(&self.directory.file(JOURNAL), &error);
+                let error = fault::writing(&self.charge.directory().file(JOURNAL), &error);
                 self.failing = Some(error.to_string());
                 Err(error)
             }
@@ -214,7 +210,7 @@ impl Store {
             // Ahead, so that the journal is compacted before anybody has to be refused.
             self.cramped = self.take_room(ahead.saturating_add(SPARE / 2)).is_err();
             if self.cramped && (end > self.reserved || self.spare.room < self.reserved) {
-                let path = self.directory.file(JOURNAL);
+                let path = self.charge.directory().file(JOURNAL);
                 self.take_room(end).map_err(|error| fault::writing(&path, &error))?;
             }
         }
@@ -225,7 +221,7 @@ impl Store {
     /// there is no more than the journal has of it.
     fn take_room(&mut self, end: u64) -> io::Result<()> {
         let end = end.max(self.reserved);
-        self.spare.take_room(&self.directory, end)?;
+        self.spare.take_room(self.charge.directory(), end)?;
         self.reserved = reserve(&self.journal, self.reserved, end)?;
         Ok(())
     }
@@ -244,8 +240,9 @@ impl Store {
     fn cover_more(&mut self, token: Token, lease: Duration) -> io::Result<()> {
         if let Some(more) = self.tokens.covering(token, lease)? {
             self.ensure_charge()?;
-            let written = more.write(&self.directory);
-            written.map_err(|error| fault::writing(&self.directory.file(TOKENS), &error))?;
+            let written = more.write(self.charge.directory());
+            written
+                .map_err(|error| fault::writing(&self.charge.directory().file(TOKENS), &error))?;
             self.tokens = more;
         }
         Ok(())
@@ -261,13 +258,14 @@ impl Store {
         let len = length(snapshot);
         let end = len + self.reserved.saturating_sub(self.len).min(SHORT);
         let content: [&[u8]; 2] = [&self.header.encode(), snapshot];
-        let begun = self.spare.write(&self.directory, &content).and_then(|(file, room)| {
+        let begun = self.spare.write(self.charge.directory(), &content).and_then(|(file, room)| {
             let reserved = reserve(&file, room.max(len), end)?;
-            self.directory.move_into_place(JOURNAL)?;
+            self.charge.directory().move_into_place(JOURNAL)?;
             Ok((file, reserved))
         });
         // Should that fail, what was there is there still.
-        let begun = begun.map_err(|error| fault::writing(&self.directory.file(JOURNAL), &error));
+        let begun =
+            begun.map_err(|error| fault::writing(&self.charge.directory().file(JOURNAL), &error));
         let (journal, reserved) = begun?;
         let old = std::mem::replace(&mut self.journal, journal);
         self.len = len;
@@ -279,9 +277,9 @@ impl Store {
         self.cramped = false;
         // While the old one keeps its room, so that others who fill the disk have none of it; where
         // there is not so much, of what it leaves; otherwise before the next grant.
-        if self.spare.take_room(&self.directory, self.reserved).is_err() {
+        if self.spare.take_room(self.charge.directory(), self.reserved).is_err() {
             drop(old);
-            let _ = self.spare.take_room(&self.directory, self.reserved);
+            let _ = self.spare.take_room(self.charge.directory(), self.reserved);
         }
         Ok(())
     }
@@ -303,7 +301,7 @@ impl Store {
     /// # Errors
     /// That cannot be found out now.
     pub(crate) fn is_in_charge(&self) -> io::Result<bool> {
-        self.charge.ensure(&self.directory)
+        self.charge.ensure()
     }
 
     /// # Errors
@@ -311,7 +309,7 @@ impl Store {
     fn ensure_charge(&self) -> io::Result<()> {
         match self.is_in_charge()? {
             true => Ok(()),
-            false => Err(fault::discharged(&self.directory.file(super::charge::LOCK))),
+            false => Err(fault::discharged(&self.charge.directory().file(super::charge::LOCK))),
         }
     }
 
