@@ -130,10 +130,9 @@ impl State {
             Outcome::Granted(Grant { token, level }) => {
                 if level == 0
                     && let Some(hold) = self.hold_mut(token, 0)
-                    && hold.levels.len() == 1
                 {
-                    // Nobody has ever held it, nor nested in it, so there is nothing to reserve
-                    // (C14).
+                    // Whoever asked for the reservation never held it (C14); a guard that was
+                    // nested in it meanwhile has asked for none.
                     hold.reserved_until = None;
                 }
                 self.release(token, level);

@@ -103,3 +103,28 @@ proptest! {
         run::run(&steps);
     }
 }
+
+/// Seen by chance: the reservation of a grant that was given back before it was taken, while a guard
+/// was nested in it.
+#[test]
+fn c14_what_was_never_held_reserves_nothing_for_those_nested_in_it() {
+    let want = Want {
+        key: 0,
+        mode: Mode::Exclusive,
+        wait: None,
+        steal_after: None,
+        fair: None,
+        reentrant: false,
+        owner: None,
+        at_least: None,
+        at_most: None,
+    };
+    run::run(&[
+        Step::Ask(want),
+        Step::Ask(Want { fair: Some(false), owner: Some(1), at_least: Some(1), ..want }),
+        Step::Release(0),
+        Step::Ask(Want { owner: Some(1), reentrant: true, ..want }),
+        Step::Cancel(0),
+        Step::Ask(want),
+    ]);
+}
