@@ -15,14 +15,15 @@ impl State {
             // Whoever comes back from it does this.
             return false;
         }
-        if let Some(thief) = self.first_due_thief() {
-            return self.grant_to(thief, Self::steal);
-        }
+        // Before thieves: one that can nest has nobody to rob (C9).
         if let Some((place, hold)) = self.first_open_nest() {
             return self.grant_to(place, |state, ask| match ask.mode {
                 mode if mode.outranks(state.holds[hold].mode) => state.upgrade(hold, ask),
                 _ => state.nest(hold, ask),
             });
+        }
+        if let Some(thief) = self.first_due_thief() {
+            return self.grant_to(thief, Self::steal);
         }
         let Some((first, entry)) = self.queue.first() else { return false };
         let waiter = &*entry.waiter;

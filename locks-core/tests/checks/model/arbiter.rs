@@ -361,11 +361,6 @@ impl Arbiter {
     }
 
     fn serve_one(&mut self, at: usize) -> bool {
-        if let Some(thief) = self.first_due(at) {
-            let thief = self.keys[at].queue.remove(thief);
-            self.steal(thief.request);
-            return true;
-        }
         let now = self.now;
         let (key, wants) = (&mut self.keys[at], &self.wants);
         let enters = |waiter: &Waiter| {
@@ -380,6 +375,12 @@ impl Arbiter {
             self.enter(waiter.request, hold);
             return true;
         }
+        if let Some(thief) = self.first_due(at) {
+            let thief = self.keys[at].queue.remove(thief);
+            self.steal(thief.request);
+            return true;
+        }
+        let (key, wants) = (&mut self.keys[at], &self.wants);
         let Some(first) = key.queue.first() else { return false };
         let want = wants[first.request];
         let own_is_gone =

@@ -142,8 +142,8 @@ impl Key {
         let own = |hold: &Hold| {
             hold.is_own(want.owner) && permits(want.mode) <= permits(hold.mode()).max(1)
         };
-        let own = self.holds.iter().position(own)?;
-        (want.reentrant && self.holds[own].is_open_to(want.owner)).then_some(own)
+        let opens = |hold: &Hold| own(hold) && hold.is_open_to(want.owner);
+        self.holds.iter().position(opens).filter(|_| want.reentrant)
     }
 
     pub(super) fn needs_upgrade(&self, hold: usize, want: &Want) -> bool {
