@@ -11,6 +11,7 @@ use locks_core::{Backend, LeaseStore, Query};
 use super::server::{builder, schema, shared};
 
 const LONGEST: Duration = Duration::from_secs(3600);
+const PATIENCE: Duration = Duration::from_secs(30);
 const SERVER: &str = "LOCKS_TEST_POSTGRES_OF_KIT";
 
 struct Clients {
@@ -45,6 +46,10 @@ impl Fixture for Clients {
 
     fn lease(&self) -> Duration {
         Duration::from_secs(2)
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
     }
 
     fn rival(&self) -> Option<Backend> {
@@ -103,6 +108,10 @@ impl StoreFixture for Stores {
 
     fn tick(&self) -> Duration {
         Duration::from_millis(40)
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
     }
 
     fn restart(&self) -> Option<Arc<dyn LeaseStore>> {

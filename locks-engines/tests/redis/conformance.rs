@@ -11,6 +11,7 @@ use locks_engines::redis::Redis;
 use super::server::Server;
 
 const LONGEST: Duration = Duration::from_secs(3600);
+const PATIENCE: Duration = Duration::from_secs(30);
 const PORT: &str = "LOCKS_TEST_REDIS_PORT";
 
 struct Clients {
@@ -41,6 +42,10 @@ impl Fixture for Clients {
 
     fn lease(&self) -> Duration {
         Duration::from_secs(2)
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
     }
 
     fn rival(&self) -> Option<Backend> {
@@ -104,6 +109,10 @@ impl StoreFixture for Stores {
 
     fn tick(&self) -> Duration {
         Duration::from_millis(40)
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
     }
 
     fn restart(&self) -> Option<Arc<dyn LeaseStore>> {

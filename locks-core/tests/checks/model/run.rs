@@ -177,9 +177,22 @@ impl Run {
                 self.guards.insert(request, guard);
             }
             (Poll::Ready(Err(error)), Fate::Refused(kind)) => assert_eq!(error.kind(), kind),
+            // It was robbed of what it had not taken, by its owner's next request, and asks again:
+            // of that the model does not know that it would wait for itself (C10).
+            (Poll::Ready(Err(error)), Fate::Waiting)
+                if error.kind() == ErrorKind::Deadlock && self.has_owners_hold(request) =>
+            {
+                self.model.cancel(request);
+            }
             (outcome, fate) => panic!("request {request}: {outcome:?}, by the model {fate:?}"),
         }
         self.pending.remove(&request);
+    }
+
+    fn has_owners_hold(&self, request: usize) -> bool {
+        let owner = self.model.wants[request].owner;
+        let of_owner = |other: &&usize| self.model.wants[**other].owner == owner;
+        owner.is_some() && self.guards.keys().any(|other| of_owner(&other))
     }
 
     /// Tokens grow with the grants of a key, and a nest keeps its own (C7).
