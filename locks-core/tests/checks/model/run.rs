@@ -176,14 +176,16 @@ impl Run {
                 self.note_token(request, guard.token());
                 self.guards.insert(request, guard);
             }
-            (Poll::Ready(Err(error)), Fate::Refused(kind)) => assert_eq!(error.kind(), kind),
             // It was robbed of what it had not taken, by its owner's next request, and asks again:
             // of that the model does not know that it would wait for itself (C10).
-            (Poll::Ready(Err(error)), Fate::Waiting)
+            (Poll::Ready(Err(error)), fate)
                 if error.kind() == ErrorKind::Deadlock && self.has_owners_hold(request) =>
             {
-                self.model.cancel(request);
+                if fate == Fate::Waiting {
+                    self.model.cancel(request);
+                }
             }
+            (Poll::Ready(Err(error)), Fate::Refused(kind)) => assert_eq!(error.kind(), kind),
             (outcome, fate) => panic!("request {request}: {outcome:?}, by the model {fate:?}"),
         }
         self.pending.remove(&request);
