@@ -1,9 +1,11 @@
 //! The connection of a client, made when a step needs it and made anew when it is lost.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::ops::Deref;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use locks_core::fork::PerProcess;
@@ -71,6 +73,9 @@ pub(crate) struct Link<T: Target> {
     #[cfg(any(feature = "postgres", feature = "redis"))]
     pub(crate) trip: Trip,
     hints: Arc<Hints>,
+    /// Called when a connection is given up that is silent: nothing else ends what is asked on it.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    fell_silent: tokio::sync::Notify,
     /// Held for moments only, and never while anything is waited for.
     now: Mutex<Now<T::Connection>>,
     /// Held by the step that connects, so that the others wait for it.
@@ -139,6 +144,8 @@ impl<T: Target> Links<T> {
                 client: AcquisitionId::unique().to_string(),
                 #[cfg(any(feature = "postgres", feature = "redis"))]
                 trip: Trip::default(),
+                #[cfg(any(feature = "postgres", feature = "redis"))]
+                fell_silent: tokio::sync::Notify::new(),
                 hints: self.hints.clone(),
                 now: Mutex::new(Now {
                     connected: None,
@@ -267,6 +274,46 @@ impl<T: Target> Link<T> {
             drop(gone);
         }
         is_news
+    }
+
+    /// Gives the connection of that number up because a step on it is not answered; to the error.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    pub(crate) fn silent(&self, number: u64, step: &str) -> LockError {
+        let why = format!("no answer to {step}");
+        self.lost(number, &why);
+        self.fell_silent.notify_waiters();
+        LockError::unavailable(&self.name, why)
+    }
+
+    /// Waits for an answer on the connection of that number, for so long at most, and until it
+    /// [falls silent](Self::silent).
+    ///
+    /// # Errors
+    /// There is none.
+    #[cfg(any(feature = "postgres", feature = "redis"))]
+    pub(crate) async fn answer<R>(
+        &self,
+        number: u64,
+        silence: Duration,
+        step: &str,
+        asked: impl Future<Output = R>,
+    ) -> Result<R, LockError> {
+        let mut asked = pin!(tokio::time::timeout(silence, asked));
+        let mut fell_silent = pin!(self.fell_silent.notified());
+        fell_silent.as_mut().enable();
+        poll_fn(|cx| {
+            if let Poll::Ready(answered) = asked.as_mut().poll(cx) {
+                return Poll::Ready(answered.map_err(|_| self.silent(number, step)));
+            }
+            while fell_silent.as_mut().poll(cx).is_ready() {
+                fell_silent.set(self.fell_silent.notified());
+                if self.now().lost >= number {
+                    return Poll::Ready(Err(self.silent(number, "what was asked before")));
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// Sets the version that people are shown, of the connection of that number.

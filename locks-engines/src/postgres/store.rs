@@ -77,11 +77,7 @@ impl Store {
             let sent = Instant::now();
             let asked =
                 statements::call(client, texts, connected.statements.as_deref(), step, &values);
-            let Ok(answered) = tokio::time::timeout(silence, asked).await else {
-                let why = "no answer to a step";
-                link.lost(connected.number(), why);
-                return Err(LockError::unavailable(&link.name, why));
-            };
+            let answered = link.answer(connected.number(), silence, "a step", asked).await?;
             link.trip.took(sent.elapsed());
             let rows = answered.map_err(|error| failed(&link, &connected, &error, during))?;
             parse(&rows).map_err(|error| error.with_backend(&link.name))

@@ -17,7 +17,7 @@ use super::layout::Layout;
 use super::reply;
 use super::scripts::{Script, Scripts};
 use super::target::{Connection, HOPS, Server, failed, redirected, replaced};
-use crate::link::{Connected, Link, Links, renewal_silence};
+use crate::link::{Connected, Link, Links, SILENCE, renewal_silence};
 
 /// How many keys are looked at by one script for a list.
 const BATCH: usize = 256;
@@ -97,7 +97,8 @@ async fn call(
 ) -> Result<Value, LockError> {
     let target = &link.target;
     for _ in 0..HOPS {
-        let error = match call_at(link, connected, which, keys, arguments).await {
+        let asked = call_at(link, connected, which, keys, arguments);
+        let error = match link.answer(connected.number(), SILENCE, "a step", asked).await? {
             Ok(Some(value)) => return Ok(value),
             Ok(None) => return Err(replaced(link, connected)),
             Err(error) => error,
@@ -260,12 +261,9 @@ impl LeaseStore for Store {
         let renewals: Vec<_> = renewals.iter().map(|renewal| self.renewal(renewal)).collect();
         self.links.drive(async move |link: Arc<Link<Server>>| {
             let mut connected = link.connected().await?;
+            let number = connected.number();
             let asked = renewed(&link, &mut connected, &renewals);
-            let Ok(all) = tokio::time::timeout(silence, asked).await else {
-                let why = "no answer to a renewal";
-                link.lost(connected.number(), why);
-                return Err(LockError::unavailable(&link.name, why));
-            };
+            let all = link.answer(number, silence, "a renewal", asked).await?;
             let several = renewals.iter().map(|renewal| renewal.keys.len()).sum::<usize>() > 1;
             if all.is_ok() || !several || !connected.is_cluster {
                 return all;

@@ -23,10 +23,11 @@ fn at(server: &Server) -> (String, Backend) {
 #[test]
 fn row_44_a_hold_outlives_connections_that_are_forgotten_on_the_way() {
     let server = Server::shared();
+    let (namespace, theirs) = at(&server);
     let (way, lease) = Slow::forgetful(server.member());
     let member = format!("127.0.0.1:{}", way.port);
-    let ours = locks_engines::etcd::Etcd::builder([member]).namespace(namespace()).lease(lease);
-    slow::outlives_its_connections(&way, &ours.build().unwrap().into_backend(), lease);
+    let ours = locks_engines::etcd::Etcd::builder([member]).namespace(&namespace).lease(lease);
+    slow::outlives_its_connections(&way, &ours.build().unwrap().into_backend(), &theirs, lease);
 }
 
 #[test]

@@ -72,7 +72,8 @@ fn row_44_a_hold_outlives_connections_that_are_forgotten_on_the_way() {
     let (server, schema) = (shared(), schema());
     let (way, lease) = Slow::forgetful(format!("127.0.0.1:{}", server.port));
     let ours = server.builder().port(way.port).schema(&schema).lease(lease);
-    slow::outlives_its_connections(&way, &ours.build().unwrap().into_backend(), lease);
+    let theirs = server.builder().schema(&schema).lease(lease).build().unwrap().into_backend();
+    slow::outlives_its_connections(&way, &ours.build().unwrap().into_backend(), &theirs, lease);
 }
 
 #[test]

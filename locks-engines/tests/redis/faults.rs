@@ -34,7 +34,8 @@ fn row_44_a_hold_outlives_connections_that_are_forgotten_on_the_way() {
     let server = Server::start();
     let (way, lease) = Slow::forgetful(format!("127.0.0.1:{}", server.port));
     let ours = Redis::builder("127.0.0.1", way.port).fresh(true).lease(lease);
-    slow::outlives_its_connections(&way, &ours.build().unwrap().into_backend(), lease);
+    let theirs = server.builder().lease(lease).build().unwrap().into_backend();
+    slow::outlives_its_connections(&way, &ours.build().unwrap().into_backend(), &theirs, lease);
 }
 
 #[test]

@@ -98,16 +98,28 @@ pub(crate) fn waits_its_turn(ours: &Backend, far: Backend, near: &Backend) {
 }
 
 /// A hold outlives the connections of its client, which go on as if nothing were: what is asked on
-/// them is never answered, and is asked on others before the lease is over.
-pub(crate) fn outlives_its_connections(way: &Slow, ours: &Backend, lease: Duration) {
+/// them is never answered, and is asked on others before the lease is over. So is what others of
+/// the client wait for.
+pub(crate) fn outlives_its_connections(
+    way: &Slow,
+    ours: &Backend,
+    theirs: &Backend,
+    lease: Duration,
+) {
     one_round_passes(|| {
         let guard = ours.named("k").acquire().unwrap();
+        let rival = theirs.named("other").acquire().unwrap();
+        let (waits, most) = (ours.named("other"), lease * 5 / 6);
+        let waiter = thread::spawn(move || waits.wait(most).acquire().map(drop));
+        until(|| theirs.list().unwrap().iter().any(|lock| !lock.waiters.is_empty()));
         way.forget();
+        rival.release().unwrap();
         let forgotten = Instant::now();
         while forgotten.elapsed() < lease * 2 {
             guard.check().expect("it is renewed on another connection");
             thread::sleep(lease / 20);
         }
         guard.release().unwrap();
+        waiter.join().unwrap().expect("it asks on another connection");
     });
 }
