@@ -119,6 +119,10 @@ mod tests {
             Duration::from_millis(25)
         }
 
+        fn passes_over_late_waiters(&self) -> bool {
+            true
+        }
+
         fn rival(&self) -> Option<Backend> {
             Some(self.theirs.clone())
         }

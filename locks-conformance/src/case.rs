@@ -1,8 +1,10 @@
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::running::Running;
+use super::stalls::Stalls;
 use super::subject::Subject;
 use super::{CASES, Fixture};
 
@@ -22,6 +24,9 @@ pub struct Case {
     /// Whether the other side is another client.
     pub(super) with_rival: bool,
 }
+
+/// How often a case is run at most.
+const RUNS: u32 = 3;
 
 /// Longer than any case takes, in units of a fixture's patience.
 pub(crate) const LIMIT: u32 = 12;
@@ -52,6 +57,27 @@ impl Case {
         self.area == "children"
     }
 
+    /// Runs the case against a fresh fixture, and three times at most if the fixture
+    /// [says](Fixture::passes_over_late_waiters) that a machine that stands still can make it fail.
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
+    pub fn run_fresh(&self, fresh: impl Fn() -> Arc<dyn Fixture>) {
+        for _ in 1..RUNS {
+            let fixture = fresh();
+            let excuse = fixture.passes_over_late_waiters().then(|| fixture.tick());
+            let Some(tick) = excuse else { return self.run(fixture) };
+            let stalls = Stalls::watch();
+            let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.run(fixture))) else { return };
+            let stood_still = stalls.longest();
+            if stood_still <= tick {
+                resume_unwind(panic);
+            }
+            eprintln!("`{}` failed while the machine stood still for {stood_still:?}", self.name);
+        }
+        self.run(fresh());
+    }
+
     /// Runs the case against `fixture`.
     ///
     /// # Panics
@@ -71,5 +97,54 @@ impl Case {
 impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Case({})", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use locks_core::{Backend, Engine};
+
+    use super::*;
+
+    struct Late(Backend, bool);
+
+    impl Fixture for Late {
+        fn backend(&self) -> Backend {
+            self.0.clone()
+        }
+
+        /// Any machine stands still for as long.
+        fn tick(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn passes_over_late_waiters(&self) -> bool {
+            self.1
+        }
+    }
+
+    /// How many fixtures were made for a case that fails, as any case that a machine makes fail.
+    fn made_for_a_failure(is_excused: bool) -> u32 {
+        fn fail(_: &Subject) {
+            std::thread::sleep(Duration::from_millis(50));
+            std::panic::resume_unwind(Box::new(()));
+        }
+        let made = Cell::new(0);
+        let fresh = || -> Arc<dyn Fixture> {
+            made.set(made.get() + 1);
+            Arc::new(Late(Backend::new(Engine::new()), is_excused))
+        };
+        let case = Case { name: "a case", area: "tests", body: fail, with_rival: false };
+        let run = catch_unwind(AssertUnwindSafe(|| case.run_fresh(fresh)));
+        assert!(run.is_err(), "it fails in the end");
+        made.get()
+    }
+
+    #[test]
+    fn a_case_is_run_again_only_where_the_machine_is_an_excuse() {
+        assert_eq!(made_for_a_failure(true), RUNS);
+        assert_eq!(made_for_a_failure(false), 1);
     }
 }

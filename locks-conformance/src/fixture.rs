@@ -88,6 +88,14 @@ pub trait Fixture: Send + Sync + 'static {
         None
     }
 
+    /// Returns `true` if the backend passes over a waiter that it has called and that does not come
+    /// within a fraction of a second, so that on a machine that stands still for as long waiters are
+    /// served in another order. A case that fails while this process stood still for longer than a
+    /// [`tick`](Self::tick) is run again then, on a fresh fixture, three times in all.
+    fn passes_over_late_waiters(&self) -> bool {
+        false
+    }
+
     /// Stops the backend from answering, as a hung server does, or lets it continue. Returns
     /// `false` if that cannot be done ([C2](locks_core::contract#c2-waiting)).
     fn hang(&self, hangs: bool) -> bool {

@@ -46,8 +46,9 @@ mod release;
 mod running;
 mod scopes;
 mod several;
-mod stealing;
 #[cfg(feature = "leases")]
+mod stalls;
+mod stealing;
 mod store;
 mod subject;
 mod upgrade;
@@ -374,8 +375,7 @@ macro_rules! __conformance_tests {
             $($(
                 #[test]
                 fn $case() {
-                    let fixture = <Subject as $crate::Made>::make();
-                    $crate::Case::named(stringify!($case)).run(fixture);
+                    $crate::Case::named(stringify!($case)).run_fresh(<Subject as $crate::Made>::make);
                 }
             )*)*
 
@@ -383,9 +383,8 @@ macro_rules! __conformance_tests {
                 $($($(
                     #[test]
                     fn $case() {
-                        let fixture = <super::Subject as $crate::Made>::make();
                         let name = concat!(stringify!($rival), "::", stringify!($case));
-                        $crate::Case::named(name).run(fixture);
+                        $crate::Case::named(name).run_fresh(<super::Subject as $crate::Made>::make);
                     }
                 )?)*)*
             }

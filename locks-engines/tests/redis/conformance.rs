@@ -48,6 +48,10 @@ impl Fixture for Clients {
         PATIENCE
     }
 
+    fn passes_over_late_waiters(&self) -> bool {
+        true
+    }
+
     fn rival(&self) -> Option<Backend> {
         Some(self.theirs.clone())
     }
