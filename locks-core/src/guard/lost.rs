@@ -14,14 +14,14 @@ use crate::sync::plain::Mutex;
 pub struct Lost<'a> {
     guard: &'a OwnedGuard,
     /// Its own waker, by which the backend knows it from others of the same task.
-    watch: Option<Arc<Watch>>,
+    watch: Option<Arc<LastWaker>>,
 }
 
 /// Wakes the task that polled last.
 #[derive(Default)]
-struct Watch(Mutex<Option<Waker>>);
+struct LastWaker(Mutex<Option<Waker>>);
 
-impl Wake for Watch {
+impl Wake for LastWaker {
     fn wake(self: Arc<Self>) {
         let waker = self.0.lock().take();
         if let Some(waker) = waker {

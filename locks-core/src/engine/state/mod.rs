@@ -8,11 +8,11 @@ mod ask;
 mod beside;
 mod effects;
 mod end;
+mod gapped_queue;
 mod grant;
 mod hold;
 mod hold_record;
 mod info;
-mod line;
 mod queue;
 mod restore;
 mod steal;
@@ -37,8 +37,8 @@ pub(super) use restore::RestoreError;
 pub(super) use waiter::{Grant, Outcome, Waiter};
 
 use self::end::LostHold;
+use self::gapped_queue::GappedQueue;
 use self::hold::Reservation;
-use self::line::Line;
 use self::queue::QueueEntry;
 use self::thieves::Thieves;
 use crate::clock::{Alarm, Moment, Stamp};
@@ -71,7 +71,7 @@ pub(in crate::engine) struct State {
     now: Moment,
     token: Token,
     holds: SmallVec<[HoldEntry; 1]>,
-    queue: Line<QueueEntry>,
+    queue: GappedQueue<QueueEntry>,
     /// The waiters whose time is over, and who are woken when there is no errand any more.
     errand_watchers: Vec<QueuePosition>,
     /// Holds that were ended from outside and whose guards still live.
@@ -127,7 +127,7 @@ impl State {
             now,
             token: Token::new(0),
             holds: SmallVec::new(),
-            queue: Line::new(),
+            queue: GappedQueue::new(),
             errand_watchers: Vec::new(),
             lost: Vec::new(),
             reserved: Vec::new(),

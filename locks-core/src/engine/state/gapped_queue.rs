@@ -8,7 +8,7 @@ use super::QueuePosition;
 ///
 /// * L1: places ascend, and a gap keeps its place.
 /// * L2: there is no gap at either end, and there are not many more gaps than others.
-pub(super) struct Line<T> {
+pub(super) struct GappedQueue<T> {
     entries: VecDeque<(QueuePosition, Option<T>)>,
     gaps: usize,
 }
@@ -16,7 +16,7 @@ pub(super) struct Line<T> {
 /// So many gaps are no reason to close them up.
 const FEW: usize = 16;
 
-impl<T> Line<T> {
+impl<T> GappedQueue<T> {
     pub(super) const fn new() -> Self {
         Self { entries: VecDeque::new(), gaps: 0 }
     }
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn it_is_a_map_whose_places_are_used_once() {
-        let mut line = Line::new();
+        let mut line = GappedQueue::new();
         let mut naive = BTreeMap::new();
         let mut random = 7_u64;
         let (mut back, mut front) = (0, 0);
