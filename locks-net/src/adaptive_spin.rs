@@ -69,21 +69,21 @@ mod tests {
         if !has_processors() {
             return;
         }
-        let mut patience = AdaptiveSpin::default();
+        let mut spin = AdaptiveSpin::default();
         let mut tried = 0;
         for _ in 0..10 * u32::from(TRIAL) {
-            if patience.begin() {
+            if spin.begin() {
                 tried += 1;
-                patience.end(false);
+                spin.end(false);
             }
         }
         assert!((9..=14).contains(&tried), "{tried}");
-        while !patience.begin() {}
-        patience.end(true);
+        while !spin.begin() {}
+        spin.end(true);
         for _ in 0..WORTH {
-            assert!(patience.begin());
-            patience.end(false);
+            assert!(spin.begin());
+            spin.end(false);
         }
-        assert!(!patience.begin());
+        assert!(!spin.begin());
     }
 }

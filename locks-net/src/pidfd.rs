@@ -25,12 +25,12 @@ pub(crate) struct Process {
     /// The inode of its descriptors, which no other process has; 0: this kernel has no such thing.
     pub(crate) inode: u64,
     /// By which it can be opened again.
-    pub(crate) handle: Option<Handle>,
+    pub(crate) handle: Option<PidfdHandle>,
 }
 
 /// What the kernel gives for a process's descriptor, to open it by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Handle {
+pub(crate) struct PidfdHandle {
     pub(crate) kind: i32,
     pub(crate) bytes: [u8; 8],
 }
@@ -41,7 +41,7 @@ pub(crate) struct Pidfd(OwnedFd);
 
 /// What has become of a process that was written down.
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum ProcessLookup {
     There(Pidfd),
     Ended,
     /// It cannot be seen from here, or not now, which says nothing.
@@ -74,36 +74,36 @@ impl Process {
     }
 
     /// Looks for it.
-    pub(crate) fn find(&self) -> Found {
+    pub(crate) fn find(&self) -> ProcessLookup {
         let here = namespace();
         let has_number_here = self.pid != 0 && here != 0 && self.seen_from == here;
         if let Some(handle) = self.handle {
             match open_handle(handle) {
                 Ok(fd) if inode_of(fd.as_fd()) == Some(self.inode) => {
-                    return Found::There(Pidfd(fd));
+                    return ProcessLookup::There(Pidfd(fd));
                 }
                 // Either it is no more, or not in a namespace that can be seen from here.
                 Err(Errno::STALE) if has_number_here || here == FIRST_NAMESPACE => {
-                    return Found::Ended;
+                    return ProcessLookup::Ended;
                 }
                 Ok(_) | Err(_) => {}
             }
         }
         if !has_number_here {
-            return Found::Unseen;
+            return ProcessLookup::Unseen;
         }
         match Pidfd::open(self.pid) {
-            Err(Errno::SRCH) => Found::Ended,
-            Err(_) => Found::Unseen,
+            Err(Errno::SRCH) => ProcessLookup::Ended,
+            Err(_) => ProcessLookup::Unseen,
             Ok(fd) => {
                 let now = fd.process(self.pid);
                 if now.inode == 0 && now.started == 0 {
                     // That may be for want of a descriptor.
-                    Found::Unseen
+                    ProcessLookup::Unseen
                 } else if self.may_be(&now) {
-                    Found::There(fd)
+                    ProcessLookup::There(fd)
                 } else {
-                    Found::Ended
+                    ProcessLookup::Ended
                 }
             }
         }
@@ -188,7 +188,7 @@ mod system {
     use rustix::io::Errno;
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-    use super::Handle;
+    use super::PidfdHandle;
 
     /// What the file system of processes calls itself; before there was one, all descriptors had
     /// one inode.
@@ -225,7 +225,7 @@ mod system {
         bytes: [u8; 8],
     }
 
-    pub(super) fn handle_of(fd: BorrowedFd<'_>) -> Option<Handle> {
+    pub(super) fn handle_of(fd: BorrowedFd<'_>) -> Option<PidfdHandle> {
         let mut raw = Raw { length: 8, kind: 0, bytes: [0; 8] };
         let mut mount = 0_i32;
         // SAFETY: the name is empty and ends with a zero; `raw` has room for as many bytes as it
@@ -240,10 +240,10 @@ mod system {
                 libc::AT_EMPTY_PATH,
             )
         };
-        (failed == 0 && raw.length == 8).then_some(Handle { kind: raw.kind, bytes: raw.bytes })
+        (failed == 0 && raw.length == 8).then_some(PidfdHandle { kind: raw.kind, bytes: raw.bytes })
     }
 
-    pub(super) fn open_handle(handle: Handle) -> Result<OwnedFd, Errno> {
+    pub(super) fn open_handle(handle: PidfdHandle) -> Result<OwnedFd, Errno> {
         // Any descriptor there says which file system is meant.
         let there = open_pid(std::process::id())?;
         let raw = Raw { length: 8, kind: handle.kind, bytes: handle.bytes };
@@ -273,7 +273,7 @@ mod system {
 
     use rustix::io::Errno;
 
-    use super::Handle;
+    use super::PidfdHandle;
 
     pub(super) fn credentials_of(_: BorrowedFd<'_>) -> io::Result<(u32, u32)> {
         Err(io::ErrorKind::Unsupported.into())
@@ -291,11 +291,11 @@ mod system {
         None
     }
 
-    pub(super) fn handle_of(_: BorrowedFd<'_>) -> Option<Handle> {
+    pub(super) fn handle_of(_: BorrowedFd<'_>) -> Option<PidfdHandle> {
         None
     }
 
-    pub(super) fn open_handle(_: Handle) -> Result<OwnedFd, Errno> {
+    pub(super) fn open_handle(_: PidfdHandle) -> Result<OwnedFd, Errno> {
         Err(Errno::NOSYS)
     }
 }
@@ -311,29 +311,29 @@ mod tests {
     fn n1_a_process_is_found_again_while_it_lives_and_not_afterwards() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let written = Pidfd::open(child.id()).unwrap().process(child.id());
-        let Found::There(found) = written.find() else {
+        let ProcessLookup::There(found) = written.find() else {
             panic!("{written:?}: {:?}", written.find())
         };
         assert!(!found.has_ended());
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(found.has_ended());
-        assert!(matches!(written.find(), Found::Ended), "{:?}", written.find());
+        assert!(matches!(written.find(), ProcessLookup::Ended), "{:?}", written.find());
     }
 
     #[test]
     fn n1_one_that_had_the_same_number_is_another_one() {
         let own = Process::own();
-        assert!(matches!(own.find(), Found::There(_)));
+        assert!(matches!(own.find(), ProcessLookup::There(_)));
         let before = Process { inode: own.inode.wrapping_sub(1), started: 1, handle: None, ..own };
         assert!(!before.may_be(&own));
-        assert!(matches!(before.find(), Found::Ended));
+        assert!(matches!(before.find(), ProcessLookup::Ended));
     }
 
     #[test]
     fn n1_what_cannot_be_seen_from_here_is_not_dead() {
         let elsewhere = Process { pid: 4_000_000, seen_from: 7, ..Process::default() };
-        assert!(matches!(elsewhere.find(), Found::Unseen));
+        assert!(matches!(elsewhere.find(), ProcessLookup::Unseen));
         assert!(elsewhere.may_be(&Process::own()));
     }
 

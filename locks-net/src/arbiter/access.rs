@@ -5,7 +5,7 @@ use std::time::Duration;
 use locks_core::{ErrorKind, LockError, LostCause};
 
 use super::Arbiter;
-use super::session::{Requested, Session};
+use super::session::{Requested, ServerSession};
 use crate::access::{Access, Clients, Shown};
 use crate::wire::{Acquire, Event};
 
@@ -122,6 +122,6 @@ impl Arbiter {
     }
 
     fn access(&self, realm: u32) -> Option<&Access> {
-        self.sessions.get(&realm).and_then(|session: &Session| session.access.as_ref())
+        self.sessions.get(&realm).and_then(|session: &ServerSession| session.access.as_ref())
     }
 }

@@ -6,7 +6,7 @@ use crate::secret::ServerHandshake;
 use crate::wire::{FrameReader, MAX_CLIENT_GREETING, Malformed};
 
 /// One connection.
-pub(super) struct Connection {
+pub(super) struct ConnectionState {
     pub(super) peer: Peer,
     pub(super) stage: ConnectionStage,
     /// Not here while what it has received is being worked on.
@@ -30,7 +30,7 @@ pub(super) enum ConnectionStage {
     Over,
 }
 
-impl Connection {
+impl ConnectionState {
     pub(super) fn new(peer: Peer, handshake: ServerHandshake, now: Moment) -> Self {
         Self {
             peer,
@@ -74,15 +74,15 @@ pub(super) enum After {
 }
 
 /// Why a connection is closed by the server.
-pub(super) enum Fault {
+pub(super) enum CloseReason {
     /// It said what makes no sense.
     Malformed(Malformed),
     /// The reader is gone: it was closed meanwhile.
     Over,
 }
 
-impl From<Malformed> for Fault {
+impl From<Malformed> for CloseReason {
     fn from(malformed: Malformed) -> Self {
-        Fault::Malformed(malformed)
+        CloseReason::Malformed(malformed)
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use locks_core::{ErrorKind, LockError, LostCause};
 
 use super::events::Loss;
-use super::session::{Requested, Session};
+use super::session::{Requested, ServerSession};
 use super::{Arbiter, Due, Notice};
 use crate::journal::{LostGuards, Record};
 use crate::wire::Event;
@@ -205,7 +205,7 @@ impl Drop for Arbiter {
 
 /// Marks the guards of a session that are lost, in one pass however many there are: which, in
 /// ascending order, why, and when they were granted.
-fn mark_lost(session: &mut Session, losses: &[Loss]) -> Vec<(u64, LostCause, u32)> {
+fn mark_lost(session: &mut ServerSession, losses: &[Loss]) -> Vec<(u64, LostCause, u32)> {
     let mut ended = HashMap::new();
     let mut tokens = HashSet::new();
     for (index, Loss { key, tokens: guards, .. }) in losses.iter().enumerate() {

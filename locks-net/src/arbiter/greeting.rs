@@ -2,8 +2,8 @@
 
 use locks_core::Moment;
 
-use super::connection::{After, ConnectionStage, Fault};
-use super::session::Session;
+use super::connection::{After, CloseReason, ConnectionStage};
+use super::session::ServerSession;
 use super::{Arbiter, ConnId, Notice};
 use crate::journal::{Record, SessionKind, SessionRecord};
 use crate::secret::are_equal;
@@ -20,14 +20,14 @@ const DESCRIPTORS: usize = 2;
 
 impl Arbiter {
     /// The next frame of a connection that is not yet a session's.
-    pub(super) fn greet(&mut self, id: ConnId, body: &[u8]) -> Result<After, Fault> {
-        let connection = self.connections.get_mut(&id).ok_or(Fault::Over)?;
+    pub(super) fn greet(&mut self, id: ConnId, body: &[u8]) -> Result<After, CloseReason> {
+        let connection = self.connections.get_mut(&id).ok_or(CloseReason::Over)?;
         let handshake = match &mut connection.stage {
             ConnectionStage::Greeting(handshake) => handshake,
             ConnectionStage::Open => {
                 return self.open(id, Open::decode(body)?).map(|()| After::Greetings);
             }
-            ConnectionStage::Session(_) | ConnectionStage::Over => return Err(Fault::Over),
+            ConnectionStage::Session(_) | ConnectionStage::Over => return Err(CloseReason::Over),
         };
         let step = match handshake.receive(body) {
             Ok(step) => step,
@@ -36,23 +36,23 @@ impl Arbiter {
                     self.notices.push(Notice::Unproven(id));
                 }
                 self.reject(id, rejected.why, rejected.text);
-                return Err(Fault::Over);
+                return Err(CloseReason::Over);
             }
         };
         if let Some(reply) = step.reply {
             self.put(id, |body| body.extend_from_slice(&reply));
         }
         if let Some(established) = step.established {
-            let connection = self.connections.get_mut(&id).ok_or(Fault::Over)?;
+            let connection = self.connections.get_mut(&id).ok_or(CloseReason::Over)?;
             connection.stage = ConnectionStage::Open;
             connection.peer.access = established.access;
         }
         Ok(After::Frame)
     }
 
-    fn open(&mut self, id: ConnId, open: Open) -> Result<(), Fault> {
+    fn open(&mut self, id: ConnId, open: Open) -> Result<(), CloseReason> {
         let now = self.now();
-        let peer = &self.connections.get(&id).ok_or(Fault::Over)?.peer;
+        let peer = &self.connections.get(&id).ok_or(CloseReason::Over)?.peer;
         let (kept, access) = (peer.kept, peer.access.clone());
         // Over TCP it is a right.
         let administers = access.as_ref().map_or(peer.administers, |access| access.admin);
@@ -64,14 +64,14 @@ impl Arbiter {
                 "the session belongs to the client `{name}`: only with its secret or certificate it goes on"
             );
             self.reject(id, Why::Unauthorized, why);
-            return Err(Fault::Over);
+            return Err(CloseReason::Over);
         }
         let resumed = open.resume.as_ref().and_then(|resume| self.resumable(resume, kept));
         let (realm, how) = match resumed {
             Some(resumed) => resumed,
             None => (self.begin(id, &open, kept, client, now)?, How::New),
         };
-        let Some(session) = self.sessions.get_mut(&realm) else { return Err(Fault::Over) };
+        let Some(session) = self.sessions.get_mut(&realm) else { return Err(CloseReason::Over) };
         let older = session.connection.take();
         #[cfg(test)]
         if self.broken == Some(crate::simulation::Bug::AppliedTwice) {
@@ -93,8 +93,8 @@ impl Arbiter {
         let max_frame = u32::try_from(self.setup.limits.frame).unwrap_or(u32::MAX);
         let opened = Opened { how, realm, secret, applied, max_frame, lease, renews };
         self.put(id, |body| opened.encode(body));
-        let session = self.sessions.get_mut(&realm).ok_or(Fault::Over)?;
-        let connection = self.connections.get_mut(&id).ok_or(Fault::Over)?;
+        let session = self.sessions.get_mut(&realm).ok_or(CloseReason::Over)?;
+        let connection = self.connections.get_mut(&id).ok_or(CloseReason::Over)?;
         if how == How::Resumed {
             let received = open.resume.map_or(0, |resume| resume.received);
             let out = &mut connection.output;
@@ -169,13 +169,13 @@ impl Arbiter {
         kept: SessionKind,
         client: Option<&str>,
         now: Moment,
-    ) -> Result<u32, Fault> {
+    ) -> Result<u32, CloseReason> {
         let limits = &self.setup.limits;
         if self.sessions.len() >= limits.sessions {
             let why =
                 format!("the lock server has {} clients, and no more are let in", limits.sessions);
             self.reject(id, Why::LimitExceeded, format!("{why} (`sessions`)"));
-            return Err(Fault::Over);
+            return Err(CloseReason::Over);
         }
         // Those that come back need as many as they had.
         let awaited = self.awaited_clients();
@@ -183,7 +183,7 @@ impl Arbiter {
         if peer.is_some_and(|left| left < DESCRIPTORS * awaited) {
             let why = "the lock server has no descriptors left for more clients: raise its limit (`ulimit -n`)";
             self.reject(id, Why::LimitExceeded, why.into());
-            return Err(Fault::Over);
+            return Err(CloseReason::Over);
         }
         let limits = &self.setup.limits;
         let lease =
@@ -199,7 +199,7 @@ impl Arbiter {
         (self.setup.random)(&mut secret);
         let (party, client) = (open.party.clone(), client.map(str::to_owned));
         let record = SessionRecord { realm, secret, party, kept, lease, client };
-        self.sessions.insert(realm, Session::new(record, now));
+        self.sessions.insert(realm, ServerSession::new(record, now));
         self.figures.sessions += 1;
         Ok(realm)
     }

@@ -6,23 +6,23 @@ pub(super) const DIFFERENT_LEASES: usize = 64;
 
 /// The leases of single requests of a session that is kept by its lease.
 #[derive(Default)]
-pub(super) struct Leases {
+pub(super) struct RequestLeases {
     /// L1: each lease once, and for as long as a request has it.
-    counts: Vec<Count>,
+    counts: Vec<LeaseCount>,
 }
 
-struct Count {
+struct LeaseCount {
     lease: Duration,
     holds: usize,
     waiting: usize,
 }
 
-impl Leases {
+impl RequestLeases {
     pub(super) fn count(&mut self, lease: Option<Duration>, is_held: bool) {
         let Some(lease) = lease else { return };
         let known = self.counts.iter().position(|count| count.lease == lease);
         let index = known.unwrap_or_else(|| {
-            self.counts.push(Count { lease, holds: 0, waiting: 0 });
+            self.counts.push(LeaseCount { lease, holds: 0, waiting: 0 });
             self.counts.len() - 1
         });
         *self.counts[index].of(is_held) += 1;
@@ -52,7 +52,7 @@ impl Leases {
     }
 }
 
-impl Count {
+impl LeaseCount {
     fn of(&mut self, is_held: bool) -> &mut usize {
         if is_held { &mut self.holds } else { &mut self.waiting }
     }

@@ -6,7 +6,7 @@ use locks_core::{ErrorKind, LockError, LockInfo, Op, Query, Token};
 
 use super::Arbiter;
 use super::lists::LongList;
-use super::session::Session;
+use super::session::ServerSession;
 use crate::journal::Record;
 use crate::wire::{Event, Status};
 
@@ -38,7 +38,7 @@ impl Arbiter {
 
     /// What a session may see of what is held and waited for.
     fn visible(&self, realm: u32, query: Query) -> Vec<LockInfo> {
-        let namespace = self.sessions.get(&realm).map_or("", Session::namespace);
+        let namespace = self.sessions.get(&realm).map_or("", ServerSession::namespace);
         let Some(query) = within(namespace, query) else { return Vec::new() };
         match self.engine.inspect(query) {
             Op::Now(infos) => infos.unwrap_or_default(),
@@ -101,10 +101,10 @@ impl Arbiter {
     /// What that has cost.
     pub(super) fn tell_status(&mut self, realm: u32, call: u64) -> Duration {
         let mut status = self.status();
-        let namespace = self.sessions.get(&realm).map_or("", Session::namespace);
+        let namespace = self.sessions.get(&realm).map_or("", ServerSession::namespace);
         let mut cost = Duration::ZERO;
         if !namespace.is_empty() {
-            let within = |session: &&Session| session.namespace().starts_with(namespace);
+            let within = |session: &&ServerSession| session.namespace().starts_with(namespace);
             status.sessions = self.sessions.values().filter(within).count() as u64;
             let infos = self.visible(realm, Query::All);
             cost = self.cost_of_list(true, &infos);

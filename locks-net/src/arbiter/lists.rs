@@ -7,7 +7,7 @@ use std::time::Duration;
 use locks_core::{ErrorKind, LockError, LockInfo, MAX_KEY_LEN, Moment, Query};
 
 use super::Arbiter;
-use super::session::Session;
+use super::session::ServerSession;
 use crate::wire::Event;
 
 /// The time that is spent on lists, and those that wait for theirs.
@@ -205,7 +205,7 @@ impl Arbiter {
 
     fn long_lists(&self) -> impl Iterator<Item = &LongList> {
         let sessions = self.lists.long.iter().filter_map(|realm| self.sessions.get(realm));
-        sessions.filter_map(|session: &Session| session.long_list.as_ref())
+        sessions.filter_map(|session: &ServerSession| session.long_list.as_ref())
     }
 
     /// What a list costs, which is made by looking at all keys or at one.

@@ -4,16 +4,16 @@
 use locks_core::{ErrorKind, LockError, ProcessInfo};
 
 use super::Arbiter;
-use super::session::{Mail, Mailbox, Session};
+use super::session::{MailboxUsage, MessageTotals, ServerSession};
 use crate::wire::{Event, Note, Publish, Published};
 
 impl Arbiter {
     /// The client wants messages from now on, or none any more. `said`: what it says that it has of
     /// them.
-    pub(super) fn set_mailbox(&mut self, realm: u32, open: bool, said: Mail) {
+    pub(super) fn set_mailbox(&mut self, realm: u32, open: bool, said: MessageTotals) {
         self.drop_mailbox(realm);
         if open && let Some(session) = self.sessions.get_mut(&realm) {
-            session.mailbox = Some(Mailbox { said, sent: Mail::default() });
+            session.mailbox = Some(MailboxUsage { said, sent: MessageTotals::default() });
         }
     }
 
@@ -26,7 +26,7 @@ impl Arbiter {
     }
 
     /// So many messages have left the client's mailbox.
-    pub(super) fn taken(&mut self, realm: u32, mut taken: Mail) {
+    pub(super) fn taken(&mut self, realm: u32, mut taken: MessageTotals) {
         let session = self.sessions.get_mut(&realm);
         let Some(mailbox) = session.and_then(|session| session.mailbox.as_mut()) else { return };
         // The oldest leave first.
@@ -57,15 +57,15 @@ impl Arbiter {
                 && (receivers.is_empty()
                     || receivers.iter().any(|name| is_called(&session.party, name)))
         });
-        let wanted = wanted.filter_map(|session| Some((session.realm, hears(sender, session)?)));
+        let wanted = wanted.filter_map(|session| Some((session.realm, receipt(sender, session)?)));
         let mut wanted = wanted.collect::<Vec<_>>();
         wanted.sort_unstable_by_key(|(receiver, _)| *receiver);
         let mut published = Published::default();
         for (receiver, hearing) in wanted {
             match (self.deliver(receiver, &note, &from), hearing) {
-                (_, Hearing::Untold) => {}
-                (true, Hearing::Told) => published.delivered += 1,
-                (false, Hearing::Told) => published.full += 1,
+                (_, Receipt::Withheld) => {}
+                (true, Receipt::Given) => published.delivered += 1,
+                (false, Receipt::Given) => published.full += 1,
             }
         }
         if published.full > 0 {
@@ -94,7 +94,7 @@ impl Arbiter {
             return false;
         }
         for counted in [&mut mailbox.sent, &mut self.mail] {
-            counted.add(Mail { count: 1, bytes: size });
+            counted.add(MessageTotals { count: 1, bytes: size });
         }
         let event = Event::Message { note: Box::new(note.clone()), from: from.clone() };
         self.tell(receiver, &event);
@@ -104,19 +104,19 @@ impl Arbiter {
 
 /// Whether the sender of a message learns that somebody was there to hear it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Hearing {
-    Told,
-    Untold,
+enum Receipt {
+    Given,
+    Withheld,
 }
 
 /// Whether what one client says is for the other one to hear, by their namespaces (N5).
-fn hears(sender: &Session, receiver: &Session) -> Option<Hearing> {
+fn receipt(sender: &ServerSession, receiver: &ServerSession) -> Option<Receipt> {
     let (from, to) = (sender.namespace(), receiver.namespace());
     if from == to || sender.administers && to.starts_with(from) {
-        return Some(Hearing::Told);
+        return Some(Receipt::Given);
     }
     // What is said there is an administrator's business; that there is one is nobody's.
-    (receiver.administers && from.starts_with(to)).then_some(Hearing::Untold)
+    (receiver.administers && from.starts_with(to)).then_some(Receipt::Withheld)
 }
 
 /// By its label; by its program's name, if it has none.

@@ -43,18 +43,18 @@ pub use self::limits::Limits;
 pub use self::observe::{ClientInfo, Observation};
 
 use self::clock::OwnTime;
-use self::connection::{After, Connection, ConnectionStage, Fault};
+use self::connection::{After, CloseReason, ConnectionStage, ConnectionState};
 use self::deadlines::Due;
 use self::events::Happened;
 use self::lists::Lists;
 use self::paper::Paper;
 use self::room::Room;
-use self::session::{Mail, Requested, Session};
+use self::session::{MessageTotals, Requested, ServerSession};
 use crate::access::Access;
 use crate::channel::Arrived;
 use crate::journal::{Ledger, Record, SessionKind};
 use crate::pidfd::Process;
-use crate::secret::{Proving, ServerHandshake};
+use crate::secret::{Proving, RandomSource, ServerHandshake};
 use crate::server::LogLevel;
 use crate::wire::{Call, Event, Malformed, split_frame};
 
@@ -81,8 +81,8 @@ pub(crate) struct Arbiter {
     happened: Arc<Happened>,
     /// Those who were woken, and have not been looked after yet.
     woken: VecDeque<(u32, u64)>,
-    sessions: HashMap<u32, Session, foldhash::fast::RandomState>,
-    connections: HashMap<ConnId, Connection, foldhash::fast::RandomState>,
+    sessions: HashMap<u32, ServerSession, foldhash::fast::RandomState>,
+    connections: HashMap<ConnId, ConnectionState, foldhash::fast::RandomState>,
     /// Connections that have not opened a session, the oldest first.
     newcomers: VecDeque<ConnId>,
     deadlines: BTreeSet<(Moment, Due)>,
@@ -96,7 +96,7 @@ pub(crate) struct Arbiter {
     waiting: usize,
     figures: Figures,
     /// What was sent to all clients of messages, and is not taken yet.
-    mail: Mail,
+    mail: MessageTotals,
     room: Room,
     lists: Lists,
     paper: Paper,
@@ -115,19 +115,16 @@ struct Fixed {
     server: [u8; 16],
     process: String,
     boot_clock: Arc<dyn Clock>,
-    random: Random,
+    random: RandomSource,
     started: Moment,
 }
-
-/// Fills with what nobody can guess.
-pub(crate) type Random = Box<dyn FnMut(&mut [u8]) + Send>;
 
 /// Sees to it that a token may be granted with a lease, and that so many more bytes can be written
 /// down, whatever becomes of the disk. Otherwise says why not, for people.
 pub(crate) type Promise = Box<dyn FnMut(Token, Duration, usize) -> Result<(), String> + Send>;
 
 /// What an arbiter is made of.
-pub(crate) struct Setup {
+pub(crate) struct ArbiterSetup {
     pub(crate) limits: Limits,
     /// This life of the server.
     pub(crate) server: [u8; 16],
@@ -138,7 +135,7 @@ pub(crate) struct Setup {
     /// The time that goes on in suspend: leases.
     pub(crate) boot_clock: Arc<dyn Clock>,
     /// For sessions' secrets.
-    pub(crate) random: Random,
+    pub(crate) random: RandomSource,
     /// What the journal had.
     pub(crate) ledger: Ledger,
     /// All tokens are greater.
@@ -219,7 +216,7 @@ impl Arbiter {
         let mut nonce = [0; 32];
         (self.setup.random)(&mut nonce);
         let handshake = ServerHandshake::new(peer.proving.clone(), self.setup.server, nonce);
-        let connection = Connection::new(peer, handshake, now);
+        let connection = ConnectionState::new(peer, handshake, now);
         self.connections.insert(id, connection);
         self.set_deadline(now.after(self.setup.limits.patience), Due::Connection(id));
         self.newcomers.push_back(id);
@@ -262,8 +259,10 @@ impl Arbiter {
         };
         let now = self.now();
         match (fault, self.connections.get_mut(&id)) {
-            (Some(Fault::Malformed(malformed)), Some(_)) => self.refuse_nonsense(id, malformed),
-            (Some(Fault::Over), _) | (_, None) => {}
+            (Some(CloseReason::Malformed(malformed)), Some(_)) => {
+                self.refuse_nonsense(id, malformed)
+            }
+            (Some(CloseReason::Over), _) | (_, None) => {}
             (None, Some(connection)) => {
                 connection.put_reader(reader, progress, now);
                 if connection.is_open() && connection.busy_since == Some(now) {
@@ -365,7 +364,7 @@ impl Arbiter {
     ///
     /// The sessions that it does not reach, and that may go by what they had until they end.
     pub(crate) fn forsake(&mut self) -> Vec<u32> {
-        let holds = |session: &Session| {
+        let holds = |session: &ServerSession| {
             session.requests.values().any(|requested| matches!(requested, Requested::Held(_)))
         };
         let unheard = self.sessions.iter();
@@ -439,7 +438,7 @@ impl Arbiter {
     }
 
     /// Whether its client may have to find a session that is written down.
-    fn may_be_asked_for(&self, session: &Session) -> bool {
+    fn may_be_asked_for(&self, session: &ServerSession) -> bool {
         let connection = session.connection.and_then(|id| self.connections.get(&id));
         let is_told = connection.is_some_and(|connection| connection.output.is_empty());
         session.is_recorded && (!is_told || session.may_lack_word())
@@ -465,12 +464,12 @@ impl Arbiter {
         self.setup.boot_clock.now()
     }
 
-    fn frame(&mut self, id: ConnId, body: &[u8]) -> Result<After, Fault> {
-        let connection = self.connections.get(&id).ok_or(Fault::Over)?;
+    fn frame(&mut self, id: ConnId, body: &[u8]) -> Result<After, CloseReason> {
+        let connection = self.connections.get(&id).ok_or(CloseReason::Over)?;
         let ConnectionStage::Session(realm) = connection.stage else { return self.greet(id, body) };
         let (number, ack, message) = split_frame(body)?;
         let now = self.now();
-        let session = self.sessions.get_mut(&realm).ok_or(Fault::Over)?;
+        let session = self.sessions.get_mut(&realm).ok_or(CloseReason::Over)?;
         session.heard = now;
         session.channel.acknowledged(ack)?;
         let is_over = number == 0 || session.channel.arrived(number)? == Arrived::Repeated;
@@ -481,7 +480,7 @@ impl Arbiter {
         if is_over {
             return Ok(After::Frame);
         }
-        let session = self.sessions.get_mut(&realm).ok_or(Fault::Over)?;
+        let session = self.sessions.get_mut(&realm).ok_or(CloseReason::Over)?;
         let call = Call::decode(message)?;
         if session.is_restored != matches!(call, Call::Holding { .. }) {
             return Err(Malformed(
@@ -558,7 +557,7 @@ impl Arbiter {
     }
 
     fn refuse_nonsense(&mut self, id: ConnId, malformed: Malformed) {
-        let opened = self.connections.get(&id).is_some_and(Connection::is_open);
+        let opened = self.connections.get(&id).is_some_and(ConnectionState::is_open);
         if !opened {
             self.reject(id, crate::wire::Why::Protocol, malformed.to_string());
         } else {

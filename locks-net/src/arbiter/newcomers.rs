@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::connection::Connection;
+use super::connection::ConnectionState;
 use super::{Arbiter, ConnId, Peer};
 use crate::wire::Why;
 
@@ -16,7 +16,7 @@ impl Arbiter {
     /// if there is one.
     pub(crate) fn make_room(&mut self) {
         let now = self.now();
-        let is_slow = |connection: &Connection| {
+        let is_slow = |connection: &ConnectionState| {
             connection.busy_since.is_some_and(|since| since.after(GREETING) <= now)
         };
         if let Some(least) = self.least_welcome(is_slow) {
@@ -34,7 +34,10 @@ impl Arbiter {
     /// Which of those that may go goes first: the oldest one of the busiest address, and nobody
     /// from where somebody was let in lately while there are others. So one address cannot push out
     /// the clients of another one.
-    pub(super) fn least_welcome(&self, may_go: impl Fn(&Connection) -> bool) -> Option<ConnId> {
+    pub(super) fn least_welcome(
+        &self,
+        may_go: impl Fn(&ConnectionState) -> bool,
+    ) -> Option<ConnId> {
         let newcomers = self.newcomers.iter();
         let newcomers = newcomers.filter_map(|id| Some((*id, self.connections.get(id)?)));
         let newcomers = newcomers.filter(|(_, connection)| may_go(connection));

@@ -16,9 +16,9 @@ pub(super) struct Paper {
     /// So many guards are written down and have not ended.
     pub(super) guards: usize,
     /// The number of guards that were taken away and are still in snapshots: those in
-    /// [`Session::lost_before`] and those that their clients have not given up.
+    /// [`ServerSession::lost_before`] and those that their clients have not given up.
     ///
-    /// [`Session::lost_before`]: super::session::Session::lost_before
+    /// [`ServerSession::lost_before`]: super::session::ServerSession::lost_before
     pub(super) lost: usize,
     /// So many sessions are.
     pub(super) sessions: usize,

@@ -8,11 +8,11 @@ use locks_core::{
     OwnerId, Query, Request, Token, Wait,
 };
 
-use super::connection::Fault;
+use super::connection::CloseReason;
 use super::figures;
 use super::leases::DIFFERENT_LEASES;
 use super::lists::ListCall;
-use super::session::{Mail, Requested, Said, ServerHold, Waiting};
+use super::session::{Journaled, MessageTotals, Requested, ServerHold, WaitingRequest};
 use super::{Arbiter, ConnId};
 use crate::journal::{Grant, Member, Record};
 use crate::wire::{Acquire, Call, Event, Malformed};
@@ -21,11 +21,11 @@ use crate::wire::{Acquire, Call, Event, Malformed};
 pub(super) const ACQUISITION: u8 = 3;
 
 impl Arbiter {
-    pub(super) fn apply(&mut self, id: ConnId, realm: u32, call: Call) -> Result<(), Fault> {
+    pub(super) fn apply(&mut self, id: ConnId, realm: u32, call: Call) -> Result<(), CloseReason> {
         match call {
             Call::Acquire(acquire) => self.acquire(realm, *acquire)?,
             Call::End { request } => {
-                let session = self.sessions.get_mut(&realm).ok_or(Fault::Over)?;
+                let session = self.sessions.get_mut(&realm).ok_or(CloseReason::Over)?;
                 if session.requests.get(&request).is_some_and(Requested::is_held) {
                     session.owe_word(false);
                 }
@@ -39,16 +39,16 @@ impl Arbiter {
             Call::Evict { call, key, token } => self.evict(realm, call, key, token),
             Call::Status { call } => self.list(realm, call, ListCall::Status),
             Call::Site { id, text } => {
-                let session = self.sessions.get_mut(&realm).ok_or(Fault::Over)?;
+                let session = self.sessions.get_mut(&realm).ok_or(CloseReason::Over)?;
                 if !session.add_site(id, &text) {
                     return Err(Malformed("the number of a call site is not the next one").into());
                 }
             }
             Call::Name { thread, text } => {
-                self.sessions.get_mut(&realm).ok_or(Fault::Over)?.name(thread, text);
+                self.sessions.get_mut(&realm).ok_or(CloseReason::Over)?.name(thread, text);
             }
             Call::Holding { held, pending, more } => {
-                let session = self.sessions.get_mut(&realm).ok_or(Fault::Over)?;
+                let session = self.sessions.get_mut(&realm).ok_or(CloseReason::Over)?;
                 if !session.name_requests(held, pending, self.setup.limits.requests_per_session) {
                     return Err(Malformed("more is said to be held than was granted").into());
                 }
@@ -65,15 +65,15 @@ impl Arbiter {
             Call::Ping => self.acknowledge(id, 1),
             Call::Bye => {
                 self.end_session(realm, None);
-                return Err(Fault::Over);
+                return Err(CloseReason::Over);
             }
         }
         Ok(())
     }
 
-    fn acquire(&mut self, realm: u32, acquire: Acquire) -> Result<(), Fault> {
+    fn acquire(&mut self, realm: u32, acquire: Acquire) -> Result<(), CloseReason> {
         let request = acquire.request;
-        let session = self.sessions.get(&realm).ok_or(Fault::Over)?;
+        let session = self.sessions.get(&realm).ok_or(CloseReason::Over)?;
         match session.requests.get(&request) {
             // Asked again after a restart, because the answer had not arrived.
             Some(Requested::Held(held)) => {
@@ -170,7 +170,7 @@ impl Arbiter {
             Op::Later(future) => {
                 let since = self.time_awake().nanos().saturating_sub(nanos(acquire.waited));
                 let asked = Moment::from_nanos(since);
-                let waiting = Waiting { op: Op::Later(future), lease, asked };
+                let waiting = WaitingRequest { op: Op::Later(future), lease, asked };
                 if let Some(session) = self.sessions.get_mut(&realm) {
                     session.put_request(request, Requested::Waiting(Box::new(waiting)));
                     self.waiting += 1;
@@ -468,7 +468,7 @@ impl Arbiter {
         &mut self,
         realm: u32,
         request: u64,
-        which: impl FnOnce(&mut Said) -> &mut bool,
+        which: impl FnOnce(&mut Journaled) -> &mut bool,
     ) -> bool {
         let session = self.sessions.get_mut(&realm);
         match session.and_then(|it| it.requests.get_mut(&request)) {
@@ -505,9 +505,9 @@ struct Grantable {
 }
 
 /// What a client says that it has of messages.
-fn mail_of(count: u32, bytes: u64) -> Mail {
+fn mail_of(count: u32, bytes: u64) -> MessageTotals {
     let count = usize::try_from(count).unwrap_or(usize::MAX);
-    Mail { count, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) }
+    MessageTotals { count, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) }
 }
 
 fn nanos(duration: Duration) -> u64 {

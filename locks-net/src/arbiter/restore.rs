@@ -11,8 +11,8 @@ use locks_core::{
 use super::clock::OwnTime;
 use super::events::Happened;
 use super::requests::ACQUISITION;
-use super::session::{Requested, ServerHold, Session};
-use super::{Arbiter, Fixed, Notice, Setup};
+use super::session::{Requested, ServerHold, ServerSession};
+use super::{Arbiter, ArbiterSetup, Fixed, Notice};
 use crate::journal::{Grant, Member, Record, Reserved, SessionKind, ends_of};
 
 impl Arbiter {
@@ -20,7 +20,7 @@ impl Arbiter {
     ///
     /// # Errors
     /// If what it had cannot have been.
-    pub(crate) fn new(setup: Setup) -> Result<Self, LockError> {
+    pub(crate) fn new(setup: ArbiterSetup) -> Result<Self, LockError> {
         let time = OwnTime::new(setup.clock);
         let happened = Arc::<Happened>::default();
         let engine = Engine::builder()
@@ -55,7 +55,7 @@ impl Arbiter {
             next_order: 0,
             waiting: 0,
             figures: super::Figures::default(),
-            mail: super::Mail::default(),
+            mail: super::MessageTotals::default(),
             room: super::Room::default(),
             lists: super::Lists::default(),
             paper: super::Paper::new(setup.promise),
@@ -68,7 +68,7 @@ impl Arbiter {
         let (sessions, grants, reservations) = setup.ledger.into_parts();
         for (record, lost) in sessions {
             this.paper.lost += lost.len();
-            let mut session = Session::new(record, now);
+            let mut session = ServerSession::new(record, now);
             session.lost_before = lost;
             this.restore_session(session, now);
         }
@@ -90,7 +90,7 @@ impl Arbiter {
         Ok(this)
     }
 
-    fn restore_session(&mut self, mut session: Session, now: Moment) {
+    fn restore_session(&mut self, mut session: ServerSession, now: Moment) {
         session.is_restored = true;
         session.is_recorded = true;
         self.paper.sessions += 1;

@@ -5,7 +5,7 @@ use locks_core::{CallSite, Granted, Hold, LostCause, Moment, Op, OwnerId, Proces
 
 use super::ConnId;
 use super::figures::stamp;
-use super::leases::{Leases, in_millis, millis};
+use super::leases::{RequestLeases, in_millis, millis};
 use super::lists::{ListCall, LongList};
 use crate::access::Access;
 use crate::channel::Channel;
@@ -13,39 +13,41 @@ use crate::journal::{LostGuards, SessionKind, SessionRecord};
 
 /// How many messages, and how many bytes of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Mail {
+pub(super) struct MessageTotals {
     pub(super) count: usize,
     pub(super) bytes: usize,
 }
 
 /// What a client has of messages that it has not taken yet, or that are on their way to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Mailbox {
+pub(super) struct MailboxUsage {
     /// What it has said that it had when it wanted messages: its word alone, which takes up nothing
     /// of what all clients may have.
-    pub(super) said: Mail,
+    pub(super) said: MessageTotals,
     /// What was sent to it since.
-    pub(super) sent: Mail,
+    pub(super) sent: MessageTotals,
 }
 
-impl Mail {
-    pub(super) fn add(&mut self, more: Mail) {
+impl MessageTotals {
+    pub(super) fn add(&mut self, more: MessageTotals) {
         self.count = self.count.saturating_add(more.count);
         self.bytes = self.bytes.saturating_add(more.bytes);
     }
 
     /// Takes so much out, if it is there; what was taken.
-    pub(super) fn take(&mut self, wanted: Mail) -> Mail {
-        let taken =
-            Mail { count: wanted.count.min(self.count), bytes: wanted.bytes.min(self.bytes) };
+    pub(super) fn take(&mut self, wanted: MessageTotals) -> MessageTotals {
+        let taken = MessageTotals {
+            count: wanted.count.min(self.count),
+            bytes: wanted.bytes.min(self.bytes),
+        };
         self.count -= taken.count;
         self.bytes -= taken.bytes;
         taken
     }
 }
 
-impl Mailbox {
-    pub(super) fn all(&self) -> Mail {
+impl MailboxUsage {
+    pub(super) fn all(&self) -> MessageTotals {
         let mut all = self.said;
         all.add(self.sent);
         all
@@ -53,7 +55,7 @@ impl Mailbox {
 }
 
 /// One client, connected or not.
-pub(super) struct Session {
+pub(super) struct ServerSession {
     pub(super) realm: u32,
     pub(super) secret: [u8; 16],
     pub(super) party: ProcessInfo,
@@ -93,24 +95,24 @@ pub(super) struct Session {
     /// By [`put_request`](Self::put_request) and [`take_request`](Self::take_request) alone.
     pub(super) requests: HashMap<u64, Requested, foldhash::fast::RandomState>,
     /// Those of `requests` that are not the session's; none if that is kept by its process.
-    pub(super) leases: Leases,
+    pub(super) leases: RequestLeases,
     /// What is still to be told of a list that is too long to be told at once.
     pub(super) long_list: Option<LongList>,
     /// Lists that it waits for, by the numbers of the calls.
     pub(super) lists: VecDeque<(u64, ListCall)>,
     /// It wants messages (N8).
-    pub(super) mailbox: Option<Mailbox>,
+    pub(super) mailbox: Option<MailboxUsage>,
     sites: Vec<Option<CallSite>>,
     names: HashMap<u64, String>,
 }
 
 /// A request that waits or was granted. By its number, and so once.
 pub(super) enum Requested {
-    Waiting(Box<Waiting>),
+    Waiting(Box<WaitingRequest>),
     Held(ServerHold),
 }
 
-pub(super) struct Waiting {
+pub(super) struct WaitingRequest {
     pub(super) op: Op<'static, Granted>,
     pub(super) lease: Option<Duration>,
     /// Since when, on the clock of the time awake.
@@ -129,14 +131,14 @@ pub(super) struct ServerHold {
     /// It could not be written down yet, and its client waits for it as before.
     pub(super) is_untold: bool,
     /// What was written of it since this server began.
-    pub(super) said: Said,
+    pub(super) said: Journaled,
     /// It has ended, and its client has been told. It stays until that gives it up.
     pub(super) lost: Option<LostCause>,
 }
 
 /// What is written of a guard, once each, as there is room for.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Said {
+pub(super) struct Journaled {
     pub(super) disowned: bool,
     pub(super) done: bool,
     pub(super) shared: bool,
@@ -165,7 +167,7 @@ impl ServerHold {
             lease,
             granted: stamp(at),
             is_untold: false,
-            said: Said::default(),
+            said: Journaled::default(),
             lost: None,
         }
     }
@@ -188,7 +190,7 @@ const ROOMY: usize = 1024;
 /// So many call sites.
 const SITES: usize = 16_384;
 
-impl Session {
+impl ServerSession {
     pub(super) fn new(record: SessionRecord, now: Moment) -> Self {
         let SessionRecord { realm, secret, party, kept, lease, client } = record;
         Self {
@@ -213,7 +215,7 @@ impl Session {
             is_recorded: false,
             named: Default::default(),
             requests: HashMap::default(),
-            leases: Leases::default(),
+            leases: RequestLeases::default(),
             long_list: None,
             lists: VecDeque::new(),
             mailbox: None,

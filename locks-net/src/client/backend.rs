@@ -19,10 +19,10 @@ use super::link::Link;
 use super::op::{Acquiring, Calling, Releasing};
 #[cfg(feature = "tcp")]
 use super::port::AtPort;
-use super::session::{Answer, Session, Setup};
+use super::session::{Answer, ClientSession, SessionSetup};
 #[cfg(feature = "tcp")]
 use crate::secret::Secret;
-use crate::serving::Machine;
+use crate::serving::MachineDial;
 #[cfg(feature = "tcp")]
 use crate::tls::{Authority, Certificate, Trusted};
 use crate::wire::{Acquire, MAX_WITHIN, Status};
@@ -50,7 +50,7 @@ use crate::wire::{Acquire, MAX_WITHIN, Status};
 /// # Ok::<(), locks::LockError>(())
 /// ```
 #[derive(Clone)]
-pub struct NetBackend(Arc<Handle>);
+pub struct NetBackend(Arc<BackendHandle>);
 
 /// A builder of a [`NetBackend`].
 ///
@@ -83,10 +83,10 @@ enum Where {
     Path(PathBuf),
     #[cfg(feature = "tcp")]
     Port(String, Option<Secret>, Trusted),
-    Machine(Machine),
+    Machine(MachineDial),
 }
 
-struct Handle {
+struct BackendHandle {
     about: BackendInfo,
     dial: Arc<dyn Dial>,
     lease: Option<Duration>,
@@ -126,7 +126,7 @@ impl NetBackend {
     /// directory of their user's ([N3](locks_core::contract#n3-self-serving)): the first that needs
     /// one serves, in a thread of its own, and when it is gone another takes over.
     pub fn machine(directory: impl Into<PathBuf>) -> NetBuilder {
-        NetBuilder::new(Where::Machine(Machine::new(directory)))
+        NetBuilder::new(Where::Machine(MachineDial::new(directory)))
     }
 
     /// Returns a [`Backend`] for the builder's `on`, the attribute's `backend` or an installation.
@@ -151,7 +151,7 @@ impl NetBackend {
     /// # Errors
     /// `Unavailable`, and whatever else keeps the server from answering.
     pub fn status(&self) -> Op<'static, Status> {
-        self.call(Session::status, |answer| match answer {
+        self.call(ClientSession::status, |answer| match answer {
             Answer::Status(status) => Some(status),
             _ => None,
         })
@@ -178,7 +178,7 @@ impl NetBackend {
     /// Begins a call, and takes its answer.
     pub(super) fn call<T: Send + 'static>(
         &self,
-        begin: impl FnOnce(&mut Session) -> Result<u64, LockError>,
+        begin: impl FnOnce(&mut ClientSession) -> Result<u64, LockError>,
         take: impl FnOnce(Answer) -> Option<T> + Send + 'static,
     ) -> Op<'static, T> {
         let begun = self.0.link().and_then(|link| Ok((link, link.begin(begin)?)));
@@ -313,7 +313,7 @@ impl NetBuilder {
                 (Arc::new(machine.serve(serves)), Exclusion::Arbiter)
             }
         };
-        Ok(NetBackend(Arc::new(Handle {
+        Ok(NetBackend(Arc::new(BackendHandle {
             about: BackendInfo::new(dial.name(), capabilities(exclusion)),
             dial,
             lease: self.lease,
@@ -331,10 +331,10 @@ fn capabilities(exclusion: Exclusion) -> Capabilities {
     can
 }
 
-impl Handle {
+impl BackendHandle {
     fn link(&self) -> Result<&Arc<Link>, LockError> {
         self.generation.link(|numbers_after| {
-            let setup = Setup {
+            let setup = SessionSetup {
                 name: self.about.name.clone(),
                 clock: Arc::new(BootClock),
                 party: self.party(),
@@ -524,7 +524,7 @@ fn number(hold: &Hold) -> u64 {
     hold.id().unwrap_or(u64::MAX)
 }
 
-impl Drop for Handle {
+impl Drop for BackendHandle {
     fn drop(&mut self) {
         if let Some(link) = self.generation.existing() {
             link.close();

@@ -211,13 +211,13 @@ impl Mailbox {
     /// # Cancel safety
     /// A message is taken by the poll that returns it: dropping the future before loses none.
     pub async fn next(&self) -> Option<Received> {
-        Next { mailbox: self, waker: None, until: None }.await
+        NextMessage { mailbox: self, waker: None, until: None }.await
     }
 
     /// Takes the oldest message, blocking this thread until there is one, for so long at most.
     pub fn wait(&self, at_most: Duration) -> Option<Received> {
         let until = SystemClock.now().after(at_most);
-        let next = Next { mailbox: self, waker: None, until: Some((until, None)) };
+        let next = NextMessage { mailbox: self, waker: None, until: Some((until, None)) };
         Op::later(async move { Ok(next.await) }).block().ok().flatten()
     }
 
@@ -230,7 +230,7 @@ impl Mailbox {
         self.link.poll(|session| session.poll_message(&mut waker))
     }
 
-    fn look<R: Default>(&self, act: impl FnOnce(&mut super::session::Session) -> R) -> R {
+    fn look<R: Default>(&self, act: impl FnOnce(&mut super::session::ClientSession) -> R) -> R {
         if !self.link.is_own() {
             return R::default();
         }
@@ -253,13 +253,13 @@ impl fmt::Debug for Mailbox {
 }
 
 /// The next message, or the end of the wait for it.
-struct Next<'a> {
+struct NextMessage<'a> {
     mailbox: &'a Mailbox,
     waker: Option<Waker>,
     until: Option<(Moment, Option<Alarm>)>,
 }
 
-impl Future for Next<'_> {
+impl Future for NextMessage<'_> {
     type Output = Option<Received>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -278,7 +278,7 @@ impl Future for Next<'_> {
     }
 }
 
-impl Drop for Next<'_> {
+impl Drop for NextMessage<'_> {
     fn drop(&mut self) {
         if let Some(waker) = self.waker.take()
             && self.mailbox.link.is_own()

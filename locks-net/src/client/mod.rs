@@ -15,4 +15,4 @@ pub(crate) use self::dial::{Dial, Stream, Unreached, check_server};
 pub use self::mailbox::{Mailbox, Message};
 pub use self::session::Received;
 #[cfg(test)]
-pub(crate) use self::session::{Answer, Hello, Reach, Session, Setup as SessionSetup};
+pub(crate) use self::session::{Answer, ClientSession, Hello, Reach, SessionSetup};

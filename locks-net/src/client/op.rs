@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use locks_core::{CallSite, ErrorKind, Granted, Hold, LockError, LostCause, Moment};
 
 use super::link::Link;
-use super::session::{Answer, Session};
+use super::session::{Answer, ClientSession};
 use crate::wire::Acquire;
 
 /// An acquisition under way; dropping it withdraws it.
@@ -116,7 +116,7 @@ fn parents(keys: &[String]) -> LockError {
 }
 
 fn poll_acquire(
-    session: &mut Session,
+    session: &mut ClientSession,
     request: u64,
     waker: &mut Waker,
 ) -> Poll<Result<Granted, LockError>> {

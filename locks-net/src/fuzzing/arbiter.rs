@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use locks_core::{Clock, ManualClock, Mode, Options, OwnerId, ProcessInfo, Token, Wait};
 
-use crate::arbiter::{Arbiter, ConnId, Limits, Peer, Setup};
+use crate::arbiter::{Arbiter, ArbiterSetup, ConnId, Limits, Peer};
 use crate::channel::{Arrived, Channel};
 use crate::journal::{Ledger, Records, SessionKind};
 use crate::pidfd::Process;
@@ -22,13 +22,13 @@ use crate::wire::{
 pub fn arbiter(bytes: &[u8]) {
     let mut bytes = bytes.iter().copied();
     let clock = ManualClock::new();
-    let mut world = World {
+    let mut world = FuzzedServer {
         arbiter: start(&clock, Ledger::default(), Token::new(0), 1),
         clock,
         disk: Vec::new(),
         lives: 1,
     };
-    let mut clients = [1, 2, 3].map(|pid| Client::new(&mut world, pid));
+    let mut clients = [1, 2, 3].map(|pid| FuzzedClient::new(&mut world, pid));
     while let Some(what) = bytes.next() {
         let mut next = || bytes.next().unwrap_or(0);
         let client = &mut clients[usize::from(what % 3)];
@@ -60,7 +60,7 @@ pub fn arbiter(bytes: &[u8]) {
     exclude_each_other(&clients);
 }
 
-struct World {
+struct FuzzedServer {
     arbiter: Arbiter,
     clock: ManualClock,
     disk: Vec<u8>,
@@ -76,7 +76,7 @@ fn start(clock: &ManualClock, ledger: Ledger, floor: Token, life: u8) -> Arbiter
             *byte = state.to_be_bytes()[0];
         }
     });
-    Arbiter::new(Setup {
+    Arbiter::new(ArbiterSetup {
         limits: Limits::default(),
         server: [life; 16],
         process: "fuzzed".into(),
@@ -91,8 +91,8 @@ fn start(clock: &ManualClock, ledger: Ledger, floor: Token, life: u8) -> Arbiter
     .expect("a journal that can be read can be gone on from")
 }
 
-impl World {
-    fn restart(&mut self, clients: &mut [Client]) {
+impl FuzzedServer {
+    fn restart(&mut self, clients: &mut [FuzzedClient]) {
         self.disk.append(self.arbiter.journal());
         let (floor, _) = self.arbiter.promised();
         let (mut records, mut ledger) = (Records::new(&self.disk), Ledger::default());
@@ -114,7 +114,7 @@ impl World {
     }
 }
 
-struct Client {
+struct FuzzedClient {
     id: ConnId,
     kept: SessionKind,
     session: Option<(Opened, [u8; 16])>,
@@ -126,8 +126,8 @@ struct Client {
     held: BTreeMap<u64, (Vec<String>, Mode)>,
 }
 
-impl Client {
-    fn new(world: &mut World, pid: u32) -> Self {
+impl FuzzedClient {
+    fn new(world: &mut FuzzedServer, pid: u32) -> Self {
         let mut client = Self {
             id: ConnId(0),
             kept: SessionKind::ByProcess(Process { pid, started: 7, ..Process::default() }),
@@ -142,7 +142,7 @@ impl Client {
         client
     }
 
-    fn connect(&mut self, world: &mut World) {
+    fn connect(&mut self, world: &mut FuzzedServer) {
         self.id = world.arbiter.connect(Peer::new(self.kept, None));
         self.reader = FrameReader::new(1 << 20);
         let hello = ClientHello { version: VERSIONS.newest, nonce: [9; 32] };
@@ -179,14 +179,14 @@ impl Client {
         self.read(world);
     }
 
-    fn say(&mut self, world: &mut World, call: &Call) {
+    fn say(&mut self, world: &mut FuzzedServer, call: &Call) {
         let (mut message, mut bytes) = (Vec::new(), Vec::new());
         call.encode(&mut message);
         self.channel.send(&message, world.clock.now(), Some(&mut bytes));
         world.arbiter.receive(self.id, &bytes);
     }
 
-    fn ask(&mut self, world: &mut World, next: &mut dyn FnMut() -> u8) {
+    fn ask(&mut self, world: &mut FuzzedServer, next: &mut dyn FnMut() -> u8) {
         let (which, how, who, times) = (next(), next(), next(), next());
         self.next += 1;
         let mut keys = ["a", "b", "c"].iter().enumerate();
@@ -232,14 +232,14 @@ impl Client {
         self.say(world, &Call::Acquire(Box::new(acquire)));
     }
 
-    fn end(&mut self, world: &mut World, which: u64) {
+    fn end(&mut self, world: &mut FuzzedServer, which: u64) {
         let request = which % (self.next + 1);
         self.pending.remove(&request);
         self.held.remove(&request);
         self.say(world, &Call::End { request });
     }
 
-    fn call(&mut self, world: &mut World, next: &mut dyn FnMut() -> u8) {
+    fn call(&mut self, world: &mut FuzzedServer, next: &mut dyn FnMut() -> u8) {
         let (what, which) = (next(), u64::from(next()));
         let (call, request) = (1_000_000 + which, which % (self.next + 1));
         self.say(
@@ -256,7 +256,7 @@ impl Client {
     }
 
     /// If it is a call at all, and none that this client would have to know of.
-    fn say_anything(&mut self, world: &mut World, raw: &[u8]) {
+    fn say_anything(&mut self, world: &mut FuzzedServer, raw: &[u8]) {
         match Call::decode(raw) {
             Ok(
                 call @ (Call::Inspect { .. }
@@ -278,7 +278,7 @@ impl Client {
         }
     }
 
-    fn read(&mut self, world: &mut World) {
+    fn read(&mut self, world: &mut FuzzedServer) {
         let mut bytes = Vec::new();
         world.arbiter.take_output(self.id, &mut bytes);
         self.reader.push(&bytes);
@@ -309,7 +309,7 @@ impl Client {
 }
 
 /// C1, C16.
-fn exclude_each_other(clients: &[Client]) {
+fn exclude_each_other(clients: &[FuzzedClient]) {
     let holds = |index: usize| clients[index].held.values();
     for (index, other) in [(0, 1), (0, 2), (1, 2)] {
         for (keys, mode) in holds(index) {

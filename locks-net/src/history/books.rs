@@ -16,11 +16,11 @@ pub(super) struct Given {
     pub(super) since: Moment,
     pub(super) token: Token,
     pub(super) keys: Vec<(String, Token, bool)>,
-    pub(super) taken: Option<Taken>,
+    pub(super) taken: Option<Revocation>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Taken {
+pub(super) struct Revocation {
     pub(super) at: Moment,
     pub(super) cause: Option<LostCause>,
 }
@@ -158,7 +158,7 @@ impl Checker {
         }
         self.reserve(it, cause, at);
         if let Some(given) = self.givens.get_mut(&it) {
-            given.taken = Some(Taken { at, cause });
+            given.taken = Some(Revocation { at, cause });
         }
         Ok(())
     }

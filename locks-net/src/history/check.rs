@@ -35,7 +35,7 @@ pub(super) fn no_less(real: Duration, promised: Duration) -> bool {
 
 #[derive(Debug, Default)]
 pub(super) struct Checker {
-    clients: BTreeMap<u32, Client>,
+    clients: BTreeMap<u32, ClientHistory>,
     pub(super) asks: BTreeMap<Id, Ask>,
     /// Asked, and without an outcome that its client knows.
     pub(super) open: BTreeSet<Id>,
@@ -51,7 +51,7 @@ pub(super) struct Checker {
 }
 
 #[derive(Debug)]
-pub(super) struct Client {
+pub(super) struct ClientHistory {
     pub(super) kept: KeptBy,
     pub(super) is_gone: bool,
     pub(super) paused_since: Option<Moment>,
@@ -67,7 +67,7 @@ pub(super) struct Client {
     pub(super) arrived: Moment,
 }
 
-impl Client {
+impl ClientHistory {
     /// How long the server has had reason to take it for gone.
     pub(super) fn silent_for(&self, at: Moment) -> Duration {
         match self.kept {
@@ -86,7 +86,7 @@ impl Checker {
         let at = entry.at;
         match &entry.what {
             What::Joined { client, kept, lease } => {
-                let joined = Client {
+                let joined = ClientHistory {
                     kept: *kept,
                     is_gone: false,
                     paused_since: None,
@@ -167,7 +167,7 @@ impl Checker {
             What::Stands { alive } => self.stands(alive, at)?,
             What::Rebooted => {
                 for given in self.givens.values_mut() {
-                    given.taken.get_or_insert(super::books::Taken { at, cause: None });
+                    given.taken.get_or_insert(super::books::Revocation { at, cause: None });
                 }
                 self.books.reserved.clear();
             }
@@ -338,7 +338,7 @@ impl Checker {
         self.granted_at.get(&it).copied().unwrap_or(Moment::from_nanos(0))
     }
 
-    pub(super) fn client(&self, it: Id) -> Result<&Client, String> {
+    pub(super) fn client(&self, it: Id) -> Result<&ClientHistory, String> {
         self.clients.get(&it.client).ok_or_else(|| format!("{it:?} is of nobody"))
     }
 

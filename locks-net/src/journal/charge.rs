@@ -15,7 +15,7 @@ use rustix::process::{Flock, FlockType};
 use super::claim::Claim;
 use super::directory::{Directory, Inode, read_all};
 use super::fault;
-use crate::pidfd::{Found, Handle, Process};
+use crate::pidfd::{PidfdHandle, Process, ProcessLookup};
 
 /// Never renamed or removed by us (N3): who has locked it serves, and its number is in it.
 pub(super) const LOCK: &str = "server.lock";
@@ -57,7 +57,7 @@ impl Charge {
         let path = directory.path().to_owned();
         let mut charge = match take(directory, dead) {
             Ok(Ok(charge)) => charge,
-            Ok(Err(Taken { by })) => return Err(fault::served(&path, by)),
+            Ok(Err(AlreadyServed { by })) => return Err(fault::served(&path, by)),
             Err(error) => return Err(fault::file(&path.join(LOCK), error)),
         };
         // Or the directory was made anew, and the server of the one before is still at it.
@@ -116,14 +116,14 @@ pub(crate) fn serving_pid(path: &Path) -> Option<u32> {
 
 /// Somebody else has it.
 #[derive(Clone, Copy)]
-struct Taken {
+struct AlreadyServed {
     by: Option<u32>,
 }
 
-fn take(directory: Directory, dead: Option<u64>) -> io::Result<Result<Charge, Taken>> {
+fn take(directory: Directory, dead: Option<u64>) -> io::Result<Result<Charge, AlreadyServed>> {
     let mut served = served();
     if served.contains(&directory.inode()) {
-        return Ok(Err(Taken { by: Some(std::process::id()) }));
+        return Ok(Err(AlreadyServed { by: Some(std::process::id()) }));
     }
     loop {
         let file = directory.open_or_make(LOCK)?;
@@ -140,7 +140,7 @@ fn take(directory: Directory, dead: Option<u64>) -> io::Result<Result<Charge, Ta
             Err(Errno::WOULDBLOCK) => {
                 let named = named_in(&file)?;
                 if !named.is_some_and(|it| has_ended(&it, dead)) {
-                    return Ok(Err(Taken { by: named.and_then(number_here) }));
+                    return Ok(Err(AlreadyServed { by: named.and_then(number_here) }));
                 }
                 false
             }
@@ -174,15 +174,15 @@ fn lock_record(file: &File) -> io::Result<bool> {
 }
 
 /// Who has locked the file; `None`: nobody.
-fn holder(file: &File) -> io::Result<Option<Taken>> {
+fn holder(file: &File) -> io::Result<Option<AlreadyServed>> {
     if let Some(lock) = rustix::process::fcntl_getlk(file, &Flock::from(FlockType::WriteLock))? {
         let pid = lock.pid.and_then(|pid| u32::try_from(pid.as_raw_nonzero().get()).ok());
         // One that is not to be seen from here may be by its own account.
         let by = pid.or_else(|| named_in(file).ok().flatten().and_then(number_here));
-        return Ok(Some(Taken { by }));
+        return Ok(Some(AlreadyServed { by }));
     }
-    let named = named_in(file)?.filter(|it| matches!(it.find(), Found::There(_)));
-    Ok(named.map(|it| Taken { by: number_here(it) }))
+    let named = named_in(file)?.filter(|it| matches!(it.find(), ProcessLookup::There(_)));
+    Ok(named.map(|it| AlreadyServed { by: number_here(it) }))
 }
 
 /// The number of the process, if it means the same one here.
@@ -196,9 +196,9 @@ fn has_ended(process: &Process, dead: Option<u64>) -> bool {
         return true;
     }
     match process.find() {
-        Found::There(fd) => fd.has_ended(),
-        Found::Ended => true,
-        Found::Unseen => false,
+        ProcessLookup::There(fd) => fd.has_ended(),
+        ProcessLookup::Ended => true,
+        ProcessLookup::Unseen => false,
     }
 }
 
@@ -210,7 +210,7 @@ const NAME: usize = 128;
 fn name_this(file: &File) -> io::Result<()> {
     let Process { pid, started, seen_from, inode, handle } = Process::own();
     let mut name = format!("{pid} {started} {seen_from} {inode}");
-    if let Some(Handle { kind, bytes }) = handle {
+    if let Some(PidfdHandle { kind, bytes }) = handle {
         name += &format!(" {kind} {}", u64::from_le_bytes(bytes));
     }
     file.write_all_at(format!("{name:width$}\n", width = NAME - 1).as_bytes(), 0)?;
@@ -226,7 +226,7 @@ fn named_in(file: &File) -> io::Result<Option<Process>> {
         Some(&[pid, started, seen_from, inode]) => ((pid, started, seen_from, inode), None),
         Some(&[pid, started, seen_from, inode, kind, bytes]) => {
             let handle = i32::try_from(kind).ok();
-            let handle = handle.map(|kind| Handle { kind, bytes: bytes.to_le_bytes() });
+            let handle = handle.map(|kind| PidfdHandle { kind, bytes: bytes.to_le_bytes() });
             ((pid, started, seen_from, inode), handle)
         }
         _ => return Ok(None),

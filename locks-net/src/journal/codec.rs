@@ -10,9 +10,9 @@ use std::fmt;
 
 use locks_core::{LostCause, Mode, OwnerId, ProcessInfo, Token};
 
-use super::fields::{Read, Reader, Writer};
+use super::fields::{FieldReader, Read, Writer};
 use super::record::{Grant, Member, Record, Reserved, SessionKind, SessionRecord};
-use crate::pidfd::{Handle, Process};
+use crate::pidfd::{PidfdHandle, Process};
 
 const HEADER: usize = 12;
 
@@ -77,7 +77,7 @@ impl<'a> Records<'a> {
             // No payload begins with a zero, so that a header which was written in full is seen.
             return torn(rest).ok_or(corrupt("the record's header has a wrong checksum"));
         }
-        let mut fields = Reader(sums);
+        let mut fields = FieldReader(sums);
         let (len, checksum) = (fields.u32().map_err(corrupt)?, fields.u32().map_err(corrupt)?);
         let Some((payload, rest)) = rest.split_at_checked(len as usize) else { return Ok(None) };
         if checksum != crc32fast::hash(payload) {
@@ -161,7 +161,7 @@ fn write_payload(to: &mut Writer<'_>, record: &Record) {
 }
 
 fn read_payload(payload: &[u8]) -> Read<Record> {
-    let from = &mut Reader(payload);
+    let from = &mut FieldReader(payload);
     let record = match from.u8()? {
         1 => Record::Session(read_session(from)?),
         2 => Record::Gone { realm: from.u32()? },
@@ -215,15 +215,15 @@ fn write_session(to: &mut Writer<'_>, session: &SessionRecord) {
     to.option(session.client.as_deref(), Writer::text);
 }
 
-fn read_session(from: &mut Reader<'_>) -> Read<SessionRecord> {
+fn read_session(from: &mut FieldReader<'_>) -> Read<SessionRecord> {
     let (realm, secret) = (from.u32()?, from.array()?);
     let mut party = ProcessInfo::default();
     for text in [&mut party.label, &mut party.host, &mut party.process] {
-        *text = from.option(Reader::text)?;
+        *text = from.option(FieldReader::text)?;
     }
-    party.pid = from.option(Reader::u32)?;
+    party.pid = from.option(FieldReader::u32)?;
     let kept = from.option(read_process)?.map_or(SessionKind::ByLease, SessionKind::ByProcess);
-    let (lease, client) = (from.duration()?, from.option(Reader::text)?);
+    let (lease, client) = (from.duration()?, from.option(FieldReader::text)?);
     Ok(SessionRecord { realm, secret, party, kept, lease, client })
 }
 
@@ -238,10 +238,10 @@ pub(super) fn write_process(to: &mut Writer<'_>, process: Process) {
     });
 }
 
-pub(super) fn read_process(from: &mut Reader<'_>) -> Read<Process> {
+pub(super) fn read_process(from: &mut FieldReader<'_>) -> Read<Process> {
     let (pid, started, seen_from, inode) = (from.u32()?, from.u64()?, from.u64()?, from.u64()?);
-    let handle =
-        from.option(|from| Ok(Handle { kind: from.u32()?.cast_signed(), bytes: from.array()? }))?;
+    let handle = from
+        .option(|from| Ok(PidfdHandle { kind: from.u32()?.cast_signed(), bytes: from.array()? }))?;
     Ok(Process { pid, started, seen_from, inode, handle })
 }
 
@@ -277,12 +277,12 @@ fn write_owner(to: &mut Writer<'_>, owner: OwnerId) {
     to.u64(number);
 }
 
-fn read_owner(from: &mut Reader<'_>) -> Read<OwnerId> {
+fn read_owner(from: &mut FieldReader<'_>) -> Read<OwnerId> {
     let (realm, kind, number) = (from.u32()?, from.u8()?, from.u64()?);
     OwnerId::from_parts(realm, kind, number).ok_or("there is no such kind of owner")
 }
 
-fn read_member(from: &mut Reader<'_>) -> Read<Member> {
+fn read_member(from: &mut FieldReader<'_>) -> Read<Member> {
     let (key, token, outer) = (from.text()?, Token::new(from.u64()?), Token::new(from.u64()?));
     let (nested, mode, owner) = (from.bool()?, read_mode(from)?, from.option(read_owner)?);
     let runs_as = match from.u8()? {
@@ -299,11 +299,11 @@ fn read_member(from: &mut Reader<'_>) -> Read<Member> {
         mode,
         owner,
         runs_as,
-        site: from.option(Reader::text)?,
-        label: from.option(Reader::text)?,
-        since: from.option(Reader::moment)?,
-        reserved_until: from.option(Reader::moment)?,
-        ends_at: from.option(Reader::moment)?,
+        site: from.option(FieldReader::text)?,
+        label: from.option(FieldReader::text)?,
+        since: from.option(FieldReader::moment)?,
+        reserved_until: from.option(FieldReader::moment)?,
+        ends_at: from.option(FieldReader::moment)?,
         if_done: from.bool()?,
         is_done: from.bool()?,
     })
@@ -321,7 +321,7 @@ fn write_mode(to: &mut Writer<'_>, mode: Mode) {
     }
 }
 
-fn read_mode(from: &mut Reader<'_>) -> Read<Mode> {
+fn read_mode(from: &mut FieldReader<'_>) -> Read<Mode> {
     match from.u8()? {
         0 => Ok(Mode::Exclusive),
         1 => Ok(Mode::Shared),

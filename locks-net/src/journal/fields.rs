@@ -49,7 +49,7 @@ impl Writer<'_> {
         }
     }
 
-    /// That of all so far, for [`Reader::checked`].
+    /// That of all so far, for [`FieldReader::checked`].
     pub(super) fn checksum(&mut self) {
         self.u32(crc32fast::hash(self.0));
     }
@@ -57,12 +57,12 @@ impl Writer<'_> {
 
 /// Takes fields out of what was read. Each value has one way to be written, and no other is taken.
 #[derive(Debug)]
-pub(super) struct Reader<'a>(pub(super) &'a [u8]);
+pub(super) struct FieldReader<'a>(pub(super) &'a [u8]);
 
 /// What is wrong with bytes.
 pub(super) type Read<T> = Result<T, &'static str>;
 
-impl<'a> Reader<'a> {
+impl<'a> FieldReader<'a> {
     /// What lies between the mark that a file begins with and its checksum.
     pub(super) fn checked(content: &'a [u8], magic: &[u8]) -> Read<Self> {
         let (content, checksum) = content.split_last_chunk::<4>().ok_or("damaged: too short")?;

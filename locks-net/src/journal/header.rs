@@ -1,6 +1,6 @@
 use locks_core::{Moment, Token};
 
-use super::fields::{Read, Reader, Writer};
+use super::fields::{FieldReader, Read, Writer};
 
 const MAGIC: &[u8; 8] = b"locksjnl";
 /// That of the records. What comes before them is the same in all versions to come (N11).
@@ -43,7 +43,7 @@ impl Header {
     /// The header, what comes after it, and whether another build has written it.
     pub(super) fn split(journal: &[u8]) -> Read<(Self, &[u8], bool)> {
         let (header, records) = journal.split_at_checked(Self::LEN).ok_or("damaged: too short")?;
-        let from = &mut Reader::checked(header, MAGIC)?;
+        let from = &mut FieldReader::checked(header, MAGIC)?;
         // An idle server leaves nothing else, which every build can go on from.
         let is_anothers = from.u32()? != VERSION;
         if is_anothers && !records.is_empty() {

@@ -12,7 +12,7 @@ use super::record::{Grant, LostGuards, Member, Record, Reserved, SessionRecord};
 /// * L2: a hold is in `holds` as long as one of its guards is in `guards`, and lists just those.
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
-    sessions: BTreeMap<u32, Session>,
+    sessions: BTreeMap<u32, LedgerSession>,
     /// By a number that counts the grants.
     guards: BTreeMap<u64, Grant>,
     numbers: HashMap<(u32, u64), u64>,
@@ -23,7 +23,7 @@ pub(crate) struct Ledger {
 }
 
 #[derive(Clone, Debug)]
-struct Session {
+struct LedgerSession {
     record: SessionRecord,
     /// How many guards it has.
     guards: usize,
@@ -156,7 +156,7 @@ impl Ledger {
     fn begin(&mut self, record: SessionRecord) -> Result<(), &'static str> {
         match self.sessions.entry(record.realm) {
             btree_map::Entry::Vacant(entry) => {
-                entry.insert(Session { record, guards: 0, lost: LostGuards::new() });
+                entry.insert(LedgerSession { record, guards: 0, lost: LostGuards::new() });
             }
             btree_map::Entry::Occupied(mut entry) if entry.get().record.secret == record.secret => {
                 entry.get_mut().record = record;
@@ -280,7 +280,7 @@ impl Ledger {
         }
     }
 
-    fn session(&self, realm: u32) -> Result<&Session, &'static str> {
+    fn session(&self, realm: u32) -> Result<&LedgerSession, &'static str> {
         self.sessions.get(&realm).ok_or(NO_SESSION)
     }
 

@@ -108,7 +108,7 @@ impl Store {
         };
         let file = file.filter(|_| tokens.boot == boot);
         let found = match file {
-            Some(file) => Found::read(file, &path, &tokens)?,
+            Some(file) => ExistingJournal::read(file, &path, &tokens)?,
             None => None,
         };
         let is_silent = match &found {
@@ -127,7 +127,7 @@ impl Store {
         }
         let silent_until = silent_for.map(|lease| now.after(lease));
         // What was granted since the machine was started is in the journal, to the last token.
-        let floor = found.as_ref().map_or(tokens.floor(), Found::greatest_token);
+        let floor = found.as_ref().map_or(tokens.floor(), ExistingJournal::greatest_token);
         let header = Header { boot, directory: tokens.directory, floor, silent_until };
         let (ledger, file, len) = match found {
             Some(found) if silent_for.is_none() && !found.is_anothers => {
@@ -374,7 +374,7 @@ impl Spare {
 }
 
 /// A journal that this server's predecessor has written.
-struct Found {
+struct ExistingJournal {
     file: File,
     header: Header,
     /// Another build has written it: what this one writes does not go behind it.
@@ -383,7 +383,7 @@ struct Found {
     len: u64,
 }
 
-impl Found {
+impl ExistingJournal {
     /// `None`: it counts from another start of the machine.
     fn read(file: File, path: &Path, tokens: &Tokens) -> Result<Option<Self>, LockError> {
         let content = read_all(&file).map_err(|error| fault::file(path, error))?;

@@ -4,7 +4,7 @@ use locks_core::{LockError, Token};
 
 use super::directory::{Directory, read_all};
 use super::fault;
-use super::fields::{Read, Reader, Writer};
+use super::fields::{FieldReader, Read, Writer};
 
 pub(super) const TOKENS: &str = "tokens";
 const MAGIC: &[u8; 8] = b"lockstok";
@@ -89,7 +89,7 @@ impl Tokens {
     }
 
     fn decode(content: &[u8]) -> Read<Self> {
-        let from = &mut Reader::checked(content, MAGIC)?;
+        let from = &mut FieldReader::checked(content, MAGIC)?;
         if from.u32()? != VERSION {
             return Err("of a version that this one does not know");
         }

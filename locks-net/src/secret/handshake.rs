@@ -13,7 +13,7 @@ use crate::wire::{
 
 /// What a greeting of the other side leads to.
 #[derive(Debug)]
-pub(crate) struct Step {
+pub(crate) struct HandshakeStep {
     /// Is to be sent.
     pub(crate) reply: Option<Vec<u8>>,
     /// If there, this side expects no more of these greetings.
@@ -133,7 +133,7 @@ impl ClientHandshake {
     /// # Errors
     /// If the server has rejected the client, or is to be rejected: nothing it says is to be
     /// trusted, and the connection is to be closed without an answer.
-    pub(crate) fn receive(&mut self, body: &[u8]) -> Result<Step, Rejected> {
+    pub(crate) fn receive(&mut self, body: &[u8]) -> Result<HandshakeStep, Rejected> {
         match mem::replace(&mut self.stage, HandshakeStage::Over) {
             HandshakeStage::Hello => self.hear(body, decode_answer(body).map_err(nonsense)??),
             HandshakeStage::Proof(transcript) => {
@@ -143,7 +143,7 @@ impl ClientHandshake {
         }
     }
 
-    fn hear(&mut self, body: &[u8], hello: ServerHello) -> Result<Step, Rejected> {
+    fn hear(&mut self, body: &[u8], hello: ServerHello) -> Result<HandshakeStep, Rejected> {
         if hello.version != self.version {
             let text = format!(
                 "the server was asked for version {} of the protocol, and speaks {}",
@@ -160,7 +160,7 @@ impl ClientHandshake {
                 let proof = transcript.proof(secret, secret.name(), CLIENT);
                 self.stage = HandshakeStage::Proof(transcript);
                 let proof = ClientProof { name: secret.name().to_owned(), proof };
-                Ok(Step { reply: Some(encode(&proof)), established: None })
+                Ok(HandshakeStep { reply: Some(encode(&proof)), established: None })
             }
             (None, true) => Err(unauthorized(
                 "the server wants to be proved that a secret is known, and this client was given none: name its \
@@ -173,7 +173,11 @@ impl ClientHandshake {
         }
     }
 
-    fn check(&self, transcript: &Transcript, proof: &ServerProof) -> Result<Step, Rejected> {
+    fn check(
+        &self,
+        transcript: &Transcript,
+        proof: &ServerProof,
+    ) -> Result<HandshakeStep, Rejected> {
         let secret = self.secured.secret.as_deref().expect("proofs are due");
         if !are_equal(&proof.0, &transcript.proof(secret, secret.name(), SERVER)) {
             return Err(unauthorized("the server does not know the secret"));
@@ -204,7 +208,7 @@ impl ServerHandshake {
     ///
     /// # Errors
     /// The client is to be told, and the connection to be closed then.
-    pub(crate) fn receive(&mut self, body: &[u8]) -> Result<Step, Rejected> {
+    pub(crate) fn receive(&mut self, body: &[u8]) -> Result<HandshakeStep, Rejected> {
         match mem::replace(&mut self.stage, HandshakeStage::Over) {
             HandshakeStage::Hello => self.hear(body, &ClientHello::decode(body).map_err(nonsense)?),
             HandshakeStage::Proof(transcript) => self.check(&transcript, body),
@@ -212,7 +216,7 @@ impl ServerHandshake {
         }
     }
 
-    fn hear(&mut self, body: &[u8], hello: &ClientHello) -> Result<Step, Rejected> {
+    fn hear(&mut self, body: &[u8], hello: &ClientHello) -> Result<HandshakeStep, Rejected> {
         if !self.versions.contain(hello.version) {
             return Err(other_version(hello.version, self.versions));
         }
@@ -227,10 +231,10 @@ impl ServerHandshake {
         let hellos = [body.to_vec(), reply.clone()];
         self.stage =
             HandshakeStage::Proof(Transcript { server, hellos, certificate: proving.certificate });
-        Ok(Step { reply: Some(reply), established: None })
+        Ok(HandshakeStep { reply: Some(reply), established: None })
     }
 
-    fn check(&self, transcript: &Transcript, body: &[u8]) -> Result<Step, Rejected> {
+    fn check(&self, transcript: &Transcript, body: &[u8]) -> Result<HandshakeStep, Rejected> {
         let proving = self.proving.as_ref().expect("proofs are due");
         let known = ClientProof::decode(body).ok().and_then(|ClientProof { name, proof }| {
             let does = |it: &Secret| are_equal(&proof, &transcript.proof(it, &name, CLIENT));
@@ -251,8 +255,8 @@ fn established(
     reply: Option<Vec<u8>>,
     server: [u8; 16],
     access: Option<Access>,
-) -> Result<Step, Rejected> {
-    Ok(Step { reply, established: Some(Established { server, access }) })
+) -> Result<HandshakeStep, Rejected> {
+    Ok(HandshakeStep { reply, established: Some(Established { server, access }) })
 }
 
 fn encode(greeting: &impl Greeting) -> Vec<u8> {

@@ -12,10 +12,10 @@ use locks_core::{ErrorKind, LockError};
 use zeroize::Zeroizing;
 
 pub(crate) use self::handshake::{
-    ClientHandshake, Established, Proving, Secured, ServerHandshake, Step,
+    ClientHandshake, Established, HandshakeStep, Proving, Secured, ServerHandshake,
 };
 pub(crate) use self::mac::are_equal;
-pub(crate) use self::random::{fill, random};
+pub(crate) use self::random::{RandomSource, fill, random};
 
 /// A 256-bit secret shared by the two sides of a connection, and the name of the clients that it is
 /// for, if it has one.

@@ -3,6 +3,9 @@ use std::io;
 use rustix::io::Errno;
 use rustix::rand::{GetRandomFlags, getrandom};
 
+/// Fills bytes with what nobody can guess; a simulation has a source of its own.
+pub(crate) type RandomSource = Box<dyn FnMut(&mut [u8]) + Send>;
+
 /// Bytes that nobody can guess.
 pub(crate) fn random<const N: usize>() -> io::Result<[u8; N]> {
     let mut bytes = [0; N];

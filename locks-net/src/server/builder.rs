@@ -8,7 +8,7 @@ use super::machine_time::MachineTime;
 use super::socket_file::{self, Replace};
 #[cfg(feature = "tcp")]
 use super::tcp::OnTcp;
-use super::{Life, Listening, Server};
+use super::{Listening, Server, ServerTask};
 use crate::arbiter::Limits;
 use crate::journal::Store;
 
@@ -142,8 +142,8 @@ impl ServerBuilder {
         #[cfg(not(feature = "tcp"))]
         let clients = crate::Clients::new();
         let Self { limits, log, .. } = self;
-        let life = Life { store, recovered, limits, clients, listening, log };
-        Server::spawn(life, addresses, on_tcp)
+        let task = ServerTask { store, recovered, limits, clients, listening, log };
+        Server::spawn(task, addresses, on_tcp)
     }
 
     #[cfg(feature = "tcp")]

@@ -16,7 +16,7 @@ use locks_core::Moment;
 
 /// One connection's socket, and what waits to be written to it.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct ConnectionSocket {
     socket: Descriptor,
     ready_source: Arc<ReadySource>,
     waker: Waker,
@@ -62,7 +62,7 @@ enum Security {
 
 /// What the bytes were that have come in.
 #[derive(Debug)]
-pub(super) enum Taken {
+pub(super) enum Incoming {
     /// What the client says, as it is.
     AsTheyAre,
     /// What the client says, in another place.
@@ -80,7 +80,7 @@ pub(super) enum Taken {
 /// Buffers of connections that have nothing to say are no larger than this.
 const IDLE_BUFFER: usize = 4096;
 
-impl Connection {
+impl ConnectionSocket {
     pub(super) fn new(newcomer: Newcomer, ready_source: Arc<ReadySource>) -> Self {
         let Newcomer { socket, from, process, tls, peer } = newcomer;
         let waker = Waker::from(Arc::clone(&ready_source));
@@ -117,16 +117,16 @@ impl Connection {
     }
 
     /// Takes in what was received. What the client says behind TLS is in `said` then.
-    pub(super) fn take_in(&mut self, id: ConnId, received: &[u8], said: &mut Vec<u8>) -> Taken {
+    pub(super) fn take_in(&mut self, id: ConnId, received: &[u8], said: &mut Vec<u8>) -> Incoming {
         said.clear();
         let closing = self.closing_by.is_some();
         match std::mem::replace(&mut self.security, Security::None) {
-            Security::None if closing => Taken::Nothing,
-            Security::None => Taken::AsTheyAre,
-            Security::Awaited(_) if received.first() != Some(&FIRST_BYTE) => Taken::Foreign,
+            Security::None if closing => Incoming::Nothing,
+            Security::None => Incoming::AsTheyAre,
+            Security::Awaited(_) if received.first() != Some(&FIRST_BYTE) => Incoming::Foreign,
             Security::Awaited(server) => match server.begin() {
                 Ok(tls) => self.step(id, server, Box::new(tls), received),
-                Err(_) => Taken::Foreign,
+                Err(_) => Incoming::Foreign,
             },
             Security::Under(server, tls) => self.step(id, server, tls, received),
             Security::There(mut tls) => {
@@ -134,14 +134,14 @@ impl Connection {
                 let is_over = taken.is_err() || tls.is_over();
                 self.security = Security::There(tls);
                 match is_over {
-                    _ if closing => Taken::Nothing,
-                    true => Taken::LastWords,
-                    false => Taken::Said,
+                    _ if closing => Incoming::Nothing,
+                    true => Incoming::LastWords,
+                    false => Incoming::Said,
                 }
             }
             away @ Security::Away(_) => {
                 self.security = away;
-                Taken::Nothing
+                Incoming::Nothing
             }
         }
     }
@@ -152,10 +152,10 @@ impl Connection {
         server: Arc<ServerTls>,
         tls: Box<Tls>,
         received: &[u8],
-    ) -> Taken {
+    ) -> Incoming {
         self.security = Security::Away(server);
         let received = received.to_vec();
-        Taken::Step(Job { id, tls, received, is_familiar: self.is_familiar })
+        Incoming::Step(Job { id, tls, received, is_familiar: self.is_familiar })
     }
 
     /// A step of its TLS has been gone. Once that is there: its own certificate, and the client's

@@ -14,7 +14,7 @@ use crate::tls::Tls;
 /// See the [module](self). At most one job of each connection is under way, none of one that is
 /// [gone](Self::forget), and connections that have not said who they are are bounded (N6).
 pub(super) struct Handshakes {
-    shared: Arc<Shared>,
+    shared: Arc<HandshakePool>,
     threads: usize,
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Done {
     pub(super) outcome: Result<(), String>,
 }
 
-struct Shared {
+struct HandshakePool {
     jobs: Mutex<Jobs>,
     wanted: Condvar,
     ready_source: Arc<ReadySource>,
@@ -66,7 +66,7 @@ impl Handshakes {
     /// The source is marked ready whenever something was [done](Self::take_done).
     pub(super) fn new(ready_source: Arc<ReadySource>) -> Self {
         let (jobs, wanted) = (Mutex::default(), Condvar::new());
-        Self { shared: Arc::new(Shared { jobs, wanted, ready_source }), threads: 0 }
+        Self { shared: Arc::new(HandshakePool { jobs, wanted, ready_source }), threads: 0 }
     }
 
     pub(super) fn begin(&mut self, job: Job) {
@@ -130,7 +130,7 @@ impl Drop for Handshakes {
     }
 }
 
-impl Shared {
+impl HandshakePool {
     fn work(&self) {
         // Of this thread alone, on Linux. Where it is not allowed it is as it was.
         let _ = rustix::process::nice(NICENESS);

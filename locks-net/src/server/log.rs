@@ -1,4 +1,4 @@
-//! What an operator is told (N12).
+//! The log of a server, for its operator (N12).
 
 use std::collections::HashMap;
 use std::fmt;
@@ -30,16 +30,16 @@ pub struct LogLine {
     pub text: String,
 }
 
-/// So many lines of a kind are told in a second; of the others, how many there were.
+/// Lines of a kind that are written in a second; the others are counted.
 const LINES: u32 = 10;
 
 type Tell = dyn Fn(&LogLine) + Send + Sync;
 
 /// Where lines go.
 #[derive(Clone, Default)]
-pub(super) struct Log(Option<Arc<Told>>);
+pub(super) struct Log(Option<Arc<LogSink>>);
 
-struct Told {
+struct LogSink {
     tell: Box<Tell>,
     kinds: Mutex<HashMap<&'static str, Kind>>,
 }
@@ -47,42 +47,42 @@ struct Told {
 /// The lines of one kind in the present second.
 struct Kind {
     since: Instant,
-    told: u32,
-    untold: u32,
+    written: u32,
+    dropped: u32,
 }
 
 impl Log {
     pub(super) fn new(tell: impl Fn(&LogLine) + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(Told { tell: Box::new(tell), kinds: Mutex::default() })))
+        Self(Some(Arc::new(LogSink { tell: Box::new(tell), kinds: Mutex::default() })))
     }
 
     pub(super) fn say(&self, level: LogLevel, event: &'static str, text: &str) {
-        let Some(told) = &self.0 else { return };
-        let Some(untold) = told.admit(event, Instant::now()) else { return };
+        let Some(sink) = &self.0 else { return };
+        let Some(dropped) = sink.admit(event, Instant::now()) else { return };
         let mut text = escaped(text);
-        if untold > 0 {
-            text += &format!(" (and {untold} more of this kind before)");
+        if dropped > 0 {
+            text += &format!(" (and {dropped} more of this kind before)");
         }
         let line = LogLine { level, event, text };
         // It is anybody's code, and the server goes on.
-        let _ = catch_unwind(AssertUnwindSafe(|| (told.tell)(&line)));
+        let _ = catch_unwind(AssertUnwindSafe(|| (sink.tell)(&line)));
     }
 }
 
-impl Told {
-    /// How many were not told before this one; `None`: this one is not either.
+impl LogSink {
+    /// Returns how many lines were dropped before this one; `None`: this one is dropped too.
     fn admit(&self, event: &'static str, now: Instant) -> Option<u32> {
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        let kind = kinds.entry(event).or_insert(Kind { since: now, told: 0, untold: 0 });
+        let kind = kinds.entry(event).or_insert(Kind { since: now, written: 0, dropped: 0 });
         if now.duration_since(kind.since) >= Duration::from_secs(1) {
-            (kind.since, kind.told) = (now, 0);
+            (kind.since, kind.written) = (now, 0);
         }
-        if kind.told == LINES {
-            kind.untold += 1;
+        if kind.written == LINES {
+            kind.dropped += 1;
             return None;
         }
-        kind.told += 1;
-        Some(std::mem::take(&mut kind.untold))
+        kind.written += 1;
+        Some(std::mem::take(&mut kind.dropped))
     }
 }
 
@@ -111,14 +111,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn n12_lines_are_limited_by_kind_and_say_how_many_were_not_told() {
-        let told = Told { tell: Box::new(|_| {}), kinds: Mutex::default() };
+    fn n12_lines_are_limited_by_kind_and_say_how_many_were_dropped() {
+        let sink = LogSink { tell: Box::new(|_| {}), kinds: Mutex::default() };
         let start = Instant::now();
-        let admitted = (0..100).filter(|_| told.admit("refused", start).is_some()).count();
+        let admitted = (0..100).filter(|_| sink.admit("refused", start).is_some()).count();
         assert_eq!(admitted, 10);
-        assert_eq!(told.admit("stopped", start), Some(0), "one kind does not silence another");
-        assert_eq!(told.admit("refused", start + Duration::from_secs(1)), Some(90));
-        assert_eq!(told.admit("refused", start + Duration::from_secs(1)), Some(0));
+        assert_eq!(sink.admit("stopped", start), Some(0), "one kind does not silence another");
+        assert_eq!(sink.admit("refused", start + Duration::from_secs(1)), Some(90));
+        assert_eq!(sink.admit("refused", start + Duration::from_secs(1)), Some(0));
     }
 
     #[test]

@@ -1,20 +1,20 @@
 //! The server: sockets, threads and timers around the [arbiter](crate::arbiter).
 
 mod accept;
-mod attempts;
 mod builder;
 mod connection;
 mod descriptor;
 mod driver;
 mod handshakes;
-mod life;
 mod log;
 mod machine_time;
 mod observer;
 pub(crate) mod process;
 mod processes;
+mod proof_attempts;
 mod ready_queue;
 pub(crate) mod socket_file;
+mod task;
 #[cfg(feature = "tcp")]
 mod tcp;
 #[cfg(test)]
@@ -29,11 +29,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use locks_core::{ErrorKind, LockError, fork, thread};
 
 pub use self::builder::ServerBuilder;
-use self::life::{Life, Listening};
 pub use self::log::{LogLevel, LogLine};
 use self::observer::Inquiries;
 pub use self::observer::ServerObserver;
 use self::ready_queue::ReadyQueue;
+use self::task::{Listening, ServerTask};
 
 /// A lock server in this process.
 ///
@@ -61,7 +61,7 @@ use self::ready_queue::ReadyQueue;
 /// # Ok::<(), locks::LockError>(())
 /// ```
 pub struct Server {
-    shared: Arc<Shared>,
+    shared: Arc<ServerControl>,
     addresses: Vec<String>,
     /// Its directory, if it is on TCP.
     state: Option<PathBuf>,
@@ -70,15 +70,15 @@ pub struct Server {
 }
 
 #[derive(Debug)]
-struct Shared {
+struct ServerControl {
     ready_queue: Arc<ReadyQueue>,
     inquiries: Arc<Inquiries>,
-    outcome: Mutex<Option<Outcome>>,
+    outcome: Mutex<Option<ServerOutcome>>,
     ended: Condvar,
 }
 
 /// How it ended; for an error, its kind and text.
-type Outcome = Result<(), (ErrorKind, String)>;
+type ServerOutcome = Result<(), (ErrorKind, String)>;
 
 impl Server {
     /// Returns a builder, with neither address nor directory yet.
@@ -87,16 +87,16 @@ impl Server {
     }
 
     fn spawn(
-        life: Life,
+        task: ServerTask,
         addresses: Vec<String>,
         state: Option<PathBuf>,
     ) -> Result<Self, LockError> {
-        let shared = Arc::new(Shared::new());
+        let shared = Arc::new(ServerControl::new());
         let (begun, has_begun) = std::sync::mpsc::channel();
         let theirs = Arc::clone(&shared);
         let serve = move || {
             /// Tells of a panic, too.
-            struct Ends(Arc<Shared>, Outcome);
+            struct Ends(Arc<ServerControl>, ServerOutcome);
             impl Drop for Ends {
                 fn drop(&mut self) {
                     let outcome = std::mem::replace(&mut self.1, Ok(()));
@@ -106,7 +106,7 @@ impl Server {
             }
             let panicked = (ErrorKind::Io, "the server has panicked".to_owned());
             let mut ends = Ends(theirs, Err(panicked));
-            let outcome = life.run(&ends.0.ready_queue, &ends.0.inquiries, || {
+            let outcome = task.run(&ends.0.ready_queue, &ends.0.inquiries, || {
                 // Nobody waits for it any more, then.
                 let _ = begun.send(());
             });
@@ -214,14 +214,14 @@ impl fmt::Debug for Server {
     }
 }
 
-impl Shared {
+impl ServerControl {
     fn new() -> Self {
         let ready_queue = Arc::<ReadyQueue>::default();
         let inquiries = Inquiries::new(&ready_queue);
         Self { ready_queue, inquiries, outcome: Mutex::default(), ended: Condvar::new() }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Outcome>> {
+    fn lock(&self) -> MutexGuard<'_, Option<ServerOutcome>> {
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

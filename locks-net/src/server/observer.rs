@@ -28,11 +28,11 @@ pub(super) struct Inquiries {
 #[derive(Debug)]
 enum Inquiry {
     Look { all: bool, answer: oneshot::Sender<Observation> },
-    Release { key: String, token: Token, answer: Answer },
+    Release { key: String, token: Token, answer: ReleaseSender },
 }
 
 type Released = Result<bool, LockError>;
-type Answer = oneshot::Sender<Released>;
+type ReleaseSender = oneshot::Sender<Released>;
 
 impl ServerObserver {
     pub(super) fn new(inquiries: &Arc<Inquiries>) -> Self {
@@ -118,7 +118,7 @@ impl Inquiries {
 
 /// What is answered once it is in the journal.
 #[derive(Debug, Default)]
-pub(super) struct Answers(Vec<(Answer, Released)>);
+pub(super) struct Answers(Vec<(ReleaseSender, Released)>);
 
 impl Answers {
     pub(super) fn is_empty(&self) -> bool {

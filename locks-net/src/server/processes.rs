@@ -4,7 +4,7 @@ use std::task::{Context, Waker};
 
 use super::descriptor::Descriptor;
 use super::ready_queue::{ReadyQueue, Source};
-use crate::pidfd::{Found, Pidfd, Process};
+use crate::pidfd::{Pidfd, Process, ProcessLookup};
 
 /// The processes that keep sessions (N1 b). The kernel tells of their end, whatever becomes of
 /// their sockets.
@@ -31,11 +31,11 @@ impl Processes {
     /// Marks the session when its process has ended. `false` if that is so already. `known`: its
     /// descriptor, if there is one.
     pub(super) fn watch(&mut self, realm: u32, process: Process, known: Option<Pidfd>) -> bool {
-        let found = known.map_or_else(|| process.find(), Found::There);
+        let found = known.map_or_else(|| process.find(), ProcessLookup::There);
         let watched = match found {
-            Found::Ended => return false,
-            Found::There(fd) => self.await_end(realm, fd),
-            Found::Unseen => None,
+            ProcessLookup::Ended => return false,
+            ProcessLookup::There(fd) => self.await_end(realm, fd),
+            ProcessLookup::Unseen => None,
         };
         self.watched.insert(realm, watched.unwrap_or(Watched::Unseen(process)));
         true

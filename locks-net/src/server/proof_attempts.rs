@@ -7,7 +7,7 @@ use locks_core::Moment;
 /// Proofs, by address (N5). Each makes the next refusal of that address come later, so that
 /// guessing is slow; whoever knows the secret is never made to wait.
 #[derive(Debug, Default)]
-pub(super) struct Attempts {
+pub(super) struct ProofAttempts {
     failed: HashMap<IpAddr, Failed>,
     /// Those of addresses that do not fit into the table.
     others: Failed,
@@ -31,7 +31,7 @@ const MEMORY: Duration = Duration::from_secs(60);
 /// why.
 const DELAYS: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(600)];
 
-impl Attempts {
+impl ProofAttempts {
     /// One more has failed. How long its refusal is to be delayed.
     pub(super) fn failed(&mut self, address: IpAddr, now: Moment) -> Duration {
         if self.failed.len() >= ADDRESSES && !self.failed.contains_key(&address) {
@@ -52,7 +52,7 @@ impl Attempts {
     }
 }
 
-impl Attempts {
+impl ProofAttempts {
     /// Somebody from there was let in.
     pub(super) fn let_in(&mut self, address: IpAddr, now: Moment) {
         if self.familiar.len() >= ADDRESSES && !self.familiar.contains_key(&address) {
@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn n5_refusals_slow_down_address_by_address_and_recover() {
-        let mut attempts = Attempts::default();
+        let mut attempts = ProofAttempts::default();
         let start = Moment::from_nanos(5);
         let delays: Vec<_> =
             (0..7).map(|_| attempts.failed(address(1), start).as_millis()).collect();
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn n5_the_table_of_addresses_is_bounded() {
-        let mut attempts = Attempts::default();
+        let mut attempts = ProofAttempts::default();
         let start = Moment::from_nanos(5);
         let mut longest = Duration::ZERO;
         for number in 0..10_000 {

@@ -16,14 +16,14 @@ use super::process;
 use super::ready_queue::ReadyQueue;
 use super::socket_file::SocketFile;
 use crate::access::Clients;
-use crate::arbiter::{Arbiter, Limits, Setup};
+use crate::arbiter::{Arbiter, ArbiterSetup, Limits};
 use crate::journal::{Recovered, Store};
 use crate::secret::{fill, random};
 use crate::tls::ServerTls;
 
 /// All that a server is made of, on its way to its thread.
 #[derive(Debug)]
-pub(super) struct Life {
+pub(super) struct ServerTask {
     pub(super) store: Store,
     pub(super) recovered: Recovered,
     pub(super) limits: Limits,
@@ -39,7 +39,7 @@ pub(super) enum Listening {
     Tcp(TcpListener, Arc<ServerTls>),
 }
 
-impl Life {
+impl ServerTask {
     /// Serves until the end.
     pub(super) fn run(
         self,
@@ -85,11 +85,11 @@ impl Life {
     }
 
     fn into_driver(self, ready_queue: &Arc<ReadyQueue>) -> Result<Driver, LockError> {
-        let Life { store, recovered, limits, clients, listening, log } = self;
+        let ServerTask { store, recovered, limits, clients, listening, log } = self;
         let time = MachineTime::new();
         let store = Arc::new(Mutex::new(store));
         let promising = Arc::clone(&store);
-        let arbiter = Arbiter::new(Setup {
+        let arbiter = Arbiter::new(ArbiterSetup {
             limits: limits.clone(),
             server: random().map_err(failed)?,
             process: process::name(std::process::id()).unwrap_or_default(),

@@ -9,9 +9,9 @@ use locks_core::{ErrorKind, LockError};
 
 use super::Server;
 use super::builder::{ServerBuilder, unfit};
-use super::life::Listening;
 use super::log::{Log, LogLevel};
 use super::ready_queue::Admission;
+use super::task::Listening;
 use crate::access::Clients;
 use crate::tls::{Authority, Certificate, ServerTls};
 

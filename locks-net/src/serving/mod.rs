@@ -26,7 +26,7 @@ use crate::server::{Server, process, socket_file};
 
 /// Reaches the server of a directory, or becomes it.
 #[derive(Clone, Debug)]
-pub(crate) struct Machine {
+pub(crate) struct MachineDial {
     directory: PathBuf,
     socket: PathBuf,
     name: String,
@@ -50,7 +50,7 @@ enum Missing {
     Failed(LockError),
 }
 
-impl Dial for Machine {
+impl Dial for MachineDial {
     fn name(&self) -> &str {
         &self.name
     }
@@ -90,7 +90,7 @@ impl Dial for Machine {
     }
 }
 
-impl Machine {
+impl MachineDial {
     /// The server of this directory, which has to be this user's own and is made if it is missing.
     pub(crate) fn new(directory: impl Into<PathBuf>) -> Self {
         let directory = directory.into();

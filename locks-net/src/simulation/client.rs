@@ -5,22 +5,22 @@ use std::time::Duration;
 
 use locks_core::{Moment, ProcessInfo};
 
-use super::clock::Machine;
+use super::clock::SimulatedMachine;
 use super::network::ServerEnd;
 use super::task::Task;
 use super::world::World;
-use crate::client::{Hello, Reach, Session, SessionSetup};
+use crate::client::{ClientSession, Hello, Reach, SessionSetup};
 use crate::history::{KeptBy, What};
 use crate::secret::{Proving, Secret, Secured};
 
-pub(super) struct Client {
+pub(super) struct SimulatedClient {
     pub(super) number: u32,
     pub(super) kept: KeptBy,
     pub(super) lease: Duration,
     /// Its own, if it is not on the server's.
-    pub(super) machine: Option<Machine>,
+    pub(super) machine: Option<SimulatedMachine>,
     pub(super) secret: Option<Arc<Secret>>,
-    pub(super) session: Session,
+    pub(super) session: ClientSession,
     pub(super) connection: Option<usize>,
     pub(super) was_open: bool,
     /// When it tries to reach the server, and by how many connections.
@@ -45,7 +45,7 @@ pub(super) fn proving() -> Proving {
     Proving { clients: Arc::new(secret().into()), ..Proving::default() }
 }
 
-impl Client {
+impl SimulatedClient {
     fn secured(&self) -> Secured {
         Secured { secret: self.secret.clone(), ..Secured::default() }
     }
@@ -59,7 +59,7 @@ impl World {
         let kept = if leased { KeptBy::Lease } else { KeptBy::Process };
         let machine = leased.then(|| {
             let (uptime, drift) = (self.random.millis(0..100_000), self.random.within(0..20_000));
-            Machine::new(self.now, uptime, drift as i64 - 10_000)
+            SimulatedMachine::new(self.now, uptime, drift as i64 - 10_000)
         });
         let own = machine.as_ref().unwrap_or(&self.machine);
         own.show(self.now);
@@ -67,7 +67,7 @@ impl World {
         let lease = self.plan.lease;
         let mut party = ProcessInfo::default();
         party.label = Some(number.to_string());
-        let mut session = Session::new(SessionSetup {
+        let mut session = ClientSession::new(SessionSetup {
             name: "simulated:".into(),
             clock: own.boot.clone(),
             party,
@@ -82,7 +82,7 @@ impl World {
             Task::new(named.then_some(task + 1), self.now)
         });
         let tasks = tasks.collect();
-        self.clients.push(Client {
+        self.clients.push(SimulatedClient {
             number,
             kept,
             lease,
@@ -219,7 +219,7 @@ impl World {
         let (is_local, cut_off) = (client.kept == KeptBy::Process, client.cut_off_until);
         let accept_at = now.after(super::network::delay(is_local, &mut self.random));
         let accept_at = accept_at.max(cut_off.map_or(now, |(up, down)| up.max(down)));
-        let mut connection = super::network::Connection::new(index, is_local, accept_at);
+        let mut connection = super::network::SimulatedConnection::new(index, is_local, accept_at);
         if let Some(until) = cut_off {
             connection.hold_up(until);
         }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use locks_core::{Alarm, Alarms, Clock, Moment};
 
 /// The clocks of one machine.
-pub(super) struct Machine {
+pub(super) struct SimulatedMachine {
     /// Goes on in suspend.
-    pub(super) boot: Arc<Dial>,
+    pub(super) boot: Arc<SimulatedClock>,
     /// Stands still in suspend.
-    pub(super) awake: Arc<Dial>,
+    pub(super) awake: Arc<SimulatedClock>,
     /// What it showed at `origin`.
     base: Moment,
     origin: Moment,
@@ -23,16 +23,16 @@ pub(super) struct Machine {
 }
 
 /// What one clock shows.
-pub(super) struct Dial {
+pub(super) struct SimulatedClock {
     nanos: AtomicU64,
     alarms: Arc<Alarms>,
 }
 
-impl Machine {
+impl SimulatedMachine {
     /// One that was started `uptime` before `now`.
     pub(super) fn new(now: Moment, uptime: Duration, drift: i64) -> Self {
         let base = Moment::from_nanos(0).after(uptime);
-        let (boot, awake) = (Dial::new(base), Dial::new(base));
+        let (boot, awake) = (SimulatedClock::new(base), SimulatedClock::new(base));
         Self { boot, awake, base, origin: now, drift, asleep: Duration::ZERO, asleep_until: now }
     }
 
@@ -64,7 +64,7 @@ impl Machine {
     }
 }
 
-impl Dial {
+impl SimulatedClock {
     fn new(at: Moment) -> Arc<Self> {
         Arc::new(Self { nanos: AtomicU64::new(at.nanos()), alarms: Alarms::new() })
     }
@@ -74,7 +74,7 @@ impl Dial {
     }
 }
 
-impl Clock for Dial {
+impl Clock for SimulatedClock {
     fn now(&self) -> Moment {
         Moment::from_nanos(self.nanos.load(Ordering::Relaxed))
     }

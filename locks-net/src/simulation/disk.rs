@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use locks_core::Token;
 
-use crate::journal::{Ledger, Record, Records};
+use crate::journal::{Ledger, Record, Records, Recovered};
 
 /// Tokens are covered in blocks of so many.
 const BLOCK: u64 = 64;
@@ -24,12 +24,6 @@ pub(super) struct Disk {
     is_void: bool,
     /// Somebody may still hold what was granted in a life of which there is no record.
     is_silent: bool,
-}
-
-pub(super) struct Recovered {
-    pub(super) ledger: Ledger,
-    pub(super) floor: Token,
-    pub(super) silent_for: Option<Duration>,
 }
 
 impl Disk {

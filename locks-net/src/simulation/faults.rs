@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use locks_core::Moment;
 
-use super::clock::Machine;
+use super::clock::SimulatedMachine;
 use super::network::{ServerEnd, delay};
-use super::plan::Fault;
+use super::plan::PlannedFault;
 use super::server::POINTS;
 use super::world::World;
 use crate::history::{KeptBy, What};
@@ -23,30 +23,30 @@ impl World {
         let fault = self.random.pick(&self.plan.faults).copied();
         match fault {
             None => {}
-            Some(Fault::Crash) => {
+            Some(PlannedFault::Crash) => {
                 if self.random.percent(70) {
                     self.server.dies_at = self.random.pick(&POINTS).copied();
                 } else if self.server.arbiter.is_some() {
                     self.crashed();
                 }
             }
-            Some(Fault::Reboot) => self.reboot(),
-            Some(Fault::StopServer) => {
+            Some(PlannedFault::Reboot) => self.reboot(),
+            Some(PlannedFault::StopServer) => {
                 let until = self.a_while();
                 if self.server.arbiter.is_some() {
                     self.server.stopped_until = Some(until);
                 }
             }
-            Some(Fault::Suspend) => self.suspend(),
-            Some(Fault::Cut) => self.cut(true),
-            Some(Fault::HalfOpen) => self.cut(false),
-            Some(Fault::Partition) => self.partition(),
-            Some(Fault::Stop) => {
+            Some(PlannedFault::Suspend) => self.suspend(),
+            Some(PlannedFault::Cut) => self.cut(true),
+            Some(PlannedFault::HalfOpen) => self.cut(false),
+            Some(PlannedFault::Partition) => self.partition(),
+            Some(PlannedFault::Stop) => {
                 let until = self.a_while();
                 let index = self.any_client();
                 self.stop(index, until);
             }
-            Some(Fault::Kill) => {
+            Some(PlannedFault::Kill) => {
                 let index = self.any_client();
                 if !self.clients[index].is_gone {
                     self.kill(index);
@@ -145,7 +145,7 @@ impl World {
         self.tell(What::Rebooted);
         let uptime = self.random.millis(1..3000);
         let drift = self.random.within(0..20_000) as i64 - 10_000;
-        self.machine = Machine::new(self.now, uptime, drift);
+        self.machine = SimulatedMachine::new(self.now, uptime, drift);
         for _ in 0..gone {
             self.join();
         }

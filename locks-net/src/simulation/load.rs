@@ -5,7 +5,7 @@ use std::time::Duration;
 use locks_core::{Mode, Options, OwnerChain, OwnerId, SharedOwner, Wait};
 
 use super::plan::Plan;
-use super::random::Random;
+use super::random::SeededRandom;
 use crate::history::{Ask, KeptBy};
 use crate::wire::Acquire;
 
@@ -24,7 +24,11 @@ pub(super) struct Around<'a> {
 }
 
 /// A request of somebody who holds what is around it.
-pub(super) fn ask(plan: &Plan, random: &mut Random, around: &Around<'_>) -> (Box<Acquire>, Ask) {
+pub(super) fn ask(
+    plan: &Plan,
+    random: &mut SeededRandom,
+    around: &Around<'_>,
+) -> (Box<Acquire>, Ask) {
     let mut options = Options::default();
     let mut keys = Vec::new();
     let again = random.pick(&around.held).filter(|_| around.thread.is_some() && random.percent(60));

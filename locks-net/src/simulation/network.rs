@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use locks_core::Moment;
 
-use super::random::Random;
+use super::random::SeededRandom;
 
 /// A connection of a client to a server.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct SimulatedConnection {
     pub(super) client: usize,
     /// Between two processes of one machine.
     pub(super) is_local: bool,
@@ -57,7 +57,7 @@ struct Chunk {
     end: u64,
 }
 
-impl Connection {
+impl SimulatedConnection {
     pub(super) fn new(client: usize, is_local: bool, accept_at: Moment) -> Self {
         Self {
             client,
@@ -102,7 +102,7 @@ impl Pipe {
         }
     }
 
-    pub(super) fn write(&mut self, now: Moment, mut bytes: &[u8], random: &mut Random) {
+    pub(super) fn write(&mut self, now: Moment, mut bytes: &[u8], random: &mut SeededRandom) {
         if self.is_dead {
             return;
         }
@@ -161,7 +161,7 @@ impl Pipe {
     }
 
     /// Its writer has closed it, in good order.
-    pub(super) fn close(&mut self, now: Moment, random: &mut Random) {
+    pub(super) fn close(&mut self, now: Moment, random: &mut SeededRandom) {
         if !self.is_dead {
             self.is_dead = true;
             self.last = self.last.max(now.after(delay(self.is_local, random)));
@@ -170,7 +170,7 @@ impl Pipe {
     }
 
     /// It breaks: of what is under way only a part arrives. The reader sees that at `end`, if ever.
-    pub(super) fn cut(&mut self, end: Option<Moment>, random: &mut Random) {
+    pub(super) fn cut(&mut self, end: Option<Moment>, random: &mut SeededRandom) {
         self.is_dead = true;
         let under_way = self.written - self.read;
         let mut left = random.within(0..under_way + 1);
@@ -203,7 +203,7 @@ impl Pipe {
 }
 
 /// How long some bytes take.
-pub(super) fn delay(is_local: bool, random: &mut Random) -> Duration {
+pub(super) fn delay(is_local: bool, random: &mut SeededRandom) -> Duration {
     if is_local {
         return Duration::from_micros(random.within(5..60));
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use locks_core::{Clock, ManualClock, Moment, Options, OwnerChain, ProcessInfo, Wait};
 
-use crate::arbiter::{Arbiter, ConnId, Limits, Notice, Peer, Setup};
-use crate::client::{Hello, Reach, Session, SessionSetup};
+use crate::arbiter::{Arbiter, ArbiterSetup, ConnId, Limits, Notice, Peer};
+use crate::client::{ClientSession, Hello, Reach, SessionSetup};
 use crate::journal::{Ledger, SessionKind};
 use crate::secret::Secured;
 use crate::wire::Acquire;
@@ -47,7 +47,7 @@ struct Rig {
     limits: Limits,
     arbiter: Option<Arbiter>,
     journal: Vec<u8>,
-    session: Session,
+    session: ClientSession,
     reach: Reach,
     lines: Vec<Line>,
     wire: Option<usize>,
@@ -61,7 +61,7 @@ impl Rig {
         let clock = ManualClock::new();
         clock.advance(Duration::from_secs(100));
         let limits = Limits { lease, ..Limits::default() };
-        let session = Session::new(SessionSetup {
+        let session = ClientSession::new(SessionSetup {
             name: "simulated:".into(),
             clock: Arc::new(clock.clone()),
             party: ProcessInfo::default(),
@@ -87,7 +87,7 @@ impl Rig {
 
     fn start_server(&mut self, life: u8) {
         let (ledger, _) = Ledger::read(&self.journal).unwrap();
-        let made = Arbiter::new(Setup {
+        let made = Arbiter::new(ArbiterSetup {
             limits: self.limits.clone(),
             server: [life; 16],
             process: String::new(),

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::Bug;
-use super::random::Random;
+use super::random::SeededRandom;
 
 /// What one run is like.
 #[derive(Clone, Debug)]
@@ -18,13 +18,13 @@ pub(super) struct Plan {
     pub(super) leased: u64,
     /// So much is between two faults, about.
     pub(super) calm: Duration,
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Vec<PlannedFault>,
     /// The leases of sessions.
     pub(super) lease: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum PlannedFault {
     /// The server's process dies in the midst of what it does.
     Crash,
     /// The server's machine starts anew.
@@ -45,21 +45,21 @@ pub(super) enum Fault {
     Kill,
 }
 
-const ALL: [Fault; 9] = [
-    Fault::Crash,
-    Fault::Reboot,
-    Fault::StopServer,
-    Fault::Suspend,
-    Fault::Cut,
-    Fault::HalfOpen,
-    Fault::Partition,
-    Fault::Stop,
-    Fault::Kill,
+const ALL: [PlannedFault; 9] = [
+    PlannedFault::Crash,
+    PlannedFault::Reboot,
+    PlannedFault::StopServer,
+    PlannedFault::Suspend,
+    PlannedFault::Cut,
+    PlannedFault::HalfOpen,
+    PlannedFault::Partition,
+    PlannedFault::Stop,
+    PlannedFault::Kill,
 ];
 
 impl Plan {
     pub(super) fn new(seed: u64) -> Self {
-        let random = &mut Random::new(seed ^ 0x706c_616e);
+        let random = &mut SeededRandom::new(seed ^ 0x706c_616e);
         let mut faults = ALL.to_vec();
         match random.within(0..10) {
             // Some runs are without any, and some have one kind only.

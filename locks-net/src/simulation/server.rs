@@ -6,16 +6,16 @@ use std::time::Duration;
 use locks_core::Moment;
 
 use super::Bug;
-use super::disk::{Recovered, read};
+use super::disk::read;
 use super::network::ServerEnd;
 use super::world::World;
-use crate::arbiter::{Arbiter, ConnId, Limits, Notice, Peer, Setup};
+use crate::arbiter::{Arbiter, ArbiterSetup, ConnId, Limits, Notice, Peer};
 use crate::history::{Id, KeptBy, What};
-use crate::journal::{Record, SessionKind};
+use crate::journal::{Record, Recovered, SessionKind};
 use crate::pidfd::Process;
 
 #[derive(Default)]
-pub(super) struct Server {
+pub(super) struct SimulatedServer {
     /// Nothing while it is down.
     pub(super) arbiter: Option<Arbiter>,
     /// When it is started again.
@@ -291,7 +291,7 @@ impl World {
             shortest_lease: Duration::from_millis(250),
             ..Limits::default()
         };
-        let setup = Setup {
+        let setup = ArbiterSetup {
             limits,
             server,
             process: "simulated".into(),
@@ -303,7 +303,7 @@ impl World {
             promise: Box::new(|_, _, _| Ok(())),
             silent_for,
         };
-        self.server = Server::default();
+        self.server = SimulatedServer::default();
         self.server.silent_until = silent_for.map(|left| self.now.after(left.mul_f64(1.02)));
         let mut arbiter = match Arbiter::new(setup) {
             Ok(arbiter) => arbiter,

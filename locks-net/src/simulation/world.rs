@@ -5,28 +5,28 @@ use std::time::Duration;
 
 use locks_core::Moment;
 
-use super::client::Client;
-use super::clock::Machine;
+use super::client::SimulatedClient;
+use super::clock::SimulatedMachine;
 use super::disk::Disk;
-use super::network::Connection;
+use super::network::SimulatedConnection;
 use super::plan::Plan;
-use super::random::Random;
-use super::server::Server;
+use super::random::SeededRandom;
+use super::server::SimulatedServer;
 use crate::history::{Entry, What, check};
 
 /// Everything.
 pub(super) struct World {
     pub(super) plan: Plan,
     pub(super) now: Moment,
-    pub(super) random: Random,
+    pub(super) random: SeededRandom,
     pub(super) history: Vec<Entry>,
     /// The server's machine, and that of all clients whose process keeps their session.
-    pub(super) machine: Machine,
+    pub(super) machine: SimulatedMachine,
     pub(super) disk: Disk,
-    pub(super) server: Server,
-    pub(super) connections: BTreeMap<usize, Connection>,
+    pub(super) server: SimulatedServer,
+    pub(super) connections: BTreeMap<usize, SimulatedConnection>,
     pub(super) next_connection: usize,
-    pub(super) clients: Vec<Client>,
+    pub(super) clients: Vec<SimulatedClient>,
     /// The clients by the numbers that the server has given to their sessions.
     pub(super) realms: HashMap<u32, u32>,
     pub(super) next_fault: Option<Moment>,
@@ -37,7 +37,7 @@ pub(super) struct World {
 
 /// Who is next.
 #[derive(Clone, Copy, Debug)]
-enum Next {
+enum NextEvent {
     Server,
     Client(usize),
     Fault,
@@ -62,15 +62,15 @@ pub(super) fn run(plan: Plan) -> Result<Vec<Entry>, Box<Failure>> {
 impl World {
     fn new(plan: Plan) -> Self {
         let now = Moment::from_nanos(0);
-        let mut random = Random::new(plan.seed);
+        let mut random = SeededRandom::new(plan.seed);
         let drift = random.within(0..20_000) as i64 - 10_000;
-        let machine = Machine::new(now, Duration::from_secs(1000), drift);
+        let machine = SimulatedMachine::new(now, Duration::from_secs(1000), drift);
         let mut world = Self {
             now,
             history: Vec::new(),
             machine,
             disk: Disk::default(),
-            server: Server::default(),
+            server: SimulatedServer::default(),
             connections: BTreeMap::new(),
             next_connection: 0,
             clients: Vec::new(),
@@ -121,9 +121,9 @@ impl World {
             self.now = self.now.max(at);
             self.show_time();
             match next {
-                Next::Server => self.serve(),
-                Next::Client(index) => self.drive(index),
-                Next::Fault => self.strike(),
+                NextEvent::Server => self.serve(),
+                NextEvent::Client(index) => self.drive(index),
+                NextEvent::Fault => self.strike(),
             }
             steps += 1;
             if steps > 100_000 {
@@ -132,14 +132,13 @@ impl World {
         }
     }
 
-    fn next(&self) -> Option<(Moment, Next)> {
-        let server = self.server_is_due().map(|at| (at, Next::Server));
-        let fault = self.next_fault.map(|at| (at, Next::Fault));
-        let clients = self
-            .clients
-            .iter()
-            .enumerate()
-            .filter_map(|(index, _)| Some((self.client_is_due(index)?, Next::Client(index))));
+    fn next(&self) -> Option<(Moment, NextEvent)> {
+        let server = self.server_is_due().map(|at| (at, NextEvent::Server));
+        let fault = self.next_fault.map(|at| (at, NextEvent::Fault));
+        let clients =
+            self.clients.iter().enumerate().filter_map(|(index, _)| {
+                Some((self.client_is_due(index)?, NextEvent::Client(index)))
+            });
         clients.chain(server).chain(fault).min_by_key(|(at, _)| *at)
     }
 

@@ -20,7 +20,7 @@ pub(crate) enum Error {}
 pub(crate) const FIRST_BYTE: u8 = 0x16;
 
 #[derive(Clone, Debug)]
-pub(crate) struct Fault {
+pub(crate) struct TlsFault {
     pub(crate) kind: ErrorKind,
     pub(crate) text: String,
 }
@@ -82,7 +82,7 @@ impl Tls {
     }
 }
 
-impl Fault {
+impl TlsFault {
     pub(crate) fn of_client(error: &Error) -> Self {
         match *error {}
     }

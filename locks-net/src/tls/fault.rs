@@ -5,12 +5,12 @@ use super::client::OtherPin;
 
 /// Why a client has no TLS with its server, in words that say what to do.
 #[derive(Clone, Debug)]
-pub(crate) struct Fault {
+pub(crate) struct TlsFault {
     pub(crate) kind: ErrorKind,
     pub(crate) text: String,
 }
 
-impl Fault {
+impl TlsFault {
     pub(crate) fn of_client(error: &Error) -> Self {
         let kind = match error {
             Error::InvalidCertificate(_) | Error::AlertReceived(_) => ErrorKind::Unauthorized,

@@ -14,7 +14,7 @@ use rustls::crypto::CryptoProvider;
 
 pub use self::certificate::{Authority, Certificate};
 pub(crate) use self::client::{ClientTls, Trusted};
-pub(crate) use self::fault::Fault;
+pub(crate) use self::fault::TlsFault;
 pub(crate) use self::server::ServerTls;
 pub(crate) use self::state::Tls;
 

@@ -34,7 +34,7 @@ enum Say<'a> {
 }
 
 /// What a step came to.
-enum Step {
+enum TlsStep {
     More,
     /// It takes more to come in; or there is room for what is to be sent.
     Still,
@@ -79,9 +79,9 @@ impl Tls {
         self.incoming.extend_from_slice(bytes);
         loop {
             match self.step(plain, out, Say::Nothing) {
-                Ok(Step::More) => {}
-                Ok(Step::Over) => self.is_over = true,
-                Ok(Step::Still | Step::Sent) => break,
+                Ok(TlsStep::More) => {}
+                Ok(TlsStep::Over) => self.is_over = true,
+                Ok(TlsStep::Still | TlsStep::Sent) => break,
                 Err(error) => {
                     self.failed = Some(error);
                     // Once more, for the alert that says why: it comes before anything else is
@@ -103,10 +103,10 @@ impl Tls {
         }
         loop {
             match self.step(&mut Vec::new(), out, Say::This(plain))? {
-                Step::More => {}
-                Step::Over => self.is_over = true,
-                Step::Still => return Err(Error::HandshakeNotComplete),
-                Step::Sent => return Ok(()),
+                TlsStep::More => {}
+                TlsStep::Over => self.is_over = true,
+                TlsStep::Still => return Err(Error::HandshakeNotComplete),
+                TlsStep::Sent => return Ok(()),
             }
         }
     }
@@ -115,7 +115,7 @@ impl Tls {
     pub(crate) fn close(&mut self, out: &mut Vec<u8>) {
         // Without it the connection ends as well.
         while self.failed.is_none()
-            && let Ok(Step::More) = self.step(&mut Vec::new(), out, Say::Farewell)
+            && let Ok(TlsStep::More) = self.step(&mut Vec::new(), out, Say::Farewell)
         {}
     }
 
@@ -147,7 +147,7 @@ impl Tls {
         plain: &mut Vec<u8>,
         out: &mut Vec<u8>,
         say: Say<'_>,
-    ) -> Result<Step, Error> {
+    ) -> Result<TlsStep, Error> {
         let (used, step) = match &mut self.side {
             Side::Client(side) => {
                 step(side.process_tls_records(&mut self.incoming), plain, out, say)
@@ -170,7 +170,7 @@ fn step<D>(
     plain: &mut Vec<u8>,
     out: &mut Vec<u8>,
     say: Say<'_>,
-) -> (usize, Result<Step, Error>) {
+) -> (usize, Result<TlsStep, Error>) {
     let UnbufferedStatus { mut discard, state } = status;
     let step = state.and_then(|state| match state {
         ConnectionState::ReadTraffic(mut traffic) => {
@@ -179,18 +179,18 @@ fn step<D>(
                 discard += record.discard;
                 plain.extend_from_slice(record.payload);
             }
-            Ok(Step::More)
+            Ok(TlsStep::More)
         }
-        ConnectionState::EncodeTlsData(data) => encode(data, out).map(|()| Step::More),
+        ConnectionState::EncodeTlsData(data) => encode(data, out).map(|()| TlsStep::More),
         ConnectionState::TransmitTlsData(data) => {
             data.done();
-            Ok(Step::More)
+            Ok(TlsStep::More)
         }
-        ConnectionState::PeerClosed => Ok(Step::Over),
+        ConnectionState::PeerClosed => Ok(TlsStep::Over),
         ConnectionState::WriteTraffic(mut traffic) => {
             let start = out.len();
             let written = match say {
-                Say::Nothing => return Ok(Step::Still),
+                Say::Nothing => return Ok(TlsStep::Still),
                 Say::Farewell => {
                     out.resize(start + AROUND_RECORD, 0);
                     traffic.queue_close_notify(&mut out[start..])
@@ -205,9 +205,9 @@ fn step<D>(
                 EncryptError::InsufficientSize(_) => Error::General(error.to_string()),
             });
             out.truncate(start + written.as_ref().map_or(0, |written| *written));
-            written.map(|_| Step::Sent)
+            written.map(|_| TlsStep::Sent)
         }
-        ConnectionState::BlockedHandshake | ConnectionState::Closed => Ok(Step::Still),
+        ConnectionState::BlockedHandshake | ConnectionState::Closed => Ok(TlsStep::Still),
         other => Err(Error::General(format!("unexpected: {other:?}"))),
     });
     (discard, step)

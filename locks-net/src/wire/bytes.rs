@@ -10,13 +10,13 @@ use super::Malformed;
 
 /// Takes a message apart, from its first byte to its last.
 #[derive(Debug)]
-pub(crate) struct Reader<'a> {
+pub(crate) struct MessageReader<'a> {
     rest: &'a [u8],
 }
 
 const SHORT: Malformed = Malformed("the message ends too early");
 
-impl<'a> Reader<'a> {
+impl<'a> MessageReader<'a> {
     pub(super) const fn new(message: &'a [u8]) -> Self {
         Self { rest: message }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use locks_core::{Mode, Options, OwnerChain, Query, Reserve, SharedOwner, Wait};
 
-use super::bytes::{Put, Reader};
+use super::bytes::{MessageReader, Put};
 use super::info::{
     MAX_NAME, MAX_SITE, MAX_TEXT, put_own, put_permits, put_text, take_own, take_permits,
 };
@@ -101,7 +101,7 @@ impl Call {
 
     /// The call with these bytes, all of them.
     pub(crate) fn decode(message: &[u8]) -> Result<Self, Malformed> {
-        let mut from = Reader::new(message);
+        let mut from = MessageReader::new(message);
         let call = match from.u8()? {
             1 => Call::Acquire(Box::new(Acquire::decode(&mut from)?)),
             2 => Call::End { request: from.u64()? },
@@ -117,8 +117,8 @@ impl Call {
             9 => Call::Name { thread: from.u64()?, text: from.text(MAX_NAME)? },
             10 => Call::Holding {
                 more: from.bool()?,
-                held: from.list(usize::MAX, 8, Reader::u64)?,
-                pending: from.list(usize::MAX, 8, Reader::u64)?,
+                held: from.list(usize::MAX, 8, MessageReader::u64)?,
+                pending: from.list(usize::MAX, 8, MessageReader::u64)?,
             },
             11 => Call::Ping,
             12 => Call::Bye,
@@ -233,11 +233,11 @@ impl Acquire {
         .fold(wait | mode | fair, |flags, flag| flags | flag)
     }
 
-    fn decode(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn decode(from: &mut MessageReader<'_>) -> Result<Self, Malformed> {
         let request = from.u64()?;
         let flags = from.u16()?;
         let is_set = |flag| flags & flag != 0;
-        let keys = from.list(usize::MAX, 3, Reader::key)?;
+        let keys = from.list(usize::MAX, 3, MessageReader::key)?;
         if keys.is_empty() {
             return Err(Malformed("a request for no key"));
         }
@@ -264,10 +264,10 @@ impl Acquire {
             _ => return Err(Malformed("both fair and not")),
         };
         options.reentrant = is_set(REENTRANT);
-        options.steal_after = from.if_set(is_set(STEAL_AFTER), Reader::duration)?;
-        options.lease = from.if_set(is_set(LEASE), Reader::duration)?;
-        options.hold_at_least = from.if_set(is_set(HOLD_AT_LEAST), Reader::duration)?;
-        options.hold_at_most = from.if_set(is_set(HOLD_AT_MOST), Reader::duration)?;
+        options.steal_after = from.if_set(is_set(STEAL_AFTER), MessageReader::duration)?;
+        options.lease = from.if_set(is_set(LEASE), MessageReader::duration)?;
+        options.hold_at_least = from.if_set(is_set(HOLD_AT_LEAST), MessageReader::duration)?;
+        options.hold_at_most = from.if_set(is_set(HOLD_AT_MOST), MessageReader::duration)?;
         Ok(Self {
             request,
             keys,
@@ -275,11 +275,11 @@ impl Acquire {
             owner: from.if_set(is_set(OWNER), take_own)?,
             within: from.if_set(is_set(WITHIN), take_within)?.unwrap_or_default(),
             opens_scope: is_set(OPENS_SCOPE),
-            site: match from.if_set(is_set(SITE), Reader::u32)? {
+            site: match from.if_set(is_set(SITE), MessageReader::u32)? {
                 Some(0) => return Err(Malformed("call site 0 is none")),
                 site => site.unwrap_or(0),
             },
-            waited: match from.if_set(is_set(WAITED), Reader::duration)? {
+            waited: match from.if_set(is_set(WAITED), MessageReader::duration)? {
                 Some(Duration::ZERO) => return Err(Malformed("no time is said to have passed")),
                 waited => waited.unwrap_or(Duration::ZERO),
             },
@@ -311,14 +311,14 @@ impl Acquire {
         }
     }
 
-    fn decode_more(&mut self, from: &mut Reader<'_>) -> Result<(), Malformed> {
+    fn decode_more(&mut self, from: &mut MessageReader<'_>) -> Result<(), Malformed> {
         let [if_done, only_nests, label, shared] = from.flags()?;
         if if_done {
             self.options.reserve = Reserve::IfDone;
         }
         self.options.only_nests = only_nests;
         self.label = from.if_set(label, |from| from.text(MAX_NAME))?.map(Arc::from);
-        self.shared = from.if_set(shared, Reader::array)?.map(SharedOwner::from_bytes);
+        self.shared = from.if_set(shared, MessageReader::array)?.map(SharedOwner::from_bytes);
         if self.shared.is_some() && self.owner.is_some() {
             return Err(Malformed("two owners"));
         }
@@ -329,7 +329,7 @@ impl Acquire {
     }
 }
 
-fn take_within(from: &mut Reader<'_>) -> Result<OwnerChain, Malformed> {
+fn take_within(from: &mut MessageReader<'_>) -> Result<OwnerChain, Malformed> {
     match usize::from(from.u8()?) {
         count @ 1..=MAX_WITHIN => (0..count).map(|_| take_own(from)).collect(),
         _ => Err(Malformed("none or too many enclosing identities")),
@@ -347,7 +347,7 @@ fn put_query(out: &mut Vec<u8>, query: &Query) {
     out.text(text, MAX_TEXT);
 }
 
-fn take_query(from: &mut Reader<'_>) -> Result<Query, Malformed> {
+fn take_query(from: &mut MessageReader<'_>) -> Result<Query, Malformed> {
     Ok(match from.u8()? {
         0 => Query::All,
         1 => Query::Key(from.text(MAX_TEXT)?),

@@ -3,7 +3,7 @@
 use locks_core::{DeadlockStep, ErrorKind, LockError};
 
 use super::Malformed;
-use super::bytes::{Put, Reader};
+use super::bytes::{MessageReader, Put};
 use super::info::{
     LEAST_HOLDER, LEAST_WAITER, MAX_TEXT, put_cause, put_holder, put_holders, put_text, put_waiter,
     put_waiters, take_cause, take_holder, take_holders, take_waiter, take_waiters,
@@ -35,7 +35,7 @@ pub(super) fn put_error(out: &mut Vec<u8>, error: &LockError) {
     out.list(error.cycle(), MAX_STEPS, put_step);
 }
 
-pub(super) fn take_error(from: &mut Reader<'_>) -> Result<LockError, Malformed> {
+pub(super) fn take_error(from: &mut MessageReader<'_>) -> Result<LockError, Malformed> {
     let kind = take_kind(from)?;
     let [message, waited, token, left] = from.flags()?;
     let mut error = LockError::new(kind, from.text(MAX_TEXT)?);
@@ -48,7 +48,7 @@ pub(super) fn take_error(from: &mut Reader<'_>) -> Result<LockError, Malformed> 
     if token {
         error = error.with_token(from.token()?);
     }
-    error = error.with_reserved_for(from.if_set(left, Reader::duration)?);
+    error = error.with_reserved_for(from.if_set(left, MessageReader::duration)?);
     error = error.with_holders(take_holders(from)?).with_waiters(take_waiters(from)?);
     let waiting = usize::try_from(from.u64()?);
     error = error.with_waiting(waiting.map_err(|_| Malformed("more wait than can be counted"))?);
@@ -71,7 +71,7 @@ fn put_step(out: &mut Vec<u8>, step: &DeadlockStep) {
     put_holder(out, &step.holder);
 }
 
-fn take_step(from: &mut Reader<'_>) -> Result<DeadlockStep, Malformed> {
+fn take_step(from: &mut MessageReader<'_>) -> Result<DeadlockStep, Malformed> {
     let wants = from.text(locks_core::MAX_KEY_LEN)?;
     let waiter = take_waiter(from)?;
     Ok(DeadlockStep::new(wants, waiter, take_holder(from)?))
@@ -99,7 +99,7 @@ fn put_kind(out: &mut Vec<u8>, kind: ErrorKind) {
     }
 }
 
-fn take_kind(from: &mut Reader<'_>) -> Result<ErrorKind, Malformed> {
+fn take_kind(from: &mut MessageReader<'_>) -> Result<ErrorKind, Malformed> {
     Ok(match from.u8()? {
         1 => ErrorKind::Contended,
         2 => ErrorKind::Timeout,

@@ -4,7 +4,7 @@ use std::mem;
 
 use locks_core::LockInfo;
 
-use super::bytes::{Put, Reader};
+use super::bytes::{MessageReader, Put};
 use super::error::{put_error, take_error};
 use super::info::{
     LEAST_INFO, MAX_NAME, MAX_TOLD, put_cause, put_holders, put_info, take_cause, take_holders,
@@ -104,7 +104,7 @@ impl Event {
 
     /// The event with these bytes, all of them.
     pub(crate) fn decode(message: &[u8]) -> Result<Self, Malformed> {
-        let mut from = Reader::new(message);
+        let mut from = MessageReader::new(message);
         let event = match from.u8()? {
             1 => Event::Granted {
                 request: from.u64()?,
@@ -174,7 +174,7 @@ impl Status {
         out.u64(self.waiters);
     }
 
-    fn decode(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn decode(from: &mut MessageReader<'_>) -> Result<Self, Malformed> {
         Ok(Self {
             pid: from.u32()?,
             process: from.text(MAX_NAME)?,

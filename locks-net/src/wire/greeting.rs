@@ -1,6 +1,6 @@
 //! Greetings as bytes.
 
-use super::bytes::{Put, Reader};
+use super::bytes::{MessageReader, Put};
 use super::info::{MAX_TEXT, put_party, take_party};
 use super::{
     ClientHello, ClientProof, How, Malformed, Open, Opened, Rejected, Resume, ServerHello,
@@ -21,7 +21,7 @@ pub(crate) trait Greeting: Sized {
     fn put(&self, out: &mut Vec<u8>);
 
     /// Takes what follows it.
-    fn take(from: &mut Reader<'_>) -> Result<Self, Malformed>;
+    fn take(from: &mut MessageReader<'_>) -> Result<Self, Malformed>;
 
     /// Appends the greeting's bytes.
     fn encode(&self, out: &mut Vec<u8>) {
@@ -31,7 +31,7 @@ pub(crate) trait Greeting: Sized {
 
     /// The greeting with these bytes, all of them.
     fn decode(body: &[u8]) -> Result<Self, Malformed> {
-        let mut from = Reader::new(body);
+        let mut from = MessageReader::new(body);
         if from.u8()? != Self::KIND {
             return Err(Malformed("another greeting was expected"));
         }
@@ -57,7 +57,7 @@ impl Greeting for ClientHello {
         out.bytes(&self.nonce);
     }
 
-    fn take(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn take(from: &mut MessageReader<'_>) -> Result<Self, Malformed> {
         Ok(Self { version: from.u16()?, nonce: from.array()? })
     }
 }
@@ -72,7 +72,7 @@ impl Greeting for ServerHello {
         out.bool(self.secret);
     }
 
-    fn take(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn take(from: &mut MessageReader<'_>) -> Result<Self, Malformed> {
         Ok(Self {
             version: from.u16()?,
             server: from.array()?,
@@ -90,7 +90,7 @@ impl Greeting for ClientProof {
         out.bytes(&self.proof);
     }
 
-    fn take(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn take(from: &mut MessageReader<'_>) -> Result<Self, Malformed> {
         Ok(Self { name: from.text(MAX_NAME)?, proof: from.array()? })
     }
 }
@@ -102,7 +102,7 @@ impl Greeting for ServerProof {
         out.bytes(&self.0);
     }
 
-    fn take(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn take(from: &mut MessageReader<'_>) -> Result<Self, Malformed> {
         from.array().map(Self)
     }
 }
@@ -124,7 +124,7 @@ impl Greeting for Open {
         }
     }
 
-    fn take(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn take(from: &mut MessageReader<'_>) -> Result<Self, Malformed> {
         let [resume, lease] = from.flags()?;
         let resume = from.if_set(resume, |from| {
             Ok(Resume {
@@ -138,7 +138,7 @@ impl Greeting for Open {
         if party.site.is_some() {
             return Err(Malformed("a client as a whole is at no call site"));
         }
-        Ok(Self { resume, party, lease: from.if_set(lease, Reader::duration)? })
+        Ok(Self { resume, party, lease: from.if_set(lease, MessageReader::duration)? })
     }
 }
 
@@ -159,7 +159,7 @@ impl Greeting for Opened {
         out.bool(self.renews);
     }
 
-    fn take(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn take(from: &mut MessageReader<'_>) -> Result<Self, Malformed> {
         let how = match from.u8()? {
             1 => How::New,
             2 => How::Resumed,
@@ -200,7 +200,7 @@ impl Greeting for Rejected {
         out.text(&self.text, MAX_TEXT);
     }
 
-    fn take(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+    fn take(from: &mut MessageReader<'_>) -> Result<Self, Malformed> {
         let why = match from.u8()? {
             1 => {
                 let versions = Versions { oldest: from.u16()?, newest: from.u16()? };

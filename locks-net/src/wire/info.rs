@@ -3,7 +3,7 @@
 use locks_core::{HolderInfo, LockInfo, LostCause, Mode, OwnerId, ProcessInfo, WaiterInfo};
 
 use super::Malformed;
-use super::bytes::{Put, Reader};
+use super::bytes::{MessageReader, Put};
 
 /// The longest name of a thread, a process, a host; in bytes, as all of these.
 pub(super) const MAX_NAME: usize = 128;
@@ -27,7 +27,7 @@ pub(super) fn put_mode(out: &mut Vec<u8>, mode: Mode) {
     }
 }
 
-pub(super) fn take_mode(from: &mut Reader<'_>) -> Result<Mode, Malformed> {
+pub(super) fn take_mode(from: &mut MessageReader<'_>) -> Result<Mode, Malformed> {
     match from.u8()? {
         1 => Ok(Mode::Exclusive),
         2 => Ok(Mode::Shared),
@@ -41,7 +41,7 @@ pub(super) fn put_permits(out: &mut Vec<u8>, take: u32, of: u32) {
     out.u32(of);
 }
 
-pub(super) fn take_permits(from: &mut Reader<'_>) -> Result<Mode, Malformed> {
+pub(super) fn take_permits(from: &mut MessageReader<'_>) -> Result<Mode, Malformed> {
     let (take, of) = (from.u32()?, from.u32()?);
     match take {
         0 => Err(Malformed("no permits")),
@@ -63,7 +63,7 @@ pub(super) fn put_cause(out: &mut Vec<u8>, cause: LostCause) {
     });
 }
 
-pub(super) fn take_cause(from: &mut Reader<'_>) -> Result<LostCause, Malformed> {
+pub(super) fn take_cause(from: &mut MessageReader<'_>) -> Result<LostCause, Malformed> {
     Ok(match from.u8()? {
         1 => LostCause::Stolen,
         2 => LostCause::HeldTooLong,
@@ -83,7 +83,7 @@ pub(super) fn put_own(out: &mut Vec<u8>, owner: OwnerId) {
     out.u64(number);
 }
 
-pub(super) fn take_own(from: &mut Reader<'_>) -> Result<OwnerId, Malformed> {
+pub(super) fn take_own(from: &mut MessageReader<'_>) -> Result<OwnerId, Malformed> {
     let owner = take_owner(from, 0)?;
     // Lists show it to those who do not know it itself.
     if owner.is_shared() {
@@ -93,7 +93,7 @@ pub(super) fn take_own(from: &mut Reader<'_>) -> Result<OwnerId, Malformed> {
     }
 }
 
-fn take_owner(from: &mut Reader<'_>, realm: u32) -> Result<OwnerId, Malformed> {
+fn take_owner(from: &mut MessageReader<'_>, realm: u32) -> Result<OwnerId, Malformed> {
     let (kind, number) = (from.u8()?, from.u64()?);
     OwnerId::from_parts(realm, kind, number).ok_or(Malformed("no such kind of owner"))
 }
@@ -103,7 +103,7 @@ fn put_foreign(out: &mut Vec<u8>, owner: OwnerId) {
     put_own(out, owner);
 }
 
-fn take_foreign(from: &mut Reader<'_>) -> Result<OwnerId, Malformed> {
+fn take_foreign(from: &mut MessageReader<'_>) -> Result<OwnerId, Malformed> {
     let realm = from.u32()?;
     take_owner(from, realm)
 }
@@ -121,12 +121,12 @@ pub(super) fn put_party(out: &mut Vec<u8>, party: &ProcessInfo, site: Option<&st
     put_text(out, site, MAX_SITE);
 }
 
-pub(super) fn take_party(from: &mut Reader<'_>) -> Result<ProcessInfo, Malformed> {
+pub(super) fn take_party(from: &mut MessageReader<'_>) -> Result<ProcessInfo, Malformed> {
     let [label, host, pid, process, site] = from.flags()?;
     let mut party = ProcessInfo::default();
     party.label = from.if_set(label, |from| from.text(MAX_NAME))?;
     party.host = from.if_set(host, |from| from.text(MAX_NAME))?;
-    party.pid = from.if_set(pid, Reader::u32)?;
+    party.pid = from.if_set(pid, MessageReader::u32)?;
     party.process = from.if_set(process, |from| from.text(MAX_NAME))?;
     party.site = from.if_set(site, |from| from.text(MAX_SITE))?;
     Ok(party)
@@ -167,13 +167,13 @@ pub(super) fn put_holder(out: &mut Vec<u8>, holder: &HolderInfo) {
     put_party(out, party, site.as_deref().or(party.site.as_deref()));
 }
 
-pub(super) fn take_holder(from: &mut Reader<'_>) -> Result<HolderInfo, Malformed> {
+pub(super) fn take_holder(from: &mut MessageReader<'_>) -> Result<HolderInfo, Malformed> {
     let [token, owner, who, age, label, is_nest] = from.flags()?;
     let mut holder = HolderInfo::new(take_mode(from)?);
-    holder.token = from.if_set(token, Reader::token)?;
+    holder.token = from.if_set(token, MessageReader::token)?;
     holder.owner = from.if_set(owner, take_foreign)?;
     holder.who = from.if_set(who, |from| from.text(MAX_WHO))?;
-    holder.age = from.if_set(age, Reader::duration)?;
+    holder.age = from.if_set(age, MessageReader::duration)?;
     holder.label = from.if_set(label, |from| from.text(MAX_NAME))?;
     if is_nest {
         holder.depth = match from.u32()? {
@@ -199,7 +199,7 @@ pub(super) fn put_waiter(out: &mut Vec<u8>, waiter: &WaiterInfo) {
     put_party(out, party, site.as_deref().or(party.site.as_deref()));
 }
 
-pub(super) fn take_waiter(from: &mut Reader<'_>) -> Result<WaiterInfo, Malformed> {
+pub(super) fn take_waiter(from: &mut MessageReader<'_>) -> Result<WaiterInfo, Malformed> {
     let [owner, who, label] = from.flags()?;
     let mut waiter = WaiterInfo::new(take_mode(from)?, std::time::Duration::ZERO);
     waiter.owner = from.if_set(owner, take_foreign)?;
@@ -218,7 +218,7 @@ pub(super) fn put_holders(out: &mut Vec<u8>, holders: &[HolderInfo]) {
     out.list(holders, MAX_TOLD, put_holder);
 }
 
-pub(super) fn take_holders(from: &mut Reader<'_>) -> Result<Vec<HolderInfo>, Malformed> {
+pub(super) fn take_holders(from: &mut MessageReader<'_>) -> Result<Vec<HolderInfo>, Malformed> {
     from.list(MAX_TOLD, LEAST_HOLDER, take_holder)
 }
 
@@ -226,7 +226,7 @@ pub(super) fn put_waiters(out: &mut Vec<u8>, waiters: &[WaiterInfo]) {
     out.list(waiters, MAX_TOLD, put_waiter);
 }
 
-pub(super) fn take_waiters(from: &mut Reader<'_>) -> Result<Vec<WaiterInfo>, Malformed> {
+pub(super) fn take_waiters(from: &mut MessageReader<'_>) -> Result<Vec<WaiterInfo>, Malformed> {
     from.list(MAX_TOLD, LEAST_WAITER, take_waiter)
 }
 
@@ -243,13 +243,13 @@ pub(super) fn put_info(out: &mut Vec<u8>, info: &LockInfo) {
 }
 
 /// As it is now: what of it counts back from `at` does so from here.
-pub(super) fn take_info(from: &mut Reader<'_>) -> Result<LockInfo, Malformed> {
+pub(super) fn take_info(from: &mut MessageReader<'_>) -> Result<LockInfo, Malformed> {
     let [reserved] = from.flags()?;
     let mut info = LockInfo::new(from.key()?);
     info.holders = take_holders(from)?;
     info.waiters = take_waiters(from)?;
-    info.reserved_for = from.if_set(reserved, Reader::duration)?;
-    info.reserved_by = from.list(MAX_TOLD, 8, Reader::token)?;
+    info.reserved_for = from.if_set(reserved, MessageReader::duration)?;
+    info.reserved_by = from.list(MAX_TOLD, 8, MessageReader::token)?;
     Ok(info)
 }
 

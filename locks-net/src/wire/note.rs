@@ -5,7 +5,7 @@ use std::time::Duration;
 use locks_core::ProcessInfo;
 
 use super::Malformed;
-use super::bytes::{Put, Reader};
+use super::bytes::{MessageReader, Put};
 use super::info::{MAX_NAME, put_party, take_party};
 
 /// So many clients a message may name.
@@ -76,7 +76,7 @@ impl Note {
     }
 
     fn take_rest(
-        from: &mut Reader<'_>,
+        from: &mut MessageReader<'_>,
         [timeout, older, newer]: [bool; 3],
     ) -> Result<Self, Malformed> {
         let keep = match (older, newer) {
@@ -91,8 +91,8 @@ impl Note {
         if subject.is_empty() {
             return Err(Malformed("a message without a subject"));
         }
-        let content = from.list(MAX_MESSAGE, 1, Reader::u8)?;
-        let timeout = from.if_set(timeout, Reader::duration)?;
+        let content = from.list(MAX_MESSAGE, 1, MessageReader::u8)?;
+        let timeout = from.if_set(timeout, MessageReader::duration)?;
         Ok(Self { subject, content, timeout, keep })
     }
 }
@@ -110,10 +110,11 @@ impl Publish {
         }
     }
 
-    pub(super) fn decode(from: &mut Reader<'_>) -> Result<Self, Malformed> {
+    pub(super) fn decode(from: &mut MessageReader<'_>) -> Result<Self, Malformed> {
         let [timeout, older, newer, to_self, named] = from.flags()?;
         let note = Note::take_rest(from, [timeout, older, newer])?;
-        let names = |from: &mut Reader<'_>| from.list(MAX_RECEIVERS, 2, |from| from.text(MAX_NAME));
+        let names =
+            |from: &mut MessageReader<'_>| from.list(MAX_RECEIVERS, 2, |from| from.text(MAX_NAME));
         let receivers = from.if_set(named, names)?;
         if receivers.as_ref().is_some_and(Vec::is_empty) {
             return Err(Malformed("a message to named clients names none"));
@@ -129,7 +130,7 @@ pub(super) fn put_note(out: &mut Vec<u8>, note: &Note, from: &ProcessInfo) {
     put_party(out, from, None);
 }
 
-pub(super) fn take_note(from: &mut Reader<'_>) -> Result<(Note, ProcessInfo), Malformed> {
+pub(super) fn take_note(from: &mut MessageReader<'_>) -> Result<(Note, ProcessInfo), Malformed> {
     let flags = from.flags()?;
     Ok((Note::take_rest(from, flags)?, take_party(from)?))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use locks_core::{Clock, ManualClock, Options, OwnerId, ProcessInfo, Token, Wait};
 
-use super::super::{Arbiter, ConnId, Limits, Notice, Peer, Setup};
+use super::super::{Arbiter, ArbiterSetup, ConnId, Limits, Notice, Peer};
 use crate::access::{Client, Clients, Fingerprint};
 use crate::channel::{Arrived, Channel};
 use crate::journal::{Ledger, Records, SessionKind};
@@ -97,7 +97,7 @@ fn arbiter(clock: &ManualClock, limits: Limits, ledger: Ledger, floor: Token, li
         }
     };
     let clock: Arc<dyn Clock> = Arc::new(clock.clone());
-    Arbiter::new(Setup {
+    Arbiter::new(ArbiterSetup {
         limits,
         server: [life; 16],
         process: "test".into(),

@@ -5,7 +5,7 @@ use locks_core::{ErrorKind, ProcessInfo};
 use super::SECOND;
 use super::line::{Line, World};
 use crate::arbiter::Limits;
-use crate::arbiter::session::Mail;
+use crate::arbiter::session::MessageTotals;
 use crate::wire::{Call, Event, How, Keep, Note, Publish, Published};
 
 fn note(subject: &str, length: usize) -> Note {
@@ -96,18 +96,18 @@ fn n8_whoever_has_no_room_gets_none_until_it_has_taken_some() {
     // Whatever a client says that it has taken.
     one.say(&mut world, &Call::Taken { count: u32::MAX, bytes: u64::MAX });
     two.say(&mut world, &Call::Taken { count: u32::MAX, bytes: u64::MAX });
-    assert_eq!(world.arbiter.mail, Mail::default());
+    assert_eq!(world.arbiter.mail, MessageTotals::default());
     // Or that it has: nothing is sent to it, and all others hear as before.
     one.say(&mut world, &Call::Mailbox { call: 1, open: true, count: u32::MAX, bytes: u64::MAX });
     assert_eq!(sender.publish(&mut world, to(&[])), (1, 1));
     two.say(&mut world, &Call::Taken { count: 1, bytes });
-    assert_eq!(world.arbiter.mail, Mail::default());
+    assert_eq!(world.arbiter.mail, MessageTotals::default());
     // As much as it says has to leave before it has room again.
     one.say(&mut world, &Call::Taken { count: u32::MAX, bytes: u64::MAX });
     assert_eq!(sender.publish(&mut world, to(&[])), (2, 0));
     one.mailbox(&mut world, false);
     two.mailbox(&mut world, false);
-    assert_eq!(world.arbiter.mail, Mail::default());
+    assert_eq!(world.arbiter.mail, MessageTotals::default());
 }
 
 /// What a client says that it has takes up nothing of the server's, and none of what others may
@@ -168,7 +168,7 @@ fn n8_the_end_of_a_receiver_leaves_nothing() {
     world.arbiter.disconnect(leaves.id);
     world.advance(60 * SECOND);
     assert_eq!(sender.publish(&mut world, to(&[])), (0, 0));
-    assert_eq!(world.arbiter.mail, Mail::default());
+    assert_eq!(world.arbiter.mail, MessageTotals::default());
     assert_eq!(world.arbiter.live_sessions(), 1);
 }
 
@@ -184,5 +184,5 @@ fn n8_what_is_on_its_way_comes_after_a_cut_and_not_after_a_restart() {
     assert_eq!(receiver.messages(&mut world), 1);
     world.restart();
     assert_eq!(receiver.resume(&mut world), How::Restored);
-    assert_eq!(world.arbiter.mail, Mail::default());
+    assert_eq!(world.arbiter.mail, MessageTotals::default());
 }

@@ -11,11 +11,11 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::socket::LinkSocket;
-use super::{Link, Shared};
+use super::{Link, LinkShared};
 use crate::client::session::Hello;
 use crate::client::{Dial, Stream, Unreached};
 use crate::secret::Secured;
-use crate::tls::{Fault, Tls};
+use crate::tls::{Tls, TlsFault};
 
 /// Those that are being made, oldest first.
 pub(super) type Attempts = VecDeque<Attempt>;
@@ -81,14 +81,14 @@ impl Attempt {
                 let error = rustix::net::sockopt::socket_error(&self.socket);
                 error.and_then(|error| error).map_err(|error| failed(error.into()))?;
                 let begun = dial.tls().map(|tls| tls.begin()).transpose();
-                let begun = begun.map_err(|error| refused(Fault::of_client(&error)))?;
+                let begun = begun.map_err(|error| refused(TlsFault::of_client(&error)))?;
                 let closed = || failed(io::ErrorKind::Unsupported.into());
                 none.insert(Box::new(begun.ok_or_else(closed)?))
             }
         };
         let taken = tls.receive(received, &mut Vec::new(), &mut self.unsent);
         let sent = self.flush();
-        taken.map_err(|error| refused(Fault::of_client(&error)))?;
+        taken.map_err(|error| refused(TlsFault::of_client(&error)))?;
         sent.map_err(failed)?;
         let is_there = self.tls.as_ref().is_some_and(|tls| tls.is_there());
         Ok(if is_there && self.unsent.is_empty() { Progress::Secured } else { Progress::Under })
@@ -123,7 +123,7 @@ impl Attempt {
 
 impl Link {
     /// Makes an attempt beside a connection that is silent, if one is due.
-    pub(super) fn reach_beside(&self, shared: &mut Shared) {
+    pub(super) fn reach_beside(&self, shared: &mut LinkShared) {
         let now = shared.session.now();
         let (silent, beat) = (shared.session.silent_since(), shared.session.beat());
         let in_vain = !shared.session.wants_server() || shared.wire.is_some() && silent.is_none();
@@ -144,7 +144,7 @@ impl Link {
     }
 
     /// One more is under way.
-    pub(super) fn attempt(&self, shared: &mut Shared, socket: Arc<OwnedFd>) {
+    pub(super) fn attempt(&self, shared: &mut LinkShared, socket: Arc<OwnedFd>) {
         let (number, given_up) = shared.reach.begin_beside(shared.session.now());
         shared.attempts.retain(|attempt| Some(attempt.number) != given_up);
         shared.attempts.push_back(Attempt::new(number, socket));
@@ -153,9 +153,9 @@ impl Link {
     /// Goes on with those of which something is to be heard.
     pub(super) fn go_on<'a>(
         &'a self,
-        mut shared: MutexGuard<'a, Shared>,
+        mut shared: MutexGuard<'a, LinkShared>,
         ready: &[u64],
-    ) -> MutexGuard<'a, Shared> {
+    ) -> MutexGuard<'a, LinkShared> {
         for number in ready {
             let place = shared.attempts.iter().position(|attempt| attempt.number == *number);
             let Some(mut attempt) = place.and_then(|place| shared.attempts.remove(place)) else {
@@ -187,7 +187,7 @@ impl Link {
     }
 
     /// It takes the place of the connection, which is silent.
-    fn join(&self, shared: &mut Shared, attempt: Attempt) {
+    fn join(&self, shared: &mut LinkShared, attempt: Attempt) {
         if shared.wire.is_some() && shared.session.silent_since().is_none() {
             return;
         }
@@ -216,6 +216,6 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8], how: RecvFlags) -> io::Result<Op
     }
 }
 
-fn refused(fault: Fault) -> Unreached {
+fn refused(fault: TlsFault) -> Unreached {
     Unreached::Failed(LockError::new(fault.kind, "").with_message(fault.text))
 }

@@ -21,9 +21,9 @@ use locks_core::{Clock, Moment, fork, wait_at};
 
 use self::attempts::Attempts;
 use self::sending::HeldBack;
-use self::socket::{LinkSocket, Notifier, Received, ServerProcess};
+use self::socket::{LinkSocket, Notifier, ReadOutcome, ServerProcess};
 use super::Dial;
-use super::session::{Reach, Session, Setup};
+use super::session::{ClientSession, Reach, SessionSetup};
 use crate::adaptive_spin::AdaptiveSpin;
 
 /// See the [module](self).
@@ -41,7 +41,7 @@ pub(super) struct Link {
     clock: Arc<dyn Clock>,
     /// The process that made it.
     process: AtomicU64,
-    shared: Mutex<Shared>,
+    shared: Mutex<LinkShared>,
     /// Calls the thread.
     notifier: Notifier,
     /// Calls the leader.
@@ -51,8 +51,8 @@ pub(super) struct Link {
     before_sending: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
 
-struct Shared {
-    session: Session,
+struct LinkShared {
+    session: ClientSession,
     wire: Option<Arc<LinkSocket>>,
     /// The process at the other end of the last connection.
     server: Option<Arc<ServerProcess>>,
@@ -64,8 +64,8 @@ struct Shared {
     held_back: Option<HeldBack>,
     /// These two are not here while the leader reads.
     buffer: Vec<u8>,
-    patience: AdaptiveSpin,
-    reader: Reader,
+    spin: AdaptiveSpin,
+    reader: ReaderRole,
     /// A blocked thread has led since the thread looked last.
     led: bool,
     /// The thread, if there is one.
@@ -80,7 +80,7 @@ struct Shared {
 
 /// Who reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reader {
+enum ReaderRole {
     Nobody,
     /// A blocked thread, which for the moment cannot be called.
     Leader,
@@ -112,15 +112,16 @@ impl Link {
     /// Those of the system, which has no descriptors left.
     pub(super) fn new(
         dial: Arc<dyn Dial>,
-        setup: Setup,
+        setup: SessionSetup,
         numbers_after: u64,
     ) -> io::Result<Arc<Self>> {
         // Without any there are no nonces.
         crate::secret::random::<1>()?;
         let clock = setup.clock.clone();
         let used = clock.now();
-        let session = Session::new(setup).numbered_after(numbers_after).saying(dial.unreached());
-        let shared = Shared {
+        let session =
+            ClientSession::new(setup).numbered_after(numbers_after).saying(dial.unreached());
+        let shared = LinkShared {
             session,
             wire: None,
             server: None,
@@ -128,8 +129,8 @@ impl Link {
             writing: false,
             held_back: None,
             buffer: vec![0; BUFFER],
-            patience: AdaptiveSpin::default(),
-            reader: Reader::Nobody,
+            spin: AdaptiveSpin::default(),
+            reader: ReaderRole::Nobody,
             led: false,
             thread: None,
             reach: Reach::default(),
@@ -150,12 +151,12 @@ impl Link {
     }
 
     /// Has the session do something, and sends and wakes what comes of it.
-    pub(super) fn with<R>(self: &Arc<Self>, act: impl FnOnce(&mut Session) -> R) -> R {
+    pub(super) fn with<R>(self: &Arc<Self>, act: impl FnOnce(&mut ClientSession) -> R) -> R {
         self.act(self.lock(), act)
     }
 
     /// As [`with`](Self::with), for what begins something.
-    pub(super) fn begin<R>(self: &Arc<Self>, act: impl FnOnce(&mut Session) -> R) -> R {
+    pub(super) fn begin<R>(self: &Arc<Self>, act: impl FnOnce(&mut ClientSession) -> R) -> R {
         let mut shared = self.lock();
         shared.begins();
         self.act(shared, act)
@@ -163,14 +164,17 @@ impl Link {
 
     /// As [`with`](Self::with), for what is awaited: while it is pending somebody reads, and if
     /// that is to be a blocked thread, this one.
-    pub(super) fn poll<R>(self: &Arc<Self>, act: impl FnOnce(&mut Session) -> Poll<R>) -> Poll<R> {
+    pub(super) fn poll<R>(
+        self: &Arc<Self>,
+        act: impl FnOnce(&mut ClientSession) -> Poll<R>,
+    ) -> Poll<R> {
         self.poll_in(self.lock(), act)
     }
 
     /// As [`poll`](Self::poll), for what begins something.
     pub(super) fn begin_polling<R>(
         self: &Arc<Self>,
-        act: impl FnOnce(&mut Session) -> Poll<R>,
+        act: impl FnOnce(&mut ClientSession) -> Poll<R>,
     ) -> Poll<R> {
         let mut shared = self.lock();
         shared.begins();
@@ -179,8 +183,8 @@ impl Link {
 
     fn poll_in<R>(
         self: &Arc<Self>,
-        mut shared: MutexGuard<'_, Shared>,
-        act: impl FnOnce(&mut Session) -> Poll<R>,
+        mut shared: MutexGuard<'_, LinkShared>,
+        act: impl FnOnce(&mut ClientSession) -> Poll<R>,
     ) -> Poll<R> {
         let polled = shared.act(act);
         self.see_to_the_thread(&mut shared);
@@ -192,7 +196,7 @@ impl Link {
     }
 
     /// Looks at the session without changing what it has to say.
-    pub(super) fn look<R>(&self, act: impl FnOnce(&mut Session) -> R) -> R {
+    pub(super) fn look<R>(&self, act: impl FnOnce(&mut ClientSession) -> R) -> R {
         let mut shared = self.lock();
         let outcome = act(&mut shared.session);
         sending::wake(shared);
@@ -200,11 +204,11 @@ impl Link {
     }
 
     /// As [`with`](Self::with), after taking note of what has come in.
-    pub(super) fn with_news<R>(self: &Arc<Self>, act: impl FnOnce(&mut Session) -> R) -> R {
+    pub(super) fn with_news<R>(self: &Arc<Self>, act: impl FnOnce(&mut ClientSession) -> R) -> R {
         let mut shared = self.lock();
         for _ in 0..GLANCES {
             // What is there is the leader's to take in.
-            let leads = shared.reader != Reader::Nobody;
+            let leads = shared.reader != ReaderRole::Nobody;
             if !leads || !shared.wire.as_ref().is_some_and(|wire| wire.has_input()) {
                 break;
             }
@@ -221,7 +225,7 @@ impl Link {
     /// As [`with_news`](Self::with_news), for what is awaited.
     pub(super) fn poll_news<R>(
         self: &Arc<Self>,
-        act: impl FnOnce(&mut Session) -> Poll<R>,
+        act: impl FnOnce(&mut ClientSession) -> Poll<R>,
     ) -> Poll<R> {
         let polled = self.with_news(act);
         if polled.is_pending() {
@@ -245,8 +249,8 @@ impl Link {
 
     fn act<R>(
         self: &Arc<Self>,
-        mut shared: MutexGuard<'_, Shared>,
-        act: impl FnOnce(&mut Session) -> R,
+        mut shared: MutexGuard<'_, LinkShared>,
+        act: impl FnOnce(&mut ClientSession) -> R,
     ) -> R {
         let outcome = shared.act(act);
         self.see_to_the_thread(&mut shared);
@@ -286,14 +290,14 @@ impl Link {
         self.clock.now()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shared> {
+    fn lock(&self) -> MutexGuard<'_, LinkShared> {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// L1: takes in what is there, to the end: behind the last bytes of a server that is gone there
     /// is the news that it is, and what is held may have been over for long by then (C8).
-    fn read(&self, shared: &mut Shared) {
-        if shared.reader != Reader::Nobody {
+    fn read(&self, shared: &mut LinkShared) {
+        if shared.reader != ReaderRole::Nobody {
             return;
         }
         let Some(wire) = shared.wire.clone() else { return };
@@ -302,7 +306,7 @@ impl Link {
             let at = shared.session.now();
             let received = wire.receive(&mut buffer);
             shared.take_in(&buffer, received, at);
-            if !matches!(received, Received::Bytes(_)) || shared.wire.is_none() {
+            if !matches!(received, ReadOutcome::Bytes(_)) || shared.wire.is_none() {
                 break;
             }
         }
@@ -313,8 +317,8 @@ impl Link {
     }
 }
 
-impl Shared {
-    fn act<R>(&mut self, act: impl FnOnce(&mut Session) -> R) -> R {
+impl LinkShared {
+    fn act<R>(&mut self, act: impl FnOnce(&mut ClientSession) -> R) -> R {
         let now = self.session.now();
         self.explain_silence(now);
         self.used = now;
@@ -329,9 +333,9 @@ impl Shared {
     }
 
     /// What was read at `at` is the session's.
-    fn take_in(&mut self, buffer: &[u8], received: Received, at: Moment) {
+    fn take_in(&mut self, buffer: &[u8], received: ReadOutcome, at: Moment) {
         match received {
-            Received::Bytes(count) => {
+            ReadOutcome::Bytes(count) => {
                 if let Err(broken) = self.session.receive(&buffer[..count]) {
                     self.lose_line(&broken.0);
                 } else if self.session.is_closing() {
@@ -340,8 +344,8 @@ impl Shared {
                     self.reach.opened(at);
                 }
             }
-            Received::Nothing => self.session.seen_open(at),
-            Received::Over => {
+            ReadOutcome::Nothing => self.session.seen_open(at),
+            ReadOutcome::Over => {
                 let wire = self.wire.clone();
                 let fault = wire.as_ref().and_then(|wire| wire.fault());
                 let opening = !self.session.is_open();
@@ -392,7 +396,7 @@ impl Shared {
     /// Whether nobody is there to be woken by what comes in, and the thread will not look for
     /// longer than this.
     fn is_unread(&self, longer: Duration) -> bool {
-        self.reader == Reader::Nobody
+        self.reader == ReaderRole::Nobody
             && self.wire.is_some()
             && self
                 .thread

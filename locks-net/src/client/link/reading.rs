@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use locks_core::WaitPoint;
 
-use super::socket::{LinkSocket, Received};
-use super::{Link, NAP, Reader};
+use super::socket::{LinkSocket, ReadOutcome};
+use super::{Link, NAP, ReaderRole};
 use crate::adaptive_spin::AdaptiveSpin;
 
 /// For how long a blocked thread waits at most before it looks around.
@@ -24,20 +24,20 @@ impl WaitPoint for Link {
             let received = if patient {
                 wire.receive(&mut lead.buffer)
             } else {
-                wire.receive_soon(&mut lead.buffer, &mut lead.patience)
+                wire.receive_soon(&mut lead.buffer, &mut lead.spin)
             };
             let mut shared = self.lock();
             if !shared.is_current(&wire) {
                 break;
             }
             shared.take_in(&lead.buffer, received, at);
-            if received == Received::Nothing {
+            if received == ReadOutcome::Nothing {
                 if patient {
                     self.leader_notifier.drain();
                     shared.tick();
                 }
                 patient = true;
-                shared.reader = Reader::PatientLeader;
+                shared.reader = ReaderRole::PatientLeader;
             }
             let over = shared.wire.is_none();
             self.flush_and_wake(shared);
@@ -57,21 +57,21 @@ impl WaitPoint for Link {
 struct Lead<'a> {
     link: &'a Link,
     buffer: Vec<u8>,
-    patience: AdaptiveSpin,
+    spin: AdaptiveSpin,
 }
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
         let mut shared = self.link.lock();
         shared.buffer = std::mem::take(&mut self.buffer);
-        shared.patience = std::mem::take(&mut self.patience);
-        shared.reader = Reader::Nobody;
+        shared.spin = std::mem::take(&mut self.spin);
+        shared.reader = ReaderRole::Nobody;
         // Others wait, and want to be woken at once; otherwise there is time until the thread
         // looks.
         let awaited = shared.wire.is_none() || shared.session.is_awaited();
-        let patience = if awaited { Duration::ZERO } else { 2 * NAP };
+        let grace = if awaited { Duration::ZERO } else { 2 * NAP };
         shared.led = !awaited;
-        if shared.wire.is_none() || shared.is_unread(patience) {
+        if shared.wire.is_none() || shared.is_unread(grace) {
             shared.call_thread(self.link);
         }
     }
@@ -81,12 +81,12 @@ impl Link {
     /// The lead of what there is to be read from, if nobody has it.
     fn lead(&self) -> Option<(Lead<'_>, Arc<LinkSocket>)> {
         let mut shared = self.lock();
-        let wire = shared.wire.clone().filter(|_| shared.reader == Reader::Nobody)?;
-        shared.reader = Reader::Leader;
+        let wire = shared.wire.clone().filter(|_| shared.reader == ReaderRole::Nobody)?;
+        shared.reader = ReaderRole::Leader;
         let buffer = std::mem::take(&mut shared.buffer);
-        let patience = std::mem::take(&mut shared.patience);
+        let spin = std::mem::take(&mut shared.spin);
         drop(shared);
-        Some((Lead { link: self, buffer, patience }, wire))
+        Some((Lead { link: self, buffer, spin }, wire))
     }
 
     fn leader_limit(&self) -> Duration {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use locks_core::Moment;
 
 use super::socket::LinkSocket;
-use super::{Link, Reader, Shared};
+use super::{Link, LinkShared, ReaderRole};
 
 /// For how long is held back what those say who were woken together (L4).
 const TOGETHER: Duration = Duration::from_millis(1);
@@ -25,13 +25,13 @@ pub(super) struct HeldBack {
 
 impl Link {
     /// Sends what there is to be sent and then, with nothing locked, wakes whom it concerns.
-    pub(super) fn flush_and_wake<'a>(&'a self, shared: MutexGuard<'a, Shared>) {
+    pub(super) fn flush_and_wake<'a>(&'a self, shared: MutexGuard<'a, LinkShared>) {
         wake(self.flush(shared));
     }
 
     /// Says good-bye over a connection that nobody finds any more: whoever comes from here on needs
     /// another one (L3).
-    pub(super) fn part(&self, mut shared: MutexGuard<'_, Shared>) {
+    pub(super) fn part(&self, mut shared: MutexGuard<'_, LinkShared>) {
         shared.session.bye();
         let mut bytes = std::mem::take(&mut shared.unsent);
         shared.session.take_output(&mut bytes);
@@ -53,8 +53,8 @@ impl Link {
     /// come, to those who follow.
     pub(super) fn flush<'a>(
         &'a self,
-        mut shared: MutexGuard<'a, Shared>,
-    ) -> MutexGuard<'a, Shared> {
+        mut shared: MutexGuard<'a, LinkShared>,
+    ) -> MutexGuard<'a, LinkShared> {
         if shared.writing || shared.holds_back() {
             return shared;
         }
@@ -93,7 +93,7 @@ impl Link {
                     // What the server had said before is still there: a loss, it may be, of what is
                     // released just now.
                     self.read(&mut shared);
-                    if shared.reader == Reader::Nobody {
+                    if shared.reader == ReaderRole::Nobody {
                         shared.lose_line(&error.to_string());
                     } else {
                         // The leader reads to the end, and finds that.
@@ -123,13 +123,13 @@ impl Link {
 }
 
 /// Wakes whom it concerns, with nothing locked.
-pub(super) fn wake(mut shared: MutexGuard<'_, Shared>) {
+pub(super) fn wake(mut shared: MutexGuard<'_, LinkShared>) {
     let wakers = shared.session.take_wakers();
     drop(shared);
     wakers.run();
 }
 
-impl Shared {
+impl LinkShared {
     /// L4: those whose answers the thread has just read are about to be woken together. Before it
     /// did, `absent` were expected, who may never come: nobody waits for them once more.
     pub(super) fn hold_back(&mut self, absent: usize) {

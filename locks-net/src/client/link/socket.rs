@@ -14,7 +14,7 @@ use rustix::net::{RecvFlags, SendFlags, recv, send};
 use crate::adaptive_spin::{AdaptiveSpin, SPELL};
 use crate::pidfd::{self, Pidfd};
 use crate::server::process;
-use crate::tls::{Fault, Tls};
+use crate::tls::{Tls, TlsFault};
 
 /// How long a blocked thread reads before it gets ready for being called away.
 pub(super) const BRIEFLY: Duration = Duration::from_millis(5);
@@ -28,7 +28,7 @@ pub(super) struct LinkSocket {
     /// There is something in [`Secure::unsent`].
     is_stuck: AtomicBool,
     /// Why TLS has failed, once it has.
-    fault: OnceLock<Fault>,
+    fault: OnceLock<TlsFault>,
 }
 
 /// TLS, over TCP.
@@ -51,7 +51,7 @@ pub(super) struct ServerProcess {
 
 /// What reading comes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Received {
+pub(super) enum ReadOutcome {
     Bytes(usize),
     /// It is open, its server lives, and there is nothing.
     Nothing,
@@ -90,7 +90,7 @@ impl LinkSocket {
         let mut taken = 0;
         if secure.unsent.is_empty() && !bytes.is_empty() {
             let said = secure.tls.send(bytes, &mut secure.unsent);
-            said.map_err(|error| io::Error::other(Fault::of_client(&error).text))?;
+            said.map_err(|error| io::Error::other(TlsFault::of_client(&error).text))?;
             taken = bytes.len();
         }
         let sent = self.send_plainly(&secure.unsent)?;
@@ -105,7 +105,7 @@ impl LinkSocket {
     }
 
     /// Why it is over, if TLS says so.
-    pub(super) fn fault(&self) -> Option<&Fault> {
+    pub(super) fn fault(&self) -> Option<&TlsFault> {
         self.fault.get()
     }
 
@@ -121,23 +121,23 @@ impl LinkSocket {
     }
 
     /// Reads what is there.
-    pub(super) fn receive(&self, buffer: &mut [u8]) -> Received {
+    pub(super) fn receive(&self, buffer: &mut [u8]) -> ReadOutcome {
         let received = self.receive_with(buffer, RecvFlags::DONTWAIT);
         self.unless_over(buffer, received)
     }
 
     /// Reads what is there, or comes within a few milliseconds.
-    pub(super) fn receive_soon(&self, buffer: &mut [u8], patience: &mut AdaptiveSpin) -> Received {
-        if patience.begin() {
+    pub(super) fn receive_soon(&self, buffer: &mut [u8], spin: &mut AdaptiveSpin) -> ReadOutcome {
+        if spin.begin() {
             let until = Instant::now() + SPELL;
             loop {
                 let received = self.receive_with(buffer, RecvFlags::DONTWAIT);
-                if received != Received::Nothing {
-                    patience.end(true);
+                if received != ReadOutcome::Nothing {
+                    spin.end(true);
                     return received;
                 }
                 if Instant::now() >= until {
-                    patience.end(false);
+                    spin.end(false);
                     break;
                 }
                 // Whoever is to answer may want this processor.
@@ -183,34 +183,34 @@ impl LinkSocket {
     }
 
     /// A child that the server has forked keeps the socket open, and says nothing.
-    fn unless_over(&self, buffer: &mut [u8], received: Received) -> Received {
+    fn unless_over(&self, buffer: &mut [u8], received: ReadOutcome) -> ReadOutcome {
         let ended = || self.server.as_ref().is_some_and(|server| server.has_ended());
-        if received != Received::Nothing || !ended() {
+        if received != ReadOutcome::Nothing || !ended() {
             return received;
         }
         // What it had said before is still there.
         match self.receive_with(buffer, RecvFlags::DONTWAIT) {
-            Received::Nothing => Received::Over,
+            ReadOutcome::Nothing => ReadOutcome::Over,
             last_words => last_words,
         }
     }
 
-    fn receive_with(&self, buffer: &mut [u8], flags: RecvFlags) -> Received {
+    fn receive_with(&self, buffer: &mut [u8], flags: RecvFlags) -> ReadOutcome {
         // What was begun by bytes before may come out with these.
         let room = buffer.len() / if self.secure.is_some() { 2 } else { 1 };
         loop {
             match recv(&self.socket, &mut buffer[..room], flags) {
-                Ok((0, _)) => return Received::Over,
+                Ok((0, _)) => return ReadOutcome::Over,
                 Ok((count, _)) => match &self.secure {
-                    None => return Received::Bytes(count),
+                    None => return ReadOutcome::Bytes(count),
                     Some(secure) => match self.open(secure, buffer, count) {
-                        Received::Nothing => {}
+                        ReadOutcome::Nothing => {}
                         received => return received,
                     },
                 },
-                Err(Errno::AGAIN) => return Received::Nothing,
+                Err(Errno::AGAIN) => return ReadOutcome::Nothing,
                 Err(Errno::INTR) => {}
-                Err(_) => return Received::Over,
+                Err(_) => return ReadOutcome::Over,
             }
         }
     }
@@ -218,22 +218,22 @@ impl LinkSocket {
 
 impl LinkSocket {
     /// Puts what is said by the first `count` bytes of `buffer` in their place.
-    fn open(&self, secure: &Mutex<Secure>, buffer: &mut [u8], count: usize) -> Received {
+    fn open(&self, secure: &Mutex<Secure>, buffer: &mut [u8], count: usize) -> ReadOutcome {
         let Secure { tls, plain, unsent } =
             &mut *secure.lock().unwrap_or_else(PoisonError::into_inner);
         let taken = tls.receive(&buffer[..count], plain, unsent);
         self.is_stuck.store(!unsent.is_empty(), Ordering::Relaxed);
         if let Err(error) = taken {
-            let _ = self.fault.set(Fault::of_client(&error));
-            return Received::Over;
+            let _ = self.fault.set(TlsFault::of_client(&error));
+            return ReadOutcome::Over;
         }
         let count = plain.len();
         buffer[..count].copy_from_slice(plain);
         plain.clear();
         match count {
-            0 if tls.is_over() => Received::Over,
-            0 => Received::Nothing,
-            count => Received::Bytes(count),
+            0 if tls.is_over() => ReadOutcome::Over,
+            0 => ReadOutcome::Nothing,
+            count => ReadOutcome::Bytes(count),
         }
     }
 }

@@ -33,7 +33,7 @@ impl Dial for Nowhere {
 }
 
 fn link(dial: impl Dial, clock: &ManualClock) -> Arc<Link> {
-    let setup = Setup {
+    let setup = SessionSetup {
         name: dial.name().to_owned(),
         clock: Arc::new(clock.clone()),
         party: ProcessInfo::default(),
@@ -63,13 +63,13 @@ fn n1_a_connection_whose_server_has_ended_is_over_though_a_child_of_it_keeps_it_
     let mut server = server.stdin(std::process::Stdio::piped()).spawn().unwrap();
     let wire = LinkSocket::local(ours).unwrap().of_process(server.id());
     let mut buffer = [0; 16];
-    assert_eq!(wire.receive(&mut buffer), Received::Nothing);
+    assert_eq!(wire.receive(&mut buffer), ReadOutcome::Nothing);
     theirs.write_all(b"last words").unwrap();
     server.kill().unwrap();
     server.wait().unwrap();
-    assert_eq!(wire.receive(&mut buffer), Received::Bytes(10));
-    assert_eq!(wire.receive(&mut buffer), Received::Over);
-    assert_eq!(wire.receive_soon(&mut buffer, &mut AdaptiveSpin::default()), Received::Over);
+    assert_eq!(wire.receive(&mut buffer), ReadOutcome::Bytes(10));
+    assert_eq!(wire.receive(&mut buffer), ReadOutcome::Over);
+    assert_eq!(wire.receive_soon(&mut buffer, &mut AdaptiveSpin::default()), ReadOutcome::Over);
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -282,7 +282,7 @@ impl Asked {
 }
 
 fn ask(link: &Arc<Link>, woken: &Arc<Woken>) -> u64 {
-    let call = link.begin(super::super::session::Session::status).unwrap();
+    let call = link.begin(super::super::session::ClientSession::status).unwrap();
     let mut waker = Waker::from(Arc::clone(woken));
     let polled = link.poll(|session| session.poll_call(call, Some(&mut waker)));
     assert!(polled.is_pending());
@@ -346,7 +346,7 @@ fn c5_a_waker_that_panics_costs_nobody_else_a_grant() {
         let wanted = Box::new(acquire("b", Mode::Exclusive));
         Op::later(Acquiring::new(link, wanted, None)).block()
     });
-    until("the blocked thread reads", || asked.link.lock().reader == Reader::PatientLeader);
+    until("the blocked thread reads", || asked.link.lock().reader == ReaderRole::PatientLeader);
     let woken = Arc::new(Woken::default());
     let [_, next] =
         [Waker::from(Arc::new(Faulty)), Waker::from(Arc::clone(&woken))].map(|mut waker| {

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags};
 use super::attempts::{Attempt, chance};
 use super::sending::wake;
 use super::socket::{LinkSocket, pause};
-use super::{Link, NAP, Reader, Shared, Sleep};
+use super::{Link, LinkShared, NAP, ReaderRole, Sleep};
 use crate::client::{Stream, Unreached};
 use crate::secret::Secured;
 
@@ -30,7 +30,7 @@ const LEAST_ATTEMPT: Duration = Duration::from_millis(10);
 
 impl Link {
     /// L3.
-    pub(super) fn see_to_the_thread(self: &Arc<Self>, shared: &mut Shared) {
+    pub(super) fn see_to_the_thread(self: &Arc<Self>, shared: &mut LinkShared) {
         let until = match &shared.thread {
             Some(sleep) => sleep.until,
             None if shared.session.wants_server() => return self.start_thread(shared),
@@ -45,7 +45,7 @@ impl Link {
         }
     }
 
-    fn start_thread(self: &Arc<Self>, shared: &mut Shared) {
+    fn start_thread(self: &Arc<Self>, shared: &mut LinkShared) {
         let link = self.clone();
         let run = move || link.run();
         match thread::start("locks-net", 256 * 1024, run) {
@@ -74,7 +74,7 @@ impl Link {
             }
             self.reach_beside(&mut shared);
             shared = self.flush(shared);
-            let reads = shared.reader == Reader::Nobody && !std::mem::take(&mut shared.led);
+            let reads = shared.reader == ReaderRole::Nobody && !std::mem::take(&mut shared.led);
             let limit = shared.sleep_for(now, reads);
             shared.thread = Some(Sleep { until: now.after(limit), reads });
             let sleeping = Sleeping {
@@ -130,7 +130,7 @@ impl Link {
         // What it had said before is still there.
         self.read(&mut shared);
         shared.hold_back(absent);
-        if server_is_gone && shared.reader == Reader::Nobody {
+        if server_is_gone && shared.reader == ReaderRole::Nobody {
             shared.lose_line("the serving process has ended");
         } else if server_is_gone {
             // The leader reads to the end, and finds that.
@@ -139,7 +139,7 @@ impl Link {
         self.flush_and_wake(shared);
     }
 
-    fn connect<'a>(&'a self, mut shared: MutexGuard<'a, Shared>, now: Moment) {
+    fn connect<'a>(&'a self, mut shared: MutexGuard<'a, LinkShared>, now: Moment) {
         let due = shared.session.next_deadline().map_or(ATTEMPT, |due| due.since(now));
         shared.thread = Some(Sleep { until: now, reads: false });
         shared.session.reaching();
@@ -171,7 +171,7 @@ impl Link {
     /// `since`: when the attempt was begun, if that is known.
     pub(super) fn unreached(
         &self,
-        shared: &mut Shared,
+        shared: &mut LinkShared,
         unreached: Unreached,
         since: Option<Moment>,
     ) {
@@ -195,7 +195,7 @@ impl Link {
         shared.pause_reaching(self.clock.now());
     }
 
-    pub(super) fn dialed(&self, shared: &mut Shared, wire: io::Result<(LinkSocket, Secured)>) {
+    pub(super) fn dialed(&self, shared: &mut LinkShared, wire: io::Result<(LinkSocket, Secured)>) {
         match wire {
             Ok((wire, secured)) => {
                 shared.unsent.clear();
@@ -223,11 +223,11 @@ struct Sleeping {
     attempts: Vec<(u64, Arc<OwnedFd>, PollFlags)>,
 }
 
-impl Shared {
+impl LinkShared {
     /// Whether there is no use for a connection or a thread any more.
     fn is_over(&self, now: Moment) -> bool {
         let idle = !self.is_in_use() && (self.closed || now >= self.used.after(IDLE));
-        idle && self.reader == Reader::Nobody
+        idle && self.reader == ReaderRole::Nobody
     }
 
     /// The next attempt has to wait.
@@ -251,7 +251,7 @@ impl Shared {
             limit = limit.min(often);
         }
         // Blocked threads lead, and may stop to do so.
-        if !reads && self.reader != Reader::PatientLeader {
+        if !reads && self.reader != ReaderRole::PatientLeader {
             limit = limit.min(NAP);
         }
         limit

@@ -8,7 +8,7 @@ use locks_core::{
 };
 
 use super::wakers::leave;
-use super::{Deferred, KEPT, REQUESTS, Session};
+use super::{ClientSession, Deferred, KEPT, REQUESTS};
 use crate::wire::{Acquire, Call, Publish, Published, Status};
 
 /// A call or an acquisition that has not been answered, or whose answer was not fetched.
@@ -37,10 +37,10 @@ pub(super) struct Unanswered {
     too_late: u32,
     /// Whom it was stolen from, once it is granted.
     pub(super) stolen_from: Vec<HolderInfo>,
-    pub(super) outcome: Outcome,
+    pub(super) outcome: RequestOutcome,
 }
 
-pub(super) enum Outcome {
+pub(super) enum RequestOutcome {
     None,
     /// Granted, and not fetched yet.
     Granted(Token),
@@ -88,12 +88,13 @@ impl Unanswered {
     }
 
     pub(super) fn is_open(&self) -> bool {
-        matches!(self.outcome, Outcome::None | Outcome::Partial(_))
+        matches!(self.outcome, RequestOutcome::None | RequestOutcome::Partial(_))
     }
 
     /// Whether it is an acquisition that may still become a hold.
     pub(super) fn may_hold(&self) -> bool {
-        self.is_acquisition() && matches!(self.outcome, Outcome::None | Outcome::Granted(_))
+        self.is_acquisition()
+            && matches!(self.outcome, RequestOutcome::None | RequestOutcome::Granted(_))
     }
 
     /// Notes that its own bound has ended a grant that was not fetched yet. Says whether it is to
@@ -124,7 +125,7 @@ impl Unanswered {
     }
 }
 
-impl Session {
+impl ClientSession {
     /// Asks for keys that were wanted at `at`. Its number, and that of what may become its hold.
     ///
     /// # Errors
@@ -228,17 +229,17 @@ impl Session {
             return Poll::Ready(Err(self.unavailable("it was asked for in another session")));
         };
         match &asked.outcome {
-            Outcome::Granted(token) => {
+            RequestOutcome::Granted(token) => {
                 let token = *token;
                 let lease = asked.lease();
-                if self.life.as_ref().is_some_and(|life| life.trust.covers(lease, now)) {
+                if self.established.as_ref().is_some_and(|it| it.trust.covers(lease, now)) {
                     self.hold(request, token, lease);
                     return Poll::Ready(Ok(token));
                 }
                 // C8: it costs a heartbeat.
                 self.ping_for_proof(request);
             }
-            Outcome::HeldTooLong(token) => {
+            RequestOutcome::HeldTooLong(token) => {
                 let (token, lease, is_known) = (*token, asked.lease(), asked.sent.is_some());
                 self.hold(request, token, lease);
                 self.lose(request, LostCause::HeldTooLong);
@@ -247,12 +248,12 @@ impl Session {
                 }
                 return Poll::Ready(Ok(token));
             }
-            Outcome::Failed(_) => {
-                if let Some(Outcome::Failed(error)) = self.forget(request) {
+            RequestOutcome::Failed(_) => {
+                if let Some(RequestOutcome::Failed(error)) = self.forget(request) {
                     return Poll::Ready(Err(error));
                 }
             }
-            Outcome::None | Outcome::Partial(_) | Outcome::Answered(_) => {}
+            RequestOutcome::None | RequestOutcome::Partial(_) | RequestOutcome::Answered(_) => {}
         }
         self.leave_waker(request, waker);
         Poll::Pending
@@ -273,8 +274,8 @@ impl Session {
                 Poll::Pending
             }
             Some(_) => match self.forget(call) {
-                Some(Outcome::Answered(answer)) => Poll::Ready(Ok(answer)),
-                Some(Outcome::Failed(error)) => Poll::Ready(Err(error)),
+                Some(RequestOutcome::Answered(answer)) => Poll::Ready(Ok(answer)),
+                Some(RequestOutcome::Failed(error)) => Poll::Ready(Err(error)),
                 _ => Poll::Ready(Err(self.unavailable("the server has not answered"))),
             },
         }
@@ -283,7 +284,7 @@ impl Session {
     /// The caller does not wait for an acquisition any more (C5).
     pub(crate) fn withdraw(&mut self, request: u64) {
         let Some(asked) = self.unanswered.get(&request) else { return };
-        let known = asked.sent.is_some() && !matches!(asked.outcome, Outcome::Failed(_));
+        let known = asked.sent.is_some() && !matches!(asked.outcome, RequestOutcome::Failed(_));
         self.forget(request);
         #[cfg(test)]
         if self.broken == Some(crate::simulation::Bug::NotWithdrawn) {
@@ -304,8 +305,8 @@ impl Session {
         let Some(asked) = self.unanswered.get_mut(&number) else { return };
         // A grant of a session that is over, or that a restarted server may lack: it is asked
         // again.
-        if matches!(asked.outcome, Outcome::Granted(_) | Outcome::Partial(_)) {
-            asked.outcome = Outcome::None;
+        if matches!(asked.outcome, RequestOutcome::Granted(_) | RequestOutcome::Partial(_)) {
+            asked.outcome = RequestOutcome::None;
             asked.ends_at = None;
         }
         if !asked.is_open() {
@@ -346,7 +347,7 @@ impl Session {
         };
         self.message.clear();
         asked.call.encode(&mut self.message);
-        let longest = self.life.as_ref().map_or(usize::MAX, |life| life.max_frame);
+        let longest = self.established.as_ref().map_or(usize::MAX, |it| it.max_frame);
         if self.message.len() + 32 > longest {
             let mend = if asked.is_acquisition() { ": ask for fewer keys at once" } else { "" };
             let length = self.message.len();
@@ -362,7 +363,7 @@ impl Session {
     }
 
     /// Takes it off the books; what had come of it.
-    pub(super) fn forget(&mut self, number: u64) -> Option<Outcome> {
+    pub(super) fn forget(&mut self, number: u64) -> Option<RequestOutcome> {
         self.take_unanswered(number).map(|asked| asked.outcome)
     }
 
@@ -411,7 +412,7 @@ impl Session {
         let error = self.told_of(error, asked.site);
         let error = if let Some(waited) = waited { error.with_waited(waited) } else { error };
         let Some(asked) = self.unanswered.get_mut(&number) else { return };
-        asked.outcome = Outcome::Failed(error);
+        asked.outcome = RequestOutcome::Failed(error);
         self.call(number);
         self.set_deadline(number, None);
     }
@@ -444,7 +445,7 @@ impl Session {
         };
         let open = self.is_open();
         let deadline = if open { limit } else { Some(reach) };
-        let (sent, waker, called, outcome) = (None, None, false, Outcome::None);
+        let (sent, waker, called, outcome) = (None, None, false, RequestOutcome::None);
         if let Call::Acquire(acquire) = &call {
             self.wanted.extend(acquire.options.lease);
         }

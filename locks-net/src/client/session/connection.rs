@@ -5,17 +5,17 @@ use crate::wire::FrameReader;
 
 /// The present connection of a session.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct SessionConnection {
     /// Not here while what it has received is being worked on.
     pub(super) reader: Option<FrameReader>,
     pub(super) stage: LinkStage,
     /// Since when it has been saying hello.
     pub(super) since: Moment,
-    /// The life of the server at its other end, once that has said so.
+    /// The incarnation of the server at its other end, once that has said so.
     pub(super) server: [u8; 16],
 }
 
-impl Connection {
+impl SessionConnection {
     /// Whether what the client knows was proved, and nothing was said to that.
     pub(super) fn is_proving(&self) -> bool {
         matches!(&self.stage, LinkStage::Hello(handshake) if handshake.is_proving())

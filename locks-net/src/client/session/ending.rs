@@ -6,7 +6,7 @@ use locks_core::{LockError, LostCause, Moment, Token};
 
 use super::hold::lost;
 use super::wakers::leave;
-use super::{Deferred, Session};
+use super::{ClientSession, Deferred};
 use crate::wire::Call;
 
 /// A hold that was released, while somebody may want to hear of it.
@@ -48,7 +48,7 @@ impl Ending {
     }
 }
 
-impl Session {
+impl ClientSession {
     /// Releases a hold; what comes of it is for [`poll_ended`](Self::poll_ended), until
     /// [`forget_ending`](Self::forget_ending).
     pub(crate) fn end(&mut self, request: u64) {
@@ -120,10 +120,10 @@ impl Session {
     /// Ends a request at the server, now or once there is a connection.
     pub(super) fn send_end_in_turn(&mut self, request: u64, now: Moment) -> Option<u64> {
         if self.is_open() {
-            self.urgent |= self.life.as_ref().is_some_and(|life| life.trust.renews);
+            self.urgent |= self.established.as_ref().is_some_and(|it| it.trust.renews);
             return Some(self.transmit_at(now, &Call::End { request }));
         }
-        if self.life.is_some() {
+        if self.established.is_some() {
             self.deferred.push_back(Deferred::End(request));
         }
         None
@@ -162,12 +162,12 @@ impl Session {
             LostCause::Forgotten if was_done => State::Done,
             cause => State::Lost(cause),
         };
-        self.settle_ending(request, state);
+        self.resolve_ending(request, state);
     }
 
     /// Whoever waits for a confirmation has waited enough. Whether it is one of those.
     pub(super) fn expire_ending(&mut self, request: u64) -> bool {
-        self.settle_ending(request, State::Silent)
+        self.resolve_ending(request, State::Silent)
     }
 
     pub(super) fn fail_endings(&mut self, cause: LostCause) {
@@ -177,7 +177,7 @@ impl Session {
         }
     }
 
-    fn settle_ending(&mut self, request: u64, state: State) -> bool {
+    fn resolve_ending(&mut self, request: u64, state: State) -> bool {
         let Some(ending) = self.endings.get_mut(&request) else { return false };
         if let Some(deadline) = ending.deadline.take() {
             self.deadlines.remove(&(deadline, request));

@@ -2,15 +2,15 @@
 
 use locks_core::Moment;
 
-use super::ask::{Answer, Outcome};
-use super::{Broken, Session, UNTOLD};
+use super::ask::{Answer, RequestOutcome};
+use super::{Broken, ClientSession, UNTOLD};
 use crate::channel::Arrived;
 use crate::wire::{Event, FrameReader, Malformed, split_frame};
 
 /// A frame that is worth acknowledging by itself: the server keeps it until then.
 const LARGE: usize = 4096;
 
-impl Session {
+impl ClientSession {
     /// Applies all complete frames.
     pub(super) fn take_frames(&mut self, reader: &mut FrameReader) -> Result<(), Broken> {
         let mut proved = None;
@@ -89,7 +89,7 @@ impl Session {
         let realm = self.realm();
         let here = |holder| self.labels.holder(realm, holder);
         let stolen_from = stolen_from.into_iter().map(here).collect();
-        let renews = self.life.as_ref().is_some_and(|life| life.trust.renews);
+        let renews = self.established.as_ref().is_some_and(|it| it.trust.renews);
         // Of what was withdrawn the `End` is under way.
         let Some(asked) = self.unanswered.get_mut(&request) else { return };
         if asked.is_open() && asked.is_acquisition() {
@@ -102,7 +102,7 @@ impl Session {
                 if applied >= frame { at } else { sent }.after(most)
             });
             asked.stolen_from = stolen_from;
-            asked.outcome = Outcome::Granted(token);
+            asked.outcome = RequestOutcome::Granted(token);
             self.call(request);
         }
     }
@@ -110,7 +110,7 @@ impl Session {
     fn answered(&mut self, call: u64, answer: Answer) {
         let Some(asked) = self.unanswered.get_mut(&call) else { return };
         if asked.is_open() && !asked.is_acquisition() {
-            asked.outcome = Outcome::Answered(answer);
+            asked.outcome = RequestOutcome::Answered(answer);
             self.call(call);
         }
     }
@@ -121,9 +121,9 @@ impl Session {
         let infos = infos.collect::<Vec<_>>();
         let more_by = self.now().after(self.setup.connect);
         let Some(asked) = self.unanswered.get_mut(&call) else { return };
-        let mut listed = match std::mem::replace(&mut asked.outcome, Outcome::None) {
-            Outcome::Partial(listed) => listed,
-            Outcome::None => Vec::new(),
+        let mut listed = match std::mem::replace(&mut asked.outcome, RequestOutcome::None) {
+            RequestOutcome::Partial(listed) => listed,
+            RequestOutcome::None => Vec::new(),
             other => return asked.outcome = other,
         };
         for info in infos {
@@ -138,7 +138,7 @@ impl Session {
             }
         }
         if more {
-            asked.outcome = Outcome::Partial(listed);
+            asked.outcome = RequestOutcome::Partial(listed);
             // It answers, and goes on.
             asked.limit = Some(more_by);
             self.set_deadline(call, Some(more_by));
@@ -157,13 +157,13 @@ impl Session {
 
     /// The server was there when the newest of what it has applied was sent.
     pub(super) fn proved(&mut self, proved: Option<Moment>) {
-        let (Some(at), Some(life)) = (proved, &mut self.life) else { return };
+        let (Some(at), Some(established)) = (proved, &mut self.established) else { return };
         #[cfg(test)]
         let at = match self.broken {
             Some(crate::simulation::Bug::ValidFromReply) => self.setup.clock.now(),
             _ => at,
         };
-        life.trust.acknowledged(at);
+        established.trust.acknowledged(at);
         for number in std::mem::take(&mut self.unproven) {
             self.call(number);
         }

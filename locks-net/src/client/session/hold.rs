@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use locks_core::{ErrorKind, HolderInfo, LockError, LostCause, Moment, Token, report_lost};
 
-use super::ask::Outcome;
+use super::ask::RequestOutcome;
 use super::wakers::take;
-use super::{Deferred, Session};
+use super::{ClientSession, Deferred};
 use crate::wire::Call;
 
 /// One guard.
@@ -51,7 +51,7 @@ pub(super) fn lost(keys: &[String], token: Token, cause: LostCause) -> LockError
     LockError::new(ErrorKind::Lost { cause }, keys.join("`, `")).with_token(token)
 }
 
-impl Session {
+impl ClientSession {
     /// Whether the hold is lost, by what has come in and by the clock (C8); otherwise, with a
     /// context, the task is woken when it becomes so.
     pub(crate) fn poll_lost(&mut self, request: u64, waker: Option<&mut Waker>) -> Poll<LostCause> {
@@ -76,7 +76,7 @@ impl Session {
     /// server; `None` where no end is known, or nothing of it any more.
     pub(crate) fn validity(&self, request: u64) -> Option<(Duration, Moment)> {
         let held = self.holds.get(&request).filter(|held| held.lost.is_none())?;
-        let until = self.life.as_ref()?.trust.until(held.lease)?;
+        let until = self.established.as_ref()?.trust.until(held.lease)?;
         Some((held.counted, until))
     }
 
@@ -138,7 +138,7 @@ impl Session {
     /// An acquisition was granted and fetched: it is a hold.
     pub(super) fn hold(&mut self, request: u64, token: Token, lease: Option<Duration>) {
         let (keys, stolen_from, ends_at) = self.take_granted(request);
-        let session = self.life.as_ref().map_or(Duration::ZERO, |life| life.trust.lease);
+        let session = self.established.as_ref().map_or(Duration::ZERO, |it| it.trust.lease);
         let counted = lease.unwrap_or(session);
         self.leases.extend(Some(counted));
         self.bounds.extend(ends_at.map(|at| (at, request)));
@@ -178,8 +178,8 @@ impl Session {
         let (counted, ends_at) = (held.counted, held.ends_at);
         self.watched -= usize::from(!held.watchers.is_empty());
         self.wakers.wake(held.watchers.drain(..));
-        let told = Told { keys: held.keys.join("`, `"), token: held.token, cause };
-        self.wakers.wake([Waker::from(Arc::new(told))]);
+        let report = LossReport { keys: held.keys.join("`, `"), token: held.token, cause };
+        self.wakers.wake([Waker::from(Arc::new(report))]);
         self.leases.remove(counted);
         ends_at.into_iter().for_each(|at| _ = self.bounds.remove(&(at, request)));
     }
@@ -194,14 +194,14 @@ impl Session {
             self.lose(request, LostCause::HeldTooLong);
         }
         let Some(shortest) = self.leases.shortest() else { return };
-        let Some(life) = &self.life else { return };
-        if life.trust.covers(Some(shortest), now) {
+        let Some(established) = &self.established else { return };
+        if established.trust.covers(Some(shortest), now) {
             return;
         }
         let over = self
             .holds
             .iter()
-            .filter(|(_, held)| held.lost.is_none() && !life.trust.covers(held.lease, now));
+            .filter(|(_, held)| held.lost.is_none() && !established.trust.covers(held.lease, now));
         let mut over = over.map(|it| *it.0).collect::<Vec<_>>();
         over.sort_unstable();
         for request in over {
@@ -225,7 +225,7 @@ impl Session {
         }
         self.fail_endings(LostCause::SessionEnded);
         for asked in self.unanswered.values_mut() {
-            if matches!(asked.outcome, Outcome::HeldTooLong(_)) {
+            if matches!(asked.outcome, RequestOutcome::HeldTooLong(_)) {
                 // No other session knows of it.
                 asked.sent = None;
             }
@@ -251,29 +251,29 @@ impl Session {
         self.lose(request, cause);
         self.ending_lost(request, cause);
         let Some(asked) = self.unanswered.get_mut(&request) else { return };
-        let Outcome::Granted(token) = asked.outcome else { return };
+        let RequestOutcome::Granted(token) = asked.outcome else { return };
         if cause == LostCause::HeldTooLong && !asked.was_too_late() {
             // The next grant would end as soon, and so on for ever. Its caller was woken by the
             // grant, and is now owed no proof that it stands.
-            asked.outcome = Outcome::HeldTooLong(token);
+            asked.outcome = RequestOutcome::HeldTooLong(token);
             return self.call(request);
         }
         // What was over before anybody had it queues again (C8).
-        asked.outcome = Outcome::None;
+        asked.outcome = RequestOutcome::None;
         let now = self.now();
         self.send_end_in_turn(request, now);
         self.ask(request, now);
     }
 }
 
-/// A loss that is told to subscribers, who are anybody's code, where others are woken.
-struct Told {
+/// Reports a loss to the subscribers of `tracing` and `metrics`: foreign code, run where wakers are.
+struct LossReport {
     keys: String,
     token: Token,
     cause: LostCause,
 }
 
-impl Wake for Told {
+impl Wake for LossReport {
     fn wake(self: Arc<Self>) {
         report_lost(&self.keys, self.token, self.cause, None, None);
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use locks_core::{Clock, LockError, Moment, ProcessInfo};
 
-use super::Session;
+use super::ClientSession;
 use super::wakers::take;
 use crate::wire::{Call, Keep, Note};
 
@@ -29,7 +29,7 @@ pub struct Received {
 }
 
 /// The messages that have come in and have not been taken.
-pub(super) struct Mail {
+pub(super) struct Inbox {
     /// The time awake.
     clock: Arc<dyn Clock>,
     /// How many have it open.
@@ -49,7 +49,7 @@ struct KeptMessage {
     until: Option<Moment>,
 }
 
-impl Mail {
+impl Inbox {
     fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
@@ -128,7 +128,7 @@ impl Mail {
     }
 }
 
-impl Session {
+impl ClientSession {
     /// Wants messages from now on, which expire by this clock; its number is to be fetched by
     /// [`poll_call`](Self::poll_call).
     ///
@@ -136,7 +136,7 @@ impl Session {
     /// `LimitExceeded`.
     pub(crate) fn open_mailbox(&mut self, clock: Arc<dyn Clock>) -> Result<u64, LockError> {
         let call = self.next_number()?;
-        let mail = self.mail.get_or_insert_with(|| Mail::new(clock));
+        let mail = self.mail.get_or_insert_with(|| Inbox::new(clock));
         mail.users += 1;
         // What has left is known by what there is.
         mail.left = (0, 0);

@@ -3,9 +3,9 @@ use std::time::Duration;
 
 /// Leases, of which the shortest counts.
 #[derive(Debug, Default)]
-pub(super) struct Leases(BTreeMap<Duration, usize>);
+pub(super) struct LeaseCounts(BTreeMap<Duration, usize>);
 
-impl Leases {
+impl LeaseCounts {
     pub(super) fn remove(&mut self, lease: Duration) {
         if let Some(count) = self.0.get_mut(&lease) {
             *count -= 1;
@@ -24,7 +24,7 @@ impl Leases {
     }
 }
 
-impl Extend<Duration> for Leases {
+impl Extend<Duration> for LeaseCounts {
     fn extend<I: IntoIterator<Item = Duration>>(&mut self, leases: I) {
         for lease in leases {
             *self.0.entry(lease).or_default() += 1;

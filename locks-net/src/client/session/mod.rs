@@ -9,13 +9,13 @@ mod connection;
 mod ending;
 mod events;
 mod hold;
+mod inbox;
 mod labels;
 mod leases;
-mod mail;
 mod opening;
-mod patience;
 mod reach;
 mod time;
+mod timeouts;
 mod trust;
 mod wakers;
 
@@ -28,18 +28,18 @@ use locks_core::{Clock, ErrorKind, LockError, Moment, ProcessInfo};
 
 pub(crate) use self::ask::Answer;
 use self::ask::Unanswered;
-use self::connection::{Connection, LinkStage};
+use self::connection::{LinkStage, SessionConnection};
 use self::ending::Ending;
 use self::hold::ClientHold;
+use self::inbox::Inbox;
+pub use self::inbox::Received;
 use self::labels::Labels;
-use self::leases::Leases;
-use self::mail::Mail;
-pub use self::mail::Received;
+use self::leases::LeaseCounts;
 pub(crate) use self::reach::Reach;
 use self::trust::Trust;
 use self::wakers::Wakers;
 use crate::channel::Channel;
-use crate::secret::{ClientHandshake, Secured};
+use crate::secret::{ClientHandshake, RandomSource, Secured};
 use crate::wire::{Call, FrameReader, VERSIONS, Versions, put_frame};
 
 /// See the [module](self).
@@ -49,15 +49,15 @@ use crate::wire::{Call, FrameReader, VERSIONS, Versions, put_frame};
 ///   `deferred`, in call order. What is sent over a new connection comes after what is repeated.
 /// * S3: of each acquisition that was sent, exactly one `End` is sent, unless the session is over
 ///   or the server has refused it.
-pub(crate) struct Session {
-    setup: Setup,
+pub(crate) struct ClientSession {
+    setup: SessionSetup,
     versions: Versions,
     /// What is said next: the newest, or what both speak once a server has said that it does not
     /// speak that (N11).
     version: u16,
     /// What the server calls it; `None` before there is one.
-    life: Option<Life>,
-    connection: Option<Connection>,
+    established: Option<EstablishedSession>,
+    connection: Option<SessionConnection>,
     channel: Channel,
     labels: Labels,
     /// Calls and acquisitions, by number: in the order in which they were made.
@@ -73,11 +73,11 @@ pub(crate) struct Session {
     bounds: BTreeSet<(Moment, u64)>,
     endings: HashMap<u64, Ending, foldhash::fast::RandomState>,
     /// Those of holds that are not lost.
-    leases: Leases,
+    leases: LeaseCounts,
     /// Those that were asked for with what is not granted or fetched yet.
-    wanted: Leases,
+    wanted: LeaseCounts,
     /// The bounds of those, as long as their holds may last at most.
-    wanted_bounds: Leases,
+    wanted_bounds: LeaseCounts,
     last_number: u64,
     /// The newest frame of the channel that the server had applied before it said what comes next,
     /// and when it was sent.
@@ -91,7 +91,7 @@ pub(crate) struct Session {
     /// hear one.
     overtook_proof: bool,
     /// There if messages are wanted (N8).
-    mail: Option<Mail>,
+    mail: Option<Inbox>,
     /// Grants that are not handed out before the next acknowledgement (C8).
     unproven: Vec<u64>,
     out: Vec<u8>,
@@ -115,7 +115,7 @@ pub(crate) struct Session {
 }
 
 /// What a session is made of.
-pub(crate) struct Setup {
+pub(crate) struct SessionSetup {
     /// What the backend is called, in errors.
     pub(crate) name: String,
     /// The time, which goes on in suspend.
@@ -127,17 +127,14 @@ pub(crate) struct Setup {
     /// How long the server may take to be reached, and to answer what needs no waiting (C2).
     pub(crate) connect: Duration,
     /// For the nonces of handshakes.
-    pub(crate) random: Random,
+    pub(crate) random: RandomSource,
 }
 
-/// Fills bytes with what nobody can guess.
-pub(crate) type Random = Box<dyn FnMut(&mut [u8]) + Send>;
-
-/// The session at the server.
-struct Life {
+/// What the session at the server was opened with.
+struct EstablishedSession {
     realm: u32,
     secret: [u8; 16],
-    /// The life of the server that it was last connected to.
+    /// The incarnation of the server that it was last connected to.
     server: [u8; 16],
     max_frame: usize,
     trust: Trust,
@@ -178,13 +175,13 @@ pub(crate) const UNREACHED: &str = "the server was not reached in time";
 /// The longest frame that is taken from a server that is not known yet.
 const GREETING: usize = 4096;
 
-impl Session {
-    pub(crate) fn new(setup: Setup) -> Self {
+impl ClientSession {
+    pub(crate) fn new(setup: SessionSetup) -> Self {
         Self {
             setup,
             versions: VERSIONS,
             version: VERSIONS.newest,
-            life: None,
+            established: None,
             connection: None,
             channel: Channel::default(),
             labels: Labels::default(),
@@ -196,9 +193,9 @@ impl Session {
             watched: 0,
             bounds: BTreeSet::new(),
             endings: HashMap::default(),
-            leases: Leases::default(),
-            wanted: Leases::default(),
-            wanted_bounds: Leases::default(),
+            leases: LeaseCounts::default(),
+            wanted: LeaseCounts::default(),
+            wanted_bounds: LeaseCounts::default(),
             mail: None,
             unproven: Vec::new(),
             last_number: 0,
@@ -280,7 +277,7 @@ impl Session {
         self.out.clear();
         self.closing = false;
         self.silent_since = Some(now);
-        self.connection = Some(Connection {
+        self.connection = Some(SessionConnection {
             reader: Some(FrameReader::new(GREETING)),
             stage: LinkStage::Hello(handshake),
             since: now,
@@ -348,9 +345,9 @@ impl Session {
     /// At `at`, before now, the connection was seen to be open.
     pub(crate) fn seen_open(&mut self, at: Moment) {
         if self.is_open()
-            && let Some(life) = &mut self.life
+            && let Some(established) = &mut self.established
         {
-            life.trust.seen(at);
+            established.trust.seen(at);
         }
     }
 
@@ -358,8 +355,8 @@ impl Session {
     pub(crate) fn nobody_listens(&mut self, at: Moment) {
         // Somebody may have counted to the end, granted to others, and gone, all of it since then.
         self.expire_holds(self.now());
-        if let Some(life) = &mut self.life {
-            life.trust.seen(at);
+        if let Some(established) = &mut self.established {
+            established.trust.seen(at);
         }
     }
 
@@ -385,7 +382,7 @@ impl Session {
         }
         self.version = self.versions.newest;
         self.end_life();
-        self.life = None;
+        self.established = None;
         self.connection = None;
     }
 
@@ -433,7 +430,7 @@ impl Session {
     pub(crate) fn is_awaited(&self) -> bool {
         self.watched > 0
             || !self.unproven.is_empty()
-            || self.mail.as_ref().is_some_and(Mail::is_awaited)
+            || self.mail.as_ref().is_some_and(Inbox::is_awaited)
             || self.unanswered.values().any(|asked| asked.is_open())
             || self.endings.values().any(Ending::is_awaited)
     }
@@ -447,8 +444,8 @@ impl Session {
     /// look at its connection from time to time, so that the moment of its end is known well
     /// enough.
     pub(crate) fn look_every(&self) -> Option<Duration> {
-        let life = self.life.as_ref().filter(|life| !life.trust.renews)?;
-        (!self.leases.is_empty()).then(|| life.trust.lease / 5)
+        let established = self.established.as_ref().filter(|it| !it.trust.renews)?;
+        (!self.leases.is_empty()).then(|| established.trust.lease / 5)
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -469,7 +466,7 @@ impl Session {
     }
 
     fn realm(&self) -> u32 {
-        self.life.as_ref().map_or(0, |life| life.realm)
+        self.established.as_ref().map_or(0, |it| it.realm)
     }
 
     /// The server was not reached, or has gone silent.
@@ -496,7 +493,7 @@ impl Session {
     }
 }
 
-impl fmt::Debug for Session {
+impl fmt::Debug for ClientSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
             .field("name", &self.setup.name)

@@ -5,15 +5,15 @@ use locks_core::Moment;
 use super::connection::LinkStage;
 use super::ending::Ending;
 use super::trust::Trust;
-use super::{Broken, Deferred, Life, Session};
+use super::{Broken, ClientSession, Deferred, EstablishedSession};
 use crate::channel::Channel;
-use crate::secret::{ClientHandshake, Established, Step};
+use crate::secret::{ClientHandshake, Established, HandshakeStep};
 use crate::wire::{
     Call, FrameReader, Greeting, How, MAX_EVENT_FRAME, Malformed, Open, Opened, Rejected, Resume,
     Versions, Why, decode_answer, put_frame,
 };
 
-impl Session {
+impl ClientSession {
     /// A greeting has come in.
     pub(super) fn greeted(&mut self, body: &[u8]) -> Result<(), Broken> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
@@ -30,7 +30,11 @@ impl Session {
         }
     }
 
-    fn shaken(&mut self, handshake: Box<ClientHandshake>, step: Step) -> Result<(), Broken> {
+    fn shaken(
+        &mut self,
+        handshake: Box<ClientHandshake>,
+        step: HandshakeStep,
+    ) -> Result<(), Broken> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
         if let Some(reply) = step.reply {
             put_frame(&mut self.out, |body| body.extend(reply));
@@ -47,10 +51,10 @@ impl Session {
     fn ask_to_open(&mut self) {
         let now = self.now();
         let Some(connection) = &mut self.connection else { return };
-        let resume = self.life.as_ref().map(|life| Resume {
-            realm: life.realm,
-            secret: life.secret,
-            server: life.server,
+        let resume = self.established.as_ref().map(|established| Resume {
+            realm: established.realm,
+            secret: established.secret,
+            server: established.server,
             received: self.channel.applied(),
         });
         let open = Open { resume, party: self.setup.party.clone(), lease: self.setup.lease };
@@ -60,7 +64,9 @@ impl Session {
 
     fn opened(&mut self, opened: Opened, asked: Moment) -> Result<(), Broken> {
         let Some(connection) = &mut self.connection else { return Ok(()) };
-        if opened.how != How::New && self.life.as_ref().is_none_or(|it| it.realm != opened.realm) {
+        if opened.how != How::New
+            && self.established.as_ref().is_none_or(|it| it.realm != opened.realm)
+        {
             return Err(Broken("a session was resumed that was not asked for".into()));
         }
         let max_frame = opened.max_frame as usize;
@@ -71,10 +77,10 @@ impl Session {
             self.end_life();
             let trust = Trust::new(opened.renews, opened.lease, asked);
             let (realm, secret) = (opened.realm, opened.secret);
-            self.life = Some(Life { realm, secret, server, max_frame, trust });
-        } else if let Some(life) = &mut self.life {
-            (life.server, life.max_frame) = (server, max_frame);
-            life.trust.resumed(opened.renews, opened.lease, asked);
+            self.established = Some(EstablishedSession { realm, secret, server, max_frame, trust });
+        } else if let Some(established) = &mut self.established {
+            (established.server, established.max_frame) = (server, max_frame);
+            established.trust.resumed(opened.renews, opened.lease, asked);
         }
         match opened.how {
             How::Resumed => self.repeat(opened.applied)?,
@@ -168,7 +174,7 @@ impl Session {
 
     /// In as many frames as it takes; the number of the last.
     fn tell_holding(&mut self, mut held: Vec<u64>, mut pending: Vec<u64>) -> u64 {
-        let longest = self.life.as_ref().map_or(0, |life| life.max_frame);
+        let longest = self.established.as_ref().map_or(0, |it| it.max_frame);
         let room = (longest.saturating_sub(64) / 8).max(1);
         loop {
             let rest = held.split_off(held.len().min(room));
@@ -189,7 +195,7 @@ impl Session {
         self.last_ping = None;
         self.labels.forgotten();
         self.deferred.clear();
-        if self.life.is_some() {
+        if self.established.is_some() {
             self.lose_all();
         }
     }
@@ -213,7 +219,7 @@ impl Session {
             Why::Protocol => Some(locks_core::ErrorKind::Protocol),
             Why::Unauthorized => Some(locks_core::ErrorKind::Unauthorized),
             // Who comes back passes outside that limit, if not at once.
-            Why::LimitExceeded if self.life.is_some() => None,
+            Why::LimitExceeded if self.established.is_some() => None,
             Why::LimitExceeded => Some(locks_core::ErrorKind::LimitExceeded),
             Why::Unavailable => None,
         };

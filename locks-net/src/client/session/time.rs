@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use locks_core::Moment;
 
-use super::Session;
-use super::connection::{Connection, LinkStage};
-use super::mail::Mail;
+use super::ClientSession;
+use super::connection::{LinkStage, SessionConnection};
+use super::inbox::Inbox;
 use crate::wire::Call;
 
 /// How long a server may take to open a session (N3).
@@ -15,7 +15,7 @@ const HANDSHAKE: Duration = Duration::from_secs(1);
 /// For shorter bounds than that there are no more heartbeats.
 const SHORTEST_BOUND: Duration = Duration::from_millis(200);
 
-impl Session {
+impl ClientSession {
     /// Does what is due by now. Whether the connection is to be given up: it is silent.
     #[must_use]
     pub(crate) fn tick(&mut self) -> bool {
@@ -34,7 +34,7 @@ impl Session {
         if self.renewal_due().is_none_or(|due| now < due) {
             return false;
         }
-        let lease = self.life.as_ref().map_or(Duration::MAX, |life| life.trust.lease);
+        let lease = self.established.as_ref().map_or(Duration::MAX, |it| it.trust.lease);
         if self.silent_since.is_some_and(|silent| now >= silent.after(lease / 2)) {
             self.trouble = Some("it does not answer".into());
             return true;
@@ -53,14 +53,15 @@ impl Session {
 
     /// Since when an answer is due; `None`: none is, or the silence of this server says nothing.
     pub(crate) fn silent_since(&self) -> Option<Moment> {
-        let renews = self.life.as_ref().is_some_and(|life| life.trust.renews);
-        let owes_proof = self.connection.as_ref().is_some_and(Connection::is_proving);
+        let renews = self.established.as_ref().is_some_and(|it| it.trust.renews);
+        let owes_proof = self.connection.as_ref().is_some_and(SessionConnection::is_proving);
         self.silent_since.filter(|_| renews && !(self.overtook_proof && owes_proof))
     }
 
     fn shortest_lease(&self) -> Option<Duration> {
-        let life = self.life.as_ref()?;
-        let leases = [self.leases.shortest(), self.wanted.shortest(), Some(life.trust.lease)];
+        let established = self.established.as_ref()?;
+        let leases =
+            [self.leases.shortest(), self.wanted.shortest(), Some(established.trust.lease)];
         leases.into_iter().flatten().min()
     }
 
@@ -72,17 +73,20 @@ impl Session {
             (!open).then(|| connection.since.after(HANDSHAKE))
         });
         let expiry = self.leases.shortest().and_then(|shortest| {
-            self.life.as_ref().and_then(|life| life.trust.until(Some(shortest)))
+            self.established.as_ref().and_then(|it| it.trust.until(Some(shortest)))
         });
-        let mail = self.mail.as_ref().and_then(Mail::next_end).map(|left| self.now().after(left));
+        let mail = self.mail.as_ref().and_then(Inbox::next_end).map(|left| self.now().after(left));
         let bound = self.bounds.first().map(|(at, _)| *at);
         [asks, handshake, expiry, bound, mail, self.renewal_due()].into_iter().flatten().min()
     }
 
     /// When the next heartbeat is due, where there are any.
     fn renewal_due(&self) -> Option<Moment> {
-        let life = self.life.as_ref().filter(|life| life.trust.renews && self.is_open())?;
-        let last = self.last_ping.map_or(life.trust.base(), |(_, at)| at.max(life.trust.base()));
+        let established =
+            self.established.as_ref().filter(|it| it.trust.renews && self.is_open())?;
+        let last = self
+            .last_ping
+            .map_or(established.trust.base(), |(_, at)| at.max(established.trust.base()));
         // A bound counts from the last heartbeat before the grant, if it had to be waited for.
         let bound = self.wanted_bounds.shortest().map(|bound| bound.max(SHORTEST_BOUND));
         let shortest = self.shortest_lease()?;
@@ -107,7 +111,7 @@ impl Session {
         }
         let unacknowledged = self.channel.first_unacknowledged();
         let under_way = self.last_ping.is_some_and(|(number, at)| {
-            let covers = self.life.as_ref().is_some_and(|it| at > it.trust.base());
+            let covers = self.established.as_ref().is_some_and(|it| at > it.trust.base());
             covers && unacknowledged.is_some_and(|first| first <= number)
         });
         if !under_way {

@@ -2,11 +2,11 @@
 
 use locks_core::{ErrorKind, LockError, Moment, Wait};
 
-use super::Session;
-use super::ask::{LATER, Outcome, Unanswered};
+use super::ClientSession;
+use super::ask::{LATER, RequestOutcome, Unanswered};
 use crate::wire::Call;
 
-impl Session {
+impl ClientSession {
     /// All that waits has a connection now: it waits as long as its callers say.
     pub(super) fn reached_server(&mut self) {
         // Who has waited enough meanwhile still hears what the server has to say.
@@ -22,9 +22,9 @@ impl Session {
     /// The connection has ended: who waits for ever waits for one lease (N7).
     pub(super) fn left_alone(&mut self) {
         let now = self.now();
-        let Some(life) = &mut self.life else { return };
-        life.trust.disconnected();
-        let until = now.after(life.trust.lease);
+        let Some(established) = &mut self.established else { return };
+        established.trust.disconnected();
+        let until = now.after(established.trust.lease);
         let patient = self.unanswered.iter().filter(|(_, asked)| asked.wait() == Wait::Forever);
         let patient = patient.map(|it| *it.0).collect::<Vec<_>>();
         for number in patient {
@@ -51,11 +51,12 @@ impl Session {
     fn expire_ask(&mut self, number: u64, now: Moment) {
         let open = self.is_open();
         let Some(asked) = self.unanswered.get(&number) else { return };
-        let covered = |lease| self.life.as_ref().is_some_and(|it| it.trust.covers(lease, now));
+        let covered =
+            |lease| self.established.as_ref().is_some_and(|it| it.trust.covers(lease, now));
         match (&asked.outcome, &asked.call) {
-            (Outcome::None | Outcome::Partial(_), _) => {}
+            (RequestOutcome::None | RequestOutcome::Partial(_), _) => {}
             // A grant that waits for its proof.
-            (Outcome::Granted(_), Call::Acquire(it)) if !covered(it.options.lease) => {}
+            (RequestOutcome::Granted(_), Call::Acquire(it)) if !covered(it.options.lease) => {}
             _ => return self.set_deadline(number, None),
         }
         let waited = now.since(asked.asked);

@@ -19,12 +19,12 @@ use crate::adaptive_spin::{AdaptiveSpin, SPELL};
 use crate::arbiter::{Arbiter, ConnId, Limits, Notice};
 use crate::journal::Store;
 use crate::server::accept::{Accepted, Listener};
-use crate::server::attempts::Attempts;
-use crate::server::connection::Connection;
+use crate::server::connection::ConnectionSocket;
 use crate::server::handshakes::Handshakes;
 use crate::server::log::{Log, LogLevel};
 use crate::server::observer::{Answers, Inquiries};
 use crate::server::processes::Processes;
+use crate::server::proof_attempts::ProofAttempts;
 use crate::server::ready_queue::{ReadyQueue, ReadySource, Source};
 use crate::server::socket_file::SocketFile;
 use crate::server::timer::Timer;
@@ -41,13 +41,13 @@ pub(super) struct Driver {
     limits: Limits,
     listeners: Vec<(Listener, Arc<ReadySource>)>,
     files: Vec<SocketFile>,
-    connections: HashMap<ConnId, Connection, foldhash::fast::RandomState>,
+    connections: HashMap<ConnId, ConnectionSocket, foldhash::fast::RandomState>,
     /// Connections that are to be looked at as time goes by.
     attended: Vec<ConnId>,
     /// Connections on their way out, in order.
     leaving: VecDeque<ConnId>,
     processes: Processes,
-    attempts: Attempts,
+    attempts: ProofAttempts,
     clients: Arc<Clients>,
     handshakes: Handshakes,
     timer: Timer,
@@ -80,7 +80,7 @@ pub(super) struct Driver {
     /// What a client says, or is told, behind TLS.
     plain: Vec<u8>,
     ready: Vec<Arc<ReadySource>>,
-    patience: AdaptiveSpin,
+    spin: AdaptiveSpin,
     /// It looks for more, without sleeping, until then.
     looks_until: Option<Instant>,
     /// The last one to be dropped: nobody waits for all that it gives back.
@@ -142,7 +142,7 @@ impl Driver {
             attended: Vec::new(),
             leaving: VecDeque::new(),
             processes: Processes::new(Arc::clone(&ready_queue)),
-            attempts: Attempts::default(),
+            attempts: ProofAttempts::default(),
             clients: Arc::default(),
             handshakes: Handshakes::new(ready_queue.source(Source::Handshakes)),
             timer: Timer::new(Arc::clone(&timer_source)),
@@ -162,7 +162,7 @@ impl Driver {
             buffer: vec![0; BUFFER].into(),
             plain: Vec::new(),
             ready: Vec::new(),
-            patience: AdaptiveSpin::default(),
+            spin: AdaptiveSpin::default(),
             looks_until: None,
             ready_queue,
         }
@@ -223,10 +223,10 @@ impl Driver {
         let now = Instant::now();
         match self.looks_until.take() {
             Some(until) if !came && now < until => self.looks_until = Some(until),
-            Some(_) => self.patience.end(came),
+            Some(_) => self.spin.end(came),
             None => {}
         }
-        if came && self.patience.begin() {
+        if came && self.spin.begin() {
             self.looks_until = Some(now + SPELL);
         }
         self.looks_until.is_some()
@@ -285,7 +285,7 @@ impl Driver {
                     let ready_source = self.ready_queue.source(Source::Connection(id));
                     // Its waker is registered by reading.
                     ready_source.mark_ready();
-                    self.connections.insert(id, Connection::new(*newcomer, ready_source));
+                    self.connections.insert(id, ConnectionSocket::new(*newcomer, ready_source));
                 }
                 Accepted::TurnedAway(None) => {}
                 Accepted::TurnedAway(Some(why)) => self.log.say(LogLevel::Warn, "refused", &why),
@@ -370,7 +370,7 @@ impl Driver {
                     Notice::LetIn(from) => self.attempts.let_in(from, self.clock.now()),
                     Notice::Watch { realm, process, by } => {
                         let by = by.and_then(|id| self.connections.get_mut(&id));
-                        let known = by.and_then(Connection::let_rest);
+                        let known = by.and_then(ConnectionSocket::let_rest);
                         if !self.processes.watch(realm, process, known) {
                             self.arbiter.process_ended(realm);
                         }
@@ -496,7 +496,7 @@ impl Driver {
             return;
         }
         // What their sockets have not taken dies with the server.
-        if !self.arbiter.is_idle() || self.connections.values().any(Connection::has_output) {
+        if !self.arbiter.is_idle() || self.connections.values().any(ConnectionSocket::has_output) {
             return self.arbiter.ask_for_word();
         }
         if self.write_down().is_ok() && self.store().compact(&[]).is_ok() {
@@ -524,7 +524,8 @@ impl Driver {
         match self.arbiter.end_of(&self.unheard) {
             Some(end) => by.max(end) <= self.clock.now(),
             None => {
-                by <= self.clock.now() || !self.connections.values().any(Connection::has_output)
+                by <= self.clock.now()
+                    || !self.connections.values().any(ConnectionSocket::has_output)
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Driver, FAREWELL};
 use crate::arbiter::ConnId;
-use crate::server::connection::Connection;
+use crate::server::connection::ConnectionSocket;
 use crate::server::log::LogLevel;
 
 /// So many connections may be on their way out.
@@ -59,7 +59,7 @@ impl Driver {
     }
 
     /// All that the server has of a connection.
-    fn remove(&mut self, id: ConnId) -> Option<Connection> {
+    fn remove(&mut self, id: ConnId) -> Option<ConnectionSocket> {
         let connection = self.connections.remove(&id)?;
         if connection.is_away() {
             self.handshakes.forget(id);

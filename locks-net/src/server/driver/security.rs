@@ -7,7 +7,7 @@ use crate::access::Clients;
 use crate::arbiter::{ConnId, Peer};
 use crate::secret::Proving;
 use crate::server::accept::refusal;
-use crate::server::connection::Taken;
+use crate::server::connection::Incoming;
 use crate::server::handshakes::Done;
 use crate::server::log::LogLevel;
 use crate::server::ready_queue::Admission;
@@ -37,15 +37,15 @@ impl Driver {
     pub(super) fn take_in(&mut self, id: ConnId, read: usize) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         match connection.take_in(id, &self.buffer[..read], &mut self.plain) {
-            Taken::AsTheyAre => self.arbiter.receive(id, &self.buffer[..read]),
-            Taken::Said => self.arbiter.receive(id, &self.plain),
-            Taken::LastWords => {
+            Incoming::AsTheyAre => self.arbiter.receive(id, &self.buffer[..read]),
+            Incoming::Said => self.arbiter.receive(id, &self.plain),
+            Incoming::LastWords => {
                 self.arbiter.receive(id, &self.plain);
                 self.disconnect(id);
             }
-            Taken::Step(job) => self.handshakes.begin(job),
-            Taken::Nothing => {}
-            Taken::Foreign => {
+            Incoming::Step(job) => self.handshakes.begin(job),
+            Incoming::Nothing => {}
+            Incoming::Foreign => {
                 connection.say_what(&mut self.plain, |to| {
                     to.extend(refusal(Why::Version(VERSIONS), NO_TLS))
                 });

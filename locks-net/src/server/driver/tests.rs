@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use locks_core::SystemClock;
 
 use super::*;
-use crate::arbiter::Setup;
+use crate::arbiter::ArbiterSetup;
 use crate::journal::Ledger;
 use crate::server::tests::Scratch;
 use crate::tls::{Certificate, FIRST_BYTE, ServerTls};
@@ -15,7 +15,7 @@ use crate::tls::{Certificate, FIRST_BYTE, ServerTls};
 fn driver(scratch: &Scratch, limits: Limits) -> Driver {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (store, _) = Store::open(&scratch.path("state"), true, &SystemClock, None).unwrap();
-    let arbiter = Arbiter::new(Setup {
+    let arbiter = Arbiter::new(ArbiterSetup {
         limits: limits.clone(),
         server: [1; 16],
         process: "test".into(),

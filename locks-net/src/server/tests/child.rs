@@ -14,7 +14,7 @@ use super::line::{Line, connected};
 use crate::client::Dial;
 use crate::secret::{Secret, Secured};
 use crate::server::Server;
-use crate::serving::Machine;
+use crate::serving::MachineDial;
 
 /// What a child is to do, and where.
 const ROLE: &str = "LOCKS_NET_TEST";
@@ -137,7 +137,7 @@ fn in_another_process() {
             heard();
         }
         "machine" => {
-            let machine = Machine::new(directory.join("machine"));
+            let machine = MachineDial::new(directory.join("machine"));
             let by = Instant::now() + Duration::from_secs(20);
             let stream = connected(machine.dial(by).unwrap());
             let mut line = Line::open(stream, Secured::default(), None, None).unwrap();

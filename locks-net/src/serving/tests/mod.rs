@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use locks_core::{ErrorKind, LockError};
 use rustix::process::Signal;
 
-use super::Machine;
+use super::MachineDial;
 use crate::client::{Dial, Unreached};
 use crate::secret::Secured;
 use crate::server::tests::Scratch;
@@ -21,11 +21,11 @@ fn soon() -> Instant {
     Instant::now() + Duration::from_secs(20)
 }
 
-fn machine(scratch: &Scratch) -> Machine {
-    Machine::new(scratch.path("machine"))
+fn machine(scratch: &Scratch) -> MachineDial {
+    MachineDial::new(scratch.path("machine"))
 }
 
-fn connect(machine: &Machine) -> UnixStream {
+fn connect(machine: &MachineDial) -> UnixStream {
     connected(machine.dial(soon()).unwrap())
 }
 
@@ -177,7 +177,7 @@ fn f7_what_is_in_the_sockets_place_and_is_none_is_left_alone() {
 fn paths_longer_than_an_address_are_reached() {
     let scratch = Scratch::new();
     let directory = scratch.path(&"long".repeat(40));
-    let machine = Machine::new(&directory);
+    let machine = MachineDial::new(&directory);
     assert!(
         Line::open(connect(&machine), Secured::default(), None, None).unwrap().acquire("k").is_ok()
     );

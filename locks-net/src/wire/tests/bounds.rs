@@ -7,7 +7,7 @@ use locks_core::{
     OwnerId, ProcessInfo, Query, Token, WaiterInfo,
 };
 
-use super::super::bytes::Reader;
+use super::super::bytes::MessageReader;
 use super::super::{
     Acquire, Call, Event, Greeting, How, MAX_CLIENT_GREETING, MAX_EVENT_FRAME, MAX_WITHIN,
     Malformed, Open, Opened, Resume,
@@ -205,7 +205,7 @@ fn c16_no_permits_at_all_are_refused() {
 fn n2_a_list_that_its_message_has_no_room_for_is_not_begun() {
     for count in [2, 1 << 20, u32::MAX] {
         let bytes = [&count.to_le_bytes()[..], &[0; 15]].concat();
-        let list = Reader::new(&bytes)
+        let list = MessageReader::new(&bytes)
             .list(usize::MAX, 8, |_| -> Result<u8, Malformed> { panic!("an item was looked for") });
         assert!(list.is_err(), "{count}");
     }

@@ -1,7 +1,7 @@
 //! A session against a server that is played by hand, frame by frame.
 
 mod ending;
-mod mail;
+mod inbox;
 mod resuming;
 mod validity;
 mod waiting;
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use locks_core::{Clock, LockError, ManualClock, Options, OwnerChain, ProcessInfo, Token, Wait};
 
-use super::{Session, Setup};
+use super::{ClientSession, SessionSetup};
 use crate::channel::{Arrived, Channel};
 use crate::secret::Secured;
 use crate::wire::{
@@ -27,7 +27,7 @@ const CONNECT: Duration = Duration::from_secs(2);
 /// A session, and the server's end of its connection.
 struct Rig {
     clock: ManualClock,
-    session: Session,
+    session: ClientSession,
     reader: FrameReader,
     channel: Channel,
     renews: bool,
@@ -38,7 +38,7 @@ impl Rig {
     /// Not connected yet.
     fn new(renews: bool) -> Self {
         let clock = ManualClock::new();
-        let setup = Setup {
+        let setup = SessionSetup {
             name: "unix:///test".into(),
             clock: Arc::new(clock.clone()),
             party: ProcessInfo::default(),
@@ -48,7 +48,7 @@ impl Rig {
         };
         Self {
             clock,
-            session: Session::new(setup),
+            session: ClientSession::new(setup),
             reader: FrameReader::new(MAX_EVENT_FRAME),
             channel: Channel::default(),
             renews,
@@ -239,7 +239,7 @@ impl Wake for Count {
 
 impl Rig {
     /// What polling with a waker leaves behind; how often that was woken is asked of the count.
-    fn watched(&mut self, poll: impl FnOnce(&mut Session, &mut Context<'_>)) -> Arc<Count> {
+    fn watched(&mut self, poll: impl FnOnce(&mut ClientSession, &mut Context<'_>)) -> Arc<Count> {
         let count = Arc::new(Count::default());
         let waker = Waker::from(count.clone());
         poll(&mut self.session, &mut Context::from_waker(&waker));
