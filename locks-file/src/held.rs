@@ -287,9 +287,9 @@ impl FileGrant {
             Standing::Undecided => {
                 if waker.is_some() {
                     let soon = SystemClock.now().after(UNDECIDED);
-                    let bell = Waker::from(Arc::new(Bell(Arc::downgrade(self))));
+                    let notifier = Waker::from(Arc::new(LossNotifier(Arc::downgrade(self))));
                     if let Some(told) = &mut lock(&self.loss).told {
-                        told.alarm = Some(SystemClock.wake_at(soon, bell));
+                        told.alarm = Some(SystemClock.wake_at(soon, notifier));
                     }
                 }
                 None
@@ -331,15 +331,15 @@ struct Notified {
 
 impl Notified {
     fn new(held: &Arc<FileGrant>) -> Self {
-        let bell = Waker::from(Arc::new(Bell(Arc::downgrade(held))));
-        Self { _watching: watch(&held.file, &Signal::for_good(bell), true), alarm: None }
+        let notifier = Waker::from(Arc::new(LossNotifier(Arc::downgrade(held))));
+        Self { _watching: watch(&held.file, &Signal::for_good(notifier), true), alarm: None }
     }
 }
 
 /// Has those look who wait for a grant to be lost.
-struct Bell(Weak<FileGrant>);
+struct LossNotifier(Weak<FileGrant>);
 
-impl Wake for Bell {
+impl Wake for LossNotifier {
     fn wake(self: Arc<Self>) {
         let Some(held) = self.0.upgrade() else { return };
         let watchers = std::mem::take(&mut lock(&held.loss).watchers);

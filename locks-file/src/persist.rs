@@ -2,7 +2,7 @@
 
 use locks_core::LockError;
 
-use crate::directory::{Directory, PATIENCE};
+use crate::directory::{Directory, STALL_TIMEOUT};
 use crate::kernel::{self, Nanos};
 use crate::watch::{Signal, pause};
 
@@ -21,7 +21,7 @@ pub(crate) async fn persist<T>(
     mut attempt: impl FnMut() -> Result<Option<T>, LockError>,
 ) -> Result<T, LockError> {
     let (signal, end) = (Signal::default(), kernel::now() + LONGEST);
-    let mut line = None;
+    let mut ticket = None;
     loop {
         if let Some(outcome) = attempt()? {
             return Ok(outcome);
@@ -29,13 +29,13 @@ pub(crate) async fn persist<T>(
         let now = kernel::now();
         let epochs = &directory.epochs;
         let in_table = |inode| directory.in_table(inode);
-        epochs.check_progress(PATIENCE, in_table).map_err(|error| error.with_key(key))?;
+        epochs.check_progress(STALL_TIMEOUT, in_table).map_err(|error| error.with_key(key))?;
         if now > end && !epochs.is_waited_for() {
             return Err(epochs.held_up(in_table).with_key(key));
         }
         if epochs.is_waited_for() {
             // So that its place comes, whoever else comes in meanwhile.
-            line.get_or_insert_with(|| epochs.line_up());
+            ticket.get_or_insert_with(|| epochs.queue_up());
         }
         pause(&signal, now + SOON).await;
     }

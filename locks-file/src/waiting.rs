@@ -17,15 +17,15 @@ use crate::record::{HolderText, tell};
 /// How often a file is made anew that was taken for a dead process's before it was locked.
 const TRIES: usize = 8;
 
-/// The waits of this process that others are told of.
+/// The waits of this process that other processes can read.
 #[derive(Debug)]
 pub(crate) struct Waits {
     process: Arc<Process>,
-    told: Mutex<Told>,
+    published: Mutex<PublishedWaits>,
 }
 
 #[derive(Debug, Default)]
-struct Told {
+struct PublishedWaits {
     file: Option<WaitingFile>,
     next: u64,
     lines: Vec<(u64, String)>,
@@ -39,9 +39,9 @@ struct WaitingFile {
     directory: Arc<Directory>,
 }
 
-/// A wait that others are told of, until it is dropped.
+/// A wait that other processes can read, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct ToldWait {
+pub(crate) struct PublishedWait {
     waits: Arc<Waits>,
     /// That of the process that began it: a forked child leaves the file to it.
     generation: u64,
@@ -51,38 +51,39 @@ pub(crate) struct ToldWait {
 impl Waits {
     /// None so far, of this process.
     pub(crate) fn new(process: Arc<Process>) -> Arc<Self> {
-        Arc::new(Self { process, told: Mutex::default() })
+        Arc::new(Self { process, published: Mutex::default() })
     }
 
-    /// Tells others of a wait. Where that cannot be written down they are not told.
-    pub(crate) fn tell(
+    /// Publishes a wait; where it cannot be written, it is not listed.
+    pub(crate) fn publish(
         self: &Arc<Self>,
         directory: &Arc<Directory>,
         key: &str,
         exclusive: bool,
         since: Nanos,
         about: &HolderText,
-    ) -> Option<ToldWait> {
+    ) -> Option<PublishedWait> {
         let mut line =
             format!("{} since {since} key ", if exclusive { "exclusive" } else { "shared" });
         name::push_escaped(&mut line, key);
         let _ = write!(line, " by {}", about.as_str());
-        let mut told = self.told();
-        let known = told.file.as_ref().filter(|place| Arc::ptr_eq(&place.directory, directory));
+        let mut published = self.published();
+        let known =
+            published.file.as_ref().filter(|place| Arc::ptr_eq(&place.directory, directory));
         if known.is_none_or(WaitingFile::is_gone) {
-            told.file = Some(WaitingFile::make(directory, &self.process)?);
+            published.file = Some(WaitingFile::make(directory, &self.process)?);
         }
-        let id = told.next;
-        told.next += 1;
-        told.lines.push((id, line));
-        told.write();
-        Some(ToldWait { waits: self.clone(), generation: kernel::generation(), id })
+        let id = published.next;
+        published.next += 1;
+        published.lines.push((id, line));
+        published.write();
+        Some(PublishedWait { waits: self.clone(), generation: kernel::generation(), id })
     }
 
     /// Adds those who wait in other processes; the engine knows those of this one.
     pub(crate) fn add_to(&self, directory: &Directory, found: &mut Vec<LockInfo>) {
         let now = kernel::now();
-        let own = self.told().file.as_ref().map(|place| place.file.inode);
+        let own = self.published().file.as_ref().map(|place| place.file.inode);
         for waits in of_others(directory) {
             let Some(mut file) = waits.open(directory, own, &self.process) else { continue };
             let mut text = String::new();
@@ -102,19 +103,19 @@ impl Waits {
         }
     }
 
-    /// The process has no more to tell.
+    /// Removes the file: the process has no more waits to publish.
     pub(crate) fn close(&self) {
-        if let Some(place) = self.told().file.take() {
+        if let Some(place) = self.published().file.take() {
             let _ = place.directory.root.remove(&place.name);
         }
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn published(&self) -> MutexGuard<'_, PublishedWaits> {
+        self.published.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Told {
+impl PublishedWaits {
     fn write(&self) {
         let Some(WaitingFile { file, .. }) = &self.file else { return };
         let mut text = String::new();
@@ -154,26 +155,26 @@ impl WaitingFile {
     }
 }
 
-impl ToldWait {
-    /// Tells others once more where somebody has removed what told them (F10).
+impl PublishedWait {
+    /// Publishes the waits again where their file was removed (F10).
     pub(crate) fn renew(&self) {
-        let mut told = self.waits.told();
-        let Some(gone) = told.file.as_ref().filter(|place| place.is_gone()) else { return };
+        let mut published = self.waits.published();
+        let Some(gone) = published.file.as_ref().filter(|place| place.is_gone()) else { return };
         if let Some(place) = WaitingFile::make(&gone.directory, &self.waits.process) {
-            told.file = Some(place);
-            told.write();
+            published.file = Some(place);
+            published.write();
         }
     }
 }
 
-impl Drop for ToldWait {
+impl Drop for PublishedWait {
     fn drop(&mut self) {
         if kernel::generation() != self.generation {
             return;
         }
-        let mut told = self.waits.told();
-        told.lines.retain(|(id, _)| *id != self.id);
-        told.write();
+        let mut published = self.waits.published();
+        published.lines.retain(|(id, _)| *id != self.id);
+        published.write();
     }
 }
 

@@ -7,11 +7,11 @@ use crate::directory::Inode;
 use crate::held::{FileGrant, Terms};
 use crate::kernel::{self, Nanos, Opened};
 use crate::persist::SOON;
-use crate::record::{Found, Record, Text};
+use crate::record::{FileContent, Record, Text};
 use crate::shared;
 
 /// What a locked file came to.
-pub(super) enum Entry {
+pub(super) enum EnterOutcome {
     In(UpstreamGrant),
     /// It is not the one at the path any more.
     Again,
@@ -25,17 +25,17 @@ pub(super) enum Entry {
 
 impl Attempt<'_> {
     /// Makes a locked file a grant: writes the record, then compares (G2).
-    pub(super) fn enter(&mut self, file: Opened) -> Result<Entry, LockError> {
+    pub(super) fn enter(&mut self, file: Opened) -> Result<EnterOutcome, LockError> {
         if self.exclusive { self.enter_alone(file) } else { self.enter_shared(file) }
     }
 
-    fn enter_alone(&mut self, file: Opened) -> Result<Entry, LockError> {
+    fn enter_alone(&mut self, file: Opened) -> Result<EnterOutcome, LockError> {
         let inode = file.inode;
         let text = self.read(&file)?;
         let until = self.directory.reserved_until(&self.name, &file, &text, true);
         if until > kernel::now() {
             self.reserved = until;
-            return Ok(Entry::Out { file, again: until, doubtful: false });
+            return Ok(EnterOutcome::Out { file, again: until, doubtful: false });
         }
         let found = text.record();
         let was_reserved = match &found {
@@ -46,13 +46,18 @@ impl Attempt<'_> {
         let (token, entered) = match found.as_ref().and_then(next_token) {
             Some(token) => (token, None),
             None => {
-                let Some(mut entered) = self.directory.epochs.enter_in_turn(&mut self.line)? else {
+                let Some(mut entered) = self.directory.epochs.enter_in_turn(&mut self.ticket)?
+                else {
                     self.lacks_books = true;
-                    return Ok(Entry::Out { file, again: kernel::now() + SOON, doubtful: true });
+                    return Ok(EnterOutcome::Out {
+                        file,
+                        again: kernel::now() + SOON,
+                        doubtful: true,
+                    });
                 };
                 // A theft that was not finished has been undone just now.
                 if !self.is_at_path(inode)? {
-                    return Ok(Entry::Again);
+                    return Ok(EnterOutcome::Again);
                 }
                 (first_token(entered.next_epoch()?), Some(entered))
             }
@@ -61,30 +66,30 @@ impl Attempt<'_> {
         self.write_first(&held)?;
         drop(entered);
         if !self.is_at_path(inode)? {
-            return Ok(Entry::Again);
+            return Ok(EnterOutcome::Again);
         }
         let reserves = self.options.hold_at_least.is_some();
         if was_reserved && !(reserves && self.options.reserve == Reserve::Always) {
             // Should it fail, what is there says nothing any more.
             let _ = self.directory.kept.forget(&self.name);
         }
-        Ok(Entry::In(self.files.take_in(held)))
+        Ok(EnterOutcome::In(self.files.take_in(held)))
     }
 
-    fn enter_shared(&mut self, file: Opened) -> Result<Entry, LockError> {
+    fn enter_shared(&mut self, file: Opened) -> Result<EnterOutcome, LockError> {
         let inode = file.inode;
         let directory = self.directory.clone();
-        let Some(mut entered) = directory.epochs.enter_in_turn(&mut self.line)? else {
+        let Some(mut entered) = directory.epochs.enter_in_turn(&mut self.ticket)? else {
             self.lacks_books = true;
-            return Ok(Entry::Out { file, again: kernel::now() + SOON, doubtful: true });
+            return Ok(EnterOutcome::Out { file, again: kernel::now() + SOON, doubtful: true });
         };
         if !self.is_at_path(inode)? {
-            return Ok(Entry::Again);
+            return Ok(EnterOutcome::Again);
         }
         let text = self.read(&file)?;
         let beside = match text.parse() {
-            Found::Record(_) => Text::default(),
-            Found::Empty | Found::Torn => directory.kept.reservations(&self.name),
+            FileContent::Record(_) => Text::default(),
+            FileContent::Empty | FileContent::Torn => directory.kept.reservations(&self.name),
         };
         let mut record = text.record().or_else(|| beside.record()).unwrap_or_default();
         if !kernel::is_of_this_boot(record.boot, &file) {
@@ -102,7 +107,7 @@ impl Attempt<'_> {
         };
         if until > now {
             self.reserved = until;
-            return Ok(Entry::Out { file, again: until, doubtful: false });
+            return Ok(EnterOutcome::Out { file, again: until, doubtful: false });
         }
         // Exclusive holds have ended, now that the file is ours.
         record.entries.retain(|entry| !entry.exclusive);
@@ -119,9 +124,9 @@ impl Attempt<'_> {
             .map_err(|error| self.failed("written", error))?;
         drop(entered);
         if !self.is_at_path(inode)? {
-            return Ok(Entry::Again);
+            return Ok(EnterOutcome::Again);
         }
-        Ok(Entry::In(self.files.take_in(held)))
+        Ok(EnterOutcome::In(self.files.take_in(held)))
     }
 
     /// Takes the file whose lock was kept for this turn (F6).

@@ -1,8 +1,8 @@
-use super::enter::Entry;
+use super::enter::EnterOutcome;
 use super::{Attempt, DOUBT, Look};
 use crate::kernel::{self, Opened};
 use crate::persist::SOON;
-use crate::record::{Found, Text};
+use crate::record::{FileContent, Text};
 use crate::shared;
 use locks_core::{LockError, Wait};
 
@@ -10,7 +10,7 @@ use locks_core::{LockError, Wait};
 const ROUNDS: usize = 100;
 /// From when on somebody who waits for the key alone has new shared holds keep off (C3), for how
 /// long at a time, and how soon he says so again.
-const PATIENCE: kernel::Nanos = 5_000_000;
+const YIELD_AFTER: kernel::Nanos = 5_000_000;
 const WANTED: kernel::Nanos = 20_000_000;
 const RENEWED: kernel::Nanos = 8_000_000;
 /// How long somebody may have a file who only looks at it.
@@ -67,9 +67,9 @@ impl Attempt<'_> {
                 Err(fs4::TryLockError::Error(error)) => return Err(self.failed("locked", error)),
             }
             match self.enter(file)? {
-                Entry::In(turn) => return Ok(Look::Granted(turn)),
-                Entry::Again => {}
-                Entry::Out { file, again, doubtful } => {
+                EnterOutcome::In(turn) => return Ok(Look::Granted(turn)),
+                EnterOutcome::Again => {}
+                EnterOutcome::Out { file, again, doubtful } => {
                     // Not closed, which would tell all others to try.
                     fs4::FileExt::unlock(&*file).map_err(|error| self.failed("unlocked", error))?;
                     self.file = Some(file);
@@ -102,7 +102,7 @@ impl Attempt<'_> {
         let mut is_wanted = false;
         // Whether a bound has been passed that only others can see to, and when the next one is.
         let (mut is_overdue, mut overdue) = (false, None);
-        if let Found::Record(record) = text.parse() {
+        if let FileContent::Record(record) = text.parse() {
             doubtful = record.removed;
             readers = record.entries.iter().all(|entry| !entry.exclusive);
             is_wanted = record.wanted >= now + RENEWED;
@@ -136,7 +136,7 @@ impl Attempt<'_> {
             let looks = !self.is_known && kernel::now() < self.begun + LOOKING;
             doubtful = judged.is_ok_and(|judged| judged.is_nobody() || looks);
         }
-        if readers && self.exclusive && !without_waiting && now >= self.begun + PATIENCE {
+        if readers && self.exclusive && !without_waiting && now >= self.begun + YIELD_AFTER {
             if !is_wanted {
                 shared::keep_others_off(&self.directory, &self.name, &file, now + WANTED)?;
             }

@@ -13,11 +13,11 @@ use std::task::Poll;
 
 use locks_core::{Claim, ErrorKind, LockError, Mode, Op, Options, UpstreamGrant, Wait};
 
-use crate::directory::{Directory, InLine, Inode, PATIENCE};
+use crate::directory::{BooksTicket, Directory, Inode, STALL_TIMEOUT};
 use crate::files::Files;
 use crate::kernel::{self, Nanos, Opened, Process};
 use crate::record::HolderText;
-use crate::waiting::ToldWait;
+use crate::waiting::PublishedWait;
 use crate::watch::{Signal, pause, watch};
 use crate::{list, name};
 
@@ -60,7 +60,7 @@ pub(crate) struct Attempt<'a> {
     /// Whether the file could be had at the last look, and the books could not.
     lacks_books: bool,
     /// Its place among those who want the books.
-    line: Option<InLine>,
+    ticket: Option<BooksTicket>,
 }
 
 /// What a look came to.
@@ -136,10 +136,15 @@ async fn queue(
                 .with_waited(std::time::Duration::from_nanos(now - start)));
         }
         if let Some(told) = &told {
-            ToldWait::renew(told);
+            PublishedWait::renew(told);
         } else if now - start >= TOLD_AFTER {
-            told =
-                files.waits.tell(&attempt.directory, key, attempt.exclusive, start, &attempt.about);
+            told = files.waits.publish(
+                &attempt.directory,
+                key,
+                attempt.exclusive,
+                start,
+                &attempt.about,
+            );
         }
         let by_itself = rhythm.next(now, watched.is_told(), doubtful);
         let last = if attempt.lacks_books { Nanos::MAX } else { last };
@@ -248,7 +253,7 @@ impl<'a> Attempt<'a> {
             begun: kernel::now(),
             reserved: 0,
             lacks_books: false,
-            line: None,
+            ticket: None,
         })
     }
 
@@ -258,8 +263,8 @@ impl<'a> Attempt<'a> {
     fn check_books(&self, is_over: bool) -> Result<(), LockError> {
         let directory = &self.directory;
         let in_table = |inode| directory.in_table(inode);
-        let patience = if is_over { REACH } else { PATIENCE };
-        let checked = directory.epochs.check_progress(patience, in_table);
+        let timeout = if is_over { REACH } else { STALL_TIMEOUT };
+        let checked = directory.epochs.check_progress(timeout, in_table);
         checked.map_err(|error| named(error, self.key))
     }
 

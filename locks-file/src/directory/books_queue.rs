@@ -23,10 +23,10 @@ const PROBE: Nanos = 10_000_000;
 
 /// Where this process stands.
 #[derive(Debug, Default)]
-pub(super) struct Line(Mutex<LineState>);
+pub(super) struct BooksQueue(Mutex<BooksQueueState>);
 
 #[derive(Debug, Default)]
-struct LineState {
+struct BooksQueueState {
     /// How many of its threads and tasks want the books.
     waiting: usize,
     /// Since when, if it has a place.
@@ -45,40 +45,40 @@ pub(super) struct Before {
     /// When the first of them came.
     first: Nanos,
     /// For how long that one may leave free books alone.
-    patience: Nanos,
+    stall: Nanos,
 }
 
 /// Somebody of this process who stands in line until this is dropped.
 #[derive(Debug)]
-pub(crate) struct InLine(Arc<Epochs>);
+pub(crate) struct BooksTicket(Arc<Epochs>);
 
-impl InLine {
+impl BooksTicket {
     pub(super) fn new(epochs: &Arc<Epochs>) -> Self {
-        epochs.line.with(|standing| standing.waiting += 1);
+        epochs.queue.with(|standing| standing.waiting += 1);
         Self(epochs.clone())
     }
 }
 
-impl Drop for InLine {
+impl Drop for BooksTicket {
     fn drop(&mut self) {
-        let is_last = self.0.line.with(|standing| {
+        let is_last = self.0.queue.with(|standing| {
             standing.waiting -= 1;
             standing.waiting == 0 && standing.since.is_some()
         });
         if is_last {
-            self.0.leave_line();
+            self.0.leave_queue();
         }
     }
 }
 
-impl Line {
+impl BooksQueue {
     /// Those who stand before this process, which has the books' file open.
     pub(super) fn before(&self, books: &File) -> Option<Before> {
         self.with(|standing| {
             let (places, own) = (Places::of(books), standing.since.unwrap_or(Nanos::MAX));
             let first = places.first_taken(standing.passed, own)?;
             let is_next = places.first_taken(first + 1, own).is_none();
-            Some(Before { first, patience: if is_next { STALL } else { LONG_STALL } })
+            Some(Before { first, stall: if is_next { STALL } else { LONG_STALL } })
         })
     }
 
@@ -99,7 +99,7 @@ impl Line {
         self.with(|standing| {
             let idle = standing.idle.filter(|(who, _)| *who == before.first);
             let (_, since) = *standing.idle.insert(idle.unwrap_or((before.first, now)));
-            let passes = now > since + before.patience;
+            let passes = now > since + before.stall;
             if passes {
                 standing.passed = before.first + 1;
             }
@@ -124,7 +124,7 @@ impl Line {
         }
     }
 
-    fn with<T>(&self, look: impl FnOnce(&mut LineState) -> T) -> T {
+    fn with<T>(&self, look: impl FnOnce(&mut BooksQueueState) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -15,9 +15,9 @@ use locks_core::LockError;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::books_queue::{BooksQueue, BooksTicket};
 use super::exchange::{self, ASIDE, PROBE};
-use super::line::{InLine, Line};
-use super::patience::{PATIENCE, Patience};
+use super::progress::{ProgressWatch, STALL_TIMEOUT};
 use super::{Inode, KEPT, Root};
 use crate::fault;
 use crate::kernel::{self, LockTable, Nanos, Opened, Process};
@@ -43,8 +43,8 @@ pub(crate) struct Epochs {
     mode: Mode,
     /// One of this process at a time: threads that share an open file share its lock.
     file: Mutex<Option<Opened>>,
-    patience: Patience,
-    pub(super) line: Line,
+    progress: ProgressWatch,
+    pub(super) queue: BooksQueue,
 }
 
 /// What a look at the directory came to.
@@ -86,8 +86,8 @@ impl Epochs {
             name: name.to_owned(),
             mode,
             file: Mutex::new(None),
-            patience: Patience::default(),
-            line: Line::default(),
+            progress: ProgressWatch::default(),
+            queue: BooksQueue::default(),
         };
         let file = epochs.open_file().map_err(|error| match error.kind() {
             io::ErrorKind::PermissionDenied
@@ -147,8 +147,8 @@ impl Epochs {
     }
 
     /// Stands in line for the books.
-    pub(crate) fn line_up(self: &Arc<Self>) -> InLine {
-        InLine::new(self)
+    pub(crate) fn queue_up(self: &Arc<Self>) -> BooksTicket {
+        BooksTicket::new(self)
     }
 
     /// Opens the books, if nobody else has them just now, whoever stands in line for them.
@@ -169,7 +169,7 @@ impl Epochs {
             Ok(file) => file,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => {
-                self.patience.refused(None, kernel::now());
+                self.progress.refused(None, kernel::now());
                 return Ok(None);
             }
         };
@@ -186,8 +186,8 @@ impl Epochs {
                 Err(WouldBlock) => {
                     // Of a file that is gone nobody will ever tell that it is free.
                     if self.root.inode_at(BOOKS).ok().flatten() == Some(open.inode) {
-                        self.patience.refused(visits(&open), now);
-                        self.line.take_place(&open, now);
+                        self.progress.refused(visits(&open), now);
+                        self.queue.take_place(&open, now);
                         *file = Some(open);
                     }
                     return Ok(None);
@@ -199,9 +199,9 @@ impl Epochs {
             if self.root.inode_at(BOOKS).map_err(failed)? == Some(open.inode) {
                 let books = EpochFile::read(&open).map_err(failed)?.unwrap_or_default();
                 count_visit(&open);
-                self.line.leave_place(&open);
+                self.queue.leave_place(&open);
                 *file = Some(open);
-                self.patience.served();
+                self.progress.served();
                 let mut entered = Entered { epochs: self, file, books };
                 entered.recover()?;
                 return Ok(Some(entered));
@@ -213,14 +213,14 @@ impl Epochs {
     /// Locks the books' file if it is free, and, with regard to the line, if it is this process's
     /// turn.
     fn lock(&self, open: &Opened, in_turn: bool, now: Nanos) -> Result<(), fs4::TryLockError> {
-        let Some(before) = in_turn.then(|| self.line.before(open)).flatten() else {
+        let Some(before) = in_turn.then(|| self.queue.before(open)).flatten() else {
             return fs4::FileExt::try_lock(&**open);
         };
-        if !self.line.probes(now) {
+        if !self.queue.probes(now) {
             return Err(WouldBlock);
         }
         fs4::FileExt::try_lock(&**open)?;
-        if self.line.passes(before, now) {
+        if self.queue.passes(before, now) {
             return Ok(());
         }
         fs4::FileExt::unlock(&**open)?;
@@ -243,25 +243,25 @@ impl Epochs {
     /// them from then on.
     pub(crate) fn enter_in_turn(
         self: &Arc<Self>,
-        line: &mut Option<InLine>,
+        ticket: &mut Option<BooksTicket>,
     ) -> Result<Option<Entered<'_>>, LockError> {
         for _ in 0..20 {
             if let Some(entered) = self.try_enter_in_turn()? {
                 return Ok(Some(entered));
             }
-            line.get_or_insert_with(|| self.line_up());
+            ticket.get_or_insert_with(|| self.queue_up());
             std::thread::yield_now();
         }
         Ok(None)
     }
 
     /// Nobody of this process wants the books any more.
-    pub(super) fn leave_line(&self) {
+    pub(super) fn leave_queue(&self) {
         // Who has the file leaves the place itself.
         if let Ok(file) = self.file.try_lock()
             && let Some(open) = &*file
         {
-            self.line.leave_place(open);
+            self.queue.leave_place(open);
         }
     }
 
@@ -272,10 +272,10 @@ impl Epochs {
     /// If so.
     pub(crate) fn check_progress(
         &self,
-        patience: Nanos,
+        timeout: Nanos,
         in_table: impl Fn(Inode) -> Option<Inode>,
     ) -> Result<(), LockError> {
-        match self.patience.is_over(patience, kernel::now()) {
+        match self.progress.is_stalled(timeout, kernel::now()) {
             true => Err(self.held_up(in_table)),
             false => Ok(()),
         }
@@ -283,7 +283,7 @@ impl Epochs {
 
     /// Whether this process has asked for the books in vain just now.
     pub(crate) fn is_waited_for(&self) -> bool {
-        self.patience.is_waiting(kernel::now())
+        self.progress.is_waiting(kernel::now())
     }
 
     /// The error of somebody who could not have the books.
@@ -300,12 +300,12 @@ impl Epochs {
     /// Whether locks are locks here, what the kernel's table shows, whether files can be exchanged,
     /// and whether the directory is ours alone.
     pub(super) fn examine(self: &Arc<Self>, mode: Mode) -> Result<Examined, LockError> {
-        let mut line = None;
+        let mut ticket = None;
         let mut entered = loop {
-            if let Some(entered) = self.enter_in_turn(&mut line)? {
+            if let Some(entered) = self.enter_in_turn(&mut ticket)? {
                 break entered;
             }
-            self.check_progress(PATIENCE, Some)?;
+            self.check_progress(STALL_TIMEOUT, Some)?;
             std::thread::sleep(std::time::Duration::from_micros(200));
         };
         let failed = |error| self.failed(error);
@@ -386,7 +386,7 @@ impl Entered<'_> {
     /// # Errors
     /// If the books cannot be written, and if there are no epochs left.
     pub(crate) fn next_epoch(&mut self) -> Result<u32, LockError> {
-        self.settle()?;
+        self.ensure_epoch()?;
         if self.books.next >= LAST {
             let why = "its epochs have run out: name another directory by `file:///dir`";
             return Err(LockError::new(locks_core::ErrorKind::LimitExceeded, "")
@@ -406,12 +406,12 @@ impl Entered<'_> {
     }
 
     fn write_books(&mut self) -> Result<(), LockError> {
-        self.settle()?;
+        self.ensure_epoch()?;
         self.write(self.books.clone())
     }
 
     /// Sees to it that the books are of this start of the machine and have a promised epoch.
-    fn settle(&mut self) -> Result<(), LockError> {
+    fn ensure_epoch(&mut self) -> Result<(), LockError> {
         let mut books = self.books.clone();
         if books.next == 0 {
             books.next = self.greatest_found()?.map_or(1, |found| found.saturating_add(LEAP));

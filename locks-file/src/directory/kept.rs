@@ -22,12 +22,12 @@ pub(crate) const KEPT: &str = ".kept";
 
 /// What lies beside the lock files of a directory.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct KeptFiles {
     root: Arc<Root>,
     of_several_users: bool,
 }
 
-impl Kept {
+impl KeptFiles {
     pub(super) fn new(root: &Arc<Root>, of_several_users: bool) -> Self {
         Self { root: root.clone(), of_several_users }
     }

@@ -1,12 +1,12 @@
 //! The directory that the lock files lie in: which one, whether it will do, what in it is ours, and
 //! what keeps the work on it in order.
 
+mod books_queue;
 mod epochs;
 mod exchange;
 mod fitness;
 mod kept;
-mod line;
-mod patience;
+mod progress;
 mod root;
 
 use std::fs::File;
@@ -20,12 +20,12 @@ use locks_core::LockError;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+pub(crate) use self::books_queue::BooksTicket;
 pub(crate) use self::epochs::{Entered, Epochs, theft_under_way};
 pub(crate) use self::exchange::{ASIDE, Exchange, Outcome};
 pub(crate) use self::fitness::Settings;
-pub(crate) use self::kept::{KEPT, Kept};
-pub(crate) use self::line::InLine;
-pub(crate) use self::patience::PATIENCE;
+pub(crate) use self::kept::{KEPT, KeptFiles};
+pub(crate) use self::progress::STALL_TIMEOUT;
 pub(crate) use self::root::Root;
 use crate::fault::{self, LockFile};
 use crate::kernel::{self, Nanos, Opened};
@@ -46,7 +46,7 @@ pub(crate) struct Directory {
     pub(crate) name: String,
     pub(crate) settings: Settings,
     pub(crate) epochs: Arc<Epochs>,
-    pub(crate) kept: Kept,
+    pub(crate) kept: KeptFiles,
     /// Whose process this is.
     user: u32,
     /// The file system's device, as `stat` and as the lock table have it.
@@ -117,7 +117,7 @@ impl Directory {
         let found = epochs.examine(mode)?;
         let devices = Devices { stat: root.inode().dev, table: found.table_device };
         let user = rustix::process::geteuid().as_raw();
-        let kept = Kept::new(&root, settings.of_several_users);
+        let kept = KeptFiles::new(&root, settings.of_several_users);
         let (exchanges, own) = (found.exchanges, found.own);
         Ok(Self {
             root,

@@ -5,16 +5,16 @@ use std::sync::{Mutex, PoisonError};
 use crate::kernel::Nanos;
 
 /// For how long nothing may happen before whoever has the books is taken to stand still.
-pub(crate) const PATIENCE: Nanos = 10_000_000_000;
+pub(crate) const STALL_TIMEOUT: Nanos = 10_000_000_000;
 /// Who has not asked for so long has not been waiting.
 const ASIDE: Nanos = 1_000_000_000;
 
 /// What this process has seen of the books while it could not have them.
 #[derive(Debug, Default)]
-pub(super) struct Patience(Mutex<Option<Waiting>>);
+pub(super) struct ProgressWatch(Mutex<Option<Observed>>);
 
 #[derive(Clone, Copy, Debug)]
-struct Waiting {
+struct Observed {
     /// How often they had been opened.
     visits: u64,
     /// Since when that has been the same.
@@ -23,17 +23,17 @@ struct Waiting {
     asked: Nanos,
 }
 
-impl Patience {
+impl ProgressWatch {
     /// They could not be had at `now`; `visits`: how often anybody has had them, if that is known.
     pub(super) fn refused(&self, visits: Option<u64>, now: Nanos) {
-        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = waiting.filter(|before| now < before.asked + ASIDE);
+        let mut observed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = observed.filter(|before| now < before.asked + ASIDE);
         let visits = visits.or(before.map(|before| before.visits)).unwrap_or(0);
         let since = match before {
             Some(before) if before.visits == visits => before.since,
             _ => now,
         };
-        *waiting = Some(Waiting { visits, since, asked: now });
+        *observed = Some(Observed { visits, since, asked: now });
     }
 
     /// This process has had them.
@@ -43,14 +43,14 @@ impl Patience {
 
     /// Whether this process is waiting for them, at `now`.
     pub(super) fn is_waiting(&self, now: Nanos) -> bool {
-        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.is_some_and(|waiting| now < waiting.asked + ASIDE)
+        let observed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        observed.is_some_and(|it| now < it.asked + ASIDE)
     }
 
     /// Whether those before have not got on for so long, at `now`.
-    pub(super) fn is_over(&self, patience: Nanos, now: Nanos) -> bool {
-        let waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.is_some_and(|waiting| now > waiting.since + patience)
+    pub(super) fn is_stalled(&self, timeout: Nanos, now: Nanos) -> bool {
+        let observed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        observed.is_some_and(|it| now > it.since + timeout)
     }
 }
 
@@ -60,32 +60,32 @@ mod tests {
 
     #[test]
     fn who_waits_is_patient_as_long_as_others_get_on() {
-        let patience = Patience::default();
+        let progress = ProgressWatch::default();
         let mut now = 1;
         for visits in 0..100 {
             for _ in 0..20 {
                 now += ASIDE / 2;
-                patience.refused(Some(visits), now);
-                assert!(!patience.is_over(PATIENCE, now), "after {now} ns");
+                progress.refused(Some(visits), now);
+                assert!(!progress.is_stalled(STALL_TIMEOUT, now), "after {now} ns");
             }
         }
         for _ in 0..3 {
             now += ASIDE / 2;
-            patience.refused(None, now);
+            progress.refused(None, now);
         }
-        assert!(patience.is_over(PATIENCE, now), "nothing has happened for long");
-        patience.served();
-        assert!(!patience.is_over(PATIENCE, now));
+        assert!(progress.is_stalled(STALL_TIMEOUT, now), "nothing has happened for long");
+        progress.served();
+        assert!(!progress.is_stalled(STALL_TIMEOUT, now));
     }
 
     #[test]
     fn who_has_not_asked_for_long_begins_anew() {
-        let patience = Patience::default();
-        patience.refused(Some(7), 1);
-        let now = 1 + 10 * PATIENCE;
-        patience.refused(Some(7), now);
-        assert!(!patience.is_over(PATIENCE, now));
-        patience.refused(Some(7), now + ASIDE / 2);
-        assert!(!patience.is_over(PATIENCE, now + ASIDE / 2));
+        let progress = ProgressWatch::default();
+        progress.refused(Some(7), 1);
+        let now = 1 + 10 * STALL_TIMEOUT;
+        progress.refused(Some(7), now);
+        assert!(!progress.is_stalled(STALL_TIMEOUT, now));
+        progress.refused(Some(7), now + ASIDE / 2);
+        assert!(!progress.is_stalled(STALL_TIMEOUT, now + ASIDE / 2));
     }
 }

@@ -43,7 +43,7 @@ pub(super) struct Choices {
 }
 
 /// The files as they were found.
-struct Found {
+struct ResolvedFiles {
     /// In the order in which they were named.
     files: Vec<(ResolvedFile, Opened)>,
     /// Which of them are to be locked, each file once, in the order of their numbers.
@@ -102,7 +102,7 @@ impl Wanted {
     }
 
     /// Opens the files.
-    fn find(&self) -> Result<Found, LockError> {
+    fn find(&self) -> Result<ResolvedFiles, LockError> {
         let within = match &self.within {
             Some(within) => within.clone(),
             None => default_backend()?,
@@ -112,13 +112,13 @@ impl Wanted {
         let mut once = (0..files.len()).collect::<Vec<_>>();
         once.sort_by_key(|index| files[*index].0.inode);
         once.dedup_by_key(|index| files[*index].0.inode);
-        Ok(Found { files, once })
+        Ok(ResolvedFiles { files, once })
     }
 
     /// The builder of the lock by which users of this library meet.
     fn builder(
         &self,
-        found: &Found,
+        found: &ResolvedFiles,
         deadline: Option<Nanos>,
     ) -> Result<LockBuilder<'static>, LockError> {
         let Some((first, _)) = found.files.first() else {
@@ -158,7 +158,7 @@ impl Wanted {
     /// Locks the files themselves; `None`: others are at the paths by now.
     async fn seize(
         &self,
-        found: Found,
+        found: ResolvedFiles,
         guard: &OwnedGuard,
         asked: Nanos,
         deadline: Option<Nanos>,
@@ -186,7 +186,7 @@ impl Wanted {
 
     /// The error as one about the files, with the whole wait and with who has them themselves:
     /// whoever is next among users of this library may be waiting for that one.
-    fn told(&self, found: &Found, asked: Nanos, error: LockError) -> LockError {
+    fn told(&self, found: &ResolvedFiles, asked: Nanos, error: LockError) -> LockError {
         let places = || found.files.iter().map(|(place, _)| place);
         let mut error = places().fold(error, |error, place| place.named(error));
         if !matches!(error.kind(), ErrorKind::Contended | ErrorKind::Timeout) {
@@ -205,7 +205,7 @@ impl Wanted {
     }
 }
 
-impl Found {
+impl ResolvedFiles {
     fn is_replaced(&self) -> bool {
         self.files.iter().any(|(place, _)| place.check().is_err())
     }
@@ -213,7 +213,10 @@ impl Found {
 
 /// Waits for `acquiring`, as long as the files are at their paths: whoever waits goes over to
 /// others within the safety poll (F12). `None`: there are others.
-async fn unless_replaced<T>(found: &Found, acquiring: impl Future<Output = T>) -> Option<T> {
+async fn unless_replaced<T>(
+    found: &ResolvedFiles,
+    acquiring: impl Future<Output = T>,
+) -> Option<T> {
     let mut acquiring = pin!(acquiring);
     let mut alarm = None;
     poll_fn(|cx| {

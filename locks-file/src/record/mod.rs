@@ -58,7 +58,7 @@ pub(crate) struct Entry<'a> {
 
 /// What was found in a lock file.
 #[derive(Debug)]
-pub(crate) enum Found<'a> {
+pub(crate) enum FileContent<'a> {
     /// Nothing: new, or somebody else's, or a theft that is undecided.
     Empty,
     /// A record.

@@ -6,7 +6,7 @@ use std::str::SplitAsciiWhitespace;
 
 use locks_core::LostCause;
 
-use super::{Entry, Found, Record};
+use super::{Entry, FileContent, Record};
 use crate::name;
 
 /// A record as it stands in a file: a line with checksum and length of what follows, one about the
@@ -113,11 +113,11 @@ impl Text {
     }
 
     /// What it says.
-    pub(crate) fn parse(&self) -> Found<'_> {
+    pub(crate) fn parse(&self) -> FileContent<'_> {
         if self.is_empty() {
-            return Found::Empty;
+            return FileContent::Empty;
         }
-        self.record().map_or(Found::Torn, Found::Record)
+        self.record().map_or(FileContent::Torn, FileContent::Record)
     }
 
     /// The record, if it is one.
@@ -258,15 +258,15 @@ mod tests {
     fn f3_every_torn_record_is_found_out() {
         let whole = Text::of(&record());
         for len in 1..whole.0.len() {
-            assert!(matches!(Text(whole.0[..len].to_vec()).parse(), Found::Torn), "{len}");
+            assert!(matches!(Text(whole.0[..len].to_vec()).parse(), FileContent::Torn), "{len}");
         }
         for at in 0..whole.0.len() {
             let mut bytes = whole.0.clone();
             bytes[at] ^= 1;
-            assert!(matches!(Text(bytes).parse(), Found::Torn), "{at}");
+            assert!(matches!(Text(bytes).parse(), FileContent::Torn), "{at}");
         }
-        assert!(matches!(Text::default().parse(), Found::Empty));
-        assert!(matches!(Text(b"locks2 00000000 99999999\n".to_vec()).parse(), Found::Torn));
+        assert!(matches!(Text::default().parse(), FileContent::Empty));
+        assert!(matches!(Text(b"locks2 00000000 99999999\n".to_vec()).parse(), FileContent::Torn));
     }
 
     #[test]

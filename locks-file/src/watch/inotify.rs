@@ -46,10 +46,10 @@ struct Shared {
 struct Watcher {
     descriptors: Option<Arc<Descriptors>>,
     /// W1: a number is here exactly while the kernel watches a file by it.
-    watched: Option<HashMap<i32, Vec<Watch>>>,
+    watched: Option<HashMap<i32, Vec<FileWatch>>>,
     /// W2: who reads. While anybody watches somebody reads, or is about to: a blocked thread that
     /// has not come to wait yet, one that has been raised to do so, or the thread.
-    reader: Reading,
+    reader: ReaderRole,
     /// The blocked thread that has been raised to read, and has not come yet.
     called: Option<ThreadId>,
     /// Whether there is a thread.
@@ -57,7 +57,7 @@ struct Watcher {
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Reading {
+enum ReaderRole {
     #[default]
     Nobody,
     Blocked,
@@ -71,7 +71,7 @@ struct Descriptors {
     interruption: OwnedFd,
 }
 
-struct Watch {
+struct FileWatch {
     signal: Arc<Signal>,
     /// The blocked thread that waits for it, if there is one: it reads itself if nobody else does.
     reads: Option<ThreadId>,
@@ -98,7 +98,11 @@ pub(crate) fn watch(file: &File, signal: &Arc<Signal>, also_written: bool) -> Op
     let events = events.union(WatchFlags::MASK_ADD);
     let number = inotify::add_watch(&descriptors.events, path.as_str(), events).ok()?;
     let by = reads.then(|| thread::current().id());
-    watcher.watched().entry(number).or_default().push(Watch { signal: signal.clone(), reads: by });
+    watcher
+        .watched()
+        .entry(number)
+        .or_default()
+        .push(FileWatch { signal: signal.clone(), reads: by });
     let watching = Watching { number, signal: signal.clone(), generation: generation() };
     let is_read = reads || watcher.see_to_the_thread();
     drop(watcher);
@@ -120,14 +124,14 @@ impl Watcher {
         self.descriptors.clone()
     }
 
-    fn watched(&mut self) -> &mut HashMap<i32, Vec<Watch>> {
+    fn watched(&mut self) -> &mut HashMap<i32, Vec<FileWatch>> {
         self.watched.get_or_insert_default()
     }
 
     /// W2, for those who do not read themselves. Says whether it holds.
     fn see_to_the_thread(&mut self) -> bool {
         let needed = self.watched().values().flatten().any(|watch| watch.reads.is_none());
-        if self.reader != Reading::Nobody || !needed {
+        if self.reader != ReaderRole::Nobody || !needed {
             return true;
         }
         if self.thread {
@@ -195,10 +199,10 @@ impl WaitPoint for BlockedReader {
         let descriptors = {
             let mut watcher = lock();
             let Some(descriptors) = watcher.descriptors() else { return false };
-            if watcher.reader != Reading::Nobody {
+            if watcher.reader != ReaderRole::Nobody {
                 return false;
             }
-            watcher.reader = Reading::Blocked;
+            watcher.reader = ReaderRole::Blocked;
             watcher.called = None;
             descriptors
         };
@@ -206,11 +210,11 @@ impl WaitPoint for BlockedReader {
             descriptors.wait_for_events(None);
             read(&descriptors, woken);
             if !woken() {
-                descriptors.settle();
+                descriptors.drain_interruptions();
             }
         }
         let mut watcher = lock();
-        watcher.reader = Reading::Nobody;
+        watcher.reader = ReaderRole::Nobody;
         watcher.see_to_the_thread();
         // W2: what is left unread is the next one's.
         let next = watcher.call_another();
@@ -245,7 +249,7 @@ impl Descriptors {
     }
 
     /// Takes note of interruptions so far.
-    fn settle(&self) {
+    fn drain_interruptions(&self) {
         let _ = rustix::io::read(&self.interruption, &mut [0; 8]);
     }
 }
@@ -254,25 +258,25 @@ impl Descriptors {
 fn run(descriptors: &Descriptors) {
     loop {
         let mut watcher = lock();
-        while watcher.reader == Reading::Blocked {
+        while watcher.reader == ReaderRole::Blocked {
             let (again, waited) =
                 shared().left.wait_timeout(watcher, IDLE).unwrap_or_else(PoisonError::into_inner);
             watcher = again;
-            if waited.timed_out() && watcher.reader == Reading::Blocked {
+            if waited.timed_out() && watcher.reader == ReaderRole::Blocked {
                 // Should he leave others behind, he begins another thread.
                 watcher.thread = false;
                 return;
             }
         }
-        watcher.reader = Reading::Thread;
+        watcher.reader = ReaderRole::Thread;
         watcher.called = None;
         let idle = watcher.watched().is_empty();
         drop(watcher);
         let something = descriptors.wait_for_events(idle.then_some(IDLE));
         read(descriptors, &|| false);
-        descriptors.settle();
+        descriptors.drain_interruptions();
         let mut watcher = lock();
-        watcher.reader = Reading::Nobody;
+        watcher.reader = ReaderRole::Nobody;
         if !something && watcher.watched().is_empty() {
             // Whoever comes from here on finds it unset, under the same mutex.
             watcher.thread = false;

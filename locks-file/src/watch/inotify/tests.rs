@@ -104,7 +104,7 @@ fn f5_whoever_is_called_to_read_and_goes_calls_the_next() {
         });
         let waiting = threads.spawn(|| {
             turn(2, turns);
-            while lock().reader == Reading::Nobody {
+            while lock().reader == ReaderRole::Nobody {
                 thread::yield_now();
             }
             let waiting = async {
@@ -153,7 +153,7 @@ fn f5_woken_for_no_reason_a_blocked_thread_reads_on() {
         });
         while wakes.load(Ordering::SeqCst) < 2 {
             // As soon as it waits.
-            if lock().reader != Reading::Nobody
+            if lock().reader != ReaderRole::Nobody
                 && let Some(waker) = &*waker.lock().unwrap()
             {
                 waker.wake_by_ref();
