@@ -142,7 +142,7 @@ impl Client {
     }
 
     /// Disposes of the leases of an acquisition that is over; `reserved`: but for its reservations.
-    pub(super) fn settle(&self, rpc: &Rpc, over: Acquisition, reserved: bool) {
+    pub(super) fn dispose(&self, rpc: &Rpc, over: Acquisition, reserved: bool) {
         match (over.is_foreign, over.is_tainted) {
             (true, _) => {}
             (false, true) => Self::revoke(rpc, over.lease),

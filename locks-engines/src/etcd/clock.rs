@@ -38,10 +38,10 @@ pub(super) struct Instant {
 
 /// What a client knows of the clock.
 #[derive(Debug, Default)]
-pub(super) struct Clock(Mutex<State>);
+pub(super) struct Clock(Mutex<ClockState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct ClockState {
     known: Option<Known>,
     /// Somebody is reading it.
     reading: bool,
@@ -59,7 +59,7 @@ struct Known {
 
 /// What a reading says.
 #[derive(Clone, Copy, Debug)]
-struct Reading {
+struct ClockReading {
     term: u64,
     /// Whole seconds, rounded up.
     seconds: i64,
@@ -72,7 +72,7 @@ fn micros(moment: Moment) -> i64 {
 }
 
 impl Known {
-    fn of(reading: &Reading) -> Self {
+    fn of(reading: &ClockReading) -> Self {
         let (begin, end) = ((reading.seconds - 1) * 1_000_000, reading.seconds * 1_000_000);
         Self {
             term: reading.term,
@@ -90,7 +90,7 @@ impl Known {
 
     /// What is certain with another reading. One that contradicts what was known replaces it: a
     /// local clock has been set, or the lease has been wound up.
-    fn with(&self, reading: &Reading) -> Self {
+    fn with(&self, reading: &ClockReading) -> Self {
         let (new, old) = (Self::of(reading), self.at(reading.received));
         let both = Self { over: new.over.max(old.over), upto: new.upto.min(old.upto), ..new };
         if new.term != old.term || both.over >= both.upto { new } else { both }
@@ -123,7 +123,7 @@ impl Clock {
         }
         let term = answer.header.unwrap_or_default().raft_term;
         let seconds = answer.granted_ttl - answer.ttl;
-        let reading = Reading { term, seconds, sent, received: BootClock.now() };
+        let reading = ClockReading { term, seconds, sent, received: BootClock.now() };
         let mut state = self.state();
         state.known = Some(match &state.known {
             // A member that does not know of an election yet says nothing about what comes after
@@ -145,12 +145,12 @@ impl Clock {
         if due && !state.reading {
             state.reading = true;
             drop(state);
-            tokio::spawn(Self::settle(Arc::downgrade(this), rpc.clone()));
+            tokio::spawn(Self::calibrate(Arc::downgrade(this), rpc.clone()));
         }
     }
 
     /// Reads it until it has passed a full second.
-    async fn settle(this: Weak<Self>, rpc: Rpc) {
+    async fn calibrate(this: Weak<Self>, rpc: Rpc) {
         // A second and a half of steps.
         for _ in 0..38 {
             let Some(clock) = this.upgrade() else { return };
@@ -169,7 +169,7 @@ impl Clock {
         self.state().known.is_some_and(|known| known.upto - known.over <= 100_000)
     }
 
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    fn state(&self) -> std::sync::MutexGuard<'_, ClockState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -183,9 +183,9 @@ mod tests {
     }
 
     /// A reading of a clock that began `ahead` seconds before the local one.
-    fn reading(term: u64, ahead: f64, sent: f64, received: f64) -> Reading {
+    fn reading(term: u64, ahead: f64, sent: f64, received: f64) -> ClockReading {
         let seconds = (ahead + f64::midpoint(sent, received)).ceil() as i64;
-        Reading { term, seconds, sent: at(sent), received: at(received) }
+        ClockReading { term, seconds, sent: at(sent), received: at(received) }
     }
 
     fn bounds(known: &Known) -> (f64, f64) {

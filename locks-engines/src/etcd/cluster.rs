@@ -10,9 +10,9 @@ use tonic::Status;
 use tonic::transport::Endpoint;
 
 use super::client::Client;
-use super::fault::{Fault, whole};
+use super::fault::{EtcdFault, whole};
 use super::keep_alive::KeepAlive;
-use super::layout::Layout;
+use super::layout::EtcdLayout;
 use super::rpc::{Login, Rpc};
 use super::watch::Watches;
 use crate::link::{Connected, Link, Target};
@@ -22,7 +22,7 @@ const SHORTEST: Duration = Duration::from_millis(300);
 
 /// What a client has of the member that it is connected to.
 #[derive(Clone)]
-pub(super) struct Connection {
+pub(super) struct EtcdConnection {
     pub(super) rpc: Rpc,
     pub(super) keep_alive: KeepAlive,
     pub(super) watches: Arc<Watches>,
@@ -33,7 +33,7 @@ pub(super) struct Cluster {
     /// At least one.
     pub(super) members: Vec<Endpoint>,
     pub(super) login: Option<Login>,
-    pub(super) layout: Layout,
+    pub(super) layout: EtcdLayout,
     /// How long it may take to reach a member.
     pub(super) reach: Duration,
     /// How long a member that was reached may be silent before another one is asked.
@@ -71,7 +71,7 @@ impl Cluster {
                            authority by `ca=`";
                 return unavailable(why.into());
             }
-            Fault::of(name, &status).error
+            EtcdFault::of(name, &status).error
         };
         rpc.log_in().await.map_err(fault)?;
         let status = rpc.status().await.map_err(fault)?;
@@ -99,12 +99,12 @@ fn is_recent(version: &str) -> bool {
 }
 
 impl Target for Cluster {
-    type Connection = Connection;
+    type Connection = EtcdConnection;
 
     async fn connect(
         link: &Arc<Link<Self>>,
         number: u64,
-    ) -> Result<(Connection, String), LockError> {
+    ) -> Result<(EtcdConnection, String), LockError> {
         let cluster = &link.target;
         let count = cluster.members.len();
         let limit = (cluster.reach / u32::try_from(count).unwrap_or(1)).max(SHORTEST);
@@ -115,7 +115,7 @@ impl Target for Cluster {
             let failed_before = Arc::new(AtomicBool::new(false));
             let joined = async {
                 let (rpc, version) = cluster.join(&link.name, &cluster.members[at], limit).await?;
-                let fault = |status: Status| Fault::of(&link.name, &status).error;
+                let fault = |status: Status| EtcdFault::of(&link.name, &status).error;
                 let ended = {
                     let (link, failed_before) = (Arc::downgrade(link), failed_before.clone());
                     move |why: String| {
@@ -130,7 +130,7 @@ impl Target for Cluster {
                 let clock = &cluster.client().clock;
                 clock.read(&rpc).await.map_err(fault)?;
                 super::clock::Clock::tend(clock, &rpc, u64::MAX);
-                Ok((Connection { rpc, keep_alive, watches }, version))
+                Ok((EtcdConnection { rpc, keep_alive, watches }, version))
             };
             // Boxed: it is long, and seldom.
             match Box::pin(joined).await {
@@ -149,10 +149,10 @@ impl Target for Cluster {
 /// Takes a failed call into account, and returns its error.
 pub(super) fn failed(
     link: &Link<Cluster>,
-    connected: &Connected<Connection>,
+    connected: &Connected<EtcdConnection>,
     status: &Status,
 ) -> LockError {
-    let Fault { error, reconnect } = Fault::of(&link.name, status);
+    let EtcdFault { error, reconnect } = EtcdFault::of(&link.name, status);
     if reconnect {
         lost(link, connected.number(), &error.to_string());
     }

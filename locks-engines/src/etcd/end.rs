@@ -8,7 +8,7 @@ use tonic::Status;
 use super::claim::EVICTED;
 use super::client::Acquisition;
 use super::clock::Instant;
-use super::cluster::{Cluster, Connection, failed};
+use super::cluster::{Cluster, EtcdConnection, failed};
 use super::fault::{is_full, is_lease_gone};
 use super::layout::Kind;
 use super::standing::Standing;
@@ -49,7 +49,7 @@ fn reserves(ending: &LeaseEnding) -> bool {
 /// Ends an acquisition of this process, whose entries are known.
 async fn own_end(
     link: &Link<Cluster>,
-    connected: &Connected<Connection>,
+    connected: &Connected<EtcdConnection>,
     ending: &LeaseEnding,
     own: Acquisition,
 ) -> Result<bool, Status> {
@@ -113,7 +113,7 @@ async fn own_end(
         over.is_tainted |= over.granted.is_some() && !held;
         // With reservations left on some of its keys their lease stays.
         let reserved = keeps_reserved || over.record.keys > ending.keys.len();
-        client.settle(&connected.rpc, over, reserved);
+        client.dispose(&connected.rpc, over, reserved);
     }
     Ok(was_held || reserved)
 }
@@ -121,7 +121,7 @@ async fn own_end(
 /// Ends an acquisition that this process does not know, and tells its client.
 async fn others_end(
     link: &Link<Cluster>,
-    connected: &Connected<Connection>,
+    connected: &Connected<EtcdConnection>,
     ending: &LeaseEnding,
 ) -> Result<bool, Status> {
     let layout = &link.target.layout;

@@ -6,13 +6,13 @@ use locks_core::{ErrorKind, LockError};
 use tonic::{Code, Status};
 
 /// What a failed call means, and whether its connection is of further use.
-pub(super) struct Fault {
+pub(super) struct EtcdFault {
     pub(super) error: LockError,
     /// The connection is gone, or leads to a member that cannot help.
     pub(super) reconnect: bool,
 }
 
-impl Fault {
+impl EtcdFault {
     /// `name` is what the backend is called.
     pub(super) fn of(name: &str, status: &Status) -> Self {
         let text = status.message();

@@ -24,7 +24,7 @@ type Pending = Option<VecDeque<oneshot::Sender<LeaseKeepAliveResponse>>>;
 
 /// What a lease has left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Life {
+pub(super) struct LeaseStatus {
     /// Whether there still is such a lease.
     pub(super) alive: bool,
     /// The election that the member knew of when it answered.
@@ -32,7 +32,7 @@ pub(super) struct Life {
 }
 
 /// A lease that was told to be kept alive.
-pub(super) struct Kept {
+pub(super) struct PendingRenewal {
     lease: i64,
     answer: oneshot::Receiver<LeaseKeepAliveResponse>,
     patience: Duration,
@@ -72,29 +72,29 @@ impl KeepAlive {
     }
 
     /// Lets the lease run for its whole length again, from now.
-    pub(super) async fn keep(&self, lease: i64) -> Result<Life, Status> {
-        self.send(lease)?.life().await
+    pub(super) async fn keep(&self, lease: i64) -> Result<LeaseStatus, Status> {
+        self.send(lease)?.status().await
     }
 
     /// As [`keep`](Self::keep), sent on return.
-    pub(super) fn send(&self, id: i64) -> Result<Kept, Status> {
+    pub(super) fn send(&self, id: i64) -> Result<PendingRenewal, Status> {
         let (sender, receiver) = oneshot::channel();
         let mut pending = lock(&self.pending);
         let queue = pending.as_mut().ok_or_else(ended)?;
         // Sent while the queue is held, so that both have one order.
         self.requests.send(LeaseKeepAliveRequest { id }).map_err(|_| ended())?;
         queue.push_back(sender);
-        Ok(Kept { lease: id, answer: receiver, patience: self.patience })
+        Ok(PendingRenewal { lease: id, answer: receiver, patience: self.patience })
     }
 }
 
-impl Kept {
+impl PendingRenewal {
     /// Waits for the answer.
-    pub(super) async fn life(self) -> Result<Life, Status> {
+    pub(super) async fn status(self) -> Result<LeaseStatus, Status> {
         let answer = tokio::time::timeout(self.patience, self.answer).await;
         let answer = answer.map_err(|_| silent())?.map_err(|_| ended())?;
         let term = answer.header.unwrap_or_default().raft_term;
-        Ok(Life { alive: answer.ttl > 0 && answer.id == self.lease, term })
+        Ok(LeaseStatus { alive: answer.ttl > 0 && answer.id == self.lease, term })
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) enum Kind {
 
 /// Where things are.
 #[derive(Clone, Debug)]
-pub(super) struct Layout {
+pub(super) struct EtcdLayout {
     namespace: String,
 }
 
@@ -55,7 +55,7 @@ impl Kind {
     }
 }
 
-impl Layout {
+impl EtcdLayout {
     pub(super) fn new(namespace: &str) -> Self {
         Self { namespace: namespace.to_owned() }
     }
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_keys_entries_are_its_own() {
-        let layout = Layout::new("ns");
+        let layout = EtcdLayout::new("ns");
         let id = AcquisitionId::new(7);
         for (key, other) in [("a", "a\u{1}"), ("a", "ab"), ("a", "a0"), ("\u{1}", "\u{2}")] {
             let entry = layout.entry(key, Kind::Hold, Mode::Shared, id);
@@ -172,13 +172,13 @@ mod tests {
             assert!(!within(&layout.key(other), &entry), "{key:?} {other:?}");
             assert_eq!(layout.name(&entry).unwrap().key, key);
             assert!(within(&layout.prefix(""), &entry) && within(&layout.prefix(key), &entry));
-            assert!(!within(&Layout::new("n").prefix(""), &entry));
+            assert!(!within(&EtcdLayout::new("n").prefix(""), &entry));
         }
     }
 
     #[test]
     fn ranges_hold_what_is_in_the_way() {
-        let layout = Layout::new("ns");
+        let layout = EtcdLayout::new("ns");
         let entry = |kind, mode| layout.entry("k", kind, mode, AcquisitionId::new(7));
         let modes = [Mode::Exclusive, Mode::Permit { take: 1, of: 3 }, Mode::Shared];
         for (mode, unshared) in modes.into_iter().zip([true, true, false]) {
@@ -193,9 +193,9 @@ mod tests {
 
     #[test]
     fn a_notice_names_its_key() {
-        let layout = Layout::new("ns");
+        let layout = EtcdLayout::new("ns");
         let name = layout.notice("c1", AcquisitionId::new(7), "a key");
         assert!(within(&layout.inbox("c1"), &name) && !within(&layout.inbox("c"), &name));
-        assert_eq!(Layout::noticed(&name), Some("a key"));
+        assert_eq!(EtcdLayout::noticed(&name), Some("a key"));
     }
 }

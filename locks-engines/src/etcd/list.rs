@@ -9,8 +9,8 @@ use tokio::task::JoinSet;
 use tonic::Status;
 
 use super::clock::Instant;
-use super::cluster::{Cluster, Connection, failed};
-use super::layout::{Layout, Span};
+use super::cluster::{Cluster, EtcdConnection, failed};
+use super::layout::{EtcdLayout, Span};
 use super::standing::Standing;
 use super::wire::{KeyValue, RangeRequest};
 use crate::link::{Connected, Link};
@@ -29,7 +29,7 @@ pub(super) async fn list(
     let order = &link.target.client().order;
     match query {
         Query::Key(key) => drop(order.turn(std::slice::from_ref(key)).await),
-        _ => order.settled().await,
+        _ => order.wait_for_all().await,
     }
     let connected = link.connected().await?;
     let listed = entries(link, &connected, query).await;
@@ -38,7 +38,7 @@ pub(super) async fn list(
 
 async fn entries(
     link: &Link<Cluster>,
-    connected: &Connected<Connection>,
+    connected: &Connected<EtcdConnection>,
     query: &Query,
 ) -> Result<Vec<LeaseEntry>, Status> {
     let layout = &link.target.layout;
@@ -64,7 +64,7 @@ async fn entries(
 }
 
 /// Everything in the span, as of one revision.
-async fn all(connected: &Connected<Connection>, span: Span) -> Result<Vec<KeyValue>, Status> {
+async fn all(connected: &Connected<EtcdConnection>, span: Span) -> Result<Vec<KeyValue>, Status> {
     let Span(mut key, range_end) = span;
     let (mut found, mut revision) = (Vec::new(), 0);
     loop {
@@ -85,7 +85,7 @@ async fn all(connected: &Connected<Connection>, span: Span) -> Result<Vec<KeyVal
 }
 
 fn describe(
-    layout: &Layout,
+    layout: &EtcdLayout,
     key: &str,
     found: Vec<KeyValue>,
     leases: &HashMap<i64, Duration>,
@@ -111,7 +111,7 @@ fn describe(
 
 /// What the leases have left at most.
 async fn lives(
-    connected: &Connected<Connection>,
+    connected: &Connected<EtcdConnection>,
     mut leases: Vec<i64>,
 ) -> Result<HashMap<i64, Duration>, Status> {
     leases.sort_unstable();

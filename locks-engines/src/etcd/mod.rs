@@ -49,9 +49,9 @@ use locks_core::{
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use self::cluster::Cluster;
-use self::layout::Layout;
+use self::layout::EtcdLayout;
 use self::rpc::Login;
-use self::store::Store;
+use self::store::EtcdStore;
 use crate::link::{LinkState, Links};
 
 /// The shortest lease that etcd has.
@@ -190,7 +190,7 @@ impl EtcdBuilder {
         self.store().map(|store| Arc::new(store) as Arc<dyn LeaseStore>)
     }
 
-    fn store(self) -> Result<Store, LockError> {
+    fn store(self) -> Result<EtcdStore, LockError> {
         let plain = |letter: char| letter.is_ascii_alphanumeric() || "_.:/-".contains(letter);
         if !(1..=128).contains(&self.namespace.len()) || !self.namespace.chars().all(plain) {
             return refused(
@@ -224,7 +224,7 @@ impl EtcdBuilder {
         let cluster = Cluster {
             members,
             login,
-            layout: Layout::new(&self.namespace),
+            layout: EtcdLayout::new(&self.namespace),
             reach: self.connect,
             // Two tries before a renewal has to have succeeded.
             silence: self.connect.min(self.lease / 3).max(Duration::from_secs(1)),
@@ -232,7 +232,7 @@ impl EtcdBuilder {
             clients: PerProcess::new(),
         };
         let links = Links::new(name.clone(), cluster);
-        Ok(Store { about: BackendInfo::new(name, capabilities()), links })
+        Ok(EtcdStore { about: BackendInfo::new(name, capabilities()), links })
     }
 
     fn endpoint(&self, member: &str) -> Result<Endpoint, LockError> {

@@ -13,7 +13,7 @@ use tokio::sync::{Mutex as Gate, OwnedMutexGuard};
 pub(super) struct Order(Mutex<HashMap<String, Arc<Gate<()>>>>);
 
 /// The turn of a step at its keys.
-pub(super) struct Turn {
+pub(super) struct StepTicket {
     order: Arc<Order>,
     gates: Vec<(String, Option<OwnedMutexGuard<()>>)>,
 }
@@ -21,8 +21,8 @@ pub(super) struct Turn {
 impl Order {
     /// Waits for those that came before. `keys` ascend, so that two who want the same do not wait
     /// for each other.
-    pub(super) async fn turn(self: &Arc<Self>, keys: &[String]) -> Turn {
-        let mut turn = Turn { order: self.clone(), gates: Vec::with_capacity(keys.len()) };
+    pub(super) async fn turn(self: &Arc<Self>, keys: &[String]) -> StepTicket {
+        let mut turn = StepTicket { order: self.clone(), gates: Vec::with_capacity(keys.len()) };
         for key in keys {
             let gate = self.gates().entry(key.clone()).or_default().clone();
             turn.gates.push((key.clone(), None));
@@ -35,7 +35,7 @@ impl Order {
     }
 
     /// Waits for every step that has begun, of any key.
-    pub(super) async fn settled(self: &Arc<Self>) {
+    pub(super) async fn wait_for_all(self: &Arc<Self>) {
         let mut begun: Vec<String> = self.gates().keys().cloned().collect();
         begun.sort_unstable();
         for key in begun {
@@ -48,7 +48,7 @@ impl Order {
     }
 }
 
-impl Drop for Turn {
+impl Drop for StepTicket {
     fn drop(&mut self) {
         for (key, gate) in self.gates.drain(..) {
             drop(gate);

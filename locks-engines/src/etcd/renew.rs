@@ -11,8 +11,8 @@ use tonic::Status;
 use super::claim::{EVICTED, HELD_TOO_LONG, STOLEN};
 use super::client::{Acquisition, Granted, Lease};
 use super::clock::{Clock, Instant};
-use super::cluster::{Cluster, Connection, failed};
-use super::layout::{Kind, Layout};
+use super::cluster::{Cluster, EtcdConnection, failed};
+use super::layout::{EtcdLayout, Kind};
 use super::record::Record;
 use super::standing::Standing;
 use super::txn;
@@ -72,7 +72,7 @@ pub(super) async fn renew(
             answers.push(Renewed::Gone(LostCause::Forgotten));
             continue;
         };
-        let life = lease.map_err(fail)?.life().await.map_err(fail)?;
+        let life = lease.map_err(fail)?.status().await.map_err(fail)?;
         if life.alive && life.term != term {
             // A member that does not lead any more may have answered.
             return Err(LockError::unavailable(&link.name, "it is electing a leader"));
@@ -135,7 +135,7 @@ pub(super) async fn renew(
 /// Whether the holds stand, of all of their keys; to the election that the answers are of.
 async fn look(
     link: &Link<Cluster>,
-    connected: &Connected<Connection>,
+    connected: &Connected<EtcdConnection>,
     all: &mut [Renewing<'_>],
 ) -> Result<u64, Status> {
     let layout = &link.target.layout;
@@ -161,7 +161,7 @@ async fn look(
 /// A hold that this process does not know: another client's, or one of which nothing is left.
 async fn find(
     link: &Link<Cluster>,
-    connected: &Connected<Connection>,
+    connected: &Connected<EtcdConnection>,
     asked: &LeaseRenewal,
 ) -> Result<Option<Acquisition>, Status> {
     let layout = &link.target.layout;
@@ -194,7 +194,7 @@ async fn find(
 /// How a hold has ended.
 async fn cause(
     link: &Link<Cluster>,
-    connected: &Connected<Connection>,
+    connected: &Connected<EtcdConnection>,
     id: AcquisitionId,
     has_lease: bool,
 ) -> Result<LostCause, Status> {
@@ -218,7 +218,7 @@ fn is_ending(link: &Link<Cluster>, asked: &LeaseRenewal) -> bool {
 }
 
 /// What is left of a hold that is gone ends with its lease: the notice of it, too.
-fn gone(link: &Link<Cluster>, connected: &Connected<Connection>, asked: &LeaseRenewal) {
+fn gone(link: &Link<Cluster>, connected: &Connected<EtcdConnection>, asked: &LeaseRenewal) {
     let client = link.target.client();
     // Of several keys the others are ended one by one.
     let mut has_others = true;
@@ -231,14 +231,14 @@ fn gone(link: &Link<Cluster>, connected: &Connected<Connection>, asked: &LeaseRe
     }
     if let Some(mut own) = client.forget(asked.id) {
         own.is_tainted = true;
-        client.settle(&connected.rpc, own, true);
+        client.dispose(&connected.rpc, own, true);
     }
 }
 
 /// Writes a hold's times down on the clock of another election; to its record as it is then.
 async fn restamp(
     link: &Link<Cluster>,
-    connected: &Connected<Connection>,
+    connected: &Connected<EtcdConnection>,
     asked: &LeaseRenewal,
     own: &Acquisition,
     clock: Option<Instant>,
@@ -257,7 +257,7 @@ async fn restamp(
 /// Lets the hold's age begin again. Returns `false` if the hold is gone.
 async fn refresh(
     link: &Link<Cluster>,
-    connected: &Connected<Connection>,
+    connected: &Connected<EtcdConnection>,
     asked: &LeaseRenewal,
     own: &mut Acquisition,
 ) -> Result<bool, Status> {
@@ -288,7 +288,7 @@ async fn refresh(
 
 /// Writes the record of an acquisition into its entries, if all of its holds stand.
 pub(super) fn stamp(
-    layout: &Layout,
+    layout: &EtcdLayout,
     id: AcquisitionId,
     keys: &[String],
     own: &Acquisition,

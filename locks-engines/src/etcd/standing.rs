@@ -6,7 +6,7 @@ use std::time::Duration;
 use locks_core::{AcquisitionId, EntryState, LeaseEntry, Mode, Token};
 
 use super::clock::Instant;
-use super::layout::{Kind, Layout};
+use super::layout::{EtcdLayout, Kind};
 use super::record::Record;
 use super::wire::KeyValue;
 
@@ -30,7 +30,7 @@ pub(super) struct Hold {
 
 /// A place in the queue.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct QueuedClaim {
     pub(super) id: AcquisitionId,
     pub(super) entry: Entry,
 }
@@ -43,7 +43,7 @@ pub(super) type Entries = BTreeMap<Vec<u8>, (i64, Duration)>;
 pub(super) struct Standing {
     pub(super) holds: Vec<Hold>,
     /// In their order.
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<QueuedClaim>,
 }
 
 /// Who asks.
@@ -63,9 +63,9 @@ pub(super) struct Asker {
 #[derive(Debug)]
 pub(super) enum Verdict {
     /// It can have the key, once these are gone.
-    Free { robbed: Vec<Hold>, over: Vec<Hold>, absent: Vec<Place> },
+    Free { robbed: Vec<Hold>, over: Vec<Hold>, absent: Vec<QueuedClaim> },
     /// It cannot. When to look again, if that is known; and who is gone from the head of the queue.
-    Taken { by: Vec<Hold>, again_in: Option<Duration>, absent: Vec<Place> },
+    Taken { by: Vec<Hold>, again_in: Option<Duration>, absent: Vec<QueuedClaim> },
     /// Locks and permits do not mix.
     Mismatch,
 }
@@ -140,7 +140,7 @@ impl Hold {
     }
 }
 
-impl Place {
+impl QueuedClaim {
     pub(super) fn describe(&self, key: &str, now: Instant) -> LeaseEntry {
         let record = &self.entry.record;
         let lease = Duration::from_secs(record.ttl);
@@ -156,7 +156,7 @@ impl Standing {
     /// Makes sense of what was found at a key. Entries that are none of ours are left alone. What
     /// another version has written keeps the key, whatever it is: it cannot be told that it does
     /// not.
-    pub(super) fn read(layout: &Layout, found: Vec<KeyValue>) -> Self {
+    pub(super) fn read(layout: &EtcdLayout, found: Vec<KeyValue>) -> Self {
         let mut standing = Self::default();
         for kv in found {
             let Some((id, kind)) = layout.name(&kv.key).map(|name| (name.id, name.kind)) else {
@@ -170,7 +170,7 @@ impl Standing {
             let entry =
                 Entry { name: kv.key, created: kv.create_revision, lease: kv.lease, record };
             match kind {
-                Kind::Place => standing.places.push(Place { id, entry }),
+                Kind::Place => standing.places.push(QueuedClaim { id, entry }),
                 Kind::Hold => standing.hold(id).held = Some(entry),
                 Kind::Reservation => standing.hold(id).reserved = Some(entry),
             }
@@ -191,7 +191,7 @@ impl Standing {
         self.holds.iter().find(|hold| hold.id == id)
     }
 
-    pub(super) fn own_place(&self, id: AcquisitionId) -> Option<&Place> {
+    pub(super) fn own_place(&self, id: AcquisitionId) -> Option<&QueuedClaim> {
         self.places.iter().find(|place| place.id == id)
     }
 
@@ -219,7 +219,8 @@ impl Standing {
         let permits = |mode| matches!(mode, Mode::Permit { .. });
         let others = || self.holds.iter().filter(|hold| hold.id != asker.id);
         let (over, live): (Vec<&Hold>, Vec<&Hold>) = others().partition(|hold| hold.is_over(now));
-        let queue: Vec<&Place> = self.places.iter().filter(|place| place.id != asker.id).collect();
+        let queue: Vec<&QueuedClaim> =
+            self.places.iter().filter(|place| place.id != asker.id).collect();
         let modes = live.iter().filter_map(|hold| Some(hold.record()?.mode));
         let modes = modes.chain(queue.iter().map(|place| place.entry.record.mode));
         if modes.into_iter().any(|mode| permits(mode) != permits(asker.mode)) {
@@ -262,7 +263,7 @@ impl Standing {
             return Verdict::Taken { by, again_in: ends[need - 1], absent: Vec::new() };
         }
         // Whether the holds that there are leave room for one who waits.
-        let can_go = |place: &Place| match place.entry.record.mode {
+        let can_go = |place: &QueuedClaim| match place.entry.record.mode {
             Mode::Exclusive => used == 0,
             Mode::Shared => live.iter().all(|hold| mode_of(hold) == Mode::Shared),
             Mode::Permit { of, .. } => used < of as usize,
@@ -277,20 +278,20 @@ impl Standing {
     fn queue(
         &self,
         asker: &Asker,
-        queue: &[&Place],
+        queue: &[&QueuedClaim],
         head_is_absent: bool,
         used: usize,
         over: Vec<Hold>,
     ) -> Verdict {
         let mine = self.own_place(asker.id).map(|place| place.entry.created);
-        let is_ahead = |place: &&Place| mine.is_none_or(|mine| place.entry.created < mine);
-        let mut ahead: Vec<&Place> = queue.iter().copied().take_while(is_ahead).collect();
+        let is_ahead = |place: &&QueuedClaim| mine.is_none_or(|mine| place.entry.created < mine);
+        let mut ahead: Vec<&QueuedClaim> = queue.iter().copied().take_while(is_ahead).collect();
         let mut absent = Vec::new();
         // One is taken to be gone at a time: the next one has its moment after it.
         if head_is_absent && !ahead.is_empty() {
             absent.push(ahead.remove(0).clone());
         }
-        let blocks = |(before, place): (usize, &&Place)| match asker.mode {
+        let blocks = |(before, place): (usize, &&QueuedClaim)| match asker.mode {
             Mode::Shared => place.entry.record.mode != Mode::Shared,
             Mode::Exclusive => true,
             Mode::Permit { of, .. } => {
@@ -317,7 +318,7 @@ mod tests {
     /// Of the next version, say.
     #[test]
     fn c1_a_hold_whose_record_cannot_be_read_keeps_its_key() {
-        let layout = Layout::new("n");
+        let layout = EtcdLayout::new("n");
         let [theirs, ours] = [(); 2].map(|()| AcquisitionId::unique());
         let entry = |kind| KeyValue {
             key: layout.entry("k", kind, Mode::Exclusive, theirs),

@@ -18,12 +18,12 @@ use crate::link::Links;
 const KEYS: usize = 32;
 
 /// The keys of one namespace in one cluster.
-pub(super) struct Store {
+pub(super) struct EtcdStore {
     pub(super) about: BackendInfo,
     pub(super) links: Arc<Links<Cluster>>,
 }
 
-impl Store {
+impl EtcdStore {
     /// # Errors
     /// What the cluster cannot do for this claim.
     fn check(&self, claim: &LeaseClaim) -> Result<(), LockError> {
@@ -49,7 +49,7 @@ impl Store {
     }
 }
 
-impl LeaseStore for Store {
+impl LeaseStore for EtcdStore {
     fn about(&self) -> &BackendInfo {
         &self.about
     }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use tonic::Status;
 
 use super::cluster::Cluster;
-use super::layout::{Kind, Layout, Span};
+use super::layout::{EtcdLayout, Kind, Span};
 use super::record::Record;
 use super::rpc::Rpc;
 use super::standing::Entries;
@@ -30,13 +30,13 @@ const FORGOTTEN: Duration = Duration::from_secs(5);
 /// The watches of a connection.
 pub(super) struct Watches {
     requests: UnboundedSender<WatchRequest>,
-    layout: Layout,
+    layout: EtcdLayout,
     inbox: Span,
     link: Weak<Link<Cluster>>,
-    state: Mutex<State>,
+    state: Mutex<WatchState>,
 }
 
-struct State {
+struct WatchState {
     next: i64,
     keys: HashMap<i64, String>,
     pictures: HashMap<String, Picture>,
@@ -88,7 +88,7 @@ impl Watches {
         let (requests, outgoing) = unbounded_channel();
         let layout = link.target.layout.clone();
         let inbox = layout.inbox(&link.client);
-        let state = State { next: INBOX + 1, keys: HashMap::new(), pictures: HashMap::new() };
+        let state = WatchState { next: INBOX + 1, keys: HashMap::new(), pictures: HashMap::new() };
         let watches = Arc::new(Self {
             requests,
             layout,
@@ -168,7 +168,7 @@ impl Watches {
     }
 
     /// Gives up pictures that nobody looks at any more.
-    fn prune(&self, state: &mut State) {
+    fn prune(&self, state: &mut WatchState) {
         state.pictures.retain(|_, picture| {
             let is_seen = picture.waiters.iter().any(|waiter| waiter.asked.elapsed() < FORGOTTEN);
             if !is_seen {
@@ -315,7 +315,7 @@ impl Watches {
     fn notice(&self, events: Vec<Event>) {
         let puts = events.into_iter().filter(|event| event.kind == 0);
         for kv in puts.filter_map(|event| event.kv) {
-            if let Some(key) = Layout::noticed(&kv.key) {
+            if let Some(key) = EtcdLayout::noticed(&kv.key) {
                 self.wake(key.to_owned());
             }
         }
@@ -327,7 +327,7 @@ impl Watches {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, WatchState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

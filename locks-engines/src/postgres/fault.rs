@@ -7,7 +7,7 @@ use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, SqlState};
 
 /// What a failed statement means, and whether its connection is of further use.
-pub(super) struct Fault {
+pub(super) struct PostgresFault {
     pub(super) error: LockError,
     /// The connection is gone, or leads to a server that cannot help.
     pub(super) reconnect: bool,
@@ -23,7 +23,7 @@ pub(super) enum During {
     Upkeep,
 }
 
-impl Fault {
+impl PostgresFault {
     /// `name` is what the backend is called, `schema` the schema of its locks.
     pub(super) fn of(name: &str, schema: &str, error: &Error, during: During) -> Self {
         match error.as_db_error() {

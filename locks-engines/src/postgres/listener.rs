@@ -13,7 +13,7 @@ use tokio_postgres::Config;
 
 use super::fault::During;
 use super::session::Session;
-use super::target::{HintsBy, Server, set};
+use super::target::{HintsBy, PostgresServer, set};
 use crate::link::Link;
 
 /// How often it is looked whether notifications still arrive.
@@ -26,7 +26,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(250), PROBE);
 const POLL: Duration = Duration::from_millis(50);
 
 /// Where to listen.
-pub(super) struct Place {
+pub(super) struct ListenTarget {
     pub(super) config: Config,
     /// Its host and port, for people.
     pub(super) name: String,
@@ -36,7 +36,7 @@ pub(super) struct Place {
 pub(super) struct Listening(AbortHandle);
 
 struct Listener {
-    link: Weak<Link<Server>>,
+    link: Weak<Link<PostgresServer>>,
     steps: Arc<Session>,
     /// That of the connection of the steps, and its server's version.
     number: u64,
@@ -46,7 +46,7 @@ struct Listener {
 impl Listening {
     /// Begins, and tells by the receiver what came of the first try: why it failed, if it did.
     pub(super) fn start(
-        link: &Arc<Link<Server>>,
+        link: &Arc<Link<PostgresServer>>,
         steps: Arc<Session>,
         number: u64,
         version: String,
@@ -104,7 +104,7 @@ impl Listener {
     }
 
     /// Listens at the first of the places where notifications arrive.
-    async fn listen(&self, link: &Arc<Link<Server>>) -> Result<Session, String> {
+    async fn listen(&self, link: &Arc<Link<PostgresServer>>) -> Result<Session, String> {
         let HintsBy::Apart(places) = &link.target.hints else { return Err(String::new()) };
         let mut failures = Vec::new();
         for place in places {
@@ -119,7 +119,11 @@ impl Listener {
         Err(failures.join("; "))
     }
 
-    async fn listen_at(&self, link: &Arc<Link<Server>>, place: &Place) -> Result<Session, String> {
+    async fn listen_at(
+        &self,
+        link: &Arc<Link<PostgresServer>>,
+        place: &ListenTarget,
+    ) -> Result<Session, String> {
         let server = &link.target;
         let fault = |error| {
             let error = server.fault(&link.name, &error, During::Connecting).error;
@@ -162,7 +166,7 @@ impl Listener {
 struct Polling(AbortHandle);
 
 impl Polling {
-    fn start(link: Weak<Link<Server>>) -> Self {
+    fn start(link: Weak<Link<PostgresServer>>) -> Self {
         let polling = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(POLL).await;

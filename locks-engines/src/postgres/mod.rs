@@ -43,12 +43,12 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use self::listener::Place;
+use self::listener::ListenTarget;
 use self::schema::Schema;
 pub use self::schema::schema;
 use self::statements::Texts;
-use self::store::Store;
-use self::target::{HintsBy, Server};
+use self::store::PostgresStore;
+use self::target::{HintsBy, PostgresServer};
 use crate::LinkState;
 use crate::link::Links;
 
@@ -56,7 +56,7 @@ use crate::link::Links;
 #[derive(Clone)]
 pub struct Postgres {
     backend: Backend,
-    links: Arc<Links<Server>>,
+    links: Arc<Links<PostgresServer>>,
 }
 
 /// The fate of holds when the server crashes, or a standby takes over.
@@ -279,7 +279,7 @@ impl PostgresBuilder {
         Ok(Arc::new(self.store()?))
     }
 
-    fn store(&self) -> Result<Store, LockError> {
+    fn store(&self) -> Result<PostgresStore, LockError> {
         let schema = Schema::new(&self.schema)?;
         if self.hosts.iter().chain(&self.listen).any(|(host, _)| host.is_empty()) {
             return refused("PostgreSQL needs a host, as in `postgres://127.0.0.1/db`");
@@ -306,14 +306,14 @@ impl PostgresBuilder {
             let mut config = self.config(std::slice::from_ref(at));
             // Nobody is called at a standby.
             config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-            Place { config, name: shown(at) }
+            ListenTarget { config, name: shown(at) }
         };
         let hints = match self.listen.as_slice() {
             [] if self.poll => HintsBy::Polling,
             [] => HintsBy::Same,
             hosts => HintsBy::Apart(hosts.iter().map(place).collect()),
         };
-        let server = Server {
+        let server = PostgresServer {
             config,
             tls,
             hints,
@@ -326,7 +326,7 @@ impl PostgresBuilder {
         };
         let links = Links::new(name.clone(), server);
         let about = BackendInfo::new(name, capabilities(self.durability));
-        Ok(Store { about, links, longest: self.lease, fresh: self.fresh })
+        Ok(PostgresStore { about, links, longest: self.lease, fresh: self.fresh })
     }
 
     /// What errors and logs call it: without user and password.

@@ -12,7 +12,7 @@ use tokio_postgres::config::SslMode;
 use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::target::Server;
+use super::target::PostgresServer;
 use crate::link::Link;
 
 /// How many answers a notification may take.
@@ -34,7 +34,7 @@ impl Session {
     pub(super) async fn open(
         config: &Config,
         tls: Option<&MakeRustlsConnect>,
-        link: &Arc<Link<Server>>,
+        link: &Arc<Link<PostgresServer>>,
         number: Option<u64>,
     ) -> Result<Self, Error> {
         let (probed, ended) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -86,7 +86,7 @@ impl Drop for Session {
 }
 
 struct Reader {
-    link: Weak<Link<Server>>,
+    link: Weak<Link<PostgresServer>>,
     number: Option<u64>,
     probed: Arc<Notify>,
     ended: Arc<Notify>,

@@ -15,13 +15,13 @@ use super::Durability;
 use super::fault::During;
 use super::reply;
 use super::statements::{self, Step, Value};
-use super::target::{HintsBy, Server, failed};
+use super::target::{HintsBy, PostgresServer, failed};
 use crate::link::{Link, Links, SILENCE, renewal_silence};
 
 /// The locks of one schema.
-pub(super) struct Store {
+pub(super) struct PostgresStore {
     pub(super) about: BackendInfo,
-    pub(super) links: Arc<Links<Server>>,
+    pub(super) links: Arc<Links<PostgresServer>>,
     /// The longest lease of the schema, which all of its clients agree on.
     pub(super) longest: Duration,
     /// Whether the schema, if it was just made, is not one that was dropped.
@@ -48,7 +48,7 @@ fn mode(mode: Mode) -> i64 {
     }
 }
 
-impl Store {
+impl PostgresStore {
     /// Sends a step, and has `parse` make sense of its rows, on the driver.
     fn step<'a, T: Send + 'static>(
         &self,
@@ -68,7 +68,7 @@ impl Store {
         parse: impl FnOnce(&[Row]) -> Result<T, LockError> + Send + 'static,
     ) -> Op<'a, T> {
         let during = if step == Step::Claim { During::Claim } else { During::Upkeep };
-        self.links.drive(async move |link: Arc<Link<Server>>| {
+        self.links.drive(async move |link: Arc<Link<PostgresServer>>| {
             let connected = link.connected().await?;
             if step == Step::Claim {
                 values.push(Box::new(micros(link.trip.grace())));
@@ -94,7 +94,7 @@ where
     row.try_get(0).map_err(|_| reply::unintelligible())
 }
 
-impl LeaseStore for Store {
+impl LeaseStore for PostgresStore {
     fn about(&self) -> &BackendInfo {
         &self.about
     }

@@ -9,15 +9,15 @@ use tokio_postgres::{Client, Config, Error, SimpleQueryMessage, SimpleQueryRow};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Durability;
-use super::fault::{During, Fault, is_full, is_unsettable};
-use super::listener::{self, Listening, Place};
+use super::fault::{During, PostgresFault, is_full, is_unsettable};
+use super::listener::{self, ListenTarget, Listening};
 use super::schema::Schema;
 use super::session::Session;
 use super::statements::{Statements, Texts};
 use crate::link::{Connected, Link, Target};
 
 /// A server, and what is asked of it.
-pub(super) struct Server {
+pub(super) struct PostgresServer {
     pub(super) config: Config,
     pub(super) tls: Option<MakeRustlsConnect>,
     pub(super) hints: HintsBy,
@@ -38,14 +38,14 @@ pub(super) enum HintsBy {
     /// By the connection of the steps.
     Same,
     /// By one of their own, which goes past a pooler, to one of these.
-    Apart(Vec<Place>),
+    Apart(Vec<ListenTarget>),
     /// Not at all.
     Polling,
 }
 
 /// What steps are sent by.
 #[derive(Clone)]
-pub(super) struct Connection {
+pub(super) struct PostgresConnection {
     pub(super) session: Arc<Session>,
     /// Prepared, where nothing stands between that could not keep them.
     pub(super) statements: Option<Arc<Statements>>,
@@ -53,13 +53,13 @@ pub(super) struct Connection {
     _listening: Option<Arc<Listening>>,
 }
 
-impl Target for Server {
-    type Connection = Connection;
+impl Target for PostgresServer {
+    type Connection = PostgresConnection;
 
     async fn connect(
         link: &Arc<Link<Self>>,
         number: u64,
-    ) -> Result<(Connection, String), LockError> {
+    ) -> Result<(PostgresConnection, String), LockError> {
         let server = &link.target;
         let fault = |error: Error| server.fault(&link.name, &error, During::Connecting).error;
         let late =
@@ -69,7 +69,7 @@ impl Target for Server {
             let sent = Instant::now();
             let (mut version, is_there) = server.examine(&link.name, &session.client).await?;
             link.trip.took(sent.elapsed());
-            let mut connection = Connection { session, statements: None, _listening: None };
+            let mut connection = PostgresConnection { session, statements: None, _listening: None };
             let session = &connection.session;
             match &server.hints {
                 HintsBy::Same => {
@@ -141,19 +141,19 @@ fn options(durability: Durability) -> String {
 
 /// Takes a failed step into account, and returns its error.
 pub(super) fn failed(
-    link: &Link<Server>,
-    connected: &Connected<Connection>,
+    link: &Link<PostgresServer>,
+    connected: &Connected<PostgresConnection>,
     error: &Error,
     during: During,
 ) -> LockError {
-    let Fault { error, reconnect } = link.target.fault(&link.name, error, during);
+    let PostgresFault { error, reconnect } = link.target.fault(&link.name, error, during);
     if reconnect {
         link.lost(connected.number(), &error.to_string());
     }
     error
 }
 
-impl Server {
+impl PostgresServer {
     /// What this client is called by.
     pub(super) fn channel(&self, link: &Link<Self>) -> String {
         format!("locks_{}", link.client)
@@ -179,8 +179,8 @@ impl Server {
         session.client.batch_execute(&set(self.durability)).await.map_err(fault)
     }
 
-    pub(super) fn fault(&self, name: &str, error: &Error, during: During) -> Fault {
-        Fault::of(name, &self.schema.name, error, during)
+    pub(super) fn fault(&self, name: &str, error: &Error, during: During) -> PostgresFault {
+        PostgresFault::of(name, &self.schema.name, error, during)
     }
 
     /// Opens the connection of the steps.

@@ -14,7 +14,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_rustls::TlsConnector;
 
-use super::fault::{Fault, Remedy};
+use super::fault::{RedisFault, Remedy};
 use crate::link::SILENCE;
 
 type Stream = Pin<Box<dyn AsyncStream + Send + Sync>>;
@@ -63,7 +63,7 @@ impl Dialer {
     /// they do.
     ///
     /// # Errors
-    /// Those of [`Fault`], with what helps where the server does not speak as it was spoken to.
+    /// Those of [`RedisFault`], with what helps where the server does not speak as it was spoken to.
     pub(super) async fn commands(
         &self,
         name: &str,
@@ -180,7 +180,7 @@ impl Dialer {
             );
             return LockError::unavailable(name, why);
         }
-        Fault::on_connecting(name, error, self.remedy)
+        RedisFault::on_connecting(name, error, self.remedy)
     }
 }
 

@@ -29,13 +29,13 @@ pub(super) const SENTINEL: Remedy = Remedy {
 };
 
 /// What a failed command means, and whether its connection is of further use.
-pub(super) struct Fault {
+pub(super) struct RedisFault {
     pub(super) error: LockError,
     /// The connection is gone, or leads to a server that cannot help.
     pub(super) reconnect: bool,
 }
 
-impl Fault {
+impl RedisFault {
     /// Of a server; `name` is what the backend is called.
     pub(super) fn of(name: &str, error: RedisError) -> Self {
         Self::remedied(name, error, SERVER)
@@ -104,11 +104,11 @@ impl Fault {
     }
 }
 
-fn missing(name: &str, detail: &str, remedy: Remedy) -> Fault {
+fn missing(name: &str, detail: &str, remedy: Remedy) -> RedisFault {
     let text =
         format!("`{name}` refuses this user a command ({detail}): it needs {}", remedy.rights);
     let error = LockError::new(ErrorKind::Unauthorized, "").with_backend(name).with_message(text);
-    Fault { error, reconnect: false }
+    RedisFault { error, reconnect: false }
 }
 
 fn unauthorized(name: &str, remedy: Remedy) -> LockError {

@@ -1,12 +1,12 @@
 //! The names of what a namespace has at the server.
 
 /// Where things are: everything of a namespace is in one slot of a cluster.
-pub(super) struct Layout {
+pub(super) struct RedisLayout {
     /// With its braces.
     namespace: String,
 }
 
-impl Layout {
+impl RedisLayout {
     pub(super) fn new(namespace: &str) -> Self {
         Self { namespace: format!("{{{namespace}}}") }
     }

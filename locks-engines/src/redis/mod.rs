@@ -46,10 +46,10 @@ use tokio_rustls::TlsConnector;
 
 use self::dial::{Address, Dialer};
 use self::fault::Remedy;
-use self::layout::Layout;
+use self::layout::RedisLayout;
 use self::sentinel::Sentinels;
-use self::store::Store;
-use self::target::{Place, Server};
+use self::store::RedisStore;
+use self::target::{Discovery, RedisServer};
 use crate::LinkState;
 use crate::link::Links;
 
@@ -57,7 +57,7 @@ use crate::link::Links;
 #[derive(Clone)]
 pub struct Redis {
     backend: Backend,
-    links: Arc<Links<Server>>,
+    links: Arc<Links<RedisServer>>,
 }
 
 /// A builder of a [`Redis`].
@@ -258,7 +258,7 @@ impl RedisBuilder {
         Ok(Arc::new(self.store()?))
     }
 
-    fn store(self) -> Result<Store, LockError> {
+    fn store(self) -> Result<RedisStore, LockError> {
         let refused = |why: &str| {
             Err(LockError::new(ErrorKind::NotConfigured, "").with_message(why.to_owned()))
         };
@@ -287,7 +287,7 @@ impl RedisBuilder {
         }
         let name = self.name();
         let tls = self.connector(&name)?;
-        let server = Server {
+        let server = RedisServer {
             place: self.place(tls.as_ref()),
             dialer: self.dialer(
                 tls,
@@ -295,13 +295,13 @@ impl RedisBuilder {
                     .set_db(self.database.into()),
                 fault::SERVER,
             ),
-            layout: Layout::new(&self.namespace),
+            layout: RedisLayout::new(&self.namespace),
             evictable: self.evictable,
             max_lag: self.max_lag,
             home: PerProcess::new(),
         };
         let links = Links::new(name.clone(), server);
-        Ok(Store {
+        Ok(RedisStore {
             about: BackendInfo::new(name, capabilities()),
             links,
             longest: self.lease,
@@ -333,10 +333,10 @@ impl RedisBuilder {
         })
     }
 
-    fn place(&self, tls: Option<&TlsConnector>) -> Place {
-        let Some(primary) = &self.sentinel else { return Place::Servers(self.servers.clone()) };
+    fn place(&self, tls: Option<&TlsConnector>) -> Discovery {
+        let Some(primary) = &self.sentinel else { return Discovery::Servers(self.servers.clone()) };
         let settings = settings(self.sentinel_user.as_deref(), self.sentinel_password.as_deref());
-        Place::Watched(Arc::new(Sentinels {
+        Discovery::Watched(Arc::new(Sentinels {
             at: self.servers.clone(),
             primary: primary.clone(),
             dialer: self.dialer(tls.cloned(), settings, fault::SENTINEL),

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_stream::StreamExt;
 
 use super::dial::{Address, Dialer};
-use super::target::Server;
+use super::target::RedisServer;
 use crate::link::Link;
 
 /// How often they are asked again, although none of them has said anything.
@@ -143,7 +143,7 @@ impl Sentinels {
     /// one. Ends with that connection.
     pub(super) async fn watch(
         self: Arc<Self>,
-        link: Weak<Link<Server>>,
+        link: Weak<Link<RedisServer>>,
         name: String,
         number: u64,
         primary: Address,

@@ -12,20 +12,20 @@ use locks_core::{
 use redis::aio::ConnectionLike;
 use redis::{Cmd, RedisResult, Value};
 
-use super::fault::Fault;
-use super::layout::Layout;
+use super::fault::RedisFault;
+use super::layout::RedisLayout;
 use super::reply;
 use super::scripts::{Script, Scripts};
-use super::target::{Connection, HOPS, Server, failed, redirected, replaced};
+use super::target::{HOPS, RedisConnection, RedisServer, failed, redirected, replaced};
 use crate::link::{Connected, Link, Links, SILENCE, renewal_silence};
 
 /// How many keys are looked at by one script for a list.
 const BATCH: usize = 256;
 
 /// The keys of one namespace at one server.
-pub(super) struct Store {
+pub(super) struct RedisStore {
     pub(super) about: BackendInfo,
-    pub(super) links: Arc<Links<Server>>,
+    pub(super) links: Arc<Links<RedisServer>>,
     /// The longest lease of the namespace, which all of its clients agree on.
     pub(super) longest: Duration,
     /// The namespace is said to be new, and this client has not seen it yet: nothing can have been
@@ -69,7 +69,7 @@ impl Renewal {
     }
 }
 
-impl Store {
+impl RedisStore {
     fn renewal(&self, renewal: &LeaseRenewal) -> Renewal {
         Renewal {
             keys: renewal.keys.iter().map(|key| self.layout().key(key)).collect(),
@@ -79,7 +79,7 @@ impl Store {
         }
     }
 
-    fn layout(&self) -> &Layout {
+    fn layout(&self) -> &RedisLayout {
         &self.links.target.layout
     }
 }
@@ -89,8 +89,8 @@ type Which = fn(&Scripts) -> &Script;
 
 /// Calls a script, wherever the keys are; the connection becomes the one that leads there.
 async fn call(
-    link: &Arc<Link<Server>>,
-    connected: &mut Connected<Connection>,
+    link: &Arc<Link<RedisServer>>,
+    connected: &mut Connected<RedisConnection>,
     which: Which,
     keys: &[String],
     arguments: &[String],
@@ -113,8 +113,8 @@ async fn call(
             (Some("ASK"), Some(to)) => {
                 let aside = target.beside(&link.name, connected, to).await?;
                 let asked = call_asking(link, &aside, which, keys, arguments).await;
-                let asked = asked.map_err(|error| Fault::of(&link.name, error));
-                if !matches!(asked, Ok(Some(_)) | Err(Fault { reconnect: false, .. })) {
+                let asked = asked.map_err(|error| RedisFault::of(&link.name, error));
+                if !matches!(asked, Ok(Some(_)) | Err(RedisFault { reconnect: false, .. })) {
                     connected.aside.lock().await.take();
                 }
                 let away = || LockError::unavailable(&link.name, "another node has the keys now");
@@ -128,8 +128,8 @@ async fn call(
 
 /// The command that calls a script by its name, or by its text.
 fn command(
-    link: &Link<Server>,
-    connection: &Connection,
+    link: &Link<RedisServer>,
+    connection: &RedisConnection,
     which: Which,
     by_text: bool,
     keys: &[String],
@@ -151,15 +151,15 @@ fn command(
     command
 }
 
-fn is_claim(connection: &Connection, script: &Script) -> bool {
+fn is_claim(connection: &RedisConnection, script: &Script) -> bool {
     std::ptr::eq(script, &raw const connection.scripts.claim)
 }
 
 /// Calls a script by its name, and by its text where the server does not know it. `None`: it is
 /// another server than the one that the script was written for.
 async fn call_at(
-    link: &Link<Server>,
-    connection: &Connection,
+    link: &Link<RedisServer>,
+    connection: &RedisConnection,
     which: Which,
     keys: &[String],
     arguments: &[String],
@@ -182,8 +182,8 @@ async fn call_at(
 
 /// Calls the script at the node that a slot is moving to, which answers only after `ASKING`.
 async fn call_asking(
-    link: &Link<Server>,
-    connection: &Connection,
+    link: &Link<RedisServer>,
+    connection: &RedisConnection,
     which: Which,
     keys: &[String],
     arguments: &[String],
@@ -201,12 +201,12 @@ async fn call_asking(
     }
 }
 
-fn unless_replaced(connection: &Connection, which: Which, value: Value) -> Option<Value> {
+fn unless_replaced(connection: &RedisConnection, which: Which, value: Value) -> Option<Value> {
     let is_claim = is_claim(connection, which(&connection.scripts));
     (!is_claim || !reply::is_of_another_server(&value)).then_some(value)
 }
 
-impl LeaseStore for Store {
+impl LeaseStore for RedisStore {
     fn about(&self) -> &BackendInfo {
         &self.about
     }
@@ -244,7 +244,7 @@ impl LeaseStore for Store {
             micros(longest).to_string(),
         ];
         let (names, fresh) = (claim.keys.clone(), self.fresh.clone());
-        self.links.drive(async move |link: Arc<Link<Server>>| {
+        self.links.drive(async move |link: Arc<Link<RedisServer>>| {
             let mut connected = link.connected().await?;
             let claim: Which = |scripts| &scripts.claim;
             arguments.push(u8::from(fresh.load(Ordering::Relaxed)).to_string());
@@ -259,7 +259,7 @@ impl LeaseStore for Store {
     fn renew<'a>(&'a self, renewals: &'a [LeaseRenewal]) -> Op<'a, Vec<Renewed>> {
         let silence = renewal_silence(renewals);
         let renewals: Vec<_> = renewals.iter().map(|renewal| self.renewal(renewal)).collect();
-        self.links.drive(async move |link: Arc<Link<Server>>| {
+        self.links.drive(async move |link: Arc<Link<RedisServer>>| {
             let mut connected = link.connected().await?;
             let number = connected.number();
             let asked = renewed(&link, &mut connected, &renewals);
@@ -289,7 +289,7 @@ impl LeaseStore for Store {
             how.to_owned(),
             optional(ending.next),
         ];
-        self.links.drive(async move |link: Arc<Link<Server>>| {
+        self.links.drive(async move |link: Arc<Link<RedisServer>>| {
             let mut connected = link.connected().await?;
             let all = ended(&link, &mut connected, &keys, &arguments).await;
             if all.is_ok() || keys.len() < 2 || !connected.is_cluster {
@@ -311,7 +311,7 @@ impl LeaseStore for Store {
             Query::Prefix(prefix) => (None, prefix.clone()),
             _ => (None, String::new()),
         };
-        self.links.drive(async move |link: Arc<Link<Server>>| {
+        self.links.drive(async move |link: Arc<Link<RedisServer>>| {
             let layout = &target.layout;
             let mut connected = link.connected().await?;
             if let Some(key) = exact {
@@ -376,7 +376,7 @@ impl LeaseStore for Store {
 }
 
 /// The keys of that pattern at one server.
-async fn scan(mut node: Connection, pattern: &str) -> RedisResult<Vec<String>> {
+async fn scan(mut node: RedisConnection, pattern: &str) -> RedisResult<Vec<String>> {
     let (mut keys, mut cursor) = (Vec::new(), String::from("0"));
     loop {
         let mut scan = redis::cmd("SCAN");
@@ -391,8 +391,8 @@ async fn scan(mut node: Connection, pattern: &str) -> RedisResult<Vec<String>> {
 }
 
 async fn renewed(
-    link: &Arc<Link<Server>>,
-    connected: &mut Connected<Connection>,
+    link: &Arc<Link<RedisServer>>,
+    connected: &mut Connected<RedisConnection>,
     renewals: &[Renewal],
 ) -> Result<Vec<Renewed>, LockError> {
     let keys: Vec<_> = renewals.iter().flat_map(|renewal| renewal.keys.clone()).collect();
@@ -408,8 +408,8 @@ async fn renewed(
 /// # Errors
 /// That of the last, if all have failed.
 async fn each_renewed(
-    link: &Arc<Link<Server>>,
-    connected: &Connected<Connection>,
+    link: &Arc<Link<RedisServer>>,
+    connected: &Connected<RedisConnection>,
     renewals: Vec<Renewal>,
     patience: Duration,
 ) -> Result<Vec<Renewed>, LockError> {
@@ -438,8 +438,8 @@ async fn each_renewed(
 /// Renews a hold, key by key if its keys are apart. If one of them is gone, the hold is, and those
 /// that were renewed end with their leases.
 async fn renewed_alone(
-    link: &Arc<Link<Server>>,
-    mut connected: Connected<Connection>,
+    link: &Arc<Link<RedisServer>>,
+    mut connected: Connected<RedisConnection>,
     renewal: Renewal,
 ) -> Result<Renewed, LockError> {
     let whole = renewed(link, &mut connected, std::slice::from_ref(&renewal)).await;
@@ -460,8 +460,8 @@ fn worst(answers: Vec<Renewed>) -> Renewed {
 }
 
 async fn ended(
-    link: &Arc<Link<Server>>,
-    connected: &mut Connected<Connection>,
+    link: &Arc<Link<RedisServer>>,
+    connected: &mut Connected<RedisConnection>,
     keys: &[String],
     arguments: &[String],
 ) -> Result<bool, LockError> {
@@ -470,9 +470,9 @@ async fn ended(
 }
 
 async fn listed(
-    link: &Arc<Link<Server>>,
-    connected: &mut Connected<Connection>,
-    layout: &Layout,
+    link: &Arc<Link<RedisServer>>,
+    connected: &mut Connected<RedisConnection>,
+    layout: &RedisLayout,
     keys: &[String],
 ) -> Result<Vec<LeaseEntry>, LockError> {
     let value = call(link, connected, |scripts| &scripts.list, keys, &[]).await?;

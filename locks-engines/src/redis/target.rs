@@ -12,9 +12,9 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio_stream::StreamExt;
 
 use super::dial::{Address, Dialer};
-use super::fault::Fault;
+use super::fault::RedisFault;
 use super::info::Info;
-use super::layout::Layout;
+use super::layout::RedisLayout;
 use super::scripts::Scripts;
 use super::sentinel::Sentinels;
 use super::settings::{Lag, Settings};
@@ -25,7 +25,7 @@ pub(super) const HOPS: usize = 5;
 
 /// The connection, and what a client knows of the server at its other end.
 #[derive(Clone)]
-pub(super) struct Connection {
+pub(super) struct RedisConnection {
     pub(super) at: Address,
     pub(super) commands: MultiplexedConnection,
     pub(super) scripts: Arc<Scripts>,
@@ -34,14 +34,14 @@ pub(super) struct Connection {
     pub(super) memory: Duration,
     pub(super) is_cluster: bool,
     /// The node that keys are being moved to.
-    pub(super) aside: Arc<tokio::sync::Mutex<Option<Connection>>>,
+    pub(super) aside: Arc<tokio::sync::Mutex<Option<RedisConnection>>>,
 }
 
 /// A server, and what is asked of it.
-pub(super) struct Server {
-    pub(super) place: Place,
+pub(super) struct RedisServer {
+    pub(super) place: Discovery,
     pub(super) dialer: Dialer,
-    pub(super) layout: Layout,
+    pub(super) layout: RedisLayout,
     /// Whether it may be one that evicts keys.
     pub(super) evictable: bool,
     /// What its users say of its [`Lag`].
@@ -52,7 +52,7 @@ pub(super) struct Server {
 }
 
 /// Where servers are found.
-pub(super) enum Place {
+pub(super) enum Discovery {
     /// A server, or nodes of a cluster; at least one.
     Servers(Vec<Address>),
     /// The one that Sentinels name.
@@ -62,7 +62,7 @@ pub(super) enum Place {
 /// What a server turned out to be.
 enum Joined {
     /// The one that keeps the namespace, and what to call it.
-    Here(Connection, Pushes, String),
+    Here(RedisConnection, Pushes, String),
     /// Of a cluster, in which another one keeps it.
     Elsewhere(Address),
 }
@@ -74,17 +74,17 @@ enum Pushes {
     Apart(Box<PubSub>),
 }
 
-impl Target for Server {
-    type Connection = Connection;
+impl Target for RedisServer {
+    type Connection = RedisConnection;
 
     async fn connect(
         link: &Arc<Link<Self>>,
         number: u64,
-    ) -> Result<(Connection, String), LockError> {
+    ) -> Result<(RedisConnection, String), LockError> {
         let server = &link.target;
         let (connection, pushes, mut found) = match &server.place {
-            Place::Servers(servers) => server.find(link, servers).await?,
-            Place::Watched(sentinels) => {
+            Discovery::Servers(servers) => server.find(link, servers).await?,
+            Discovery::Watched(sentinels) => {
                 let named = sentinels.find(&link.name).await?;
                 let joined = server.join(link, &named.primary).await?;
                 let Joined::Here(connection, pushes, mut found) = joined else {
@@ -122,11 +122,11 @@ impl Target for Server {
 
 /// Takes a failed command into account, and returns its error.
 pub(super) fn failed(
-    link: &Link<Server>,
-    connected: &Connected<Connection>,
+    link: &Link<RedisServer>,
+    connected: &Connected<RedisConnection>,
     error: redis::RedisError,
 ) -> LockError {
-    let Fault { error, reconnect } = Fault::of(&link.name, error);
+    let RedisFault { error, reconnect } = RedisFault::of(&link.name, error);
     if reconnect {
         link.lost(connected.number(), &error.to_string());
     }
@@ -134,7 +134,10 @@ pub(super) fn failed(
 }
 
 /// Gives a connection up that leads to another server than it did, and returns that as an error.
-pub(super) fn replaced(link: &Link<Server>, connected: &Connected<Connection>) -> LockError {
+pub(super) fn replaced(
+    link: &Link<RedisServer>,
+    connected: &Connected<RedisConnection>,
+) -> LockError {
     let why = "another server answers at its address";
     link.lost(connected.number(), why);
     LockError::unavailable(&link.name, why)
@@ -144,14 +147,14 @@ fn refused(name: &str, why: String) -> LockError {
     LockError::new(ErrorKind::NotConfigured, "").with_backend(name).with_message(why)
 }
 
-impl Server {
+impl RedisServer {
     /// Finds the server of the namespace: the single server, or the cluster's node that has its
     /// slot.
     async fn find(
         &self,
         link: &Link<Self>,
         servers: &[Address],
-    ) -> Result<(Connection, Pushes, String), LockError> {
+    ) -> Result<(RedisConnection, Pushes, String), LockError> {
         let home = self.home().take();
         let mut failed = None;
         for first in home.iter().chain(servers) {
@@ -244,7 +247,7 @@ impl Server {
         at: &Address,
         mut commands: MultiplexedConnection,
         info: &Info<'_>,
-    ) -> Result<Connection, LockError> {
+    ) -> Result<RedisConnection, LockError> {
         let settings = Settings::of(&mut commands).await;
         let settings = settings.map_err(|error| self.dialer.unspoken(name, at, error))?;
         let (lag, memory) = (Lag::of(settings.lag, self.max_lag, info), settings.memory);
@@ -257,7 +260,7 @@ impl Server {
         loaded.map_err(|error| self.dialer.unspoken(name, at, error))?;
         let is_cluster = info.mode == "cluster";
         let (at, aside) = (at.clone(), Arc::default());
-        Ok(Connection { at, commands, scripts, lag, memory, is_cluster, aside })
+        Ok(RedisConnection { at, commands, scripts, lag, memory, is_cluster, aside })
     }
 
     /// The connection to the node that keys of the namespace are being moved to, for those that are
@@ -265,9 +268,9 @@ impl Server {
     pub(super) async fn beside(
         &self,
         name: &str,
-        connection: &Connection,
+        connection: &RedisConnection,
         to: Address,
-    ) -> Result<Connection, LockError> {
+    ) -> Result<RedisConnection, LockError> {
         let mut aside = connection.aside.lock().await;
         if let Some(aside) = aside.as_ref().filter(|aside| aside.at == to) {
             return Ok(aside.clone());
@@ -284,7 +287,7 @@ impl Server {
 
     /// Refuses a server that cannot keep locks.
     fn check(&self, name: &str, at: &Address, info: &Info<'_>) -> Result<(), LockError> {
-        let several = matches!(&self.place, Place::Servers(servers) if servers.len() > 1);
+        let several = matches!(&self.place, Discovery::Servers(servers) if servers.len() > 1);
         if info.mode == "sentinel" {
             return Err(refused(
                 name,
@@ -314,10 +317,10 @@ impl Server {
         }
         if info.role != "master" {
             let why = match &self.place {
-                Place::Servers(_) => {
+                Discovery::Servers(_) => {
                     format!("{at} is a replica, which takes no writes: name the primary")
                 }
-                Place::Watched(_) => {
+                Discovery::Watched(_) => {
                     format!("{at} is a replica, and Sentinels do not know a primary yet")
                 }
             };
@@ -348,7 +351,11 @@ pub(super) fn redirected(error: &redis::RedisError, from: &Address) -> Option<Ad
 }
 
 /// Passes hints on, until the connection ends.
-async fn listen(link: Weak<Link<Server>>, number: u64, mut pushed: UnboundedReceiver<PushInfo>) {
+async fn listen(
+    link: Weak<Link<RedisServer>>,
+    number: u64,
+    mut pushed: UnboundedReceiver<PushInfo>,
+) {
     while let Some(push) = pushed.recv().await {
         let Some(link) = link.upgrade() else { return };
         match push.kind {
@@ -370,7 +377,7 @@ async fn listen(link: Weak<Link<Server>>, number: u64, mut pushed: UnboundedRece
 }
 
 /// The same from a connection that has nothing else to say.
-async fn hear(link: Weak<Link<Server>>, number: u64, subscriber: PubSub) {
+async fn hear(link: Weak<Link<RedisServer>>, number: u64, subscriber: PubSub) {
     let mut messages = subscriber.into_on_message();
     loop {
         let heard = tokio::time::timeout(Duration::from_secs(5), messages.next()).await;

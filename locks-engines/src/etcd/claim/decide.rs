@@ -8,7 +8,7 @@ use locks_core::{BootClock, Claimed, Clock as _, ErrorKind, LockError, Moment, R
 use super::{Claiming, HELD_TOO_LONG, Plan, STOLEN};
 use crate::etcd::clock::Instant;
 use crate::etcd::layout::{Kind, Span};
-use crate::etcd::standing::{Asker, Hold, Place, Standing, Verdict};
+use crate::etcd::standing::{Asker, Hold, QueuedClaim, Standing, Verdict};
 use crate::etcd::txn;
 use crate::etcd::watch::Waiter;
 use crate::etcd::wire::{Operation, TxnRequest};
@@ -21,7 +21,7 @@ type At<T> = (usize, T);
 struct Findings {
     robbed: Vec<At<Hold>>,
     over: Vec<At<Hold>>,
-    absent: Vec<At<Place>>,
+    absent: Vec<At<QueuedClaim>>,
     taken: Vec<At<Hold>>,
     is_taken: bool,
     again_in: Option<Duration>,

@@ -6,7 +6,7 @@ use locks_core::{BootClock, Clock as _, LockError, Moment};
 
 use super::{Came, Claiming, Plan};
 use crate::etcd::client::Granted;
-use crate::etcd::keep_alive::Life;
+use crate::etcd::keep_alive::LeaseStatus;
 use crate::etcd::layout::Kind;
 use crate::etcd::record::LATE;
 use crate::etcd::wire::{Operation, TxnRequest};
@@ -19,7 +19,7 @@ impl Claiming<'_> {
         for _ in 0..3 {
             let sent = BootClock.now();
             let life = self.connected.keep_alive.keep(self.own.lease.id).await;
-            let Life { alive, term } = life.map_err(|status| self.fail(&status))?;
+            let LeaseStatus { alive, term } = life.map_err(|status| self.fail(&status))?;
             let request = self.request(Plan::Look, None);
             let answer = self.connected.rpc.txn(&request).await;
             let answer = answer.map_err(|status| self.fail(&status))?;

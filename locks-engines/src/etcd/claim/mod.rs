@@ -22,9 +22,9 @@ use tonic::Status;
 
 use crate::etcd::client::{Acquisition, Client, Lease};
 use crate::etcd::clock::{Clock, Instant};
-use crate::etcd::cluster::{Cluster, Connection, failed};
+use crate::etcd::cluster::{Cluster, EtcdConnection, failed};
 use crate::etcd::fault::is_lease_gone;
-use crate::etcd::layout::{Kind, Layout};
+use crate::etcd::layout::{EtcdLayout, Kind};
 use crate::etcd::record::Record;
 use crate::etcd::standing::Standing;
 use crate::etcd::txn;
@@ -40,7 +40,7 @@ const BROOM: Duration = Duration::from_secs(3);
 /// A claim under way.
 pub(super) struct Claiming<'a> {
     link: &'a Arc<Link<Cluster>>,
-    connected: &'a Connected<Connection>,
+    connected: &'a Connected<EtcdConnection>,
     claim: &'a LeaseClaim,
     own: Acquisition,
     /// Whom the step under way robs if it succeeds and they are still there, by the names of their
@@ -94,13 +94,13 @@ pub(super) async fn claim(
     match claimed {
         Ok(Claimed::Refused(refusal)) if !refusal.placed => {
             client.forget(claim.id);
-            client.settle(&connected.rpc, own, false);
+            client.dispose(&connected.rpc, own, false);
             Ok(Claimed::Refused(refusal))
         }
         // It was refused and has left nothing.
         Err(error) if error.kind() == ErrorKind::PermitsMismatch => {
             client.forget(claim.id);
-            client.settle(&connected.rpc, own, false);
+            client.dispose(&connected.rpc, own, false);
             Err(error)
         }
         Ok(claimed) => {
@@ -118,7 +118,7 @@ pub(super) async fn claim(
 /// The acquisition as it is known, or a new one with a lease.
 async fn acquire(
     link: &Link<Cluster>,
-    connected: &Connected<Connection>,
+    connected: &Connected<EtcdConnection>,
     client: &Client,
     claim: &LeaseClaim,
 ) -> Result<Acquisition, Status> {
@@ -366,7 +366,7 @@ impl Claiming<'_> {
         self.link.target.client()
     }
 
-    fn layout(&self) -> &Layout {
+    fn layout(&self) -> &EtcdLayout {
         &self.link.target.layout
     }
 
