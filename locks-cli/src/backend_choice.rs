@@ -16,7 +16,7 @@ const VARIABLE: &str = "LOCKS_URL";
 
 /// What names a backend: `--backend`, else `LOCKS_URL`, else the default.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub(crate) struct BackendChoice {
     /// `None`: nobody has said.
     url: Option<String>,
     /// For errors, which do not repeat the URL.
@@ -31,7 +31,7 @@ pub(crate) struct Opened {
     pub(crate) server: Option<NetBackend>,
 }
 
-impl Place {
+impl BackendChoice {
     pub(crate) fn choose(option: Option<String>) -> Result<Self, Failure> {
         if let Some(url) = option {
             return Ok(Self { url: Some(url), said_by: "`--backend`" });

@@ -8,7 +8,7 @@ use crate::status::{Failure, Status};
 
 /// Removes them, and says how many where that is asked for.
 pub(crate) fn clean(asked: &CleanArgs) -> Result<Status, Failure> {
-    let cleaned = asked.place.open_files()?.clean(asked.older_than)?;
+    let cleaned = asked.backend.open_files()?.clean(asked.older_than)?;
     if asked.json {
         let object = json!({ "removed": cleaned.removed, "kept": cleaned.kept });
         out::print(&format!("{object}\n"))?;

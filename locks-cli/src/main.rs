@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod backend_choice;
 mod clean;
 mod hold;
 mod holding;
@@ -11,7 +12,6 @@ mod list;
 mod messages;
 mod out;
 mod ping;
-mod place;
 mod quoted;
 mod reexec;
 mod release;

@@ -8,14 +8,14 @@ use locks::net::{Message, NetBackend, Received};
 use serde_json::json;
 
 use crate::args::{MessagesArgs, PublishArgs};
+use crate::backend_choice::Opened;
 use crate::out;
-use crate::place::Opened;
 use crate::shown::shown;
 use crate::status::{Failure, Status, say};
 
 /// Publishes one message.
 pub(crate) fn publish(asked: &PublishArgs) -> Result<Status, Failure> {
-    let server = server(asked.place.look()?)?;
+    let server = server(asked.backend.look()?)?;
     let content = match asked.content.as_str() {
         "-" => {
             let mut content = Vec::new();
@@ -57,7 +57,7 @@ pub(crate) fn messages(asked: &MessagesArgs) -> Result<Status, Failure> {
     let mut party = ProcessInfo::default();
     party.process = Some("locks".to_owned());
     party.label = Some(asked.name.clone().unwrap_or_else(|| "locks".to_owned()));
-    let mailbox = server(asked.place.open(&party)?)?.messages().block()?;
+    let mailbox = server(asked.backend.open(&party)?)?.messages().block()?;
     // As good as for ever.
     let timeout = asked.timeout.unwrap_or(Duration::from_secs(1 << 32));
     let mut left = asked.count;

@@ -14,7 +14,7 @@ use crate::status::{Failure, Status};
 
 /// Asks the backend something, and says what it is.
 pub(crate) fn ping(asked: &PingArgs) -> Result<Status, Failure> {
-    let looked = asked.place.look()?;
+    let looked = asked.backend.look()?;
     let backend = looked.backend;
     let about = backend.about();
     // First of all, so that what it takes to get there does not count as its answer.

@@ -10,7 +10,7 @@ use crate::status::{Failure, Status, say};
 
 /// Ends one hold of the key, or all.
 pub(crate) fn release(asked: &ReleaseArgs) -> Result<Status, Failure> {
-    let backend = asked.place.look()?.backend;
+    let backend = asked.backend.look()?.backend;
     let tokens = match asked.token {
         Some(token) => vec![token],
         None => holds(&backend, &asked.key)?,

@@ -5,14 +5,14 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::text;
+use crate::backend_choice::BackendChoice;
 use crate::list::select::{Selection, Sort, State};
-use crate::place::Place;
 use crate::status::Failure;
 
 /// Locks to be shown.
 #[derive(Debug)]
 pub(crate) struct ListArgs {
-    pub(crate) place: Place,
+    pub(crate) backend: BackendChoice,
     /// What the keys begin with; nothing for all.
     pub(crate) prefix: Option<String>,
     pub(crate) selection: Selection,
@@ -71,7 +71,7 @@ impl ListArgs {
             return Err(Failure::new("`--watch 0s` leaves no time to look: give at least `1ms`"));
         }
         Ok(Self {
-            place: super::place(matches)?,
+            backend: super::backend_choice(matches)?,
             prefix: matches.remove_one("prefix"),
             selection: Selection {
                 text: matches.remove_one("match"),

@@ -6,7 +6,7 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, value_parser};
 use locks::{Mode, Options, Wait, duration};
 
-use crate::place::Place;
+use crate::backend_choice::BackendChoice;
 use crate::status::{CONFLICT, Failure};
 
 /// A lock to be held.
@@ -14,7 +14,7 @@ use crate::status::{CONFLICT, Failure};
 pub(crate) struct LockArgs {
     pub(crate) keys: Vec<String>,
     pub(crate) options: Options,
-    pub(crate) place: Place,
+    pub(crate) backend: BackendChoice,
     /// The status when somebody else has the lock.
     pub(crate) conflict: u8,
     /// How long before the end of the lock those who work under it are asked to end; `None`: as
@@ -140,7 +140,7 @@ impl LockArgs {
             keys: matches.remove_many("key").expect("required").collect(),
             kill_after: kill_after(matches.remove_one("kill-after"), options.hold_at_most)?,
             options,
-            place: super::place(matches)?,
+            backend: super::backend_choice(matches)?,
             label: matches.remove_one("label"),
             conflict: matches.remove_one("conflict").unwrap_or(CONFLICT),
             quiet: matches.get_flag("quiet"),

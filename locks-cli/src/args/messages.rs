@@ -5,13 +5,13 @@ use std::time::Duration;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use super::text;
-use crate::place::Place;
+use crate::backend_choice::BackendChoice;
 use crate::status::Failure;
 
 /// A message to be published.
 #[derive(Debug)]
 pub(crate) struct PublishArgs {
-    pub(crate) place: Place,
+    pub(crate) backend: BackendChoice,
     /// Names; none for all.
     pub(crate) to: Vec<String>,
     pub(crate) timeout: Option<Duration>,
@@ -26,7 +26,7 @@ pub(crate) struct PublishArgs {
 /// Messages to be printed.
 #[derive(Debug)]
 pub(crate) struct MessagesArgs {
-    pub(crate) place: Place,
+    pub(crate) backend: BackendChoice,
     pub(crate) name: Option<String>,
     pub(crate) count: Option<u64>,
     /// How long to wait for one.
@@ -89,7 +89,7 @@ pub(super) fn messages() -> Command {
 impl PublishArgs {
     pub(super) fn read(matches: &mut ArgMatches) -> Result<Self, Failure> {
         Ok(Self {
-            place: super::place(matches)?,
+            backend: super::backend_choice(matches)?,
             to: matches.remove_many("to").into_iter().flatten().collect(),
             timeout: matches.remove_one("timeout"),
             unique: matches.get_flag("unique"),
@@ -104,7 +104,7 @@ impl PublishArgs {
 impl MessagesArgs {
     pub(super) fn read(matches: &mut ArgMatches) -> Result<Self, Failure> {
         Ok(Self {
-            place: super::place(matches)?,
+            backend: super::backend_choice(matches)?,
             name: matches.remove_one("name"),
             count: matches.remove_one("count"),
             timeout: matches.remove_one("timeout"),

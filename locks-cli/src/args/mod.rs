@@ -29,7 +29,7 @@ pub(crate) use self::messages::{MessagesArgs, PublishArgs};
 pub(crate) use self::run::RunArgs;
 pub(crate) use self::serve::{SecretArgs, ServeArgs};
 pub(crate) use self::upkeep::{CleanArgs, PingArgs, ReleaseArgs};
-use crate::place::Place;
+use crate::backend_choice::BackendChoice;
 use crate::status::Failure;
 
 /// One of the things that the command does.
@@ -145,8 +145,8 @@ fn json() -> Arg {
     Arg::new("json").long("json").action(clap::ArgAction::SetTrue).help("Answer in JSON")
 }
 
-fn place(matches: &mut ArgMatches) -> Result<Place, Failure> {
-    Place::choose(matches.remove_one("backend"))
+fn backend_choice(matches: &mut ArgMatches) -> Result<BackendChoice, Failure> {
+    BackendChoice::choose(matches.remove_one("backend"))
 }
 
 /// Durations as everywhere else in `locks`: `500ms`, `1m30s`.

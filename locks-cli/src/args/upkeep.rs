@@ -6,13 +6,13 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use locks::Token;
 
 use super::text;
-use crate::place::Place;
+use crate::backend_choice::BackendChoice;
 use crate::status::Failure;
 
 /// A hold to be ended.
 #[derive(Debug)]
 pub(crate) struct ReleaseArgs {
-    pub(crate) place: Place,
+    pub(crate) backend: BackendChoice,
     pub(crate) key: String,
     /// Only this hold; otherwise all of the key.
     pub(crate) token: Option<Token>,
@@ -22,7 +22,7 @@ pub(crate) struct ReleaseArgs {
 /// Leftovers to be removed.
 #[derive(Debug)]
 pub(crate) struct CleanArgs {
-    pub(crate) place: Place,
+    pub(crate) backend: BackendChoice,
     pub(crate) older_than: Duration,
     pub(crate) json: bool,
 }
@@ -30,7 +30,7 @@ pub(crate) struct CleanArgs {
 /// A backend to be tried.
 #[derive(Debug)]
 pub(crate) struct PingArgs {
-    pub(crate) place: Place,
+    pub(crate) backend: BackendChoice,
     pub(crate) json: bool,
 }
 
@@ -77,7 +77,7 @@ pub(super) fn ping() -> Command {
 impl ReleaseArgs {
     pub(super) fn read(matches: &mut ArgMatches) -> Result<Self, Failure> {
         Ok(Self {
-            place: super::place(matches)?,
+            backend: super::backend_choice(matches)?,
             key: matches.remove_one("key").expect("required"),
             token: matches.remove_one("token").map(Token::new),
             json: matches.get_flag("json"),
@@ -88,7 +88,7 @@ impl ReleaseArgs {
 impl CleanArgs {
     pub(super) fn read(matches: &mut ArgMatches) -> Result<Self, Failure> {
         Ok(Self {
-            place: super::place(matches)?,
+            backend: super::backend_choice(matches)?,
             older_than: matches.remove_one("older-than").expect("it has a default"),
             json: matches.get_flag("json"),
         })
@@ -97,6 +97,6 @@ impl CleanArgs {
 
 impl PingArgs {
     pub(super) fn read(matches: &mut ArgMatches) -> Result<Self, Failure> {
-        Ok(Self { place: super::place(matches)?, json: matches.get_flag("json") })
+        Ok(Self { backend: super::backend_choice(matches)?, json: matches.get_flag("json") })
     }
 }

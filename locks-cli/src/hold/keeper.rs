@@ -14,10 +14,10 @@ use locks::ProcessInfo;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, pidfd_send_signal, setsid};
 
-use super::Report;
+use super::KeeperReport;
 use super::given::Given;
 use crate::args::{self, HoldArgs, Task};
-use crate::holding::{self, Due, Event, Events, Held, LeaseEnd, Outcome, Schedule};
+use crate::holding::{self, CommandHold, Due, Event, Events, LeaseEnd, Outcome, Schedule};
 use crate::inherited::Inherited;
 use crate::reexec;
 use crate::status::{self, Failure, Status};
@@ -38,7 +38,7 @@ pub(crate) fn keep(pid: Pid, arguments: impl Iterator<Item = OsString>) -> Statu
     // What is the script's own is closed when the script closes it. Until now it had to wait
     // anyway, and the secret may have been in one of them.
     given.close();
-    let report = Report { status, said: said.take(), token };
+    let report = KeeperReport { status, said: said.take(), token };
     let told = io::stdout().write_all(report.line().as_bytes()).and_then(|()| io::stdout().flush());
     match (keeper, told) {
         (Ok(Ok(keeper)), Ok(())) => keeper.until_it_ends(),
@@ -57,7 +57,7 @@ pub(crate) fn kept_for(pid: i32) -> Option<i32> {
 
 struct Keeper {
     pid: Pid,
-    held: Held,
+    held: CommandHold,
     events: Events,
     schedule: Schedule,
     /// Whether the script has heard that the lock is about to end.

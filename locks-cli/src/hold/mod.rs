@@ -53,7 +53,7 @@ pub(crate) fn hold(asked: &HoldArgs) -> Result<Status, Failure> {
     let mut line = String::new();
     // Without a word it has died.
     let read = BufReader::new(stdout).read_line(&mut line);
-    let report = read.ok().and_then(|_| Report::read(&line)).ok_or_else(|| {
+    let report = read.ok().and_then(|_| KeeperReport::read(&line)).ok_or_else(|| {
         let how = keeper.wait().map_or_else(|error| error.to_string(), |status| status.to_string());
         Failure::new(format!("the lock's keeper has ended ({how})"))
     })?;
@@ -68,13 +68,13 @@ pub(crate) fn hold(asked: &HoldArgs) -> Result<Status, Failure> {
 }
 
 /// What the keeper tells the process that has started it: one line.
-struct Report {
+struct KeeperReport {
     status: Status,
     said: Vec<String>,
     token: Option<u64>,
 }
 
-impl Report {
+impl KeeperReport {
     fn line(&self) -> String {
         let status = u8::from(self.status);
         format!("{}\n", json!({ "status": status, "said": self.said, "token": self.token }))
@@ -99,13 +99,13 @@ mod tests {
         for (status, number) in [(Status::Done, 0), (Status::Conflict(9), 9), (Status::Failed, 125)]
         {
             let said = vec!["`a\n` is held".to_owned()];
-            let line = Report { status, said: said.clone(), token: Some(u64::MAX) }.line();
-            let read = Report::read(&line).unwrap();
+            let line = KeeperReport { status, said: said.clone(), token: Some(u64::MAX) }.line();
+            let read = KeeperReport::read(&line).unwrap();
             assert_eq!(
                 (u8::from(read.status), read.said, read.token),
                 (number, said, Some(u64::MAX))
             );
         }
-        assert!(Report::read("").is_none() && Report::read("{}").is_none());
+        assert!(KeeperReport::read("").is_none() && KeeperReport::read("{}").is_none());
     }
 }

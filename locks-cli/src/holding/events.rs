@@ -26,9 +26,9 @@ pub(crate) struct Events {
 }
 
 /// Wakes by sending an event, so that whoever waits for events needs nothing else.
-struct Bell(Sender<Event>);
+struct EventWaker(Sender<Event>);
 
-impl Wake for Bell {
+impl Wake for EventWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
@@ -42,7 +42,7 @@ impl Wake for Bell {
 impl Events {
     pub(crate) fn new() -> Self {
         let (sender, receiver) = mpsc::channel();
-        let waker = Waker::from(Arc::new(Bell(sender.clone())));
+        let waker = Waker::from(Arc::new(EventWaker(sender.clone())));
         Self { sender, receiver, waker }
     }
 

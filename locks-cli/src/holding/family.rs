@@ -2,13 +2,13 @@
 
 use rustix::process::{Pid, getpgrp, getpid};
 
-struct Place {
+struct Ancestry {
     parent: i32,
     group: i32,
     session: i32,
 }
 
-impl Place {
+impl Ancestry {
     fn of(pid: Pid) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
         // The name comes before, in brackets, and may have anything in it.
@@ -23,9 +23,9 @@ impl Place {
 /// outside of it and in the same session.
 pub(crate) fn is_orphaned() -> bool {
     let group = getpgrp();
-    let Some(mut place) = Place::of(getpid()) else { return false };
+    let Some(mut place) = Ancestry::of(getpid()) else { return false };
     let session = place.session;
-    while let Some(parent) = Pid::from_raw(place.parent).and_then(Place::of) {
+    while let Some(parent) = Pid::from_raw(place.parent).and_then(Ancestry::of) {
         if parent.session != session {
             return true;
         }
@@ -39,17 +39,17 @@ pub(crate) fn is_orphaned() -> bool {
 
 /// Whether the process is this one's parent, or the parent of that, and so on.
 pub(super) fn is_above(pid: i32) -> bool {
-    let mut place = Place::of(getpid());
+    let mut place = Ancestry::of(getpid());
     while let Some(below) = place {
         if below.parent == pid {
             return true;
         }
-        place = Pid::from_raw(below.parent).and_then(Place::of);
+        place = Pid::from_raw(below.parent).and_then(Ancestry::of);
     }
     false
 }
 
 /// Whether there is a process of this number that can be seen from here.
 pub(super) fn is_there(pid: i32) -> bool {
-    Pid::from_raw(pid).and_then(Place::of).is_some()
+    Pid::from_raw(pid).and_then(Ancestry::of).is_some()
 }

@@ -5,9 +5,9 @@ use std::cell::Cell;
 use locks::backend::{Hold, KeySet};
 use locks::{Backend, ErrorKind, LockError, ProcessInfo, SharedOwner};
 
-use super::held::{Asked, Held};
+use super::held::{AcquireRequest, CommandHold};
 use crate::args::LockArgs;
-use crate::place::Opened;
+use crate::backend_choice::Opened;
 
 /// Acquires the lock: as part of the hold that was handed over to this process, if that has all of
 /// the keys; by itself, if it has none of them. Sets `is_on_its_own` once it turns out to be the
@@ -20,8 +20,8 @@ pub(super) async fn acquire(
     asked: &LockArgs,
     party: ProcessInfo,
     is_on_its_own: &Cell<bool>,
-) -> Result<Held, LockError> {
-    let mut wanted = Asked::new(&asked.keys, asked.options, party);
+) -> Result<CommandHold, LockError> {
+    let mut wanted = AcquireRequest::new(&asked.keys, asked.options, party);
     let mut around = Around { backend: &at.backend, holds: Vec::new() };
     let given = match at.backend.about().capabilities.shared_owner {
         true => SharedOwner::from_env()?,
@@ -67,7 +67,7 @@ impl Around<'_> {
     /// Enters the owner's hold of the key, if there is one.
     async fn enter(
         &mut self,
-        wanted: &Asked,
+        wanted: &AcquireRequest,
         key: &str,
         owner: SharedOwner,
     ) -> Result<bool, LockError> {

@@ -9,11 +9,11 @@ use locks::{
     Backend, ErrorKind, LockError, LostCause, Options, ProcessInfo, SharedOwner, Token, Wait,
 };
 
-use crate::place::Opened;
+use crate::backend_choice::Opened;
 
 /// A hold that is released when it is dropped. Unlike a guard of the library it can say that the
 /// holder is the command, and not a line of this program.
-pub(crate) struct Held {
+pub(crate) struct CommandHold {
     at: Opened,
     /// I1: there until it is released.
     hold: Option<Hold>,
@@ -22,7 +22,7 @@ pub(crate) struct Held {
 }
 
 /// What is asked for; it lives as long as the operation does.
-pub(crate) struct Asked {
+pub(crate) struct AcquireRequest {
     keys: KeySet,
     pub(super) options: Options,
     party: Arc<ProcessInfo>,
@@ -30,7 +30,7 @@ pub(crate) struct Asked {
     pub(super) owner: Option<SharedOwner>,
 }
 
-impl Asked {
+impl AcquireRequest {
     pub(crate) fn new(keys: &[String], options: Options, party: ProcessInfo) -> Self {
         Self { keys: KeySet::new(keys), options, party: Arc::new(party), owner: None }
     }
@@ -56,13 +56,13 @@ impl Asked {
         backend.acquire(Request::new(keys, self.options, caller))
     }
 
-    pub(crate) fn held(&self, at: &Opened, granted: Granted) -> Held {
+    pub(crate) fn held(&self, at: &Opened, granted: Granted) -> CommandHold {
         let keys = self.keys.as_slice().join("`, `");
-        Held { at: at.clone(), hold: Some(granted.hold), keys, owner: self.owner }
+        CommandHold { at: at.clone(), hold: Some(granted.hold), keys, owner: self.owner }
     }
 }
 
-impl Held {
+impl CommandHold {
     pub(crate) fn token(&self) -> Token {
         self.hold.as_ref().map_or(Token::new(0), Hold::token)
     }
@@ -120,7 +120,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for CommandHold {
     fn drop(&mut self) {
         if let Some(hold) = self.hold.take() {
             // Nobody is left to be told how it went.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::held::Held;
+use super::held::CommandHold;
 use super::schedule::kill_after_for;
 use crate::status::Failure;
 
@@ -21,7 +21,7 @@ pub(crate) enum LeaseEnd {
 }
 
 /// How near the end is, to those who are to be told `kill_after` before it.
-pub(crate) fn look(held: &Held, kill_after: Option<Duration>) -> LeaseEnd {
+pub(crate) fn look(held: &CommandHold, kill_after: Option<Duration>) -> LeaseEnd {
     let now = Instant::now();
     match held.validity() {
         Some((lease, left)) => {
@@ -36,7 +36,7 @@ pub(crate) fn look(held: &Held, kill_after: Option<Duration>) -> LeaseEnd {
 }
 
 /// Refuses what would leave no time for renewals.
-pub(super) fn check(held: &Held, kill_after: Option<Duration>) -> Result<(), Failure> {
+pub(super) fn check(held: &CommandHold, kill_after: Option<Duration>) -> Result<(), Failure> {
     match (kill_after, held.validity()) {
         (Some(kill_after), Some((lease, _))) if kill_after > lease / 2 => {
             Err(Failure::new(format!(

@@ -13,7 +13,7 @@ mod waiting;
 pub(crate) use self::caller::{WITHIN, within};
 pub(crate) use self::events::{Event, Events};
 pub(crate) use self::family::is_orphaned;
-pub(crate) use self::held::Held;
+pub(crate) use self::held::CommandHold;
 pub(crate) use self::lease::{LeaseEnd, look as look_at_lease};
 pub(crate) use self::schedule::{Due, Schedule};
 pub(crate) use self::signals::{

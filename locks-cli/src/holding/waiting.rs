@@ -11,10 +11,10 @@ use locks::{LockError, ProcessInfo, Wait};
 use rustix::process::Signal;
 
 use super::events::{Event, Events};
-use super::held::Held;
+use super::held::CommandHold;
 use super::{caller, handed, lease, signals};
 use crate::args::LockArgs;
-use crate::place::Opened;
+use crate::backend_choice::Opened;
 use crate::status::{Failure, Status, say};
 
 /// How long a wait lasts before a look at who is in the way is worth it.
@@ -22,7 +22,7 @@ const SOON: Duration = Duration::from_millis(20);
 
 /// What came of asking for a lock.
 pub(crate) enum Outcome {
-    Held(Held),
+    Held(CommandHold),
     /// Somebody else has it, or a signal has ended the wait: how this process is to end.
     Not(Status),
 }
@@ -36,7 +36,7 @@ pub(crate) fn acquire(
     party: ProcessInfo,
     events: &Events,
 ) -> Result<Outcome, Failure> {
-    acquire_at(&asked.place.open(&party)?, asked, party, events)
+    acquire_at(&asked.backend.open(&party)?, asked, party, events)
 }
 
 /// The same, at this backend.
@@ -93,7 +93,7 @@ pub(crate) fn acquire_at(
 
 /// How a wait ended.
 enum Waited {
-    Granted(Held),
+    Granted(CommandHold),
     /// By a signal; the place in the queue is given up.
     Ended(Signal),
 }

@@ -20,7 +20,7 @@ const CLEAR: &str = "\x1b[H\x1b[2J\x1b[3J";
 
 /// Shows what is held and waited for, once or again and again.
 pub(crate) fn list(asked: &ListArgs) -> Result<Status, Failure> {
-    let backend = asked.place.look()?.backend;
+    let backend = asked.backend.look()?.backend;
     let chosen =
         |locks: Vec<LockInfo>| asked.selection.of(&locks).into_iter().cloned().collect::<Vec<_>>();
     let query = || asked.prefix.clone().map_or(Query::All, Query::Prefix);

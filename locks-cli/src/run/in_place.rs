@@ -28,7 +28,7 @@ pub(super) fn run(asked: &RunArgs, inherited: &Inherited) -> Result<Status, Fail
              one of the two"
         )));
     }
-    let (at, files) = asked.lock.place.open_to_keep()?;
+    let (at, files) = asked.lock.backend.open_to_keep()?;
     let events = Events::new();
     let listening =
         holding::listen(&events, inherited).map_err(|error| Failure::during("signals", error))?;

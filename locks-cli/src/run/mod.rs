@@ -15,9 +15,9 @@ use locks::{ProcessInfo, SharedOwner};
 
 use self::child::{Child, Ended};
 use self::jobs::Job;
-use self::watch::{Cut, Watch};
+use self::watch::{CommandWatch, Cut};
 use crate::args::RunArgs;
-use crate::holding::{self, Events, Held, Outcome, Schedule};
+use crate::holding::{self, CommandHold, Events, Outcome, Schedule};
 use crate::inherited::Inherited;
 use crate::status::{Failure, Status, say};
 
@@ -47,7 +47,7 @@ pub(crate) fn run(asked: RunArgs, inherited: &Inherited) -> Result<Status, Failu
     let foreground = job.as_mut().is_some_and(|job| job.terminal().is_all_ours());
     let mut child = Child::start(&asked.command, environment, foreground, inherited)
         .map_err(|error| Failure::during("the command could not be started", error))?;
-    let mut watch = Watch::new(&held, &events, schedule, asked.lock.kill_after);
+    let mut watch = CommandWatch::new(&held, &events, schedule, asked.lock.kill_after);
     let ended = watch.until_it_ends(&mut child, job.as_mut());
     let cut = watch.into_cut();
     let ended = ended.map_err(|error| {
@@ -68,7 +68,7 @@ fn party(asked: &RunArgs) -> ProcessInfo {
 }
 
 /// What the command finds in its environment.
-fn environment(keys: &[String], held: &Held) -> Vec<(&'static str, OsString)> {
+fn environment(keys: &[String], held: &CommandHold) -> Vec<(&'static str, OsString)> {
     let within = holding::within(keys, held.token());
     // A newline is the one separator that hardly any key has in it.
     let keys = keys.join("\n");
@@ -83,7 +83,7 @@ fn environment(keys: &[String], held: &Held) -> Vec<(&'static str, OsString)> {
 }
 
 /// Releases the lock, unless it is lost, and says what went wrong with it meanwhile.
-fn conclude(asked: &RunArgs, held: Held, ended: Ended, cut: Option<Cut>) -> Status {
+fn conclude(asked: &RunArgs, held: CommandHold, ended: Ended, cut: Option<Cut>) -> Status {
     let name = asked.command.first().map_or(OsStr::new(""), OsString::as_os_str).display();
     match cut {
         Some(Cut::Lost(error)) => {

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use super::child::{Change, Child, Ended};
 use super::jobs::Job;
-use crate::holding::{Due, Event, Events, Held, LeaseEnd, Schedule, look_at_lease};
+use crate::holding::{CommandHold, Due, Event, Events, LeaseEnd, Schedule, look_at_lease};
 
 /// How soon to look again whether a killed group is gone.
 const SOON: Duration = Duration::from_millis(1);
@@ -26,17 +26,17 @@ pub(super) enum Cut {
     LeaseEnds,
 }
 
-pub(super) struct Watch<'a> {
-    held: &'a Held,
+pub(super) struct CommandWatch<'a> {
+    held: &'a CommandHold,
     events: &'a Events,
     schedule: Schedule,
     kill_after: Option<Duration>,
     cut: Option<Cut>,
 }
 
-impl<'a> Watch<'a> {
+impl<'a> CommandWatch<'a> {
     pub(super) fn new(
-        held: &'a Held,
+        held: &'a CommandHold,
         events: &'a Events,
         schedule: Schedule,
         kill_after: Option<Duration>,

@@ -203,7 +203,7 @@ impl Settings {
     }
 
     /// The page that they describe, if they do.
-    pub(super) fn page(&self) -> Result<Option<http::Wanted>, Failure> {
+    pub(super) fn page(&self) -> Result<Option<http::PageSettings>, Failure> {
         let Some(address) = self.http else { return Ok(None) };
         let token_file = match (&self.http_token_file, &self.state) {
             (Some(path), _) => path.clone(),
@@ -211,7 +211,7 @@ impl Settings {
             (None, None) => locks::place_of_server()?[0].join(TOKEN),
         };
         let hosts = self.http_host.iter().map(|host| host.to_ascii_lowercase()).collect();
-        Ok(Some(http::Wanted { address, hosts, token_file }))
+        Ok(Some(http::PageSettings { address, hosts, token_file }))
     }
 
     /// Nothing that is said is without effect.

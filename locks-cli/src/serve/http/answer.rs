@@ -10,7 +10,7 @@ use hyper::{Method, Request, StatusCode};
 
 use super::access::Refused;
 use super::response::{Answer, failure, with_type};
-use super::room::Place;
+use super::room::ConnectionSlot;
 use super::{App, PATIENCE, api, metrics, page};
 
 /// What every answer says: to whom it may be shown, by whom it may be framed or kept, and what a
@@ -34,11 +34,11 @@ const BODY: usize = 16 * 1024;
 
 pub(super) async fn answer(
     app: Arc<App>,
-    place: Arc<Place>,
+    slot: Arc<ConnectionSlot>,
     request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
-    let _asked = place.ask().await;
-    let mut answer = route(&app, &place, request).await;
+    let _asked = slot.ask().await;
+    let mut answer = route(&app, &slot, request).await;
     for (name, value) in ALWAYS {
         let name = HeaderName::from_static(name);
         answer.headers_mut().insert(name, HeaderValue::from_static(value));
@@ -46,7 +46,7 @@ pub(super) async fn answer(
     Ok(answer)
 }
 
-async fn route(app: &App, place: &Place, request: Request<Incoming>) -> Answer {
+async fn route(app: &App, slot: &ConnectionSlot, request: Request<Incoming>) -> Answer {
     if let Err(refused) = app.hosts.check(request.headers()) {
         return refuse(&refused);
     }
@@ -72,7 +72,7 @@ async fn route(app: &App, place: &Place, request: Request<Incoming>) -> Answer {
         "/icon.svg" => with_type("image/svg+xml", page::ICON),
         path if path.starts_with("/api/") => match app.token.check(request.headers()) {
             Ok(()) => {
-                place.let_in();
+                slot.let_in();
                 serve_api(app, request).await
             }
             Err(refused) => refuse(&refused),

@@ -21,13 +21,13 @@ const PER_PAGE: usize = 50;
 const MOST: usize = 1000;
 
 /// What is asked for, behind the question mark.
-struct Asked {
+struct ListQuery {
     selection: Selection,
     page: usize,
     per_page: usize,
 }
 
-impl Asked {
+impl ListQuery {
     /// # Errors
     /// What is wrong with it: nothing is ignored.
     fn parse(query: &str, sorts: &[&str]) -> Result<Self, String> {
@@ -83,7 +83,7 @@ impl Asked {
 
 /// `GET /api/locks`
 pub(super) async fn locks(seen: &Seen, query: &str) -> Answer {
-    let asked = match Asked::parse(query, &Sort::NAMES) {
+    let asked = match ListQuery::parse(query, &Sort::NAMES) {
         Ok(asked) => asked,
         Err(why) => return failure(StatusCode::BAD_REQUEST, &why),
     };
@@ -100,7 +100,7 @@ pub(super) async fn locks(seen: &Seen, query: &str) -> Answer {
 
 /// `GET /api/clients`
 pub(super) async fn clients(seen: &Seen, query: &str) -> Answer {
-    let asked = match Asked::parse(query, &["key"]) {
+    let asked = match ListQuery::parse(query, &["key"]) {
         Ok(asked) => asked,
         Err(why) => return failure(StatusCode::BAD_REQUEST, &why),
     };

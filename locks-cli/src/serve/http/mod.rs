@@ -35,7 +35,7 @@ use crate::status::{Failure, say};
 
 /// What is said of the page in the settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wanted {
+pub(super) struct PageSettings {
     pub(super) address: SocketAddr,
     /// Names, beside those of this machine, by which it may be called.
     pub(super) hosts: Vec<String>,
@@ -46,7 +46,7 @@ pub(super) struct Wanted {
 #[derive(Debug)]
 pub(super) struct Bound {
     listener: TcpListener,
-    wanted: Wanted,
+    wanted: PageSettings,
 }
 
 /// Where the page is, and who gets in.
@@ -74,7 +74,7 @@ const LIFE: Duration = Duration::from_secs(600);
 impl Bound {
     /// # Errors
     /// If the port is not to be had.
-    pub(super) fn new(wanted: Wanted) -> Result<Self, Failure> {
+    pub(super) fn new(wanted: PageSettings) -> Result<Self, Failure> {
         let listener = TcpListener::bind(wanted.address)
             .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
             .map_err(|error| {
@@ -127,12 +127,12 @@ async fn accept(listener: &tokio::net::TcpListener, app: &Arc<App>) {
             }
         };
         let app = Arc::clone(app);
-        let (place, mut ends) = room.enter();
+        let (slot, mut ends) = room.enter();
         tokio::spawn(async move {
-            let place = Arc::new(place);
-            let socket = ReadInTime::new(stream, Arc::clone(&place), PATIENCE);
+            let slot = Arc::new(slot);
+            let socket = ReadInTime::new(stream, Arc::clone(&slot), PATIENCE);
             let service = service_fn(move |request| {
-                answer::answer(Arc::clone(&app), Arc::clone(&place), request)
+                answer::answer(Arc::clone(&app), Arc::clone(&slot), request)
             });
             let connection = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())

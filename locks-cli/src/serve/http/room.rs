@@ -15,20 +15,20 @@ const CONNECTIONS: usize = 64;
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct Room {
-    places: Mutex<Places>,
+    connections: Mutex<Connections>,
     answers: Semaphore,
 }
 
 #[derive(Debug, Default)]
-struct Places {
+struct Connections {
     last: u64,
     /// The oldest first.
-    all: BTreeMap<u64, Held>,
+    all: BTreeMap<u64, OpenConnection>,
 }
 
 #[derive(Debug)]
-struct Held {
-    stage: Stage,
+struct OpenConnection {
+    stage: ConnectionStage,
     /// It has shown the token.
     is_known: bool,
     /// Ends the connection when it is dropped.
@@ -37,7 +37,7 @@ struct Held {
 
 /// What a connection is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+enum ConnectionStage {
     /// Nothing has been answered yet.
     New,
     /// A request is being answered.
@@ -48,49 +48,55 @@ enum Stage {
     Idle,
 }
 
-/// A connection's place in the room, which it leaves when this is dropped.
+/// A connection's slot in the room, which it leaves when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct ConnectionSlot {
     room: Arc<Room>,
     number: u64,
 }
 
 /// A request that is being answered.
 #[derive(Debug)]
-pub(super) struct Asked<'a> {
-    place: &'a Place,
+pub(super) struct AnswerInProgress<'a> {
+    slot: &'a ConnectionSlot,
     _permit: Option<SemaphorePermit<'a>>,
 }
 
 impl Room {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { places: Mutex::default(), answers: Semaphore::new(CONNECTIONS) })
+        Arc::new(Self { connections: Mutex::default(), answers: Semaphore::new(CONNECTIONS) })
     }
 
     /// Adds a connection, which ends when the receiver resolves.
-    pub(super) fn enter(self: &Arc<Self>) -> (Place, oneshot::Receiver<()>) {
+    pub(super) fn enter(self: &Arc<Self>) -> (ConnectionSlot, oneshot::Receiver<()>) {
         let (keeps, ends) = oneshot::channel();
-        let mut places = self.lock();
-        places.last += 1;
-        let number = places.last;
-        places.make_way(NEWCOMERS - 1, |held| (held.stage == Stage::New).then_some(false));
-        let held = Held { stage: Stage::New, is_known: false, _keeps: keeps };
-        places.all.insert(number, held);
-        drop(places);
-        (Place { room: Arc::clone(self), number }, ends)
+        let mut connections = self.lock();
+        connections.last += 1;
+        let number = connections.last;
+        connections.make_way(NEWCOMERS - 1, |connection| {
+            (connection.stage == ConnectionStage::New).then_some(false)
+        });
+        let connection =
+            OpenConnection { stage: ConnectionStage::New, is_known: false, _keeps: keeps };
+        connections.all.insert(number, connection);
+        drop(connections);
+        (ConnectionSlot { room: Arc::clone(self), number }, ends)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Places> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Places {
+impl Connections {
     /// Ends the oldest of those with the least rank until there are no more than `most` that have
     /// one.
-    fn make_way<R: Ord>(&mut self, most: usize, rank: impl Fn(&Held) -> Option<R>) {
+    fn make_way<R: Ord>(&mut self, most: usize, rank: impl Fn(&OpenConnection) -> Option<R>) {
         loop {
-            let ranked = self.all.iter().filter_map(|(number, held)| Some((rank(held)?, *number)));
+            let ranked = self
+                .all
+                .iter()
+                .filter_map(|(number, connection)| Some((rank(connection)?, *number)));
             let ranked = ranked.collect::<Vec<_>>();
             if ranked.len() <= most {
                 return;
@@ -101,58 +107,58 @@ impl Places {
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// A request has come, and is answered from when this is over.
-    pub(super) async fn ask(&self) -> Asked<'_> {
+    pub(super) async fn ask(&self) -> AnswerInProgress<'_> {
         // It is never closed.
         let permit = self.room.answers.acquire().await.ok();
-        self.set(Stage::Asked);
-        Asked { place: self, _permit: permit }
+        self.set(ConnectionStage::Asked);
+        AnswerInProgress { slot: self, _permit: permit }
     }
 
     /// Its client has shown the token.
     pub(super) fn let_in(&self) {
-        if let Some(held) = self.room.lock().all.get_mut(&self.number) {
-            held.is_known = true;
+        if let Some(connection) = self.room.lock().all.get_mut(&self.number) {
+            connection.is_known = true;
         }
     }
 
     /// Whether its client leaves an answer unread.
     pub(super) fn set_unread(&self, is_unread: bool) {
         let (from, to) = match is_unread {
-            true => (Stage::Idle, Stage::Unread),
-            false => (Stage::Unread, Stage::Idle),
+            true => (ConnectionStage::Idle, ConnectionStage::Unread),
+            false => (ConnectionStage::Unread, ConnectionStage::Idle),
         };
-        if let Some(held) = self.room.lock().all.get_mut(&self.number)
-            && held.stage == from
+        if let Some(connection) = self.room.lock().all.get_mut(&self.number)
+            && connection.stage == from
         {
-            held.stage = to;
+            connection.stage = to;
         }
     }
 
-    fn set(&self, stage: Stage) {
-        if let Some(held) = self.room.lock().all.get_mut(&self.number) {
-            held.stage = stage;
+    fn set(&self, stage: ConnectionStage) {
+        if let Some(connection) = self.room.lock().all.get_mut(&self.number) {
+            connection.stage = stage;
         }
     }
 }
 
-impl Drop for Asked<'_> {
+impl Drop for AnswerInProgress<'_> {
     fn drop(&mut self) {
-        let mut places = self.place.room.lock();
+        let mut connections = self.slot.room.lock();
         // One that is known and reads slowly is the last to go; this one has its answer to be sent
         // yet.
-        places.make_way(CONNECTIONS - 1, |held| match held.stage {
-            Stage::Idle => Some((held.is_known, false)),
-            Stage::Unread => Some((held.is_known, held.is_known)),
-            Stage::New | Stage::Asked => None,
+        connections.make_way(CONNECTIONS - 1, |connection| match connection.stage {
+            ConnectionStage::Idle => Some((connection.is_known, false)),
+            ConnectionStage::Unread => Some((connection.is_known, connection.is_known)),
+            ConnectionStage::New | ConnectionStage::Asked => None,
         });
-        drop(places);
-        self.place.set(Stage::Idle);
+        drop(connections);
+        self.slot.set(ConnectionStage::Idle);
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.room.lock().all.remove(&self.number);
     }
@@ -162,24 +168,24 @@ impl Drop for Place {
 mod tests {
     use super::*;
 
-    type Connection = (Place, oneshot::Receiver<()>);
+    type Connection = (ConnectionSlot, oneshot::Receiver<()>);
 
     fn is_over(connection: &mut Connection) -> bool {
         connection.1.try_recv() == Err(oneshot::error::TryRecvError::Closed)
     }
 
-    fn asked(place: &Place) -> Asked<'_> {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(place.ask())
+    fn asked(slot: &ConnectionSlot) -> AnswerInProgress<'_> {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(slot.ask())
     }
 
     fn answered(room: &Arc<Room>, is_known: bool) -> Connection {
-        let (place, ends) = room.enter();
-        let asked = asked(&place);
+        let (slot, ends) = room.enter();
+        let asked = asked(&slot);
         if is_known {
-            place.let_in();
+            slot.let_in();
         }
         drop(asked);
-        (place, ends)
+        (slot, ends)
     }
 
     fn over(all: &mut [Connection]) -> Vec<usize> {
@@ -202,23 +208,23 @@ mod tests {
     #[test]
     fn f18_whoever_was_answered_makes_way_for_others_and_the_known_last() {
         let room = Room::new();
-        let known = |held: &mut Vec<Connection>| held.push(answered(&room, true));
-        let mut held = Vec::new();
-        known(&mut held);
-        held.extend((1..CONNECTIONS - 1).map(|_| answered(&room, false)));
-        known(&mut held);
-        held[0].0.set_unread(true);
-        held[1].0.set_unread(true);
-        held[2].0.set_unread(true);
-        held[2].0.set_unread(false);
+        let known = |connections: &mut Vec<Connection>| connections.push(answered(&room, true));
+        let mut connections = Vec::new();
+        known(&mut connections);
+        connections.extend((1..CONNECTIONS - 1).map(|_| answered(&room, false)));
+        known(&mut connections);
+        connections[0].0.set_unread(true);
+        connections[1].0.set_unread(true);
+        connections[2].0.set_unread(true);
+        connections[2].0.set_unread(false);
         // One that is being answered is in nobody's way.
         let (busy, _) = room.enter();
         let being_answered = asked(&busy);
-        assert_eq!(over(&mut held).len(), 0);
+        assert_eq!(over(&mut connections).len(), 0);
         let next = answered(&room, false);
-        assert_eq!(over(&mut held), [1], "the oldest that is not known");
+        assert_eq!(over(&mut connections), [1], "the oldest that is not known");
         let others = (0..CONNECTIONS).map(|_| answered(&room, true)).collect::<Vec<_>>();
-        let went = over(&mut held);
+        let went = over(&mut connections);
         assert_eq!(went.len(), CONNECTIONS - 1, "{went:?}");
         assert!(!went.contains(&0), "it is known and has not read yet");
         drop((being_answered, next, others));
@@ -229,7 +235,7 @@ mod tests {
         let room = Room::new();
         let connections = (0..=CONNECTIONS).map(|_| room.enter()).collect::<Vec<_>>();
         let (last, others) = connections.split_last().unwrap();
-        let mut asked = others.iter().map(|(place, _)| asked(place)).collect::<Vec<_>>();
+        let mut asked = others.iter().map(|(slot, _)| asked(slot)).collect::<Vec<_>>();
         let mut waiting = std::pin::pin!(last.0.ask());
         let cx = &mut std::task::Context::from_waker(std::task::Waker::noop());
         assert!(waiting.as_mut().poll(cx).is_pending());

@@ -10,13 +10,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
-use super::room::Place;
+use super::room::ConnectionSlot;
 
 /// See the [module](self).
 #[derive(Debug)]
 pub(super) struct ReadInTime {
     socket: TcpStream,
-    place: Arc<Place>,
+    slot: Arc<ConnectionSlot>,
     patience: Duration,
     /// Runs while the client takes nothing of what there is for it.
     stuck: Option<Pin<Box<Sleep>>>,
@@ -24,8 +24,8 @@ pub(super) struct ReadInTime {
 
 impl ReadInTime {
     /// One whose client reads something within every `patience`.
-    pub(super) fn new(socket: TcpStream, place: Arc<Place>, patience: Duration) -> Self {
-        Self { socket, place, patience, stuck: None }
+    pub(super) fn new(socket: TcpStream, slot: Arc<ConnectionSlot>, patience: Duration) -> Self {
+        Self { socket, slot, patience, stuck: None }
     }
 
     fn write(
@@ -36,11 +36,11 @@ impl ReadInTime {
         let written = write(Pin::new(&mut self.socket), cx);
         if written.is_ready() {
             if self.stuck.take().is_some() {
-                self.place.set_unread(false);
+                self.slot.set_unread(false);
             }
             return written;
         }
-        self.place.set_unread(true);
+        self.slot.set_unread(true);
         let patience = self.patience;
         let stuck = self.stuck.get_or_insert_with(|| Box::pin(sleep(patience)));
         ready!(stuck.as_mut().poll(cx));
@@ -106,8 +106,8 @@ mod tests {
             let (socket, _) = listener.accept().unwrap();
             socket.set_nonblocking(true).unwrap();
             let socket = TcpStream::from_std(socket).unwrap();
-            let (place, _ends) = Room::new().enter();
-            let mut stream = ReadInTime::new(socket, place.into(), Duration::from_millis(50));
+            let (slot, _ends) = Room::new().enter();
+            let mut stream = ReadInTime::new(socket, slot.into(), Duration::from_millis(50));
             let mut taken = 0;
             let error = loop {
                 let write = |cx: &mut Context<'_>| Pin::new(&mut stream).poll_write(cx, &[7; 9000]);
