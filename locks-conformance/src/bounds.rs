@@ -138,7 +138,7 @@ pub(super) fn c14_once_per_reserves_what_was_done(subject: &Subject) {
     let guard = subject.take(subject.lock("k").once_per(subject.unit() * 1000));
     guard.mark_done();
     drop(guard);
-    subject.settle();
+    subject.round_trip();
     subject.contended(subject.theirs("k"));
     subject.contended(subject.lock("k").once_per(subject.unit()));
 }
@@ -301,7 +301,7 @@ pub(super) fn c14_hold_at_most_ends_with_the_hold(subject: &Subject) {
     drop(subject.take(subject.lock("k").hold_at_most(most)));
     let next = subject.take(subject.theirs("k"));
     subject.advance(most * 2);
-    subject.settle();
+    subject.round_trip();
     next.check().expect("the bound was its predecessor's");
     subject.contended(subject.lock("k"));
 }

@@ -14,7 +14,7 @@ pub(super) fn c5_dropped_while_waiting_after_any_number_of_polls(subject: &Subje
             assert!(!waiting.poll(), "it is held");
         }
         drop(waiting);
-        subject.settle();
+        subject.round_trip();
         assert_eq!(subject.waiters("k").unwrap_or(0), 0, "it still queues after {polls} polls");
         subject.release(guard);
         subject.assert_free("k");
@@ -47,7 +47,7 @@ pub(super) fn c5_dropped_anywhere_in_the_queue(subject: &Subject) {
         let mut waiting =
             Vec::from_iter((0..4).map(|turn| subject.queue(subject.turns(turn, "k"))));
         drop(waiting.remove(gone));
-        subject.settle();
+        subject.round_trip();
         assert_eq!(subject.waiters("k").unwrap_or(3), 3, "it still queues");
         subject.release(guard);
         if !subject.orders() {
@@ -126,9 +126,9 @@ pub(super) fn c5_a_dropped_thief_steals_nothing(subject: &Subject) {
     }
     drop(thief);
     // What it asked last may be on its way, ahead of its withdrawal.
-    subject.settle();
+    subject.round_trip();
     subject.advance(subject.unit() + subject.late());
-    subject.settle();
+    subject.round_trip();
     victim.check().expect("nobody is there to steal it");
     subject.release(victim);
     subject.assert_free("k");
@@ -165,7 +165,7 @@ pub(super) fn c5_many_dropped_waiters_leave_nothing(subject: &Subject) {
         })
     });
     threads.into_iter().for_each(|thread| thread.finish());
-    subject.settle();
+    subject.round_trip();
     assert_eq!(subject.waiters("k").unwrap_or(0), 0);
     subject.release(guard);
     subject.assert_free("k");

@@ -24,7 +24,7 @@ pub(super) fn c1_processes_exclude_each_other(subject: &Subject) {
         assert!(failure.starts_with("Contended"), "{failure}");
         // It waits until the release here.
         child.tell("take k");
-        subject.settle();
+        subject.round_trip();
         assert_eq!(child.has_replied(), None, "it was granted beside another");
         let token = guard.token();
         subject.release(guard);

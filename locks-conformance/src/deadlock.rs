@@ -275,7 +275,7 @@ pub(super) fn c10_a_chain_is_no_cycle(subject: &Subject) {
     let free = subject.take(subject.lock("d").owner(3));
     // A wait that was given up is an edge no more.
     drop(two);
-    subject.settle();
+    subject.round_trip();
     let three = subject.queue(subject.lock("a").owner(3));
     drop(b);
     drop((one.granted(subject), a));

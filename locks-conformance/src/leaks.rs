@@ -7,7 +7,7 @@ use locks_core::{Backend, Query};
 /// What is left of keys: in memory, where it can be counted, and in the list.
 #[track_caller]
 fn assert_nothing_left(subject: &Subject, before: Option<usize>) {
-    subject.settle();
+    subject.round_trip();
     if let Some(before) = before {
         subject.until("the arbiter forgets unused keys", || {
             subject.fixture().live_keys().is_some_and(|keys| keys <= before)

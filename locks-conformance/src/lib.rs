@@ -370,12 +370,12 @@ macro_rules! conformance {
 macro_rules! __conformance_tests {
     ({ $name:ident, $make:expr } $($area:ident { $($case:ident $(+ $rival:ident)?,)* })*) => {
         mod $name {
-            pub(super) struct Subject;
+            pub(super) struct FixtureMaker;
 
             $($(
                 #[test]
                 fn $case() {
-                    $crate::Case::named(stringify!($case)).run_fresh(<Subject as $crate::Made>::make);
+                    $crate::Case::named(stringify!($case)).run_fresh(<FixtureMaker as $crate::Made>::make);
                 }
             )*)*
 
@@ -384,13 +384,13 @@ macro_rules! __conformance_tests {
                     #[test]
                     fn $case() {
                         let name = concat!(stringify!($rival), "::", stringify!($case));
-                        $crate::Case::named(name).run_fresh(<super::Subject as $crate::Made>::make);
+                        $crate::Case::named(name).run_fresh(<super::FixtureMaker as $crate::Made>::make);
                     }
                 )?)*)*
             }
         }
 
-        impl $crate::Made for $name::Subject {
+        impl $crate::Made for $name::FixtureMaker {
             fn make() -> ::std::sync::Arc<dyn $crate::Fixture> {
                 ::std::sync::Arc::new(($make)())
             }

@@ -190,7 +190,7 @@ pub(super) fn c8_a_living_hold_outlives_its_lease(subject: &Subject) {
     // In thirds, so that whoever renews gets to see the time pass.
     for _ in 0..9 {
         subject.advance(lease / 3);
-        subject.settle();
+        subject.round_trip();
     }
     guard.check().expect("it lives");
     subject.contended(subject.theirs("k"));

@@ -138,7 +138,7 @@ impl Pending {
     #[track_caller]
     pub(super) fn assert_waits(&mut self, subject: &Subject) {
         self.poll();
-        subject.settle();
+        subject.round_trip();
         self.poll();
         if self.may_end.is_some_and(|at| at <= subject.now()) {
             return;
@@ -218,7 +218,7 @@ impl Pending {
         self.poll();
         let almost = since + after.saturating_sub(subject.tick());
         subject.advance(almost.saturating_sub(subject.now()));
-        subject.settle();
+        subject.round_trip();
         // Where the clock cannot be set the sleep may have taken too long: then it may have
         // ended, and in time.
         if self.poll() {

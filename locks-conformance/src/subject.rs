@@ -278,11 +278,11 @@ impl Subject {
 
     /// Returns once everything that was asked of the arbiter so far has been answered, as far
     /// as clients can bring that about: by a round trip of each.
-    pub(super) fn settle(&self) {
+    pub(super) fn round_trip(&self) {
         for client in [Some(&self.backend), self.theirs.as_ref()].into_iter().flatten() {
             let probe = client.named("settle").wait(false).acquire_async();
             if let Ok(guard) = self.drive("a round trip", probe) {
-                // Another case's thread may settle at the same time, so a refusal is an answer too.
+                // Another case's thread may do the same at the same time, so a refusal is an answer too.
                 let _: Result<(), LockError> = self.drive("a round trip", guard.release_async());
             }
         }
@@ -291,7 +291,7 @@ impl Subject {
     /// Two clients that ask one after the other have been heard in this order.
     pub(super) fn meet(&self) {
         if self.theirs.is_some() {
-            self.settle();
+            self.round_trip();
         }
     }
 

@@ -10,7 +10,7 @@ pub(super) fn c2_without_waiting_it_never_queues(subject: &Subject) {
     let guard = subject.take(subject.lock("k"));
     let mut refused = Pending::begin(subject.try_theirs("k"));
     refused.poll();
-    subject.settle();
+    subject.round_trip();
     assert_ne!(subject.waiters("k").unwrap_or(0), 1, "it queues");
     let error = refused.refused(subject, ErrorKind::Contended);
     assert!(error.is_contended());
@@ -98,7 +98,7 @@ pub(super) fn c2_the_deadline_starts_at_the_first_poll(subject: &Subject) {
     let early = Pending::begin(subject.theirs("k"));
     let guard = subject.take(subject.try_lock("k"));
     let waiting = Pending::begin(subject.theirs("k").wait(unit));
-    subject.settle();
+    subject.round_trip();
     assert_eq!(subject.waiters("k").unwrap_or(0), 0, "it queued before it was polled");
     subject.advance(unit * 2);
     let since = subject.now();

@@ -141,18 +141,18 @@ macro_rules! lease_store {
 macro_rules! __lease_store_tests {
     ({ $name:ident, $make:expr } $($area:ident { $($case:ident,)* })*) => {
         mod $name {
-            pub(super) struct Subject;
+            pub(super) struct FixtureMaker;
 
             $($(
                 #[test]
                 fn $case() {
-                    let fixture = <Subject as $crate::StoreMade>::make();
+                    let fixture = <FixtureMaker as $crate::StoreMade>::make();
                     $crate::StoreCase::named(stringify!($case)).run(fixture);
                 }
             )*)*
         }
 
-        impl $crate::StoreMade for $name::Subject {
+        impl $crate::StoreMade for $name::FixtureMaker {
             fn make() -> ::std::sync::Arc<dyn $crate::StoreFixture> {
                 ::std::sync::Arc::new(($make)())
             }
