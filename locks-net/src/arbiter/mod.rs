@@ -8,14 +8,18 @@
 //! known to the journal before anything else can happen.
 
 mod access;
+mod acquisitions;
 mod clock;
 mod connection;
+mod connections;
 mod deadlines;
 mod describe;
 mod endings;
 mod events;
 mod figures;
+mod grants;
 mod greeting;
+mod idle;
 mod leases;
 mod limits;
 mod listing;
@@ -24,10 +28,13 @@ mod messages;
 mod newcomers;
 mod observe;
 mod paper;
+mod peer;
 mod requests;
 mod restore;
 mod room;
 mod session;
+mod setup;
+mod shutdown;
 #[cfg(test)]
 mod tests;
 
@@ -36,27 +43,28 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use locks_core::{Clock, Engine, LostCause, Moment, Token};
+use locks_core::{Engine, LostCause, Moment, Token};
 
 pub use self::figures::{Figures, Histogram, Losses, Refusals};
 pub use self::limits::Limits;
 pub use self::observe::{ClientInfo, Observation};
 
+pub(crate) use self::peer::Peer;
+pub(crate) use self::setup::{ArbiterSetup, Promise};
+
 use self::clock::OwnTime;
-use self::connection::{After, CloseReason, ConnectionStage, ConnectionState};
+use self::connection::{ConnectionStage, ConnectionState};
 use self::deadlines::Due;
 use self::events::Happened;
 use self::lists::Lists;
 use self::paper::Paper;
 use self::room::Room;
-use self::session::{MessageTotals, Requested, ServerSession};
-use crate::access::Access;
-use crate::channel::Arrived;
-use crate::journal::{Ledger, Record, SessionKind};
+use self::session::{MessageTotals, ServerSession};
+use self::setup::Fixed;
+use crate::journal::Record;
 use crate::pidfd::Process;
-use crate::secret::{Proving, RandomSource, ServerHandshake};
 use crate::server::LogLevel;
-use crate::wire::{Call, Event, Malformed, split_frame};
+use crate::wire::Event;
 
 /// Calls one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,83 +117,6 @@ pub(crate) struct Arbiter {
     broken: Option<crate::simulation::Bug>,
 }
 
-/// What does not change.
-struct Fixed {
-    limits: Limits,
-    server: [u8; 16],
-    process: String,
-    boot_clock: Arc<dyn Clock>,
-    random: RandomSource,
-    started: Moment,
-}
-
-/// Sees to it that a token may be granted with a lease, and that so many more bytes can be written
-/// down, whatever becomes of the disk. Otherwise says why not, for people.
-pub(crate) type Promise = Box<dyn FnMut(Token, Duration, usize) -> Result<(), String> + Send>;
-
-/// What an arbiter is made of.
-pub(crate) struct ArbiterSetup {
-    pub(crate) limits: Limits,
-    /// This life of the server.
-    pub(crate) server: [u8; 16],
-    /// What the serving process is called.
-    pub(crate) process: String,
-    /// The time awake: ages, waits, bounds.
-    pub(crate) clock: Arc<dyn Clock>,
-    /// The time that goes on in suspend: leases.
-    pub(crate) boot_clock: Arc<dyn Clock>,
-    /// For sessions' secrets.
-    pub(crate) random: RandomSource,
-    /// What the journal had.
-    pub(crate) ledger: Ledger,
-    /// All tokens are greater.
-    pub(crate) floor: Token,
-    /// Sees to it that a grant can be written down.
-    pub(crate) promise: Promise,
-    /// Nothing is granted for so long: somebody may still hold what was granted in a life of which
-    /// there is no record (N4).
-    pub(crate) silent_for: Option<Duration>,
-}
-
-/// How a connection came, and what it has to prove.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    pub(crate) kept: SessionKind,
-    /// Over TCP; nobody is let in before [`Arbiter::secure`].
-    pub(crate) proving: Option<Proving>,
-    /// Who it has proved to be, over TCP.
-    pub(crate) access: Option<Access>,
-    /// Where it comes from, over TCP.
-    pub(crate) from: Option<IpAddr>,
-    /// Somebody from there was let in lately.
-    pub(crate) is_familiar: bool,
-    /// So many descriptors are left to the server.
-    pub(crate) descriptors_left: usize,
-    /// Whether it may release what others hold (N9).
-    pub(crate) administers: bool,
-}
-
-impl Peer {
-    /// A peer that is kept so and has to prove this, and for which nothing is short or forbidden.
-    pub(crate) fn new(kept: SessionKind, proving: Option<Proving>) -> Self {
-        Self {
-            kept,
-            proving,
-            access: None,
-            from: None,
-            is_familiar: false,
-            descriptors_left: usize::MAX,
-            administers: true,
-        }
-    }
-
-    /// One that comes over TCP, to whom nobody can prove anything yet.
-    pub(crate) fn remote(from: IpAddr) -> Self {
-        let nobody = Proving::default();
-        Self { from: Some(from), ..Self::new(SessionKind::ByLease, Some(nobody)) }
-    }
-}
-
 /// What has changed for whoever drives the arbiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Notice {
@@ -204,82 +135,7 @@ pub(crate) enum Notice {
     Unwatch { realm: u32 },
 }
 
-/// After so many frames a client hears how far it was understood, if nothing else is told to it.
-const ACK_AFTER: u64 = 32;
-
 impl Arbiter {
-    /// A connection was accepted. Too many newcomers make it close [one](newcomers) of them.
-    pub(crate) fn connect(&mut self, peer: Peer) -> ConnId {
-        self.next_connection += 1;
-        let id = ConnId(self.next_connection);
-        let now = self.now();
-        let mut nonce = [0; 32];
-        (self.setup.random)(&mut nonce);
-        let handshake = ServerHandshake::new(peer.proving.clone(), self.setup.server, nonce);
-        let connection = ConnectionState::new(peer, handshake, now);
-        self.connections.insert(id, connection);
-        self.set_deadline(now.after(self.setup.limits.patience), Due::Connection(id));
-        self.newcomers.push_back(id);
-        while self.newcomers.len() > self.setup.limits.newcomers.max(1) {
-            let Some(least) = self.least_welcome(|_| true) else { break };
-            self.reject_newcomer(least);
-        }
-        id
-    }
-
-    /// A connection's TLS is there, and with it what its client has to prove.
-    pub(crate) fn secure(&mut self, id: ConnId, proving: Proving) {
-        let connection = self.connections.get_mut(&id);
-        if let Some(ConnectionStage::Greeting(handshake)) = connection.map(|it| &mut it.stage) {
-            handshake.prove(proving);
-        }
-    }
-
-    /// Bytes have come in.
-    pub(crate) fn receive(&mut self, id: ConnId, bytes: &[u8]) {
-        let Some(mut reader) =
-            self.connections.get_mut(&id).and_then(|connection| connection.take_reader())
-        else {
-            return;
-        };
-        reader.push(bytes);
-        let mut progress = false;
-        let fault = loop {
-            let step = match reader.next() {
-                Ok(None) => break None,
-                Ok(Some(body)) => self.frame(id, body),
-                Err(malformed) => Err(malformed.into()),
-            };
-            progress = true;
-            match step {
-                Ok(After::Frame) => {}
-                Ok(After::Greetings) => reader.set_max(self.setup.limits.frame),
-                Err(fault) => break Some(fault),
-            }
-        };
-        let now = self.now();
-        match (fault, self.connections.get_mut(&id)) {
-            (Some(CloseReason::Malformed(malformed)), Some(_)) => {
-                self.refuse_nonsense(id, malformed)
-            }
-            (Some(CloseReason::Over), _) | (_, None) => {}
-            (None, Some(connection)) => {
-                connection.put_reader(reader, progress, now);
-                if connection.is_open() && connection.busy_since == Some(now) {
-                    self.set_deadline(now.after(self.setup.limits.patience), Due::Connection(id));
-                }
-                self.acknowledge(id, ACK_AFTER);
-            }
-        }
-        self.drain_events();
-    }
-
-    /// The connection has ended: end of file, an error, or closed there.
-    pub(crate) fn disconnect(&mut self, id: ConnId) {
-        self.forget(id);
-        self.drain_events();
-    }
-
     /// A process that kept a session is gone.
     pub(crate) fn process_ended(&mut self, realm: u32) {
         if self.sessions.get(&realm).is_some_and(|session| !session.is_leased()) {
@@ -347,107 +203,10 @@ impl Arbiter {
         self.promised
     }
 
-    /// Tells everybody that the server goes. Their sessions stay, for a successor.
-    pub(crate) fn close(&mut self) {
-        let realms = self.sessions.keys().copied().collect::<Vec<_>>();
-        for realm in realms {
-            self.tell(realm, &Event::Closing);
-        }
-        let connections = self.connections.keys().copied().collect::<Vec<_>>();
-        for id in connections {
-            self.close_connection(id);
-        }
-    }
-
-    /// Takes everything back: somebody else may be about to grant the same. Nobody is granted
-    /// anything by that.
-    ///
-    /// The sessions that it does not reach, and that may go by what they had until they end.
-    pub(crate) fn forsake(&mut self) -> Vec<u32> {
-        let holds = |session: &ServerSession| {
-            session.requests.values().any(|requested| matches!(requested, Requested::Held(_)))
-        };
-        let unheard = self.sessions.iter();
-        let unheard = unheard.filter(|(_, it)| it.connection.is_none() && holds(it));
-        let unheard = unheard.map(|(realm, _)| *realm).collect();
-        let sessions = self.sessions.iter_mut();
-        let all = sessions.flat_map(|(realm, session)| {
-            let requests = session.requests.iter();
-            requests.map(|(request, requested)| {
-                (matches!(requested, Requested::Held(_)), *realm, *request)
-            })
-        });
-        let mut all = all.collect::<Vec<_>>();
-        // Those who wait first: none of them is to be granted what the others give back.
-        all.sort_unstable();
-        for (is_held, realm, request) in all {
-            self.end(realm, request);
-            if is_held {
-                self.tell(realm, &Event::Lost { request, cause: LostCause::Forgotten });
-            }
-        }
-        self.drain_events();
-        self.journal.clear();
-        unheard
-    }
-
-    /// When the last of these sessions ends, those that have not yet.
-    pub(crate) fn end_of(&self, realms: &[u32]) -> Option<Moment> {
-        realms.iter().filter_map(|realm| self.sessions.get(realm)?.end()).max()
-    }
-
     /// Has it make a mistake.
     #[cfg(test)]
     pub(crate) fn break_by(&mut self, bug: Option<crate::simulation::Bug>) {
         self.broken = bug;
-    }
-
-    /// Whether nothing has to be known of it after a restart. What was written down of a session
-    /// has to be as long as its client may not know what has become of its releases: it would be
-    /// told by the next server that it has lost what it had released (C4).
-    pub(crate) fn is_idle(&self) -> bool {
-        self.holds_nothing()
-            && self.sessions.values().all(|session| !self.may_be_asked_for(session))
-    }
-
-    /// Has clients say that they have heard what has become of their releases, if nothing else is
-    /// left to be known.
-    pub(crate) fn ask_for_word(&mut self) {
-        if !self.holds_nothing() {
-            return;
-        }
-        let silent = self.sessions.values().filter(|session| {
-            // What is under way to it will be acknowledged, and tells enough or is followed by
-            // this.
-            session.is_recorded && session.may_lack_word() && session.channel.kept().1 == 0
-        });
-        let silent = silent.filter(|session| session.connection.is_some());
-        for realm in silent.map(|session| session.realm).collect::<Vec<_>>() {
-            // It answers nobody, and is acknowledged with the next that the client says.
-            self.tell(realm, &Event::Done { call: 0 });
-        }
-    }
-
-    fn holds_nothing(&self) -> bool {
-        self.paper.guards == 0
-            && self
-                .sessions
-                .values()
-                .all(|session| session.requests.is_empty() && session.lost_before.is_empty())
-            && self.engine.reservations().is_empty()
-    }
-
-    /// Whether its client may have to find a session that is written down.
-    fn may_be_asked_for(&self, session: &ServerSession) -> bool {
-        let connection = session.connection.and_then(|id| self.connections.get(&id));
-        let is_told = connection.is_some_and(|connection| connection.output.is_empty());
-        session.is_recorded && (!is_told || session.may_lack_word())
-    }
-
-    /// Nothing of it is in the journal any more.
-    pub(crate) fn forget_records(&mut self) {
-        self.paper.sessions = 0;
-        self.sessions.values_mut().for_each(|session| session.is_recorded = false);
     }
 
     /// How many sessions there are.
@@ -462,36 +221,6 @@ impl Arbiter {
 
     fn now(&self) -> Moment {
         self.setup.boot_clock.now()
-    }
-
-    fn frame(&mut self, id: ConnId, body: &[u8]) -> Result<After, CloseReason> {
-        let connection = self.connections.get(&id).ok_or(CloseReason::Over)?;
-        let ConnectionStage::Session(realm) = connection.stage else { return self.greet(id, body) };
-        let (number, ack, message) = split_frame(body)?;
-        let now = self.now();
-        let session = self.sessions.get_mut(&realm).ok_or(CloseReason::Over)?;
-        session.heard = now;
-        session.channel.acknowledged(ack)?;
-        let is_over = number == 0 || session.channel.arrived(number)? == Arrived::Repeated;
-        if session.long_list.is_some() {
-            self.go_on_listing(realm);
-            self.go_on_with_lists();
-        }
-        if is_over {
-            return Ok(After::Frame);
-        }
-        let session = self.sessions.get_mut(&realm).ok_or(CloseReason::Over)?;
-        let call = Call::decode(message)?;
-        if session.is_restored != matches!(call, Call::Holding { .. }) {
-            return Err(Malformed(
-                "what still matters is told first after a restart, and only then",
-            )
-            .into());
-        }
-        self.apply(id, realm, call)?;
-        // What it has brought about is in the journal before what the next frame does.
-        self.drain_events();
-        Ok(After::Frame)
     }
 
     /// Deals with what was woken and lost, until there is nothing more (A3).
@@ -540,63 +269,6 @@ impl Arbiter {
             connection.output.clear();
             self.close_connection(id);
         }
-    }
-
-    /// Has a connection's client know how far it was understood, if that is so many frames on.
-    fn acknowledge(&mut self, id: ConnId, frames: u64) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let ConnectionStage::Session(realm) = connection.stage else { return };
-        let Some(session) = self.sessions.get_mut(&realm) else { return };
-        if session.channel.owes() >= frames {
-            session.channel.acknowledge(&mut connection.output);
-            if !connection.told {
-                connection.told = true;
-                self.notices.push(Notice::Output(id));
-            }
-        }
-    }
-
-    fn refuse_nonsense(&mut self, id: ConnId, malformed: Malformed) {
-        let opened = self.connections.get(&id).is_some_and(ConnectionState::is_open);
-        if !opened {
-            self.reject(id, crate::wire::Why::Protocol, malformed.to_string());
-        } else {
-            self.close_connection(id);
-        }
-    }
-
-    /// Closes a connection from here, once its output has been written.
-    fn close_connection(&mut self, id: ConnId) {
-        self.detach(id);
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.stage = ConnectionStage::Over;
-        connection.busy_since = None;
-        self.notices.push(Notice::Close(id));
-    }
-
-    /// A connection is no more.
-    fn forget(&mut self, id: ConnId) {
-        self.detach(id);
-        self.connections.remove(&id);
-    }
-
-    /// Parts a connection from its session, and counts for that from now on (N1).
-    fn detach(&mut self, id: ConnId) {
-        let Some(connection) = self.connections.get(&id) else { return };
-        let ConnectionStage::Session(realm) = connection.stage else {
-            self.newcomers.retain(|newcomer| *newcomer != id);
-            return;
-        };
-        let now = self.now();
-        let Some(session) = self.sessions.get_mut(&realm) else { return };
-        if session.connection != Some(id) {
-            return;
-        }
-        session.connection = None;
-        if !session.is_leased() {
-            session.ends_at = Some(now.after(session.lease));
-        }
-        self.set_session_deadline(realm);
     }
 
     fn record(&mut self, record: &Record) {

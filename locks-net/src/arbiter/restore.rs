@@ -8,9 +8,9 @@ use locks_core::{
     Mode, Moment, OwnerId, Token,
 };
 
+use super::acquisitions::ACQUISITION;
 use super::clock::OwnTime;
 use super::events::Happened;
-use super::requests::ACQUISITION;
 use super::session::{Requested, ServerHold, ServerSession};
 use super::{Arbiter, ArbiterSetup, Fixed, Notice};
 use crate::journal::{Grant, Member, Record, Reserved, SessionKind, ends_of};

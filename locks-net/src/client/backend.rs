@@ -7,24 +7,20 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use locks_core::{
-    Backend, BackendInfo, BootClock, Capabilities, ErrorKind, Exclusion, Granted, Hold, HolderInfo,
-    LockBackend, LockError, LockInfo, LostCause, Op, OwnerChain, ProcessInfo, Query, Request,
-    Token, TokenScope,
+    Backend, BackendInfo, ErrorKind, Granted, Hold, HolderInfo, LockBackend, LockError, LockInfo,
+    LostCause, Op, OwnerChain, Query, Request, Token,
 };
 
-use super::Dial;
-use super::dial::AtPath;
-use super::generation::Generation;
+use super::builder::{NetBuilder, Where};
+use super::handle::BackendHandle;
 use super::link::Link;
 use super::op::{Acquiring, Calling, Releasing};
-#[cfg(feature = "tcp")]
-use super::port::AtPort;
-use super::session::{Answer, ClientSession, SessionSetup};
+use super::session::{Answer, ClientSession};
 #[cfg(feature = "tcp")]
 use crate::secret::Secret;
 use crate::serving::MachineDial;
 #[cfg(feature = "tcp")]
-use crate::tls::{Authority, Certificate, Trusted};
+use crate::tls::Trusted;
 use crate::wire::{Acquire, MAX_WITHIN, Status};
 
 /// A backend at a lock server; clones are handles to the same connection.
@@ -52,51 +48,11 @@ use crate::wire::{Acquire, MAX_WITHIN, Status};
 #[derive(Clone)]
 pub struct NetBackend(Arc<BackendHandle>);
 
-/// A builder of a [`NetBackend`].
-///
-/// ```no_run
-/// use std::time::Duration;
-/// use locks::net::NetBackend;
-///
-/// let backend = NetBackend::unix("/run/app/locks.sock")
-///     .label("billing")
-///     .connect(Duration::from_millis(500))
-///     .lease(Duration::from_secs(30))
-///     .build()?
-///     .into_backend();
-/// # Ok::<(), locks::LockError>(())
-/// ```
-#[must_use = "a builder makes no backend until `build`"]
-pub struct NetBuilder {
-    server: Where,
-    lease: Option<Duration>,
-    connect: Duration,
-    label: Option<String>,
-    process: Option<String>,
-    allowed: Option<u32>,
-    serve: Option<bool>,
-    /// Something of TLS was asked for, over a Unix socket.
-    in_vain: bool,
-}
-
-enum Where {
-    Path(PathBuf),
-    #[cfg(feature = "tcp")]
-    Port(String, Option<Secret>, Trusted),
-    Machine(MachineDial),
-}
-
-struct BackendHandle {
-    about: BackendInfo,
-    dial: Arc<dyn Dial>,
-    lease: Option<Duration>,
-    connect: Duration,
-    label: Option<String>,
-    process: Option<String>,
-    generation: Generation,
-}
-
 impl NetBackend {
+    pub(super) fn new(handle: BackendHandle) -> Self {
+        Self(Arc::new(handle))
+    }
+
     /// Returns a builder for the server at a Unix socket of this machine, which `locks serve` or a
     /// [`Server`](crate::Server) of one's own runs.
     pub fn unix(path: impl Into<PathBuf>) -> NetBuilder {
@@ -197,175 +153,6 @@ impl NetBackend {
     }
 }
 
-impl NetBuilder {
-    fn new(server: Where) -> Self {
-        let connect = Duration::from_secs(2);
-        Self {
-            server,
-            lease: None,
-            connect,
-            label: None,
-            process: None,
-            allowed: None,
-            serve: None,
-            in_vain: false,
-        }
-    }
-
-    /// Sets the time for which the server keeps locks for a process that has gone silent
-    /// ([C8](locks_core::contract#c8-loss)), where a request does not say; the server's default
-    /// otherwise. On a Unix socket: for a process that has lost its connection.
-    pub fn lease(mut self, lease: Duration) -> Self {
-        self.lease = Some(lease);
-        self
-    }
-
-    /// Sets the time in which the server has to be reached, and to answer what needs no waiting
-    /// ([C2](locks_core::contract#c2-waiting)). Two seconds by default.
-    pub fn connect(mut self, connect: Duration) -> Self {
-        self.connect = connect;
-        self
-    }
-
-    /// Sets the label of this process in the errors and lists of others
-    /// ([C12](locks_core::contract#c12-holder-information)).
-    pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = Some(label.into());
-        self
-    }
-
-    /// Sets what this process is called in the errors and lists of others
-    /// ([C12](locks_core::contract#c12-holder-information)), in place of its program's name: for
-    /// one that holds locks for another program.
-    pub fn process(mut self, name: impl Into<String>) -> Self {
-        self.process = Some(name.into());
-        self
-    }
-
-    /// Trusts a Unix socket's server also if it is run by this user; without, only by the same user
-    /// or by root ([N5](locks_core::contract#n5-secrets)).
-    pub fn allow_user(mut self, uid: u32) -> Self {
-        self.allowed = Some(uid);
-        self
-    }
-
-    /// Trusts only a server whose certificate one of these authorities has signed for the host that
-    /// is named, and that is valid now.
-    #[cfg(feature = "tcp")]
-    pub fn authority(self, authority: Authority) -> Self {
-        self.trusting(|trusted| trusted.authority = Some(authority))
-    }
-
-    /// Trusts only the server whose certificate has this fingerprint, as the server's log says it.
-    #[cfg(feature = "tcp")]
-    pub fn pin(self, fingerprint: crate::Fingerprint) -> Self {
-        self.trusting(|trusted| trusted.pin = Some(fingerprint))
-    }
-
-    /// Shows this certificate to the server, which may let this client in for it without a secret.
-    #[cfg(feature = "tcp")]
-    pub fn certificate(self, certificate: Certificate) -> Self {
-        self.trusting(|trusted| trusted.certificate = Some(certificate))
-    }
-
-    #[cfg(feature = "tcp")]
-    fn trusting(mut self, change: impl FnOnce(&mut Trusted)) -> Self {
-        match &mut self.server {
-            Where::Port(.., trusted) => change(trusted),
-            Where::Path(_) | Where::Machine(_) => self.in_vain = true,
-        }
-        self
-    }
-
-    /// Sets whether this process may serve, for [`NetBackend::machine`], when no other does. `true`
-    /// by default.
-    pub fn serve(mut self, serve: bool) -> Self {
-        self.serve = Some(serve);
-        self
-    }
-
-    /// Builds the backend, which does not connect yet.
-    ///
-    /// # Errors
-    /// `NotConfigured` if the address is invalid, if an option does not apply to it, or if one side
-    /// would have no proof of the other.
-    pub fn build(self) -> Result<NetBackend, LockError> {
-        if self.in_vain {
-            let why = "`authority`, `pin` and `certificate` are about servers at TCP ports: leave them out";
-            return Err(LockError::new(ErrorKind::NotConfigured, "").with_message(why));
-        }
-        if self.allowed.is_some() && !matches!(self.server, Where::Path(_)) {
-            let why = "`allow_user` is about servers at Unix sockets: leave it out";
-            return Err(LockError::new(ErrorKind::NotConfigured, "").with_message(why));
-        }
-        if self.serve.is_some() && !matches!(self.server, Where::Machine(_)) {
-            let why = "`serve` is about servers that processes run for each other: leave it out";
-            return Err(LockError::new(ErrorKind::NotConfigured, "").with_message(why));
-        }
-        let (dial, exclusion): (Arc<dyn Dial>, _) = match self.server {
-            Where::Path(path) => (Arc::new(AtPath::new(path, self.allowed)), Exclusion::Arbiter),
-            #[cfg(feature = "tcp")]
-            Where::Port(address, secret, trusted) => {
-                (Arc::new(AtPort::new(&address, secret, trusted)?), Exclusion::Lease)
-            }
-            Where::Machine(machine) => {
-                let serves = self.serve.unwrap_or(true);
-                (Arc::new(machine.serve(serves)), Exclusion::Arbiter)
-            }
-        };
-        Ok(NetBackend(Arc::new(BackendHandle {
-            about: BackendInfo::new(dial.name(), capabilities(exclusion)),
-            dial,
-            lease: self.lease,
-            connect: self.connect,
-            label: self.label,
-            process: self.process,
-            generation: Generation::new(),
-        })))
-    }
-}
-
-fn capabilities(exclusion: Exclusion) -> Capabilities {
-    let mut can = Capabilities::process();
-    (can.exclusion, can.tokens) = (exclusion, TokenScope::Directory);
-    can
-}
-
-impl BackendHandle {
-    fn link(&self) -> Result<&Arc<Link>, LockError> {
-        self.generation.link(|numbers_after| {
-            let setup = SessionSetup {
-                name: self.about.name.clone(),
-                clock: Arc::new(BootClock),
-                party: self.party(),
-                lease: self.lease,
-                connect: self.connect,
-                random: Box::new(fill),
-            };
-            Link::new(self.dial.clone(), setup, numbers_after).map_err(|error| {
-                let why = format!("the system has nothing left for a connection: {error}");
-                LockError::new(ErrorKind::Io, "").with_message(why).with_source(error)
-            })
-        })
-    }
-
-    /// This process, as others see it.
-    fn party(&self) -> ProcessInfo {
-        let mut party = ProcessInfo::default();
-        party.label.clone_from(&self.label);
-        party.pid = Some(std::process::id());
-        party.process = self.process.clone().or_else(|| {
-            let program = std::env::args_os().next().map(PathBuf::from)?;
-            Some(program.file_name()?.to_string_lossy().into_owned())
-        });
-        if self.about.capabilities.exclusion == Exclusion::Lease {
-            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-            party.host = Some(host);
-        }
-        party
-    }
-}
-
 impl NetBackend {
     /// The error of a hold of the parent's, in a child.
     #[cold]
@@ -373,12 +160,6 @@ impl NetBackend {
         let keys = self.keys(hold).join("`, `");
         LockError::new(ErrorKind::Lost { cause: PARENTS }, keys).with_token(hold.token())
     }
-}
-
-/// For nonces: whoever connects has seen before that there is randomness.
-fn fill(bytes: &mut [u8]) {
-    let random = crate::secret::random::<32>().expect("the system has given random numbers before");
-    bytes.iter_mut().zip(random).for_each(|(byte, random)| *byte = random);
 }
 
 impl LockBackend for NetBackend {
@@ -524,26 +305,8 @@ fn number(hold: &Hold) -> u64 {
     hold.id().unwrap_or(u64::MAX)
 }
 
-impl Drop for BackendHandle {
-    fn drop(&mut self) {
-        if let Some(link) = self.generation.existing() {
-            link.close();
-        }
-    }
-}
-
 impl fmt::Debug for NetBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("NetBackend").field(&self.0.about.name).finish()
-    }
-}
-
-impl fmt::Debug for NetBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NetBuilder")
-            .field("lease", &self.lease)
-            .field("connect", &self.connect)
-            .field("label", &self.label)
-            .finish_non_exhaustive()
     }
 }

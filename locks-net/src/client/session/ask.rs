@@ -3,13 +3,12 @@
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use locks_core::{
-    CallSite, HolderInfo, LockError, LockInfo, LostCause, Moment, Query, Token, Wait, check_key,
-};
+use locks_core::{CallSite, HolderInfo, LockError, LockInfo, LostCause, Moment, Token, Wait};
 
+use super::calls::Answer;
 use super::wakers::leave;
 use super::{ClientSession, Deferred, KEPT, REQUESTS};
-use crate::wire::{Acquire, Call, Publish, Published, Status};
+use crate::wire::{Acquire, Call};
 
 /// A call or an acquisition that has not been answered, or whose answer was not fetched.
 pub(super) struct Unanswered {
@@ -51,16 +50,6 @@ pub(super) enum RequestOutcome {
     Partial(Vec<LockInfo>),
     Answered(Answer),
     Failed(LockError),
-}
-
-/// An answer to a call.
-#[derive(Debug)]
-pub(crate) enum Answer {
-    Done,
-    Listed(Vec<LockInfo>),
-    Evicted(bool),
-    Status(Status),
-    Published(Published),
 }
 
 /// How much later than the server a client ends a wait by itself: it has the better error.
@@ -147,71 +136,6 @@ impl ClientSession {
         Ok(number)
     }
 
-    /// Asks for the hold's age to be renewed (C6); fetched by [`poll_call`](Self::poll_call).
-    ///
-    /// # Errors
-    /// `LimitExceeded`, `Lost`.
-    pub(crate) fn refresh(&mut self, request: u64) -> Result<u64, LockError> {
-        let call = self.next_number()?;
-        self.check_hold(request)?;
-        self.begin(call, Call::Refresh { call, request }, None, self.now());
-        Ok(call)
-    }
-
-    /// Asks for the hold to be a shared one from now on (C9); fetched by
-    /// [`poll_call`](Self::poll_call).
-    ///
-    /// # Errors
-    /// `LimitExceeded`, `Lost`.
-    pub(crate) fn share(&mut self, request: u64) -> Result<u64, LockError> {
-        let call = self.next_number()?;
-        self.check_hold(request)?;
-        self.begin(call, Call::Share { call, request }, None, self.now());
-        Ok(call)
-    }
-
-    /// Asks who holds and waits.
-    ///
-    /// # Errors
-    /// `LimitExceeded`.
-    pub(crate) fn inspect(&mut self, query: Query) -> Result<u64, LockError> {
-        let call = self.next_number()?;
-        self.begin(call, Call::Inspect { call, query }, None, self.now());
-        Ok(call)
-    }
-
-    /// Asks for an administrative release.
-    ///
-    /// # Errors
-    /// `InvalidKey`, `LimitExceeded`.
-    pub(crate) fn evict(&mut self, key: String, token: Token) -> Result<u64, LockError> {
-        check_key(&key)?;
-        let call = self.next_number()?;
-        self.begin(call, Call::Evict { call, key, token }, None, self.now());
-        Ok(call)
-    }
-
-    /// Asks who serves.
-    ///
-    /// # Errors
-    /// `LimitExceeded`.
-    pub(crate) fn status(&mut self) -> Result<u64, LockError> {
-        let call = self.next_number()?;
-        self.begin(call, Call::Status { call }, None, self.now());
-        Ok(call)
-    }
-
-    /// Wants others to have a message.
-    ///
-    /// # Errors
-    /// `LimitExceeded`.
-    pub(crate) fn publish(&mut self, publish: Publish) -> Result<u64, LockError> {
-        let call = self.next_number()?;
-        let publish = Box::new(publish);
-        self.begin(call, Call::Publish { call, publish }, None, self.now());
-        Ok(call)
-    }
-
     /// What has come of an acquisition. Once it has answered with a token, the hold of that number
     /// is the caller's to [end](Self::end).
     pub(crate) fn poll_acquire(
@@ -259,28 +183,6 @@ impl ClientSession {
         Poll::Pending
     }
 
-    /// What has come of a call.
-    pub(crate) fn poll_call(
-        &mut self,
-        call: u64,
-        waker: Option<&mut Waker>,
-    ) -> Poll<Result<Answer, LockError>> {
-        let now = self.now();
-        self.expire_asks(now);
-        match self.unanswered.get(&call) {
-            None => Poll::Ready(Err(self.unavailable("it was asked in another session"))),
-            Some(asked) if asked.is_open() => {
-                self.leave_waker(call, waker);
-                Poll::Pending
-            }
-            Some(_) => match self.forget(call) {
-                Some(RequestOutcome::Answered(answer)) => Poll::Ready(Ok(answer)),
-                Some(RequestOutcome::Failed(error)) => Poll::Ready(Err(error)),
-                _ => Poll::Ready(Err(self.unavailable("the server has not answered"))),
-            },
-        }
-    }
-
     /// The caller does not wait for an acquisition any more (C5).
     pub(crate) fn withdraw(&mut self, request: u64) {
         let Some(asked) = self.unanswered.get(&request) else { return };
@@ -293,11 +195,6 @@ impl ClientSession {
         if known {
             self.send_end_in_turn(request, self.now());
         }
-    }
-
-    /// The caller does not wait for an answer any more.
-    pub(crate) fn forget_call(&mut self, call: u64) {
-        self.forget(call);
     }
 
     /// Sends what is unanswered under this number.
@@ -496,7 +393,7 @@ impl ClientSession {
         Ok(self.last_number)
     }
 
-    fn leave_waker(&mut self, number: u64, waker: Option<&mut Waker>) {
+    pub(super) fn leave_waker(&mut self, number: u64, waker: Option<&mut Waker>) {
         if let (Some(waker), Some(asked)) = (waker, self.unanswered.get_mut(&number)) {
             self.called -= usize::from(std::mem::take(&mut asked.called));
             leave(waker, &mut asked.waker);

@@ -2,7 +2,8 @@
 
 use locks_core::Moment;
 
-use super::ask::{Answer, RequestOutcome};
+use super::ask::RequestOutcome;
+use super::calls::Answer;
 use super::{Broken, ClientSession, UNTOLD};
 use crate::channel::Arrived;
 use crate::wire::{Event, FrameReader, Malformed, split_frame};

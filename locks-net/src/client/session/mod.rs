@@ -1,10 +1,12 @@
 //! A client's session as a state machine: no threads, no sockets.
 //!
 //! Whoever drives it gives it connections, bytes and the time, and after each call sends what there
-//! is to be [sent](Session::take_output) and wakes, with no mutex held, who is to be
-//! [woken](Session::take_wakers).
+//! is to be [sent](ClientSession::take_output) and wakes, with no mutex held, who is to be
+//! [woken](ClientSession::take_wakers).
 
 mod ask;
+mod calls;
+mod connecting;
 mod connection;
 mod ending;
 mod events;
@@ -14,6 +16,7 @@ mod labels;
 mod leases;
 mod opening;
 mod reach;
+mod setup;
 mod time;
 mod timeouts;
 mod trust;
@@ -21,13 +24,13 @@ mod wakers;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
-use locks_core::{Clock, ErrorKind, LockError, Moment, ProcessInfo};
+use locks_core::{ErrorKind, LockError, Moment};
 
-pub(crate) use self::ask::Answer;
 use self::ask::Unanswered;
+pub(crate) use self::calls::Answer;
+pub(crate) use self::connecting::Hello;
 use self::connection::{LinkStage, SessionConnection};
 use self::ending::Ending;
 use self::hold::ClientHold;
@@ -36,11 +39,11 @@ pub use self::inbox::Received;
 use self::labels::Labels;
 use self::leases::LeaseCounts;
 pub(crate) use self::reach::Reach;
+pub(crate) use self::setup::SessionSetup;
 use self::trust::Trust;
 use self::wakers::Wakers;
 use crate::channel::Channel;
-use crate::secret::{ClientHandshake, RandomSource, Secured};
-use crate::wire::{Call, FrameReader, VERSIONS, Versions, put_frame};
+use crate::wire::{Call, VERSIONS, Versions};
 
 /// See the [module](self).
 ///
@@ -114,22 +117,6 @@ pub(crate) struct ClientSession {
     broken: Option<crate::simulation::Bug>,
 }
 
-/// What a session is made of.
-pub(crate) struct SessionSetup {
-    /// What the backend is called, in errors.
-    pub(crate) name: String,
-    /// The time, which goes on in suspend.
-    pub(crate) clock: Arc<dyn Clock>,
-    /// Who the client is, for others.
-    pub(crate) party: ProcessInfo,
-    /// The lease to ask for.
-    pub(crate) lease: Option<Duration>,
-    /// How long the server may take to be reached, and to answer what needs no waiting (C2).
-    pub(crate) connect: Duration,
-    /// For the nonces of handshakes.
-    pub(crate) random: RandomSource,
-}
-
 /// What the session at the server was opened with.
 struct EstablishedSession {
     realm: u32,
@@ -138,13 +125,6 @@ struct EstablishedSession {
     server: [u8; 16],
     max_frame: usize,
     trust: Trust,
-}
-
-/// What is said first over a connection.
-#[derive(Debug)]
-pub(crate) struct Hello {
-    handshake: Box<ClientHandshake>,
-    pub(crate) bytes: Vec<u8>,
 }
 
 /// What is to be sent once there is a connection.
@@ -171,9 +151,6 @@ const REQUESTS: usize = 1_000_000;
 
 /// What is said where nothing has come of trying to reach the server.
 pub(crate) const UNREACHED: &str = "the server was not reached in time";
-
-/// The longest frame that is taken from a server that is not known yet.
-const GREETING: usize = 4096;
 
 impl ClientSession {
     pub(crate) fn new(setup: SessionSetup) -> Self {
@@ -245,46 +222,6 @@ impl ClientSession {
         self.broken = bug;
     }
 
-    /// What is said first over a connection of which that is known.
-    pub(crate) fn hello(&mut self, secured: Secured) -> Hello {
-        let mut nonce = [0; 32];
-        (self.setup.random)(&mut nonce);
-        let handshake = Box::new(ClientHandshake::new(secured, nonce).speaking(self.version));
-        let mut bytes = Vec::new();
-        put_frame(&mut bytes, |body| body.extend(handshake.hello()));
-        Hello { handshake, bytes }
-    }
-
-    /// There is a new connection, and no other any more, over which is to be said what
-    /// [`hello`](Self::hello) gives.
-    pub(crate) fn dialed(&mut self, secured: Secured) {
-        let Hello { handshake, bytes } = self.hello(secured);
-        self.greet(handshake);
-        self.out = bytes;
-    }
-
-    /// There is a new connection, and no other any more, over which that was said already.
-    pub(crate) fn joined(&mut self, hello: Hello) {
-        self.greet(hello.handshake);
-    }
-
-    fn greet(&mut self, handshake: Box<ClientHandshake>) {
-        if let Some(connection) = &self.connection {
-            self.overtook_proof = connection.is_proving();
-            self.disconnected();
-        }
-        let now = self.now();
-        self.out.clear();
-        self.closing = false;
-        self.silent_since = Some(now);
-        self.connection = Some(SessionConnection {
-            reader: Some(FrameReader::new(GREETING)),
-            stage: LinkStage::Hello(handshake),
-            since: now,
-            server: [0; 16],
-        });
-    }
-
     /// Bytes have come in.
     ///
     /// # Errors
@@ -308,56 +245,6 @@ impl ClientSession {
             self.trouble = Some(broken.0.clone());
         }
         taken
-    }
-
-    /// The connection is over: end of file, an error, or closed here.
-    pub(crate) fn disconnected(&mut self) {
-        let was_open = self.is_open();
-        self.connection = None;
-        self.silent_since = None;
-        self.out.clear();
-        if was_open {
-            if self.holds.is_empty() {
-                // There is time to find out whether a newer server is there by now.
-                self.version = self.versions.newest;
-            }
-            self.left_alone();
-        }
-    }
-
-    /// The server is connected; who it is, for those who wait in vain for its answer.
-    pub(crate) fn silent(&mut self, server: String) {
-        self.server = Some(server);
-    }
-
-    /// The server cannot be reached at present, and why.
-    pub(crate) fn unreachable(&mut self, why: impl Into<String>) {
-        self.trouble = Some(why.into());
-        self.reaching = false;
-        self.end_overdue();
-    }
-
-    /// An attempt to reach the server is made, which may take its time.
-    pub(crate) fn reaching(&mut self) {
-        self.reaching = true;
-    }
-
-    /// At `at`, before now, the connection was seen to be open.
-    pub(crate) fn seen_open(&mut self, at: Moment) {
-        if self.is_open()
-            && let Some(established) = &mut self.established
-        {
-            established.trust.seen(at);
-        }
-    }
-
-    /// At `at`, before now, nobody was there who could have begun to count a lease (N1 b).
-    pub(crate) fn nobody_listens(&mut self, at: Moment) {
-        // Somebody may have counted to the end, granted to others, and gone, all of it since then.
-        self.expire_holds(self.now());
-        if let Some(established) = &mut self.established {
-            established.trust.seen(at);
-        }
     }
 
     /// Appends to `to` what is to be sent.

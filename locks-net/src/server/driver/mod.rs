@@ -2,26 +2,30 @@
 //! lets the arbiter work, writes the journal once, and then writes to the clients what that made of
 //! it. A round trip of one client costs a wait, a read and a write.
 
+mod incoming;
+mod journaling;
 mod outgoing;
 mod security;
+mod stopping;
 #[cfg(all(test, feature = "tcp"))]
 mod tests;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use locks_core::{Clock, ErrorKind, LockError, Moment, Token};
 
+use self::stopping::ended;
 use crate::access::Clients;
 use crate::adaptive_spin::{AdaptiveSpin, SPELL};
 use crate::arbiter::{Arbiter, ConnId, Limits, Notice};
 use crate::journal::Store;
-use crate::server::accept::{Accepted, Listener};
+use crate::server::accept::Listener;
 use crate::server::connection::ConnectionSocket;
 use crate::server::handshakes::Handshakes;
-use crate::server::log::{Log, LogLevel};
+use crate::server::log::Log;
 use crate::server::observer::{Answers, Inquiries};
 use crate::server::processes::Processes;
 use crate::server::proof_attempts::ProofAttempts;
@@ -98,17 +102,8 @@ pub(super) enum Round {
 /// How much is read at once.
 const BUFFER: usize = 64 * 1024;
 
-/// How often a connection is read from in one round, before others have their turn.
-const READS: usize = 4;
-
-/// How many connections are accepted in one round.
-const ACCEPTS: usize = 32;
-
 /// How many events the runtime takes from the kernel in one turn.
 const EVENTS: usize = 1024;
-
-/// How long clients have to take what was written last.
-const FAREWELL: Duration = Duration::from_secs(1);
 
 /// How often it is tried whether there is a descriptor for another connection.
 const SOON: Duration = Duration::from_millis(10);
@@ -232,79 +227,6 @@ impl Driver {
         self.looks_until.is_some()
     }
 
-    fn attend(&mut self, source: Source) -> Result<(), LockError> {
-        match source {
-            Source::Connection(id) => self.read(id),
-            Source::Listener(place) => self.accept(place),
-            Source::Handshakes => self.go_on_with_handshakes(),
-            Source::Process(realm) => {
-                if self.processes.has_ended(realm) {
-                    self.arbiter.process_ended(realm);
-                }
-            }
-            Source::Operator => {
-                if let Some(inquiries) = &self.inquiries {
-                    inquiries.answer(&mut self.arbiter, self.is_stalled, &mut self.answers);
-                }
-            }
-            Source::Timer => {
-                self.timer.answer();
-                return self.look_around();
-            }
-        }
-        Ok(())
-    }
-
-    fn read(&mut self, id: ConnId) {
-        for _ in 0..READS {
-            let Some(connection) = self.connections.get_mut(&id) else { return };
-            if connection.is_away() {
-                return;
-            }
-            match connection.read(&mut self.buffer) {
-                None => return self.flush(id),
-                Some(Err(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Some(Ok(0) | Err(_)) => return self.disconnect(id),
-                // Nobody is listened to any more.
-                Some(Ok(_)) if self.stops_by.is_some() => {}
-                Some(Ok(read)) => self.take_in(id, read),
-            }
-        }
-        if let Some(connection) = self.connections.get(&id) {
-            connection.mark_ready();
-        }
-    }
-
-    fn accept(&mut self, place: usize) {
-        for _ in 0..ACCEPTS {
-            let Some((listener, _)) = self.listeners.get_mut(place) else { return };
-            match listener.accept(self.arbiter.awaited_clients()) {
-                Accepted::Peer(mut newcomer) => {
-                    self.recognize(&mut newcomer.peer);
-                    let id = self.arbiter.connect(newcomer.peer.clone());
-                    let ready_source = self.ready_queue.source(Source::Connection(id));
-                    // Its waker is registered by reading.
-                    ready_source.mark_ready();
-                    self.connections.insert(id, ConnectionSocket::new(*newcomer, ready_source));
-                }
-                Accepted::TurnedAway(None) => {}
-                Accepted::TurnedAway(Some(why)) => self.log.say(LogLevel::Warn, "refused", &why),
-                Accepted::Nobody => return,
-                Accepted::Exhausted => {
-                    self.log.say(
-                        LogLevel::Warn,
-                        "refused",
-                        "no descriptors are left for more clients",
-                    );
-                    self.arbiter.make_room();
-                    self.exhausted = true;
-                    return;
-                }
-            }
-        }
-        self.listeners[place].1.mark_ready();
-    }
-
     /// What the time brings.
     fn look_around(&mut self) -> Result<(), LockError> {
         self.looked_around = true;
@@ -327,27 +249,6 @@ impl Driver {
             }
         }
         self.ensure_reachable(now)
-    }
-
-    /// Ends the server that nobody can find, or that another one may take the place of (N3).
-    fn ensure_reachable(&mut self, now: Moment) -> Result<(), LockError> {
-        if now < self.reachable_until {
-            return Ok(());
-        }
-        self.reachable_until = now.after(Timer::LONGEST);
-        let lost = |why: &str| ended(ErrorKind::Unavailable, why);
-        if self.is_discharged() {
-            self.discharge();
-            return Ok(());
-        }
-        self.rest_journal();
-        match self.files.iter().find(|file| !file.is_there()) {
-            None => Ok(()),
-            Some(file) => {
-                let path = file.path().display();
-                Err(lost(&format!("its socket `{path}` was removed or replaced")))
-            }
-        }
     }
 
     /// Lets the arbiter do what there is to be done, writes that down, and tells the clients.
@@ -425,111 +326,6 @@ impl Driver {
         due && left.is_none()
     }
 
-    fn is_written_down(&mut self) -> bool {
-        let written = self.write_down();
-        match &written {
-            Ok(()) if self.is_stalled => {
-                self.log.say(LogLevel::Info, "disk", "the journal is written again");
-            }
-            Err(error) if !self.is_stalled => {
-                self.log.say(LogLevel::Error, "disk", &error.to_string());
-            }
-            _ => {}
-        }
-        self.is_stalled = written.is_err();
-        written.is_ok()
-    }
-
-    /// Nothing leaves before this is done (N4).
-    fn write_down(&mut self) -> std::io::Result<()> {
-        if self.is_discharged {
-            // Whatever there is to be said, nobody goes by what is written there.
-            self.arbiter.journal().clear();
-            return Ok(());
-        }
-        let promised = self.arbiter.promised();
-        if self.covered != Some(promised) {
-            self.store().cover(promised.0, promised.1)?;
-            self.covered = Some(promised);
-        }
-        let store = Arc::clone(&self.store);
-        let records = self.arbiter.journal();
-        if !records.is_empty() {
-            lock(&store).append(records)?;
-            records.clear();
-            records.shrink_to(BUFFER);
-        }
-        Ok(())
-    }
-
-    fn compact(&mut self) {
-        if self.store().is_due_for_compaction() && self.arbiter.journal().is_empty() {
-            let now = self.clock.now();
-            if self.compact_from <= now && self.store().compact(&self.arbiter.snapshot()).is_err() {
-                // The journal is longer than it need be, and as good as before.
-                self.compact_from = now.after(Timer::LONGEST);
-            }
-        }
-    }
-
-    fn store(&self) -> MutexGuard<'_, Store> {
-        lock(&self.store)
-    }
-
-    /// Whether somebody has removed the lock that it goes by. What cannot be found out now is
-    /// looked at again.
-    fn is_discharged(&self) -> bool {
-        self.store().is_in_charge().is_ok_and(|is| !is)
-    }
-
-    /// Another server may be about to begin, and begins once this one has told its clients that
-    /// they hold nothing of it any more.
-    fn discharge(&mut self) {
-        self.unheard = self.arbiter.forsake();
-        self.is_discharged = true;
-        self.begin_to_stop();
-    }
-
-    /// Leaves nothing in the journal of an idle server but what every build reads (N11).
-    fn rest_journal(&mut self) {
-        if self.is_discharged || !self.store().has_records() {
-            return;
-        }
-        // What their sockets have not taken dies with the server.
-        if !self.arbiter.is_idle() || self.connections.values().any(ConnectionSocket::has_output) {
-            return self.arbiter.ask_for_word();
-        }
-        if self.write_down().is_ok() && self.store().compact(&[]).is_ok() {
-            self.arbiter.forget_records();
-        }
-    }
-
-    fn begin_to_stop(&mut self) {
-        if !self.is_discharged && self.is_discharged() {
-            return self.discharge();
-        }
-        self.looked_around = true;
-        self.stops_by = Some(self.clock.now().after(FAREWELL));
-        // While it still listens, so that nobody takes the file for a stale one.
-        for file in self.files.drain(..) {
-            file.remove();
-        }
-        self.listeners.clear();
-        self.rest_journal();
-        self.arbiter.close();
-    }
-
-    fn has_stopped(&self) -> bool {
-        let Some(by) = self.stops_by else { return false };
-        match self.arbiter.end_of(&self.unheard) {
-            Some(end) => by.max(end) <= self.clock.now(),
-            None => {
-                by <= self.clock.now()
-                    || !self.connections.values().any(ConnectionSocket::has_output)
-            }
-        }
-    }
-
     fn set_timer(&mut self) {
         let arbiter = self.arbiter.next_deadline().map(|at| at.since(self.clock.now()));
         let stalled = !self.held_back.0.is_empty() || !self.held_back.1.is_empty();
@@ -548,15 +344,4 @@ impl Drop for Driver {
             inquiries.close();
         }
     }
-}
-
-fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
-    store.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Why the server cannot go on.
-fn ended(kind: ErrorKind, why: &str) -> LockError {
-    let why =
-        format!("the server has ended: {why}; locks are kept for the next one on its directory");
-    LockError::new(kind, "").with_message(why)
 }

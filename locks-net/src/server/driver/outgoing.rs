@@ -1,6 +1,7 @@
 //! What goes to the clients, and what becomes of connections on their way out.
 
-use super::{Driver, FAREWELL};
+use super::Driver;
+use super::stopping::FAREWELL;
 use crate::arbiter::ConnId;
 use crate::server::connection::ConnectionSocket;
 use crate::server::log::LogLevel;
