@@ -8,7 +8,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::sync::{Arc, Mutex, TryLockError};
 
 use fs4::TryLockError::WouldBlock;
 use locks_core::LockError;
@@ -16,30 +16,24 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::books_queue::{BooksQueue, BooksTicket};
+use super::entered::Entered;
+use super::epoch_file::EpochFile;
 use super::exchange::{self, ASIDE, PROBE};
 use super::progress::{ProgressWatch, STALL_TIMEOUT};
 use super::{Inode, KEPT, Root};
 use crate::fault;
 use crate::kernel::{self, LockTable, Nanos, Opened, Process};
 use crate::name;
-use crate::record::Text;
 
 /// The file of the books.
 const BOOKS: &str = ".epochs";
-/// How many epochs are promised at a time.
-const PROMISED: u32 = 1024;
-/// How far ahead to go where the books are lost and only the lock files tell.
-const LEAP: u32 = 1 << 16;
-/// Tokens stay below 2^61.
-const LAST: u32 = (1 << 29) - 1;
-
 /// Where in the file it is counted how often somebody has had the books.
 const VISITS: u64 = 480;
 
 #[derive(Debug)]
 pub(crate) struct Epochs {
-    root: Arc<Root>,
-    name: String,
+    pub(super) root: Arc<Root>,
+    pub(super) name: String,
     mode: Mode,
     /// One of this process at a time: threads that share an open file share its lock.
     file: Mutex<Option<Opened>>,
@@ -53,30 +47,6 @@ pub(super) struct Examined {
     pub(super) table_device: Option<u64>,
     pub(super) exchanges: bool,
     pub(super) own: bool,
-}
-
-/// The books in hand: the right to change what is everybody's.
-#[derive(Debug)]
-pub(crate) struct Entered<'a> {
-    epochs: &'a Epochs,
-    file: MutexGuard<'a, Option<Opened>>,
-    books: EpochFile,
-}
-
-/// What is in the books.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct EpochFile {
-    boot: u64,
-    /// The next epoch; 0: the books were empty or torn.
-    next: u32,
-    /// The first that is not promised.
-    until: u32,
-    /// Whether files can be exchanged here, once that has been tried since the machine started.
-    exchanges: Option<bool>,
-    /// Whether there was nothing in the directory when it was used first (F9).
-    own: bool,
-    /// The theft under way: the file's name, and the inode that takes its place.
-    theft: Option<(String, u64)>,
 }
 
 impl Epochs {
@@ -101,7 +71,7 @@ impl Epochs {
         Ok(epochs)
     }
 
-    fn failed(&self, error: io::Error) -> LockError {
+    pub(super) fn failed(&self, error: io::Error) -> LockError {
         fault::books(&self.name, &self.root.shown(BOOKS), error)
     }
 
@@ -378,181 +348,4 @@ fn table_device(inode: Inode) -> Option<u64> {
 pub(crate) fn theft_under_way(root: &Root) -> Option<u64> {
     let books = root.open_existing(BOOKS).ok()?;
     EpochFile::read(&books).ok()??.theft.map(|(_, inode)| inode)
-}
-
-impl Entered<'_> {
-    /// The next epoch of the directory (E1).
-    ///
-    /// # Errors
-    /// If the books cannot be written, and if there are no epochs left.
-    pub(crate) fn next_epoch(&mut self) -> Result<u32, LockError> {
-        self.ensure_epoch()?;
-        if self.books.next >= LAST {
-            let why = "its epochs have run out: name another directory by `file:///dir`";
-            return Err(LockError::new(locks_core::ErrorKind::LimitExceeded, "")
-                .with_backend(&*self.epochs.name)
-                .with_message(format!("`{}`: {why}", self.epochs.name)));
-        }
-        let mut books = self.books.clone();
-        books.next += 1;
-        self.write(books)?;
-        Ok(self.books.next - 1)
-    }
-
-    /// Notes the theft that begins, or that there is none any more.
-    pub(crate) fn note_theft(&mut self, theft: Option<(String, u64)>) -> Result<(), LockError> {
-        self.books.theft = theft;
-        self.write_books()
-    }
-
-    fn write_books(&mut self) -> Result<(), LockError> {
-        self.ensure_epoch()?;
-        self.write(self.books.clone())
-    }
-
-    /// Sees to it that the books are of this start of the machine and have a promised epoch.
-    fn ensure_epoch(&mut self) -> Result<(), LockError> {
-        let mut books = self.books.clone();
-        if books.next == 0 {
-            books.next = self.greatest_found()?.map_or(1, |found| found.saturating_add(LEAP));
-            books.until = books.next;
-        } else if !kernel::is_of_this_boot(books.boot, self.file()) {
-            // What was handed out before the crash may not have been written down.
-            books.next = books.until;
-        }
-        if kernel::boot() != 0 {
-            books.boot = kernel::boot();
-        }
-        if books.next >= books.until {
-            books.until = books.next.saturating_add(PROMISED);
-            self.write(books)?;
-            let failed = |error| self.epochs.failed(error);
-            self.file().sync_data().map_err(failed)?;
-            self.epochs.root.sync().map_err(failed)?;
-        } else {
-            self.books = books;
-        }
-        Ok(())
-    }
-
-    /// The greatest epoch that any lock file here tells of.
-    fn greatest_found(&self) -> Result<Option<u32>, LockError> {
-        let root = &self.epochs.root;
-        let mut greatest = None;
-        for name in root.names().map_err(|error| self.epochs.failed(error))? {
-            if name.ends_with(name::SUFFIX)
-                && let Ok(file) = root.open_existing(&name)
-                && let Some(record) = Text::read(&file).ok().as_ref().and_then(Text::record)
-            {
-                greatest = greatest.max(u32::try_from(record.token >> 32).ok());
-            }
-        }
-        Ok(greatest)
-    }
-
-    /// E2.
-    fn recover(&mut self) -> Result<(), LockError> {
-        let Some((name, inode)) = self.books.theft.clone() else { return Ok(()) };
-        exchange::recover(&self.epochs.root, &name, inode)
-            .map_err(|error| self.epochs.failed(error))?;
-        self.note_theft(None)
-    }
-
-    fn write(&mut self, books: EpochFile) -> Result<(), LockError> {
-        let failed = |error| self.epochs.failed(error);
-        self.file().write_all_at(&books.to_bytes(), 0).map_err(failed)?;
-        self.books = books;
-        Ok(())
-    }
-
-    fn file(&self) -> &Opened {
-        self.file.as_ref().expect("it is there while the books are in hand")
-    }
-}
-
-impl Drop for Entered<'_> {
-    fn drop(&mut self) {
-        // Should it fail, the file is closed, which unlocks as well.
-        if fs4::FileExt::unlock(&**self.file()).is_err() {
-            *self.file = None;
-        }
-    }
-}
-
-impl EpochFile {
-    fn read(file: &File) -> io::Result<Option<Self>> {
-        let mut bytes = [0; 512];
-        let mut read = 0;
-        while let more @ 1.. = file.read_at(&mut bytes[read..], read as u64)? {
-            read += more;
-        }
-        Ok(std::str::from_utf8(&bytes[..read]).ok().and_then(Self::parse))
-    }
-
-    /// `epochs2 <crc> <boot> <next> <until> <exchanges> <own> <inode> <name>`, and what is left of
-    /// longer ones. Before there was a second version it was not noted whether the directory is
-    /// ours alone.
-    fn parse(text: &str) -> Option<Self> {
-        let line = text.lines().next()?;
-        let (is_second, line) = match line.strip_prefix("epochs2 ") {
-            Some(line) => (true, line),
-            None => (false, line.strip_prefix("epochs1 ")?),
-        };
-        let (sum, rest) = line.split_once(' ')?;
-        if u32::from_str_radix(sum, 16).ok()? != crc32fast::hash(rest.as_bytes()) {
-            return None;
-        }
-        let mut words = rest.split(' ');
-        let boot = u64::from_str_radix(words.next()?, 16).ok()?;
-        let (next, until) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        let exchanges = match words.next()? {
-            "yes" => Some(true),
-            "no" => Some(false),
-            _ => None,
-        };
-        let own = is_second && words.next()? == "own";
-        let inode = words.next()?.parse().ok()?;
-        let theft = words.next().filter(|name| !name.is_empty()).map(|name| (name.into(), inode));
-        Some(Self { boot, next, until, exchanges, own, theft })
-    }
-
-    fn to_bytes(&self) -> Vec<u8> {
-        let exchanges = match self.exchanges {
-            Some(true) => "yes",
-            Some(false) => "no",
-            None => "-",
-        };
-        let own = if self.own { "own" } else { "-" };
-        let (name, inode) = self.theft.as_ref().map_or(("", 0), |(name, inode)| (name, *inode));
-        let Self { boot, next, until, .. } = self;
-        let rest = format!("{boot:x} {next} {until} {exchanges} {own} {inode} {name}");
-        format!("epochs2 {:08x} {rest}\n", crc32fast::hash(rest.as_bytes())).into_bytes()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_books_are_read_as_written() {
-        let books = EpochFile {
-            boot: 0xfe,
-            next: 7,
-            until: 1024,
-            exchanges: Some(true),
-            own: true,
-            theft: Some(("a.lock".into(), 77)),
-        };
-        let text = String::from_utf8(books.to_bytes()).unwrap();
-        assert_eq!(EpochFile::parse(&text), Some(books.clone()));
-        assert_eq!(EpochFile::parse(&format!("{text}lock\n")), Some(books.clone()));
-        for len in 0..text.len() - 1 {
-            assert_eq!(EpochFile::parse(&text[..len]), None, "{len}");
-        }
-        assert_eq!(EpochFile::parse(""), None);
-        let rest = "fe 7 1024 yes 77 a.lock";
-        let first = format!("epochs1 {:08x} {rest}\n", crc32fast::hash(rest.as_bytes()));
-        assert_eq!(EpochFile::parse(&first), Some(EpochFile { own: false, ..books }));
-    }
 }

@@ -2,6 +2,8 @@
 //! what keeps the work on it in order.
 
 mod books_queue;
+mod entered;
+mod epoch_file;
 mod epochs;
 mod exchange;
 mod fitness;
@@ -21,7 +23,8 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 pub(crate) use self::books_queue::BooksTicket;
-pub(crate) use self::epochs::{Entered, Epochs, theft_under_way};
+pub(crate) use self::entered::Entered;
+pub(crate) use self::epochs::{Epochs, theft_under_way};
 pub(crate) use self::exchange::{ASIDE, Exchange, Outcome};
 pub(crate) use self::fitness::Settings;
 pub(crate) use self::kept::{KEPT, KeptFiles};
