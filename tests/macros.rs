@@ -14,6 +14,8 @@ mod early;
 mod futures;
 #[path = "macros/loss.rs"]
 mod loss;
+#[path = "macros/once_per.rs"]
+mod once_per;
 #[path = "macros/options.rs"]
 mod options;
 #[path = "macros/parameters.rs"]

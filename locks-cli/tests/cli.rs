@@ -6,7 +6,7 @@ mod crontab;
 mod handed;
 #[path = "cli/hold.rs"]
 mod hold;
-#[path = "cli/http.rs"]
+#[path = "cli/http/mod.rs"]
 mod http;
 #[path = "cli/in_place.rs"]
 mod in_place;
@@ -24,7 +24,7 @@ mod messages;
 mod nested;
 #[path = "cli/net.rs"]
 mod net;
-#[path = "cli/python.rs"]
+#[path = "cli/python/mod.rs"]
 mod python;
 #[path = "cli/secret.rs"]
 mod secret;
